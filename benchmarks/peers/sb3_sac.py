@@ -1,0 +1,93 @@
+"""Learning curve of Stable-Baselines3's SAC, the reference that ours is held against.
+
+Runs in an environment of its own (``benchmarks/peers/requirements-sb3.txt``), since SB3 needs PyTorch.
+Writes one JSON line an evaluation: env_steps, the mean return of the deterministic policy, every return.
+
+    python benchmarks/peers/sb3_sac.py --task HalfCheetah-v5 --seed 0 --steps 50000 --out curve.jsonl
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import torch
+from stable_baselines3 import SAC
+from stable_baselines3.common.callbacks import BaseCallback
+
+EVALUATION_SEED = 1_000_003
+
+
+def evaluate(model: SAC, task: str, episodes: int) -> list[float]:
+    """Undiscounted returns of `episodes` episodes under the deterministic policy, seeds fixed."""
+    env = gymnasium.make(task)
+    returns = []
+    for episode in range(episodes):
+        observation, _ = env.reset(seed=EVALUATION_SEED + episode)
+        total, over = 0.0, False
+        while not over:
+            action, _ = model.predict(observation, deterministic=True)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            total += float(reward)
+            over = terminated or truncated
+        returns.append(total)
+    env.close()
+    return returns
+
+
+class WriteCurve(BaseCallback):
+    """Evaluates every `interval` environment steps and appends the result to `path`."""
+
+    def __init__(self, path: Path, task: str, interval: int, episodes: int):
+        super().__init__()
+        self.path, self.task, self.interval, self.episodes = path, task, interval, episodes
+
+    def _on_training_start(self) -> None:
+        self._write()
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps % self.interval == 0:
+            self._write()
+        return True
+
+    def _write(self) -> None:
+        returns = evaluate(self.model, self.task, self.episodes)
+        row = {"env_steps": self.num_timesteps, "return": float(np.mean(returns)), "returns": returns}
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--steps", type=int, default=50_000)
+    parser.add_argument("--interval", type=int, default=5_000)
+    parser.add_argument("--episodes", type=int, default=10)
+    parser.add_argument("--learning-starts", type=int, default=1_000)
+    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(1)
+    arguments.out.unlink(missing_ok=True)
+    model = SAC(
+        "MlpPolicy",
+        gymnasium.make(arguments.task),
+        learning_rate=arguments.learning_rate,
+        learning_starts=arguments.learning_starts,
+        batch_size=256,
+        buffer_size=arguments.steps,
+        policy_kwargs={"net_arch": [256, 256]},
+        seed=arguments.seed,
+        device="cpu",
+    )
+    model.learn(
+        arguments.steps,
+        callback=WriteCurve(arguments.out, arguments.task, arguments.interval, arguments.episodes),
+    )
+
+
+if __name__ == "__main__":
+    main()

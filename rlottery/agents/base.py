@@ -1,0 +1,160 @@
+"""What the rest of rlottery knows of a learning algorithm: pure functions over one state.
+
+An algorithm keeps its weights as two groups, ``actor`` and ``critic``: nested dicts whose leaves called ``kernel``
+are the prunable matrices, of shape (inputs, outputs), in order from input to output. Masks are the same nested
+dicts with the kernels alone, as bool arrays; a dense agent has none (an empty dict).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlottery.errors import StudyError
+
+Tree = dict[str, Any]
+
+
+class Spec(NamedTuple):
+    """Sizes that a task gives to an agent: flat observations and actions in [-1, 1]."""
+
+    observation_size: int
+    action_size: int
+
+
+class Batch(NamedTuple):
+    """Transitions, each field with a leading batch axis; NumPy arrays do as well.
+
+    `terminations` is 1.0 where the episode truly ended. A time limit is no termination: its value is bootstrapped.
+    """
+
+    observations: jax.Array
+    actions: jax.Array
+    rewards: jax.Array
+    next_observations: jax.Array
+    terminations: jax.Array
+
+
+class State(Protocol):
+    """The whole of an agent: weights, targets, optimiser, masks, random key."""
+
+    @property
+    def params(self) -> Tree: ...
+    @property
+    def masks(self) -> Tree: ...
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A learning algorithm as pure functions; each works under `jax.jit` and `jax.vmap`.
+
+    Attributes:
+        settings: (config, task) -> what the other functions take as `settings`; hashable, static under `jax.jit`.
+        init_params: (key, spec, settings) -> fresh weights.
+        init: (params, key, settings) -> state, dense, at the start of training; `key` is the noise's alone.
+        with_masks: (state, masks) -> state whose pruned weights are zero in online and target networks and in the
+            optimiser's moments, and stay so under `update`.
+        act: (actor params, observations (..., obs), key) -> actions (..., act) in [-1, 1], as data is collected.
+        act_deterministic: (actor params, observations) -> actions, as they are evaluated.
+        update: (state, batch, settings) -> (state, metrics as scalars by name).
+        gradients: (state, batch, key, settings) -> the gradients of each group's own loss by that group's weights.
+        masks_hold: state -> whether every pruned weight is zero wherever `with_masks` made it so.
+    """
+
+    settings: Callable[..., Any]
+    init_params: Callable[..., Tree]
+    init: Callable[..., Any]
+    with_masks: Callable[..., Any]
+    act: Callable[..., jax.Array]
+    act_deterministic: Callable[..., jax.Array]
+    update: Callable[..., tuple[Any, dict[str, jax.Array]]]
+    gradients: Callable[..., dict[str, Tree]]
+    masks_hold: Callable[..., bool]
+
+
+def apply_masks(tree: Tree, masks: Tree) -> Tree:
+    """`tree` with zeros wherever `masks` is False. What `masks` doesn't name passes through."""
+    masked = dict(tree)
+    for name, mask in masks.items():
+        leaf = tree[name]
+        masked[name] = apply_masks(leaf, mask) if isinstance(mask, dict) else jnp.where(mask, leaf, 0.0)
+    return masked
+
+
+def kernels(tree: Tree, prefix: str = "") -> dict[str, Any]:
+    """The kernels of a nested dict by path: ``{"layer_0": ..., "layer_1": ...}`` or ``{"q1.layer_0": ...}``."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        if name == "kernel":
+            found[prefix] = value
+        elif isinstance(value, dict):
+            found |= kernels(value, f"{prefix}.{name}" if prefix else name)
+    return found
+
+
+def nest_kernels(flat: dict[str, Any]) -> Tree:
+    """The inverse of `kernels`: nested dicts in which each path ends in a ``kernel``."""
+    nested: Tree = {}
+    for path, value in flat.items():
+        node = nested
+        for name in path.split("."):
+            node = node.setdefault(name, {})
+        node["kernel"] = value
+    return nested
+
+
+def zeros_hold(tree: Tree, masks: Tree) -> bool:
+    """Whether every pruned entry of `tree` is exactly zero."""
+    for name, mask in masks.items():
+        held = (
+            zeros_hold(tree[name], mask)
+            if isinstance(mask, dict)
+            else not bool(np.any(np.asarray(tree[name])[~np.asarray(mask)]))
+        )
+        if not held:
+            return False
+    return True
+
+
+def to_arrays(state: Any) -> dict[str, np.ndarray]:
+    """Every leaf of a state by its dotted path, as NumPy arrays; random keys as their words."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(
+            jax.random.key_data(leaf) if _is_key(leaf) else leaf
+        )
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
+
+
+def from_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """A state like `template` (arrays, or their shapes from `jax.eval_shape`), with the leaves that `to_arrays` gave.
+
+    Raises:
+        StudyError: names or shapes differ from the template's.
+    """
+
+    def words(leaf: Any) -> tuple[int, ...]:
+        return (*leaf.shape, 2) if _is_key(leaf) else tuple(leaf.shape)
+
+    leaves = jax.tree_util.tree_leaves_with_path(template)
+    expected = {jax.tree_util.keystr(path, simple=True, separator="."): words(leaf) for path, leaf in leaves}
+    found = {name: array.shape for name, array in arrays.items()}
+    if expected != found:
+        wrong = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise StudyError(
+            f"A saved agent doesn't fit this config: {wrong} has shape {found.get(wrong)} "
+            f"where {expected.get(wrong)} is asked for."
+        )
+
+    def restore(path: Any, leaf: Any) -> Any:
+        array = arrays[jax.tree_util.keystr(path, simple=True, separator=".")]
+        return jax.random.wrap_key_data(jnp.asarray(array)) if _is_key(leaf) else jnp.asarray(array)
+
+    return jax.tree_util.tree_map_with_path(restore, template)
+
+
+def _is_key(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))

@@ -1,0 +1,241 @@
+"""Dense agents and their tickets beside each other: scores, shares of dense, and what can't be said."""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlottery.analysis.methods import MaskOverlap, Pair, Trend, mask_overlaps, pairs, trends
+from rlottery.analysis.runs import Evaluation, Metric, Run, Status, arm_names, metric_of, read_runs, score_of
+from rlottery.config import Config, Task
+from rlottery.store import DENSE, Store
+
+LEAST_SUCCESS_GAINED = 0.05
+"""A dense agent whose success rate rises by no more than this did not learn."""
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """What one run of an arm came to. `score` is None unless it is done; `error` says why it failed."""
+
+    seed: int
+    status: Status
+    score: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm of a task over all seeds that the config asks for.
+
+    Attributes:
+        sparsity: reached, by group; None for dense agents and where no manifest says it.
+        seeds: one for each seed of the config, in its order.
+        done: how many of them have a score.
+        mean, low, high: of the scores; None where there are none.
+        share: of dense: (mean - untrained) / (dense mean - untrained) over `share_seeds`.
+        share_seeds: the seeds that this arm and the dense arm both have.
+        no_share: why there is no share.
+    """
+
+    name: str
+    method: str | None
+    criterion: str | None
+    sparsity: Mapping[str, float] | None
+    seeds: tuple[SeedResult, ...]
+    done: int
+    mean: float | None
+    low: float | None
+    high: float | None
+    share: float | None
+    share_seeds: tuple[int, ...]
+    no_share: str | None
+
+    @property
+    def scores(self) -> dict[int, float]:
+        """Seed -> score, of the runs that are done."""
+        return {result.seed: result.score for result in self.seeds if result.score is not None}
+
+    @property
+    def failures(self) -> tuple[SeedResult, ...]:
+        """The runs that failed or can't be read."""
+        return tuple(result for result in self.seeds if result.error is not None)
+
+
+@dataclass(frozen=True)
+class TaskComparison:
+    """All arms of one task.
+
+    Attributes:
+        metric: what `score` measures: the success rate, or the return of an episode.
+        untrained: mean score of the dense agents before training; None without one.
+        least_gain: what a dense agent must gain over `untrained` to count as having learned.
+        dense_not_learned: seeds whose dense agent is done and gained no more than that.
+        arms: dense first, then by sparsity, then by name.
+        notes: what is odd about single runs, in words.
+    """
+
+    task: str
+    metric: Metric
+    untrained: float | None
+    least_gain: float
+    dense_not_learned: tuple[int, ...]
+    arms: tuple[ArmResult, ...]
+    overlaps: tuple[MaskOverlap, ...]
+    pairs: tuple[Pair, ...]
+    trends: tuple[Trend, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def dense(self) -> ArmResult | None:
+        """The dense arm, if it has a run."""
+        return next((arm for arm in self.arms if arm.name == DENSE), None)
+
+    @property
+    def tickets(self) -> tuple[ArmResult, ...]:
+        """Every arm but the dense one."""
+        return tuple(arm for arm in self.arms if arm.name != DENSE)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A study's result so far.
+
+    Attributes:
+        seeds: those that the config asks for.
+        score_evaluations: how many last evaluations make a run's score.
+    """
+
+    seeds: tuple[int, ...]
+    score_evaluations: int
+    tasks: tuple[TaskComparison, ...]
+
+
+def compare(store: Store, config: Config) -> Comparison:
+    """Compare what the store holds of the config's tasks and seeds. A study half done is as welcome."""
+    tasks = tuple(_compare_task(store, config, task) for task in config.tasks)
+    return Comparison(config.seeds, config.evaluation.score_evaluations, tasks)
+
+
+def to_dict(comparison: Comparison) -> dict[str, Any]:
+    """The comparison in plain JSON types."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(comparison), allow_nan=False))
+    return plain
+
+
+def _compare_task(store: Store, config: Config, task: Task) -> TaskComparison:
+    runs = read_runs(store, task.name, config.seeds)
+    metric, last = metric_of(runs), config.evaluation.score_evaluations
+    untrained = _untrained(runs, metric)
+    least_gain = _least_gain(runs, metric)
+    by_arm = {name: [run for run in runs if run.arm == name] for name in arm_names(runs)}
+    results = {
+        name: tuple(_seed_result(seed, of_arm, metric, last) for seed in config.seeds)
+        for name, of_arm in by_arm.items()
+    }
+    scores = {
+        name: {result.seed: result.score for result in arm if result.score is not None} for name, arm in results.items()
+    }
+    dense = scores.get(DENSE, {})
+    overlaps, problems = mask_overlaps(by_arm)
+    paired = pairs(by_arm, scores)
+    return TaskComparison(
+        task=task.id,
+        metric=metric,
+        untrained=untrained,
+        least_gain=least_gain,
+        dense_not_learned=tuple(
+            seed for seed, score in dense.items() if untrained is not None and score - untrained <= least_gain
+        ),
+        arms=tuple(
+            _arm_result(of_arm, results[name], scores[name], dense, untrained, least_gain)
+            for name, of_arm in by_arm.items()
+        ),
+        overlaps=overlaps,
+        pairs=paired,
+        trends=trends(paired),
+        notes=(*_notes(runs, last, config.training_for(task).env_steps), *problems),
+    )
+
+
+def _seed_result(seed: int, runs: Iterable[Run], metric: Metric, last: int) -> SeedResult:
+    run = next((run for run in runs if run.seed == seed), None)
+    if run is None:
+        return SeedResult(seed, "missing")
+    return SeedResult(seed, run.status, score_of(run, metric, last), run.error)
+
+
+def _arm_result(
+    runs: Sequence[Run],
+    seeds: tuple[SeedResult, ...],
+    scores: Mapping[int, float],
+    dense: Mapping[int, float],
+    untrained: float | None,
+    least_gain: float,
+) -> ArmResult:
+    described = next((run for run in runs if run.sparsity is not None), runs[0])
+    both = tuple(seed for seed in scores if seed in dense)
+    share, no_share = _share([scores[s] for s in both], [dense[s] for s in both], untrained, least_gain)
+    return ArmResult(
+        name=described.arm,
+        method=described.method,
+        criterion=described.criterion,
+        sparsity=described.sparsity,
+        seeds=seeds,
+        done=len(scores),
+        mean=statistics.fmean(scores.values()) if scores else None,
+        low=min(scores.values(), default=None),
+        high=max(scores.values(), default=None),
+        share=share,
+        share_seeds=both,
+        no_share=no_share,
+    )
+
+
+def _share(
+    ticket: Sequence[float], dense: Sequence[float], untrained: float | None, least_gain: float
+) -> tuple[float | None, str | None]:
+    """The share of dense, or why there is none."""
+    if not dense:
+        return None, "no seed with both this arm and a dense agent done"
+    if untrained is None:
+        return None, "the untrained policy's score is not known"
+    gain = statistics.fmean(dense) - untrained
+    if gain <= least_gain:
+        return None, "dense did not learn"
+    return (statistics.fmean(ticket) - untrained) / gain, None
+
+
+def _untrained_evaluations(runs: Iterable[Run]) -> list[Evaluation]:
+    return [e for run in runs if run.arm == DENSE for e in run.evaluations if e.env_steps == 0]
+
+
+def _untrained(runs: Iterable[Run], metric: Metric) -> float | None:
+    scores = [evaluation.scores[metric] for evaluation in _untrained_evaluations(runs)]
+    return statistics.fmean(scores) if scores else None
+
+
+def _least_gain(runs: Iterable[Run], metric: Metric) -> float:
+    """For returns: as much as single episodes of the untrained policy scatter by (one standard deviation)."""
+    if metric == "success":
+        return LEAST_SUCCESS_GAINED
+    returns = [value for evaluation in _untrained_evaluations(runs) for value in evaluation.returns]
+    if not returns:
+        return 0.0
+    return max(statistics.pstdev(returns), 0.01 * abs(statistics.fmean(returns)))
+
+
+def _notes(runs: Iterable[Run], last: int, env_steps: int) -> tuple[str, ...]:
+    notes = []
+    for run in runs:
+        if run.status != "done":
+            continue
+        where, trained = f"{run.arm}, seed {run.seed}", run.trained
+        if len(trained) < last:
+            notes.append(f"{where}: the score takes the last {last} evaluations, but there are {len(trained)}.")
+        if trained[-1].env_steps != env_steps:
+            ended = trained[-1].env_steps
+            notes.append(f"{where}: its last evaluation is at step {ended:,}; the config asks for {env_steps:,}.")
+    return tuple(notes)

@@ -1,0 +1,130 @@
+"""The runs of a study as its files tell them: their evaluations, and what became of them."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from rlottery.errors import StudyError
+from rlottery.metrics import evaluations, read_metrics
+from rlottery.store import DENSE, RunFiles, Store, read_manifest
+
+Metric = Literal["success", "return"]
+Status = Literal["done", "failed", "unreadable", "missing"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The deterministic policy after `env_steps` of training.
+
+    Attributes:
+        env_steps: 0 is the untrained policy.
+        scores: means over the evaluation's episodes: "return", and "success" where the task knows it.
+        returns: of every episode.
+    """
+
+    env_steps: int
+    scores: Mapping[str, float]
+    returns: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm of one task and seed.
+
+    Attributes:
+        status: "unreadable" is a run that ended well, but whose files no longer tell a score.
+        error: why it failed or can't be read; None for a run that is done.
+        method, criterion: of a ticket's mask; None for dense agents.
+        sparsity: reached, by group; None for dense agents and where the manifest does not say.
+        evaluations: in order of their steps; those before the end for a run that failed.
+    """
+
+    arm: str
+    seed: int
+    files: RunFiles
+    status: Status
+    error: str | None = None
+    method: str | None = None
+    criterion: str | None = None
+    sparsity: Mapping[str, float] | None = None
+    evaluations: tuple[Evaluation, ...] = ()
+
+    @property
+    def trained(self) -> tuple[Evaluation, ...]:
+        """The evaluations after step 0."""
+        return tuple(evaluation for evaluation in self.evaluations if evaluation.env_steps > 0)
+
+
+def read_runs(store: Store, task_name: str, seeds: Iterable[int]) -> list[Run]:
+    """Every run of a task that has a manifest, by seed. A damaged one is "unreadable" and stops no other."""
+    found = (_read_run(store, task_name, seed, arm) for seed in seeds for arm in store.arms(task_name, seed))
+    return [run for run in found if run is not None]
+
+
+def metric_of(runs: Iterable[Run]) -> Metric:
+    """Success where every evaluation knows it, else the return."""
+    scores = [evaluation.scores for run in runs for evaluation in run.evaluations]
+    return "success" if scores and all("success" in score for score in scores) else "return"
+
+
+def score_of(run: Run, metric: Metric, last: int) -> float | None:
+    """A run's score: the mean over its last evaluations. None unless the run is done."""
+    if run.status != "done":
+        return None
+    return statistics.fmean(evaluation.scores[metric] for evaluation in run.trained[-last:])
+
+
+def arm_names(runs: Iterable[Run]) -> list[str]:
+    """The arms of these runs: dense first, then by sparsity, then by name."""
+    sparsity: dict[str, float] = {}
+    for run in runs:
+        known = math.inf if run.sparsity is None else sum(run.sparsity.values())
+        sparsity[run.arm] = min(known, sparsity.get(run.arm, math.inf))
+    return sorted(sparsity, key=lambda arm: (arm != DENSE, sparsity[arm], arm))
+
+
+def _read_run(store: Store, task_name: str, seed: int, arm: str) -> Run | None:
+    files = store.run(task_name, seed, arm)
+    try:
+        manifest = read_manifest(files)
+    except StudyError as error:
+        return Run(arm, seed, files, "unreadable", str(error))
+    if manifest is None:
+        return None
+    method, criterion, sparsity = (manifest.get(key) for key in ("method", "criterion", "sparsity"))
+    known = Run(arm, seed, files, "done", None, method, criterion, sparsity)
+    failed = manifest.get("status") == "failed"
+    try:
+        read = _evaluations(files)
+    except StudyError as error:
+        if not failed:
+            return replace(known, status="unreadable", error=str(error))
+        read = ()
+    if failed:
+        return replace(known, status="failed", error=str(manifest.get("error")), evaluations=read)
+    if all(evaluation.env_steps == 0 for evaluation in read):
+        problem = f"{files.metrics} has no evaluation of the trained agent. Train that run again."
+        return replace(known, status="unreadable", error=problem, evaluations=read)
+    return replace(known, evaluations=read)
+
+
+def _evaluations(files: RunFiles) -> tuple[Evaluation, ...]:
+    rows = read_metrics(files.metrics)
+    try:
+        return tuple(_evaluation(row) for row in evaluations(rows))
+    except (KeyError, TypeError, ValueError):
+        raise StudyError(f"{files.metrics} holds no metrics of rlottery. Train that run again.") from None
+
+
+def _evaluation(row: Mapping[str, Any]) -> Evaluation:
+    scores = {name: _finite(row[name]) for name in ("return", "success") if name in row}
+    returns = tuple(map(_finite, row.get("returns", ())))
+    return Evaluation(int(row["env_steps"]), {"return": scores.pop("return"), **scores}, returns)
+
+
+def _finite(value: Any) -> float:
+    if not math.isfinite(value):
+        raise ValueError
+    return float(value)

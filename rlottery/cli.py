@@ -1,0 +1,115 @@
+"""The command line: run, status, init."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import rlottery
+from rlottery.config import Config, default_config_text, load_config
+from rlottery.errors import ConfigError, RlotteryError
+from rlottery.pipeline import fail, import_from_working_directory, run_and_exit
+from rlottery.store import write_bytes
+from rlottery.study.estimate import estimate_table
+from rlottery.study.plan import STAGES
+from rlottery.study.run import Outcome, conclude, plan_study, run_study
+from rlottery.study.status import status_table
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Find lottery tickets in reinforcement-learning agents: sparse subnetworks which, rewound to their initial "
+    "weights and trained alone, match the dense agent.",
+    epilog="Start with [bold]rlottery init[/] and [bold]rlottery run[/].",
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Config keys to set for this command: sac.batch_size=128"),
+]
+
+
+@app.command()
+def run(
+    config: Annotated[str, typer.Argument(help="The study's YAML file.")] = "config.yaml",
+    overrides: Overrides = None,
+    pruning_method: Annotated[
+        str, typer.Option(help="magnitude scores weights by |w|; gradient as pruning.gradient_method says.")
+    ] = "magnitude",
+    stages: Annotated[str, typer.Option(help="Which stages to do, separated by commas.")] = ",".join(STAGES),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the runs with estimated hours and disk, and do nothing.")
+    ] = False,
+) -> None:
+    """Train dense agents, make masks, train tickets, compare. Done work is skipped.
+
+    Another sparsity or gradient method adds tickets beside those that are there; dense agents are not trained again.
+    """
+    path, extra = _config_and_overrides(config, overrides)
+    chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
+
+    def work() -> Outcome:
+        loaded = load_config(path, extra)
+        import_from_working_directory()
+        console = Console()
+        outcome = run_study(loaded, pruning_method, chosen, console)
+        conclude(outcome, loaded, console)
+        return outcome
+
+    if not dry_run:
+        run_and_exit(work)
+    try:
+        loaded = load_config(path, extra)
+        import_from_working_directory()
+        Console().print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen)))
+    except RlotteryError as error:
+        fail(error)
+
+
+@app.command()
+def status(
+    config: Annotated[str, typer.Argument(help="The study's YAML file.")] = "config.yaml",
+    overrides: Overrides = None,
+) -> None:
+    """Show what of a study is done, under way, failed or still to do. Reads files only."""
+    path, extra = _config_and_overrides(config, overrides)
+    try:
+        loaded: Config = load_config(path, extra)
+        Console().print(status_table(loaded))
+    except RlotteryError as error:
+        fail(error)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("config.yaml"),
+) -> None:
+    """Write a config with every key explained. An existing file is left alone."""
+    try:
+        if path.exists():
+            raise ConfigError(f"{path} exists already and was left alone. Give another name: rlottery init FILE")
+        write_bytes(path, default_config_text().encode())
+    except OSError as error:
+        fail(ConfigError(f"{path} can't be written: {error.strerror}"))
+    except RlotteryError as error:
+        fail(error)
+    typer.echo(f"Wrote {path}. Start with: rlottery run {path}")
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
+) -> None:
+    if show:
+        typer.echo(rlottery.__version__)
+        raise typer.Exit()
+
+
+def _config_and_overrides(first: str, rest: list[str] | None) -> tuple[Path, list[str]]:
+    """``rlottery run sac.batch_size=128`` means the default config with that key set."""
+    if "=" in first and not Path(first).exists():
+        return Path("config.yaml"), [first, *(rest or [])]
+    return Path(first), rest or []

@@ -1,0 +1,255 @@
+"""Reads a pickle of plain values and NumPy bool arrays without running anything that it names.
+
+A pickle is a program: Python's own loader calls what the file tells it to call. Filtering what may be
+imported leaves NumPy's reconstruction to face hostile arguments, and leaves structures that grow
+exponentially once they are hashed or compared. So the few opcodes that a mask needs are interpreted here:
+a name from the file is looked up in a short list and stands for nothing but itself, every array is built
+from its bytes, and nothing but strings, single bytes, names and dtypes can be used twice, which makes the
+result a tree no larger than the file.
+"""
+
+import io
+import pickletools
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlottery.errors import MaskError
+from rlottery.pruning.ranking import BoolArray
+
+MAX_OPCODES = 50_000
+"""A mask takes about 30 opcodes a layer and 3 for each value of its metadata."""
+
+MAX_TEXT = 2**20
+"""Characters of all strings together, one used twice counted twice: a mask has a few thousand."""
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A global that the file names. It is never imported."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+class _BoolDtype:
+    """Stands for np.dtype(bool)."""
+
+
+class _EmptyArray:
+    """Stands for an array whose shape and bytes are still to come."""
+
+
+_NDARRAY = _Name("numpy", "ndarray")
+_DTYPE = _Name("numpy", "dtype")
+# NumPy 2 renamed numpy.core; arrays that Python's own pickle wrote hold either name.
+_RECONSTRUCT = {_Name(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
+_FROMBUFFER = {_Name(f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")}
+_KNOWN_NAMES = {_NDARRAY, _DTYPE} | _RECONSTRUCT | _FROMBUFFER
+
+_BOOL = _BoolDtype()
+_BOOL_STATE = (3, "|", None, None, None, -1, -1, 0)
+
+_OPCODES = {info.code: info for info in pickletools.opcodes}
+# fmt: off
+_ALLOWED = frozenset({
+    "PROTO", "FRAME", "STOP", "MARK", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE",
+    "SETITEM", "SETITEMS", "APPEND", "APPENDS", "TUPLE", "TUPLE1", "TUPLE2",
+    "TUPLE3", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2",
+    "LONG1", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BYTEARRAY8",
+    "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "GLOBAL", "STACK_GLOBAL",
+    "REDUCE", "BUILD",
+})
+# fmt: on
+_TUPLE_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+
+
+def read_plain_pickle(data: bytes) -> object:
+    """The object that `data` holds: dicts with string keys, lists, tuples, plain scalars, bool arrays.
+
+    Understands pickle protocols 3 to 5 as written by `mask_to_bytes` or by `pickle.dump` of the same
+    values under NumPy 1 or 2. Arrays are matrices and read-only. What a file names without using it is
+    left in the result as a stand-in of a private type. Time and memory are linear in the size of `data`.
+
+    Raises:
+        MaskError: anything else; what the file asked for was not executed.
+    """
+    try:
+        return _Reader(data).read()
+    # A program with operands missing or of odd values: cut off, damaged or no pickle.
+    except (IndexError, KeyError, ValueError, OverflowError) as error:
+        raise MaskError("it is cut off, damaged or no pickle") from error
+
+
+class _Reader:
+    """A stack machine for the opcodes of `_ALLOWED`; see pickletools for what each does."""
+
+    def __init__(self, data: bytes) -> None:
+        self.stream = io.BytesIO(data)
+        self.stack: list[object] = []
+        self.marks: list[int] = []
+        self.memo: dict[object, object] = {}
+        self.text = 0
+
+    def read(self) -> object:
+        for _ in range(MAX_OPCODES):
+            code = self.stream.read(1).decode("latin-1")
+            opcode = _OPCODES[code]
+            if opcode.name not in _ALLOWED:
+                raise MaskError(f"it holds the pickle instruction {opcode.name}, which was not executed")
+            if opcode.name == "STOP":
+                return self._result()
+            if opcode.name == "GLOBAL":
+                # Read here, as Python's loader does: pickletools would undo escapes in names.
+                module, name = (self.stream.readline().rstrip(b"\n").decode("ascii") for _ in range(2))
+                self.stack.append(_known_name(module, name))
+                continue
+            self._run(opcode.name, opcode.arg.reader(self.stream) if opcode.arg else None)
+        raise MaskError(f"it holds more than {MAX_OPCODES} pickle instructions, more than any mask")
+
+    def _result(self) -> object:
+        if self.stream.read(1):
+            raise MaskError("data follows its end")
+        if len(self.stack) != 1:
+            raise MaskError("it does not hold one object")
+        return self.stack[0]
+
+    def _run(self, opcode: str, argument: object) -> None:
+        stack = self.stack
+        match opcode:
+            case "PROTO" | "FRAME":
+                pass
+            case "MARK":
+                self.marks.append(len(stack))
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                stack.append(_CONSTANTS[opcode])
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
+                stack.append(argument)
+            case "SHORT_BINBYTES" | "BINBYTES" | "BYTEARRAY8":
+                stack.append(argument)
+            case "SHORT_BINUNICODE" | "BINUNICODE":
+                stack.append(self._counted(argument))
+            case "EMPTY_DICT":
+                stack.append({})
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple(self._pop(_TUPLE_SIZES[opcode])))
+            case "TUPLE":
+                stack.append(tuple(self._pop_to_mark()))
+            case "APPEND" | "APPENDS":
+                items = self._pop(1) if opcode == "APPEND" else self._pop_to_mark()
+                _extend_list(stack[-1], items)
+            case "SETITEM" | "SETITEMS":
+                items = self._pop(2) if opcode == "SETITEM" else self._pop_to_mark()
+                _extend_dict(stack[-1], items)
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = stack[-1]
+            case "BINPUT" | "LONG_BINPUT":
+                self.memo[argument] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(self._counted(_reusable(self.memo[argument])))
+            case "STACK_GLOBAL":
+                module, name = self._pop(2)
+                stack.append(_known_name(module, name))
+            case "REDUCE":
+                function, arguments = self._pop(2)
+                stack.append(_call(function, arguments))
+            case "BUILD":
+                target, state = self._pop(2)
+                stack.append(_set_state(target, state))
+
+    def _counted(self, value: object) -> object:
+        if isinstance(value, str):
+            self.text += len(value)
+            if self.text > MAX_TEXT:
+                raise MaskError(f"it holds text of more than {MAX_TEXT} characters, more than any mask")
+        return value
+
+    def _pop(self, count: int) -> list[object]:
+        if len(self.stack) < count:
+            raise MaskError("it takes from an empty stack")
+        items = self.stack[-count:]
+        del self.stack[-count:]
+        return items
+
+    def _pop_to_mark(self) -> list[object]:
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
+
+
+def _extend_list(target: object, items: list[object]) -> None:
+    if type(target) is not list:
+        raise MaskError("it appends to something that is no list")
+    target.extend(items)
+
+
+def _extend_dict(target: object, items: list[object]) -> None:
+    # String keys only: hashing a nested tuple can take exponential time.
+    if type(target) is not dict or len(items) % 2 or any(type(key) is not str for key in items[::2]):
+        raise MaskError("it holds a dict with keys that are no strings")
+    target.update(zip(items[::2], items[1::2], strict=True))
+
+
+def _reusable(value: object) -> object:
+    """A value from the memo, if using it often can't make the result grow beyond the file."""
+    if isinstance(value, (str, _Name, _BoolDtype)) or (type(value) is bytes and len(value) <= 1):
+        return value
+    raise MaskError(f"it uses one {type(value).__name__} in several places")
+
+
+def _known_name(module: object, name: object) -> _Name:
+    if type(module) is not str or type(name) is not str:
+        raise MaskError("it names a global by something that is no text")
+    found = _Name(module, name)
+    if found not in _KNOWN_NAMES:
+        raise MaskError(f"it names {str(found)[:100]}, which no mask needs and which was not executed")
+    return found
+
+
+def _call(function: object, arguments: object) -> object:
+    """What the known callables would give for a bool array; they themselves are never called."""
+    # Before any lookup: hashing a deeply nested operand would overflow the C stack.
+    if not isinstance(function, _Name):
+        raise MaskError("it calls something that is no function")
+    match arguments:
+        case (("b1" | "bool"),) | (("b1" | "bool"), False, True) if function == _DTYPE:
+            return _BOOL
+        case (tuple(), "b1") if function == _NDARRAY:
+            return _EmptyArray()
+        case (_Name() as kind, (0,), b"b") if function in _RECONSTRUCT and kind == _NDARRAY:
+            return _EmptyArray()
+        case (content, _BoolDtype(), shape, "C") if function in _FROMBUFFER:
+            return _bool_array(shape, content)
+    raise MaskError(f"it calls {function} for something other than a C-ordered bool array")
+
+
+def _set_state(target: object, state: object) -> object:
+    match target, state:
+        case _BoolDtype(), tuple() if state == _BOOL_STATE:
+            return target
+        case _EmptyArray(), (1, shape, _BoolDtype(), False, content):
+            return _bool_array(shape, content)
+    raise MaskError("it sets the state of something other than a C-ordered bool array")
+
+
+def _bool_array(shape: object, content: object) -> BoolArray:
+    if type(content) is not bytes and type(content) is not bytearray:
+        raise MaskError("it holds an array whose content is no bytes")
+    # Exactly two lengths: the product of many long integers takes quadratic time.
+    if type(shape) is not tuple or len(shape) != 2 or any(type(n) is not int or n < 1 for n in shape):
+        raise MaskError("it holds an array that is no matrix with at least one weight")
+    if shape[0] * shape[1] != len(content):
+        raise MaskError(f"it holds an array of {len(content)} bytes whose shape asks for another number")
+    array = np.frombuffer(bytes(content), dtype=np.uint8)
+    if array.max(initial=0) > 1:
+        raise MaskError("it holds a bool array with values other than 0 and 1")
+    return array.view(np.bool_).reshape(shape)

@@ -1,0 +1,191 @@
+"""Mask files: a pickle of plain dicts and bool arrays that NumPy alone can load, and its safe reading.
+
+    {"actor": {path: bool (inputs, outputs)}, "critic": {...}, "metadata": {...}}
+
+Anyone may open one with `pickle.load`. This project never does: files come from strangers.
+"""
+
+import hashlib
+import io
+import pickle
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlottery.errors import MaskError
+from rlottery.pruning.inert_pickle import read_plain_pickle
+from rlottery.pruning.masks import FORMAT_VERSION, Mask, check_group_mask, digest, layer_counts
+
+MAX_BYTES = 256 * 2**20
+"""Largest mask file that is read: one byte a weight, so 268 million weights."""
+
+PROTOCOL = 4
+"""Of pickle: every Python since 3.4 reads it."""
+
+_METADATA_TYPES: dict[str, tuple[type, ...]] = {
+    "format_version": (int,),
+    "task": (str,),
+    "seed": (int,),
+    "method": (str,),
+    "criterion": (str,),
+    "estimator": (str, type(None)),
+    "sparsity_asked": (dict,),
+    "sparsity_reached": (dict,),
+    "layers": (dict,),
+    "fingerprint": (dict,),
+    "digest": (str,),
+}
+_CHECKSUM = "checksum"
+_MAX_DEPTH = 16
+_MEND = "Make the mask again: create_ticket=True, or `rlottery run --stages mask`."
+
+
+class _PortablePickler(pickle.Pickler):
+    """Writes arrays by public names only.
+
+    Left to itself, NumPy 2 writes `numpy._core`, which NumPy before 1.26 lacks, and NumPy 1 `numpy.core`,
+    which may leave. `numpy.ndarray` and `numpy.dtype` are in both.
+    """
+
+    def reducer_override(self, obj: object) -> Any:
+        if type(obj) is np.ndarray:
+            # Not an empty shape here: a constant tuple would be written once and then referred to.
+            return np.ndarray, (obj.shape, "b1"), (1, obj.shape, np.dtype(np.bool_), False, obj.tobytes())
+        if isinstance(obj, np.dtype):
+            return np.dtype, ("b1",)
+        return NotImplemented
+
+
+def mask_to_bytes(mask: Mask) -> bytes:
+    """The content of a mask file; its metadata gets a `checksum` over all other metadata.
+
+    Raises:
+        MaskError: the mask would not be read again: metadata that is not plain, a digest that is not this
+            mask's, a layer that is no bool matrix, or more than MAX_BYTES.
+    """
+    metadata = _plain_copy(mask.metadata, "metadata")
+    groups = {
+        # Copies, for an array that stands in two places would be written as a reference.
+        group: {path: np.array(layer, order="C") for path, layer in check_group_mask(layers, group).items()}
+        for group, layers in mask.groups.items()
+    }
+    stream = io.BytesIO()
+    content = groups | {"metadata": metadata | {_CHECKSUM: _checksum(metadata)}}
+    _PortablePickler(stream, protocol=PROTOCOL).dump(content)
+    data = stream.getvalue()
+    mask_from_bytes(data, "the mask to be written")
+    return data
+
+
+def mask_from_bytes(data: bytes, where: str) -> Mask:
+    """The mask in the content of a file; nothing that the content names is executed.
+
+    Args:
+        data: at most MAX_BYTES.
+        where: the file, for messages.
+
+    Returns:
+        The mask as it was given to `mask_to_bytes`; its arrays are read-only.
+
+    Raises:
+        MaskError: not a mask file of this version, damaged, edited or hostile.
+    """
+    try:
+        if len(data) > MAX_BYTES:
+            raise MaskError(f"it has more than {MAX_BYTES} bytes")
+        if not data:
+            raise MaskError("it is empty")
+        return _checked_mask(read_plain_pickle(data))
+    except MaskError as error:
+        raise MaskError(f"{where} can't be used as a mask: {str(error)[:500]}. {_MEND}") from error
+
+
+def read_mask(path: Path) -> Mask:
+    """Reads a mask file.
+
+    Raises:
+        MaskError: missing, unreadable, no regular file, above MAX_BYTES, or refused by `mask_from_bytes`.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise MaskError(f"{path} can't be used as a mask: it is no regular file. {_MEND}")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise MaskError(f"There is no mask at {path}. {_MEND}") from error
+    # ValueError: a null character in the path.
+    except (OSError, ValueError) as error:
+        raise MaskError(f"The mask {path} can't be read: {error}.") from error
+    return mask_from_bytes(data, str(path))
+
+
+def _checked_mask(content: object) -> Mask:
+    if type(content) is not dict:
+        raise MaskError(f"it holds a {type(content).__name__}, no dict")
+    if missing := [key for key in ("actor", "critic", "metadata") if key not in content]:
+        raise MaskError(f"it lacks the key {missing[0]!r}")
+    if len(content) > 3:
+        raise MaskError(f"it has keys besides actor, critic and metadata: {_shown(set(content))}")
+    actor = check_group_mask(content["actor"], "actor")
+    critic = check_group_mask(content["critic"], "critic")
+    metadata = _plain_copy(content["metadata"], "metadata")
+    checksum = _check_metadata(metadata)
+    mask = Mask(actor, critic, metadata)
+    if metadata["digest"] != digest(mask):
+        raise MaskError("it is corrupt: its weights do not match metadata['digest']")
+    if checksum != _checksum(metadata):
+        raise MaskError("it is corrupt or was edited: its metadata do not match metadata['checksum']")
+    counts = {group: layer_counts(layers) for group, layers in mask.groups.items()}
+    # As text, for the order of the layers counts: it says what is connected to what.
+    if repr(metadata["layers"]) != repr(counts):
+        raise MaskError("it is corrupt: its layers do not match metadata['layers']")
+    return mask
+
+
+def _check_metadata(metadata: Any) -> object:
+    """Takes the checksum out of `metadata` and gives it back."""
+    if type(metadata) is not dict:
+        raise MaskError(f"its key 'metadata' holds a {type(metadata).__name__}, no dict")
+    for key in (*_METADATA_TYPES, _CHECKSUM):
+        if key not in metadata:
+            raise MaskError(f"it lacks metadata[{key!r}]")
+    if metadata["format_version"] != FORMAT_VERSION:
+        raise MaskError(f"it has format_version {metadata['format_version']!r}, this is {FORMAT_VERSION}")
+    for key, types in _METADATA_TYPES.items():
+        if type(metadata[key]) not in types:
+            raise MaskError(f"metadata[{key!r}] is of type {type(metadata[key]).__name__}")
+    checksum: object = metadata.pop(_CHECKSUM)
+    return checksum
+
+
+def _checksum(metadata: dict[str, Any]) -> str:
+    # ascii() of plain values is exact, tells 1 from 1.0 and a list from a tuple, and, unlike repr(), does not
+    # depend on which characters this Python knows to be printable.
+    return hashlib.sha256(ascii(metadata).encode()).hexdigest()
+
+
+def _plain_copy(value: object, where: str, depth: int = 0) -> Any:
+    """A copy with containers of its own, so that no two places share one.
+
+    Raises:
+        MaskError: a value that is not plain, or nested too deeply.
+    """
+    where = where[:200]
+    if depth > _MAX_DEPTH:
+        raise MaskError(f"{where} is nested more than {_MAX_DEPTH} deep")
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if type(value) is list or type(value) is tuple:
+        return type(value)(_plain_copy(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value))
+    if type(value) is dict:
+        if wrong := [key for key in value if type(key) is not str]:
+            raise MaskError(f"{where} has a key of type {type(wrong[0]).__name__}, not str")
+        return {key: _plain_copy(item, f"{where}[{key!r}]", depth + 1) for key, item in value.items()}
+    raise MaskError(f"{where} is of type {type(value).__name__}, not a plain value")
+
+
+def _shown(keys: set[str]) -> str:
+    return ", ".join(sorted(keys))[:200]

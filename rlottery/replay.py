@@ -1,0 +1,99 @@
+"""The replay buffer: a ring in NumPy, saved as one plain ``.npy`` file a field."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rlottery.errors import StudyError
+
+
+class Transitions(NamedTuple):
+    """Transitions with a leading axis; `terminations` is 1.0 where the episode truly ended (not a time limit).
+
+    float32 throughout: observations (n, obs), actions (n, act) in [-1, 1], rewards (n,), next_observations (n, obs),
+    terminations (n,).
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    next_observations: np.ndarray
+    terminations: np.ndarray
+
+
+class ReplayBuffer:
+    """A ring of the last `capacity` transitions. Memory: 4 bytes x (2 obs + act + 2) x capacity, and no more."""
+
+    def __init__(self, capacity: int, observation_size: int, action_size: int):
+        self.capacity = capacity
+        self.size = 0
+        self._next = 0
+        self._fields = Transitions(
+            observations=np.empty((capacity, observation_size), np.float32),
+            actions=np.empty((capacity, action_size), np.float32),
+            rewards=np.empty(capacity, np.float32),
+            next_observations=np.empty((capacity, observation_size), np.float32),
+            terminations=np.empty(capacity, np.float32),
+        )
+
+    def add(
+        self,
+        observation: np.ndarray,
+        action: np.ndarray,
+        reward: float,
+        next_observation: np.ndarray,
+        termination: bool,
+    ) -> None:
+        """Write one transition over the oldest."""
+        row = self._next
+        self._fields.observations[row] = observation
+        self._fields.actions[row] = action
+        self._fields.rewards[row] = reward
+        self._fields.next_observations[row] = next_observation
+        self._fields.terminations[row] = termination
+        self._next = (row + 1) % self.capacity
+        self.size = max(self.size, row + 1)
+
+    def sample(self, generator: np.random.Generator, batch_size: int) -> Transitions:
+        """`batch_size` transitions drawn uniformly with replacement; copies."""
+        return sample(self.stored(), generator, batch_size)
+
+    def stored(self) -> Transitions:
+        """Views of what the ring holds, in the order of its rows (not of time, once it has wrapped)."""
+        return Transitions(*(field[: self.size] for field in self._fields))
+
+    def save(self, folder: Path) -> None:
+        """Write each field to ``folder/<field>.npy``. The folder must exist; atomicity is the store's business."""
+        for name, field in self.stored()._asdict().items():
+            np.save(folder / f"{name}.npy", field, allow_pickle=False)
+
+
+def sample(stored: Transitions, generator: np.random.Generator, batch_size: int) -> Transitions:
+    """`batch_size` transitions drawn uniformly with replacement from `stored`; copies, also from a memory map."""
+    rows = generator.integers(len(stored.rewards), size=batch_size)
+    return Transitions(*(np.take(field, rows, axis=0) for field in stored))
+
+
+def load(folder: Path) -> Transitions:
+    """The transitions saved in `folder`, memory-mapped and read-only.
+
+    Raises:
+        StudyError: a field is missing, is no plain array, or the fields don't fit together.
+    """
+    fields = {}
+    for name in Transitions._fields:
+        path = folder / f"{name}.npy"
+        try:
+            fields[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise StudyError(
+                f"Replay buffer field {path} can't be read: {error}. Train the dense agent again."
+            ) from None
+    stored = Transitions(**fields)
+    shapes = {name: field.shape for name, field in fields.items()}
+    rows = {shape[0] if shape else 0 for shape in shapes.values()}
+    ranks = tuple(field.ndim for field in stored)
+    if len(rows) != 1 or 0 in rows or ranks != (2, 2, 1, 2, 1) or {f.dtype for f in stored} != {np.dtype(np.float32)}:
+        raise StudyError(f"The replay buffer in {folder} doesn't fit together: {shapes}. Train the dense agent again.")
+    return stored

@@ -1,0 +1,1 @@
+"""The closing report: tables for terminal and Markdown, and learning curves. It reads the store only."""

@@ -1,0 +1,22 @@
+"""The report's files: the comparison as JSON and Markdown, and the learning curves."""
+
+from pathlib import Path
+
+from rlottery.analysis.comparison import Comparison, to_dict
+from rlottery.config import Config
+from rlottery.report.figures import learning_curves
+from rlottery.report.table import to_markdown
+from rlottery.store import Store, write_bytes, write_json
+
+
+def write_report(store: Store, config: Config, comparison: Comparison) -> list[Path]:
+    """Write the report into the data folder, each file whole or not at all.
+
+    Returns:
+        The files: comparison.md, learning_curves.png and .svg, comparison.json.
+    """
+    page, data, curves = (store.report / name for name in ("comparison.md", "comparison.json", "learning_curves.png"))
+    write_json(data, to_dict(comparison))
+    learning_curves(store, config, curves)
+    write_bytes(page, to_markdown(comparison).encode())
+    return [page, curves, curves.with_suffix(".svg"), data]

@@ -1,0 +1,1 @@
+"""A study: what runs it needs, what is done, and the workers that do the rest."""

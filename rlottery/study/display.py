@@ -1,0 +1,162 @@
+"""What the person sees while a study runs: a live table in a terminal, a plain line now and then elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rlottery.study.executor import State, Tracked
+
+LINE_SECONDS = 30.0
+"""Between two plain lines about one run, where there is no terminal."""
+
+_STYLES = {
+    State.WAITING: "dim",
+    State.RUNNING: "bold",
+    State.DONE: "green",
+    State.FOUND: "dim green",
+    State.FAILED: "bold red",
+    State.SKIPPED: "yellow",
+}
+_BAR_WIDTH = 12
+
+
+class Display(Protocol):
+    """Shows jobs; `refresh` is called several times a second."""
+
+    def __enter__(self) -> "Display": ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def refresh(self) -> None: ...
+
+
+def display_for(console: Console, tracked: list[Tracked]) -> Display:
+    """The live table where there is a terminal, lines where there is none."""
+    return LiveTable(console, tracked) if console.is_terminal else Lines(console, tracked)
+
+
+class LiveTable:
+    """One line a job, renewed in place."""
+
+    def __init__(self, console: Console, tracked: list[Tracked]):
+        self._tracked = tracked
+        self._live = Live(console=console, auto_refresh=False)
+
+    def __enter__(self) -> "LiveTable":
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.refresh()
+        self._live.stop()
+
+    def refresh(self) -> None:
+        self._live.update(jobs_table(self._tracked), refresh=True)
+
+
+class Lines:
+    """A plain line when a job changes state, and every half minute for a run under way."""
+
+    def __init__(self, console: Console, tracked: list[Tracked]):
+        self._console, self._tracked = console, tracked
+        self._states = [State.WAITING] * len(tracked)
+        self._spoke = [0.0] * len(tracked)
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.refresh()
+
+    def refresh(self) -> None:
+        now = time.monotonic()
+        for index, tracked in enumerate(self._tracked):
+            changed = tracked.state is not self._states[index]
+            due = tracked.state is State.RUNNING and now - self._spoke[index] >= LINE_SECONDS
+            if changed or due:
+                self._states[index], self._spoke[index] = tracked.state, now
+                self._console.print(line(tracked), highlight=False, markup=False, soft_wrap=True)
+
+
+def line(tracked: Tracked) -> str:
+    """One job in one plain line."""
+    parts = [f"{tracked.job.label}: {tracked.state.value}"]
+    if tracked.state is State.RUNNING and tracked.progress:
+        parts.append(_steps(tracked))
+        parts += [
+            f"{name} {value}" for name, value in zip(("return", "success"), _scores(tracked), strict=True) if value
+        ]
+        parts.append(f"{_left(tracked)} left")
+    if tracked.state is State.DONE:
+        parts.append(f"{duration(tracked.seconds)}")
+    if tracked.message:
+        parts.append(tracked.message)
+    return ", ".join(part for part in parts if part)
+
+
+def jobs_table(tracked: list[Tracked]) -> Table:
+    """A line a job: state, progress, environment steps a second, last evaluation's return and success, time left."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    for heading in ("run", "state", "progress"):
+        table.add_column(heading, no_wrap=True, header_style="dim")
+    for heading in ("steps/s", "return", "success", "left"):
+        table.add_column(heading, no_wrap=True, justify="right", header_style="dim")
+    for item in tracked:
+        running = item.state is State.RUNNING
+        last = _left(item) if running else duration(item.seconds) if item.state is State.DONE else ""
+        speed = f"{item.progress.steps_per_second:.0f}" if running and item.progress else ""
+        table.add_row(
+            Text(item.job.label, style=_STYLES[item.state]),
+            Text(item.state.value, style=_STYLES[item.state]),
+            _bar(item),
+            speed,
+            *_scores(item),
+            last,
+        )
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``42 s``, ``3 min 10 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _bar(tracked: Tracked) -> str:
+    if tracked.progress is None or tracked.state is not State.RUNNING:
+        return ""
+    share = tracked.progress.env_steps / tracked.progress.total_steps
+    filled = round(share * _BAR_WIDTH)
+    return f"{'━' * filled}{'╌' * (_BAR_WIDTH - filled)} {share:4.0%}"
+
+
+def _steps(tracked: Tracked) -> str:
+    progress = tracked.progress
+    assert progress is not None
+    return f"{progress.env_steps:,} of {progress.total_steps:,} steps, {progress.steps_per_second:.0f} steps/s"
+
+
+def _scores(tracked: Tracked) -> tuple[str, str]:
+    progress = tracked.progress
+    if progress is None:
+        return "", ""
+    shown = "" if progress.last_return is None else f"{progress.last_return:,.1f}"
+    return shown, "" if progress.last_success is None else f"{progress.last_success:.2f}"
+
+
+def _left(tracked: Tracked) -> str:
+    left = tracked.progress.seconds_left if tracked.progress else None
+    return "" if left is None else duration(left)

@@ -1,0 +1,33 @@
+"""The environment of a worker process. It must stand before the worker imports JAX."""
+
+import os
+
+
+def available_cores() -> list[int]:
+    """The cores that this process may use; numbered from 0 where the system has no affinity (macOS)."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def worker_environment(device: str = "cpu") -> dict[str, str]:
+    """Environment variables of a worker: one thread in every library, so that results repeat to the bit.
+
+    Args:
+        device: "cpu", or "cuda" to let JAX choose the accelerator.
+    """
+    single = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    environment = dict(os.environ) | dict.fromkeys(single, "1")
+    flags = environment.get("XLA_FLAGS", "")
+    environment["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    if device == "cpu":
+        environment["JAX_PLATFORMS"] = "cpu"
+    else:
+        environment.pop("JAX_PLATFORMS", None)
+    return environment
+
+
+def pin(core: int | None) -> None:
+    """Keep this process on one core, where the system can."""
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})

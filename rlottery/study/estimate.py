@@ -1,0 +1,166 @@
+"""How long a study will take and how much disk it needs, from a few seconds of measuring on this machine."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table
+
+from rlottery import envs
+from rlottery.config import Config, Task
+from rlottery.errors import RlotteryError
+from rlottery.study.environment import worker_environment
+from rlottery.study.executor import State, Tracked, worker_count
+
+GEMM_SHARE = 0.72
+"""Share of the matrix-multiplication limit that an update reaches (``benchmarks/speed.py`` measures it)."""
+START_SECONDS = 8.0
+"""A worker's start and compilation."""
+MASK_SECONDS = 10.0
+BYTES_PER_STEP_OF_METRICS = 1.0
+_GEMM_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one core does for one task.
+
+    Attributes:
+        gemm: float32 FLOP/s of NumPy's matrix product.
+        env_steps: environment steps a second, resets included.
+        episode_steps: steps of an episode under random actions.
+        observation_size, action_size: of the task.
+    """
+
+    gemm: float
+    env_steps: float
+    episode_steps: float
+    observation_size: int
+    action_size: int
+
+
+def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
+    """The jobs of a plan with their estimated hours and disk, and the sum over the workers."""
+    waiting = [t for t in tracked if t.state is State.WAITING]
+    rates = {index: measure(config.tasks[index], config.device) for index in {t.job.task_index for t in waiting}}
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("run", header_style="dim")
+    for heading in ("state", "env steps", "hours", "disk, MB"):
+        table.add_column(heading, justify="right", header_style="dim")
+    hours = megabytes = 0.0
+    for item in tracked:
+        if item.state is not State.WAITING:
+            table.add_row(item.job.label, item.state.value, "", "", "")
+            continue
+        job = item.job
+        trains = job.stage != "mask"
+        job_hours = (train_seconds(config, job.task, rates[job.task_index]) if trains else MASK_SECONDS) / 3600
+        job_bytes = disk_bytes(config, job.task, rates[job.task_index], dense=job.stage == "dense") if trains else 0.0
+        hours, megabytes = hours + job_hours, megabytes + job_bytes / 1e6
+        steps = f"{config.training_for(job.task).env_steps:,}" if trains else ""
+        table.add_row(job.label, "to do", steps, f"{job_hours:.2f}", f"{job_bytes / 1e6:,.1f}")
+    if not waiting:
+        return Group(table, "\nNothing is left to do.")
+    workers = worker_count(config.workers, len(waiting))
+    total = (
+        f"\nTogether about {hours:.2f} core hours, {hours / workers:.2f} hours with {workers} "
+        f"worker{'s' if workers > 1 else ''}, and {megabytes:,.0f} MB in {config.data}. Nothing was started."
+    )
+    return Group(table, total)
+
+
+def train_seconds(config: Config, task: Task, rates: Rates) -> float:
+    """Seconds of one core for one run: updates, environment steps, evaluations, start."""
+    training = config.training_for(task)
+    updates = (training.env_steps - training.warmup_steps) * training.updates_per_step
+    evaluations = config.evaluation.number(training.env_steps) + 1
+    steps = training.env_steps + evaluations * config.evaluation.episodes * rates.episode_steps
+    flops = update_flops(config, task, rates.observation_size, rates.action_size)
+    return START_SECONDS + updates * flops / (GEMM_SHARE * rates.gemm) + steps / rates.env_steps
+
+
+def disk_bytes(config: Config, task: Task, rates: Rates, *, dense: bool) -> float:
+    """Bytes that one run leaves: weights with targets and Adam's moments, metrics, and a dense run's replay."""
+    training = config.training_for(task)
+    actor, critics = weight_counts(config, rates.observation_size, rates.action_size)
+    agent = 4.0 * (3 * actor + 4 * critics)
+    initial = 4.0 * (actor + critics)
+    metrics = 2 * BYTES_PER_STEP_OF_METRICS * training.env_steps
+    replay = 4.0 * (2 * rates.observation_size + rates.action_size + 2) * training.capacity
+    return agent + metrics + (initial + replay if dense and config.keep_replay else initial if dense else actor / 8)
+
+
+def update_flops(config: Config, task: Task, observation_size: int, action_size: int) -> float:
+    """Floating-point operations of one SAC update in its matrix products.
+
+    The actor goes forward twice and back once through weights and inputs: 8 for each weight and transition. Each critic
+    goes forward three times (as target, in its own loss, in the actor's), back once through weights and inputs, and
+    once through inputs alone: 12.
+    """
+    actor, critics = weight_counts(config, observation_size, action_size)
+    return config.sac_for(task).batch_size * (8.0 * actor + 12.0 * critics)
+
+
+def weight_counts(config: Config, observation_size: int, action_size: int) -> tuple[int, int]:
+    """Kernel weights of the actor, and of both critics together."""
+
+    def count(*sizes: int) -> int:
+        return sum(a * b for a, b in pairwise(sizes))
+
+    actor = count(observation_size, *config.network.actor, 2 * action_size)
+    return actor, 2 * count(observation_size + action_size, *config.network.critic, 1)
+
+
+def measure(task: Task, device: str) -> Rates:
+    """Measure a core in a process of its own, set up as a worker is.
+
+    Raises:
+        RlotteryError: the task's environment failed there.
+    """
+    result = subprocess.run(
+        [sys.executable, "-m", "rlottery.study.estimate"],
+        input=json.dumps({"id": task.id, "kwargs": task.kwargs}),
+        capture_output=True,
+        text=True,
+        env=worker_environment(device),
+    )
+    if result.returncode != 0:
+        raise RlotteryError(f"Measuring {task.id} failed: {result.stderr.strip().splitlines()[-1]}")
+    return Rates(**json.loads(result.stdout.splitlines()[-1]))
+
+
+def _measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0) -> Rates:
+    environment = envs.make(task_id, kwargs)
+    generator = np.random.default_rng(0)
+    steps, episodes, began = 0, 0, time.perf_counter()
+    while time.perf_counter() - began < seconds or episodes == 0:
+        environment.reset(episodes + 1)
+        over = False
+        while not over:
+            step = environment.step(generator.uniform(-1, 1, environment.action_size).astype(np.float32))
+            over = step.terminated or step.truncated
+            steps += 1
+        episodes += 1
+    elapsed = time.perf_counter() - began
+    return Rates(_gemm_rate(), steps / elapsed, steps / episodes, environment.observation_size, environment.action_size)
+
+
+def _gemm_rate(rounds: int = 200) -> float:
+    matrix = np.ones((_GEMM_SIZE, _GEMM_SIZE), np.float32)
+    out = np.empty_like(matrix)
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        np.dot(matrix, matrix, out=out)
+        times.append(time.perf_counter() - began)
+    return 2.0 * _GEMM_SIZE**3 / float(np.median(times))
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.stdin.read())
+    print(json.dumps(vars(_measure_here(asked["id"], asked["kwargs"]))))

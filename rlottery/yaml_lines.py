@@ -1,0 +1,276 @@
+"""YAML read together with the origin of every key, so that an error can name file and line.
+
+The grammar is PyYAML's safe one, narrowed: anchors, aliases and tags are refused, since they are what lets
+a small file expand without end or build objects. Numbers follow YAML 1.2, so `3e-4` is a number and `010`
+or `1:30` are not quietly read in base 8 or 60.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from rlottery.errors import ConfigError
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands: `("tasks", 0, "id")`."""
+
+_MAX_DEPTH = 32
+_MAX_NODES = 20_000
+_MAX_FAULTS = 50
+_MAX_BYTES = 2**20
+_TAG = "tag:yaml.org,2002:"
+
+
+class Origin(NamedTuple):
+    """Where a value came from: a line of the file, or an override and the key that it sets.
+
+    `line` orders the origins; an override's comes after any line that a file can have.
+    """
+
+    where: str
+    line: int
+    override: KeyPath | None = None
+
+
+@dataclass
+class Document:
+    """A mapping read from YAML, the origin of each key, and the faults found so far."""
+
+    source: str
+    value: dict[str, Any]
+    origins: dict[KeyPath, Origin]
+    faults: list[tuple[Origin, KeyPath, str]] = field(default_factory=list)
+    overrides: int = 0
+
+    def origin(self, path: KeyPath) -> Origin:
+        """Origin of the innermost given key on the way to `path`; of the whole file if none is."""
+        for end in range(len(path), 0, -1):
+            if (found := self.origins.get(path[:end])) is not None:
+                return found
+        return Origin(self.source, 0)
+
+    def fault(self, path: KeyPath, problem: str, origin: Origin | None = None) -> None:
+        """Record what is wrong at `path`."""
+        self.faults.append((origin or self.origin(path), path, problem))
+
+    def message(self) -> str:
+        """One line per fault, in the file's order, the command line last."""
+        # Tasks that share a setting find the same fault in it: say it once.
+        ordered = sorted(dict.fromkeys(self.faults), key=lambda fault: fault[0].line)
+        lines = [
+            f"{origin.where}: {problem}"
+            if path == (origin.override or ())
+            else f"{origin.where}: {dotted(path)}: {problem}"
+            for origin, path, problem in ordered[:_MAX_FAULTS]
+        ]
+        if hidden := len(ordered) - len(lines):
+            lines.append(f"and {hidden} more faults")
+        return "\n".join(lines)
+
+    def override(self, assignment: str) -> None:
+        """Put `key.path=value` in the place of what the file says; what can't be read becomes a fault."""
+        self.overrides += 1
+        key, equals, text = assignment.partition("=")
+        path: KeyPath = tuple(part.strip() for part in key.split("."))
+        origin = Origin(f"command line: {_printable(assignment)}", _MAX_BYTES + self.overrides, path)
+        if not equals or not all(path):
+            self.fault(path, "expected key.path=value, such as sac.batch_size=128", origin)
+            return
+        try:
+            value, lines, faults = _parse(text)
+        except _InvalidYamlError as error:
+            self.fault(path, f"the value is not valid YAML: {error}", origin)
+            return
+        at = self.value
+        for depth, part in enumerate(path[:-1], start=1):
+            if isinstance(at.get(str(part)), list):
+                whole = dotted(path[:depth])
+                self.fault(path, f"{whole} is a list; give it whole, as {whole}=[...]", origin)
+                return
+            if not isinstance(at.get(str(part)), dict):
+                at[str(part)] = {}
+                self.origins[path[:depth]] = origin
+            at = at[str(part)]
+        at[str(path[-1])] = value
+        for known in [known for known in self.origins if known[: len(path)] == path]:
+            del self.origins[known]
+        self.origins |= {path + below: origin for below in [(), *lines]}
+        for below, _, problem in faults:
+            self.fault(path + below, problem, origin)
+
+
+def read_document(path: Path) -> Document:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises ConfigError if it can't be read, or is not YAML; faults that leave something to read are kept in
+    the document.
+    """
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{path}: this is a folder; give the path of a config file")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; `rlottery init` writes a commented one") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > _MAX_BYTES:
+        raise ConfigError(f"{path}: larger than 1 MiB, so this is no config file")
+    try:
+        value, lines, faults = _parse(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: this is not UTF-8 text; save the file as UTF-8") from None
+    except _InvalidYamlError as error:
+        raise ConfigError(f"{path}:{error.line}:{error.column}: not valid YAML: {error}") from None
+    if value is None:
+        raise ConfigError(f"{path}: there are no keys in it; `rlottery init` writes a commented config")
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: the top level must be a mapping of keys to values, not {show(value)}")
+    document = Document(str(path), value, {key: Origin(f"{path}:{line}", line) for key, line in lines.items()})
+    for key, line, problem in faults:
+        document.fault(key, problem, Origin(f"{path}:{line}", line))
+    return document
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """`sac.batch_size`, fit for a terminal."""
+    return ".".join(_printable(str(part)) for part in path)
+
+
+def show(value: object) -> str:
+    """A value as the person who wrote it would know it again, in a few words."""
+    if value is None:
+        return "empty (null)"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    return repr(_cut(value)) if isinstance(value, str) else _cut(str(value))
+
+
+def _printable(text: str) -> str:
+    cut = _cut(text)
+    return cut if cut.isprintable() else repr(cut)[1:-1]
+
+
+def _cut(text: str, width: int = 80) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+class _InvalidYamlError(ValueError):
+    """Text that is no YAML of the narrowed grammar; line and column count from 1."""
+
+    def __init__(self, problem: str, line: int, column: int) -> None:
+        super().__init__(problem)
+        self.line = line
+        self.column = column
+
+
+class _Composer(yaml.SafeLoader):
+    """Composes nodes and refuses what the narrowed grammar leaves out, before it costs anything."""
+
+    # PyYAML's own table reads dates, base 60 and `<<`; it must not be inherited.
+    yaml_implicit_resolvers = {}  # noqa: RUF012
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = 0
+        self.nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        self.depth += 1
+        self.nodes += 1
+        refusals = {
+            "anchors and aliases (& and *) are not read; write the value out": getattr(event, "anchor", None),
+            "tags (!) are not read; leave the tag out": getattr(event, "tag", None),
+            f"nested more than {_MAX_DEPTH} levels deep": self.depth > _MAX_DEPTH,
+            f"more than {_MAX_NODES} values": self.nodes > _MAX_NODES,
+        }
+        for problem, refused in refusals.items():
+            if refused:
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+for _name, _pattern, _first in [
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
+    # Twenty places are enough for any key, and too few to make a slow or unprintable integer.
+    ("int", r"[-+]?(?:0|[1-9][0-9_]{0,20})", "-+0123456789"),
+    ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
+]:
+    _Composer.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})\\Z"), list(_first))
+
+
+class _Parsed(NamedTuple):
+    value: Any
+    lines: dict[KeyPath, int]
+    faults: list[tuple[KeyPath, int, str]]
+
+
+def _parse(text: str) -> _Parsed:
+    """Plain values, the line of each key and list item, and the faults that still leave something to read."""
+    try:
+        loader = _Composer(text)
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        problem = f"the character {text[error.position]!a} is not allowed"
+        column = error.position - before.rfind("\n")
+        raise _InvalidYamlError(problem, before.count("\n") + 1, column) from None
+    try:
+        node = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark or loader.get_mark()
+        problem = ": ".join(part for part in (error.context, error.problem) if part)
+        if "'\\t'" in problem:
+            problem += " (a tab: indent with spaces)"
+        raise _InvalidYamlError(problem, mark.line + 1, mark.column + 1) from None
+    except (ValueError, OverflowError):
+        # PyYAML converts the digits of escapes and of %YAML directives without a check of their range.
+        raise _InvalidYamlError("a number out of range", loader.line + 1, loader.column + 1) from None
+    parsed = _Parsed(None, {}, [])
+    return parsed if node is None else parsed._replace(value=_plain(node, (), parsed))
+
+
+def _plain(node: yaml.Node, path: KeyPath, parsed: _Parsed) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        items = []
+        for index, item in enumerate(node.value):
+            parsed.lines[(*path, index)] = item.start_mark.line + 1
+            items.append(_plain(item, (*path, index), parsed))
+        return items
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, Any] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            here = (*path, key.value if isinstance(key, yaml.ScalarNode) else "?")
+            if not isinstance(key, yaml.ScalarNode):
+                parsed.faults.append((here, line, "a key must be plain text, not a list or a mapping"))
+            elif key.value in mapping:
+                twice = f"given twice, on lines {parsed.lines[here]} and {line}; keep one"
+                parsed.faults.append((here, line, twice))
+            else:
+                parsed.lines[here] = line
+                mapping[key.value] = _plain(value, here, parsed)
+        return mapping
+    kind, text = node.tag.removeprefix(_TAG), str(node.value)
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() in ("yes", "true", "on")
+    if kind == "int":
+        return int(text.replace("_", ""))
+    if kind == "float":
+        return float(re.sub(r"\.(?=[inIN])", "", text))
+    return text

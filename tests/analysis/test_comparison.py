@@ -1,0 +1,248 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlottery.analysis.comparison import ArmResult, TaskComparison, compare, to_dict
+from rlottery.store import Store
+
+from .stores import config, returns, success, write_mask, write_run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "data")
+
+
+def only_task(store: Store, **settings: object) -> TaskComparison:
+    (task,) = compare(store, config(**settings)).tasks  # type: ignore[arg-type]
+    return task
+
+
+def arm(task: TaskComparison, name: str) -> ArmResult:
+    (found,) = [arm for arm in task.arms if arm.name == name]
+    return found
+
+
+class TestScores:
+    def test_hand_computed(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 0.5, 0.9, 1.0))
+        write_run(store, "dense", 1, success(0.2, 0.1, 0.7, 0.8))
+        write_run(store, "magnitude-80", 0, success(0.0, 1.0, 0.4, 0.6))
+        write_run(store, "magnitude-80", 1, success(0.0, 0.0, 0.8, 1.0))
+        task = only_task(store)
+        assert (task.metric, task.untrained) == ("success", pytest.approx(0.1))
+        dense, ticket = task.arms
+        assert dense.scores == pytest.approx({0: 0.95, 1: 0.75})
+        assert (dense.mean, dense.low, dense.high) == pytest.approx((0.85, 0.75, 0.95))
+        assert ticket.scores == pytest.approx({0: 0.5, 1: 0.9})
+        # (0.70 - 0.1) / (0.85 - 0.1)
+        assert ticket.share == pytest.approx(0.8)
+        assert ticket.share_seeds == (0, 1)
+        assert dense.share == pytest.approx(1.0)
+        assert (ticket.method, ticket.criterion) == ("magnitude", "magnitude")
+        assert ticket.sparsity == {"actor": 0.8, "critic": 0.8}
+
+    def test_return_where_success_is_unknown(self, store: Store) -> None:
+        write_run(store, "dense", 0, returns(-1000, -500, -200, -100))
+        write_run(store, "taylor-90", 0, returns(-1000, -500, -400, -300))
+        task = only_task(store, seeds=(0,))
+        assert task.metric == "return"
+        # (-350 + 1000) / (-150 + 1000)
+        assert arm(task, "taylor-90").share == pytest.approx(650 / 850)
+
+    def test_the_share_is_over_the_seeds_that_both_have(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+        write_run(store, "dense", 1, success(0.0, 0.5, 0.5, 0.5))
+        write_run(store, "magnitude-80", 1, success(0.0, 0.4, 0.4, 0.4))
+        ticket = arm(only_task(store), "magnitude-80")
+        assert (ticket.share, ticket.share_seeds) == (pytest.approx(0.8), (1,))
+        assert ticket.done == 1
+        assert [result.status for result in ticket.seeds] == ["missing", "done"]
+
+    def test_arms_are_ordered_dense_then_sparsity_then_name(self, store: Store) -> None:
+        for name in ("taylor-80", "magnitude-95", "dense", "magnitude-80", "gradient-9"):
+            write_run(store, name, 0, success(0.0, 1.0))
+        names = [arm.name for arm in only_task(store).arms]
+        assert names == ["dense", "gradient-9", "magnitude-80", "taylor-80", "magnitude-95"]
+
+    def test_only_the_tasks_and_seeds_of_the_config(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0))
+        write_run(store, "dense", 7, success(0.0, 0.0))
+        write_run(store, "dense", 0, success(0.0, 0.0), task="push-v3")
+        assert only_task(store, seeds=(0,)).arms[0].scores == {0: 1.0}
+
+
+class TestDenseDidNotLearn:
+    def test_success(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 0.0, 0.04, 0.05))
+        write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0, 1.0))
+        task = only_task(store, seeds=(0,))
+        assert task.dense_not_learned == (0,)
+        assert arm(task, "magnitude-80").share is None
+        assert arm(task, "magnitude-80").no_share == "dense did not learn"
+
+    @pytest.mark.parametrize(("last", "learned"), [(-870, False), (-840, True)])
+    def test_a_return_must_gain_what_untrained_episodes_scatter_by(
+        self, store: Store, last: float, learned: bool
+    ) -> None:
+        # Episodes at 1000 +- 150: their standard deviation is 150.
+        write_run(store, "dense", 0, returns(-1000, last, last, last, scatter=150))
+        task = only_task(store, seeds=(0,))
+        assert task.least_gain == pytest.approx(150)
+        assert (task.dense_not_learned == ()) is learned
+
+    def test_one_seed_of_two(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+        write_run(store, "dense", 1, success(0.0, 0.0, 0.0, 0.0))
+        write_run(store, "magnitude-80", 0, success(0.0, 0.4, 0.4, 0.4))
+        write_run(store, "magnitude-80", 1, success(0.0, 0.0, 0.0, 0.0))
+        task = only_task(store)
+        assert task.dense_not_learned == (1,)
+        assert arm(task, "magnitude-80").share == pytest.approx(0.4)
+
+
+class TestGradientAgainstMagnitude:
+    def write(self, store: Store, scores: dict[str, list[float]]) -> None:
+        for name, of_arm in scores.items():
+            for seed, score in enumerate(of_arm):
+                write_run(store, name, seed, success(0.0, score, score, score))
+
+    def test_paired_differences(self, store: Store) -> None:
+        self.write(store, {"magnitude-80": [0.5, 1.0, 0.9], "taylor-80": [0.9, 1.0, 0.8, 1.0]})
+        task = only_task(store, seeds=(0, 1, 2, 3))
+        (pair,) = task.pairs
+        assert (pair.magnitude, pair.gradient) == ("magnitude-80", "taylor-80")
+        assert pair.differences == pytest.approx({0: 0.4, 1: 0.0, 2: -0.1})
+        assert (pair.mean, pair.ahead, pair.level) == (pytest.approx(0.1), 1, 1)
+        assert task.trends == ()
+
+    def test_a_tie_is_no_lead_though_last_bits_differ(self, store: Store) -> None:
+        write_run(store, "magnitude-80", 0, success(0.0, 0.0, 0.1, 0.7))
+        write_run(store, "taylor-80", 0, success(0.0, 0.0, 0.5, 0.3))
+        (pair,) = only_task(store, seeds=(0,)).pairs
+        assert (pair.mean, pair.ahead, pair.level) == (0.0, 0, 1)
+
+    @pytest.mark.parametrize(
+        ("at_95", "direction"),
+        [([0.4, 0.6], "grows"), ([0.1, 0.1], "shrinks"), ([0.2, 0.3], "neither")],
+    )
+    def test_trend_over_sparsity(self, store: Store, at_95: list[float], direction: str) -> None:
+        self.write(store, {"magnitude-80": [0.5, 0.5], "taylor-80": [0.8, 0.7], "magnitude-95": [0.0, 0.0]})
+        self.write(store, {"taylor-95": at_95})
+        (trend,) = only_task(store).trends
+        assert trend.means == pytest.approx((0.25, sum(at_95) / 2))
+        assert trend.direction == direction
+
+    def test_a_trend_is_over_common_seeds(self, store: Store) -> None:
+        self.write(store, {"magnitude-80": [0.5, 0.5], "taylor-80": [0.5, 1.0]})
+        self.write(store, {"magnitude-95": [0.1], "taylor-95": [0.3]})
+        (trend,) = only_task(store).trends
+        assert (trend.seeds, trend.means, trend.direction) == ((0,), pytest.approx((0.0, 0.2)), "grows")
+
+    def test_only_equal_sparsity_makes_a_pair(self, store: Store) -> None:
+        self.write(store, {"magnitude-80": [1.0], "taylor-90": [1.0]})
+        write_run(store, "taylor-80", 0, success(0.0, 1.0), sparsity={"actor": 0.8, "critic": 0.5})
+        assert only_task(store).pairs == ()
+
+
+class TestMaskOverlap:
+    def test_jaccard_over_both_groups_and_chance(self, store: Store) -> None:
+        for seed, kept in enumerate(([0, 1], [5, 6])):
+            write_run(store, "magnitude-80", seed, success(0.0, 1.0))
+            write_run(store, "taylor-80", seed, success(0.0, 1.0))
+            write_mask(store.run("reach-v3", seed, "magnitude-80").mask, [0, 1])
+            write_mask(store.run("reach-v3", seed, "taylor-80").mask, kept)
+        (found,) = only_task(store).overlaps
+        assert found.seeds == (0, 1)
+        assert found.jaccard == pytest.approx((1.0 + 0.0) / 2)
+        # Two of ten kept in either: 0.4 weights shared by chance, of 2 + 2 - 0.4.
+        assert found.chance == pytest.approx(0.4 / 3.6)
+
+    def test_a_damaged_mask_is_a_note(self, store: Store) -> None:
+        for name in ("magnitude-80", "taylor-80"):
+            write_run(store, name, 0, success(0.0, 1.0, 1.0, 1.0))
+            write_mask(store.run("reach-v3", 0, name).mask, [0, 1])
+        store.run("reach-v3", 0, "taylor-80").mask.write_bytes(b"no mask")
+        task = only_task(store, seeds=(0,))
+        assert task.overlaps == ()
+        assert len(task.notes) == 1 and "mask.pkl" in task.notes[0]
+
+
+class TestWhatIsMissingOrDamaged:
+    def test_no_runs(self, store: Store) -> None:
+        task = only_task(store)
+        assert (task.arms, task.untrained, task.pairs) == ((), None, ())
+
+    def test_a_failed_run_is_marked_and_scores_nothing(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+        write_run(store, "dense", 1, success(0.0, 1.0), error="critic_loss became NaN")
+        (dense,) = only_task(store).arms
+        assert (dense.done, dense.mean) == (1, 1.0)
+        (failure,) = dense.failures
+        assert (failure.seed, failure.status, failure.error) == (1, "failed", "critic_loss became NaN")
+
+    def test_a_failed_run_without_metrics(self, store: Store) -> None:
+        write_run(store, "dense", 0, [], error="no memory")
+        store.run("reach-v3", 0, "dense").metrics.unlink()
+        assert only_task(store).arms[0].failures[0].error == "no memory"
+
+    def test_a_truncated_last_line_is_left_out_and_noted(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 0.2, 0.4, 1.0))
+        metrics = store.run("reach-v3", 0, "dense").metrics
+        metrics.write_bytes(metrics.read_bytes()[:-9])
+        task = only_task(store, seeds=(0,))
+        assert task.arms[0].scores == pytest.approx({0: 0.3})
+        assert task.notes == ("dense, seed 0: its last evaluation is at step 200; the config asks for 300.",)
+
+    def test_fewer_evaluations_than_make_a_score(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 0.8))
+        task = only_task(store, seeds=(0,))
+        assert task.arms[0].scores == {0: 0.8}
+        assert len(task.notes) == 2
+
+    @pytest.mark.parametrize(
+        ("rows", "said"),
+        [
+            (success(0.5), "no evaluation of the trained agent"),
+            ([{"kind": "evaluation", "env_steps": 100}], "no metrics of rlottery"),
+            ([{"kind": "evaluation", "env_steps": 100, "return": float("nan")}], "no metrics of rlottery"),
+            ([{"env_steps": 100}], "no metrics of rlottery"),
+        ],
+    )
+    def test_a_run_without_a_score_is_unreadable(self, store: Store, rows: list[dict], said: str) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+        write_run(store, "dense", 1, rows)
+        (dense,) = only_task(store).arms
+        assert dense.scores == {0: 1.0}
+        (failure,) = dense.failures
+        assert failure.status == "unreadable" and said in str(failure.error)
+
+    def test_a_damaged_manifest_stops_no_other_run(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+        write_run(store, "dense", 1, success(0.0, 1.0, 1.0, 1.0))
+        store.run("reach-v3", 1, "dense").manifest.write_text("{")
+        (dense,) = only_task(store).arms
+        assert (dense.done, dense.failures[0].status) == (1, "unreadable")
+
+    def test_a_run_that_still_trains_has_no_manifest(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0))
+        store.run("reach-v3", 0, "dense").manifest.unlink()
+        assert only_task(store).arms == ()
+
+
+def test_to_dict_is_plain_json(store: Store) -> None:
+    write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+    write_run(store, "magnitude-80", 0, success(0.0, 0.5, 0.5, 0.5))
+    write_run(store, "taylor-80", 0, success(0.0, 0.5, 0.5, 1.0))
+    plain = to_dict(compare(store, config()))
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["tasks"][0]["arms"][1]["share"] == 0.5
+    assert plain["tasks"][0]["pairs"][0]["differences"] == {"0": 0.25}
+
+
+def test_neither_analysis_nor_report_imports_jax() -> None:
+    code = "import sys, rlottery.report.files; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

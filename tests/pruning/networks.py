@@ -1,0 +1,52 @@
+"""Small networks, scores and masks that the tests of this folder share."""
+
+import itertools
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from rlottery.pruning.criteria import CRITERIA
+from rlottery.pruning.masks import Mask, make_group_mask, make_mask
+
+
+@st.composite
+def groups_of_scores(draw: st.DrawFn) -> dict[str, np.ndarray]:
+    """One to four matrices of any small shape, with massive ties or all zero in many draws."""
+    elements = draw(
+        st.sampled_from(
+            [
+                st.just(0.0),
+                st.sampled_from([0.0, 1.0]),
+                st.integers(0, 5).map(float),
+                st.floats(0, 1, width=32),
+            ]
+        )
+    )
+    shapes = draw(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=4))
+    return {f"layer_{i}": draw(hnp.arrays(np.float32, shape, elements=elements)) for i, shape in enumerate(shapes)}
+
+
+def network(*widths: int, prefix: str = "", seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        f"{prefix}layer_{i}": rng.normal(size=shape).astype(np.float32)
+        for i, shape in enumerate(itertools.pairwise(widths))
+    }
+
+
+def small_mask(seed: int = 0) -> Mask:
+    actor = make_group_mask("magnitude", network(3, 8, 2, seed=seed), 0.5)
+    twin = network(4, 8, 1, prefix="q1.", seed=seed) | network(4, 8, 1, prefix="q2.", seed=seed + 1)
+    critic = make_group_mask("magnitude", twin, 0.3)
+    return make_mask(
+        actor,
+        critic,
+        task="drawer-close-v3",
+        seed=seed,
+        method="magnitude",
+        criterion="magnitude",
+        estimator=CRITERIA["magnitude"].estimator,
+        sparsity={"actor": 0.5, "critic": 0.3},
+        fingerprint={"algorithm": 1, "inputs": {"dense": "ab12"}, "widths": [8], "note": None},
+    )

@@ -1,0 +1,258 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from rlottery.errors import MaskError
+from rlottery.pruning.allocation import MIN_SURVIVORS_PER_LAYER, allocate_global, survivor_count
+from rlottery.pruning.criteria import CRITERIA
+from rlottery.pruning.masks import (
+    GroupMask,
+    Mask,
+    check_connected,
+    check_shapes,
+    digest,
+    make_group_mask,
+    make_mask,
+    overlap,
+    select,
+    sparsity_of,
+    survivors,
+)
+
+from .networks import groups_of_scores, network, small_mask
+
+
+def bools(rows: list[list[int]]) -> np.ndarray:
+    return np.array(rows, dtype=np.bool_)
+
+
+def mask_of(**layers: list[list[int]]) -> GroupMask:
+    return {path.replace("__", "."): bools(rows) for path, rows in layers.items()}
+
+
+def paths_through(layers: list[np.ndarray]) -> bool:
+    """Tries every path of units from any input to any output."""
+    widths = [layers[0].shape[0], *(layer.shape[1] for layer in layers)]
+    return any(
+        all(layer[a, b] for layer, a, b in zip(layers, units[:-1], units[1:], strict=True))
+        for units in itertools.product(*map(range, widths))
+    )
+
+
+class TestSelect:
+    def test_exact_counts_and_ties_by_index(self) -> None:
+        scores = {"layer_0": np.array([[1.0, 3.0], [3.0, 3.0]]), "layer_1": np.zeros((2, 1))}
+        mask = select(scores, {"layer_0": 2, "layer_1": 1})
+        assert mask["layer_0"].tolist() == [[False, True], [True, False]]
+        assert mask["layer_1"].tolist() == [[True], [False]]
+
+    @pytest.mark.parametrize("counts", [{"layer_0": 5}, {"layer_1": 1}, {}])
+    def test_counts_that_do_not_fit(self, counts: dict[str, int]) -> None:
+        with pytest.raises(MaskError):
+            select({"layer_0": np.ones((2, 2))}, counts)
+
+    @settings(deadline=None)
+    @given(scores=groups_of_scores(), sparsity=st.floats(0, 0.9))
+    def test_with_allocation_keeps_the_best_of_the_group(self, scores: dict[str, np.ndarray], sparsity: float) -> None:
+        total = sum(s.size for s in scores.values())
+        assume(survivor_count(total, sparsity) >= len(scores))
+        counts = allocate_global(scores, sparsity)
+        mask = select(scores, counts)
+
+        assert {path: np.count_nonzero(m) for path, m in mask.items()} == counts
+        assert sum(counts.values()) == survivor_count(total, sparsity)
+        position = {path: layer for layer, path in enumerate(scores)}
+        pruned = [
+            (-scores[path][index], position[path], index)
+            for path, m in mask.items()
+            for index in zip(*np.nonzero(~m), strict=True)
+        ]
+        for path, m in mask.items():
+            if counts[path] > MIN_SURVIVORS_PER_LAYER:
+                worst = max((-scores[path][i], position[path], i) for i in zip(*np.nonzero(m), strict=True))
+                # Score, then layer, then index: no pruned weight of any layer ranks above a survivor.
+                assert all(worst < other for other in pruned)
+        again = select(scores, allocate_global(scores, sparsity))
+        assert all(np.array_equal(mask[path], again[path]) for path in mask)
+
+
+class TestMakeGroupMask:
+    @pytest.mark.parametrize("criterion", CRITERIA)
+    @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.8, 0.95])
+    def test_the_count_is_exact(self, criterion: str, sparsity: float) -> None:
+        kernels = network(11, 32, 32, 6)
+        mask = make_group_mask(criterion, kernels, sparsity, abs_of(network(11, 32, 32, 6, seed=1)))
+        total = 11 * 32 + 32 * 32 + 32 * 6
+        assert sum(np.count_nonzero(m) for m in mask.values()) == survivor_count(total, sparsity)
+        assert {path: m.shape for path, m in mask.items()} == {path: k.shape for path, k in kernels.items()}
+
+    def test_magnitude_under_the_gradient_method_is_the_same_bit_for_bit(self) -> None:
+        kernels = network(11, 32, 32, 6)
+        plain = make_group_mask("magnitude", kernels, 0.8)
+        with_gradients = make_group_mask("magnitude", kernels, 0.8, abs_of(network(11, 32, 32, 6, seed=3)))
+        assert [m.tobytes() for m in plain.values()] == [m.tobytes() for m in with_gradients.values()]
+
+    def test_twin_critics_compete_in_one_ranking(self) -> None:
+        small = {path: k * np.float32(0.2) for path, k in network(4, 8, 1, prefix="q2.").items()}
+        mask = make_group_mask("magnitude", network(4, 8, 1, prefix="q1.") | small, 0.3)
+        kept = {path: count for path, (count, _) in survivors(mask).items()}
+        assert kept["q1.layer_0"] + kept["q1.layer_1"] > kept["q2.layer_0"] + kept["q2.layer_1"]
+        assert sum(kept.values()) == 56
+
+    def test_messages_begin_with_the_group(self) -> None:
+        with pytest.raises(MaskError, match="^critic: A sparsity of 2 is out of range"):
+            make_group_mask("magnitude", network(2, 2, 1), 2, group="critic")
+
+    def test_a_mask_that_cuts_the_network_is_refused(self) -> None:
+        kernels = {"q1.layer_0": np.array([[9.0, 0.1]]), "q1.layer_1": np.array([[0.1], [9.0]])}
+        message = "^critic: The network 'q1' is cut at layer 'q1.layer_1'.*lower sparsity"
+        with pytest.raises(MaskError, match=message):
+            make_group_mask("magnitude", kernels, 0.5, group="critic")
+
+
+def abs_of(kernels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {path: np.abs(kernel) for path, kernel in kernels.items()}
+
+
+class TestConnected:
+    def test_an_unnamed_network(self) -> None:
+        with pytest.raises(MaskError, match="^The network is cut at layer 'layer_1'"):
+            check_connected(mask_of(layer_0=[[1, 0]], layer_1=[[0], [1]]))
+
+    def test_each_network_must_stand_alone(self) -> None:
+        whole = {"q1__layer_0": [[1]], "q1__layer_1": [[1]]}
+        check_connected(mask_of(**whole))
+        with pytest.raises(MaskError, match="'q2' is cut at layer 'q2.layer_0'"):
+            check_connected(mask_of(**whole, q2__layer_0=[[0]], q2__layer_1=[[1]]))
+
+    def test_layers_that_do_not_join(self) -> None:
+        with pytest.raises(MaskError, match="'layer_1' has 3 inputs, the layer before it 2 outputs"):
+            check_connected(mask_of(layer_0=[[1, 1]], layer_1=[[1], [1], [1]]))
+
+    @settings(deadline=None)
+    @given(widths=st.lists(st.integers(1, 3), min_size=2, max_size=5), data=st.data())
+    def test_equals_trying_every_path(self, widths: list[int], data: st.DataObject) -> None:
+        layers = [
+            bools(data.draw(st.lists(st.lists(st.integers(0, 1), min_size=b, max_size=b), min_size=a, max_size=a)))
+            for a, b in itertools.pairwise(widths)
+        ]
+        mask = {f"layer_{i}": layer for i, layer in enumerate(layers)}
+        if paths_through(layers):
+            check_connected(mask)
+        else:
+            with pytest.raises(MaskError, match="is cut"):
+                check_connected(mask)
+
+
+class TestShapes:
+    KERNELS = network(3, 4, 2)
+
+    def test_a_mask_of_the_network_passes(self) -> None:
+        check_shapes(make_group_mask("magnitude", self.KERNELS, 0.2), self.KERNELS)
+
+    @pytest.mark.parametrize(
+        ("mask", "message"),
+        [
+            (network(3, 5, 2), r"'layer_0' has shape \(3, 5\), the network's kernel \(3, 4\)"),
+            (network(3, 4), "lacks the layer layer_1"),
+            (network(3, 4, 2, 2), "has the layer layer_2, the network does not"),
+        ],
+    )
+    def test_others_are_named(self, mask: dict[str, np.ndarray], message: str) -> None:
+        with pytest.raises(MaskError, match=message):
+            check_shapes({path: m > 0 for path, m in mask.items()}, self.KERNELS)
+
+
+def test_counts_by_hand() -> None:
+    mask = mask_of(layer_0=[[1, 0, 0], [1, 1, 0]], layer_1=[[0], [0], [1]])
+    assert survivors(mask) == {"layer_0": (3, 6), "layer_1": (1, 3)}
+    assert sparsity_of(mask) == 5 / 9
+
+
+class TestOverlap:
+    def test_by_hand(self) -> None:
+        a = mask_of(x=[[1, 1], [0, 0]], y=[[1, 0]])
+        b = mask_of(x=[[1, 0], [1, 0]], y=[[1, 0]])
+        # Shared 1 + 1, united 3 + 1; by chance 2*2/4 + 1*1/2 shared of 3 + 3 less the shared.
+        assert overlap(a, b).jaccard == 2 / 4
+        assert overlap(a, b).chance == pytest.approx(1.5 / 4.5)
+
+    def test_equal_and_disjoint_masks(self) -> None:
+        a = mask_of(x=[[1, 0], [0, 1]])
+        assert overlap(a, a).jaccard == 1
+        assert overlap(a, {"x": ~a["x"]}).jaccard == 0
+        nothing = mask_of(x=[[0, 0], [0, 0]])
+        assert overlap(nothing, nothing).jaccard == 1
+
+    def test_chance_equals_random_masks_with_the_same_counts(self) -> None:
+        rng = np.random.default_rng(0)
+        sizes, kept_a, kept_b = [600, 900], [120, 30], [60, 300]
+
+        def random_mask(kept: list[int]) -> GroupMask:
+            layers = {}
+            for i, (size, count) in enumerate(zip(sizes, kept, strict=True)):
+                layers[str(i)] = rng.permutation(np.arange(size) < count).reshape(30, -1)
+            return layers
+
+        drawn = [overlap(random_mask(kept_a), random_mask(kept_b)) for _ in range(2000)]
+        jaccards = np.array([o.jaccard for o in drawn])
+        error = jaccards.std() / np.sqrt(len(jaccards))
+        assert abs(jaccards.mean() - drawn[0].chance) < 4 * error + 0.005 * drawn[0].chance
+
+    def test_masks_of_other_networks(self) -> None:
+        with pytest.raises(MaskError, match=r"different networks.*\(1, 2\).*\(2, 1\)"):
+            overlap(mask_of(x=[[1, 1]]), mask_of(x=[[1], [1]]))
+
+    def test_whole_agents(self) -> None:
+        mask = small_mask()
+        assert list(mask.all_layers)[:3] == ["actor.layer_0", "actor.layer_1", "critic.q1.layer_0"]
+        assert overlap(mask.all_layers, mask.all_layers).jaccard == 1
+
+
+class TestDigest:
+    def test_ignores_the_order_of_layers_and_the_metadata(self) -> None:
+        mask = small_mask()
+        turned = Mask(dict(reversed(mask.actor.items())), dict(reversed(mask.critic.items())), {})
+        assert digest(mask) == digest(turned) == mask.metadata["digest"]
+
+    def test_sees_every_bit_path_shape_and_group(self) -> None:
+        def agent(actor: GroupMask, critic: GroupMask) -> Mask:
+            return Mask(actor, critic, {})
+
+        one, two = mask_of(x=[[1, 0], [1, 1]]), mask_of(x=[[1, 1]])
+        others = [agent(two, one), agent({"y": one["x"]}, two), agent({"x": one["x"].reshape(4, 1)}, two)]
+        for index in np.ndindex(2, 2):
+            flipped = one["x"].copy()
+            flipped[index] ^= True
+            others.append(agent({"x": flipped}, two))
+        digests = {digest(mask) for mask in [agent(one, two), *others]}
+        assert len(digests) == 1 + len(others)
+
+
+class TestMakeMask:
+    def test_metadata(self) -> None:
+        metadata = small_mask().metadata
+        assert metadata["task"] == "drawer-close-v3"
+        assert metadata["estimator"] is None
+        assert metadata["sparsity_asked"] == {"actor": 0.5, "critic": 0.3}
+        assert metadata["sparsity_reached"] == {"actor": 20 / 40, "critic": 24 / 80}
+        assert sum(kept for kept, _ in metadata["layers"]["actor"].values()) == 20
+        assert metadata["layers"]["critic"]["q2.layer_1"][1] == 8
+
+    def test_a_mask_of_numbers_is_refused(self) -> None:
+        mask = small_mask()
+        with pytest.raises(MaskError, match="actor: layer 'layer_0' must be a C-ordered bool matrix"):
+            make_mask(
+                {"layer_0": np.ones((2, 2))},  # type: ignore[dict-item]
+                mask.critic,
+                task="t",
+                seed=0,
+                method="magnitude",
+                criterion="magnitude",
+                estimator=None,
+                sparsity={"actor": 0.5, "critic": 0.5},
+                fingerprint={},
+            )
