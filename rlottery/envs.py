@@ -19,6 +19,8 @@ from rlottery.errors import TaskError
 EPISODE_LIMIT = 100_000
 """Steps after which an episode is taken for endless."""
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 class Step(NamedTuple):
     """What one action led to. `success` is None where the task knows no success."""
@@ -47,31 +49,53 @@ class Environment:
         self.action_size = len(self._low)
 
     def reset(self, seed: int) -> np.ndarray:
-        """Begin the episode that `seed` names: its start and its goal follow from the seed alone. (obs,) float32."""
+        """Begin the episode that `seed` names: its start and its goal follow from the seed alone. (obs,) float32.
+
+        Raises:
+            TaskError: an entry is NaN or infinite.
+        """
         self._steps = 0
         if self._is_metaworld:
             # Meta-World ignores reset(seed=): its goals come from a generator that has to be seeded by hand.
             raw: Any = self._env.unwrapped
             raw.seed(seed % 2**63)
         observation, _ = self._env.reset(seed=seed % 2**31)
-        return np.asarray(observation, np.float32).reshape(-1)
+        return self._flat(observation)
 
     def step(self, action: np.ndarray) -> Step:
-        """Take `action`, (act,) in [-1, 1]."""
+        """Take `action`, (act,) in [-1, 1].
+
+        Raises:
+            TaskError: the reward or the observation is NaN or infinite, or the episode never ends.
+        """
         scaled = self._low + (np.clip(action, -1.0, 1.0) + 1.0) * 0.5 * (self._high - self._low)
-        observation, reward, terminated, truncated, info = self._env.step(scaled)
+        observation, given, terminated, truncated, info = self._env.step(scaled)
         self._steps += 1
         if self._steps >= EPISODE_LIMIT and not (terminated or truncated):
             raise TaskError(
                 f"{self._task}: an episode has run for {EPISODE_LIMIT:,} steps without an end. "
                 "Give the task a time limit: {id: ..., kwargs: {max_episode_steps: 1000}}."
             )
+        reward = float(given)
+        if not abs(reward) <= _LARGEST:
+            raise self._not_finite(f"reward ({reward})")
         success = bool(info["success"]) if "success" in info else None
-        flat = np.asarray(observation, np.float32).reshape(-1)
-        return Step(flat, float(reward), bool(terminated), bool(truncated), success)
+        return Step(self._flat(observation), reward, bool(terminated), bool(truncated), success)
 
     def close(self) -> None:
         self._env.close()
+
+    def _flat(self, observation: Any) -> np.ndarray:
+        flat = np.asarray(observation, np.float32).reshape(-1)
+        if not np.isfinite(flat).all():
+            raise self._not_finite(f"observation (entry {np.flatnonzero(~np.isfinite(flat))[0]})")
+        return flat
+
+    def _not_finite(self, what: str) -> TaskError:
+        return TaskError(
+            f"{self._task}: the {what} after step {self._steps} of an episode is not finite as float32. "
+            "Mend the environment, or choose another task."
+        )
 
 
 def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
@@ -96,7 +120,7 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
 
 
 def _is_metaworld(task: str) -> bool:
-    return task.endswith("-v3") and task == task.lower()
+    return task.endswith("-v3") and task == task.lower() and not set(":/") & set(task)
 
 
 def _make_metaworld(task: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:

@@ -85,8 +85,8 @@ def load(folder: Path) -> Transitions:
     for name in Transitions._fields:
         path = folder / f"{name}.npy"
         try:
-            fields[name] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            fields[name] = np.lib.format.open_memmap(path, mode="r")
+        except Exception as error:  # NumPy reads a damaged header as Python, which fails in many ways
             raise StudyError(
                 f"Replay buffer field {path} can't be read: {error}. Train the dense agent again."
             ) from None

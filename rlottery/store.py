@@ -189,7 +189,7 @@ def difference(asked: Mapping[str, Any], found: Mapping[str, Any], prefix: str =
     """Where two fingerprints differ, a line a key: ``sac.batch_size: the files have 256, the config asks for 128``."""
     lines = []
     for key in sorted(asked.keys() | found.keys()):
-        ours, theirs = asked.get(key), found.get(key)
+        ours, theirs = asked.get(key, _NOTHING), found.get(key, _NOTHING)
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
             lines += difference(ours, theirs, f"{prefix}{key}.")
         elif ours != theirs:

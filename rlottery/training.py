@@ -67,7 +67,9 @@ def train(
     Goal and start of training episode k follow from (run, k).
 
     Raises:
-        DivergedError: a loss or a weight became NaN or infinite; the message gives the step and the last metrics.
+        DivergedError: a loss, a weight or an action became NaN or infinite; the message gives the step and the last
+            metrics.
+        TaskError: the environment gave a reward or an observation that is NaN or infinite.
     """
     training, streams = schedule.training, schedule.streams
     environment, evaluation_environment = make_environment(), make_environment()
@@ -105,6 +107,8 @@ def train(
             action = exploration.uniform(-1.0, 1.0, environment.action_size).astype(np.float32)
         else:
             action = np.asarray(act(state.params["actor"], observation, step))
+            if not np.isfinite(action).all():
+                raise losses.diverged(step, "action")
         outcome = environment.step(action)
         replay.add(observation, action, outcome.reward, outcome.observation, outcome.terminated)
         observation = outcome.observation
@@ -159,15 +163,18 @@ class _LossMeter:
     def add(self, metrics: dict[str, jax.Array], step: int) -> None:
         values = {name: float(value) for name, value in metrics.items()}
         if not all(map(math.isfinite, values.values())):
-            last = ", ".join(f"{name} {value:.6g}" for name, value in self._last.items()) or "none"
-            bad = ", ".join(name for name, value in values.items() if not math.isfinite(value))
-            raise DivergedError(
-                f"Not finite at environment step {step:,}: {bad}. Metrics of the update before: {last}. {_DIVERGED_MEND}"
-            )
+            raise self.diverged(step, ", ".join(name for name, value in values.items() if not math.isfinite(value)))
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._updates += 1
         self._last = values
+
+    def diverged(self, step: int, bad: str) -> DivergedError:
+        """The error that says what `bad` was and how the update before it went."""
+        last = ", ".join(f"{name} {value:.6g}" for name, value in self._last.items()) or "none"
+        return DivergedError(
+            f"Not finite at environment step {step:,}: {bad}. Metrics of the update before: {last}. {_DIVERGED_MEND}"
+        )
 
     def row(self, step: int) -> Row:
         """The means since the last call, and updates a second over that time (evaluations included)."""

@@ -41,6 +41,7 @@ _STYLE = {"font.size": 11, "svg.hashsalt": "rlottery", "axes.edgecolor": "#A0A0A
 class _Style:
     colour: str
     dash: Any
+    width: float
     thin_alpha: float
 
 
@@ -77,10 +78,13 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Heights from 0 to 1 moved to at least `gap` apart, in the same order, each cluster around its mean."""
+    """Heights from 0 to 1 moved to at least `gap` apart, each cluster around its mean.
+
+    The order stays; of equal heights the first comes to lie highest.
+    """
     gap = min(gap, 1 / max(len(heights) - 1, 1))
     clusters: list[list[int]] = []
-    for index in sorted(range(len(heights)), key=lambda index: heights[index]):
+    for index in sorted(range(len(heights)), key=lambda index: (heights[index], -index)):
         clusters.append([index])
         while len(clusters) > 1 and (
             _places(clusters[-1], heights, gap)[0] - _places(clusters[-2], heights, gap)[-1] < gap * (1 - 1e-9)
@@ -108,7 +112,7 @@ def _figure(runs: Mapping[str, Sequence[Run]], config: Config) -> Figure:
     figure = Figure(figsize=size, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     head, body = figure.subfigures(2, 1, squeeze=False, height_ratios=(_HEAD_INCHES, size[1] - _HEAD_INCHES))[:, 0]
-    failed = any(run.status == "failed" and run.evaluations for of_task in runs.values() for run in of_task)
+    failed = any(run.status != "done" and run.evaluations for of_task in runs.values() for run in of_task)
     _write_title(head, config, failed=failed)
     panels = body.subplots(rows, columns, squeeze=False).ravel()
     styles = _styles(arm_names(run for of_task in runs.values() for run in of_task))
@@ -122,8 +126,8 @@ def _figure(runs: Mapping[str, Sequence[Run]], config: Config) -> Figure:
 def _styles(arms: Iterable[str]) -> dict[str, _Style]:
     tickets = [arm for arm in arms if arm != DENSE]
     thin_alpha = 0.45 if len(tickets) <= 4 else 0.2
-    looks = cycle(_Style(colour, dash, thin_alpha) for dash, colour in product(_DASHES, PALETTE))
-    return {DENSE: _Style(DENSE_COLOUR, "-", thin_alpha), **dict(zip(tickets, looks, strict=False))}
+    looks = cycle(_Style(colour, dash, 2.4, thin_alpha) for dash, colour in product(_DASHES, PALETTE))
+    return {DENSE: _Style(DENSE_COLOUR, "-", 4.0, thin_alpha), **dict(zip(tickets, looks, strict=False))}
 
 
 def _write_title(head: SubFigure, config: Config, *, failed: bool) -> None:
@@ -144,7 +148,7 @@ def _draw_task(axes: Axes, task: str, runs: Sequence[Run], styles: Mapping[str, 
         axes.set_axis_off()
         return
     metric = metric_of(shown)
-    # Dense comes first, so its curve lies beneath those of the tickets.
+    # Dense comes first: its curve lies beneath those of the tickets, and is wider to be seen there.
     labels = [
         _draw_arm(axes, arm, [run for run in shown if run.arm == arm], metric, styles[arm], len(config.seeds))
         for arm in arm_names(shown)
@@ -166,7 +170,7 @@ def _draw_arm(axes: Axes, arm: str, runs: Sequence[Run], metric: Metric, style: 
     if not done:
         return _Label(f"{arm} (not finished)", float(failed[0][1][-1]), style)
     steps, values = mean_curve(done)
-    axes.plot(steps, values, color=style.colour, linestyle=style.dash, linewidth=2.6, solid_capstyle="round")
+    axes.plot(steps, values, color=style.colour, linestyle=style.dash, linewidth=style.width)
     missing = f" ({len(done)} of {asked} seeds)" if len(done) < asked else ""
     return _Label(arm + missing, float(values[-1]), style)
 

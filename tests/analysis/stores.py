@@ -30,7 +30,13 @@ def config(tasks: Sequence[str] = ("reach-v3",), seeds: Sequence[int] = (0, 1), 
 def success(*rates: float) -> list[dict[str, Any]]:
     """Evaluations at steps 0, 100, 200, ... of a task that knows success."""
     return [
-        {"kind": "evaluation", "env_steps": 100 * i, "return": 500 * rate, "returns": [500 * rate], "success": rate}
+        {
+            "kind": "evaluation",
+            "env_steps": 100 * i,
+            "return": 500 * rate,
+            "returns": [500 * rate],
+            "success": rate,
+        }
         for i, rate in enumerate(rates)
     ]
 

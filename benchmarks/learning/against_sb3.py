@@ -1,0 +1,88 @@
+"""Our learning curves beside Stable-Baselines3's: a table and a figure.
+
+uv run rlottery run benchmarks/learning/sb3_settings.yaml --stages dense
+for seed in 0 1 2; do for task in InvertedDoublePendulum-v5 HalfCheetah-v5; do
+    sb3/bin/python benchmarks/peers/sb3_sac.py --task $task --seed $seed --out data/sb3/$task-$seed.jsonl
+done; done
+uv run python -m benchmarks.learning.against_sb3 --ours data/sb3-settings --sb3 data/sb3
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from rlottery.metrics import evaluations, read_metrics
+from rlottery.store import DENSE, Store
+
+TASKS = ("InvertedDoublePendulum-v5", "HalfCheetah-v5")
+SEEDS = (0, 1, 2)
+COLOURS = {"rlottery": "#0072B2", "Stable-Baselines3": "#E69F00"}
+RESULTS = Path(__file__).parent / "results"
+
+Curve = dict[int, float]
+"""Environment steps -> mean return of the deterministic policy over the evaluation's episodes."""
+
+
+def our_curve(store: Store, task: str, seed: int) -> Curve:
+    rows = evaluations(read_metrics(store.run(task, seed, DENSE).metrics))
+    return {row["env_steps"]: row["return"] for row in rows}
+
+
+def sb3_curve(folder: Path, task: str, seed: int) -> Curve:
+    rows = [json.loads(line) for line in (folder / f"{task}-{seed}.jsonl").read_text().splitlines()]
+    return {row["env_steps"]: row["return"] for row in rows}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Our learning curves beside Stable-Baselines3's.")
+    parser.add_argument("--ours", type=Path, required=True, help="data folder of the study sb3_settings.yaml")
+    parser.add_argument("--sb3", type=Path, required=True, help="folder with {task}-{seed}.jsonl")
+    arguments = parser.parse_args()
+    store = Store(arguments.ours)
+    curves = {(task, "rlottery"): [our_curve(store, task, seed) for seed in SEEDS] for task in TASKS} | {
+        (task, "Stable-Baselines3"): [sb3_curve(arguments.sb3, task, seed) for seed in SEEDS] for task in TASKS
+    }
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / "against_sb3.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["task", "library", "seed", "env_steps", "return"])
+        for (task, library), runs in curves.items():
+            for seed, curve in zip(SEEDS, runs, strict=True):
+                writer.writerows([task, library, seed, step, round(value, 2)] for step, value in curve.items())
+    draw(curves, RESULTS / "against_sb3.png")
+    for (task, library), runs in curves.items():
+        last = [curve[max(curve)] for curve in runs]
+        area = [float(np.mean(list(curve.values()))) for curve in runs]
+        print(
+            f"{task:28} {library:18} final {np.round(last)} mean {np.mean(last):8.0f}   curve mean {np.mean(area):8.0f}"
+        )
+
+
+def draw(curves: dict[tuple[str, str], list[Curve]], path: Path) -> None:
+    """One panel a task; thin lines are seeds, thick ones their mean."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, task in zip(figure.subplots(1, len(TASKS)), TASKS, strict=True):
+        for library, colour in COLOURS.items():
+            runs = curves[task, library]
+            for curve in runs:
+                axes.plot([s / 1000 for s in curve], list(curve.values()), color=colour, alpha=0.35, linewidth=1)
+            steps = sorted(set.intersection(*(set(curve) for curve in runs)))
+            mean = [np.mean([curve[step] for curve in runs]) for step in steps]
+            axes.plot([s / 1000 for s in steps], mean, color=colour, linewidth=2.2, label=library)
+        axes.set_title(f"{task}, {len(SEEDS)} seeds", loc="left", fontsize=10)
+        axes.set_xlabel("environment steps, thousands")
+        axes.set_ylabel("return of an episode")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
