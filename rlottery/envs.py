@@ -86,7 +86,7 @@ class Environment:
         self._env.close()
 
     def _flat(self, observation: Any) -> np.ndarray:
-        flat = np.asarray(observation, np.float32).reshape(-1)
+        flat = np.array(observation, np.float32).reshape(-1)  # a copy: some environments write over theirs
         if not np.isfinite(flat).all():
             raise self._not_finite(f"observation (entry {np.flatnonzero(~np.isfinite(flat))[0]})")
         return flat
@@ -114,7 +114,7 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
     except gymnasium.error.UnregisteredEnv:
         raise TaskError(f"Unknown task {task!r}.{_near_names(task)}") from None
     except ModuleNotFoundError as error:
-        raise TaskError(f"Task {task!r} needs the module {error.name!r}, which can't be imported: {error}") from None
+        raise TaskError(f"Task {task!r} needs a module that can't be imported: {error}") from None
     except Exception as error:  # whatever an environment's own constructor raises, its user should read it plainly
         raise TaskError(f"Task {task!r} can't be made with {kwargs or 'no arguments'}: {error}") from None
 

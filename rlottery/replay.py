@@ -94,6 +94,8 @@ def load(folder: Path) -> Transitions:
     shapes = {name: field.shape for name, field in fields.items()}
     rows = {shape[0] if shape else 0 for shape in shapes.values()}
     ranks = tuple(field.ndim for field in stored)
-    if len(rows) != 1 or 0 in rows or ranks != (2, 2, 1, 2, 1) or {f.dtype for f in stored} != {np.dtype(np.float32)}:
+    fits = len(rows) == 1 and 0 not in rows and ranks == (2, 2, 1, 2, 1)
+    fits = fits and shapes["observations"] == shapes["next_observations"]
+    if not fits or {field.dtype for field in stored} != {np.dtype(np.float32)}:
         raise StudyError(f"The replay buffer in {folder} doesn't fit together: {shapes}. Train the dense agent again.")
     return stored

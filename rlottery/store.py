@@ -189,11 +189,12 @@ def difference(asked: Mapping[str, Any], found: Mapping[str, Any], prefix: str =
     """Where two fingerprints differ, a line a key: ``sac.batch_size: the files have 256, the config asks for 128``."""
     lines = []
     for key in sorted(asked.keys() | found.keys()):
-        ours, theirs = asked.get(key, _NOTHING), found.get(key, _NOTHING)
+        ours, theirs = asked.get(key), found.get(key)
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
             lines += difference(ours, theirs, f"{prefix}{key}.")
-        elif ours != theirs:
-            lines.append(f"{prefix}{key}: the files have {theirs!r}, this config asks for {ours!r}")
+        elif ours != theirs or (key in asked) != (key in found):  # null is not the same as no such key
+            has, asks = (repr(of[key]) if key in of else "nothing" for of in (found, asked))
+            lines.append(f"{prefix}{key}: the files have {has}, this config asks for {asks}")
     return lines
 
 

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlottery.agents import Algorithm, Batch
+from rlottery.compilation import compile_update
 from rlottery.config import Training
 from rlottery.envs import Environment, Step
 from rlottery.errors import DivergedError
@@ -76,7 +76,7 @@ def train(
     replay = ReplayBuffer(training.capacity, environment.observation_size, environment.action_size)
     minibatches, exploration = streams.generator("minibatches"), streams.generator("warm-up actions")
     action_key = jax_key(streams.for_purpose("actions"))
-    update = jax.jit(partial(algorithm.update, settings=settings), donate_argnums=0)
+    update = compile_update(algorithm, settings)
 
     @jax.jit
     def act(actor: Any, observation: Any, step: int) -> jax.Array:

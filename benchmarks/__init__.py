@@ -1,0 +1,1 @@
+"""Measurements of rlottery: speed against the machine, learning against another implementation."""

@@ -1,0 +1,53 @@
+"""Do the dense agents learn? The median over seeds at every evaluation of the study configs/learning.yaml.
+
+    uv run rlottery run configs/learning.yaml --stages dense
+    uv run python -m benchmarks.learning.medians
+
+Writes results/learning.csv with every seed's evaluations, and prints whether each task reached its goal.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from rlottery.config import load_config
+from rlottery.metrics import evaluations, read_metrics
+from rlottery.store import DENSE, Store
+
+GOALS = {
+    "Pendulum-v1": -200.0,
+    "InvertedPendulum-v5": 1000.0,
+    "InvertedDoublePendulum-v5": 9000.0,
+    "drawer-close-v3": 0.9,
+}
+"""What the median of 5 seeds should reach by the end: return, or success rate on Meta-World."""
+RESULTS = Path(__file__).parent / "results" / "learning.csv"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Medians over seeds of the learning study.")
+    parser.add_argument("--config", type=Path, default=Path("configs/learning.yaml"))
+    parser.add_argument("overrides", nargs="*", help="config keys, as for rlottery run: data=FOLDER")
+    arguments = parser.parse_args()
+    config = load_config(arguments.config, arguments.overrides)
+    store = Store(config.data)
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["task", "seed", "env_steps", "return", "success"])
+        for task in config.tasks:
+            final = []
+            for seed in config.seeds:
+                rows = evaluations(read_metrics(store.run(task.name, seed, DENSE).metrics))
+                for row in rows:
+                    writer.writerow([task.id, seed, row["env_steps"], round(row["return"], 2), row.get("success", "")])
+                final.append(rows[-1].get("success", rows[-1]["return"]))
+            median, goal = float(np.median(final)), GOALS[task.id]
+            verdict = "reached" if median >= goal else "NOT reached"
+            print(f"{task.id:28} median {median:10.2f}   goal {goal:8.1f} {verdict:12} seeds {np.round(final, 2)}")
+
+
+if __name__ == "__main__":
+    main()

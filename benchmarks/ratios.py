@@ -1,0 +1,44 @@
+"""Medians of ratios over interleaved rounds.
+
+What two things measured in one round have in common (the clock's frequency, a noisy neighbour) cancels in
+their ratio. The median then drops the rounds in which something hit only one of them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Summary(NamedTuple):
+    """The median of some samples, and their lower and upper quartile."""
+
+    median: float
+    lower: float
+    upper: float
+
+
+def summarise(samples: Sequence[float]) -> Summary:
+    """Median and quartiles, with linear interpolation between samples."""
+    lower, median, upper = np.quantile(samples, [0.25, 0.5, 0.75])
+    return Summary(float(median), float(lower), float(upper))
+
+
+def harmonic_mean(first: float, second: float) -> float:
+    """The rate over two equal amounts of work, one done at the rate `first`, the other at `second`."""
+    return 2.0 / (1.0 / first + 1.0 / second)
+
+
+def share_of_limit(rate: float, flops: float, limit: float) -> float:
+    """Part of `limit` (FLOP/s) that work of `flops` FLOP a unit reaches at `rate` units/s."""
+    return rate * flops / limit
+
+
+def scaling(alone: tuple[float, float], together: tuple[float, float]) -> float:
+    """How much two workers at once do over one: the sum of their rates over the mean of their rates alone."""
+    return sum(together) / (sum(alone) / 2.0)
+
+
+def share_of_serial_rate(rate: float, *part_rates: float) -> float:
+    """`rate` over that of a loop which does each part once a turn and nothing else."""
+    return rate * sum(1.0 / part for part in part_rates)

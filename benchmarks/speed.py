@@ -1,0 +1,275 @@
+"""How near rlottery comes to what the machine allows: ``uv run python -m benchmarks.speed``.
+
+Rates are measured by turns in one run, in pinned processes with one thread each, and set in ratio to one
+another; what counts is the median over rounds. Only the masks' times are absolute. On a machine that does
+nothing else it takes about three minutes.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.flops import METAWORLD, update_flops, with_unread_gradients
+from benchmarks.ratios import harmonic_mean, scaling, share_of_limit, share_of_serial_rate, summarise
+from benchmarks.worker import Worker, WorkerError
+from rlottery.study.environment import available_cores
+
+GEMM_FLOPS = 2 * 256**3
+START_DELAY = 0.02
+"""Seconds between asking two workers to start and their start: time enough for both to read the request."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure.
+
+    Attributes:
+        rounds: of update against GEMM, and of two workers against one.
+        seconds: of each turn in such a round.
+        loop_rounds: of the training loop; one takes an episode.
+        mask_rounds: of making masks.
+    """
+
+    rounds: int
+    seconds: float
+    loop_rounds: int
+    mask_rounds: int
+
+
+FULL = Effort(rounds=12, seconds=0.5, loop_rounds=10, mask_rounds=5)
+QUICK = Effort(rounds=3, seconds=0.15, loop_rounds=1, mask_rounds=2)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something measured once a round.
+
+    Attributes:
+        name: what it is, for the table.
+        samples: one a round.
+        unit: of the samples; nothing for a ratio.
+        at_least, below: the bar that the median has to reach, if there is one.
+    """
+
+    name: str
+    samples: list[float]
+    unit: str = ""
+    at_least: float | None = None
+    below: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median reaches the bar; None without a bar."""
+        median = summarise(self.samples).median
+        if self.at_least is not None:
+            return median >= self.at_least
+        return None if self.below is None else median < self.below
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, with the summary."""
+        return {**vars(self), **summarise(self.samples)._asdict(), "met": self.met}
+
+
+def update_against_gemm(worker: Worker, effort: Effort) -> Iterator[Quantity]:
+    """Dense updates on one core against the matrix products that NumPy reaches there, before and after."""
+    updates, gemms = [], []
+    for _ in _rounds(effort.rounds, worker):
+        before = worker.ask("rate", work="gemm", seconds=effort.seconds / 2)
+        updates.append(worker.ask("rate", work="update", seconds=effort.seconds))
+        after = worker.ask("rate", work="gemm", seconds=effort.seconds / 2)
+        gemms.append(GEMM_FLOPS * harmonic_mean(before, after))
+    flops, wasteful_flops = sum(update_flops(METAWORLD).values()), with_unread_gradients(METAWORLD)
+    pairs = list(zip(updates, gemms, strict=True))
+    yield Quantity(
+        f"update over GEMM limit, {flops / 1e6:.1f} MFLOP",
+        [share_of_limit(rate, flops, limit) for rate, limit in pairs],
+        at_least=0.72,
+    )
+    yield Quantity(
+        f"  counting unread gradients, {wasteful_flops / 1e6:.1f} MFLOP",
+        [share_of_limit(rate, wasteful_flops, limit) for rate, limit in pairs],
+    )
+    yield Quantity("  updates, one core", updates, "/s")
+    yield Quantity("  GEMM 256 x 256 x 256", [limit / 1e9 for limit in gemms], "GFLOP/s")
+
+
+def two_workers_against_one(first: Worker, second: Worker, effort: Effort) -> Iterator[Quantity]:
+    """Two workers at once over one, against what two GEMMs at once reach over one."""
+    samples: dict[str, list[float]] = {"gemm": [], "update": []}
+    both_updates = []
+    for _ in _rounds(effort.rounds, first, second):
+        for work, scalings in samples.items():
+            alone = [worker.ask("rate", work=work, seconds=effort.seconds) for worker in (first, second)]
+            start = time.monotonic() + START_DELAY
+            for worker in (first, second):
+                worker.send("rate", work=work, seconds=effort.seconds, start=start)
+            together = (first.receive(), second.receive())
+            scalings.append(scaling((alone[0], alone[1]), together))
+        both_updates.append(sum(together))
+    yield Quantity(
+        "two workers over one, as a part of GEMM's",
+        [update / gemm for update, gemm in zip(samples["update"], samples["gemm"], strict=True)],
+        at_least=0.97,
+    )
+    yield Quantity("  two workers over one", samples["update"])
+    yield Quantity("  two GEMMs over one", samples["gemm"])
+    yield Quantity("  updates, two cores", both_updates, "/s")
+
+
+def training_loop(worker: Worker, effort: Effort) -> Iterator[Quantity]:
+    """The training loop against update and environment alone."""
+    rounds = worker.ask("training_loop", rounds=effort.loop_rounds)
+    yield Quantity(
+        "training loop over update + environment",
+        [share_of_serial_rate(r["loop"], r["update"], r["environment"]) for r in rounds],
+        at_least=0.90,
+    )
+    yield Quantity("  training loop", [r["loop"] for r in rounds], "steps/s")
+    yield Quantity("  updates alone", [r["update"] for r in rounds], "/s")
+    yield Quantity("  environment alone, with resets", [r["environment"] for r in rounds], "steps/s")
+
+
+def masks(worker: Worker, effort: Effort) -> Iterator[Quantity]:
+    """Time that making the masks of one agent takes."""
+    gradient = [worker.ask("gradient_mask") for _ in range(effort.mask_rounds)]
+    magnitude = [worker.ask("magnitude_mask") for _ in range(1 + effort.mask_rounds)][1:]
+    yield Quantity(
+        "gradient mask, 100 x 256, once compiled", [sample["compiled"] for sample in gradient], "s", below=3.0
+    )
+    yield Quantity("  with compilation", [sample["with_compilation"] for sample in gradient], "s")
+    yield Quantity("magnitude mask", magnitude, "s", below=0.1)
+
+
+def _rounds(number: int, *workers: Worker) -> range:
+    """The rounds, after a first short turn of everything: compiled, and every page touched."""
+    for worker in workers:
+        for work in ("gemm", "update"):
+            worker.ask("rate", work=work, seconds=0.05)
+    return range(number)
+
+
+def measure(effort: Effort, console: Console) -> tuple[dict[str, Any], list[Quantity]]:
+    """The machine's description and everything measured on it."""
+    cores = available_cores()
+    pinned = hasattr(os, "sched_setaffinity")
+    if not pinned:
+        console.print("This system has no core affinity: the workers run unpinned, the ratios scatter more.")
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(core if pinned else None)) for core in cores[:2]]
+        first = workers[0]
+        machine = _describe_machine() | {"pinned": pinned} | first.ask("describe")
+        console.print(f"{machine['cpu']}, {machine['cores']} cores; NumPy's BLAS: {machine['blas_kernel']}")
+        coretype = machine["openblas_coretype"]
+        console.print(
+            "OPENBLAS_CORETYPE is not set."
+            if coretype is None
+            else f"OPENBLAS_CORETYPE={coretype} is set: the GEMM limit is this kernel's, not the processor's."
+        )
+        parts: dict[str, Callable[[], Iterator[Quantity]]] = {
+            "update against GEMM": lambda: update_against_gemm(first, effort),
+            "two workers against one": lambda: two_workers_against_one(first, workers[1], effort),
+            "training loop": lambda: training_loop(first, effort),
+            "masks": lambda: masks(first, effort),
+        }
+        if len(workers) < 2:
+            console.print("There is one core only: two workers can't be measured.")
+            del parts["two workers against one"]
+        quantities = []
+        for name, part in parts.items():
+            with console.status(f"measuring: {name}"):
+                quantities += list(part())
+    return machine, quantities
+
+
+def table(quantities: list[Quantity]) -> Table:
+    """One row a quantity."""
+    result = Table()
+    result.add_column("quantity", no_wrap=True)
+    for column in ("median", "quartiles", "bar", "met"):
+        result.add_column(column, justify="right", no_wrap=True)
+    for quantity in quantities:
+        summary = summarise(quantity.samples)
+        unit = f" {quantity.unit}" if quantity.unit else ""
+        bar = f"at least {quantity.at_least}" if quantity.at_least is not None else ""
+        bar = f"below {quantity.below}{unit}" if quantity.below is not None else bar
+        met = {True: "yes", False: "[red]no[/red]", None: ""}[quantity.met]
+        quartiles = f"{_digits(summary.lower)} to {_digits(summary.upper)}"
+        result.add_row(quantity.name, f"{_digits(summary.median)}{unit}", quartiles, bar, met)
+    return result
+
+
+def _digits(value: float) -> str:
+    """Three digits, or all of a larger number's integer part."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def _describe_machine() -> dict[str, Any]:
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(available_cores()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    if platform.system() == "Darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    """Measure, show the table, and write everything to `--out`."""
+    parser = argparse.ArgumentParser(description="Speed of rlottery against what this machine allows.")
+    parser.add_argument("--out", type=Path, help="write machine, samples and medians to this JSON file")
+    parser.add_argument("--rounds", type=int, help="rounds of every ratio (default: 12; training loop: 10)")
+    parser.add_argument("--quick", action="store_true", help="a short run, only to see that all works")
+    arguments = parser.parse_args()
+    if arguments.rounds is not None and arguments.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    if arguments.out is not None and not arguments.out.parent.is_dir():
+        parser.error(f"--out: there is no folder {arguments.out.parent}")
+    effort = QUICK if arguments.quick else FULL
+    if arguments.rounds is not None:
+        effort = replace(effort, rounds=arguments.rounds, loop_rounds=arguments.rounds)
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    began = time.monotonic()
+    try:
+        machine, quantities = measure(effort, console)
+    except WorkerError as error:
+        raise SystemExit(f"error: {error}") from None
+    console.print(table(quantities))
+    console.print(f"{time.monotonic() - began:.0f} s; medians and quartiles over rounds.")
+    if arguments.out is not None:
+        report = {
+            "machine": machine,
+            "effort": vars(effort),
+            "flops_per_update": update_flops(METAWORLD),
+            "quantities": [quantity.to_json() for quantity in quantities],
+        }
+        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+        console.print(f"Written to {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""A pinned process that times what it is asked to, and the handle that asks.
+
+Environment and affinity are those of rlottery's own workers, and stand before NumPy and JAX are imported.
+Request and reply are one line of JSON each.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rlottery.study.environment import pin, worker_environment
+
+
+class WorkerError(Exception):
+    """A worker ended before it replied; what it said stands above, on standard error."""
+
+
+class Worker:
+    """One process on `core` (None: wherever the system puts it). Use it in a `with` statement."""
+
+    def __init__(self, core: int | None):
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", json.dumps(core)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=worker_environment(),
+            cwd=Path(__file__).parents[1],
+        )
+
+    def ask(self, workload: str, **arguments: Any) -> Any:
+        """What the function `workload` of `benchmarks.workloads` returns."""
+        self.send(workload, **arguments)
+        return self.receive()
+
+    def send(self, workload: str, **arguments: Any) -> None:
+        """Start a workload without waiting for it."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps([workload, arguments]) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerError(f"The worker ended with exit code {self._process.wait()}.") from None
+
+    def receive(self) -> Any:
+        """The reply to the earliest request that has none yet."""
+        assert self._process.stdout is not None
+        reply = self._process.stdout.readline()
+        if not reply:
+            raise WorkerError(f"The worker ended with exit code {self._process.wait()}.")
+        return json.loads(reply)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._process.terminate()
+        self._process.communicate()
+
+
+def main() -> None:
+    """Serve requests until standard input closes."""
+    # What a library prints must not mix with the replies.
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    pin(json.loads(sys.argv[1]))
+
+    import jax
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
+    from benchmarks import workloads
+
+    for line in sys.stdin:
+        workload, arguments = json.loads(line)
+        print(json.dumps(getattr(workloads, workload)(**arguments)), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main()

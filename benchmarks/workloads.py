@@ -1,0 +1,247 @@
+"""The things that are timed, in a process of their own, pinned before this file and JAX are imported."""
+
+import importlib.metadata
+import os
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from itertools import cycle
+from typing import Any
+
+import jax
+import numpy as np
+import threadpoolctl
+
+from benchmarks.flops import METAWORLD
+from rlottery import config, envs
+from rlottery.agents import Batch, Spec, kernels
+from rlottery.agents.sac import SAC, SACState, Settings
+from rlottery.compilation import compile_update
+from rlottery.pruning.masks import GroupMask, make_group_mask
+from rlottery.pruning.saliency import mean_abs_gradients
+from rlottery.replay import Transitions, sample
+from rlottery.streams import Streams
+from rlottery.training import Schedule, train
+
+TASK = "drawer-close-v3"
+EPISODE_STEPS = 500
+"""Length of every Meta-World episode."""
+
+PIECE_STEPS = 125
+"""Steps of the training loop between two turns of update and environment alone: a quarter of an episode."""
+
+PIECE_UPDATES = 30
+REPLAY_SIZE = 25_000
+GRADIENT_BATCHES = 100
+SETTINGS = Settings(config.SAC(batch_size=METAWORLD.batch_size), config.Network())
+GEMM_SIZE = 256
+
+
+def describe() -> dict[str, Any]:
+    """What computes here: versions, the BLAS kernel behind NumPy, and what was set to choose it."""
+    blas = [library for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+    names = [f"{b['internal_api']} {b.get('version')} {b.get('architecture', '')}".strip() for b in blas]
+    packages = ("jax", "jaxlib", "numpy", "metaworld")
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "blas_kernel": ", ".join(dict.fromkeys(names)) or "not known to threadpoolctl",
+        "blas_threads": max((b["num_threads"] for b in blas), default=None),
+        "openblas_coretype": os.environ.get("OPENBLAS_CORETYPE"),
+        "xla_flags": os.environ.get("XLA_FLAGS"),
+    }
+
+
+def rate(work: str, seconds: float, start: float = 0.0) -> float:
+    """Units of `work` a second, done one after the other for `seconds`.
+
+    Args:
+        work: "gemm" (one matrix product of 256 x 256 x 256) or "update" (one dense SAC update).
+        start: the value of `time.monotonic` at which to begin; two workers given the same one run at once.
+    """
+    unit = {"gemm": _gemm, "update": _update}[work]()
+    while time.monotonic() < start:
+        pass
+    began = now = time.monotonic()
+    units = 0
+    while now - began < seconds:
+        unit()
+        units += 1
+        now = time.monotonic()
+    return units / (now - began)
+
+
+def training_loop(rounds: int) -> list[dict[str, float]]:
+    """Rates of the training loop, of updates alone and of the environment alone; a round is an episode.
+
+    One call of `train` runs all the rounds. It is stopped four times an episode for a turn of update and
+    environment alone, so that what changes on the machine meets all three. Evaluations lie outside of what is
+    timed. Each round holds one reset, in the loop and in the environment alone, which takes random actions.
+    """
+    update, walk = _update(), _walk()
+    loop_seconds: list[float] = []
+    update_seconds: list[float] = []
+    environment_seconds: list[float] = []
+    began = 0.0
+
+    def tick(step: int) -> None:
+        nonlocal began
+        if step < EPISODE_STEPS or step % PIECE_STEPS:
+            return
+        if step > EPISODE_STEPS:
+            loop_seconds.append((time.monotonic() - began) / PIECE_STEPS)
+            update_seconds.append(_seconds_each(update, PIECE_UPDATES))
+            environment_seconds.append(_seconds_each(walk, PIECE_STEPS))
+        began = time.monotonic()
+
+    # Random actions fill most of the first, untimed episode; compilation falls into its last 100 steps.
+    training = config.Training(env_steps=EPISODE_STEPS * (1 + rounds), warmup_steps=EPISODE_STEPS - 100)
+    schedule = Schedule(
+        training=training,
+        batch_size=METAWORLD.batch_size,
+        evaluation_interval=training.env_steps,
+        evaluation_seeds=[1],
+        streams=Streams("speed", TASK, 0, "dense"),
+    )
+    train(SAC, SETTINGS, _state(), partial(envs.make, TASK), schedule, lambda row: None, tick)
+
+    def rates(seconds: list[float]) -> list[float]:
+        return [float(each) for each in 1.0 / np.reshape(seconds, (rounds, -1)).mean(axis=1)]
+
+    columns = zip(rates(loop_seconds), rates(update_seconds), rates(environment_seconds), strict=True)
+    return [dict(zip(("loop", "update", "environment"), column, strict=True)) for column in columns]
+
+
+def gradient_mask() -> dict[str, float]:
+    """Seconds for a Taylor mask from 100 batches of 256: without compilation, and all in all."""
+    state, generator = _state(), _TimedGenerator(np.random.PCG64(0))
+    began = time.monotonic()
+    # One batch more than counts: the first compiles.
+    saliency = mean_abs_gradients(
+        SAC,
+        SETTINGS,
+        state,
+        _replay(),
+        jax.random.key(0),
+        generator,
+        batches=1 + GRADIENT_BATCHES,
+        batch_size=METAWORLD.batch_size,
+    )
+    _masks("taylor", state, saliency)
+    ended = time.monotonic()
+    return {"compiled": ended - generator.draws[1], "with_compilation": ended - began}
+
+
+def magnitude_mask() -> float:
+    """Seconds for a magnitude mask of actor and critics."""
+    state = _state()
+    began = time.monotonic()
+    _masks("magnitude", state, None)
+    return time.monotonic() - began
+
+
+class _TimedGenerator(np.random.Generator):
+    """Notes when each batch was drawn."""
+
+    def __init__(self, bits: np.random.BitGenerator):
+        super().__init__(bits)
+        self.draws: list[float] = []
+
+    def integers(self, *args: Any, **kwargs: Any) -> Any:
+        self.draws.append(time.monotonic())
+        return super().integers(*args, **kwargs)
+
+
+def _masks(criterion: str, state: SACState, saliency: dict[str, Any] | None) -> dict[str, GroupMask]:
+    sparsity = config.Pruning().sparsity
+    shares = {"actor": sparsity.actor, "critic": sparsity.critic}
+    return {
+        group: make_group_mask(
+            criterion,
+            {path: np.asarray(kernel) for path, kernel in kernels(state.params[group]).items()},
+            share,
+            saliency and saliency[group],
+            group=group,
+        )
+        for group, share in shares.items()
+    }
+
+
+@cache
+def _gemm() -> Callable[[], object]:
+    generator = np.random.default_rng(0)
+    left, right, product = generator.standard_normal((3, GEMM_SIZE, GEMM_SIZE), dtype=np.float32)
+    return partial(np.dot, left, right, out=product)
+
+
+@cache
+def _update() -> Callable[[], object]:
+    """One update as training does it, on batches that JAX holds already."""
+    update = compile_update(SAC, SETTINGS)
+    generator = np.random.default_rng(1)
+    batches = cycle([jax.device_put(_batch(generator)) for _ in range(16)])
+    state = _state()
+
+    def unit() -> object:
+        nonlocal state
+        state, metrics = update(state, next(batches))
+        return [metric.block_until_ready() for metric in metrics.values()]
+
+    for _ in range(3):
+        unit()
+    return unit
+
+
+def _walk() -> Callable[[], object]:
+    """One step of an environment under random actions, and the reset where an episode ends."""
+    environment = envs.make(TASK)
+    generator = np.random.default_rng(2)
+    actions = generator.uniform(-1.0, 1.0, (EPISODE_STEPS, METAWORLD.action_size)).astype(np.float32)
+    steps = cycle(actions)
+    episode = 1
+    environment.reset(episode)
+
+    def unit() -> object:
+        nonlocal episode
+        outcome = environment.step(next(steps))
+        if outcome.terminated or outcome.truncated:
+            episode += 1
+            environment.reset(episode)
+        return outcome
+
+    return unit
+
+
+def _seconds_each(unit: Callable[[], object], units: int) -> float:
+    began = time.monotonic()
+    for _ in range(units):
+        unit()
+    return (time.monotonic() - began) / units
+
+
+def _state() -> SACState:
+    weights, noise = jax.random.split(jax.random.key(0))
+    spec = Spec(METAWORLD.observation_size, METAWORLD.action_size)
+    state: SACState = SAC.init(SAC.init_params(weights, spec, SETTINGS), noise, SETTINGS)
+    return state
+
+
+def _batch(generator: np.random.Generator) -> Batch:
+    drawn = sample(_replay(), generator, METAWORLD.batch_size)
+    return Batch(*map(jax.numpy.asarray, drawn))
+
+
+@cache
+def _replay() -> Transitions:
+    """Transitions at random: the speed of dense arithmetic doesn't depend on what they are."""
+    generator = np.random.default_rng(3)
+
+    def normal(*shape: int) -> np.ndarray:
+        return generator.standard_normal((REPLAY_SIZE, *shape), dtype=np.float32)
+
+    return Transitions(
+        observations=normal(METAWORLD.observation_size),
+        actions=np.tanh(normal(METAWORLD.action_size)),
+        rewards=normal(),
+        next_observations=normal(METAWORLD.observation_size),
+        terminations=np.zeros(REPLAY_SIZE, np.float32),
+    )

@@ -1,0 +1,83 @@
+"""The arithmetic of the speed benchmark. What it times is no matter for a test."""
+
+import pytest
+
+from benchmarks.flops import METAWORLD, Shapes, update_flops, with_unread_gradients
+from benchmarks.ratios import harmonic_mean, scaling, share_of_limit, share_of_serial_rate, summarise
+from benchmarks.speed import Quantity
+
+
+def test_flops_of_a_small_agent_by_hand() -> None:
+    # Actor 3 -> 5 -> 2 (15 and 10 weights), critics 4 -> 6 -> 1 (24 and 6 weights), one sample.
+    small = Shapes(observation_size=3, action_size=1, actor_widths=[5], critic_widths=[6], batch_size=1)
+    targets = 25 + 2 * 30
+    critic_loss = 2 * (30 + 30 + 6)  # forward, kernels, hidden layer
+    actor_loss = (25 + 25 + 10) + 2 * (30 + 6 + 1 * 6)  # the actor so too; the critics with only the action
+    assert update_flops(small) == {
+        "targets": 2 * targets,
+        "critic_loss": 2 * critic_loss,
+        "actor_loss": 2 * actor_loss,
+    }
+    # The critics' four inputs in their own loss; in the actor's, the observations of all three networks.
+    unread = 2 * 4 * 6 + 3 * 5 + 2 * 3 * 6
+    assert with_unread_gradients(small) == 2 * (targets + critic_loss + actor_loss + unread)
+
+
+def test_flops_at_metaworlds_shapes_by_hand() -> None:
+    actor = 39 * 256 + 256 * 256 + 256 * 8
+    critic = 43 * 256 + 256 * 256 + 256
+    actor_back, critic_back = 256 * 256 + 256 * 8, 256 * 256 + 256
+    multiply_adds = (actor + 2 * critic) + 2 * (2 * critic + critic_back)
+    multiply_adds += 2 * actor + actor_back + 2 * (critic + critic_back + 4 * 256)
+    assert sum(update_flops(METAWORLD).values()) == 2 * 256 * multiply_adds == 604_110_848
+
+
+def test_all_gradients_give_the_sixfold_and_fourfold_of_a_forward_pass() -> None:
+    # With the gradients of all inputs, a pass backward costs two forward, or one where no kernel is learnt.
+    actor = 39 * 256 + 256 * 256 + 256 * 8
+    critic = 43 * 256 + 256 * 256 + 256
+    passes = actor * (1 + 3) + 2 * critic * (1 + 3 + 2)
+    assert with_unread_gradients(METAWORLD) == 2 * 256 * passes
+
+
+def test_flops_grow_with_the_batch() -> None:
+    doubled = METAWORLD._replace(batch_size=2 * METAWORLD.batch_size)
+    assert update_flops(doubled) == {part: 2 * flops for part, flops in update_flops(METAWORLD).items()}
+
+
+def test_median_and_quartiles() -> None:
+    assert summarise([4.0, 1.0, 3.0, 2.0, 100.0]) == (3.0, 2.0, 4.0)
+    assert summarise([1.0, 2.0]) == (1.5, 1.25, 1.75)
+    assert summarise([7.0]) == (7.0, 7.0, 7.0)
+
+
+def test_the_median_of_ratios_keeps_out_what_slows_a_whole_round() -> None:
+    # Rounds at full, half and a third of the speed, and one in which only the limit was slowed.
+    rates, limits = [60.0, 30.0, 20.0, 60.0], [100.0, 50.0, 100.0 / 3.0, 10.0]
+    ratios = [share_of_limit(rate, 2.0, limit) for rate, limit in zip(rates, limits, strict=True)]
+    assert summarise(ratios[:3]) == pytest.approx((1.2, 1.2, 1.2))
+    assert summarise(ratios).median == pytest.approx(1.2)
+
+
+def test_harmonic_mean_is_the_rate_over_equal_work() -> None:
+    # 12 units at 2 a second and 12 at 6 a second: 24 units in 8 seconds.
+    assert harmonic_mean(2.0, 6.0) == pytest.approx(24 / 8)
+
+
+def test_scaling_of_two_workers() -> None:
+    assert scaling(alone=(10.0, 10.0), together=(9.0, 9.0)) == pytest.approx(1.8)
+    assert scaling(alone=(8.0, 12.0), together=(8.0, 12.0)) == pytest.approx(2.0)
+
+
+def test_share_of_serial_rate() -> None:
+    # 10 ms and 2.5 ms a turn allow 80 turns a second.
+    assert share_of_serial_rate(72.0, 100.0, 400.0) == pytest.approx(0.9)
+
+
+def test_bars() -> None:
+    samples = [0.70, 0.72, 0.75]
+    assert Quantity("ratio", samples, at_least=0.72).met is True
+    assert Quantity("ratio", samples, at_least=0.73).met is False
+    assert Quantity("time", samples, "s", below=0.72).met is False
+    assert Quantity("time", samples, "s", below=0.73).met is True
+    assert Quantity("no bar", samples).met is None

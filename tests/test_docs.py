@@ -1,0 +1,78 @@
+"""The code blocks of the README and the docs are run, in order, on a study small enough for a test."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_RUN = ("pip install", "uv sync", "uv run pytest", "git clone")
+"""Installing, and the tests that this test is part of."""
+
+TINY = """
+name: docs
+data: data
+tasks: [Pendulum-v1]
+seeds: [0]
+pruning: {num_gradient_batches: 2, gradient_batch_size: 8}
+network: {actor: [16, 16], critic: [16, 16]}
+training: {env_steps: 250, warmup_steps: 200}
+evaluation: {interval: 250, episodes: 1, score_evaluations: 1}
+"""
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """(language, code) of every fenced block that names a language."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), flags=re.M | re.S)
+
+
+def commands(code: str) -> list[str]:
+    """The commands of a bash block, comments taken off."""
+    lines = (line.split("  #")[0].strip() for line in code.splitlines())
+    return [line for line in lines if line and not line.startswith(("#", *NOT_RUN))]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the script, and a tiny study in the place of the shipped one."""
+    folder = tmp_path_factory.mktemp("docs")
+    shutil.copy(ROOT / "run_pipeline.py", folder)
+    (folder / "config.yaml").write_text(TINY)
+    return folder
+
+
+def run(arguments: list[str], folder: Path) -> None:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    result = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, f"{shlex.join(arguments)}\n{result.stdout}\n{result.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_blocks_run(page: Path, workplace: Path) -> None:
+    for language, code in blocks(page):
+        assert language in ("bash", "python", "yaml"), f"{page.name}: how is a {language} block to be tested?"
+        if language == "python":
+            run([sys.executable, "-c", code], workplace)
+        for command in commands(code) if language == "bash" else []:
+            words = shlex.split(command)
+            assert words[:2] == ["uv", "run"], f"{page.name}: {command} is run without uv"
+            run(words[2:], workplace)
+
+
+def test_there_is_something_to_run() -> None:
+    found = [
+        command for page in PAGES for language, code in blocks(page) if language == "bash" for command in commands(code)
+    ]
+    assert "uv run python run_pipeline.py" in found
+
+
+def test_pages_link_to_files_that_exist() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,239 @@
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+from metaworld.policies import SawyerDrawerCloseV3Policy
+
+from rlottery import envs
+from rlottery.errors import TaskError
+from tests.environments import Strange, Target
+
+DRAWER = "drawer-close-v3"
+
+
+@pytest.fixture(scope="module")
+def drawer() -> envs.Environment:
+    return envs.make(DRAWER)
+
+
+def episode(environment: envs.Environment, seed: int, steps: int) -> list[bytes]:
+    """The first steps of an episode under actions that follow from nothing but their number, to the bit."""
+    rng = np.random.default_rng(0)
+    seen = [environment.reset(seed).tobytes()]
+    for _ in range(steps):
+        step = environment.step(rng.uniform(-1, 1, environment.action_size).astype(np.float32))
+        seen += [step.observation.tobytes(), np.float64(step.reward).tobytes()]
+    return seen
+
+
+@pytest.mark.parametrize(("action", "torque"), [(-1.0, -2.0), (0.0, 0.0), (0.25, 0.5), (1.0, 2.0), (7.0, 2.0)])
+def test_actions_are_rescaled_to_the_bounds(action: float, torque: float) -> None:
+    pendulum = gymnasium.make("Pendulum-v1")
+    environment = envs.Environment("Pendulum-v1", pendulum)
+    environment.reset(3)
+    environment.step(np.array([action], np.float32))
+    assert pendulum.unwrapped.last_u == pytest.approx(torque)
+
+
+@given(
+    low=st.floats(-50, 0, width=16),
+    width=st.floats(0.5, 50, width=16),
+    action=st.floats(-1, 1, width=32),
+)
+def test_rescaled_actions_keep_their_place_between_the_bounds(low: float, width: float, action: float) -> None:
+    taken = []
+
+    class Recorder(Strange):
+        def step(self, action):  # type: ignore[no-untyped-def]
+            taken.append(action)
+            return super().step(action)
+
+    box = spaces.Box(np.array([low, -1.0], np.float32), np.array([low + width, 1.0], np.float32))
+    environment = envs.Environment("", Recorder(action=box))
+    environment.reset(0)
+    environment.step(np.array([action, action], np.float32))
+    assert taken[0][0] == pytest.approx(low + width * (action + 1) / 2, abs=1e-4)
+    assert taken[0][1] == pytest.approx(action, abs=1e-6)
+
+
+def test_observations_are_flat_float32_copies() -> None:
+    raw = Target(overwrites=True)
+    environment = envs.Environment("Target", raw)
+    first = environment.reset(1)
+    kept = first.copy()
+    second = environment.step(np.zeros(1)).observation
+    assert (first.dtype, first.shape) == (np.float32, (2,))
+    assert np.array_equal(first, kept)
+    assert second[1] == 1
+    pendulum = envs.make("Pendulum-v1")
+    assert pendulum.reset(2**63 + 5).dtype == np.float32
+    assert (pendulum.observation_size, pendulum.action_size) == (3, 1)
+
+
+def test_a_gymnasium_episode_follows_from_its_seed_alone() -> None:
+    fresh, used = envs.make("Pendulum-v1"), envs.make("Pendulum-v1")
+    episode(used, seed=8, steps=17)
+    assert episode(fresh, seed=5, steps=10) == episode(used, seed=5, steps=10)
+    assert episode(fresh, seed=5, steps=1) != episode(fresh, seed=6, steps=1)
+
+
+def test_a_time_limit_truncates_and_an_end_terminates() -> None:
+    limited = envs.make("rlottery-tests/Target-v0", {"steps": 9, "max_episode_steps": 4})
+    limited.reset(0)
+    steps = [limited.step(np.zeros(1)) for _ in range(4)]
+    assert [(s.terminated, s.truncated) for s in steps] == [(False, False)] * 3 + [(False, True)]
+
+    ending = envs.Environment("Target", Target(steps=2, terminates=lambda episode: True))
+    ending.reset(0)
+    steps = [ending.step(np.zeros(1)) for _ in range(2)]
+    assert [(s.terminated, s.truncated) for s in steps] == [(False, False), (True, False)]
+
+
+def test_success_is_none_where_the_task_knows_none() -> None:
+    for success_at, expected in ((None, [None, None]), (2, [False, True])):
+        environment = envs.Environment("Target", Target(success_at=success_at))
+        environment.reset(0)
+        assert [environment.step(np.zeros(1)).success for _ in range(2)] == expected
+
+
+def test_a_metaworld_episode_follows_from_its_seed_alone(drawer: envs.Environment) -> None:
+    episode(drawer, seed=8, steps=60)
+    assert episode(drawer, seed=5, steps=12) == episode(envs.make(DRAWER), seed=5, steps=12)
+    assert episode(drawer, seed=0, steps=3) == episode(drawer, seed=0, steps=3)
+
+
+def test_metaworld_leaves_the_global_random_stream_alone() -> None:
+    np.random.seed(4)
+    before = np.random.get_state()[1].copy()
+    envs.make(DRAWER).reset(3)
+    assert np.array_equal(before, np.random.get_state()[1])
+
+
+def test_the_goal_of_metaworld_is_seen_and_differs_from_seed_to_seed(drawer: envs.Environment) -> None:
+    goals = set()
+    for seed in (1, 2, 2**40 + 1, 2**63 - 1):
+        at_reset = drawer.reset(seed)[-3:]
+        target = drawer._env.unwrapped._target_pos
+        np.testing.assert_allclose(at_reset, target, atol=1e-6)
+        np.testing.assert_allclose(drawer.step(np.zeros(4)).observation[-3:], target, atol=1e-6)
+        goals.add(at_reset.tobytes())
+    assert len(goals) == 4
+
+
+@pytest.mark.filterwarnings("ignore:Constant.s. may be too high")  # the scripted policy's own
+def test_a_solved_metaworld_episode_runs_to_its_time_limit(drawer: envs.Environment) -> None:
+    expert = SawyerDrawerCloseV3Policy()
+    observation = drawer.reset(3)
+    steps = []
+    while not steps or not (steps[-1].terminated or steps[-1].truncated):
+        steps.append(drawer.step(expert.get_action(observation.astype(np.float64))))
+        observation = steps[-1].observation
+    assert len(steps) == 500
+    assert steps[-1].truncated
+    assert not any(step.terminated for step in steps)
+    first = [step.success for step in steps].index(True)
+    assert 0 < first < 450
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("Pendulm-v1", r"Unknown task 'Pendulm-v1'.*Did you mean .*Pendulum-v1"),
+        ("pendulum-v1", "Did you mean .*Pendulum-v1"),
+        ("Pendulum-v7", "Did you mean .*Pendulum-v1"),
+        pytest.param(
+            "Pendulum-v0",
+            "`Pendulum-v1`",
+            marks=pytest.mark.filterwarnings("ignore:.*out of date"),  # Gymnasium's own, before its error
+        ),
+        ("drawer-clos-v3", "Unknown Meta-World task 'drawer-clos-v3'.*Did you mean .*drawer-close-v3"),
+        ("Qzxwvut-v9", "No name is near"),
+        ("CartPole-v1", "Discrete actions; SAC needs continuous"),
+        ("rlottery-tests/Image-v0", r"images or another grid .*\(8, 8, 3\).*FlattenObservation"),
+        ("rlottery-tests/Dict-v0", "Dict as observations.*FlattenObservation"),
+        ("rlottery-tests/Unbounded-v0", "flat, bounded Box.*inf"),
+        ("rlottery-tests/Matrix-v0", r"flat, bounded Box.*\(2, 2\)"),
+        ("nomod:Foo-v1", "'nomod:Foo-v1' needs a module.*'nomod'"),
+        ("nomod:foo-v3", "'nomod:foo-v3' needs a module.*'nomod'"),
+        ("tests.environments:Foo-v1", "Unknown task 'tests.environments:Foo-v1'"),
+    ],
+)
+def test_a_task_that_cannot_be_learnt_is_refused(task: str, words: str) -> None:
+    with pytest.raises(TaskError, match=words):
+        envs.make(task)
+
+
+def test_a_module_is_imported_for_its_task() -> None:
+    environment = envs.make("tests.environments:rlottery-tests/Target-v0", {"steps": 2})
+    assert environment.reset(0).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("task", "kwargs", "words"),
+    [
+        ("Pendulum-v1", {"gravity": 9.8}, r"'Pendulum-v1' can't be made with \{'gravity': 9.8\}.*gravity"),
+        (DRAWER, {"goal": 1}, "no argument 'goal'; they take: render_mode"),
+    ],
+)
+def test_unknown_arguments_are_named(task: str, kwargs: dict[str, float], words: str) -> None:
+    with pytest.raises(TaskError, match=words):
+        envs.make(task, kwargs)
+
+
+def test_missing_metaworld_is_named_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "metaworld.env_dict", None)
+    with pytest.raises(TaskError, match="Meta-World can't be imported .*uv sync"):
+        envs.make(DRAWER)
+    with pytest.raises(TaskError, match="Pendulum-v1"):
+        envs.make("Pendulm-v1")
+
+
+def test_an_endless_episode_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envs, "EPISODE_LIMIT", 20)
+    endless = envs.make("rlottery-tests/Endless-v0")
+    for _ in range(2):
+        endless.reset(0)
+        for _ in range(19):
+            endless.step(np.zeros(1))
+    with pytest.raises(TaskError, match="Endless-v0: an episode has run for 20 steps.*max_episode_steps"):
+        endless.step(np.zeros(1))
+
+
+def test_an_episode_may_end_at_the_limit_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envs, "EPISODE_LIMIT", 5)
+    environment = envs.Environment("Target", Target(steps=5))
+    environment.reset(0)
+    assert [environment.step(np.zeros(1)).truncated for _ in range(5)][-1]
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "words"),
+    [
+        ((0.0, np.nan), r"reward \(nan\) after step 3"),
+        ((0.0, -np.inf), r"reward \(-inf\) after step 3"),
+        ((0.0, 1e39), r"reward \(1e\+39\) after step 3"),
+        ((np.nan, 0.0), r"observation \(entry 0\) after step 3"),
+        ((np.inf, 0.0), r"observation \(entry 0\) after step 3"),
+    ],
+)
+def test_what_is_not_finite_is_named_with_its_step(spoiled: tuple[float, float], words: str) -> None:
+    environment = envs.Environment("Target", Target(spoil={3: spoiled}))
+    for _ in range(2):
+        environment.reset(0)
+        environment.step(np.zeros(1))
+        environment.step(np.zeros(1))
+    with pytest.raises(TaskError, match=f"Target: the {words} of an episode is not finite"):
+        environment.step(np.zeros(1))
+
+
+def test_a_first_observation_that_is_not_finite_is_named() -> None:
+    class Spoiled(Strange):
+        def reset(self, **_):  # type: ignore[no-untyped-def]
+            return np.array([0, np.nan], np.float32), {}
+
+    with pytest.raises(TaskError, match=r"observation \(entry 1\) after step 0"):
+        envs.Environment("Spoiled", Spoiled()).reset(0)

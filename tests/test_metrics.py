@@ -1,0 +1,99 @@
+import json
+import math
+import struct
+from pathlib import Path
+
+import pytest
+from tensorboardX.proto import event_pb2
+
+from rlottery.errors import StudyError
+from rlottery.metrics import MetricsLog, evaluations, read_metrics
+
+ROWS = [
+    {"kind": "evaluation", "env_steps": 0, "return": -3.5, "returns": [-3.0, -4.0], "lengths": [5, 5]},
+    {"kind": "episode", "env_steps": 5, "return": 0.1, "length": 5, "success": 1.0},
+    {"kind": "evaluation", "env_steps": 10, "return": 1 / 3, "returns": [1 / 3], "lengths": [5]},
+]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    path = tmp_path / "run" / "metrics.jsonl"
+    with MetricsLog(path, tmp_path / "board") as log:
+        for row in ROWS:
+            log.write(row)
+    return path
+
+
+def scalars(folder: Path) -> list[tuple[str, int, float]]:
+    """What a folder's event file holds. A record is its length, 4 bytes of checksum, the event, 4 bytes more."""
+    (path,) = folder.iterdir()
+    data, found = path.read_bytes(), []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        event = event_pb2.Event.FromString(data[12 : 12 + length])
+        found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+        data = data[16 + length :]
+    return found
+
+
+def test_rows_come_back_as_they_were(written: Path) -> None:
+    assert read_metrics(written) == ROWS
+    assert [json.loads(line) for line in written.read_text().splitlines()] == ROWS
+    assert evaluations(read_metrics(written)) == [ROWS[0], ROWS[2]]
+
+
+def test_rows_can_be_read_while_they_come(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with MetricsLog(path, tmp_path / "board") as log:
+        for count, row in enumerate(ROWS, start=1):
+            log.write(row)
+            assert read_metrics(path) == ROWS[:count]
+
+
+def test_tensorboard_shows_the_scalars(written: Path, tmp_path: Path) -> None:
+    assert scalars(tmp_path / "board") == [
+        ("evaluation/return", 0, -3.5),
+        ("episode/return", 5, pytest.approx(0.1)),
+        ("episode/success", 5, 1.0),
+        ("evaluation/return", 10, pytest.approx(1 / 3)),
+    ]
+
+
+def test_a_new_log_replaces_the_old_one(written: Path, tmp_path: Path) -> None:
+    with MetricsLog(written, tmp_path / "board") as log:
+        log.write(ROWS[1])
+    assert read_metrics(written) == [ROWS[1]]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_json_has_no_word_for_is_refused(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with MetricsLog(path, tmp_path / "board") as log, pytest.raises(ValueError, match="JSON compliant"):
+        log.write({"kind": "evaluation", "env_steps": 0, "return": value})
+    assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20])
+def test_a_torn_last_line_is_left_out(written: Path, cut: int) -> None:
+    written.write_bytes(written.read_bytes()[:-cut])
+    assert read_metrics(written) == ROWS[:2]
+
+
+def test_nothing_written_yet_is_no_row(written: Path) -> None:
+    written.write_bytes(b"")
+    assert read_metrics(written) == []
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[1]", b"", b"\xff\xfe", b"null"])
+def test_a_damaged_line_is_named_by_its_number(written: Path, damage: bytes) -> None:
+    lines = written.read_bytes().split(b"\n")
+    lines[1] = damage
+    written.write_bytes(b"\n".join(lines))
+    with pytest.raises(StudyError, match=r"metrics\.jsonl:2: not a JSON object"):
+        read_metrics(written)
+
+
+def test_missing_metrics_are_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"gone\.jsonl can't be read: No such file"):
+        read_metrics(tmp_path / "gone.jsonl")

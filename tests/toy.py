@@ -1,0 +1,74 @@
+"""A toy algorithm behind the interface of `Algorithm`, cheap to compile, with every step open to the eye."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rlottery.agents import Algorithm, Batch, Tree, apply_masks, zeros_hold
+
+
+class ToyState(NamedTuple):
+    params: Tree
+    masks: Tree
+    updates: jax.Array
+
+
+class ToySettings(NamedTuple):
+    """`metric_nan_at`, `weight_nan_at`: the update that spoils its metric or a weight."""
+
+    metric_nan_at: int = -1
+    weight_nan_at: int = -1
+
+
+def initial() -> ToyState:
+    weights = jnp.array([[0.3], [0.01]], jnp.float32)
+    return ToyState({"actor": {"layer_0": {"kernel": weights}}, "critic": {}}, {}, jnp.int32(0))
+
+
+def _kernel(actor: Tree) -> jax.Array:
+    return actor["layer_0"]["kernel"]
+
+
+def _act(actor: Tree, observations: jax.Array, key: jax.Array) -> jax.Array:
+    mean = observations @ _kernel(actor)
+    return jnp.tanh(mean + jax.random.normal(key, mean.shape))
+
+
+def _update(state: ToyState, batch: Batch, settings: ToySettings) -> tuple[ToyState, dict[str, jax.Array]]:
+    """Moves the weights by what the batch holds; the metric is the number of updates before this one."""
+    kernel = _kernel(state.params["actor"])
+    kernel += 0.01 * jnp.mean(batch.observations * batch.actions + batch.rewards[:, None], 0)[:, None]
+    kernel = jnp.where(state.updates == settings.weight_nan_at, jnp.nan, kernel)
+    metric = jnp.where(state.updates == settings.metric_nan_at, jnp.inf, state.updates.astype(jnp.float32))
+    params = {"actor": {"layer_0": {"kernel": kernel}}, "critic": {}}
+    return ToyState(params, state.masks, state.updates + 1), {"loss": metric, "fine": jnp.float32(4.0)}
+
+
+def _gradients(state: ToyState, batch: Batch, key: jax.Array, settings: ToySettings) -> dict[str, Tree]:
+    """Of the actor, the batch's mean reward everywhere; of the critic, noise."""
+    kernel = _kernel(state.params["actor"])
+    reward = jnp.full_like(kernel, jnp.mean(batch.rewards))
+    return {
+        "actor": {"layer_0": {"kernel": reward, "bias": jnp.zeros(1)}},
+        "critic": {"q1": {"layer_0": {"kernel": jax.random.normal(key, (50, 40))}}},
+    }
+
+
+TOY = Algorithm(
+    settings=lambda config, task: ToySettings(),
+    init_params=lambda key, spec, settings: initial().params,
+    init=lambda params, key, settings: initial()._replace(params=params),
+    with_masks=lambda state, masks: state._replace(params=apply_masks(state.params, masks), masks=masks),
+    act=_act,
+    act_deterministic=lambda actor, observations: jnp.tanh(observations @ _kernel(actor)),
+    update=_update,
+    gradients=_gradients,
+    masks_hold=lambda state: zeros_hold(state.params, state.masks),
+)
+
+
+def with_critic_kernel(state: ToyState) -> ToyState:
+    """`state` with the critic that `TOY.gradients` gives gradients of."""
+    critic: Any = {"q1": {"layer_0": {"kernel": jnp.zeros((50, 40))}}}
+    return state._replace(params=state.params | {"critic": critic})
