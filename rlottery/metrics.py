@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
 from rlottery.errors import StudyError
 
 Row = dict[str, Any]
@@ -23,6 +21,8 @@ class MetricsLog:
     def __init__(self, path: Path, tensorboard: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("wb", buffering=0)
+        from tensorboardX import SummaryWriter  # takes half a second, and only workers write
+
         self._summary = SummaryWriter(str(tensorboard), flush_secs=10)
 
     def write(self, row: Row) -> None:

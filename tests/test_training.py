@@ -86,18 +86,22 @@ def bits(state: Any) -> dict[str, bytes]:
 # The loop itself, with a toy algorithm.
 
 
-def test_evaluations_stand_at_the_start_at_each_interval_and_at_the_end() -> None:
+@pytest.fixture(scope="module")
+def plain() -> tuple[Run, Trained]:
     run = Run(env_steps=50, interval=20)
-    run.train()
+    return run, run.train()
+
+
+def test_evaluations_stand_at_the_start_at_each_interval_and_at_the_end(plain: tuple[Run, Trained]) -> None:
+    run, _ = plain
     assert [row["env_steps"] for row in run.of_kind("evaluation")] == [0, 20, 40, 50]
     assert run.rows[0]["kind"] == "evaluation"
     assert run.rows[-1] == run.of_kind("evaluation")[-1]
     assert run.ticks == list(range(1, 51))
 
 
-def test_an_evaluation_row_holds_the_deterministic_policys_episodes() -> None:
-    run = Run()
-    run.train()
+def test_an_evaluation_row_holds_the_deterministic_policys_episodes(plain: tuple[Run, Trained]) -> None:
+    run, _ = plain
     row = run.of_kind("evaluation")[0]
     kernel = np.asarray(initial().params["actor"]["layer_0"]["kernel"], np.float64)[:, 0]
     expected = []
@@ -112,13 +116,12 @@ def test_an_evaluation_row_holds_the_deterministic_policys_episodes() -> None:
     assert "success" not in row
 
 
-def test_an_episode_row_holds_the_return_of_the_actions_taken() -> None:
-    run = Run(env_steps=24)
-    run.train()
+def test_an_episode_row_holds_the_return_of_the_actions_taken(plain: tuple[Run, Trained]) -> None:
+    run, _ = plain
     actions = np.array(run.environments[0].actions)
     rows = run.of_kind("episode")
-    assert [(row["env_steps"], row["length"]) for row in rows] == [(5, 5), (10, 5), (15, 5), (20, 5)]
-    returns = -((actions[:20] - 0.5) ** 2).reshape(4, 5).sum(1)
+    assert [(row["env_steps"], row["length"]) for row in rows] == [(step, 5) for step in range(5, 51, 5)]
+    returns = -((actions - 0.5) ** 2).reshape(10, 5).sum(1)
     assert [row["return"] for row in rows] == pytest.approx(returns, rel=1e-5)
     assert not any("success" in row for row in rows)
 
@@ -170,22 +173,23 @@ def test_replay_holds_each_step_with_its_true_end() -> None:
     np.testing.assert_allclose(stored.rewards, -((stored.actions[:, 0] - 0.5) ** 2), rtol=1e-4, atol=1e-6)
 
 
-def test_an_environment_that_overwrites_its_observations_is_recorded_right() -> None:
-    one, other = (Run(environment=lambda shares=shares: Target(overwrites=shares)).train() for shares in (False, True))
-    assert all(np.array_equal(a, b) for a, b in zip(one.replay.stored(), other.replay.stored(), strict=True))
+def test_an_environment_that_overwrites_its_observations_is_recorded_right(plain: tuple[Run, Trained]) -> None:
+    _, trained = plain
+    other = Run(env_steps=50, environment=lambda: Target(overwrites=True)).train()
+    assert all(np.array_equal(a, b) for a, b in zip(trained.replay.stored(), other.replay.stored(), strict=True))
 
 
-def test_replay_keeps_its_capacity() -> None:
+def test_replay_keeps_its_capacity(plain: tuple[Run, Trained]) -> None:
+    _, trained = plain
+    assert len(trained.replay.stored().rewards) == 50
     assert len(Run(replay_capacity=15).train().replay.stored().rewards) == 15
-    assert len(Run().train().replay.stored().rewards) == 40
 
 
-def test_episodes_follow_from_the_run_and_their_number() -> None:
-    run = Run(env_steps=20)
-    run.train()
-    expected = [run.streams.for_purpose("episode", k) % 2**31 for k in range(5)]
+def test_episodes_follow_from_the_run_and_their_number(plain: tuple[Run, Trained]) -> None:
+    run, _ = plain
+    expected = [run.streams.for_purpose("episode", k) % 2**31 for k in range(11)]
     assert run.environments[0].seeds == expected
-    assert run.environments[1].seeds == EVALUATION_SEEDS * 2
+    assert run.environments[1].seeds == EVALUATION_SEEDS * 4
 
 
 def test_another_arm_sees_other_data() -> None:
@@ -197,9 +201,10 @@ def test_another_arm_sees_other_data() -> None:
     assert not np.isin(dense.actions[20:], ticket.actions).any()
 
 
-def test_evaluation_changes_nothing_in_training() -> None:
-    often, seldom = (Run(interval=interval) for interval in (3, 40))
-    one, other = often.train(), seldom.train()
+def test_evaluation_changes_nothing_in_training(plain: tuple[Run, Trained]) -> None:
+    seldom, one = plain
+    often = Run(env_steps=50, interval=3)
+    other = often.train()
     assert bits(one.state) == bits(other.state)
     assert all(np.array_equal(a, b) for a, b in zip(one.replay.stored(), other.replay.stored(), strict=True))
     assert often.of_kind("episode") == seldom.of_kind("episode")
@@ -267,9 +272,13 @@ SETTINGS = Settings(
 )
 
 
+@jax.jit
+def fresh_sac(weights: jax.Array, noise: jax.Array) -> Any:
+    return SAC.init(SAC.init_params(weights, Spec(2, 1), SETTINGS), noise, SETTINGS)
+
+
 def sac_run(interval: int) -> tuple[Run, Trained]:
-    params = SAC.init_params(jax_key(STREAMS.for_weights()), Spec(2, 1), SETTINGS)
-    state = SAC.init(params, jax_key(STREAMS.for_purpose("updates")), SETTINGS)
+    state = fresh_sac(jax_key(STREAMS.for_weights()), jax_key(STREAMS.for_purpose("updates")))
     run = Run(
         env_steps=900,
         warmup_steps=100,

@@ -38,12 +38,13 @@ def main() -> None:
         writer = csv.writer(file)
         writer.writerow(["task", "seed", "env_steps", "return", "success"])
         for task in config.tasks:
-            final = []
+            final: list[float] = []
             for seed in config.seeds:
                 rows = evaluations(read_metrics(store.run(task.name, seed, DENSE).metrics))
                 for row in rows:
                     writer.writerow([task.id, seed, row["env_steps"], round(row["return"], 2), row.get("success", "")])
-                final.append(rows[-1].get("success", rows[-1]["return"]))
+                last = rows[-1]
+                final.append(last["success"] if "success" in last else last["return"])
             median, goal = float(np.median(final)), GOALS[task.id]
             verdict = "reached" if median >= goal else "NOT reached"
             print(f"{task.id:28} median {median:10.2f}   goal {goal:8.1f} {verdict:12} seeds {np.round(final, 2)}")

@@ -10,7 +10,6 @@ from rlottery import envs
 from rlottery.analysis.comparison import Comparison, compare
 from rlottery.config import Config
 from rlottery.errors import RlotteryError
-from rlottery.report.files import write_report
 from rlottery.report.table import render
 from rlottery.store import DENSE, Store, read_manifest, write_json
 from rlottery.study.arms import arm_for
@@ -85,6 +84,8 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
     for item in outcome.failed:
         console.print(f"\n{item.job.label}: {item.state.value}: {item.message}", style="red", markup=False)
     console.print()
+    from rlottery.report.files import write_report  # matplotlib takes a second, which --help need not wait for
+
     store = Store(config.data)
     if any(t.job.stage != "mask" for t in outcome.tracked):
         console.print(f"Figures and tables: {store.report}")
@@ -101,6 +102,7 @@ def _release_replay(store: Store, config: Config, outcome: Outcome) -> None:
         for seed in config.seeds:
             files = store.run(task.name, seed, DENSE)
             manifest = read_manifest(files)
-            if manifest and manifest["status"] == "done" and (index, seed) not in unfinished:
+            done = manifest is not None and manifest["status"] == "done" and files.replay.is_dir()
+            if manifest and done and (index, seed) not in unfinished:
                 write_json(files.manifest, manifest | {"replay": "released"})
                 shutil.rmtree(files.replay, ignore_errors=True)

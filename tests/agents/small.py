@@ -24,27 +24,24 @@ SETTINGS = sac.Settings(
 )
 BATCH_SIZE = 16
 
-QUICK = {"xla_backend_optimization_level": 0}
-"""Options of the compiler with which it takes half the time."""
-
 
 @cache
 def compiled(name: str) -> Any:
     """`update`, `gradients` or `critic_loss` of `sac`, compiled once for all tests."""
-    return jax.jit(partial(getattr(sac, name), settings=SETTINGS), compiler_options=QUICK)
+    return jax.jit(partial(getattr(sac, name), settings=SETTINGS))
 
 
 def fresh(seed: int = 0) -> sac.SACState:
     return _fresh(jax.random.key(seed))
 
 
-@partial(jax.jit, compiler_options=QUICK)
+@jax.jit
 def _fresh(key: jax.Array) -> sac.SACState:
     weights, noise = jax.random.split(key)
     return sac.init(sac.init_params(weights, SPEC, SETTINGS), noise, SETTINGS)
 
 
-with_masks = jax.jit(sac.with_masks, compiler_options=QUICK)
+with_masks = jax.jit(sac.with_masks)
 
 
 def random_batch(seed: int = 0, terminations: float | None = None) -> Batch:

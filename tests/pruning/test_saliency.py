@@ -8,7 +8,7 @@ from rlottery.agents import Batch, Tree, kernels, sac
 from rlottery.agents.sac import SAC
 from rlottery.pruning.saliency import ESTIMATOR, mean_abs_gradients
 from rlottery.replay import Transitions
-from tests.agents.small import QUICK, SETTINGS, SPEC, advanced, fresh
+from tests.agents.small import SETTINGS, SPEC, advanced, fresh
 from tests.toy import TOY, ToySettings, initial, with_critic_kernel
 
 BATCHES, BATCH_SIZE = 4, 32
@@ -54,7 +54,7 @@ def test_it_is_the_mean_of_the_absolute_gradients_of_the_batches() -> None:
         )
         return critic + actor
 
-    gradient = jax.jit(jax.grad(losses), compiler_options=QUICK)
+    gradient = jax.jit(jax.grad(losses))
     generator, seen = np.random.default_rng(5), []
     for index in range(BATCHES):
         rows = generator.integers(100, size=BATCH_SIZE)
