@@ -9,7 +9,7 @@ from rich.console import Console
 import rlottery
 from rlottery.config import Config, default_config_text, load_config
 from rlottery.errors import ConfigError, RlotteryError
-from rlottery.pipeline import fail, import_from_working_directory, run_and_exit
+from rlottery.pipeline import EXIT_CODES, METHOD_HELP, fail, finish, import_from_working_directory
 from rlottery.store import write_bytes
 from rlottery.study.estimate import estimate_table
 from rlottery.study.plan import STAGES
@@ -28,20 +28,23 @@ app = typer.Typer(
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Config keys to set for this command: sac.batch_size=128"),
+    typer.Argument(
+        metavar="KEY.PATH=VALUE", help="Config keys to set for this command: sac.batch_size=128 seeds='[0, 1]'"
+    ),
 ]
+ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="The study's YAML file.")]
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def run(
-    config: Annotated[str, typer.Argument(help="The study's YAML file.")] = "config.yaml",
+    config: ConfigFile = "config.yaml",
     overrides: Overrides = None,
-    pruning_method: Annotated[
-        str, typer.Option(help="magnitude scores weights by |w|; gradient as pruning.gradient_method says.")
-    ] = "magnitude",
-    stages: Annotated[str, typer.Option(help="Which stages to do, separated by commas.")] = ",".join(STAGES),
+    pruning_method: Annotated[str, typer.Option(metavar="METHOD", help=METHOD_HELP)] = "magnitude",
+    stages: Annotated[
+        str, typer.Option(metavar="STAGES", help="Which to do, with commas: train agents, make masks, train tickets.")
+    ] = ",".join(STAGES),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the runs with estimated hours and disk, and do nothing.")
+        bool, typer.Option("--dry-run", help="Show the runs with estimated time and disk, and do nothing.")
     ] = False,
 ) -> None:
     """Train dense agents, make masks, train tickets, compare. Done work is skipped.
@@ -60,7 +63,8 @@ def run(
         return outcome
 
     if not dry_run:
-        run_and_exit(work)
+        finish(work)
+        return
     try:
         loaded = load_config(path, extra)
         import_from_working_directory()
@@ -71,7 +75,7 @@ def run(
 
 @app.command()
 def status(
-    config: Annotated[str, typer.Argument(help="The study's YAML file.")] = "config.yaml",
+    config: ConfigFile = "config.yaml",
     overrides: Overrides = None,
 ) -> None:
     """Show what of a study is done, under way, failed or still to do. Reads files only."""

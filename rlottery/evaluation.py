@@ -23,7 +23,8 @@ def evaluate(policy: Policy, environment: Environment, seeds: Sequence[int]) -> 
     """Run one episode for each seed. A success is a success at any step; it doesn't end the episode."""
     episodes = [run_episode(policy, environment, seed) for seed in seeds]
     returns, lengths, successes = (list(column) for column in zip(*episodes, strict=True))
-    return Evaluation(returns, lengths, None if successes[0] is None else [float(s) for s in successes])
+    knows_success = any(success is not None for success in successes)
+    return Evaluation(returns, lengths, [float(bool(success)) for success in successes] if knows_success else None)
 
 
 def run_episode(policy: Policy, environment: Environment, seed: int) -> tuple[float, int, bool | None]:

@@ -6,6 +6,7 @@ entropy, updates_per_second: means since the last such row.
 """
 
 import json
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ class MetricsLog:
 
     def __init__(self, path: Path, tensorboard: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(tensorboard, ignore_errors=True)  # of a run cut short: its curve would cross this one's
         self._file = path.open("wb", buffering=0)
         from tensorboardX import SummaryWriter  # takes half a second, and only workers write
 

@@ -1,5 +1,6 @@
 """The pipeline as one function, for scripts and notebooks, and the frame that gives a script its command line."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from rlottery.study.run import Outcome, conclude, run_study
 
 BAD_INPUT, SOME_FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes of every command."""
+EXIT_CODES = "Exit codes: 0 all is done, 1 some runs failed, 2 bad input, 130 interrupted."
+METHOD_HELP = "magnitude, which scores weights by |w|, or gradient, as pruning.gradient_method says."
 
 
 def main(
@@ -50,44 +53,51 @@ def main(
     return outcome
 
 
-def with_command_line(pipeline: Callable[..., Outcome]) -> Callable[..., NoReturn]:
-    """`pipeline` with the script's own arguments: flags given on the command line win over the call's values.
+def with_command_line(pipeline: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """`pipeline` with the script's own arguments: flags on the command line win over the values of each call.
 
-    Errors that the user can mend are printed without a traceback; the process ends with an exit code.
+    What goes wrong ends the process as `finish` does; else the call returns, and the script goes on.
     """
 
-    def call(**defaults: Any) -> NoReturn:
+    def call(*args: Any, **kwargs: Any) -> Outcome:
+        given = inspect.signature(pipeline).bind(*args, **kwargs)
+        given.apply_defaults()
+        values, outcomes = given.arguments, []
+
         def command(
             train_agent: Annotated[
                 bool, typer.Option(help="Train the dense agents and save their replay buffers.")
-            ] = defaults.get("train_agent", True),
-            create_ticket: Annotated[bool, typer.Option(help="Make the pruning masks.")] = defaults.get(
-                "create_ticket", True
-            ),
-            run_ticket: Annotated[bool, typer.Option(help="Train the tickets: rewound weights x mask.")] = defaults.get(
-                "run_ticket", True
-            ),
-            pruning_method: Annotated[
-                str,
-                typer.Option(help="magnitude scores weights by |w|; gradient as pruning.gradient_method says."),
-            ] = defaults.get("pruning_method", "magnitude"),
-            config: Annotated[str, typer.Option(help="The study's YAML file.")] = str(
-                defaults.get("config", "config.yaml")
-            ),
+            ] = values["train_agent"],
+            create_ticket: Annotated[bool, typer.Option(help="Make the pruning masks.")] = values["create_ticket"],
+            run_ticket: Annotated[bool, typer.Option(help="Train the tickets: rewound weights x mask.")] = values[
+                "run_ticket"
+            ],
+            pruning_method: Annotated[str, typer.Option(metavar="METHOD", help=METHOD_HELP)] = values["pruning_method"],
+            config: Annotated[str, typer.Option(metavar="FILE", help="The study's YAML file.")] = str(values["config"]),
         ) -> None:
             """Train dense agents, make pruning masks, train lottery tickets, compare. Done work is skipped."""
-            run_and_exit(lambda: pipeline(train_agent, create_ticket, run_ticket, pruning_method, config))
+            outcomes.append(
+                finish(lambda: pipeline(train_agent, create_ticket, run_ticket, pruning_method, config)),
+            )
 
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command()(command)
-        app()
-        raise AssertionError("typer ends the process")
+        app.command(epilog=EXIT_CODES)(command)
+        try:
+            app()
+        except SystemExit:
+            if not outcomes:  # an error, or --help
+                raise
+        return outcomes[0]
 
     return call
 
 
-def run_and_exit(work: Callable[[], Outcome]) -> NoReturn:
-    """Do `work` and end the process: 0 done, 1 some runs failed, 2 bad input, 130 interrupted."""
+def finish(work: Callable[[], Outcome]) -> Outcome:
+    """Do `work` for a command: errors that the user can mend are printed without a traceback.
+
+    Raises:
+        typer.Exit: with code 1 if some runs failed, 2 for bad input, 130 after an interrupt.
+    """
     try:
         outcome = work()
     except RlotteryError as error:
@@ -95,7 +105,9 @@ def run_and_exit(work: Callable[[], Outcome]) -> NoReturn:
     except KeyboardInterrupt:
         typer.echo("Interrupted. All workers have ended; run the same command again to go on.", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    raise typer.Exit(SOME_FAILED if outcome.failed else 0)
+    if outcome.failed:
+        raise typer.Exit(SOME_FAILED)
+    return outcome
 
 
 def fail(error: RlotteryError) -> NoReturn:
@@ -105,7 +117,7 @@ def fail(error: RlotteryError) -> NoReturn:
 
 
 def import_from_working_directory() -> None:
-    """Let tasks written as module:Id find modules beside the config, as ``python script.py`` would."""
+    """Let tasks written as module:Id find modules in the working directory, as ``python -m`` would."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

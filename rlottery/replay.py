@@ -88,7 +88,7 @@ def load(folder: Path) -> Transitions:
             fields[name] = np.lib.format.open_memmap(path, mode="r")
         except Exception as error:  # NumPy reads a damaged header as Python, which fails in many ways
             raise StudyError(
-                f"Replay buffer field {path} can't be read: {error}. Train the dense agent again."
+                f"Replay buffer field {path} can't be read: {error}. Delete {folder.parent} to train that agent again."
             ) from None
     stored = Transitions(**fields)
     shapes = {name: field.shape for name, field in fields.items()}

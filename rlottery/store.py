@@ -14,11 +14,13 @@ data/
   report/                                  tables and figures
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ import safetensors
 import safetensors.numpy
 
 from rlottery.errors import StudyError
+from rlottery.replay import Transitions
 
 FORMAT_VERSION = 1
 DENSE = "dense"
@@ -115,6 +118,29 @@ class Store:
             ) from None
 
 
+@contextlib.contextmanager
+def hold(files: RunFiles) -> Iterator[None]:
+    """Keep other processes out of a run's folder for as long as this one works there, or lives.
+
+    Raises:
+        StudyError: another process holds it.
+    """
+    files.folder.mkdir(parents=True, exist_ok=True)
+    with (files.folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StudyError(
+                f"Another process is at work in {files.folder}. Wait until it has ended, then run this command again."
+            ) from None
+        yield
+
+
+def replay_is_saved(files: RunFiles) -> bool:
+    """Whether every field of the replay buffer is there."""
+    return all((files.replay / f"{field}.npy").is_file() for field in Transitions._fields)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; its folder is made."""
     _replace(path, lambda partial: _write_synced(partial, data))
@@ -153,7 +179,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         return dict(safetensors.numpy.load_file(path))
     except (OSError, safetensors.SafetensorError) as error:
-        raise StudyError(f"{path} can't be read: {error}. Train that run again.") from None
+        raise StudyError(f"{path} can't be read: {error}. Delete its folder to train that run again.") from None
 
 
 def read_manifest(files: RunFiles) -> Manifest | None:

@@ -1,18 +1,26 @@
 """One job in a process of its own: ``python -m rlottery.worker``, the job as JSON on standard input.
 
-The process that starts it sets its environment; the worker pins itself before it imports JAX.
+The process that starts it sets its environment; the worker pins itself before it imports JAX. It ends when told to
+(SIGTERM), and when the process that started it has gone.
 """
 
 import json
+import os
+import signal
 import sys
-from pathlib import Path
+import time
+from threading import Thread
+from typing import NoReturn
 
-from rlottery.config import Config
+from rlottery.config import Config, config_to_dict
 from rlottery.errors import RlotteryError
+from rlottery.store import hold
 from rlottery.study.arms import Arm
 from rlottery.study.environment import pin
 from rlottery.study.plan import Job
 
+PARENT_SECONDS = 1.0
+"""Between two looks at whether the parent is still there."""
 FAILED = 3
 """Exit code of a job that ended with an error which the user should read; its text is the last line of the log."""
 
@@ -21,7 +29,7 @@ def encode(job: Job, core: int | None) -> str:
     """What a worker reads on standard input."""
     return json.dumps(
         {
-            "config": job.config.model_dump(mode="json"),
+            "config": config_to_dict(job.config),
             "stage": job.stage,
             "task_index": job.task_index,
             "seed": job.seed,
@@ -32,9 +40,10 @@ def encode(job: Job, core: int | None) -> str:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, _end)
+    Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     message = json.loads(sys.stdin.read())
     pin(message["core"])
-    sys.path.insert(0, str(Path.cwd()))  # for tasks of the user's own, as module:Id
     job = Job(
         config=Config.model_validate(message["config"]),
         stage=message["stage"],
@@ -49,11 +58,27 @@ def main() -> int:
     from rlottery.study.stages import run_stage
 
     try:
-        run_stage(job)
+        if job.config.device == "cuda" and jax.default_backend() != "gpu":
+            raise RlotteryError(
+                "device is cuda, but JAX finds no NVIDIA GPU here. "
+                "Install JAX for it with `uv sync --extra cuda12`, or set device: cpu."
+            )
+        with hold(job.files):
+            run_stage(job)
     except RlotteryError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
     return 0
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    sys.exit(f"Told to end ({signal.Signals(number).name}).")  # an exception: files half-written are removed
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

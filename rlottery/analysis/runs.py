@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rlottery.errors import StudyError
 from rlottery.metrics import evaluations, read_metrics
-from rlottery.store import DENSE, RunFiles, Store, read_manifest
+from rlottery.store import DENSE, Manifest, RunFiles, Store, difference, read_manifest
 
 Metric = Literal["success", "return"]
 Status = Literal["done", "failed", "unreadable", "missing"]
@@ -59,7 +59,10 @@ class Run:
 
 def read_runs(store: Store, task_name: str, seeds: Iterable[int]) -> list[Run]:
     """Every run of a task that has a manifest, by seed. A damaged one is "unreadable" and stops no other."""
-    found = (_read_run(store, task_name, seed, arm) for seed in seeds for arm in store.arms(task_name, seed))
+    found = []
+    for seed in seeds:
+        dense = _manifest_or_none(store.run(task_name, seed, DENSE))
+        found += [_read_run(store.run(task_name, seed, arm), seed, arm, dense) for arm in store.arms(task_name, seed)]
     return [run for run in found if run is not None]
 
 
@@ -85,8 +88,14 @@ def arm_names(runs: Iterable[Run]) -> list[str]:
     return sorted(sparsity, key=lambda arm: (arm != DENSE, sparsity[arm], arm))
 
 
-def _read_run(store: Store, task_name: str, seed: int, arm: str) -> Run | None:
-    files = store.run(task_name, seed, arm)
+def _manifest_or_none(files: RunFiles) -> Manifest | None:
+    try:
+        return read_manifest(files)
+    except StudyError:
+        return None
+
+
+def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> Run | None:
     try:
         manifest = read_manifest(files)
     except StudyError as error:
@@ -96,6 +105,9 @@ def _read_run(store: Store, task_name: str, seed: int, arm: str) -> Run | None:
     method, criterion, sparsity = (manifest.get(key) for key in ("method", "criterion", "sparsity"))
     known = Run(arm, seed, files, "done", None, method, criterion, sparsity)
     failed = manifest.get("status") == "failed"
+    if other := _other_settings(manifest, dense):
+        problem = f"{files.folder} was trained with other settings than the dense agent ({other}). Delete that folder."
+        return replace(known, status="unreadable", error=problem)
     try:
         read = _evaluations(files)
     except StudyError as error:
@@ -108,6 +120,21 @@ def _read_run(store: Store, task_name: str, seed: int, arm: str) -> Run | None:
         problem = f"{files.metrics} has no evaluation of the trained agent. Train that run again."
         return replace(known, status="unreadable", error=problem, evaluations=read)
     return replace(known, evaluations=read)
+
+
+def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
+    """The first setting in which a ticket was not trained as the dense agent that is there now; None if alike."""
+    if dense is None or dense.get("status") != "done":
+        return None
+
+    def settings(manifest: Manifest) -> dict[str, Any]:
+        return {key: value for key, value in manifest["fingerprint"].items() if key not in ("version", "inputs")}
+
+    differences = difference(settings(dense), settings(ticket))
+    started_from = ticket["fingerprint"].get("inputs", {}).get("initial")
+    if not differences and started_from not in (None, dense["files"].get("initial.safetensors")):
+        return "other initial weights"
+    return differences[0] if differences else None
 
 
 def _evaluations(files: RunFiles) -> tuple[Evaluation, ...]:

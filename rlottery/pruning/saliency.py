@@ -10,9 +10,6 @@ import numpy as np
 from rlottery import replay
 from rlottery.agents import Algorithm, Batch, kernels
 
-ESTIMATOR = "mean over batches of |gradient of the batch's mean loss|"
-"""E|g|, not |E g|: signs that change from batch to batch don't cancel."""
-
 
 def mean_abs_gradients(
     algorithm: Algorithm,
@@ -27,7 +24,8 @@ def mean_abs_gradients(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Mean absolute gradient of every kernel, streamed over `batches` batches of replay at constant memory.
 
-    The actor is scored by its own loss and the critics by their TD loss, at `state`. Every batch has fresh noise.
+    E|g|, not |E g|: signs that change from batch to batch don't cancel. The actor is scored by its own loss and the
+    critics by their TD loss, at `state`. Every batch has fresh noise.
 
     Args:
         stored: the replay to draw from, uniformly with replacement; it may be memory-mapped.

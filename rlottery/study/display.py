@@ -1,6 +1,7 @@
 """What the person sees while a study runs: a live table in a terminal, a plain line now and then elsewhere."""
 
 import time
+from collections import Counter
 from types import TracebackType
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from rlottery.study.executor import State, Tracked
 
 LINE_SECONDS = 30.0
 """Between two plain lines about one run, where there is no terminal."""
+DRAW_SECONDS = 1.0
+"""Between two drawings of the live table, unless a job changes state: the workers need the cores."""
 
 _STYLES = {
     State.WAITING: "dim",
@@ -41,11 +44,13 @@ def display_for(console: Console, tracked: list[Tracked]) -> Display:
 
 
 class LiveTable:
-    """One line a job, renewed in place."""
+    """One line a job, renewed in place. Jobs that don't fit the terminal are counted until the end shows all."""
 
     def __init__(self, console: Console, tracked: list[Tracked]):
         self._tracked = tracked
         self._live = Live(console=console, auto_refresh=False)
+        self._drawn = -DRAW_SECONDS
+        self._states: list[State] = []
 
     def __enter__(self) -> "LiveTable":
         self._live.start()
@@ -54,11 +59,15 @@ class LiveTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.refresh()
+        self._live.update(jobs_table(self._tracked), refresh=True)
         self._live.stop()
 
     def refresh(self) -> None:
-        self._live.update(jobs_table(self._tracked), refresh=True)
+        now, states = time.monotonic(), [t.state for t in self._tracked]
+        if states != self._states or now - self._drawn >= DRAW_SECONDS:
+            self._drawn, self._states = now, states
+            rows = self._live.console.size.height - 2
+            self._live.update(jobs_table(self._tracked, rows), refresh=True)
 
 
 class Lines:
@@ -66,7 +75,7 @@ class Lines:
 
     def __init__(self, console: Console, tracked: list[Tracked]):
         self._console, self._tracked = console, tracked
-        self._states = [State.WAITING] * len(tracked)
+        self._states = [t.state for t in tracked]
         self._spoke = [0.0] * len(tracked)
 
     def __enter__(self) -> "Lines":
@@ -95,22 +104,29 @@ def line(tracked: Tracked) -> str:
         parts += [
             f"{name} {value}" for name, value in zip(("return", "success"), _scores(tracked), strict=True) if value
         ]
-        parts.append(f"{_left(tracked)} left")
+        parts.append(f"{left} left" if (left := _left(tracked)) else "")
     if tracked.state is State.DONE:
-        parts.append(f"{duration(tracked.seconds)}")
+        parts.append(duration(tracked.seconds))
     if tracked.message:
         parts.append(tracked.message)
     return ", ".join(part for part in parts if part)
 
 
-def jobs_table(tracked: list[Tracked]) -> Table:
-    """A line a job: state, progress, environment steps a second, last evaluation's return and success, time left."""
+def jobs_table(tracked: list[Tracked], rows: int | None = None) -> Table:
+    """A line a job: state, progress, environment steps a second, last evaluation's return and success, time left.
+
+    Args:
+        rows: most lines that fit; the last one then counts the jobs that don't.
+    """
+    shown, hidden = tracked, ""
+    if rows is not None and len(tracked) > rows:
+        shown, hidden = _most_telling(tracked, max(1, rows - 1))
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     for heading in ("run", "state", "progress"):
         table.add_column(heading, no_wrap=True, header_style="dim")
     for heading in ("steps/s", "return", "success", "left"):
         table.add_column(heading, no_wrap=True, justify="right", header_style="dim")
-    for item in tracked:
+    for item in shown:
         running = item.state is State.RUNNING
         last = _left(item) if running else duration(item.seconds) if item.state is State.DONE else ""
         speed = f"{item.progress.steps_per_second:.0f}" if running and item.progress else ""
@@ -122,6 +138,8 @@ def jobs_table(tracked: list[Tracked]) -> Table:
             *_scores(item),
             last,
         )
+    if hidden:
+        table.add_row(Text(hidden, style="dim"))
     return table
 
 
@@ -133,6 +151,15 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _most_telling(tracked: list[Tracked], number: int) -> tuple[list[Tracked], str]:
+    """The jobs to show where not all fit, in their order, and a count of the others."""
+    ranks = {State.RUNNING: 0, State.FAILED: 1, State.WAITING: 2, State.SKIPPED: 3, State.DONE: 4, State.FOUND: 5}
+    ranked = sorted(range(len(tracked)), key=lambda index: ranks[tracked[index].state])
+    shown, others = sorted(ranked[:number]), ranked[number:]
+    counts = Counter(tracked[index].state.value for index in others)
+    return [tracked[index] for index in shown], "and " + ", ".join(f"{n} {state}" for state, n in counts.items())
 
 
 def _bar(tracked: Tracked) -> str:

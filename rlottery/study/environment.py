@@ -1,6 +1,7 @@
 """The environment of a worker process. It must stand before the worker imports JAX."""
 
 import os
+import sys
 
 
 def available_cores() -> list[int]:
@@ -13,17 +14,21 @@ def available_cores() -> list[int]:
 def worker_environment(device: str = "cpu") -> dict[str, str]:
     """Environment variables of a worker: one thread in every library, so that results repeat to the bit.
 
+    It imports from where this process does: tasks of the user's own (module:Id) may lie anywhere.
+
     Args:
         device: "cpu", or "cuda" to let JAX choose the accelerator.
     """
     single = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
     environment = dict(os.environ) | dict.fromkeys(single, "1")
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     flags = environment.get("XLA_FLAGS", "")
     environment["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     if device == "cpu":
         environment["JAX_PLATFORMS"] = "cpu"
     else:
         environment.pop("JAX_PLATFORMS", None)
+        environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # Workers share the accelerator's memory.
     return environment
 
 

@@ -4,25 +4,33 @@ import json
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from rlottery import envs
 from rlottery.config import Config, Task
 from rlottery.errors import RlotteryError
+from rlottery.study.display import duration
 from rlottery.study.environment import worker_environment
 from rlottery.study.executor import State, Tracked, worker_count
+from rlottery.study.plan import Job
 
 GEMM_SHARE = 0.72
 """Share of the matrix-multiplication limit that an update reaches (``benchmarks/speed.py`` measures it)."""
 START_SECONDS = 8.0
 """A worker's start and compilation."""
+UPDATE_SECONDS = 1e-3
+"""What an update costs besides its matrix products: minibatch, dispatch, small operations, and an action."""
 MASK_SECONDS = 10.0
+"""A mask's job, its start included."""
 BYTES_PER_STEP_OF_METRICS = 1.0
+"""As JSON lines; as much again for TensorBoard."""
 _GEMM_SIZE = 256
 
 
@@ -45,33 +53,53 @@ class Rates:
 
 
 def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
-    """The jobs of a plan with their estimated hours and disk, and the sum over the workers."""
+    """The jobs of a plan with their estimated time and disk, and what they come to with the workers at hand.
+
+    Raises:
+        RlotteryError: a task's environment fails when it is measured.
+    """
     waiting = [t for t in tracked if t.state is State.WAITING]
     rates = {index: measure(config.tasks[index], config.device) for index in {t.job.task_index for t in waiting}}
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("run", header_style="dim")
-    for heading in ("state", "env steps", "hours", "disk, MB"):
+    for heading in ("state", "env steps", "time", "disk, MB"):
         table.add_column(heading, justify="right", header_style="dim")
-    hours = megabytes = 0.0
+    chains: defaultdict[tuple[int, int], float] = defaultdict(float)
+    megabytes = 0.0
     for item in tracked:
-        if item.state is not State.WAITING:
-            table.add_row(item.job.label, item.state.value, "", "", "")
-            continue
         job = item.job
-        trains = job.stage != "mask"
-        job_hours = (train_seconds(config, job.task, rates[job.task_index]) if trains else MASK_SECONDS) / 3600
-        job_bytes = disk_bytes(config, job.task, rates[job.task_index], dense=job.stage == "dense") if trains else 0.0
-        hours, megabytes = hours + job_hours, megabytes + job_bytes / 1e6
-        steps = f"{config.training_for(job.task).env_steps:,}" if trains else ""
-        table.add_row(job.label, "to do", steps, f"{job_hours:.2f}", f"{job_bytes / 1e6:,.1f}")
+        if item.state is not State.WAITING:
+            table.add_row(Text(job.label), item.state.value, "", "", "")
+            continue
+        seconds = job_seconds(job, rates[job.task_index])
+        job_megabytes = job_bytes(job, rates[job.task_index]) / 1e6
+        chains[job.task_index, job.seed] += seconds
+        megabytes += job_megabytes
+        steps = "" if job.stage == "mask" else f"{config.training_for(job.task).env_steps:,}"
+        table.add_row(Text(job.label), "to do", steps, duration(seconds), f"{job_megabytes:,.1f}")
     if not waiting:
         return Group(table, "\nNothing is left to do.")
     workers = worker_count(config.workers, len(waiting))
+    # The stages of one task and seed wait for each other.
+    work = sum(chains.values())
+    elapsed = max(work / workers, *chains.values())
     total = (
-        f"\nTogether about {hours:.2f} core hours, {hours / workers:.2f} hours with {workers} "
-        f"worker{'s' if workers > 1 else ''}, and {megabytes:,.0f} MB in {config.data}. Nothing was started."
+        f"\nAbout {work / 3600:.2g} core hours: {duration(elapsed)} with {workers} "
+        f"worker{'s' if workers > 1 else ''}. About {megabytes:,.1f} MB in {config.data}. Nothing was started."
     )
-    return Group(table, total)
+    return Group(table, Text(total))
+
+
+def job_seconds(job: Job, rates: Rates) -> float:
+    """Seconds of one core."""
+    return MASK_SECONDS if job.stage == "mask" else train_seconds(job.config, job.task, rates)
+
+
+def job_bytes(job: Job, rates: Rates) -> float:
+    """Bytes that a job leaves: a mask twice, as the arm's own and under its method's name, a byte a weight."""
+    if job.stage != "mask":
+        return disk_bytes(job.config, job.task, rates, dense=job.stage == "dense")
+    return 2.0 * sum(weight_counts(job.config, rates.observation_size, rates.action_size))
 
 
 def train_seconds(config: Config, task: Task, rates: Rates) -> float:
@@ -81,18 +109,25 @@ def train_seconds(config: Config, task: Task, rates: Rates) -> float:
     evaluations = config.evaluation.number(training.env_steps) + 1
     steps = training.env_steps + evaluations * config.evaluation.episodes * rates.episode_steps
     flops = update_flops(config, task, rates.observation_size, rates.action_size)
-    return START_SECONDS + updates * flops / (GEMM_SHARE * rates.gemm) + steps / rates.env_steps
+    update = flops / (GEMM_SHARE * rates.gemm) + UPDATE_SECONDS
+    return START_SECONDS + updates * update + steps / rates.env_steps
 
 
 def disk_bytes(config: Config, task: Task, rates: Rates, *, dense: bool) -> float:
-    """Bytes that one run leaves: weights with targets and Adam's moments, metrics, and a dense run's replay."""
+    """Bytes that one run leaves: weights with targets and Adam's moments, metrics, and what dense runs keep.
+
+    That is their initial weights and, with ``keep_replay``, the replay buffer. Biases are left out.
+    """
     training = config.training_for(task)
     actor, critics = weight_counts(config, rates.observation_size, rates.action_size)
     agent = 4.0 * (3 * actor + 4 * critics)
-    initial = 4.0 * (actor + critics)
     metrics = 2 * BYTES_PER_STEP_OF_METRICS * training.env_steps
-    replay = 4.0 * (2 * rates.observation_size + rates.action_size + 2) * training.capacity
-    return agent + metrics + (initial + replay if dense and config.keep_replay else initial if dense else actor / 8)
+    if not dense:
+        return agent + metrics
+    initial = 4.0 * (actor + critics)
+    transition = 4.0 * (2 * rates.observation_size + rates.action_size + 2)
+    replay = transition * min(training.capacity, training.env_steps) if config.keep_replay else 0.0
+    return agent + metrics + initial + replay
 
 
 def update_flops(config: Config, task: Task, observation_size: int, action_size: int) -> float:
@@ -130,7 +165,8 @@ def measure(task: Task, device: str) -> Rates:
         env=worker_environment(device),
     )
     if result.returncode != 0:
-        raise RlotteryError(f"Measuring {task.id} failed: {result.stderr.strip().splitlines()[-1]}")
+        last = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
+        raise RlotteryError(f"Task {task.id!r} fails when it is tried: {last}")
     return Rates(**json.loads(result.stdout.splitlines()[-1]))
 
 

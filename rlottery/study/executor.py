@@ -1,6 +1,7 @@
 """The executor: runs the jobs of a plan at once, one pinned worker process each, and tells what happens."""
 
 import contextlib
+import signal
 import subprocess
 import sys
 import time
@@ -11,10 +12,11 @@ from typing import IO
 
 from rlottery.errors import RlotteryError
 from rlottery.study.environment import available_cores, worker_environment
-from rlottery.study.plan import Job, is_done, prerequisite
+from rlottery.study.plan import Job, is_done, prerequisites
 from rlottery.study.progress import Progress, read_progress
 from rlottery.worker import FAILED, encode
 
+WORKER = (sys.executable, "-m", "rlottery.worker")
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5.0
 """How long a worker has to end by itself once it is told to."""
@@ -29,6 +31,9 @@ class State(Enum):
     FOUND = "already done"
     FAILED = "failed"
     SKIPPED = "not run"
+
+
+_BECAME = {State.FAILED: "failed", State.SKIPPED: "was not run"}
 
 
 @dataclass
@@ -64,6 +69,10 @@ class Executor:
     workers: int
     changed: Callable[[], None] = lambda: None
     _running: dict[int, _Worker] = field(default_factory=dict)
+    _before: list[int | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._before = prerequisites([t.job for t in self.tracked])
 
     def run(self) -> None:
         """Run until nothing is left to do. A job that fails stops only what depends on it.
@@ -82,16 +91,13 @@ class Executor:
         self.changed()
 
     def _launch(self) -> None:
-        all_jobs = [t.job for t in self.tracked]
-        by_job = {id(t.job): t for t in self.tracked}
-        for index, tracked in enumerate(self.tracked):
+        for index, (tracked, before) in enumerate(zip(self.tracked, self._before, strict=True)):
             if tracked.state is not State.WAITING:
                 continue
-            before = prerequisite(tracked.job, all_jobs)
-            state = by_job[id(before)].state if before else State.FOUND
-            if state in (State.FAILED, State.SKIPPED):
-                assert before is not None
-                tracked.state, tracked.message = State.SKIPPED, f"{before.label} failed"
+            state = State.FOUND if before is None else self.tracked[before].state
+            if before is not None and state in (State.FAILED, State.SKIPPED):
+                tracked.state = State.SKIPPED
+                tracked.message = f"{self.tracked[before].job.label} {_BECAME[state]}"
             elif state in (State.DONE, State.FOUND) and len(self._running) < self.workers:
                 self._start_unless_done(index, tracked)
 
@@ -100,26 +106,10 @@ class Executor:
             if is_done(tracked.job):
                 tracked.state = State.FOUND
                 return
-        except RlotteryError as error:
+            self._running[index] = _start(tracked.job, self._free_core())
+        except (RlotteryError, OSError) as error:
             tracked.state, tracked.message = State.FAILED, str(error)
             return
-        job = tracked.job
-        core = self._free_core()
-        job.files.folder.mkdir(parents=True, exist_ok=True)
-        log = job.files.log(job.stage).open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rlottery.worker"],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=worker_environment(job.config.device),
-            start_new_session=True,  # Ctrl-C in the terminal is this process's to handle
-        )
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(encode(job, core).encode())
-            process.stdin.close()
-        self._running[index] = _Worker(process, core, log)
         tracked.state, tracked.began = State.RUNNING, time.monotonic()
 
     def _collect(self) -> None:
@@ -163,11 +153,37 @@ def worker_count(asked: int | str, todo: int) -> int:
     return max(1, min(todo, len(available_cores()) if asked == "auto" else int(asked)))
 
 
+def _start(job: Job, core: int | None) -> _Worker:
+    """Start a worker on a job."""
+    job.files.folder.mkdir(parents=True, exist_ok=True)
+    log = job.files.log(job.stage).open("wb")
+    process = subprocess.Popen(
+        WORKER,
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=worker_environment(job.config.device),
+        start_new_session=True,  # Ctrl-C in the terminal is this process's to handle
+    )
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # ended already: `_collect` will tell
+        process.stdin.write(encode(job, core).encode())
+        process.stdin.close()
+    return _Worker(process, core, log)
+
+
 def _what_went_wrong(job: Job, code: int) -> str:
     log = job.files.log(job.stage)
-    lines = log.read_text(errors="replace").strip().splitlines() or ["(the log is empty)"]
-    if code == FAILED:
-        start = max(i for i, line in enumerate(lines) if line.startswith("error: "))
-        return "\n".join([lines[start].removeprefix("error: "), *lines[start + 1 :], f"log: {log}"])
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return f"the worker {how}: {lines[-1]}\nlog: {log}"
+    lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+    errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
+    if code == FAILED and errors:
+        said = "\n".join(lines[errors[-1] :]).removeprefix("error: ")
+        return f"{said}\nlog: {log}"
+    how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+    return f"the worker {how}; the last line of its log: {lines[-1] if lines else '(none)'}\nlog: {log}"
+
+
+def _signal_name(number: int) -> str:
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name + (" (out of memory?)" if number == signal.SIGKILL else "")
+    return f"signal {number}"

@@ -4,6 +4,7 @@ Everything that can be wrong with the config or with the files is found here, be
 imports JAX.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from rlottery.config import Config, Task
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, check_shapes
-from rlottery.store import DENSE, Manifest, RunFiles, Store, difference, read_arrays, read_manifest
+from rlottery.store import DENSE, Manifest, RunFiles, Store, difference, read_arrays, read_manifest, replay_is_saved
 from rlottery.study.arms import Arm
 from rlottery.study.fingerprints import Fingerprint, dense_fingerprint, mask_fingerprint, ticket_fingerprint
 
@@ -27,7 +28,7 @@ class Job:
 
     Attributes:
         stage: "dense", "mask" or "ticket".
-        task: index into ``config.tasks``.
+        task_index: into ``config.tasks``.
         arm: the ticket kind; dense jobs carry it too, since it decides whether replay is needed.
     """
 
@@ -81,18 +82,25 @@ def jobs(config: Config, arm: Arm, stages: tuple[str, ...]) -> list[Job]:
     ]
 
 
-def prerequisite(job: Job, all_jobs: list[Job]) -> Job | None:
-    """The job among `all_jobs` that `job` waits for, if any."""
-    earlier = STAGES[: STAGES.index(job.stage)]
-    same = [j for j in all_jobs if (j.task_index, j.seed) == (job.task_index, job.seed) and j.stage in earlier]
-    return same[-1] if same else None
+def prerequisites(planned: Sequence[Job]) -> list[int | None]:
+    """For each job, the index of the one that it waits for, if any: the stage before of the same task and seed.
+
+    Args:
+        planned: earlier stages first.
+    """
+    latest: dict[tuple[int, int], int] = {}
+    before = []
+    for index, job in enumerate(planned):
+        before.append(latest.get((job.task_index, job.seed)))
+        latest[job.task_index, job.seed] = index
+    return before
 
 
-def is_done(job: Job, *, waits: bool = False) -> bool:
+def is_done(job: Job, waits: Collection[str] = ()) -> bool:
     """Whether the job's files are there and are what its config and its inputs ask for.
 
     Args:
-        waits: an earlier job of the same task and seed is still to do, so inputs can't be compared yet.
+        waits: earlier stages of the same task and seed that are still to do: what they will make can't be compared.
 
     Raises:
         StudyError: files are there that another config made, or an input is missing that no job will make.
@@ -101,49 +109,56 @@ def is_done(job: Job, *, waits: bool = False) -> bool:
     return {"dense": _dense_is_done, "mask": _mask_is_done, "ticket": _ticket_is_done}[job.stage](job, waits)
 
 
-def _dense_is_done(job: Job, waits: bool) -> bool:
-    manifest = _matching_manifest(job, dense_fingerprint(job.config, job.task, job.seed))
+def _dense_is_done(job: Job, waits: Collection[str]) -> bool:
+    manifest = matching_manifest(job.files, dense_fingerprint(job.config, job.task, job.seed))
     if manifest is None or not _whole(job.files, manifest):
         return False
-    return job.files.replay.is_dir() or (_replay_released(manifest) and not job.config.keep_replay)
+    return replay_is_saved(job.files) or (_replay_released(manifest) and not job.config.keep_replay)
 
 
-def _mask_is_done(job: Job, waits: bool) -> bool:
-    if waits:
+def _mask_is_done(job: Job, waits: Collection[str]) -> bool:
+    if "dense" in waits:
         return False
     manifest = _dense_manifest(job)
-    if has_own_mask(job):
+    if (own := own_mask(job)) is not None:
         # Another arm of the same method may have taken the method's file since: then there is a copy to make.
-        return job.mask_path.is_file() and job.mask_path.read_bytes() == job.files.mask.read_bytes()
-    if job.arm.needs_replay and not job.dense_files.replay.is_dir():
+        try:
+            return read_mask(job.mask_path).metadata == own.metadata
+        except MaskError:
+            return False
+    if job.arm.needs_replay and not replay_is_saved(job.dense_files):
         released = " (keep_replay: false let it go)" if _replay_released(manifest) else ""
         raise StudyError(
             f"Replay buffer not found{released}: {job.dense_files.replay}\n"
             "Gradient saliency needs the buffer that dense training saves. Set keep_replay: true and train the dense "
             "agent again:\n"
             "  main(train_agent=True, create_ticket=False, run_ticket=False)\n"
-            "or: rlottery run --stages dense"
+            "or: rlottery run CONFIG --stages dense"
         )
     return False
 
 
-def _ticket_is_done(job: Job, waits: bool) -> bool:
-    if waits:
-        _matching_manifest(job, ticket_fingerprint(job.config, job.task, job.seed, {}), compare_inputs=False)
+def _ticket_is_done(job: Job, waits: Collection[str]) -> bool:
+    if "dense" in waits and "mask" not in waits:
+        read_mask_file(job)  # No job will make it: better to know now than after the dense agent's training.
+    mask = None
+    if "dense" not in waits:
+        mask = own_mask(job) if "mask" in waits else load_ticket_mask(job)
+    if mask is None:
+        asked = ticket_fingerprint(job.config, job.task, job.seed, {})
+        matching_manifest(job.files, asked, compare_inputs=False)
         return False
-    _dense_manifest(job)
-    mask = load_ticket_mask(job)
-    manifest = _matching_manifest(job, expected_ticket_fingerprint(job, mask))
+    manifest = matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
     return manifest is not None and _whole(job.files, manifest)
 
 
-def has_own_mask(job: Job) -> bool:
-    """Whether the arm's folder holds its mask, whole and made from the dense agent that is there now."""
+def own_mask(job: Job) -> Mask | None:
+    """The mask in the arm's folder, or None unless it is whole and made from the dense agent that is there now."""
     try:
-        found = read_mask(job.files.mask).metadata["fingerprint"]
+        mask = read_mask(job.files.mask)
     except MaskError:
-        return False
-    return bool(found == expected_mask_fingerprint(job))
+        return None
+    return mask if mask.metadata["fingerprint"] == expected_mask_fingerprint(job) else None
 
 
 def expected_mask_fingerprint(job: Job) -> Fingerprint:
@@ -166,20 +181,39 @@ def load_ticket_mask(job: Job) -> Mask:
     Raises:
         MaskError: missing, corrupt, hostile, of other shapes, or made for something else.
     """
-    mend = f"Make the masks again: rlottery run --stages mask --pruning-method {job.arm.method}"
-    if not job.mask_path.exists():
-        raise MaskError(f"Mask not found: {job.mask_path}\n{mend}")
+    expected = expected_mask_fingerprint(job)
+    mask = read_mask_file(job)
+    initial = initial_kernels(job)
     try:
-        mask = read_mask(job.mask_path)
-        initial = initial_kernels(job)
         for group, layers in mask.groups.items():
             check_shapes(layers, initial[group])
     except MaskError as error:
-        raise MaskError(f"{error}\n{mend}") from None
-    differences = difference(expected_mask_fingerprint(job), mask.metadata["fingerprint"])
-    if differences:
-        raise MaskError(f"{job.mask_path} was made for something else:\n  " + "\n  ".join(differences) + f"\n{mend}")
+        raise MaskError(f"{job.mask_path} doesn't fit the dense agent. {error}\n{_make_masks(job)}") from None
+    if differences := difference(expected, mask.metadata["fingerprint"]):
+        listed = "\n  ".join(differences)
+        raise MaskError(f"{job.mask_path} was made for something else:\n  {listed}\n{_make_masks(job)}")
     return mask
+
+
+def read_mask_file(job: Job) -> Mask:
+    """The mask under the method's name, whatever it was made for.
+
+    Raises:
+        MaskError: missing, corrupt or hostile.
+    """
+    if not job.mask_path.exists():
+        raise MaskError(f"Mask not found: {job.mask_path}\n{_make_masks(job)}")
+    return read_mask(job.mask_path)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises StudyError if the data folder is none, and can't be made: something on the way to it is a file."""
+    try:
+        nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    except OSError as error:
+        raise StudyError(f"The data folder can't be reached: {error}. Choose another: data=FOLDER.") from None
+    if not nearest.is_dir():
+        raise StudyError(f"The data folder {folder} can't be made: {nearest} is a file. Choose another: data=FOLDER.")
 
 
 def initial_kernels(job: Job) -> dict[str, dict[str, np.ndarray]]:
@@ -193,9 +227,13 @@ def initial_kernels(job: Job) -> dict[str, dict[str, np.ndarray]]:
     return groups
 
 
-def _matching_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = True) -> Manifest | None:
-    """The manifest of a finished run of this job, or None; an error if another config made it."""
-    manifest = read_manifest(job.files)
+def matching_manifest(files: RunFiles, asked: Fingerprint, *, compare_inputs: bool = True) -> Manifest | None:
+    """The manifest of the finished run in these files, or None where there is none.
+
+    Raises:
+        StudyError: something else made the run than `asked`; names each difference.
+    """
+    manifest = read_manifest(files)
     if manifest is None or manifest["status"] != "done":
         return None
     found = dict(manifest["fingerprint"])
@@ -204,7 +242,7 @@ def _matching_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = T
     differences = difference(asked, found)
     if differences:
         raise StudyError(
-            f"{job.files.folder} holds a run of another study:\n  "
+            f"{files.folder} holds a run of another study:\n  "
             + "\n  ".join(differences)
             + "\nPut the values back, keep this study apart with data=ANOTHER_FOLDER, or delete that folder."
         )
@@ -212,13 +250,21 @@ def _matching_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = T
 
 
 def _dense_manifest(job: Job) -> Manifest:
-    manifest = read_manifest(job.dense_files)
-    if manifest is None or manifest["status"] != "done" or not _whole(job.dense_files, manifest):
+    manifest = matching_manifest(job.dense_files, dense_fingerprint(job.config, job.task, job.seed))
+    if manifest is None or not _whole(job.dense_files, manifest):
         raise StudyError(
             f"Dense agent not found: {job.dense_files.folder}\n"
-            "Train it first: main(train_agent=True), or: rlottery run --stages dense"
+            "Train it first: main(train_agent=True), or: rlottery run CONFIG --stages dense"
         )
     return manifest
+
+
+def _make_masks(job: Job) -> str:
+    method = job.arm.method
+    return (
+        f'Make the masks: main(create_ticket=True, pruning_method="{method}"), '
+        f"or: rlottery run CONFIG --stages mask --pruning-method {method}"
+    )
 
 
 def _whole(files: RunFiles, manifest: Manifest) -> bool:

@@ -30,12 +30,11 @@ class Progress:
 
 
 class ProgressFile:
-    """Writes `Progress` at most once a second, and ends the worker if its parent has gone."""
+    """Writes `Progress` at most once a second."""
 
     def __init__(self, path: Path, total_steps: int):
         self._path, self._total = path, total_steps
         self._began = self._written = time.monotonic()
-        self._parent = os.getppid()
         self._last: dict[str, float] = {}
         self._write(0)
 
@@ -53,8 +52,6 @@ class ProgressFile:
         self._path.unlink(missing_ok=True)
 
     def _write(self, step: int) -> None:
-        if os.getppid() != self._parent:
-            raise SystemExit("The process that started this worker has gone.")
         self._written = time.monotonic()
         elapsed = self._written - self._began
         progress = Progress(os.getpid(), step, self._total, step / elapsed if elapsed > 0 else 0.0, **self._last)

@@ -1,24 +1,26 @@
 """Running a study from a config: check everything, show the plan or do it, compare at the end."""
 
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rich.console import Console
 
 from rlottery import envs
 from rlottery.analysis.comparison import Comparison, compare
 from rlottery.config import Config
-from rlottery.errors import RlotteryError
+from rlottery.errors import RlotteryError, StudyError
 from rlottery.report.table import render
 from rlottery.store import DENSE, Store, read_manifest, write_json
 from rlottery.study.arms import arm_for
 from rlottery.study.display import display_for
 from rlottery.study.executor import Executor, State, Tracked, worker_count
-from rlottery.study.plan import STAGES, is_done, jobs, prerequisite
+from rlottery.study.plan import STAGES, check_folder, is_done, jobs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # A notebook would show it after main(), page after page.
 class Outcome:
     """How a command ended: what became of each job, and the comparison over the whole study."""
 
@@ -37,18 +39,22 @@ def plan_study(config: Config, method: str, stages: Sequence[str]) -> list[Track
         RlotteryError: anything that would stop the study later: unknown tasks, files of another study, a missing
             replay buffer, a mask that can't be used. Nothing has been started or written then.
     """
-    unknown = [stage for stage in stages if stage not in STAGES]
-    if unknown or not stages:
-        raise RlotteryError(f"Unknown stage {''.join(unknown[:1])!r}; choose from: {', '.join(STAGES)}.")
+    if unknown := [stage for stage in stages if stage not in STAGES]:
+        raise RlotteryError(f"Unknown stage {unknown[0]!r}; choose from: {', '.join(STAGES)}.")
+    if not stages:
+        raise RlotteryError(f"No stage was asked for; choose from: {', '.join(STAGES)}.")
+    arm = arm_for(method, config.pruning)
+    check_folder(config.data)
+    for task in config.tasks:
+        envs.make(task.id, task.kwargs).close()
     tracked: list[Tracked] = []
-    planned = jobs(config, arm_for(method, config.pruning), tuple(stages))
-    done: dict[int, bool] = {}
-    for job in planned:
-        before = prerequisite(job, planned)
-        done[id(job)] = is_done(job, waits=before is not None and not done[id(before)])
-        tracked.append(Tracked(job, State.FOUND if done[id(job)] else State.WAITING))
-    for index in {t.job.task_index for t in tracked if t.state is State.WAITING}:
-        envs.make(config.tasks[index].id, config.tasks[index].kwargs).close()
+    to_do: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
+    for job in jobs(config, arm, tuple(stages)):
+        waits = to_do[job.task_index, job.seed]
+        done = is_done(job, waits)
+        tracked.append(Tracked(job, State.FOUND if done else State.WAITING))
+        if not done:
+            waits.add(job.stage)
     return tracked
 
 
@@ -63,8 +69,10 @@ def run_study(config: Config, method: str, stages: Sequence[str], console: Conso
     tracked = plan_study(config, method, stages)
     store.check_writable()
     waiting = [t for t in tracked if t.state is State.WAITING]
-    if found := len(tracked) - len(waiting):
-        console.print(f"{found} of {len(tracked)} jobs are already done and are skipped.")
+    if not waiting:
+        console.print(f"All {len(tracked)} jobs are already done: nothing is left to do.", highlight=False)
+    elif found := len(tracked) - len(waiting):
+        console.print(f"Already done, and skipped: {found} of {len(tracked)} jobs.", highlight=False)
     if waiting:
         workers = worker_count(config.workers, len(waiting))
         executor = Executor(tracked, workers)
@@ -78,21 +86,33 @@ def run_study(config: Config, method: str, stages: Sequence[str], console: Conso
 
 
 def conclude(outcome: Outcome, config: Config, console: Console) -> None:
-    """Show the closing table, what failed, and where things lie."""
+    """Show the closing table, what failed, and where things lie.
+
+    Raises:
+        StudyError: the report can't be written.
+    """
     console.print()
     console.print(render(outcome.comparison))
+    # Paths and messages as they are: not wrapped, nothing in brackets taken for a style.
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     for item in outcome.failed:
-        console.print(f"\n{item.job.label}: {item.state.value}: {item.message}", style="red", markup=False)
-    console.print()
-    from rlottery.report.files import write_report  # matplotlib takes a second, which --help need not wait for
-
+        say(f"\n{item.job.label}: {item.state.value}: {item.message}", style="red")
+    say()
     store = Store(config.data)
     if any(t.job.stage != "mask" for t in outcome.tracked):
-        console.print(f"Figures and tables: {store.report}")
-        for path in write_report(store, config, outcome.comparison):
-            console.print(f"  {path}", markup=False, highlight=False)
-    console.print(f"Runs and masks:     {store.root}")
-    console.print(f"Curves as they come: uvx tensorboard --logdir {store.root / 'runs'}")
+        from rlottery.report.files import write_report  # matplotlib takes a second, which --help need not wait for
+
+        try:
+            written = write_report(store, config, outcome.comparison)
+        except OSError as error:
+            raise StudyError(
+                f"The report can't be written: {error}. Mend that, and run the same command again."
+            ) from None
+        say(f"Figures and tables: {store.report}")
+        for path in written:
+            say(f"  {path}")
+    say(f"Runs and masks:     {store.root}")
+    say(f"Curves as they come: uvx tensorboard --logdir {store.root / 'runs'}")
 
 
 def _release_replay(store: Store, config: Config, outcome: Outcome) -> None:
@@ -102,7 +122,8 @@ def _release_replay(store: Store, config: Config, outcome: Outcome) -> None:
         for seed in config.seeds:
             files = store.run(task.name, seed, DENSE)
             manifest = read_manifest(files)
-            done = manifest is not None and manifest["status"] == "done" and files.replay.is_dir()
-            if manifest and done and (index, seed) not in unfinished:
+            if not manifest or manifest["status"] != "done" or (index, seed) in unfinished:
+                continue
+            if manifest["replay"] != "released":
                 write_json(files.manifest, manifest | {"replay": "released"})
-                shutil.rmtree(files.replay, ignore_errors=True)
+            shutil.rmtree(files.replay, ignore_errors=True)

@@ -32,8 +32,9 @@ from rlottery.study.plan import (
     Job,
     expected_mask_fingerprint,
     expected_ticket_fingerprint,
-    has_own_mask,
     load_ticket_mask,
+    matching_manifest,
+    own_mask,
 )
 from rlottery.study.progress import ProgressFile
 from rlottery.study.versions import versions
@@ -66,9 +67,15 @@ def train_dense(job: Job) -> None:
 
 
 def create_mask(job: Job) -> None:
-    """Score the trained dense agent's weights; write the mask in the arm's folder and under the method's name."""
-    if not has_own_mask(job):
-        write_bytes(job.files.mask, mask_to_bytes(_score_and_select(job)))
+    """Score the trained dense agent's weights; write the mask in the arm's folder and under the method's name.
+
+    Raises:
+        StudyError: the arm's ticket is there, trained with another mask, which stays as it is.
+    """
+    if own_mask(job) is None:
+        mask = _score_and_select(job)
+        matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
+        write_bytes(job.files.mask, mask_to_bytes(mask))
     write_bytes(job.mask_path, job.files.mask.read_bytes())
 
 
@@ -157,7 +164,7 @@ def _score_and_select(job: Job) -> Mask:
 
 
 def _record(job: Job, fingerprint: Fingerprint, facts: dict[str, Any], work: Callable[[], Sequence[str]]) -> None:
-    """Do a run's work, then write its manifest; an error that the user should read is written there too."""
+    """Do a run's work, then write its manifest; what stopped it is written there too."""
     job.files.manifest.unlink(missing_ok=True)
     began = time.time()
     manifest = {
@@ -174,8 +181,9 @@ def _record(job: Job, fingerprint: Fingerprint, facts: dict[str, Any], work: Cal
     }
     try:
         files = work()
-    except RlotteryError as error:
-        manifest |= {"status": "failed", "error": str(error), "files": {}, "seconds": time.time() - began}
+    except Exception as error:
+        said = str(error) if isinstance(error, RlotteryError) else f"{type(error).__name__}: {error}"
+        manifest |= {"status": "failed", "error": said, "files": {}, "seconds": time.time() - began}
         write_json(job.files.manifest, manifest)
         raise
     digests = {name: file_digest(job.files.folder / name) for name in files}

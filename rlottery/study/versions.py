@@ -1,8 +1,9 @@
 """What a run was made with, so that a difference elsewhere can be explained."""
 
+import contextlib
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import rlottery
@@ -12,7 +13,10 @@ PACKAGES = ("jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "metaworld
 
 def versions() -> dict[str, str]:
     """Versions of rlottery, Python and the packages that results depend on; the machine's kind; the commit."""
-    found = {name: version(name) for name in PACKAGES}
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):  # Meta-World may be left out by those who don't use it.
+            found[name] = version(name)
     found |= {"rlottery": rlottery.__version__, "python": platform.python_version()}
     return found | {"machine": f"{platform.system()} {platform.machine()}", "commit": _commit()}
 

@@ -1,0 +1,137 @@
+"""Studies written by hand: a config, and the files that finished runs would have left, without training anything."""
+
+import io
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console, RenderableType
+
+from rlottery.config import Config, load_config
+from rlottery.pruning.mask_file import mask_to_bytes
+from rlottery.pruning.masks import Mask, make_group_mask, make_mask
+from rlottery.store import FORMAT_VERSION, file_digest, write_arrays, write_bytes, write_json
+from rlottery.study.arms import arm_for
+from rlottery.study.fingerprints import Fingerprint, dense_fingerprint
+from rlottery.study.plan import Job, expected_mask_fingerprint, expected_ticket_fingerprint, initial_kernels
+
+TINY = """\
+name: tiny
+tasks: [Pendulum-v1]
+seeds: [0]
+network: {actor: [16, 16], critic: [16, 16]}
+pruning: {num_gradient_batches: 2, gradient_batch_size: 8}
+training: {env_steps: 300, warmup_steps: 100}
+evaluation: {interval: 150, episodes: 1, score_evaluations: 1}
+"""
+"""Seconds of training; every test that trains in earnest uses it too."""
+
+
+def tiny_config(folder: Path, *overrides: str) -> Config:
+    """The tiny study with its data in `folder`, and overrides as the command line takes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.yaml"
+    path.write_text(TINY)
+    return load_config(path, [f"data={folder / 'data'}", *overrides])
+
+
+def job(config: Config, stage: str, *, seed: int = 0, method: str = "magnitude", task_index: int = 0) -> Job:
+    return Job(config, stage, task_index, seed, arm_for(method, config.pruning))
+
+
+def write_dense(config: Config, *, seed: int = 0, trained: int = 0) -> Job:
+    """A finished dense run on a task of 3 observations and 1 action.
+
+    Args:
+        trained: trained weights differ from one value to the other, initial ones don't.
+    """
+    dense = job(config, "dense", seed=seed)
+    initial = {
+        f"{network}.layer_{layer}.kernel": np.random.default_rng(layer).normal(size=shape).astype(np.float32)
+        for network, widths in (
+            ("actor", (3, *config.network.actor, 2)),
+            ("critic.q1", (4, *config.network.critic, 1)),
+            ("critic.q2", (4, *config.network.critic, 1)),
+        )
+        for layer, shape in enumerate(pairwise(widths))
+    }
+    write_arrays(dense.files.initial, initial)
+    write_arrays(dense.files.agent, {f"params.{name}": kernel + trained for name, kernel in initial.items()})
+    write_bytes(dense.files.metrics, b'{"kind": "evaluation", "env_steps": 300, "return": -1000.0}\n')
+    write_bytes(dense.files.replay / "rewards.npy", b"")
+    fingerprint = dense_fingerprint(config, dense.task, seed)
+    names = ("initial.safetensors", "agent.safetensors", "metrics.jsonl")
+    _write_manifest(dense, fingerprint, names, replay="saved")
+    return dense
+
+
+def write_mask(config: Config, *, seed: int = 0, method: str = "magnitude") -> Job:
+    """The mask of a finished dense run, in the arm's folder and under its method's name."""
+    made = job(config, "mask", seed=seed, method=method)
+    data = mask_to_bytes(mask_for(made, expected_mask_fingerprint(made)))
+    write_bytes(made.files.mask, data)
+    write_bytes(made.mask_path, data)
+    return made
+
+
+def write_ticket(config: Config, *, seed: int = 0, method: str = "magnitude") -> Job:
+    """A finished ticket of `write_mask`."""
+    ticket = job(config, "ticket", seed=seed, method=method)
+    fingerprint = expected_ticket_fingerprint(ticket, mask_for(ticket, {}))
+    write_arrays(ticket.files.agent, {"params.actor.layer_0.kernel": np.zeros((3, 16), np.float32)})
+    write_bytes(ticket.files.metrics, b'{"kind": "evaluation", "env_steps": 300, "return": -1000.0}\n')
+    _write_manifest(ticket, fingerprint, ("agent.safetensors", "metrics.jsonl", "mask.pkl"))
+    return ticket
+
+
+def write_study(config: Config, *, method: str = "magnitude") -> None:
+    """Every run of the config's first task, done."""
+    for seed in config.seeds:
+        write_dense(config, seed=seed)
+        write_mask(config, seed=seed, method=method)
+        write_ticket(config, seed=seed, method=method)
+
+
+def mask_for(of: Job, fingerprint: Fingerprint) -> Mask:
+    """A mask by the size of the initial weights, at the sparsity of the job's arm."""
+    initial = initial_kernels(of)
+    groups = {group: make_group_mask("magnitude", initial[group], of.arm.sparsity[group]) for group in initial}
+    return make_mask(
+        **groups,
+        task=of.task.id,
+        seed=of.seed,
+        method=of.arm.method,
+        criterion=of.arm.criterion,
+        estimator=None,
+        sparsity=of.arm.sparsity,
+        fingerprint=fingerprint,
+    )
+
+
+def shown(renderable: RenderableType, width: int = 120) -> str:
+    """What a console without colours prints."""
+    console = Console(file=io.StringIO(), width=width)
+    with console.capture() as captured:
+        console.print(renderable)
+    return captured.get()
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file below `folder`, its bytes and when it was last written."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _write_manifest(of: Job, fingerprint: Fingerprint, names: tuple[str, ...], **facts: Any) -> None:
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "status": "done",
+        "seconds": 1.5,
+        "fingerprint": fingerprint,
+        "files": {name: file_digest(of.files.folder / name) for name in names},
+    }
+    write_json(of.files.manifest, manifest | facts)

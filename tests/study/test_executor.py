@@ -1,0 +1,177 @@
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rlottery.study import executor
+from rlottery.study.environment import available_cores, worker_environment
+from rlottery.study.executor import Executor, State, Tracked, worker_count
+from rlottery.study.plan import jobs
+
+from . import fake_worker
+from .fake_worker import GOOD, KILLED, RAISES, REFUSES, SILENT, SLOW, STUBBORN, TALKS
+from .studies import job, tiny_config, write_dense, write_study
+
+
+@pytest.fixture(autouse=True)
+def _fast_and_fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "WORKER", (sys.executable, fake_worker.__file__))
+    monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
+
+
+def plan(folder: Path, *seeds: int, stages: tuple[str, ...] = ("dense",)) -> list[Tracked]:
+    """Jobs that are all to do; masks and tickets need no inputs here."""
+    config = tiny_config(folder, f"seeds={list(seeds)}")
+    config.data.mkdir()
+    arm = job(config, "mask").arm
+    return [Tracked(planned) for planned in jobs(config, arm, stages)]
+
+
+def run(tracked: list[Tracked], workers: int = 2) -> list[State]:
+    Executor(tracked, workers).run()
+    return [t.state for t in tracked]
+
+
+def order(tracked: list[Tracked]) -> list[str]:
+    return (tracked[0].job.config.data / "order.txt").read_text().splitlines()
+
+
+@pytest.fixture
+def _inputs_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "is_done", lambda job: False)
+
+
+def test_every_job_is_done(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, TALKS, 8, 9)
+    assert run(tracked) == [State.DONE] * 4
+    assert all(t.seconds > 0 and not t.message for t in tracked)
+
+
+@pytest.mark.parametrize(
+    ("seed", "said"),
+    [
+        (RAISES, "the worker ended with exit code 1; the last line of its log: ValueError: boom"),
+        (REFUSES, "The mend\nin two lines."),
+        (KILLED, "the worker was killed by SIGKILL (out of memory?); the last line of its log: (none)"),
+        (SILENT, "the worker ended with exit code 3; the last line of its log: (none)"),
+    ],
+)
+def test_a_failure_is_told_with_its_log_and_stops_no_other(tmp_path: Path, seed: int, said: str) -> None:
+    tracked = plan(tmp_path, seed, GOOD, 8)
+    assert run(tracked, workers=1) == [State.FAILED, State.DONE, State.DONE]
+    assert tracked[0].message == f"{said}\nlog: {tracked[0].job.files.log('dense')}"
+
+
+@pytest.mark.usefixtures("_inputs_are_there")
+def test_what_depends_on_a_failure_is_not_run(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, RAISES, GOOD, stages=("dense", "mask", "ticket"))
+    run(tracked)
+    states = {t.job.label: (t.state, t.message) for t in tracked if t.job.seed == RAISES}
+    dense = "Pendulum-v1 seed 1 dense"
+    assert states[dense][0] is State.FAILED
+    assert states["Pendulum-v1 seed 1 magnitude-80 mask"] == (State.SKIPPED, f"{dense} failed")
+    assert states["Pendulum-v1 seed 1 magnitude-80"] == (
+        State.SKIPPED,
+        "Pendulum-v1 seed 1 magnitude-80 mask was not run",
+    )
+    assert {t.state for t in tracked if t.job.seed == GOOD} == {State.DONE}
+
+
+@pytest.mark.usefixtures("_inputs_are_there")
+def test_stages_follow_each_other(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, stages=("dense", "mask", "ticket"))
+    run(tracked)
+    assert [line.split()[0] + " " + line.split()[2] for line in order(tracked)] == [
+        f"{stage} {what}" for stage in ("dense", "mask", "ticket") for what in ("start", "end")
+    ]
+
+
+def test_one_worker_does_one_job_at_a_time(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, TALKS, 8)
+    run(tracked, workers=1)
+    assert [line.split()[2] for line in order(tracked)] == ["start", "end"] * 3
+
+
+def test_workers_have_cores_of_their_own_as_long_as_there_are_any(tmp_path: Path) -> None:
+    cores = available_cores()
+    tracked = plan(tmp_path, *range(10, 12 + len(cores)))
+    tracked = [t for t in tracked if t.job.seed >= 10]
+    run(tracked, workers=len(tracked))
+    given = [line.rpartition(" ")[2] for line in order(tracked) if " core " in line]
+    assert sorted(given) == sorted([*map(str, cores), "None", "None"])
+
+
+def test_a_job_that_was_done_meanwhile_is_not_done_again(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    write_study(config)
+    tracked = [Tracked(job(config, "dense")), Tracked(job(config, "mask")), Tracked(job(config, "ticket"))]
+    assert run(tracked) == [State.FOUND] * 3
+
+
+def test_an_input_that_turns_out_unusable_fails_that_job_alone(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, f"seeds=[{GOOD}, 8]")
+    for seed in config.seeds:
+        write_dense(config, seed=seed)
+    tracked = [Tracked(job(config, "ticket", seed=GOOD)), Tracked(job(config, "mask", seed=8))]
+    assert run(tracked) == [State.FAILED, State.DONE]
+    assert tracked[0].message.startswith("Mask not found")
+
+
+def test_a_folder_that_cannot_be_made_fails_that_job_alone(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, 8)
+    blocked = tracked[0].job.files.folder.parent
+    blocked.parent.mkdir(parents=True)
+    blocked.touch()
+    assert run(tracked) == [State.FAILED, State.DONE]
+    assert str(blocked) in tracked[0].message
+
+
+@pytest.mark.parametrize("seed", [SLOW, STUBBORN])
+def test_an_interrupt_ends_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(executor, "GRACE_SECONDS", 0.5)
+    tracked = plan(tmp_path, seed, 8)
+    data = tracked[0].job.config.data
+
+    def interrupt() -> None:
+        if (data / f"ready-{seed}").exists():
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Executor(tracked, 1, changed=interrupt).run()
+    assert time.monotonic() - began < 20
+    (started,) = [line for line in order(tracked) if "start" in line]
+    assert not is_alive(int(started.split()[3]))
+    assert (tracked[0].state, tracked[0].message) == (State.SKIPPED, "interrupted")
+    assert tracked[1].state is State.WAITING
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_are_never_more_than_jobs_or_than_asked_for() -> None:
+    assert worker_count("auto", 100) == len(available_cores())
+    assert (worker_count("auto", 1), worker_count(3, 100), worker_count(3, 2), worker_count(3, 0)) == (1, 3, 2, 1)
+
+
+class TestEnvironment:
+    def test_one_thread_and_no_accelerator(self) -> None:
+        environment = worker_environment("cpu")
+        assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "1"
+        assert environment["JAX_PLATFORMS"] == "cpu"
+        assert "--xla_cpu_multi_thread_eigen=false" in environment["XLA_FLAGS"]
+
+    def test_the_users_own_flags_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XLA_FLAGS", "--xla_of_mine=1")
+        assert worker_environment()["XLA_FLAGS"].startswith("--xla_of_mine=1 ")
+
+    def test_workers_import_what_this_process_can(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend("/modules/of/mine")
+        assert worker_environment()["PYTHONPATH"].split(os.pathsep)[0] == "/modules/of/mine"

@@ -1,0 +1,99 @@
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rlottery.config import Config
+from rlottery.errors import StudyError
+from rlottery.store import read_manifest, write_bytes, write_json
+from rlottery.study.status import status_table
+
+from .studies import contents, job, shown, tiny_config, write_dense, write_mask, write_study
+
+
+def status(config: Config) -> dict[str, str]:
+    """Arm and seed -> state and details."""
+    rows = [line.split(maxsplit=3) for line in shown(status_table(config), width=500).splitlines()[2:]]
+    return {f"{arm} {seed}": rest.strip() for _, seed, arm, rest in rows}
+
+
+def test_nothing_yet(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "seeds=[0, 1]")
+    assert status(config) == {"dense 0": "to do", "dense 1": "to do"}
+    assert not config.data.exists()
+
+
+def test_half_done(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "seeds=[0, 1]")
+    write_dense(config)
+    write_mask(config)
+    assert status(config) == {
+        "dense 0": "done       in 2 s",
+        "magnitude-80 0": "mask made  ticket not trained yet",
+        "dense 1": "to do",
+    }
+
+
+def test_done(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    write_study(config)
+    before = contents(config.data)
+    assert status(config) == {"dense 0": "done   in 2 s", "magnitude-80 0": "done   in 2 s"}
+    assert contents(config.data) == before
+
+
+def test_arms_of_another_sparsity_are_shown_too(tmp_path: Path) -> None:
+    write_study(tiny_config(tmp_path))
+    assert "magnitude-80 0" in status(tiny_config(tmp_path, "pruning.sparsity=0.5"))
+
+
+def test_failed(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    dense = write_dense(config)
+    failure = {"status": "failed", "error": "it [/]has[red] brackets\nand lines", "files": {}}
+    write_json(dense.files.manifest, (read_manifest(dense.files) or {}) | failure)
+    assert status(config)["dense 0"] == "failed  it [/]has[red] brackets"
+
+
+def test_running(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    progress = {"pid": os.getpid(), "env_steps": 1500, "total_steps": 3000, "steps_per_second": 50.0}
+    write_bytes(job(config, "dense").files.progress, json.dumps(progress).encode())
+    assert status(config)["dense 0"] == "running  1,500 of 3,000 steps, 30 s left"
+
+
+def test_cut_short(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    files = job(config, "dense").files
+    write_bytes(files.metrics, b"")
+    # Its process has gone; numbers as large as this are not given out.
+    gone = {"pid": 2**30, "env_steps": 1500, "total_steps": 3000, "steps_per_second": 50.0}
+    write_bytes(files.progress, json.dumps(gone).encode())
+    assert status(config)["dense 0"].startswith("cut short")
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"null", b'{"pid": "x"}', b'{"env_steps": 1}'])
+def test_progress_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
+    config = tiny_config(tmp_path)
+    write_bytes(job(config, "dense").files.progress, content)
+    assert status(config) == {"dense 0": "to do"}
+
+
+def test_damaged(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    write_bytes(write_dense(config).files.manifest, b"{")
+    assert status(config)["dense 0"].startswith("damaged")
+
+
+def test_a_dense_run_without_its_replay_is_to_do_again(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    shutil.rmtree(write_dense(config).files.replay)
+    assert status(config)["dense 0"].startswith("to do again")
+
+
+def test_no_data_folder_can_be_there(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StudyError, match="is a file"):
+        status_table(tiny_config(tmp_path, f"data={tmp_path / 'file' / 'data'}"))

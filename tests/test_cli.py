@@ -1,0 +1,236 @@
+"""What a person who types something wrong reads, and what is left behind: nothing."""
+
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import rlottery
+from rlottery.cli import app
+from rlottery.config import default_config_text, load_config
+
+from .study.studies import TINY, contents, job, write_dense, write_mask, write_study
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with the tiny study's config.yaml."""
+    (tmp_path / "config.yaml").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    path = list(sys.path)
+    yield tmp_path
+    sys.path[:] = path
+
+
+def call(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def refusal(*arguments: str) -> str:
+    """What a command says that must refuse its input, and leave everything as it was."""
+    before = contents(Path())
+    code, output, message = call(*arguments)
+    assert (code, output) == (2, "")
+    assert message.startswith("error: ") and message.count("error: ") == 1 and "Traceback" not in message
+    assert contents(Path()) == before
+    return message
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("command", ["run", "status"])
+    def test_no_config_file(self, command: str) -> None:
+        assert refusal(command, "nosuch.yaml") == (
+            "error: nosuch.yaml: there is no such file; `rlottery init` writes a commented one\n"
+        )
+
+    def test_bad_yaml(self) -> None:
+        Path("config.yaml").write_text("tasks: [a\n")
+        assert "config.yaml:2:1: not valid YAML" in refusal("run")
+
+    @pytest.mark.parametrize(
+        ("override", "said"),
+        [
+            ("sac.batchsize=3", "did you mean 'batch_size'?"),
+            ("sac.batch_size=0", "sac.batch_size=0: must be a whole number of at least 1, not 0"),
+            ("pruning.sparsity=80", "must be a number from 0 to below 1"),
+            ("training.warmup_steps=300", "must be less than env_steps"),
+            ("nonsense", "expected key.path=value"),
+        ],
+    )
+    def test_a_key_that_is_unknown_or_out_of_range(self, override: str, said: str) -> None:
+        assert said in refusal("run", "config.yaml", override)
+
+    def test_unknown_method(self) -> None:
+        assert "'taylor'; choose one of: magnitude, gradient" in refusal("run", "--pruning-method", "taylor")
+
+    @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+    def test_unknown_stage(self, dry: list[str]) -> None:
+        assert "'tiket'; choose from: dense, mask, ticket" in refusal("run", "--stages", "dense,tiket", *dry)
+
+    @pytest.mark.parametrize(
+        ("task", "said"),
+        [
+            ("Pendlum-v1", "Did you mean Pendulum-v1"),
+            ("drawer-clos-v3", "Did you mean drawer-close-v3"),
+            ("CartPole-v1", "Discrete actions"),
+            ("nosuchmodule:Foo-v0", "nosuchmodule"),
+        ],
+    )
+    def test_a_task_that_cannot_be_learnt(self, task: str, said: str) -> None:
+        assert said in refusal("run", f"tasks=[{task}]")
+
+    @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+    def test_images(self, workplace: Path, dry: list[str]) -> None:
+        (workplace / "pictures.py").write_text(PICTURES)
+        assert "FlattenObservation" in refusal("run", "tasks=[pictures:Pictures-v0]", *dry)
+
+    @pytest.mark.parametrize("folder", ["config.yaml", "config.yaml/data"])
+    @pytest.mark.parametrize("command", [["run"], ["run", "--dry-run"], ["status"]])
+    def test_a_data_folder_below_a_file(self, folder: str, command: list[str]) -> None:
+        message = refusal(*command, f"data={folder}")
+        assert "config.yaml is a file" in message and "data=FOLDER" in message
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system here that refuses everyone")
+    def test_a_data_folder_that_cannot_be_written(self) -> None:
+        assert "The data folder /proc/data can't be written" in refusal("run", "data=/proc/data")
+
+    def test_masks_without_a_dense_agent(self) -> None:
+        assert "Dense agent not found" in refusal("run", "--stages", "mask")
+
+    def test_gradients_without_a_replay_buffer(self, workplace: Path) -> None:
+        dense = write_dense(load_config("config.yaml"))
+        (dense.files.replay / "rewards.npy").unlink()
+        dense.files.replay.rmdir()
+        message = refusal("run", "--stages", "mask", "--pruning-method", "gradient")
+        assert message.startswith("error: Replay buffer not found")
+        assert "main(train_agent=True, create_ticket=False, run_ticket=False)" in message
+
+    def test_tickets_without_a_mask(self) -> None:
+        write_dense(load_config("config.yaml"))
+        assert "Mask not found: data/masks/Pendulum-v1_seed_0.pkl" in refusal("run", "--stages", "ticket")
+
+    @pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps({"actor": print})])
+    def test_tickets_of_a_mask_that_is_none(self, content: bytes) -> None:
+        config = load_config("config.yaml")
+        write_dense(config)
+        write_mask(config).mask_path.write_bytes(content)
+        assert "Pendulum-v1_seed_0.pkl can't be used as a mask" in refusal("run", "--stages", "ticket")
+
+    def test_a_study_of_another_config(self) -> None:
+        write_study(load_config("config.yaml"))
+        message = refusal("run", "sac.batch_size=128")
+        assert "sac.batch_size: the files have 256, this config asks for 128" in message
+
+    def test_meta_world_that_cannot_be_imported(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in [name for name in sys.modules if name.split(".")[0] == "metaworld"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "metaworld", None)
+        assert "Meta-World can't be imported" in refusal("run", "tasks=[drawer-close-v3]")
+
+    def test_exit_code_and_message_of_the_process(self, workplace: Path) -> None:
+        code = "from rlottery.cli import app; app()"
+        result = subprocess.run(
+            [sys.executable, "-c", code, "run", "nosuch.yaml"], capture_output=True, text=True, timeout=120
+        )
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr.startswith("error: nosuch.yaml") and len(result.stderr.splitlines()) == 1
+
+
+PICTURES = """
+import gymnasium
+import numpy as np
+
+class Pictures(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    action_space = gymnasium.spaces.Box(-1, 1, (2,))
+
+gymnasium.register("Pictures-v0", Pictures)
+"""
+
+
+class TestDryRun:
+    def test_shows_runs_time_and_disk_and_writes_nothing(self, workplace: Path) -> None:
+        before = contents(workplace)
+        code, output, message = call("run", "--dry-run", "--pruning-method", "gradient", "seeds=[0, 1]")
+        assert (code, message) == (0, "")
+        assert len([line for line in output.splitlines() if "to do" in line]) == 6
+        for part in ("Pendulum-v1 seed 1 taylor-80-2x8 mask", "time", "disk, MB", "core hours", "Nothing was started"):
+            assert part in " ".join(output.split())
+        assert contents(workplace) == before
+
+    def test_of_a_finished_study_measures_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(subprocess, "run", None)
+        write_study(load_config("config.yaml"))
+        assert "Nothing is left to do" in call("run", "--dry-run")[1]
+
+
+class TestStatus:
+    def test_nothing_yet(self, workplace: Path) -> None:
+        assert call("status")[1].splitlines()[-1].split() == ["Pendulum-v1", "0", "dense", "to", "do"]
+        assert not (workplace / "data").exists()
+
+    def test_with_overrides_alone(self) -> None:
+        code, output, _ = call("status", "seeds=[7, 8]")
+        assert code == 0
+        assert [line.split()[1] for line in output.splitlines()[2:]] == ["7", "8"]
+
+    def test_done(self) -> None:
+        write_study(load_config("config.yaml"))
+        assert call("status")[1].count("done") == 2
+
+
+class TestInit:
+    def test_writes_the_default_study(self) -> None:
+        code, output, _ = call("init", "mine.yaml")
+        assert code == 0 and "rlottery run mine.yaml" in output
+        assert Path("mine.yaml").read_text() == default_config_text()
+        load_config("mine.yaml")
+
+    def test_leaves_a_file_alone(self) -> None:
+        assert "exists already" in refusal("init")
+        assert "exists already" in refusal("init", "config.yaml")
+
+    def test_where_nothing_can_be_written(self) -> None:
+        assert "can't be written" in refusal("init", "config.yaml/mine.yaml")
+
+
+class TestHelp:
+    def words(self, *arguments: str) -> str:
+        code, output, _ = call(*arguments)
+        assert code == 0
+        return " ".join(re.sub(r"[│╭╮╰╯─]", " ", output).split())
+
+    def test_names_the_commands(self) -> None:
+        words = self.words("--help")
+        for command in ("run", "status", "init"):
+            assert f" {command} " in words
+
+    def test_of_run(self) -> None:
+        words = self.words("run", "--help")
+        assert "[CONFIG] [KEY.PATH=VALUE]..." in words
+        for part in ("--pruning-method", "--stages", "dense,mask,ticket", "--dry-run", "sac.batch_size=128", "130"):
+            assert part in words
+
+    def test_without_a_command(self) -> None:
+        assert "Usage" in call()[1]
+
+    def test_version(self) -> None:
+        assert call("--version")[1] == f"{rlottery.__version__}\n"
+
+
+def test_a_run_that_is_done_says_so_and_ends_well() -> None:
+    config = load_config("config.yaml")
+    write_study(config)
+    masks = contents(job(config, "mask").mask_path.parent)
+    code, output, _ = call("run")
+    assert code == 0
+    assert output.startswith("All 3 jobs are already done: nothing is left to do.")
+    assert contents(job(config, "mask").mask_path.parent) == masks

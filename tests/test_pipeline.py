@@ -1,0 +1,514 @@
+"""The pipeline end to end, on a study of seconds: what it makes, and what it does to what is there already."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from rich.console import Console
+
+from rlottery.config import load_config
+from rlottery.errors import ConfigError, RlotteryError, StudyError
+from rlottery.metrics import evaluations, read_metrics
+from rlottery.pipeline import main, with_command_line
+from rlottery.pruning.mask_file import read_mask
+from rlottery.store import file_digest, read_manifest, write_arrays, write_json
+from rlottery.study.executor import State, Tracked
+from rlottery.study.run import Outcome, plan_study, run_study
+
+from .study.studies import TINY, contents, job
+
+STAGES = ("dense", "mask", "ticket")
+GRADIENT_ARM = "taylor-80-2x8"
+SCRIPT = """\
+import sys
+from rlottery.pipeline import main
+
+main(pruning_method="magnitude")
+main(pruning_method="gradient")
+print("heavy:", sorted({"jax", "jaxlib", "optax"} & set(sys.modules)))
+"""
+"""No main guard: notebooks have none either."""
+
+
+def run(folder: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    """A Python process in `folder`."""
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout
+    )
+
+
+def rlottery(*arguments: str) -> list[str]:
+    return ["-c", "from rlottery.cli import app; app()", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "120"}
+
+
+@pytest.fixture(scope="module")
+def first_output(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a study after an unguarded script ran it with both methods, and what the script printed."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "config.yaml").write_text(TINY)
+    (folder / "script.py").write_text(SCRIPT)
+    result = run(folder, "script.py")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder, result.stdout
+
+
+@pytest.fixture(scope="module")
+def finished(first_output: tuple[Path, str]) -> Path:
+    """Its folder; tests that change it copy it first."""
+    return first_output[0]
+
+
+@pytest.fixture
+def study(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to work in."""
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def arm(folder: Path, name: str) -> Path:
+    return folder / "data" / "runs" / "Pendulum-v1" / "seed_0" / name
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    return dict(safetensors.numpy.load_file(path))
+
+
+class TestFiles:
+    def test_masks_need_nothing_but_numpy(self, finished: Path) -> None:
+        code = (
+            "import json, pickle, sys\n"
+            "found = {}\n"
+            "for name in ('', '_gradient'):\n"
+            "    with open(f'data/masks/Pendulum-v1_seed_0{name}.pkl', 'rb') as file:\n"
+            "        mask = pickle.load(file)\n"
+            "    found[name] = {g: {p: [str(m.dtype), m.shape, int(m.sum())] for p, m in mask[g].items()}"
+            " for g in ('actor', 'critic')} | {'metadata': mask['metadata']}\n"
+            "assert not {'rlottery', 'jax'} & set(sys.modules)\n"
+            "print(json.dumps(found))"
+        )
+        found = json.loads(run(finished, "-c", code).stdout)
+        shapes = {"layer_0": [3, 16], "layer_1": [16, 16], "layer_2": [16, 2]}
+        for suffix, method, criterion in (("", "magnitude", "magnitude"), ("_gradient", "gradient", "taylor")):
+            mask = found[suffix]
+            assert {path: layer[1] for path, layer in mask["actor"].items()} == shapes
+            assert all(layer[0] == "bool" for group in ("actor", "critic") for layer in mask[group].values())
+            # 336 weights in the actor, 2 x 336 in the critics; 80 % of them pruned.
+            assert sum(layer[2] for layer in mask["actor"].values()) == 336 - 269
+            assert sum(layer[2] for layer in mask["critic"].values()) == 672 - 538
+            told = mask["metadata"]
+            assert (told["task"], told["seed"], told["method"], told["criterion"]) == (
+                *("Pendulum-v1", 0),
+                *(method, criterion),
+            )
+
+    def test_replay_is_plain_npy(self, finished: Path) -> None:
+        replay = {path.stem: np.load(path) for path in (arm(finished, "dense") / "replay").iterdir()}
+        assert {name: field.shape for name, field in replay.items()} == {
+            "observations": (300, 3),
+            "actions": (300, 1),
+            "rewards": (300,),
+            "next_observations": (300, 3),
+            "terminations": (300,),
+        }
+
+    @pytest.mark.parametrize("name", ["dense", "magnitude-80", GRADIENT_ARM])
+    def test_metrics_of_every_run(self, finished: Path, name: str) -> None:
+        rows = read_metrics(arm(finished, name) / "metrics.jsonl")
+        assert [row["env_steps"] for row in evaluations(rows)] == [0, 150, 300]
+        assert list((arm(finished, name) / "tensorboard").iterdir())
+
+    @pytest.mark.parametrize("name", ["dense", "magnitude-80", GRADIENT_ARM])
+    def test_manifests_hold_the_digests_of_their_files(self, finished: Path, name: str) -> None:
+        manifest = json.loads((arm(finished, name) / "manifest.json").read_text())
+        assert manifest["status"] == "done"
+        assert manifest["files"] == {file: file_digest(arm(finished, name) / file) for file in manifest["files"]}
+        assert {"agent.safetensors", "metrics.jsonl"} < manifest["files"].keys()
+
+    @pytest.mark.parametrize(("name", "suffix"), [("magnitude-80", ""), (GRADIENT_ARM, "_gradient")])
+    def test_pruned_weights_are_zero_in_networks_targets_and_moments(
+        self, finished: Path, name: str, suffix: str
+    ) -> None:
+        agent = arrays(arm(finished, name) / "agent.safetensors")
+        mask = read_mask(finished / "data" / "masks" / f"Pendulum-v1_seed_0{suffix}.pkl")
+        checked = 0
+        for group, layers in mask.groups.items():
+            for path, kept in layers.items():
+                places = [f"params.{group}.{path}", f"optimizer.{group}.0.mu.{path}", f"optimizer.{group}.0.nu.{path}"]
+                places += [f"target_critic.{path}"] if group == "critic" else []
+                for place in places:
+                    kernel = agent[f"{place}.kernel"]
+                    assert not kernel[~kept].any(), place
+                    assert kernel[kept].any(), place
+                    checked += 1
+        assert checked == 3 * 3 + 6 * 4
+
+    def test_the_two_masks_differ(self, finished: Path) -> None:
+        masks = [read_mask(finished / "data" / "masks" / f"Pendulum-v1_seed_0{s}.pkl") for s in ("", "_gradient")]
+        assert any((masks[0].actor[path] != masks[1].actor[path]).any() for path in masks[0].actor)
+
+    def test_nothing_half_written_is_left(self, finished: Path) -> None:
+        names = [path.name for path in (finished / "data").rglob("*")]
+        assert not [name for name in names if "partial" in name or "write-test" in name or name == "progress.json"]
+
+
+def test_a_ticket_starts_from_the_dense_runs_initial_weights_times_the_mask(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlottery.agents import to_arrays
+    from rlottery.study import stages
+
+    shutil.copytree(finished, tmp_path / "study")
+    monkeypatch.chdir(tmp_path / "study")
+    started: list[Any] = []
+
+    def stop(algorithm: object, settings: object, state: Any, *rest: object) -> None:
+        started.append(state)
+        raise StudyError("seen enough")
+
+    monkeypatch.setattr(stages, "train", stop)
+    with pytest.raises(StudyError, match="seen enough"):
+        stages.train_ticket(job(load_config("config.yaml"), "ticket"))
+    start = to_arrays(started[0]._replace(masks={}))
+    initial = arrays(arm(finished, "dense") / "initial.safetensors")
+    mask = read_mask(finished / "data" / "masks" / "Pendulum-v1_seed_0.pkl").all_layers
+    for name, weights in initial.items():
+        expected = weights * mask[name.removesuffix(".kernel")] if name.endswith("kernel") else weights
+        np.testing.assert_array_equal(start[f"params.{name}"], expected)
+        if name.startswith("critic."):
+            np.testing.assert_array_equal(start[f"target_{name}"], expected)
+    assert not any(moment.any() for name, moment in start.items() if ".mu" in name or ".nu" in name)
+
+
+class TestWhatThePersonSees:
+    def test_plain_lines_without_a_terminal(self, first_output: tuple[Path, str]) -> None:
+        lines = first_output[1].splitlines()
+        assert lines[0] == "Pendulum-v1 seed 0 dense: running"
+        assert any(line.startswith("Pendulum-v1 seed 0 magnitude-80: done, ") for line in lines)
+        assert "\x1b" not in first_output[1]
+
+    def test_the_second_method_skips_what_the_first_did(self, first_output: tuple[Path, str]) -> None:
+        assert "Already done, and skipped: 1 of 3 jobs." in first_output[1]
+
+    def test_the_table_has_every_arm_and_where_things_lie(self, first_output: tuple[Path, str]) -> None:
+        table = first_output[1].split("Already done")[1]
+        for part in ("dense", "magnitude-80", GRADIENT_ARM, "Jaccard", "data/report", "tensorboard --logdir data/runs"):
+            assert part in table
+        assert (first_output[0] / "data" / "report" / "learning_curves.png").is_file()
+
+    def test_the_parent_never_imports_jax(self, first_output: tuple[Path, str]) -> None:
+        assert first_output[1].splitlines()[-1] == "heavy: []"
+
+
+def test_a_second_run_does_nothing_and_says_so(study: Path) -> None:
+    before = contents(study / "data" / "runs") | contents(study / "data" / "masks")
+    result = run(study, "script.py")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("All 3 jobs are already done: nothing is left to do.") == 2
+    assert result.stdout.splitlines()[-1] == "heavy: []"
+    assert contents(study / "data" / "runs") | contents(study / "data" / "masks") == before
+
+
+def test_another_sparsity_is_an_arm_beside_the_first(study: Path) -> None:
+    published = study / "data" / "masks" / "Pendulum-v1_seed_0.pkl"
+    others = {name: contents(arm(study, name)) for name in ("dense", "magnitude-80", GRADIENT_ARM)}
+    result = run(study, *rlottery("run", "pruning.sparsity=0.5"))  # no config argument
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert read_mask(published).metadata["sparsity_asked"] == {"actor": 0.5, "critic": 0.5}
+    assert json.loads((arm(study, "magnitude-50") / "manifest.json").read_text())["status"] == "done"
+
+    result = run(study, *rlottery("run"))  # back again: its mask is published, its ticket is there
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "magnitude-80: running" not in result.stdout
+    assert read_mask(published).metadata["sparsity_asked"] == {"actor": 0.8, "critic": 0.8}
+    for name, before in others.items():
+        after = {path: value for path, value in contents(arm(study, name)).items() if not path.endswith(".log")}
+        assert after == {path: value for path, value in before.items() if not path.endswith(".log")}
+
+
+def test_a_dense_agent_without_its_replay_is_trained_again_to_the_same_bits(study: Path) -> None:
+    dense = arm(study, "dense")
+    names = ("agent.safetensors", "initial.safetensors", *(f"replay/{p.name}" for p in (dense / "replay").iterdir()))
+    before = {name: (dense / name).read_bytes() for name in names}
+    shutil.rmtree(dense / "replay")
+    result = run(study, *rlottery("run", "--stages", "dense"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert {name: (dense / name).read_bytes() for name in names} == before
+    for method in ("magnitude", "gradient"):
+        plan = plan_study(load_config("config.yaml"), method, STAGES)
+        assert [t.state for t in plan] == [State.FOUND] * 3
+
+
+def test_a_replay_that_is_not_to_be_kept_is_released_once(study: Path) -> None:
+    config = load_config("config.yaml", ["keep_replay=false"])
+    run_study(config, "magnitude", STAGES, Console(quiet=True))
+    assert not (arm(study, "dense") / "replay").exists()
+    before = contents(study / "data" / "runs")
+    outcome = run_study(config, "gradient", STAGES, Console(quiet=True))
+    assert [t.state for t in outcome.tracked] == [State.FOUND] * 3
+    assert contents(study / "data" / "runs") == before
+    sparser = load_config("config.yaml", ["keep_replay=false", "pruning.sparsity=0.9"])
+    assert [t.state for t in plan_study(sparser, "magnitude", STAGES)] == [State.FOUND, State.WAITING, State.WAITING]
+    with pytest.raises(StudyError, match="Replay buffer not found"):
+        plan_study(sparser, "gradient", STAGES)
+
+
+def test_the_mask_of_a_ticket_that_is_there_is_not_written_over(study: Path) -> None:
+    from rlottery.study.stages import create_mask
+
+    made = job(load_config("config.yaml"), "mask")
+    # A dense agent from elsewhere: other weights, with a manifest that fits them.
+    agent = {name: array[..., ::-1].copy() for name, array in arrays(made.dense_files.agent).items()}
+    write_arrays(made.dense_files.agent, agent)
+    manifest = read_manifest(made.dense_files) or {}
+    manifest["files"]["agent.safetensors"] = file_digest(made.dense_files.agent)
+    write_json(made.dense_files.manifest, manifest)
+    before = contents(study / "data")
+    with pytest.raises(StudyError, match="inputs.mask"):
+        create_mask(made)
+    assert contents(study / "data") == before
+
+
+BAD_TASKS = """
+import os
+import time
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.classic_control.pendulum import PendulumEnv
+
+class Raises(PendulumEnv):
+    def step(self, action):
+        if os.path.exists("hot"):
+            raise RuntimeError("the motor is hot")
+        return super().step(action)
+
+class NotANumber(PendulumEnv):
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        return observation, float("nan"), *rest
+
+class Slow(PendulumEnv):
+    def step(self, action):
+        time.sleep(0.02)
+        return super().step(action)
+
+for kind in (Raises, NotANumber, Slow):
+    gymnasium.register(f"{kind.__name__}-v0", kind, max_episode_steps=50)
+"""
+
+
+@pytest.fixture
+def bad_tasks(tmp_path: Path) -> Path:
+    (tmp_path / "config.yaml").write_text(TINY)
+    (tmp_path / "bad.py").write_text(BAD_TASKS)
+    return tmp_path
+
+
+def test_a_run_that_fails_is_told_with_its_log_and_can_be_done_again(bad_tasks: Path) -> None:
+    (bad_tasks / "hot").touch()
+    result = run(bad_tasks, *rlottery("run", "tasks=[bad:Raises-v0, bad:NotANumber-v0]"))
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout + result.stderr
+    lines = result.stdout.splitlines()
+    logs = {name: f"data/runs/bad_{name}-v0/seed_0/dense/dense.log" for name in ("Raises", "NotANumber")}
+    for log in logs.values():
+        assert f"log: {log}" in lines and (bad_tasks / log).is_file()
+    assert any(line.endswith("RuntimeError: the motor is hot") for line in lines)
+    assert "bad_Raises-v0 seed 0 magnitude-80 mask: not run: bad_Raises-v0 seed 0 dense failed" in lines
+    status = run(bad_tasks, *rlottery("status", "tasks=[bad:Raises-v0, bad:NotANumber-v0]")).stdout
+    assert status.count("failed") == 2 and "the motor is hot" in status
+
+    (bad_tasks / "hot").unlink()
+    result = run(bad_tasks, *rlottery("run", "tasks=[bad:Raises-v0]", "--stages", "dense"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "bad_Raises-v0 seed 0 dense: done" in result.stdout
+
+
+class TestEnds:
+    @pytest.fixture
+    def under_way(self, bad_tasks: Path) -> tuple[subprocess.Popen[str], list[int]]:
+        """A command two of whose runs are under way, and their processes."""
+        command = [sys.executable, *rlottery("run", "tasks=[bad:Slow-v0]", "seeds=[0, 1]", "workers=2")]
+        process = subprocess.Popen(
+            command, cwd=bad_tasks, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+        def found() -> list[Path]:
+            return list(bad_tasks.glob("data/runs/*/*/dense/progress.json"))
+
+        wait_until(lambda: len(found()) == 2, seconds=300)
+        return process, [json.loads(path.read_text())["pid"] for path in found()]
+
+    def test_ctrl_c_ends_all_workers(self, under_way: tuple[subprocess.Popen[str], list[int]], bad_tasks: Path) -> None:
+        process, workers = under_way
+        process.send_signal(signal.SIGINT)
+        _, message = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert message == "Interrupted. All workers have ended; run the same command again to go on.\n"
+        assert not any(map(is_alive, workers))
+        assert "running" not in run(bad_tasks, *rlottery("status", "tasks=[bad:Slow-v0]", "seeds=[0, 1]")).stdout
+
+    def test_workers_do_not_outlive_their_parent(self, under_way: tuple[subprocess.Popen[str], list[int]]) -> None:
+        process, workers = under_way
+        process.kill()
+        process.communicate()
+        wait_until(lambda: not any(map(is_alive, workers)), seconds=60)
+
+
+def wait_until(true: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def is_alive(process: int) -> bool:
+    """Whether there is such a process that has not ended; one that nobody has waited for yet has."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        pass
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return not Path("/proc/self").exists()
+
+
+def test_main_refuses_what_is_no_input(tmp_path: Path) -> None:
+    with pytest.raises(RlotteryError, match="Nothing to do"):
+        main(train_agent=False, create_ticket=False, run_ticket=False)
+    with pytest.raises(ConfigError, match="no such file"):
+        main(config=tmp_path / "nosuch.yaml")
+    (tmp_path / "config.yaml").write_text(TINY)
+    with pytest.raises(RlotteryError, match="Unknown pruning method"):
+        main(pruning_method="taylor", config=tmp_path / "config.yaml")  # type: ignore[arg-type]
+
+
+class TestScript:
+    """`run_pipeline.py`: the call at its bottom, and a command line that wins over it."""
+
+    Calls = list[dict[str, Any]]
+
+    @pytest.fixture
+    def calls(self) -> Calls:
+        return []
+
+    @pytest.fixture
+    def pipeline(self, calls: Calls) -> Callable[..., Outcome]:
+        def main(
+            train_agent: bool = True,
+            create_ticket: bool = True,
+            run_ticket: bool = True,
+            pruning_method: str = "magnitude",
+            config: str = "config.yaml",
+        ) -> Outcome:
+            calls.append({key: value for key, value in locals().items() if key != "calls"})
+            if pruning_method == "bad":
+                raise RlotteryError("a mend")
+            if pruning_method == "interrupted":
+                raise KeyboardInterrupt
+            failed = [Tracked(None, State.FAILED)] if pruning_method == "fails" else []  # type: ignore[arg-type]
+            return Outcome(failed, None)  # type: ignore[arg-type]
+
+        return main
+
+    def script(self, monkeypatch: pytest.MonkeyPatch, pipeline: Callable[..., Outcome], *arguments: str) -> Any:
+        monkeypatch.setattr(sys, "argv", ["run_pipeline.py", *arguments])
+        return with_command_line(pipeline)
+
+    def test_without_arguments_the_call_counts(
+        self, monkeypatch: pytest.MonkeyPatch, pipeline: Callable[..., Outcome], calls: Calls
+    ) -> None:
+        self.script(monkeypatch, pipeline)(run_ticket=False, pruning_method="gradient", config=Path("mine.yaml"))
+        assert calls == [
+            {
+                "train_agent": True,
+                "create_ticket": True,
+                "run_ticket": False,
+                "pruning_method": "gradient",
+                "config": "mine.yaml",
+            }
+        ]
+
+    def test_arguments_win(
+        self, monkeypatch: pytest.MonkeyPatch, pipeline: Callable[..., Outcome], calls: Calls
+    ) -> None:
+        arguments = ("--pruning-method", "gradient", "--no-train-agent", "--run-ticket", "--config", "other.yaml")
+        self.script(monkeypatch, pipeline, *arguments)(train_agent=True, run_ticket=False, pruning_method="magnitude")
+        assert calls == [
+            {
+                "train_agent": False,
+                "create_ticket": True,
+                "run_ticket": True,
+                "pruning_method": "gradient",
+                "config": "other.yaml",
+            }
+        ]
+
+    def test_two_calls_are_two_runs(
+        self, monkeypatch: pytest.MonkeyPatch, pipeline: Callable[..., Outcome], calls: Calls
+    ) -> None:
+        call = self.script(monkeypatch, pipeline)
+        assert isinstance(call(pruning_method="magnitude"), Outcome)
+        call(True, True, False, pruning_method="gradient")
+        assert [c["pruning_method"] for c in calls] == ["magnitude", "gradient"]
+
+    def test_a_misspelt_argument_is_no_silent_default(
+        self, monkeypatch: pytest.MonkeyPatch, pipeline: Callable[..., Outcome], calls: Calls
+    ) -> None:
+        with pytest.raises(TypeError, match="prunning_method"):
+            self.script(monkeypatch, pipeline)(prunning_method="gradient")
+        assert calls == []
+
+    @pytest.mark.parametrize(
+        ("method", "code", "message"),
+        [("bad", 2, "error: a mend\n"), ("fails", 1, ""), ("interrupted", 130, "Interrupted")],
+    )
+    def test_exit_codes(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        pipeline: Callable[..., Outcome],
+        capsys: pytest.CaptureFixture[str],
+        method: str,
+        code: int,
+        message: str,
+    ) -> None:
+        with pytest.raises(SystemExit) as ended:
+            self.script(monkeypatch, pipeline)(pruning_method=method)
+        assert ended.value.code == code
+        assert capsys.readouterr().err.startswith(message)
+
+    def test_help_runs_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, pipeline: Callable[..., Outcome], calls: Calls
+    ) -> None:
+        with pytest.raises(SystemExit) as ended:
+            self.script(monkeypatch, pipeline, "--help")()
+        assert (ended.value.code, calls) == (0, [])
+
+    def test_the_shipped_one_on_a_finished_study(self, study: Path) -> None:
+        shutil.copy(Path(__file__).parent.parent / "run_pipeline.py", study)
+        result = run(study, "run_pipeline.py", "--pruning-method", "gradient", "--no-train-agent")
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith("All 2 jobs are already done")
+        shutil.rmtree(arm(study, GRADIENT_ARM))
+        shutil.rmtree(arm(study, "dense") / "replay")
+        result = run(study, "run_pipeline.py", "--pruning-method", "gradient", "--no-train-agent")
+        assert result.returncode == 2
+        assert result.stderr.startswith("error: Replay buffer not found")
