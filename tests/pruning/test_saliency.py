@@ -75,7 +75,7 @@ def test_it_is_the_mean_of_the_absolute_gradients_of_the_batches() -> None:
 def test_signs_that_change_from_batch_to_batch_do_not_cancel() -> None:
     found = toy_saliency([1.0, -1.0], batches=64)
     np.testing.assert_allclose(found["actor"]["layer_0"], 1.0, rtol=1e-5)
-    assert "absolute" in str(CRITERIA["taylor"].estimator)
+    assert "|batch gradient|" in str(CRITERIA["taylor"].estimator)
 
 
 def test_within_a_batch_the_gradient_is_that_of_the_mean_loss() -> None:
