@@ -158,6 +158,14 @@ def test_warm_up_actions_are_uniform() -> None:
     assert counts.min() > 85
 
 
+def test_every_action_has_noise_of_its_own(plain: tuple[Run, Trained]) -> None:
+    run, _ = plain
+    # The toy's policy is tanh(mean + N(0, 1)) with means of at most a few tenths.
+    before = np.arctanh(run.environments[0].actions[10:])
+    assert 0.6 < before.std() < 1.5
+    assert abs(before.mean()) < 0.7
+
+
 def test_replay_holds_each_step_with_its_true_end() -> None:
     run = Run(env_steps=20, environment=lambda: Target(steps=3, terminates=lambda episode: episode % 2 == 0))
     stored = run.train().replay.stored()
