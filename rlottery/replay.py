@@ -82,14 +82,13 @@ def load(folder: Path) -> Transitions:
         StudyError: a field is missing, is no plain array, or the fields don't fit together.
     """
     fields = {}
+    mend = f"Delete {folder.parent} to train that agent again."
     for name in Transitions._fields:
         path = folder / f"{name}.npy"
         try:
             fields[name] = np.lib.format.open_memmap(path, mode="r")
         except Exception as error:  # NumPy reads a damaged header as Python, which fails in many ways
-            raise StudyError(
-                f"Replay buffer field {path} can't be read: {error}. Delete {folder.parent} to train that agent again."
-            ) from None
+            raise StudyError(f"Replay buffer field {path} can't be read: {error}. {mend}") from None
     stored = Transitions(**fields)
     shapes = {name: field.shape for name, field in fields.items()}
     rows = {shape[0] if shape else 0 for shape in shapes.values()}
@@ -97,5 +96,5 @@ def load(folder: Path) -> Transitions:
     fits = len(rows) == 1 and 0 not in rows and ranks == (2, 2, 1, 2, 1)
     fits = fits and shapes["observations"] == shapes["next_observations"]
     if not fits or {field.dtype for field in stored} != {np.dtype(np.float32)}:
-        raise StudyError(f"The replay buffer in {folder} doesn't fit together: {shapes}. Train the dense agent again.")
+        raise StudyError(f"The replay buffer in {folder} doesn't fit together: {shapes}. {mend}")
     return stored

@@ -108,7 +108,6 @@ class TestBadInput:
     def test_gradients_without_a_replay_buffer(self, workplace: Path) -> None:
         dense = write_dense(load_config("config.yaml"))
         (dense.files.replay / "rewards.npy").unlink()
-        dense.files.replay.rmdir()
         message = refusal("run", "--stages", "mask", "--pruning-method", "gradient")
         assert message.startswith("error: Replay buffer not found")
         assert "main(train_agent=True, create_ticket=False, run_ticket=False)" in message

@@ -53,6 +53,13 @@ def test_one_episodes_success_is_not_the_nexts() -> None:
     assert evaluate(still, environment, [0, 1, 0]).successes == [1.0, 0.0, 1.0]  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_an_episode_that_says_nothing_of_success_is_none(order: list[int]) -> None:
+    environment = Scripted({0: [(0.0, False, True, True)], 1: [(0.0, False, True, None)]})
+    expected = [1.0 if seed == 0 else 0.0 for seed in order]
+    assert evaluate(still, environment, order).successes == expected  # type: ignore[arg-type]
+
+
 def policy(weight: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda observation: np.tanh(weight * observation[:1])
 

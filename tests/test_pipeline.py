@@ -40,7 +40,7 @@ print("heavy:", sorted({"jax", "jaxlib", "optax"} & set(sys.modules)))
 """No main guard: notebooks have none either."""
 
 
-def run(folder: Path, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
     """A Python process in `folder`."""
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout
@@ -352,13 +352,13 @@ class TestEnds:
         def found() -> list[Path]:
             return list(bad_tasks.glob("data/runs/*/*/dense/progress.json"))
 
-        wait_until(lambda: len(found()) == 2, seconds=300)
+        wait_until(lambda: len(found()) == 2, seconds=1200)
         return process, [json.loads(path.read_text())["pid"] for path in found()]
 
     def test_ctrl_c_ends_all_workers(self, under_way: tuple[subprocess.Popen[str], list[int]], bad_tasks: Path) -> None:
         process, workers = under_way
         process.send_signal(signal.SIGINT)
-        _, message = process.communicate(timeout=60)
+        _, message = process.communicate(timeout=300)
         assert process.returncode == 130
         assert message == "Interrupted. All workers have ended; run the same command again to go on.\n"
         assert not any(map(is_alive, workers))
@@ -368,7 +368,7 @@ class TestEnds:
         process, workers = under_way
         process.kill()
         process.communicate()
-        wait_until(lambda: not any(map(is_alive, workers)), seconds=60)
+        wait_until(lambda: not any(map(is_alive, workers)), seconds=300)
 
 
 def wait_until(true: Callable[[], bool], seconds: float) -> None:

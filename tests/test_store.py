@@ -1,6 +1,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from rlottery import store
 from rlottery.errors import StudyError
+from rlottery.replay import ReplayBuffer
 from rlottery.store import FORMAT_VERSION, RunFiles, Store, difference
 
 
@@ -132,7 +135,7 @@ def test_damaged_arrays_are_refused(tmp_path: Path, damage: Any) -> None:
     path = tmp_path / "x.safetensors"
     store.write_arrays(path, {"w": np.ones(3)})
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(StudyError, match=r"x\.safetensors can't be read.*Train that run again"):
+    with pytest.raises(StudyError, match=r"x\.safetensors can't be read.*to train that run again"):
         store.read_arrays(path)
 
 
@@ -221,3 +224,26 @@ fingerprints = st.dictionaries(st.sampled_from("abc"), trees, max_size=3)
 def test_there_is_a_difference_where_fingerprints_are_unequal_and_only_there(one: Any, other: Any) -> None:
     assert (difference(one, other) == []) == (one == other)
     assert len(difference(one, other)) == len(difference(other, one))
+
+
+def test_a_run_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path / "run")
+    code = (
+        "import sys, pathlib; from rlottery.store import RunFiles, hold\n"
+        "with hold(RunFiles(pathlib.Path(sys.argv[1]))): pass"
+    )
+    with store.hold(files):
+        other = subprocess.run([sys.executable, "-c", code, str(files.folder)], capture_output=True, text=True)
+        assert other.returncode != 0
+        assert "Another process is at work" in other.stderr
+    subprocess.run([sys.executable, "-c", code, str(files.folder)], check=True)
+
+
+def test_a_buffer_with_a_field_missing_is_not_saved(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    buffer = ReplayBuffer(2, 1, 1)
+    buffer.add(np.zeros(1), np.zeros(1), 0.0, np.zeros(1), False)
+    store.write_folder(files.replay, buffer.save)
+    assert store.replay_is_saved(files)
+    (files.replay / "rewards.npy").unlink()
+    assert not store.replay_is_saved(files)

@@ -128,11 +128,13 @@ def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
         return None
 
     def settings(manifest: Manifest) -> dict[str, Any]:
-        return {key: value for key, value in manifest["fingerprint"].items() if key not in ("version", "inputs")}
+        return {
+            key: value for key, value in manifest.get("fingerprint", {}).items() if key not in ("version", "inputs")
+        }
 
     differences = difference(settings(dense), settings(ticket))
-    started_from = ticket["fingerprint"].get("inputs", {}).get("initial")
-    if not differences and started_from not in (None, dense["files"].get("initial.safetensors")):
+    started_from = ticket.get("fingerprint", {}).get("inputs", {}).get("initial")
+    if not differences and started_from not in (None, dense.get("files", {}).get("initial.safetensors")):
         return "other initial weights"
     return differences[0] if differences else None
 

@@ -63,6 +63,7 @@ def write_run(
     task: str = "reach-v3",
     error: str | None = None,
     sparsity: dict[str, float] | None = None,
+    fingerprint: dict[str, Any] | None = None,
 ) -> None:
     """A run of arm `dense`, or `{criterion}-{percent}` with the sparsity that the name says."""
     files = store.run(task, seed, arm)
@@ -74,6 +75,8 @@ def write_run(
         "seed": seed,
         "arm": arm,
         "status": "done" if error is None else "failed",
+        "fingerprint": fingerprint or {},
+        "files": {"initial.safetensors": "weights"} if arm == "dense" else {},
     }
     if error is not None:
         manifest["error"] = error

@@ -225,6 +225,21 @@ class TestWhatIsMissingOrDamaged:
         (failure,) = dense.failures
         assert failure.status == "unreadable" and said in str(failure.error)
 
+    @pytest.mark.parametrize(
+        ("ticket", "said"),
+        [
+            ({"sac": {"discount": 0.9}, "inputs": {"initial": "weights"}}, "sac.discount"),
+            ({"sac": {"discount": 0.99}, "inputs": {"initial": "others"}}, "other initial weights"),
+        ],
+    )
+    def test_a_ticket_of_other_settings_is_not_compared(self, store: Store, ticket: dict[str, Any], said: str) -> None:
+        write_run(store, "dense", 0, success(0, 1, 1, 1), fingerprint={"version": 1, "sac": {"discount": 0.99}})
+        write_run(store, "magnitude-80", 0, success(0, 1, 1, 1), fingerprint={"version": 2, **ticket})
+        [task] = compare(store, config(seeds=[0])).tasks
+        [arm] = task.tickets
+        assert (arm.done, arm.mean, arm.share) == (0, None, None)
+        assert said in str(arm.failures[0].error)
+
     def test_a_damaged_manifest_stops_no_other_run(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
         write_run(store, "dense", 1, success(0.0, 1.0, 1.0, 1.0))

@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from rlottery.config import Config, load_config
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask, make_group_mask, make_mask
+from rlottery.replay import Transitions
 from rlottery.store import FORMAT_VERSION, file_digest, write_arrays, write_bytes, write_json
 from rlottery.study.arms import arm_for
 from rlottery.study.fingerprints import Fingerprint, dense_fingerprint
@@ -59,7 +60,8 @@ def write_dense(config: Config, *, seed: int = 0, trained: int = 0) -> Job:
     write_arrays(dense.files.initial, initial)
     write_arrays(dense.files.agent, {f"params.{name}": kernel + trained for name, kernel in initial.items()})
     write_bytes(dense.files.metrics, b'{"kind": "evaluation", "env_steps": 300, "return": -1000.0}\n')
-    write_bytes(dense.files.replay / "rewards.npy", b"")
+    for field in Transitions._fields:
+        write_bytes(dense.files.replay / f"{field}.npy", b"")
     fingerprint = dense_fingerprint(config, dense.task, seed)
     names = ("initial.safetensors", "agent.safetensors", "metrics.jsonl")
     _write_manifest(dense, fingerprint, names, replay="saved")
