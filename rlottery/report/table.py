@@ -11,9 +11,9 @@ from rich.text import Text
 
 from rlottery.analysis.comparison import ArmResult, Comparison, TaskComparison
 from rlottery.report.words import (
-    COMMAND,
     METRIC_NAMES,
     METRIC_TITLES,
+    OPTION,
     expectation,
     headline,
     overlap_lines,
@@ -182,7 +182,7 @@ def _markdown_table(comparison: Comparison, task: TaskComparison) -> list[str]:
 
 
 def _paragraphs(lines: Iterable[str]) -> list[str]:
-    shown = [f"`{line}`" if line.startswith(COMMAND) else _plain(line) for line in lines]
+    shown = [f"`{line}`" if line.startswith(OPTION) else _plain(line) for line in lines]
     return [part for line in shown for part in (line, "")]
 
 

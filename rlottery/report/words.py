@@ -12,8 +12,8 @@ SEEDS_TO_DECIDE = 5
 
 METRIC_NAMES: dict[Metric, str] = {"success": "success rate", "return": "return"}
 METRIC_TITLES: dict[Metric, str] = {"success": "Success", "return": "Return"}
-COMMAND = "uv run python run_pipeline.py"
-"""What a line of `expectation` begins with that is a command."""
+OPTION = "--pruning-method"
+"""What a line of `expectation` begins with that is to be typed."""
 
 MOST_TICKETS_IN_A_SENTENCE = 4
 
@@ -30,10 +30,13 @@ def expectation(comparison: Comparison) -> list[str]:
     """Whether gradient pruning gave better tickets than magnitude, and more so at high sparsity."""
     compared = [(task, pair) for task in comparison.tasks for pair in task.pairs if pair.differences]
     if not compared:
-        wanted = "To see which is better, train tickets of both methods at the same sparsity:"
-        return [wanted, _command_for_pairs(comparison)]
+        wanted = "To see which is better, train tickets of both methods at the same sparsity: the same command with"
+        return [wanted, _option_for_pairs(comparison)]
+    compared = [(task, pair) for task, pair in compared if _dense_learned(task)]
+    if not compared:
+        return ["Where the dense agents did not learn, the methods can't be told apart."]
     lines = [_answer([pair for _, pair in compared])]
-    for task in comparison.tasks:
+    for task in filter(_dense_learned, comparison.tasks):
         lines += [_pair_result(task, pair) for pair in task.pairs if pair.differences]
         lines += [_trend_result(task, trend) for trend in task.trends]
     if not any(task.trends for task in comparison.tasks):
@@ -188,10 +191,14 @@ def _weight(seeds: Sequence[int]) -> str:
     return "No test was made: these are the numbers as they stand."
 
 
-def _command_for_pairs(comparison: Comparison) -> str:
+def _option_for_pairs(comparison: Comparison) -> str:
     methods = {arm.method for task in comparison.tasks for arm in task.tickets}
     lacking = "magnitude" if "gradient" in methods and "magnitude" not in methods else "gradient"
-    return f"{COMMAND} --pruning-method {lacking}"
+    return f"{OPTION} {lacking}"
+
+
+def _dense_learned(task: TaskComparison) -> bool:
+    return task.dense is None or not task.dense.done or len(task.dense_not_learned) < task.dense.done
 
 
 def _answer(compared: Sequence[Pair]) -> str:

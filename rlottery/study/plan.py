@@ -128,12 +128,12 @@ def _mask_is_done(job: Job, waits: Collection[str]) -> bool:
             return False
     if job.arm.needs_replay and not replay_is_saved(job.dense_files):
         released = " (keep_replay: false let it go)" if _replay_released(manifest) else ""
+        keep = "Set keep_replay: true. " if released else ""
         raise StudyError(
             f"Replay buffer not found{released}: {job.dense_files.replay}\n"
-            "Gradient saliency needs the buffer that dense training saves. Set keep_replay: true and train the dense "
-            "agent again:\n"
+            f"Gradient saliency needs the buffer that dense training saves. {keep}Train the dense agent again:\n"
             "  main(train_agent=True, create_ticket=False, run_ticket=False)\n"
-            "or: rlottery run CONFIG --stages dense"
+            "or this command with: --stages dense"
         )
     return False
 
@@ -254,7 +254,7 @@ def _dense_manifest(job: Job) -> Manifest:
     if manifest is None or not _whole(job.dense_files, manifest):
         raise StudyError(
             f"Dense agent not found: {job.dense_files.folder}\n"
-            "Train it first: main(train_agent=True), or: rlottery run CONFIG --stages dense"
+            "Train it first: main(train_agent=True), or this command with: --stages dense"
         )
     return manifest
 
@@ -263,7 +263,7 @@ def _make_masks(job: Job) -> str:
     method = job.arm.method
     return (
         f'Make the masks: main(create_ticket=True, pruning_method="{method}"), '
-        f"or: rlottery run CONFIG --stages mask --pruning-method {method}"
+        f"or this command with: --stages mask --pruning-method {method}"
     )
 
 

@@ -97,7 +97,7 @@ class TestExpectation:
     def test_without_pairs_it_says_how_to_get_them(self, store: Store) -> None:
         write_run(store, "magnitude-80", 0, success(0.0, 1.0))
         command = expectation(compare(store, config()))[-1]
-        assert command == "uv run python run_pipeline.py --pruning-method gradient"
+        assert command == "--pruning-method gradient"
 
     def test_the_method_that_lacks_is_named(self, store: Store) -> None:
         write_run(store, "taylor-80", 0, success(0.0, 1.0))
@@ -179,7 +179,7 @@ class TestMarkdown:
             "| magnitude-80 | 80 % | 0.70 | 0.50 to 0.90 | 0.90, 0.50 | 0.70 | 2/2 |\n"
         ) in page
         assert page.index("reached 0.70") < page.index("| Arm |")
-        assert "`uv run python run_pipeline.py --pruning-method gradient`" in page
+        assert "`--pruning-method gradient`" in page
 
     def test_errors_are_text(self, store: Store) -> None:
         write_run(store, "dense", 0, [], error="a | b\n# c <script> `d` \x1b[31m")
