@@ -126,7 +126,7 @@ def hold(files: RunFiles) -> Iterator[None]:
         StudyError: another process holds it.
     """
     files.folder.mkdir(parents=True, exist_ok=True)
-    with (files.folder / ".lock").open("w") as lock:
+    with (files.folder / ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -136,9 +136,7 @@ class TestBadInput:
 
     def test_exit_code_and_message_of_the_process(self, workplace: Path) -> None:
         code = "from rlottery.cli import app; app()"
-        result = subprocess.run(
-            [sys.executable, "-c", code, "run", "nosuch.yaml"], capture_output=True, text=True, timeout=120
-        )
+        result = subprocess.run([sys.executable, "-c", code, "run", "nosuch.yaml"], capture_output=True, text=True)
         assert (result.returncode, result.stdout) == (2, "")
         assert result.stderr.startswith("error: nosuch.yaml") and len(result.stderr.splitlines()) == 1
 

@@ -273,7 +273,7 @@ def test_the_mask_of_a_ticket_that_is_there_is_not_written_over(study: Path) -> 
 
     made = job(load_config("config.yaml"), "mask")
     # A dense agent from elsewhere: other weights, with a manifest that fits them.
-    agent = {name: array[..., ::-1].copy() for name, array in arrays(made.dense_files.agent).items()}
+    agent = {name: np.flip(array).copy() for name, array in arrays(made.dense_files.agent).items()}
     write_arrays(made.dense_files.agent, agent)
     manifest = read_manifest(made.dense_files) or {}
     manifest["files"]["agent.safetensors"] = file_digest(made.dense_files.agent)
@@ -330,6 +330,7 @@ def test_a_run_that_fails_is_told_with_its_log_and_can_be_done_again(bad_tasks: 
     for log in logs.values():
         assert f"log: {log}" in lines and (bad_tasks / log).is_file()
     assert any(line.endswith("RuntimeError: the motor is hot") for line in lines)
+    assert any("bad:NotANumber-v0: the reward" in line and "is not finite" in line for line in lines)
     assert "bad_Raises-v0 seed 0 magnitude-80 mask: not run: bad_Raises-v0 seed 0 dense failed" in lines
     status = run(bad_tasks, *rlottery("status", "tasks=[bad:Raises-v0, bad:NotANumber-v0]")).stdout
     assert status.count("failed") == 2 and "the motor is hot" in status
@@ -346,7 +347,14 @@ class TestEnds:
         """A command two of whose runs are under way, and their processes."""
         command = [sys.executable, *rlottery("run", "tasks=[bad:Slow-v0]", "seeds=[0, 1]", "workers=2")]
         process = subprocess.Popen(
-            command, cwd=bad_tasks, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=bad_tasks,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell's background jobs, and so all that they start, ignore an interrupt.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
         def found() -> list[Path]:
