@@ -21,7 +21,6 @@ data: data
 tasks: [Pendulum-v1]
 seeds: [0]
 pruning: {num_gradient_batches: 2, gradient_batch_size: 8}
-network: {actor: [16, 16], critic: [16, 16]}
 training: {env_steps: 250, warmup_steps: 200}
 evaluation: {interval: 250, episodes: 1, score_evaluations: 1}
 """

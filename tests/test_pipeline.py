@@ -48,7 +48,9 @@ def run(folder: Path, *arguments: str, timeout: float = 1800) -> subprocess.Comp
 
 
 def rlottery(*arguments: str) -> list[str]:
-    return ["-c", "from rlottery.cli import app; app()", *arguments]
+    # A shell's background jobs, and so all that they start, ignore an interrupt: it is heard again here.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    return ["-c", f"{heard}; from rlottery.cli import app; app()", *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -305,7 +307,7 @@ class NotANumber(PendulumEnv):
 
 class Slow(PendulumEnv):
     def step(self, action):
-        time.sleep(0.02)
+        time.sleep(1.0)
         return super().step(action)
 
 for kind in (Raises, NotANumber, Slow):
@@ -353,8 +355,6 @@ class TestEnds:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A shell's background jobs, and so all that they start, ignore an interrupt.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
         def found() -> list[Path]:

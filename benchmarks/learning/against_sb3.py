@@ -1,4 +1,4 @@
-"""Our learning curves beside Stable-Baselines3's: a table and a figure.
+"""Our learning curves beside Stable-Baselines3's, for the seeds that both have: a table and a figure.
 
 uv run rlottery run benchmarks/learning/sb3_settings.yaml --stages dense
 for seed in 0 1 2; do for task in InvertedDoublePendulum-v5 HalfCheetah-v5; do
@@ -28,13 +28,21 @@ Curve = dict[int, float]
 """Environment steps -> mean return of the deterministic policy over the evaluation's episodes."""
 
 
-def our_curve(store: Store, task: str, seed: int) -> Curve:
-    rows = evaluations(read_metrics(store.run(task, seed, DENSE).metrics))
+def our_file(store: Store, task: str, seed: int) -> Path:
+    return store.run(task, seed, DENSE).metrics
+
+
+def sb3_file(folder: Path, task: str, seed: int) -> Path:
+    return folder / f"{task}-{seed}.jsonl"
+
+
+def our_curve(path: Path) -> Curve:
+    rows = evaluations(read_metrics(path))
     return {row["env_steps"]: row["return"] for row in rows}
 
 
-def sb3_curve(folder: Path, task: str, seed: int) -> Curve:
-    rows = [json.loads(line) for line in (folder / f"{task}-{seed}.jsonl").read_text().splitlines()]
+def sb3_curve(path: Path) -> Curve:
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
     return {row["env_steps"]: row["return"] for row in rows}
 
 
@@ -44,38 +52,38 @@ def main() -> None:
     parser.add_argument("--sb3", type=Path, required=True, help="folder with {task}-{seed}.jsonl")
     arguments = parser.parse_args()
     store = Store(arguments.ours)
-    curves = {(task, "rlottery"): [our_curve(store, task, seed) for seed in SEEDS] for task in TASKS} | {
-        (task, "Stable-Baselines3"): [sb3_curve(arguments.sb3, task, seed) for seed in SEEDS] for task in TASKS
-    }
+    curves: dict[tuple[str, str], dict[int, Curve]] = {}
+    for task in TASKS:
+        seeds = [s for s in SEEDS if our_file(store, task, s).exists() and sb3_file(arguments.sb3, task, s).exists()]
+        curves[task, "rlottery"] = {seed: our_curve(our_file(store, task, seed)) for seed in seeds}
+        curves[task, "Stable-Baselines3"] = {seed: sb3_curve(sb3_file(arguments.sb3, task, seed)) for seed in seeds}
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / "against_sb3.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["task", "library", "seed", "env_steps", "return"])
         for (task, library), runs in curves.items():
-            for seed, curve in zip(SEEDS, runs, strict=True):
+            for seed, curve in runs.items():
                 writer.writerows([task, library, seed, step, round(value, 2)] for step, value in curve.items())
     draw(curves, RESULTS / "against_sb3.png")
     for (task, library), runs in curves.items():
-        last = [curve[max(curve)] for curve in runs]
-        area = [float(np.mean(list(curve.values()))) for curve in runs]
-        print(
-            f"{task:28} {library:18} final {np.round(last)} mean {np.mean(last):8.0f}   curve mean {np.mean(area):8.0f}"
-        )
+        last = [curve[max(curve)] for curve in runs.values()]
+        area = [float(np.mean(list(curve.values()))) for curve in runs.values()]
+        print(f"{task:26} {library:18} at the end {np.round(last)}, mean over the curve {np.round(area)}")
 
 
-def draw(curves: dict[tuple[str, str], list[Curve]], path: Path) -> None:
+def draw(curves: dict[tuple[str, str], dict[int, Curve]], path: Path) -> None:
     """One panel a task; thin lines are seeds, thick ones their mean."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, task in zip(figure.subplots(1, len(TASKS)), TASKS, strict=True):
         for library, colour in COLOURS.items():
-            runs = curves[task, library]
+            runs = list(curves[task, library].values())
             for curve in runs:
                 axes.plot([s / 1000 for s in curve], list(curve.values()), color=colour, alpha=0.35, linewidth=1)
             steps = sorted(set.intersection(*(set(curve) for curve in runs)))
             mean = [np.mean([curve[step] for curve in runs]) for step in steps]
             axes.plot([s / 1000 for s in steps], mean, color=colour, linewidth=2.2, label=library)
-        axes.set_title(f"{task}, {len(SEEDS)} seeds", loc="left", fontsize=10)
+        axes.set_title(f"{task}, {len(curves[task, 'rlottery'])} seeds", loc="left", fontsize=10)
         axes.set_xlabel("environment steps, thousands")
         axes.set_ylabel("return of an episode")
         axes.grid(alpha=0.25)
