@@ -66,9 +66,11 @@ def main() -> None:
                 writer.writerows([task, library, seed, step, round(value, 2)] for step, value in curve.items())
     draw(curves, RESULTS / "against_sb3.png")
     for (task, library), runs in curves.items():
-        last = [curve[max(curve)] for curve in runs.values()]
-        area = [float(np.mean(list(curve.values()))) for curve in runs.values()]
-        print(f"{task:26} {library:18} at the end {np.round(last)}, mean over the curve {np.round(area)}")
+        both = [curve for other in COLOURS for curve in curves[task, other].values()]
+        steps = sorted(set.intersection(*map(set, both)))
+        last = [curve[steps[-1]] for curve in runs.values()]
+        area = [float(np.mean([curve[step] for step in steps])) for curve in runs.values()]
+        print(f"{task:26} {library:18} at {steps[-1]:,} {np.round(last)}, mean up to there {np.round(area)}")
 
 
 def draw(curves: dict[tuple[str, str], dict[int, Curve]], path: Path) -> None:
