@@ -21,6 +21,8 @@ from rlottery.study.plan import Job
 
 PARENT_SECONDS = 1.0
 """Between two looks at whether the parent is still there."""
+AGAIN_SECONDS = 1.0
+"""Between two tries to end."""
 FAILED = 3
 """Exit code of a job that ended with an error which the user should read; its text is the last line of the log."""
 
@@ -40,7 +42,7 @@ def encode(job: Job, core: int | None) -> str:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, _end)
+    end_when_told()
     Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     message = json.loads(sys.stdin.read())
     pin(message["core"])
@@ -71,8 +73,16 @@ def main() -> int:
     return 0
 
 
+def end_when_told() -> None:
+    """End at SIGTERM by an exception, so that files half-written are removed."""
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, _end)
+
+
 def _end(number: int, frame: object) -> NoReturn:
-    sys.exit(f"Told to end ({signal.Signals(number).name}).")  # an exception: files half-written are removed
+    # Once more a little later: what is raised inside a callback, such as JAX's at garbage collection, is swallowed.
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+    sys.exit("Told to end.")
 
 
 def _end_with(parent: int) -> None:
