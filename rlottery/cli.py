@@ -7,13 +7,13 @@ import typer
 from rich.console import Console
 
 import rlottery
-from rlottery.config import Config, default_config_text, load_config
+from rlottery.config import default_config_text
 from rlottery.errors import ConfigError, RlotteryError
-from rlottery.pipeline import EXIT_CODES, METHOD_HELP, fail, finish, import_from_working_directory
+from rlottery.pipeline import EXIT_CODES, METHOD_HELP, fail, finish, load_study, run_and_conclude
 from rlottery.store import write_bytes
 from rlottery.study.estimate import estimate_table
 from rlottery.study.plan import STAGES
-from rlottery.study.run import Outcome, conclude, plan_study, run_study
+from rlottery.study.run import plan_study
 from rlottery.study.status import status_table
 
 app = typer.Typer(
@@ -53,21 +53,11 @@ def run(
     """
     path, extra = _config_and_overrides(config, overrides)
     chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
-
-    def work() -> Outcome:
-        loaded = load_config(path, extra)
-        import_from_working_directory()
-        console = Console()
-        outcome = run_study(loaded, pruning_method, chosen, console)
-        conclude(outcome, loaded, console)
-        return outcome
-
     if not dry_run:
-        finish(work)
+        finish(lambda: run_and_conclude(load_study(path, extra), pruning_method, chosen))
         return
     try:
-        loaded = load_config(path, extra)
-        import_from_working_directory()
+        loaded = load_study(path, extra)
         Console().print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen)))
     except RlotteryError as error:
         fail(error)
@@ -81,8 +71,7 @@ def status(
     """Show what of a study is done, under way, failed or still to do. Reads files only."""
     path, extra = _config_and_overrides(config, overrides)
     try:
-        loaded: Config = load_config(path, extra)
-        Console().print(status_table(loaded))
+        Console().print(status_table(load_study(path, extra)))
     except RlotteryError as error:
         fail(error)
 

@@ -2,14 +2,14 @@
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
-from rlottery.config import load_config
+from rlottery.config import Config, load_config
 from rlottery.errors import RlotteryError
 from rlottery.study.run import Outcome, conclude, run_study
 
@@ -45,11 +45,30 @@ def main(
     stages = [stage for stage, wanted in chosen.items() if wanted]
     if not stages:
         raise RlotteryError("Nothing to do: set train_agent, create_ticket or run_ticket to True.")
-    loaded = load_config(Path(config))
+    return run_and_conclude(load_study(Path(config)), pruning_method, stages)
+
+
+def load_study(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The config, with its tasks written as module:Id importable from the working directory.
+
+    Raises:
+        ConfigError: names key, file and line of every fault.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    return load_config(path, overrides)
+
+
+def run_and_conclude(config: Config, method: str, stages: Sequence[str]) -> Outcome:
+    """Run a study and show how it ended, on this process's terminal.
+
+    Raises:
+        RlotteryError: as `run_study` and `conclude`.
+    """
     console = Console()
-    import_from_working_directory()
-    outcome = run_study(loaded, pruning_method, stages, console)
-    conclude(outcome, loaded, console)
+    outcome = run_study(config, method, stages, console)
+    conclude(outcome, config, console)
     return outcome
 
 
@@ -114,10 +133,3 @@ def fail(error: RlotteryError) -> NoReturn:
     """Print the message and end the process with the code of bad input."""
     typer.echo(f"error: {error}", err=True)
     raise typer.Exit(BAD_INPUT) from None
-
-
-def import_from_working_directory() -> None:
-    """Let tasks written as module:Id find modules in the working directory, as ``python -m`` would."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)

@@ -12,7 +12,7 @@ from rlottery.agents.base import Tree
 def init_mlp(key: jax.Array, sizes: Sequence[int]) -> Tree:
     """Weights and biases drawn uniformly within 1 / sqrt(fan-in), as PyTorch's linear layers are.
 
-    SAC's published results stand on this initialisation; He-normal weights learn later and less reliably.
+    Stable-Baselines3 and CleanRL start SAC from the same distribution.
     """
     shapes = list(pairwise(sizes))
     # One draw for all layers: every draw of another shape is another program to compile.

@@ -44,7 +44,7 @@ class ProgressFile:
             self._write(step)
 
     def saw(self, row: dict[str, Any]) -> None:
-        """Take the last return and success from a metrics row; an evaluation's count before an episode's."""
+        """Take the last return and success from a metrics row, if it is an evaluation's."""
         if row["kind"] == "evaluation":
             self._last = {f"last_{name}": row[name] for name in ("return", "success") if name in row}
 
