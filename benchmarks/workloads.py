@@ -21,7 +21,7 @@ from rlottery.pruning.masks import GroupMask, make_group_mask
 from rlottery.pruning.saliency import mean_abs_gradients
 from rlottery.replay import Transitions, sample
 from rlottery.streams import Streams
-from rlottery.training import Schedule, train
+from rlottery.training import Schedule, begin, train
 
 TASK = "drawer-close-v3"
 EPISODE_STEPS = 500
@@ -102,7 +102,8 @@ def training_loop(rounds: int) -> list[dict[str, float]]:
         evaluation_seeds=[1],
         streams=Streams("speed", TASK, 0, "dense"),
     )
-    train(SAC, SETTINGS, _state(), partial(envs.make, TASK), schedule, lambda row: None, tick)
+    loop = begin(_state(), schedule, METAWORLD.observation_size, METAWORLD.action_size)
+    train(SAC, SETTINGS, loop, partial(envs.make, TASK), schedule, lambda row: None, tick)
 
     def rates(seconds: list[float]) -> list[float]:
         return [float(each) for each in 1.0 / np.reshape(seconds, (rounds, -1)).mean(axis=1)]
@@ -183,7 +184,7 @@ def _update() -> Callable[[], object]:
 
     def unit() -> object:
         nonlocal state
-        state, metrics = update(state, next(batches))
+        state, metrics, _ = update(state, next(batches))
         return [metric.block_until_ready() for metric in metrics.values()]
 
     for _ in range(3):

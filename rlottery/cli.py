@@ -8,10 +8,11 @@ from rich.console import Console
 
 import rlottery
 from rlottery.config import default_config_text
+from rlottery.disk import write_bytes
 from rlottery.errors import ConfigError, RlotteryError
-from rlottery.pipeline import EXIT_CODES, METHOD_HELP, fail, finish, load_study, run_and_conclude
-from rlottery.store import write_bytes
+from rlottery.pipeline import EXIT_CODES, METHOD_HELP, SOME_FAILED, fail, finish, load_study, run_and_conclude
 from rlottery.study.estimate import estimate_table
+from rlottery.study.health import examine
 from rlottery.study.plan import STAGES
 from rlottery.study.run import plan_study
 from rlottery.study.status import status_table
@@ -74,6 +75,26 @@ def status(
         Console().print(status_table(load_study(path, extra)))
     except RlotteryError as error:
         fail(error)
+
+
+@app.command(epilog="Exit codes: 0 all is sound, 1 something is damaged, 2 bad input.")
+def verify(
+    config: ConfigFile = "config.yaml",
+    overrides: Overrides = None,
+) -> None:
+    """Compare every file of a study with its checksum, and say what is damaged and what mends it. Reads files only."""
+    path, extra = _config_and_overrides(config, overrides)
+    try:
+        loaded = load_study(path, extra)
+        health = examine(loaded)
+    except RlotteryError as error:
+        fail(error)
+    for problem in health.problems:
+        typer.echo(f"{problem.file}: {problem.why}. {problem.mend}")
+    if health.problems:
+        typer.echo(f"{len(health.problems)} of {health.files:,} files looked at are damaged.")
+        raise typer.Exit(SOME_FAILED)
+    typer.echo(f"All {health.files:,} files in {loaded.data} are as they were written.")
 
 
 @app.command()

@@ -5,8 +5,9 @@ from functools import cache, partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from rlottery.agents import Algorithm
+from rlottery.agents import Algorithm, Batch
 
 _MEASURED = {
     # Its matrix products are slower than Eigen's at these sizes, on one thread.
@@ -16,12 +17,38 @@ _MEASURED = {
 }
 
 
-def compile_update(algorithm: Algorithm, settings: Any) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
-    """``(state, batch) -> (state, metrics)``, compiled; the state given is used up."""
-    update: Callable[..., tuple[Any, dict[str, jax.Array]]] = jax.jit(
-        partial(algorithm.update, settings=settings), donate_argnums=0, compiler_options=compiler_options()
-    )
+@cache
+def compile_update(algorithm: Algorithm, settings: Any) -> Callable[..., tuple[Any, dict[str, jax.Array], jax.Array]]:
+    """``(state, batch) -> (state, metrics, finite)``, compiled; the state given is used up.
+
+    `finite` says whether every metric and every weight still is. Compiled once a process, whoever asks.
+    """
+
+    @partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
+    def update(state: Any, batch: Batch) -> tuple[Any, dict[str, jax.Array], jax.Array]:
+        state, metrics = algorithm.update(state, batch, settings)
+        leaves = jax.tree.leaves((state.params, metrics))
+        return state, metrics, jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
     return update
+
+
+@cache
+def compile_act(algorithm: Algorithm) -> Callable[..., jax.Array]:
+    """``(actor params, observation, words of a key, step) -> action``: each step has noise of its own."""
+
+    @jax.jit
+    def act(actor: Any, observation: Any, words: jax.Array, step: int) -> jax.Array:
+        return algorithm.act(actor, observation, jax.random.fold_in(jax.random.wrap_key_data(words), step))
+
+    return act
+
+
+@cache
+def compile_act_deterministic(algorithm: Algorithm) -> Callable[..., jax.Array]:
+    """``(actor params, observation) -> action``, as it is evaluated."""
+    act: Callable[..., jax.Array] = jax.jit(algorithm.act_deterministic)
+    return act
 
 
 @cache

@@ -72,6 +72,7 @@ CountOrZero = Annotated[int, Field(strict=True, ge=0), _INTEGRAL, _expects("a wh
 CountOrAuto = Annotated[Count | Literal["auto"], _expects("a whole number of at least 1, or auto")]
 CountOrAll = Annotated[Count | Literal["all"], _expects("a whole number of at least 1, or all")]
 Positive = Annotated[float, _FINITE, Field(gt=0), _expects("a number above 0")]
+Seconds = Annotated[float, _FINITE, Field(ge=0), _expects("a number of seconds of at least 0")]
 UpToOne = Annotated[float, _FINITE, Field(gt=0, le=1), _expects("a number above 0 and at most 1")]
 Fraction = Annotated[float, _FINITE, Field(ge=0, lt=1), _expects("a number from 0 to below 1")]
 NumberOrAuto = Annotated[Annotated[float, _FINITE] | Literal["auto"], _expects("a number, or auto")]
@@ -252,9 +253,13 @@ class Config(_Section):
     sac: SAC = SAC()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    checkpoint_seconds: Seconds = Field(
+        default=120.0, description="most seconds of a run's work that a kill may cost; 0: save after every episode"
+    )
     keep_replay: Switch = Field(
         default=True,
-        description="true keeps each dense agent's replay buffer; false deletes it when this command's stages are done",
+        description="true keeps each dense agent's replay buffer; false deletes it once this command's stages of its "
+        "task and seed are done",
     )
 
     def sac_for(self, task: Task) -> SAC:

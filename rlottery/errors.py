@@ -1,5 +1,8 @@
 """The one family of errors that rlottery raises for the person who runs it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class RlotteryError(Exception):
     """Something that the user can mend. The message says what was wrong, where, and what mends it.
@@ -25,4 +28,16 @@ class TaskError(RlotteryError):
 
 
 class DivergedError(RlotteryError):
-    """A loss or a weight became NaN or infinite during training."""
+    """A loss, a weight or an action became NaN or infinite during training.
+
+    Attributes:
+        evidence: arrays by name: ``data.*`` that it happened on, and the ``agent.*`` after it.
+    """
+
+    def __init__(self, message: str, evidence: Mapping[str, Any]):
+        super().__init__(message)
+        self.evidence = evidence
+
+
+class StoppedError(Exception):
+    """Work that ended early because it was told to; nothing is wrong, and it goes on from its checkpoint."""

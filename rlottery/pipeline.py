@@ -1,6 +1,7 @@
 """The pipeline as one function, for scripts and notebooks, and the frame that gives a script its command line."""
 
 import inspect
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +11,12 @@ import typer
 from rich.console import Console
 
 from rlottery.config import Config, load_config
-from rlottery.errors import RlotteryError
+from rlottery.errors import RlotteryError, StudyError
 from rlottery.study.run import Outcome, conclude, run_study
 
-BAD_INPUT, SOME_FAILED, INTERRUPTED = 2, 1, 130
-"""Exit codes of every command."""
-EXIT_CODES = "Exit codes: 0 all is done, 1 some runs failed, 2 bad input, 130 interrupted."
+BAD_INPUT, SOME_FAILED, TOLD_TO_END, INTERRUPTED = 2, 1, 75, 130
+"""Exit codes of every command. 75 is the system's own for a failure that passes: try again."""
+EXIT_CODES = "Exit codes: 0 all is done, 1 some runs failed, 2 bad input, 75 told to end by SIGTERM, 130 by Ctrl-C."
 METHOD_HELP = "magnitude, which scores weights by |w|, or gradient, as pruning.gradient_method says."
 
 
@@ -115,15 +116,21 @@ def finish(work: Callable[[], Outcome]) -> Outcome:
     """Do `work` for a command: errors that the user can mend are printed without a traceback.
 
     Raises:
-        typer.Exit: with code 1 if some runs failed, 2 for bad input, 130 after an interrupt.
+        typer.Exit: with code 1 if some runs failed, 2 for bad input, 75 when told to end by a signal, 130 after an
+            interrupt.
     """
     try:
         outcome = work()
     except RlotteryError as error:
         fail(error)
     except KeyboardInterrupt:
-        typer.echo("Interrupted. All workers have ended; run the same command again to go on.", err=True)
+        typer.echo("Stopped at once. Run the same command again to go on from the last checkpoints.", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    except OSError as error:
+        fail(StudyError(f"{error}. What was written before is whole: mend that, then run the same command again."))
+    if outcome.stopped is not None:
+        typer.echo("Stopped, and saved. Run the same command again to go on.", err=True)
+        raise typer.Exit(INTERRUPTED if outcome.stopped == signal.SIGINT else TOLD_TO_END)
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
     return outcome

@@ -23,12 +23,18 @@ class Transitions(NamedTuple):
 
 
 class ReplayBuffer:
-    """A ring of the last `capacity` transitions. Memory: 4 bytes x (2 obs + act + 2) x capacity, and no more."""
+    """A ring of the last `capacity` transitions. Memory: 4 bytes x (2 obs + act + 2) x capacity, and no more.
+
+    Transition t of the run, counted from 0, lies in row t modulo `capacity`.
+
+    Attributes:
+        capacity: most transitions that it holds.
+        added: transitions ever added.
+    """
 
     def __init__(self, capacity: int, observation_size: int, action_size: int):
         self.capacity = capacity
-        self.size = 0
-        self._next = 0
+        self.added = 0
         self._fields = Transitions(
             observations=np.empty((capacity, observation_size), np.float32),
             actions=np.empty((capacity, action_size), np.float32),
@@ -46,14 +52,38 @@ class ReplayBuffer:
         termination: bool,
     ) -> None:
         """Write one transition over the oldest."""
-        row = self._next
+        row = self.added % self.capacity
         self._fields.observations[row] = observation
         self._fields.actions[row] = action
         self._fields.rewards[row] = reward
         self._fields.next_observations[row] = next_observation
         self._fields.terminations[row] = termination
-        self._next = (row + 1) % self.capacity
-        self.size = max(self.size, row + 1)
+        self.added += 1
+
+    @property
+    def size(self) -> int:
+        """Transitions that it holds."""
+        return min(self.added, self.capacity)
+
+    def between(self, start: int, stop: int) -> Transitions:
+        """Transitions `start` to `stop` of the run, in the order of time; copies. The ring must hold them still."""
+        rows = np.arange(start, stop) % self.capacity
+        return Transitions(*(field[rows] for field in self._fields))
+
+    def extend(self, transitions: Transitions) -> None:
+        """Add transitions that follow each other in time.
+
+        Raises:
+            ValueError: their shapes are not this buffer's.
+        """
+        rows = np.arange(self.added, self.added + len(transitions.rewards)) % self.capacity
+        for field, new in zip(self._fields, transitions, strict=True):
+            field[rows] = new
+        self.added += len(rows)
+
+    def skip(self, number: int) -> None:
+        """Count transitions that the ring no longer holds."""
+        self.added += number
 
     def sample(self, generator: np.random.Generator, batch_size: int) -> Transitions:
         """`batch_size` transitions drawn uniformly with replacement; copies."""

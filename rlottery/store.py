@@ -1,41 +1,32 @@
-"""The store: every path of a study, every atomic write, every manifest. No other file builds a path.
+"""The store: every path of a study. No other file builds a path.
 
 data/
   masks/{task}_seed_{seed}.pkl             the latest mask of pruning_method="magnitude"
   masks/{task}_seed_{seed}_gradient.pkl    the latest mask of pruning_method="gradient"
   runs/{task}/seed_{seed}/{arm}/           one run: an arm is "dense" or a ticket ("magnitude-80", "taylor-95")
-    manifest.json                          written last: what made the files, and their digests
+    manifest.json                          written last: what made the files, and their checksums
     metrics.jsonl                          one JSON object a line
     initial.safetensors                    weights before the first update (dense runs)
     agent.safetensors                      the whole trained agent: weights, targets, optimiser
     mask.pkl                               the ticket's mask
     replay/*.npy                           the dense run's replay buffer
+    checkpoint/                            of a run that is not done: where it goes on
+    diverged.safetensors                   batch and agent of the update that went wrong
     progress.json, {stage}.log, tensorboard/   for the person who watches
   report/                                  tables and figures
 """
 
-import contextlib
-import fcntl
-import hashlib
-import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import safetensors
-import safetensors.numpy
 
 from rlottery.errors import StudyError
 from rlottery.replay import Transitions
 
-FORMAT_VERSION = 1
 DENSE = "dense"
-
-Manifest = dict[str, Any]
+REPLAY_FILES = tuple(f"replay/{field}.npy" for field in Transitions._fields)
+"""Names of the replay buffer's files below a run's folder."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +58,18 @@ class RunFiles:
     @property
     def replay(self) -> Path:
         return self.folder / "replay"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
+
+    @property
+    def diverged(self) -> Path:
+        return self.folder / "diverged.safetensors"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / ".lock"
 
     def log(self, stage: str) -> Path:
         return self.folder / f"{stage}.log"
@@ -105,6 +108,20 @@ class Store:
     def report(self) -> Path:
         return self.root / "report"
 
+    def check_links(self) -> None:
+        """Make sure that nothing in the data folder points out of it: a study from elsewhere might.
+
+        Raises:
+            StudyError: names the first symbolic link. The data folder itself may be one.
+        """
+        for name in ("masks", "runs", "report"):
+            for path in _with_all_below(self.root / name):
+                if path.is_symlink():
+                    raise StudyError(
+                        f"{path} is a symbolic link: what is written there would land outside the study. "
+                        "Put the folder itself in its place, or choose another data folder with data=FOLDER."
+                    )
+
     def check_writable(self) -> None:
         """Raises StudyError unless files can be made in the data folder."""
         probe = self.root / f".write-test-{os.getpid()}"
@@ -118,124 +135,13 @@ class Store:
             ) from None
 
 
-@contextlib.contextmanager
-def hold(files: RunFiles) -> Iterator[None]:
-    """Keep other processes out of a run's folder for as long as this one works there, or lives.
-
-    Raises:
-        StudyError: another process holds it.
-    """
-    files.folder.mkdir(parents=True, exist_ok=True)
-    with (files.folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StudyError(
-                f"Another process is at work in {files.folder}. Wait until it has ended, then run this command again."
-            ) from None
-        yield
-
-
 def replay_is_saved(files: RunFiles) -> bool:
     """Whether every field of the replay buffer is there."""
-    return all((files.replay / f"{field}.npy").is_file() for field in Transitions._fields)
+    return all((files.folder / name).is_file() for name in REPLAY_FILES)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; its folder is made."""
-    _replace(path, lambda partial: _write_synced(partial, data))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
-
-
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as safetensors, whole or not at all."""
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_bytes(path, safetensors.numpy.save(contiguous))
-
-
-def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a new folder, then put it in the place of `path`."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        fill(partial)
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Named arrays from safetensors.
-
-    Raises:
-        StudyError: missing or damaged.
-    """
-    try:
-        return dict(safetensors.numpy.load_file(path))
-    except (OSError, safetensors.SafetensorError) as error:
-        raise StudyError(f"{path} can't be read: {error}. Delete its folder to train that run again.") from None
-
-
-def read_manifest(files: RunFiles) -> Manifest | None:
-    """The manifest of a run, or None where there is none.
-
-    Raises:
-        StudyError: there is one, but it can't be read or is of another format.
-    """
-    try:
-        manifest = json.loads(files.manifest.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise StudyError(
-            f"{files.manifest} can't be read ({error}). Delete its folder to train that run again."
-        ) from None
-    version = manifest.get("format_version") if isinstance(manifest, dict) else None
-    if version != FORMAT_VERSION:
-        raise StudyError(
-            f"{files.manifest} has format {version!r}; this version of rlottery reads format {FORMAT_VERSION}. "
-            "Use the version that wrote it, or another data folder."
-        )
-    return dict(manifest)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def difference(asked: Mapping[str, Any], found: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Where two fingerprints differ, a line a key: ``sac.batch_size: the files have 256, the config asks for 128``."""
-    lines = []
-    for key in sorted(asked.keys() | found.keys()):
-        ours, theirs = asked.get(key), found.get(key)
-        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-            lines += difference(ours, theirs, f"{prefix}{key}.")
-        elif ours != theirs or (key in asked) != (key in found):  # null is not the same as no such key
-            has, asks = (repr(of[key]) if key in of else "nothing" for of in (found, asked))
-            lines.append(f"{prefix}{key}: the files have {has}, this config asks for {asks}")
-    return lines
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def _with_all_below(path: Path) -> Iterator[Path]:
+    """A path and all that lies below it; links are not followed."""
+    yield path
+    for folder, folders, names in os.walk(path):
+        yield from (Path(folder) / name for name in (*folders, *names))

@@ -2,16 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents import Algorithm, Batch
-from rlottery.compilation import compile_update
+from rlottery.agents import Algorithm, Batch, to_arrays
+from rlottery.compilation import compile_act, compile_act_deterministic, compile_update
 from rlottery.config import Training
 from rlottery.envs import Environment, Step
 from rlottery.errors import DivergedError
@@ -22,6 +22,8 @@ from rlottery.streams import Streams
 
 LOSS_INTERVAL = 1_000
 """Environment steps between two rows of losses in the metrics."""
+EPISODE_INTERVAL = 100
+"""Least environment steps between two rows of training episodes: short episodes share a row."""
 
 
 @dataclass(frozen=True)
@@ -43,94 +45,144 @@ class Schedule:
     streams: Streams
 
 
-class Trained(NamedTuple):
-    """What training leaves behind."""
+@dataclass
+class Loop:
+    """Training between two episodes: everything that the next one depends on.
+
+    The environment is no part of it: what happens in an episode follows from the seed of its reset.
+
+    Attributes:
+        state: the agent's.
+        minibatches, exploration: generators of what is drawn from replay, and of warm-up actions.
+        env_steps, episodes: done so far.
+    """
 
     state: Any
     replay: ReplayBuffer
+    minibatches: np.random.Generator
+    exploration: np.random.Generator
+    losses: "LossMeter"
+    episode: "EpisodeMeter"
+    env_steps: int = 0
+    episodes: int = 0
+
+
+def begin(state: Any, schedule: Schedule, observation_size: int, action_size: int) -> Loop:
+    """Training of `state` before its first step."""
+    return Loop(
+        state=state,
+        replay=ReplayBuffer(schedule.training.capacity, observation_size, action_size),
+        minibatches=schedule.streams.generator("minibatches"),
+        exploration=schedule.streams.generator("warm-up actions"),
+        losses=LossMeter(),
+        episode=EpisodeMeter(),
+    )
 
 
 def train(
     algorithm: Algorithm,
     settings: Any,
-    state: Any,
+    loop: Loop,
     make_environment: Callable[[], Environment],
     schedule: Schedule,
     write: Callable[[Row], None],
     tick: Callable[[int], None] = lambda step: None,
-) -> Trained:
-    """Train `state` for ``schedule.training.env_steps`` environment steps.
+    between_episodes: Callable[[Loop], None] = lambda loop: None,
+) -> Loop:
+    """Train until ``schedule.training.env_steps`` environment steps are done, from wherever `loop` stands.
 
-    Every metric is written as it comes; `tick` is called after each environment step.
+    Every metric is written as it comes; `tick` is called after each environment step, and `between_episodes` where a
+    training episode has ended, with all its metrics written: training from a copy of that loop ends in the same bits.
 
-    Data is collected with the stochastic policy. Evaluation uses the deterministic one, in an environment of its own.
-    Goal and start of training episode k follow from (run, k).
+    Data is collected with the stochastic policy. Evaluation uses the deterministic one, in an environment of its own,
+    and touches nothing that training reads. Goal and start of training episode k follow from (run, k).
+
+    Returns:
+        `loop`, at its end.
 
     Raises:
-        DivergedError: a loss, a weight or an action became NaN or infinite; the message gives the step and the last
-            metrics.
+        DivergedError: a loss, a weight or an action became NaN or infinite; it holds the batch and the agent.
         TaskError: the environment gave a reward or an observation that is NaN or infinite.
     """
     training, streams = schedule.training, schedule.streams
     environment, evaluation_environment = make_environment(), make_environment()
-    replay = ReplayBuffer(training.capacity, environment.observation_size, environment.action_size)
-    minibatches, exploration = streams.generator("minibatches"), streams.generator("warm-up actions")
-    action_key = jax_key(streams.for_purpose("actions"))
+    noise = jax.random.key_data(jax_key(streams.for_purpose("actions")))
     update = compile_update(algorithm, settings)
+    act, act_deterministic = compile_act(algorithm), compile_act_deterministic(algorithm)
 
-    @jax.jit
-    def act(actor: Any, observation: Any, step: int) -> jax.Array:
-        return algorithm.act(actor, observation, jax.random.fold_in(action_key, step))
+    def checked(action: jax.Array, observation: np.ndarray) -> np.ndarray:
+        found = np.asarray(action)
+        if not np.isfinite(found).all():
+            raise loop.losses.diverged(loop.env_steps, "action", {"observation": observation}, loop.state)
+        return found
 
-    act_deterministic = jax.jit(algorithm.act_deterministic)
-    losses = _LossMeter()
-
-    def evaluate_now(env_steps: int) -> None:
+    def evaluate_now() -> None:
         began = time.perf_counter()
-        actor = state.params["actor"]
+        actor = loop.state.params["actor"]
         result = evaluate(
-            lambda observation: np.asarray(act_deterministic(actor, observation)),
+            lambda observation: checked(act_deterministic(actor, observation), observation),
             evaluation_environment,
             schedule.evaluation_seeds,
         )
-        row: Row = {"kind": "evaluation", "env_steps": env_steps, "return": float(np.mean(result.returns))}
+        row: Row = {"kind": "evaluation", "env_steps": loop.env_steps, "return": float(np.mean(result.returns))}
         if result.successes is not None:
             row |= {"success": float(np.mean(result.successes)), "successes": result.successes}
         write(row | {"returns": result.returns, "lengths": result.lengths, "seconds": time.perf_counter() - began})
 
-    evaluate_now(0)
-    episode = _EpisodeMeter(0)
-    observation = environment.reset(streams.for_purpose("episode", episode.index))
-    for step in range(1, training.env_steps + 1):
+    if loop.env_steps == 0:
+        evaluate_now()
+    observation = None
+    while loop.env_steps < training.env_steps:
+        if observation is None:
+            observation = environment.reset(streams.for_purpose("episode", loop.episodes))
+        step = loop.env_steps = loop.env_steps + 1
         warming_up = step <= training.warmup_steps
         if warming_up:
-            action = exploration.uniform(-1.0, 1.0, environment.action_size).astype(np.float32)
+            action = loop.exploration.uniform(-1.0, 1.0, environment.action_size).astype(np.float32)
         else:
-            action = np.asarray(act(state.params["actor"], observation, step))
-            if not np.isfinite(action).all():
-                raise losses.diverged(step, "action")
+            action = checked(act(loop.state.params["actor"], observation, noise, step), observation)
         outcome = environment.step(action)
-        replay.add(observation, action, outcome.reward, outcome.observation, outcome.terminated)
+        loop.replay.add(observation, action, outcome.reward, outcome.observation, outcome.terminated)
         observation = outcome.observation
-        episode.add(outcome)
+        loop.episode.add(outcome)
         tick(step)
 
         for _ in range(0 if warming_up else training.updates_per_step):
-            state, metrics = update(state, Batch(*cast(Any, replay.sample(minibatches, schedule.batch_size))))
-            losses.add(metrics, step)
+            batch = Batch(*cast(Any, loop.replay.sample(loop.minibatches, schedule.batch_size)))
+            loop.state, metrics, finite = update(loop.state, batch)
+            loop.losses.add(metrics)
+            if not finite:
+                raise loop.losses.diverged(step, _not_finite(metrics, loop.state), batch._asdict(), loop.state)
         if step % LOSS_INTERVAL == 0 and not warming_up:
-            write(losses.row(step))
-        if outcome.terminated or outcome.truncated:
-            write(episode.row(step))
-            episode = _EpisodeMeter(episode.index + 1)
-            observation = environment.reset(streams.for_purpose("episode", episode.index))
-        if step % schedule.evaluation_interval == 0 or step == training.env_steps:
-            check_finite(state.params, step)
-            assert algorithm.masks_hold(state), "a pruned weight came back to life"
-            evaluate_now(step)
+            write(loop.losses.row(step))
+        over = outcome.terminated or outcome.truncated
+        if over:
+            loop.episode.end()
+            loop.episodes += 1
+            observation = None
+        last = step == training.env_steps
+        if (over or last) and loop.episode.due(step, last=last):
+            write(loop.episode.row(step))
+        if step % schedule.evaluation_interval == 0 or last:
+            check_sound(algorithm, loop)
+            evaluate_now()
+        if over and not last:
+            between_episodes(loop)
     environment.close()
     evaluation_environment.close()
-    return Trained(state, replay)
+    return loop
+
+
+def check_sound(algorithm: Algorithm, loop: Loop) -> None:
+    """Make sure of an agent that is to be saved: nothing in it is NaN or infinite, and pruned weights are zero.
+
+    Raises:
+        DivergedError: names what is not finite: the optimiser's moments may be where the weights still aren't.
+    """
+    wrong = [name for name, array in to_arrays(loop.state).items() if not np.isfinite(array).all()]
+    if wrong:
+        raise loop.losses.diverged(loop.env_steps, ", ".join(wrong), {}, loop.state)
+    assert algorithm.masks_hold(loop.state), "a pruned weight came back to life"
 
 
 def jax_key(seed: int) -> jax.Array:
@@ -140,41 +192,22 @@ def jax_key(seed: int) -> jax.Array:
     return key
 
 
-def check_finite(params: Any, step: int) -> None:
-    """Raises DivergedError, naming the weight, if any entry of `params` is NaN or infinite."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if not np.isfinite(leaf).all():
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise DivergedError(f"Weight {name} is no longer finite at environment step {step:,}. {_DIVERGED_MEND}")
-
-
-_DIVERGED_MEND = "Lower sac.critic_learning_rate and sac.actor_learning_rate, or sac.reward_scale, and run again."
-
-
-class _LossMeter:
-    """Means of the updates' metrics since the last row; raises DivergedError at the first that isn't finite."""
+class LossMeter:
+    """Means of the updates' metrics since the last row."""
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
         self._updates = 0
         self._last: dict[str, float] = {}
+        self._before: dict[str, float] = {}
         self._began = time.perf_counter()
 
-    def add(self, metrics: dict[str, jax.Array], step: int) -> None:
-        values = {name: float(value) for name, value in metrics.items()}
-        if not all(map(math.isfinite, values.values())):
-            raise self.diverged(step, ", ".join(name for name, value in values.items() if not math.isfinite(value)))
-        for name, value in values.items():
+    def add(self, metrics: dict[str, jax.Array]) -> None:
+        """Take the metrics of one update."""
+        self._before, self._last = self._last, {name: float(value) for name, value in metrics.items()}
+        for name, value in self._last.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._updates += 1
-        self._last = values
-
-    def diverged(self, step: int, bad: str) -> DivergedError:
-        """The error that says what `bad` was and how the update before it went."""
-        last = ", ".join(f"{name} {value:.6g}" for name, value in self._last.items()) or "none"
-        return DivergedError(
-            f"Not finite at environment step {step:,}: {bad}. Metrics of the update before: {last}. {_DIVERGED_MEND}"
-        )
 
     def row(self, step: int) -> Row:
         """The means since the last call, and updates a second over that time (evaluations included)."""
@@ -189,21 +222,88 @@ class _LossMeter:
         self._sums, self._updates, self._began = {}, 0, now
         return row
 
+    def diverged(self, step: int, bad: str, data: Mapping[str, Any], state: Any) -> DivergedError:
+        """The error that says what `bad` was and how the last sound update went, and holds the evidence.
 
-class _EpisodeMeter:
-    """Return, length and success of the `index`-th training episode so far."""
+        Args:
+            data: what it happened on, by name: the batch, or an observation.
+            state: the agent after it.
+        """
+        sound = self._last if all(map(math.isfinite, self._last.values())) else self._before
+        told = ", ".join(f"{name} {value:.6g}" for name, value in sound.items()) or "none"
+        evidence = {f"data.{name}": np.asarray(array) for name, array in data.items()}
+        evidence |= {f"agent.{name}": array for name, array in to_arrays(state).items()}
+        return DivergedError(
+            f"Not finite at environment step {step:,}: {bad}. Metrics of the last sound update: {told}. "
+            "Lower sac.critic_learning_rate and sac.actor_learning_rate, or sac.reward_scale, and run again.",
+            evidence,
+        )
 
-    def __init__(self, index: int) -> None:
-        self.index = index
+    def save(self) -> dict[str, Any]:
+        """As plain JSON types; its time goes on where it is restored."""
+        elapsed = time.perf_counter() - self._began
+        return {"sums": self._sums, "updates": self._updates, "last": self._last, "seconds": elapsed}
+
+    @classmethod
+    def restore(cls, saved: Mapping[str, Any]) -> "LossMeter":
+        """What `save` gave."""
+        meter = cls()
+        meter._sums, meter._last, meter._updates = dict(saved["sums"]), dict(saved["last"]), saved["updates"]
+        meter._began -= saved["seconds"]
+        return meter
+
+
+class EpisodeMeter:
+    """Return, length and success of the training episode under way, and means over those since the last row."""
+
+    def __init__(self) -> None:
+        self._ended: dict[str, float] = {}
+        self._episodes = 0
+        self._wrote_at = 0
         self._return, self._length = 0.0, 0
         self._success: bool | None = None
 
     def add(self, outcome: Step) -> None:
+        """Take one step."""
         self._return += outcome.reward
         self._length += 1
         if outcome.success is not None:
             self._success = bool(self._success or outcome.success)
 
+    def end(self) -> None:
+        """Take what was added so far as one episode."""
+        told = {"return": self._return, "length": float(self._length)}
+        if self._success is not None:
+            told["success"] = float(self._success)
+        for name, value in told.items():
+            self._ended[name] = self._ended.get(name, 0.0) + value
+        self._episodes += 1
+        self._return, self._length, self._success = 0.0, 0, None
+
+    def due(self, step: int, *, last: bool) -> bool:
+        """Whether there is something to write, and the last row is far enough behind or no step comes after this."""
+        return self._episodes > 0 and (last or step - self._wrote_at >= EPISODE_INTERVAL)
+
     def row(self, step: int) -> Row:
-        row: Row = {"kind": "episode", "env_steps": step, "return": self._return, "length": self._length}
-        return row if self._success is None else row | {"success": float(self._success)}
+        """Means over the episodes that ended since the last row, and their number."""
+        means = {name: total / self._episodes for name, total in self._ended.items()}
+        row: Row = {"kind": "episode", "env_steps": step, **means, "episodes": self._episodes}
+        self._ended, self._episodes, self._wrote_at = {}, 0, step
+        return row
+
+    def save(self) -> dict[str, Any]:
+        """As plain JSON types, between two episodes."""
+        return {"ended": self._ended, "episodes": self._episodes, "wrote_at": self._wrote_at}
+
+    @classmethod
+    def restore(cls, saved: Mapping[str, Any]) -> "EpisodeMeter":
+        """What `save` gave."""
+        meter = cls()
+        meter._ended, meter._episodes, meter._wrote_at = dict(saved["ended"]), saved["episodes"], saved["wrote_at"]
+        return meter
+
+
+def _not_finite(metrics: dict[str, jax.Array], state: Any) -> str:
+    """Names of the metrics and weights that are NaN or infinite."""
+    named: dict[str, Any] = dict(metrics) | {f"weight {name}": array for name, array in to_arrays(state.params).items()}
+    return ", ".join(name for name, value in named.items() if not np.isfinite(value).all())

@@ -1,30 +1,39 @@
 """One job in a process of its own: ``python -m rlottery.worker``, the job as JSON on standard input.
 
-The process that starts it sets its environment; the worker pins itself before it imports JAX. It ends when told to
-(SIGTERM), and when the process that started it has gone.
+The process that starts it sets its environment; the worker pins itself before it imports JAX. When told to end
+(SIGTERM), and when the process that started it has gone, it saves a checkpoint at the end of the training episode under
+way and ends; without one, if that takes too long.
 """
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import time
-from threading import Thread
+from threading import Event, Thread
 from typing import NoReturn
 
 from rlottery.config import Config, config_to_dict
-from rlottery.errors import RlotteryError
-from rlottery.store import hold
+from rlottery.disk import FULL
+from rlottery.errors import RlotteryError, StoppedError
+from rlottery.locks import hold
 from rlottery.study.arms import Arm
 from rlottery.study.environment import pin
 from rlottery.study.plan import Job
 
 PARENT_SECONDS = 1.0
 """Between two looks at whether the parent is still there."""
+GRACE_SECONDS = 20.0
+"""To reach a checkpoint in, once told to end; Slurm kills 30 seconds after its warning."""
 AGAIN_SECONDS = 1.0
 """Between two tries to end."""
 FAILED = 3
 """Exit code of a job that ended with an error which the user should read; its text is the last line of the log."""
+STOPPED = 4
+"""Exit code of a job that ended because it was told to."""
+DISK_FULL = 5
+"""Exit code of a job that could not write; its log may lack the words for it."""
 
 
 def encode(job: Job, core: int | None) -> str:
@@ -42,7 +51,7 @@ def encode(job: Job, core: int | None) -> str:
 
 
 def main() -> int:
-    end_when_told()
+    told = end_when_told()
     Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     message = json.loads(sys.stdin.read())
     pin(message["core"])
@@ -66,23 +75,41 @@ def main() -> int:
                 "Install JAX for it with `uv sync --extra cuda12`, or set device: cpu."
             )
         with hold(job.files):
-            run_stage(job)
+            run_stage(job, told.is_set)
     except RlotteryError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
+    except StoppedError as stopped:
+        print(stopped)
+        return STOPPED
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        with contextlib.suppress(OSError):
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        # At once: threads that still have something to write would wait for ever.
+        os._exit(DISK_FULL)
     return 0
 
 
-def end_when_told() -> None:
-    """End at SIGTERM by an exception, so that files half-written are removed."""
-    for number in (signal.SIGTERM, signal.SIGALRM):
-        signal.signal(number, _end)
+def end_when_told() -> Event:
+    """At SIGTERM, set the event; after GRACE_SECONDS end by an exception, so that files half-written are removed."""
+    told = Event()
+
+    def note(number: int, frame: object) -> None:
+        if not told.is_set():
+            told.set()
+            signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS, AGAIN_SECONDS)
+
+    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGALRM, _end)
+    return told
 
 
 def _end(number: int, frame: object) -> NoReturn:
-    # Once more a little later: what is raised inside a callback, such as JAX's at garbage collection, is swallowed.
-    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
-    sys.exit("Told to end.")
+    # The timer comes again: what is raised inside a callback, such as JAX's at garbage collection, is swallowed.
+    print("Told to end, and ended between two checkpoints.", file=sys.stderr)
+    sys.exit(STOPPED)
 
 
 def _end_with(parent: int) -> None:

@@ -97,6 +97,7 @@ def test_defaults(load: Callable[..., Config]) -> None:
             "replay_capacity": "all",
         },
         "evaluation": {"interval": 2500, "episodes": 10, "score_evaluations": 3},
+        "checkpoint_seconds": 120.0,
         "keep_replay": True,
     }
 

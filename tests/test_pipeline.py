@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,16 @@ import safetensors.numpy
 from rich.console import Console
 
 from rlottery.config import load_config
+from rlottery.disk import write_arrays
 from rlottery.errors import ConfigError, RlotteryError, StudyError
+from rlottery.manifests import entry, read_manifest
 from rlottery.metrics import evaluations, read_metrics
 from rlottery.pipeline import main, with_command_line
 from rlottery.pruning.mask_file import read_mask
-from rlottery.store import file_digest, read_manifest, write_arrays, write_json
 from rlottery.study.executor import State, Tracked
 from rlottery.study.run import Outcome, plan_study, run_study
 
-from .study.studies import TINY, contents, job
+from .study.studies import TINY, change_manifest, contents, job
 
 STAGES = ("dense", "mask", "ticket")
 GRADIENT_ARM = "taylor-80-2x8"
@@ -139,7 +140,7 @@ class TestFiles:
     def test_manifests_hold_the_digests_of_their_files(self, finished: Path, name: str) -> None:
         manifest = json.loads((arm(finished, name) / "manifest.json").read_text())
         assert manifest["status"] == "done"
-        assert manifest["files"] == {file: file_digest(arm(finished, name) / file) for file in manifest["files"]}
+        assert manifest["files"] == {file: entry(arm(finished, name) / file) for file in manifest["files"]}
         assert {"agent.safetensors", "metrics.jsonl"} < manifest["files"].keys()
 
     @pytest.mark.parametrize(("name", "suffix"), [("magnitude-80", ""), (GRADIENT_ARM, "_gradient")])
@@ -179,8 +180,8 @@ def test_a_ticket_starts_from_the_dense_runs_initial_weights_times_the_mask(
     monkeypatch.chdir(tmp_path / "study")
     started: list[Any] = []
 
-    def stop(algorithm: object, settings: object, state: Any, *rest: object) -> None:
-        started.append(state)
+    def stop(algorithm: object, settings: object, loop: Any, *rest: object) -> None:
+        started.append(loop.state)
         raise StudyError("seen enough")
 
     monkeypatch.setattr(stages, "train", stop)
@@ -239,8 +240,10 @@ def test_another_sparsity_is_an_arm_beside_the_first(study: Path) -> None:
     assert "magnitude-80: running" not in result.stdout
     assert read_mask(published).metadata["sparsity_asked"] == {"actor": 0.8, "critic": 0.8}
     for name, before in others.items():
-        after = {path: value for path, value in contents(arm(study, name)).items() if not path.endswith(".log")}
-        assert after == {path: value for path, value in before.items() if not path.endswith(".log")}
+        # A worker was there, to publish the mask: its lock and its log tell of it.
+        told = (".lock", "mask.log")
+        after = {path: value for path, value in contents(arm(study, name)).items() if path not in told}
+        assert after == {path: value for path, value in before.items() if path not in told}
 
 
 def test_a_dense_agent_without_its_replay_is_trained_again_to_the_same_bits(study: Path) -> None:
@@ -277,9 +280,8 @@ def test_the_mask_of_a_ticket_that_is_there_is_not_written_over(study: Path) -> 
     # A dense agent from elsewhere: other weights, with a manifest that fits them.
     agent = {name: np.flip(array).copy() for name, array in arrays(made.dense_files.agent).items()}
     write_arrays(made.dense_files.agent, agent)
-    manifest = read_manifest(made.dense_files) or {}
-    manifest["files"]["agent.safetensors"] = file_digest(made.dense_files.agent)
-    write_json(made.dense_files.manifest, manifest)
+    files = (read_manifest(made.dense_files) or {})["files"]
+    change_manifest(made.dense_files, files=files | {"agent.safetensors": entry(made.dense_files.agent)})
     before = contents(study / "data")
     with pytest.raises(StudyError, match="inputs.mask"):
         create_mask(made)
@@ -307,7 +309,7 @@ class NotANumber(PendulumEnv):
 
 class Slow(PendulumEnv):
     def step(self, action):
-        time.sleep(1.0)
+        time.sleep(0.1)
         return super().step(action)
 
 for kind in (Raises, NotANumber, Slow):
@@ -345,7 +347,7 @@ def test_a_run_that_fails_is_told_with_its_log_and_can_be_done_again(bad_tasks: 
 
 class TestEnds:
     @pytest.fixture
-    def under_way(self, bad_tasks: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    def under_way(self, bad_tasks: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
         """A command two of whose runs are under way, and their processes."""
         command = [sys.executable, *rlottery("run", "tasks=[bad:Slow-v0]", "seeds=[0, 1]", "workers=2")]
         process = subprocess.Popen(
@@ -361,16 +363,54 @@ class TestEnds:
             return list(bad_tasks.glob("data/runs/*/*/dense/progress.json"))
 
         wait_until(lambda: len(found()) == 2, seconds=1200)
-        return process, [json.loads(path.read_text())["pid"] for path in found()]
+        yield process, [json.loads(path.read_text())["pid"] for path in found()]
+        process.kill()
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None
+            pipe.close()
+        process.wait()
 
-    def test_ctrl_c_ends_all_workers(self, under_way: tuple[subprocess.Popen[str], list[int]], bad_tasks: Path) -> None:
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+    def test_a_stop_saves_every_run(
+        self, under_way: tuple[subprocess.Popen[str], list[int]], bad_tasks: Path, number: int, code: int
+    ) -> None:
+        process, workers = under_way
+        process.send_signal(number)
+        output, message = process.communicate(timeout=300)
+        assert process.returncode == code
+        assert message == "Stopped, and saved. Run the same command again to go on.\n"
+        assert "Stopping: each run saves a checkpoint at the end of its episode." in output
+        assert ("Ctrl-C again stops at once." in output) == (number == signal.SIGINT)
+        assert not any(map(is_alive, workers))
+        status = run(bad_tasks, *rlottery("status", "tasks=[bad:Slow-v0]", "seeds=[0, 1]")).stdout
+        assert status.count("goes on from step") == 2
+        assert len(list(bad_tasks.glob("data/runs/*/*/dense/checkpoint/step_*.json"))) == 2
+
+    def test_ctrl_c_twice_stops_at_once(self, under_way: tuple[subprocess.Popen[str], list[int]]) -> None:
         process, workers = under_way
         process.send_signal(signal.SIGINT)
+        wait_until(lambda: "Stopping" in str(process.stdout and process.stdout.readline()), seconds=60)
+        process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=300)
-        assert process.returncode == 130
-        assert message == "Interrupted. All workers have ended; run the same command again to go on.\n"
-        assert not any(map(is_alive, workers))
-        assert "running" not in run(bad_tasks, *rlottery("status", "tasks=[bad:Slow-v0]", "seeds=[0, 1]")).stdout
+        assert (process.returncode, any(map(is_alive, workers))) == (130, False)
+        assert message == "Stopped at once. Run the same command again to go on from the last checkpoints.\n"
+
+    def test_a_second_command_on_the_same_runs_is_refused_and_names_the_first(
+        self, under_way: tuple[subprocess.Popen[str], list[int]], bad_tasks: Path
+    ) -> None:
+        process, workers = under_way
+        second = run(bad_tasks, *rlottery("run", "tasks=[bad:Slow-v0]", "seeds=[1]"))
+        assert second.returncode == 2
+        assert "Another process is at work in data/runs/bad_Slow-v0/seed_1/dense: process" in second.stderr
+        assert any(f"process {pid} on" in second.stderr for pid in workers)
+        process.kill()
+        process.wait()
+        # Its workers save their work and end; who comes meanwhile waits for them.
+        third = run(bad_tasks, *rlottery("run", "tasks=[bad:Slow-v0]", "seeds=[1]", "--stages", "dense"))
+        assert third.returncode == 0, third.stdout + third.stderr
+        manifest = json.loads((bad_tasks / "data/runs/bad_Slow-v0/seed_1/dense/manifest.json").read_text())
+        assert [sitting["env_steps"] > 0 for sitting in manifest["sittings"]] == [False, True]
+        assert not list(bad_tasks.glob("data/runs/bad_Slow-v0/seed_1/dense/checkpoint"))
 
     def test_workers_do_not_outlive_their_parent(self, under_way: tuple[subprocess.Popen[str], list[int]]) -> None:
         process, workers = under_way
@@ -487,7 +527,7 @@ class TestScript:
 
     @pytest.mark.parametrize(
         ("method", "code", "message"),
-        [("bad", 2, "error: a mend\n"), ("fails", 1, ""), ("interrupted", 130, "Interrupted")],
+        [("bad", 2, "error: a mend\n"), ("fails", 1, ""), ("interrupted", 130, "Stopped at once")],
     )
     def test_exit_codes(
         self,

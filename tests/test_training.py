@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from rlottery.envs import Environment
 from rlottery.errors import DivergedError, TaskError
 from rlottery.metrics import Row
 from rlottery.streams import Streams
-from rlottery.training import Schedule, Trained, check_finite, jax_key, train
+from rlottery.training import Loop, Schedule, begin, check_sound, jax_key, train
 from tests.environments import Target
 from tests.toy import TOY, ToySettings, initial
 
@@ -62,18 +62,13 @@ class Run:
             evaluation_seeds=EVALUATION_SEEDS,
             streams=self.streams,
         )
-        self._train = lambda: train(
-            algorithm,
-            settings,
-            initial() if state is None else state,
-            make,
-            schedule,
-            self.rows.append,
-            self.ticks.append,
+        self.loop = begin(initial() if state is None else state, schedule, 2, 1)
+        self._train = lambda between: train(
+            algorithm, settings, self.loop, make, schedule, self.rows.append, self.ticks.append, between
         )
 
-    def train(self) -> Trained:
-        return self._train()
+    def train(self, between_episodes: Callable[[Loop], None] = lambda loop: None) -> Loop:
+        return self._train(between_episodes)
 
     def of_kind(self, kind: str) -> list[Row]:
         return [row for row in self.rows if row["kind"] == kind]
@@ -83,16 +78,23 @@ def bits(state: Any) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in to_arrays(state).items()}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _a_row_an_episode() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "EPISODE_INTERVAL", 1)
+        yield
+
+
 # The loop itself, with a toy algorithm.
 
 
 @pytest.fixture(scope="module")
-def plain() -> tuple[Run, Trained]:
+def plain() -> tuple[Run, Loop]:
     run = Run(env_steps=50, interval=20)
     return run, run.train()
 
 
-def test_evaluations_stand_at_the_start_at_each_interval_and_at_the_end(plain: tuple[Run, Trained]) -> None:
+def test_evaluations_stand_at_the_start_at_each_interval_and_at_the_end(plain: tuple[Run, Loop]) -> None:
     run, _ = plain
     assert [row["env_steps"] for row in run.of_kind("evaluation")] == [0, 20, 40, 50]
     assert run.rows[0]["kind"] == "evaluation"
@@ -100,7 +102,7 @@ def test_evaluations_stand_at_the_start_at_each_interval_and_at_the_end(plain: t
     assert run.ticks == list(range(1, 51))
 
 
-def test_an_evaluation_row_holds_the_deterministic_policys_episodes(plain: tuple[Run, Trained]) -> None:
+def test_an_evaluation_row_holds_the_deterministic_policys_episodes(plain: tuple[Run, Loop]) -> None:
     run, _ = plain
     row = run.of_kind("evaluation")[0]
     kernel = np.asarray(initial().params["actor"]["layer_0"]["kernel"], np.float64)[:, 0]
@@ -116,7 +118,7 @@ def test_an_evaluation_row_holds_the_deterministic_policys_episodes(plain: tuple
     assert "success" not in row
 
 
-def test_an_episode_row_holds_the_return_of_the_actions_taken(plain: tuple[Run, Trained]) -> None:
+def test_an_episode_row_holds_the_return_of_the_actions_taken(plain: tuple[Run, Loop]) -> None:
     run, _ = plain
     actions = np.array(run.environments[0].actions)
     rows = run.of_kind("episode")
@@ -158,7 +160,7 @@ def test_warm_up_actions_are_uniform() -> None:
     assert counts.min() > 85
 
 
-def test_every_action_has_noise_of_its_own(plain: tuple[Run, Trained]) -> None:
+def test_every_action_has_noise_of_its_own(plain: tuple[Run, Loop]) -> None:
     run, _ = plain
     # The toy's policy is tanh(mean + N(0, 1)) with means of at most a few tenths.
     before = np.arctanh(run.environments[0].actions[10:])
@@ -181,21 +183,21 @@ def test_replay_holds_each_step_with_its_true_end() -> None:
     np.testing.assert_allclose(stored.rewards, -((stored.actions[:, 0] - 0.5) ** 2), rtol=1e-4, atol=1e-6)
 
 
-def test_an_environment_that_overwrites_its_observations_is_recorded_right(plain: tuple[Run, Trained]) -> None:
+def test_an_environment_that_overwrites_its_observations_is_recorded_right(plain: tuple[Run, Loop]) -> None:
     _, trained = plain
     other = Run(env_steps=50, environment=lambda: Target(overwrites=True)).train()
     assert all(np.array_equal(a, b) for a, b in zip(trained.replay.stored(), other.replay.stored(), strict=True))
 
 
-def test_replay_keeps_its_capacity(plain: tuple[Run, Trained]) -> None:
+def test_replay_keeps_its_capacity(plain: tuple[Run, Loop]) -> None:
     _, trained = plain
     assert len(trained.replay.stored().rewards) == 50
     assert len(Run(replay_capacity=15).train().replay.stored().rewards) == 15
 
 
-def test_episodes_follow_from_the_run_and_their_number(plain: tuple[Run, Trained]) -> None:
+def test_episodes_follow_from_the_run_and_their_number(plain: tuple[Run, Loop]) -> None:
     run, _ = plain
-    expected = [run.streams.for_purpose("episode", k) % 2**31 for k in range(11)]
+    expected = [run.streams.for_purpose("episode", k) % 2**31 for k in range(10)]
     assert run.environments[0].seeds == expected
     assert run.environments[1].seeds == EVALUATION_SEEDS * 4
 
@@ -209,7 +211,7 @@ def test_another_arm_sees_other_data() -> None:
     assert not np.isin(dense.actions[20:], ticket.actions).any()
 
 
-def test_evaluation_changes_nothing_in_training(plain: tuple[Run, Trained]) -> None:
+def test_evaluation_changes_nothing_in_training(plain: tuple[Run, Loop]) -> None:
     seldom, one = plain
     often = Run(env_steps=50, interval=3)
     other = often.train()
@@ -221,36 +223,72 @@ def test_evaluation_changes_nothing_in_training(plain: tuple[Run, Trained]) -> N
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_metrics_before() -> None:
     run = Run(settings=ToySettings(metric_nan_at=7))
     with pytest.raises(
-        DivergedError, match=r"environment step 18: loss\. Metrics of the update before: fine 4, loss 6\. Lower sac\."
+        DivergedError,
+        match=r"environment step 18: loss\. Metrics of the last sound update: fine 4, loss 6\. Lower sac\.",
     ):
         run.train()
     assert run.of_kind("evaluation")[-1]["env_steps"] == 0
 
 
 def test_a_loss_that_is_not_finite_from_the_first_has_no_metrics_before() -> None:
-    with pytest.raises(DivergedError, match="environment step 11: loss. Metrics of the update before: none"):
+    with pytest.raises(DivergedError, match="environment step 11: loss. Metrics of the last sound update: none"):
         Run(settings=ToySettings(metric_nan_at=0)).train()
 
 
-def test_a_weight_that_is_not_finite_stops_before_the_environment_sees_its_action() -> None:
+def test_a_weight_that_is_not_finite_stops_in_the_same_update_with_its_batch() -> None:
     run = Run(settings=ToySettings(weight_nan_at=3))
-    with pytest.raises(DivergedError, match="environment step 15: action. Metrics of the update before: .*loss 3"):
+    # Updates begin at step 11.
+    words = r"environment step 14: weight actor\.layer_0\.kernel\. Metrics of the last sound update: fine 4, loss 3"
+    with pytest.raises(DivergedError, match=words) as caught:
         run.train()
     assert np.isfinite(run.environments[0].actions).all()
+    evidence = caught.value.evidence
+    assert evidence["data.observations"].shape == (8, 2)
+    stored = run.loop.replay.stored()
+    assert np.isin(evidence["data.rewards"], stored.rewards).all()
+    assert np.isnan(evidence["agent.params.actor.layer_0.kernel"]).all()
+    assert evidence["agent.updates"] == 4
 
 
-def test_a_weight_that_is_not_finite_after_the_last_update_is_named() -> None:
-    with pytest.raises(
-        DivergedError, match=r"Weight actor\.layer_0\.kernel is no longer finite at environment step 40"
-    ):
-        Run(settings=ToySettings(weight_nan_at=29)).train()
+def test_a_loss_that_is_not_finite_leaves_its_batch() -> None:
+    with pytest.raises(DivergedError) as caught:
+        Run(settings=ToySettings(metric_nan_at=7)).train()
+    assert caught.value.evidence["data.actions"].shape == (8, 1)
 
 
-def test_finite_weights_pass_and_others_are_named() -> None:
-    check_finite({"actor": {"bias": np.zeros(2)}}, 5)
-    for poison in (np.nan, np.inf):
-        with pytest.raises(DivergedError, match="Weight actor.bias is no longer finite at environment step 5,000"):
-            check_finite({"actor": {"bias": np.array([0, poison])}}, 5_000)
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_an_agent_that_is_not_finite_is_not_saved(poison: float) -> None:
+    run = Run()
+    check_sound(TOY, run.loop)
+    state = run.loop.state
+    run.loop.state = state._replace(params={"actor": {"bias": np.array([0, poison])}, "critic": {}})
+    with pytest.raises(DivergedError, match=r"environment step 0: params\.actor\.bias\."):
+        check_sound(TOY, run.loop)
+
+
+def test_short_episodes_share_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "EPISODE_INTERVAL", 12)
+    run = Run(env_steps=52)
+    run.train()
+    actions = np.array(run.environments[0].actions)[:50]
+    returns = -((actions - 0.5) ** 2).reshape(10, 5).sum(1)
+    rows = run.of_kind("episode")
+    assert [(row["env_steps"], row["episodes"], row["length"]) for row in rows] == [
+        (15, 3, 5.0),
+        (30, 3, 5.0),
+        (45, 3, 5.0),
+        (52, 1, 5.0),
+    ]
+    means = [*returns[:9].reshape(3, 3).mean(1), returns[9]]
+    assert [row["return"] for row in rows] == pytest.approx(means, rel=1e-5)
+
+
+def test_between_episodes_is_where_an_episode_has_ended_and_is_not_the_last() -> None:
+    run, seen = Run(env_steps=20), []
+    run.train(lambda loop: seen.append((loop.env_steps, loop.episodes, len(run.rows))))
+    assert [(steps, episodes) for steps, episodes, _ in seen] == [(5, 1), (10, 2), (15, 3)]
+    # The row of the episode that ended is written by then.
+    assert [run.rows[rows - 1]["env_steps"] for _, _, rows in seen] == [5, 10, 15]
 
 
 def test_a_reward_that_is_not_finite_is_the_environments_fault() -> None:
@@ -285,7 +323,7 @@ def fresh_sac(weights: jax.Array, noise: jax.Array) -> Any:
     return SAC.init(SAC.init_params(weights, Spec(2, 1), SETTINGS), noise, SETTINGS)
 
 
-def sac_run(interval: int) -> tuple[Run, Trained]:
+def sac_run(interval: int) -> tuple[Run, Loop]:
     state = fresh_sac(jax_key(STREAMS.for_weights()), jax_key(STREAMS.for_purpose("updates")))
     run = Run(
         env_steps=900,
@@ -300,11 +338,11 @@ def sac_run(interval: int) -> tuple[Run, Trained]:
 
 
 @pytest.fixture(scope="module")
-def learnt() -> tuple[Run, Trained]:
+def learnt() -> tuple[Run, Loop]:
     return sac_run(interval=450)
 
 
-def test_sac_learns(learnt: tuple[Run, Trained]) -> None:
+def test_sac_learns(learnt: tuple[Run, Loop]) -> None:
     run, _ = learnt
     returns = [row["return"] for row in run.of_kind("evaluation")]
     assert len(returns) == 3
@@ -312,7 +350,7 @@ def test_sac_learns(learnt: tuple[Run, Trained]) -> None:
     assert returns[-1] > 5 * -(0.2**2) > returns[0]
 
 
-def test_the_same_seed_gives_the_same_bits_however_often_it_is_evaluated(learnt: tuple[Run, Trained]) -> None:
+def test_the_same_seed_gives_the_same_bits_however_often_it_is_evaluated(learnt: tuple[Run, Loop]) -> None:
     run, trained = learnt
     again, retrained = sac_run(interval=225)
     assert bits(trained.state) == bits(retrained.state)

@@ -5,16 +5,30 @@ import sys
 
 PRELUDE = """
 import os, signal, time
-from rlottery.worker import end_when_told
-end_when_told()
+from rlottery import worker
+worker.GRACE_SECONDS = {grace}
+worker.AGAIN_SECONDS = 0.2
+told = worker.end_when_told()
 """
 
 
-def ended(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", PRELUDE + code], capture_output=True, text=True, timeout=300)
+def ended(code: str, grace: float) -> subprocess.CompletedProcess[str]:
+    prelude = PRELUDE.format(grace=grace)
+    return subprocess.run([sys.executable, "-c", prelude + code], capture_output=True, text=True, timeout=300)
 
 
-def test_a_worker_that_is_told_to_end_cleans_up() -> None:
+def test_a_worker_that_is_told_to_end_goes_on_until_it_has_saved() -> None:
+    code = """
+assert not told.is_set()
+os.kill(os.getpid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGTERM)
+print("told" if told.is_set() else "deaf", "and saved")
+"""
+    result = ended(code, grace=60)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "told and saved\n", "")
+
+
+def test_a_worker_that_cannot_save_in_time_cleans_up() -> None:
     code = """
 try:
     os.kill(os.getpid(), signal.SIGTERM)
@@ -22,8 +36,9 @@ try:
 finally:
     print("cleaned up")
 """
-    result = ended(code)
-    assert (result.returncode, result.stdout, result.stderr) == (1, "cleaned up\n", "Told to end.\n")
+    result = ended(code, grace=0.5)
+    assert (result.returncode, result.stdout) == (4, "cleaned up\n")
+    assert result.stderr == "Told to end, and ended between two checkpoints.\n"
 
 
 def test_a_worker_ends_though_a_callback_swallowed_the_first_try() -> None:
@@ -31,11 +46,11 @@ def test_a_worker_ends_though_a_callback_swallowed_the_first_try() -> None:
 class Swallows:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.01)
+        time.sleep(0.3)
 
 Swallows()
 time.sleep(600)
 """
-    result = ended(code)
-    assert result.returncode == 1
-    assert result.stderr.startswith("Exception ignored in") and result.stderr.endswith("Told to end.\n")
+    result = ended(code, grace=0.1)
+    assert result.returncode == 4
+    assert result.stderr.startswith("Told to end") and "Exception ignored in" in result.stderr

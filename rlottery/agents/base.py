@@ -133,20 +133,23 @@ def from_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
     """A state like `template` (arrays, or their shapes from `jax.eval_shape`), with the leaves that `to_arrays` gave.
 
     Raises:
-        StudyError: names or shapes differ from the template's.
+        StudyError: names, shapes or types differ from the template's.
     """
 
-    def words(leaf: Any) -> tuple[int, ...]:
-        return (*leaf.shape, 2) if _is_key(leaf) else tuple(leaf.shape)
+    def kind(leaf: Any) -> tuple[tuple[int, ...], str]:
+        return ((*leaf.shape, 2), "uint32") if _is_key(leaf) else (tuple(leaf.shape), str(leaf.dtype))
 
     leaves = jax.tree_util.tree_leaves_with_path(template)
-    expected = {jax.tree_util.keystr(path, simple=True, separator="."): words(leaf) for path, leaf in leaves}
-    found = {name: array.shape for name, array in arrays.items()}
+    expected = {jax.tree_util.keystr(path, simple=True, separator="."): kind(leaf) for path, leaf in leaves}
+    found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
     if expected != found:
         wrong = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        has, asked = (
+            "is missing" if of is None else f"is {of[1]} of shape {of[0]}"
+            for of in (found.get(wrong), expected.get(wrong))
+        )
         raise StudyError(
-            f"A saved agent doesn't fit this config: {wrong} has shape {found.get(wrong)} "
-            f"where {expected.get(wrong)} is asked for."
+            f"A saved agent doesn't fit this config: {wrong[:100]} {has} in the file, and {asked} in this config."
         )
 
     def restore(path: Any, leaf: Any) -> Any:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rlottery.errors import StudyError
+from rlottery.manifests import Manifest, difference, read_manifest
 from rlottery.metrics import evaluations, read_metrics
-from rlottery.store import DENSE, Manifest, RunFiles, Store, difference, read_manifest
+from rlottery.store import DENSE, RunFiles, Store
 
 Metric = Literal["success", "return"]
-Status = Literal["done", "failed", "unreadable", "missing"]
+Status = Literal["done", "failed", "diverged", "unreadable", "missing"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,12 @@ class Run:
     """One arm of one task and seed.
 
     Attributes:
-        status: "unreadable" is a run that ended well, but whose files no longer tell a score.
+        status: "unreadable" is a run that ended well, but whose files no longer tell a score; "diverged" one whose
+            weights, losses or actions became NaN or infinite, which is a result.
         error: why it failed or can't be read; None for a run that is done.
         method, criterion: of a ticket's mask; None for dense agents.
         sparsity: reached, by group; None for dense agents and where the manifest does not say.
-        evaluations: in order of their steps; those before the end for a run that failed.
+        evaluations: in order of their steps; those before the end for a run that failed or diverged.
     """
 
     arm: str
@@ -102,20 +104,20 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
         return Run(arm, seed, files, "unreadable", str(error))
     if manifest is None:
         return None
-    method, criterion, sparsity = (manifest.get(key) for key in ("method", "criterion", "sparsity"))
-    known = Run(arm, seed, files, "done", None, method, criterion, sparsity)
-    failed = manifest.get("status") == "failed"
+    told = (manifest.get("method"), manifest.get("criterion"), manifest.get("sparsity"))
+    known = Run(arm, seed, files, "done", None, *told)
+    status = manifest["status"]
     if other := _other_settings(manifest, dense):
         problem = f"{files.folder} was trained with other settings than the dense agent ({other}). Delete that folder."
         return replace(known, status="unreadable", error=problem)
     try:
         read = _evaluations(files)
     except StudyError as error:
-        if not failed:
+        if status == "done":
             return replace(known, status="unreadable", error=str(error))
         read = ()
-    if failed:
-        return replace(known, status="failed", error=str(manifest.get("error")), evaluations=read)
+    if status != "done":
+        return replace(known, status=status, error=str(manifest.get("error")), evaluations=read)
     if all(evaluation.env_steps == 0 for evaluation in read):
         problem = f"{files.metrics} has no evaluation of the trained agent. Train that run again."
         return replace(known, status="unreadable", error=problem, evaluations=read)
@@ -134,7 +136,8 @@ def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
 
     differences = difference(settings(dense), settings(ticket))
     started_from = ticket.get("fingerprint", {}).get("inputs", {}).get("initial")
-    if not differences and started_from not in (None, dense.get("files", {}).get("initial.safetensors")):
+    initial = dense["files"].get("initial.safetensors")
+    if not differences and started_from is not None and initial is not None and started_from != initial["sha256"]:
         return "other initial weights"
     return differences[0] if differences else None
 

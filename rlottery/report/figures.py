@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, read_runs
 from rlottery.config import Config
+from rlottery.disk import write_bytes
 from rlottery.report.words import count
-from rlottery.store import DENSE, Store, write_bytes
+from rlottery.store import DENSE, Store
 
 DENSE_COLOUR = "#404040"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from rlottery.analysis.comparison import Comparison, to_dict
 from rlottery.config import Config
+from rlottery.disk import write_bytes, write_json
 from rlottery.report.figures import learning_curves
 from rlottery.report.table import to_markdown
-from rlottery.store import Store, write_bytes, write_json
+from rlottery.store import Store
 
 
 def write_report(store: Store, config: Config, comparison: Comparison) -> list[Path]:

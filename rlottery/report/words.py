@@ -113,7 +113,13 @@ def one_line(text: str) -> str:
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 
-_STATUS_WORDS = {"failed": "failed", "unreadable": "unreadable", "missing": "not done", "done": "-"}
+_STATUS_WORDS = {
+    "failed": "failed",
+    "diverged": "diverged",
+    "unreadable": "unreadable",
+    "missing": "not done",
+    "done": "-",
+}
 
 
 def _task_result(task: TaskComparison, asked: int) -> str:

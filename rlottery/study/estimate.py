@@ -6,7 +6,6 @@ import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from rich.console import Group
@@ -20,6 +19,7 @@ from rlottery.study.display import duration
 from rlottery.study.environment import worker_environment
 from rlottery.study.executor import State, Tracked, worker_count
 from rlottery.study.plan import Job
+from rlottery.study.room import Sizes, kept_bytes, room_for, size, sizes_of, weight_counts
 
 GEMM_SHARE = 0.72
 """Share of the matrix-multiplication limit that an update reaches (``benchmarks/speed.py`` measures it)."""
@@ -29,8 +29,6 @@ UPDATE_SECONDS = 1e-3
 """What an update costs besides its matrix products: minibatch, dispatch, small operations, and an action."""
 MASK_SECONDS = 10.0
 """A mask's job, its start included."""
-BYTES_PER_STEP_OF_METRICS = 1.0
-"""As JSON lines; as much again for TensorBoard."""
 _GEMM_SIZE = 256
 
 
@@ -42,14 +40,13 @@ class Rates:
         gemm: float32 FLOP/s of NumPy's matrix product.
         env_steps: environment steps a second, resets included.
         episode_steps: steps of an episode under random actions.
-        observation_size, action_size: of the task.
+        sizes: of the task's observations and actions.
     """
 
     gemm: float
     env_steps: float
     episode_steps: float
-    observation_size: int
-    action_size: int
+    sizes: Sizes
 
 
 def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
@@ -65,27 +62,29 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     for heading in ("state", "env steps", "time", "disk, MB"):
         table.add_column(heading, justify="right", header_style="dim")
     chains: defaultdict[tuple[int, int], float] = defaultdict(float)
-    megabytes = 0.0
     for item in tracked:
         job = item.job
         if item.state is not State.WAITING:
             table.add_row(Text(job.label), item.state.value, "", "", "")
             continue
         seconds = job_seconds(job, rates[job.task_index])
-        job_megabytes = job_bytes(job, rates[job.task_index]) / 1e6
+        megabytes = kept_bytes(job, rates[job.task_index].sizes) / 1e6
         chains[job.task_index, job.seed] += seconds
-        megabytes += job_megabytes
         steps = "" if job.stage == "mask" else f"{config.training_for(job.task).env_steps:,}"
-        table.add_row(Text(job.label), "to do", steps, duration(seconds), f"{job_megabytes:,.1f}")
+        table.add_row(Text(job.label), "to do", steps, duration(seconds), f"{megabytes:,.1f}")
     if not waiting:
         return Group(table, "\nNothing is left to do.")
     workers = worker_count(config.workers, len(waiting))
     # The stages of one task and seed wait for each other.
     work = sum(chains.values())
     elapsed = max(work / workers, *chains.values())
+    todo = [t.job for t in waiting]
+    sizes = [rates[index].sizes if index in rates else sizes_of(task) for index, task in enumerate(config.tasks)]
+    room = room_for(todo, sizes, workers)
     total = (
         f"\nAbout {work / 3600:.2g} core hours: {duration(elapsed)} with {workers} "
-        f"worker{'s' if workers > 1 else ''}. About {megabytes:,.1f} MB in {config.data}. Nothing was started."
+        f"worker{'s' if workers > 1 else ''}. About {size(room.kept)} in {config.data}, and {size(room.working)} more "
+        "while it runs. Nothing was started."
     )
     return Group(table, Text(total))
 
@@ -95,60 +94,26 @@ def job_seconds(job: Job, rates: Rates) -> float:
     return MASK_SECONDS if job.stage == "mask" else train_seconds(job.config, job.task, rates)
 
 
-def job_bytes(job: Job, rates: Rates) -> float:
-    """Bytes that a job leaves: a mask twice, as the arm's own and under its method's name, a byte a weight."""
-    if job.stage != "mask":
-        return disk_bytes(job.config, job.task, rates, dense=job.stage == "dense")
-    return 2.0 * sum(weight_counts(job.config, rates.observation_size, rates.action_size))
-
-
 def train_seconds(config: Config, task: Task, rates: Rates) -> float:
     """Seconds of one core for one run: updates, environment steps, evaluations, start."""
     training = config.training_for(task)
     updates = (training.env_steps - training.warmup_steps) * training.updates_per_step
     evaluations = config.evaluation.number(training.env_steps) + 1
     steps = training.env_steps + evaluations * config.evaluation.episodes * rates.episode_steps
-    flops = update_flops(config, task, rates.observation_size, rates.action_size)
+    flops = update_flops(config, task, rates.sizes)
     update = flops / (GEMM_SHARE * rates.gemm) + UPDATE_SECONDS
     return START_SECONDS + updates * update + steps / rates.env_steps
 
 
-def disk_bytes(config: Config, task: Task, rates: Rates, *, dense: bool) -> float:
-    """Bytes that one run leaves: weights with targets and Adam's moments, metrics, and what dense runs keep.
-
-    That is their initial weights and, with ``keep_replay``, the replay buffer. Biases are left out.
-    """
-    training = config.training_for(task)
-    actor, critics = weight_counts(config, rates.observation_size, rates.action_size)
-    agent = 4.0 * (3 * actor + 4 * critics)
-    metrics = 2 * BYTES_PER_STEP_OF_METRICS * training.env_steps
-    if not dense:
-        return agent + metrics
-    initial = 4.0 * (actor + critics)
-    transition = 4.0 * (2 * rates.observation_size + rates.action_size + 2)
-    replay = transition * min(training.capacity, training.env_steps) if config.keep_replay else 0.0
-    return agent + metrics + initial + replay
-
-
-def update_flops(config: Config, task: Task, observation_size: int, action_size: int) -> float:
+def update_flops(config: Config, task: Task, sizes: Sizes) -> float:
     """Floating-point operations of one SAC update in its matrix products.
 
     The actor goes forward twice and back once through weights and inputs: 8 for each weight and transition. Each critic
     goes forward three times (as target, in its own loss, in the actor's), back once through weights and inputs, and
     once through inputs alone: 12.
     """
-    actor, critics = weight_counts(config, observation_size, action_size)
+    actor, critics = weight_counts(config, sizes)
     return config.sac_for(task).batch_size * (8.0 * actor + 12.0 * critics)
-
-
-def weight_counts(config: Config, observation_size: int, action_size: int) -> tuple[int, int]:
-    """Kernel weights of the actor, and of both critics together."""
-
-    def count(*sizes: int) -> int:
-        return sum(a * b for a, b in pairwise(sizes))
-
-    actor = count(observation_size, *config.network.actor, 2 * action_size)
-    return actor, 2 * count(observation_size + action_size, *config.network.critic, 1)
 
 
 def measure(task: Task, device: str) -> Rates:
@@ -167,7 +132,8 @@ def measure(task: Task, device: str) -> Rates:
     if result.returncode != 0:
         last = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
         raise RlotteryError(f"Task {task.id!r} fails when it is tried: {last}")
-    return Rates(**json.loads(result.stdout.splitlines()[-1]))
+    told = json.loads(result.stdout.splitlines()[-1])
+    return Rates(**told | {"sizes": Sizes(*told["sizes"])})
 
 
 def _measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0) -> Rates:
@@ -183,7 +149,8 @@ def _measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0)
             steps += 1
         episodes += 1
     elapsed = time.perf_counter() - began
-    return Rates(_gemm_rate(), steps / elapsed, steps / episodes, environment.observation_size, environment.action_size)
+    sizes = Sizes(environment.observation_size, environment.action_size)
+    return Rates(_gemm_rate(), steps / elapsed, steps / episodes, sizes)
 
 
 def _gemm_rate(rounds: int = 200) -> float:

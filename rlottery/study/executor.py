@@ -8,18 +8,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import IO
 
+from rlottery.checkpoint_record import newest
 from rlottery.errors import RlotteryError
+from rlottery.manifests import read_manifest
 from rlottery.study.environment import available_cores, worker_environment
-from rlottery.study.plan import Job, is_done, prerequisites
+from rlottery.study.plan import STAGES, DivergedRunError, Job, is_done, prerequisites
 from rlottery.study.progress import Progress, read_progress
-from rlottery.worker import FAILED, encode
+from rlottery.worker import DISK_FULL, FAILED, STOPPED, encode
 
 WORKER = (sys.executable, "-m", "rlottery.worker")
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 5.0
-"""How long a worker has to end by itself once it is told to."""
+LOG_TAIL_BYTES = 2**16
+GRACE_SECONDS = 25.0
+"""How long a worker has to save its work and end, once it is told to."""
 
 
 class State(Enum):
@@ -31,14 +35,25 @@ class State(Enum):
     FOUND = "already done"
     FAILED = "failed"
     SKIPPED = "not run"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
 
 
-_BECAME = {State.FAILED: "failed", State.SKIPPED: "was not run"}
+ENDED_BADLY = (State.FAILED, State.SKIPPED, State.STOPPED, State.DIVERGED)
+_BECAME = {
+    State.FAILED: "failed",
+    State.SKIPPED: "was not run",
+    State.STOPPED: "was stopped",
+    State.DIVERGED: "diverged",
+}
 
 
 @dataclass
 class Tracked:
-    """A job and what became of it so far. `message` is for the person: an error, or why it was skipped."""
+    """A job and what became of it so far. `message` is for the person: an error, or why it was skipped.
+
+    `killed` counts the times that something else killed its worker.
+    """
 
     job: Job
     state: State = State.WAITING
@@ -46,6 +61,7 @@ class Tracked:
     began: float = 0.0
     seconds: float = 0.0
     progress: Progress | None = None
+    killed: int = 0
 
 
 @dataclass
@@ -53,6 +69,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     core: int | None
     log: IO[bytes]
+    log_start: int
 
 
 @dataclass
@@ -63,11 +80,15 @@ class Executor:
         tracked: the jobs, earlier stages first; those found done already are marked so.
         workers: how many at once; each is pinned to a core of its own as long as there are cores.
         changed: called whenever something changed, and a few times a second anyway.
+        ended: called when a job has ended in whatever way.
+        stop_wanted: asked a few times a second; then workers are told to save their work and end, and no job starts.
     """
 
     tracked: list[Tracked]
     workers: int
     changed: Callable[[], None] = lambda: None
+    ended: Callable[[Tracked], None] = lambda tracked: None
+    stop_wanted: Callable[[], bool] = lambda: False
     _running: dict[int, _Worker] = field(default_factory=dict)
     _before: list[int | None] = field(init=False)
 
@@ -75,29 +96,40 @@ class Executor:
         self._before = prerequisites([t.job for t in self.tracked])
 
     def run(self) -> None:
-        """Run until nothing is left to do. A job that fails stops only what depends on it.
+        """Run until nothing is left to do, or until it is to stop. A job that fails stops only what depends on it.
 
-        An interrupt ends every worker before it is passed on.
+        A worker that something else killed (out of memory, most likely) is started once more. An exception, such as
+        an interrupt, kills every worker before it is passed on: what they wrote stays whole.
         """
+        deadline = None
         try:
             while any(t.state in (State.WAITING, State.RUNNING) for t in self.tracked):
                 self._collect()
-                self._launch()
+                if self.stop_wanted():
+                    deadline = deadline or self._tell_to_end()
+                    if not self._running or time.monotonic() > deadline:
+                        break
+                else:
+                    self._launch()
                 self.changed()
                 if self._running:
                     time.sleep(POLL_SECONDS)
         finally:
-            self._stop_workers()
+            self._kill()
         self.changed()
 
     def _launch(self) -> None:
-        for index, (tracked, before) in enumerate(zip(self.tracked, self._before, strict=True)):
+        # Later stages first: what was begun is finished, and a buffer that is to go goes, before more is begun.
+        order = sorted(range(len(self.tracked)), key=lambda i: -STAGES.index(self.tracked[i].job.stage))
+        for index in order:
+            tracked, before = self.tracked[index], self._before[index]
             if tracked.state is not State.WAITING:
                 continue
             state = State.FOUND if before is None else self.tracked[before].state
-            if before is not None and state in (State.FAILED, State.SKIPPED):
+            if before is not None and state in ENDED_BADLY:
                 tracked.state = State.SKIPPED
                 tracked.message = f"{self.tracked[before].job.label} {_BECAME[state]}"
+                self.ended(tracked)
             elif state in (State.DONE, State.FOUND) and len(self._running) < self.workers:
                 self._start_unless_done(index, tracked)
 
@@ -105,12 +137,17 @@ class Executor:
         try:
             if is_done(tracked.job):
                 tracked.state = State.FOUND
+                self.ended(tracked)
                 return
             self._running[index] = _start(tracked.job, self._free_core())
+        except DivergedRunError as error:
+            tracked.state, tracked.message = as_diverged(tracked.job, error)
         except (RlotteryError, OSError) as error:
             tracked.state, tracked.message = State.FAILED, str(error)
+        else:
+            tracked.state, tracked.began = State.RUNNING, time.monotonic()
             return
-        tracked.state, tracked.began = State.RUNNING, time.monotonic()
+        self.ended(tracked)
 
     def _collect(self) -> None:
         for index, worker in list(self._running.items()):
@@ -122,30 +159,54 @@ class Executor:
                 continue
             worker.log.close()
             del self._running[index]
-            tracked.state = State.DONE if code == 0 else State.FAILED
-            if code != 0:
-                tracked.message = _what_went_wrong(tracked.job, code)
+            self._judge(tracked, worker, code)
+
+    def _judge(self, tracked: Tracked, worker: _Worker, code: int) -> None:
+        """Take note of how a worker ended."""
+        if code == -signal.SIGKILL and not tracked.killed:
+            tracked.killed += 1
+            tracked.state = State.WAITING
+            tracked.message = "its worker was killed by SIGKILL (out of memory?); it is tried once more"
+            return
+        tracked.message = ""
+        if code == 0:
+            tracked.state = State.DONE
+        elif code == STOPPED:
+            tracked.state, tracked.message = State.STOPPED, _where_it_goes_on(tracked.job)
+        elif _has_diverged(tracked.job):
+            tracked.state, tracked.message = State.DIVERGED, _what_went_wrong(tracked.job, worker, code)
+        else:
+            tracked.state, tracked.message = State.FAILED, _what_went_wrong(tracked.job, worker, code)
+        self.ended(tracked)
 
     def _free_core(self) -> int | None:
         taken = {worker.core for worker in self._running.values()}
         free = [core for core in available_cores() if core not in taken]
         return free[0] if free else None
 
-    def _stop_workers(self) -> None:
+    def _tell_to_end(self) -> float:
+        """Tell the workers; until when they have time for it."""
         for worker in self._running.values():
             worker.process.terminate()
-        deadline = time.monotonic() + GRACE_SECONDS
+        for tracked in self.tracked:
+            if tracked.state is State.WAITING:
+                tracked.state, tracked.message = State.SKIPPED, "stopped before it began"
+        return time.monotonic() + GRACE_SECONDS
+
+    def _kill(self) -> None:
         for index, worker in self._running.items():
-            try:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
+            worker.process.kill()
+            worker.process.wait()
             worker.log.close()
-            self.tracked[index].job.files.progress.unlink(missing_ok=True)
-            self.tracked[index].state = State.SKIPPED
-            self.tracked[index].message = "interrupted"
+            tracked = self.tracked[index]
+            tracked.job.files.progress.unlink(missing_ok=True)
+            tracked.state, tracked.message = State.STOPPED, _where_it_goes_on(tracked.job)
         self._running.clear()
+
+
+def as_diverged(job: Job, error: DivergedRunError) -> tuple[State, str]:
+    """What a run's divergence makes of a job: of its own, or of one that comes after it."""
+    return State.DIVERGED if error.files == job.files else State.SKIPPED, str(error)
 
 
 def worker_count(asked: int | str, todo: int) -> int:
@@ -154,9 +215,10 @@ def worker_count(asked: int | str, todo: int) -> int:
 
 
 def _start(job: Job, core: int | None) -> _Worker:
-    """Start a worker on a job."""
+    """Start a worker on a job; its log is added to."""
     job.files.folder.mkdir(parents=True, exist_ok=True)
-    log = job.files.log(job.stage).open("wb")
+    log = job.files.log(job.stage).open("ab")
+    began = log.tell()
     process = subprocess.Popen(
         WORKER,
         stdin=subprocess.PIPE,
@@ -169,18 +231,46 @@ def _start(job: Job, core: int | None) -> _Worker:
     with contextlib.suppress(BrokenPipeError):  # ended already: `_collect` will tell
         process.stdin.write(encode(job, core).encode())
         process.stdin.close()
-    return _Worker(process, core, log)
+    return _Worker(process, core, log, began)
 
 
-def _what_went_wrong(job: Job, code: int) -> str:
+def _what_went_wrong(job: Job, worker: _Worker, code: int) -> str:
     log = job.files.log(job.stage)
-    lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+    if code == DISK_FULL:
+        return (
+            f"No space is left for {job.files.folder}. What was written before is whole: free some space, "
+            f"then run this command again. {_where_it_goes_on(job)}"
+        )
+    lines = _last_lines(log, worker.log_start)
     errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
     if code == FAILED and errors:
         said = "\n".join(lines[errors[-1] :]).removeprefix("error: ")
         return f"{said}\nlog: {log}"
     how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    return f"the worker {how}; the last line of its log: {lines[-1] if lines else '(none)'}\nlog: {log}"
+    again = " twice; fewer workers need less memory: workers=1" if code == -signal.SIGKILL else ""
+    return f"the worker {how}{again}; the last line of its log: {lines[-1] if lines else '(none)'}\nlog: {log}"
+
+
+def _last_lines(log: Path, start: int) -> list[str]:
+    """What a worker wrote to its log, the end of it if that is long."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(start, log.stat().st_size - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return []
+
+
+def _where_it_goes_on(job: Job) -> str:
+    record = newest(job.files)
+    return f"It goes on from step {record['env_steps']:,}." if record else "It begins again."
+
+
+def _has_diverged(job: Job) -> bool:
+    with contextlib.suppress(RlotteryError):
+        manifest = read_manifest(job.files)
+        return manifest is not None and manifest["status"] == "diverged"
+    return False
 
 
 def _signal_name(number: int) -> str:

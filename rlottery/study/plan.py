@@ -5,17 +5,20 @@ imports JAX.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from rlottery.checkpoint_record import newest, other_settings
 from rlottery.config import Config, Task
+from rlottery.disk import read_arrays
 from rlottery.errors import MaskError, StudyError
+from rlottery.manifests import DamagedError, Manifest, check, damage, difference, read_manifest
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, check_shapes
-from rlottery.store import DENSE, Manifest, RunFiles, Store, difference, read_arrays, read_manifest, replay_is_saved
+from rlottery.store import DENSE, REPLAY_FILES, RunFiles, Store, replay_is_saved
 from rlottery.study.arms import Arm
 from rlottery.study.fingerprints import Fingerprint, dense_fingerprint, mask_fingerprint, ticket_fingerprint
 
@@ -97,36 +100,80 @@ def prerequisites(planned: Sequence[Job]) -> list[int | None]:
 
 
 def is_done(job: Job, waits: Collection[str] = ()) -> bool:
-    """Whether the job's files are there and are what its config and its inputs ask for.
+    """Whether the job's files are there, whole, and are what its config and its inputs ask for.
+
+    Files that count are compared with their checksums; the replay buffer, which is large, only where it is about to
+    be read, and by its size elsewhere.
 
     Args:
         waits: earlier stages of the same task and seed that are still to do: what they will make can't be compared.
 
     Raises:
+        DivergedRunError: the run has ended, and is no use: it diverged.
         StudyError: files are there that another config made, or an input is missing that no job will make.
         MaskError: a mask that can't be read or used.
     """
     return {"dense": _dense_is_done, "mask": _mask_is_done, "ticket": _ticket_is_done}[job.stage](job, waits)
 
 
+def damaged_files(job: Job) -> list[DamagedError]:
+    """What the job will make anew because it is not what was written, or not there any more."""
+    if job.stage == "mask":
+        return []
+    try:
+        manifest = read_manifest(job.files)
+    except DamagedError as error:
+        return [error]
+    if manifest is None or manifest["status"] != "done":
+        return []
+    return _damage(job, manifest)
+
+
 def _dense_is_done(job: Job, waits: Collection[str]) -> bool:
-    manifest = matching_manifest(job.files, dense_fingerprint(job.config, job.task, job.seed))
-    if manifest is None or not _whole(job.files, manifest):
+    asked = dense_fingerprint(job.config, job.task, job.seed)
+    manifest = _sound_manifest(job, asked)
+    if manifest is None:
+        _compare_checkpoint(job, asked)
         return False
-    return replay_is_saved(job.files) or (_replay_released(manifest) and not job.config.keep_replay)
+    return _replay_is_there(job, manifest) or (_replay_released(manifest) and not job.config.keep_replay)
+
+
+def _sound_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = True) -> Manifest | None:
+    """The manifest of the finished run in the job's files; None where there is none, or where files are damaged."""
+    try:
+        manifest = matching_manifest(job.files, asked, compare_inputs=compare_inputs)
+    except DamagedError:
+        return None
+    return None if manifest is None or _damage(job, manifest) else manifest
+
+
+def _damage(job: Job, manifest: Manifest) -> list[DamagedError]:
+    """What is damaged of a finished run; of a replay buffer that nobody is about to read, only wrong sizes."""
+    small = [name for name in manifest["files"] if name not in REPLAY_FILES]
+    found = damage(job.files.folder, manifest["files"], None if job.stage == "dense" and reads_replay(job) else small)
+    # A whole buffer may be deleted by hand or by keep_replay; part of one is damage.
+    without_replay = {job.files.folder / name for name in REPLAY_FILES} if not job.files.replay.exists() else set()
+    return [error for error in found if error.file not in without_replay]
+
+
+def _compare_checkpoint(job: Job, asked: Fingerprint, *, compare_inputs: bool = True) -> None:
+    """Raises StudyError if there is an unfinished run of another config, naming each difference."""
+    record = newest(job.files)
+    if record is not None and (differences := _differences(asked, record["fingerprint"], compare_inputs)):
+        raise other_settings(job.files, differences)
 
 
 def _mask_is_done(job: Job, waits: Collection[str]) -> bool:
     if "dense" in waits:
         return False
-    manifest = _dense_manifest(job)
+    manifest = dense_manifest(job)
     if (own := own_mask(job)) is not None:
         # Another arm of the same method may have taken the method's file since: then there is a copy to make.
         try:
             return read_mask(job.mask_path).metadata == own.metadata
         except MaskError:
             return False
-    if job.arm.needs_replay and not replay_is_saved(job.dense_files):
+    if job.arm.needs_replay and not _replay_is_there(job, manifest):
         released = " (keep_replay: false let it go)" if _replay_released(manifest) else ""
         keep = "Set keep_replay: true. " if released else ""
         raise StudyError(
@@ -144,12 +191,12 @@ def _ticket_is_done(job: Job, waits: Collection[str]) -> bool:
     mask = None
     if "dense" not in waits:
         mask = own_mask(job) if "mask" in waits else load_ticket_mask(job)
-    if mask is None:
-        asked = ticket_fingerprint(job.config, job.task, job.seed, {})
-        matching_manifest(job.files, asked, compare_inputs=False)
-        return False
-    manifest = matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
-    return manifest is not None and _whole(job.files, manifest)
+    known = mask is not None
+    asked = expected_ticket_fingerprint(job, mask) if mask else ticket_fingerprint(job.config, job.task, job.seed, {})
+    manifest = _sound_manifest(job, asked, compare_inputs=known)
+    if manifest is None:
+        _compare_checkpoint(job, asked, compare_inputs=known)
+    return manifest is not None and known
 
 
 def own_mask(job: Job) -> Mask | None:
@@ -163,13 +210,13 @@ def own_mask(job: Job) -> Mask | None:
 
 def expected_mask_fingerprint(job: Job) -> Fingerprint:
     """What the mask of this job must have been made from, given the dense agent on disk."""
-    return mask_fingerprint(job.arm, job.seed, {"agent": _dense_manifest(job)["files"]["agent.safetensors"]})
+    return mask_fingerprint(job.arm, job.seed, {"agent": _dense_digest(job, job.dense_files.agent)})
 
 
 def expected_ticket_fingerprint(job: Job, mask: Mask) -> Fingerprint:
     """What the ticket of this job must have been made from, given the dense run and the mask."""
     inputs = {
-        "initial": _dense_manifest(job)["files"]["initial.safetensors"],
+        "initial": _dense_digest(job, job.dense_files.initial),
         "mask": mask.metadata["digest"],
     }
     return ticket_fingerprint(job.config, job.task, job.seed, inputs)
@@ -217,7 +264,12 @@ def check_folder(folder: Path) -> None:
 
 
 def initial_kernels(job: Job) -> dict[str, dict[str, np.ndarray]]:
-    """The dense run's initial kernels by group and path, as NumPy arrays."""
+    """The dense run's initial kernels by group and path, as NumPy arrays.
+
+    Raises:
+        DamagedError: the file is not what was written.
+    """
+    check(job.dense_files.folder, dense_manifest(job)["files"], job.dense_files.initial.name)
     groups: dict[str, dict[str, np.ndarray]] = {"actor": {}, "critic": {}}
     for name, array in read_arrays(job.dense_files.initial).items():
         group, _, rest = name.partition(".")
@@ -231,32 +283,58 @@ def matching_manifest(files: RunFiles, asked: Fingerprint, *, compare_inputs: bo
     """The manifest of the finished run in these files, or None where there is none.
 
     Raises:
+        DivergedRunError: the run diverged.
         StudyError: something else made the run than `asked`; names each difference.
     """
     manifest = read_manifest(files)
-    if manifest is None or manifest["status"] != "done":
+    if manifest is None or manifest["status"] == "failed":
         return None
-    found = dict(manifest["fingerprint"])
+    if differences := _differences(asked, manifest["fingerprint"], compare_inputs):
+        listed = "\n  ".join(differences)
+        raise StudyError(
+            f"{files.folder} holds a run of another study:\n  {listed}"
+            "\nPut the values back, keep this study apart with data=ANOTHER_FOLDER, or delete that folder."
+        )
+    if manifest["status"] == "diverged":
+        raise DivergedRunError(files, manifest.get("error", "It diverged."))
+    return manifest
+
+
+class DivergedRunError(StudyError):
+    """A run that ended in NaN or infinity. It counts as such: it is neither run again nor left out."""
+
+    def __init__(self, files: RunFiles, said: str):
+        super().__init__(
+            f"{said}\nThat is its result, and it isn't run again. To try all the same, delete {files.folder}."
+        )
+        self.files = files
+
+
+def dense_manifest(job: Job) -> Manifest:
+    """The manifest of the job's dense run.
+
+    Raises:
+        StudyError: there is none, or it is not done.
+        DamagedError: files of it are missing or have other sizes.
+    """
+    mend = "Train it first: main(train_agent=True), or this command with: --stages dense"
+    manifest = matching_manifest(job.dense_files, dense_fingerprint(job.config, job.task, job.seed))
+    if manifest is None:
+        raise StudyError(f"Dense agent not found: {job.dense_files.folder}\n{mend}")
+    needed = {name: entry for name, entry in manifest["files"].items() if name not in REPLAY_FILES}
+    for error in damage(job.dense_files.folder, needed, contents=()):
+        raise StudyError(f"Dense agent not found: {error.file} is damaged: {error.why}.\n{mend}")
+    return manifest
+
+
+def _dense_digest(job: Job, path: Path) -> str:
+    return dense_manifest(job)["files"][path.name]["sha256"]
+
+
+def _differences(asked: Fingerprint, found: Fingerprint, compare_inputs: bool) -> list[str]:
     if not compare_inputs:
         asked, found = ({k: v for k, v in side.items() if k != "inputs"} for side in (asked, found))
-    differences = difference(asked, found)
-    if differences:
-        raise StudyError(
-            f"{files.folder} holds a run of another study:\n  "
-            + "\n  ".join(differences)
-            + "\nPut the values back, keep this study apart with data=ANOTHER_FOLDER, or delete that folder."
-        )
-    return manifest
-
-
-def _dense_manifest(job: Job) -> Manifest:
-    manifest = matching_manifest(job.dense_files, dense_fingerprint(job.config, job.task, job.seed))
-    if manifest is None or not _whole(job.dense_files, manifest):
-        raise StudyError(
-            f"Dense agent not found: {job.dense_files.folder}\n"
-            "Train it first: main(train_agent=True), or this command with: --stages dense"
-        )
-    return manifest
+    return difference(asked, found)
 
 
 def _make_masks(job: Job) -> str:
@@ -267,8 +345,21 @@ def _make_masks(job: Job) -> str:
     )
 
 
-def _whole(files: RunFiles, manifest: Manifest) -> bool:
-    return all((files.folder / name).is_file() for name in manifest["files"])
+def reads_replay(job: Job) -> bool:
+    """Whether the job's arm has a mask to make from replay still."""
+    if not job.arm.needs_replay:
+        return False
+    try:
+        return own_mask(replace(job, stage="mask")) is None
+    except StudyError:
+        return True
+
+
+def _replay_is_there(job: Job, manifest: Manifest) -> bool:
+    """Whether every field is there, and whole where it will be read; a buffer of format 1 has no checksums."""
+    entries = {name: entry for name, entry in manifest["files"].items() if name in REPLAY_FILES}
+    contents = entries if reads_replay(job) else ()
+    return replay_is_saved(job.dense_files) and not damage(job.dense_files.folder, entries, contents)
 
 
 def _replay_released(manifest: Manifest) -> bool:

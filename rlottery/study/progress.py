@@ -1,5 +1,6 @@
 """How far a run is, in a small file that the worker renews and anyone may read."""
 
+import contextlib
 import json
 import os
 import time
@@ -7,9 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from rlottery.disk import read_json
+
 RENEW_SECONDS = 1.0
 CHECK_STEPS = 10
 """Steps between two looks at the clock: training should not pay for being watched."""
+
+
+_MAX_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -29,14 +37,21 @@ class Progress:
         return (self.total_steps - self.env_steps) / self.steps_per_second if self.steps_per_second > 0 else None
 
 
-class ProgressFile:
-    """Writes `Progress` at most once a second."""
+_PROGRESS = TypeAdapter(Progress)
 
-    def __init__(self, path: Path, total_steps: int):
-        self._path, self._total = path, total_steps
+
+class ProgressFile:
+    """Writes `Progress` at most once a second.
+
+    Args:
+        began_at: the step that this sitting began at.
+    """
+
+    def __init__(self, path: Path, total_steps: int, began_at: int = 0):
+        self._path, self._total, self._began_at = path, total_steps, began_at
         self._began = self._written = time.monotonic()
         self._last: dict[str, float] = {}
-        self._write(0)
+        self._write(began_at)
 
     def tick(self, step: int) -> None:
         """Call after each environment step."""
@@ -54,18 +69,20 @@ class ProgressFile:
     def _write(self, step: int) -> None:
         self._written = time.monotonic()
         elapsed = self._written - self._began
-        progress = Progress(os.getpid(), step, self._total, step / elapsed if elapsed > 0 else 0.0, **self._last)
-        # Not synced to disk: it is worthless after a crash.
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(progress)))
-        partial.replace(self._path)
+        speed = (step - self._began_at) / elapsed if elapsed > 0 else 0.0
+        progress = Progress(os.getpid(), step, self._total, speed, **self._last)
+        # Not synced to disk: it is worthless after a crash. A disk too full for it is the metrics' to tell of.
+        with contextlib.suppress(OSError):
+            partial = self._path.with_name(f".{self._path.name}.partial-{os.getpid()}")
+            partial.write_text(json.dumps(asdict(progress)))
+            partial.replace(self._path)
 
 
 def read_progress(path: Path) -> Progress | None:
     """What a run last said of itself, or None if it says nothing or its process has gone."""
     try:
-        progress = Progress(**json.loads(path.read_bytes()))
+        progress = _PROGRESS.validate_python(read_json(path, _MAX_BYTES))
         os.kill(progress.pid, 0)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, OverflowError):
         return None
     return progress

@@ -1,8 +1,10 @@
 """Running a study from a config: check everything, show the plan or do it, compare at the end."""
 
 import shutil
+import signal
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,24 +14,32 @@ from rlottery import envs
 from rlottery.analysis.comparison import Comparison, compare
 from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError
+from rlottery.locks import busy, holder_of
+from rlottery.manifests import read_manifest, write_manifest
 from rlottery.report.table import render
-from rlottery.store import DENSE, Store, read_manifest, write_json
+from rlottery.store import DENSE, REPLAY_FILES, RunFiles, Store
 from rlottery.study.arms import arm_for
 from rlottery.study.display import display_for
-from rlottery.study.executor import Executor, State, Tracked, worker_count
-from rlottery.study.plan import STAGES, check_folder, is_done, jobs
+from rlottery.study.executor import ENDED_BADLY, GRACE_SECONDS, Executor, State, Tracked, as_diverged, worker_count
+from rlottery.study.plan import STAGES, DivergedRunError, check_folder, damaged_files, is_done, jobs
+from rlottery.study.room import check_room
+from rlottery.study.stopping import StopSignals
 
 
 @dataclass(frozen=True, repr=False)  # A notebook would show it after main(), page after page.
 class Outcome:
-    """How a command ended: what became of each job, and the comparison over the whole study."""
+    """How a command ended: what became of each job, and the comparison over the whole study.
+
+    `stopped` is the number of the signal that ended it early, its work saved.
+    """
 
     tracked: list[Tracked]
     comparison: Comparison
+    stopped: int | None = None
 
     @property
     def failed(self) -> list[Tracked]:
-        return [t for t in self.tracked if t.state in (State.FAILED, State.SKIPPED)]
+        return [t for t in self.tracked if t.state in ENDED_BADLY]
 
 
 def plan_study(config: Config, method: str, stages: Sequence[str]) -> list[Tracked]:
@@ -45,16 +55,21 @@ def plan_study(config: Config, method: str, stages: Sequence[str]) -> list[Track
         raise RlotteryError(f"No stage was asked for; choose from: {', '.join(STAGES)}.")
     arm = arm_for(method, config.pruning)
     check_folder(config.data)
+    Store(config.data).check_links()
     for task in config.tasks:
         envs.make(task.id, task.kwargs).close()
     tracked: list[Tracked] = []
     to_do: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
     for job in jobs(config, arm, tuple(stages)):
         waits = to_do[job.task_index, job.seed]
-        done = is_done(job, waits)
-        tracked.append(Tracked(job, State.FOUND if done else State.WAITING))
-        if not done:
+        item = Tracked(job)
+        try:
+            item.state = State.FOUND if is_done(job, waits) else State.WAITING
+        except DivergedRunError as error:
+            item.state, item.message = as_diverged(job, error)
+        if item.state is not State.FOUND:
             waits.add(job.stage)
+        tracked.append(item)
     return tracked
 
 
@@ -62,27 +77,72 @@ def run_study(config: Config, method: str, stages: Sequence[str], console: Conso
     """Do what is left to do, then compare all that the store holds for this config.
 
     Raises:
-        RlotteryError: before any work starts, as `plan_study`.
-        KeyboardInterrupt: after all workers have ended.
+        RlotteryError: before any work starts, as `plan_study`; or another process is at work on the same runs, or
+            the disk is too small.
+        KeyboardInterrupt: at the second interrupt, after all workers have been killed.
     """
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     store = Store(config.data)
     tracked = plan_study(config, method, stages)
     store.check_writable()
     waiting = [t for t in tracked if t.state is State.WAITING]
-    if not waiting:
-        console.print(f"All {len(tracked)} jobs are already done: nothing is left to do.", highlight=False)
-    elif found := len(tracked) - len(waiting):
-        console.print(f"Already done, and skipped: {found} of {len(tracked)} jobs.", highlight=False)
+    found = sum(t.state is State.FOUND for t in tracked)
+    if found == len(tracked):
+        say(f"All {found} jobs are already done: nothing is left to do.")
+    elif found:
+        say(f"Already done, and skipped: {found} of {len(tracked)} jobs.")
+    stopped = None
     if waiting:
         workers = worker_count(config.workers, len(waiting))
-        executor = Executor(tracked, workers)
-        with display_for(console, tracked) as display:
-            executor.changed = display.refresh
-            executor.run()
-    outcome = Outcome(tracked, compare(store, config))
+        check_room(config, [t.job for t in waiting], workers)
+        wait_for_others([t.job.files for t in waiting], say)
+        for error in (error for t in waiting for error in damaged_files(t.job)):
+            say(f"Damaged, and made anew: {error.file}: {error.why}")
+        stopped = _execute(config, store, tracked, workers, console)
     if not config.keep_replay:
-        _release_replay(store, config, outcome)
-    return outcome
+        for index, task in enumerate(config.tasks):
+            for seed in config.seeds:
+                _release_replay(store.run(task.name, seed, DENSE), [t for t in tracked if _of(t) == (index, seed)])
+    return Outcome(tracked, compare(store, config), stopped)
+
+
+def _execute(config: Config, store: Store, tracked: list[Tracked], workers: int, console: Console) -> int | None:
+    """Run the jobs; returns the signal that stopped them early, if any."""
+    with StopSignals() as signals, display_for(console, tracked) as display:
+        told = False
+
+        def stop_wanted() -> bool:
+            nonlocal told
+            if signals.wanted() and not told:
+                told = True
+                again = " Ctrl-C again stops at once." if signals.number == signal.SIGINT else ""
+                console.print(f"Stopping: each run saves a checkpoint at the end of its episode.{again}")
+            return signals.wanted()
+
+        def ended(item: Tracked) -> None:
+            if not config.keep_replay:
+                files = store.run(item.job.task.name, item.job.seed, DENSE)
+                _release_replay(files, [t for t in tracked if _of(t) == _of(item)])
+
+        Executor(tracked, workers, display.refresh, ended, stop_wanted).run()
+    return signals.number
+
+
+def wait_for_others(runs: Sequence[RunFiles], say: Callable[[str], None]) -> None:
+    """Make sure that no other process is at work on these runs; wait for one that is only saving its work.
+
+    Raises:
+        StudyError: names the process.
+    """
+    deadline, told = time.monotonic() + GRACE_SECONDS, False
+    for files in runs:
+        while (holder := holder_of(files)) is not None:
+            if not holder.is_orphan or time.monotonic() > deadline:
+                raise busy(files, holder)
+            if not told:
+                say(f"Waiting for {holder}: the command that started it has gone, and it is saving its work.")
+                told = True
+            time.sleep(0.2)
 
 
 def conclude(outcome: Outcome, config: Config, console: Console) -> None:
@@ -115,15 +175,19 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
     say(f"Curves as they come: uvx tensorboard --logdir {store.root / 'runs'}")
 
 
-def _release_replay(store: Store, config: Config, outcome: Outcome) -> None:
-    """Let the buffers go whose task and seed have nothing left to do."""
-    unfinished = {(t.job.task_index, t.job.seed) for t in outcome.failed}
-    for index, task in enumerate(config.tasks):
-        for seed in config.seeds:
-            files = store.run(task.name, seed, DENSE)
-            manifest = read_manifest(files)
-            if not manifest or manifest["status"] != "done" or (index, seed) in unfinished:
-                continue
-            if manifest["replay"] != "released":
-                write_json(files.manifest, manifest | {"replay": "released"})
-            shutil.rmtree(files.replay, ignore_errors=True)
+def _of(tracked: Tracked) -> tuple[int, int]:
+    """Task and seed of a job."""
+    return tracked.job.task_index, tracked.job.seed
+
+
+def _release_replay(files: RunFiles, jobs_of_seed: Sequence[Tracked]) -> None:
+    """Let a dense run's buffer go if all that the command does with its task and seed is done."""
+    if any(t.state not in (State.DONE, State.FOUND) for t in jobs_of_seed):
+        return
+    manifest = read_manifest(files)
+    if manifest is None or manifest["status"] != "done":
+        return
+    if manifest.get("replay") != "released":
+        kept = {name: entry for name, entry in manifest["files"].items() if name not in REPLAY_FILES}
+        write_manifest(files, {**manifest, "replay": "released", "files": kept})
+    shutil.rmtree(files.replay, ignore_errors=True)

@@ -4,9 +4,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from rlottery.checkpoint_record import newest
 from rlottery.config import Config
-from rlottery.errors import RlotteryError
-from rlottery.store import RunFiles, Store, read_manifest, replay_is_saved
+from rlottery.errors import StudyError
+from rlottery.manifests import damage, read_manifest
+from rlottery.store import RunFiles, Store
 from rlottery.study.display import duration
 from rlottery.study.plan import check_folder
 from rlottery.study.progress import read_progress
@@ -39,14 +41,21 @@ def _state(files: RunFiles) -> tuple[str, str]:
         return "running", f"{progress.env_steps:,} of {progress.total_steps:,} steps{left}"
     try:
         manifest = read_manifest(files)
-    except RlotteryError as error:
+        record = newest(files)
+    except StudyError as error:
         return "damaged", str(error)
     if manifest is None:
+        if record is not None:
+            return "cut short", f"goes on from step {record['env_steps']:,} when the study is run again"
         if files.metrics.exists():
-            return "cut short", "run the study again to train it anew"
+            return "cut short", "begins again when the study is run again"
         return ("mask made", "ticket not trained yet") if files.mask.exists() else ("to do", "")
-    if manifest["status"] == "failed":
-        return "failed", manifest["error"].splitlines()[0]
-    if manifest.get("replay") == "saved" and not replay_is_saved(files):
+    if manifest["status"] != "done":
+        return manifest["status"], manifest.get("error", "").split("\n")[0]
+    if manifest.get("replay") == "saved" and not files.replay.exists():
         return "to do again", "its replay buffer is gone"
-    return "done", f"in {duration(manifest['seconds'])}"
+    if damaged := damage(files.folder, manifest["files"], contents=()):
+        return "damaged", f"{damaged[0].file.name}: {damaged[0].why}; the study makes it anew when it is run again"
+    sittings = len(manifest.get("sittings", []))
+    suffix = f", in {sittings} sittings" if sittings > 1 else ""
+    return "done", f"in {duration(manifest.get('seconds', 0.0))}{suffix}"

@@ -1,7 +1,9 @@
 """What a run was made with, so that a difference elsewhere can be explained."""
 
 import contextlib
+import os
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,14 +13,40 @@ import rlottery
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "metaworld")
 
 
+_VECTOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
+"""What a processor may know that changes how XLA orders sums."""
+_PLAIN_FLAG = re.compile(r"--xla_[a-z0-9_]+(=[A-Za-z0-9_.,-]*)?")
+
+
 def versions() -> dict[str, str]:
-    """Versions of rlottery, Python and the packages that results depend on; the machine's kind; the commit."""
+    """Versions of rlottery, Python and the packages that results depend on; processor and XLA's flags; the commit.
+
+    Nothing else of the environment: it may hold secrets.
+    """
     found = {}
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):  # Meta-World may be left out by those who don't use it.
             found[name] = version(name)
     found |= {"rlottery": rlottery.__version__, "python": platform.python_version()}
-    return found | {"machine": f"{platform.system()} {platform.machine()}", "commit": _commit()}
+    found |= {"machine": f"{platform.system()} {platform.machine()}", "commit": _commit()}
+    return found | _processor() | {"xla_flags": xla_flags(os.environ.get("XLA_FLAGS", ""))}
+
+
+def xla_flags(text: str) -> str:
+    """The flags for XLA whose values are plain words or numbers: a path, say, is left out."""
+    return " ".join(flag for flag in text.split() if _PLAIN_FLAG.fullmatch(flag))
+
+
+def _processor() -> dict[str, str]:
+    """Its name and what it knows of vectors, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return {"processor": platform.processor()}
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    known = set((told.get("flags") or told.get("Features") or "").split())
+    vectors = " ".join(flag for flag in _VECTOR_FLAGS if flag in known)
+    return {"processor": told.get("model name", platform.processor()), "vectors": vectors}
 
 
 def _commit() -> str:

@@ -44,21 +44,29 @@ def test_arrays_are_named_by_their_place(trained: Any) -> None:
 def test_another_shape_is_named(trained: Any) -> None:
     arrays = to_arrays(trained)
     arrays["params.actor.layer_1.kernel"] = np.zeros((12, 9), np.float32)
-    with pytest.raises(StudyError, match=r"params\.actor\.layer_1\.kernel has shape \(12, 9\) where \(12, 4\)"):
+    words = r"layer_1\.kernel is float32 of shape \(12, 9\) in the file, and is float32 of shape \(12, 4\) in this"
+    with pytest.raises(StudyError, match=words):
         from_arrays(trained, arrays)
 
 
 def test_missing_and_surplus_arrays_are_named(trained: Any) -> None:
     arrays = to_arrays(trained)
     del arrays["log_temperature"]
-    with pytest.raises(StudyError, match="log_temperature has shape None"):
+    with pytest.raises(StudyError, match="log_temperature is missing in the file"):
         from_arrays(trained, arrays)
-    with pytest.raises(StudyError, match="surplus has shape"):
+    with pytest.raises(StudyError, match=r"surplus is float64 of shape \(2,\) in the file, and is missing in this"):
         from_arrays(trained, to_arrays(trained) | {"surplus": np.zeros(2)})
 
 
+def test_another_type_is_named(trained: Any) -> None:
+    arrays = to_arrays(trained)
+    arrays["log_temperature"] = arrays["log_temperature"].astype(np.float64)
+    with pytest.raises(StudyError, match=r"log_temperature is float64 of shape \(\) in the file, and is float32"):
+        from_arrays(trained, arrays)
+
+
 def test_a_key_of_another_shape_is_refused(trained: Any) -> None:
-    with pytest.raises(StudyError, match="key has shape"):
+    with pytest.raises(StudyError, match="key is uint32 of shape"):
         from_arrays(trained, to_arrays(trained) | {"key": np.zeros(4, np.uint32)})
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from rlottery.config import Config
+from rlottery.disk import write_bytes, write_json
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import make_mask
-from rlottery.store import Store, write_bytes, write_json
+from rlottery.store import Store
 
 METHODS = {"magnitude": "magnitude", "taylor": "gradient", "gradient": "gradient"}
 
@@ -65,7 +66,7 @@ def write_run(
     sparsity: dict[str, float] | None = None,
     fingerprint: dict[str, Any] | None = None,
 ) -> None:
-    """A run of arm `dense`, or `{criterion}-{percent}` with the sparsity that the name says."""
+    """A run of arm `dense`, or `{criterion}-{percent}` with the sparsity that the name says; in format 1."""
     files = store.run(task, seed, arm)
     manifest: dict[str, Any] = {
         "format_version": 1,

@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-GOOD, RAISES, REFUSES, KILLED, SILENT, SLOW, STUBBORN, TALKS = range(8)
+GOOD, RAISES, REFUSES, KILLED, SILENT, SLOW, STUBBORN, TALKS, KILLED_ONCE, FULL_DISK, OBEDIENT = range(11)
+OTHER, ANOTHER = 20, 21
 
 
 def main() -> int:
@@ -21,13 +22,18 @@ def main() -> int:
         print("a warning", file=sys.stderr)
         print("error: The mend\nin two lines.", file=sys.stderr)
         return 3
-    if seed == KILLED:
+    if seed == KILLED or (seed == KILLED_ONCE and not (data / f"killed-{seed}").exists()):
+        (data / f"killed-{seed}").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     if seed == SILENT:
         return 3
-    if seed in (SLOW, STUBBORN):
+    if seed == FULL_DISK:
+        return 5
+    if seed in (SLOW, STUBBORN, OBEDIENT):
         if seed == STUBBORN:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if seed == OBEDIENT:
+            signal.signal(signal.SIGTERM, lambda *_: ((data / "saved").touch(), os._exit(4)))
         (data / f"ready-{seed}").touch()
         time.sleep(60)
     if seed == TALKS:

@@ -3,16 +3,18 @@
 import io
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from rich.console import Console, RenderableType
 
+from rlottery.checkpoint_record import Record, record_path
 from rlottery.config import Config, load_config
+from rlottery.disk import write_arrays, write_bytes
+from rlottery.manifests import FORMAT_VERSION, Manifest, entry, read_manifest, write_manifest, write_sealed
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask, make_group_mask, make_mask
-from rlottery.replay import Transitions
-from rlottery.store import FORMAT_VERSION, file_digest, write_arrays, write_bytes, write_json
+from rlottery.store import REPLAY_FILES, RunFiles
 from rlottery.study.arms import arm_for
 from rlottery.study.fingerprints import Fingerprint, dense_fingerprint
 from rlottery.study.plan import Job, expected_mask_fingerprint, expected_ticket_fingerprint, initial_kernels
@@ -60,10 +62,10 @@ def write_dense(config: Config, *, seed: int = 0, trained: int = 0) -> Job:
     write_arrays(dense.files.initial, initial)
     write_arrays(dense.files.agent, {f"params.{name}": kernel + trained for name, kernel in initial.items()})
     write_bytes(dense.files.metrics, b'{"kind": "evaluation", "env_steps": 300, "return": -1000.0}\n')
-    for field in Transitions._fields:
-        write_bytes(dense.files.replay / f"{field}.npy", b"")
+    for name in REPLAY_FILES:
+        write_bytes(dense.files.folder / name, name.encode())
     fingerprint = dense_fingerprint(config, dense.task, seed)
-    names = ("initial.safetensors", "agent.safetensors", "metrics.jsonl")
+    names = ("initial.safetensors", "agent.safetensors", "metrics.jsonl", *REPLAY_FILES)
     _write_manifest(dense, fingerprint, names, replay="saved")
     return dense
 
@@ -85,6 +87,31 @@ def write_ticket(config: Config, *, seed: int = 0, method: str = "magnitude") ->
     write_bytes(ticket.files.metrics, b'{"kind": "evaluation", "env_steps": 300, "return": -1000.0}\n')
     _write_manifest(ticket, fingerprint, ("agent.safetensors", "metrics.jsonl", "mask.pkl"))
     return ticket
+
+
+def write_record(of: Job, env_steps: int) -> None:
+    """What a checkpoint of an unfinished run says of itself, without the files that it names."""
+    if of.stage == "dense":
+        fingerprint = dense_fingerprint(of.config, of.task, of.seed)
+    else:
+        fingerprint = expected_ticket_fingerprint(of, mask_for(of, {}))
+    record: Record = {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": fingerprint,
+        "env_steps": env_steps,
+        "episodes": 1,
+        "files": {},
+        "segments": [(0, env_steps)],
+        "generators": {},
+        "losses": {},
+        "episode": {},
+        "metrics": (0, "0" * 64),
+        "seconds": 1.0,
+        "sittings": [],
+        "written": 1,
+        "cost": 0.1,
+    }
+    write_sealed(record_path(of.files, env_steps), record)
 
 
 def write_study(config: Config, *, method: str = "magnitude") -> None:
@@ -128,12 +155,17 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
+def change_manifest(run: RunFiles, /, **changes: Any) -> None:
+    """Write a run's manifest again, with other values."""
+    write_manifest(run, cast(Manifest, {**(read_manifest(run) or {}), **changes}))
+
+
 def _write_manifest(of: Job, fingerprint: Fingerprint, names: tuple[str, ...], **facts: Any) -> None:
-    manifest = {
+    manifest: Manifest = {
         "format_version": FORMAT_VERSION,
         "status": "done",
         "seconds": 1.5,
         "fingerprint": fingerprint,
-        "files": {name: file_digest(of.files.folder / name) for name in names},
+        "files": {name: entry(of.files.folder / name) for name in names},
     }
-    write_json(of.files.manifest, manifest | facts)
+    write_manifest(of.files, cast(Manifest, manifest | facts))

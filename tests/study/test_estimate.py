@@ -11,32 +11,26 @@ from rlottery.study.estimate import (
     START_SECONDS,
     UPDATE_SECONDS,
     Rates,
-    disk_bytes,
     estimate_table,
-    job_bytes,
     measure,
     train_seconds,
     update_flops,
-    weight_counts,
 )
 from rlottery.study.executor import State, Tracked
 from rlottery.study.plan import STAGES, jobs
+from rlottery.study.room import Sizes
 
 from .studies import job, shown, tiny_config
 
 # 3 observations, 1 action, actor 3-2-2 (mean and log-std), critics 4-5-1:
 # 3*2 + 2*2 = 10 weights in the actor, 4*5 + 5*1 = 25 in either critic.
 SMALL = ("network.actor=[2]", "network.critic=[5]", "sac.batch_size=7")
-RATES = Rates(gemm=1e9, env_steps=1000.0, episode_steps=200.0, observation_size=3, action_size=1)
+RATES = Rates(gemm=1e9, env_steps=1000.0, episode_steps=200.0, sizes=Sizes(3, 1))
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Config:
     return tiny_config(tmp_path, *SMALL)
-
-
-def test_weights(small: Config) -> None:
-    assert weight_counts(small, 3, 1) == (10, 2 * 25)
 
 
 def test_operations_of_an_update(small: Config) -> None:
@@ -47,41 +41,18 @@ def test_operations_of_an_update(small: Config) -> None:
     critic_loss = (forward + 2 + 2) * 2 * critic
     actor_loss = (forward + 2 + 2) * actor + (forward + 2) * 2 * critic
     total = batch * (next_actions + target_values + critic_loss + actor_loss)
-    assert update_flops(small, small.tasks[0], 3, 1) == total
+    assert update_flops(small, small.tasks[0], Sizes(3, 1)) == total
 
 
 def test_operations_of_a_usual_update_are_as_published(tmp_path: Path) -> None:
     usual = tiny_config(tmp_path, "network.actor=[256, 256]", "network.critic=[256, 256]")
-    assert update_flops(usual, usual.tasks[0], 39, 4) == pytest.approx(631e6, rel=1e-3)
+    assert update_flops(usual, usual.tasks[0], Sizes(39, 4)) == pytest.approx(631e6, rel=1e-3)
 
 
 def test_seconds_of_a_run(small: Config) -> None:
     # 200 updates of 7 * (8 * 10 + 12 * 50) operations; 300 steps and 3 evaluations of one episode of 200.
     updates = 200 * (7 * 680 / (GEMM_SHARE * 1e9) + UPDATE_SECONDS)
     assert train_seconds(small, small.tasks[0], RATES) == pytest.approx(START_SECONDS + updates + 0.9)
-
-
-def test_bytes_of_a_dense_run(small: Config) -> None:
-    agent = 4 * (3 * 10 + 4 * 50)  # weights and two moments, and the target critics
-    initial = 4 * 60
-    replay = 300 * 4 * (3 + 1 + 1 + 3 + 1)
-    metrics = 2 * 300
-    assert disk_bytes(small, small.tasks[0], RATES, dense=True) == agent + initial + replay + metrics
-    assert disk_bytes(small, small.tasks[0], RATES, dense=False) == agent + metrics
-
-
-def test_a_replay_that_is_smaller_or_not_kept(tmp_path: Path) -> None:
-    def of(*overrides: str) -> float:
-        config = tiny_config(tmp_path, *SMALL, *overrides)
-        return disk_bytes(config, config.tasks[0], RATES, dense=True)
-
-    assert of() - of("training.replay_capacity=100") == 200 * 36
-    assert of("training.replay_capacity=9999") == of()
-    assert of() - of("keep_replay=false") == 300 * 36
-
-
-def test_a_mask_takes_a_byte_a_weight_twice(small: Config) -> None:
-    assert job_bytes(job(small, "mask"), RATES) == 2 * 60
 
 
 class TestTable:
@@ -116,7 +87,7 @@ class TestTable:
 
 def test_a_task_is_measured() -> None:
     rates = measure(Task(id="Pendulum-v1"), "cpu")
-    assert (rates.observation_size, rates.action_size, rates.episode_steps) == (3, 1, 200)
+    assert (rates.sizes, rates.episode_steps) == (Sizes(3, 1), 200)
     assert rates.env_steps > 100 and rates.gemm > 1e8
 
 

@@ -11,7 +11,21 @@ from rlottery.study.executor import Executor, State, Tracked, worker_count
 from rlottery.study.plan import jobs
 
 from . import fake_worker
-from .fake_worker import GOOD, KILLED, RAISES, REFUSES, SILENT, SLOW, STUBBORN, TALKS
+from .fake_worker import (
+    ANOTHER,
+    FULL_DISK,
+    GOOD,
+    KILLED,
+    KILLED_ONCE,
+    OBEDIENT,
+    OTHER,
+    RAISES,
+    REFUSES,
+    SILENT,
+    SLOW,
+    STUBBORN,
+    TALKS,
+)
 from .studies import job, tiny_config, write_dense, write_study
 
 
@@ -44,7 +58,7 @@ def _inputs_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_job_is_done(tmp_path: Path) -> None:
-    tracked = plan(tmp_path, GOOD, TALKS, 8, 9)
+    tracked = plan(tmp_path, GOOD, TALKS, OTHER, ANOTHER)
     assert run(tracked) == [State.DONE] * 4
     assert all(t.seconds > 0 and not t.message for t in tracked)
 
@@ -54,12 +68,16 @@ def test_every_job_is_done(tmp_path: Path) -> None:
     [
         (RAISES, "the worker ended with exit code 1; the last line of its log: ValueError: boom"),
         (REFUSES, "The mend\nin two lines."),
-        (KILLED, "the worker was killed by SIGKILL (out of memory?); the last line of its log: (none)"),
+        (
+            KILLED,
+            "the worker was killed by SIGKILL (out of memory?) twice; fewer workers need less memory: workers=1; "
+            "the last line of its log: (none)",
+        ),
         (SILENT, "the worker ended with exit code 3; the last line of its log: (none)"),
     ],
 )
 def test_a_failure_is_told_with_its_log_and_stops_no_other(tmp_path: Path, seed: int, said: str) -> None:
-    tracked = plan(tmp_path, seed, GOOD, 8)
+    tracked = plan(tmp_path, seed, GOOD, OTHER)
     assert run(tracked, workers=1) == [State.FAILED, State.DONE, State.DONE]
     assert tracked[0].message == f"{said}\nlog: {tracked[0].job.files.log('dense')}"
 
@@ -89,15 +107,15 @@ def test_stages_follow_each_other(tmp_path: Path) -> None:
 
 
 def test_one_worker_does_one_job_at_a_time(tmp_path: Path) -> None:
-    tracked = plan(tmp_path, GOOD, TALKS, 8)
+    tracked = plan(tmp_path, GOOD, TALKS, OTHER)
     run(tracked, workers=1)
     assert [line.split()[2] for line in order(tracked)] == ["start", "end"] * 3
 
 
 def test_workers_have_cores_of_their_own_as_long_as_there_are_any(tmp_path: Path) -> None:
     cores = available_cores()
-    tracked = plan(tmp_path, *range(10, 12 + len(cores)))
-    tracked = [t for t in tracked if t.job.seed >= 10]
+    tracked = plan(tmp_path, *range(30, 32 + len(cores)))
+    tracked = [t for t in tracked if t.job.seed >= 30]
     run(tracked, workers=len(tracked))
     given = [line.rpartition(" ")[2] for line in order(tracked) if " core " in line]
     assert sorted(given) == sorted([*map(str, cores), "None", "None"])
@@ -111,16 +129,16 @@ def test_a_job_that_was_done_meanwhile_is_not_done_again(tmp_path: Path) -> None
 
 
 def test_an_input_that_turns_out_unusable_fails_that_job_alone(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path, f"seeds=[{GOOD}, 8]")
+    config = tiny_config(tmp_path, f"seeds=[{GOOD}, {OTHER}]")
     for seed in config.seeds:
         write_dense(config, seed=seed)
-    tracked = [Tracked(job(config, "ticket", seed=GOOD)), Tracked(job(config, "mask", seed=8))]
+    tracked = [Tracked(job(config, "ticket", seed=GOOD)), Tracked(job(config, "mask", seed=OTHER))]
     assert run(tracked) == [State.FAILED, State.DONE]
     assert tracked[0].message.startswith("Mask not found")
 
 
 def test_a_folder_that_cannot_be_made_fails_that_job_alone(tmp_path: Path) -> None:
-    tracked = plan(tmp_path, GOOD, 8)
+    tracked = plan(tmp_path, GOOD, OTHER)
     blocked = tracked[0].job.files.folder.parent
     blocked.parent.mkdir(parents=True)
     blocked.touch()
@@ -128,10 +146,63 @@ def test_a_folder_that_cannot_be_made_fails_that_job_alone(tmp_path: Path) -> No
     assert str(blocked) in tracked[0].message
 
 
+def test_a_worker_that_was_killed_is_started_once_more(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, KILLED_ONCE, KILLED, OTHER)
+    assert run(tracked) == [State.DONE, State.FAILED, State.DONE]
+    starts = [line.split()[1] for line in order(tracked) if "start" in line]
+    assert (starts.count(str(KILLED_ONCE)), starts.count(str(KILLED)), starts.count(str(OTHER))) == (2, 2, 1)
+    assert tracked[0].message == ""
+
+
+def test_a_full_disk_is_told_though_the_log_lacks_the_words(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, FULL_DISK)
+    assert run(tracked) == [State.FAILED]
+    assert tracked[0].message.startswith(f"No space is left for {tracked[0].job.files.folder}.")
+    assert "free some space" in tracked[0].message
+
+
+def test_a_log_is_added_to_and_only_its_new_part_is_told(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, SILENT)
+    log = tracked[0].job.files.log("dense")
+    log.parent.mkdir(parents=True)
+    log.write_text("error: of an earlier start\n")
+    run(tracked)
+    assert "an earlier start" not in tracked[0].message
+    assert log.read_text().startswith("error: of an earlier start\n")
+
+
+def test_all_that_ended_are_told_of(tmp_path: Path) -> None:
+    tracked, seen = plan(tmp_path, GOOD, RAISES, OTHER), []
+    Executor(tracked, 2, ended=lambda item: seen.append(item.job.seed)).run()
+    assert sorted(seen) == [GOOD, RAISES, OTHER]
+
+
+@pytest.mark.usefixtures("_inputs_are_there")
+def test_what_was_begun_is_finished_before_more_is_begun(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, OTHER, stages=("dense", "mask", "ticket"))
+    run(tracked, workers=1)
+    starts = [line.split()[:2] for line in order(tracked) if "start" in line]
+    assert starts == [[stage, str(seed)] for seed in (GOOD, OTHER) for stage in ("dense", "mask", "ticket")]
+
+
+@pytest.mark.parametrize(("seed", "state"), [(OBEDIENT, State.STOPPED), (STUBBORN, State.STOPPED)])
+def test_a_stop_lets_workers_save_and_starts_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, state: State
+) -> None:
+    monkeypatch.setattr(executor, "GRACE_SECONDS", 5.0 if seed == OBEDIENT else 0.5)
+    tracked = plan(tmp_path, seed, OTHER)
+    data = tracked[0].job.config.data
+    Executor(tracked, 1, stop_wanted=lambda: (data / f"ready-{seed}").exists()).run()
+    assert [t.state for t in tracked] == [state, State.SKIPPED]
+    assert (data / "saved").exists() == (seed == OBEDIENT)
+    (started,) = [line for line in order(tracked) if "start" in line]
+    assert not is_alive(int(started.split()[3]))
+
+
 @pytest.mark.parametrize("seed", [SLOW, STUBBORN])
 def test_an_interrupt_ends_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(executor, "GRACE_SECONDS", 0.5)
-    tracked = plan(tmp_path, seed, 8)
+    tracked = plan(tmp_path, seed, OTHER)
     data = tracked[0].job.config.data
 
     def interrupt() -> None:
@@ -144,7 +215,7 @@ def test_an_interrupt_ends_all_workers(tmp_path: Path, monkeypatch: pytest.Monke
     assert time.monotonic() - began < 20
     (started,) = [line for line in order(tracked) if "start" in line]
     assert not is_alive(int(started.split()[3]))
-    assert (tracked[0].state, tracked[0].message) == (State.SKIPPED, "interrupted")
+    assert (tracked[0].state, tracked[0].message) == (State.STOPPED, "It begins again.")
     assert tracked[1].state is State.WAITING
 
 

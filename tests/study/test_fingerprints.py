@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.store import difference
+from rlottery.manifests import difference
 from rlottery.study.fingerprints import Fingerprint, dense_fingerprint, mask_fingerprint, ticket_fingerprint
 
 from .studies import job, tiny_config

@@ -5,15 +5,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlottery.checkpoint_record import newest, record_path
 from rlottery.config import Config
+from rlottery.disk import write_bytes
 from rlottery.errors import RlotteryError, StudyError, TaskError
-from rlottery.pruning.mask_file import mask_to_bytes, read_mask
-from rlottery.store import read_manifest, write_bytes, write_json
+from rlottery.manifests import read_manifest
 from rlottery.study.executor import State
-from rlottery.study.plan import STAGES, jobs, prerequisites
+from rlottery.study.plan import STAGES, damaged_files, jobs, prerequisites
 from rlottery.study.run import plan_study
 
-from .studies import contents, job, tiny_config, write_dense, write_mask, write_study, write_ticket
+from .studies import (
+    change_manifest,
+    contents,
+    job,
+    tiny_config,
+    write_dense,
+    write_mask,
+    write_record,
+    write_study,
+    write_ticket,
+)
 
 
 def to_do(config: Config, method: str = "magnitude", stages: tuple[str, ...] = STAGES) -> list[str]:
@@ -68,7 +79,7 @@ class TestWhatIsDone:
     def test_a_failed_run_is_to_do(self, tmp_path: Path) -> None:
         config = tiny_config(tmp_path)
         dense = write_dense(config)
-        write_json(dense.files.manifest, (read_manifest(dense.files) or {}) | {"status": "failed", "files": {}})
+        change_manifest(dense.files, status="failed", files={})
         assert DENSE in to_do(config)
 
     @pytest.mark.parametrize("name", ["agent.safetensors", "initial.safetensors", "metrics.jsonl", "manifest.json"])
@@ -89,7 +100,7 @@ class TestWhatIsDone:
         write_study(config)
         files = job(config, "dense").files
         shutil.rmtree(files.replay)
-        write_json(files.manifest, (read_manifest(files) or {}) | {"replay": "released"})
+        change_manifest(files, replay="released")
         assert to_do(config) == []
         assert DENSE in to_do(tiny_config(tmp_path))
 
@@ -100,15 +111,105 @@ class TestWhatIsDone:
         write_dense(config, trained=1)
         assert to_do(config, stages=("mask",)) == [MASK]
 
-    def test_a_ticket_keeps_its_mask_in_whatever_bytes(self, tmp_path: Path) -> None:
+
+class TestDamage:
+    @pytest.mark.parametrize("name", ["agent.safetensors", "initial.safetensors", "metrics.jsonl", "manifest.json"])
+    @pytest.mark.parametrize("how", ["flipped", "cut short"])
+    def test_a_damaged_dense_run_is_named_and_made_anew(self, tmp_path: Path, name: str, how: str) -> None:
         config = tiny_config(tmp_path)
         write_study(config)
-        own = job(config, "mask").files.mask
-        before = own.read_bytes()
-        # The ticket stage writes its mask as read from the method's file: equal, but pickled otherwise.
-        own.write_bytes(mask_to_bytes(read_mask(own)))
-        assert own.read_bytes() != before
-        assert to_do(config) == []
+        damage(job(config, "dense").files.folder / name, how)
+        (found,) = damaged_files(job(config, "dense"))
+        assert found.file.name == name
+        assert to_do(config) == [DENSE, MASK, TICKET]  # mask and ticket are found done once the agent is back
+
+    @pytest.mark.parametrize("name", ["agent.safetensors", "metrics.jsonl", "mask.pkl", "manifest.json"])
+    def test_a_damaged_ticket_is_made_anew(self, tmp_path: Path, name: str) -> None:
+        config = tiny_config(tmp_path)
+        write_study(config)
+        damage(job(config, "ticket").files.folder / name, "flipped")
+        assert to_do(config) == ([MASK, TICKET] if name == "mask.pkl" else [TICKET])
+        assert damaged_files(job(config, "ticket"))[0].file.name == name
+
+    def test_a_replay_is_compared_where_it_will_be_read(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path)
+        write_study(config)
+        damage(job(config, "dense").files.replay / "rewards.npy", "flipped")
+        assert to_do(config) == []  # magnitude reads none
+        assert DENSE in to_do(config, "gradient")
+        write_mask(config, method="gradient")
+        assert DENSE not in to_do(config, "gradient")
+
+    def test_a_replay_cut_short_is_damage_wherever_it_is_seen(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path)
+        write_study(config)
+        damage(job(config, "dense").files.replay / "rewards.npy", "cut short")
+        assert DENSE in to_do(config)
+
+    def test_a_damaged_agent_is_not_pruned(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path)
+        damage(write_dense(config).files.agent, "cut short")
+        message = refused(config, stages=("mask", "ticket"))
+        assert "agent.safetensors is damaged: it has" in message and "--stages dense" in message
+
+
+def damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content if how == "flipped" else content[:-1])
+
+
+class TestUnfinished:
+    def test_a_checkpoint_of_another_config_is_an_error(self, tmp_path: Path) -> None:
+        dense = job(tiny_config(tmp_path), "dense")
+        write_record(dense, 100)
+        other = tiny_config(tmp_path, "sac.batch_size=128")
+        message = refused(other)
+        assert "unfinished run" in message
+        assert "sac.batch_size: the files have 256, this config asks for 128" in message
+        assert to_do(tiny_config(tmp_path)) == [DENSE, MASK, TICKET]
+
+    def test_a_ticket_is_compared_too(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path)
+        write_dense(config)
+        write_mask(config)
+        write_record(job(config, "ticket"), 100)
+        shutil.rmtree(job(config, "dense").files.folder)
+        assert "sac.discount" in refused(tiny_config(tmp_path, "sac.discount=0.5"))
+
+    def test_the_newest_sound_one_counts(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path)
+        dense = job(config, "dense")
+        write_record(dense, 100)
+        write_record(dense, 200)
+        damage(record_path(dense.files, 200), "flipped")
+        found = newest(dense.files)
+        assert found is not None and found["env_steps"] == 100
+
+
+class TestDiverged:
+    def test_it_is_neither_run_again_nor_left_out(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path)
+        write_study(config)
+        ticket = job(config, "ticket")
+        change_manifest(ticket.files, status="diverged", error="Not finite.")
+        states = {t.job.label: (t.state, t.message) for t in plan_study(config, "magnitude", STAGES)}
+        assert states[DENSE][0] is State.FOUND
+        state, message = states[TICKET]
+        assert state is State.DIVERGED
+        assert message.startswith("Not finite.\nThat is its result") and str(ticket.files.folder) in message
+
+    def test_what_depends_on_it_is_not_run(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path)
+        change_manifest(write_dense(config).files, status="diverged", error="Not finite.")
+        planned = plan_study(config, "magnitude", STAGES)
+        assert [t.state for t in planned] == [State.DIVERGED, State.WAITING, State.WAITING]
+        assert [t.state for t in plan_study(config, "magnitude", ("mask",))] == [State.SKIPPED]
+
+    def test_other_settings_are_another_study(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path)
+        change_manifest(write_dense(config).files, status="diverged", error="Not finite.")
+        assert "sac.batch_size" in refused(tiny_config(tmp_path, "sac.batch_size=128"))
 
 
 class TestAddedArms:
@@ -160,17 +261,17 @@ class TestAnotherStudy:
         config = tiny_config(tmp_path)
         write_study(config)
         ticket = job(config, "ticket")
-        manifest = read_manifest(ticket.files) or {}
-        manifest["fingerprint"]["inputs"]["mask"] = "of another mask"
-        write_json(ticket.files.manifest, manifest)
+        fingerprint = (read_manifest(ticket.files) or {})["fingerprint"]
+        fingerprint["inputs"]["mask"] = "of another mask"
+        change_manifest(ticket.files, fingerprint=fingerprint)
         assert "inputs.mask" in refused(config)
 
-    @pytest.mark.parametrize("content", [b"{", b'{"format_version": 99}', b"[]"])
-    def test_a_manifest_that_cannot_be_read(self, tmp_path: Path, content: bytes) -> None:
+    def test_a_manifest_of_a_later_format(self, tmp_path: Path) -> None:
         config = tiny_config(tmp_path)
         dense = write_dense(config)
-        write_bytes(dense.files.manifest, content)
-        assert str(dense.files.manifest) in refused(config)
+        write_bytes(dense.files.manifest, b'{"format_version": 99}')
+        message = refused(config)
+        assert str(dense.files.manifest) in message and "has format 99" in message
 
 
 class TestMissingInputs:
@@ -191,7 +292,7 @@ class TestMissingInputs:
         config = tiny_config(tmp_path, "keep_replay=false")
         dense = write_dense(config)
         shutil.rmtree(dense.files.replay)
-        write_json(dense.files.manifest, (read_manifest(dense.files) or {}) | {"replay": "released"})
+        change_manifest(dense.files, replay="released")
         assert to_do(config) == [MASK, TICKET]
         message = refused(config, "gradient")
         assert message.startswith("Replay buffer not found") and "keep_replay: true" in message

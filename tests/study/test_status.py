@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from rlottery.config import Config
+from rlottery.disk import write_bytes
 from rlottery.errors import StudyError
-from rlottery.store import read_manifest, write_bytes, write_json
 from rlottery.study.status import status_table
 
-from .studies import contents, job, shown, tiny_config, write_dense, write_mask, write_study
+from .studies import change_manifest, contents, job, shown, tiny_config, write_dense, write_mask, write_study
 
 
 def status(config: Config) -> dict[str, str]:
@@ -52,8 +52,7 @@ def test_arms_of_another_sparsity_are_shown_too(tmp_path: Path) -> None:
 def test_failed(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     dense = write_dense(config)
-    failure = {"status": "failed", "error": "it [/]has[red] brackets\nand lines", "files": {}}
-    write_json(dense.files.manifest, (read_manifest(dense.files) or {}) | failure)
+    change_manifest(dense.files, status="failed", error="it [/]has[red] brackets\nand lines", files={})
     assert status(config)["dense 0"] == "failed  it [/]has[red] brackets"
 
 

@@ -1,0 +1,154 @@
+"""Files that are written whole or not at all, and read within bounds."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from rlottery.errors import StudyError
+
+MAX_ARRAYS_BYTES = 2**33
+"""Most bytes that a file of arrays may ask for: an agent of 300 million weights with its moments."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What an `OSError` says when the disk or the user's share of it is full."""
+
+_DTYPES = {"F32": np.float32, "BOOL": np.bool_, "U32": np.uint32, "I32": np.int32, "F64": np.float64, "I64": np.int64}
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, so that it survives a crash of the machine; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as safetensors, whole or not at all."""
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    write_bytes(path, safetensors.numpy.save(contiguous))
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a new folder, then put it in the place of `path`."""
+    partial = _partial(path)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        fill(partial)
+        for file in partial.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        shutil.rmtree(path, ignore_errors=True)
+        partial.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what writers that were killed left half-written in `folder`. No other process may be writing there."""
+    for path in folder.glob(".*.partial-*"):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """A regular file's content.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it has more than `limit` bytes, or is no regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: a named pipe would wait for its writer
+        raise ValueError("no regular file")
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"more than {limit:,} bytes")
+    return data
+
+
+def read_json(path: Path, limit: int) -> Any:
+    """JSON of at most `limit` bytes.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is too large, or no JSON.
+    """
+    try:
+        return json.loads(read_bytes(path, limit))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Named arrays from safetensors. Their declared sizes are checked before any memory is taken for them.
+
+    Raises:
+        StudyError: missing, damaged, of a type that no agent has, or larger than MAX_ARRAYS_BYTES.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("no regular file")
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names, total = list(file.keys()), 0
+            for name in names:
+                view = file.get_slice(name)
+                if view.get_dtype() not in _DTYPES:
+                    raise ValueError(f"{name[:100]} is of type {view.get_dtype()}")
+                total += int(np.prod(view.get_shape(), dtype=object)) * np.dtype(_DTYPES[view.get_dtype()]).itemsize
+            if total > MAX_ARRAYS_BYTES:
+                raise ValueError(f"it asks for {total:,} bytes")
+            return {name: file.get_tensor(name) for name in names}
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise StudyError(f"{path} can't be read: {error}. Delete its folder to train that run again.") from None
+
+
+def file_digest(path: Path, length: int | None = None) -> str:
+    """SHA-256 of a file's content, or of its first `length` bytes, in hexadecimal."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        if length is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        while length > 0 and (block := file.read(min(length, 2**20))):
+            sha.update(block)
+            length -= len(block)
+    return sha.hexdigest()
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial-{os.getpid()}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """So that a file's new name survives a crash of the machine too, where the system can promise that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

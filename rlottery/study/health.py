@@ -1,0 +1,152 @@
+"""The health of a study: every file compared with its checksum, every mask and checkpoint read. Reads files only."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rlottery.checkpoint_record import read_record, record_paths
+from rlottery.config import Config
+from rlottery.disk import file_digest, read_arrays
+from rlottery.errors import RlotteryError, StudyError
+from rlottery.locks import holder_of
+from rlottery.manifests import DamagedError, damage, read_manifest
+from rlottery.metrics import read_metrics
+from rlottery.pruning.mask_file import read_mask
+from rlottery.store import REPLAY_FILES, RunFiles, Store
+from rlottery.study.arms import METHODS
+from rlottery.study.plan import check_folder
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a study that is not as it was written, and what becomes of it."""
+
+    file: Path
+    why: str
+    mend: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """What was looked at, and what is wrong with it."""
+
+    files: int
+    problems: tuple[Problem, ...]
+
+
+def examine(config: Config) -> Health:
+    """Look at everything that the store holds of a config's tasks and seeds.
+
+    Raises:
+        StudyError: the data folder is none, or something in it points out of it.
+    """
+    check_folder(config.data)
+    store = Store(config.data)
+    store.check_links()
+    files = 0
+    problems: list[Problem] = []
+    for task in config.tasks:
+        for seed in config.seeds:
+            for arm in store.arms(task.name, seed):
+                run = store.run(task.name, seed, arm)
+                # A run at work changes as it is read.
+                if run.folder.is_dir() and holder_of(run) is None:
+                    number, found = examine_run(run)
+                    files, problems = files + number, problems + found
+            for path in sorted(_published(store, task.name, seed)):
+                files += 1
+                problems += _mask_problems(path, "The mask stage writes it anew.")
+    return Health(files, tuple(problems))
+
+
+def examine_run(run: RunFiles) -> tuple[int, list[Problem]]:
+    """How many files of a run were looked at, and what is wrong with them."""
+    again = "The study makes the run anew when it is run again."
+    try:
+        manifest = read_manifest(run)
+    except DamagedError as error:
+        return 1, [Problem(error.file, error.why, again)]
+    except StudyError as error:
+        return 1, [Problem(run.manifest, str(error), "Use the version of rlottery that wrote it.")]
+    if manifest is None or manifest["status"] == "failed":
+        return _examine_unfinished(run)
+    entries = dict(manifest["files"])
+    if not run.replay.exists():
+        entries = {name: entry for name, entry in entries.items() if name not in REPLAY_FILES}
+    problems = [Problem(error.file, error.why, again) for error in damage(run.folder, entries)]
+    if manifest.get("replay") == "saved" and not run.replay.exists():
+        problems.append(Problem(run.replay, "it is missing", "The dense agent is trained anew where it is needed."))
+    if not problems:
+        problems = [Problem(path, why, again) for path, why in _contradictions(run)]
+    return 1 + len(entries), problems
+
+
+def _published(store: Store, task_name: str, seed: int) -> set[Path]:
+    """Masks under their methods' names: those that are there, and those that an arm's own mask asks for."""
+    paths = {store.mask(task_name, seed, method) for method in METHODS}
+    found = {path for path in paths if path.exists()}
+    for arm in store.arms(task_name, seed):
+        with contextlib.suppress(RlotteryError):
+            method = read_mask(store.run(task_name, seed, arm).mask).metadata["method"]
+            found |= {store.mask(task_name, seed, method)} if method in METHODS else set()
+    return found
+
+
+def _examine_unfinished(run: RunFiles) -> tuple[int, list[Problem]]:
+    """Of a run that is not done: its checkpoints, and the mask that it was given."""
+    files = 0
+    problems: list[Problem] = []
+    paths = record_paths(run)
+    if run.agent.exists() and not paths:
+        mend = "The study makes the run anew when it is run again."
+        problems.append(Problem(run.manifest, "it is missing, or the run was cut short at its very end", mend))
+    for path in paths:
+        others = len(paths) > 1
+        mend = "The run goes on from the checkpoint before." if others else "The run begins again."
+        files += 1
+        try:
+            record = read_record(path)
+        except StudyError as error:
+            problems.append(Problem(path, getattr(error, "why", str(error)), mend))
+            continue
+        files += len(record["files"])
+        found = damage(run.checkpoint, record["files"])
+        problems += [Problem(error.file, error.why, mend) for error in found]
+        length, sha256 = record["metrics"]
+        if not run.metrics.is_file() or file_digest(run.metrics, length) != sha256:
+            problems.append(Problem(run.metrics, "it is not what the checkpoint continues", "The run begins again."))
+    if run.mask.exists():
+        files += 1
+        problems += _mask_problems(run.mask, "The mask stage makes it anew.")
+    unique = {problem.file: problem for problem in problems}
+    return files, list(unique.values())
+
+
+def _contradictions(run: RunFiles) -> Iterator[tuple[Path, str]]:
+    """Files that are as they were written and still can't be right."""
+    try:
+        read_metrics(run.metrics)
+    except StudyError as error:
+        yield run.metrics, str(error)
+    if not (run.mask.exists() and run.agent.exists()):
+        return
+    try:
+        mask, agent = read_mask(run.mask), read_arrays(run.agent)
+    except RlotteryError as error:
+        yield run.mask, str(error)
+        return
+    for path, kept in mask.all_layers.items():
+        kernel = agent.get(f"params.{path}.kernel")
+        if kernel is None or kernel.shape != kept.shape or np.any(kernel[~kept]):
+            yield run.agent, f"params.{path} does not keep to the mask"
+
+
+def _mask_problems(path: Path, mend: str) -> list[Problem]:
+    try:
+        read_mask(path)
+    except RlotteryError as error:
+        return [Problem(path, str(error).removeprefix(f"{path} ").split(". Make the mask")[0], mend)]
+    return []

@@ -1,0 +1,271 @@
+"""Kills a study again and again, and damages its files, and looks whether it ends in the same bits all the same.
+
+uv run python -m tests.faults --kills 50 --damages 20
+
+One study is run undisturbed. Others of the same config are killed: at random moments, and while a checkpoint is being
+written; all of it, or the command alone, or a worker alone; and asked to stop by SIGTERM and by Ctrl-C. After each,
+the same command is started again. Once a study has finished, its weights, masks, metrics (but for fields of wall-clock
+time) and replay buffers are compared with those of the undisturbed one, byte by byte. Half of the studies keep JAX's
+compilations in a cache. Needs /proc, so Linux.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+STUDY = """\
+name: faults
+tasks:
+  - Pendulum-v1
+  - id: InvertedPendulum-v5
+    training: {replay_capacity: 400}
+  - id: drawer-close-v3
+    training: {env_steps: 1600}
+seeds: [0]
+network: {actor: [16, 16], critic: [16, 16]}
+pruning: {sparsity: 0.7, num_gradient_batches: 4, gradient_batch_size: 32}
+training: {env_steps: 1400, warmup_steps: 200}
+evaluation: {interval: 400, episodes: 1, score_evaluations: 1}
+"""
+"""Short episodes, long ones, and Meta-World's; a replay buffer that wraps."""
+
+COMMANDS = (("--pruning-method", "magnitude"), ("--pruning-method", "gradient"))
+"""Together they train every kind of arm."""
+
+WALL_CLOCK = {"seconds", "updates_per_second"}
+"""Fields of metrics that tell of time, not of training."""
+
+KINDS = ("all", "all", "all", "command", "worker", "SIGTERM", "SIGINT")
+LATEST_KILL_SECONDS = 12.0
+NEVER = "checkpoint_seconds=1e9"
+ALWAYS = "checkpoint_seconds=0"
+
+
+def start(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """`rlottery run` in `folder`, in a process group of its own."""
+    # What a shell's background jobs start ignores an interrupt: it is heard again here.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rlottery.cli import app; app()"
+    )
+    with (folder / "command.log").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, "run", "config.yaml", *arguments],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])} | (environment or {}),
+            stdout=log,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def make_study(folder: Path, text: str = STUDY) -> Path:
+    """A folder with a config and nothing else."""
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(text)
+    return folder
+
+
+def digests(data: Path) -> dict[str, str]:
+    """SHA-256 of everything in a study that must not depend on how often it was killed."""
+    found = {}
+    for path in sorted([*(data / "runs").rglob("*"), *(data / "masks").rglob("*")]):
+        if path.suffix in (".safetensors", ".npy", ".pkl"):
+            content = path.read_bytes()
+        elif path.name == "metrics.jsonl":
+            rows = [json.loads(line) for line in path.read_text().splitlines()]
+            kept = [{name: value for name, value in row.items() if name not in WALL_CLOCK} for row in rows]
+            content = json.dumps(kept).encode()
+        else:
+            continue
+        found[str(path.relative_to(data))] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """Processes that a command has started and that are still there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == process.pid and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def half_written(data: Path) -> bool:
+    """Whether a checkpoint is being written at this moment."""
+    return any((data / "runs").glob("*/*/*/checkpoint/.*.partial-*"))
+
+
+def kill(process: subprocess.Popen[str], kind: str) -> None:
+    """Kill a command's processes, or some of them, or ask it to stop."""
+    workers = workers_of(process)
+    if kind.startswith("SIG"):
+        process.send_signal(getattr(signal, kind))
+        return
+    victims = {"all": [process.pid, *workers], "command": [process.pid], "worker": workers[:1]}[kind]
+    for pid in victims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def disturb(folder: Path, process: subprocess.Popen[str], chance: random.Random) -> str | None:
+    """Kill a command once, and wait until it has ended; None if it had ended before."""
+    kind, in_write = chance.choice(KINDS), chance.random() < 0.5
+    moment = time.monotonic() + chance.uniform(0.5, LATEST_KILL_SECONDS)
+    while time.monotonic() < moment:
+        if process.poll() is not None:
+            return None
+        time.sleep(0.01)
+    give_up = time.monotonic() + LATEST_KILL_SECONDS
+    while in_write and not half_written(folder / "data") and time.monotonic() < give_up:
+        if process.poll() is not None:
+            return None
+    kill(process, kind)
+    told = f"{kind}{' while a checkpoint was written' if in_write and time.monotonic() < give_up else ''}"
+    if kind != "worker":
+        process.wait()
+    return told
+
+
+def endure(folder: Path, kills: int, chance: random.Random, cache: bool) -> Counter[str]:
+    """Run a study to its end through at most `kills` kills; how often it was killed in which way."""
+    survived: Counter[str] = Counter()
+    environment = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")} if cache else {}
+    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    for command in COMMANDS:
+        while True:
+            process = start(folder, *command, ALWAYS, environment=environment)
+            told = None
+            while survived.total() < kills and (told := disturb(folder, process, chance)) is not None:
+                survived[told] += 1
+                print(f"{folder.name} {command[1]}: killed {survived.total()}: {told}", flush=True)
+                if process.poll() is not None:
+                    break
+            code = process.wait()
+            if told is None and code == 0:
+                break
+            # Killed by the signal itself: it came before there was anything to save.
+            if code not in (0, -signal.SIGKILL, -signal.SIGTERM, 1, 75, 130):
+                raise SystemExit(f"{folder}: exit code {code}; see {folder / 'command.log'}")
+    return survived
+
+
+def damage_something(data: Path, chance: random.Random) -> str:
+    """Flip a byte of a file of a study, cut it short, or remove it; what was done to which."""
+    suffixes = (".safetensors", ".npy", ".pkl", ".json", ".jsonl")
+    files = [path for path in sorted(data.rglob("*")) if path.suffix in suffixes and path.stat().st_size]
+    path = chance.choice([path for path in files if "report" not in path.parts and path.name != "progress.json"])
+    content = bytearray(path.read_bytes())
+    what = chance.choice(("flipped", "cut short", "removed"))
+    if what == "removed":
+        path.unlink()
+    elif what == "cut short":
+        path.write_bytes(content[: chance.randrange(len(content))])
+    else:
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        path.write_bytes(content)
+    return f"{what}: {path.relative_to(data)}"
+
+
+def found_by_verify(folder: Path) -> bool:
+    """Whether `rlottery verify` says that something is wrong."""
+    code = "from rlottery.cli import app; app()"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
+    arguments = [sys.executable, "-c", code, "verify", "config.yaml"]
+    return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True).returncode == 1
+
+
+def mend(folder: Path, damages: int, chance: random.Random, expected: dict[str, str]) -> tuple[int, int, list[str]]:
+    """Damage a study, finished or cut short, and run it again: how often verify saw it, how often it was mended."""
+    seen = mended = 0
+    wrong = []
+    for number in range(damages):
+        if number % 2:  # cut short: without its results, and with checkpoints
+            for arm in chance.sample(sorted((folder / "data" / "runs").glob("*/*/*")), 2):
+                shutil.rmtree(arm)
+            process = start(folder, *COMMANDS[0], ALWAYS)
+            deadline = time.monotonic() + 60
+            while not any((folder / "data" / "runs").glob("*/*/*/checkpoint/step_*.json")):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    break
+                time.sleep(0.05)
+            time.sleep(chance.uniform(0, 1.5))
+            kill(process, "all")
+            process.wait()
+        told = damage_something(folder / "data", chance)
+        saw = found_by_verify(folder)
+        seen += saw
+        for command in COMMANDS:
+            start(folder, *command, ALWAYS).wait()
+        same = digests(folder / "data") == expected
+        mended += same
+        print(f"damage {number + 1}: {told}: {'seen' if saw else 'NOT SEEN'}, {'mended' if same else 'NOT MENDED'}")
+        sys.stdout.flush()
+        if not same:
+            wrong.append(told)
+    return seen, mended, wrong
+
+
+def studies(folder: Path) -> Iterator[Path]:
+    for number in range(1000):
+        yield make_study(folder / f"killed_{number}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--damages", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments and kinds of kills")
+    parser.add_argument("--kills-per-study", type=int, default=25)
+    given = parser.parse_args()
+    chance = random.Random(given.seed)
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
+        folder = Path(name)
+        undisturbed = make_study(folder / "undisturbed")
+        for command in COMMANDS:
+            if code := start(undisturbed, *command, NEVER).wait():
+                print((undisturbed / "command.log").read_text())
+                raise SystemExit(f"The undisturbed study ended with exit code {code}.")
+        expected = digests(undisturbed / "data")
+        print(f"The undisturbed study has {len(expected)} files to compare.", flush=True)
+        survived: Counter[str] = Counter()
+        compared = differing = 0
+        for number, study in enumerate(studies(folder)):
+            if survived.total() >= given.kills:
+                break
+            left = min(given.kills_per_study, given.kills - survived.total())
+            survived += endure(study, left, chance, cache=bool(number % 2))
+            found = digests(study / "data")
+            compared += 1
+            for path in sorted(expected.keys() | found.keys()):
+                if found.get(path) != expected.get(path):
+                    differing += 1
+                    print(f"{study.name}: {path} DIFFERS", flush=True)
+        for kind, times in survived.most_common():
+            print(f"  {times:3} {kind}")
+        print(f"{survived.total()} kills, {compared} studies compared, {differing} of their files differ.")
+        wrong: list[str] = []
+        if given.damages:
+            seen, mended, wrong = mend(undisturbed, given.damages, chance, expected)
+            print(f"{given.damages} files damaged: {seen} seen by verify, {mended} mended.")
+        return 1 if differing or wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
