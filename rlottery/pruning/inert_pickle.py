@@ -211,7 +211,8 @@ def _known_name(module: object, name: object) -> _Name:
         raise MaskError("it names a global by something that is no text")
     found = _Name(module, name)
     if found not in _KNOWN_NAMES:
-        raise MaskError(f"it names {str(found)[:100]}, which no mask needs and which was not executed")
+        # With !r, for a terminal obeys control characters.
+        raise MaskError(f"it names {str(found)[:100]!r}, which no mask needs and which was not executed")
     return found
 
 

@@ -188,4 +188,5 @@ def _plain_copy(value: object, where: str, depth: int = 0) -> Any:
 
 
 def _shown(keys: set[str]) -> str:
-    return ", ".join(sorted(keys))[:200]
+    # With !r, for a terminal obeys control characters.
+    return ", ".join(map(repr, sorted(keys)))[:200]

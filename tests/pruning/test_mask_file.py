@@ -129,6 +129,7 @@ class TestStrictness:
             (_edit(lambda c: c.pop("actor")), "lacks the key 'actor'"),
             (_edit(lambda c: c.pop("metadata")), "lacks the key 'metadata'"),
             (_edit(lambda c: c.update(extra=1)), "keys besides actor, critic and metadata: .*extra"),
+            (_edit(lambda c: c.update({"\x1b[2J\ud800": 1})), r"metadata: '\\x1b\[2J\\ud800', 'actor'"),
             (_edit(lambda c: c.update(metadata=[])), "'metadata' holds a list"),
             (_edit(lambda c: c.update(actor=[])), "actor is no dict of layer masks"),
             (_edit(lambda c: c.update(actor={})), "actor is no dict of layer masks"),
@@ -150,6 +151,7 @@ class TestStrictness:
     def test_other_content_is_refused(self, data: bytes, message: str) -> None:
         with pytest.raises(MaskError, match=message) as caught:
             mask_from_bytes(data, "data/masks/x.pkl")
+        assert str(caught.value).isprintable()
         assert str(caught.value).startswith("data/masks/x.pkl can't be used as a mask: ")
         assert str(caught.value).endswith("Make the mask again: create_ticket=True, or `rlottery run --stages mask`.")
 
@@ -159,7 +161,7 @@ class TestStrictness:
                 return os.system, (f"touch {tmp_path / 'sentinel'}",)
 
         data = _edit(lambda c: c["metadata"].update(task=Touch()))
-        with pytest.raises(MaskError, match="system, which no mask needs and which was not executed"):
+        with pytest.raises(MaskError, match="system', which no mask needs and which was not executed"):
             mask_from_bytes(data, "x")
         assert not (tmp_path / "sentinel").exists()
 
