@@ -1,7 +1,7 @@
 """Our learning curves beside Stable-Baselines3's, for the seeds that both have: a table and a figure.
 
 uv run rlottery run benchmarks/learning/sb3_settings.yaml --stages dense
-for seed in 0 1 2; do for task in InvertedDoublePendulum-v5 HalfCheetah-v5; do
+for seed in 0 1 2 3; do for task in InvertedDoublePendulum-v5 HalfCheetah-v5; do
     sb3/bin/python benchmarks/peers/sb3_sac.py --task $task --seed $seed --out data/sb3/$task-$seed.jsonl
 done; done
 uv run python -m benchmarks.learning.against_sb3 --ours data/sb3-settings --sb3 data/sb3
@@ -20,7 +20,7 @@ from rlottery.metrics import evaluations, read_metrics
 from rlottery.store import DENSE, Store
 
 TASKS = ("InvertedDoublePendulum-v5", "HalfCheetah-v5")
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3)
 COLOURS = {"rlottery": "#0072B2", "Stable-Baselines3": "#E69F00"}
 RESULTS = Path(__file__).parent / "results"
 
