@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,10 +71,16 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove what writers that were killed left half-written in `folder`. No other process may be writing there."""
+def remove_partials(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what writers that were killed left half-written in `folder`.
+
+    Args:
+        older_than: seconds; 0 only where no other process may be writing.
+    """
     for path in folder.glob(".*.partial-*"):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if older_than == 0 or time.time() - path.stat().st_mtime > older_than:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

@@ -1,6 +1,32 @@
-"""Set before any test imports JAX: on the CPU whatever the machine has, and compiled in half the time."""
+"""How the suite runs: JAX set up before any test imports it, a core for each of pytest's workers, long files first."""
 
 import os
 
+import pytest
+
+# On the CPU whatever the machine has, and compiled in half the time.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+"""gw0, gw1, ... in the processes that pytest-xdist starts."""
+
+if WORKER and hasattr(os, "sched_setaffinity"):
+    # The pipeline's own workers take the first core that they may use: on the same one they would wait for each other.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
+
+LONG_FILES = ("test_docs.py", "test_pipeline.py", "test_faults.py")
+"""More than half of the suite's time. Begun last, one would keep a core busy while the others have nothing left."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let ``-p no:xdist`` work too, though pyproject.toml gives options of that plugin."""
+    if not pluginmanager.hasplugin("xdist"):
+        for option in ("--numprocesses", "--maxprocesses", "--dist"):
+            parser.addoption(option, help="of pytest-xdist, which is off")
+        parser.addoption("--no-loadscope-reorder", action="store_true", help="of pytest-xdist, which is off")

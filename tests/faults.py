@@ -162,7 +162,8 @@ def endure(folder: Path, kills: int, chance: random.Random, cache: bool) -> Coun
                 break
             # Killed by the signal itself: it came before there was anything to save.
             if code not in (0, -signal.SIGKILL, -signal.SIGTERM, 1, 75, 130):
-                raise SystemExit(f"{folder}: exit code {code}; see {folder / 'command.log'}")
+                log = (folder / "command.log").read_text()
+                raise SystemExit(f"{folder.name}: exit code {code}; its log ends:\n{log[-3000:]}")
     return survived
 
 

@@ -6,6 +6,7 @@ import pytest
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
+from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
 from metaworld.policies import SawyerDrawerCloseV3Policy
 
 from rlottery import envs
@@ -13,6 +14,17 @@ from rlottery.errors import TaskError
 from tests.environments import Strange, Target
 
 DRAWER = "drawer-close-v3"
+METAWORLD = [name.removesuffix("-goal-observable") for name in ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE]
+GYMNASIUM = [
+    "Pendulum-v1",
+    "InvertedPendulum-v5",
+    "InvertedDoublePendulum-v5",
+    "HalfCheetah-v5",
+    "Hopper-v5",
+    "Walker2d-v5",
+    "Ant-v5",
+    "Humanoid-v5",
+]
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +32,39 @@ def drawer() -> envs.Environment:
     return envs.make(DRAWER)
 
 
-def episode(environment: envs.Environment, seed: int, steps: int) -> list[bytes]:
-    """The first steps of an episode under actions that follow from nothing but their number, to the bit."""
+def episode(
+    environment: envs.Environment, seed: int, steps: int, beside: envs.Environment | None = None
+) -> list[bytes]:
+    """The first steps of an episode under actions that follow from nothing but their number, to the bit.
+
+    Another environment is stepped, and reset half-way, between those of this one, if there is one `beside`.
+    """
     rng = np.random.default_rng(0)
     seen = [environment.reset(seed).tobytes()]
-    for _ in range(steps):
-        step = environment.step(rng.uniform(-1, 1, environment.action_size).astype(np.float32))
-        seen += [step.observation.tobytes(), np.float64(step.reward).tobytes()]
+    for index in range(steps):
+        action = rng.uniform(-1, 1, environment.action_size).astype(np.float32)
+        if beside:
+            if index == steps // 2:
+                beside.reset(seed + 1)
+            beside.step(-action)
+        step = environment.step(action)
+        seen += [step.observation.tobytes(), np.float64(step.reward).tobytes(), bytes(str(step[2:]), "ascii")]
+        if step.terminated or step.truncated:
+            break
     return seen
+
+
+def rage(environment: envs.Environment, seed: int) -> bytes:
+    """A whole episode in which every motor is at one bound or the other for 20 steps at a time; how it began."""
+    rng = np.random.default_rng(seed)
+    began = environment.reset(seed)
+    for index in range(1000):
+        if index % 20 == 0:
+            action = rng.choice([-1.0, 1.0], environment.action_size).astype(np.float32)
+        step = environment.step(action)
+        if step.terminated or step.truncated:
+            return began.tobytes()
+    raise AssertionError("The episode did not end.")
 
 
 @pytest.mark.parametrize(("action", "torque"), [(-1.0, -2.0), (0.0, 0.0), (0.25, 0.5), (1.0, 2.0), (7.0, 2.0)])
@@ -74,11 +111,14 @@ def test_observations_are_flat_float32_copies() -> None:
     assert (pendulum.observation_size, pendulum.action_size) == (3, 1)
 
 
-def test_a_gymnasium_episode_follows_from_its_seed_alone() -> None:
-    fresh, used = envs.make("Pendulum-v1"), envs.make("Pendulum-v1")
-    episode(used, seed=8, steps=17)
-    assert episode(fresh, seed=5, steps=10) == episode(used, seed=5, steps=10)
-    assert episode(fresh, seed=5, steps=1) != episode(fresh, seed=6, steps=1)
+@pytest.mark.parametrize("task", METAWORLD + GYMNASIUM)
+def test_an_episode_follows_from_its_seed_alone(task: str) -> None:
+    used, other = envs.make(task), envs.make(task)
+    fresh = episode(used, seed=5, steps=20)
+    assert rage(used, seed=8) != fresh[0]
+    other.reset(9)
+    assert episode(used, seed=5, steps=20, beside=other) == fresh
+    assert episode(other, seed=5, steps=20) == fresh
 
 
 def test_a_time_limit_truncates_and_an_end_terminates() -> None:
@@ -98,12 +138,6 @@ def test_success_is_none_where_the_task_knows_none() -> None:
         environment = envs.Environment("Target", Target(success_at=success_at))
         environment.reset(0)
         assert [environment.step(np.zeros(1)).success for _ in range(2)] == expected
-
-
-def test_a_metaworld_episode_follows_from_its_seed_alone(drawer: envs.Environment) -> None:
-    episode(drawer, seed=8, steps=60)
-    assert episode(drawer, seed=5, steps=12) == episode(envs.make(DRAWER), seed=5, steps=12)
-    assert episode(drawer, seed=0, steps=3) == episode(drawer, seed=0, steps=3)
 
 
 def test_metaworld_leaves_the_global_random_stream_alone() -> None:

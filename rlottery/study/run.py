@@ -14,16 +14,19 @@ from rlottery import envs
 from rlottery.analysis.comparison import Comparison, compare
 from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError
-from rlottery.locks import busy, holder_of
+from rlottery.locks import PATIENCE_SECONDS, busy, holder_of
 from rlottery.manifests import read_manifest, write_manifest
 from rlottery.report.table import render
 from rlottery.store import DENSE, REPLAY_FILES, RunFiles, Store
 from rlottery.study.arms import arm_for
 from rlottery.study.display import display_for
-from rlottery.study.executor import ENDED_BADLY, GRACE_SECONDS, Executor, State, Tracked, as_diverged, worker_count
+from rlottery.study.executor import ENDED_BADLY, Executor, State, Tracked, as_diverged, worker_count
 from rlottery.study.plan import STAGES, DivergedRunError, check_folder, damaged_files, is_done, jobs
 from rlottery.study.room import check_room
 from rlottery.study.stopping import StopSignals
+
+ORPHAN_SECONDS = 60.0
+"""How long a worker whose command has gone may take to save its work and end."""
 
 
 @dataclass(frozen=True, repr=False)  # A notebook would show it after main(), page after page.
@@ -134,12 +137,13 @@ def wait_for_others(runs: Sequence[RunFiles], say: Callable[[str], None]) -> Non
     Raises:
         StudyError: names the process.
     """
-    deadline, told = time.monotonic() + GRACE_SECONDS, False
+    began, told = time.monotonic(), False
     for files in runs:
         while (holder := holder_of(files)) is not None:
-            if not holder.is_orphan or time.monotonic() > deadline:
+            waited = time.monotonic() - began
+            if waited > (ORPHAN_SECONDS if holder.is_orphan else PATIENCE_SECONDS):
                 raise busy(files, holder)
-            if not told:
+            if holder.is_orphan and not told:
                 say(f"Waiting for {holder}: the command that started it has gone, and it is saving its work.")
                 told = True
             time.sleep(0.2)

@@ -37,6 +37,8 @@ from rlottery.study.versions import versions
 from rlottery.training import Loop, Schedule, begin, check_sound, jax_key, train
 
 ALGORITHM: Algorithm = SAC
+STALE_SECONDS = 3600.0
+"""Age of a half-written mask that nobody will finish; other processes write to the same folder."""
 
 
 def run_stage(job: Job, stop_wanted: Callable[[], bool] = lambda: False) -> None:
@@ -51,6 +53,7 @@ def run_stage(job: Job, stop_wanted: Callable[[], bool] = lambda: False) -> None
     """
     remove_partials(job.files.folder)
     if job.stage == "mask":
+        remove_partials(job.mask_path.parent, older_than=STALE_SECONDS)
         create_mask(job)
     else:
         {"dense": train_dense, "ticket": train_ticket}[job.stage](job, stop_wanted)
