@@ -148,11 +148,14 @@ def endure(folder: Path, kills: int, chance: random.Random, cache: bool) -> Coun
     survived: Counter[str] = Counter()
     environment = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")} if cache else {}
     environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    for command in COMMANDS:
+    for number, command in enumerate(COMMANDS, start=1):
         while True:
             process = start(folder, *command, ALWAYS, environment=environment)
             told = None
-            while survived.total() < kills and (told := disturb(folder, process, chance)) is not None:
+            while (
+                survived.total() < kills * number // len(COMMANDS)
+                and (told := disturb(folder, process, chance)) is not None
+            ):
                 survived[told] += 1
                 print(f"{folder.name} {command[1]}: killed {survived.total()}: {told}", flush=True)
                 if process.poll() is not None:
