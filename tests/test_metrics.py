@@ -1,13 +1,17 @@
+import errno
+import hashlib
 import json
 import math
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tensorboardX.proto import event_pb2
 
 from rlottery.errors import StudyError
-from rlottery.metrics import MetricsLog, evaluations, read_metrics
+from rlottery.metrics import MetricsLog, Position, evaluations, read_metrics
 
 ROWS = [
     {"kind": "evaluation", "env_steps": 0, "return": -3.5, "returns": [-3.0, -4.0], "lengths": [5, 5]},
@@ -26,15 +30,18 @@ def written(tmp_path: Path) -> Path:
 
 
 def scalars(folder: Path) -> list[tuple[str, int, float]]:
-    """What a folder's event file holds. A record is its length, 4 bytes of checksum, the event, 4 bytes more."""
+    """What a folder's event file holds."""
     (path,) = folder.iterdir()
-    data, found = path.read_bytes(), []
+    return [(value.tag, event.step, value.simple_value) for event in events(path) for value in event.summary.value]
+
+
+def events(path: Path) -> Iterator[Any]:
+    """A record is its length, 4 bytes of checksum, the event, 4 bytes more."""
+    data = path.read_bytes()
     while data:
         (length,) = struct.unpack("<Q", data[:8])
-        event = event_pb2.Event.FromString(data[12 : 12 + length])
-        found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+        yield event_pb2.Event.FromString(data[12 : 12 + length])
         data = data[16 + length :]
-    return found
 
 
 def test_rows_come_back_as_they_were(written: Path) -> None:
@@ -97,3 +104,38 @@ def test_a_damaged_line_is_named_by_its_number(written: Path, damage: bytes) -> 
 def test_missing_metrics_are_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"gone\.jsonl can't be read: No such file"):
         read_metrics(tmp_path / "gone.jsonl")
+
+
+def test_a_log_goes_on_from_a_position_and_forgets_what_came_after(written: Path, tmp_path: Path) -> None:
+    whole = written.read_bytes()
+    with MetricsLog(written, tmp_path / "board") as log:
+        log.write(ROWS[0])
+        log.write(ROWS[1])
+        position = log.position()
+        log.write({"kind": "episode", "env_steps": 7, "return": 9.0})
+    assert position == (len(b"".join(whole.splitlines(True)[:2])), hashlib.sha256(whole[: position.bytes]).hexdigest())
+    with MetricsLog(written, tmp_path / "board", position, 5) as log:
+        log.write(ROWS[2])
+        assert log.position() == (len(whole), hashlib.sha256(whole).hexdigest())
+    assert written.read_bytes() == whole
+
+
+def test_tensorboard_is_told_what_to_hide(written: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "board"
+    for path in folder.iterdir():
+        path.rename(folder / "events.of-an-earlier-sitting")
+    position = Position(len(written.read_bytes()), "")
+    with MetricsLog(written, folder, position, 10):
+        pass
+    (path,) = [path for path in folder.iterdir() if "earlier" not in path.name]
+    starts = [event.step for event in events(path) if event.session_log.status == event_pb2.SessionLog.START]
+    assert starts == [11]
+
+
+def test_a_disk_that_is_full_is_heard_of(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path / "metrics.jsonl", tmp_path / "board") as log:
+        log._file.close()
+        log._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
+        with pytest.raises(OSError) as caught:
+            log.write(ROWS[0])
+    assert caught.value.errno == errno.ENOSPC
