@@ -4,15 +4,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from rlottery.errors import StudyError
-from rlottery.manifests import DamagedError, FileEntry, FileName, Sitting, read_sealed
+from rlottery.manifests import DamagedError, FileEntry, FileName, Sitting, damage, read_sealed
 from rlottery.store import RunFiles
 
 KEPT = 2
 """Checkpoints that stay: the last, and the one before it."""
+
+
+class SavedLosses(TypedDict):
+    """What `training.LossMeter.save` gives."""
+
+    sums: dict[str, float]
+    updates: NonNegativeInt
+    last: dict[str, float]
+    seconds: float
+
+
+class SavedEpisodes(TypedDict):
+    """What `training.EpisodeMeter.save` gives."""
+
+    ended: dict[str, float]
+    episodes: NonNegativeInt
+    wrote_at: NonNegativeInt
 
 
 class Record(TypedDict):
@@ -28,14 +45,14 @@ class Record(TypedDict):
 
     format_version: int
     fingerprint: dict[str, Any]
-    env_steps: int
-    episodes: int
+    env_steps: NonNegativeInt
+    episodes: NonNegativeInt
     files: dict[FileName, FileEntry]
-    segments: list[tuple[int, int]]
+    segments: list[tuple[NonNegativeInt, NonNegativeInt]]
     generators: dict[str, dict[str, Any]]
-    losses: dict[str, Any]
-    episode: dict[str, Any]
-    metrics: tuple[int, str]
+    losses: SavedLosses
+    episode: SavedEpisodes
+    metrics: tuple[NonNegativeInt, str]
     seconds: float
     sittings: list[Sitting]
     written: int
@@ -66,12 +83,14 @@ def read_record(path: Path) -> Record:
 
 
 def newest(files: RunFiles) -> Record | None:
-    """The newest checkpoint whose JSON can be read; the files that it names may be damaged."""
+    """The newest checkpoint whose files are there in their sizes; None if there is none such."""
     for path in reversed(record_paths(files)):
         try:
-            return read_record(path)
+            record = read_record(path)
         except DamagedError:
             continue
+        if not damage(files.checkpoint, record["files"], contents=()):
+            return record
     return None
 
 

@@ -5,8 +5,8 @@ checkpoint/
   step_000012000.safetensors                the agent: weights, targets, optimiser, masks, random key
   replay_000000000_000006000.safetensors    transitions 0 to 5,999 of the run; each is written once
 
-The last two checkpoints stay, so that damage to one costs an interval and not the run. Environments are not saved:
-an episode follows from the seed of its reset.
+The last two checkpoints stay, so that damage to the newest agent or JSON costs an interval and not the run; pieces of
+replay are shared by both. Environments are not saved: an episode follows from the seed of its reset.
 """
 
 import shutil
@@ -152,7 +152,7 @@ class Checkpoints:
             "cost": sittings.cost + time.monotonic() - began,
         }
         write_sealed(record_path(self._files, loop.env_steps), record)
-        self._prune()
+        self._prune(loop)
         self._saved_at = self._episode_began = time.monotonic()
         sittings.written, sittings.cost = sittings.written + 1, sittings.cost + self._saved_at - began
 
@@ -185,6 +185,9 @@ class Checkpoints:
         """Set `loop`; where the checkpoint doesn't fit, it stays as it was."""
         folder, added = self._files.checkpoint, record["env_steps"]
         try:
+            needed = {agent_name(added), *(segment_name(*segment) for segment in record["segments"])}
+            if needed != record["files"].keys():
+                raise ValueError("it names other files than it needs")
             state = from_arrays(loop.state, read_arrays(folder / agent_name(added)))
             generators = {name: _generator(record["generators"][name]) for name in _GENERATORS}
             losses, episode = LossMeter.restore(record["losses"]), EpisodeMeter.restore(record["episode"])
@@ -204,10 +207,13 @@ class Checkpoints:
         loop.losses, loop.episode = losses, episode
         return Position(*record["metrics"])
 
-    def _prune(self) -> None:
-        """Remove all but the last checkpoints, and the files that none of those names."""
-        folder = self._files.checkpoint
-        paths = record_paths(self._files)
+    def _prune(self, loop: Loop) -> None:
+        """Remove all but the last checkpoints, and the files that none of those names.
+
+        What lies ahead of the one just saved was damaged, and passed over.
+        """
+        folder, saved = self._files.checkpoint, record_path(self._files, loop.env_steps)
+        paths = [path for path in record_paths(self._files) if path <= saved]
         named: set[str] = set()
         for path in paths[-KEPT:]:
             try:

@@ -1,4 +1,4 @@
-"""The command line: run, status, init."""
+"""The command line: run, status, verify, init."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from rich.console import Console
 import rlottery
 from rlottery.config import default_config_text
 from rlottery.disk import write_bytes
-from rlottery.errors import ConfigError, RlotteryError
+from rlottery.errors import ConfigError, RlotteryError, StudyError
 from rlottery.pipeline import EXIT_CODES, METHOD_HELP, SOME_FAILED, fail, finish, load_study, run_and_conclude
 from rlottery.study.estimate import estimate_table
 from rlottery.study.health import examine
@@ -89,6 +89,10 @@ def verify(
         health = examine(loaded)
     except RlotteryError as error:
         fail(error)
+    except OSError as error:
+        fail(StudyError(f"{error}. Mend that, and look again."))
+    for folder in health.at_work:
+        typer.echo(f"{folder}: left out, for a process is at work there.")
     for problem in health.problems:
         typer.echo(f"{problem.file}: {problem.why}. {problem.mend}")
     if health.problems:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import stat
@@ -104,10 +105,10 @@ def read_json(path: Path, limit: int) -> Any:
 
     Raises:
         OSError: it can't be read.
-        ValueError: it is too large, or no JSON.
+        ValueError: it is too large, or no JSON, or holds a number that is not finite.
     """
     try:
-        return json.loads(read_bytes(path, limit))
+        return json.loads(read_bytes(path, limit), parse_constant=_finite, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -145,6 +146,13 @@ def file_digest(path: Path, length: int | None = None) -> str:
             sha.update(block)
             length -= len(block)
     return sha.hexdigest()
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not finite")
+    return number
 
 
 def _partial(path: Path) -> Path:

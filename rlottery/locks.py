@@ -40,8 +40,11 @@ class Holder:
 
 
 @contextlib.contextmanager
-def hold(files: RunFiles) -> Iterator[None]:
+def hold(files: RunFiles, parent: int = 0) -> Iterator[None]:
     """Keep other processes out of a run's folder for as long as this one works there, or lives.
+
+    Args:
+        parent: the process that this one works for; by default the one that started it.
 
     Raises:
         StudyError: another process holds it; names that process.
@@ -53,7 +56,7 @@ def hold(files: RunFiles) -> Iterator[None]:
             if time.monotonic() > deadline:
                 raise busy(files, _read_holder(files.lock))
             time.sleep(0.05)
-        holder = Holder(os.getpid(), os.getppid(), socket.gethostname(), time.time())
+        holder = Holder(os.getpid(), parent or os.getppid(), socket.gethostname(), time.time())
         lock.truncate(0)
         os.pwrite(lock.fileno(), json.dumps(asdict(holder)).encode(), 0)
         yield
@@ -105,4 +108,6 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return pid > 0
+    with contextlib.suppress(OSError, IndexError):  # one that has ended and that nobody has waited for
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return True

@@ -7,6 +7,7 @@ read.
 
 import hashlib
 import json
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
@@ -117,7 +118,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if type(version) is not int or version < 1:
         raise DamagedError(path, f"its format_version is {str(version)[:20]!r}")
     checksum = content.pop("checksum", None)
-    if version <= FORMAT_VERSION and version != 1 and checksum != _checksum(content):
+    if version != 1 and checksum != _checksum(content):
         raise DamagedError(path, "its content differs from its checksum")
     if version > FORMAT_VERSION:
         raise StudyError(
@@ -198,7 +199,10 @@ def difference(asked: Mapping[str, Any], found: Mapping[str, Any], prefix: str =
 
 def _what_is_wrong(path: Path, expected: FileEntry, compare_content: bool) -> str | None:
     try:
-        size = path.stat().st_size
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return "it is no regular file"
+        size = found.st_size
         if expected["bytes"] is not None and size != expected["bytes"]:
             return f"it has {size:,} bytes of {expected['bytes']:,}"
         if compare_content and file_digest(path) != expected["sha256"]:

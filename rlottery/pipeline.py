@@ -66,10 +66,20 @@ def run_and_conclude(config: Config, method: str, stages: Sequence[str]) -> Outc
 
     Raises:
         RlotteryError: as `run_study` and `conclude`.
+        SystemExit: a signal ended the study early, its work saved: 130 after Ctrl-C, 75 else.
     """
     console = Console()
     outcome = run_study(config, method, stages, console)
-    conclude(outcome, config, console)
+    try:
+        conclude(outcome, config, console)
+    except StudyError as error:
+        if outcome.stopped is None and not outcome.failed:
+            raise
+        typer.echo(f"error: {error}", err=True)
+    if outcome.stopped is not None:
+        typer.echo("Stopped, and saved. Run the same command again to go on.", err=True)
+        # Also out of a script that would go on with another call.
+        raise SystemExit(INTERRUPTED if outcome.stopped == signal.SIGINT else TOLD_TO_END)
     return outcome
 
 
@@ -116,8 +126,7 @@ def finish(work: Callable[[], Outcome]) -> Outcome:
     """Do `work` for a command: errors that the user can mend are printed without a traceback.
 
     Raises:
-        typer.Exit: with code 1 if some runs failed, 2 for bad input, 75 when told to end by a signal, 130 after an
-            interrupt.
+        typer.Exit: with code 1 if some runs failed, 2 for bad input, 130 after a second interrupt.
     """
     try:
         outcome = work()
@@ -128,9 +137,6 @@ def finish(work: Callable[[], Outcome]) -> Outcome:
         raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
         fail(StudyError(f"{error}. What was written before is whole: mend that, then run the same command again."))
-    if outcome.stopped is not None:
-        typer.echo("Stopped, and saved. Run the same command again to go on.", err=True)
-        raise typer.Exit(INTERRUPTED if outcome.stopped == signal.SIGINT else TOLD_TO_END)
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
     return outcome

@@ -76,7 +76,10 @@ class ReplayBuffer:
         Raises:
             ValueError: their shapes are not this buffer's.
         """
-        rows = np.arange(self.added, self.added + len(transitions.rewards)) % self.capacity
+        number = len(transitions.rewards)
+        if any(new.shape != (number, *field.shape[1:]) for field, new in zip(self._fields, transitions, strict=True)):
+            raise ValueError("Transitions of another shape.")
+        rows = np.arange(self.added, self.added + number) % self.capacity
         for field, new in zip(self._fields, transitions, strict=True):
             field[rows] = new
         self.added += len(rows)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlottery.agents import Algorithm, Batch, to_arrays
+from rlottery.checkpoint_record import SavedEpisodes, SavedLosses
 from rlottery.compilation import compile_act, compile_act_deterministic, compile_update
 from rlottery.config import Training
 from rlottery.envs import Environment, Step
@@ -239,13 +240,13 @@ class LossMeter:
             evidence,
         )
 
-    def save(self) -> dict[str, Any]:
+    def save(self) -> SavedLosses:
         """As plain JSON types; its time goes on where it is restored."""
         elapsed = time.perf_counter() - self._began
         return {"sums": self._sums, "updates": self._updates, "last": self._last, "seconds": elapsed}
 
     @classmethod
-    def restore(cls, saved: Mapping[str, Any]) -> "LossMeter":
+    def restore(cls, saved: SavedLosses) -> "LossMeter":
         """What `save` gave."""
         meter = cls()
         meter._sums, meter._last, meter._updates = dict(saved["sums"]), dict(saved["last"]), saved["updates"]
@@ -291,12 +292,12 @@ class EpisodeMeter:
         self._ended, self._episodes, self._wrote_at = {}, 0, step
         return row
 
-    def save(self) -> dict[str, Any]:
+    def save(self) -> SavedEpisodes:
         """As plain JSON types, between two episodes."""
         return {"ended": self._ended, "episodes": self._episodes, "wrote_at": self._wrote_at}
 
     @classmethod
-    def restore(cls, saved: Mapping[str, Any]) -> "EpisodeMeter":
+    def restore(cls, saved: SavedEpisodes) -> "EpisodeMeter":
         """What `save` gave."""
         meter = cls()
         meter._ended, meter._episodes, meter._wrote_at = dict(saved["ended"]), saved["episodes"], saved["wrote_at"]

@@ -46,14 +46,15 @@ def encode(job: Job, core: int | None) -> str:
             "seed": job.seed,
             "arm": vars(job.arm),
             "core": core,
+            "parent": os.getpid(),
         }
     )
 
 
 def main() -> int:
     told = end_when_told()
-    Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     message = json.loads(sys.stdin.read())
+    Thread(target=_end_with, args=[message["parent"]], daemon=True).start()
     pin(message["core"])
     job = Job(
         config=Config.model_validate(message["config"]),
@@ -74,7 +75,7 @@ def main() -> int:
                 "device is cuda, but JAX finds no NVIDIA GPU here. "
                 "Install JAX for it with `uv sync --extra cuda12`, or set device: cpu."
             )
-        with hold(job.files):
+        with hold(job.files, message["parent"]):
             run_stage(job, told.is_set)
     except RlotteryError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -63,7 +63,10 @@ def start(folder: Path, *arguments: str, environment: dict[str, str] | None = No
         return subprocess.Popen(
             [sys.executable, "-c", code, "run", "config.yaml", *arguments],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])} | (environment or {}),
+            # Compiled as users have it, not as the tests do.
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path]), "XLA_FLAGS": ""}
+            | (environment or {}),
             stdout=log,
             stderr=log,
             text=True,
@@ -163,6 +166,8 @@ def endure(folder: Path, kills: int, chance: random.Random, cache: bool) -> Coun
             code = process.wait()
             if told is None and code == 0:
                 break
+            if told is None and code == 1:
+                raise SystemExit(f"{folder.name} failed:\n{(folder / 'command.log').read_text()[-3000:]}")
             # Killed by the signal itself: it came before there was anything to save.
             if code not in (0, -signal.SIGKILL, -signal.SIGTERM, 1, 75, 130):
                 log = (folder / "command.log").read_text()
@@ -192,7 +197,9 @@ def found_by_verify(folder: Path) -> bool:
     code = "from rlottery.cli import app; app()"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
     arguments = [sys.executable, "-c", code, "verify", "config.yaml"]
-    return subprocess.run(arguments, cwd=folder, env=environment, capture_output=True).returncode == 1
+    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode in (0, 1) and not done.stderr, done.stderr
+    return "looked at are damaged" in done.stdout
 
 
 def mend(folder: Path, damages: int, chance: random.Random, expected: dict[str, str]) -> tuple[int, int, list[str]]:
@@ -221,7 +228,8 @@ def mend(folder: Path, damages: int, chance: random.Random, expected: dict[str, 
         mended += same
         print(f"damage {number + 1}: {told}: {'seen' if saw else 'NOT SEEN'}, {'mended' if same else 'NOT MENDED'}")
         sys.stdout.flush()
-        if not same:
+        # Of a study cut short, some files are written anew before they are read.
+        if not same or (not saw and number % 2 == 0):
             wrong.append(told)
     return seen, mended, wrong
 

@@ -238,6 +238,19 @@ class TestDamage:
         assert told or any(path.name in note for note in study.notes)
         assert bits(study, loop) == undisturbed[False, "all"]
 
+    @pytest.mark.parametrize("name", ["replay_000000000_000000007.safetensors", "step_000000042.safetensors"])
+    def test_a_second_kill_after_damage_costs_no_more_than_another(
+        self, study: Study, undisturbed: Any, name: str
+    ) -> None:
+        path = study.files.checkpoint / name
+        path.write_bytes(path.read_bytes()[:-1])
+        began = 35 if name.startswith("step") else 0
+        study.killed(began + 16)
+        assert study.began_at == began
+        loop = study.run()
+        assert study.began_at == began + 14
+        assert bits(study, loop) == undisturbed[False, "all"]
+
     def test_a_checkpoint_of_another_config_is_an_error(self, study: Study) -> None:
         other = Checkpoints(study.files, FINGERPRINT | {"version": 2}, 0)
         with pytest.raises(StudyError, match="version: the files have 1, this config asks for 2"):
@@ -253,7 +266,11 @@ class TestDamage:
             ("generators", {}),
             ("generators", {"minibatches": {"bit_generator": "os.system"}, "exploration": {}}),
             ("losses", {"sums": 3}),
+            ("losses", {"sums": {"critic_loss": "x"}, "updates": 1, "last": {}, "seconds": 1.0}),
             ("episode", {}),
+            ("episode", {"ended": {}, "episodes": "a", "wrote_at": 0}),
+            ("metrics", [-5, "0" * 64]),
+            ("files", {}),
         ],
     )
     def test_a_record_that_makes_no_sense_is_passed_over(

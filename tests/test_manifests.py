@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,7 +66,9 @@ def test_every_changed_byte_is_found(tmp_path: Path) -> None:
         ("{}", r"manifest\.json is damaged: its format_version is 'None'"),
         ('{"format_version": true}', r"manifest\.json is damaged: its format_version is 'True'"),
         ('{"format_version": 2}', r"manifest\.json is damaged: its content differs from its checksum"),
-        ('{"format_version": 999}', r"has format 999; this version of rlottery reads formats 1 to 2. Use the version"),
+        ('{"format_version": 999}', r"manifest\.json is damaged: its content differs from its checksum"),
+        ('{"format_version": 2, "seconds": NaN}', r"manifest\.json is damaged: NaN is not finite"),
+        ('{"format_version": 2, "seconds": 1e999}', r"manifest\.json is damaged: 1e999 is not finite"),
         ("[" * 100_000, r"manifest\.json is damaged: nested too deeply"),
     ],
 )
@@ -73,6 +76,13 @@ def test_an_unreadable_manifest_is_refused(tmp_path: Path, text: str, words: str
     files = RunFiles(tmp_path)
     files.manifest.write_bytes(text.encode("latin-1"))
     with pytest.raises(StudyError, match=words):
+        manifests.read_manifest(files)
+
+
+def test_a_later_format_is_refused_with_words(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    manifests.write_sealed(files.manifest, {"format_version": 999})
+    with pytest.raises(StudyError, match="has format 999; this version of rlottery reads formats 1 to 2. Use the"):
         manifests.read_manifest(files)
 
 
@@ -182,6 +192,13 @@ class TestDamage:
         assert (error.file, error.why) == (files.agent, why)
         with pytest.raises(DamagedError, match=why):
             manifests.check(files.folder, entries, "agent.safetensors", "unknown.npy")
+
+    def test_a_pipe_is_not_waited_for(self, files: RunFiles) -> None:
+        entries: Any = {"agent.safetensors": entry(files.agent) | {"bytes": None}}
+        files.agent.unlink()
+        os.mkfifo(files.agent)
+        (error,) = damage(files.folder, entries)
+        assert error.why == "it is no regular file"
 
     def test_contents_are_left_alone_where_sizes_will_do(self, files: RunFiles) -> None:
         entries = {"agent.safetensors": entry(files.agent)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rlottery.errors import StudyError
-from rlottery.manifests import Manifest, difference, read_manifest
+from rlottery.manifests import Manifest, check, difference, read_manifest
 from rlottery.metrics import evaluations, read_metrics
 from rlottery.store import DENSE, RunFiles, Store
 
@@ -111,9 +111,10 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
         problem = f"{files.folder} was trained with other settings than the dense agent ({other}). Delete that folder."
         return replace(known, status="unreadable", error=problem)
     try:
+        check(files.folder, manifest["files"], files.metrics.name)
         read = _evaluations(files)
     except StudyError as error:
-        if status == "done":
+        if status != "failed":
             return replace(known, status="unreadable", error=str(error))
         read = ()
     if status != "done":

@@ -108,18 +108,26 @@ def read_mask(path: Path) -> Mask:
     Raises:
         MaskError: missing, unreadable, no regular file, above MAX_BYTES, or refused by `mask_from_bytes`.
     """
+    return mask_from_bytes(read_mask_bytes(path), str(path))
+
+
+def read_mask_bytes(path: Path) -> bytes:
+    """The content of a file for `mask_from_bytes`.
+
+    Raises:
+        MaskError: missing, unreadable or no regular file.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise MaskError(f"{path} can't be used as a mask: it is no regular file. {_MEND}")
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise MaskError(f"There is no mask at {path}. {_MEND}") from error
     # ValueError: a null character in the path.
     except (OSError, ValueError) as error:
         raise MaskError(f"The mask {path} can't be read: {error}.") from error
-    return mask_from_bytes(data, str(path))
 
 
 def _checked_mask(content: object) -> Mask:

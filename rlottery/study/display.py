@@ -24,7 +24,20 @@ _STYLES = {
     State.FOUND: "dim green",
     State.FAILED: "bold red",
     State.SKIPPED: "yellow",
+    State.STOPPED: "yellow",
+    State.DIVERGED: "bold red",
 }
+_TELLING = [
+    State.RUNNING,
+    State.FAILED,
+    State.DIVERGED,
+    State.WAITING,
+    State.STOPPED,
+    State.SKIPPED,
+    State.DONE,
+    State.FOUND,
+]
+"""States in the order of how much a person wants to see them."""
 _BAR_WIDTH = 12
 
 
@@ -59,8 +72,10 @@ class LiveTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.update(jobs_table(self._tracked), refresh=True)
-        self._live.stop()
+        try:
+            self._live.update(jobs_table(self._tracked), refresh=True)
+        finally:
+            self._live.stop()
 
     def refresh(self) -> None:
         now, states = time.monotonic(), [t.state for t in self._tracked]
@@ -155,8 +170,7 @@ def duration(seconds: float) -> str:
 
 def _most_telling(tracked: list[Tracked], number: int) -> tuple[list[Tracked], str]:
     """The jobs to show where not all fit, in their order, and a count of the others."""
-    ranks = {State.RUNNING: 0, State.FAILED: 1, State.WAITING: 2, State.SKIPPED: 3, State.DONE: 4, State.FOUND: 5}
-    ranked = sorted(range(len(tracked)), key=lambda index: ranks[tracked[index].state])
+    ranked = sorted(range(len(tracked)), key=lambda index: _TELLING.index(tracked[index].state))
     shown, others = sorted(ranked[:number]), ranked[number:]
     counts = Counter(tracked[index].state.value for index in others)
     return [tracked[index] for index in shown], "and " + ", ".join(f"{n} {state}" for state, n in counts.items())

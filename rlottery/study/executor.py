@@ -91,6 +91,7 @@ class Executor:
     stop_wanted: Callable[[], bool] = lambda: False
     _running: dict[int, _Worker] = field(default_factory=dict)
     _before: list[int | None] = field(init=False)
+    _stopping: bool = False
 
     def __post_init__(self) -> None:
         self._before = prerequisites([t.job for t in self.tracked])
@@ -163,6 +164,8 @@ class Executor:
 
     def _judge(self, tracked: Tracked, worker: _Worker, code: int) -> None:
         """Take note of how a worker ended."""
+        if self._stopping and code in (-signal.SIGTERM, -signal.SIGKILL):
+            code = STOPPED  # it had not begun to listen, or somebody was impatient
         if code == -signal.SIGKILL and not tracked.killed:
             tracked.killed += 1
             tracked.state = State.WAITING
@@ -186,6 +189,7 @@ class Executor:
 
     def _tell_to_end(self) -> float:
         """Tell the workers; until when they have time for it."""
+        self._stopping = True
         for worker in self._running.values():
             worker.process.terminate()
         for tracked in self.tracked:

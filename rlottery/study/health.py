@@ -31,10 +31,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Health:
-    """What was looked at, and what is wrong with it."""
+    """What was looked at, what is wrong with it, and the runs that were left out: a process is at work on them."""
 
     files: int
     problems: tuple[Problem, ...]
+    at_work: tuple[Path, ...]
 
 
 def examine(config: Config) -> Health:
@@ -48,18 +49,20 @@ def examine(config: Config) -> Health:
     store.check_links()
     files = 0
     problems: list[Problem] = []
+    at_work: list[Path] = []
     for task in config.tasks:
         for seed in config.seeds:
             for arm in store.arms(task.name, seed):
                 run = store.run(task.name, seed, arm)
-                # A run at work changes as it is read.
-                if run.folder.is_dir() and holder_of(run) is None:
+                if holder_of(run) is not None:
+                    at_work.append(run.folder)
+                elif run.folder.is_dir():
                     number, found = examine_run(run)
                     files, problems = files + number, problems + found
             for path in sorted(_published(store, task.name, seed)):
                 files += 1
                 problems += _mask_problems(path, "The mask stage writes it anew.")
-    return Health(files, tuple(problems))
+    return Health(files, tuple(problems), tuple(at_work))
 
 
 def examine_run(run: RunFiles) -> tuple[int, list[Problem]]:
@@ -103,26 +106,28 @@ def _examine_unfinished(run: RunFiles) -> tuple[int, list[Problem]]:
     if run.agent.exists() and not paths:
         mend = "The study makes the run anew when it is run again."
         problems.append(Problem(run.manifest, "it is missing, or the run was cut short at its very end", mend))
+    damaged: dict[Path, str] = {}
+    sound: list[int] = []
     for path in paths:
-        others = len(paths) > 1
-        mend = "The run goes on from the checkpoint before." if others else "The run begins again."
         files += 1
         try:
             record = read_record(path)
         except StudyError as error:
-            problems.append(Problem(path, getattr(error, "why", str(error)), mend))
+            damaged[path] = getattr(error, "why", str(error))
             continue
         files += len(record["files"])
-        found = damage(run.checkpoint, record["files"])
-        problems += [Problem(error.file, error.why, mend) for error in found]
+        found = {error.file: error.why for error in damage(run.checkpoint, record["files"])}
         length, sha256 = record["metrics"]
         if not run.metrics.is_file() or file_digest(run.metrics, length) != sha256:
-            problems.append(Problem(run.metrics, "it is not what the checkpoint continues", "The run begins again."))
+            found[run.metrics] = "it is not what the checkpoint continues"
+        damaged |= found
+        sound += [] if found else [record["env_steps"]]
+    mend = f"The run goes on from step {max(sound):,}." if sound else "The run begins again."
+    problems += [Problem(file, why, mend) for file, why in damaged.items()]
     if run.mask.exists():
         files += 1
         problems += _mask_problems(run.mask, "The mask stage makes it anew.")
-    unique = {problem.file: problem for problem in problems}
-    return files, list(unique.values())
+    return files, problems
 
 
 def _contradictions(run: RunFiles) -> Iterator[tuple[Path, str]]:

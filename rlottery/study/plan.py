@@ -16,7 +16,7 @@ from rlottery.config import Config, Task
 from rlottery.disk import read_arrays
 from rlottery.errors import MaskError, StudyError
 from rlottery.manifests import DamagedError, Manifest, check, damage, difference, read_manifest
-from rlottery.pruning.mask_file import read_mask
+from rlottery.pruning.mask_file import mask_from_bytes, read_mask, read_mask_bytes
 from rlottery.pruning.masks import Mask, check_shapes
 from rlottery.store import DENSE, REPLAY_FILES, RunFiles, Store, replay_is_saved
 from rlottery.study.arms import Arm
@@ -124,7 +124,7 @@ def damaged_files(job: Job) -> list[DamagedError]:
         manifest = read_manifest(job.files)
     except DamagedError as error:
         return [error]
-    if manifest is None or manifest["status"] != "done":
+    if manifest is None or manifest["status"] == "failed":
         return []
     return _damage(job, manifest)
 
@@ -141,10 +141,15 @@ def _dense_is_done(job: Job, waits: Collection[str]) -> bool:
 def _sound_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = True) -> Manifest | None:
     """The manifest of the finished run in the job's files; None where there is none, or where files are damaged."""
     try:
-        manifest = matching_manifest(job.files, asked, compare_inputs=compare_inputs)
+        manifest = read_manifest(job.files)
     except DamagedError:
         return None
-    return None if manifest is None or _damage(job, manifest) else manifest
+    if manifest is None or manifest["status"] == "failed":
+        return None
+    _check_same_study(job.files, manifest, asked, compare_inputs)
+    if _damage(job, manifest):
+        return None
+    return matching_manifest(job.files, asked, compare_inputs=compare_inputs)
 
 
 def _damage(job: Job, manifest: Manifest) -> list[DamagedError]:
@@ -223,13 +228,21 @@ def expected_ticket_fingerprint(job: Job, mask: Mask) -> Fingerprint:
 
 
 def load_ticket_mask(job: Job) -> Mask:
+    """`read_ticket_mask`, without the bytes."""
+    return read_ticket_mask(job)[0]
+
+
+def read_ticket_mask(job: Job) -> tuple[Mask, bytes]:
     """The mask that a ticket job trains with, from the method's file, checked against config, agent and shapes.
+
+    Returns:
+        the mask, and the file that it was read from.
 
     Raises:
         MaskError: missing, corrupt, hostile, of other shapes, or made for something else.
     """
     expected = expected_mask_fingerprint(job)
-    mask = read_mask_file(job)
+    mask, data = read_mask_file(job)
     initial = initial_kernels(job)
     try:
         for group, layers in mask.groups.items():
@@ -239,18 +252,19 @@ def load_ticket_mask(job: Job) -> Mask:
     if differences := difference(expected, mask.metadata["fingerprint"]):
         listed = "\n  ".join(differences)
         raise MaskError(f"{job.mask_path} was made for something else:\n  {listed}\n{_make_masks(job)}")
-    return mask
+    return mask, data
 
 
-def read_mask_file(job: Job) -> Mask:
-    """The mask under the method's name, whatever it was made for.
+def read_mask_file(job: Job) -> tuple[Mask, bytes]:
+    """The mask under the method's name, whatever it was made for, and the file's content.
 
     Raises:
         MaskError: missing, corrupt or hostile.
     """
     if not job.mask_path.exists():
         raise MaskError(f"Mask not found: {job.mask_path}\n{_make_masks(job)}")
-    return read_mask(job.mask_path)
+    data = read_mask_bytes(job.mask_path)
+    return mask_from_bytes(data, str(job.mask_path)), data
 
 
 def check_folder(folder: Path) -> None:
@@ -289,15 +303,20 @@ def matching_manifest(files: RunFiles, asked: Fingerprint, *, compare_inputs: bo
     manifest = read_manifest(files)
     if manifest is None or manifest["status"] == "failed":
         return None
+    _check_same_study(files, manifest, asked, compare_inputs)
+    if manifest["status"] == "diverged":
+        raise DivergedRunError(files, manifest.get("error", "It diverged."))
+    return manifest
+
+
+def _check_same_study(files: RunFiles, manifest: Manifest, asked: Fingerprint, compare_inputs: bool) -> None:
+    """Raises StudyError if something else made the run than `asked`; names each difference."""
     if differences := _differences(asked, manifest["fingerprint"], compare_inputs):
         listed = "\n  ".join(differences)
         raise StudyError(
             f"{files.folder} holds a run of another study:\n  {listed}"
             "\nPut the values back, keep this study apart with data=ANOTHER_FOLDER, or delete that folder."
         )
-    if manifest["status"] == "diverged":
-        raise DivergedRunError(files, manifest.get("error", "It diverged."))
-    return manifest
 
 
 class DivergedRunError(StudyError):
@@ -359,6 +378,8 @@ def _replay_is_there(job: Job, manifest: Manifest) -> bool:
     """Whether every field is there, and whole where it will be read; a buffer of format 1 has no checksums."""
     entries = {name: entry for name, entry in manifest["files"].items() if name in REPLAY_FILES}
     contents = entries if reads_replay(job) else ()
+    if _replay_released(manifest):
+        return False  # what a kill left of it is not to be read
     return replay_is_saved(job.dense_files) and not damage(job.dense_files.folder, entries, contents)
 
 

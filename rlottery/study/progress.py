@@ -6,9 +6,9 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from rlottery.disk import read_json
 
@@ -18,23 +18,26 @@ CHECK_STEPS = 10
 
 
 _MAX_BYTES = 4096
+_SLOWEST = 1e-6
 
 
 @dataclass(frozen=True)
 class Progress:
     """A run under way. `steps_per_second` counts environment steps, evaluations included in the time."""
 
-    pid: int
-    env_steps: int
-    total_steps: int
-    steps_per_second: float
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
+    env_steps: Annotated[int, Field(ge=0, lt=2**53)]
+    total_steps: Annotated[int, Field(ge=0, lt=2**53)]
+    steps_per_second: Annotated[float, Field(ge=0)]
     last_return: float | None = None
     last_success: float | None = None
 
     @property
     def seconds_left(self) -> float | None:
         """At the speed so far; None before there is one."""
-        return (self.total_steps - self.env_steps) / self.steps_per_second if self.steps_per_second > 0 else None
+        if self.steps_per_second < _SLOWEST:
+            return None
+        return (self.total_steps - self.env_steps) / self.steps_per_second
 
 
 _PROGRESS = TypeAdapter(Progress)

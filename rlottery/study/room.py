@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 from rlottery import envs
@@ -48,6 +49,7 @@ def check_room(config: Config, jobs: Sequence[Job], workers: int) -> None:
         StudyError: it has not; says how much is missing.
     """
     needed = sum(room_for(jobs, [sizes_of(task) for task in config.tasks], workers))
+    needed -= sum(_bytes_below(folder) for folder in {job.files.folder for job in jobs})
     folder = next(path for path in (config.data, *config.data.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -56,6 +58,11 @@ def check_room(config: Config, jobs: Sequence[Job], workers: int) -> None:
             f"This study needs about {size(needed)} of disk, and {size(free)} are free in {folder}. "
             f"Free some, choose another folder with data=FOLDER{buffers}."
         )
+
+
+def _bytes_below(folder: Path) -> int:
+    """What is there already of a run that was cut short."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def sizes_of(task: Task) -> Sizes:

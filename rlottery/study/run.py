@@ -1,5 +1,6 @@
 """Running a study from a config: check everything, show the plan or do it, compare at the end."""
 
+import contextlib
 import shutil
 import signal
 import time
@@ -106,6 +107,10 @@ def run_study(config: Config, method: str, stages: Sequence[str], console: Conso
         for index, task in enumerate(config.tasks):
             for seed in config.seeds:
                 _release_replay(store.run(task.name, seed, DENSE), [t for t in tracked if _of(t) == (index, seed)])
+    for item in tracked:
+        # A kill just after a run's end leaves its checkpoints.
+        if item.state in (State.FOUND, State.DONE) and item.job.stage != "mask" and holder_of(item.job.files) is None:
+            shutil.rmtree(item.job.files.checkpoint, ignore_errors=True)
     return Outcome(tracked, compare(store, config), stopped)
 
 
@@ -125,7 +130,8 @@ def _execute(config: Config, store: Store, tracked: list[Tracked], workers: int,
         def ended(item: Tracked) -> None:
             if not config.keep_replay:
                 files = store.run(item.job.task.name, item.job.seed, DENSE)
-                _release_replay(files, [t for t in tracked if _of(t) == _of(item)])
+                with contextlib.suppress(OSError):  # of a full disk, other runs will tell
+                    _release_replay(files, [t for t in tracked if _of(t) == _of(item)])
 
         Executor(tracked, workers, display.refresh, ended, stop_wanted).run()
     return signals.number

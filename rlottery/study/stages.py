@@ -28,9 +28,9 @@ from rlottery.study.plan import (
     dense_manifest,
     expected_mask_fingerprint,
     expected_ticket_fingerprint,
-    load_ticket_mask,
     matching_manifest,
     own_mask,
+    read_ticket_mask,
 )
 from rlottery.study.progress import ProgressFile
 from rlottery.study.versions import versions
@@ -89,7 +89,7 @@ def create_mask(job: Job) -> None:
 
 def train_ticket(job: Job, stop_wanted: Callable[[], bool]) -> None:
     """Rewind to the initial weights, apply the mask, train with an empty buffer and a fresh optimiser."""
-    mask = load_ticket_mask(job)
+    mask, mask_bytes = read_ticket_mask(job)
     shapes = jax.eval_shape(_init_params(job), jax_key(0))
     rewound = from_arrays(shapes, _dense_arrays(job, job.dense_files.initial))
     facts = {
@@ -99,7 +99,7 @@ def train_ticket(job: Job, stop_wanted: Callable[[], bool]) -> None:
     }
 
     def train_and_save(checkpoints: Checkpoints) -> Sequence[str]:
-        write_bytes(job.files.mask, job.mask_path.read_bytes())
+        write_bytes(job.files.mask, mask_bytes)
         return (*_save_agent(job, _train(job, rewound, mask, checkpoints, stop_wanted)), job.files.mask.name)
 
     _record(job, expected_ticket_fingerprint(job, mask), facts, train_and_save)
@@ -138,7 +138,7 @@ def _train(
             def between_episodes(loop: Loop) -> None:
                 stop = stop_wanted()
                 if checkpoints.due() or stop:
-                    check_sound(ALGORITHM, loop)
+                    assert ALGORITHM.masks_hold(loop.state), "a pruned weight came back to life"
                     checkpoints.save(loop, log.position())
                 if stop:
                     raise StoppedError(f"Stopped at environment step {loop.env_steps:,}; a checkpoint is saved.")

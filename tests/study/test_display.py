@@ -32,6 +32,15 @@ def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
+@pytest.mark.parametrize("state", State)
+def test_every_state_can_be_shown(tmp_path: Path, state: State) -> None:
+    tracked = tracked_jobs(tmp_path)
+    tracked[0].state = state
+    assert state.value in text(tracked)
+    assert state.value in text(tracked, rows=2)
+    assert state.value in line(tracked[0])
+
+
 class TestLine:
     @pytest.fixture
     def dense(self, tmp_path: Path) -> Tracked:

@@ -1,4 +1,6 @@
+import contextlib
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -197,6 +199,22 @@ def test_a_stop_lets_workers_save_and_starts_nothing_more(
     assert (data / "saved").exists() == (seed == OBEDIENT)
     (started,) = [line for line in order(tracked) if "start" in line]
     assert not is_alive(int(started.split()[3]))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_that_dies_while_it_is_to_stop_was_stopped(tmp_path: Path, number: int) -> None:
+    tracked = plan(tmp_path, SLOW, OTHER)
+    data = tracked[0].job.config.data
+
+    def stop_wanted() -> bool:
+        if not (data / f"ready-{SLOW}").exists():
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(order(tracked)[0].split()[3]), number)
+        return True
+
+    Executor(tracked, 1, stop_wanted=stop_wanted).run()
+    assert [t.state for t in tracked] == [State.STOPPED, State.SKIPPED]
 
 
 @pytest.mark.parametrize("seed", [SLOW, STUBBORN])

@@ -7,9 +7,8 @@ import pytest
 
 from rlottery.checkpoint_record import newest, record_path
 from rlottery.config import Config
-from rlottery.disk import write_bytes
 from rlottery.errors import RlotteryError, StudyError, TaskError
-from rlottery.manifests import read_manifest
+from rlottery.manifests import read_manifest, write_sealed
 from rlottery.study.executor import State
 from rlottery.study.plan import STAGES, damaged_files, jobs, prerequisites
 from rlottery.study.run import plan_study
@@ -206,6 +205,14 @@ class TestDiverged:
         assert [t.state for t in planned] == [State.DIVERGED, State.WAITING, State.WAITING]
         assert [t.state for t in plan_study(config, "magnitude", ("mask",))] == [State.SKIPPED]
 
+    def test_damage_to_it_is_mended(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path)
+        dense = write_dense(config)
+        change_manifest(dense.files, status="diverged", error="Not finite.")
+        damage(dense.files.metrics, "flipped")
+        assert DENSE in to_do(config)
+        assert damaged_files(dense)[0].file == dense.files.metrics
+
     def test_other_settings_are_another_study(self, tmp_path: Path) -> None:
         config = tiny_config(tmp_path)
         change_manifest(write_dense(config).files, status="diverged", error="Not finite.")
@@ -269,7 +276,7 @@ class TestAnotherStudy:
     def test_a_manifest_of_a_later_format(self, tmp_path: Path) -> None:
         config = tiny_config(tmp_path)
         dense = write_dense(config)
-        write_bytes(dense.files.manifest, b'{"format_version": 99}')
+        write_sealed(dense.files.manifest, {"format_version": 99})
         message = refused(config)
         assert str(dense.files.manifest) in message and "has format 99" in message
 

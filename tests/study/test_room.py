@@ -82,5 +82,17 @@ def test_a_disk_that_is_too_small_is_told_of_before_anything_starts(
     check_room(small, [job(small, "dense")], 1)
 
 
+def test_what_is_there_already_is_not_asked_for_again(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    dense = job(small, "dense")
+    needed = sum(room_for([dense], [SIZES], 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(int(needed) - 1000))
+    monkeypatch.setattr(room, "sizes_of", lambda task: SIZES)
+    with pytest.raises(StudyError, match="needs about"):
+        check_room(small, [dense], 1)
+    dense.files.checkpoint.mkdir(parents=True)
+    (dense.files.checkpoint / "replay").write_bytes(bytes(2000))
+    check_room(small, [dense], 1)
+
+
 def test_sizes_as_a_person_says_them() -> None:
     assert (size(12_340_000), size(1_000_000_000)) == ("12.3 MB", "1.0 GB")
