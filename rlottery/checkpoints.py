@@ -104,7 +104,10 @@ class Checkpoints:
                     raise other_settings(self._files, differences)
                 self._check(record)
                 position = self._load(record, loop)
-            except (DamagedError, _UnfitError) as error:
+            except DamagedError as error:
+                notes.append(f"{path.name}: {error.file.name}: {error.why}")
+                continue
+            except _UnfitError as error:
                 notes.append(f"{path.name}: {error}")
                 continue
             self._segments, self._entries = list(record["segments"]), dict(record["files"])

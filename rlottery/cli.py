@@ -91,6 +91,8 @@ def verify(
         fail(error)
     except OSError as error:
         fail(StudyError(f"{error}. Mend that, and look again."))
+    if not health.files and not health.at_work:
+        fail(StudyError(f"{loaded.data} holds nothing of this config. Is it the folder that was meant? data=FOLDER"))
     for folder in health.at_work:
         typer.echo(f"{folder}: left out, for a process is at work there.")
     for problem in health.problems:

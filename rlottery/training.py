@@ -236,7 +236,8 @@ class LossMeter:
         evidence |= {f"agent.{name}": array for name, array in to_arrays(state).items()}
         return DivergedError(
             f"Not finite at environment step {step:,}: {bad}. Metrics of the last sound update: {told}. "
-            "Lower sac.critic_learning_rate and sac.actor_learning_rate, or sac.reward_scale, and run again.",
+            "Lower sac.critic_learning_rate and sac.actor_learning_rate, or sac.reward_scale, "
+            "with data=ANOTHER_FOLDER: what diverged stays as a result.",
             evidence,
         )
 

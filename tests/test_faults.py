@@ -112,7 +112,7 @@ class TestSmallDisk:
         task = "tasks=[fill:Pendulum-v1]"
         code, said = self.run(study, "2m", task, ALWAYS, "--stages", "dense")
         assert code == 1, said
-        assert "No space is left for data/runs/fill_Pendulum-v1/seed_0/dense." in said
+        assert "No space is left for data/runs/fill_Pendulum-v1/seed_0/dense. Free some" in said
         assert "It goes on from step" in said and "Traceback" not in said
         # There is room again.
         shutil.rmtree(study / "data")

@@ -390,6 +390,7 @@ class TestEnds:
         process, workers = under_way
         process.send_signal(signal.SIGINT)
         wait_until(lambda: "Stopping" in str(process.stdout and process.stdout.readline()), seconds=60)
+        time.sleep(1.0)
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=300)
         assert (process.returncode, any(map(is_alive, workers))) == (130, False)

@@ -173,7 +173,7 @@ class Executor:
             return
         tracked.message = ""
         if code == 0:
-            tracked.state = State.DONE
+            tracked.state, tracked.message = State.DONE, _what_was_passed_over(tracked.job)
         elif code == STOPPED:
             tracked.state, tracked.message = State.STOPPED, _where_it_goes_on(tracked.job)
         elif _has_diverged(tracked.job):
@@ -242,8 +242,7 @@ def _what_went_wrong(job: Job, worker: _Worker, code: int) -> str:
     log = job.files.log(job.stage)
     if code == DISK_FULL:
         return (
-            f"No space is left for {job.files.folder}. What was written before is whole: free some space, "
-            f"then run this command again. {_where_it_goes_on(job)}"
+            f"No space is left for {job.files.folder}. Free some, then run this command again. {_where_it_goes_on(job)}"
         )
     lines = _last_lines(log, worker.log_start)
     errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
@@ -268,6 +267,15 @@ def _last_lines(log: Path, start: int) -> list[str]:
 def _where_it_goes_on(job: Job) -> str:
     record = newest(job.files)
     return f"It goes on from step {record['env_steps']:,}." if record else "It begins again."
+
+
+def _what_was_passed_over(job: Job) -> str:
+    """Damage that the run's last sitting found in its checkpoints."""
+    with contextlib.suppress(RlotteryError):
+        manifest = read_manifest(job.files) if job.stage != "mask" else None
+        if manifest and (sittings := manifest.get("sittings")):
+            return "; ".join(f"damaged, and passed over: {note}" for note in sittings[-1]["notes"])
+    return ""
 
 
 def _has_diverged(job: Job) -> bool:

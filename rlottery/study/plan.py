@@ -5,7 +5,7 @@ imports JAX.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -102,8 +102,7 @@ def prerequisites(planned: Sequence[Job]) -> list[int | None]:
 def is_done(job: Job, waits: Collection[str] = ()) -> bool:
     """Whether the job's files are there, whole, and are what its config and its inputs ask for.
 
-    Files that count are compared with their checksums; the replay buffer, which is large, only where it is about to
-    be read, and by its size elsewhere.
+    Files are compared with their checksums.
 
     Args:
         waits: earlier stages of the same task and seed that are still to do: what they will make can't be compared.
@@ -153,9 +152,8 @@ def _sound_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = True
 
 
 def _damage(job: Job, manifest: Manifest) -> list[DamagedError]:
-    """What is damaged of a finished run; of a replay buffer that nobody is about to read, only wrong sizes."""
-    small = [name for name in manifest["files"] if name not in REPLAY_FILES]
-    found = damage(job.files.folder, manifest["files"], None if job.stage == "dense" and reads_replay(job) else small)
+    """What is damaged of a finished run."""
+    found = damage(job.files.folder, manifest["files"])
     # A whole buffer may be deleted by hand or by keep_replay; part of one is damage.
     without_replay = {job.files.folder / name for name in REPLAY_FILES} if not job.files.replay.exists() else set()
     return [error for error in found if error.file not in without_replay]
@@ -364,23 +362,12 @@ def _make_masks(job: Job) -> str:
     )
 
 
-def reads_replay(job: Job) -> bool:
-    """Whether the job's arm has a mask to make from replay still."""
-    if not job.arm.needs_replay:
-        return False
-    try:
-        return own_mask(replace(job, stage="mask")) is None
-    except StudyError:
-        return True
-
-
 def _replay_is_there(job: Job, manifest: Manifest) -> bool:
-    """Whether every field is there, and whole where it will be read; a buffer of format 1 has no checksums."""
+    """Whether every field is there, and whole; a buffer of format 1 has no checksums."""
     entries = {name: entry for name, entry in manifest["files"].items() if name in REPLAY_FILES}
-    contents = entries if reads_replay(job) else ()
     if _replay_released(manifest):
         return False  # what a kill left of it is not to be read
-    return replay_is_saved(job.dense_files) and not damage(job.dense_files.folder, entries, contents)
+    return replay_is_saved(job.dense_files) and not damage(job.dense_files.folder, entries)
 
 
 def _replay_released(manifest: Manifest) -> bool:

@@ -85,6 +85,11 @@ def run_study(config: Config, method: str, stages: Sequence[str], console: Conso
             the disk is too small.
         KeyboardInterrupt: at the second interrupt, after all workers have been killed.
     """
+    with StopSignals() as signals:
+        return _run_study(config, method, stages, console, signals)
+
+
+def _run_study(config: Config, method: str, stages: Sequence[str], console: Console, signals: StopSignals) -> Outcome:
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     store = Store(config.data)
     tracked = plan_study(config, method, stages)
@@ -95,14 +100,13 @@ def run_study(config: Config, method: str, stages: Sequence[str], console: Conso
         say(f"All {found} jobs are already done: nothing is left to do.")
     elif found:
         say(f"Already done, and skipped: {found} of {len(tracked)} jobs.")
-    stopped = None
     if waiting:
         workers = worker_count(config.workers, len(waiting))
         check_room(config, [t.job for t in waiting], workers)
-        wait_for_others([t.job.files for t in waiting], say)
+        wait_for_others([t.job.files for t in waiting], say, signals.wanted)
         for error in (error for t in waiting for error in damaged_files(t.job)):
             say(f"Damaged, and made anew: {error.file}: {error.why}")
-        stopped = _execute(config, store, tracked, workers, console)
+        _execute(config, store, tracked, workers, console, signals)
     if not config.keep_replay:
         for index, task in enumerate(config.tasks):
             for seed in config.seeds:
@@ -111,12 +115,14 @@ def run_study(config: Config, method: str, stages: Sequence[str], console: Conso
         # A kill just after a run's end leaves its checkpoints.
         if item.state in (State.FOUND, State.DONE) and item.job.stage != "mask" and holder_of(item.job.files) is None:
             shutil.rmtree(item.job.files.checkpoint, ignore_errors=True)
-    return Outcome(tracked, compare(store, config), stopped)
+    return Outcome(tracked, compare(store, config), signals.number)
 
 
-def _execute(config: Config, store: Store, tracked: list[Tracked], workers: int, console: Console) -> int | None:
-    """Run the jobs; returns the signal that stopped them early, if any."""
-    with StopSignals() as signals, display_for(console, tracked) as display:
+def _execute(
+    config: Config, store: Store, tracked: list[Tracked], workers: int, console: Console, signals: StopSignals
+) -> None:
+    """Run the jobs, until all have ended or a signal asks to stop."""
+    with display_for(console, tracked) as display:
         told = False
 
         def stop_wanted() -> bool:
@@ -134,18 +140,17 @@ def _execute(config: Config, store: Store, tracked: list[Tracked], workers: int,
                     _release_replay(files, [t for t in tracked if _of(t) == _of(item)])
 
         Executor(tracked, workers, display.refresh, ended, stop_wanted).run()
-    return signals.number
 
 
-def wait_for_others(runs: Sequence[RunFiles], say: Callable[[str], None]) -> None:
-    """Make sure that no other process is at work on these runs; wait for one that is only saving its work.
+def wait_for_others(runs: Sequence[RunFiles], say: Callable[[str], None], stop_wanted: Callable[[], bool]) -> None:
+    """Make sure that no other process is at work on these runs; wait for one that is only saving its work, or to stop.
 
     Raises:
         StudyError: names the process.
     """
     began, told = time.monotonic(), False
     for files in runs:
-        while (holder := holder_of(files)) is not None:
+        while not stop_wanted() and (holder := holder_of(files)) is not None:
             waited = time.monotonic() - began
             if waited > (ORPHAN_SECONDS if holder.is_orphan else PATIENCE_SECONDS):
                 raise busy(files, holder)
@@ -162,10 +167,13 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
         StudyError: the report can't be written.
     """
     console.print()
-    console.print(render(outcome.comparison))
+    if outcome.stopped is None or any(arm.done for task in outcome.comparison.tasks for arm in task.arms):
+        console.print(render(outcome.comparison))
     # Paths and messages as they are: not wrapped, nothing in brackets taken for a style.
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     for item in outcome.failed:
+        if outcome.stopped is not None and item.state is State.SKIPPED:
+            continue  # it only had not begun
         say(f"\n{item.job.label}: {item.state.value}: {item.message}", style="red")
     say()
     store = Store(config.data)

@@ -123,7 +123,7 @@ def _train(
     loop = begin(state, schedule, *_spec(job))
     position = checkpoints.restore(loop)
     for note in checkpoints.notes:
-        print(f"Damaged, and passed over: {note}", flush=True)
+        print(f"damaged, and passed over: {note}", flush=True)
     if position is not None:
         assert ALGORITHM.masks_hold(loop.state), "a pruned weight came back to life"
         print(f"Goes on at environment step {loop.env_steps:,}.", flush=True)

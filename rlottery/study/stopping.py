@@ -1,10 +1,14 @@
 """How a command is stopped: once asked, it saves its work and ends; asked by Ctrl-C again, it stops at once."""
 
 import signal
+import time
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C; a cluster's warning; a terminal that closed."""
+
+ONE_KEYSTROKE_SECONDS = 0.5
+"""What comes sooner is the same Ctrl-C, passed on by a process in between, such as uv."""
 
 
 class StopSignals:
@@ -18,6 +22,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._heard = 0.0
         self._before: dict[int, object] = {}
 
     def wanted(self) -> bool:
@@ -41,6 +46,6 @@ class StopSignals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number is None:
-            self.number = number
-        elif number == signal.SIGINT:
+            self.number, self._heard = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._heard > ONE_KEYSTROKE_SECONDS:
             raise KeyboardInterrupt

@@ -160,7 +160,7 @@ def test_a_full_disk_is_told_though_the_log_lacks_the_words(tmp_path: Path) -> N
     tracked = plan(tmp_path, FULL_DISK)
     assert run(tracked) == [State.FAILED]
     assert tracked[0].message.startswith(f"No space is left for {tracked[0].job.files.folder}.")
-    assert "free some space" in tracked[0].message
+    assert "Free some, then run this command again" in tracked[0].message
 
 
 def test_a_log_is_added_to_and_only_its_new_part_is_told(tmp_path: Path) -> None:
