@@ -84,7 +84,7 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     total = (
         f"\nAbout {work / 3600:.2g} core hours: {duration(elapsed)} with {workers} "
         f"worker{'s' if workers > 1 else ''}. About {size(room.kept)} in {config.data}, and {size(room.working)} more "
-        "while it runs. Nothing was started."
+        "while it runs.\nNothing was started."
     )
     return Group(table, Text(total))
 
