@@ -1,0 +1,151 @@
+"""Masks of whole hidden units: what survives is a smaller dense network."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from rlottery.errors import MaskError
+from rlottery.pruning.allocation import Shapes, by_network, survivors_above
+from rlottery.pruning.masks import GroupMask
+from rlottery.pruning.ranking import BoolArray, FloatArray, Scores
+
+Units: TypeAlias = Mapping[str, BoolArray]
+"""Path of each layer that makes hidden units (all but the last of a network) -> bool (outputs,), true: survives."""
+
+
+def prune_units(
+    scores: Scores, sparsity: float, floor: int = 1, allocation: Literal["global", "uniform"] = "global"
+) -> GroupMask:
+    """Removes the lowest-scoring hidden units, each with its incoming and outgoing weights.
+
+    Units go one by one, lowest first, until at most `survivor_count(total, sparsity)` weights survive: the sparsity
+    reached is at least what was asked for, and exceeds it by less than the weights of one unit. Among equal scores the
+    earlier layer, then the lower index survives.
+
+    Args:
+        scores: path -> a criterion's scores (inputs, outputs) of one group, layers in order.
+        sparsity: share of the group's kernel weights to prune, in [0, 1).
+        floor: units that each hidden layer keeps at least (all, if it has fewer).
+        allocation: "global": the hidden units of all the group's networks are one ranking by `unit_scores`;
+            "uniform": each layer is its own ranking, and gives up the same share of its units (to half a unit).
+
+    Raises:
+        MaskError: a floor below 1, an unknown allocation, a network without hidden layer or whose layers don't join,
+            scores that are NaN, sparsity out of range, or floors that ask for more than the survivors.
+    """
+    if floor < 1:
+        raise MaskError(f"A floor of {floor} units would cut the network: each hidden layer must keep at least 1.")
+    if allocation not in ("global", "uniform"):
+        raise MaskError(f"There is no allocation {allocation!r} of units. Choose global or uniform.")
+    shapes = {path: layer.shape for path, layer in scores.items()}
+    for name, layers in by_network(shapes).items():
+        if len(layers) == 1:
+            network = f"The network {name!r}" if name else "The network"
+            raise MaskError(f"{network} has no hidden units to prune. Give it a hidden layer, or prune single weights.")
+    ranks = unit_scores(scores)
+    if allocation == "uniform":
+        ranks = {path: _share_removed(layer) for path, layer in ranks.items()}
+
+    widths = {path: layer.size for path, layer in ranks.items()}
+    floors = {path: min(floor, width) for path, width in widths.items()}
+    least = _weights_of(shapes, floors)
+    keeps = f"each hidden layer keeps at least {floor} of its units, in all {least} weights ({', '.join(scores)})"
+    survivors = survivors_above(least, _weights_of(shapes, widths), sparsity, keeps)
+    units = {path: np.ones(width, dtype=np.bool_) for path, width in widths.items()}
+    for path, unit in _lowest_first(ranks):
+        if _weights_of(shapes, widths) <= survivors:
+            break
+        if widths[path] > floors[path]:
+            widths[path] -= 1
+            units[path][unit] = False
+    return mask_of_units(shapes, units)
+
+
+def unit_scores(scores: Scores) -> dict[str, FloatArray]:
+    """Score of each hidden unit: the root mean square of the scores of its incoming and outgoing weights.
+
+    These weights are a group that goes together (Fang et al. 2023, DepGraph; Li et al. 2017 take the norm of the
+    incoming filter alone). Within a layer this is the order of their L2 norms. It is the mean that is taken, because
+    a sum would rank units of different layers by how many weights they have.
+
+    Args:
+        scores: path -> (inputs, outputs), layers in order.
+
+    Returns:
+        Path of each layer that makes hidden units -> (outputs,).
+
+    Raises:
+        MaskError: layers that don't join, or scores that are NaN.
+    """
+    found: dict[str, FloatArray] = {}
+    for path, outgoing in _outgoing({path: layer.shape for path, layer in scores.items()}).items():
+        weights = np.concatenate([scores[path].T, scores[outgoing]], axis=1, dtype=np.float64)
+        if np.isnan(weights).any():
+            raise MaskError(f"Scores that are NaN can't be ranked: layer {path!r} or {outgoing!r}.")
+        found[path] = np.sqrt(np.mean(weights**2, axis=1))
+    return found
+
+
+def mask_of_units(shapes: Shapes, units: Units) -> GroupMask:
+    """The mask in which all weights survive whose two ends do; inputs and outputs of a network always do.
+
+    Args:
+        shapes: path -> (inputs, outputs), layers in order.
+        units: surviving hidden units, as from `units_of`.
+    """
+    incoming = {outgoing: path for path, outgoing in _outgoing(shapes).items()}
+    mask = {}
+    for path, (inputs, outputs) in shapes.items():
+        before = units[incoming[path]] if path in incoming else np.ones(inputs, dtype=np.bool_)
+        after = units[path] if path in units else np.ones(outputs, dtype=np.bool_)
+        mask[path] = np.logical_and.outer(before, after)
+    return mask
+
+
+def units_of(mask: GroupMask) -> dict[str, BoolArray]:
+    """Hidden units with a surviving weight on either side: path of the layer that makes them -> bool (outputs,)."""
+    outgoing = _outgoing({path: layer.shape for path, layer in mask.items()})
+    return {path: np.logical_and(mask[path].any(axis=0), mask[after].any(axis=1)) for path, after in outgoing.items()}
+
+
+def is_structured(mask: GroupMask) -> bool:
+    """Whether the mask removes whole hidden units and nothing else; so does one that removes nothing."""
+    whole = mask_of_units({path: layer.shape for path, layer in mask.items()}, units_of(mask))
+    return all(np.array_equal(layer, whole[path]) for path, layer in mask.items())
+
+
+def _outgoing(shapes: Shapes) -> dict[str, str]:
+    """Path of each layer that makes hidden units -> path of the layer that reads them."""
+    found = {}
+    for layers in by_network(shapes).values():
+        for path, after in itertools.pairwise(layers):
+            if shapes[path][1] != shapes[after][0]:
+                raise MaskError(f"Layer {after!r} has {shapes[after][0]} inputs, {path!r} before it {shapes[path][1]}.")
+            found[path] = after
+    return found
+
+
+def _weights_of(shapes: Shapes, widths: Mapping[str, int]) -> int:
+    """Weights of the group when its hidden layers have `widths` (path of the layer that makes them -> units)."""
+    inputs = {after: widths[path] for path, after in _outgoing(shapes).items()}
+    return sum(inputs.get(path, shape[0]) * widths.get(path, shape[1]) for path, shape in shapes.items())
+
+
+def _share_removed(scores: FloatArray) -> FloatArray:
+    """Share of the layer that is gone when a unit goes, less half a unit: a ranking of (units,) common to all layers.
+
+    Half a unit, so that at each point all layers have given up the same share, rounded to their nearest unit.
+    """
+    best_first = np.argsort(-scores, kind="stable")
+    shares = np.empty(scores.size)
+    shares[best_first] = (scores.size - np.arange(scores.size) - 0.5) / scores.size
+    return shares
+
+
+def _lowest_first(ranks: Mapping[str, FloatArray]) -> Iterator[tuple[str, int]]:
+    """(path, unit) of all units, the lowest rank first; among equals the later layer, then the higher index."""
+    units = [(path, unit) for path, layer in ranks.items() for unit in range(layer.size)]
+    best_first = np.argsort(-np.concatenate(list(ranks.values())), kind="stable")
+    return (units[index] for index in best_first[::-1])
