@@ -14,11 +14,13 @@ import threadpoolctl
 
 from benchmarks.flops import METAWORLD
 from rlottery import config, envs
-from rlottery.agents import Batch, Spec, kernels
+from rlottery.agents import Batch, Spec
 from rlottery.agents.sac import SAC, SACState, Settings
 from rlottery.compilation import compile_update
-from rlottery.pruning.masks import GroupMask, make_group_mask
-from rlottery.pruning.saliency import mean_abs_gradients
+from rlottery.pruning.allocation import allocate_global
+from rlottery.pruning.criteria import evidence_for, score
+from rlottery.pruning.evidence import Gathered, gather
+from rlottery.pruning.masks import GroupMask, check_connected, select
 from rlottery.replay import Transitions, sample
 from rlottery.streams import Streams
 from rlottery.training import Schedule, begin, train
@@ -103,7 +105,7 @@ def training_loop(rounds: int) -> list[dict[str, float]]:
         streams=Streams("speed", TASK, 0, "dense"),
     )
     loop = begin(_state(), schedule, METAWORLD.observation_size, METAWORLD.action_size)
-    train(SAC, SETTINGS, loop, partial(envs.make, TASK), schedule, lambda row: None, tick)
+    train(SAC, SETTINGS, loop, partial(envs.make, TASK), schedule, lambda row: None, tick=tick)
 
     def rates(seconds: list[float]) -> list[float]:
         return [float(each) for each in 1.0 / np.reshape(seconds, (rounds, -1)).mean(axis=1)]
@@ -117,17 +119,18 @@ def gradient_mask() -> dict[str, float]:
     state, generator = _state(), _TimedGenerator(np.random.PCG64(0))
     began = time.monotonic()
     # One batch more than counts: the first compiles.
-    saliency = mean_abs_gradients(
+    evidence = gather(
         SAC,
         SETTINGS,
         state,
-        _replay(),
-        jax.random.key(0),
-        generator,
+        evidence_for("taylor").trained,
+        stored=_replay(),
+        key=jax.random.key(0),
+        generator=generator,
         batches=1 + GRADIENT_BATCHES,
         batch_size=METAWORLD.batch_size,
     )
-    _masks("taylor", state, saliency)
+    _masks("taylor", evidence)
     ended = time.monotonic()
     return {"compiled": ended - generator.draws[1], "with_compilation": ended - began}
 
@@ -136,7 +139,7 @@ def magnitude_mask() -> float:
     """Seconds for a magnitude mask of actor and critics."""
     state = _state()
     began = time.monotonic()
-    _masks("magnitude", state, None)
+    _masks("magnitude", gather(SAC, SETTINGS, state, evidence_for("magnitude").trained))
     return time.monotonic() - began
 
 
@@ -152,19 +155,14 @@ class _TimedGenerator(np.random.Generator):
         return super().integers(*args, **kwargs)
 
 
-def _masks(criterion: str, state: SACState, saliency: dict[str, Any] | None) -> dict[str, GroupMask]:
+def _masks(criterion: str, evidence: Gathered) -> dict[str, GroupMask]:
     sparsity = config.Pruning().sparsity
-    shares = {"actor": sparsity.actor, "critic": sparsity.critic}
-    return {
-        group: make_group_mask(
-            criterion,
-            {path: np.asarray(kernel) for path, kernel in kernels(state.params[group]).items()},
-            share,
-            saliency and saliency[group],
-            group=group,
-        )
-        for group, share in shares.items()
-    }
+    masks = {}
+    for group, share in {"actor": sparsity.actor, "critic": sparsity.critic}.items():
+        scores = score(criterion, evidence[group])
+        masks[group] = select(scores, allocate_global(scores, share))
+        check_connected(masks[group])
+    return masks
 
 
 @cache

@@ -13,7 +13,7 @@ from rlottery.errors import ConfigError, RlotteryError, StudyError
 from rlottery.pipeline import EXIT_CODES, METHOD_HELP, SOME_FAILED, fail, finish, load_study, run_and_conclude
 from rlottery.study.estimate import estimate_table
 from rlottery.study.health import examine
-from rlottery.study.plan import STAGES
+from rlottery.study.jobs import STAGES
 from rlottery.study.run import plan_study
 from rlottery.study.status import status_table
 
@@ -40,7 +40,11 @@ ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="The study's Y
 def run(
     config: ConfigFile = "config.yaml",
     overrides: Overrides = None,
-    pruning_method: Annotated[str, typer.Option(metavar="METHOD", help=METHOD_HELP)] = "magnitude",
+    pruning_method: Annotated[str | None, typer.Option(metavar="METHOD", help=METHOD_HELP)] = None,
+    arms: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Which arms of the config's list, with commas; what they need comes along."),
+    ] = None,
     stages: Annotated[
         str, typer.Option(metavar="STAGES", help="Which to do, with commas: train agents, make masks, train tickets.")
     ] = ",".join(STAGES),
@@ -54,12 +58,13 @@ def run(
     """
     path, extra = _config_and_overrides(config, overrides)
     chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
+    names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
     if not dry_run:
-        finish(lambda: run_and_conclude(load_study(path, extra), pruning_method, chosen))
+        finish(lambda: run_and_conclude(load_study(path, extra), pruning_method, chosen, names))
         return
     try:
         loaded = load_study(path, extra)
-        Console().print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen)))
+        Console().print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen, names)))
     except RlotteryError as error:
         fail(error)
 

@@ -9,123 +9,67 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    TypeAdapter,
+    SerializerFunctionWrapHandler,
     ValidationError,
-    WrapValidator,
     field_serializer,
     field_validator,
     model_serializer,
     model_validator,
 )
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails
 
 from rlottery.errors import ConfigError
+from rlottery.fields import (
+    FILLED,
+    Count,
+    CountOrAll,
+    CountOrAuto,
+    CountOrZero,
+    Fraction,
+    NumberOrAuto,
+    Positive,
+    Seconds,
+    Section,
+    Sparsity,
+    Switch,
+    UpToOne,
+    Widths,
+    expects,
+    fault,
+)
+from rlottery.recipes import Recipe, RecipeError, spread
 from rlottery.yaml_lines import Document, KeyPath, dotted, read_document, show
 
-_T = TypeVar("_T")
 
-
-def _fault(what: str, **context: object) -> PydanticCustomError:
-    # Through a placeholder: braces in the text itself would be read as one.
-    return PydanticCustomError("expected", "{what}", {"what": what, **context})
-
-
-def _expects(what: str) -> WrapValidator:
-    """Say what is allowed in one phrase, whichever of a type's constraints a value breaks."""
-
-    def check(value: object, validate: Callable[[object], object]) -> object:
-        try:
-            return validate(value)
-        except ValidationError:
-            raise _fault(f"must be {what}, not {show(value)}") from None
-
-    return WrapValidator(check)
-
-
-def _integral(value: object) -> object:
-    """Let `1e6` stand for an integer, as long as a float holds it exactly."""
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
-
-
-def _filled(items: tuple[_T, ...]) -> tuple[_T, ...]:
-    if not items:
-        raise _fault("must have at least one entry")
-    return items
-
-
-_FILLED = AfterValidator(_filled)
-_INTEGRAL = BeforeValidator(_integral)
-_FINITE = Field(strict=True, allow_inf_nan=False)
-
-Count = Annotated[int, Field(strict=True, ge=1), _INTEGRAL, _expects("a whole number of at least 1")]
-CountOrZero = Annotated[int, Field(strict=True, ge=0), _INTEGRAL, _expects("a whole number of at least 0")]
-CountOrAuto = Annotated[Count | Literal["auto"], _expects("a whole number of at least 1, or auto")]
-CountOrAll = Annotated[Count | Literal["all"], _expects("a whole number of at least 1, or all")]
-Positive = Annotated[float, _FINITE, Field(gt=0), _expects("a number above 0")]
-Seconds = Annotated[float, _FINITE, Field(ge=0), _expects("a number of seconds of at least 0")]
-UpToOne = Annotated[float, _FINITE, Field(gt=0, le=1), _expects("a number above 0 and at most 1")]
-Fraction = Annotated[float, _FINITE, Field(ge=0, lt=1), _expects("a number from 0 to below 1")]
-NumberOrAuto = Annotated[Annotated[float, _FINITE] | Literal["auto"], _expects("a number, or auto")]
-Switch = Annotated[bool, Field(strict=True), _expects("true or false")]
-Widths = Annotated[tuple[Count, ...], _FILLED]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Sparsity(_Section):
-    """Pruned share of the prunable weights of each network; one number in the YAML stands for both."""
-
-    actor: Fraction = Field(description="pruned share of the actor's kernel weights")
-    critic: Fraction = Field(description="pruned share of the kernel weights of the twin critic")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_for_both(cls, value: object) -> object:
-        if isinstance(value, dict | Sparsity):
-            return value
-        share = TypeAdapter(Fraction).validate_python(value)
-        return {"actor": share, "critic": share}
-
-    @model_serializer
-    def _shortest(self) -> float | dict[str, float]:
-        # One form for one meaning, so that fingerprints of equal settings are equal.
-        return self.actor if self.actor == self.critic else {"actor": self.actor, "critic": self.critic}
-
-
-class Pruning(_Section):
+class Pruning(Section):
     """How masks are made. Changing these adds tickets; dense agents stay as they are."""
 
     sparsity: Sparsity = Field(
         default=Sparsity(actor=0.8, critic=0.8),
         description="share of the kernel weights to prune, 0 to below 1, or {actor: s, critic: s}",
     )
-    gradient_method: Annotated[
-        Literal["taylor", "gradient", "magnitude"], _expects("taylor, gradient or magnitude")
-    ] = Field(default="taylor", description="score of a weight w with loss L: |w dL/dw|, |dL/dw| or |w|")
+    gradient_method: Annotated[Literal["taylor", "gradient", "magnitude"], expects("taylor, gradient or magnitude")] = (
+        Field(default="taylor", description="score of a weight w with loss L: |w dL/dw|, |dL/dw| or |w|")
+    )
     num_gradient_batches: Count = Field(default=100, description="replay batches the score is averaged over")
     gradient_batch_size: Count = Field(default=256, description="transitions per such batch")
 
 
-class Network(_Section):
+class Network(Section):
     """Hidden layers of the networks."""
 
     actor: Widths = Field(default=(256, 256), description="widths of the actor's hidden layers")
     critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of either critic")
 
 
-class SAC(_Section):
+class SAC(Section):
     """Hyperparameters of soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905)."""
 
     discount: Fraction = Field(default=0.99, description="weight of the next step's value, 0 to below 1")
@@ -143,7 +87,7 @@ class SAC(_Section):
     reward_scale: Positive = Field(default=1.0, description="factor on the rewards that the critic learns")
 
 
-class Training(_Section):
+class Training(Section):
     """Length and shape of one run."""
 
     env_steps: Count = Field(default=25_000, description="environment steps of a run, warm-up included")
@@ -159,7 +103,7 @@ class Training(_Section):
         return self.env_steps if self.replay_capacity == "all" else self.replay_capacity
 
 
-class Evaluation(_Section):
+class Evaluation(Section):
     """When the deterministic policy is tried, and what counts."""
 
     interval: Count = Field(default=2_500, description="env steps between evaluations; at most env_steps")
@@ -176,7 +120,7 @@ _TASK_ID = re.compile(rf"(?!.*\.\.)(?=.{{1,128}}\Z)(?:{_PART}:)?(?:{_PART}/)?{_P
 _STUDY_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
-class Task(_Section):
+class Task(Section):
     """An environment to learn, with what differs from the study's settings."""
 
     id: str = Field(description="Gymnasium id, Meta-World task name, or module:Id to import a module first")
@@ -198,14 +142,14 @@ class Task(_Section):
             return {"id": value}
         if isinstance(value, dict | Task):
             return value
-        raise _fault(f"must be a task's id or a mapping with an id, not {show(value)}")
+        raise fault(f"must be a task's id or a mapping with an id, not {show(value)}")
 
     @field_validator("id", mode="before")
     @classmethod
     def _safe_id(cls, value: object) -> object:
         if isinstance(value, str) and _TASK_ID.fullmatch(value):
             return value
-        raise _fault(
+        raise fault(
             f"must be an id such as drawer-close-v3, namespace/Id-v0 or module:Id-v0, made of letters, "
             f"digits, '_', '-' and '.', not {show(value)}"
         )
@@ -216,7 +160,7 @@ class Task(_Section):
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            raise _fault("may hold finite numbers, text, true, false, null, lists and mappings only") from None
+            raise fault("may hold finite numbers, text, true, false, null, lists and mappings only") from None
         return value
 
     @field_serializer("sac", "training")
@@ -224,7 +168,7 @@ class Task(_Section):
         return value.model_dump(mode="json", exclude_unset=True)
 
 
-_S = TypeVar("_S", bound=_Section)
+_S = TypeVar("_S", bound=Section)
 
 
 def _merged(base: _S, overrides: _S) -> _S:
@@ -237,18 +181,19 @@ _INTERVAL = (("evaluation", "interval"),)
 _SCORED = (("evaluation", "score_evaluations"), *_INTERVAL)
 
 
-class Config(_Section):
+class Config(Section):
     """A study."""
 
     name: str = Field(default="study", description="names the study and enters its random streams")
     data: Path = Field(default=Path("data"), description="results folder, from the working directory")
-    tasks: Annotated[tuple[Task, ...], _FILLED] = Field(description="environments to learn")
-    seeds: Annotated[tuple[CountOrZero, ...], _FILLED] = Field(description="a run per task and seed")
+    tasks: Annotated[tuple[Task, ...], FILLED] = Field(description="environments to learn")
+    seeds: Annotated[tuple[CountOrZero, ...], FILLED] = Field(description="a run per task and seed")
     workers: CountOrAuto = Field(default="auto", description="runs at once; auto: one per core")
-    device: Annotated[Literal["cpu", "cuda"], _expects("cpu or cuda")] = Field(
+    device: Annotated[Literal["cpu", "cuda"], expects("cpu or cuda")] = Field(
         default="cpu", description="where networks are trained"
     )
     pruning: Pruning = Pruning()
+    arms: tuple[Recipe, ...] = Field(default=(), description="recipes of tickets and controls, in the place of pruning")
     network: Network = Network()
     sac: SAC = SAC()
     training: Training = Training()
@@ -261,6 +206,16 @@ class Config(_Section):
         description="true keeps each dense agent's replay buffer; false deletes it once this command's stages of its "
         "task and seed are done",
     )
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """One recipe for each arm that `arms` lists: named, and of one sparsity."""
+        return spread(self.arms)
+
+    @property
+    def rewind_steps(self) -> tuple[int, ...]:
+        """The steps of a dense run whose agent some arm goes back to, rising."""
+        return tuple(sorted({recipe.rewind.step for recipe in self.arms if recipe.rewind.step}))
 
     def sac_for(self, task: Task) -> SAC:
         """SAC's settings with the task's own over the study's."""
@@ -275,20 +230,20 @@ class Config(_Section):
     def _safe_name(cls, value: object) -> object:
         if isinstance(value, str) and _STUDY_NAME.fullmatch(value):
             return value
-        raise _fault(f"must be 1 to 64 letters, digits, '_', '-' and single '.', not {show(value)}")
+        raise fault(f"must be 1 to 64 letters, digits, '_', '-' and single '.', not {show(value)}")
 
     @field_validator("data", mode="before")
     @classmethod
     def _folder(cls, value: object) -> object:
         if isinstance(value, str | Path) and (text := str(value)) and text.isprintable():
             return os.path.expanduser(text)
-        raise _fault(f"must be the path of a folder, not {show(value)}")
+        raise fault(f"must be the path of a folder, not {show(value)}")
 
     @field_validator("seeds")
     @classmethod
     def _distinct_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if twice := [seed for seed, times in Counter(seeds).items() if times > 1]:
-            raise _fault(f"must be distinct; given more than once: {', '.join(map(str, twice[:5]))}")
+            raise fault(f"must be distinct; given more than once: {', '.join(map(str, twice[:5]))}")
         return seeds
 
     @field_validator("tasks")
@@ -298,12 +253,70 @@ class Config(_Section):
         for task in tasks:
             # Without regard to case: some file systems have none.
             if (other := ids.get(task.name.casefold())) is not None:
-                raise _fault(
+                raise fault(
                     f"{other} and {task.id} would share their files; give one of them a study of its own, "
                     "with its own data folder"
                 )
             ids[task.name.casefold()] = task.id
         return tasks
+
+    @model_validator(mode="after")
+    def _arms_agree(self) -> Self:
+        """Checks across arms, and of arms against the rest of the config."""
+        if self.arms and "pruning" in self.model_fields_set:
+            raise _at(("pruning",), "arms says what is pruned, so pruning isn't read; leave one of the two out")
+        try:
+            spread(self.arms)
+        except RecipeError as error:
+            raise _at(("arms", error.index), str(error)) from None
+        for index, recipe in enumerate(self.arms):
+            for task in self.tasks:
+                if problem := self._problem_of(recipe, task):
+                    raise _at(("arms", index), problem)
+        return self
+
+    def _problem_of(self, recipe: Recipe, task: Task) -> str | None:
+        """What the settings of a task, or the tasks and seeds of the study, leave no room for."""
+        training = self.training_for(task)
+        given = recipe.allocation.layers if recipe.allocation else None
+        if given is not None:
+            for group, shares in (("actor", given.actor), ("critic", given.critic)):
+                layers = len(getattr(self.network, group)) + 1
+                if len(shares) != layers:
+                    return f"allocation.{group} has {len(shares)} entries; network.{group} makes {layers} layers"
+        if recipe.scoring is not None and recipe.scoring.needs_warmup and training.warmup_steps == 0:
+            return f"{recipe.criterion} scores with the data of the warm-up, but warmup_steps is 0"
+        if recipe.transfer is not None and recipe.transfer.task is not None:
+            if recipe.transfer.task not in (known := [task.id for task in self.tasks]):
+                return f"transfer.task: must be a task of this study ({', '.join(known)})"
+            if len(known) == 1:
+                return "transfer.task: the study's only task would get its own mask; add another task"
+        if recipe.transfer is not None and recipe.transfer.seed and len(self.seeds) == 1:
+            return "transfer.seed: there is no next seed; give the study more than one"
+        if (chosen := recipe.schedule.gradual or recipe.schedule.set or recipe.schedule.rigl) is not None:
+            end = round(chosen.end * training.env_steps)
+            if end <= training.warmup_steps + 1:
+                return (
+                    f"schedule: masks would change until step {end} (end x env_steps), but training begins after "
+                    f"warmup_steps ({training.warmup_steps}); raise end, or lower warmup_steps"
+                )
+        if not recipe.rewind.step:
+            return None
+        left = training.env_steps - recipe.rewind.step
+        if left <= training.warmup_steps or left < self.evaluation.interval:
+            return (
+                f"rewind.step ({recipe.rewind.step}) leaves {max(left, 0)} of env_steps ({training.env_steps}) to the "
+                f"ticket: not more than warmup_steps ({training.warmup_steps}), or less than an evaluation's interval"
+            )
+        if self.evaluation.score_evaluations > (made := self.evaluation.number(left)):
+            return f"rewind.step ({recipe.rewind.step}) leaves {made} evaluations, fewer than score_evaluations"
+        return None
+
+    @model_serializer(mode="wrap")
+    def _pruning_or_arms(self, as_usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = as_usual(self)
+        del plain["pruning" if self.arms else "arms"]
+        return plain
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
@@ -323,7 +336,7 @@ class Config(_Section):
             for holds, problem, keys in rules:
                 if not holds:
                     places = self._given_places(index, (*keys, _STEPS))
-                    errors.append(InitErrorDetails(type=_fault(problem, places=places), loc=places[0], input=None))
+                    errors.append(InitErrorDetails(type=fault(problem, places=places), loc=places[0], input=None))
         if errors:
             raise ValidationError.from_exception_data("Config", errors)
         return self
@@ -334,6 +347,12 @@ class Config(_Section):
         places: list[KeyPath] = [("tasks", index, *key) for key in keys if key[0] == "training" and key[1] in own]
         places += [key for key in keys if key[1] in getattr(self, key[0]).model_fields_set]
         return places or [keys[0]]
+
+
+def _at(place: KeyPath, problem: str) -> ValidationError:
+    return ValidationError.from_exception_data(
+        "Config", [InitErrorDetails(type=fault(problem, places=[place]), loc=place, input=None)]
+    )
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -58,7 +58,10 @@ class Manifest(TypedDict):
         checkpoints: how many were written, and the seconds that took.
         error: why it failed or diverged.
         replay: "saved", or "released" by ``keep_replay: false``; dense runs only.
-        method, criterion, sparsity: of a ticket's mask.
+        method, criterion, sparsity: of a ticket's mask; the method is given where it is one of the guide's two.
+        recipe: what else the arm's entry in the config says.
+        env_steps: that it trained for.
+        round_of: the arm that a round of iterative pruning belongs to.
     """
 
     format_version: int
@@ -80,6 +83,9 @@ class Manifest(TypedDict):
     method: NotRequired[str]
     criterion: NotRequired[str]
     sparsity: NotRequired[dict[str, float]]
+    recipe: NotRequired[dict[str, Any]]
+    env_steps: NotRequired[int]
+    round_of: NotRequired[str]
 
 
 _MANIFEST = TypeAdapter(Manifest)

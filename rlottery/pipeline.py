@@ -17,14 +17,17 @@ from rlottery.study.run import Outcome, conclude, run_study
 BAD_INPUT, SOME_FAILED, TOLD_TO_END, INTERRUPTED = 2, 1, 75, 130
 """Exit codes of every command. 75 is the system's own for a failure that passes: try again."""
 EXIT_CODES = "Exit codes: 0 all is done, 1 some runs failed, 2 bad input, 75 told to end by SIGTERM, 130 by Ctrl-C."
-METHOD_HELP = "magnitude, which scores weights by |w|, or gradient, as pruning.gradient_method says."
+METHOD_HELP = (
+    "magnitude, which scores weights by |w|, or gradient, as pruning.gradient_method says. Not for a config that "
+    "lists its arms."
+)
 
 
 def main(
     train_agent: bool = True,
     create_ticket: bool = True,
     run_ticket: bool = True,
-    pruning_method: Literal["magnitude", "gradient"] = "magnitude",
+    pruning_method: Literal["magnitude", "gradient"] | None = None,
     config: str | Path = "config.yaml",
 ) -> Outcome:
     """Train dense agents, make masks, train tickets, and show how they compare.
@@ -36,7 +39,8 @@ def main(
         train_agent: train the dense agents and save their replay buffers.
         create_ticket: make the pruning masks.
         run_ticket: train the tickets from the rewound, masked weights.
-        pruning_method: "magnitude" scores weights by |w|, "gradient" as ``pruning.gradient_method`` says.
+        pruning_method: "magnitude" scores weights by |w|, "gradient" as ``pruning.gradient_method`` says. None is
+            magnitude, and every arm of a config that lists its own under ``arms``.
         config: the YAML file.
 
     Raises:
@@ -61,7 +65,9 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Config:
     return load_config(path, overrides)
 
 
-def run_and_conclude(config: Config, method: str, stages: Sequence[str]) -> Outcome:
+def run_and_conclude(
+    config: Config, method: str | None, stages: Sequence[str], names: Sequence[str] | None = None
+) -> Outcome:
     """Run a study and show how it ended, on this process's terminal.
 
     Raises:
@@ -69,7 +75,7 @@ def run_and_conclude(config: Config, method: str, stages: Sequence[str]) -> Outc
         SystemExit: a signal ended the study early, its work saved: 130 after Ctrl-C, 75 else.
     """
     console = Console()
-    outcome = run_study(config, method, stages, console)
+    outcome = run_study(config, method, stages, console, names)
     try:
         conclude(outcome, config, console)
     except StudyError as error:
@@ -102,7 +108,9 @@ def with_command_line(pipeline: Callable[..., Outcome]) -> Callable[..., Outcome
             run_ticket: Annotated[bool, typer.Option(help="Train the tickets: rewound weights x mask.")] = values[
                 "run_ticket"
             ],
-            pruning_method: Annotated[str, typer.Option(metavar="METHOD", help=METHOD_HELP)] = values["pruning_method"],
+            pruning_method: Annotated[str | None, typer.Option(metavar="METHOD", help=METHOD_HELP)] = values[
+                "pruning_method"
+            ],
             config: Annotated[str, typer.Option(metavar="FILE", help="The study's YAML file.")] = str(values["config"]),
         ) -> None:
             """Train dense agents, make pruning masks, train lottery tickets, compare. Done work is skipped."""

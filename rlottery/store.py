@@ -3,12 +3,13 @@
 data/
   masks/{task}_seed_{seed}.pkl             the latest mask of pruning_method="magnitude"
   masks/{task}_seed_{seed}_gradient.pkl    the latest mask of pruning_method="gradient"
-  runs/{task}/seed_{seed}/{arm}/           one run: an arm is "dense" or a ticket ("magnitude-80", "taylor-95")
+  runs/{task}/seed_{seed}/{arm}/           one run: an arm is "dense", a ticket ("magnitude-80") or a control
     manifest.json                          written last: what made the files, and their checksums
     metrics.jsonl                          one JSON object a line
     initial.safetensors                    weights before the first update (dense runs)
     agent.safetensors                      the whole trained agent: weights, targets, optimiser
-    mask.pkl                               the ticket's mask
+    rewind_{step}.safetensors              the agent at a step that some arm goes back to (dense runs)
+    mask.pkl                               the ticket's mask; the last one, where it changes in training
     replay/*.npy                           the dense run's replay buffer
     checkpoint/                            of a run that is not done: where it goes on
     diverged.safetensors                   batch and agent of the update that went wrong
@@ -50,6 +51,9 @@ class RunFiles:
     @property
     def agent(self) -> Path:
         return self.folder / "agent.safetensors"
+
+    def rewind_point(self, env_steps: int) -> Path:
+        return self.folder / f"rewind_{env_steps:09d}.safetensors"
 
     @property
     def mask(self) -> Path:

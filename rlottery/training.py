@@ -37,6 +37,8 @@ class Schedule:
         evaluation_interval: environment steps between evaluations; one more stands at step 0 and one at the end.
         evaluation_seeds: the episodes of an evaluation.
         streams: the run's random streams.
+        warms_up_at_random: the first steps are uniformly random; else the policy's own, which was trained before.
+        stop_at: ends training before `training.env_steps`, at this step, with nothing else changed.
     """
 
     training: Training
@@ -44,6 +46,8 @@ class Schedule:
     evaluation_interval: int
     evaluation_seeds: Sequence[int]
     streams: Streams
+    warms_up_at_random: bool = True
+    stop_at: int | None = None
 
 
 @dataclass
@@ -87,13 +91,16 @@ def train(
     make_environment: Callable[[], Environment],
     schedule: Schedule,
     write: Callable[[Row], None],
+    *,
     tick: Callable[[int], None] = lambda step: None,
+    after_step: Callable[[Loop, Batch | None], None] = lambda loop, batch: None,
     between_episodes: Callable[[Loop], None] = lambda loop: None,
 ) -> Loop:
     """Train until ``schedule.training.env_steps`` environment steps are done, from wherever `loop` stands.
 
-    Every metric is written as it comes; `tick` is called after each environment step, and `between_episodes` where a
-    training episode has ended, with all its metrics written: training from a copy of that loop ends in the same bits.
+    Every metric is written as it comes; `tick` is called after each environment step, `after_step` after its updates,
+    with their last batch, and may change the agent's masks; and `between_episodes` where a training episode has ended,
+    with all its metrics written: training from a copy of that loop ends in the same bits.
 
     Data is collected with the stochastic policy. Evaluation uses the deterministic one, in an environment of its own,
     and touches nothing that training reads. Goal and start of training episode k follow from (run, k).
@@ -133,12 +140,13 @@ def train(
     if loop.env_steps == 0:
         evaluate_now()
     observation = None
-    while loop.env_steps < training.env_steps:
+    end = training.env_steps if schedule.stop_at is None else schedule.stop_at
+    while loop.env_steps < end:
         if observation is None:
             observation = environment.reset(streams.for_purpose("episode", loop.episodes))
         step = loop.env_steps = loop.env_steps + 1
         warming_up = step <= training.warmup_steps
-        if warming_up:
+        if warming_up and schedule.warms_up_at_random:
             action = loop.exploration.uniform(-1.0, 1.0, environment.action_size).astype(np.float32)
         else:
             action = checked(act(loop.state.params["actor"], observation, noise, step), observation)
@@ -148,12 +156,14 @@ def train(
         loop.episode.add(outcome)
         tick(step)
 
+        batch = None
         for _ in range(0 if warming_up else training.updates_per_step):
             batch = Batch(*cast(Any, loop.replay.sample(loop.minibatches, schedule.batch_size)))
             loop.state, metrics, finite = update(loop.state, batch)
             loop.losses.add(metrics)
             if not finite:
                 raise loop.losses.diverged(step, _not_finite(metrics, loop.state), batch._asdict(), loop.state)
+        after_step(loop, batch)
         if step % LOSS_INTERVAL == 0 and not warming_up:
             write(loop.losses.row(step))
         over = outcome.terminated or outcome.truncated
@@ -161,7 +171,7 @@ def train(
             loop.episode.end()
             loop.episodes += 1
             observation = None
-        last = step == training.env_steps
+        last = step == end
         if (over or last) and loop.episode.due(step, last=last):
             write(loop.episode.row(step))
         if step % schedule.evaluation_interval == 0 or last:

@@ -18,9 +18,9 @@ from rlottery.config import Config, config_to_dict
 from rlottery.disk import FULL
 from rlottery.errors import RlotteryError, StoppedError
 from rlottery.locks import hold
-from rlottery.study.arms import Arm
+from rlottery.study.arms import arms_of
 from rlottery.study.environment import pin
-from rlottery.study.plan import Job
+from rlottery.study.jobs import Job
 
 PARENT_SECONDS = 1.0
 """Between two looks at whether the parent is still there."""
@@ -44,7 +44,8 @@ def encode(job: Job, core: int | None) -> str:
             "stage": job.stage,
             "task_index": job.task_index,
             "seed": job.seed,
-            "arm": vars(job.arm),
+            "arm": job.arm and job.arm.name,
+            "method": job.arm and job.arm.method,
             "core": core,
             "parent": os.getpid(),
         }
@@ -56,13 +57,9 @@ def main() -> int:
     message = json.loads(sys.stdin.read())
     Thread(target=_end_with, args=[message["parent"]], daemon=True).start()
     pin(message["core"])
-    job = Job(
-        config=Config.model_validate(message["config"]),
-        stage=message["stage"],
-        task_index=message["task_index"],
-        seed=message["seed"],
-        arm=Arm(**message["arm"]),
-    )
+    config = Config.model_validate(message["config"])
+    arms = {arm.name: arm for arm in arms_of(config, message["method"])} if message["arm"] else {}
+    job = Job(config, message["stage"], message["task_index"], message["seed"], arms.get(message["arm"]))
     import jax
 
     # On one core a second thread that dispatches only costs.

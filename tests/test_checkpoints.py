@@ -23,7 +23,7 @@ from rlottery.envs import Environment
 from rlottery.errors import StudyError
 from rlottery.manifests import read_sealed, write_sealed
 from rlottery.metrics import MetricsLog, read_metrics
-from rlottery.pruning.masks import make_group_mask
+from rlottery.pruning.prune import prune
 from rlottery.store import RunFiles
 from rlottery.streams import Streams
 from rlottery.training import Loop, Schedule, begin, jax_key, train
@@ -74,7 +74,7 @@ class Study:
                 names += [name.replace("q1", "q2") for name in names if name.startswith("q1")]
                 arrays = to_arrays(params[group])
                 layers = {name: arrays[f"{name}.kernel"] for name in names}
-                masks[group] = nest_kernels(make_group_mask("magnitude", layers, 0.4))
+                masks[group] = nest_kernels(prune({name: np.abs(layer) for name, layer in layers.items()}, 0.4))
             state = SAC.with_masks(state, masks)
         return begin(state, self.schedule, *self.sizes)
 
@@ -93,7 +93,7 @@ class Study:
                 if kill_after is not None and step >= kill_after:
                     raise KilledError
 
-            return train(SAC, SETTINGS, loop, self.make, self.schedule, log.write, tick, between)
+            return train(SAC, SETTINGS, loop, self.make, self.schedule, log.write, tick=tick, between_episodes=between)
 
     def killed(self, after: int, save: Callable[[Loop], bool] = lambda loop: True) -> None:
         with pytest.raises(KilledError):

@@ -64,7 +64,14 @@ class Run:
         )
         self.loop = begin(initial() if state is None else state, schedule, 2, 1)
         self._train = lambda between: train(
-            algorithm, settings, self.loop, make, schedule, self.rows.append, self.ticks.append, between
+            algorithm,
+            settings,
+            self.loop,
+            make,
+            schedule,
+            self.rows.append,
+            tick=self.ticks.append,
+            between_episodes=between,
         )
 
     def train(self, between_episodes: Callable[[Loop], None] = lambda loop: None) -> Loop:

@@ -45,14 +45,17 @@ def _update(state: ToyState, batch: Batch, settings: ToySettings) -> tuple[ToySt
     return ToyState(params, state.masks, state.updates + 1), {"loss": metric, "fine": jnp.float32(4.0)}
 
 
-def _gradients(state: ToyState, batch: Batch, key: jax.Array, settings: ToySettings) -> dict[str, Tree]:
-    """Of the actor, the batch's mean reward everywhere; of the critic, noise."""
-    kernel = _kernel(state.params["actor"])
-    reward = jnp.full_like(kernel, jnp.mean(batch.rewards))
+def _losses(state: ToyState, batch: Batch, key: jax.Array, settings: ToySettings) -> dict[str, Any]:
+    """Linear ones. The actor's has the batch's mean reward as its gradient everywhere; the critic's has noise."""
+    noise = jax.random.normal(key, (50, 40))
     return {
-        "actor": {"layer_0": {"kernel": reward, "bias": jnp.zeros(1)}},
-        "critic": {"q1": {"layer_0": {"kernel": jax.random.normal(key, (50, 40))}}},
+        "actor": lambda actor: jnp.mean(batch.rewards) * jnp.sum(_kernel(actor)),
+        "critic": lambda critic: jnp.sum(noise * _kernel(critic["q1"])),
     }
+
+
+def _layer_inputs(state: ToyState, batch: Batch) -> dict[str, dict[str, jax.Array]]:
+    return {"actor": {"layer_0": batch.observations}, "critic": {"q1.layer_0": jnp.ones((len(batch.rewards), 50))}}
 
 
 TOY = Algorithm(
@@ -63,12 +66,15 @@ TOY = Algorithm(
     act=_act,
     act_deterministic=lambda actor, observations: jnp.tanh(observations @ _kernel(actor)),
     update=_update,
-    gradients=_gradients,
+    rewind=lambda saved, key, settings: saved._replace(masks={}, updates=jnp.int32(0)),
+    losses=_losses,
+    layer_inputs=_layer_inputs,
     masks_hold=lambda state: zeros_hold(state.params, state.masks),
+    loss_names={"actor": "mean reward times the weights", "critic": "noise times the weights"},
 )
 
 
 def with_critic_kernel(state: ToyState) -> ToyState:
-    """`state` with the critic that `TOY.gradients` gives gradients of."""
+    """`state` with the critic that `TOY.losses` has a loss of."""
     critic: Any = {"q1": {"layer_0": {"kernel": jnp.zeros((50, 40))}}}
     return state._replace(params=state.params | {"critic": critic})

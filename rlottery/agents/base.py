@@ -5,8 +5,8 @@ are the prunable matrices, of shape (inputs, outputs), in order from input to ou
 dicts with the kernels alone, as bool arrays; a dense agent has none (an empty dict).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -60,7 +60,15 @@ class Algorithm:
         act: (actor params, observations (..., obs), key) -> actions (..., act) in [-1, 1], as data is collected.
         act_deterministic: (actor params, observations) -> actions, as they are evaluated.
         update: (state, batch, settings) -> (state, metrics as scalars by name).
-        gradients: (state, batch, key, settings) -> the gradients of each group's own loss by that group's weights.
+        rewind: (saved state, key, settings) -> dense state with everything that `saved` has learnt (weights, targets,
+            temperature), and a fresh optimiser; `key` is the noise's of the updates to come.
+        losses: (state, batch, key, settings) -> ``{"actor": f(actor params) -> scalar, "critic": f(critic params)}``:
+            each group's own loss as a function of that group's weights, all else fixed at `state`. It is a mean over
+            the batch's transitions, and applies each network of its group once, to what `layer_inputs` says: so the
+            gradients of single transitions can be told apart at the cost of one.
+        layer_inputs: (state, batch) -> ``{"actor": {path: (batch, in)}, "critic": ...}``: what enters each kernel on
+            the batch's observations (and actions, in a critic), paths as `kernels` gives them.
+        loss_names: group -> its loss, in words.
         masks_hold: state -> whether every pruned weight is zero wherever `with_masks` made it so.
     """
 
@@ -71,8 +79,11 @@ class Algorithm:
     act: Callable[..., jax.Array]
     act_deterministic: Callable[..., jax.Array]
     update: Callable[..., tuple[Any, dict[str, jax.Array]]]
-    gradients: Callable[..., dict[str, Tree]]
+    rewind: Callable[..., Any]
+    losses: Callable[..., dict[str, Callable[[Tree], jax.Array]]]
+    layer_inputs: Callable[..., dict[str, dict[str, jax.Array]]]
     masks_hold: Callable[..., bool]
+    loss_names: Mapping[str, str] = field(hash=False)  # a dict has no hash, and jax.jit wants the algorithm's
 
 
 def apply_masks(tree: Tree, masks: Tree) -> Tree:

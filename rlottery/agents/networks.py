@@ -27,13 +27,30 @@ def init_mlp(key: jax.Array, sizes: Sequence[int]) -> Tree:
 
 def mlp(params: Tree, inputs: jax.Array) -> jax.Array:
     """Rectified hidden layers and a linear output: (..., in) -> (..., out)."""
+    *hidden_layers, output = _names(params)
     hidden = inputs
-    for index in range(len(params)):
-        layer = params[f"layer_{index}"]
-        hidden = _matmul(hidden, layer["kernel"]) + layer["bias"]
-        if index < len(params) - 1:
-            hidden = jax.nn.relu(hidden)
-    return hidden
+    for name in hidden_layers:
+        hidden = jax.nn.relu(_affine(params[name], hidden))
+    return _affine(params[output], hidden)
+
+
+def mlp_layer_inputs(params: Tree, inputs: jax.Array) -> dict[str, jax.Array]:
+    """What enters each layer of `mlp`: ``{"layer_0": (..., in), ...}``; the first is `inputs` itself."""
+    entering, hidden = {}, inputs
+    for name in _names(params):
+        entering[name] = hidden
+        hidden = jax.nn.relu(_affine(params[name], hidden))
+    return entering
+
+
+def _names(params: Tree) -> list[str]:
+    """Layers from input to output: JAX gives a dict back in the order of its keys, `layer_10` before `layer_2`."""
+    return [f"layer_{index}" for index in range(len(params))]
+
+
+def _affine(layer: Tree, inputs: jax.Array) -> jax.Array:
+    outputs: jax.Array = _matmul(inputs, layer["kernel"]) + layer["bias"]
+    return outputs
 
 
 def _matmul(inputs: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ A tanh-Gaussian actor, twin critics, slowly moving target critics, and a tempera
 One update does, in this order: critics, actor (against the updated critics), temperature, targets.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from rlottery.agents.base import Algorithm, Batch, Spec, Tree, apply_masks, zeros_hold
-from rlottery.agents.networks import init_mlp, mlp
+from rlottery.agents.networks import init_mlp, mlp, mlp_layer_inputs
 from rlottery.config import SAC as SACConfig
 from rlottery.config import Config, Network, Task
 
@@ -77,6 +78,12 @@ def init(params: Tree, key: jax.Array, settings: Settings) -> SACState:
         masks={},
         key=key,
     )
+
+
+def rewind(saved: SACState, key: jax.Array, settings: Settings) -> SACState:
+    """What `saved` has learnt (weights, targets, temperature), dense, with a fresh optimiser and `key`."""
+    dense = init(saved.params, key, settings)
+    return dense._replace(target_critic=saved.target_critic, log_temperature=saved.log_temperature)
 
 
 def with_masks(state: SACState, masks: Tree) -> SACState:
@@ -182,14 +189,31 @@ def update(state: SACState, batch: Batch, settings: Settings) -> tuple[SACState,
     return new_state, metrics
 
 
-def gradients(state: SACState, batch: Batch, key: jax.Array, settings: Settings) -> dict[str, Tree]:
-    """Gradients of the critics' TD loss by the critics' weights, and of the actor's loss by the actor's."""
+def losses(state: SACState, batch: Batch, key: jax.Array, settings: Settings) -> dict[str, Callable[[Tree], jax.Array]]:
+    """The actor's loss as a function of its weights, and the critics' TD loss as one of theirs."""
     critic_key, actor_key = jax.random.split(key)
-    by_actor, _ = jax.grad(actor_loss, has_aux=True)(
-        state.params["actor"], state.params["critic"], state.log_temperature, batch.observations, actor_key
-    )
-    by_critic = jax.grad(critic_loss)(state.params["critic"], state, batch, critic_key, settings)
-    return {"actor": by_actor, "critic": by_critic}
+
+    def of_actor(actor: Tree) -> jax.Array:
+        critic, log_temperature = state.params["critic"], state.log_temperature
+        return actor_loss(actor, critic, log_temperature, batch.observations, actor_key)[0]
+
+    def of_critic(critic: Tree) -> jax.Array:
+        return critic_loss(critic, state, batch, critic_key, settings)
+
+    return {"actor": of_actor, "critic": of_critic}
+
+
+def layer_inputs(state: SACState, batch: Batch) -> dict[str, dict[str, jax.Array]]:
+    """What enters each kernel, (batch, in): observations into the actor, observations and actions into the critics."""
+    pairs = jnp.concatenate([batch.observations, batch.actions], axis=-1)
+    return {
+        "actor": mlp_layer_inputs(state.params["actor"], batch.observations),
+        "critic": {
+            f"{name}.{layer}": inputs
+            for name, q in state.params["critic"].items()
+            for layer, inputs in mlp_layer_inputs(q, pairs).items()
+        },
+    }
 
 
 def q_values(q: Tree, observations: jax.Array, actions: jax.Array) -> jax.Array:
@@ -244,6 +268,9 @@ SAC = Algorithm(
     act=act,
     act_deterministic=act_deterministic,
     update=update,
-    gradients=gradients,
+    rewind=rewind,
+    losses=losses,
+    layer_inputs=layer_inputs,
     masks_hold=masks_hold,
+    loss_names={"actor": "SAC's actor loss", "critic": "soft Bellman error of both twins"},
 )

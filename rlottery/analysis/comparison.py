@@ -235,7 +235,8 @@ def _notes(runs: Iterable[Run], last: int, env_steps: int) -> tuple[str, ...]:
         where, trained = f"{run.arm}, seed {run.seed}", run.trained
         if len(trained) < last:
             notes.append(f"{where}: the score takes the last {last} evaluations, but there are {len(trained)}.")
-        if trained[-1].env_steps != env_steps:
+        asked = run.env_steps or env_steps
+        if trained[-1].env_steps != asked:
             ended = trained[-1].env_steps
-            notes.append(f"{where}: its last evaluation is at step {ended:,}; the config asks for {env_steps:,}.")
+            notes.append(f"{where}: its last evaluation is at step {ended:,}; the config asks for {asked:,}.")
     return tuple(notes)

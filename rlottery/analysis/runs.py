@@ -40,6 +40,7 @@ class Run:
         error: why it failed or can't be read; None for a run that is done.
         method, criterion: of a ticket's mask; None for dense agents.
         sparsity: reached, by group; None for dense agents and where the manifest does not say.
+        env_steps: that it trained for; None where the manifest does not say.
         evaluations: in order of their steps; those before the end for a run that failed or diverged.
     """
 
@@ -51,6 +52,7 @@ class Run:
     method: str | None = None
     criterion: str | None = None
     sparsity: Mapping[str, float] | None = None
+    env_steps: int | None = None
     evaluations: tuple[Evaluation, ...] = ()
 
     @property
@@ -60,7 +62,10 @@ class Run:
 
 
 def read_runs(store: Store, task_name: str, seeds: Iterable[int]) -> list[Run]:
-    """Every run of a task that has a manifest, by seed. A damaged one is "unreadable" and stops no other."""
+    """Every run of a task that has a manifest, by seed, but for the rounds on the way to an arm.
+
+    A damaged one is "unreadable" and stops no other.
+    """
     found = []
     for seed in seeds:
         dense = _manifest_or_none(store.run(task_name, seed, DENSE))
@@ -102,9 +107,9 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
         manifest = read_manifest(files)
     except StudyError as error:
         return Run(arm, seed, files, "unreadable", str(error))
-    if manifest is None:
+    if manifest is None or "round_of" in manifest:
         return None
-    told = (manifest.get("method"), manifest.get("criterion"), manifest.get("sparsity"))
+    told = (manifest.get("method"), manifest.get("criterion"), manifest.get("sparsity"), manifest.get("env_steps"))
     known = Run(arm, seed, files, "done", None, *told)
     status = manifest["status"]
     if other := _other_settings(manifest, dense):
@@ -132,7 +137,9 @@ def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
 
     def settings(manifest: Manifest) -> dict[str, Any]:
         return {
-            key: value for key, value in manifest.get("fingerprint", {}).items() if key not in ("version", "inputs")
+            key: value
+            for key, value in manifest.get("fingerprint", {}).items()
+            if key not in ("version", "inputs", "arm")
         }
 
     differences = difference(settings(dense), settings(ticket))

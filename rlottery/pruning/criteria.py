@@ -1,15 +1,19 @@
 """Step 1, score: how much each kernel weight matters.
 
-A criterion is one function of weights and gradients, and one line in `CRITERIA`.
+A criterion is a function of one layer, a few lines long, and a line in `CRITERIA`. Its parameters' names say what
+it reads (`EVIDENCE`); `rlottery.pruning.evidence` gathers that from an agent and its replay. A user's own function
+works the same way, by its import path.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from rlottery.errors import MaskError
+from rlottery.pruning.import_path import did_you_mean, import_function, told
 from rlottery.pruning.ranking import FloatArray, Scores
 
 Kernels: TypeAlias = Mapping[str, FloatArray]
@@ -18,13 +22,52 @@ Kernels: TypeAlias = Mapping[str, FloatArray]
 What stands before the path's last dot names an independent network (`q1.layer_0`); it may be missing.
 """
 
-ScoreFunction: TypeAlias = Callable[[FloatArray, FloatArray], FloatArray]
-"""(weights, mean absolute gradient) -> scores: three arrays of one shape (inputs, outputs)."""
+ScoreFunction: TypeAlias = Callable[..., FloatArray]
+"""Evidence of one layer, by name -> scores (inputs, outputs); the highest are worth keeping. They may be negative."""
+
+Estimator: TypeAlias = Literal["mean-abs", "abs-mean"]
+"""How gradients that change sign are averaged over batches: E|g|, or |E g|."""
+
+INITIAL = "initial_"
+"""Prefix of evidence taken at the initial weights, from what the random policy of the warm-up collected."""
 
 MEAN_ABS_BATCH_GRADIENT = "mean over batches of |batch gradient|"
+ABS_MEAN_BATCH_GRADIENT = "|mean over batches of batch gradient|"
+
+_WITHOUT_DATA = {
+    "weights": "(inputs, outputs): the kernel itself",
+    "synaptic_flow": "(inputs, outputs), no unit: dR/d|w| with R = 1^T |W_1| ... |W_n| 1 of the layer's own network "
+    "(SynFlow, Tanaka et al. 2020); from the kernels alone",
+    "random": "(inputs, outputs), no unit: independent uniform numbers in [0, 1)",
+}
+ESTIMATES = {
+    "mean_abs_gradient": MEAN_ABS_BATCH_GRADIENT,
+    "mean_gradient": "mean over batches of batch gradient",
+    "mean_squared_gradient": "mean over transitions of the squared gradient of one transition's loss",
+    "hessian_gradient": "mean over batches of Hessian times gradient of the same batch",
+    "input_norm": "root mean square over transitions",
+}
+"""Evidence that needs data, and how it is averaged."""
+
+_FROM_DATA = {
+    "mean_abs_gradient": "(inputs, outputs), loss per weight: E|g|",
+    "mean_gradient": "(inputs, outputs), loss per weight: E g with its sign; its absolute value is |E g|",
+    "mean_squared_gradient": "(inputs, outputs), (loss per weight)^2: the empirical Fisher information's diagonal",
+    "hessian_gradient": "(inputs, outputs), loss^2 per weight^3: H g of the group's loss, over its kernels alone",
+    "input_norm": "(inputs,), unit of the input: the size of each input of the layer; Wanda's ||X|| / sqrt(n), "
+    "which ranks the same",
+}
+_EVERYWHERE = _WITHOUT_DATA | {name: f"{what}; {ESTIMATES[name]}" for name, what in _FROM_DATA.items()}
+
+EVIDENCE: dict[str, str] = _EVERYWHERE | {
+    f"{INITIAL}{name}": f"{what}; at the initial weights{', data of the warm-up' * (name in ESTIMATES)}"
+    for name, what in _EVERYWHERE.items()
+    if name != "random"
+}
+"""What a criterion may read, by parameter name: shape, unit, meaning, estimator. Losses are each group's own."""
 
 
-def magnitude(weights: FloatArray, mean_abs_gradient: FloatArray) -> FloatArray:
+def magnitude(weights: FloatArray) -> FloatArray:
     """|w|: small weights do little (Han et al. 2015; Frankle and Carbin 2019)."""
     return np.abs(weights)
 
@@ -38,9 +81,52 @@ def taylor(weights: FloatArray, mean_abs_gradient: FloatArray) -> FloatArray:
     return np.abs(weights) * mean_abs_gradient
 
 
-def gradient(weights: FloatArray, mean_abs_gradient: FloatArray) -> FloatArray:
+def gradient(mean_abs_gradient: FloatArray) -> FloatArray:
     """E|dL/dw|, the same estimator as `taylor`: how much the loss leans on w, whatever its size."""
     return mean_abs_gradient
+
+
+def fisher(weights: FloatArray, mean_squared_gradient: FloatArray) -> FloatArray:
+    """w^2 E[g^2] / 2: second-order change of the loss when w becomes zero.
+
+    Optimal Brain Damage (LeCun et al. 1989) with the empirical Fisher information as the Hessian's diagonal
+    (Theis et al. 2018); the first-order term is taken to be zero, as at an optimum.
+    """
+    return 0.5 * np.square(weights) * mean_squared_gradient
+
+
+def wanda(weights: FloatArray, input_norm: FloatArray) -> FloatArray:
+    """|w| times the size of its input (Sun et al. 2023, eq. 1)."""
+    return np.abs(weights) * input_norm[:, None]
+
+
+def uniform(random: FloatArray) -> FloatArray:
+    """A uniform random number: every mask of that many weights is as likely as any other."""
+    return random
+
+
+def magnitude_at_initialization(initial_weights: FloatArray) -> FloatArray:
+    """|w0| (Frankle et al. 2021)."""
+    return np.abs(initial_weights)
+
+
+def snip(initial_weights: FloatArray, initial_mean_gradient: FloatArray) -> FloatArray:
+    """|w0 E g0|: first-order change of the loss when w is removed before training (Lee et al. 2019)."""
+    return np.abs(initial_weights * initial_mean_gradient)
+
+
+def grasp(initial_weights: FloatArray, initial_hessian_gradient: FloatArray) -> FloatArray:
+    """w0 (H g)0: what w adds to the squared norm of the gradient, to first order and halved (Wang et al. 2020).
+
+    Wang et al. remove the highest -w H g, so the highest w H g stay. Scores have signs: weights that hold the
+    gradient back are negative and go first.
+    """
+    return initial_weights * initial_hessian_gradient
+
+
+def synflow(initial_weights: FloatArray, initial_synaptic_flow: FloatArray) -> FloatArray:
+    """|w0| dR/d|w0|: the flow through all paths that w is on (Tanaka et al. 2020)."""
+    return np.abs(initial_weights) * initial_synaptic_flow
 
 
 @dataclass(frozen=True)
@@ -48,101 +134,310 @@ class Criterion:
     """A way to score kernel weights.
 
     Attributes:
-        function: scores one layer.
-        needs_gradient: whether the function reads its second argument.
+        function: scores one layer; its parameters' names say what it reads.
         summary: what the score is, in a line.
         paper: where it comes from.
+        cost: what it takes besides the agent, in a few words.
+        use: when to use it, in a sentence.
+        iterations: how many times to score and prune a part; 1 is score once, prune once.
     """
 
     function: ScoreFunction
-    needs_gradient: bool
     summary: str
     paper: str
+    cost: str
+    use: str
+    iterations: int = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the evidence that the function reads."""
+        return tuple(inspect.signature(self.function).parameters)
+
+    @property
+    def before_training(self) -> bool:
+        """Whether it needs no trained agent: all that it reads is random or at the initial weights."""
+        return all(name == "random" or name.startswith(INITIAL) for name in self.reads)
+
+    @property
+    def needs_replay(self) -> bool:
+        """Whether it reads data at the trained weights, from the dense agent's replay."""
+        return any(name in ESTIMATES for name in self.reads)
+
+    @property
+    def needs_warmup(self) -> bool:
+        """Whether it reads data at the initial weights, from the warm-up."""
+        return any(name.startswith(INITIAL) and name.removeprefix(INITIAL) in ESTIMATES for name in self.reads)
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether it reads data at all."""
+        return self.needs_replay or self.needs_warmup
 
     @property
     def estimator(self) -> str | None:
-        """How the gradients of the score are averaged; None where none are read."""
-        return MEAN_ABS_BATCH_GRADIENT if self.needs_gradient else None
+        """How the data that it reads are averaged; None where it reads none."""
+        return self.estimator_with(None)
 
+    def estimator_with(self, choice: Estimator | None) -> str | None:
+        """`estimator` where the gradients are averaged by `choice`.
+
+        Raises:
+            MaskError: the criterion doesn't read `mean_abs_gradient`, which is what `choice` is about.
+        """
+        averages = []
+        for parameter, source in _sources(self, choice).items():
+            if (base := source.removeprefix(INITIAL)) in ESTIMATES:
+                words = ESTIMATES[base] if source == parameter else ABS_MEAN_BATCH_GRADIENT
+                averages.append(f"{words}, at the initial weights" if source.startswith(INITIAL) else words)
+        return "; ".join(averages) or None
+
+
+_BATCHES = "100 batches of gradients"
 
 CRITERIA: dict[str, Criterion] = {
     "magnitude": Criterion(
         magnitude,
-        needs_gradient=False,
         summary="|w|: the size of the trained weight",
         paper="Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks",
+        cost="none",
+        use="The baseline to begin with: it needs nothing but the trained agent and is hard to beat.",
     ),
     "taylor": Criterion(
         taylor,
-        needs_gradient=True,
         summary="|w| E|dL/dw|: first-order change of the loss when the weight is removed",
         paper="Molchanov et al. 2017, Pruning Convolutional Neural Networks for Resource Efficient Inference",
+        cost=_BATCHES,
+        use="When the dense agent's replay is at hand and what a weight does to the loss should count.",
     ),
     "gradient": Criterion(
         gradient,
-        needs_gradient=True,
         summary="E|dL/dw|: how much the loss leans on the weight",
         paper="Evci et al. 2020, Rigging the Lottery, which grows connections by this score",
+        cost=_BATCHES,
+        use="Beside taylor, to see what the weight's size adds.",
+    ),
+    "fisher": Criterion(
+        fisher,
+        summary="w^2 E[g^2] / 2: second-order change of the loss, Hessian diagonal from single transitions' gradients",
+        paper="LeCun et al. 1989, Optimal Brain Damage; Theis et al. 2018, Faster gaze prediction with dense networks "
+        "and Fisher pruning",
+        cost=_BATCHES,
+        use="When the agent has converged, so that first-order scores are mostly noise.",
+    ),
+    "wanda": Criterion(
+        wanda,
+        summary="|w| times the root mean square of its input: what the weight sends on",
+        paper="Sun et al. 2023, A Simple and Effective Pruning Approach for Large Language Models",
+        cost="100 forward batches",
+        use="When observations differ in scale, which magnitude alone doesn't see.",
+    ),
+    "random": Criterion(
+        uniform,
+        summary="a uniform random number: no evidence at all",
+        paper="Liu et al. 2022, The Unreasonable Effectiveness of Random Pruning",
+        cost="none",
+        use="As the control that every other criterion has to beat.",
+    ),
+    "magnitude-init": Criterion(
+        magnitude_at_initialization,
+        summary="|w0|: the size of the initial weight",
+        paper="Frankle et al. 2021, Pruning Neural Networks at Initialization: Why Are We Missing the Mark?",
+        cost="none",
+        use="As the baseline of all criteria that prune before training.",
+    ),
+    "snip": Criterion(
+        snip,
+        summary="|w0 E g0|: first-order change of the loss when the initial weight is removed",
+        paper="Lee et al. 2019, SNIP: Single-shot Network Pruning based on Connection Sensitivity",
+        cost=_BATCHES,
+        use="To prune before training by the loss on what the random policy collects.",
+    ),
+    "grasp": Criterion(
+        grasp,
+        summary="w0 (H g)0: what the initial weight adds to the gradient's squared norm; scores have signs",
+        paper="Wang et al. 2020, Picking Winning Tickets Before Training by Preserving Gradient Flow",
+        cost="100 batches of Hessian-gradient products",
+        use="To prune before training at high sparsity, where the gradient has to keep flowing.",
+    ),
+    "synflow": Criterion(
+        synflow,
+        summary="|w0| dR/d|w0|: flow through all paths that the initial weight is on, scored and pruned 100 times",
+        paper="Tanaka et al. 2020, Pruning neural networks without any data by iteratively conserving synaptic flow",
+        cost="100 rounds without data",
+        use="To prune before training without data, at sparsities where other scores would empty a layer.",
+        iterations=100,
     ),
 }
 
 
-def score(criterion: str, kernels: Kernels, mean_abs_gradient: Kernels | None = None) -> Scores:
+def find_criterion(name: str) -> Criterion:
+    """The criterion called `name`, or the function at an import path such as ``my_module:my_score``.
+
+    A function's module is looked for in the current folder too. Its docstring's first line is the summary.
+
+    Raises:
+        MaskError: an unknown name; a module that is missing or fails; no such function in it; a parameter that names
+            no evidence, or no parameters.
+    """
+    if name in CRITERIA:
+        return CRITERIA[name]
+    if ":" not in name:
+        raise MaskError(
+            f"There is no criterion {name!r}.{did_you_mean(name, CRITERIA)} Choose one of {', '.join(CRITERIA)}, "
+            "or name a function of your own as module:function."
+        )
+    function = import_function(name)
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        raise MaskError(f"The criterion {name!r} doesn't tell its parameters: write it as a Python function.") from None
+    known = f"What a criterion may read: {', '.join(EVIDENCE)}."
+    if not parameters:
+        raise MaskError(f"The criterion {name!r} has no parameters, and their names say what it reads. {known}")
+    if unknown := [parameter for parameter in parameters if parameter not in EVIDENCE]:
+        raise MaskError(
+            f"The criterion {name!r} asks for {unknown[0]!r}, which is no evidence."
+            f"{did_you_mean(unknown[0], EVIDENCE)} {known}"
+        )
+    summary = (inspect.getdoc(function) or f"the function {name}").partition("\n")[0]
+    found = Criterion(function, summary, paper="", cost="none", use="Your own.")
+    return replace(found, cost="batches of data") if found.needs_data else found
+
+
+class Needed(NamedTuple):
+    """Names of the evidence to gather, without prefix: at the trained weights, and at the initial ones."""
+
+    trained: tuple[str, ...]
+    initial: tuple[str, ...]
+
+
+def evidence_for(criterion: str | Criterion, estimator: Estimator | None = None) -> Needed:
+    """What has to be gathered for `score`: all that the criterion reads, and one kind of weights in any case.
+
+    Those tell `score` which layers there are. They are the initial ones if the criterion needs no trained agent.
+
+    Raises:
+        MaskError: as `find_criterion`, or `estimator` is given to a criterion that doesn't read `mean_abs_gradient`.
+    """
+    chosen = _chosen(criterion)
+    names = dict.fromkeys(
+        [f"{INITIAL}weights" if chosen.before_training else "weights", *_sources(chosen, estimator).values()]
+    )
+    initial = [name for name in names if name.startswith(INITIAL) or (name == "random" and chosen.before_training)]
+    return Needed(
+        trained=tuple(name for name in names if name not in initial),
+        initial=tuple(name.removeprefix(INITIAL) for name in initial),
+    )
+
+
+def score(
+    criterion: str | Criterion, evidence: Mapping[str, Mapping[str, Any]], *, estimator: Estimator | None = None
+) -> Scores:
     """Scores every kernel weight of one group (actor or critic); the highest are worth keeping.
 
     Args:
-        criterion: a name in `CRITERIA`.
-        kernels: path -> (inputs, outputs).
-        mean_abs_gradient: same paths and shapes: the mean over batches of the absolute batch gradient.
-            Needed by criteria that read gradients, ignored by the others.
+        criterion: a name for `find_criterion`, or what it gave.
+        evidence: name -> layer path -> array, as `evidence_for` tells; what isn't read is ignored, except that the
+            layers and their shapes are those of `weights`, or else of `initial_weights`.
+        estimator: "abs-mean" gives |mean_gradient| to a criterion that asks for `mean_abs_gradient`.
 
     Returns:
-        path -> scores (inputs, outputs), all finite.
+        path -> scores (inputs, outputs), floats, all finite.
 
     Raises:
-        MaskError: unknown criterion; gradients missing, of other paths or shapes, or negative (averaged
-            before the absolute value); a score that is NaN or infinite, with its layer.
+        MaskError: as `evidence_for`; evidence that is missing, of other layers or shapes, not finite, or negative
+            where it can't be; a function that fails, or that gives anything but a finite score for each weight.
     """
-    if criterion not in CRITERIA:
-        raise MaskError(f"There is no criterion {criterion!r}. Choose one of {', '.join(CRITERIA)}.")
-    chosen = CRITERIA[criterion]
-    if chosen.needs_gradient:
-        gradients = _checked_gradients(criterion, kernels, mean_abs_gradient)
-    else:
-        # NaN, so that a criterion which reads gradients without saying so fails below and is not just wrong.
-        gradients = {path: np.broadcast_to(np.float32(np.nan), w.shape) for path, w in kernels.items()}
-    scores = {path: chosen.function(weights, gradients[path]) for path, weights in kernels.items()}
-    for path, layer in scores.items():
-        if layer.shape != kernels[path].shape:
+    chosen = _chosen(criterion)
+    name = criterion if isinstance(criterion, str) else _name(chosen.function)
+    kernels = evidence.get("weights", evidence.get(f"{INITIAL}weights"))
+    if kernels is None:
+        raise MaskError(f"The criterion {name!r} was given no weights, so that its layers aren't known.")
+    read = {}
+    for parameter, source in _sources(chosen, estimator).items():
+        layers = _checked(name, source, evidence, kernels)
+        read[parameter] = layers if source == parameter else {path: np.abs(layer) for path, layer in layers.items()}
+    return {
+        path: _layer_scores(chosen, name, path, {each: layers[path] for each, layers in read.items()}, kernel.shape)
+        for path, kernel in kernels.items()
+    }
+
+
+def _chosen(criterion: str | Criterion) -> Criterion:
+    return find_criterion(criterion) if isinstance(criterion, str) else criterion
+
+
+def _sources(criterion: Criterion, estimator: Estimator | None) -> dict[str, str]:
+    """Parameter -> the evidence that it is made of."""
+    averaged = {f"{at}mean_abs_gradient": f"{at}mean_gradient" for at in ("", INITIAL)}
+    if estimator is None:
+        return {name: name for name in criterion.reads}
+    if averaged.keys().isdisjoint(criterion.reads):
+        raise MaskError(
+            f"The criterion {_name(criterion.function)!r} doesn't read mean_abs_gradient, so the estimator "
+            f"{estimator!r} means nothing to it. Leave the estimator out."
+        )
+    return {name: averaged.get(name, name) if estimator == "abs-mean" else name for name in criterion.reads}
+
+
+def _checked(
+    criterion: str, name: str, evidence: Mapping[str, Mapping[str, Any]], kernels: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """The evidence `name`, layer by layer, read-only."""
+    if name not in evidence:
+        raise MaskError(f"The criterion {criterion!r} needs {name} of every kernel: {EVIDENCE[name]}.")
+    layers = evidence[name]
+    if layers.keys() != kernels.keys():
+        raise MaskError(f"{name} and kernels name other layers: {', '.join(layers)} against {', '.join(kernels)}.")
+    checked = {}
+    for path, given in layers.items():
+        layer = np.asarray(given).view()
+        layer.flags.writeable = False
+        shape = kernels[path].shape
+        expected = shape[:1] if name.endswith("input_norm") else shape
+        if layer.shape != expected:
+            raise MaskError(f"{name} of layer {path!r} has shape {layer.shape}, its kernel {shape}.")
+        if bad := layer.size - np.count_nonzero(np.isfinite(layer)):
             raise MaskError(
-                f"The criterion {criterion!r} gave scores of shape {layer.shape} for layer {path!r} "
-                f"of shape {kernels[path].shape}."
-            )
-        bad = layer.size - np.count_nonzero(np.isfinite(layer))
-        if bad:
-            raise MaskError(
-                f"{bad} of {layer.size} {criterion} scores of layer {path!r} are NaN or infinite: the "
-                "weights or gradients of this agent diverged. "
+                f"{bad} of {layer.size} values of {name} of layer {path!r} are NaN or infinite: this agent diverged. "
                 "Train the dense agent again, with a lower learning rate."
             )
+        if name.endswith("mean_abs_gradient") and (layer < 0).any():
+            raise MaskError(
+                f"{name} of layer {path!r} has negative values: "
+                "take the absolute value of each batch gradient before the mean."
+            )
+        checked[path] = layer
+    return checked
+
+
+def _layer_scores(
+    criterion: Criterion, name: str, path: str, read: Mapping[str, np.ndarray], shape: tuple[int, ...]
+) -> FloatArray:
+    try:
+        with np.errstate(all="ignore"):  # what overflows or divides by zero is told below, once
+            given = criterion.function(**read)
+    except Exception as error:
+        raise MaskError(f"The criterion {name!r} failed on layer {path!r}: {told(error)}") from error
+    if not hasattr(given, "__array__"):
+        raise MaskError(f"The criterion {name!r} gave no array for layer {path!r} but {type(given).__name__}.")
+    scores = np.asarray(given)
+    if scores.shape != shape:
+        raise MaskError(
+            f"The criterion {name!r} gave scores of shape {scores.shape} for layer {path!r} of shape {shape}."
+        )
+    if scores.dtype.kind in "biu":
+        scores = scores.astype(np.float32)
+    if scores.dtype.kind != "f":
+        raise MaskError(f"The criterion {name!r} gave scores of type {scores.dtype} for layer {path!r}, no numbers.")
+    if bad := scores.size - np.count_nonzero(np.isfinite(scores)):
+        raise MaskError(
+            f"{bad} of {scores.size} {name} scores of layer {path!r} are NaN or infinite, though all that they are "
+            f"made of ({', '.join(read)}) is finite: a number grew too large, or was divided by zero."
+        )
     return scores
 
 
-def _checked_gradients(criterion: str, kernels: Kernels, gradients: Kernels | None) -> Kernels:
-    if gradients is None:
-        raise MaskError(f"The criterion {criterion!r} needs the mean absolute gradient of every kernel.")
-    if gradients.keys() != kernels.keys():
-        raise MaskError(
-            f"Gradients and kernels name other layers: {', '.join(gradients)} against {', '.join(kernels)}."
-        )
-    for path, layer in gradients.items():
-        if layer.shape != kernels[path].shape:
-            raise MaskError(
-                f"The gradient of layer {path!r} has shape {layer.shape}, its kernel {kernels[path].shape}."
-            )
-        if (layer < 0).any():
-            raise MaskError(
-                f"The mean absolute gradient of layer {path!r} has negative values: "
-                "take the absolute value of each batch gradient before the mean."
-            )
-    return gradients
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", repr(function))

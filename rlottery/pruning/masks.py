@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlottery.errors import MaskError
-from rlottery.pruning.allocation import allocate_global
-from rlottery.pruning.criteria import Kernels, score
 from rlottery.pruning.ranking import BoolArray, Scores, keep_highest
 
 GroupMask: TypeAlias = dict[str, BoolArray]
@@ -55,47 +53,26 @@ class Overlap:
     chance: float
 
 
-def select(scores: Scores, counts: Mapping[str, int]) -> GroupMask:
+def select(scores: Scores, counts: Mapping[str, int], within: GroupMask | None = None) -> GroupMask:
     """Keeps exactly counts[path] of the highest scores of each layer, ties by the lowest flat index.
 
     Args:
         scores: path -> (inputs, outputs).
         counts: path -> number of survivors, same paths.
+        within: the last mask, same paths and shapes: only its survivors are ranked, and may survive.
 
     Raises:
-        MaskError: other paths, a count that the layer can't give, or NaN scores.
+        MaskError: other paths or shapes, a count that the layer can't give, or NaN scores.
     """
     if scores.keys() != counts.keys():
         raise MaskError(f"Scores and counts name other layers: {', '.join(scores)} against {', '.join(counts)}.")
-    return {path: keep_highest(s.ravel(), counts[path]).reshape(s.shape) for path, s in scores.items()}
-
-
-def make_group_mask(
-    criterion: str,
-    kernels: Kernels,
-    sparsity: float,
-    mean_abs_gradient: Kernels | None = None,
-    *,
-    group: str = "network",
-) -> GroupMask:
-    """Scores, allocates and selects for one group, and checks that input still reaches output.
-
-    Args:
-        criterion: a name in `CRITERIA`.
-        kernels: path -> (inputs, outputs), layers in order.
-        sparsity: share of these weights to prune, in [0, 1); the count is exact (`survivor_count`).
-        mean_abs_gradient: path -> (inputs, outputs), for criteria that need it.
-        group: "actor" or "critic", for messages.
-
-    Raises:
-        MaskError: from any of the steps, beginning with the group.
-    """
-    try:
-        scores = score(criterion, kernels, mean_abs_gradient)
-        mask = select(scores, allocate_global(scores, sparsity))
-        check_connected(mask)
-    except MaskError as error:
-        raise MaskError(f"{group}: {error}") from error
+    if within is not None:
+        check_shapes(within, scores)
+    mask = {}
+    for path, layer in scores.items():
+        kept = np.ones(layer.shape, dtype=np.bool_) if within is None else within[path].copy()
+        kept[kept] = keep_highest(layer[kept], counts[path])
+        mask[path] = kept
     return mask
 
 
@@ -110,14 +87,16 @@ def make_mask(
     estimator: str | None,
     sparsity: Mapping[str, float],
     fingerprint: Mapping[str, Any],
+    scored: Mapping[str, Any] | None = None,
 ) -> Mask:
     """Joins two group masks and describes them.
 
     Args:
-        method: "magnitude" or "gradient", as the user asked.
+        method: "magnitude" or "gradient", as the user asked; "listed" for an arm of the config's list.
         estimator: how gradients were averaged (`CRITERIA[criterion].estimator`); None where none were read.
         sparsity: what was asked for, by group: {"actor": ..., "critic": ...}.
         fingerprint: plain values that say what the mask was made from.
+        scored: batches, their size, and each group's loss, where the criterion read data.
 
     Raises:
         MaskError: a layer is no bool matrix.
@@ -138,6 +117,8 @@ def make_mask(
         "fingerprint": dict(fingerprint),
         "digest": digest(Mask(actor, critic, {})),
     }
+    if scored is not None:
+        metadata["scored"] = dict(scored)
     return Mask(actor, critic, metadata)
 
 

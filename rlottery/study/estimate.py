@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ from rlottery.errors import RlotteryError
 from rlottery.study.display import duration
 from rlottery.study.environment import worker_environment
 from rlottery.study.executor import State, Tracked, worker_count
-from rlottery.study.plan import Job
+from rlottery.study.jobs import Job, prerequisites
 from rlottery.study.room import Sizes, kept_bytes, room_for, size, sizes_of, weight_counts
 
 GEMM_SHARE = 0.72
@@ -61,23 +60,24 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     table.add_column("run", header_style="dim")
     for heading in ("state", "env steps", "time", "disk, MB"):
         table.add_column(heading, justify="right", header_style="dim")
-    chains: defaultdict[tuple[int, int], float] = defaultdict(float)
-    for item in tracked:
+    work = 0.0
+    ends: list[float] = []  # of each job, if there were a worker for everyone
+    for item, before in zip(tracked, prerequisites([t.job for t in tracked]), strict=True):
         job = item.job
+        ends.append(max((ends[needed] for needed in before), default=0.0))
         if item.state is not State.WAITING:
             table.add_row(Text(job.label), item.state.value, "", "", "")
             continue
         seconds = job_seconds(job, rates[job.task_index])
         megabytes = kept_bytes(job, rates[job.task_index].sizes) / 1e6
-        chains[job.task_index, job.seed] += seconds
-        steps = "" if job.stage == "mask" else f"{config.training_for(job.task).env_steps:,}"
+        ends[-1] += seconds
+        work += seconds
+        steps = "" if job.stage == "mask" else f"{job.env_steps:,}"
         table.add_row(Text(job.label), "to do", steps, duration(seconds), f"{megabytes:,.1f}")
     if not waiting:
         return Group(table, "\nNothing is left to do.")
     workers = worker_count(config.workers, len(waiting))
-    # The stages of one task and seed wait for each other.
-    work = sum(chains.values())
-    elapsed = max(work / workers, *chains.values())
+    elapsed = max(work / workers, *ends)
     todo = [t.job for t in waiting]
     sizes = [rates[index].sizes if index in rates else sizes_of(task) for index, task in enumerate(config.tasks)]
     room = room_for(todo, sizes, workers)
@@ -91,15 +91,18 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
 
 def job_seconds(job: Job, rates: Rates) -> float:
     """Seconds of one core."""
-    return MASK_SECONDS if job.stage == "mask" else train_seconds(job.config, job.task, rates)
+    if job.stage == "mask":
+        return MASK_SECONDS
+    return train_seconds(job.config, job.task, rates, job.env_steps)
 
 
-def train_seconds(config: Config, task: Task, rates: Rates) -> float:
+def train_seconds(config: Config, task: Task, rates: Rates, env_steps: int | None = None) -> float:
     """Seconds of one core for one run: updates, environment steps, evaluations, start."""
     training = config.training_for(task)
-    updates = (training.env_steps - training.warmup_steps) * training.updates_per_step
-    evaluations = config.evaluation.number(training.env_steps) + 1
-    steps = training.env_steps + evaluations * config.evaluation.episodes * rates.episode_steps
+    env_steps = training.env_steps if env_steps is None else env_steps
+    updates = (env_steps - training.warmup_steps) * training.updates_per_step
+    evaluations = config.evaluation.number(env_steps) + 1
+    steps = env_steps + evaluations * config.evaluation.episodes * rates.episode_steps
     flops = update_flops(config, task, rates.sizes)
     update = flops / (GEMM_SHARE * rates.gemm) + UPDATE_SECONDS
     return START_SECONDS + updates * update + steps / rates.env_steps

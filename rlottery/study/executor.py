@@ -15,7 +15,8 @@ from rlottery.checkpoint_record import newest
 from rlottery.errors import RlotteryError
 from rlottery.manifests import read_manifest
 from rlottery.study.environment import available_cores, worker_environment
-from rlottery.study.plan import STAGES, DivergedRunError, Job, is_done, prerequisites
+from rlottery.study.jobs import STAGES, Job, prerequisites
+from rlottery.study.plan import DivergedRunError, is_done
 from rlottery.study.progress import Progress, read_progress
 from rlottery.worker import DISK_FULL, FAILED, STOPPED, encode
 
@@ -90,11 +91,20 @@ class Executor:
     ended: Callable[[Tracked], None] = lambda tracked: None
     stop_wanted: Callable[[], bool] = lambda: False
     _running: dict[int, _Worker] = field(default_factory=dict)
-    _before: list[int | None] = field(init=False)
+    _before: list[list[int]] = field(init=False)
+    _order: list[int] = field(init=False)
     _stopping: bool = False
 
     def __post_init__(self) -> None:
         self._before = prerequisites([t.job for t in self.tracked])
+        chain = [1] * len(self.tracked)
+        for index in reversed(range(len(self.tracked))):
+            for before in self._before[index]:
+                chain[before] = max(chain[before], chain[index] + 1)
+        # Later stages first: what was begun is finished, and a buffer that is to go goes, before more is begun. Among
+        # equals the one that most has to wait for, one after the other.
+        stages = [STAGES.index(t.job.stage) for t in self.tracked]
+        self._order = sorted(range(len(self.tracked)), key=lambda index: (-stages[index], -chain[index]))
 
     def run(self) -> None:
         """Run until nothing is left to do, or until it is to stop. A job that fails stops only what depends on it.
@@ -120,18 +130,15 @@ class Executor:
         self.changed()
 
     def _launch(self) -> None:
-        # Later stages first: what was begun is finished, and a buffer that is to go goes, before more is begun.
-        order = sorted(range(len(self.tracked)), key=lambda i: -STAGES.index(self.tracked[i].job.stage))
-        for index in order:
-            tracked, before = self.tracked[index], self._before[index]
+        for index in self._order:
+            tracked, before = self.tracked[index], [self.tracked[needed] for needed in self._before[index]]
             if tracked.state is not State.WAITING:
                 continue
-            state = State.FOUND if before is None else self.tracked[before].state
-            if before is not None and state in ENDED_BADLY:
+            if bad := next((needed for needed in before if needed.state in ENDED_BADLY), None):
                 tracked.state = State.SKIPPED
-                tracked.message = f"{self.tracked[before].job.label} {_BECAME[state]}"
+                tracked.message = f"{bad.job.label} {_BECAME[bad.state]}"
                 self.ended(tracked)
-            elif state in (State.DONE, State.FOUND) and len(self._running) < self.workers:
+            elif len(self._running) < self.workers and all(n.state in (State.DONE, State.FOUND) for n in before):
                 self._start_unless_done(index, tracked)
 
     def _start_unless_done(self, index: int, tracked: Tracked) -> None:

@@ -15,6 +15,9 @@ TICKET_VERSION = 1
 
 Fingerprint = dict[str, Any]
 
+_OF_MASKS = ("allocation", "floor", "structure", "estimator", "schedule", "control", "transfer")
+_CONTROLS_OF_WEIGHTS = ("permuted-weights", "fresh-weights", "small-dense", "dense-again")
+
 
 def dense_fingerprint(config: Config, task: Task, seed: int) -> Fingerprint:
     """Of a dense run."""
@@ -22,21 +25,30 @@ def dense_fingerprint(config: Config, task: Task, seed: int) -> Fingerprint:
 
 
 def mask_fingerprint(arm: Arm, seed: int, inputs: dict[str, str]) -> Fingerprint:
-    """Of a mask. `inputs`: digest of the dense agent's file under "agent"."""
-    fingerprint: Fingerprint = {
-        "version": MASK_VERSION,
-        "seed": seed,
-        "pruning": {"criterion": arm.criterion, "sparsity": arm.sparsity},
-        "inputs": inputs,
-    }
+    """Of a mask. `inputs`: digests of the agent that was scored, and of the mask that it was made from."""
+    scoring = arm.of if arm.kind == "inverted" and arm.of is not None else arm
+    pruning: Fingerprint = {"criterion": scoring.recipe.criterion, "sparsity": arm.sparsity}
     if arm.needs_replay:
-        fingerprint["pruning"] |= {"num_gradient_batches": arm.batches, "gradient_batch_size": arm.batch_size}
-    return fingerprint
+        recipe = scoring.recipe
+        pruning |= {"num_gradient_batches": recipe.batches, "gradient_batch_size": recipe.batch_size}
+    pruning |= {key: value for key, value in arm.told().items() if key in _OF_MASKS}
+    return {"version": MASK_VERSION, "seed": seed, "pruning": pruning, "inputs": inputs}
 
 
-def ticket_fingerprint(config: Config, task: Task, seed: int, inputs: dict[str, str]) -> Fingerprint:
-    """Of a ticket's run. `inputs`: digests of the "initial" weights' file and of the "mask"."""
-    return {"version": TICKET_VERSION, **_training_keys(config, task, seed), "inputs": inputs}
+def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: dict[str, str]) -> Fingerprint:
+    """Of a ticket's or a control's run. `inputs`: digests of the "initial" weights' file, of the "mask", ..."""
+    told: Fingerprint = {"version": TICKET_VERSION, **_training_keys(config, task, seed), "inputs": inputs}
+    own: Fingerprint = {}
+    if arm.rewind_step != 0:
+        own["rewind"] = "none" if arm.rewind_step is None else {"step": arm.rewind_step}
+    if arm.rescale:
+        own["rescale"] = True
+    if arm.kind in _CONTROLS_OF_WEIGHTS:
+        own["control"] = arm.kind
+    if arm.is_dynamic:
+        own |= {"sparsity": arm.sparsity} | {key: value for key, value in arm.told().items() if key in _OF_MASKS}
+    # A plain ticket has no such key: its fingerprint is the one that rlottery 0.1 wrote.
+    return told | ({"arm": own} if own else {})
 
 
 def _training_keys(config: Config, task: Task, seed: int) -> Fingerprint:

@@ -1,111 +1,33 @@
-"""The plan: the jobs of a study, what each needs, and which of them are done.
+"""The plan: which jobs of a study are done, and what each of the others will be made from.
 
 Everything that can be wrong with the config or with the files is found here, before any work starts. Nothing here
 imports JAX.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from rlottery.checkpoint_record import newest, other_settings
-from rlottery.config import Config, Task
 from rlottery.disk import read_arrays
 from rlottery.errors import MaskError, StudyError
 from rlottery.manifests import DamagedError, Manifest, check, damage, difference, read_manifest
 from rlottery.pruning.mask_file import mask_from_bytes, read_mask, read_mask_bytes
 from rlottery.pruning.masks import Mask, check_shapes
-from rlottery.store import DENSE, REPLAY_FILES, RunFiles, Store, replay_is_saved
-from rlottery.study.arms import Arm
+from rlottery.store import REPLAY_FILES, RunFiles, replay_is_saved
 from rlottery.study.fingerprints import Fingerprint, dense_fingerprint, mask_fingerprint, ticket_fingerprint
-
-STAGES = ("dense", "mask", "ticket")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One stage of one arm for one task and seed: the unit that a worker does.
-
-    Attributes:
-        stage: "dense", "mask" or "ticket".
-        task_index: into ``config.tasks``.
-        arm: the ticket kind; dense jobs carry it too, since it decides whether replay is needed.
-    """
-
-    config: Config
-    stage: str
-    task_index: int
-    seed: int
-    arm: Arm
-
-    @property
-    def task(self) -> Task:
-        return self.config.tasks[self.task_index]
-
-    @property
-    def arm_name(self) -> str:
-        return DENSE if self.stage == "dense" else self.arm.name
-
-    @property
-    def label(self) -> str:
-        """How a person reads it: ``drawer-close-v3 seed 0 dense``."""
-        suffix = " mask" if self.stage == "mask" else ""
-        return f"{self.task.name} seed {self.seed} {self.arm_name}{suffix}"
-
-    @cached_property
-    def store(self) -> Store:
-        return Store(self.config.data)
-
-    @cached_property
-    def files(self) -> RunFiles:
-        """The files that this job makes."""
-        return self.store.run(self.task.name, self.seed, self.arm_name)
-
-    @cached_property
-    def dense_files(self) -> RunFiles:
-        return self.store.run(self.task.name, self.seed, DENSE)
-
-    @property
-    def mask_path(self) -> Path:
-        """The mask's file under the name that the method gives it."""
-        return self.store.mask(self.task.name, self.seed, self.arm.method)
+from rlottery.study.jobs import Job, Key
 
 
-def jobs(config: Config, arm: Arm, stages: tuple[str, ...]) -> list[Job]:
-    """The jobs of a study, stage by stage, so that earlier ones come first."""
-    return [
-        Job(config, stage, index, seed, arm)
-        for stage in STAGES
-        if stage in stages
-        for index in range(len(config.tasks))
-        for seed in config.seeds
-    ]
-
-
-def prerequisites(planned: Sequence[Job]) -> list[int | None]:
-    """For each job, the index of the one that it waits for, if any: the stage before of the same task and seed.
-
-    Args:
-        planned: earlier stages first.
-    """
-    latest: dict[tuple[int, int], int] = {}
-    before = []
-    for index, job in enumerate(planned):
-        before.append(latest.get((job.task_index, job.seed)))
-        latest[job.task_index, job.seed] = index
-    return before
-
-
-def is_done(job: Job, waits: Collection[str] = ()) -> bool:
+def is_done(job: Job, waits: Collection[Key] = ()) -> bool:
     """Whether the job's files are there, whole, and are what its config and its inputs ask for.
 
     Files are compared with their checksums.
 
     Args:
-        waits: earlier stages of the same task and seed that are still to do: what they will make can't be compared.
+        waits: jobs that it needs and that are still to do: what they will make can't be compared.
 
     Raises:
         DivergedRunError: the run has ended, and is no use: it diverged.
@@ -128,13 +50,29 @@ def damaged_files(job: Job) -> list[DamagedError]:
     return _damage(job, manifest)
 
 
-def _dense_is_done(job: Job, waits: Collection[str]) -> bool:
+def _dense_is_done(job: Job, waits: Collection[Key]) -> bool:
     asked = dense_fingerprint(job.config, job.task, job.seed)
     manifest = _sound_manifest(job, asked)
     if manifest is None:
         _compare_checkpoint(job, asked)
         return False
+    if missing_rewind_points(job, manifest):
+        return False
     return _replay_is_there(job, manifest) or (_replay_released(manifest) and not job.config.keep_replay)
+
+
+def finished_dense(job: Job) -> Manifest | None:
+    """The manifest of a dense run that lacks nothing but rewind points; None where it is to be trained."""
+    manifest = _sound_manifest(job, dense_fingerprint(job.config, job.task, job.seed))
+    kept = manifest is not None and (
+        _replay_is_there(job, manifest) or (_replay_released(manifest) and not job.config.keep_replay)
+    )
+    return manifest if kept else None
+
+
+def missing_rewind_points(job: Job, manifest: Manifest) -> list[int]:
+    """The steps that some arm goes back to and that the finished dense run has no agent of."""
+    return [step for step in job.config.rewind_steps if job.files.rewind_point(step).name not in manifest["files"]]
 
 
 def _sound_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = True) -> Manifest | None:
@@ -166,17 +104,19 @@ def _compare_checkpoint(job: Job, asked: Fingerprint, *, compare_inputs: bool = 
         raise other_settings(job.files, differences)
 
 
-def _mask_is_done(job: Job, waits: Collection[str]) -> bool:
-    if "dense" in waits:
+def _mask_is_done(job: Job, waits: Collection[Key]) -> bool:
+    if waits:
         return False
     manifest = dense_manifest(job)
     if (own := own_mask(job)) is not None:
         # Another arm of the same method may have taken the method's file since: then there is a copy to make.
+        if job.mask_path == job.files.mask:
+            return True
         try:
             return read_mask(job.mask_path).metadata == own.metadata
         except MaskError:
             return False
-    if job.arm.needs_replay and not _replay_is_there(job, manifest):
+    if job.ticket_arm.needs_replay and not _replay_is_there(job, manifest):
         released = " (keep_replay: false let it go)" if _replay_released(manifest) else ""
         keep = "Set keep_replay: true. " if released else ""
         raise StudyError(
@@ -188,14 +128,17 @@ def _mask_is_done(job: Job, waits: Collection[str]) -> bool:
     return False
 
 
-def _ticket_is_done(job: Job, waits: Collection[str]) -> bool:
-    if "dense" in waits and "mask" not in waits:
+def _ticket_is_done(job: Job, waits: Collection[Key]) -> bool:
+    waits_for = {stage for *_, stage in waits}
+    own = "mask" in job.ticket_arm.stages
+    if own and "dense" in waits_for and "mask" not in waits_for:
         read_mask_file(job)  # No job will make it: better to know now than after the dense agent's training.
     mask = None
-    if "dense" not in waits:
-        mask = own_mask(job) if "mask" in waits else load_ticket_mask(job)
-    known = mask is not None
-    asked = expected_ticket_fingerprint(job, mask) if mask else ticket_fingerprint(job.config, job.task, job.seed, {})
+    if own and "dense" not in waits_for:
+        mask = own_mask(job) if "mask" in waits_for else load_ticket_mask(job)
+    known = mask is not None if own else not waits
+    inputs = ticket_inputs(job, mask) if known else {}
+    asked = ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, inputs)
     manifest = _sound_manifest(job, asked, compare_inputs=known)
     if manifest is None:
         _compare_checkpoint(job, asked, compare_inputs=known)
@@ -212,17 +155,76 @@ def own_mask(job: Job) -> Mask | None:
 
 
 def expected_mask_fingerprint(job: Job) -> Fingerprint:
-    """What the mask of this job must have been made from, given the dense agent on disk."""
-    return mask_fingerprint(job.arm, job.seed, {"agent": _dense_digest(job, job.dense_files.agent)})
+    """What the mask of this job must have been made from, given the files on disk."""
+    return mask_fingerprint(job.ticket_arm, job.seed, _mask_inputs(job))
 
 
-def expected_ticket_fingerprint(job: Job, mask: Mask) -> Fingerprint:
-    """What the ticket of this job must have been made from, given the dense run and the mask."""
-    inputs = {
-        "initial": _dense_digest(job, job.dense_files.initial),
-        "mask": mask.metadata["digest"],
-    }
-    return ticket_fingerprint(job.config, job.task, job.seed, inputs)
+def expected_ticket_fingerprint(job: Job, mask: Mask | None) -> Fingerprint:
+    """What the run of this job must have been made from, given the dense run and the mask, if it has one to start."""
+    return ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, ticket_inputs(job, mask))
+
+
+def _mask_inputs(job: Job) -> dict[str, str]:
+    arm, inputs = job.ticket_arm, {}
+    if arm.criterion is not None and not arm.criterion.before_training:
+        inputs["agent"] = _digest(job.scored, job.scored.files.agent)
+    elif arm.criterion is not None or arm.is_dynamic:
+        inputs["initial"] = _digest(job.dense, job.dense_files.initial)
+    if arm.recipe.transfer is not None and arm.recipe.transfer.file is not None:
+        inputs["mask"] = read_mask(foreign_mask_path(job)).metadata["digest"]
+    elif (source := job.mask_source) is not None:
+        inputs["mask"] = given_mask(source).metadata["digest"]
+    elif arm.scored is not None:
+        # Whether that mask is sound is the round before's to find out: here, n rounds would find it out 2^n times.
+        inputs["mask"] = read_mask(job.scored.files.mask).metadata["digest"]
+    return inputs
+
+
+def ticket_inputs(job: Job, mask: Mask | None) -> dict[str, str]:
+    """Digests of what a ticket starts from."""
+    arm = job.ticket_arm
+    inputs = {"initial": _digest(job.dense, job.dense_files.initial)}
+    if mask is not None:
+        inputs["mask"] = mask.metadata["digest"]
+    elif (source := job.mask_source) is not None:
+        inputs["mask"] = given_mask(source).metadata["digest"]
+    if arm.rewind_step != 0:
+        of, path = rewound_to(job)
+        inputs["start"] = _digest(of, path)
+    return inputs
+
+
+def rewound_to(job: Job) -> tuple[Job, Path]:
+    """The job that makes what a ticket is rewound to, and the file: a whole agent, unless it is the initial weights."""
+    step = job.ticket_arm.rewind_step
+    if step == 0:
+        return job.dense, job.dense_files.initial
+    if step is not None:
+        return job.dense, job.dense_files.rewind_point(step)
+    # A control goes on from where the arm that it stands beside does.
+    scored = replace(job, arm=job.ticket_arm.of or job.arm).scored
+    return scored, scored.files.agent
+
+
+def given_mask(job: Job) -> Mask:
+    """The mask that another arm made, for one that takes it or is a control of it.
+
+    Raises:
+        MaskError: there is none, or it was made from something else than what is there now.
+    """
+    mask = own_mask(job)
+    if mask is None:
+        raise MaskError(
+            f"Mask not found: {job.files.mask}\nIt is missing, or made from another agent. {_make_masks(job)}"
+        )
+    return mask
+
+
+def foreign_mask_path(job: Job) -> Path:
+    """The file that a transferred mask comes from, where the recipe names one."""
+    transfer = job.ticket_arm.recipe.transfer
+    assert transfer is not None and transfer.file is not None
+    return Path(transfer.file.format(task=job.task.name, seed=job.seed)).expanduser()
 
 
 def load_ticket_mask(job: Job) -> Mask:
@@ -276,7 +278,7 @@ def check_folder(folder: Path) -> None:
 
 
 def initial_kernels(job: Job) -> dict[str, dict[str, np.ndarray]]:
-    """The dense run's initial kernels by group and path, as NumPy arrays.
+    """The dense run's initial kernels by group and path, from input to output, as NumPy arrays.
 
     Raises:
         DamagedError: the file is not what was written.
@@ -344,8 +346,27 @@ def dense_manifest(job: Job) -> Manifest:
     return manifest
 
 
-def _dense_digest(job: Job, path: Path) -> str:
-    return dense_manifest(job)["files"][path.name]["sha256"]
+def run_manifest(job: Job) -> Manifest:
+    """The manifest of a run that another one reads files of.
+
+    Raises:
+        StudyError: there is none, or it is not done.
+    """
+    if job.stage == "dense":
+        return dense_manifest(job)
+    manifest = read_manifest(job.files)
+    if manifest is None or manifest["status"] == "failed":
+        raise StudyError(f"Run not found: {job.files.folder}\nTrain it first: this command with: --stages mask,ticket")
+    if manifest["status"] == "diverged":
+        raise DivergedRunError(job.files, manifest.get("error", "It diverged."))
+    return manifest
+
+
+def _digest(job: Job, path: Path) -> str:
+    files = run_manifest(job)["files"]
+    if path.name not in files:
+        raise StudyError(f"{path} is missing; make it with this command and: --stages dense")
+    return files[path.name]["sha256"]
 
 
 def _differences(asked: Fingerprint, found: Fingerprint, compare_inputs: bool) -> list[str]:
@@ -355,7 +376,9 @@ def _differences(asked: Fingerprint, found: Fingerprint, compare_inputs: bool) -
 
 
 def _make_masks(job: Job) -> str:
-    method = job.arm.method
+    method = job.arm.method if job.arm else None
+    if method is None:
+        return "Make the masks: this command with: --stages mask"
     return (
         f'Make the masks: main(create_ticket=True, pruning_method="{method}"), '
         f"or this command with: --stages mask --pruning-method {method}"

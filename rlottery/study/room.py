@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,8 @@ from rlottery import envs
 from rlottery.checkpoint_record import KEPT
 from rlottery.config import Config, Task
 from rlottery.errors import StudyError
-from rlottery.study.plan import Job
+from rlottery.study.jobs import Job
+from rlottery.study.shapes import kernel_shapes
 
 BYTES_PER_STEP_OF_METRICS = 1.0
 """As JSON lines; as much again for TensorBoard."""
@@ -80,7 +80,8 @@ def kept_bytes(job: Job, sizes: Sizes) -> float:
     """Bytes that a job leaves.
 
     A mask lies there twice, as the arm's own and under its method's name, a byte a weight. A run leaves its agent,
-    metrics, and, if it is dense, the initial weights and, with ``keep_replay``, the replay buffer.
+    metrics, and, if it is dense, the initial weights, an agent for each point that some arm goes back to and, with
+    ``keep_replay``, the replay buffer.
     """
     config, weights = job.config, sum(weight_counts(job.config, sizes))
     if job.stage == "mask":
@@ -89,7 +90,8 @@ def kept_bytes(job: Job, sizes: Sizes) -> float:
     if job.stage == "ticket":
         return agent_bytes(config, sizes) + metrics
     replay = replay_bytes(config, job.task, sizes) if config.keep_replay else 0.0
-    return agent_bytes(config, sizes) + metrics + 4.0 * weights + replay
+    agents = 1 + len(config.rewind_steps)
+    return agents * agent_bytes(config, sizes) + metrics + 4.0 * weights + replay
 
 
 def working_bytes(job: Job, sizes: Sizes) -> float:
@@ -116,12 +118,9 @@ def replay_bytes(config: Config, task: Task, sizes: Sizes) -> float:
 
 def weight_counts(config: Config, sizes: Sizes) -> tuple[int, int]:
     """Kernel weights of the actor, and of both critics together."""
-
-    def count(*widths: int) -> int:
-        return sum(a * b for a, b in pairwise(widths))
-
-    actor = count(sizes.observation, *config.network.actor, 2 * sizes.action)
-    return actor, 2 * count(sizes.observation + sizes.action, *config.network.critic, 1)
+    shapes = kernel_shapes(config.network, sizes.observation, sizes.action)
+    actor, critic = (sum(a * b for a, b in shapes[group].values()) for group in ("actor", "critic"))
+    return actor, critic
 
 
 def size(number: float) -> str:

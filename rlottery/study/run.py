@@ -4,14 +4,12 @@ import contextlib
 import shutil
 import signal
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from rich.console import Console
 
-from rlottery import envs
 from rlottery.analysis.comparison import Comparison, compare
 from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError
@@ -19,10 +17,12 @@ from rlottery.locks import PATIENCE_SECONDS, busy, holder_of
 from rlottery.manifests import read_manifest, write_manifest
 from rlottery.report.table import render
 from rlottery.store import DENSE, REPLAY_FILES, RunFiles, Store
-from rlottery.study.arms import arm_for
+from rlottery.study.arms import arms_of, chosen_arms
+from rlottery.study.checks import check_arms
 from rlottery.study.display import display_for
 from rlottery.study.executor import ENDED_BADLY, Executor, State, Tracked, as_diverged, worker_count
-from rlottery.study.plan import STAGES, DivergedRunError, check_folder, damaged_files, is_done, jobs
+from rlottery.study.jobs import STAGES, Job, Key, jobs
+from rlottery.study.plan import DivergedRunError, check_folder, damaged_files, is_done
 from rlottery.study.room import check_room
 from rlottery.study.stopping import StopSignals
 
@@ -46,8 +46,14 @@ class Outcome:
         return [t for t in self.tracked if t.state in ENDED_BADLY]
 
 
-def plan_study(config: Config, method: str, stages: Sequence[str]) -> list[Tracked]:
+def plan_study(
+    config: Config, method: str | None, stages: Sequence[str], names: Sequence[str] | None = None
+) -> list[Tracked]:
     """Every job that the command asks for, those already done marked so.
+
+    Args:
+        method: of the config's `pruning:` section; None is magnitude, and all arms of a config that lists its own.
+        names: of arms that are wanted, with those that they need; None is all.
 
     Raises:
         RlotteryError: anything that would stop the study later: unknown tasks, files of another study, a missing
@@ -57,27 +63,36 @@ def plan_study(config: Config, method: str, stages: Sequence[str]) -> list[Track
         raise RlotteryError(f"Unknown stage {unknown[0]!r}; choose from: {', '.join(STAGES)}.")
     if not stages:
         raise RlotteryError(f"No stage was asked for; choose from: {', '.join(STAGES)}.")
-    arm = arm_for(method, config.pruning)
+    arms = arms_of(config, method)
+    if names is not None:
+        arms = chosen_arms(arms, names)
     check_folder(config.data)
     Store(config.data).check_links()
-    for task in config.tasks:
-        envs.make(task.id, task.kwargs).close()
+    check_arms(config, arms)
     tracked: list[Tracked] = []
-    to_do: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
-    for job in jobs(config, arm, tuple(stages)):
-        waits = to_do[job.task_index, job.seed]
+    to_do: set[Key] = set()
+    for job in jobs(config, arms, tuple(stages)):
+        waits = _open(job, to_do)
         item = Tracked(job)
         try:
             item.state = State.FOUND if is_done(job, waits) else State.WAITING
         except DivergedRunError as error:
             item.state, item.message = as_diverged(job, error)
         if item.state is not State.FOUND:
-            waits.add(job.stage)
+            to_do.add(job.key)
         tracked.append(item)
     return tracked
 
 
-def run_study(config: Config, method: str, stages: Sequence[str], console: Console) -> Outcome:
+def _open(job: Job, to_do: Collection[Key]) -> set[Key]:
+    """The jobs that this one waits for, directly or not, and that are still to do."""
+    found = {needed.key for needed in job.needs if needed.key in to_do}
+    return found.union(*(_open(needed, to_do) for needed in job.needs if needed.key in found))
+
+
+def run_study(
+    config: Config, method: str | None, stages: Sequence[str], console: Console, names: Sequence[str] | None = None
+) -> Outcome:
     """Do what is left to do, then compare all that the store holds for this config.
 
     Raises:
@@ -86,13 +101,12 @@ def run_study(config: Config, method: str, stages: Sequence[str], console: Conso
         KeyboardInterrupt: at the second interrupt, after all workers have been killed.
     """
     with StopSignals() as signals:
-        return _run_study(config, method, stages, console, signals)
+        return _run_study(config, plan_study(config, method, stages, names), console, signals)
 
 
-def _run_study(config: Config, method: str, stages: Sequence[str], console: Console, signals: StopSignals) -> Outcome:
+def _run_study(config: Config, tracked: list[Tracked], console: Console, signals: StopSignals) -> Outcome:
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     store = Store(config.data)
-    tracked = plan_study(config, method, stages)
     store.check_writable()
     waiting = [t for t in tracked if t.state is State.WAITING]
     found = sum(t.state is State.FOUND for t in tracked)

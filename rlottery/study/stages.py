@@ -1,42 +1,45 @@
 """The stages: train dense, make mask, train ticket. Each reads files, writes files, and does nothing twice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
-import jax
-import numpy as np
-
-from rlottery import envs, replay
-from rlottery.agents import Algorithm, Spec, Tree, from_arrays, kernels, nest_kernels, to_arrays
-from rlottery.agents.sac import SAC
+from rlottery import envs
+from rlottery.agents import Batch, kernels, to_arrays
 from rlottery.checkpoints import Checkpoints
-from rlottery.disk import FULL, read_arrays, remove_partials, write_arrays, write_bytes, write_folder
+from rlottery.disk import FULL, remove_partials, write_arrays, write_bytes, write_folder
 from rlottery.errors import DivergedError, RlotteryError, StoppedError, StudyError
-from rlottery.manifests import FORMAT_VERSION, Manifest, Status, check, entry, write_manifest
-from rlottery.metrics import MetricsLog
-from rlottery.pruning.criteria import CRITERIA
+from rlottery.manifests import FORMAT_VERSION, Manifest, Status, entry, write_manifest
+from rlottery.metrics import MetricsLog, read_metrics
+from rlottery.pruning.dynamic import masks_of
 from rlottery.pruning.mask_file import mask_to_bytes
-from rlottery.pruning.masks import Mask, make_group_mask, make_mask
-from rlottery.pruning.saliency import mean_abs_gradients
+from rlottery.recipes import ROUND
 from rlottery.store import REPLAY_FILES
-from rlottery.streams import Streams, evaluation_seeds
+from rlottery.streams import evaluation_seeds
+from rlottery.study.agents import (
+    ALGORITHM,
+    initial_weights,
+    settings_of,
+    spec_of,
+    streams_of,
+    weights_from,
+)
+from rlottery.study.arms import comparable_method
 from rlottery.study.fingerprints import Fingerprint, dense_fingerprint
+from rlottery.study.jobs import Job
+from rlottery.study.masking import create_mask, described, nested
 from rlottery.study.plan import (
-    Job,
-    dense_manifest,
-    expected_mask_fingerprint,
     expected_ticket_fingerprint,
-    matching_manifest,
-    own_mask,
+    finished_dense,
+    missing_rewind_points,
     read_ticket_mask,
 )
 from rlottery.study.progress import ProgressFile
+from rlottery.study.starts import Start, start_of
 from rlottery.study.versions import versions
 from rlottery.training import Loop, Schedule, begin, check_sound, jax_key, train
 
-ALGORITHM: Algorithm = SAC
 STALE_SECONDS = 3600.0
 """Age of a half-written mask that nobody will finish; other processes write to the same folder."""
 
@@ -60,67 +63,65 @@ def run_stage(job: Job, stop_wanted: Callable[[], bool] = lambda: False) -> None
 
 
 def train_dense(job: Job, stop_wanted: Callable[[], bool]) -> None:
-    """Train the dense agent; save its initial weights, itself, its metrics and its replay buffer."""
-    params = jax.jit(_init_params(job))(jax_key(_streams(job).for_weights()))
+    """Train the dense agent; save its initial weights, itself, its metrics, its replay buffer and its rewind points."""
+    finished = finished_dense(job)
+    if finished is not None:
+        missing = missing_rewind_points(job, finished)
+        _add_rewind_points(job, missing)
+        added = {path.name: entry(path) for path in map(job.files.rewind_point, missing)}
+        write_manifest(job.files, {**finished, "files": {**finished["files"], **added}})
+        return
+    weights = weights_from(job, streams_of(job).for_weights())
     fingerprint = dense_fingerprint(job.config, job.task, job.seed)
+    steps = job.config.rewind_steps
 
     def train_and_save(checkpoints: Checkpoints) -> Sequence[str]:
-        write_arrays(job.files.initial, to_arrays(params))
-        loop = _train(job, params, None, checkpoints, stop_wanted)
+        write_arrays(job.files.initial, to_arrays(weights))
+        loop = _train(job, Start(weights, saves=steps), checkpoints, stop_wanted)
         write_folder(job.files.replay, loop.replay.save)
-        return (*_save_agent(job, loop), job.files.initial.name, *REPLAY_FILES)
+        # A run that was cut short may have passed by a point that was asked for since.
+        _add_rewind_points(job, [step for step in steps if not job.files.rewind_point(step).exists()])
+        points = [job.files.rewind_point(step).name for step in steps]
+        return (*_save_agent(job, loop), job.files.initial.name, *REPLAY_FILES, *points)
 
     _record(job, fingerprint, {"replay": "saved"}, train_and_save)
 
 
-def create_mask(job: Job) -> None:
-    """Score the trained dense agent's weights; write the mask in the arm's folder and under the method's name.
-
-    Raises:
-        DamagedError: a file of the dense agent is not what was written.
-        StudyError: the arm's ticket is there, trained with another mask, which stays as it is.
-    """
-    if own_mask(job) is None:
-        mask = _score_and_select(job)
-        matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
-        write_bytes(job.files.mask, mask_to_bytes(mask))
-    write_bytes(job.mask_path, job.files.mask.read_bytes())
-
-
 def train_ticket(job: Job, stop_wanted: Callable[[], bool]) -> None:
-    """Rewind to the initial weights, apply the mask, train with an empty buffer and a fresh optimiser."""
-    mask, mask_bytes = read_ticket_mask(job)
-    shapes = jax.eval_shape(_init_params(job), jax_key(0))
-    rewound = from_arrays(shapes, _dense_arrays(job, job.dense_files.initial))
-    facts = {
-        "method": mask.metadata["method"],
-        "criterion": mask.metadata["criterion"],
-        "sparsity": mask.metadata["sparsity_reached"],
-    }
+    """Train a ticket or a control: an empty buffer, a fresh optimiser, and whatever its recipe starts from."""
+    arm = job.ticket_arm
+    mask, mask_bytes = read_ticket_mask(job) if "mask" in arm.stages else (None, b"")
+    start = start_of(job, mask)
+    facts: dict[str, Any] = {"criterion": arm.recipe.criterion or arm.kind, "recipe": arm.told()}
+    if ROUND in arm.name:
+        facts["round_of"] = arm.name.partition(ROUND)[0]
+    if (method := comparable_method(arm)) is not None:
+        facts["method"] = method
+    if mask is not None:
+        facts |= {"criterion": mask.metadata["criterion"], "sparsity": mask.metadata["sparsity_reached"]}
+    if start.network is not None:
+        facts["sparsity"] = _share_saved(job, start)
 
     def train_and_save(checkpoints: Checkpoints) -> Sequence[str]:
-        write_bytes(job.files.mask, mask_bytes)
-        return (*_save_agent(job, _train(job, rewound, mask, checkpoints, stop_wanted)), job.files.mask.name)
+        loop = _train(job, start, checkpoints, stop_wanted)
+        names = _save_agent(job, loop)
+        made = mask_bytes
+        if arm.is_dynamic:
+            last = described(job, masks_of(loop.state), arm.sparsity or {})
+            facts["sparsity"] = last.metadata["sparsity_reached"]
+            made = mask_to_bytes(last)
+        if made:
+            write_bytes(job.files.mask, made)
+            names = (*names, job.files.mask.name)
+        return names
 
     _record(job, expected_ticket_fingerprint(job, mask), facts, train_and_save)
 
 
-def _train(
-    job: Job, params: Tree, masks: Mask | None, checkpoints: Checkpoints, stop_wanted: Callable[[], bool]
-) -> Loop:
-    """Train from `params`, or from the newest checkpoint. Every arm comes through here; a dense one has no mask."""
-    config, streams, settings = job.config, _streams(job), _settings(job)
-    state = ALGORITHM.init(params, jax_key(streams.for_purpose("updates")), settings)
-    if masks is not None:
-        state = ALGORITHM.with_masks(state, {g: nest_kernels(layers) for g, layers in masks.groups.items()})
-    schedule = Schedule(
-        training=config.training_for(job.task),
-        batch_size=config.sac_for(job.task).batch_size,
-        evaluation_interval=config.evaluation.interval,
-        evaluation_seeds=evaluation_seeds(config.name, job.task.name, config.evaluation.episodes),
-        streams=streams,
-    )
-    loop = begin(state, schedule, *_spec(job))
+def _train(job: Job, start: Start, checkpoints: Checkpoints, stop_wanted: Callable[[], bool]) -> Loop:
+    """Train from where `start` says, or from the newest checkpoint. Every arm comes through here."""
+    settings, schedule = settings_of(job, start.network), _schedule(job, start)
+    loop = begin(_state(job, start, settings), schedule, *spec_of(job))
     position = checkpoints.restore(loop)
     for note in checkpoints.notes:
         print(f"damaged, and passed over: {note}", flush=True)
@@ -144,9 +145,88 @@ def _train(
                     raise StoppedError(f"Stopped at environment step {loop.env_steps:,}; a checkpoint is saved.")
 
             make_environment = partial(envs.make, job.task.id, job.task.kwargs)
-            return train(ALGORITHM, settings, loop, make_environment, schedule, write, progress.tick, between_episodes)
+            after_step = _after_step(job, start)
+            return train(
+                ALGORITHM,
+                settings,
+                loop,
+                make_environment,
+                schedule,
+                write,
+                tick=progress.tick,
+                after_step=after_step,
+                between_episodes=between_episodes,
+            )
     finally:
         progress.remove()
+
+
+def _state(job: Job, start: Start, settings: Any) -> Any:
+    key = jax_key(streams_of(job).for_purpose("updates"))
+    if start.agent is not None:
+        state = ALGORITHM.rewind(start.agent, key, settings)
+    else:
+        state = ALGORITHM.init(start.weights, key, settings)
+    if start.masks is not None:
+        state = ALGORITHM.with_masks(state, nested(start.masks.groups))
+    return state if start.dynamic is None else start.dynamic.start(state)
+
+
+def _schedule(job: Job, start: Start) -> Schedule:
+    config = job.config
+    return Schedule(
+        training=config.training_for(job.task).model_copy(update={"env_steps": job.env_steps}),
+        batch_size=config.sac_for(job.task).batch_size,
+        evaluation_interval=config.evaluation.interval,
+        evaluation_seeds=evaluation_seeds(config.name, job.task.name, config.evaluation.episodes),
+        streams=streams_of(job),
+        warms_up_at_random=start.agent is None,
+    )
+
+
+def _after_step(job: Job, start: Start) -> Callable[[Loop, Batch | None], None]:
+    """What happens to a run after each step, beside its updates: masks change, points to go back to are saved."""
+    saves = frozenset(start.saves)
+
+    def after_step(loop: Loop, batch: Batch | None) -> None:
+        if start.dynamic is not None and batch is not None:
+            loop.state = start.dynamic.update(loop.state, loop.env_steps, batch)
+        if loop.env_steps in saves:
+            check_sound(ALGORITHM, loop)
+            write_arrays(job.files.rewind_point(loop.env_steps), to_arrays(loop.state._replace(masks={})))
+
+    return after_step
+
+
+def _add_rewind_points(job: Job, steps: Sequence[int]) -> None:
+    """Train the dense agent once more up to the last of `steps`, and save it at each: the same bits as the first time.
+
+    Raises:
+        StudyError: this machine computes other numbers than the one that trained it; nothing is left then.
+    """
+    if not steps:
+        return
+    print(f"Trains again to step {max(steps):,}, for arms that go back there.", flush=True)
+    start = Start(weights_from(job, streams_of(job).for_weights()), saves=steps)
+    settings, schedule = settings_of(job), _schedule(job, start)
+    # The buffer and all that follows stay as they were; only the end comes sooner.
+    schedule = replace(schedule, stop_at=max(steps))
+    loop = begin(_state(job, start, settings), schedule, *spec_of(job))
+    rows: list[dict[str, Any]] = []
+    make_environment = partial(envs.make, job.task.id, job.task.kwargs)
+    train(ALGORITHM, settings, loop, make_environment, schedule, rows.append, after_step=_after_step(job, start))
+
+    def returns(of: Sequence[Mapping[str, Any]]) -> dict[int, Any]:
+        found = {row["env_steps"]: row["returns"] for row in of if row["kind"] == "evaluation"}
+        return {step: value for step, value in found.items() if step <= max(steps)}
+
+    if returns(rows) != returns(read_metrics(job.files.metrics)):
+        for step in steps:
+            job.files.rewind_point(step).unlink(missing_ok=True)
+        raise StudyError(
+            f"{job.label} can't be taken back to step {max(steps):,}: trained again here, it comes to other numbers "
+            "than its metrics hold, as on another machine or version. Train it anew, with data=ANOTHER_FOLDER."
+        )
 
 
 def _save_agent(job: Job, loop: Loop) -> tuple[str, ...]:
@@ -155,56 +235,12 @@ def _save_agent(job: Job, loop: Loop) -> tuple[str, ...]:
     return (job.files.agent.name, job.files.metrics.name)
 
 
-def _dense_arrays(job: Job, path: Path) -> dict[str, np.ndarray]:
-    """Arrays of the dense run, once they have been found to be what was written."""
-    check(job.dense_files.folder, dense_manifest(job)["files"], path.name)
-    return read_arrays(path)
-
-
-def _dense_replay(job: Job) -> replay.Transitions:
-    """The dense run's replay buffer, once it has been found to be what was written, and to be of this task."""
-    check(job.dense_files.folder, dense_manifest(job)["files"], *REPLAY_FILES)
-    stored, spec = replay.load(job.dense_files.replay), _spec(job)
-    if (stored.observations.shape[1], stored.actions.shape[1]) != tuple(spec):
-        raise StudyError(
-            f"The replay buffer in {job.dense_files.replay} is of another task: its observations have "
-            f"{stored.observations.shape[1]} entries and its actions {stored.actions.shape[1]}, "
-            f"this task's {spec.observation_size} and {spec.action_size}."
-        )
-    return stored
-
-
-def _score_and_select(job: Job) -> Mask:
-    arm, settings = job.arm, _settings(job)
-    shapes = jax.eval_shape(lambda key: ALGORITHM.init(_init_params(job)(key), key, settings), jax_key(0))
-    state = from_arrays(shapes, _dense_arrays(job, job.dense_files.agent))
-    saliency: dict[str, dict[str, np.ndarray]] = {}
-    if arm.needs_replay:
-        saliency = mean_abs_gradients(
-            ALGORITHM,
-            settings,
-            state,
-            _dense_replay(job),
-            jax_key(_streams(job).for_purpose("saliency noise")),
-            _streams(job).generator("saliency batches"),
-            batches=arm.batches,
-            batch_size=arm.batch_size,
-        )
-    weights = {group: _as_numpy(kernels(tree)) for group, tree in state.params.items()}
-    groups = {
-        group: make_group_mask(arm.criterion, weights[group], arm.sparsity[group], saliency.get(group), group=group)
-        for group in ("actor", "critic")
-    }
-    return make_mask(
-        **groups,
-        task=job.task.id,
-        seed=job.seed,
-        method=arm.method,
-        criterion=arm.criterion,
-        estimator=CRITERIA[arm.criterion].estimator,
-        sparsity=arm.sparsity,
-        fingerprint=expected_mask_fingerprint(job),
-    )
+def _share_saved(job: Job, start: Start) -> dict[str, float]:
+    """Share of the dense agent's kernel weights that a smaller network does without, by group."""
+    dense, small = initial_weights(job), start.weights
+    assert small is not None
+    counts = [{g: sum(k.size for k in kernels(tree).values()) for g, tree in of.items()} for of in (small, dense)]
+    return {group: 1 - counts[0][group] / counts[1][group] for group in counts[0]}
 
 
 def _record(
@@ -225,6 +261,7 @@ def _record(
             "task_name": job.task.name,
             "seed": job.seed,
             "arm": job.arm_name,
+            "env_steps": job.env_steps,
             "fingerprint": fingerprint,
             "versions": versions(),
             "started": sittings.past[0]["started"],
@@ -253,26 +290,3 @@ def _record(
         raise
     write_manifest(job.files, written)
     checkpoints.remove()
-
-
-def _as_numpy(layers: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {path: np.asarray(kernel) for path, kernel in layers.items()}
-
-
-def _streams(job: Job) -> Streams:
-    return Streams(job.config.name, job.task.name, job.seed, job.arm_name)
-
-
-def _settings(job: Job) -> Any:
-    return ALGORITHM.settings(job.config, job.task)
-
-
-def _init_params(job: Job) -> Callable[[jax.Array], Tree]:
-    """From a key to fresh weights of the job's shapes."""
-    return partial(ALGORITHM.init_params, spec=_spec(job), settings=_settings(job))
-
-
-def _spec(job: Job) -> Spec:
-    environment = envs.make(job.task.id, job.task.kwargs)
-    environment.close()
-    return Spec(environment.observation_size, environment.action_size)

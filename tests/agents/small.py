@@ -1,5 +1,6 @@
 """A small SAC agent, and the same mathematics written once more in NumPy at double precision."""
 
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -27,8 +28,15 @@ BATCH_SIZE = 16
 
 @cache
 def compiled(name: str) -> Any:
-    """`update`, `gradients` or `critic_loss` of `sac`, compiled once for all tests."""
+    """`update` or `critic_loss` of `sac`, compiled once for all tests."""
     return jax.jit(partial(getattr(sac, name), settings=SETTINGS))
+
+
+@jax.jit
+def gradients(state: sac.SACState, batch: Batch, key: jax.Array) -> dict[str, Tree]:
+    """Of each group's own loss by its weights."""
+    losses = sac.losses(state, batch, key, SETTINGS)
+    return {group: jax.grad(loss)(state.params[group]) for group, loss in losses.items()}
 
 
 def fresh(seed: int = 0) -> sac.SACState:
@@ -100,19 +108,45 @@ def numpy_q(q: Tree, observations: np.ndarray, actions: np.ndarray) -> np.ndarra
     return numpy_mlp(q, np.concatenate([observations, actions], -1))[..., 0]
 
 
-def numpy_critic_loss(critic: Tree, state: sac.SACState, batch: Batch, noise: np.ndarray) -> float:
-    """Half the mean squared error of each twin, summed; `state` and `batch` of double precision."""
+def numpy_critic_losses(critic: Tree, state: sac.SACState, batch: Batch, noise: np.ndarray) -> np.ndarray:
+    """Half the squared error of each twin, summed, for each transition; `state` and `batch` of double precision."""
     settings = SETTINGS.sac
     next_actions, log_density = numpy_policy(state.params["actor"], batch.next_observations, noise)
     q1, q2 = (numpy_q(state.target_critic[twin], batch.next_observations, next_actions) for twin in ("q1", "q2"))
     value = np.where(q1 < q2, q1, q2) - np.exp(state.log_temperature) * log_density
     goals = settings.reward_scale * batch.rewards + settings.discount * np.where(batch.terminations == 1, 0, value)
-    return sum(
-        0.5 * ((numpy_q(critic[twin], batch.observations, batch.actions) - goals) ** 2).mean() for twin in ("q1", "q2")
-    )
+    q1, q2 = (numpy_q(critic[twin], batch.observations, batch.actions) for twin in ("q1", "q2"))
+    return 0.5 * (q1 - goals) ** 2 + 0.5 * (q2 - goals) ** 2
+
+
+def numpy_actor_losses(actor: Tree, state: sac.SACState, batch: Batch, noise: np.ndarray) -> np.ndarray:
+    actions, log_density = numpy_policy(actor, batch.observations, noise)
+    q1, q2 = (numpy_q(state.params["critic"][twin], batch.observations, actions) for twin in ("q1", "q2"))
+    return np.exp(state.log_temperature) * log_density - np.minimum(q1, q2)
+
+
+def numpy_critic_loss(critic: Tree, state: sac.SACState, batch: Batch, noise: np.ndarray) -> float:
+    return numpy_critic_losses(critic, state, batch, noise).mean()
 
 
 def numpy_actor_loss(actor: Tree, state: sac.SACState, batch: Batch, noise: np.ndarray) -> float:
-    actions, log_density = numpy_policy(actor, batch.observations, noise)
-    q1, q2 = (numpy_q(state.params["critic"][twin], batch.observations, actions) for twin in ("q1", "q2"))
-    return (np.exp(state.log_temperature) * log_density - np.minimum(q1, q2)).mean()
+    return numpy_actor_losses(actor, state, batch, noise).mean()
+
+
+def numpy_slopes(losses: Callable[[], np.ndarray], layers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Central differences of `losses()`, of any shape s, by every entry of `layers`: path -> (*s, inputs, outputs).
+
+    Entries are moved in place, and put back.
+    """
+    slopes = {}
+    for path, kernel in layers.items():
+        by_entry = []
+        for index in np.ndindex(kernel.shape):
+            before, ends = kernel[index], []
+            for step in (1e-6, -1e-6):
+                kernel[index] = before + step
+                ends.append(np.asarray(losses()))
+            kernel[index] = before
+            by_entry.append((ends[0] - ends[1]) / 2e-6)
+        slopes[path] = np.stack(by_entry, -1).reshape(*by_entry[0].shape, *kernel.shape)
+    return slopes

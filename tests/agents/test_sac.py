@@ -17,6 +17,7 @@ from tests.agents.small import (
     compiled,
     doubled,
     fresh,
+    gradients,
     numpy_actor_loss,
     numpy_critic_loss,
     numpy_mlp,
@@ -151,7 +152,7 @@ def test_only_terminated_transitions_do_not_bootstrap() -> None:
 
 def test_gradients_are_the_finite_differences_of_each_groups_own_loss() -> None:
     state, batch, key = advanced(fresh(), 5), random_batch(51), jax.random.key(9)
-    found = compiled("gradients")(state, batch, key)
+    found = gradients(state, batch, key)
     critic_noise, actor_noise = map(normals, jax.random.split(key))
     exact, exact_batch = _doubled_state(state), doubled(batch)
     rng = np.random.default_rng(0)
@@ -173,6 +174,40 @@ def test_gradients_are_the_finite_differences_of_each_groups_own_loss() -> None:
                 leaf[index] = before
                 slope = (ends[0] - ends[1]) / 2e-6
                 assert gradient[index] == pytest.approx(slope, rel=2e-3, abs=2e-5)
+
+
+def test_what_enters_each_layer_is_the_output_of_the_one_before() -> None:
+    state, batch = advanced(fresh(), 2), random_batch(3)
+    found = jax.jit(sac.layer_inputs)(state, batch)
+    exact, seen = _doubled_state(state), doubled(batch)
+    entering = {"actor": seen.observations, "critic": np.concatenate([seen.observations, seen.actions], -1)}
+    for group in GROUPS:
+        assert found[group].keys() == kernels(state.params[group]).keys()
+    for group, prefix, network in [
+        ("actor", "", exact.params["actor"]),
+        *(("critic", f"{q}.", exact.params["critic"][q]) for q in ("q1", "q2")),
+    ]:
+        hidden = entering[group]
+        for index in range(len(network)):
+            np.testing.assert_allclose(found[group][f"{prefix}layer_{index}"], hidden, atol=1e-5)
+            layer = network[f"layer_{index}"]
+            hidden = np.maximum(hidden @ layer["kernel"] + layer["bias"], 0)
+
+
+def test_rewinding_gives_back_what_was_learnt_and_nothing_else() -> None:
+    saved = advanced(with_masks(fresh(3), random_masks(fresh(3).params, 3)), 4)
+    key = jax.random.key(99)
+    found = jax.jit(lambda saved, key: sac.rewind(saved, key, SETTINGS))(saved, key)
+    assert _same(found.params, saved.params)
+    assert _same(found.target_critic, saved.target_critic)
+    assert not _same(found.target_critic, found.params["critic"])
+    assert float(found.log_temperature) == float(saved.log_temperature) != np.float32(np.log(0.3))
+    assert found.masks == {}
+    assert _same(found.optimizer, fresh(3).optimizer)
+    assert not _same(found.optimizer, saved.optimizer)
+    assert np.array_equal(jax.random.key_data(found.key), jax.random.key_data(key))
+    # It can be trained on, dense.
+    assert jax.tree.structure(advanced(found, 1)) == jax.tree.structure(fresh(3))
 
 
 @pytest.mark.parametrize(("log_std", "moves"), [(0.0, -1), (-8.0, 1)])

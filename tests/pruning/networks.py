@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rlottery.pruning.criteria import CRITERIA
-from rlottery.pruning.masks import Mask, make_group_mask, make_mask
+from rlottery.pruning.masks import Mask, make_mask
+from rlottery.pruning.prune import prune
 
 
 @st.composite
@@ -35,10 +36,15 @@ def network(*widths: int, prefix: str = "", seed: int = 0) -> dict[str, np.ndarr
     }
 
 
+def sizes(kernels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The scores of magnitude pruning."""
+    return {path: np.abs(kernel) for path, kernel in kernels.items()}
+
+
 def small_mask(seed: int = 0) -> Mask:
-    actor = make_group_mask("magnitude", network(3, 8, 2, seed=seed), 0.5)
+    actor = prune(sizes(network(3, 8, 2, seed=seed)), 0.5)
     twin = network(4, 8, 1, prefix="q1.", seed=seed) | network(4, 8, 1, prefix="q2.", seed=seed + 1)
-    critic = make_group_mask("magnitude", twin, 0.3)
+    critic = prune(sizes(twin), 0.3)
     return make_mask(
         actor,
         critic,

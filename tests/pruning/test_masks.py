@@ -7,22 +7,21 @@ from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
 from rlottery.pruning.allocation import MIN_SURVIVORS_PER_LAYER, allocate_global, survivor_count
-from rlottery.pruning.criteria import CRITERIA
 from rlottery.pruning.masks import (
     GroupMask,
     Mask,
     check_connected,
     check_shapes,
     digest,
-    make_group_mask,
     make_mask,
     overlap,
     select,
     sparsity_of,
     survivors,
 )
+from rlottery.pruning.prune import prune
 
-from .networks import groups_of_scores, network, small_mask
+from .networks import groups_of_scores, network, sizes, small_mask
 
 
 def bools(rows: list[list[int]]) -> np.ndarray:
@@ -79,44 +78,6 @@ class TestSelect:
         assert all(np.array_equal(mask[path], again[path]) for path in mask)
 
 
-class TestMakeGroupMask:
-    @pytest.mark.parametrize("criterion", CRITERIA)
-    @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.8, 0.95])
-    def test_the_count_is_exact(self, criterion: str, sparsity: float) -> None:
-        kernels = network(11, 32, 32, 6)
-        mask = make_group_mask(criterion, kernels, sparsity, abs_of(network(11, 32, 32, 6, seed=1)))
-        total = 11 * 32 + 32 * 32 + 32 * 6
-        assert sum(np.count_nonzero(m) for m in mask.values()) == survivor_count(total, sparsity)
-        assert {path: m.shape for path, m in mask.items()} == {path: k.shape for path, k in kernels.items()}
-
-    def test_magnitude_under_the_gradient_method_is_the_same_bit_for_bit(self) -> None:
-        kernels = network(11, 32, 32, 6)
-        plain = make_group_mask("magnitude", kernels, 0.8)
-        with_gradients = make_group_mask("magnitude", kernels, 0.8, abs_of(network(11, 32, 32, 6, seed=3)))
-        assert [m.tobytes() for m in plain.values()] == [m.tobytes() for m in with_gradients.values()]
-
-    def test_twin_critics_compete_in_one_ranking(self) -> None:
-        small = {path: k * np.float32(0.2) for path, k in network(4, 8, 1, prefix="q2.").items()}
-        mask = make_group_mask("magnitude", network(4, 8, 1, prefix="q1.") | small, 0.3)
-        kept = {path: count for path, (count, _) in survivors(mask).items()}
-        assert kept["q1.layer_0"] + kept["q1.layer_1"] > kept["q2.layer_0"] + kept["q2.layer_1"]
-        assert sum(kept.values()) == 56
-
-    def test_messages_begin_with_the_group(self) -> None:
-        with pytest.raises(MaskError, match="^critic: A sparsity of 2 is out of range"):
-            make_group_mask("magnitude", network(2, 2, 1), 2, group="critic")
-
-    def test_a_mask_that_cuts_the_network_is_refused(self) -> None:
-        kernels = {"q1.layer_0": np.array([[9.0, 0.1]]), "q1.layer_1": np.array([[0.1], [9.0]])}
-        message = "^critic: The network 'q1' is cut at layer 'q1.layer_1'.*lower sparsity"
-        with pytest.raises(MaskError, match=message):
-            make_group_mask("magnitude", kernels, 0.5, group="critic")
-
-
-def abs_of(kernels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {path: np.abs(kernel) for path, kernel in kernels.items()}
-
-
 class TestConnected:
     def test_an_unnamed_network(self) -> None:
         with pytest.raises(MaskError, match="^The network is cut at layer 'layer_1'"):
@@ -151,7 +112,7 @@ class TestShapes:
     KERNELS = network(3, 4, 2)
 
     def test_a_mask_of_the_network_passes(self) -> None:
-        check_shapes(make_group_mask("magnitude", self.KERNELS, 0.2), self.KERNELS)
+        check_shapes(prune(sizes(self.KERNELS), 0.2), self.KERNELS)
 
     @pytest.mark.parametrize(
         ("mask", "message"),

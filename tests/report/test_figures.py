@@ -117,7 +117,7 @@ def test_write_report(store: Store) -> None:
     write_run(store, "dense", 1, success(0.0, 1.0), error="diverged")
     settings = config()
     paths = write_report(store, settings, compare(store, settings))
-    names = ["comparison.md", "learning_curves.png", "learning_curves.svg", "comparison.json"]
+    names = ["comparison.md", "learning_curves.png", "learning_curves.svg", "comparison.csv", "comparison.json"]
     assert paths == [store.report / name for name in names]
     assert sorted(path.name for path in store.report.iterdir()) == sorted(names)
     assert json.loads(paths[-1].read_bytes())["tasks"][0]["untrained"] == 0.0

@@ -13,11 +13,13 @@ from rlottery.config import Config, load_config
 from rlottery.disk import write_arrays, write_bytes
 from rlottery.manifests import FORMAT_VERSION, Manifest, entry, read_manifest, write_manifest, write_sealed
 from rlottery.pruning.mask_file import mask_to_bytes
-from rlottery.pruning.masks import Mask, make_group_mask, make_mask
+from rlottery.pruning.masks import Mask, make_mask
+from rlottery.pruning.prune import prune
 from rlottery.store import REPLAY_FILES, RunFiles
 from rlottery.study.arms import arm_for
 from rlottery.study.fingerprints import Fingerprint, dense_fingerprint
-from rlottery.study.plan import Job, expected_mask_fingerprint, expected_ticket_fingerprint, initial_kernels
+from rlottery.study.jobs import Job
+from rlottery.study.plan import expected_mask_fingerprint, expected_ticket_fingerprint, initial_kernels
 
 TINY = """\
 name: tiny
@@ -40,7 +42,8 @@ def tiny_config(folder: Path, *overrides: str) -> Config:
 
 
 def job(config: Config, stage: str, *, seed: int = 0, method: str = "magnitude", task_index: int = 0) -> Job:
-    return Job(config, stage, task_index, seed, arm_for(method, config.pruning))
+    arm = None if stage == "dense" else arm_for(method, config.pruning)
+    return Job(config, stage, task_index, seed, arm)
 
 
 def write_dense(config: Config, *, seed: int = 0, trained: int = 0) -> Job:
@@ -125,15 +128,20 @@ def write_study(config: Config, *, method: str = "magnitude") -> None:
 def mask_for(of: Job, fingerprint: Fingerprint) -> Mask:
     """A mask by the size of the initial weights, at the sparsity of the job's arm."""
     initial = initial_kernels(of)
-    groups = {group: make_group_mask("magnitude", initial[group], of.arm.sparsity[group]) for group in initial}
+    arm = of.ticket_arm
+    assert arm.sparsity is not None
+    groups = {
+        group: prune({path: np.abs(kernel) for path, kernel in layers.items()}, arm.sparsity[group])
+        for group, layers in initial.items()
+    }
     return make_mask(
         **groups,
         task=of.task.id,
         seed=of.seed,
-        method=of.arm.method,
-        criterion=of.arm.criterion,
+        method=arm.method or "listed",
+        criterion=arm.recipe.criterion or "",
         estimator=None,
-        sparsity=of.arm.sparsity,
+        sparsity=arm.sparsity,
         fingerprint=fingerprint,
     )
 

@@ -36,7 +36,7 @@ def test_idle_keys_make_no_other_arm() -> None:
 def test_magnitude_by_the_gradient_method_is_an_arm_of_its_own() -> None:
     arm = arm_for("gradient", Pruning(gradient_method="magnitude"))
     assert arm.name == "gradient-magnitude-80"
-    assert (arm.method, arm.criterion, arm.needs_replay) == ("gradient", "magnitude", False)
+    assert (arm.method, arm.recipe.criterion, arm.needs_replay) == ("gradient", "magnitude", False)
 
 
 def test_only_gradients_need_the_replay_buffer() -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rlottery.study import display
 from rlottery.study.display import Lines, LiveTable, display_for, duration, jobs_table, line
 from rlottery.study.executor import State, Tracked
-from rlottery.study.plan import STAGES, jobs
+from rlottery.study.jobs import STAGES, jobs
 from rlottery.study.progress import Progress
 
 from .studies import job, shown, tiny_config
@@ -17,7 +17,7 @@ HALF_WAY = Progress(1, 150, 300, steps_per_second=50.0, last_return=-1234.56, la
 
 def tracked_jobs(folder: Path, seeds: int = 1) -> list[Tracked]:
     config = tiny_config(folder, f"seeds={list(range(seeds))}")
-    return [Tracked(planned) for planned in jobs(config, job(config, "mask").arm, STAGES)]
+    return [Tracked(planned) for planned in jobs(config, [job(config, "mask").ticket_arm], STAGES)]
 
 
 def text(tracked: list[Tracked], rows: int | None = None) -> str:

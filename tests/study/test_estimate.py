@@ -17,7 +17,7 @@ from rlottery.study.estimate import (
     update_flops,
 )
 from rlottery.study.executor import State, Tracked
-from rlottery.study.plan import STAGES, jobs
+from rlottery.study.jobs import STAGES, jobs
 from rlottery.study.room import Sizes
 
 from .studies import job, shown, tiny_config
@@ -61,7 +61,7 @@ class TestTable:
         monkeypatch.setattr(estimate, "measure", lambda task, device: RATES)
 
     def table(self, config: Config, *, done: tuple[str, ...] = ()) -> str:
-        planned = jobs(config, job(config, "mask").arm, STAGES)
+        planned = jobs(config, [job(config, "mask").ticket_arm], STAGES)
         tracked = [Tracked(j, State.FOUND if j.stage in done else State.WAITING) for j in planned]
         return shown(estimate_table(config, tracked))
 

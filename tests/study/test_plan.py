@@ -10,7 +10,8 @@ from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError, TaskError
 from rlottery.manifests import read_manifest, write_sealed
 from rlottery.study.executor import State
-from rlottery.study.plan import STAGES, damaged_files, jobs, prerequisites
+from rlottery.study.jobs import STAGES, jobs, prerequisites
+from rlottery.study.plan import damaged_files
 from rlottery.study.run import plan_study
 
 from .studies import (
@@ -376,9 +377,9 @@ class TestAsked:
 
 def test_jobs_wait_for_the_stage_before_of_their_task_and_seed(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "seeds=[3, 4]")
-    planned = jobs(config, job(config, "mask").arm, ("ticket", "dense"))
+    planned = jobs(config, [job(config, "mask").ticket_arm], ("ticket", "dense"))
     assert [(j.stage, j.seed) for j in planned] == [("dense", 3), ("dense", 4), ("ticket", 3), ("ticket", 4)]
-    assert prerequisites(planned) == [None, None, 0, 1]
+    assert prerequisites(planned) == [[], [], [0], [1]]
 
 
 def test_masks_have_the_names_of_the_guide(tmp_path: Path) -> None:

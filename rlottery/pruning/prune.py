@@ -1,0 +1,71 @@
+"""Scores to masks: allocate, select, and make sure that input still reaches output."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from rlottery.errors import MaskError
+from rlottery.pruning.allocation import (
+    MIN_SURVIVORS_PER_LAYER,
+    allocate_erk,
+    allocate_given,
+    allocate_global,
+    allocate_uniform,
+)
+from rlottery.pruning.masks import GroupMask, check_connected, select
+from rlottery.pruning.ranking import Scores
+from rlottery.pruning.structured import prune_units
+
+Rule = Literal["global", "uniform", "erk"]
+
+
+def prune(
+    scores: Scores,
+    sparsity: float | Sequence[float],
+    *,
+    allocation: Rule = "global",
+    floor: int = MIN_SURVIVORS_PER_LAYER,
+    structure: Literal["weights", "units"] = "weights",
+    within: GroupMask | None = None,
+    group: str = "network",
+) -> GroupMask:
+    """The mask of one group that keeps the highest scores.
+
+    Args:
+        scores: path -> (inputs, outputs), layers in order.
+        sparsity: share of all the group's weights to prune, in [0, 1); the count is exact (`survivor_count`) for
+            weights. Or a share for each layer of a network, from input to output; twins take the same.
+        allocation: how the survivors are shared among the layers; nothing to do with shares for each layer.
+        floor: weights that each layer keeps at least; units of each hidden layer for `structure` "units".
+        within: only these weights compete: the survivors of the last mask.
+        group: "actor" or "critic", for messages.
+
+    Raises:
+        MaskError: from any of the steps, beginning with the group.
+    """
+    try:
+        mask = _prune(scores, sparsity, allocation, floor, structure, within)
+        check_connected(mask)
+    except MaskError as error:
+        raise MaskError(f"{group}: {error}") from error
+    return mask
+
+
+def _prune(
+    scores: Scores,
+    sparsity: float | Sequence[float],
+    allocation: Rule,
+    floor: int,
+    structure: Literal["weights", "units"],
+    within: GroupMask | None,
+) -> GroupMask:
+    shapes = {path: layer.shape for path, layer in scores.items()}
+    if not isinstance(sparsity, float | int):
+        return select(scores, allocate_given(shapes, sparsity, floor), within)
+    if structure == "units":
+        if allocation == "erk" or within is not None:
+            raise MaskError("Whole units are pruned at once, allocated global or uniform.")
+        return prune_units(scores, sparsity, floor, allocation)
+    if allocation == "global":
+        return select(scores, allocate_global(scores, sparsity, floor, within), within)
+    allocate = {"uniform": allocate_uniform, "erk": allocate_erk}[allocation]
+    return select(scores, allocate(shapes, sparsity, floor, within), within)

@@ -1,0 +1,86 @@
+"""What arms ask for that a task's networks can't give: found before anything starts. No JAX here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rlottery import envs
+from rlottery.config import Config, Task
+from rlottery.errors import MaskError, StudyError
+from rlottery.pruning.allocation import check_possible, survivor_count
+from rlottery.pruning.controls import small_widths
+from rlottery.pruning.mask_file import read_mask
+from rlottery.pruning.masks import check_shapes
+from rlottery.pruning.structured import prune_units
+from rlottery.study.arms import Arm
+from rlottery.study.jobs import Job
+from rlottery.study.plan import foreign_mask_path
+from rlottery.study.shapes import kernel_shapes
+
+Shapes = Mapping[str, Mapping[str, tuple[int, int]]]
+
+
+def check_arms(config: Config, arms: Sequence[Arm]) -> None:
+    """Make sure that every task can be made, and that every arm can be had on it.
+
+    Raises:
+        TaskError: a task's environment can't be made.
+        StudyError: names the arm, the task, what is impossible and the mend.
+    """
+    sizes: dict[str, tuple[int, int]] = {}
+    for task in config.tasks:
+        environment = envs.make(task.id, task.kwargs)
+        sizes[task.id] = environment.observation_size, environment.action_size
+        environment.close()
+    shapes = {task_id: kernel_shapes(config.network, *of_task) for task_id, of_task in sizes.items()}
+    for index, task in enumerate(config.tasks):
+        for arm in arms:
+            try:
+                _check(config, arm, shapes, sizes[task.id], task)
+                if arm.recipe.transfer is not None and arm.recipe.transfer.file is not None:
+                    for seed in config.seeds:
+                        _check_file(Job(config, "mask", index, seed, arm), shapes[task.id])
+            except MaskError as error:
+                raise StudyError(f"Arm {arm.name} on {task.id}: {error}") from None
+
+
+def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], sizes: tuple[int, int], task: Task) -> None:
+    """Raises MaskError if there is no such mask, or network, on that task."""
+    own, transfer = shapes[task.id], arm.recipe.transfer
+    if transfer is not None and transfer.task is not None:
+        for group, layers in shapes[transfer.task].items():
+            try:
+                check_shapes(_arrays(layers), _arrays(own[group]))
+            except MaskError as error:
+                raise MaskError(f"the mask of {transfer.task} doesn't fit. {group}: {error}") from None
+    recipe = arm.recipe
+    for group, sparsity in (arm.sparsity or {}).items():
+        try:
+            if recipe.structure == "units":
+                rule = "uniform" if recipe.allocation and recipe.allocation.rule == "uniform" else "global"
+                prune_units(_arrays(own[group]), sparsity, recipe.floor, "uniform" if rule == "uniform" else "global")
+            else:
+                check_possible(own[group], sparsity, recipe.floor)
+        except MaskError as error:
+            raise MaskError(f"{group}: {error}") from None
+    if arm.kind == "small-dense" and arm.of is not None and arm.of.sparsity is not None:
+        observation, action = sizes
+        ends = {"actor": (observation, 2 * action), "critic": (observation + action, 1)}
+        for group, sparsity in arm.of.sparsity.items():
+            kept = survivor_count(sum(a * b for a, b in own[group].values()), sparsity)
+            small_widths(getattr(config.network, group), *ends[group], kept // (2 if group == "critic" else 1))
+
+
+def _check_file(job: Job, shapes: Shapes) -> None:
+    path = foreign_mask_path(job)
+    for group, layers in read_mask(path).groups.items():
+        try:
+            check_shapes(layers, _arrays(shapes[group]))
+        except MaskError as error:
+            raise MaskError(f"{path} doesn't fit. {group}: {error}") from None
+
+
+def _arrays(layers: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """Arrays of these shapes that take no memory."""
+    return {path: np.broadcast_to(np.float32(0), shape) for path, shape in layers.items()}

@@ -1,0 +1,260 @@
+"""The mask stage: a mask from scores, from another arm's mask, or from a file."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from rlottery import replay
+from rlottery.agents import nest_kernels
+from rlottery.disk import write_bytes
+from rlottery.errors import MaskError
+from rlottery.pruning.controls import MASK_CONTROLS, invert
+from rlottery.pruning.criteria import Criterion, evidence_for, score
+from rlottery.pruning.evidence import Gathered, as_initial, gather
+from rlottery.pruning.mask_file import mask_to_bytes, read_mask
+from rlottery.pruning.masks import GroupMask, Mask, check_shapes, make_mask, sparsity_of
+from rlottery.pruning.prune import prune
+from rlottery.pruning.ranking import Scores
+from rlottery.study.agents import (
+    ALGORITHM,
+    dense_replay,
+    initial_weights,
+    saved_agent,
+    settings_of,
+    streams_of,
+    warmup_replay,
+)
+from rlottery.study.arms import Arm
+from rlottery.study.jobs import Job
+from rlottery.study.plan import (
+    expected_mask_fingerprint,
+    expected_ticket_fingerprint,
+    foreign_mask_path,
+    given_mask,
+    initial_kernels,
+    matching_manifest,
+    own_mask,
+)
+from rlottery.training import jax_key
+
+Groups = dict[str, GroupMask]
+LISTED = "listed"
+"""Stands in a mask's metadata where the guide's two arms name their method."""
+
+
+def create_mask(job: Job) -> None:
+    """Make the mask in the arm's folder, and of the guide's two arms under the method's name.
+
+    Raises:
+        DamagedError: a file of the dense agent is not what was written.
+        StudyError: the arm's ticket is there, trained with another mask, which stays as it is.
+        MaskError: the mask can't be made.
+    """
+    if own_mask(job) is None:
+        mask = _make(job)
+        matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
+        write_bytes(job.files.mask, mask_to_bytes(mask))
+    if job.mask_path != job.files.mask:
+        write_bytes(job.mask_path, job.files.mask.read_bytes())
+
+
+def described(job: Job, groups: Groups, asked: dict[str, float], scored: dict[str, Any] | None = None) -> Mask:
+    """A mask of the job's arm with its metadata.
+
+    Args:
+        asked: sparsity by group.
+        scored: what the scores were made of: batches, their size, and each group's loss.
+    """
+    arm = job.ticket_arm
+    criterion = arm.criterion
+    estimator = None if criterion is None else criterion.estimator_with(_scoring(arm).recipe.estimator)
+    return make_mask(
+        groups["actor"],
+        groups["critic"],
+        task=job.task.id,
+        seed=job.seed,
+        method=arm.method or LISTED,
+        criterion=_scoring(arm).recipe.criterion or arm.kind,
+        estimator=estimator,
+        sparsity=asked,
+        fingerprint=expected_mask_fingerprint(job),
+        scored=scored,
+    )
+
+
+def _make(job: Job) -> Mask:
+    arm = job.ticket_arm
+    if arm.kind == "transfer":
+        return _transferred(job)
+    if arm.of is None:
+        return _pruned(job)
+    source = job.mask_source
+    assert source is not None
+    given = given_mask(source)
+    asked = given.metadata["sparsity_asked"]
+    if arm.kind == "inverted":
+        groups, scored = _inverted(job, given.groups)
+        return described(job, groups, asked, scored)
+    groups = given.groups
+    if arm.kind in MASK_CONTROLS:
+        change, generator = MASK_CONTROLS[arm.kind], streams_of(job).generator("control mask")
+        # A group that nothing is pruned of has one mask alone.
+        groups = {g: change(mask, generator) if sparsity_of(mask) else mask for g, mask in groups.items()}
+    return described(job, groups, asked)
+
+
+def _transferred(job: Job) -> Mask:
+    source = job.mask_source
+    if source is None:
+        where = str(foreign_mask_path(job))
+        given = read_mask(foreign_mask_path(job))
+    else:
+        given, where = given_mask(source), source.label
+    initial = initial_kernels(job)
+    for group, layers in given.groups.items():
+        try:
+            check_shapes(layers, initial[group])
+        except MaskError as error:
+            raise MaskError(f"The mask of {where} doesn't fit {job.label}. {group}: {error}") from None
+    return described(job, given.groups, given.metadata["sparsity_asked"])
+
+
+def _pruned(job: Job) -> Mask:
+    arm = job.ticket_arm
+    recipe, criterion = arm.recipe, arm.criterion
+    assert criterion is not None
+    evidence = _Evidence(job)
+    within = read_mask(job.scored.files.mask).groups if arm.scored is not None else None
+    asked = _asked(arm)
+
+    def pruned(shares: dict[str, Any], scores: dict[str, Scores], within: Groups | None) -> Groups:
+        rule = recipe.allocation.rule if recipe.allocation else None
+        return {
+            group: prune(
+                scores[group],
+                shares[group],
+                allocation=rule or "global",
+                floor=recipe.floor,
+                structure=recipe.structure,
+                within=None if within is None else within[group],
+                group=group,
+            )
+            for group in ("actor", "critic")
+        }
+
+    groups = within
+    for turn in range(1, criterion.iterations + 1):
+        # Tanaka et al. 2020: the surviving share falls by the same factor in each turn.
+        shares = asked if criterion.iterations == 1 else _part_of(asked, turn / criterion.iterations)
+        groups = pruned(shares, evidence.scores(groups if criterion.iterations > 1 else None), groups)
+    assert groups is not None
+    reached = {group: sparsity_of(mask) for group, mask in groups.items()}
+    return described(job, groups, arm.sparsity or reached, evidence.told())
+
+
+def _inverted(job: Job, given: Groups) -> tuple[Groups, dict[str, Any] | None]:
+    evidence = _Evidence(job)
+    scores = evidence.scores(None)
+    groups = {g: invert(scores[g], mask) if sparsity_of(mask) else mask for g, mask in given.items()}
+    return groups, evidence.told()
+
+
+class _Evidence:
+    """Scores of a job's agent, and what they were made of."""
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._arm = job, _scoring(job.ticket_arm)
+        criterion = self._arm.criterion
+        assert criterion is not None
+        self._criterion: Criterion = criterion
+        self._needed = evidence_for(criterion, self._arm.recipe.estimator)
+
+    def scores(self, masks: Groups | None) -> dict[str, Scores]:
+        """By group; of the weights that `masks` leaves, if given."""
+        gathered: Gathered = {"actor": {}, "critic": {}}
+        if self._needed.trained:
+            found = self._gather(self._trained, self._needed.trained, "", dense_replay)
+            self._add(gathered, found)
+        if self._needed.initial:
+            state = self._initial
+            if masks is not None:
+                state = ALGORITHM.with_masks(state, nested(masks))
+            found = self._gather(state, self._needed.initial, "initial ", warmup_replay)
+            self._add(gathered, as_initial(found))
+        estimator = self._arm.recipe.estimator
+        name = self._arm.recipe.criterion or ""
+        return {group: _named_scores(group, name, evidence, estimator) for group, evidence in gathered.items()}
+
+    def told(self) -> dict[str, Any] | None:
+        """Batches, their size, and each group's loss; None where no data was read."""
+        if not self._criterion.needs_data:
+            return None
+        return {
+            "batches": self._arm.recipe.batches,
+            "batch_size": self._arm.recipe.batch_size,
+            "loss": dict(ALGORITHM.loss_names),
+        }
+
+    @cached_property
+    def _trained(self) -> Any:
+        return saved_agent(self._job.scored, self._job.scored.files.agent)
+
+    @cached_property
+    def _initial(self) -> Any:
+        return ALGORITHM.init(initial_weights(self._job), jax_key(0), settings_of(self._job))
+
+    def _gather(
+        self, state: Any, names: tuple[str, ...], prefix: str, stored: Callable[[Job], replay.Transitions]
+    ) -> Gathered:
+        streams, recipe = streams_of(self._job), self._arm.recipe
+        data: dict[str, Any] = {}
+        if set(names) - {"weights", "synaptic_flow", "random"}:
+            data = {
+                "stored": stored(self._job),
+                "key": jax_key(streams.for_purpose(f"{prefix}saliency noise")),
+                "generator": streams.generator(f"{prefix}saliency batches"),
+                "batches": recipe.batches,
+                "batch_size": recipe.batch_size,
+            }
+        uniform = streams.generator("random scores")
+        return gather(ALGORITHM, settings_of(self._job), state, names, uniform=uniform, **data)
+
+    @staticmethod
+    def _add(to: Gathered, more: Gathered) -> None:
+        for group, evidence in more.items():
+            to[group] |= evidence
+
+
+def nested(masks: Groups) -> dict[str, Any]:
+    """Masks by group as an agent's state holds them."""
+    return {group: nest_kernels(dict(layers)) for group, layers in masks.items()}
+
+
+def _scoring(arm: Arm) -> Arm:
+    """The arm whose recipe says how to score."""
+    return arm.of if arm.kind == "inverted" and arm.of is not None else arm
+
+
+def _asked(arm: Arm) -> dict[str, Any]:
+    """Sparsity by group, or by layer of each group."""
+    layers = arm.recipe.allocation.layers if arm.recipe.allocation else None
+    if layers is not None:
+        return {"actor": layers.actor, "critic": layers.critic}
+    assert arm.sparsity is not None
+    return arm.sparsity
+
+
+def _part_of(asked: dict[str, Any], part: float) -> dict[str, Any]:
+    """The sparsities on the way, after `part` of all turns; exactly what was asked after the last."""
+
+    def share(sparsity: float) -> float:
+        return sparsity if part == 1 else 1 - (1 - sparsity) ** part
+
+    return {g: share(s) if isinstance(s, float) else tuple(map(share, s)) for g, s in asked.items()}
+
+
+def _named_scores(group: str, name: str, evidence: dict[str, Any], estimator: Any) -> Scores:
+    try:
+        return score(name, evidence, estimator=estimator)
+    except MaskError as error:
+        raise MaskError(f"{group}: {error}") from error

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from rlottery.errors import MaskError
+from rlottery.pruning.allocation import survivor_count
+from rlottery.pruning.masks import survivors
+from rlottery.pruning.prune import prune
+from rlottery.pruning.structured import is_structured
+
+from .networks import network, sizes
+
+TOTAL = 11 * 32 + 32 * 32 + 32 * 6
+
+
+@pytest.mark.parametrize("allocation", ["global", "uniform", "erk"])
+@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.8, 0.95])
+def test_the_count_is_exact(allocation: str, sparsity: float) -> None:
+    kernels = network(11, 32, 32, 6)
+    mask = prune(sizes(kernels), sparsity, allocation=allocation)  # type: ignore[arg-type]
+    assert sum(np.count_nonzero(m) for m in mask.values()) == survivor_count(TOTAL, sparsity)
+    assert {path: m.shape for path, m in mask.items()} == {path: k.shape for path, k in kernels.items()}
+
+
+def test_allocations_share_out_in_their_ways() -> None:
+    scores = sizes(network(11, 32, 32, 6))
+    kept = {rule: prune(scores, 0.9, allocation=rule) for rule in ("uniform", "erk")}  # type: ignore[arg-type]
+    shares = {rule: [m.mean() for m in mask.values()] for rule, mask in kept.items()}
+    assert shares["uniform"] == pytest.approx([0.1] * 3, abs=0.01)
+    # ERK: densities in the ratio of (in + out) / (in * out).
+    expected = np.array([43 / 352, 64 / 1024, 38 / 192])
+    assert shares["erk"] == pytest.approx(expected * 0.1 * TOTAL / (43 + 64 + 38), abs=0.01)
+
+
+def test_a_share_for_each_layer() -> None:
+    mask = prune(sizes(network(10, 20, 5)), [0.5, 0.0])
+    assert survivors(mask) == {"layer_0": (100, 200), "layer_1": (100, 100)}
+
+
+def test_twins_take_the_same_shares() -> None:
+    twins = sizes(network(10, 20, 1, prefix="q1.")) | sizes(network(10, 20, 1, prefix="q2.", seed=1))
+    mask = prune(twins, [0.9, 0.5])
+    assert [kept for kept, _ in survivors(mask).values()] == [20, 10, 20, 10]
+
+
+def test_only_survivors_of_the_last_mask_compete() -> None:
+    kernels = network(11, 32, 32, 6)
+    before = prune(sizes(kernels), 0.5)
+    # The weights that are gone have the highest scores of all now.
+    scores = {path: np.where(before[path], np.abs(kernel), 9.0) for path, kernel in kernels.items()}
+    for rule in ("global", "uniform", "erk"):
+        mask = prune(scores, 0.8, allocation=rule, within=before)  # type: ignore[arg-type]
+        assert all(np.all(before[path][layer]) for path, layer in mask.items())
+        assert sum(np.count_nonzero(m) for m in mask.values()) == survivor_count(TOTAL, 0.8)
+
+
+def test_whole_units() -> None:
+    mask = prune(sizes(network(11, 32, 32, 6)), 0.8, structure="units")
+    assert is_structured(mask)
+    assert sum(np.count_nonzero(m) for m in mask.values()) <= survivor_count(TOTAL, 0.8)
+    with pytest.raises(MaskError, match="allocated global or uniform"):
+        prune(sizes(network(3, 4, 1)), 0.1, structure="units", allocation="erk")
+
+
+def test_twin_critics_compete_in_one_ranking() -> None:
+    small = {path: k * np.float32(0.2) for path, k in network(4, 8, 1, prefix="q2.").items()}
+    mask = prune(sizes(network(4, 8, 1, prefix="q1.") | small), 0.3)
+    kept = {path: count for path, (count, _) in survivors(mask).items()}
+    assert kept["q1.layer_0"] + kept["q1.layer_1"] > kept["q2.layer_0"] + kept["q2.layer_1"]
+    assert sum(kept.values()) == 56
+
+
+def test_messages_begin_with_the_group() -> None:
+    with pytest.raises(MaskError, match="^critic: A sparsity of 2 is out of range"):
+        prune(sizes(network(2, 2, 1)), 2, group="critic")
+
+
+def test_a_mask_that_cuts_the_network_is_refused() -> None:
+    kernels = {"q1.layer_0": np.array([[9.0, 0.1]]), "q1.layer_1": np.array([[0.1], [9.0]])}
+    message = "^critic: The network 'q1' is cut at layer 'q1.layer_1'.*lower sparsity"
+    with pytest.raises(MaskError, match=message):
+        prune(kernels, 0.5, group="critic")
