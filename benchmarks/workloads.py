@@ -104,7 +104,7 @@ def training_loop(rounds: int) -> list[dict[str, float]]:
         evaluation_seeds=[1],
         streams=Streams("speed", TASK, 0, "dense"),
     )
-    loop = begin(_state(), schedule, METAWORLD.observation_size, METAWORLD.action_size)
+    loop = begin(fresh_state(), schedule, METAWORLD.observation_size, METAWORLD.action_size)
     train(SAC, SETTINGS, loop, partial(envs.make, TASK), schedule, lambda row: None, tick=tick)
 
     def rates(seconds: list[float]) -> list[float]:
@@ -116,7 +116,7 @@ def training_loop(rounds: int) -> list[dict[str, float]]:
 
 def gradient_mask() -> dict[str, float]:
     """Seconds for a Taylor mask from 100 batches of 256: without compilation, and all in all."""
-    state, generator = _state(), _TimedGenerator(np.random.PCG64(0))
+    state, generator = fresh_state(), _TimedGenerator(np.random.PCG64(0))
     began = time.monotonic()
     # One batch more than counts: the first compiles.
     evidence = gather(
@@ -124,7 +124,7 @@ def gradient_mask() -> dict[str, float]:
         SETTINGS,
         state,
         evidence_for("taylor").trained,
-        stored=_replay(),
+        stored=random_replay(),
         key=jax.random.key(0),
         generator=generator,
         batches=1 + GRADIENT_BATCHES,
@@ -137,7 +137,7 @@ def gradient_mask() -> dict[str, float]:
 
 def magnitude_mask() -> float:
     """Seconds for a magnitude mask of actor and critics."""
-    state = _state()
+    state = fresh_state()
     began = time.monotonic()
     _masks("magnitude", gather(SAC, SETTINGS, state, evidence_for("magnitude").trained))
     return time.monotonic() - began
@@ -178,7 +178,7 @@ def _update() -> Callable[[], object]:
     update = compile_update(SAC, SETTINGS)
     generator = np.random.default_rng(1)
     batches = cycle([jax.device_put(_batch(generator)) for _ in range(16)])
-    state = _state()
+    state = fresh_state()
 
     def unit() -> object:
         nonlocal state
@@ -217,7 +217,7 @@ def _seconds_each(unit: Callable[[], object], units: int) -> float:
     return (time.monotonic() - began) / units
 
 
-def _state() -> SACState:
+def fresh_state() -> SACState:
     weights, noise = jax.random.split(jax.random.key(0))
     spec = Spec(METAWORLD.observation_size, METAWORLD.action_size)
     state: SACState = SAC.init(SAC.init_params(weights, spec, SETTINGS), noise, SETTINGS)
@@ -225,12 +225,12 @@ def _state() -> SACState:
 
 
 def _batch(generator: np.random.Generator) -> Batch:
-    drawn = sample(_replay(), generator, METAWORLD.batch_size)
+    drawn = sample(random_replay(), generator, METAWORLD.batch_size)
     return Batch(*map(jax.numpy.asarray, drawn))
 
 
 @cache
-def _replay() -> Transitions:
+def random_replay() -> Transitions:
     """Transitions at random: the speed of dense arithmetic doesn't depend on what they are."""
     generator = np.random.default_rng(3)
 

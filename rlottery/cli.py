@@ -1,4 +1,4 @@
-"""The command line: run, status, verify, init."""
+"""The command line: run, status, verify, arms, init."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,7 @@ from rlottery.config import default_config_text
 from rlottery.disk import write_bytes
 from rlottery.errors import ConfigError, RlotteryError, StudyError
 from rlottery.pipeline import EXIT_CODES, METHOD_HELP, SOME_FAILED, fail, finish, load_study, run_and_conclude
+from rlottery.study.catalogue import catalogue_table
 from rlottery.study.estimate import estimate_table
 from rlottery.study.health import examine
 from rlottery.study.jobs import STAGES
@@ -80,6 +81,12 @@ def status(
         Console().print(status_table(load_study(path, extra)))
     except RlotteryError as error:
         fail(error)
+
+
+@app.command()
+def arms() -> None:
+    """Show what a config's `arms:` may ask for: criteria, allocations, schedules, rewinding, controls."""
+    Console().print(catalogue_table())
 
 
 @app.command(epilog="Exit codes: 0 all is sound, 1 something is damaged, 2 bad input.")

@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from rlottery.disk import read_arrays
+from rlottery.pruning.mask_file import read_mask
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -62,6 +66,27 @@ def test_code_blocks_run(page: Path, workplace: Path) -> None:
             words = shlex.split(command)
             assert words[:2] == ["uv", "run"], f"{page.name}: {command} is run without uv"
             run(words[2:], workplace)
+
+
+def test_the_criterion_of_ones_own_works_as_it_is_written(tmp_path: Path) -> None:
+    found = blocks(ROOT / "docs" / "arms.md")
+    code = next(code for language, code in found if language == "python" and "# my_scores.py" in code)
+    arms = next(code for language, code in found if language == "yaml" and "my_scores:" in code)
+    (tmp_path / "my_scores.py").write_text(code)
+    study = TINY.replace("pruning: {num_gradient_batches: 2, gradient_batch_size: 8}\n", arms)
+    (tmp_path / "config.yaml").write_text(study)
+    run(["rlottery", "run", "--stages", "dense,mask"], tmp_path)
+    runs = tmp_path / "data" / "runs" / "Pendulum-v1" / "seed_0"
+    mask, inverted = (read_mask(runs / arm / "mask.pkl") for arm in ("grown-90", "inverted"))
+    trained, initial = (read_arrays(runs / "dense" / f"{name}.safetensors") for name in ("agent", "initial"))
+    names = [f"actor.{path}.kernel" for path in mask.actor]
+    grown = [np.abs(trained[f"params.{name}"]) - np.abs(initial[name]) for name in names]
+    highest = np.sort(np.concatenate([layer.ravel() for layer in grown]))[::-1]
+    kept = [layer[survivors] for layer, survivors in zip(grown, mask.actor.values(), strict=True)]
+    counts = [len(layer) for layer in kept]
+    assert np.sort(np.concatenate(kept))[::-1].tolist() == highest[: sum(counts)].tolist()
+    assert [np.count_nonzero(layer) for layer in inverted.actor.values()] == counts
+    assert not any((mask.actor[path] & inverted.actor[path]).any() for path in list(mask.actor)[:2])
 
 
 def test_there_is_something_to_run() -> None:

@@ -106,17 +106,19 @@ class Comparison:
     Attributes:
         seeds: those that the config asks for.
         score_evaluations: how many last evaluations make a run's score.
+        lists_arms: whether the config lists its arms, in the place of the guide's two.
     """
 
     seeds: tuple[int, ...]
     score_evaluations: int
     tasks: tuple[TaskComparison, ...]
+    lists_arms: bool = False
 
 
 def compare(store: Store, config: Config) -> Comparison:
     """Compare what the store holds of the config's tasks and seeds. A study half done is as welcome."""
     tasks = tuple(_compare_task(store, config, task) for task in config.tasks)
-    return Comparison(config.seeds, config.evaluation.score_evaluations, tasks)
+    return Comparison(config.seeds, config.evaluation.score_evaluations, tasks, bool(config.arms))
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:

@@ -16,31 +16,31 @@ SCHEDULES: dict[str, Method] = {
         summary="train dense, prune once to the full sparsity, rewind and train the ticket",
         paper="Han et al. 2015; Frankle and Carbin 2019 (arXiv:1803.03635), section 1",
         cost="one dense training, shared by all its tickets, and one training a ticket",
-        use="a first look, and comparing many criteria or sparsities",
+        use="A first look, and comparing many criteria or sparsities",
     ),
     "iterative": Method(
         summary="rounds of train, prune a share of what is left, rewind; the last round's mask makes the ticket",
         paper="Frankle and Carbin 2019 (arXiv:1803.03635), section 1, iterative pruning",
         cost="one training a round: 0.2 a round takes 14 rounds to 95 %",
-        use="the best tickets at high sparsity, when training is cheap",
+        use="The best tickets at high sparsity, when training is cheap",
     ),
     "gradual": Method(
         summary="one training that starts dense and prunes the smallest weights along a cubic curve",
         paper="Zhu and Gupta 2017 (arXiv:1710.01878), eq. 1",
         cost="one training, no dense agent before it",
-        use="a strong sparse agent from one training; not a ticket, it is never rewound",
+        use="A strong sparse agent from one training; not a ticket, it is never rewound",
     ),
     "set": Method(
         summary="sparse from the start: now and then the smallest weights are dropped and random ones grown",
         paper="Mocanu et al. 2018 (arXiv:1707.04780), algorithm 1",
         cost="one training, sparse throughout",
-        use="sparse training without any dense gradient; the control for rigl",
+        use="Sparse training without any dense gradient; the control for rigl",
     ),
     "rigl": Method(
         summary="sparse from the start: the smallest weights are dropped, those of the largest gradient grown",
         paper="Evci et al. 2020 (arXiv:1911.11134), algorithm 1",
         cost="one training, sparse but for one dense gradient at each update of the mask",
-        use="sparse training that looks for its own topology",
+        use="Sparse training that looks for its own topology",
     ),
 }
 """Schedule -> what it is, in the order of the documentation."""

@@ -29,6 +29,8 @@ def headline(comparison: Comparison) -> list[str]:
 def expectation(comparison: Comparison) -> list[str]:
     """Whether gradient pruning gave better tickets than magnitude, and more so at high sparsity."""
     compared = [(task, pair) for task in comparison.tasks for pair in task.pairs if pair.differences]
+    if not compared and comparison.lists_arms:
+        return ["To see which is better, list a magnitude and a taylor ticket of the same sparsity among the arms."]
     if not compared:
         wanted = "To see which is better, train tickets of both methods at the same sparsity: the same command with"
         return [wanted, _option_for_pairs(comparison)]
@@ -59,9 +61,17 @@ def overlap_lines(task: TaskComparison) -> list[str]:
 
 
 def share_lines(task: TaskComparison) -> list[str]:
-    """Why tickets that are done have no share of dense, a line each."""
-    unshared = [arm for arm in task.tickets if arm.done and arm.no_share]
-    return [f"{arm.name} has no share of dense: {arm.no_share}." for arm in unshared]
+    """Why tickets that are done have no share of dense, a line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for arm in task.tickets:
+        if arm.done and arm.no_share:
+            reasons.setdefault(arm.no_share, []).append(arm.name)
+    return [
+        f"{names[0]} has no share of dense: {why}."
+        if len(names) == 1
+        else f"{count(len(names), 'arm')} have no share of dense: {why}."
+        for why, names in reasons.items()
+    ]
 
 
 def problem_lines(task: TaskComparison) -> list[str]:
@@ -172,10 +182,7 @@ def _each_share(arms: Sequence[ArmResult], *, with_seeds: bool) -> str:
 def _range_of_shares(arms: Sequence[ArmResult]) -> str:
     ordered = sorted(arms, key=lambda arm: arm.share or 0.0)
     worst, best = ordered[0], ordered[-1]
-    return (
-        f"{len(arms)} kinds of ticket reached from {share_text(worst)} ({worst.name}) "
-        f"to {share_text(best)} ({best.name})"
-    )
+    return f"{len(arms)} arms reached from {share_text(worst)} ({worst.name}) to {share_text(best)} ({best.name})"
 
 
 def _kind(arm: ArmResult, among: Iterable[ArmResult]) -> str:

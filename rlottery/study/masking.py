@@ -1,6 +1,7 @@
 """The mask stage: a mask from scores, from another arm's mask, or from a file."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -206,7 +207,8 @@ class _Evidence:
     def _gather(
         self, state: Any, names: tuple[str, ...], prefix: str, stored: Callable[[Job], replay.Transitions]
     ) -> Gathered:
-        streams, recipe = streams_of(self._job), self._arm.recipe
+        # Of the arm that scores: an inverted control ranks by the ticket's own scores, batch for batch.
+        streams, recipe = streams_of(replace(self._job, arm=self._arm)), self._arm.recipe
         data: dict[str, Any] = {}
         if set(names) - {"weights", "synaptic_flow", "random"}:
             data = {

@@ -8,14 +8,15 @@ from rlottery.checkpoint_record import newest
 from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.manifests import damage, read_manifest
-from rlottery.store import RunFiles, Store
+from rlottery.store import DENSE, RunFiles, Store
+from rlottery.study.arms import arms_of
 from rlottery.study.display import duration
 from rlottery.study.plan import check_folder
 from rlottery.study.progress import read_progress
 
 
 def status_table(config: Config) -> Group:
-    """A line for every task, seed and arm: the arms that the store has, and the dense runs that it should have.
+    """A line for every task, seed and arm: those that the config lists, and any others that the store has.
 
     Raises:
         StudyError: the data folder is none.
@@ -25,9 +26,10 @@ def status_table(config: Config) -> Group:
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     for heading in ("task", "seed", "arm", "state", "details"):
         table.add_column(heading, header_style="dim", overflow="fold")
+    listed = [arm.name for arm in arms_of(config, None)] if config.arms else []
     for task in config.tasks:
         for seed in config.seeds:
-            for arm in store.arms(task.name, seed):
+            for arm in dict.fromkeys([DENSE, *listed, *store.arms(task.name, seed)]):
                 row = (task.name, str(seed), arm, *_state(store.run(task.name, seed, arm)))
                 table.add_row(*map(Text, row))  # brackets in an error are no styles
     return Group(Text(f"Study {config.name!r} in {config.data}", style="italic"), table)

@@ -65,6 +65,7 @@ def write_run(
     error: str | None = None,
     sparsity: dict[str, float] | None = None,
     fingerprint: dict[str, Any] | None = None,
+    **facts: Any,
 ) -> None:
     """A run of arm `dense`, or `{criterion}-{percent}` with the sparsity that the name says; in format 1."""
     files = store.run(task, seed, arm)
@@ -84,7 +85,9 @@ def write_run(
     if arm != "dense":
         criterion, percent = arm.split("-")[:2]
         reached = sparsity or {"actor": int(percent) / 100, "critic": int(percent) / 100}
-        manifest |= {"method": METHODS[criterion], "criterion": criterion, "sparsity": reached}
+        method = {"method": METHODS[criterion]} if criterion in METHODS else {}
+        manifest |= {**method, "criterion": criterion, "sparsity": reached}
+    manifest |= facts
     write_bytes(files.metrics, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
     write_json(files.manifest, manifest)
 

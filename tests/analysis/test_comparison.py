@@ -266,3 +266,30 @@ def test_to_dict_is_plain_json(store: Store) -> None:
 def test_neither_analysis_nor_report_imports_jax() -> None:
     code = "import sys, rlottery.report.files; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_rounds_on_the_way_to_an_arm_are_left_out(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+    write_run(store, "imp-80", 0, success(0.0, 1.0, 1.0, 1.0))
+    write_run(store, "imp-50", 0, success(0.0, 1.0, 1.0, 1.0), round_of="imp-80")
+    assert [arm.name for arm in compare(store, config(seeds=(0,))).tasks[0].arms] == ["dense", "imp-80"]
+
+
+def test_an_arm_with_fewer_steps_is_complete_where_it_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+    write_run(store, "late-80", 0, success(0.0, 1.0, 1.0), env_steps=200)
+    assert compare(store, config(seeds=(0,))).tasks[0].notes == ()
+    write_run(store, "late-80", 0, success(0.0, 1.0, 1.0))
+    (note,) = compare(store, config(seeds=(0,))).tasks[0].notes
+    assert note == "late-80, seed 0: its last evaluation is at step 200; the config asks for 300."
+
+
+def test_what_an_arm_is_about_is_no_difference_from_the_dense_agent(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    settings = {"seed": 0, "training": {"env_steps": 300}}
+    write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0), fingerprint={"version": 1, **settings})
+    own = {"arm": {"rewind": {"step": 100}}, "inputs": {}}
+    write_run(store, "late-80", 0, success(0.0, 1.0, 1.0, 1.0), fingerprint={"version": 1, **settings, **own})
+    assert not compare(store, config(seeds=(0,))).tasks[0].arms[1].failures

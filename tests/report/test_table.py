@@ -8,7 +8,7 @@ from rich.console import Console
 from rlottery.analysis.comparison import Comparison, compare
 from rlottery.config import Config
 from rlottery.report.table import render, to_markdown
-from rlottery.report.words import expectation, headline, sparsity_text
+from rlottery.report.words import expectation, headline, share_lines, sparsity_text
 from rlottery.store import Store
 from tests.analysis.stores import config, returns, success, write_mask, write_run
 
@@ -61,7 +61,7 @@ class TestHeadline:
         for percent, rate in ((50, 1.0), (80, 0.75), (90, 0.5), (95, 0.25), (98, 0.0)):
             write_run(store, f"magnitude-{percent}", 0, success(0.0, rate, rate, rate))
         assert headline(compare(store, config(seeds=(0,))))[0] == (
-            "reach-v3: 5 kinds of ticket reached from 0.00 (magnitude-98) to 1.00 (magnitude-50) "
+            "reach-v3: 5 arms reached from 0.00 (magnitude-98) to 1.00 (magnitude-50) "
             "of the dense agents' success over 1 seed."
         )
 
@@ -119,6 +119,26 @@ class TestExpectation:
             "(+0.00 at 80 %, +0.10 at 95 %; 2 seeds).",
             "With fewer than 5 seeds this illustrates, and decides nothing.",
         ]
+
+
+def test_a_study_that_lists_its_arms_is_not_told_of_the_guides_option(store: Store) -> None:
+    write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+    write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0, 1.0))
+    listed = {"arms": [{"criterion": "magnitude", "sparsity": 0.8}]}
+    plain = config(seeds=(0,)).model_dump(mode="json", exclude={"pruning"})
+    settings = Config.model_validate(plain | listed)
+    (line,) = expectation(compare(store, settings))
+    assert "--pruning-method" not in line
+    assert "list a magnitude and a taylor ticket of the same sparsity" in line
+
+
+class TestShares:
+    def test_arms_without_one_for_the_same_reason_share_a_line(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 0.0, 0.0, 0.0))
+        for arm in ("magnitude-80", "taylor-80"):
+            write_run(store, arm, 0, success(0.0, 1.0, 1.0, 1.0))
+        task = compare(store, config(seeds=(0,))).tasks[0]
+        assert share_lines(task) == ["2 arms have no share of dense: dense did not learn."]
 
 
 class TestTerminal:

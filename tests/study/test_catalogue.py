@@ -1,0 +1,45 @@
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from rlottery.pruning.controls import CONTROLS
+from rlottery.pruning.criteria import CRITERIA
+from rlottery.pruning.schedules import SCHEDULES
+from rlottery.recipes import AllocationName, ControlName, Recipe, ScheduleName
+from rlottery.study.catalogue import Section, catalogue_table, markdown_rows, sections
+
+from .studies import shown
+
+PAGE = (Path(__file__).parents[2] / "docs" / "arms.md").read_text()
+
+
+def test_it_tells_what_a_config_may_ask_for_and_nothing_else() -> None:
+    told = {section.key: set(section.methods) for section in sections()}
+    assert told["criterion"] - {"module:function"} == set(CRITERIA)
+    assert told["allocation"] - {"{actor: [...]}"} == set(get_args(AllocationName))
+    assert told["schedule"] == set(get_args(ScheduleName)) == set(SCHEDULES)
+    assert told["control"] == set(get_args(ControlName)) == set(CONTROLS)
+    assert told["structure"] == {"weights", "units"}
+    assert set(told) - {""} <= set(Recipe.model_fields)
+
+
+@pytest.mark.parametrize("section", sections(), ids=lambda section: section.question)
+def test_the_docs_tell_the_same(section: Section) -> None:
+    for row in markdown_rows(section):
+        assert row in PAGE
+
+
+def test_every_key_of_an_arm_is_in_the_docs() -> None:
+    table = PAGE.partition("## The keys of an arm")[2].partition("##")[0]
+    assert [key for key in Recipe.model_fields if f"`{key}`" not in table] == []
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_the_table_fits_the_terminal(width: int) -> None:
+    lines = shown(catalogue_table(), width).splitlines()
+    assert max(map(len, lines)) <= width
+    for section in sections():
+        assert any(line.startswith(section.question) for line in lines)
+        for name in section.methods:
+            assert any(line.startswith(name.partition(": ")[0]) for line in lines)
