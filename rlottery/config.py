@@ -268,48 +268,72 @@ class Config(Section):
         try:
             spread(self.arms)
         except RecipeError as error:
-            raise _at(("arms", error.index), str(error)) from None
+            raise _at(("arms", *error.place), str(error)) from None
         for index, recipe in enumerate(self.arms):
             for task in self.tasks:
-                if problem := self._problem_of(recipe, task):
-                    raise _at(("arms", index), problem)
+                if found := self._problem_of(recipe, task):
+                    place, problem = found
+                    raise _at(("arms", index, *place), problem)
         return self
 
-    def _problem_of(self, recipe: Recipe, task: Task) -> str | None:
-        """What the settings of a task, or the tasks and seeds of the study, leave no room for."""
+    @field_validator("arms")
+    @classmethod
+    def _some_arms(cls, arms: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
+        if not arms:
+            raise fault("must have at least one entry; without the key, the two arms of pruning are there")
+        return arms
+
+    def _problem_of(self, recipe: Recipe, task: Task) -> tuple[KeyPath, str] | None:
+        """What the settings of a task, or the tasks and seeds of the study, leave no room for: the key, and why."""
         training = self.training_for(task)
         given = recipe.allocation.layers if recipe.allocation else None
         if given is not None:
             for group, shares in (("actor", given.actor), ("critic", given.critic)):
                 layers = len(getattr(self.network, group)) + 1
                 if len(shares) != layers:
-                    return f"allocation.{group} has {len(shares)} entries; network.{group} makes {layers} layers"
-        if recipe.scoring is not None and recipe.scoring.needs_warmup and training.warmup_steps == 0:
-            return f"{recipe.criterion} scores with the data of the warm-up, but warmup_steps is 0"
+                    problem = (
+                        f"must have {layers} entries, one for each layer that network.{group} makes, not {len(shares)}"
+                    )
+                    return ("allocation", group), problem
+        if recipe.scoring is not None and recipe.scoring.needs_warmup:
+            reads = f"{recipe.criterion} scores with the data of the warm-up"
+            if training.warmup_steps == 0:
+                return ("criterion",), f"{reads}, but warmup_steps is 0; raise it"
+            if training.capacity < training.env_steps:
+                kept = f"the last {training.capacity} of {training.env_steps} transitions"
+                return ("criterion",), f"{reads}, but only {kept} are kept; set replay_capacity: all"
         if recipe.transfer is not None and recipe.transfer.task is not None:
             if recipe.transfer.task not in (known := [task.id for task in self.tasks]):
-                return f"transfer.task: must be a task of this study ({', '.join(known)})"
+                problem = f"must be a task of this study ({', '.join(known)}), not {show(recipe.transfer.task)}"
+                return ("transfer", "task"), problem
             if len(known) == 1:
-                return "transfer.task: the study's only task would get its own mask; add another task"
+                return ("transfer", "task"), "the study's only task would get its own mask; add another task"
         if recipe.transfer is not None and recipe.transfer.seed and len(self.seeds) == 1:
-            return "transfer.seed: there is no next seed; give the study more than one"
+            return ("transfer", "seed"), "there is no next seed; give the study more than one"
         if (chosen := recipe.schedule.gradual or recipe.schedule.set or recipe.schedule.rigl) is not None:
             end = round(chosen.end * training.env_steps)
             if end <= training.warmup_steps + 1:
-                return (
-                    f"schedule: masks would change until step {end} (end x env_steps), but training begins after "
+                problem = (
+                    f"masks would change until step {end} (end x env_steps), but training begins after "
                     f"warmup_steps ({training.warmup_steps}); raise end, or lower warmup_steps"
                 )
-        if not recipe.rewind.step:
-            return None
-        left = training.env_steps - recipe.rewind.step
-        if left <= training.warmup_steps or left < self.evaluation.interval:
+                return ("schedule", recipe.schedule.name, "end"), problem
+        if recipe.rewind.step and (too_far := self._problem_of_rewinding(recipe.rewind.step, training)):
+            return ("rewind", "step"), too_far
+        return None
+
+    def _problem_of_rewinding(self, step: int, training: Training) -> str | None:
+        """Why no ticket can go back to that step of its dense run."""
+        steps, warmup, evaluation = training.env_steps, training.warmup_steps, self.evaluation
+        if step <= warmup:
+            return f"must be above warmup_steps ({warmup}), not {step}: until then the weights are the initial ones"
+        # What is left has to hold the ticket's own warm-up, and the evaluations that make its score.
+        needed = max(warmup + 1, evaluation.interval, (evaluation.score_evaluations - 1) * evaluation.interval + 1)
+        if step > steps - needed:
             return (
-                f"rewind.step ({recipe.rewind.step}) leaves {max(left, 0)} of env_steps ({training.env_steps}) to the "
-                f"ticket: not more than warmup_steps ({training.warmup_steps}), or less than an evaluation's interval"
+                f"must leave the ticket at least {needed} of env_steps ({steps}), for a warm-up ({warmup}) and "
+                f"score_evaluations ({evaluation.score_evaluations}), one per {evaluation.interval} steps, not {step}"
             )
-        if self.evaluation.score_evaluations > (made := self.evaluation.number(left)):
-            return f"rewind.step ({recipe.rewind.step}) leaves {made} evaluations, fewer than score_evaluations"
         return None
 
     @model_serializer(mode="wrap")
@@ -414,7 +438,7 @@ def _unknown_key(path: KeyPath) -> str:
     here, key = list(section.model_fields), str(path[-1])
     if close := difflib.get_close_matches(key, here, n=1):
         return f"unknown key; did you mean '{close[0]}'?"
-    for name, field in Config.model_fields.items():
+    for name, field in Config.model_fields.items() if path[0] != "arms" else ():
         if key in getattr(_section_of(field.annotation), "model_fields", {}):
             return f"unknown key; did you mean '{dotted((name, key))}'?"
     if "." in key:

@@ -64,6 +64,7 @@ Seconds = Annotated[float, _FINITE, Field(ge=0), expects("a number of seconds of
 UpToOne = Annotated[float, _FINITE, Field(gt=0, le=1), expects("a number above 0 and at most 1")]
 Fraction = Annotated[float, _FINITE, Field(ge=0, lt=1), expects("a number from 0 to below 1")]
 NumberOrAuto = Annotated[Annotated[float, _FINITE] | Literal["auto"], expects("a number, or auto")]
+Text = Annotated[str, expects("text")]
 Switch = Annotated[bool, Field(strict=True), expects("true or false")]
 Widths = Annotated[tuple[Count, ...], FILLED]
 

@@ -1,13 +1,16 @@
 """Recipes: what an entry of the config's `arms:` may ask for, and which of it makes sense together."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import ceil, log1p
+from string import Formatter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
 from rlottery.errors import MaskError
-from rlottery.fields import FILLED, Count, Fraction, Section, Sparsity, Switch, UpToOne, expects, fault
+from rlottery.fields import FILLED, Count, Fraction, Section, Sparsity, Switch, Text, UpToOne, expects, fault
 from rlottery.yaml_lines import show
 
 if TYPE_CHECKING:
@@ -29,10 +32,16 @@ DYNAMIC: tuple[ScheduleName, ...] = ("gradual", "set", "rigl")
 """Schedules whose masks change while the ticket trains; they need no dense agent but its initial weights."""
 ROUND = ".round-"
 """Stands before the number in the name of a round of iterative pruning."""
+MAX_ROUNDS = 100
+"""Of iterative pruning: each is a whole training."""
 
 _NAME = re.compile(r"(?!.*\.\.)(?!.*\.\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_LAYERS = "{actor: [0.5, 0.9, 0.5], critic: [0.5, 0.9, 0.5]}"
 _DATA_KEYS = {"batches", "batch_size", "estimator"}
-_INITIAL = "at the initial weights, before training"
+_OTHER_MASK = ("random", "random-erk", "shuffled", "first-layer", "inverted")
+"""Controls whose mask is to differ from the ticket's."""
+_INITIAL = "as they are before training"
 
 
 class Iterative(Section):
@@ -90,7 +99,10 @@ class Schedule(Section):
             return {value: {}}
         if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _schedules()[1:]:
             return {name: {} if inner is None else inner for name, inner in value.items()}
-        raise fault(f"must be {_listed(_schedules())}, or one of them with its keys: {{rigl: {{drop: 0.5}}}}")
+        raise fault(
+            f"must be {_listed(_schedules())}, or one of them with its keys: {{rigl: {{drop: 0.5}}}}, "
+            f"not {_shown(value)}"
+        )
 
     @model_serializer
     def _as_given(self) -> str | dict[str, Any]:
@@ -115,7 +127,9 @@ class Rewind(Section):
             step = int(step)
         if type(step) is int and step > 0:
             return {"step": step}
-        raise fault("must be initial, none, or {step: k} with a whole number of env steps above 0")
+        raise fault(
+            f"must be initial, none, or {{step: k}} with a whole number of env steps above 0, not {_shown(value)}"
+        )
 
     @model_serializer
     def _as_given(self) -> str | dict[str, int]:
@@ -125,27 +139,36 @@ class Rewind(Section):
 class Transfer(Section):
     """Where a mask comes from that was made for something else."""
 
-    task: str | None = Field(default=None, description="another task of this study")
+    task: Text | None = Field(default=None, description="another task of this study")
     seed: Annotated[Literal["next"], expects("next")] | None = Field(
         default=None, description="next: of the seed after this one in the list; of the first, after the last"
     )
-    file: str | None = Field(default=None, description="a mask file; {task} and {seed} in it are filled in")
+    file: Text | None = Field(default=None, description="a mask file; {task} and {seed} in it are filled in")
 
     @model_validator(mode="after")
     def _from_somewhere(self) -> Self:
-        if not self.model_fields_set:
+        if self.task is None and self.seed is None and self.file is None:
             raise fault("must name a task, seed: next, or a file")
-        if self.file is not None and self.model_fields_set != {"file"}:
+        if self.file is not None and (self.task is not None or self.seed is not None):
             raise fault("takes a file alone, or a task and seed: next of this study")
         return self
 
     @field_validator("file")
     @classmethod
-    def _fits(cls, value: str | None) -> str | None:
+    def _path(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not value.strip() or not value.isprintable():
+            raise fault(f"must be the path of a mask file, not {show(value)}")
+        if os.path.expanduser(value).startswith("~"):
+            raise fault(f"names a home folder that isn't there: {show(value)}")
         try:
-            return value and str(value) * bool(value.format(task="", seed=0) or True)
-        except (LookupError, ValueError):
-            raise fault("may hold {task} and {seed}, and no other braces") from None
+            fields = [field[1:] for field in Formatter().parse(value) if field[1] is not None]
+        except ValueError:
+            fields = [("", "", None)]
+        if any(field not in (("task", "", None), ("seed", "", None)) for field in fields):
+            raise fault(f"may hold {{task}} and {{seed}}, and no other braces, not {show(value)}")
+        return value
 
     @model_serializer
     def _as_given(self) -> dict[str, str]:
@@ -175,11 +198,11 @@ class Allocation(Section):
             return value
         if isinstance(value, str) and value in get_args(AllocationName):
             return {"rule": value}
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value.keys() == LayerSparsities.model_fields.keys():
             return {"layers": LayerSparsities.model_validate(value)}
         raise fault(
-            f"must be {_listed(get_args(AllocationName))}, or the sparsity of each layer: "
-            f"{{actor: [0.5, 0.9, 0.5], critic: [0.5, 0.9, 0.5]}}, not {show(value)}"
+            f"must be {_listed(get_args(AllocationName))}, or the sparsity of each layer of both networks: {_LAYERS}, "
+            f"not {_shown(value)}"
         )
 
     @model_serializer
@@ -190,8 +213,8 @@ class Allocation(Section):
 class Recipe(Section):
     """One entry of `arms:`. A ticket has a criterion or a schedule, a control what it is a control `of`."""
 
-    name: str | None = Field(default=None, description="of the arm; made from the other keys if left out")
-    criterion: str | None = Field(default=None, description="what scores the weights, or module:function")
+    name: Text | None = Field(default=None, description="of the arm; made from the other keys if left out")
+    criterion: Text | None = Field(default=None, description="what scores the weights, or module:function")
     sparsity: tuple[Sparsity, ...] | None = Field(
         default=None, description="pruned share of the kernel weights, or {actor: s, critic: s}; a list: an arm each"
     )
@@ -211,7 +234,7 @@ class Recipe(Section):
     control: Annotated[ControlName, expects(f"one of {', '.join(get_args(ControlName))}")] | None = Field(
         default=None, description="what differs from the arm that this stands beside"
     )
-    of: str | None = Field(default=None, description="the arm that this is a control of, or whose mask it takes")
+    of: Text | None = Field(default=None, description="the arm that this is a control of, or whose mask it takes")
     transfer: Transfer | None = Field(default=None, description="takes the mask of another task, seed or file")
 
     @field_validator("name")
@@ -219,7 +242,7 @@ class Recipe(Section):
     def _file_name(cls, name: str | None) -> str | None:
         if name is None:
             return None
-        if not _NAME.fullmatch(name) or ROUND in name or name.casefold() == "dense":
+        if not _NAME.fullmatch(name) or ROUND in name.casefold() or name.casefold() == "dense":
             raise fault(
                 f"must be 1 to 64 letters, digits, '_', '-' and single '.', and neither dense nor with "
                 f"'{ROUND}' in it, not {show(name)}"
@@ -233,16 +256,21 @@ class Recipe(Section):
             if not value:
                 raise fault("must have at least one entry")
             return value
-        return None if value is None else [value]
+        # Validated here, so that a fault's place has no index that the file hasn't.
+        return None if value is None else [Sparsity.model_validate(value)]
 
     @field_validator("criterion")
     @classmethod
     def _known(cls, name: str | None) -> str | None:
-        if name is not None:
-            try:
-                _criterion(name)
-            except MaskError as error:
-                raise fault(str(error)) from None
+        if name is None:
+            return None
+        if ":" in name and "/" not in name and not _IMPORT_PATH.fullmatch(name):
+            raise fault(f"must be a criterion's name, or an import path such as my_module:my_score, not {show(name)}")
+        try:
+            _criterion(name)
+        except MaskError as error:
+            # What the user's own module said may have several lines.
+            raise fault(" ".join(str(error).split())) from None
         return name
 
     @model_validator(mode="after")
@@ -280,7 +308,7 @@ class Recipe(Section):
             what = self.control or "-".join(f"{key}-{_file_part(value)}" for key, value in source.items())
             name = what if self.of is None else f"{what}-of-{self.of}"
             return name + "-rescaled" * (self.rescale and "rescale" in self.model_fields_set)
-        parts = [(self.criterion or "magnitude").rpartition(":")[2]]
+        parts = [_file_part((self.criterion or "magnitude").rpartition(":")[2])]
         if self.schedule.name in ("set", "rigl"):
             parts = [self.schedule.name]
         elif self.schedule.name != "one-shot":
@@ -296,7 +324,7 @@ class Recipe(Section):
 
     def _problem(self) -> str | None:
         """What makes no sense in this recipe, in words that name the mend."""
-        given = self.model_fields_set - {"name"}
+        given = {key for key in self.model_fields_set - {"name"} if getattr(self, key) is not None}
         if self.control is not None:
             return self._problem_of_control(given)
         if self.transfer is not None:
@@ -341,17 +369,19 @@ class Recipe(Section):
             if schedule != "one-shot":
                 return f"whole units are pruned at once; leave out structure: units, or schedule: {schedule}"
             if self.allocation is not None and self.allocation.rule not in ("global", "uniform"):
-                return "whole units are allocated global or uniform"
+                return "structure: units takes allocation: global or uniform"
+        if schedule != "one-shot" and any(one.actor == one.critic == 0 for one in self.sparsity or ()):
+            return f"a sparsity of 0 prunes nothing, which makes no sense of schedule: {schedule}"
         if schedule in DYNAMIC:
             return self._problem_of_dynamic(given, schedule)
         return self._problem_of_scored(given, schedule)
 
     def _problem_of_dynamic(self, given: set[str], schedule: str) -> str | None:
         if "rewind" in given and self.rewind.step != 0:
-            return f"{schedule} trains from the initial weights and makes its mask on the way: rewinding makes no sense"
+            return f"{schedule} makes its mask while it trains from the initial weights; leave out rewind"
         if schedule == "gradual":
             if self.criterion not in (None, "magnitude"):
-                return "gradual pruning is by magnitude, of the weights as they are at that moment"
+                return "gradual pruning is by magnitude, of the weights as they are at that moment; leave out criterion"
             if self.rescale:
                 return "gradual pruning starts dense: there is no scale to correct; leave out rescale"
         elif self.criterion is not None:
@@ -367,12 +397,16 @@ class Recipe(Section):
     def _problem_of_scored(self, given: set[str], schedule: str) -> str | None:
         if self.criterion is None:
             return "missing: criterion; `rlottery arms` lists them, or name a function of your own: module:function"
+        if self.rescale and self.rewind.step != 0:
+            return "rescale corrects the scale of initial weights; leave it out, or rewind: initial"
+        if self.schedule.iterative is not None and (rounds := self._rounds(self.schedule.iterative.rate)) > MAX_ROUNDS:
+            return f"schedule.iterative.rate makes {rounds:,} rounds, more than {MAX_ROUNDS}; raise it"
         known = _criterion(self.criterion)
         if known.before_training and known.reads != ("random",):
             if self.rewind.step != 0:
-                return f"{self.criterion} scores weights {_INITIAL}: rewind them there, or score by magnitude or taylor"
+                return f"{self.criterion} scores the weights {_INITIAL}; leave out rewind, or score by magnitude, say"
             if schedule == "iterative":
-                return f"{self.criterion} scores weights {_INITIAL}, but iterative pruning scores trained ones"
+                return f"{self.criterion} scores the weights {_INITIAL}, but iterative pruning scores trained ones"
         if known.iterations > 1 and self.structure == "units":
             return f"{self.criterion} scores and prunes weights in turn; leave out structure: units"
         if (extra := given & _DATA_KEYS) and not known.needs_data:
@@ -381,6 +415,11 @@ class Recipe(Section):
             return f"{self.criterion} has its own estimator; leave out estimator"
         return None
 
+    def _rounds(self, rate: float) -> int:
+        """Rounds of iterative pruning, to within one."""
+        highest = max(max(one.actor, one.critic) for one in self.sparsity or ())
+        return ceil(log1p(-highest) / log1p(-rate))
+
 
 def spread(recipes: Sequence[Recipe]) -> list[Recipe]:
     """One recipe for each arm: lists of sparsities spread out, every arm named.
@@ -388,7 +427,7 @@ def spread(recipes: Sequence[Recipe]) -> list[Recipe]:
     A control of an arm with several sparsities becomes one for each.
 
     Raises:
-        RecipeError: two arms of one name, or an `of` that names no ticket; holds the index of the recipe.
+        RecipeError: two arms of one name, or an `of` that names no ticket; says which recipe, and which key.
     """
     tickets: dict[str, list[Recipe]] = {}
     found: list[tuple[int, Recipe]] = []
@@ -410,8 +449,7 @@ def spread(recipes: Sequence[Recipe]) -> list[Recipe]:
             found.append((index, recipe.model_copy(update={"name": recipe.name or recipe.default_name()})))
             continue
         if recipe.of not in tickets:
-            known = ", ".join(tickets) or "none"
-            raise RecipeError(index, f"of: there is no ticket {show(recipe.of)}; this study's are {known}")
+            raise RecipeError(index, _no_ticket(recipe.of, recipes, tickets), "of")
         targets = tickets[recipe.of]
         for target in targets:
             if problem := _problem_of_pair(recipe, target):
@@ -420,29 +458,24 @@ def spread(recipes: Sequence[Recipe]) -> list[Recipe]:
             one = recipe.model_copy(update={"of": target.name})
             name = f"{recipe.name}{suffix}" if recipe.name else one.default_name()
             found.append((index, one.model_copy(update={"name": name})))
-    names: dict[str, int] = {}
-    for index, recipe in found:
-        # Without regard to case: some file systems have none.
-        name = (recipe.name or "").casefold()
-        if name in names:
-            raise RecipeError(index, f"there are two arms called {recipe.name}; give one of them another name")
-        names[name] = index
-    return [recipe for _, recipe in sorted(found, key=lambda pair: pair[0])]
+    found.sort(key=lambda pair: pair[0])
+    _check_names(recipes, found)
+    return [recipe for _, recipe in found]
 
 
 class RecipeError(ValueError):
-    """What is wrong with the recipe at `index`."""
+    """What is wrong with the recipe at `index`; `place` is its index, and the key to blame if it is one."""
 
-    def __init__(self, index: int, problem: str):
+    def __init__(self, index: int, problem: str, *key: str):
         super().__init__(problem)
-        self.index = index
+        self.place: tuple[int | str, ...] = (index, *key)
 
 
 def percent(sparsity: Sparsity | None) -> str:
     """A sparsity as it stands in names: ``95``, or ``a95-c90`` where actor and critic differ."""
     if sparsity is None:
         return ""
-    actor, critic = (f"{100 * share:.10g}" for share in (sparsity.actor, sparsity.critic))
+    actor, critic = (f"{100 * share + 0:.10g}" for share in (sparsity.actor, sparsity.critic))
     return actor if actor == critic else f"a{actor}-c{critic}"
 
 
@@ -451,10 +484,38 @@ def _named(recipe: Recipe, name: str | None, several: bool) -> Recipe:
     return recipe.model_copy(update={"name": full})
 
 
+def _no_ticket(name: str, recipes: Sequence[Recipe], tickets: Mapping[str, object]) -> str:
+    """Why no control can stand beside an arm of that name."""
+    known = f"this study's are {', '.join(tickets)}" if tickets else "this study has none"
+    for recipe in recipes:
+        if recipe.kind in ("control", "transfer") and name == (recipe.name or recipe.default_name()):
+            return f"must name a ticket, and {name} is a {recipe.kind}; {known}"
+    return f"there is no ticket {show(name)}; {known}"
+
+
+def _check_names(recipes: Sequence[Recipe], found: Sequence[tuple[int, Recipe]]) -> None:
+    """Raises RecipeError if two arms have one name, be it given, made, or that of a list of sparsities."""
+    said = [(index, recipe.name) for index, recipe in enumerate(recipes) if recipe.name]
+    made = [(index, recipe.name) for index, recipe in found if recipe.name and recipe.name != recipes[index].name]
+    names: dict[str, int] = {}
+    for index, name in sorted([*said, *made], key=lambda pair: pair[0]):
+        # Without regard to case: some file systems have none.
+        other = names.setdefault(name.casefold(), -1)
+        if other == index:
+            raise RecipeError(index, f"two of its sparsities would both be called {name}; leave one of them out")
+        if other >= 0:
+            raise RecipeError(index, f"this arm and arms.{other} are both called {name}; give one of them another name")
+        names[name.casefold()] = index
+
+
 def _problem_of_pair(recipe: Recipe, of: Recipe) -> str | None:
-    """What makes no sense in a control of that ticket."""
+    """What makes no sense in a control, or a transfer, of that ticket."""
+    if recipe.rescale and of.rewind.step != 0:
+        return f"rescale corrects the scale of initial weights, and {of.name} doesn't start from them; leave it out"
     if recipe.transfer is not None:
         return None
+    if recipe.control in _OTHER_MASK and (problem := _nothing_to_move(recipe, of)):
+        return problem
     if recipe.control == "inverted":
         if of.kind != "one-shot":
             return f"inverted needs the scores of a one-shot mask; {of.name} has none"
@@ -464,9 +525,20 @@ def _problem_of_pair(recipe: Recipe, of: Recipe) -> str | None:
         return f"{recipe.control} replaces the initial weights, and {of.name} doesn't start from them"
     if recipe.control in ("random-erk", "shuffled", "first-layer") and of.structure == "units":
         return f"{recipe.control} moves single weights, and {of.name} prunes whole units; use random"
-    if recipe.rescale and of.rewind.step != 0:
-        return f"rescale corrects the initial weights, and {of.name} doesn't start from them"
     return None
+
+
+def _nothing_to_move(recipe: Recipe, of: Recipe) -> str | None:
+    """Why a control with another mask than the ticket's would have the ticket's own."""
+    layers = of.allocation.layers if of.allocation else None
+    if layers is None:
+        nothing = of.only_sparsity is not None and of.only_sparsity.actor == of.only_sparsity.critic == 0
+    else:
+        nothing = not any(layers.actor + layers.critic)
+        for group, shares in (("actor", layers.actor), ("critic", layers.critic)):
+            if recipe.control == "first-layer" and shares[0] and not any(shares[1:]):
+                return f"{of.name} prunes nothing behind the {group}'s first layer, so there is nothing to shuffle"
+    return f"{of.name} prunes nothing, so {recipe.control} would have its very mask" if nothing else None
 
 
 def _criterion(name: str) -> "Criterion":
@@ -479,6 +551,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Section):
         return value.model_dump(mode="json")
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _shown(value: object) -> str:
+    """`show`, but with the keys of a mapping."""
+    if isinstance(value, dict) and 0 < len(value) < 9 and all(isinstance(key, str) for key in value):
+        return show(f"{{{', '.join(f'{key}: {_brief(inner)}' for key, inner in value.items())}}}")[1:-1]
+    return show(value)
+
+
+def _brief(value: object) -> str:
+    return "..." if isinstance(value, dict | list | tuple) else show(value)
 
 
 def _file_part(value: str) -> str:

@@ -70,13 +70,15 @@ class Arm:
     @property
     def rewind_step(self) -> int | None:
         """The step of the dense run that the weights go back to, 0 its start; None where they stay as trained."""
-        return (self.of or self).recipe.rewind.step
+        # A network without the ticket's mask has fresh weights, or the dense run's first.
+        return 0 if self.kind in _WITHOUT_MASK else (self.of or self).recipe.rewind.step
 
     @property
     def rescale(self) -> bool:
         """Whether the surviving weights are scaled up for those that are gone."""
-        own = self.of is None or "rescale" in self.recipe.model_fields_set
-        return self.recipe.rescale if own or self.of is None else self.of.rescale
+        if self.of is None or "rescale" in self.recipe.model_fields_set:
+            return self.recipe.rescale
+        return self.kind not in _WITHOUT_MASK and self.of.rescale
 
     def env_steps(self, config: Config, task: Task) -> int:
         """Environment steps of its training: the dense run's, less those that rewinding gives back."""
@@ -91,6 +93,8 @@ class Arm:
             for key, value in plain.items()
             if key not in ("name", "criterion", "sparsity", "of") and getattr(self.recipe, key) != defaults[key]
         }
+        if kept.get("allocation") == "global":
+            del kept["allocation"]  # what it is where none is given, so that equal recipes are told alike
         if self.of is not None:
             kept["of"] = self.of.told() | {"criterion": self.of.recipe.criterion, "sparsity": self.of.sparsity}
         return kept
@@ -128,15 +132,18 @@ def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
     """Those of these names, with every arm that they need.
 
     Raises:
-        RlotteryError: there is no such arm.
+        RlotteryError: there is no such arm, or none is named.
     """
+    if not names:
+        raise RlotteryError("No arm was asked for: name some, or leave --arms out for all of them.")
     known = {arm.name: arm for arm in arms}
     wanted: set[str] = set()
     open_names = list(names)
     while open_names:
         name = open_names.pop()
         if name not in known:
-            raise RlotteryError(f"There is no arm {name!r} in this config; its arms are: {', '.join(known)}.")
+            listed = ", ".join(known_name for known_name in known if ROUND not in known_name)
+            raise RlotteryError(f"There is no arm {name!r} in this config; its arms are: {listed}.")
         if name not in wanted:
             wanted.add(name)
             arm = known[name]

@@ -8,11 +8,12 @@ import numpy as np
 from rlottery import envs
 from rlottery.config import Config, Task
 from rlottery.errors import MaskError, StudyError
-from rlottery.pruning.allocation import check_possible, survivor_count
+from rlottery.pruning.allocation import allocate_given, check_possible, survivor_count
 from rlottery.pruning.controls import small_widths
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import check_shapes
 from rlottery.pruning.structured import prune_units
+from rlottery.recipes import ROUND
 from rlottery.study.arms import Arm
 from rlottery.study.jobs import Job
 from rlottery.study.plan import foreign_mask_path
@@ -35,7 +36,8 @@ def check_arms(config: Config, arms: Sequence[Arm]) -> None:
         environment.close()
     shapes = {task_id: kernel_shapes(config.network, *of_task) for task_id, of_task in sizes.items()}
     for index, task in enumerate(config.tasks):
-        for arm in arms:
+        # Rounds of iterative pruning last: where one is impossible, what was asked for is, and says so better.
+        for arm in sorted(arms, key=lambda arm: ROUND in arm.name):
             try:
                 _check(config, arm, shapes, sizes[task.id], task)
                 if arm.recipe.transfer is not None and arm.recipe.transfer.file is not None:
@@ -58,22 +60,35 @@ def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], sizes: tuple[
     for group, sparsity in (arm.sparsity or {}).items():
         try:
             if recipe.structure == "units":
-                rule = "uniform" if recipe.allocation and recipe.allocation.rule == "uniform" else "global"
-                prune_units(_arrays(own[group]), sparsity, recipe.floor, "uniform" if rule == "uniform" else "global")
+                prune_units(_arrays(own[group]), sparsity, recipe.floor)
             else:
                 check_possible(own[group], sparsity, recipe.floor)
         except MaskError as error:
             raise MaskError(f"{group}: {error}") from None
-    if arm.kind == "small-dense" and arm.of is not None and arm.of.sparsity is not None:
+    if arm.kind == "small-dense" and arm.of is not None:
         observation, action = sizes
         ends = {"actor": (observation, 2 * action), "critic": (observation + action, 1)}
-        for group, sparsity in arm.of.sparsity.items():
-            kept = survivor_count(sum(a * b for a, b in own[group].values()), sparsity)
-            small_widths(getattr(config.network, group), *ends[group], kept // (2 if group == "critic" else 1))
+        for group, networks in (("actor", 1), ("critic", 2)):
+            try:
+                kept = _survivors(arm.of, group, own[group])
+                small_widths(getattr(config.network, group), *ends[group], kept // networks)
+            except MaskError as error:
+                raise MaskError(f"{group}: {error}") from None
+
+
+def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> int:
+    """Weights of a group that the arm's mask keeps; of whole units, at most."""
+    if arm.sparsity is not None:
+        return survivor_count(sum(a * b for a, b in shapes.values()), arm.sparsity[group])
+    assert arm.recipe.allocation is not None and arm.recipe.allocation.layers is not None
+    given = getattr(arm.recipe.allocation.layers, group)
+    return sum(allocate_given(shapes, given, arm.recipe.floor).values())
 
 
 def _check_file(job: Job, shapes: Shapes) -> None:
     path = foreign_mask_path(job)
+    if not path.exists():
+        raise MaskError(f"there is no file {path}, where transfer.file has the mask of seed {job.seed}.")
     for group, layers in read_mask(path).groups.items():
         try:
             check_shapes(layers, _arrays(shapes[group]))

@@ -216,11 +216,16 @@ def _add_rewind_points(job: Job, steps: Sequence[int]) -> None:
     make_environment = partial(envs.make, job.task.id, job.task.kwargs)
     train(ALGORITHM, settings, loop, make_environment, schedule, rows.append, after_step=_after_step(job, start))
 
-    def returns(of: Sequence[Mapping[str, Any]]) -> dict[int, Any]:
-        found = {row["env_steps"]: row["returns"] for row in of if row["kind"] == "evaluation"}
-        return {step: value for step, value in found.items() if step <= max(steps)}
+    def told(of: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
+        """By kind and step, what doesn't tell of time."""
+        return {
+            (row["kind"], row["env_steps"]): {key: row[key] for key in row.keys() - {"seconds", "updates_per_second"}}
+            for row in of
+            if row["env_steps"] <= max(steps)
+        }
 
-    if returns(rows) != returns(read_metrics(job.files.metrics)):
+    # Where training stops there may be rows more, as at the end of every run.
+    if not told(read_metrics(job.files.metrics)).items() <= told(rows).items():
         for step in steps:
             job.files.rewind_point(step).unlink(missing_ok=True)
         raise StudyError(
