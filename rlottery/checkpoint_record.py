@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -39,6 +39,7 @@ class Record(TypedDict):
         segments: [start, stop) of the run's transitions, in order: together what the replay buffer holds.
         generators: states of NumPy's bit generators, by the name of the loop's field.
         metrics: length and SHA-256 of the metrics up to here.
+        points: what the run has saved so far for arms that rewind to it, in its own folder.
         seconds: of work, over all sittings.
         written, cost: checkpoints so far, and the seconds that they took.
     """
@@ -53,6 +54,7 @@ class Record(TypedDict):
     losses: SavedLosses
     episode: SavedEpisodes
     metrics: tuple[NonNegativeInt, str]
+    points: NotRequired[dict[FileName, FileEntry]]
     seconds: float
     sittings: list[Sitting]
     written: int

@@ -77,12 +77,16 @@ class Checkpoints:
         files: the run's; the caller holds its lock.
         fingerprint: what the run is made from. A checkpoint of another is an error, never a start.
         interval: seconds of work that may be lost.
+
+    Attributes:
+        points: entries of the agents saved for arms that rewind to them; kept with each checkpoint.
     """
 
     def __init__(self, files: RunFiles, fingerprint: dict[str, Any], interval: float):
         self._files, self._fingerprint, self._interval = files, fingerprint, interval
         self._segments: list[tuple[int, int]] = []
         self._entries: dict[str, FileEntry] = {}
+        self.points: dict[str, FileEntry] = {}
         self._saved_at = self._episode_began = time.monotonic()
         self._longest_episode = 0.0
         self.sittings = Sittings([_sitting(0)], began=time.monotonic())
@@ -111,6 +115,7 @@ class Checkpoints:
                 notes.append(f"{path.name}: {error}")
                 continue
             self._segments, self._entries = list(record["segments"]), dict(record["files"])
+            self.points = dict(record.get("points", {}))
             past = [*record["sittings"], _sitting(record["env_steps"], notes)]
             self.sittings = Sittings(past, record["seconds"], time.monotonic(), record["written"], record["cost"])
             return position
@@ -149,6 +154,7 @@ class Checkpoints:
             "losses": loop.losses.save(),
             "episode": loop.episode.save(),
             "metrics": (position.bytes, position.sha256),
+            "points": self.points,
             "seconds": sittings.worked(),
             "sittings": sittings.past,
             "written": sittings.written + 1,

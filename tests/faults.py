@@ -1,12 +1,14 @@
 """Kills a study again and again, and damages its files, and looks whether it ends in the same bits all the same.
 
 uv run python -m tests.faults --kills 50 --damages 20
+uv run python -m tests.faults --study arms --kills 12 --damages 2
 
-One study is run undisturbed. Others of the same config are killed: at random moments, and while a checkpoint is being
-written; all of it, or the command alone, or a worker alone; and asked to stop by SIGTERM and by Ctrl-C. After each,
-the same command is started again. Once a study has finished, its weights, masks, metrics (but for fields of wall-clock
-time) and replay buffers are compared with those of the undisturbed one, byte by byte. Half of the studies keep JAX's
-compilations in a cache. Needs /proc, so Linux.
+There are two studies: the guide's two methods on three tasks, and every kind of arm on one. Each is run undisturbed.
+Others of the same config are killed: at random moments, and while a checkpoint is being written; all of it, or the
+command alone, or a worker alone; and asked to stop by SIGTERM and by Ctrl-C. After each, the same command is started
+again. Once a study has finished, its weights, masks, metrics (but for fields of wall-clock time) and replay buffers are
+compared with those of the undisturbed one, byte by byte. Half of the studies keep JAX's compilations in a cache. Needs
+/proc, so Linux.
 """
 
 import argparse
@@ -22,10 +24,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-STUDY = """\
+
+class Study(NamedTuple):
+    """A config, and the arguments of the commands that run it, one after the other."""
+
+    config: str
+    commands: tuple[tuple[str, ...], ...]
+
+
+GUIDE_CONFIG = """\
 name: faults
 tasks:
   - Pendulum-v1
@@ -41,8 +51,49 @@ evaluation: {interval: 400, episodes: 1, score_evaluations: 1}
 """
 """Short episodes, long ones, and Meta-World's; a replay buffer that wraps."""
 
-COMMANDS = (("--pruning-method", "magnitude"), ("--pruning-method", "gradient"))
-"""Together they train every kind of arm."""
+GUIDE = Study(GUIDE_CONFIG, (("--pruning-method", "magnitude"), ("--pruning-method", "gradient")))
+
+ARMS_CONFIG = """\
+name: faults-arms
+tasks: [Pendulum-v1]
+seeds: [0]
+network: {actor: [16, 16], critic: [16, 16]}
+arms:
+  - {name: magnitude, criterion: magnitude, sparsity: 0.8}
+  - {name: erk, criterion: taylor, sparsity: {actor: 0.8, critic: 0.7}, allocation: erk, batches: 4, batch_size: 32}
+  - {name: iterative, criterion: magnitude, sparsity: 0.75, schedule: {iterative: {rate: 0.5}}, rewind: {step: 300}}
+  - {name: fine-tuned, criterion: magnitude, sparsity: 0.5, rewind: none}
+  - {name: gradual, schedule: {gradual: {interval: 100}}, sparsity: 0.8}
+  - {name: set, schedule: {set: {interval: 50}}, sparsity: 0.8}
+  - {name: rigl, schedule: {rigl: {interval: 50}}, sparsity: 0.8, rescale: true}
+  - {name: snip, criterion: snip, sparsity: 0.8, batches: 4, batch_size: 32}
+  - {name: units, criterion: wanda, sparsity: 0.5, structure: units, batches: 4, batch_size: 32}
+  - name: given
+    criterion: gradient
+    allocation: {actor: [0.5, 0.9, 0.0], critic: [0.0, 0.9, 0.5]}
+    estimator: abs-mean
+    batches: 4
+    batch_size: 32
+  - {control: random, of: magnitude}
+  - {control: random-erk, of: magnitude}
+  - {control: shuffled, of: magnitude}
+  - {control: first-layer, of: magnitude}
+  - {control: inverted, of: magnitude}
+  - {control: permuted-weights, of: magnitude}
+  - {control: fresh-weights, of: magnitude, rescale: true}
+  - {control: small-dense, of: magnitude}
+  - {control: dense-again}
+  - {control: random, of: iterative}
+  - {control: random, of: fine-tuned}
+  - {control: random, of: rigl}
+training: {env_steps: 800, warmup_steps: 200}
+evaluation: {interval: 400, episodes: 1, score_evaluations: 1}
+"""
+TRANSFER = "arms=[{name: magnitude, criterion: magnitude, sparsity: 0.8}, {transfer: {seed: next}, of: magnitude}]"
+ARMS = Study(ARMS_CONFIG, ((), ("seeds=[0, 1]", TRANSFER)))
+"""Every kind of arm; what needs a second seed has a command of its own, so that the others need none."""
+
+STUDIES = {"guide": GUIDE, "arms": ARMS}
 
 WALL_CLOCK = {"seconds", "updates_per_second"}
 """Fields of metrics that tell of time, not of training."""
@@ -74,10 +125,10 @@ def start(folder: Path, *arguments: str, environment: dict[str, str] | None = No
         )
 
 
-def make_study(folder: Path, text: str = STUDY) -> Path:
+def make_study(folder: Path, config: str) -> Path:
     """A folder with a config and nothing else."""
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(text)
+    (folder / "config.yaml").write_text(config)
     return folder
 
 
@@ -146,21 +197,21 @@ def disturb(folder: Path, process: subprocess.Popen[str], chance: random.Random)
     return told
 
 
-def endure(folder: Path, kills: int, chance: random.Random, cache: bool) -> Counter[str]:
+def endure(folder: Path, study: Study, kills: int, chance: random.Random, cache: bool) -> Counter[str]:
     """Run a study to its end through at most `kills` kills; how often it was killed in which way."""
     survived: Counter[str] = Counter()
     environment = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")} if cache else {}
     environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    for number, command in enumerate(COMMANDS, start=1):
+    for number, command in enumerate(study.commands, start=1):
         while True:
             process = start(folder, *command, ALWAYS, environment=environment)
             told = None
             while (
-                survived.total() < kills * number // len(COMMANDS)
+                survived.total() < kills * number // len(study.commands)
                 and (told := disturb(folder, process, chance)) is not None
             ):
                 survived[told] += 1
-                print(f"{folder.name} {command[1]}: killed {survived.total()}: {told}", flush=True)
+                print(f"{folder.name}, command {number}: killed {survived.total()}: {told}", flush=True)
                 if process.poll() is not None:
                     break
             code = process.wait()
@@ -169,7 +220,7 @@ def endure(folder: Path, kills: int, chance: random.Random, cache: bool) -> Coun
             if told is None and code == 1:
                 raise SystemExit(f"{folder.name} failed:\n{(folder / 'command.log').read_text()[-3000:]}")
             # Killed by the signal itself: it came before there was anything to save.
-            if code not in (0, -signal.SIGKILL, -signal.SIGTERM, 1, 75, 130):
+            if code not in (0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, 1, 75, 130):
                 log = (folder / "command.log").read_text()
                 raise SystemExit(f"{folder.name}: exit code {code}; its log ends:\n{log[-3000:]}")
     return survived
@@ -202,7 +253,9 @@ def found_by_verify(folder: Path) -> bool:
     return "looked at are damaged" in done.stdout
 
 
-def mend(folder: Path, damages: int, chance: random.Random, expected: dict[str, str]) -> tuple[int, int, list[str]]:
+def mend(
+    folder: Path, study: Study, damages: int, chance: random.Random, expected: dict[str, str]
+) -> tuple[int, int, list[str]]:
     """Damage a study, finished or cut short, and run it again: how often verify saw it, how often it was mended."""
     seen = mended = 0
     wrong = []
@@ -210,7 +263,7 @@ def mend(folder: Path, damages: int, chance: random.Random, expected: dict[str, 
         if number % 2:  # cut short: without its results, and with checkpoints
             for arm in chance.sample(sorted((folder / "data" / "runs").glob("*/*/*")), 2):
                 shutil.rmtree(arm)
-            process = start(folder, *COMMANDS[0], ALWAYS)
+            process = start(folder, *study.commands[0], ALWAYS)
             deadline = time.monotonic() + 60
             while not any((folder / "data" / "runs").glob("*/*/*/checkpoint/step_*.json")):
                 if process.poll() is not None or time.monotonic() > deadline:
@@ -222,7 +275,7 @@ def mend(folder: Path, damages: int, chance: random.Random, expected: dict[str, 
         told = damage_something(folder / "data", chance)
         saw = found_by_verify(folder)
         seen += saw
-        for command in COMMANDS:
+        for command in study.commands:
             start(folder, *command, ALWAYS).wait()
         same = digests(folder / "data") == expected
         mended += same
@@ -234,49 +287,52 @@ def mend(folder: Path, damages: int, chance: random.Random, expected: dict[str, 
     return seen, mended, wrong
 
 
-def studies(folder: Path) -> Iterator[Path]:
-    for number in range(1000):
-        yield make_study(folder / f"killed_{number}")
+def survives(study: Study, folder: Path, kills: int, kills_per_study: int, damages: int, chance: random.Random) -> bool:
+    """Whether a study's bits are the same through kills and damages; what happened is printed."""
+    undisturbed = make_study(folder / "undisturbed", study.config)
+    for command in study.commands:
+        if code := start(undisturbed, *command, NEVER).wait():
+            print((undisturbed / "command.log").read_text())
+            raise SystemExit(f"The undisturbed study ended with exit code {code}.")
+    expected = digests(undisturbed / "data")
+    print(f"The undisturbed study has {len(expected)} files to compare.", flush=True)
+    survived: Counter[str] = Counter()
+    compared = differing = 0
+    while survived.total() < kills:
+        killed = make_study(folder / f"killed_{compared}", study.config)
+        left = min(kills_per_study, kills - survived.total())
+        survived += endure(killed, study, left, chance, cache=bool(compared % 2))
+        found = digests(killed / "data")
+        compared += 1
+        for path in sorted(expected.keys() | found.keys()):
+            if found.get(path) != expected.get(path):
+                differing += 1
+                print(f"{killed.name}: {path} DIFFERS", flush=True)
+    for kind, times in survived.most_common():
+        print(f"  {times:3} {kind}")
+    print(f"{survived.total()} kills, {compared} studies compared, {differing} of their files differ.", flush=True)
+    wrong: list[str] = []
+    if damages:
+        seen, mended, wrong = mend(undisturbed, study, damages, chance, expected)
+        print(f"{damages} files damaged: {seen} seen by verify, {mended} mended.", flush=True)
+    return not differing and not wrong
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--damages", type=int, default=0)
+    parser.add_argument("--study", choices=(*STUDIES, "both"), default="both")
+    parser.add_argument("--kills", type=int, default=50, help="of each study")
+    parser.add_argument("--damages", type=int, default=0, help="to each study")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and kinds of kills")
-    parser.add_argument("--kills-per-study", type=int, default=25)
+    parser.add_argument("--kills-per-study", type=int, default=25, help="before the study's files are compared")
     given = parser.parse_args()
-    chance = random.Random(given.seed)
-    with tempfile.TemporaryDirectory(prefix="faults-") as name:
-        folder = Path(name)
-        undisturbed = make_study(folder / "undisturbed")
-        for command in COMMANDS:
-            if code := start(undisturbed, *command, NEVER).wait():
-                print((undisturbed / "command.log").read_text())
-                raise SystemExit(f"The undisturbed study ended with exit code {code}.")
-        expected = digests(undisturbed / "data")
-        print(f"The undisturbed study has {len(expected)} files to compare.", flush=True)
-        survived: Counter[str] = Counter()
-        compared = differing = 0
-        for number, study in enumerate(studies(folder)):
-            if survived.total() >= given.kills:
-                break
-            left = min(given.kills_per_study, given.kills - survived.total())
-            survived += endure(study, left, chance, cache=bool(number % 2))
-            found = digests(study / "data")
-            compared += 1
-            for path in sorted(expected.keys() | found.keys()):
-                if found.get(path) != expected.get(path):
-                    differing += 1
-                    print(f"{study.name}: {path} DIFFERS", flush=True)
-        for kind, times in survived.most_common():
-            print(f"  {times:3} {kind}")
-        print(f"{survived.total()} kills, {compared} studies compared, {differing} of their files differ.")
-        wrong: list[str] = []
-        if given.damages:
-            seen, mended, wrong = mend(undisturbed, given.damages, chance, expected)
-            print(f"{given.damages} files damaged: {seen} seen by verify, {mended} mended.")
-        return 1 if differing or wrong else 0
+    sound = True
+    for name in STUDIES if given.study == "both" else (given.study,):
+        print(f"Study {name}:", flush=True)
+        with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+            chance = random.Random(given.seed)
+            sound &= survives(STUDIES[name], Path(folder), given.kills, given.kills_per_study, given.damages, chance)
+    return 0 if sound else 1
 
 
 if __name__ == "__main__":

@@ -14,11 +14,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import ALWAYS, digests, endure, found_by_verify, make_study, mend, start
+from tests.faults import ALWAYS, GUIDE, Study, digests, endure, found_by_verify, make_study, mend, start
 
 from .study.studies import TINY
 
 SMALL = TINY.replace("env_steps: 300, warmup_steps: 100", "env_steps: 1000, warmup_steps: 300")
+STUDY = Study(SMALL, GUIDE.commands)
+TRAINED_OTHERWISE = """\
+name: tiny
+tasks: [Pendulum-v1]
+seeds: [0]
+network: {actor: [16, 16], critic: [16, 16]}
+arms:
+  - {name: rigl, schedule: {rigl: {interval: 50}}, sparsity: 0.8, rescale: true}
+  - {name: gradual, schedule: {gradual: {interval: 50}}, sparsity: 0.8}
+  - {name: iterative, criterion: magnitude, sparsity: 0.75, schedule: {iterative: {rate: 0.5}}, rewind: {step: 250}}
+training: {env_steps: 650, warmup_steps: 150}
+evaluation: {interval: 150, episodes: 1, score_evaluations: 1}
+"""
+"""Arms whose masks change in training, or that go back into it; `tests.faults.ARMS` has every kind."""
 
 
 def finish(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
@@ -42,9 +56,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_study_that_is_killed_ends_in_the_same_bits(finished: Path, tmp_path: Path) -> None:
     study = make_study(tmp_path / "killed", SMALL)
-    survived = endure(study, 3, random.Random(1), cache=True)
+    survived = endure(study, STUDY, 3, random.Random(1), cache=True)
     assert survived.total() > 0
     assert digests(study / "data") == digests(finished / "data")
+
+
+def test_arms_that_prune_in_training_or_go_back_into_it_end_in_the_same_bits(tmp_path: Path) -> None:
+    undisturbed = make_study(tmp_path / "undisturbed", TRAINED_OTHERWISE)
+    code, said = finish(undisturbed)
+    assert code == 0, said
+    killed = make_study(tmp_path / "killed", TRAINED_OTHERWISE)
+    survived = endure(killed, Study(TRAINED_OTHERWISE, ((),)), 3, random.Random(2), cache=True)
+    assert survived.total() > 0
+    expected = digests(undisturbed / "data")
+    assert len(expected) == 21
+    assert digests(killed / "data") == expected
 
 
 def test_alone_or_beside_others_and_in_any_order_gives_the_same_bits(finished: Path, tmp_path: Path) -> None:
@@ -61,7 +87,7 @@ def test_damage_is_seen_and_mended(finished: Path, tmp_path: Path) -> None:
     study = tmp_path / "damaged"
     shutil.copytree(finished, study)
     assert not found_by_verify(study)
-    assert mend(study, 1, random.Random(5), digests(finished / "data")) == (1, 1, [])
+    assert mend(study, STUDY, 1, random.Random(5), digests(finished / "data")) == (1, 1, [])
 
 
 def test_no_secret_of_the_environment_is_written(finished: Path) -> None:

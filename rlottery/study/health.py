@@ -117,10 +117,11 @@ def _examine_unfinished(run: RunFiles) -> tuple[int, list[Problem]]:
             continue
         files += len(record["files"])
         found = {error.file: error.why for error in damage(run.checkpoint, record["files"])}
+        points = {error.file: error.why for error in damage(run.folder, record.get("points", {}))}
         length, sha256 = record["metrics"]
         if not run.metrics.is_file() or file_digest(run.metrics, length) != sha256:
             found[run.metrics] = "it is not what the checkpoint continues"
-        damaged |= found
+        damaged |= found | points
         sound += [] if found else [record["env_steps"]]
     mend = f"The run goes on from step {max(sound):,}." if sound else "The run begins again."
     problems += [Problem(file, why, mend) for file, why in damaged.items()]

@@ -10,7 +10,7 @@ from rlottery.agents import Batch, kernels, to_arrays
 from rlottery.checkpoints import Checkpoints
 from rlottery.disk import FULL, remove_partials, write_arrays, write_bytes, write_folder
 from rlottery.errors import DivergedError, RlotteryError, StoppedError, StudyError
-from rlottery.manifests import FORMAT_VERSION, Manifest, Status, entry, write_manifest
+from rlottery.manifests import FORMAT_VERSION, FileEntry, Manifest, Status, damage, entry, write_manifest
 from rlottery.metrics import MetricsLog, read_metrics
 from rlottery.pruning.dynamic import masks_of
 from rlottery.pruning.mask_file import mask_to_bytes
@@ -79,9 +79,11 @@ def train_dense(job: Job, stop_wanted: Callable[[], bool]) -> None:
         write_arrays(job.files.initial, to_arrays(weights))
         loop = _train(job, Start(weights, saves=steps), checkpoints, stop_wanted)
         write_folder(job.files.replay, loop.replay.save)
-        # A run that was cut short may have passed by a point that was asked for since.
-        _add_rewind_points(job, [step for step in steps if not job.files.rewind_point(step).exists()])
         points = [job.files.rewind_point(step).name for step in steps]
+        # A run that was cut short may have passed by a point that was asked for, or damaged, since.
+        damaged = {error.file.name for error in damage(job.files.folder, checkpoints.points)}
+        sound = checkpoints.points.keys() - damaged
+        _add_rewind_points(job, [step for step, name in zip(steps, points, strict=True) if name not in sound])
         return (*_save_agent(job, loop), job.files.initial.name, *REPLAY_FILES, *points)
 
     _record(job, fingerprint, {"replay": "saved"}, train_and_save)
@@ -145,7 +147,7 @@ def _train(job: Job, start: Start, checkpoints: Checkpoints, stop_wanted: Callab
                     raise StoppedError(f"Stopped at environment step {loop.env_steps:,}; a checkpoint is saved.")
 
             make_environment = partial(envs.make, job.task.id, job.task.kwargs)
-            after_step = _after_step(job, start)
+            after_step = _after_step(job, start, checkpoints.points)
             return train(
                 ALGORITHM,
                 settings,
@@ -184,8 +186,12 @@ def _schedule(job: Job, start: Start) -> Schedule:
     )
 
 
-def _after_step(job: Job, start: Start) -> Callable[[Loop, Batch | None], None]:
-    """What happens to a run after each step, beside its updates: masks change, points to go back to are saved."""
+def _after_step(job: Job, start: Start, saved: dict[str, FileEntry]) -> Callable[[Loop, Batch | None], None]:
+    """What happens to a run after each step, beside its updates: masks change, points to go back to are saved.
+
+    Args:
+        saved: takes the entries of those points.
+    """
     saves = frozenset(start.saves)
 
     def after_step(loop: Loop, batch: Batch | None) -> None:
@@ -193,7 +199,9 @@ def _after_step(job: Job, start: Start) -> Callable[[Loop, Batch | None], None]:
             loop.state = start.dynamic.update(loop.state, loop.env_steps, batch)
         if loop.env_steps in saves:
             check_sound(ALGORITHM, loop)
-            write_arrays(job.files.rewind_point(loop.env_steps), to_arrays(loop.state._replace(masks={})))
+            path = job.files.rewind_point(loop.env_steps)
+            write_arrays(path, to_arrays(loop.state._replace(masks={})))
+            saved[path.name] = entry(path)
 
     return after_step
 
@@ -214,7 +222,7 @@ def _add_rewind_points(job: Job, steps: Sequence[int]) -> None:
     loop = begin(_state(job, start, settings), schedule, *spec_of(job))
     rows: list[dict[str, Any]] = []
     make_environment = partial(envs.make, job.task.id, job.task.kwargs)
-    train(ALGORITHM, settings, loop, make_environment, schedule, rows.append, after_step=_after_step(job, start))
+    train(ALGORITHM, settings, loop, make_environment, schedule, rows.append, after_step=_after_step(job, start, {}))
 
     def told(of: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
         """By kind and step, what doesn't tell of time."""

@@ -1,0 +1,177 @@
+"""A study with many kinds of arms, trained in this process in seconds, and what was seen of each run as it began."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlottery.agents import to_arrays
+from rlottery.config import Config, load_config
+from rlottery.disk import read_arrays
+from rlottery.pruning.mask_file import read_mask
+from rlottery.study import masking, stages
+from rlottery.study.arms import arms_of
+from rlottery.study.jobs import STAGES, Job, jobs
+from rlottery.training import Loop, Schedule
+
+ENV_STEPS, WARMUP, REWIND_STEP, INTERVAL = 300, 100, 130, 100
+STUDY = f"""\
+name: laboratory
+tasks: [Pendulum-v1]
+seeds: [0, 1]
+network: {{actor: [16, 16], critic: [16, 16]}}
+sac: {{batch_size: 32}}
+training: {{env_steps: {ENV_STEPS}, warmup_steps: {WARMUP}}}
+evaluation: {{interval: {INTERVAL}, episodes: 1, score_evaluations: 1}}
+"""
+MAGNITUDE = "  - {name: magnitude, criterion: magnitude, sparsity: 0.8}\n"
+ARMS = (
+    "arms:\n"
+    + MAGNITUDE
+    + """\
+  - {name: erk, criterion: taylor, sparsity: {actor: 0.8, critic: 0.7}, allocation: erk, batches: 2, batch_size: 16}
+  - {name: imp, criterion: magnitude, sparsity: 0.75, schedule: {iterative: {rate: 0.5}}, rewind: {step: 130}}
+  - {name: fine-tuned, criterion: magnitude, sparsity: 0.5, rewind: none}
+  - {name: gradual, schedule: {gradual: {interval: 20}}, sparsity: 0.8}
+  - {name: set, schedule: {set: {interval: 20}}, sparsity: 0.8}
+  - {name: rigl, schedule: {rigl: {interval: 20}}, sparsity: 0.8, rescale: true}
+  - {name: rescaled, criterion: magnitude, sparsity: 0.8, rescale: true}
+  - {name: snip, criterion: snip, sparsity: 0.8, batches: 2, batch_size: 16}
+  - {name: grasp, criterion: grasp, sparsity: 0.8, batches: 2, batch_size: 16}
+  - {name: synflow, criterion: synflow, sparsity: 0.8}
+  - {name: magnitude-init, criterion: magnitude-init, sparsity: 0.8}
+  - {name: units, criterion: wanda, sparsity: 0.6, structure: units, batches: 2, batch_size: 16}
+  - name: given
+    criterion: gradient
+    allocation: {actor: [0.5, 0.75, 0.0], critic: [0.0, 0.75, 0.5]}
+    estimator: abs-mean
+    batches: 2
+    batch_size: 16
+  - {name: drawn, criterion: random, sparsity: 0.8}
+  - {name: random, control: random, of: magnitude}
+  - {name: random-erk, control: random-erk, of: magnitude}
+  - {name: shuffled, control: shuffled, of: magnitude}
+  - {name: first-layer, control: first-layer, of: magnitude}
+  - {name: inverted, control: inverted, of: magnitude}
+  - {name: permuted, control: permuted-weights, of: magnitude}
+  - {name: fresh, control: fresh-weights, of: magnitude}
+  - {name: fresh-rescaled, control: fresh-weights, of: magnitude, rescale: true}
+  - {name: small-dense, control: small-dense, of: magnitude}
+  - {name: dense-again, control: dense-again}
+  - {name: random-imp, control: random, of: imp}
+  - {name: random-fine-tuned, control: random, of: fine-tuned}
+  - {name: random-rigl, control: random, of: rigl}
+  - {name: inverted-drawn, control: inverted, of: drawn}
+  - {name: inverted-erk, control: inverted, of: erk}
+  - {name: transferred, transfer: {seed: next}, of: magnitude}
+"""
+)
+BOTH_SEEDS = ("dense", "magnitude", "transferred")
+"""Arms of seed 1; seed 0 has all."""
+
+Key = tuple[int, str]
+"""Seed and arm."""
+
+
+@dataclass(frozen=True)
+class Began:
+    """A run as its training began: its agent's arrays, its schedule, its buffer and steps so far."""
+
+    agent: dict[str, np.ndarray]
+    schedule: Schedule
+    stored: int
+    env_steps: int
+
+
+@dataclass
+class Laboratory:
+    """A study, the jobs that were done, and what was seen of them.
+
+    Attributes:
+        began: how each run began.
+        read: the replay that each mask was scored by, one entry a pass.
+    """
+
+    config: Config
+    done: list[Job] = field(default_factory=list)
+    began: dict[Key, Began] = field(default_factory=dict)
+    read: dict[Key, list[Any]] = field(default_factory=dict)
+
+    def job(self, arm: str, stage: str = "ticket", seed: int = 0) -> Job:
+        """A job of the study, done or not."""
+        found = jobs(self.config, arms_of(self.config, None), STAGES)
+        return next(
+            j for j in found if (j.arm_name, j.stage, j.seed) == (arm, "dense" if arm == "dense" else stage, seed)
+        )
+
+    def mask(self, arm: str, seed: int = 0) -> dict[str, np.ndarray]:
+        """An arm's mask by layer, ``actor.layer_0`` and so on."""
+        return read_mask(self.job(arm, seed=seed).files.mask).all_layers
+
+    def agent(self, arm: str, seed: int = 0) -> dict[str, np.ndarray]:
+        """The agent that an arm's training ended with."""
+        return read_arrays(self.job(arm, seed=seed).files.agent)
+
+    def initial(self, seed: int = 0) -> dict[str, np.ndarray]:
+        """The dense run's initial weights, ``actor.layer_0.kernel`` and so on."""
+        return read_arrays(self.job("dense", seed=seed).files.initial)
+
+    def run(self, wanted: Callable[[Job], bool] = lambda job: True) -> None:
+        """Do the wanted jobs in order, in this process."""
+        with self._seen():
+            for job in jobs(self.config, arms_of(self.config, None), STAGES):
+                if wanted(job):
+                    stages.run_stage(job)
+                    self.done.append(job)
+
+    @contextmanager
+    def _seen(self) -> Iterator[None]:
+        train, gather = stages.train, masking.gather
+        doing: list[Key] = []
+
+        def train_seen(
+            algorithm: Any, settings: Any, loop: Loop, environment: Any, schedule: Schedule, *rest: Any, **more: Any
+        ) -> Loop:
+            streams = schedule.streams
+            agent = copied(loop.state)
+            self.began[streams.seed, streams.arm] = Began(agent, schedule, loop.replay.size, loop.env_steps)
+            return train(algorithm, settings, loop, environment, schedule, *rest, **more)
+
+        def gather_seen(*arguments: Any, stored: Any = None, **more: Any) -> Any:
+            self.read.setdefault(doing[-1], []).append(stored)
+            return gather(*arguments, stored=stored, **more)
+
+        def create_mask(job: Job) -> None:
+            doing.append((job.seed, job.arm_name))
+            masking.create_mask(job)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stages, "train", train_seen)
+            patch.setattr(stages, "create_mask", create_mask)
+            patch.setattr(masking, "gather", gather_seen)
+            yield
+
+
+def laboratory(folder: Path, arms: str = ARMS, *overrides: str) -> Laboratory:
+    """The study with its data in `folder`, with nothing done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.yaml"
+    path.write_text(STUDY + arms)
+    return Laboratory(load_config(path, [f"data={folder / 'data'}", *overrides]))
+
+
+def copied(state: Any) -> dict[str, np.ndarray]:
+    """A state's arrays, safe from what is done to it: an update uses up the one that it is given."""
+    return {name: np.array(array) for name, array in to_arrays(state).items()}
+
+
+def places(agent: dict[str, np.ndarray], layer: str) -> dict[str, np.ndarray]:
+    """All that an agent holds for the weights of a kernel: online, moments, and the target of a critic."""
+    group, _, path = layer.partition(".")
+    names = [f"params.{layer}", *(f"optimizer.{group}.0.{moment}.{path}" for moment in ("mu", "nu"))]
+    names += [f"target_critic.{path}"] if group == "critic" else []
+    return {name: agent[f"{name}.kernel"] for name in names}
