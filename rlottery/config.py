@@ -318,9 +318,23 @@ class Config(Section):
                     f"warmup_steps ({training.warmup_steps}); raise end, or lower warmup_steps"
                 )
                 return ("schedule", recipe.schedule.name, "end"), problem
+            first = -(-(training.warmup_steps + 1) // chosen.interval) * chosen.interval
+            if recipe.schedule.gradual is None and first >= end:
+                when = f"between warmup_steps ({training.warmup_steps}) and step {end} (end x env_steps)"
+                problem = f"masks would never move: no multiple of {chosen.interval} lies {when}; lower it"
+                return ("schedule", recipe.schedule.name, "interval"), problem
+            if recipe.schedule.gradual is not None and end > (scored := self._first_scored(training.env_steps)):
+                problem = f"the score takes evaluations from step {scored} on, before the sparsity is reached ({end})"
+                return ("schedule", "gradual", "end"), f"{problem}; lower end, or evaluation.score_evaluations"
         if recipe.rewind.step and (too_far := self._problem_of_rewinding(recipe.rewind.step, training)):
             return ("rewind", "step"), too_far
         return None
+
+    def _first_scored(self, env_steps: int) -> int:
+        """The step of the first evaluation that a run's score takes."""
+        evaluation = self.evaluation
+        index = evaluation.number(env_steps) - evaluation.score_evaluations + 1
+        return min(index * evaluation.interval, env_steps)
 
     def _problem_of_rewinding(self, step: int, training: Training) -> str | None:
         """Why no ticket can go back to that step of its dense run."""

@@ -56,7 +56,7 @@ class Gradual(Section):
     """Pruning during training, along the cubic of Zhu and Gupta (2017)."""
 
     start: Fraction = Field(default=0.2, description="share of training after which pruning begins")
-    end: UpToOne = Field(default=0.8, description="share of training after which the sparsity is reached")
+    end: UpToOne = Field(default=0.75, description="share of training after which the sparsity is reached")
     interval: Count = Field(default=500, description="env steps between two prunings")
 
     @model_validator(mode="after")
@@ -400,7 +400,8 @@ class Recipe(Section):
         if self.rescale and self.rewind.step != 0:
             return "rescale corrects the scale of initial weights; leave it out, or rewind: initial"
         if self.schedule.iterative is not None and (rounds := self._rounds(self.schedule.iterative.rate)) > MAX_ROUNDS:
-            return f"schedule.iterative.rate makes {rounds:,} rounds, more than {MAX_ROUNDS}; raise it"
+            made = f"{rounds:,}" if rounds < 1e6 else "millions of"
+            return f"schedule.iterative.rate makes {made} rounds, more than {MAX_ROUNDS}; raise it"
         known = _criterion(self.criterion)
         if known.before_training and known.reads != ("random",):
             if self.rewind.step != 0:
@@ -409,6 +410,8 @@ class Recipe(Section):
                 return f"{self.criterion} scores the weights {_INITIAL}, but iterative pruning scores trained ones"
         if known.iterations > 1 and self.structure == "units":
             return f"{self.criterion} scores and prunes weights in turn; leave out structure: units"
+        if known.signed and self.structure == "units":
+            return f"{self.criterion} gives scores with signs, which units have no mean square of; leave out structure"
         if (extra := given & _DATA_KEYS) and not known.needs_data:
             return f"{self.criterion} reads no replay; leave out {_listed(sorted(extra))}"
         if self.estimator is not None and not any("mean_abs_gradient" in name for name in known.reads):
@@ -521,6 +524,8 @@ def _problem_of_pair(recipe: Recipe, of: Recipe) -> str | None:
             return f"inverted needs the scores of a one-shot mask; {of.name} has none"
         if of.scoring is not None and of.scoring.iterations > 1:
             return f"{of.criterion} scores and prunes in turn: there is no one score to invert"
+    if recipe.control in ("fresh-weights", "permuted-weights") and of.kind in DYNAMIC:
+        return f"{of.name} makes its mask as it trains: with another start, it would make another one; use random"
     if recipe.control in ("fresh-weights", "permuted-weights") and of.rewind.step != 0:
         return f"{recipe.control} replaces the initial weights, and {of.name} doesn't start from them"
     if recipe.control in ("random-erk", "shuffled", "first-layer") and of.structure == "units":
@@ -535,6 +540,8 @@ def _nothing_to_move(recipe: Recipe, of: Recipe) -> str | None:
         nothing = of.only_sparsity is not None and of.only_sparsity.actor == of.only_sparsity.critic == 0
     else:
         nothing = not any(layers.actor + layers.critic)
+        if recipe.control == "shuffled" and any(layers.critic) and not any(layers.critic[:-1]):
+            return f"{of.name} prunes the critics' last layer alone, which has one mask of those degrees; use random"
         for group, shares in (("actor", layers.actor), ("critic", layers.critic)):
             if recipe.control == "first-layer" and shares[0] and not any(shares[1:]):
                 return f"{of.name} prunes nothing behind the {group}'s first layer, so there is nothing to shuffle"

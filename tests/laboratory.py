@@ -104,9 +104,8 @@ class Laboratory:
     def job(self, arm: str, stage: str = "ticket", seed: int = 0) -> Job:
         """A job of the study, done or not."""
         found = jobs(self.config, arms_of(self.config, None), STAGES)
-        return next(
-            j for j in found if (j.arm_name, j.stage, j.seed) == (arm, "dense" if arm == "dense" else stage, seed)
-        )
+        stage = "dense" if arm == "dense" and stage == "ticket" else stage
+        return next(j for j in found if (j.arm_name, j.stage, j.seed) == (arm, stage, seed))
 
     def mask(self, arm: str, seed: int = 0) -> dict[str, np.ndarray]:
         """An arm's mask by layer, ``actor.layer_0`` and so on."""

@@ -1,5 +1,6 @@
 """Every kind of arm on one small study: what its mask is, what it starts from, what it reads, and what it ends with."""
 
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,14 @@ from rlottery.metrics import evaluations, read_metrics
 from rlottery.store import REPLAY_FILES, RunFiles
 from rlottery.streams import Streams, evaluation_seeds
 from rlottery.study import stages
+from rlottery.study.executor import State
+from rlottery.study.jobs import STAGES
 from rlottery.study.plan import is_done
+from rlottery.study.run import plan_study
 from rlottery.training import Batch, Loop, Schedule, begin, jax_key, train
 
 from .laboratory import (
+    ARMS,
     BOTH_SEEDS,
     ENV_STEPS,
     INTERVAL,
@@ -411,10 +416,11 @@ class TestRewindPoints:
         files = without.job("dense").files
         before = {path.name: path.read_bytes() for path in files.folder.glob("*.safetensors")}
         asking = laboratory(without.config.data.parent)
-        dense = asking.job("dense")
-        assert not is_done(dense)
-        stages.run_stage(dense)
-        assert is_done(dense)
+        assert is_done(asking.job("dense"))
+        points = asking.job("dense", "rewind")
+        assert not is_done(points)
+        stages.run_stage(points)
+        assert is_done(points)
         assert point(asking).read_bytes() == point(lab).read_bytes()
         assert before == {
             path.name: path.read_bytes() for path in files.folder.glob("*.safetensors") if path != point(asking)
@@ -428,12 +434,24 @@ class TestRewindPoints:
         rows[changed] = rows[changed].replace('"returns": [-', '"returns": [-1')
         files.metrics.write_text("\n".join(rows) + "\n")
         replaced(files, files.metrics.name)
-        dense = laboratory(without.config.data.parent).job("dense")
+        points = laboratory(without.config.data.parent).job("dense", "rewind")
         before = {path: path.read_bytes() for path in files.folder.rglob("*") if path.is_file()}
         with pytest.raises(StudyError, match=f"can't be taken back to step {REWIND_STEP}.*data=ANOTHER_FOLDER"):
-            stages.run_stage(dense)
+            stages.run_stage(points)
         assert before == {path: path.read_bytes() for path in files.folder.rglob("*") if path.is_file()}
-        assert not is_done(dense)
+        assert not is_done(points)
+
+    def test_one_that_is_told_to_stop_leaves_the_dense_run_as_it_was(self, tmp_path: Path) -> None:
+        made = laboratory(tmp_path, f"arms:\n{MAGNITUDE}", "training.env_steps=500")
+        made.run(lambda job: job.seed == 0 and job.stage == "dense")
+        late = f"arms:\n{MAGNITUDE.replace('}', ', rewind: {step: 350}}')}"
+        points = laboratory(tmp_path, late, "training.env_steps=500").job("dense", "rewind")
+        manifest = points.files.manifest.read_bytes()
+        with pytest.raises(StoppedError):  # where its first episode ends, after 200 steps
+            stages.run_stage(points, lambda: True)
+        assert points.files.manifest.read_bytes() == manifest
+        assert is_done(made.job("dense"))
+        assert not is_done(points)
 
     def test_a_run_cut_short_after_the_step_makes_it_where_it_goes_on(self, lab: Laboratory, tmp_path: Path) -> None:
         cut = laboratory(tmp_path, f"arms:\n{MAGNITUDE}")
@@ -441,6 +459,7 @@ class TestRewindPoints:
             stages.run_stage(cut.job("dense"), lambda: True)
         asking = laboratory(tmp_path)
         stages.run_stage(asking.job("dense"))
+        stages.run_stage(asking.job("dense", "rewind"))
         for path in dense_files(lab).folder.glob("*.safetensors"):
             assert (dense_files(asking).folder / path.name).read_bytes() == path.read_bytes()
 
@@ -452,6 +471,7 @@ class TestRewindPoints:
         content[-5] ^= 1
         point(cut).write_bytes(content)
         stages.run_stage(cut.job("dense"))
+        stages.run_stage(cut.job("dense", "rewind"))
         assert point(cut).read_bytes() == point(lab).read_bytes()
 
 
@@ -502,8 +522,87 @@ class TestBeforeTraining:
     def test_depends_on_nothing_that_was_trained(self, lab: Laboratory, spoilt: Laboratory) -> None:
         spoilt.run(lambda job: job.seed == 0 and job.stage == "mask" and job.arm_name in BEFORE_TRAINING)
         for arm in BEFORE_TRAINING:
-            assert spoilt.job(arm).files.mask.read_bytes() == lab.job(arm).files.mask.read_bytes(), arm
+            assert equal(spoilt.mask(arm), lab.mask(arm)), arm
         masks = [lab.mask(arm) for arm in BEFORE_TRAINING]
         assert not any(equal(one, other) for i, one in enumerate(masks) for other in masks[:i])
         spoilt.run(lambda job: job.seed == 0 and job.stage == "mask" and job.arm_name == "given")
         assert not equal(spoilt.mask("given"), lab.mask("given"))  # which is trained, and sees it
+
+
+class TestPlan:
+    """What is left to do of a study that something happened to; nothing that happens may keep it from being planned."""
+
+    @pytest.fixture
+    def copy(self, lab: Laboratory, tmp_path: Path) -> Laboratory:
+        shutil.copytree(lab.config.data.parent, tmp_path / "copy")
+        return laboratory(tmp_path / "copy")
+
+    def to_do(self, of: Laboratory, names: tuple[str, ...] | None = None) -> set[tuple[str, str]]:
+        """(arm, stage) of seed 0 that are not done."""
+        planned = plan_study(of.config, None, STAGES, names)
+        return {(t.job.arm_name, t.job.stage) for t in planned if t.state is State.WAITING and t.job.seed == 0}
+
+    def test_nothing_at_the_end(self, lab: Laboratory) -> None:
+        assert self.to_do(lab) == set()
+
+    @pytest.mark.parametrize("how", ["removed", "cut short"])
+    @pytest.mark.parametrize(
+        ("arm", "name", "expected"),
+        [
+            ("dense", "agent.safetensors", {("dense", "dense"), ("imp", "mask"), ("magnitude", "ticket")}),
+            ("dense", "manifest.json", {("dense", "dense"), ("imp", "mask"), ("random-imp", "ticket")}),
+            ("imp.round-1", "agent.safetensors", {("imp.round-1", "ticket"), ("imp", "mask"), ("random-imp", "mask")}),
+            ("imp.round-1", "manifest.json", {("imp.round-1", "ticket"), ("imp", "mask"), ("imp", "ticket")}),
+            ("imp.round-1", "mask.pkl", {("imp.round-1", "mask"), ("imp", "mask"), ("random-imp", "mask")}),
+            ("magnitude", "mask.pkl", {("magnitude", "mask"), ("random", "mask"), ("small-dense", "ticket")}),
+            ("rigl", "mask.pkl", {("rigl", "ticket"), ("random-rigl", "mask"), ("random-rigl", "ticket")}),
+            ("rigl", "manifest.json", {("rigl", "ticket"), ("random-rigl", "mask")}),
+        ],
+    )
+    def test_damage_upstream_is_planned_for(
+        self, copy: Laboratory, arm: str, name: str, expected: set[tuple[str, str]], how: str
+    ) -> None:
+        path = copy.job(arm).files.folder / name
+        if how == "removed":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:-7])
+        left = self.to_do(copy)
+        assert expected <= left
+        assert arm == "dense" or ("dense", "dense") not in left
+
+    def test_a_round_that_is_gone_is_made_anew_and_nothing_else_changes(self, copy: Laboratory) -> None:
+        shutil.rmtree(copy.job("imp.round-1").files.folder)
+        before = copy.agent("imp"), copy.agent("random-imp")
+        for planned in plan_study(copy.config, None, STAGES, ["imp", "random-imp"]):
+            if planned.job.seed == 0 and not is_done(planned.job):
+                stages.run_stage(planned.job)
+        assert all(equal(old, copy.agent(arm)) for old, arm in zip(before, ("imp", "random-imp"), strict=True))
+
+    def test_an_arm_without_the_rewind_point_is_not_kept_from_its_work(self, copy: Laboratory) -> None:
+        later = laboratory(copy.config.data.parent, LATER)
+        assert self.to_do(later) == {("dense", "rewind"), ("late", "mask"), ("late", "ticket")}
+        assert self.to_do(later, ("magnitude",)) == set()
+
+    @pytest.mark.parametrize(
+        ("arm", "old", "new", "said"),
+        [
+            ("erk", "allocation: erk", "allocation: uniform", "pruning.allocation: the files have 'erk'"),
+            ("imp", "sparsity: 0.75", "sparsity: 0.7", "holds a run of another recipe"),
+            ("units", "batches: 2, batch_size: 16}", "batches: 3, batch_size: 16}", "pruning.num_gradient_batches"),
+            ("rigl", "interval: 20}}, sparsity: 0.8, rescale", "interval: 25}}, sparsity: 0.8, rescale", "interval"),
+            ("imp", "rewind: {step: 130}", "rewind: {step: 140}", "holds a run of another study"),
+        ],
+    )
+    def test_another_recipe_under_the_same_name_is_refused_before_anything_starts(
+        self, lab: Laboratory, arm: str, old: str, new: str, said: str
+    ) -> None:
+        lines = [line.replace(old, new) if f"name: {arm}," in line else line for line in ARMS.splitlines()]
+        assert lines != ARMS.splitlines()
+        config = laboratory(lab.config.data.parent.parent / f"other-{arm}-{len(new)}", "\n".join(lines)).config
+        config = config.model_copy(update={"data": lab.config.data})
+        with pytest.raises(StudyError, match=re.escape(said)):
+            plan_study(config, None, STAGES)
+
+
+LATER = f"arms:\n{MAGNITUDE}{MAGNITUDE.replace('magnitude,', 'late,', 1).replace('}', ', rewind: {step: 150}}')}"

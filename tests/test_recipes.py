@@ -219,7 +219,7 @@ def test_no_recipe(fault: Fault, arm: str, message: str) -> None:
         # Whether a round is a training of minutes or hours: nobody means that many.
         (
             "schedule: {iterative: {rate: 1e-12}}",
-            "schedule.iterative.rate makes 2,302,585,092,993 rounds, more than 100; raise it",
+            "schedule.iterative.rate makes millions of rounds, more than 100; raise it",
         ),
         ("schedule: iterative, criterion: snip", f"{INITIAL}, but iterative pruning scores trained ones"),
         (
@@ -285,6 +285,15 @@ def test_no_recipe(fault: Fault, arm: str, message: str) -> None:
             "schedule: {rigl: {end: 0.1}}, criterion: null",
             "schedule.rigl.end: masks would change until step 120 (end x "
             "env_steps), but training begins after warmup_steps (200); raise end, or lower warmup_steps",
+        ),
+        (
+            "schedule: {rigl: {interval: 901}}, criterion: null",
+            "schedule.rigl.interval: masks would never move: no multiple of 901 lies between warmup_steps (200) and "
+            "step 900 (end x env_steps); lower it",
+        ),
+        (
+            "criterion: grasp, structure: units",
+            "grasp gives scores with signs, which units have no mean square of; leave out structure",
         ),
         # Rewinding
         *(

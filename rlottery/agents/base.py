@@ -98,7 +98,8 @@ def apply_masks(tree: Tree, masks: Tree) -> Tree:
 def kernels(tree: Tree, prefix: str = "") -> dict[str, Any]:
     """The kernels of a nested dict by path: ``{"layer_0": ..., "layer_1": ...}`` or ``{"q1.layer_0": ...}``."""
     found: dict[str, Any] = {}
-    for name, value in tree.items():
+    # From input to output: JAX gives a dict back in the order of its keys, `layer_10` before `layer_2`.
+    for name, value in sorted(tree.items(), key=lambda item: (len(item[0]), item[0])):
         if name == "kernel":
             found[prefix] = value
         elif isinstance(value, dict):

@@ -5,6 +5,7 @@ it reads (`EVIDENCE`); `rlottery.pruning.evidence` gathers that from an agent an
 works the same way, by its import path.
 """
 
+import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -140,6 +141,7 @@ class Criterion:
         cost: what it takes besides the agent, in a few words.
         use: when to use it, in a sentence.
         iterations: how many times to score and prune a part; 1 is score once, prune once.
+        signed: whether scores may be negative; the lowest are worth least.
     """
 
     function: ScoreFunction
@@ -148,6 +150,15 @@ class Criterion:
     cost: str
     use: str
     iterations: int = 1
+    signed: bool = False
+
+    @property
+    def source_digest(self) -> str | None:
+        """SHA-256 of the function's source; None where Python doesn't have it."""
+        try:
+            return hashlib.sha256(inspect.getsource(self.function).encode()).hexdigest()
+        except (OSError, TypeError):
+            return None
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -259,6 +270,7 @@ CRITERIA: dict[str, Criterion] = {
         paper="Wang et al. 2020, Picking Winning Tickets Before Training by Preserving Gradient Flow",
         cost="100 batches of Hessian-gradient products",
         use="To prune before training at high sparsity, where the gradient has to keep flowing.",
+        signed=True,
     ),
     "synflow": Criterion(
         synflow,

@@ -20,9 +20,10 @@ import numpy as np
 from rlottery.agents import Algorithm, Batch, Tree, kernels, nest_kernels
 from rlottery.compilation import compiler_options
 from rlottery.errors import MaskError
-from rlottery.pruning.allocation import MIN_SURVIVORS_PER_LAYER, allocate_erk, allocate_global, allocate_uniform
+from rlottery.pruning.allocation import MIN_SURVIVORS_PER_LAYER
 from rlottery.pruning.criteria import Kernels
 from rlottery.pruning.masks import GroupMask, check_connected, select, survivors
+from rlottery.pruning.prune import Rule, allocate
 from rlottery.pruning.ranking import Scores
 from rlottery.pruning.schedules import cubic_sparsity, drop_fraction
 from rlottery.streams import Streams
@@ -35,7 +36,7 @@ def prune_more(
     weights: Kernels,
     mask: GroupMask,
     sparsity: float,
-    allocation: str = "global",
+    allocation: Rule = "global",
     floor: int = MIN_SURVIVORS_PER_LAYER,
 ) -> GroupMask:
     """One step of gradual magnitude pruning (Zhu and Gupta 2017, arXiv:1710.01878): the largest survivors stay.
@@ -51,7 +52,7 @@ def prune_more(
         MaskError: fewer survivors than asked to keep, sparsity out of range, or floors that can't be met.
     """
     scores = _magnitudes(weights, mask)
-    return select(scores, _allocate(allocation, scores, sparsity, floor, within=mask), within=mask)
+    return select(scores, allocate(allocation, scores, sparsity, floor, within=mask), within=mask)
 
 
 def rewire(weights: Kernels, mask: GroupMask, fraction: float, growth_scores: Scores) -> tuple[GroupMask, GroupMask]:
@@ -84,7 +85,7 @@ def rewire(weights: Kernels, mask: GroupMask, fraction: float, growth_scores: Sc
 def masks_of(state: Any) -> dict[str, GroupMask]:
     """The masks in an agent's state by group, {} for a dense one: own copies, C-ordered, layers in order."""
     return {
-        group: {path: np.array(layer, np.bool_, order="C") for path, layer in sorted(kernels(tree).items(), key=_depth)}
+        group: {path: np.array(layer, np.bool_, order="C") for path, layer in kernels(tree).items()}
         for group, tree in state.masks.items()
     }
 
@@ -113,16 +114,11 @@ class Dynamic:
     end: int
     drop: float
     sparsity: dict[str, float]
-    allocation: str
+    allocation: Rule
     floor: int
     algorithm: Algorithm
     settings: Any
     streams: Streams
-
-    @property
-    def final(self) -> int:
-        """The environment step of the last update: from then on the masks stand."""
-        return self.end if self.kind == "gradual" else (self.end - 1) // self.interval * self.interval
 
     def start(self, state: Any) -> Any:
         """`state` with the masks that training starts from: nothing pruned (gradual), or a random network.
@@ -133,7 +129,7 @@ class Dynamic:
         generator = self.streams.generator("start mask")
         masks = {}
         for group, sparsity in self.sparsity.items():
-            shapes = {path: kernel.shape for path, kernel in sorted(kernels(state.params[group]).items(), key=_depth)}
+            shapes = {path: kernel.shape for path, kernel in kernels(state.params[group]).items()}
             if self.kind == "gradual":
                 masks[group] = {path: np.ones(shape, np.bool_) for path, shape in shapes.items()}
             else:
@@ -205,12 +201,12 @@ def _compile_gradients(algorithm: Algorithm, settings: Any) -> Callable[..., dic
 
 
 def _random_mask(
-    shapes: dict[str, tuple[int, int]], sparsity: float, allocation: str, floor: int, generator: np.random.Generator
+    shapes: dict[str, tuple[int, int]], sparsity: float, allocation: Rule, floor: int, generator: np.random.Generator
 ) -> GroupMask:
     """The survivors of uniform random scores, drawn anew until input reaches output."""
     for _ in range(MOST_DRAWS):
         scores = {path: generator.random(shape) for path, shape in shapes.items()}
-        mask = select(scores, _allocate(allocation, scores, sparsity, floor))
+        mask = select(scores, allocate(allocation, scores, sparsity, floor))
         try:
             check_connected(mask)
         except MaskError as error:
@@ -218,15 +214,6 @@ def _random_mask(
         else:
             return mask
     raise MaskError(f"Each of {MOST_DRAWS} random masks was cut. {fault}")
-
-
-def _allocate(
-    allocation: str, scores: Scores, sparsity: float, floor: int, within: GroupMask | None = None
-) -> dict[str, int]:
-    if allocation == "global":
-        return allocate_global(scores, sparsity, floor, within)
-    by_shape = {"uniform": allocate_uniform, "erk": allocate_erk}[allocation]
-    return by_shape({path: layer.shape for path, layer in scores.items()}, sparsity, floor, within)
 
 
 def _magnitudes(weights: Kernels, mask: GroupMask) -> dict[str, Any]:
@@ -240,11 +227,6 @@ def _to_numpy(layers: dict[str, jax.Array]) -> dict[str, Any]:
 def _nest(masks: dict[str, GroupMask]) -> Tree:
     """Masks by group as an agent's state holds them: on the device, nested."""
     return {group: nest_kernels({p: jnp.asarray(m) for p, m in layers.items()}) for group, layers in masks.items()}
-
-
-def _depth(layer: tuple[str, Any]) -> list[tuple[int, str]]:
-    """Sorts paths from input to output: JAX gives dicts back by name, with `layer_10` before `layer_2`."""
-    return [(len(name), name) for name in layer[0].split(".")]
 
 
 @contextmanager

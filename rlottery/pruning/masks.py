@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlottery.errors import MaskError
+from rlottery.pruning.allocation import by_network
 from rlottery.pruning.ranking import BoolArray, Scores, keep_highest
 
 GroupMask: TypeAlias = dict[str, BoolArray]
@@ -185,10 +186,7 @@ def check_connected(mask: GroupMask) -> None:
     Raises:
         MaskError: names the network that is cut, the layer where the signal ends, and the mend.
     """
-    networks: dict[str, dict[str, BoolArray]] = {}
-    for path, layer in mask.items():
-        networks.setdefault(path.rpartition(".")[0], {})[path] = layer
-    for name, layers in networks.items():
+    for name, layers in by_network(mask).items():
         reached: BoolArray = np.ones(next(iter(layers.values())).shape[0], dtype=np.bool_)
         for path, layer in layers.items():
             if layer.shape[0] != reached.size:

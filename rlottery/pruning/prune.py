@@ -50,6 +50,20 @@ def prune(
     return mask
 
 
+def allocate(
+    rule: Rule, scores: Scores, sparsity: float, floor: int = MIN_SURVIVORS_PER_LAYER, within: GroupMask | None = None
+) -> dict[str, int]:
+    """Survivors per layer by a rule; only global looks at the scores and not at the shapes alone.
+
+    Raises:
+        MaskError: as the rule's function in `allocation`.
+    """
+    if rule == "global":
+        return allocate_global(scores, sparsity, floor, within)
+    by_shape = {"uniform": allocate_uniform, "erk": allocate_erk}[rule]
+    return by_shape({path: layer.shape for path, layer in scores.items()}, sparsity, floor, within)
+
+
 def _prune(
     scores: Scores,
     sparsity: float | Sequence[float],
@@ -65,7 +79,4 @@ def _prune(
         if allocation == "erk" or within is not None:
             raise MaskError("Whole units are pruned at once, allocated global or uniform.")
         return prune_units(scores, sparsity, floor, allocation)
-    if allocation == "global":
-        return select(scores, allocate_global(scores, sparsity, floor, within), within)
-    allocate = {"uniform": allocate_uniform, "erk": allocate_erk}[allocation]
-    return select(scores, allocate(shapes, sparsity, floor, within), within)
+    return select(scores, allocate(allocation, scores, sparsity, floor, within), within)

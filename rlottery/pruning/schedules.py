@@ -27,7 +27,7 @@ SCHEDULES: dict[str, Method] = {
     "gradual": Method(
         summary="one training that starts dense and prunes the smallest weights along a cubic curve",
         paper="Zhu and Gupta 2017 (arXiv:1710.01878), eq. 1",
-        cost="one training, no dense agent before it",
+        cost="one training, from the dense agent's initial weights",
         use="A strong sparse agent from one training; not a ticket, it is never rewound",
     ),
     "set": Method(

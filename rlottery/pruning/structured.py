@@ -77,8 +77,13 @@ def unit_scores(scores: Scores) -> dict[str, FloatArray]:
         Path of each layer that makes hidden units -> (outputs,).
 
     Raises:
-        MaskError: layers that don't join, or scores that are NaN.
+        MaskError: layers that don't join, or scores that are NaN or negative.
     """
+    if any((layer < 0).any() for layer in scores.values()):
+        raise MaskError(
+            "Scores that may be negative say which weights are worth least, and the mean square of a unit's can't. "
+            "Prune single weights, or score units by a criterion without a sign."
+        )
     found: dict[str, FloatArray] = {}
     for path, outgoing in _outgoing({path: layer.shape for path, layer in scores.items()}).items():
         weights = np.concatenate([scores[path].T, scores[outgoing]], axis=1, dtype=np.float64)

@@ -1,5 +1,6 @@
 """Arms: one recipe each, resolved. Those of the config's `arms:`, or the two that `pruning:` is shorthand for."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from rlottery.pruning.schedules import round_sparsities
 from rlottery.recipes import DYNAMIC, ROUND, Recipe, percent
 
 METHODS = ("magnitude", "gradient")
+_SPREAD = re.compile(r"-(\d[\d.]*|a\d[\d.]*-c\d[\d.]*)")
 _GUIDE = Pruning()
 _WITHOUT_MASK = ("small-dense", "dense-again")
 
@@ -93,8 +95,10 @@ class Arm:
             for key, value in plain.items()
             if key not in ("name", "criterion", "sparsity", "of") and getattr(self.recipe, key) != defaults[key]
         }
-        if kept.get("allocation") == "global":
+        if kept.get("allocation") == ("erk" if self.kind in ("set", "rigl") else "global"):
             del kept["allocation"]  # what it is where none is given, so that equal recipes are told alike
+        if self.criterion is not None and ":" in (self.recipe.criterion or ""):
+            kept["source"] = self.criterion.source_digest
         if self.of is not None:
             kept["of"] = self.of.told() | {"criterion": self.of.recipe.criterion, "sparsity": self.of.sparsity}
         return kept
@@ -141,6 +145,12 @@ def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
     open_names = list(names)
     while open_names:
         name = open_names.pop()
+        # The name of a list of sparsities stands for all that came of it.
+        if name not in known and (
+            several := [k for k in known if k.startswith(name) and _SPREAD.fullmatch(k[len(name) :])]
+        ):
+            open_names += several
+            continue
         if name not in known:
             listed = ", ".join(known_name for known_name in known if ROUND not in known_name)
             raise RlotteryError(f"There is no arm {name!r} in this config; its arms are: {listed}.")

@@ -87,7 +87,11 @@ def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> i
 
 def _check_file(job: Job, shapes: Shapes) -> None:
     path = foreign_mask_path(job)
-    if not path.exists():
+    try:
+        found = path.exists()
+    except OSError as error:
+        raise MaskError(f"transfer.file can't be read: {error}") from None
+    if not found:
         raise MaskError(f"there is no file {path}, where transfer.file has the mask of seed {job.seed}.")
     for group, layers in read_mask(path).groups.items():
         try:

@@ -72,7 +72,7 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
         megabytes = kept_bytes(job, rates[job.task_index].sizes) / 1e6
         ends[-1] += seconds
         work += seconds
-        steps = "" if job.stage == "mask" else f"{job.env_steps:,}"
+        steps = f"{job.env_steps:,}" if job.stage in ("dense", "ticket") else ""
         table.add_row(Text(job.label), "to do", steps, duration(seconds), f"{megabytes:,.1f}")
     if not waiting:
         return Group(table, "\nNothing is left to do.")
@@ -93,6 +93,9 @@ def job_seconds(job: Job, rates: Rates) -> float:
     """Seconds of one core."""
     if job.stage == "mask":
         return MASK_SECONDS
+    if job.stage == "rewind":  # a dense run saves them as it passes by
+        steps = max(job.config.rewind_steps) if job.dense_files.manifest.exists() else 0
+        return train_seconds(job.config, job.task, rates, steps) if steps else 0.0
     return train_seconds(job.config, job.task, rates, job.env_steps)
 
 

@@ -15,7 +15,7 @@ from rlottery.checkpoint_record import newest
 from rlottery.errors import RlotteryError
 from rlottery.manifests import read_manifest
 from rlottery.study.environment import available_cores, worker_environment
-from rlottery.study.jobs import STAGES, Job, prerequisites
+from rlottery.study.jobs import ORDER, Job, prerequisites
 from rlottery.study.plan import DivergedRunError, is_done
 from rlottery.study.progress import Progress, read_progress
 from rlottery.worker import DISK_FULL, FAILED, STOPPED, encode
@@ -103,7 +103,7 @@ class Executor:
                 chain[before] = max(chain[before], chain[index] + 1)
         # Later stages first: what was begun is finished, and a buffer that is to go goes, before more is begun. Among
         # equals the one that most has to wait for, one after the other.
-        stages = [STAGES.index(t.job.stage) for t in self.tracked]
+        stages = [ORDER.index(t.job.stage) for t in self.tracked]
         self._order = sorted(range(len(self.tracked)), key=lambda index: (-stages[index], -chain[index]))
 
     def run(self) -> None:
@@ -279,7 +279,7 @@ def _where_it_goes_on(job: Job) -> str:
 def _what_was_passed_over(job: Job) -> str:
     """Damage that the run's last sitting found in its checkpoints."""
     with contextlib.suppress(RlotteryError):
-        manifest = read_manifest(job.files) if job.stage != "mask" else None
+        manifest = read_manifest(job.files) if job.stage in ("dense", "ticket") else None
         if manifest and (sittings := manifest.get("sittings")):
             return "; ".join(f"damaged, and passed over: {note}" for note in sittings[-1]["notes"])
     return ""

@@ -15,7 +15,7 @@ TICKET_VERSION = 1
 
 Fingerprint = dict[str, Any]
 
-_OF_MASKS = ("allocation", "floor", "structure", "estimator", "schedule", "control", "transfer")
+_OF_MASKS = ("allocation", "floor", "structure", "estimator", "schedule", "control", "transfer", "source")
 _CONTROLS_OF_WEIGHTS = ("permuted-weights", "fresh-weights", "small-dense", "dense-again")
 
 
@@ -31,7 +31,8 @@ def mask_fingerprint(arm: Arm, seed: int, inputs: dict[str, str]) -> Fingerprint
     if arm.needs_replay:
         recipe = scoring.recipe
         pruning |= {"num_gradient_batches": recipe.batches, "gradient_batch_size": recipe.batch_size}
-    pruning |= {key: value for key, value in arm.told().items() if key in _OF_MASKS}
+    told = scoring.told() | arm.told()
+    pruning |= {key: value for key, value in told.items() if key in _OF_MASKS}
     return {"version": MASK_VERSION, "seed": seed, "pruning": pruning, "inputs": inputs}
 
 

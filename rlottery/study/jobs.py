@@ -10,6 +10,9 @@ from rlottery.store import DENSE, RunFiles, Store
 from rlottery.study.arms import Arm
 
 STAGES = ("dense", "mask", "ticket")
+"""What a command can ask for."""
+ORDER = ("dense", "rewind", "mask", "ticket")
+"""What there is to do: with the dense agents come the points that arms rewind to."""
 Key = tuple[int, int, str, str]
 """Task index, seed, arm, stage: what tells a job from the others of its study."""
 
@@ -19,9 +22,9 @@ class Job:
     """One stage of one arm for one task and seed: the unit that a worker does.
 
     Attributes:
-        stage: "dense", "mask" or "ticket".
+        stage: "dense", "rewind", "mask" or "ticket".
         task_index: into ``config.tasks``.
-        arm: None for the dense agent, which belongs to all arms.
+        arm: None for the dense agent and its rewind points, which belong to all arms.
     """
 
     config: Config
@@ -51,7 +54,7 @@ class Job:
     @property
     def label(self) -> str:
         """How a person reads it: ``drawer-close-v3 seed 0 dense``."""
-        suffix = " mask" if self.stage == "mask" else ""
+        suffix = {"mask": " mask", "rewind": " rewind points"}.get(self.stage, "")
         return f"{self.task.name} seed {self.seed} {self.arm_name}{suffix}"
 
     @property
@@ -109,11 +112,16 @@ class Job:
     def needs(self) -> tuple["Job", ...]:
         """The jobs whose files this one reads."""
         if self.arm is None:
-            return ()
+            return (self.dense,) if self.stage == "rewind" else ()
+        found = [self.dense]
         if self.stage == "ticket" and "mask" in self.arm.stages:
-            return self.dense, replace(self, stage="mask")
-        source = self.mask_source
-        found = [self.dense, self.scored, *([source] if source else [])]
+            found.append(replace(self, stage="mask"))
+        else:
+            found += [self.scored, *([source] if (source := self.mask_source) else [])]
+        if self.stage == "ticket" and self.arm.rewind_step is None:
+            found.append(replace(self, arm=self.arm.of or self.arm).scored)
+        elif self.stage == "ticket" and self.arm.rewind_step:
+            found.append(replace(self.dense, stage="rewind"))
         return tuple({job.key: job for job in found}.values())
 
 
@@ -125,6 +133,8 @@ def jobs(config: Config, arms: Sequence[Arm], stages: Sequence[str]) -> list[Job
     """
     runs = [(index, seed) for index in range(len(config.tasks)) for seed in config.seeds]
     found = [Job(config, "dense", index, seed) for index, seed in runs] if "dense" in stages else []
+    if found and any(arm.rewind_step for arm in arms):
+        found += [Job(config, "rewind", index, seed) for index, seed in runs]
     for arm in arms:
         found += [
             Job(config, stage, index, seed, arm) for stage in arm.stages if stage in stages for index, seed in runs

@@ -34,12 +34,18 @@ def is_done(job: Job, waits: Collection[Key] = ()) -> bool:
         StudyError: files are there that another config made, or an input is missing that no job will make.
         MaskError: a mask that can't be read or used.
     """
-    return {"dense": _dense_is_done, "mask": _mask_is_done, "ticket": _ticket_is_done}[job.stage](job, waits)
+    done = {
+        "dense": _dense_is_done,
+        "rewind": _rewind_points_are_done,
+        "mask": _mask_is_done,
+        "ticket": _ticket_is_done,
+    }
+    return done[job.stage](job, waits)
 
 
 def damaged_files(job: Job) -> list[DamagedError]:
     """What the job will make anew because it is not what was written, or not there any more."""
-    if job.stage == "mask":
+    if job.stage not in ("dense", "ticket"):
         return []
     try:
         manifest = read_manifest(job.files)
@@ -56,23 +62,14 @@ def _dense_is_done(job: Job, waits: Collection[Key]) -> bool:
     if manifest is None:
         _compare_checkpoint(job, asked)
         return False
-    if missing_rewind_points(job, manifest):
-        return False
     return _replay_is_there(job, manifest) or (_replay_released(manifest) and not job.config.keep_replay)
-
-
-def finished_dense(job: Job) -> Manifest | None:
-    """The manifest of a dense run that lacks nothing but rewind points; None where it is to be trained."""
-    manifest = _sound_manifest(job, dense_fingerprint(job.config, job.task, job.seed))
-    kept = manifest is not None and (
-        _replay_is_there(job, manifest) or (_replay_released(manifest) and not job.config.keep_replay)
-    )
-    return manifest if kept else None
 
 
 def missing_rewind_points(job: Job, manifest: Manifest) -> list[int]:
     """The steps that some arm goes back to and that the finished dense run has no agent of."""
-    return [step for step in job.config.rewind_steps if job.files.rewind_point(step).name not in manifest["files"]]
+    return [
+        step for step in job.config.rewind_steps if job.dense_files.rewind_point(step).name not in manifest["files"]
+    ]
 
 
 def _sound_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = True) -> Manifest | None:
@@ -104,7 +101,12 @@ def _compare_checkpoint(job: Job, asked: Fingerprint, *, compare_inputs: bool = 
         raise other_settings(job.files, differences)
 
 
+def _rewind_points_are_done(job: Job, waits: Collection[Key]) -> bool:
+    return not waits and not missing_rewind_points(job, dense_manifest(job))
+
+
 def _mask_is_done(job: Job, waits: Collection[Key]) -> bool:
+    _refuse_another_recipe(job)
     if waits:
         return False
     manifest = dense_manifest(job)
@@ -129,13 +131,14 @@ def _mask_is_done(job: Job, waits: Collection[Key]) -> bool:
 
 
 def _ticket_is_done(job: Job, waits: Collection[Key]) -> bool:
-    waits_for = {stage for *_, stage in waits}
-    own = "mask" in job.ticket_arm.stages
-    if own and "dense" in waits_for and "mask" not in waits_for:
-        read_mask_file(job)  # No job will make it: better to know now than after the dense agent's training.
+    own, made_by = "mask" in job.ticket_arm.stages, replace(job, stage="mask").key
     mask = None
-    if own and "dense" not in waits_for:
-        mask = own_mask(job) if "mask" in waits_for else load_ticket_mask(job)
+    if own and waits and made_by not in waits:
+        read_mask_file(job)  # No job will make it: better to know now than after the dense agent's training.
+    elif own and not waits:
+        mask = load_ticket_mask(job)
+    elif own and set(waits) == {made_by}:
+        mask = own_mask(job)
     known = mask is not None if own else not waits
     inputs = ticket_inputs(job, mask) if known else {}
     asked = ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, inputs)
@@ -145,8 +148,29 @@ def _ticket_is_done(job: Job, waits: Collection[Key]) -> bool:
     return manifest is not None and known
 
 
+def _refuse_another_recipe(job: Job) -> None:
+    """Raises StudyError if the arm's folder has a run whose mask was made by another recipe, naming each difference."""
+    try:
+        manifest, mask = read_manifest(job.files), read_mask(job.files.mask)
+    except (DamagedError, MaskError):
+        return
+    if manifest is None or manifest["status"] == "failed":
+        return
+    asked = mask_fingerprint(job.ticket_arm, job.seed, {})
+    if differences := _differences(asked, mask.metadata["fingerprint"], compare_inputs=False):
+        listed = "\n  ".join(differences)
+        raise StudyError(
+            f"{job.files.folder} holds a run of another recipe:\n  {listed}"
+            "\nPut the recipe back, give the arm another name, or delete that folder."
+        )
+
+
 def own_mask(job: Job) -> Mask | None:
-    """The mask in the arm's folder, or None unless it is whole and made from the dense agent that is there now."""
+    """The mask in the arm's folder, or None unless it is whole and made from the files that are there now.
+
+    Raises:
+        StudyError: what it must have been made from is missing.
+    """
     try:
         mask = read_mask(job.files.mask)
     except MaskError:
@@ -166,7 +190,10 @@ def expected_ticket_fingerprint(job: Job, mask: Mask | None) -> Fingerprint:
 
 def _mask_inputs(job: Job) -> dict[str, str]:
     arm, inputs = job.ticket_arm, {}
-    if arm.criterion is not None and not arm.criterion.before_training:
+    if arm.criterion is not None and arm.criterion.needs_warmup:
+        # Stands for the dense run whose warm-up's data are read: other settings of its task, other data.
+        inputs["agent"] = _digest(job.dense, job.dense_files.agent)
+    elif arm.criterion is not None and not arm.criterion.before_training:
         inputs["agent"] = _digest(job.scored, job.scored.files.agent)
     elif arm.criterion is not None or arm.is_dynamic:
         inputs["initial"] = _digest(job.dense, job.dense_files.initial)
@@ -386,11 +413,14 @@ def _make_masks(job: Job) -> str:
 
 
 def _replay_is_there(job: Job, manifest: Manifest) -> bool:
-    """Whether every field is there, and whole; a buffer of format 1 has no checksums."""
+    """Whether every field is there in its size; a buffer of format 1 has neither size nor checksum.
+
+    Bytes are compared where the dense run is, and where a buffer is read.
+    """
     entries = {name: entry for name, entry in manifest["files"].items() if name in REPLAY_FILES}
     if _replay_released(manifest):
         return False  # what a kill left of it is not to be read
-    return replay_is_saved(job.dense_files) and not damage(job.dense_files.folder, entries)
+    return replay_is_saved(job.dense_files) and not damage(job.dense_files.folder, entries, contents=())
 
 
 def _replay_released(manifest: Manifest) -> bool:

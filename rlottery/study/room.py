@@ -84,6 +84,8 @@ def kept_bytes(job: Job, sizes: Sizes) -> float:
     ``keep_replay``, the replay buffer.
     """
     config, weights = job.config, sum(weight_counts(job.config, sizes))
+    if job.stage == "rewind":
+        return agent_bytes(config, sizes) * len(config.rewind_steps) if job.dense_files.manifest.exists() else 0.0
     if job.stage == "mask":
         return 2.0 * weights
     metrics = 2 * BYTES_PER_STEP_OF_METRICS * config.training_for(job.task).env_steps
@@ -97,7 +99,7 @@ def kept_bytes(job: Job, sizes: Sizes) -> float:
 def working_bytes(job: Job, sizes: Sizes) -> float:
     """Bytes that a job needs besides while it runs: its checkpoints, and a buffer that is let go later."""
     config = job.config
-    if job.stage == "mask":
+    if job.stage in ("mask", "rewind"):
         return 0.0
     replay = replay_bytes(config, job.task, sizes)
     passing = 0.0 if config.keep_replay else replay

@@ -127,7 +127,8 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
                 _release_replay(store.run(task.name, seed, DENSE), [t for t in tracked if _of(t) == (index, seed)])
     for item in tracked:
         # A kill just after a run's end leaves its checkpoints.
-        if item.state in (State.FOUND, State.DONE) and item.job.stage != "mask" and holder_of(item.job.files) is None:
+        over = item.state in (State.FOUND, State.DONE) and item.job.stage in ("dense", "ticket")
+        if over and holder_of(item.job.files) is None:
             shutil.rmtree(item.job.files.checkpoint, ignore_errors=True)
     return Outcome(tracked, compare(store, config), signals.number)
 

@@ -30,8 +30,8 @@ from rlottery.study.fingerprints import Fingerprint, dense_fingerprint
 from rlottery.study.jobs import Job
 from rlottery.study.masking import create_mask, described, nested
 from rlottery.study.plan import (
+    dense_manifest,
     expected_ticket_fingerprint,
-    finished_dense,
     missing_rewind_points,
     read_ticket_mask,
 )
@@ -59,18 +59,11 @@ def run_stage(job: Job, stop_wanted: Callable[[], bool] = lambda: False) -> None
         remove_partials(job.mask_path.parent, older_than=STALE_SECONDS)
         create_mask(job)
     else:
-        {"dense": train_dense, "ticket": train_ticket}[job.stage](job, stop_wanted)
+        {"dense": train_dense, "rewind": add_rewind_points, "ticket": train_ticket}[job.stage](job, stop_wanted)
 
 
 def train_dense(job: Job, stop_wanted: Callable[[], bool]) -> None:
     """Train the dense agent; save its initial weights, itself, its metrics, its replay buffer and its rewind points."""
-    finished = finished_dense(job)
-    if finished is not None:
-        missing = missing_rewind_points(job, finished)
-        _add_rewind_points(job, missing)
-        added = {path.name: entry(path) for path in map(job.files.rewind_point, missing)}
-        write_manifest(job.files, {**finished, "files": {**finished["files"], **added}})
-        return
     weights = weights_from(job, streams_of(job).for_weights())
     fingerprint = dense_fingerprint(job.config, job.task, job.seed)
     steps = job.config.rewind_steps
@@ -79,14 +72,71 @@ def train_dense(job: Job, stop_wanted: Callable[[], bool]) -> None:
         write_arrays(job.files.initial, to_arrays(weights))
         loop = _train(job, Start(weights, saves=steps), checkpoints, stop_wanted)
         write_folder(job.files.replay, loop.replay.save)
-        points = [job.files.rewind_point(step).name for step in steps]
         # A run that was cut short may have passed by a point that was asked for, or damaged, since.
         damaged = {error.file.name for error in damage(job.files.folder, checkpoints.points)}
-        sound = checkpoints.points.keys() - damaged
-        _add_rewind_points(job, [step for step, name in zip(steps, points, strict=True) if name not in sound])
+        points = [name for name in checkpoints.points if name not in damaged]
         return (*_save_agent(job, loop), job.files.initial.name, *REPLAY_FILES, *points)
 
     _record(job, fingerprint, {"replay": "saved"}, train_and_save)
+
+
+def add_rewind_points(job: Job, stop_wanted: Callable[[], bool]) -> None:
+    """Save the agents that arms go back to and that the finished dense run has none of.
+
+    The dense agent is trained once more up to the last of them: to the same bits, which its metrics vouch for.
+
+    Raises:
+        StudyError: this machine computes other numbers than the one that trained it; nothing is left then.
+        StoppedError: it was told to stop; it begins again.
+    """
+    finished = dense_manifest(job)
+    steps = missing_rewind_points(job, finished)
+    if not steps:
+        return
+    start = Start(weights_from(job, streams_of(job).for_weights()), saves=steps)
+    # The buffer and all that follows from settings stay as they were; only the end comes sooner.
+    settings, schedule = settings_of(job), replace(_schedule(job, start), stop_at=max(steps))
+    loop = begin(_state(job, start, settings), schedule, *spec_of(job))
+    rows: list[dict[str, Any]] = []
+    added: dict[str, FileEntry] = {}
+    progress = ProgressFile(job.files.progress, max(steps))
+
+    def between_episodes(loop: Loop) -> None:
+        if stop_wanted():
+            raise StoppedError(f"Stopped at environment step {loop.env_steps:,} on the way to {max(steps):,}.")
+
+    try:
+        train(
+            ALGORITHM,
+            settings,
+            loop,
+            partial(envs.make, job.task.id, job.task.kwargs),
+            schedule,
+            rows.append,
+            tick=progress.tick,
+            after_step=_after_step(job, start, added),
+            between_episodes=between_episodes,
+        )
+    finally:
+        progress.remove()
+
+    def told(of: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
+        """By kind and step, what doesn't tell of time."""
+        return {
+            (row["kind"], row["env_steps"]): {key: row[key] for key in row.keys() - {"seconds", "updates_per_second"}}
+            for row in of
+            if row["env_steps"] <= max(steps)
+        }
+
+    # Where training stops there may be rows more, as at the end of every run.
+    if not told(read_metrics(job.files.metrics)).items() <= told(rows).items():
+        for step in steps:
+            job.files.rewind_point(step).unlink(missing_ok=True)
+        raise StudyError(
+            f"{job.dense.label} can't be taken back to step {max(steps):,}: trained again here, it comes to other "
+            "numbers than its metrics hold, as on another machine or version. Train it anew, with data=ANOTHER_FOLDER."
+        )
+    write_manifest(job.files, {**finished, "files": {**finished["files"], **added}})
 
 
 def train_ticket(job: Job, stop_wanted: Callable[[], bool]) -> None:
@@ -206,42 +256,6 @@ def _after_step(job: Job, start: Start, saved: dict[str, FileEntry]) -> Callable
     return after_step
 
 
-def _add_rewind_points(job: Job, steps: Sequence[int]) -> None:
-    """Train the dense agent once more up to the last of `steps`, and save it at each: the same bits as the first time.
-
-    Raises:
-        StudyError: this machine computes other numbers than the one that trained it; nothing is left then.
-    """
-    if not steps:
-        return
-    print(f"Trains again to step {max(steps):,}, for arms that go back there.", flush=True)
-    start = Start(weights_from(job, streams_of(job).for_weights()), saves=steps)
-    settings, schedule = settings_of(job), _schedule(job, start)
-    # The buffer and all that follows stay as they were; only the end comes sooner.
-    schedule = replace(schedule, stop_at=max(steps))
-    loop = begin(_state(job, start, settings), schedule, *spec_of(job))
-    rows: list[dict[str, Any]] = []
-    make_environment = partial(envs.make, job.task.id, job.task.kwargs)
-    train(ALGORITHM, settings, loop, make_environment, schedule, rows.append, after_step=_after_step(job, start, {}))
-
-    def told(of: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
-        """By kind and step, what doesn't tell of time."""
-        return {
-            (row["kind"], row["env_steps"]): {key: row[key] for key in row.keys() - {"seconds", "updates_per_second"}}
-            for row in of
-            if row["env_steps"] <= max(steps)
-        }
-
-    # Where training stops there may be rows more, as at the end of every run.
-    if not told(read_metrics(job.files.metrics)).items() <= told(rows).items():
-        for step in steps:
-            job.files.rewind_point(step).unlink(missing_ok=True)
-        raise StudyError(
-            f"{job.label} can't be taken back to step {max(steps):,}: trained again here, it comes to other numbers "
-            "than its metrics hold, as on another machine or version. Train it anew, with data=ANOTHER_FOLDER."
-        )
-
-
 def _save_agent(job: Job, loop: Loop) -> tuple[str, ...]:
     check_sound(ALGORITHM, loop)
     write_arrays(job.files.agent, to_arrays(loop.state._replace(masks={})))
@@ -299,7 +313,8 @@ def _record(
         if isinstance(error, StoppedError) or (isinstance(error, OSError) and error.errno in FULL):
             raise
         said = str(error) if isinstance(error, RlotteryError) else f"{type(error).__name__}: {error}"
-        write_manifest(job.files, manifest("failed", (), error=said))
+        known = {name: facts[name] for name in ("round_of",) if name in facts}
+        write_manifest(job.files, manifest("failed", (), error=said, **known))
         raise
     write_manifest(job.files, written)
     checkpoints.remove()

@@ -27,7 +27,7 @@ from .networks import network
 
 TWINS = {path: np.abs(k) for prefix in ("q1.", "q2.") for path, k in network(6, 20, 16, 3, prefix=prefix).items()}
 TICKET = select(TWINS, allocate_global(TWINS, 0.7))
-UNITS = prune_units(network(6, 20, 16, 3), 0.6)
+UNITS = prune_units({path: np.abs(k) for path, k in network(6, 20, 16, 3).items()}, 0.6)
 
 
 def rng(seed: int = 0) -> np.random.Generator:

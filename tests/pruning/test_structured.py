@@ -11,7 +11,7 @@ from rlottery.pruning.allocation import survivor_count
 from rlottery.pruning.masks import GroupMask, check_connected
 from rlottery.pruning.structured import is_structured, mask_of_units, prune_units, unit_scores, units_of
 
-from .networks import network
+from .networks import network, sizes
 
 Allocation = Literal["global", "uniform"]
 allocations = st.sampled_from(["global", "uniform"])
@@ -124,7 +124,7 @@ class TestUnitScores:
 
 def test_the_weakest_units_of_all_networks_go() -> None:
     weak = {path: layer * np.float32(0.1) for path, layer in network(4, 8, 1, prefix="q2.").items()}
-    units = units_of(prune_units(network(4, 8, 1, prefix="q1.") | weak, 0.25))
+    units = units_of(prune_units(sizes(network(4, 8, 1, prefix="q1.") | weak), 0.25))
     assert units["q1.layer_0"].sum() == 8
     assert units["q2.layer_0"].sum() == 4  # 20 of 80 weights, 5 to a unit
 
@@ -138,7 +138,7 @@ def test_a_unit_goes_with_its_column_and_its_row() -> None:
 
 class TestIsStructured:
     def test_a_weight_too_many_or_too_few(self) -> None:
-        mask = prune_units(network(4, 8, 8, 2), 0.5)
+        mask = prune_units(sizes(network(4, 8, 8, 2)), 0.5)
         assert is_structured(mask)
         for path, layer in mask.items():
             for index in np.ndindex(layer.shape):
@@ -164,7 +164,7 @@ class TestIsStructured:
 class TestErrors:
     def test_no_hidden_layer(self) -> None:
         with pytest.raises(MaskError, match="'q2' has no hidden units"):
-            prune_units(network(3, 4, 1, prefix="q1.") | network(3, 1, prefix="q2."), 0.5)
+            prune_units(sizes(network(3, 4, 1, prefix="q1.") | network(3, 1, prefix="q2.")), 0.5)
 
     def test_layers_that_do_not_join(self) -> None:
         with pytest.raises(MaskError, match="'layer_1' has 3 inputs, 'layer_0' before it 2"):
@@ -174,17 +174,24 @@ class TestErrors:
         # 2 units in each hidden layer keep 4 * 2 + 2 * 2 + 2 * 1 of 40 + 100 + 10 weights.
         message = r"leaves 7 of 150 weights, but each hidden layer keeps at least 2 .* in all 14 .* at most 0\.906666\."
         with pytest.raises(MaskError, match=message):
-            prune_units(network(4, 10, 10, 1), 0.95, floor=2)
+            prune_units(sizes(network(4, 10, 10, 1)), 0.95, floor=2)
 
     def test_a_floor_below_one(self) -> None:
         with pytest.raises(MaskError, match="must keep at least 1"):
-            prune_units(network(3, 4, 1), 0.5, floor=0)
+            prune_units(sizes(network(3, 4, 1)), 0.5, floor=0)
 
     def test_an_unknown_allocation(self) -> None:
         with pytest.raises(MaskError, match="'erk' of units. Choose global or uniform"):
-            prune_units(network(3, 4, 1), 0.5, allocation="erk")  # type: ignore[arg-type]
+            prune_units(sizes(network(3, 4, 1)), 0.5, allocation="erk")  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("sparsity", [1.0, -0.1, float("nan")])
     def test_sparsity_out_of_range(self, sparsity: float) -> None:
         with pytest.raises(MaskError, match="at least 0 and below 1"):
-            prune_units(network(3, 4, 1), sparsity)
+            prune_units(sizes(network(3, 4, 1)), sparsity)
+
+
+def test_scores_with_signs_are_refused() -> None:
+    # The unit that is worth least has the largest square.
+    scores = {"layer_0": np.array([[1.0, -10.0, 2.0]]), "layer_1": np.zeros((3, 1))}
+    with pytest.raises(MaskError, match="negative.*Prune single weights"):
+        prune_units(scores, 0.5)

@@ -70,7 +70,7 @@ def mask_file(path: Path, hidden: int) -> None:
             "keeps at least 1, in all 3 (layer_0, layer_1, layer_2). Ask for a sparsity of at most 0.991071.",
         ),
         (
-            {"schedule": "rigl", "sparsity": {"actor": 0.5, "critic": 0.9999}},
+            {"schedule": {"rigl": {"interval": 9}}, "sparsity": {"actor": 0.5, "critic": 0.9999}},
             "Arm rigl-a50-c99.99 on Pendulum-v1: critic: A sparsity of 0.9999 leaves 0 of 672 weights",
         ),
         (

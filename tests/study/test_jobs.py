@@ -12,7 +12,7 @@ ARMS = [
     {"name": "mag", "criterion": "magnitude", "sparsity": 0.8},
     {"name": "snip", "criterion": "snip", "sparsity": 0.8},
     {"name": "imp", "criterion": "magnitude", "sparsity": 0.8, "schedule": {"iterative": {"rate": 0.5}}},
-    {"name": "rigl", "schedule": "rigl", "sparsity": 0.8},
+    {"name": "rigl", "schedule": {"rigl": {"interval": 50}}, "sparsity": 0.8},
     {"name": "tuned", "criterion": "magnitude", "sparsity": 0.8, "rewind": "none"},
     {"name": "inverted", "control": "inverted", "of": "mag"},
     {"name": "of-rigl", "control": "shuffled", "of": "rigl"},
