@@ -44,7 +44,8 @@ from rlottery.fields import (
     expects,
     fault,
 )
-from rlottery.recipes import Recipe, RecipeError, spread
+from rlottery.recipes import Recipe
+from rlottery.spread import RecipeError, spread
 from rlottery.yaml_lines import Document, KeyPath, dotted, read_document, show
 
 

@@ -1,6 +1,6 @@
 """Values that settings are made of: their types, what they may be, and how a fault in one is said."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
@@ -93,3 +93,9 @@ class Sparsity(Section):
     def _shortest(self) -> float | dict[str, float]:
         # One form for one meaning, so that fingerprints of equal settings are equal.
         return self.actor if self.actor == self.critic else {"actor": self.actor, "critic": self.critic}
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a, b or c``."""
+    *rest, last = names
+    return f"{', '.join(rest)} or {last}" if rest else last

@@ -1,16 +1,15 @@
-"""Recipes: what an entry of the config's `arms:` may ask for, and which of it makes sense together."""
+"""Recipes: what an entry of the config's `arms:` may ask for."""
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from math import ceil, log1p
 from string import Formatter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
 from rlottery.errors import MaskError
-from rlottery.fields import FILLED, Count, Fraction, Section, Sparsity, Switch, Text, UpToOne, expects, fault
+from rlottery.fields import FILLED, Count, Fraction, Section, Sparsity, Switch, Text, UpToOne, expects, fault, listed
+from rlottery.recipe_sense import problem_of
 from rlottery.yaml_lines import show
 
 if TYPE_CHECKING:
@@ -28,20 +27,13 @@ ControlName = Literal[
     "dense-again",
 ]
 ScheduleName = Literal["one-shot", "iterative", "gradual", "set", "rigl"]
-DYNAMIC: tuple[ScheduleName, ...] = ("gradual", "set", "rigl")
-"""Schedules whose masks change while the ticket trains; they need no dense agent but its initial weights."""
 ROUND = ".round-"
 """Stands before the number in the name of a round of iterative pruning."""
-MAX_ROUNDS = 100
-"""Of iterative pruning: each is a whole training."""
 
+_DYNAMIC: tuple[ScheduleName, ...] = ("gradual", "set", "rigl")
 _NAME = re.compile(r"(?!.*\.\.)(?!.*\.\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _LAYERS = "{actor: [0.5, 0.9, 0.5], critic: [0.5, 0.9, 0.5]}"
-_DATA_KEYS = {"batches", "batch_size", "estimator"}
-_OTHER_MASK = ("random", "random-erk", "shuffled", "first-layer", "inverted")
-"""Controls whose mask is to differ from the ticket's."""
-_INITIAL = "as they are before training"
 
 
 class Iterative(Section):
@@ -100,7 +92,7 @@ class Schedule(Section):
         if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _schedules()[1:]:
             return {name: {} if inner is None else inner for name, inner in value.items()}
         raise fault(
-            f"must be {_listed(_schedules())}, or one of them with its keys: {{rigl: {{drop: 0.5}}}}, "
+            f"must be {listed(_schedules())}, or one of them with its keys: {{rigl: {{drop: 0.5}}}}, "
             f"not {_shown(value)}"
         )
 
@@ -201,7 +193,7 @@ class Allocation(Section):
         if isinstance(value, dict) and value.keys() == LayerSparsities.model_fields.keys():
             return {"layers": LayerSparsities.model_validate(value)}
         raise fault(
-            f"must be {_listed(get_args(AllocationName))}, or the sparsity of each layer of both networks: {_LAYERS}, "
+            f"must be {listed(get_args(AllocationName))}, or the sparsity of each layer of both networks: {_LAYERS}, "
             f"not {_shown(value)}"
         )
 
@@ -275,7 +267,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if problem := self._problem():
+        if problem := problem_of(self):
             raise fault(problem)
         return self
 
@@ -290,6 +282,11 @@ class Recipe(Section):
     def kind(self) -> str:
         """ "control", "transfer", or the schedule of a ticket."""
         return "control" if self.control else "transfer" if self.transfer else self.schedule.name
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether the mask is made while the ticket trains."""
+        return self.kind in _DYNAMIC
 
     @property
     def scoring(self) -> "Criterion | None":
@@ -322,157 +319,6 @@ class Recipe(Section):
         parts += {0: [], None: ["fine-tuned"]}.get(self.rewind.step, [f"from-step-{self.rewind.step}"])
         return "-".join(parts + ["rescaled"] * self.rescale)
 
-    def _problem(self) -> str | None:
-        """What makes no sense in this recipe, in words that name the mend."""
-        given = {key for key in self.model_fields_set - {"name"} if getattr(self, key) is not None}
-        if self.control is not None:
-            return self._problem_of_control(given)
-        if self.transfer is not None:
-            return self._problem_of_transfer(given)
-        if self.of is not None:
-            return "of belongs to a control or a transfer; name it: control: random, say"
-        return self._problem_of_ticket(given)
-
-    def _problem_of_control(self, given: set[str]) -> str | None:
-        if self.control == "dense-again":
-            if extra := given - {"control"}:
-                return f"dense-again is the dense agent with other data; leave out {_listed(sorted(extra))}"
-            return None
-        if self.of is None:
-            return f"a control needs the arm that it stands beside: of: NAME ({self.control})"
-        if extra := given - {"control", "of", "rescale"}:
-            return f"a control takes everything else from the arm it is `of`; leave out {_listed(sorted(extra))}"
-        if self.control == "small-dense" and self.rescale:
-            return "small-dense has no mask to correct the scale for; leave out rescale"
-        return None
-
-    def _problem_of_transfer(self, given: set[str]) -> str | None:
-        assert self.transfer is not None
-        if self.transfer.file is None and self.of is None:
-            return "a transfer needs the arm whose mask it takes: of: NAME"
-        if self.transfer.file is not None and self.of is not None:
-            return "a mask from a file is of no arm of this study; leave out `of`, or the file"
-        if extra := given - {"transfer", "of", "rescale"}:
-            return f"a transfer takes its mask as it is; leave out {_listed(sorted(extra))}"
-        return None
-
-    def _problem_of_ticket(self, given: set[str]) -> str | None:
-        schedule = self.schedule.name
-        layers = self.allocation.layers if self.allocation else None
-        if layers is None and self.sparsity is None:
-            return "missing: sparsity, the share of the kernel weights to prune"
-        if layers is not None and self.sparsity is not None:
-            return "the sparsity follows from the layers that allocation gives; leave one of the two out"
-        if layers is not None and schedule in ("iterative", "gradual"):
-            return f"{schedule} pruning needs one sparsity to go towards; give sparsity, and allocation by a rule"
-        if self.structure == "units":
-            if schedule != "one-shot":
-                return f"whole units are pruned at once; leave out structure: units, or schedule: {schedule}"
-            if self.allocation is not None and self.allocation.rule not in ("global", "uniform"):
-                return "structure: units takes allocation: global or uniform"
-        if schedule != "one-shot" and any(one.actor == one.critic == 0 for one in self.sparsity or ()):
-            return f"a sparsity of 0 prunes nothing, which makes no sense of schedule: {schedule}"
-        if schedule in DYNAMIC:
-            return self._problem_of_dynamic(given, schedule)
-        return self._problem_of_scored(given, schedule)
-
-    def _problem_of_dynamic(self, given: set[str], schedule: str) -> str | None:
-        if "rewind" in given and self.rewind.step != 0:
-            return f"{schedule} makes its mask while it trains from the initial weights; leave out rewind"
-        if schedule == "gradual":
-            if self.criterion not in (None, "magnitude"):
-                return "gradual pruning is by magnitude, of the weights as they are at that moment; leave out criterion"
-            if self.rescale:
-                return "gradual pruning starts dense: there is no scale to correct; leave out rescale"
-        elif self.criterion is not None:
-            return f"{schedule} drops by magnitude and grows by its own rule; leave out criterion"
-        elif self.allocation is not None and self.allocation.rule == "global":
-            return f"{schedule} starts from a random mask, which has no scores to rank globally; use erk or uniform"
-        if self.allocation is not None and self.allocation.layers is not None:
-            return f"{schedule} takes allocation: erk or uniform"
-        if extra := given & _DATA_KEYS:
-            return f"{schedule} scores no replay; leave out {_listed(sorted(extra))}"
-        return None
-
-    def _problem_of_scored(self, given: set[str], schedule: str) -> str | None:
-        if self.criterion is None:
-            return "missing: criterion; `rlottery arms` lists them, or name a function of your own: module:function"
-        if self.rescale and self.rewind.step != 0:
-            return "rescale corrects the scale of initial weights; leave it out, or rewind: initial"
-        if self.schedule.iterative is not None and (rounds := self._rounds(self.schedule.iterative.rate)) > MAX_ROUNDS:
-            made = f"{rounds:,}" if rounds < 1e6 else "millions of"
-            return f"schedule.iterative.rate makes {made} rounds, more than {MAX_ROUNDS}; raise it"
-        known = _criterion(self.criterion)
-        if known.before_training and known.reads != ("random",):
-            if self.rewind.step != 0:
-                return f"{self.criterion} scores the weights {_INITIAL}; leave out rewind, or score by magnitude, say"
-            if schedule == "iterative":
-                return f"{self.criterion} scores the weights {_INITIAL}, but iterative pruning scores trained ones"
-        if known.iterations > 1 and self.structure == "units":
-            return f"{self.criterion} scores and prunes weights in turn; leave out structure: units"
-        if known.signed and self.structure == "units":
-            return f"{self.criterion} gives scores with signs, which units have no mean square of; leave out structure"
-        if (extra := given & _DATA_KEYS) and not known.needs_data:
-            return f"{self.criterion} reads no replay; leave out {_listed(sorted(extra))}"
-        if self.estimator is not None and not any("mean_abs_gradient" in name for name in known.reads):
-            return f"{self.criterion} has its own estimator; leave out estimator"
-        return None
-
-    def _rounds(self, rate: float) -> int:
-        """Rounds of iterative pruning, to within one."""
-        highest = max(max(one.actor, one.critic) for one in self.sparsity or ())
-        return ceil(log1p(-highest) / log1p(-rate))
-
-
-def spread(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """One recipe for each arm: lists of sparsities spread out, every arm named.
-
-    A control of an arm with several sparsities becomes one for each.
-
-    Raises:
-        RecipeError: two arms of one name, or an `of` that names no ticket; says which recipe, and which key.
-    """
-    tickets: dict[str, list[Recipe]] = {}
-    found: list[tuple[int, Recipe]] = []
-    for index, recipe in enumerate(recipes):
-        if recipe.kind in ("control", "transfer"):
-            continue
-        each = [recipe.model_copy(update={"sparsity": (one,)}) for one in recipe.sparsity or ()] or [recipe]
-        named = [_named(one, recipe.name, len(each) > 1) for one in each]
-        found += [(index, one) for one in named]
-        tickets[recipe.name or named[0].name or ""] = named
-        if len(named) > 1:
-            tickets |= {one.name or "": [one] for one in named}
-        elif recipe.name is None:
-            tickets[named[0].name or ""] = named
-    for index, recipe in enumerate(recipes):
-        if recipe.kind not in ("control", "transfer"):
-            continue
-        if recipe.of is None:
-            found.append((index, recipe.model_copy(update={"name": recipe.name or recipe.default_name()})))
-            continue
-        if recipe.of not in tickets:
-            raise RecipeError(index, _no_ticket(recipe.of, recipes, tickets), "of")
-        targets = tickets[recipe.of]
-        for target in targets:
-            if problem := _problem_of_pair(recipe, target):
-                raise RecipeError(index, problem)
-            suffix = f"-{percent(target.only_sparsity)}" if len(targets) > 1 and target.only_sparsity else ""
-            one = recipe.model_copy(update={"of": target.name})
-            name = f"{recipe.name}{suffix}" if recipe.name else one.default_name()
-            found.append((index, one.model_copy(update={"name": name})))
-    found.sort(key=lambda pair: pair[0])
-    _check_names(recipes, found)
-    return [recipe for _, recipe in found]
-
-
-class RecipeError(ValueError):
-    """What is wrong with the recipe at `index`; `place` is its index, and the key to blame if it is one."""
-
-    def __init__(self, index: int, problem: str, *key: str):
-        super().__init__(problem)
-        self.place: tuple[int | str, ...] = (index, *key)
-
 
 def percent(sparsity: Sparsity | None) -> str:
     """A sparsity as it stands in names: ``95``, or ``a95-c90`` where actor and critic differ."""
@@ -480,72 +326,6 @@ def percent(sparsity: Sparsity | None) -> str:
         return ""
     actor, critic = (f"{100 * share + 0:.10g}" for share in (sparsity.actor, sparsity.critic))
     return actor if actor == critic else f"a{actor}-c{critic}"
-
-
-def _named(recipe: Recipe, name: str | None, several: bool) -> Recipe:
-    full = f"{name}-{percent(recipe.only_sparsity)}" if name and several else name or recipe.default_name()
-    return recipe.model_copy(update={"name": full})
-
-
-def _no_ticket(name: str, recipes: Sequence[Recipe], tickets: Mapping[str, object]) -> str:
-    """Why no control can stand beside an arm of that name."""
-    known = f"this study's are {', '.join(tickets)}" if tickets else "this study has none"
-    for recipe in recipes:
-        if recipe.kind in ("control", "transfer") and name == (recipe.name or recipe.default_name()):
-            return f"must name a ticket, and {name} is a {recipe.kind}; {known}"
-    return f"there is no ticket {show(name)}; {known}"
-
-
-def _check_names(recipes: Sequence[Recipe], found: Sequence[tuple[int, Recipe]]) -> None:
-    """Raises RecipeError if two arms have one name, be it given, made, or that of a list of sparsities."""
-    said = [(index, recipe.name) for index, recipe in enumerate(recipes) if recipe.name]
-    made = [(index, recipe.name) for index, recipe in found if recipe.name and recipe.name != recipes[index].name]
-    names: dict[str, int] = {}
-    for index, name in sorted([*said, *made], key=lambda pair: pair[0]):
-        # Without regard to case: some file systems have none.
-        other = names.setdefault(name.casefold(), -1)
-        if other == index:
-            raise RecipeError(index, f"two of its sparsities would both be called {name}; leave one of them out")
-        if other >= 0:
-            raise RecipeError(index, f"this arm and arms.{other} are both called {name}; give one of them another name")
-        names[name.casefold()] = index
-
-
-def _problem_of_pair(recipe: Recipe, of: Recipe) -> str | None:
-    """What makes no sense in a control, or a transfer, of that ticket."""
-    if recipe.rescale and of.rewind.step != 0:
-        return f"rescale corrects the scale of initial weights, and {of.name} doesn't start from them; leave it out"
-    if recipe.transfer is not None:
-        return None
-    if recipe.control in _OTHER_MASK and (problem := _nothing_to_move(recipe, of)):
-        return problem
-    if recipe.control == "inverted":
-        if of.kind != "one-shot":
-            return f"inverted needs the scores of a one-shot mask; {of.name} has none"
-        if of.scoring is not None and of.scoring.iterations > 1:
-            return f"{of.criterion} scores and prunes in turn: there is no one score to invert"
-    if recipe.control in ("fresh-weights", "permuted-weights") and of.kind in DYNAMIC:
-        return f"{of.name} makes its mask as it trains: with another start, it would make another one; use random"
-    if recipe.control in ("fresh-weights", "permuted-weights") and of.rewind.step != 0:
-        return f"{recipe.control} replaces the initial weights, and {of.name} doesn't start from them"
-    if recipe.control in ("random-erk", "shuffled", "first-layer") and of.structure == "units":
-        return f"{recipe.control} moves single weights, and {of.name} prunes whole units; use random"
-    return None
-
-
-def _nothing_to_move(recipe: Recipe, of: Recipe) -> str | None:
-    """Why a control with another mask than the ticket's would have the ticket's own."""
-    layers = of.allocation.layers if of.allocation else None
-    if layers is None:
-        nothing = of.only_sparsity is not None and of.only_sparsity.actor == of.only_sparsity.critic == 0
-    else:
-        nothing = not any(layers.actor + layers.critic)
-        if recipe.control == "shuffled" and any(layers.critic) and not any(layers.critic[:-1]):
-            return f"{of.name} prunes the critics' last layer alone, which has one mask of those degrees; use random"
-        for group, shares in (("actor", layers.actor), ("critic", layers.critic)):
-            if recipe.control == "first-layer" and shares[0] and not any(shares[1:]):
-                return f"{of.name} prunes nothing behind the {group}'s first layer, so there is nothing to shuffle"
-    return f"{of.name} prunes nothing, so {recipe.control} would have its very mask" if nothing else None
 
 
 def _criterion(name: str) -> "Criterion":
@@ -577,8 +357,3 @@ def _file_part(value: str) -> str:
 
 def _schedules() -> tuple[ScheduleName, ...]:
     return get_args(ScheduleName)
-
-
-def _listed(names: Sequence[str]) -> str:
-    *rest, last = names
-    return f"{', '.join(rest)} or {last}" if rest else last

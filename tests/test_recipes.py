@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from rlottery.config import Config, config_to_dict, load_config
 from rlottery.errors import ConfigError
-from rlottery.recipes import MAX_ROUNDS, Recipe, RecipeError, percent, spread
+from rlottery.recipe_sense import MAX_ROUNDS
+from rlottery.recipes import Recipe, percent
+from rlottery.spread import RecipeError, spread
 
 STUDY = """\
 tasks: [Pendulum-v1]

@@ -10,7 +10,7 @@ from rlottery.errors import RlotteryError
 from rlottery.fields import Sparsity
 from rlottery.pruning.criteria import Criterion
 from rlottery.pruning.schedules import round_sparsities
-from rlottery.recipes import DYNAMIC, ROUND, Recipe, percent
+from rlottery.recipes import ROUND, Recipe, percent
 
 METHODS = ("magnitude", "gradient")
 _SPREAD = re.compile(r"-(\d[\d.]*|a\d[\d.]*-c\d[\d.]*)")
@@ -57,7 +57,7 @@ class Arm:
     @property
     def is_dynamic(self) -> bool:
         """Whether the mask is made while the ticket trains."""
-        return self.recipe.kind in DYNAMIC
+        return self.recipe.is_dynamic
 
     @property
     def stages(self) -> tuple[str, ...]:
