@@ -88,6 +88,12 @@ def test_kernels_come_from_input_to_output_without_biases() -> None:
     assert twins["q2.layer_1"] is params["critic"]["q2"]["layer_1"]["kernel"]
 
 
+def test_kernels_of_many_layers_come_in_their_order_whatever_jax_makes_of_it() -> None:
+    network = {f"layer_{index}": {"kernel": np.ones((1, 1)), "bias": np.ones(1)} for index in range(12)}
+    shuffled = jax.tree.map(lambda leaf: leaf, {"q2": network, "q1": network})
+    assert list(kernels(shuffled)) == [f"{q}.layer_{index}" for q in ("q1", "q2") for index in range(12)]
+
+
 def test_masking_zeroes_pruned_weights_and_nothing_else() -> None:
     params = jax.tree.map(np.asarray, fresh().params)
     masks = random_masks(params, seed=1)

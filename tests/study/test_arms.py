@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from rlottery.config import Config, Pruning, Sparsity
 from rlottery.errors import RlotteryError
 from rlottery.study.arms import Arm, arm_for, arms_of, chosen_arms
-from rlottery.study.fingerprints import mask_fingerprint, ticket_fingerprint
+from rlottery.study.fingerprints import Fingerprint, mask_fingerprint, ticket_fingerprint
 
 
 def name(method: str, **pruning: object) -> str:
@@ -280,3 +281,30 @@ def test_a_control_tells_what_it_is_a_control_of() -> None:
     found = arms({**MAG, "floor": 2}, {"control": "random", "of": "mag"})
     of = {"floor": 2, "criterion": "magnitude", "sparsity": {"actor": 0.9, "critic": 0.9}}
     assert found["random-of-mag"].told() == {"control": "random", "of": of}
+
+
+def test_the_name_of_a_list_of_sparsities_chooses_all_that_came_of_it() -> None:
+    config = listed(
+        {"name": "mag", "criterion": "magnitude", "sparsity": [0.8, {"actor": 0.9, "critic": 0.5}]},
+        {"name": "mag-late", "criterion": "magnitude", "sparsity": 0.8, "rewind": "none"},
+        {"name": "random", "control": "random", "of": "mag"},
+    )
+    found = arms_of(config, None)
+    assert [arm.name for arm in chosen_arms(found, ["mag"])] == ["mag-80", "mag-a90-c50"]
+    assert [arm.name for arm in chosen_arms(found, ["random"])] == [
+        *("mag-80", "mag-a90-c50", "random-80", "random-a90-c50")
+    ]
+
+
+def test_the_source_of_ones_own_criterion_is_part_of_its_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def fingerprint(name: str, code: str) -> Fingerprint:
+        (tmp_path / f"{name}.py").write_text(f"def own(weights):\n    return {code}\n")
+        arm = arms(dict(criterion=f"{name}:own", sparsity=0.5, name="own"))["own"]
+        told = mask_fingerprint(arm, 0, {})
+        del told["pruning"]["criterion"]
+        return told
+
+    assert fingerprint("scores_one", "weights**2") == fingerprint("scores_two", "weights**2")
+    assert fingerprint("scores_one", "weights**2") != fingerprint("scores_three", "weights**4")

@@ -150,3 +150,27 @@ def test_a_choice_of_arms_changes_none_of_them(config: Config) -> None:
     assert one.keys() & other.keys() > {(0, 3, "dense", "dense"), (0, 3, "imp.round-1", "mask")}
     for part in (one, other):
         assert part == {key: whole[key] for key in part}
+
+
+def test_a_transfer_of_a_fine_tuned_ticket_waits_for_the_agent_that_it_starts_from(config: Config) -> None:
+    rounds = {"name": "tuned", "criterion": "magnitude", "sparsity": 0.75, "rewind": "none"}
+    rounds["schedule"] = {"iterative": {"rate": 0.5}}
+    moved = {"name": "moved", "transfer": {"seed": "next"}, "of": "tuned"}
+    study = Config.model_validate({**config_to_dict(config), "arms": [rounds, moved]})
+    needed = {told(job) for job in job_of(study, "moved", "ticket").needs}
+    assert needed == {"a3 dense dense", "a3 moved mask", "a3 tuned.round-1 ticket"}
+
+
+def test_rewind_points_are_planned_for_the_arms_that_go_back_to_them(config: Config) -> None:
+    late = {"name": "late", "criterion": "magnitude", "sparsity": 0.8, "rewind": {"step": 120}}
+    plain = {"name": "mag", "criterion": "magnitude", "sparsity": 0.8}
+    study = Config.model_validate({**config_to_dict(config), "arms": [late, plain]})
+    assert {told(job) for job in job_of(study, "late", "ticket").needs} == {
+        "a3 dense dense",
+        "a3 dense rewind",
+        "a3 late mask",
+    }
+    arms = arms_of(study, None)
+    assert "rewind" not in {job.stage for job in jobs(study, chosen_arms(arms, ["mag"]), STAGES)}
+    assert "rewind" in {job.stage for job in jobs(study, arms, ("dense",))}
+    assert "rewind" not in {job.stage for job in jobs(study, arms, ("mask", "ticket"))}
