@@ -13,5 +13,5 @@ if __name__ == "__main__":
         train_agent=True,
         create_ticket=True,
         run_ticket=True,
-        pruning_method="magnitude",  # Change to "gradient" to score weights by |w * dL/dw|
+        pruning_method="magnitude",  # Change to "gradient" to score weights by |w * dL/dw|; not read with `arms:`
     )

@@ -101,6 +101,7 @@ def with_command_line(pipeline: Callable[..., Outcome]) -> Callable[..., Outcome
         values, outcomes = given.arguments, []
 
         def command(
+            context: typer.Context,
             train_agent: Annotated[
                 bool, typer.Option(help="Train the dense agents and save their replay buffers.")
             ] = values["train_agent"],
@@ -114,9 +115,11 @@ def with_command_line(pipeline: Callable[..., Outcome]) -> Callable[..., Outcome
             config: Annotated[str, typer.Option(metavar="FILE", help="The study's YAML file.")] = str(values["config"]),
         ) -> None:
             """Train dense agents, make pruning masks, train lottery tickets, compare. Done work is skipped."""
-            outcomes.append(
-                finish(lambda: pipeline(train_agent, create_ticket, run_ticket, pruning_method, config)),
-            )
+            method = pruning_method
+            source = context.get_parameter_source("pruning_method")
+            if source is not None and source.name == "DEFAULT":  # the script's own, nobody's choice
+                method = None if _lists_arms(config) else method
+            outcomes.append(finish(lambda: pipeline(train_agent, create_ticket, run_ticket, method, config)))
 
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(epilog=EXIT_CODES)(command)
@@ -128,6 +131,14 @@ def with_command_line(pipeline: Callable[..., Outcome]) -> Callable[..., Outcome
         return outcomes[0]
 
     return call
+
+
+def _lists_arms(config: str) -> bool:
+    """Whether a script's own pruning method has nothing to choose: its config lists the arms, all of which are run."""
+    try:
+        return bool(load_study(Path(config)).arms)
+    except RlotteryError:
+        return False  # which is told where the pipeline reads it
 
 
 def finish(work: Callable[[], Outcome]) -> Outcome:

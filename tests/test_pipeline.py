@@ -544,6 +544,26 @@ class TestScript:
         assert ended.value.code == code
         assert capsys.readouterr().err.startswith(message)
 
+    @pytest.mark.parametrize(
+        ("options", "method"),
+        [((), None), (("--pruning-method", "gradient"), "gradient"), (("--config", "other"), "own")],
+    )
+    def test_its_own_method_is_nothing_to_a_config_that_lists_arms(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        pipeline: Callable[..., Outcome],
+        calls: Calls,
+        tmp_path: Path,
+        options: tuple[str, ...],
+        method: str | None,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        listed = "tasks: [a]\nseeds: [0]\narms: [{criterion: magnitude, sparsity: 0.5}]\n"
+        Path("config.yaml").write_text(listed)
+        Path("other").write_text("tasks: [a]\nseeds: [0]\n")
+        self.script(monkeypatch, pipeline, *options)(pruning_method="own")
+        assert [call["pruning_method"] for call in calls] == [method]
+
     def test_help_runs_nothing(
         self, monkeypatch: pytest.MonkeyPatch, pipeline: Callable[..., Outcome], calls: Calls
     ) -> None:

@@ -33,6 +33,7 @@ class ArmResult:
     Attributes:
         sparsity: reached, by group; None for dense agents and where no manifest says it.
         seeds: one for each seed of the config, in its order.
+        recipe: what the config says of it beyond criterion and sparsity, as plain values.
         done: how many of them have a score.
         mean, low, high: of the scores; None where there are none.
         share: of dense: (mean - untrained) / (dense mean - untrained) over `share_seeds`.
@@ -45,6 +46,7 @@ class ArmResult:
     criterion: str | None
     sparsity: Mapping[str, float] | None
     seeds: tuple[SeedResult, ...]
+    recipe: Mapping[str, Any]
     done: int
     mean: float | None
     low: float | None
@@ -186,6 +188,7 @@ def _arm_result(
         criterion=described.criterion,
         sparsity=described.sparsity,
         seeds=seeds,
+        recipe=described.recipe,
         done=len(scores),
         mean=statistics.fmean(scores.values()) if scores else None,
         low=min(scores.values(), default=None),

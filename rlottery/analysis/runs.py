@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rlottery.errors import StudyError
@@ -41,6 +41,8 @@ class Run:
         method, criterion: of a ticket's mask; None for dense agents.
         sparsity: reached, by group; None for dense agents and where the manifest does not say.
         env_steps: that it trained for; None where the manifest does not say.
+        began_at: the step of the dense run that it goes on from; 0 for most.
+        recipe: what the arm's entry in the config says besides, as plain values.
         evaluations: in order of their steps; those before the end for a run that failed or diverged.
     """
 
@@ -53,6 +55,8 @@ class Run:
     criterion: str | None = None
     sparsity: Mapping[str, float] | None = None
     env_steps: int | None = None
+    began_at: int = 0
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
 
     @property
@@ -110,7 +114,7 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
     if manifest is None or "round_of" in manifest:
         return None
     told = (manifest.get("method"), manifest.get("criterion"), manifest.get("sparsity"), manifest.get("env_steps"))
-    known = Run(arm, seed, files, "done", None, *told)
+    known = Run(arm, seed, files, "done", None, *told, _began_at(manifest), manifest.get("recipe", {}))
     status = manifest["status"]
     if other := _other_settings(manifest, dense):
         problem = f"{files.folder} was trained with other settings than the dense agent ({other}). Delete that folder."
@@ -128,6 +132,11 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
         problem = f"{files.metrics} has no evaluation of the trained agent. Train that run again."
         return replace(known, status="unreadable", error=problem, evaluations=read)
     return replace(known, evaluations=read)
+
+
+def _began_at(manifest: Manifest) -> int:
+    rewind = manifest.get("fingerprint", {}).get("arm", {}).get("rewind")
+    return int(rewind["step"]) if isinstance(rewind, dict) else 0
 
 
 def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:

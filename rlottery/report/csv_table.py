@@ -2,14 +2,29 @@
 
 import csv
 import io
+import json
 
 from rlottery.analysis.comparison import Comparison
 
-COLUMNS = ("task", "arm", "criterion", "sparsity_actor", "sparsity_critic", "seed", "status", "metric", "score")
+COLUMNS = (
+    "task",
+    "arm",
+    "criterion",
+    "sparsity_actor",
+    "sparsity_critic",
+    "seed",
+    "status",
+    "metric",
+    "score",
+    "recipe",
+)
 
 
 def to_csv(comparison: Comparison) -> str:
-    """A line for each task, arm and seed. A sparsity or score that isn't known is left empty."""
+    """A line for each task, arm and seed. A sparsity or score that isn't known is left empty.
+
+    The recipe is JSON: what the config says of the arm beyond criterion and sparsity, its control first of all.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -28,6 +43,7 @@ def to_csv(comparison: Comparison) -> str:
                         seed.status,
                         task.metric,
                         "" if seed.score is None else seed.score,
+                        json.dumps(arm.recipe) if arm.recipe else "",
                     ]
                 )
     return stream.getvalue()

@@ -133,7 +133,8 @@ def _styles(arms: Iterable[str]) -> dict[str, _Style]:
 
 def _write_title(head: SubFigure, config: Config, *, failed: bool) -> None:
     left = 0.1 / (_PANEL_INCHES[0] * min(len(config.tasks), _COLUMNS))
-    title = "Lottery tickets beside the dense agents they were cut from"
+    tickets = "Tickets and controls" if config.arms else "Lottery tickets"
+    title = f"{tickets} beside the dense agents they were cut from"
     head.text(left, 0.64, title, size=15, weight="bold", va="center")
     seeds = len(config.seeds)
     lines = f"Thin: single seeds. Thick: mean over {seeds} seeds." if seeds > 1 else "One seed."
@@ -156,7 +157,7 @@ def _draw_task(axes: Axes, task: str, runs: Sequence[Run], styles: Mapping[str, 
     ]
     axes.set_xlabel("environment steps")
     axes.set_ylabel(f"{_LABELS[metric]} of {count(config.evaluation.episodes, 'episode')}")
-    _dress(axes, metric, max(run.evaluations[-1].env_steps for run in shown))
+    _dress(axes, metric, max(run.began_at + run.evaluations[-1].env_steps for run in shown))
     _write_labels(axes, labels)
 
 
@@ -211,7 +212,7 @@ def _write_labels(axes: Axes, labels: Sequence[_Label]) -> None:
 
 
 def _curve(run: Run, metric: Metric) -> Curve:
-    steps = np.array([evaluation.env_steps for evaluation in run.evaluations], dtype=np.float64)
+    steps = np.array([run.began_at + evaluation.env_steps for evaluation in run.evaluations], dtype=np.float64)
     return steps, np.array([evaluation.scores[metric] for evaluation in run.evaluations], dtype=np.float64)
 
 

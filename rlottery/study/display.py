@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rlottery.study.executor import State, Tracked
+from rlottery.study.executor import NOT_BEGUN, State, Tracked
 
 LINE_SECONDS = 30.0
 """Between two plain lines about one run, where there is no terminal."""
@@ -106,7 +106,9 @@ class Lines:
         for index, tracked in enumerate(self._tracked):
             changed = tracked.state is not self._states[index]
             due = tracked.state is State.RUNNING and now - self._spoke[index] >= LINE_SECONDS
-            if changed or due:
+            # Of a study that is stopped, what had not begun is no news.
+            unbegun = tracked.state is State.SKIPPED and tracked.message == NOT_BEGUN
+            if (changed and not unbegun) or due:
                 self._states[index], self._spoke[index] = tracked.state, now
                 self._console.print(line(tracked), highlight=False, markup=False, soft_wrap=True)
 

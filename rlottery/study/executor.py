@@ -40,6 +40,7 @@ class State(Enum):
     DIVERGED = "diverged"
 
 
+NOT_BEGUN = "stopped before it began"
 ENDED_BADLY = (State.FAILED, State.SKIPPED, State.STOPPED, State.DIVERGED)
 _BECAME = {
     State.FAILED: "failed",
@@ -201,7 +202,7 @@ class Executor:
             worker.process.terminate()
         for tracked in self.tracked:
             if tracked.state is State.WAITING:
-                tracked.state, tracked.message = State.SKIPPED, "stopped before it began"
+                tracked.state, tracked.message = State.SKIPPED, NOT_BEGUN
         return time.monotonic() + GRACE_SECONDS
 
     def _kill(self) -> None:

@@ -9,6 +9,7 @@ from rlottery import replay
 from rlottery.agents import nest_kernels
 from rlottery.disk import write_bytes
 from rlottery.errors import MaskError
+from rlottery.manifests import read_manifest
 from rlottery.pruning.controls import MASK_CONTROLS, invert
 from rlottery.pruning.criteria import Criterion, evidence_for, score
 from rlottery.pruning.evidence import Gathered, as_initial, gather
@@ -53,7 +54,9 @@ def create_mask(job: Job) -> None:
     """
     if own_mask(job) is None:
         mask = _make(job)
-        matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
+        if read_manifest(job.files) is not None:
+            # Only then: what the ticket will start from need not be there yet.
+            matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
         write_bytes(job.files.mask, mask_to_bytes(mask))
     if job.mask_path != job.files.mask:
         write_bytes(job.mask_path, job.files.mask.read_bytes())
@@ -84,6 +87,18 @@ def described(job: Job, groups: Groups, asked: dict[str, float], scored: dict[st
 
 
 def _make(job: Job) -> Mask:
+    of = job.ticket_arm.of
+    try:
+        return _made(job)
+    except MaskError as error:
+        if of is None:
+            raise
+        raise MaskError(
+            f"{error}\nThe sparsity is that of {of.name}: change it there, or leave this arm out."
+        ) from None
+
+
+def _made(job: Job) -> Mask:
     arm = job.ticket_arm
     if arm.kind == "transfer":
         return _transferred(job)

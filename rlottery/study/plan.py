@@ -342,7 +342,8 @@ def _check_same_study(files: RunFiles, manifest: Manifest, asked: Fingerprint, c
         listed = "\n  ".join(differences)
         raise StudyError(
             f"{files.folder} holds a run of another study:\n  {listed}"
-            "\nPut the values back, keep this study apart with data=ANOTHER_FOLDER, or delete that folder."
+            "\nPut the values back, give the arm another name, keep this study apart with data=ANOTHER_FOLDER, or "
+            "delete that folder."
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rlottery.analysis.comparison import ArmResult, TaskComparison, compare, to_dict
+from rlottery.analysis.runs import read_runs
 from rlottery.store import Store
 
 from .stores import config, returns, success, write_mask, write_run
@@ -293,3 +294,10 @@ def test_what_an_arm_is_about_is_no_difference_from_the_dense_agent(tmp_path: Pa
     own = {"arm": {"rewind": {"step": 100}}, "inputs": {}}
     write_run(store, "late-80", 0, success(0.0, 1.0, 1.0, 1.0), fingerprint={"version": 1, **settings, **own})
     assert not compare(store, config(seeds=(0,))).tasks[0].arms[1].failures
+
+
+def test_an_arm_that_goes_back_to_a_step_begins_there(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write_run(store, "late-80", 0, success(0.0, 1.0), fingerprint={"arm": {"rewind": {"step": 100}}})
+    write_run(store, "tuned-80", 0, success(0.0, 1.0), fingerprint={"arm": {"rewind": "none"}})
+    assert {run.arm: run.began_at for run in read_runs(store, "reach-v3", [0])} == {"late-80": 100, "tuned-80": 0}

@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 from pathlib import Path
 
 from rlottery.analysis.comparison import compare
@@ -27,3 +28,12 @@ def test_a_line_for_every_run(tmp_path: Path) -> None:
         ("", "", ""),
         ("magnitude", "0.9", "0.5"),
     ]
+
+
+def test_the_recipe_tells_arms_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write_run(
+        store, "inverted-80", 0, success(0.0, 0.5, 0.25, 0.75), recipe={"control": "inverted", "of": {"floor": 2}}
+    )
+    (row,) = csv.DictReader(io.StringIO(to_csv(compare(store, config(seeds=(0,))))))
+    assert json.loads(row["recipe"]) == {"control": "inverted", "of": {"floor": 2}}

@@ -301,7 +301,7 @@ def test_the_source_of_ones_own_criterion_is_part_of_its_masks(tmp_path: Path, m
 
     def fingerprint(name: str, code: str) -> Fingerprint:
         (tmp_path / f"{name}.py").write_text(f"def own(weights):\n    return {code}\n")
-        arm = arms(dict(criterion=f"{name}:own", sparsity=0.5, name="own"))["own"]
+        arm = arms({"criterion": f"{name}:own", "sparsity": 0.5, "name": "own"})["own"]
         told = mask_fingerprint(arm, 0, {})
         del told["pruning"]["criterion"]
         return told
