@@ -20,19 +20,6 @@ from .study.studies import TINY
 
 SMALL = TINY.replace("env_steps: 300, warmup_steps: 100", "env_steps: 1000, warmup_steps: 300")
 STUDY = Study(SMALL, GUIDE.commands)
-TRAINED_OTHERWISE = """\
-name: tiny
-tasks: [Pendulum-v1]
-seeds: [0]
-network: {actor: [16, 16], critic: [16, 16]}
-arms:
-  - {name: rigl, schedule: {rigl: {interval: 50}}, sparsity: 0.8, rescale: true}
-  - {name: gradual, schedule: {gradual: {interval: 50}}, sparsity: 0.8}
-  - {name: iterative, criterion: magnitude, sparsity: 0.75, schedule: {iterative: {rate: 0.5}}, rewind: {step: 250}}
-training: {env_steps: 650, warmup_steps: 150}
-evaluation: {interval: 150, episodes: 1, score_evaluations: 1}
-"""
-"""Arms whose masks change in training, or that go back into it; `tests.faults.ARMS` has every kind."""
 
 
 def finish(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
@@ -59,18 +46,6 @@ def test_a_study_that_is_killed_ends_in_the_same_bits(finished: Path, tmp_path: 
     survived = endure(study, STUDY, 3, random.Random(1), cache=True)
     assert survived.total() > 0
     assert digests(study / "data") == digests(finished / "data")
-
-
-def test_arms_that_prune_in_training_or_go_back_into_it_end_in_the_same_bits(tmp_path: Path) -> None:
-    undisturbed = make_study(tmp_path / "undisturbed", TRAINED_OTHERWISE)
-    code, said = finish(undisturbed)
-    assert code == 0, said
-    killed = make_study(tmp_path / "killed", TRAINED_OTHERWISE)
-    survived = endure(killed, Study(TRAINED_OTHERWISE, ((),)), 3, random.Random(2), cache=True)
-    assert survived.total() > 0
-    expected = digests(undisturbed / "data")
-    assert len(expected) == 21
-    assert digests(killed / "data") == expected
 
 
 def test_alone_or_beside_others_and_in_any_order_gives_the_same_bits(finished: Path, tmp_path: Path) -> None:
