@@ -14,7 +14,7 @@ import threadpoolctl
 
 from benchmarks.flops import METAWORLD
 from rlottery import config, envs
-from rlottery.agents import Batch, Spec, nest_kernels
+from rlottery.agents import Batch, Spec, nest_masks
 from rlottery.agents.sac import SAC, SACState, Settings
 from rlottery.compilation import compile_update
 from rlottery.pruning.criteria import CRITERIA, evidence_for, score
@@ -166,7 +166,7 @@ def score_and_prune(criterion: str) -> float:
         evidence = found if needed.trained else as_initial(found)
         masks = {group: prune(score(chosen, of_group), sparsity) for group, of_group in evidence.items()}
         if turn < chosen.iterations:
-            masked = SAC.with_masks(state, {group: nest_kernels(dict(layers)) for group, layers in masks.items()})
+            masked = SAC.with_masks(state, nest_masks(masks))
     return time.monotonic() - began
 
 

@@ -287,7 +287,7 @@ class Config(Section):
     def _problem_of(self, recipe: Recipe, task: Task) -> tuple[KeyPath, str] | None:
         """What the settings of a task, or the tasks and seeds of the study, leave no room for: the key, and why."""
         training = self.training_for(task)
-        given = recipe.allocation.layers if recipe.allocation else None
+        given = recipe.given_layers
         if given is not None:
             for group, shares in (("actor", given.actor), ("critic", given.critic)):
                 layers = len(getattr(self.network, group)) + 1
@@ -311,8 +311,8 @@ class Config(Section):
                 return ("transfer", "task"), "the study's only task would get its own mask; add another task"
         if recipe.transfer is not None and recipe.transfer.seed and len(self.seeds) == 1:
             return ("transfer", "seed"), "there is no next seed; give the study more than one"
-        if (chosen := recipe.schedule.gradual or recipe.schedule.set or recipe.schedule.rigl) is not None:
-            end = round(chosen.end * training.env_steps)
+        if (chosen := recipe.schedule.in_training) is not None:
+            _, end = recipe.schedule.window(training.env_steps, training.warmup_steps)
             if end <= training.warmup_steps + 1:
                 problem = (
                     f"masks would change until step {end} (end x env_steps), but training begins after "

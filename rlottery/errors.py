@@ -1,6 +1,7 @@
 """The one family of errors that rlottery raises for the person who runs it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -17,6 +18,15 @@ class ConfigError(RlotteryError):
 
 class MaskError(RlotteryError):
     """A mask that can't be made, read or applied."""
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Let a MaskError that is raised inside begin with `where`: the group, most often."""
+    try:
+        yield
+    except MaskError as error:
+        raise MaskError(f"{where}: {error}") from error
 
 
 class StudyError(RlotteryError):

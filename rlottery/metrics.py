@@ -21,6 +21,9 @@ from rlottery.errors import StudyError
 
 Row = dict[str, Any]
 
+WALL_CLOCK = {"seconds", "updates_per_second"}
+"""Fields of a row that tell of time, not of training."""
+
 FLUSH_SECONDS = 10.0
 """Between two times that TensorBoard's file is made sure to be up to date."""
 MAX_BYTES = 2**30

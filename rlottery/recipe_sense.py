@@ -56,7 +56,7 @@ def _problem_of_transfer(recipe: "Recipe", given: set[str]) -> str | None:
 
 def _problem_of_ticket(recipe: "Recipe", given: set[str]) -> str | None:
     schedule = recipe.schedule.name
-    layers = recipe.allocation.layers if recipe.allocation else None
+    layers = recipe.given_layers
     if layers is None and recipe.sparsity is None:
         return "missing: sparsity, the share of the kernel weights to prune"
     if layers is not None and recipe.sparsity is not None:
@@ -87,7 +87,7 @@ def _problem_of_dynamic(recipe: "Recipe", given: set[str], schedule: str) -> str
         return f"{schedule} drops by magnitude and grows by its own rule; leave out criterion"
     elif recipe.allocation is not None and recipe.allocation.rule == "global":
         return f"{schedule} starts from a random mask, which has no scores to rank globally; use erk or uniform"
-    if recipe.allocation is not None and recipe.allocation.layers is not None:
+    if recipe.given_layers is not None:
         return f"{schedule} takes allocation: erk or uniform"
     if extra := given & _DATA_KEYS:
         return f"{schedule} scores no replay; leave out {listed(sorted(extra))}"
@@ -153,7 +153,7 @@ def problem_of_pair(recipe: "Recipe", of: "Recipe") -> str | None:
 
 def _nothing_to_move(recipe: "Recipe", of: "Recipe") -> str | None:
     """Why a control with another mask than the ticket's would have the ticket's own."""
-    layers = of.allocation.layers if of.allocation else None
+    layers = of.given_layers
     if layers is None:
         nothing = of.only_sparsity is not None and of.only_sparsity.actor == of.only_sparsity.critic == 0
     else:

@@ -77,6 +77,18 @@ class Schedule(Section):
     rigl: Rewiring | None = Field(default=None, description="sparse throughout, weights of large gradients regrown")
 
     @property
+    def in_training(self) -> Gradual | Rewiring | None:
+        """What changes the masks while the ticket trains."""
+        return self.gradual or self.set or self.rigl
+
+    def window(self, env_steps: int, warmup_steps: int) -> tuple[int, int]:
+        """The steps of training from which, and until which, masks change; they begin after the warm-up."""
+        chosen, first = self.in_training, warmup_steps + 1
+        assert chosen is not None
+        begin = max(first, round(chosen.start * env_steps)) if isinstance(chosen, Gradual) else first
+        return begin, round(chosen.end * env_steps)
+
+    @property
     def name(self) -> ScheduleName:
         return next((name for name in _schedules() if getattr(self, name, None) is not None), "one-shot")
 
@@ -292,6 +304,21 @@ class Recipe(Section):
     def scoring(self) -> "Criterion | None":
         """What scores the weights; None where nothing does."""
         return _criterion(self.criterion) if self.criterion else None
+
+    @property
+    def given_layers(self) -> LayerSparsities | None:
+        """The sparsity of each layer, where that is what `allocation` says."""
+        return self.allocation.layers if self.allocation else None
+
+    @property
+    def default_rule(self) -> AllocationName:
+        """How the survivors are shared out where `allocation` doesn't say."""
+        return "erk" if self.schedule.name in ("set", "rigl") else "global"
+
+    @property
+    def rule(self) -> AllocationName:
+        """How the survivors are shared out, said or not; no matter where each layer's share is given."""
+        return (self.allocation.rule if self.allocation else None) or self.default_rule
 
     @property
     def only_sparsity(self) -> Sparsity | None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents import Algorithm, Batch, to_arrays
+from rlottery.agents import Algorithm, Batch, jax_key, to_arrays
 from rlottery.checkpoint_record import SavedEpisodes, SavedLosses
 from rlottery.compilation import compile_act, compile_act_deterministic, compile_update
 from rlottery.config import Training
@@ -194,13 +193,6 @@ def check_sound(algorithm: Algorithm, loop: Loop) -> None:
     if wrong:
         raise loop.losses.diverged(loop.env_steps, ", ".join(wrong), {}, loop.state)
     assert algorithm.masks_hold(loop.state), "a pruned weight came back to life"
-
-
-def jax_key(seed: int) -> jax.Array:
-    """A JAX key that holds all 64 bits of `seed`."""
-    words = jnp.array([seed >> 32, seed & 0xFFFFFFFF], jnp.uint32)
-    key: jax.Array = jax.random.wrap_key_data(words)
-    return key
 
 
 class LossMeter:

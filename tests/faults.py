@@ -27,6 +27,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from rlottery.metrics import WALL_CLOCK
+
 
 class Study(NamedTuple):
     """A config, and the arguments of the commands that run it, one after the other."""
@@ -94,9 +96,6 @@ ARMS = Study(ARMS_CONFIG, ((), ("seeds=[0, 1]", TRANSFER)))
 """Every kind of arm; what needs a second seed has a command of its own, so that the others need none."""
 
 STUDIES = {"guide": GUIDE, "arms": ARMS}
-
-WALL_CLOCK = {"seconds", "updates_per_second"}
-"""Fields of metrics that tell of time, not of training."""
 
 KINDS = ("all", "all", "all", "command", "worker", "SIGTERM", "SIGINT")
 LATEST_KILL_SECONDS = 12.0

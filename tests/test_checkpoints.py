@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlottery import checkpoints, envs
-from rlottery.agents import Spec, nest_kernels, to_arrays
+from rlottery.agents import Spec, jax_key, nest_kernels, to_arrays
 from rlottery.agents.sac import SAC, Settings
 from rlottery.checkpoint_record import newest, record_paths
 from rlottery.checkpoints import Checkpoints
@@ -22,16 +22,15 @@ from rlottery.config import Network, Training
 from rlottery.envs import Environment
 from rlottery.errors import StudyError
 from rlottery.manifests import read_sealed, write_sealed
-from rlottery.metrics import MetricsLog, read_metrics
+from rlottery.metrics import WALL_CLOCK, MetricsLog, read_metrics
 from rlottery.pruning.prune import prune
 from rlottery.store import RunFiles
 from rlottery.streams import Streams
-from rlottery.training import Loop, Schedule, begin, jax_key, train
+from rlottery.training import Loop, Schedule, begin, train
 from tests.environments import Target
 
 SETTINGS = Settings(SACConfig(batch_size=8), Network(actor=(4,), critic=(4,)))
 FINGERPRINT = {"version": 1, "sac": {"batch_size": 8}}
-WALL_CLOCK = ("seconds", "updates_per_second")
 
 
 class KilledError(Exception):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rlottery import envs
-from rlottery.agents import Spec
+from rlottery.agents import Spec, jax_key
 from rlottery.agents.sac import SAC
 from rlottery.disk import read_arrays, write_arrays
 from rlottery.errors import StoppedError, StudyError
@@ -23,7 +23,7 @@ from rlottery.study.executor import State
 from rlottery.study.jobs import STAGES
 from rlottery.study.plan import is_done
 from rlottery.study.run import plan_study
-from rlottery.training import Batch, Loop, Schedule, begin, jax_key, train
+from rlottery.training import Batch, Loop, Schedule, begin, train
 
 from .laboratory import (
     ARMS,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlottery import training
-from rlottery.agents import Algorithm, Spec, to_arrays
+from rlottery.agents import Algorithm, Spec, jax_key, to_arrays
 from rlottery.agents.sac import SAC, Settings
 from rlottery.config import SAC as SACConfig
 from rlottery.config import Network, Training
@@ -14,7 +14,7 @@ from rlottery.envs import Environment
 from rlottery.errors import DivergedError, TaskError
 from rlottery.metrics import Row
 from rlottery.streams import Streams
-from rlottery.training import Loop, Schedule, begin, check_sound, jax_key, train
+from rlottery.training import Loop, Schedule, begin, check_sound, train
 from tests.environments import Target
 from tests.toy import TOY, ToySettings, initial
 

@@ -7,8 +7,10 @@ from rlottery.agents.base import (
     Tree,
     apply_masks,
     from_arrays,
+    jax_key,
     kernels,
     nest_kernels,
+    nest_masks,
     to_arrays,
     zeros_hold,
 )
@@ -20,8 +22,10 @@ __all__ = [
     "Tree",
     "apply_masks",
     "from_arrays",
+    "jax_key",
     "kernels",
     "nest_kernels",
+    "nest_masks",
     "to_arrays",
     "zeros_hold",
 ]

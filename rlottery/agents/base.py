@@ -118,6 +118,18 @@ def nest_kernels(flat: dict[str, Any]) -> Tree:
     return nested
 
 
+def nest_masks(masks: Mapping[str, Mapping[str, Any]]) -> Tree:
+    """Masks by group and path as a state holds them: nested, on the device."""
+    return {group: nest_kernels({p: jnp.asarray(m) for p, m in layers.items()}) for group, layers in masks.items()}
+
+
+def jax_key(seed: int) -> jax.Array:
+    """A JAX key that holds all 64 bits of `seed`."""
+    words = jnp.array([seed >> 32, seed & 0xFFFFFFFF], jnp.uint32)
+    key: jax.Array = jax.random.wrap_key_data(words)
+    return key
+
+
 def zeros_hold(tree: Tree, masks: Tree) -> bool:
     """Whether every pruned entry of `tree` is exactly zero."""
     for name, mask in masks.items():

@@ -16,15 +16,13 @@ import numpy as np
 from rlottery.errors import MaskError
 from rlottery.pruning.allocation import allocate_erk, by_network
 from rlottery.pruning.criteria import Kernels
-from rlottery.pruning.masks import GroupMask, check_connected, check_shapes, select, sparsity_of
+from rlottery.pruning.masks import DRAWS, GroupMask, check_connected, check_shapes, first_connected, select, sparsity_of
+from rlottery.pruning.method import Method
 from rlottery.pruning.ranking import BoolArray, FloatArray, Scores, keep_highest
 from rlottery.pruning.structured import is_structured, mask_of_units, unit_scores, units_of
 
 MaskControl: TypeAlias = Callable[[GroupMask, np.random.Generator], GroupMask]
 """(the ticket's mask of one group, generator) -> the control's mask."""
-
-DRAWS = 100
-"""Masks drawn before one that joins input to output is given up."""
 
 SHUFFLE_ROUNDS = 32
 """In each round a row trades with one other, which takes over each of its differing survivors about every second time.
@@ -186,19 +184,16 @@ def _connected(draw: Callable[[], GroupMask], other_than: GroupMask | None = Non
     Raises:
         MaskError: none of `DRAWS` is.
     """
-    fault = ""
-    for _ in range(DRAWS):
+
+    def another() -> GroupMask:
         mask = draw()
         if other_than is not None and all(np.array_equal(layer, other_than[path]) for path, layer in mask.items()):
-            fault = "Each is the ticket's own mask, so the control would be the ticket. Choose the control `random`."
-            continue
-        try:
-            check_connected(mask)
-        except MaskError as error:
-            fault = str(error)
-        else:
-            return mask
-    raise MaskError(f"None of {DRAWS} random masks is a control of this ticket. {fault}")
+            raise MaskError(
+                "Each is the ticket's own mask, so the control would be the ticket. Choose the control `random`."
+            )
+        return mask
+
+    return first_connected(another, DRAWS, f"None of {DRAWS} random masks is a control of this ticket.")
 
 
 def _shuffled(mask: GroupMask, generator: np.random.Generator, kept: Collection[str] = ()) -> GroupMask:
@@ -236,21 +231,16 @@ def _trade(rows: BoolArray, generator: np.random.Generator) -> None:
     rows[second[pair], column] = ~goes_to_first
 
 
-@dataclass(frozen=True)
-class Control:
+@dataclass(frozen=True, kw_only=True)
+class Control(Method):
     """A control, described.
 
     Attributes:
-        summary: what it is, in a line.
-        paper: where it comes from.
         changes: the one thing in which it differs from the ticket.
-        use: which question it answers.
     """
 
-    summary: str
-    paper: str
+    cost: str = "one training"
     changes: str
-    use: str
 
 
 MASK_CONTROLS: dict[str, MaskControl] = {

@@ -15,6 +15,7 @@ import numpy as np
 
 from rlottery.errors import MaskError
 from rlottery.pruning.import_path import did_you_mean, import_function, told
+from rlottery.pruning.method import Method
 from rlottery.pruning.ranking import FloatArray, Scores
 
 Kernels: TypeAlias = Mapping[str, FloatArray]
@@ -131,24 +132,16 @@ def synflow(initial_weights: FloatArray, initial_synaptic_flow: FloatArray) -> F
 
 
 @dataclass(frozen=True)
-class Criterion:
+class Criterion(Method):
     """A way to score kernel weights.
 
     Attributes:
         function: scores one layer; its parameters' names say what it reads.
-        summary: what the score is, in a line.
-        paper: where it comes from.
-        cost: what it takes besides the agent, in a few words.
-        use: when to use it, in a sentence.
         iterations: how many times to score and prune a part; 1 is score once, prune once.
         signed: whether scores may be negative; the lowest are worth least.
     """
 
     function: ScoreFunction
-    summary: str
-    paper: str
-    cost: str
-    use: str
     iterations: int = 1
     signed: bool = False
 
@@ -313,7 +306,7 @@ def find_criterion(name: str) -> Criterion:
             f"{did_you_mean(unknown[0], EVIDENCE)} {known}"
         )
     summary = (inspect.getdoc(function) or f"the function {name}").partition("\n")[0]
-    found = Criterion(function, summary, paper="", cost="none", use="Your own.")
+    found = Criterion(function, summary=summary, paper="", cost="none", use="Your own.")
     return replace(found, cost="batches of data") if found.needs_data else found
 
 

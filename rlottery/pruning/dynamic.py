@@ -5,8 +5,7 @@ happen and applies them to an agent. It holds nothing that changes: the mask liv
 random follows from the run and the step, so training goes on from any saved state as if it had never stopped.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, partial
@@ -14,22 +13,18 @@ from math import floor as round_down
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents import Algorithm, Batch, Tree, kernels, nest_kernels
+from rlottery.agents import Algorithm, Batch, jax_key, kernels, nest_masks
 from rlottery.compilation import compiler_options
-from rlottery.errors import MaskError
+from rlottery.errors import naming
 from rlottery.pruning.allocation import MIN_SURVIVORS_PER_LAYER
 from rlottery.pruning.criteria import Kernels
-from rlottery.pruning.masks import GroupMask, check_connected, select, survivors
+from rlottery.pruning.masks import DRAWS, GroupMask, check_connected, first_connected, select, survivors
 from rlottery.pruning.prune import Rule, allocate
 from rlottery.pruning.ranking import Scores
 from rlottery.pruning.schedules import cubic_sparsity, drop_fraction
 from rlottery.streams import Streams
-
-MOST_DRAWS = 100
-"""Random masks drawn before giving up on one that lets a signal through."""
 
 
 def prune_more(
@@ -133,9 +128,9 @@ class Dynamic:
             if self.kind == "gradual":
                 masks[group] = {path: np.ones(shape, np.bool_) for path, shape in shapes.items()}
             else:
-                with _naming(group):
+                with naming(group):
                     masks[group] = _random_mask(shapes, sparsity, self.allocation, self.floor, generator)
-        return self.algorithm.with_masks(state, _nest(masks))
+        return self.algorithm.with_masks(state, nest_masks(masks))
 
     def update(self, state: Any, step: int, batch: Batch) -> Any:
         """`state` after the update of its masks that is due at `step`, or itself if none is.
@@ -154,7 +149,7 @@ class Dynamic:
         masks, with_masks = masks_of(state), self.algorithm.with_masks
         weights = {group: _to_numpy(kernels(state.params[group])) for group in masks}
         if self.kind == "gradual":
-            return with_masks(state, _nest(self._pruned(weights, masks, step)))
+            return with_masks(state, nest_masks(self._pruned(weights, masks, step)))
         fraction = drop_fraction(step - self.begin, self.end - self.begin, self.drop)
         scores = self._growth_scores(state, masks, step, batch)
         kept, rewired = {}, {}
@@ -162,7 +157,7 @@ class Dynamic:
             kept[group], grown = rewire(weights[group], mask, fraction, scores[group])
             rewired[group] = {path: layer | grown[path] for path, layer in kept[group].items()}
         # The first clears what is dropped, so that nothing of it is left where it is grown again.
-        return with_masks(with_masks(state, _nest(kept)), _nest(rewired))
+        return with_masks(with_masks(state, nest_masks(kept)), nest_masks(rewired))
 
     def _due(self, step: int) -> bool:
         if step == self.end:
@@ -173,7 +168,7 @@ class Dynamic:
         pruned = {}
         for group, mask in masks.items():
             sparsity = cubic_sparsity(step, self.begin, self.end, self.sparsity[group])
-            with _naming(group):
+            with naming(group):
                 pruned[group] = prune_more(weights[group], mask, sparsity, self.allocation, self.floor)
                 check_connected(pruned[group])
         return pruned
@@ -183,18 +178,17 @@ class Dynamic:
         if self.kind == "set":
             generator = np.random.default_rng(seed)
             return {g: {path: generator.random(m.shape) for path, m in layers.items()} for g, layers in masks.items()}
-        words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
-        gradients = _compile_gradients(self.algorithm, self.settings)(state, batch, words)
+        gradients = _compile_gradients(self.algorithm, self.settings)(state, batch, jax_key(seed))
         return {g: {path: np.abs(by) for path, by in _to_numpy(layers).items()} for g, layers in gradients.items()}
 
 
 @cache
 def _compile_gradients(algorithm: Algorithm, settings: Any) -> Callable[..., dict[str, dict[str, jax.Array]]]:
-    """``(state, batch, words of a key) -> group -> path -> dense gradient``, compiled once a process."""
+    """``(state, batch, key) -> group -> path -> dense gradient``, compiled once a process."""
 
     @partial(jax.jit, compiler_options=compiler_options())
-    def gradients(state: Any, batch: Batch, words: jax.Array) -> dict[str, dict[str, jax.Array]]:
-        losses = algorithm.losses(state, batch, jax.random.wrap_key_data(words), settings)
+    def gradients(state: Any, batch: Batch, key: jax.Array) -> dict[str, dict[str, jax.Array]]:
+        losses = algorithm.losses(state, batch, key, settings)
         return {group: kernels(jax.grad(loss)(state.params[group])) for group, loss in losses.items()}
 
     return gradients
@@ -204,16 +198,12 @@ def _random_mask(
     shapes: dict[str, tuple[int, int]], sparsity: float, allocation: Rule, floor: int, generator: np.random.Generator
 ) -> GroupMask:
     """The survivors of uniform random scores, drawn anew until input reaches output."""
-    for _ in range(MOST_DRAWS):
+
+    def draw() -> GroupMask:
         scores = {path: generator.random(shape) for path, shape in shapes.items()}
-        mask = select(scores, allocate(allocation, scores, sparsity, floor))
-        try:
-            check_connected(mask)
-        except MaskError as error:
-            fault = error
-        else:
-            return mask
-    raise MaskError(f"Each of {MOST_DRAWS} random masks was cut. {fault}")
+        return select(scores, allocate(allocation, scores, sparsity, floor))
+
+    return first_connected(draw, DRAWS, f"Each of {DRAWS} random masks was cut.")
 
 
 def _magnitudes(weights: Kernels, mask: GroupMask) -> dict[str, Any]:
@@ -222,16 +212,3 @@ def _magnitudes(weights: Kernels, mask: GroupMask) -> dict[str, Any]:
 
 def _to_numpy(layers: dict[str, jax.Array]) -> dict[str, Any]:
     return {path: np.asarray(layer) for path, layer in layers.items()}
-
-
-def _nest(masks: dict[str, GroupMask]) -> Tree:
-    """Masks by group as an agent's state holds them: on the device, nested."""
-    return {group: nest_kernels({p: jnp.asarray(m) for p, m in layers.items()}) for group, layers in masks.items()}
-
-
-@contextmanager
-def _naming(group: str) -> Iterator[None]:
-    try:
-        yield
-    except MaskError as error:
-        raise MaskError(f"{group}: {error}") from error

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +15,9 @@ from rlottery.pruning.ranking import BoolArray, Scores, keep_highest
 
 GroupMask: TypeAlias = dict[str, BoolArray]
 """Layer path -> bool (inputs, outputs), true where the weight survives; layers from input to output."""
+
+DRAWS = 100
+"""Random masks drawn before one that joins input to output is given up."""
 
 FORMAT_VERSION = 1
 """Raised by hand when the content of a mask or its metadata changes."""
@@ -128,6 +131,11 @@ def survivors(mask: GroupMask) -> dict[str, tuple[int, int]]:
     return {path: (int(np.count_nonzero(layer)), layer.size) for path, layer in mask.items()}
 
 
+def kept_weights(mask: GroupMask) -> int:
+    """How many of the group's weights survive."""
+    return sum(kept for kept, _ in survivors(mask).values())
+
+
 def layer_counts(mask: GroupMask) -> dict[str, list[int]]:
     """path -> [kept, total]: `survivors` in the form that metadata holds."""
     return {path: list(counts) for path, counts in survivors(mask).items()}
@@ -135,9 +143,8 @@ def layer_counts(mask: GroupMask) -> dict[str, list[int]]:
 
 def sparsity_of(mask: GroupMask) -> float:
     """Pruned share of the group's kernel weights."""
-    counts = survivors(mask).values()
-    total = sum(size for _, size in counts)
-    return (total - sum(kept for kept, _ in counts)) / total
+    total = sum(layer.size for layer in mask.values())
+    return (total - kept_weights(mask)) / total
 
 
 def check_group_mask(layers: object, where: str) -> GroupMask:
@@ -200,6 +207,28 @@ def check_connected(mask: GroupMask) -> None:
                     f"{network} is cut at layer {path!r}: no path of surviving weights leads on from an "
                     "input, so its output would be constant. Ask for a lower sparsity."
                 )
+
+
+def first_connected(draw: Callable[[], GroupMask], draws: int, otherwise: str) -> GroupMask:
+    """The first of at most `draws` random masks that joins input to output in every network.
+
+    Args:
+        draw: may raise MaskError itself for a mask that won't do.
+        otherwise: how the error begins if none does; why the last one didn't follows.
+
+    Raises:
+        MaskError: none does.
+    """
+    fault = ""
+    for _ in range(draws):
+        try:
+            mask = draw()
+            check_connected(mask)
+        except MaskError as error:
+            fault = str(error)
+        else:
+            return mask
+    raise MaskError(f"{otherwise} {fault}")
 
 
 def overlap(mask_a: GroupMask, mask_b: GroupMask) -> Overlap:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from rlottery.errors import MaskError
+from rlottery.errors import MaskError, naming
 from rlottery.pruning.allocation import (
     MIN_SURVIVORS_PER_LAYER,
     allocate_erk,
@@ -42,11 +42,9 @@ def prune(
     Raises:
         MaskError: from any of the steps, beginning with the group.
     """
-    try:
+    with naming(group):
         mask = _prune(scores, sparsity, allocation, floor, structure, within)
         check_connected(mask)
-    except MaskError as error:
-        raise MaskError(f"{group}: {error}") from error
     return mask
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from rlottery import envs, replay
-from rlottery.agents import Algorithm, Spec, Tree, from_arrays
+from rlottery.agents import Algorithm, Spec, Tree, from_arrays, jax_key
 from rlottery.agents.sac import SAC
 from rlottery.config import Network
 from rlottery.disk import read_arrays
@@ -19,7 +19,6 @@ from rlottery.store import REPLAY_FILES
 from rlottery.streams import Streams
 from rlottery.study.jobs import Job
 from rlottery.study.plan import dense_manifest, run_manifest
-from rlottery.training import jax_key
 
 ALGORITHM: Algorithm = SAC
 

@@ -37,11 +37,15 @@ class Arm:
     scored: "Arm | None" = None
 
     @property
+    def scoring(self) -> "Arm":
+        """The arm whose recipe says how to score: an inverted control scores as its ticket does."""
+        return self.of if self.kind == "inverted" and self.of is not None else self
+
+    @property
     def criterion(self) -> Criterion | None:
-        """What scores the weights, where something does; an inverted control scores as its ticket does."""
-        if self.kind == "inverted" and self.of is not None:
-            return self.of.criterion
-        return self.recipe.scoring if self.recipe.kind in ("one-shot", "iterative") else None
+        """What scores the weights, where something does."""
+        recipe = self.scoring.recipe
+        return recipe.scoring if recipe.kind in ("one-shot", "iterative") else None
 
     @property
     def kind(self) -> str:
@@ -67,7 +71,7 @@ class Arm:
     @property
     def needs_replay(self) -> bool:
         """Whether its mask reads the dense agent's replay."""
-        return self.criterion is not None and (self.criterion.needs_replay or self.criterion.needs_warmup)
+        return self.criterion is not None and self.criterion.needs_data
 
     @property
     def rewind_step(self) -> int | None:
@@ -95,7 +99,7 @@ class Arm:
             for key, value in plain.items()
             if key not in ("name", "criterion", "sparsity", "of") and getattr(self.recipe, key) != defaults[key]
         }
-        if kept.get("allocation") == ("erk" if self.kind in ("set", "rigl") else "global"):
+        if kept.get("allocation") == self.recipe.default_rule:
             del kept["allocation"]  # what it is where none is given, so that equal recipes are told alike
         if self.criterion is not None and ":" in (self.recipe.criterion or ""):
             kept["source"] = self.criterion.source_digest

@@ -111,21 +111,19 @@ class Section:
 
 def sections() -> list[Section]:
     """Everything that an arm may ask for."""
-    criteria = {name: Method(c.summary, c.paper, c.cost, c.use) for name, c in CRITERIA.items()}
     own = Method(
         summary="a function of your own, by its import path; its parameters' names say what it reads",
         paper="-",
         cost="what it reads",
         use="When none of these is what you had in mind (docs/arms.md).",
     )
-    controls = {name: Method(c.summary, c.paper, "one training", c.use) for name, c in CONTROLS.items()}
     return [
-        Section("What is a weight worth?", "criterion", criteria | {"module:function": own}),
+        Section("What is a weight worth?", "criterion", {**CRITERIA, "module:function": own}),
         Section("How are the survivors shared out?", "allocation", ALLOCATIONS),
         Section("What is pruned?", "structure", STRUCTURES),
         Section("When is it pruned?", "schedule", SCHEDULES),
         Section("Where do the weights go back to?", "rewind", REWINDS),
-        Section("What should lose, if the ticket is one?", "control", controls),
+        Section("What should lose, if the ticket is one?", "control", CONTROLS),
         Section("What else?", "", OTHERS),
     ]
 
@@ -142,14 +140,6 @@ def catalogue_table() -> Group:
     return Group(*parts)
 
 
-def markdown_rows(section: Section) -> list[str]:
-    """The section's methods as rows of a Markdown table: name, what it is, paper, cost, use."""
-    return [
-        f"| `{name}` | {_escaped(m.summary)} | {_escaped(m.paper)} | {m.cost} | {_escaped(m.use)} |"
-        for name, m in section.methods.items()
-    ]
-
-
 def _table(section: Section) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="green", no_wrap=True, min_width=18)
@@ -159,7 +149,3 @@ def _table(section: Section) -> Table:
         first, *rest = name.split(": ", 1) if len(name) > 18 else (name,)
         table.add_row(Text("\n  ".join([first + ":" * bool(rest), *rest])), Text(method.summary), Text(method.use))
     return table
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from rlottery import envs
 from rlottery.config import Config, Task
-from rlottery.errors import MaskError, StudyError
+from rlottery.errors import MaskError, StudyError, naming
 from rlottery.pruning.allocation import allocate_given, check_possible, survivor_count
-from rlottery.pruning.controls import small_widths
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import check_shapes
 from rlottery.pruning.structured import prune_units
@@ -17,7 +15,8 @@ from rlottery.recipes import ROUND
 from rlottery.study.arms import Arm
 from rlottery.study.jobs import Job
 from rlottery.study.plan import foreign_mask_path
-from rlottery.study.shapes import kernel_shapes
+from rlottery.study.room import Sizes, sizes_of
+from rlottery.study.shapes import count, kernel_shapes, small_network
 
 Shapes = Mapping[str, Mapping[str, tuple[int, int]]]
 
@@ -29,11 +28,7 @@ def check_arms(config: Config, arms: Sequence[Arm]) -> None:
         TaskError: a task's environment can't be made.
         StudyError: names the arm, the task, what is impossible and the mend.
     """
-    sizes: dict[str, tuple[int, int]] = {}
-    for task in config.tasks:
-        environment = envs.make(task.id, task.kwargs)
-        sizes[task.id] = environment.observation_size, environment.action_size
-        environment.close()
+    sizes = {task.id: sizes_of(task) for task in config.tasks}
     shapes = {task_id: kernel_shapes(config.network, *of_task) for task_id, of_task in sizes.items()}
     for index, task in enumerate(config.tasks):
         # Rounds of iterative pruning last: where one is impossible, what was asked for is, and says so better.
@@ -47,42 +42,32 @@ def check_arms(config: Config, arms: Sequence[Arm]) -> None:
                 raise StudyError(f"Arm {arm.name} on {task.id}: {error}") from None
 
 
-def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], sizes: tuple[int, int], task: Task) -> None:
+def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], sizes: Sizes, task: Task) -> None:
     """Raises MaskError if there is no such mask, or network, on that task."""
     own, transfer = shapes[task.id], arm.recipe.transfer
     if transfer is not None and transfer.task is not None:
         for group, layers in shapes[transfer.task].items():
-            try:
+            with naming(f"the mask of {transfer.task} doesn't fit. {group}"):
                 check_shapes(_arrays(layers), _arrays(own[group]))
-            except MaskError as error:
-                raise MaskError(f"the mask of {transfer.task} doesn't fit. {group}: {error}") from None
     recipe = arm.recipe
     for group, sparsity in (arm.sparsity or {}).items():
-        try:
+        with naming(group):
             if recipe.structure == "units":
                 prune_units(_arrays(own[group]), sparsity, recipe.floor)
             else:
                 check_possible(own[group], sparsity, recipe.floor)
-        except MaskError as error:
-            raise MaskError(f"{group}: {error}") from None
     if arm.kind == "small-dense" and arm.of is not None:
-        observation, action = sizes
-        ends = {"actor": (observation, 2 * action), "critic": (observation + action, 1)}
-        for group, networks in (("actor", 1), ("critic", 2)):
-            try:
-                kept = _survivors(arm.of, group, own[group])
-                small_widths(getattr(config.network, group), *ends[group], kept // networks)
-            except MaskError as error:
-                raise MaskError(f"{group}: {error}") from None
+        ticket = arm.of
+        small_network(config.network, *sizes, {g: _survivors(ticket, g, layers) for g, layers in own.items()})
 
 
 def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> int:
     """Weights of a group that the arm's mask keeps; of whole units, at most."""
     if arm.sparsity is not None:
-        return survivor_count(sum(a * b for a, b in shapes.values()), arm.sparsity[group])
-    assert arm.recipe.allocation is not None and arm.recipe.allocation.layers is not None
-    given = getattr(arm.recipe.allocation.layers, group)
-    return sum(allocate_given(shapes, given, arm.recipe.floor).values())
+        return survivor_count(count(shapes), arm.sparsity[group])
+    given = arm.recipe.given_layers
+    assert given is not None
+    return sum(allocate_given(shapes, getattr(given, group), arm.recipe.floor).values())
 
 
 def _check_file(job: Job, shapes: Shapes) -> None:
@@ -94,10 +79,8 @@ def _check_file(job: Job, shapes: Shapes) -> None:
     if not found:
         raise MaskError(f"there is no file {path}, where transfer.file has the mask of seed {job.seed}.")
     for group, layers in read_mask(path).groups.items():
-        try:
+        with naming(f"{path} doesn't fit. {group}"):
             check_shapes(layers, _arrays(shapes[group]))
-        except MaskError as error:
-            raise MaskError(f"{path} doesn't fit. {group}: {error}") from None
 
 
 def _arrays(layers: Mapping[str, tuple[int, int]]) -> dict[str, Any]:

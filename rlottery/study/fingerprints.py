@@ -26,7 +26,7 @@ def dense_fingerprint(config: Config, task: Task, seed: int) -> Fingerprint:
 
 def mask_fingerprint(arm: Arm, seed: int, inputs: dict[str, str]) -> Fingerprint:
     """Of a mask. `inputs`: digests of the agent that was scored, and of the mask that it was made from."""
-    scoring = arm.of if arm.kind == "inverted" and arm.of is not None else arm
+    scoring = arm.scoring
     pruning: Fingerprint = {"criterion": scoring.recipe.criterion, "sparsity": arm.sparsity}
     if arm.needs_replay:
         recipe = scoring.recipe

@@ -6,12 +6,12 @@ from functools import cached_property
 from typing import Any
 
 from rlottery import replay
-from rlottery.agents import nest_kernels
+from rlottery.agents import jax_key, nest_masks
 from rlottery.disk import write_bytes
-from rlottery.errors import MaskError
+from rlottery.errors import MaskError, naming
 from rlottery.manifests import read_manifest
 from rlottery.pruning.controls import MASK_CONTROLS, invert
-from rlottery.pruning.criteria import Criterion, evidence_for, score
+from rlottery.pruning.criteria import ESTIMATES, Criterion, evidence_for, score
 from rlottery.pruning.evidence import Gathered, as_initial, gather
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
 from rlottery.pruning.masks import GroupMask, Mask, check_shapes, make_mask, sparsity_of
@@ -37,7 +37,6 @@ from rlottery.study.plan import (
     matching_manifest,
     own_mask,
 )
-from rlottery.training import jax_key
 
 Groups = dict[str, GroupMask]
 LISTED = "listed"
@@ -71,14 +70,14 @@ def described(job: Job, groups: Groups, asked: dict[str, float], scored: dict[st
     """
     arm = job.ticket_arm
     criterion = arm.criterion
-    estimator = None if criterion is None else criterion.estimator_with(_scoring(arm).recipe.estimator)
+    estimator = None if criterion is None else criterion.estimator_with(arm.scoring.recipe.estimator)
     return make_mask(
         groups["actor"],
         groups["critic"],
         task=job.task.id,
         seed=job.seed,
         method=arm.method or LISTED,
-        criterion=_scoring(arm).recipe.criterion or arm.kind,
+        criterion=arm.scoring.recipe.criterion or arm.kind,
         estimator=estimator,
         sparsity=asked,
         fingerprint=expected_mask_fingerprint(job),
@@ -128,10 +127,8 @@ def _transferred(job: Job) -> Mask:
         given, where = given_mask(source), source.label
     initial = initial_kernels(job)
     for group, layers in given.groups.items():
-        try:
+        with naming(f"The mask of {where} doesn't fit {job.label}. {group}"):
             check_shapes(layers, initial[group])
-        except MaskError as error:
-            raise MaskError(f"The mask of {where} doesn't fit {job.label}. {group}: {error}") from None
     return described(job, given.groups, given.metadata["sparsity_asked"])
 
 
@@ -144,12 +141,11 @@ def _pruned(job: Job) -> Mask:
     asked = _asked(arm)
 
     def pruned(shares: dict[str, Any], scores: dict[str, Scores], within: Groups | None) -> Groups:
-        rule = recipe.allocation.rule if recipe.allocation else None
         return {
             group: prune(
                 scores[group],
                 shares[group],
-                allocation=rule or "global",
+                allocation=recipe.rule,
                 floor=recipe.floor,
                 structure=recipe.structure,
                 within=None if within is None else within[group],
@@ -179,7 +175,7 @@ class _Evidence:
     """Scores of a job's agent, and what they were made of."""
 
     def __init__(self, job: Job) -> None:
-        self._job, self._arm = job, _scoring(job.ticket_arm)
+        self._job, self._arm = job, job.ticket_arm.scoring
         criterion = self._arm.criterion
         assert criterion is not None
         self._criterion: Criterion = criterion
@@ -194,12 +190,16 @@ class _Evidence:
         if self._needed.initial:
             state = self._initial
             if masks is not None:
-                state = ALGORITHM.with_masks(state, nested(masks))
+                state = ALGORITHM.with_masks(state, nest_masks(masks))
             found = self._gather(state, self._needed.initial, "initial ", warmup_replay)
             self._add(gathered, as_initial(found))
         estimator = self._arm.recipe.estimator
         name = self._arm.recipe.criterion or ""
-        return {group: _named_scores(group, name, evidence, estimator) for group, evidence in gathered.items()}
+        scores = {}
+        for group, evidence in gathered.items():
+            with naming(group):
+                scores[group] = score(name, evidence, estimator=estimator)
+        return scores
 
     def told(self) -> dict[str, Any] | None:
         """Batches, their size, and each group's loss; None where no data was read."""
@@ -225,7 +225,7 @@ class _Evidence:
         # Of the arm that scores: an inverted control ranks by the ticket's own scores, batch for batch.
         streams, recipe = streams_of(replace(self._job, arm=self._arm)), self._arm.recipe
         data: dict[str, Any] = {}
-        if set(names) - {"weights", "synaptic_flow", "random"}:
+        if ESTIMATES.keys() & set(names):
             data = {
                 "stored": stored(self._job),
                 "key": jax_key(streams.for_purpose(f"{prefix}saliency noise")),
@@ -242,19 +242,9 @@ class _Evidence:
             to[group] |= evidence
 
 
-def nested(masks: Groups) -> dict[str, Any]:
-    """Masks by group as an agent's state holds them."""
-    return {group: nest_kernels(dict(layers)) for group, layers in masks.items()}
-
-
-def _scoring(arm: Arm) -> Arm:
-    """The arm whose recipe says how to score."""
-    return arm.of if arm.kind == "inverted" and arm.of is not None else arm
-
-
 def _asked(arm: Arm) -> dict[str, Any]:
     """Sparsity by group, or by layer of each group."""
-    layers = arm.recipe.allocation.layers if arm.recipe.allocation else None
+    layers = arm.recipe.given_layers
     if layers is not None:
         return {"actor": layers.actor, "critic": layers.critic}
     assert arm.sparsity is not None
@@ -268,10 +258,3 @@ def _part_of(asked: dict[str, Any], part: float) -> dict[str, Any]:
         return sparsity if part == 1 else 1 - (1 - sparsity) ** part
 
     return {g: share(s) if isinstance(s, float) else tuple(map(share, s)) for g, s in asked.items()}
-
-
-def _named_scores(group: str, name: str, evidence: dict[str, Any], estimator: Any) -> Scores:
-    try:
-        return score(name, evidence, estimator=estimator)
-    except MaskError as error:
-        raise MaskError(f"{group}: {error}") from error

@@ -10,7 +10,7 @@ from rlottery.checkpoint_record import KEPT
 from rlottery.config import Config, Task
 from rlottery.errors import StudyError
 from rlottery.study.jobs import Job
-from rlottery.study.shapes import kernel_shapes
+from rlottery.study.shapes import count, kernel_shapes
 
 BYTES_PER_STEP_OF_METRICS = 1.0
 """As JSON lines; as much again for TensorBoard."""
@@ -121,8 +121,7 @@ def replay_bytes(config: Config, task: Task, sizes: Sizes) -> float:
 def weight_counts(config: Config, sizes: Sizes) -> tuple[int, int]:
     """Kernel weights of the actor, and of both critics together."""
     shapes = kernel_shapes(config.network, sizes.observation, sizes.action)
-    actor, critic = (sum(a * b for a, b in shapes[group].values()) for group in ("actor", "critic"))
-    return actor, critic
+    return count(shapes["actor"]), count(shapes["critic"])
 
 
 def size(number: float) -> str:

@@ -6,12 +6,13 @@ from functools import partial
 from typing import Any, cast
 
 from rlottery import envs
-from rlottery.agents import Batch, kernels, to_arrays
+from rlottery.agents import Batch, jax_key, nest_masks, to_arrays
 from rlottery.checkpoints import Checkpoints
+from rlottery.config import Network
 from rlottery.disk import FULL, remove_partials, write_arrays, write_bytes, write_folder
 from rlottery.errors import DivergedError, RlotteryError, StoppedError, StudyError
 from rlottery.manifests import FORMAT_VERSION, FileEntry, Manifest, Status, damage, entry, write_manifest
-from rlottery.metrics import MetricsLog, read_metrics
+from rlottery.metrics import WALL_CLOCK, MetricsLog, read_metrics
 from rlottery.pruning.dynamic import masks_of
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.recipes import ROUND
@@ -19,7 +20,6 @@ from rlottery.store import REPLAY_FILES
 from rlottery.streams import evaluation_seeds
 from rlottery.study.agents import (
     ALGORITHM,
-    initial_weights,
     settings_of,
     spec_of,
     streams_of,
@@ -28,7 +28,7 @@ from rlottery.study.agents import (
 from rlottery.study.arms import comparable_method
 from rlottery.study.fingerprints import Fingerprint, dense_fingerprint
 from rlottery.study.jobs import Job
-from rlottery.study.masking import create_mask, described, nested
+from rlottery.study.masking import create_mask, described
 from rlottery.study.plan import (
     dense_manifest,
     expected_ticket_fingerprint,
@@ -36,9 +36,10 @@ from rlottery.study.plan import (
     read_ticket_mask,
 )
 from rlottery.study.progress import ProgressFile
+from rlottery.study.shapes import count, kernel_shapes
 from rlottery.study.starts import Start, start_of
 from rlottery.study.versions import versions
-from rlottery.training import Loop, Schedule, begin, check_sound, jax_key, train
+from rlottery.training import Loop, Schedule, begin, check_sound, train
 
 STALE_SECONDS = 3600.0
 """Age of a half-written mask that nobody will finish; other processes write to the same folder."""
@@ -123,7 +124,7 @@ def add_rewind_points(job: Job, stop_wanted: Callable[[], bool]) -> None:
     def told(of: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
         """By kind and step, what doesn't tell of time."""
         return {
-            (row["kind"], row["env_steps"]): {key: row[key] for key in row.keys() - {"seconds", "updates_per_second"}}
+            (row["kind"], row["env_steps"]): {key: row[key] for key in row.keys() - WALL_CLOCK}
             for row in of
             if row["env_steps"] <= max(steps)
         }
@@ -152,7 +153,7 @@ def train_ticket(job: Job, stop_wanted: Callable[[], bool]) -> None:
     if mask is not None:
         facts |= {"criterion": mask.metadata["criterion"], "sparsity": mask.metadata["sparsity_reached"]}
     if start.network is not None:
-        facts["sparsity"] = _share_saved(job, start)
+        facts["sparsity"] = _share_saved(job, start.network)
 
     def train_and_save(checkpoints: Checkpoints) -> Sequence[str]:
         loop = _train(job, start, checkpoints, stop_wanted)
@@ -220,7 +221,7 @@ def _state(job: Job, start: Start, settings: Any) -> Any:
     else:
         state = ALGORITHM.init(start.weights, key, settings)
     if start.masks is not None:
-        state = ALGORITHM.with_masks(state, nested(start.masks.groups))
+        state = ALGORITHM.with_masks(state, nest_masks(start.masks.groups))
     return state if start.dynamic is None else start.dynamic.start(state)
 
 
@@ -262,12 +263,10 @@ def _save_agent(job: Job, loop: Loop) -> tuple[str, ...]:
     return (job.files.agent.name, job.files.metrics.name)
 
 
-def _share_saved(job: Job, start: Start) -> dict[str, float]:
+def _share_saved(job: Job, small: Network) -> dict[str, float]:
     """Share of the dense agent's kernel weights that a smaller network does without, by group."""
-    dense, small = initial_weights(job), start.weights
-    assert small is not None
-    counts = [{g: sum(k.size for k in kernels(tree).values()) for g, tree in of.items()} for of in (small, dense)]
-    return {group: 1 - counts[0][group] / counts[1][group] for group in counts[0]}
+    dense, sparse = (kernel_shapes(network, *spec_of(job)) for network in (job.config.network, small))
+    return {group: 1 - count(sparse[group]) / count(layers) for group, layers in dense.items()}
 
 
 def _record(

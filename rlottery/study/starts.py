@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents import Tree, kernels
+from rlottery.agents import Tree, jax_key, kernels
 from rlottery.config import Network
-from rlottery.pruning.controls import permute_weights, rescale, small_widths
+from rlottery.pruning.controls import permute_weights, rescale
 from rlottery.pruning.dynamic import Dynamic, masks_of
-from rlottery.pruning.masks import Mask, survivors
+from rlottery.pruning.masks import Mask, kept_weights
+from rlottery.recipes import Rewiring
 from rlottery.study.agents import (
     ALGORITHM,
     initial_weights,
@@ -26,7 +27,7 @@ from rlottery.study.agents import (
 )
 from rlottery.study.jobs import Job
 from rlottery.study.plan import given_mask, rewound_to
-from rlottery.training import jax_key
+from rlottery.study.shapes import small_network
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ def start_of(job: Job, mask: Mask | None) -> Start:
     """What a ticket's or a control's recipe starts from."""
     arm, streams = job.ticket_arm, streams_of(job)
     if arm.kind == "small-dense":
-        network = _small_network(job)
+        source = job.mask_source
+        assert source is not None
+        masks = given_mask(source).groups
+        network = small_network(job.config.network, *spec_of(job), {g: kept_weights(m) for g, m in masks.items()})
         return Start(weights_from(job, streams.for_purpose("fresh weights"), network), network=network)
     if arm.rewind_step != 0:
         return Start(agent=saved_agent(*rewound_to(job)), masks=mask)
@@ -90,35 +94,19 @@ def _dynamic(job: Job) -> Dynamic:
     arm = job.ticket_arm
     recipe, training = arm.recipe, job.config.training_for(job.task)
     assert arm.sparsity is not None
-    gradual, rewiring = recipe.schedule.gradual, recipe.schedule.set or recipe.schedule.rigl
-    chosen = gradual or rewiring
+    chosen = recipe.schedule.in_training
     assert chosen is not None
-    first = training.warmup_steps + 1
-    begin = first if gradual is None else max(first, round(gradual.start * training.env_steps))
-    rule = recipe.allocation.rule if recipe.allocation else None
+    begin, end = recipe.schedule.window(training.env_steps, training.warmup_steps)
     return Dynamic(
         kind=cast(Any, arm.kind),
         interval=chosen.interval,
         begin=begin,
-        end=round(chosen.end * training.env_steps),
-        drop=0.0 if rewiring is None else rewiring.drop,
+        end=end,
+        drop=chosen.drop if isinstance(chosen, Rewiring) else 0.0,
         sparsity=arm.sparsity,
-        allocation=rule or ("erk" if gradual is None else "global"),
+        allocation=recipe.rule,
         floor=recipe.floor,
         algorithm=ALGORITHM,
         settings=settings_of(job),
         streams=streams_of(job),
-    )
-
-
-def _small_network(job: Job) -> Network:
-    """The widths of a dense network with no more weights than the ticket keeps."""
-    source = job.mask_source
-    assert source is not None
-    given, spec, network = given_mask(source), spec_of(job), job.config.network
-    kept = {group: sum(kept for kept, _ in survivors(mask).values()) for group, mask in given.groups.items()}
-    inputs = spec.observation_size + spec.action_size
-    return Network(
-        actor=small_widths(network.actor, spec.observation_size, 2 * spec.action_size, kept["actor"]),
-        critic=small_widths(network.critic, inputs, 1, kept["critic"] // 2),
     )

@@ -123,7 +123,7 @@ def test_of_movement_both_weights_are_gathered() -> None:
     def movement(weights: np.ndarray, initial_weights: np.ndarray, random: np.ndarray) -> np.ndarray:
         return np.abs(weights - initial_weights)
 
-    criterion = Criterion(movement, "", "", "", "")
+    criterion = Criterion(movement, summary="", paper="", cost="", use="")
     assert evidence_for(criterion) == Needed(("weights", "random"), ("weights",))
     assert not criterion.before_training
     assert not criterion.needs_data
@@ -141,7 +141,7 @@ def test_gradients_can_be_averaged_before_their_absolute_value() -> None:
     def early(initial_mean_abs_gradient: np.ndarray) -> np.ndarray:
         return initial_mean_abs_gradient
 
-    criterion = Criterion(early, "", "", "", "")
+    criterion = Criterion(early, summary="", paper="", cost="", use="")
     assert evidence_for(criterion, "abs-mean") == Needed((), ("weights", "mean_gradient"))
     evidence = layered(initial_weights=WEIGHTS, initial_mean_gradient=SIGNED)
     assert score(criterion, evidence, estimator="abs-mean")["layer_0"].tolist() == np.abs(SIGNED).tolist()
