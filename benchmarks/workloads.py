@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import cache, partial
 from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple, Self, cast
 
 import jax
 import numpy as np
@@ -14,16 +14,17 @@ import threadpoolctl
 
 from benchmarks.flops import METAWORLD
 from rlottery import config, envs
-from rlottery.agents import Batch, Spec, nest_masks
+from rlottery.agents import Spec, kernels, nest_masks
 from rlottery.agents.sac import SAC, SACState, Settings
-from rlottery.compilation import compile_update
+from rlottery.learner import CpuLearner
 from rlottery.pruning.criteria import CRITERIA, evidence_for, score
 from rlottery.pruning.evidence import Gathered, as_initial, gather
 from rlottery.pruning.masks import GroupMask
-from rlottery.pruning.prune import prune
-from rlottery.replay import Transitions, sample
+from rlottery.pruning.prune import Rule, prune
+from rlottery.pruning.ranking import Scores
+from rlottery.replay import ReplayBuffer, Transitions
 from rlottery.streams import Streams
-from rlottery.training import Schedule, begin, train
+from rlottery.training import Schedule, action_noise, begin, train
 
 TASK = "drawer-close-v3"
 EPISODE_STEPS = 500
@@ -36,6 +37,8 @@ PIECE_UPDATES = 30
 REPLAY_SIZE = 25_000
 GRADIENT_BATCHES = 100
 SETTINGS = Settings(config.SAC(batch_size=METAWORLD.batch_size), config.Network())
+SPEC = Spec(METAWORLD.observation_size, METAWORLD.action_size)
+STREAMS = Streams("speed", TASK, 0, "dense")
 GEMM_SIZE = 256
 
 
@@ -57,10 +60,16 @@ def rate(work: str, seconds: float, start: float = 0.0) -> float:
     """Units of `work` a second, done one after the other for `seconds`.
 
     Args:
-        work: "gemm" (one matrix product of 256 x 256 x 256) or "update" (one dense SAC update).
+        work: "gemm" (one matrix product of 256 x 256 x 256), or an update of an agent that `Agent.read` knows;
+            "update_with_sampling" is a dense one whose batches come from the replay buffer.
         start: the value of `time.monotonic` at which to begin; two workers given the same one run at once.
     """
-    unit = {"gemm": _gemm, "update": _update}[work]()
+    if work == "gemm":
+        unit = _gemm()
+    elif work == "update_with_sampling":
+        unit = _updates(Agent.read("update"), samples=True)
+    else:
+        unit = _updates(Agent.read(work))
     while time.monotonic() < start:
         pass
     began = now = time.monotonic()
@@ -72,6 +81,18 @@ def rate(work: str, seconds: float, start: float = 0.0) -> float:
     return units / (now - began)
 
 
+def loop(work: str, steps: int) -> dict[str, float]:
+    """Environment steps a second of the training loop on Meta-World, evaluation apart, over whole episodes' time.
+
+    Args:
+        work: an agent that `Agent.read` knows.
+        steps: that are timed, after a first episode that isn't.
+    """
+    marks: dict[int, float] = {}
+    _train(Agent.read(work), EPISODE_STEPS + steps, lambda step: marks.setdefault(step, time.monotonic()))
+    return {"loop": steps / (marks[EPISODE_STEPS + steps] - marks[EPISODE_STEPS])}
+
+
 def training_loop(rounds: int) -> list[dict[str, float]]:
     """Rates of the training loop, of updates alone and of the environment alone; a round is an episode.
 
@@ -79,7 +100,7 @@ def training_loop(rounds: int) -> list[dict[str, float]]:
     environment alone, so that what changes on the machine meets all three. Evaluations lie outside of what is
     timed. Each round holds one reset, in the loop and in the environment alone, which takes random actions.
     """
-    update, walk = _update(), _walk()
+    update, walk = _updates(Agent.read("update")), _walk()
     loop_seconds: list[float] = []
     update_seconds: list[float] = []
     environment_seconds: list[float] = []
@@ -95,17 +116,7 @@ def training_loop(rounds: int) -> list[dict[str, float]]:
             environment_seconds.append(_seconds_each(walk, PIECE_STEPS))
         began = time.monotonic()
 
-    # Random actions fill most of the first, untimed episode; compilation falls into its last 100 steps.
-    training = config.Training(env_steps=EPISODE_STEPS * (1 + rounds), warmup_steps=EPISODE_STEPS - 100)
-    schedule = Schedule(
-        training=training,
-        batch_size=METAWORLD.batch_size,
-        evaluation_interval=training.env_steps,
-        evaluation_seeds=[1],
-        streams=Streams("speed", TASK, 0, "dense"),
-    )
-    loop = begin(fresh_state(), schedule, METAWORLD.observation_size, METAWORLD.action_size)
-    train(SAC, SETTINGS, loop, partial(envs.make, TASK), schedule, lambda row: None, tick=tick)
+    _train(Agent.read("update"), EPISODE_STEPS * (1 + rounds), tick)
 
     def rates(seconds: list[float]) -> list[float]:
         return [float(each) for each in 1.0 / np.reshape(seconds, (rounds, -1)).mean(axis=1)]
@@ -195,22 +206,97 @@ def _gemm() -> Callable[[], object]:
     return partial(np.dot, left, right, out=product)
 
 
-@cache
-def _update() -> Callable[[], object]:
-    """One update as training does it, on batches that JAX holds already."""
-    update = compile_update(SAC, SETTINGS)
-    generator = np.random.default_rng(1)
-    batches = cycle([jax.device_put(_batch(generator)) for _ in range(16)])
-    state = fresh_state()
+class Agent(NamedTuple):
+    """What is updated: a dense agent, or a ticket at the start of its training.
 
-    def unit() -> object:
-        nonlocal state
-        state, metrics, _ = update(state, next(batches))
-        return [metric.block_until_ready() for metric in metrics.values()]
+    Attributes:
+        width: units of each of the two hidden layers.
+        allocation: None for a dense agent; "uniform" and "erk" keep weights at random, "global" those with the highest
+            Taylor scores of a fresh agent, ranked across layers.
+        sparsity: of actor and critics.
+        kernels: without them it is masked and dense.
+    """
+
+    width: int
+    allocation: Rule | None = None
+    sparsity: float = 0.0
+    kernels: bool | None = None
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """``update``, ``update:WIDTH``, ``ticket:ALLOCATION:SPARSITY`` or ``ticket:ALLOCATION:SPARSITY:WIDTH``.
+
+        ``masked-`` before it leaves the kernels out.
+        """
+        kernels = False if text.startswith("masked-") else None
+        kind, *rest = text.removeprefix("masked-").split(":")
+        if kind == "update":
+            return cls(int(rest[0]) if rest else 256, kernels=kernels)
+        assert kind == "ticket", text
+        width = int(rest[2]) if len(rest) > 2 else 256
+        return cls(width, cast(Rule, rest[0]), float(rest[1]), kernels)
+
+    @property
+    def settings(self) -> Settings:
+        widths = (self.width, self.width)
+        return Settings(SETTINGS.sac, config.Network(actor=widths, critic=widths))
+
+    def learner(self) -> CpuLearner:
+        """It, fresh."""
+        state = fresh_state(self.settings)
+        if self.allocation is not None:
+            generator = np.random.default_rng(0)
+            if self.allocation == "global":
+                scores = _taylor_scores(state, self.settings, generator)
+            else:
+                by_group = {group: kernels(tree) for group, tree in state.params.items()}
+                scores = {g: {p: generator.random(k.shape) for p, k in of.items()} for g, of in by_group.items()}
+            masks = {g: prune(of, self.sparsity, allocation=self.allocation, group=g) for g, of in scores.items()}
+            state = SAC.with_masks(state, nest_masks(masks))
+        return CpuLearner(SAC, self.settings, state, SPEC, action_noise(STREAMS), kernels=self.kernels)
+
+
+def _taylor_scores(state: SACState, settings: Settings, generator: np.random.Generator) -> dict[str, Scores]:
+    evidence = gather(
+        SAC,
+        settings,
+        state,
+        evidence_for("taylor").trained,
+        stored=random_replay(),
+        key=jax.random.key(0),
+        generator=generator,
+        batches=4,
+        batch_size=METAWORLD.batch_size,
+    )
+    return {group: score("taylor", of_group) for group, of_group in evidence.items()}
+
+
+def _train(agent: Agent, env_steps: int, tick: Callable[[int], object]) -> None:
+    """Training whose first episode is random actions but for its last 100 steps, in which updates are compiled."""
+    schedule = Schedule(
+        training=config.Training(env_steps=env_steps, warmup_steps=EPISODE_STEPS - 100),
+        batch_size=METAWORLD.batch_size,
+        evaluation_interval=env_steps,
+        evaluation_seeds=[1],
+        streams=STREAMS,
+    )
+    loop = begin(agent.learner(), schedule, SPEC)
+    train(loop, partial(envs.make, TASK), schedule, lambda row: None, tick=lambda step: (tick(step), None)[1])
+
+
+@cache
+def _updates(agent: Agent, *, samples: bool = False) -> Callable[[], object]:
+    """One update as training does it, on batches that are there already or that are drawn from a replay buffer."""
+    generator, learner, buffer = np.random.default_rng(1), agent.learner(), ReplayBuffer(REPLAY_SIZE, *SPEC)
+    buffer.extend(random_replay())
+    batches = cycle([buffer.sample(generator, METAWORLD.batch_size) for _ in range(16)])
+
+    def draw() -> np.ndarray:
+        return buffer.sample(generator, METAWORLD.batch_size) if samples else next(batches)
 
     for _ in range(3):
-        unit()
-    return unit
+        learner.update(draw())
+    return lambda: learner.update(draw())
 
 
 def _walk() -> Callable[[], object]:
@@ -240,16 +326,10 @@ def _seconds_each(unit: Callable[[], object], units: int) -> float:
     return (time.monotonic() - began) / units
 
 
-def fresh_state() -> SACState:
+def fresh_state(settings: Settings = SETTINGS) -> SACState:
     weights, noise = jax.random.split(jax.random.key(0))
-    spec = Spec(METAWORLD.observation_size, METAWORLD.action_size)
-    state: SACState = SAC.init(SAC.init_params(weights, spec, SETTINGS), noise, SETTINGS)
+    state: SACState = SAC.init(SAC.init_params(weights, SPEC, settings), noise, settings)
     return state
-
-
-def _batch(generator: np.random.Generator) -> Batch:
-    drawn = sample(random_replay(), generator, METAWORLD.batch_size)
-    return Batch(*map(jax.numpy.asarray, drawn))
 
 
 @cache

@@ -2,12 +2,23 @@
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
+from math import isfinite
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from rlottery.agents import Algorithm, Batch
+from rlottery.agents import Algorithm, Batch, Spec
+from rlottery.replay import columns
+
+
+class Updated(NamedTuple):
+    """What an update tells: its metrics by name, and whether they and all weights are finite."""
+
+    metrics: dict[str, float]
+    finite: bool
+
 
 _MEASURED = {
     # Its matrix products are slower than Eigen's at these sizes, on one thread.
@@ -18,37 +29,44 @@ _MEASURED = {
 
 
 @cache
-def compile_update(algorithm: Algorithm, settings: Any) -> Callable[..., tuple[Any, dict[str, jax.Array], jax.Array]]:
-    """``(state, batch) -> (state, metrics, finite)``, compiled; the state given is used up.
+def compile_update(algorithm: Algorithm, settings: Any, spec: Spec) -> Callable[..., tuple[Any, Updated]]:
+    """``(state, rows of transitions) -> (state, what it tells)``, compiled; the state given is used up.
 
-    `finite` says whether every metric and every weight still is. Compiled once a process, whoever asks.
+    Compiled once a process, whoever asks.
     """
+    names: list[str] = []
 
     @partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
-    def update(state: Any, batch: Batch) -> tuple[Any, dict[str, jax.Array], jax.Array]:
-        state, metrics = algorithm.update(state, batch, settings)
-        leaves = jax.tree.leaves((state.params, metrics))
-        return state, metrics, jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+    def update(state: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
+        state, metrics = algorithm.update(state, Batch(*cast(Any, columns(rows, *spec))), settings)
+        names[:] = sorted(metrics)
+        sound = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state.params)]))
+        # One array: each that is handed over costs as much as a small operation.
+        return state, jnp.stack([*(metrics[name] for name in names), sound.astype(jnp.float32)])
 
-    return update
+    def call(state: Any, rows: np.ndarray) -> tuple[Any, Updated]:
+        state, told = update(state, rows)
+        *metrics, sound = np.asarray(told).tolist()
+        return state, Updated(dict(zip(names, metrics, strict=True)), sound == 1.0 and all(map(isfinite, metrics)))
+
+    return call
 
 
 @cache
-def compile_act(algorithm: Algorithm) -> Callable[..., jax.Array]:
-    """``(actor params, observation, words of a key, step) -> action``: each step has noise of its own."""
+def compile_noise(action_size: int, steps: int) -> Callable[..., jax.Array]:
+    """``(words of a key, first step) -> noise (steps, act)``: each step's from the key folded with the step."""
 
     @jax.jit
-    def act(actor: Any, observation: Any, words: jax.Array, step: int) -> jax.Array:
-        return algorithm.act(actor, observation, jax.random.fold_in(jax.random.wrap_key_data(words), step))
+    def draw(words: jax.Array, first: int) -> jax.Array:
+        key = jax.random.wrap_key_data(words)
 
-    return act
+        def of_step(step: jax.Array) -> jax.Array:
+            return jax.random.normal(jax.random.fold_in(key, step), (action_size,))
 
+        drawn: jax.Array = jax.vmap(of_step)(first + jnp.arange(steps))
+        return drawn
 
-@cache
-def compile_act_deterministic(algorithm: Algorithm) -> Callable[..., jax.Array]:
-    """``(actor params, observation) -> action``, as it is evaluated."""
-    act: Callable[..., jax.Array] = jax.jit(algorithm.act_deterministic)
-    return act
+    return draw
 
 
 @cache

@@ -1,7 +1,7 @@
 """The replay buffer: a ring in NumPy, saved as one plain ``.npy`` file a field."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,10 +22,20 @@ class Transitions(NamedTuple):
     terminations: np.ndarray
 
 
+def columns(rows: Any, observation_size: int, action_size: int) -> Transitions:
+    """Transitions that lie in rows, (n, 2 obs + act + 2), as views by field; NumPy or JAX."""
+    ends = np.cumsum([observation_size, action_size, 1, observation_size]).tolist()
+    observations, actions, rewards, next_observations = (
+        rows[:, start:end] for start, end in zip([0, *ends], ends, strict=False)
+    )
+    return Transitions(observations, actions, rewards[:, 0], next_observations, rows[:, ends[-1]])
+
+
 class ReplayBuffer:
     """A ring of the last `capacity` transitions. Memory: 4 bytes x (2 obs + act + 2) x capacity, and no more.
 
-    Transition t of the run, counted from 0, lies in row t modulo `capacity`.
+    Transition t of the run, counted from 0, lies in row t modulo `capacity`, all of its fields side by side: a
+    minibatch is then one array.
 
     Attributes:
         capacity: most transitions that it holds.
@@ -35,13 +45,8 @@ class ReplayBuffer:
     def __init__(self, capacity: int, observation_size: int, action_size: int):
         self.capacity = capacity
         self.added = 0
-        self._fields = Transitions(
-            observations=np.empty((capacity, observation_size), np.float32),
-            actions=np.empty((capacity, action_size), np.float32),
-            rewards=np.empty(capacity, np.float32),
-            next_observations=np.empty((capacity, observation_size), np.float32),
-            terminations=np.empty(capacity, np.float32),
-        )
+        self._sizes = (observation_size, action_size)
+        self._rows = np.empty((capacity, 2 * observation_size + action_size + 2), np.float32)
 
     def add(
         self,
@@ -52,12 +57,12 @@ class ReplayBuffer:
         termination: bool,
     ) -> None:
         """Write one transition over the oldest."""
-        row = self.added % self.capacity
-        self._fields.observations[row] = observation
-        self._fields.actions[row] = action
-        self._fields.rewards[row] = reward
-        self._fields.next_observations[row] = next_observation
-        self._fields.terminations[row] = termination
+        row, (obs, act) = self._rows[self.added % self.capacity], self._sizes
+        row[:obs] = observation
+        row[obs : obs + act] = action
+        row[obs + act] = reward
+        row[obs + act + 1 : -1] = next_observation
+        row[-1] = termination
         self.added += 1
 
     @property
@@ -67,8 +72,8 @@ class ReplayBuffer:
 
     def between(self, start: int, stop: int) -> Transitions:
         """Transitions `start` to `stop` of the run, in the order of time; copies. The ring must hold them still."""
-        rows = np.arange(start, stop) % self.capacity
-        return Transitions(*(field[rows] for field in self._fields))
+        rows = self._rows[np.arange(start, stop) % self.capacity]
+        return Transitions(*map(np.ascontiguousarray, columns(rows, *self._sizes)))
 
     def extend(self, transitions: Transitions) -> None:
         """Add transitions that follow each other in time.
@@ -77,10 +82,11 @@ class ReplayBuffer:
             ValueError: their shapes are not this buffer's.
         """
         number = len(transitions.rewards)
-        if any(new.shape != (number, *field.shape[1:]) for field, new in zip(self._fields, transitions, strict=True)):
+        fields = columns(self._rows, *self._sizes)
+        if any(new.shape != (number, *field.shape[1:]) for field, new in zip(fields, transitions, strict=True)):
             raise ValueError("Transitions of another shape.")
         rows = np.arange(self.added, self.added + number) % self.capacity
-        for field, new in zip(self._fields, transitions, strict=True):
+        for field, new in zip(fields, transitions, strict=True):
             field[rows] = new
         self.added += len(rows)
 
@@ -88,13 +94,13 @@ class ReplayBuffer:
         """Count transitions that the ring no longer holds."""
         self.added += number
 
-    def sample(self, generator: np.random.Generator, batch_size: int) -> Transitions:
-        """`batch_size` transitions drawn uniformly with replacement; copies."""
-        return sample(self.stored(), generator, batch_size)
+    def sample(self, generator: np.random.Generator, batch_size: int) -> np.ndarray:
+        """`batch_size` transitions drawn uniformly with replacement, as rows; a copy."""
+        return np.take(self._rows, generator.integers(self.size, size=batch_size), axis=0)
 
     def stored(self) -> Transitions:
         """Views of what the ring holds, in the order of its rows (not of time, once it has wrapped)."""
-        return Transitions(*(field[: self.size] for field in self._fields))
+        return columns(self._rows[: self.size], *self._sizes)
 
     def save(self, folder: Path) -> None:
         """Write each field to ``folder/<field>.npy``. The folder must exist; atomicity is the store's business."""

@@ -9,15 +9,15 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from rlottery.agents import Algorithm, Batch, jax_key, to_arrays
+from rlottery.agents import Batch, Spec, jax_key, to_arrays
 from rlottery.checkpoint_record import SavedEpisodes, SavedLosses
-from rlottery.compilation import compile_act, compile_act_deterministic, compile_update
 from rlottery.config import Training
 from rlottery.envs import Environment, Step
 from rlottery.errors import DivergedError
 from rlottery.evaluation import evaluate
+from rlottery.learner import Learner
 from rlottery.metrics import Row
-from rlottery.replay import ReplayBuffer
+from rlottery.replay import ReplayBuffer, columns
 from rlottery.streams import Streams
 
 LOSS_INTERVAL = 1_000
@@ -56,12 +56,12 @@ class Loop:
     The environment is no part of it: what happens in an episode follows from the seed of its reset.
 
     Attributes:
-        state: the agent's.
+        learner: the agent.
         minibatches, exploration: generators of what is drawn from replay, and of warm-up actions.
         env_steps, episodes: done so far.
     """
 
-    state: Any
+    learner: Learner
     replay: ReplayBuffer
     minibatches: np.random.Generator
     exploration: np.random.Generator
@@ -70,12 +70,21 @@ class Loop:
     env_steps: int = 0
     episodes: int = 0
 
+    @property
+    def state(self) -> Any:
+        """The agent's, as it is saved."""
+        return self.learner.state
 
-def begin(state: Any, schedule: Schedule, observation_size: int, action_size: int) -> Loop:
-    """Training of `state` before its first step."""
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.learner.state = state
+
+
+def begin(learner: Learner, schedule: Schedule, spec: Spec) -> Loop:
+    """Training of an agent before its first step."""
     return Loop(
-        state=state,
-        replay=ReplayBuffer(schedule.training.capacity, observation_size, action_size),
+        learner=learner,
+        replay=ReplayBuffer(schedule.training.capacity, *spec),
         minibatches=schedule.streams.generator("minibatches"),
         exploration=schedule.streams.generator("warm-up actions"),
         losses=LossMeter(),
@@ -83,9 +92,12 @@ def begin(state: Any, schedule: Schedule, observation_size: int, action_size: in
     )
 
 
+def action_noise(streams: Streams) -> np.ndarray:
+    """The seed of a run's action noise, as the two words of a JAX key."""
+    return np.asarray(jax.random.key_data(jax_key(streams.for_purpose("actions"))))
+
+
 def train(
-    algorithm: Algorithm,
-    settings: Any,
     loop: Loop,
     make_environment: Callable[[], Environment],
     schedule: Schedule,
@@ -111,23 +123,18 @@ def train(
         DivergedError: a loss, a weight or an action became NaN or infinite; it holds the batch and the agent.
         TaskError: the environment gave a reward or an observation that is NaN or infinite.
     """
-    training, streams = schedule.training, schedule.streams
+    training, streams, learner = schedule.training, schedule.streams, loop.learner
     environment, evaluation_environment = make_environment(), make_environment()
-    noise = jax.random.key_data(jax_key(streams.for_purpose("actions")))
-    update = compile_update(algorithm, settings)
-    act, act_deterministic = compile_act(algorithm), compile_act_deterministic(algorithm)
 
-    def checked(action: jax.Array, observation: np.ndarray) -> np.ndarray:
-        found = np.asarray(action)
-        if not np.isfinite(found).all():
+    def checked(action: np.ndarray, observation: np.ndarray) -> np.ndarray:
+        if not np.isfinite(action).all():
             raise loop.losses.diverged(loop.env_steps, "action", {"observation": observation}, loop.state)
-        return found
+        return action
 
     def evaluate_now() -> None:
         began = time.perf_counter()
-        actor = loop.state.params["actor"]
         result = evaluate(
-            lambda observation: checked(act_deterministic(actor, observation), observation),
+            lambda observation: checked(learner.act_deterministic(observation), observation),
             evaluation_environment,
             schedule.evaluation_seeds,
         )
@@ -148,7 +155,7 @@ def train(
         if warming_up and schedule.warms_up_at_random:
             action = loop.exploration.uniform(-1.0, 1.0, environment.action_size).astype(np.float32)
         else:
-            action = checked(act(loop.state.params["actor"], observation, noise, step), observation)
+            action = checked(learner.act(observation, step), observation)
         outcome = environment.step(action)
         loop.replay.add(observation, action, outcome.reward, outcome.observation, outcome.terminated)
         observation = outcome.observation
@@ -157,11 +164,13 @@ def train(
 
         batch = None
         for _ in range(0 if warming_up else training.updates_per_step):
-            batch = Batch(*cast(Any, loop.replay.sample(loop.minibatches, schedule.batch_size)))
-            loop.state, metrics, finite = update(loop.state, batch)
-            loop.losses.add(metrics)
-            if not finite:
-                raise loop.losses.diverged(step, _not_finite(metrics, loop.state), batch._asdict(), loop.state)
+            rows = loop.replay.sample(loop.minibatches, schedule.batch_size)
+            batch = Batch(*cast(Any, columns(rows, environment.observation_size, environment.action_size)))
+            told = learner.update(rows)
+            loop.losses.add(told.metrics)
+            if not told.finite:
+                state = loop.state
+                raise loop.losses.diverged(step, _not_finite(told.metrics, state), batch._asdict(), state)
         after_step(loop, batch)
         if step % LOSS_INTERVAL == 0 and not warming_up:
             write(loop.losses.row(step))
@@ -174,7 +183,7 @@ def train(
         if (over or last) and loop.episode.due(step, last=last):
             write(loop.episode.row(step))
         if step % schedule.evaluation_interval == 0 or last:
-            check_sound(algorithm, loop)
+            check_sound(loop)
             evaluate_now()
         if over and not last:
             between_episodes(loop)
@@ -183,16 +192,17 @@ def train(
     return loop
 
 
-def check_sound(algorithm: Algorithm, loop: Loop) -> None:
+def check_sound(loop: Loop) -> None:
     """Make sure of an agent that is to be saved: nothing in it is NaN or infinite, and pruned weights are zero.
 
     Raises:
         DivergedError: names what is not finite: the optimiser's moments may be where the weights still aren't.
     """
-    wrong = [name for name, array in to_arrays(loop.state).items() if not np.isfinite(array).all()]
+    state = loop.state
+    wrong = [name for name, array in to_arrays(state).items() if not np.isfinite(array).all()]
     if wrong:
-        raise loop.losses.diverged(loop.env_steps, ", ".join(wrong), {}, loop.state)
-    assert algorithm.masks_hold(loop.state), "a pruned weight came back to life"
+        raise loop.losses.diverged(loop.env_steps, ", ".join(wrong), {}, state)
+    assert loop.learner.algorithm.masks_hold(state), "a pruned weight came back to life"
 
 
 class LossMeter:
@@ -205,9 +215,9 @@ class LossMeter:
         self._before: dict[str, float] = {}
         self._began = time.perf_counter()
 
-    def add(self, metrics: dict[str, jax.Array]) -> None:
+    def add(self, metrics: dict[str, float]) -> None:
         """Take the metrics of one update."""
-        self._before, self._last = self._last, {name: float(value) for name, value in metrics.items()}
+        self._before, self._last = self._last, metrics
         for name, value in self._last.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._updates += 1
@@ -307,7 +317,7 @@ class EpisodeMeter:
         return meter
 
 
-def _not_finite(metrics: dict[str, jax.Array], state: Any) -> str:
+def _not_finite(metrics: dict[str, float], state: Any) -> str:
     """Names of the metrics and weights that are NaN or infinite."""
     named: dict[str, Any] = dict(metrics) | {f"weight {name}": array for name, array in to_arrays(state.params).items()}
     return ", ".join(name for name, value in named.items() if not np.isfinite(value).all())

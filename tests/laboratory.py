@@ -132,13 +132,11 @@ class Laboratory:
         train, gather = stages.train, masking.gather
         doing: list[Key] = []
 
-        def train_seen(
-            algorithm: Any, settings: Any, loop: Loop, environment: Any, schedule: Schedule, *rest: Any, **more: Any
-        ) -> Loop:
+        def train_seen(loop: Loop, environment: Any, schedule: Schedule, *rest: Any, **more: Any) -> Loop:
             streams = schedule.streams
             agent = copied(loop.state)
             self.began[streams.seed, streams.arm] = Began(agent, schedule, loop.replay.size, loop.env_steps)
-            return train(algorithm, settings, loop, environment, schedule, *rest, **more)
+            return train(loop, environment, schedule, *rest, **more)
 
         def gather_seen(*arguments: Any, stored: Any = None, **more: Any) -> Any:
             self.read.setdefault(doing[-1], []).append(stored)

@@ -21,12 +21,13 @@ from rlottery.config import SAC as SACConfig
 from rlottery.config import Network, Training
 from rlottery.envs import Environment
 from rlottery.errors import StudyError
+from rlottery.learner import CpuLearner
 from rlottery.manifests import read_sealed, write_sealed
 from rlottery.metrics import WALL_CLOCK, MetricsLog, read_metrics
 from rlottery.pruning.prune import prune
 from rlottery.store import RunFiles
 from rlottery.streams import Streams
-from rlottery.training import Loop, Schedule, begin, train
+from rlottery.training import Loop, Schedule, action_noise, begin, train
 from tests.environments import Target
 
 SETTINGS = Settings(SACConfig(batch_size=8), Network(actor=(4,), critic=(4,)))
@@ -75,7 +76,8 @@ class Study:
                 layers = {name: arrays[f"{name}.kernel"] for name in names}
                 masks[group] = nest_kernels(prune({name: np.abs(layer) for name, layer in layers.items()}, 0.4))
             state = SAC.with_masks(state, masks)
-        return begin(state, self.schedule, *self.sizes)
+        spec = Spec(*self.sizes)
+        return begin(CpuLearner(SAC, SETTINGS, state, spec, action_noise(self.streams)), self.schedule, spec)
 
     def run(self, save: Callable[[Loop], bool] = lambda loop: True, kill_after: int | None = None) -> Loop:
         """Train to the end, or until `kill_after` steps; a checkpoint where `save` says so."""
@@ -92,7 +94,7 @@ class Study:
                 if kill_after is not None and step >= kill_after:
                     raise KilledError
 
-            return train(SAC, SETTINGS, loop, self.make, self.schedule, log.write, tick=tick, between_episodes=between)
+            return train(loop, self.make, self.schedule, log.write, tick=tick, between_episodes=between)
 
     def killed(self, after: int, save: Callable[[Loop], bool] = lambda loop: True) -> None:
         with pytest.raises(KilledError):

@@ -12,9 +12,10 @@ from rlottery.config import SAC as SACConfig
 from rlottery.config import Network, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError, TaskError
+from rlottery.learner import CpuLearner
 from rlottery.metrics import Row
 from rlottery.streams import Streams
-from rlottery.training import Loop, Schedule, begin, check_sound, train
+from rlottery.training import Loop, Schedule, action_noise, begin, check_sound, train
 from tests.environments import Target
 from tests.toy import TOY, ToySettings, initial
 
@@ -62,10 +63,18 @@ class Run:
             evaluation_seeds=EVALUATION_SEEDS,
             streams=self.streams,
         )
-        self.loop = begin(initial() if state is None else state, schedule, 2, 1)
-        self._train = lambda between: train(
+        spec = Spec(2, 1)
+        # The toy knows nothing of compact networks.
+        learner = CpuLearner(
             algorithm,
             settings,
+            initial() if state is None else state,
+            spec,
+            action_noise(self.streams),
+            kernels=False if algorithm is TOY else None,
+        )
+        self.loop = begin(learner, schedule, spec)
+        self._train = lambda between: train(
             self.loop,
             make,
             schedule,
@@ -266,11 +275,11 @@ def test_a_loss_that_is_not_finite_leaves_its_batch() -> None:
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 def test_an_agent_that_is_not_finite_is_not_saved(poison: float) -> None:
     run = Run()
-    check_sound(TOY, run.loop)
+    check_sound(run.loop)
     state = run.loop.state
     run.loop.state = state._replace(params={"actor": {"bias": np.array([0, poison])}, "critic": {}})
     with pytest.raises(DivergedError, match=r"environment step 0: params\.actor\.bias\."):
-        check_sound(TOY, run.loop)
+        check_sound(run.loop)
 
 
 def test_short_episodes_share_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from rlottery.agents import Algorithm, Batch, Tree, apply_masks, zeros_hold
+from rlottery.agents import Algorithm, Batch, Tree
 
 
 class ToyState(NamedTuple):
     params: Tree
     masks: Tree
     updates: jax.Array
+    patterns: Tree = {}  # noqa: RUF012
 
 
 class ToySettings(NamedTuple):
@@ -23,16 +25,19 @@ class ToySettings(NamedTuple):
 
 def initial() -> ToyState:
     weights = jnp.array([[0.3], [0.01]], jnp.float32)
-    return ToyState({"actor": {"layer_0": {"kernel": weights}}, "critic": {}}, {}, jnp.int32(0))
+    return ToyState({"actor": _actor(weights), "critic": {}}, {}, jnp.int32(0))
+
+
+def _actor(kernel: jax.Array) -> Tree:
+    return {"layer_0": {"kernel": kernel, "bias": jnp.zeros(1)}}
 
 
 def _kernel(actor: Tree) -> jax.Array:
     return actor["layer_0"]["kernel"]
 
 
-def _act(actor: Tree, observations: jax.Array, key: jax.Array) -> jax.Array:
-    mean = observations @ _kernel(actor)
-    return jnp.tanh(mean + jax.random.normal(key, mean.shape))
+def _act(outputs: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+    return np.tanh(outputs if noise is None else outputs + noise)
 
 
 def _update(state: ToyState, batch: Batch, settings: ToySettings) -> tuple[ToyState, dict[str, jax.Array]]:
@@ -41,7 +46,7 @@ def _update(state: ToyState, batch: Batch, settings: ToySettings) -> tuple[ToySt
     kernel += 0.01 * jnp.mean(batch.observations * batch.actions + batch.rewards[:, None], 0)[:, None]
     kernel = jnp.where(state.updates == settings.weight_nan_at, jnp.nan, kernel)
     metric = jnp.where(state.updates == settings.metric_nan_at, jnp.inf, state.updates.astype(jnp.float32))
-    params = {"actor": {"layer_0": {"kernel": kernel}}, "critic": {}}
+    params = {"actor": _actor(kernel), "critic": {}}
     return ToyState(params, state.masks, state.updates + 1), {"loss": metric, "fine": jnp.float32(4.0)}
 
 
@@ -62,14 +67,12 @@ TOY = Algorithm(
     settings=lambda config, task: ToySettings(),
     init_params=lambda key, spec, settings: initial().params,
     init=lambda params, key, settings: initial()._replace(params=params),
-    with_masks=lambda state, masks: state._replace(params=apply_masks(state.params, masks), masks=masks),
+    map_weights=lambda change, state: state._replace(params={g: change(g, tree) for g, tree in state.params.items()}),
     act=_act,
-    act_deterministic=lambda actor, observations: jnp.tanh(observations @ _kernel(actor)),
     update=_update,
     rewind=lambda saved, key, settings: saved._replace(masks={}, updates=jnp.int32(0)),
     losses=_losses,
     layer_inputs=_layer_inputs,
-    masks_hold=lambda state: zeros_hold(state.params, state.masks),
     loss_names={"actor": "mean reward times the weights", "critic": "noise times the weights"},
 )
 

@@ -1,8 +1,10 @@
 """What the rest of rlottery knows of a learning algorithm: pure functions over one state.
 
-An algorithm keeps its weights as two groups, ``actor`` and ``critic``: nested dicts whose leaves called ``kernel``
-are the prunable matrices, of shape (inputs, outputs), in order from input to output. Masks are the same nested
-dicts with the kernels alone, as bool arrays; a dense agent has none (an empty dict).
+An algorithm keeps its weights as two groups, ``actor`` and ``critic``: multilayer perceptrons as `networks` has them,
+the actor one, the critic a dict of them. Their leaves called ``kernel`` are the prunable matrices, of shape (inputs,
+outputs), in order from input to output. Masks are the same nested dicts with the kernels alone, as bool arrays; a dense
+agent has none (an empty dict). While it trains, an agent may be compact (`rlottery.sparse.compact`): each network one
+vector, with its pattern in `state.patterns`. An algorithm hands both to `networks.mlp` and needn't know.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlottery.errors import StudyError
+from rlottery.sparse.native import Compact
 
 Tree = dict[str, Any]
 
@@ -39,12 +42,14 @@ class Batch(NamedTuple):
 
 
 class State(Protocol):
-    """The whole of an agent: weights, targets, optimiser, masks, random key."""
+    """The whole of an agent: weights, targets, optimiser, masks, random key; patterns while it is compact."""
 
     @property
     def params(self) -> Tree: ...
     @property
     def masks(self) -> Tree: ...
+    @property
+    def patterns(self) -> Tree: ...
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,10 @@ class Algorithm:
         settings: (config, task) -> what the other functions take as `settings`; hashable, static under `jax.jit`.
         init_params: (key, spec, settings) -> fresh weights.
         init: (params, key, settings) -> state, dense, at the start of training; `key` is the noise's alone.
-        with_masks: (state, masks) -> state whose pruned weights are zero in online and target networks and in the
-            optimiser's moments, and stay so under `update`.
-        act: (actor params, observations (..., obs), key) -> actions (..., act) in [-1, 1], as data is collected.
-        act_deterministic: (actor params, observations) -> actions, as they are evaluated.
+        map_weights: (f, state) -> state with ``f(group, tree)`` in the place of every tree that is laid out as that
+            group's weights: themselves, targets, the optimiser's moments.
+        act: (the actor's outputs (..., out), standard normal noise (..., act) or None) -> actions (..., act) in
+            [-1, 1]: with noise as data is collected, without it as they are evaluated. From NumPy to NumPy.
         update: (state, batch, settings) -> (state, metrics as scalars by name).
         rewind: (saved state, key, settings) -> dense state with everything that `saved` has learnt (weights, targets,
             temperature), and a fresh optimiser; `key` is the noise's of the updates to come.
@@ -69,29 +74,48 @@ class Algorithm:
         layer_inputs: (state, batch) -> ``{"actor": {path: (batch, in)}, "critic": ...}``: what enters each kernel on
             the batch's observations (and actions, in a critic), paths as `kernels` gives them.
         loss_names: group -> its loss, in words.
-        masks_hold: state -> whether every pruned weight is zero wherever `with_masks` made it so.
     """
 
     settings: Callable[..., Any]
     init_params: Callable[..., Tree]
     init: Callable[..., Any]
-    with_masks: Callable[..., Any]
-    act: Callable[..., jax.Array]
-    act_deterministic: Callable[..., jax.Array]
+    map_weights: Callable[..., Any]
+    act: Callable[..., Any]
     update: Callable[..., tuple[Any, dict[str, jax.Array]]]
     rewind: Callable[..., Any]
     losses: Callable[..., dict[str, Callable[[Tree], jax.Array]]]
     layer_inputs: Callable[..., dict[str, dict[str, jax.Array]]]
-    masks_hold: Callable[..., bool]
     loss_names: Mapping[str, str] = field(hash=False)  # a dict has no hash, and jax.jit wants the algorithm's
 
+    def with_masks(self, state: Any, masks: Tree) -> Any:
+        """`state` with pruned weights zero in online and target networks and in the optimiser's moments.
 
-def apply_masks(tree: Tree, masks: Tree) -> Tree:
+        They stay so under `update`.
+        """
+        return self.map_weights(lambda group, tree: apply_masks(tree, masks[group]), state)._replace(masks=masks)
+
+    def masks_hold(self, state: Any) -> bool:
+        """Whether every pruned weight is exactly zero wherever `with_masks` made it so."""
+        held = [True]
+
+        def look(group: str, tree: Tree) -> Tree:
+            held.append(zeros_hold(tree, state.masks[group]))
+            return tree
+
+        if state.masks:
+            self.map_weights(look, state)
+        return all(held)
+
+
+def apply_masks(tree: Any, masks: Any) -> Any:
     """`tree` with zeros wherever `masks` is False. What `masks` doesn't name passes through."""
+    if isinstance(tree, Compact):
+        return Compact(jnp.where(masks.vector, tree.vector, 0.0), tree.layout) if masks else tree
     masked = dict(tree)
     for name, mask in masks.items():
         leaf = tree[name]
-        masked[name] = apply_masks(leaf, mask) if isinstance(mask, dict) else jnp.where(mask, leaf, 0.0)
+        nested = isinstance(mask, dict | Compact)
+        masked[name] = apply_masks(leaf, mask) if nested else jnp.where(mask, leaf, 0.0)
     return masked
 
 

@@ -1,12 +1,18 @@
-"""Multilayer perceptrons as nested dicts: ``{"layer_0": {"kernel": (in, out), "bias": (out,)}, ...}``."""
+"""Multilayer perceptrons as nested dicts: ``{"layer_0": {"kernel": (in, out), "bias": (out,)}, ...}``.
+
+While an agent trains they may also be `Compact`: one vector each, for the kernels of `rlottery.sparse`.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rlottery.agents.base import Tree
+from rlottery.sparse.native import Compact, compact_mlp
 
 
 def init_mlp(key: jax.Array, sizes: Sequence[int]) -> Tree:
@@ -25,13 +31,34 @@ def init_mlp(key: jax.Array, sizes: Sequence[int]) -> Tree:
     return params
 
 
-def mlp(params: Tree, inputs: jax.Array) -> jax.Array:
-    """Rectified hidden layers and a linear output: (..., in) -> (..., out)."""
+def mlp(params: Tree | Compact, *inputs: jax.Array, pattern: Any = None) -> jax.Array:
+    """Rectified hidden layers and a linear output: (..., in) -> (..., out).
+
+    Args:
+        inputs: one array, or two that stand side by side, (..., a) and (..., b) with a + b = in.
+        pattern: of a `Compact` network, which takes one leading axis.
+    """
+    if isinstance(params, Compact):
+        first, *rest = inputs
+        second = rest[0] if rest else jnp.zeros((first.shape[0], 0), first.dtype)
+        outputs: jax.Array = compact_mlp(params.layout, params.vector, pattern, first, second)
+        return outputs
     *hidden_layers, output = _names(params)
-    hidden = inputs
+    hidden = inputs[0] if len(inputs) == 1 else jnp.concatenate(inputs, axis=-1)
     for name in hidden_layers:
         hidden = jax.nn.relu(_affine(params[name], hidden))
     return _affine(params[output], hidden)
+
+
+def mlp_in_numpy(params: Tree, inputs: np.ndarray) -> np.ndarray:
+    """`mlp` of one observation, (in,) -> (out,), without the cost of calling a compiled program."""
+    *hidden_layers, output = _names(params)
+    hidden = inputs
+    for name in hidden_layers:
+        layer = params[name]
+        hidden = np.maximum(hidden @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"]), 0.0)
+    outputs: np.ndarray = hidden @ np.asarray(params[output]["kernel"]) + np.asarray(params[output]["bias"])
+    return outputs
 
 
 def mlp_layer_inputs(params: Tree, inputs: jax.Array) -> dict[str, jax.Array]:

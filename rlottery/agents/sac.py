@@ -5,13 +5,14 @@ One update does, in this order: critics, actor (against the updated critics), te
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from rlottery.agents.base import Algorithm, Batch, Spec, Tree, apply_masks, zeros_hold
+from rlottery.agents.base import Algorithm, Batch, Spec, Tree, apply_masks
 from rlottery.agents.networks import init_mlp, mlp, mlp_layer_inputs
 from rlottery.config import SAC as SACConfig
 from rlottery.config import Config, Network, Task
@@ -36,6 +37,7 @@ class SACState(NamedTuple):
         optimizer: Adam's state for actor, critic and temperature.
         masks: kernels' masks by group, or {} for a dense agent.
         key: the key that the next update splits its noise from.
+        patterns: of compact networks, laid out as `params`; {} otherwise.
     """
 
     params: Tree
@@ -44,6 +46,7 @@ class SACState(NamedTuple):
     optimizer: dict[str, optax.OptState]
     masks: Tree
     key: jax.Array
+    patterns: Tree
 
 
 def init_params(key: jax.Array, spec: Spec, settings: Settings) -> Tree:
@@ -77,6 +80,7 @@ def init(params: Tree, key: jax.Array, settings: Settings) -> SACState:
         },
         masks={},
         key=key,
+        patterns={},
     )
 
 
@@ -86,66 +90,49 @@ def rewind(saved: SACState, key: jax.Array, settings: Settings) -> SACState:
     return dense._replace(target_critic=saved.target_critic, log_temperature=saved.log_temperature)
 
 
-def with_masks(state: SACState, masks: Tree) -> SACState:
-    """`state` as a ticket: pruned weights are zero in both networks and in Adam's moments."""
+def map_weights(change: Callable[[str, Any], Any], state: SACState) -> SACState:
+    """`state` with ``change(group, tree)`` for weights, target critics and Adam's moments."""
 
-    def mask_moments(optimizer_state: optax.OptState, group_masks: Tree) -> optax.OptState:
-        adam = optimizer_state[0]
-        moments = {"mu": apply_masks(adam.mu, group_masks), "nu": apply_masks(adam.nu, group_masks)}
-        return (adam._replace(**moments), *optimizer_state[1:])
+    def of_optimizer(group: str) -> optax.OptState:
+        adam, *rest = state.optimizer[group]
+        return (adam._replace(mu=change(group, adam.mu), nu=change(group, adam.nu)), *rest)
 
     return state._replace(
-        params=apply_masks(state.params, masks),
-        target_critic=apply_masks(state.target_critic, masks["critic"]),
-        optimizer=state.optimizer
-        | {group: mask_moments(state.optimizer[group], masks[group]) for group in ("actor", "critic")},
-        masks=masks,
+        params={group: change(group, tree) for group, tree in state.params.items()},
+        target_critic=change("critic", state.target_critic),
+        optimizer=state.optimizer | {group: of_optimizer(group) for group in state.params},
     )
 
 
-def masks_hold(state: SACState) -> bool:
-    """Whether every pruned weight is exactly zero: online, in the targets and in Adam's moments."""
-    if not state.masks:
-        return True
-    moments = [
-        (getattr(state.optimizer[group][0], moment), state.masks[group])
-        for group in ("actor", "critic")
-        for moment in ("mu", "nu")
-    ]
-    trees = [(state.params, state.masks), (state.target_critic, state.masks["critic"]), *moments]
-    return all(zeros_hold(tree, masks) for tree, masks in trees)
-
-
-def act(actor: Tree, observations: jax.Array, key: jax.Array) -> jax.Array:
-    """Actions drawn from the policy, (..., act) in [-1, 1]."""
-    mean, log_std = _distribution(actor, observations)
-    return jnp.tanh(mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape))
-
-
-def act_deterministic(actor: Tree, observations: jax.Array) -> jax.Array:
-    """The policy's mode before squashing, squashed: (..., act) in [-1, 1]."""
-    return jnp.tanh(_distribution(actor, observations)[0])
+def act(outputs: Any, noise: Any) -> Any:
+    """Actions (..., act) in [-1, 1] from the actor's outputs: drawn with `noise`, or the squashed mode without it."""
+    xp: Any = np if isinstance(outputs, np.ndarray) else jnp
+    mean, log_std = xp.split(outputs, 2, axis=-1)
+    if noise is None:
+        return xp.tanh(mean)
+    return xp.tanh(mean + xp.exp(xp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)) * noise)
 
 
 def critic_loss(critic: Tree, state: SACState, batch: Batch, key: jax.Array, settings: Settings) -> jax.Array:
     """Sum over the twins of the mean squared soft Bellman error (eqs. 5 and 6)."""
-    next_actions, next_log_probs = _sample(state.params["actor"], batch.next_observations, key)
-    next_values = _smaller_q(state.target_critic, batch.next_observations, next_actions)
+    patterns = state.patterns
+    next_actions, next_log_probs = _sample(state.params["actor"], patterns, batch.next_observations, key)
+    next_values = _smaller_q(state.target_critic, patterns, batch.next_observations, next_actions)
     next_values -= jnp.exp(state.log_temperature) * next_log_probs
     sac = settings.sac
     targets = sac.reward_scale * batch.rewards + sac.discount * (1.0 - batch.terminations) * next_values
     targets = jax.lax.stop_gradient(targets)
-    errors = (q_values(q, batch.observations, batch.actions) - targets for q in critic.values())
+    errors = (q - targets for q in q_values(critic, patterns, batch.observations, batch.actions))
     return sum((0.5 * jnp.mean(jnp.square(error)) for error in errors), start=jnp.float32(0.0))
 
 
 def actor_loss(
-    actor: Tree, critic: Tree, log_temperature: jax.Array, observations: jax.Array, key: jax.Array
+    actor: Tree, critic: Tree, state: SACState, observations: jax.Array, key: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Mean of temperature x log-probability - the smaller Q (eq. 7), and the policy's entropy estimate."""
-    actions, log_probs = _sample(actor, observations, key)
-    loss = jnp.mean(jnp.exp(log_temperature) * log_probs - _smaller_q(critic, observations, actions))
-    return loss, -jnp.mean(log_probs)
+    actions, log_probs = _sample(actor, state.patterns, observations, key)
+    values = _smaller_q(critic, state.patterns, observations, actions)
+    return jnp.mean(jnp.exp(state.log_temperature) * log_probs - values), -jnp.mean(log_probs)
 
 
 def update(state: SACState, batch: Batch, settings: Settings) -> tuple[SACState, dict[str, jax.Array]]:
@@ -160,7 +147,7 @@ def update(state: SACState, batch: Batch, settings: Settings) -> tuple[SACState,
     critic = optax.apply_updates(state.params["critic"], step)
 
     (actor_value, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.params["actor"], critic, state.log_temperature, batch.observations, actor_key
+        state.params["actor"], critic, state, batch.observations, actor_key
     )
     gradient = apply_masks(gradient, state.masks.get("actor", {}))
     step, optimizer["actor"] = optimizers["actor"].update(gradient, optimizer["actor"])
@@ -194,8 +181,7 @@ def losses(state: SACState, batch: Batch, key: jax.Array, settings: Settings) ->
     critic_key, actor_key = jax.random.split(key)
 
     def of_actor(actor: Tree) -> jax.Array:
-        critic, log_temperature = state.params["critic"], state.log_temperature
-        return actor_loss(actor, critic, log_temperature, batch.observations, actor_key)[0]
+        return actor_loss(actor, state.params["critic"], state, batch.observations, actor_key)[0]
 
     def of_critic(critic: Tree) -> jax.Array:
         return critic_loss(critic, state, batch, critic_key, settings)
@@ -216,23 +202,20 @@ def layer_inputs(state: SACState, batch: Batch) -> dict[str, dict[str, jax.Array
     }
 
 
-def q_values(q: Tree, observations: jax.Array, actions: jax.Array) -> jax.Array:
-    """Q of one critic: (batch,)."""
-    return mlp(q, jnp.concatenate([observations, actions], axis=-1))[..., 0]
+def q_values(critic: Tree, patterns: Tree, observations: jax.Array, actions: jax.Array) -> list[jax.Array]:
+    """Q of each of the twins: (batch,)."""
+    of_critic = patterns.get("critic", {})
+    return [mlp(q, observations, actions, pattern=of_critic.get(name))[..., 0] for name, q in critic.items()]
 
 
-def _smaller_q(critic: Tree, observations: jax.Array, actions: jax.Array) -> jax.Array:
-    return jnp.minimum(*(q_values(q, observations, actions) for q in critic.values()))
+def _smaller_q(critic: Tree, patterns: Tree, observations: jax.Array, actions: jax.Array) -> jax.Array:
+    return jnp.minimum(*q_values(critic, patterns, observations, actions))
 
 
-def _distribution(actor: Tree, observations: jax.Array) -> tuple[jax.Array, jax.Array]:
-    mean, log_std = jnp.split(mlp(actor, observations), 2, axis=-1)
-    return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
-
-
-def _sample(actor: Tree, observations: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _sample(actor: Tree, patterns: Tree, observations: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Reparametrised actions (batch, act) and their log-probabilities (batch,)."""
-    mean, log_std = _distribution(actor, observations)
+    mean, log_std = jnp.split(mlp(actor, observations, pattern=patterns.get("actor")), 2, axis=-1)
+    log_std = jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
     noise = jax.random.normal(key, mean.shape)
     unsquashed = mean + jnp.exp(log_std) * noise
     gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * jnp.log(2.0 * jnp.pi)
@@ -264,13 +247,11 @@ SAC = Algorithm(
     settings=settings_for,
     init_params=init_params,
     init=init,
-    with_masks=with_masks,
+    map_weights=map_weights,
     act=act,
-    act_deterministic=act_deterministic,
     update=update,
     rewind=rewind,
     losses=losses,
     layer_inputs=layer_inputs,
-    masks_hold=masks_hold,
     loss_names={"actor": "SAC's actor loss", "critic": "soft Bellman error of both twins"},
 )

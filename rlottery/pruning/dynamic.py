@@ -115,6 +115,11 @@ class Dynamic:
     settings: Any
     streams: Streams
 
+    @property
+    def counts_change(self) -> bool:
+        """Whether the number of survivors changes."""
+        return self.kind == "gradual"
+
     def start(self, state: Any) -> Any:
         """`state` with the masks that training starts from: nothing pruned (gradual), or a random network.
 
@@ -135,7 +140,7 @@ class Dynamic:
     def update(self, state: Any, step: int, batch: Batch) -> Any:
         """`state` after the update of its masks that is due at `step`, or itself if none is.
 
-        Called after the gradient updates of every environment step. A weight that is grown starts from zero, with
+        Called after the gradient updates of an environment step. A weight that is grown starts from zero, with
         clean moments and zero in the target, also where it was dropped in the same update.
 
         Args:
@@ -144,7 +149,7 @@ class Dynamic:
         Raises:
             MaskError: gradual pruning cut a network, or can't meet its sparsity. Rewired networks may heal.
         """
-        if not self._due(step):
+        if not self.due(step):
             return state
         masks, with_masks = masks_of(state), self.algorithm.with_masks
         weights = {group: _to_numpy(kernels(state.params[group])) for group in masks}
@@ -159,7 +164,8 @@ class Dynamic:
         # The first clears what is dropped, so that nothing of it is left where it is grown again.
         return with_masks(with_masks(state, nest_masks(kept)), nest_masks(rewired))
 
-    def _due(self, step: int) -> bool:
+    def due(self, step: int) -> bool:
+        """Whether masks change after this environment step."""
         if step == self.end:
             return self.kind == "gradual"
         return self.begin <= step < self.end and step % self.interval == 0

@@ -11,6 +11,7 @@ from rlottery.checkpoints import Checkpoints
 from rlottery.config import Network
 from rlottery.disk import FULL, remove_partials, write_arrays, write_bytes, write_folder
 from rlottery.errors import DivergedError, RlotteryError, StoppedError, StudyError
+from rlottery.learner import CpuLearner, Learner
 from rlottery.manifests import FORMAT_VERSION, FileEntry, Manifest, Status, damage, entry, write_manifest
 from rlottery.metrics import WALL_CLOCK, MetricsLog, read_metrics
 from rlottery.pruning.dynamic import masks_of
@@ -39,7 +40,7 @@ from rlottery.study.progress import ProgressFile
 from rlottery.study.shapes import count, kernel_shapes
 from rlottery.study.starts import Start, start_of
 from rlottery.study.versions import versions
-from rlottery.training import Loop, Schedule, begin, check_sound, train
+from rlottery.training import Loop, Schedule, action_noise, begin, check_sound, train
 
 STALE_SECONDS = 3600.0
 """Age of a half-written mask that nobody will finish; other processes write to the same folder."""
@@ -97,7 +98,7 @@ def add_rewind_points(job: Job, stop_wanted: Callable[[], bool]) -> None:
     start = Start(weights_from(job, streams_of(job).for_weights()), saves=steps)
     # The buffer and all that follows from settings stay as they were; only the end comes sooner.
     settings, schedule = settings_of(job), replace(_schedule(job, start), stop_at=max(steps))
-    loop = begin(_state(job, start, settings), schedule, *spec_of(job))
+    loop = begin(_learner(job, start, settings), schedule, spec_of(job))
     rows: list[dict[str, Any]] = []
     added: dict[str, FileEntry] = {}
     progress = ProgressFile(job.files.progress, max(steps))
@@ -108,8 +109,6 @@ def add_rewind_points(job: Job, stop_wanted: Callable[[], bool]) -> None:
 
     try:
         train(
-            ALGORITHM,
-            settings,
             loop,
             partial(envs.make, job.task.id, job.task.kwargs),
             schedule,
@@ -174,7 +173,7 @@ def train_ticket(job: Job, stop_wanted: Callable[[], bool]) -> None:
 def _train(job: Job, start: Start, checkpoints: Checkpoints, stop_wanted: Callable[[], bool]) -> Loop:
     """Train from where `start` says, or from the newest checkpoint. Every arm comes through here."""
     settings, schedule = settings_of(job, start.network), _schedule(job, start)
-    loop = begin(_state(job, start, settings), schedule, *spec_of(job))
+    loop = begin(_learner(job, start, settings), schedule, spec_of(job))
     position = checkpoints.restore(loop)
     for note in checkpoints.notes:
         print(f"damaged, and passed over: {note}", flush=True)
@@ -200,8 +199,6 @@ def _train(job: Job, start: Start, checkpoints: Checkpoints, stop_wanted: Callab
             make_environment = partial(envs.make, job.task.id, job.task.kwargs)
             after_step = _after_step(job, start, checkpoints.points)
             return train(
-                ALGORITHM,
-                settings,
                 loop,
                 make_environment,
                 schedule,
@@ -212,6 +209,12 @@ def _train(job: Job, start: Start, checkpoints: Checkpoints, stop_wanted: Callab
             )
     finally:
         progress.remove()
+
+
+def _learner(job: Job, start: Start, settings: Any) -> Learner:
+    changes = start.dynamic is not None and start.dynamic.counts_change
+    noise = action_noise(streams_of(job))
+    return CpuLearner(ALGORITHM, settings, _state(job, start, settings), spec_of(job), noise, masks_change=changes)
 
 
 def _state(job: Job, start: Start, settings: Any) -> Any:
@@ -246,10 +249,10 @@ def _after_step(job: Job, start: Start, saved: dict[str, FileEntry]) -> Callable
     saves = frozenset(start.saves)
 
     def after_step(loop: Loop, batch: Batch | None) -> None:
-        if start.dynamic is not None and batch is not None:
+        if start.dynamic is not None and batch is not None and start.dynamic.due(loop.env_steps):
             loop.state = start.dynamic.update(loop.state, loop.env_steps, batch)
         if loop.env_steps in saves:
-            check_sound(ALGORITHM, loop)
+            check_sound(loop)
             path = job.files.rewind_point(loop.env_steps)
             write_arrays(path, to_arrays(loop.state._replace(masks={})))
             saved[path.name] = entry(path)
@@ -258,7 +261,7 @@ def _after_step(job: Job, start: Start, saved: dict[str, FileEntry]) -> Callable
 
 
 def _save_agent(job: Job, loop: Loop) -> tuple[str, ...]:
-    check_sound(ALGORITHM, loop)
+    check_sound(loop)
     write_arrays(job.files.agent, to_arrays(loop.state._replace(masks={})))
     return (job.files.agent.name, job.files.metrics.name)
 

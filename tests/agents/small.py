@@ -49,7 +49,7 @@ def _fresh(key: jax.Array) -> sac.SACState:
     return sac.init(sac.init_params(weights, SPEC, SETTINGS), noise, SETTINGS)
 
 
-with_masks = jax.jit(sac.with_masks)
+with_masks = jax.jit(sac.SAC.with_masks)
 
 
 def random_batch(seed: int = 0, terminations: float | None = None) -> Batch:

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlottery.agents import Tree, kernels, sac
+from rlottery.agents.networks import mlp
+from rlottery.agents.sac import SAC
 from rlottery.config import Config
 from tests.agents.small import (
     BATCH_SIZE,
@@ -47,8 +49,10 @@ def drawn(actor: Tree, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
     observation = jnp.zeros((1, 3))
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        action = sac.act(actor, observation, key)[0]
-        _, entropy = sac.actor_loss(actor, zero_critic(action.size), jnp.float32(0.0), observation, key)
+        outputs = mlp(actor, observation)
+        action = sac.act(outputs, jax.random.normal(key, (1, outputs.shape[1] // 2)))[0]
+        state = fresh()._replace(log_temperature=jnp.float32(0.0))
+        _, entropy = sac.actor_loss(actor, zero_critic(action.size), state, observation, key)
         return action, -entropy  # of a single action, the estimate is its own log-density
 
     return jax.vmap(one)(keys)
@@ -98,12 +102,14 @@ def test_data_is_collected_around_the_mean_and_evaluated_at_it() -> None:
     actor = fresh(1).params["actor"]
     observations = np.random.default_rng(0).normal(size=(BATCH_SIZE, 3)).astype(np.float32)
     mean = numpy_mlp(doubled(actor), observations)[:, :2]
-    np.testing.assert_allclose(jax.jit(sac.act_deterministic)(actor, observations), np.tanh(mean), atol=1e-6)
+    outputs = np.asarray(mlp(actor, observations))
+    np.testing.assert_allclose(sac.act(outputs, None), np.tanh(mean), atol=1e-6)
 
     key = jax.random.key(5)
     by_hand, _ = numpy_policy(doubled(actor), observations, normals(key))
-    np.testing.assert_allclose(jax.jit(sac.act)(actor, observations, key), by_hand, atol=1e-5)
-    assert jax.eval_shape(sac.act, actor, observations[0], key).shape == (2,)
+    noise = np.asarray(jax.random.normal(key, (BATCH_SIZE, 2)))
+    np.testing.assert_allclose(sac.act(outputs, noise), by_hand, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(sac.act)(outputs, noise), by_hand, atol=1e-5)
 
 
 def test_a_dense_agent_starts_with_targets_equal_to_its_critics_and_empty_moments() -> None:
@@ -234,7 +240,7 @@ def test_an_update_moves_critics_then_actor_then_temperature_then_targets() -> N
         of_critic = jax.grad(sac.critic_loss)(start.params["critic"], start, batch, critic_key, SETTINGS)
         critic = _first_adam_step(start.params["critic"], of_critic, rates.critic_learning_rate)
         of_actor, entropy = jax.grad(sac.actor_loss, has_aux=True)(
-            start.params["actor"], critic, start.log_temperature, batch.observations, actor_key
+            start.params["actor"], critic, start, batch.observations, actor_key
         )
         actor = _first_adam_step(start.params["actor"], of_actor, rates.actor_learning_rate)
         return {"critic": of_critic, "actor": of_actor}, {"critic": critic, "actor": actor}, entropy
@@ -282,7 +288,7 @@ def test_masks_hold_through_training(seed: int, density: float) -> None:
         if index % 20 == 0:
             assert _pruned(state, masks) == {0.0}
     assert _pruned(state, masks) == {0.0}
-    assert sac.masks_hold(state)
+    assert SAC.masks_hold(state)
     # What survives is trained, unless the mask has cut it off.
     moved = [np.any(now != then) for now, then in zip(*map(jax.tree.leaves, (state.params, start)), strict=True)]
     assert all(moved) or density < 0.5
@@ -309,11 +315,11 @@ def test_a_revived_weight_is_noticed_wherever_it_is(place: int) -> None:
     state = fresh()
     masks = random_masks(state.params)
     state = jax.tree.map(np.array, with_masks(state, masks)._replace(key=0))
-    assert sac.masks_hold(state)
+    assert SAC.masks_hold(state)
     tree, group = _places(state)[place]
     leaf, mask = next(iter(_pairs(tree, masks[group])))
     leaf[tuple(np.argwhere(~mask)[0])] = 1e-20
-    assert not sac.masks_hold(state)
+    assert not SAC.masks_hold(state)
 
 
 def test_agents_updated_together_are_as_if_updated_alone() -> None:

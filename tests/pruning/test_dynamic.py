@@ -12,19 +12,19 @@ from hypothesis.extra import numpy as hnp
 
 from rlottery.agents import Batch, kernels, nest_kernels, sac, to_arrays
 from rlottery.agents.sac import SAC
-from rlottery.compilation import compile_update
 from rlottery.errors import MaskError
 from rlottery.pruning import dynamic
 from rlottery.pruning.allocation import allocate_erk, allocate_uniform, survivor_count
 from rlottery.pruning.dynamic import Dynamic, masks_of, prune_more, rewire
 from rlottery.pruning.masks import GroupMask, check_connected, check_group_mask, survivors
 from rlottery.streams import Streams
-from tests.agents.small import SETTINGS, fresh, random_batch
+from tests.agents.small import SETTINGS, compiled, fresh, random_batch
 
 from .networks import network
 
 GROUPS = ("actor", "critic")
 SPARSITY = {"actor": 0.6, "critic": 0.7}
+UPDATE = compiled("update")
 FRACTIONS = {4: 0.5, 8: 0.5 * (1 + 0.5**0.5) / 2, 12: 0.25, 16: 0.5 * (1 - 0.5**0.5) / 2}
 """Step -> what rewiring drops of each layer by default: 0.5 (1 + cos(pi t / 16)) / 2 at t = 0, 4, 8, 12."""
 
@@ -39,7 +39,7 @@ def trained(masks: Dynamic, state: sac.SACState, steps: range, seen: Callable[..
     """One gradient update a step, then the masks; `seen` gets each step, and the state before and after the masks."""
     for step in steps:
         batch = random_batch(step)
-        before, _, _ = compile_update(SAC, SETTINGS)(state, batch)
+        before, _ = UPDATE(state, batch)
         state = masks.update(before, step, batch)
         seen(step, before, state)
     return state
@@ -181,7 +181,7 @@ def test_what_is_pruned_never_comes_back() -> None:
 def test_rewired_training_starts_from_a_random_network(kind: str, allocation: str, allocate: Any) -> None:
     state = dynamic_masks(kind, allocation=allocation).start(fresh())
     masks = masks_of(state)
-    assert sac.masks_hold(state)
+    assert SAC.masks_hold(state)
     for group in GROUPS:
         check_group_mask(masks[group], group)
         check_connected(masks[group])
@@ -260,8 +260,8 @@ def run(kind: str) -> tuple[Dynamic, list[tuple[int, Any, Any]], Any]:
 def test_masks_hold_at_every_step(kind: str) -> None:
     _, seen, _ = run(kind)
     for _, before, after in seen:
-        assert sac.masks_hold(before)
-        assert sac.masks_hold(after)
+        assert SAC.masks_hold(before)
+        assert SAC.masks_hold(after)
 
 
 @pytest.mark.parametrize(
@@ -319,8 +319,7 @@ def gradients_by_hand(state: sac.SACState, batch: Batch, key: jax.Array) -> dict
     critic_key, actor_key = jax.random.split(key)
 
     def by_actor(actor: Any) -> jax.Array:
-        critic, temperature = state.params["critic"], state.log_temperature
-        return sac.actor_loss(actor, critic, temperature, batch.observations, actor_key)[0]
+        return sac.actor_loss(actor, state.params["critic"], state, batch.observations, actor_key)[0]
 
     by_critic = jax.grad(sac.critic_loss)(state.params["critic"], state, batch, critic_key, SETTINGS)
     return {"actor": jax.grad(by_actor)(state.params["actor"]), "critic": by_critic}
@@ -384,13 +383,12 @@ def test_training_goes_on_from_any_step_with_the_same_bits(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["gradual", "set", "rigl"])
 def test_an_update_of_the_masks_compiles_nothing_anew(kind: str) -> None:
     run(kind)
-    update = compile_update(SAC, SETTINGS)
-    compiled = update._cache_size()
+    compiled = UPDATE._cache_size()
     masks = dynamic_masks(kind, streams=Streams("another", "Target-v0", 1, kind))
     kinds = {name: (array.dtype, array.shape) for name, array in to_arrays(masks.start(fresh())).items()}
     state = trained(masks, masks.start(fresh()), range(1, 13))
     assert {name: (array.dtype, array.shape) for name, array in to_arrays(state).items()} == kinds
-    assert update._cache_size() == compiled
+    assert UPDATE._cache_size() == compiled
 
 
 def test_gradual_pruning_that_cuts_a_network_says_so() -> None:

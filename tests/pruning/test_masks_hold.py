@@ -53,7 +53,7 @@ def started(how: str, seed: int, masks: Tree) -> sac.SACState:
         if change is not None and alive:
             flat = {path: np.asarray(kernel) for path, kernel in kernels(state.params[group]).items()}
             set_kernels(state.params[group], change(flat, {path: np.asarray(m) for path, m in kernels(alive).items()}))
-    return sac.with_masks(state, masks)
+    return SAC.with_masks(state, masks)
 
 
 def set_kernels(tree: Tree, changed: dict[str, np.ndarray]) -> None:

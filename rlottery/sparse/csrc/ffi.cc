@@ -1,0 +1,211 @@
+// What JAX and Python call: handlers of XLA's foreign function interface, and plain functions for ctypes.
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "mlp.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace rlottery {
+namespace {
+
+#define RLOTTERY_EXPORT extern "C" __attribute__((visibility("default")))
+
+struct Choice {
+  const char* name;
+  const Kernels* kernels;
+};
+
+// The widest instruction set that was compiled in and that this processor has, or the one that was asked for.
+Choice choose() {
+  const char* asked = std::getenv("RLOTTERY_KERNELS");
+  auto wanted = [asked](const char* name) { return !asked || !*asked || !std::strcmp(asked, name); };
+  (void)wanted;
+#if defined(RLOTTERY_HAS_AVX512)
+  if (wanted("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+    return {"avx512", &kAvx512};
+#endif
+#if defined(RLOTTERY_HAS_AVX2)
+  if (wanted("avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {"avx2", &kAvx2};
+#endif
+  return {"portable", &kPortable};
+}
+
+const Choice& chosen() {
+  static const Choice choice = choose();
+  return choice;
+}
+
+// Memory that a thread keeps from call to call.
+float* scratch(int64_t floats) {
+  struct Free {
+    void operator()(float* memory) const { std::free(memory); }
+  };
+  thread_local std::unique_ptr<float, Free> memory;
+  thread_local int64_t size = 0;
+  if (floats > size) {
+    int64_t bytes = (floats * 4 + 63) / 64 * 64;
+    memory.reset(static_cast<float*>(std::aligned_alloc(64, static_cast<size_t>(bytes))));
+    size = memory ? floats : 0;
+  }
+  return memory.get();
+}
+
+// Numbers that say what a network looks like: its widths from input to output, then for each layer kind and count.
+// Returns what is wrong, or null.
+const char* read_network(const int64_t* numbers, size_t length, const int32_t* pattern, int64_t pattern_length,
+                         int64_t parameter_count, Mlp* mlp) {
+  if (length < 4 || (length - 1) % 3 != 0 || (length - 1) / 3 > kMaxLayers) return "a network of no known form";
+  mlp->depth = static_cast<int32_t>((length - 1) / 3);
+  const int64_t* layers = numbers + mlp->depth + 1;
+  const int32_t* next = pattern;
+  int64_t offset = 0;
+  mlp->features = 0;
+  for (int32_t l = 0; l < mlp->depth; l++) {
+    Layer& layer = mlp->layer[l];
+    layer.in = static_cast<int32_t>(numbers[l]);
+    layer.out = static_cast<int32_t>(numbers[l + 1]);
+    layer.kind = static_cast<Kind>(layers[2 * l]);
+    layer.count = layers[2 * l + 1];
+    layer.offset = offset;
+    offset += layer.count + layer.out;
+    mlp->features += layer.in;
+    if (layer.kind == kFull) {
+      if (layer.count != int64_t{layer.in} * layer.out) return "a full layer with a wrong number of weights";
+    } else if (pattern_length - (next - pattern) <
+               1 + 2 * int64_t{layer.out} + 1 + layer.in + 1 + 3 * layer.count) {
+      return "a pattern that is too short";
+    }
+    // Every layer says which of its units are live.
+    if (layer.kind == kFull && pattern_length - (next - pattern) < 1 + int64_t{layer.out})
+      return "a pattern that is too short";
+    layer.live_count = *next++;
+    layer.live = next;
+    next += layer.out;
+    if (layer.kind == kFull) continue;
+    layer.row_start = next;
+    next += layer.out + 1;
+    layer.row_input = next;
+    next += layer.count;
+    layer.column_start = next;
+    next += layer.in + 1;
+    layer.column_output = next;
+    next += layer.count;
+    layer.column_value = next;
+    next += layer.count;
+  }
+  if (next - pattern != pattern_length) return "a pattern of another network";
+  if (offset != parameter_count) return "parameters of another network";
+  return nullptr;
+}
+
+ffi::Error invalid(const char* why) { return ffi::Error::InvalidArgument(std::string("rlottery's kernels got ") + why); }
+
+using Floats = ffi::Buffer<ffi::F32>;
+using Matrix = ffi::BufferR2<ffi::F32>;
+using Vector = ffi::BufferR1<ffi::F32>;
+using Indices = ffi::BufferR1<ffi::S32>;
+
+ffi::Error run_forward(ffi::Span<const int64_t> network, Vector parameters, Indices pattern, Matrix first,
+                       Matrix second, ffi::Result<Matrix> outputs, ffi::Result<Vector> kept) {
+  Mlp mlp;
+  if (const char* why = read_network(network.begin(), network.size(), pattern.typed_data(), pattern.dimensions()[0],
+                                     parameters.dimensions()[0], &mlp))
+    return invalid(why);
+  int64_t batch = first.dimensions()[0];
+  Pair inputs = {{first.typed_data(), second.typed_data()},
+                 {static_cast<int32_t>(first.dimensions()[1]), static_cast<int32_t>(second.dimensions()[1])}};
+  if (second.dimensions()[0] != batch || inputs.columns[0] + inputs.columns[1] != mlp.layer[0].in ||
+      outputs->dimensions()[0] != batch || outputs->dimensions()[1] != mlp.layer[mlp.depth - 1].out)
+    return invalid("inputs or outputs of other sizes");
+  int64_t keeping = (batch + kBlock - 1) / kBlock * kBlock * mlp.features;
+  bool keeps = kept->dimensions()[0] != 0;
+  if (keeps && kept->dimensions()[0] != keeping) return invalid("activations of other sizes");
+  const Kernels& kernels = *chosen().kernels;
+  float* memory = scratch(kernels.scratch_floats(mlp, batch));
+  if (!memory) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for rlottery's kernels");
+  kernels.forward(mlp, parameters.typed_data(), inputs, batch, outputs->typed_data(),
+                  keeps ? kept->typed_data() : nullptr, memory);
+  return ffi::Error::Success();
+}
+
+// Which gradients are wanted: what has size 0 is left out.
+ffi::Error run_backward(ffi::Span<const int64_t> network, Vector parameters, Indices pattern, Vector kept,
+                        Matrix output_gradient, ffi::Result<Vector> gradient, ffi::Result<Matrix> first,
+                        ffi::Result<Matrix> second, int64_t first_columns) {
+  Mlp mlp;
+  if (const char* why = read_network(network.begin(), network.size(), pattern.typed_data(), pattern.dimensions()[0],
+                                     parameters.dimensions()[0], &mlp))
+    return invalid(why);
+  int64_t batch = output_gradient.dimensions()[0];
+  int32_t columns[2] = {static_cast<int32_t>(first_columns), mlp.layer[0].in - static_cast<int32_t>(first_columns)};
+  bool wants[3] = {gradient->dimensions()[0] != 0, first->element_count() != 0, second->element_count() != 0};
+  auto fits = [&](ffi::Result<Matrix>& to, int part) {
+    return to->dimensions()[0] == batch && to->dimensions()[1] == columns[part];
+  };
+  if (output_gradient.dimensions()[1] != mlp.layer[mlp.depth - 1].out || columns[0] < 0 || columns[1] < 0 ||
+      kept.dimensions()[0] != (batch + kBlock - 1) / kBlock * kBlock * mlp.features ||
+      (wants[0] && gradient->dimensions()[0] != parameters.dimensions()[0]) || (wants[1] && !fits(first, 0)) ||
+      (wants[2] && !fits(second, 1)))
+    return invalid("gradients of other sizes");
+  const Kernels& kernels = *chosen().kernels;
+  float* memory = scratch(kernels.scratch_floats(mlp, batch));
+  if (!memory) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for rlottery's kernels");
+  float* const inputs[2] = {wants[1] ? first->typed_data() : nullptr, wants[2] ? second->typed_data() : nullptr};
+  kernels.backward(mlp, parameters.typed_data(), kept.typed_data(), batch, output_gradient.typed_data(),
+                   wants[0] ? gradient->typed_data() : nullptr, inputs, columns, memory);
+  return ffi::Error::Success();
+}
+
+}  // namespace
+}  // namespace rlottery
+
+#pragma GCC visibility push(default)
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_forward, rlottery::run_forward,
+                              ffi::Ffi::Bind()
+                                  .Attr<ffi::Span<const int64_t>>("network")
+                                  .Arg<rlottery::Vector>()
+                                  .Arg<rlottery::Indices>()
+                                  .Arg<rlottery::Matrix>()
+                                  .Arg<rlottery::Matrix>()
+                                  .Ret<rlottery::Matrix>()
+                                  .Ret<rlottery::Vector>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_backward, rlottery::run_backward,
+                              ffi::Ffi::Bind()
+                                  .Attr<ffi::Span<const int64_t>>("network")
+                                  .Arg<rlottery::Vector>()
+                                  .Arg<rlottery::Indices>()
+                                  .Arg<rlottery::Vector>()
+                                  .Arg<rlottery::Matrix>()
+                                  .Ret<rlottery::Vector>()
+                                  .Ret<rlottery::Matrix>()
+                                  .Ret<rlottery::Matrix>()
+                                  .Attr<int64_t>("first_columns"));
+
+#pragma GCC visibility pop
+
+RLOTTERY_EXPORT int rl_version() { return 1; }
+
+RLOTTERY_EXPORT const char* rl_isa() { return rlottery::chosen().name; }
+
+// One observation through a network: inputs (in) -> outputs (out). Returns 0, or 1 if the numbers don't fit together.
+RLOTTERY_EXPORT int rl_act(const int64_t* network, int64_t network_length, const float* parameters,
+                           int64_t parameter_count, const int32_t* pattern, int64_t pattern_length,
+                           const float* inputs, float* outputs) {
+  rlottery::Mlp mlp;
+  if (rlottery::read_network(network, static_cast<size_t>(network_length), pattern, pattern_length, parameter_count,
+                             &mlp))
+    return 1;
+  int64_t units = 0;
+  for (int32_t l = 0; l < mlp.depth; l++) units += mlp.layer[l].out;
+  float* memory = rlottery::scratch(units);
+  if (!memory) return 1;
+  rlottery::chosen().kernels->act(mlp, parameters, inputs, outputs, memory);
+  return 0;
+}

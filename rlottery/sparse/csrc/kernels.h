@@ -1,0 +1,517 @@
+// The kernels, written once over vectors of RLOTTERY_WIDTH numbers and compiled once for each instruction set.
+//
+// A block of 64 batch columns goes through all layers before the next one does, so that its activations stay in the
+// cache. Units are rows, batch columns lie side by side: a weight then multiplies a row of numbers that are read in
+// order, whatever the sparsity pattern, and a pruned weight costs nothing.
+#include "mlp.h"
+
+#define RLOTTERY_INLINE static inline __attribute__((always_inline))
+#define RLOTTERY_INLINE_MEMBER inline __attribute__((always_inline))
+
+namespace rlottery {
+namespace {
+
+constexpr int kWidth = RLOTTERY_WIDTH;
+constexpr int kVectors = kBlock / kWidth;                // vectors of a row in a block
+constexpr int kTileVectors = RLOTTERY_TILE_VECTORS;      // of a tile that is kept in registers,
+constexpr int kTileRows = 6;                             // and its rows
+static_assert(kVectors % kTileVectors == 0, "tiles fill a block");
+
+typedef float Vec __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
+
+RLOTTERY_INLINE Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }
+RLOTTERY_INLINE void store(float* to, Vec value) { *reinterpret_cast<Vec*>(to) = value; }
+RLOTTERY_INLINE Vec splat(float value) { return value - Vec{}; }
+RLOTTERY_INLINE Vec rectified(Vec value) { return value > Vec{} ? value : Vec{}; }
+RLOTTERY_INLINE int64_t blocks_of(int64_t batch) { return (batch + kBlock - 1) / kBlock; }
+RLOTTERY_INLINE int64_t padded(int64_t units) { return (units + kWidth - 1) / kWidth * kWidth; }
+
+template <int N>
+struct Sum {  // of the N numbers of a vector: its halves are added until four are left
+  typedef float Whole __attribute__((vector_size(N * 4), aligned(4), may_alias));
+  typedef float Half __attribute__((vector_size(N * 2), aligned(4), may_alias));
+  static RLOTTERY_INLINE_MEMBER float of(Whole value) {
+    Half low, high;
+    __builtin_memcpy(&low, &value, sizeof low);
+    __builtin_memcpy(&high, reinterpret_cast<const char*>(&value) + sizeof low, sizeof high);
+    return Sum<N / 2>::of(low + high);
+  }
+};
+
+template <>
+struct Sum<4> {
+  typedef float Whole __attribute__((vector_size(16), aligned(4), may_alias));
+  static RLOTTERY_INLINE_MEMBER float of(Whole value) { return (value[0] + value[2]) + (value[1] + value[3]); }
+};
+
+RLOTTERY_INLINE float sum(Vec value) { return Sum<kWidth>::of(value); }
+
+void zero(float* to, int64_t count) {
+  for (int64_t i = 0; i < count; i++) to[i] = 0.0f;
+}
+
+// ---- Dense layers -------------------------------------------------------------------------------------------------
+
+// acc[m][n] += sum over k of a(m, k) b(k, n); a by its two strides, b row by row.
+template <int M, int N>
+RLOTTERY_INLINE void accumulate(Vec (&acc)[M][N], const float* a, int64_t row, int64_t step, const float* b,
+                                int64_t b_step, int64_t depth) {
+  for (int64_t k = 0; k < depth; k++) {
+    Vec right[N];
+#pragma GCC unroll 8
+    for (int n = 0; n < N; n++) right[n] = load(b + n * kWidth);
+#pragma GCC unroll 8
+    for (int m = 0; m < M; m++) {
+      Vec left = splat(a[m * row]);
+#pragma GCC unroll 8
+      for (int n = 0; n < N; n++) acc[m][n] += left * right[n];
+    }
+    a += step;
+    b += b_step;
+  }
+}
+
+// Output units j to j + M - 1 of one block: (in, block) -> (out, block).
+template <int M>
+void dense_rows_forward(const float* weights, const float* bias, int32_t in, int32_t out, int32_t j, const float* x,
+                        float* y, bool hidden) {
+  for (int column = 0; column < kBlock; column += kTileVectors * kWidth) {
+    Vec acc[M][kTileVectors];
+    for (int m = 0; m < M; m++)
+      for (int n = 0; n < kTileVectors; n++) acc[m][n] = splat(bias[j + m]);
+    accumulate<M, kTileVectors>(acc, weights + j, 1, out, x + column, kBlock, in);
+    for (int m = 0; m < M; m++)
+      for (int n = 0; n < kTileVectors; n++)
+        store(y + (j + m) * kBlock + column + n * kWidth, hidden ? rectified(acc[m][n]) : acc[m][n]);
+  }
+}
+
+// Gradients of input units i to i + M - 1 of one block; zero where the rectified input `x` was zero, if there is one.
+template <int M>
+void dense_rows_backward(const float* weights, int32_t out, int32_t i, const float* g, const float* x, float* gx) {
+  for (int column = 0; column < kBlock; column += kTileVectors * kWidth) {
+    Vec acc[M][kTileVectors] = {};
+    accumulate<M, kTileVectors>(acc, weights + int64_t{i} * out, out, 1, g + column, kBlock, out);
+    for (int m = 0; m < M; m++)
+      for (int n = 0; n < kTileVectors; n++) {
+        int64_t at = (i + m) * kBlock + column + n * kWidth;
+        store(gx + at, x ? (load(x + at) > Vec{} ? acc[m][n] : Vec{}) : acc[m][n]);
+      }
+  }
+}
+
+// Gradients of the weights of input units i to i + M - 1, output units j to j + N vectors: sums over the whole batch.
+template <int M, int N>
+void dense_rows_weights(const float* x, int64_t x_block, const float* g_by_column, int64_t g_row, int64_t blocks,
+                        int32_t out, int32_t i, int32_t j, float* gw) {
+  Vec acc[M][N] = {};
+  for (int64_t block = 0; block < blocks; block++)
+    accumulate<M, N>(acc, x + block * x_block + int64_t{i} * kBlock, kBlock, 1,
+                     g_by_column + block * kBlock * g_row + j, g_row, kBlock);
+  for (int m = 0; m < M; m++) {
+    float* to = gw + int64_t{i + m} * out + j;
+    for (int n = 0; n < N; n++) {
+      if (j + (n + 1) * kWidth <= out) {
+        store(to + n * kWidth, acc[m][n]);
+      } else {
+        float row[kWidth];
+        store(row, acc[m][n]);
+        for (int c = 0; c < kWidth && j + n * kWidth + c < out; c++) to[n * kWidth + c] = row[c];
+      }
+    }
+  }
+}
+
+// Calls f with a compile-time number of rows: as many whole tiles as fit, then what is left.
+template <typename F>
+RLOTTERY_INLINE void by_rows(int32_t rows, F f) {
+  int32_t i = 0;
+  for (; i + kTileRows <= rows; i += kTileRows) f.template operator()<kTileRows>(i);
+  switch (rows - i) {
+    case 5: f.template operator()<5>(i); break;
+    case 4: f.template operator()<4>(i); break;
+    case 3: f.template operator()<3>(i); break;
+    case 2: f.template operator()<2>(i); break;
+    case 1: f.template operator()<1>(i); break;
+    default: break;
+  }
+}
+
+struct DenseForward {
+  const float *weights, *bias;
+  int32_t in, out;
+  const float* x;
+  float* y;
+  bool hidden;
+  template <int M>
+  void operator()(int32_t j) const { dense_rows_forward<M>(weights, bias, in, out, j, x, y, hidden); }
+};
+
+struct DenseBackward {
+  const float* weights;
+  int32_t out, first;
+  const float *g, *x;
+  float* gx;
+  template <int M>
+  void operator()(int32_t i) const { dense_rows_backward<M>(weights, out, first + i, g, x, gx); }
+};
+
+struct DenseWeights {
+  const float* x;
+  int64_t x_block;
+  const float* g_by_column;
+  int64_t g_row, blocks;
+  int32_t out;
+  float* gw;
+  template <int M>
+  void operator()(int32_t i) const {
+    int32_t j = 0, vectors = static_cast<int32_t>(g_row / kWidth);
+    for (; vectors >= kTileVectors; vectors -= kTileVectors, j += kTileVectors * kWidth)
+      dense_rows_weights<M, kTileVectors>(x, x_block, g_by_column, g_row, blocks, out, i, j, gw);
+    for (; vectors > 0; vectors--, j += kWidth)
+      dense_rows_weights<M, 1>(x, x_block, g_by_column, g_row, blocks, out, i, j, gw);
+  }
+};
+
+// (blocks, units, block) -> (blocks * block, padded units): the other way round, zeros in the padding.
+void by_column(const float* from, int64_t block_stride, int32_t units, int64_t blocks, float* to) {
+  int64_t row = padded(units);
+  for (int64_t block = 0; block < blocks; block++) {
+    const float* rows = from + block * block_stride;
+    float* columns = to + block * kBlock * row;
+    int32_t j = 0;
+#if defined(__GNUC__) && !defined(__clang__)
+    typedef int32_t Index __attribute__((vector_size(kWidth * 4)));
+    for (; j + kWidth <= units; j += kWidth) {
+      for (int c = 0; c < kBlock; c += kWidth) {
+        Vec tile[kWidth];
+#pragma GCC unroll 16
+        for (int i = 0; i < kWidth; i++) tile[i] = load(rows + (j + i) * kBlock + c);
+        // Blocks of 1, 2, 4, ... change places across the diagonal.
+#pragma GCC unroll 4
+        for (int size = 1; size < kWidth; size *= 2) {
+          Index low, high;
+#pragma GCC unroll 16
+          for (int i = 0; i < kWidth; i++) {
+            low[i] = i & size ? i - size + kWidth : i;
+            high[i] = i & size ? i + kWidth : i + size;
+          }
+#pragma GCC unroll 16
+          for (int i = 0; i < kWidth; i++)
+            if (!(i & size)) {
+              Vec a = tile[i], b = tile[i + size];
+              tile[i] = __builtin_shuffle(a, b, low);
+              tile[i + size] = __builtin_shuffle(a, b, high);
+            }
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < kWidth; i++) store(columns + (c + i) * row + j, tile[i]);
+      }
+    }
+#endif
+    for (; j < row; j++)
+      for (int c = 0; c < kBlock; c++) columns[c * row + j] = j < units ? rows[j * kBlock + c] : 0.0f;
+  }
+}
+
+// ---- Sparse layers ------------------------------------------------------------------------------------------------
+
+// total += sum over k of value(k) x[row(k)], one block of columns.
+template <typename Value>
+RLOTTERY_INLINE void gather_rows(Vec (&total)[kVectors], int32_t from, int32_t to, const int32_t* row, Value value,
+                                 const float* x) {
+  int32_t k = from;
+  if (to - from >= 4) {  // two sums at a time hide the latency of the additions
+    Vec other[kVectors] = {};
+    for (; k + 2 <= to; k += 2) {
+      Vec a = splat(value(k)), b = splat(value(k + 1));
+      const float *xa = x + int64_t{row[k]} * kBlock, *xb = x + int64_t{row[k + 1]} * kBlock;
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; v++) {
+        total[v] += a * load(xa + v * kWidth);
+        other[v] += b * load(xb + v * kWidth);
+      }
+    }
+    for (int v = 0; v < kVectors; v++) total[v] += other[v];
+  }
+  for (; k < to; k++) {
+    Vec a = splat(value(k));
+    const float* xa = x + int64_t{row[k]} * kBlock;
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; v++) total[v] += a * load(xa + v * kWidth);
+  }
+}
+
+void sparse_forward(const Layer& layer, const float* values, const float* bias, const float* x, float* y, bool hidden) {
+  for (int32_t l = 0; l < layer.live_count; l++) {
+    int32_t j = layer.live[l];
+    Vec total[kVectors];
+    for (int v = 0; v < kVectors; v++) total[v] = splat(bias[j]);
+    gather_rows(total, layer.row_start[j], layer.row_start[j + 1], layer.row_input,
+                [values](int32_t k) { return values[k]; }, x);
+    float* to = y + int64_t{j} * kBlock;
+    for (int v = 0; v < kVectors; v++) store(to + v * kWidth, hidden ? rectified(total[v]) : total[v]);
+  }
+}
+
+// Gradients of the given input units of one block; zero where the rectified input `x` was zero, if there is one.
+void sparse_backward(const Layer& layer, const float* values, const int32_t* units, int32_t count, int32_t first,
+                     const float* g, const float* x, float* gx) {
+  for (int32_t u = 0; u < count; u++) {
+    int32_t i = units ? units[u] : first + u;
+    Vec total[kVectors] = {};
+    const int32_t* at = layer.column_value;
+    gather_rows(total, layer.column_start[i], layer.column_start[i + 1], layer.column_output,
+                [values, at](int32_t k) { return values[at[k]]; }, g);
+    float* to = gx + int64_t{i} * kBlock;
+    const float* xi = x + int64_t{i} * kBlock;
+    for (int v = 0; v < kVectors; v++)
+      store(to + v * kWidth, x ? (load(xi + v * kWidth) > Vec{} ? total[v] : Vec{}) : total[v]);
+  }
+}
+
+// Gradients of the survivors' values: a product of two rows over the whole batch each, M survivors at a time.
+template <int M>
+RLOTTERY_INLINE void row_products(const float* const* x, int64_t x_block, const float* g, int64_t g_block,
+                                  int64_t blocks, float* to) {
+  constexpr int kSums = M >= 4 ? 1 : 4 / M;  // sums at a time for each survivor
+  Vec total[M][kSums] = {};
+  for (int64_t block = 0; block < blocks; block++) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; v++) {
+      Vec right = load(g + block * g_block + v * kWidth);
+#pragma GCC unroll 8
+      for (int m = 0; m < M; m++) total[m][v % kSums] += load(x[m] + block * x_block + v * kWidth) * right;
+    }
+  }
+  for (int m = 0; m < M; m++) {
+    Vec all = total[m][0];
+    for (int s = 1; s < kSums; s++) all += total[m][s];
+    to[m] = sum(all);
+  }
+}
+
+void sparse_weights(const Layer& layer, const float* x, int64_t x_block, const float* g, int64_t g_block,
+                    int64_t blocks, float* gradient) {
+  for (int32_t l = 0; l < layer.live_count; l++) {
+    int32_t j = layer.live[l], k = layer.row_start[j], end = layer.row_start[j + 1];
+    const float* gj = g + int64_t{j} * kBlock;
+    const float* rows[8];
+    for (; k + 8 <= end; k += 8) {
+      for (int m = 0; m < 8; m++) rows[m] = x + int64_t{layer.row_input[k + m]} * kBlock;
+      row_products<8>(rows, x_block, gj, g_block, blocks, gradient + k);
+    }
+    for (; k + 2 <= end; k += 2) {
+      for (int m = 0; m < 2; m++) rows[m] = x + int64_t{layer.row_input[k + m]} * kBlock;
+      row_products<2>(rows, x_block, gj, g_block, blocks, gradient + k);
+    }
+    for (; k < end; k++) {
+      rows[0] = x + int64_t{layer.row_input[k]} * kBlock;
+      row_products<1>(rows, x_block, gj, g_block, blocks, gradient + k);
+    }
+  }
+}
+
+// ---- Networks -----------------------------------------------------------------------------------------------------
+
+// Weights of a layer that is computed dense, (in, out): its own, or its survivors among zeros.
+const float* dense_weights(const Layer& layer, const float* parameters, float* scratch) {
+  const float* values = parameters + layer.offset;
+  if (layer.kind != kScattered) return values;
+  zero(scratch, int64_t{layer.in} * layer.out);
+  for (int32_t j = 0; j < layer.out; j++)
+    for (int32_t k = layer.row_start[j]; k < layer.row_start[j + 1]; k++)
+      scratch[int64_t{layer.row_input[k]} * layer.out + j] = values[k];
+  return scratch;
+}
+
+int64_t scattered_floats(const Mlp& mlp) {
+  int64_t total = 0;
+  for (int32_t l = 0; l < mlp.depth; l++)
+    if (mlp.layer[l].kind == kScattered) total += int64_t{mlp.layer[l].in} * mlp.layer[l].out;
+  return total;
+}
+
+// Dense weights of every layer that has any, those of scattered layers made in `scratch`; the scratch that is left.
+float* prepare(const Mlp& mlp, const float* parameters, const float** weights, float* scratch) {
+  for (int32_t l = 0; l < mlp.depth; l++) {
+    weights[l] = dense_weights(mlp.layer[l], parameters, scratch);
+    if (mlp.layer[l].kind == kScattered) scratch += int64_t{mlp.layer[l].in} * mlp.layer[l].out;
+  }
+  return scratch;
+}
+
+int64_t scratch_floats(const Mlp& mlp, int64_t batch) {
+  int64_t widest = 0, outputs = 0;
+  for (int32_t l = 0; l < mlp.depth; l++) {
+    const Layer& layer = mlp.layer[l];
+    outputs += layer.out;
+    int64_t columns = padded(layer.out) * blocks_of(batch) * kBlock + (layer.kind == kScattered ? layer.count * 2 : 0);
+    if (layer.kind == kScattered) columns += int64_t{layer.in} * layer.out;
+    widest = columns > widest ? columns : widest;
+  }
+  int64_t forward = (mlp.features + outputs) * int64_t{kBlock};
+  int64_t backward = outputs * kBlock * blocks_of(batch) + widest + mlp.layer[0].in * int64_t{kBlock};
+  return scattered_floats(mlp) + (forward > backward ? forward : backward) + 64;
+}
+
+// (batch, columns) -> rows of one block, zeros beyond the batch.
+void pack(const Pair& inputs, int64_t start, int64_t batch, float* to) {
+  int64_t count = batch - start < kBlock ? batch - start : kBlock;
+  for (int part = 0; part < 2; part++) {
+    int32_t columns = inputs.columns[part];
+    const float* from = inputs.data[part] + start * columns;
+    for (int32_t i = 0; i < columns; i++, to += kBlock) {
+      for (int64_t b = 0; b < count; b++) to[b] = from[b * columns + i];
+      for (int64_t b = count; b < kBlock; b++) to[b] = 0.0f;
+    }
+  }
+}
+
+// Rows `first` to `first + columns` of one block -> (batch, columns).
+void unpack(const float* from, int64_t start, int64_t batch, int32_t columns, float* to) {
+  int64_t count = batch - start < kBlock ? batch - start : kBlock;
+  for (int64_t b = 0; b < count; b++)
+    for (int32_t i = 0; i < columns; i++) to[(start + b) * columns + i] = from[i * kBlock + b];
+}
+
+void forward(const Mlp& mlp, const float* parameters, const Pair& inputs, int64_t batch, float* outputs, float* kept,
+             float* scratch) {
+  const float* weights[kMaxLayers];
+  scratch = prepare(mlp, parameters, weights, scratch);
+  float* last = scratch;
+  scratch += int64_t{mlp.layer[mlp.depth - 1].out} * kBlock;
+  for (int64_t block = 0; block < blocks_of(batch); block++) {
+    float* x = kept ? kept + block * mlp.features * kBlock : scratch;
+    pack(inputs, block * kBlock, batch, x);
+    for (int32_t l = 0; l < mlp.depth; l++) {
+      const Layer& layer = mlp.layer[l];
+      bool hidden = l + 1 < mlp.depth;
+      float* y = hidden ? x + int64_t{layer.in} * kBlock : last;
+      const float* bias = parameters + layer.offset + layer.count;
+      if (layer.kind == kSparse)
+        sparse_forward(layer, weights[l], bias, x, y, hidden);
+      else
+        by_rows(layer.out, DenseForward{weights[l], bias, layer.in, layer.out, x, y, hidden});
+      x = y;
+    }
+    unpack(last, block * kBlock, batch, mlp.layer[mlp.depth - 1].out, outputs);
+  }
+}
+
+void layer_gradient(const Layer& layer, const float* x, int64_t x_block, const float* g, int64_t g_block,
+                    int64_t blocks, float* gradient, float* scratch) {
+  float* of_values = gradient + layer.offset;
+  float* of_bias = of_values + layer.count;
+  if (layer.live_count < layer.out) zero(of_bias, layer.out);
+  for (int32_t l = 0; l < layer.live_count; l++) {
+    int32_t j = layer.live[l];
+    Vec total[kVectors] = {};
+    for (int64_t block = 0; block < blocks; block++)
+      for (int v = 0; v < kVectors; v++) total[v] += load(g + block * g_block + int64_t{j} * kBlock + v * kWidth);
+    Vec all = total[0];
+    for (int v = 1; v < kVectors; v++) all += total[v];
+    of_bias[j] = sum(all);
+  }
+  if (layer.kind == kSparse) {
+    if (layer.live_count < layer.out) zero(of_values, layer.count);
+    sparse_weights(layer, x, x_block, g, g_block, blocks, of_values);
+    return;
+  }
+  int64_t row = padded(layer.out);
+  float* columns = scratch;
+  float* dense = layer.kind == kScattered ? scratch + row * blocks * kBlock : of_values;
+  by_column(g, g_block, layer.out, blocks, columns);
+  by_rows(layer.in, DenseWeights{x, x_block, columns, row, blocks, layer.out, dense});
+  if (layer.kind == kScattered)
+    for (int32_t j = 0; j < layer.out; j++)
+      for (int32_t k = layer.row_start[j]; k < layer.row_start[j + 1]; k++)
+        of_values[k] = dense[int64_t{layer.row_input[k]} * layer.out + j];
+}
+
+void backward(const Mlp& mlp, const float* parameters, const float* kept, int64_t batch, const float* output_gradient,
+              float* gradient, float* const input_gradient[2], const int32_t columns[2], float* scratch) {
+  const float* weights[kMaxLayers];
+  scratch = prepare(mlp, parameters, weights, scratch);
+  int64_t blocks = blocks_of(batch), outputs = 0, at[kMaxLayers], entering[kMaxLayers];
+  for (int32_t l = 0, features = 0; l < mlp.depth; l++) {
+    at[l] = outputs * kBlock;  // of the gradient of layer l's outputs, in a block
+    entering[l] = int64_t{features} * kBlock;  // of layer l's inputs, in a block of `kept`
+    outputs += mlp.layer[l].out;
+    features += mlp.layer[l].in;
+  }
+  int64_t g_block = outputs * kBlock, x_block = int64_t{mlp.features} * kBlock;
+  float* g = scratch;
+  scratch += g_block * blocks;
+  float* gx = scratch;  // of the network's inputs, one block
+  int32_t first = input_gradient[0] ? 0 : columns[0];
+  bool wants_inputs = input_gradient[0] || input_gradient[1];
+  int32_t last = mlp.depth - 1;
+  for (int64_t block = 0; block < blocks; block++) {
+    float* gb = g + block * g_block;
+    const float* xb = kept + block * x_block;
+    Pair given = {{output_gradient, output_gradient}, {mlp.layer[last].out, 0}};
+    pack(given, block * kBlock, batch, gb + at[last]);
+    for (int32_t l = last; l > 0; l--) {
+      const Layer &layer = mlp.layer[l], &below = mlp.layer[l - 1];
+      const float* x = xb + entering[l];
+      float* to = gb + at[l - 1];
+      if (layer.kind == kSparse) {
+        if (below.kind != kSparse && below.live_count < below.out) zero(to, int64_t{below.out} * kBlock);
+        sparse_backward(layer, weights[l], below.live, below.live_count, 0, gb + at[l], x, to);
+      } else {
+        by_rows(layer.in, DenseBackward{weights[l], layer.out, 0, gb + at[l], x, to});
+      }
+    }
+    if (!wants_inputs) continue;
+    const Layer& layer = mlp.layer[0];
+    int32_t rows = (input_gradient[1] ? layer.in : columns[0]) - first;
+    if (layer.kind == kSparse)
+      sparse_backward(layer, weights[0], nullptr, rows, first, gb + at[0], nullptr, gx);
+    else
+      by_rows(rows, DenseBackward{weights[0], layer.out, first, gb + at[0], nullptr, gx});
+    if (input_gradient[0]) unpack(gx, block * kBlock, batch, columns[0], input_gradient[0]);
+    if (input_gradient[1])
+      unpack(gx + int64_t{columns[0]} * kBlock, block * kBlock, batch, columns[1], input_gradient[1]);
+  }
+  if (!gradient) return;
+  for (int32_t l = 0; l < mlp.depth; l++)
+    layer_gradient(mlp.layer[l], kept + entering[l], x_block, g + at[l], g_block, blocks, gradient, scratch);
+}
+
+void act(const Mlp& mlp, const float* parameters, const float* inputs, float* outputs, float* scratch) {
+  const float* x = inputs;
+  for (int32_t l = 0; l < mlp.depth; l++) {
+    const Layer& layer = mlp.layer[l];
+    bool hidden = l + 1 < mlp.depth;
+    float* y = hidden ? scratch : outputs;
+    const float *values = parameters + layer.offset, *bias = values + layer.count;
+    if (layer.kind == kFull) {
+      for (int32_t j = 0; j < layer.out; j++) y[j] = bias[j];
+      for (int32_t i = 0; i < layer.in; i++) {
+        float xi = x[i];
+        if (xi == 0.0f) continue;  // half of the rectified units
+        const float* row = values + int64_t{i} * layer.out;
+        for (int32_t j = 0; j < layer.out; j++) y[j] += xi * row[j];
+      }
+    } else {
+      for (int32_t j = 0; j < layer.out; j++) {
+        float total = bias[j];
+        for (int32_t k = layer.row_start[j]; k < layer.row_start[j + 1]; k++)
+          total += values[k] * x[layer.row_input[k]];
+        y[j] = total;
+      }
+    }
+    if (hidden)
+      for (int32_t j = 0; j < layer.out; j++) y[j] = y[j] > 0.0f ? y[j] : 0.0f;
+    x = y;
+    scratch += layer.out;
+  }
+}
+
+}  // namespace
+
+extern const Kernels RLOTTERY_TABLE;
+const Kernels RLOTTERY_TABLE = {forward, backward, act, scratch_floats};
+
+}  // namespace rlottery

@@ -1,0 +1,130 @@
+"""What a network looks like to the kernels: its sizes, which weights it has, and where they are in one vector.
+
+A compact network is one float32 vector: layer after layer the values of the kernel's survivors, then the biases.
+Survivors are ordered by output unit, then by input unit; a layer without a mask has all its weights, in the order of
+the kernel itself, (inputs, outputs) row by row.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+FULL, SCATTERED, SPARSE = 0, 1, 2
+"""Kinds of layers: without a mask; masked, but with too many survivors for sparse products to pay; sparse."""
+
+BREAK_EVEN = 0.5
+"""Density (share of survivors) from which on a masked layer is computed dense."""
+
+
+class Layout(NamedTuple):
+    """Sizes that the compiled program depends on; hashable. Which weights survive is data, not layout.
+
+    Attributes:
+        widths: units from the inputs to the outputs.
+        kinds: of each layer.
+        counts: values of each layer.
+    """
+
+    widths: tuple[int, ...]
+    kinds: tuple[int, ...]
+    counts: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Entries of the parameter vector."""
+        return sum(self.counts) + sum(self.widths[1:])
+
+    @property
+    def features(self) -> int:
+        """Inputs and hidden units."""
+        return sum(self.widths[:-1])
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """As the kernels read it: widths, then kind and count of each layer; int64."""
+        pairs = [number for pair in zip(self.kinds, self.counts, strict=True) for number in pair]
+        return np.array([*self.widths, *pairs], np.int64)
+
+
+def layout_of(widths: Sequence[int], masks: Sequence[np.ndarray | None]) -> Layout:
+    """The layout of a network of these widths, with a mask (inputs, outputs) or None for each layer."""
+    kinds, counts = [], []
+    for inputs, outputs, mask in zip(widths[:-1], widths[1:], masks, strict=True):
+        if mask is None:
+            kinds.append(FULL)
+            counts.append(inputs * outputs)
+            continue
+        counts.append(int(np.count_nonzero(mask)))
+        kinds.append(SPARSE if counts[-1] < BREAK_EVEN * mask.size else SCATTERED)
+    return Layout(tuple(widths), tuple(kinds), tuple(counts))
+
+
+def live_units(layout: Layout, masks: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+    """For each layer which output units have a way to the network's output, bool (outputs,).
+
+    A layer that is computed dense reads all of its inputs, so all of them count.
+    """
+    live: list[np.ndarray] = [np.ones(layout.widths[-1], np.bool_)]
+    for kind, mask in zip(layout.kinds[:0:-1], masks[:0:-1], strict=True):
+        if kind == SPARSE and mask is not None:
+            live.append(np.logical_or.reduce(mask[:, live[-1]], axis=1))
+        else:
+            live.append(np.ones(layout.widths[-1 - len(live)], np.bool_))
+    return live[::-1]
+
+
+def pattern_of(layout: Layout, masks: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Which weights survive, as the kernels read it; int32, its length follows from the layout.
+
+    For each layer the number of live output units and their indices; for a masked one also its survivors by output
+    unit (where each unit's begin; their inputs), and by input unit, those into live units only (where each unit's
+    begin; their outputs; where their values are).
+    """
+    parts: list[np.ndarray] = []
+    for kind, mask, live in zip(layout.kinds, masks, live_units(layout, masks), strict=True):
+        units = np.flatnonzero(live)
+        parts += [np.array([len(units)]), units, np.zeros(len(live) - len(units))]
+        if kind == FULL or mask is None:
+            continue
+        outputs, inputs = np.nonzero(mask.T)
+        by_input = np.lexsort((outputs, inputs))
+        by_input = by_input[live[outputs[by_input]]]
+        unused = np.zeros(len(outputs) - len(by_input))
+        parts += [_starts(outputs, mask.shape[1]), inputs, _starts(inputs[by_input], mask.shape[0])]
+        parts += [outputs[by_input], unused, by_input, unused]
+    return np.concatenate(parts).astype(np.int32)
+
+
+def to_vector(
+    layout: Layout, layers: Sequence[Mapping[str, np.ndarray]], masks: Sequence[np.ndarray | None]
+) -> np.ndarray:
+    """Kernels (inputs, outputs) and biases of each layer as one vector."""
+    parts = []
+    for layer, mask in zip(layers, masks, strict=True):
+        kernel = np.asarray(layer["kernel"])
+        parts += [kernel.reshape(-1) if mask is None else kernel.T[mask.T], np.asarray(layer["bias"])]
+    vector = np.concatenate(parts).astype(np.float32)
+    assert len(vector) == layout.size, "masks and layout differ"
+    return vector
+
+
+def from_vector(layout: Layout, vector: np.ndarray, masks: Sequence[np.ndarray | None]) -> list[dict[str, Any]]:
+    """The inverse of `to_vector`; pruned weights are zero."""
+    layers: list[dict[str, Any]] = []
+    at = 0
+    for inputs, outputs, count, mask in zip(layout.widths, layout.widths[1:], layout.counts, masks, strict=False):
+        values = vector[at : at + count]
+        if mask is None:
+            kernel = values.reshape(inputs, outputs).copy()
+        else:
+            transposed = np.zeros((outputs, inputs), np.float32)
+            transposed[mask.T] = values
+            kernel = np.ascontiguousarray(transposed.T)
+        layers.append({"kernel": kernel, "bias": vector[at + count : at + count + outputs].copy()})
+        at += count + outputs
+    return layers
+
+
+def _starts(units: np.ndarray, number: int) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(np.bincount(units, minlength=number))])
