@@ -16,6 +16,7 @@ from rlottery.errors import RlotteryError, StudyError
 from rlottery.locks import PATIENCE_SECONDS, busy, holder_of
 from rlottery.manifests import read_manifest, write_manifest
 from rlottery.report.table import render
+from rlottery.sparse.library import find
 from rlottery.store import DENSE, REPLAY_FILES, RunFiles, Store
 from rlottery.study.arms import arms_of, chosen_arms
 from rlottery.study.checks import check_arms
@@ -117,6 +118,7 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
     if waiting:
         workers = worker_count(config.workers, len(waiting))
         check_room(config, [t.job for t in waiting], workers)
+        _tell_of_kernels(config, waiting, say)
         wait_for_others([t.job.files for t in waiting], say, signals.wanted)
         for error in (error for t in waiting for error in damaged_files(t.job)):
             say(f"Damaged, and made anew: {error.file}: {error.why}")
@@ -155,6 +157,20 @@ def _execute(
                     _release_replay(files, [t for t in tracked if _of(t) == _of(item)])
 
         Executor(tracked, workers, display.refresh, ended, stop_wanted).run()
+
+
+def _tell_of_kernels(config: Config, waiting: Sequence[Tracked], say: Callable[[str], None]) -> None:
+    """Say once if tickets have to do without the kernels. What is found here, workers need not try again.
+
+    Raises:
+        ConfigError: RLOTTERY_KERNELS has a value that it can't have.
+    """
+    kernels = find()
+    if config.device == "cpu" and not kernels.usable and any(t.job.stage == "ticket" for t in waiting):
+        say(
+            f"The compiled kernels are off: {kernels.why}. Tickets are trained on the masked dense path: slower, with "
+            f"the same results up to rounding. To have the kernels, {kernels.mend}"
+        )
 
 
 def wait_for_others(runs: Sequence[RunFiles], say: Callable[[str], None], stop_wanted: Callable[[], bool]) -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import rlottery
+from rlottery.sparse.library import find
 
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "metaworld")
 
@@ -19,7 +20,7 @@ _PLAIN_FLAG = re.compile(r"--xla_[a-z0-9_]+(=[A-Za-z0-9_.,-]*)?")
 
 
 def versions() -> dict[str, str]:
-    """Versions of rlottery, Python and the packages that results depend on; processor and XLA's flags; the commit.
+    """Versions of rlottery, Python and the packages that results depend on; processor, kernels, XLA's flags, commit.
 
     Nothing else of the environment: it may hold secrets.
     """
@@ -29,7 +30,8 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
     found |= {"rlottery": rlottery.__version__, "python": platform.python_version()}
     found |= {"machine": f"{platform.system()} {platform.machine()}", "commit": _commit()}
-    return found | _processor() | {"xla_flags": xla_flags(os.environ.get("XLA_FLAGS", ""))}
+    found |= {"kernels": str(find()), "xla_flags": xla_flags(os.environ.get("XLA_FLAGS", ""))}
+    return found | processor()
 
 
 def xla_flags(text: str) -> str:
@@ -37,7 +39,7 @@ def xla_flags(text: str) -> str:
     return " ".join(flag for flag in text.split() if _PLAIN_FLAG.fullmatch(flag))
 
 
-def _processor() -> dict[str, str]:
+def processor() -> dict[str, str]:
     """Its name and what it knows of vectors, where the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -14,6 +14,7 @@ def test_what_results_depend_on_is_there() -> None:
         "machine",
         "commit",
         "processor",
+        "kernels",
         "xla_flags",
     } <= found.keys()
     assert all(isinstance(value, str) for value in found.values())
