@@ -1,4 +1,4 @@
-"""The command line: run, status, verify, arms, init."""
+"""The command line: run, status, verify, arms, doctor, init."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ from rlottery.disk import write_bytes
 from rlottery.errors import ConfigError, RlotteryError, StudyError
 from rlottery.pipeline import EXIT_CODES, METHOD_HELP, SOME_FAILED, fail, finish, load_study, run_and_conclude
 from rlottery.study.catalogue import catalogue_table
+from rlottery.study.doctor import diagnose, doctor_page, is_ready
 from rlottery.study.estimate import estimate_table
 from rlottery.study.health import examine
 from rlottery.study.jobs import STAGES
@@ -87,6 +88,15 @@ def status(
 def arms() -> None:
     """Show what a config's `arms:` may ask for: criteria, allocations, schedules, rewinding, controls."""
     Console().print(catalogue_table())
+
+
+@app.command(epilog="Exit codes: 0 studies can run here, 1 something that they need is missing.")
+def doctor() -> None:
+    """Show what studies have to work with here: kernels, cores, devices, versions, rendering; and what is missing."""
+    found = diagnose()
+    Console().print(doctor_page(found))
+    if not is_ready(found):
+        raise typer.Exit(SOME_FAILED)
 
 
 @app.command(epilog="Exit codes: 0 all is sound, 1 something is damaged, 2 bad input.")

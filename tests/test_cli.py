@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import rlottery
 from rlottery.cli import app
 from rlottery.config import default_config_text, load_config
+from rlottery.sparse.library import find
 
 from .study.studies import TINY, contents, job, write_dense, write_mask, write_study
 
@@ -97,6 +98,11 @@ class TestBadInput:
     def test_a_data_folder_below_a_file(self, folder: str, command: list[str]) -> None:
         message = refusal(*command, f"data={folder}")
         assert "config.yaml is a file" in message and "data=FOLDER" in message
+
+    def test_kernels_that_there_are_none_of(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        find.cache_clear()
+        monkeypatch.setenv("RLOTTERY_KERNELS", "fast")
+        assert "RLOTTERY_KERNELS=fast: choose off, avx512, avx2, portable" in refusal("run")
 
     @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system here that refuses everyone")
     def test_a_data_folder_that_cannot_be_written(self) -> None:
@@ -207,7 +213,7 @@ class TestHelp:
 
     def test_names_the_commands(self) -> None:
         words = self.words("--help")
-        for command in ("run", "status", "init"):
+        for command in ("run", "status", "doctor", "init"):
             assert f" {command} " in words
 
     def test_of_run(self) -> None:

@@ -1,0 +1,224 @@
+"""Is this machine ready for a study? Told by `rlottery doctor`, part by part, also where something is broken."""
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+import rlottery
+from rlottery.errors import RlotteryError
+from rlottery.sparse.build import read_record
+from rlottery.sparse.library import build_command, look
+from rlottery.study.environment import available_cores, worker_environment
+from rlottery.study.versions import PACKAGES, processor
+
+OPTIONAL = ("metaworld",)
+"""Studies of other tasks do without them."""
+_MASKED_DENSE = "masked dense: slower, with the same results up to rounding, for the compiled kernels are off"
+SECONDS = 120
+"""Longest that a part may take."""
+
+
+class State(Enum):
+    """What a finding means for a study."""
+
+    GOOD = "ok"
+    HINT = ""
+    NOTE = "note"
+    MISSING = "missing"
+
+
+_STYLES = {State.GOOD: "green", State.HINT: "", State.NOTE: "yellow", State.MISSING: "bold red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, and what was seen there."""
+
+    about: str
+    told: str
+    state: State = State.GOOD
+
+
+def diagnose() -> dict[str, list[Finding]]:
+    """What was found, by part. A part that fails to look is a finding of its own."""
+    with ThreadPoolExecutor() as pool:
+        asked = {name: pool.submit(look_into) for name, look_into in _PARTS.items()}
+        found = {}
+        for name, answer in asked.items():
+            try:
+                found[name] = answer.result()
+            except RlotteryError as error:
+                found[name] = [Finding(name, str(error), State.MISSING)]
+            except Exception as error:  # whatever is broken, the other parts are told
+                found[name] = [Finding(name, f"{type(error).__name__}: {error}", State.MISSING)]
+    return found
+
+
+def doctor_page(found: Mapping[str, Sequence[Finding]]) -> Group:
+    """All findings, and what they come to."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, findings in found.items():
+        table.add_row("", Text(name, style="bold"), "")
+        for finding in findings:
+            mark = Text(finding.state.value, style=_STYLES[finding.state])
+            table.add_row(mark, Text(finding.about), Text(finding.told))
+    lacking = [finding for findings in found.values() for finding in findings if finding.state is State.MISSING]
+    verdict = "Studies can run here."
+    if lacking:
+        verdict = f"Studies can't run here before this is mended: {', '.join(finding.about for finding in lacking)}."
+    return Group(table, Text(verdict, style="italic"))
+
+
+def is_ready(found: Mapping[str, Sequence[Finding]]) -> bool:
+    """Whether nothing that a study needs is missing."""
+    return all(finding.state is not State.MISSING for findings in found.values() for finding in findings)
+
+
+def kernels() -> list[Finding]:
+    """Which path tickets take and why, what the library was made with, and what makes it again."""
+    found, record = look(fresh=True), read_record()
+    if found.usable:
+        told = [Finding("path", f"compiled kernels, {found.instruction_set}: {found.why}")]
+    else:
+        told = [
+            Finding("path", f"{_MASKED_DENSE}: {found.why}", State.NOTE),
+            Finding("to mend that", found.mend, State.NOTE),
+        ]
+    if record is not None and record.built:
+        made = f"{record.compiler_version}, and the headers of jaxlib {record.headers}"
+        told.append(Finding("built with", f"{made}, for {', '.join(record.instruction_sets)}"))
+    elif record is not None:
+        told += [Finding("compiler", line, State.NOTE) for line in record.said]
+    return [*told, Finding("to build again", build_command(), State.HINT)]
+
+
+def machine() -> list[Finding]:
+    """Processor, cores, threads, and what is set that bends NumPy."""
+    cores, known = available_cores(), processor()
+    forced = os.environ.get("OPENBLAS_CORETYPE", "")
+    bent = f"{forced}: NumPy's matrix products are those of that processor, and so is a limit measured by them"
+    return [
+        Finding("processor", " ".join((platform.machine(), known["processor"], known.get("vectors", ""))).strip()),
+        Finding("cores", f"{len(cores)} of {os.cpu_count()}, one for each worker"),
+        Finding("threads", "one in each worker, so that results repeat to the bit"),
+        Finding("OPENBLAS_CORETYPE", bent if forced else "not set", State.NOTE if forced else State.GOOD),
+    ]
+
+
+def device() -> list[Finding]:
+    """JAX's backends in a worker, for both values of `device`."""
+    code = "import jax; print(jax.default_backend(), *jax.devices(), sep='|')"
+    told = []
+    for name in ("cpu", "cuda"):
+        said, fault = _in_a_child(code, worker_environment(name))
+        backend, *devices = said.split("|")
+        if fault and name == "cpu":
+            told.append(Finding("device: cpu", f"JAX can't be used: {fault}", State.MISSING))
+        elif name == "cpu":
+            told.append(Finding("device: cpu", f"JAX computes on {', '.join(devices)}"))
+        elif backend == "gpu":
+            told.append(Finding("device: cuda", f"JAX computes on {', '.join(devices)}"))
+        else:
+            why = fault or "JAX finds no NVIDIA GPU"
+            told.append(Finding("device: cuda", f"not here: {why}. With one: uv sync --extra cuda12", State.NOTE))
+    return told
+
+
+def packages() -> list[Finding]:
+    """Versions, and whether each can be imported."""
+    told = [Finding("python", platform.python_version()), Finding("rlottery", rlottery.__version__)]
+    code = (
+        "import importlib, json\n"
+        "faults = {}\n"
+        f"for name in {PACKAGES}:\n"
+        "    try:\n"
+        "        importlib.import_module(name)\n"
+        "    except Exception as error:\n"
+        "        faults[name] = f'{type(error).__name__}: {error}'.splitlines()[0]\n"
+        "print(json.dumps(faults))"
+    )
+    said, fault = _in_a_child(code, worker_environment())
+    faults = json.loads(said) if not fault else {}
+    if fault:
+        told.append(Finding("imports", f"a process that imported them failed: {fault}", State.MISSING))
+    for name in PACKAGES:
+        bad = State.NOTE if name in OPTIONAL else State.MISSING
+        try:
+            number = version(name)
+        except PackageNotFoundError:
+            told.append(Finding(name, "not installed: uv sync", bad))
+            continue
+        if name in faults:
+            told.append(Finding(name, f"{number} can't be imported: {faults[name]}", bad))
+        else:
+            told.append(Finding(name, number))
+    return told
+
+
+def rendering() -> list[Finding]:
+    """Whether MuJoCo draws without a screen. Training draws nothing."""
+    scene = "<mujoco><worldbody><light pos='0 0 3'/><geom type='plane' size='1 1 .1'/></worldbody></mujoco>"
+    code = (
+        "import mujoco\n"
+        f'model = mujoco.MjModel.from_xml_string("{scene}")\n'
+        "data = mujoco.MjData(model)\n"
+        "mujoco.mj_forward(model, data)\n"
+        "with mujoco.Renderer(model, 32, 32) as renderer:\n"
+        "    renderer.update_scene(data)\n"
+        "    print(int(renderer.render().max()))"
+    )
+    told = []
+    for name in ("cgl",) if sys.platform == "darwin" else ("egl", "osmesa"):
+        said, fault = _in_a_child(code, worker_environment() | {"MUJOCO_GL": name})
+        fault = fault or ("" if int(said) else "the picture is black")
+        if not fault:
+            return [Finding(f"MUJOCO_GL={name}", "draws")]
+        told.append(Finding(f"MUJOCO_GL={name}", fault, State.NOTE))
+    mend = "install Mesa's EGL or OSMesa (Debian, Ubuntu: apt install libegl1 libosmesa6); training needs neither"
+    return [*told, Finding("to draw", mend, State.NOTE)]
+
+
+_PARTS: dict[str, Callable[[], list[Finding]]] = {
+    "Kernels": kernels,
+    "Machine": machine,
+    "Device": device,
+    "Versions": packages,
+    "Rendering": rendering,
+}
+
+
+def _in_a_child(code: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    """The last line that a Python process prints, and what went wrong there ("" is nothing)."""
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", code],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return "", f"no answer within {SECONDS} seconds"
+    if child.returncode < 0:
+        return "", f"ended by {signal.Signals(-child.returncode).name}"
+    lines = (child.stderr if child.returncode else child.stdout).strip().splitlines() or [""]
+    if child.returncode:
+        return "", lines[-1] or f"exit code {child.returncode}"
+    return lines[-1], ""

@@ -1,0 +1,149 @@
+"""What the doctor says of a machine, and that nothing that is broken keeps it from saying the rest."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+from typer.testing import CliRunner
+
+from rlottery.cli import app
+from rlottery.errors import ConfigError
+from rlottery.sparse.build import Record
+from rlottery.sparse.library import Found
+from rlottery.study import doctor
+from rlottery.study.doctor import Finding, State, diagnose, doctor_page, is_ready
+
+from .studies import shown
+
+PARTS = ["Kernels", "Machine", "Device", "Versions", "Rendering"]
+
+
+def answers(**faults: str) -> Callable[[str, Mapping[str, str]], tuple[str, str]]:
+    """What children answer on a sound machine without a GPU, but for `faults` by a word of their code or variables."""
+
+    def answer(code: str, environment: Mapping[str, str]) -> tuple[str, str]:
+        for word, fault in faults.items():
+            if word in code or word in environment.get("MUJOCO_GL", ""):
+                return "", fault
+        if "devices()" in code:
+            return "cpu|TFRT_CPU_0", ""
+        return ("{}" if "importlib" in code else "255"), ""
+
+    return answer
+
+
+@pytest.fixture(autouse=True)
+def sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which all is well; no process is started."""
+    made = Record("built", compiler_version="g++ 12", headers="0.10.2", instruction_sets=("avx2", "portable"))
+    monkeypatch.setattr(doctor, "look", lambda fresh: Found("avx2", "the widest"))
+    monkeypatch.setattr(doctor, "read_record", lambda: made)
+    monkeypatch.setattr(doctor, "_in_a_child", answers())
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+
+
+def said(about: str) -> Finding:
+    return next(finding for findings in diagnose().values() for finding in findings if finding.about == about)
+
+
+def test_all_is_well() -> None:
+    found = diagnose()
+    assert list(found) == PARTS and is_ready(found)
+    assert {finding.about for findings in found.values() for finding in findings if finding.state is State.NOTE} == {
+        "device: cuda"
+    }
+    page = shown(doctor_page(found))
+    for part in ("compiled kernels, avx2: the widest", "g++ 12, and the headers of jaxlib 0.10.2", "Studies can run"):
+        assert part in page
+
+
+class TestKernels:
+    def test_without_them_studies_still_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        failed = Record("failed", reason="portable.cc can't be compiled", said=("error: [bold]",), compiler="c++")
+        monkeypatch.setattr(doctor, "look", lambda fresh: Found("", "they could not be built", "run: uv sync"))
+        monkeypatch.setattr(doctor, "read_record", lambda: failed)
+        assert said("path").told.endswith("they could not be built")
+        assert said("to mend that") == Finding("to mend that", "run: uv sync", State.NOTE)
+        found = diagnose()
+        assert is_ready(found)
+        assert "error: [bold]" in shown(doctor_page(found))
+
+    def test_a_variable_that_no_study_would_take(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(fresh: bool) -> Found:
+            raise ConfigError("RLOTTERY_KERNELS=fast: choose")
+
+        monkeypatch.setattr(doctor, "look", refuse)
+        assert said("Kernels") == Finding("Kernels", "RLOTTERY_KERNELS=fast: choose", State.MISSING)
+
+
+def test_a_part_that_breaks_is_a_finding_and_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "processor", lambda: 1 / 0)
+    found = diagnose()
+    assert list(found) == PARTS and not is_ready(found)
+    assert found["Machine"] == [Finding("Machine", "ZeroDivisionError: division by zero", State.MISSING)]
+    assert "Studies can't run here before this is mended: Machine." in shown(doctor_page(found))
+
+
+def test_jax_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_in_a_child", answers(devices="RuntimeError: no backend"))
+    assert said("device: cpu") == Finding("device: cpu", "JAX can't be used: RuntimeError: no backend", State.MISSING)
+    assert said("device: cuda").state is State.NOTE
+
+
+def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_in_a_child", lambda code, environment: ("gpu|CudaDevice(id=0)", ""))
+    assert doctor.device()[1] == Finding("device: cuda", "JAX computes on CudaDevice(id=0)")
+
+
+class TestPackages:
+    @pytest.mark.parametrize(("name", "state"), [("gymnasium", State.MISSING), ("metaworld", State.NOTE)])
+    def test_one_that_cannot_be_imported(self, monkeypatch: pytest.MonkeyPatch, name: str, state: State) -> None:
+        told = f'{{"{name}": "ImportError: libX is missing"}}'
+        monkeypatch.setattr(doctor, "_in_a_child", lambda code, environment: (told, ""))
+        (finding,) = (finding for finding in doctor.packages() if finding.about == name)
+        assert finding.state is state and "can't be imported: ImportError: libX is missing" in finding.told
+
+    def test_one_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor, "PACKAGES", ("jax", "no-such-package"))
+        assert said("no-such-package") == Finding("no-such-package", "not installed: uv sync", State.MISSING)
+
+
+class TestRendering:
+    @pytest.mark.skipif(doctor.sys.platform == "darwin", reason="macOS draws in one way alone")
+    def test_the_second_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor, "_in_a_child", answers(egl="no EGL"))
+        assert doctor.rendering() == [Finding("MUJOCO_GL=osmesa", "draws")]
+
+    def test_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor, "_in_a_child", answers(mujoco="no GL"))
+        assert "apt install libegl1 libosmesa6" in said("to draw").told
+        assert all(finding.state is State.NOTE for finding in doctor.rendering())
+
+
+def test_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said("OPENBLAS_CORETYPE").told == "not set"
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert said("OPENBLAS_CORETYPE").state is State.NOTE
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("print(1); print(2)", ("2", "")),
+        ("raise ValueError('no\\nmore')", ("", "more")),
+        ("import os; os.kill(os.getpid(), 11)", ("", "ended by SIGSEGV")),
+        ("raise SystemExit(7)", ("", "exit code 7")),
+        ("import time; time.sleep(60)", ("", "no answer within 1 seconds")),
+    ],
+)
+def test_what_a_child_tells(code: str, said: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(doctor, "SECONDS", 1 if "sleep" in code else 60)
+    assert doctor._in_a_child(code, {}) == said
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_the_command(works: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_in_a_child", answers() if works else answers(devices="RuntimeError: no backend"))
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == (0 if works else 1)
+    assert "Kernels" in result.stdout
