@@ -1,7 +1,7 @@
 """How updates are compiled: with options of XLA's CPU compiler that were seen to pay on an AVX-512 machine."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from math import isfinite
 from typing import Any, NamedTuple, cast
 
@@ -34,22 +34,36 @@ def compile_update(algorithm: Algorithm, settings: Any, spec: Spec) -> Callable[
 
     Compiled once a process, whoever asks.
     """
+    told_update, read = telling_update(algorithm, settings, spec)
+    update = jax.jit(told_update, donate_argnums=0, compiler_options=compiler_options())
+
+    def call(state: Any, rows: np.ndarray) -> tuple[Any, Updated]:
+        state, told = update(state, rows)
+        return state, read(np.asarray(told))
+
+    return call
+
+
+def telling_update(
+    algorithm: Algorithm, settings: Any, spec: Spec
+) -> tuple[Callable[[Any, jax.Array], tuple[Any, jax.Array]], Callable[[np.ndarray], Updated]]:
+    """``(state, rows of transitions) -> (state, what it tells)``, to be compiled, and what reads that.
+
+    What it tells is one vector: each array that is handed over costs as much as a small operation.
+    """
     names: list[str] = []
 
-    @partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
     def update(state: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
         state, metrics = algorithm.update(state, Batch(*cast(Any, columns(rows, *spec))), settings)
         names[:] = sorted(metrics)
         sound = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state.params)]))
-        # One array: each that is handed over costs as much as a small operation.
         return state, jnp.stack([*(metrics[name] for name in names), sound.astype(jnp.float32)])
 
-    def call(state: Any, rows: np.ndarray) -> tuple[Any, Updated]:
-        state, told = update(state, rows)
-        *metrics, sound = np.asarray(told).tolist()
-        return state, Updated(dict(zip(names, metrics, strict=True)), sound == 1.0 and all(map(isfinite, metrics)))
+    def read(told: np.ndarray) -> Updated:
+        *metrics, sound = told.tolist()
+        return Updated(dict(zip(names, metrics, strict=True)), sound == 1.0 and all(map(isfinite, metrics)))
 
-    return call
+    return update, read
 
 
 @cache
