@@ -10,9 +10,9 @@ import numpy as np
 from rlottery.agents import Algorithm, Spec
 from rlottery.agents.networks import mlp_in_numpy
 from rlottery.compilation import Updated, compile_noise, compile_update
-from rlottery.sparse.compact import compact, expand
+from rlottery.sparse.compact import compact, depth, expand
 from rlottery.sparse.library import find, register
-from rlottery.sparse.native import Compact
+from rlottery.sparse.native import MAX_LAYERS, Compact
 
 NOISE_STEPS = 1024
 """Steps whose action noise is drawn in one call; each step's is what it would be if drawn alone."""
@@ -23,7 +23,8 @@ class Learner(Protocol):
 
     Attributes:
         algorithm: the agent's.
-        state: its state in the form that is saved: dense weights, masks, no patterns. Setting it replaces the agent.
+        state: its state in the form that is saved: dense weights, masks, no patterns. The next update uses up what was
+            given, or set, here; setting it replaces the agent.
     """
 
     algorithm: Algorithm
@@ -66,7 +67,8 @@ class CpuLearner:
         masks_change: bool = False,
     ):
         self.algorithm = algorithm
-        self._library = register() if (uses_kernels() if kernels is None else kernels) else None
+        wanted = uses_kernels() if kernels is None else kernels
+        self._library = register() if wanted and depth(state.params) <= MAX_LAYERS else None
         self._masks_change = masks_change
         self._update = compile_update(algorithm, settings, spec)
         self._noise = Noise(noise, spec.action_size)

@@ -4,12 +4,12 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
 
-from rlottery.agents import Batch, Spec, jax_key, to_arrays
+from rlottery.agents import Spec, jax_key, to_arrays
 from rlottery.checkpoint_record import SavedEpisodes, SavedLosses
 from rlottery.config import Training
 from rlottery.envs import Environment, Step
@@ -104,14 +104,14 @@ def train(
     write: Callable[[Row], None],
     *,
     tick: Callable[[int], None] = lambda step: None,
-    after_step: Callable[[Loop, Batch | None], None] = lambda loop, batch: None,
+    after_step: Callable[[Loop, np.ndarray | None], None] = lambda loop, rows: None,
     between_episodes: Callable[[Loop], None] = lambda loop: None,
 ) -> Loop:
     """Train until ``schedule.training.env_steps`` environment steps are done, from wherever `loop` stands.
 
     Every metric is written as it comes; `tick` is called after each environment step, `after_step` after its updates,
-    with their last batch, and may change the agent's masks; and `between_episodes` where a training episode has ended,
-    with all its metrics written: training from a copy of that loop ends in the same bits.
+    with the rows of their last batch, and may change the agent's masks; and `between_episodes` where a training episode
+    has ended, with all its metrics written: training from a copy of that loop ends in the same bits.
 
     Data is collected with the stochastic policy. Evaluation uses the deterministic one, in an environment of its own,
     and touches nothing that training reads. Goal and start of training episode k follow from (run, k).
@@ -162,16 +162,15 @@ def train(
         loop.episode.add(outcome)
         tick(step)
 
-        batch = None
+        rows = None
         for _ in range(0 if warming_up else training.updates_per_step):
             rows = loop.replay.sample(loop.minibatches, schedule.batch_size)
-            batch = Batch(*cast(Any, columns(rows, environment.observation_size, environment.action_size)))
             told = learner.update(rows)
             loop.losses.add(told.metrics)
             if not told.finite:
-                state = loop.state
+                state, batch = loop.state, columns(rows, environment.observation_size, environment.action_size)
                 raise loop.losses.diverged(step, _not_finite(told.metrics, state), batch._asdict(), state)
-        after_step(loop, batch)
+        after_step(loop, rows)
         if step % LOSS_INTERVAL == 0 and not warming_up:
             write(loop.losses.row(step))
         over = outcome.terminated or outcome.truncated

@@ -107,10 +107,10 @@ def map_weights(change: Callable[[str, Any], Any], state: SACState) -> SACState:
 def act(outputs: Any, noise: Any) -> Any:
     """Actions (..., act) in [-1, 1] from the actor's outputs: drawn with `noise`, or the squashed mode without it."""
     xp: Any = np if isinstance(outputs, np.ndarray) else jnp
-    mean, log_std = xp.split(outputs, 2, axis=-1)
+    mean, log_std = outputs[..., : outputs.shape[-1] // 2], outputs[..., outputs.shape[-1] // 2 :]
     if noise is None:
         return xp.tanh(mean)
-    return xp.tanh(mean + xp.exp(xp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)) * noise)
+    return xp.tanh(mean + xp.exp(xp.minimum(xp.maximum(log_std, LOG_STD_MIN), LOG_STD_MAX)) * noise)
 
 
 def critic_loss(critic: Tree, state: SACState, batch: Batch, key: jax.Array, settings: Settings) -> jax.Array:

@@ -58,6 +58,13 @@ def expand(algorithm: Algorithm, state: Any, networks: Tree, masks: Tree) -> Any
     return wide._replace(masks=masks, patterns={})
 
 
+def depth(tree: Tree) -> int:
+    """Layers of the deepest network in a tree of weights."""
+    if "layer_0" in tree:
+        return len(tree)
+    return max((depth(of_name) for of_name in tree.values()), default=0)
+
+
 def _networks(tree: Tree, masks: Tree, masks_change: bool) -> Any:
     """The `Network` of each multilayer perceptron of a tree of weights."""
     if "layer_0" not in tree:

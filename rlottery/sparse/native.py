@@ -13,6 +13,8 @@ from rlottery.sparse.layout import Layout
 
 BLOCK = 64
 """Columns of a batch that the kernels work on together (`kBlock` in csrc/mlp.h)."""
+MAX_LAYERS = 64
+"""The most that a network may have (`kMaxLayers`, there too)."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["vector"], meta_fields=["layout"])

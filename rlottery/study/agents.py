@@ -1,7 +1,8 @@
 """The agent of a job: its settings, its random streams, its first weights, and what others of its study saved."""
 
+import json
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,13 @@ def settings_of(job: Job, network: Network | None = None) -> Any:
 
 def spec_of(job: Job) -> Spec:
     """Sizes of the task's observations and actions."""
-    environment = envs.make(job.task.id, job.task.kwargs)
+    return _spec(job.task.id, json.dumps(job.task.kwargs, sort_keys=True))
+
+
+@cache
+def _spec(task: str, kwargs: str) -> Spec:
+    """Asked once a process: making an environment takes a tenth of a second or more."""
+    environment = envs.make(task, json.loads(kwargs))
     environment.close()
     return Spec(environment.observation_size, environment.action_size)
 

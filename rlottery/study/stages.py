@@ -5,6 +5,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+import jax
+import numpy as np
+
 from rlottery import envs
 from rlottery.agents import Batch, jax_key, nest_masks, to_arrays
 from rlottery.checkpoints import Checkpoints
@@ -17,6 +20,7 @@ from rlottery.metrics import WALL_CLOCK, MetricsLog, read_metrics
 from rlottery.pruning.dynamic import masks_of
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.recipes import ROUND
+from rlottery.replay import columns
 from rlottery.store import REPLAY_FILES
 from rlottery.streams import evaluation_seeds
 from rlottery.study.agents import (
@@ -46,11 +50,14 @@ STALE_SECONDS = 3600.0
 """Age of a half-written mask that nobody will finish; other processes write to the same folder."""
 
 
-def run_stage(job: Job, stop_wanted: Callable[[], bool] = lambda: False) -> None:
+def run_stage(
+    job: Job, stop_wanted: Callable[[], bool] = lambda: False, make_learner: Callable[..., Learner] = CpuLearner
+) -> None:
     """Do one job.
 
     Args:
         stop_wanted: asked where a training episode has ended; then the work is saved and left.
+        make_learner: what trains a dense agent or a ticket, made with the arguments of `CpuLearner`.
 
     Raises:
         RlotteryError: it can't be done; for a training stage the manifest says so too.
@@ -60,11 +67,13 @@ def run_stage(job: Job, stop_wanted: Callable[[], bool] = lambda: False) -> None
     if job.stage == "mask":
         remove_partials(job.mask_path.parent, older_than=STALE_SECONDS)
         create_mask(job)
+    elif job.stage == "rewind":
+        add_rewind_points(job, stop_wanted)
     else:
-        {"dense": train_dense, "rewind": add_rewind_points, "ticket": train_ticket}[job.stage](job, stop_wanted)
+        {"dense": train_dense, "ticket": train_ticket}[job.stage](job, stop_wanted, make_learner)
 
 
-def train_dense(job: Job, stop_wanted: Callable[[], bool]) -> None:
+def train_dense(job: Job, stop_wanted: Callable[[], bool], make_learner: Callable[..., Learner]) -> None:
     """Train the dense agent; save its initial weights, itself, its metrics, its replay buffer and its rewind points."""
     weights = weights_from(job, streams_of(job).for_weights())
     fingerprint = dense_fingerprint(job.config, job.task, job.seed)
@@ -72,7 +81,7 @@ def train_dense(job: Job, stop_wanted: Callable[[], bool]) -> None:
 
     def train_and_save(checkpoints: Checkpoints) -> Sequence[str]:
         write_arrays(job.files.initial, to_arrays(weights))
-        loop = _train(job, Start(weights, saves=steps), checkpoints, stop_wanted)
+        loop = _train(job, Start(weights, saves=steps), checkpoints, stop_wanted, make_learner)
         write_folder(job.files.replay, loop.replay.save)
         # A run that was cut short may have passed by a point that was asked for, or damaged, since.
         damaged = {error.file.name for error in damage(job.files.folder, checkpoints.points)}
@@ -98,7 +107,7 @@ def add_rewind_points(job: Job, stop_wanted: Callable[[], bool]) -> None:
     start = Start(weights_from(job, streams_of(job).for_weights()), saves=steps)
     # The buffer and all that follows from settings stay as they were; only the end comes sooner.
     settings, schedule = settings_of(job), replace(_schedule(job, start), stop_at=max(steps))
-    loop = begin(_learner(job, start, settings), schedule, spec_of(job))
+    loop = begin(_learner(job, start, settings, CpuLearner), schedule, spec_of(job))
     rows: list[dict[str, Any]] = []
     added: dict[str, FileEntry] = {}
     progress = ProgressFile(job.files.progress, max(steps))
@@ -139,7 +148,7 @@ def add_rewind_points(job: Job, stop_wanted: Callable[[], bool]) -> None:
     write_manifest(job.files, {**finished, "files": {**finished["files"], **added}})
 
 
-def train_ticket(job: Job, stop_wanted: Callable[[], bool]) -> None:
+def train_ticket(job: Job, stop_wanted: Callable[[], bool], make_learner: Callable[..., Learner]) -> None:
     """Train a ticket or a control: an empty buffer, a fresh optimiser, and whatever its recipe starts from."""
     arm = job.ticket_arm
     mask, mask_bytes = read_ticket_mask(job) if "mask" in arm.stages else (None, b"")
@@ -155,7 +164,7 @@ def train_ticket(job: Job, stop_wanted: Callable[[], bool]) -> None:
         facts["sparsity"] = _share_saved(job, start.network)
 
     def train_and_save(checkpoints: Checkpoints) -> Sequence[str]:
-        loop = _train(job, start, checkpoints, stop_wanted)
+        loop = _train(job, start, checkpoints, stop_wanted, make_learner)
         names = _save_agent(job, loop)
         made = mask_bytes
         if arm.is_dynamic:
@@ -170,10 +179,16 @@ def train_ticket(job: Job, stop_wanted: Callable[[], bool]) -> None:
     _record(job, expected_ticket_fingerprint(job, mask), facts, train_and_save)
 
 
-def _train(job: Job, start: Start, checkpoints: Checkpoints, stop_wanted: Callable[[], bool]) -> Loop:
+def _train(
+    job: Job,
+    start: Start,
+    checkpoints: Checkpoints,
+    stop_wanted: Callable[[], bool],
+    make_learner: Callable[..., Learner],
+) -> Loop:
     """Train from where `start` says, or from the newest checkpoint. Every arm comes through here."""
     settings, schedule = settings_of(job, start.network), _schedule(job, start)
-    loop = begin(_learner(job, start, settings), schedule, spec_of(job))
+    loop = begin(_learner(job, start, settings, make_learner), schedule, spec_of(job))
     position = checkpoints.restore(loop)
     for note in checkpoints.notes:
         print(f"damaged, and passed over: {note}", flush=True)
@@ -211,20 +226,19 @@ def _train(job: Job, start: Start, checkpoints: Checkpoints, stop_wanted: Callab
         progress.remove()
 
 
-def _learner(job: Job, start: Start, settings: Any) -> Learner:
+def _learner(job: Job, start: Start, settings: Any, make_learner: Callable[..., Learner]) -> Learner:
     changes = start.dynamic is not None and start.dynamic.counts_change
     noise = action_noise(streams_of(job))
-    return CpuLearner(ALGORITHM, settings, _state(job, start, settings), spec_of(job), noise, masks_change=changes)
+    return make_learner(ALGORITHM, settings, _state(job, start, settings), spec_of(job), noise, masks_change=changes)
 
 
 def _state(job: Job, start: Start, settings: Any) -> Any:
     key = jax_key(streams_of(job).for_purpose("updates"))
-    if start.agent is not None:
-        state = ALGORITHM.rewind(start.agent, key, settings)
-    else:
-        state = ALGORITHM.init(start.weights, key, settings)
+    begin = ALGORITHM.init if start.agent is None else ALGORITHM.rewind
+    # One program: each small operation alone would be one to compile.
+    state = jax.jit(partial(begin, settings=settings))(start.weights if start.agent is None else start.agent, key=key)
     if start.masks is not None:
-        state = ALGORITHM.with_masks(state, nest_masks(start.masks.groups))
+        state = jax.jit(ALGORITHM.with_masks)(state, nest_masks(start.masks.groups))
     return state if start.dynamic is None else start.dynamic.start(state)
 
 
@@ -240,16 +254,17 @@ def _schedule(job: Job, start: Start) -> Schedule:
     )
 
 
-def _after_step(job: Job, start: Start, saved: dict[str, FileEntry]) -> Callable[[Loop, Batch | None], None]:
+def _after_step(job: Job, start: Start, saved: dict[str, FileEntry]) -> Callable[[Loop, np.ndarray | None], None]:
     """What happens to a run after each step, beside its updates: masks change, points to go back to are saved.
 
     Args:
         saved: takes the entries of those points.
     """
-    saves = frozenset(start.saves)
+    saves, spec = frozenset(start.saves), spec_of(job)
 
-    def after_step(loop: Loop, batch: Batch | None) -> None:
-        if start.dynamic is not None and batch is not None and start.dynamic.due(loop.env_steps):
+    def after_step(loop: Loop, rows: np.ndarray | None) -> None:
+        if start.dynamic is not None and rows is not None and start.dynamic.due(loop.env_steps):
+            batch = Batch(*cast(Any, columns(rows, *spec)))
             loop.state = start.dynamic.update(loop.state, loop.env_steps, batch)
         if loop.env_steps in saves:
             check_sound(loop)

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "mlp.h"
+#include "network.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
@@ -22,8 +23,7 @@ struct Choice {
 // The widest instruction set that was compiled in and that this processor has, or the one that was asked for.
 Choice choose() {
   const char* asked = std::getenv("RLOTTERY_KERNELS");
-  auto wanted = [asked](const char* name) { return !asked || !*asked || !std::strcmp(asked, name); };
-  (void)wanted;
+  [[maybe_unused]] auto wanted = [asked](const char* name) { return !asked || !*asked || !std::strcmp(asked, name); };
 #if defined(RLOTTERY_HAS_AVX512)
   if (wanted("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
@@ -53,54 +53,6 @@ float* scratch(int64_t floats) {
     size = memory ? floats : 0;
   }
   return memory.get();
-}
-
-// Numbers that say what a network looks like: its widths from input to output, then for each layer kind and count.
-// Returns what is wrong, or null.
-const char* read_network(const int64_t* numbers, size_t length, const int32_t* pattern, int64_t pattern_length,
-                         int64_t parameter_count, Mlp* mlp) {
-  if (length < 4 || (length - 1) % 3 != 0 || (length - 1) / 3 > kMaxLayers) return "a network of no known form";
-  mlp->depth = static_cast<int32_t>((length - 1) / 3);
-  const int64_t* layers = numbers + mlp->depth + 1;
-  const int32_t* next = pattern;
-  int64_t offset = 0;
-  mlp->features = 0;
-  for (int32_t l = 0; l < mlp->depth; l++) {
-    Layer& layer = mlp->layer[l];
-    layer.in = static_cast<int32_t>(numbers[l]);
-    layer.out = static_cast<int32_t>(numbers[l + 1]);
-    layer.kind = static_cast<Kind>(layers[2 * l]);
-    layer.count = layers[2 * l + 1];
-    layer.offset = offset;
-    offset += layer.count + layer.out;
-    mlp->features += layer.in;
-    if (layer.kind == kFull) {
-      if (layer.count != int64_t{layer.in} * layer.out) return "a full layer with a wrong number of weights";
-    } else if (pattern_length - (next - pattern) <
-               1 + 2 * int64_t{layer.out} + 1 + layer.in + 1 + 3 * layer.count) {
-      return "a pattern that is too short";
-    }
-    // Every layer says which of its units are live.
-    if (layer.kind == kFull && pattern_length - (next - pattern) < 1 + int64_t{layer.out})
-      return "a pattern that is too short";
-    layer.live_count = *next++;
-    layer.live = next;
-    next += layer.out;
-    if (layer.kind == kFull) continue;
-    layer.row_start = next;
-    next += layer.out + 1;
-    layer.row_input = next;
-    next += layer.count;
-    layer.column_start = next;
-    next += layer.in + 1;
-    layer.column_output = next;
-    next += layer.count;
-    layer.column_value = next;
-    next += layer.count;
-  }
-  if (next - pattern != pattern_length) return "a pattern of another network";
-  if (offset != parameter_count) return "parameters of another network";
-  return nullptr;
 }
 
 ffi::Error invalid(const char* why) { return ffi::Error::InvalidArgument(std::string("rlottery's kernels got ") + why); }

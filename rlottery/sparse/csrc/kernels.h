@@ -173,6 +173,38 @@ struct DenseWeights {
   }
 };
 
+// kWidth rows of kWidth numbers -> its transpose; rows lie `from_row` and `to_row` numbers apart.
+RLOTTERY_INLINE void transpose(const float* from, int64_t from_row, float* to, int64_t to_row) {
+#if defined(__GNUC__) && !defined(__clang__)
+  typedef int32_t Index __attribute__((vector_size(kWidth * 4)));
+  Vec tile[kWidth];
+#pragma GCC unroll 16
+  for (int i = 0; i < kWidth; i++) tile[i] = load(from + i * from_row);
+  // Squares of 1, 2, 4, ... change places across the diagonal.
+#pragma GCC unroll 4
+  for (int size = 1; size < kWidth; size *= 2) {
+    Index low, high;
+#pragma GCC unroll 16
+    for (int i = 0; i < kWidth; i++) {
+      low[i] = i & size ? i - size + kWidth : i;
+      high[i] = i & size ? i + kWidth : i + size;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kWidth; i++)
+      if (!(i & size)) {
+        Vec a = tile[i], b = tile[i + size];
+        tile[i] = __builtin_shuffle(a, b, low);
+        tile[i + size] = __builtin_shuffle(a, b, high);
+      }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kWidth; i++) store(to + i * to_row, tile[i]);
+#else
+  for (int i = 0; i < kWidth; i++)
+    for (int j = 0; j < kWidth; j++) to[j * to_row + i] = from[i * from_row + j];
+#endif
+}
+
 // (blocks, units, block) -> (blocks * block, padded units): the other way round, zeros in the padding.
 void by_column(const float* from, int64_t block_stride, int32_t units, int64_t blocks, float* to) {
   int64_t row = padded(units);
@@ -180,35 +212,8 @@ void by_column(const float* from, int64_t block_stride, int32_t units, int64_t b
     const float* rows = from + block * block_stride;
     float* columns = to + block * kBlock * row;
     int32_t j = 0;
-#if defined(__GNUC__) && !defined(__clang__)
-    typedef int32_t Index __attribute__((vector_size(kWidth * 4)));
-    for (; j + kWidth <= units; j += kWidth) {
-      for (int c = 0; c < kBlock; c += kWidth) {
-        Vec tile[kWidth];
-#pragma GCC unroll 16
-        for (int i = 0; i < kWidth; i++) tile[i] = load(rows + (j + i) * kBlock + c);
-        // Blocks of 1, 2, 4, ... change places across the diagonal.
-#pragma GCC unroll 4
-        for (int size = 1; size < kWidth; size *= 2) {
-          Index low, high;
-#pragma GCC unroll 16
-          for (int i = 0; i < kWidth; i++) {
-            low[i] = i & size ? i - size + kWidth : i;
-            high[i] = i & size ? i + kWidth : i + size;
-          }
-#pragma GCC unroll 16
-          for (int i = 0; i < kWidth; i++)
-            if (!(i & size)) {
-              Vec a = tile[i], b = tile[i + size];
-              tile[i] = __builtin_shuffle(a, b, low);
-              tile[i + size] = __builtin_shuffle(a, b, high);
-            }
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < kWidth; i++) store(columns + (c + i) * row + j, tile[i]);
-      }
-    }
-#endif
+    for (; j + kWidth <= units; j += kWidth)
+      for (int c = 0; c < kBlock; c += kWidth) transpose(rows + j * kBlock + c, kBlock, columns + c * row + j, row);
     for (; j < row; j++)
       for (int c = 0; c < kBlock; c++) columns[c * row + j] = j < units ? rows[j * kBlock + c] : 0.0f;
   }
@@ -359,16 +364,22 @@ int64_t scratch_floats(const Mlp& mlp, int64_t batch) {
 void pack(const Pair& inputs, int64_t start, int64_t batch, float* to) {
   int64_t count = batch - start < kBlock ? batch - start : kBlock;
   for (int part = 0; part < 2; part++) {
-    int32_t columns = inputs.columns[part];
+    int32_t columns = inputs.columns[part], i = 0;
     const float* from = inputs.data[part] + start * columns;
-    for (int32_t i = 0; i < columns; i++, to += kBlock) {
-      for (int64_t b = 0; b < count; b++) to[b] = from[b * columns + i];
-      for (int64_t b = count; b < kBlock; b++) to[b] = 0.0f;
+    if (count == kBlock && columns >= kWidth)
+      for (; i < columns; i += kWidth) {
+        if (i + kWidth > columns) i = columns - kWidth;  // the last tile overlaps the one before
+        for (int b = 0; b < kBlock; b += kWidth) transpose(from + b * columns + i, columns, to + i * kBlock + b, kBlock);
+      }
+    for (; i < columns; i++) {
+      for (int64_t b = 0; b < count; b++) to[i * kBlock + b] = from[b * columns + i];
+      for (int64_t b = count; b < kBlock; b++) to[i * kBlock + b] = 0.0f;
     }
+    to += int64_t{columns} * kBlock;
   }
 }
 
-// Rows `first` to `first + columns` of one block -> (batch, columns).
+// The first rows of one block -> (batch, columns).
 void unpack(const float* from, int64_t start, int64_t batch, int32_t columns, float* to) {
   int64_t count = batch - start < kBlock ? batch - start : kBlock;
   for (int64_t b = 0; b < count; b++)

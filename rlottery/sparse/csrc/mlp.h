@@ -6,7 +6,7 @@
 namespace rlottery {
 
 constexpr int kBlock = 64;       // columns of the batch that are worked on together
-constexpr int kMaxLayers = 16;
+constexpr int kMaxLayers = 64;
 
 enum Kind : int32_t {
   kFull = 0,       // every weight is there: values are (in, out), row by row

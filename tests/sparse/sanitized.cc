@@ -1,0 +1,211 @@
+// The kernels against a plain computation at double precision, on random networks, in buffers of exactly the size that
+// they may touch: compiled with the address and undefined behaviour sanitizers by test_sanitized.py.
+// Prints how many networks agreed; ends with 1 at the first that doesn't.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "network.h"
+
+using namespace rlottery;
+
+namespace {
+
+std::mt19937 generator(20);
+
+int draw(int low, int high) { return std::uniform_int_distribution<int>(low, high)(generator); }
+float number() { return std::uniform_real_distribution<float>(-1.0f, 1.0f)(generator); }
+
+struct Dense {  // (in, out) weights and whether each is there
+  int in, out, kind;
+  std::vector<float> weight, bias;
+  std::vector<bool> there;
+};
+
+// What layout.py makes, written once more from its description.
+struct Packed {
+  std::vector<int64_t> numbers;
+  std::vector<int32_t> pattern;
+  std::vector<float> parameters;
+  std::vector<std::vector<int64_t>> place;  // of each weight of each layer in the parameters, or -1
+};
+
+Packed pack_network(const std::vector<Dense>& layers) {
+  Packed packed;
+  std::vector<std::vector<bool>> live(layers.size());
+  live.back().assign(layers.back().out, true);
+  for (size_t l = layers.size() - 1; l > 0; l--) {
+    const Dense& layer = layers[l];
+    live[l - 1].assign(layer.in, layer.kind != kSparse);
+    for (int i = 0; i < layer.in; i++)
+      for (int j = 0; j < layer.out; j++)
+        if (layer.there[i * layer.out + j] && live[l][j]) live[l - 1][i] = true;
+  }
+  for (const Dense& layer : layers) packed.numbers.push_back(layer.in);
+  packed.numbers.push_back(layers.back().out);
+  for (size_t l = 0; l < layers.size(); l++) {
+    const Dense& layer = layers[l];
+    std::vector<int64_t> place(layer.weight.size(), -1);
+    int64_t start = static_cast<int64_t>(packed.parameters.size());
+    auto take = [&](int i, int j) {
+      if (!layer.there[i * layer.out + j]) return;
+      place[i * layer.out + j] = static_cast<int64_t>(packed.parameters.size());
+      packed.parameters.push_back(layer.weight[i * layer.out + j]);
+    };
+    if (layer.kind == kFull)
+      for (int i = 0; i < layer.in; i++)
+        for (int j = 0; j < layer.out; j++) take(i, j);
+    else
+      for (int j = 0; j < layer.out; j++)
+        for (int i = 0; i < layer.in; i++) take(i, j);
+    int64_t count = static_cast<int64_t>(packed.parameters.size()) - start;
+    packed.numbers.push_back(layer.kind);
+    packed.numbers.push_back(count);
+    packed.parameters.insert(packed.parameters.end(), layer.bias.begin(), layer.bias.end());
+    std::vector<int32_t>& pattern = packed.pattern;
+    std::vector<int32_t> units;
+    for (int j = 0; j < layer.out; j++)
+      if (live[l][j]) units.push_back(j);
+    pattern.push_back(static_cast<int32_t>(units.size()));
+    units.resize(layer.out);
+    pattern.insert(pattern.end(), units.begin(), units.end());
+    if (layer.kind != kFull) {
+      std::vector<int32_t> starts(1, 0), inputs, column_starts(1, 0), outputs, values;
+      for (int j = 0; j < layer.out; j++) {
+        for (int i = 0; i < layer.in; i++)
+          if (layer.there[i * layer.out + j]) inputs.push_back(i);
+        starts.push_back(static_cast<int32_t>(inputs.size()));
+      }
+      for (int i = 0; i < layer.in; i++) {
+        for (int j = 0; j < layer.out; j++)
+          if (layer.there[i * layer.out + j] && live[l][j]) {
+            outputs.push_back(j);
+            values.push_back(static_cast<int32_t>(place[i * layer.out + j] - start));
+          }
+        column_starts.push_back(static_cast<int32_t>(outputs.size()));
+      }
+      outputs.resize(count);
+      values.resize(count);
+      for (const auto* part : {&starts, &inputs, &column_starts, &outputs, &values})
+        pattern.insert(pattern.end(), part->begin(), part->end());
+    }
+    packed.place.push_back(place);
+  }
+  return packed;
+}
+
+bool close(double expected, double found, double scale) {
+  return std::isfinite(found) && std::fabs(expected - found) <= 2e-5 * (scale + std::fabs(expected));
+}
+
+bool agrees(const Kernels& kernels) {
+  int depth = draw(1, 4), batch = draw(1, 150);
+  std::vector<Dense> layers;
+  int in = draw(1, 90);
+  for (int l = 0; l < depth; l++) {
+    Dense layer{in, draw(1, 90), draw(0, 2), {}, {}, {}};
+    double density = std::vector<double>{0.0, 0.02, 0.2, 0.6, 1.0}[draw(0, 4)];
+    for (int w = 0; w < layer.in * layer.out; w++) {
+      layer.there.push_back(layer.kind == kFull || std::bernoulli_distribution(density)(generator));
+      layer.weight.push_back(layer.there.back() ? number() * 1.7f / std::sqrt(static_cast<float>(layer.in)) : 0.0f);
+    }
+    for (int j = 0; j < layer.out; j++) layer.bias.push_back(number());
+    in = layer.out;
+    layers.push_back(layer);
+  }
+  Packed packed = pack_network(layers);
+  Mlp mlp;
+  if (const char* why = read_network(packed.numbers.data(), packed.numbers.size(), packed.pattern.data(),
+                                     static_cast<int64_t>(packed.pattern.size()),
+                                     static_cast<int64_t>(packed.parameters.size()), &mlp)) {
+    std::printf("refused: %s\n", why);
+    return false;
+  }
+  int inputs = layers[0].in, outputs = layers.back().out, first = draw(0, inputs), second = inputs - first;
+  std::vector<float> parts[2], gradient_of_outputs(batch * outputs);
+  for (int part = 0; part < 2; part++)
+    for (int b = 0; b < batch * (part ? second : first); b++) parts[part].push_back(number());
+  for (float& g : gradient_of_outputs) g = number();
+
+  // Forward and back at double precision.
+  std::vector<std::vector<double>> x(1);
+  for (int b = 0; b < batch; b++)
+    for (int i = 0; i < inputs; i++)
+      x[0].push_back(i < first ? parts[0][b * first + i] : parts[1][b * second + i - first]);
+  for (int l = 0; l < depth; l++) {
+    const Dense& layer = layers[l];
+    std::vector<double> y;
+    for (int b = 0; b < batch; b++)
+      for (int j = 0; j < layer.out; j++) {
+        double total = layer.bias[j];
+        for (int i = 0; i < layer.in; i++) total += x[l][b * layer.in + i] * layer.weight[i * layer.out + j];
+        y.push_back(l + 1 < depth && total < 0 ? 0 : total);
+      }
+    x.push_back(y);
+  }
+  std::vector<double> of_parameters(packed.parameters.size()), g(gradient_of_outputs.begin(), gradient_of_outputs.end());
+  for (int l = depth - 1; l >= 0; l--) {
+    const Dense& layer = layers[l];
+    std::vector<double> gx(batch * layer.in);
+    int64_t bias_at = mlp.layer[l].offset + mlp.layer[l].count;
+    for (int b = 0; b < batch; b++)
+      for (int j = 0; j < layer.out; j++) {
+        double gj = g[b * layer.out + j];
+        of_parameters[bias_at + j] += gj;
+        for (int i = 0; i < layer.in; i++) {
+          int w = i * layer.out + j;
+          if (packed.place[l][w] >= 0) of_parameters[packed.place[l][w]] += gj * x[l][b * layer.in + i];
+          gx[b * layer.in + i] += gj * layer.weight[w];
+        }
+      }
+    if (l > 0)
+      for (size_t k = 0; k < gx.size(); k++)
+        if (x[l][k] <= 0) gx[k] = 0;
+    g = gx;
+  }
+
+  int64_t blocks = (batch + kBlock - 1) / kBlock;
+  auto exact = [](int64_t floats) { return std::unique_ptr<float[]>(new float[floats]); };
+  auto scratch = exact(kernels.scratch_floats(mlp, batch)), kept = exact(blocks * kBlock * mlp.features);
+  auto found = exact(batch * outputs), again = exact(batch * outputs), gradient = exact(of_parameters.size());
+  auto g0 = exact(batch * first), g1 = exact(batch * second);
+  Pair pair = {{parts[0].data(), parts[1].data()}, {first, second}};
+  kernels.forward(mlp, packed.parameters.data(), pair, batch, found.get(), kept.get(), scratch.get());
+  kernels.forward(mlp, packed.parameters.data(), pair, batch, again.get(), nullptr, scratch.get());
+  float* const inputs_to[2] = {draw(0, 3) ? g0.get() : nullptr, draw(0, 3) ? g1.get() : nullptr};
+  const int32_t columns[2] = {first, second};
+  kernels.backward(mlp, packed.parameters.data(), kept.get(), batch, gradient_of_outputs.data(), gradient.get(),
+                   inputs_to, columns, scratch.get());
+  for (int k = 0; k < batch * outputs; k++)
+    if (!close(x[depth][k], found[k], 1) || found[k] != again[k]) return std::printf("outputs differ\n"), false;
+  for (size_t k = 0; k < of_parameters.size(); k++)
+    if (!close(of_parameters[k], gradient[k], 10)) return std::printf("gradient differs\n"), false;
+  for (int b = 0; b < batch; b++)
+    for (int i = 0; i < inputs; i++) {
+      const float* to = i < first ? inputs_to[0] : inputs_to[1];
+      if (to && !close(g[b * inputs + i], i < first ? to[b * first + i] : to[b * second + i - first], 1))
+        return std::printf("gradient of inputs differs\n"), false;
+    }
+  // One observation alone.
+  int64_t units = 0;
+  for (const Dense& layer : layers) units += layer.out;
+  auto one = exact(outputs), own = exact(units), observation = exact(inputs);
+  for (int i = 0; i < inputs; i++) observation[i] = static_cast<float>(x[0][i]);
+  kernels.act(mlp, packed.parameters.data(), observation.get(), one.get(), own.get());
+  for (int j = 0; j < outputs; j++)
+    if (!close(x[depth][j], one[j], 1)) return std::printf("a single output differs\n"), false;
+  return true;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  int networks = count > 1 ? std::atoi(arguments[1]) : 100;
+  for (int n = 0; n < networks; n++)
+    if (!agrees(RLOTTERY_TESTED)) return std::printf("network %d\n", n), 1;
+  std::printf("%d networks agree\n", networks);
+  return 0;
+}
