@@ -180,7 +180,7 @@ def test_a_ticket_starts_from_the_dense_runs_initial_weights_times_the_mask(
     monkeypatch.chdir(tmp_path / "study")
     started: list[Any] = []
 
-    def stop(algorithm: object, settings: object, loop: Any, *rest: object, **more: object) -> None:
+    def stop(loop: Any, *rest: object, **more: object) -> None:
         started.append(loop.state)
         raise StudyError("seen enough")
 
