@@ -1,0 +1,93 @@
+"""Density from which on a masked layer had better be computed dense: ``uv run python -m benchmarks.break_even``.
+
+One core; a network of 256, 256 and 256 units, batch 256, its two layers masked at random, once on their survivors and
+once dense, in turn: the way forward and back with both gradients. Units at either end are many, so that none is dead
+and only the products count. Writes benchmarks/results/break_even.csv; `BREAK_EVEN` in rlottery/sparse/layout.py is read
+off it. A line of it: density, median microseconds on survivors and dense, median and quartiles of their ratios.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ratios import summarise
+from rlottery.disk import write_bytes
+from rlottery.study.environment import pin, worker_environment
+
+RESULT = Path(__file__).parent / "results" / "break_even.csv"
+WIDTHS, BATCH = (256, 256, 256), 256
+DENSITIES = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 1.0)
+
+
+def passes(kind: int, density: float) -> Callable[[], object]:
+    """A function that goes forward and back once, with its layers of this kind."""
+    import jax
+    import numpy as np
+
+    from rlottery.sparse.layout import Layout, pattern_of
+    from rlottery.sparse.native import compact_mlp
+
+    generator = np.random.default_rng(0)
+    masks: list[Any] = []
+    for shape in pairwise(WIDTHS):
+        flat = np.zeros(shape[0] * shape[1], np.bool_)
+        flat[generator.permutation(flat.size)[: round(density * flat.size)]] = True
+        masks.append(flat.reshape(shape))
+    layout = Layout(WIDTHS, (kind,) * len(masks), tuple(int(mask.sum()) for mask in masks))
+    pattern = jax.numpy.asarray(pattern_of(layout, masks))
+    vector = jax.numpy.asarray(generator.standard_normal(layout.size, np.float32) / 16)
+    inputs = jax.numpy.asarray(generator.standard_normal((BATCH, WIDTHS[0]), np.float32))
+    none = jax.numpy.zeros((BATCH, 0))
+
+    @jax.jit
+    def there_and_back(vector: Any, inputs: Any) -> Any:
+        outputs, back = jax.vjp(lambda v, x: compact_mlp(layout, v, pattern, x, none), vector, inputs)
+        return back(outputs)
+
+    def once() -> object:
+        return jax.block_until_ready(there_and_back(vector, inputs))  # type: ignore[no-untyped-call]
+
+    once()
+    return once
+
+
+def seconds(work: Callable[[], object], times: int = 10) -> float:
+    """Of one turn of `work`."""
+    began = time.perf_counter()
+    for _ in range(times):
+        work()
+    return (time.perf_counter() - began) / times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=15)
+    given = parser.parse_args()
+    os.environ.update(worker_environment())
+    pin(given.core)
+    import jax
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
+    from rlottery.sparse.layout import SCATTERED, SPARSE
+    from rlottery.sparse.library import find, register
+
+    register()
+    print(f"kernels: {find()}")
+    lines = [["density", "sparse_us", "dense_us", "sparse_over_dense", "lower", "upper", "kernels"]]
+    for density in DENSITIES:
+        sparse, dense = passes(SPARSE, density), passes(SCATTERED, density)
+        pairs = [(seconds(sparse), seconds(dense)) for _ in range(given.rounds)]
+        ratio = summarise([one / other for one, other in pairs])
+        times = [f"{summarise(column).median * 1e6:.0f}" for column in zip(*pairs, strict=True)]
+        lines.append([f"{density:g}", *times, *(f"{value:.3f}" for value in ratio), str(find())])
+        print(*lines[-1], sep="\t", flush=True)
+    write_bytes(RESULT, "".join(",".join(line) + "\n" for line in lines).encode())
+
+
+if __name__ == "__main__":
+    main()
