@@ -14,8 +14,8 @@ FULL, SCATTERED, SPARSE = 0, 1, 2
 """Kinds of layers: without a mask; masked, but with too many survivors for sparse products to pay; sparse."""
 
 BREAK_EVEN = 0.5
-"""Density (share of survivors) from which on a masked layer is computed dense: where ``python -m benchmarks.break_even``
-saw both take the same time, with AVX-512 and with AVX2."""
+"""Density (share of survivors) from which on a masked layer is computed dense: where both were seen to take the same
+time, with AVX-512 and with AVX2 (``python -m benchmarks.break_even``)."""
 
 
 class Layout(NamedTuple):
