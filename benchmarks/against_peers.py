@@ -13,7 +13,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +100,8 @@ def missing(environments: Path, name: str, ancestor: Path | None) -> str | None:
     return None
 
 
-def measure(ours: Worker, peers: Mapping[str, Worker], rounds: int, tickets: bool) -> list[Sample]:
-    """Everything, round by round.
+def measure(ours: Worker, peers: Mapping[str, Worker], rounds: int, tickets: bool) -> Iterator[list[Sample]]:
+    """Everything, round by round: the samples of each.
 
     Args:
         peers: by title.
@@ -123,8 +123,8 @@ def measure(ours: Worker, peers: Mapping[str, Worker], rounds: int, tickets: boo
     for timed in (*updates.values(), *ticket_updates.values()):
         timed()  # compiled, and every page touched
     flops = sum(update_flops(METAWORLD).values())
-    samples = []
     for turn in range(rounds):
+        samples = []
         before = gemm()
         rates = _by_turns(updates, turn)
         limit = GEMM_FLOPS * harmonic_mean(before, gemm())
@@ -136,8 +136,14 @@ def measure(ours: Worker, peers: Mapping[str, Worker], rounds: int, tickets: boo
         for name, rate in pruned.items():
             dense = rates[ancestor] if name == ANCESTORS_MASKS else pruned["dense"]
             samples.append(Sample("ticket", name, turn, rate, rate / dense))
-        print(f"round {turn + 1} of {rounds}", flush=True)
-    return samples
+        yield samples
+
+
+def write(samples: list[Sample], versions: Mapping[str, Mapping[str, str]], folder: Path) -> None:
+    """The results so far: what a run that is stopped has measured stays."""
+    write_bytes(folder / "peers.csv", to_csv(samples).encode())
+    write_bytes(folder / "peers.md", to_markdown(samples, processor()["processor"], versions).encode())
+    draw(samples, folder / "peers.png")
 
 
 def _rate(process: Worker, work: str, seconds: float = SECONDS) -> Callable[[], float]:
@@ -194,14 +200,14 @@ def main() -> None:
                 process = PeerProcess(arguments.environments / name, PEERS[name], arguments.core, checkout)
                 peers[title] = stack.enter_context(process)
                 versions[title] = peers[title].ask("versions")
-            samples = measure(ours, peers, arguments.rounds, TICKETS in chosen)
+            samples: list[Sample] = []
+            for of_round in measure(ours, peers, arguments.rounds, TICKETS in chosen):
+                samples += of_round
+                write(samples, versions, arguments.out)
+                print(f"round {of_round[0].round + 1} of {arguments.rounds}", flush=True)
     except WorkerError as error:
         raise SystemExit(f"error: {error}") from None
-    page = to_markdown(samples, processor()["processor"], versions)
-    write_bytes(arguments.out / "peers.csv", to_csv(samples).encode())
-    write_bytes(arguments.out / "peers.md", page.encode())
-    draw(samples, arguments.out / "peers.png")
-    print(page)
+    print((arguments.out / "peers.md").read_text())
 
 
 if __name__ == "__main__":

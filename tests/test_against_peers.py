@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_ratios_are_taken_within_a_round() -> None:
     asked: list[str] = []
     ours = FakeWorker({"rate gemm": 1e3, "rate update_with_sampling": 80.0, "loop update": 40.0}, asked)
     other = FakeWorker({"rate update": 20.0, "loop": 30.0}, asked)
-    samples = measure(ours, {"other": other}, rounds=3, tickets=False)
+    samples = list(chain(*measure(ours, {"other": other}, rounds=3, tickets=False)))
     assert [sample.ratio for sample in chosen(samples, "update", "other")] == [0.25] * 3
     assert [sample.ratio for sample in chosen(samples, "loop", "other")] == [0.75] * 3
     assert [sample.rate for sample in chosen(samples, "loop", "other")] == [30.0, 15.0, 7.5]
@@ -87,7 +88,7 @@ def test_no_library_is_always_first() -> None:
     asked: list[str] = []
     ours = FakeWorker({"rate gemm": 1e3, "rate update_with_sampling": 80.0, "loop update": 40.0}, asked)
     other = FakeWorker({"rate update": 20.0, "loop": 30.0}, asked)
-    measure(ours, {"other": other}, rounds=2, tickets=False)
+    assert len(list(measure(ours, {"other": other}, rounds=2, tickets=False))) == 2
     updates = [work for work in asked if "update" in work and "loop" not in work][2:]
     assert updates == ["rate update_with_sampling", "rate update", "rate update", "rate update_with_sampling"]
 
@@ -104,7 +105,7 @@ def test_tickets_are_held_against_dense_updates_and_the_ancestors_against_its_ow
 
     ours = Steady(Any80({"rate ticket:uniform:0.9": 240.0, f"loop ticket:{LOOP_TICKET}": 320.0}), [])
     ancestor = Steady({"rate update": 10.0, "rate masked_update": 9.0, "loop": 5.0}, [])
-    samples = measure(ours, {PEERS["ancestor"].title: ancestor}, rounds=1, tickets=True)
+    (samples,) = measure(ours, {PEERS["ancestor"].title: ancestor}, rounds=1, tickets=True)
     assert chosen(samples, "ticket", "uniform:0.9")[0].ratio == 3.0
     assert chosen(samples, "ticket", "global:0.5")[0].ratio == 1.0
     assert chosen(samples, "ticket", ANCESTORS_MASKS)[0].ratio == 0.9
