@@ -1,9 +1,10 @@
 """Density from which on a masked layer had better be computed dense: ``uv run python -m benchmarks.break_even``.
 
 One core; a network of 256, 256 and 256 units, batch 256, its two layers masked at random, once on their survivors and
-once dense, in turn: the way forward and back with both gradients. Units at either end are many, so that none is dead
-and only the products count. Writes benchmarks/results/break_even.csv; `BREAK_EVEN` in rlottery/sparse/layout.py is read
-off it. A line of it: density, median microseconds on survivors and dense, median and quartiles of their ratios.
+once dense, in turn: the way forward and back with both gradients, the dense one's masked. Units at either end are many,
+so that none is dead and only the products count. Writes benchmarks/results/break_even.csv; `BREAK_EVEN` in
+rlottery/sparse/layout.py is read off it. A line of it: density, median microseconds on survivors and dense, median and
+quartiles of their ratios.
 """
 
 import argparse
@@ -23,12 +24,13 @@ WIDTHS, BATCH = (256, 256, 256), 256
 DENSITIES = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 1.0)
 
 
-def passes(kind: int, density: float) -> Callable[[], object]:
-    """A function that goes forward and back once, with its layers of this kind."""
+def passes(density: float, *, sparse: bool) -> Callable[[], object]:
+    """A function that goes forward and back once."""
     import jax
+    import jax.numpy as jnp
     import numpy as np
 
-    from rlottery.sparse.layout import Layout, pattern_of
+    from rlottery.sparse.layout import layout_of, pattern_of
     from rlottery.sparse.native import compact_mlp
 
     generator = np.random.default_rng(0)
@@ -37,16 +39,19 @@ def passes(kind: int, density: float) -> Callable[[], object]:
         flat = np.zeros(shape[0] * shape[1], np.bool_)
         flat[generator.permutation(flat.size)[: round(density * flat.size)]] = True
         masks.append(flat.reshape(shape))
-    layout = Layout(WIDTHS, (kind,) * len(masks), tuple(int(mask.sum()) for mask in masks))
-    pattern = jax.numpy.asarray(pattern_of(layout, masks))
-    vector = jax.numpy.asarray(generator.standard_normal(layout.size, np.float32) / 16)
-    inputs = jax.numpy.asarray(generator.standard_normal((BATCH, WIDTHS[0]), np.float32))
-    none = jax.numpy.zeros((BATCH, 0))
+    held = masks if sparse else [None] * len(masks)
+    layout = layout_of(WIDTHS, held)
+    pattern = jnp.asarray(pattern_of(layout, held))
+    kept = jnp.asarray(np.concatenate([part for m in masks for part in (m.reshape(-1), np.ones(m.shape[1], np.bool_))]))
+    vector = jnp.asarray(generator.standard_normal(layout.size, np.float32) / 16)
+    inputs = jnp.asarray(generator.standard_normal((BATCH, WIDTHS[0]), np.float32))
+    none = jnp.zeros((BATCH, 0))
 
     @jax.jit
     def there_and_back(vector: Any, inputs: Any) -> Any:
         outputs, back = jax.vjp(lambda v, x: compact_mlp(layout, v, pattern, x, none), vector, inputs)
-        return back(outputs)
+        of_vector, of_inputs = back(outputs)
+        return of_vector if sparse else jnp.where(kept, of_vector, 0.0), of_inputs
 
     def once() -> object:
         return jax.block_until_ready(there_and_back(vector, inputs))  # type: ignore[no-untyped-call]
@@ -73,14 +78,13 @@ def main() -> None:
     import jax
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
-    from rlottery.sparse.layout import SCATTERED, SPARSE
     from rlottery.sparse.library import find, register
 
     register()
     print(f"kernels: {find()}")
     lines = [["density", "sparse_us", "dense_us", "sparse_over_dense", "lower", "upper", "kernels"]]
     for density in DENSITIES:
-        sparse, dense = passes(SPARSE, density), passes(SCATTERED, density)
+        sparse, dense = passes(density, sparse=True), passes(density, sparse=False)
         pairs = [(seconds(sparse), seconds(dense)) for _ in range(given.rounds)]
         ratio = summarise([one / other for one, other in pairs])
         times = [f"{summarise(column).median * 1e6:.0f}" for column in zip(*pairs, strict=True)]

@@ -1,8 +1,8 @@
 """What a network looks like to the kernels: its sizes, which weights it has, and where they are in one vector.
 
-A compact network is one float32 vector: layer after layer the values of the kernel's survivors, then the biases.
-Survivors are ordered by output unit, then by input unit; a layer without a mask has all its weights, in the order of
-the kernel itself, (inputs, outputs) row by row.
+A compact network is one float32 vector: layer after layer the values of the kernel, then the biases. A sparse layer's
+values are those of its survivors, ordered by output unit, then by input unit. A full one has all its weights, in the
+order of the kernel itself, (inputs, outputs) row by row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-FULL, SCATTERED, SPARSE = 0, 1, 2
-"""Kinds of layers: without a mask; masked, but with too many survivors for sparse products to pay; sparse."""
+FULL, SPARSE = 0, 1
+"""Kinds of layers."""
 
 BREAK_EVEN = 0.5
 """Density (share of survivors) from which on a masked layer is computed dense: where both were seen to take the same
@@ -49,26 +49,27 @@ class Layout(NamedTuple):
 
 
 def layout_of(widths: Sequence[int], masks: Sequence[np.ndarray | None]) -> Layout:
-    """The layout of a network of these widths, with a mask (inputs, outputs) or None for each layer."""
+    """The layout of a network of these widths: sparse layers have a mask (inputs, outputs), full ones None."""
     kinds, counts = [], []
     for inputs, outputs, mask in zip(widths[:-1], widths[1:], masks, strict=True):
-        if mask is None:
-            kinds.append(FULL)
-            counts.append(inputs * outputs)
-            continue
-        counts.append(int(np.count_nonzero(mask)))
-        kinds.append(SPARSE if counts[-1] < BREAK_EVEN * mask.size else SCATTERED)
+        kinds.append(FULL if mask is None else SPARSE)
+        counts.append(inputs * outputs if mask is None else int(np.count_nonzero(mask)))
     return Layout(tuple(widths), tuple(kinds), tuple(counts))
+
+
+def pays(mask: np.ndarray) -> bool:
+    """Whether a layer with this mask is faster on its survivors alone."""
+    return bool(np.count_nonzero(mask) < BREAK_EVEN * mask.size)
 
 
 def live_units(layout: Layout, masks: Sequence[np.ndarray | None]) -> list[np.ndarray]:
     """For each layer which output units have a way to the network's output, bool (outputs,).
 
-    A layer that is computed dense reads all of its inputs, so all of them count.
+    A full layer reads all of its inputs, so all of them count.
     """
     live: list[np.ndarray] = [np.ones(layout.widths[-1], np.bool_)]
-    for kind, mask in zip(layout.kinds[:0:-1], masks[:0:-1], strict=True):
-        if kind == SPARSE and mask is not None:
+    for mask in masks[:0:-1]:
+        if mask is not None:
             live.append(np.logical_or.reduce(mask[:, live[-1]], axis=1))
         else:
             live.append(np.ones(layout.widths[-1 - len(live)], np.bool_))
@@ -78,15 +79,15 @@ def live_units(layout: Layout, masks: Sequence[np.ndarray | None]) -> list[np.nd
 def pattern_of(layout: Layout, masks: Sequence[np.ndarray | None]) -> np.ndarray:
     """Which weights survive, as the kernels read it; int32, its length follows from the layout.
 
-    For each layer the number of live output units and their indices; for a masked one also its survivors by output
+    For each layer the number of live output units and their indices; for a sparse one also its survivors by output
     unit (where each unit's begin; their inputs), and by input unit, those into live units only (where each unit's
     begin; their outputs; where their values are).
     """
     parts: list[np.ndarray] = []
-    for kind, mask, live in zip(layout.kinds, masks, live_units(layout, masks), strict=True):
+    for mask, live in zip(masks, live_units(layout, masks), strict=True):
         units = np.flatnonzero(live)
         parts += [np.array([len(units)]), units, np.zeros(len(live) - len(units))]
-        if kind == FULL or mask is None:
+        if mask is None:
             continue
         outputs, inputs = np.nonzero(mask.T)
         by_input = np.lexsort((outputs, inputs))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlottery.errors import RlotteryError
-from rlottery.sparse.layout import FULL, SCATTERED, SPARSE, layout_of, pattern_of, to_vector
+from rlottery.sparse.layout import FULL, SPARSE, layout_of, pattern_of, to_vector
 from rlottery.sparse.library import load
 from rlottery.sparse.native import compact_mlp
 
@@ -43,7 +43,7 @@ def wrong_numbers() -> str:
     most[2, 3] = False
     masks = [None, most, few]
     layout = layout_of((5, 7, 6, 3), masks)
-    assert layout.kinds == (FULL, SCATTERED, SPARSE)
+    assert layout.kinds == (FULL, SPARSE, SPARSE)
     layers = [
         {"kernel": rng.normal(size=(inputs, outputs)), "bias": rng.normal(size=outputs)}
         for inputs, outputs in zip(layout.widths, layout.widths[1:], strict=False)

@@ -106,7 +106,7 @@ bool agrees(const Kernels& kernels) {
   std::vector<Dense> layers;
   int in = draw(1, 90);
   for (int l = 0; l < depth; l++) {
-    Dense layer{in, draw(1, 90), draw(0, 2), {}, {}, {}};
+    Dense layer{in, draw(1, 90), draw(0, 1), {}, {}, {}};
     double density = std::vector<double>{0.0, 0.02, 0.2, 0.6, 1.0}[draw(0, 4)];
     for (int w = 0; w < layer.in * layer.out; w++) {
       layer.there.push_back(layer.kind == kFull || std::bernoulli_distribution(density)(generator));

@@ -6,7 +6,7 @@ from rlottery.agents import nest_masks
 from rlottery.agents.base import apply_masks
 from rlottery.agents.sac import SAC
 from rlottery.sparse.compact import compact, expand
-from rlottery.sparse.layout import FULL
+from rlottery.sparse.layout import FULL, SPARSE
 
 from .agents import arrays, fresh, random_masks, ticket
 
@@ -24,6 +24,21 @@ def test_there_and_back_nothing_is_lost(sparsity: float | None, masks_change: bo
     assert one.keys() == other.keys()
     for name, array in one.items():
         assert np.array_equal(array, other[name]), name
+
+
+def test_layers_that_keep_most_weights_are_full_and_masked_in_the_vector() -> None:
+    state = ticket(0.7, "erk")  # which leaves first and last layers nearly dense
+    there, networks = compact(SAC, state)
+    network = networks["actor"]
+    masks = [np.asarray(state.masks["actor"][f"layer_{index}"]["kernel"]) for index in range(3)]
+    assert network.layout.kinds == tuple(SPARSE if mask.mean() < 0.5 else FULL for mask in masks)
+    assert set(network.layout.kinds) == {FULL, SPARSE}
+    kept = np.asarray(there.masks["actor"].vector)
+    assert kept.shape == (network.layout.size,)
+    assert kept.sum() == sum(int(mask.sum()) for mask in masks) + sum(network.layout.widths[1:])
+    # Where no layer is both, nothing is masked.
+    assert compact(SAC, ticket(0.9))[0].masks == {"actor": {}, "critic": {"q1": {}, "q2": {}}}
+    assert compact(SAC, fresh())[0].masks == {"actor": {}, "critic": {"q1": {}, "q2": {}}}
 
 
 def test_a_ticket_holds_its_survivors_and_biases_alone() -> None:

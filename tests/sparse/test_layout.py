@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from rlottery.sparse.layout import (
     BREAK_EVEN,
     FULL,
-    SCATTERED,
     SPARSE,
     Layout,
     from_vector,
     layout_of,
     live_units,
     pattern_of,
+    pays,
     to_vector,
 )
 
@@ -53,13 +53,13 @@ def test_survivors_are_ordered_by_output_unit_then_by_input() -> None:
     assert to_vector(full, [{"kernel": kernel, "bias": bias}], [None]).tolist() == [1, 0, 2, 3, 4, 0, 7, 8, 9]
 
 
-def test_a_layer_with_too_many_survivors_is_computed_dense() -> None:
+def test_a_layer_with_too_many_survivors_is_better_dense() -> None:
     few, many = np.zeros((10, 10), np.bool_), np.zeros((10, 10), np.bool_)
     few.flat[: int(BREAK_EVEN * 100) - 1] = True
     many.flat[: int(BREAK_EVEN * 100)] = True
-    assert layout_of([10] * 4, [few, many, None]) == Layout(
-        (10,) * 4, (SPARSE, SCATTERED, FULL), (int(few.sum()), int(many.sum()), 100)
-    )
+    assert pays(few)
+    assert not pays(many)
+    assert layout_of([10] * 3, [few, None]) == Layout((10,) * 3, (SPARSE, FULL), (int(few.sum()), 100))
 
 
 @given(networks())
@@ -67,8 +67,8 @@ def test_live_units_are_those_from_which_a_path_leads_to_an_output(network: tupl
     widths, masks, _ = network
     layout = layout_of(widths, masks)
     there = [
-        np.ones((a, b), np.bool_) if kind != SPARSE or mask is None else mask
-        for kind, mask, a, b in zip(layout.kinds, masks, widths, widths[1:], strict=False)
+        np.ones((a, b), np.bool_) if mask is None else mask
+        for mask, a, b in zip(masks, widths, widths[1:], strict=False)
     ]
     for index, found in enumerate(live_units(layout, masks)):
         for unit in range(widths[index + 1]):
@@ -94,12 +94,12 @@ def test_a_pattern_lists_survivors_both_ways_round(network: tuple) -> None:  # t
         taken, numbers[:] = numbers[:count], numbers[count:]
         return taken
 
-    for kind, count, mask, live, inputs, outputs in zip(
-        layout.kinds, layout.counts, masks, live_units(layout, masks), widths, widths[1:], strict=False
+    for count, mask, live, inputs, outputs in zip(
+        layout.counts, masks, live_units(layout, masks), widths, widths[1:], strict=False
     ):
         (number,) = take(1)
         assert take(outputs)[:number] == np.flatnonzero(live).tolist()
-        if kind == FULL or mask is None:
+        if mask is None:
             continue
         starts, rows = take(outputs + 1), take(count)
         for unit in range(outputs):

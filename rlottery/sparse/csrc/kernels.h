@@ -319,45 +319,16 @@ void sparse_weights(const Layer& layer, const float* x, int64_t x_block, const f
 
 // ---- Networks -----------------------------------------------------------------------------------------------------
 
-// Weights of a layer that is computed dense, (in, out): its own, or its survivors among zeros.
-const float* dense_weights(const Layer& layer, const float* parameters, float* scratch) {
-  const float* values = parameters + layer.offset;
-  if (layer.kind != kScattered) return values;
-  zero(scratch, int64_t{layer.in} * layer.out);
-  for (int32_t j = 0; j < layer.out; j++)
-    for (int32_t k = layer.row_start[j]; k < layer.row_start[j + 1]; k++)
-      scratch[int64_t{layer.row_input[k]} * layer.out + j] = values[k];
-  return scratch;
-}
-
-int64_t scattered_floats(const Mlp& mlp) {
-  int64_t total = 0;
-  for (int32_t l = 0; l < mlp.depth; l++)
-    if (mlp.layer[l].kind == kScattered) total += int64_t{mlp.layer[l].in} * mlp.layer[l].out;
-  return total;
-}
-
-// Dense weights of every layer that has any, those of scattered layers made in `scratch`; the scratch that is left.
-float* prepare(const Mlp& mlp, const float* parameters, const float** weights, float* scratch) {
-  for (int32_t l = 0; l < mlp.depth; l++) {
-    weights[l] = dense_weights(mlp.layer[l], parameters, scratch);
-    if (mlp.layer[l].kind == kScattered) scratch += int64_t{mlp.layer[l].in} * mlp.layer[l].out;
-  }
-  return scratch;
-}
-
 int64_t scratch_floats(const Mlp& mlp, int64_t batch) {
   int64_t widest = 0, outputs = 0;
   for (int32_t l = 0; l < mlp.depth; l++) {
-    const Layer& layer = mlp.layer[l];
-    outputs += layer.out;
-    int64_t columns = padded(layer.out) * blocks_of(batch) * kBlock + (layer.kind == kScattered ? layer.count * 2 : 0);
-    if (layer.kind == kScattered) columns += int64_t{layer.in} * layer.out;
-    widest = columns > widest ? columns : widest;
+    outputs += mlp.layer[l].out;
+    widest = padded(mlp.layer[l].out) > widest ? padded(mlp.layer[l].out) : widest;
   }
+  int64_t columns = blocks_of(batch) * kBlock;
   int64_t forward = (mlp.features + outputs) * int64_t{kBlock};
-  int64_t backward = outputs * kBlock * blocks_of(batch) + widest + mlp.layer[0].in * int64_t{kBlock};
-  return scattered_floats(mlp) + (forward > backward ? forward : backward) + 64;
+  int64_t backward = outputs * columns + widest * columns + mlp.layer[0].in * int64_t{kBlock};
+  return forward > backward ? forward : backward;
 }
 
 // (batch, columns) -> rows of one block, zeros beyond the batch.
@@ -388,8 +359,6 @@ void unpack(const float* from, int64_t start, int64_t batch, int32_t columns, fl
 
 void forward(const Mlp& mlp, const float* parameters, const Pair& inputs, int64_t batch, float* outputs, float* kept,
              float* scratch) {
-  const float* weights[kMaxLayers];
-  scratch = prepare(mlp, parameters, weights, scratch);
   float* last = scratch;
   scratch += int64_t{mlp.layer[mlp.depth - 1].out} * kBlock;
   for (int64_t block = 0; block < blocks_of(batch); block++) {
@@ -399,11 +368,11 @@ void forward(const Mlp& mlp, const float* parameters, const Pair& inputs, int64_
       const Layer& layer = mlp.layer[l];
       bool hidden = l + 1 < mlp.depth;
       float* y = hidden ? x + int64_t{layer.in} * kBlock : last;
-      const float* bias = parameters + layer.offset + layer.count;
+      const float *weights = parameters + layer.offset, *bias = weights + layer.count;
       if (layer.kind == kSparse)
-        sparse_forward(layer, weights[l], bias, x, y, hidden);
+        sparse_forward(layer, weights, bias, x, y, hidden);
       else
-        by_rows(layer.out, DenseForward{weights[l], bias, layer.in, layer.out, x, y, hidden});
+        by_rows(layer.out, DenseForward{weights, bias, layer.in, layer.out, x, y, hidden});
       x = y;
     }
     unpack(last, block * kBlock, batch, mlp.layer[mlp.depth - 1].out, outputs);
@@ -429,21 +398,12 @@ void layer_gradient(const Layer& layer, const float* x, int64_t x_block, const f
     sparse_weights(layer, x, x_block, g, g_block, blocks, of_values);
     return;
   }
-  int64_t row = padded(layer.out);
-  float* columns = scratch;
-  float* dense = layer.kind == kScattered ? scratch + row * blocks * kBlock : of_values;
-  by_column(g, g_block, layer.out, blocks, columns);
-  by_rows(layer.in, DenseWeights{x, x_block, columns, row, blocks, layer.out, dense});
-  if (layer.kind == kScattered)
-    for (int32_t j = 0; j < layer.out; j++)
-      for (int32_t k = layer.row_start[j]; k < layer.row_start[j + 1]; k++)
-        of_values[k] = dense[int64_t{layer.row_input[k]} * layer.out + j];
+  by_column(g, g_block, layer.out, blocks, scratch);
+  by_rows(layer.in, DenseWeights{x, x_block, scratch, padded(layer.out), blocks, layer.out, of_values});
 }
 
 void backward(const Mlp& mlp, const float* parameters, const float* kept, int64_t batch, const float* output_gradient,
               float* gradient, float* const input_gradient[2], const int32_t columns[2], float* scratch) {
-  const float* weights[kMaxLayers];
-  scratch = prepare(mlp, parameters, weights, scratch);
   int64_t blocks = blocks_of(batch), outputs = 0, at[kMaxLayers], entering[kMaxLayers];
   for (int32_t l = 0, features = 0; l < mlp.depth; l++) {
     at[l] = outputs * kBlock;  // of the gradient of layer l's outputs, in a block
@@ -465,22 +425,23 @@ void backward(const Mlp& mlp, const float* parameters, const float* kept, int64_
     pack(given, block * kBlock, batch, gb + at[last]);
     for (int32_t l = last; l > 0; l--) {
       const Layer &layer = mlp.layer[l], &below = mlp.layer[l - 1];
-      const float* x = xb + entering[l];
+      const float *weights = parameters + layer.offset, *x = xb + entering[l];
       float* to = gb + at[l - 1];
       if (layer.kind == kSparse) {
-        if (below.kind != kSparse && below.live_count < below.out) zero(to, int64_t{below.out} * kBlock);
-        sparse_backward(layer, weights[l], below.live, below.live_count, 0, gb + at[l], x, to);
+        if (below.kind == kFull && below.live_count < below.out) zero(to, int64_t{below.out} * kBlock);
+        sparse_backward(layer, weights, below.live, below.live_count, 0, gb + at[l], x, to);
       } else {
-        by_rows(layer.in, DenseBackward{weights[l], layer.out, 0, gb + at[l], x, to});
+        by_rows(layer.in, DenseBackward{weights, layer.out, 0, gb + at[l], x, to});
       }
     }
     if (!wants_inputs) continue;
     const Layer& layer = mlp.layer[0];
+    const float* weights = parameters + layer.offset;
     int32_t rows = (input_gradient[1] ? layer.in : columns[0]) - first;
     if (layer.kind == kSparse)
-      sparse_backward(layer, weights[0], nullptr, rows, first, gb + at[0], nullptr, gx);
+      sparse_backward(layer, weights, nullptr, rows, first, gb + at[0], nullptr, gx);
     else
-      by_rows(rows, DenseBackward{weights[0], layer.out, first, gb + at[0], nullptr, gx});
+      by_rows(rows, DenseBackward{weights, layer.out, first, gb + at[0], nullptr, gx});
     if (input_gradient[0]) unpack(gx, block * kBlock, batch, columns[0], input_gradient[0]);
     if (input_gradient[1])
       unpack(gx + int64_t{columns[0]} * kBlock, block * kBlock, batch, columns[1], input_gradient[1]);

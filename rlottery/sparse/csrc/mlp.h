@@ -9,9 +9,8 @@ constexpr int kBlock = 64;       // columns of the batch that are worked on toge
 constexpr int kMaxLayers = 64;
 
 enum Kind : int32_t {
-  kFull = 0,       // every weight is there: values are (in, out), row by row
-  kScattered = 1,  // values of the survivors, computed as a dense layer: too many for kSparse to pay
-  kSparse = 2,     // values of the survivors, and nothing else is touched
+  kFull = 0,    // every weight is there: values are (in, out), row by row
+  kSparse = 1,  // values of the survivors, and nothing else is touched
 };
 
 // Survivors are ordered by output unit, then by input unit. "Live" units have a way to the network's output.
@@ -51,6 +50,7 @@ struct Kernels {
                    float* gradient, float* const input_gradient[2], const int32_t columns[2], float* scratch);
   // One observation (in) to one output (out).
   void (*act)(const Mlp&, const float* parameters, const float* inputs, float* outputs, float* scratch);
+  // How much scratch forward and backward take at most.
   int64_t (*scratch_floats)(const Mlp&, int64_t batch);
 };
 
