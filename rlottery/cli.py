@@ -1,4 +1,4 @@
-"""The command line: run, status, verify, arms, doctor, init."""
+"""The command line: run, status, verify, export, arms, doctor, init."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,17 @@ import rlottery
 from rlottery.config import default_config_text
 from rlottery.disk import write_bytes
 from rlottery.errors import ConfigError, RlotteryError, StudyError
-from rlottery.pipeline import EXIT_CODES, METHOD_HELP, SOME_FAILED, fail, finish, load_study, run_and_conclude
+from rlottery.export import export_policy
+from rlottery.pipeline import (
+    EXIT_CODES,
+    METHOD_HELP,
+    SOME_FAILED,
+    fail,
+    finish,
+    load_study,
+    look_here_for_tasks,
+    run_and_conclude,
+)
 from rlottery.study.catalogue import catalogue_table
 from rlottery.study.doctor import diagnose, doctor_page, is_ready
 from rlottery.study.estimate import estimate_table
@@ -123,6 +133,30 @@ def verify(
         typer.echo(f"{len(health.problems)} of {health.files:,} files looked at are damaged.")
         raise typer.Exit(SOME_FAILED)
     typer.echo(f"All {health.files:,} files in {loaded.data} are as they were written.")
+
+
+@app.command(epilog="Exit codes: 0 the file is written, 2 bad input.")
+def export(
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="RUN_FOLDER", help="A finished run's: data/runs/TASK/seed_N/ARM.")
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write it; without this, here, as TASK_seed_N_ARM.npz."),
+    ] = None,
+) -> None:
+    """Write a run's policy for use elsewhere: a small .npz without the units that do nothing.
+
+    NumPy alone reads it. An existing file is left alone.
+    """
+    look_here_for_tasks()
+    try:
+        exported = export_policy(run_folder, to)
+    except RlotteryError as error:
+        fail(error)
+    except OSError as error:
+        fail(StudyError(f"{error}. Mend that, and export again."))
+    typer.echo(str(exported))
 
 
 @app.command()

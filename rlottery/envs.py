@@ -38,15 +38,16 @@ class Environment:
     Attributes:
         observation_size: entries of an observation.
         action_size: entries of an action, each in [-1, 1].
+        action_low, action_high: what -1 and 1 stand for in the task's own actions; (act,) float32.
     """
 
     def __init__(self, task: str, env: gymnasium.Env[np.ndarray, np.ndarray]):
         self._task, self._env = task, env
-        self._low, self._high = _check_spaces(task, env)
+        self.action_low, self.action_high = _check_spaces(task, env)
         self._steps = 0
         self._is_metaworld = _is_metaworld(task)
         self.observation_size = int(np.prod(env.observation_space.shape or ()))
-        self.action_size = len(self._low)
+        self.action_size = len(self.action_low)
 
     def reset(self, seed: int) -> np.ndarray:
         """Begin the episode that `seed` names: its start and its goal follow from the seed alone. (obs,) float32.
@@ -68,7 +69,8 @@ class Environment:
         Raises:
             TaskError: the reward or the observation is NaN or infinite, or the episode never ends.
         """
-        scaled = self._low + (np.clip(action, -1.0, 1.0) + 1.0) * 0.5 * (self._high - self._low)
+        low, high = self.action_low, self.action_high
+        scaled = low + (np.clip(action, -1.0, 1.0) + 1.0) * 0.5 * (high - low)
         observation, given, terminated, truncated, info = self._env.step(scaled)
         self._steps += 1
         if self._steps >= EPISODE_LIMIT and not (terminated or truncated):

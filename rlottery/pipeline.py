@@ -59,10 +59,15 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: names key, file and line of every fault.
     """
+    look_here_for_tasks()
+    return load_config(path, overrides)
+
+
+def look_here_for_tasks() -> None:
+    """Make tasks that are written as module:Id importable from the working directory."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    return load_config(path, overrides)
 
 
 def run_and_conclude(
