@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.flops import METAWORLD, update_flops
-from benchmarks.peer_samples import ANCESTORS_MASKS, OURS, Sample, to_csv, to_markdown
+from benchmarks.peer_samples import ANCESTORS_DENSE, ANCESTORS_MASKS, OURS, Sample, to_csv, to_markdown
 from benchmarks.peers_figure import draw
 from benchmarks.ratios import harmonic_mean, share_of_limit
 from benchmarks.speed import GEMM_FLOPS
@@ -118,6 +118,7 @@ def measure(ours: Worker, peers: Mapping[str, Worker], rounds: int, tickets: boo
         for name in (f"{allocation}:{sparsity}" for allocation in ALLOCATIONS for sparsity in SPARSITIES):
             ticket_updates[name] = _rate(ours, f"ticket:{name}")
         if ancestor in peers:
+            ticket_updates[ANCESTORS_DENSE] = _rate(peers[ancestor], "update")
             ticket_updates[ANCESTORS_MASKS] = _rate(peers[ancestor], "masked_update")
 
     for timed in (*updates.values(), *ticket_updates.values()):
@@ -134,8 +135,8 @@ def measure(ours: Worker, peers: Mapping[str, Worker], rounds: int, tickets: boo
         samples += [Sample("loop", name, turn, rate, rate / looped[OURS]) for name, rate in looped.items()]
         pruned = _by_turns(ticket_updates, turn)
         for name, rate in pruned.items():
-            dense = rates[ancestor] if name == ANCESTORS_MASKS else pruned["dense"]
-            samples.append(Sample("ticket", name, turn, rate, rate / dense))
+            dense = ANCESTORS_DENSE if name in (ANCESTORS_DENSE, ANCESTORS_MASKS) else "dense"
+            samples.append(Sample("ticket", name, turn, rate, rate / pruned[dense]))
         yield samples
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from benchmarks.ratios import Summary, summarise
 
 OURS = "rlottery"
+ANCESTORS_DENSE = "ancestor's dense"
 ANCESTORS_MASKS = "ancestor's masks:0.95"
 
 
@@ -17,9 +18,9 @@ class Sample(NamedTuple):
     Attributes:
         quantity: "update" (updates/s, the batch's sampling included), "loop" (environment steps/s of a training loop)
             or "ticket" (updates/s of a batch that is there already).
-        what: a library, "dense", or allocation:sparsity.
-        ratio: the rate over that of the dense agent of ours, same quantity, same round; of the ancestor's masks,
-            over the ancestor's dense update.
+        what: a library; "dense", or allocation:sparsity; the ancestor's dense and masked update.
+        ratio: the rate over that of our dense agent, same quantity, same round; the ancestor's tickets, over the
+            ancestor's dense one.
         limit_share: part of the GEMM limit that the operations of the dense update reach; None but for libraries.
     """
 
@@ -65,7 +66,7 @@ def to_csv(samples: Sequence[Sample]) -> str:
 def to_markdown(samples: Sequence[Sample], machine: str, versions: Mapping[str, Mapping[str, str]]) -> str:
     """Both tables, with what was measured on what."""
     rounds = len({sample.round for sample in samples})
-    head = f"One core of {machine}; medians of {rounds} rounds, quartiles in brackets."
+    head = f"One core of {machine}; medians over rounds (n = {rounds}), quartiles in brackets."
     libraries = [
         f"- {name}: {', '.join(f'{package} {version}' for package, version in of_library.items())}"
         for name, of_library in versions.items()

@@ -43,7 +43,7 @@ def draw(samples: Sequence[Sample], path: Path) -> None:
 
 def _libraries(axes: Axes, samples: Sequence[Sample]) -> None:
     peers = [what for what in names(samples, "update") if what != OURS]
-    for offset, (quantity, (label, colour, mark)) in zip((-0.12, 0.12), QUANTITIES.items(), strict=True):
+    for offset, (quantity, (label, colour, mark)) in zip((-0.1, 0.1), QUANTITIES.items(), strict=True):
         for row, peer in enumerate(peers):
             summary = summarise([sample.ratio for sample in chosen(samples, quantity, peer)])
             axes.errorbar(
@@ -58,7 +58,7 @@ def _libraries(axes: Axes, samples: Sequence[Sample]) -> None:
             axes.annotate(
                 f"{summary.median:.2f}",
                 (summary.median, row + offset),
-                (0, 5),
+                (0, 5 if offset < 0 else -13),  # clear of the other mark
                 textcoords="offset points",
                 ha="center",
                 fontsize=8,

@@ -129,7 +129,7 @@ def test_csv_has_a_line_a_sample() -> None:
 
 def test_page_of_libraries() -> None:
     page = to_markdown(TWO_LIBRARIES, "Some CPU", VERSIONS)
-    assert "One core of Some CPU; medians of 3 rounds, quartiles in brackets." in page
+    assert "One core of Some CPU; medians over rounds (n = 3), quartiles in brackets." in page
     assert "- SBX: sbx-rl 3.4, jax 5.6" in page
     assert "| rlottery | 100 (100 to 100) | 1 | 0.75 (0.75 to 0.75) | 100 (100 to 100) | 1 |" in page
     assert (
