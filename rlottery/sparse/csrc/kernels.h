@@ -269,9 +269,9 @@ void sparse_backward(const Layer& layer, const float* values, const int32_t* uni
     gather_rows(total, layer.column_start[i], layer.column_start[i + 1], layer.column_output,
                 [values, at](int32_t k) { return values[at[k]]; }, g);
     float* to = gx + int64_t{i} * kBlock;
-    const float* xi = x + int64_t{i} * kBlock;
+    const float* xi = x ? x + int64_t{i} * kBlock : nullptr;
     for (int v = 0; v < kVectors; v++)
-      store(to + v * kWidth, x ? (load(xi + v * kWidth) > Vec{} ? total[v] : Vec{}) : total[v]);
+      store(to + v * kWidth, xi ? (load(xi + v * kWidth) > Vec{} ? total[v] : Vec{}) : total[v]);
   }
 }
 
@@ -319,15 +319,19 @@ void sparse_weights(const Layer& layer, const float* x, int64_t x_block, const f
 
 // ---- Networks -----------------------------------------------------------------------------------------------------
 
+int32_t widest_outputs(const Mlp& mlp) {
+  int32_t widest = 0;
+  for (int32_t l = 0; l < mlp.depth; l++) widest = mlp.layer[l].out > widest ? mlp.layer[l].out : widest;
+  return widest;
+}
+
+// Forward: one block of all units. Backward: the gradients of two layers' outputs, and beside them one of those the
+// other way round or one block of the inputs' gradients.
 int64_t scratch_floats(const Mlp& mlp, int64_t batch) {
-  int64_t widest = 0, outputs = 0;
-  for (int32_t l = 0; l < mlp.depth; l++) {
-    outputs += mlp.layer[l].out;
-    widest = padded(mlp.layer[l].out) > widest ? padded(mlp.layer[l].out) : widest;
-  }
-  int64_t columns = blocks_of(batch) * kBlock;
-  int64_t forward = (mlp.features + outputs) * int64_t{kBlock};
-  int64_t backward = outputs * columns + widest * columns + mlp.layer[0].in * int64_t{kBlock};
+  int64_t columns = blocks_of(batch) * kBlock, widest = widest_outputs(mlp);
+  int64_t forward = (int64_t{mlp.features} + mlp.layer[mlp.depth - 1].out) * kBlock;
+  int64_t turned = padded(widest) * columns, inputs = int64_t{mlp.layer[0].in} * kBlock;
+  int64_t backward = 2 * widest * columns + (turned > inputs ? turned : inputs);
   return forward > backward ? forward : backward;
 }
 
@@ -402,53 +406,54 @@ void layer_gradient(const Layer& layer, const float* x, int64_t x_block, const f
   by_rows(layer.in, DenseWeights{x, x_block, scratch, padded(layer.out), blocks, layer.out, of_values});
 }
 
+// Layer by layer, so that a layer's weights and its outputs' gradient are read while they are in the cache.
 void backward(const Mlp& mlp, const float* parameters, const float* kept, int64_t batch, const float* output_gradient,
               float* gradient, float* const input_gradient[2], const int32_t columns[2], float* scratch) {
-  int64_t blocks = blocks_of(batch), outputs = 0, at[kMaxLayers], entering[kMaxLayers];
-  for (int32_t l = 0, features = 0; l < mlp.depth; l++) {
-    at[l] = outputs * kBlock;  // of the gradient of layer l's outputs, in a block
-    entering[l] = int64_t{features} * kBlock;  // of layer l's inputs, in a block of `kept`
-    outputs += mlp.layer[l].out;
-    features += mlp.layer[l].in;
-  }
-  int64_t g_block = outputs * kBlock, x_block = int64_t{mlp.features} * kBlock;
-  float* g = scratch;
-  scratch += g_block * blocks;
-  float* gx = scratch;  // of the network's inputs, one block
-  int32_t first = input_gradient[0] ? 0 : columns[0];
-  bool wants_inputs = input_gradient[0] || input_gradient[1];
-  int32_t last = mlp.depth - 1;
-  for (int64_t block = 0; block < blocks; block++) {
-    float* gb = g + block * g_block;
-    const float* xb = kept + block * x_block;
-    Pair given = {{output_gradient, output_gradient}, {mlp.layer[last].out, 0}};
-    pack(given, block * kBlock, batch, gb + at[last]);
-    for (int32_t l = last; l > 0; l--) {
-      const Layer &layer = mlp.layer[l], &below = mlp.layer[l - 1];
-      const float *weights = parameters + layer.offset, *x = xb + entering[l];
-      float* to = gb + at[l - 1];
+  int64_t blocks = blocks_of(batch), x_block = int64_t{mlp.features} * kBlock;
+  int32_t widest = widest_outputs(mlp), last = mlp.depth - 1;
+  int64_t floats = int64_t{widest} * blocks * kBlock;
+  float *g = scratch, *g_below = scratch + floats;  // of a layer's outputs, and of the outputs below it
+  scratch += 2 * floats;
+  const float* x = kept + x_block - int64_t{mlp.layer[last].in} * kBlock;  // what enters the layer
+  Pair given = {{output_gradient, output_gradient}, {mlp.layer[last].out, 0}};
+  for (int64_t block = 0; block < blocks; block++)
+    pack(given, block * kBlock, batch, g + block * mlp.layer[last].out * kBlock);
+  for (int32_t l = last; l > 0; l--) {
+    const Layer &layer = mlp.layer[l], &below = mlp.layer[l - 1];
+    const float* weights = parameters + layer.offset;
+    int64_t g_block = int64_t{layer.out} * kBlock, to_block = int64_t{layer.in} * kBlock;
+    if (gradient) layer_gradient(layer, x, x_block, g, g_block, blocks, gradient, scratch);
+    for (int64_t block = 0; block < blocks; block++) {
+      const float *gb = g + block * g_block, *xb = x + block * x_block;
+      float* to = g_below + block * to_block;
       if (layer.kind == kSparse) {
-        if (below.kind == kFull && below.live_count < below.out) zero(to, int64_t{below.out} * kBlock);
-        sparse_backward(layer, weights, below.live, below.live_count, 0, gb + at[l], x, to);
+        if (below.kind == kFull && below.live_count < below.out) zero(to, to_block);
+        sparse_backward(layer, weights, below.live, below.live_count, 0, gb, xb, to);
       } else {
-        by_rows(layer.in, DenseBackward{weights, layer.out, 0, gb + at[l], x, to});
+        by_rows(layer.in, DenseBackward{weights, layer.out, 0, gb, xb, to});
       }
     }
-    if (!wants_inputs) continue;
-    const Layer& layer = mlp.layer[0];
-    const float* weights = parameters + layer.offset;
-    int32_t rows = (input_gradient[1] ? layer.in : columns[0]) - first;
-    if (layer.kind == kSparse)
-      sparse_backward(layer, weights, nullptr, rows, first, gb + at[0], nullptr, gx);
-    else
-      by_rows(rows, DenseBackward{weights, layer.out, first, gb + at[0], nullptr, gx});
-    if (input_gradient[0]) unpack(gx, block * kBlock, batch, columns[0], input_gradient[0]);
-    if (input_gradient[1])
-      unpack(gx + int64_t{columns[0]} * kBlock, block * kBlock, batch, columns[1], input_gradient[1]);
+    x -= int64_t{below.in} * kBlock;
+    float* other = g;
+    g = g_below;
+    g_below = other;
   }
-  if (!gradient) return;
-  for (int32_t l = 0; l < mlp.depth; l++)
-    layer_gradient(mlp.layer[l], kept + entering[l], x_block, g + at[l], g_block, blocks, gradient, scratch);
+  const Layer& layer = mlp.layer[0];
+  int64_t g_block = int64_t{layer.out} * kBlock;
+  if (gradient) layer_gradient(layer, x, x_block, g, g_block, blocks, gradient, scratch);
+  if (!input_gradient[0] && !input_gradient[1]) return;
+  int32_t first = input_gradient[0] ? 0 : columns[0], rows = (input_gradient[1] ? layer.in : columns[0]) - first;
+  const float* weights = parameters + layer.offset;
+  for (int64_t block = 0; block < blocks; block++) {
+    const float* gb = g + block * g_block;
+    if (layer.kind == kSparse)
+      sparse_backward(layer, weights, nullptr, rows, first, gb, nullptr, scratch);
+    else
+      by_rows(rows, DenseBackward{weights, layer.out, first, gb, nullptr, scratch});
+    if (input_gradient[0]) unpack(scratch, block * kBlock, batch, columns[0], input_gradient[0]);
+    if (input_gradient[1])
+      unpack(scratch + int64_t{columns[0]} * kBlock, block * kBlock, batch, columns[1], input_gradient[1]);
+  }
 }
 
 void act(const Mlp& mlp, const float* parameters, const float* inputs, float* outputs, float* scratch) {
