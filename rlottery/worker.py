@@ -1,4 +1,6 @@
-"""One job in a process of its own: ``python -m rlottery.worker``, the job as JSON on standard input.
+"""A job in a process of its own: ``python -m rlottery.worker``, the job as JSON on standard input.
+
+Of several jobs, runs that train as one program, each has a thread (`rlottery.worker_threads`).
 
 The process that starts it sets its environment; the worker pins itself before it imports JAX. When told to end
 (SIGTERM), and when the process that started it has gone, it saves a checkpoint at the end of the training episode under
@@ -11,8 +13,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Event, Thread
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rlottery.config import Config, config_to_dict
 from rlottery.disk import FULL
@@ -36,20 +40,33 @@ DISK_FULL = 5
 """Exit code of a job that could not write; its log may lack the words for it."""
 
 
-def encode(job: Job, core: int | None) -> str:
-    """What a worker reads on standard input."""
+def encode(jobs: Sequence[Job], core: int | None) -> str:
+    """What a worker reads on standard input: jobs of one study."""
     return json.dumps(
         {
-            "config": config_to_dict(job.config),
-            "stage": job.stage,
-            "task_index": job.task_index,
-            "seed": job.seed,
-            "arm": job.arm and job.arm.name,
-            "method": job.arm and job.arm.method,
+            "config": config_to_dict(jobs[0].config),
+            "jobs": [
+                {
+                    "stage": job.stage,
+                    "task_index": job.task_index,
+                    "seed": job.seed,
+                    "arm": job.arm and job.arm.name,
+                    "method": job.arm and job.arm.method,
+                }
+                for job in jobs
+            ],
             "core": core,
             "parent": os.getpid(),
         }
     )
+
+
+def _decode(message: Any) -> list[Job]:
+    config, jobs = Config.model_validate(message["config"]), []
+    for told in message["jobs"]:
+        arms = {arm.name: arm for arm in arms_of(config, told["method"])} if told["arm"] else {}
+        jobs.append(Job(config, told["stage"], told["task_index"], told["seed"], arms.get(told["arm"])))
+    return jobs
 
 
 def main() -> int:
@@ -57,13 +74,30 @@ def main() -> int:
     message = json.loads(sys.stdin.read())
     Thread(target=_end_with, args=[message["parent"]], daemon=True).start()
     pin(message["core"])
-    config = Config.model_validate(message["config"])
-    arms = {arm.name: arm for arm in arms_of(config, message["method"])} if message["arm"] else {}
-    job = Job(config, message["stage"], message["task_index"], message["seed"], arms.get(message["arm"]))
+    jobs = _decode(message)
     import jax
 
     # On one core a second thread that dispatches only costs.
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
+    work = partial(attempt, parent=message["parent"], told=told)
+    if len(jobs) == 1:
+        from rlottery.learner import CpuLearner
+
+        code = work(jobs[0], CpuLearner)
+    else:
+        from rlottery.worker_threads import run_together
+
+        code = run_together(jobs, work)
+    if code == DISK_FULL:
+        # At once: threads that still have something to write would wait for ever.
+        os._exit(DISK_FULL)
+    return code
+
+
+def attempt(job: Job, make_learner: Callable[..., Any], *, parent: int, told: Event) -> int:
+    """Do a job; its exit code. What went wrong is the last line of its log."""
+    import jax
+
     from rlottery.study.stages import run_stage
 
     try:
@@ -72,8 +106,8 @@ def main() -> int:
                 "device is cuda, but JAX finds no NVIDIA GPU here. "
                 "Install JAX for it with `uv sync --extra cuda12`, or set device: cpu."
             )
-        with hold(job.files, message["parent"]):
-            run_stage(job, told.is_set)
+        with hold(job.files, parent):
+            run_stage(job, told.is_set, make_learner)
     except RlotteryError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
@@ -85,8 +119,7 @@ def main() -> int:
             raise
         with contextlib.suppress(OSError):
             print(f"error: {error}", file=sys.stderr, flush=True)
-        # At once: threads that still have something to write would wait for ever.
-        os._exit(DISK_FULL)
+        return DISK_FULL
     return 0
 
 

@@ -16,7 +16,7 @@ if WORKER and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
 
-LONG_FILES = ("test_docs.py", "test_pipeline.py", "test_faults.py", "test_faults_arms.py")
+LONG_FILES = ("test_docs.py", "test_pipeline.py", "test_faults.py", "test_faults_arms.py", "test_worker_threads.py")
 """More than half of the suite's time. Begun last, one would keep a core busy while the others have nothing left."""
 
 

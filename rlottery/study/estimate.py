@@ -14,6 +14,7 @@ from rich.text import Text
 from rlottery import envs
 from rlottery.config import Config, Task
 from rlottery.errors import RlotteryError
+from rlottery.study.bundles import most_together
 from rlottery.study.display import duration
 from rlottery.study.environment import worker_environment
 from rlottery.study.executor import State, Tracked, worker_count
@@ -76,11 +77,12 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
         table.add_row(Text(job.label), "to do", steps, duration(seconds), f"{megabytes:,.1f}")
     if not waiting:
         return Group(table, "\nNothing is left to do.")
-    workers = worker_count(config.workers, len(waiting))
+    together = most_together(config.device)
+    workers = worker_count(config.workers, len(waiting), together)
     elapsed = max(work / workers, *ends)
     todo = [t.job for t in waiting]
     sizes = [rates[index].sizes if index in rates else sizes_of(task) for index, task in enumerate(config.tasks)]
-    room = room_for(todo, sizes, workers)
+    room = room_for(todo, sizes, workers * together)
     total = (
         f"\nAbout {work / 3600:.2g} core hours: {duration(elapsed)} with {workers} "
         f"worker{'s' if workers > 1 else ''}. About {size(room.kept)} in {config.data}, and {size(room.working)} more "

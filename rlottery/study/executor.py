@@ -1,28 +1,27 @@
-"""The executor: runs the jobs of a plan at once, one pinned worker process each, and tells what happens."""
+"""The executor: runs the jobs of a plan at once, each in a worker process, and tells what happens.
+
+On a CPU each job has a worker of its own, pinned to a core; on an accelerator a worker trains many runs together.
+"""
 
 import contextlib
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
-from typing import IO
 
 from rlottery.checkpoint_record import newest
 from rlottery.errors import RlotteryError
 from rlottery.manifests import read_manifest
-from rlottery.study.environment import available_cores, worker_environment
+from rlottery.study.bundles import TRAINED, bundles
+from rlottery.study.environment import available_cores
 from rlottery.study.jobs import ORDER, Job, prerequisites
 from rlottery.study.plan import DivergedRunError, is_done
 from rlottery.study.progress import Progress, read_progress
-from rlottery.worker import DISK_FULL, FAILED, STOPPED, encode
+from rlottery.study.worker_process import WorkerProcess, begin_log
+from rlottery.worker import DISK_FULL, STOPPED
 
-WORKER = (sys.executable, "-m", "rlottery.worker")
 POLL_SECONDS = 0.2
-LOG_TAIL_BYTES = 2**16
 GRACE_SECONDS = 25.0
 """How long a worker has to save its work and end, once it is told to."""
 
@@ -67,23 +66,16 @@ class Tracked:
 
 
 @dataclass
-class _Worker:
-    process: subprocess.Popen[bytes]
-    core: int | None
-    log: IO[bytes]
-    log_start: int
-
-
-@dataclass
 class Executor:
-    """Runs jobs whose prerequisites are done, at most `workers` at once.
+    """Runs jobs whose prerequisites are done, by at most `workers` at once.
 
     Args:
         tracked: the jobs, earlier stages first; those found done already are marked so.
-        workers: how many at once; each is pinned to a core of its own as long as there are cores.
+        workers: how many at once; with one job each, each is pinned to a core of its own as long as there are cores.
         changed: called whenever something changed, and a few times a second anyway.
         ended: called when a job has ended in whatever way.
         stop_wanted: asked a few times a second; then workers are told to save their work and end, and no job starts.
+        together: how many jobs a worker does at most; with more than one, those that train as one program.
     """
 
     tracked: list[Tracked]
@@ -91,7 +83,9 @@ class Executor:
     changed: Callable[[], None] = lambda: None
     ended: Callable[[Tracked], None] = lambda tracked: None
     stop_wanted: Callable[[], bool] = lambda: False
-    _running: dict[int, _Worker] = field(default_factory=dict)
+    together: int = 1
+    _workers: list[WorkerProcess] = field(default_factory=list)
+    _running: dict[int, WorkerProcess] = field(default_factory=dict)
     _before: list[list[int]] = field(init=False)
     _order: list[int] = field(init=False)
     _stopping: bool = False
@@ -115,22 +109,32 @@ class Executor:
         """
         deadline = None
         try:
-            while any(t.state in (State.WAITING, State.RUNNING) for t in self.tracked):
+            while self._workers or any(t.state in (State.WAITING, State.RUNNING) for t in self.tracked):
                 self._collect()
                 if self.stop_wanted():
                     deadline = deadline or self._tell_to_end()
-                    if not self._running or time.monotonic() > deadline:
+                    if not self._workers or time.monotonic() > deadline:
                         break
                 else:
                     self._launch()
                 self.changed()
-                if self._running:
+                if self._workers:
                     time.sleep(POLL_SECONDS)
         finally:
             self._kill()
         self.changed()
 
     def _launch(self) -> None:
+        ready = self._ready()
+        short = any(self.tracked[index].job.stage not in TRAINED for index in self._running)
+        jobs, free = [self.tracked[index].job for index in ready], self.workers - len(self._workers)
+        places = {job.key: index for job, index in zip(jobs, ready, strict=True)}
+        for bundle in bundles(jobs, free, self.together, short_under_way=short):
+            self._start_unless_done([places[job.key] for job in bundle])
+
+    def _ready(self) -> list[int]:
+        """The jobs that could begin, in order. Those that never can are marked so."""
+        ready = []
         for index in self._order:
             tracked, before = self.tracked[index], [self.tracked[needed] for needed in self._before[index]]
             if tracked.state is not State.WAITING:
@@ -139,39 +143,57 @@ class Executor:
                 tracked.state = State.SKIPPED
                 tracked.message = f"{bad.job.label} {_BECAME[bad.state]}"
                 self.ended(tracked)
-            elif len(self._running) < self.workers and all(n.state in (State.DONE, State.FOUND) for n in before):
-                self._start_unless_done(index, tracked)
+            elif all(needed.state in (State.DONE, State.FOUND) for needed in before):
+                ready.append(index)
+        return ready
 
-    def _start_unless_done(self, index: int, tracked: Tracked) -> None:
-        try:
-            if is_done(tracked.job):
+    def _start_unless_done(self, indices: Sequence[int]) -> None:
+        """Start a worker on those of the jobs that are still to do."""
+        starts = {}
+        for index in indices:
+            tracked = self.tracked[index]
+            try:
+                if not is_done(tracked.job):
+                    starts[index] = begin_log(tracked.job)
+                    continue
                 tracked.state = State.FOUND
-                self.ended(tracked)
-                return
-            self._running[index] = _start(tracked.job, self._free_core())
-        except DivergedRunError as error:
-            tracked.state, tracked.message = as_diverged(tracked.job, error)
-        except (RlotteryError, OSError) as error:
-            tracked.state, tracked.message = State.FAILED, str(error)
-        else:
-            tracked.state, tracked.began = State.RUNNING, time.monotonic()
+            except DivergedRunError as error:
+                tracked.state, tracked.message = as_diverged(tracked.job, error)
+            except (RlotteryError, OSError) as error:
+                tracked.state, tracked.message = State.FAILED, str(error)
+            self.ended(tracked)
+        if not starts:
             return
-        self.ended(tracked)
+        jobs = {index: self.tracked[index].job for index in starts}
+        try:
+            worker = WorkerProcess.start(jobs, starts, self._free_core() if len(jobs) == 1 else None)
+        except OSError as error:
+            for index in starts:
+                self.tracked[index].state, self.tracked[index].message = State.FAILED, str(error)
+                self.ended(self.tracked[index])
+            return
+        self._workers.append(worker)
+        for index in starts:
+            self._running[index] = worker
+            self.tracked[index].state, self.tracked[index].began = State.RUNNING, time.monotonic()
 
     def _collect(self) -> None:
-        for index, worker in list(self._running.items()):
+        for index in self._running:
             tracked = self.tracked[index]
             tracked.seconds = time.monotonic() - tracked.began
             tracked.progress = read_progress(tracked.job.files.progress) or tracked.progress
-            code = worker.process.poll()
-            if code is None:
-                continue
-            worker.log.close()
-            del self._running[index]
-            self._judge(tracked, worker, code)
+        for worker in list(self._workers):
+            has_ended = worker.process.poll() is not None
+            for index, code in worker.codes().items():
+                if self._running.pop(index, None) is not None:
+                    self._judge(index, worker, code)
+            if has_ended:
+                self._workers.remove(worker)
+                worker.end()
 
-    def _judge(self, tracked: Tracked, worker: _Worker, code: int) -> None:
-        """Take note of how a worker ended."""
+    def _judge(self, index: int, worker: WorkerProcess, code: int) -> None:
+        """Take note of how a job ended."""
+        tracked = self.tracked[index]
         if self._stopping and code in (-signal.SIGTERM, -signal.SIGKILL):
             code = STOPPED  # it had not begun to listen, or somebody was impatient
         if code == -signal.SIGKILL and not tracked.killed:
@@ -184,21 +206,22 @@ class Executor:
             tracked.state, tracked.message = State.DONE, _what_was_passed_over(tracked.job)
         elif code == STOPPED:
             tracked.state, tracked.message = State.STOPPED, _where_it_goes_on(tracked.job)
-        elif _has_diverged(tracked.job):
-            tracked.state, tracked.message = State.DIVERGED, _what_went_wrong(tracked.job, worker, code)
+        elif code == DISK_FULL:
+            tracked.state, tracked.message = State.FAILED, _no_space(tracked.job)
         else:
-            tracked.state, tracked.message = State.FAILED, _what_went_wrong(tracked.job, worker, code)
+            tracked.state = State.DIVERGED if _has_diverged(tracked.job) else State.FAILED
+            tracked.message = worker.what_went_wrong(index, code)
         self.ended(tracked)
 
     def _free_core(self) -> int | None:
-        taken = {worker.core for worker in self._running.values()}
+        taken = {worker.core for worker in self._workers}
         free = [core for core in available_cores() if core not in taken]
         return free[0] if free else None
 
     def _tell_to_end(self) -> float:
         """Tell the workers; until when they have time for it."""
         self._stopping = True
-        for worker in self._running.values():
+        for worker in self._workers:
             worker.process.terminate()
         for tracked in self.tracked:
             if tracked.state is State.WAITING:
@@ -206,13 +229,13 @@ class Executor:
         return time.monotonic() + GRACE_SECONDS
 
     def _kill(self) -> None:
-        for index, worker in self._running.items():
-            worker.process.kill()
-            worker.process.wait()
-            worker.log.close()
+        for worker in self._workers:
+            worker.end()
+        for index in self._running:
             tracked = self.tracked[index]
             tracked.job.files.progress.unlink(missing_ok=True)
             tracked.state, tracked.message = State.STOPPED, _where_it_goes_on(tracked.job)
+        self._workers.clear()
         self._running.clear()
 
 
@@ -221,55 +244,18 @@ def as_diverged(job: Job, error: DivergedRunError) -> tuple[State, str]:
     return State.DIVERGED if error.files == job.files else State.SKIPPED, str(error)
 
 
-def worker_count(asked: int | str, todo: int) -> int:
-    """How many workers to use: as asked for, or one a core; never more than there is work for."""
-    return max(1, min(todo, len(available_cores()) if asked == "auto" else int(asked)))
+def worker_count(asked: int | str, todo: int, together: int = 1) -> int:
+    """How many workers to use: as asked for, or one a core; never more than there is work for.
+
+    Args:
+        together: jobs of a worker; where there are more than one, an accelerator does the work, and not a core.
+    """
+    unasked = len(available_cores()) if together == 1 else 1
+    return max(1, min(todo, unasked if asked == "auto" else int(asked)))
 
 
-def _start(job: Job, core: int | None) -> _Worker:
-    """Start a worker on a job; its log is added to."""
-    job.files.folder.mkdir(parents=True, exist_ok=True)
-    log = job.files.log(job.stage).open("ab")
-    began = log.tell()
-    process = subprocess.Popen(
-        WORKER,
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env=worker_environment(job.config.device),
-        start_new_session=True,  # Ctrl-C in the terminal is this process's to handle
-    )
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # ended already: `_collect` will tell
-        process.stdin.write(encode(job, core).encode())
-        process.stdin.close()
-    return _Worker(process, core, log, began)
-
-
-def _what_went_wrong(job: Job, worker: _Worker, code: int) -> str:
-    log = job.files.log(job.stage)
-    if code == DISK_FULL:
-        return (
-            f"No space is left for {job.files.folder}. Free some, then run this command again. {_where_it_goes_on(job)}"
-        )
-    lines = _last_lines(log, worker.log_start)
-    errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
-    if code == FAILED and errors:
-        said = "\n".join(lines[errors[-1] :]).removeprefix("error: ")
-        return f"{said}\nlog: {log}"
-    how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    again = " twice; fewer workers need less memory: workers=1" if code == -signal.SIGKILL else ""
-    return f"the worker {how}{again}; the last line of its log: {lines[-1] if lines else '(none)'}\nlog: {log}"
-
-
-def _last_lines(log: Path, start: int) -> list[str]:
-    """What a worker wrote to its log, the end of it if that is long."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(start, log.stat().st_size - LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace").strip().splitlines()
-    except OSError:
-        return []
+def _no_space(job: Job) -> str:
+    return f"No space is left for {job.files.folder}. Free some, then run this command again. {_where_it_goes_on(job)}"
 
 
 def _where_it_goes_on(job: Job) -> str:
@@ -291,9 +277,3 @@ def _has_diverged(job: Job) -> bool:
         manifest = read_manifest(job.files)
         return manifest is not None and manifest["status"] == "diverged"
     return False
-
-
-def _signal_name(number: int) -> str:
-    with contextlib.suppress(ValueError):
-        return signal.Signals(number).name + (" (out of memory?)" if number == signal.SIGKILL else "")
-    return f"signal {number}"

@@ -30,25 +30,25 @@ class Room(NamedTuple):
     working: float
 
 
-def room_for(jobs: Sequence[Job], sizes: Sequence[Sizes], workers: int) -> Room:
+def room_for(jobs: Sequence[Job], sizes: Sequence[Sizes], at_once: int) -> Room:
     """What these jobs need of the disk.
 
     Args:
         sizes: of every task of the config.
-        workers: how many jobs run at once.
+        at_once: how many jobs run at once.
     """
     kept = sum(kept_bytes(job, sizes[job.task_index]) for job in jobs)
     working = max((working_bytes(job, sizes[job.task_index]) for job in jobs), default=0.0)
-    return Room(kept, min(workers, len(jobs)) * working)
+    return Room(kept, min(at_once, len(jobs)) * working)
 
 
-def check_room(config: Config, jobs: Sequence[Job], workers: int) -> None:
-    """Make sure that the disk has room for these jobs.
+def check_room(config: Config, jobs: Sequence[Job], at_once: int) -> None:
+    """Make sure that the disk has room for these jobs, so many of them at once.
 
     Raises:
         StudyError: it has not; says how much is missing.
     """
-    needed = sum(room_for(jobs, [sizes_of(task) for task in config.tasks], workers))
+    needed = sum(room_for(jobs, [sizes_of(task) for task in config.tasks], at_once))
     needed -= sum(_bytes_below(folder) for folder in {job.files.folder for job in jobs})
     folder = next(path for path in (config.data, *config.data.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free

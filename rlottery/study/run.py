@@ -19,6 +19,7 @@ from rlottery.report.table import render
 from rlottery.sparse.library import find
 from rlottery.store import DENSE, REPLAY_FILES, RunFiles, Store
 from rlottery.study.arms import arms_of, chosen_arms
+from rlottery.study.bundles import most_together
 from rlottery.study.checks import check_arms
 from rlottery.study.display import display_for
 from rlottery.study.executor import ENDED_BADLY, Executor, State, Tracked, as_diverged, worker_count
@@ -116,13 +117,14 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
     elif found:
         say(f"Already done, and skipped: {found} of {len(tracked)} jobs.")
     if waiting:
-        workers = worker_count(config.workers, len(waiting))
-        check_room(config, [t.job for t in waiting], workers)
+        together = most_together(config.device)
+        workers = worker_count(config.workers, len(waiting), together)
+        check_room(config, [t.job for t in waiting], workers * together)
         _tell_of_kernels(config, waiting, say)
         wait_for_others([t.job.files for t in waiting], say, signals.wanted)
         for error in (error for t in waiting for error in damaged_files(t.job)):
             say(f"Damaged, and made anew: {error.file}: {error.why}")
-        _execute(config, store, tracked, workers, console, signals)
+        _execute(config, store, tracked, workers, together, console, signals)
     if not config.keep_replay:
         for index, task in enumerate(config.tasks):
             for seed in config.seeds:
@@ -136,7 +138,13 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
 
 
 def _execute(
-    config: Config, store: Store, tracked: list[Tracked], workers: int, console: Console, signals: StopSignals
+    config: Config,
+    store: Store,
+    tracked: list[Tracked],
+    workers: int,
+    together: int,
+    console: Console,
+    signals: StopSignals,
 ) -> None:
     """Run the jobs, until all have ended or a signal asks to stop."""
     with display_for(console, tracked) as display:
@@ -156,7 +164,7 @@ def _execute(
                 with contextlib.suppress(OSError):  # of a full disk, other runs will tell
                     _release_replay(files, [t for t in tracked if _of(t) == _of(item)])
 
-        Executor(tracked, workers, display.refresh, ended, stop_wanted).run()
+        Executor(tracked, workers, display.refresh, ended, stop_wanted, together).run()
 
 
 def _tell_of_kernels(config: Config, waiting: Sequence[Tracked], say: Callable[[str], None]) -> None:

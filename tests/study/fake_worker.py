@@ -1,4 +1,7 @@
-"""Stands in for `rlottery.worker`: does in a moment what the job's seed says, without training anything."""
+"""Stands in for `rlottery.worker`: does in a moment what the jobs' seeds say, without training anything.
+
+Several jobs are done one after the other, each told of as it ends.
+"""
 
 import json
 import os
@@ -6,16 +9,25 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 GOOD, RAISES, REFUSES, KILLED, SILENT, SLOW, STUBBORN, TALKS, KILLED_ONCE, FULL_DISK, OBEDIENT = range(11)
 OTHER, ANOTHER = 20, 21
 
 
 def main() -> int:
-    job = json.loads(sys.stdin.read())
-    data, stage, seed = Path(job["config"]["data"]), job["stage"], job["seed"]
+    message = json.loads(sys.stdin.read())
+    if len(message["jobs"]) == 1:
+        return do(message, message["jobs"][0])
+    for place, job in enumerate(message["jobs"]):
+        print(json.dumps([place, do(message, job)]), flush=True)
+    return 0
+
+
+def do(message: dict[str, Any], job: dict[str, Any]) -> int:
+    data, stage, seed = Path(message["config"]["data"]), job["stage"], job["seed"]
     with (data / "order.txt").open("a") as file:
-        file.write(f"{stage} {seed} start {os.getpid()} core {job['core']}\n")
+        file.write(f"{stage} {seed} start {os.getpid()} core {message['core']}\n")
     if seed == RAISES:
         raise ValueError("boom")
     if seed == REFUSES:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.study import executor
+from rlottery.study import executor, worker_process
 from rlottery.study.environment import available_cores, worker_environment
 from rlottery.study.executor import Executor, State, Tracked, worker_count
 from rlottery.study.jobs import jobs
@@ -33,7 +33,7 @@ from .studies import job, tiny_config, write_dense, write_study
 
 @pytest.fixture(autouse=True)
 def _fast_and_fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "WORKER", (sys.executable, fake_worker.__file__))
+    monkeypatch.setattr(worker_process, "WORKER", (sys.executable, fake_worker.__file__))
     monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
 
 
@@ -234,6 +234,79 @@ def test_an_interrupt_ends_all_workers(tmp_path: Path, monkeypatch: pytest.Monke
     assert tracked[1].state is State.WAITING
 
 
+def run_together(tracked: list[Tracked], workers: int = 1) -> list[State]:
+    Executor(tracked, workers, together=16).run()
+    return [t.state for t in tracked]
+
+
+def starts(tracked: list[Tracked]) -> dict[str, list[str]]:
+    """Seeds by the process that did them, in order."""
+    found: dict[str, list[str]] = {}
+    for line in order(tracked):
+        _, seed, what, *rest = line.split()
+        if what == "start":
+            found.setdefault(rest[0], []).append(seed)
+    return found
+
+
+def test_one_worker_does_many_jobs_and_each_has_its_own_end(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, REFUSES, FULL_DISK, OTHER)
+    assert run_together(tracked) == [State.DONE, State.FAILED, State.FAILED, State.DONE]
+    assert list(starts(tracked).values()) == [[str(seed) for seed in (GOOD, REFUSES, FULL_DISK, OTHER)]]
+    assert tracked[2].message.startswith(f"No space is left for {tracked[2].job.files.folder}.")
+    assert "core None" in order(tracked)[0]
+    assert all(t.job.files.log("dense").exists() for t in tracked)
+
+
+def test_the_end_of_a_job_is_told_while_its_worker_does_others(tmp_path: Path) -> None:
+    tracked, seen = plan(tmp_path, GOOD, OBEDIENT), []
+
+    def stop_wanted() -> bool:
+        seen.append([t.state for t in tracked])
+        return tracked[0].state is State.DONE and (tracked[0].job.config.data / f"ready-{OBEDIENT}").exists()
+
+    Executor(tracked, 1, stop_wanted=stop_wanted, together=16).run()
+    assert [State.DONE, State.RUNNING] in seen
+    assert [t.state for t in tracked] == [State.DONE, State.STOPPED]
+
+
+def test_what_a_killed_worker_had_not_ended_is_begun_once_more(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, KILLED_ONCE, OTHER)
+    assert run_together(tracked) == [State.DONE] * 3
+    assert sorted(starts(tracked).values()) == sorted([["0", "8"], ["8", "20"]])
+
+
+def test_what_is_killed_twice_fails_with_all_that_it_was_with(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, KILLED, OTHER)
+    assert run_together(tracked) == [State.DONE, State.FAILED, State.FAILED]
+    assert "twice; fewer workers need less memory: workers=1, and RLOTTERY_TOGETHER=0" in tracked[1].message
+
+
+def test_a_crash_is_every_jobs_that_had_not_ended(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, RAISES, OTHER)
+    assert run_together(tracked) == [State.DONE, State.FAILED, State.FAILED]
+    assert "ended with exit code 1" in tracked[2].message
+    # Of the first, what was the worker's own.
+    assert "ValueError: boom" in tracked[0].job.files.log("dense").read_text()
+
+
+def test_one_whose_folder_cannot_be_made_keeps_no_other(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, OTHER, ANOTHER)
+    blocked = tracked[1].job.files.folder.parent
+    blocked.parent.mkdir(parents=True)
+    blocked.touch()
+    assert run_together(tracked) == [State.DONE, State.FAILED, State.DONE]
+    assert list(starts(tracked).values()) == [[str(GOOD), str(ANOTHER)]]
+
+
+@pytest.mark.usefixtures("_inputs_are_there")
+def test_tickets_wait_until_all_masks_are_made(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, OTHER, stages=("dense", "mask", "ticket"))
+    assert run_together(tracked, workers=2) == [State.DONE] * 6
+    stages = [line.split()[0] for line in order(tracked) if "start" in line]
+    assert stages == ["dense"] * 2 + ["mask"] * 2 + ["ticket"] * 2
+
+
 def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -245,6 +318,10 @@ def is_alive(process: int) -> bool:
 def test_workers_are_never_more_than_jobs_or_than_asked_for() -> None:
     assert worker_count("auto", 100) == len(available_cores())
     assert (worker_count("auto", 1), worker_count(3, 100), worker_count(3, 2), worker_count(3, 0)) == (1, 3, 2, 1)
+
+
+def test_where_workers_train_many_runs_one_is_enough() -> None:
+    assert (worker_count("auto", 100, 16), worker_count(3, 100, 16), worker_count(3, 2, 16)) == (1, 3, 2)
 
 
 class TestEnvironment:

@@ -58,10 +58,10 @@ def test_checkpoints_need_room_while_a_run_is_under_way(tmp_path: Path, small: C
 
 def test_a_study_needs_what_its_jobs_leave_and_what_its_workers_need_at_once(small: Config) -> None:
     jobs = [job(small, stage, seed=seed) for stage in ("dense", "mask", "ticket") for seed in (0, 1, 2)]
-    found = room_for(jobs, [SIZES], workers=2)
+    found = room_for(jobs, [SIZES], at_once=2)
     assert found.kept == sum(kept_bytes(each, SIZES) for each in jobs)
     assert found.working == 2 * (3 * AGENT + REPLAY)
-    assert room_for([], [SIZES], workers=2) == (0, 0)
+    assert room_for([], [SIZES], at_once=2) == (0, 0)
 
 
 class Usage(NamedTuple):
