@@ -7,6 +7,7 @@ The process that starts it sets its environment; the worker pins itself before i
 way and ends; without one, if that takes too long.
 """
 
+import atexit
 import contextlib
 import json
 import os
@@ -134,6 +135,8 @@ def end_when_told() -> Event:
 
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGALRM, _end)
+    # Once the process is on its way out, the next alarm would meet Python's handlers gone, and kill it.
+    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
     return told
 
 
