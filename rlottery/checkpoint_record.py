@@ -13,6 +13,8 @@ from rlottery.store import RunFiles
 
 KEPT = 2
 """Checkpoints that stay: the last, and the one before it."""
+PIECE_BYTES = 2**22
+"""Most bytes of a piece of replay: several copies of one lie in memory while it is written."""
 
 
 class SavedLosses(TypedDict):

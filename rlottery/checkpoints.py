@@ -20,6 +20,7 @@ import numpy as np
 from rlottery.agents import from_arrays, to_arrays
 from rlottery.checkpoint_record import (
     KEPT,
+    PIECE_BYTES,
     Record,
     agent_name,
     other_settings,
@@ -134,9 +135,10 @@ class Checkpoints:
         began = time.monotonic()
         added, capacity = loop.replay.added, loop.replay.capacity
         start = max(self._segments[-1][1] if self._segments else 0, added - capacity)
-        if start < added:
-            self._segments.append((start, added))
-            self._write(segment_name(start, added), loop.replay.between(start, added)._asdict())
+        most = max(1, PIECE_BYTES // loop.replay.row_bytes)
+        for segment in ((begin, min(begin + most, added)) for begin in range(start, added, most)):
+            self._segments.append(segment)
+            self._write(segment_name(*segment), loop.replay.between(*segment)._asdict())
         self._segments = [segment for segment in self._segments if segment[1] > added - capacity]
         agent = agent_name(loop.env_steps)
         self._write(agent, to_arrays(loop.state))

@@ -66,6 +66,11 @@ class ReplayBuffer:
         self.added += 1
 
     @property
+    def row_bytes(self) -> int:
+        """Bytes of one transition."""
+        return self._rows.itemsize * self._rows.shape[1]
+
+    @property
     def size(self) -> int:
         """Transitions that it holds."""
         return min(self.added, self.capacity)

@@ -184,6 +184,18 @@ class TestFiles:
             f"replay_{start:09d}_{start + 7:09d}.safetensors" for start in (21, 28, 35)
         ]
 
+    def test_many_transitions_are_written_in_pieces(
+        self, tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(checkpoints, "PIECE_BYTES", 3 * 4 * (2 + 1 + 1 + 2 + 1) + 5)  # three transitions
+        study = Study(tmp_path / "run")
+        study.killed(15)
+        assert [name for name in self.names(study) if name.startswith("replay")] == [
+            f"replay_{start:09d}_{stop:09d}.safetensors"
+            for start, stop in ((0, 3), (3, 6), (6, 7), (7, 10), (10, 13), (13, 14))
+        ]
+        assert bits(study, study.run()) == undisturbed[False, "all"]
+
     def test_the_record_tells_of_the_sittings(self, study: Study) -> None:
         study.killed(50)
         record = newest(study.files)
