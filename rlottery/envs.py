@@ -45,7 +45,7 @@ class Environment:
         self._task, self._env = task, env
         self.action_low, self.action_high = _check_spaces(task, env)
         self._steps = 0
-        self._is_metaworld = _is_metaworld(task)
+        self._is_metaworld = is_metaworld(task)
         self.observation_size = int(np.prod(env.observation_space.shape or ()))
         self.action_size = len(self.action_low)
 
@@ -107,7 +107,7 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
         TaskError: unknown (with near names), not importable, or with spaces that can't be learnt here.
     """
     kwargs = dict(kwargs or {})
-    if _is_metaworld(task):
+    if is_metaworld(task):
         return Environment(task, _make_metaworld(task, kwargs))
     try:
         return Environment(task, gymnasium.make(task, **kwargs))
@@ -121,7 +121,8 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
         raise TaskError(f"Task {task!r} can't be made with {kwargs or 'no arguments'}: {error}") from None
 
 
-def _is_metaworld(task: str) -> bool:
+def is_metaworld(task: str) -> bool:
+    """Whether `task` is the name of one of Meta-World's."""
     return task.endswith("-v3") and task == task.lower() and not set(":/") & set(task)
 
 

@@ -19,6 +19,7 @@ from rlottery.study.display import duration
 from rlottery.study.environment import worker_environment
 from rlottery.study.executor import State, Tracked, worker_count
 from rlottery.study.jobs import Job, prerequisites
+from rlottery.study.memory import study_memory
 from rlottery.study.room import Sizes, kept_bytes, room_for, size, sizes_of, weight_counts
 
 GEMM_SHARE = 0.72
@@ -83,10 +84,12 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     todo = [t.job for t in waiting]
     sizes = [rates[index].sizes if index in rates else sizes_of(task) for index, task in enumerate(config.tasks)]
     room = room_for(todo, sizes, workers * together)
+    memory = sum(study_memory(todo, sizes, workers, together))
     total = (
         f"\nAbout {work / 3600:.2g} core hours: {duration(elapsed)} with {workers} "
         f"worker{'s' if workers > 1 else ''}. About {size(room.kept)} in {config.data}, and {size(room.working)} more "
-        "while it runs.\nNothing was started."
+        f"while it runs.\nMemory at most {size(memory)} with {workers} worker{'s' if workers > 1 else ''}.\n"
+        "Nothing was started."
     )
     return Group(table, Text(total))
 

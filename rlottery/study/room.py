@@ -1,7 +1,9 @@
 """How much disk a study needs: known before it starts."""
 
+import json
 import shutil
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +73,13 @@ def sizes_of(task: Task) -> Sizes:
     Raises:
         TaskError: it can't be made.
     """
-    environment = envs.make(task.id, task.kwargs)
+    return _sizes(task.id, json.dumps(task.kwargs, sort_keys=True))
+
+
+@cache
+def _sizes(task: str, kwargs: str) -> Sizes:
+    """Asked once a process: making an environment may take seconds."""
+    environment = envs.make(task, json.loads(kwargs))
     environment.close()
     return Sizes(environment.observation_size, environment.action_size)
 

@@ -24,6 +24,7 @@ from rlottery.study.checks import check_arms
 from rlottery.study.display import display_for
 from rlottery.study.executor import ENDED_BADLY, Executor, State, Tracked, as_diverged, worker_count
 from rlottery.study.jobs import STAGES, Job, Key, jobs
+from rlottery.study.memory import tell_of_memory
 from rlottery.study.plan import DivergedRunError, check_folder, damaged_files, is_done
 from rlottery.study.room import check_room
 from rlottery.study.stopping import StopSignals
@@ -120,6 +121,7 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         together = most_together(config.device)
         workers = worker_count(config.workers, len(waiting), together)
         check_room(config, [t.job for t in waiting], workers * together)
+        tell_of_memory(config, [t.job for t in waiting], workers, together, say)
         _tell_of_kernels(config, waiting, say)
         wait_for_others([t.job.files for t in waiting], say, signals.wanted)
         for error in (error for t in waiting for error in damaged_files(t.job)):
