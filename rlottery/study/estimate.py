@@ -14,6 +14,7 @@ from rich.text import Text
 from rlottery import envs
 from rlottery.config import Config, Task
 from rlottery.errors import RlotteryError
+from rlottery.sparse.library import find
 from rlottery.study.bundles import most_together
 from rlottery.study.display import duration
 from rlottery.study.environment import worker_environment
@@ -22,11 +23,14 @@ from rlottery.study.jobs import Job, prerequisites
 from rlottery.study.memory import study_memory
 from rlottery.study.room import Sizes, kept_bytes, room_for, size, sizes_of, weight_counts
 
-GEMM_SHARE = 0.72
-"""Share of the matrix-multiplication limit that an update reaches (``benchmarks/speed.py`` measures it)."""
+GEMM_SHARE = {True: 0.88, False: 0.72}
+"""Share of the matrix-multiplication limit that an update reaches, with the compiled kernels and without
+(``benchmarks/speed.py`` measures it)."""
+SPARSE_SHARE = 0.45
+"""The same of a sparse update, on the survivors of masks that leave few units dead (global ones)."""
 START_SECONDS = 8.0
 """A worker's start and compilation."""
-UPDATE_SECONDS = 1e-3
+UPDATE_SECONDS = 4e-4
 """What an update costs besides its matrix products: minibatch, dispatch, small operations, and an action."""
 MASK_SECONDS = 10.0
 """A mask's job, its start included."""
@@ -101,23 +105,45 @@ def job_seconds(job: Job, rates: Rates) -> float:
     if job.stage == "rewind":  # a dense run saves them as it passes by
         steps = max(job.config.rewind_steps) if job.dense_files.manifest.exists() else 0
         return train_seconds(job.config, job.task, rates, steps) if steps else 0.0
-    return train_seconds(job.config, job.task, rates, job.env_steps)
+    return train_seconds(job.config, job.task, rates, job.env_steps, share_of_dense(job))
 
 
-def train_seconds(config: Config, task: Task, rates: Rates, env_steps: int | None = None) -> float:
-    """Seconds of one core for one run: updates, environment steps, evaluations, start."""
+def share_of_dense(job: Job) -> float:
+    """Time of a run's matrix products, as a share of what its dense agent's take."""
+    arm = job.arm
+    pruned = None if arm is None else (arm.of or arm).sparsity
+    if arm is None or job.stage != "ticket" or pruned is None or arm.kind == "dense-again":
+        return 1.0
+    density = 1.0 - pruned["critic"]  # three quarters of the work and more is the critics'
+    if arm.kind == "small-dense":
+        return density
+    if arm.kind == "gradual" or not _has_kernels(job.config):
+        return 1.0
+    return min(1.0, density * GEMM_SHARE[True] / SPARSE_SHARE)
+
+
+def train_seconds(config: Config, task: Task, rates: Rates, env_steps: int | None = None, share: float = 1.0) -> float:
+    """Seconds of one core for one run: updates, environment steps, evaluations, start.
+
+    Args:
+        share: time of an update's matrix products over a dense agent's.
+    """
     training = config.training_for(task)
     env_steps = training.env_steps if env_steps is None else env_steps
     updates = (env_steps - training.warmup_steps) * training.updates_per_step
     evaluations = config.evaluation.number(env_steps) + 1
     steps = env_steps + evaluations * config.evaluation.episodes * rates.episode_steps
-    flops = update_flops(config, task, rates.sizes)
-    update = flops / (GEMM_SHARE * rates.gemm) + UPDATE_SECONDS
+    flops = share * update_flops(config, task, rates.sizes)
+    update = flops / (GEMM_SHARE[_has_kernels(config)] * rates.gemm) + UPDATE_SECONDS
     return START_SECONDS + updates * update + steps / rates.env_steps
 
 
+def _has_kernels(config: Config) -> bool:
+    return config.device == "cpu" and find().usable
+
+
 def update_flops(config: Config, task: Task, sizes: Sizes) -> float:
-    """Floating-point operations of one SAC update in its matrix products.
+    """Floating-point operations of one dense SAC update in its matrix products.
 
     The actor goes forward twice and back once through weights and inputs: 8 for each weight and transition. Each critic
     goes forward three times (as target, in its own loss, in the actor's), back once through weights and inputs, and

@@ -2,17 +2,21 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.config import Config, Task
+from rlottery.config import Config, Task, load_config
 from rlottery.errors import RlotteryError
+from rlottery.sparse.library import Found, find
 from rlottery.study import estimate
+from rlottery.study.arms import arms_of
 from rlottery.study.estimate import (
     GEMM_SHARE,
     MASK_SECONDS,
+    SPARSE_SHARE,
     START_SECONDS,
     UPDATE_SECONDS,
     Rates,
     estimate_table,
     measure,
+    share_of_dense,
     train_seconds,
     update_flops,
 )
@@ -51,8 +55,49 @@ def test_operations_of_a_usual_update_are_as_published(tmp_path: Path) -> None:
 
 def test_seconds_of_a_run(small: Config) -> None:
     # 200 updates of 7 * (8 * 10 + 12 * 50) operations; 300 steps and 3 evaluations of one episode of 200.
-    updates = 200 * (7 * 680 / (GEMM_SHARE * 1e9) + UPDATE_SECONDS)
+    share = GEMM_SHARE[find().usable]
+    updates = 200 * (7 * 680 / (share * 1e9) + UPDATE_SECONDS)
     assert train_seconds(small, small.tasks[0], RATES) == pytest.approx(START_SECONDS + updates + 0.9)
+    updates = 200 * (7 * 170 / (share * 1e9) + UPDATE_SECONDS)
+    quarter = train_seconds(small, small.tasks[0], RATES, share=0.25)
+    assert quarter == pytest.approx(START_SECONDS + updates + 0.9)
+
+
+ARMS = """
+tasks: [Pendulum-v1]
+seeds: [0]
+training: {env_steps: 3000, warmup_steps: 100}
+evaluation: {interval: 1000, score_evaluations: 1}
+arms:
+  - {name: taylor, criterion: taylor, sparsity: {actor: 0.5, critic: 0.9}}
+  - {name: few, criterion: magnitude, sparsity: 0.2}
+  - {name: rigl, schedule: rigl, sparsity: 0.9}
+  - {name: slowly, schedule: gradual, sparsity: 0.9}
+  - {name: random, control: random, of: taylor}
+  - {name: small, control: small-dense, of: taylor}
+  - {name: again, control: dense-again}
+"""
+
+
+@pytest.mark.parametrize("usable", [True, False])
+def test_what_a_ticket_costs_depends_on_its_survivors_where_kernels_compute_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usable: bool
+) -> None:
+    monkeypatch.setattr(estimate, "find", lambda: Found("avx2" if usable else "", "tested"))
+    (tmp_path / "config.yaml").write_text(ARMS)
+    config = load_config(tmp_path / "config.yaml", [])
+    found = {j.arm.name: share_of_dense(j) for j in jobs(config, arms_of(config, None), ["ticket"]) if j.arm}
+    sparse = 0.1 * GEMM_SHARE[True] / SPARSE_SHARE if usable else 1.0
+    expected = {
+        "taylor": sparse,
+        "few": 1.0,
+        "rigl": sparse,
+        "slowly": 1.0,
+        "random": sparse,
+        "small": 0.1,
+        "again": 1.0,
+    }
+    assert found == pytest.approx(expected)
 
 
 class TestTable:
