@@ -13,9 +13,9 @@ import numpy as np
 FULL, SPARSE = 0, 1
 """Kinds of layers."""
 
-BREAK_EVEN = 0.5
-"""Density (share of survivors) from which on a masked layer is computed dense: where both were seen to take the same
-time, with AVX-512 and with AVX2 (``python -m benchmarks.break_even``)."""
+BREAK_EVEN = 0.46
+"""Density (share of survivors) from which on a masked layer is computed dense: where both take the same time, 0.47 with
+AVX-512 and 0.45 with AVX2 (``python -m benchmarks.break_even``)."""
 
 
 class Layout(NamedTuple):

@@ -6,7 +6,7 @@ from rlottery.agents import nest_masks
 from rlottery.agents.base import apply_masks
 from rlottery.agents.sac import SAC
 from rlottery.sparse.compact import compact, expand
-from rlottery.sparse.layout import FULL, SPARSE
+from rlottery.sparse.layout import BREAK_EVEN, FULL, SPARSE
 
 from .agents import arrays, fresh, random_masks, ticket
 
@@ -31,7 +31,7 @@ def test_layers_that_keep_most_weights_are_full_and_masked_in_the_vector() -> No
     there, networks = compact(SAC, state)
     network = networks["actor"]
     masks = [np.asarray(state.masks["actor"][f"layer_{index}"]["kernel"]) for index in range(3)]
-    assert network.layout.kinds == tuple(SPARSE if mask.mean() < 0.5 else FULL for mask in masks)
+    assert network.layout.kinds == tuple(SPARSE if mask.mean() < BREAK_EVEN else FULL for mask in masks)
     assert set(network.layout.kinds) == {FULL, SPARSE}
     kept = np.asarray(there.masks["actor"].vector)
     assert kept.shape == (network.layout.size,)
