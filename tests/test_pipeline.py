@@ -186,7 +186,7 @@ def test_a_ticket_starts_from_the_dense_runs_initial_weights_times_the_mask(
 
     monkeypatch.setattr(stages, "train", stop)
     with pytest.raises(StudyError, match="seen enough"):
-        stages.train_ticket(job(load_config("config.yaml"), "ticket"), lambda: False)
+        stages.run_stage(job(load_config("config.yaml"), "ticket"))
     start = to_arrays(started[0]._replace(masks={}))
     initial = arrays(arm(finished, "dense") / "initial.safetensors")
     mask = read_mask(finished / "data" / "masks" / "Pendulum-v1_seed_0.pkl").all_layers
