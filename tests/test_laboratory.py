@@ -14,6 +14,7 @@ from rlottery.agents import Spec, jax_key
 from rlottery.agents.sac import SAC
 from rlottery.disk import read_arrays, write_arrays
 from rlottery.errors import StoppedError, StudyError
+from rlottery.learner import CpuLearner
 from rlottery.manifests import entry, read_manifest
 from rlottery.metrics import evaluations, read_metrics
 from rlottery.store import REPLAY_FILES, RunFiles
@@ -23,7 +24,7 @@ from rlottery.study.executor import State
 from rlottery.study.jobs import STAGES
 from rlottery.study.plan import is_done
 from rlottery.study.run import plan_study
-from rlottery.training import Batch, Loop, Schedule, begin, train
+from rlottery.training import Loop, Schedule, action_noise, begin, train
 
 from .laboratory import (
     ARMS,
@@ -384,14 +385,12 @@ def at_the_step(lab: Laboratory) -> dict[str, np.ndarray]:
     state = SAC.init(params, jax_key(streams.for_purpose("updates")), settings)
     found: dict[str, np.ndarray] = {}
 
-    def look(loop: Loop, batch: Batch | None) -> None:
+    def look(loop: Loop, rows: np.ndarray | None) -> None:
         if loop.env_steps == REWIND_STEP:
             found.update(copied(loop.state))
 
     train(
-        SAC,
-        settings,
-        begin(state, schedule, *spec),
+        begin(CpuLearner(SAC, settings, state, spec, action_noise(streams)), schedule, spec),
         partial(envs.make, task.id, {}),
         schedule,
         lambda row: None,
