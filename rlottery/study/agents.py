@@ -1,15 +1,14 @@
 """The agent of a job: its settings, its random streams, its first weights, and what others of its study saved."""
 
-import json
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from rlottery import envs, replay
+from rlottery import replay
 from rlottery.agents import Algorithm, Spec, Tree, from_arrays, jax_key
 from rlottery.agents.sac import SAC
 from rlottery.config import Network
@@ -20,6 +19,7 @@ from rlottery.store import REPLAY_FILES
 from rlottery.streams import Streams
 from rlottery.study.jobs import Job
 from rlottery.study.plan import dense_manifest, run_manifest
+from rlottery.study.room import sizes_of
 
 ALGORITHM: Algorithm = SAC
 
@@ -37,15 +37,7 @@ def settings_of(job: Job, network: Network | None = None) -> Any:
 
 def spec_of(job: Job) -> Spec:
     """Sizes of the task's observations and actions."""
-    return _spec(job.task.id, json.dumps(job.task.kwargs, sort_keys=True))
-
-
-@cache
-def _spec(task: str, kwargs: str) -> Spec:
-    """Asked once a process: making an environment takes a tenth of a second or more."""
-    environment = envs.make(task, json.loads(kwargs))
-    environment.close()
-    return Spec(environment.observation_size, environment.action_size)
+    return Spec(*sizes_of(job.task))
 
 
 def weights_from(job: Job, seed: int, network: Network | None = None) -> Tree:
