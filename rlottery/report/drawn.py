@@ -1,0 +1,87 @@
+"""A figure as a page takes it: PNG, SVG and words; and the colours that suit a light or a dark page."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 150
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a page, as `#RRGGBB`.
+
+    Attributes:
+        ink: text, and marks that stand for no arm.
+        quiet: text that says less; axes and ticks.
+        grid: lines behind the data.
+        background: of the page. Figures are transparent where nothing is drawn; this is for what must cover.
+    """
+
+    ink: str
+    quiet: str
+    grid: str
+    background: str
+
+
+LIGHT = Theme(ink="#1F1F1F", quiet="#5A5A5A", grid="#E6E6E6", background="#FFFFFF")
+DARK = Theme(ink="#ECECEC", quiet="#A8A8A8", grid="#3A3A3A", background="#161616")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure.
+
+    Attributes:
+        png: 150 dpi, transparent.
+        svg: an `<svg>` document; equal figures give equal text.
+        alt: what it shows, in words, for those who can't see it.
+    """
+
+    png: bytes
+    svg: str
+    alt: str
+
+
+@contextmanager
+def themed(theme: Theme) -> Iterator[None]:
+    """Within it, figures are made in the theme's colours."""
+    style = {
+        "font.size": 11,
+        "text.color": theme.ink,
+        "axes.edgecolor": theme.quiet,
+        "axes.facecolor": "none",
+        "axes.labelcolor": theme.quiet,
+        "axes.titlecolor": theme.ink,
+        "figure.facecolor": "none",
+        "grid.color": theme.grid,
+        "legend.edgecolor": theme.grid,
+        "legend.facecolor": theme.background,
+        "xtick.color": theme.quiet,
+        "ytick.color": theme.quiet,
+    }
+    with matplotlib.rc_context(style):  # type: ignore[arg-type]
+        yield
+
+
+def draw(figure: Figure, alt: str) -> Drawn:
+    """Draw a figure in both forms.
+
+    The same figure gives the same bytes: the SVG has no date, and its ids follow from its content. Its text is
+    outlines: labels are placed by the widths of one font, which a reader's machine need not have.
+    """
+    FigureCanvasAgg(figure)
+    with matplotlib.rc_context({"svg.hashsalt": "rlottery", "svg.fonttype": "path"}):
+        return Drawn(_saved(figure, "png"), _saved(figure, "svg").decode(), alt)
+
+
+def _saved(figure: Figure, form: str) -> bytes:
+    stream = io.BytesIO()
+    metadata = {"Date": None} if form == "svg" else None
+    figure.savefig(stream, format=form, dpi=DOTS_PER_INCH, facecolor=figure.get_facecolor(), metadata=metadata)
+    return stream.getvalue()
