@@ -1,6 +1,7 @@
 """The store: every path of a study. No other file builds a path.
 
 data/
+  study.json                               the settings, and the commands that worked on the study
   masks/{task}_seed_{seed}.pkl             the latest mask of pruning_method="magnitude"
   masks/{task}_seed_{seed}_gradient.pkl    the latest mask of pruning_method="gradient"
   runs/{task}/seed_{seed}/{arm}/           one run: an arm is "dense", a ticket ("magnitude-80") or a control
@@ -10,6 +11,7 @@ data/
     agent.safetensors                      the whole trained agent: weights, targets, optimiser
     rewind_{step}.safetensors              the agent at a step that some arm goes back to (dense runs)
     mask.pkl                               the ticket's mask; the last one, where it changes in training
+    stability.json                         how alike masks from other batches of the same data are
     replay/*.npy                           the dense run's replay buffer
     checkpoint/                            of a run that is not done: where it goes on
     diverged.safetensors                   batch and agent of the update that went wrong
@@ -60,6 +62,10 @@ class RunFiles:
         return self.folder / "mask.pkl"
 
     @property
+    def stability(self) -> Path:
+        return self.folder / "stability.json"
+
+    @property
     def replay(self) -> Path:
         return self.folder / "replay"
 
@@ -95,7 +101,7 @@ class Store:
 
     def run(self, task_name: str, seed: int, arm: str) -> RunFiles:
         """The files of a run. `task_name` is the file-name form of a task (`config.Task.name`)."""
-        return RunFiles(self.root / "runs" / task_name / f"seed_{seed}" / arm)
+        return RunFiles(self.runs / task_name / f"seed_{seed}" / arm)
 
     def mask(self, task_name: str, seed: int, method: str) -> Path:
         """The file that holds the latest mask of a pruning method, under its well-known name."""
@@ -104,9 +110,17 @@ class Store:
 
     def arms(self, task_name: str, seed: int) -> list[str]:
         """Names of the arms of this task and seed that have a folder, and always dense, which stands first."""
-        folder = self.root / "runs" / task_name / f"seed_{seed}"
+        folder = self.runs / task_name / f"seed_{seed}"
         found = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
         return [DENSE, *sorted(found - {DENSE})]
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def record(self) -> Path:
+        return self.root / "study.json"
 
     @property
     def report(self) -> Path:
@@ -118,7 +132,7 @@ class Store:
         Raises:
             StudyError: names the first symbolic link. The data folder itself may be one.
         """
-        for name in ("masks", "runs", "report"):
+        for name in ("masks", "runs", "report", "study.json"):
             for path in _with_all_below(self.root / name):
                 if path.is_symlink():
                     raise StudyError(
