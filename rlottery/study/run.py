@@ -15,6 +15,7 @@ from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError
 from rlottery.locks import PATIENCE_SECONDS, busy, holder_of
 from rlottery.manifests import read_manifest, write_manifest
+from rlottery.record import note_command
 from rlottery.report.table import render
 from rlottery.sparse.library import find
 from rlottery.store import DENSE, REPLAY_FILES, RunFiles, Store
@@ -112,6 +113,7 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
     store = Store(config.data)
     store.check_writable()
     waiting = [t for t in tracked if t.state is State.WAITING]
+    _note_command(config, has_work=bool(waiting))
     found = sum(t.state is State.FOUND for t in tracked)
     if found == len(tracked):
         say(f"All {found} jobs are already done: nothing is left to do.")
@@ -137,6 +139,13 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         if over and holder_of(item.job.files) is None:
             shutil.rmtree(item.job.files.checkpoint, ignore_errors=True)
     return Outcome(tracked, compare(store, config), signals.number)
+
+
+def _note_command(config: Config, *, has_work: bool) -> None:
+    try:
+        note_command(config, has_work=has_work)
+    except OSError as error:
+        raise StudyError(f"{Store(config.data).record} can't be written: {error.strerror}. Mend that first.") from None
 
 
 def _execute(
