@@ -1,0 +1,455 @@
+"""Contents of a report, made up by hand: three tasks, five seeds, fourteen arms, one failed run, one diverged."""
+
+import base64
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlottery.analysis.comparison import ArmResult, Comparison, SeedResult, TaskComparison
+from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, Likeness, MaskPages
+from rlottery.analysis.runs import Evaluation, Run
+from rlottery.analysis.scores import AcrossTasks, ArmScores, Estimate, Profile, TaskScores
+from rlottery.analysis.verdict import (
+    ArmVerdict,
+    Contrast,
+    MethodContrast,
+    MethodTrend,
+    PooledVerdict,
+    TaskVerdict,
+    Verdicts,
+)
+from rlottery.report.contents import ArmCost, Command, Contents
+from rlottery.store import RunFiles
+
+SEEDS = (0, 1, 2, 3, 4)
+SPARSITIES = (80, 90, 95, 98)
+TICKETS = tuple(f"{criterion}-{percent}" for percent in SPARSITIES for criterion in ("magnitude", "taylor"))
+CONTROLS = (*(f"random-{percent}" for percent in SPARSITIES), "small-dense-95")
+ARMS = ("dense", *TICKETS, *CONTROLS)
+# Task: metric, score untrained, score of the dense agents.
+TASKS = {
+    "InvertedDoublePendulum-v5": ("return", 55.0, 9310.0),
+    "drawer-close-v3": ("success", 0.0, 0.96),
+    "Reacher-v5": ("return", -43.0, -5.4),
+}
+GIF = base64.b64decode("R0lGODlhAQABAIAAAAUEBAAAACwAAAAAAQABAAACAkQBADs=")
+"""One pixel."""
+
+
+def contents(seeds: tuple[int, ...] = SEEDS, evaluations: int = 11, more_arms: int = 0) -> Contents:
+    """The made-up study. `more_arms` adds tickets by other criteria, all at 95 %."""
+    arms = (*ARMS, *(f"other{number}-95" for number in range(more_arms)))
+    runs = {task: _runs(task, arms, seeds, evaluations) for task in TASKS}
+    scores = tuple(_task_scores(task, runs[task], arms) for task in TASKS)
+    return Contents(
+        title="reference",
+        config={"name": "reference", "verdict": {"level": 0.05, "margin": 0.1, "threshold": 0.9}},
+        config_text="name: reference\ntasks:\n  - Reacher-v5  # <b>not bold</b>\nseeds: [0, 1, 2, 3, 4]\n",
+        commands=(Command(1_790_000_000.0, "rlottery run results/reference/config.yaml", "0.1.0", seeds),),
+        versions={"jax": "0.10.2", "numpy": "2.4.6", "rlottery": "0.1.0"},
+        comparison=_comparison(runs, arms, seeds),
+        runs=runs,
+        scores=scores,
+        across=tuple(_across(arm, seeds) for arm in arms),
+        verdicts=_verdicts(runs, arms, seeds),
+        masks=_masks(arms, seeds),
+        costs=tuple(_cost(task, arm) for task in TASKS for arm in arms),
+        missing=(
+            "Reacher-v5, random-98, seed 4: failed: environment process ended with code 139",
+            "drawer-close-v3, magnitude-98, seed 3: diverged: the critic's loss is NaN at step 17,250",
+        ),
+        films={"Reacher-v5": ("image/gif", GIF)},
+    )
+
+
+def empty() -> Contents:
+    """A study in which no run is done yet."""
+    return replace(
+        contents(),
+        comparison=Comparison(SEEDS, 3, ()),
+        runs=dict.fromkeys(TASKS, ()),
+        scores=(),
+        across=(),
+        verdicts=Verdicts((), (), (), (), (), 0),
+        masks=MaskPages((), (), ()),
+        costs=(),
+        missing=(),
+        films={},
+        commands=(),
+        versions={},
+    )
+
+
+def renamed(made: Contents, arm: str, name: str) -> Contents:
+    """The same with another name for an arm, wherever it stands by itself."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, str):
+            return name if value == arm else value
+        if isinstance(value, tuple):
+            return tuple(map(changed, value))
+        if isinstance(value, dict):
+            return {key: changed(inner) for key, inner in value.items()}
+        if hasattr(value, "__dataclass_fields__"):
+            return replace(value, **{key: changed(getattr(value, key)) for key in value.__dataclass_fields__})
+        return value
+
+    return changed(made)
+
+
+def sparsity_of(arm: str) -> float | None:
+    return None if arm == "dense" else int(arm.rpartition("-")[2]) / 100
+
+
+def control_of(arm: str) -> str | None:
+    return f"random-{arm.rpartition('-')[2]}" if arm in TICKETS else None
+
+
+def worth(arm: str, task: str) -> float:
+    """What share of dense an arm comes to, about."""
+    if arm == "dense":
+        return 1.0
+    kind, _, percent = arm.rpartition("-")
+    loss = {80: 0.02, 90: 0.08, 95: 0.22, 98: 0.5}[int(percent)]
+    ease = {"InvertedDoublePendulum-v5": 1.3, "drawer-close-v3": 1.0, "Reacher-v5": 0.4}[task]
+    return 1 - ease * loss * {"taylor": 0.6, "magnitude": 1.2, "random": 0.8, "small-dense": 0.4}.get(kind, 1.0)
+
+
+def _recipe(arm: str) -> dict[str, Any]:
+    percent = arm.rpartition("-")[2]
+    if arm.startswith("random"):
+        return {"control": "random", "of": {"criterion": "taylor", "sparsity": int(percent) / 100}}
+    return (
+        {"control": "small-dense", "of": {"criterion": "taylor", "sparsity": 0.95}}
+        if arm.startswith("small-dense")
+        else {}
+    )
+
+
+def _criterion(arm: str) -> str | None:
+    return None if arm == "dense" else "magnitude" if arm.startswith("magnitude") else "taylor"
+
+
+def _runs(task: str, arms: tuple[str, ...], seeds: tuple[int, ...], evaluations: int) -> tuple[Run, ...]:
+    metric, untrained, dense = TASKS[task]
+    generator = np.random.default_rng(len(task))
+    found = []
+    for arm in arms:
+        for seed in seeds:
+            steps = np.linspace(0, 25_000, evaluations).round().astype(int)
+            late = generator.uniform(3_000, 9_000)
+            height = worth(arm, task) + generator.normal(0, 0.05)
+            rise = height / (1 + np.exp(-(steps - late) / 2_000)) + generator.normal(0, 0.03, steps.size)
+            values = untrained + (dense - untrained) * np.where(steps == 0, 0, rise)
+            values = np.clip(values, 0, 1) if metric == "success" else values
+            status, error = _fate(task, arm, seed)
+            kept = steps.size if status == "done" else steps.size * 2 // 3
+            recipe = _recipe(arm)
+            share = sparsity_of(arm)
+            found.append(
+                Run(
+                    arm=arm,
+                    seed=seed,
+                    files=RunFiles(Path("data") / task / f"seed_{seed}" / arm),
+                    status=status,
+                    error=error,
+                    method=None if arm == "dense" else "magnitude" if arm.startswith("magnitude") else "gradient",
+                    criterion=_criterion(arm),
+                    sparsity=None if share is None else {"actor": share, "critic": share},
+                    env_steps=25_000,
+                    recipe=recipe,
+                    evaluations=tuple(
+                        Evaluation(int(step), _both(metric, float(value)), (float(value),) * 10)
+                        for step, value in list(zip(steps, values, strict=True))[:kept]
+                    ),
+                )
+            )
+    return tuple(found)
+
+
+def _both(metric: str, value: float) -> dict[str, float]:
+    return {"return": 4000 * value, "success": value} if metric == "success" else {"return": value}
+
+
+def _fate(task: str, arm: str, seed: int) -> tuple[Any, str | None]:
+    if (task, arm, seed) == ("Reacher-v5", "random-98", 4):
+        return "failed", "environment process ended with code 139"
+    if (task, arm, seed) == ("drawer-close-v3", "magnitude-98", 3):
+        return "diverged", "the critic's loss is NaN at step 17,250"
+    return "done", None
+
+
+def _score(run: Run, metric: str) -> float:
+    return statistics.fmean(evaluation.scores[metric] for evaluation in run.evaluations[-3:])
+
+
+def _estimate(values: list[float]) -> Estimate:
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return Estimate(mean, None, None)
+    half = 1.96 * statistics.stdev(values) / len(values) ** 0.5
+    return Estimate(mean, mean - half, mean + half)
+
+
+def _task_scores(task: str, runs: tuple[Run, ...], arms: tuple[str, ...]) -> TaskScores:
+    metric, untrained, dense = TASKS[task]
+    found = []
+    for arm in arms:
+        of_arm = [run for run in runs if run.arm == arm and run.status != "failed"]
+        scores = {run.seed: _score(run, metric) if run.status == "done" else untrained for run in of_arm}
+        values = list(scores.values())
+        found.append(
+            ArmScores(
+                arm=arm,
+                scores=scores,
+                areas={seed: 0.7 * score for seed, score in scores.items()},
+                steps={seed: None if seed == 2 and "98" in arm else 10_000 + 2_500 * seed for seed in scores},
+                shares={seed: (score - untrained) / (dense - untrained) for seed, score in scores.items()},
+                mean=_estimate(values),
+                median=replace(_estimate(values), value=statistics.median(values)),
+                iqm=_estimate(sorted(values)[1:-1] or values),
+            )
+        )
+    starts = {run.seed: run.evaluations[0].scores[metric] for run in runs if run.arm == "dense"}
+    gain = dense - untrained
+    return TaskScores(task, metric, untrained, dense, gain, untrained + 0.9 * gain, starts, tuple(found))
+
+
+def _comparison(runs: dict[str, tuple[Run, ...]], arms: tuple[str, ...], seeds: tuple[int, ...]) -> Comparison:
+    tasks = []
+    for task, (metric, untrained, _) in TASKS.items():
+        results = []
+        for arm in arms:
+            of_arm = [run for run in runs[task] if run.arm == arm]
+            told = tuple(
+                SeedResult(run.seed, run.status, _score(run, metric) if run.status == "done" else None, run.error)
+                for run in of_arm
+            )
+            done = [result.score for result in told if result.score is not None]
+            results.append(
+                ArmResult(
+                    name=arm,
+                    method=of_arm[0].method,
+                    criterion=of_arm[0].criterion,
+                    sparsity=of_arm[0].sparsity,
+                    seeds=told,
+                    recipe=of_arm[0].recipe,
+                    done=len(done),
+                    mean=statistics.fmean(done),
+                    low=min(done),
+                    high=max(done),
+                    share=worth(arm, task),
+                    share_seeds=seeds,
+                    no_share=None,
+                )
+            )
+        tasks.append(
+            TaskComparison(
+                task=task,
+                metric=metric,  # type: ignore[arg-type]
+                untrained=untrained,
+                least_gain=0.05,
+                dense_not_learned=(),
+                arms=tuple(results),
+                overlaps=(),
+                pairs=(),
+                trends=(),
+                notes=(),
+            )
+        )
+    return Comparison(seeds, 3, tuple(tasks), lists_arms=True)
+
+
+def _contrast(against: str, share: float, seeds: tuple[int, ...]) -> Contrast:
+    p = float(np.clip(0.5 - 2.5 * (share + 0.1), 0.001, 0.999))
+    flipped = {"not_worse": p, "worse": 1 - p, "above": min(1.0, p + 0.3), "equal": 0.4}
+    return Contrast(
+        against=against,
+        differences={seed: share + 0.02 * (seed - 2) for seed in seeds},
+        share=share,
+        low=share - 0.09,
+        high=share + 0.09,
+        p_not_worse=p,
+        p_worse=1 - p,
+        p_above=min(1.0, p + 0.3),
+        p_equal=0.4,
+        flipped=flipped,
+    )
+
+
+def _arm_verdict(task: str, arm: str, seeds: tuple[int, ...]) -> ArmVerdict:
+    control = control_of(arm)
+    share = worth(arm, task) - 1
+    if control is None:
+        return ArmVerdict(
+            task=task,
+            arm=arm,
+            control=None,
+            measure="score",
+            decision=None,
+            why="a control: compared, and never judged",
+            against_dense=_contrast("dense", share, seeds),
+            against_control=None,
+            p={},
+            adjusted={},
+            further_seeds=None,
+        )
+    over = worth(arm, task) - worth(control, task)
+    decision = "losing" if share < -0.2 else "winning" if over > 0.12 else "undecided"
+    if task == "drawer-close-v3" and arm == "taylor-80":
+        decision = "sparse, not special"
+    p = {"winning": 0.04 if decision == "winning" else 0.31, "losing": 0.002 if decision == "losing" else 0.66}
+    if decision == "sparse, not special":
+        p = {"winning": 0.31, "sparse, not special": 0.01, "losing": 0.98}
+    return ArmVerdict(
+        task=task,
+        arm=arm,
+        control=control,
+        measure="area" if task == "drawer-close-v3" and arm.endswith("80") else "score",
+        decision=decision,  # type: ignore[arg-type]
+        why="not worse than dense by more than the margin, but the difference to its random control is open",
+        against_dense=_contrast("dense", share, seeds),
+        against_control=_contrast(control, over, seeds),
+        p=p,  # type: ignore[arg-type]
+        adjusted={claim: min(1.0, 4 * value) for claim, value in p.items()},  # type: ignore[misc]
+        further_seeds=(None if arm.endswith("90") else 7) if decision == "undecided" else None,
+    )
+
+
+def _verdicts(runs: dict[str, tuple[Run, ...]], arms: tuple[str, ...], seeds: tuple[int, ...]) -> Verdicts:
+    tickets = [arm for arm in arms if arm in TICKETS]
+    tasks = tuple(
+        TaskVerdict(
+            task,
+            "learned",
+            f"the dense agents of all {len(seeds)} seeds learned",
+            seeds,
+            0.0004,
+            tuple(_arm_verdict(task, arm, seeds) for arm in arms if arm != "dense"),
+        )
+        for task in TASKS
+    )
+    pooled = tuple(_pooled(arm) for arm in tickets)
+    methods = []
+    for task in (*TASKS, None):
+        for percent in SPARSITIES:
+            gap = statistics.fmean(
+                worth(f"taylor-{percent}", one) - worth(f"magnitude-{percent}", one)
+                for one in ([task] if task else TASKS)
+            )
+            methods.append(
+                MethodContrast(
+                    task=task,
+                    measure="score",
+                    sparsity=percent / 100,
+                    magnitude=f"magnitude-{percent}",
+                    gradient=f"taylor-{percent}",
+                    share=gap,
+                    low=gap - 0.11,
+                    high=gap + 0.11,
+                    p=0.01 if gap > 0.11 else 0.4,
+                    adjusted=0.04 if gap > 0.11 else 1.0,
+                    n=len(seeds) * (1 if task else len(TASKS)),
+                )
+            )
+    trends = tuple(
+        MethodTrend(task, "score", "taylor", 0.8, 0.98, 0.26, -0.02, 0.54, 0.09, 5 if task else 15)
+        for task in (*TASKS, None)
+    )
+    rules = (
+        "A ticket wins if it is not worse than dense by 10 % of what dense agents gained, and better than its control.",
+        "One-sided paired t-tests at a level of 5 %, after Holm's correction over arms and tasks.",
+    )
+    return Verdicts(rules, tasks, pooled, tuple(methods), trends, seeds_added=0)
+
+
+def _pooled(arm: str) -> PooledVerdict:
+    share = statistics.fmean(worth(arm, task) for task in TASKS) - 1
+    decision = "losing" if share < -0.2 else "undecided"
+    return PooledVerdict(
+        arm=arm,
+        tasks=tuple(TASKS),
+        left_out={},
+        measures=dict.fromkeys(TASKS, "score"),
+        decision=decision,  # type: ignore[arg-type]
+        why="the mean over tasks is below dense by the margin" if decision == "losing" else "the interval is too wide",
+        share=share,
+        low=share - 0.06,
+        high=share + 0.06,
+        over_control=(0.05, -0.02, 0.12),
+        p={"losing": 0.003 if decision == "losing" else 0.5},
+        adjusted={"losing": 0.012 if decision == "losing" else 1.0},
+    )
+
+
+def _across(arm: str, seeds: tuple[int, ...]) -> AcrossTasks:
+    share = statistics.fmean(worth(arm, task) for task in TASKS)
+    at = np.linspace(0, 1.2, 61)
+    reached = 1 / (1 + np.exp((at - share) / 0.06))
+    band = 0.12 * reached * (1 - reached) * 4
+    estimate = Estimate(share, share - 0.06, share + 0.05)
+    over_dense = None if arm == "dense" else Estimate(0.5 * share, 0.5 * share - 0.15, min(1.0, 0.5 * share + 0.15))
+    return AcrossTasks(
+        arm=arm,
+        tasks=tuple(TASKS),
+        runs=len(TASKS) * len(seeds),
+        mean=estimate,
+        median=replace(estimate, value=share + 0.01),
+        iqm=replace(estimate, value=share + 0.02),
+        profile=Profile(arm, at, reached, np.clip(reached - band, 0, 1), np.clip(reached + band, 0, 1)),
+        over_dense=over_dense,
+        over_control=Estimate(0.58, 0.41, 0.74) if arm in TICKETS else None,
+    )
+
+
+def _masks(arms: tuple[str, ...], seeds: tuple[int, ...]) -> MaskPages:
+    generator = np.random.default_rng(7)
+    found = []
+    for task in TASKS:
+        for arm in arms:
+            share = sparsity_of(arm)
+            if share is None or arm.startswith("small-dense"):
+                continue
+            sizes = {"actor.layer_0": (11, 256), "actor.layer_1": (256, 256), "actor.layer_2": (256, 2)}
+            found.append(
+                ArmMasks(
+                    task=task,
+                    arm=arm,
+                    seeds=seeds,
+                    layers=tuple(
+                        LayerSurvivors(
+                            path,
+                            (1 - share) * rows * columns,
+                            rows * columns,
+                            0.0 if path.endswith("2") else 3.2 * share,
+                            1.4 * share,
+                            0 if path.endswith("2") else 256,
+                        )
+                        for path, (rows, columns) in sizes.items()
+                    ),
+                    inputs=tuple(
+                        InputShare(
+                            index,
+                            f"entry {index}" if task == "Reacher-v5" else None,
+                            (1 - share) * (1 + 0.5 * np.sin(index)),
+                            (1 - share) * (1 + 0.4 * np.cos(index)),
+                            1 / 11,
+                            1 if share > 0.95 and index == 3 else 0,
+                        )
+                        for index in range(11)
+                    ),
+                    stability=0.71 if arm.startswith("taylor") else None,
+                    picture={path: generator.random(size) > share for path, size in sizes.items()},
+                )
+            )
+    likeness = tuple(Likeness("seed", arm, arm, 10, 0.21, 0.11) for arm in arms if arm in TICKETS)
+    return MaskPages(tuple(found), likeness, ())
+
+
+def _cost(task: str, arm: str) -> ArmCost:
+    share = sparsity_of(arm) or 0.0
+    seconds = 260.0 * (1 - 0.9 * share)
+    return ArmCost(task, arm, seconds, 3.1e12 * (1 - share), seconds / 260.0, len(SEEDS))
