@@ -45,7 +45,7 @@ def fold(params: dict[str, Any], masks: dict[str, Any]) -> Folded:
         np.asarray(masks[f"layer_{index}"]["kernel"], np.bool_) if masks else np.ones(kernel.shape, np.bool_)
         for index, kernel in enumerate(kernels)
     ]
-    lives, varies = _leads_to_an_output(kept), _depends_on_an_input(kept)
+    lives, varies = leads_to_an_output(kept), depends_on_an_input(kept)
     stays = [live & varying for live, varying in zip(lives, varies, strict=True)]
     stays[0][:], stays[-1][:] = True, True  # the interface
 
@@ -68,16 +68,20 @@ def fold(params: dict[str, Any], masks: dict[str, Any]) -> Folded:
     )
 
 
-def _leads_to_an_output(kept: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """For the inputs, each hidden layer and the outputs: which units have a way to an output."""
+def leads_to_an_output(kept: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """For the inputs, each hidden layer and the outputs: which units have a way to an output; bool (units,) each.
+
+    Args:
+        kept: the layers' masks, bool (inputs, outputs), from input to output.
+    """
     found: list[np.ndarray] = [np.ones(kept[-1].shape[1], np.bool_)]
     for mask in reversed(kept):
         found.append(mask[:, found[-1]].any(axis=1))
     return found[::-1]
 
 
-def _depends_on_an_input(kept: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """For the inputs, each hidden layer and the outputs: which units have a way from an input."""
+def depends_on_an_input(kept: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The same for ways from an input."""
     found: list[np.ndarray] = [np.ones(kept[0].shape[0], np.bool_)]
     for mask in kept:
         found.append(mask[found[-1]].any(axis=0))
