@@ -1,0 +1,127 @@
+"""Learning curves of a task as small multiples: a panel for each sparsity, the dense agents in all of them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from rlottery.analysis.runs import Metric, Run, metric_of
+from rlottery.report.drawn import Drawn, Theme, draw, themed
+from rlottery.report.families import Look
+from rlottery.report.figures import Curve, mean_curve
+from rlottery.report.panels import (
+    METRIC_AXES,
+    Margins,
+    clusters,
+    dress,
+    grid,
+    legend_entry,
+    per_cent,
+    steps_text,
+    thousands,
+)
+from rlottery.report.words import count
+from rlottery.store import DENSE
+
+_COLUMNS = 4
+_PANEL = (2.42, 2.2)
+
+
+def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """Every seed thin, the mean of those that are done thick, a cross where a run failed or diverged.
+
+    Arms without a known sparsity have a panel of their own. None where no run has an evaluation.
+    """
+    shown = [run for run in runs if run.evaluations and run.arm in looks]
+    if not shown:
+        return None
+    metric = metric_of(shown)
+    panels = _panels(shown, looks)
+    columns = min(len(panels), _COLUMNS)
+    rows = -(-len(panels) // columns)
+    with themed(theme):
+        figure, axes = grid(rows, columns, _PANEL, Margins(0.85, 0.15, 0.55, 0.72, 0.22, 0.75))
+        values = [e.scores[metric] for run in shown for e in run.evaluations]
+        low, high = min(values), max(values)
+        room = 0.04 * (high - low or 1.0)
+        for index, (title, arms) in enumerate(panels):
+            panel = axes[index]
+            dress(panel, theme)
+            panel.set_title(title, loc="left", fontsize=11, color=theme.ink)
+            for arm in [DENSE, *arms]:
+                _draw_arm(panel, [run for run in shown if run.arm == arm], metric, looks.get(arm))
+            panel.set_xlim(0, max(run.began_at + run.evaluations[-1].env_steps for run in shown) or 1)
+            panel.set_ylim((-0.03, 1.03) if metric == "success" else (low - room, high + room))
+            panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            panel.xaxis.set_major_formatter(FuncFormatter(steps_text))
+            panel.yaxis.set_major_locator(MaxNLocator(5))
+            panel.yaxis.set_major_formatter(FuncFormatter(thousands))
+            if index % columns:
+                panel.tick_params(labelleft=False)
+            else:
+                panel.set_ylabel(METRIC_AXES[metric])
+            if index + columns >= len(panels):
+                panel.set_xlabel("environment steps")
+        for panel in axes[len(panels) :]:
+            panel.set_axis_off()
+        drawn_arms = [DENSE, *(arm for _, arms in panels for arm in arms)]
+        lines = {looks[arm].line: looks[arm] for arm in drawn_arms if arm in looks}
+        figure.legend(
+            handles=[legend_entry(look, line, marked=False) for line, look in lines.items()],
+            loc="upper left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=min(len(lines), 6),
+            frameon=False,
+            fontsize=10.5,
+            handlelength=2.6,
+            borderpad=0.1,
+        )
+        return draw(figure, _alt(task, shown, panels, metric))
+
+
+def _panels(shown: Sequence[Run], looks: Mapping[str, Look]) -> list[tuple[str, list[str]]]:
+    arms = [arm for arm in looks if arm != DENSE and any(run.arm == arm for run in shown)]
+    known = {arm: sparsity for arm in arms if (sparsity := looks[arm].sparsity) is not None}
+    made = [
+        (f"{per_cent(cluster[len(cluster) // 2])} pruned", [arm for arm in known if known[arm] in cluster])
+        for cluster in clusters(known.values())
+    ]
+    unknown = [arm for arm in arms if arm not in known]
+    if unknown:
+        made.append(("sparsity not known", unknown))
+    return made or [("dense", [])]
+
+
+def _draw_arm(axes: Axes, runs: Sequence[Run], metric: Metric, look: Look | None) -> None:
+    if look is None or not runs:
+        return
+    faint = 0.3 if len(runs) <= 6 else 0.15
+    thickness = 1.5 if look.quiet else 2.3
+    behind = 2 if look.arm == DENSE else 3
+    done = []
+    for run in runs:
+        steps, values = curve = _curve(run, metric)
+        if len(runs) > 1 or run.status != "done":
+            axes.plot(steps, values, color=look.colour, linewidth=0.7, alpha=faint, zorder=behind)
+        if run.status == "done":
+            done.append(curve)
+        else:
+            axes.plot(steps[-1:], values[-1:], "x", color=look.colour, markersize=7, markeredgewidth=1.8, zorder=5)
+    if done:
+        steps, values = mean_curve(done)
+        axes.plot(steps, values, color=look.colour, linestyle=look.dash, linewidth=thickness, zorder=behind + 2)
+
+
+def _curve(run: Run, metric: Metric) -> Curve:
+    steps = np.array([run.began_at + evaluation.env_steps for evaluation in run.evaluations], dtype=np.float64)
+    return steps, np.array([evaluation.scores[metric] for evaluation in run.evaluations], dtype=np.float64)
+
+
+def _alt(task: str, shown: Sequence[Run], panels: Sequence[tuple[str, list[str]]], metric: Metric) -> str:
+    seeds = len({run.seed for run in shown})
+    parts = "; ".join(f"{title}: {', '.join(arms) or DENSE}" for title, arms in panels)
+    return (
+        f"Learning curves on {task}: {METRIC_AXES[metric]} over environment steps, {count(seeds, 'seed')}, "
+        f"dense agents in every panel. {parts}."
+    )
