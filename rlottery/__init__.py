@@ -1,3 +1,26 @@
 """rlottery: lottery tickets in reinforcement-learning agents."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from rlottery.frames import Study, load_study
+    from rlottery.loading import Policy, load_agent
+
+__all__ = ["Policy", "Study", "__version__", "load_agent", "load_study"]
+
+_FROM = {
+    "Policy": "rlottery.loading",
+    "Study": "rlottery.frames",
+    "load_agent": "rlottery.loading",
+    "load_study": "rlottery.frames",
+}
+"""Where each name comes from. It is imported when it is asked for: the command line needs none of them, nor pandas."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_FROM[name]), name)
