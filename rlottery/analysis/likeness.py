@@ -1,0 +1,55 @@
+"""Many masks against each other: packed to a bit a weight, so that a whole study's fit in memory."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlottery.pruning.masks import GroupMask, Overlap
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A mask for counting what it shares with others.
+
+    Attributes:
+        shapes: layer path -> (inputs, outputs); only masks with equal ones can be compared.
+        kept, sizes: survivors and weights of each layer; (layers,).
+        bits: of all layers, one after the other, each filled up to whole bytes with zeros.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    kept: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    bits: NDArray[np.uint64]
+
+
+def pack(mask: GroupMask) -> Packed:
+    """One group's mask, or a whole agent's (`Mask.all_layers`)."""
+    packed = np.concatenate([np.packbits(layer) for layer in mask.values()])
+    return Packed(
+        shapes={path: layer.shape for path, layer in mask.items()},
+        kept=np.array([np.count_nonzero(layer) for layer in mask.values()], np.int64),
+        sizes=np.array([layer.size for layer in mask.values()], np.int64),
+        bits=np.pad(packed, (0, -len(packed) % 8)).view(np.uint64),
+    )
+
+
+def packed_overlap(a: Packed, b: Packed) -> Overlap:
+    """What `rlottery.pruning.masks.overlap` says of two masks of equal shapes."""
+    shared = int(np.bitwise_count(a.bits & b.bits).sum())
+    both = int(a.kept.sum() + b.kept.sum())
+    if both == 0:
+        return Overlap(jaccard=1.0, chance=1.0)
+    by_chance = float((a.kept * b.kept / a.sizes).sum())
+    return Overlap(jaccard=shared / (both - shared), chance=by_chance / (both - by_chance))
+
+
+def mean_overlap(pairs: Iterable[tuple[Packed, Packed]]) -> tuple[int, Overlap] | None:
+    """How many of these pairs can be compared, and the means over them; None where none can."""
+    found = [packed_overlap(a, b) for a, b in pairs if a.shapes == b.shapes]
+    if not found:
+        return None
+    jaccard, chance = (float(np.mean(values)) for values in zip(*((o.jaccard, o.chance) for o in found), strict=True))
+    return len(found), Overlap(jaccard, chance)

@@ -1,0 +1,142 @@
+"""What is kept of one mask: counts, shares and packed bits, so that a study's masks need not be held at once."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlottery.analysis.likeness import Packed, pack
+from rlottery.analysis.runs import Run
+from rlottery.analysis.stability import Stability, read_stability
+from rlottery.disk import read_arrays
+from rlottery.errors import MaskError, StudyError
+from rlottery.manifests import check, read_manifest
+from rlottery.pruning.allocation import by_network
+from rlottery.pruning.mask_file import read_mask
+from rlottery.pruning.masks import Mask, sparsity_of
+from rlottery.sparse.fold import depends_on_an_input, leads_to_an_output
+from rlottery.store import DENSE, RunFiles
+
+
+@dataclass(frozen=True, eq=False)
+class MaskFacts:
+    """What is kept of one mask.
+
+    Attributes:
+        layers: kept, dead and without_input of each layer of the agent; (layers, 3).
+        hidden: units of each layer, 0 for outputs; (layers,).
+        actor, critic: share of each observation entry's weights that survive; (obs,).
+        saliency: as in `InputShare`; (obs,).
+        sparsity: reached, by group.
+    """
+
+    seed: int
+    packed: Packed
+    layers: NDArray[np.float64]
+    hidden: tuple[int, ...]
+    actor: NDArray[np.float64]
+    critic: NDArray[np.float64]
+    saliency: NDArray[np.float64] | None
+    sparsity: Mapping[str, float]
+    stability: Stability | None
+
+
+class DenseActor:
+    """The first layer of a trained dense actor, read when it is asked for; a damaged file is a problem, told once."""
+
+    def __init__(self, files: RunFiles, problems: list[str]) -> None:
+        self._files, self._problems = files, problems
+        self._sizes: dict[str, NDArray[np.float64]] | None = None
+
+    def sizes(self, path: str) -> NDArray[np.float64] | None:
+        """|w| of the kernel at `path`, (inputs, outputs); None where it isn't there or isn't finite."""
+        if self._sizes is None:
+            self._sizes = {}
+            try:
+                manifest = read_manifest(self._files)
+                if manifest is not None and manifest["status"] == "done":
+                    check(self._files.folder, manifest["files"], self._files.agent.name)
+                    arrays = read_arrays(self._files.agent)
+                    found = {name: array for name, array in arrays.items() if name.startswith("params.actor.")}
+                    self._sizes = {name: np.abs(a.astype(np.float64)) for name, a in found.items() if a.ndim == 2}
+            except StudyError as error:
+                self._problems.append(str(error))
+        sizes = self._sizes.get(f"params.{path}.kernel")
+        return sizes if sizes is not None and np.isfinite(sizes).all() else None
+
+
+def readable_masks(runs: Iterable[Run], problems: list[str]) -> Iterator[tuple[Run, Mask]]:
+    """The masks of all runs that have one. Runs that can't be read are no part of the study, nor are their masks."""
+    for run in runs:
+        if run.arm == DENSE or run.status == "unreadable":
+            continue
+        try:
+            manifest = read_manifest(run.files)
+            written = {} if manifest is None else manifest["files"]
+            # Dense controls have none.
+            if run.files.mask.exists() or run.files.mask.name in written:
+                check(run.files.folder, written, run.files.mask.name)
+                yield run, read_mask(run.files.mask)
+        except (MaskError, StudyError) as error:
+            problems.append(str(error))
+
+
+def stability_of(run: Run, mask: Mask, problems: list[str]) -> Stability | None:
+    try:
+        return read_stability(run.files, mask.metadata["digest"])
+    except StudyError as error:
+        problems.append(str(error))
+        return None
+
+
+def facts_of(run: Run, mask: Mask, dense: DenseActor | None, stability: Stability | None) -> MaskFacts:
+    """What is kept of a run's mask.
+
+    Args:
+        dense: of the same task and seed.
+
+    Raises:
+        MaskError: its layers are no network, or its critic sees less than its actor.
+    """
+    layers, hidden = [], []
+    first: dict[str, list[tuple[str, NDArray[np.bool_]]]] = {group: [] for group in mask.groups}
+    for group, network in ((g, n) for g, of_group in mask.groups.items() for n in by_network(of_group).values()):
+        _check_chain(network)
+        kept = list(network.values())
+        for layer, lives, varies in zip(kept, leads_to_an_output(kept)[1:], depends_on_an_input(kept)[1:], strict=True):
+            hidden.append(0 if layer is kept[-1] else layer.shape[1])
+            layers.append((np.count_nonzero(layer), np.count_nonzero(~lives), np.count_nonzero(lives & ~varies)))
+        first[group].append((f"{group}.{next(iter(network))}", kept[0]))
+    entries = min(layer.shape[0] for _, layer in first["actor"])
+    if any(layer.shape[0] < entries for _, layer in first["critic"]):
+        raise MaskError(f"its critic reads fewer entries than its actor, which reads {entries}")
+    # A critic reads the observation before the action.
+    actor, critic = (np.mean([kept[:entries].mean(axis=1) for _, kept in first[g]], axis=0) for g in mask.groups)
+    return MaskFacts(
+        seed=run.seed,
+        packed=pack(mask.all_layers),
+        layers=np.array(layers, np.float64),
+        hidden=tuple(hidden),
+        actor=actor,
+        critic=critic,
+        saliency=_saliency(first["actor"], dense),
+        sparsity={group: sparsity_of(layers) for group, layers in mask.groups.items()},
+        stability=stability,
+    )
+
+
+def _check_chain(network: Mapping[str, NDArray[np.bool_]]) -> None:
+    for (_, before), (path, after) in pairwise(network.items()):
+        if before.shape[1] != after.shape[0]:
+            raise MaskError(f"layer {path!r} has {after.shape[0]} inputs, the layer before it {before.shape[1]} units")
+
+
+def _saliency(first: Sequence[tuple[str, NDArray[np.bool_]]], dense: DenseActor | None) -> NDArray[np.float64] | None:
+    path, kept = first[0]
+    sizes = None if dense is None else dense.sizes(path)
+    if sizes is None or sizes.shape != kept.shape or not sizes.any():
+        return None
+    of_entry: NDArray[np.float64] = np.where(kept, sizes, 0).sum(axis=1) / sizes.sum()
+    return of_entry
