@@ -116,6 +116,29 @@ class Evaluation(Section):
         return -(-env_steps // self.interval)
 
 
+class Verdict(Section):
+    """What a study may conclude from. Read when a report is made: training knows nothing of it."""
+
+    margin: UpToOne = Field(
+        default=0.1, description="share of (dense - untrained) that a ticket may fall short by and count as not worse"
+    )
+    level: Annotated[float, Field(strict=True, gt=0, le=0.2), expects("a number above 0 and at most 0.2")] = Field(
+        default=0.05, description="level of every one-sided test, before Holm's correction over arms and tasks"
+    )
+    least_seeds: Annotated[int, Field(strict=True, ge=3), expects("a whole number of at least 3")] = Field(
+        default=5, description="seeds below which nothing is decided"
+    )
+    saturated_within: Fraction = Field(
+        default=0.02,
+        description="share of (dense - untrained) within which all runs of two arms lie below the best run of the task "
+        "to count as tied at the ceiling; then the area under the curve decides",
+    )
+    threshold: UpToOne = Field(
+        default=0.9, description="share of dense that steps-to-threshold counts the environment steps to"
+    )
+    resamples: Count = Field(default=2_000, description="bootstrap resamples behind each interval")
+
+
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _TASK_ID = re.compile(rf"(?!.*\.\.)(?=.{{1,128}}\Z)(?:{_PART}:)?(?:{_PART}/)?{_PART}")
 _STUDY_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -199,6 +222,7 @@ class Config(Section):
     sac: SAC = SAC()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    verdict: Verdict = Verdict()
     checkpoint_seconds: Seconds = Field(
         default=120.0, description="most seconds of a run's work that a kill may cost; 0: save after every episode"
     )

@@ -97,6 +97,14 @@ def test_defaults(load: Callable[..., Config]) -> None:
             "replay_capacity": "all",
         },
         "evaluation": {"interval": 2500, "episodes": 10, "score_evaluations": 3},
+        "verdict": {
+            "margin": 0.1,
+            "level": 0.05,
+            "least_seeds": 5,
+            "saturated_within": 0.02,
+            "threshold": 0.9,
+            "resamples": 2000,
+        },
         "checkpoint_seconds": 120.0,
         "keep_replay": True,
     }
@@ -612,7 +620,7 @@ def test_shipped_config_has_every_key() -> None:
     # A config has one of the two.
     assert config.model_fields_set == set(Config.model_fields) - {"arms"}
     assert "#   arms:" in (ROOT / "config.yaml").read_text()
-    for section in (config.pruning, config.network, config.sac, config.training, config.evaluation):
+    for section in (config.pruning, config.network, config.sac, config.training, config.evaluation, config.verdict):
         assert section.model_fields_set == set(type(section).model_fields)
 
 
@@ -686,7 +694,7 @@ def test_every_key_is_read() -> None:
     read |= {key for name, keys in passed_on.items() if name in read for key in keys}
     keys = {f"{model.__name__}.{key}" for model in sections(Config) for key in model.model_fields}
     assert {key.partition(".")[0] for key in keys} == {
-        *("Config", "Task", "Pruning", "Sparsity", "Network", "SAC", "Training", "Evaluation"),
+        *("Config", "Task", "Pruning", "Sparsity", "Network", "SAC", "Training", "Evaluation", "Verdict"),
         *("Recipe", "Schedule", "Iterative", "Gradual", "Rewiring", "Rewind", "Transfer", "Allocation"),
         "LayerSparsities",
     }

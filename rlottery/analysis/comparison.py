@@ -119,7 +119,16 @@ class Comparison:
 
 def compare(store: Store, config: Config) -> Comparison:
     """Compare what the store holds of the config's tasks and seeds. A study half done is as welcome."""
-    tasks = tuple(_compare_task(store, config, task) for task in config.tasks)
+    return compare_runs(config, {task.id: read_runs(store, task.name, config.seeds) for task in config.tasks})
+
+
+def compare_runs(config: Config, runs: Mapping[str, Sequence[Run]]) -> Comparison:
+    """The same of runs that have been read.
+
+    Args:
+        runs: task id -> its runs.
+    """
+    tasks = tuple(_compare_task(config, task, runs[task.id]) for task in config.tasks)
     return Comparison(config.seeds, config.evaluation.score_evaluations, tasks, bool(config.arms))
 
 
@@ -129,8 +138,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
     return plain
 
 
-def _compare_task(store: Store, config: Config, task: Task) -> TaskComparison:
-    runs = read_runs(store, task.name, config.seeds)
+def _compare_task(config: Config, task: Task, runs: Sequence[Run]) -> TaskComparison:
     metric, last = metric_of(runs), config.evaluation.score_evaluations
     untrained = _untrained(runs, metric)
     least_gain = _least_gain(runs, metric)

@@ -43,6 +43,10 @@ class Run:
         env_steps: that it trained for; None where the manifest does not say.
         began_at: the step of the dense run that it goes on from; 0 for most.
         recipe: what the arm's entry in the config says besides, as plain values.
+        start: what its weights were made of, in plain values: rewinding, rescaling and the like where they differ from
+            a plain ticket's.
+        seconds: of work; None where the manifest does not say.
+        versions: of what it ran with.
         evaluations: in order of their steps; those before the end for a run that failed or diverged.
     """
 
@@ -57,6 +61,9 @@ class Run:
     env_steps: int | None = None
     began_at: int = 0
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    start: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
 
     @property
@@ -70,10 +77,15 @@ def read_runs(store: Store, task_name: str, seeds: Iterable[int]) -> list[Run]:
 
     A damaged one is "unreadable" and stops no other.
     """
-    found = []
+    found: list[Run | None] = []
+    first: tuple[int, Manifest] | None = None
     for seed in seeds:
         dense = _manifest_or_none(store.run(task_name, seed, DENSE))
-        found += [_read_run(store.run(task_name, seed, arm), seed, arm, dense) for arm in store.arms(task_name, seed)]
+        of_seed = [_read_run(store.run(task_name, seed, arm), seed, arm, dense) for arm in store.arms(task_name, seed)]
+        if dense is not None and dense["status"] == "done":
+            first = first or (seed, dense)
+            of_seed = [_of_one_study(run, dense, *first) for run in of_seed]
+        found += of_seed
     return [run for run in found if run is not None]
 
 
@@ -114,7 +126,19 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
     if manifest is None or "round_of" in manifest:
         return None
     told = (manifest.get("method"), manifest.get("criterion"), manifest.get("sparsity"), manifest.get("env_steps"))
-    known = Run(arm, seed, files, "done", None, *told, _began_at(manifest), manifest.get("recipe", {}))
+    known = Run(
+        arm,
+        seed,
+        files,
+        "done",
+        None,
+        *told,
+        began_at=_began_at(manifest),
+        recipe=manifest.get("recipe", {}),
+        start=manifest.get("fingerprint", {}).get("arm", {}),
+        seconds=manifest.get("seconds"),
+        versions=manifest.get("versions", {}),
+    )
     status = manifest["status"]
     if other := _other_settings(manifest, dense):
         problem = f"{files.folder} was trained with other settings than the dense agent ({other}). Delete that folder."
@@ -143,20 +167,31 @@ def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
     """The first setting in which a ticket was not trained as the dense agent that is there now; None if alike."""
     if dense is None or dense.get("status") != "done":
         return None
-
-    def settings(manifest: Manifest) -> dict[str, Any]:
-        return {
-            key: value
-            for key, value in manifest.get("fingerprint", {}).items()
-            if key not in ("version", "inputs", "arm")
-        }
-
-    differences = difference(settings(dense), settings(ticket))
+    differences = difference(_settings(dense), _settings(ticket))
     started_from = ticket.get("fingerprint", {}).get("inputs", {}).get("initial")
     initial = dense["files"].get("initial.safetensors")
     if not differences and started_from is not None and initial is not None and started_from != initial["sha256"]:
         return "other initial weights"
     return differences[0] if differences else None
+
+
+def _of_one_study(run: Run | None, dense: Manifest, first_seed: int, first: Manifest) -> Run | None:
+    """The run, or "unreadable" where its seed's dense agent was trained with other settings than the first seed's."""
+    differences = difference(_settings(first, "seed"), _settings(dense, "seed"))
+    if run is None or not differences:
+        return run
+    problem = (
+        f"{run.files.folder.parent} was trained with other settings than seed {first_seed} "
+        f"({differences[0].replace('this config asks for', f'seed {first_seed} has', 1)}), so the two can't be "
+        "compared. Keep studies of different settings in folders of their own: data=FOLDER."
+    )
+    return replace(run, status="unreadable", error=problem)
+
+
+def _settings(manifest: Manifest, *but: str) -> dict[str, Any]:
+    """What a run was trained with."""
+    left_out = ("version", "inputs", "arm", *but)
+    return {key: value for key, value in manifest.get("fingerprint", {}).items() if key not in left_out}
 
 
 def _evaluations(files: RunFiles) -> tuple[Evaluation, ...]:

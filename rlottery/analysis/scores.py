@@ -1,12 +1,35 @@
 """Scores: of a run, of an arm on a task, and of arms across tasks."""
 
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlottery.analysis.runs import Metric
+from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, score_of
+from rlottery.analysis.statistics import (
+    Statistic,
+    bootstrap,
+    bootstrap_paired,
+    improvement_over_tasks,
+    iqm_of_runs,
+    mean_over_tasks,
+    median_of_runs,
+    median_over_tasks,
+    performance_profile,
+    probability_of_improvement,
+    value_of,
+)
+from rlottery.config import Config
+from rlottery.store import DENSE
+
+SEED = 0
+"""Of every bootstrap: the same runs give the same intervals."""
+
+AT = np.linspace(-0.1, 1.2, 131)
+"""Shares of dense at which performance profiles are drawn."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +46,9 @@ class ArmScores:
     """One arm on one task.
 
     Attributes:
-        scores: seed -> the run's score: the mean of its last evaluations. A run that diverged scores as an untrained one.
+        scores: seed -> the run's score: the mean of its last evaluations. One that diverged scores as untrained agents.
         areas: seed -> area under the curve: the time average of the score from step 0 to the end, in the same unit.
+            Arms that begin later have none: it would leave out the steps before.
         steps: seed -> the first step with an evaluation at or above the task's threshold; None: never reached.
         shares: seed -> (score - untrained) / (dense - untrained); empty where the dense agents did not learn.
         mean, median, iqm: of the scores.
@@ -46,6 +70,8 @@ class TaskScores:
 
     Attributes:
         untrained, dense: mean scores before and after training; None where not known.
+        gain: dense - untrained; None where the dense agents did not learn.
+        starts: seed -> the dense agent's score before training.
         threshold: the score that `ArmScores.steps` is about; None where the dense agents did not learn.
     """
 
@@ -53,8 +79,14 @@ class TaskScores:
     metric: Metric
     untrained: float | None
     dense: float | None
+    gain: float | None
     threshold: float | None
+    starts: Mapping[int, float]
     arms: tuple[ArmScores, ...]
+
+    def arm(self, name: str) -> ArmScores | None:
+        """The arm of that name, if it has a score."""
+        return next((arm for arm in self.arms if arm.arm == name), None)
 
 
 @dataclass(frozen=True)
@@ -92,3 +124,148 @@ class AcrossTasks:
     profile: Profile
     over_dense: Estimate | None
     over_control: Estimate | None
+
+
+def task_scores(task: str, runs: Sequence[Run], least_gain: float, config: Config) -> TaskScores:
+    """Score the runs of one task.
+
+    Args:
+        runs: in any order; those that are neither done nor diverged have no score.
+        least_gain: what dense agents must gain on average to count as having learned, in the unit of the metric.
+    """
+    metric, rules = metric_of(runs), config.verdict
+    starts = {
+        run.seed: run.evaluations[0].scores[metric]
+        for run in runs
+        if run.arm == DENSE and run.evaluations and run.evaluations[0].env_steps == 0
+    }
+    untrained = statistics.fmean(starts.values()) if starts else None
+    steps = {run.seed: run.env_steps for run in runs if run.arm == DENSE}
+    ended = {
+        arm: {run.seed: run for run in runs if run.arm == arm and _has_ended(run, untrained)} for arm in arm_names(runs)
+    }
+    last = config.evaluation.score_evaluations
+    scores = {
+        arm: {seed: _score(run, metric, last, untrained) for seed, run in of.items()} for arm, of in ended.items()
+    }
+    dense = statistics.fmean(scores[DENSE].values()) if scores.get(DENSE) else None
+    gain = None if dense is None or untrained is None or dense - untrained <= least_gain else dense - untrained
+    threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
+    return TaskScores(
+        task=task,
+        metric=metric,
+        untrained=untrained,
+        dense=dense,
+        gain=gain,
+        threshold=threshold,
+        starts=starts,
+        arms=tuple(
+            ArmScores(
+                arm=arm,
+                scores=scores[arm],
+                areas={
+                    seed: area_under_curve(run, metric, untrained, steps.get(seed))
+                    for seed, run in ended[arm].items()
+                    if run.began_at == 0
+                },
+                steps={seed: steps_to(run, metric, threshold) for seed, run in ended[arm].items()}
+                if threshold is not None
+                else {},
+                shares={
+                    seed: (score - untrained) / gain
+                    for seed, score in scores[arm].items()
+                    if gain is not None and untrained is not None
+                },
+                mean=_estimate([list(scores[arm].values())], mean_over_tasks, rules.resamples),
+                median=_estimate([list(scores[arm].values())], median_of_runs, rules.resamples),
+                iqm=_estimate([list(scores[arm].values())], iqm_of_runs, rules.resamples),
+            )
+            for arm in ended
+            if scores[arm]
+        ),
+    )
+
+
+def area_under_curve(run: Run, metric: Metric, untrained: float | None = None, env_steps: int | None = None) -> float:
+    """The time average of the score over a run's evaluations: the area under its curve by trapezoids, over its length.
+
+    Args:
+        untrained: what counts from a divergence to the end of a run that diverged.
+        env_steps: the length of the run if it had not diverged.
+    """
+    steps = [float(evaluation.env_steps) for evaluation in run.evaluations]
+    values = [evaluation.scores[metric] for evaluation in run.evaluations]
+    if run.status == "diverged" and untrained is not None:
+        end = float(run.env_steps or env_steps or 0)
+        steps, values = (steps, values) if steps else ([0.0], [untrained])
+        if end > steps[-1]:
+            steps, values = [*steps, steps[-1], end], [*values, untrained, untrained]
+    if steps[-1] <= steps[0]:
+        return values[-1]
+    return float(np.trapezoid(values, steps)) / (steps[-1] - steps[0])
+
+
+def steps_to(run: Run, metric: Metric, threshold: float) -> int | None:
+    """The first step, counted from the dense run's start, with an evaluation at or above the threshold."""
+    reached = (run.began_at + e.env_steps for e in run.evaluations if e.scores[metric] >= threshold)
+    return next(reached, None)
+
+
+def across_tasks(
+    tasks: Sequence[TaskScores], controls: Mapping[str, str | None], resamples: int
+) -> tuple[AcrossTasks, ...]:
+    """Every arm over the tasks that the dense agents learned, in the order of the first task that has it.
+
+    Args:
+        controls: ticket -> its random control.
+    """
+    learned = [task for task in tasks if task.gain is not None]
+    names = dict.fromkeys(arm.arm for task in learned for arm in task.arms)
+    shares = {
+        name: {task.task: list(arm.shares.values()) for task in learned for arm in task.arms if arm.arm == name}
+        for name in names
+    }
+    return tuple(
+        AcrossTasks(
+            arm=name,
+            tasks=tuple(of),
+            runs=sum(map(len, of.values())),
+            mean=_estimate(list(of.values()), mean_over_tasks, resamples),
+            median=_estimate(list(of.values()), median_over_tasks, resamples),
+            iqm=_estimate(list(of.values()), iqm_of_runs, resamples),
+            profile=Profile(name, AT, *performance_profile(list(of.values()), AT, seed=SEED, resamples=resamples)),
+            over_dense=None if name == DENSE else _improvement(of, shares.get(DENSE), resamples),
+            over_control=_improvement(of, shares.get(controls.get(name) or ""), resamples),
+        )
+        for name, of in shares.items()
+    )
+
+
+def _has_ended(run: Run, untrained: float | None) -> bool:
+    return run.status == "done" or (run.status == "diverged" and untrained is not None)
+
+
+def _score(run: Run, metric: Metric, last: int, untrained: float | None) -> float:
+    score = score_of(run, metric, last)
+    if score is None:
+        assert untrained is not None  # a run that diverged has no policy left
+        return untrained
+    return score
+
+
+def _estimate(groups: Sequence[Sequence[float]], statistic: Statistic, resamples: int) -> Estimate:
+    if not any(groups):
+        return Estimate(math.nan, None, None)
+    interval = bootstrap(groups, statistic, seed=SEED, resamples=resamples)
+    return Estimate(value_of(statistic, groups), *(interval or (None, None)))
+
+
+def _improvement(
+    of: Mapping[str, Sequence[float]], other: Mapping[str, Sequence[float]] | None, resamples: int
+) -> Estimate | None:
+    both = [task for task in of if other and task in other]
+    if other is None or not both:
+        return None
+    groups = [of[task] for task in both], [other[task] for task in both]
+    interval = bootstrap_paired(*groups, improvement_over_tasks, seed=SEED, resamples=resamples)
+    return Estimate(probability_of_improvement(*groups), *(interval or (None, None)))

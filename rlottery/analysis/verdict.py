@@ -21,12 +21,15 @@ class Contrast:
         against: the other arm.
         differences: seed -> arm - against, in the unit of the metric.
         share, low, high: the mean difference as a share, and its one-sided bounds, each at the verdict's level.
-            Both bounds together make a 90 % interval at a level of 5 %. None where no bound is finite.
+            Both bounds together make a 90 % interval at a level of 5 %. None with a single seed, and where no bound
+            is finite.
         p_not_worse: of "worse by the margin or more", one-sided paired t.
         p_worse: of "not worse by the margin".
         p_above: of "no better at all".
         p_equal: of "further apart than the margin", two one-sided tests.
         flipped: the same four by sign-flip permutation, by the names not_worse, worse, above and equal.
+
+    With a single seed there is no test: p-values are None, and flipped is empty.
     """
 
     against: str
@@ -34,10 +37,10 @@ class Contrast:
     share: float
     low: float | None
     high: float | None
-    p_not_worse: float
-    p_worse: float
-    p_above: float
-    p_equal: float
+    p_not_worse: float | None
+    p_worse: float | None
+    p_above: float | None
+    p_equal: float | None
     flipped: Mapping[str, float]
 
 
@@ -78,7 +81,8 @@ class TaskVerdict:
         why: in words.
         seeds: whose dense agent is done.
         p_learned: of "the dense agents gained nothing", one-sided paired t; None with fewer than two seeds.
-        arms: tickets, by sparsity, then by name.
+        arms: all but the dense one, in the order of the comparison. Controls and agents that are no tickets are
+            compared, and never judged.
     """
 
     task: str
@@ -110,7 +114,7 @@ class PooledVerdict:
     share: float | None
     low: float | None
     high: float | None
-    over_control: tuple[float, float, float] | None
+    over_control: tuple[float, float | None, float | None] | None
     p: Mapping[Claim, float]
     adjusted: Mapping[Claim, float]
 
@@ -124,19 +128,21 @@ class MethodContrast:
         sparsity: the mean of the groups.
         magnitude, gradient: the arms.
         share, low, high: the difference and its two-sided interval at twice the verdict's level (90 % at 5 %).
-        p, adjusted: two-sided; Holm's correction is over the sparsities of a row's task, or of the pool.
+        p, adjusted: two-sided; Holm's correction is over the sparsities of a row's task, or of the pool. None with
+            fewer than two seeds.
         n: differences that it rests on.
     """
 
     task: str | None
+    measure: Measure
     sparsity: float
     magnitude: str
     gradient: str
     share: float
     low: float | None
     high: float | None
-    p: float
-    adjusted: float
+    p: float | None
+    adjusted: float | None
     n: int
 
 
@@ -147,17 +153,20 @@ class MethodTrend:
     Attributes:
         task: None over all tasks.
         change: the difference at the highest sparsity minus that at the lowest; low, high: its interval.
-        p: two-sided.
+        p: two-sided; None with fewer than two seeds.
+        n: seeds that have both, over all tasks.
     """
 
     task: str | None
+    measure: Measure
     criterion: str
     lowest: float
     highest: float
     change: float
     low: float | None
     high: float | None
-    p: float
+    p: float | None
+    n: int
 
 
 @dataclass(frozen=True)
@@ -166,7 +175,8 @@ class Verdicts:
 
     Attributes:
         rules: the procedure in words, with the config's numbers in it.
-        methods, trends: is gradient better, and more so at high sparsity? Tasks first, the pool (task None) last.
+        methods, trends: is gradient better, and more so at high sparsity? By scores and by areas, tasks first, the pool
+            (task None) last.
         seeds_added: how often seeds were added to the study after its first run.
     """
 

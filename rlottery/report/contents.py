@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlottery.analysis.comparison import Comparison
+from rlottery.analysis.costs import ArmCost
 from rlottery.analysis.mask_analysis import MaskPages
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import AcrossTasks, TaskScores
@@ -25,25 +26,6 @@ class Command:
     line: str
     version: str
     seeds: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ArmCost:
-    """What the runs of an arm took on one task.
-
-    Attributes:
-        seconds: of wall-clock, mean over the runs that are done; None where no manifest says it.
-        flops: of all updates of a run, multiply and add each one; None for algorithms that don't tell.
-        of_dense: seconds over the dense arm's.
-        runs: how many the seconds are over.
-    """
-
-    task: str
-    arm: str
-    seconds: float | None
-    flops: float | None
-    of_dense: float | None
-    runs: int
 
 
 @dataclass(frozen=True)

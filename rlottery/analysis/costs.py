@@ -1,0 +1,91 @@
+"""What the runs of an arm took: wall-clock as the manifests have it, and operations by count."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rlottery.analysis.kinds import LayerCounts
+from rlottery.analysis.runs import Run
+from rlottery.config import Config, Task
+from rlottery.store import DENSE
+
+OPERATIONS_PER_WEIGHT = {"actor": 8, "critic": 12}
+"""Of one SAC update, for each surviving weight and transition, a multiplication and an addition being two.
+
+Actor: the next action (2), and the loss forward and back (6). Critic: the target (2), its loss forward and back (6),
+and the actor's loss forward and back to its inputs (4). That all layers pass a gradient to their inputs counts a few
+per cent too many."""
+
+
+@dataclass(frozen=True)
+class ArmCost:
+    """What the runs of an arm took on one task.
+
+    Attributes:
+        seconds: of wall-clock, mean over the runs that are done; None where no manifest says it.
+        flops: of the matrix products in all updates of a run, at its sparsity at the end; None where the task has no
+            mask to count weights by.
+        of_dense: seconds over the dense arm's.
+        runs: how many the seconds are over.
+    """
+
+    task: str
+    arm: str
+    seconds: float | None
+    flops: float | None
+    of_dense: float | None
+    runs: int
+
+
+def costs_of(
+    task: Task, config: Config, by_arm: Mapping[str, Sequence[Run]], counts: Mapping[str, LayerCounts]
+) -> tuple[ArmCost, ...]:
+    """Every arm of a task that has a finished run.
+
+    Args:
+        by_arm: arm -> its runs.
+        counts: arm -> its layers; the totals are the dense network's.
+    """
+    totals = _totals(counts)
+    seconds = {arm: [run.seconds for run in runs if run.status == "done"] for arm, runs in by_arm.items()}
+    means = {arm: _mean(of_arm) for arm, of_arm in seconds.items()}
+    dense = means.get(DENSE)
+    return tuple(
+        ArmCost(
+            task=task.id,
+            arm=arm,
+            seconds=(mean := means[arm]),
+            flops=_flops(next(run for run in runs if run.status == "done"), task, config, totals),
+            of_dense=None if mean is None or not dense else mean / dense,
+            runs=len(seconds[arm]),
+        )
+        for arm, runs in by_arm.items()
+        if seconds[arm]
+    )
+
+
+def _totals(counts: Mapping[str, LayerCounts]) -> dict[str, int]:
+    """Kernel weights of the dense network, by group."""
+    layers = next(iter(counts.values()), {})
+    totals: dict[str, int] = {}
+    for path, (_, total) in layers.items():
+        group = path.partition(".")[0]
+        totals[group] = totals.get(group, 0) + total
+    return totals
+
+
+def _flops(run: Run, task: Task, config: Config, totals: Mapping[str, int]) -> float | None:
+    if not totals or totals.keys() - OPERATIONS_PER_WEIGHT.keys():
+        return None
+    training = config.training_for(task)
+    updates = max((run.env_steps or training.env_steps) - training.warmup_steps, 0) * training.updates_per_step
+    sparsity = run.sparsity or {}
+    weights = sum(
+        OPERATIONS_PER_WEIGHT[group] * total * (1 - sparsity.get(group, 0.0)) for group, total in totals.items()
+    )
+    return float(updates * config.sac_for(task).batch_size * weights)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None

@@ -1,0 +1,208 @@
+"""The verdict on each task: from scores to what may be said of its tickets."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rlottery.analysis.contrasts import Paired, contrast, paired
+from rlottery.analysis.decisions import Judged, corrected, decision_of, reason
+from rlottery.analysis.kinds import LayerCounts, kind_of, random_control_of
+from rlottery.analysis.pooling import pool
+from rlottery.analysis.runs import Run
+from rlottery.analysis.scores import ArmScores, Estimate, TaskScores
+from rlottery.analysis.statistics import paired_t, seeds_needed, seeds_needed_equal
+from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, Measure, PooledVerdict, TaskState, TaskVerdict
+from rlottery.config import Verdict
+from rlottery.store import DENSE
+
+
+@dataclass(frozen=True)
+class TaskToJudge:
+    """What a verdict on one task is made from.
+
+    Attributes:
+        runs: arm -> its runs.
+        counts: arm -> survivors and weights of its layers, where its masks could be read.
+        least_gain: as in `task_scores`.
+    """
+
+    scores: TaskScores
+    runs: Mapping[str, Sequence[Run]]
+    counts: Mapping[str, LayerCounts]
+    least_gain: float
+
+
+def controls_of(task: TaskToJudge) -> dict[str, str | None]:
+    """Ticket -> its random control."""
+    tickets = (runs[0] for runs in task.runs.values() if kind_of(runs[0]) == "ticket")
+    return {ticket.arm: random_control_of(ticket, task.runs, task.counts) for ticket in tickets}
+
+
+def judge(tasks: Sequence[TaskToJudge], rules: Verdict) -> tuple[tuple[TaskVerdict, ...], tuple[PooledVerdict, ...]]:
+    """The verdicts of every task, and over tasks."""
+    states = [_state(task, rules) for task in tasks]
+    opened = [
+        [_compare(task, state, why, arm, rules) for arm in task.scores.arms if arm.arm != DENSE]
+        for task, (state, why, _) in zip(tasks, states, strict=True)
+    ]
+    judged = _decided([item for of_task in opened for item in of_task], rules)
+    by_task = {task.scores.task: [item for item in judged if item.verdict.task == task.scores.task] for task in tasks}
+    verdicts = tuple(
+        TaskVerdict(
+            task=task.scores.task,
+            state=state,
+            why=why,
+            seeds=tuple(_dense(task).scores),
+            p_learned=p_learned,
+            arms=tuple(item.verdict for item in by_task[task.scores.task]),
+        )
+        for task, (state, why, p_learned) in zip(tasks, states, strict=True)
+    )
+    return verdicts, pool(verdicts, judged, rules)
+
+
+# ------------------------------------------------------------------------------------------ One task
+
+
+def _dense(task: TaskToJudge) -> ArmScores:
+    """The dense arm; one without scores where none is done."""
+    nothing = Estimate(math.nan, None, None)
+    return task.scores.arm(DENSE) or ArmScores(DENSE, {}, {}, {}, {}, nothing, nothing, nothing)
+
+
+def _state(task: TaskToJudge, rules: Verdict) -> tuple[TaskState, str, float | None]:
+    dense, starts = _dense(task).scores, task.scores.starts
+    gains = [score - starts[seed] for seed, score in dense.items() if seed in starts]
+    test = paired_t(gains) if len(gains) >= 2 else None
+    p = None if test is None else test.p_above
+    if len(gains) < rules.least_seeds:
+        have = f"{len(gains)} seed{'s' if len(gains) != 1 else ''} with a finished dense agent"
+        return "too few seeds", f"{have}, and the verdict asks for {rules.least_seeds}: nothing is decided", p
+    assert test is not None
+    if test.p_above > rules.level or test.mean <= task.least_gain:
+        return (
+            "did not learn",
+            f"the dense agents gained {test.mean:.3g} over untrained ones (p = {test.p_above:.2g}, and more than "
+            f"{task.least_gain:.3g} is asked for): no ticket can be judged beside them",
+            p,
+        )
+    return "learned", f"the dense agents gained {test.mean:.4g} over untrained ones (p = {test.p_above:.2g})", p
+
+
+def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rules: Verdict) -> Judged:
+    """One arm against dense and its control, nothing decided yet."""
+    run = task.runs[arm.arm][0]
+    is_ticket = kind_of(run) == "ticket"
+    control = random_control_of(run, task.runs, task.counts) if is_ticket else None
+    dense, beside = _dense(task), task.scores.arm(control) if control else None
+    measure: Measure = "area" if _tied_at_ceiling(task.scores, arm, dense, rules) else "score"
+    against_dense = _paired(task.scores, arm, dense, dense, measure)
+    against_control = _paired(task.scores, arm, beside, dense, measure) if beside is not None else None
+    told = [_contrast(of, rules) for of in (against_dense, against_control)]
+    verdict = ArmVerdict(
+        task=task.scores.task,
+        arm=arm.arm,
+        control=control,
+        measure=measure,
+        decision=None,
+        why=why,
+        against_dense=told[0],
+        against_control=told[1],
+        p={},
+        adjusted={},
+        further_seeds=None,
+    )
+    opened = Judged(verdict, is_ticket, against_dense, against_control)
+    if not is_ticket:
+        kind = "a control" if kind_of(run) == "control" else "no ticket of rewound weights"
+        return replace(opened, verdict=replace(verdict, why=f"{kind}: compared, not judged"))
+    if state != "learned":
+        return opened
+    if (lacking := _lacking(against_dense, arm, measure, rules)) is not None:
+        return replace(opened, verdict=replace(verdict, why=lacking))
+    return replace(opened, verdict=replace(verdict, p=_p_values(told[0], told[1], against_control, rules)))
+
+
+def _tied_at_ceiling(scores: TaskScores, arm: ArmScores, dense: ArmScores, rules: Verdict) -> bool:
+    """Whether every run of both arms is as good as the best run of the task, but for a small share of the gain."""
+    if scores.gain is None or not arm.scores or not dense.scores:
+        return False
+    best = max(score for of in scores.arms for score in of.scores.values())
+    return min(*arm.scores.values(), *dense.scores.values()) >= best - rules.saturated_within * scores.gain
+
+
+def _paired(scores: TaskScores, arm: ArmScores, other: ArmScores, dense: ArmScores, measure: Measure) -> Paired | None:
+    ours, theirs, tops = ((of.areas if measure == "area" else of.scores) for of in (arm, other, dense))
+    return paired(other.arm, ours, theirs, tops, scores.starts)
+
+
+def _contrast(of: Paired | None, rules: Verdict) -> Contrast | None:
+    return None if of is None else contrast(of, rules.margin, rules.level)
+
+
+def _lacking(of: Paired | None, arm: ArmScores, measure: Measure, rules: Verdict) -> str | None:
+    """What keeps a ticket of a learned task from being judged."""
+    if of is None and measure == "area":
+        return "scores are tied at the ceiling, and there is no area under the curve of runs that begin late"
+    have = 0 if of is None else len(of.seeds)
+    if have < rules.least_seeds:
+        return f"{have} of {rules.least_seeds} seeds that the verdict asks for: nothing is decided"
+    return None
+
+
+def _p_values(
+    dense: Contrast | None, control: Contrast | None, of_control: Paired | None, rules: Verdict
+) -> dict[Claim, float]:
+    """p-values of the claims; those against a control need as many seeds with one."""
+    if dense is None or dense.p_worse is None or dense.p_not_worse is None:
+        return {}
+    found: dict[Claim, float] = {"losing": dense.p_worse}
+    enough = of_control is not None and len(of_control.seeds) >= rules.least_seeds
+    if enough and control is not None and control.p_above is not None and control.p_equal is not None:
+        found["winning"] = max(dense.p_not_worse, control.p_above)
+        found["sparse, not special"] = max(dense.p_not_worse, control.p_equal)
+    return found
+
+
+def _decided(opened: Sequence[Judged], rules: Verdict) -> list[Judged]:
+    """Holm's correction of each claim over all arms and tasks it is made of, and the decision."""
+    adjusted = corrected([item.verdict.p for item in opened])
+    family = sum(bool(item.verdict.p) for item in opened)
+    return [_decide(item, claims, family, rules) for item, claims in zip(opened, adjusted, strict=True)]
+
+
+def _decide(item: Judged, adjusted: Mapping[Claim, float], family: int, rules: Verdict) -> Judged:
+    verdict = item.verdict
+    if not verdict.p:
+        return item
+    decision = decision_of(adjusted, rules)
+    further = _further_seeds(item, rules.level / family, rules) if decision == "undecided" else None
+    why = reason(decision, verdict.p, verdict.control, verdict.against_control, further, rules)
+    return replace(
+        item,
+        verdict=replace(verdict, adjusted=adjusted, decision=decision, why=why, further_seeds=further),
+    )
+
+
+def _further_seeds(item: Judged, level: float, rules: Verdict) -> int | None:
+    """The fewest further seeds with which one of the claims would be shown with 80 % power, as it looks now."""
+    dense, control = item.dense, item.control
+    assert dense is not None
+    n = len(dense.seeds)
+
+    def needed(values: np.ndarray) -> float:
+        found = seeds_needed(float(values.mean()), float(values.std(ddof=1)), n, level=level)
+        return math.inf if found is None else found
+
+    not_worse = needed(dense.beyond(-rules.margin))
+    totals = [needed(-dense.beyond(-rules.margin))]
+    if control is not None and len(control.seeds) >= 2:
+        differences = control.beyond(0.0)
+        same = seeds_needed_equal(
+            float(differences.mean()), float(differences.std(ddof=1)), rules.margin, n, level=level
+        )
+        totals += [max(not_worse, needed(differences)), max(not_worse, math.inf if same is None else same)]
+    fewest = min(totals)
+    return None if math.isinf(fewest) else int(fewest) - n

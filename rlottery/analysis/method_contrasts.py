@@ -1,0 +1,176 @@
+"""Is gradient better than magnitude, and more so at high sparsity? Of tickets that differ in their criterion alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rlottery.analysis.contrasts import Paired, paired, pooled_bounds
+from rlottery.analysis.judging import TaskToJudge
+from rlottery.analysis.kinds import kind_of
+from rlottery.analysis.runs import Run
+from rlottery.analysis.scores import TaskScores
+from rlottery.analysis.statistics import holm, pooled_t
+from rlottery.analysis.verdict import Measure, MethodContrast, MethodTrend
+from rlottery.config import Verdict
+from rlottery.store import DENSE
+
+MEASURES: tuple[Measure, ...] = ("score", "area")
+_GRADIENT = ("taylor", "gradient")
+_OF_THE_DATA = ("batches", "batch_size", "estimator")
+"""Keys of a recipe that magnitude doesn't read."""
+
+
+@dataclass(frozen=True)
+class _Match:
+    """A gradient arm and the magnitude arm beside it, on one task, by one measure."""
+
+    task: str
+    measure: Measure
+    criterion: str
+    sparsity: float
+    magnitude: str
+    gradient: str
+    paired: Paired
+
+    @property
+    def row(self) -> tuple[str, float]:
+        return self.criterion, self.sparsity
+
+
+def compare_methods(
+    tasks: Sequence[TaskToJudge], rules: Verdict
+) -> tuple[tuple[MethodContrast, ...], tuple[MethodTrend, ...]]:
+    """Every gradient arm against the magnitude arm of the same sparsity and recipe, on each task that was learned.
+
+    By scores and by areas under the curve; tasks first, then the mean over tasks.
+    """
+    contrasts: list[MethodContrast] = []
+    trends: list[MethodTrend] = []
+    for measure in MEASURES:
+        matches = [match for task in tasks if task.scores.gain is not None for match in _matches(task, measure)]
+        for name in [*dict.fromkeys(match.task for match in matches), None]:
+            of_task = [match for match in matches if name in (None, match.task)]
+            if name is None and len({match.task for match in matches}) < 2:
+                continue
+            rows = {row: [m for m in of_task if m.row == row] for row in sorted({match.row for match in of_task})}
+            contrasts += _corrected([_contrast(name, group, rules) for group in rows.values()])
+            trends += _trends(name, rows, rules)
+    return tuple(contrasts), tuple(trends)
+
+
+def match_of(gradient: Run, by_arm: Mapping[str, Sequence[Run]]) -> Run | None:
+    """A run of the magnitude arm that differs from this gradient ticket's in the criterion alone; None without one."""
+    if kind_of(gradient) != "ticket" or gradient.criterion not in _GRADIENT:
+        return None
+    for runs in by_arm.values():
+        other = runs[0]
+        # The criterion magnitude under the guide's method gradient gives magnitude's masks: the first one stands.
+        if kind_of(other) == "ticket" and other.criterion == "magnitude" and other.method != "gradient":
+            alike = _rest(other) == _rest(gradient) and _sparsity(other) == _sparsity(gradient)
+            if alike and other.start == gradient.start:
+                return other
+    return None
+
+
+def _matches(task: TaskToJudge, measure: Measure) -> list[_Match]:
+    found = []
+    dense = task.scores.arm(DENSE)
+    for runs in task.runs.values():
+        gradient = runs[0]
+        magnitude = match_of(gradient, task.runs)
+        if magnitude is None or dense is None:
+            continue
+        ours, theirs, tops = (_values(task.scores, name, measure) for name in (gradient.arm, magnitude.arm, DENSE))
+        both = paired(magnitude.arm, ours, theirs, tops, task.scores.starts)
+        if both is not None:
+            names = magnitude.arm, gradient.arm
+            share = sum(_sparsity(gradient)) / max(len(_sparsity(gradient)), 1)
+            found.append(_Match(task.scores.task, measure, str(gradient.criterion), share, *names, both))
+    return found
+
+
+def _values(scores: TaskScores, name: str, measure: Measure) -> Mapping[int, float]:
+    arm = scores.arm(name)
+    return {} if arm is None else arm.areas if measure == "area" else arm.scores
+
+
+def _rest(run: Run) -> dict[str, object]:
+    return {key: value for key, value in run.recipe.items() if key not in _OF_THE_DATA}
+
+
+def _sparsity(run: Run) -> tuple[float, ...]:
+    # Groups reach what was asked for to within a weight.
+    return tuple(round(share, 3) for _, share in sorted((run.sparsity or {}).items()))
+
+
+def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> MethodContrast:
+    first, of = group[0], [match.paired for match in group if len(match.paired.seeds) >= 2]
+    test = pooled_t([one.beyond(0.0) for one in of]) if len(of) == len(group) else None
+    low, high = pooled_bounds(of, rules.level) if test is not None else (None, None)
+    shares = [float(match.paired.differences.mean() / match.paired.gains.mean()) for match in group]
+    return MethodContrast(
+        task=task,
+        measure=first.measure,
+        sparsity=first.sparsity,
+        magnitude=first.magnitude,
+        gradient=first.gradient,
+        share=float(np.mean(shares)),
+        low=low,
+        high=high,
+        p=None if test is None else min(1.0, 2 * min(test.p_above, test.p_below)),
+        adjusted=None,
+        n=sum(len(match.paired.seeds) for match in group),
+    )
+
+
+def _corrected(rows: Sequence[MethodContrast]) -> list[MethodContrast]:
+    known = [row for row in rows if row.p is not None]
+    adjusted = dict(zip(map(id, known), holm([row.p for row in known if row.p is not None]), strict=True))
+    return [replace(row, adjusted=adjusted.get(id(row))) for row in rows]
+
+
+def _trends(task: str | None, rows: Mapping[tuple[str, float], Sequence[_Match]], rules: Verdict) -> list[MethodTrend]:
+    found = []
+    for criterion in dict.fromkeys(criterion for criterion, _ in rows):
+        sparsities = [sparsity for name, sparsity in rows if name == criterion]
+        lowest, highest = min(sparsities), max(sparsities)
+        if lowest == highest:
+            continue
+        at_lowest = {match.task: match.paired for match in rows[criterion, lowest]}
+        changes = [
+            change
+            for match in rows[criterion, highest]
+            if match.task in at_lowest and (change := _change(match.paired, at_lowest[match.task])) is not None
+        ]
+        if not changes:
+            continue
+        testable = all(len(change.seeds) >= 2 for change in changes)
+        test = pooled_t([change.beyond(0.0) for change in changes]) if testable else None
+        low, high = pooled_bounds(changes, rules.level) if testable else (None, None)
+        found.append(
+            MethodTrend(
+                task=task,
+                measure=rows[criterion, highest][0].measure,
+                criterion=criterion,
+                lowest=lowest,
+                highest=highest,
+                change=float(np.mean([change.differences.mean() / change.gains.mean() for change in changes])),
+                low=low,
+                high=high,
+                p=None if test is None else min(1.0, 2 * min(test.p_above, test.p_below)),
+                n=sum(len(change.seeds) for change in changes),
+            )
+        )
+    return found
+
+
+def _change(high: Paired, low: Paired) -> Paired | None:
+    """The difference at high sparsity minus that at low, for the seeds that both have."""
+    at_low = dict(zip(low.seeds, low.differences, strict=True))
+    places = [index for index, seed in enumerate(high.seeds) if seed in at_low]
+    if not places:
+        return None
+    seeds = tuple(high.seeds[index] for index in places)
+    changes = high.differences[places] - np.array([at_low[seed] for seed in seeds])
+    return Paired("lowest sparsity", seeds, changes, high.gains[places])
