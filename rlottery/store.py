@@ -126,6 +126,10 @@ class Store:
     def report(self) -> Path:
         return self.root / "report"
 
+    def film(self, task_name: str, seed: int, arm: str, agents: str) -> Path:
+        """A report's film of a dense agent beside that arm's. `agents` tells theirs from others before them."""
+        return self.report / f"film_{task_name}_seed_{seed}_{arm}_{agents}.mp4"
+
     def check_links(self) -> None:
         """Make sure that nothing in the data folder points out of it: a study from elsewhere might.
 
