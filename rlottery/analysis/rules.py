@@ -11,8 +11,8 @@ def rules_in_words(config: Config) -> tuple[str, ...]:
     return (
         f"A run's score is the mean of its last {last} evaluations, {config.evaluation.episodes} episodes each, of the "
         "policy without noise. A run that diverged counts, as an untrained one.",
-        "Arms share the initial weights of each seed, so differences are taken seed by seed, and told as shares of what "
-        "the dense agents gained: (ticket - other) / (dense - untrained).",
+        "Arms share the initial weights of each seed, so differences are taken seed by seed, and told as shares of "
+        "what the dense agents gained: (ticket - other) / (dense - untrained).",
         f"The margin is {margin}: a ticket that falls short of dense by less counts as not worse. Each claim is a "
         f"one-sided paired t-test at {level}; a bound is where such a test would turn, so that two bounds make an "
         f"interval of {sided}. The margin's own uncertainty is part of the test (Fieller). Sign-flip permutation tests "

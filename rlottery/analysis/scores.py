@@ -28,7 +28,7 @@ from rlottery.store import DENSE
 SEED = 0
 """Of every bootstrap: the same runs give the same intervals."""
 
-AT = np.linspace(-0.1, 1.2, 131)
+AT = np.round(np.linspace(-0.1, 1.2, 131), 2)
 """Shares of dense at which performance profiles are drawn."""
 
 
@@ -172,7 +172,7 @@ def task_scores(task: str, runs: Sequence[Run], least_gain: float, config: Confi
                 if threshold is not None
                 else {},
                 shares={
-                    seed: (score - untrained) / gain
+                    seed: round((score - untrained) / gain, 9)
                     for seed, score in scores[arm].items()
                     if gain is not None and untrained is not None
                 },
