@@ -172,7 +172,7 @@ def test_one_control_stands_beside_all_tickets_of_its_counts() -> None:
 
 def test_controls_are_compared_and_not_judged() -> None:
     settings = config(5)
-    _, of_task, pooled = only(settings, task("a", settings, scored(CLOSE, FAR), BESIDE))
+    _, of_task, _pooled = only(settings, task("a", settings, scored(CLOSE, FAR), BESIDE))
     control = next(arm for arm in of_task.arms if arm.arm == "random-90")
     assert control.decision is None and control.p == {} and control.against_dense is not None
 
