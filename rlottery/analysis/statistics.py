@@ -262,8 +262,8 @@ def ratio_bounds(
         numerator, denominator: shape (n,), a seed each.
 
     Returns:
-        low, high: None, both, where the denominator's mean is not above 0 at `level`: no r can be ruled out then, be
-        it ever so far.
+        low, high: None, both, where the denominator's mean is not above 0 at `level`: the test then rules out no r
+        that is far enough away. It may still rule out some nearer one.
 
     Raises:
         ValueError: fewer than two values, unequal numbers of them, NaN or infinity, or a level not within (0, 0.5).
