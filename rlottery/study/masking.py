@@ -5,6 +5,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from rlottery import replay
 from rlottery.agents import jax_key, nest_masks
 from rlottery.disk import write_bytes
@@ -61,6 +63,30 @@ def create_mask(job: Job) -> None:
         write_bytes(job.mask_path, job.files.mask.read_bytes())
 
 
+class Resampling:
+    """Masks that a job would have made from other batches, of an arm whose criterion reads data.
+
+    What is the same for all of them is read once: the agent that is scored, and the replay.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._evidence = job, _Evidence(job)
+
+    def draw(self, index: int) -> Groups:
+        """The mask from the `index`-th independent draw of batches and noise; none is the mask's own.
+
+        Raises:
+            DamagedError: a file that it reads is not what was written.
+            StudyError, MaskError: as `create_mask`.
+        """
+        self._evidence.resample = (index,)
+        if self._job.ticket_arm.of is None:
+            return _pruned(self._job, self._evidence)
+        source = self._job.mask_source
+        assert source is not None
+        return _inverted(self._evidence, given_mask(source).groups)
+
+
 def described(job: Job, groups: Groups, asked: dict[str, float], scored: dict[str, Any] | None = None) -> Mask:
     """A mask of the job's arm with its metadata.
 
@@ -102,14 +128,17 @@ def _made(job: Job) -> Mask:
     if arm.kind == "transfer":
         return _transferred(job)
     if arm.of is None:
-        return _pruned(job)
+        evidence = _Evidence(job)
+        groups = _pruned(job, evidence)
+        reached = {group: sparsity_of(mask) for group, mask in groups.items()}
+        return described(job, groups, arm.sparsity or reached, evidence.told())
     source = job.mask_source
     assert source is not None
     given = given_mask(source)
     asked = given.metadata["sparsity_asked"]
     if arm.kind == "inverted":
-        groups, scored = _inverted(job, given.groups)
-        return described(job, groups, asked, scored)
+        evidence = _Evidence(job)
+        return described(job, _inverted(evidence, given.groups), asked, evidence.told())
     groups = given.groups
     if arm.kind in MASK_CONTROLS:
         change, generator = MASK_CONTROLS[arm.kind], streams_of(job).generator("control mask")
@@ -132,11 +161,10 @@ def _transferred(job: Job) -> Mask:
     return described(job, given.groups, given.metadata["sparsity_asked"])
 
 
-def _pruned(job: Job) -> Mask:
+def _pruned(job: Job, evidence: "_Evidence") -> Groups:
     arm = job.ticket_arm
     recipe, criterion = arm.recipe, arm.criterion
     assert criterion is not None
-    evidence = _Evidence(job)
     within = read_mask(job.scored.files.mask).groups if arm.scored is not None else None
     asked = _asked(arm)
 
@@ -160,19 +188,22 @@ def _pruned(job: Job) -> Mask:
         shares = asked if criterion.iterations == 1 else _part_of(asked, turn / criterion.iterations)
         groups = pruned(shares, evidence.scores(groups if criterion.iterations > 1 else None), groups)
     assert groups is not None
-    reached = {group: sparsity_of(mask) for group, mask in groups.items()}
-    return described(job, groups, arm.sparsity or reached, evidence.told())
+    return groups
 
 
-def _inverted(job: Job, given: Groups) -> tuple[Groups, dict[str, Any] | None]:
-    evidence = _Evidence(job)
+def _inverted(evidence: "_Evidence", given: Groups) -> Groups:
     scores = evidence.scores(None)
-    groups = {g: invert(scores[g], mask) if sparsity_of(mask) else mask for g, mask in given.items()}
-    return groups, evidence.told()
+    return {g: invert(scores[g], mask) if sparsity_of(mask) else mask for g, mask in given.items()}
 
 
 class _Evidence:
-    """Scores of a job's agent, and what they were made of."""
+    """Scores of a job's agent, and what they were made of.
+
+    Attributes:
+        resample: () for the batches that the mask itself is made from, or the number of another draw.
+    """
+
+    resample: tuple[int, ...] = ()
 
     def __init__(self, job: Job) -> None:
         self._job, self._arm = job, job.ticket_arm.scoring
@@ -180,6 +211,7 @@ class _Evidence:
         assert criterion is not None
         self._criterion: Criterion = criterion
         self._needed = evidence_for(criterion, self._arm.recipe.estimator)
+        self._loaded: dict[Callable[[Job], replay.Transitions], replay.Transitions] = {}
 
     def scores(self, masks: Groups | None) -> dict[str, Scores]:
         """By group; of the weights that `masks` leaves, if given."""
@@ -227,14 +259,19 @@ class _Evidence:
         data: dict[str, Any] = {}
         if ESTIMATES.keys() & set(names):
             data = {
-                "stored": stored(self._job),
-                "key": jax_key(streams.for_purpose(f"{prefix}saliency noise")),
-                "generator": streams.generator(f"{prefix}saliency batches"),
+                "stored": self._stored(stored),
+                "key": jax_key(streams.for_purpose(f"{prefix}saliency noise", *self.resample)),
+                "generator": np.random.default_rng(streams.for_purpose(f"{prefix}saliency batches", *self.resample)),
                 "batches": recipe.batches,
                 "batch_size": recipe.batch_size,
             }
         uniform = streams.generator("random scores")
         return gather(ALGORITHM, settings_of(self._job), state, names, uniform=uniform, **data)
+
+    def _stored(self, load: Callable[[Job], replay.Transitions]) -> replay.Transitions:
+        if load not in self._loaded:
+            self._loaded[load] = load(self._job)
+        return self._loaded[load]
 
     @staticmethod
     def _add(to: Gathered, more: Gathered) -> None:
