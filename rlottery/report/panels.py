@@ -113,7 +113,13 @@ class Name:
     height: float
     colour: str
     dash: Any = "-"
+    of_family: bool = False
     weight: str = "normal"
+
+    @property
+    def text_colour(self) -> str:
+        """Darker than the line, for small letters to be read."""
+        return readable(self.colour) if self.of_family else self.colour
 
 
 def names_at_right(axes: Axes, names: Sequence[Name], *, gap: float = 0.085) -> None:
@@ -131,7 +137,13 @@ def names_at_right(axes: Axes, names: Sequence[Name], *, gap: float = 0.085) -> 
             linewidth=1.2,
         )
         axes.text(
-            1.055, at, plain(name.text), color=name.colour, transform=axes.transAxes, va="center", weight=name.weight
+            1.055,
+            at,
+            plain(name.text),
+            color=name.text_colour,
+            transform=axes.transAxes,
+            va="center",
+            weight=name.weight,
         )
 
 
@@ -147,6 +159,11 @@ def legend_entry(look: Look, label: str, *, marked: bool = True) -> Line2D:
         markersize=6,
         label=plain(label),
     )
+
+
+def readable(colour: str) -> str:
+    """A colour for text on white: a third darker, so that the lightest of the palette can be read too."""
+    return "#" + "".join(f"{round(0.68 * int(colour[at : at + 2], 16)):02X}" for at in (1, 3, 5))
 
 
 def plain(text: str) -> str:

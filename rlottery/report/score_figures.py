@@ -22,13 +22,14 @@ from rlottery.report.panels import (
     per_cent,
     place,
     plain,
+    readable,
     sparsity_axis,
     thousands,
 )
 from rlottery.report.words import count
 from rlottery.store import DENSE
 
-_DODGE = 0.035
+_DODGE = 0.028
 """Room between the intervals of two lines at one sparsity, as a share of the axis."""
 
 
@@ -88,7 +89,7 @@ def _over_sparsity(
     lines = dict(sorted(lines.items(), key=lambda item: list(_order(points)).index(item[0])))
     sparsities = [point.sparsity for point in points]
     with themed(theme):
-        figure, (axes,) = grid(1, 1, (3.35, 2.75), Margins(0.78, 1.3, 0.6, 0.12))
+        figure, (axes,) = grid(1, 1, (3.35, 2.75), Margins(0.92, 1.3, 0.6, 0.12))
         dress(axes, theme)
         axes.grid(axis="x", visible=False)
         sparsity_axis(axes, sparsities)
@@ -108,7 +109,7 @@ def _over_sparsity(
             _draw_line(axes, of_line, offset)
             look = of_line[-1].look
             names.append(
-                Name(line, of_line[-1].estimate.value, look.colour, look.dash, "normal" if look.quiet else "bold")
+                Name(line, of_line[-1].estimate.value, look.colour, look.dash, True, "normal" if look.quiet else "bold")
             )
         axes.set_ylabel(label)
         axes.yaxis.set_major_locator(MaxNLocator(6))
@@ -206,7 +207,7 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
                 )
             panel.set_ylim(-0.02, 1.02)
             panel.set_xlim(0, max(float(shown[0].profile.at[-1]), 1.0))
-            panel.xaxis.set_major_locator(MaxNLocator(4))
+            panel.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
             panel.xaxis.set_major_formatter(FuncFormatter(per_cent))
             panel.yaxis.set_major_formatter(FuncFormatter(per_cent))
             panel.set_xlabel("share of dense, at least")
@@ -316,5 +317,5 @@ def _rows(
             panel.tick_params(axis="y", length=0)
             if index == 0:
                 for text, name in zip(panel.get_yticklabels(), names, strict=True):
-                    text.set_color(looks[name].colour)
+                    text.set_color(readable(looks[name].colour))
         return draw(figure, alt)

@@ -1,0 +1,89 @@
+"""Figures inside a page: one SVG for light and dark, with the page's colours and ids of its own."""
+
+import re
+
+from rlottery.report.drawn import DARK, LIGHT
+from rlottery.report.families import MAGNITUDE, OTHERS, RANDOM, SMALL_DENSE, TAYLOR
+from rlottery.report.figures import DENSE_COLOUR
+from rlottery.report.panels import readable
+
+_ON_DARK = {
+    DENSE_COLOUR: "#BDBDBD",
+    MAGNITUDE: "#4BA3E3",
+    TAYLOR: "#FF8B4D",
+    RANDOM: "#2EC79A",
+    SMALL_DENSE: "#E59CC8",
+    **dict(zip(OTHERS, ("#F2B640", "#86CBF2", "#C9A667", "#A899D8"), strict=True)),
+}
+"""Colour of a family -> what it is on a dark page."""
+
+_THEMED = {
+    LIGHT.ink: DARK.ink,
+    LIGHT.quiet: DARK.quiet,
+    LIGHT.grid: DARK.grid,
+    LIGHT.background: DARK.background,
+    **_ON_DARK,
+    **{readable(colour): dark for colour, dark in _ON_DARK.items()},
+}
+
+_COMMENT = re.compile(r"<!--.*?-->", re.S)
+_METADATA = re.compile(r"<metadata>.*?</metadata>", re.S)
+_STYLE = re.compile(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", re.S)
+_HEAD = re.compile(r"<svg\b[^>]*>", re.S)
+_VIEW_BOX = re.compile(r'viewBox="([^"]+)"')
+_REFERENCE = re.compile(r'(?:url\(#|(?:xlink:)?href="#)([^")]+)')
+_ID = re.compile(r'\s?\bid="([^"]+)"')
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
+_PLACES = re.compile(r'\b(?:d|x|y|points)="[^"]*"|translate\([^)]*\)')
+_LONG = re.compile(r"-?\d+\.\d{3,}")
+_SPACE = re.compile(r">\s+<")
+
+
+def inline(svg: str, name: str, label: str) -> str:
+    """An SVG document as a part of a page.
+
+    Args:
+        svg: drawn with the light theme.
+        name: goes before every id; letters, digits and dashes, another for each figure of a page.
+        label: what it shows, for those who can't see it.
+    """
+    body = svg[svg.index("<svg") :]
+    for part in (_COMMENT, _METADATA, _STYLE):
+        body = part.sub("", body)
+    box = _VIEW_BOX.search(body)
+    width = float(box.group(1).split()[2]) if box else 400.0
+    view = f' viewBox="{box.group(1)}"' if box else ""
+    # A point is 4/3 of a page's pixel.
+    size = f"--natural: {width * 4 / 3:.0f}px"
+    head = f'<svg{view} role="img" aria-label="{_attribute(label)}" style="{size}">'
+    body = _HEAD.sub(lambda _: head, body, count=1)
+    body = body.replace("xlink:href=", "href=")
+    referred = set(_REFERENCE.findall(body))
+    body = _ID.sub(lambda found: f' id="{name}-{found.group(1)}"' if found.group(1) in referred else "", body)
+    body = _REFERENCE.sub(lambda found: found.group(0)[: -len(found.group(1))] + f"{name}-{found.group(1)}", body)
+    body = _COLOUR.sub(lambda found: _variable(found.group(0)), body)
+    body = _PLACES.sub(lambda found: _short(found.group(0)), body)
+    return _SPACE.sub("><", body)
+
+
+def colours(*, dark: bool) -> str:
+    """The colours of inline figures as CSS custom properties."""
+    return " ".join(f"{_name(light)}: {on_dark if dark else light};" for light, on_dark in _THEMED.items())
+
+
+def _variable(colour: str) -> str:
+    known = {light.lower() for light in _THEMED}
+    return f"var({_name(colour)})" if colour.lower() in known else colour
+
+
+def _name(colour: str) -> str:
+    return f"--figure-{colour[1:].lower()}"
+
+
+def _short(place: str) -> str:
+    """Hundredths of a point are enough, and line breaks in paths are not needed."""
+    return _LONG.sub(lambda found: f"{float(found.group(0)):.2f}".rstrip("0").rstrip("."), place).replace(" \n", " ")
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

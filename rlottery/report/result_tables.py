@@ -1,0 +1,460 @@
+"""The tables of a report: what is decided, scored, kept and spent."""
+
+from collections.abc import Mapping, Sequence
+
+from rlottery.analysis.runs import Metric
+from rlottery.analysis.scores import AcrossTasks, TaskScores
+from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, PooledVerdict
+from rlottery.report.contents import Contents
+from rlottery.report.families import Look
+from rlottery.report.sentences import BOOTSTRAP, interval_words, level_of, sparsity_words
+from rlottery.report.tables import (
+    MINUS,
+    NOTHING,
+    Cell,
+    Column,
+    Row,
+    Table,
+    bounded_cell,
+    estimate_cell,
+    number_cell,
+    number_text,
+    p_cell,
+    text_cell,
+)
+from rlottery.report.words import METRIC_NAMES
+
+
+def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
+    """A row for each ticket and task; controls are compared, and never judged."""
+    level = level_of(contents)
+    rows = []
+    for task in contents.verdicts.tasks:
+        for arm in task.arms:
+            look = looks.get(arm.arm)
+            said = arm.decision or "not judged"
+            dense, control = arm.against_dense, arm.against_control
+            claim = _claim(arm)
+            p, holm = (arm.p.get(claim), arm.adjusted.get(claim)) if claim else (None, None)
+            further = arm.further_seeds if arm.decision == "undecided" else None
+            cells = (
+                text_cell("task", task.task),
+                text_cell("arm", arm.arm),
+                text_cell("kind", look.family if look else ""),
+                _sparsity(look),
+                Cell(said, {"decision": arm.decision}, mark=said),
+                _contrast("share_of_dense", dense, 1.0),
+                _contrast("over_control", control, 0.0),
+                text_cell("claim", claim or ""),
+                p_cell("p", p),
+                p_cell("p_holm", holm),
+                p_cell("p_sign_flip", flipped(claim, dense, control) if claim else None),
+                text_cell("measure", arm.measure),
+                number_cell("n", len(dense.differences) if dense else None, "d"),
+                Cell(_further(arm), {"further_seeds": further}),
+                text_cell("why", arm.why),
+            )
+            tags = {
+                "task": task.task,
+                "kind": look.family if look else "",
+                "sparsity": cells[3].text,
+                "decision": said,
+            }
+            rows.append(Row(cells, tags))
+    caption = (
+        f"Verdicts on each task. Share of dense: (arm {MINUS} untrained) / (dense {MINUS} untrained), mean over n "
+        f"seeds that both have, with its {interval_words(level)}; over random: the difference to the random control with the "
+        "same counts in every layer, in the same unit. p, its Holm correction over arms and tasks, and the sign-flip p "
+        "are of the claim that is decided, or of the one nearest to it. More seeds: that would likely (80 %) decide it."
+    )
+    titles = (
+        Column("Task"),
+        Column("Arm"),
+        Column("Kind"),
+        Column("Sparsity", True),
+        Column("Decision"),
+        Column("Share of dense", True),
+        Column("Over random", True),
+        Column("Claim"),
+        Column("p", True),
+        Column("Holm p", True),
+        Column("Sign-flip p", True),
+        Column("Measure"),
+        Column("n", True),
+        Column("More seeds", True),
+        Column("Why"),
+    )
+    return Table("verdicts", caption, titles, tuple(rows), head=1)
+
+
+def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
+    """A row for each ticket over all tasks that dense agents learned."""
+    level = level_of(contents)
+    rows = []
+    for arm in contents.verdicts.pooled:
+        look = looks.get(arm.arm)
+        said = arm.decision or "not judged"
+        claim = _nearest(arm.decision, arm.adjusted)
+        p, holm = (arm.p.get(claim), arm.adjusted.get(claim)) if claim else (None, None)
+        cells = (
+            text_cell("arm", arm.arm),
+            _sparsity(look),
+            Cell(said, {"decision": arm.decision}, mark=said),
+            bounded_cell("share_of_dense", arm.share, arm.low, arm.high, 1.0),
+            _over_control(arm),
+            text_cell("claim", claim or ""),
+            p_cell("p", p),
+            p_cell("p_holm", holm),
+            number_cell("tasks", len(arm.tasks), "d"),
+            text_cell("why", _pooled_why(arm)),
+        )
+        rows.append(Row(cells))
+    caption = (
+        f"Verdicts over tasks: means over tasks of the shares of dense, with their {interval_words(level)}. "
+        "p and its Holm correction over arms are of the claim that is decided, or of the one nearest to it."
+    )
+    titles = (
+        Column("Arm"),
+        Column("Sparsity", True),
+        Column("Decision"),
+        Column("Share of dense", True),
+        Column("Over random", True),
+        Column("Claim"),
+        Column("p", True),
+        Column("Holm p", True),
+        Column("Tasks", True),
+        Column("Why"),
+    )
+    return Table("verdicts_over_tasks", caption, titles, tuple(rows))
+
+
+def glance_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
+    """Tickets by tasks, with the decision in each cell."""
+    tasks = contents.verdicts.tasks
+    decided = {(task.task, arm.arm): arm.decision for task in tasks for arm in task.arms}
+    pooled = {arm.arm: arm.decision for arm in contents.verdicts.pooled}
+    judged = {arm for (_, arm), decision in decided.items() if decision} | {arm for arm, d in pooled.items() if d}
+    names = [arm for arm in looks if arm in judged]
+    names += sorted(judged - set(names))
+    rows = []
+    for arm in names:
+        cells = [text_cell("arm", arm), _sparsity(looks.get(arm))]
+        of_tasks = [(task.task, decided.get((task.task, arm))) for task in tasks]
+        every = [*([("all tasks", pooled.get(arm))] if pooled else []), *of_tasks]
+        cells += [Cell(d or NOTHING, {where: d}, mark=d or "") for where, d in every]
+        rows.append(Row(tuple(cells)))
+    columns = [Column("Ticket"), Column("Sparsity", True), *([Column("All tasks")] if pooled else [])]
+    columns += [Column(task.task) for task in tasks]
+    return Table("decisions", "What is decided of each kind of ticket.", tuple(columns), tuple(rows))
+
+
+def score_table(contents: Contents, scores: TaskScores, number: int, looks: Mapping[str, Look]) -> Table:
+    """Every arm of one task: mean, median and interquartile mean, area, steps to the threshold, each seed's score."""
+    digits = _digits(scores)
+    seeds = sorted({seed for arm in scores.arms for seed in arm.scores} | set(contents.comparison.seeds))
+    rows = []
+    for arm in scores.arms:
+        area = sum(arm.areas.values()) / len(arm.areas) if arm.areas else None
+        reached = sorted(steps for steps in arm.steps.values() if steps is not None)
+        cells = [
+            text_cell("arm", arm.arm),
+            _sparsity(looks.get(arm.arm)),
+            estimate_cell("mean", arm.mean, digits),
+            estimate_cell("median", arm.median, digits),
+            estimate_cell("iqm", arm.iqm, digits),
+            number_cell("area", area, f",.{digits}f"),
+            Cell(
+                f"{reached[len(reached) // 2]:,} ({len(reached)}/{len(arm.steps)})"
+                if reached
+                else f"{NOTHING} (0/{len(arm.steps)})"
+                if arm.steps
+                else NOTHING,
+                {
+                    "steps_to_threshold": reached[len(reached) // 2] if reached else None,
+                    "reached_threshold": len(reached),
+                },
+            ),
+            number_cell("n", len(arm.scores), "d"),
+        ]
+        cells += [number_cell(f"seed_{seed}", arm.scores.get(seed), f",.{digits}f") for seed in seeds]
+        rows.append(Row((Cell(cells[0].text, {"task": scores.task, **cells[0].values}), *cells[1:])))
+    unit: dict[Metric, str] = {"success": "success rate, from 0 to 1", "return": "return of an episode"}
+    threshold = (
+        ""
+        if scores.threshold is None
+        else f" Steps: median of the runs that reached {number_text(scores.threshold, digits)}."
+    )
+    untrained = "" if scores.untrained is None else f" Untrained: {number_text(scores.untrained, digits)}."
+    caption = (
+        f"{scores.task}: {unit[scores.metric]}, mean of the last {contents.comparison.score_evaluations} evaluations; "
+        f"in brackets the {BOOTSTRAP} over n seeds. Area: mean {METRIC_NAMES[scores.metric]} over all of training."
+        f"{untrained}{threshold}"
+    )
+    titles = [
+        Column("Arm"),
+        Column("Sparsity", True),
+        Column("Mean", True),
+        Column("Median", True),
+        Column("IQM", True),
+        Column("Area", True),
+        Column("Steps to threshold", True),
+        Column("n", True),
+        *(Column(f"Seed {seed}", True) for seed in seeds),
+    ]
+    return Table(f"scores_{number}", caption, tuple(titles), tuple(rows))
+
+
+def across_table(across: Sequence[AcrossTasks], looks: Mapping[str, Look]) -> Table:
+    """Every arm over the tasks that dense agents learned."""
+    rows = [
+        Row(
+            (
+                text_cell("arm", arm.arm),
+                _sparsity(looks.get(arm.arm)),
+                estimate_cell("iqm", arm.iqm, 2),
+                estimate_cell("mean", arm.mean, 2),
+                estimate_cell("median", arm.median, 2),
+                estimate_cell("over_dense", arm.over_dense, 2),
+                estimate_cell("over_control", arm.over_control, 2),
+                number_cell("tasks", len(arm.tasks), "d"),
+                number_cell("runs", arm.runs, "d"),
+            )
+        )
+        for arm in across
+    ]
+    caption = (
+        "Over tasks, in shares of dense: IQM over runs, mean and median over tasks, and the probability that a run "
+        f"scores above a dense agent and above its random control (ties count half); in brackets the {BOOTSTRAP}."
+    )
+    titles = (
+        Column("Arm"),
+        Column("Sparsity", True),
+        Column("IQM", True),
+        Column("Mean", True),
+        Column("Median", True),
+        Column("P(above dense)", True),
+        Column("P(above random)", True),
+        Column("Tasks", True),
+        Column("Runs", True),
+    )
+    return Table("across_tasks", caption, titles, tuple(rows))
+
+
+def method_table(contents: Contents) -> Table:
+    """Gradient minus magnitude at each sparsity, by task and over all."""
+    rows = [
+        Row(
+            (
+                Cell(contrast.task or "all tasks", {"task": contrast.task or "all tasks"}),
+                text_cell("gradient", contrast.gradient),
+                text_cell("magnitude", contrast.magnitude),
+                Cell(sparsity_words(contrast.sparsity), {"sparsity": contrast.sparsity}),
+                text_cell("measure", contrast.measure),
+                bounded_cell("difference", contrast.share, contrast.low, contrast.high, 0.0, signed=True),
+                p_cell("p", contrast.p),
+                p_cell("p_holm", contrast.adjusted),
+                number_cell("n", contrast.n, "d"),
+            )
+        )
+        for contrast in contents.verdicts.methods
+    ]
+    caption = (
+        f"Gradient {MINUS} magnitude, as a share of what dense agents gained, with its "
+        f"{interval_words(level_of(contents))}; two-sided p, and its Holm correction over the sparsities of a task."
+    )
+    titles = (
+        Column("Task"),
+        Column("Gradient"),
+        Column("Magnitude"),
+        Column("Sparsity", True),
+        Column("Measure"),
+        Column("Difference", True),
+        Column("p", True),
+        Column("Holm p", True),
+        Column("n", True),
+    )
+    return Table("gradient_against_magnitude", caption, titles, tuple(rows))
+
+
+def cost_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
+    """Wall-clock and floating-point operations of every arm and task."""
+    rows = [
+        Row(
+            (
+                text_cell("task", cost.task),
+                text_cell("arm", cost.arm),
+                _sparsity(looks.get(cost.arm)),
+                number_cell("seconds", cost.seconds, ",.0f"),
+                number_cell("of_dense", cost.of_dense, ".2f"),
+                Cell(NOTHING if cost.flops is None else _flops(cost.flops), {"flops": cost.flops}),
+                number_cell("runs", cost.runs, "d"),
+            )
+        )
+        for cost in contents.costs
+    ]
+    caption = (
+        "Cost of a run: seconds of wall-clock, mean over the runs that are done; the same over the dense agents' "
+        "(smaller is cheaper); and floating-point operations of all its updates."
+    )
+    titles = (
+        Column("Task"),
+        Column("Arm"),
+        Column("Sparsity", True),
+        Column("Seconds", True),
+        Column("Of dense", True),
+        Column("FLOP", True),
+        Column("Runs", True),
+    )
+    return Table("cost", caption, titles, tuple(rows), head=1)
+
+
+def layer_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
+    """What each layer of each arm's masks keeps."""
+    rows = []
+    for arm in contents.masks.arms:
+        for layer in arm.layers:
+            kept = layer.kept / layer.total if layer.total else 0.0
+            rows.append(
+                Row(
+                    (
+                        text_cell("task", arm.task),
+                        text_cell("arm", arm.arm),
+                        _sparsity(looks.get(arm.arm)),
+                        text_cell("layer", layer.path),
+                        number_cell("kept", layer.kept, ",.0f"),
+                        number_cell("weights", layer.total, ",d"),
+                        Cell(f"{100 * kept:.2f} %", {"share_kept": kept}),
+                        number_cell("dead", layer.dead, ".1f"),
+                        number_cell("without_input", layer.without_input, ".1f"),
+                        number_cell("units", layer.units, "d"),
+                        number_cell("masks", len(arm.seeds), "d"),
+                    ),
+                    {"task": arm.task, "sparsity": _sparsity(looks.get(arm.arm)).text},
+                )
+            )
+    caption = (
+        "Survivors of every layer, mean over the masks. Dead units have no way to the output; units without an input "
+        "are constant."
+    )
+    titles = (
+        Column("Task"),
+        Column("Arm"),
+        Column("Sparsity", True),
+        Column("Layer"),
+        Column("Kept", True),
+        Column("Weights", True),
+        Column("Share", True),
+        Column("Dead units", True),
+        Column("Without input", True),
+        Column("Units", True),
+        Column("Masks", True),
+    )
+    return Table("mask_layers", caption, titles, tuple(rows), head=1)
+
+
+def likeness_table(contents: Contents) -> Table:
+    """How much masks share."""
+    rows = tuple(
+        Row(
+            (
+                text_cell("kind", like.kind),
+                text_cell("one", like.one),
+                text_cell("other", like.other),
+                number_cell("jaccard", like.jaccard, ".2f"),
+                number_cell("chance", like.chance, ".2f"),
+                number_cell("pairs", like.pairs, "d"),
+            )
+        )
+        for like in contents.masks.likeness
+    )
+    caption = "How much masks share: mean Jaccard index of all kernel weights, and what chance would give."
+    titles = (
+        Column("What differs"),
+        Column("One"),
+        Column("Other"),
+        Column("Jaccard", True),
+        Column("Chance", True),
+        Column("Pairs", True),
+    )
+    return Table("mask_likeness", caption, titles, rows)
+
+
+def flipped(claim: Claim, dense: Contrast | None, control: Contrast | None) -> float | None:
+    """The sign-flip p-value of a claim. One that has two parts is shown when both are: the larger p counts."""
+    parts: dict[Claim, list[tuple[Contrast | None, str]]] = {
+        "winning": [(dense, "not_worse"), (control, "above")],
+        "sparse, not special": [(dense, "not_worse"), (control, "equal")],
+        "losing": [(dense, "worse")],
+    }
+    found = [None if contrast is None else contrast.flipped.get(name) for contrast, name in parts[claim]]
+    known = [p for p in found if p is not None]
+    return max(known) if len(known) == len(found) else None
+
+
+def _claim(arm: ArmVerdict) -> Claim | None:
+    return _nearest(arm.decision, arm.adjusted)
+
+
+def _nearest(decision: str | None, adjusted: Mapping[Claim, float]) -> Claim | None:
+    """The claim that is decided; else the one with the smallest p."""
+    for claim in adjusted:
+        if claim == decision:
+            return claim
+    return min(adjusted, key=lambda claim: adjusted[claim], default=None)
+
+
+def _over_control(arm: PooledVerdict) -> Cell:
+    share, low, high = arm.over_control or (None, None, None)
+    return bounded_cell("over_control", share, low, high, 0.0)
+
+
+def _pooled_why(arm: PooledVerdict) -> str:
+    left_out = "; ".join(f"without {task}: {why}" for task, why in arm.left_out.items())
+    return f"{arm.why}; {left_out}" if left_out else arm.why
+
+
+def _further(arm: ArmVerdict) -> str:
+    if arm.decision != "undecided":
+        return NOTHING
+    return "over 100" if arm.further_seeds is None else str(arm.further_seeds)
+
+
+def _flops(flops: float) -> str:
+    for size, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if flops >= size:
+            return f"{flops / size:.3g} {unit}"
+    return f"{flops:.3g}"
+
+
+def all_tables(contents: Contents, looks: Mapping[str, Look]) -> list[Table]:
+    """Every table that has a row."""
+    tables = [
+        glance_table(contents, looks),
+        pooled_table(contents, looks),
+        verdict_table(contents, looks),
+        method_table(contents),
+        *(score_table(contents, scores, number, looks) for number, scores in enumerate(contents.scores, 1)),
+        across_table(contents.across, looks),
+        layer_table(contents, looks),
+        likeness_table(contents),
+        cost_table(contents, looks),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _sparsity(look: Look | None) -> Cell:
+    sparsity = look.sparsity if look else None
+    return Cell(NOTHING if sparsity is None else sparsity_words(sparsity), {"sparsity": sparsity})
+
+
+def _contrast(name: str, contrast: Contrast | None, at: float) -> Cell:
+    if contrast is None:
+        return bounded_cell(name, None, None, None, at)
+    return bounded_cell(name, contrast.share, contrast.low, contrast.high, at, signed=at == 0)
+
+
+def _digits(scores: TaskScores) -> int:
+    if scores.metric == "success":
+        return 2
+    largest = max((abs(score) for arm in scores.arms for score in arm.scores.values()), default=0.0)
+    return 0 if largest >= 100 else 1 if largest >= 10 else 2

@@ -1,0 +1,284 @@
+"""What a study shows, in plain sentences that claim no more than its verdicts do. For pages, Markdown and terminals."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rlottery.analysis.verdict import (
+    ArmVerdict,
+    Decision,
+    MethodContrast,
+    MethodTrend,
+    PooledVerdict,
+    TaskVerdict,
+    Verdicts,
+)
+from rlottery.report.contents import Contents
+from rlottery.report.words import count
+
+QUESTION = "Is gradient better than magnitude, and more so at high sparsity?"
+BOOTSTRAP = "95 % bootstrap interval"
+
+DECISIONS: tuple[Decision, ...] = ("winning", "sparse, not special", "losing", "undecided")
+MOST_NAMED = 4
+"""Arms that a sentence names; of more it tells how many."""
+
+
+def level_of(contents: Contents) -> float:
+    """The level of the verdict's one-sided tests; 0.05 where the settings don't say."""
+    verdict = contents.config.get("verdict") or {}
+    return float(verdict.get("level", 0.05))
+
+
+def interval_words(level: float) -> str:
+    """What both one-sided bounds make together: ``90 % interval`` at a level of 5 %."""
+    return f"{100 * (1 - 2 * level):.4g} % interval"
+
+
+def headline(verdicts: Verdicts, level: float = 0.05) -> list[str]:
+    """The verdict in one to four sentences: over tasks if it was pooled, else over the verdicts of single tasks."""
+    learned = [task for task in verdicts.tasks if task.state == "learned"]
+    if not verdicts.tasks:
+        return ["Nothing is decided: no run is there to judge yet."]
+    if not learned:
+        return ["Nothing is decided.", *_why_not(verdicts.tasks)]
+    pooled = [arm for arm in verdicts.pooled if arm.decision is not None]
+    single = [arm for task in learned for arm in task.arms if arm.decision is not None]
+    if pooled:
+        said = _pooled_sentences(pooled, level)
+    elif single:
+        said = _single_sentences(single)
+    else:
+        return ["Nothing is decided: no ticket has been trained on enough seeds.", *_why_not(verdicts.tasks)]
+    return [*said, *_open_sentences(single), *_why_not(verdicts.tasks), *_added(verdicts)]
+
+
+def answer(verdicts: Verdicts, level: float = 0.05) -> list[str]:
+    """Whether gradient is better than magnitude, and more so at high sparsity: the answer, then its numbers.
+
+    Scores answer; where there are none, areas under the curve do.
+    """
+    contrasts, trends = _answering(verdicts)
+    if not contrasts:
+        return [
+            "Not asked: no magnitude ticket and gradient ticket share a sparsity on a task that dense agents learned."
+        ]
+    lines = [_better(contrasts, level), *(_contrast_line(contrast, level) for contrast in contrasts)]
+    lines += [_trend_line(trend, level) for trend in trends]
+    if not trends:
+        lines.append("Whether the difference grows with sparsity takes pairs at two or more sparsities.")
+    return lines
+
+
+def missing_line(contents: Contents) -> str | None:
+    """How much is missing, failed or can't be read; None where nothing is."""
+    number = len(contents.missing)
+    if not number:
+        return None
+    return f"{count(number, 'thing')} {'is' if number == 1 else 'are'} missing from this report, or went wrong."
+
+
+def decision_counts(decisions: Iterable[Decision | None]) -> dict[Decision, int]:
+    """Decision -> how many, in the order of `DECISIONS`; those that don't occur are left out."""
+    counted = Counter(decision for decision in decisions if decision is not None)
+    return {decision: counted[decision] for decision in DECISIONS if counted[decision]}
+
+
+def share_words(share: float, low: float | None, high: float | None, level: float) -> str:
+    """A difference with its interval, as a share of what dense agents gained."""
+    interval = "no interval" if low is None or high is None else f"{_signed(low)} to {_signed(high)}"
+    named = "" if low is None or high is None else f"{interval_words(level)} "
+    return f"{_signed(share)} ({named}{interval})"
+
+
+def listed(items: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *first, last = items
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def sparsity_words(sparsity: float) -> str:
+    """``95 %``."""
+    return f"{100 * sparsity:.4g} %"
+
+
+def _pooled_sentences(pooled: Sequence[PooledVerdict], level: float) -> list[str]:
+    tasks = len({task for arm in pooled for task in arm.tasks})
+    over = f"over {count(tasks, 'task')}"
+    by = {decision: [arm for arm in pooled if arm.decision == decision] for decision in DECISIONS}
+    said = []
+    if by["winning"]:
+        said.append(_winners(by["winning"], f"{count(len(pooled), 'kind')} of ticket", over, level))
+    else:
+        said.append(
+            "No ticket is shown to be better than a random mask with the same layer counts while it keeps up with "
+            f"dense agents ({count(len(pooled), 'kind')} of ticket, {over})."
+        )
+    parts = []
+    if alike := by["sparse, not special"]:
+        keep = "keeps" if len(alike) == 1 else "keep"
+        parts.append(f"{_named(arm.arm for arm in alike)} {keep} up with dense agents, but so do random masks")
+    if losing := by["losing"]:
+        verb = "falls" if len(losing) == 1 else "fall"
+        parts.append(f"{_named(arm.arm for arm in losing)} {verb} short of dense agents")
+    if undecided := by["undecided"]:
+        parts.append(f"{_named(arm.arm for arm in undecided)} {'is' if len(undecided) == 1 else 'are'} undecided")
+    if parts:
+        said.append(f"{_capital('; '.join(parts))}.")
+    return said
+
+
+def _winners(winning: Sequence[PooledVerdict], of: str, over: str, level: float) -> str:
+    told = [_with_shares(arm, level) for arm in winning[:MOST_NAMED]]
+    if len(winning) == 1:
+        return (
+            f"One of {of} wins {over}: {told[0]} is not worse than dense agents and better than a random mask with the "
+            "same layer counts."
+        )
+    rest = len(winning) - len(told)
+    more = f"; and {rest} more" if rest else ""
+    return (
+        f"{len(winning)} of {of} win {over}, not worse than dense agents and better than random masks with the same "
+        f"layer counts: {'; '.join(told)}{more}."
+    )
+
+
+def _single_sentences(single: Sequence[ArmVerdict]) -> list[str]:
+    counts = decision_counts(arm.decision for arm in single)
+    told = listed(f"{number} {decision}" for decision, number in counts.items())
+    first = (
+        "Tickets win on single tasks."
+        if counts.get("winning")
+        else "No ticket is shown to be better than a random mask with the same layer counts."
+    )
+    return [first, f"Of {count(len(single), 'verdict')} on single tasks: {told}."]
+
+
+def _open_sentences(single: Sequence[ArmVerdict]) -> list[str]:
+    undecided = [arm for arm in single if arm.decision == "undecided"]
+    if not undecided:
+        return []
+    known = sorted(arm.further_seeds for arm in undecided if arm.further_seeds is not None)
+    are = "is" if len(undecided) == 1 else "are"
+    said = f"On single tasks, {len(undecided)} of {count(len(single), 'verdict')} {are} undecided"
+    if not known:
+        return [f"{said}, and as it looks now no number of seeds up to 100 would likely decide them."]
+    seeds = f"{known[0]}" if known[0] == known[-1] else f"{known[0]} to {known[-1]}"
+    would = f"{seeds} further {'seed' if known[-1] == 1 else 'seeds'} would likely (80 %) decide "
+    if len(known) == len(undecided):
+        return [f"{said}; as it looks now, {would}{'it' if len(known) == 1 else 'them'}."]
+    return [f"{said}; as it looks now, {would}{len(known)} of them, and no number up to 100 the others."]
+
+
+def _why_not(tasks: Sequence[TaskVerdict]) -> list[str]:
+    return [
+        f"Nothing is decided on {task.task} ({task.state}): {task.why.rstrip('.')}."
+        for task in tasks
+        if task.state != "learned"
+    ]
+
+
+def _added(verdicts: Verdicts) -> list[str]:
+    if not verdicts.seeds_added:
+        return []
+    times = "once" if verdicts.seeds_added == 1 else f"{verdicts.seeds_added} times"
+    return [
+        f"Seeds were added {times} after the first run. Looking at results before adding more makes false "
+        "discoveries likelier than the level says."
+    ]
+
+
+def _with_shares(arm: PooledVerdict, level: float) -> str:
+    told = []
+    if arm.share is not None:
+        told.append(f"{share_words(arm.share, arm.low, arm.high, level)} against dense")
+    if arm.over_control is not None:
+        told.append(f"{share_words(*arm.over_control, level)} against random")
+    return f"{arm.arm} ({'; '.join(told)})" if told else arm.arm
+
+
+def _answering(verdicts: Verdicts) -> tuple[list[MethodContrast], list[MethodTrend]]:
+    """The contrasts over all tasks where they were pooled, else those of single tasks; by score where there are any."""
+    for measure in ("score", "area"):
+        contrasts = [contrast for contrast in verdicts.methods if contrast.measure == measure]
+        trends = [trend for trend in verdicts.trends if trend.measure == measure]
+        pooled = [contrast for contrast in contrasts if contrast.task is None]
+        if pooled:
+            return pooled, [trend for trend in trends if trend.task is None]
+        if contrasts:
+            return contrasts, trends
+    return [], []
+
+
+def _better(contrasts: Sequence[MethodContrast], level: float) -> str:
+    tested = [contrast for contrast in contrasts if contrast.adjusted is not None]
+    if not tested:
+        return "Not known: with fewer than two seeds nothing can be tested."
+    shown = [contrast for contrast in tested if contrast.adjusted is not None and contrast.adjusted <= level]
+    ahead, behind = [c for c in shown if c.share > 0], [c for c in shown if c.share < 0]
+    if not shown:
+        return f"Not shown: in none of {count(len(tested), 'comparison')} do the two differ beyond chance."
+    parts = []
+    if ahead:
+        parts.append(f"gradient is shown to be better at {_where(ahead)}")
+    if behind:
+        parts.append(f"magnitude is shown to be better at {_where(behind)}")
+    rest = len(tested) - len(shown)
+    tail = f"; in the other {count(rest, 'comparison')} no difference is shown" if rest > 1 else ""
+    tail = "; in the other comparison no difference is shown" if rest == 1 else tail
+    return f"{_capital(' and '.join(parts))}{tail}."
+
+
+def _where(contrasts: Sequence[MethodContrast]) -> str:
+    return listed(
+        dict.fromkeys(sparsity_words(c.sparsity) + (f" on {c.task}" if c.task is not None else "") for c in contrasts)
+    )
+
+
+def _contrast_line(contrast: MethodContrast, level: float) -> str:
+    where = f"{contrast.task}, " if contrast.task is not None else ""
+    p = "no test" if contrast.adjusted is None else f"Holm-corrected {p_words(contrast.adjusted)}"
+    return (
+        f"{where}{sparsity_words(contrast.sparsity)} pruned: {contrast.gradient} - {contrast.magnitude} = "
+        f"{share_words(contrast.share, contrast.low, contrast.high, level)} of what dense agents gained"
+        f"{_by(contrast.measure)}; n = {contrast.n}, {p}."
+    )
+
+
+def _trend_line(trend: MethodTrend, level: float) -> str:
+    where = f"On {trend.task}, " if trend.task is not None else ""
+    shown = trend.p is not None and trend.p <= level
+    if shown and trend.change > 0:
+        said = f"{trend.criterion}'s advantage over magnitude grows with sparsity"
+    elif shown and trend.change < 0:
+        said = f"{trend.criterion}'s advantage over magnitude shrinks with sparsity"
+    else:
+        said = f"that {trend.criterion}'s advantage over magnitude grows with sparsity is not shown"
+    p = "no test" if trend.p is None else p_words(trend.p)
+    change = share_words(trend.change, trend.low, trend.high, level)
+    span = f"from {sparsity_words(trend.lowest)} to {sparsity_words(trend.highest)}"
+    gained = f"of what dense agents gained{_by(trend.measure)}"
+    return f"{_capital(where + said)}: {span} the difference changes by {change} {gained}; n = {trend.n}, {p}."
+
+
+def _by(measure: str) -> str:
+    return " (area under the curve)" if measure == "area" else ""
+
+
+def p_words(p: float) -> str:
+    """``p = 0.04``, ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def _signed(value: float) -> str:
+    rounded = round(value, 2) + 0.0
+    return f"{rounded:+.2f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.00"
+
+
+def _named(names: Iterable[str]) -> str:
+    known = list(names)
+    return listed(known) if len(known) <= MOST_NAMED else f"{len(known)} kinds ({', '.join(known)})"
+
+
+def _capital(text: str) -> str:
+    # Names of arms stay as they are written.
+    return text if any(letter.isdigit() for letter in text.split(" ")[0]) else text[:1].upper() + text[1:]

@@ -1,0 +1,113 @@
+"use strict";
+(function () {
+  const root = document.documentElement;
+  const remembered = function (name, value) {
+    // A page opened from a file may not be allowed to remember anything.
+    try {
+      if (value === undefined) return window.localStorage.getItem(name);
+      window.localStorage.setItem(name, value);
+    } catch (error) { /* then it forgets */ }
+    return null;
+  };
+  const chosen = remembered("rlottery-theme");
+  if (chosen === "dark" || chosen === "light") root.dataset.theme = chosen;
+
+  const isDark = function () {
+    if (root.dataset.theme) return root.dataset.theme === "dark";
+    return window.matchMedia("(prefers-color-scheme: dark)").matches;
+  };
+
+  const startTheme = function () {
+    const button = document.querySelector("[data-toggle-theme]");
+    const tell = function () {
+      button.querySelector("[data-theme-name]").textContent = isDark() ? "Light" : "Dark";
+      button.setAttribute("aria-label", isDark() ? "Use light colours" : "Use dark colours");
+    };
+    button.hidden = false;
+    button.addEventListener("click", function () {
+      root.dataset.theme = isDark() ? "light" : "dark";
+      remembered("rlottery-theme", root.dataset.theme);
+      tell();
+    });
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tell);
+    tell();
+  };
+
+  const compare = function (column, numeric, direction) {
+    return function (one, other) {
+      const a = one.cells[column], b = other.cells[column];
+      if (numeric) {
+        const x = a.dataset.order, y = b.dataset.order;
+        // What isn't known comes last, whichever way.
+        if (x === "" || y === "") return (x === "") - (y === "");
+        return direction * (Number(x) - Number(y));
+      }
+      return direction * a.textContent.trim().localeCompare(b.textContent.trim(), "en", { numeric: true });
+    };
+  };
+
+  const startSorting = function (table) {
+    const heads = Array.from(table.tHead.rows[0].cells);
+    const body = table.tBodies[0];
+    heads.forEach(function (head, column) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = head.textContent;
+      head.replaceChildren(button);
+      button.addEventListener("click", function () {
+        const falls = head.getAttribute("aria-sort") === "ascending";
+        heads.forEach(function (each) { each.removeAttribute("aria-sort"); });
+        head.setAttribute("aria-sort", falls ? "descending" : "ascending");
+        const numeric = head.classList.contains("number");
+        const rows = Array.from(body.rows).sort(compare(column, numeric, falls ? -1 : 1));
+        body.append.apply(body, rows);
+      });
+    });
+  };
+
+  const startFilters = function (form) {
+    const rows = Array.from(document.getElementById("table-" + form.dataset.filters).tBodies[0].rows);
+    const choices = Array.from(form.querySelectorAll("[data-filter]"));
+    const text = form.querySelector("[data-filter-text]");
+    const told = form.querySelector("[data-filter-count]");
+    const apply = function () {
+      const wanted = text.value.trim().toLowerCase();
+      let shown = 0;
+      rows.forEach(function (row) {
+        const fits = choices.every(function (choice) {
+          return choice.value === "" || row.getAttribute("data-" + choice.dataset.filter) === choice.value;
+        }) && row.textContent.toLowerCase().includes(wanted);
+        row.hidden = !fits;
+        shown += fits ? 1 : 0;
+      });
+      told.textContent = shown + " of " + rows.length;
+    };
+    form.hidden = false;
+    form.addEventListener("input", apply);
+    form.addEventListener("reset", function () { window.setTimeout(apply, 0); });
+    form.addEventListener("submit", function (event) { event.preventDefault(); });
+    apply();
+  };
+
+  const startContents = function () {
+    if (!("IntersectionObserver" in window)) return;
+    const links = new Map();
+    document.querySelectorAll(".top nav a").forEach(function (link) { links.set(link.hash.slice(1), link); });
+    const observer = new IntersectionObserver(function (entries) {
+      entries.forEach(function (entry) {
+        const link = links.get(entry.target.id);
+        if (!link || !entry.isIntersecting) return;
+        links.forEach(function (each) { each.classList.remove("here"); });
+        link.classList.add("here");
+      });
+    }, { rootMargin: "-20% 0px -70% 0px" });
+    document.querySelectorAll("main > section").forEach(function (section) { observer.observe(section); });
+  };
+
+  document.addEventListener("DOMContentLoaded", function () {
+    startTheme();
+    document.querySelectorAll("table[data-sortable]").forEach(startSorting);
+    document.querySelectorAll("form[data-filters]").forEach(startFilters);
+    startContents();
+  });
+}());
