@@ -38,8 +38,8 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
             p, holm = (arm.p.get(claim), arm.adjusted.get(claim)) if claim else (None, None)
             further = arm.further_seeds if arm.decision == "undecided" else None
             cells = (
-                text_cell("task", task.task),
                 text_cell("arm", arm.arm),
+                text_cell("task", task.task),
                 text_cell("kind", look.family if look else ""),
                 _sparsity(look),
                 Cell(said, {"decision": arm.decision}, mark=said),
@@ -63,13 +63,14 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
             rows.append(Row(cells, tags))
     caption = (
         f"Verdicts on each task. Share of dense: (arm {MINUS} untrained) / (dense {MINUS} untrained), mean over n "
-        f"seeds that both have, with its {interval_words(level)}; over random: the difference to the random control with the "
-        "same counts in every layer, in the same unit. p, its Holm correction over arms and tasks, and the sign-flip p "
-        "are of the claim that is decided, or of the one nearest to it. More seeds: that would likely (80 %) decide it."
+        f"seeds that both have, with its {interval_words(level)}; over random: the difference to the random control "
+        "with the same counts in every layer, in the same unit. p, its Holm correction over arms and tasks, and the "
+        "sign-flip p are of the claim that is decided, or of the one nearest to it. More seeds: that would likely "
+        "(80 %) decide it."
     )
     titles = (
-        Column("Task"),
         Column("Arm"),
+        Column("Task"),
         Column("Kind"),
         Column("Sparsity", True),
         Column("Decision"),
@@ -84,7 +85,7 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         Column("More seeds", True),
         Column("Why"),
     )
-    return Table("verdicts", caption, titles, tuple(rows), head=1)
+    return Table("verdicts", caption, titles, tuple(rows))
 
 
 def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
@@ -281,8 +282,8 @@ def cost_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
     rows = [
         Row(
             (
-                text_cell("task", cost.task),
                 text_cell("arm", cost.arm),
+                text_cell("task", cost.task),
                 _sparsity(looks.get(cost.arm)),
                 number_cell("seconds", cost.seconds, ",.0f"),
                 number_cell("of_dense", cost.of_dense, ".2f"),
@@ -297,15 +298,15 @@ def cost_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         "(smaller is cheaper); and floating-point operations of all its updates."
     )
     titles = (
-        Column("Task"),
         Column("Arm"),
+        Column("Task"),
         Column("Sparsity", True),
         Column("Seconds", True),
         Column("Of dense", True),
         Column("FLOP", True),
         Column("Runs", True),
     )
-    return Table("cost", caption, titles, tuple(rows), head=1)
+    return Table("cost", caption, titles, tuple(rows))
 
 
 def layer_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
@@ -317,8 +318,8 @@ def layer_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
             rows.append(
                 Row(
                     (
-                        text_cell("task", arm.task),
                         text_cell("arm", arm.arm),
+                        text_cell("task", arm.task),
                         _sparsity(looks.get(arm.arm)),
                         text_cell("layer", layer.path),
                         number_cell("kept", layer.kept, ",.0f"),
@@ -337,8 +338,8 @@ def layer_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         "are constant."
     )
     titles = (
-        Column("Task"),
         Column("Arm"),
+        Column("Task"),
         Column("Sparsity", True),
         Column("Layer"),
         Column("Kept", True),
@@ -349,7 +350,7 @@ def layer_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         Column("Units", True),
         Column("Masks", True),
     )
-    return Table("mask_layers", caption, titles, tuple(rows), head=1)
+    return Table("mask_layers", caption, titles, tuple(rows))
 
 
 def likeness_table(contents: Contents) -> Table:

@@ -101,9 +101,10 @@ def _over_sparsity(
                 axes.axhspan(dense.low, dense.high, color=theme.quiet, alpha=0.16, linewidth=0, zorder=0.5)
             axes.axhline(dense.value, color=colour, linewidth=1.6, zorder=1)
             names.append(Name(DENSE, dense.value, colour, weight="bold"))
-        if untrained is not None:
-            axes.axhline(untrained, color=theme.quiet, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-            names.append(Name("untrained", untrained, theme.quiet))
+        near = untrained if untrained is not None and _is_near(points, dense, untrained) else None
+        if near is not None:
+            axes.axhline(near, color=theme.quiet, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+            names.append(Name("untrained", near, theme.quiet))
         for index, (line, of_line) in enumerate(lines.items()):
             offset = (index - (len(lines) - 1) / 2) * _DODGE * width
             _draw_line(axes, of_line, offset)
@@ -114,7 +115,17 @@ def _over_sparsity(
         axes.set_ylabel(label)
         axes.yaxis.set_major_locator(MaxNLocator(6))
         axes.yaxis.set_major_formatter(FuncFormatter(form))
-        _fit(axes, points, dense, untrained)
+        _fit(axes, points, dense, near)
+        if untrained is not None and near is None:
+            beyond = "below" if untrained < axes.get_ylim()[0] else "above"
+            axes.text(
+                0.015,
+                0.02,
+                f"untrained: {form(float(f'{untrained:.3g}'))}, {beyond}",
+                transform=axes.transAxes,
+                size=9,
+                color=theme.quiet,
+            )
         names_at_right(axes, names)
         return draw(figure, f"{alt[0].upper()}{alt[1:]}. {_told(lines, dense, form)}")
 
@@ -151,10 +162,20 @@ def _draw_line(axes: Axes, points: Sequence[_Point], offset: float) -> None:
     )
 
 
-def _fit(axes: Axes, points: Sequence[_Point], dense: Estimate | None, untrained: float | None) -> None:
+def _is_near(points: Sequence[_Point], dense: Estimate | None, untrained: float) -> bool:
+    """Whether an axis that reaches to the untrained agents leaves a third of its height to what is compared."""
+    ends = _ends(points, dense)
+    return max(ends) - min(ends) >= (max(*ends, untrained) - min(*ends, untrained)) / 3
+
+
+def _ends(points: Sequence[_Point], dense: Estimate | None) -> list[float]:
     estimates = [point.estimate for point in points] + ([dense] if dense else [])
-    ends = [v for e in estimates for v in (e.value, e.low, e.high) if v is not None]
-    ends += [v for point in points for v in point.seeds] + ([untrained] if untrained is not None else [])
+    bounds = [v for e in estimates for v in (e.value, e.low, e.high) if v is not None]
+    return bounds + [v for point in points for v in point.seeds]
+
+
+def _fit(axes: Axes, points: Sequence[_Point], dense: Estimate | None, untrained: float | None) -> None:
+    ends = _ends(points, dense) + ([untrained] if untrained is not None else [])
     low, high = min(ends), max(ends)
     room = 0.04 * (high - low or 1.0)
     axes.set_ylim(low - room, high + room)
