@@ -1,4 +1,4 @@
-"""The command line: run, status, verify, export, arms, doctor, init."""
+"""The command line: run, status, report, compare, play, verify, export, arms, doctor, init."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +19,7 @@ from rlottery.pipeline import (
     finish,
     load_study,
     look_here_for_tasks,
+    open_study,
     run_and_conclude,
 )
 from rlottery.study.catalogue import catalogue_table
@@ -26,6 +27,7 @@ from rlottery.study.doctor import diagnose, doctor_page, is_ready
 from rlottery.study.estimate import estimate_table
 from rlottery.study.health import examine
 from rlottery.study.jobs import STAGES
+from rlottery.study.reporting import compare_studies, report_study
 from rlottery.study.run import plan_study
 from rlottery.study.status import status_table
 
@@ -92,6 +94,78 @@ def status(
         Console().print(status_table(load_study(path, extra)))
     except RlotteryError as error:
         fail(error)
+
+
+@app.command(epilog="Exit codes: 0 the report is written, 2 bad input.")
+def report(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Its config file, or its data folder.")] = "config.yaml",
+    overrides: Overrides = None,
+    stability: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="First make K more masks for each gradient mask, from other draws of its batches, and keep how alike "
+            "they are. Takes as long as making the masks K times.",
+        ),
+    ] = None,
+) -> None:
+    """Judge what is there of a study, and write the report: a page, figures, tables. Half a study will do.
+
+    Settings of `verdict` can be tried on runs that are done: rlottery report config.yaml verdict.margin=0.05
+    """
+    path, extra = _config_and_overrides(study, overrides)
+    try:
+        loaded = open_study(path, extra)
+        if stability is not None:
+            from rlottery.study.resampling import measure_stability  # brings JAX along
+
+            measure_stability(loaded, stability, typer.echo)
+        report_study(loaded, Console())
+    except RlotteryError as error:
+        fail(error)
+    except OSError as error:
+        fail(StudyError(f"The report can't be written: {error}. Mend that, and ask for it again."))
+
+
+@app.command(epilog="Exit codes: 0 the page is written, 2 bad input.")
+def compare(
+    studies: Annotated[
+        list[str], typer.Argument(metavar="STUDY_A STUDY_B ...", help="Config files or data folders, two or more.")
+    ],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the page and its table.")] = Path(
+        "comparison"
+    ),
+) -> None:
+    """Set studies beside each other: their verdicts, and every arm that they share on every task that they share."""
+    try:
+        compare_studies([open_study(Path(study)) for study in studies], to, Console())
+    except RlotteryError as error:
+        fail(error)
+    except OSError as error:
+        fail(StudyError(f"{error}. Mend that, and compare again."))
+
+
+@app.command(epilog="Exit codes: 0 the film is written, 2 bad input.")
+def play(
+    run_folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN_FOLDER ...", help="Finished runs of one task: data/runs/TASK/seed_N/ARM."),
+    ],
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An .mp4 or a .gif; without this, an .mp4 here.")
+    ] = None,
+    episode: Annotated[int, typer.Option(metavar="N", help="Which of the evaluation's episodes, from 0.")] = 0,
+) -> None:
+    """Film an episode of runs, side by side, with the same start and the same goal. An existing file is left alone."""
+    look_here_for_tasks()
+    try:
+        from rlottery.play import play as film  # brings video codecs along
+
+        typer.echo(str(film(run_folders, to, episode)))
+    except RlotteryError as error:
+        fail(error)
+    except OSError as error:
+        fail(StudyError(f"{error}. Mend that, and play again."))
 
 
 @app.command()

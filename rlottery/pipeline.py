@@ -11,7 +11,10 @@ import typer
 from rich.console import Console
 
 from rlottery.config import Config, load_config
-from rlottery.errors import RlotteryError, StudyError
+from rlottery.errors import ConfigError, RlotteryError, StudyError
+from rlottery.record import config_of, read_record
+from rlottery.store import Store
+from rlottery.study.plan import check_folder
 from rlottery.study.run import Outcome, conclude, run_study
 
 BAD_INPUT, SOME_FAILED, TOLD_TO_END, INTERRUPTED = 2, 1, 75, 130
@@ -61,6 +64,32 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Config:
     """
     look_here_for_tasks()
     return load_config(path, overrides)
+
+
+def open_study(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The settings of a study that is there already, from its config file or its data folder.
+
+    Raises:
+        ConfigError: of a config file, as `load_study`; of a folder, keys to set, which only a file takes.
+        StudyError: a folder without a study, or there is nothing in the data folder yet.
+    """
+    look_here_for_tasks()
+    if path.is_dir():
+        if overrides:
+            raise ConfigError(
+                f"{path} is a data folder: keys are set on a config file. Give the study's, as in "
+                f"`rlottery report config.yaml {overrides[0]}`."
+            )
+        return config_of(read_record(path), path)
+    if not path.exists() and not path.suffix:
+        raise StudyError(f"There is no study at {path}: give a study's data folder, or its config file.")
+    config = load_config(path, overrides)
+    check_folder(config.data)
+    if not Store(config.data).runs.is_dir():
+        raise StudyError(
+            f"{config.data} holds no runs yet. Begin with `rlottery run {path}`, or say where they are: data=FOLDER."
+        )
+    return config
 
 
 def look_here_for_tasks() -> None:

@@ -17,9 +17,12 @@ class Judged:
     """An arm on the way to its verdict, and what the pool needs of it."""
 
     verdict: ArmVerdict
-    is_ticket: bool
     dense: Paired | None = None
     control: Paired | None = None
+
+    @property
+    def is_ticket(self) -> bool:
+        return self.verdict.kind == "ticket"
 
 
 def corrected(of: Sequence[Mapping[Claim, float]]) -> list[dict[Claim, float]]:

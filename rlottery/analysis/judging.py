@@ -94,7 +94,8 @@ def _state(task: TaskToJudge, rules: Verdict) -> tuple[TaskState, str, float | N
 def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rules: Verdict) -> Judged:
     """One arm against dense and its control, nothing decided yet."""
     run = task.runs[arm.arm][0]
-    is_ticket = kind_of(run) == "ticket"
+    kind = kind_of(run)
+    is_ticket = kind == "ticket"
     control = random_control_of(run, task.runs, task.counts) if is_ticket else None
     dense, beside = _dense(task), task.scores.arm(control) if control else None
     measure: Measure = "area" if _tied_at_ceiling(task.scores, arm, dense, rules) else "score"
@@ -113,11 +114,12 @@ def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rule
         p={},
         adjusted={},
         further_seeds=None,
+        kind=kind,
     )
-    opened = Judged(verdict, is_ticket, against_dense, against_control)
+    opened = Judged(verdict, against_dense, against_control)
     if not is_ticket:
-        kind = "a control" if kind_of(run) == "control" else "no ticket of rewound weights"
-        return replace(opened, verdict=replace(verdict, why=f"{kind}: compared, not judged"))
+        it_is = "a control" if kind == "control" else "no ticket of rewound weights"
+        return replace(opened, verdict=replace(verdict, why=f"{it_is}: compared, not judged"))
     if state != "learned":
         return opened
     if (lacking := _lacking(against_dense, arm, measure, rules)) is not None:

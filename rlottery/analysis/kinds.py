@@ -1,12 +1,10 @@
 """What an arm is: the dense agent, a ticket, a control, or another way to a sparse agent; and whose control it is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from rlottery.analysis.runs import Run
+from rlottery.analysis.verdict import Kind
 from rlottery.store import DENSE
-
-Kind = Literal["dense", "ticket", "control", "other"]
 
 LayerCounts = Mapping[str, tuple[float, int]]
 """Layer path -> (survivors, weights)."""

@@ -7,6 +7,7 @@ from typing import Literal
 Claim = Literal["winning", "sparse, not special", "losing"]
 Decision = Literal["winning", "sparse, not special", "losing", "undecided"]
 TaskState = Literal["learned", "did not learn", "too few seeds"]
+Kind = Literal["dense", "ticket", "control", "other"]
 Measure = Literal["score", "area"]
 """What is compared: a run's score, or the area under its curve where scores are tied at the ceiling."""
 
@@ -57,6 +58,7 @@ class ArmVerdict:
         p: claim -> p-value before correction; a claim that nothing can be said of is left out.
         adjusted: the same after Holm's correction over arms and tasks.
         further_seeds: that would likely (80 %) decide an undecided one, as it looks now; None: no number up to 100.
+        kind: tickets are judged; controls and others are compared alone.
     """
 
     task: str
@@ -70,6 +72,7 @@ class ArmVerdict:
     p: Mapping[Claim, float]
     adjusted: Mapping[Claim, float]
     further_seeds: int | None
+    kind: Kind = "ticket"
 
 
 @dataclass(frozen=True)

@@ -185,19 +185,7 @@ def _most(numbers: Iterable[int]) -> int:
 
 
 def _html(contents: Contents, look: Mapping[str, Look], figures: _Figures) -> str:
-    environment = Environment(
-        loader=PackageLoader("rlottery.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = _template("page.js")
-    style = (
-        _template("page.css")
-        .replace("{{ light }}", colours(dark=False))
-        .replace("{{ dark }}", _DARK + colours(dark=True))
-    )
+    script = page_script()
     verdicts = verdict_table(contents, look)
     level = level_of(contents)
     told: dict[str, Any] = {
@@ -231,12 +219,37 @@ def _html(contents: Contents, look: Mapping[str, Look], figures: _Figures) -> st
         "commands": [_command(command) for command in contents.commands],
         "versions": contents.versions,
         "config_text": contents.config_text,
-        "style": Markup(style),
+        "style": Markup(page_style()),
         "script": Markup(script),
         "script_hash": f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
     }
-    page: str = environment.get_template("page.html.jinja").render(told, contents_list=_contents_list(told))
+    page: str = page_environment().get_template("page.html.jinja").render(told, contents_list=_contents_list(told))
     return page
+
+
+def page_environment() -> Environment:
+    """Where pages' templates come from: all that they are given is escaped but for Markup."""
+    return Environment(
+        loader=PackageLoader("rlottery.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def page_script() -> str:
+    """JavaScript of all pages: the theme, sorting, filtering."""
+    return _template("page.js")
+
+
+def page_style() -> str:
+    """The style sheet of all pages, with the colours of both themes."""
+    return (
+        _template("page.css")
+        .replace("{{ light }}", colours(dark=False))
+        .replace("{{ dark }}", _DARK + colours(dark=True))
+    )
 
 
 def _template(name: str) -> str:

@@ -10,13 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from rlottery.analysis.comparison import ArmResult, Comparison, TaskComparison
+from rlottery.report.contents import Contents
+from rlottery.report.sentences import QUESTION, answer, level_of
+from rlottery.report.sentences import headline as verdict_in_words
 from rlottery.report.words import (
     METRIC_NAMES,
     METRIC_TITLES,
     OPTION,
-    expectation,
     headline,
     overlap_lines,
+    pairs_wanted,
     problem_lines,
     score_text,
     seed_scores,
@@ -26,7 +29,6 @@ from rlottery.report.words import (
 )
 from rlottery.store import DENSE
 
-QUESTION = "Is gradient better than magnitude, and more so at high sparsity?"
 KEY = (
     "Of dense: (arm - untrained) / (dense - untrained), over the seeds both have.",
     "Sparsity: pruned share of the kernel weights; actor / critic where they differ.",
@@ -37,25 +39,47 @@ _TOGETHER = re.compile(r"(?<=\d) (?=%|seeds?\b)|(?<=seed) (?=\d)|(?<=\d:) (?=[-+
 """Spaces that no line is broken at: in `80 %`, `2 seeds`, `seed 0: +0.05`."""
 
 
-def render(comparison: Comparison) -> RenderableType:
+def render(contents: Contents) -> RenderableType:
     """The comparison for a terminal. Numbers never break; below about 80 columns some columns give way."""
-    parts: list[RenderableType] = [_Paragraph(line, "bold") for line in headline(comparison)]
+    comparison = contents.comparison
+    parts: list[RenderableType] = [_Paragraph(line, "bold") for line in _headline(contents)]
     for task in _begun(comparison):
-        parts += ["", *_task(comparison, task)]
-    parts += ["", _Paragraph(QUESTION, "bold"), *map(_Paragraph, expectation(comparison))]
+        parts += ["", *_task(contents, task)]
+    parts += ["", _Paragraph(QUESTION, "bold"), *map(_Paragraph, _answer(contents))]
     return Group(*parts, "", *(_Paragraph(line, "dim") for line in KEY))
 
 
-def to_markdown(comparison: Comparison) -> str:
+def to_markdown(contents: Contents) -> str:
     """The comparison as a Markdown page."""
+    comparison = contents.comparison
     lines = ["# Dense agents and their tickets", ""]
-    lines += _paragraphs(headline(comparison))
+    lines += _paragraphs(_headline(contents))
     for task in _begun(comparison):
         lines += [f"## {_plain(task.task)}", "", _plain(_measured(comparison, task)), ""]
         lines += [*_markdown_table(comparison, task), ""]
-        lines += _paragraphs(overlap_lines(task) + share_lines(task)) + _bullets(problem_lines(task))
-    lines += [f"## {QUESTION}", "", *_paragraphs(expectation(comparison)), *_bullets(KEY)[:-1]]
+        lines += _paragraphs(overlap_lines(task, contents.masks) + share_lines(task)) + _bullets(problem_lines(task))
+    lines += [f"## {QUESTION}", "", *_paragraphs(_answer(contents)), *_bullets(KEY)[:-1]]
     return "\n".join(lines) + "\n"
+
+
+def _headline(contents: Contents) -> list[str]:
+    """How the tickets did, then what may be said of it; the latter once there is a ticket to say it of."""
+    told = headline(contents.comparison)
+    if any(arm.done for task in contents.comparison.tasks for arm in task.tickets):
+        told += verdict_in_words(contents.verdicts, level_of(contents))
+    return told
+
+
+def _answer(contents: Contents) -> list[str]:
+    """Whether gradient is better than magnitude, or how to find out."""
+    if contents.verdicts.methods:
+        return answer(contents.verdicts, level_of(contents))
+    learned = {task.task for task in contents.scores if task.gain is not None}
+    criteria = {task.task: {arm.criterion for arm in task.tickets if arm.done} for task in contents.comparison.tasks}
+    both = [task for task, known in criteria.items() if "magnitude" in known and known & {"taylor", "gradient"}]
+    if both and not learned & set(both):
+        return ["Where the dense agents did not learn, the methods can't be told apart."]
+    return pairs_wanted(contents.comparison)
 
 
 @dataclass(frozen=True)
@@ -158,13 +182,16 @@ class _Paragraph:
         yield Text("\n".join(lines).replace("\N{NO-BREAK SPACE}", " "), style=self.style)
 
 
-def _task(comparison: Comparison, task: TaskComparison) -> list[RenderableType]:
+def _task(contents: Contents, task: TaskComparison) -> list[RenderableType]:
+    comparison = contents.comparison
     parts: list[RenderableType] = [
         _Paragraph(task.task, "bold cyan"),
         _Paragraph(_measured(comparison, task), "dim"),
     ]
     parts += ["", _TaskTable(comparison, task)]
-    notes: list[RenderableType] = [_Paragraph(line, "dim") for line in overlap_lines(task) + share_lines(task)]
+    notes: list[RenderableType] = [
+        _Paragraph(line, "dim") for line in overlap_lines(task, contents.masks) + share_lines(task)
+    ]
     notes += [_Paragraph(line, "red") for line in problem_lines(task)]
     return [*parts, *(["", *notes] if notes else [])]
 

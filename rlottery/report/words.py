@@ -4,60 +4,45 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from rlottery.analysis.comparison import ArmResult, Comparison, TaskComparison
-from rlottery.analysis.methods import Pair, Trend
+from rlottery.analysis.mask_analysis import MaskPages
 from rlottery.analysis.runs import Metric
-
-SEEDS_TO_DECIDE = 5
-"""With fewer seeds a comparison illustrates and decides nothing."""
 
 METRIC_NAMES: dict[Metric, str] = {"success": "success rate", "return": "return"}
 METRIC_TITLES: dict[Metric, str] = {"success": "Success", "return": "Return"}
 OPTION = "--pruning-method"
-"""What a line of `expectation` begins with that is to be typed."""
+"""What a line of `pairs_wanted` begins with that is to be typed."""
 
 MOST_TICKETS_IN_A_SENTENCE = 4
 
+_GRADIENT = ("taylor", "gradient")
+
 
 def headline(comparison: Comparison) -> list[str]:
-    """The result in words: a line for each task, then what it is worth."""
-    lines = [f"{task.task}: {_task_result(task, len(comparison.seeds))}" for task in comparison.tasks]
-    if any(arm.share is not None for task in comparison.tasks for arm in task.tickets):
-        lines.append(_weight(comparison.seeds))
-    return lines
+    """How the tickets did, in words: a line for each task."""
+    return [f"{task.task}: {_task_result(task, len(comparison.seeds))}" for task in comparison.tasks]
 
 
-def expectation(comparison: Comparison) -> list[str]:
-    """Whether gradient pruning gave better tickets than magnitude, and more so at high sparsity."""
-    compared = [(task, pair) for task in comparison.tasks for pair in task.pairs if pair.differences]
-    if not compared and comparison.lists_arms:
+def pairs_wanted(comparison: Comparison) -> list[str]:
+    """How to get tickets whose methods can be compared."""
+    if comparison.lists_arms:
         return ["To see which is better, list a magnitude and a taylor ticket of the same sparsity among the arms."]
-    if not compared:
-        wanted = "To see which is better, train tickets of both methods at the same sparsity: the same command with"
-        return [wanted, _option_for_pairs(comparison)]
-    compared = [(task, pair) for task, pair in compared if _dense_learned(task)]
-    if not compared:
-        return ["Where the dense agents did not learn, the methods can't be told apart."]
-    lines = [_answer([pair for _, pair in compared])]
-    for task in filter(_dense_learned, comparison.tasks):
-        lines += [_pair_result(task, pair) for pair in task.pairs if pair.differences]
-        lines += [_trend_result(task, trend) for trend in task.trends]
-    if not any(task.trends for task in comparison.tasks):
-        lines.append("Whether the difference grows with sparsity takes pairs at two or more sparsities.")
-    fewest = min(len(pair.differences) for _, pair in compared)
-    if fewest < SEEDS_TO_DECIDE:
-        lines.append(f"With fewer than {SEEDS_TO_DECIDE} seeds this illustrates, and decides nothing.")
-    else:
-        lines.append("No test was made: these are the differences as they stand.")
-    return lines
+    wanted = "To see which is better, train tickets of both methods at the same sparsity: the same command with"
+    return [wanted, _option_for_pairs(comparison)]
 
 
-def overlap_lines(task: TaskComparison) -> list[str]:
+def overlap_lines(task: TaskComparison, masks: MaskPages) -> list[str]:
     """How much the masks of magnitude and gradient share, a line a pair."""
-    return [
-        f"Masks of {found.magnitude} and {found.gradient}: overlap {found.jaccard:.2f} "
-        f"(Jaccard, mean of {count(len(found.seeds), 'seed')}); chance would give {found.chance:.2f}."
-        for found in task.overlaps
-    ]
+    criteria = {arm.name: arm.criterion for arm in task.arms}
+    lines = []
+    for found in masks.likeness:
+        magnitude, gradient = sorted((found.one, found.other), key=lambda arm: criteria.get(arm) != "magnitude")
+        pair = criteria.get(magnitude), criteria.get(gradient)
+        if found.kind == "criterion" and found.task == task.task and pair[0] == "magnitude" and pair[1] in _GRADIENT:
+            lines.append(
+                f"Masks of {magnitude} and {gradient}: overlap {found.jaccard:.2f} "
+                f"(Jaccard, mean of {count(found.pairs, 'seed')}); chance would give {found.chance:.2f}."
+            )
+    return lines
 
 
 def share_lines(task: TaskComparison) -> list[str]:
@@ -198,54 +183,10 @@ def _what_dense_has(task: TaskComparison) -> str:
     return f"what the dense agents gained in {word} beyond the untrained policy"
 
 
-def _weight(seeds: Sequence[int]) -> str:
-    if len(seeds) < SEEDS_TO_DECIDE:
-        return "An illustration, not a verdict."
-    return "No test was made: these are the numbers as they stand."
-
-
 def _option_for_pairs(comparison: Comparison) -> str:
     methods = {arm.method for task in comparison.tasks for arm in task.tickets}
     lacking = "magnitude" if "gradient" in methods and "magnitude" not in methods else "gradient"
     return f"{OPTION} {lacking}"
-
-
-def _dense_learned(task: TaskComparison) -> bool:
-    return task.dense is None or not task.dense.done or len(task.dense_not_learned) < task.dense.done
-
-
-def _answer(compared: Sequence[Pair]) -> str:
-    ahead = sum((pair.mean or 0.0) > 0 for pair in compared)
-    level = sum(pair.mean == 0 for pair in compared)
-    if len(compared) == 1:
-        where = "ahead of" if ahead else "level with" if level else "behind"
-        return f"Gradient was {where} magnitude on average."
-    told = f", level in {level}" if level else ""
-    return f"Gradient was ahead of magnitude on average in {ahead} of {len(compared)} comparisons{told}."
-
-
-def _pair_result(task: TaskComparison, pair: Pair) -> str:
-    each = ", ".join(
-        f"seed {seed}: {score_text(task, difference, signed=True)}" for seed, difference in pair.differences.items()
-    )
-    seeds = f"ahead in {pair.ahead} of {count(len(pair.differences), 'seed')}"
-    level = f", level in {pair.level}" if pair.level else ""
-    return (
-        f"{task.task}: {pair.gradient} - {pair.magnitude} = {score_text(task, pair.mean, signed=True)} "
-        f"in {METRIC_TITLES[task.metric].lower()} ({each}); {seeds}{level}."
-    )
-
-
-def _trend_result(task: TaskComparison, trend: Trend) -> str:
-    direction = {"grows": "grew", "shrinks": "shrank", "neither": "neither grew nor shrank steadily"}
-    steps = ", ".join(
-        f"{score_text(task, mean, signed=True)} at {sparsity_text(sparsity)}"
-        for sparsity, mean in zip(trend.sparsities, trend.means, strict=True)
-    )
-    return (
-        f"{task.task}: with sparsity the mean difference {trend.criterion} - magnitude "
-        f"{direction[trend.direction]} ({steps}; {count(len(trend.seeds), 'seed')})."
-    )
 
 
 def _return_digits(task: TaskComparison) -> int:

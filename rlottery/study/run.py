@@ -10,12 +10,14 @@ from functools import partial
 
 from rich.console import Console
 
-from rlottery.analysis.comparison import Comparison, compare
+from rlottery.analysis.comparison import Comparison
 from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError
 from rlottery.locks import PATIENCE_SECONDS, busy, holder_of
 from rlottery.manifests import read_manifest, write_manifest
 from rlottery.record import note_command
+from rlottery.report.contents import Contents
+from rlottery.report.gather import gather
 from rlottery.report.table import render
 from rlottery.sparse.library import find
 from rlottery.store import DENSE, REPLAY_FILES, RunFiles, Store
@@ -27,6 +29,7 @@ from rlottery.study.executor import ENDED_BADLY, Executor, State, Tracked, as_di
 from rlottery.study.jobs import STAGES, Job, Key, jobs
 from rlottery.study.memory import tell_of_memory
 from rlottery.study.plan import DivergedRunError, check_folder, damaged_files, is_done
+from rlottery.study.reporting import publish
 from rlottery.study.room import check_room
 from rlottery.study.stopping import StopSignals
 
@@ -36,14 +39,18 @@ ORPHAN_SECONDS = 60.0
 
 @dataclass(frozen=True, repr=False)  # A notebook would show it after main(), page after page.
 class Outcome:
-    """How a command ended: what became of each job, and the comparison over the whole study.
+    """How a command ended: what became of each job, and what the whole study tells.
 
     `stopped` is the number of the signal that ended it early, its work saved.
     """
 
     tracked: list[Tracked]
-    comparison: Comparison
+    contents: Contents
     stopped: int | None = None
+
+    @property
+    def comparison(self) -> Comparison:
+        return self.contents.comparison
 
     @property
     def failed(self) -> list[Tracked]:
@@ -138,7 +145,7 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         over = item.state in (State.FOUND, State.DONE) and item.job.stage in ("dense", "ticket")
         if over and holder_of(item.job.files) is None:
             shutil.rmtree(item.job.files.checkpoint, ignore_errors=True)
-    return Outcome(tracked, compare(store, config), signals.number)
+    return Outcome(tracked, gather(store, config), signals.number)
 
 
 def _note_command(config: Config, *, has_work: bool) -> None:
@@ -218,7 +225,7 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
     """
     console.print()
     if outcome.stopped is None or any(arm.done for task in outcome.comparison.tasks for arm in task.arms):
-        console.print(render(outcome.comparison))
+        console.print(render(outcome.contents))
     # Paths and messages as they are: not wrapped, nothing in brackets taken for a style.
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     for item in outcome.failed:
@@ -228,19 +235,9 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
     say()
     store = Store(config.data)
     if any(t.job.stage != "mask" for t in outcome.tracked):
-        from rlottery.report.files import write_report  # matplotlib takes a second, which --help need not wait for
-
-        try:
-            written = write_report(store, config, outcome.comparison)
-        except OSError as error:
-            raise StudyError(
-                f"The report can't be written: {error}. Mend that, and run the same command again."
-            ) from None
-        say(f"Figures and tables: {store.report}")
-        for path in written:
-            say(f"  {path}")
+        publish(store, config, outcome.contents, say)
     say(f"Runs and masks:     {store.root}")
-    say(f"Curves as they come: uvx tensorboard --logdir {store.root / 'runs'}")
+    say(f"Curves as they come: uvx tensorboard --logdir {store.runs}")
 
 
 def _of(tracked: Tracked) -> tuple[int, int]:
