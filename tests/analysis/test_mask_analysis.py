@@ -221,8 +221,8 @@ class TestArms:
         write(store, "taylor-80", 1, drawn(1))
         arm = only(pages(store))
         assert arm.seeds == (1,)
-        assert list(arm.picture) == ["layer_0", "layer_1", "layer_2"]
-        np.testing.assert_array_equal(arm.picture["layer_1"], drawn(1)["actor"]["layer_1"])
+        assert list(arm.picture) == ["actor.layer_0", "actor.layer_1", "actor.layer_2"]
+        np.testing.assert_array_equal(arm.picture["actor.layer_1"], drawn(1)["actor"]["layer_1"])
 
     def test_dense_runs_and_dense_controls_have_none(self, store: Store) -> None:
         write_run(store, DENSE, 0, returns(0, 1, 2, 3), task=TASK)

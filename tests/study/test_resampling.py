@@ -10,7 +10,7 @@ from rlottery.analysis.stability import Stability, read_stability
 from rlottery.config import Config
 from rlottery.errors import RlotteryError
 from rlottery.pruning.mask_file import read_mask
-from rlottery.pruning.masks import survivors
+from rlottery.pruning.masks import kept_weights
 from rlottery.study import masking, stages
 from rlottery.study.arms import arm_for
 from rlottery.study.jobs import Job
@@ -121,7 +121,7 @@ def test_draws_differ_from_each_other_and_from_the_masks_own(lab: Laboratory, mo
     assert len({key for key, _ in drawn}) == len({state for _, state in drawn}) == 4
     for made in masks[1:]:
         for group, layers in made.items():
-            assert survivors(layers) == survivors(own.groups[group])  # shares are uniform: only places differ
+            assert kept_weights(layers) == kept_weights(own.groups[group])
             assert any((layer != own.groups[group][path]).any() for path, layer in layers.items())
 
 
