@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rlottery.analysis.comparison import Comparison, compare
+from rlottery.analysis.comparison import compare
 from rlottery.config import Config
-from rlottery.report.table import render, to_markdown
-from rlottery.report.words import expectation, headline, share_lines, sparsity_text
+from rlottery.report.contents import Contents
+from rlottery.report.gather import gather
+from rlottery.report.sentences import QUESTION
+from rlottery.report.table import KEY, render, to_markdown
+from rlottery.report.words import headline, share_lines, sparsity_text
 from rlottery.store import Store
 from tests.analysis.stores import config, returns, success, write_mask, write_run
 
@@ -20,15 +23,15 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "data")
 
 
-def shown(comparison: Comparison, width: int = 80) -> str:
+def shown(contents: Contents, width: int = 80) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(render(comparison))
+    console.print(render(contents))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(len(line) <= width for line in text.splitlines())
     return str(text)
 
 
-def pendulum(store: Store, settings: Config) -> Comparison:
+def pendulum(store: Store, settings: Config) -> Contents:
     """Long negative numbers, two sparsities, a failed run."""
     for i, seed in enumerate(settings.seeds):
         dense = -130.25 - i
@@ -41,7 +44,7 @@ def pendulum(store: Store, settings: Config) -> Comparison:
     last = settings.seeds[-1]
     error = "critic_loss became NaN [bold]at[/bold] step 11,000.\nLower it."
     write_run(store, "taylor-95", last, returns(-1234.5), task="Pendulum-v1", error=error)
-    return compare(store, settings)
+    return gather(store, settings)
 
 
 class TestHeadline:
@@ -53,7 +56,6 @@ class TestHeadline:
         assert headline(compare(store, config())) == [
             "reach-v3: at 80 % sparsity the magnitude tickets reached 0.97 and the taylor tickets 1.00 "
             "of the dense agents' success over 2 seeds.",
-            "An illustration, not a verdict.",
         ]
 
     def test_many_tickets_give_the_range(self, store: Store) -> None:
@@ -85,51 +87,72 @@ class TestHeadline:
     def test_no_runs(self, store: Store) -> None:
         assert headline(compare(store, config())) == ["reach-v3: no run is done yet."]
 
-    def test_five_seeds_are_no_verdict_either(self, store: Store) -> None:
-        settings = config(seeds=range(5))
-        for seed in settings.seeds:
+
+def closing(contents: Contents) -> list[str]:
+    """What stands under the closing question."""
+    lines = [line.strip() for line in shown(contents, 1000).splitlines()]
+    return [line for line in lines[lines.index(QUESTION) + 1 :] if line][: -len(KEY)]
+
+
+class TestVerdictInWords:
+    def test_few_seeds_decide_nothing(self, store: Store) -> None:
+        for seed in (0, 1):
             write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
             write_run(store, "magnitude-80", seed, success(0.0, 1.0, 1.0, 1.0))
-        assert headline(compare(store, settings))[1] == "No test was made: these are the numbers as they stand."
+        table = shown(gather(store, config()), 1000)
+        assert "Nothing is decided." in table
+        assert "2 seeds with a finished dense agent, and the verdict asks for 5" in table
+
+    def test_a_loss_is_told(self, store: Store) -> None:
+        settings = config(seeds=range(5))
+        for seed, rate in zip(settings.seeds, (0.1, 0.2, 0.1, 0.0, 0.15), strict=True):
+            write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
+            write_run(store, "magnitude-80", seed, success(0.0, rate, rate, rate))
+        contents = gather(store, settings)
+        assert contents.verdicts.pooled[0].decision == "losing"
+        assert "Magnitude-80 falls short of dense agents." in shown(contents, 1000).replace(
+            "magnitude-80 f", "Magnitude-80 f"
+        )
+
+    def test_before_there_is_a_ticket_nothing_is_said_of_any(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+        assert "decided" not in shown(gather(store, config()), 1000)
 
 
-class TestExpectation:
+class TestClosingQuestion:
     def test_without_pairs_it_says_how_to_get_them(self, store: Store) -> None:
         write_run(store, "magnitude-80", 0, success(0.0, 1.0))
-        command = expectation(compare(store, config()))[-1]
-        assert command == "--pruning-method gradient"
+        assert closing(gather(store, config()))[-1] == "--pruning-method gradient"
 
     def test_the_method_that_lacks_is_named(self, store: Store) -> None:
         write_run(store, "taylor-80", 0, success(0.0, 1.0))
-        assert expectation(compare(store, config()))[-1].endswith("--pruning-method magnitude")
+        assert closing(gather(store, config()))[-1] == "--pruning-method magnitude"
 
-    def test_pairs_and_trend(self, store: Store) -> None:
-        for seed, at_95 in ((0, 0.6), (1, 0.4)):
-            write_run(store, "magnitude-80", seed, success(0.0, 0.5, 0.5, 0.5))
-            write_run(store, "taylor-80", seed, success(0.0, 0.5, 0.5, 0.5))
-            write_run(store, "magnitude-95", seed, success(0.0, 0.5, 0.5, 0.5))
-            write_run(store, "taylor-95", seed, success(0.0, at_95, at_95, at_95 + 0.2))
-        assert expectation(compare(store, config())) == [
-            "Gradient was ahead of magnitude on average in 1 of 2 comparisons, level in 1.",
-            "reach-v3: taylor-80 - magnitude-80 = +0.00 in success (seed 0: +0.00, seed 1: +0.00); "
-            "ahead in 0 of 2 seeds, level in 2.",
-            "reach-v3: taylor-95 - magnitude-95 = +0.10 in success (seed 0: +0.20, seed 1: +0.00); "
-            "ahead in 1 of 2 seeds, level in 1.",
-            "reach-v3: with sparsity the mean difference taylor - magnitude grew "
-            "(+0.00 at 80 %, +0.10 at 95 %; 2 seeds).",
-            "With fewer than 5 seeds this illustrates, and decides nothing.",
-        ]
+    def test_where_dense_did_not_learn_there_is_no_answer(self, store: Store) -> None:
+        for arm in ("dense", "magnitude-80", "taylor-80"):
+            write_run(store, arm, 0, success(0.0, 0.0, 0.0, 0.0))
+        told = closing(gather(store, config()))
+        assert told == ["Where the dense agents did not learn, the methods can't be told apart."]
 
+    def test_a_study_that_lists_its_arms_is_not_told_of_the_guides_option(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+        write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0, 1.0))
+        listed = {"arms": [{"criterion": "magnitude", "sparsity": 0.8}]}
+        plain = config(seeds=(0,)).model_dump(mode="json", exclude={"pruning"})
+        (line,) = closing(gather(store, Config.model_validate(plain | listed)))
+        assert "--pruning-method" not in line
+        assert "list a magnitude and a taylor ticket of the same sparsity" in line
 
-def test_a_study_that_lists_its_arms_is_not_told_of_the_guides_option(store: Store) -> None:
-    write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
-    write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0, 1.0))
-    listed = {"arms": [{"criterion": "magnitude", "sparsity": 0.8}]}
-    plain = config(seeds=(0,)).model_dump(mode="json", exclude={"pruning"})
-    settings = Config.model_validate(plain | listed)
-    (line,) = expectation(compare(store, settings))
-    assert "--pruning-method" not in line
-    assert "list a magnitude and a taylor ticket of the same sparsity" in line
+    def test_differences_stand_with_their_numbers(self, store: Store) -> None:
+        for seed in range(5):
+            write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
+            for percent, rates in ((80, (0.5, 0.55)), (95, (0.2, 0.6 + seed / 50))):
+                for arm, rate in zip(("magnitude", "taylor"), rates, strict=True):
+                    write_run(store, f"{arm}-{percent}", seed, success(0.0, rate, rate, rate))
+        told = closing(gather(store, config(seeds=range(5))))
+        assert "gradient is shown to be better at 80 %" in told[0].lower()
+        assert "taylor-95 - magnitude-95 = +0.44" in told[2]  # 0.6 + mean(0 .. 0.08) - 0.2
+        assert "advantage over magnitude grows with sparsity" in told[3]
 
 
 class TestShares:
@@ -145,8 +168,8 @@ class TestTerminal:
     @pytest.mark.parametrize("width", [60, 80, 120])
     @pytest.mark.parametrize("seeds", [1, 2, 3, 10])
     def test_no_number_is_broken(self, store: Store, width: int, seeds: int) -> None:
-        comparison = pendulum(store, config(["Pendulum-v1"], range(seeds)))
-        wide, narrow = shown(comparison, 1000), shown(comparison, width)
+        contents = pendulum(store, config(["Pendulum-v1"], range(seeds)))
+        wide, narrow = shown(contents, 1000), shown(contents, width)
         assert set(NUMBER.findall(narrow)) <= set(NUMBER.findall(wide))
         assert "…" not in narrow
 
@@ -171,19 +194,19 @@ class TestTerminal:
         name = "taylor-80-with-a-very-long-name-of-an-arm-50x256"
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
         write_run(store, name, 0, success(0.0, 0.25, 0.25, 0.25))
-        table = shown(compare(store, config(seeds=(0,))), 60)
+        table = shown(gather(store, config(seeds=(0,))), 60)
         assert re.search(r"0\.25 +0\.25 +0\.25", table)
 
     def test_overlap(self, store: Store) -> None:
-        for name, kept in (("magnitude-80", [0, 1, 2]), ("taylor-80", [0, 3])):
+        for name, kept in (("magnitude-80", [0, 1, 2]), ("taylor-80", [0, 3, 4])):
             write_run(store, name, 0, success(0.0, 1.0))
             write_mask(store.run("reach-v3", 0, name).mask, kept)
-        # One of four shared; by chance 3 * 2 / 10 = 0.6 of 4.4.
-        said = "overlap 0.25 (Jaccard, mean of 1 seed); chance would give 0.14."
-        assert said in shown(compare(store, config()), 120)
+        # One of five shared; by chance 3 * 3 / 10 = 0.9 of 5.1.
+        said = "overlap 0.20 (Jaccard, mean of 1 seed); chance would give 0.18."
+        assert said in shown(gather(store, config()), 120)
 
     def test_no_runs(self, store: Store) -> None:
-        assert "no run is done yet" in shown(compare(store, config()))
+        assert "no run is done yet" in shown(gather(store, config()))
 
 
 class TestMarkdown:
@@ -191,7 +214,7 @@ class TestMarkdown:
         for seed, rate in ((0, 0.9), (1, 0.5)):
             write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
             write_run(store, "magnitude-80", seed, success(0.0, rate, rate, rate))
-        page = to_markdown(compare(store, config()))
+        page = to_markdown(gather(store, config()))
         assert (
             "| Arm | Sparsity | Success | Min to max | Seed 0, 1 | Of dense | Runs |\n"
             "| :-- | --: | --: | --: | :-- | --: | --: |\n"
@@ -203,7 +226,7 @@ class TestMarkdown:
 
     def test_errors_are_text(self, store: Store) -> None:
         write_run(store, "dense", 0, [], error="a | b\n# c <script> `d` \x1b[31m")
-        page = to_markdown(compare(store, config()))
+        page = to_markdown(gather(store, config()))
         assert r"a \| b \# c \<script\> \`d\` \[31m" in page
 
 
