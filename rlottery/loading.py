@@ -193,7 +193,7 @@ def _kernel(arrays: Mapping[str, np.ndarray], name: str, inputs: int, outputs: i
             raise ValueError
         return _floats(kernel, 2)
     values, indices, starts = (arrays[f"{name}.{part}"] for part in ("values", "indices", "starts"))
-    counts = np.diff(starts.astype(np.int64))
+    counts: NDArray[np.int64] = starts[1:].astype(np.int64) - starts[:-1]
     if len(counts) != outputs or counts.sum() != len(values) or len(values) != len(indices):
         raise ValueError
     sparse = np.zeros((inputs, outputs), np.float32)
