@@ -1,0 +1,116 @@
+"""What is gathered from studies that are whole, half done, damaged or mixed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlottery.record import note_command
+from rlottery.report.gather import gather
+from rlottery.store import Store
+from tests.analysis.stores import config, success, write_mask, write_run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "data")
+
+
+def write_study(store: Store, seeds: range = range(5)) -> None:
+    """Dense agents that learn, and tickets with masks and random controls."""
+    for seed in seeds:
+        write_run(store, "dense", seed, success(0.0, 0.8, 1.0, 1.0), seconds=100.0)
+        rate = 0.3 + seed / 20
+        write_run(store, "magnitude-70", seed, success(0.0, rate, rate, rate), seconds=40.0)
+        told = {"control": "random", "of": {"criterion": "magnitude", "sparsity": {"actor": 0.7, "critic": 0.7}}}
+        write_run(store, "random-70", seed, success(0.0, 0.1, 0.1, 0.1), seconds=50.0, recipe=told)
+        write_mask(store.run("reach-v3", seed, "magnitude-70").mask, [0, 1, seed + 2])
+        write_mask(store.run("reach-v3", seed, "random-70").mask, [0, 5, 9])
+
+
+def test_a_whole_study(store: Store) -> None:
+    write_study(store)
+    contents = gather(store, config(seeds=range(5)))
+    # Agents are no part of a study written by hand; the masks' pages would like them for saliency.
+    assert [line for line in contents.missing if "agent.safetensors" not in line] == []
+    (task,) = contents.verdicts.tasks
+    ticket, control = task.arms
+    assert (ticket.arm, ticket.control, ticket.decision) == ("magnitude-70", "random-70", "losing")
+    assert control.kind == "control" and control.decision is None
+    assert {arm.arm for arm in contents.across} == {"dense", "magnitude-70", "random-70"}
+    costs = {cost.arm: cost for cost in contents.costs}
+    assert costs["magnitude-70"].of_dense == pytest.approx(0.4)
+    # (300 - 10) updates of 256 transitions; 10 weights a group, 8 and 12 operations each.
+    assert costs["dense"].flops == 290 * 256 * (8 * 10 + 12 * 10)
+    assert costs["magnitude-70"].flops == pytest.approx(0.3 * 290 * 256 * 200)
+
+
+def test_half_a_study_says_what_is_missing(store: Store) -> None:
+    write_study(store, range(2))
+    write_run(store, "magnitude-70", 2, success(0.0), error="the disk is full")
+    contents = gather(store, config(["reach-v3", "push-v3"], seeds=range(3)))
+    said = "\n".join(contents.missing)
+    assert "reach-v3: dense: seed 2 is not there yet." in said
+    assert "reach-v3: magnitude-70, seed 2: failed: the disk is full" in said
+    assert "push-v3: no run is finished yet." in said
+    assert all(task.state == "too few seeds" for task in contents.verdicts.tasks)
+
+
+def test_nothing_at_all(store: Store) -> None:
+    contents = gather(store, config())
+    assert contents.missing == ("reach-v3: no run is finished yet.",)
+    assert contents.across == () and contents.costs == ()
+
+
+def test_truncated_metrics_are_named_and_count_for_nothing(store: Store) -> None:
+    write_study(store)
+    metrics = store.run("reach-v3", 1, "magnitude-70").metrics
+    metrics.write_bytes(metrics.read_bytes()[:150])
+    metrics.write_text(metrics.read_text() + "\n{")
+    contents = gather(store, config(seeds=range(5)))
+    assert any("magnitude-70, seed 1" in line for line in contents.missing)
+    (task,) = contents.verdicts.tasks
+    assert task.arms[0].decision is None and "4 of 5 seeds" in task.arms[0].why
+
+
+def test_runs_of_different_settings_are_not_mixed(store: Store) -> None:
+    write_study(store)
+    for seed in range(5):
+        files = store.run("reach-v3", seed, "dense")
+        manifest = json.loads(files.manifest.read_text())
+        batch_size = 128 if seed == 3 else 256
+        files.manifest.write_text(
+            json.dumps({**manifest, "fingerprint": {"seed": seed, "sac": {"batch_size": batch_size}}})
+        )
+    contents = gather(store, config(seeds=range(5)))
+    said = [line for line in contents.missing if "seed 3" in line]
+    assert any("sac.batch_size: the files have 128, seed 0 has 256" in line for line in said)
+    assert any("folders of their own" in line for line in said)
+    assert contents.verdicts.tasks[0].seeds == (0, 1, 2, 4)
+    assert contents.verdicts.tasks[0].state == "too few seeds"
+
+
+def test_a_diverged_run_counts_as_untrained(store: Store) -> None:
+    write_study(store)
+    write_run(store, "magnitude-70", 4, success(0.0, 0.9), status="diverged", error="critic_loss became NaN")
+    contents = gather(store, config(seeds=range(5)))
+    arm = contents.scores[0].arm("magnitude-70")
+    assert arm is not None and arm.scores[4] == 0.0 and len(arm.scores) == 5
+
+
+def test_commands_and_added_seeds_come_from_the_record(store: Store) -> None:
+    write_study(store)
+    for seeds in (range(3), range(5)):
+        settings = config(seeds=seeds).model_copy(update={"data": store.root})
+        note_command(settings, has_work=True)
+    contents = gather(store, settings)
+    assert [command.seeds for command in contents.commands] == [(0, 1, 2), (0, 1, 2, 3, 4)]
+    assert contents.verdicts.seeds_added == 1
+
+
+def test_the_same_store_gives_the_same_intervals(store: Store) -> None:
+    write_study(store)
+    settings = config(seeds=range(5))
+    one, other = gather(store, settings), gather(store, settings)
+    assert one.scores == other.scores and one.verdicts == other.verdicts
+    assert [arm.iqm for arm in one.across] == [arm.iqm for arm in other.across]

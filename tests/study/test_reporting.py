@@ -1,0 +1,132 @@
+"""`rlottery report` and `rlottery compare`, as they are typed."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rlottery.config import config_to_dict
+from rlottery.record import note_command
+from rlottery.store import Store
+from tests.analysis.stores import config, success, write_run
+from tests.test_cli import call, refusal
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with a config.yaml and its study, of two seeds."""
+    monkeypatch.chdir(tmp_path)
+    write_study("config.yaml", "data", rate=0.2)
+    yield tmp_path
+
+
+def write_study(file: str, folder: str, rate: float, arm: str = "magnitude-80") -> None:
+    settings = config().model_copy(update={"data": Path(folder), "name": Path(file).stem})
+    Path(file).write_text(yaml.safe_dump(config_to_dict(settings)))
+    for seed in (0, 1):
+        write_run(Store(Path(folder)), "dense", seed, success(0.0, 1.0, 1.0, 1.0))
+        write_run(Store(Path(folder)), arm, seed, success(0.0, rate, rate, rate + seed / 10))
+    note_command(settings, has_work=True)
+
+
+def text(output: str) -> str:
+    return " ".join(output.split())
+
+
+class TestReport:
+    @pytest.mark.parametrize("study", [[], ["config.yaml"], ["data"], ["data/"]])
+    def test_a_config_file_or_a_data_folder(self, study: list[str]) -> None:
+        code, output, errors = call("report", *study)
+        assert (code, errors) == (0, "")
+        assert "0.23" in output and "the verdict asks for 5" in text(output)
+        page = Path("data/report/report.html").read_text()
+        assert "Nothing is decided" in page and "magnitude-80" in page
+        assert Path("data/report/comparison.md").exists() and Path("data/report/tables/verdicts.csv").exists()
+
+    def test_the_json_has_the_verdicts(self) -> None:
+        call("report")
+        told = json.loads(Path("data/report/comparison.json").read_text())
+        (task,) = told["verdicts"]["tasks"]
+        assert task["state"] == "too few seeds"
+        assert [arm["arm"] for arm in task["arms"]] == ["magnitude-80"]
+
+    def test_settings_of_the_verdict_can_be_tried(self) -> None:
+        code, output, _ = call("report", "config.yaml", "verdict.least_seeds=3")
+        assert code == 0 and "the verdict asks for 3" in text(output)
+
+    def test_it_changes_nothing_but_the_report(self) -> None:
+        before = {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()}
+        call("report")
+        after = {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()}
+        assert {path for path in after if path not in before} == {
+            path for path in after if path.is_relative_to("data/report")
+        }
+        assert all(after[path] == content for path, content in before.items())
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["nowhere"], "There is no study at nowhere"),
+            (["nowhere.yaml"], "there is no such file"),
+            (["empty"], "empty is empty"),
+            (["foreign"], "foreign holds no study"),
+            (["config.yaml", "data=elsewhere"], "elsewhere holds no runs yet. Begin with `rlottery run config.yaml`"),
+            (["data", "verdict.margin=0.2"], "keys are set on a config file"),
+            (["config.yaml", "verdict.margin=0"], "must be a number above 0 and at most 1"),
+            (["config.yaml", "verdict.least_seeds=2"], "must be a whole number of at least 3"),
+            (["config.yaml", "verdict.level=0.5"], "must be a number above 0 and at most 0.2"),
+        ],
+    )
+    def test_bad_input(self, arguments: list[str], said: str) -> None:
+        Path("empty").mkdir()
+        (Path("foreign") / "photos").mkdir(parents=True)
+        assert said in refusal("report", *arguments)
+
+    def test_runs_without_a_record(self) -> None:
+        Path("data/study.json").unlink()
+        assert "has runs, but no study.json" in refusal("report", "data")
+        assert call("report", "config.yaml")[0] == 0
+
+    def test_a_report_folder_that_cannot_be_written(self) -> None:
+        Path("data/report").write_text("a file in its place")
+        code, _, errors = call("report")
+        assert code == 2 and "The report can't be written" in errors and "Traceback" not in errors
+
+
+class TestCompare:
+    def test_two_studies(self) -> None:
+        write_study("other.yaml", "other", rate=0.8)
+        code, output, errors = call("compare", "config.yaml", "other", "--to", "beside")
+        assert (code, errors) == (0, "")
+        assert {path.name for path in Path("beside").iterdir()} == {
+            "compare.html",
+            *("verdicts.csv", "verdicts.md", "differences.csv", "differences.md"),
+        }
+        rows = Path("beside/differences.csv").read_text().splitlines()
+        header, dense, ticket = (row.split(",") for row in rows)
+        told = dict(zip(header, ticket, strict=True))
+        assert (told["one"], told["other"], told["arm"]) == ("config", "other", "magnitude-80")
+        # 0.2, 0.2333 and 0.8, 0.8333 on average over the last two evaluations.
+        assert float(told["difference"]) == pytest.approx(0.6)
+        assert dict(zip(header, dense, strict=True))["difference"] == "0.0"
+        assert "magnitude-80" in output
+        page = Path("beside/compare.html").read_text()
+        assert "magnitude-80" in page and "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+
+    def test_what_only_one_has_is_said(self) -> None:
+        write_study("other.yaml", "other", rate=0.8, arm="taylor-80")
+        code, output, _ = call("compare", "data", "other")
+        assert code == 0 and "arms of config: magnitude-80" in text(output)
+
+    def test_bad_input(self) -> None:
+        assert "takes two studies or more" in refusal("compare", "data")
+        assert "is given twice" in refusal("compare", "data", "config.yaml")
+        assert "There is no study at nowhere" in refusal("compare", "data", "nowhere")
+
+    def test_studies_that_share_nothing(self) -> None:
+        settings = config(["push-v3"]).model_copy(update={"data": Path("other"), "name": "other"})
+        write_run(Store(Path("other")), "dense", 0, success(0.0, 1.0), task="push-v3")
+        note_command(settings, has_work=True)
+        assert "share no finished arm of any task" in refusal("compare", "data", "other")
