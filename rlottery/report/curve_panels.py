@@ -25,7 +25,7 @@ from rlottery.report.words import count
 from rlottery.store import DENSE
 
 _COLUMNS = 4
-_PANEL = (2.42, 2.2)
+_PANEL = (2.78, 2.35)
 
 
 def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:

@@ -163,9 +163,9 @@ def _draw_line(axes: Axes, points: Sequence[_Point], offset: float) -> None:
 
 
 def _is_near(points: Sequence[_Point], dense: Estimate | None, untrained: float) -> bool:
-    """Whether an axis that reaches to the untrained agents leaves a third of its height to what is compared."""
+    """Whether an axis that reaches to the untrained agents leaves half of its height to what is compared."""
     ends = _ends(points, dense)
-    return max(ends) - min(ends) >= (max(*ends, untrained) - min(*ends, untrained)) / 3
+    return max(ends) - min(ends) >= (max(*ends, untrained) - min(*ends, untrained)) / 2
 
 
 def _ends(points: Sequence[_Point], dense: Estimate | None) -> list[float]:
@@ -203,7 +203,7 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
     columns = min(len(groups), 4)
     rows = -(-len(groups) // columns)
     with themed(theme):
-        figure, axes = grid(rows, columns, (2.42, 1.95), Margins(0.85, 0.15, 0.55, 0.72, 0.22, 0.75))
+        figure, axes = grid(rows, columns, (2.78, 2.05), Margins(0.85, 0.15, 0.55, 0.72, 0.22, 0.75))
         lines: dict[str, Look] = {}
         for index, cluster in enumerate(groups):
             panel = axes[index]
@@ -294,7 +294,7 @@ def _rows(
     label: str,
     alt: str,
 ) -> Drawn:
-    width = (9.4 - 0.25 * (len(columns) - 1)) / len(columns)
+    width = (10.4 - 0.25 * (len(columns) - 1)) / len(columns)
     longest = max(len(name) for name in names)
     left = min(max(0.095 * longest + 0.25, 1.0), 3.5)
     with themed(theme):

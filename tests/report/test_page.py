@@ -1,0 +1,227 @@
+import base64
+import csv
+import hashlib
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+from rlottery.report.page import report_html, write_page
+from tests.report.contents import GIF, SPARSITIES, TASKS, TICKETS, contents, empty, renamed
+
+VOID = {"meta", "input", "img", "br", "hr", "link"}
+
+
+class Page(HTMLParser):
+    """The elements of a page, in order: (tag, attributes, text within)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []
+        self._open: list[int] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs), []))
+        if tag not in VOID:
+            self._open.append(len(self.elements) - 1)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs), []))
+
+    def handle_endtag(self, tag):
+        while self._open and self.elements[self._open.pop()][0] != tag:
+            pass
+
+    def handle_data(self, data):
+        for index in self._open:
+            self.elements[index][2].append(data)
+
+    def all(self, *tags):
+        return [(tag, attributes, "".join(text)) for tag, attributes, text in self.elements if tag in tags]
+
+    def by_id(self, name):
+        return next("".join(text) for _, attributes, text in self.elements if attributes.get("id") == name)
+
+
+@cache
+def html() -> str:
+    return report_html(contents())
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(html())
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    assert all(path.is_file() for path in write_page(contents(), folder))
+    return folder
+
+
+class TestThePage:
+    def test_it_needs_nothing_else(self, page):
+        for tag, attributes, _ in page.elements:
+            for name in ("src", "href", "srcset", "data", "action", "poster"):
+                value = attributes.get(name) or ""
+                assert not value or value.startswith(("#", "data:")), (tag, name, value)
+        assert "@import" not in html()
+        assert not page.all("link", "iframe", "object", "embed")
+        assert not re.search(r"url\((?!#)", html())
+
+    def test_its_policy_allows_its_own_script_and_no_other(self, page):
+        policy = next(a["content"] for _, a, _ in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+        directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+        assert directives["default-src"] == "'none'"
+        [(_, _, script)] = page.all("script")
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert directives["script-src"] == f"'sha256-{digest}'"
+
+    def test_the_same_contents_give_the_same_page(self):
+        assert report_html(contents()) == html()
+
+    def test_it_stays_small(self):
+        assert len(html().encode()) < 3_000_000
+
+    def test_headings_are_in_order(self, page):
+        levels = [int(tag[1]) for tag, _, _ in page.all("h1", "h2", "h3", "h4")]
+        assert levels[0] == 1 and levels.count(1) == 1
+        assert all(after - before <= 1 for before, after in pairwise(levels))
+
+    def test_ids_are_its_only_ones_and_links_lead_somewhere(self, page):
+        ids = Counter(a["id"] for _, a, _ in page.elements if a.get("id"))
+        assert ids.most_common(1)[0][1] == 1
+        links = [a["href"][1:] for _, a, _ in page.elements if (a.get("href") or "").startswith("#")]
+        clips = re.findall(r"url\(#([^)]+)\)", html())
+        assert clips and set(links) | set(clips) <= set(ids)
+
+    def test_every_figure_is_described_and_captioned(self, page):
+        pictures = [a for tag, a, _ in page.all("svg") if a.get("aria-hidden") != "true"]
+        assert len(pictures) >= 2 * len(TASKS) + 4
+        assert all(a["role"] == "img" and len(a["aria-label"] or "") > 40 for a in pictures)
+        captions = [text for _, _, text in page.all("figcaption")]
+        assert len(captions) == len(pictures) + 1  # and the film's
+        figures = [text for text in captions if text not in TASKS]
+        assert all(re.search(r"\d+ (seeds?|runs?|tasks?)", text) and "interval" in text for text in figures)
+
+    def test_tables_have_captions_and_heads(self, page):
+        tables = page.all("table")
+        assert len(page.all("caption")) == len(tables) >= 8
+        assert all(text.strip() for _, _, text in page.all("caption"))
+        assert all(a.get("scope") in ("col", "row") for _, a, _ in page.all("th"))
+
+    def test_svgs_bring_no_styles_into_the_page(self, page):
+        assert len(page.all("style")) == 1
+
+    def test_colours_follow_the_page(self):
+        body = html().split("</style>", 1)[1]
+        assert not re.search(r"(fill|stroke): #", body)
+        assert "var(--figure-" in body
+
+    def test_films_are_inside(self, page):
+        [(_, attributes, _)] = page.all("img")
+        media, data = attributes["src"].split(",")
+        assert media == "data:image/gif;base64"
+        assert base64.b64decode(data) == GIF
+
+    def test_a_video_has_controls_and_makes_no_sound(self):
+        made = replace(empty(), films={"Reacher-v5": ("video/mp4", b"\0\1")})
+        [(_, attributes, _)] = Page(report_html(made)).all("video")
+        assert attributes["src"] == "data:video/mp4;base64,AAE="
+        assert {"controls", "muted", "loop", "playsinline"} <= attributes.keys()
+
+    def test_what_is_missing_is_told_near_the_top_and_at_the_end(self, page):
+        assert "2 things are missing" in page.by_id("verdict")
+        assert all(line in page.by_id("made") for line in contents().missing)
+
+    def test_what_is_whole_has_no_notice(self):
+        assert "missing from this report" not in Page(report_html(empty())).by_id("verdict")
+
+    def test_settings_commands_and_rules_are_told(self, page):
+        made = page.by_id("made")
+        given = contents()
+        assert given.config_text in made
+        assert given.commands[0].line in made
+        assert all(rule in made for rule in given.verdicts.rules)
+        assert "0.10.2" in made
+
+    def test_verdicts_are_those_of_the_contents(self, page):
+        rows = [a for tag, a, _ in page.all("tr") if "data-decision" in a]
+        judged = Counter((a["data-task"], a["data-decision"]) for a in rows)
+        for task in contents().verdicts.tasks:
+            decided = Counter(arm.decision or "not judged" for arm in task.arms)
+            assert {d: n for (t, d), n in judged.items() if t == task.task} == decided
+
+    def test_a_decision_is_told_by_a_shape_too(self, page):
+        marks = [a["class"] for _, a, _ in page.all("svg") if a.get("aria-hidden") == "true"]
+        assert {"mark mark-losing", "mark mark-undecided", "mark mark-winning"} <= set(marks)
+
+
+class TestOddStudies:
+    def test_nothing_done_yet(self):
+        page = Page(report_html(empty()))
+        assert "Nothing is decided" in page.by_id("verdict")
+        assert not page.all("table")
+
+    def test_names_from_the_study_are_text(self):
+        name = "<script>alert('$x_$')</script>"
+        made = renamed(contents(), "taylor-95", name)
+        made = replace(made, title=name, missing=(name,), config_text=name, versions={name: name})
+        page = Page(report_html(made))
+        assert len(page.all("script")) == 1
+        assert page.by_id("verdict-title") == name
+        assert name in page.by_id("verdicts")
+        assert any(name in (a.get("aria-label") or "") for _, a, _ in page.all("svg"))
+
+    def test_one_seed_has_no_intervals_and_arms_without_a_colour_of_their_own_are_drawn(self):
+        page = Page(report_html(contents(seeds=(0,), evaluations=3, more_arms=6)))
+        means = [text for tag, _, text in page.all("td") if "[" in text and "," in text]
+        assert "other5-95" in page.by_id("scores")
+        assert not [text for text in means if text in page.by_id("scores")]
+
+
+class TestWritePage:
+    def test_each_file_is_listed(self, written):
+        files = {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()}
+        assert {"report.html", "tables/verdicts.csv", "tables/verdicts.md", "figures/sparsity-1.png"} <= files
+        assert (written / "report.html").read_text() == html()
+
+    def test_figures_are_pictures(self, written):
+        drawn = sorted((written / "figures").glob("*.png"))
+        assert len(drawn) >= 2 * len(TASKS) + 4
+        for path in drawn:
+            assert matplotlib.image.imread(path)[..., 3].max() == 1
+            assert ET.parse(path.with_suffix(".svg")).getroot().tag.endswith("svg")
+
+    def test_the_verdicts_as_csv_are_those_of_the_contents(self, written):
+        rows = list(csv.DictReader(io.StringIO((written / "tables" / "verdicts.csv").read_text())))
+        told = {(row["task"], row["arm"]): row for row in rows}
+        for task in contents().verdicts.tasks:
+            for arm in task.arms:
+                row = told[task.task, arm.arm]
+                assert row["decision"] == (arm.decision or "")
+                # A contrast is the difference to dense; the share of dense is one more.
+                assert float(row["share_of_dense"]) == pytest.approx(1 + arm.against_dense.share)
+                assert float(row["share_of_dense_low"]) == pytest.approx(1 + arm.against_dense.low)
+                assert row["further_seeds"] == ("" if arm.further_seeds is None else str(arm.further_seeds))
+
+    def test_scores_as_csv(self, written):
+        rows = list(csv.DictReader(io.StringIO((written / "tables" / "scores_1.csv").read_text())))
+        scores = contents().scores[0]
+        assert [row["arm"] for row in rows] == [arm.arm for arm in scores.arms]
+        assert all(float(row["seed_3"]) == arm.scores[3] for row, arm in zip(rows, scores.arms, strict=True))
+
+    def test_a_row_of_markdown_for_each_ticket(self, written):
+        lines = (written / "tables" / "verdicts_over_tasks.md").read_text().splitlines()
+        assert len([line for line in lines if line.startswith("| ")]) == 2 + len(TICKETS)
+        assert len(TICKETS) == 2 * len(SPARSITIES)

@@ -1,0 +1,179 @@
+"""The page in a real browser, opened from a file as people do."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rlottery.report.page import write_page
+from tests.report.contents import TASKS, contents
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here to open the page with")
+
+VERDICT_ROWS = len(TASKS) * 13
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    return write_page(contents(), tmp_path_factory.mktemp("report"))[0]
+
+
+def browse(page: Path, *options: str, width: int = 1440) -> subprocess.CompletedProcess[str]:
+    assert BROWSER is not None
+    profile = page.parent / "profile"
+    shutil.rmtree(profile, ignore_errors=True)
+    command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += [f"--user-data-dir={profile}", f"--window-size={width},900", "--virtual-time-budget=3000"]
+    command += ["--enable-logging=stderr", "--dump-dom", *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+
+
+def measured(page: Path, script: str, *options: str, width: int = 1440) -> dict:
+    """What a script leaves in `told` once the page has loaded, in a copy whose policy lets it run."""
+    text = page.read_text()
+    policy = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+    assert len(policy.findall(text)) == 1
+    run = f"""<script>
+      const told = {{ errors: [] }};
+      window.addEventListener("error", event => told.errors.push(String(event.message)));
+      window.addEventListener("load", function () {{
+        try {{ {script} }} catch (error) {{ told.errors.push(String(error)); }}
+        const left = document.createElement("script");
+        left.type = "application/json";
+        left.id = "told";
+        left.textContent = JSON.stringify(told);
+        document.body.append(left);
+      }});
+    </script>"""
+    copy = page.with_name("copy.html")
+    copy.write_text(policy.sub("", text).replace("<title>", f"{run}<title>", 1))
+    dom = browse(copy, *options, width=width).stdout
+    found = re.search(r'<script type="application/json" id="told">(.*?)</script>', dom, re.S)
+    assert found is not None, dom[-2000:]
+    told = json.loads(found.group(1))
+    assert told["errors"] == []
+    return told
+
+
+def test_it_opens_without_a_complaint_and_its_own_policy_lets_its_script_run(page):
+    seen = browse(page)
+    assert "CONSOLE" not in seen.stderr
+    # The script shows what is of no use without it.
+    assert re.search(r'<form class="filters"(?![^>]*hidden)', seen.stdout)
+    assert seen.stdout.count('<th scope="col" class="number"><button') > 20
+
+
+def test_a_click_sorts_and_another_the_other_way(page):
+    told = measured(
+        page,
+        """
+        const table = document.getElementById("table-verdicts");
+        const titles = Array.from(table.tHead.rows[0].cells, cell => cell.textContent);
+        const column = titles.indexOf("Share of dense");
+        const shares = () => Array.from(table.tBodies[0].rows, row => Number(row.cells[column].dataset.order));
+        const head = table.tHead.rows[0].cells[column];
+        told.focusable = head.querySelector("button").tabIndex;
+        head.querySelector("button").click();
+        told.rising = shares(); told.first = head.getAttribute("aria-sort");
+        head.querySelector("button").click();
+        told.falling = shares(); told.second = head.getAttribute("aria-sort");
+        table.tHead.rows[0].cells[0].querySelector("button").click();
+        told.after = head.getAttribute("aria-sort");
+        told.sorted = table.querySelectorAll("[aria-sort]").length;
+        """,
+    )
+    wanted = sorted(1 + arm.against_dense.share for task in contents().verdicts.tasks for arm in task.arms)
+    assert told["rising"] == pytest.approx(wanted)
+    assert told["falling"] == pytest.approx(wanted[::-1])
+    assert (told["first"], told["second"], told["after"]) == ("ascending", "descending", None)
+    assert told["sorted"] == 1
+    assert told["focusable"] == 0
+
+
+def test_what_is_not_known_is_sorted_last_both_ways(page):
+    told = measured(
+        page,
+        """
+        const table = document.getElementById("table-verdicts");
+        const titles = Array.from(table.tHead.rows[0].cells, cell => cell.textContent);
+        const column = titles.indexOf("More seeds");
+        const last = () => table.tBodies[0].rows[table.tBodies[0].rows.length - 1].cells[column].dataset.order;
+        const button = table.tHead.rows[0].cells[column].querySelector("button");
+        button.click(); told.rising = last();
+        button.click(); told.falling = last();
+        """,
+    )
+    assert told["rising"] == told["falling"] == ""
+
+
+def test_filters_narrow_the_verdicts(page):
+    told = measured(
+        page,
+        """
+        const form = document.querySelector("form[data-filters]");
+        const rows = Array.from(document.getElementById("table-verdicts").tBodies[0].rows);
+        const shown = () => rows.filter(row => row.getClientRects().length > 0);
+        const set = (selector, value) => {
+          const field = form.querySelector(selector);
+          field.value = value;
+          field.dispatchEvent(new Event("input", { bubbles: true }));
+        };
+        told.all = shown().length;
+        set("[data-filter=decision]", "losing");
+        told.losing = shown().length;
+        set("[data-filter=task]", "Reacher-v5");
+        told.both = shown().map(row => row.cells[0].textContent.trim());
+        told.count = form.querySelector("output").textContent;
+        set("[data-filter=decision]", ""); set("[data-filter=task]", "");
+        set("[data-filter-text]", "SMALL-dense");
+        told.text = shown().length;
+        """,
+    )
+    arms = [arm for task in contents().verdicts.tasks for arm in task.arms]
+    losing = [arm for arm in arms if arm.decision == "losing"]
+    assert told["all"] == VERDICT_ROWS == len(arms)
+    assert told["losing"] == len(losing)
+    assert told["both"] == [arm.arm for arm in losing if arm.task == "Reacher-v5"] != []
+    assert told["count"] == f"{len(told['both'])} of {VERDICT_ROWS}"
+    assert told["text"] == sum(arm.arm == "small-dense-95" for arm in arms)
+
+
+COLOURS = """
+    const paper = () => getComputedStyle(document.body).backgroundColor;
+    const drawn = () => getComputedStyle(document.querySelector(".figure svg [style*='--figure-1f1f1f']")).stroke;
+    told.before = [paper(), drawn()];
+    document.querySelector("[data-toggle-theme]").click();
+    told.after = [paper(), drawn()];
+    told.remembered = localStorage.getItem("rlottery-theme");
+"""
+
+
+def test_the_theme_is_the_readers_until_the_button_is_pressed(page):
+    light, dark = ["rgb(255, 255, 255)", "rgb(31, 31, 31)"], ["rgb(22, 22, 22)", "rgb(236, 236, 236)"]
+    told = measured(page, COLOURS, "--blink-settings=preferredColorScheme=1")
+    assert (told["before"], told["after"], told["remembered"]) == (light, dark, "dark")
+    told = measured(page, COLOURS, "--blink-settings=preferredColorScheme=0")
+    assert (told["before"], told["after"], told["remembered"]) == (dark, light, "light")
+
+
+@pytest.mark.parametrize("width", [400, 1440])
+def test_nothing_but_tables_and_figures_scrolls_sideways(page, width):
+    # A window may not be as narrow as a phone; a frame may.
+    frame = page.with_name("frame.html")
+    inner = """
+        const root = frames[0].document.documentElement;
+        told.wide = root.scrollWidth; told.inner = frames[0].innerWidth;
+        told.text = parseFloat(getComputedStyle(frames[0].document.body).fontSize);
+    """
+    frame.write_text(
+        '<meta http-equiv="Content-Security-Policy" content="default-src *"><title>frame</title>'
+        f'<iframe src="{page.name}" style="width: {width}px; height: 800px; border: 0"></iframe>'
+    )
+    told = measured(frame, inner, "--allow-file-access-from-files", width=1600)
+    assert told["inner"] == width
+    assert told["wide"] <= width
+    assert told["text"] >= 16

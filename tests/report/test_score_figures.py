@@ -1,0 +1,180 @@
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rlottery.report.curve_panels import curve_panels
+from rlottery.report.drawn import DARK, LIGHT
+from rlottery.report.families import looks
+from rlottery.report.panels import clusters, place, readable, sparsity_axis, steps_text
+from rlottery.report.score_figures import (
+    aggregates,
+    improvement,
+    profiles,
+    score_over_sparsity,
+    share_over_sparsity,
+)
+from tests.report.contents import TASKS, contents
+
+
+@pytest.fixture(scope="module")
+def made():
+    return contents()
+
+
+@pytest.fixture(scope="module")
+def look(made):
+    return looks(made.comparison)
+
+
+def marks(svg: str, colour: str) -> list[tuple[float, float]]:
+    """Where markers of a colour stand, in points from the upper left."""
+    name = "{http://www.w3.org/2000/svg}use"
+    return [
+        (float(use.get("x", "")), float(use.get("y", "")))
+        for use in ET.fromstring(svg).iter(name)
+        if f"stroke: {colour.lower()}; stroke-width: 1.2" in use.get("style", "")
+    ]
+
+
+class TestFamilies:
+    def test_a_family_keeps_its_colour_at_every_sparsity_and_has_another_than_the_rest(self, look):
+        colours = {
+            family: {one.colour for one in look.values() if one.family == family}
+            for family in ("dense", "magnitude", "taylor", "random", "small-dense")
+        }
+        assert all(len(found) == 1 for found in colours.values())
+        assert len({next(iter(found)) for found in colours.values()}) == 5
+
+    def test_lines_join_sparsities_and_controls_are_quiet(self, look):
+        assert look["magnitude-95"].line == "magnitude"
+        assert look["small-dense-95"].line == "small-dense"
+        assert look["magnitude-95"].sparsity == 0.95
+        assert {one.arm for one in look.values() if one.quiet} == {
+            "random-80",
+            "random-90",
+            "random-95",
+            "random-98",
+            "small-dense-95",
+        }
+        assert next(iter(look)) == "dense"
+
+    def test_criteria_without_a_colour_of_their_own_are_told_apart(self):
+        many = looks(contents(more_arms=3).comparison)
+        alike = [(one.dash, one.colour) for one in many.values() if one.arm.startswith(("other", "taylor-95"))]
+        assert len({str(pair) for pair in alike}) == len(alike)
+
+    def test_a_control_without_a_sparsity_stands_at_that_of_its_ticket(self, made):
+        task = made.comparison.tasks[0]
+        arms = tuple(replace(arm, sparsity=None) if arm.name == "small-dense-95" else arm for arm in task.arms)
+        comparison = replace(made.comparison, tasks=(replace(task, arms=arms),))
+        assert looks(comparison)["small-dense-95"].sparsity == 0.95
+
+
+class TestSparsityScale:
+    def test_halving_what_is_left_is_one_step(self):
+        assert place(0.9) - place(0.8) == pytest.approx(1)
+        assert place(0.95) - place(0.9) == pytest.approx(1)
+        assert place(0.98) - place(0.95) == pytest.approx(np.log2(2.5))
+
+    def test_sparsities_reached_to_within_a_unit_stand_together(self):
+        assert clusters([0.95, 0.8, 0.9497, 0.98]) == [(0.8,), (0.9497, 0.95), (0.98,)]
+
+    def test_each_sparsity_is_labelled(self):
+        from matplotlib.figure import Figure
+
+        axes = Figure().subplots()
+        sparsity_axis(axes, [0.8, 0.98, 0.9])
+        labels = [axes.xaxis.get_major_formatter()(tick, index) for index, tick in enumerate(axes.get_xticks())]
+        assert labels == ["80 %", "90 %", "98 %"]
+
+
+def test_steps_are_told_in_thousands_and_millions():
+    assert [steps_text(steps) for steps in (0, 500, 2500, 1_500_000)] == ["0", "500", "2.5k", "1.5M"]
+
+
+def test_text_in_a_family_s_colour_can_be_read_on_white():
+    """WCAG 2.2, 1.4.3: large text has a contrast of at least 3; the palette's lightest is the orange-yellow."""
+
+    def luminance(colour):
+        shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for one in looks(contents(more_arms=4).comparison).values():
+        assert 1.05 / (luminance(readable(one.colour)) + 0.05) >= 3
+
+
+class TestScoreOverSparsity:
+    def test_points_stand_at_their_means(self, made, look):
+        scores = made.scores[0]
+        drawn = score_over_sparsity(scores, look, LIGHT)
+        found = sorted(marks(drawn.svg, look["magnitude-80"].colour))
+        arms = [scores.arm(f"magnitude-{percent}") for percent in (80, 90, 95, 98)]
+        assert len(found) == 4
+        # Heights on the page are a linear map of the means, and places one of the logarithm of what is left.
+        assert np.corrcoef([y for _, y in found], [arm.mean.value for arm in arms])[0, 1] == pytest.approx(-1)
+        across = np.corrcoef([x for x, _ in found], np.log([0.2, 0.1, 0.05, 0.02]))[0, 1]
+        assert across == pytest.approx(-1)
+
+    def test_it_is_told_in_words_too(self, made, look):
+        alt = score_over_sparsity(made.scores[1], look, LIGHT).alt
+        assert "drawer-close-v3" in alt and "5 seeds" in alt
+        for line in ("magnitude", "taylor", "random", "small-dense"):
+            assert line in alt
+
+    def test_shares_are_percentages(self, made, look):
+        assert "dense 100 %" in share_over_sparsity(made.across, look, LIGHT).alt
+
+    def test_without_sparsities_there_is_no_figure(self, made, look):
+        scores = replace(made.scores[0], arms=made.scores[0].arms[:1])
+        assert score_over_sparsity(scores, look, LIGHT) is None
+        assert share_over_sparsity((), look, LIGHT) is None
+
+
+class TestAcrossTasks:
+    def test_a_row_for_each_arm(self, made, look):
+        drawn = aggregates(made.across, look, LIGHT)
+        assert all(arm.arm in drawn.alt for arm in made.across)
+
+    def test_profiles_tell_how_many_runs_reach_nine_tenths(self, made, look):
+        dense = next(arm.profile for arm in made.across if arm.arm == "dense")
+        reached = dense.reached[np.argmin(abs(dense.at - 0.9))]
+        assert f"dense {100 * reached:.0f} %" in profiles(made.across, look, LIGHT).alt
+
+    def test_dense_has_no_chance_to_beat_itself(self, made, look):
+        alt = improvement(made.across, look, LIGHT).alt
+        assert "magnitude-98" in alt and "dense " not in alt.split(": ")[1]
+
+    def test_nothing_learned_nothing_drawn(self, look):
+        assert [figure((), look, LIGHT) for figure in (aggregates, profiles, improvement)] == [None] * 3
+
+
+class TestCurvePanels:
+    def test_a_panel_for_each_sparsity_with_its_arms(self, made, look):
+        alt = curve_panels("Reacher-v5", made.runs["Reacher-v5"], look, LIGHT).alt
+        assert "95 % pruned: magnitude-95, taylor-95, random-95, small-dense-95;" in alt
+        assert alt.count("% pruned") == 4
+
+    def test_a_cross_where_a_run_ended_early(self, made, look):
+        def crosses(runs):
+            svg = curve_panels("Reacher-v5", runs, look, LIGHT).svg
+            return svg.count('stroke-width: 1.8"/>\n')
+
+        runs = made.runs["Reacher-v5"]
+        whole = [run for run in runs if run.status == "done"]
+        assert crosses(runs) > crosses(whole) == 0
+
+    def test_dark_and_light_differ_and_each_is_repeatable(self, made, look):
+        runs = made.runs["Reacher-v5"][:20]
+        light = curve_panels("Reacher-v5", runs, look, LIGHT)
+        assert light == curve_panels("Reacher-v5", runs, look, LIGHT)
+        assert light.svg != curve_panels("Reacher-v5", runs, look, DARK).svg
+
+    def test_no_evaluation_no_figure(self, made, look):
+        assert (
+            curve_panels("Reacher-v5", [replace(run, evaluations=()) for run in made.runs["Reacher-v5"]], look, LIGHT)
+            is None
+        )
+        assert len(TASKS) == len(made.runs)
