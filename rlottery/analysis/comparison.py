@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlottery.analysis.methods import MaskOverlap, Pair, Trend, mask_overlaps, pairs, trends
 from rlottery.analysis.runs import Evaluation, Metric, Run, Status, arm_names, metric_of, read_runs, score_of
 from rlottery.config import Config, Task
 from rlottery.store import DENSE, Store
@@ -85,9 +84,6 @@ class TaskComparison:
     least_gain: float
     dense_not_learned: tuple[int, ...]
     arms: tuple[ArmResult, ...]
-    overlaps: tuple[MaskOverlap, ...]
-    pairs: tuple[Pair, ...]
-    trends: tuple[Trend, ...]
     notes: tuple[str, ...]
 
     @property
@@ -151,8 +147,6 @@ def _compare_task(config: Config, task: Task, runs: Sequence[Run]) -> TaskCompar
         name: {result.seed: result.score for result in arm if result.score is not None} for name, arm in results.items()
     }
     dense = scores.get(DENSE, {})
-    overlaps, problems = mask_overlaps(by_arm)
-    paired = pairs(by_arm, scores)
     return TaskComparison(
         task=task.id,
         metric=metric,
@@ -165,10 +159,7 @@ def _compare_task(config: Config, task: Task, runs: Sequence[Run]) -> TaskCompar
             _arm_result(of_arm, results[name], scores[name], dense, untrained, least_gain)
             for name, of_arm in by_arm.items()
         ),
-        overlaps=overlaps,
-        pairs=paired,
-        trends=trends(paired),
-        notes=(*_notes(runs, last, config.training_for(task).env_steps), *problems),
+        notes=_notes(runs, last, config.training_for(task).env_steps),
     )
 
 

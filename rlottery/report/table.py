@@ -18,6 +18,7 @@ from rlottery.report.words import (
     METRIC_TITLES,
     OPTION,
     headline,
+    one_line,
     overlap_lines,
     pairs_wanted,
     problem_lines,
@@ -45,6 +46,8 @@ def render(contents: Contents) -> RenderableType:
     parts: list[RenderableType] = [_Paragraph(line, "bold") for line in _headline(contents)]
     for task in _begun(comparison):
         parts += ["", *_task(contents, task)]
+    if contents.masks.problems:
+        parts += ["", *(_Paragraph(one_line(line), "red") for line in contents.masks.problems)]
     parts += ["", _Paragraph(QUESTION, "bold"), *map(_Paragraph, _answer(contents))]
     return Group(*parts, "", *(_Paragraph(line, "dim") for line in KEY))
 
@@ -58,6 +61,7 @@ def to_markdown(contents: Contents) -> str:
         lines += [f"## {_plain(task.task)}", "", _plain(_measured(comparison, task)), ""]
         lines += [*_markdown_table(comparison, task), ""]
         lines += _paragraphs(overlap_lines(task, contents.masks) + share_lines(task)) + _bullets(problem_lines(task))
+    lines += _bullets([one_line(line) for line in contents.masks.problems])
     lines += [f"## {QUESTION}", "", *_paragraphs(_answer(contents)), *_bullets(KEY)[:-1]]
     return "\n".join(lines) + "\n"
 

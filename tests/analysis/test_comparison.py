@@ -10,7 +10,7 @@ from rlottery.analysis.comparison import ArmResult, TaskComparison, compare, to_
 from rlottery.analysis.runs import read_runs
 from rlottery.store import Store
 
-from .stores import config, returns, success, write_mask, write_run
+from .stores import config, returns, success, write_run
 
 
 @pytest.fixture
@@ -108,79 +108,10 @@ class TestDenseDidNotLearn:
         assert arm(task, "magnitude-80").share == pytest.approx(0.4)
 
 
-class TestGradientAgainstMagnitude:
-    def write(self, store: Store, scores: dict[str, list[float]]) -> None:
-        for name, of_arm in scores.items():
-            for seed, score in enumerate(of_arm):
-                write_run(store, name, seed, success(0.0, score, score, score))
-
-    def test_paired_differences(self, store: Store) -> None:
-        self.write(store, {"magnitude-80": [0.5, 1.0, 0.9], "taylor-80": [0.9, 1.0, 0.8, 1.0]})
-        task = only_task(store, seeds=(0, 1, 2, 3))
-        (pair,) = task.pairs
-        assert (pair.magnitude, pair.gradient) == ("magnitude-80", "taylor-80")
-        assert pair.differences == pytest.approx({0: 0.4, 1: 0.0, 2: -0.1})
-        assert pair.mean == pytest.approx(0.1)
-        assert (pair.ahead, pair.level) == (1, 1)
-        assert task.trends == ()
-
-    def test_a_tie_is_no_lead_though_last_bits_differ(self, store: Store) -> None:
-        write_run(store, "magnitude-80", 0, success(0.0, 0.0, 0.1, 0.7))
-        write_run(store, "taylor-80", 0, success(0.0, 0.0, 0.5, 0.3))
-        (pair,) = only_task(store, seeds=(0,)).pairs
-        assert (pair.mean, pair.ahead, pair.level) == (0.0, 0, 1)
-
-    @pytest.mark.parametrize(
-        ("at_95", "direction"),
-        [([0.4, 0.6], "grows"), ([0.1, 0.1], "shrinks"), ([0.2, 0.3], "neither")],
-    )
-    def test_trend_over_sparsity(self, store: Store, at_95: list[float], direction: str) -> None:
-        self.write(store, {"magnitude-80": [0.5, 0.5], "taylor-80": [0.8, 0.7], "magnitude-95": [0.0, 0.0]})
-        self.write(store, {"taylor-95": at_95})
-        (trend,) = only_task(store).trends
-        assert trend.means == pytest.approx((0.25, sum(at_95) / 2))
-        assert trend.direction == direction
-
-    def test_a_trend_is_over_common_seeds(self, store: Store) -> None:
-        self.write(store, {"magnitude-80": [0.5, 0.5], "taylor-80": [0.5, 1.0]})
-        self.write(store, {"magnitude-95": [0.1], "taylor-95": [0.3]})
-        (trend,) = only_task(store).trends
-        assert trend.means == pytest.approx((0.0, 0.2))
-        assert (trend.seeds, trend.direction) == ((0,), "grows")
-
-    def test_only_equal_sparsity_makes_a_pair(self, store: Store) -> None:
-        self.write(store, {"magnitude-80": [1.0], "taylor-90": [1.0]})
-        write_run(store, "taylor-80", 0, success(0.0, 1.0), sparsity={"actor": 0.8, "critic": 0.5})
-        assert only_task(store).pairs == ()
-
-
-class TestMaskOverlap:
-    def test_jaccard_over_both_groups_and_chance(self, store: Store) -> None:
-        for seed, kept in enumerate(([0, 1], [5, 6])):
-            write_run(store, "magnitude-80", seed, success(0.0, 1.0))
-            write_run(store, "taylor-80", seed, success(0.0, 1.0))
-            write_mask(store.run("reach-v3", seed, "magnitude-80").mask, [0, 1])
-            write_mask(store.run("reach-v3", seed, "taylor-80").mask, kept)
-        (found,) = only_task(store).overlaps
-        assert found.seeds == (0, 1)
-        assert found.jaccard == pytest.approx((1.0 + 0.0) / 2)
-        # Two of ten kept in either: 0.4 weights shared by chance, of 2 + 2 - 0.4.
-        assert found.chance == pytest.approx(0.4 / 3.6)
-
-    def test_a_damaged_mask_is_a_note(self, store: Store) -> None:
-        for name in ("magnitude-80", "taylor-80"):
-            write_run(store, name, 0, success(0.0, 1.0, 1.0, 1.0))
-            write_mask(store.run("reach-v3", 0, name).mask, [0, 1])
-        store.run("reach-v3", 0, "taylor-80").mask.write_bytes(b"no mask")
-        task = only_task(store, seeds=(0,))
-        assert task.overlaps == ()
-        assert len(task.notes) == 1 and "mask.pkl" in task.notes[0]
-
-
 class TestWhatIsMissingOrDamaged:
     def test_no_runs(self, store: Store) -> None:
         task = only_task(store)
-        assert (task.arms, task.untrained, task.pairs) == ((), None, ())
+        assert (task.arms, task.untrained) == ((), None)
 
     def test_a_failed_run_is_marked_and_scores_nothing(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
@@ -261,7 +192,6 @@ def test_to_dict_is_plain_json(store: Store) -> None:
     plain = to_dict(compare(store, config()))
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert plain["tasks"][0]["arms"][1]["share"] == 0.5
-    assert plain["tasks"][0]["pairs"][0]["differences"] == {"0": 0.25}
 
 
 def test_neither_analysis_nor_report_imports_jax() -> None:

@@ -65,6 +65,12 @@ def test_arms_that_differ_in_more_than_the_criterion_are_no_pair() -> None:
     assert {row.sparsity for row in found} == {0.8} and trends == ()
 
 
+def test_only_equal_sparsity_makes_a_pair() -> None:
+    settings = config(5)
+    made = task("a", settings, {name: ARMS[name] for name in ("dense", "magnitude-80", "taylor-95")})
+    assert compare_methods([made], settings.verdict) == ((), ())
+
+
 def test_a_task_that_was_not_learned_tells_nothing() -> None:
     settings = config(5)
     assert compare_methods([task("a", settings, ARMS, least_gain=1000.0)], settings.verdict) == ((), ())

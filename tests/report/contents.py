@@ -254,9 +254,6 @@ def _comparison(runs: dict[str, tuple[Run, ...]], arms: tuple[str, ...], seeds: 
                 least_gain=0.05,
                 dense_not_learned=(),
                 arms=tuple(results),
-                overlaps=(),
-                pairs=(),
-                trends=(),
                 notes=(),
             )
         )

@@ -205,6 +205,12 @@ class TestTerminal:
         said = "overlap 0.20 (Jaccard, mean of 1 seed); chance would give 0.18."
         assert said in shown(gather(store, config()), 120)
 
+    def test_a_damaged_mask_is_named(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+        write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0, 1.0))
+        store.run("reach-v3", 0, "magnitude-80").mask.write_bytes(b"no mask")
+        assert "mask.pkl can't be used as a mask" in shown(gather(store, config(seeds=(0,))), 1000)
+
     def test_no_runs(self, store: Store) -> None:
         assert "no run is done yet" in shown(gather(store, config()))
 
