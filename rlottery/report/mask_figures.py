@@ -1,0 +1,359 @@
+"""Figures of masks: what survives in every layer, which units do nothing, what is read, and what masks share."""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rlottery.analysis.mask_analysis import ArmMasks, LayerSurvivors, Likeness, MaskPages
+from rlottery.report.cells import (
+    SMALL,
+    colour_key,
+    draw_cells,
+    name_rows,
+    notes,
+    room_above,
+    room_for,
+    write_in_cell,
+    write_notes,
+)
+from rlottery.report.drawn import Drawn, Theme, draw, themed
+from rlottery.report.families import Look
+from rlottery.report.panels import Margins, dress, grid, plain
+from rlottery.report.words import count
+
+_CELL = (0.43, 0.24)
+_INPUT_CELL = (0.25, 0.22)
+_ENTRIES = 40
+"""Observation entries side by side; more go on below."""
+_COLUMNS = 3
+_DOT_ROW = 0.23
+_NEUTRAL = "#0072B2"
+
+
+def survivors(masks: MaskPages, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """Share of every layer's weights that survive, an arm a row, a task a panel. None without masks."""
+    note = "Weights that survive in each layer, per cent"
+    return _layer_cells(masks, looks, theme, note, lambda layer: layer.kept / layer.total, _always)
+
+
+def idle_units(masks: MaskPages, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """Share of hidden units that are dead or constant, an arm a row, a task a panel. None without hidden units."""
+    note = "Hidden units without a way to an output or from an input, per cent"
+
+    def idle(layer: LayerSurvivors) -> float:
+        return (layer.dead + layer.without_input) / layer.units
+
+    return _layer_cells(masks, looks, theme, note, idle, lambda layer: layer.units > 0)
+
+
+def input_strip(masks: MaskPages, task: str, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """Share of each observation entry's weights that the actor keeps, an arm a row. None without masks of the task."""
+    arms = _ordered([arm for arm in masks.arms if arm.task == task], looks)
+    if not arms:
+        return None
+    shown = [f"{entry.index}  {entry.name}" if entry.name else str(entry.index) for entry in arms[0].inputs]
+    rows = [f"{arm.arm}  (n = {len(arm.seeds)})" for arm in arms]
+    kept = np.array([[entry.actor for entry in arm.inputs] for arm in arms])
+    parts = [range(at, min(at + _ENTRIES, len(shown))) for at in range(0, len(shown), _ENTRIES)]
+    left, names, tall = room_for(rows), room_for(shown), _INPUT_CELL[1] * len(arms)
+    width = max(left + _INPUT_CELL[0] * len(parts[0]) + 0.3, 5.0)
+    lines = notes(
+        width,
+        f"{task}: weights of each observation entry that the actor keeps; means over n seeds.",
+        "\N{MULTIPLICATION SIGN}: read in no seed. Number: seeds in which it is not read.",
+    )
+    head = room_above(lines) + 0.5
+    height = head + len(parts) * (tall + names)
+    alt = f"Actor's weights that survive by observation entry on {task}: {_least_read(arms)}"
+    with themed(theme):
+        figure = Figure(figsize=(width, height))
+        write_notes(figure, lines, theme)
+        colour_key(figure, (left / width, 1 - (head - 0.4) / height, 1.6 / width, 0.1 / height), float(kept.max()))
+        for number, part in enumerate(parts):
+            bottom = height - head - (number + 1) * tall - number * names
+            size = (_INPUT_CELL[0] * len(part) / width, tall / height)
+            axes = figure.add_axes((left / width, bottom / height, *size))
+            _input_cells(axes, arms, part, float(kept.max()), theme)
+            name_rows(axes, [plain(row) for row in rows], theme)
+            axes.set_xticks(np.arange(len(part)) + 0.5, [plain(shown[i]) for i in part], rotation=90, color=theme.ink)
+        return draw(figure, alt)
+
+
+def likeness(masks: MaskPages, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """What masks of one task share against chance: over draws of batches, seeds, and criteria. None without any."""
+    tasks = list(dict.fromkeys(arm.task for arm in masks.arms))
+    rows = _likeness_rows(masks, looks)
+    if not rows:
+        return None
+    columns = min(len(tasks), _COLUMNS)
+    lines = -(-len(tasks) // columns)
+    left = room_for([label or _HEADINGS[kind] for kind, label in rows])
+    texts = notes(
+        left + 3.25 * columns,
+        "Weights that two masks share, of those that either keeps (Jaccard index); means over n pairs, or over n seeds "
+        "where batches differ.",
+        "Point: measured. Bar: what chance would give.",
+    )
+    margins = Margins(left, 0.75, 0.5, room_above(texts) + 0.45, between=0.75, under=0.95)
+    with themed(theme):
+        figure, panels = grid(lines, columns, (2.5, _DOT_ROW * len(rows) + 0.1), margins)
+        write_notes(figure, texts, theme)
+        for number, (task, axes) in enumerate(zip(tasks, panels, strict=False)):
+            _likeness_panel(axes, task, rows, _likeness_of(masks, task), looks, theme, named=number % columns == 0)
+        for axes in panels[len(tasks) :]:
+            axes.set_axis_off()
+        return draw(figure, _likeness_alt(masks))
+
+
+def likeness_between_tasks(masks: MaskPages, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """What an arm's masks of two tasks share, a matrix an arm. None where no two tasks have equal shapes."""
+    found = [like for like in masks.likeness if like.kind == "task"]
+    if not found:
+        return None
+    tasks = list(dict.fromkeys(task for like in found for task in (like.one, like.other)))
+    arms = [arm for arm in looks if any(like.arm == arm for like in found)]
+    highest = max(like.jaccard for like in found)
+    side = 0.43 * len(tasks)
+    columns = min(len(arms), _COLUMNS)
+    names = room_for(tasks)
+    panel = (max(side, 2.4), max(side, 0.9))
+    texts = notes(
+        names + columns * (panel[0] + 0.5),
+        "Weights that masks of two tasks share, of those that either keeps (Jaccard index), per cent; means over n "
+        "pairs of equal seed.",
+    )
+    margins = Margins(names, 0.3, names, room_above(texts) + 0.45, between=0.5, under=0.75)
+    with themed(theme):
+        figure, panels = grid(-(-len(arms) // columns), columns, panel, margins)
+        write_notes(figure, texts, theme)
+        for number, (arm, axes) in enumerate(zip(arms, panels, strict=False)):
+            of_arm = {(like.one, like.other): like for like in found if like.arm == arm}
+            _task_matrix(axes, tasks, of_arm, highest, theme)
+            chance = statistics.fmean(like.chance for like in of_arm.values())
+            axes.set_title(
+                plain(f"{arm} (chance {100 * chance:.0f}, n = {_pairs(of_arm.values())})"), fontsize=9, loc="left"
+            )
+            if number % columns == 0:
+                name_rows(axes, [plain(task) for task in tasks], theme)
+            if number >= len(arms) - columns:
+                axes.set_xticks(np.arange(len(tasks)) + 0.5, [plain(t) for t in tasks], rotation=90, color=theme.ink)
+        for axes in panels[len(arms) :]:
+            axes.set_axis_off()
+        above = sum(like.jaccard > like.chance for like in found)
+        alt = f"Overlap of masks between tasks: above chance in {above} of {count(len(found), 'pair')} of tasks and arm"
+        return draw(figure, alt)
+
+
+def _layer_cells(
+    masks: MaskPages,
+    looks: Mapping[str, Look],
+    theme: Theme,
+    note: str,
+    share: Callable[[LayerSurvivors], float],
+    shown: Callable[[LayerSurvivors], bool],
+) -> Drawn | None:
+    arms = [arm.arm for arm in _ordered(masks.arms, looks)]
+    names = list(dict.fromkeys(arms))
+    tasks = {task: {arm.arm: arm for arm in masks.arms if arm.task == task} for task in _tasks(masks)}
+    if not any(shown(layer) for arm in masks.arms for layer in arm.layers):
+        return None
+    values = [share(layer) for arm in masks.arms for layer in arm.layers if shown(layer)]
+    widest = max(sum(map(shown, next(iter(by_arm.values())).layers)) for by_arm in tasks.values())
+    columns = min(len(tasks), _COLUMNS)
+    panel = (max(_CELL[0] * widest, 2.2), _CELL[1] * len(names))
+    texts = notes(room_for(names) + columns * (panel[0] + 0.5), f"{note}; means over n seeds.")
+    margins = Margins(room_for(names), 0.45, 0.55, room_above(texts) + 0.5, between=0.55, under=1.0)
+    with themed(theme):
+        figure, panels = grid(-(-len(tasks) // columns), columns, panel, margins)
+        write_notes(figure, texts, theme)
+        for number, ((task, by_arm), axes) in enumerate(zip(tasks.items(), panels, strict=False)):
+            paths = [layer.path for layer in next(iter(by_arm.values())).layers if shown(layer)]
+            cells = {n: {la.path: share(la) for la in arm.layers if shown(la)} for n, arm in by_arm.items()}
+            table = np.array([[cells.get(name, {}).get(path, np.nan) for path in paths] for name in names])
+            draw_cells(axes, table, max(values), theme)
+            for row, column in zip(*np.nonzero(np.isfinite(table)), strict=True):
+                write_in_cell(axes, row, column, _per_cent(table[row, column]), table[row, column], max(values))
+            axes.set_title(plain(task), loc="left", weight="bold", fontsize=11, pad=8)
+            if number % columns == 0:
+                name_rows(axes, [plain(name) for name in names], theme)
+            _name_layers(axes, paths, theme)
+            for row, name in enumerate(names):
+                seeds = str(len(by_arm[name].seeds)) if name in by_arm else "\N{EN DASH}"
+                axes.text(len(paths) + 0.2, row + 0.52, seeds, fontsize=SMALL, color=theme.quiet, va="center")
+            axes.text(len(paths) + 0.2, -0.1, "n", fontsize=SMALL, color=theme.quiet, style="italic")
+        for axes in panels[len(tasks) :]:
+            axes.set_axis_off()
+        low, high = _per_cent(min(values)), _per_cent(max(values))
+        return draw(figure, f"{note}: {low} to {high} over {count(len(names), 'arm')} and {count(len(tasks), 'task')}")
+
+
+def _name_layers(axes: Axes, paths: Sequence[str], theme: Theme) -> None:
+    """The layers' numbers, and under them the networks that they belong to."""
+    networks = [path.rpartition(".")[0] for path in paths]
+    axes.set_xticks(np.arange(len(paths)) + 0.5, [path.rpartition("layer_")[2] for path in paths], color=theme.ink)
+    bottom = axes.get_ylim()[0]
+    inches = bottom / (_CELL[1] * bottom)
+    for network in dict.fromkeys(networks):
+        first, number = networks.index(network), networks.count(network)
+        y = bottom + 0.24 * inches
+        axes.plot([first + 0.15, first + number - 0.15], [y, y], color=theme.quiet, linewidth=0.8, clip_on=False)
+        axes.text(
+            first + number / 2,
+            y + 0.05 * inches,
+            plain(network),
+            color=theme.quiet,
+            fontsize=SMALL,
+            ha="center",
+            va="top",
+        )
+
+
+def _input_cells(axes: Axes, arms: Sequence[ArmMasks], part: range, highest: float, theme: Theme) -> None:
+    values = np.array([[arm.inputs[i].actor for i in part] for arm in arms])
+    unread = np.array([[arm.inputs[i].ignored == len(arm.seeds) for i in part] for arm in arms])
+    draw_cells(axes, np.where(unread, np.nan, values), highest, theme)
+    for row, arm in enumerate(arms):
+        for column, index in enumerate(part):
+            entry = arm.inputs[index]
+            if unread[row, column]:
+                cross = "\N{MULTIPLICATION SIGN}"
+                axes.text(column + 0.5, row + 0.5, cross, color=theme.ink, fontsize=11, ha="center", va="center")
+            elif entry.ignored:
+                write_in_cell(axes, row, column, str(entry.ignored), entry.actor, highest)
+
+
+def _least_read(arms: Sequence[ArmMasks]) -> str:
+    unread = [
+        f"{arm.arm} reads {', '.join(entry.name or f'entry {entry.index}' for entry in never)} in no seed"
+        for arm in arms
+        if (never := [entry for entry in arm.inputs if entry.ignored == len(arm.seeds)])
+    ]
+    return (
+        "; ".join(unread[:6]) + ("; and others" if len(unread) > 6 else "") if unread else "every arm reads every entry"
+    )
+
+
+_HEADINGS = {"batches": "same seed, other batches", "seed": "other seed", "criterion": "other arm, same sparsity"}
+
+
+def _likeness_of(masks: MaskPages, task: str) -> dict[tuple[str, str], Likeness]:
+    """(kind, label) -> what was measured on a task."""
+    found = {}
+    for arm in masks.arms:
+        if arm.task == task and arm.stability is not None:
+            pairs = len(arm.stability_seeds)
+            chance = arm.stability_chance if arm.stability_chance is not None else float("nan")
+            found["batches", arm.arm] = Likeness(
+                "batches", arm.arm, arm.arm, pairs, arm.stability, chance, task, arm.arm
+            )
+    for like in masks.likeness:
+        if like.task in (task, None) and like.kind in ("seed", "criterion"):
+            label = like.one if like.one == like.other else f"{like.one} \N{MULTIPLICATION SIGN} {like.other}"
+            found[like.kind, label] = like
+    return found
+
+
+def _likeness_rows(masks: MaskPages, looks: Mapping[str, Look]) -> list[tuple[str, str]]:
+    """(kind, label) of every row, under a heading (kind, "") each."""
+    found: dict[tuple[str, str], Likeness] = {}
+    for task in _tasks(masks):
+        found |= _likeness_of(masks, task)
+    places = {arm: place for place, arm in enumerate(looks)}
+    rows = []
+    for kind in _HEADINGS:
+        of_kind = [(key, like) for key, like in found.items() if key[0] == kind]
+        of_kind.sort(key=lambda item: tuple(places.get(arm, len(places)) for arm in (item[1].one, item[1].other)))
+        rows += [(kind, ""), *(key for key, _ in of_kind)] if of_kind else []
+    return rows
+
+
+def _likeness_panel(
+    axes: Axes,
+    task: str,
+    rows: Sequence[tuple[str, str]],
+    found: Mapping[tuple[str, str], Likeness],
+    looks: Mapping[str, Look],
+    theme: Theme,
+    *,
+    named: bool,
+) -> None:
+    dress(axes, theme)
+    axes.grid(visible=False, axis="y")
+    for row, key in enumerate(rows):
+        like = found.get(key)
+        if like is None:
+            continue
+        look = looks.get(like.one)
+        colour, marker = (look.colour, look.marker or "o") if look and like.one == like.other else (_NEUTRAL, "o")
+        axes.plot([like.chance, like.jaccard], [row, row], color=theme.quiet, linewidth=1)
+        axes.plot([like.chance] * 2, [row - 0.32, row + 0.32], color=theme.ink, linewidth=2)
+        axes.plot([like.jaccard], [row], marker, color=colour, markersize=6.5, clip_on=False)
+        axes.text(1.03, row, f"{like.jaccard:.2f}", fontsize=SMALL, color=theme.ink, va="center")
+        axes.text(1.2, row, str(like.pairs), fontsize=SMALL, color=theme.quiet, va="center")
+    axes.text(1.2, -1.0, "n", fontsize=SMALL, color=theme.quiet, style="italic", va="center")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_title(plain(task), loc="left", weight="bold", fontsize=11)
+    axes.set_xlabel("Jaccard index", fontsize=SMALL + 1)
+    labels = [plain(label) if label else _HEADINGS[kind] for kind, label in rows]
+    axes.set_yticks(range(len(rows)), labels if named else [""] * len(rows), fontsize=SMALL, color=theme.ink)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=SMALL)
+    for (_, label), text in zip(rows, axes.get_yticklabels(), strict=True):
+        text.set_fontweight("normal" if label else "bold")
+
+
+def _likeness_alt(masks: MaskPages) -> str:
+    parts = []
+    for kind, words in (("seed", "between seeds"), ("criterion", "between arms of one sparsity")):
+        of_kind = [like for like in masks.likeness if like.kind == kind]
+        if of_kind:
+            low, high = min(like.jaccard for like in of_kind), max(like.jaccard for like in of_kind)
+            parts.append(f"{words} {low:.2f} to {high:.2f}, by chance {_range(like.chance for like in of_kind)}")
+    stable = [arm.stability for arm in masks.arms if arm.stability is not None]
+    if stable:
+        parts.append(f"over draws of the batches {_range(stable)}")
+    return f"Overlap of masks (Jaccard index): {'; '.join(parts)}"
+
+
+def _range(values: Iterable[float]) -> str:
+    known = list(values)
+    return f"{min(known):.2f} to {max(known):.2f}"
+
+
+def _task_matrix(
+    axes: Axes, tasks: Sequence[str], of_arm: Mapping[tuple[str, str], Likeness], highest: float, theme: Theme
+) -> None:
+    table = np.full((len(tasks), len(tasks)), np.nan)
+    for (one, other), like in of_arm.items():
+        first, second = sorted((tasks.index(one), tasks.index(other)))
+        table[second, first] = like.jaccard
+    draw_cells(axes, table, highest, theme)
+    for row, column in zip(*np.nonzero(np.isfinite(table)), strict=True):
+        write_in_cell(axes, row, column, f"{100 * table[row, column]:.0f}", table[row, column], highest)
+
+
+def _pairs(likenesses: Iterable[Likeness]) -> str:
+    fewest, most = (bound(like.pairs for like in list(likenesses)) for bound in (min, max))
+    return str(most) if fewest == most else f"{fewest} to {most}"
+
+
+def _tasks(masks: MaskPages) -> list[str]:
+    return list(dict.fromkeys(arm.task for arm in masks.arms))
+
+
+def _ordered(arms: Iterable[ArmMasks], looks: Mapping[str, Look]) -> list[ArmMasks]:
+    """In the order that other figures have; arms that those don't know come last."""
+    places = {arm: place for place, arm in enumerate(looks)}
+    return sorted(arms, key=lambda arm: places.get(arm.arm, len(places)))
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.1f}" if 0 < share < 0.0995 else f"{100 * share:.0f}"
+
+
+def _always(_: LayerSurvivors) -> bool:
+    return True

@@ -1,0 +1,154 @@
+"""A mask as a picture: every weight of the actor is a point that is there or not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib.colors
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from rlottery.analysis.mask_analysis import ArmMasks
+from rlottery.report.cells import SMALL, notes, room_above, room_for, write_notes
+from rlottery.report.drawn import DOTS_PER_INCH, Drawn, Theme, draw, themed
+from rlottery.report.families import Look
+from rlottery.report.panels import plain
+
+_NEUTRAL = "#0072B2"
+_GAP = 75
+"""Pixels between layers: room for what stands there."""
+_FEW, _SOME, _MANY = 20, 60, 512
+"""Up to so many rows or columns, a weight is 14, 8 or 2 pixels high or wide; beyond, it is one."""
+_NAMED = 20
+"""Pixels of a row that has a name beside it."""
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """One layer in the picture; pixels from its upper left corner, downwards and to the right."""
+
+    path: str
+    left: int
+    top: int
+    points: NDArray[np.bool_]
+    scale: tuple[int, int]
+
+    @property
+    def width(self) -> int:
+        return int(self.points.shape[1] * self.scale[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.points.shape[0] * self.scale[0])
+
+    @property
+    def title(self) -> str:
+        return f"{self.path}: {int(self.points.sum()):,} of {self.points.size:,}"
+
+
+def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """The actor's mask of the first seed, every weight at least one pixel of the PNG. None without one.
+
+    Layers alternate: the first has its outputs to the right, the next one the same units above and its outputs
+    downwards, and so on; so each unit is one column or row through both of its layers, and one without input or output
+    shows as an empty line.
+    """
+    if not arm.picture:
+        return None
+    rows = _input_names(arm, next(iter(arm.picture.values())).shape[0])
+    placed = _place(arm.picture, named=bool(rows))
+    look = looks.get(arm.arm)
+    kept = sum(int(layer.sum()) for layer in arm.picture.values())
+    total = sum(layer.size for layer in arm.picture.values())
+    left = max(room_for(rows), 0.6) + 0.1
+    ends = [(la.left / DOTS_PER_INCH + max(la.width / DOTS_PER_INCH, room_for([la.title]))) for la in placed]
+    width = left + max(ends) + 0.1
+    texts = notes(
+        width,
+        f"{arm.arm} on {arm.task}, seed {arm.seeds[0]} (n = 1): the weights that the actor keeps, "
+        f"{kept:,} of {total:,}. One point is one weight.",
+    )
+    head, foot = room_above(texts) + 0.3, 0.35
+    height = head + max(layer.top + layer.height for layer in placed) / DOTS_PER_INCH + foot
+    # Whole pixels, so that a weight's edges are those of pixels.
+    pixels = (round(width * DOTS_PER_INCH), round(height * DOTS_PER_INCH))
+    with themed(theme):
+        figure = Figure(figsize=(pixels[0] / DOTS_PER_INCH, pixels[1] / DOTS_PER_INCH))
+        write_notes(figure, texts, theme)
+        corner = (round(left * DOTS_PER_INCH), round(head * DOTS_PER_INCH))
+        for number, layer in enumerate(placed):
+            colour, last = look.colour if look else _NEUTRAL, layer is placed[-1]
+            _draw_layer(figure, layer, number, corner, pixels, colour, theme, last=last)
+        if rows:
+            axes = figure.axes[0]
+            axes.set_yticks(np.arange(len(rows)) + 0.5, [plain(row) for row in rows], color=theme.ink)
+        return draw(figure, f"Weights that the actor of {arm.arm} keeps on {arm.task}: {_told(arm.picture)}")
+
+
+def _place(picture: Mapping[str, NDArray[np.bool_]], *, named: bool) -> list[_Placed]:
+    found: list[_Placed] = []
+    for number, (path, layer) in enumerate(picture.items()):
+        points = layer if number % 2 == 0 else layer.T
+        scale = (_pixels(points.shape[0]), _pixels(points.shape[1]))
+        if not found:
+            found.append(_Placed(path, 0, 0, points, (_NAMED if named else scale[0], scale[1])))
+            continue
+        before = found[-1]
+        if number % 2:  # below, units in the same columns
+            found.append(_Placed(path, before.left, before.top + before.height + _GAP, points, scale))
+        else:  # to the right, units in the same rows
+            found.append(_Placed(path, before.left + before.width + _GAP, before.top, points, scale))
+    return found
+
+
+def _pixels(number: int) -> int:
+    if number <= _FEW:
+        return 14
+    if number <= _SOME:
+        return 8
+    return 2 if number <= _MANY else 1
+
+
+def _draw_layer(
+    figure: Figure,
+    layer: _Placed,
+    number: int,
+    corner: tuple[int, int],
+    pixels: tuple[int, int],
+    colour: str,
+    theme: Theme,
+    *,
+    last: bool,
+) -> None:
+    left, top = corner[0] + layer.left, corner[1] + layer.top
+    bottom = pixels[1] - top - layer.height
+    size = (layer.width / pixels[0], layer.height / pixels[1])
+    axes = figure.add_axes((left / pixels[0], bottom / pixels[1], *size))
+    rows, columns = layer.points.shape
+    # What is pruned is transparent: the page's own colour.
+    image = np.zeros((rows, columns, 4))
+    image[layer.points] = matplotlib.colors.to_rgba(colour)
+    axes.imshow(image, extent=(0, columns, rows, 0), aspect="auto", interpolation="none")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.tick_params(length=0, labelsize=SMALL)
+    axes.spines[:].set_visible(False)
+    axes.set_title(plain(layer.title), fontsize=SMALL, loc="left", pad=6)
+    # Around the points, not over them.
+    place = ((left - 2) / pixels[0], (bottom - 2) / pixels[1])
+    size = ((layer.width + 4) / pixels[0], (layer.height + 4) / pixels[1])
+    figure.add_artist(Rectangle(place, *size, fill=False, edgecolor=theme.quiet, linewidth=0.8))
+    onward = "outputs" if last else f"units of hidden layer {number + 1}"
+    (axes.set_ylabel if number % 2 else axes.set_xlabel)(onward, fontsize=SMALL, labelpad=5)
+
+
+def _input_names(arm: ArmMasks, inputs: int) -> list[str]:
+    if len(arm.inputs) != inputs or inputs > _SOME:
+        return []
+    return [f"{entry.index}  {entry.name}" if entry.name else str(entry.index) for entry in arm.inputs]
+
+
+def _told(picture: Mapping[str, NDArray[np.bool_]]) -> str:
+    parts: Sequence[str] = [f"{path} {int(m.sum()):,} of {m.size:,}" for path, m in picture.items()]
+    return ", ".join(parts)
