@@ -1,0 +1,154 @@
+"""A study as pandas frames: its runs, their evaluations, and the layers of their masks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rlottery.analysis.comparison import compare_runs
+from rlottery.analysis.runs import Run, read_runs
+from rlottery.analysis.scores import TaskScores, task_scores
+from rlottery.config import Config, load_config
+from rlottery.errors import MaskError, StudyError
+from rlottery.pruning.mask_file import read_mask
+from rlottery.record import config_of, read_record
+from rlottery.store import Store
+
+_RUNS = {
+    "task": "string",
+    "arm": "string",
+    "seed": "int64",
+    "status": "string",
+    "error": "string",
+    "criterion": "string",
+    "control": "string",
+    "sparsity_actor": "Float64",
+    "sparsity_critic": "Float64",
+    "metric": "string",
+    "score": "Float64",
+    "area": "Float64",
+    "untrained": "Float64",
+    "share": "Float64",
+    "env_steps": "Int64",
+    "seconds": "Float64",
+    "folder": "string",
+}
+_EVALUATIONS = {
+    "task": "string",
+    "arm": "string",
+    "seed": "int64",
+    "env_steps": "int64",
+    "return": "float64",
+    "success": "Float64",
+    "episodes": "int64",
+}
+_MASKS = {
+    "task": "string",
+    "arm": "string",
+    "seed": "int64",
+    "group": "string",
+    "layer": "string",
+    "kept": "int64",
+    "total": "int64",
+    "digest": "string",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a study's files hold. A value that is not there is pandas' NA.
+
+    Attributes:
+        config: its settings; data: its folder.
+        runs: one row a run that has ended, by task, seed and arm; rounds on the way to an arm are left out. `score`, in
+            the unit of `metric`, is the mean of the last evaluations, `area` the time average of the whole curve,
+            `untrained` the mean score of the task's dense agents before training, and `share` the score as a share of
+            what those gained over it. A run that diverged scores as an untrained agent; one that failed or can't be
+            read has no score, and its `error` says why. Arms that begin later have no area. `sparsity_actor` and
+            `sparsity_critic` are the pruned shares that were reached; dense agents have none. `control` is its kind.
+            `env_steps` are of training, `seconds` of wall-clock.
+        evaluations: one row an evaluation: the mean return of its `episodes`, and the share of them with success.
+        masks: one row a layer of a mask: `kept` of `total` weights; `group` is actor or critic, and `digest` tells
+            masks apart. Masks that can't be read are left out, and told in `problems`.
+        problems: in words.
+    """
+
+    config: Config
+    data: Path
+    runs: pd.DataFrame
+    evaluations: pd.DataFrame
+    masks: pd.DataFrame
+    problems: tuple[str, ...]
+
+
+def load_study(path: str | Path) -> Study:
+    """Read a study, done or half done, into frames.
+
+    Args:
+        path: its data folder, or its config file.
+
+    Raises:
+        StudyError: nothing there, no study, or nothing of it is done yet; a folder without a record of its settings.
+        ConfigError: a config file that can't be read.
+    """
+    path = Path(path)
+    config = load_config(path) if path.is_file() else config_of(read_record(path), path)
+    store = Store(config.data)
+    runs = {task.id: tuple(read_runs(store, task.name, config.seeds)) for task in config.tasks}
+    if not any(runs.values()):
+        raise StudyError(
+            f"{store.root} has no run that has ended of the tasks and seeds of {path}. Run the study first: "
+            "`rlottery run CONFIG`; or give another data folder."
+        )
+    compared = compare_runs(config, runs)
+    scores = {task.task: task_scores(task.task, runs[task.task], task.least_gain, config) for task in compared.tasks}
+    every = [(task, run) for task, of_task in runs.items() for run in of_task]
+    masks, problems = _masks(every)
+    return Study(
+        config,
+        store.root,
+        runs=_frame([_run(task, run, scores[task]) for task, run in every], _RUNS),
+        evaluations=_frame([row for task, run in every for row in _evaluations(task, run)], _EVALUATIONS),
+        masks=_frame(masks, _MASKS),
+        problems=problems,
+    )
+
+
+def _run(task: str, run: Run, scores: TaskScores) -> list[Any]:
+    sparsity, of_arm = run.sparsity or {}, scores.arm(run.arm)
+    numbers = [of_arm.scores, of_arm.areas, of_arm.shares] if of_arm else [{}, {}, {}]
+    score, area, share = (of.get(run.seed) for of in numbers)
+    made = [run.criterion, run.recipe.get("control"), sparsity.get("actor"), sparsity.get("critic")]
+    told = [scores.metric, score, area, scores.untrained, share, run.env_steps, run.seconds, str(run.files.folder)]
+    return [task, run.arm, run.seed, run.status, run.error, *made, *told]
+
+
+def _evaluations(task: str, run: Run) -> list[list[Any]]:
+    return [
+        [task, run.arm, run.seed, e.env_steps, e.scores["return"], e.scores.get("success"), len(e.returns)]
+        for e in run.evaluations
+    ]
+
+
+def _masks(runs: list[tuple[str, Run]]) -> tuple[list[list[Any]], tuple[str, ...]]:
+    """A row a layer of each run's mask, and what could not be read."""
+    rows: list[list[Any]] = []
+    problems = []
+    for task, run in runs:
+        if not run.files.mask.exists():
+            continue
+        try:
+            metadata = read_mask(run.files.mask).metadata
+        except MaskError as error:
+            problems.append(str(error))
+            continue
+        of_mask = (
+            (group, layer, *counts) for group, layers in metadata["layers"].items() for layer, counts in layers.items()
+        )
+        rows += [[task, run.arm, run.seed, *layer, metadata["digest"]] for layer in of_mask]
+    return rows, tuple(problems)
+
+
+def _frame(rows: list[list[Any]], columns: dict[str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
