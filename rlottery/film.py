@@ -46,7 +46,7 @@ def _mp4(pictures: Iterable[Picture], per_second: Fraction, quality: int) -> byt
         # A file, for FFmpeg opens it once more to bring the index to the front.
         path = Path(folder) / "film.mp4"
         with av.open(str(path), "w", options={"movflags": "+faststart", "fflags": "+bitexact"}) as container:
-            stream = container.add_stream("libx264", rate=per_second, options={"crf": str(quality), "preset": "slow"})
+            stream = container.add_stream("libx264", rate=per_second, options={"crf": str(quality), "preset": "medium"})
             stream.pix_fmt = "yuv420p"
             stream.codec_context.thread_count = 1  # cores are for training; and the same pictures give the same bytes
             for index, picture in enumerate(pictures):
