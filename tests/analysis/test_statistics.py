@@ -11,6 +11,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.verdict_errors import flipped_p, normal, success_rates, t_of_claims
+from rlottery.analysis.contrasts import contrast, paired
 from rlottery.analysis.statistics import (
     RANDOM_FLIPS,
     Groups,
@@ -37,6 +39,7 @@ from rlottery.analysis.statistics import (
 
 RLIABLE = json.loads((Path(__file__).parent / "fixtures" / "rliable_scores.json").read_text())
 STATISTICS: dict[str, Statistic] = {"mean": mean_over_tasks, "median": median_over_tasks, "iqm": iqm_of_runs}
+MARGIN = 0.1
 SIGMAS = 4.0
 """Monte-Carlo errors that are allowed for: with fixed seeds, and one in 16,000 if the seeds were drawn."""
 
@@ -118,6 +121,7 @@ def test_profiles_of_single_runs_have_no_band() -> None:
     assert reached == [0.5] and np.isnan(low).all() and np.isnan(high).all()
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=23))
 def test_the_interquartile_mean_is_scipys_trimmed_mean(values: list[float]) -> None:
     assert interquartile_mean(values) == pytest.approx(scipy.stats.trim_mean(values, 0.25), rel=1e-12, abs=1e-12)
@@ -178,6 +182,7 @@ def test_resamples_are_seen_a_row_each() -> None:
     assert seen == [(11, 3), (11, 1)]
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=9), st.lists(st.integers(0, 4), min_size=1, max_size=9))
 def test_the_probability_of_improvement_is_mann_whitneys_share(x: list[int], y: list[int]) -> None:
     u = scipy.stats.mannwhitneyu(x, y, method="asymptotic").statistic if len({*x, *y}) > 1 else len(x) * len(y) / 2
@@ -217,7 +222,9 @@ def test_without_spread_the_side_decides(differences: list[float], null: float, 
 
 def test_spread_by_rounding_is_none() -> None:
     # 0.1 + 0.2 and 0.3 differ in the last bit.
-    assert paired_t([0.1 + 0.2, 0.3, 0.3], 0.3).p_above == 0.5
+    differences = [0.1 + 0.2, 0.3, 0.3]
+    assert paired_t(differences, 0.3).p_above == 0.5
+    assert (paired_t(differences).sd, paired_t(differences).p_above) == (0, 0)
     assert paired_t([1e-100, 3e-100]).p_above == pytest.approx(paired_t([1.0, 3.0]).p_above)
 
 
@@ -308,6 +315,7 @@ def test_flipped_signs_are_scipys_permutation_test(n: int, null: float) -> None:
 def test_flips_of_sixteen_are_exact_and_ties_count() -> None:
     assert sign_flip([1.0] * 16) == (2.0**-16, 1.0)
     assert sign_flip([0.1] * 16, 0.1) == (1, 1)
+    assert sign_flip([0.0, 0.0]) == (1, 1)
     # 0.1 + 0.2 - 0.3 is not 0 in binary, but it ties with -0.1 - 0.2 + 0.3.
     assert sign_flip([0.1, 0.2, -0.3]) == (0.625, 0.625)
 
@@ -328,6 +336,8 @@ def test_random_flips_are_exact_within_monte_carlo_error() -> None:
     assert above == pytest.approx(exact, abs=SIGMAS * math.sqrt(exact * (1 - exact) / RANDOM_FLIPS) + 1 / RANDOM_FLIPS)
     assert above + below >= 1
     assert sign_flip(differences) == (above, below)
+    # Of 2^40 signs none of the drawn ones reaches the observed sum, which counts itself.
+    assert sign_flip([1.0] * 40) == (1 / (RANDOM_FLIPS + 1), 1)
 
 
 def test_holm_by_hand() -> None:
@@ -338,6 +348,7 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
 def test_holm_is_the_closed_test_of_bonferronis(p_values: list[float]) -> None:
     # A hypothesis' adjusted p is the largest Bonferroni p of all sets that hold it (Marcus, Peritz and Gabriel 1976).
@@ -369,6 +380,7 @@ def test_needed_seeds_of_a_textbook() -> None:
     # An effect of half a standard deviation, 5 % one-sided, 80 %: 27 (Cohen 1988's d in any table of the paired test).
     assert seeds_needed(0.5, 1.0, 3, level=0.05) == 27
     assert seeds_needed(0.5, 1.0, 30, level=0.05) == 31
+    assert [seeds_needed(0.5, 1.0, 20, level=0.05, most=most) for most in (6, 7)] == [None, 27]
 
 
 def test_no_number_of_seeds_shows_what_is_not_there() -> None:
@@ -441,3 +453,60 @@ def test_what_makes_no_sense_is_refused() -> None:
     ):
         with pytest.raises(ValueError):
             call()
+
+
+@pytest.mark.parametrize("seeds", [5, 10, 20])
+@pytest.mark.parametrize(("correlation", "spread"), [(0.0, 1.0), (0.9, 0.1)])
+def test_false_claims_at_the_margin_are_as_rare_as_the_level_says(
+    seeds: int, correlation: float, spread: float
+) -> None:
+    draws, level = 3000, 0.05
+    draw = normal(np.random.default_rng(seeds), (draws, seeds), (1 - MARGIN, 1.0), correlation, spread)
+    contrasts = draw.ticket - draw.dense + MARGIN * (draw.dense - draw.untrained)
+    tests = [paired_t(contrast) for contrast in contrasts]
+    # The t-test is exact on normal data: each count is binomial.
+    allowed = SIGMAS * math.sqrt(level * (1 - level) / draws)
+    assert np.mean([test.p_above < level for test in tests]) == pytest.approx(level, abs=allowed)
+    assert np.mean([test.p_below < level for test in tests]) == pytest.approx(level, abs=allowed)
+
+
+def test_the_simulated_claims_are_those_of_the_verdict() -> None:
+    # Normal scores, and success rates with every kind of tie.
+    generator = np.random.default_rng(0)
+    draws = [
+        normal(generator, (60, 5), (0.95, 0.85), 0.5, 0.1),
+        *(success_rates(generator, kind, (60, 5), 0.8, 0.5) for kind in ("0 or 1", "mixture", "noise")),
+    ]
+    critical = scipy.stats.t.ppf(0.95, 4)
+    for draw in draws:
+        t = t_of_claims(draw)
+        for study in range(60):
+            of_arm = [dict(enumerate(scores[study].tolist())) for scores in draw]
+            untrained, dense, ticket, control = of_arm
+            to_dense = paired("dense", ticket, dense, dense, untrained)
+            to_control = paired("control", ticket, control, dense, untrained)
+            if to_dense is None or to_control is None:
+                continue
+            beside, above = (contrast(of, MARGIN, 0.05) for of in (to_dense, to_control))
+            p_of = {
+                "not worse": [beside.p_not_worse],
+                "losing": [beside.p_worse],
+                "winning": [beside.p_not_worse, above.p_above],
+                "sparse": [beside.p_not_worse, above.p_equal],
+            }
+            for claim, p_values in p_of.items():
+                made = all(p is not None and p <= 0.05 for p in p_values)
+                assert made == (t[claim][study] >= critical), (claim, study)
+
+
+def test_simulated_flips_are_those_of_the_sign_flip_test() -> None:
+    values = np.random.default_rng(0).choice([-0.9, 0.0, 0.1, 1.0], (40, 6))
+    np.testing.assert_allclose(flipped_p(values), [sign_flip(row)[0] for row in values])
+
+
+def test_what_is_simulated_lies_on_the_margin() -> None:
+    generator, shape = np.random.default_rng(0), (20_000, 10)
+    for kind, share in (("0 or 1", 0.8), ("mixture", 1.0), ("mixture", 0.5), ("noise", 0.95)):
+        draw = success_rates(generator, kind, shape, share, 0.5)
+        beyond = (draw.ticket - (1 - MARGIN) * draw.dense).mean(axis=1)
+        assert beyond.mean() == pytest.approx(0, abs=SIGMAS * beyond.std() / math.sqrt(len(beyond)))
