@@ -12,12 +12,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rlottery.analysis.mask_analysis import ArmMasks, MaskPages
 from rlottery.disk import write_bytes
 from rlottery.report.contents import Command, Contents
 from rlottery.report.curve_panels import curve_panels
 from rlottery.report.drawn import DARK, LIGHT, Drawn
 from rlottery.report.families import Look, looks
 from rlottery.report.inline_svg import colours, inline
+from rlottery.report.mask_figures import idle_units, input_strip, likeness, likeness_between_tasks, survivors
+from rlottery.report.mask_picture import mask_picture
 from rlottery.report.result_tables import (
     across_table,
     all_tables,
@@ -64,6 +67,11 @@ class PageFigure:
     title: str
     caption: str
     drawn: Drawn
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it shows every weight of a mask: for those who ask for it."""
+        return self.name.startswith("mask-picture")
 
     @property
     def svg(self) -> Markup:
@@ -169,7 +177,71 @@ def _draw(contents: Contents, look: Mapping[str, Look]) -> _Figures:
             improvement(contents.across, look, LIGHT),
         ),
     ]
-    return _Figures(_there(sparsity), _there(curves), _there(across), ())
+    return _Figures(_there(sparsity), _there(curves), _there(across), _there(_mask_figures(contents, look)))
+
+
+def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigure | None]:
+    masks = contents.masks
+    tasks = list(dict.fromkeys(arm.task for arm in masks.arms))
+    means = "Means over the n seeds beside the rows; no interval."
+    found = [
+        _figure(
+            "mask-survivors",
+            "Survivors of every layer",
+            f"Share of the weights of every layer that survive, in per cent. {means}",
+            survivors(masks, look, LIGHT),
+        ),
+        _figure(
+            "mask-idle-units",
+            "Idle units",
+            f"Share of the hidden units that have no way to an output or from an input, in per cent. {means}",
+            idle_units(masks, look, LIGHT),
+        ),
+        *(
+            _figure(
+                f"mask-inputs-{number}",
+                f"Inputs kept on {task}",
+                f"{task}: share of the actor's weights that survive of each observation entry. {means}",
+                input_strip(masks, task, look, LIGHT),
+            )
+            for number, task in enumerate(tasks, 1)
+        ),
+        _figure(
+            "mask-likeness",
+            "What masks share",
+            "Jaccard index of the surviving weights of two masks, of 1; means over the n pairs (or seeds) beside the "
+            "rows; no interval.",
+            likeness(masks, look, LIGHT),
+        ),
+        _figure(
+            "mask-likeness-tasks",
+            "What masks of two tasks share",
+            "Jaccard index of the surviving weights, in per cent; means over n pairs of seeds; no interval.",
+            likeness_between_tasks(masks, look, LIGHT),
+        ),
+    ]
+    pictures = [arm for task in tasks for arm in _pictured(masks, task, look)]
+    found += [
+        _figure(
+            f"mask-picture-{number}",
+            f"{arm.arm} on {arm.task}",
+            f"{arm.arm} on {arm.task}: the actor's mask of one seed, a point a weight; n = 1 seed, no interval.",
+            mask_picture(arm, look, LIGHT),
+        )
+        for number, arm in enumerate(pictures, 1)
+    ]
+    return found
+
+
+def _pictured(masks: MaskPages, task: str, look: Mapping[str, Look]) -> list[ArmMasks]:
+    """Of each task the sparsest tickets: one of magnitude, and one of another criterion."""
+    known = {arm.arm: arm for arm in masks.arms if arm.task == task and arm.arm in look and arm.picture}
+    tickets = [one for one in look.values() if one.arm in known and not one.quiet]
+    tickets.sort(key=lambda one: -(one.sparsity or 0.0))
+    chosen = [
+        next((one for one in tickets if (one.family == "magnitude") is magnitude), None) for magnitude in (True, False)
+    ]
+    return [known[one.arm] for one in chosen if one is not None]
 
 
 def _figure(name: str, title: str, caption: str, drawn: Drawn | None) -> PageFigure | None:
@@ -209,7 +281,8 @@ def _html(contents: Contents, look: Mapping[str, Look], figures: _Figures) -> st
         "across_figures": figures.across,
         "across_table": across_table(contents.across, look),
         "method_table": method_table(contents),
-        "mask_figures": figures.masks,
+        "mask_figures": [figure for figure in figures.masks if not figure.is_picture],
+        "mask_pictures": [figure for figure in figures.masks if figure.is_picture],
         "mask_problems": [one_line(line) for line in contents.masks.problems],
         "layer_table": layer_table(contents, look),
         "likeness_table": likeness_table(contents),

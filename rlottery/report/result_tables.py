@@ -359,6 +359,7 @@ def likeness_table(contents: Contents) -> Table:
         Row(
             (
                 text_cell("kind", like.kind),
+                text_cell("task", like.task or ""),
                 text_cell("one", like.one),
                 text_cell("other", like.other),
                 number_cell("jaccard", like.jaccard, ".2f"),
@@ -371,6 +372,7 @@ def likeness_table(contents: Contents) -> Table:
     caption = "How much masks share: mean Jaccard index of all kernel weights, and what chance would give."
     titles = (
         Column("What differs"),
+        Column("Task"),
         Column("One"),
         Column("Other"),
         Column("Jaccard", True),
