@@ -17,6 +17,7 @@ from rlottery.report.panels import (
     dress,
     grid,
     legend_entry,
+    nominal,
     per_cent,
     steps_text,
     thousands,
@@ -84,7 +85,7 @@ def _panels(shown: Sequence[Run], looks: Mapping[str, Look]) -> list[tuple[str, 
     arms = [arm for arm in looks if arm != DENSE and any(run.arm == arm for run in shown)]
     known = {arm: sparsity for arm in arms if (sparsity := looks[arm].sparsity) is not None}
     made = [
-        (f"{per_cent(cluster[len(cluster) // 2])} pruned", [arm for arm in known if known[arm] in cluster])
+        (f"{per_cent(nominal(cluster))} pruned", [arm for arm in known if known[arm] in cluster])
         for cluster in clusters(known.values())
     ]
     unknown = [arm for arm in arms if arm not in known]

@@ -14,6 +14,10 @@ MAGNITUDE, TAYLOR, RANDOM, SMALL_DENSE = "#0072B2", "#D55E00", "#009E73", "#CC79
 OTHERS = ("#E69F00", "#56B4E9", "#8C6D31", "#6A51A3")
 """For families that have no colour of their own: Okabe and Ito's two that are left, then a brown and a violet."""
 
+ALIKE = 0.08
+"""Sparsities whose densities differ by less than this share count as one: small networks come near theirs."""
+
+_NUMBER = re.compile(r"-(\d+(?:\.\d+)?)(?![\w.])")
 _OWN_COLOURS = {"magnitude": MAGNITUDE, "taylor": TAYLOR, "random": RANDOM, "small-dense": SMALL_DENSE}
 _OWN_MARKERS = {"magnitude": "o", "taylor": "s", "random": "D", "small-dense": "^", DENSE: ""}
 _MARKERS = ("v", "P", "X", "<", ">", "h", "*")
@@ -104,10 +108,14 @@ def _sparsity(arm: ArmResult) -> float | None:
 
 
 def _line(name: str, sparsity: float | None) -> str:
+    """The name without its sparsity; a small dense network comes near the one in its name."""
     if sparsity is None:
         return name
-    digits = re.escape(f"{100 * sparsity:.4g}")
-    return re.sub(rf"-{digits}(?![\w.])", "", name) or name
+
+    def is_sparsity(found: re.Match[str]) -> bool:
+        return abs((1 - float(found.group(1)) / 100) - (1 - sparsity)) <= ALIKE * (1 - sparsity) + 1e-9
+
+    return _NUMBER.sub(lambda found: "" if is_sparsity(found) else found.group(0), name) or name
 
 
 def _colours(families: Any) -> dict[str, str]:

@@ -40,9 +40,10 @@ from rlottery.report.score_figures import (
     score_over_sparsity,
     share_over_sparsity,
 )
-from rlottery.report.sentences import BOOTSTRAP, QUESTION, answer, headline, level_of, missing_line
+from rlottery.report.sentences import BOOTSTRAP, QUESTION, answer, headline, least_seeds_of, level_of, missing_line
 from rlottery.report.tables import Table, to_csv, to_markdown
 from rlottery.report.words import METRIC_NAMES, count, one_line
+from rlottery.store import DENSE
 
 PAGE = "report.html"
 
@@ -132,8 +133,8 @@ def _draw(contents: Contents, look: Mapping[str, Look]) -> _Figures:
         )
         for number, scores in enumerate(contents.scores, 1)
     ]
-    tasks = _most(len(arm.tasks) for arm in contents.across)
-    runs = _most(arm.runs for arm in contents.across)
+    tasks = _most(len(arm.tasks) for arm in contents.across if arm.arm != DENSE)
+    runs = _most(arm.runs for arm in contents.across if arm.arm != DENSE)
     if tasks > 1:
         pooled = _figure(
             "sparsity-all-tasks",
@@ -265,7 +266,7 @@ def _html(contents: Contents, look: Mapping[str, Look], figures: _Figures) -> st
         "facts": _facts(contents),
         "headline": headline(contents.verdicts, level),
         "question": QUESTION,
-        "answer": answer(contents.verdicts, level),
+        "answer": answer(contents.verdicts, level, least_seeds_of(contents)),
         "missing": [one_line(line) for line in contents.missing],
         "missing_line": missing_line(contents),
         "glance": glance_table(contents, look),
@@ -277,6 +278,7 @@ def _html(contents: Contents, look: Mapping[str, Look], figures: _Figures) -> st
         "score_tables": [
             {"title": scores.task, "table": score_table(contents, scores, number, look)}
             for number, scores in enumerate(contents.scores, 1)
+            if scores.arms
         ],
         "across_figures": figures.across,
         "across_table": across_table(contents.across, look),

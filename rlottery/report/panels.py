@@ -12,12 +12,10 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from rlottery.analysis.runs import Metric
 from rlottery.report.drawn import Theme
-from rlottery.report.families import Look
+from rlottery.report.families import ALIKE, Look
 from rlottery.report.figures import spread
 
 METRIC_AXES: dict[Metric, str] = {"success": "success rate", "return": "mean return"}
-ALIKE = 0.08
-"""Sparsities whose densities differ by less than this share stand together: layers reach theirs to within a unit."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,11 @@ def clusters(sparsities: Iterable[float]) -> list[tuple[float, ...]]:
     return [tuple(cluster) for cluster in found]
 
 
+def nominal(cluster: Iterable[float]) -> float:
+    """The sparsity that a cluster is called by: the one with the fewest digits."""
+    return min(cluster, key=lambda sparsity: (len(f"{100 * sparsity:.6g}"), sparsity))
+
+
 def place(sparsity: float) -> float:
     """Where a sparsity stands on an axis that gives each halving of what is left the same room."""
     return -float(np.log2(max(1 - sparsity, 1e-4)))
@@ -92,7 +95,7 @@ def place(sparsity: float) -> float:
 
 def sparsity_axis(axes: Axes, sparsities: Iterable[float]) -> None:
     """Label the sparsities that there are, those too near their neighbour to be read left out."""
-    ticks = [cluster[len(cluster) // 2] for cluster in clusters(sparsities)]
+    ticks = [nominal(cluster) for cluster in clusters(sparsities)]
     apart = 0.07 * max(place(ticks[-1]) - place(ticks[0]), 1.0)
     shown: list[float] = []
     for tick in ticks:

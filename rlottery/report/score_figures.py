@@ -19,6 +19,7 @@ from rlottery.report.panels import (
     grid,
     legend_entry,
     names_at_right,
+    nominal,
     per_cent,
     place,
     plain,
@@ -88,8 +89,9 @@ def _over_sparsity(
         lines.setdefault(point.look.line, []).append(point)
     lines = dict(sorted(lines.items(), key=lambda item: list(_order(points)).index(item[0])))
     sparsities = [point.sparsity for point in points]
+    right = max(1.3, 0.105 * max(map(len, lines)) + 0.3)
     with themed(theme):
-        figure, (axes,) = grid(1, 1, (3.35, 2.75), Margins(0.92, 1.3, 0.6, 0.12))
+        figure, (axes,) = grid(1, 1, (3.35, 2.75), Margins(0.92, right, 0.6, 0.12))
         dress(axes, theme)
         axes.grid(axis="x", visible=False)
         sparsity_axis(axes, sparsities)
@@ -208,7 +210,7 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
         for index, cluster in enumerate(groups):
             panel = axes[index]
             dress(panel, theme)
-            panel.set_title(f"{per_cent(cluster[len(cluster) // 2])} pruned", loc="left", fontsize=11)
+            panel.set_title(f"{per_cent(nominal(cluster))} pruned", loc="left", fontsize=11)
             for arm in shown:
                 look = looks[arm.arm]
                 if arm.arm != DENSE and look.sparsity not in cluster:

@@ -29,6 +29,12 @@ def level_of(contents: Contents) -> float:
     return float(verdict.get("level", 0.05))
 
 
+def least_seeds_of(contents: Contents) -> int:
+    """Below how many seeds nothing is decided; 5 where the settings don't say."""
+    verdict = contents.config.get("verdict") or {}
+    return int(verdict.get("least_seeds", 5))
+
+
 def interval_words(level: float) -> str:
     """What both one-sided bounds make together: ``90 % interval`` at a level of 5 %."""
     return f"{100 * (1 - 2 * level):.4g} % interval"
@@ -52,20 +58,28 @@ def headline(verdicts: Verdicts, level: float = 0.05) -> list[str]:
     return [*said, *_open_sentences(single), *_why_not(verdicts.tasks), *_added(verdicts)]
 
 
-def answer(verdicts: Verdicts, level: float = 0.05) -> list[str]:
+def answer(verdicts: Verdicts, level: float = 0.05, least_seeds: int = 5) -> list[str]:
     """Whether gradient is better than magnitude, and more so at high sparsity: the answer, then its numbers.
 
-    Scores answer; where there are none, areas under the curve do.
+    Scores answer; of the areas under the curve the outcome is told beside them.
+
+    Args:
+        least_seeds: with fewer differences, no comparison is said to show anything.
     """
-    contrasts, trends = _answering(verdicts)
+    contrasts, trends, areas = _answering(verdicts)
     if not contrasts:
         return [
             "Not asked: no magnitude ticket and gradient ticket share a sparsity on a task that dense agents learned."
         ]
-    lines = [_better(contrasts, level), *(_contrast_line(contrast, level) for contrast in contrasts)]
-    lines += [_trend_line(trend, level) for trend in trends]
+    lines = [_better(contrasts, level, least_seeds), *(_contrast_line(contrast, level) for contrast in contrasts)]
+    lines += [_trend_line(trend, level, least_seeds) for trend in trends]
     if not trends:
         lines.append("Whether the difference grows with sparsity takes pairs at two or more sparsities.")
+    if areas:
+        outcome = _better(areas, level, least_seeds)
+        lines.append(
+            f"By the area under the curve, which tells how early agents learn: {outcome[:1].lower()}{outcome[1:]}"
+        )
     return lines
 
 
@@ -170,11 +184,7 @@ def _open_sentences(single: Sequence[ArmVerdict]) -> list[str]:
 
 
 def _why_not(tasks: Sequence[TaskVerdict]) -> list[str]:
-    return [
-        f"Nothing is decided on {task.task} ({task.state}): {task.why.rstrip('.')}."
-        for task in tasks
-        if task.state != "learned"
-    ]
+    return [f"{task.task}: {task.why.rstrip('.')}." for task in tasks if task.state != "learned"]
 
 
 def _added(verdicts: Verdicts) -> list[str]:
@@ -196,35 +206,43 @@ def _with_shares(arm: PooledVerdict, level: float) -> str:
     return f"{arm.arm} ({'; '.join(told)})" if told else arm.arm
 
 
-def _answering(verdicts: Verdicts) -> tuple[list[MethodContrast], list[MethodTrend]]:
-    """The contrasts over all tasks where they were pooled, else those of single tasks; by score where there are any."""
-    for measure in ("score", "area"):
-        contrasts = [contrast for contrast in verdicts.methods if contrast.measure == measure]
-        trends = [trend for trend in verdicts.trends if trend.measure == measure]
-        pooled = [contrast for contrast in contrasts if contrast.task is None]
-        if pooled:
-            return pooled, [trend for trend in trends if trend.task is None]
-        if contrasts:
-            return contrasts, trends
-    return [], []
+def _answering(verdicts: Verdicts) -> tuple[list[MethodContrast], list[MethodTrend], list[MethodContrast]]:
+    """The contrasts that answer, their trends, and the same contrasts by area where scores answer.
+
+    Over all tasks where they were pooled, else those of single tasks; by area where there are no scores.
+    """
+
+    def by(measure: str) -> list[MethodContrast]:
+        found = [contrast for contrast in verdicts.methods if contrast.measure == measure]
+        return [contrast for contrast in found if contrast.task is None] or found
+
+    scores, areas = by("score"), by("area")
+    chosen = scores or areas
+    trends = [
+        trend
+        for trend in verdicts.trends
+        if chosen and trend.measure == chosen[0].measure and (trend.task is None) == (chosen[0].task is None)
+    ]
+    return chosen, trends, areas if scores else []
 
 
-def _better(contrasts: Sequence[MethodContrast], level: float) -> str:
-    tested = [contrast for contrast in contrasts if contrast.adjusted is not None]
+def _better(contrasts: Sequence[MethodContrast], level: float, least_seeds: int) -> str:
+    tested = [contrast for contrast in contrasts if contrast.adjusted is not None and contrast.n >= least_seeds]
     if not tested:
-        return "Not known: with fewer than two seeds nothing can be tested."
+        return f"Not decided: no comparison rests on {count(least_seeds, 'seed')}."
     shown = [contrast for contrast in tested if contrast.adjusted is not None and contrast.adjusted <= level]
     ahead, behind = [c for c in shown if c.share > 0], [c for c in shown if c.share < 0]
-    if not shown:
-        return f"Not shown: in none of {count(len(tested), 'comparison')} do the two differ beyond chance."
+    if not ahead and not behind:
+        of = "the one comparison" if len(tested) == 1 else f"any of {count(len(tested), 'comparison')}"
+        return f"Not shown: no difference in {of}."
     parts = []
     if ahead:
         parts.append(f"gradient is shown to be better at {_where(ahead)}")
     if behind:
         parts.append(f"magnitude is shown to be better at {_where(behind)}")
-    rest = len(tested) - len(shown)
-    tail = f"; in the other {count(rest, 'comparison')} no difference is shown" if rest > 1 else ""
-    tail = "; in the other comparison no difference is shown" if rest == 1 else tail
+    rest = len(contrasts) - len(shown)
+    other = "comparison" if rest == 1 else f"{rest} comparisons"
+    tail = f"; in the other {other} no difference is shown" if rest else ""
     return f"{_capital(' and '.join(parts))}{tail}."
 
 
@@ -244,9 +262,9 @@ def _contrast_line(contrast: MethodContrast, level: float) -> str:
     )
 
 
-def _trend_line(trend: MethodTrend, level: float) -> str:
+def _trend_line(trend: MethodTrend, level: float, least_seeds: int) -> str:
     where = f"On {trend.task}, " if trend.task is not None else ""
-    shown = trend.p is not None and trend.p <= level
+    shown = trend.p is not None and trend.p <= level and trend.n >= least_seeds
     if shown and trend.change > 0:
         said = f"{trend.criterion}'s advantage over magnitude grows with sparsity"
     elif shown and trend.change < 0:

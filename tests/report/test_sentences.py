@@ -1,0 +1,140 @@
+from dataclasses import replace
+
+import pytest
+
+from rlottery.analysis.verdict import MethodContrast, PooledVerdict, Verdicts
+from rlottery.report.sentences import answer, decision_counts, headline, interval_words, missing_line, p_words
+from tests.report.contents import contents, empty
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> Verdicts:
+    return contents().verdicts
+
+
+def decided(verdicts: Verdicts, *decisions: str) -> Verdicts:
+    """With as many pooled arms as there are decisions, and these."""
+    pooled = tuple(
+        replace(arm, decision=decision, share=0.01, low=-0.04, high=0.06, over_control=(0.2, 0.1, 0.3))
+        for arm, decision in zip(verdicts.pooled, decisions, strict=False)
+    )
+    return replace(verdicts, pooled=pooled)
+
+
+def contrast(percent: int, share: float, adjusted: float | None, n: int = 15, measure="score") -> MethodContrast:
+    return MethodContrast(
+        task=None, measure=measure, sparsity=percent / 100, magnitude="m", gradient="g", share=share,
+        low=share - 0.1, high=share + 0.1, p=adjusted, adjusted=adjusted, n=n,
+    )  # fmt: skip
+
+
+class TestHeadline:
+    def test_a_win_is_told_with_its_numbers_and_interval(self, verdicts):
+        first = headline(decided(verdicts, "winning", "undecided"), 0.05)[0]
+        assert "One of 2 kinds of ticket wins over 3 tasks" in first and "magnitude-80" in first
+        assert "+0.01 (90 % interval \N{MINUS SIGN}0.04 to +0.06) against dense" in first
+        assert "+0.20 (90 % interval +0.10 to +0.30) against random" in first
+
+    @pytest.mark.parametrize("decision", ["undecided", "losing", "sparse, not special"])
+    def test_without_a_winner_no_win_is_claimed(self, verdicts, decision):
+        told = headline(decided(verdicts, decision, decision))
+        assert told[0].startswith("No ticket is shown to be better than a random mask")
+        assert not any(" win " in line or " wins " in line for line in told)
+
+    def test_each_decision_is_told_of_the_right_tickets(self, verdicts):
+        second = headline(decided(verdicts, "sparse, not special", "losing", "undecided"))[1]
+        parts = second.split("; ")
+        assert parts[0].startswith("magnitude-80 keeps up with dense agents, but so do random masks")
+        assert parts[1].startswith("taylor-80 falls short")
+        assert parts[2].startswith("magnitude-90 is undecided")
+
+    def test_what_further_seeds_would_decide(self, verdicts):
+        undecided = [arm for task in verdicts.tasks for arm in task.arms if arm.decision == "undecided"]
+        known = [arm for arm in undecided if arm.further_seeds is not None]
+        judged = sum(arm.decision is not None for task in verdicts.tasks for arm in task.arms)
+        line = next(line for line in headline(verdicts) if "further seeds" in line)
+        assert f"{len(undecided)} of {judged} verdicts are undecided" in line
+        assert f"7 further seeds would likely (80 %) decide {len(known)} of them" in line
+
+    def test_what_the_dense_agents_did_not_learn_is_told(self, verdicts):
+        lost = replace(verdicts.tasks[0], state="did not learn", why="the dense agents gained nothing")
+        told = headline(replace(verdicts, tasks=(lost, *verdicts.tasks[1:])))
+        assert any("the dense agents gained nothing" in line for line in told)
+        assert headline(replace(verdicts, tasks=(lost,), pooled=()))[0] == "Nothing is decided."
+
+    def test_seeds_that_were_added_are_told(self, verdicts):
+        assert "Seeds were added twice" not in " ".join(headline(verdicts))
+        assert any("added 2 times" in line for line in headline(replace(verdicts, seeds_added=2)))
+
+    def test_nothing_there(self):
+        assert headline(empty().verdicts) == ["Nothing is decided: no run is there to judge yet."]
+
+
+class TestAnswer:
+    def said(self, verdicts, *contrasts):
+        return answer(replace(verdicts, methods=contrasts, trends=()), 0.05, 5)
+
+    def test_only_what_is_significant_is_shown(self, verdicts):
+        told = self.said(verdicts, contrast(80, 0.3, 0.051), contrast(95, 0.3, 0.05), contrast(98, -0.3, 0.01))
+        assert told[0] == (
+            "Gradient is shown to be better at 95 % and magnitude is shown to be better at 98 %; "
+            "in the other comparison no difference is shown."
+        )
+
+    def test_nothing_shown(self, verdicts):
+        assert self.said(verdicts, contrast(80, 0.9, 0.2))[0] == "Not shown: no difference in the one comparison."
+
+    def test_too_few_seeds_show_nothing(self, verdicts):
+        assert self.said(verdicts, contrast(80, 0.9, 0.001, n=4))[0] == "Not decided: no comparison rests on 5 seeds."
+        assert self.said(verdicts, contrast(80, 0.9, None, n=1))[0].startswith("Not decided")
+
+    def test_each_comparison_has_its_interval_and_n(self, verdicts):
+        line = self.said(verdicts, contrast(95, 0.3, 0.04))[1]
+        assert "g - m = +0.30 (90 % interval +0.20 to +0.40)" in line and "n = 15" in line and "p = 0.040" in line
+
+    def test_areas_are_told_beside_scores(self, verdicts):
+        told = self.said(verdicts, contrast(80, 0.1, 0.5), contrast(80, -0.2, 0.01, measure="area"))
+        assert told[0].startswith("Not shown")
+        assert "area under the curve" in told[-1] and "magnitude is shown to be better at 80 %" in told[-1]
+
+    @pytest.mark.parametrize(
+        ("change", "p", "n", "words"),
+        [
+            (0.3, 0.01, 15, "advantage over magnitude grows with sparsity: "),
+            (-0.3, 0.01, 15, "advantage over magnitude shrinks with sparsity: "),
+            (0.3, 0.06, 15, "is not shown"),
+            (0.3, 0.01, 4, "is not shown"),
+        ],
+    )
+    def test_whether_it_grows_with_sparsity(self, verdicts, change, p, n, words):
+        trend = replace(verdicts.trends[-1], change=change, p=p, n=n)
+        told = answer(replace(verdicts, trends=(trend,)), 0.05, 5)
+        assert words in next(line for line in told if "from 80 % to 98 %" in line)
+
+    def test_no_pairs(self):
+        assert answer(empty().verdicts)[0].startswith("Not asked")
+
+
+def test_two_bounds_at_a_level_make_an_interval():
+    assert (interval_words(0.05), interval_words(0.025)) == ("90 % interval", "95 % interval")
+
+
+def test_p_values_in_words():
+    assert [p_words(p) for p in (0.0004, 0.04, 0.5)] == ["p < 0.001", "p = 0.040", "p = 0.50"]
+
+
+def test_decisions_are_counted_in_order():
+    assert list(decision_counts(["undecided", "winning", None, "undecided"]).items()) == [
+        ("winning", 1),
+        ("undecided", 2),
+    ]
+
+
+def test_how_much_is_missing():
+    assert missing_line(contents()).startswith("2 things are missing")
+    assert missing_line(empty()) is None
+
+
+def test_pooled_arms_without_a_decision_are_no_verdict(verdicts):
+    none = PooledVerdict("a", (), {}, {}, None, "no task", None, None, None, None, {}, {})
+    assert "single tasks" in " ".join(headline(replace(verdicts, pooled=(none,))))
