@@ -1,6 +1,7 @@
 """Films: pictures one after the other, as an MP4 that browsers play, or as a GIF."""
 
 import io
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -61,13 +62,24 @@ def _gif(pictures: Iterable[Picture], per_second: Fraction) -> bytes:
     from PIL import Image
 
     shown = (Image.fromarray(picture) for picture in pictures)
-    first = next(shown).quantize(COLOURS)
+    first = next(shown)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(_palette(first.quantize(COLOURS // 2).getpalette() or []))
     # One palette and no dithering: what does not move then costs nothing.
-    rest = [picture.quantize(palette=first, dither=Image.Dither.NONE) for picture in shown]
+    still, *rest = (
+        picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in itertools.chain([first], shown)
+    )
     stream = io.BytesIO()
     durations = list(_milliseconds(len(rest) + 1, per_second))
-    first.save(stream, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
+    still.save(stream, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
     return stream.getvalue()
+
+
+def _palette(of_first: list[int]) -> list[int]:
+    """Colours as red, green, blue and so on: half are the first picture's, half lie evenly, for what comes later."""
+    levels = (0, 85, 170, 255)
+    even = [level for colour in itertools.product(levels, repeat=3) for level in colour]
+    return of_first[: 3 * COLOURS // 2] + even
 
 
 def _milliseconds(pictures: int, per_second: Fraction) -> Iterator[int]:
