@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -13,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rlottery.analysis.mask_analysis import ArmMasks, MaskPages
+from rlottery.analysis.scores import AcrossTasks
 from rlottery.disk import write_bytes
 from rlottery.report.contents import Command, Contents
 from rlottery.report.curve_panels import curve_panels
@@ -133,15 +135,17 @@ def _draw(contents: Contents, look: Mapping[str, Look]) -> _Figures:
         )
         for number, scores in enumerate(contents.scores, 1)
     ]
-    tasks = _most(len(arm.tasks) for arm in contents.across if arm.arm != DENSE)
-    runs = _most(arm.runs for arm in contents.across if arm.arm != DENSE)
+    across_arms, left_out = _on_the_same_tasks(contents.across)
+    tasks = _most(len(arm.tasks) for arm in across_arms if arm.arm != DENSE)
+    runs = _most(arm.runs for arm in across_arms if arm.arm != DENSE)
+    without = f" Not drawn, for they are done on other tasks: {', '.join(left_out)}." if left_out else ""
     if tasks > 1:
         pooled = _figure(
             "sparsity-all-tasks",
             "All tasks",
             f"All tasks: share of what dense agents gained, mean over {count(tasks, 'task')} "
-            f"(n = {runs} runs an arm where all are done), with its {BOOTSTRAP}.",
-            share_over_sparsity(contents.across, look, LIGHT),
+            f"(n = {runs} runs an arm where all are done), with its {BOOTSTRAP}.{without}",
+            share_over_sparsity(across_arms, look, LIGHT),
         )
         sparsity.insert(0, pooled)
     curves = [
@@ -154,31 +158,42 @@ def _draw(contents: Contents, look: Mapping[str, Look]) -> _Figures:
         )
         for number, (task, of_task) in enumerate(contents.runs.items(), 1)
     ]
-    over = f"{count(tasks, 'task')}, up to {count(runs, 'run')} an arm"
+    over = f"{count(tasks, 'task')}, up to {count(runs, 'run')} an arm.{without}"
     across = [
         _figure(
             "aggregates",
             "Aggregates over tasks",
-            f"Share of what dense agents gained, with its {BOOTSTRAP}; {over}. The interquartile mean is over runs, "
+            f"Share of what dense agents gained, with its {BOOTSTRAP}; {over} The interquartile mean is over runs, "
             "mean and median are over tasks. Line: dense agents on average.",
-            aggregates(contents.across, look, LIGHT),
+            aggregates(across_arms, look, LIGHT),
         ),
         _figure(
             "profiles",
             "Performance profiles",
-            f"Share of runs that reach at least so much of what dense agents gained, with its {BOOTSTRAP}; {over}. "
+            f"Share of runs that reach at least so much of what dense agents gained, with its {BOOTSTRAP}; {over} "
             "Higher and further right is better.",
-            profiles(contents.across, look, LIGHT),
+            profiles(across_arms, look, LIGHT),
         ),
         _figure(
             "improvement",
             "Probability of improvement",
             f"Probability that a run of the arm scores above one of the other, ties counting half, with its "
-            f"{BOOTSTRAP}; {over}. Line: even chances.",
-            improvement(contents.across, look, LIGHT),
+            f"{BOOTSTRAP}; {over} Line: even chances.",
+            improvement(across_arms, look, LIGHT),
         ),
     ]
     return _Figures(_there(sparsity), _there(curves), _there(across), _there(_mask_figures(contents, look)))
+
+
+def _on_the_same_tasks(across: Sequence[AcrossTasks]) -> tuple[list[AcrossTasks], list[str]]:
+    """The dense agents and the arms of those tasks that most arms are done on, and the names of the other arms.
+
+    A mean over other tasks is another question: half a study must not look like a ranking.
+    """
+    counted = Counter(arm.tasks for arm in across if arm.arm != DENSE)
+    tasks = max(counted, key=lambda tasks: (counted[tasks], len(tasks)), default=())
+    alike = [arm for arm in across if arm.arm == DENSE or arm.tasks == tasks]
+    return alike, [arm.arm for arm in across if arm.arm != DENSE and arm.tasks != tasks]
 
 
 def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigure | None]:

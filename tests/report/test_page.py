@@ -112,7 +112,7 @@ class TestThePage:
         captions = [text for _, _, text in page.all("figcaption")]
         assert len(captions) == len(pictures) + 1  # and the film's
         figures = [text for text in captions if text not in TASKS]
-        assert all(re.search(r"\d+ (seeds?|runs?|tasks?)", text) and "interval" in text for text in figures)
+        assert all(re.search(r"(\d+|\bn) (seeds?|runs?|tasks?|pairs)", text) and "interval" in text for text in figures)
 
     def test_tables_have_captions_and_heads(self, page):
         tables = page.all("table")
@@ -188,6 +188,15 @@ class TestOddStudies:
         means = [text for tag, _, text in page.all("td") if "[" in text and "," in text]
         assert "other5-95" in page.by_id("scores")
         assert not [text for text in means if text in page.by_id("scores")]
+
+    def test_means_over_other_tasks_are_not_drawn_beside_each_other(self):
+        given = contents(seeds=(0, 1), evaluations=3)
+        across = tuple(replace(arm, tasks=("Reacher-v5",)) if arm.arm == "taylor-98" else arm for arm in given.across)
+        page = Page(report_html(replace(given, across=across)))
+        captions = [text for _, _, text in page.all("figcaption") if "Not drawn" in text]
+        assert len(captions) == 4 and all("done on other tasks: taylor-98." in text for text in captions)
+        labels = [a["aria-label"] for _, a, _ in page.all("svg") if "nterquartile mean" in (a.get("aria-label") or "")]
+        assert labels and "taylor-95" in labels[0] and "taylor-98" not in labels[0]
 
 
 class TestWritePage:
