@@ -31,7 +31,7 @@ cameras those in the corners stand on their heads, and the others are too close 
 _CAMERAS = {
     "InvertedDoublePendulum-v5": {
         "azimuth": 90.0,
-        "elevation": -25.0,
+        "elevation": -30.0,
         "distance": 3.2,
         "lookat": np.array([0.0, 0.0, 0.4]),
     }
