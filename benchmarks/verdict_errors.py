@@ -1,6 +1,6 @@
 """How often the verdict claims what is false: ``nice -n 15 uv run python -m benchmarks.verdict_errors``.
 
-Two minutes of one core. Writes benchmarks/results/verdict_errors.csv, and prints whether errors on normal data are
+A minute of one core. Writes benchmarks/results/verdict_errors.csv, and prints whether errors on normal data are
 within the nominal 5 %. Every case lies on a boundary of its claim, where errors are most frequent. Scores are drawn,
 not trained: U untrained, D dense, T ticket, C control, seed by seed; dense agents gain 1 on average. A line:
 
