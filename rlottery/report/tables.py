@@ -121,8 +121,14 @@ def _with_interval(value: float | None, low: float | None, high: float | None, f
     if value is None:
         return NOTHING
     if low is None or high is None:
-        return _minus(format(value, form))
-    return _minus(f"{value:{form}} [{low:{form}}, {high:{form}}]")
+        return _signed(value, form)
+    return f"{_signed(value, form)} [{_signed(low, form)}, {_signed(high, form)}]"
+
+
+def _signed(value: float, form: str) -> str:
+    """In this form, but zero has no sign."""
+    text = format(value, form)
+    return _minus(text if text.strip("+-0.,") else text.lstrip("+-"))
 
 
 def _minus(text: str) -> str:
