@@ -124,23 +124,43 @@ def read_metrics(path: Path) -> list[Row]:
     Raises:
         StudyError: the file is missing or larger than MAX_BYTES, or a whole line is no JSON object.
     """
-    try:
-        lines = read_bytes(path, MAX_BYTES).split(b"\n")[:-1]
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise StudyError(f"Metrics {path} can't be read: {why}. Train that run again.") from None
+    return [_row(path, number, line) for number, line in enumerate(_lines(path), start=1)]
+
+
+def read_evaluations(path: Path) -> list[Row]:
+    """The evaluation rows of a run, in order of their steps; most rows tell of losses, and are not parsed.
+
+    Raises:
+        StudyError: as `read_metrics`, but of other rows no more is seen than whether they look like one; or a row has
+            no kind.
+    """
     rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise StudyError(f"{path}:{number}: not a JSON object. Delete the run's folder to train it again.")
-        rows.append(row)
+    for number, line in enumerate(_lines(path), start=1):
+        if line.startswith(_EVALUATION) or not (line.startswith(_KIND) and line.endswith(b"}")):
+            row = _row(path, number, line)
+            if "kind" not in row:
+                raise StudyError(f"{path} holds no metrics of rlottery. Train that run again.")
+            rows += [row] if row["kind"] == "evaluation" else []
     return rows
 
 
-def evaluations(rows: list[Row]) -> list[Row]:
-    """The evaluation rows, in order of their steps."""
-    return [row for row in rows if row["kind"] == "evaluation"]
+_KIND, _EVALUATION = b'{"kind": "', b'{"kind": "evaluation"'
+"""How `MetricsLog` begins a line. One that begins otherwise is parsed, whatever it is."""
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return read_bytes(path, MAX_BYTES).split(b"\n")[:-1]
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise StudyError(f"Metrics {path} can't be read: {why}. Train that run again.") from None
+
+
+def _row(path: Path, number: int, line: bytes) -> Row:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise StudyError(f"{path}:{number}: not a JSON object. Delete the run's folder to train it again.")
+    return row

@@ -11,7 +11,7 @@ import pytest
 from tensorboardX.proto import event_pb2
 
 from rlottery.errors import StudyError
-from rlottery.metrics import MetricsLog, Position, evaluations, read_metrics
+from rlottery.metrics import MetricsLog, Position, read_evaluations, read_metrics
 
 ROWS = [
     {"kind": "evaluation", "env_steps": 0, "return": -3.5, "returns": [-3.0, -4.0], "lengths": [5, 5]},
@@ -47,7 +47,29 @@ def events(path: Path) -> Iterator[Any]:
 def test_rows_come_back_as_they_were(written: Path) -> None:
     assert read_metrics(written) == ROWS
     assert [json.loads(line) for line in written.read_text().splitlines()] == ROWS
-    assert evaluations(read_metrics(written)) == [ROWS[0], ROWS[2]]
+    assert read_evaluations(written) == [ROWS[0], ROWS[2]]
+
+
+def test_evaluations_are_read_without_the_rest(written: Path) -> None:
+    expected = [row for row in read_metrics(written) if row["kind"] == "evaluation"]
+    assert expected and read_evaluations(written) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("nonsense", "not a JSON object"), ('{"kind": "losses"', "not a JSON object"), ("{}", "no metrics")],
+)
+def test_a_line_of_another_form_is_named(written: Path, line: str, said: str) -> None:
+    with written.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(StudyError, match=said):
+        read_evaluations(written)
+
+
+def test_a_line_of_another_layout_is_read(written: Path) -> None:
+    with written.open("a") as file:
+        file.write('{"env_steps": 7, "kind": "evaluation"}\n{ "kind": "losses" }\n')
+    assert read_evaluations(written)[-1] == {"env_steps": 7, "kind": "evaluation"}
 
 
 def test_rows_can_be_read_while_they_come(tmp_path: Path) -> None:

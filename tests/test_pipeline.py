@@ -20,7 +20,7 @@ from rlottery.config import load_config
 from rlottery.disk import write_arrays
 from rlottery.errors import ConfigError, RlotteryError, StudyError
 from rlottery.manifests import entry, read_manifest
-from rlottery.metrics import evaluations, read_metrics
+from rlottery.metrics import read_evaluations
 from rlottery.pipeline import main, with_command_line
 from rlottery.pruning.mask_file import read_mask
 from rlottery.study.executor import State, Tracked
@@ -132,8 +132,8 @@ class TestFiles:
 
     @pytest.mark.parametrize("name", ["dense", "magnitude-80", GRADIENT_ARM])
     def test_metrics_of_every_run(self, finished: Path, name: str) -> None:
-        rows = read_metrics(arm(finished, name) / "metrics.jsonl")
-        assert [row["env_steps"] for row in evaluations(rows)] == [0, 150, 300]
+        rows = read_evaluations(arm(finished, name) / "metrics.jsonl")
+        assert [row["env_steps"] for row in rows] == [0, 150, 300]
         assert list((arm(finished, name) / "tensorboard").iterdir())
 
     @pytest.mark.parametrize("name", ["dense", "magnitude-80", GRADIENT_ARM])

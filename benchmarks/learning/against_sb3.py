@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rlottery.metrics import evaluations, read_metrics
+from rlottery.metrics import read_evaluations
 from rlottery.store import DENSE, Store
 
 TASKS = ("InvertedDoublePendulum-v5", "HalfCheetah-v5")
@@ -37,7 +37,7 @@ def sb3_file(folder: Path, task: str, seed: int) -> Path:
 
 
 def our_curve(path: Path) -> Curve:
-    rows = evaluations(read_metrics(path))
+    rows = read_evaluations(path)
     return {row["env_steps"]: row["return"] for row in rows}
 
 

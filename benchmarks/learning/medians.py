@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rlottery.config import load_config
-from rlottery.metrics import evaluations, read_metrics
+from rlottery.metrics import read_evaluations
 from rlottery.store import DENSE, Store
 
 GOALS = {
@@ -40,7 +40,7 @@ def main() -> None:
         for task in config.tasks:
             final: list[float] = []
             for seed in config.seeds:
-                rows = evaluations(read_metrics(store.run(task.name, seed, DENSE).metrics))
+                rows = read_evaluations(store.run(task.name, seed, DENSE).metrics)
                 for row in rows:
                     writer.writerow([task.id, seed, row["env_steps"], round(row["return"], 2), row.get("success", "")])
                 last = rows[-1]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rlottery.errors import StudyError
 from rlottery.manifests import Manifest, check, difference, read_manifest
-from rlottery.metrics import evaluations, read_metrics
+from rlottery.metrics import read_evaluations
 from rlottery.store import DENSE, RunFiles, Store
 
 Metric = Literal["success", "return"]
@@ -195,9 +195,9 @@ def _settings(manifest: Manifest, *but: str) -> dict[str, Any]:
 
 
 def _evaluations(files: RunFiles) -> tuple[Evaluation, ...]:
-    rows = read_metrics(files.metrics)
+    rows = read_evaluations(files.metrics)
     try:
-        return tuple(_evaluation(row) for row in evaluations(rows))
+        return tuple(map(_evaluation, rows))
     except (KeyError, TypeError, ValueError):
         raise StudyError(f"{files.metrics} holds no metrics of rlottery. Train that run again.") from None
 

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, read_runs
+from rlottery.analysis.runs import Metric, Run, arm_names, metric_of
 from rlottery.config import Config
 from rlottery.disk import write_bytes
 from rlottery.report.words import count
-from rlottery.store import DENSE, Store
+from rlottery.store import DENSE
 
 DENSE_COLOUR = "#404040"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -55,12 +55,14 @@ class _Label:
     style: _Style
 
 
-def learning_curves(store: Store, config: Config, path: Path) -> None:
+def learning_curves(runs: Mapping[str, Sequence[Run]], config: Config, path: Path) -> None:
     """Write one panel a task to `path` (PNG, 150 dpi) and beside it as SVG.
 
     Runs that failed end in a cross and are no part of the mean.
+
+    Args:
+        runs: task id -> its runs.
     """
-    runs = {task.id: read_runs(store, task.name, config.seeds) for task in config.tasks}
     with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
         figure = _figure(runs, config)
         write_bytes(path, _drawn(figure, "png"))

@@ -26,7 +26,7 @@ def write_report(store: Store, config: Config, contents: Contents) -> list[Path]
     page, curves = store.report / "comparison.md", store.report / "learning_curves.png"
     table, data = page.with_suffix(".csv"), page.with_suffix(".json")
     write_json(data, to_dict(contents.comparison) | {"verdicts": _plain(contents.verdicts)})
-    learning_curves(store, config, curves)
+    learning_curves(contents.runs, config, curves)
     write_bytes(table, to_csv(contents.comparison).encode())
     write_bytes(page, to_markdown(contents).encode())
     html = write_page(contents, store.report)[0]

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from rlottery.analysis.comparison import compare
+from rlottery.analysis.runs import Run, read_runs
 from rlottery.config import Config
 from rlottery.report.figures import learning_curves, mean_curve, spread
 from rlottery.report.files import write_report
+from rlottery.report.gather import gather
 from rlottery.store import Store
 from tests.analysis.stores import config, returns, success, write_run
 
@@ -18,10 +19,14 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "data")
 
 
+def runs(store: Store, settings: Config) -> dict[str, list[Run]]:
+    return {task.id: read_runs(store, task.name, settings.seeds) for task in settings.tasks}
+
+
 def svg(store: Store, settings: Config) -> str:
     """Draw, look whether both files are pictures with something on them, and give the SVG."""
     path = store.report / "learning_curves.png"
-    learning_curves(store, settings, path)
+    learning_curves(runs(store, settings), settings, path)
     pixels = imread(path)
     assert pixels[..., :3].min() < 0.5 and pixels[..., :3].max() == 1.0
     return path.with_suffix(".svg").read_text()
@@ -81,8 +86,8 @@ class TestLearningCurves:
     def test_the_same_store_gives_the_same_files(self, store: Store, tmp_path: Path) -> None:
         write_run(store, "dense", 0, success(0.0, 0.5, 1.0, 1.0))
         first, again = tmp_path / "first.png", tmp_path / "again.png"
-        learning_curves(store, config(), first)
-        learning_curves(store, config(), again)
+        learning_curves(runs(store, config()), config(), first)
+        learning_curves(runs(store, config()), config(), again)
         assert first.read_bytes() == again.read_bytes()
         assert first.with_suffix(".svg").read_bytes() == again.with_suffix(".svg").read_bytes()
 
@@ -116,8 +121,8 @@ def test_write_report(store: Store) -> None:
     write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
     write_run(store, "dense", 1, success(0.0, 1.0), error="diverged")
     settings = config()
-    paths = write_report(store, settings, compare(store, settings))
+    paths = write_report(store, settings, gather(store, settings))
     names = ["comparison.md", "learning_curves.png", "learning_curves.svg", "comparison.csv", "comparison.json"]
-    assert paths == [store.report / name for name in names]
-    assert sorted(path.name for path in store.report.iterdir()) == sorted(names)
+    assert paths == [store.report / name for name in ("report.html", *names)]
+    assert {path.name for path in store.report.iterdir()} == {"report.html", *names, "figures", "tables"}
     assert json.loads(paths[-1].read_bytes())["tasks"][0]["untrained"] == 0.0
