@@ -1,9 +1,11 @@
 """The tables of a report: what is decided, scored, kept and spent."""
 
+import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rlottery.analysis.runs import Metric
-from rlottery.analysis.scores import AcrossTasks, TaskScores
+from rlottery.analysis.scores import AcrossTasks, ArmScores, TaskScores
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, PooledVerdict
 from rlottery.report.contents import Contents
 from rlottery.report.families import Look
@@ -22,7 +24,10 @@ from rlottery.report.tables import (
     p_cell,
     text_cell,
 )
-from rlottery.report.words import METRIC_NAMES
+from rlottery.report.words import METRIC_NAMES, count
+
+MOST_FURTHER = 100
+"""Further seeds up to which it is reckoned how many would decide a verdict."""
 
 
 def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
@@ -36,7 +41,6 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
             dense, control = arm.against_dense, arm.against_control
             claim = _claim(arm)
             p, holm = (arm.p.get(claim), arm.adjusted.get(claim)) if claim else (None, None)
-            further = arm.further_seeds if arm.decision == "undecided" else None
             cells = (
                 text_cell("arm", arm.arm),
                 text_cell("task", task.task),
@@ -50,8 +54,8 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
                 p_cell("p_holm", holm),
                 p_cell("p_sign_flip", flipped(claim, dense, control) if claim else None),
                 text_cell("measure", arm.measure),
-                number_cell("n", len(dense.differences) if dense else None, "d"),
-                Cell(_further(arm), {"further_seeds": further}),
+                _seeds(dense, control),
+                _further(arm),
                 text_cell("why", arm.why),
             )
             tags = {
@@ -65,8 +69,9 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         f"Verdicts on each task. Share of dense: (arm {MINUS} untrained) / (dense {MINUS} untrained), mean over n "
         f"seeds that both have, with its {interval_words(level)}; over random: the difference to the random control "
         "with the same counts in every layer, in the same unit. p, its Holm correction over arms and tasks, and the "
-        "sign-flip p are of the claim that is decided, or of the one nearest to it. More seeds: that would likely "
-        "(80 %) decide it."
+        "sign-flip p are of the claim that is decided, or of the one nearest to it. n: seeds that have both arm and "
+        "dense; after a stroke those that have both arm and random control, where they are not as many. More seeds: "
+        "that would likely (80 %) decide it."
     )
     titles = (
         Column("Arm"),
@@ -106,13 +111,16 @@ def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
             text_cell("claim", claim or ""),
             p_cell("p", p),
             p_cell("p_holm", holm),
+            _measures(arm),
             number_cell("tasks", len(arm.tasks), "d"),
             text_cell("why", _pooled_why(arm)),
         )
         rows.append(Row(cells))
     caption = (
         f"Verdicts over tasks: means over tasks of the shares of dense, with their {interval_words(level)}. "
-        "p and its Holm correction over arms are of the claim that is decided, or of the one nearest to it."
+        "p and its Holm correction over arms are of the claim that is decided, or of the one nearest to it. Measure: "
+        "what the shares are of; where it names both, the mean is over shares of scores on some tasks and of areas "
+        "under the curve on the others."
     )
     titles = (
         Column("Arm"),
@@ -123,6 +131,7 @@ def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         Column("Claim"),
         Column("p", True),
         Column("Holm p", True),
+        Column("Measure"),
         Column("Tasks", True),
         Column("Why"),
     )
@@ -156,7 +165,6 @@ def score_table(contents: Contents, scores: TaskScores, number: int, looks: Mapp
     rows = []
     for arm in scores.arms:
         area = sum(arm.areas.values()) / len(arm.areas) if arm.areas else None
-        reached = sorted(steps for steps in arm.steps.values() if steps is not None)
         cells = [
             text_cell("arm", arm.arm),
             _sparsity(looks.get(arm.arm)),
@@ -164,32 +172,17 @@ def score_table(contents: Contents, scores: TaskScores, number: int, looks: Mapp
             estimate_cell("median", arm.median, digits),
             estimate_cell("iqm", arm.iqm, digits),
             number_cell("area", area, f",.{digits}f"),
-            Cell(
-                f"{reached[len(reached) // 2]:,} ({len(reached)}/{len(arm.steps)})"
-                if reached
-                else f"{NOTHING} (0/{len(arm.steps)})"
-                if arm.steps
-                else NOTHING,
-                {
-                    "steps_to_threshold": reached[len(reached) // 2] if reached else None,
-                    "reached_threshold": len(reached),
-                },
-            ),
+            _steps(arm),
             number_cell("n", len(arm.scores), "d"),
         ]
         cells += [number_cell(f"seed_{seed}", arm.scores.get(seed), f",.{digits}f") for seed in seeds]
         rows.append(Row((Cell(cells[0].text, {"task": scores.task, **cells[0].values}), *cells[1:])))
     unit: dict[Metric, str] = {"success": "success rate, from 0 to 1", "return": "return of an episode"}
-    threshold = (
-        ""
-        if scores.threshold is None
-        else f" Steps: median of the runs that reached {number_text(scores.threshold, digits)}."
-    )
     untrained = "" if scores.untrained is None else f" Untrained: {number_text(scores.untrained, digits)}."
     caption = (
         f"{scores.task}: {unit[scores.metric]}, mean of the last {contents.comparison.score_evaluations} evaluations; "
         f"in brackets the {BOOTSTRAP} over n seeds. Area: mean {METRIC_NAMES[scores.metric]} over all of training."
-        f"{untrained}{threshold}"
+        f"{untrained}{_threshold_words(scores, digits)}"
     )
     titles = [
         Column("Arm"),
@@ -294,8 +287,10 @@ def cost_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         for cost in contents.costs
     ]
     caption = (
-        "Cost of a run: seconds of wall-clock, mean over the runs that are done; the same over the dense agents' "
-        "(smaller is cheaper); and floating-point operations of all its updates."
+        "Cost of a run: seconds of wall-clock of its training, mean over the runs that are done, where the making of "
+        "masks is not counted, and of a ticket that is pruned in rounds those of its last round alone; the same over "
+        "the dense agents' (smaller is cheaper); and floating-point operations of all its updates, counted at its "
+        "sparsity at the end."
     )
     titles = (
         Column("Arm"),
@@ -416,10 +411,55 @@ def _pooled_why(arm: PooledVerdict) -> str:
     return f"{arm.why}; {left_out}" if left_out else arm.why
 
 
-def _further(arm: ArmVerdict) -> str:
+def _seeds(dense: Contrast | None, control: Contrast | None) -> Cell:
+    """How many seeds the difference to dense rests on; that to the control too, where it is another number."""
+    n = len(dense.differences) if dense else None
+    over = len(control.differences) if control else None
+    text = NOTHING if n is None else str(n)
+    return Cell(text if over in (n, None) else f"{text} / {over}", {"n": n, "n_over_control": over})
+
+
+def _measures(arm: PooledVerdict) -> Cell:
+    tasks = Counter(arm.measures[task] for task in arm.tasks if task in arm.measures)
+    by_score, by_area = tasks["score"], tasks["area"]
+    values = {"measure": " and ".join(sorted(tasks, reverse=True)) or None}
+    text = f"score and area ({by_score} and {count(by_area, 'task')})" if by_score and by_area else values["measure"]
+    return Cell(text or NOTHING, {**values, "tasks_by_score": by_score, "tasks_by_area": by_area})
+
+
+def _reached(arm: ArmScores) -> list[int]:
+    return [steps for steps in arm.steps.values() if steps is not None]
+
+
+def _steps(arm: ArmScores) -> Cell:
+    """Median of the runs that reached the threshold, and how many of how many they are."""
+    reached = _reached(arm)
+    median = statistics.median(reached) if reached else None
+    text = NOTHING if median is None else f"{median:,.0f}"
+    values = {"steps_to_threshold": median, "reached_threshold": len(reached) if arm.steps else None}
+    return Cell(f"{text} ({len(reached)}/{len(arm.steps)})" if arm.steps else NOTHING, values)
+
+
+def _threshold_words(scores: TaskScores, digits: int) -> str:
+    if scores.threshold is None:
+        return ""
+    reached, runs = sum(len(_reached(arm)) for arm in scores.arms), sum(len(arm.steps) for arm in scores.arms)
+    return (
+        f" Steps to threshold: to the first evaluation of {number_text(scores.threshold, digits)} or more, median; "
+        f"{reached} of {count(runs, 'run')} reached it, and those that never did are left out (in brackets: how many "
+        "of the arm's runs reached it)."
+    )
+
+
+def _further(arm: ArmVerdict) -> Cell:
+    """Sorted by how many are needed at the least: over 100 comes after every number that is known."""
     if arm.decision != "undecided":
-        return NOTHING
-    return "over 100" if arm.further_seeds is None else str(arm.further_seeds)
+        return Cell(NOTHING, {"further_seeds_at_least": None, "further_seeds": None})
+    if arm.further_seeds is None:
+        return Cell(f"over {MOST_FURTHER}", {"further_seeds_at_least": MOST_FURTHER + 1, "further_seeds": None})
+    return Cell(
+        str(arm.further_seeds), {"further_seeds_at_least": arm.further_seeds, "further_seeds": arm.further_seeds}
+    )
 
 
 def _flops(flops: float) -> str:
