@@ -58,8 +58,7 @@ class Environment:
         self._steps = 0
         if self._is_metaworld:
             # Meta-World ignores reset(seed=): its goals come from a generator that has to be seeded by hand.
-            raw: Any = self._env.unwrapped
-            raw.seed(seed % 2**63)
+            self.unwrapped.seed(seed % 2**63)
         observation, _ = self._env.reset(seed=seed % 2**31)
         return self._flat(observation)
 
@@ -83,6 +82,11 @@ class Environment:
             raise self._not_finite(f"reward ({reward})")
         success = bool(info["success"]) if "success" in info else None
         return Step(self._flat(observation), reward, bool(terminated), bool(truncated), success)
+
+    @property
+    def unwrapped(self) -> Any:
+        """The task's own environment, for what training never asks of one: to draw itself."""
+        return self._env.unwrapped
 
     def close(self) -> None:
         self._env.close()

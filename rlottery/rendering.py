@@ -1,9 +1,10 @@
 """Environments that are looked at: without a screen, at any size, from a side that shows what is done."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from rlottery import envs
 from rlottery.config import Task
 from rlottery.errors import RlotteryError, TaskError
 from rlottery.film import Picture
-from rlottery.study.doctor import State, rendering
+from rlottery.renderers import Renderer, ask_a_child, try_renderers
 
 FRAMES_PER_SECOND = 30.0
 """Of environments that don't say how long a step takes."""
 
 BACKGROUND = (24, 24, 28)
 """Around a picture of other proportions than were asked for."""
+
+SECONDS = 20
+"""Longest that a way to draw may take to prove itself: a driver that hangs is not to hold up a report for long."""
 
 _FINER = 2
 """MuJoCo draws as many times more pixels to either side as are shown."""
@@ -66,8 +70,7 @@ class Stage:
             self.environment = envs.make(task.id, {**task.kwargs, "render_mode": "rgb_array"})
         except TaskError as error:
             raise RenderingError(f"{task.id} can't be drawn, for it takes no render_mode: {error}") from None
-        # What draws is none of `Environment`'s business: training never does.
-        self._raw: Any = self.environment._env.unwrapped
+        self._raw = self.environment.unwrapped
         self._renderer: Any = getattr(self._raw, "mujoco_renderer", None)
         if self._renderer is not None:
             _set_up_camera(task.id, self._raw, size)
@@ -134,19 +137,26 @@ def without_a_screen() -> Iterator[None]:
     if os.environ.get("MUJOCO_GL"):
         yield
         return
-    os.environ["MUJOCO_GL"] = _working_backend()
+    os.environ["MUJOCO_GL"] = _working_renderer()
     try:
         yield
     finally:
         del os.environ["MUJOCO_GL"]
 
 
+def _working_renderer() -> str:
+    """A value of MUJOCO_GL that was seen to draw."""
+    tried = _tried()
+    if not tried[-1].fault:
+        return tried[-1].name
+    told = "; ".join(f"MUJOCO_GL={renderer.name}: {renderer.fault}" for renderer in tried)
+    raise RenderingError(
+        f"MuJoCo can't draw on this machine. {told}. `rlottery doctor` says what to install; training needs none of it."
+    )
+
+
 @cache
-def _working_backend() -> str:
-    """A value of MUJOCO_GL that was seen to draw, in a process of its own: a broken driver may end the one it is in."""
-    found = rendering()
-    for finding in found:
-        if finding.state is State.GOOD:
-            return finding.about.removeprefix("MUJOCO_GL=")
-    told = "; ".join(f"{finding.about}: {finding.told}" for finding in found)
-    raise RenderingError(f"MuJoCo can't draw on this machine. {told}.")
+def _tried() -> tuple[Renderer, ...]:
+    """What was tried, once in a process, whether something draws or not: children take seconds."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # they import from where this one does
+    return tuple(try_renderers(partial(ask_a_child, seconds=SECONDS), environment))

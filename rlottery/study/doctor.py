@@ -3,9 +3,6 @@
 import json
 import os
 import platform
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +15,7 @@ from rich.text import Text
 
 import rlottery
 from rlottery.errors import RlotteryError
+from rlottery.renderers import ask_a_child, try_renderers
 from rlottery.sparse.build import read_record
 from rlottery.sparse.library import build_command, look
 from rlottery.study.environment import available_cores, worker_environment
@@ -172,23 +170,10 @@ def packages() -> list[Finding]:
 
 def rendering() -> list[Finding]:
     """Whether MuJoCo draws without a screen. Training draws nothing."""
-    scene = "<mujoco><worldbody><light pos='0 0 3'/><geom type='plane' size='1 1 .1'/></worldbody></mujoco>"
-    code = (
-        "import mujoco\n"
-        f'model = mujoco.MjModel.from_xml_string("{scene}")\n'
-        "data = mujoco.MjData(model)\n"
-        "mujoco.mj_forward(model, data)\n"
-        "with mujoco.Renderer(model, 32, 32) as renderer:\n"
-        "    renderer.update_scene(data)\n"
-        "    print(int(renderer.render().max()))"
-    )
-    told = []
-    for name in ("cgl",) if sys.platform == "darwin" else ("egl", "osmesa"):
-        said, fault = _in_a_child(code, worker_environment() | {"MUJOCO_GL": name})
-        fault = fault or ("" if int(said) else "the picture is black")
-        if not fault:
-            return [Finding(f"MUJOCO_GL={name}", "draws")]
-        told.append(Finding(f"MUJOCO_GL={name}", fault, State.NOTE))
+    tried = try_renderers(_in_a_child, worker_environment())
+    if not tried[-1].fault:
+        return [Finding(f"MUJOCO_GL={tried[-1].name}", "draws")]
+    told = [Finding(f"MUJOCO_GL={renderer.name}", renderer.fault, State.NOTE) for renderer in tried]
     mend = "install Mesa's EGL or OSMesa (Debian, Ubuntu: apt install libegl1 libosmesa6); training needs neither"
     return [*told, Finding("to draw", mend, State.NOTE)]
 
@@ -204,21 +189,4 @@ _PARTS: dict[str, Callable[[], list[Finding]]] = {
 
 def _in_a_child(code: str, environment: Mapping[str, str]) -> tuple[str, str]:
     """The last line that a Python process prints, and what went wrong there ("" is nothing)."""
-    try:
-        child = subprocess.run(
-            [sys.executable, "-c", code],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environment,
-            timeout=SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return "", f"no answer within {SECONDS} seconds"
-    if child.returncode < 0:
-        return "", f"ended by {signal.Signals(-child.returncode).name}"
-    lines = (child.stderr if child.returncode else child.stdout).strip().splitlines() or [""]
-    if child.returncode:
-        return "", lines[-1] or f"exit code {child.returncode}"
-    return lines[-1], ""
+    return ask_a_child(code, environment, SECONDS)

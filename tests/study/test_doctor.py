@@ -1,5 +1,6 @@
 """What the doctor says of a machine, and that nothing that is broken keeps it from saying the rest."""
 
+import sys
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -108,7 +109,7 @@ class TestPackages:
 
 
 class TestRendering:
-    @pytest.mark.skipif(doctor.sys.platform == "darwin", reason="macOS draws in one way alone")
+    @pytest.mark.skipif(sys.platform == "darwin", reason="macOS draws in one way alone")
     def test_the_second_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, "_in_a_child", answers(egl="no EGL"))
         assert doctor.rendering() == [Finding("MUJOCO_GL=osmesa", "draws")]
