@@ -136,7 +136,9 @@ class Verdict(Section):
     threshold: UpToOne = Field(
         default=0.9, description="share of dense that steps-to-threshold counts the environment steps to"
     )
-    resamples: Count = Field(default=2_000, description="bootstrap resamples behind each interval")
+    resamples: Annotated[int, Field(strict=True, ge=100), expects("a whole number of at least 100")] = Field(
+        default=2_000, description="bootstrap resamples behind each interval"
+    )
 
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"

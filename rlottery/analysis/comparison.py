@@ -17,7 +17,10 @@ LEAST_SUCCESS_GAINED = 0.05
 
 @dataclass(frozen=True)
 class SeedResult:
-    """What one run of an arm came to. `score` is None unless it is done; `error` says why it failed."""
+    """What one run of an arm came to. `error` says why it failed.
+
+    `score` is None unless it is done, or diverged: then it is that of untrained agents.
+    """
 
     seed: int
     status: Status
@@ -33,7 +36,7 @@ class ArmResult:
         sparsity: reached, by group; None for dense agents and where no manifest says it.
         seeds: one for each seed of the config, in its order.
         recipe: what the config says of it beyond criterion and sparsity, as plain values.
-        done: how many of them have a score.
+        done: how many of them are done.
         mean, low, high: of the scores; None where there are none.
         share: of dense: (mean - untrained) / (dense mean - untrained) over `share_seeds`.
         share_seeds: the seeds that this arm and the dense arm both have.
@@ -140,7 +143,7 @@ def _compare_task(config: Config, task: Task, runs: Sequence[Run]) -> TaskCompar
     least_gain = _least_gain(runs, metric)
     by_arm = {name: [run for run in runs if run.arm == name] for name in arm_names(runs)}
     results = {
-        name: tuple(_seed_result(seed, of_arm, metric, last) for seed in config.seeds)
+        name: tuple(_seed_result(seed, of_arm, metric, last, untrained) for seed in config.seeds)
         for name, of_arm in by_arm.items()
     }
     scores = {
@@ -163,11 +166,12 @@ def _compare_task(config: Config, task: Task, runs: Sequence[Run]) -> TaskCompar
     )
 
 
-def _seed_result(seed: int, runs: Iterable[Run], metric: Metric, last: int) -> SeedResult:
+def _seed_result(seed: int, runs: Iterable[Run], metric: Metric, last: int, untrained: float | None) -> SeedResult:
     run = next((run for run in runs if run.seed == seed), None)
     if run is None:
         return SeedResult(seed, "missing")
-    return SeedResult(seed, run.status, score_of(run, metric, last), run.error)
+    score = untrained if run.status == "diverged" else score_of(run, metric, last)
+    return SeedResult(seed, run.status, score, run.error)
 
 
 def _arm_result(
@@ -188,7 +192,7 @@ def _arm_result(
         sparsity=described.sparsity,
         seeds=seeds,
         recipe=described.recipe,
-        done=len(scores),
+        done=sum(result.status == "done" for result in seeds),
         mean=statistics.fmean(scores.values()) if scores else None,
         low=min(scores.values(), default=None),
         high=max(scores.values(), default=None),

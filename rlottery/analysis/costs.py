@@ -66,9 +66,9 @@ def costs_of(
 
 def _totals(counts: Mapping[str, LayerCounts]) -> dict[str, int]:
     """Kernel weights of the dense network, by group."""
-    layers = next(iter(counts.values()), {})
+    layers = next((of_arm.totals for of_arm in counts.values()), {})
     totals: dict[str, int] = {}
-    for path, (_, total) in layers.items():
+    for path, total in layers.items():
         group = path.partition(".")[0]
         totals[group] = totals.get(group, 0) + total
     return totals

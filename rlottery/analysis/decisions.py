@@ -62,6 +62,8 @@ def reason(
     uncorrected = next((claim for claim in CLAIMS if p.get(claim, 1.0) <= rules.level), None)
     if control is None:
         return "no random control with its layer counts stands beside it, so only a loss could be shown"
+    if "winning" not in p:
+        return "too few seeds have a random control beside them, so only a loss could be shown"
     if uncorrected is not None:
         return f"{uncorrected} if it stood alone, but not after the correction for all arms and tasks"
     return "the bounds leave room for more than one answer" if further is not None else "too close, or too scattered"

@@ -11,11 +11,15 @@ from rlottery.analysis.decisions import Judged, corrected, decision_of, reason
 from rlottery.analysis.kinds import LayerCounts, kind_of, random_control_of
 from rlottery.analysis.pooling import pool
 from rlottery.analysis.runs import Run
-from rlottery.analysis.scores import ArmScores, Estimate, TaskScores
-from rlottery.analysis.statistics import paired_t, seeds_needed, seeds_needed_equal
+from rlottery.analysis.scores import ArmScores, Estimate, TaskScores, learning_test
+from rlottery.analysis.statistics import seeds_needed, seeds_needed_equal
+from rlottery.analysis.two_levels import caution_of
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, Measure, PooledVerdict, TaskState, TaskVerdict
 from rlottery.config import Verdict
 from rlottery.store import DENSE
+
+POWER = 0.8
+"""With which an undecided ticket's further seeds would decide it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def judge(tasks: Sequence[TaskToJudge], rules: Verdict) -> tuple[tuple[TaskVerdi
             seeds=tuple(_dense(task).scores),
             p_learned=p_learned,
             arms=tuple(item.verdict for item in by_task[task.scores.task]),
+            caution=caution_of(task.scores) if state == "learned" else None,
         )
         for task, (state, why, p_learned) in zip(tasks, states, strict=True)
     )
@@ -74,14 +79,14 @@ def _dense(task: TaskToJudge) -> ArmScores:
 
 def _state(task: TaskToJudge, rules: Verdict) -> tuple[TaskState, str, float | None]:
     dense, starts = _dense(task).scores, task.scores.starts
-    gains = [score - starts[seed] for seed, score in dense.items() if seed in starts]
-    test = paired_t(gains) if len(gains) >= 2 else None
+    test = learning_test(dense, starts)
     p = None if test is None else test.p_above
-    if len(gains) < rules.least_seeds:
-        have = f"{len(gains)} seed{'s' if len(gains) != 1 else ''} with a finished dense agent"
+    seeds = sum(seed in starts for seed in dense)
+    if seeds < rules.least_seeds:
+        have = f"{seeds} seed{'s' if seeds != 1 else ''} with a finished dense agent"
         return "too few seeds", f"{have}, and the verdict asks for {rules.least_seeds}: nothing is decided", p
     assert test is not None
-    if test.p_above > rules.level or test.mean <= task.least_gain:
+    if task.scores.gain is None:
         return (
             "did not learn",
             f"the dense agents gained {test.mean:.3g} over untrained ones (p = {test.p_above:.2g}, and more than "
@@ -122,7 +127,7 @@ def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rule
         return replace(opened, verdict=replace(verdict, why=f"{it_is}: compared, not judged"))
     if state != "learned":
         return opened
-    if (lacking := _lacking(against_dense, arm, measure, rules)) is not None:
+    if (lacking := _lacking(against_dense, task.scores, arm, dense, measure, rules)) is not None:
         return replace(opened, verdict=replace(verdict, why=lacking))
     return replace(opened, verdict=replace(verdict, p=_p_values(told[0], told[1], against_control, rules)))
 
@@ -144,10 +149,14 @@ def _contrast(of: Paired | None, rules: Verdict) -> Contrast | None:
     return None if of is None else contrast(of, rules.margin, rules.level)
 
 
-def _lacking(of: Paired | None, arm: ArmScores, measure: Measure, rules: Verdict) -> str | None:
+def _lacking(
+    of: Paired | None, scores: TaskScores, arm: ArmScores, dense: ArmScores, measure: Measure, rules: Verdict
+) -> str | None:
     """What keeps a ticket of a learned task from being judged."""
-    if of is None and measure == "area":
+    if of is None and measure == "area" and not arm.areas:
         return "scores are tied at the ceiling, and there is no area under the curve of runs that begin late"
+    if of is None and measure == "area" and arm.areas.keys() & dense.areas.keys() & scores.starts.keys():
+        return "scores are tied at the ceiling, and the dense agents' curves lie below the untrained policy on average"
     have = 0 if of is None else len(of.seeds)
     if have < rules.least_seeds:
         return f"{have} of {rules.least_seeds} seeds that the verdict asks for: nothing is decided"
@@ -194,17 +203,17 @@ def _further_seeds(item: Judged, level: float, rules: Verdict) -> int | None:
     assert dense is not None
     n = len(dense.seeds)
 
-    def needed(values: np.ndarray) -> float:
-        found = seeds_needed(float(values.mean()), float(values.std(ddof=1)), n, level=level)
+    def needed(values: np.ndarray, power: float) -> float:
+        found = seeds_needed(float(values.mean()), float(values.std(ddof=1)), n, level=level, power=power)
         return math.inf if found is None else found
 
-    not_worse = needed(dense.beyond(-rules.margin))
-    totals = [needed(-dense.beyond(-rules.margin))]
+    totals = [needed(-dense.beyond(-rules.margin), POWER)]
     if control is not None and len(control.seeds) >= 2:
-        differences = control.beyond(0.0)
+        differences, each = control.beyond(0.0), (1 + POWER) / 2  # of two tests: both fail with 1 - POWER at most
+        not_worse = needed(dense.beyond(-rules.margin), each)
         same = seeds_needed_equal(
-            float(differences.mean()), float(differences.std(ddof=1)), rules.margin, n, level=level
+            float(differences.mean()), float(differences.std(ddof=1)), rules.margin, n, level=level, power=each
         )
-        totals += [max(not_worse, needed(differences)), max(not_worse, math.inf if same is None else same)]
+        totals += [max(not_worse, needed(differences, each)), max(not_worse, math.inf if same is None else same)]
     fewest = min(totals)
     return None if math.isinf(fewest) else int(fewest) - n

@@ -1,13 +1,25 @@
 """What an arm is: the dense agent, a ticket, a control, or another way to a sparse agent; and whose control it is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rlottery.analysis.runs import Run
 from rlottery.analysis.verdict import Kind
 from rlottery.store import DENSE
 
-LayerCounts = Mapping[str, tuple[float, int]]
-"""Layer path -> (survivors, weights)."""
+
+@dataclass(frozen=True)
+class LayerCounts:
+    """How many weights an arm's masks keep.
+
+    Attributes:
+        totals: layer path -> weights, in order.
+        kept: seed -> survivors of each layer, in that order; only of masks that could be read.
+    """
+
+    totals: Mapping[str, int]
+    kept: Mapping[int, tuple[int, ...]]
+
 
 _WHILE_TRAINING = ("gradual", "set", "rigl")
 
@@ -34,7 +46,7 @@ def random_control_of(
 ) -> str | None:
     """The arm with random masks of the ticket's counts in every layer, from the same start; None if there is none.
 
-    Where several fit, that of the ticket's own criterion comes first, then the first by name.
+    Where several fit, those with finished runs come first, then that of the ticket's own criterion, then by name.
 
     Args:
         by_arm: arm -> its runs, on the ticket's task.
@@ -48,8 +60,9 @@ def random_control_of(
         if _start(control) == _start(ticket):
             of = control.recipe.get("of")
             stands_beside = isinstance(of, Mapping) and of.get("criterion") == ticket.criterion
-            fitting.append((not stands_beside, arm))
-    return min(fitting)[1] if fitting else None
+            finished = sum(run.status in ("done", "diverged") for run in runs)
+            fitting.append((-finished, not stands_beside, arm))
+    return min(fitting)[-1] if fitting else None
 
 
 def _start(run: Run) -> tuple[object, bool]:
@@ -57,6 +70,8 @@ def _start(run: Run) -> tuple[object, bool]:
 
 
 def _same_counts(one: LayerCounts | None, other: LayerCounts | None) -> bool:
-    if one is None or other is None or one.keys() != other.keys():
+    """Seed by seed, for those whose masks could be read of both."""
+    if one is None or other is None or one.totals != other.totals:
         return False
-    return all(abs(one[path][0] - other[path][0]) < 1e-6 and one[path][1] == other[path][1] for path in one)
+    seeds = one.kept.keys() & other.kept.keys()
+    return bool(seeds) and all(one.kept[seed] == other.kept[seed] for seed in seeds)

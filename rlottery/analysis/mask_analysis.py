@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -91,6 +91,7 @@ class ArmMasks:
         seeds: whose mask could be read.
         stability: mean Jaccard index of masks made from independent resamples of the batches, over `stability_seeds`;
             None where not measured. stability_chance: what chance would give.
+        kept: seed -> survivors of each layer, in the order of `layers`.
         picture: survivors of the actor's first seed's mask, layer path -> bool (inputs, outputs).
     """
 
@@ -101,6 +102,7 @@ class ArmMasks:
     inputs: tuple[InputShare, ...]
     stability: float | None
     picture: Mapping[str, NDArray[np.bool_]]
+    kept: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     stability_chance: float | None = None
     stability_seeds: tuple[int, ...] = ()
 
@@ -169,6 +171,7 @@ def _arm_masks(task: str, arm: str, found: Sequence[MaskFacts], picture: Mapping
         inputs=_inputs(task, found),
         stability=statistics.fmean(s.jaccard for s in measured.values()) if measured else None,
         picture=picture,
+        kept={facts.seed: tuple(int(kept) for kept, _, _ in facts.layers) for facts in found},
         stability_chance=statistics.fmean(s.chance for s in measured.values()) if measured else None,
         stability_seeds=tuple(measured),
     )

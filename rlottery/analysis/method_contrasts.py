@@ -1,5 +1,6 @@
 """Is gradient better than magnitude, and more so at high sparsity? Of tickets that differ in their criterion alone."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,11 +32,18 @@ class _Match:
     sparsity: float
     magnitude: str
     gradient: str
+    recipe: str
     paired: Paired
 
     @property
-    def row(self) -> tuple[str, float]:
-        return self.criterion, self.sparsity
+    def kind(self) -> tuple[str, str]:
+        """What pairs of several sparsities have in common: the criterion, and all else that the two arms share."""
+        return self.criterion, self.recipe
+
+    @property
+    def row(self) -> tuple[str, str, float]:
+        """What pairs of several tasks have in common."""
+        return *self.kind, self.sparsity
 
 
 def compare_methods(
@@ -86,7 +94,8 @@ def _matches(task: TaskToJudge, measure: Measure) -> list[_Match]:
         if both is not None:
             names = magnitude.arm, gradient.arm
             share = sum(_sparsity(gradient)) / max(len(_sparsity(gradient)), 1)
-            found.append(_Match(task.scores.task, measure, str(gradient.criterion), share, *names, both))
+            alike = json.dumps([_rest(gradient), dict(gradient.start)], sort_keys=True)
+            found.append(_Match(task.scores.task, measure, str(gradient.criterion), share, *names, alike, both))
     return found
 
 
@@ -121,6 +130,8 @@ def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> Meth
         p=None if test is None else min(1.0, 2 * min(test.p_above, test.p_below)),
         adjusted=None,
         n=sum(len(match.paired.seeds) for match in group),
+        fewest=min(len(match.paired.seeds) for match in group),
+        tasks=tuple(match.task for match in group),
     )
 
 
@@ -130,17 +141,19 @@ def _corrected(rows: Sequence[MethodContrast]) -> list[MethodContrast]:
     return [replace(row, adjusted=adjusted.get(id(row))) for row in rows]
 
 
-def _trends(task: str | None, rows: Mapping[tuple[str, float], Sequence[_Match]], rules: Verdict) -> list[MethodTrend]:
+def _trends(
+    task: str | None, rows: Mapping[tuple[str, str, float], Sequence[_Match]], rules: Verdict
+) -> list[MethodTrend]:
     found = []
-    for criterion in dict.fromkeys(criterion for criterion, _ in rows):
-        sparsities = [sparsity for name, sparsity in rows if name == criterion]
+    for kind in dict.fromkeys((criterion, recipe) for criterion, recipe, _ in rows):
+        sparsities = [sparsity for *of, sparsity in rows if tuple(of) == kind]
         lowest, highest = min(sparsities), max(sparsities)
         if lowest == highest:
             continue
-        at_lowest = {match.task: match.paired for match in rows[criterion, lowest]}
+        at_lowest = {match.task: match.paired for match in rows[*kind, lowest]}
         changes = [
             change
-            for match in rows[criterion, highest]
+            for match in rows[*kind, highest]
             if match.task in at_lowest and (change := _change(match.paired, at_lowest[match.task])) is not None
         ]
         if not changes:
@@ -151,8 +164,8 @@ def _trends(task: str | None, rows: Mapping[tuple[str, float], Sequence[_Match]]
         found.append(
             MethodTrend(
                 task=task,
-                measure=rows[criterion, highest][0].measure,
-                criterion=criterion,
+                measure=rows[*kind, highest][0].measure,
+                criterion=kind[0],
                 lowest=lowest,
                 highest=highest,
                 change=float(np.mean([change.differences.mean() / change.gains.mean() for change in changes])),
@@ -160,6 +173,7 @@ def _trends(task: str | None, rows: Mapping[tuple[str, float], Sequence[_Match]]
                 high=high,
                 p=None if test is None else min(1.0, 2 * min(test.p_above, test.p_below)),
                 n=sum(len(change.seeds) for change in changes),
+                fewest=min(len(change.seeds) for change in changes),
             )
         )
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, score_of
 from rlottery.analysis.statistics import (
     Statistic,
+    TTest,
     bootstrap,
     bootstrap_paired,
     improvement_over_tasks,
@@ -18,6 +19,7 @@ from rlottery.analysis.statistics import (
     mean_over_tasks,
     median_of_runs,
     median_over_tasks,
+    paired_t,
     performance_profile,
     probability_of_improvement,
     value_of,
@@ -149,7 +151,7 @@ def task_scores(task: str, runs: Sequence[Run], least_gain: float, config: Confi
         arm: {seed: _score(run, metric, last, untrained) for seed, run in of.items()} for arm, of in ended.items()
     }
     dense = statistics.fmean(scores[DENSE].values()) if scores.get(DENSE) else None
-    gain = None if dense is None or untrained is None or dense - untrained <= least_gain else dense - untrained
+    gain = _gain(scores.get(DENSE, {}), starts, least_gain, config)
     threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
     return TaskScores(
         task=task,
@@ -239,6 +241,22 @@ def across_tasks(
         )
         for name, of in shares.items()
     )
+
+
+def _gain(dense: Mapping[int, float], starts: Mapping[int, float], least_gain: float, config: Config) -> float | None:
+    """What the dense agents gained; None where they did not learn: too little, or by chance as far as can be told."""
+    if not dense or not starts:
+        return None
+    gain = statistics.fmean(dense.values()) - statistics.fmean(starts.values())
+    test = learning_test(dense, starts)
+    by_chance = test is not None and test.n >= config.verdict.least_seeds and test.p_above > config.verdict.level
+    return None if gain <= least_gain or by_chance else gain
+
+
+def learning_test(dense: Mapping[int, float], starts: Mapping[int, float]) -> TTest | None:
+    """The paired t-test of dense - untrained; None with fewer than two seeds that have both."""
+    gains = [score - starts[seed] for seed, score in dense.items() if seed in starts]
+    return paired_t(gains) if len(gains) >= 2 else None
 
 
 def _has_ended(run: Run, untrained: float | None) -> bool:

@@ -127,13 +127,13 @@ def bootstrap(
         level: that the interval is to cover with.
 
     Returns:
-        None where every task has a single run, which tells of no spread.
+        None where some task has a single run, which tells of no spread.
 
     Raises:
         ValueError: no tasks, a task without runs, a score that is NaN or infinite, or a level not between 0 and 1.
     """
     tasks = _checked_tasks(groups)
-    if all(task.size == 1 for task in tasks):
+    if any(task.size == 1 for task in tasks):
         return None
     generator = np.random.default_rng(seed)
     return _percentiles(statistic([_resampled(task, resamples, generator) for task in tasks]), level)
@@ -156,7 +156,7 @@ def bootstrap_paired(
         ValueError: also where the arms have unequal numbers of tasks.
     """
     xs, ys = _checked_pairs(groups_x, groups_y)
-    if all(task.size == 1 for task in (*xs, *ys)):
+    if any(task.size == 1 for task in (*xs, *ys)):
         return None
     generator = np.random.default_rng(seed)
     resampled_x = [_resampled(task, resamples, generator) for task in xs]
@@ -189,7 +189,7 @@ def performance_profile(
         at: shape (points,).
 
     Returns:
-        reached, low, high: shape (points,) each. The band is NaN where every task has a single run.
+        reached, low, high: shape (points,) each. The band is NaN where some task has a single run.
 
     Raises:
         ValueError: as `bootstrap`, or a point is NaN or infinite.
@@ -197,7 +197,7 @@ def performance_profile(
     tasks, points = _checked_tasks(groups), _checked(at)
     reaches = (np.concatenate(tasks)[:, None] >= points).astype(np.float64)
     reached: FloatArray = reaches.mean(axis=0)
-    if all(task.size == 1 for task in tasks):
+    if any(task.size == 1 for task in tasks):
         return reached, np.full_like(reached, np.nan), np.full_like(reached, np.nan)
     generator = np.random.default_rng(seed)
     # How often a run is drawn is all that counts here, and makes the band a matrix product.

@@ -84,6 +84,7 @@ class TaskVerdict:
         why: in words.
         seeds: whose dense agent is done.
         p_learned: of "the dense agents gained nothing", one-sided paired t; None with fewer than two seeds.
+        caution: why its verdicts claim more than so few seeds can carry; None where they don't.
         arms: all but the dense one, in the order of the comparison. Controls and agents that are no tickets are
             compared, and never judged.
     """
@@ -94,6 +95,7 @@ class TaskVerdict:
     seeds: tuple[int, ...]
     p_learned: float | None
     arms: tuple[ArmVerdict, ...]
+    caution: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class PooledVerdict:
     """What is said of one kind of ticket over tasks: the mean over tasks of its shares.
 
     Attributes:
+        caution: which of its tasks have one (`TaskVerdict`).
         tasks: that it rests on; left_out: task -> why it is not among them.
         measures: task -> what was compared there.
         share, low, high: of dense, as in `Contrast`.
@@ -120,6 +123,7 @@ class PooledVerdict:
     over_control: tuple[float, float | None, float | None] | None
     p: Mapping[Claim, float]
     adjusted: Mapping[Claim, float]
+    caution: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,8 @@ class MethodContrast:
         share, low, high: the difference and its two-sided interval at twice the verdict's level (90 % at 5 %).
         p, adjusted: two-sided; Holm's correction is over the sparsities of a row's task, or of the pool. None with
             fewer than two seeds.
-        n: differences that it rests on.
+        n: differences that it rests on; fewest: on the task that has the fewest.
+        tasks: that it rests on.
     """
 
     task: str | None
@@ -147,6 +152,8 @@ class MethodContrast:
     p: float | None
     adjusted: float | None
     n: int
+    fewest: int
+    tasks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -157,7 +164,7 @@ class MethodTrend:
         task: None over all tasks.
         change: the difference at the highest sparsity minus that at the lowest; low, high: its interval.
         p: two-sided; None with fewer than two seeds.
-        n: seeds that have both, over all tasks.
+        n: seeds that have both, over all tasks; fewest: on the task that has the fewest.
     """
 
     task: str | None
@@ -170,6 +177,7 @@ class MethodTrend:
     high: float | None
     p: float | None
     n: int
+    fewest: int
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,7 @@ class Verdicts:
         methods, trends: is gradient better, and more so at high sparsity? By scores and by areas, tasks first, the pool
             (task None) last.
         seeds_added: how often seeds were added to the study after its first run.
+        seeds: that the config asks for.
     """
 
     rules: tuple[str, ...]
@@ -189,3 +198,4 @@ class Verdicts:
     methods: tuple[MethodContrast, ...]
     trends: tuple[MethodTrend, ...]
     seeds_added: int
+    seeds: tuple[int, ...] = ()

@@ -16,7 +16,7 @@ from rlottery.disk import write_bytes
 from rlottery.errors import StudyError
 from rlottery.report.contents import Contents
 from rlottery.report.page import page_environment, page_script, page_style
-from rlottery.report.sentences import answer, headline, interval_words, level_of
+from rlottery.report.sentences import answer, headline, interval_words, least_seeds_of, level_of
 from rlottery.report.tables import (
     Cell,
     Column,
@@ -194,7 +194,11 @@ def _html(of: Beside) -> str:
         .render(
             title=" and ".join(of.names),
             studies=[
-                {"name": name, "headline": headline(s.verdicts, level_of(s)), "answer": answer(s.verdicts, level_of(s))}
+                {
+                    "name": name,
+                    "headline": headline(s.verdicts, level_of(s)),
+                    "answer": answer(s.verdicts, level_of(s), least_seeds_of(s)),
+                }
                 for name, s in zip(of.names, of.studies, strict=True)
             ],
             verdicts=of.verdicts,

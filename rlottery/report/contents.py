@@ -33,12 +33,13 @@ class Contents:
     """A report's contents.
 
     Attributes:
-        title: the study's name, or the names of those that are compared.
+        title: the study's name.
         config: the settings in plain values, and as YAML text.
         versions: library -> version, as the runs' manifests have them; several are joined with commas.
         runs: task id -> its runs, for the curves.
         scores: a task each. across: an arm each; empty where no task was learned.
         missing: what is not there yet, failed or can't be read, a line each.
+        asked: runs that the settings ask for, as far as they list their arms.
         films: task id -> an MP4 or GIF file to embed, where one was made.
     """
 
@@ -56,3 +57,4 @@ class Contents:
     costs: tuple[ArmCost, ...]
     missing: tuple[str, ...]
     films: Mapping[str, tuple[str, bytes]]
+    asked: int = 0

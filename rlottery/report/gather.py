@@ -29,7 +29,7 @@ def gather(store: Store, config: Config) -> Contents:
     comparison = compare_runs(config, runs)
     masks = analyse_masks(store, config, runs)
     tasks = [_to_judge(task, runs[task.task], masks, config) for task in comparison.tasks]
-    controls = {ticket: control for task in reversed(tasks) for ticket, control in controls_of(task).items()}
+    controls = {ticket: found for task in reversed(tasks) for ticket, found in controls_of(task).items() if found}
     history = _history(store)
     verdicts, pooled = judge(tasks, config.verdict)
     methods, trends = compare_methods(tasks, config.verdict)
@@ -43,15 +43,16 @@ def gather(store: Store, config: Config) -> Contents:
         runs=runs,
         scores=tuple(task.scores for task in tasks),
         across=across_tasks([task.scores for task in tasks], controls, config.verdict.resamples),
-        verdicts=Verdicts(rules_in_words(config), verdicts, pooled, methods, trends, history.seeds_added),
+        verdicts=Verdicts(rules_in_words(config), verdicts, pooled, methods, trends, history.seeds_added, config.seeds),
         masks=masks,
         costs=tuple(
             cost
             for task, judged in zip(config.tasks, tasks, strict=True)
             for cost in costs_of(task, config, judged.runs, judged.counts)
         ),
-        missing=(*_missing(config, comparison), *masks.problems),
+        missing=(*_missing(config, comparison), *masks.problems, *history.problems),
         films={},
+        asked=len(config.tasks) * len(config.seeds) * (1 + len(config.recipes)),
     )
 
 
@@ -59,14 +60,16 @@ def gather(store: Store, config: Config) -> Contents:
 class _History:
     commands: tuple[Command, ...]
     seeds_added: int
+    problems: tuple[str, ...] = ()
 
 
 def _history(store: Store) -> _History:
     """From the study's record; a study from before there were any has none."""
     try:
         record = read_record(store.root)
-    except StudyError:
-        return _History((), 0)
+    except StudyError as error:
+        lost = f"{error} How often seeds were added is not known."
+        return _History((), 0, (lost,) if store.record.exists() else ())
     commands = (
         Command(command["when"], command["line"], command["version"], tuple(command["seeds"]))
         for command in record["commands"]
@@ -79,7 +82,7 @@ def _to_judge(task: TaskComparison, runs: Sequence[Run], masks: MaskPages, confi
         name: _those_that_tell_first([run for run in runs if run.arm == name]) for name in arm_names(runs)
     }
     counts: dict[str, LayerCounts] = {
-        arm.arm: {layer.path: (layer.kept, layer.total) for layer in arm.layers}
+        arm.arm: LayerCounts({layer.path: layer.total for layer in arm.layers}, arm.kept)
         for arm in masks.arms
         if arm.task == task.task
     }
@@ -113,6 +116,8 @@ def _missing(config: Config, comparison: Comparison) -> list[str]:
                 which = "no seed" if len(seeds) == len(config.seeds) else f"seed {', '.join(map(str, seeds))}"
                 verb = "is finished" if which == "no seed" else "is not there"
                 lines.append(f"{task.task}: {name}: {which} {verb} yet.")
+        if not config.arms and not task.tickets:
+            lines.append(f"{task.task}: no ticket is there yet.")
         for arm in task.arms:
             for seed in arm.failures:
                 why = " ".join((seed.error or "").split())

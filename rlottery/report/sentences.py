@@ -55,10 +55,13 @@ def headline(verdicts: Verdicts, level: float = 0.05) -> list[str]:
         said = _single_sentences(single)
     else:
         return ["Nothing is decided: no ticket has been trained on enough seeds.", *_why_not(verdicts.tasks)]
-    return [*said, *_open_sentences(single), *_why_not(verdicts.tasks), *_added(verdicts)]
+    said += [*_interim(verdicts), *_open_sentences(single), *_why_not(verdicts.tasks), *_added(verdicts)]
+    decisions = [arm.decision for arm in pooled] + [arm.decision for arm in single]
+    positive = any(decision in ("winning", "sparse, not special") for decision in decisions)
+    return said + [task.caution for task in learned if positive and task.caution is not None]
 
 
-def answer(verdicts: Verdicts, level: float = 0.05, least_seeds: int = 5) -> list[str]:
+def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:
     """Whether gradient is better than magnitude, and more so at high sparsity: the answer, then its numbers.
 
     Scores answer; of the areas under the curve the outcome is told beside them.
@@ -116,8 +119,8 @@ def sparsity_words(sparsity: float) -> str:
 
 
 def _pooled_sentences(pooled: Sequence[PooledVerdict], level: float) -> list[str]:
-    tasks = len({task for arm in pooled for task in arm.tasks})
-    over = f"over {count(tasks, 'task')}"
+    numbers = sorted({len(arm.tasks) for arm in pooled})
+    over = f"over {count(numbers[0], 'task')}" if len(numbers) == 1 else f"over {numbers[0]} to {numbers[-1]} tasks"
     by = {decision: [arm for arm in pooled if arm.decision == decision] for decision in DECISIONS}
     said = []
     if by["winning"]:
@@ -187,6 +190,16 @@ def _why_not(tasks: Sequence[TaskVerdict]) -> list[str]:
     return [f"{task.task}: {task.why.rstrip('.')}." for task in tasks if task.state != "learned"]
 
 
+def _interim(verdicts: Verdicts) -> list[str]:
+    """That seeds are still to come: what is decided now was not to be looked at yet."""
+    asked = len(verdicts.seeds)
+    short = [task for task in verdicts.tasks if task.state == "learned" and len(task.seeds) < asked]
+    if not short:
+        return []
+    have = ", ".join(f"{len(task.seeds)} on {task.task}" for task in short)
+    return [f"This is an interim result: of {asked} seeds that the study asks for, dense agents are done with {have}."]
+
+
 def _added(verdicts: Verdicts) -> list[str]:
     if not verdicts.seeds_added:
         return []
@@ -227,9 +240,9 @@ def _answering(verdicts: Verdicts) -> tuple[list[MethodContrast], list[MethodTre
 
 
 def _better(contrasts: Sequence[MethodContrast], level: float, least_seeds: int) -> str:
-    tested = [contrast for contrast in contrasts if contrast.adjusted is not None and contrast.n >= least_seeds]
+    tested = [contrast for contrast in contrasts if contrast.adjusted is not None and contrast.fewest >= least_seeds]
     if not tested:
-        return f"Not decided: no comparison rests on {count(least_seeds, 'seed')}."
+        return f"Not decided: no comparison rests on {count(least_seeds, 'seed')} of every task."
     shown = [contrast for contrast in tested if contrast.adjusted is not None and contrast.adjusted <= level]
     ahead, behind = [c for c in shown if c.share > 0], [c for c in shown if c.share < 0]
     if not ahead and not behind:
@@ -264,7 +277,7 @@ def _contrast_line(contrast: MethodContrast, level: float) -> str:
 
 def _trend_line(trend: MethodTrend, level: float, least_seeds: int) -> str:
     where = f"On {trend.task}, " if trend.task is not None else ""
-    shown = trend.p is not None and trend.p <= level and trend.n >= least_seeds
+    shown = trend.p is not None and trend.p <= level and trend.fewest >= least_seeds
     if shown and trend.change > 0:
         said = f"{trend.criterion}'s advantage over magnitude grows with sparsity"
     elif shown and trend.change < 0:

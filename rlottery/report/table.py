@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rlottery.analysis.comparison import ArmResult, Comparison, TaskComparison
 from rlottery.report.contents import Contents
-from rlottery.report.sentences import QUESTION, answer, level_of
+from rlottery.report.sentences import QUESTION, answer, least_seeds_of, level_of
 from rlottery.report.sentences import headline as verdict_in_words
 from rlottery.report.words import (
     METRIC_NAMES,
@@ -77,7 +77,7 @@ def _headline(contents: Contents) -> list[str]:
 def _answer(contents: Contents) -> list[str]:
     """Whether gradient is better than magnitude, or how to find out."""
     if contents.verdicts.methods:
-        return answer(contents.verdicts, level_of(contents))
+        return answer(contents.verdicts, level_of(contents), least_seeds_of(contents))
     learned = {task.task for task in contents.scores if task.gain is not None}
     criteria = {task.task: {arm.criterion for arm in task.tickets if arm.done} for task in contents.comparison.tasks}
     both = [task for task, known in criteria.items() if "magnitude" in known and known & {"taylor", "gradient"}]

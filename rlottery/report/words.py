@@ -80,7 +80,7 @@ def score_text(task: TaskComparison, value: float | None, *, signed: bool = Fals
 def seed_scores(task: TaskComparison, arm: ArmResult) -> list[str]:
     """The score of every seed that the config asks for, or what became of it."""
     return [
-        score_text(task, result.score) if result.score is not None else _STATUS_WORDS[result.status]
+        score_text(task, result.score) if result.status == "done" else _STATUS_WORDS[result.status]
         for result in arm.seeds
     ]
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from rlottery.analysis.judging import TaskToJudge
+from rlottery.analysis.kinds import LayerCounts
 from rlottery.analysis.runs import Evaluation, Run
 from rlottery.analysis.scores import task_scores
 from rlottery.config import Config
 from rlottery.store import RunFiles
 
-COUNTS = {"actor.layer_0": (10.0, 100)}
+COUNTS = LayerCounts({"actor.layer_0": 100}, dict.fromkeys(range(20), (10,)))
 
 
 def config(seeds: int, **verdict: Any) -> Config:
@@ -21,7 +22,7 @@ def config(seeds: int, **verdict: Any) -> Config:
             "seeds": list(range(seeds)),
             "training": {"env_steps": 300, "warmup_steps": 10},
             "evaluation": {"interval": 100, "score_evaluations": 1},
-            "verdict": {"resamples": 50, **verdict},
+            "verdict": {"resamples": 100, **verdict},
         }
     )
 

@@ -6,6 +6,7 @@ from scipy import stats
 
 from rlottery.analysis.decisions import corrected
 from rlottery.analysis.judging import controls_of, judge
+from rlottery.analysis.kinds import LayerCounts
 from rlottery.analysis.verdict import ArmVerdict, PooledVerdict, TaskVerdict
 from rlottery.config import Config
 from tests.analysis.made import config, task
@@ -159,7 +160,7 @@ def test_a_control_with_other_layer_counts_is_none() -> None:
     settings = config(5)
     made = task("a", settings, scored(CLOSE, FAR), BESIDE)
     assert controls_of(made) == {"taylor-90": "random-90"}
-    counts = {**made.counts, "random-90": {"actor.layer_0": (11.0, 100)}}
+    counts = {**made.counts, "random-90": LayerCounts({"actor.layer_0": 100}, dict.fromkeys(range(5), (11,)))}
     assert controls_of(type(made)(made.scores, made.runs, counts, made.least_gain)) == {"taylor-90": None}
 
 
@@ -244,3 +245,66 @@ def test_no_number_of_seeds_helps_where_the_difference_is_on_no_side() -> None:
     on_the_margin = [value * 0.9 + wobble for value, wobble in zip(DENSE, [9, -9, 8, -8, 0.0], strict=True)]
     arm, _, _ = only(settings, task("a", settings, scored(on_the_margin, on_the_margin), BESIDE))
     assert arm.decision == "undecided" and arm.further_seeds is None
+
+
+@pytest.mark.parametrize("controls", range(6))
+@pytest.mark.parametrize("tickets", range(1, 6))
+def test_any_numbers_of_seeds_can_be_judged(tickets: int, controls: int) -> None:
+    """What a study passes through while it runs. Nothing is claimed over a control with fewer seeds than asked for."""
+    settings = config(5)
+    arms = {"dense": DENSE, "taylor-90": CLOSE[:tickets]} | ({"random-90": FAR[:controls]} if controls else {})
+    arm, _, pooled = only(settings, task("a", settings, arms, BESIDE))
+    expected = None if tickets < 5 else "winning" if controls == 5 else "undecided"
+    assert arm.decision == pooled.decision == expected
+
+
+def test_a_control_with_too_few_seeds_is_the_reason() -> None:
+    settings = config(5)
+    arm, _, _ = only(settings, task("a", settings, scored(CLOSE, FAR[:3]), BESIDE))
+    assert "too few seeds have a random control" in arm.why
+
+
+def test_counts_are_compared_seed_by_seed() -> None:
+    """A mask that can't be read leaves the others to compare; counts that differ between seeds must agree in each."""
+    settings = config(5)
+    made = task("a", settings, scored(CLOSE, FAR), BESIDE)
+    totals = {"actor.layer_0": 100}
+    ticket = LayerCounts(totals, {seed: (10 + seed,) for seed in range(5)})
+    for kept, found in (
+        ({seed: (10 + seed,) for seed in range(4)}, "random-90"),
+        ({seed: (14 - seed,) for seed in range(5)}, None),
+        ({}, None),
+    ):
+        counts = {"taylor-90": ticket, "random-90": LayerCounts(totals, kept)}
+        assert controls_of(type(made)(made.scores, made.runs, counts, made.least_gain)) == {"taylor-90": found}
+
+
+def test_runs_at_two_levels_bring_a_caution() -> None:
+    settings = config(5)
+    arms = {**scored(CLOSE, FAR), "magnitude-90": [97.0, 3.0, 99.0, 2.0, 98.0]}
+    _, of_task, pooled = only(settings, task("a", settings, arms, BESIDE))
+    # 0.9^5
+    assert of_task.caution is not None and "magnitude-90" in of_task.caution and "59 %" in of_task.caution
+    assert pooled.caution is not None and "a" in pooled.caution
+    _, of_task, pooled = only(settings, task("a", settings, scored(CLOSE, FAR), BESIDE))
+    assert of_task.caution is None and pooled.caution is None
+
+
+def test_what_may_be_chance_is_no_gain_anywhere() -> None:
+    """One dense agent of five learned: the verdict says that they did not, and so do the shares."""
+    settings = config(5)
+    made = task("a", settings, scored(CLOSE, FAR, [0.0, 0.0, 400.0, 0.0, 0.0]), BESIDE)
+    _, of_task, _ = only(settings, made)
+    assert of_task.state == "did not learn" and made.scores.gain is None and made.scores.threshold is None
+
+
+def test_further_seeds_are_for_both_tests_together() -> None:
+    """Each of a win's two tests gets 90 % power, so that both succeed with 80 % at least."""
+    settings = config(5)
+    ticket, control = [99.0, 92.0, 96.0, 90.0, 97.0], [80.0, 95.0, 93.0, 78.0, 88.0]
+    arm, _, _ = only(settings, task("a", settings, scored(ticket, control), BESIDE))
+    assert arm.decision == "undecided" and arm.further_seeds is not None
+    above = np.array(ticket) - np.array(control)
+    n = 5 + arm.further_seeds
+    effect = above.mean() / above.std(ddof=1)
+    assert stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, effect * np.sqrt(n)) >= 0.9

@@ -74,3 +74,26 @@ def test_only_equal_sparsity_makes_a_pair() -> None:
 def test_a_task_that_was_not_learned_tells_nothing() -> None:
     settings = config(5)
     assert compare_methods([task("a", settings, ARMS, least_gain=1000.0)], settings.verdict) == ((), ())
+
+
+def test_two_pairs_at_one_sparsity_stay_two() -> None:
+    """The same criteria with other layer counts are another comparison, not another task."""
+    settings = config(5)
+    other = {"magnitude-94": ARMS["magnitude-95"], "taylor-94": ARMS["taylor-95"]}
+    made = task("a", settings, {**ARMS, **other})
+    for name in other:
+        for run in made.runs[name]:
+            object.__setattr__(run, "recipe", {"allocation": "erk"})
+            object.__setattr__(run, "sparsity", {"actor": 0.95, "critic": 0.95})
+    found, _ = compare_methods([made], settings.verdict)
+    rows = [row for row in found if row.measure == "score" and row.sparsity == 0.95]
+    assert sorted((row.gradient, row.n, row.fewest) for row in rows) == [("taylor-94", 5, 5), ("taylor-95", 5, 5)]
+
+
+def test_the_fewest_seeds_of_any_task_are_told() -> None:
+    settings = config(5)
+    few = {arm: values[:2] for arm, values in ARMS.items()}
+    found, trends = compare_methods([task("a", settings, ARMS), task("b", settings, few)], settings.verdict)
+    pool = next(row for row in found if row.task is None)
+    assert (pool.n, pool.fewest, pool.tasks) == (7, 2, ("a", "b"))
+    assert next(trend for trend in trends if trend.task is None).fewest == 2

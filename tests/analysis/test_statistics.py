@@ -165,10 +165,11 @@ def test_the_same_seed_gives_the_same_interval_and_another_one_another(statistic
     assert all((one == other).all() for one, other in zip(*bands, strict=True))
 
 
-def test_single_runs_have_no_interval_but_beside_more_runs_they_have() -> None:
+def test_a_single_run_of_some_task_leaves_no_interval() -> None:
     assert bootstrap([[1.0], [2.0]], mean_over_tasks, seed=0) is None
     assert bootstrap_paired([[1.0]], [[2.0]], improvement_over_tasks, seed=0) is None
-    assert bootstrap([[1.0], [2.0, 4.0]], mean_over_tasks, seed=0) == (1.5, 2.5)
+    assert bootstrap([[1.0], [2.0, 4.0]], mean_over_tasks, seed=0) is None
+    assert bootstrap([[1.0, 1.0], [2.0, 4.0]], mean_over_tasks, seed=0) == (1.5, 2.5)
 
 
 def test_resamples_are_seen_a_row_each() -> None:
@@ -178,8 +179,8 @@ def test_resamples_are_seen_a_row_each() -> None:
         seen.extend(task.shape for task in tasks)
         return mean_over_tasks(tasks)
 
-    bootstrap([[1.0, 2.0, 3.0], [4.0]], look, seed=0, resamples=11)
-    assert seen == [(11, 3), (11, 1)]
+    bootstrap([[1.0, 2.0, 3.0], [4.0, 5.0]], look, seed=0, resamples=11)
+    assert seen == [(11, 3), (11, 2)]
 
 
 @settings(deadline=None, max_examples=50)

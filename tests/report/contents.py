@@ -350,10 +350,12 @@ def _verdicts(runs: dict[str, tuple[Run, ...]], arms: tuple[str, ...], seeds: tu
                     p=0.01 if gap > 0.11 else 0.4,
                     adjusted=0.04 if gap > 0.11 else 1.0,
                     n=len(seeds) * (1 if task else len(TASKS)),
+                    fewest=len(seeds),
+                    tasks=(task,) if task else tuple(TASKS),
                 )
             )
     trends = tuple(
-        MethodTrend(task, "score", "taylor", 0.8, 0.98, 0.26, -0.02, 0.54, 0.09, 5 if task else 15)
+        MethodTrend(task, "score", "taylor", 0.8, 0.98, 0.26, -0.02, 0.54, 0.09, 5 if task else 15, 5)
         for task in (*TASKS, None)
     )
     rules = (
@@ -439,6 +441,7 @@ def _masks(arms: tuple[str, ...], seeds: tuple[int, ...]) -> MaskPages:
                         for index in range(11)
                     ),
                     stability=0.71 if arm.startswith("taylor") else None,
+                    stability_seeds=seeds[:3] if arm.startswith("taylor") else (),
                     picture={path: generator.random(size) > share for path, size in sizes.items()},
                 )
             )

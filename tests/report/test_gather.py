@@ -96,6 +96,9 @@ def test_a_diverged_run_counts_as_untrained(store: Store) -> None:
     contents = gather(store, config(seeds=range(5)))
     arm = contents.scores[0].arm("magnitude-70")
     assert arm is not None and arm.scores[4] == 0.0 and len(arm.scores) == 5
+    # The closing table says the same.
+    table = next(arm for arm in contents.comparison.tasks[0].arms if arm.name == "magnitude-70")
+    assert table.mean == pytest.approx(arm.mean.value) and table.done == 4
 
 
 def test_commands_and_added_seeds_come_from_the_record(store: Store) -> None:
@@ -114,3 +117,16 @@ def test_the_same_store_gives_the_same_intervals(store: Store) -> None:
     one, other = gather(store, settings), gather(store, settings)
     assert one.scores == other.scores and one.verdicts == other.verdicts
     assert [arm.iqm for arm in one.across] == [arm.iqm for arm in other.across]
+
+
+def test_a_damaged_record_is_told(store: Store) -> None:
+    write_study(store)
+    store.record.write_text("{}")
+    contents = gather(store, config(seeds=range(5)))
+    assert any("How often seeds were added is not known" in line for line in contents.missing)
+
+
+def test_without_a_ticket_a_study_is_not_whole(store: Store) -> None:
+    for seed in range(2):
+        write_run(store, "dense", seed, success(0.0, 0.8, 1.0, 1.0))
+    assert gather(store, config()).missing == ("reach-v3: no ticket is there yet.",)

@@ -24,7 +24,7 @@ def decided(verdicts: Verdicts, *decisions: str) -> Verdicts:
 def contrast(percent: int, share: float, adjusted: float | None, n: int = 15, measure="score") -> MethodContrast:
     return MethodContrast(
         task=None, measure=measure, sparsity=percent / 100, magnitude="m", gradient="g", share=share,
-        low=share - 0.1, high=share + 0.1, p=adjusted, adjusted=adjusted, n=n,
+        low=share - 0.1, high=share + 0.1, p=adjusted, adjusted=adjusted, n=n, fewest=n // 3, tasks=("a", "b", "c"),
     )  # fmt: skip
 
 
@@ -63,8 +63,31 @@ class TestHeadline:
         assert headline(replace(verdicts, tasks=(lost,), pooled=()))[0] == "Nothing is decided."
 
     def test_seeds_that_were_added_are_told(self, verdicts):
-        assert "Seeds were added twice" not in " ".join(headline(verdicts))
+        assert "Seeds were added" not in " ".join(headline(verdicts))
         assert any("added 2 times" in line for line in headline(replace(verdicts, seeds_added=2)))
+
+    def test_an_interim_result_is_told(self, verdicts):
+        assert "interim" not in " ".join(headline(verdicts))
+        told = headline(replace(verdicts, seeds=tuple(range(10))))
+        assert any("interim result: of 10 seeds" in line and "5 on" in line for line in told)
+
+    def test_arms_judged_on_other_numbers_of_tasks(self, verdicts):
+        pooled = decided(verdicts, "winning", "winning").pooled
+        uneven = replace(verdicts, pooled=(replace(pooled[0], tasks=pooled[0].tasks[:1]), pooled[1]))
+        assert "win over 1 to 3 tasks" in headline(uneven)[0]
+
+    def test_a_caution_stands_beside_what_it_is_about(self, verdicts):
+        lost = tuple(
+            replace(
+                task,
+                caution=f"Beware of {task.task}.",
+                arms=tuple(replace(arm, decision="losing") for arm in task.arms if arm.decision),
+            )
+            for task in verdicts.tasks
+        )
+        assert not any("Beware" in line for line in headline(decided(replace(verdicts, tasks=lost), "losing")))
+        told = headline(decided(replace(verdicts, tasks=lost), "winning"))
+        assert sum("Beware" in line for line in told) == len(lost)
 
     def test_nothing_there(self):
         assert headline(empty().verdicts) == ["Nothing is decided: no run is there to judge yet."]
@@ -85,7 +108,9 @@ class TestAnswer:
         assert self.said(verdicts, contrast(80, 0.9, 0.2))[0] == "Not shown: no difference in the one comparison."
 
     def test_too_few_seeds_show_nothing(self, verdicts):
-        assert self.said(verdicts, contrast(80, 0.9, 0.001, n=4))[0] == "Not decided: no comparison rests on 5 seeds."
+        assert self.said(verdicts, contrast(80, 0.9, 0.001, n=12))[0] == (
+            "Not decided: no comparison rests on 5 seeds of every task."
+        )
         assert self.said(verdicts, contrast(80, 0.9, None, n=1))[0].startswith("Not decided")
 
     def test_each_comparison_has_its_interval_and_n(self, verdicts):
@@ -103,16 +128,16 @@ class TestAnswer:
             (0.3, 0.01, 15, "advantage over magnitude grows with sparsity: "),
             (-0.3, 0.01, 15, "advantage over magnitude shrinks with sparsity: "),
             (0.3, 0.06, 15, "is not shown"),
-            (0.3, 0.01, 4, "is not shown"),
+            (0.3, 0.01, 12, "is not shown"),
         ],
     )
     def test_whether_it_grows_with_sparsity(self, verdicts, change, p, n, words):
-        trend = replace(verdicts.trends[-1], change=change, p=p, n=n)
+        trend = replace(verdicts.trends[-1], change=change, p=p, n=n, fewest=n // 3)
         told = answer(replace(verdicts, trends=(trend,)), 0.05, 5)
         assert words in next(line for line in told if "from 80 % to 98 %" in line)
 
     def test_no_pairs(self):
-        assert answer(empty().verdicts)[0].startswith("Not asked")
+        assert answer(empty().verdicts, 0.05, 5)[0].startswith("Not asked")
 
 
 def test_two_bounds_at_a_level_make_an_interval():
