@@ -62,6 +62,15 @@ def hold(files: RunFiles, parent: int = 0) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block with the same lock file, which is made if need be and stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _open(path, os.O_RDWR | os.O_CREAT) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def holder_of(files: RunFiles) -> Holder | None:
     """Who is at work in a run's folder, or None."""
     try:

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 import rlottery
 from rlottery.config import Config, config_to_dict
 from rlottery.errors import StudyError
+from rlottery.locks import one_at_a_time
 from rlottery.manifests import FORMAT_VERSION, DamagedError, read_sealed, write_sealed
 from rlottery.store import Store
 
@@ -43,7 +44,8 @@ class Record(TypedDict):
 
     Attributes:
         config: the last command's settings; its tasks and seeds are joined by those of all commands before.
-        seeds_added: how many commands asked for seeds beyond those of the commands before them.
+        seeds_added: how many commands asked for seeds beyond those of the commands before them, when there were
+            results already.
     """
 
     format_version: int
@@ -63,6 +65,11 @@ def note_command(config: Config, *, has_work: bool) -> None:
         OSError: it can't be written.
     """
     store = Store(config.data)
+    with one_at_a_time(store.record_lock):  # jobs of an array start at once
+        _note(store, config, has_work)
+
+
+def _note(store: Store, config: Config, has_work: bool) -> None:
     try:
         known = _read(store)
     except (FileNotFoundError, DamagedError):
@@ -82,7 +89,7 @@ def note_command(config: Config, *, has_work: bool) -> None:
         "format_version": FORMAT_VERSION,
         "config": joined,
         "commands": [*commands, command][-MOST_COMMANDS:],
-        "seeds_added": (known["seeds_added"] if known else 0) + added,
+        "seeds_added": (known["seeds_added"] if known else 0) + (added and _has_results(store)),
     }
     write_sealed(store.record, record)
 
@@ -131,6 +138,11 @@ def _read(store: Store) -> Record:
         return _RECORD.validate_python(content)
     except ValidationError:
         raise DamagedError(store.record, "it is no record of a study") from None
+
+
+def _has_results(store: Store) -> bool:
+    """Whether any run is done or has failed: before that, further seeds were not added to anything."""
+    return any(store.runs.glob("*/seed_*/*/manifest.json"))
 
 
 def _joined(known: dict[str, Any] | None, config: Config) -> tuple[dict[str, Any], bool]:

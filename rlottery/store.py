@@ -123,6 +123,10 @@ class Store:
         return self.root / "study.json"
 
     @property
+    def record_lock(self) -> Path:
+        return self.root / ".study.lock"
+
+    @property
     def report(self) -> Path:
         return self.root / "report"
 
@@ -136,7 +140,7 @@ class Store:
         Raises:
             StudyError: names the first symbolic link. The data folder itself may be one.
         """
-        for name in ("masks", "runs", "report", "study.json"):
+        for name in ("masks", "runs", "report", "study.json", ".study.lock"):
             for path in _with_all_below(self.root / name):
                 if path.is_symlink():
                     raise StudyError(

@@ -1,6 +1,8 @@
 """The record of a study: its settings and commands."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ def test_a_moved_study_has_the_folder_where_it_lies(tmp_path: Path) -> None:
 
 def test_seeds_and_tasks_of_all_commands_are_joined_and_added_seeds_counted(tmp_path: Path) -> None:
     note_command(config(tmp_path, [0, 1]), has_work=True)
+    finish_a_run(tmp_path)
     note_command(config(tmp_path, [2], ["Reacher-v5"]), has_work=True)
     note_command(config(tmp_path, [1]), has_work=True)
     note_command(config(tmp_path, [0, 1, 2, 3]), has_work=True)
@@ -41,6 +44,34 @@ def test_seeds_and_tasks_of_all_commands_are_joined_and_added_seeds_counted(tmp_
     assert [task.id for task in joined.tasks] == ["Pendulum-v1", "Reacher-v5"]
     assert record["seeds_added"] == 2
     assert [command["seeds"] for command in record["commands"]] == [[0, 1], [2], [1], [0, 1, 2, 3]]
+
+
+def finish_a_run(data: Path) -> None:
+    manifest = Store(data).run("Pendulum-v1", 0, "dense").manifest
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
+
+
+def test_seeds_are_added_only_to_results(tmp_path: Path) -> None:
+    """Jobs of an array, a seed each, that start together add nothing to what anyone has seen."""
+    for seed in range(3):
+        note_command(config(tmp_path, [seed]), has_work=True)
+    assert read_record(tmp_path)["seeds_added"] == 0
+    finish_a_run(tmp_path)
+    note_command(config(tmp_path, [3]), has_work=True)
+    assert read_record(tmp_path)["seeds_added"] == 1
+
+
+def test_commands_at_once_lose_none(tmp_path: Path) -> None:
+    code = (
+        "import sys; from rlottery.config import Config; from rlottery.record import note_command; "
+        "note_command(Config.model_validate({'data': sys.argv[1], 'tasks': ['a'], 'seeds': [int(sys.argv[2])]}), "
+        "has_work=True)"
+    )
+    commands = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(seed)]) for seed in range(6)]
+    assert [command.wait(60) for command in commands] == [0] * 6
+    record = read_record(tmp_path)
+    assert sorted(record["config"]["seeds"]) == list(range(6)) and len(record["commands"]) == 6
 
 
 def test_a_command_that_has_nothing_to_do_is_not_noted(tmp_path: Path) -> None:
