@@ -44,7 +44,7 @@ def inline(svg: str, name: str, label: str) -> str:
 
     Args:
         svg: drawn with the light theme.
-        name: goes before every id; letters, digits and dashes, another for each figure of a page.
+        name: goes before every id; letters, digits, dots, dashes and underscores, another for each figure of a page.
         label: what it shows, for those who can't see it.
     """
     body = svg[svg.index("<svg") :]

@@ -62,7 +62,8 @@ def input_strip(masks: MaskPages, task: str, looks: Mapping[str, Look], theme: T
     width = max(left + _INPUT_CELL[0] * len(parts[0]) + 0.3, 5.0)
     lines = notes(
         width,
-        f"{task}: weights of each observation entry that the actor keeps; means over n seeds.",
+        f"{task}: share of each observation entry's weights in the actor's first layer that survive; means over n "
+        "seeds.",
         "\N{MULTIPLICATION SIGN}: read in no seed. Number: seeds in which it is not read.",
     )
     head = room_above(lines) + 0.5

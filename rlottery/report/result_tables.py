@@ -1,5 +1,6 @@
-"""The tables of a report: what is decided, scored, kept and spent."""
+"""The tables of a report: what is decided, scored and spent."""
 
+import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,11 @@ MOST_FURTHER = 100
 """Further seeds up to which it is reckoned how many would decide a verdict."""
 
 
+def file_name(task: str) -> str:
+    """A task's id as a part of a file's name: that of its folder."""
+    return re.sub("[:/]", "_", task)
+
+
 def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
     """A row for each ticket and task; controls are compared, and never judged."""
     level = level_of(contents)
@@ -45,7 +51,7 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
                 text_cell("arm", arm.arm),
                 text_cell("task", task.task),
                 text_cell("kind", look.family if look else ""),
-                _sparsity(look),
+                sparsity_cell(look),
                 Cell(said, {"decision": arm.decision}, mark=said),
                 _contrast("share_of_dense", dense, 1.0),
                 _contrast("over_control", control, 0.0),
@@ -104,7 +110,7 @@ def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         p, holm = (arm.p.get(claim), arm.adjusted.get(claim)) if claim else (None, None)
         cells = (
             text_cell("arm", arm.arm),
-            _sparsity(look),
+            sparsity_cell(look),
             Cell(said, {"decision": arm.decision}, mark=said),
             bounded_cell("share_of_dense", arm.share, arm.low, arm.high, 1.0),
             _over_control(arm),
@@ -148,7 +154,7 @@ def glance_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
     names += sorted(judged - set(names))
     rows = []
     for arm in names:
-        cells = [text_cell("arm", arm), _sparsity(looks.get(arm))]
+        cells = [text_cell("arm", arm), sparsity_cell(looks.get(arm))]
         of_tasks = [(task.task, decided.get((task.task, arm))) for task in tasks]
         every = [*([("all tasks", pooled.get(arm))] if pooled else []), *of_tasks]
         cells += [Cell(d or NOTHING, {where: d}, mark=d or "") for where, d in every]
@@ -158,7 +164,7 @@ def glance_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
     return Table("decisions", "What is decided of each kind of ticket.", tuple(columns), tuple(rows))
 
 
-def score_table(contents: Contents, scores: TaskScores, number: int, looks: Mapping[str, Look]) -> Table:
+def score_table(contents: Contents, scores: TaskScores, looks: Mapping[str, Look]) -> Table:
     """Every arm of one task: mean, median and interquartile mean, area, steps to the threshold, each seed's score."""
     digits = _digits(scores)
     seeds = sorted({seed for arm in scores.arms for seed in arm.scores} | set(contents.comparison.seeds))
@@ -167,7 +173,7 @@ def score_table(contents: Contents, scores: TaskScores, number: int, looks: Mapp
         area = sum(arm.areas.values()) / len(arm.areas) if arm.areas else None
         cells = [
             text_cell("arm", arm.arm),
-            _sparsity(looks.get(arm.arm)),
+            sparsity_cell(looks.get(arm.arm)),
             estimate_cell("mean", arm.mean, digits),
             estimate_cell("median", arm.median, digits),
             estimate_cell("iqm", arm.iqm, digits),
@@ -195,7 +201,7 @@ def score_table(contents: Contents, scores: TaskScores, number: int, looks: Mapp
         Column("n", True),
         *(Column(f"Seed {seed}", True) for seed in seeds),
     ]
-    return Table(f"scores_{number}", caption, tuple(titles), tuple(rows))
+    return Table(f"scores_{file_name(scores.task)}", caption, tuple(titles), tuple(rows))
 
 
 def across_table(across: Sequence[AcrossTasks], looks: Mapping[str, Look]) -> Table:
@@ -204,7 +210,7 @@ def across_table(across: Sequence[AcrossTasks], looks: Mapping[str, Look]) -> Ta
         Row(
             (
                 text_cell("arm", arm.arm),
-                _sparsity(looks.get(arm.arm)),
+                sparsity_cell(looks.get(arm.arm)),
                 estimate_cell("iqm", arm.iqm, 2),
                 estimate_cell("mean", arm.mean, 2),
                 estimate_cell("median", arm.median, 2),
@@ -277,7 +283,7 @@ def cost_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
             (
                 text_cell("arm", cost.arm),
                 text_cell("task", cost.task),
-                _sparsity(looks.get(cost.arm)),
+                sparsity_cell(looks.get(cost.arm)),
                 number_cell("seconds", cost.seconds, ",.0f"),
                 number_cell("of_dense", cost.of_dense, ".2f"),
                 Cell(NOTHING if cost.flops is None else _flops(cost.flops), {"flops": cost.flops}),
@@ -302,79 +308,6 @@ def cost_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         Column("Runs", True),
     )
     return Table("cost", caption, titles, tuple(rows))
-
-
-def layer_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
-    """What each layer of each arm's masks keeps."""
-    rows = []
-    for arm in contents.masks.arms:
-        for layer in arm.layers:
-            kept = layer.kept / layer.total if layer.total else 0.0
-            rows.append(
-                Row(
-                    (
-                        text_cell("arm", arm.arm),
-                        text_cell("task", arm.task),
-                        _sparsity(looks.get(arm.arm)),
-                        text_cell("layer", layer.path),
-                        number_cell("kept", layer.kept, ",.0f"),
-                        number_cell("weights", layer.total, ",d"),
-                        Cell(f"{100 * kept:.2f} %", {"share_kept": kept}),
-                        number_cell("dead", layer.dead, ".1f"),
-                        number_cell("without_input", layer.without_input, ".1f"),
-                        number_cell("units", layer.units, "d"),
-                        number_cell("masks", len(arm.seeds), "d"),
-                    ),
-                    {"task": arm.task, "sparsity": _sparsity(looks.get(arm.arm)).text},
-                )
-            )
-    caption = (
-        "Survivors of every layer, mean over the masks. Dead units have no way to the output; units without an input "
-        "are constant."
-    )
-    titles = (
-        Column("Arm"),
-        Column("Task"),
-        Column("Sparsity", True),
-        Column("Layer"),
-        Column("Kept", True),
-        Column("Weights", True),
-        Column("Share", True),
-        Column("Dead units", True),
-        Column("Without input", True),
-        Column("Units", True),
-        Column("Masks", True),
-    )
-    return Table("mask_layers", caption, titles, tuple(rows))
-
-
-def likeness_table(contents: Contents) -> Table:
-    """How much masks share."""
-    rows = tuple(
-        Row(
-            (
-                text_cell("kind", like.kind),
-                text_cell("task", like.task or ""),
-                text_cell("one", like.one),
-                text_cell("other", like.other),
-                number_cell("jaccard", like.jaccard, ".2f"),
-                number_cell("chance", like.chance, ".2f"),
-                number_cell("pairs", like.pairs, "d"),
-            )
-        )
-        for like in contents.masks.likeness
-    )
-    caption = "How much masks share: mean Jaccard index of all kernel weights, and what chance would give."
-    titles = (
-        Column("What differs"),
-        Column("Task"),
-        Column("One"),
-        Column("Other"),
-        Column("Jaccard", True),
-        Column("Chance", True),
-        Column("Pairs", True),
-    )
-    return Table("mask_likeness", caption, titles, rows)
 
 
 def flipped(claim: Claim, dense: Contrast | None, control: Contrast | None) -> float | None:
@@ -469,23 +402,8 @@ def _flops(flops: float) -> str:
     return f"{flops:.3g}"
 
 
-def all_tables(contents: Contents, looks: Mapping[str, Look]) -> list[Table]:
-    """Every table that has a row."""
-    tables = [
-        glance_table(contents, looks),
-        pooled_table(contents, looks),
-        verdict_table(contents, looks),
-        method_table(contents),
-        *(score_table(contents, scores, number, looks) for number, scores in enumerate(contents.scores, 1)),
-        across_table(contents.across, looks),
-        layer_table(contents, looks),
-        likeness_table(contents),
-        cost_table(contents, looks),
-    ]
-    return [table for table in tables if table.rows]
-
-
-def _sparsity(look: Look | None) -> Cell:
+def sparsity_cell(look: Look | None) -> Cell:
+    """An arm's sparsity; nothing where it is not known."""
     sparsity = look.sparsity if look else None
     return Cell(NOTHING if sparsity is None else sparsity_words(sparsity), {"sparsity": sparsity})
 

@@ -113,7 +113,35 @@ class TestThePage:
         captions = [text for _, _, text in page.all("figcaption")]
         assert len(captions) == len(pictures) + 1  # and the film's
         figures = [text for text in captions if text not in TASKS]
-        assert all(re.search(r"(\d+|\bn) (seeds?|runs?|tasks?|pairs)", text) and "interval" in text for text in figures)
+        assert all(re.search(r"n = \d+ (to \d+ )?(of \d+ )?(seeds?|runs?|pairs?)\b", text) for text in figures)
+        assert all("interval" in text for text in figures)
+
+    def test_captions_tell_how_many_runs_are_behind_the_numbers(self):
+        """Reacher-v5: one of 65 runs failed. drawer-close-v3: one diverged, which has a score and no mean curve."""
+        captions = [text for _, _, text in Page(html()).all("figcaption")]
+        told = {
+            (task, what): re.findall(r"n = ([^;,.)]*)", text)
+            for text in captions
+            for task in TASKS
+            for what in ("mean", "Thick")
+            if text.startswith(f"{task}: {'mean' if what == 'mean' else 'score of'}")
+        }
+        assert (
+            told["InvertedDoublePendulum-v5", "mean"]
+            == told["InvertedDoublePendulum-v5", "Thick"]
+            == ["5 of 5 seeds an arm"]
+        )
+        assert told["Reacher-v5", "mean"] == told["Reacher-v5", "Thick"] == ["4 to 5 of 5 seeds an arm"]
+        assert told["drawer-close-v3", "mean"] == ["5 of 5 seeds an arm"]
+        assert told["drawer-close-v3", "Thick"] == ["4 to 5 of 5 seeds an arm"]
+        assert ["1 run diverged" in text for text in captions].count(True) == 1
+
+    def test_a_study_half_done_has_captions_of_what_is_done(self):
+        given = contents(seeds=(0,), evaluations=3)
+        asked = replace(given, comparison=replace(given.comparison, seeds=(0, 1, 2, 3, 4)))
+        captions = [text for _, _, text in Page(report_html(asked)).all("figcaption") if "an arm" in text]
+        assert len(captions) > 2 * len(TASKS)
+        assert all(re.search(r"n = (1 of 5 seeds|3 of 15 runs) an arm", text) for text in captions)
 
     def test_tables_have_captions_and_heads(self, page):
         tables = page.all("table")
@@ -147,7 +175,27 @@ class TestThePage:
         assert all(line in page.by_id("made") for line in contents().missing)
 
     def test_what_is_whole_has_no_notice(self):
-        assert "missing from this report" not in Page(report_html(empty())).by_id("verdict")
+        page = Page(report_html(empty()))
+        assert "missing from this report" not in page.by_id("verdict")
+        assert "Nothing that the settings list is missing." in page.by_id("made")
+
+    def test_cautions_stand_beside_the_verdicts(self, page):
+        assert not [text for tag, a, text in page.all("p") if a.get("class") == "notice" and "two levels" in text]
+        given = contents(seeds=(0, 1), evaluations=3)
+        first, *others = given.verdicts.tasks
+        pooled = tuple(
+            replace(arm, caution="One of its tasks has two levels.") if arm.arm.endswith("-80") else arm
+            for arm in given.verdicts.pooled
+        )
+        cautious = (replace(first, caution=f"On {first.task}, runs end at two levels."), *others)
+        made = replace(given, verdicts=replace(given.verdicts, tasks=cautious, pooled=pooled))
+        page = Page(report_html(made))
+        notices = [text for tag, a, text in page.all("p") if a.get("class") == "notice" and "two levels" in text]
+        assert notices == [
+            f"! On {first.task}, runs end at two levels.",
+            "! Over tasks, magnitude-80 and taylor-80: One of its tasks has two levels.",
+        ]
+        assert all(notice in page.by_id("verdicts") for notice in notices)
 
     def test_settings_commands_and_rules_are_told(self, page):
         made = page.by_id("made")
@@ -174,6 +222,26 @@ class TestOddStudies:
         page = Page(report_html(empty()))
         assert "Nothing is decided" in page.by_id("verdict")
         assert not page.all("table")
+
+    def test_tasks_of_a_module_or_a_namespace_have_files_and_ids_of_their_own(self, tmp_path):
+        given = contents(seeds=(0,), evaluations=3)
+        for task, name in zip(TASKS, ("pkg.envs:Walk-v0", "other/Walk-v0", "Walk-v0"), strict=True):
+            given = renamed(given, task, name)
+        given = replace(
+            given,
+            runs=dict(zip(("pkg.envs:Walk-v0", "other/Walk-v0", "Walk-v0"), given.runs.values(), strict=True)),
+        )
+        written = {str(path.relative_to(tmp_path)) for path in write_page(given, tmp_path)}
+        assert {
+            "figures/curves-pkg.envs_Walk-v0.svg",
+            "figures/sparsity-other_Walk-v0.png",
+            "tables/scores_Walk-v0.csv",
+        } <= written
+        page = Page((tmp_path / "report.html").read_text())
+        ids = Counter(a["id"] for _, a, _ in page.elements if a.get("id"))
+        assert ids.most_common(1)[0][1] == 1
+        assert not [name for name in ids if re.search(r"""[\s:/"'<>()#]""", name or "")]
+        assert set(re.findall(r"url\(#([^)]+)\)", (tmp_path / "report.html").read_text())) <= set(ids)
 
     def test_names_from_the_study_are_text(self):
         name = "<script>alert('$x_$')</script>"
@@ -202,10 +270,27 @@ class TestOddStudies:
 
 
 class TestWritePage:
-    def test_each_file_is_listed(self, written):
-        files = {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()}
-        assert {"report.html", "tables/verdicts.csv", "tables/verdicts.md", "figures/sparsity-1.png"} <= files
+    def test_each_file_is_listed(self, tmp_path):
+        listed = write_page(contents(seeds=(0,), evaluations=3), tmp_path)
+        files = {path for path in tmp_path.rglob("*") if path.is_file()}
+        assert sorted(listed) == sorted(files)
+        names = {str(path.relative_to(tmp_path)) for path in files}
+        assert {"report.html", "tables/verdicts.csv", "figures/sparsity-Reacher-v5.png"} <= names
+        assert {"tables/mask_inputs.md", "tables/scores_drawer-close-v3.md"} <= names
+
+    def test_the_page_is_the_same_as_alone(self, written):
         assert (written / "report.html").read_text() == html()
+
+    def test_what_an_earlier_report_left_is_removed_and_nothing_else(self, tmp_path):
+        stale = ("figures/curves-1.png", "figures/curves-1.svg", "tables/scores_9.csv", "tables/scores_9.md")
+        kept = ("figures/notes.txt", "figures/mine/own.png", "tables/films/film.md", "old.csv", "comparison.md")
+        for name in (*stale, *kept):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("from before")
+        listed = write_page(empty(), tmp_path)
+        assert [str(path.relative_to(tmp_path)) for path in listed] == ["report.html"]
+        assert not [name for name in stale if (tmp_path / name).exists()]
+        assert all((tmp_path / name).read_text() == "from before" for name in kept)
 
     def test_figures_are_pictures(self, written):
         drawn = sorted((written / "figures").glob("*.png"))
@@ -227,10 +312,25 @@ class TestWritePage:
                 assert row["further_seeds"] == ("" if arm.further_seeds is None else str(arm.further_seeds))
 
     def test_scores_as_csv(self, written):
-        rows = list(csv.DictReader(io.StringIO((written / "tables" / "scores_1.csv").read_text())))
+        rows = list(
+            csv.DictReader(io.StringIO((written / "tables" / "scores_InvertedDoublePendulum-v5.csv").read_text()))
+        )
         scores = contents().scores[0]
+        assert scores.task == "InvertedDoublePendulum-v5"
         assert [row["arm"] for row in rows] == [arm.arm for arm in scores.arms]
         assert all(float(row["seed_3"]) == arm.scores[3] for row, arm in zip(rows, scores.arms, strict=True))
+
+    def test_inputs_as_csv(self, written):
+        rows = list(csv.DictReader(io.StringIO((written / "tables" / "mask_inputs.csv").read_text())))
+        told = {(row["task"], row["arm"], int(row["index"])): row for row in rows}
+        shares = [(arm, entry) for arm in contents().masks.arms for entry in arm.inputs]
+        assert len(rows) == len(told) == len(shares)
+        for arm, entry in shares:
+            row = told[arm.task, arm.arm, entry.index]
+            assert row["name"] == (entry.name or "")
+            measured = [float(row[name]) for name in ("actor", "critic", "saliency")]
+            assert measured == pytest.approx([entry.actor, entry.critic, entry.saliency])
+            assert (int(row["ignored"]), int(row["masks"])) == (entry.ignored, len(arm.seeds))
 
     def test_a_row_of_markdown_for_each_ticket(self, written):
         lines = (written / "tables" / "verdicts_over_tasks.md").read_text().splitlines()
