@@ -11,6 +11,7 @@ from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.record import config_of, note_command, read_record
 from rlottery.store import Store
+from rlottery.study.health import examine
 
 
 def config(data: Path, seeds: list[int], tasks: list[str] | None = None) -> Config:
@@ -123,3 +124,12 @@ def test_settings_of_a_later_version_are_named(tmp_path: Path) -> None:
     record["config"]["telepathy"] = True
     with pytest.raises(StudyError, match="can't be read by rlottery .*Give the study's config file"):
         config_of(record, tmp_path)
+
+
+def test_verify_finds_a_damaged_record(tmp_path: Path) -> None:
+    asked = config(tmp_path, [0])
+    note_command(asked, has_work=True)
+    assert examine(asked).problems == () and examine(asked).files == 1
+    Store(tmp_path).record.write_text('{"format_version": 2}')
+    (problem,) = examine(asked).problems
+    assert problem.file == Store(tmp_path).record and "The next run begins it anew" in problem.mend

@@ -15,6 +15,7 @@ from rlottery.locks import holder_of
 from rlottery.manifests import DamagedError, damage, read_manifest
 from rlottery.metrics import read_metrics
 from rlottery.pruning.mask_file import read_mask
+from rlottery.record import read_record as read_study_record
 from rlottery.store import REPLAY_FILES, RunFiles, Store
 from rlottery.study.arms import METHODS
 from rlottery.study.plan import check_folder
@@ -62,7 +63,20 @@ def examine(config: Config) -> Health:
             for path in sorted(_published(store, task.name, seed)):
                 files += 1
                 problems += _mask_problems(path, "The mask stage writes it anew.")
+    if store.record.exists():
+        files += 1
+        problems += _record_problems(store)
     return Health(files, tuple(problems), tuple(at_work))
+
+
+def _record_problems(store: Store) -> list[Problem]:
+    try:
+        read_study_record(store.root)
+    except DamagedError as error:
+        return [Problem(error.file, error.why, "The next run begins it anew; how often seeds were added is lost.")]
+    except StudyError as error:
+        return [Problem(store.record, str(error), "Use the version of rlottery that wrote it.")]
+    return []
 
 
 def examine_run(run: RunFiles) -> tuple[int, list[Problem]]:
