@@ -4,6 +4,7 @@ import io
 import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -28,18 +29,37 @@ def stride_of(kind: Kind, per_second: float) -> int:
     return max(1, -int(-per_second // MOST_PER_SECOND[kind]))
 
 
-def film_bytes(pictures: Iterable[Picture], kind: Kind, per_second: Fraction, quality: int = QUALITY) -> bytes:
+@dataclass(frozen=True)
+class Room:
+    """What an MP4 of a known length may take; its pictures lose quality where they would need more.
+
+    Attributes:
+        bytes: in all, kept to as well as x264 can.
+        seconds: that it lasts at most.
+    """
+
+    bytes: int
+    seconds: float
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Of x264: a buffer that begins at most full and is filled at a rate, half of the room each."""
+        half = 4 * self.bytes
+        return {"bufsize": str(half), "maxrate": str(int(half / self.seconds))}
+
+
+def film_bytes(pictures: Iterable[Picture], kind: Kind, per_second: Fraction, room: Room | None = None) -> bytes:
     """The content of a film's file; its pictures are asked for one at a time.
 
     Args:
         pictures: one or more of one size, both sides even.
         per_second: that are shown.
-        quality: the constant rate factor of an MP4; higher is smaller.
+        room: of an MP4; None is as much as it needs.
     """
-    return _mp4(pictures, per_second, quality) if kind == "mp4" else _gif(pictures, per_second)
+    return _mp4(pictures, per_second, room) if kind == "mp4" else _gif(pictures, per_second)
 
 
-def _mp4(pictures: Iterable[Picture], per_second: Fraction, quality: int) -> bytes:
+def _mp4(pictures: Iterable[Picture], per_second: Fraction, room: Room | None) -> bytes:
     """H.264 in 4:2:0, as every browser plays it, with its index in front, so that it begins before it is all there."""
     import av  # brings all of FFmpeg
 
@@ -47,7 +67,8 @@ def _mp4(pictures: Iterable[Picture], per_second: Fraction, quality: int) -> byt
         # A file, for FFmpeg opens it once more to bring the index to the front.
         path = Path(folder) / "film.mp4"
         with av.open(str(path), "w", options={"movflags": "+faststart", "fflags": "+bitexact"}) as container:
-            stream = container.add_stream("libx264", rate=per_second, options={"crf": str(quality), "preset": "medium"})
+            options = {"crf": str(QUALITY), "preset": "medium", **(room.options if room else {})}
+            stream = container.add_stream("libx264", rate=per_second, options=options)
             stream.pix_fmt = "yuv420p"
             stream.codec_context.thread_count = 1  # cores are for training; and the same pictures give the same bytes
             for index, picture in enumerate(pictures):

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rlottery import envs
 from rlottery.errors import StudyError, TaskError
-from rlottery.export import _actor, _facts, _finished, _sizes
+from rlottery.finished import environment_of, read_actor, read_finished
 from rlottery.policy_file import FORMAT_VERSION
-from rlottery.store import RunFiles
 
 MAX_BYTES = 2**30
 """Largest policy that is read from a file, unpacked: one of 268 million weights."""
@@ -115,22 +113,13 @@ def load_agent(path: str | Path) -> Policy:
 
 
 def _from_run(folder: Path) -> Policy:
-    files = RunFiles(folder)
-    manifest = _finished(files)
-    task, seed, arm = _facts(files, manifest)
-    actor, _ = _actor(files, manifest)
-    environment = envs.make(task.id, task.kwargs)
-    environment.close()
+    run = read_finished(folder)
+    actor, _ = read_actor(run)
+    environment = environment_of(run, actor)
     sizes = environment.observation_size, environment.action_size
-    if _sizes(actor) != (sizes[0], 2 * sizes[1]):
-        raise StudyError(
-            f"{files.agent} is of another task than {task.id} is here: its actor has {_sizes(actor)[0]} inputs and "
-            f"{_sizes(actor)[1]} outputs, the task {sizes[0]} observation entries and {sizes[1]} actions."
-        )
-    layers = tuple((layer["kernel"], layer["bias"]) for layer in actor.values())
-    sparsity = manifest.get("sparsity", {}).get("actor", 0.0)
     bounds = environment.action_low, environment.action_high
-    return Policy(task.id, task.kwargs, seed, arm, sparsity, *sizes, *bounds, layers)
+    layers = tuple((layer["kernel"], layer["bias"]) for layer in actor.values())
+    return Policy(run.task.id, run.task.kwargs, run.seed, run.arm, run.sparsity, *sizes, *bounds, layers)
 
 
 def _from_file(path: Path) -> Policy:

@@ -12,15 +12,15 @@ from typing import get_args
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rlottery.config import Config, Task
+from rlottery.config import Task
 from rlottery.disk import read_bytes, write_bytes
-from rlottery.errors import StudyError
-from rlottery.export import _facts, _finished
-from rlottery.film import QUALITY, Kind, Picture, film_bytes, stride_of
+from rlottery.errors import RlotteryError, StudyError
+from rlottery.film import Kind, Picture, Room, film_bytes, stride_of
+from rlottery.finished import read_finished
 from rlottery.loading import Policy, load_agent
 from rlottery.manifests import DamagedError
 from rlottery.rendering import BACKGROUND, Stage, without_a_screen
-from rlottery.store import DENSE, RunFiles, Store
+from rlottery.store import DENSE, Store
 from rlottery.streams import evaluation_seeds
 
 SIZE = (320, 240)
@@ -108,29 +108,36 @@ def play(folders: Sequence[Path], to: Path | None = None, episode: int = 0, size
     return Played(file, len(data), episode, endings)
 
 
-def film_for_report(store: Store, config: Config, task: Task, arm: str, seed: int) -> tuple[str, bytes] | None:
+@dataclass(frozen=True)
+class NoFilm:
+    """There is no film, and why not, in a sentence."""
+
+    why: str
+
+
+def film_for_report(store: Store, task: Task, arm: str, seed: int) -> tuple[str, bytes] | NoFilm:
     """A short film of a dense agent beside a ticket, for a page to hold: its media type and its content.
 
     The first evaluation episode, or its first seconds. It is kept in the report's folder, and made anew when either
-    agent is another. None where there is none to show, or nothing can be drawn here: no reason for a report to fail.
+    agent is another. Nothing is raised: that a film can't be had is no reason for a report to fail.
     """
     try:
-        return _film_for_report(store, task, arm, seed)
-    except Exception:  # a driver, a codec, a full disk: the page is complete without
-        return None
+        return "video/mp4", _film_for_report(store, task, arm, seed)
+    except (RlotteryError, OSError) as error:
+        return NoFilm(str(error))
+    except Exception as error:  # whatever a driver, a codec or an environment raises
+        return NoFilm(f"{task.id} can't be filmed: {type(error).__name__}: {error}")
 
 
-def _film_for_report(store: Store, task: Task, arm: str, seed: int) -> tuple[str, bytes] | None:
-    runs = [_Run.read(store.run(task.name, seed, name).folder) for name in (DENSE, arm)]
-    file = store.film(task.name, seed, arm, "-".join(run.digest[:12] for run in runs))
+def _film_for_report(store: Store, task: Task, arm: str, seed: int) -> bytes:
+    folders = [store.run(task.name, seed, name).folder for name in (DENSE, arm)]
+    file = store.film(task.name, seed, arm, "-".join(read_finished(folder).digest[:12] for folder in folders))
     if file.is_file():
-        return "video/mp4", read_bytes(file, REPORT_BYTES)
-    for quality in (QUALITY, QUALITY + 10):
-        data, _ = _filmed(runs, runs[0].episode_seed(0), "mp4", SIZE, REPORT_SECONDS, quality)
-        if len(data) <= REPORT_BYTES:
-            write_bytes(file, data)
-            return "video/mp4", data
-    return None
+        return read_bytes(file, 10 * REPORT_BYTES)
+    runs = [_Run.read(folder) for folder in folders]
+    data, _ = _filmed(runs, runs[0].episode_seed(0), "mp4", SIZE, REPORT_SECONDS, Room(REPORT_BYTES, REPORT_SECONDS))
+    write_bytes(file, data)
+    return data
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,6 @@ class _Run:
 
     Attributes:
         study, episodes: name of its study, and how many episodes an evaluation had.
-        digest: of the agent's file.
     """
 
     folder: Path
@@ -148,20 +154,16 @@ class _Run:
     arm: str
     study: str
     episodes: int
-    digest: str
     policy: Policy
 
     @classmethod
     def read(cls, folder: Path) -> "_Run":
-        files = RunFiles(folder)
-        manifest = _finished(files)
-        task, seed, arm = _facts(files, manifest)
-        policy = load_agent(folder)
-        fingerprint = manifest["fingerprint"]
+        run, policy = read_finished(folder), load_agent(folder)
+        fingerprint = run.manifest["fingerprint"]
         study, episodes = fingerprint.get("name"), fingerprint.get("evaluation", {}).get("episodes")
         if not isinstance(study, str) or not isinstance(episodes, int):
-            raise DamagedError(files.manifest, "it doesn't say how the run was evaluated")
-        return cls(folder, task, seed, arm, study, episodes, manifest["files"][files.agent.name]["sha256"], policy)
+            raise DamagedError(run.files.manifest, "it doesn't say how the run was evaluated")
+        return cls(folder, run.task, run.seed, run.arm, study, episodes, policy)
 
     def episode_seed(self, episode: int) -> int:
         """The seed of one of the evaluation's episodes."""
@@ -222,7 +224,7 @@ def _filmed(
     kind: Kind,
     size: tuple[int, int],
     seconds: float = math.inf,
-    quality: int = QUALITY,
+    room: Room | None = None,
 ) -> tuple[bytes, tuple[Ending, ...]]:
     """The film of the episode that `seed` names, or of its first seconds, and how it went."""
     with ExitStack() as stack:
@@ -236,7 +238,7 @@ def _filmed(
         per_second = Fraction(players[0].stage.steps_per_second).limit_denominator(1_000)
         stride = stride_of(kind, float(per_second))
         pictures = _pictures(players, stride, seconds * float(per_second))
-        data = film_bytes(pictures, kind, per_second / stride, quality)
+        data = film_bytes(pictures, kind, per_second / stride, room)
         return data, tuple(player.ending for player in players)
 
 

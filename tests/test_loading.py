@@ -21,7 +21,7 @@ from rlottery.evaluation import evaluate
 from rlottery.export import export_policy
 from rlottery.loading import Policy, load_agent
 from rlottery.manifests import read_manifest
-from rlottery.metrics import evaluations, read_metrics
+from rlottery.metrics import read_evaluations
 from rlottery.store import RunFiles
 from rlottery.streams import evaluation_seeds
 
@@ -66,7 +66,7 @@ def refusal(path: Path) -> str:
 @pytest.mark.parametrize("arm", NAMES)
 def test_the_evaluation_that_training_ended_with_is_repeated(runs: Path, arm: str) -> None:
     policy = load_agent(runs / arm)
-    row = evaluations(read_metrics(RunFiles(runs / arm).metrics))[-1]
+    row = read_evaluations(RunFiles(runs / arm).metrics)[-1]
     environment = envs.make(policy.task, policy.kwargs)
     again = evaluate(policy.squashed, environment, evaluation_seeds("laboratory", "Pendulum-v1", 2))
     # Training sums in the order of its kernels: what is left of 200 steps is rounding.

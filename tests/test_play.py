@@ -15,9 +15,9 @@ from gymnasium import spaces
 from PIL import Image
 
 from rlottery.errors import RlotteryError, StudyError, TaskError
-from rlottery.film import film_bytes, stride_of
-from rlottery.metrics import evaluations, read_metrics
-from rlottery.play import HEADER, film_for_report, play
+from rlottery.film import Room, film_bytes, stride_of
+from rlottery.metrics import read_evaluations
+from rlottery.play import HEADER, REPORT_BYTES, NoFilm, film_for_report, play
 from rlottery.rendering import RenderingError, Stage, without_a_screen
 from rlottery.store import RunFiles, Store
 
@@ -93,7 +93,7 @@ def frames(film: Path | bytes) -> list[np.ndarray]:
 
 
 def last_evaluation(folder: Path) -> dict[str, Any]:
-    return evaluations(read_metrics(RunFiles(folder).metrics))[-1]
+    return read_evaluations(RunFiles(folder).metrics)[-1]
 
 
 class TestFilm:
@@ -303,42 +303,54 @@ class TestWhatCannotBeDrawn:
 
 
 class TestOfAReport:
-    def made(self, lab: Laboratory, arm: str = "magnitude") -> tuple[str, bytes] | None:
-        return film_for_report(Store(lab.config.data), lab.config, lab.config.tasks[0], arm, 0)
+    def made(self, lab: Laboratory, arm: str = "magnitude") -> tuple[str, bytes] | NoFilm:
+        return film_for_report(Store(lab.config.data), lab.config.tasks[0], arm, 0)
+
+    def why_not(self, lab: Laboratory, arm: str = "magnitude") -> str:
+        found = self.made(lab, arm)
+        assert isinstance(found, NoFilm)
+        return found.why
 
     def test_it_is_made_once(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
         found = self.made(lab)
-        assert found is not None and found[0] == "video/mp4" and len(found[1]) < 400_000
+        assert isinstance(found, tuple) and found[0] == "video/mp4" and len(found[1]) < REPORT_BYTES
         assert frames(found[1])[0].shape == (240 + HEADER, 640, 3)
         kept = list(Store(lab.config.data).report.iterdir())
         assert [path.read_bytes() for path in kept] == [found[1]]
-        monkeypatch.setattr(Stage, "picture", None)
+        monkeypatch.setattr(Stage, "__init__", None)
+        monkeypatch.setattr("rlottery.play.load_agent", None)
         assert self.made(lab) == found
 
     def test_other_agents_are_filmed_anew(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert self.made(lab) is not None
+        assert isinstance(self.made(lab), tuple)
         monkeypatch.setattr("rlottery.play.load_agent", lambda folder: None)
         change_manifest(lab.job("magnitude").files, files={"agent.safetensors": {"sha256": "0" * 64, "bytes": 1}})
-        assert self.made(lab) is None, "the film of the agent before is not shown"
+        assert "can't be filmed" in self.why_not(lab), "the film of the agent before is not shown"
 
-    def test_none_where_there_is_nothing_to_show(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert self.made(lab, "nosuch") is None
+    def test_it_is_told_why_there_is_none(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "nosuch is no folder" in self.why_not(lab, "nosuch")
         monkeypatch.setattr(Drawn, "render", lambda self: None)
-        assert self.made(lab, "dense") is None
+        assert "rlottery-tests/Drawn-v0 draws nothing" in self.why_not(lab, "dense")
+        monkeypatch.setattr("rlottery.play.film_bytes", lambda *_: 1 / 0)
+        assert self.why_not(lab, "dense") == (
+            "rlottery-tests/Drawn-v0 can't be filmed: ZeroDivisionError: division by zero"
+        )
 
 
-def test_without_any_renderer_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlottery import rendering
-    from rlottery.study.doctor import Finding, State
+class TestRoom:
+    def film(self, pictures: list[np.ndarray], room: Room | None) -> bytes:
+        return film_bytes(iter(pictures), "mp4", Fraction(30), room)
 
-    monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(rendering, "rendering", lambda: [Finding("MUJOCO_GL=egl", "no libEGL", State.NOTE)])
-    monkeypatch.setattr(rendering, "_working_backend", rendering._working_backend.__wrapped__)
-    with (
-        pytest.raises(RenderingError, match=r"MuJoCo can't draw on this machine. MUJOCO_GL=egl: no libEGL"),
-        without_a_screen(),
-    ):
-        pass
+    def test_noise_is_made_to_fit(self) -> None:
+        noise = list(np.random.default_rng(0).integers(0, 256, (60, 96, 160, 3), dtype=np.uint8))
+        room = Room(60_000, 2.0)
+        assert len(self.film(noise, None)) > 2 * room.bytes > 2 * len(self.film(noise, room))
+        assert len(frames(self.film(noise, room))) == 60
+
+    def test_a_film_that_fits_loses_nothing(self) -> None:
+        still = [np.full((96, 160, 3), 2 * index, np.uint8) for index in range(60)]
+        shown = [frames(self.film(still, room)) for room in (None, Room(60_000, 2.0))]
+        np.testing.assert_allclose(np.array(shown[0], int), np.array(shown[1], int), atol=2)
 
 
 class TestMuJoCo:

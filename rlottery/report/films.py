@@ -10,18 +10,30 @@ from rlottery.store import DENSE, Store
 _MOST_TELLING: tuple[Decision | None, ...] = ("winning", "sparse, not special", "undecided", "losing", None)
 
 
-def films_of(store: Store, config: Config, contents: Contents) -> Mapping[str, tuple[str, bytes]]:
-    """Task id -> media type and content, for the tasks that can be drawn here; made once and kept in the store."""
-    from rlottery.play import film_for_report  # brings video codecs along
+Films = Mapping[str, tuple[str, bytes]]
+"""Task id -> media type and content."""
 
-    films = {}
+
+def films_of(store: Store, config: Config, contents: Contents) -> tuple[Films, tuple[str, ...]]:
+    """The films of the tasks that have a ticket to show, made once and kept in the store; and why others have none.
+
+    Tasks that lack one for the same reason share a line.
+    """
+    from rlottery.play import NoFilm, film_for_report  # brings what draws along
+
+    films: dict[str, tuple[str, bytes]] = {}
+    reasons: dict[str, None] = {}
     verdicts = {task.task: task for task in contents.verdicts.tasks}
     for task in config.tasks:
         chosen = film_chosen(verdicts[task.id], contents)
-        film = film_for_report(store, config, task, *chosen) if chosen else None
-        if film is not None:
+        if chosen is None:
+            continue
+        film = film_for_report(store, task, *chosen)
+        if isinstance(film, NoFilm):
+            reasons[film.why] = None
+        else:
             films[task.id] = film
-    return films
+    return films, tuple(f"Films: {why}" for why in reasons)
 
 
 def film_chosen(task: TaskVerdict, contents: Contents) -> tuple[str, int] | None:

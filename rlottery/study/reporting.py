@@ -40,7 +40,9 @@ def publish(store: Store, config: Config, contents: Contents, say: Callable[[str
     from rlottery.report.files import write_report  # matplotlib takes a second, which --help need not wait for
 
     try:
-        written = write_report(store, config, replace(contents, films=films_of(store, config, contents)))
+        films, why_not = films_of(store, config, contents)
+        shown = replace(contents, films=films, missing=(*contents.missing, *why_not))
+        written = write_report(store, config, shown)
     except OSError as error:
         raise StudyError(f"The report can't be written: {error}. Mend that, and run the same command again.") from None
     say(f"Figures and tables: {store.report}")
