@@ -1,18 +1,20 @@
 """A study as pandas frames: its runs, their evaluations, and the layers of their masks."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rlottery.analysis.comparison import compare_runs
+from rlottery.analysis.mask_facts import readable_masks
 from rlottery.analysis.runs import Run, read_runs
 from rlottery.analysis.scores import TaskScores, task_scores
-from rlottery.config import Config, load_config
-from rlottery.errors import MaskError, StudyError
-from rlottery.pruning.mask_file import read_mask
-from rlottery.record import config_of, read_record
+from rlottery.config import Config
+from rlottery.errors import StudyError
+from rlottery.pipeline import open_study
 from rlottery.store import Store
 
 _RUNS = {
@@ -70,7 +72,7 @@ class Study:
             `env_steps` are of training, `seconds` of wall-clock.
         evaluations: one row an evaluation: the mean return of its `episodes`, and the share of them with success.
         masks: one row a layer of a mask: `kept` of `total` weights; `group` is actor or critic, and `digest` tells
-            masks apart. Masks that can't be read are left out, and told in `problems`.
+            masks apart. Those of runs that can't be read are left out, and so are damaged ones, told in `problems`.
         problems: in words.
     """
 
@@ -92,8 +94,7 @@ def load_study(path: str | Path) -> Study:
         StudyError: nothing there, no study, or nothing of it is done yet; a folder without a record of its settings.
         ConfigError: a config file that can't be read.
     """
-    path = Path(path)
-    config = load_config(path) if path.is_file() else config_of(read_record(path), path)
+    config = open_study(Path(path))
     store = Store(config.data)
     runs = {task.id: tuple(read_runs(store, task.name, config.seeds)) for task in config.tasks}
     if not any(runs.values()):
@@ -104,7 +105,7 @@ def load_study(path: str | Path) -> Study:
     compared = compare_runs(config, runs)
     scores = {task.task: task_scores(task.task, runs[task.task], task.least_gain, config) for task in compared.tasks}
     every = [(task, run) for task, of_task in runs.items() for run in of_task]
-    masks, problems = _masks(every)
+    masks, problems = _masks(runs)
     return Study(
         config,
         store.root,
@@ -131,22 +132,16 @@ def _evaluations(task: str, run: Run) -> list[list[Any]]:
     ]
 
 
-def _masks(runs: list[tuple[str, Run]]) -> tuple[list[list[Any]], tuple[str, ...]]:
+def _masks(runs: Mapping[str, Sequence[Run]]) -> tuple[list[list[Any]], tuple[str, ...]]:
     """A row a layer of each run's mask, and what could not be read."""
-    rows: list[list[Any]] = []
-    problems = []
-    for task, run in runs:
-        if not run.files.mask.exists():
-            continue
-        try:
-            metadata = read_mask(run.files.mask).metadata
-        except MaskError as error:
-            problems.append(str(error))
-            continue
-        of_mask = (
-            (group, layer, *counts) for group, layers in metadata["layers"].items() for layer, counts in layers.items()
-        )
-        rows += [[task, run.arm, run.seed, *layer, metadata["digest"]] for layer in of_mask]
+    problems: list[str] = []
+    rows = [
+        [task, run.arm, run.seed, group, layer, np.count_nonzero(kept), kept.size, mask.metadata["digest"]]
+        for task, of_task in runs.items()
+        for run, mask in readable_masks(of_task, problems)
+        for group, layers in mask.groups.items()
+        for layer, kept in layers.items()
+    ]
     return rows, tuple(problems)
 
 

@@ -138,6 +138,17 @@ def test_a_damaged_mask_is_told_and_stops_nothing(store: Store) -> None:
     assert len(study.problems) == 1 and str(mask) in study.problems[0]
 
 
+def test_the_mask_of_a_run_that_can_not_be_read_is_none_of_the_studys(store: Store) -> None:
+    write_run(store, "dense", 0, success(0.0, 1.0, 1.0))
+    for arm in ("magnitude-80", "taylor-80"):
+        write_run(store, arm, 0, success(0.0, 1.0, 1.0))
+        write_mask(store.run("reach-v3", 0, arm).mask, (1, 2))
+    store.run("reach-v3", 0, "taylor-80").metrics.write_text("damaged")
+    study = loaded(store, config(seeds=(0,)))
+    assert row(study.runs, arm="taylor-80")["status"] == "unreadable"
+    assert set(study.masks["arm"]) == {"magnitude-80"}
+
+
 def test_columns_and_their_types_are_the_same_where_nothing_is_known(store: Store) -> None:
     write_run(store, "dense", 0, [], error="no memory")
     few = loaded(store, config(seeds=(0,)))
