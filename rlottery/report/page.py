@@ -199,7 +199,8 @@ def _cautions(verdicts: Verdicts) -> list[str]:
 def _facts(contents: Contents) -> str:
     comparison = contents.comparison
     arms = {arm.name for task in comparison.tasks for arm in task.arms}
-    asked = sum(len(arm.seeds) for task in comparison.tasks for arm in task.arms)
+    counted = sum(len(arm.seeds) for task in comparison.tasks for arm in task.arms)
+    asked = max(contents.asked, counted)  # arms without a folder yet are asked for too
     done = sum(arm.done for task in comparison.tasks for arm in task.arms)
     parts = [
         count(len(comparison.tasks) or len(contents.runs), "task"),

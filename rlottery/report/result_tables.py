@@ -76,7 +76,7 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         f"seeds that both have, with its {interval_words(level)}; over random: the difference to the random control "
         "with the same counts in every layer, in the same unit. p, its Holm correction over arms and tasks, and the "
         "sign-flip p are of the claim that is decided, or of the one nearest to it. n: seeds that have both arm and "
-        "dense; after a stroke those that have both arm and random control, where they are not as many. More seeds: "
+        "dense; after a slash those that have both arm and random control, where they are not as many. More seeds: "
         "that would likely (80 %) decide it."
     )
     titles = (
@@ -293,10 +293,9 @@ def cost_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         for cost in contents.costs
     ]
     caption = (
-        "Cost of a run: seconds of wall-clock of its training, mean over the runs that are done, where the making of "
-        "masks is not counted, and of a ticket that is pruned in rounds those of its last round alone; the same over "
-        "the dense agents' (smaller is cheaper); and floating-point operations of all its updates, counted at its "
-        "sparsity at the end."
+        "Cost of a run: seconds of wall-clock, mean over the runs that are done; the same over the dense agents' "
+        "(smaller is cheaper); and floating-point operations of all its updates, counted at its sparsity at the end. "
+        "The seconds don't count the making of masks, and of iterative tickets they are those of the last round."
     )
     titles = (
         Column("Arm"),

@@ -16,7 +16,7 @@ import pytest
 
 from rlottery.report.cells import DARK_TEXT, LIGHT_TEXT
 from rlottery.report.page import report_html, write_page
-from tests.report.contents import GIF, SPARSITIES, TASKS, TICKETS, contents, empty, renamed
+from tests.report.contents import ARMS, GIF, SPARSITIES, TASKS, TICKETS, contents, empty, renamed
 
 VOID = {"meta", "input", "img", "br", "hr", "link"}
 
@@ -117,7 +117,7 @@ class TestThePage:
         assert all("interval" in text for text in figures)
 
     def test_captions_tell_how_many_runs_are_behind_the_numbers(self):
-        """Reacher-v5: one of 65 runs failed. drawer-close-v3: one diverged, which has a score and no mean curve."""
+        """Reacher-v5: one of 70 runs failed. drawer-close-v3: one diverged, which has a score and no mean curve."""
         captions = [text for _, _, text in Page(html()).all("figcaption")]
         told = {
             (task, what): re.findall(r"n = ([^;,.)]*)", text)
@@ -242,6 +242,13 @@ class TestOddStudies:
         assert ids.most_common(1)[0][1] == 1
         assert not [name for name in ids if re.search(r"""[\s:/"'<>()#]""", name or "")]
         assert set(re.findall(r"url\(#([^)]+)\)", (tmp_path / "report.html").read_text())) <= set(ids)
+
+    @pytest.mark.parametrize(("asked", "told"), [(0, 210), (12, 210), (300, 300)])
+    def test_arms_that_have_not_begun_are_asked_for_too(self, asked, told):
+        """3 tasks of 5 seeds and 14 arms have begun; 1 run failed and 1 diverged."""
+        begun = replace(empty(), comparison=contents().comparison, asked=asked)
+        facts = [text for _, a, text in Page(report_html(begun)).all("p") if a.get("class") == "facts"]
+        assert facts == [f"3 tasks, 5 seeds, {len(ARMS)} arms, 208 of {told} runs done"]
 
     def test_names_from_the_study_are_text(self):
         name = "<script>alert('$x_$')</script>"
