@@ -34,7 +34,9 @@ COLUMNS = 4
 MOST_AGENTS = 16
 
 REPORT_BYTES = 400_000
-"""Most that a report's film may have: it is part of the page."""
+"""Room of a report's film: it is part of the page."""
+MOST_BYTES = 10 * REPORT_BYTES
+"""Of a film that is there already; more is none of this project's."""
 REPORT_SECONDS = 10.0
 """Of an episode in a report."""
 
@@ -133,7 +135,7 @@ def _film_for_report(store: Store, task: Task, arm: str, seed: int) -> bytes:
     folders = [store.run(task.name, seed, name).folder for name in (DENSE, arm)]
     file = store.film(task.name, seed, arm, "-".join(read_finished(folder).digest[:12] for folder in folders))
     if file.is_file():
-        return read_bytes(file, 10 * REPORT_BYTES)
+        return read_bytes(file, MOST_BYTES)
     runs = [_Run.read(folder) for folder in folders]
     data, _ = _filmed(runs, runs[0].episode_seed(0), "mp4", SIZE, REPORT_SECONDS, Room(REPORT_BYTES, REPORT_SECONDS))
     write_bytes(file, data)
