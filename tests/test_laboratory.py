@@ -16,7 +16,7 @@ from rlottery.disk import read_arrays, write_arrays
 from rlottery.errors import StoppedError, StudyError
 from rlottery.learner import CpuLearner
 from rlottery.manifests import entry, read_manifest
-from rlottery.metrics import evaluations, read_metrics
+from rlottery.metrics import read_evaluations
 from rlottery.store import REPLAY_FILES, RunFiles
 from rlottery.streams import Streams, evaluation_seeds
 from rlottery.study import stages
@@ -77,7 +77,7 @@ def weights(agent: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def last_step(lab: Laboratory, arm: str) -> int:
-    return evaluations(read_metrics(lab.job(arm).files.metrics))[-1]["env_steps"]
+    return read_evaluations(lab.job(arm).files.metrics)[-1]["env_steps"]
 
 
 def masked_arms(lab: Laboratory) -> list[str]:
@@ -342,7 +342,7 @@ class TestStarts:
         assert equal(weights(again.agent), weights(dense.agent)) and equal(weights(again.agent), lab.initial())
         for purpose in ("updates", "actions", "minibatches", "warm-up actions"):
             assert again.schedule.streams.for_purpose(purpose) != dense.schedule.streams.for_purpose(purpose)
-        ours, theirs = (evaluations(read_metrics(lab.job(arm).files.metrics)) for arm in ("dense-again", "dense"))
+        ours, theirs = (read_evaluations(lab.job(arm).files.metrics) for arm in ("dense-again", "dense"))
         assert ours[0]["returns"] == theirs[0]["returns"]  # the same agent still, on the same goals
         assert ours[-1]["returns"] != theirs[-1]["returns"]
         assert not equal(weights(lab.agent("dense-again")), weights(lab.agent("dense")))
