@@ -127,8 +127,8 @@ def _pooled_sentences(pooled: Sequence[PooledVerdict], level: float) -> list[str
         said.append(_winners(by["winning"], f"{count(len(pooled), 'kind')} of ticket", over, level))
     else:
         said.append(
-            "No ticket is shown to be better than a random mask with the same layer counts while it keeps up with "
-            f"dense agents ({count(len(pooled), 'kind')} of ticket, {over})."
+            f"No ticket is shown to win: of {count(len(pooled), 'kind')}, {over}, none is shown both to keep up with "
+            "dense agents and to beat random masks."
         )
     parts = []
     if alike := by["sparse, not special"]:

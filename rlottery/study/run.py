@@ -120,7 +120,6 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
     store = Store(config.data)
     store.check_writable()
     waiting = [t for t in tracked if t.state is State.WAITING]
-    _note_command(config, has_work=bool(waiting))
     found = sum(t.state is State.FOUND for t in tracked)
     if found == len(tracked):
         say(f"All {found} jobs are already done: nothing is left to do.")
@@ -133,6 +132,8 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         tell_of_memory(config, [t.job for t in waiting], workers, together, say)
         _tell_of_kernels(config, waiting, say)
         wait_for_others([t.job.files for t in waiting], say, signals.wanted)
+    _note_command(config, has_work=bool(waiting))
+    if waiting:
         for error in (error for t in waiting for error in damaged_files(t.job)):
             say(f"Damaged, and made anew: {error.file}: {error.why}")
         _execute(config, store, tracked, workers, together, console, signals)

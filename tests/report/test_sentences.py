@@ -38,7 +38,7 @@ class TestHeadline:
     @pytest.mark.parametrize("decision", ["undecided", "losing", "sparse, not special"])
     def test_without_a_winner_no_win_is_claimed(self, verdicts, decision):
         told = headline(decided(verdicts, decision, decision))
-        assert told[0].startswith("No ticket is shown to be better than a random mask")
+        assert told[0].startswith("No ticket is shown to win: of 2 kinds, over 3 tasks, none")
         assert not any(" win " in line or " wins " in line for line in told)
 
     def test_each_decision_is_told_of_the_right_tickets(self, verdicts):
