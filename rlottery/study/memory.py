@@ -21,8 +21,8 @@ from rlottery.study.room import Sizes, agent_bytes, replay_bytes, size, sizes_of
 MB = 2**20
 LIBRARIES = 150 * MB
 """Code of JAX, NumPy and the rest that workers run, mapped from files."""
-COMMAND = 115 * MB
-"""The command that starts the workers, and draws the report at the end."""
+COMMAND, REPORTED = 180 * MB, 0.6 * MB
+"""The command that starts the workers, and draws the report and its films at the end; each run that is reported."""
 WORKER = {"dense": 248 * MB, "rewind": 248 * MB, "ticket": 255 * MB, "mask": 236 * MB}
 """A worker by stage: interpreter, JAX, compiled programs. What compiling leaves free is where a checkpoint's pieces of
 replay are put together (4 MB each, four times over). Masks by the size of weights alone need half."""
@@ -87,7 +87,9 @@ def study_memory(jobs: Sequence[Job], sizes: Sequence[Sizes], workers: int, toge
         buffers[job.dense_files] = max(run.mapped, buffers.get(job.dense_files, 0.0))
     processes = min(workers, len(jobs)) * max((WORKER[job.stage] for job in jobs), default=0)
     return StudyMemory(
-        command=COMMAND + max((_environment_bytes(job, 1) for job in jobs), default=0),
+        command=COMMAND
+        + REPORTED * len({job.files for job in jobs})
+        + max((_environment_bytes(job, 1) for job in jobs), default=0),
         workers=processes + sum(run.own for _, run in largest),
         shared=LIBRARIES + sum(buffers.values()),
     )

@@ -18,6 +18,7 @@ from rlottery.study.memory import (
     LIBRARIES,
     METAWORLD,
     METAWORLD_MODEL,
+    REPORTED,
     WORKER,
     available_bytes,
     run_memory,
@@ -78,13 +79,13 @@ def test_what_is_trained_again_for_rewind_points_stops_at_the_last(tmp_path: Pat
 def test_meta_world_tasks_add_what_they_import_and_each_environment(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, *SMALL, "tasks=[reach-v3]")
     assert run_memory(job(config, "dense"), SIZES).own == TRAINED + METAWORLD + 2 * METAWORLD_MODEL
-    assert study_memory([job(config, "dense")], [SIZES], 1).command == COMMAND + METAWORLD + METAWORLD_MODEL
+    assert study_memory([job(config, "dense")], [SIZES], 1).command == COMMAND + REPORTED + METAWORLD + METAWORLD_MODEL
 
 
 class TestStudy:
     def test_workers_add_up_and_code_is_there_once(self, small: Config) -> None:
         todo = [job(small, "dense", seed=seed) for seed in range(3)]
-        assert study_memory(todo, [SIZES], 2) == (COMMAND, 2 * (WORKER["dense"] + TRAINED), LIBRARIES)
+        assert study_memory(todo, [SIZES], 2) == (COMMAND + 3 * REPORTED, 2 * (WORKER["dense"] + TRAINED), LIBRARIES)
         assert study_memory(todo, [SIZES], 8).workers == 3 * (WORKER["dense"] + TRAINED)
 
     def test_a_buffer_that_two_masks_read_is_there_once(self, small: Config) -> None:
@@ -115,12 +116,12 @@ class TestTold:
         return said
 
     def test_a_machine_with_room(self, small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-        needed = COMMAND + LIBRARIES + 4 * (WORKER["dense"] + TRAINED)
+        needed = COMMAND + 4 * REPORTED + LIBRARIES + 4 * (WORKER["dense"] + TRAINED)
         assert self.told(small, needed, monkeypatch) == []
         assert self.told(small, None, monkeypatch) == []
 
     def test_a_machine_without(self, small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-        for_two = COMMAND + LIBRARIES + 2 * (WORKER["dense"] + TRAINED)
+        for_two = COMMAND + 4 * REPORTED + LIBRARIES + 2 * (WORKER["dense"] + TRAINED)
         (said,) = self.told(small, for_two, monkeypatch)
         assert "memory with 4 workers" in said
         assert said.endswith("workers=2 fits.")
@@ -131,7 +132,7 @@ class TestTold:
 def test_a_dry_run_tells(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = Rates(gemm=1e9, env_steps=1000.0, episode_steps=200.0, sizes=SIZES)
     monkeypatch.setattr(estimate, "measure", lambda task, device: rates)
-    needed = COMMAND + LIBRARIES + WORKER["dense"] + TRAINED
+    needed = COMMAND + REPORTED + LIBRARIES + WORKER["dense"] + TRAINED
     said = shown(estimate_table(small, [Tracked(job(small, "dense"))]))
     assert f"Memory at most {needed / 1e6:.1f} MB with 1 worker." in said
 
