@@ -117,6 +117,7 @@ def test_dense_that_did_not_learn_comes_before_all() -> None:
     nothing = [1.0, -2.0, 3.0, -1.0, 0.5]
     arm, of_task, pooled = only(settings, task("a", settings, scored(CLOSE, FAR, nothing), BESIDE))
     assert of_task.state == "did not learn" and arm.decision is None and arm.p == {}
+    assert arm.against_dense is None and arm.against_control is None
     assert pooled.decision is None and pooled.share is None and "a" in pooled.left_out
 
 
