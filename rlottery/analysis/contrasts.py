@@ -29,7 +29,7 @@ class Paired:
         against: the other arm.
         seeds: those that have ticket, other, dense and untrained.
         differences: (seeds,) ticket - other, in the unit of the metric.
-        gains: (seeds,) dense - untrained.
+        gains: (seeds,) dense - untrained, the latter being the mean of all untrained policies of the task.
     """
 
     against: str

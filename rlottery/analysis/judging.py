@@ -79,21 +79,19 @@ def _dense(task: TaskToJudge) -> ArmScores:
 
 def _state(task: TaskToJudge, rules: Verdict) -> tuple[TaskState, str, float | None]:
     dense, starts = _dense(task).scores, task.scores.starts
-    test = learning_test(dense, starts)
-    p = None if test is None else test.p_above
-    seeds = sum(seed in starts for seed in dense)
+    seeds, p = learning_test(dense, starts, rules.level)
     if seeds < rules.least_seeds:
         have = f"{seeds} seed{'s' if seeds != 1 else ''} with a finished dense agent"
         return "too few seeds", f"{have}, and the verdict asks for {rules.least_seeds}: nothing is decided", p
-    assert test is not None
+    gain = (task.scores.dense or 0.0) - (task.scores.untrained or 0.0)
     if task.scores.gain is None:
         return (
             "did not learn",
-            f"the dense agents gained {test.mean:.3g} over untrained ones (p = {test.p_above:.2g}, and more than "
+            f"the dense agents gained {gain:.3g} over untrained ones (p = {p:.2g}, and more than "
             f"{task.least_gain:.3g} is asked for): no ticket can be judged beside them",
             p,
         )
-    return "learned", f"the dense agents gained {test.mean:.4g} over untrained ones (p = {test.p_above:.2g})", p
+    return "learned", f"the dense agents gained {gain:.4g} over untrained ones (p = {p:.2g})", p
 
 
 def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rules: Verdict) -> Judged:
@@ -144,7 +142,7 @@ def _tied_at_ceiling(scores: TaskScores, arm: ArmScores, dense: ArmScores, rules
 
 def _paired(scores: TaskScores, arm: ArmScores, other: ArmScores, dense: ArmScores, measure: Measure) -> Paired | None:
     ours, theirs, tops = ((of.areas if measure == "area" else of.scores) for of in (arm, other, dense))
-    return paired(other.arm, ours, theirs, tops, scores.starts)
+    return paired(other.arm, ours, theirs, tops, scores.zero)
 
 
 def _contrast(of: Paired | None, rules: Verdict) -> Contrast | None:

@@ -90,7 +90,7 @@ def _matches(task: TaskToJudge, measure: Measure) -> list[_Match]:
         if magnitude is None or dense is None:
             continue
         ours, theirs, tops = (_values(task.scores, name, measure) for name in (gradient.arm, magnitude.arm, DENSE))
-        both = paired(magnitude.arm, ours, theirs, tops, task.scores.starts)
+        both = paired(magnitude.arm, ours, theirs, tops, task.scores.zero)
         if both is not None:
             names = magnitude.arm, gradient.arm
             share = sum(_sparsity(gradient)) / max(len(_sparsity(gradient)), 1)

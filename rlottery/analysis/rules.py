@@ -12,7 +12,8 @@ def rules_in_words(config: Config) -> tuple[str, ...]:
         f"A run's score is the mean of its last {last} evaluations, {config.evaluation.episodes} episodes each, of the "
         "policy without noise. A run that diverged counts, as an untrained one.",
         "Arms share the initial weights of each seed, so differences are taken seed by seed, and told as shares of "
-        "what the dense agents gained: (ticket - other) / (dense - untrained).",
+        "what the dense agents gained: (ticket - other) / (dense - untrained). Untrained is the mean over all seeds: a "
+        "fixed zero of the scale.",
         f"The margin is {margin}: a ticket that falls short of dense by less counts as not worse. Each claim is a "
         f"one-sided paired t-test at {level}; a bound is where such a test would turn, so that two bounds make an "
         f"interval of {sided}. The margin's own uncertainty is part of the test (Fieller). Sign-flip permutation tests "
@@ -25,7 +26,7 @@ def rules_in_words(config: Config) -> tuple[str, ...]:
         "Else undecided, with the number of further seeds that would decide one of the three with 80 % probability if "
         "the differences are what they seem now.",
         f"First of all: with fewer than {rules.least_seeds} seeds nothing is decided, nor where the dense agents did "
-        f"not learn (one-sided paired t of dense - untrained at {level}).",
+        f"not learn (sign flips of dense - untrained, one-sided at {level}; with fewer than 5 seeds a t-test).",
         f"Where every run of ticket and dense ends within {rules.saturated_within:g} of what dense gained below the "
         "task's best run, scores are tied at the ceiling, and the area under the learning curve is compared in their "
         "place.",

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, score_of
 from rlottery.analysis.statistics import (
     Statistic,
-    TTest,
     bootstrap,
     bootstrap_paired,
     improvement_over_tasks,
@@ -22,6 +21,7 @@ from rlottery.analysis.statistics import (
     paired_t,
     performance_profile,
     probability_of_improvement,
+    sign_flip,
     value_of,
 )
 from rlottery.config import Config
@@ -85,6 +85,14 @@ class TaskScores:
     threshold: float | None
     starts: Mapping[int, float]
     arms: tuple[ArmScores, ...]
+
+    @property
+    def zero(self) -> Mapping[int, float]:
+        """Seed -> the score that counts as nothing gained: for each seed the mean of all untrained policies.
+
+        Untrained policies of single seeds differ more than trained agents do, by chance alone.
+        """
+        return {} if self.untrained is None else dict.fromkeys(self.starts, self.untrained)
 
     def arm(self, name: str) -> ArmScores | None:
         """The arm of that name, if it has a score."""
@@ -248,15 +256,22 @@ def _gain(dense: Mapping[int, float], starts: Mapping[int, float], least_gain: f
     if not dense or not starts:
         return None
     gain = statistics.fmean(dense.values()) - statistics.fmean(starts.values())
-    test = learning_test(dense, starts)
-    by_chance = test is not None and test.n >= config.verdict.least_seeds and test.p_above > config.verdict.level
+    seeds, p = learning_test(dense, starts, config.verdict.level)
+    by_chance = p is not None and seeds >= config.verdict.least_seeds and p > config.verdict.level
     return None if gain <= least_gain or by_chance else gain
 
 
-def learning_test(dense: Mapping[int, float], starts: Mapping[int, float]) -> TTest | None:
-    """The paired t-test of dense - untrained; None with fewer than two seeds that have both."""
+def learning_test(dense: Mapping[int, float], starts: Mapping[int, float], level: float) -> tuple[int, float | None]:
+    """How many seeds have a dense agent before and after, and the p-value of "training changed nothing", one-sided.
+
+    Sign flips: had training changed nothing, before and after could be exchanged in each seed. Untrained scores have
+    far outliers, which a t-test takes for doubt about the trained. With so few seeds that no flips can reach the level,
+    it is the t-test all the same; None with fewer than two.
+    """
     gains = [score - starts[seed] for seed, score in dense.items() if seed in starts]
-    return paired_t(gains) if len(gains) >= 2 else None
+    if len(gains) < 2:
+        return len(gains), None
+    return len(gains), sign_flip(gains)[0] if 0.5 ** len(gains) <= level else paired_t(gains).p_above
 
 
 def _has_ended(run: Run, untrained: float | None) -> bool:

@@ -83,7 +83,7 @@ class TaskVerdict:
         state: only of a task that the dense agents learned, with as many seeds as asked for, is anything decided.
         why: in words.
         seeds: whose dense agent is done.
-        p_learned: of "the dense agents gained nothing", one-sided paired t; None with fewer than two seeds.
+        p_learned: of "training changed nothing" (`scores.learning_test`); None with fewer than two seeds.
         caution: why its verdicts claim more than so few seeds can carry; None where they don't.
         arms: all but the dense one, in the order of the comparison. Controls and agents that are no tickets are
             compared, and never judged.
