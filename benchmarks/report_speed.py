@@ -4,7 +4,7 @@
 
 Masks are those of SAC with 2 x 256 units on Meta-World's shapes. Films are left out: they need a task that can be
 drawn, and are made once. Prints seconds, from starting Python to the last file, and the peak of resident
-memory.
+memory, and writes them to benchmarks/results/report_speed.csv.
 """
 
 import json
@@ -25,6 +25,7 @@ from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import GroupMask, make_mask
 from rlottery.store import RunFiles, Store
 
+RESULTS = Path(__file__).parent / "results" / "report_speed.csv"
 TASKS = ("task-a", "task-b", "task-c")
 SEEDS = range(5)
 COMMAND = (sys.executable, "-c", "from rlottery.cli import app; app()", "report")
@@ -45,6 +46,8 @@ def main() -> None:
     runs = len(TASKS) * len(SEEDS) * len(arms())
     told = f"{seconds:.1f} s ({of_cores:.1f} s of processor time), {used.ru_maxrss / 1024:.0f} MiB at most"
     print(f"{runs} runs of {EVALUATIONS} evaluations: {told}")
+    row = f"{runs},{EVALUATIONS},{seconds:.1f},{of_cores:.1f},{used.ru_maxrss / 1024:.0f}\n"
+    RESULTS.write_text("runs,evaluations,seconds,processor_seconds,most_mib\n" + row)
 
 
 def arms() -> dict[str, tuple[str, float]]:
