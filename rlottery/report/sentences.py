@@ -58,7 +58,8 @@ def headline(verdicts: Verdicts, level: float = 0.05) -> list[str]:
     said += [*_interim(verdicts), *_open_sentences(single), *_why_not(verdicts.tasks), *_added(verdicts)]
     decisions = [arm.decision for arm in pooled] + [arm.decision for arm in single]
     positive = any(decision in ("winning", "sparse, not special") for decision in decisions)
-    return said + [task.caution for task in learned if positive and task.caution is not None]
+    split = [task.task for task in learned if task.caution is not None]
+    return said + ([_caution(split)] if positive and split else [])
 
 
 def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:
@@ -188,6 +189,13 @@ def _open_sentences(single: Sequence[ArmVerdict]) -> list[str]:
 
 def _why_not(tasks: Sequence[TaskVerdict]) -> list[str]:
     return [f"{task.task}: {task.why.rstrip('.')}." for task in tasks if task.state != "learned"]
+
+
+def _caution(tasks: Sequence[str]) -> str:
+    return (
+        f"On {listed(tasks)} some runs end far below others of their arm: there it takes more seeds than usual to know "
+        "that an arm never fails. The verdicts below say how many see no failure."
+    )
 
 
 def _interim(verdicts: Verdicts) -> list[str]:
