@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rlottery.analysis.runs import Evaluation, Metric, Run, Status, arm_names, metric_of, read_runs, score_of
+from rlottery.analysis.scores import gain_of
 from rlottery.config import Config, Task
 from rlottery.store import DENSE, Store
 
@@ -150,6 +152,8 @@ def _compare_task(config: Config, task: Task, runs: Sequence[Run]) -> TaskCompar
         name: {result.seed: result.score for result in arm if result.score is not None} for name, arm in results.items()
     }
     dense = scores.get(DENSE, {})
+    starts = {run.seed: e.scores[metric] for run in runs for e in _untrained_evaluations([run])}
+    learned = gain_of(dense, starts, least_gain, config.verdict) is not None or not starts
     return TaskComparison(
         task=task.id,
         metric=metric,
@@ -159,7 +163,7 @@ def _compare_task(config: Config, task: Task, runs: Sequence[Run]) -> TaskCompar
             seed for seed, score in dense.items() if untrained is not None and score - untrained <= least_gain
         ),
         arms=tuple(
-            _arm_result(of_arm, results[name], scores[name], dense, untrained, least_gain)
+            _arm_result(of_arm, results[name], scores[name], dense, untrained, least_gain if learned else math.inf)
             for name, of_arm in by_arm.items()
         ),
         notes=_notes(runs, last, config.training_for(task).env_steps),

@@ -24,7 +24,7 @@ from rlottery.analysis.statistics import (
     sign_flip,
     value_of,
 )
-from rlottery.config import Config
+from rlottery.config import Config, Verdict
 from rlottery.store import DENSE
 
 SEED = 0
@@ -159,7 +159,7 @@ def task_scores(task: str, runs: Sequence[Run], least_gain: float, config: Confi
         arm: {seed: _score(run, metric, last, untrained) for seed, run in of.items()} for arm, of in ended.items()
     }
     dense = statistics.fmean(scores[DENSE].values()) if scores.get(DENSE) else None
-    gain = _gain(scores.get(DENSE, {}), starts, least_gain, config)
+    gain = gain_of(scores.get(DENSE, {}), starts, least_gain, rules)
     threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
     return TaskScores(
         task=task,
@@ -251,13 +251,13 @@ def across_tasks(
     )
 
 
-def _gain(dense: Mapping[int, float], starts: Mapping[int, float], least_gain: float, config: Config) -> float | None:
+def gain_of(dense: Mapping[int, float], starts: Mapping[int, float], least_gain: float, rules: Verdict) -> float | None:
     """What the dense agents gained; None where they did not learn: too little, or by chance as far as can be told."""
     if not dense or not starts:
         return None
     gain = statistics.fmean(dense.values()) - statistics.fmean(starts.values())
-    seeds, p = learning_test(dense, starts, config.verdict.level)
-    by_chance = p is not None and seeds >= config.verdict.least_seeds and p > config.verdict.level
+    seeds, p = learning_test(dense, starts, rules.level)
+    by_chance = p is not None and seeds >= rules.least_seeds and p > rules.level
     return None if gain <= least_gain or by_chance else gain
 
 

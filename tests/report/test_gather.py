@@ -130,3 +130,13 @@ def test_without_a_ticket_a_study_is_not_whole(store: Store) -> None:
     for seed in range(2):
         write_run(store, "dense", seed, success(0.0, 0.8, 1.0, 1.0))
     assert gather(store, config()).missing == ("reach-v3: no ticket is there yet.",)
+
+
+def test_where_dense_may_have_learned_by_chance_nobody_has_a_share(store: Store) -> None:
+    for seed, rate in enumerate((1.0, 0.0, 0.0, 0.0, 0.0)):
+        write_run(store, "dense", seed, success(0.0, rate, rate, rate))
+        write_run(store, "magnitude-70", seed, success(0.0, 1.0, 1.0, 1.0))
+    contents = gather(store, config(seeds=range(5)))
+    assert contents.verdicts.tasks[0].state == "did not learn"
+    assert contents.comparison.tasks[0].arms[1].share is None and contents.across == ()
+    assert contents.scores[0].gain is None
