@@ -20,7 +20,7 @@ from rlottery.config import Config, config_to_dict
 from rlottery.errors import StudyError
 from rlottery.record import read_record
 from rlottery.report.contents import Command, Contents
-from rlottery.store import Store
+from rlottery.store import DENSE, Store
 
 
 def gather(store: Store, config: Config) -> Contents:
@@ -32,7 +32,8 @@ def gather(store: Store, config: Config) -> Contents:
     controls = {ticket: found for task in reversed(tasks) for ticket, found in controls_of(task).items() if found}
     history = _history(store)
     verdicts, pooled = judge(tasks, config.verdict)
-    methods, trends = compare_methods(tasks, config.verdict)
+    ripe = [task for task in tasks if _has_enough_seeds(task, config)] or tasks
+    methods, trends = compare_methods(ripe, config.verdict)
     return Contents(
         title=config.name,
         config=config_to_dict(config),
@@ -42,7 +43,7 @@ def gather(store: Store, config: Config) -> Contents:
         comparison=comparison,
         runs=runs,
         scores=tuple(task.scores for task in tasks),
-        across=across_tasks([task.scores for task in tasks], controls, config.verdict.resamples),
+        across=across_tasks([task.scores for task in ripe], controls, config.verdict.resamples),
         verdicts=Verdicts(rules_in_words(config), verdicts, pooled, methods, trends, history.seeds_added, config.seeds),
         masks=masks,
         costs=tuple(
@@ -54,6 +55,15 @@ def gather(store: Store, config: Config) -> Contents:
         films={},
         asked=len(config.tasks) * len(config.seeds) * (1 + len(config.recipes)),
     )
+
+
+def _has_enough_seeds(task: TaskToJudge, config: Config) -> bool:
+    """Whether what is said over tasks may rest on this one.
+
+    Where no task has enough, all are shown, and nothing is claimed.
+    """
+    dense = task.scores.arm(DENSE)
+    return dense is not None and len(dense.scores) >= config.verdict.least_seeds
 
 
 @dataclass(frozen=True)

@@ -140,3 +140,15 @@ def test_where_dense_may_have_learned_by_chance_nobody_has_a_share(store: Store)
     assert contents.verdicts.tasks[0].state == "did not learn"
     assert contents.comparison.tasks[0].arms[1].share is None and contents.across == ()
     assert contents.scores[0].gain is None
+
+
+def test_a_task_with_few_seeds_keeps_no_other_from_being_told(store: Store) -> None:
+    for task, seeds in (("reach-v3", range(5)), ("push-v3", range(2))):
+        for seed in seeds:
+            for arm, rate in (("dense", 1.0), ("magnitude-80", 0.2 + seed / 50), ("taylor-80", 0.5)):
+                write_run(store, arm, seed, success(0.0, rate, rate, rate), task=task)
+    contents = gather(store, config(["reach-v3", "push-v3"], seeds=range(5)))
+    assert {(row.task, row.fewest) for row in contents.verdicts.methods} == {("reach-v3", 5)}
+    assert all(arm.tasks == ("reach-v3",) for arm in contents.across)
+    few = gather(store, config(["push-v3"], seeds=range(5)))
+    assert {row.fewest for row in few.verdicts.methods} == {2} and few.across
