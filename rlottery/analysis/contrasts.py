@@ -6,7 +6,7 @@ is taken for the truth, and the bounds are those of a ratio (Fieller 1954), whic
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,11 @@ class Paired:
     differences: FloatArray
     gains: FloatArray
 
+    @property
+    def share(self) -> float:
+        """The mean difference as a share of the mean gain."""
+        return float(self.differences.mean() / self.gains.mean())
+
     def beyond(self, share: float) -> FloatArray:
         """(seeds,) differences - share x gains, in shares of the mean gain: their mean is 0 at that share."""
         return (self.differences - share * self.gains) / float(self.gains.mean())
@@ -62,22 +67,17 @@ def paired(
 def contrast(of: Paired, margin: float, level: float) -> Contrast:
     """The tests of one task's differences."""
     differences = {seed: float(value) for seed, value in zip(of.seeds, of.differences, strict=True)}
-    share = float(of.differences.mean() / of.gains.mean())
     if len(of.seeds) < 2:
-        return Contrast(of.against, differences, share, None, None, None, None, None, None, {})
-    below, at, above = (paired_t(of.beyond(share)) for share in (-margin, 0.0, margin))
+        return Contrast(of.against, differences, of.share, None, None, None, None, None, None, {})
     low, high = ratio_bounds(of.differences, of.gains, level)
     flips = [sign_flip(of.beyond(share)) for share in (-margin, 0.0, margin)]
     return Contrast(
         against=of.against,
         differences=differences,
-        share=share,
+        share=of.share,
         low=low,
         high=high,
-        p_not_worse=below.p_above,
-        p_worse=below.p_below,
-        p_above=at.p_above,
-        p_equal=max(below.p_above, above.p_below),
+        **_p_values(lambda share: paired_t(of.beyond(share)), margin),
         flipped={
             "not_worse": flips[0][0],
             "worse": flips[0][1],
@@ -103,20 +103,13 @@ class Pooled:
 def pooled(of: Sequence[Paired], margin: float, level: float) -> Pooled:
     """The same over tasks, each with at least two seeds: tasks weigh alike, and their spreads may differ."""
 
-    def test(share: float) -> TTest:
-        return pooled_t([task.beyond(share) for task in of])
-
-    below, at, above = test(-margin), test(0.0), test(margin)
     low, high = pooled_bounds(of, level)
-    return Pooled(
-        share=float(np.mean([task.differences.mean() / task.gains.mean() for task in of])),
-        low=low,
-        high=high,
-        p_not_worse=below.p_above,
-        p_worse=below.p_below,
-        p_above=at.p_above,
-        p_equal=max(below.p_above, above.p_below),
-    )
+    return Pooled(pooled_share(of), low, high, **_p_values(lambda share: _pooled_test(of, share), margin))
+
+
+def pooled_share(of: Sequence[Paired]) -> float:
+    """The mean over tasks of their shares."""
+    return float(np.mean([task.share for task in of]))
 
 
 def pooled_bounds(of: Sequence[Paired], level: float) -> tuple[float | None, float | None]:
@@ -124,9 +117,9 @@ def pooled_bounds(of: Sequence[Paired], level: float) -> tuple[float | None, flo
     from scipy.optimize import brentq
 
     def rejects(share: float, side: str) -> float:
-        return float(getattr(pooled_t([task.beyond(share) for task in of]), side)) - level
+        return float(getattr(_pooled_test(of, share), side)) - level
 
-    centre = float(np.mean([task.differences.mean() / task.gains.mean() for task in of]))
+    centre = pooled_share(of)
     found: list[float | None] = []
     for side, sign in (("p_above", -1), ("p_below", 1)):
         reach = 0.01
@@ -135,3 +128,18 @@ def pooled_bounds(of: Sequence[Paired], level: float) -> tuple[float | None, flo
         beyond = rejects(centre + sign * reach, side) <= 0
         found.append(brentq(rejects, centre, centre + sign * reach, args=(side,), xtol=1e-10) if beyond else None)
     return found[0], found[1]
+
+
+def _pooled_test(of: Sequence[Paired], share: float) -> TTest:
+    return pooled_t([task.beyond(share) for task in of])
+
+
+def _p_values(test: Callable[[float], TTest], margin: float) -> dict[str, float]:
+    """The four p-values of a contrast, from the test of "the share is this one"."""
+    below, at, above = test(-margin), test(0.0), test(margin)
+    return {
+        "p_not_worse": below.p_above,
+        "p_worse": below.p_below,
+        "p_above": at.p_above,
+        "p_equal": max(below.p_above, above.p_below),
+    }

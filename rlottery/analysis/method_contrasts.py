@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rlottery.analysis.contrasts import Paired, paired, pooled_bounds
+from rlottery.analysis.contrasts import Paired, paired, pooled_bounds, pooled_share
 from rlottery.analysis.judging import TaskToJudge
 from rlottery.analysis.kinds import kind_of
 from rlottery.analysis.runs import Run
@@ -117,14 +117,13 @@ def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> Meth
     first, of = group[0], [match.paired for match in group if len(match.paired.seeds) >= 2]
     test = pooled_t([one.beyond(0.0) for one in of]) if len(of) == len(group) else None
     low, high = pooled_bounds(of, rules.level) if test is not None else (None, None)
-    shares = [float(match.paired.differences.mean() / match.paired.gains.mean()) for match in group]
     return MethodContrast(
         task=task,
         measure=first.measure,
         sparsity=first.sparsity,
         magnitude=first.magnitude,
         gradient=first.gradient,
-        share=float(np.mean(shares)),
+        share=pooled_share([match.paired for match in group]),
         low=low,
         high=high,
         p=None if test is None else min(1.0, 2 * min(test.p_above, test.p_below)),
@@ -168,7 +167,7 @@ def _trends(
                 criterion=kind[0],
                 lowest=lowest,
                 highest=highest,
-                change=float(np.mean([change.differences.mean() / change.gains.mean() for change in changes])),
+                change=pooled_share(changes),
                 low=low,
                 high=high,
                 p=None if test is None else min(1.0, 2 * min(test.p_above, test.p_below)),
