@@ -104,7 +104,7 @@ def pooled(of: Sequence[Paired], margin: float, level: float) -> Pooled:
     """The same over tasks, each with at least two seeds: tasks weigh alike, and their spreads may differ."""
 
     low, high = pooled_bounds(of, level)
-    return Pooled(pooled_share(of), low, high, **_p_values(lambda share: _pooled_test(of, share), margin))
+    return Pooled(pooled_share(of), low, high, **_p_values(lambda share: pooled_test(of, share), margin))
 
 
 def pooled_share(of: Sequence[Paired]) -> float:
@@ -117,7 +117,7 @@ def pooled_bounds(of: Sequence[Paired], level: float) -> tuple[float | None, flo
     from scipy.optimize import brentq
 
     def rejects(share: float, side: str) -> float:
-        return float(getattr(_pooled_test(of, share), side)) - level
+        return float(getattr(pooled_test(of, share), side)) - level
 
     centre = pooled_share(of)
     found: list[float | None] = []
@@ -130,7 +130,8 @@ def pooled_bounds(of: Sequence[Paired], level: float) -> tuple[float | None, flo
     return found[0], found[1]
 
 
-def _pooled_test(of: Sequence[Paired], share: float) -> TTest:
+def pooled_test(of: Sequence[Paired], share: float) -> TTest:
+    """The t-test over tasks of "the pooled share is this one"."""
     return pooled_t([task.beyond(share) for task in of])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rlottery.analysis.contrasts import Paired
+from rlottery.analysis.contrasts import Paired, Pooled
 from rlottery.analysis.statistics import holm
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, Decision
 from rlottery.config import Verdict
@@ -23,6 +23,17 @@ class Judged:
     @property
     def is_ticket(self) -> bool:
         return self.verdict.kind == "ticket"
+
+
+def claims(dense: Contrast | Pooled, control: Contrast | Pooled | None) -> dict[Claim, float]:
+    """The p-value of each claim; those about a control only where there is one. Empty where there is no test."""
+    if dense.p_worse is None or dense.p_not_worse is None:
+        return {}
+    found: dict[Claim, float] = {"losing": dense.p_worse}
+    if control is not None and control.p_above is not None and control.p_equal is not None:
+        found["winning"] = max(dense.p_not_worse, control.p_above)
+        found["sparse, not special"] = max(dense.p_not_worse, control.p_equal)
+    return found
 
 
 def corrected(of: Sequence[Mapping[Claim, float]]) -> list[dict[Claim, float]]:

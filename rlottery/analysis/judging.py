@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rlottery.analysis.contrasts import Paired, contrast, paired
-from rlottery.analysis.decisions import Judged, corrected, decision_of, reason
+from rlottery.analysis.decisions import Judged, claims, corrected, decision_of, reason
 from rlottery.analysis.kinds import LayerCounts, kind_of, random_control_of
 from rlottery.analysis.pooling import pool
 from rlottery.analysis.runs import Run
@@ -129,7 +129,10 @@ def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rule
         return opened
     if (lacking := _lacking(against_dense, task.scores, arm, dense, measure, rules)) is not None:
         return replace(opened, verdict=replace(verdict, why=lacking))
-    return replace(opened, verdict=replace(verdict, p=_p_values(told[0], told[1], against_control, rules)))
+    assert told[0] is not None
+    # Claims about a control need as many seeds with one.
+    enough = against_control is not None and len(against_control.seeds) >= rules.least_seeds
+    return replace(opened, verdict=replace(verdict, p=claims(told[0], told[1] if enough else None)))
 
 
 def _tied_at_ceiling(scores: TaskScores, arm: ArmScores, dense: ArmScores, rules: Verdict) -> bool:
@@ -161,20 +164,6 @@ def _lacking(
     if have < rules.least_seeds:
         return f"{have} of {rules.least_seeds} seeds that the verdict asks for: nothing is decided"
     return None
-
-
-def _p_values(
-    dense: Contrast | None, control: Contrast | None, of_control: Paired | None, rules: Verdict
-) -> dict[Claim, float]:
-    """p-values of the claims; those against a control need as many seeds with one."""
-    if dense is None or dense.p_worse is None or dense.p_not_worse is None:
-        return {}
-    found: dict[Claim, float] = {"losing": dense.p_worse}
-    enough = of_control is not None and len(of_control.seeds) >= rules.least_seeds
-    if enough and control is not None and control.p_above is not None and control.p_equal is not None:
-        found["winning"] = max(dense.p_not_worse, control.p_above)
-        found["sparse, not special"] = max(dense.p_not_worse, control.p_equal)
-    return found
 
 
 def _decided(opened: Sequence[Judged], rules: Verdict) -> list[Judged]:

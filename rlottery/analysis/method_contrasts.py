@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rlottery.analysis.contrasts import Paired, paired, pooled_bounds, pooled_share
+from rlottery.analysis.contrasts import Paired, paired, pooled_bounds, pooled_share, pooled_test
 from rlottery.analysis.judging import TaskToJudge
 from rlottery.analysis.kinds import kind_of
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import TaskScores
-from rlottery.analysis.statistics import holm, pooled_t
+from rlottery.analysis.statistics import holm
 from rlottery.analysis.verdict import Measure, MethodContrast, MethodTrend
 from rlottery.config import Verdict
 from rlottery.store import DENSE
@@ -114,24 +114,31 @@ def _sparsity(run: Run) -> tuple[float, ...]:
 
 
 def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> MethodContrast:
-    first, of = group[0], [match.paired for match in group if len(match.paired.seeds) >= 2]
-    test = pooled_t([one.beyond(0.0) for one in of]) if len(of) == len(group) else None
-    low, high = pooled_bounds(of, rules.level) if test is not None else (None, None)
+    first, of = group[0], [match.paired for match in group]
+    low, high, p = _tested(of, rules.level)
     return MethodContrast(
         task=task,
         measure=first.measure,
         sparsity=first.sparsity,
         magnitude=first.magnitude,
         gradient=first.gradient,
-        share=pooled_share([match.paired for match in group]),
+        share=pooled_share(of),
         low=low,
         high=high,
-        p=None if test is None else min(1.0, 2 * min(test.p_above, test.p_below)),
+        p=p,
         adjusted=None,
         n=sum(len(match.paired.seeds) for match in group),
         fewest=min(len(match.paired.seeds) for match in group),
         tasks=tuple(match.task for match in group),
     )
+
+
+def _tested(of: Sequence[Paired], level: float) -> tuple[float | None, float | None, float | None]:
+    """The interval of the pooled share, and the two-sided p of "it is 0"; None where a task has a single seed."""
+    if any(len(task.seeds) < 2 for task in of):
+        return None, None, None
+    test = pooled_test(of, 0.0)
+    return *pooled_bounds(of, level), min(1.0, 2 * min(test.p_above, test.p_below))
 
 
 def _corrected(rows: Sequence[MethodContrast]) -> list[MethodContrast]:
@@ -157,9 +164,7 @@ def _trends(
         ]
         if not changes:
             continue
-        testable = all(len(change.seeds) >= 2 for change in changes)
-        test = pooled_t([change.beyond(0.0) for change in changes]) if testable else None
-        low, high = pooled_bounds(changes, rules.level) if testable else (None, None)
+        low, high, p = _tested(changes, rules.level)
         found.append(
             MethodTrend(
                 task=task,
@@ -170,7 +175,7 @@ def _trends(
                 change=pooled_share(changes),
                 low=low,
                 high=high,
-                p=None if test is None else min(1.0, 2 * min(test.p_above, test.p_below)),
+                p=p,
                 n=sum(len(change.seeds) for change in changes),
                 fewest=min(len(change.seeds) for change in changes),
             )

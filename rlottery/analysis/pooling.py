@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from rlottery.analysis.contrasts import Pooled, pooled
-from rlottery.analysis.decisions import Judged, corrected, decision_of, reason
+from rlottery.analysis.decisions import Judged, claims, corrected, decision_of, reason
 from rlottery.analysis.verdict import Claim, PooledVerdict, TaskVerdict
 from rlottery.config import Verdict
 
@@ -21,7 +21,7 @@ def pool(tasks: Sequence[TaskVerdict], judged: Sequence[Judged], rules: Verdict)
         }
         pools.append((name, {task: item for task, item in of.items() if task not in left_out}, left_out))
     found = [_pooled(used, rules) for _, used, _ in pools]
-    p = [_pooled_p(dense, control) for dense, control in found]
+    p: list[dict[Claim, float]] = [{} if dense is None else claims(dense, control) for dense, control in found]
     adjusted = corrected(p)
     verdicts = []
     for (name, used, left_out), contrasts, p_values, corrected_p in zip(pools, found, p, adjusted, strict=True):
@@ -54,16 +54,6 @@ def _pooled(used: Mapping[str, Judged], rules: Verdict) -> tuple[Pooled | None, 
         pooled(dense, rules.margin, rules.level) if dense else None,
         pooled(control, rules.margin, rules.level) if control and len(control) == len(dense) else None,
     )
-
-
-def _pooled_p(dense: Pooled | None, control: Pooled | None) -> dict[Claim, float]:
-    if dense is None:
-        return {}
-    found: dict[Claim, float] = {"losing": dense.p_worse}
-    if control is not None:
-        found["winning"] = max(dense.p_not_worse, control.p_above)
-        found["sparse, not special"] = max(dense.p_not_worse, control.p_equal)
-    return found
 
 
 def _pooled_why(
