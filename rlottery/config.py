@@ -146,6 +146,11 @@ _TASK_ID = re.compile(rf"(?!.*\.\.)(?=.{{1,128}}\Z)(?:{_PART}:)?(?:{_PART}/)?{_P
 _STUDY_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
+def file_name(task_id: str) -> str:
+    """A task's id as a file name, and as a part of one."""
+    return re.sub("[:/]", "_", task_id)
+
+
 class Task(Section):
     """An environment to learn, with what differs from the study's settings."""
 
@@ -159,7 +164,7 @@ class Task(Section):
     @property
     def name(self) -> str:
         """The id as a file name."""
-        return re.sub("[:/]", "_", self.id)
+        return file_name(self.id)
 
     @model_validator(mode="before")
     @classmethod

@@ -21,6 +21,9 @@ class LayerCounts:
     kept: Mapping[int, tuple[int, ...]]
 
 
+GRADIENT_CRITERIA = ("taylor", "gradient")
+"""Those of the guide's method gradient; its third is magnitude itself."""
+
 _WHILE_TRAINING = ("gradual", "set", "rigl")
 
 

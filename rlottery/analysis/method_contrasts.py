@@ -8,7 +8,7 @@ import numpy as np
 
 from rlottery.analysis.contrasts import Paired, paired, pooled_bounds, pooled_share, pooled_test
 from rlottery.analysis.judging import TaskToJudge
-from rlottery.analysis.kinds import kind_of
+from rlottery.analysis.kinds import GRADIENT_CRITERIA, kind_of
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.statistics import holm
@@ -17,7 +17,6 @@ from rlottery.config import Verdict
 from rlottery.store import DENSE
 
 MEASURES: tuple[Measure, ...] = ("score", "area")
-_GRADIENT = ("taylor", "gradient")
 _OF_THE_DATA = ("batches", "batch_size", "estimator")
 """Keys of a recipe that magnitude doesn't read."""
 
@@ -69,7 +68,7 @@ def compare_methods(
 
 def match_of(gradient: Run, by_arm: Mapping[str, Sequence[Run]]) -> Run | None:
     """A run of the magnitude arm that differs from this gradient ticket's in the criterion alone; None without one."""
-    if kind_of(gradient) != "ticket" or gradient.criterion not in _GRADIENT:
+    if kind_of(gradient) != "ticket" or gradient.criterion not in GRADIENT_CRITERIA:
         return None
     for runs in by_arm.values():
         other = runs[0]

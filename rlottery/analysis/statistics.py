@@ -26,6 +26,8 @@ ROUNDING = 1e-12
 
 EXACT_FLIPS_UP_TO = 16
 RANDOM_FLIPS = 100_000
+MOST_FURTHER = 100
+"""Further seeds up to which it is reckoned how many would decide a verdict."""
 
 
 class Interval(NamedTuple):
@@ -340,7 +342,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def seeds_needed(mean: float, sd: float, n: int, *, level: float, power: float = 0.8, most: int = 100) -> int | None:
+def seeds_needed(
+    mean: float, sd: float, n: int, *, level: float, power: float = 0.8, most: int = MOST_FURTHER
+) -> int | None:
     """The smallest number of seeds above `n` with which a one-sided t-test of "the mean is above 0" has `power`.
 
     If mean and sd are the true ones; t is then noncentral with mean / sd x sqrt(seeds) (Johnson and Welch 1940).
@@ -365,7 +369,7 @@ def seeds_needed(mean: float, sd: float, n: int, *, level: float, power: float =
 
 
 def seeds_needed_equal(
-    mean: float, sd: float, margin: float, n: int, *, level: float, power: float = 0.8, most: int = 100
+    mean: float, sd: float, margin: float, n: int, *, level: float, power: float = 0.8, most: int = MOST_FURTHER
 ) -> int | None:
     """The same for two one-sided t-tests that together say "the mean is within `margin` of 0" (Schuirmann 1987).
 

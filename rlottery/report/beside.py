@@ -1,12 +1,9 @@
 """The report over several studies: their verdicts, and the arms that they share on the tasks that they share."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from markupsafe import Markup
 from rich.console import Group, RenderableType
 from rich.table import Table as TerminalTable
 from rich.text import Text
@@ -15,7 +12,7 @@ from rlottery.analysis.beside import StudyDifference, study_differences
 from rlottery.disk import write_bytes
 from rlottery.errors import StudyError
 from rlottery.report.contents import Contents
-from rlottery.report.page import page_environment, page_script, page_style
+from rlottery.report.page import page_environment, page_frame
 from rlottery.report.sentences import answer, headline, interval_words, least_seeds_of, level_of
 from rlottery.report.tables import (
     Cell,
@@ -187,7 +184,6 @@ def _terminal(table: Table) -> TerminalTable:
 
 
 def _html(of: Beside) -> str:
-    script = page_script()
     page: str = (
         page_environment()
         .get_template("compare.html.jinja")
@@ -204,9 +200,7 @@ def _html(of: Beside) -> str:
             verdicts=of.verdicts,
             differences=of.differences,
             alone=of.alone,
-            style=Markup(page_style()),
-            script=Markup(script),
-            script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+            **page_frame(),
         )
     )
     return page

@@ -16,7 +16,7 @@ from rlottery.report.panels import (
     clusters,
     dress,
     grid,
-    legend_entry,
+    legend,
     nominal,
     per_cent,
     steps_text,
@@ -68,16 +68,7 @@ def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], them
             panel.set_axis_off()
         drawn_arms = [DENSE, *(arm for _, arms in panels for arm in arms)]
         lines = {looks[arm].line: looks[arm] for arm in drawn_arms if arm in looks}
-        figure.legend(
-            handles=[legend_entry(look, line, marked=False) for line, look in lines.items()],
-            loc="upper left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=min(len(lines), 6),
-            frameon=False,
-            fontsize=10.5,
-            handlelength=2.6,
-            borderpad=0.1,
-        )
+        legend(figure, lines)
         return draw(figure, _alt(task, shown, panels, metric))
 
 

@@ -30,14 +30,14 @@ def gather(store: Store, config: Config) -> Contents:
     masks = analyse_masks(store, config, runs)
     tasks = [_to_judge(task, runs[task.task], masks, config) for task in comparison.tasks]
     controls = {ticket: found for task in reversed(tasks) for ticket, found in controls_of(task).items() if found}
-    history = _history(store)
+    history, settings = _history(store), config_to_dict(config)
     verdicts, pooled = judge(tasks, config.verdict)
     ripe = [task for task in tasks if _has_enough_seeds(task, config)] or tasks
     methods, trends = compare_methods(ripe, config.verdict)
     return Contents(
         title=config.name,
-        config=config_to_dict(config),
-        config_text=yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True),
+        config=settings,
+        config_text=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
         commands=history.commands,
         versions=_versions(run for of_task in runs.values() for run in of_task),
         comparison=comparison,

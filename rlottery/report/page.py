@@ -28,9 +28,9 @@ from rlottery.report.result_tables import (
     score_table,
     verdict_table,
 )
-from rlottery.report.sentences import QUESTION, answer, headline, least_seeds_of, level_of, listed, missing_line
+from rlottery.report.sentences import QUESTION, answer, headline, least_seeds_of, level_of, missing_line
 from rlottery.report.tables import Table, to_csv, to_markdown
-from rlottery.report.words import count, one_line
+from rlottery.report.words import count, listed, one_line
 
 PAGE = "report.html"
 
@@ -76,7 +76,6 @@ def report_html(contents: Contents) -> str:
 
 
 def _html(contents: Contents, look: Mapping[str, Look], figures: PageFigures) -> str:
-    script = page_script()
     verdicts = verdict_table(contents, look)
     level = level_of(contents)
     told: dict[str, Any] = {
@@ -114,9 +113,7 @@ def _html(contents: Contents, look: Mapping[str, Look], figures: PageFigures) ->
         "commands": [_command(command) for command in contents.commands],
         "versions": contents.versions,
         "config_text": contents.config_text,
-        "style": Markup(page_style()),
-        "script": Markup(script),
-        "script_hash": f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        **page_frame(),
     }
     page: str = page_environment().get_template("page.html.jinja").render(told, contents_list=_contents_list(told))
     return page
@@ -150,18 +147,16 @@ def page_environment() -> Environment:
     )
 
 
-def page_script() -> str:
-    """JavaScript of all pages: the theme, sorting, filtering."""
-    return _template("page.js")
-
-
-def page_style() -> str:
-    """The style sheet of all pages, with the colours of both themes."""
-    return (
+def page_frame() -> dict[str, Any]:
+    """What a page's head is made of: the style sheet with both themes' colours, the script, and its hash."""
+    script = _template("page.js")
+    style = (
         _template("page.css")
         .replace("{{ light }}", colours(dark=False))
         .replace("{{ dark }}", _DARK + colours(dark=True))
     )
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"style": Markup(style), "script": Markup(script), "script_hash": f"sha256-{digest}"}
 
 
 def _template(name: str) -> str:

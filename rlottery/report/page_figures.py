@@ -9,6 +9,7 @@ from markupsafe import Markup
 from rlottery.analysis.mask_analysis import ArmMasks, Likeness, MaskPages
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import AcrossTasks, TaskScores
+from rlottery.config import file_name
 from rlottery.report.contents import Contents
 from rlottery.report.curve_panels import curve_panels
 from rlottery.report.drawn import LIGHT, Drawn
@@ -16,7 +17,6 @@ from rlottery.report.families import Look
 from rlottery.report.inline_svg import inline
 from rlottery.report.mask_figures import idle_units, input_strip, likeness, likeness_between_tasks, survivors
 from rlottery.report.mask_picture import mask_picture
-from rlottery.report.result_tables import file_name
 from rlottery.report.score_figures import (
     aggregates,
     improvement,

@@ -1,6 +1,6 @@
 """What the report's figures have in common: axes, sparsity scales, names beside lines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,6 +161,20 @@ def legend_entry(look: Look, label: str, *, marked: bool = True) -> Line2D:
         marker=(look.marker if marked else "") or None,
         markersize=6,
         label=plain(label),
+    )
+
+
+def legend(figure: Figure, entries: Mapping[str, Look]) -> None:
+    """A legend of lines without markers, above the panels, in the entries' order."""
+    figure.legend(
+        handles=[legend_entry(look, label, marked=False) for label, look in entries.items()],
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=min(len(entries), 6),
+        frameon=False,
+        fontsize=10.5,
+        handlelength=2.6,
+        borderpad=0.1,
     )
 
 

@@ -1,13 +1,14 @@
 """The tables of a report: what is decided, scored and spent."""
 
-import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rlottery.analysis.runs import Metric
 from rlottery.analysis.scores import AcrossTasks, ArmScores, TaskScores
+from rlottery.analysis.statistics import MOST_FURTHER
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, PooledVerdict
+from rlottery.config import file_name
 from rlottery.report.contents import Contents
 from rlottery.report.families import Look
 from rlottery.report.sentences import BOOTSTRAP, interval_words, level_of, sparsity_words
@@ -25,15 +26,7 @@ from rlottery.report.tables import (
     p_cell,
     text_cell,
 )
-from rlottery.report.words import METRIC_NAMES, count
-
-MOST_FURTHER = 100
-"""Further seeds up to which it is reckoned how many would decide a verdict."""
-
-
-def file_name(task: str) -> str:
-    """A task's id as a part of a file's name: that of its folder."""
-    return re.sub("[:/]", "_", task)
+from rlottery.report.words import METRIC_NAMES, count, digits_of
 
 
 def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
@@ -166,7 +159,7 @@ def glance_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
 
 def score_table(contents: Contents, scores: TaskScores, looks: Mapping[str, Look]) -> Table:
     """Every arm of one task: mean, median and interquartile mean, area, steps to the threshold, each seed's score."""
-    digits = _digits(scores)
+    digits = digits_of(scores.metric, (score for arm in scores.arms for score in arm.scores.values()))
     seeds = sorted({seed for arm in scores.arms for seed in arm.scores} | set(contents.comparison.seeds))
     rows = []
     for arm in scores.arms:
@@ -411,10 +404,3 @@ def _contrast(name: str, contrast: Contrast | None, at: float) -> Cell:
     if contrast is None:
         return bounded_cell(name, None, None, None, at)
     return bounded_cell(name, contrast.share, contrast.low, contrast.high, at, signed=at == 0)
-
-
-def _digits(scores: TaskScores) -> int:
-    if scores.metric == "success":
-        return 2
-    largest = max((abs(score) for arm in scores.arms for score in arm.scores.values()), default=0.0)
-    return 0 if largest >= 100 else 1 if largest >= 10 else 2

@@ -17,7 +17,7 @@ from rlottery.report.panels import (
     clusters,
     dress,
     grid,
-    legend_entry,
+    legend,
     names_at_right,
     nominal,
     per_cent,
@@ -241,16 +241,7 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
         for panel in axes[len(groups) :]:
             panel.set_axis_off()
         order = [line for line in dict.fromkeys(look.line for look in looks.values()) if line in lines]
-        figure.legend(
-            handles=[legend_entry(lines[line], line, marked=False) for line in order],
-            loc="upper left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=min(len(lines), 6),
-            frameon=False,
-            fontsize=10.5,
-            handlelength=2.6,
-            borderpad=0.1,
-        )
+        legend(figure, {line: lines[line] for line in order})
         reach = "; ".join(f"{arm.arm} {per_cent(_at(arm, 0.9))}" for arm in shown)
         return draw(figure, f"Performance profiles. Share of runs that reach at least 90 % of dense: {reach}.")
 

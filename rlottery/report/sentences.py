@@ -13,7 +13,7 @@ from rlottery.analysis.verdict import (
     Verdicts,
 )
 from rlottery.report.contents import Contents
-from rlottery.report.words import count
+from rlottery.report.words import count, listed
 
 QUESTION = "Is gradient better than magnitude, and more so at high sparsity?"
 BOOTSTRAP = "95 % bootstrap interval"
@@ -106,12 +106,6 @@ def share_words(share: float, low: float | None, high: float | None, level: floa
     interval = "no interval" if low is None or high is None else f"{_signed(low)} to {_signed(high)}"
     named = "" if low is None or high is None else f"{interval_words(level)} "
     return f"{_signed(share)} ({named}{interval})"
-
-
-def listed(items: Iterable[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    *first, last = items
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def sparsity_words(sparsity: float) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlottery.analysis.comparison import ArmResult, Comparison, TaskComparison
+from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.report.contents import Contents
 from rlottery.report.sentences import QUESTION, answer, least_seeds_of, level_of
 from rlottery.report.sentences import headline as verdict_in_words
@@ -80,7 +81,7 @@ def _answer(contents: Contents) -> list[str]:
         return answer(contents.verdicts, level_of(contents), least_seeds_of(contents))
     learned = {task.task for task in contents.scores if task.gain is not None}
     criteria = {task.task: {arm.criterion for arm in task.tickets if arm.done} for task in contents.comparison.tasks}
-    both = [task for task, known in criteria.items() if "magnitude" in known and known & {"taylor", "gradient"}]
+    both = [task for task, known in criteria.items() if "magnitude" in known and known.intersection(GRADIENT_CRITERIA)]
     if both and not learned & set(both):
         return ["Where the dense agents did not learn, the methods can't be told apart."]
     return pairs_wanted(contents.comparison)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from rlottery.analysis.comparison import ArmResult, Comparison, TaskComparison
+from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.mask_analysis import MaskPages
 from rlottery.analysis.runs import Metric
 
@@ -13,8 +14,6 @@ OPTION = "--pruning-method"
 """What a line of `pairs_wanted` begins with that is to be typed."""
 
 MOST_TICKETS_IN_A_SENTENCE = 4
-
-_GRADIENT = ("taylor", "gradient")
 
 
 def headline(comparison: Comparison) -> list[str]:
@@ -37,7 +36,12 @@ def overlap_lines(task: TaskComparison, masks: MaskPages) -> list[str]:
     for found in masks.likeness:
         magnitude, gradient = sorted((found.one, found.other), key=lambda arm: criteria.get(arm) != "magnitude")
         pair = criteria.get(magnitude), criteria.get(gradient)
-        if found.kind == "criterion" and found.task == task.task and pair[0] == "magnitude" and pair[1] in _GRADIENT:
+        if (
+            found.kind == "criterion"
+            and found.task == task.task
+            and pair[0] == "magnitude"
+            and pair[1] in GRADIENT_CRITERIA
+        ):
             lines.append(
                 f"Masks of {magnitude} and {gradient}: overlap {found.jaccard:.2f} "
                 f"(Jaccard, mean of {count(found.pairs, 'seed')}); chance would give {found.chance:.2f}."
@@ -73,7 +77,7 @@ def score_text(task: TaskComparison, value: float | None, *, signed: bool = Fals
     """A score of this task: a success rate with two decimals, a return with what its size deserves."""
     if value is None:
         return "-"
-    digits = 2 if task.metric == "success" else _return_digits(task)
+    digits = digits_of(task.metric, (score for arm in task.arms for score in arm.scores.values()))
     return f"{_no_negative_zero(value, digits):{'+' if signed else ''}.{digits}f}"
 
 
@@ -103,6 +107,20 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def listed(items: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *first, last = items
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def digits_of(metric: Metric, scores: Iterable[float]) -> int:
+    """Decimals that these scores are told with: a success rate two, returns as their size deserves."""
+    if metric == "success":
+        return 2
+    largest = max(map(abs, scores), default=0.0)
+    return 0 if largest >= 100 else 1 if largest >= 10 else 2
+
+
 def one_line(text: str) -> str:
     """Text from a file on one line, without control characters."""
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
@@ -122,7 +140,7 @@ def _task_result(task: TaskComparison, asked: int) -> str:
     done = len(task.dense.scores) if task.dense else 0
     if 0 < len(task.dense_not_learned) < done:
         of = "of seed" if len(task.dense_not_learned) == 1 else "of seeds"
-        sentences.append(f"The dense agent {of} {_listed(map(str, task.dense_not_learned))} did not learn.")
+        sentences.append(f"The dense agent {of} {listed(map(str, task.dense_not_learned))} did not learn.")
     lost = [result.status for arm in task.arms for result in arm.failures]
     if lost:
         what = " or can't be read" if "unreadable" in lost else ""
@@ -160,7 +178,7 @@ def _each_share(arms: Sequence[ArmResult], *, with_seeds: bool) -> str:
             seeds = f" ({count(len(arm.share_seeds), 'seed')})" if with_seeds else ""
             tickets.append(f"the {_kind(arm, arms)} tickets{verb} {share_text(arm)}{seeds}")
             verb = ""
-        parts.append(f"at {sparsity} sparsity {_listed(tickets)}")
+        parts.append(f"at {sparsity} sparsity {listed(tickets)}")
     return ", ".join(parts)
 
 
@@ -189,11 +207,6 @@ def _option_for_pairs(comparison: Comparison) -> str:
     return f"{OPTION} {lacking}"
 
 
-def _return_digits(task: TaskComparison) -> int:
-    largest = max((abs(score) for arm in task.arms for score in arm.scores.values()), default=0.0)
-    return 0 if largest >= 100 else 1 if largest >= 10 else 2
-
-
 def _no_negative_zero(value: float, digits: int) -> float:
     return round(value, digits) + 0.0
 
@@ -201,8 +214,3 @@ def _no_negative_zero(value: float, digits: int) -> float:
 def _percent(share: float) -> str:
     digits = 1 if share < 0.99 else 2
     return f"{100 * share:.{digits}f}".rstrip("0").rstrip(".")
-
-
-def _listed(items: Iterable[str]) -> str:
-    *first, last = items
-    return f"{', '.join(first)} and {last}" if first else last
