@@ -1,5 +1,7 @@
 """The command line: run, status, report, compare, play, verify, export, arms, doctor, init."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -137,12 +139,8 @@ def compare(
     ),
 ) -> None:
     """Set studies beside each other: their verdicts, and every arm that they share on every task that they share."""
-    try:
+    with _told("compare again"):
         compare_studies([open_study(Path(study)) for study in studies], to, Console())
-    except RlotteryError as error:
-        fail(error)
-    except OSError as error:
-        fail(StudyError(f"{error}. Mend that, and compare again."))
 
 
 @app.command(epilog="Exit codes: 0 the film is written, 2 bad input.")
@@ -158,14 +156,10 @@ def play(
 ) -> None:
     """Film an episode of runs, side by side, with the same start and the same goal. An existing file is left alone."""
     look_here_for_tasks()
-    try:
+    with _told("play again"):
         from rlottery.play import play as film  # brings video codecs along
 
         typer.echo(str(film(run_folders, to, episode)))
-    except RlotteryError as error:
-        fail(error)
-    except OSError as error:
-        fail(StudyError(f"{error}. Mend that, and play again."))
 
 
 @app.command()
@@ -190,13 +184,9 @@ def verify(
 ) -> None:
     """Compare every file of a study with its checksum, and say what is damaged and what mends it. Reads files only."""
     path, extra = _config_and_overrides(config, overrides)
-    try:
+    with _told("look again"):
         loaded = load_study(path, extra)
         health = examine(loaded)
-    except RlotteryError as error:
-        fail(error)
-    except OSError as error:
-        fail(StudyError(f"{error}. Mend that, and look again."))
     if not health.files and not health.at_work:
         fail(StudyError(f"{loaded.data} holds nothing of this config. Is it the folder that was meant? data=FOLDER"))
     for folder in health.at_work:
@@ -224,12 +214,8 @@ def export(
     NumPy alone reads it. An existing file is left alone.
     """
     look_here_for_tasks()
-    try:
+    with _told("export again"):
         exported = export_policy(run_folder, to)
-    except RlotteryError as error:
-        fail(error)
-    except OSError as error:
-        fail(StudyError(f"{error}. Mend that, and export again."))
     typer.echo(str(exported))
 
 
@@ -256,6 +242,17 @@ def version(
     if show:
         typer.echo(rlottery.__version__)
         raise typer.Exit()
+
+
+@contextlib.contextmanager
+def _told(again: str) -> Iterator[None]:
+    """Errors that the user can mend are printed without a traceback, and end the process with the code of bad input."""
+    try:
+        yield
+    except RlotteryError as error:
+        fail(error)
+    except OSError as error:
+        fail(StudyError(f"{error}. Mend that, and {again}."))
 
 
 def _config_and_overrides(first: str, rest: list[str] | None) -> tuple[Path, list[str]]:
