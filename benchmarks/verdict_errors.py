@@ -23,13 +23,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from rlottery.analysis.statistics import ROUNDING
+from rlottery.analysis.arrays import ROUNDING, FloatArray
 from rlottery.disk import write_bytes
-
-FloatArray = NDArray[np.float64]
 
 RESULT = Path(__file__).parent / "results" / "verdict_errors.csv"
 MARGIN, LEVEL = 0.10, 0.05

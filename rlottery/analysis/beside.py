@@ -5,9 +5,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.runs import Metric
 from rlottery.analysis.scores import ArmScores, TaskScores
-from rlottery.analysis.statistics import holm
 
 
 @dataclass(frozen=True)

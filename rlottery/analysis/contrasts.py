@@ -10,12 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rlottery.analysis.statistics import TTest, paired_t, pooled_t, ratio_bounds, sign_flip
+from rlottery.analysis.arrays import FloatArray
+from rlottery.analysis.hypothesis_tests import TTest, paired_t, pooled_t, ratio_bounds, sign_flip
 from rlottery.analysis.verdict import Contrast
-
-FloatArray = NDArray[np.float64]
 
 _DIGITS = 9
 """Equal scores are means whose last bits may differ: differences are rounded to this many digits of the gain."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlottery.analysis.contrasts import Paired, Pooled
-from rlottery.analysis.statistics import holm
+from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, Decision
 from rlottery.config import Verdict
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from rlottery.analysis.contrasts import Paired, contrast, paired
 from rlottery.analysis.decisions import Judged, claims, corrected, decision_of, reason
+from rlottery.analysis.further_seeds import seeds_needed, seeds_needed_equal
 from rlottery.analysis.kinds import LayerCounts, kind_of, random_control_of
 from rlottery.analysis.pooling import pool
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import ArmScores, Estimate, TaskScores, learning_test
-from rlottery.analysis.statistics import seeds_needed, seeds_needed_equal
 from rlottery.analysis.two_levels import caution_of
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, Measure, PooledVerdict, TaskState, TaskVerdict
 from rlottery.config import Verdict

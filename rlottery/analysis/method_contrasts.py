@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rlottery.analysis.contrasts import Paired, paired, pooled_bounds, pooled_share, pooled_test
+from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.judging import TaskToJudge
 from rlottery.analysis.kinds import GRADIENT_CRITERIA, kind_of
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import TaskScores
-from rlottery.analysis.statistics import holm
 from rlottery.analysis.verdict import Measure, MethodContrast, MethodTrend
 from rlottery.config import Verdict
 from rlottery.store import DENSE

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, score_of
-from rlottery.analysis.statistics import (
+from rlottery.analysis.aggregates import (
     Statistic,
     bootstrap,
     bootstrap_paired,
@@ -18,12 +17,12 @@ from rlottery.analysis.statistics import (
     mean_over_tasks,
     median_of_runs,
     median_over_tasks,
-    paired_t,
     performance_profile,
     probability_of_improvement,
-    sign_flip,
     value_of,
 )
+from rlottery.analysis.hypothesis_tests import paired_t, sign_flip
+from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, score_of
 from rlottery.config import Config, Verdict
 from rlottery.store import DENSE
 

@@ -4,9 +4,9 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from rlottery.analysis.further_seeds import MOST_FURTHER
 from rlottery.analysis.runs import Metric
 from rlottery.analysis.scores import AcrossTasks, ArmScores, TaskScores
-from rlottery.analysis.statistics import MOST_FURTHER
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, PooledVerdict
 from rlottery.config import file_name
 from rlottery.report.contents import Contents
