@@ -8,7 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlottery.analysis.runs import Evaluation, Metric, Run, Status, arm_names, metric_of, read_runs, score_of
+from rlottery.analysis.runs import (
+    Evaluation,
+    Metric,
+    Run,
+    Status,
+    arm_names,
+    metric_of,
+    read_runs,
+    score_of,
+    untrained_evaluations,
+)
 from rlottery.analysis.scores import gain_of
 from rlottery.config import Config, Task
 from rlottery.store import DENSE, Store
@@ -141,8 +151,10 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 def _compare_task(config: Config, task: Task, runs: Sequence[Run]) -> TaskComparison:
     metric, last = metric_of(runs), config.evaluation.score_evaluations
-    untrained = _untrained(runs, metric)
-    least_gain = _least_gain(runs, metric)
+    before = untrained_evaluations(runs)
+    starts = {seed: evaluation.scores[metric] for seed, evaluation in before.items()}
+    untrained = statistics.fmean(starts.values()) if starts else None
+    least_gain = _least_gain(before.values(), metric)
     by_arm = {name: [run for run in runs if run.arm == name] for name in arm_names(runs)}
     results = {
         name: tuple(_seed_result(seed, of_arm, metric, last, untrained) for seed in config.seeds)
@@ -152,7 +164,6 @@ def _compare_task(config: Config, task: Task, runs: Sequence[Run]) -> TaskCompar
         name: {result.seed: result.score for result in arm if result.score is not None} for name, arm in results.items()
     }
     dense = scores.get(DENSE, {})
-    starts = {run.seed: e.scores[metric] for run in runs for e in _untrained_evaluations([run])}
     learned = gain_of(dense, starts, least_gain, config.verdict) is not None or not starts
     return TaskComparison(
         task=task.id,
@@ -220,20 +231,11 @@ def _share(
     return (statistics.fmean(ticket) - untrained) / gain, None
 
 
-def _untrained_evaluations(runs: Iterable[Run]) -> list[Evaluation]:
-    return [e for run in runs if run.arm == DENSE for e in run.evaluations if e.env_steps == 0]
-
-
-def _untrained(runs: Iterable[Run], metric: Metric) -> float | None:
-    scores = [evaluation.scores[metric] for evaluation in _untrained_evaluations(runs)]
-    return statistics.fmean(scores) if scores else None
-
-
-def _least_gain(runs: Iterable[Run], metric: Metric) -> float:
+def _least_gain(untrained: Iterable[Evaluation], metric: Metric) -> float:
     """For returns: as much as single episodes of the untrained policy scatter by (one standard deviation)."""
     if metric == "success":
         return LEAST_SUCCESS_GAINED
-    returns = [value for evaluation in _untrained_evaluations(runs) for value in evaluation.returns]
+    returns = [value for evaluation in untrained for value in evaluation.returns]
     if not returns:
         return 0.0
     return max(statistics.pstdev(returns), 0.01 * abs(statistics.fmean(returns)))

@@ -95,6 +95,15 @@ def metric_of(runs: Iterable[Run]) -> Metric:
     return "success" if scores and all("success" in score for score in scores) else "return"
 
 
+def untrained_evaluations(runs: Iterable[Run]) -> dict[int, Evaluation]:
+    """Of the dense agents before their first step, by seed."""
+    return {
+        run.seed: run.evaluations[0]
+        for run in runs
+        if run.arm == DENSE and run.evaluations and run.evaluations[0].env_steps == 0
+    }
+
+
 def score_of(run: Run, metric: Metric, last: int) -> float | None:
     """A run's score: the mean over its last evaluations. None unless the run is done."""
     if run.status != "done":

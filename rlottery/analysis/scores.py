@@ -22,7 +22,7 @@ from rlottery.analysis.aggregates import (
     value_of,
 )
 from rlottery.analysis.hypothesis_tests import paired_t, sign_flip
-from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, score_of
+from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, score_of, untrained_evaluations
 from rlottery.config import Config, Verdict
 from rlottery.store import DENSE
 
@@ -143,11 +143,7 @@ def task_scores(task: str, runs: Sequence[Run], least_gain: float, config: Confi
         least_gain: what dense agents must gain on average to count as having learned, in the unit of the metric.
     """
     metric, rules = metric_of(runs), config.verdict
-    starts = {
-        run.seed: run.evaluations[0].scores[metric]
-        for run in runs
-        if run.arm == DENSE and run.evaluations and run.evaluations[0].env_steps == 0
-    }
+    starts = {seed: evaluation.scores[metric] for seed, evaluation in untrained_evaluations(runs).items()}
     untrained = statistics.fmean(starts.values()) if starts else None
     steps = {run.seed: run.env_steps for run in runs if run.arm == DENSE}
     ended = {

@@ -12,13 +12,11 @@ from rich.text import Text
 from rlottery.analysis.comparison import ArmResult, Comparison, TaskComparison
 from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.report.contents import Contents
-from rlottery.report.sentences import QUESTION, answer, least_seeds_of, level_of
-from rlottery.report.sentences import headline as verdict_in_words
+from rlottery.report.sentences import QUESTION, answer, headline, least_seeds_of, level_of
 from rlottery.report.words import (
     METRIC_NAMES,
     METRIC_TITLES,
     OPTION,
-    headline,
     one_line,
     overlap_lines,
     pairs_wanted,
@@ -28,6 +26,7 @@ from rlottery.report.words import (
     share_lines,
     share_text,
     sparsity_text,
+    task_lines,
 )
 from rlottery.store import DENSE
 
@@ -69,9 +68,9 @@ def to_markdown(contents: Contents) -> str:
 
 def _headline(contents: Contents) -> list[str]:
     """How the tickets did, then what may be said of it; the latter once there is a ticket to say it of."""
-    told = headline(contents.comparison)
+    told = task_lines(contents.comparison)
     if any(arm.done for task in contents.comparison.tasks for arm in task.tickets):
-        told += verdict_in_words(contents.verdicts, level_of(contents))
+        told += headline(contents.verdicts, level_of(contents))
     return told
 
 

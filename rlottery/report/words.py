@@ -16,7 +16,7 @@ OPTION = "--pruning-method"
 MOST_TICKETS_IN_A_SENTENCE = 4
 
 
-def headline(comparison: Comparison) -> list[str]:
+def task_lines(comparison: Comparison) -> list[str]:
     """How the tickets did, in words: a line for each task."""
     return [f"{task.task}: {_task_result(task, len(comparison.seeds))}" for task in comparison.tasks]
 

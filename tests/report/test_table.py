@@ -11,7 +11,7 @@ from rlottery.report.contents import Contents
 from rlottery.report.gather import gather
 from rlottery.report.sentences import QUESTION
 from rlottery.report.table import KEY, render, to_markdown
-from rlottery.report.words import headline, share_lines, sparsity_text
+from rlottery.report.words import share_lines, sparsity_text, task_lines
 from rlottery.store import Store
 from tests.analysis.stores import config, returns, success, write_mask, write_run
 
@@ -53,7 +53,7 @@ class TestHeadline:
             write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
             write_run(store, "magnitude-80", seed, success(0.0, 0.9, 0.96, 0.98))
             write_run(store, "taylor-80", seed, success(0.0, 1.0, 1.0, 1.0))
-        assert headline(compare(store, config())) == [
+        assert task_lines(compare(store, config())) == [
             "reach-v3: at 80 % sparsity the magnitude tickets reached 0.97 and the taylor tickets 1.00 "
             "of the dense agents' success over 2 seeds.",
         ]
@@ -62,7 +62,7 @@ class TestHeadline:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
         for percent, rate in ((50, 1.0), (80, 0.75), (90, 0.5), (95, 0.25), (98, 0.0)):
             write_run(store, f"magnitude-{percent}", 0, success(0.0, rate, rate, rate))
-        assert headline(compare(store, config(seeds=(0,))))[0] == (
+        assert task_lines(compare(store, config(seeds=(0,))))[0] == (
             "reach-v3: 5 arms reached from 0.00 (magnitude-98) to 1.00 (magnitude-50) "
             "of the dense agents' success over 1 seed."
         )
@@ -70,7 +70,7 @@ class TestHeadline:
     def test_dense_did_not_learn(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 0.0, 0.0, 0.0))
         write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0, 1.0))
-        (line,) = headline(compare(store, config(seeds=(0,))))
+        (line,) = task_lines(compare(store, config(seeds=(0,))))
         assert line == (
             "reach-v3: the dense agents did not learn (success rate 0.00 untrained, 0.00 trained, over 1 seed), "
             "so their tickets can't be judged."
@@ -81,11 +81,11 @@ class TestHeadline:
         write_run(store, "dense", 1, success(0.0, 0.0, 0.0, 0.0))
         write_run(store, "magnitude-80", 0, success(0.0, 0.5, 0.5, 0.5))
         write_run(store, "magnitude-80", 1, [], error="diverged")
-        line = headline(compare(store, config()))[0]
+        line = task_lines(compare(store, config()))[0]
         assert line.endswith("over 1 seed. The dense agent of seed 1 did not learn. 1 of 4 runs failed.")
 
     def test_no_runs(self, store: Store) -> None:
-        assert headline(compare(store, config())) == ["reach-v3: no run is done yet."]
+        assert task_lines(compare(store, config())) == ["reach-v3: no run is done yet."]
 
 
 def closing(contents: Contents) -> list[str]:
