@@ -1,5 +1,6 @@
 """What the runs of an arm took: wall-clock as the manifests have it, and operations by count."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +23,10 @@ class ArmCost:
     """What the runs of an arm took on one task.
 
     Attributes:
-        seconds: of wall-clock, mean over the runs that are done; None where no manifest says it.
-        flops: of the matrix products in all updates of a run, at its sparsity at the end; None where the task has no
-            mask to count weights by.
+        seconds: of wall-clock, mean over the runs that are done; None where no manifest says it. An iterative ticket's
+            count its earlier rounds.
+        flops: of the matrix products in all updates of a run and of its rounds, each at its sparsity at the end; None
+            where the task has no mask to count weights by.
         of_dense: seconds over the dense arm's.
         runs: how many the seconds are over.
     """
@@ -47,7 +49,7 @@ def costs_of(
         counts: arm -> its layers; the totals are the dense network's.
     """
     totals = _totals(counts)
-    seconds = {arm: [run.seconds for run in runs if run.status == "done"] for arm, runs in by_arm.items()}
+    seconds = {arm: [_seconds(run) for run in runs if run.status == "done"] for arm, runs in by_arm.items()}
     means = {arm: _mean(of_arm) for arm, of_arm in seconds.items()}
     dense = means.get(DENSE)
     return tuple(
@@ -64,6 +66,11 @@ def costs_of(
     )
 
 
+def _seconds(run: Run) -> float | None:
+    of_each = [each.seconds for each in (*run.rounds, run)]
+    return None if None in of_each else math.fsum(seconds for seconds in of_each if seconds is not None)
+
+
 def _totals(counts: Mapping[str, LayerCounts]) -> dict[str, int]:
     """Kernel weights of the dense network, by group."""
     layers = next((of_arm.totals for of_arm in counts.values()), {})
@@ -77,13 +84,15 @@ def _totals(counts: Mapping[str, LayerCounts]) -> dict[str, int]:
 def _flops(run: Run, task: Task, config: Config, totals: Mapping[str, int]) -> float | None:
     if not totals or totals.keys() - OPERATIONS_PER_WEIGHT.keys():
         return None
-    training = config.training_for(task)
-    updates = max((run.env_steps or training.env_steps) - training.warmup_steps, 0) * training.updates_per_step
-    sparsity = run.sparsity or {}
-    weights = sum(
-        OPERATIONS_PER_WEIGHT[group] * total * (1 - sparsity.get(group, 0.0)) for group, total in totals.items()
-    )
-    return float(updates * config.sac_for(task).batch_size * weights)
+    training, flops = config.training_for(task), 0.0
+    for each in (*run.rounds, run):
+        updates = max((each.env_steps or training.env_steps) - training.warmup_steps, 0) * training.updates_per_step
+        sparsity = each.sparsity or {}
+        weights = sum(
+            OPERATIONS_PER_WEIGHT[group] * total * (1 - sparsity.get(group, 0.0)) for group, total in totals.items()
+        )
+        flops += updates * config.sac_for(task).batch_size * weights
+    return flops
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -47,6 +47,8 @@ class Run:
             a plain ticket's.
         seconds: of work; None where the manifest does not say.
         versions: of what it ran with.
+        round_of: the arm whose mask this run was a step to; None for an arm itself.
+        rounds: of iterative pruning, those before the ticket itself, without evaluations.
         evaluations: in order of their steps; those before the end for a run that failed or diverged.
     """
 
@@ -64,6 +66,8 @@ class Run:
     start: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    round_of: str | None = None
+    rounds: tuple["Run", ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
 
     @property
@@ -73,20 +77,21 @@ class Run:
 
 
 def read_runs(store: Store, task_name: str, seeds: Iterable[int]) -> list[Run]:
-    """Every run of a task that has a manifest, by seed, but for the rounds on the way to an arm.
+    """Every run of a task that has a manifest, by seed. The rounds on the way to an arm are with the arm's run.
 
     A damaged one is "unreadable" and stops no other.
     """
-    found: list[Run | None] = []
+    found: list[Run] = []
     first: tuple[int, Manifest] | None = None
     for seed in seeds:
         dense = _manifest_or_none(store.run(task_name, seed, DENSE))
-        of_seed = [_read_run(store.run(task_name, seed, arm), seed, arm, dense) for arm in store.arms(task_name, seed)]
+        read = [_read_run(store.run(task_name, seed, arm), seed, arm, dense) for arm in store.arms(task_name, seed)]
+        of_seed = _with_rounds([run for run in read if run is not None])
         if dense is not None and dense["status"] == "done":
             first = first or (seed, dense)
             of_seed = [_of_one_study(run, dense, *first) for run in of_seed]
         found += of_seed
-    return [run for run in found if run is not None]
+    return found
 
 
 def metric_of(runs: Iterable[Run]) -> Metric:
@@ -127,12 +132,20 @@ def _manifest_or_none(files: RunFiles) -> Manifest | None:
         return None
 
 
+def _with_rounds(runs: Sequence[Run]) -> list[Run]:
+    rounds: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.round_of is not None:
+            rounds.setdefault(run.round_of, []).append(run)
+    return [replace(run, rounds=tuple(rounds.get(run.arm, ()))) for run in runs if run.round_of is None]
+
+
 def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> Run | None:
     try:
         manifest = read_manifest(files)
     except StudyError as error:
         return Run(arm, seed, files, "unreadable", str(error))
-    if manifest is None or "round_of" in manifest:
+    if manifest is None:
         return None
     told = (manifest.get("method"), manifest.get("criterion"), manifest.get("sparsity"), manifest.get("env_steps"))
     known = Run(
@@ -147,8 +160,11 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
         start=manifest.get("fingerprint", {}).get("arm", {}),
         seconds=manifest.get("seconds"),
         versions=manifest.get("versions", {}),
+        round_of=manifest.get("round_of"),
     )
     status = manifest["status"]
+    if known.round_of is not None:
+        return replace(known, status=status)
     if other := _other_settings(manifest, dense):
         problem = f"{files.folder} was trained with other settings than the dense agent ({other}). Delete that folder."
         return replace(known, status="unreadable", error=problem)
@@ -184,10 +200,10 @@ def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
     return differences[0] if differences else None
 
 
-def _of_one_study(run: Run | None, dense: Manifest, first_seed: int, first: Manifest) -> Run | None:
+def _of_one_study(run: Run, dense: Manifest, first_seed: int, first: Manifest) -> Run:
     """The run, or "unreadable" where its seed's dense agent was trained with other settings than the first seed's."""
     differences = difference(_settings(first, "seed"), _settings(dense, "seed"))
-    if run is None or not differences:
+    if not differences:
         return run
     problem = (
         f"{run.files.folder.parent} was trained with other settings than seed {first_seed} "

@@ -288,7 +288,7 @@ def cost_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
     caption = (
         "Cost of a run: seconds of wall-clock, mean over the runs that are done; the same over the dense agents' "
         "(smaller is cheaper); and floating-point operations of all its updates, counted at its sparsity at the end. "
-        "The seconds don't count the making of masks, and of iterative tickets they are those of the last round."
+        "Both count an iterative ticket's earlier rounds. Seconds don't count the making of masks."
     )
     titles = (
         Column("Arm"),

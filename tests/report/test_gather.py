@@ -45,6 +45,20 @@ def test_a_whole_study(store: Store) -> None:
     assert costs["magnitude-70"].flops == pytest.approx(0.3 * 290 * 256 * 200)
 
 
+def test_an_iterative_ticket_costs_all_its_rounds(store: Store) -> None:
+    write_study(store, range(1))
+    for number, (sparsity, seconds) in enumerate([(0.2, 90.0), (0.5, 60.0)], start=1):
+        pruned = {"actor": sparsity, "critic": sparsity}
+        name = f"magnitude-70.round-{number}"
+        write_run(
+            store, name, 0, success(0.0, 0.1), sparsity=pruned, seconds=seconds, round_of="magnitude-70", env_steps=300
+        )
+    costs = {cost.arm: cost for cost in gather(store, config(seeds=(0,))).costs}
+    assert set(costs) == {"dense", "magnitude-70", "random-70"}
+    assert costs["magnitude-70"].seconds == 90 + 60 + 40
+    assert costs["magnitude-70"].flops == pytest.approx((0.8 + 0.5 + 0.3) * 290 * 256 * 200)
+
+
 def test_half_a_study_says_what_is_missing(store: Store) -> None:
     write_study(store, range(2))
     write_run(store, "magnitude-70", 2, success(0.0), error="the disk is full")
