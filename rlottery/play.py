@@ -139,6 +139,8 @@ def _film_for_report(store: Store, task: Task, arm: str, seed: int) -> bytes:
     runs = [_Run.read(folder) for folder in folders]
     data, _ = _filmed(runs, runs[0].episode_seed(0), "mp4", SIZE, REPORT_SECONDS, Room(REPORT_BYTES, REPORT_SECONDS))
     write_bytes(file, data)
+    for of_agents_before in set(store.films(task.name, seed, arm)) - {file}:
+        of_agents_before.unlink(missing_ok=True)
     return data
 
 

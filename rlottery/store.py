@@ -20,6 +20,7 @@ data/
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,12 @@ class Store:
     def film(self, task_name: str, seed: int, arm: str, agents: str) -> Path:
         """A report's film of a dense agent beside that arm's. `agents` tells theirs from others before them."""
         return self.report / f"film_{task_name}_seed_{seed}_{arm}_{agents}.mp4"
+
+    def films(self, task_name: str, seed: int, arm: str) -> list[Path]:
+        """That arm's films, of whatever agents."""
+        named = re.compile(re.escape(self.film(task_name, seed, arm, "").stem) + r"[0-9a-f]{12}-[0-9a-f]{12}\.mp4")
+        found = self.report.iterdir() if self.report.is_dir() else ()
+        return [path for path in found if named.fullmatch(path.name)]
 
     def check_links(self) -> None:
         """Make sure that nothing in the data folder points out of it: a study from elsewhere might.

@@ -321,6 +321,16 @@ class TestOfAReport:
         monkeypatch.setattr("rlottery.play.load_agent", None)
         assert self.made(lab) == found
 
+    def test_films_of_agents_before_are_removed(self, lab: Laboratory) -> None:
+        assert isinstance(self.made(lab), tuple)
+        (film,) = (report := Store(lab.config.data).report).iterdir()
+        before = film.rename(film.with_stem(f"{film.stem[:-25]}{'a' * 12}-{'b' * 12}"))
+        others = [film.with_name("film.mp4"), film.with_name(before.name.replace("magnitude", "magnitude_more"))]
+        for other in others:
+            other.write_bytes(b"film")
+        assert isinstance(self.made(lab), tuple)
+        assert set(report.iterdir()) == {film, *others}
+
     def test_other_agents_are_filmed_anew(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(self.made(lab), tuple)
         monkeypatch.setattr("rlottery.play.load_agent", lambda folder: None)
