@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from rlottery.config import Verdict
 from rlottery.store import DENSE
 
 MEASURES: tuple[Measure, ...] = ("score", "area")
+Row = TypeVar("Row", MethodContrast, MethodTrend)
+
 _OF_THE_DATA = ("batches", "batch_size", "estimator")
 """Keys of a recipe that magnitude doesn't read."""
 
@@ -56,13 +59,16 @@ def compare_methods(
     trends: list[MethodTrend] = []
     for measure in MEASURES:
         matches = [match for task in tasks if task.scores.gain is not None for match in _matches(task, measure)]
+        found: list[MethodTrend] = []
         for name in [*dict.fromkeys(match.task for match in matches), None]:
             of_task = [match for match in matches if name in (None, match.task)]
             if name is None and len({match.task for match in matches}) < 2:
                 continue
             rows = {row: [m for m in of_task if m.row == row] for row in sorted({match.row for match in of_task})}
             contrasts += _corrected([_contrast(name, group, rules) for group in rows.values()])
-            trends += _trends(name, rows, rules)
+            found += _trends(name, rows, rules)
+        trends += _corrected([trend for trend in found if trend.task is not None])
+        trends += _corrected([trend for trend in found if trend.task is None])
     return tuple(contrasts), tuple(trends)
 
 
@@ -140,7 +146,7 @@ def _tested(of: Sequence[Paired], level: float) -> tuple[float | None, float | N
     return *pooled_bounds(of, level), min(1.0, 2 * min(test.p_above, test.p_below))
 
 
-def _corrected(rows: Sequence[MethodContrast]) -> list[MethodContrast]:
+def _corrected(rows: Sequence[Row]) -> list[Row]:
     known = [row for row in rows if row.p is not None]
     adjusted = dict(zip(map(id, known), holm([row.p for row in known if row.p is not None]), strict=True))
     return [replace(row, adjusted=adjusted.get(id(row))) for row in rows]
@@ -175,6 +181,7 @@ def _trends(
                 low=low,
                 high=high,
                 p=p,
+                adjusted=None,
                 n=sum(len(change.seeds) for change in changes),
                 fewest=min(len(change.seeds) for change in changes),
             )

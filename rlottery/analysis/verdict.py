@@ -163,7 +163,8 @@ class MethodTrend:
     Attributes:
         task: None over all tasks.
         change: the difference at the highest sparsity minus that at the lowest; low, high: its interval.
-        p: two-sided; None with fewer than two seeds.
+        p: two-sided; adjusted: after Holm's correction over the criteria, and the tasks where it is one task's. None
+            with fewer than two seeds.
         n: seeds that have both, over all tasks; fewest: on the task that has the fewest.
     """
 
@@ -176,6 +177,7 @@ class MethodTrend:
     low: float | None
     high: float | None
     p: float | None
+    adjusted: float | None
     n: int
     fewest: int
 

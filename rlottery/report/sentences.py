@@ -279,14 +279,16 @@ def _contrast_line(contrast: MethodContrast, level: float) -> str:
 
 def _trend_line(trend: MethodTrend, level: float, least_seeds: int) -> str:
     where = f"On {trend.task}, " if trend.task is not None else ""
-    shown = trend.p is not None and trend.p <= level and trend.fewest >= least_seeds
+    shown = trend.adjusted is not None and trend.adjusted <= level and trend.fewest >= least_seeds
     if shown and trend.change > 0:
         said = f"{trend.criterion}'s advantage over magnitude grows with sparsity"
     elif shown and trend.change < 0:
         said = f"{trend.criterion}'s advantage over magnitude shrinks with sparsity"
     else:
         said = f"that {trend.criterion}'s advantage over magnitude grows with sparsity is not shown"
-    p = "no test" if trend.p is None else p_words(trend.p)
+    p = "no test" if trend.adjusted is None else p_words(trend.adjusted)
+    if trend.adjusted not in (None, trend.p):
+        p = f"Holm-corrected {p}"
     change = share_words(trend.change, trend.low, trend.high, level)
     span = f"from {sparsity_words(trend.lowest)} to {sparsity_words(trend.highest)}"
     gained = f"of what dense agents gained{_by(trend.measure)}"

@@ -90,6 +90,14 @@ def test_two_pairs_at_one_sparsity_stay_two() -> None:
     assert sorted((row.gradient, row.n, row.fewest) for row in rows) == [("taylor-94", 5, 5), ("taylor-95", 5, 5)]
 
 
+def test_trends_are_corrected_over_tasks_and_the_pool_by_itself() -> None:
+    settings = config(5)
+    _, trends = compare_methods([task("a", settings, ARMS), task("b", settings, ARMS)], settings.verdict)
+    *of_tasks, pool = (trend for trend in trends if trend.measure == "score")
+    assert [trend.adjusted for trend in of_tasks] == [pytest.approx(2 * trend.p) for trend in of_tasks]
+    assert (pool.task, pool.adjusted) == (None, pool.p)
+
+
 def test_the_fewest_seeds_of_any_task_are_told() -> None:
     settings = config(5)
     few = {arm: values[:2] for arm, values in ARMS.items()}

@@ -355,7 +355,7 @@ def _verdicts(runs: dict[str, tuple[Run, ...]], arms: tuple[str, ...], seeds: tu
                 )
             )
     trends = tuple(
-        MethodTrend(task, "score", "taylor", 0.8, 0.98, 0.26, -0.02, 0.54, 0.09, 5 if task else 15, 5)
+        MethodTrend(task, "score", "taylor", 0.8, 0.98, 0.26, -0.02, 0.54, 0.09, 0.09, 5 if task else 15, 5)
         for task in (*TASKS, None)
     )
     rules = (

@@ -124,16 +124,18 @@ class TestAnswer:
         assert "area under the curve" in told[-1] and "magnitude is shown to be better at 80 %" in told[-1]
 
     @pytest.mark.parametrize(
-        ("change", "p", "n", "words"),
+        ("change", "adjusted", "n", "words"),
         [
             (0.3, 0.01, 15, "advantage over magnitude grows with sparsity: "),
             (-0.3, 0.01, 15, "advantage over magnitude shrinks with sparsity: "),
             (0.3, 0.06, 15, "is not shown"),
             (0.3, 0.01, 12, "is not shown"),
+            (0.3, None, 15, "n = 15, no test."),
+            (0.3, 0.03, 15, "n = 15, Holm-corrected p = 0.030."),
         ],
     )
-    def test_whether_it_grows_with_sparsity(self, verdicts, change, p, n, words):
-        trend = replace(verdicts.trends[-1], change=change, p=p, n=n, fewest=n // 3)
+    def test_whether_it_grows_with_sparsity(self, verdicts, change, adjusted, n, words):
+        trend = replace(verdicts.trends[-1], change=change, p=0.01, adjusted=adjusted, n=n, fewest=n // 3)
         told = answer(replace(verdicts, trends=(trend,)), 0.05, 5)
         assert words in next(line for line in told if "from 80 % to 98 %" in line)
 
