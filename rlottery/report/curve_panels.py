@@ -1,6 +1,7 @@
 """Learning curves of a task as small multiples: a panel for each sparsity, the dense agents in all of them."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,6 +28,8 @@ from rlottery.store import DENSE
 
 _COLUMNS = 4
 _PANEL = (2.78, 2.35)
+_FAR = 0.25
+"""Scores before training run off the panels where they lie below all else by more than this share of its span."""
 
 
 def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
@@ -43,8 +46,7 @@ def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], them
     rows = -(-len(panels) // columns)
     with themed(theme):
         figure, axes = grid(rows, columns, _PANEL, Margins(0.85, 0.15, 0.55, 0.72, 0.22, 0.75))
-        values = [e.scores[metric] for run in shown for e in run.evaluations]
-        low, high = min(values), max(values)
+        low, high = _span(shown, metric)
         room = 0.04 * (high - low or 1.0)
         for index, (title, arms) in enumerate(panels):
             panel = axes[index]
@@ -70,6 +72,29 @@ def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], them
         lines = {looks[arm].line: looks[arm] for arm in drawn_arms if arm in looks}
         legend(figure, lines)
         return draw(figure, _alt(task, shown, panels, metric))
+
+
+def below_panels(runs: Sequence[Run], looks: Mapping[str, Look]) -> float | None:
+    """The lowest score before training where it is off the panels, in the metric's unit; None where nothing is."""
+    shown = [run for run in runs if run.evaluations and run.arm in looks]
+    if not shown or metric_of(shown) == "success":
+        return None
+    lowest = min(evaluation.scores["return"] for run in shown for evaluation in run.evaluations)
+    return lowest if lowest < _span(shown, "return")[0] else None
+
+
+def _span(shown: Sequence[Run], metric: Metric) -> tuple[float, float]:
+    """Lowest and highest score for panels to show.
+
+    Single initial weights may score far below all others, and would leave the curves no room.
+    """
+    scores = [evaluation.scores[metric] for run in shown for evaluation in run.evaluations]
+    lowest, high = min(scores), max(scores)
+    dense = [run.evaluations[0] for run in shown if run.arm == DENSE]
+    before = [evaluation.scores[metric] for evaluation in dense if evaluation.env_steps == 0]
+    trained = [evaluation.scores[metric] for run in shown for evaluation in run.trained]
+    kept = min([*trained, *([fmean(before)] if before else [])], default=lowest)
+    return (kept if kept - lowest > _FAR * (high - kept) else lowest), high
 
 
 def _panels(shown: Sequence[Run], looks: Mapping[str, Look]) -> list[tuple[str, list[str]]]:

@@ -11,7 +11,7 @@ from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import AcrossTasks, TaskScores
 from rlottery.config import file_name
 from rlottery.report.contents import Contents
-from rlottery.report.curve_panels import curve_panels
+from rlottery.report.curve_panels import below_panels, curve_panels
 from rlottery.report.drawn import LIGHT, Drawn
 from rlottery.report.families import Look
 from rlottery.report.inline_svg import inline
@@ -103,11 +103,13 @@ def _curves(contents: Contents, task: str, runs: Sequence[Run], look: Mapping[st
         if run.arm in done and run.evaluations and run.status == "done":
             done[run.arm] += 1
     n = _n(done.values(), len(contents.comparison.seeds), "seed", "an arm")
+    lowest = below_panels(runs, look)
+    below = "" if lowest is None else f" Before training some runs score as low as {lowest:,.4g}: below the panels."
     return _figure(
         f"curves-{file_name(task)}",
         task,
         f"{task}: score of the deterministic policy over environment steps. Thick: mean of the runs that are done, "
-        f"{n}; no interval is drawn, for every seed is.",
+        f"{n}; no interval is drawn, for every seed is.{below}",
         curve_panels(task, runs, look, LIGHT),
     )
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlottery.report.curve_panels import curve_panels
+from rlottery.report.curve_panels import below_panels, curve_panels
 from rlottery.report.drawn import DARK, LIGHT
 from rlottery.report.families import looks
 from rlottery.report.panels import clusters, place, readable, sparsity_axis, steps_text
@@ -171,6 +171,16 @@ class TestCurvePanels:
         light = curve_panels("Reacher-v5", runs, look, LIGHT)
         assert light == curve_panels("Reacher-v5", runs, look, LIGHT)
         assert light.svg != curve_panels("Reacher-v5", runs, look, DARK).svg
+
+    @pytest.mark.parametrize(("untrained", "below"), [(-12.0, None), (-13.0, None), (-90.0, -90.0)])
+    def test_far_scores_before_training_leave_room_for_the_curves(self, made, look, untrained, below):
+        def with_scores(run, before, after):
+            first, last = run.evaluations[0], run.evaluations[-1]
+            kept = replace(first, scores={"return": before}), replace(last, scores={"return": after})
+            return replace(run, evaluations=kept)
+
+        one, other = [run for run in made.runs["Reacher-v5"] if run.arm == "dense"][:2]
+        assert below_panels([with_scores(one, -12.0, -4.0), with_scores(other, untrained, -5.0)], look) == below
 
     def test_no_evaluation_no_figure(self, made, look):
         assert (
