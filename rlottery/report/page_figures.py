@@ -17,6 +17,7 @@ from rlottery.report.families import Look
 from rlottery.report.inline_svg import inline
 from rlottery.report.mask_figures import idle_units, input_strip, likeness, likeness_between_tasks, survivors
 from rlottery.report.mask_picture import mask_picture
+from rlottery.report.panels import thousands
 from rlottery.report.score_figures import (
     aggregates,
     improvement,
@@ -103,8 +104,9 @@ def _curves(contents: Contents, task: str, runs: Sequence[Run], look: Mapping[st
         if run.arm in done and run.evaluations and run.status == "done":
             done[run.arm] += 1
     n = _n(done.values(), len(contents.comparison.seeds), "seed", "an arm")
-    lowest = below_panels(runs, look)
-    below = "" if lowest is None else f" Before training some runs score as low as {lowest:,.4g}: below the panels."
+    below = ""
+    if (lowest := below_panels(runs, look)) is not None:
+        below = f" Before training some runs score as low as {thousands(float(f'{lowest:.3g}'))}: below the panels."
     return _figure(
         f"curves-{file_name(task)}",
         task,
