@@ -177,17 +177,18 @@ class TestDryRun:
 
 class TestStatus:
     def test_nothing_yet(self, workplace: Path) -> None:
-        assert call("status")[1].splitlines()[-1].split() == ["Pendulum-v1", "0", "dense", "to", "do"]
+        assert call("status")[1].splitlines()[-2].split() == ["Pendulum-v1", "0", "dense", "to", "do"]
         assert not (workplace / "data").exists()
 
     def test_with_overrides_alone(self) -> None:
         code, output, _ = call("status", "seeds=[7, 8]")
         assert code == 0
-        assert [line.split()[1] for line in output.splitlines()[2:]] == ["7", "8"]
+        assert [line.split()[1] for line in output.splitlines()[2:-1]] == ["7", "8"]
 
     def test_done(self) -> None:
         write_study(load_config("config.yaml"))
-        assert call("status")[1].count("done") == 2
+        output = call("status")[1]
+        assert output.count("done") == 3 and output.endswith("2 of 2 runs done.\n")
 
 
 class TestInit:

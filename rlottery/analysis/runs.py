@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.manifests import Manifest, check, difference, read_manifest
 from rlottery.metrics import read_evaluations
 from rlottery.store import DENSE, RunFiles, Store
+from rlottery.trained_with import other_settings
 
 Metric = Literal["success", "return"]
 Status = Literal["done", "failed", "diverged", "unreadable", "missing"]
@@ -45,6 +47,7 @@ class Run:
         recipe: what the arm's entry in the config says besides, as plain values.
         start: what its weights were made of, in plain values: rewinding, rescaling and the like where they differ from
             a plain ticket's.
+        settings: what it was trained with, as the parts of a fingerprint; empty where the manifest does not say.
         seconds: of work; None where the manifest does not say.
         versions: of what it ran with.
         round_of: the arm whose mask this run was a step to; None for an arm itself.
@@ -64,6 +67,7 @@ class Run:
     began_at: int = 0
     recipe: Mapping[str, Any] = field(default_factory=dict)
     start: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     round_of: str | None = None
@@ -125,6 +129,20 @@ def arm_names(runs: Iterable[Run]) -> list[str]:
     return sorted(sparsity, key=lambda arm: (arm != DENSE, sparsity[arm], arm))
 
 
+def other_settings_lines(config: Config, runs: Mapping[str, Sequence[Run]]) -> list[str]:
+    """Of each task whose runs were trained with other settings than the config has, a line.
+
+    Args:
+        runs: task id -> its runs. Those that can't be read are left out: why is told of each.
+    """
+    lines = []
+    for task in config.tasks:
+        settings = [run.settings for run in runs[task.id] if run.status != "unreadable"]
+        if said := other_settings(config, task, settings):
+            lines.append(said)
+    return lines
+
+
 def _manifest_or_none(files: RunFiles) -> Manifest | None:
     try:
         return read_manifest(files)
@@ -158,6 +176,7 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
         began_at=_began_at(manifest),
         recipe=manifest.get("recipe", {}),
         start=manifest.get("fingerprint", {}).get("arm", {}),
+        settings=_settings(manifest),
         seconds=manifest.get("seconds"),
         versions=manifest.get("versions", {}),
         round_of=manifest.get("round_of"),

@@ -13,7 +13,7 @@ from rlottery.analysis.kinds import LayerCounts
 from rlottery.analysis.mask_analysis import MaskPages, analyse_masks
 from rlottery.analysis.method_contrasts import compare_methods
 from rlottery.analysis.rules import rules_in_words
-from rlottery.analysis.runs import Run, arm_names, read_runs
+from rlottery.analysis.runs import Run, arm_names, other_settings_lines, read_runs
 from rlottery.analysis.scores import across_tasks, task_scores
 from rlottery.analysis.verdict import Verdicts
 from rlottery.config import Config, config_to_dict
@@ -51,7 +51,12 @@ def gather(store: Store, config: Config) -> Contents:
             for task, judged in zip(config.tasks, tasks, strict=True)
             for cost in costs_of(task, config, judged.runs, judged.counts)
         ),
-        missing=(*_missing(config, comparison), *masks.problems, *history.problems),
+        missing=(
+            *other_settings_lines(config, runs),
+            *_missing(config, comparison),
+            *masks.problems,
+            *history.problems,
+        ),
         films={},
         asked=len(config.tasks) * len(config.seeds) * (1 + len(config.recipes)),
     )

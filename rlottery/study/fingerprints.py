@@ -8,6 +8,7 @@ from typing import Any
 
 from rlottery.config import Config, Task
 from rlottery.study.arms import Arm
+from rlottery.trained_with import trained_with
 
 DENSE_VERSION = 1
 MASK_VERSION = 1
@@ -53,13 +54,4 @@ def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: 
 
 
 def _training_keys(config: Config, task: Task, seed: int) -> Fingerprint:
-    return {
-        "name": config.name,
-        "task": {"id": task.id, "kwargs": task.kwargs},
-        "seed": seed,
-        "device": config.device,
-        "network": config.network.model_dump(mode="json"),
-        "sac": config.sac_for(task).model_dump(mode="json"),
-        "training": config.training_for(task).model_dump(mode="json"),
-        "evaluation": {"interval": config.evaluation.interval, "episodes": config.evaluation.episodes},
-    }
+    return {"name": config.name, "seed": seed, "device": config.device, **trained_with(config, task)}

@@ -1,5 +1,9 @@
 """What of a study is done: read from the files alone, also while workers run."""
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -8,15 +12,22 @@ from rlottery.checkpoint_record import newest
 from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.manifests import damage, read_manifest
+from rlottery.report.words import count
 from rlottery.store import DENSE, RunFiles, Store
 from rlottery.study.arms import arms_of
 from rlottery.study.display import duration
 from rlottery.study.plan import check_folder
 from rlottery.study.progress import read_progress
+from rlottery.trained_with import other_settings
+
+_COUNTED_AS = {"running": "under way", "to do again": "to do", "mask made": "to do"}
+"""States that the summary tells by another name."""
 
 
 def status_table(config: Config) -> Group:
     """A line for every task, seed and arm: those that the config lists, and any others that the store has.
+
+    Below them, what was trained with other settings than the config has, and a summary.
 
     Raises:
         StudyError: the data folder is none.
@@ -27,12 +38,39 @@ def status_table(config: Config) -> Group:
     for heading in ("task", "seed", "arm", "state", "details"):
         table.add_column(heading, header_style="dim", overflow="fold")
     listed = [arm.name for arm in arms_of(config, None)] if config.arms else []
+    states: list[str] = []
+    others: list[str] = []
     for task in config.tasks:
+        fingerprints = []
         for seed in config.seeds:
             for arm in dict.fromkeys([DENSE, *listed, *store.arms(task.name, seed)]):
-                row = (task.name, str(seed), arm, *_state(store.run(task.name, seed, arm)))
-                table.add_row(*map(Text, row))  # brackets in an error are no styles
-    return Group(Text(f"Study {config.name!r} in {config.data}", style="italic"), table)
+                files = store.run(task.name, seed, arm)
+                state, details = _state(files)
+                # Brackets in an error are no styles.
+                table.add_row(*map(Text, (task.name, str(seed), arm, state, details)))
+                states.append(state)
+                fingerprints.append(_fingerprint(files))
+        if said := other_settings(config, task, fingerprints):
+            others.append(said)
+    title = Text(f"Study {config.name!r} in {config.data}", style="italic")
+    return Group(title, table, *(Text(line, style="yellow") for line in others), Text(_summary(states)))
+
+
+def _summary(states: Iterable[str]) -> str:
+    """``3 of 6 runs done, 1 under way, 2 to do.``"""
+    counted = Counter(_COUNTED_AS.get(state, state) for state in states)
+    done, every = counted.pop("done", 0), counted.total()
+    parts = [f"{done} of {count(done + every, 'run')} done", *(f"{n} {state}" for state, n in counted.items())]
+    return ", ".join(parts) + "."
+
+
+def _fingerprint(files: RunFiles) -> Mapping[str, Any]:
+    """What made a run, finished or not; empty where nothing tells."""
+    try:
+        made = read_manifest(files) or newest(files)
+    except StudyError:
+        return {}
+    return made["fingerprint"] if made is not None else {}
 
 
 def _state(files: RunFiles) -> tuple[str, str]:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from rlottery.config import SAC
 from rlottery.record import note_command
 from rlottery.report.gather import gather
 from rlottery.store import Store
+from rlottery.study.fingerprints import dense_fingerprint
 from tests.analysis.stores import config, success, write_mask, write_run
 
 
@@ -85,6 +87,20 @@ def test_truncated_metrics_are_named_and_count_for_nothing(store: Store) -> None
     assert any("magnitude-70, seed 1" in line for line in contents.missing)
     (task,) = contents.verdicts.tasks
     assert task.arms[0].decision is None and "4 of 5 seeds" in task.arms[0].why
+
+
+def test_runs_of_other_settings_than_the_configs_are_told_once_a_task(store: Store) -> None:
+    trained = config(seeds=range(5)).model_copy(update={"sac": SAC(batch_size=64)})
+    for seed in range(5):
+        for arm in ("dense", "magnitude-70"):
+            fingerprint = dense_fingerprint(trained, trained.tasks[0], seed)
+            write_run(store, arm, seed, success(0.0, 0.8, 1.0, 1.0), fingerprint=fingerprint)
+    (said,) = [line for line in gather(store, config(seeds=range(5))).missing if "other settings" in line]
+    assert said.startswith(
+        "reach-v3: 10 runs were trained with other settings than these "
+        "(sac.batch_size: the files have 64, this config asks for 256). Scores are of the runs as they were trained"
+    )
+    assert not any("other settings" in line for line in gather(store, trained).missing)
 
 
 def test_runs_of_different_settings_are_not_mixed(store: Store) -> None:

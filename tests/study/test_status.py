@@ -10,12 +10,22 @@ from rlottery.disk import write_bytes
 from rlottery.errors import StudyError
 from rlottery.study.status import status_table
 
-from .studies import change_manifest, contents, job, shown, tiny_config, write_dense, write_mask, write_study
+from .studies import (
+    change_manifest,
+    contents,
+    job,
+    shown,
+    tiny_config,
+    write_dense,
+    write_mask,
+    write_record,
+    write_study,
+)
 
 
 def status(config: Config) -> dict[str, str]:
     """Arm and seed -> state and details."""
-    rows = [line.split(maxsplit=3) for line in shown(status_table(config), width=500).splitlines()[2:]]
+    rows = [line.split(maxsplit=3) for line in shown(status_table(config), width=500).splitlines()[2:-1]]
     return {f"{arm} {seed}": rest.strip() for _, seed, arm, rest in rows}
 
 
@@ -78,6 +88,33 @@ def test_progress_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) ->
     config = tiny_config(tmp_path)
     write_bytes(job(config, "dense").files.progress, content)
     assert status(config) == {"dense 0": "to do"}
+
+
+def test_it_ends_with_a_summary(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "seeds=[0, 1, 2, 3]")
+
+    def summary() -> str:
+        return shown(status_table(config)).splitlines()[-1]
+
+    assert summary() == "0 of 4 runs done, 4 to do."
+    write_dense(config)
+    write_mask(config)
+    change_manifest(write_dense(config, seed=1).files, status="failed", error="no memory", files={})
+    progress = {"pid": os.getpid(), "env_steps": 1500, "total_steps": 3000, "steps_per_second": 50.0}
+    write_bytes(job(config, "dense", seed=2).files.progress, json.dumps(progress).encode())
+    assert summary() == "1 of 5 runs done, 2 to do, 1 failed, 1 under way."
+
+
+def test_runs_of_other_settings_are_told_below_the_table(tmp_path: Path) -> None:
+    write_study(tiny_config(tmp_path, "sac.batch_size=64"))
+    lines = shown(status_table(tiny_config(tmp_path)), width=500).splitlines()
+    assert lines[-2].startswith("Pendulum-v1: 2 runs were trained with other settings than these (sac.batch_size: ")
+    assert "trained with other settings" not in shown(status_table(tiny_config(tmp_path, "sac.batch_size=64")))
+
+
+def test_an_unfinished_run_of_other_settings_is_told_too(tmp_path: Path) -> None:
+    write_record(job(tiny_config(tmp_path, "sac.batch_size=64"), "dense"), 100)
+    assert "1 run was trained with other settings" in shown(status_table(tiny_config(tmp_path)), width=500)
 
 
 def test_damaged(tmp_path: Path) -> None:
