@@ -29,7 +29,7 @@ from rlottery.study.doctor import diagnose, doctor_page, is_ready
 from rlottery.study.estimate import estimate_table
 from rlottery.study.health import examine
 from rlottery.study.jobs import STAGES
-from rlottery.study.reporting import compare_studies, report_study
+from rlottery.study.reporting import compare_studies, report_folder, report_study
 from rlottery.study.run import plan_study
 from rlottery.study.status import status_table
 
@@ -110,23 +110,30 @@ def report(
             "they are. Takes as long as making the masks K times.",
         ),
     ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Where to write the page, its figures and tables; without this, DATA/report."
+        ),
+    ] = None,
 ) -> None:
     """Judge what is there of a study, and write the report: a page, figures, tables. Half a study will do.
 
-    Settings of `verdict` can be tried on runs that are done: rlottery report config.yaml verdict.margin=0.05
+    Settings of `verdict` can be tried on runs that are done: rlottery report config.yaml verdict.margin=0.05 --to trial
     """
     path, extra = _config_and_overrides(study, overrides)
     try:
         loaded = open_study(path, extra)
+        report_folder(loaded, to)  # before the long work
         if stability is not None:
             from rlottery.study.resampling import measure_stability  # brings JAX along
 
             measure_stability(loaded, stability, typer.echo)
-        report_study(loaded, Console())
+        report_study(loaded, Console(), to)
     except RlotteryError as error:
         fail(error)
     except OSError as error:
-        fail(StudyError(f"The report can't be written: {error}. Mend that, and ask for it again."))
+        fail(StudyError(f"{error}. Mend that, and ask for the report again."))
 
 
 @app.command(epilog="Exit codes: 0 the page is written, 2 bad input.")

@@ -13,23 +13,22 @@ from rlottery.report.csv_table import to_csv
 from rlottery.report.figures import learning_curves
 from rlottery.report.page import write_page
 from rlottery.report.table import to_markdown
-from rlottery.store import Store
 
 
-def write_report(store: Store, config: Config, contents: Contents) -> list[Path]:
-    """Write the report into the data folder, each file whole or not at all.
+def write_report(folder: Path, config: Config, contents: Contents) -> list[Path]:
+    """Write the report into a folder, each file whole or not at all.
 
     Returns:
         The files to begin with: report.html, comparison.md, learning_curves.png and .svg, comparison.csv and .json.
         The page's figures and tables lie beside them in folders.
     """
-    page, curves = store.report / "comparison.md", store.report / "learning_curves.png"
+    page, curves = folder / "comparison.md", folder / "learning_curves.png"
     table, data = page.with_suffix(".csv"), page.with_suffix(".json")
     write_json(data, to_dict(contents.comparison) | {"verdicts": _plain(contents.verdicts)})
     learning_curves(contents.runs, config, curves)
     write_bytes(table, to_csv(contents.comparison).encode())
     write_bytes(page, to_markdown(contents).encode())
-    html = write_page(contents, store.report)[0]
+    html = write_page(contents, folder)[0]
     return [html, page, curves, curves.with_suffix(".svg"), table, data]
 
 

@@ -121,7 +121,7 @@ def test_write_report(store: Store) -> None:
     write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
     write_run(store, "dense", 1, success(0.0, 1.0), error="diverged")
     settings = config()
-    paths = write_report(store, settings, gather(store, settings))
+    paths = write_report(store.report, settings, gather(store, settings))
     names = ["comparison.md", "learning_curves.png", "learning_curves.svg", "comparison.csv", "comparison.json"]
     assert paths == [store.report / name for name in ("report.html", *names)]
     assert {path.name for path in store.report.iterdir()} == {"report.html", *names, "figures", "tables"}

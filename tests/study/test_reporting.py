@@ -11,6 +11,7 @@ from rlottery.config import config_to_dict
 from rlottery.record import note_command
 from rlottery.store import Store
 from tests.analysis.stores import config, success, write_run
+from tests.study.studies import contents
 from tests.test_cli import call, refusal
 
 
@@ -39,7 +40,7 @@ class TestReport:
     @pytest.mark.parametrize("study", [[], ["config.yaml"], ["data"], ["data/"]])
     def test_a_config_file_or_a_data_folder(self, study: list[str]) -> None:
         code, output, errors = call("report", *study)
-        assert (code, errors) == (0, "")
+        assert (code, errors) == (0, "Reading 4 runs of data ...\n")
         assert "0.23" in output and "the verdict asks for 5" in text(output)
         page = Path("data/report/report.html").read_text()
         assert "Nothing is decided" in page and "magnitude-80" in page
@@ -89,17 +90,46 @@ class TestReport:
         assert "has runs, but no study.json" in refusal("report", "data")
         assert call("report", "config.yaml")[0] == 0
 
-    def test_a_report_folder_that_cannot_be_written(self) -> None:
+    def test_settings_that_are_only_tried_leave_the_studys_page_alone(self) -> None:
+        call("report")
+        before = contents(Path("data"))
+        code, output, _ = call("report", "config.yaml", "seeds=[0]", "verdict.least_seeds=3", "--to", "trial")
+        assert code == 0 and "trial/report.html" in output and "data/report" not in output
+        assert contents(Path("data")) == before
+        written = {str(path.relative_to("trial")) for path in Path("trial").rglob("*")}
+        assert {"report.html", "comparison.md", "comparison.json", "learning_curves.png", "figures"} <= written
+        assert "the verdict asks for 3" in Path("trial/report.html").read_text()
+        assert call("report", "--to", "trial")[0] == 0
+
+    def test_a_report_folder_that_cannot_be_written_is_told_before_anything_is_read(self) -> None:
         Path("data/report").write_text("a file in its place")
-        code, _, errors = call("report")
-        assert code == 2 and "The report can't be written" in errors and "Traceback" not in errors
+        said = "The report can't be written to {}: {} is a file. Choose another folder: --to FOLDER"
+        assert said.format("data/report", "data/report") in refusal("report")
+        assert said.format("config.yaml", "config.yaml") in refusal("report", "--to", "config.yaml")
+        assert said.format("config.yaml/deep/er", "config.yaml") in refusal(
+            "report", "data", "--to", "config.yaml/deep/er"
+        )
+        assert call("report", "--to", "elsewhere")[0] == 0
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system here that refuses everyone")
+    def test_a_place_that_refuses_everyone(self) -> None:
+        assert "The report can't be written to /proc/page: " in refusal("report", "--to", "/proc/page")
+
+    def test_masks_are_not_made_for_a_report_that_can_not_be_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("rlottery.study.resampling.measure_stability", None)
+        assert "is a file" in refusal("report", "--stability", "2", "--to", "config.yaml")
+
+    def test_a_folder_with_figures_of_something_else(self) -> None:
+        Path("figures").mkdir()
+        Path("figures/mine.png").write_bytes(b"mine")
+        assert "figures is there, and no report wrote it" in refusal("report", "--to", ".")
 
 
 class TestCompare:
     def test_two_studies(self) -> None:
         write_study("other.yaml", "other", rate=0.8)
         code, output, errors = call("compare", "config.yaml", "other", "--to", "beside")
-        assert (code, errors) == (0, "")
+        assert (code, errors) == (0, "Reading 4 runs of data ...\nReading 4 runs of other ...\n")
         assert {path.name for path in Path("beside").iterdir()} == {
             "compare.html",
             *("verdicts.csv", "verdicts.md", "differences.csv", "differences.md"),
@@ -123,10 +153,14 @@ class TestCompare:
     def test_bad_input(self) -> None:
         assert "takes two studies or more" in refusal("compare", "data")
         assert "is given twice" in refusal("compare", "data", "config.yaml")
+        write_study("other.yaml", "other", rate=0.8)
+        said = "The report can't be written to config.yaml: config.yaml is a file. Choose another folder: --to FOLDER"
+        assert said in refusal("compare", "data", "other", "--to", "config.yaml")
         assert "There is no study at nowhere" in refusal("compare", "data", "nowhere")
 
     def test_studies_that_share_nothing(self) -> None:
         settings = config(["push-v3"]).model_copy(update={"data": Path("other"), "name": "other"})
         write_run(Store(Path("other")), "dense", 0, success(0.0, 1.0), task="push-v3")
         note_command(settings, has_work=True)
-        assert "share no finished arm of any task" in refusal("compare", "data", "other")
+        code, _, errors = call("compare", "data", "other")
+        assert code == 2 and "share no finished arm of any task" in errors
