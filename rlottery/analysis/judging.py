@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rlottery.analysis.cautions import head_start, two_levels
 from rlottery.analysis.contrasts import Paired, contrast, paired
 from rlottery.analysis.decisions import Judged, claims, corrected, decision_of, reason
 from rlottery.analysis.further_seeds import seeds_needed, seeds_needed_equal
@@ -13,10 +14,14 @@ from rlottery.analysis.kinds import LayerCounts, kind_of, random_control_of
 from rlottery.analysis.pooling import pool
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import ArmScores, Estimate, TaskScores, learning_test
-from rlottery.analysis.two_levels import caution_of
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, Measure, PooledVerdict, TaskState, TaskVerdict
 from rlottery.config import Verdict
 from rlottery.store import DENSE
+
+_NOT_JUDGED: dict[TaskState, str] = {
+    "did not learn": "dense agents can't be shown to have learned this task",
+    "too few seeds": "too few seeds have a finished dense agent",
+}
 
 POWER = 0.8
 """With which an undecided ticket's further seeds would decide it."""
@@ -61,7 +66,8 @@ def judge(tasks: Sequence[TaskToJudge], rules: Verdict) -> tuple[tuple[TaskVerdi
             seeds=tuple(_dense(task).scores),
             p_learned=p_learned,
             arms=tuple(item.verdict for item in by_task[task.scores.task]),
-            caution=caution_of(task.scores) if state == "learned" else None,
+            two_levels=two_levels(task.scores, rules.margin) if state == "learned" else None,
+            head_start=head_start(task.scores, rules.margin) if state == "learned" else None,
         )
         for task, (state, why, p_learned) in zip(tasks, states, strict=True)
     )
@@ -87,8 +93,9 @@ def _state(task: TaskToJudge, rules: Verdict) -> tuple[TaskState, str, float | N
     if task.scores.gain is None:
         return (
             "did not learn",
-            f"the dense agents gained {gain:.3g} over untrained ones (p = {p:.2g}, and more than "
-            f"{task.least_gain:.3g} is asked for): no ticket can be judged beside them",
+            f"dense agents can't be shown to have learned: they score {task.scores.dense or 0.0:.3g} on average, "
+            f"{task.scores.untrained or 0.0:.3g} before training (p = {p:.2g}; and a gain of more than "
+            f"{task.least_gain:.3g} is asked for)",
             p,
         )
     return "learned", f"the dense agents gained {gain:.4g} over untrained ones (p = {p:.2g})", p
@@ -126,7 +133,7 @@ def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rule
         it_is = "a control" if kind == "control" else "no ticket of rewound weights"
         return replace(opened, verdict=replace(verdict, why=f"{it_is}: compared, not judged"))
     if state != "learned":
-        return opened
+        return replace(opened, verdict=replace(verdict, why=_NOT_JUDGED[state]))
     if (lacking := _lacking(against_dense, task.scores, arm, dense, measure, rules)) is not None:
         return replace(opened, verdict=replace(verdict, why=lacking))
     assert told[0] is not None

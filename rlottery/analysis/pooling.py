@@ -40,7 +40,6 @@ def pool(tasks: Sequence[TaskVerdict], judged: Sequence[Judged], rules: Verdict)
                 over_control=None if contrasts[1] is None else _share(contrasts[1]),
                 p=p_values,
                 adjusted=corrected_p,
-                caution=_caution([task for task in tasks if task.task in used]),
             )
         )
     return tuple(verdicts)
@@ -64,11 +63,6 @@ def _pooled_why(
     decision = decision_of(adjusted, rules)
     control = next((item.verdict.control for item in used.values()), None)
     return f"over {len(used)} task{'s' if len(used) != 1 else ''}: " + reason(decision, p, control, None, None, rules)
-
-
-def _caution(tasks: Sequence[TaskVerdict]) -> str | None:
-    split = [task.task for task in tasks if task.caution is not None]
-    return f"It rests on tasks whose runs end at two levels: {', '.join(split)}." if split else None
 
 
 def _share(of: Pooled) -> tuple[float, float | None, float | None]:

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ class ArmScores:
         steps: seed -> the first step with an evaluation at or above the task's threshold; None: never reached.
         shares: seed -> (score - untrained) / (dense - untrained); empty where the dense agents did not learn.
         mean, median, iqm: of the scores.
+        before: seed -> the score before training, of runs that begin at step 0.
     """
 
     arm: str
@@ -63,6 +64,7 @@ class ArmScores:
     mean: Estimate
     median: Estimate
     iqm: Estimate
+    before: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,11 @@ def task_scores(task: str, runs: Sequence[Run], least_gain: float, config: Confi
                 mean=_estimate([list(scores[arm].values())], mean_over_tasks, rules.resamples),
                 median=_estimate([list(scores[arm].values())], median_of_runs, rules.resamples),
                 iqm=_estimate([list(scores[arm].values())], iqm_of_runs, rules.resamples),
+                before={
+                    seed: run.evaluations[0].scores[metric]
+                    for seed, run in ended[arm].items()
+                    if run.began_at == 0 and run.evaluations and run.evaluations[0].env_steps == 0
+                },
             )
             for arm in ended
             if scores[arm]

@@ -84,7 +84,7 @@ class TaskVerdict:
         why: in words.
         seeds: whose dense agent is done.
         p_learned: of "training changed nothing" (`scores.learning_test`); None with fewer than two seeds.
-        caution: why its verdicts claim more than so few seeds can carry; None where they don't.
+        two_levels, head_start: cautions (`rlottery.analysis.cautions`); None where there is no need of them.
         arms: all but the dense one, in the order of the comparison. Controls and agents that are no tickets are
             compared, and never judged.
     """
@@ -95,7 +95,8 @@ class TaskVerdict:
     seeds: tuple[int, ...]
     p_learned: float | None
     arms: tuple[ArmVerdict, ...]
-    caution: str | None = None
+    two_levels: str | None = None
+    head_start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,6 @@ class PooledVerdict:
     """What is said of one kind of ticket over tasks: the mean over tasks of its shares.
 
     Attributes:
-        caution: which of its tasks have one (`TaskVerdict`).
         tasks: that it rests on; left_out: task -> why it is not among them.
         measures: task -> what was compared there.
         share, low, high: of dense, as in `Contrast`.
@@ -123,7 +123,6 @@ class PooledVerdict:
     over_control: tuple[float, float | None, float | None] | None
     p: Mapping[Claim, float]
     adjusted: Mapping[Claim, float]
-    caution: str | None = None
 
 
 @dataclass(frozen=True)

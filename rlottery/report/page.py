@@ -28,9 +28,18 @@ from rlottery.report.result_tables import (
     score_table,
     verdict_table,
 )
-from rlottery.report.sentences import QUESTION, answer, headline, least_seeds_of, level_of, missing_line
+from rlottery.report.sentences import (
+    QUESTION,
+    answer,
+    few_failures,
+    headline,
+    least_seeds_of,
+    level_of,
+    margin_of,
+    missing_line,
+)
 from rlottery.report.tables import Table, to_csv, to_markdown
-from rlottery.report.words import count, listed, one_line
+from rlottery.report.words import count, one_line
 
 PAGE = "report.html"
 
@@ -89,6 +98,7 @@ def _html(contents: Contents, look: Mapping[str, Look], figures: PageFigures) ->
         "glance": glance_table(contents, look),
         "sparsity_figures": figures.sparsity,
         "curve_figures": figures.curves,
+        "margin": f"{100 * margin_of(contents):.4g} %",
         "cautions": _cautions(contents.verdicts),
         "verdict_table": verdicts,
         "pooled_table": pooled_table(contents, look),
@@ -181,14 +191,12 @@ def _contents_list(told: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _cautions(verdicts: Verdicts) -> list[str]:
-    """Why some verdicts claim more than their seeds carry: of tasks, then of the pool, each once."""
-    of_tasks = [task.caution for task in verdicts.tasks if task.caution is not None]
-    of_pool: dict[str, list[str]] = {}
-    for arm in verdicts.pooled:
-        if arm.caution is not None:
-            of_pool.setdefault(arm.caution, []).append(arm.arm)
-    pooled = [f"Over tasks, {listed(arms)}: {caution}" for caution, arms in of_pool.items()]
-    return [one_line(line) for line in dict.fromkeys([*of_tasks, *pooled])]
+    """What verdicts claim more than their seeds or their scale carry: a line for each kind of caution and task."""
+    split = [task.two_levels for task in verdicts.tasks if task.two_levels is not None]
+    fewest = min((len(task.seeds) for task in verdicts.tasks if task.two_levels is not None), default=0)
+    lines = [" ".join([*split, few_failures(fewest)])] if split else []
+    lines += [task.head_start for task in verdicts.tasks if task.head_start is not None]
+    return [one_line(line) for line in lines]
 
 
 def _facts(contents: Contents) -> str:

@@ -11,6 +11,7 @@ from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, PooledVerdict
 from rlottery.config import file_name
 from rlottery.report.contents import Contents
 from rlottery.report.families import Look
+from rlottery.report.panels import clusters, nominal, per_cent
 from rlottery.report.sentences import BOOTSTRAP, interval_words, level_of, sparsity_words
 from rlottery.report.tables import (
     MINUS,
@@ -26,12 +27,13 @@ from rlottery.report.tables import (
     p_cell,
     text_cell,
 )
-from rlottery.report.words import METRIC_NAMES, count, digits_of
+from rlottery.report.words import METRIC_NAMES, count, digits_of, listed
 
 
 def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
     """A row for each ticket and task; controls are compared, and never judged."""
     level = level_of(contents)
+    nominal_of = _nominal_sparsities(looks)
     rows = []
     for task in contents.verdicts.tasks:
         for arm in task.arms:
@@ -46,13 +48,13 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
                 text_cell("kind", look.family if look else ""),
                 sparsity_cell(look),
                 Cell(said, {"decision": arm.decision}, mark=said),
+                text_cell("measure", arm.measure),
                 _contrast("share_of_dense", dense, 1.0),
                 _contrast("over_control", control, 0.0),
                 text_cell("claim", claim or ""),
                 p_cell("p", p),
                 p_cell("p_holm", holm),
                 p_cell("p_sign_flip", flipped(claim, dense, control) if claim else None),
-                text_cell("measure", arm.measure),
                 _seeds(dense, control),
                 _further(arm),
                 text_cell("why", arm.why),
@@ -60,17 +62,18 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
             tags = {
                 "task": task.task,
                 "kind": look.family if look else "",
-                "sparsity": cells[3].text,
+                "sparsity": nominal_of.get(arm.arm, ""),
                 "decision": said,
             }
             rows.append(Row(cells, tags))
     caption = (
-        f"Verdicts on each task. Share of dense: (arm {MINUS} untrained) / (dense {MINUS} untrained), mean over n "
-        f"seeds that both have, with its {interval_words(level)}; over random: the difference to the random control "
-        "with the same counts in every layer, in the same unit. p, its Holm correction over arms and tasks, and the "
-        "sign-flip p are of the claim that is decided, or of the one nearest to it. n: seeds that have both arm and "
-        "dense; after a slash those that have both arm and random control, where they are not as many. More seeds: "
-        "that would likely (80 %) decide it."
+        "Verdicts on each task. Measure: what is compared, the score or, where scores are tied at the ceiling, the "
+        f"area under the curve. Share of dense: (arm {MINUS} untrained) / (dense {MINUS} untrained) of this measure, "
+        f"mean over n seeds that both have, with its {interval_words(level)}; over random: the difference to the random "
+        "control with the same counts in every layer, in the same unit. p, its Holm correction over arms and tasks, "
+        "and the sign-flip p are of the claim that is decided, or else of the one nearest to it. n: seeds that have "
+        "both arm and dense; after a slash those that have both arm and random control, where they are not as many. "
+        "More seeds: that would likely (80 %) decide it."
     )
     titles = (
         Column("Arm"),
@@ -78,13 +81,13 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         Column("Kind"),
         Column("Sparsity", True),
         Column("Decision"),
+        Column("Measure"),
         Column("Share of dense", True),
         Column("Over random", True),
-        Column("Claim"),
+        Column("Claim, or the nearest"),
         Column("p", True),
         Column("Holm p", True),
         Column("Sign-flip p", True),
-        Column("Measure"),
         Column("n", True),
         Column("More seeds", True),
         Column("Why"),
@@ -105,32 +108,32 @@ def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
             text_cell("arm", arm.arm),
             sparsity_cell(look),
             Cell(said, {"decision": arm.decision}, mark=said),
+            _measures(arm),
             bounded_cell("share_of_dense", arm.share, arm.low, arm.high, 1.0),
             _over_control(arm),
             text_cell("claim", claim or ""),
             p_cell("p", p),
             p_cell("p_holm", holm),
-            _measures(arm),
             number_cell("tasks", len(arm.tasks), "d"),
             text_cell("why", _pooled_why(arm)),
         )
         rows.append(Row(cells))
     caption = (
         f"Verdicts over tasks: means over tasks of the shares of dense, with their {interval_words(level)}. "
-        "p and its Holm correction over arms are of the claim that is decided, or of the one nearest to it. Measure: "
-        "what the shares are of; where it names both, the mean is over shares of scores on some tasks and of areas "
-        "under the curve on the others."
+        "Measure: what the shares are of; where it names both, the mean is over shares of scores on some tasks and of "
+        "areas under the curve on the others, where scores are tied. p and its Holm correction over arms are of the "
+        "claim that is decided, or else of the one nearest to it."
     )
     titles = (
         Column("Arm"),
         Column("Sparsity", True),
         Column("Decision"),
+        Column("Measure"),
         Column("Share of dense", True),
         Column("Over random", True),
-        Column("Claim"),
+        Column("Claim, or the nearest"),
         Column("p", True),
         Column("Holm p", True),
-        Column("Measure"),
         Column("Tasks", True),
         Column("Why"),
     )
@@ -163,10 +166,12 @@ def score_table(contents: Contents, scores: TaskScores, looks: Mapping[str, Look
     seeds = sorted({seed for arm in scores.arms for seed in arm.scores} | set(contents.comparison.seeds))
     rows = []
     for arm in scores.arms:
-        area = sum(arm.areas.values()) / len(arm.areas) if arm.areas else None
+        area = statistics.fmean(arm.areas.values()) if arm.areas else None
+        before = statistics.fmean(arm.before.values()) if arm.before else None
         cells = [
             text_cell("arm", arm.arm),
             sparsity_cell(looks.get(arm.arm)),
+            number_cell("before", before, f",.{digits}f"),
             estimate_cell("mean", arm.mean, digits),
             estimate_cell("median", arm.median, digits),
             estimate_cell("iqm", arm.iqm, digits),
@@ -180,12 +185,13 @@ def score_table(contents: Contents, scores: TaskScores, looks: Mapping[str, Look
     untrained = "" if scores.untrained is None else f" Untrained: {number_text(scores.untrained, digits)}."
     caption = (
         f"{scores.task}: {unit[scores.metric]}, mean of the last {contents.comparison.score_evaluations} evaluations; "
-        f"in brackets the {BOOTSTRAP} over n seeds. Area: mean {METRIC_NAMES[scores.metric]} over all of training."
-        f"{untrained}{_threshold_words(scores, digits)}"
+        f"in brackets the {BOOTSTRAP} over n seeds. Before: mean before training. Area: mean "
+        f"{METRIC_NAMES[scores.metric]} over all of training.{untrained}{_threshold_words(scores, digits)}"
     )
     titles = [
         Column("Arm"),
         Column("Sparsity", True),
+        Column("Before", True),
         Column("Mean", True),
         Column("Median", True),
         Column("IQM", True),
@@ -332,8 +338,7 @@ def _over_control(arm: PooledVerdict) -> Cell:
 
 
 def _pooled_why(arm: PooledVerdict) -> str:
-    left_out = "; ".join(f"without {task}: {why}" for task, why in arm.left_out.items())
-    return f"{arm.why}; {left_out}" if left_out else arm.why
+    return f"{arm.why}; without {listed(arm.left_out)}" if arm.left_out else arm.why
 
 
 def _seeds(dense: Contrast | None, control: Contrast | None) -> Cell:
@@ -392,6 +397,13 @@ def _flops(flops: float) -> str:
         if flops >= size:
             return f"{flops / size:.3g} {unit}"
     return f"{flops:.3g}"
+
+
+def _nominal_sparsities(looks: Mapping[str, Look]) -> dict[str, str]:
+    """Arm -> its sparsity as a filter names it: arms that miss the same one by little stand together."""
+    known = {arm: look.sparsity for arm, look in looks.items() if look.sparsity is not None}
+    near = clusters(known.values())
+    return {arm: per_cent(nominal(next(of for of in near if value in of))) for arm, value in known.items()}
 
 
 def sparsity_cell(look: Look | None) -> Cell:

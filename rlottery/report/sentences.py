@@ -13,6 +13,7 @@ from rlottery.analysis.verdict import (
     Verdicts,
 )
 from rlottery.report.contents import Contents
+from rlottery.report.tables import MINUS
 from rlottery.report.words import count, listed
 
 QUESTION = "Is gradient better than magnitude, and more so at high sparsity?"
@@ -33,6 +34,12 @@ def least_seeds_of(contents: Contents) -> int:
     """Below how many seeds nothing is decided; 5 where the settings don't say."""
     verdict = contents.config.get("verdict") or {}
     return int(verdict.get("least_seeds", 5))
+
+
+def margin_of(contents: Contents) -> float:
+    """What a ticket may fall short of dense by and still keep up, as a share; 0.1 where the settings don't say."""
+    verdict = contents.config.get("verdict") or {}
+    return float(verdict.get("margin", 0.1))
 
 
 def interval_words(level: float) -> str:
@@ -58,14 +65,23 @@ def headline(verdicts: Verdicts, level: float = 0.05) -> list[str]:
     said += [*_interim(verdicts), *_open_sentences(single), *_why_not(verdicts.tasks), *_added(verdicts)]
     decisions = [arm.decision for arm in pooled] + [arm.decision for arm in single]
     positive = any(decision in ("winning", "sparse, not special") for decision in decisions)
-    split = [task.task for task in learned if task.caution is not None]
-    return said + ([_caution(split)] if positive and split else [])
+    return said + _cautions(learned, positive=positive)
+
+
+def few_failures(n: int) -> str:
+    """What few seeds without a failure prove where agents learn or don't."""
+    return (
+        f"That {n} of {n} seeds did well is little proof there: of tickets that fail one time in ten, "
+        f"{100 * 0.9**n:.0f} % of studies with {n} seeds see no failure. Winning, and sparse but not special, then say "
+        "that no more failures were seen than dense agents had."
+    )
 
 
 def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:
     """Whether gradient is better than magnitude, and more so at high sparsity: the answer, then its numbers.
 
-    Scores answer; of the areas under the curve the outcome is told beside them.
+    Scores answer, over tasks where they were pooled; what single tasks show, and areas under the curve, is told beside.
+    Intervals are of one comparison each; p-values are corrected for all of a line's kind.
 
     Args:
         least_seeds: with fewer differences, no comparison is said to show anything.
@@ -75,10 +91,15 @@ def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:
         return [
             "Not asked: no magnitude ticket and gradient ticket share a sparsity on a task that dense agents learned."
         ]
-    lines = [_better(contrasts, level, least_seeds), *(_contrast_line(contrast, level) for contrast in contrasts)]
+    lines = [
+        _better(contrasts, level, least_seeds),
+        *(_contrast_line(contrast, level, least_seeds) for contrast in contrasts),
+    ]
     lines += [_trend_line(trend, level, least_seeds) for trend in trends]
     if not trends:
         lines.append("Whether the difference grows with sparsity takes pairs at two or more sparsities.")
+    if single := _on_single_tasks(verdicts, contrasts, level, least_seeds):
+        lines.append(single)
     if areas:
         outcome = _better(areas, level, least_seeds)
         lines.append(
@@ -185,11 +206,27 @@ def _why_not(tasks: Sequence[TaskVerdict]) -> list[str]:
     return [f"{task.task}: {task.why.rstrip('.')}." for task in tasks if task.state != "learned"]
 
 
-def _caution(tasks: Sequence[str]) -> str:
-    return (
-        f"On {listed(tasks)} some runs end far below others of their arm: there it takes more seeds than usual to know "
-        "that an arm never fails. The verdicts below say how many see no failure."
-    )
+def _cautions(learned: Sequence[TaskVerdict], *, positive: bool) -> list[str]:
+    """What to bear in mind, in short; the notes that stand at the verdicts have the numbers."""
+    said = []
+    tied = {task.task: [arm.arm for arm in task.arms if arm.decision and arm.measure == "area"] for task in learned}
+    for task, arms in tied.items():
+        if arms:
+            said.append(
+                f"On {task} the scores of {_named(arms)} are tied with those of dense agents at the ceiling: there the "
+                "area under the curve decides, which tells how early agents learn."
+            )
+    if positive and (split := [task.task for task in learned if task.two_levels is not None]):
+        said.append(
+            f"On {listed(split)} some runs end far below others of their arm: there few seeds without a failure prove "
+            "little."
+        )
+    if ahead := [task.task for task in learned if task.head_start is not None]:
+        said.append(
+            f"On {listed(ahead)} pruned agents score otherwise than dense ones before any training, and shares of "
+            "dense count that as gained."
+        )
+    return said
 
 
 def _interim(verdicts: Verdicts) -> list[str]:
@@ -248,8 +285,9 @@ def _better(contrasts: Sequence[MethodContrast], level: float, least_seeds: int)
     shown = [contrast for contrast in tested if contrast.adjusted is not None and contrast.adjusted <= level]
     ahead, behind = [c for c in shown if c.share > 0], [c for c in shown if c.share < 0]
     if not ahead and not behind:
-        of = "the one comparison" if len(tested) == 1 else f"any of {count(len(tested), 'comparison')}"
-        return f"Not shown: no difference in {of}."
+        if len(tested) == 1:
+            return "Not shown: the one comparison shows no difference between them."
+        return f"Not shown: none of {len(tested)} comparisons shows a difference between them."
     parts = []
     if ahead:
         parts.append(f"gradient is shown to be better at {_where(ahead)}")
@@ -261,17 +299,36 @@ def _better(contrasts: Sequence[MethodContrast], level: float, least_seeds: int)
     return f"{_capital(' and '.join(parts))}{tail}."
 
 
+def _on_single_tasks(
+    verdicts: Verdicts, chosen: Sequence[MethodContrast], level: float, least_seeds: int
+) -> str | None:
+    """What scores show on single tasks, where the answer is about all of them."""
+    if chosen[0].task is not None:
+        return None
+    single = [row for row in verdicts.methods if row.task is not None and row.measure == chosen[0].measure]
+    shown = [row for row in single if row.adjusted is not None and row.adjusted <= level and row.fewest >= least_seeds]
+    if not shown:
+        return None
+    said = [
+        f"{row.gradient} {MINUS} {row.magnitude} = {_signed(row.share)} on {row.task} ({p_words(row.adjusted or 0.0)})"
+        for row in shown
+    ]
+    return f"Shown on single tasks, corrected within each: {'; '.join(said)}."
+
+
 def _where(contrasts: Sequence[MethodContrast]) -> str:
     return listed(
         dict.fromkeys(sparsity_words(c.sparsity) + (f" on {c.task}" if c.task is not None else "") for c in contrasts)
     )
 
 
-def _contrast_line(contrast: MethodContrast, level: float) -> str:
+def _contrast_line(contrast: MethodContrast, level: float, least_seeds: int) -> str:
     where = f"{contrast.task}, " if contrast.task is not None else ""
     p = "no test" if contrast.adjusted is None else f"Holm-corrected {p_words(contrast.adjusted)}"
+    if contrast.fewest < least_seeds:
+        p = f"too few for a test, which takes {least_seeds} of every task"
     return (
-        f"{where}{sparsity_words(contrast.sparsity)} pruned: {contrast.gradient} - {contrast.magnitude} = "
+        f"{where}{sparsity_words(contrast.sparsity)} pruned: {contrast.gradient} {MINUS} {contrast.magnitude} = "
         f"{share_words(contrast.share, contrast.low, contrast.high, level)} of what dense agents gained"
         f"{_by(contrast.measure)}; n = {contrast.n}, {p}."
     )
@@ -289,6 +346,8 @@ def _trend_line(trend: MethodTrend, level: float, least_seeds: int) -> str:
     p = "no test" if trend.adjusted is None else p_words(trend.adjusted)
     if trend.adjusted not in (None, trend.p):
         p = f"Holm-corrected {p}"
+    if trend.fewest < least_seeds:
+        p = f"too few for a test, which takes {least_seeds} of every task"
     change = share_words(trend.change, trend.low, trend.high, level)
     span = f"from {sparsity_words(trend.lowest)} to {sparsity_words(trend.highest)}"
     gained = f"of what dense agents gained{_by(trend.measure)}"
@@ -306,7 +365,7 @@ def p_words(p: float) -> str:
 
 def _signed(value: float) -> str:
     rounded = round(value, 2) + 0.0
-    return f"{rounded:+.2f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.00"
+    return f"{rounded:+.2f}".replace("-", MINUS) if rounded else "0.00"
 
 
 def _named(names: Iterable[str]) -> str:

@@ -41,15 +41,19 @@ _TOGETHER = re.compile(r"(?<=\d) (?=%|seeds?\b)|(?<=seed) (?=\d)|(?<=\d:) (?=[-+
 
 
 def render(contents: Contents) -> RenderableType:
-    """The comparison for a terminal. Numbers never break; below about 80 columns some columns give way."""
+    """The comparison for a terminal, what it comes to at the end, where it is read.
+
+    Numbers never break; below about 80 columns some columns give way.
+    """
     comparison = contents.comparison
-    parts: list[RenderableType] = [_Paragraph(line, "bold") for line in _headline(contents)]
+    parts: list[RenderableType] = []
     for task in _begun(comparison):
-        parts += ["", *_task(contents, task)]
+        parts += [*_task(contents, task), ""]
+    parts += [*(_Paragraph(line, "dim") for line in KEY), ""]
     if contents.masks.problems:
-        parts += ["", *(_Paragraph(one_line(line), "red") for line in contents.masks.problems)]
-    parts += ["", _Paragraph(QUESTION, "bold"), *map(_Paragraph, _answer(contents))]
-    return Group(*parts, "", *(_Paragraph(line, "dim") for line in KEY))
+        parts += [*(_Paragraph(one_line(line), "red") for line in contents.masks.problems), ""]
+    parts += [_Paragraph(line, "bold") for line in _headline(contents)]
+    return Group(*parts, "", _Paragraph(QUESTION, "bold"), *map(_Paragraph, _answer(contents)))
 
 
 def to_markdown(contents: Contents) -> str:
@@ -67,11 +71,10 @@ def to_markdown(contents: Contents) -> str:
 
 
 def _headline(contents: Contents) -> list[str]:
-    """How the tickets did, then what may be said of it; the latter once there is a ticket to say it of."""
-    told = task_lines(contents.comparison)
-    if any(arm.done for task in contents.comparison.tasks for arm in task.tickets):
-        told += headline(contents.verdicts, level_of(contents))
-    return told
+    """What may be said of the tickets, once there is one to say it of, then how they did on each task."""
+    there = any(arm.done for task in contents.comparison.tasks for arm in task.tickets)
+    said = headline(contents.verdicts, level_of(contents)) if there else []
+    return said + task_lines(contents.comparison)
 
 
 def _answer(contents: Contents) -> list[str]:

@@ -1,9 +1,12 @@
 """Verdicts, against tests computed with SciPy by hand and against what the words mean."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from rlottery.analysis.cautions import head_start
 from rlottery.analysis.decisions import corrected
 from rlottery.analysis.judging import controls_of, judge
 from rlottery.analysis.kinds import LayerCounts
@@ -284,12 +287,31 @@ def test_counts_are_compared_seed_by_seed() -> None:
 def test_runs_at_two_levels_bring_a_caution() -> None:
     settings = config(5)
     arms = {**scored(CLOSE, FAR), "magnitude-90": [97.0, 3.0, 99.0, 2.0, 98.0]}
-    _, of_task, pooled = only(settings, task("a", settings, arms, BESIDE))
-    # 0.9^5
-    assert of_task.caution is not None and "magnitude-90" in of_task.caution and "59 %" in of_task.caution
-    assert pooled.caution is not None and "a" in pooled.caution
-    _, of_task, pooled = only(settings, task("a", settings, scored(CLOSE, FAR), BESIDE))
-    assert of_task.caution is None and pooled.caution is None
+    _, of_task, _ = only(settings, task("a", settings, arms, BESIDE))
+    assert of_task.two_levels == "On a runs of one arm end at two levels, learned or not (magnitude-90)."
+    _, of_task, _ = only(settings, task("a", settings, scored(CLOSE, FAR), BESIDE))
+    assert of_task.two_levels is None
+    # None of these learned, however far apart they are.
+    arms["magnitude-90"] = [60.0, 3.0, 62.0, 2.0, 61.0]
+    _, of_task, _ = only(settings, task("a", settings, arms, BESIDE))
+    assert of_task.two_levels is None
+
+
+def test_arms_that_begin_elsewhere_than_dense_agents_bring_a_caution() -> None:
+    settings = config(5)
+    made = task("a", settings, scored(CLOSE, FAR), BESIDE)
+    assert head_start(made.scores, 0.1) is None
+
+    def begun(ticket: float, control: float) -> str | None:
+        starts = {"taylor-90": ticket, "random-90": control}
+        arms = [replace(arm, before=dict.fromkeys(range(5), starts.get(arm.arm, 0.0))) for arm in made.scores.arms]
+        return head_start(replace(made.scores, arms=tuple(arms)), 0.1)
+
+    assert begun(5.0, 9.0) is None
+    ahead = begun(5.0, 30.0)
+    assert ahead is not None and "these score 0 on average, the others 5 to 30." in ahead and "Worse" not in ahead
+    assert (fell := begun(5.0, 60.0)) is not None and fell.endswith("Worse after training than before: random-90.")
+    assert (behind := begun(-50.0, 0.0)) is not None and "by up to 0.50 of" in behind
 
 
 def test_what_may_be_chance_is_no_gain_anywhere() -> None:

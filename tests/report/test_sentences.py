@@ -80,7 +80,7 @@ class TestHeadline:
         lost = tuple(
             replace(
                 task,
-                caution=f"Beware of {task.task}.",
+                two_levels=f"Beware of {task.task}.",
                 arms=tuple(replace(arm, decision="losing") for arm in task.arms if arm.decision),
             )
             for task in verdicts.tasks
@@ -89,6 +89,15 @@ class TestHeadline:
         assert not any(said in line for line in headline(decided(replace(verdicts, tasks=lost), "losing")))
         (line,) = (line for line in headline(decided(replace(verdicts, tasks=lost), "winning")) if said in line)
         assert all(task.task in line for task in lost)
+
+    def test_shares_that_are_not_what_they_seem_are_told(self, verdicts):
+        assert not any("before any training" in line for line in headline(verdicts))
+        by_area = {arm.task for task in verdicts.tasks for arm in task.arms if arm.decision and arm.measure == "area"}
+        (told,) = (line for line in headline(verdicts) if "ceiling" in line)
+        assert all(told.startswith(f"On {task} the scores of") for task in by_area)
+        first, *others = verdicts.tasks
+        ahead = headline(replace(verdicts, tasks=(replace(first, head_start="Beware."), *others)))
+        assert any(line.startswith(f"On {first.task} pruned agents score otherwise") for line in ahead)
 
     def test_nothing_there(self):
         assert headline(empty().verdicts) == ["Nothing is decided: no run is there to judge yet."]
@@ -106,17 +115,38 @@ class TestAnswer:
         )
 
     def test_nothing_shown(self, verdicts):
-        assert self.said(verdicts, contrast(80, 0.9, 0.2))[0] == "Not shown: no difference in the one comparison."
+        assert self.said(verdicts, contrast(80, 0.9, 0.2))[0] == (
+            "Not shown: the one comparison shows no difference between them."
+        )
+        told = self.said(verdicts, contrast(80, 0.9, 0.2), contrast(90, 0.9, 0.2))
+        assert told[0] == "Not shown: none of 2 comparisons shows a difference between them."
 
     def test_too_few_seeds_show_nothing(self, verdicts):
         assert self.said(verdicts, contrast(80, 0.9, 0.001, n=12))[0] == (
             "Not decided: no comparison rests on 5 seeds of every task."
         )
+        assert self.said(verdicts, contrast(80, 0.9, 0.001, n=12))[1].endswith(
+            "n = 12, too few for a test, which takes 5 of every task."
+        )
         assert self.said(verdicts, contrast(80, 0.9, None, n=1))[0].startswith("Not decided")
+
+    def test_what_single_tasks_show_stands_beside_the_pool(self, verdicts):
+        single = replace(contrast(95, 0.3, 0.04), task="Reacher-v5"), replace(contrast(98, 0.3, 0.06), task="a")
+        told = self.said(verdicts, contrast(95, 0.1, 0.4), *single)
+        assert told[0].startswith("Not shown")
+        assert (
+            "Shown on single tasks, corrected within each: g \N{MINUS SIGN} m = +0.30 on Reacher-v5 (p = 0.040)."
+            in told
+        )
+        assert not any("single tasks" in line for line in self.said(verdicts, *single))
 
     def test_each_comparison_has_its_interval_and_n(self, verdicts):
         line = self.said(verdicts, contrast(95, 0.3, 0.04))[1]
-        assert "g - m = +0.30 (90 % interval +0.20 to +0.40)" in line and "n = 15" in line and "p = 0.040" in line
+        assert (
+            "g \N{MINUS SIGN} m = +0.30 (90 % interval +0.20 to +0.40)" in line
+            and "n = 15" in line
+            and "p = 0.040" in line
+        )
 
     def test_areas_are_told_beside_scores(self, verdicts):
         told = self.said(verdicts, contrast(80, 0.1, 0.5), contrast(80, -0.2, 0.01, measure="area"))

@@ -10,7 +10,7 @@ from rlottery.config import Config
 from rlottery.report.contents import Contents
 from rlottery.report.gather import gather
 from rlottery.report.sentences import QUESTION
-from rlottery.report.table import KEY, render, to_markdown
+from rlottery.report.table import render, to_markdown
 from rlottery.report.words import share_lines, sparsity_text, task_lines
 from rlottery.store import Store
 from tests.analysis.stores import config, returns, success, write_mask, write_run
@@ -91,7 +91,7 @@ class TestHeadline:
 def closing(contents: Contents) -> list[str]:
     """What stands under the closing question."""
     lines = [line.strip() for line in shown(contents, 1000).splitlines()]
-    return [line for line in lines[lines.index(QUESTION) + 1 :] if line][: -len(KEY)]
+    return [line for line in lines[lines.index(QUESTION) + 1 :] if line]
 
 
 class TestVerdictInWords:
@@ -151,7 +151,7 @@ class TestClosingQuestion:
                     write_run(store, f"{arm}-{percent}", seed, success(0.0, rate, rate, rate))
         told = closing(gather(store, config(seeds=range(5))))
         assert "gradient is shown to be better at 80 %" in told[0].lower()
-        assert "taylor-95 - magnitude-95 = +0.44" in told[2]  # 0.6 + mean(0 .. 0.08) - 0.2
+        assert "taylor-95 \N{MINUS SIGN} magnitude-95 = +0.44" in told[2]  # 0.6 + mean(0 .. 0.08) - 0.2
         assert "advantage over magnitude grows with sparsity" in told[3]
 
 

@@ -1,0 +1,65 @@
+"""What to bear in mind beside a task's verdicts: runs at two levels, and arms that begin elsewhere than dense."""
+
+import statistics
+from collections.abc import Iterable
+from itertools import pairwise
+
+from rlottery.analysis.scores import ArmScores, TaskScores
+from rlottery.store import DENSE
+
+GAP = 0.5
+"""Shares of dense between two neighbouring runs of an arm that make two levels of them."""
+
+_FEWEST = 3
+_MOST_NAMED = 3
+
+
+def two_levels(scores: TaskScores, margin: float) -> str | None:
+    """Which arms' runs leave a gap between those that learned as dense agents do and those that didn't.
+
+    A mean's spread tells nothing of failures that have not come up yet (docs/statistics.md).
+
+    Args:
+        margin: below dense, as a share, that a run has still learned with.
+    """
+    split = [
+        arm.arm
+        for arm in scores.arms
+        if len(arm.shares) >= _FEWEST and max(arm.shares.values()) >= 1 - margin and _gap(arm.shares.values()) >= GAP
+    ]
+    return f"On {scores.task} runs of one arm end at two levels, learned or not ({_named(split)})." if split else None
+
+
+def head_start(scores: TaskScores, margin: float) -> str | None:
+    """That pruned agents score otherwise than dense ones before any training, by the margin or more.
+
+    Shares of dense have their zero at untrained dense agents, so they count such a start as gained.
+    """
+    if scores.gain is None or scores.untrained is None:
+        return None
+    begun = [arm for arm in scores.arms if arm.arm != DENSE and arm.before]
+    starts = {arm.arm: statistics.fmean(arm.before.values()) for arm in begun}
+    farthest = max(starts.values(), key=lambda start: abs(start - (scores.untrained or 0.0)), default=scores.untrained)
+    if abs(share := (farthest - scores.untrained) / scores.gain) < margin:
+        return None
+    ends = [arm.arm for arm in begun if _fell(arm)]
+    fell = f" Worse after training than before: {_named(ends)}." if ends else ""
+    return (
+        f"On {scores.task} arms begin elsewhere than dense agents: before training these score {scores.untrained:.3g} "
+        f"on average, the others {min(starts.values()):.3g} to {max(starts.values()):.3g}. That differs by up to "
+        f"{abs(share):.2f} of what the dense agents gained, and shares of dense count it as gained.{fell}"
+    )
+
+
+def _fell(arm: ArmScores) -> bool:
+    both = [seed for seed in arm.before if seed in arm.scores]
+    return bool(both) and sum(arm.scores[seed] - arm.before[seed] for seed in both) < 0
+
+
+def _gap(shares: Iterable[float]) -> float:
+    return max(high - low for low, high in pairwise(sorted(shares)))
+
+
+def _named(arms: list[str]) -> str:
+    more = f" and {len(arms) - _MOST_NAMED} more" if len(arms) > _MOST_NAMED else ""
+    return f"{', '.join(arms[:_MOST_NAMED])}{more}"
