@@ -70,10 +70,10 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         "Verdicts on each task. Measure: what is compared, the score or, where scores are tied at the ceiling, the "
         f"area under the curve. Share of dense: (arm {MINUS} untrained) / (dense {MINUS} untrained) of this measure, "
         f"mean over n seeds that both have, with its {interval_words(level)}; over random: the difference to the "
-        "random control with the same counts in every layer, in the same unit. p, its Holm correction over arms and tasks, "
-        "and the sign-flip p are of the claim that is decided, or else of the one nearest to it. n: seeds that have "
-        "both arm and dense; after a slash those that have both arm and random control, where they are not as many. "
-        "More seeds: that would likely (80 %) decide it."
+        "random control with the same counts in every layer, in the same unit. p, its Holm correction over arms and "
+        "tasks, and the sign-flip p are of the claim that is decided, or else of the one nearest to it. n: seeds that "
+        "have both arm and dense; after a slash those that have both arm and random control, where they are not as "
+        "many. More seeds: that would likely (80 %) decide it."
     )
     titles = (
         Column("Arm"),
