@@ -23,6 +23,7 @@ from rlottery.pipeline import (
     look_here_for_tasks,
     open_study,
     run_and_conclude,
+    settings_of,
 )
 from rlottery.study.catalogue import catalogue_table
 from rlottery.study.doctor import diagnose, doctor_page, is_ready
@@ -50,6 +51,7 @@ Overrides = Annotated[
     ),
 ]
 ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="The study's YAML file.")]
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="Its config file, or its data folder.")]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -87,20 +89,20 @@ def run(
 
 @app.command()
 def status(
-    config: ConfigFile = "config.yaml",
+    study: Study = "config.yaml",
     overrides: Overrides = None,
 ) -> None:
     """Show what of a study is done, under way, failed or still to do. Reads files only."""
-    path, extra = _config_and_overrides(config, overrides)
+    path, extra = _config_and_overrides(study, overrides)
     try:
-        Console().print(status_table(load_study(path, extra)))
+        Console().print(status_table(settings_of(path, extra)))
     except RlotteryError as error:
         fail(error)
 
 
 @app.command(epilog="Exit codes: 0 the report is written, 2 bad input.")
 def report(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="Its config file, or its data folder.")] = "config.yaml",
+    study: Study = "config.yaml",
     overrides: Overrides = None,
     stability: Annotated[
         int | None,
@@ -186,16 +188,16 @@ def doctor() -> None:
 
 @app.command(epilog="Exit codes: 0 all is sound, 1 something is damaged, 2 bad input.")
 def verify(
-    config: ConfigFile = "config.yaml",
+    study: Study = "config.yaml",
     overrides: Overrides = None,
 ) -> None:
     """Compare every file of a study with its checksum, and say what is damaged and what mends it. Reads files only."""
-    path, extra = _config_and_overrides(config, overrides)
+    path, extra = _config_and_overrides(study, overrides)
     with _told("look again"):
-        loaded = load_study(path, extra)
+        loaded = settings_of(path, extra)
         health = examine(loaded)
     if not health.files and not health.at_work:
-        fail(StudyError(f"{loaded.data} holds nothing of this config. Is it the folder that was meant? data=FOLDER"))
+        fail(StudyError(f"{loaded.data} holds nothing of this study. Is it the folder that was meant?"))
     for folder in health.at_work:
         typer.echo(f"{folder}: left out, for a process is at work there.")
     for problem in health.problems:

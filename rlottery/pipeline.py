@@ -66,28 +66,41 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Config:
     return load_config(path, overrides)
 
 
-def open_study(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The settings of a study that is there already, from its config file or its data folder.
+def settings_of(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The settings of a study, begun or not, from its config file or its data folder.
 
     Raises:
         ConfigError: of a config file, as `load_study`; of a folder, keys to set, which only a file takes.
-        StudyError: a folder without a study, or there is nothing in the data folder yet.
+        StudyError: a folder without a study, or without a record of its settings.
     """
     look_here_for_tasks()
     if path.is_dir():
         if overrides:
             raise ConfigError(
-                f"{path} is a data folder: keys are set on a config file. Give the study's, as in "
-                f"`rlottery report config.yaml {overrides[0]}`."
+                f"{path} is a data folder: keys are set on a config file. Give the study's in its place: "
+                f"config.yaml data={path} {overrides[0]}"
             )
         return config_of(read_record(path), path)
     if not path.exists() and not path.suffix:
         raise StudyError(f"There is no study at {path}: give a study's data folder, or its config file.")
-    config = load_config(path, overrides)
+    return load_config(path, overrides)
+
+
+def open_study(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The same of a study that has been begun.
+
+    Raises:
+        ConfigError: as `settings_of`.
+        StudyError: as `settings_of`, or a config file's data folder has nothing yet.
+    """
+    config = settings_of(path, overrides)
+    if path.is_dir():
+        return config
     check_folder(config.data)
     if not Store(config.data).runs.is_dir():
         raise StudyError(
-            f"{config.data} holds no runs yet. Begin with `rlottery run {path}`, or say where they are: data=FOLDER."
+            f"{config.data} holds no runs yet. Begin with `rlottery run {path}`; if they lie elsewhere, give their "
+            f"data folder in the place of {path}."
         )
     return config
 

@@ -1,6 +1,7 @@
 """The record of a study: its settings, and the commands that worked on it. What reads a data folder alone reads it.
 
 `study.json` is sealed as manifests are. Every `run` that has something to do, or whose settings differ, adds a command.
+Where there is none, a report of a config file begins it.
 """
 
 import shlex
@@ -111,8 +112,8 @@ def read_record(data: Path) -> Record:
         if not store.runs.is_dir():
             raise StudyError(f"{data} holds no study: give a study's data folder, or its config file.") from None
         raise StudyError(
-            f"{data} has runs, but no {store.record.name} that says what the study asked for. Give the study's config "
-            "file in the place of the folder, or run the study once more: `rlottery run CONFIG`."
+            f"{data} has runs, but no {store.record.name} that says what the study asked for. A report of its config "
+            f"file writes it: rlottery report CONFIG data={shlex.quote(str(data))}"
         ) from None
     return record
 

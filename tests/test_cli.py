@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import rlottery
 from rlottery.cli import app
 from rlottery.config import default_config_text, load_config
+from rlottery.record import note_command
 from rlottery.sparse.library import find
 
 from .study.studies import TINY, contents, job, write_dense, write_mask, write_study
@@ -189,6 +190,33 @@ class TestStatus:
         write_study(load_config("config.yaml"))
         output = call("status")[1]
         assert output.count("done") == 3 and output.endswith("2 of 2 runs done.\n")
+
+
+class TestDataFolders:
+    """status and verify take what report takes."""
+
+    @pytest.fixture(autouse=True)
+    def study(self) -> None:
+        config = load_config("config.yaml", ["seeds=[0, 1]"])
+        write_study(config)
+        note_command(config, has_work=True)
+
+    def test_status(self) -> None:
+        code, output, _ = call("status", "data")
+        assert code == 0 and output.endswith("4 of 4 runs done.\n")
+
+    def test_verify(self) -> None:
+        assert call("verify", "data/") == call("verify", "config.yaml", "seeds=[0, 1]")
+        job(load_config("config.yaml"), "dense", seed=1).files.agent.write_bytes(b"damaged")
+        code, output, _ = call("verify", "data")
+        assert code == 1 and "seed_1/dense/agent.safetensors" in output
+
+    @pytest.mark.parametrize("command", ["status", "verify"])
+    def test_what_is_none(self, command: str) -> None:
+        assert "There is no study at nowhere" in refusal(command, "nowhere")
+        assert "data is a data folder: keys are set on a config file." in refusal(command, "data", "seeds=[0]")
+        Path("photos").mkdir()
+        assert "photos is empty" in refusal(command, "photos")
 
 
 class TestInit:

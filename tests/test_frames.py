@@ -186,7 +186,7 @@ class TestNothingToLoad:
 
     def test_runs_without_a_record(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 1.0))
-        with pytest.raises(StudyError, match="has runs, but no study.json .* Give the study's config file"):
+        with pytest.raises(StudyError, match="has runs, but no study.json .* rlottery report CONFIG data="):
             load_study(store.root)
 
     def test_nothing_done_yet(self, store: Store) -> None:

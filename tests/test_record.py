@@ -108,7 +108,10 @@ def test_a_damaged_record_is_made_anew_by_a_run_and_named_by_a_reader(tmp_path: 
         (lambda folder: None, "There is no study at"),
         (lambda folder: folder.mkdir(), "is empty"),
         (lambda folder: (folder / "photos").mkdir(parents=True), "holds no study"),
-        (lambda folder: (folder / "runs").mkdir(parents=True), r"has runs, but no study\.json.*`rlottery run CONFIG`"),
+        (
+            lambda folder: (folder / "runs").mkdir(parents=True),
+            r"has runs, but no study\.json.*rlottery report CONFIG data=",
+        ),
     ],
 )
 def test_no_record(tmp_path: Path, make, said: str) -> None:

@@ -9,14 +9,16 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from rlottery.analysis.runs import other_settings_lines
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.record import note_command
 from rlottery.report.contents import Contents
 from rlottery.report.films import films_of
 from rlottery.report.gather import gather
 from rlottery.report.table import render
 from rlottery.report.words import count
-from rlottery.store import Store
+from rlottery.store import DENSE, Store
 
 
 def report_folder(config: Config, to: Path | None) -> Path:
@@ -51,7 +53,7 @@ def check_can_be_written(folder: Path) -> None:
 
 
 def report_study(config: Config, console: Console, to: Path | None = None) -> None:
-    """Show the closing table of what the store holds, and write the report.
+    """Show the closing table of what the store holds, and write the report; and the study's record where it has none.
 
     Args:
         to: the report's folder, in the place of the one in the data folder.
@@ -65,7 +67,25 @@ def report_study(config: Config, console: Console, to: Path | None = None) -> No
     contents = gather(store, config)
     console.print(render(contents))
     console.print()
-    publish(store, config, contents, _sayer(console), folder)
+    say = _sayer(console)
+    if to is None and not store.record.exists():
+        _begin_record(store, config, contents, say)
+    publish(store, config, contents, say, folder)
+
+
+def _begin_record(store: Store, config: Config, contents: Contents, say: Callable[[str], None]) -> None:
+    """Note the settings of a study whose data folder tells of none, where they are those of all that is there."""
+    asked = {store.run(task.name, seed, DENSE).folder.parent for task in config.tasks for seed in config.seeds}
+    beyond = sorted(set(store.runs.glob("*/seed_*")) - asked)
+    if other_settings_lines(config, contents.runs):
+        say(f"{store.record} is not there, and is not written: runs have other settings than these. Set the same keys.")
+    elif beyond:
+        say(f"{store.record} is not there, and is not written: these settings don't ask for what is in {beyond[0]}.")
+    else:
+        try:
+            note_command(config, has_work=False)
+        except OSError as error:
+            say(f"{store.record} can't be written: {error.strerror}.")
 
 
 def publish(

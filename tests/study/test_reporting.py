@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rlottery.config import config_to_dict
-from rlottery.record import note_command
+from rlottery.config import config_to_dict, load_config
+from rlottery.record import config_of, note_command, read_record
 from rlottery.store import Store
+from rlottery.study.fingerprints import dense_fingerprint
 from tests.analysis.stores import config, success, write_run
 from tests.study.studies import contents
 from tests.test_cli import call, refusal
@@ -87,8 +88,29 @@ class TestReport:
 
     def test_runs_without_a_record(self) -> None:
         Path("data/study.json").unlink()
-        assert "has runs, but no study.json" in refusal("report", "data")
-        assert call("report", "config.yaml")[0] == 0
+        mend = "has runs, but no study.json that says what the study asked for. A report of its config file writes it: "
+        for command in (["report", "data"], ["status", "data"], ["verify", "data"], ["compare", "data", "config.yaml"]):
+            assert f"{mend}rlottery report CONFIG data=data" in refusal(*command)
+        assert call("report", "config.yaml", "data=data")[0] == 0
+        assert config_of(read_record(Path("data")), Path("data")) == load_config("config.yaml")
+        assert call("report", "data")[0] == call("status", "data")[0] == 0
+
+    def test_a_record_is_not_begun_by_what_is_only_tried(self) -> None:
+        Path("data/study.json").unlink()
+        assert call("report", "--to", "trial")[0] == 0
+        assert not Path("data/study.json").exists()
+        code, output, _ = call("report", "config.yaml", "seeds=[0]")
+        assert code == 0 and "these settings don't ask for what is in data/runs/reach-v3/seed_1" in text(output)
+        assert not Path("data/study.json").exists()
+
+    def test_a_record_is_not_begun_with_settings_that_the_runs_do_not_have(self) -> None:
+        Path("data/study.json").unlink()
+        trained = load_config("config.yaml", ["sac.batch_size=64"])
+        fingerprint = dense_fingerprint(trained, trained.tasks[0], 0)
+        write_run(Store(Path("data")), "dense", 0, success(0.0, 1.0, 1.0, 1.0), fingerprint=fingerprint)
+        code, output, _ = call("report")
+        assert code == 0 and "is not written: runs have other settings than these" in text(output)
+        assert not Path("data/study.json").exists()
 
     def test_settings_that_are_only_tried_leave_the_studys_page_alone(self) -> None:
         call("report")
@@ -157,6 +179,8 @@ class TestCompare:
         said = "The report can't be written to config.yaml: config.yaml is a file. Choose another folder: --to FOLDER"
         assert said in refusal("compare", "data", "other", "--to", "config.yaml")
         assert "There is no study at nowhere" in refusal("compare", "data", "nowhere")
+        Path("moved.yaml").write_text(Path("config.yaml").read_text().replace("data: data", "data: nowhere"))
+        assert "give their data folder in the place of moved.yaml" in refusal("compare", "moved.yaml", "data")
 
     def test_studies_that_share_nothing(self) -> None:
         settings = config(["push-v3"]).model_copy(update={"data": Path("other"), "name": "other"})
