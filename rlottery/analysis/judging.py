@@ -67,11 +67,17 @@ def judge(tasks: Sequence[TaskToJudge], rules: Verdict) -> tuple[tuple[TaskVerdi
             p_learned=p_learned,
             arms=tuple(item.verdict for item in by_task[task.scores.task]),
             two_levels=two_levels(task.scores, rules.margin) if state == "learned" else None,
-            head_start=head_start(task.scores, rules.margin) if state == "learned" else None,
+            head_start=head_start(task.scores, _pruned(task), rules.margin) if state == "learned" else None,
         )
         for task, (state, why, p_learned) in zip(tasks, states, strict=True)
     )
     return verdicts, pool(verdicts, judged, rules)
+
+
+def _pruned(task: TaskToJudge) -> set[str]:
+    """Tickets, and the random masks that stand beside them."""
+    controls = controls_of(task)
+    return {*controls, *(control for control in controls.values() if control is not None)}
 
 
 # ------------------------------------------------------------------------------------------ One task

@@ -157,6 +157,16 @@ def _pooled_sentences(pooled: Sequence[PooledVerdict], level: float) -> list[str
         parts.append(f"{_named(arm.arm for arm in undecided)} {'is' if len(undecided) == 1 else 'are'} undecided")
     if parts:
         said.append(f"{_capital('; '.join(parts))}.")
+    below = [
+        f"{arm.arm} ({_signed(share)})"
+        for arm in pooled
+        if arm.over_control
+        and (high := arm.over_control[2]) is not None
+        and high < 0
+        and (share := arm.over_control[0])
+    ]
+    if below:
+        said.append(f"Below random masks, by {interval_words(level)}s that are not corrected: {listed(below)}.")
     return said
 
 

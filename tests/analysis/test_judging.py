@@ -300,16 +300,18 @@ def test_runs_at_two_levels_bring_a_caution() -> None:
 def test_arms_that_begin_elsewhere_than_dense_agents_bring_a_caution() -> None:
     settings = config(5)
     made = task("a", settings, scored(CLOSE, FAR), BESIDE)
-    assert head_start(made.scores, 0.1) is None
+    pruned = {"taylor-90", "random-90"}
+    assert head_start(made.scores, pruned, 0.1) is None
 
     def begun(ticket: float, control: float) -> str | None:
         starts = {"taylor-90": ticket, "random-90": control}
         arms = [replace(arm, before=dict.fromkeys(range(5), starts.get(arm.arm, 0.0))) for arm in made.scores.arms]
-        return head_start(replace(made.scores, arms=tuple(arms)), 0.1)
+        return head_start(replace(made.scores, arms=tuple(arms)), pruned, 0.1)
 
     assert begun(5.0, 9.0) is None
     ahead = begun(5.0, 30.0)
-    assert ahead is not None and "these score 0 on average, the others 5 to 30." in ahead and "Worse" not in ahead
+    assert ahead is not None and "controls 5 to 30. That differs by up to 0.30" in ahead
+    assert "dense agents score 0 on average" in ahead and "Worse" not in ahead
     assert (fell := begun(5.0, 60.0)) is not None and fell.endswith("Worse after training than before: random-90.")
     assert (behind := begun(-50.0, 0.0)) is not None and "by up to 0.50 of" in behind
 

@@ -48,6 +48,14 @@ class TestHeadline:
         assert parts[1].startswith("taylor-80 falls short")
         assert parts[2].startswith("magnitude-90 is undecided")
 
+    def test_what_chooses_worse_than_chance_is_told(self, verdicts):
+        assert not any("Below random" in line for line in headline(verdicts))
+        first, *others = verdicts.pooled
+        below = replace(first, over_control=(-0.28, -0.47, -0.1))
+        assert "Below random masks, by 90 % intervals that are not corrected: magnitude-80 (\N{MINUS SIGN}0.28)." in (
+            headline(replace(verdicts, pooled=(below, *others)))
+        )
+
     def test_what_further_seeds_would_decide(self, verdicts):
         undecided = [arm for task in verdicts.tasks for arm in task.arms if arm.decision == "undecided"]
         known = [arm for arm in undecided if arm.further_seeds is not None]
