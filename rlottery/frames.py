@@ -10,7 +10,7 @@ import pandas as pd
 
 from rlottery.analysis.comparison import compare_runs
 from rlottery.analysis.mask_facts import readable_masks
-from rlottery.analysis.runs import Run, read_runs
+from rlottery.analysis.runs import Run, other_settings_lines, read_runs
 from rlottery.analysis.scores import TaskScores, task_scores
 from rlottery.config import Config
 from rlottery.errors import StudyError
@@ -73,7 +73,8 @@ class Study:
         evaluations: one row an evaluation: the mean return of its `episodes`, and the share of them with success.
         masks: one row a layer of a mask: `kept` of `total` weights; `group` is actor or critic, and `digest` tells
             masks apart. Those of runs that can't be read are left out, and so are damaged ones, told in `problems`.
-        problems: in words.
+        problems: in words: masks and runs that can't be read, and runs that were trained with other settings than
+            `config` has.
     """
 
     config: Config
@@ -106,13 +107,16 @@ def load_study(path: str | Path) -> Study:
     scores = {task.task: task_scores(task.task, runs[task.task], task.least_gain, config) for task in compared.tasks}
     every = [(task, run) for task, of_task in runs.items() for run in of_task]
     masks, problems = _masks(runs)
+    unreadable = [
+        f"{task}: {run.arm}, seed {run.seed}: {run.error}" for task, run in every if run.status == "unreadable"
+    ]
     return Study(
         config,
         store.root,
         runs=_frame([_run(task, run, scores[task]) for task, run in every], _RUNS),
         evaluations=_frame([row for task, run in every for row in _evaluations(task, run)], _EVALUATIONS),
         masks=_frame(masks, _MASKS),
-        problems=problems,
+        problems=(*other_settings_lines(config, runs), *unreadable, *problems),
     )
 
 

@@ -101,8 +101,9 @@ def load_agent(path: str | Path) -> Policy:
     """The deterministic policy of a finished run.
 
     Args:
-        path: the run's folder, data/runs/TASK/seed_N/ARM, or a file that `rlottery export` wrote. Of a folder, files
-            are compared with their checksums, and the task is made, to be asked for its actions' bounds.
+        path: the run's folder, data/runs/TASK/seed_N/ARM, or a file that `rlottery export` wrote. Of a folder, the
+            agent's file and the mask are compared with their checksums, the run's other files are not looked at, and
+            the task is made, to be asked for its actions' bounds.
 
     Raises:
         StudyError: nothing there, no finished run, damaged or foreign files.

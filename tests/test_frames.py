@@ -146,6 +146,8 @@ def test_the_mask_of_a_run_that_can_not_be_read_is_none_of_the_studys(store: Sto
     store.run("reach-v3", 0, "taylor-80").metrics.write_text("damaged")
     study = loaded(store, config(seeds=(0,)))
     assert row(study.runs, arm="taylor-80")["status"] == "unreadable"
+    (problem,) = study.problems
+    assert problem.startswith("reach-v3: taylor-80, seed 0: ") and "metrics.jsonl" in problem
     assert set(study.masks["arm"]) == {"magnitude-80"}
 
 

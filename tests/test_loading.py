@@ -137,6 +137,10 @@ def test_wrong_observations(runs: Path, given: Any, said: str) -> None:
 
 
 class TestFolders:
+    def test_what_the_policy_is_not_made_of_is_not_looked_at(self, ticket: RunFiles) -> None:
+        ticket.metrics.write_bytes(b"")
+        assert load_agent(ticket.folder).arm == "magnitude"
+
     def test_none(self, tmp_path: Path) -> None:
         assert "nosuch is no folder. Give a finished run's" in refusal(tmp_path / "nosuch")
 
