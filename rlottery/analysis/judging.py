@@ -114,7 +114,8 @@ def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rule
     is_ticket = kind == "ticket"
     control = random_control_of(run, task.runs, task.counts) if is_ticket else None
     dense, beside = _dense(task), task.scores.arm(control) if control else None
-    measure: Measure = "area" if _tied_at_ceiling(task.scores, arm, dense, rules) else "score"
+    # What is not judged needs no other measure than its score.
+    measure: Measure = "area" if is_ticket and _tied_at_ceiling(task.scores, arm, dense, rules) else "score"
     # Shares of a gain that may be none say nothing: the scores stand for themselves.
     dense = dense if state != "did not learn" else replace(dense, scores={}, areas={})
     against_dense = _paired(task.scores, arm, dense, dense, measure)

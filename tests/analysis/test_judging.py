@@ -200,6 +200,13 @@ def test_ties_at_the_ceiling_are_decided_by_area() -> None:
     assert arm.against_dense is not None and arm.against_dense.share == pytest.approx(expected)
 
 
+def test_a_control_at_the_ceiling_is_compared_by_its_score() -> None:
+    settings = config(5)
+    tied = [100.0] * 5
+    verdicts, _ = judge([task("a", settings, scored(tied, tied, tied), BESIDE)], settings.verdict)
+    assert {arm.arm: arm.measure for arm in verdicts[0].arms} == {"taylor-90": "area", "random-90": "score"}
+
+
 def test_one_run_below_the_ceiling_and_scores_decide() -> None:
     settings = config(5)
     top = [100.0, 99.9, 100.0, 100.0, 99.95]
