@@ -20,7 +20,7 @@ from rlottery.analysis.runs import (
     untrained_evaluations,
 )
 from rlottery.analysis.scores import gain_of
-from rlottery.config import Config, Task
+from rlottery.config import Config, Task, Training
 from rlottery.store import DENSE, Store
 
 LEAST_SUCCESS_GAINED = 0.05
@@ -177,7 +177,7 @@ def _compare_task(config: Config, task: Task, runs: Sequence[Run]) -> TaskCompar
             _arm_result(of_arm, results[name], scores[name], dense, untrained, least_gain if learned else math.inf)
             for name, of_arm in by_arm.items()
         ),
-        notes=_notes(runs, last, config.training_for(task).env_steps),
+        notes=_notes(runs, last, config.training_for(task)),
     )
 
 
@@ -241,15 +241,21 @@ def _least_gain(untrained: Iterable[Evaluation], metric: Metric) -> float:
     return max(statistics.pstdev(returns), 0.01 * abs(statistics.fmean(returns)))
 
 
-def _notes(runs: Iterable[Run], last: int, env_steps: int) -> tuple[str, ...]:
+def _notes(runs: Sequence[Run], last: int, training: Training) -> tuple[str, ...]:
     notes = []
+    counted = [run.trained[-last:] for run in runs if run.status == "done" and run.began_at == 0]
+    if any(of_run[0].env_steps <= training.warmup_steps for of_run in counted):
+        notes.append(
+            f"scores take the last {last} evaluations, and some of these were made before the first update (step "
+            f"{training.warmup_steps:,}). Train longer, or lower evaluation.interval or evaluation.score_evaluations."
+        )
     for run in runs:
         if run.status != "done":
             continue
         where, trained = f"{run.arm}, seed {run.seed}", run.trained
         if len(trained) < last:
             notes.append(f"{where}: the score takes the last {last} evaluations, but there are {len(trained)}.")
-        asked = run.env_steps or env_steps
+        asked = run.env_steps or training.env_steps
         if trained[-1].env_steps != asked:
             ended = trained[-1].env_steps
             notes.append(f"{where}: its last evaluation is at step {ended:,}; the config asks for {asked:,}.")

@@ -217,6 +217,20 @@ def test_an_arm_with_fewer_steps_is_complete_where_it_says_so(tmp_path: Path) ->
     assert note == "late-80, seed 0: its last evaluation is at step 200; the config asks for 300."
 
 
+def test_scores_of_untrained_agents_are_told(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+
+    def notes(warmup_steps: int) -> tuple[str, ...]:
+        asked = config(seeds=(0,))
+        training = asked.training.model_copy(update={"warmup_steps": warmup_steps})
+        return compare(store, asked.model_copy(update={"training": training})).tasks[0].notes
+
+    (note,) = notes(200)
+    assert note.startswith("scores take the last 2 evaluations, and some of these were made before the first update")
+    assert notes(199) == ()
+
+
 def test_what_an_arm_is_about_is_no_difference_from_the_dense_agent(tmp_path: Path) -> None:
     store = Store(tmp_path)
     settings = {"seed": 0, "training": {"env_steps": 300}}
