@@ -1,20 +1,29 @@
-"""The report over several studies: their verdicts, and the arms that they share on the tasks that they share."""
+"""The report over several studies: how they differ, their verdicts, and the arms and tasks that they share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from rlottery.analysis.beside import StudyDifference, study_differences
+from rlottery.analysis.beside import (
+    SettingDifference,
+    Settings,
+    StudyDifference,
+    setting_differences,
+    study_differences,
+)
 from rlottery.disk import write_bytes
 from rlottery.errors import StudyError
 from rlottery.report.contents import Contents
 from rlottery.report.page import page_environment, page_frame
 from rlottery.report.sentences import answer, headline, interval_words, least_seeds_of, level_of
 from rlottery.report.tables import (
+    NOTHING,
     Cell,
     Column,
     Row,
@@ -27,9 +36,13 @@ from rlottery.report.tables import (
     to_csv,
     to_markdown,
 )
-from rlottery.report.words import METRIC_NAMES
+from rlottery.report.words import METRIC_NAMES, count, listed
 
 PAGE = "compare.html"
+
+_GAP = 2
+_LEAST_WHY = 20
+"""Letters that a column of reasons takes at least: a narrower one is taller than it is worth."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +52,15 @@ class Beside:
     Attributes:
         names: of the studies, distinct.
         studies: in the order that they were given.
-        verdicts, differences: the tables.
+        unlike: in a sentence, whether their settings differ, and what that makes of the differences.
+        settings, verdicts, differences: the tables. The first has no rows where nothing differs.
         alone: in words, tasks and arms that not all studies have.
     """
 
     names: tuple[str, ...]
     studies: tuple[Contents, ...]
+    unlike: str
+    settings: Table
     verdicts: Table
     differences: Table
     alone: tuple[str, ...]
@@ -58,34 +74,57 @@ def beside(studies: Sequence[Contents]) -> Beside:
     """
     names = _names(studies)
     scores = {name: study.scores for name, study in zip(names, studies, strict=True)}
-    differences = study_differences(scores)
+    differences = study_differences(
+        scores, {name: least_seeds_of(study) for name, study in zip(names, studies, strict=True)}
+    )
     if not differences:
         tasks = "; ".join(f"{name}: {', '.join(of.task for of in of_study)}" for name, of_study in scores.items())
         raise StudyError(f"These studies share no finished arm of any task, so there is nothing to compare ({tasks}).")
+    settings = setting_differences(
+        {name: Settings(study.config, study.comparison) for name, study in zip(names, studies, strict=True)}
+    )
     return Beside(
-        names, tuple(studies), _verdicts(names, studies), _differences(differences), tuple(_alone(names, studies))
+        names=names,
+        studies=tuple(studies),
+        unlike=_unlike(settings),
+        settings=_settings(names, settings),
+        verdicts=_verdicts(names, studies),
+        differences=_differences(differences, settings),
+        alone=tuple(_alone(names, studies)),
     )
 
 
 def write_beside(of: Beside, folder: Path) -> list[Path]:
-    """Write compare.html, and the tables as CSV and Markdown, each file whole or not at all."""
+    """Write compare.html, and the tables as CSV and Markdown, each file whole or not at all.
+
+    Where no setting differs there is no table of settings, and one that an earlier comparison left is removed.
+    """
     files = {PAGE: _html(of)}
-    for table in (of.verdicts, of.differences):
-        files[f"{table.name}.csv"] = to_csv(table)
-        files[f"{table.name}.md"] = to_markdown(table)
+    for table in (of.settings, of.verdicts, of.differences):
+        if table.rows or table is not of.settings:
+            files[f"{table.name}.csv"] = to_csv(table)
+            files[f"{table.name}.md"] = to_markdown(table)
     for name, text in files.items():
         write_bytes(folder / name, text.encode())
+    for name in {f"{of.settings.name}.csv", f"{of.settings.name}.md"}.difference(files):
+        (folder / name).unlink(missing_ok=True)
     return [folder / name for name in files]
 
 
 def render_beside(of: Beside) -> RenderableType:
-    """The tables for a terminal."""
-    parts: list[RenderableType] = []
+    """The tables for a terminal: how the studies differ first. Names never break; columns give way to them."""
+    parts: list[RenderableType] = [Text(of.unlike, style="bold"), ""]
+    if of.settings.rows:
+        parts += [_Fitted(of.settings, wraps=("For", *of.names)), "", Text(of.settings.caption, style="dim"), ""]
     for name, study in zip(of.names, of.studies, strict=True):
         parts += [Text(name, style="bold"), Text(" ".join(headline(study.verdicts, level_of(study)))), ""]
-    for table in (of.verdicts, of.differences):
-        if table.rows:
-            parts += [_terminal(table), "", Text(table.caption, style="dim"), ""]
+    if of.verdicts.rows:
+        verdicts = _Fitted(of.verdicts, wraps=("Decision", "Why"), give_way=("Tasks", "Why"))
+        parts += [verdicts, "", Text(of.verdicts.caption, style="dim"), ""]
+    for task, what, part in _by_task(of.differences):
+        parts += [Text(task, style="bold cyan"), Text(what, style="dim"), ""]
+        parts += [_Fitted(part, wraps=("Settings",), give_way=("p", "Means")), ""]
+    parts += [Text(of.differences.caption, style="dim"), ""]
     return Group(*parts, *(Text(line, style="dim") for line in of.alone))
 
 
@@ -95,6 +134,54 @@ def _names(studies: Sequence[Contents]) -> tuple[str, ...]:
     return tuple(
         title if titles.count(title) == 1 else f"{title} ({place})" for place, title in enumerate(titles, start=1)
     )
+
+
+def _unlike(settings: Sequence[SettingDifference]) -> str:
+    number = len({setting.key for setting in settings})
+    if not number:
+        return "No setting of training, networks, evaluation, verdict or arms differs between these studies."
+    if not any(setting.trains for setting in settings):
+        return f"These studies differ in {count(number, 'setting')}, of the verdict alone: their runs were made alike."
+    at_once = "that" if number == 1 else "all of that at once, and none tells which setting it comes from"
+    return f"These studies differ in {count(number, 'setting')}. The marked differences below are of {at_once}."
+
+
+def _settings(names: Sequence[str], settings: Sequence[SettingDifference]) -> Table:
+    rows = []
+    for setting in settings:
+        values = [
+            Cell(_value_text(setting.values[name]), {f"value_{name}": setting.values[name]})
+            if name in setting.values
+            # A task or an arm that this study doesn't have.
+            else Cell(NOTHING, {f"value_{name}": None})
+            for name in names
+        ]
+        of = ", ".join(setting.of)
+        rows.append(Row((text_cell("setting", setting.key), Cell(of or "every task", {"of": of}), *values)))
+    caption = (
+        "Settings that differ on what the studies share, with the keys of a config. What isn't here is alike. "
+        "arms: how arms of one name are made; default: the recipe leaves the key out."
+    )
+    return Table("settings", caption, tuple(Column(title) for title in ("Setting", "For", *names)), tuple(rows))
+
+
+def _value_text(value: Any) -> str:
+    if value is None:
+        return "default"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_value_text, value))
+    if isinstance(value, dict):
+        parts = {key: _value_text(inner) for key, inner in value.items()}
+        if parts.keys() == {"actor", "critic"} and parts["actor"] == parts["critic"]:
+            return parts["actor"]
+        return ", ".join(f"{key}: {part}" for key, part in parts.items())
+    return str(value)
 
 
 def _verdicts(names: Sequence[str], studies: Sequence[Contents]) -> Table:
@@ -124,8 +211,8 @@ def _verdicts(names: Sequence[str], studies: Sequence[Contents]) -> Table:
     return Table("verdicts", caption, tuple(Column(t, t in ("Share of dense", "Tasks")) for t in titles), tuple(rows))
 
 
-def _differences(rows: Sequence[StudyDifference]) -> Table:
-    titles = ("Task", "Arm", "Studies", "Means", "Difference", "p", "Holm p", "n")
+def _differences(rows: Sequence[StudyDifference], settings: Sequence[SettingDifference]) -> Table:
+    titles = ("Task", "Arm", "Studies", "Settings", "Means", "Difference", "95 % interval", "p", "Holm p", "n")
     numeric = ("Difference", "p", "Holm p")
     caption = (
         "The second study less the first, in the unit of the task's score ("
@@ -133,32 +220,58 @@ def _differences(rows: Sequence[StudyDifference]) -> Table:
         + "), with its 95 % interval; seeds of two studies are independent (Welch). Holm's correction is over the rows "
         "of two studies."
     )
-    return Table("differences", caption, tuple(Column(t, t in numeric) for t in titles), tuple(map(_row, rows)))
+    if short := [row for row in rows if row.too_few]:
+        numbers = listed(map(str, sorted({row.least for row in short})))
+        caption += (
+            f" Too few seeds: fewer than {numbers} in one of the two studies (verdict.least_seeds). Such rows decide "
+            "nothing: they have no interval and no p, and are no part of Holm's correction."
+        )
+    made = tuple(_row(row, [setting.key for setting in settings if setting.touches(row)]) for row in rows)
+    if any(setting.touches(row) for setting in settings for row in rows):
+        caption += (
+            " Settings: whether the two studies trained and measured this row alike; other steps: for another number "
+            "of steps; recipe: the arm is made differently."
+        )
+    return Table("differences", caption, tuple(Column(t, t in numeric) for t in titles), made)
 
 
-def _row(row: StudyDifference) -> Row:
+def _row(row: StudyDifference, unlike: Sequence[str]) -> Row:
     digits = 2 if row.metric == "success" else 0 if max(abs(row.mean_one), abs(row.mean_other)) >= 100 else 2
-    means = f"{number_text(row.mean_one, digits)}, {number_text(row.mean_other, digits)}"
-    interval = (
-        ""
-        if row.low is None or row.high is None
-        else (f" ({number_text(row.low, digits)} to {number_text(row.high, digits)})")
-    )
+    means = f"{_number(row.mean_one, digits)}, {_number(row.mean_other, digits)}"
+    interval = NOTHING
+    if row.too_few:
+        interval = "too few seeds"
+    elif row.low is not None and row.high is not None:
+        interval = f"{_number(row.low, digits)} to {_number(row.high, digits)}"
     return Row(
         (
             text_cell("task", row.task),
             text_cell("arm", row.arm),
             Cell(f"{row.one}, {row.other}", {"one": row.one, "other": row.other}),
+            Cell(_mark(unlike), {"unlike": "; ".join(unlike)}),
             Cell(means, {"mean_one": row.mean_one, "mean_other": row.mean_other}),
-            Cell(
-                f"{number_text(row.difference, digits)}{interval}",
-                {"difference": row.difference, "low": row.low, "high": row.high},
-            ),
+            Cell(_number(row.difference, digits), {"difference": row.difference}),
+            Cell(interval, {"low": row.low, "high": row.high}),
             p_cell("p", row.p),
             p_cell("p_holm", row.adjusted),
-            Cell(f"{row.n_one}, {row.n_other}", {"n_one": row.n_one, "n_other": row.n_other}),
-        )
+            Cell(f"{row.n_one}, {row.n_other}", {"n_one": row.n_one, "n_other": row.n_other, "least_n": row.least}),
+        ),
+        {"task": row.task, "studies": f"{row.one}, {row.other}"},
     )
+
+
+def _number(value: float, digits: int) -> str:
+    """Zero has no sign."""
+    return number_text(round(value, digits) + 0.0, digits)
+
+
+def _mark(unlike: Sequence[str]) -> str:
+    """``other steps and settings``: what the two studies did differently here; ``alike`` where nothing."""
+    steps = "training.env_steps" in unlike
+    recipe = any(key.startswith("arms.") for key in unlike)
+    settings = any(key != "training.env_steps" and not key.startswith("arms.") for key in unlike)
+    said = [word for word, here in (("steps", steps), ("settings", settings), ("recipe", recipe)) if here]
+    return f"other {listed(said)}" if said else "alike"
 
 
 def _alone(names: Sequence[str], studies: Sequence[Contents]) -> list[str]:
@@ -174,13 +287,67 @@ def _alone(names: Sequence[str], studies: Sequence[Contents]) -> list[str]:
     return lines
 
 
-def _terminal(table: Table) -> TerminalTable:
-    shown = TerminalTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for column in table.columns:
-        shown.add_column(column.title, justify="right" if column.numeric else "left", overflow="fold")
-    for row in table.rows:
-        shown.add_row(*(Text(cell.text) for cell in row.cells))
-    return shown
+def _by_task(table: Table) -> list[tuple[str, str, Table]]:
+    """For each task and pair of studies: the task, the pair with what marks every row, and the table of the rest."""
+    titles = [column.title for column in table.columns]
+    parts = []
+    for (task, studies), group in groupby(table.rows, key=lambda row: (row.tags["task"], row.tags["studies"])):
+        rows = list(group)
+        marks = {row.cells[titles.index("Settings")].text for row in rows}
+        above = ("Task", "Studies") if len(marks) > 1 else ("Task", "Studies", "Settings")
+        kept = [index for index, title in enumerate(titles) if title not in above]
+        what = studies if len(marks) > 1 or marks == {"alike"} else f"{studies}: {marks.pop()} in every row"
+        columns = tuple(table.columns[index] for index in kept)
+        shown = tuple(replace(row, cells=tuple(row.cells[index] for index in kept)) for row in rows)
+        parts.append((task, what, replace(table, columns=columns, rows=shown)))
+    return parts
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A table that leaves out columns until the rest fits the console; if it never does, its rows are told as lines.
+
+    Attributes:
+        wraps: titles of columns whose cells may break between their words; no cell breaks within one.
+        give_way: titles of the columns that it can do without, the first to go first.
+    """
+
+    table: Table
+    wraps: tuple[str, ...] = ()
+    give_way: tuple[str, ...] = ()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        kept = list(range(len(self.table.columns)))
+        for gone in range(len(self.give_way) + 1):
+            kept = [index for index in kept if self.table.columns[index].title not in self.give_way[:gone]]
+            # Rich keeps a gap after the last column, too.
+            spare = options.max_width - sum(self._least(index) + _GAP for index in kept)
+            if spare >= 0:
+                yield self._shown(kept, spare)
+                return
+        for row in self.table.rows:
+            cells = (f"{column.title}: {cell.text}" for column, cell in zip(self.table.columns, row.cells, strict=True))
+            yield Text("; ".join(cells))
+
+    def _least(self, index: int) -> int:
+        """The letters of the column's longest cell, or word where it may wrap."""
+        column = self.table.columns[index]
+        cells = [row.cells[index].text for row in self.table.rows]
+        parts = [word for cell in cells for word in (cell.split() if column.title in self.wraps else [cell])]
+        return max([len(column.title), *map(len, parts), _LEAST_WHY if column.title == "Why" else 0])
+
+    def _shown(self, kept: Sequence[int], spare: int) -> TerminalTable:
+        """Columns that wrap take of the spare letters what they can use, from left to right."""
+        shown = TerminalTable(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
+        for index in kept:
+            column, width = self.table.columns[index], self._least(index)
+            more = min(spare, max(len(row.cells[index].text) for row in self.table.rows) - width)
+            if column.title in self.wraps and more > 0:
+                width, spare = width + more, spare - more
+            shown.add_column(column.title, justify="right" if column.numeric else "left", width=width)
+        for row in self.table.rows:
+            shown.add_row(*(Text(row.cells[index].text) for index in kept))
+        return shown
 
 
 def _html(of: Beside) -> str:
@@ -197,6 +364,8 @@ def _html(of: Beside) -> str:
                 }
                 for name, s in zip(of.names, of.studies, strict=True)
             ],
+            unlike=of.unlike,
+            settings=of.settings,
             verdicts=of.verdicts,
             differences=of.differences,
             alone=of.alone,

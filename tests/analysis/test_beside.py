@@ -1,11 +1,21 @@
 """Studies beside each other, against SciPy."""
 
+from typing import Any
+
 import pytest
 from scipy import stats
 
-from rlottery.analysis.beside import study_differences
+from rlottery.analysis.beside import (
+    SettingDifference,
+    Settings,
+    StudyDifference,
+    setting_differences,
+    study_differences,
+)
+from rlottery.analysis.comparison import compare_runs
 from rlottery.analysis.scores import TaskScores
-from tests.analysis.made import config, task
+from rlottery.config import Config, config_to_dict
+from tests.analysis.made import config, run, task
 
 A = {"dense": [100.0, 104.0, 97.0], "taylor-90": [90.0, 80.0, 85.0]}
 B = {"dense": [120.0, 110.0, 119.0, 115.0], "taylor-90": [89.0, 84.0, 80.0, 87.0], "magnitude-90": [1.0] * 4}
@@ -15,8 +25,12 @@ def scores(name: str, arms: dict[str, list[float]]) -> TaskScores:
     return task(name, config(4), arms).scores
 
 
+def differences(studies: dict[str, list[TaskScores]], least: int = 3) -> tuple[StudyDifference, ...]:
+    return study_differences(studies, dict.fromkeys(studies, least))
+
+
 def test_shared_arms_by_welch_and_holm() -> None:
-    rows = study_differences({"one": [scores("a", A)], "two": [scores("a", B)]})
+    rows = differences({"one": [scores("a", A)], "two": [scores("a", B)]})
     assert [(row.task, row.arm, row.one, row.other, row.n_one, row.n_other) for row in rows] == [
         ("a", "dense", "one", "two", 3, 4),
         ("a", "taylor-90", "one", "two", 3, 4),
@@ -31,25 +45,123 @@ def test_shared_arms_by_welch_and_holm() -> None:
 
 
 def test_the_first_stands_against_each_of_the_others() -> None:
-    rows = study_differences({name: [scores("a", A)] for name in ("one", "two", "three")})
+    rows = differences({name: [scores("a", A)] for name in ("one", "two", "three")})
     assert [(row.one, row.other) for row in rows if row.arm == "dense"] == [("one", "two"), ("one", "three")]
     assert all(row.difference == 0 and row.p == pytest.approx(1) for row in rows)
 
 
 def test_a_single_run_has_no_test_and_no_interval() -> None:
-    (row, *_) = study_differences({"one": [scores("a", {"dense": [5.0]})], "two": [scores("a", B)]})
-    assert (row.low, row.high, row.p, row.adjusted) == (None, None, None, None)
+    (row, *_) = differences({"one": [scores("a", {"dense": [5.0]})], "two": [scores("a", B)]})
+    assert row.too_few and (row.low, row.high, row.p, row.adjusted) == (None, None, None, None)
 
 
 def test_without_spread_there_is_no_interval_and_p_is_that_of_the_orders() -> None:
     ones, zeros = {"dense": [1.0] * 4}, {"dense": [0.5] * 4}
-    (row,) = study_differences({"one": [scores("a", ones)], "two": [scores("a", zeros)]})
+    (row,) = differences({"one": [scores("a", ones)], "two": [scores("a", zeros)]})
     assert (row.low, row.high) == (None, None)
     # All four of one study below all of the other: 2 of 70 orders.
     assert row.p == pytest.approx(2 / 70)
-    (same,) = study_differences({"one": [scores("a", ones)], "two": [scores("a", ones)]})
+    (same,) = differences({"one": [scores("a", ones)], "two": [scores("a", ones)]})
     assert same.p == 1.0
 
 
+def test_without_spread_in_one_study_the_other_s_scatter_is_all() -> None:
+    varied = [1.0, 0.9, 0.8, 0.9]
+    (row,) = differences({"one": [scores("a", {"dense": [0.5] * 4})], "two": [scores("a", {"dense": varied})]})
+    # Welch's degrees of freedom are then those of the study that scatters: its one-sample t.
+    assert row.p == pytest.approx(stats.ttest_1samp(varied, 0.5).pvalue)
+
+
 def test_other_tasks_and_arms_are_left_out() -> None:
-    assert study_differences({"one": [scores("a", A)], "two": [scores("b", B)]}) == ()
+    assert differences({"one": [scores("a", A)], "two": [scores("b", B)]}) == ()
+
+
+class TestTooFewSeeds:
+    def test_below_either_study_s_least_number_nothing_is_tested(self) -> None:
+        of = {"one": [scores("a", A)], "two": [scores("a", B)]}
+        for least in ({"one": 5, "two": 3}, {"one": 3, "two": 5}, {"one": 4, "two": 3}):
+            for row in study_differences(of, least):
+                assert row.too_few and row.least == max(least.values())
+                assert (row.low, row.high, row.p, row.adjusted) == (None, None, None, None)
+        assert row.difference == pytest.approx(85.0 - 85.0)
+        assert not any(row.too_few for row in differences(of))
+
+    def test_such_rows_are_no_part_of_holm_s_family(self) -> None:
+        short = {**A, "dense": A["dense"][:2]}
+        dense, ticket = differences({"one": [scores("a", short)], "two": [scores("a", B)]})
+        assert (dense.n_one, dense.p, dense.adjusted) == (2, None, None)
+        # The only test of its family needs no correction.
+        assert ticket.p is not None and ticket.adjusted == ticket.p
+
+
+def settings(changes: dict[str, Any] | None = None, **recipe: Any) -> Settings:
+    """Two tasks with dense agents and a ticket, whose manifests say this recipe."""
+    plain = config_to_dict(config(2))
+    for key, value in {"tasks": ["a", "b"], **(changes or {})}.items():
+        plain[key] = {**plain[key], **value} if isinstance(value, dict) else value
+    of = Config.model_validate(plain)
+    made = {"criterion": "taylor", "sparsity": {"actor": 0.9, "critic": 0.9}, "recipe": recipe}
+    runs = [run("dense", 0, 0.0, 1.0, 1.0, 1.0), run("taylor-90", 0, 0.0, 1.0, 1.0, 1.0, **made)]
+    return Settings(config_to_dict(of), compare_runs(of, {one.id: runs for one in of.tasks}))
+
+
+def found(one: Settings, other: Settings) -> list[tuple[str, tuple[str, ...], tuple[Any, ...]]]:
+    unlike = setting_differences({"one": one, "other": other})
+    return [(each.key, each.of, tuple(each.values.values())) for each in unlike]
+
+
+class TestSettings:
+    def test_alike(self) -> None:
+        assert found(settings(), settings({"name": "other", "seeds": [0, 1, 2], "data": "elsewhere"})) == []
+
+    def test_each_section(self) -> None:
+        other = settings(
+            {
+                "training": {"env_steps": 600, "warmup_steps": 20},
+                "sac": {"discount": 0.9},
+                "network": {"actor": [64]},
+                "evaluation": {"interval": 200},
+                "verdict": {"margin": 0.2},
+            }
+        )
+        assert sorted(found(settings(), other)) == [
+            ("evaluation.interval", (), (100, 200)),
+            ("network.actor", (), ([256, 256], [64])),
+            ("sac.discount", (), (0.99, 0.9)),
+            ("training.env_steps", (), (300, 600)),
+            ("training.warmup_steps", (), (10, 20)),
+            ("verdict.margin", (), (0.1, 0.2)),
+        ]
+
+    def test_a_task_s_own_settings_count_and_not_where_they_stand(self) -> None:
+        longer = {"id": "b", "training": {"env_steps": 600}, "sac": {"reward_scale": 5.0}, "kwargs": {"frames": 2}}
+        assert found(settings(), settings({"tasks": ["a", longer]})) == [
+            ("training.env_steps", ("b",), (300, 600)),
+            ("sac.reward_scale", ("b",), (1.0, 5.0)),
+            ("tasks.kwargs.frames", ("b",), (None, 2)),
+        ]
+        each = [{"id": task, "training": {"env_steps": 600}} for task in ("a", "b")]
+        assert found(settings({"tasks": each}), settings({"training": {"env_steps": 600}})) == []
+
+    def test_tasks_of_one_study_alone_do_not_count(self) -> None:
+        alone = {"id": "c", "training": {"env_steps": 600}}
+        assert found(settings(), settings({"tasks": ["a", "b", alone]})) == []
+
+    def test_arms_of_one_name_made_differently(self) -> None:
+        assert found(settings(allocation="erk"), settings(of={"criterion": "taylor"})) == [
+            ("arms.allocation", ("taylor-90",), ("erk", None)),
+            ("arms.of.criterion", ("taylor-90",), (None, "taylor")),
+        ]
+
+    def test_which_rows_are_touched(self) -> None:
+        names = {"one": [scores("a", A), scores("b", A)], "two": [scores("a", A), scores("b", A)]}
+        rows = differences(names)
+
+        def touched(*where: tuple[str, str | None], key: str = "training.env_steps", other: int = 2) -> list[str]:
+            unlike = SettingDifference(key, (), {"one": 1, "two": other, "three": 3}, where)
+            return [f"{row.task} {row.arm}" for row in rows if unlike.touches(row)]
+
+        assert touched(("a", None)) == ["a dense", "a taylor-90"]
+        assert touched(("b", "taylor-90")) == ["b taylor-90"]
+        # Another study's value is nothing to these two, and scores do not depend on the verdict's settings.
+        assert touched(("a", None), other=1) == touched(("a", None), key="verdict.margin") == []
