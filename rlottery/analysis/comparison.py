@@ -227,7 +227,7 @@ def _share(
         return None, "the untrained policy's score is not known"
     gain = statistics.fmean(dense) - untrained
     if gain <= least_gain:
-        return None, "dense did not learn"
+        return None, "dense agents can't be shown to have learned"
     return (statistics.fmean(ticket) - untrained) / gain, None
 
 

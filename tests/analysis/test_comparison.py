@@ -86,7 +86,7 @@ class TestDenseDidNotLearn:
         task = only_task(store, seeds=(0,))
         assert task.dense_not_learned == (0,)
         assert arm(task, "magnitude-80").share is None
-        assert arm(task, "magnitude-80").no_share == "dense did not learn"
+        assert arm(task, "magnitude-80").no_share == "dense agents can't be shown to have learned"
 
     @pytest.mark.parametrize(("last", "learned"), [(-870, False), (-840, True)])
     def test_a_return_must_gain_what_untrained_episodes_scatter_by(

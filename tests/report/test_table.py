@@ -161,7 +161,7 @@ class TestShares:
         for arm in ("magnitude-80", "taylor-80"):
             write_run(store, arm, 0, success(0.0, 1.0, 1.0, 1.0))
         task = compare(store, config(seeds=(0,))).tasks[0]
-        assert share_lines(task) == ["2 arms have no share of dense: dense did not learn."]
+        assert share_lines(task) == ["2 arms have no share of dense: dense agents can't be shown to have learned."]
 
 
 class TestTerminal:
