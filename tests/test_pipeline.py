@@ -338,7 +338,9 @@ def test_a_run_that_fails_is_told_with_its_log_and_can_be_done_again(bad_tasks: 
     assert any("bad:NotANumber-v0: the reward" in line and "is not finite" in line for line in lines)
     assert "bad_Raises-v0 seed 0 magnitude-80 mask: not run: bad_Raises-v0 seed 0 dense failed" in lines
     status = run(bad_tasks, *rlottery("status", "tasks=[bad:Raises-v0, bad:NotANumber-v0]")).stdout
-    assert status.count("failed") == 2 and "the motor is hot" in status
+    *listed, summary = status.splitlines()
+    assert "\n".join(listed).count("failed") == 2 and "the motor is hot" in status
+    assert summary == "0 of 2 runs done, 2 failed."
 
     (bad_tasks / "hot").unlink()
     result = run(bad_tasks, *rlottery("run", "tasks=[bad:Raises-v0]", "--stages", "dense"))
