@@ -126,8 +126,8 @@ def report(
     path, extra = _config_and_overrides(study, overrides)
     try:
         loaded = open_study(path, extra)
-        report_folder(loaded, to)  # before the long work
         if stability is not None:
+            report_folder(loaded, to)  # before the long work
             from rlottery.study.resampling import measure_stability  # brings JAX along
 
             measure_stability(loaded, stability, typer.echo)

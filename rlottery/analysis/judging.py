@@ -67,17 +67,18 @@ def judge(tasks: Sequence[TaskToJudge], rules: Verdict) -> tuple[tuple[TaskVerdi
             p_learned=p_learned,
             arms=tuple(item.verdict for item in by_task[task.scores.task]),
             two_levels=two_levels(task.scores, rules.margin) if state == "learned" else None,
-            head_start=head_start(task.scores, _pruned(task), rules.margin) if state == "learned" else None,
+            head_start=head_start(task.scores, _pruned(by_task[task.scores.task]), rules.margin)
+            if state == "learned"
+            else None,
         )
         for task, (state, why, p_learned) in zip(tasks, states, strict=True)
     )
     return verdicts, pool(verdicts, judged, rules)
 
 
-def _pruned(task: TaskToJudge) -> set[str]:
+def _pruned(judged: Sequence[Judged]) -> set[str]:
     """Tickets, and the random masks that stand beside them."""
-    controls = controls_of(task)
-    return {*controls, *(control for control in controls.values() if control is not None)}
+    return {arm for item in judged if item.is_ticket for arm in (item.verdict.arm, item.verdict.control) if arm}
 
 
 # ------------------------------------------------------------------------------------------ One task

@@ -1,7 +1,7 @@
 """What a study shows, in plain sentences that claim no more than its verdicts do. For pages, Markdown and terminals."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rlottery.analysis.verdict import (
     ArmVerdict,
@@ -26,20 +26,22 @@ MOST_NAMED = 4
 
 def level_of(contents: Contents) -> float:
     """The level of the verdict's one-sided tests; 0.05 where the settings don't say."""
-    verdict = contents.config.get("verdict") or {}
-    return float(verdict.get("level", 0.05))
+    return float(_rule(contents, "level", 0.05))
 
 
 def least_seeds_of(contents: Contents) -> int:
     """Below how many seeds nothing is decided; 5 where the settings don't say."""
-    verdict = contents.config.get("verdict") or {}
-    return int(verdict.get("least_seeds", 5))
+    return int(_rule(contents, "least_seeds", 5))
 
 
 def margin_of(contents: Contents) -> float:
     """What a ticket may fall short of dense by and still keep up, as a share; 0.1 where the settings don't say."""
-    verdict = contents.config.get("verdict") or {}
-    return float(verdict.get("margin", 0.1))
+    return float(_rule(contents, "margin", 0.1))
+
+
+def _rule(contents: Contents, key: str, default: float) -> float:
+    verdict: Mapping[str, float] = contents.config.get("verdict") or {}
+    return verdict.get(key, default)
 
 
 def interval_words(level: float) -> str:
@@ -292,7 +294,7 @@ def _better(contrasts: Sequence[MethodContrast], level: float, least_seeds: int)
     tested = [contrast for contrast in contrasts if contrast.adjusted is not None and contrast.fewest >= least_seeds]
     if not tested:
         return f"Not decided: no comparison rests on {count(least_seeds, 'seed')} of every task."
-    shown = [contrast for contrast in tested if contrast.adjusted is not None and contrast.adjusted <= level]
+    shown = [contrast for contrast in contrasts if _is_shown(contrast, level, least_seeds)]
     ahead, behind = [c for c in shown if c.share > 0], [c for c in shown if c.share < 0]
     if not ahead and not behind:
         if len(tested) == 1:
@@ -316,7 +318,7 @@ def _on_single_tasks(
     if chosen[0].task is not None:
         return None
     single = [row for row in verdicts.methods if row.task is not None and row.measure == chosen[0].measure]
-    shown = [row for row in single if row.adjusted is not None and row.adjusted <= level and row.fewest >= least_seeds]
+    shown = [row for row in single if _is_shown(row, level, least_seeds)]
     if not shown:
         return None
     said = [
@@ -334,34 +336,39 @@ def _where(contrasts: Sequence[MethodContrast]) -> str:
 
 def _contrast_line(contrast: MethodContrast, level: float, least_seeds: int) -> str:
     where = f"{contrast.task}, " if contrast.task is not None else ""
-    p = "no test" if contrast.adjusted is None else f"Holm-corrected {p_words(contrast.adjusted)}"
-    if contrast.fewest < least_seeds:
-        p = f"too few for a test, which takes {least_seeds} of every task"
     return (
         f"{where}{sparsity_words(contrast.sparsity)} pruned: {contrast.gradient} {MINUS} {contrast.magnitude} = "
         f"{share_words(contrast.share, contrast.low, contrast.high, level)} of what dense agents gained"
-        f"{_by(contrast.measure)}; n = {contrast.n}, {p}."
+        f"{_by(contrast.measure)}; n = {contrast.n}, {_tested(contrast, least_seeds)}."
     )
 
 
 def _trend_line(trend: MethodTrend, level: float, least_seeds: int) -> str:
     where = f"On {trend.task}, " if trend.task is not None else ""
-    shown = trend.adjusted is not None and trend.adjusted <= level and trend.fewest >= least_seeds
+    shown = _is_shown(trend, level, least_seeds)
     if shown and trend.change > 0:
         said = f"{trend.criterion}'s advantage over magnitude grows with sparsity"
     elif shown and trend.change < 0:
         said = f"{trend.criterion}'s advantage over magnitude shrinks with sparsity"
     else:
         said = f"that {trend.criterion}'s advantage over magnitude grows with sparsity is not shown"
-    p = "no test" if trend.adjusted is None else p_words(trend.adjusted)
-    if trend.adjusted not in (None, trend.p):
-        p = f"Holm-corrected {p}"
-    if trend.fewest < least_seeds:
-        p = f"too few for a test, which takes {least_seeds} of every task"
+    tested = _tested(trend, least_seeds, corrected=trend.adjusted != trend.p)
     change = share_words(trend.change, trend.low, trend.high, level)
     span = f"from {sparsity_words(trend.lowest)} to {sparsity_words(trend.highest)}"
     gained = f"of what dense agents gained{_by(trend.measure)}"
-    return f"{_capital(where + said)}: {span} the difference changes by {change} {gained}; n = {trend.n}, {p}."
+    return f"{_capital(where + said)}: {span} the difference changes by {change} {gained}; n = {trend.n}, {tested}."
+
+
+def _is_shown(row: MethodContrast | MethodTrend, level: float, least_seeds: int) -> bool:
+    return row.adjusted is not None and row.adjusted <= level and row.fewest >= least_seeds
+
+
+def _tested(row: MethodContrast | MethodTrend, least_seeds: int, *, corrected: bool = True) -> str:
+    if row.fewest < least_seeds:
+        return f"too few for a test, which takes {least_seeds} of every task"
+    if row.adjusted is None:
+        return "no test"
+    return f"Holm-corrected {p_words(row.adjusted)}" if corrected else p_words(row.adjusted)
 
 
 def _by(measure: str) -> str:
