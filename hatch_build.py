@@ -1,6 +1,6 @@
 """Hatchling's hook for wheels and editable installs: compiles the kernels where there is a C++ compiler.
 
-Without one, or if it fails, the install goes on without them; why is in `rlottery/sparse/_kernels.json`.
+Without one, or if it fails, the install goes on without them; why is in `rlottery/agents/kernels/_kernels.json`.
 """
 
 import importlib.util
@@ -32,8 +32,10 @@ class KernelsHook(BuildHookInterface):
 
 
 def _build_module(root: Path) -> ModuleType:
-    """`rlottery.sparse.build` by its path: rlottery's dependencies are not installed where it is built."""
-    spec = importlib.util.spec_from_file_location("build_kernels", root / "rlottery" / "sparse" / "build.py")
+    """`rlottery.agents.kernels.build` by its path: rlottery's dependencies are not installed where it is built."""
+    spec = importlib.util.spec_from_file_location(
+        "build_kernels", root / "rlottery" / "agents" / "kernels" / "build.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

@@ -24,7 +24,7 @@ from benchmarks.peers_figure import draw
 from benchmarks.ratios import harmonic_mean, share_of_limit
 from benchmarks.speed import GEMM_FLOPS
 from benchmarks.worker import Worker, WorkerError
-from rlottery.disk import write_bytes
+from rlottery.storage.disk import write_bytes
 from rlottery.study.versions import processor
 
 RESULTS = Path(__file__).parent / "results"

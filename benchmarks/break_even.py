@@ -3,8 +3,8 @@
 One core; a network of 256, 256 and 256 units, batch 256, its two layers masked at random, once on their survivors and
 once dense, in turn: the way forward and back with both gradients, the dense one's masked. Units at either end are many,
 so that none is dead and only the products count. Writes benchmarks/results/break_even.csv; `BREAK_EVEN` in
-rlottery/sparse/layout.py is read off it. A line of it: density, median microseconds on survivors and dense, median and
-quartiles of their ratios.
+rlottery/agents/kernels/layout.py is read off it. A line: density, median microseconds on survivors and dense, median,
+and quartiles of their ratios.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ratios import summarise
-from rlottery.disk import write_bytes
-from rlottery.study.environment import pin, worker_environment
+from rlottery.storage.disk import write_bytes
+from rlottery.study.resources.environment import pin, worker_environment
 
 RESULT = Path(__file__).parent / "results" / "break_even.csv"
 WIDTHS, BATCH = (256, 256, 256), 256
@@ -30,8 +30,8 @@ def passes(density: float, *, sparse: bool) -> Callable[[], object]:
     import jax.numpy as jnp
     import numpy as np
 
-    from rlottery.sparse.layout import layout_of, pattern_of
-    from rlottery.sparse.native import compact_mlp
+    from rlottery.agents.kernels.layout import layout_of, pattern_of
+    from rlottery.agents.kernels.native import compact_mlp
 
     generator = np.random.default_rng(0)
     masks: list[Any] = []
@@ -78,7 +78,7 @@ def main() -> None:
     import jax
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
-    from rlottery.sparse.library import find, register
+    from rlottery.agents.kernels.library import find, register
 
     register()
     print(f"kernels: {find()}")

@@ -1,4 +1,4 @@
-"""What studies hold in memory, beside what rlottery.study.memory says that they hold at most. Linux.
+"""What studies hold in memory, beside what rlottery.study.resources.memory says that they hold at most. Linux.
 
 uv run python -m benchmarks.memory
 
@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlottery.config import load_config
-from rlottery.study.arms import arms_of
-from rlottery.study.jobs import STAGES, jobs
-from rlottery.study.memory import MB, study_memory
-from rlottery.study.room import sizes_of
+from rlottery.study.planning.arms import arms_of
+from rlottery.study.planning.jobs import STAGES, jobs
+from rlottery.study.resources.memory import MB, study_memory
+from rlottery.study.resources.room import sizes_of
 
 CONFIG = """\
 name: memory
@@ -147,7 +147,7 @@ def workers_of(command: int) -> Iterator[int]:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == command and b"rlottery.worker" in (path / "cmdline").read_bytes():
+            if parent == command and b"rlottery.study.execution.worker" in (path / "cmdline").read_bytes():
                 yield int(path.name)
         except OSError:
             continue

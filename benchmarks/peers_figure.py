@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.peer_samples import OURS, Sample, chosen, names, ticket_curves
 from benchmarks.ratios import Summary, summarise
-from rlottery.disk import write_bytes
+from rlottery.storage.disk import write_bytes
 
 # Okabe and Ito's colours; the marks differ too.
 QUANTITIES = {"update": ("updates/s", "#0072B2", "o"), "loop": ("env steps/s", "#D55E00", "s")}

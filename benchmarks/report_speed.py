@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from rlottery.disk import write_arrays, write_bytes
-from rlottery.manifests import entry, write_sealed
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import GroupMask, make_mask
-from rlottery.store import RunFiles, Store
+from rlottery.storage.disk import write_arrays, write_bytes
+from rlottery.storage.manifests import entry, write_sealed
+from rlottery.storage.paths import RunFiles, Store
 
 RESULTS = Path(__file__).parent / "results" / "report_speed.csv"
 TASKS = ("task-a", "task-b", "task-c")

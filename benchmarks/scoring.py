@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 
 from benchmarks.worker import Worker
-from rlottery.disk import write_bytes
 from rlottery.pruning.criteria import CRITERIA
+from rlottery.storage.disk import write_bytes
 
 RESULT = Path(__file__).parent / "results" / "scoring.csv"
 

@@ -26,7 +26,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from rlottery.analysis.arrays import ROUNDING, FloatArray
-from rlottery.disk import write_bytes
+from rlottery.storage.disk import write_bytes
 
 RESULT = Path(__file__).parent / "results" / "verdict_errors.csv"
 MARGIN, LEVEL = 0.10, 0.05

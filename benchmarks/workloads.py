@@ -14,17 +14,17 @@ import threadpoolctl
 
 from benchmarks.flops import METAWORLD
 from rlottery import config, envs
-from rlottery.agents import Spec, kernels, nest_masks
+from rlottery.agents.base import Spec, kernels, nest_masks
 from rlottery.agents.sac import SAC, SACState, Settings
-from rlottery.learner import CpuLearner
 from rlottery.pruning.criteria import CRITERIA, evidence_for, score
-from rlottery.pruning.evidence import Gathered, as_initial, gather
 from rlottery.pruning.masks import GroupMask
 from rlottery.pruning.prune import Rule, prune
 from rlottery.pruning.ranking import Scores
-from rlottery.replay import ReplayBuffer, Transitions
-from rlottery.streams import Streams
-from rlottery.training import Schedule, action_noise, begin, train
+from rlottery.seeding import Streams
+from rlottery.training.learner import CpuLearner
+from rlottery.training.loop import Schedule, action_noise, begin, train
+from rlottery.training.replay_buffer import ReplayBuffer, Transitions
+from rlottery.training.saliency import Gathered, as_initial, gather
 
 TASK = "drawer-close-v3"
 EPISODE_STEPS = 500

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from rlottery.frames import Study, load_study
-    from rlottery.loading import Policy, load_agent
+    from rlottery.analysis.data_frames import Study, load_study
+    from rlottery.export.policy import Policy, load_agent
 
 __all__ = ["Policy", "Study", "__version__", "load_agent", "load_study"]
 
 _FROM = {
-    "Policy": "rlottery.loading",
-    "Study": "rlottery.frames",
-    "load_agent": "rlottery.loading",
-    "load_study": "rlottery.frames",
+    "Policy": "rlottery.export.policy",
+    "Study": "rlottery.analysis.data_frames",
+    "load_agent": "rlottery.export.policy",
+    "load_study": "rlottery.analysis.data_frames",
 }
 """Where each name comes from. It is imported when it is asked for: the command line needs none of them, nor pandas."""
 

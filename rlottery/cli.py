@@ -10,9 +10,8 @@ from rich.console import Console
 
 import rlottery
 from rlottery.config import default_config_text
-from rlottery.disk import write_bytes
 from rlottery.errors import ConfigError, RlotteryError, StudyError
-from rlottery.export import export_policy
+from rlottery.export.npz import export_policy
 from rlottery.pipeline import (
     EXIT_CODES,
     METHOD_HELP,
@@ -25,12 +24,13 @@ from rlottery.pipeline import (
     run_and_conclude,
     settings_of,
 )
+from rlottery.storage.disk import write_bytes
 from rlottery.study.catalogue import catalogue_table
 from rlottery.study.doctor import diagnose, doctor_page, is_ready
-from rlottery.study.estimate import estimate_table
 from rlottery.study.health import examine
-from rlottery.study.jobs import STAGES
+from rlottery.study.planning.jobs import STAGES
 from rlottery.study.reporting import compare_studies, report_folder, report_study
+from rlottery.study.resources.estimate import estimate_table
 from rlottery.study.run import plan_study
 from rlottery.study.status import status_table
 
@@ -128,7 +128,7 @@ def report(
         loaded = open_study(path, extra)
         if stability is not None:
             report_folder(loaded, to)  # before the long work
-            from rlottery.study.resampling import measure_stability  # brings JAX along
+            from rlottery.study.stages.resampling import measure_stability  # brings JAX along
 
             measure_stability(loaded, stability, typer.echo)
         report_study(loaded, Console(), to)
@@ -166,7 +166,7 @@ def play(
     """Film an episode of runs, side by side, with the same start and the same goal. An existing file is left alone."""
     look_here_for_tasks()
     with _told("play again"):
-        from rlottery.play import play as film  # brings video codecs along
+        from rlottery.export.play import play as film  # brings video codecs along
 
         typer.echo(str(film(run_folders, to, episode)))
 

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from rlottery.config import Config, load_config
 from rlottery.errors import ConfigError, RlotteryError, StudyError
-from rlottery.record import config_of, read_record
-from rlottery.store import Store
-from rlottery.study.plan import check_folder
+from rlottery.storage.paths import Store
+from rlottery.storage.study_record import config_of, read_record
+from rlottery.study.planning.plan import check_folder
 from rlottery.study.run import Outcome, conclude, run_study
 
 BAD_INPUT, SOME_FAILED, TOLD_TO_END, INTERRUPTED = 2, 1, 75, 130

@@ -27,7 +27,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from rlottery.metrics import WALL_CLOCK
+from rlottery.storage.metrics_log import WALL_CLOCK
 
 
 class Study(NamedTuple):

@@ -39,9 +39,8 @@ from rlottery.pruning import inert_pickle, mask_file, masks
 from rlottery.pruning.inert_pickle import MAX_OPCODES, MAX_TEXT, read_plain_pickle
 from rlottery.pruning.mask_file import mask_from_bytes, mask_to_bytes
 from rlottery.pruning.masks import Mask
-
-from .pruning.networks import small_mask
-from .pruning.test_inert_pickle import hostile
+from tests.pruning.networks import small_mask
+from tests.pruning.test_inert_pickle import hostile
 
 try:
     import atheris

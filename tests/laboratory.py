@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlottery.agents import to_arrays
+from rlottery.agents.base import to_arrays
 from rlottery.config import Config, load_config
-from rlottery.disk import read_arrays
 from rlottery.pruning.mask_file import read_mask
-from rlottery.study import masking, stages
-from rlottery.study.arms import arms_of
-from rlottery.study.jobs import STAGES, Job, jobs
-from rlottery.training import Loop, Schedule
+from rlottery.storage.disk import read_arrays
+from rlottery.study.planning.arms import arms_of
+from rlottery.study.planning.jobs import STAGES, Job, jobs
+from rlottery.study.stages import masking, stages
+from rlottery.training.loop import Loop, Schedule
 
 ENV_STEPS, WARMUP, REWIND_STEP, INTERVAL = 300, 100, 130, 100
 STUDY = f"""\

@@ -11,12 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 import rlottery
+from rlottery.agents.kernels.library import find
 from rlottery.cli import app
 from rlottery.config import default_config_text, load_config
-from rlottery.record import note_command
-from rlottery.sparse.library import find
-
-from .study.studies import TINY, contents, job, write_dense, write_mask, write_study
+from rlottery.storage.study_record import note_command
+from tests.study.studies import TINY, contents, job, write_dense, write_mask, write_study
 
 
 @pytest.fixture(autouse=True)

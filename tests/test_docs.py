@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlottery.disk import read_arrays
 from rlottery.pruning.mask_file import read_mask
+from rlottery.storage.disk import read_arrays
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

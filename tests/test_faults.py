@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import ALWAYS, GUIDE, Study, digests, endure, found_by_verify, make_study, mend, start
-
-from .study.studies import TINY
+from tests.study.studies import TINY
 
 SMALL = TINY.replace("env_steps: 300, warmup_steps: 100", "env_steps: 1000, warmup_steps: 300")
 STUDY = Study(SMALL, GUIDE.commands)

@@ -10,23 +10,22 @@ import numpy as np
 import pytest
 
 from rlottery import envs
-from rlottery.agents import Spec, jax_key
+from rlottery.agents.base import Spec, jax_key
 from rlottery.agents.sac import SAC
-from rlottery.disk import read_arrays, write_arrays
 from rlottery.errors import StoppedError, StudyError
-from rlottery.learner import CpuLearner
-from rlottery.manifests import entry, read_manifest
-from rlottery.metrics import read_evaluations
-from rlottery.store import REPLAY_FILES, RunFiles
-from rlottery.streams import Streams, evaluation_seeds
-from rlottery.study import stages
-from rlottery.study.executor import State
-from rlottery.study.jobs import STAGES
-from rlottery.study.plan import is_done
+from rlottery.seeding import Streams, evaluation_seeds
+from rlottery.storage.disk import read_arrays, write_arrays
+from rlottery.storage.manifests import entry, read_manifest
+from rlottery.storage.metrics_log import read_evaluations
+from rlottery.storage.paths import REPLAY_FILES, RunFiles
+from rlottery.study.execution.executor import State
+from rlottery.study.planning.jobs import STAGES
+from rlottery.study.planning.plan import is_done
 from rlottery.study.run import plan_study
-from rlottery.training import Loop, Schedule, action_noise, begin, train
-
-from .laboratory import (
+from rlottery.study.stages import stages
+from rlottery.training.learner import CpuLearner
+from rlottery.training.loop import Loop, Schedule, action_noise, begin, train
+from tests.laboratory import (
     ARMS,
     BOTH_SEEDS,
     ENV_STEPS,
@@ -39,7 +38,7 @@ from .laboratory import (
     laboratory,
     places,
 )
-from .study.studies import change_manifest
+from tests.study.studies import change_manifest
 
 LAYERS = {
     "actor.layer_0": (3, 16),

@@ -17,16 +17,15 @@ import safetensors.numpy
 from rich.console import Console
 
 from rlottery.config import load_config
-from rlottery.disk import write_arrays
 from rlottery.errors import ConfigError, RlotteryError, StudyError
-from rlottery.manifests import entry, read_manifest
-from rlottery.metrics import read_evaluations
 from rlottery.pipeline import main, with_command_line
 from rlottery.pruning.mask_file import read_mask
-from rlottery.study.executor import State, Tracked
+from rlottery.storage.disk import write_arrays
+from rlottery.storage.manifests import entry, read_manifest
+from rlottery.storage.metrics_log import read_evaluations
+from rlottery.study.execution.executor import State, Tracked
 from rlottery.study.run import Outcome, plan_study, run_study
-
-from .study.studies import TINY, change_manifest, contents, job
+from tests.study.studies import TINY, change_manifest, contents, job
 
 STAGES = ("dense", "mask", "ticket")
 GRADIENT_ARM = "taylor-80-2x8"
@@ -173,8 +172,8 @@ class TestFiles:
 def test_a_ticket_starts_from_the_dense_runs_initial_weights_times_the_mask(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rlottery.agents import to_arrays
-    from rlottery.study import stages
+    from rlottery.agents.base import to_arrays
+    from rlottery.study.stages import stages
 
     shutil.copytree(finished, tmp_path / "study")
     monkeypatch.chdir(tmp_path / "study")
@@ -275,7 +274,7 @@ def test_a_replay_that_is_not_to_be_kept_is_released_once(study: Path) -> None:
 
 
 def test_the_mask_of_a_ticket_that_is_there_is_not_written_over(study: Path) -> None:
-    from rlottery.study.stages import create_mask
+    from rlottery.study.stages.stages import create_mask
 
     made = job(load_config("config.yaml"), "mask")
     # A dense agent from elsewhere: other weights, with a manifest that fits them.

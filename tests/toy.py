@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents import Algorithm, Batch, Tree
+from rlottery.agents.base import Algorithm, Batch, Tree
 
 
 class ToyState(NamedTuple):

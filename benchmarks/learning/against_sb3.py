@@ -16,8 +16,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rlottery.metrics import read_evaluations
-from rlottery.store import DENSE, Store
+from rlottery.storage.metrics_log import read_evaluations
+from rlottery.storage.paths import DENSE, Store
 
 TASKS = ("InvertedDoublePendulum-v5", "HalfCheetah-v5")
 SEEDS = (0, 1, 2, 3)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from rlottery.config import load_config
-from rlottery.metrics import read_evaluations
-from rlottery.store import DENSE, Store
+from rlottery.storage.metrics_log import read_evaluations
+from rlottery.storage.paths import DENSE, Store
 
 GOALS = {
     "Pendulum-v1": -200.0,

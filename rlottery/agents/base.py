@@ -3,7 +3,7 @@
 An algorithm keeps its weights as two groups, ``actor`` and ``critic``: multilayer perceptrons as `networks` has them,
 the actor one, the critic a dict of them. Their leaves called ``kernel`` are the prunable matrices, of shape (inputs,
 outputs), in order from input to output. Masks are the same nested dicts with the kernels alone, as bool arrays; a dense
-agent has none (an empty dict). While it trains, an agent may be compact (`rlottery.sparse.compact`): each network one
+agent has none (an empty dict). While it trains, an agent may be compact (`rlottery.agents.compact`): each network one
 vector, with its pattern in `state.patterns`. An algorithm hands both to `networks.mlp` and needn't know.
 """
 
@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlottery.agents.kernels.native import Compact
 from rlottery.errors import StudyError
-from rlottery.sparse.native import Compact
 
 Tree = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """Multilayer perceptrons as nested dicts: ``{"layer_0": {"kernel": (in, out), "bias": (out,)}, ...}``.
 
-While an agent trains they may also be `Compact`: one vector each, for the kernels of `rlottery.sparse`.
+While an agent trains they may also be `Compact`: one vector each, for the kernels of `rlottery.agents.kernels`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlottery.agents.base import Tree
-from rlottery.sparse.native import Compact, compact_mlp
+from rlottery.agents.kernels.native import Compact, compact_mlp
 
 
 def init_mlp(key: jax.Array, sizes: Sequence[int]) -> Tree:

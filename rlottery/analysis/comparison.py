@@ -21,7 +21,7 @@ from rlottery.analysis.runs import (
 )
 from rlottery.analysis.scores import gain_of
 from rlottery.config import Config, Task, Training
-from rlottery.store import DENSE, Store
+from rlottery.storage.paths import DENSE, Store
 
 LEAST_SUCCESS_GAINED = 0.05
 """A dense agent whose success rate rises by no more than this did not learn."""

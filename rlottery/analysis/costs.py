@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rlottery.analysis.kinds import LayerCounts
 from rlottery.analysis.runs import Run
 from rlottery.config import Config, Task
-from rlottery.store import DENSE
+from rlottery.storage.paths import DENSE
 
 OPERATIONS_PER_WEIGHT = {"actor": 8, "critic": 12}
 """Of one SAC update, for each surviving weight and transition, a multiplication and an addition being two.

@@ -16,7 +16,7 @@ from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import ArmScores, Estimate, TaskScores, learning_test
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, Measure, PooledVerdict, TaskState, TaskVerdict
 from rlottery.config import Verdict
-from rlottery.store import DENSE
+from rlottery.storage.paths import DENSE
 
 _NOT_JUDGED: dict[TaskState, str] = {
     "did not learn": "dense agents can't be shown to have learned this task",

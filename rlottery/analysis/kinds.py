@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rlottery.analysis.runs import Run
 from rlottery.analysis.verdict import Kind
-from rlottery.store import DENSE
+from rlottery.storage.paths import DENSE
 
 
 @dataclass(frozen=True)

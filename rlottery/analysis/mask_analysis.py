@@ -8,13 +8,13 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from rlottery.analysis.likeness import Packed, mean_overlap
 from rlottery.analysis.mask_facts import DenseActor, MaskFacts, facts_of, readable_masks, stability_of
+from rlottery.analysis.mask_overlap import Packed, mean_overlap
 from rlottery.analysis.runs import Run, arm_names
 from rlottery.config import Config
+from rlottery.envs.observation_names import observation_names
 from rlottery.errors import MaskError
-from rlottery.observations import observation_names
-from rlottery.store import DENSE, Store
+from rlottery.storage.paths import DENSE, Store
 
 SAME_SPARSITY = 0.001
 """Two arms are compared weight by weight if the pruned shares of each group are no further apart."""

@@ -7,17 +7,17 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from rlottery.analysis.likeness import Packed, pack
+from rlottery.analysis.mask_overlap import Packed, pack
 from rlottery.analysis.runs import Run
 from rlottery.analysis.stability import Stability, read_stability
-from rlottery.disk import read_arrays
 from rlottery.errors import MaskError, StudyError
-from rlottery.manifests import check, read_manifest
 from rlottery.pruning.allocation import by_network
+from rlottery.pruning.fold import depends_on_an_input, leads_to_an_output
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, sparsity_of
-from rlottery.sparse.fold import depends_on_an_input, leads_to_an_output
-from rlottery.store import DENSE, RunFiles
+from rlottery.storage.disk import read_arrays
+from rlottery.storage.manifests import check, read_manifest
+from rlottery.storage.paths import DENSE, RunFiles
 
 
 @dataclass(frozen=True, eq=False)

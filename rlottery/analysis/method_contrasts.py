@@ -15,7 +15,7 @@ from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.verdict import Measure, MethodContrast, MethodTrend
 from rlottery.config import Verdict
-from rlottery.store import DENSE
+from rlottery.storage.paths import DENSE
 
 MEASURES: tuple[Measure, ...] = ("score", "area")
 Row = TypeVar("Row", MethodContrast, MethodTrend)

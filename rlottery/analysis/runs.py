@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.manifests import Manifest, check, difference, read_manifest
-from rlottery.metrics import read_evaluations
-from rlottery.store import DENSE, RunFiles, Store
-from rlottery.trained_with import other_settings
+from rlottery.storage.manifests import Manifest, check, difference, read_manifest
+from rlottery.storage.metrics_log import read_evaluations
+from rlottery.storage.paths import DENSE, RunFiles, Store
+from rlottery.storage.trained_with import other_settings
 
 Metric = Literal["success", "return"]
 Status = Literal["done", "failed", "diverged", "unreadable", "missing"]

@@ -24,7 +24,7 @@ from rlottery.analysis.aggregates import (
 from rlottery.analysis.hypothesis_tests import paired_t, sign_flip
 from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, score_of, untrained_evaluations
 from rlottery.config import Config, Verdict
-from rlottery.store import DENSE
+from rlottery.storage.paths import DENSE
 
 SEED = 0
 """Of every bootstrap: the same runs give the same intervals."""

@@ -1,14 +1,14 @@
 """How alike masks are that were made from independent draws of their batches: what is kept beside a mask of it.
 
-`rlottery.study.resampling` measures it; this is the file in between.
+`rlottery.study.stages.resampling` measures it; this is the file in between.
 """
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rlottery.disk import read_json, write_json
 from rlottery.errors import StudyError
-from rlottery.store import RunFiles
+from rlottery.storage.disk import read_json, write_json
+from rlottery.storage.paths import RunFiles
 
 FORMAT_VERSION = 1
 MAX_BYTES = 2**12

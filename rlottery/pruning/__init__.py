@@ -1,1 +1,1 @@
-"""Masks by three pure steps: score (criteria), allocate (allocation), select (masks). NumPy, but for saliency (JAX)."""
+"""Masks by three pure steps: score (criteria), allocate (allocation), select (masks). NumPy alone."""

@@ -1,7 +1,7 @@
 """Step 1, score: how much each kernel weight matters.
 
 A criterion is a function of one layer, a few lines long, and a line in `CRITERIA`. Its parameters' names say what
-it reads (`EVIDENCE`); `rlottery.pruning.evidence` gathers that from an agent and its replay. A user's own function
+it reads (`EVIDENCE`); `rlottery.training.saliency` gathers that from an agent and its replay. A user's own function
 works the same way, by its import path.
 """
 

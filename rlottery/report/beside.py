@@ -17,7 +17,6 @@ from rlottery.analysis.beside import (
     setting_differences,
     study_differences,
 )
-from rlottery.disk import write_bytes
 from rlottery.errors import StudyError
 from rlottery.report.contents import Contents
 from rlottery.report.page import page_environment, page_frame
@@ -37,6 +36,7 @@ from rlottery.report.tables import (
     to_markdown,
 )
 from rlottery.report.words import METRIC_NAMES, count, listed
+from rlottery.storage.disk import write_bytes
 
 PAGE = "compare.html"
 

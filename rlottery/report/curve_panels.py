@@ -24,7 +24,7 @@ from rlottery.report.panels import (
     thousands,
 )
 from rlottery.report.words import count
-from rlottery.store import DENSE
+from rlottery.storage.paths import DENSE
 
 _COLUMNS = 4
 _PANEL = (2.78, 2.35)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlottery.analysis.comparison import ArmResult, Comparison
 from rlottery.report.figures import DENSE_COLOUR
-from rlottery.store import DENSE
+from rlottery.storage.paths import DENSE
 
 MAGNITUDE, TAYLOR, RANDOM, SMALL_DENSE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 OTHERS = ("#E69F00", "#56B4E9", "#8C6D31", "#6A51A3")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from rlottery.analysis.runs import Metric, Run, arm_names, metric_of
 from rlottery.config import Config
-from rlottery.disk import write_bytes
 from rlottery.report.words import count
-from rlottery.store import DENSE
+from rlottery.storage.disk import write_bytes
+from rlottery.storage.paths import DENSE
 
 DENSE_COLOUR = "#404040"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -7,12 +7,12 @@ from typing import Any
 
 from rlottery.analysis.comparison import to_dict
 from rlottery.config import Config
-from rlottery.disk import write_bytes, write_json
 from rlottery.report.contents import Contents
 from rlottery.report.csv_table import to_csv
 from rlottery.report.figures import learning_curves
 from rlottery.report.page import write_page
 from rlottery.report.table import to_markdown
+from rlottery.storage.disk import write_bytes, write_json
 
 
 def write_report(folder: Path, config: Config, contents: Contents) -> list[Path]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rlottery.analysis.verdict import ArmVerdict, Decision, TaskVerdict
 from rlottery.config import Config
 from rlottery.report.contents import Contents
-from rlottery.store import DENSE, Store
+from rlottery.storage.paths import DENSE, Store
 
 _MOST_TELLING: tuple[Decision | None, ...] = ("winning", "sparse, not special", "undecided", "losing", None)
 
@@ -19,7 +19,7 @@ def films_of(store: Store, config: Config, contents: Contents) -> tuple[Films, t
 
     Tasks that lack one for the same reason share a line.
     """
-    from rlottery.play import NoFilm, film_for_report  # brings what draws along
+    from rlottery.export.play import NoFilm, film_for_report  # brings what draws along
 
     films: dict[str, tuple[str, bytes]] = {}
     reasons: dict[str, None] = {}

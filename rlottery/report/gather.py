@@ -18,9 +18,9 @@ from rlottery.analysis.scores import across_tasks, task_scores
 from rlottery.analysis.verdict import Verdicts
 from rlottery.config import Config, config_to_dict
 from rlottery.errors import StudyError
-from rlottery.record import read_record
 from rlottery.report.contents import Command, Contents
-from rlottery.store import DENSE, Store
+from rlottery.storage.paths import DENSE, Store
+from rlottery.storage.study_record import read_record
 
 
 def gather(store: Store, config: Config) -> Contents:

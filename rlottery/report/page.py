@@ -12,7 +12,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rlottery.analysis.verdict import Verdicts
-from rlottery.disk import write_bytes
 from rlottery.report.contents import Command, Contents
 from rlottery.report.drawn import DARK
 from rlottery.report.families import Look, looks
@@ -40,6 +39,7 @@ from rlottery.report.sentences import (
 )
 from rlottery.report.tables import Table, to_csv, to_markdown
 from rlottery.report.words import count, one_line
+from rlottery.storage.disk import write_bytes
 
 PAGE = "report.html"
 

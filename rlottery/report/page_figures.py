@@ -27,7 +27,7 @@ from rlottery.report.score_figures import (
 )
 from rlottery.report.sentences import BOOTSTRAP
 from rlottery.report.words import METRIC_NAMES, count
-from rlottery.store import DENSE
+from rlottery.storage.paths import DENSE
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from rlottery.report.panels import (
     thousands,
 )
 from rlottery.report.words import count
-from rlottery.store import DENSE
+from rlottery.storage.paths import DENSE
 
 _DODGE = 0.028
 """Room between the intervals of two lines at one sparsity, as a share of the axis."""

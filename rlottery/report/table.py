@@ -28,7 +28,7 @@ from rlottery.report.words import (
     sparsity_text,
     task_lines,
 )
-from rlottery.store import DENSE
+from rlottery.storage.paths import DENSE
 
 KEY = (
     "Of dense: (arm - untrained) / (dense - untrained), over the seeds both have.",

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rlottery.study.executor import NOT_BEGUN, State, Tracked
+from rlottery.study.execution.executor import NOT_BEGUN, State, Tracked
 
 LINE_SECONDS = 30.0
 """Between two plain lines about one run, where there is no terminal."""

@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 import rlottery
+from rlottery.agents.kernels.build import read_record
+from rlottery.agents.kernels.library import build_command, look
+from rlottery.envs.renderers import ask_a_child, try_renderers
 from rlottery.errors import RlotteryError
-from rlottery.renderers import ask_a_child, try_renderers
-from rlottery.sparse.build import read_record
-from rlottery.sparse.library import build_command, look
-from rlottery.study.environment import available_cores, worker_environment
+from rlottery.study.resources.environment import available_cores, worker_environment
 from rlottery.study.versions import PACKAGES, processor
 
 OPTIONAL = ("metaworld",)

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from rlottery.checkpoint_record import read_record, record_paths
 from rlottery.config import Config
-from rlottery.disk import file_digest, read_arrays
 from rlottery.errors import RlotteryError, StudyError
-from rlottery.locks import holder_of
-from rlottery.manifests import DamagedError, damage, read_manifest
-from rlottery.metrics import read_metrics
 from rlottery.pruning.mask_file import read_mask
-from rlottery.record import read_record as read_study_record
-from rlottery.store import REPLAY_FILES, RunFiles, Store
-from rlottery.study.arms import METHODS
-from rlottery.study.plan import check_folder
+from rlottery.storage.checkpoint_record import read_record, record_paths
+from rlottery.storage.disk import file_digest, read_arrays
+from rlottery.storage.locks import holder_of
+from rlottery.storage.manifests import DamagedError, damage, read_manifest
+from rlottery.storage.metrics_log import read_metrics
+from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
+from rlottery.storage.study_record import read_record as read_study_record
+from rlottery.study.planning.arms import METHODS
+from rlottery.study.planning.plan import check_folder
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from rich.console import Console
 from rlottery.analysis.runs import other_settings_lines
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.record import note_command
 from rlottery.report.contents import Contents
 from rlottery.report.films import films_of
 from rlottery.report.gather import gather
 from rlottery.report.table import render
 from rlottery.report.words import count
-from rlottery.store import DENSE, Store
+from rlottery.storage.paths import DENSE, Store
+from rlottery.storage.study_record import note_command
 
 
 def report_folder(config: Config, to: Path | None) -> Path:

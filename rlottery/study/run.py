@@ -10,28 +10,28 @@ from functools import partial
 
 from rich.console import Console
 
+from rlottery.agents.kernels.library import find
 from rlottery.analysis.comparison import Comparison
 from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError
-from rlottery.locks import PATIENCE_SECONDS, busy, holder_of
-from rlottery.manifests import read_manifest, write_manifest
-from rlottery.record import note_command
 from rlottery.report.contents import Contents
 from rlottery.report.gather import gather
 from rlottery.report.table import render
-from rlottery.sparse.library import find
-from rlottery.store import DENSE, REPLAY_FILES, RunFiles, Store
-from rlottery.study.arms import arms_of, chosen_arms
-from rlottery.study.bundles import most_together
-from rlottery.study.checks import check_arms
+from rlottery.storage.locks import PATIENCE_SECONDS, busy, holder_of
+from rlottery.storage.manifests import read_manifest, write_manifest
+from rlottery.storage.paths import DENSE, REPLAY_FILES, RunFiles, Store
+from rlottery.storage.study_record import note_command
 from rlottery.study.display import display_for
-from rlottery.study.executor import ENDED_BADLY, Executor, State, Tracked, as_diverged, worker_count
-from rlottery.study.jobs import STAGES, Job, Key, jobs
-from rlottery.study.memory import tell_of_memory
-from rlottery.study.plan import DivergedRunError, check_folder, damaged_files, is_done
+from rlottery.study.execution.bundles import most_together
+from rlottery.study.execution.executor import ENDED_BADLY, Executor, State, Tracked, as_diverged, worker_count
+from rlottery.study.execution.stopping import StopSignals
+from rlottery.study.planning.arms import arms_of, chosen_arms
+from rlottery.study.planning.checks import check_arms
+from rlottery.study.planning.jobs import STAGES, Job, Key, jobs
+from rlottery.study.planning.plan import DivergedRunError, check_folder, damaged_files, is_done
 from rlottery.study.reporting import publish
-from rlottery.study.room import check_room
-from rlottery.study.stopping import StopSignals
+from rlottery.study.resources.memory import tell_of_memory
+from rlottery.study.resources.room import check_room
 
 ORPHAN_SECONDS = 60.0
 """How long a worker whose command has gone may take to save its work and end."""

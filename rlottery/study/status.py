@@ -8,17 +8,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rlottery.checkpoint_record import newest
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.manifests import damage, read_manifest
 from rlottery.report.words import count
-from rlottery.store import DENSE, RunFiles, Store
-from rlottery.study.arms import arms_of
+from rlottery.storage.checkpoint_record import newest
+from rlottery.storage.manifests import damage, read_manifest
+from rlottery.storage.paths import DENSE, RunFiles, Store
+from rlottery.storage.progress import read_progress
+from rlottery.storage.trained_with import other_settings
 from rlottery.study.display import duration
-from rlottery.study.plan import check_folder
-from rlottery.study.progress import read_progress
-from rlottery.trained_with import other_settings
+from rlottery.study.planning.arms import arms_of
+from rlottery.study.planning.plan import check_folder
 
 _COUNTED_AS = {"running": "under way", "to do again": "to do", "mask made": "to do"}
 """States that the summary tells by another name."""

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import rlottery
-from rlottery.sparse.library import find
+from rlottery.agents.kernels.library import find
 
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "metaworld")
 

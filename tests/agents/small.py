@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from rlottery.agents import Batch, Spec, Tree, kernels, nest_kernels, sac
+from rlottery.agents import sac
+from rlottery.agents.base import Batch, Spec, Tree, kernels, nest_kernels
 from rlottery.config import SAC, Network
 
 SPEC = Spec(observation_size=3, action_size=2)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlottery.agents import apply_masks, from_arrays, kernels, nest_kernels, sac, to_arrays, zeros_hold
+from rlottery.agents import sac
+from rlottery.agents.base import apply_masks, from_arrays, kernels, nest_kernels, to_arrays, zeros_hold
 from rlottery.errors import StudyError
 from tests.agents.small import SETTINGS, advanced, fresh, random_masks
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlottery.agents import Tree, kernels, sac
+from rlottery.agents import sac
+from rlottery.agents.base import Tree, kernels
 from rlottery.agents.networks import mlp
 from rlottery.agents.sac import SAC
 from rlottery.config import Config

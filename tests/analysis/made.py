@@ -9,7 +9,7 @@ from rlottery.analysis.kinds import LayerCounts
 from rlottery.analysis.runs import Evaluation, Run
 from rlottery.analysis.scores import task_scores
 from rlottery.config import Config
-from rlottery.store import RunFiles
+from rlottery.storage.paths import RunFiles
 
 COUNTS = LayerCounts({"actor.layer_0": 100}, dict.fromkeys(range(20), (10,)))
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from rlottery.config import Config
-from rlottery.disk import write_bytes, write_json
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import make_mask
-from rlottery.store import Store
+from rlottery.storage.disk import write_bytes, write_json
+from rlottery.storage.paths import Store
 
 METHODS = {"magnitude": "magnitude", "taylor": "gradient", "gradient": "gradient"}
 

@@ -8,9 +8,8 @@ import pytest
 
 from rlottery.analysis.comparison import ArmResult, TaskComparison, compare, to_dict
 from rlottery.analysis.runs import read_runs
-from rlottery.store import Store
-
-from .stores import config, returns, success, write_run
+from rlottery.storage.paths import Store
+from tests.analysis.stores import config, returns, success, write_run
 
 
 @pytest.fixture

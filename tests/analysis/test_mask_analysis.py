@@ -5,18 +5,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlottery.analysis.likeness import Packed, pack, packed_overlap
 from rlottery.analysis.mask_analysis import ArmMasks, Likeness, MaskPages, analyse_masks
+from rlottery.analysis.mask_overlap import Packed, pack, packed_overlap
 from rlottery.analysis.runs import read_runs
 from rlottery.analysis.stability import Stability, write_stability
 from rlottery.config import Config
-from rlottery.disk import write_arrays, write_bytes, write_json
-from rlottery.manifests import entry
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
 from rlottery.pruning.masks import make_mask, overlap
-from rlottery.store import DENSE, RunFiles, Store
-
-from .stores import config, returns, write_run
+from rlottery.storage.disk import write_arrays, write_bytes, write_json
+from rlottery.storage.manifests import entry
+from rlottery.storage.paths import DENSE, RunFiles, Store
+from tests.analysis.stores import config, returns, write_run
 
 TASK = "Pendulum-v1"
 Groups = dict[str, dict[str, np.ndarray]]

@@ -17,8 +17,7 @@ from rlottery.pruning.allocation import (
     survivor_count,
 )
 from rlottery.pruning.masks import select
-
-from .networks import groups_of_scores
+from tests.pruning.networks import groups_of_scores
 
 sparsities = st.floats(0, 0.999) | st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 0.9, 0.95, 0.98, 0.999])
 

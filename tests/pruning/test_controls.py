@@ -22,8 +22,7 @@ from rlottery.pruning.controls import (
 )
 from rlottery.pruning.masks import GroupMask, check_connected, select, survivors
 from rlottery.pruning.structured import is_structured, prune_units, unit_scores, units_of
-
-from .networks import network
+from tests.pruning.networks import network
 
 TWINS = {path: np.abs(k) for prefix in ("q1.", "q2.") for path, k in network(6, 20, 16, 3, prefix=prefix).items()}
 TICKET = select(TWINS, allocate_global(TWINS, 0.7))

@@ -16,8 +16,7 @@ from rlottery.errors import MaskError
 from rlottery.pruning import mask_file
 from rlottery.pruning.mask_file import mask_from_bytes, mask_to_bytes, read_mask
 from rlottery.pruning.masks import Mask, digest
-
-from .networks import small_mask
+from tests.pruning.networks import small_mask
 
 MASK = small_mask()
 DATA = mask_to_bytes(MASK)

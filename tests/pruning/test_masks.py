@@ -20,8 +20,7 @@ from rlottery.pruning.masks import (
     survivors,
 )
 from rlottery.pruning.prune import prune
-
-from .networks import groups_of_scores, network, sizes, small_mask
+from tests.pruning.networks import groups_of_scores, network, sizes, small_mask
 
 
 def bools(rows: list[list[int]]) -> np.ndarray:

@@ -6,8 +6,7 @@ from rlottery.pruning.allocation import survivor_count
 from rlottery.pruning.masks import survivors
 from rlottery.pruning.prune import prune
 from rlottery.pruning.structured import is_structured
-
-from .networks import network, sizes
+from tests.pruning.networks import network, sizes
 
 TOTAL = 11 * 32 + 32 * 32 + 32 * 6
 

@@ -10,8 +10,7 @@ from rlottery.errors import MaskError
 from rlottery.pruning.allocation import survivor_count
 from rlottery.pruning.masks import GroupMask, check_connected
 from rlottery.pruning.structured import is_structured, mask_of_units, prune_units, unit_scores, units_of
-
-from .networks import network, sizes
+from tests.pruning.networks import network, sizes
 
 Allocation = Literal["global", "uniform"]
 allocations = st.sampled_from(["global", "uniform"])

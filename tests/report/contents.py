@@ -22,7 +22,7 @@ from rlottery.analysis.verdict import (
     Verdicts,
 )
 from rlottery.report.contents import ArmCost, Command, Contents
-from rlottery.store import RunFiles
+from rlottery.storage.paths import RunFiles
 
 SEEDS = (0, 1, 2, 3, 4)
 SPARSITIES = (80, 90, 95, 98)

@@ -12,7 +12,7 @@ from rlottery.config import Config, config_to_dict
 from rlottery.report.beside import PAGE, Beside, beside, render_beside, write_beside
 from rlottery.report.contents import Contents
 from rlottery.report.gather import gather
-from rlottery.store import Store
+from rlottery.storage.paths import Store
 from tests.analysis.stores import config, returns, write_run
 
 LONG = "InvertedDoublePendulum-v5"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rlottery.analysis.comparison import compare
 from rlottery.report.csv_table import to_csv
-from rlottery.store import Store
+from rlottery.storage.paths import Store
 from tests.analysis.stores import config, success, write_run
 
 

@@ -10,7 +10,7 @@ from rlottery.config import Config
 from rlottery.report.figures import learning_curves, mean_curve, spread
 from rlottery.report.files import write_report
 from rlottery.report.gather import gather
-from rlottery.store import Store
+from rlottery.storage.paths import Store
 from tests.analysis.stores import config, returns, success, write_run
 
 

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from rlottery.config import Config, Task
-from rlottery.play import NoFilm
+from rlottery.export.play import NoFilm
 from rlottery.report.films import films_of
-from rlottery.store import Store
-
-from .contents import SEEDS, TASKS, contents
+from rlottery.storage.paths import Store
+from tests.report.contents import SEEDS, TASKS, contents
 
 NOWHERE = NoFilm("MuJoCo can't draw on this machine. MUJOCO_GL=egl: no libEGL.")
 
@@ -21,7 +20,7 @@ def films(monkeypatch: pytest.MonkeyPatch, **found: Any) -> tuple[Any, Any]:
     def film(store: Store, task: Task, arm: str, seed: int) -> Any:
         return found.get(task.id.split("-")[0], NOWHERE)
 
-    monkeypatch.setattr("rlottery.play.film_for_report", film)
+    monkeypatch.setattr("rlottery.export.play.film_for_report", film)
     config = Config.model_validate({"tasks": list(TASKS), "seeds": SEEDS})
     return films_of(Store(Path("data")), config, contents())
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from rlottery.config import SAC
-from rlottery.record import note_command
 from rlottery.report.gather import gather
-from rlottery.store import Store
-from rlottery.study.fingerprints import dense_fingerprint
+from rlottery.storage.paths import Store
+from rlottery.storage.study_record import note_command
+from rlottery.study.planning.fingerprints import dense_fingerprint
 from tests.analysis.stores import config, success, write_mask, write_run
 
 

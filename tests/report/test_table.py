@@ -12,7 +12,7 @@ from rlottery.report.gather import gather
 from rlottery.report.sentences import QUESTION
 from rlottery.report.table import render, to_markdown
 from rlottery.report.words import share_lines, sparsity_text, task_lines
-from rlottery.store import Store
+from rlottery.storage.paths import Store
 from tests.analysis.stores import config, returns, success, write_mask, write_run
 
 NUMBER = re.compile(r"[-+]?\d[\d.,]*")

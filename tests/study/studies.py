@@ -8,18 +8,18 @@ from typing import Any, cast
 import numpy as np
 from rich.console import Console, RenderableType
 
-from rlottery.checkpoint_record import Record, record_path
 from rlottery.config import Config, load_config
-from rlottery.disk import write_arrays, write_bytes
-from rlottery.manifests import FORMAT_VERSION, Manifest, entry, read_manifest, write_manifest, write_sealed
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask, make_mask
 from rlottery.pruning.prune import prune
-from rlottery.store import REPLAY_FILES, RunFiles
-from rlottery.study.arms import arm_for
-from rlottery.study.fingerprints import Fingerprint, dense_fingerprint
-from rlottery.study.jobs import Job
-from rlottery.study.plan import expected_mask_fingerprint, expected_ticket_fingerprint, initial_kernels
+from rlottery.storage.checkpoint_record import Record, record_path
+from rlottery.storage.disk import write_arrays, write_bytes
+from rlottery.storage.manifests import FORMAT_VERSION, Manifest, entry, read_manifest, write_manifest, write_sealed
+from rlottery.storage.paths import REPLAY_FILES, RunFiles
+from rlottery.study.planning.arms import arm_for
+from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint
+from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.plan import expected_mask_fingerprint, expected_ticket_fingerprint, initial_kernels
 
 TINY = """\
 name: tiny

@@ -3,13 +3,12 @@ from typing import get_args
 
 import pytest
 
+from rlottery.config.recipes import AllocationName, ControlName, Recipe, ScheduleName
 from rlottery.pruning.controls import CONTROLS
 from rlottery.pruning.criteria import CRITERIA
 from rlottery.pruning.schedules import SCHEDULES
-from rlottery.recipes import AllocationName, ControlName, Recipe, ScheduleName
 from rlottery.study.catalogue import Section, catalogue_table, sections
-
-from .studies import shown
+from tests.study.studies import shown
 
 PAGE = (Path(__file__).parents[2] / "docs" / "arms.md").read_text()
 

@@ -4,13 +4,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rlottery.storage.progress import Progress
 from rlottery.study import display
 from rlottery.study.display import Lines, LiveTable, display_for, duration, jobs_table, line
-from rlottery.study.executor import State, Tracked
-from rlottery.study.jobs import STAGES, jobs
-from rlottery.study.progress import Progress
-
-from .studies import job, shown, tiny_config
+from rlottery.study.execution.executor import State, Tracked
+from rlottery.study.planning.jobs import STAGES, jobs
+from tests.study.studies import job, shown, tiny_config
 
 HALF_WAY = Progress(1, 150, 300, steps_per_second=50.0, last_return=-1234.56, last_success=0.5)
 

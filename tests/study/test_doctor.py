@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 import pytest
 from typer.testing import CliRunner
 
+from rlottery.agents.kernels.build import Record
+from rlottery.agents.kernels.library import Found
 from rlottery.cli import app
 from rlottery.errors import ConfigError
-from rlottery.sparse.build import Record
-from rlottery.sparse.library import Found
 from rlottery.study import doctor
 from rlottery.study.doctor import Finding, State, diagnose, doctor_page, is_ready
-
-from .studies import shown
+from tests.study.studies import shown
 
 PARTS = ["Kernels", "Machine", "Device", "Versions", "Rendering"]
 

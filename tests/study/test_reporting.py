@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from rlottery.config import config_to_dict, load_config
-from rlottery.record import config_of, note_command, read_record
-from rlottery.store import Store
-from rlottery.study.fingerprints import dense_fingerprint
+from rlottery.storage.paths import Store
+from rlottery.storage.study_record import config_of, note_command, read_record
+from rlottery.study.planning.fingerprints import dense_fingerprint
 from tests.analysis.stores import config, success, write_run
 from tests.study.studies import contents
 from tests.test_cli import call, refusal
@@ -138,7 +138,7 @@ class TestReport:
         assert "The report can't be written to /proc/page: " in refusal("report", "--to", "/proc/page")
 
     def test_masks_are_not_made_for_a_report_that_can_not_be_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("rlottery.study.resampling.measure_stability", None)
+        monkeypatch.setattr("rlottery.study.stages.resampling.measure_stability", None)
         assert "is a file" in refusal("report", "--stability", "2", "--to", "config.yaml")
 
     def test_a_folder_with_figures_of_something_else(self) -> None:

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.sparse.library import Found
+from rlottery.agents.kernels.library import Found
 from rlottery.study import run
-from rlottery.study.executor import Tracked
-
-from .studies import job, tiny_config
+from rlottery.study.execution.executor import Tracked
+from tests.study.studies import job, tiny_config
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from rlottery.config import Config
-from rlottery.disk import write_bytes
 from rlottery.errors import StudyError
+from rlottery.storage.disk import write_bytes
 from rlottery.study.status import status_table
-
-from .studies import (
+from tests.study.studies import (
     change_manifest,
     contents,
     job,

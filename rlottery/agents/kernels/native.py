@@ -1,0 +1,100 @@
+"""Compact networks under JAX: one call of the kernels forward and one back, as a function that `jax.grad` knows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlottery.agents.kernels.layout import Layout
+
+BLOCK = 64
+"""Columns of a batch that the kernels work on together (`kBlock` in csrc/mlp.h)."""
+MAX_LAYERS = 64
+"""The most that a network may have (`kMaxLayers`, there too)."""
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["vector"], meta_fields=["layout"])
+@dataclass(frozen=True)
+class Compact:
+    """A multilayer perceptron as one vector; see `Layout` for where things are in it."""
+
+    vector: Any
+    layout: Layout
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def compact_mlp(
+    layout: Layout, parameters: jax.Array, pattern: jax.Array, first: jax.Array, second: jax.Array
+) -> jax.Array:
+    """Rectified hidden layers and a linear output, on the survivors alone.
+
+    Args:
+        parameters: (layout.size,), as `layout.to_vector` makes it.
+        pattern: int32, as `layout.pattern_of` makes it.
+        first, second: inputs side by side, (batch, a) and (batch, b) with a + b = layout.widths[0]; b may be 0.
+
+    Returns:
+        (batch, layout.widths[-1]).
+    """
+    return _forward(layout, parameters, pattern, first, second, keep=False)[0]
+
+
+def _forward(
+    layout: Layout, parameters: jax.Array, pattern: jax.Array, first: jax.Array, second: jax.Array, *, keep: bool
+) -> tuple[jax.Array, jax.Array]:
+    """Outputs, and the activations that the way back needs (none unless `keep`)."""
+    batch = first.shape[0]
+    kept = -(-batch // BLOCK) * BLOCK * layout.features if keep else 0
+    call = _call("rlottery_forward", (batch, layout.widths[-1]), (kept,))
+    outputs, activations = call(parameters, pattern, first, second, network=layout.numbers)
+    return outputs, activations
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Whose gradients are asked for: of the parameters, of the first inputs, of the second."""
+
+    parameters: bool
+    first: bool
+    second: bool
+    first_columns: int
+
+
+jax.tree_util.register_static(_Wanted)
+
+
+def _forward_and_keep(layout: Layout, parameters: Any, pattern: Any, first: Any, second: Any) -> tuple[jax.Array, Any]:
+    outputs, kept = _forward(layout, parameters.value, pattern.value, first.value, second.value, keep=True)
+    wanted = _Wanted(parameters.perturbed, first.perturbed, second.perturbed, first.value.shape[1])
+    return outputs, (parameters.value, pattern.value, kept, wanted)
+
+
+def _backward(layout: Layout, residuals: Any, gradient: Any) -> tuple[Any, ...]:
+    parameters, pattern, kept, wanted = residuals
+    if isinstance(gradient, jax.custom_derivatives.SymbolicZero):
+        gradient = jnp.zeros(gradient.shape, gradient.dtype)
+    batch, columns = gradient.shape[0], wanted.first_columns
+    call = _call(
+        "rlottery_backward",
+        (layout.size if wanted.parameters else 0,),
+        (batch if wanted.first else 0, columns),
+        (batch if wanted.second else 0, layout.widths[0] - columns),
+    )
+    found = call(parameters, pattern, kept, gradient, network=layout.numbers, first_columns=np.int64(columns))
+    of_parameters, of_first, of_second = (
+        array if asked else None
+        for array, asked in zip(found, (wanted.parameters, wanted.first, wanted.second), strict=True)
+    )
+    return of_parameters, None, of_first, of_second
+
+
+compact_mlp.defvjp(_forward_and_keep, _backward, symbolic_zeros=True)
+
+
+def _call(name: str, *shapes: tuple[int, ...]) -> Callable[..., Sequence[jax.Array]]:
+    results: list[Any] = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]  # type: ignore[no-untyped-call]
+    return jax.ffi.ffi_call(name, results, vmap_method="sequential")

@@ -1,0 +1,89 @@
+"""Tries a library of kernels in this process, which it may end: ``python -m rlottery.agents.kernels.probe LIBRARY``
+
+What it prints last is JSON: the instruction set in use, and what is wrong ("" is nothing).
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlottery.agents.kernels.layout import FULL, SPARSE, layout_of, pattern_of, to_vector
+from rlottery.agents.kernels.library import load
+from rlottery.agents.kernels.native import compact_mlp
+from rlottery.errors import RlotteryError
+
+BATCH = 70
+"""More than one of the kernels' blocks, and no whole number of them."""
+
+
+def main(path: Path) -> None:
+    instruction_set, fault = "", ""
+    try:
+        library = load(path)
+        instruction_set = library.rl_isa().decode()
+        fault = wrong_numbers()
+    except RlotteryError as error:
+        fault = str(error)
+    except (OSError, AttributeError) as error:
+        fault = f"{path} can't be loaded: {error}"
+    except RuntimeError as error:  # JAX's own among them
+        fault = f"JAX can't use them: {str(error).splitlines()[0]}"
+    print(json.dumps({"instruction_set": instruction_set, "fault": fault}))
+
+
+def wrong_numbers() -> str:
+    """How a small network with every kind of layer, and its gradients, differ from NumPy's; "" if they don't."""
+    rng = np.random.default_rng(0)
+    most, few = np.ones((7, 6), np.bool_), np.indices((6, 3)).sum(axis=0) % 3 == 0
+    most[2, 3] = False
+    masks = [None, most, few]
+    layout = layout_of((5, 7, 6, 3), masks)
+    assert layout.kinds == (FULL, SPARSE, SPARSE)
+    layers = [
+        {"kernel": rng.normal(size=(inputs, outputs)), "bias": rng.normal(size=outputs)}
+        for inputs, outputs in zip(layout.widths, layout.widths[1:], strict=False)
+    ]
+    for layer, mask in zip(layers, masks, strict=True):
+        layer["kernel"] *= 1 if mask is None else mask
+    inputs, of_outputs = rng.normal(size=(BATCH, 5)), rng.normal(size=(BATCH, 3))
+
+    @jax.jit
+    def computed(*arguments: jax.Array) -> tuple[jax.Array, ...]:
+        pattern = jnp.asarray(pattern_of(layout, masks))
+        outputs, back = jax.vjp(lambda v, x, y: compact_mlp(layout, v, pattern, x, y), *arguments)
+        return outputs, *back(jnp.asarray(of_outputs, jnp.float32))
+
+    outputs, of_layers, of_inputs = by_numpy(layers, inputs, of_outputs)
+    expected = (outputs, to_vector(layout, of_layers, masks), of_inputs[:, :3], of_inputs[:, 3:])
+    columns = inputs.astype(np.float32)
+    found = computed(to_vector(layout, layers, masks), columns[:, :3], columns[:, 3:])
+    names = ("outputs", "gradient of the parameters", "gradient of the first inputs", "gradient of the second inputs")
+    for name, ours, theirs in zip(names, found, expected, strict=True):
+        if not np.allclose(ours, theirs, rtol=1e-4, atol=1e-4):
+            return f"they compute other numbers than NumPy: {name}, by up to {np.abs(ours - theirs).max():.3g}"
+    return ""
+
+
+def by_numpy(
+    layers: Sequence[Mapping[str, np.ndarray]], inputs: np.ndarray, of_outputs: np.ndarray
+) -> tuple[np.ndarray, list[dict[str, np.ndarray]], np.ndarray]:
+    """Outputs of rectified hidden layers and a linear one, the gradient of each layer, and that of the inputs."""
+    received, outputs = [], inputs
+    for index, layer in enumerate(layers):
+        received.append(np.maximum(outputs, 0) if index else outputs)
+        outputs = received[-1] @ layer["kernel"] + layer["bias"]
+    gradients, delta = [], of_outputs
+    for index in reversed(range(len(layers))):
+        gradients.append({"kernel": received[index].T @ delta, "bias": delta.sum(axis=0)})
+        delta = delta @ layers[index]["kernel"].T
+        delta = delta * (received[index] > 0) if index else delta
+    return outputs, gradients[::-1], delta
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""What leaves a study: finished runs as policies to call, as files for robots, and as films."""

@@ -1,1 +1,0 @@
-"""Networks on their nonzeros alone: C++ kernels under JAX, and what stands around them."""

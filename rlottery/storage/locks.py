@@ -1,0 +1,122 @@
+"""One process at a time in a run's folder. The kernel lets a lock go when its holder dies, however it dies."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from rlottery.errors import StudyError
+from rlottery.storage.disk import read_json
+from rlottery.storage.paths import RunFiles
+
+PATIENCE_SECONDS = 2.0
+"""How long `hold` waits for a holder that is just ending."""
+_MAX_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process at work in a run's folder; `since` is seconds since 1970 by its machine's clock."""
+
+    pid: int
+    parent: int
+    host: str
+    since: float
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M}"
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether the command that started it has gone: then it ends by itself, once it has saved its work."""
+        return self.host == socket.gethostname() and not _is_alive(self.parent)
+
+
+@contextlib.contextmanager
+def hold(files: RunFiles, parent: int = 0) -> Iterator[None]:
+    """Keep other processes out of a run's folder for as long as this one works there, or lives.
+
+    Args:
+        parent: the process that this one works for; by default the one that started it.
+
+    Raises:
+        StudyError: another process holds it; names that process.
+    """
+    files.folder.mkdir(parents=True, exist_ok=True)
+    with _open(files.lock, os.O_RDWR | os.O_CREAT) as lock:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not _try(lock, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise busy(files, _read_holder(files.lock))
+            time.sleep(0.05)
+        holder = Holder(os.getpid(), parent or os.getppid(), socket.gethostname(), time.time())
+        lock.truncate(0)
+        os.pwrite(lock.fileno(), json.dumps(asdict(holder)).encode(), 0)
+        yield
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block with the same lock file, which is made if need be and stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _open(path, os.O_RDWR | os.O_CREAT) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def holder_of(files: RunFiles) -> Holder | None:
+    """Who is at work in a run's folder, or None."""
+    try:
+        with _open(files.lock, os.O_RDONLY) as lock:
+            # Shared, and for a moment: two that only look don't disturb each other.
+            return None if _try(lock, fcntl.LOCK_SH) else _read_holder(files.lock)
+    except FileNotFoundError:
+        return None
+
+
+def busy(files: RunFiles, holder: Holder) -> StudyError:
+    """The error that names who is at work."""
+    return StudyError(
+        f"Another process is at work in {files.folder}: {holder}. "
+        "Wait until it has ended, or end it, then run this command again."
+    )
+
+
+def _open(path: Path, flags: int) -> IO[bytes]:
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "r+b", buffering=0)
+
+
+def _try(lock: IO[bytes], kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_holder(path: Path) -> Holder:
+    try:
+        told = read_json(path, _MAX_BYTES)
+        return Holder(int(told["pid"]), int(told["parent"]), str(told["host"])[:200], float(told["since"]))
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return Holder(0, 0, "an unknown host", 0.0)  # between locking and writing
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    with contextlib.suppress(OSError, IndexError):  # one that has ended and that nobody has waited for
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return True

@@ -1,0 +1,166 @@
+"""A run's metrics: one JSON object a line, mirrored to TensorBoard as they come.
+
+Rows have a `kind` and `env_steps`. `evaluation`: return, returns, lengths, seconds, and where the task knows success,
+success and successes. `episode` (training): return, length and success, means over the `episodes` that ended since
+the last such row. `losses`: critic_loss, actor_loss, temperature, entropy, updates_per_second: means since the last
+such row.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from rlottery.errors import StudyError
+from rlottery.storage.disk import read_bytes
+
+Row = dict[str, Any]
+
+WALL_CLOCK = {"seconds", "updates_per_second"}
+"""Fields of a row that tell of time, not of training."""
+
+FLUSH_SECONDS = 10.0
+"""Between two times that TensorBoard's file is made sure to be up to date."""
+MAX_BYTES = 2**30
+"""Largest log that is read: of some 500 million steps."""
+
+
+class Position(NamedTuple):
+    """How far a log has been written: its length, and SHA-256 of all that."""
+
+    bytes: int
+    sha256: str
+
+
+class MetricsLog:
+    """Appends rows to ``metrics.jsonl``, each in one write, and scalars to TensorBoard files.
+
+    Args:
+        path: the log.
+        tensorboard: folder of the TensorBoard files.
+        resume: None begins a new log. A position goes on from there, and forgets what was written after it.
+        env_steps: of the run at that position.
+    """
+
+    def __init__(self, path: Path, tensorboard: Path, resume: Position | None = None, env_steps: int = 0):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._sha = hashlib.sha256()
+        if resume is None:
+            shutil.rmtree(tensorboard, ignore_errors=True)  # of a run cut short: its curve would cross this one's
+            self._file = path.open("wb", buffering=0)
+        else:
+            self._file = path.open("r+b", buffering=0)
+            self._file.truncate(resume.bytes)
+            self._sha.update(self._file.read())
+        self._board = _Board(tensorboard, None if resume is None else env_steps + 1)
+
+    def write(self, row: Row) -> None:
+        """Append one row of plain JSON types, without NaN or infinity."""
+        line = (json.dumps(row, allow_nan=False) + "\n").encode()
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+        self._sha.update(line)
+        scalars = {f"{row['kind']}/{name}": value for name, value in row.items() if isinstance(value, float)}
+        self._board.write(scalars, row["env_steps"])
+
+    def position(self) -> Position:
+        """Where the log stands, once all of it has reached the disk."""
+        os.fsync(self._file.fileno())
+        return Position(self._file.tell(), self._sha.hexdigest())
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._board.close()
+
+
+class _Board:
+    """Writes scalars to a TensorBoard file of this sitting's own, from this thread.
+
+    tensorboardX's SummaryWriter hands them to a thread, whose death (a full disk, a clock that jumps) would leave
+    training waiting for ever.
+
+    Args:
+        purge: the step from which TensorBoard hides what earlier sittings wrote.
+    """
+
+    def __init__(self, folder: Path, purge: int | None):
+        from tensorboardX.event_file_writer import EventsWriter  # takes half a second, and only workers write
+        from tensorboardX.proto import event_pb2
+        from tensorboardX.summary import scalar
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._event, self._scalar = event_pb2.Event, scalar
+        self._writer = EventsWriter(str(folder / "events"), filename_suffix=f".{os.getpid()}")
+        self._flushed = time.monotonic()
+        if purge is not None:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._writer.write_event(event_pb2.Event(wall_time=time.time(), step=purge, session_log=start))
+
+    def write(self, scalars: dict[str, float], step: int) -> None:
+        for name, value in scalars.items():
+            event = self._event(wall_time=time.time(), step=step, summary=self._scalar(name, value))
+            self._writer.write_event(event)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._writer.flush()
+            self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """All rows of a run. A last line without its end, from a run cut short, is left out.
+
+    Raises:
+        StudyError: the file is missing or larger than MAX_BYTES, or a whole line is no JSON object.
+    """
+    return [_row(path, number, line) for number, line in enumerate(_lines(path), start=1)]
+
+
+def read_evaluations(path: Path) -> list[Row]:
+    """The evaluation rows of a run, in order of their steps; most rows tell of losses, and are not parsed.
+
+    Raises:
+        StudyError: as `read_metrics`, but of other rows no more is seen than whether they look like one; or a row has
+            no kind.
+    """
+    rows = []
+    for number, line in enumerate(_lines(path), start=1):
+        if line.startswith(_EVALUATION) or not (line.startswith(_KIND) and line.endswith(b"}")):
+            row = _row(path, number, line)
+            if "kind" not in row:
+                raise StudyError(f"{path} holds no metrics of rlottery. Train that run again.")
+            rows += [row] if row["kind"] == "evaluation" else []
+    return rows
+
+
+_KIND, _EVALUATION = b'{"kind": "', b'{"kind": "evaluation"'
+"""How `MetricsLog` begins a line. One that begins otherwise is parsed, whatever it is."""
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return read_bytes(path, MAX_BYTES).split(b"\n")[:-1]
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise StudyError(f"Metrics {path} can't be read: {why}. Train that run again.") from None
+
+
+def _row(path: Path, number: int, line: bytes) -> Row:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise StudyError(f"{path}:{number}: not a JSON object. Delete the run's folder to train it again.")
+    return row

@@ -1,0 +1,180 @@
+"""The store: every path of a study. No other file builds a path.
+
+data/
+  study.json                               the settings, and the commands that worked on the study
+  masks/{task}_seed_{seed}.pkl             the latest mask of pruning_method="magnitude"
+  masks/{task}_seed_{seed}_gradient.pkl    the latest mask of pruning_method="gradient"
+  runs/{task}/seed_{seed}/{arm}/           one run: an arm is "dense", a ticket ("magnitude-80") or a control
+    manifest.json                          written last: what made the files, and their checksums
+    metrics.jsonl                          one JSON object a line
+    initial.safetensors                    weights before the first update (dense runs)
+    agent.safetensors                      the whole trained agent: weights, targets, optimiser
+    rewind_{step}.safetensors              the agent at a step that some arm goes back to (dense runs)
+    mask.pkl                               the ticket's mask; the last one, where it changes in training
+    stability.json                         how alike masks from other batches of the same data are
+    replay/*.npy                           the dense run's replay buffer
+    checkpoint/                            of a run that is not done: where it goes on
+    diverged.safetensors                   batch and agent of the update that went wrong
+    progress.json, {stage}.log, tensorboard/   for the person who watches
+  report/                                  tables and figures
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlottery.errors import StudyError
+from rlottery.training.replay_buffer import Transitions
+
+DENSE = "dense"
+REPLAY_FILES = tuple(f"replay/{field}.npy" for field in Transitions._fields)
+"""Names of the replay buffer's files below a run's folder."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run: an arm of a task and seed."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def initial(self) -> Path:
+        return self.folder / "initial.safetensors"
+
+    @property
+    def agent(self) -> Path:
+        return self.folder / "agent.safetensors"
+
+    def rewind_point(self, env_steps: int) -> Path:
+        return self.folder / f"rewind_{env_steps:09d}.safetensors"
+
+    @property
+    def mask(self) -> Path:
+        return self.folder / "mask.pkl"
+
+    @property
+    def stability(self) -> Path:
+        return self.folder / "stability.json"
+
+    @property
+    def replay(self) -> Path:
+        return self.folder / "replay"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
+
+    @property
+    def diverged(self) -> Path:
+        return self.folder / "diverged.safetensors"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / ".lock"
+
+    def log(self, stage: str) -> Path:
+        return self.folder / f"{stage}.log"
+
+    @property
+    def progress(self) -> Path:
+        return self.folder / "progress.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.folder / "tensorboard"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The data folder of a study."""
+
+    root: Path
+
+    def run(self, task_name: str, seed: int, arm: str) -> RunFiles:
+        """The files of a run. `task_name` is the file-name form of a task (`config.Task.name`)."""
+        return RunFiles(self.runs / task_name / f"seed_{seed}" / arm)
+
+    def mask(self, task_name: str, seed: int, method: str) -> Path:
+        """The file that holds the latest mask of a pruning method, under its well-known name."""
+        suffix = "" if method == "magnitude" else f"_{method}"
+        return self.root / "masks" / f"{task_name}_seed_{seed}{suffix}.pkl"
+
+    def arms(self, task_name: str, seed: int) -> list[str]:
+        """Names of the arms of this task and seed that have a folder, and always dense, which stands first."""
+        folder = self.runs / task_name / f"seed_{seed}"
+        found = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
+        return [DENSE, *sorted(found - {DENSE})]
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def record(self) -> Path:
+        return self.root / "study.json"
+
+    @property
+    def record_lock(self) -> Path:
+        return self.root / ".study.lock"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    def film(self, task_name: str, seed: int, arm: str, agents: str) -> Path:
+        """A report's film of a dense agent beside that arm's. `agents` tells theirs from others before them."""
+        return self.report / f"film_{task_name}_seed_{seed}_{arm}_{agents}.mp4"
+
+    def films(self, task_name: str, seed: int, arm: str) -> list[Path]:
+        """That arm's films, of whatever agents."""
+        named = re.compile(re.escape(self.film(task_name, seed, arm, "").stem) + r"[0-9a-f]{12}-[0-9a-f]{12}\.mp4")
+        found = self.report.iterdir() if self.report.is_dir() else ()
+        return [path for path in found if named.fullmatch(path.name)]
+
+    def check_links(self) -> None:
+        """Make sure that nothing in the data folder points out of it: a study from elsewhere might.
+
+        Raises:
+            StudyError: names the first symbolic link. The data folder itself may be one.
+        """
+        for name in ("masks", "runs", "report", "study.json", ".study.lock"):
+            for path in _with_all_below(self.root / name):
+                if path.is_symlink():
+                    raise StudyError(
+                        f"{path} is a symbolic link: what is written there would land outside the study. "
+                        "Put the folder itself in its place, or choose another data folder with data=FOLDER."
+                    )
+
+    def check_writable(self) -> None:
+        """Raises StudyError unless files can be made in the data folder."""
+        probe = self.root / f".write-test-{os.getpid()}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise StudyError(
+                f"The data folder {self.root} can't be written: {error.strerror}. Choose another with data=FOLDER."
+            ) from None
+
+
+def replay_is_saved(files: RunFiles) -> bool:
+    """Whether every field of the replay buffer is there."""
+    return all((files.folder / name).is_file() for name in REPLAY_FILES)
+
+
+def _with_all_below(path: Path) -> Iterator[Path]:
+    """A path and all that lies below it; links are not followed."""
+    yield path
+    for folder, folders, names in os.walk(path):
+        yield from (Path(folder) / name for name in (*folders, *names))

@@ -1,0 +1,91 @@
+"""How far a run is, in a small file that the worker renews and anyone may read."""
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+
+from rlottery.storage.disk import read_json
+
+RENEW_SECONDS = 1.0
+CHECK_STEPS = 10
+"""Steps between two looks at the clock: training should not pay for being watched."""
+
+
+_MAX_BYTES = 4096
+_SLOWEST = 1e-6
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A run under way. `steps_per_second` counts environment steps, evaluations included in the time."""
+
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
+    env_steps: Annotated[int, Field(ge=0, lt=2**53)]
+    total_steps: Annotated[int, Field(ge=0, lt=2**53)]
+    steps_per_second: Annotated[float, Field(ge=0)]
+    last_return: float | None = None
+    last_success: float | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the speed so far; None before there is one."""
+        if self.steps_per_second < _SLOWEST:
+            return None
+        return (self.total_steps - self.env_steps) / self.steps_per_second
+
+
+_PROGRESS = TypeAdapter(Progress)
+
+
+class ProgressFile:
+    """Writes `Progress` at most once a second.
+
+    Args:
+        began_at: the step that this sitting began at.
+    """
+
+    def __init__(self, path: Path, total_steps: int, began_at: int = 0):
+        self._path, self._total, self._began_at = path, total_steps, began_at
+        self._began = self._written = time.monotonic()
+        self._last: dict[str, float] = {}
+        self._write(began_at)
+
+    def tick(self, step: int) -> None:
+        """Call after each environment step."""
+        if step % CHECK_STEPS == 0 and time.monotonic() - self._written >= RENEW_SECONDS:
+            self._write(step)
+
+    def saw(self, row: dict[str, Any]) -> None:
+        """Take the last return and success from a metrics row, if it is an evaluation's."""
+        if row["kind"] == "evaluation":
+            self._last = {f"last_{name}": row[name] for name in ("return", "success") if name in row}
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def _write(self, step: int) -> None:
+        self._written = time.monotonic()
+        elapsed = self._written - self._began
+        speed = (step - self._began_at) / elapsed if elapsed > 0 else 0.0
+        progress = Progress(os.getpid(), step, self._total, speed, **self._last)
+        # Not synced to disk: it is worthless after a crash. A disk too full for it is the metrics' to tell of.
+        with contextlib.suppress(OSError):
+            partial = self._path.with_name(f".{self._path.name}.partial-{os.getpid()}")
+            partial.write_text(json.dumps(asdict(progress)))
+            partial.replace(self._path)
+
+
+def read_progress(path: Path) -> Progress | None:
+    """What a run last said of itself, or None if it says nothing or its process has gone."""
+    try:
+        progress = _PROGRESS.validate_python(read_json(path, _MAX_BYTES))
+        os.kill(progress.pid, 0)
+    except (OSError, ValueError, OverflowError):
+        return None
+    return progress

@@ -1,0 +1,1 @@
+"""Who does the jobs: worker processes, and the executor that starts them."""

@@ -1,0 +1,1 @@
+"""What a study needs: its arms, its jobs, and which of them are done."""

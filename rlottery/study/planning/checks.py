@@ -1,0 +1,88 @@
+"""What arms ask for that a task's networks can't give: found before anything starts. No JAX here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rlottery.config import Config, Task
+from rlottery.config.recipes import ROUND
+from rlottery.errors import MaskError, StudyError, naming
+from rlottery.pruning.allocation import allocate_given, check_possible, survivor_count
+from rlottery.pruning.mask_file import read_mask
+from rlottery.pruning.masks import check_shapes
+from rlottery.pruning.structured import prune_units
+from rlottery.study.planning.arms import Arm
+from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.plan import foreign_mask_path
+from rlottery.study.planning.shapes import count, kernel_shapes, small_network
+from rlottery.study.resources.room import Sizes, sizes_of
+
+Shapes = Mapping[str, Mapping[str, tuple[int, int]]]
+
+
+def check_arms(config: Config, arms: Sequence[Arm]) -> None:
+    """Make sure that every task can be made, and that every arm can be had on it.
+
+    Raises:
+        TaskError: a task's environment can't be made.
+        StudyError: names the arm, the task, what is impossible and the mend.
+    """
+    sizes = {task.id: sizes_of(task) for task in config.tasks}
+    shapes = {task_id: kernel_shapes(config.network, *of_task) for task_id, of_task in sizes.items()}
+    for index, task in enumerate(config.tasks):
+        # Rounds of iterative pruning last: where one is impossible, what was asked for is, and says so better.
+        for arm in sorted(arms, key=lambda arm: ROUND in arm.name):
+            try:
+                _check(config, arm, shapes, sizes[task.id], task)
+                if arm.recipe.transfer is not None and arm.recipe.transfer.file is not None:
+                    for seed in config.seeds:
+                        _check_file(Job(config, "mask", index, seed, arm), shapes[task.id])
+            except MaskError as error:
+                raise StudyError(f"Arm {arm.name} on {task.id}: {error}") from None
+
+
+def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], sizes: Sizes, task: Task) -> None:
+    """Raises MaskError if there is no such mask, or network, on that task."""
+    own, transfer = shapes[task.id], arm.recipe.transfer
+    if transfer is not None and transfer.task is not None:
+        for group, layers in shapes[transfer.task].items():
+            with naming(f"the mask of {transfer.task} doesn't fit. {group}"):
+                check_shapes(_arrays(layers), _arrays(own[group]))
+    recipe = arm.recipe
+    for group, sparsity in (arm.sparsity or {}).items():
+        with naming(group):
+            if recipe.structure == "units":
+                prune_units(_arrays(own[group]), sparsity, recipe.floor)
+            else:
+                check_possible(own[group], sparsity, recipe.floor)
+    if arm.kind == "small-dense" and arm.of is not None:
+        ticket = arm.of
+        small_network(config.network, *sizes, {g: _survivors(ticket, g, layers) for g, layers in own.items()})
+
+
+def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> int:
+    """Weights of a group that the arm's mask keeps; of whole units, at most."""
+    if arm.sparsity is not None:
+        return survivor_count(count(shapes), arm.sparsity[group])
+    given = arm.recipe.given_layers
+    assert given is not None
+    return sum(allocate_given(shapes, getattr(given, group), arm.recipe.floor).values())
+
+
+def _check_file(job: Job, shapes: Shapes) -> None:
+    path = foreign_mask_path(job)
+    try:
+        found = path.exists()
+    except OSError as error:
+        raise MaskError(f"transfer.file can't be read: {error}") from None
+    if not found:
+        raise MaskError(f"there is no file {path}, where transfer.file has the mask of seed {job.seed}.")
+    for group, layers in read_mask(path).groups.items():
+        with naming(f"{path} doesn't fit. {group}"):
+            check_shapes(layers, _arrays(shapes[group]))
+
+
+def _arrays(layers: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """Arrays of these shapes that take no memory."""
+    return {path: np.broadcast_to(np.float32(0), shape) for path, shape in layers.items()}

@@ -1,0 +1,148 @@
+"""Jobs: one stage of one arm for one task and seed, and which of them wait for which."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from rlottery.config import Config, Task
+from rlottery.storage.paths import DENSE, RunFiles, Store
+from rlottery.study.planning.arms import Arm
+
+STAGES = ("dense", "mask", "ticket")
+"""What a command can ask for."""
+ORDER = ("dense", "rewind", "mask", "ticket")
+"""What there is to do: with the dense agents come the points that arms rewind to."""
+Key = tuple[int, int, str, str]
+"""Task index, seed, arm, stage: what tells a job from the others of its study."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage of one arm for one task and seed: the unit that a worker does.
+
+    Attributes:
+        stage: "dense", "rewind", "mask" or "ticket".
+        task_index: into ``config.tasks``.
+        arm: None for the dense agent and its rewind points, which belong to all arms.
+    """
+
+    config: Config
+    stage: str
+    task_index: int
+    seed: int
+    arm: Arm | None = None
+
+    @property
+    def task(self) -> Task:
+        return self.config.tasks[self.task_index]
+
+    @property
+    def arm_name(self) -> str:
+        return DENSE if self.arm is None else self.arm.name
+
+    @property
+    def ticket_arm(self) -> Arm:
+        """The arm of a job that is not the dense agent's."""
+        assert self.arm is not None
+        return self.arm
+
+    @property
+    def key(self) -> Key:
+        return self.task_index, self.seed, self.arm_name, self.stage
+
+    @property
+    def label(self) -> str:
+        """How a person reads it: ``drawer-close-v3 seed 0 dense``."""
+        suffix = {"mask": " mask", "rewind": " rewind points"}.get(self.stage, "")
+        return f"{self.task.name} seed {self.seed} {self.arm_name}{suffix}"
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps that it trains for."""
+        if self.arm is None:
+            return self.config.training_for(self.task).env_steps
+        return self.arm.env_steps(self.config, self.task)
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.config.data)
+
+    @cached_property
+    def files(self) -> RunFiles:
+        """The files that this job makes."""
+        return self.store.run(self.task.name, self.seed, self.arm_name)
+
+    @cached_property
+    def dense_files(self) -> RunFiles:
+        return self.store.run(self.task.name, self.seed, DENSE)
+
+    @property
+    def mask_path(self) -> Path:
+        """The mask that a ticket trains with: of the guide's two, the file under the method's name."""
+        method = self.ticket_arm.method
+        return self.files.mask if method is None else self.store.mask(self.task.name, self.seed, method)
+
+    @property
+    def dense(self) -> "Job":
+        """The dense agent's job of the same task and seed."""
+        return replace(self, stage="dense", arm=None)
+
+    @property
+    def scored(self) -> "Job":
+        """The job that trains the agent whose weights the criterion scores."""
+        before = self.ticket_arm.scored
+        return self.dense if before is None else replace(self, stage="ticket", arm=before)
+
+    @property
+    def mask_source(self) -> "Job | None":
+        """The job that makes the mask which this arm takes, or is a control of; None if it takes no other's."""
+        arm = self.ticket_arm
+        if arm.of is None:
+            return None
+        index, seed, transfer = self.task_index, self.seed, arm.recipe.transfer
+        if transfer is not None and transfer.task is not None:
+            index = next(i for i, task in enumerate(self.config.tasks) if task.id == transfer.task)
+        if transfer is not None and transfer.seed is not None:
+            seeds = self.config.seeds
+            seed = seeds[(seeds.index(seed) + 1) % len(seeds)]
+        return replace(self, stage=arm.of.stages[0], task_index=index, seed=seed, arm=arm.of)
+
+    @property
+    def needs(self) -> tuple["Job", ...]:
+        """The jobs whose files this one reads."""
+        if self.arm is None:
+            return (self.dense,) if self.stage == "rewind" else ()
+        found = [self.dense]
+        if self.stage == "ticket" and "mask" in self.arm.stages:
+            found.append(replace(self, stage="mask"))
+        else:
+            found += [self.scored, *([source] if (source := self.mask_source) else [])]
+        if self.stage == "ticket" and self.arm.rewind_step is None:
+            found.append(replace(self, arm=self.arm.of or self.arm).scored)
+        elif self.stage == "ticket" and self.arm.rewind_step:
+            found.append(replace(self.dense, stage="rewind"))
+        return tuple({job.key: job for job in found}.values())
+
+
+def jobs(config: Config, arms: Sequence[Arm], stages: Sequence[str]) -> list[Job]:
+    """The jobs of a study, each after those that it waits for.
+
+    Args:
+        arms: each after those that it needs (`study.arms.arms_of`).
+    """
+    runs = [(index, seed) for index in range(len(config.tasks)) for seed in config.seeds]
+    found = [Job(config, "dense", index, seed) for index, seed in runs] if "dense" in stages else []
+    if found and any(arm.rewind_step for arm in arms):
+        found += [Job(config, "rewind", index, seed) for index, seed in runs]
+    for arm in arms:
+        found += [
+            Job(config, stage, index, seed, arm) for stage in arm.stages if stage in stages for index, seed in runs
+        ]
+    return found
+
+
+def prerequisites(planned: Sequence[Job]) -> list[list[int]]:
+    """For each job, the indices of those among `planned` that it waits for."""
+    places = {job.key: index for index, job in enumerate(planned)}
+    return [[places[needed.key] for needed in job.needs if needed.key in places] for job in planned]

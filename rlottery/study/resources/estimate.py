@@ -1,0 +1,206 @@
+"""How long a study will take and how much disk it needs, from a few seconds of measuring on this machine."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from rlottery import envs
+from rlottery.agents.kernels.library import find
+from rlottery.config import Config, Task
+from rlottery.errors import RlotteryError
+from rlottery.study.display import duration
+from rlottery.study.execution.bundles import most_together
+from rlottery.study.execution.executor import State, Tracked, worker_count
+from rlottery.study.planning.jobs import Job, prerequisites
+from rlottery.study.resources.environment import worker_environment
+from rlottery.study.resources.memory import study_memory
+from rlottery.study.resources.room import Sizes, kept_bytes, room_for, size, sizes_of, weight_counts
+
+GEMM_SHARE = {True: 0.88, False: 0.72}
+"""Share of the matrix-multiplication limit that an update reaches, with the compiled kernels and without
+(``benchmarks/speed.py`` measures it)."""
+SPARSE_SHARE = 0.45
+"""The same of a sparse update, on the survivors of masks that leave few units dead (global ones)."""
+START_SECONDS = 8.0
+"""A worker's start and compilation."""
+UPDATE_SECONDS = 4e-4
+"""What an update costs besides its matrix products: minibatch, dispatch, small operations, and an action."""
+MASK_SECONDS = 10.0
+"""A mask's job, its start included."""
+_GEMM_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one core does for one task.
+
+    Attributes:
+        gemm: float32 FLOP/s of NumPy's matrix product.
+        env_steps: environment steps a second, resets included.
+        episode_steps: steps of an episode under random actions.
+        sizes: of the task's observations and actions.
+    """
+
+    gemm: float
+    env_steps: float
+    episode_steps: float
+    sizes: Sizes
+
+
+def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
+    """The jobs of a plan with their estimated time and disk, and what they come to with the workers at hand.
+
+    Raises:
+        RlotteryError: a task's environment fails when it is measured.
+    """
+    waiting = [t for t in tracked if t.state is State.WAITING]
+    rates = {index: measure(config.tasks[index], config.device) for index in {t.job.task_index for t in waiting}}
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("run", header_style="dim")
+    for heading in ("state", "env steps", "time", "disk, MB"):
+        table.add_column(heading, justify="right", header_style="dim")
+    work = 0.0
+    ends: list[float] = []  # of each job, if there were a worker for everyone
+    for item, before in zip(tracked, prerequisites([t.job for t in tracked]), strict=True):
+        job = item.job
+        ends.append(max((ends[needed] for needed in before), default=0.0))
+        if item.state is not State.WAITING:
+            table.add_row(Text(job.label), item.state.value, "", "", "")
+            continue
+        seconds = job_seconds(job, rates[job.task_index])
+        megabytes = kept_bytes(job, rates[job.task_index].sizes) / 1e6
+        ends[-1] += seconds
+        work += seconds
+        steps = f"{job.env_steps:,}" if job.stage in ("dense", "ticket") else ""
+        table.add_row(Text(job.label), "to do", steps, duration(seconds), f"{megabytes:,.1f}")
+    if not waiting:
+        return Group(table, "\nNothing is left to do.")
+    together = most_together(config.device)
+    workers = worker_count(config.workers, len(waiting), together)
+    elapsed = max(work / workers, *ends)
+    todo = [t.job for t in waiting]
+    sizes = [rates[index].sizes if index in rates else sizes_of(task) for index, task in enumerate(config.tasks)]
+    room = room_for(todo, sizes, workers * together)
+    memory = sum(study_memory(todo, sizes, workers, together))
+    total = (
+        f"\nAbout {work / 3600:.2g} core hours: {duration(elapsed)} with {workers} "
+        f"worker{'s' if workers > 1 else ''}. About {size(room.kept)} in {config.data}, and {size(room.working)} more "
+        f"while it runs.\nMemory at most {size(memory)} with {workers} worker{'s' if workers > 1 else ''}.\n"
+        "Nothing was started."
+    )
+    return Group(table, Text(total))
+
+
+def job_seconds(job: Job, rates: Rates) -> float:
+    """Seconds of one core."""
+    if job.stage == "mask":
+        return MASK_SECONDS
+    if job.stage == "rewind":  # a dense run saves them as it passes by
+        steps = max(job.config.rewind_steps) if job.dense_files.manifest.exists() else 0
+        return train_seconds(job.config, job.task, rates, steps) if steps else 0.0
+    return train_seconds(job.config, job.task, rates, job.env_steps, share_of_dense(job))
+
+
+def share_of_dense(job: Job) -> float:
+    """Time of a run's matrix products, as a share of what its dense agent's take."""
+    arm = job.arm
+    pruned = None if arm is None else (arm.of or arm).sparsity
+    if arm is None or job.stage != "ticket" or pruned is None or arm.kind == "dense-again":
+        return 1.0
+    density = 1.0 - pruned["critic"]  # three quarters of the work and more is the critics'
+    if arm.kind == "small-dense":
+        return density
+    if arm.kind == "gradual" or not _has_kernels(job.config):
+        return 1.0
+    return min(1.0, density * GEMM_SHARE[True] / SPARSE_SHARE)
+
+
+def train_seconds(config: Config, task: Task, rates: Rates, env_steps: int | None = None, share: float = 1.0) -> float:
+    """Seconds of one core for one run: updates, environment steps, evaluations, start.
+
+    Args:
+        share: time of an update's matrix products over a dense agent's.
+    """
+    training = config.training_for(task)
+    env_steps = training.env_steps if env_steps is None else env_steps
+    updates = (env_steps - training.warmup_steps) * training.updates_per_step
+    evaluations = config.evaluation.number(env_steps) + 1
+    steps = env_steps + evaluations * config.evaluation.episodes * rates.episode_steps
+    flops = share * update_flops(config, task, rates.sizes)
+    update = flops / (GEMM_SHARE[_has_kernels(config)] * rates.gemm) + UPDATE_SECONDS
+    return START_SECONDS + updates * update + steps / rates.env_steps
+
+
+def _has_kernels(config: Config) -> bool:
+    return config.device == "cpu" and find().usable
+
+
+def update_flops(config: Config, task: Task, sizes: Sizes) -> float:
+    """Floating-point operations of one dense SAC update in its matrix products.
+
+    The actor goes forward twice and back once through weights and inputs: 8 for each weight and transition. Each critic
+    goes forward three times (as target, in its own loss, in the actor's), back once through weights and inputs, and
+    once through inputs alone: 12.
+    """
+    actor, critics = weight_counts(config, sizes)
+    return config.sac_for(task).batch_size * (8.0 * actor + 12.0 * critics)
+
+
+def measure(task: Task, device: str) -> Rates:
+    """Measure a core in a process of its own, set up as a worker is.
+
+    Raises:
+        RlotteryError: the task's environment failed there.
+    """
+    result = subprocess.run(
+        [sys.executable, "-m", "rlottery.study.resources.estimate"],
+        input=json.dumps({"id": task.id, "kwargs": task.kwargs}),
+        capture_output=True,
+        text=True,
+        env=worker_environment(device),
+    )
+    if result.returncode != 0:
+        last = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
+        raise RlotteryError(f"Task {task.id!r} fails when it is tried: {last}")
+    told = json.loads(result.stdout.splitlines()[-1])
+    return Rates(**told | {"sizes": Sizes(*told["sizes"])})
+
+
+def _measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0) -> Rates:
+    environment = envs.make(task_id, kwargs)
+    generator = np.random.default_rng(0)
+    steps, episodes, began = 0, 0, time.perf_counter()
+    while time.perf_counter() - began < seconds or episodes == 0:
+        environment.reset(episodes + 1)
+        over = False
+        while not over:
+            step = environment.step(generator.uniform(-1, 1, environment.action_size).astype(np.float32))
+            over = step.terminated or step.truncated
+            steps += 1
+        episodes += 1
+    elapsed = time.perf_counter() - began
+    sizes = Sizes(environment.observation_size, environment.action_size)
+    return Rates(_gemm_rate(), steps / elapsed, steps / episodes, sizes)
+
+
+def _gemm_rate(rounds: int = 200) -> float:
+    matrix = np.ones((_GEMM_SIZE, _GEMM_SIZE), np.float32)
+    out = np.empty_like(matrix)
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        np.dot(matrix, matrix, out=out)
+        times.append(time.perf_counter() - began)
+    return 2.0 * _GEMM_SIZE**3 / float(np.median(times))
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.stdin.read())
+    print(json.dumps(vars(_measure_here(asked["id"], asked["kwargs"]))))

@@ -1,0 +1,1 @@
+"""One run: the loop, what learns in it, evaluation, replay, checkpoints, saliency, dynamic sparse training."""

@@ -1,0 +1,250 @@
+"""Checkpoints: training between two episodes, on disk, from where a run that was killed goes on to the same bits.
+
+checkpoint/
+  step_000012000.json                       written last: everything small, and the checksums of the rest
+  step_000012000.safetensors                the agent: weights, targets, optimiser, masks, random key
+  replay_000000000_000006000.safetensors    transitions 0 to 5,999 of the run; each is written once
+
+The last two checkpoints stay, so that damage to the newest agent or JSON costs an interval and not the run; pieces of
+replay are shared by both. Environments are not saved: an episode follows from the seed of its reset.
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rlottery.agents.base import from_arrays, to_arrays
+from rlottery.errors import StudyError
+from rlottery.storage.checkpoint_record import (
+    KEPT,
+    PIECE_BYTES,
+    Record,
+    agent_name,
+    other_settings,
+    read_record,
+    record_path,
+    record_paths,
+    segment_name,
+)
+from rlottery.storage.disk import file_digest, read_arrays, write_arrays
+from rlottery.storage.manifests import (
+    FORMAT_VERSION,
+    DamagedError,
+    FileEntry,
+    Sitting,
+    damage,
+    difference,
+    entry,
+    write_sealed,
+)
+from rlottery.storage.metrics_log import Position
+from rlottery.storage.paths import RunFiles
+from rlottery.training.loop import EpisodeMeter, Loop, LossMeter
+from rlottery.training.replay_buffer import Transitions
+
+_GENERATORS = ("minibatches", "exploration")
+
+
+@dataclass
+class Sittings:
+    """A run's work so far.
+
+    Attributes:
+        past: the sittings that left a checkpoint, and this one.
+        seconds: of work before this sitting.
+        began: of this sitting, by the monotonic clock, which doesn't jump.
+        written, cost: checkpoints written, and the seconds that took.
+    """
+
+    past: list[Sitting]
+    seconds: float = 0.0
+    began: float = 0.0
+    written: int = 0
+    cost: float = 0.0
+
+    def worked(self) -> float:
+        """Seconds of work, this sitting included."""
+        return self.seconds + time.monotonic() - self.began
+
+
+class Checkpoints:
+    """Writes and finds the checkpoints of one run.
+
+    Args:
+        files: the run's; the caller holds its lock.
+        fingerprint: what the run is made from. A checkpoint of another is an error, never a start.
+        interval: seconds of work that may be lost.
+
+    Attributes:
+        points: entries of the agents saved for arms that rewind to them; kept with each checkpoint.
+    """
+
+    def __init__(self, files: RunFiles, fingerprint: dict[str, Any], interval: float):
+        self._files, self._fingerprint, self._interval = files, fingerprint, interval
+        self._segments: list[tuple[int, int]] = []
+        self._entries: dict[str, FileEntry] = {}
+        self.points: dict[str, FileEntry] = {}
+        self._saved_at = self._episode_began = time.monotonic()
+        self._longest_episode = 0.0
+        self.sittings = Sittings([_sitting(0)], began=time.monotonic())
+
+    def restore(self, loop: Loop) -> Position | None:
+        """Set a fresh `loop` to where the newest sound checkpoint stands.
+
+        Returns:
+            where the metrics stood; None if there is no sound checkpoint, and the run starts at its beginning.
+
+        Raises:
+            StudyError: the checkpoint is of another config.
+        """
+        notes: list[str] = []
+        for path in reversed(record_paths(self._files)):
+            try:
+                record = read_record(path)
+                if differences := difference(self._fingerprint, record["fingerprint"]):
+                    raise other_settings(self._files, differences)
+                self._check(record)
+                position = self._load(record, loop)
+            except DamagedError as error:
+                notes.append(f"{path.name}: {error.file.name}: {error.why}")
+                continue
+            except _UnfitError as error:
+                notes.append(f"{path.name}: {error}")
+                continue
+            self._segments, self._entries = list(record["segments"]), dict(record["files"])
+            self.points = dict(record.get("points", {}))
+            past = [*record["sittings"], _sitting(record["env_steps"], notes)]
+            self.sittings = Sittings(past, record["seconds"], time.monotonic(), record["written"], record["cost"])
+            return position
+        self.sittings.past[-1]["notes"] += notes
+        return None
+
+    def due(self) -> bool:
+        """Whether to save now, where an episode has ended: else the next end might come too late."""
+        now = time.monotonic()
+        self._longest_episode = max(self._longest_episode, now - self._episode_began)
+        self._episode_began = now
+        return now - self._saved_at + self._longest_episode > self._interval
+
+    def save(self, loop: Loop, position: Position) -> None:
+        """Write a checkpoint of `loop`; the one before the last goes once this one is whole."""
+        began = time.monotonic()
+        added, capacity = loop.replay.added, loop.replay.capacity
+        start = max(self._segments[-1][1] if self._segments else 0, added - capacity)
+        most = max(1, PIECE_BYTES // loop.replay.row_bytes)
+        for segment in ((begin, min(begin + most, added)) for begin in range(start, added, most)):
+            self._segments.append(segment)
+            self._write(segment_name(*segment), loop.replay.between(*segment)._asdict())
+        self._segments = [segment for segment in self._segments if segment[1] > added - capacity]
+        agent = agent_name(loop.env_steps)
+        self._write(agent, to_arrays(loop.state))
+        named = [agent, *(segment_name(*segment) for segment in self._segments)]
+        self._entries = {name: self._entries[name] for name in named}
+        sittings = self.sittings
+        record: Record = {
+            "format_version": FORMAT_VERSION,
+            "fingerprint": self._fingerprint,
+            "env_steps": loop.env_steps,
+            "episodes": loop.episodes,
+            "files": self._entries,
+            "segments": self._segments,
+            "generators": {name: getattr(loop, name).bit_generator.state for name in _GENERATORS},
+            "losses": loop.losses.save(),
+            "episode": loop.episode.save(),
+            "metrics": (position.bytes, position.sha256),
+            "points": self.points,
+            "seconds": sittings.worked(),
+            "sittings": sittings.past,
+            "written": sittings.written + 1,
+            "cost": sittings.cost + time.monotonic() - began,
+        }
+        write_sealed(record_path(self._files, loop.env_steps), record)
+        self._prune(loop)
+        self._saved_at = self._episode_began = time.monotonic()
+        sittings.written, sittings.cost = sittings.written + 1, sittings.cost + self._saved_at - began
+
+    def remove(self) -> None:
+        """Let all checkpoints go: the run is done."""
+        shutil.rmtree(self._files.checkpoint, ignore_errors=True)
+
+    @property
+    def notes(self) -> list[str]:
+        """What `restore` found damaged, and passed over."""
+        return self.sittings.past[-1]["notes"]
+
+    def _write(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+        path = self._files.checkpoint / name
+        write_arrays(path, arrays)
+        self._entries[name] = entry(path)
+
+    def _check(self, record: Record) -> None:
+        for error in damage(self._files.checkpoint, record["files"]):
+            raise error
+        length, sha256 = record["metrics"]
+        metrics = self._files.metrics
+        try:
+            if metrics.stat().st_size < length or file_digest(metrics, length) != sha256:
+                raise DamagedError(metrics, "it is not what the checkpoint continues")
+        except OSError as error:
+            raise DamagedError(metrics, str(error.strerror)) from None
+
+    def _load(self, record: Record, loop: Loop) -> Position:
+        """Set `loop`; where the checkpoint doesn't fit, it stays as it was."""
+        folder, added = self._files.checkpoint, record["env_steps"]
+        try:
+            needed = {agent_name(added), *(segment_name(*segment) for segment in record["segments"])}
+            if needed != record["files"].keys():
+                raise ValueError("it names other files than it needs")
+            state = from_arrays(loop.state, read_arrays(folder / agent_name(added)))
+            generators = {name: _generator(record["generators"][name]) for name in _GENERATORS}
+            losses, episode = LossMeter.restore(record["losses"]), EpisodeMeter.restore(record["episode"])
+            loop.replay.skip(record["segments"][0][0])
+            for start, stop in record["segments"]:
+                arrays = read_arrays(folder / segment_name(start, stop))
+                if loop.replay.added != start or len(arrays["rewards"]) != stop - start:
+                    raise ValueError("its replay has gaps")
+                loop.replay.extend(Transitions(**arrays))
+            if loop.replay.added != added:
+                raise ValueError("its replay ends elsewhere")
+        except (StudyError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+            loop.replay.added = 0
+            raise _UnfitError(str(error)) from None
+        loop.state, loop.env_steps, loop.episodes = state, added, record["episodes"]
+        loop.minibatches, loop.exploration = generators["minibatches"], generators["exploration"]
+        loop.losses, loop.episode = losses, episode
+        return Position(*record["metrics"])
+
+    def _prune(self, loop: Loop) -> None:
+        """Remove all but the last checkpoints, and the files that none of those names.
+
+        What lies ahead of the one just saved was damaged, and passed over.
+        """
+        folder, saved = self._files.checkpoint, record_path(self._files, loop.env_steps)
+        paths = [path for path in record_paths(self._files) if path <= saved]
+        named: set[str] = set()
+        for path in paths[-KEPT:]:
+            try:
+                named |= {path.name, *read_record(path)["files"]}
+            except StudyError:  # damaged since: it keeps nothing
+                named.add(path.name)
+        for path in folder.iterdir():
+            if path.name not in named:
+                path.unlink()
+
+
+class _UnfitError(Exception):
+    """A checkpoint that is whole, but can't be a state of this run."""
+
+
+def _generator(state: dict[str, Any]) -> np.random.Generator:
+    generator = np.random.default_rng()
+    generator.bit_generator.state = state
+    return generator
+
+
+def _sitting(env_steps: int, notes: Sequence[str] = ()) -> Sitting:
+    return {"started": time.time(), "env_steps": env_steps, "notes": list(notes)}

@@ -1,0 +1,155 @@
+"""An agent while it learns: updates and acts in whatever form is fastest here, and tells its state as it is saved."""
+
+import ctypes
+from functools import cache
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from rlottery.agents.base import Algorithm, Spec
+from rlottery.agents.compact import compact, depth, expand
+from rlottery.agents.kernels.library import find, register
+from rlottery.agents.kernels.native import MAX_LAYERS, Compact
+from rlottery.agents.networks import mlp_in_numpy
+from rlottery.training.compilation import Updated, compile_noise, compile_update
+
+NOISE_STEPS = 1024
+"""Steps whose action noise is drawn in one call; each step's is what it would be if drawn alone."""
+
+
+class Learner(Protocol):
+    """What the training loop knows of an agent that it trains.
+
+    Attributes:
+        algorithm: the agent's.
+        state: its state in the form that is saved: dense weights, masks, no patterns. The next update uses up what was
+            given, or set, here; setting it replaces the agent.
+    """
+
+    algorithm: Algorithm
+
+    @property
+    def state(self) -> Any: ...
+    @state.setter
+    def state(self, state: Any) -> None: ...
+    def update(self, rows: np.ndarray) -> Updated:
+        """One update on transitions (batch, row), as the replay buffer holds them."""
+        ...
+
+    def act(self, observation: np.ndarray, step: int) -> np.ndarray:
+        """The action (act,) that explores from `observation` (obs,) at an environment step of the run."""
+        ...
+
+    def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
+        """The action (act,) that is evaluated."""
+        ...
+
+
+class CpuLearner:
+    """An agent on one core: compact where the kernels can be used, as it is where they can't.
+
+    Args:
+        noise: seed of the actions' noise, as the two words of a JAX key.
+        kernels: whether to use them; None is wherever they can be used.
+        masks_change: the number of survivors will change as it trains.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        settings: Any,
+        state: Any,
+        spec: Spec,
+        noise: np.ndarray,
+        *,
+        kernels: bool | None = None,
+        masks_change: bool = False,
+    ):
+        self.algorithm = algorithm
+        wanted = uses_kernels() if kernels is None else kernels
+        self._library = register() if wanted and depth(state.params) <= MAX_LAYERS else None
+        self._masks_change = masks_change
+        self._update = compile_update(algorithm, settings, spec)
+        self._noise = Noise(noise, spec.action_size)
+        self._outputs: Any = None
+        self.state = state
+
+    @property
+    def state(self) -> Any:
+        if self._library is None:
+            return self._held
+        return expand(self.algorithm, self._held, self._networks, self._masks)
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._held = state
+        if self._library is not None:
+            self._masks = state.masks
+            self._held, self._networks = compact(self.algorithm, state, masks_change=self._masks_change)
+            actor = self._held.params["actor"]
+            self._outputs = _Network(self._library, actor, np.asarray(self._held.patterns["actor"]))
+
+    def update(self, rows: np.ndarray) -> Updated:
+        self._held, told = self._update(self._held, rows)
+        return told
+
+    def act(self, observation: np.ndarray, step: int) -> np.ndarray:
+        action: np.ndarray = self.algorithm.act(self._actor_outputs(observation), self._noise.at(step))
+        return action
+
+    def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
+        action: np.ndarray = self.algorithm.act(self._actor_outputs(observation), None)
+        return action
+
+    def _actor_outputs(self, observation: np.ndarray) -> np.ndarray:
+        actor = self._held.params["actor"]
+        outputs: np.ndarray = (
+            mlp_in_numpy(actor, observation) if self._outputs is None else self._outputs(actor, observation)
+        )
+        return outputs
+
+
+@cache
+def uses_kernels() -> bool:
+    """Whether agents are trained with the kernels here."""
+    return jax.default_backend() == "cpu" and find().usable
+
+
+class Noise:
+    """Standard normal noise of a run's actions: that of each step follows from the run and the step."""
+
+    def __init__(self, words: np.ndarray, action_size: int):
+        self._words, self._draw = words, compile_noise(action_size, NOISE_STEPS)
+        self._block, self._drawn = -1, np.empty(0)
+
+    def at(self, step: int) -> np.ndarray:
+        """(act,), float32."""
+        block, row = divmod(step, NOISE_STEPS)
+        if block != self._block:
+            self._block, self._drawn = block, np.asarray(self._draw(self._words, block * NOISE_STEPS))
+        noise: np.ndarray = self._drawn[row]
+        return noise
+
+
+class _Network:
+    """A compact network's outputs for one observation, by a plain call of the library."""
+
+    def __init__(self, library: ctypes.CDLL, network: Compact, pattern: np.ndarray):
+        layout = network.layout
+        self._call = library.rl_act
+        self._numbers, self._pattern, self._outputs = layout.numbers, pattern, np.empty(layout.widths[-1], np.float32)
+        self._fixed = (ctypes.c_void_p(self._numbers.ctypes.data), ctypes.c_int64(len(self._numbers)))
+        self._after = (
+            ctypes.c_int64(layout.size),
+            ctypes.c_void_p(pattern.ctypes.data),
+            ctypes.c_int64(len(pattern)),
+        )
+        self._to = ctypes.c_void_p(self._outputs.ctypes.data)
+
+    def __call__(self, network: Compact, observation: np.ndarray) -> np.ndarray:
+        parameters = ctypes.c_void_p(network.vector.unsafe_buffer_pointer())
+        given = np.ascontiguousarray(observation, np.float32)
+        if self._call(*self._fixed, parameters, *self._after, ctypes.c_void_p(given.ctypes.data), self._to):
+            raise AssertionError("the compact actor doesn't fit its layout")
+        return self._outputs.copy()

@@ -1,0 +1,187 @@
+"""What criteria read, gathered from an agent and its replay in one pass."""
+
+from collections.abc import Collection, Mapping
+from functools import partial, reduce
+from operator import getitem
+from typing import Any, TypeAlias, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlottery.agents.base import Algorithm, Batch, Tree, kernels
+from rlottery.pruning.allocation import by_network
+from rlottery.pruning.criteria import ESTIMATES, INITIAL
+from rlottery.training import replay_buffer as replay
+
+Gathered: TypeAlias = dict[str, dict[str, dict[str, np.ndarray]]]
+"""``{"actor": {name of evidence: {layer path: array}}, "critic": ...}``; shapes and units as in `EVIDENCE`."""
+
+_GRADIENTS = {"mean_abs_gradient", "mean_gradient"}
+
+
+def gather(
+    algorithm: Algorithm,
+    settings: Any,
+    state: Any,
+    names: Collection[str],
+    *,
+    stored: replay.Transitions | None = None,
+    key: jax.Array | None = None,
+    generator: np.random.Generator | None = None,
+    uniform: np.random.Generator | None = None,
+    batches: int = 0,
+    batch_size: int = 0,
+) -> Gathered:
+    """The evidence called `names` (without ``initial_``) at the weights of `state`.
+
+    What needs data is streamed in one pass over `batches` batches of replay, at constant memory. Every batch has
+    fresh noise. Each group's gradients are those of its own loss (`Algorithm.losses`).
+
+    Args:
+        stored: the replay to draw from, uniformly with replacement; it may be memory-mapped.
+        key: the noise's key; batch i uses the i-th key folded from it.
+        generator: draws the batches.
+        uniform: draws `random`, the actor's layers before the critic's.
+
+    Returns:
+        float32, but `synaptic_flow` and `random` float64.
+
+    Raises:
+        ValueError: names that need data without `stored`, `key`, `generator` and batches; `random` without `uniform`.
+    """
+    weights = {group: _as_numpy(kernels(tree)) for group, tree in state.params.items()}
+    found: Gathered = {group: {"weights": layers} for group, layers in weights.items()}
+    if from_data := tuple(sorted(ESTIMATES.keys() & set(names))):
+        if stored is None or key is None or generator is None or batches < 1 or batch_size < 1:
+            raise ValueError(f"{', '.join(from_data)} need replay, a key, a generator and batches.")
+        total = _zeros(state, from_data)
+        for index in range(batches):
+            batch = Batch(*cast(Any, replay.sample(stored, generator, batch_size)))
+            total = _accumulate(total, state, batch, key, np.int32(index), algorithm, settings, batches)
+        for group, means in total.items():
+            found[group] |= {name: _as_numpy(layers) for name, layers in means.items()}
+            if "input_norm" in means:
+                found[group]["input_norm"] = {
+                    path: np.sqrt(square) for path, square in found[group]["input_norm"].items()
+                }
+    for group, layers in weights.items():
+        if "synaptic_flow" in names:
+            found[group]["synaptic_flow"] = synaptic_flow(layers)
+        if "random" in names:
+            if uniform is None:
+                raise ValueError("random needs a generator.")
+            found[group]["random"] = {path: uniform.random(kernel.shape) for path, kernel in layers.items()}
+    return {group: {name: evidence[name] for name in names} for group, evidence in found.items()}
+
+
+def as_initial(gathered: Gathered) -> Gathered:
+    """What was gathered at the initial weights, under the names that criteria know it by; `random` keeps its own."""
+    return {
+        group: {name if name == "random" else f"{INITIAL}{name}": layers for name, layers in evidence.items()}
+        for group, evidence in gathered.items()
+    }
+
+
+def synaptic_flow(kernels: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """dR/d|w| of every kernel, with R = 1^T |W_1| ... |W_n| 1 of each network (SynFlow, Tanaka et al. 2020).
+
+    Biases have no part in R. Twins are separate networks, and their flows are left on one scale, so that a group's
+    scores can be ranked together: in double precision they need no normalisation, as single precision may.
+
+    Args:
+        kernels: path -> (inputs, outputs), pruned weights zero, layers of a network in order.
+
+    Returns:
+        path -> (inputs, outputs) float64.
+    """
+    sizes = {path: np.abs(np.asarray(kernel, np.float64)) for path, kernel in kernels.items()}
+    flow: dict[str, np.ndarray] = {}
+    for layers in by_network(sizes).values():
+        into, out_of = {}, {}
+        reached = np.ones(next(iter(layers.values())).shape[0])
+        for path, layer in layers.items():
+            into[path], reached = reached, reached @ layer
+        onward = np.ones_like(reached)
+        for path, layer in reversed(layers.items()):
+            out_of[path], onward = onward, layer @ onward
+        flow |= {path: np.outer(into[path], out_of[path]) for path in layers}
+    return flow
+
+
+@partial(jax.jit, donate_argnames="total", static_argnames=("algorithm", "settings", "batches"))
+def _accumulate(
+    total: dict[str, Any],
+    state: Any,
+    batch: Batch,
+    key: jax.Array,
+    index: jax.Array,
+    algorithm: Algorithm,
+    settings: Any,
+    batches: int,
+) -> dict[str, Any]:
+    """`total` with this batch's share of the means that it holds."""
+    losses = algorithm.losses(state, batch, jax.random.fold_in(key, index), settings)
+    inputs = algorithm.layer_inputs(state, batch)
+    seen: dict[str, Any] = {}
+    for group, means in total.items():
+        weights, loss = state.params[group], losses[group]
+        gradient = jax.grad(loss)
+        seen[group] = {}
+        if _GRADIENTS.intersection(means):
+            seen[group]["mean_gradient"] = kernels(gradient(weights))
+            seen[group]["mean_abs_gradient"] = jax.tree.map(jnp.abs, seen[group]["mean_gradient"])
+        if "hessian_gradient" in means:
+            seen[group]["hessian_gradient"] = kernels(_hessian_gradient(gradient, weights))
+        if "mean_squared_gradient" in means:
+            seen[group]["mean_squared_gradient"] = _mean_squared_gradient(gradient, weights, inputs[group])
+        if "input_norm" in means:
+            seen[group]["input_norm"] = {path: jnp.mean(jnp.square(x), axis=0) for path, x in inputs[group].items()}
+    return {
+        group: {
+            name: {path: layer + seen[group][name][path] / batches for path, layer in layers.items()}
+            for name, layers in means.items()
+        }
+        for group, means in total.items()
+    }
+
+
+def _hessian_gradient(gradient: Any, weights: Tree) -> Tree:
+    """H g, with g the gradient by kernels alone: biases aren't pruned, and are held fixed as in GraSP's own code."""
+    direction = jax.tree_util.tree_map_with_path(
+        lambda path, slope: slope if path[-1].key == "kernel" else jnp.zeros_like(slope), gradient(weights)
+    )
+    along: Tree = jax.jvp(gradient, (weights,), (direction,))[1]
+    return along
+
+
+def _mean_squared_gradient(gradient: Any, weights: Tree, inputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """Mean over a batch's transitions of the squared gradient of each one's own loss, at the cost of one gradient.
+
+    A layer's gradient for one transition is the outer product of its input x and of delta, the gradient by the
+    layer's output. Deltas are the gradients of biases that every transition has for itself, so that the mean of the
+    squares is (x^2)^T delta^2 / n. The loss is a mean: each delta comes divided by n.
+    """
+    size = len(next(iter(inputs.values())))
+    own_biases = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.broadcast_to(leaf, (size, *leaf.shape)) if path[-1].key == "bias" else leaf, weights
+    )
+    by_output = gradient(own_biases)
+    deltas = {path: size * reduce(getitem, path.split("."), by_output)["bias"] for path in inputs}
+    return {path: jnp.square(x).T @ jnp.square(deltas[path]) / size for path, x in inputs.items()}
+
+
+def _zeros(state: Any, names: Collection[str]) -> dict[str, Any]:
+    return {
+        group: {
+            name: {
+                path: jnp.zeros(w.shape[:1] if name == "input_norm" else w.shape, w.dtype) for path, w in layers.items()
+            }
+            for name in names
+        }
+        for group, layers in ((group, kernels(tree)) for group, tree in state.params.items())
+    }
+
+
+def _as_numpy(layers: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {path: np.asarray(layer) for path, layer in layers.items()}

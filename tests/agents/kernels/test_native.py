@@ -1,0 +1,157 @@
+"""The kernels under JAX against NumPy at double precision."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rlottery.agents.kernels.layout import from_vector, layout_of, pattern_of, to_vector
+from rlottery.agents.kernels.library import INSTRUCTION_SETS, VARIABLE, find, register
+from rlottery.agents.kernels.native import Compact, compact_mlp
+from rlottery.agents.networks import mlp, mlp_in_numpy
+from tests.agents.kernels.networks import forward, gradients, random_network
+
+pytestmark = pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registered() -> Iterator[None]:
+    register()
+    yield
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[list[int], list[float | None], int, int, int]:
+    """Widths, densities, batch size, columns of the first inputs, a seed."""
+    widths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=4))
+    densities = [draw(st.sampled_from([None, 0.0, 0.03, 0.2, 0.45, 0.55, 1.0])) for _ in widths[1:]]
+    return widths, densities, draw(st.integers(1, 140)), draw(st.integers(0, widths[0])), draw(st.integers(0, 2**31))
+
+
+def check(case: tuple[list[int], list[float | None], int, int, int]) -> None:
+    widths, densities, batch, first, seed = case
+    generator = np.random.default_rng(seed)
+    layers, masks = random_network(generator, widths, densities)
+    inputs = generator.normal(size=(batch, widths[0])).astype(np.float32)
+    given_gradient = generator.normal(size=(batch, widths[-1])).astype(np.float32)
+    layout = layout_of(widths, masks)
+    vector, pattern = to_vector(layout, layers, masks), pattern_of(layout, masks)
+    entering = forward(layers, inputs)
+    expected, of_inputs = gradients(layers, masks, entering, given_gradient)
+
+    def network(vector: Any, one: Any, two: Any) -> jax.Array:
+        return compact_mlp(layout, vector, pattern, one, two)
+
+    parts = (vector, inputs[:, :first], inputs[:, first:])
+    np.testing.assert_allclose(network(*parts), entering[-1], rtol=1e-5, atol=1e-5)
+    outputs, back = jax.vjp(network, *parts)
+    np.testing.assert_allclose(outputs, entering[-1], rtol=1e-5, atol=1e-5)
+    of_vector, of_one, of_two = back(given_gradient)
+    np.testing.assert_allclose(np.concatenate([of_one, of_two], 1), of_inputs, rtol=1e-5, atol=2e-5)
+    for found, wanted in zip(from_vector(layout, np.asarray(of_vector), masks), expected, strict=True):
+        np.testing.assert_allclose(found["kernel"], wanted["kernel"], rtol=2e-5, atol=2e-4)
+        np.testing.assert_allclose(found["bias"], wanted["bias"], rtol=2e-5, atol=2e-4)
+
+
+@given(cases())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_values_and_gradients_of_random_networks(case: Any) -> None:
+    check(case)
+
+
+@pytest.mark.parametrize("sparsity", [0, 0.3, 0.5, 0.8, 0.9, 0.95, 0.98, 1])
+def test_values_and_gradients_at_the_size_of_an_agent(sparsity: float) -> None:
+    check(([43, 256, 256, 1], [1 - sparsity] * 3, 256, 39, 1))
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+def test_every_instruction_set_agrees(instruction_set: str) -> None:
+    """In a process of its own, as the choice is made once."""
+    code = (
+        "from rlottery.agents.kernels.library import find, register\n"
+        "from tests.agents.kernels import test_native as t\n"
+        "print(find().instruction_set, find().why)\n"
+        "if find().usable:\n"
+        "    register()\n"
+        "    for case in ([[43, 64, 64, 1], [.1] * 3, 100, 39, 1], [[9, 33, 7], [None, .6], 65, 9, 2],\n"
+        "                 [[5, 70, 21, 3], [.3, None, .2], 1, 0, 3]): t.check(case)\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env=dict(os.environ) | {VARIABLE: instruction_set},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert told.returncode == 0, told.stderr
+    if not told.stdout.startswith(instruction_set):
+        pytest.skip(told.stdout.strip())
+
+
+def test_only_what_is_asked_for_is_computed() -> None:
+    """By what the compiled program calls: gradients that nobody wants have no size."""
+    layers, masks = random_network(np.random.default_rng(0), [6, 8, 1], [0.3, 0.3])
+    layout = layout_of([6, 8, 1], masks)
+    pattern = pattern_of(layout, masks)
+    one, two = np.ones((5, 4), np.float32), np.ones((5, 2), np.float32)
+
+    def loss(vector: Any, one: Any, two: Any) -> jax.Array:
+        return compact_mlp(layout, vector, pattern, one, two).sum()
+
+    def sizes(argument: int) -> list[tuple[int, ...]]:
+        program = jax.make_jaxpr(jax.grad(loss, argument))(to_vector(layout, layers, masks), one, two)
+        (call,) = (e for e in program.eqns if e.params.get("target_name") == "rlottery_backward")
+        return [out.aval.shape for out in call.outvars]
+
+    assert sizes(0) == [(layout.size,), (0, 4), (0, 2)]
+    assert sizes(1) == [(0,), (5, 4), (0, 2)]
+    assert sizes(2) == [(0,), (0, 4), (5, 2)]
+
+
+def test_agents_at_once_are_as_one_by_one() -> None:
+    generator = np.random.default_rng(0)
+    layers, masks = random_network(generator, [6, 8, 2], [0.3, None])
+    layout = layout_of([6, 8, 2], masks)
+    pattern, vector = pattern_of(layout, masks), to_vector(layout, layers, masks)
+    inputs = generator.normal(size=(3, 5, 6)).astype(np.float32)
+    vectors = np.stack([vector, 2 * vector, -vector])
+    network = partial(compact_mlp, layout)
+    none = np.zeros((5, 0), np.float32)
+    together = jax.vmap(network, (0, None, 0, None))(vectors, pattern, inputs, none)
+    alone = [network(vectors[i], pattern, inputs[i], none) for i in range(3)]
+    assert np.array_equal(together, np.stack(alone))
+
+
+def test_a_network_of_another_size_is_refused_in_words() -> None:
+    layers, masks = random_network(np.random.default_rng(0), [6, 8, 2], [0.3, 0.3])
+    layout = layout_of([6, 8, 2], masks)
+    vector, pattern = to_vector(layout, layers, masks), pattern_of(layout, masks)
+    inputs, none = np.ones((5, 6), np.float32), np.ones((5, 0), np.float32)
+    for arguments, why in (
+        ((vector[:-1], pattern, inputs, none), "parameters of another network"),
+        ((vector, pattern[:-1], inputs, none), "a pattern that is too short"),
+        ((vector, np.append(pattern, np.int32(0)), inputs, none), "a pattern of another network"),
+        ((vector, pattern, inputs[:, :-1], none), "inputs or outputs of other sizes"),
+    ):
+        with pytest.raises(jax.errors.JaxRuntimeError, match=f"rlottery's kernels got {why}"):
+            compact_mlp(layout, *arguments)
+
+
+def test_networks_may_be_compact_or_not() -> None:
+    layers, masks = random_network(np.random.default_rng(0), [6, 8, 2], [0.3, None])
+    layout = layout_of([6, 8, 2], masks)
+    params = {f"layer_{index}": layer for index, layer in enumerate(layers)}
+    compact = Compact(to_vector(layout, layers, masks), layout)
+    inputs = np.random.default_rng(1).normal(size=(9, 6)).astype(np.float32)
+    found = mlp(compact, inputs, pattern=pattern_of(layout, masks))
+    np.testing.assert_allclose(found, mlp(params, inputs), atol=1e-6)
+    np.testing.assert_allclose(mlp(params, inputs[:, :2], inputs[:, 2:]), mlp(params, inputs), atol=1e-6)
+    np.testing.assert_allclose(mlp_in_numpy(params, inputs[0]), found[0], atol=1e-6)

@@ -1,0 +1,73 @@
+import jax
+import numpy as np
+import pytest
+
+from rlottery.agents.base import apply_masks, nest_masks
+from rlottery.agents.compact import compact, expand
+from rlottery.agents.kernels.layout import BREAK_EVEN, FULL, SPARSE
+from rlottery.agents.sac import SAC
+from tests.agents.kernels.agents import arrays, fresh, random_masks, ticket
+
+
+@pytest.mark.parametrize("masks_change", [False, True])
+@pytest.mark.parametrize("sparsity", [None, 0.2, 0.9])
+def test_there_and_back_nothing_is_lost(sparsity: float | None, masks_change: bool) -> None:
+    state = fresh() if sparsity is None else ticket(sparsity)
+    there, networks = compact(SAC, state, masks_change=masks_change)
+    assert len(jax.tree.leaves(there.params)) == 3
+    back = expand(SAC, there, networks, state.masks)
+    assert back.patterns == {}
+    assert back.masks is state.masks
+    one, other = arrays(state), arrays(back)
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        assert np.array_equal(array, other[name]), name
+
+
+def test_layers_that_keep_most_weights_are_full_and_masked_in_the_vector() -> None:
+    state = ticket(0.7, "erk")  # which leaves first and last layers nearly dense
+    there, networks = compact(SAC, state)
+    network = networks["actor"]
+    masks = [np.asarray(state.masks["actor"][f"layer_{index}"]["kernel"]) for index in range(3)]
+    assert network.layout.kinds == tuple(SPARSE if mask.mean() < BREAK_EVEN else FULL for mask in masks)
+    assert set(network.layout.kinds) == {FULL, SPARSE}
+    kept = np.asarray(there.masks["actor"].vector)
+    assert kept.shape == (network.layout.size,)
+    assert kept.sum() == sum(int(mask.sum()) for mask in masks) + sum(network.layout.widths[1:])
+    # Where no layer is both, nothing is masked.
+    assert compact(SAC, ticket(0.9))[0].masks == {"actor": {}, "critic": {"q1": {}, "q2": {}}}
+    assert compact(SAC, fresh())[0].masks == {"actor": {}, "critic": {"q1": {}, "q2": {}}}
+
+
+def test_a_ticket_holds_its_survivors_and_biases_alone() -> None:
+    state = ticket(0.9)
+    there, _ = compact(SAC, state)
+    for group, masks in random_masks(0.9).items():
+        packed = jax.tree.leaves(there.params[group])
+        biases = sum(mask.shape[1] for mask in masks.values())
+        assert sum(vector.size for vector in packed) == sum(int(mask.sum()) for mask in masks.values()) + biases
+    sizes = {leaf.size for leaf in jax.tree.leaves((there.params, there.target_critic)) if leaf.size > 1}
+    moments = {leaf.size for leaf in jax.tree.leaves(there.optimizer) if leaf.size > 1}
+    assert moments == sizes
+
+
+def test_masks_that_will_change_are_one_vector_beside_all_weights() -> None:
+    state = ticket(0.9)
+    there, _ = compact(SAC, state, masks_change=True)
+    layout = there.params["actor"].layout
+    assert set(layout.kinds) == {FULL}
+    again = apply_masks(there.params, there.masks)
+    assert np.array_equal(again["actor"].vector, there.params["actor"].vector)
+    spoilt = jax.tree.map(lambda vector: vector + 1, there.params)
+    held = expand(SAC, there._replace(params=apply_masks(spoilt, there.masks)), compact(SAC, fresh())[1], state.masks)
+    for name, mask in arrays(state.masks).items():
+        kernel = arrays(held)[f"params.{name}"]
+        assert not kernel[~mask].any()
+        assert (kernel[mask] != 0).all()
+
+
+def test_another_mask_of_the_same_counts_is_the_same_program() -> None:
+    one, other = (SAC.with_masks(fresh(), nest_masks(random_masks(0.9, "erk", seed))) for seed in (0, 1))
+    shapes = [jax.tree.map(lambda leaf: leaf.shape, compact(SAC, state)[0]) for state in (one, other)]
+    assert jax.tree.structure(shapes[0]) == jax.tree.structure(shapes[1])
+    assert jax.tree.leaves(shapes[0]) == jax.tree.leaves(shapes[1])

@@ -1,0 +1,717 @@
+"""Settings and their loader, against values and messages written by hand."""
+
+import ast
+import contextlib
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from rlottery.config import (
+    SAC,
+    Config,
+    Task,
+    config_to_dict,
+    default_config_text,
+    load_config,
+)
+from rlottery.config.fields import Sparsity
+from rlottery.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+MINIMAL = "tasks: [a]\nseeds: [0]\n"
+
+Faults = Callable[..., list[str]]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
+    def write(content: str | bytes) -> Path:
+        path = tmp_path / "config.yaml"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def faults(write: Callable[[str | bytes], Path]) -> Faults:
+    """The lines of the message that a config is refused with, its folder cut off."""
+
+    def faults(content: str | bytes, *overrides: str) -> list[str]:
+        path = write(content)
+        with pytest.raises(ConfigError) as error:
+            load_config(path, overrides)
+        return str(error.value).replace(f"{path.parent}/", "").split("\n")
+
+    return faults
+
+
+@pytest.fixture
+def load(write: Callable[[str | bytes], Path]) -> Callable[..., Config]:
+    return lambda content, *overrides: load_config(write(content), overrides)
+
+
+# What is read
+
+
+def test_defaults(load: Callable[..., Config]) -> None:
+    assert config_to_dict(load(MINIMAL)) == {
+        "name": "study",
+        "data": "data",
+        "tasks": [{"id": "a", "kwargs": {}, "sac": {}, "training": {}}],
+        "seeds": [0],
+        "workers": "auto",
+        "device": "cpu",
+        "pruning": {
+            "sparsity": 0.8,
+            "gradient_method": "taylor",
+            "num_gradient_batches": 100,
+            "gradient_batch_size": 256,
+        },
+        "network": {"actor": [256, 256], "critic": [256, 256]},
+        "sac": {
+            "discount": 0.99,
+            "polyak": 0.005,
+            "actor_learning_rate": 0.0003,
+            "critic_learning_rate": 0.0003,
+            "temperature_learning_rate": 0.0003,
+            "initial_temperature": 1.0,
+            "target_entropy": "auto",
+            "batch_size": 256,
+            "reward_scale": 1.0,
+        },
+        "training": {
+            "env_steps": 25000,
+            "warmup_steps": 1000,
+            "updates_per_step": 1,
+            "replay_capacity": "all",
+        },
+        "evaluation": {"interval": 2500, "episodes": 10, "score_evaluations": 3},
+        "verdict": {
+            "margin": 0.1,
+            "level": 0.05,
+            "least_seeds": 5,
+            "saturated_within": 0.02,
+            "threshold": 0.9,
+            "resamples": 2000,
+        },
+        "checkpoint_seconds": 120.0,
+        "keep_replay": True,
+    }
+
+
+def test_numbers_as_people_write_them(load: Callable[..., Config]) -> None:
+    config = load(
+        MINIMAL + "sac: {actor_learning_rate: 3e-4, critic_learning_rate: 1E-3, reward_scale: 5, discount: .9}\n"
+        "training: {env_steps: 1e6, warmup_steps: 10_000, replay_capacity: 5.0e+5}\n"
+    )
+    assert config.sac.actor_learning_rate == 0.0003
+    assert config.sac.critic_learning_rate == 0.001
+    assert (config.sac.reward_scale, config.sac.discount) == (5.0, 0.9)
+    assert type(config.sac.reward_scale) is float
+    assert (config.training.env_steps, config.training.warmup_steps) == (1_000_000, 10_000)
+    assert type(config.training.env_steps) is int
+    assert config.training.capacity == 500_000
+
+
+def test_capacity_all_holds_every_step(load: Callable[..., Config]) -> None:
+    assert load(MINIMAL + "training: {env_steps: 7000}").training.capacity == 7000
+
+
+@pytest.mark.parametrize(
+    ("given", "actor", "critic", "written"),
+    [
+        ("0.9", 0.9, 0.9, 0.9),
+        ("0", 0.0, 0.0, 0.0),
+        ("{actor: 0.9, critic: 0.5}", 0.9, 0.5, {"actor": 0.9, "critic": 0.5}),
+        ("{actor: 0.7, critic: 0.7}", 0.7, 0.7, 0.7),
+    ],
+)
+def test_sparsity(load: Callable[..., Config], given: str, actor: float, critic: float, written: object) -> None:
+    config = load(MINIMAL + f"pruning: {{sparsity: {given}}}")
+    assert config.pruning.sparsity == Sparsity(actor=actor, critic=critic)
+    assert config_to_dict(config)["pruning"]["sparsity"] == written
+
+
+@pytest.mark.parametrize(
+    ("id", "name"),
+    [
+        ("drawer-close-v3", "drawer-close-v3"),
+        ("my_package.envs:Crawler-v0", "my_package.envs_Crawler-v0"),
+        ("ns/Crawler-v0", "ns_Crawler-v0"),
+        ("module:ns/Crawler-v0", "module_ns_Crawler-v0"),
+    ],
+)
+def test_task_name_is_a_file_name(id: str, name: str) -> None:
+    assert Task(id=id).name == name
+
+
+@pytest.mark.parametrize(
+    "id",
+    [
+        "",
+        "..",
+        "../x",
+        "/etc/x",
+        "a/../b",
+        "a..b",
+        "a b",
+        "a\nb",
+        "a\n",
+        "a\0",
+        "a\\b",
+        "a/b/c",
+        "é",
+        ".a",
+        "a" * 129,
+    ],
+)
+def test_unsafe_task_ids_are_refused(id: str) -> None:
+    with pytest.raises(ValidationError, match="must be an id such as"):
+        Task(id=id)
+
+
+def test_task_overrides(load: Callable[..., Config]) -> None:
+    config = load(
+        "tasks:\n"
+        "  - a\n"
+        "  - {id: b, kwargs: {x: [1, {y: null}]}, sac: {discount: 0.5}, training: {env_steps: 100000}}\n"
+        "seeds: [0]\n"
+        "sac: {discount: 0.9, batch_size: 64}\n"
+        "training: {warmup_steps: 30000, env_steps: 50000}\n"
+    )
+    plain, special = config.tasks
+    assert config.sac_for(plain) == config.sac
+    assert config.training_for(plain) == config.training
+    assert special.kwargs == {"x": [1, {"y": None}]}
+    assert (config.sac_for(special).discount, config.sac_for(special).batch_size) == (0.5, 64)
+    assert config.training_for(special).env_steps == 100_000
+    assert config.training_for(special).warmup_steps == 30_000
+    assert config.training_for(special).capacity == 100_000
+    # A default that a task states is stated: it wins over the study's value.
+    config = load("tasks: [{id: a, sac: {discount: 0.99}}]\nseeds: [0]\nsac: {discount: 0.5}")
+    assert config.sac_for(config.tasks[0]).discount == 0.99
+
+
+def test_round_trip(load: Callable[..., Config]) -> None:
+    config = load(
+        "tasks: [a, {id: 'm:b', kwargs: {k: 1}, sac: {discount: 0.99}}]\nseeds: [3, 1]\n"
+        "pruning: {sparsity: {actor: 0.9, critic: 0.5}}\nsac: {target_entropy: -2}\n"
+    )
+    plain = config_to_dict(config)
+    again = Config.model_validate(json.loads(json.dumps(plain)))
+    assert again == config
+    assert config_to_dict(again) == plain
+    assert again.sac_for(again.tasks[1]) == config.sac_for(config.tasks[1])
+
+
+@pytest.mark.parametrize(("env_steps", "number"), [(2500, 1), (2501, 2), (25000, 10), (24999, 10)])
+def test_number_of_evaluations(load: Callable[..., Config], env_steps: int, number: int) -> None:
+    config = load(MINIMAL, "evaluation.score_evaluations=1", f"training.env_steps={env_steps}")
+    assert config.evaluation.number(env_steps) == number
+
+
+def test_settings_are_frozen_and_hashable(load: Callable[..., Config]) -> None:
+    config = load(MINIMAL)
+    with pytest.raises(ValidationError):
+        config.sac.discount = 0.5
+    assert hash(config.sac) == hash(SAC())
+    hash(config.network)
+
+
+def test_home_folder(load: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert load(MINIMAL + "data: ~/studies").data == Path("/home/someone/studies")
+
+
+def test_byte_order_mark(load: Callable[..., Config]) -> None:
+    assert load(b"\xef\xbb\xbf" + MINIMAL.encode()).seeds == (0,)
+
+
+# The command line
+
+
+def test_overrides(load: Callable[..., Config]) -> None:
+    config = load(
+        MINIMAL + "sac: {discount: 0.9, batch_size: 0}\npruning: {sparsity: 0.8}\n",
+        "tasks=[drawer-close-v3]",
+        "seeds=[0,1]",
+        "sac.batch_size=128",
+        "training.env_steps = 1e5",
+        "pruning.sparsity.actor=0.9",
+        "pruning.sparsity.critic=0.5",
+        "name=first",
+        "name=second",
+    )
+    assert [task.id for task in config.tasks] == ["drawer-close-v3"]
+    assert config.seeds == (0, 1)
+    assert (config.sac.batch_size, config.sac.discount) == (128, 0.9)
+    assert config.training.env_steps == 100_000
+    assert (config.pruning.sparsity.actor, config.pruning.sparsity.critic) == (0.9, 0.5)
+    assert config.name == "second"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sac.batch_size=0", "must be a whole number of at least 1, not 0"),
+        ("sac.batchsize=8", "unknown key; did you mean 'batch_size'?"),
+        ("sac={batch_size: 0}", "sac.batch_size: must be a whole number of at least 1, not 0"),
+        ("sac={discount: 0, discount: 0}", "sac.discount: given twice, on lines 1 and 1; keep one"),
+        ("tasks=[../x]", "tasks.0.id: must be an id such as"),
+        ("tasks.0.id=b", "tasks is a list; give it whole, as tasks=[...]"),
+        ("seeds.x=b", "seeds is a list; give it whole, as seeds=[...]"),
+        ("seeds=", "must be a list, not empty (null)"),
+        ("name.x=b", "name: must be 1 to 64 letters"),
+        ("pruning.sparsity.actor=0.5", "pruning.sparsity.critic: missing"),
+        ("seeds=[0", "the value is not valid YAML: "),
+        ("seeds=&a [0]", "the value is not valid YAML: anchors and aliases"),
+        ("seeds", "expected key.path=value, such as sac.batch_size=128"),
+        ("=1", "expected key.path=value"),
+        ("sac..x=1", "expected key.path=value"),
+        ("training.env_steps=500", "warmup_steps (1000) must be less than env_steps (500)"),
+    ],
+)
+def test_faults_of_an_override_name_it(faults: Faults, override: str, message: str) -> None:
+    found = faults(MINIMAL + "evaluation: {score_evaluations: 1, interval: 100}\n", override)
+    assert len(found) == 1
+    assert found[0].startswith(f"command line: {override}: {message}")
+
+
+def test_an_override_is_blamed_only_for_what_it_says(faults: Faults) -> None:
+    assert faults(MINIMAL + "sac:\n  discount: 2\n", "sac.batch_size=0", "seeds=[]") == [
+        "config.yaml:4: sac.discount: must be a number from 0 to below 1, not 2",
+        "command line: sac.batch_size=0: must be a whole number of at least 1, not 0",
+        "command line: seeds=[]: must have at least one entry",
+    ]
+
+
+# Faults of keys and values
+
+
+def test_every_fault_is_named_at_once_with_its_line(faults: Faults) -> None:
+    text = (
+        "tasks:\n"
+        "  - a\n"
+        "  - id: b\n"
+        "    sac:\n"
+        "      batch_size: true\n"
+        "      discont: 0.9\n"
+        "seeds: [0]\n"
+        "\n"
+        "pruning:\n"
+        "  # a comment\n"
+        "  sparsty: 0.8\n"
+        "network: {actor: [64, 0]}\n"
+        "env_steps: 3\n"
+    )
+    assert faults(text) == [
+        "config.yaml:5: tasks.1.sac.batch_size: must be a whole number of at least 1, not true",
+        "config.yaml:6: tasks.1.sac.discont: unknown key; did you mean 'discount'?",
+        "config.yaml:11: pruning.sparsty: unknown key; did you mean 'sparsity'?",
+        "config.yaml:12: network.actor.1: must be a whole number of at least 1, not 0",
+        "config.yaml:13: env_steps: unknown key; did you mean 'training.env_steps'?",
+    ]
+
+
+COUNT = "must be a whole number of at least 1, not "
+ABOVE_ZERO = "must be a number above 0, not "
+TO_ONE = "must be a number above 0 and at most 1, not "
+BELOW_ONE = "must be a number from 0 to below 1, not "
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("name", "../x", "must be 1 to 64 letters, digits, '_', '-' and single '.', not '../x'"),
+        ("name", "a/b", "must be 1 to 64 letters, digits, '_', '-' and single '.', not 'a/b'"),
+        ("name", "5", "must be 1 to 64 letters, digits, '_', '-' and single '.', not 5"),
+        ("data", "''", "must be the path of a folder, not ''"),
+        ("data", '"a\\0b"', "must be the path of a folder, not 'a\\x00b'"),
+        ("data", "[a]", "must be the path of a folder, not a list"),
+        ("workers", "0", "must be a whole number of at least 1, or auto, not 0"),
+        ("workers", "many", "must be a whole number of at least 1, or auto, not 'many'"),
+        ("device", "gpu", "must be cpu or cuda, not 'gpu'"),
+        ("keep_replay", "1", "must be true or false, not 1"),
+        ("pruning.sparsity", "1", BELOW_ONE + "1"),
+        ("pruning.sparsity", "-0.1", BELOW_ONE + "-0.1"),
+        ("pruning.sparsity", "80 %", BELOW_ONE + "'80 %'"),
+        ("pruning.sparsity", "true", BELOW_ONE + "true"),
+        ("pruning.sparsity", ".nan", BELOW_ONE + "nan"),
+        ("pruning.gradient_method", "tailor", "must be taylor, gradient or magnitude, not 'tailor'"),
+        ("pruning.num_gradient_batches", "0", COUNT + "0"),
+        ("pruning.gradient_batch_size", "2.5", COUNT + "2.5"),
+        ("pruning", "[0.8]", "must be a mapping of keys, not a list"),
+        ("pruning", "", "must be a mapping of keys, not empty (null)"),
+        ("network.actor", "[]", "must have at least one entry"),
+        ("network.critic", "256", "must be a list, not 256"),
+        ("sac.discount", "1", BELOW_ONE + "1"),
+        ("sac.polyak", "0", TO_ONE + "0"),
+        ("sac.polyak", "1.5", TO_ONE + "1.5"),
+        ("sac.actor_learning_rate", "0", TO_ONE + "0"),
+        ("sac.critic_learning_rate", "'3e-4'", TO_ONE + "'3e-4'"),
+        ("sac.temperature_learning_rate", "-1e-3", TO_ONE + "-0.001"),
+        ("sac.initial_temperature", "0", ABOVE_ZERO + "0"),
+        ("sac.initial_temperature", ".inf", ABOVE_ZERO + "inf"),
+        ("sac.reward_scale", "1e999", ABOVE_ZERO + "inf"),
+        ("sac.reward_scale", "false", ABOVE_ZERO + "false"),
+        ("sac.target_entropy", "-.inf", "must be a number, or auto, not -inf"),
+        ("sac.target_entropy", "Auto", "must be a number, or auto, not 'Auto'"),
+        ("sac.batch_size", "0", COUNT + "0"),
+        ("training.env_steps", "1e30", COUNT + "1e+30"),
+        ("training.env_steps", "010", COUNT + "'010'"),
+        ("training.env_steps", "1:30", COUNT + "'1:30'"),
+        ("training.env_steps", "2001-01-01", COUNT + "'2001-01-01'"),
+        ("training.warmup_steps", "-1", "must be a whole number of at least 0, not -1"),
+        ("training.updates_per_step", "0.5", COUNT + "0.5"),
+        ("training.replay_capacity", "0", "must be a whole number of at least 1, or all, not 0"),
+        ("evaluation.interval", "0", COUNT + "0"),
+        ("evaluation.episodes", "0", COUNT + "0"),
+        ("evaluation.score_evaluations", "0", COUNT + "0"),
+        ("evaluation.episode", "1", "unknown key; did you mean 'episodes'?"),
+        ("pruning.colour", "1", ("unknown key; the keys here are sparsity, gradient_method, "
+         "num_gradient_batches, gradient_batch_size")),
+    ],
+)  # fmt: skip
+def test_fault_of_one_key(faults: Faults, key: str, value: str, message: str) -> None:
+    section, _, inner = key.partition(".")
+    line, text = (4, f"{section}:\n  {inner}: {value}\n") if inner else (3, f"{section}: {value}\n")
+    assert faults(MINIMAL + text) == [f"config.yaml:{line}: {key}: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds: [0]\n", "config.yaml: tasks: missing; it has no default"),
+        ("tasks: [a]\n", "config.yaml: seeds: missing; it has no default"),
+        ("tasks: []\nseeds: [0]", "config.yaml:1: tasks: must have at least one entry"),
+        ("tasks: a\nseeds: [0]", "config.yaml:1: tasks: must be a list, not 'a'"),
+        ("tasks: [a]\nseeds: []", "config.yaml:2: seeds: must have at least one entry"),
+        (
+            "tasks: [a]\nseeds: [0, -1]",
+            "config.yaml:2: seeds.1: must be a whole number of at least 0, not -1",
+        ),
+        (
+            "tasks: [a]\nseeds:\n- 2\n- 1\n- 2",
+            "config.yaml:2: seeds: must be distinct; given more than once: 2",
+        ),
+        (
+            "seeds: [0]\ntasks:\n- a\n- 5",
+            "config.yaml:4: tasks.1: must be a task's id or a mapping with an id, not 5",
+        ),
+        ("seeds: [0]\ntasks:\n- a\n- kwargs: {}", "config.yaml:4: tasks.1.id: missing; it has no default"),
+        (
+            "seeds: [0]\ntasks:\n- a\n- id: b\n  kwarg: {}",
+            "config.yaml:5: tasks.1.kwarg: unknown key; did you mean 'kwargs'?",
+        ),
+        (
+            "seeds: [0]\ntasks:\n- id: b\n  kwargs: {x: [.inf]}",
+            "config.yaml:4: tasks.0.kwargs: may hold finite numbers, text, true, false, null, lists and mapp",
+        ),
+        ("seeds: [0]\ntasks: [a, 'm:b', m_b]", "config.yaml:2: tasks: m:b and m_b would share their files"),
+        ("seeds: [0]\ntasks: [a, A]", "config.yaml:2: tasks: a and A would share their files"),
+        (
+            MINIMAL + "sac:\n  discount: 0.9\n  batch_size: 3\n  discount: 0.8",
+            "config.yaml:6: sac.discount: given twice, on lines 4 and 6; keep one",
+        ),
+        (
+            MINIMAL + "sac: {[1]: 2}",
+            "config.yaml:3: sac.?: a key must be plain text, not a list or a mapping",
+        ),
+        (MINIMAL + "sac.discount: 1", "config.yaml:3: sac.discount: unknown key; in a file keys are nested"),
+        (MINIMAL + "<<: {name: x}", "config.yaml:3: <<: unknown key"),
+        (MINIMAL + '"\\e[2J": x', "config.yaml:3: \\x1b[2J: unknown key"),
+    ],
+)
+def test_fault_of_a_document(faults: Faults, text: str, message: str) -> None:
+    (fault,) = faults(text)
+    assert fault.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            MINIMAL + "training:\n  env_steps: 5000\n  warmup_steps: 5000\nevaluation: {score_evaluations: 1}\n",
+            ["config.yaml:5: training.warmup_steps: warmup_steps (5000) must be less than env_steps (5000)"],
+        ),
+        (
+            MINIMAL + "evaluation:\n  interval: 25001\n  score_evaluations: 1\n",
+            ["config.yaml:4: evaluation.interval: interval (25001) must be at most env_steps (25000)"],
+        ),
+        (
+            MINIMAL + "evaluation:\n  interval: 10000\n  score_evaluations: 4\n",
+            [
+                (
+                    "config.yaml:5: evaluation.score_evaluations: score_evaluations (4) must be at most the "
+                    "evaluations of a run (3: one per 10000 steps in 25000)"
+                )
+            ],
+        ),
+        # A default has no line: the key that disagrees with it is blamed.
+        (
+            MINIMAL + "training: {env_steps: 5000}",
+            [
+                (
+                    "config.yaml:3: training.env_steps: score_evaluations (3) must be at most the evaluations "
+                    "of a run (2: one per 2500 steps in 5000)"
+                )
+            ],
+        ),
+        # A task's own settings count for that task.
+        (
+            (
+                "tasks:\n  - a\n  - id: b\n    training:\n      env_steps: 5000\nseeds: [0]\n"
+                "training: {warmup_steps: 6000}\nevaluation: {score_evaluations: 1}\n"
+            ),
+            [("config.yaml:5: tasks.1.training.env_steps: warmup_steps (6000) must be less than env_steps (5000)")],
+        ),
+        # Two tasks that share a setting find one fault.
+        (
+            "tasks: [a, b]\nseeds: [0]\ntraining: {warmup_steps: 25000}",
+            [("config.yaml:3: training.warmup_steps: warmup_steps (25000) must be less than env_steps (25000)")],
+        ),
+    ],
+)
+def test_keys_that_disagree(faults: Faults, text: str, expected: list[str]) -> None:
+    assert faults(text) == expected
+
+
+def test_score_may_count_every_evaluation(load: Callable[..., Config]) -> None:
+    text = MINIMAL + "evaluation: {interval: 10000, score_evaluations: 3}"
+    assert load(text).evaluation.score_evaluations == 3
+
+
+def test_many_faults_are_cut_short(faults: Faults) -> None:
+    found = faults(MINIMAL + "".join(f"key{number}: 1\n" for number in range(60)))
+    assert len(found) == 51
+    assert found[-1] == "and 10 more faults"
+
+
+# Files that are no config
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "config.yaml: there are no keys in it; `rlottery init` writes a commented config"),
+        ("# nothing\n", "config.yaml: there are no keys in it"),
+        ("- a\n", "config.yaml: the top level must be a mapping of keys to values, not a list"),
+        ("words\n", "config.yaml: the top level must be a mapping of keys to values, not 'words'"),
+        (b"name: \xff\n", "config.yaml:1: this is not UTF-8 text; save the file as UTF-8"),
+        (b"a: 1\nname: \xff\n", "config.yaml:2: this is not UTF-8 text"),
+        (MINIMAL.encode("utf-16"), "config.yaml:1: this is not UTF-8 text"),
+        (
+            "a: 1\nb: [1\nc: 2\n",
+            "config.yaml:3:2: not valid YAML: while parsing a flow sequence: expected ','",
+        ),
+        (
+            "a:\n\tb: 1\n",
+            "config.yaml:2:1: not valid YAML: while scanning for the next token: found character",
+        ),
+        ("a: 1\n---\nb: 1\n", "config.yaml:2:1: not valid YAML: expected a single document in the stream"),
+        ("a: \0\n", "config.yaml:1:4: not valid YAML: the character '\\x00' is not allowed"),
+        ('a: "\\UFFFFFFFF"\n', "config.yaml:1:7: not valid YAML: a number out of range"),
+        ("a: !!python/object/apply:os.getcwd []\n", "config.yaml:1:4: not valid YAML: tags (!) are not read"),
+        ("a: &b 1\nc: *b\n", "config.yaml:1:4: not valid YAML: anchors and aliases (& and *) are not read"),
+        ("a: *b\n", "config.yaml:1:4: not valid YAML: anchors and aliases (& and *) are not read"),
+    ],
+)
+def test_no_config_in_it(faults: Faults, content: str | bytes, message: str) -> None:
+    (fault,) = faults(content)
+    assert fault.startswith(message)
+
+
+def test_tabs_are_explained(faults: Faults) -> None:
+    assert faults("a:\n\tb: 1\n")[0].endswith("(a tab: indent with spaces)")
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(tmp_path / "none.yaml")
+    assert str(error.value) == f"{tmp_path}/none.yaml: there is no such file; `rlottery init` writes a commented one"
+
+
+def test_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="this is a folder; give the path of a config file"):
+        load_config(tmp_path)
+
+
+def test_impossible_path() -> None:
+    with pytest.raises(ConfigError, match="can't be read"):
+        load_config("a\0b")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("#" * (2**20 + 1), "larger than 1 MiB"),
+        ("a: [" + "1," * 500_000, "more than 20000 values"),
+        ("[" * 1_000_000, "nested more than 32 levels deep"),
+        ("- " * 500_000, "nested more than 32 levels deep"),
+        ("seeds: 1" + ":1" * 500_000, "seeds: must be a list"),
+        ("seeds: " + "1" * 1_000_000, "seeds: must be a list"),
+        ("seeds: [" + "1," * 19_000 + "]", "seeds: must be distinct"),
+        ("a: &a [x]\n" + "".join(f"b{n}: &b{n} [*a, *a]\n" for n in range(99)), "anchors and aliases"),
+    ],
+    ids=["bytes", "values", "flow depth", "block depth", "base 60", "digits", "seeds", "laughs"],
+)
+def test_hostile_files_are_refused_soon(faults: Faults, content: str, message: str) -> None:
+    start = time.process_time()
+    assert any(message in fault for fault in faults(content))
+    assert time.process_time() - start < 10
+
+
+WORDS = "tasks seeds pruning sparsity sac discount training env_steps id kwargs a 0 1e6 .nan - : [ ] { } , ? | >"
+SIGNS = "' \" \\ \\U \\x FFFFFFFF & * ! !!int % %YAML --- ... # @ ` ~ null true << ="
+CHARACTERS = "é\ufeff\x85\u2028\0\r\n\t"
+FRAGMENTS = st.sampled_from(
+    [*WORDS.split(" "), *SIGNS.split(" "), *CHARACTERS, "- ", ": ", "? ", "%YAML ", "\n  ", "\n    "]
+)
+YAMLISH = st.one_of(
+    st.text(),
+    st.lists(FRAGMENTS, max_size=40).map("".join),
+    st.lists(FRAGMENTS, max_size=20).map(lambda parts: MINIMAL + "".join(parts)),
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4)),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(list(Config.model_fields)), inner),
+    ).map(json.dumps),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(content=st.one_of(YAMLISH.map(lambda text: text.encode("utf-8", "surrogatepass")), st.binary()))
+def test_no_file_raises_anything_but_config_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "anything.yaml"
+    path.write_bytes(content)
+    try:
+        config = load_config(path)
+    except ConfigError:
+        return
+    assert Config.model_validate(config_to_dict(config)) == config
+
+
+@settings(max_examples=200, deadline=None)
+@given(overrides=st.lists(st.one_of(YAMLISH, YAMLISH.map("seeds=".__add__), YAMLISH.map("sac.".__add__)), max_size=3))
+def test_no_override_raises_anything_but_config_error(overrides: list[str]) -> None:
+    with contextlib.suppress(ConfigError):
+        load_config(ROOT / "configs" / "smoke.yaml", overrides)
+
+
+# What is shipped
+
+
+def test_shipped_config_is_the_packaged_one() -> None:
+    assert (ROOT / "config.yaml").read_bytes().decode() == default_config_text()
+
+
+def test_shipped_config_has_every_key() -> None:
+    config = load_config(ROOT / "config.yaml")
+    # A config has one of the two.
+    assert config.model_fields_set == set(Config.model_fields) - {"arms"}
+    assert "#   arms:" in (ROOT / "config.yaml").read_text()
+    for section in (config.pruning, config.network, config.sac, config.training, config.evaluation, config.verdict):
+        assert section.model_fields_set == set(type(section).model_fields)
+
+
+def test_paper_configs() -> None:
+    mujoco = load_config(ROOT / "configs" / "mujoco.yaml")
+    assert [task.id for task in mujoco.tasks] == ["HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5"]
+    assert (mujoco.training.env_steps, mujoco.training.warmup_steps, len(mujoco.seeds)) == (
+        1_000_000,
+        10_000,
+        5,
+    )
+    metaworld = load_config(ROOT / "configs" / "metaworld.yaml")
+    steps = {task.id: metaworld.training_for(task).env_steps for task in metaworld.tasks}
+    late = {"reach-v3", "push-v3", "pick-place-v3"}
+    assert steps == {id: 1_000_000 if id in late else 100_000 for id in steps}
+    assert len(steps) == 9
+
+
+def test_configs_say_how_to_run_them_and_share_no_folder() -> None:
+    paths = [
+        Path("config.yaml"),
+        *(Path("configs") / name for name in ("smoke.yaml", "mujoco.yaml", "metaworld.yaml")),
+    ]
+    configs = [load_config(ROOT / path) for path in paths]
+    for path in paths:
+        assert f"uv run rlottery run {path.as_posix()}" in (ROOT / path).read_text()
+    assert len({config.data for config in configs}) == len({config.name for config in configs}) == len(configs)
+
+
+def test_import_is_light() -> None:
+    heavy = "{'jax', 'numpy', 'gymnasium', 'metaworld', 'mujoco'}"
+    code = f"import sys, rlottery.config; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# No key without an effect
+
+
+def sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The model and all models inside it."""
+
+    def inside(annotation: Any) -> Iterator[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from sections(annotation)
+        for part in get_args(annotation):
+            yield from inside(part)
+
+    yield model
+    for field in model.model_fields.values():
+        yield from inside(field.annotation)
+
+
+def attributes_read(tree: ast.AST) -> set[str]:
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+
+
+def test_every_key_is_read() -> None:
+    package = ROOT / "rlottery"
+    read: set[str] = set()
+    models = (package / "config.py", package / "recipes.py", package / "recipe_sense.py", package / "spread.py")
+    for path in package.rglob("*.py"):
+        if path not in models:
+            read |= attributes_read(ast.parse(path.read_text()))
+    # A property or a method of a section passes its keys on, if it is read itself.
+    passed_on = {
+        function.name: attributes_read(function)
+        for path in models
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef) and not function.name.startswith("_")
+    }
+    read |= {key for name, keys in passed_on.items() if name in read for key in keys}
+    keys = {f"{model.__name__}.{key}" for model in sections(Config) for key in model.model_fields}
+    assert {key.partition(".")[0] for key in keys} == {
+        *("Config", "Task", "Pruning", "Sparsity", "Network", "SAC", "Training", "Evaluation", "Verdict"),
+        *("Recipe", "Schedule", "Iterative", "Gradual", "Rewiring", "Rewind", "Transfer", "Allocation"),
+        "LayerSparsities",
+    }
+    assert {key for key in keys if key.partition(".")[2] not in read} == set()
+
+
+def test_every_key_is_documented() -> None:
+    models = set(sections(Config))
+    assert {model.__name__ for model in models if not model.__doc__} == set()
+    for model in models:
+        for key, field in model.model_fields.items():
+            assert field.description or field.annotation in models, f"{model.__name__}.{key}"
+
+
+def test_not_a_number_is_refused_from_python_too() -> None:
+    for value in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ValidationError):
+            SAC(reward_scale=value)
+        with pytest.raises(ValidationError):
+            Task(id="a", kwargs={"x": value})

@@ -1,0 +1,339 @@
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rlottery.study.execution import executor, worker_process
+from rlottery.study.execution.executor import Executor, State, Tracked, worker_count
+from rlottery.study.planning.jobs import jobs
+from rlottery.study.resources.environment import available_cores, worker_environment
+from tests.study.execution import fake_worker
+from tests.study.execution.fake_worker import (
+    ANOTHER,
+    FULL_DISK,
+    GOOD,
+    KILLED,
+    KILLED_ONCE,
+    OBEDIENT,
+    OTHER,
+    RAISES,
+    REFUSES,
+    SILENT,
+    SLOW,
+    STUBBORN,
+    TALKS,
+)
+from tests.study.studies import job, tiny_config, write_dense, write_study
+
+
+@pytest.fixture(autouse=True)
+def _fast_and_fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "WORKER", (sys.executable, fake_worker.__file__))
+    monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
+
+
+def plan(folder: Path, *seeds: int, stages: tuple[str, ...] = ("dense",)) -> list[Tracked]:
+    """Jobs that are all to do; masks and tickets need no inputs here."""
+    config = tiny_config(folder, f"seeds={list(seeds)}")
+    config.data.mkdir()
+    arm = job(config, "mask").arm
+    return [Tracked(planned) for planned in jobs(config, [arm], stages)]
+
+
+def run(tracked: list[Tracked], workers: int = 2) -> list[State]:
+    Executor(tracked, workers).run()
+    return [t.state for t in tracked]
+
+
+def order(tracked: list[Tracked]) -> list[str]:
+    return (tracked[0].job.config.data / "order.txt").read_text().splitlines()
+
+
+@pytest.fixture
+def _inputs_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "is_done", lambda job: False)
+
+
+def test_every_job_is_done(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, TALKS, OTHER, ANOTHER)
+    assert run(tracked) == [State.DONE] * 4
+    assert all(t.seconds > 0 and not t.message for t in tracked)
+
+
+@pytest.mark.parametrize(
+    ("seed", "said"),
+    [
+        (RAISES, "the worker ended with exit code 1; the last line of its log: ValueError: boom"),
+        (REFUSES, "The mend\nin two lines."),
+        (
+            KILLED,
+            "the worker was killed by SIGKILL (out of memory?) twice; fewer workers need less memory: workers=1; "
+            "the last line of its log: (none)",
+        ),
+        (SILENT, "the worker ended with exit code 3; the last line of its log: (none)"),
+    ],
+)
+def test_a_failure_is_told_with_its_log_and_stops_no_other(tmp_path: Path, seed: int, said: str) -> None:
+    tracked = plan(tmp_path, seed, GOOD, OTHER)
+    assert run(tracked, workers=1) == [State.FAILED, State.DONE, State.DONE]
+    assert tracked[0].message == f"{said}\nlog: {tracked[0].job.files.log('dense')}"
+
+
+@pytest.mark.usefixtures("_inputs_are_there")
+def test_what_depends_on_a_failure_is_not_run(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, RAISES, GOOD, stages=("dense", "mask", "ticket"))
+    run(tracked)
+    states = {t.job.label: (t.state, t.message) for t in tracked if t.job.seed == RAISES}
+    dense = "Pendulum-v1 seed 1 dense"
+    assert states[dense][0] is State.FAILED
+    assert states["Pendulum-v1 seed 1 magnitude-80 mask"] == (State.SKIPPED, f"{dense} failed")
+    assert states["Pendulum-v1 seed 1 magnitude-80"] == (State.SKIPPED, f"{dense} failed")
+    assert {t.state for t in tracked if t.job.seed == GOOD} == {State.DONE}
+
+
+@pytest.mark.usefixtures("_inputs_are_there")
+def test_stages_follow_each_other(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, stages=("dense", "mask", "ticket"))
+    run(tracked)
+    assert [line.split()[0] + " " + line.split()[2] for line in order(tracked)] == [
+        f"{stage} {what}" for stage in ("dense", "mask", "ticket") for what in ("start", "end")
+    ]
+
+
+def test_one_worker_does_one_job_at_a_time(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, TALKS, OTHER)
+    run(tracked, workers=1)
+    assert [line.split()[2] for line in order(tracked)] == ["start", "end"] * 3
+
+
+def test_workers_have_cores_of_their_own_as_long_as_there_are_any(tmp_path: Path) -> None:
+    cores = available_cores()
+    tracked = plan(tmp_path, *range(30, 32 + len(cores)))
+    tracked = [t for t in tracked if t.job.seed >= 30]
+    run(tracked, workers=len(tracked))
+    given = [line.rpartition(" ")[2] for line in order(tracked) if " core " in line]
+    assert sorted(given) == sorted([*map(str, cores), "None", "None"])
+
+
+def test_a_job_that_was_done_meanwhile_is_not_done_again(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    write_study(config)
+    tracked = [Tracked(job(config, "dense")), Tracked(job(config, "mask")), Tracked(job(config, "ticket"))]
+    assert run(tracked) == [State.FOUND] * 3
+
+
+def test_an_input_that_turns_out_unusable_fails_that_job_alone(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, f"seeds=[{GOOD}, {OTHER}]")
+    for seed in config.seeds:
+        write_dense(config, seed=seed)
+    tracked = [Tracked(job(config, "ticket", seed=GOOD)), Tracked(job(config, "mask", seed=OTHER))]
+    assert run(tracked) == [State.FAILED, State.DONE]
+    assert tracked[0].message.startswith("Mask not found")
+
+
+def test_a_folder_that_cannot_be_made_fails_that_job_alone(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, OTHER)
+    blocked = tracked[0].job.files.folder.parent
+    blocked.parent.mkdir(parents=True)
+    blocked.touch()
+    assert run(tracked) == [State.FAILED, State.DONE]
+    assert str(blocked) in tracked[0].message
+
+
+def test_a_worker_that_was_killed_is_started_once_more(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, KILLED_ONCE, KILLED, OTHER)
+    assert run(tracked) == [State.DONE, State.FAILED, State.DONE]
+    starts = [line.split()[1] for line in order(tracked) if "start" in line]
+    assert (starts.count(str(KILLED_ONCE)), starts.count(str(KILLED)), starts.count(str(OTHER))) == (2, 2, 1)
+    assert tracked[0].message == ""
+
+
+def test_a_full_disk_is_told_though_the_log_lacks_the_words(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, FULL_DISK)
+    assert run(tracked) == [State.FAILED]
+    assert tracked[0].message.startswith(f"No space is left for {tracked[0].job.files.folder}.")
+    assert "Free some, then run this command again" in tracked[0].message
+
+
+def test_a_log_is_added_to_and_only_its_new_part_is_told(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, SILENT)
+    log = tracked[0].job.files.log("dense")
+    log.parent.mkdir(parents=True)
+    log.write_text("error: of an earlier start\n")
+    run(tracked)
+    assert "an earlier start" not in tracked[0].message
+    assert log.read_text().startswith("error: of an earlier start\n")
+
+
+def test_all_that_ended_are_told_of(tmp_path: Path) -> None:
+    tracked, seen = plan(tmp_path, GOOD, RAISES, OTHER), []
+    Executor(tracked, 2, ended=lambda item: seen.append(item.job.seed)).run()
+    assert sorted(seen) == [GOOD, RAISES, OTHER]
+
+
+@pytest.mark.usefixtures("_inputs_are_there")
+def test_what_was_begun_is_finished_before_more_is_begun(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, OTHER, stages=("dense", "mask", "ticket"))
+    run(tracked, workers=1)
+    starts = [line.split()[:2] for line in order(tracked) if "start" in line]
+    assert starts == [[stage, str(seed)] for seed in (GOOD, OTHER) for stage in ("dense", "mask", "ticket")]
+
+
+@pytest.mark.parametrize(("seed", "state"), [(OBEDIENT, State.STOPPED), (STUBBORN, State.STOPPED)])
+def test_a_stop_lets_workers_save_and_starts_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, state: State
+) -> None:
+    monkeypatch.setattr(executor, "GRACE_SECONDS", 5.0 if seed == OBEDIENT else 0.5)
+    tracked = plan(tmp_path, seed, OTHER)
+    data = tracked[0].job.config.data
+    Executor(tracked, 1, stop_wanted=lambda: (data / f"ready-{seed}").exists()).run()
+    assert [t.state for t in tracked] == [state, State.SKIPPED]
+    assert (data / "saved").exists() == (seed == OBEDIENT)
+    (started,) = [line for line in order(tracked) if "start" in line]
+    assert not is_alive(int(started.split()[3]))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_that_dies_while_it_is_to_stop_was_stopped(tmp_path: Path, number: int) -> None:
+    tracked = plan(tmp_path, SLOW, OTHER)
+    data = tracked[0].job.config.data
+
+    def stop_wanted() -> bool:
+        if not (data / f"ready-{SLOW}").exists():
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(order(tracked)[0].split()[3]), number)
+        return True
+
+    Executor(tracked, 1, stop_wanted=stop_wanted).run()
+    assert [t.state for t in tracked] == [State.STOPPED, State.SKIPPED]
+
+
+@pytest.mark.parametrize("seed", [SLOW, STUBBORN])
+def test_an_interrupt_ends_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(executor, "GRACE_SECONDS", 0.5)
+    tracked = plan(tmp_path, seed, OTHER)
+    data = tracked[0].job.config.data
+
+    def interrupt() -> None:
+        if (data / f"ready-{seed}").exists():
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Executor(tracked, 1, changed=interrupt).run()
+    assert time.monotonic() - began < 20
+    (started,) = [line for line in order(tracked) if "start" in line]
+    assert not is_alive(int(started.split()[3]))
+    assert (tracked[0].state, tracked[0].message) == (State.STOPPED, "It begins again.")
+    assert tracked[1].state is State.WAITING
+
+
+def run_together(tracked: list[Tracked], workers: int = 1) -> list[State]:
+    Executor(tracked, workers, together=16).run()
+    return [t.state for t in tracked]
+
+
+def starts(tracked: list[Tracked]) -> dict[str, list[str]]:
+    """Seeds by the process that did them, in order."""
+    found: dict[str, list[str]] = {}
+    for line in order(tracked):
+        _, seed, what, *rest = line.split()
+        if what == "start":
+            found.setdefault(rest[0], []).append(seed)
+    return found
+
+
+def test_one_worker_does_many_jobs_and_each_has_its_own_end(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, REFUSES, FULL_DISK, OTHER)
+    assert run_together(tracked) == [State.DONE, State.FAILED, State.FAILED, State.DONE]
+    assert list(starts(tracked).values()) == [[str(seed) for seed in (GOOD, REFUSES, FULL_DISK, OTHER)]]
+    assert tracked[2].message.startswith(f"No space is left for {tracked[2].job.files.folder}.")
+    assert "core None" in order(tracked)[0]
+    assert all(t.job.files.log("dense").exists() for t in tracked)
+
+
+def test_the_end_of_a_job_is_told_while_its_worker_does_others(tmp_path: Path) -> None:
+    tracked, seen = plan(tmp_path, GOOD, OBEDIENT), []
+
+    def stop_wanted() -> bool:
+        seen.append([t.state for t in tracked])
+        return tracked[0].state is State.DONE and (tracked[0].job.config.data / f"ready-{OBEDIENT}").exists()
+
+    Executor(tracked, 1, stop_wanted=stop_wanted, together=16).run()
+    assert [State.DONE, State.RUNNING] in seen
+    assert [t.state for t in tracked] == [State.DONE, State.STOPPED]
+
+
+def test_what_a_killed_worker_had_not_ended_is_begun_once_more(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, KILLED_ONCE, OTHER)
+    assert run_together(tracked) == [State.DONE] * 3
+    assert sorted(starts(tracked).values()) == sorted([["0", "8"], ["8", "20"]])
+
+
+def test_what_is_killed_twice_fails_with_all_that_it_was_with(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, KILLED, OTHER)
+    assert run_together(tracked) == [State.DONE, State.FAILED, State.FAILED]
+    assert "twice; fewer workers need less memory: workers=1, and RLOTTERY_TOGETHER=0" in tracked[1].message
+
+
+def test_a_crash_is_every_jobs_that_had_not_ended(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, RAISES, OTHER)
+    assert run_together(tracked) == [State.DONE, State.FAILED, State.FAILED]
+    assert "ended with exit code 1" in tracked[2].message
+    # Of the first, what was the worker's own.
+    assert "ValueError: boom" in tracked[0].job.files.log("dense").read_text()
+
+
+def test_one_whose_folder_cannot_be_made_keeps_no_other(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, OTHER, ANOTHER)
+    blocked = tracked[1].job.files.folder.parent
+    blocked.parent.mkdir(parents=True)
+    blocked.touch()
+    assert run_together(tracked) == [State.DONE, State.FAILED, State.DONE]
+    assert list(starts(tracked).values()) == [[str(GOOD), str(ANOTHER)]]
+
+
+@pytest.mark.usefixtures("_inputs_are_there")
+def test_tickets_wait_until_all_masks_are_made(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD, OTHER, stages=("dense", "mask", "ticket"))
+    assert run_together(tracked, workers=2) == [State.DONE] * 6
+    stages = [line.split()[0] for line in order(tracked) if "start" in line]
+    assert stages == ["dense"] * 2 + ["mask"] * 2 + ["ticket"] * 2
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_workers_are_never_more_than_jobs_or_than_asked_for() -> None:
+    assert worker_count("auto", 100) == len(available_cores())
+    assert (worker_count("auto", 1), worker_count(3, 100), worker_count(3, 2), worker_count(3, 0)) == (1, 3, 2, 1)
+
+
+def test_where_workers_train_many_runs_one_is_enough() -> None:
+    assert (worker_count("auto", 100, 16), worker_count(3, 100, 16), worker_count(3, 2, 16)) == (1, 3, 2)
+
+
+class TestEnvironment:
+    def test_one_thread_and_no_accelerator(self) -> None:
+        environment = worker_environment("cpu")
+        assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "1"
+        assert environment["JAX_PLATFORMS"] == "cpu"
+        assert "--xla_cpu_multi_thread_eigen=false" in environment["XLA_FLAGS"]
+
+    def test_the_users_own_flags_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XLA_FLAGS", "--xla_of_mine=1")
+        assert worker_environment()["XLA_FLAGS"].startswith("--xla_of_mine=1 ")
+
+    def test_workers_import_what_this_process_can(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend("/modules/of/mine")
+        assert worker_environment()["PYTHONPATH"].split(os.pathsep)[0] == "/modules/of/mine"

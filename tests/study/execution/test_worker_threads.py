@@ -1,0 +1,247 @@
+"""Several jobs in one worker: their logs and ends, and whole studies of them with real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlottery.config import load_config
+from rlottery.pruning.mask_file import read_mask
+from rlottery.seeding import Streams
+from rlottery.storage.disk import read_arrays
+from rlottery.storage.manifests import damage
+from rlottery.storage.metrics_log import WALL_CLOCK, read_metrics
+from rlottery.storage.paths import Store
+from rlottery.study.execution import worker
+from rlottery.study.planning.arms import arms_of
+from rlottery.study.planning.jobs import STAGES, jobs
+from rlottery.study.stages.stages import run_stage
+from rlottery.training.learner import CpuLearner
+from tests.faults import ALWAYS, kill, make_study, start, workers_of
+from tests.study.studies import TINY, job, tiny_config
+
+QUICK = {"XLA_FLAGS": os.environ["XLA_FLAGS"]}
+"""Compiled as the tests do."""
+TOGETHER = QUICK | {"RLOTTERY_TOGETHER": "1"}
+
+PRELUDE = """
+import os, signal, sys, time
+from pathlib import Path
+from rlottery import worker
+from rlottery.config import load_config
+from rlottery.study.planning.jobs import Job
+from rlottery.study.execution.worker_threads import run_together
+
+worker.GRACE_SECONDS, worker.AGAIN_SECONDS = 0.5, 0.2
+told = worker.end_when_told()
+config = load_config(Path("config.yaml"), [])
+jobs = [Job(config, "dense", 0, seed) for seed in config.seeds]
+for job in jobs:
+    job.files.folder.mkdir(parents=True)
+"""
+
+
+def ended(folder: Path, attempt: str) -> tuple[int, dict[int, int], list[str]]:
+    """Exit code, told outcomes by place, and logs of a worker whose jobs are done by the code of `attempt`."""
+    make_study(folder, TINY.replace("seeds: [0]", "seeds: [0, 1, 2]"))
+    code = PRELUDE + attempt + "\nsys.exit(run_together(jobs, attempt))\n"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, timeout=300)
+    outcomes = dict(json.loads(line) for line in done.stdout.splitlines())
+    runs = folder / "data" / "runs" / "Pendulum-v1"
+    logs = [(runs / f"seed_{seed}" / "dense" / "dense.log").read_text() for seed in range(3)]
+    return done.returncode, outcomes, [*logs, done.stderr.decode()]
+
+
+def test_each_job_has_its_log_and_its_end(tmp_path: Path) -> None:
+    code, outcomes, logs = ended(
+        tmp_path / "study",
+        """
+def attempt(job, make_learner):
+    print("seed", job.seed, "speaks")
+    time.sleep(0.1)
+    print("and warns", file=sys.stderr)
+    if job.seed == 1:
+        raise ValueError("boom")
+    os.system("echo what others print")
+    return 3 if job.seed == 2 else 0
+""",
+    )
+    assert (code, outcomes) == (0, {0: 0, 1: 1, 2: 3})
+    first = "One of 3 runs that train together; a crash of all is in data/runs/Pendulum-v1/seed_0/dense/dense.log.\n"
+    assert logs[0] == f"{first}seed 0 speaks\nand warns\n"
+    assert logs[2] == f"{first}seed 2 speaks\nand warns\n"
+    assert logs[1].startswith(f"{first}seed 1 speaks\nand warns\nTraceback")
+    assert logs[1].endswith("ValueError: boom\n")
+    assert logs[3] == "what others print\n" * 2
+
+
+def test_who_cannot_save_in_time_is_left_behind(tmp_path: Path) -> None:
+    code, outcomes, logs = ended(
+        tmp_path / "study",
+        """
+def attempt(job, make_learner):
+    if job.seed == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+    while not told.is_set():
+        time.sleep(0.01)
+    if job.seed == 2:
+        time.sleep(600)
+    return worker.STOPPED
+""",
+    )
+    assert (code, outcomes) == (worker.STOPPED, {0: worker.STOPPED, 1: worker.STOPPED})
+    assert logs[3].endswith("Told to end, and ended between two checkpoints.\n")
+
+
+def test_without_an_accelerator_cuda_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = job(tiny_config(tmp_path, "device=cuda"), "dense")
+    assert worker.attempt(asked, CpuLearner, parent=os.getpid(), told=worker.Event()) == worker.FAILED
+    assert capsys.readouterr().err.startswith("error: device is cuda, but JAX finds no NVIDIA GPU here.")
+
+
+# Whole studies.
+
+STUDY = TINY.replace("seeds: [0]", "seeds: [0, 1]").replace(
+    "env_steps: 300, warmup_steps: 100", "env_steps: 1000, warmup_steps: 300"
+)
+
+
+def runs_of(study: Path) -> list[Path]:
+    return [
+        study / "data" / "runs" / "Pendulum-v1" / f"seed_{seed}" / arm for seed in (0, 1) for arm in ("dense", TICKET)
+    ]
+
+
+TICKET = "magnitude-80"
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def have_saved(*runs: Path) -> Callable[[], bool]:
+    return lambda: all(any(run.glob("checkpoint/step_*.json")) for run in runs)
+
+
+def train_alone(study: Path) -> None:
+    """A study run by run, in this process."""
+    config = load_config(study / "config.yaml", [f"data={study / 'data'}"])
+    for planned in jobs(config, arms_of(config, None), STAGES):
+        run_stage(planned)
+
+
+def test_a_study_of_runs_that_train_together_survives_kills_and_is_that_of_runs_alone(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "killed", STUDY)
+    dense = [run for run in runs_of(study) if run.name == "dense"]
+    tickets = [run for run in runs_of(study) if run.name == TICKET]
+
+    process = start(study, ALWAYS, environment=TOGETHER)
+    wait_until(have_saved(*dense), process)
+    assert len(workers_of(process)) == 1
+    kill(process, "worker")  # it is started once more
+    wait_until(lambda: all("Goes on at" in (run / "dense.log").read_text() for run in dense), process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) == 75, (study / "command.log").read_text()
+
+    process = start(study, ALWAYS, environment=TOGETHER)
+    wait_until(have_saved(*tickets), process)
+    kill(process, "all")
+    process.wait()
+
+    assert start(study, ALWAYS, environment=TOGETHER).wait(timeout=600) == 0, (study / "command.log").read_text()
+    alone = make_study(tmp_path / "alone", STUDY)
+    train_alone(alone)
+    assert_same_study(study, alone)
+
+
+def assert_same_study(found: Path, expected: Path) -> None:
+    names = {str(path.relative_to(expected / "data")) for path in files_of(expected)}
+    assert {str(path.relative_to(found / "data")) for path in files_of(found)} == names
+    for run, other in zip(runs_of(found), runs_of(expected), strict=True):
+        manifest = json.loads((run / "manifest.json").read_text())
+        assert not damage(run, manifest["files"])
+        assert manifest["status"] == "done" and len(manifest["sittings"]) >= 2
+        if run.name == "dense":
+            assert manifest["fingerprint"] == json.loads((other / "manifest.json").read_text())["fingerprint"]
+        if run.name == TICKET:
+            assert masks(run / "mask.pkl") == masks(other / "mask.pkl")
+        rows, expected_rows = read_metrics(run / "metrics.jsonl"), read_metrics(other / "metrics.jsonl")
+        assert len(rows) == len(expected_rows)
+        for row, expected_row in zip(rows, expected_rows, strict=True):
+            assert row.keys() == expected_row.keys()
+            for name in row.keys() - WALL_CLOCK - {"kind"}:
+                assert row[name] == pytest.approx(expected_row[name], rel=1e-2, abs=1e-2), (run, name)
+        agent, expected_agent = read_arrays(run / "agent.safetensors"), read_arrays(other / "agent.safetensors")
+        assert agent.keys() == expected_agent.keys()
+        for name, array in expected_agent.items():
+            np.testing.assert_allclose(agent[name], array, rtol=1e-2, atol=5e-3, err_msg=f"{run} {name}")
+
+
+def files_of(study: Path) -> list[Path]:
+    """What a finished study consists of."""
+    suffixes = (".safetensors", ".npy", ".pkl", ".json", ".jsonl")
+    return [
+        path for name in ("runs", "masks") for path in (study / "data" / name).rglob("*") if path.suffix in suffixes
+    ]
+
+
+def masks(path: Path) -> dict[str, bytes]:
+    groups = read_mask(path).groups
+    return {f"{group}.{name}": layer.tobytes() for group, layers in groups.items() for name, layer in layers.items()}
+
+
+SPOILT = """
+import os
+from gymnasium.envs.classic_control import pendulum
+
+reset, step = pendulum.PendulumEnv.reset, pendulum.PendulumEnv.step
+seeds = {}
+
+def seen(self, *, seed=None, options=None):
+    seeds[id(self)] = seed
+    return reset(self, seed=seed, options=options)
+
+def spoilt(self, action):
+    observation, reward, *rest = step(self, action)
+    if seeds[id(self)] == int(os.environ["DIVERGES"]):
+        reward = 1e30
+    if seeds[id(self)] == int(os.environ["RAISES"]):
+        raise ValueError("boom")
+    return observation, reward, *rest
+
+pendulum.PendulumEnv.reset, pendulum.PendulumEnv.step = seen, spoilt
+"""
+
+
+def test_who_diverges_or_fails_ends_alone(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", STUDY.replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
+    (study / "spoilt.py").write_text(SPOILT)
+    name = "spoilt_Pendulum-v1"
+    third = {seed: str(Streams("tiny", name, seed, "dense").for_purpose("episode", 2) % 2**31) for seed in (1, 2)}
+    environment = TOGETHER | {"DIVERGES": third[1], "RAISES": third[2]}
+    process = start(study, "tasks=[spoilt:Pendulum-v1]", "--stages", "dense", environment=environment)
+    said = lambda: (study / "command.log").read_text()  # noqa: E731
+    assert process.wait(timeout=600) == 1, said()
+    runs = [Store(study / "data").run(name, seed, "dense") for seed in range(3)]
+    manifests: list[dict[str, Any]] = [json.loads(run.manifest.read_text()) for run in runs]
+    assert [manifest["status"] for manifest in manifests] == ["done", "diverged", "failed"]
+    assert "Not finite at environment step" in manifests[1]["error"]
+    assert "data.rewards" in read_arrays(runs[1].diverged)
+    assert manifests[2]["error"] == "ValueError: boom"
+    logs = [run.log("dense").read_text() for run in runs]
+    assert ["Traceback" in log for log in logs] == [False, False, True]
+    assert "error: Not finite" in logs[1] and "Not finite" not in logs[0] + logs[2]
+    for line in ("seed 0 dense: done", "seed 1 dense: diverged", "seed 2 dense: failed"):
+        assert f"{name} {line}" in said()

@@ -1,0 +1,178 @@
+"""What no network of a task can give, found before anything starts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlottery.config import Config, config_to_dict
+from rlottery.errors import RlotteryError, StudyError
+from rlottery.pruning.mask_file import mask_to_bytes
+from rlottery.pruning.masks import make_mask
+from rlottery.storage.disk import write_bytes
+from rlottery.study.planning.arms import arms_of
+from rlottery.study.planning.checks import check_arms
+from rlottery.study.planning.jobs import STAGES
+from rlottery.study.run import plan_study
+from tests.study.studies import contents, tiny_config
+
+# Of Pendulum-v1, 3 observations and 1 action: the actor's layers have 48, 256 and 32 weights, 336 in all.
+MAG = {"name": "mag", "criterion": "magnitude", "sparsity": 0.8}
+
+
+def study(folder: Path, *arms: dict[str, Any], overrides: tuple[str, ...] = ()) -> Config:
+    plain = config_to_dict(tiny_config(folder, *overrides))
+    del plain["pruning"]
+    return Config.model_validate({**plain, "arms": arms})
+
+
+def refused(config: Config) -> str:
+    """The message of the refusal, which must leave the files alone."""
+    before = contents(config.data.parent)
+    with pytest.raises(StudyError) as caught:
+        plan_study(config, None, STAGES)
+    assert contents(config.data.parent) == before
+    return str(caught.value)
+
+
+def mask_file(path: Path, hidden: int) -> None:
+    layers = {
+        "actor": [("layer_0", (3, hidden)), ("layer_1", (hidden, hidden)), ("layer_2", (hidden, 2))],
+        "critic": [
+            (f"{twin}.layer_{index}", shape)
+            for twin in ("q1", "q2")
+            for index, shape in enumerate([(4, hidden), (hidden, hidden), (hidden, 1)])
+        ],
+    }
+    groups = {group: {name: np.ones(shape, bool) for name, shape in of} for group, of in layers.items()}
+    mask = make_mask(
+        **groups,
+        task="Pendulum-v1",
+        seed=0,
+        method="magnitude",
+        criterion="magnitude",
+        estimator=None,
+        sparsity={"actor": 0.0, "critic": 0.0},
+        fingerprint={},
+    )
+    write_bytes(path, mask_to_bytes(mask))
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        # 336 - floor(0.995 * 336 + 1/2) = 2 weights, and 3 layers
+        (
+            {"criterion": "magnitude", "sparsity": 0.995},
+            "Arm magnitude-99.5 on Pendulum-v1: actor: A sparsity of 0.995 leaves 2 of 336 weights, but each layer "
+            "keeps at least 1, in all 3 (layer_0, layer_1, layer_2). Ask for a sparsity of at most 0.991071.",
+        ),
+        (
+            {"schedule": {"rigl": {"interval": 9}}, "sparsity": {"actor": 0.5, "critic": 0.9999}},
+            "Arm rigl-a50-c99.99 on Pendulum-v1: critic: A sparsity of 0.9999 leaves 0 of 672 weights",
+        ),
+        (
+            {"criterion": "magnitude", "sparsity": 0.9, "floor": 12},
+            "Arm magnitude-90 on Pendulum-v1: actor: A sparsity of 0.9 leaves 34 of 336 weights, but each layer "
+            "keeps at least 12, in all 36 (layer_0, layer_1, layer_2). Ask for a sparsity of at most 0.892857.",
+        ),
+        # One unit in each hidden layer: 3 + 1 + 2 weights
+        (
+            {"criterion": "magnitude", "sparsity": 0.99, "structure": "units"},
+            "Arm magnitude-99-units on Pendulum-v1: actor: A sparsity of 0.99 leaves 3 of 336 weights, but each hidden "
+            "layer keeps at least 1 of its units, in all 6 weights (layer_0, layer_1, layer_2).",
+        ),
+        (
+            {"criterion": "magnitude", "sparsity": 0.995, "schedule": "iterative"},
+            "Arm iterative-magnitude-99.5 on Pendulum-v1: actor: A sparsity of 0.995 leaves 2 of 336 weights",
+        ),
+    ],
+)
+def test_floors_that_leave_no_such_sparsity(tmp_path: Path, arm: dict[str, Any], message: str) -> None:
+    assert refused(study(tmp_path, arm)).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        {"criterion": "magnitude", "sparsity": 0.991},
+        {"criterion": "magnitude", "sparsity": 0, "floor": 10**6},
+        {"criterion": "magnitude", "sparsity": {"actor": 0, "critic": 0.9}},
+        {"criterion": "magnitude", "allocation": {"actor": [0, 0.9, 0], "critic": [0.9999, 0.5, 0.5]}},
+        {"criterion": "wanda", "sparsity": 0.98, "structure": "units"},
+        {"criterion": "wanda", "sparsity": 0.5, "structure": "units", "allocation": "uniform"},
+    ],
+)
+def test_what_is_possible_passes(tmp_path: Path, arm: dict[str, Any]) -> None:
+    config = study(tmp_path, arm)
+    check_arms(config, arms_of(config, None))
+
+
+@pytest.mark.parametrize(
+    "ticket",
+    [
+        {"name": "t", "criterion": "magnitude", "sparsity": 0.985},
+        # 1 of 48 by the floor, 3 of 256, and 1 of 32
+        {"name": "t", "criterion": "magnitude", "allocation": {"actor": [0.999, 0.99, 0.99], "critic": [0, 0, 0]}},
+    ],
+)
+def test_no_dense_network_is_that_small(tmp_path: Path, ticket: dict[str, Any]) -> None:
+    message = refused(study(tmp_path, ticket, {"control": "small-dense", "of": "t"}))
+    assert message == (
+        "Arm small-dense-of-t on Pendulum-v1: actor: No dense network is as small as 5 weights: with 3 inputs, 2 "
+        "outputs and 1 unit in each of 2 hidden layers it has 6. Ask for a lower sparsity, or leave the small dense "
+        "control out."
+    )
+
+
+def test_masks_of_a_task_with_other_shapes(tmp_path: Path) -> None:
+    transfer = {"name": "t", "transfer": {"task": "Pendulum-v1"}, "of": "mag"}
+    config = study(tmp_path, MAG, transfer, overrides=("tasks=[Pendulum-v1, MountainCarContinuous-v0]",))
+    assert refused(config) == (
+        "Arm t on MountainCarContinuous-v0: the mask of Pendulum-v1 doesn't fit. actor: The mask of layer 'layer_0' "
+        "has shape (3, 16), the network's kernel (2, 16). A mask fits only networks of the task and widths that it was "
+        "made for."
+    )
+
+
+class TestMaskFiles:
+    def config(self, folder: Path, name: str) -> Config:
+        return study(folder, {"name": "t", "transfer": {"file": str(folder / name)}})
+
+    def test_of_the_right_shapes(self, tmp_path: Path) -> None:
+        mask_file(tmp_path / "Pendulum-v1_0.pkl", 16)
+        config = self.config(tmp_path, "{task}_{seed}.pkl")
+        check_arms(config, arms_of(config, None))
+
+    def test_of_other_shapes(self, tmp_path: Path) -> None:
+        mask_file(tmp_path / "mask.pkl", 8)
+        assert refused(self.config(tmp_path, "mask.pkl")) == (
+            f"Arm t on Pendulum-v1: {tmp_path}/mask.pkl doesn't fit. actor: The mask of layer 'layer_0' has shape "
+            "(3, 8), the network's kernel (3, 16). A mask fits only networks of the task and widths that it was made "
+            "for."
+        )
+
+    def test_that_are_missing(self, tmp_path: Path) -> None:
+        assert refused(self.config(tmp_path, "{task}_{seed}.pkl")) == (
+            f"Arm t on Pendulum-v1: there is no file {tmp_path}/Pendulum-v1_0.pkl, where transfer.file has the mask of "
+            "seed 0."
+        )
+
+    @pytest.mark.parametrize(
+        ("content", "why"), [(b"", "it is empty"), (b"junk", "it is cut off, damaged or no pickle")]
+    )
+    def test_that_are_none(self, tmp_path: Path, content: bytes, why: str) -> None:
+        (tmp_path / "mask.pkl").write_bytes(content)
+        start = f"Arm t on Pendulum-v1: {tmp_path}/mask.pkl can't be used as a mask: {why}."
+        assert refused(self.config(tmp_path, "mask.pkl")).startswith(start)
+
+    def test_folders(self, tmp_path: Path) -> None:
+        assert "it is no regular file" in refused(self.config(tmp_path, "."))
+
+
+def test_arms_that_were_not_asked_for_may_be_impossible(tmp_path: Path) -> None:
+    config = study(tmp_path, MAG, {"name": "too-much", "criterion": "magnitude", "sparsity": 0.999})
+    assert [t.job.arm_name for t in plan_study(config, None, STAGES, ["mag"])] == ["dense", "mag", "mag"]
+    with pytest.raises(RlotteryError, match="Arm too-much on"):
+        plan_study(config, None, STAGES)

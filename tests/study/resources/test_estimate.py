@@ -1,0 +1,154 @@
+from pathlib import Path
+
+import pytest
+
+from rlottery.agents.kernels.library import Found, find
+from rlottery.config import Config, Task, load_config
+from rlottery.errors import RlotteryError
+from rlottery.study.execution.executor import State, Tracked
+from rlottery.study.planning.arms import arms_of
+from rlottery.study.planning.jobs import STAGES, jobs
+from rlottery.study.resources import estimate
+from rlottery.study.resources.estimate import (
+    GEMM_SHARE,
+    MASK_SECONDS,
+    SPARSE_SHARE,
+    START_SECONDS,
+    UPDATE_SECONDS,
+    Rates,
+    estimate_table,
+    measure,
+    share_of_dense,
+    train_seconds,
+    update_flops,
+)
+from rlottery.study.resources.room import Sizes
+from tests.study.studies import job, shown, tiny_config
+
+# 3 observations, 1 action, actor 3-2-2 (mean and log-std), critics 4-5-1:
+# 3*2 + 2*2 = 10 weights in the actor, 4*5 + 5*1 = 25 in either critic.
+SMALL = ("network.actor=[2]", "network.critic=[5]", "sac.batch_size=7")
+RATES = Rates(gemm=1e9, env_steps=1000.0, episode_steps=200.0, sizes=Sizes(3, 1))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Config:
+    return tiny_config(tmp_path, *SMALL)
+
+
+def test_operations_of_an_update(small: Config) -> None:
+    actor, critic, batch = 10, 25, 7
+    forward = 2  # operations a weight and transition; backward through weights or through inputs: the same
+    next_actions = forward * actor
+    target_values = forward * 2 * critic
+    critic_loss = (forward + 2 + 2) * 2 * critic
+    actor_loss = (forward + 2 + 2) * actor + (forward + 2) * 2 * critic
+    total = batch * (next_actions + target_values + critic_loss + actor_loss)
+    assert update_flops(small, small.tasks[0], Sizes(3, 1)) == total
+
+
+def test_operations_of_a_usual_update_are_as_published(tmp_path: Path) -> None:
+    usual = tiny_config(tmp_path, "network.actor=[256, 256]", "network.critic=[256, 256]")
+    assert update_flops(usual, usual.tasks[0], Sizes(39, 4)) == pytest.approx(631e6, rel=1e-3)
+
+
+def test_seconds_of_a_run(small: Config) -> None:
+    # 200 updates of 7 * (8 * 10 + 12 * 50) operations; 300 steps and 3 evaluations of one episode of 200.
+    share = GEMM_SHARE[find().usable]
+    updates = 200 * (7 * 680 / (share * 1e9) + UPDATE_SECONDS)
+    assert train_seconds(small, small.tasks[0], RATES) == pytest.approx(START_SECONDS + updates + 0.9)
+    updates = 200 * (7 * 170 / (share * 1e9) + UPDATE_SECONDS)
+    quarter = train_seconds(small, small.tasks[0], RATES, share=0.25)
+    assert quarter == pytest.approx(START_SECONDS + updates + 0.9)
+
+
+ARMS = """
+tasks: [Pendulum-v1]
+seeds: [0]
+training: {env_steps: 3000, warmup_steps: 100}
+evaluation: {interval: 1000, score_evaluations: 1}
+arms:
+  - {name: taylor, criterion: taylor, sparsity: {actor: 0.5, critic: 0.9}}
+  - {name: few, criterion: magnitude, sparsity: 0.2}
+  - {name: rigl, schedule: rigl, sparsity: 0.9}
+  - {name: slowly, schedule: gradual, sparsity: 0.9}
+  - {name: random, control: random, of: taylor}
+  - {name: small, control: small-dense, of: taylor}
+  - {name: again, control: dense-again}
+"""
+
+
+@pytest.mark.parametrize("usable", [True, False])
+def test_what_a_ticket_costs_depends_on_its_survivors_where_kernels_compute_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usable: bool
+) -> None:
+    monkeypatch.setattr(estimate, "find", lambda: Found("avx2" if usable else "", "tested"))
+    (tmp_path / "config.yaml").write_text(ARMS)
+    config = load_config(tmp_path / "config.yaml", [])
+    found = {j.arm.name: share_of_dense(j) for j in jobs(config, arms_of(config, None), ["ticket"]) if j.arm}
+    sparse = 0.1 * GEMM_SHARE[True] / SPARSE_SHARE if usable else 1.0
+    expected = {
+        "taylor": sparse,
+        "few": 1.0,
+        "rigl": sparse,
+        "slowly": 1.0,
+        "random": sparse,
+        "small": 0.1,
+        "again": 1.0,
+    }
+    assert found == pytest.approx(expected)
+
+
+class TestTable:
+    @pytest.fixture(autouse=True)
+    def _measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(estimate, "measure", lambda task, device: RATES)
+
+    def table(self, config: Config, *, done: tuple[str, ...] = ()) -> str:
+        planned = jobs(config, [job(config, "mask").ticket_arm], STAGES)
+        tracked = [Tracked(j, State.FOUND if j.stage in done else State.WAITING) for j in planned]
+        return shown(estimate_table(config, tracked))
+
+    def test_a_line_a_job_with_steps_time_and_disk(self, small: Config) -> None:
+        lines = self.table(small).splitlines()
+        assert lines[1].split() == ["Pendulum-v1", "seed", "0", "dense", "to", "do", "300", "9", "s", "0.0"]
+        assert lines[2].split() == ["Pendulum-v1", "seed", "0", "magnitude-80", "mask", "to", "do", "10", "s", "0.0"]
+
+    def test_work_that_is_done_costs_nothing(self, small: Config) -> None:
+        assert self.table(small, done=("dense",)).splitlines()[1].split()[3:] == ["dense", "already", "done"]
+        assert "Nothing is left to do" in self.table(small, done=STAGES)
+
+    def test_stages_of_one_seed_wait_for_each_other(self, tmp_path: Path) -> None:
+        one = 2 * train_seconds(tiny_config(tmp_path, *SMALL), Task(id="Pendulum-v1"), RATES) + MASK_SECONDS
+        assert f"{one:.0f} s with 2 workers" in self.table(tiny_config(tmp_path, *SMALL, "workers=2"))
+        many = tiny_config(tmp_path, *SMALL, "workers=2", "seeds=[0, 1, 2, 3]")
+        assert f"{2 * one:.0f} s with 2 workers" in self.table(many)
+
+    def test_it_says_that_nothing_was_started(self, small: Config) -> None:
+        assert "Nothing was started" in self.table(small)
+        assert not small.data.exists()
+
+
+def test_a_task_is_measured() -> None:
+    rates = measure(Task(id="Pendulum-v1"), "cpu")
+    assert (rates.sizes, rates.episode_steps) == (Sizes(3, 1), 200)
+    assert rates.env_steps > 100 and rates.gemm > 1e8
+
+
+def test_a_task_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "badenv.py").write_text(RAISING_ENVIRONMENT)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RlotteryError, match=r"'badenv:Bad-v0' fails when it is tried: RuntimeError: the motor is hot"):
+        measure(Task(id="badenv:Bad-v0"), "cpu")
+
+
+RAISING_ENVIRONMENT = """
+import gymnasium
+from gymnasium.envs.classic_control.pendulum import PendulumEnv
+
+class Bad(PendulumEnv):
+    def step(self, action):
+        raise RuntimeError("the motor is hot")
+
+gymnasium.register("Bad-v0", Bad, max_episode_steps=100)
+"""

@@ -1,0 +1,315 @@
+"""A run that goes on from a checkpoint ends in the same bits; a checkpoint that is damaged is never used."""
+
+import json
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rlottery import envs
+from rlottery.agents.base import Spec, jax_key, nest_kernels, to_arrays
+from rlottery.agents.sac import SAC, Settings
+from rlottery.config import SAC as SACConfig
+from rlottery.config import Network, Training
+from rlottery.envs import Environment
+from rlottery.errors import StudyError
+from rlottery.pruning.prune import prune
+from rlottery.seeding import Streams
+from rlottery.storage.checkpoint_record import newest, record_paths
+from rlottery.storage.manifests import read_sealed, write_sealed
+from rlottery.storage.metrics_log import WALL_CLOCK, MetricsLog, read_metrics
+from rlottery.storage.paths import RunFiles
+from rlottery.training import checkpoints
+from rlottery.training.checkpoints import Checkpoints
+from rlottery.training.learner import CpuLearner
+from rlottery.training.loop import Loop, Schedule, action_noise, begin, train
+from tests.environments import Target
+
+SETTINGS = Settings(SACConfig(batch_size=8), Network(actor=(4,), critic=(4,)))
+FINGERPRINT = {"version": 1, "sac": {"batch_size": 8}}
+
+
+class KilledError(Exception):
+    """Stands in for a kill."""
+
+
+class Study:
+    """One short run that can be killed and gone on with.
+
+    Args:
+        folder: the run's.
+        ticket: whether it is trained with a mask.
+        capacity: of the replay buffer.
+        make: its environment.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        ticket: bool = False,
+        capacity: int | str = "all",
+        env_steps: int = 60,
+        sizes: tuple[int, int] = (2, 1),
+        make: Callable[[], Environment] = lambda: Environment("Target", Target(steps=7)),
+    ) -> None:
+        self.files, self.make, self.sizes = RunFiles(folder), make, sizes
+        self.streams = Streams("tests", "Target-v0", 0, "ticket" if ticket else "dense")
+        training = Training(env_steps=env_steps, warmup_steps=10, replay_capacity=capacity)
+        self.schedule = Schedule(training, 8, 20, [1, 2], self.streams)
+        self.ticket = ticket
+
+    def fresh(self) -> Loop:
+        params = SAC.init_params(jax_key(1), Spec(*self.sizes), SETTINGS)
+        state = SAC.init(params, jax_key(self.streams.for_purpose("updates")), SETTINGS)
+        if self.ticket:
+            masks = {}
+            for group in ("actor", "critic"):
+                names = {"actor": ["layer_0", "layer_1"], "critic": ["q1.layer_0", "q1.layer_1"]}[group]
+                names += [name.replace("q1", "q2") for name in names if name.startswith("q1")]
+                arrays = to_arrays(params[group])
+                layers = {name: arrays[f"{name}.kernel"] for name in names}
+                masks[group] = nest_kernels(prune({name: np.abs(layer) for name, layer in layers.items()}, 0.4))
+            state = SAC.with_masks(state, masks)
+        spec = Spec(*self.sizes)
+        return begin(CpuLearner(SAC, SETTINGS, state, spec, action_noise(self.streams)), self.schedule, spec)
+
+    def run(self, save: Callable[[Loop], bool] = lambda loop: True, kill_after: int | None = None) -> Loop:
+        """Train to the end, or until `kill_after` steps; a checkpoint where `save` says so."""
+        loop, saver = self.fresh(), Checkpoints(self.files, FINGERPRINT, 0)
+        position = saver.restore(loop)
+        self.notes, self.began_at = saver.notes, loop.env_steps
+        with MetricsLog(self.files.metrics, self.files.tensorboard, position, loop.env_steps) as log:
+
+            def between(loop: Loop) -> None:
+                if save(loop):
+                    saver.save(loop, log.position())
+
+            def tick(step: int) -> None:
+                if kill_after is not None and step >= kill_after:
+                    raise KilledError
+
+            return train(loop, self.make, self.schedule, log.write, tick=tick, between_episodes=between)
+
+    def killed(self, after: int, save: Callable[[Loop], bool] = lambda loop: True) -> None:
+        with pytest.raises(KilledError):
+            self.run(save, kill_after=after)
+
+
+def bits(study: Study, loop: Loop) -> dict[str, Any]:
+    """All that must not differ."""
+    rows = [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in read_metrics(study.files.metrics)]
+    found: dict[str, Any] = {name: array.tobytes() for name, array in to_arrays(loop.state).items()}
+    found |= {name: field.tobytes() for name, field in loop.replay.stored()._asdict().items()}
+    return found | {"metrics": rows, "steps": (loop.env_steps, loop.episodes)}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[bool, int | str], dict[str, Any]]:
+    found = {}
+    for ticket in (False, True):
+        for capacity in ("all", 20):
+            study = Study(tmp_path_factory.mktemp("whole") / "run", ticket=ticket, capacity=capacity)
+            found[ticket, capacity] = bits(study, study.run(save=lambda loop: False))
+    return found
+
+
+@pytest.mark.parametrize("ticket", [False, True])
+@pytest.mark.parametrize("capacity", ["all", 20])
+@pytest.mark.parametrize("kills", [[8], [14], [30, 31], [15, 36, 59], [6, 59]])
+def test_killed_and_gone_on_with_is_never_killed(
+    tmp_path: Path, undisturbed: Any, ticket: bool, capacity: int | str, kills: list[int]
+) -> None:
+    study = Study(tmp_path / "run", ticket=ticket, capacity=capacity)
+    for after in kills:
+        study.killed(after)
+        assert study.began_at % 7 == 0
+    loop = study.run()
+    assert study.began_at == kills[-1] // 7 * 7 - (7 if kills[-1] % 7 == 0 else 0)
+    assert bits(study, loop) == undisturbed[ticket, capacity]
+
+
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kills=st.lists(st.integers(1, 59), max_size=4),
+    saved=st.sets(st.integers(1, 8)),
+    capacity=st.sampled_from(["all", 20]),
+)
+def test_wherever_it_is_saved_and_killed(
+    tmp_path_factory: pytest.TempPathFactory, undisturbed: Any, kills: list[int], saved: set[int], capacity: int | str
+) -> None:
+    study = Study(tmp_path_factory.mktemp("any") / "run", capacity=capacity)
+    for after in sorted(kills):
+        study.killed(after, lambda loop: loop.episodes in saved)
+    assert bits(study, study.run(lambda loop: loop.episodes in saved)) == undisturbed[False, capacity]
+
+
+@pytest.mark.parametrize(
+    ("task", "sizes", "steps"), [("Pendulum-v1", (3, 1), 450), ("InvertedPendulum-v5", (4, 1), 90)]
+)
+def test_on_gymnasiums_own_environments(tmp_path: Path, task: str, sizes: tuple[int, int], steps: int) -> None:
+    make = partial(envs.make, task, {"max_episode_steps": 60})
+    one, other = (Study(tmp_path / name, env_steps=steps, sizes=sizes, make=make) for name in ("one", "other"))
+    whole = bits(one, one.run(lambda loop: False))
+    other.killed(steps // 2)
+    assert bits(other, other.run()) == whole
+    assert other.began_at > 0
+
+
+class TestFiles:
+    @pytest.fixture
+    def study(self, tmp_path: Path) -> Study:
+        study = Study(tmp_path / "run")
+        study.killed(45)
+        return study
+
+    def names(self, study: Study) -> list[str]:
+        return sorted(path.name for path in study.files.checkpoint.iterdir())
+
+    def test_two_checkpoints_stay_and_each_transition_is_written_once(self, study: Study) -> None:
+        segments = [f"replay_{start:09d}_{start + 7:09d}.safetensors" for start in range(0, 42, 7)]
+        steps = [f"step_{step:09d}.{kind}" for step in (35, 42) for kind in ("json", "safetensors")]
+        assert self.names(study) == segments + steps
+
+    def test_what_a_ring_has_lost_is_not_kept(self, tmp_path: Path) -> None:
+        study = Study(tmp_path / "ring", capacity=10)
+        study.killed(45)
+        # The last two checkpoints hold transitions 25 to 34 and 32 to 41.
+        assert [name for name in self.names(study) if name.startswith("replay")] == [
+            f"replay_{start:09d}_{start + 7:09d}.safetensors" for start in (21, 28, 35)
+        ]
+
+    def test_many_transitions_are_written_in_pieces(
+        self, tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(checkpoints, "PIECE_BYTES", 3 * 4 * (2 + 1 + 1 + 2 + 1) + 5)  # three transitions
+        study = Study(tmp_path / "run")
+        study.killed(15)
+        assert [name for name in self.names(study) if name.startswith("replay")] == [
+            f"replay_{start:09d}_{stop:09d}.safetensors"
+            for start, stop in ((0, 3), (3, 6), (6, 7), (7, 10), (10, 13), (13, 14))
+        ]
+        assert bits(study, study.run()) == undisturbed[False, "all"]
+
+    def test_the_record_tells_of_the_sittings(self, study: Study) -> None:
+        study.killed(50)
+        record = newest(study.files)
+        assert record is not None
+        assert [sitting["env_steps"] for sitting in record["sittings"]] == [0, 42]
+        assert record["written"] == 7
+        assert 0 < record["cost"] < record["seconds"]
+
+    def test_due_before_the_interval_would_be_passed(self, study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = [100.0]
+        monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(checkpoints.time, "time", lambda: -1e9)  # the machine's clock may jump
+        saver, due = Checkpoints(study.files, FINGERPRINT, 120), []
+        for seconds in (30, 30, 30, 30):
+            now[0] += seconds
+            due.append(saver.due())
+        # After 90 seconds another episode of 30 would just do; after 120 none would.
+        assert due == [False, False, False, True]
+
+
+class TestDamage:
+    @pytest.fixture
+    def study(self, tmp_path: Path) -> Study:
+        study = Study(tmp_path / "run")
+        study.killed(45)
+        return study
+
+    @pytest.mark.parametrize("how", ["flipped", "cut short", "removed"])
+    @pytest.mark.parametrize(
+        ("name", "goes_on_at"),
+        [
+            ("step_000000042.json", 35),
+            ("step_000000042.safetensors", 35),
+            ("replay_000000035_000000042.safetensors", 35),
+            ("step_000000035.safetensors", 42),
+            ("replay_000000000_000000007.safetensors", 0),
+            ("../metrics.jsonl", 0),
+        ],
+    )
+    def test_it_is_passed_over_and_said(
+        self, study: Study, undisturbed: Any, name: str, goes_on_at: int, how: str
+    ) -> None:
+        path = study.files.checkpoint / name
+        content = bytearray(path.read_bytes())
+        content[len(content) // 3] ^= 4
+        if how == "removed":
+            path.unlink()
+        else:
+            path.write_bytes(content if how == "flipped" else content[: len(content) // 2])
+        loop = study.run()
+        assert study.began_at == goes_on_at
+        told = goes_on_at == 42 or (how == "removed" and name.endswith("json"))
+        assert told or any(path.name in note for note in study.notes)
+        assert bits(study, loop) == undisturbed[False, "all"]
+
+    @pytest.mark.parametrize("name", ["replay_000000000_000000007.safetensors", "step_000000042.safetensors"])
+    def test_a_second_kill_after_damage_costs_no_more_than_another(
+        self, study: Study, undisturbed: Any, name: str
+    ) -> None:
+        path = study.files.checkpoint / name
+        path.write_bytes(path.read_bytes()[:-1])
+        began = 35 if name.startswith("step") else 0
+        study.killed(began + 16)
+        assert study.began_at == began
+        loop = study.run()
+        assert study.began_at == began + 14
+        assert bits(study, loop) == undisturbed[False, "all"]
+
+    def test_a_checkpoint_of_another_config_is_an_error(self, study: Study) -> None:
+        other = Checkpoints(study.files, FINGERPRINT | {"version": 2}, 0)
+        with pytest.raises(StudyError, match="version: the files have 1, this config asks for 2"):
+            other.restore(study.fresh())
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("segments", []),
+            ("segments", [[0, 10**12]]),
+            ("segments", [[0, 7], [14, 42]]),
+            ("env_steps", 41),
+            ("generators", {}),
+            ("generators", {"minibatches": {"bit_generator": "os.system"}, "exploration": {}}),
+            ("losses", {"sums": 3}),
+            ("losses", {"sums": {"critic_loss": "x"}, "updates": 1, "last": {}, "seconds": 1.0}),
+            ("episode", {}),
+            ("episode", {"ended": {}, "episodes": "a", "wrote_at": 0}),
+            ("metrics", [-5, "0" * 64]),
+            ("files", {}),
+        ],
+    )
+    def test_a_record_that_makes_no_sense_is_passed_over(
+        self, study: Study, undisturbed: Any, key: str, value: Any
+    ) -> None:
+        for path in record_paths(study.files):
+            write_sealed(path, read_sealed(path) | {key: value})
+        loop = study.run()
+        assert study.began_at == 0
+        assert len(study.notes) == 2
+        assert bits(study, loop) == undisturbed[False, "all"]
+
+    def test_an_agent_of_other_shapes_is_passed_over(self, study: Study, tmp_path: Path) -> None:
+        other = Study(tmp_path / "other", sizes=(3, 1), make=partial(envs.make, "Pendulum-v1"))
+        shutil.copytree(study.files.folder, other.files.folder)
+        loop = other.fresh()
+        saver = Checkpoints(other.files, FINGERPRINT, 0)
+        assert saver.restore(loop) is None
+        assert all("doesn't fit this config" in note for note in saver.notes)
+        assert (loop.env_steps, loop.replay.added) == (0, 0)
+        fresh = other.fresh()
+        assert np.array_equal(loop.minibatches.integers(100, size=5), fresh.minibatches.integers(100, size=5))
+
+    def test_metrics_after_the_checkpoint_are_forgotten(self, study: Study, undisturbed: Any) -> None:
+        with study.files.metrics.open("ab") as file:
+            file.write(b'{"kind": "evaluation", "env_steps": 44, "torn')
+        assert bits(study, study.run()) == undisturbed[False, "all"]
+        assert all(json.loads(line) for line in study.files.metrics.read_text().splitlines())

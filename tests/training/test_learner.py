@@ -1,0 +1,102 @@
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from rlottery.agents.base import nest_masks
+from rlottery.agents.kernels.library import find
+from rlottery.agents.networks import mlp
+from rlottery.agents.sac import SAC
+from rlottery.training.learner import NOISE_STEPS, CpuLearner, Noise
+from tests.agents.kernels.agents import (
+    NOISE,
+    SETTINGS,
+    SPEC,
+    arrays,
+    copied,
+    fresh,
+    learner,
+    random_masks,
+    ticket,
+    transitions,
+)
+
+FORMS = [False, pytest.param(True, marks=pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}"))]
+
+
+def observation(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=SPEC.observation_size).astype(np.float32)
+
+
+def outputs(state: Any, given: np.ndarray) -> np.ndarray:
+    return np.asarray(mlp(state.params["actor"], given))
+
+
+@pytest.mark.parametrize("kernels", FORMS)
+@pytest.mark.parametrize("sparsity", [None, 0.2, 0.9])
+def test_actions_are_the_policys(sparsity: float | None, kernels: bool) -> None:
+    state = fresh() if sparsity is None else ticket(sparsity)
+    agent = learner(state, kernels=kernels)
+    for step in (1, NOISE_STEPS - 1, NOISE_STEPS, 5):
+        given = observation(step)
+        noise = jax.random.normal(jax.random.fold_in(jax.random.wrap_key_data(NOISE), step), (SPEC.action_size,))
+        expected = outputs(state, given)
+        np.testing.assert_allclose(agent.act_deterministic(given), SAC.act(expected, None), atol=2e-6)
+        np.testing.assert_allclose(agent.act(given, step), SAC.act(expected, np.asarray(noise)), atol=2e-6)
+        assert agent.act(given, step).dtype == np.float32
+
+
+@pytest.mark.parametrize("kernels", FORMS)
+def test_actions_follow_the_updates(kernels: bool) -> None:
+    agent, given = learner(fresh(), kernels=kernels), observation()
+    before = agent.act_deterministic(given)
+    kept = before.copy()
+    for rows in transitions(3):
+        agent.update(rows)
+    assert np.array_equal(before, kept)  # an action that was given stays what it was
+    after = agent.act_deterministic(given)
+    assert not np.array_equal(after, before)
+    np.testing.assert_allclose(after, SAC.act(outputs(agent.state, given), None), atol=2e-6)
+
+
+def test_noise_of_a_step_is_what_it_would_be_alone() -> None:
+    noise, key = Noise(NOISE, 3), jax.random.wrap_key_data(NOISE)
+    for step in (0, 1, 700, NOISE_STEPS, 3 * NOISE_STEPS + 5, 2):
+        assert np.array_equal(noise.at(step), jax.random.normal(jax.random.fold_in(key, step), (3,)))
+
+
+@pytest.mark.parametrize("kernels", FORMS)
+def test_a_state_that_is_set_is_the_state(kernels: bool) -> None:
+    agent, other = learner(ticket(0.9), kernels=kernels), ticket(0.8, seed=3)
+    agent.update(transitions(1)[0])
+    agent.state = copied(other)
+    assert all(np.array_equal(a, b) for a, b in zip(arrays(agent.state).values(), arrays(other).values(), strict=True))
+    agent.update(transitions(1)[0])
+    alone = learner(other, kernels=kernels)
+    alone.update(transitions(1)[0])
+    one, two = arrays(agent.state), arrays(alone.state)
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("kernels", FORMS)
+def test_masks_may_change_between_updates(kernels: bool) -> None:
+    """More and more pruned, as in gradual pruning; the two forms agree, and pruned weights stay zero."""
+    agent, masked = learner(ticket(0.1), kernels=kernels, masks_change=True), learner(ticket(0.1), kernels=False)
+    for sparsity, rows in zip((0.2, 0.5, 0.9), transitions(3), strict=True):
+        for one in (agent, masked):
+            one.state = SAC.with_masks(copied(one.state), nest_masks(random_masks(sparsity)))
+            one.update(rows)
+        assert SAC.masks_hold(agent.state)
+        found, expected = arrays(agent.state), arrays(masked.state)
+        for name in found:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_a_network_with_more_layers_than_the_kernels_take_is_trained_without_them() -> None:
+    from rlottery.config import Network
+
+    deep = SETTINGS._replace(network=Network(actor=(2,) * 70, critic=(4,)))
+    state = SAC.init(SAC.init_params(jax.random.key(0), SPEC, deep), jax.random.key(1), deep)
+    agent = CpuLearner(SAC, deep, state, SPEC, NOISE)
+    assert agent.act_deterministic(observation()).shape == (SPEC.action_size,)

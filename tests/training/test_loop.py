@@ -1,0 +1,375 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from rlottery.agents.base import Algorithm, Spec, jax_key, to_arrays
+from rlottery.agents.sac import SAC, Settings
+from rlottery.config import SAC as SACConfig
+from rlottery.config import Network, Training
+from rlottery.envs import Environment
+from rlottery.errors import DivergedError, TaskError
+from rlottery.seeding import Streams
+from rlottery.storage.metrics_log import Row
+from rlottery.training import loop as training
+from rlottery.training.learner import CpuLearner
+from rlottery.training.loop import Loop, Schedule, action_noise, begin, check_sound, train
+from tests.environments import Target
+from tests.toy import TOY, ToySettings, initial
+
+STREAMS = Streams("tests", "Target-v0", 0, "dense")
+EVALUATION_SEEDS = [11, 12, 13]
+
+
+class Run:
+    """One training and everything that it left: rows, ticks, its two environments."""
+
+    def __init__(
+        self,
+        *,
+        env_steps: int = 40,
+        warmup_steps: int = 10,
+        updates_per_step: int = 1,
+        replay_capacity: int | str = "all",
+        interval: int = 20,
+        batch_size: int = 8,
+        arm: str = "dense",
+        seed: int = 0,
+        algorithm: Algorithm = TOY,
+        settings: Any = ToySettings(),  # noqa: B008
+        state: Any = None,
+        environment: Callable[[], Target] = Target,
+    ) -> None:
+        self.rows: list[Row] = []
+        self.ticks: list[int] = []
+        self.environments: list[Target] = []
+        self.streams = STREAMS._replace(arm=arm, seed=seed)
+
+        def make() -> Environment:
+            self.environments.append(environment())
+            return Environment("Target", self.environments[-1])
+
+        schedule = Schedule(
+            training=Training(
+                env_steps=env_steps,
+                warmup_steps=warmup_steps,
+                updates_per_step=updates_per_step,
+                replay_capacity=replay_capacity,
+            ),
+            batch_size=batch_size,
+            evaluation_interval=interval,
+            evaluation_seeds=EVALUATION_SEEDS,
+            streams=self.streams,
+        )
+        spec = Spec(2, 1)
+        # The toy knows nothing of compact networks.
+        learner = CpuLearner(
+            algorithm,
+            settings,
+            initial() if state is None else state,
+            spec,
+            action_noise(self.streams),
+            kernels=False if algorithm is TOY else None,
+        )
+        self.loop = begin(learner, schedule, spec)
+        self._train = lambda between: train(
+            self.loop,
+            make,
+            schedule,
+            self.rows.append,
+            tick=self.ticks.append,
+            between_episodes=between,
+        )
+
+    def train(self, between_episodes: Callable[[Loop], None] = lambda loop: None) -> Loop:
+        return self._train(between_episodes)
+
+    def of_kind(self, kind: str) -> list[Row]:
+        return [row for row in self.rows if row["kind"] == kind]
+
+
+def bits(state: Any) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in to_arrays(state).items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_row_an_episode() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "EPISODE_INTERVAL", 1)
+        yield
+
+
+# The loop itself, with a toy algorithm.
+
+
+@pytest.fixture(scope="module")
+def plain() -> tuple[Run, Loop]:
+    run = Run(env_steps=50, interval=20)
+    return run, run.train()
+
+
+def test_evaluations_stand_at_the_start_at_each_interval_and_at_the_end(plain: tuple[Run, Loop]) -> None:
+    run, _ = plain
+    assert [row["env_steps"] for row in run.of_kind("evaluation")] == [0, 20, 40, 50]
+    assert run.rows[0]["kind"] == "evaluation"
+    assert run.rows[-1] == run.of_kind("evaluation")[-1]
+    assert run.ticks == list(range(1, 51))
+
+
+def test_an_evaluation_row_holds_the_deterministic_policys_episodes(plain: tuple[Run, Loop]) -> None:
+    run, _ = plain
+    row = run.of_kind("evaluation")[0]
+    kernel = np.asarray(initial().params["actor"]["layer_0"]["kernel"], np.float64)[:, 0]
+    expected = []
+    for seed in EVALUATION_SEEDS:
+        start = np.random.default_rng(seed).uniform(-1, 1)
+        actions = np.tanh(start * kernel[0] + np.arange(5) * kernel[1])
+        expected.append(-((actions - 0.5) ** 2).sum())
+    assert row["returns"] == pytest.approx(expected, rel=1e-5)
+    assert row["return"] == pytest.approx(np.mean(expected), rel=1e-5)
+    assert row["lengths"] == [5, 5, 5]
+    assert row["seconds"] > 0
+    assert "success" not in row
+
+
+def test_an_episode_row_holds_the_return_of_the_actions_taken(plain: tuple[Run, Loop]) -> None:
+    run, _ = plain
+    actions = np.array(run.environments[0].actions)
+    rows = run.of_kind("episode")
+    assert [(row["env_steps"], row["length"]) for row in rows] == [(step, 5) for step in range(5, 51, 5)]
+    returns = -((actions - 0.5) ** 2).reshape(10, 5).sum(1)
+    assert [row["return"] for row in rows] == pytest.approx(returns, rel=1e-5)
+    assert not any("success" in row for row in rows)
+
+
+def test_success_is_in_the_rows_of_tasks_that_know_it() -> None:
+    run = Run(environment=lambda: Target(success_at=2))
+    run.train()
+    assert {row["success"] for row in run.of_kind("episode")} == {1.0}
+    assert run.of_kind("evaluation")[0]["successes"] == [1.0, 1.0, 1.0]
+    assert run.of_kind("evaluation")[0]["success"] == 1.0
+
+
+def test_loss_rows_are_means_since_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "LOSS_INTERVAL", 15)
+    run = Run(env_steps=50, warmup_steps=20, updates_per_step=2)
+    run.train()
+    rows = run.of_kind("losses")
+    # The toy's loss counts the updates: 20 of them until step 30, 30 more until step 45.
+    assert [(row["env_steps"], row["loss"], row["fine"]) for row in rows] == [(30, 9.5, 4.0), (45, 34.5, 4.0)]
+    assert all(row["updates_per_second"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(("warmup_steps", "updates_per_step"), [(0, 1), (10, 1), (39, 1), (10, 3)])
+def test_warm_up_makes_no_updates(warmup_steps: int, updates_per_step: int) -> None:
+    trained = Run(warmup_steps=warmup_steps, updates_per_step=updates_per_step).train()
+    assert trained.state.updates == (40 - warmup_steps) * updates_per_step
+
+
+def test_warm_up_actions_are_uniform() -> None:
+    run = Run(env_steps=600, warmup_steps=599, interval=600)
+    run.train()
+    counts, _ = np.histogram(run.environments[0].actions[:599], bins=5, range=(-1, 1))
+    assert counts.sum() == 599
+    assert counts.min() > 85
+
+
+def test_every_action_has_noise_of_its_own(plain: tuple[Run, Loop]) -> None:
+    run, _ = plain
+    # The toy's policy is tanh(mean + N(0, 1)) with means of at most a few tenths.
+    before = np.arctanh(run.environments[0].actions[10:])
+    assert 0.6 < before.std() < 1.5
+    assert abs(before.mean()) < 0.7
+
+
+def test_replay_holds_each_step_with_its_true_end() -> None:
+    run = Run(env_steps=20, environment=lambda: Target(steps=3, terminates=lambda episode: episode % 2 == 0))
+    stored = run.train().replay.stored()
+    steps = np.arange(20)
+    # Episodes are three steps long. The even ones terminate, the odd ones are cut off by a limit of time.
+    assert np.array_equal(stored.terminations, (steps % 3 == 2) & (steps // 3 % 2 == 0))
+    assert np.array_equal(stored.observations[:, 1], steps % 3)
+    assert np.array_equal(stored.next_observations[:, 1], steps % 3 + 1)
+    starts = [np.random.default_rng(seed).uniform(-1, 1) for seed in run.environments[0].seeds]
+    np.testing.assert_allclose(stored.observations[:, 0], np.repeat(starts, 3)[:20], rtol=1e-6)
+    np.testing.assert_allclose(stored.next_observations[:, 0], stored.observations[:, 0])
+    np.testing.assert_allclose(stored.actions[:, 0], run.environments[0].actions, atol=1e-6)
+    np.testing.assert_allclose(stored.rewards, -((stored.actions[:, 0] - 0.5) ** 2), rtol=1e-4, atol=1e-6)
+
+
+def test_an_environment_that_overwrites_its_observations_is_recorded_right(plain: tuple[Run, Loop]) -> None:
+    _, trained = plain
+    other = Run(env_steps=50, environment=lambda: Target(overwrites=True)).train()
+    assert all(np.array_equal(a, b) for a, b in zip(trained.replay.stored(), other.replay.stored(), strict=True))
+
+
+def test_replay_keeps_its_capacity(plain: tuple[Run, Loop]) -> None:
+    _, trained = plain
+    assert len(trained.replay.stored().rewards) == 50
+    assert len(Run(replay_capacity=15).train().replay.stored().rewards) == 15
+
+
+def test_episodes_follow_from_the_run_and_their_number(plain: tuple[Run, Loop]) -> None:
+    run, _ = plain
+    expected = [run.streams.for_purpose("episode", k) % 2**31 for k in range(10)]
+    assert run.environments[0].seeds == expected
+    assert run.environments[1].seeds == EVALUATION_SEEDS * 4
+
+
+def test_another_arm_sees_other_data() -> None:
+    dense, ticket = (Run(arm=arm, warmup_steps=20).train().replay.stored() for arm in ("dense", "taylor-80"))
+    for name in ("observations", "actions", "rewards"):
+        one, other = getattr(dense, name), getattr(ticket, name)
+        assert not np.isin(one[:, 0] if one.ndim == 2 else one, other).all()
+    assert not np.isin(dense.actions[:20], ticket.actions).any()
+    assert not np.isin(dense.actions[20:], ticket.actions).any()
+
+
+def test_evaluation_changes_nothing_in_training(plain: tuple[Run, Loop]) -> None:
+    seldom, one = plain
+    often = Run(env_steps=50, interval=3)
+    other = often.train()
+    assert bits(one.state) == bits(other.state)
+    assert all(np.array_equal(a, b) for a, b in zip(one.replay.stored(), other.replay.stored(), strict=True))
+    assert often.of_kind("episode") == seldom.of_kind("episode")
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_metrics_before() -> None:
+    run = Run(settings=ToySettings(metric_nan_at=7))
+    with pytest.raises(
+        DivergedError,
+        match=r"environment step 18: loss\. Metrics of the last sound update: fine 4, loss 6\. Lower sac\.",
+    ):
+        run.train()
+    assert run.of_kind("evaluation")[-1]["env_steps"] == 0
+
+
+def test_a_loss_that_is_not_finite_from_the_first_has_no_metrics_before() -> None:
+    with pytest.raises(DivergedError, match="environment step 11: loss. Metrics of the last sound update: none"):
+        Run(settings=ToySettings(metric_nan_at=0)).train()
+
+
+def test_a_weight_that_is_not_finite_stops_in_the_same_update_with_its_batch() -> None:
+    run = Run(settings=ToySettings(weight_nan_at=3))
+    # Updates begin at step 11.
+    words = r"environment step 14: weight actor\.layer_0\.kernel\. Metrics of the last sound update: fine 4, loss 3"
+    with pytest.raises(DivergedError, match=words) as caught:
+        run.train()
+    assert np.isfinite(run.environments[0].actions).all()
+    evidence = caught.value.evidence
+    assert evidence["data.observations"].shape == (8, 2)
+    stored = run.loop.replay.stored()
+    assert np.isin(evidence["data.rewards"], stored.rewards).all()
+    assert np.isnan(evidence["agent.params.actor.layer_0.kernel"]).all()
+    assert evidence["agent.updates"] == 4
+
+
+def test_a_loss_that_is_not_finite_leaves_its_batch() -> None:
+    with pytest.raises(DivergedError) as caught:
+        Run(settings=ToySettings(metric_nan_at=7)).train()
+    assert caught.value.evidence["data.actions"].shape == (8, 1)
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_an_agent_that_is_not_finite_is_not_saved(poison: float) -> None:
+    run = Run()
+    check_sound(run.loop)
+    state = run.loop.state
+    run.loop.state = state._replace(params={"actor": {"bias": np.array([0, poison])}, "critic": {}})
+    with pytest.raises(DivergedError, match=r"environment step 0: params\.actor\.bias\."):
+        check_sound(run.loop)
+
+
+def test_short_episodes_share_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "EPISODE_INTERVAL", 12)
+    run = Run(env_steps=52)
+    run.train()
+    actions = np.array(run.environments[0].actions)[:50]
+    returns = -((actions - 0.5) ** 2).reshape(10, 5).sum(1)
+    rows = run.of_kind("episode")
+    assert [(row["env_steps"], row["episodes"], row["length"]) for row in rows] == [
+        (15, 3, 5.0),
+        (30, 3, 5.0),
+        (45, 3, 5.0),
+        (52, 1, 5.0),
+    ]
+    means = [*returns[:9].reshape(3, 3).mean(1), returns[9]]
+    assert [row["return"] for row in rows] == pytest.approx(means, rel=1e-5)
+
+
+def test_between_episodes_is_where_an_episode_has_ended_and_is_not_the_last() -> None:
+    run, seen = Run(env_steps=20), []
+    run.train(lambda loop: seen.append((loop.env_steps, loop.episodes, len(run.rows))))
+    assert [(steps, episodes) for steps, episodes, _ in seen] == [(5, 1), (10, 2), (15, 3)]
+    # The row of the episode that ended is written by then.
+    assert [run.rows[rows - 1]["env_steps"] for _, _, rows in seen] == [5, 10, 15]
+
+
+def test_a_reward_that_is_not_finite_is_the_environments_fault() -> None:
+    run = Run(environment=lambda: Target(steps=50, spoil={23: (0.0, np.nan)}))
+    with pytest.raises(TaskError, match=r"Target: the reward \(nan\) after step 23 of an episode"):
+        run.train()
+
+
+def test_keys_hold_all_bits_of_a_seed() -> None:
+    seeds = [0, 1, 2**32, 2**63 + 1, 2**64 - 1]
+    words = [jax.random.key_data(jax_key(seed)).tolist() for seed in seeds]
+    assert words == [[0, 0], [0, 1], [1, 0], [2**31, 1], [2**32 - 1, 2**32 - 1]]
+
+
+# The loop with SAC.
+
+SETTINGS = Settings(
+    SACConfig(
+        discount=0.0,
+        actor_learning_rate=0.01,
+        critic_learning_rate=0.01,
+        temperature_learning_rate=0.01,
+        initial_temperature=0.1,
+        target_entropy=-3.0,
+    ),
+    Network(actor=(16,), critic=(16,)),
+)
+
+
+@jax.jit
+def fresh_sac(weights: jax.Array, noise: jax.Array) -> Any:
+    return SAC.init(SAC.init_params(weights, Spec(2, 1), SETTINGS), noise, SETTINGS)
+
+
+def sac_run(interval: int) -> tuple[Run, Loop]:
+    state = fresh_sac(jax_key(STREAMS.for_weights()), jax_key(STREAMS.for_purpose("updates")))
+    run = Run(
+        env_steps=900,
+        warmup_steps=100,
+        interval=interval,
+        batch_size=32,
+        algorithm=SAC,
+        settings=SETTINGS,
+        state=state,
+    )
+    return run, run.train()
+
+
+@pytest.fixture(scope="module")
+def learnt() -> tuple[Run, Loop]:
+    return sac_run(interval=450)
+
+
+def test_sac_learns(learnt: tuple[Run, Loop]) -> None:
+    run, _ = learnt
+    returns = [row["return"] for row in run.of_kind("evaluation")]
+    assert len(returns) == 3
+    # At worst 0.2 beside the best action in each of five steps, where it was much further off.
+    assert returns[-1] > 5 * -(0.2**2) > returns[0]
+
+
+def test_the_same_seed_gives_the_same_bits_however_often_it_is_evaluated(learnt: tuple[Run, Loop]) -> None:
+    run, trained = learnt
+    again, retrained = sac_run(interval=225)
+    assert bits(trained.state) == bits(retrained.state)
+    assert run.of_kind("episode") == again.of_kind("episode")
+    by_step = {row["env_steps"]: row["returns"] for row in again.of_kind("evaluation")}
+    assert all(by_step[row["env_steps"]] == row["returns"] for row in run.of_kind("evaluation"))
