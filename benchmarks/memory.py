@@ -31,8 +31,8 @@ from typing import NamedTuple
 from rlottery.config import load_config
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, jobs
+from rlottery.study.planning.sizes import sizes_of
 from rlottery.study.resources.memory import MB, study_memory
-from rlottery.study.resources.room import sizes_of
 
 CONFIG = """\
 name: memory

@@ -21,9 +21,10 @@ from rlottery.pruning.masks import GroupMask
 from rlottery.pruning.prune import Rule, prune
 from rlottery.pruning.ranking import Scores
 from rlottery.seeding import Streams
+from rlottery.storage.transitions import Transitions
 from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import Schedule, action_noise, begin, train
-from rlottery.training.replay_buffer import ReplayBuffer, Transitions
+from rlottery.training.replay_buffer import ReplayBuffer
 from rlottery.training.saliency import Gathered, as_initial, gather
 
 TASK = "drawer-close-v3"

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-import rlottery
 from rlottery.config import default_config_text
 from rlottery.errors import ConfigError, RlotteryError, StudyError
 from rlottery.export.npz import export_policy
@@ -18,13 +17,10 @@ from rlottery.pipeline import (
     SOME_FAILED,
     fail,
     finish,
-    load_study,
-    look_here_for_tasks,
-    open_study,
     run_and_conclude,
-    settings_of,
 )
 from rlottery.storage.disk import write_bytes
+from rlottery.storage.open_study import config_at, look_here_for_tasks, open_study, settings_of
 from rlottery.study.catalogue import catalogue_table
 from rlottery.study.doctor import diagnose, doctor_page, is_ready
 from rlottery.study.health import examine
@@ -33,6 +29,7 @@ from rlottery.study.reporting import compare_studies, report_folder, report_stud
 from rlottery.study.resources.estimate import estimate_table
 from rlottery.study.run import plan_study
 from rlottery.study.status import status_table
+from rlottery.version import __version__
 
 app = typer.Typer(
     add_completion=False,
@@ -78,10 +75,10 @@ def run(
     chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
     if not dry_run:
-        finish(lambda: run_and_conclude(load_study(path, extra), pruning_method, chosen, names))
+        finish(lambda: run_and_conclude(config_at(path, extra), pruning_method, chosen, names))
         return
     try:
-        loaded = load_study(path, extra)
+        loaded = config_at(path, extra)
         Console().print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen, names)))
     except RlotteryError as error:
         fail(error)
@@ -249,7 +246,7 @@ def version(
     show: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
 ) -> None:
     if show:
-        typer.echo(rlottery.__version__)
+        typer.echo(__version__)
         raise typer.Exit()
 
 

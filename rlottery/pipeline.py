@@ -2,7 +2,6 @@
 
 import inspect
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -10,11 +9,9 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from rlottery.config import Config, load_config
-from rlottery.errors import ConfigError, RlotteryError, StudyError
-from rlottery.storage.paths import Store
-from rlottery.storage.study_record import config_of, read_record
-from rlottery.study.planning.plan import check_folder
+from rlottery.config import Config
+from rlottery.errors import RlotteryError, StudyError
+from rlottery.storage.open_study import config_at
 from rlottery.study.run import Outcome, conclude, run_study
 
 BAD_INPUT, SOME_FAILED, TOLD_TO_END, INTERRUPTED = 2, 1, 75, 130
@@ -53,63 +50,7 @@ def main(
     stages = [stage for stage, wanted in chosen.items() if wanted]
     if not stages:
         raise RlotteryError("Nothing to do: set train_agent, create_ticket or run_ticket to True.")
-    return run_and_conclude(load_study(Path(config)), pruning_method, stages)
-
-
-def load_study(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The config, with its tasks written as module:Id importable from the working directory.
-
-    Raises:
-        ConfigError: names key, file and line of every fault.
-    """
-    look_here_for_tasks()
-    return load_config(path, overrides)
-
-
-def settings_of(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The settings of a study, begun or not, from its config file or its data folder.
-
-    Raises:
-        ConfigError: of a config file, as `load_study`; of a folder, keys to set, which only a file takes.
-        StudyError: a folder without a study, or without a record of its settings.
-    """
-    look_here_for_tasks()
-    if path.is_dir():
-        if overrides:
-            raise ConfigError(
-                f"{path} is a data folder: keys are set on a config file. Give the study's in its place: "
-                f"config.yaml data={path} {overrides[0]}"
-            )
-        return config_of(read_record(path), path)
-    if not path.exists() and not path.suffix:
-        raise StudyError(f"There is no study at {path}: give a study's data folder, or its config file.")
-    return load_config(path, overrides)
-
-
-def open_study(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The same of a study that has been begun.
-
-    Raises:
-        ConfigError: as `settings_of`.
-        StudyError: as `settings_of`, or a config file's data folder has nothing yet.
-    """
-    config = settings_of(path, overrides)
-    if path.is_dir():
-        return config
-    check_folder(config.data)
-    if not Store(config.data).runs.is_dir():
-        raise StudyError(
-            f"{config.data} holds no runs yet. Begin with `rlottery run {path}`; if they lie elsewhere, give their "
-            f"data folder in the place of {path}."
-        )
-    return config
-
-
-def look_here_for_tasks() -> None:
-    """Make tasks that are written as module:Id importable from the working directory."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    return run_and_conclude(config_at(Path(config)), pruning_method, stages)
 
 
 def run_and_conclude(
@@ -183,7 +124,7 @@ def with_command_line(pipeline: Callable[..., Outcome]) -> Callable[..., Outcome
 def _lists_arms(config: str) -> bool:
     """Whether a script's own pruning method has nothing to choose: its config lists the arms, all of which are run."""
     try:
-        return bool(load_study(Path(config)).arms)
+        return bool(config_at(Path(config)).arms)
     except RlotteryError:
         return False  # which is told where the pipeline reads it
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import rlottery
 from rlottery.agents.kernels.library import find
 from rlottery.cli import app
 from rlottery.config import default_config_text, load_config
 from rlottery.storage.study_record import note_command
+from rlottery.version import __version__
 from tests.study.studies import TINY, contents, job, write_dense, write_mask, write_study
 
 
@@ -254,7 +254,7 @@ class TestHelp:
         assert "Usage" in call()[1]
 
     def test_version(self) -> None:
-        assert call("--version")[1] == f"{rlottery.__version__}\n"
+        assert call("--version")[1] == f"{__version__}\n"
 
 
 def test_a_run_that_is_done_says_so_and_ends_well() -> None:

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Algorithm, Batch, Tree
+from rlottery.agents.base import Algorithm, Tree
+from rlottery.storage.transitions import Transitions
 
 
 class ToyState(NamedTuple):
@@ -40,7 +41,7 @@ def _act(outputs: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
     return np.tanh(outputs if noise is None else outputs + noise)
 
 
-def _update(state: ToyState, batch: Batch, settings: ToySettings) -> tuple[ToyState, dict[str, jax.Array]]:
+def _update(state: ToyState, batch: Transitions, settings: ToySettings) -> tuple[ToyState, dict[str, jax.Array]]:
     """Moves the weights by what the batch holds; the metric is the number of updates before this one."""
     kernel = _kernel(state.params["actor"])
     kernel += 0.01 * jnp.mean(batch.observations * batch.actions + batch.rewards[:, None], 0)[:, None]
@@ -50,7 +51,7 @@ def _update(state: ToyState, batch: Batch, settings: ToySettings) -> tuple[ToySt
     return ToyState(params, state.masks, state.updates + 1), {"loss": metric, "fine": jnp.float32(4.0)}
 
 
-def _losses(state: ToyState, batch: Batch, key: jax.Array, settings: ToySettings) -> dict[str, Any]:
+def _losses(state: ToyState, batch: Transitions, key: jax.Array, settings: ToySettings) -> dict[str, Any]:
     """Linear ones. The actor's has the batch's mean reward as its gradient everywhere; the critic's has noise."""
     noise = jax.random.normal(key, (50, 40))
     return {
@@ -59,7 +60,7 @@ def _losses(state: ToyState, batch: Batch, key: jax.Array, settings: ToySettings
     }
 
 
-def _layer_inputs(state: ToyState, batch: Batch) -> dict[str, dict[str, jax.Array]]:
+def _layer_inputs(state: ToyState, batch: Transitions) -> dict[str, dict[str, jax.Array]]:
     return {"actor": {"layer_0": batch.observations}, "critic": {"q1.layer_0": jnp.ones((len(batch.rewards), 50))}}
 
 

@@ -28,19 +28,6 @@ class Spec(NamedTuple):
     action_size: int
 
 
-class Batch(NamedTuple):
-    """Transitions, each field with a leading batch axis; NumPy arrays do as well.
-
-    `terminations` is 1.0 where the episode truly ended. A time limit is no termination: its value is bootstrapped.
-    """
-
-    observations: jax.Array
-    actions: jax.Array
-    rewards: jax.Array
-    next_observations: jax.Array
-    terminations: jax.Array
-
-
 class State(Protocol):
     """The whole of an agent: weights, targets, optimiser, masks, random key; patterns while it is compact."""
 

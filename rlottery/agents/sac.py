@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rlottery.agents.base import Algorithm, Batch, Spec, Tree, apply_masks
+from rlottery.agents.base import Algorithm, Spec, Tree, apply_masks
 from rlottery.agents.networks import init_mlp, mlp, mlp_layer_inputs
 from rlottery.config import SAC as SACConfig
 from rlottery.config import Config, Network, Task
+from rlottery.storage.transitions import Transitions
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
@@ -113,7 +114,7 @@ def act(outputs: Any, noise: Any) -> Any:
     return xp.tanh(mean + xp.exp(xp.minimum(xp.maximum(log_std, LOG_STD_MIN), LOG_STD_MAX)) * noise)
 
 
-def critic_loss(critic: Tree, state: SACState, batch: Batch, key: jax.Array, settings: Settings) -> jax.Array:
+def critic_loss(critic: Tree, state: SACState, batch: Transitions, key: jax.Array, settings: Settings) -> jax.Array:
     """Sum over the twins of the mean squared soft Bellman error (eqs. 5 and 6)."""
     patterns = state.patterns
     next_actions, next_log_probs = _sample(state.params["actor"], patterns, batch.next_observations, key)
@@ -135,7 +136,7 @@ def actor_loss(
     return jnp.mean(jnp.exp(state.log_temperature) * log_probs - values), -jnp.mean(log_probs)
 
 
-def update(state: SACState, batch: Batch, settings: Settings) -> tuple[SACState, dict[str, jax.Array]]:
+def update(state: SACState, batch: Transitions, settings: Settings) -> tuple[SACState, dict[str, jax.Array]]:
     """One gradient step on everything. Metrics are scalars: losses, temperature, entropy."""
     next_key, critic_key, actor_key = jax.random.split(state.key, 3)
     optimizers = _optimizers(settings)
@@ -176,7 +177,9 @@ def update(state: SACState, batch: Batch, settings: Settings) -> tuple[SACState,
     return new_state, metrics
 
 
-def losses(state: SACState, batch: Batch, key: jax.Array, settings: Settings) -> dict[str, Callable[[Tree], jax.Array]]:
+def losses(
+    state: SACState, batch: Transitions, key: jax.Array, settings: Settings
+) -> dict[str, Callable[[Tree], jax.Array]]:
     """The actor's loss as a function of its weights, and the critics' TD loss as one of theirs."""
     critic_key, actor_key = jax.random.split(key)
 
@@ -189,7 +192,7 @@ def losses(state: SACState, batch: Batch, key: jax.Array, settings: Settings) ->
     return {"actor": of_actor, "critic": of_critic}
 
 
-def layer_inputs(state: SACState, batch: Batch) -> dict[str, dict[str, jax.Array]]:
+def layer_inputs(state: SACState, batch: Transitions) -> dict[str, dict[str, jax.Array]]:
     """What enters each kernel, (batch, in): observations into the actor, observations and actions into the critics."""
     pairs = jnp.concatenate([batch.observations, batch.actions], axis=-1)
     return {

@@ -14,7 +14,7 @@ from rlottery.analysis.runs import Run, other_settings_lines, read_runs
 from rlottery.analysis.scores import TaskScores, task_scores
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.pipeline import open_study
+from rlottery.storage.open_study import open_study
 from rlottery.storage.paths import Store
 
 _RUNS = {

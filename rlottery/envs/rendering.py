@@ -8,13 +8,16 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from rlottery import envs
 from rlottery.config import Task
 from rlottery.envs.renderers import Renderer, ask_a_child, try_renderers
 from rlottery.errors import RlotteryError, TaskError
-from rlottery.export.video import Picture
+
+Picture = NDArray[np.uint8]
+"""(height, width, 3), RGB."""
 
 FRAMES_PER_SECOND = 30.0
 """Of environments that don't say how long a step takes."""

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-import rlottery
 from rlottery.errors import StudyError
 from rlottery.export.finished_run import environment_of, read_actor, read_finished
 from rlottery.export.policy_file import policy_bytes
 from rlottery.pruning.fold import Layers, fold
 from rlottery.storage.disk import write_bytes
+from rlottery.version import __version__
 
 OBSERVATIONS = 1_000
 """Random ones, on which the actions are compared."""
@@ -85,7 +85,7 @@ def export_policy(folder: Path, to: Path | None = None) -> Export:
         "action_low": environment.action_low.tolist(),
         "action_high": environment.action_high.tolist(),
         "unread_observations": unread,
-        "rlottery": rlottery.__version__,
+        "rlottery": __version__,
     }
     data = policy_bytes(folded, about)
     file = to or Path(f"{run.task.name}_seed_{run.seed}_{folder.resolve().name}.npz")

@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rlottery.config import Task
-from rlottery.envs.rendering import BACKGROUND, Stage, without_a_screen
+from rlottery.envs.rendering import BACKGROUND, Picture, Stage, without_a_screen
 from rlottery.errors import RlotteryError, StudyError
 from rlottery.export.finished_run import read_finished
 from rlottery.export.policy import Policy, load_agent
-from rlottery.export.video import Kind, Picture, Room, film_bytes, stride_of
+from rlottery.export.video import Kind, Room, film_bytes, stride_of
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import read_bytes, write_bytes
 from rlottery.storage.manifests import DamagedError

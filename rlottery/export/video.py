@@ -9,11 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from rlottery.envs.rendering import Picture
 
-Picture = NDArray[np.uint8]
-"""(height, width, 3), RGB."""
 Kind = Literal["mp4", "gif"]
 
 MOST_PER_SECOND: dict[Kind, int] = {"mp4": 30, "gif": 15}

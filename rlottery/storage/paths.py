@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlottery.errors import StudyError
-from rlottery.training.replay_buffer import Transitions
+from rlottery.storage.transitions import Transitions
 
 DENSE = "dense"
 REPLAY_FILES = tuple(f"replay/{field}.npy" for field in Transitions._fields)

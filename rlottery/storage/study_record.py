@@ -13,12 +13,12 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-import rlottery
 from rlottery.config import Config, config_to_dict
 from rlottery.errors import StudyError
 from rlottery.storage.locks import one_at_a_time
 from rlottery.storage.manifests import FORMAT_VERSION, DamagedError, read_sealed, write_sealed
 from rlottery.storage.paths import Store
+from rlottery.version import __version__
 
 MOST_COMMANDS = 1_000
 """Commands that a record keeps, the latest ones: a script may call thousands."""
@@ -83,7 +83,7 @@ def _note(store: Store, config: Config, has_work: bool) -> None:
     command: Command = {
         "when": time.time(),
         "line": line[:2_000],
-        "version": rlottery.__version__,
+        "version": __version__,
         "seeds": list(config.seeds),
     }
     record: Record = {
@@ -128,7 +128,7 @@ def config_of(record: Record, data: Path) -> Config:
         return Config.model_validate({**record["config"], "data": str(data)})
     except ValidationError as error:
         raise StudyError(
-            f"The settings in {Store(data).record} can't be read by rlottery {rlottery.__version__} "
+            f"The settings in {Store(data).record} can't be read by rlottery {__version__} "
             f"({error.errors()[0]['msg']}). Give the study's config file in the place of the folder."
         ) from None
 

@@ -13,13 +13,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-import rlottery
 from rlottery.agents.kernels.build import read_record
 from rlottery.agents.kernels.library import build_command, look
 from rlottery.envs.renderers import ask_a_child, try_renderers
 from rlottery.errors import RlotteryError
-from rlottery.study.resources.environment import available_cores, worker_environment
+from rlottery.study.execution.environment import available_cores, worker_environment
 from rlottery.study.versions import PACKAGES, processor
+from rlottery.version import __version__
 
 OPTIONAL = ("metaworld",)
 """Studies of other tasks do without them."""
@@ -139,7 +139,7 @@ def device() -> list[Finding]:
 
 def packages() -> list[Finding]:
     """Versions, and whether each can be imported."""
-    told = [Finding("python", platform.python_version()), Finding("rlottery", rlottery.__version__)]
+    told = [Finding("python", platform.python_version()), Finding("rlottery", __version__)]
     code = (
         "import importlib, json\n"
         "faults = {}\n"

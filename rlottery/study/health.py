@@ -15,10 +15,10 @@ from rlottery.storage.disk import file_digest, read_arrays
 from rlottery.storage.locks import holder_of
 from rlottery.storage.manifests import DamagedError, damage, read_manifest
 from rlottery.storage.metrics_log import read_metrics
+from rlottery.storage.open_study import check_folder
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
 from rlottery.storage.study_record import read_record as read_study_record
 from rlottery.study.planning.arms import METHODS
-from rlottery.study.planning.plan import check_folder
 
 
 @dataclass(frozen=True)

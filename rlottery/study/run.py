@@ -19,6 +19,7 @@ from rlottery.report.gather import gather
 from rlottery.report.table import render
 from rlottery.storage.locks import PATIENCE_SECONDS, busy, holder_of
 from rlottery.storage.manifests import read_manifest, write_manifest
+from rlottery.storage.open_study import check_folder
 from rlottery.storage.paths import DENSE, REPLAY_FILES, RunFiles, Store
 from rlottery.storage.study_record import note_command
 from rlottery.study.display import display_for
@@ -28,7 +29,7 @@ from rlottery.study.execution.stopping import StopSignals
 from rlottery.study.planning.arms import arms_of, chosen_arms
 from rlottery.study.planning.checks import check_arms
 from rlottery.study.planning.jobs import STAGES, Job, Key, jobs
-from rlottery.study.planning.plan import DivergedRunError, check_folder, damaged_files, is_done
+from rlottery.study.planning.plan import DivergedRunError, damaged_files, is_done
 from rlottery.study.reporting import publish
 from rlottery.study.resources.memory import tell_of_memory
 from rlottery.study.resources.room import check_room

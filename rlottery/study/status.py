@@ -13,12 +13,12 @@ from rlottery.errors import StudyError
 from rlottery.report.words import count
 from rlottery.storage.checkpoint_record import newest
 from rlottery.storage.manifests import damage, read_manifest
+from rlottery.storage.open_study import check_folder
 from rlottery.storage.paths import DENSE, RunFiles, Store
 from rlottery.storage.progress import read_progress
 from rlottery.storage.trained_with import other_settings
 from rlottery.study.display import duration
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.plan import check_folder
 
 _COUNTED_AS = {"running": "under way", "to do again": "to do", "mask made": "to do"}
 """States that the summary tells by another name."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import rlottery
 from rlottery.agents.kernels.library import find
+from rlottery.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "metaworld")
 
@@ -28,7 +29,7 @@ def versions() -> dict[str, str]:
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):  # Meta-World may be left out by those who don't use it.
             found[name] = version(name)
-    found |= {"rlottery": rlottery.__version__, "python": platform.python_version()}
+    found |= {"rlottery": __version__, "python": platform.python_version()}
     found |= {"machine": f"{platform.system()} {platform.machine()}", "commit": _commit()}
     found |= {"kernels": str(find()), "xla_flags": xla_flags(os.environ.get("XLA_FLAGS", ""))}
     return found | processor()

@@ -43,8 +43,8 @@ from rlottery.storage.manifests import (
 )
 from rlottery.storage.metrics_log import Position
 from rlottery.storage.paths import RunFiles
+from rlottery.storage.transitions import Transitions
 from rlottery.training.loop import EpisodeMeter, Loop, LossMeter
-from rlottery.training.replay_buffer import Transitions
 
 _GENERATORS = ("minibatches", "exploration")
 

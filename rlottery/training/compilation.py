@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from functools import cache
 from math import isfinite
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Algorithm, Batch, Spec
-from rlottery.training.replay_buffer import columns
+from rlottery.agents.base import Algorithm, Spec
+from rlottery.storage.transitions import columns
 
 _ROW = 256
 """Entries that `_all_finite` looks at together."""
@@ -57,7 +57,7 @@ def telling_update(
     names: list[str] = []
 
     def update(state: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
-        state, metrics = algorithm.update(state, Batch(*cast(Any, columns(rows, *spec))), settings)
+        state, metrics = algorithm.update(state, columns(rows, *spec), settings)
         names[:] = sorted(metrics)
         sound = jnp.all(jnp.array([_all_finite(leaf) for leaf in jax.tree.leaves(state.params)]))
         return state, jnp.stack([*(metrics[name] for name in names), sound.astype(jnp.float32)])

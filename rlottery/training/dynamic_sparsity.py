@@ -15,7 +15,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from rlottery.agents.base import Algorithm, Batch, jax_key, kernels, nest_masks
+from rlottery.agents.base import Algorithm, jax_key, kernels, nest_masks
 from rlottery.errors import naming
 from rlottery.pruning.allocation import MIN_SURVIVORS_PER_LAYER
 from rlottery.pruning.criteria import Kernels
@@ -24,6 +24,7 @@ from rlottery.pruning.prune import Rule, allocate
 from rlottery.pruning.ranking import Scores
 from rlottery.pruning.schedules import cubic_sparsity, drop_fraction
 from rlottery.seeding import Streams
+from rlottery.storage.transitions import Transitions
 from rlottery.training.compilation import compiler_options
 
 
@@ -137,7 +138,7 @@ class Dynamic:
                     masks[group] = _random_mask(shapes, sparsity, self.allocation, self.floor, generator)
         return self.algorithm.with_masks(state, nest_masks(masks))
 
-    def update(self, state: Any, step: int, batch: Batch) -> Any:
+    def update(self, state: Any, step: int, batch: Transitions) -> Any:
         """`state` after the update of its masks that is due at `step`, or itself if none is.
 
         Called after the gradient updates of an environment step. A weight that is grown starts from zero, with
@@ -179,7 +180,9 @@ class Dynamic:
                 check_connected(pruned[group])
         return pruned
 
-    def _growth_scores(self, state: Any, masks: dict[str, GroupMask], step: int, batch: Batch) -> dict[str, Scores]:
+    def _growth_scores(
+        self, state: Any, masks: dict[str, GroupMask], step: int, batch: Transitions
+    ) -> dict[str, Scores]:
         seed = self.streams.for_purpose("mask update", step)
         if self.kind == "set":
             generator = np.random.default_rng(seed)
@@ -193,7 +196,7 @@ def _compile_gradients(algorithm: Algorithm, settings: Any) -> Callable[..., dic
     """``(state, batch, key) -> group -> path -> dense gradient``, compiled once a process."""
 
     @partial(jax.jit, compiler_options=compiler_options())
-    def gradients(state: Any, batch: Batch, key: jax.Array) -> dict[str, dict[str, jax.Array]]:
+    def gradients(state: Any, batch: Transitions, key: jax.Array) -> dict[str, dict[str, jax.Array]]:
         losses = algorithm.losses(state, batch, key, settings)
         return {group: kernels(jax.grad(loss)(state.params[group])) for group, loss in losses.items()}
 

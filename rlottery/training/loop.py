@@ -16,9 +16,10 @@ from rlottery.errors import DivergedError
 from rlottery.seeding import Streams
 from rlottery.storage.checkpoint_record import SavedEpisodes, SavedLosses
 from rlottery.storage.metrics_log import Row
+from rlottery.storage.transitions import columns
 from rlottery.training.evaluation import evaluate
 from rlottery.training.learner import Learner
-from rlottery.training.replay_buffer import ReplayBuffer, columns
+from rlottery.training.replay_buffer import ReplayBuffer
 
 LOSS_INTERVAL = 1_000
 """Environment steps between two rows of losses in the metrics."""

@@ -1,34 +1,11 @@
 """The replay buffer: a ring in NumPy, saved as one plain ``.npy`` file a field."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from rlottery.errors import StudyError
-
-
-class Transitions(NamedTuple):
-    """Transitions with a leading axis; `terminations` is 1.0 where the episode truly ended (not a time limit).
-
-    float32 throughout: observations (n, obs), actions (n, act) in [-1, 1], rewards (n,), next_observations (n, obs),
-    terminations (n,).
-    """
-
-    observations: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
-    next_observations: np.ndarray
-    terminations: np.ndarray
-
-
-def columns(rows: Any, observation_size: int, action_size: int) -> Transitions:
-    """Transitions that lie in rows, (n, 2 obs + act + 2), as views by field; NumPy or JAX."""
-    ends = np.cumsum([observation_size, action_size, 1, observation_size]).tolist()
-    observations, actions, rewards, next_observations = (
-        rows[:, start:end] for start, end in zip([0, *ends], ends, strict=False)
-    )
-    return Transitions(observations, actions, rewards[:, 0], next_observations, rows[:, ends[-1]])
+from rlottery.storage.transitions import Transitions, columns
 
 
 class ReplayBuffer:

@@ -3,15 +3,16 @@
 from collections.abc import Collection, Mapping
 from functools import partial, reduce
 from operator import getitem
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Algorithm, Batch, Tree, kernels
+from rlottery.agents.base import Algorithm, Tree, kernels
 from rlottery.pruning.allocation import by_network
 from rlottery.pruning.criteria import ESTIMATES, INITIAL
+from rlottery.storage.transitions import Transitions
 from rlottery.training import replay_buffer as replay
 
 Gathered: TypeAlias = dict[str, dict[str, dict[str, np.ndarray]]]
@@ -26,7 +27,7 @@ def gather(
     state: Any,
     names: Collection[str],
     *,
-    stored: replay.Transitions | None = None,
+    stored: Transitions | None = None,
     key: jax.Array | None = None,
     generator: np.random.Generator | None = None,
     uniform: np.random.Generator | None = None,
@@ -57,7 +58,7 @@ def gather(
             raise ValueError(f"{', '.join(from_data)} need replay, a key, a generator and batches.")
         total = _zeros(state, from_data)
         for index in range(batches):
-            batch = Batch(*cast(Any, replay.sample(stored, generator, batch_size)))
+            batch = replay.sample(stored, generator, batch_size)
             total = _accumulate(total, state, batch, key, np.int32(index), algorithm, settings, batches)
         for group, means in total.items():
             found[group] |= {name: _as_numpy(layers) for name, layers in means.items()}
@@ -113,7 +114,7 @@ def synaptic_flow(kernels: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def _accumulate(
     total: dict[str, Any],
     state: Any,
-    batch: Batch,
+    batch: Transitions,
     key: jax.Array,
     index: jax.Array,
     algorithm: Algorithm,

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from rlottery.agents import sac
-from rlottery.agents.base import Batch, Spec, Tree, kernels, nest_kernels
+from rlottery.agents.base import Spec, Tree, kernels, nest_kernels
 from rlottery.config import SAC, Network
+from rlottery.storage.transitions import Transitions
 
 SPEC = Spec(observation_size=3, action_size=2)
 SETTINGS = sac.Settings(
@@ -34,7 +35,7 @@ def compiled(name: str) -> Any:
 
 
 @jax.jit
-def gradients(state: sac.SACState, batch: Batch, key: jax.Array) -> dict[str, Tree]:
+def gradients(state: sac.SACState, batch: Transitions, key: jax.Array) -> dict[str, Tree]:
     """Of each group's own loss by its weights."""
     losses = sac.losses(state, batch, key, SETTINGS)
     return {group: jax.grad(loss)(state.params[group]) for group, loss in losses.items()}
@@ -53,11 +54,11 @@ def _fresh(key: jax.Array) -> sac.SACState:
 with_masks = jax.jit(sac.SAC.with_masks)
 
 
-def random_batch(seed: int = 0, terminations: float | None = None) -> Batch:
+def random_batch(seed: int = 0, terminations: float | None = None) -> Transitions:
     """Plausible transitions, about a third of them terminal."""
     rng = np.random.default_rng(seed)
     ends = rng.random(BATCH_SIZE) < 0.3 if terminations is None else np.full(BATCH_SIZE, terminations)
-    return Batch(
+    return Transitions(
         observations=rng.normal(size=(BATCH_SIZE, SPEC.observation_size)).astype(np.float32),
         actions=rng.uniform(-1, 1, (BATCH_SIZE, SPEC.action_size)).astype(np.float32),
         rewards=rng.normal(size=BATCH_SIZE).astype(np.float32),
@@ -109,7 +110,7 @@ def numpy_q(q: Tree, observations: np.ndarray, actions: np.ndarray) -> np.ndarra
     return numpy_mlp(q, np.concatenate([observations, actions], -1))[..., 0]
 
 
-def numpy_critic_losses(critic: Tree, state: sac.SACState, batch: Batch, noise: np.ndarray) -> np.ndarray:
+def numpy_critic_losses(critic: Tree, state: sac.SACState, batch: Transitions, noise: np.ndarray) -> np.ndarray:
     """Half the squared error of each twin, summed, for each transition; `state` and `batch` of double precision."""
     settings = SETTINGS.sac
     next_actions, log_density = numpy_policy(state.params["actor"], batch.next_observations, noise)
@@ -120,17 +121,17 @@ def numpy_critic_losses(critic: Tree, state: sac.SACState, batch: Batch, noise: 
     return 0.5 * (q1 - goals) ** 2 + 0.5 * (q2 - goals) ** 2
 
 
-def numpy_actor_losses(actor: Tree, state: sac.SACState, batch: Batch, noise: np.ndarray) -> np.ndarray:
+def numpy_actor_losses(actor: Tree, state: sac.SACState, batch: Transitions, noise: np.ndarray) -> np.ndarray:
     actions, log_density = numpy_policy(actor, batch.observations, noise)
     q1, q2 = (numpy_q(state.params["critic"][twin], batch.observations, actions) for twin in ("q1", "q2"))
     return np.exp(state.log_temperature) * log_density - np.minimum(q1, q2)
 
 
-def numpy_critic_loss(critic: Tree, state: sac.SACState, batch: Batch, noise: np.ndarray) -> float:
+def numpy_critic_loss(critic: Tree, state: sac.SACState, batch: Transitions, noise: np.ndarray) -> float:
     return numpy_critic_losses(critic, state, batch, noise).mean()
 
 
-def numpy_actor_loss(actor: Tree, state: sac.SACState, batch: Batch, noise: np.ndarray) -> float:
+def numpy_actor_loss(actor: Tree, state: sac.SACState, batch: Transitions, noise: np.ndarray) -> float:
     return numpy_actor_losses(actor, state, batch, noise).mean()
 
 

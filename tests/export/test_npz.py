@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import rlottery
 from rlottery.agents.sac import SAC
 from rlottery.cli import app
 from rlottery.export.npz import OBSERVATIONS, export_policy
@@ -19,6 +18,7 @@ from rlottery.pruning.masks import make_mask
 from rlottery.storage.disk import read_arrays, write_arrays, write_bytes, write_json
 from rlottery.storage.manifests import entry, read_manifest, write_sealed
 from rlottery.storage.paths import RunFiles
+from rlottery.version import __version__
 from tests.export.exported import policy_of_the_page
 from tests.laboratory import laboratory
 from tests.study.studies import change_manifest, contents
@@ -176,7 +176,7 @@ def test_what_a_file_says_of_itself(runs: Path) -> None:
         "action_size": 1,
         "action_low": [-2.0],
         "action_high": [2.0],
-        "rlottery": rlottery.__version__,
+        "rlottery": __version__,
     }
     assert about["sparsity"] == pytest.approx(0.9, abs=0.01)
 

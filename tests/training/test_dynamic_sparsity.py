@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rlottery.agents import sac
-from rlottery.agents.base import Batch, kernels, nest_kernels, to_arrays
+from rlottery.agents.base import kernels, nest_kernels, to_arrays
 from rlottery.agents.sac import SAC
 from rlottery.errors import MaskError
 from rlottery.pruning.allocation import allocate_erk, allocate_uniform, survivor_count
 from rlottery.pruning.masks import GroupMask, check_connected, check_group_mask, survivors
 from rlottery.seeding import Streams
+from rlottery.storage.transitions import Transitions
 from rlottery.training import dynamic_sparsity as dynamic
 from rlottery.training.dynamic_sparsity import Dynamic, masks_of, prune_more, rewire
 from tests.agents.small import SETTINGS, compiled, fresh, random_batch
@@ -315,7 +316,7 @@ def test_what_is_grown_starts_from_zero_everywhere_and_then_learns(kind: str) ->
 
 
 @jax.jit
-def gradients_by_hand(state: sac.SACState, batch: Batch, key: jax.Array) -> dict[str, Any]:
+def gradients_by_hand(state: sac.SACState, batch: Transitions, key: jax.Array) -> dict[str, Any]:
     critic_key, actor_key = jax.random.split(key)
 
     def by_actor(actor: Any) -> jax.Array:
@@ -411,4 +412,4 @@ def test_rewiring_that_cuts_a_network_may_heal(kind: str, monkeypatch: pytest.Mo
         raise MaskError("cut")
 
     monkeypatch.setattr(dynamic, "check_connected", cut)
-    assert masks.update(state, 4, Batch(*random_batch())) is not state
+    assert masks.update(state, 4, Transitions(*random_batch())) is not state

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlottery.agents import sac
-from rlottery.agents.base import Batch, Tree, kernels, nest_kernels
+from rlottery.agents.base import Tree, kernels, nest_kernels
 from rlottery.agents.sac import SAC
 from rlottery.config import SAC as SACConfig
 from rlottery.config import Network
 from rlottery.pruning.controls import permute_weights, rescale
 from rlottery.seeding import Streams
+from rlottery.storage.transitions import Transitions
 from rlottery.training.dynamic_sparsity import Dynamic, masks_of
 from tests.agents.small import SPEC, random_batch
 
@@ -27,9 +28,9 @@ UPDATES, CHUNK = 1000, 125
 
 
 @cache
-def batches() -> Batch:
+def batches() -> Transitions:
     """`CHUNK` batches, one behind the other."""
-    return Batch(*(np.stack(fields) for fields in zip(*map(random_batch, range(CHUNK)), strict=True)))
+    return Transitions(*(np.stack(fields) for fields in zip(*map(random_batch, range(CHUNK)), strict=True)))
 
 
 @jax.jit

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rlottery.errors import StudyError
+from rlottery.storage.transitions import Transitions, columns
 from rlottery.training import replay_buffer as replay
-from rlottery.training.replay_buffer import ReplayBuffer, Transitions, columns
+from rlottery.training.replay_buffer import ReplayBuffer
 
 Row = tuple[np.ndarray, np.ndarray, float, np.ndarray, bool]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from rlottery.agents import sac
-from rlottery.agents.base import Batch, kernels
+from rlottery.agents.base import kernels
 from rlottery.agents.sac import SAC
 from rlottery.pruning.criteria import CRITERIA, EVIDENCE, evidence_for, score
-from rlottery.training.replay_buffer import Transitions
+from rlottery.storage.transitions import Transitions
 from rlottery.training.saliency import Gathered, as_initial, gather, synaptic_flow
 from tests.agents.small import (
     SETTINGS,
@@ -76,13 +76,13 @@ class ByHand:
     def __init__(self, state: sac.SACState):
         self.exact = doubled(state._replace(key=0, masks={}))
         self.layers = {group: kernels(self.exact.params[group]) for group in GROUPS}
-        self.batches: list[tuple[Batch, dict[str, np.ndarray]]] = []
+        self.batches: list[tuple[Transitions, dict[str, np.ndarray]]] = []
         generator = np.random.default_rng(5)
         for index in range(BATCHES):
             rows = generator.integers(100, size=BATCH_SIZE)
             keys = jax.random.split(jax.random.fold_in(jax.random.key(6), index))
             noise = [np.asarray(jax.random.normal(key, (BATCH_SIZE, SPEC.action_size)), np.float64) for key in keys]
-            batch = Batch(*(field[rows] for field in stored()))
+            batch = Transitions(*(field[rows] for field in stored()))
             self.batches.append((doubled(batch), dict(zip(("critic", "actor"), noise, strict=True))))
 
     def losses(self, group: str) -> np.ndarray:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlottery.agents.base import Algorithm, Batch, Spec, jax_key, kernels, nest_masks, to_arrays
+from rlottery.agents.base import Algorithm, Spec, jax_key, kernels, nest_masks, to_arrays
 from rlottery.agents.sac import SAC, Settings
 from rlottery.config import SAC as SACConfig
 from rlottery.config import Network, Training
@@ -19,6 +19,7 @@ from rlottery.envs import Environment
 from rlottery.errors import DivergedError
 from rlottery.seeding import Streams
 from rlottery.storage.metrics_log import WALL_CLOCK, Row
+from rlottery.storage.transitions import Transitions
 from rlottery.training import loop as training
 from rlottery.training.learner import CpuLearner, Learner
 from rlottery.training.loop import Loop, Schedule, action_noise, begin, train
@@ -54,7 +55,7 @@ class Run:
         env_steps: int = STEPS,
         updates_per_step: int = 1,
         environment: Callable[[], Target] = Target,
-        after_step: Callable[[Loop, Batch | None], None] = lambda loop, batch: None,
+        after_step: Callable[[Loop, Transitions | None], None] = lambda loop, batch: None,
         between_episodes: Callable[[Loop], None] = lambda loop: None,
     ) -> None:
         self.streams = Streams("tests", "Target-v0", seed, arm)
@@ -230,7 +231,7 @@ def test_one_that_goes_on_joins_those_that_begin() -> None:
 
 
 def test_who_fails_or_stops_is_not_waited_for_and_stays_as_it_was() -> None:
-    def fail(loop: Loop, batch: Batch | None) -> None:
+    def fail(loop: Loop, batch: Transitions | None) -> None:
         if loop.env_steps == 33:
             raise ZeroDivisionError
 
@@ -250,7 +251,7 @@ def bits(run: Run) -> dict[str, bytes]:
 
 
 def test_the_others_have_no_part_in_what_an_agent_becomes() -> None:
-    def slow(loop: Loop, batch: Batch | None) -> None:
+    def slow(loop: Loop, batch: Transitions | None) -> None:
         time.sleep(0.002)
 
     first, other = Run(0, "ticket"), Run(0, "ticket", after_step=slow)
@@ -260,7 +261,7 @@ def test_the_others_have_no_part_in_what_an_agent_becomes() -> None:
 
 
 def test_masks_change_between_updates() -> None:
-    def prune(loop: Loop, batch: Batch | None) -> None:
+    def prune(loop: Loop, batch: Transitions | None) -> None:
         if loop.env_steps in (30, 45):
             masks = random_masks(loop.state, loop.env_steps, share=20 / loop.env_steps)
             loop.state = SAC.with_masks(loop.state, nest_masks(masks))

@@ -15,11 +15,11 @@ from rlottery.storage.checkpoint_record import newest
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.progress import Progress, read_progress
 from rlottery.study.execution.bundles import TRAINED, bundles
+from rlottery.study.execution.environment import available_cores
 from rlottery.study.execution.worker import DISK_FULL, STOPPED
 from rlottery.study.execution.worker_process import WorkerProcess, begin_log
 from rlottery.study.planning.jobs import ORDER, Job, prerequisites
 from rlottery.study.planning.plan import DivergedRunError, is_done
-from rlottery.study.resources.environment import available_cores
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 25.0

@@ -23,9 +23,9 @@ from rlottery.config import Config, config_to_dict
 from rlottery.errors import RlotteryError, StoppedError
 from rlottery.storage.disk import FULL
 from rlottery.storage.locks import hold
+from rlottery.study.execution.environment import pin
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job
-from rlottery.study.resources.environment import pin
 
 PARENT_SECONDS = 1.0
 """Between two looks at whether the parent is still there."""

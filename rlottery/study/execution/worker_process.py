@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from rlottery.study.execution.environment import worker_environment
 from rlottery.study.execution.worker import FAILED, encode
 from rlottery.study.planning.jobs import Job
-from rlottery.study.resources.environment import worker_environment
 
 WORKER = (sys.executable, "-m", "rlottery.study.execution.worker")
 LOG_TAIL_BYTES = 2**16

@@ -16,7 +16,7 @@ from rlottery.study.planning.arms import Arm
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import foreign_mask_path
 from rlottery.study.planning.shapes import count, kernel_shapes, small_network
-from rlottery.study.resources.room import Sizes, sizes_of
+from rlottery.study.planning.sizes import Sizes, sizes_of
 
 Shapes = Mapping[str, Mapping[str, tuple[int, int]]]
 

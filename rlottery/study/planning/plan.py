@@ -294,16 +294,6 @@ def read_mask_file(job: Job) -> tuple[Mask, bytes]:
     return mask_from_bytes(data, str(job.mask_path)), data
 
 
-def check_folder(folder: Path) -> None:
-    """Raises StudyError if the data folder is none, and can't be made: something on the way to it is a file."""
-    try:
-        nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    except OSError as error:
-        raise StudyError(f"The data folder can't be reached: {error}. Choose another: data=FOLDER.") from None
-    if not nearest.is_dir():
-        raise StudyError(f"The data folder {folder} can't be made: {nearest} is a file. Choose another: data=FOLDER.")
-
-
 def initial_kernels(job: Job) -> dict[str, dict[str, np.ndarray]]:
     """The dense run's initial kernels by group and path, from input to output, as NumPy arrays.
 

@@ -17,11 +17,12 @@ from rlottery.config import Config, Task
 from rlottery.errors import RlotteryError
 from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
+from rlottery.study.execution.environment import worker_environment
 from rlottery.study.execution.executor import State, Tracked, worker_count
 from rlottery.study.planning.jobs import Job, prerequisites
-from rlottery.study.resources.environment import worker_environment
+from rlottery.study.planning.sizes import Sizes, sizes_of
 from rlottery.study.resources.memory import study_memory
-from rlottery.study.resources.room import Sizes, kept_bytes, room_for, size, sizes_of, weight_counts
+from rlottery.study.resources.room import kept_bytes, room_for, size, weight_counts
 
 GEMM_SHARE = {True: 0.88, False: 0.72}
 """Share of the matrix-multiplication limit that an update reaches, with the compiled kernels and without

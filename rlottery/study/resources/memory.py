@@ -16,7 +16,8 @@ from rlottery import envs
 from rlottery.config import Config
 from rlottery.storage.paths import RunFiles
 from rlottery.study.planning.jobs import Job
-from rlottery.study.resources.room import Sizes, agent_bytes, replay_bytes, size, sizes_of, weight_counts
+from rlottery.study.planning.sizes import Sizes, sizes_of
+from rlottery.study.resources.room import agent_bytes, replay_bytes, size, weight_counts
 
 MB = 2**20
 LIBRARIES = 150 * MB

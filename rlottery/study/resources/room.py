@@ -1,28 +1,19 @@
 """How much disk a study needs: known before it starts."""
 
-import json
 import shutil
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from rlottery import envs
 from rlottery.config import Config, Task
 from rlottery.errors import StudyError
 from rlottery.storage.checkpoint_record import KEPT
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.shapes import count, kernel_shapes
+from rlottery.study.planning.sizes import Sizes, sizes_of
 
 BYTES_PER_STEP_OF_METRICS = 1.0
 """As JSON lines; as much again for TensorBoard."""
-
-
-class Sizes(NamedTuple):
-    """Entries of a task's observations and actions."""
-
-    observation: int
-    action: int
 
 
 class Room(NamedTuple):
@@ -65,23 +56,6 @@ def check_room(config: Config, jobs: Sequence[Job], at_once: int) -> None:
 def _bytes_below(folder: Path) -> int:
     """What is there already of a run that was cut short."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def sizes_of(task: Task) -> Sizes:
-    """A task's sizes, from its environment.
-
-    Raises:
-        TaskError: it can't be made.
-    """
-    return _sizes(task.id, json.dumps(task.kwargs, sort_keys=True))
-
-
-@cache
-def _sizes(task: str, kwargs: str) -> Sizes:
-    """Asked once a process: making an environment may take seconds."""
-    environment = envs.make(task, json.loads(kwargs))
-    environment.close()
-    return Sizes(environment.observation_size, environment.action_size)
 
 
 def kept_bytes(job: Job, sizes: Sizes) -> float:

@@ -16,9 +16,10 @@ from rlottery.seeding import Streams
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import check
 from rlottery.storage.paths import REPLAY_FILES
+from rlottery.storage.transitions import Transitions
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import dense_manifest, run_manifest
-from rlottery.study.resources.room import sizes_of
+from rlottery.study.planning.sizes import sizes_of
 from rlottery.training import replay_buffer as replay
 
 ALGORITHM: Algorithm = SAC
@@ -66,7 +67,7 @@ def checked_arrays(of: Job, path: Path) -> dict[str, np.ndarray]:
     return read_arrays(path)
 
 
-def dense_replay(job: Job) -> replay.Transitions:
+def dense_replay(job: Job) -> Transitions:
     """The dense run's replay buffer, once it has been found to be what was written, and to be of this task."""
     check(job.dense_files.folder, dense_manifest(job)["files"], *REPLAY_FILES)
     stored, spec = replay.load(job.dense_files.replay), spec_of(job)
@@ -79,7 +80,7 @@ def dense_replay(job: Job) -> replay.Transitions:
     return stored
 
 
-def warmup_replay(job: Job) -> replay.Transitions:
+def warmup_replay(job: Job) -> Transitions:
     """What the dense run's random policy collected before its first update: all the data there is before training.
 
     Raises:
@@ -92,7 +93,7 @@ def warmup_replay(job: Job) -> replay.Transitions:
             f"{job.arm_name} scores by: it keeps the last {training.capacity:,} of {training.env_steps:,} transitions. "
             "Set replay_capacity: all, with data=ANOTHER_FOLDER."
         )
-    return replay.Transitions(*(field[: training.warmup_steps] for field in dense_replay(job)))
+    return Transitions(*(field[: training.warmup_steps] for field in dense_replay(job)))
 
 
 def _init_params(job: Job, network: Network | None = None) -> Callable[[jax.Array], Tree]:

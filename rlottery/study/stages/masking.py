@@ -17,6 +17,7 @@ from rlottery.pruning.prune import prune
 from rlottery.pruning.ranking import Scores
 from rlottery.storage.disk import write_bytes
 from rlottery.storage.manifests import read_manifest
+from rlottery.storage.transitions import Transitions
 from rlottery.study.planning.arms import Arm
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import (
@@ -37,7 +38,6 @@ from rlottery.study.stages.agents import (
     streams_of,
     warmup_replay,
 )
-from rlottery.training import replay_buffer as replay
 from rlottery.training.saliency import Gathered, as_initial, gather
 
 Groups = dict[str, GroupMask]
@@ -211,7 +211,7 @@ class _Evidence:
         assert criterion is not None
         self._criterion: Criterion = criterion
         self._needed = evidence_for(criterion, self._arm.recipe.estimator)
-        self._loaded: dict[Callable[[Job], replay.Transitions], replay.Transitions] = {}
+        self._loaded: dict[Callable[[Job], Transitions], Transitions] = {}
 
     def scores(self, masks: Groups | None) -> dict[str, Scores]:
         """By group; of the weights that `masks` leaves, if given."""
@@ -252,7 +252,7 @@ class _Evidence:
         return ALGORITHM.init(initial_weights(self._job), jax_key(0), settings_of(self._job))
 
     def _gather(
-        self, state: Any, names: tuple[str, ...], prefix: str, stored: Callable[[Job], replay.Transitions]
+        self, state: Any, names: tuple[str, ...], prefix: str, stored: Callable[[Job], Transitions]
     ) -> Gathered:
         # Of the arm that scores: an inverted control ranks by the ticket's own scores, batch for batch.
         streams, recipe = streams_of(replace(self._job, arm=self._arm)), self._arm.recipe
@@ -268,7 +268,7 @@ class _Evidence:
         uniform = streams.generator("random scores")
         return gather(ALGORITHM, settings_of(self._job), state, names, uniform=uniform, **data)
 
-    def _stored(self, load: Callable[[Job], replay.Transitions]) -> replay.Transitions:
+    def _stored(self, load: Callable[[Job], Transitions]) -> Transitions:
         if load not in self._loaded:
             self._loaded[load] = load(self._job)
         return self._loaded[load]

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from rlottery import envs
-from rlottery.agents.base import Batch, jax_key, nest_masks, to_arrays
+from rlottery.agents.base import jax_key, nest_masks, to_arrays
 from rlottery.config import Network
 from rlottery.config.recipes import ROUND
 from rlottery.errors import DivergedError, RlotteryError, StoppedError, StudyError
@@ -20,6 +20,7 @@ from rlottery.storage.manifests import FORMAT_VERSION, FileEntry, Manifest, Stat
 from rlottery.storage.metrics_log import WALL_CLOCK, MetricsLog, read_metrics
 from rlottery.storage.paths import REPLAY_FILES
 from rlottery.storage.progress import ProgressFile
+from rlottery.storage.transitions import columns
 from rlottery.study.planning.arms import comparable_method
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint
 from rlottery.study.planning.jobs import Job
@@ -44,7 +45,6 @@ from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.dynamic_sparsity import masks_of
 from rlottery.training.learner import CpuLearner, Learner
 from rlottery.training.loop import Loop, Schedule, action_noise, begin, check_sound, train
-from rlottery.training.replay_buffer import columns
 
 STALE_SECONDS = 3600.0
 """Age of a half-written mask that nobody will finish; other processes write to the same folder."""
@@ -264,7 +264,7 @@ def _after_step(job: Job, start: Start, saved: dict[str, FileEntry]) -> Callable
 
     def after_step(loop: Loop, rows: np.ndarray | None) -> None:
         if start.dynamic is not None and rows is not None and start.dynamic.due(loop.env_steps):
-            batch = Batch(*cast(Any, columns(rows, *spec)))
+            batch = columns(rows, *spec)
             loop.state = start.dynamic.update(loop.state, loop.env_steps, batch)
         if loop.env_steps in saves:
             check_sound(loop)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rlottery.study.execution import executor, worker_process
+from rlottery.study.execution.environment import available_cores, worker_environment
 from rlottery.study.execution.executor import Executor, State, Tracked, worker_count
 from rlottery.study.planning.jobs import jobs
-from rlottery.study.resources.environment import available_cores, worker_environment
 from tests.study.execution import fake_worker
 from tests.study.execution.fake_worker import (
     ANOTHER,

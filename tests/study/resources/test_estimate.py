@@ -8,6 +8,7 @@ from rlottery.errors import RlotteryError
 from rlottery.study.execution.executor import State, Tracked
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, jobs
+from rlottery.study.planning.sizes import Sizes
 from rlottery.study.resources import estimate
 from rlottery.study.resources.estimate import (
     GEMM_SHARE,
@@ -22,7 +23,6 @@ from rlottery.study.resources.estimate import (
     train_seconds,
     update_flops,
 )
-from rlottery.study.resources.room import Sizes
 from tests.study.studies import job, shown, tiny_config
 
 # 3 observations, 1 action, actor 3-2-2 (mean and log-std), critics 4-5-1:

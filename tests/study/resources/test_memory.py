@@ -9,6 +9,7 @@ from rlottery.config.recipes import Recipe
 from rlottery.study.execution.executor import Tracked
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job, jobs
+from rlottery.study.planning.sizes import Sizes
 from rlottery.study.resources import estimate, memory
 from rlottery.study.resources.estimate import Rates, estimate_table
 from rlottery.study.resources.memory import (
@@ -23,7 +24,6 @@ from rlottery.study.resources.memory import (
     study_memory,
     tell_of_memory,
 )
-from rlottery.study.resources.room import Sizes
 from rlottery.training import replay_buffer as replay
 from rlottery.training.replay_buffer import ReplayBuffer
 from tests.study.studies import job, shown, tiny_config

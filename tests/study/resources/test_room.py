@@ -6,8 +6,9 @@ import pytest
 
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.study.planning.sizes import Sizes
 from rlottery.study.resources import room
-from rlottery.study.resources.room import Sizes, check_room, kept_bytes, room_for, size, weight_counts, working_bytes
+from rlottery.study.resources.room import check_room, kept_bytes, room_for, size, weight_counts, working_bytes
 from tests.study.studies import job, tiny_config
 
 # 3 observations, 1 action, actor 3-2-2 (mean and log-std), critics 4-5-1:

@@ -1,0 +1,32 @@
+"""The one type of transitions: what a replay buffer holds and saves, and what updates and saliency scores read."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Transitions(NamedTuple):
+    """Transitions with a leading axis, float32, as NumPy or JAX arrays.
+
+    Attributes:
+        observations, next_observations: (n, obs).
+        actions: (n, act), in [-1, 1].
+        rewards: (n,).
+        terminations: (n,), 1.0 where the episode truly ended. A time limit is no termination: its value is
+            bootstrapped.
+    """
+
+    observations: Any
+    actions: Any
+    rewards: Any
+    next_observations: Any
+    terminations: Any
+
+
+def columns(rows: Any, observation_size: int, action_size: int) -> Transitions:
+    """Transitions that lie in rows, (n, 2 obs + act + 2), as views by field; NumPy or JAX."""
+    ends = np.cumsum([observation_size, action_size, 1, observation_size]).tolist()
+    observations, actions, rewards, next_observations = (
+        rows[:, start:end] for start, end in zip([0, *ends], ends, strict=False)
+    )
+    return Transitions(observations, actions, rewards[:, 0], next_observations, rows[:, ends[-1]])
