@@ -1,13 +1,12 @@
 """Which recipes make no sense, and why: alone, and beside the arm that they are `of`."""
 
 from math import ceil, log1p
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 from rlottery.config.fields import listed
 
-if TYPE_CHECKING:
-    from rlottery.config.recipes import Recipe
-
+Recipe: TypeAlias = Any
+"""`rlottery.config.recipes.Recipe`, which imports this module."""
 MAX_ROUNDS = 100
 """Of iterative pruning: each is a whole training."""
 
@@ -17,7 +16,7 @@ _OTHER_MASK = ("random", "random-erk", "shuffled", "first-layer", "inverted")
 _INITIAL = "as they are before training"
 
 
-def problem_of(recipe: "Recipe") -> str | None:
+def problem_of(recipe: Recipe) -> str | None:
     """What makes no sense in a recipe, in words that name the mend."""
     given = {key for key in recipe.model_fields_set - {"name"} if getattr(recipe, key) is not None}
     if recipe.control is not None:
@@ -29,7 +28,7 @@ def problem_of(recipe: "Recipe") -> str | None:
     return _problem_of_ticket(recipe, given)
 
 
-def _problem_of_control(recipe: "Recipe", given: set[str]) -> str | None:
+def _problem_of_control(recipe: Recipe, given: set[str]) -> str | None:
     if recipe.control == "dense-again":
         if extra := given - {"control"}:
             return f"dense-again is the dense agent with other data; leave out {listed(sorted(extra))}"
@@ -43,7 +42,7 @@ def _problem_of_control(recipe: "Recipe", given: set[str]) -> str | None:
     return None
 
 
-def _problem_of_transfer(recipe: "Recipe", given: set[str]) -> str | None:
+def _problem_of_transfer(recipe: Recipe, given: set[str]) -> str | None:
     assert recipe.transfer is not None
     if recipe.transfer.file is None and recipe.of is None:
         return "a transfer needs the arm whose mask it takes: of: NAME"
@@ -54,7 +53,7 @@ def _problem_of_transfer(recipe: "Recipe", given: set[str]) -> str | None:
     return None
 
 
-def _problem_of_ticket(recipe: "Recipe", given: set[str]) -> str | None:
+def _problem_of_ticket(recipe: Recipe, given: set[str]) -> str | None:
     schedule = recipe.schedule.name
     layers = recipe.given_layers
     if layers is None and recipe.sparsity is None:
@@ -75,7 +74,7 @@ def _problem_of_ticket(recipe: "Recipe", given: set[str]) -> str | None:
     return _problem_of_scored(recipe, given, schedule)
 
 
-def _problem_of_dynamic(recipe: "Recipe", given: set[str], schedule: str) -> str | None:
+def _problem_of_dynamic(recipe: Recipe, given: set[str], schedule: str) -> str | None:
     if "rewind" in given and recipe.rewind.step != 0:
         return f"{schedule} makes its mask while it trains from the initial weights; leave out rewind"
     if schedule == "gradual":
@@ -94,7 +93,7 @@ def _problem_of_dynamic(recipe: "Recipe", given: set[str], schedule: str) -> str
     return None
 
 
-def _problem_of_scored(recipe: "Recipe", given: set[str], schedule: str) -> str | None:
+def _problem_of_scored(recipe: Recipe, given: set[str], schedule: str) -> str | None:
     if recipe.criterion is None:
         return "missing: criterion; `rlottery arms` lists them, or name a function of your own: module:function"
     if recipe.rescale and recipe.rewind.step != 0:
@@ -123,13 +122,13 @@ def _problem_of_scored(recipe: "Recipe", given: set[str], schedule: str) -> str 
     return None
 
 
-def _rounds(recipe: "Recipe", rate: float) -> int:
+def _rounds(recipe: Recipe, rate: float) -> int:
     """Rounds of iterative pruning, to within one."""
     highest = max(max(one.actor, one.critic) for one in recipe.sparsity or ())
     return ceil(log1p(-highest) / log1p(-rate))
 
 
-def problem_of_pair(recipe: "Recipe", of: "Recipe") -> str | None:
+def problem_of_pair(recipe: Recipe, of: Recipe) -> str | None:
     """What makes no sense in a control, or a transfer, of that ticket."""
     if recipe.rescale and of.rewind.step != 0:
         return f"rescale corrects the scale of initial weights, and {of.name} doesn't start from them; leave it out"
@@ -151,7 +150,7 @@ def problem_of_pair(recipe: "Recipe", of: "Recipe") -> str | None:
     return None
 
 
-def _nothing_to_move(recipe: "Recipe", of: "Recipe") -> str | None:
+def _nothing_to_move(recipe: Recipe, of: Recipe) -> str | None:
     """Why a control with another mask than the ticket's would have the ticket's own."""
     layers = of.given_layers
     if layers is None:
