@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from rlottery.config import load_config
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.jobs import STAGES, jobs
+from rlottery.study.planning.jobs import STAGES, list_jobs
 from rlottery.study.planning.sizes import sizes_of
 from rlottery.study.resources.memory import MB, study_memory
 
@@ -188,7 +188,7 @@ def measure(study: Study) -> tuple[list[list[object]], list[str]]:
         config = load_config(path, [])
         sizes = [sizes_of(task) for task in config.tasks]
         for stage in STAGES:
-            todo = jobs(config, arms_of(config, None), (stage,))
+            todo = list_jobs(config, arms_of(config, None), (stage,))
             one, all_of_them = study_memory(todo, sizes, 1), study_memory(todo, sizes, study.workers)
             seen = watch(path.parent, stage)
             pairs = [

@@ -22,7 +22,7 @@ import yaml
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import GroupMask, make_mask
 from rlottery.storage.disk import write_arrays, write_bytes
-from rlottery.storage.manifests import entry, write_sealed
+from rlottery.storage.manifests import file_entry, write_sealed
 from rlottery.storage.paths import RunFiles, Store
 
 RESULTS = Path(__file__).parent / "results" / "report_speed.csv"
@@ -130,7 +130,7 @@ def write_run(
             "format_version": 2,
             "status": "done",
             "fingerprint": {},
-            "files": {name: entry(files.folder / name) for name in names},
+            "files": {name: file_entry(files.folder / name) for name in names},
             "task": task,
             "seed": seed,
             "arm": arm,

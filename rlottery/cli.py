@@ -20,7 +20,12 @@ from rlottery.pipeline import (
     run_and_conclude,
 )
 from rlottery.storage.disk import write_bytes
-from rlottery.storage.open_study import config_at, look_here_for_tasks, open_study, settings_of
+from rlottery.storage.open_study import (
+    allow_local_tasks,
+    config_from_file,
+    config_from_started_study,
+    config_from_study,
+)
 from rlottery.study.catalogue import catalogue_table
 from rlottery.study.doctor import diagnose, doctor_page, is_ready
 from rlottery.study.health import examine
@@ -75,10 +80,10 @@ def run(
     chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
     if not dry_run:
-        finish(lambda: run_and_conclude(config_at(path, extra), pruning_method, chosen, names))
+        finish(lambda: run_and_conclude(config_from_file(path, extra), pruning_method, chosen, names))
         return
     try:
-        loaded = config_at(path, extra)
+        loaded = config_from_file(path, extra)
         Console().print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen, names)))
     except RlotteryError as error:
         fail(error)
@@ -92,7 +97,7 @@ def status(
     """Show what of a study is done, under way, failed or still to do. Reads files only."""
     path, extra = _config_and_overrides(study, overrides)
     try:
-        Console().print(status_table(settings_of(path, extra)))
+        Console().print(status_table(config_from_study(path, extra)))
     except RlotteryError as error:
         fail(error)
 
@@ -122,7 +127,7 @@ def report(
     """
     path, extra = _config_and_overrides(study, overrides)
     try:
-        loaded = open_study(path, extra)
+        loaded = config_from_started_study(path, extra)
         if stability is not None:
             report_folder(loaded, to)  # before the long work
             from rlottery.study.stages.resampling import measure_stability  # brings JAX along
@@ -146,7 +151,7 @@ def compare(
 ) -> None:
     """Set studies beside each other: their verdicts, and every arm that they share on every task that they share."""
     with _told("compare again"):
-        compare_studies([open_study(Path(study)) for study in studies], to, Console())
+        compare_studies([config_from_started_study(Path(study)) for study in studies], to, Console())
 
 
 @app.command(epilog="Exit codes: 0 the film is written, 2 bad input.")
@@ -161,7 +166,7 @@ def play(
     episode: Annotated[int, typer.Option(metavar="N", help="Which of the evaluation's episodes, from 0.")] = 0,
 ) -> None:
     """Film an episode of runs, side by side, with the same start and the same goal. An existing file is left alone."""
-    look_here_for_tasks()
+    allow_local_tasks()
     with _told("play again"):
         from rlottery.export.play import play as film  # brings video codecs along
 
@@ -191,7 +196,7 @@ def verify(
     """Compare every file of a study with its checksum, and say what is damaged and what mends it. Reads files only."""
     path, extra = _config_and_overrides(study, overrides)
     with _told("look again"):
-        loaded = settings_of(path, extra)
+        loaded = config_from_study(path, extra)
         health = examine(loaded)
     if not health.files and not health.at_work:
         fail(StudyError(f"{loaded.data} holds nothing of this study. Is it the folder that was meant?"))
@@ -219,7 +224,7 @@ def export(
 
     NumPy alone reads it. An existing file is left alone.
     """
-    look_here_for_tasks()
+    allow_local_tasks()
     with _told("export again"):
         exported = export_policy(run_folder, to)
     typer.echo(str(exported))

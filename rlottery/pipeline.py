@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError
-from rlottery.storage.open_study import config_at
+from rlottery.storage.open_study import config_from_file
 from rlottery.study.run import Outcome, conclude, run_study
 
 BAD_INPUT, SOME_FAILED, TOLD_TO_END, INTERRUPTED = 2, 1, 75, 130
@@ -50,7 +50,7 @@ def main(
     stages = [stage for stage, wanted in chosen.items() if wanted]
     if not stages:
         raise RlotteryError("Nothing to do: set train_agent, create_ticket or run_ticket to True.")
-    return run_and_conclude(config_at(Path(config)), pruning_method, stages)
+    return run_and_conclude(config_from_file(Path(config)), pruning_method, stages)
 
 
 def run_and_conclude(
@@ -124,7 +124,7 @@ def with_command_line(pipeline: Callable[..., Outcome]) -> Callable[..., Outcome
 def _lists_arms(config: str) -> bool:
     """Whether a script's own pruning method has nothing to choose: its config lists the arms, all of which are run."""
     try:
-        return bool(config_at(Path(config)).arms)
+        return bool(config_from_file(Path(config)).arms)
     except RlotteryError:
         return False  # which is told where the pipeline reads it
 

@@ -14,7 +14,7 @@ from rlottery.config import Config, load_config
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.disk import read_arrays
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.jobs import STAGES, Job, jobs
+from rlottery.study.planning.jobs import STAGES, Job, list_jobs
 from rlottery.study.stages import masking, stages
 from rlottery.training.loop import Loop, Schedule
 
@@ -103,7 +103,7 @@ class Laboratory:
 
     def job(self, arm: str, stage: str = "ticket", seed: int = 0) -> Job:
         """A job of the study, done or not."""
-        found = jobs(self.config, arms_of(self.config, None), STAGES)
+        found = list_jobs(self.config, arms_of(self.config, None), STAGES)
         stage = "dense" if arm == "dense" and stage == "ticket" else stage
         return next(j for j in found if (j.arm_name, j.stage, j.seed) == (arm, stage, seed))
 
@@ -122,7 +122,7 @@ class Laboratory:
     def run(self, wanted: Callable[[Job], bool] = lambda job: True) -> None:
         """Do the wanted jobs in order, in this process."""
         with self._seen():
-            for job in jobs(self.config, arms_of(self.config, None), STAGES):
+            for job in list_jobs(self.config, arms_of(self.config, None), STAGES):
                 if wanted(job):
                     stages.run_stage(job)
                     self.done.append(job)

@@ -15,10 +15,10 @@ from rlottery.agents.sac import SAC
 from rlottery.errors import StoppedError, StudyError
 from rlottery.seeding import Streams, evaluation_seeds
 from rlottery.storage.disk import read_arrays, write_arrays
-from rlottery.storage.manifests import entry, read_manifest
+from rlottery.storage.manifests import file_entry, read_manifest
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import REPLAY_FILES, RunFiles
-from rlottery.study.execution.executor import State
+from rlottery.study.execution.executor import JobState
 from rlottery.study.planning.jobs import STAGES
 from rlottery.study.planning.plan import is_done
 from rlottery.study.run import plan_study
@@ -485,7 +485,7 @@ def replaced(files: RunFiles, *names: str) -> None:
     """Let a manifest know these files as they are now."""
     manifest = read_manifest(files)
     assert manifest is not None
-    change_manifest(files, files={**manifest["files"], **{name: entry(files.folder / name) for name in names}})
+    change_manifest(files, files={**manifest["files"], **{name: file_entry(files.folder / name) for name in names}})
 
 
 class TestBeforeTraining:
@@ -538,7 +538,7 @@ class TestPlan:
     def to_do(self, of: Laboratory, names: tuple[str, ...] | None = None) -> set[tuple[str, str]]:
         """(arm, stage) of seed 0 that are not done."""
         planned = plan_study(of.config, None, STAGES, names)
-        return {(t.job.arm_name, t.job.stage) for t in planned if t.state is State.WAITING and t.job.seed == 0}
+        return {(t.job.arm_name, t.job.stage) for t in planned if t.state is JobState.WAITING and t.job.seed == 0}
 
     def test_nothing_at_the_end(self, lab: Laboratory) -> None:
         assert self.to_do(lab) == set()

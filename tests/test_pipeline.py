@@ -21,9 +21,9 @@ from rlottery.errors import ConfigError, RlotteryError, StudyError
 from rlottery.pipeline import main, with_command_line
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.disk import write_arrays
-from rlottery.storage.manifests import entry, read_manifest
+from rlottery.storage.manifests import file_entry, read_manifest
 from rlottery.storage.metrics_log import read_evaluations
-from rlottery.study.execution.executor import State, Tracked
+from rlottery.study.execution.executor import JobState, Tracked
 from rlottery.study.run import Outcome, plan_study, run_study
 from tests.study.studies import TINY, change_manifest, contents, job
 
@@ -139,7 +139,7 @@ class TestFiles:
     def test_manifests_hold_the_digests_of_their_files(self, finished: Path, name: str) -> None:
         manifest = json.loads((arm(finished, name) / "manifest.json").read_text())
         assert manifest["status"] == "done"
-        assert manifest["files"] == {file: entry(arm(finished, name) / file) for file in manifest["files"]}
+        assert manifest["files"] == {file: file_entry(arm(finished, name) / file) for file in manifest["files"]}
         assert {"agent.safetensors", "metrics.jsonl"} < manifest["files"].keys()
 
     @pytest.mark.parametrize(("name", "suffix"), [("magnitude-80", ""), (GRADIENT_ARM, "_gradient")])
@@ -256,7 +256,7 @@ def test_a_dense_agent_without_its_replay_is_trained_again_to_the_same_bits(stud
     assert {name: (dense / name).read_bytes() for name in names} == before
     for method in ("magnitude", "gradient"):
         plan = plan_study(load_config("config.yaml"), method, STAGES)
-        assert [t.state for t in plan] == [State.FOUND] * 3
+        assert [t.state for t in plan] == [JobState.FOUND] * 3
 
 
 def test_a_replay_that_is_not_to_be_kept_is_released_once(study: Path) -> None:
@@ -265,10 +265,14 @@ def test_a_replay_that_is_not_to_be_kept_is_released_once(study: Path) -> None:
     assert not (arm(study, "dense") / "replay").exists()
     before = contents(study / "data" / "runs")
     outcome = run_study(config, "gradient", STAGES, Console(quiet=True))
-    assert [t.state for t in outcome.tracked] == [State.FOUND] * 3
+    assert [t.state for t in outcome.tracked] == [JobState.FOUND] * 3
     assert contents(study / "data" / "runs") == before
     sparser = load_config("config.yaml", ["keep_replay=false", "pruning.sparsity=0.9"])
-    assert [t.state for t in plan_study(sparser, "magnitude", STAGES)] == [State.FOUND, State.WAITING, State.WAITING]
+    assert [t.state for t in plan_study(sparser, "magnitude", STAGES)] == [
+        JobState.FOUND,
+        JobState.WAITING,
+        JobState.WAITING,
+    ]
     with pytest.raises(StudyError, match="Replay buffer not found"):
         plan_study(sparser, "gradient", STAGES)
 
@@ -281,7 +285,7 @@ def test_the_mask_of_a_ticket_that_is_there_is_not_written_over(study: Path) -> 
     agent = {name: np.flip(array).copy() for name, array in arrays(made.dense_files.agent).items()}
     write_arrays(made.dense_files.agent, agent)
     files = (read_manifest(made.dense_files) or {})["files"]
-    change_manifest(made.dense_files, files=files | {"agent.safetensors": entry(made.dense_files.agent)})
+    change_manifest(made.dense_files, files=files | {"agent.safetensors": file_entry(made.dense_files.agent)})
     before = contents(study / "data")
     with pytest.raises(StudyError, match="inputs.mask"):
         create_mask(made)
@@ -475,7 +479,7 @@ class TestScript:
                 raise RlotteryError("a mend")
             if pruning_method == "interrupted":
                 raise KeyboardInterrupt
-            failed = [Tracked(None, State.FAILED)] if pruning_method == "fails" else []  # type: ignore[arg-type]
+            failed = [Tracked(None, JobState.FAILED)] if pruning_method == "fails" else []  # type: ignore[arg-type]
             return Outcome(failed, None)  # type: ignore[arg-type]
 
         return main

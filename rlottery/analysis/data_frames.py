@@ -14,7 +14,7 @@ from rlottery.analysis.runs import Run, other_settings_lines, read_runs
 from rlottery.analysis.scores import TaskScores, task_scores
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.storage.open_study import open_study
+from rlottery.storage.open_study import config_from_started_study
 from rlottery.storage.paths import Store
 
 _RUNS = {
@@ -95,7 +95,7 @@ def load_study(path: str | Path) -> Study:
         StudyError: nothing there, no study, or nothing of it is done yet; a folder without a record of its settings.
         ConfigError: a config file that can't be read.
     """
-    config = open_study(Path(path))
+    config = config_from_started_study(Path(path))
     store = Store(config.data)
     runs = {task.id: tuple(read_runs(store, task.name, config.seeds)) for task in config.tasks}
     if not any(runs.values()):

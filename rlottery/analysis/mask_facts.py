@@ -16,7 +16,7 @@ from rlottery.pruning.fold import depends_on_an_input, leads_to_an_output
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, sparsity_of
 from rlottery.storage.disk import read_arrays
-from rlottery.storage.manifests import check, read_manifest
+from rlottery.storage.manifests import check_files, read_manifest
 from rlottery.storage.paths import DENSE, RunFiles
 
 
@@ -57,7 +57,7 @@ class DenseActor:
             try:
                 manifest = read_manifest(self._files)
                 if manifest is not None and manifest["status"] == "done":
-                    check(self._files.folder, manifest["files"], self._files.agent.name)
+                    check_files(self._files.folder, manifest["files"], self._files.agent.name)
                     arrays = read_arrays(self._files.agent)
                     found = {name: array for name, array in arrays.items() if name.startswith("params.actor.")}
                     self._sizes = {name: np.abs(a.astype(np.float64)) for name, a in found.items() if a.ndim == 2}
@@ -77,7 +77,7 @@ def readable_masks(runs: Iterable[Run], problems: list[str]) -> Iterator[tuple[R
             written = {} if manifest is None else manifest["files"]
             # Dense controls have none.
             if run.files.mask.exists() or run.files.mask.name in written:
-                check(run.files.folder, written, run.files.mask.name)
+                check_files(run.files.folder, written, run.files.mask.name)
                 yield run, read_mask(run.files.mask)
         except (MaskError, StudyError) as error:
             problems.append(str(error))

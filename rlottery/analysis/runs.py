@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.storage.manifests import Manifest, check, difference, read_manifest
+from rlottery.storage.manifests import Manifest, check_files, list_differences, read_manifest
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import DENSE, RunFiles, Store
-from rlottery.storage.trained_with import other_settings
+from rlottery.storage.trained_with import other_settings_message
 
 Metric = Literal["success", "return"]
 Status = Literal["done", "failed", "diverged", "unreadable", "missing"]
@@ -138,7 +138,7 @@ def other_settings_lines(config: Config, runs: Mapping[str, Sequence[Run]]) -> l
     lines = []
     for task in config.tasks:
         settings = [run.settings for run in runs[task.id] if run.status != "unreadable"]
-        if said := other_settings(config, task, settings):
+        if said := other_settings_message(config, task, settings):
             lines.append(said)
     return lines
 
@@ -188,7 +188,7 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
         problem = f"{files.folder} was trained with other settings than the dense agent ({other}). Delete that folder."
         return replace(known, status="unreadable", error=problem)
     try:
-        check(files.folder, manifest["files"], files.metrics.name)
+        check_files(files.folder, manifest["files"], files.metrics.name)
         read = _evaluations(files)
     except StudyError as error:
         if status != "failed":
@@ -211,7 +211,7 @@ def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
     """The first setting in which a ticket was not trained as the dense agent that is there now; None if alike."""
     if dense is None or dense.get("status") != "done":
         return None
-    differences = difference(_settings(dense), _settings(ticket))
+    differences = list_differences(_settings(dense), _settings(ticket))
     started_from = ticket.get("fingerprint", {}).get("inputs", {}).get("initial")
     initial = dense["files"].get("initial.safetensors")
     if not differences and started_from is not None and initial is not None and started_from != initial["sha256"]:
@@ -221,7 +221,7 @@ def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
 
 def _of_one_study(run: Run, dense: Manifest, first_seed: int, first: Manifest) -> Run:
     """The run, or "unreadable" where its seed's dense agent was trained with other settings than the first seed's."""
-    differences = difference(_settings(first, "seed"), _settings(dense, "seed"))
+    differences = list_differences(_settings(first, "seed"), _settings(dense, "seed"))
     if not differences:
         return run
     problem = (

@@ -14,7 +14,7 @@ from rlottery.pruning.fold import Layers
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import check_shapes
 from rlottery.storage.disk import read_arrays
-from rlottery.storage.manifests import DamagedError, Manifest, check, read_manifest
+from rlottery.storage.manifests import DamagedError, Manifest, check_files, read_manifest
 from rlottery.storage.paths import RunFiles
 
 _ACTOR = "params.actor."
@@ -73,7 +73,7 @@ def read_actor(run: FinishedRun) -> tuple[Layers, Layers]:
     files, entries = run.files, run.manifest["files"]
     if files.agent.name not in entries:
         raise _no_agent(files)
-    check(files.folder, entries, files.agent.name, files.mask.name)
+    check_files(files.folder, entries, files.agent.name, files.mask.name)
     actor = _layers(read_arrays(files.agent))
     if actor is None:
         raise StudyError(f"{files.agent} holds no actor of SAC's: only those can act outside of training.")

@@ -20,7 +20,7 @@ from rlottery.config import Config, config_to_dict
 from rlottery.errors import StudyError
 from rlottery.report.contents import Command, Contents
 from rlottery.storage.paths import DENSE, Store
-from rlottery.storage.study_record import read_record
+from rlottery.storage.study_record import read_study_record
 
 
 def gather(store: Store, config: Config) -> Contents:
@@ -81,7 +81,7 @@ class _History:
 def _history(store: Store) -> _History:
     """From the study's record; a study from before there were any has none."""
     try:
-        record = read_record(store.root)
+        record = read_study_record(store.root)
     except StudyError as error:
         lost = f"{error} How often seeds were added is not known."
         return _History((), 0, (lost,) if store.record.exists() else ())

@@ -8,7 +8,7 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from rlottery.errors import StudyError
-from rlottery.storage.manifests import DamagedError, FileEntry, FileName, Sitting, damage, read_sealed
+from rlottery.storage.manifests import DamagedError, FileEntry, FileName, Session, find_damage, read_sealed
 from rlottery.storage.paths import RunFiles
 
 KEPT = 2
@@ -34,7 +34,7 @@ class SavedEpisodes(TypedDict):
     wrote_at: NonNegativeInt
 
 
-class Record(TypedDict):
+class CheckpointRecord(TypedDict):
     """What a checkpoint's JSON holds.
 
     Attributes:
@@ -58,12 +58,12 @@ class Record(TypedDict):
     metrics: tuple[NonNegativeInt, str]
     points: NotRequired[dict[FileName, FileEntry]]
     seconds: float
-    sittings: list[Sitting]
+    sittings: list[Session]
     written: int
     cost: float
 
 
-_RECORD = TypeAdapter(Record)
+_RECORD = TypeAdapter(CheckpointRecord)
 
 
 def record_paths(files: RunFiles) -> list[Path]:
@@ -71,7 +71,7 @@ def record_paths(files: RunFiles) -> list[Path]:
     return sorted(files.checkpoint.glob("step_*.json"))
 
 
-def read_record(path: Path) -> Record:
+def read_checkpoint_record(path: Path) -> CheckpointRecord:
     """A checkpoint's JSON.
 
     Raises:
@@ -86,14 +86,14 @@ def read_record(path: Path) -> Record:
         raise DamagedError(path, error.errors()[0]["msg"][:200]) from None
 
 
-def newest(files: RunFiles) -> Record | None:
+def newest_checkpoint(files: RunFiles) -> CheckpointRecord | None:
     """The newest checkpoint whose files are there in their sizes; None if there is none such."""
     for path in reversed(record_paths(files)):
         try:
-            record = read_record(path)
+            record = read_checkpoint_record(path)
         except DamagedError:
             continue
-        if not damage(files.checkpoint, record["files"], contents=()):
+        if not find_damage(files.checkpoint, record["files"], contents=()):
             return record
     return None
 
@@ -113,7 +113,7 @@ def segment_name(start: int, stop: int) -> str:
     return f"replay_{start:09d}_{stop:09d}.safetensors"
 
 
-def other_settings(files: RunFiles, differences: Sequence[str]) -> StudyError:
+def other_config_error(files: RunFiles, differences: Sequence[str]) -> StudyError:
     """The error for an unfinished run of another config, naming each difference."""
     listed = "\n  ".join(differences)
     return StudyError(

@@ -19,11 +19,11 @@ from rlottery.errors import StudyError
 from rlottery.storage.disk import file_digest, read_json, write_json
 from rlottery.storage.paths import RunFiles
 
-FORMAT_VERSION = 2
-MAX_BYTES = 2**24
+MANIFEST_FORMAT = 2
+MAX_MANIFEST_BYTES = 2**24
 """A manifest has a few thousand bytes, a checkpoint's a few hundred for each piece of replay."""
 
-Status = Literal["done", "failed", "diverged"]
+ManifestStatus = Literal["done", "failed", "diverged"]
 FileName = Annotated[str, Field(pattern=r"^(replay/)?[A-Za-z0-9_]+\.[a-z]+$")]
 """Below the run's folder. Nothing that a manifest names can lie elsewhere."""
 
@@ -35,7 +35,7 @@ class FileEntry(TypedDict):
     bytes: int | None
 
 
-class Sitting(TypedDict):
+class Session(TypedDict):
     """One stretch of a run's work, between two kills.
 
     Attributes:
@@ -65,7 +65,7 @@ class Manifest(TypedDict):
     """
 
     format_version: int
-    status: Status
+    status: ManifestStatus
     fingerprint: dict[str, Any]
     files: dict[FileName, FileEntry]
     stage: NotRequired[str]
@@ -76,7 +76,7 @@ class Manifest(TypedDict):
     versions: NotRequired[dict[str, str]]
     started: NotRequired[float]
     seconds: NotRequired[float]
-    sittings: NotRequired[list[Sitting]]
+    sittings: NotRequired[list[Session]]
     checkpoints: NotRequired[dict[str, float]]
     error: NotRequired[str]
     replay: NotRequired[Literal["saved", "released"]]
@@ -113,7 +113,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         StudyError: its format is a later one.
     """
     try:
-        content = read_json(path, MAX_BYTES)
+        content = read_json(path, MAX_MANIFEST_BYTES)
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
@@ -126,9 +126,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
     checksum = content.pop("checksum", None)
     if version != 1 and checksum != _checksum(content):
         raise DamagedError(path, "its content differs from its checksum")
-    if version > FORMAT_VERSION:
+    if version > MANIFEST_FORMAT:
         raise StudyError(
-            f"{path} has format {version}; this version of rlottery reads formats 1 to {FORMAT_VERSION}. "
+            f"{path} has format {version}; this version of rlottery reads formats 1 to {MANIFEST_FORMAT}. "
             "Use the version that wrote it, or another data folder."
         )
     return content
@@ -157,15 +157,17 @@ def read_manifest(files: RunFiles) -> Manifest | None:
 
 def write_manifest(files: RunFiles, manifest: Manifest) -> None:
     """Write a run's manifest, which makes the run's files count."""
-    write_sealed(files.manifest, {**manifest, "format_version": FORMAT_VERSION})
+    write_sealed(files.manifest, {**manifest, "format_version": MANIFEST_FORMAT})
 
 
-def entry(path: Path) -> FileEntry:
+def file_entry(path: Path) -> FileEntry:
     """Checksum and size of a file as it is."""
     return {"sha256": file_digest(path), "bytes": path.stat().st_size}
 
 
-def damage(folder: Path, entries: Mapping[str, FileEntry], contents: Iterable[str] | None = None) -> list[DamagedError]:
+def find_damage(
+    folder: Path, entries: Mapping[str, FileEntry], contents: Iterable[str] | None = None
+) -> list[DamagedError]:
     """What is wrong with files that a manifest names: missing, another size, another content.
 
     Args:
@@ -180,23 +182,23 @@ def damage(folder: Path, entries: Mapping[str, FileEntry], contents: Iterable[st
     return found
 
 
-def check(folder: Path, entries: Mapping[str, FileEntry], *names: str) -> None:
+def check_files(folder: Path, entries: Mapping[str, FileEntry], *names: str) -> None:
     """Make sure of files before they are used: sizes and contents. A name that has no entry can't be compared.
 
     Raises:
         DamagedError: the first that is not what was written.
     """
-    for error in damage(folder, {name: entries[name] for name in names if name in entries}):
+    for error in find_damage(folder, {name: entries[name] for name in names if name in entries}):
         raise error
 
 
-def difference(asked: Mapping[str, Any], found: Mapping[str, Any], prefix: str = "") -> list[str]:
+def list_differences(asked: Mapping[str, Any], found: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Where two fingerprints differ, a line a key: ``sac.batch_size: the files have 256, the config asks for 128``."""
     lines = []
     for key in sorted(asked.keys() | found.keys()):
         ours, theirs = asked.get(key), found.get(key)
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-            lines += difference(ours, theirs, f"{prefix}{key}.")
+            lines += list_differences(ours, theirs, f"{prefix}{key}.")
         elif ours != theirs or (key in asked) != (key in found):  # null is not the same as no such key
             has, asks = (repr(of[key])[:200] if key in of else "nothing" for of in (found, asked))
             lines.append(f"{prefix}{key}: the files have {has}, this config asks for {asks}")
@@ -229,4 +231,4 @@ def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
     files = content.get("files")
     if isinstance(files, dict):
         files = {name: {"sha256": digest, "bytes": None} for name, digest in files.items()}
-    return content | {"format_version": FORMAT_VERSION, "files": files}
+    return content | {"format_version": MANIFEST_FORMAT, "files": files}

@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 from rlottery.errors import StudyError
 from rlottery.storage.disk import read_bytes
 
-Row = dict[str, Any]
+MetricsRow = dict[str, Any]
 
 WALL_CLOCK = {"seconds", "updates_per_second"}
 """Fields of a row that tell of time, not of training."""
 
 FLUSH_SECONDS = 10.0
 """Between two times that TensorBoard's file is made sure to be up to date."""
-MAX_BYTES = 2**30
+MAX_METRICS_BYTES = 2**30
 """Largest log that is read: of some 500 million steps."""
 
 
@@ -59,7 +59,7 @@ class MetricsLog:
             self._sha.update(self._file.read())
         self._board = _Board(tensorboard, None if resume is None else env_steps + 1)
 
-    def write(self, row: Row) -> None:
+    def write(self, row: MetricsRow) -> None:
         """Append one row of plain JSON types, without NaN or infinity."""
         line = (json.dumps(row, allow_nan=False) + "\n").encode()
         if self._file.write(line) != len(line):
@@ -118,7 +118,7 @@ class _Board:
         self._writer.close()
 
 
-def read_metrics(path: Path) -> list[Row]:
+def read_metrics(path: Path) -> list[MetricsRow]:
     """All rows of a run. A last line without its end, from a run cut short, is left out.
 
     Raises:
@@ -127,7 +127,7 @@ def read_metrics(path: Path) -> list[Row]:
     return [_row(path, number, line) for number, line in enumerate(_lines(path), start=1)]
 
 
-def read_evaluations(path: Path) -> list[Row]:
+def read_evaluations(path: Path) -> list[MetricsRow]:
     """The evaluation rows of a run, in order of their steps; most rows tell of losses, and are not parsed.
 
     Raises:
@@ -150,13 +150,13 @@ _KIND, _EVALUATION = b'{"kind": "', b'{"kind": "evaluation"'
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        return read_bytes(path, MAX_BYTES).split(b"\n")[:-1]
+        return read_bytes(path, MAX_METRICS_BYTES).split(b"\n")[:-1]
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise StudyError(f"Metrics {path} can't be read: {why}. Train that run again.") from None
 
 
-def _row(path: Path, number: int, line: bytes) -> Row:
+def _row(path: Path, number: int, line: bytes) -> MetricsRow:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

@@ -7,50 +7,50 @@ from pathlib import Path
 from rlottery.config import Config, load_config
 from rlottery.errors import ConfigError, StudyError
 from rlottery.storage.paths import Store
-from rlottery.storage.study_record import config_of, read_record
+from rlottery.storage.study_record import config_from_record, read_study_record
 
 
-def config_at(path: Path, overrides: Sequence[str] = ()) -> Config:
+def config_from_file(path: Path, overrides: Sequence[str] = ()) -> Config:
     """The config, with its tasks written as module:Id importable from the working directory.
 
     Raises:
         ConfigError: names key, file and line of every fault.
     """
-    look_here_for_tasks()
+    allow_local_tasks()
     return load_config(path, overrides)
 
 
-def settings_of(path: Path, overrides: Sequence[str] = ()) -> Config:
+def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
     """The settings of a study, begun or not, from its config file or its data folder.
 
     Raises:
         ConfigError: of a config file, as `config_at`; of a folder, keys to set, which only a file takes.
         StudyError: a folder without a study, or without a record of its settings.
     """
-    look_here_for_tasks()
+    allow_local_tasks()
     if path.is_dir():
         if overrides:
             raise ConfigError(
                 f"{path} is a data folder: keys are set on a config file. Give the study's in its place: "
                 f"config.yaml data={path} {overrides[0]}"
             )
-        return config_of(read_record(path), path)
+        return config_from_record(read_study_record(path), path)
     if not path.exists() and not path.suffix:
         raise StudyError(f"There is no study at {path}: give a study's data folder, or its config file.")
     return load_config(path, overrides)
 
 
-def open_study(path: Path, overrides: Sequence[str] = ()) -> Config:
+def config_from_started_study(path: Path, overrides: Sequence[str] = ()) -> Config:
     """The same of a study that has been begun.
 
     Raises:
         ConfigError: as `settings_of`.
         StudyError: as `settings_of`, or a config file's data folder has nothing yet.
     """
-    config = settings_of(path, overrides)
+    config = config_from_study(path, overrides)
     if path.is_dir():
         return config
-    check_folder(config.data)
+    check_data_folder(config.data)
     if not Store(config.data).runs.is_dir():
         raise StudyError(
             f"{config.data} holds no runs yet. Begin with `rlottery run {path}`; if they lie elsewhere, give their "
@@ -59,7 +59,7 @@ def open_study(path: Path, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def check_folder(folder: Path) -> None:
+def check_data_folder(folder: Path) -> None:
     """Raises StudyError if the data folder is none, and can't be made: something on the way to it is a file."""
     try:
         nearest = next(path for path in (folder, *folder.parents) if path.exists())
@@ -69,7 +69,7 @@ def check_folder(folder: Path) -> None:
         raise StudyError(f"The data folder {folder} can't be made: {nearest} is a file. Choose another: data=FOLDER.")
 
 
-def look_here_for_tasks() -> None:
+def allow_local_tasks() -> None:
     """Make tasks that are written as module:Id importable from the working directory."""
     here = str(Path.cwd())
     if here not in sys.path:

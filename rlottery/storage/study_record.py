@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from rlottery.config import Config, config_to_dict
 from rlottery.errors import StudyError
 from rlottery.storage.locks import one_at_a_time
-from rlottery.storage.manifests import FORMAT_VERSION, DamagedError, read_sealed, write_sealed
+from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, read_sealed, write_sealed
 from rlottery.storage.paths import Store
 from rlottery.version import __version__
 
@@ -24,7 +24,7 @@ MOST_COMMANDS = 1_000
 """Commands that a record keeps, the latest ones: a script may call thousands."""
 
 
-class Command(TypedDict):
+class RecordedCommand(TypedDict):
     """One command that worked on the study.
 
     Attributes:
@@ -40,7 +40,7 @@ class Command(TypedDict):
     seeds: list[int]
 
 
-class Record(TypedDict):
+class StudyRecord(TypedDict):
     """What is known of a study as a whole.
 
     Attributes:
@@ -51,11 +51,11 @@ class Record(TypedDict):
 
     format_version: int
     config: dict[str, Any]
-    commands: Annotated[list[Command], Field(max_length=MOST_COMMANDS)]
+    commands: Annotated[list[RecordedCommand], Field(max_length=MOST_COMMANDS)]
     seeds_added: Annotated[int, Field(ge=0)]
 
 
-_RECORD = TypeAdapter(Record)
+_RECORD = TypeAdapter(StudyRecord)
 
 
 def note_command(config: Config, *, has_work: bool) -> None:
@@ -80,14 +80,14 @@ def _note(store: Store, config: Config, has_work: bool) -> None:
         return
     commands = known["commands"] if known else []
     line = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    command: Command = {
+    command: RecordedCommand = {
         "when": time.time(),
         "line": line[:2_000],
         "version": __version__,
         "seeds": list(config.seeds),
     }
-    record: Record = {
-        "format_version": FORMAT_VERSION,
+    record: StudyRecord = {
+        "format_version": MANIFEST_FORMAT,
         "config": joined,
         "commands": [*commands, command][-MOST_COMMANDS:],
         "seeds_added": (known["seeds_added"] if known else 0) + (added and _has_results(store)),
@@ -95,7 +95,7 @@ def _note(store: Store, config: Config, has_work: bool) -> None:
     write_sealed(store.record, record)
 
 
-def read_record(data: Path) -> Record:
+def read_study_record(data: Path) -> StudyRecord:
     """The record of the study in a data folder.
 
     Raises:
@@ -118,7 +118,7 @@ def read_record(data: Path) -> Record:
     return record
 
 
-def config_of(record: Record, data: Path) -> Config:
+def config_from_record(record: StudyRecord, data: Path) -> Config:
     """The settings that a record holds, with the data folder where it lies now.
 
     Raises:
@@ -133,7 +133,7 @@ def config_of(record: Record, data: Path) -> Config:
         ) from None
 
 
-def _read(store: Store) -> Record:
+def _read(store: Store) -> StudyRecord:
     content = read_sealed(store.record)
     try:
         return _RECORD.validate_python(content)

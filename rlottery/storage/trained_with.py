@@ -5,8 +5,8 @@ from typing import Any
 
 from rlottery.config import Config, Task
 from rlottery.errors import StudyError
-from rlottery.storage.manifests import difference
-from rlottery.storage.study_record import config_of, read_record
+from rlottery.storage.manifests import list_differences
+from rlottery.storage.study_record import config_from_record, read_study_record
 
 MOST_SHOWN = 3
 """Keys that are named, of those that differ."""
@@ -30,10 +30,10 @@ def unlike(config: Config, task: Task, fingerprint: Mapping[str, Any]) -> list[s
         fingerprint: the run's; what it doesn't tell of is not compared.
     """
     asked = {part: of for part, of in trained_with(config, task).items() if part in fingerprint}
-    return difference(asked, {part: fingerprint[part] for part in asked})
+    return list_differences(asked, {part: fingerprint[part] for part in asked})
 
 
-def other_settings(config: Config, task: Task, fingerprints: Iterable[Mapping[str, Any]]) -> str | None:
+def other_settings_message(config: Config, task: Task, fingerprints: Iterable[Mapping[str, Any]]) -> str | None:
     """Says how many runs of a task were trained with other settings than a config has, with which, and the mend.
 
     Args:
@@ -60,7 +60,7 @@ def other_settings(config: Config, task: Task, fingerprints: Iterable[Mapping[st
 def _recorded(config: Config, task: Task, fingerprints: Iterable[Mapping[str, Any]]) -> bool:
     """Whether the data folder's record has the settings that these runs were trained with."""
     try:
-        recorded = config_of(read_record(config.data), config.data)
+        recorded = config_from_record(read_study_record(config.data), config.data)
     except StudyError:
         return False
     own = next((one for one in recorded.tasks if one.name == task.name), None)

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rlottery.study.execution.executor import NOT_BEGUN, State, Tracked
+from rlottery.study.execution.executor import NOT_BEGUN, JobState, Tracked
 
 LINE_SECONDS = 30.0
 """Between two plain lines about one run, where there is no terminal."""
@@ -18,24 +18,24 @@ DRAW_SECONDS = 1.0
 """Between two drawings of the live table, unless a job changes state: the workers need the cores."""
 
 _STYLES = {
-    State.WAITING: "dim",
-    State.RUNNING: "bold",
-    State.DONE: "green",
-    State.FOUND: "dim green",
-    State.FAILED: "bold red",
-    State.SKIPPED: "yellow",
-    State.STOPPED: "yellow",
-    State.DIVERGED: "bold red",
+    JobState.WAITING: "dim",
+    JobState.RUNNING: "bold",
+    JobState.DONE: "green",
+    JobState.FOUND: "dim green",
+    JobState.FAILED: "bold red",
+    JobState.SKIPPED: "yellow",
+    JobState.STOPPED: "yellow",
+    JobState.DIVERGED: "bold red",
 }
 _TELLING = [
-    State.RUNNING,
-    State.FAILED,
-    State.DIVERGED,
-    State.WAITING,
-    State.STOPPED,
-    State.SKIPPED,
-    State.DONE,
-    State.FOUND,
+    JobState.RUNNING,
+    JobState.FAILED,
+    JobState.DIVERGED,
+    JobState.WAITING,
+    JobState.STOPPED,
+    JobState.SKIPPED,
+    JobState.DONE,
+    JobState.FOUND,
 ]
 """States in the order of how much a person wants to see them."""
 _BAR_WIDTH = 12
@@ -63,7 +63,7 @@ class LiveTable:
         self._tracked = tracked
         self._live = Live(console=console, auto_refresh=False)
         self._drawn = -DRAW_SECONDS
-        self._states: list[State] = []
+        self._states: list[JobState] = []
 
     def __enter__(self) -> "LiveTable":
         self._live.start()
@@ -105,9 +105,9 @@ class Lines:
         now = time.monotonic()
         for index, tracked in enumerate(self._tracked):
             changed = tracked.state is not self._states[index]
-            due = tracked.state is State.RUNNING and now - self._spoke[index] >= LINE_SECONDS
+            due = tracked.state is JobState.RUNNING and now - self._spoke[index] >= LINE_SECONDS
             # Of a study that is stopped, what had not begun is no news.
-            unbegun = tracked.state is State.SKIPPED and tracked.message == NOT_BEGUN
+            unbegun = tracked.state is JobState.SKIPPED and tracked.message == NOT_BEGUN
             if (changed and not unbegun) or due:
                 self._states[index], self._spoke[index] = tracked.state, now
                 self._console.print(line(tracked), highlight=False, markup=False, soft_wrap=True)
@@ -116,13 +116,13 @@ class Lines:
 def line(tracked: Tracked) -> str:
     """One job in one plain line."""
     parts = [f"{tracked.job.label}: {tracked.state.value}"]
-    if tracked.state is State.RUNNING and tracked.progress:
+    if tracked.state is JobState.RUNNING and tracked.progress:
         parts.append(_steps(tracked))
         parts += [
             f"{name} {value}" for name, value in zip(("return", "success"), _scores(tracked), strict=True) if value
         ]
         parts.append(f"{left} left" if (left := _left(tracked)) else "")
-    if tracked.state is State.DONE:
+    if tracked.state is JobState.DONE:
         parts.append(duration(tracked.seconds))
     if tracked.message:
         parts.append(tracked.message)
@@ -144,8 +144,8 @@ def jobs_table(tracked: list[Tracked], rows: int | None = None) -> Table:
     for heading in ("steps/s", "return", "success", "left"):
         table.add_column(heading, no_wrap=True, justify="right", header_style="dim")
     for item in shown:
-        running = item.state is State.RUNNING
-        last = _left(item) if running else duration(item.seconds) if item.state is State.DONE else ""
+        running = item.state is JobState.RUNNING
+        last = _left(item) if running else duration(item.seconds) if item.state is JobState.DONE else ""
         speed = f"{item.progress.steps_per_second:.0f}" if running and item.progress else ""
         table.add_row(
             Text(item.job.label, style=_STYLES[item.state]),
@@ -179,7 +179,7 @@ def _most_telling(tracked: list[Tracked], number: int) -> tuple[list[Tracked], s
 
 
 def _bar(tracked: Tracked) -> str:
-    if tracked.progress is None or tracked.state is not State.RUNNING:
+    if tracked.progress is None or tracked.state is not JobState.RUNNING:
         return ""
     share = tracked.progress.env_steps / tracked.progress.total_steps
     filled = round(share * _BAR_WIDTH)

@@ -28,7 +28,7 @@ SECONDS = 120
 """Longest that a part may take."""
 
 
-class State(Enum):
+class Severity(Enum):
     """What a finding means for a study."""
 
     GOOD = "ok"
@@ -37,7 +37,7 @@ class State(Enum):
     MISSING = "missing"
 
 
-_STYLES = {State.GOOD: "green", State.HINT: "", State.NOTE: "yellow", State.MISSING: "bold red"}
+_STYLES = {Severity.GOOD: "green", Severity.HINT: "", Severity.NOTE: "yellow", Severity.MISSING: "bold red"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Finding:
 
     about: str
     told: str
-    state: State = State.GOOD
+    state: Severity = Severity.GOOD
 
 
 def diagnose() -> dict[str, list[Finding]]:
@@ -58,9 +58,9 @@ def diagnose() -> dict[str, list[Finding]]:
             try:
                 found[name] = answer.result()
             except RlotteryError as error:
-                found[name] = [Finding(name, str(error), State.MISSING)]
+                found[name] = [Finding(name, str(error), Severity.MISSING)]
             except Exception as error:  # whatever is broken, the other parts are told
-                found[name] = [Finding(name, f"{type(error).__name__}: {error}", State.MISSING)]
+                found[name] = [Finding(name, f"{type(error).__name__}: {error}", Severity.MISSING)]
     return found
 
 
@@ -75,7 +75,7 @@ def doctor_page(found: Mapping[str, Sequence[Finding]]) -> Group:
         for finding in findings:
             mark = Text(finding.state.value, style=_STYLES[finding.state])
             table.add_row(mark, Text(finding.about), Text(finding.told))
-    lacking = [finding for findings in found.values() for finding in findings if finding.state is State.MISSING]
+    lacking = [finding for findings in found.values() for finding in findings if finding.state is Severity.MISSING]
     verdict = "Studies can run here."
     if lacking:
         verdict = f"Studies can't run here before this is mended: {', '.join(finding.about for finding in lacking)}."
@@ -84,7 +84,7 @@ def doctor_page(found: Mapping[str, Sequence[Finding]]) -> Group:
 
 def is_ready(found: Mapping[str, Sequence[Finding]]) -> bool:
     """Whether nothing that a study needs is missing."""
-    return all(finding.state is not State.MISSING for findings in found.values() for finding in findings)
+    return all(finding.state is not Severity.MISSING for findings in found.values() for finding in findings)
 
 
 def kernels() -> list[Finding]:
@@ -94,15 +94,15 @@ def kernels() -> list[Finding]:
         told = [Finding("path", f"compiled kernels, {found.instruction_set}: {found.why}")]
     else:
         told = [
-            Finding("path", f"{_MASKED_DENSE}: {found.why}", State.NOTE),
-            Finding("to mend that", found.mend, State.NOTE),
+            Finding("path", f"{_MASKED_DENSE}: {found.why}", Severity.NOTE),
+            Finding("to mend that", found.mend, Severity.NOTE),
         ]
     if record is not None and record.built:
         made = f"{record.compiler_version}, and the headers of jaxlib {record.headers}"
         told.append(Finding("built with", f"{made}, for {', '.join(record.instruction_sets)}"))
     elif record is not None:
-        told += [Finding("compiler", line, State.NOTE) for line in record.said]
-    return [*told, Finding("to build again", build_command(), State.HINT)]
+        told += [Finding("compiler", line, Severity.NOTE) for line in record.said]
+    return [*told, Finding("to build again", build_command(), Severity.HINT)]
 
 
 def machine() -> list[Finding]:
@@ -114,7 +114,7 @@ def machine() -> list[Finding]:
         Finding("processor", " ".join((platform.machine(), known["processor"], known.get("vectors", ""))).strip()),
         Finding("cores", f"{len(cores)} of {os.cpu_count()}, one for each worker"),
         Finding("threads", "one in each worker, so that results repeat to the bit"),
-        Finding("OPENBLAS_CORETYPE", bent if forced else "not set", State.NOTE if forced else State.GOOD),
+        Finding("OPENBLAS_CORETYPE", bent if forced else "not set", Severity.NOTE if forced else Severity.GOOD),
     ]
 
 
@@ -126,14 +126,14 @@ def device() -> list[Finding]:
         said, fault = _in_a_child(code, worker_environment(name))
         backend, *devices = said.split("|")
         if fault and name == "cpu":
-            told.append(Finding("device: cpu", f"JAX can't be used: {fault}", State.MISSING))
+            told.append(Finding("device: cpu", f"JAX can't be used: {fault}", Severity.MISSING))
         elif name == "cpu":
             told.append(Finding("device: cpu", f"JAX computes on {', '.join(devices)}"))
         elif backend == "gpu":
             told.append(Finding("device: cuda", f"JAX computes on {', '.join(devices)}"))
         else:
             why = fault or "JAX finds no NVIDIA GPU"
-            told.append(Finding("device: cuda", f"not here: {why}. With one: uv sync --extra cuda12", State.NOTE))
+            told.append(Finding("device: cuda", f"not here: {why}. With one: uv sync --extra cuda12", Severity.NOTE))
     return told
 
 
@@ -153,9 +153,9 @@ def packages() -> list[Finding]:
     said, fault = _in_a_child(code, worker_environment())
     faults = json.loads(said) if not fault else {}
     if fault:
-        told.append(Finding("imports", f"a process that imported them failed: {fault}", State.MISSING))
+        told.append(Finding("imports", f"a process that imported them failed: {fault}", Severity.MISSING))
     for name in PACKAGES:
-        bad = State.NOTE if name in OPTIONAL else State.MISSING
+        bad = Severity.NOTE if name in OPTIONAL else Severity.MISSING
         try:
             number = version(name)
         except PackageNotFoundError:
@@ -173,9 +173,9 @@ def rendering() -> list[Finding]:
     tried = try_renderers(_in_a_child, worker_environment())
     if not tried[-1].fault:
         return [Finding(f"MUJOCO_GL={tried[-1].name}", "draws")]
-    told = [Finding(f"MUJOCO_GL={renderer.name}", renderer.fault, State.NOTE) for renderer in tried]
+    told = [Finding(f"MUJOCO_GL={renderer.name}", renderer.fault, Severity.NOTE) for renderer in tried]
     mend = "install Mesa's EGL or OSMesa (Debian, Ubuntu: apt install libegl1 libosmesa6); training needs neither"
-    return [*told, Finding("to draw", mend, State.NOTE)]
+    return [*told, Finding("to draw", mend, Severity.NOTE)]
 
 
 _PARTS: dict[str, Callable[[], list[Finding]]] = {

@@ -10,14 +10,14 @@ import numpy as np
 from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError
 from rlottery.pruning.mask_file import read_mask
-from rlottery.storage.checkpoint_record import read_record, record_paths
+from rlottery.storage.checkpoint_record import read_checkpoint_record, record_paths
 from rlottery.storage.disk import file_digest, read_arrays
 from rlottery.storage.locks import holder_of
-from rlottery.storage.manifests import DamagedError, damage, read_manifest
+from rlottery.storage.manifests import DamagedError, find_damage, read_manifest
 from rlottery.storage.metrics_log import read_metrics
-from rlottery.storage.open_study import check_folder
+from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
-from rlottery.storage.study_record import read_record as read_study_record
+from rlottery.storage.study_record import read_study_record as read_study_record
 from rlottery.study.planning.arms import METHODS
 
 
@@ -45,7 +45,7 @@ def examine(config: Config) -> Health:
     Raises:
         StudyError: the data folder is none, or something in it points out of it.
     """
-    check_folder(config.data)
+    check_data_folder(config.data)
     store = Store(config.data)
     store.check_links()
     files = 0
@@ -93,7 +93,7 @@ def examine_run(run: RunFiles) -> tuple[int, list[Problem]]:
     entries = dict(manifest["files"])
     if not run.replay.exists():
         entries = {name: entry for name, entry in entries.items() if name not in REPLAY_FILES}
-    problems = [Problem(error.file, error.why, again) for error in damage(run.folder, entries)]
+    problems = [Problem(error.file, error.why, again) for error in find_damage(run.folder, entries)]
     if manifest.get("replay") == "saved" and not run.replay.exists():
         problems.append(Problem(run.replay, "it is missing", "The dense agent is trained anew where it is needed."))
     if not problems:
@@ -125,13 +125,13 @@ def _examine_unfinished(run: RunFiles) -> tuple[int, list[Problem]]:
     for path in paths:
         files += 1
         try:
-            record = read_record(path)
+            record = read_checkpoint_record(path)
         except StudyError as error:
             damaged[path] = getattr(error, "why", str(error))
             continue
         files += len(record["files"])
-        found = {error.file: error.why for error in damage(run.checkpoint, record["files"])}
-        points = {error.file: error.why for error in damage(run.folder, record.get("points", {}))}
+        found = {error.file: error.why for error in find_damage(run.checkpoint, record["files"])}
+        points = {error.file: error.why for error in find_damage(run.folder, record.get("points", {}))}
         length, sha256 = record["metrics"]
         if not run.metrics.is_file() or file_digest(run.metrics, length) != sha256:
             found[run.metrics] = "it is not what the checkpoint continues"

@@ -19,16 +19,16 @@ from rlottery.report.gather import gather
 from rlottery.report.table import render
 from rlottery.storage.locks import PATIENCE_SECONDS, busy, holder_of
 from rlottery.storage.manifests import read_manifest, write_manifest
-from rlottery.storage.open_study import check_folder
+from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import DENSE, REPLAY_FILES, RunFiles, Store
 from rlottery.storage.study_record import note_command
 from rlottery.study.display import display_for
 from rlottery.study.execution.bundles import most_together
-from rlottery.study.execution.executor import ENDED_BADLY, Executor, State, Tracked, as_diverged, worker_count
+from rlottery.study.execution.executor import ENDED_BADLY, Executor, JobState, Tracked, as_diverged, worker_count
 from rlottery.study.execution.stopping import StopSignals
 from rlottery.study.planning.arms import arms_of, chosen_arms
 from rlottery.study.planning.checks import check_arms
-from rlottery.study.planning.jobs import STAGES, Job, Key, jobs
+from rlottery.study.planning.jobs import STAGES, Job, Key, list_jobs
 from rlottery.study.planning.plan import DivergedRunError, damaged_files, is_done
 from rlottery.study.reporting import publish
 from rlottery.study.resources.memory import tell_of_memory
@@ -78,19 +78,19 @@ def plan_study(
     arms = arms_of(config, method)
     if names is not None:
         arms = chosen_arms(arms, names)
-    check_folder(config.data)
+    check_data_folder(config.data)
     Store(config.data).check_links()
     check_arms(config, arms)
     tracked: list[Tracked] = []
     to_do: set[Key] = set()
-    for job in jobs(config, arms, tuple(stages)):
+    for job in list_jobs(config, arms, tuple(stages)):
         waits = _open(job, to_do)
         item = Tracked(job)
         try:
-            item.state = State.FOUND if is_done(job, waits) else State.WAITING
+            item.state = JobState.FOUND if is_done(job, waits) else JobState.WAITING
         except DivergedRunError as error:
             item.state, item.message = as_diverged(job, error)
-        if item.state is not State.FOUND:
+        if item.state is not JobState.FOUND:
             to_do.add(job.key)
         tracked.append(item)
     return tracked
@@ -120,8 +120,8 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     store = Store(config.data)
     store.check_writable()
-    waiting = [t for t in tracked if t.state is State.WAITING]
-    found = sum(t.state is State.FOUND for t in tracked)
+    waiting = [t for t in tracked if t.state is JobState.WAITING]
+    found = sum(t.state is JobState.FOUND for t in tracked)
     if found == len(tracked):
         say(f"All {found} jobs are already done: nothing is left to do.")
     elif found:
@@ -144,7 +144,7 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
                 _release_replay(store.run(task.name, seed, DENSE), [t for t in tracked if _of(t) == (index, seed)])
     for item in tracked:
         # A kill just after a run's end leaves its checkpoints.
-        over = item.state in (State.FOUND, State.DONE) and item.job.stage in ("dense", "ticket")
+        over = item.state in (JobState.FOUND, JobState.DONE) and item.job.stage in ("dense", "ticket")
         if over and holder_of(item.job.files) is None:
             shutil.rmtree(item.job.files.checkpoint, ignore_errors=True)
     return Outcome(tracked, gather(store, config), signals.number)
@@ -231,7 +231,7 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
     # Paths and messages as they are: not wrapped, nothing in brackets taken for a style.
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     for item in outcome.failed:
-        if outcome.stopped is not None and item.state is State.SKIPPED:
+        if outcome.stopped is not None and item.state is JobState.SKIPPED:
             continue  # it only had not begun
         say(f"\n{item.job.label}: {item.state.value}: {item.message}", style="red")
     say()
@@ -249,7 +249,7 @@ def _of(tracked: Tracked) -> tuple[int, int]:
 
 def _release_replay(files: RunFiles, jobs_of_seed: Sequence[Tracked]) -> None:
     """Let a dense run's buffer go if all that the command does with its task and seed is done."""
-    if any(t.state not in (State.DONE, State.FOUND) for t in jobs_of_seed):
+    if any(t.state not in (JobState.DONE, JobState.FOUND) for t in jobs_of_seed):
         return
     manifest = read_manifest(files)
     if manifest is None or manifest["status"] != "done":

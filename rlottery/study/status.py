@@ -11,12 +11,12 @@ from rich.text import Text
 from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.report.words import count
-from rlottery.storage.checkpoint_record import newest
-from rlottery.storage.manifests import damage, read_manifest
-from rlottery.storage.open_study import check_folder
+from rlottery.storage.checkpoint_record import newest_checkpoint
+from rlottery.storage.manifests import find_damage, read_manifest
+from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import DENSE, RunFiles, Store
 from rlottery.storage.progress import read_progress
-from rlottery.storage.trained_with import other_settings
+from rlottery.storage.trained_with import other_settings_message
 from rlottery.study.display import duration
 from rlottery.study.planning.arms import arms_of
 
@@ -32,7 +32,7 @@ def status_table(config: Config) -> Group:
     Raises:
         StudyError: the data folder is none.
     """
-    check_folder(config.data)
+    check_data_folder(config.data)
     store = Store(config.data)
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     for heading in ("task", "seed", "arm", "state", "details"):
@@ -50,7 +50,7 @@ def status_table(config: Config) -> Group:
                 table.add_row(*map(Text, (task.name, str(seed), arm, state, details)))
                 states.append(state)
                 fingerprints.append(_fingerprint(files))
-        if said := other_settings(config, task, fingerprints):
+        if said := other_settings_message(config, task, fingerprints):
             others.append(said)
     title = Text(f"Study {config.name!r} in {config.data}", style="italic")
     return Group(title, table, *(Text(line, style="yellow") for line in others), Text(_summary(states)))
@@ -67,7 +67,7 @@ def _summary(states: Iterable[str]) -> str:
 def _fingerprint(files: RunFiles) -> Mapping[str, Any]:
     """What made a run, finished or not; empty where nothing tells."""
     try:
-        made = read_manifest(files) or newest(files)
+        made = read_manifest(files) or newest_checkpoint(files)
     except StudyError:
         return {}
     return made["fingerprint"] if made is not None else {}
@@ -81,7 +81,7 @@ def _state(files: RunFiles) -> tuple[str, str]:
         return "running", f"{progress.env_steps:,} of {progress.total_steps:,} steps{left}"
     try:
         manifest = read_manifest(files)
-        record = newest(files)
+        record = newest_checkpoint(files)
     except StudyError as error:
         return "damaged", str(error)
     if manifest is None:
@@ -94,7 +94,7 @@ def _state(files: RunFiles) -> tuple[str, str]:
         return manifest["status"], manifest.get("error", "").split("\n")[0]
     if manifest.get("replay") == "saved" and not files.replay.exists():
         return "to do again", "its replay buffer is gone"
-    if damaged := damage(files.folder, manifest["files"], contents=()):
+    if damaged := find_damage(files.folder, manifest["files"], contents=()):
         return "damaged", f"{damaged[0].file.name}: {damaged[0].why}; the study makes it anew when it is run again"
     sittings = len(manifest.get("sittings", []))
     suffix = f", in {sittings} sittings" if sittings > 1 else ""

@@ -22,23 +22,23 @@ from rlottery.errors import StudyError
 from rlottery.storage.checkpoint_record import (
     KEPT,
     PIECE_BYTES,
-    Record,
+    CheckpointRecord,
     agent_name,
-    other_settings,
-    read_record,
+    other_config_error,
+    read_checkpoint_record,
     record_path,
     record_paths,
     segment_name,
 )
 from rlottery.storage.disk import file_digest, read_arrays, write_arrays
 from rlottery.storage.manifests import (
-    FORMAT_VERSION,
+    MANIFEST_FORMAT,
     DamagedError,
     FileEntry,
-    Sitting,
-    damage,
-    difference,
-    entry,
+    Session,
+    file_entry,
+    find_damage,
+    list_differences,
     write_sealed,
 )
 from rlottery.storage.metrics_log import Position
@@ -60,7 +60,7 @@ class Sittings:
         written, cost: checkpoints written, and the seconds that took.
     """
 
-    past: list[Sitting]
+    past: list[Session]
     seconds: float = 0.0
     began: float = 0.0
     written: int = 0
@@ -104,9 +104,9 @@ class Checkpoints:
         notes: list[str] = []
         for path in reversed(record_paths(self._files)):
             try:
-                record = read_record(path)
-                if differences := difference(self._fingerprint, record["fingerprint"]):
-                    raise other_settings(self._files, differences)
+                record = read_checkpoint_record(path)
+                if differences := list_differences(self._fingerprint, record["fingerprint"]):
+                    raise other_config_error(self._files, differences)
                 self._check(record)
                 position = self._load(record, loop)
             except DamagedError as error:
@@ -145,8 +145,8 @@ class Checkpoints:
         named = [agent, *(segment_name(*segment) for segment in self._segments)]
         self._entries = {name: self._entries[name] for name in named}
         sittings = self.sittings
-        record: Record = {
-            "format_version": FORMAT_VERSION,
+        record: CheckpointRecord = {
+            "format_version": MANIFEST_FORMAT,
             "fingerprint": self._fingerprint,
             "env_steps": loop.env_steps,
             "episodes": loop.episodes,
@@ -179,10 +179,10 @@ class Checkpoints:
     def _write(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         path = self._files.checkpoint / name
         write_arrays(path, arrays)
-        self._entries[name] = entry(path)
+        self._entries[name] = file_entry(path)
 
-    def _check(self, record: Record) -> None:
-        for error in damage(self._files.checkpoint, record["files"]):
+    def _check(self, record: CheckpointRecord) -> None:
+        for error in find_damage(self._files.checkpoint, record["files"]):
             raise error
         length, sha256 = record["metrics"]
         metrics = self._files.metrics
@@ -192,7 +192,7 @@ class Checkpoints:
         except OSError as error:
             raise DamagedError(metrics, str(error.strerror)) from None
 
-    def _load(self, record: Record, loop: Loop) -> Position:
+    def _load(self, record: CheckpointRecord, loop: Loop) -> Position:
         """Set `loop`; where the checkpoint doesn't fit, it stays as it was."""
         folder, added = self._files.checkpoint, record["env_steps"]
         try:
@@ -228,7 +228,7 @@ class Checkpoints:
         named: set[str] = set()
         for path in paths[-KEPT:]:
             try:
-                named |= {path.name, *read_record(path)["files"]}
+                named |= {path.name, *read_checkpoint_record(path)["files"]}
             except StudyError:  # damaged since: it keeps nothing
                 named.add(path.name)
         for path in folder.iterdir():
@@ -246,5 +246,5 @@ def _generator(state: dict[str, Any]) -> np.random.Generator:
     return generator
 
 
-def _sitting(env_steps: int, notes: Sequence[str] = ()) -> Sitting:
+def _sitting(env_steps: int, notes: Sequence[str] = ()) -> Session:
     return {"started": time.time(), "env_steps": env_steps, "notes": list(notes)}

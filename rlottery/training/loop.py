@@ -15,7 +15,7 @@ from rlottery.envs import Environment, Step
 from rlottery.errors import DivergedError
 from rlottery.seeding import Streams
 from rlottery.storage.checkpoint_record import SavedEpisodes, SavedLosses
-from rlottery.storage.metrics_log import Row
+from rlottery.storage.metrics_log import MetricsRow
 from rlottery.storage.transitions import columns
 from rlottery.training.evaluation import evaluate
 from rlottery.training.learner import Learner
@@ -102,7 +102,7 @@ def train(
     loop: Loop,
     make_environment: Callable[[], Environment],
     schedule: Schedule,
-    write: Callable[[Row], None],
+    write: Callable[[MetricsRow], None],
     *,
     tick: Callable[[int], None] = lambda step: None,
     after_step: Callable[[Loop, np.ndarray | None], None] = lambda loop, rows: None,
@@ -139,7 +139,7 @@ def train(
             evaluation_environment,
             schedule.evaluation_seeds,
         )
-        row: Row = {"kind": "evaluation", "env_steps": loop.env_steps, "return": float(np.mean(result.returns))}
+        row: MetricsRow = {"kind": "evaluation", "env_steps": loop.env_steps, "return": float(np.mean(result.returns))}
         if result.successes is not None:
             row |= {"success": float(np.mean(result.successes)), "successes": result.successes}
         write(row | {"returns": result.returns, "lengths": result.lengths, "seconds": time.perf_counter() - began})
@@ -222,7 +222,7 @@ class LossMeter:
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._updates += 1
 
-    def row(self, step: int) -> Row:
+    def row(self, step: int) -> MetricsRow:
         """The means since the last call, and updates a second over that time (evaluations included)."""
         now = time.perf_counter()
         means = {name: total / self._updates for name, total in self._sums.items()}
@@ -298,10 +298,10 @@ class EpisodeMeter:
         """Whether there is something to write, and the last row is far enough behind or no step comes after this."""
         return self._episodes > 0 and (last or step - self._wrote_at >= EPISODE_INTERVAL)
 
-    def row(self, step: int) -> Row:
+    def row(self, step: int) -> MetricsRow:
         """Means over the episodes that ended since the last row, and their number."""
         means = {name: total / self._episodes for name, total in self._ended.items()}
-        row: Row = {"kind": "episode", "env_steps": step, **means, "episodes": self._episodes}
+        row: MetricsRow = {"kind": "episode", "env_steps": step, **means, "episodes": self._episodes}
         self._ended, self._episodes, self._wrote_at = {}, 0, step
         return row
 

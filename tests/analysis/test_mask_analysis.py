@@ -13,7 +13,7 @@ from rlottery.config import Config
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
 from rlottery.pruning.masks import make_mask, overlap
 from rlottery.storage.disk import write_arrays, write_bytes, write_json
-from rlottery.storage.manifests import entry
+from rlottery.storage.manifests import file_entry
 from rlottery.storage.paths import DENSE, RunFiles, Store
 from tests.analysis.stores import config, returns, write_run
 
@@ -126,11 +126,11 @@ class TestInputs:
             actor = {"layer_0": first, "layer_1": np.ones((4, 2))}
             write(store, "taylor-80", seed, groups(actor, critic))
         inputs = only(pages(store)).inputs
-        assert [entry.name for entry in inputs] == ["cos angle", "sin angle", "angular velocity"]
-        assert [entry.actor for entry in inputs] == [0.75, 0.125, 0]
-        assert [entry.critic for entry in inputs] == [0.5, 0.5, 0.5]
-        assert [entry.ignored for entry in inputs] == [0, 1, 2]
-        assert [entry.saliency for entry in inputs] == [None] * 3
+        assert [file_entry.name for file_entry in inputs] == ["cos angle", "sin angle", "angular velocity"]
+        assert [file_entry.actor for file_entry in inputs] == [0.75, 0.125, 0]
+        assert [file_entry.critic for file_entry in inputs] == [0.5, 0.5, 0.5]
+        assert [file_entry.ignored for file_entry in inputs] == [0, 1, 2]
+        assert [file_entry.saliency for file_entry in inputs] == [None] * 3
 
     def test_saliency_is_what_enters_of_the_dense_weights(self, store: Store) -> None:
         write_run(store, DENSE, 0, returns(0, 1, 2, 3), task=TASK)
@@ -153,7 +153,7 @@ class TestInputs:
     def test_entries_of_another_number_have_no_names(self, store: Store) -> None:
         """The task was made with arguments that change what is seen."""
         write(store, "taylor-80", 0, groups({"layer_0": np.ones((5, 2))}, {"q1.layer_0": np.ones((6, 1))}))
-        assert [entry.name for entry in only(pages(store)).inputs] == [None] * 5
+        assert [file_entry.name for file_entry in only(pages(store)).inputs] == [None] * 5
 
 
 class TestLikeness:
@@ -327,5 +327,5 @@ class TestProblems:
 
 def list_mask(store: Store, files: RunFiles) -> None:
     """The run's manifest with the mask's checksum in it."""
-    listed = {files.mask.name: entry(files.mask)["sha256"]}
+    listed = {files.mask.name: file_entry(files.mask)["sha256"]}
     write_run(store, "taylor-80", 0, returns(0, 1, 2, 3), task=TASK, files=listed)

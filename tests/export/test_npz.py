@@ -16,7 +16,7 @@ from rlottery.export.npz import OBSERVATIONS, export_policy
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
 from rlottery.pruning.masks import make_mask
 from rlottery.storage.disk import read_arrays, write_arrays, write_bytes, write_json
-from rlottery.storage.manifests import entry, read_manifest, write_sealed
+from rlottery.storage.manifests import file_entry, read_manifest, write_sealed
 from rlottery.storage.paths import RunFiles
 from rlottery.version import __version__
 from tests.export.exported import policy_of_the_page
@@ -105,7 +105,7 @@ def rewrite(files: RunFiles, change: Callable[[Arrays], Arrays], mask: Any = Non
         write_bytes(files.mask, mask_to_bytes(made))
     manifest = read_manifest(files)
     assert manifest is not None
-    change_manifest(files, files={name: entry(files.folder / name) for name in manifest["files"]})
+    change_manifest(files, files={name: file_entry(files.folder / name) for name in manifest["files"]})
 
 
 @pytest.mark.parametrize("arm", NAMES)
@@ -145,7 +145,7 @@ def test_what_is_said_of_a_ticket(runs: Path) -> None:
     alive = [np.ones(3, bool), *((o[:, 0] > 0) & (i > 0) for o, i in zip(out_of[1:], into, strict=True)), [True]]
     weights = sum(int(mask[np.ix_(alive[i], alive[i + 1])].sum()) for i, mask in enumerate(means))
     assert dead > 0
-    unread = [str(entry) for entry in range(3) if not out_of[0][entry].any()]
+    unread = [str(file_entry) for file_entry in range(3) if not out_of[0][file_entry].any()]
     assert said.splitlines()[:4] == [
         f"Wrote policy.npz, {Path('policy.npz').stat().st_size:,} bytes.",
         f"Weights: {weights:,}, of {sum(int(mask.sum()) for mask in kept):,} in the run.",
@@ -261,7 +261,7 @@ class TestNoRun:
 
     def test_the_first_format_is_read(self, ticket: RunFiles) -> None:
         manifest: Any = read_manifest(ticket)
-        digests = {name: entry["sha256"] for name, entry in manifest["files"].items()}
+        digests = {name: file_entry["sha256"] for name, file_entry in manifest["files"].items()}
         write_json(ticket.manifest, {**manifest, "format_version": 1, "files": digests})
         assert call("magnitude")[0] == 0
 

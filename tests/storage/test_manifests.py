@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from rlottery.errors import StudyError
 from rlottery.storage import manifests
 from rlottery.storage.disk import write_json
-from rlottery.storage.manifests import FORMAT_VERSION, DamagedError, Manifest, damage, difference, entry
+from rlottery.storage.manifests import (
+    MANIFEST_FORMAT,
+    DamagedError,
+    Manifest,
+    file_entry,
+    find_damage,
+    list_differences,
+)
 from rlottery.storage.paths import RunFiles
 
 
@@ -19,10 +26,10 @@ def a_manifest(files: RunFiles) -> Manifest:
     files.folder.mkdir(exist_ok=True)
     files.agent.write_bytes(b"weights")
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": MANIFEST_FORMAT,
         "status": "done",
         "fingerprint": {"version": 1, "sac": {"batch_size": 256}},
-        "files": {files.agent.name: entry(files.agent)},
+        "files": {files.agent.name: file_entry(files.agent)},
         "seconds": 1.5,
         "sittings": [{"started": 1.0, "env_steps": 0, "notes": ["a note"]}],
         "checkpoints": {"written": 2, "seconds": 0.5},
@@ -97,7 +104,7 @@ def test_format_1_is_read(tmp_path: Path) -> None:
     # As rlottery 0.1.0 wrote it.
     files = RunFiles(tmp_path)
     files.agent.write_bytes(b"weights")
-    digest = entry(files.agent)["sha256"]
+    digest = file_entry(files.agent)["sha256"]
     first = {
         "format_version": 1,
         "stage": "dense",
@@ -117,10 +124,10 @@ def test_format_1_is_read(tmp_path: Path) -> None:
     found = manifests.read_manifest(files)
     assert found is not None
     assert found["files"] == {"agent.safetensors": {"sha256": digest, "bytes": None}}
-    assert (found["status"], found["seconds"], found["format_version"]) == ("done", 8.25, FORMAT_VERSION)
-    assert damage(tmp_path, found["files"]) == []
+    assert (found["status"], found["seconds"], found["format_version"]) == ("done", 8.25, MANIFEST_FORMAT)
+    assert find_damage(tmp_path, found["files"]) == []
     files.agent.write_bytes(b"other")
-    assert [error.why for error in damage(tmp_path, found["files"])] == ["its content differs from its checksum"]
+    assert [error.why for error in find_damage(tmp_path, found["files"])] == ["its content differs from its checksum"]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/../../b.x", "replay/../../x.npy", "x", "a.b\n"])
@@ -153,7 +160,7 @@ def test_odd_values_are_refused_or_read_and_nothing_else_happens(
     except StudyError:
         return
     assert found is not None and found["status"] in ("done", "failed", "diverged")
-    damage(files.folder, found["files"])
+    find_damage(files.folder, found["files"])
 
 
 @settings(deadline=None)
@@ -175,7 +182,7 @@ class TestDamage:
         return files
 
     def test_none(self, files: RunFiles) -> None:
-        assert damage(files.folder, {"agent.safetensors": entry(files.agent)}) == []
+        assert find_damage(files.folder, {"agent.safetensors": file_entry(files.agent)}) == []
 
     @pytest.mark.parametrize(
         ("content", "why"),
@@ -186,24 +193,24 @@ class TestDamage:
         ],
     )
     def test_is_named(self, files: RunFiles, content: bytes | None, why: str) -> None:
-        entries = {"agent.safetensors": entry(files.agent)}
+        entries = {"agent.safetensors": file_entry(files.agent)}
         files.agent.unlink() if content is None else files.agent.write_bytes(content)
-        (error,) = damage(files.folder, entries)
+        (error,) = find_damage(files.folder, entries)
         assert (error.file, error.why) == (files.agent, why)
         with pytest.raises(DamagedError, match=why):
-            manifests.check(files.folder, entries, "agent.safetensors", "unknown.npy")
+            manifests.check_files(files.folder, entries, "agent.safetensors", "unknown.npy")
 
     def test_a_pipe_is_not_waited_for(self, files: RunFiles) -> None:
-        entries: Any = {"agent.safetensors": entry(files.agent) | {"bytes": None}}
+        entries: Any = {"agent.safetensors": file_entry(files.agent) | {"bytes": None}}
         files.agent.unlink()
         os.mkfifo(files.agent)
-        (error,) = damage(files.folder, entries)
+        (error,) = find_damage(files.folder, entries)
         assert error.why == "it is no regular file"
 
     def test_contents_are_left_alone_where_sizes_will_do(self, files: RunFiles) -> None:
-        entries = {"agent.safetensors": entry(files.agent)}
+        entries = {"agent.safetensors": file_entry(files.agent)}
         files.agent.write_bytes(b"weighty")
-        assert damage(files.folder, entries, contents=()) == []
+        assert find_damage(files.folder, entries, contents=()) == []
 
 
 trees = st.recursive(
@@ -217,23 +224,23 @@ fingerprints = st.dictionaries(st.sampled_from("abc"), trees, max_size=3)
 def test_differences_name_key_and_both_values() -> None:
     found = {"version": 1, "sac": {"batch_size": 256, "discount": 0.99}, "seed": 0}
     asked = {"version": 1, "sac": {"batch_size": 128, "discount": 0.99}, "seed": "x"}
-    assert difference(asked, found) == [
+    assert list_differences(asked, found) == [
         "sac.batch_size: the files have 256, this config asks for 128",
         "seed: the files have 0, this config asks for 'x'",
     ]
-    assert difference(found, found) == []
+    assert list_differences(found, found) == []
 
 
 def test_a_key_that_one_side_lacks_is_a_difference_even_to_null() -> None:
-    assert difference({"kwargs": {"mode": None}}, {"kwargs": {}}) == [
+    assert list_differences({"kwargs": {"mode": None}}, {"kwargs": {}}) == [
         "kwargs.mode: the files have nothing, this config asks for None"
     ]
-    assert difference({}, {"inputs": {"mask": "ab"}}) == [
+    assert list_differences({}, {"inputs": {"mask": "ab"}}) == [
         "inputs: the files have {'mask': 'ab'}, this config asks for nothing"
     ]
 
 
 @given(fingerprints, fingerprints)
 def test_there_is_a_difference_where_fingerprints_are_unequal_and_only_there(one: Any, other: Any) -> None:
-    assert (difference(one, other) == []) == (one == other)
-    assert len(difference(one, other)) == len(difference(other, one))
+    assert (list_differences(one, other) == []) == (one == other)
+    assert len(list_differences(one, other)) == len(list_differences(other, one))

@@ -10,7 +10,7 @@ import pytest
 from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.storage.paths import Store
-from rlottery.storage.study_record import config_of, note_command, read_record
+from rlottery.storage.study_record import config_from_record, note_command, read_study_record
 from rlottery.study.health import examine
 
 
@@ -21,8 +21,8 @@ def config(data: Path, seeds: list[int], tasks: list[str] | None = None) -> Conf
 def test_settings_come_back(tmp_path: Path) -> None:
     asked = config(tmp_path, [0, 1])
     note_command(asked, has_work=True)
-    record = read_record(tmp_path)
-    assert config_of(record, tmp_path) == asked
+    record = read_study_record(tmp_path)
+    assert config_from_record(record, tmp_path) == asked
     assert len(record["commands"]) == 1 and record["commands"][0]["seeds"] == [0, 1]
     assert record["seeds_added"] == 0
 
@@ -30,7 +30,7 @@ def test_settings_come_back(tmp_path: Path) -> None:
 def test_a_moved_study_has_the_folder_where_it_lies(tmp_path: Path) -> None:
     note_command(config(tmp_path / "a", [0]), has_work=True)
     (tmp_path / "a").rename(tmp_path / "b")
-    assert config_of(read_record(tmp_path / "b"), tmp_path / "b").data == tmp_path / "b"
+    assert config_from_record(read_study_record(tmp_path / "b"), tmp_path / "b").data == tmp_path / "b"
 
 
 def test_seeds_and_tasks_of_all_commands_are_joined_and_added_seeds_counted(tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_seeds_and_tasks_of_all_commands_are_joined_and_added_seeds_counted(tmp_
     note_command(config(tmp_path, [2], ["Reacher-v5"]), has_work=True)
     note_command(config(tmp_path, [1]), has_work=True)
     note_command(config(tmp_path, [0, 1, 2, 3]), has_work=True)
-    record = read_record(tmp_path)
-    joined = config_of(record, tmp_path)
+    record = read_study_record(tmp_path)
+    joined = config_from_record(record, tmp_path)
     assert joined.seeds == (0, 1, 2, 3)
     assert [task.id for task in joined.tasks] == ["Pendulum-v1", "Reacher-v5"]
     assert record["seeds_added"] == 2
@@ -57,10 +57,10 @@ def test_seeds_are_added_only_to_results(tmp_path: Path) -> None:
     """Jobs of an array, a seed each, that start together add nothing to what anyone has seen."""
     for seed in range(3):
         note_command(config(tmp_path, [seed]), has_work=True)
-    assert read_record(tmp_path)["seeds_added"] == 0
+    assert read_study_record(tmp_path)["seeds_added"] == 0
     finish_a_run(tmp_path)
     note_command(config(tmp_path, [3]), has_work=True)
-    assert read_record(tmp_path)["seeds_added"] == 1
+    assert read_study_record(tmp_path)["seeds_added"] == 1
 
 
 def test_commands_at_once_lose_none(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_commands_at_once_lose_none(tmp_path: Path) -> None:
     )
     commands = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(seed)]) for seed in range(6)]
     assert [command.wait(60) for command in commands] == [0] * 6
-    record = read_record(tmp_path)
+    record = read_study_record(tmp_path)
     assert sorted(record["config"]["seeds"]) == list(range(6)) and len(record["commands"]) == 6
 
 
@@ -79,14 +79,14 @@ def test_a_command_that_has_nothing_to_do_is_not_noted(tmp_path: Path) -> None:
     asked = config(tmp_path, [0])
     note_command(asked, has_work=True)
     note_command(asked, has_work=False)
-    assert len(read_record(tmp_path)["commands"]) == 1
+    assert len(read_study_record(tmp_path)["commands"]) == 1
 
 
 def test_one_whose_settings_differ_is_noted_without_work(tmp_path: Path) -> None:
     note_command(config(tmp_path, [0]), has_work=True)
     other = Config.model_validate({**config(tmp_path, [0]).model_dump(mode="json"), "verdict": {"margin": 0.2}})
     note_command(other, has_work=False)
-    assert config_of(read_record(tmp_path), tmp_path).verdict.margin == 0.2
+    assert config_from_record(read_study_record(tmp_path), tmp_path).verdict.margin == 0.2
 
 
 def test_a_damaged_record_is_made_anew_by_a_run_and_named_by_a_reader(tmp_path: Path) -> None:
@@ -97,9 +97,9 @@ def test_a_damaged_record_is_made_anew_by_a_run_and_named_by_a_reader(tmp_path: 
     content["seeds_added"] = 7
     file.write_text(json.dumps(content))
     with pytest.raises(StudyError, match=r"study\.json is damaged: its content differs from its checksum"):
-        read_record(tmp_path)
+        read_study_record(tmp_path)
     note_command(asked, has_work=False)
-    assert read_record(tmp_path)["seeds_added"] == 0
+    assert read_study_record(tmp_path)["seeds_added"] == 0
 
 
 @pytest.mark.parametrize(
@@ -118,15 +118,15 @@ def test_no_record(tmp_path: Path, make, said: str) -> None:
     folder = tmp_path / "folder"
     make(folder)
     with pytest.raises(StudyError, match=said):
-        read_record(folder)
+        read_study_record(folder)
 
 
 def test_settings_of_a_later_version_are_named(tmp_path: Path) -> None:
     note_command(config(tmp_path, [0]), has_work=True)
-    record = read_record(tmp_path)
+    record = read_study_record(tmp_path)
     record["config"]["telepathy"] = True
     with pytest.raises(StudyError, match="can't be read by rlottery .*Give the study's config file"):
-        config_of(record, tmp_path)
+        config_from_record(record, tmp_path)
 
 
 def test_verify_finds_a_damaged_record(tmp_path: Path) -> None:

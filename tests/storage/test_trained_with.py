@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rlottery.config import Config
 from rlottery.storage.study_record import note_command
-from rlottery.storage.trained_with import other_settings, unlike
+from rlottery.storage.trained_with import other_settings_message, unlike
 from rlottery.study.planning.fingerprints import dense_fingerprint
 
 
@@ -64,20 +64,20 @@ def test_the_words_count_the_runs_and_name_the_first_keys(tmp_path: Path) -> Non
     asked = config(tmp_path)
     trained = config(tmp_path, sac={"batch_size": 64, "discount": 0.5, "reward_scale": 2.0, "polyak": 0.1})
     fingerprints = [dense_fingerprint(of, of.tasks[0], 0) for of in (trained, trained, asked)]
-    said = other_settings(asked, asked.tasks[0], fingerprints)
+    said = other_settings_message(asked, asked.tasks[0], fingerprints)
     assert said is not None
     assert said.startswith("Pendulum-v1: 2 runs were trained with other settings than these (")
     assert "sac.batch_size: the files have 64, this config asks for 256; " in said and "; and 1 more)." in said
     assert said.endswith("Give the settings that they were trained with")
-    assert other_settings(asked, asked.tasks[0], fingerprints[2:]) is None
+    assert other_settings_message(asked, asked.tasks[0], fingerprints[2:]) is None
 
 
 def test_the_data_folder_is_named_where_its_record_agrees_with_the_runs(tmp_path: Path) -> None:
     asked, trained = config(tmp_path), config(tmp_path, sac={"batch_size": 64})
     fingerprint = dense_fingerprint(trained, trained.tasks[0], 0)
     note_command(trained, has_work=True)
-    said = other_settings(asked, asked.tasks[0], [fingerprint])
+    said = other_settings_message(asked, asked.tasks[0], [fingerprint])
     assert said is not None and said.endswith(f"or the data folder in the place of the config file: {tmp_path}")
     note_command(asked, has_work=True)  # of another command, that set other keys
-    said = other_settings(asked, asked.tasks[0], [fingerprint])
+    said = other_settings_message(asked, asked.tasks[0], [fingerprint])
     assert said is not None and str(tmp_path) not in said

@@ -12,9 +12,16 @@ from rlottery.config import Config, load_config
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask, make_mask
 from rlottery.pruning.prune import prune
-from rlottery.storage.checkpoint_record import Record, record_path
+from rlottery.storage.checkpoint_record import CheckpointRecord, record_path
 from rlottery.storage.disk import write_arrays, write_bytes
-from rlottery.storage.manifests import FORMAT_VERSION, Manifest, entry, read_manifest, write_manifest, write_sealed
+from rlottery.storage.manifests import (
+    MANIFEST_FORMAT,
+    Manifest,
+    file_entry,
+    read_manifest,
+    write_manifest,
+    write_sealed,
+)
 from rlottery.storage.paths import REPLAY_FILES, RunFiles
 from rlottery.study.planning.arms import arm_for
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint
@@ -98,8 +105,8 @@ def write_record(of: Job, env_steps: int) -> None:
         fingerprint = dense_fingerprint(of.config, of.task, of.seed)
     else:
         fingerprint = expected_ticket_fingerprint(of, mask_for(of, {}))
-    record: Record = {
-        "format_version": FORMAT_VERSION,
+    record: CheckpointRecord = {
+        "format_version": MANIFEST_FORMAT,
         "fingerprint": fingerprint,
         "env_steps": env_steps,
         "episodes": 1,
@@ -170,10 +177,10 @@ def change_manifest(run: RunFiles, /, **changes: Any) -> None:
 
 def _write_manifest(of: Job, fingerprint: Fingerprint, names: tuple[str, ...], **facts: Any) -> None:
     manifest: Manifest = {
-        "format_version": FORMAT_VERSION,
+        "format_version": MANIFEST_FORMAT,
         "status": "done",
         "seconds": 1.5,
         "fingerprint": fingerprint,
-        "files": {name: entry(of.files.folder / name) for name in names},
+        "files": {name: file_entry(of.files.folder / name) for name in names},
     }
     write_manifest(of.files, cast(Manifest, manifest | facts))

@@ -7,8 +7,8 @@ from rich.console import Console
 from rlottery.storage.progress import Progress
 from rlottery.study import display
 from rlottery.study.display import Lines, LiveTable, display_for, duration, jobs_table, line
-from rlottery.study.execution.executor import State, Tracked
-from rlottery.study.planning.jobs import STAGES, jobs
+from rlottery.study.execution.executor import JobState, Tracked
+from rlottery.study.planning.jobs import STAGES, list_jobs
 from tests.study.studies import job, shown, tiny_config
 
 HALF_WAY = Progress(1, 150, 300, steps_per_second=50.0, last_return=-1234.56, last_success=0.5)
@@ -16,7 +16,7 @@ HALF_WAY = Progress(1, 150, 300, steps_per_second=50.0, last_return=-1234.56, la
 
 def tracked_jobs(folder: Path, seeds: int = 1) -> list[Tracked]:
     config = tiny_config(folder, f"seeds={list(range(seeds))}")
-    return [Tracked(planned) for planned in jobs(config, [job(config, "mask").ticket_arm], STAGES)]
+    return [Tracked(planned) for planned in list_jobs(config, [job(config, "mask").ticket_arm], STAGES)]
 
 
 def text(tracked: list[Tracked], rows: int | None = None) -> str:
@@ -31,8 +31,8 @@ def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
-@pytest.mark.parametrize("state", State)
-def test_every_state_can_be_shown(tmp_path: Path, state: State) -> None:
+@pytest.mark.parametrize("state", JobState)
+def test_every_state_can_be_shown(tmp_path: Path, state: JobState) -> None:
     tracked = tracked_jobs(tmp_path)
     tracked[0].state = state
     assert state.value in text(tracked)
@@ -46,25 +46,25 @@ class TestLine:
         return tracked_jobs(tmp_path)[0]
 
     def test_running(self, dense: Tracked) -> None:
-        dense.state, dense.progress = State.RUNNING, HALF_WAY
+        dense.state, dense.progress = JobState.RUNNING, HALF_WAY
         assert line(dense) == (
             "Pendulum-v1 seed 0 dense: running, 150 of 300 steps, 50 steps/s, return -1,234.6, success 0.50, 3 s left"
         )
 
     def test_before_the_first_step_it_promises_nothing(self, dense: Tracked) -> None:
-        dense.state, dense.progress = State.RUNNING, Progress(1, 0, 300, 0.0)
+        dense.state, dense.progress = JobState.RUNNING, Progress(1, 0, 300, 0.0)
         assert line(dense) == "Pendulum-v1 seed 0 dense: running, 0 of 300 steps, 0 steps/s"
 
     def test_starting(self, dense: Tracked) -> None:
-        dense.state = State.RUNNING
+        dense.state = JobState.RUNNING
         assert line(dense) == "Pendulum-v1 seed 0 dense: running"
 
     def test_done(self, dense: Tracked) -> None:
-        dense.state, dense.seconds = State.DONE, 75.0
+        dense.state, dense.seconds = JobState.DONE, 75.0
         assert line(dense) == "Pendulum-v1 seed 0 dense: done, 1 min 15 s"
 
     def test_failed(self, dense: Tracked) -> None:
-        dense.state, dense.message = State.FAILED, "boom\nlog: data/dense.log"
+        dense.state, dense.message = JobState.FAILED, "boom\nlog: data/dense.log"
         assert line(dense) == "Pendulum-v1 seed 0 dense: failed, boom\nlog: data/dense.log"
 
 
@@ -91,7 +91,7 @@ class TestLines:
         self, lines: Lines, tracked: list[Tracked], written: io.StringIO
     ) -> None:
         with lines:
-            for state in (State.WAITING, State.RUNNING, State.RUNNING, State.DONE, State.DONE):
+            for state in (JobState.WAITING, JobState.RUNNING, JobState.RUNNING, JobState.DONE, JobState.DONE):
                 tracked[0].state = state
                 lines.refresh()
         assert written.getvalue() == "Pendulum-v1 seed 0 dense: running\nPendulum-v1 seed 0 dense: done, 0 s\n"
@@ -101,7 +101,7 @@ class TestLines:
     ) -> None:
         times = iter((1000.0, 1010.0, 1029.0, 1031.0, 1040.0))
         monkeypatch.setattr(display.time, "monotonic", lambda: next(times))
-        tracked[0].state = State.RUNNING
+        tracked[0].state = JobState.RUNNING
         for _ in range(5):
             lines.refresh()
         assert len(written.getvalue().splitlines()) == 2
@@ -109,13 +109,13 @@ class TestLines:
     def test_what_was_done_before_is_not_repeated(self, tmp_path: Path, written: io.StringIO) -> None:
         tracked = tracked_jobs(tmp_path)
         for item in tracked:
-            item.state = State.FOUND
+            item.state = JobState.FOUND
         with Lines(Console(file=written), tracked) as lines:
             lines.refresh()
         assert written.getvalue() == ""
 
     def test_no_wrapping_no_colours_no_markup(self, lines: Lines, tracked: list[Tracked], written: io.StringIO) -> None:
-        tracked[0].state, tracked[0].message = State.FAILED, "[bold]/a/long/path/that/is/wider/than/the/console.log"
+        tracked[0].state, tracked[0].message = JobState.FAILED, "[bold]/a/long/path/that/is/wider/than/the/console.log"
         lines.refresh()
         assert written.getvalue() == f"Pendulum-v1 seed 0 dense: failed, {tracked[0].message}\n"
 
@@ -123,7 +123,7 @@ class TestLines:
 class TestTable:
     def test_a_line_a_job(self, tmp_path: Path) -> None:
         tracked = tracked_jobs(tmp_path)
-        tracked[0].state, tracked[0].progress = State.RUNNING, HALF_WAY
+        tracked[0].state, tracked[0].progress = JobState.RUNNING, HALF_WAY
         lines = text(tracked).splitlines()
         assert len(lines) == 4
         for part in ("Pendulum-v1 seed 0 dense", "running", "50%", "50", "-1,234.6", "0.50", "3 s"):
@@ -133,8 +133,8 @@ class TestTable:
     def test_what_runs_or_failed_is_shown_where_not_all_fit(self, tmp_path: Path) -> None:
         tracked = tracked_jobs(tmp_path, seeds=20)
         for item in tracked[:15]:
-            item.state = State.DONE
-        tracked[3].state, tracked[15].state = State.FAILED, State.RUNNING
+            item.state = JobState.DONE
+        tracked[3].state, tracked[15].state = JobState.FAILED, JobState.RUNNING
         lines = text(tracked, rows=5).splitlines()
         assert len(lines) == 6  # with the heading
         assert "seed 3 dense" in lines[1] and "failed" in lines[1]
@@ -160,7 +160,7 @@ class TestTable:
         drawings: list[object] = []
         monkeypatch.setattr(table._live, "update", lambda drawing, refresh: drawings.append(drawing))
         drawn = []
-        for state in (State.WAITING, State.WAITING, State.WAITING, State.WAITING, State.RUNNING):
+        for state in (JobState.WAITING, JobState.WAITING, JobState.WAITING, JobState.WAITING, JobState.RUNNING):
             tracked[0].state = state
             table.refresh()
             drawn.append(len(drawings))

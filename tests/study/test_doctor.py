@@ -11,7 +11,7 @@ from rlottery.agents.kernels.library import Found
 from rlottery.cli import app
 from rlottery.errors import ConfigError
 from rlottery.study import doctor
-from rlottery.study.doctor import Finding, State, diagnose, doctor_page, is_ready
+from rlottery.study.doctor import Finding, Severity, diagnose, doctor_page, is_ready
 from tests.study.studies import shown
 
 PARTS = ["Kernels", "Machine", "Device", "Versions", "Rendering"]
@@ -48,7 +48,7 @@ def said(about: str) -> Finding:
 def test_all_is_well() -> None:
     found = diagnose()
     assert list(found) == PARTS and is_ready(found)
-    assert {finding.about for findings in found.values() for finding in findings if finding.state is State.NOTE} == {
+    assert {finding.about for findings in found.values() for finding in findings if finding.state is Severity.NOTE} == {
         "device: cuda"
     }
     page = shown(doctor_page(found))
@@ -62,7 +62,7 @@ class TestKernels:
         monkeypatch.setattr(doctor, "look", lambda fresh: Found("", "they could not be built", "run: uv sync"))
         monkeypatch.setattr(doctor, "read_record", lambda: failed)
         assert said("path").told.endswith("they could not be built")
-        assert said("to mend that") == Finding("to mend that", "run: uv sync", State.NOTE)
+        assert said("to mend that") == Finding("to mend that", "run: uv sync", Severity.NOTE)
         found = diagnose()
         assert is_ready(found)
         assert "error: [bold]" in shown(doctor_page(found))
@@ -72,21 +72,23 @@ class TestKernels:
             raise ConfigError("RLOTTERY_KERNELS=fast: choose")
 
         monkeypatch.setattr(doctor, "look", refuse)
-        assert said("Kernels") == Finding("Kernels", "RLOTTERY_KERNELS=fast: choose", State.MISSING)
+        assert said("Kernels") == Finding("Kernels", "RLOTTERY_KERNELS=fast: choose", Severity.MISSING)
 
 
 def test_a_part_that_breaks_is_a_finding_and_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "processor", lambda: 1 / 0)
     found = diagnose()
     assert list(found) == PARTS and not is_ready(found)
-    assert found["Machine"] == [Finding("Machine", "ZeroDivisionError: division by zero", State.MISSING)]
+    assert found["Machine"] == [Finding("Machine", "ZeroDivisionError: division by zero", Severity.MISSING)]
     assert "Studies can't run here before this is mended: Machine." in shown(doctor_page(found))
 
 
 def test_jax_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_in_a_child", answers(devices="RuntimeError: no backend"))
-    assert said("device: cpu") == Finding("device: cpu", "JAX can't be used: RuntimeError: no backend", State.MISSING)
-    assert said("device: cuda").state is State.NOTE
+    assert said("device: cpu") == Finding(
+        "device: cpu", "JAX can't be used: RuntimeError: no backend", Severity.MISSING
+    )
+    assert said("device: cuda").state is Severity.NOTE
 
 
 def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,8 +97,8 @@ def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestPackages:
-    @pytest.mark.parametrize(("name", "state"), [("gymnasium", State.MISSING), ("metaworld", State.NOTE)])
-    def test_one_that_cannot_be_imported(self, monkeypatch: pytest.MonkeyPatch, name: str, state: State) -> None:
+    @pytest.mark.parametrize(("name", "state"), [("gymnasium", Severity.MISSING), ("metaworld", Severity.NOTE)])
+    def test_one_that_cannot_be_imported(self, monkeypatch: pytest.MonkeyPatch, name: str, state: Severity) -> None:
         told = f'{{"{name}": "ImportError: libX is missing"}}'
         monkeypatch.setattr(doctor, "_in_a_child", lambda code, environment: (told, ""))
         (finding,) = (finding for finding in doctor.packages() if finding.about == name)
@@ -104,7 +106,7 @@ class TestPackages:
 
     def test_one_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, "PACKAGES", ("jax", "no-such-package"))
-        assert said("no-such-package") == Finding("no-such-package", "not installed: uv sync", State.MISSING)
+        assert said("no-such-package") == Finding("no-such-package", "not installed: uv sync", Severity.MISSING)
 
 
 class TestRendering:
@@ -116,13 +118,13 @@ class TestRendering:
     def test_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, "_in_a_child", answers(mujoco="no GL"))
         assert "apt install libegl1 libosmesa6" in said("to draw").told
-        assert all(finding.state is State.NOTE for finding in doctor.rendering())
+        assert all(finding.state is Severity.NOTE for finding in doctor.rendering())
 
 
 def test_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said("OPENBLAS_CORETYPE").told == "not set"
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    assert said("OPENBLAS_CORETYPE").state is State.NOTE
+    assert said("OPENBLAS_CORETYPE").state is Severity.NOTE
 
 
 @pytest.mark.parametrize(

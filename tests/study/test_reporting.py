@@ -9,7 +9,7 @@ import yaml
 
 from rlottery.config import config_to_dict, load_config
 from rlottery.storage.paths import Store
-from rlottery.storage.study_record import config_of, note_command, read_record
+from rlottery.storage.study_record import config_from_record, note_command, read_study_record
 from rlottery.study.planning.fingerprints import dense_fingerprint
 from tests.analysis.stores import config, success, write_run
 from tests.study.studies import contents
@@ -92,7 +92,7 @@ class TestReport:
         for command in (["report", "data"], ["status", "data"], ["verify", "data"], ["compare", "data", "config.yaml"]):
             assert f"{mend}rlottery report CONFIG data=data" in refusal(*command)
         assert call("report", "config.yaml", "data=data")[0] == 0
-        assert config_of(read_record(Path("data")), Path("data")) == load_config("config.yaml")
+        assert config_from_record(read_study_record(Path("data")), Path("data")) == load_config("config.yaml")
         assert call("report", "data")[0] == call("status", "data")[0] == 0
 
     def test_a_record_is_not_begun_by_what_is_only_tried(self) -> None:

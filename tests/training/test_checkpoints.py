@@ -21,7 +21,7 @@ from rlottery.envs import Environment
 from rlottery.errors import StudyError
 from rlottery.pruning.prune import prune
 from rlottery.seeding import Streams
-from rlottery.storage.checkpoint_record import newest, record_paths
+from rlottery.storage.checkpoint_record import newest_checkpoint, record_paths
 from rlottery.storage.manifests import read_sealed, write_sealed
 from rlottery.storage.metrics_log import WALL_CLOCK, MetricsLog, read_metrics
 from rlottery.storage.paths import RunFiles
@@ -199,7 +199,7 @@ class TestFiles:
 
     def test_the_record_tells_of_the_sittings(self, study: Study) -> None:
         study.killed(50)
-        record = newest(study.files)
+        record = newest_checkpoint(study.files)
         assert record is not None
         assert [sitting["env_steps"] for sitting in record["sittings"]] == [0, 42]
         assert record["written"] == 7

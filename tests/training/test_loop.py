@@ -12,7 +12,7 @@ from rlottery.config import Network, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError, TaskError
 from rlottery.seeding import Streams
-from rlottery.storage.metrics_log import Row
+from rlottery.storage.metrics_log import MetricsRow
 from rlottery.training import loop as training
 from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import Loop, Schedule, action_noise, begin, check_sound, train
@@ -42,7 +42,7 @@ class Run:
         state: Any = None,
         environment: Callable[[], Target] = Target,
     ) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[MetricsRow] = []
         self.ticks: list[int] = []
         self.environments: list[Target] = []
         self.streams = STREAMS._replace(arm=arm, seed=seed)
@@ -86,7 +86,7 @@ class Run:
     def train(self, between_episodes: Callable[[Loop], None] = lambda loop: None) -> Loop:
         return self._train(between_episodes)
 
-    def of_kind(self, kind: str) -> list[Row]:
+    def of_kind(self, kind: str) -> list[MetricsRow]:
         return [row for row in self.rows if row["kind"] == kind]
 
 

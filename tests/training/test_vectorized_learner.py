@@ -18,7 +18,7 @@ from rlottery.config import Network, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError
 from rlottery.seeding import Streams
-from rlottery.storage.metrics_log import WALL_CLOCK, Row
+from rlottery.storage.metrics_log import WALL_CLOCK, MetricsRow
 from rlottery.storage.transitions import Transitions
 from rlottery.training import loop as training
 from rlottery.training.learner import CpuLearner, Learner
@@ -59,7 +59,7 @@ class Run:
         between_episodes: Callable[[Loop], None] = lambda loop: None,
     ) -> None:
         self.streams = Streams("tests", "Target-v0", seed, arm)
-        self.rows: list[Row] = []
+        self.rows: list[MetricsRow] = []
         self.loop: Loop | None = None
         self.after_step, self.between_episodes = after_step, between_episodes
         self._environment = environment

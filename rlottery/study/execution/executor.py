@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from rlottery.errors import RlotteryError
-from rlottery.storage.checkpoint_record import newest
+from rlottery.storage.checkpoint_record import newest_checkpoint
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.progress import Progress, read_progress
 from rlottery.study.execution.bundles import TRAINED, bundles
@@ -26,7 +26,7 @@ GRACE_SECONDS = 25.0
 """How long a worker has to save its work and end, once it is told to."""
 
 
-class State(Enum):
+class JobState(Enum):
     """Where a job stands."""
 
     WAITING = "waiting"
@@ -40,12 +40,12 @@ class State(Enum):
 
 
 NOT_BEGUN = "stopped before it began"
-ENDED_BADLY = (State.FAILED, State.SKIPPED, State.STOPPED, State.DIVERGED)
+ENDED_BADLY = (JobState.FAILED, JobState.SKIPPED, JobState.STOPPED, JobState.DIVERGED)
 _BECAME = {
-    State.FAILED: "failed",
-    State.SKIPPED: "was not run",
-    State.STOPPED: "was stopped",
-    State.DIVERGED: "diverged",
+    JobState.FAILED: "failed",
+    JobState.SKIPPED: "was not run",
+    JobState.STOPPED: "was stopped",
+    JobState.DIVERGED: "diverged",
 }
 
 
@@ -57,7 +57,7 @@ class Tracked:
     """
 
     job: Job
-    state: State = State.WAITING
+    state: JobState = JobState.WAITING
     message: str = ""
     began: float = 0.0
     seconds: float = 0.0
@@ -109,7 +109,7 @@ class Executor:
         """
         deadline = None
         try:
-            while self._workers or any(t.state in (State.WAITING, State.RUNNING) for t in self.tracked):
+            while self._workers or any(t.state in (JobState.WAITING, JobState.RUNNING) for t in self.tracked):
                 self._collect()
                 if self.stop_wanted():
                     deadline = deadline or self._tell_to_end()
@@ -137,13 +137,13 @@ class Executor:
         ready = []
         for index in self._order:
             tracked, before = self.tracked[index], [self.tracked[needed] for needed in self._before[index]]
-            if tracked.state is not State.WAITING:
+            if tracked.state is not JobState.WAITING:
                 continue
             if bad := next((needed for needed in before if needed.state in ENDED_BADLY), None):
-                tracked.state = State.SKIPPED
+                tracked.state = JobState.SKIPPED
                 tracked.message = f"{bad.job.label} {_BECAME[bad.state]}"
                 self.ended(tracked)
-            elif all(needed.state in (State.DONE, State.FOUND) for needed in before):
+            elif all(needed.state in (JobState.DONE, JobState.FOUND) for needed in before):
                 ready.append(index)
         return ready
 
@@ -156,11 +156,11 @@ class Executor:
                 if not is_done(tracked.job):
                     starts[index] = begin_log(tracked.job)
                     continue
-                tracked.state = State.FOUND
+                tracked.state = JobState.FOUND
             except DivergedRunError as error:
                 tracked.state, tracked.message = as_diverged(tracked.job, error)
             except (RlotteryError, OSError) as error:
-                tracked.state, tracked.message = State.FAILED, str(error)
+                tracked.state, tracked.message = JobState.FAILED, str(error)
             self.ended(tracked)
         if not starts:
             return
@@ -169,13 +169,13 @@ class Executor:
             worker = WorkerProcess.start(jobs, starts, self._free_core() if len(jobs) == 1 else None)
         except OSError as error:
             for index in starts:
-                self.tracked[index].state, self.tracked[index].message = State.FAILED, str(error)
+                self.tracked[index].state, self.tracked[index].message = JobState.FAILED, str(error)
                 self.ended(self.tracked[index])
             return
         self._workers.append(worker)
         for index in starts:
             self._running[index] = worker
-            self.tracked[index].state, self.tracked[index].began = State.RUNNING, time.monotonic()
+            self.tracked[index].state, self.tracked[index].began = JobState.RUNNING, time.monotonic()
 
     def _collect(self) -> None:
         for index in self._running:
@@ -198,18 +198,18 @@ class Executor:
             code = STOPPED  # it had not begun to listen, or somebody was impatient
         if code == -signal.SIGKILL and not tracked.killed:
             tracked.killed += 1
-            tracked.state = State.WAITING
+            tracked.state = JobState.WAITING
             tracked.message = "its worker was killed by SIGKILL (out of memory?); it is tried once more"
             return
         tracked.message = ""
         if code == 0:
-            tracked.state, tracked.message = State.DONE, _what_was_passed_over(tracked.job)
+            tracked.state, tracked.message = JobState.DONE, _what_was_passed_over(tracked.job)
         elif code == STOPPED:
-            tracked.state, tracked.message = State.STOPPED, _where_it_goes_on(tracked.job)
+            tracked.state, tracked.message = JobState.STOPPED, _where_it_goes_on(tracked.job)
         elif code == DISK_FULL:
-            tracked.state, tracked.message = State.FAILED, _no_space(tracked.job)
+            tracked.state, tracked.message = JobState.FAILED, _no_space(tracked.job)
         else:
-            tracked.state = State.DIVERGED if _has_diverged(tracked.job) else State.FAILED
+            tracked.state = JobState.DIVERGED if _has_diverged(tracked.job) else JobState.FAILED
             tracked.message = worker.what_went_wrong(index, code)
         self.ended(tracked)
 
@@ -224,8 +224,8 @@ class Executor:
         for worker in self._workers:
             worker.process.terminate()
         for tracked in self.tracked:
-            if tracked.state is State.WAITING:
-                tracked.state, tracked.message = State.SKIPPED, NOT_BEGUN
+            if tracked.state is JobState.WAITING:
+                tracked.state, tracked.message = JobState.SKIPPED, NOT_BEGUN
         return time.monotonic() + GRACE_SECONDS
 
     def _kill(self) -> None:
@@ -234,14 +234,14 @@ class Executor:
         for index in self._running:
             tracked = self.tracked[index]
             tracked.job.files.progress.unlink(missing_ok=True)
-            tracked.state, tracked.message = State.STOPPED, _where_it_goes_on(tracked.job)
+            tracked.state, tracked.message = JobState.STOPPED, _where_it_goes_on(tracked.job)
         self._workers.clear()
         self._running.clear()
 
 
-def as_diverged(job: Job, error: DivergedRunError) -> tuple[State, str]:
+def as_diverged(job: Job, error: DivergedRunError) -> tuple[JobState, str]:
     """What a run's divergence makes of a job: of its own, or of one that comes after it."""
-    return State.DIVERGED if error.files == job.files else State.SKIPPED, str(error)
+    return JobState.DIVERGED if error.files == job.files else JobState.SKIPPED, str(error)
 
 
 def worker_count(asked: int | str, todo: int, together: int = 1) -> int:
@@ -259,7 +259,7 @@ def _no_space(job: Job) -> str:
 
 
 def _where_it_goes_on(job: Job) -> str:
-    record = newest(job.files)
+    record = newest_checkpoint(job.files)
     return f"It goes on from step {record['env_steps']:,}." if record else "It begins again."
 
 

@@ -29,7 +29,7 @@ from rlottery.study.planning.jobs import Job
 
 PARENT_SECONDS = 1.0
 """Between two looks at whether the parent is still there."""
-GRACE_SECONDS = 20.0
+SAVE_SECONDS = 20.0
 """To reach a checkpoint in, once told to end; Slurm kills 30 seconds after its warning."""
 AGAIN_SECONDS = 1.0
 """Between two tries to end."""
@@ -70,7 +70,7 @@ def _decode(message: Any) -> list[Job]:
     return jobs
 
 
-def main() -> int:
+def run_worker() -> int:
     told = end_when_told()
     message = json.loads(sys.stdin.read())
     Thread(target=_end_with, args=[message["parent"]], daemon=True).start()
@@ -131,7 +131,7 @@ def end_when_told() -> Event:
     def note(number: int, frame: object) -> None:
         if not told.is_set():
             told.set()
-            signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS, AGAIN_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, SAVE_SECONDS, AGAIN_SECONDS)
 
     signal.signal(signal.SIGTERM, note)
     signal.signal(signal.SIGALRM, _end)
@@ -153,4 +153,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_worker())

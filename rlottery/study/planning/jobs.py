@@ -125,7 +125,7 @@ class Job:
         return tuple({job.key: job for job in found}.values())
 
 
-def jobs(config: Config, arms: Sequence[Arm], stages: Sequence[str]) -> list[Job]:
+def list_jobs(config: Config, arms: Sequence[Arm], stages: Sequence[str]) -> list[Job]:
     """The jobs of a study, each after those that it waits for.
 
     Args:

@@ -13,9 +13,9 @@ import numpy as np
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.mask_file import mask_from_bytes, read_mask, read_mask_bytes
 from rlottery.pruning.masks import Mask, check_shapes
-from rlottery.storage.checkpoint_record import newest, other_settings
+from rlottery.storage.checkpoint_record import newest_checkpoint, other_config_error
 from rlottery.storage.disk import read_arrays
-from rlottery.storage.manifests import DamagedError, Manifest, check, damage, difference, read_manifest
+from rlottery.storage.manifests import DamagedError, Manifest, check_files, find_damage, list_differences, read_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, replay_is_saved
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, mask_fingerprint, ticket_fingerprint
 from rlottery.study.planning.jobs import Job, Key
@@ -88,7 +88,7 @@ def _sound_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = True
 
 def _damage(job: Job, manifest: Manifest) -> list[DamagedError]:
     """What is damaged of a finished run."""
-    found = damage(job.files.folder, manifest["files"])
+    found = find_damage(job.files.folder, manifest["files"])
     # A whole buffer may be deleted by hand or by keep_replay; part of one is damage.
     without_replay = {job.files.folder / name for name in REPLAY_FILES} if not job.files.replay.exists() else set()
     return [error for error in found if error.file not in without_replay]
@@ -96,9 +96,9 @@ def _damage(job: Job, manifest: Manifest) -> list[DamagedError]:
 
 def _compare_checkpoint(job: Job, asked: Fingerprint, *, compare_inputs: bool = True) -> None:
     """Raises StudyError if there is an unfinished run of another config, naming each difference."""
-    record = newest(job.files)
+    record = newest_checkpoint(job.files)
     if record is not None and (differences := _differences(asked, record["fingerprint"], compare_inputs)):
-        raise other_settings(job.files, differences)
+        raise other_config_error(job.files, differences)
 
 
 def _rewind_points_are_done(job: Job, waits: Collection[Key]) -> bool:
@@ -276,7 +276,7 @@ def read_ticket_mask(job: Job) -> tuple[Mask, bytes]:
             check_shapes(layers, initial[group])
     except MaskError as error:
         raise MaskError(f"{job.mask_path} doesn't fit the dense agent. {error}\n{_make_masks(job)}") from None
-    if differences := difference(expected, mask.metadata["fingerprint"]):
+    if differences := list_differences(expected, mask.metadata["fingerprint"]):
         listed = "\n  ".join(differences)
         raise MaskError(f"{job.mask_path} was made for something else:\n  {listed}\n{_make_masks(job)}")
     return mask, data
@@ -300,7 +300,7 @@ def initial_kernels(job: Job) -> dict[str, dict[str, np.ndarray]]:
     Raises:
         DamagedError: the file is not what was written.
     """
-    check(job.dense_files.folder, dense_manifest(job)["files"], job.dense_files.initial.name)
+    check_files(job.dense_files.folder, dense_manifest(job)["files"], job.dense_files.initial.name)
     groups: dict[str, dict[str, np.ndarray]] = {"actor": {}, "critic": {}}
     for name, array in read_arrays(job.dense_files.initial).items():
         group, _, rest = name.partition(".")
@@ -359,7 +359,7 @@ def dense_manifest(job: Job) -> Manifest:
     if manifest is None:
         raise StudyError(f"Dense agent not found: {job.dense_files.folder}\n{mend}")
     needed = {name: entry for name, entry in manifest["files"].items() if name not in REPLAY_FILES}
-    for error in damage(job.dense_files.folder, needed, contents=()):
+    for error in find_damage(job.dense_files.folder, needed, contents=()):
         raise StudyError(f"Dense agent not found: {error.file} is damaged: {error.why}.\n{mend}")
     return manifest
 
@@ -390,7 +390,7 @@ def _digest(job: Job, path: Path) -> str:
 def _differences(asked: Fingerprint, found: Fingerprint, compare_inputs: bool) -> list[str]:
     if not compare_inputs:
         asked, found = ({k: v for k, v in side.items() if k != "inputs"} for side in (asked, found))
-    return difference(asked, found)
+    return list_differences(asked, found)
 
 
 def _make_masks(job: Job) -> str:
@@ -411,7 +411,7 @@ def _replay_is_there(job: Job, manifest: Manifest) -> bool:
     entries = {name: entry for name, entry in manifest["files"].items() if name in REPLAY_FILES}
     if _replay_released(manifest):
         return False  # what a kill left of it is not to be read
-    return replay_is_saved(job.dense_files) and not damage(job.dense_files.folder, entries, contents=())
+    return replay_is_saved(job.dense_files) and not find_damage(job.dense_files.folder, entries, contents=())
 
 
 def _replay_released(manifest: Manifest) -> bool:

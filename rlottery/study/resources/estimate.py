@@ -18,7 +18,7 @@ from rlottery.errors import RlotteryError
 from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.environment import worker_environment
-from rlottery.study.execution.executor import State, Tracked, worker_count
+from rlottery.study.execution.executor import JobState, Tracked, worker_count
 from rlottery.study.planning.jobs import Job, prerequisites
 from rlottery.study.planning.sizes import Sizes, sizes_of
 from rlottery.study.resources.memory import study_memory
@@ -61,7 +61,7 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     Raises:
         RlotteryError: a task's environment fails when it is measured.
     """
-    waiting = [t for t in tracked if t.state is State.WAITING]
+    waiting = [t for t in tracked if t.state is JobState.WAITING]
     rates = {index: measure(config.tasks[index], config.device) for index in {t.job.task_index for t in waiting}}
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("run", header_style="dim")
@@ -72,7 +72,7 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     for item, before in zip(tracked, prerequisites([t.job for t in tracked]), strict=True):
         job = item.job
         ends.append(max((ends[needed] for needed in before), default=0.0))
-        if item.state is not State.WAITING:
+        if item.state is not JobState.WAITING:
             table.add_row(Text(job.label), item.state.value, "", "", "")
             continue
         seconds = job_seconds(job, rates[job.task_index])

@@ -14,7 +14,7 @@ from rlottery.config import Network
 from rlottery.errors import StudyError
 from rlottery.seeding import Streams
 from rlottery.storage.disk import read_arrays
-from rlottery.storage.manifests import check
+from rlottery.storage.manifests import check_files
 from rlottery.storage.paths import REPLAY_FILES
 from rlottery.storage.transitions import Transitions
 from rlottery.study.planning.jobs import Job
@@ -63,13 +63,13 @@ def saved_agent(of: Job, path: Path) -> Any:
 
 def checked_arrays(of: Job, path: Path) -> dict[str, np.ndarray]:
     """Arrays of a run, once they have been found to be what was written."""
-    check(of.files.folder, run_manifest(of)["files"], path.name)
+    check_files(of.files.folder, run_manifest(of)["files"], path.name)
     return read_arrays(path)
 
 
 def dense_replay(job: Job) -> Transitions:
     """The dense run's replay buffer, once it has been found to be what was written, and to be of this task."""
-    check(job.dense_files.folder, dense_manifest(job)["files"], *REPLAY_FILES)
+    check_files(job.dense_files.folder, dense_manifest(job)["files"], *REPLAY_FILES)
     stored, spec = replay.load(job.dense_files.replay), spec_of(job)
     if (stored.observations.shape[1], stored.actions.shape[1]) != tuple(spec):
         raise StudyError(

@@ -11,7 +11,7 @@ from rlottery.errors import MaskError, RlotteryError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.paths import Store, replay_is_saved
 from rlottery.study.planning.arms import METHODS, Arm, arm_for, arms_of
-from rlottery.study.planning.jobs import Job, jobs
+from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.planning.plan import own_mask
 from rlottery.study.stages.masking import Resampling
 
@@ -48,7 +48,7 @@ def _measurable(config: Config) -> Iterator[Job]:
     """The mask jobs of a study whose masks depend on batches, and are there."""
     # Rounds on the way to an arm are no arms of their own.
     arms = [arm for arm in _arms(config) if arm.needs_replay and ROUND not in arm.name]
-    return (job for job in jobs(config, arms, ("mask",)) if job.files.mask.exists())
+    return (job for job in list_jobs(config, arms, ("mask",)) if job.files.mask.exists())
 
 
 def _arms(config: Config) -> list[Arm]:

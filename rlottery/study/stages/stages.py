@@ -16,7 +16,15 @@ from rlottery.errors import DivergedError, RlotteryError, StoppedError, StudyErr
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import FULL, remove_partials, write_arrays, write_bytes, write_folder
-from rlottery.storage.manifests import FORMAT_VERSION, FileEntry, Manifest, Status, damage, entry, write_manifest
+from rlottery.storage.manifests import (
+    MANIFEST_FORMAT,
+    FileEntry,
+    Manifest,
+    ManifestStatus,
+    file_entry,
+    find_damage,
+    write_manifest,
+)
 from rlottery.storage.metrics_log import WALL_CLOCK, MetricsLog, read_metrics
 from rlottery.storage.paths import REPLAY_FILES
 from rlottery.storage.progress import ProgressFile
@@ -84,7 +92,7 @@ def train_dense(job: Job, stop_wanted: Callable[[], bool], make_learner: Callabl
         loop = _train(job, Start(weights, saves=steps), checkpoints, stop_wanted, make_learner)
         write_folder(job.files.replay, loop.replay.save)
         # A run that was cut short may have passed by a point that was asked for, or damaged, since.
-        damaged = {error.file.name for error in damage(job.files.folder, checkpoints.points)}
+        damaged = {error.file.name for error in find_damage(job.files.folder, checkpoints.points)}
         points = [name for name in checkpoints.points if name not in damaged]
         return (*_save_agent(job, loop), job.files.initial.name, *REPLAY_FILES, *points)
 
@@ -270,7 +278,7 @@ def _after_step(job: Job, start: Start, saved: dict[str, FileEntry]) -> Callable
             check_sound(loop)
             path = job.files.rewind_point(loop.env_steps)
             write_arrays(path, to_arrays(loop.state._replace(masks={})))
-            saved[path.name] = entry(path)
+            saved[path.name] = file_entry(path)
 
     return after_step
 
@@ -295,10 +303,10 @@ def _record(
     job.files.manifest.unlink(missing_ok=True)
     job.files.diverged.unlink(missing_ok=True)
 
-    def manifest(status: Status, names: Sequence[str], **more: Any) -> Manifest:
+    def manifest(status: ManifestStatus, names: Sequence[str], **more: Any) -> Manifest:
         sittings = checkpoints.sittings
         told: Manifest = {
-            "format_version": FORMAT_VERSION,
+            "format_version": MANIFEST_FORMAT,
             "status": status,
             "stage": job.stage,
             "task": job.task.id,
@@ -312,7 +320,7 @@ def _record(
             "seconds": sittings.worked(),
             "sittings": sittings.past,
             "checkpoints": {"written": sittings.written, "seconds": sittings.cost},
-            "files": {name: entry(job.files.folder / name) for name in names},
+            "files": {name: file_entry(job.files.folder / name) for name in names},
         }
         return cast(Manifest, told | more)
 

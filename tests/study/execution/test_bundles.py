@@ -6,7 +6,7 @@ from rlottery.config import Config, load_config
 from rlottery.errors import ConfigError
 from rlottery.study.execution.bundles import MOST_TOGETHER, bundles, most_together
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.jobs import STAGES, Job, jobs
+from rlottery.study.planning.jobs import STAGES, Job, list_jobs
 
 STUDY = """\
 tasks: [Pendulum-v1, HalfCheetah-v5]
@@ -26,7 +26,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def planned(config: Config, *stages: str) -> list[Job]:
-    return [job for job in jobs(config, arms_of(config, None), STAGES) if job.stage in stages]
+    return [job for job in list_jobs(config, arms_of(config, None), STAGES) if job.stage in stages]
 
 
 def labels(found: list[list[Job]]) -> list[list[str]]:

@@ -9,8 +9,8 @@ import pytest
 
 from rlottery.study.execution import executor, worker_process
 from rlottery.study.execution.environment import available_cores, worker_environment
-from rlottery.study.execution.executor import Executor, State, Tracked, worker_count
-from rlottery.study.planning.jobs import jobs
+from rlottery.study.execution.executor import Executor, JobState, Tracked, worker_count
+from rlottery.study.planning.jobs import list_jobs
 from tests.study.execution import fake_worker
 from tests.study.execution.fake_worker import (
     ANOTHER,
@@ -41,10 +41,10 @@ def plan(folder: Path, *seeds: int, stages: tuple[str, ...] = ("dense",)) -> lis
     config = tiny_config(folder, f"seeds={list(seeds)}")
     config.data.mkdir()
     arm = job(config, "mask").arm
-    return [Tracked(planned) for planned in jobs(config, [arm], stages)]
+    return [Tracked(planned) for planned in list_jobs(config, [arm], stages)]
 
 
-def run(tracked: list[Tracked], workers: int = 2) -> list[State]:
+def run(tracked: list[Tracked], workers: int = 2) -> list[JobState]:
     Executor(tracked, workers).run()
     return [t.state for t in tracked]
 
@@ -60,7 +60,7 @@ def _inputs_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_job_is_done(tmp_path: Path) -> None:
     tracked = plan(tmp_path, GOOD, TALKS, OTHER, ANOTHER)
-    assert run(tracked) == [State.DONE] * 4
+    assert run(tracked) == [JobState.DONE] * 4
     assert all(t.seconds > 0 and not t.message for t in tracked)
 
 
@@ -79,7 +79,7 @@ def test_every_job_is_done(tmp_path: Path) -> None:
 )
 def test_a_failure_is_told_with_its_log_and_stops_no_other(tmp_path: Path, seed: int, said: str) -> None:
     tracked = plan(tmp_path, seed, GOOD, OTHER)
-    assert run(tracked, workers=1) == [State.FAILED, State.DONE, State.DONE]
+    assert run(tracked, workers=1) == [JobState.FAILED, JobState.DONE, JobState.DONE]
     assert tracked[0].message == f"{said}\nlog: {tracked[0].job.files.log('dense')}"
 
 
@@ -89,10 +89,10 @@ def test_what_depends_on_a_failure_is_not_run(tmp_path: Path) -> None:
     run(tracked)
     states = {t.job.label: (t.state, t.message) for t in tracked if t.job.seed == RAISES}
     dense = "Pendulum-v1 seed 1 dense"
-    assert states[dense][0] is State.FAILED
-    assert states["Pendulum-v1 seed 1 magnitude-80 mask"] == (State.SKIPPED, f"{dense} failed")
-    assert states["Pendulum-v1 seed 1 magnitude-80"] == (State.SKIPPED, f"{dense} failed")
-    assert {t.state for t in tracked if t.job.seed == GOOD} == {State.DONE}
+    assert states[dense][0] is JobState.FAILED
+    assert states["Pendulum-v1 seed 1 magnitude-80 mask"] == (JobState.SKIPPED, f"{dense} failed")
+    assert states["Pendulum-v1 seed 1 magnitude-80"] == (JobState.SKIPPED, f"{dense} failed")
+    assert {t.state for t in tracked if t.job.seed == GOOD} == {JobState.DONE}
 
 
 @pytest.mark.usefixtures("_inputs_are_there")
@@ -123,7 +123,7 @@ def test_a_job_that_was_done_meanwhile_is_not_done_again(tmp_path: Path) -> None
     config = tiny_config(tmp_path)
     write_study(config)
     tracked = [Tracked(job(config, "dense")), Tracked(job(config, "mask")), Tracked(job(config, "ticket"))]
-    assert run(tracked) == [State.FOUND] * 3
+    assert run(tracked) == [JobState.FOUND] * 3
 
 
 def test_an_input_that_turns_out_unusable_fails_that_job_alone(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_an_input_that_turns_out_unusable_fails_that_job_alone(tmp_path: Path) -
     for seed in config.seeds:
         write_dense(config, seed=seed)
     tracked = [Tracked(job(config, "ticket", seed=GOOD)), Tracked(job(config, "mask", seed=OTHER))]
-    assert run(tracked) == [State.FAILED, State.DONE]
+    assert run(tracked) == [JobState.FAILED, JobState.DONE]
     assert tracked[0].message.startswith("Mask not found")
 
 
@@ -140,13 +140,13 @@ def test_a_folder_that_cannot_be_made_fails_that_job_alone(tmp_path: Path) -> No
     blocked = tracked[0].job.files.folder.parent
     blocked.parent.mkdir(parents=True)
     blocked.touch()
-    assert run(tracked) == [State.FAILED, State.DONE]
+    assert run(tracked) == [JobState.FAILED, JobState.DONE]
     assert str(blocked) in tracked[0].message
 
 
 def test_a_worker_that_was_killed_is_started_once_more(tmp_path: Path) -> None:
     tracked = plan(tmp_path, KILLED_ONCE, KILLED, OTHER)
-    assert run(tracked) == [State.DONE, State.FAILED, State.DONE]
+    assert run(tracked) == [JobState.DONE, JobState.FAILED, JobState.DONE]
     starts = [line.split()[1] for line in order(tracked) if "start" in line]
     assert (starts.count(str(KILLED_ONCE)), starts.count(str(KILLED)), starts.count(str(OTHER))) == (2, 2, 1)
     assert tracked[0].message == ""
@@ -154,7 +154,7 @@ def test_a_worker_that_was_killed_is_started_once_more(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_though_the_log_lacks_the_words(tmp_path: Path) -> None:
     tracked = plan(tmp_path, FULL_DISK)
-    assert run(tracked) == [State.FAILED]
+    assert run(tracked) == [JobState.FAILED]
     assert tracked[0].message.startswith(f"No space is left for {tracked[0].job.files.folder}.")
     assert "Free some, then run this command again" in tracked[0].message
 
@@ -183,15 +183,15 @@ def test_what_was_begun_is_finished_before_more_is_begun(tmp_path: Path) -> None
     assert starts == [[stage, str(seed)] for seed in (GOOD, OTHER) for stage in ("dense", "mask", "ticket")]
 
 
-@pytest.mark.parametrize(("seed", "state"), [(OBEDIENT, State.STOPPED), (STUBBORN, State.STOPPED)])
+@pytest.mark.parametrize(("seed", "state"), [(OBEDIENT, JobState.STOPPED), (STUBBORN, JobState.STOPPED)])
 def test_a_stop_lets_workers_save_and_starts_nothing_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, state: State
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, state: JobState
 ) -> None:
     monkeypatch.setattr(executor, "GRACE_SECONDS", 5.0 if seed == OBEDIENT else 0.5)
     tracked = plan(tmp_path, seed, OTHER)
     data = tracked[0].job.config.data
     Executor(tracked, 1, stop_wanted=lambda: (data / f"ready-{seed}").exists()).run()
-    assert [t.state for t in tracked] == [state, State.SKIPPED]
+    assert [t.state for t in tracked] == [state, JobState.SKIPPED]
     assert (data / "saved").exists() == (seed == OBEDIENT)
     (started,) = [line for line in order(tracked) if "start" in line]
     assert not is_alive(int(started.split()[3]))
@@ -210,7 +210,7 @@ def test_a_worker_that_dies_while_it_is_to_stop_was_stopped(tmp_path: Path, numb
         return True
 
     Executor(tracked, 1, stop_wanted=stop_wanted).run()
-    assert [t.state for t in tracked] == [State.STOPPED, State.SKIPPED]
+    assert [t.state for t in tracked] == [JobState.STOPPED, JobState.SKIPPED]
 
 
 @pytest.mark.parametrize("seed", [SLOW, STUBBORN])
@@ -229,11 +229,11 @@ def test_an_interrupt_ends_all_workers(tmp_path: Path, monkeypatch: pytest.Monke
     assert time.monotonic() - began < 20
     (started,) = [line for line in order(tracked) if "start" in line]
     assert not is_alive(int(started.split()[3]))
-    assert (tracked[0].state, tracked[0].message) == (State.STOPPED, "It begins again.")
-    assert tracked[1].state is State.WAITING
+    assert (tracked[0].state, tracked[0].message) == (JobState.STOPPED, "It begins again.")
+    assert tracked[1].state is JobState.WAITING
 
 
-def run_together(tracked: list[Tracked], workers: int = 1) -> list[State]:
+def run_together(tracked: list[Tracked], workers: int = 1) -> list[JobState]:
     Executor(tracked, workers, together=16).run()
     return [t.state for t in tracked]
 
@@ -250,7 +250,7 @@ def starts(tracked: list[Tracked]) -> dict[str, list[str]]:
 
 def test_one_worker_does_many_jobs_and_each_has_its_own_end(tmp_path: Path) -> None:
     tracked = plan(tmp_path, GOOD, REFUSES, FULL_DISK, OTHER)
-    assert run_together(tracked) == [State.DONE, State.FAILED, State.FAILED, State.DONE]
+    assert run_together(tracked) == [JobState.DONE, JobState.FAILED, JobState.FAILED, JobState.DONE]
     assert list(starts(tracked).values()) == [[str(seed) for seed in (GOOD, REFUSES, FULL_DISK, OTHER)]]
     assert tracked[2].message.startswith(f"No space is left for {tracked[2].job.files.folder}.")
     assert "core None" in order(tracked)[0]
@@ -262,28 +262,28 @@ def test_the_end_of_a_job_is_told_while_its_worker_does_others(tmp_path: Path) -
 
     def stop_wanted() -> bool:
         seen.append([t.state for t in tracked])
-        return tracked[0].state is State.DONE and (tracked[0].job.config.data / f"ready-{OBEDIENT}").exists()
+        return tracked[0].state is JobState.DONE and (tracked[0].job.config.data / f"ready-{OBEDIENT}").exists()
 
     Executor(tracked, 1, stop_wanted=stop_wanted, together=16).run()
-    assert [State.DONE, State.RUNNING] in seen
-    assert [t.state for t in tracked] == [State.DONE, State.STOPPED]
+    assert [JobState.DONE, JobState.RUNNING] in seen
+    assert [t.state for t in tracked] == [JobState.DONE, JobState.STOPPED]
 
 
 def test_what_a_killed_worker_had_not_ended_is_begun_once_more(tmp_path: Path) -> None:
     tracked = plan(tmp_path, GOOD, KILLED_ONCE, OTHER)
-    assert run_together(tracked) == [State.DONE] * 3
+    assert run_together(tracked) == [JobState.DONE] * 3
     assert sorted(starts(tracked).values()) == sorted([["0", "8"], ["8", "20"]])
 
 
 def test_what_is_killed_twice_fails_with_all_that_it_was_with(tmp_path: Path) -> None:
     tracked = plan(tmp_path, GOOD, KILLED, OTHER)
-    assert run_together(tracked) == [State.DONE, State.FAILED, State.FAILED]
+    assert run_together(tracked) == [JobState.DONE, JobState.FAILED, JobState.FAILED]
     assert "twice; fewer workers need less memory: workers=1, and RLOTTERY_TOGETHER=0" in tracked[1].message
 
 
 def test_a_crash_is_every_jobs_that_had_not_ended(tmp_path: Path) -> None:
     tracked = plan(tmp_path, GOOD, RAISES, OTHER)
-    assert run_together(tracked) == [State.DONE, State.FAILED, State.FAILED]
+    assert run_together(tracked) == [JobState.DONE, JobState.FAILED, JobState.FAILED]
     assert "ended with exit code 1" in tracked[2].message
     # Of the first, what was the worker's own.
     assert "ValueError: boom" in tracked[0].job.files.log("dense").read_text()
@@ -294,14 +294,14 @@ def test_one_whose_folder_cannot_be_made_keeps_no_other(tmp_path: Path) -> None:
     blocked = tracked[1].job.files.folder.parent
     blocked.parent.mkdir(parents=True)
     blocked.touch()
-    assert run_together(tracked) == [State.DONE, State.FAILED, State.DONE]
+    assert run_together(tracked) == [JobState.DONE, JobState.FAILED, JobState.DONE]
     assert list(starts(tracked).values()) == [[str(GOOD), str(ANOTHER)]]
 
 
 @pytest.mark.usefixtures("_inputs_are_there")
 def test_tickets_wait_until_all_masks_are_made(tmp_path: Path) -> None:
     tracked = plan(tmp_path, GOOD, OTHER, stages=("dense", "mask", "ticket"))
-    assert run_together(tracked, workers=2) == [State.DONE] * 6
+    assert run_together(tracked, workers=2) == [JobState.DONE] * 6
     stages = [line.split()[0] for line in order(tracked) if "start" in line]
     assert stages == ["dense"] * 2 + ["mask"] * 2 + ["ticket"] * 2
 

@@ -5,8 +5,8 @@ import sys
 
 PRELUDE = """
 import os, signal, time
-from rlottery import worker
-worker.GRACE_SECONDS = {grace}
+from rlottery.study.execution import worker
+worker.SAVE_SECONDS = {grace}
 worker.AGAIN_SECONDS = 0.2
 told = worker.end_when_told()
 """

@@ -17,12 +17,12 @@ from rlottery.config import load_config
 from rlottery.pruning.mask_file import read_mask
 from rlottery.seeding import Streams
 from rlottery.storage.disk import read_arrays
-from rlottery.storage.manifests import damage
+from rlottery.storage.manifests import find_damage
 from rlottery.storage.metrics_log import WALL_CLOCK, read_metrics
 from rlottery.storage.paths import Store
 from rlottery.study.execution import worker
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.jobs import STAGES, jobs
+from rlottery.study.planning.jobs import STAGES, list_jobs
 from rlottery.study.stages.stages import run_stage
 from rlottery.training.learner import CpuLearner
 from tests.faults import ALWAYS, kill, make_study, start, workers_of
@@ -35,12 +35,12 @@ TOGETHER = QUICK | {"RLOTTERY_TOGETHER": "1"}
 PRELUDE = """
 import os, signal, sys, time
 from pathlib import Path
-from rlottery import worker
+from rlottery.study.execution import worker
 from rlottery.config import load_config
 from rlottery.study.planning.jobs import Job
 from rlottery.study.execution.worker_threads import run_together
 
-worker.GRACE_SECONDS, worker.AGAIN_SECONDS = 0.5, 0.2
+worker.SAVE_SECONDS, worker.AGAIN_SECONDS = 0.5, 0.2
 told = worker.end_when_told()
 config = load_config(Path("config.yaml"), [])
 jobs = [Job(config, "dense", 0, seed) for seed in config.seeds]
@@ -138,7 +138,7 @@ def have_saved(*runs: Path) -> Callable[[], bool]:
 def train_alone(study: Path) -> None:
     """A study run by run, in this process."""
     config = load_config(study / "config.yaml", [f"data={study / 'data'}"])
-    for planned in jobs(config, arms_of(config, None), STAGES):
+    for planned in list_jobs(config, arms_of(config, None), STAGES):
         run_stage(planned)
 
 
@@ -171,7 +171,7 @@ def assert_same_study(found: Path, expected: Path) -> None:
     assert {str(path.relative_to(found / "data")) for path in files_of(found)} == names
     for run, other in zip(runs_of(found), runs_of(expected), strict=True):
         manifest = json.loads((run / "manifest.json").read_text())
-        assert not damage(run, manifest["files"])
+        assert not find_damage(run, manifest["files"])
         assert manifest["status"] == "done" and len(manifest["sittings"]) >= 2
         if run.name == "dense":
             assert manifest["fingerprint"] == json.loads((other / "manifest.json").read_text())["fingerprint"]

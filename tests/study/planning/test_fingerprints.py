@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.storage.manifests import difference
+from rlottery.storage.manifests import list_differences
 from rlottery.study.planning.arms import arm_for
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, mask_fingerprint, ticket_fingerprint
 from tests.study.studies import job, tiny_config
@@ -36,7 +36,7 @@ def mask(folder: Path, *overrides: str, method: str = "gradient") -> Fingerprint
     ],
 )
 def test_keys_that_training_reads(tmp_path: Path, override: str, key: str) -> None:
-    (line,) = difference(dense(tmp_path, override), dense(tmp_path))
+    (line,) = list_differences(dense(tmp_path, override), dense(tmp_path))
     assert line.startswith(f"{key}: ")
 
 
@@ -68,7 +68,7 @@ def test_keys_that_training_does_not_read(tmp_path: Path, override: str) -> None
     ],
 )
 def test_keys_that_a_gradient_mask_reads(tmp_path: Path, override: str) -> None:
-    assert difference(mask(tmp_path, override), mask(tmp_path))
+    assert list_differences(mask(tmp_path, override), mask(tmp_path))
 
 
 def test_a_magnitude_mask_reads_no_batches(tmp_path: Path) -> None:

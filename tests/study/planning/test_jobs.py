@@ -3,7 +3,7 @@ import pytest
 from rlottery.config import Config, config_to_dict
 from rlottery.study.planning.arms import arms_of, chosen_arms
 from rlottery.study.planning.fingerprints import dense_fingerprint, mask_fingerprint, ticket_fingerprint
-from rlottery.study.planning.jobs import STAGES, Job, jobs, prerequisites
+from rlottery.study.planning.jobs import STAGES, Job, list_jobs, prerequisites
 from tests.study.studies import tiny_config
 
 ARMS = [
@@ -33,7 +33,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def all_jobs(config: Config, *stages: str) -> list[Job]:
-    return jobs(config, arms_of(config, None), stages or STAGES)
+    return list_jobs(config, arms_of(config, None), stages or STAGES)
 
 
 def told(job: Job) -> str:
@@ -135,7 +135,7 @@ def test_a_choice_of_arms_changes_none_of_them(config: Config) -> None:
         chosen = chosen_arms(arms_of(config, None), names)
         inputs = {"mask": "0"}
         found: dict[object, object] = {}
-        for job in jobs(config, chosen, STAGES):
+        for job in list_jobs(config, chosen, STAGES):
             if job.arm is None:
                 found[job.key] = dense_fingerprint(config, job.task, job.seed)
             elif job.stage == "mask":
@@ -170,6 +170,6 @@ def test_rewind_points_are_planned_for_the_arms_that_go_back_to_them(config: Con
         "a3 late mask",
     }
     arms = arms_of(study, None)
-    assert "rewind" not in {job.stage for job in jobs(study, chosen_arms(arms, ["mag"]), STAGES)}
-    assert "rewind" in {job.stage for job in jobs(study, arms, ("dense",))}
-    assert "rewind" not in {job.stage for job in jobs(study, arms, ("mask", "ticket"))}
+    assert "rewind" not in {job.stage for job in list_jobs(study, chosen_arms(arms, ["mag"]), STAGES)}
+    assert "rewind" in {job.stage for job in list_jobs(study, arms, ("dense",))}
+    assert "rewind" not in {job.stage for job in list_jobs(study, arms, ("mask", "ticket"))}

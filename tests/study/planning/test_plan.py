@@ -7,10 +7,10 @@ import pytest
 
 from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError, TaskError
-from rlottery.storage.checkpoint_record import newest, record_path
+from rlottery.storage.checkpoint_record import newest_checkpoint, record_path
 from rlottery.storage.manifests import read_manifest, write_sealed
-from rlottery.study.execution.executor import State
-from rlottery.study.planning.jobs import STAGES, jobs, prerequisites
+from rlottery.study.execution.executor import JobState
+from rlottery.study.planning.jobs import STAGES, list_jobs, prerequisites
 from rlottery.study.planning.plan import damaged_files
 from rlottery.study.run import plan_study
 from tests.study.studies import (
@@ -28,7 +28,7 @@ from tests.study.studies import (
 
 def to_do(config: Config, method: str = "magnitude", stages: tuple[str, ...] = STAGES) -> list[str]:
     """Labels of the jobs that are left."""
-    return [t.job.label for t in plan_study(config, method, stages) if t.state is State.WAITING]
+    return [t.job.label for t in plan_study(config, method, stages) if t.state is JobState.WAITING]
 
 
 def refused(config: Config, method: str = "magnitude", stages: tuple[str, ...] = STAGES) -> str:
@@ -180,7 +180,7 @@ class TestUnfinished:
         write_record(dense, 100)
         write_record(dense, 200)
         damage(record_path(dense.files, 200), "flipped")
-        found = newest(dense.files)
+        found = newest_checkpoint(dense.files)
         assert found is not None and found["env_steps"] == 100
 
 
@@ -191,17 +191,17 @@ class TestDiverged:
         ticket = job(config, "ticket")
         change_manifest(ticket.files, status="diverged", error="Not finite.")
         states = {t.job.label: (t.state, t.message) for t in plan_study(config, "magnitude", STAGES)}
-        assert states[DENSE][0] is State.FOUND
+        assert states[DENSE][0] is JobState.FOUND
         state, message = states[TICKET]
-        assert state is State.DIVERGED
+        assert state is JobState.DIVERGED
         assert message.startswith("Not finite.\nThat is its result") and str(ticket.files.folder) in message
 
     def test_what_depends_on_it_is_not_run(self, tmp_path: Path) -> None:
         config = tiny_config(tmp_path)
         change_manifest(write_dense(config).files, status="diverged", error="Not finite.")
         planned = plan_study(config, "magnitude", STAGES)
-        assert [t.state for t in planned] == [State.DIVERGED, State.WAITING, State.WAITING]
-        assert [t.state for t in plan_study(config, "magnitude", ("mask",))] == [State.SKIPPED]
+        assert [t.state for t in planned] == [JobState.DIVERGED, JobState.WAITING, JobState.WAITING]
+        assert [t.state for t in plan_study(config, "magnitude", ("mask",))] == [JobState.SKIPPED]
 
     def test_damage_to_it_is_mended(self, tmp_path: Path) -> None:
         config = tiny_config(tmp_path)
@@ -376,7 +376,7 @@ class TestAsked:
 
 def test_jobs_wait_for_the_stage_before_of_their_task_and_seed(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "seeds=[3, 4]")
-    planned = jobs(config, [job(config, "mask").ticket_arm], ("ticket", "dense"))
+    planned = list_jobs(config, [job(config, "mask").ticket_arm], ("ticket", "dense"))
     assert [(j.stage, j.seed) for j in planned] == [("dense", 3), ("dense", 4), ("ticket", 3), ("ticket", 4)]
     assert prerequisites(planned) == [[], [], [0], [1]]
 

@@ -5,9 +5,9 @@ import pytest
 from rlottery.agents.kernels.library import Found, find
 from rlottery.config import Config, Task, load_config
 from rlottery.errors import RlotteryError
-from rlottery.study.execution.executor import State, Tracked
+from rlottery.study.execution.executor import JobState, Tracked
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.jobs import STAGES, jobs
+from rlottery.study.planning.jobs import STAGES, list_jobs
 from rlottery.study.planning.sizes import Sizes
 from rlottery.study.resources import estimate
 from rlottery.study.resources.estimate import (
@@ -85,7 +85,7 @@ def test_what_a_ticket_costs_depends_on_its_survivors_where_kernels_compute_with
     monkeypatch.setattr(estimate, "find", lambda: Found("avx2" if usable else "", "tested"))
     (tmp_path / "config.yaml").write_text(ARMS)
     config = load_config(tmp_path / "config.yaml", [])
-    found = {j.arm.name: share_of_dense(j) for j in jobs(config, arms_of(config, None), ["ticket"]) if j.arm}
+    found = {j.arm.name: share_of_dense(j) for j in list_jobs(config, arms_of(config, None), ["ticket"]) if j.arm}
     sparse = 0.1 * GEMM_SHARE[True] / SPARSE_SHARE if usable else 1.0
     expected = {
         "taylor": sparse,
@@ -105,8 +105,8 @@ class TestTable:
         monkeypatch.setattr(estimate, "measure", lambda task, device: RATES)
 
     def table(self, config: Config, *, done: tuple[str, ...] = ()) -> str:
-        planned = jobs(config, [job(config, "mask").ticket_arm], STAGES)
-        tracked = [Tracked(j, State.FOUND if j.stage in done else State.WAITING) for j in planned]
+        planned = list_jobs(config, [job(config, "mask").ticket_arm], STAGES)
+        tracked = [Tracked(j, JobState.FOUND if j.stage in done else JobState.WAITING) for j in planned]
         return shown(estimate_table(config, tracked))
 
     def test_a_line_a_job_with_steps_time_and_disk(self, small: Config) -> None:

@@ -8,7 +8,7 @@ from rlottery.config import Config
 from rlottery.config.recipes import Recipe
 from rlottery.study.execution.executor import Tracked
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.jobs import Job, jobs
+from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.planning.sizes import Sizes
 from rlottery.study.resources import estimate, memory
 from rlottery.study.resources.estimate import Rates, estimate_table
@@ -69,7 +69,7 @@ def test_a_ring_is_as_large_as_what_is_added_or_as_its_capacity(tmp_path: Path) 
 def test_what_is_trained_again_for_rewind_points_stops_at_the_last(tmp_path: Path) -> None:
     arm = Recipe(name="early", criterion="magnitude", sparsity=0.5, rewind={"step": 200})
     config = tiny_config(tmp_path, *SMALL).model_copy(update={"arms": (arm,)})
-    todo = jobs(config, arms_of(config, None), ("dense", "ticket"))
+    todo = list_jobs(config, arms_of(config, None), ("dense", "ticket"))
     found = {each.stage: run_memory(each, SIZES).own for each in todo}
     assert found["rewind"] == TRAINED - 100 * TRANSITION
     assert found["ticket"] == TRAINED - 200 * TRANSITION  # trained for 100 steps
