@@ -23,7 +23,7 @@ from rlottery.pruning.ranking import Scores
 from rlottery.seeding import Streams
 from rlottery.storage.transitions import Transitions
 from rlottery.training.learner import CpuLearner
-from rlottery.training.loop import Schedule, action_noise, begin, train
+from rlottery.training.loop import TrainingPlan, action_noise, begin, train
 from rlottery.training.replay_buffer import ReplayBuffer
 from rlottery.training.saliency import Gathered, as_initial, gather
 
@@ -37,7 +37,7 @@ PIECE_STEPS = 125
 PIECE_UPDATES = 30
 REPLAY_SIZE = 25_000
 GRADIENT_BATCHES = 100
-SETTINGS = Settings(config.SAC(batch_size=METAWORLD.batch_size), config.Network())
+SETTINGS = Settings(config.SACSettings(batch_size=METAWORLD.batch_size), config.NetworkSettings())
 SPEC = Spec(METAWORLD.observation_size, METAWORLD.action_size)
 STREAMS = Streams("speed", TASK, 0, "dense")
 GEMM_SIZE = 256
@@ -240,7 +240,7 @@ class Agent(NamedTuple):
     @property
     def settings(self) -> Settings:
         widths = (self.width, self.width)
-        return Settings(SETTINGS.sac, config.Network(actor=widths, critic=widths))
+        return Settings(SETTINGS.sac, config.NetworkSettings(actor=widths, critic=widths))
 
     def learner(self) -> CpuLearner:
         """It, fresh."""
@@ -274,7 +274,7 @@ def _taylor_scores(state: SACState, settings: Settings, generator: np.random.Gen
 
 def _train(agent: Agent, env_steps: int, tick: Callable[[int], object]) -> None:
     """Training whose first episode is random actions but for its last 100 steps, in which updates are compiled."""
-    schedule = Schedule(
+    schedule = TrainingPlan(
         training=config.Training(env_steps=env_steps, warmup_steps=EPISODE_STEPS - 100),
         batch_size=METAWORLD.batch_size,
         evaluation_interval=env_steps,

@@ -16,7 +16,7 @@ from rlottery.storage.disk import read_arrays
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, Job, list_jobs
 from rlottery.study.stages import masking, stages
-from rlottery.training.loop import Loop, Schedule
+from rlottery.training.loop import Loop, TrainingPlan
 
 ENV_STEPS, WARMUP, REWIND_STEP, INTERVAL = 300, 100, 130, 100
 STUDY = f"""\
@@ -82,7 +82,7 @@ class Began:
     """A run as its training began: its agent's arrays, its schedule, its buffer and steps so far."""
 
     agent: dict[str, np.ndarray]
-    schedule: Schedule
+    schedule: TrainingPlan
     stored: int
     env_steps: int
 
@@ -132,7 +132,7 @@ class Laboratory:
         train, gather = stages.train, masking.gather
         doing: list[Key] = []
 
-        def train_seen(loop: Loop, environment: Any, schedule: Schedule, *rest: Any, **more: Any) -> Loop:
+        def train_seen(loop: Loop, environment: Any, schedule: TrainingPlan, *rest: Any, **more: Any) -> Loop:
             streams = schedule.streams
             agent = copied(loop.state)
             self.began[streams.seed, streams.arm] = Began(agent, schedule, loop.replay.size, loop.env_steps)

@@ -24,7 +24,7 @@ from rlottery.study.planning.plan import is_done
 from rlottery.study.run import plan_study
 from rlottery.study.stages import stages
 from rlottery.training.learner import CpuLearner
-from rlottery.training.loop import Loop, Schedule, action_noise, begin, train
+from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train
 from tests.laboratory import (
     ARMS,
     BOTH_SEEDS,
@@ -377,7 +377,7 @@ def at_the_step(lab: Laboratory) -> dict[str, np.ndarray]:
     config, task = lab.config, lab.config.tasks[0]
     streams = Streams("laboratory", task.name, 0, "dense")
     settings, spec = SAC.settings(config, task), Spec(3, 1)
-    schedule = Schedule(
+    schedule = TrainingPlan(
         config.training, config.sac.batch_size, INTERVAL, evaluation_seeds("laboratory", task.name, 1), streams
     )
     params = SAC.init_params(jax_key(streams.for_weights()), spec=spec, settings=settings)

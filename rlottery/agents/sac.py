@@ -14,8 +14,7 @@ import optax
 
 from rlottery.agents.base import Algorithm, Spec, Tree, apply_masks
 from rlottery.agents.networks import init_mlp, mlp, mlp_layer_inputs
-from rlottery.config import SAC as SACConfig
-from rlottery.config import Config, Network, Task
+from rlottery.config import Config, NetworkSettings, SACSettings, Task
 from rlottery.storage.transitions import Transitions
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -24,8 +23,8 @@ LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 class Settings(NamedTuple):
     """What SAC reads of the config; hashable, so that it can be static under `jax.jit`."""
 
-    sac: SACConfig
-    network: Network
+    sac: SACSettings
+    network: NetworkSettings
 
 
 class SACState(NamedTuple):

@@ -1,11 +1,11 @@
 """The settings of a study: what a config file may say, checked key by key."""
 
 from rlottery.config.models import (
-    SAC,
     Config,
-    Evaluation,
-    Network,
+    EvaluationSettings,
+    NetworkSettings,
     Pruning,
+    SACSettings,
     Task,
     Training,
     Verdict,
@@ -16,11 +16,11 @@ from rlottery.config.models import (
 )
 
 __all__ = [
-    "SAC",
     "Config",
-    "Evaluation",
-    "Network",
+    "EvaluationSettings",
+    "NetworkSettings",
     "Pruning",
+    "SACSettings",
     "Task",
     "Training",
     "Verdict",

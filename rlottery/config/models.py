@@ -63,14 +63,14 @@ class Pruning(Section):
     gradient_batch_size: Count = Field(default=256, description="transitions per such batch")
 
 
-class Network(Section):
+class NetworkSettings(Section):
     """Hidden layers of the networks."""
 
     actor: Widths = Field(default=(256, 256), description="widths of the actor's hidden layers")
     critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of either critic")
 
 
-class SAC(Section):
+class SACSettings(Section):
     """Hyperparameters of soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905)."""
 
     discount: Fraction = Field(default=0.99, description="weight of the next step's value, 0 to below 1")
@@ -104,7 +104,7 @@ class Training(Section):
         return self.env_steps if self.replay_capacity == "all" else self.replay_capacity
 
 
-class Evaluation(Section):
+class EvaluationSettings(Section):
     """When the deterministic policy is tried, and what counts."""
 
     interval: Count = Field(default=2_500, description="env steps between evaluations; at most env_steps")
@@ -156,7 +156,9 @@ class Task(Section):
 
     id: str = Field(description="Gymnasium id, Meta-World task name, or module:Id to import a module first")
     kwargs: dict[str, Any] = Field(default={}, description="keyword arguments for making the environment")
-    sac: SAC = Field(default=SAC(), description="keys of sac for this task; read through Config.sac_for")
+    sac: SACSettings = Field(
+        default=SACSettings(), description="keys of sac for this task; read through Config.sac_for"
+    )
     training: Training = Field(
         default=Training(), description="keys of training for this task; read through Config.training_for"
     )
@@ -225,10 +227,10 @@ class Config(Section):
     )
     pruning: Pruning = Pruning()
     arms: tuple[Recipe, ...] = Field(default=(), description="recipes of tickets and controls, in the place of pruning")
-    network: Network = Network()
-    sac: SAC = SAC()
+    network: NetworkSettings = NetworkSettings()
+    sac: SACSettings = SACSettings()
     training: Training = Training()
-    evaluation: Evaluation = Evaluation()
+    evaluation: EvaluationSettings = EvaluationSettings()
     verdict: Verdict = Verdict()
     checkpoint_seconds: Seconds = Field(
         default=120.0, description="most seconds of a run's work that a kill may cost; 0: save after every episode"
@@ -249,7 +251,7 @@ class Config(Section):
         """The steps of a dense run whose agent some arm goes back to, rising."""
         return tuple(sorted({recipe.rewind.step for recipe in self.arms if recipe.rewind.step}))
 
-    def sac_for(self, task: Task) -> SAC:
+    def sac_for(self, task: Task) -> SACSettings:
         """SAC's settings with the task's own over the study's."""
         return _merged(self.sac, task.sac)
 

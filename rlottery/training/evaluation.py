@@ -7,32 +7,32 @@ import numpy as np
 
 from rlottery.envs import Environment
 
-Policy = Callable[[np.ndarray], np.ndarray]
+ChooseAction = Callable[[np.ndarray], np.ndarray]
 """From one observation (obs,) to one action (act,) in [-1, 1]."""
 
 
-class Evaluation(NamedTuple):
-    """One entry an episode. `successes` is None where the task knows no success."""
+class EpisodeResults(NamedTuple):
+    """One entry per episode. `successes` is None if the task reports no success."""
 
     returns: list[float]
     lengths: list[int]
     successes: list[float] | None
 
 
-def evaluate(policy: Policy, environment: Environment, seeds: Sequence[int]) -> Evaluation:
-    """Run one episode for each seed. A success is a success at any step; it doesn't end the episode."""
-    episodes = [run_episode(policy, environment, seed) for seed in seeds]
+def evaluate(choose: ChooseAction, environment: Environment, seeds: Sequence[int]) -> EpisodeResults:
+    """Run one episode for each seed. An episode is a success if any step is one; success doesn't end it."""
+    episodes = [run_episode(choose, environment, seed) for seed in seeds]
     returns, lengths, successes = (list(column) for column in zip(*episodes, strict=True))
-    knows_success = any(success is not None for success in successes)
-    return Evaluation(returns, lengths, [float(bool(success)) for success in successes] if knows_success else None)
+    reports_success = any(success is not None for success in successes)
+    return EpisodeResults(returns, lengths, [float(bool(s)) for s in successes] if reports_success else None)
 
 
-def run_episode(policy: Policy, environment: Environment, seed: int) -> tuple[float, int, bool | None]:
-    """Undiscounted return, length in steps, and success of the episode that `seed` names."""
+def run_episode(choose: ChooseAction, environment: Environment, seed: int) -> tuple[float, int, bool | None]:
+    """Undiscounted return, length in steps and success of the episode that starts from `seed`."""
     observation = environment.reset(seed)
     total, length, succeeded, over = 0.0, 0, None, False
     while not over:
-        step = environment.step(policy(observation))
+        step = environment.step(choose(observation))
         observation = step.observation
         total += step.reward
         length += 1

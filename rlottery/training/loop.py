@@ -28,7 +28,7 @@ EPISODE_INTERVAL = 100
 
 
 @dataclass(frozen=True)
-class Schedule:
+class TrainingPlan:
     """How one run is trained.
 
     Attributes:
@@ -81,7 +81,7 @@ class Loop:
         self.learner.state = state
 
 
-def begin(learner: Learner, schedule: Schedule, spec: Spec) -> Loop:
+def begin(learner: Learner, schedule: TrainingPlan, spec: Spec) -> Loop:
     """Training of an agent before its first step."""
     return Loop(
         learner=learner,
@@ -101,7 +101,7 @@ def action_noise(streams: Streams) -> np.ndarray:
 def train(
     loop: Loop,
     make_environment: Callable[[], Environment],
-    schedule: Schedule,
+    schedule: TrainingPlan,
     write: Callable[[MetricsRow], None],
     *,
     tick: Callable[[int], None] = lambda step: None,

@@ -9,12 +9,12 @@ import numpy as np
 
 from rlottery.agents import sac
 from rlottery.agents.base import Spec, Tree, kernels, nest_kernels
-from rlottery.config import SAC, Network
+from rlottery.config import NetworkSettings, SACSettings
 from rlottery.storage.transitions import Transitions
 
 SPEC = Spec(observation_size=3, action_size=2)
 SETTINGS = sac.Settings(
-    SAC(
+    SACSettings(
         discount=0.9,
         polyak=0.02,
         actor_learning_rate=1e-3,
@@ -23,7 +23,7 @@ SETTINGS = sac.Settings(
         initial_temperature=0.3,
         reward_scale=1.7,
     ),
-    Network(actor=(12,), critic=(14, 8)),
+    NetworkSettings(actor=(12,), critic=(14, 8)),
 )
 BATCH_SIZE = 16
 

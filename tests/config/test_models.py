@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from rlottery.config import (
-    SAC,
     Config,
+    SACSettings,
     Task,
     config_to_dict,
     default_config_text,
@@ -225,7 +225,7 @@ def test_settings_are_frozen_and_hashable(load: Callable[..., Config]) -> None:
     config = load(MINIMAL)
     with pytest.raises(ValidationError):
         config.sac.discount = 0.5
-    assert hash(config.sac) == hash(SAC())
+    assert hash(config.sac) == hash(SACSettings())
     hash(config.network)
 
 
@@ -694,7 +694,17 @@ def test_every_key_is_read() -> None:
     read |= {key for name, keys in passed_on.items() if name in read for key in keys}
     keys = {f"{model.__name__}.{key}" for model in sections(Config) for key in model.model_fields}
     assert {key.partition(".")[0] for key in keys} == {
-        *("Config", "Task", "Pruning", "Sparsity", "Network", "SAC", "Training", "Evaluation", "Verdict"),
+        *(
+            "Config",
+            "Task",
+            "Pruning",
+            "Sparsity",
+            "NetworkSettings",
+            "SACSettings",
+            "Training",
+            "EvaluationSettings",
+            "Verdict",
+        ),
         *("Recipe", "Schedule", "Iterative", "Gradual", "Rewiring", "Rewind", "Transfer", "Allocation"),
         "LayerSparsities",
     }
@@ -712,6 +722,6 @@ def test_every_key_is_documented() -> None:
 def test_not_a_number_is_refused_from_python_too() -> None:
     for value in (math.nan, math.inf, -math.inf):
         with pytest.raises(ValidationError):
-            SAC(reward_scale=value)
+            SACSettings(reward_scale=value)
         with pytest.raises(ValidationError):
             Task(id="a", kwargs={"x": value})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.config import SAC
+from rlottery.config import SACSettings
 from rlottery.report.gather import gather
 from rlottery.storage.paths import Store
 from rlottery.storage.study_record import note_command
@@ -90,7 +90,7 @@ def test_truncated_metrics_are_named_and_count_for_nothing(store: Store) -> None
 
 
 def test_runs_of_other_settings_than_the_configs_are_told_once_a_task(store: Store) -> None:
-    trained = config(seeds=range(5)).model_copy(update={"sac": SAC(batch_size=64)})
+    trained = config(seeds=range(5)).model_copy(update={"sac": SACSettings(batch_size=64)})
     for seed in range(5):
         for arm in ("dense", "magnitude-70"):
             fingerprint = dense_fingerprint(trained, trained.tasks[0], seed)

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from rlottery import envs
 from rlottery.agents.base import Spec, jax_key, nest_kernels, to_arrays
 from rlottery.agents.sac import SAC, Settings
-from rlottery.config import SAC as SACConfig
-from rlottery.config import Network, Training
+from rlottery.config import NetworkSettings, SACSettings, Training
 from rlottery.envs import Environment
 from rlottery.errors import StudyError
 from rlottery.pruning.prune import prune
@@ -28,10 +27,10 @@ from rlottery.storage.paths import RunFiles
 from rlottery.training import checkpoints
 from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.learner import CpuLearner
-from rlottery.training.loop import Loop, Schedule, action_noise, begin, train
+from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train
 from tests.environments import Target
 
-SETTINGS = Settings(SACConfig(batch_size=8), Network(actor=(4,), critic=(4,)))
+SETTINGS = Settings(SACSettings(batch_size=8), NetworkSettings(actor=(4,), critic=(4,)))
 FINGERPRINT = {"version": 1, "sac": {"batch_size": 8}}
 
 
@@ -62,7 +61,7 @@ class Study:
         self.files, self.make, self.sizes = RunFiles(folder), make, sizes
         self.streams = Streams("tests", "Target-v0", 0, "ticket" if ticket else "dense")
         training = Training(env_steps=env_steps, warmup_steps=10, replay_capacity=capacity)
-        self.schedule = Schedule(training, 8, 20, [1, 2], self.streams)
+        self.schedule = TrainingPlan(training, 8, 20, [1, 2], self.streams)
         self.ticket = ticket
 
     def fresh(self) -> Loop:

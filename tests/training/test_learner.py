@@ -94,9 +94,9 @@ def test_masks_may_change_between_updates(kernels: bool) -> None:
 
 
 def test_a_network_with_more_layers_than_the_kernels_take_is_trained_without_them() -> None:
-    from rlottery.config import Network
+    from rlottery.config import NetworkSettings
 
-    deep = SETTINGS._replace(network=Network(actor=(2,) * 70, critic=(4,)))
+    deep = SETTINGS._replace(network=NetworkSettings(actor=(2,) * 70, critic=(4,)))
     state = SAC.init(SAC.init_params(jax.random.key(0), SPEC, deep), jax.random.key(1), deep)
     agent = CpuLearner(SAC, deep, state, SPEC, NOISE)
     assert agent.act_deterministic(observation()).shape == (SPEC.action_size,)

@@ -7,15 +7,14 @@ import pytest
 
 from rlottery.agents.base import Algorithm, Spec, jax_key, to_arrays
 from rlottery.agents.sac import SAC, Settings
-from rlottery.config import SAC as SACConfig
-from rlottery.config import Network, Training
+from rlottery.config import NetworkSettings, SACSettings, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError, TaskError
 from rlottery.seeding import Streams
 from rlottery.storage.metrics_log import MetricsRow
 from rlottery.training import loop as training
 from rlottery.training.learner import CpuLearner
-from rlottery.training.loop import Loop, Schedule, action_noise, begin, check_sound, train
+from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, check_sound, train
 from tests.environments import Target
 from tests.toy import TOY, ToySettings, initial
 
@@ -51,7 +50,7 @@ class Run:
             self.environments.append(environment())
             return Environment("Target", self.environments[-1])
 
-        schedule = Schedule(
+        schedule = TrainingPlan(
             training=Training(
                 env_steps=env_steps,
                 warmup_steps=warmup_steps,
@@ -322,7 +321,7 @@ def test_keys_hold_all_bits_of_a_seed() -> None:
 # The loop with SAC.
 
 SETTINGS = Settings(
-    SACConfig(
+    SACSettings(
         discount=0.0,
         actor_learning_rate=0.01,
         critic_learning_rate=0.01,
@@ -330,7 +329,7 @@ SETTINGS = Settings(
         initial_temperature=0.1,
         target_entropy=-3.0,
     ),
-    Network(actor=(16,), critic=(16,)),
+    NetworkSettings(actor=(16,), critic=(16,)),
 )
 
 

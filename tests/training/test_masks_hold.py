@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from rlottery.agents import sac
 from rlottery.agents.base import Tree, kernels, nest_kernels
 from rlottery.agents.sac import SAC
-from rlottery.config import SAC as SACConfig
-from rlottery.config import Network
+from rlottery.config import NetworkSettings, SACSettings
 from rlottery.pruning.controls import permute_weights, rescale
 from rlottery.seeding import Streams
 from rlottery.storage.transitions import Transitions
 from rlottery.training.dynamic_sparsity import Dynamic, masks_of
 from tests.agents.small import SPEC, random_batch
 
-SETTINGS = sac.Settings(SACConfig(), Network(actor=(6,), critic=(6, 5)))
+SETTINGS = sac.Settings(SACSettings(), NetworkSettings(actor=(6,), critic=(6, 5)))
 STARTS = ("initial", "fresh", "permuted", "rescaled", "fine-tuned", "rewound")
 MASKS = ("fixed", "gradual", "set", "rigl")
 UPDATES, CHUNK = 1000, 125

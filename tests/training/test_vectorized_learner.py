@@ -13,8 +13,7 @@ import pytest
 
 from rlottery.agents.base import Algorithm, Spec, jax_key, kernels, nest_masks, to_arrays
 from rlottery.agents.sac import SAC, Settings
-from rlottery.config import SAC as SACConfig
-from rlottery.config import Network, Training
+from rlottery.config import NetworkSettings, SACSettings, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError
 from rlottery.seeding import Streams
@@ -22,14 +21,15 @@ from rlottery.storage.metrics_log import WALL_CLOCK, MetricsRow
 from rlottery.storage.transitions import Transitions
 from rlottery.training import loop as training
 from rlottery.training.learner import CpuLearner, Learner
-from rlottery.training.loop import Loop, Schedule, action_noise, begin, train
+from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train
 from rlottery.training.vectorized_learner import Group
 from tests.environments import Target
 from tests.toy import TOY, ToySettings, initial
 
 SPEC = Spec(2, 1)
 SETTINGS = Settings(
-    SACConfig(discount=0.5, initial_temperature=0.1, target_entropy=-3.0), Network(actor=(16, 16), critic=(16, 16))
+    SACSettings(discount=0.5, initial_temperature=0.1, target_entropy=-3.0),
+    NetworkSettings(actor=(16, 16), critic=(16, 16)),
 )
 STEPS, WARMUP = 70, 20
 PATIENCE = 120.0
@@ -63,7 +63,7 @@ class Run:
         self.loop: Loop | None = None
         self.after_step, self.between_episodes = after_step, between_episodes
         self._environment = environment
-        self.schedule = Schedule(
+        self.schedule = TrainingPlan(
             training=Training(env_steps=env_steps, warmup_steps=WARMUP, updates_per_step=updates_per_step),
             batch_size=8,
             evaluation_interval=30,

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from itertools import pairwise
 
-from rlottery.config import Network
+from rlottery.config import NetworkSettings
 from rlottery.errors import naming
 from rlottery.pruning.controls import small_widths
 
 
-def kernel_shapes(network: Network, observation_size: int, action_size: int) -> dict[str, dict[str, tuple[int, int]]]:
+def kernel_shapes(
+    network: NetworkSettings, observation_size: int, action_size: int
+) -> dict[str, dict[str, tuple[int, int]]]:
     """Group -> layer path -> (inputs, outputs), layers from input to output: the kernels that SAC's agents have."""
 
     def layers(prefix: str, *widths: int) -> dict[str, tuple[int, int]]:
@@ -24,7 +26,9 @@ def count(layers: Mapping[str, tuple[int, int]]) -> int:
     return sum(inputs * outputs for inputs, outputs in layers.values())
 
 
-def small_network(network: Network, observation_size: int, action_size: int, kept: Mapping[str, int]) -> Network:
+def small_network(
+    network: NetworkSettings, observation_size: int, action_size: int, kept: Mapping[str, int]
+) -> NetworkSettings:
     """The widths of a dense agent with no more weights than a ticket keeps, each of the twins half of the critic's.
 
     Args:
@@ -38,4 +42,4 @@ def small_network(network: Network, observation_size: int, action_size: int, kep
     for group, (inputs, outputs, networks) in ends.items():
         with naming(group):
             widths[group] = small_widths(getattr(network, group), inputs, outputs, kept[group] // networks)
-    return Network(**widths)
+    return NetworkSettings(**widths)

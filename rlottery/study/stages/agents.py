@@ -10,7 +10,7 @@ import numpy as np
 
 from rlottery.agents.base import Algorithm, Spec, Tree, from_arrays, jax_key
 from rlottery.agents.sac import SAC
-from rlottery.config import Network
+from rlottery.config import NetworkSettings
 from rlottery.errors import StudyError
 from rlottery.seeding import Streams
 from rlottery.storage.disk import read_arrays
@@ -30,7 +30,7 @@ def streams_of(job: Job) -> Streams:
     return Streams(job.config.name, job.task.name, job.seed, job.arm_name)
 
 
-def settings_of(job: Job, network: Network | None = None) -> Any:
+def settings_of(job: Job, network: NetworkSettings | None = None) -> Any:
     """What the algorithm reads of the config; `network` in the place of the config's."""
     config = job.config if network is None else job.config.model_copy(update={"network": network})
     return ALGORITHM.settings(config, job.task)
@@ -41,7 +41,7 @@ def spec_of(job: Job) -> Spec:
     return Spec(*sizes_of(job.task))
 
 
-def weights_from(job: Job, seed: int, network: Network | None = None) -> Tree:
+def weights_from(job: Job, seed: int, network: NetworkSettings | None = None) -> Tree:
     """Fresh weights of the job's shapes; they follow from `seed` alone."""
     weights: Tree = jax.jit(_init_params(job, network))(jax_key(seed))
     return weights
@@ -96,6 +96,6 @@ def warmup_replay(job: Job) -> Transitions:
     return Transitions(*(field[: training.warmup_steps] for field in dense_replay(job)))
 
 
-def _init_params(job: Job, network: Network | None = None) -> Callable[[jax.Array], Tree]:
+def _init_params(job: Job, network: NetworkSettings | None = None) -> Callable[[jax.Array], Tree]:
     """From a key to fresh weights of the job's shapes."""
     return partial(ALGORITHM.init_params, spec=spec_of(job), settings=settings_of(job, network))

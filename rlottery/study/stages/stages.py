@@ -10,7 +10,7 @@ import numpy as np
 
 from rlottery import envs
 from rlottery.agents.base import jax_key, nest_masks, to_arrays
-from rlottery.config import Network
+from rlottery.config import NetworkSettings
 from rlottery.config.recipes import ROUND
 from rlottery.errors import DivergedError, RlotteryError, StoppedError, StudyError
 from rlottery.pruning.mask_file import mask_to_bytes
@@ -52,7 +52,7 @@ from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.dynamic_sparsity import masks_of
 from rlottery.training.learner import CpuLearner, Learner
-from rlottery.training.loop import Loop, Schedule, action_noise, begin, check_sound, train
+from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, check_sound, train
 
 STALE_SECONDS = 3600.0
 """Age of a half-written mask that nobody will finish; other processes write to the same folder."""
@@ -250,9 +250,9 @@ def _state(job: Job, start: Start, settings: Any) -> Any:
     return state if start.dynamic is None else start.dynamic.start(state)
 
 
-def _schedule(job: Job, start: Start) -> Schedule:
+def _schedule(job: Job, start: Start) -> TrainingPlan:
     config = job.config
-    return Schedule(
+    return TrainingPlan(
         training=config.training_for(job.task).model_copy(update={"env_steps": job.env_steps}),
         batch_size=config.sac_for(job.task).batch_size,
         evaluation_interval=config.evaluation.interval,
@@ -289,7 +289,7 @@ def _save_agent(job: Job, loop: Loop) -> tuple[str, ...]:
     return (job.files.agent.name, job.files.metrics.name)
 
 
-def _share_saved(job: Job, small: Network) -> dict[str, float]:
+def _share_saved(job: Job, small: NetworkSettings) -> dict[str, float]:
     """Share of the dense agent's kernel weights that a smaller network does without, by group."""
     dense, sparse = (kernel_shapes(network, *spec_of(job)) for network in (job.config.network, small))
     return {group: 1 - count(sparse[group]) / count(layers) for group, layers in dense.items()}

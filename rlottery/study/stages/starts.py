@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlottery.agents.base import Tree, jax_key, kernels
-from rlottery.config import Network
+from rlottery.config import NetworkSettings
 from rlottery.config.recipes import Rewiring
 from rlottery.pruning.controls import permute_weights, rescale
 from rlottery.pruning.masks import Mask, kept_weights
@@ -47,7 +47,7 @@ class Start:
     agent: Any = None
     masks: Mask | None = None
     dynamic: Dynamic | None = None
-    network: Network | None = None
+    network: NetworkSettings | None = None
     saves: Sequence[int] = ()
 
 

@@ -9,14 +9,13 @@ import numpy as np
 
 from rlottery.agents.base import Spec, kernels, nest_masks, to_arrays
 from rlottery.agents.sac import SAC, SACState, Settings
-from rlottery.config import SAC as SACConfig
-from rlottery.config import Network
+from rlottery.config import NetworkSettings, SACSettings
 from rlottery.pruning.masks import GroupMask
 from rlottery.pruning.prune import Rule, prune
 from rlottery.training.learner import CpuLearner
 
 SPEC = Spec(observation_size=11, action_size=3)
-SETTINGS = Settings(SACConfig(batch_size=50), Network(actor=(64, 48), critic=(64, 48)))
+SETTINGS = Settings(SACSettings(batch_size=50), NetworkSettings(actor=(64, 48), critic=(64, 48)))
 NOISE = np.array([1, 2], np.uint32)
 
 

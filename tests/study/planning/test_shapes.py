@@ -3,27 +3,27 @@ import pytest
 
 from rlottery.agents.base import Spec, kernels
 from rlottery.agents.sac import Settings, init_params
-from rlottery.config import SAC, Network
+from rlottery.config import NetworkSettings, SACSettings
 from rlottery.study.planning.shapes import kernel_shapes
 
 
 @pytest.mark.parametrize(
     ("network", "observation", "action"),
     [
-        (Network(), 39, 4),
-        (Network(actor=(16,), critic=(8, 4, 2)), 3, 1),
-        (Network(actor=(5,) * 12, critic=(7,) * 11), 17, 6),
+        (NetworkSettings(), 39, 4),
+        (NetworkSettings(actor=(16,), critic=(8, 4, 2)), 3, 1),
+        (NetworkSettings(actor=(5,) * 12, critic=(7,) * 11), 17, 6),
     ],
 )
-def test_shapes_are_those_of_fresh_agents(network: Network, observation: int, action: int) -> None:
-    spec, settings = Spec(observation, action), Settings(SAC(), network)
+def test_shapes_are_those_of_fresh_agents(network: NetworkSettings, observation: int, action: int) -> None:
+    spec, settings = Spec(observation, action), Settings(SACSettings(), network)
     params = jax.eval_shape(lambda: init_params(jax.random.key(0), spec, settings))
     fresh = {group: {path: kernel.shape for path, kernel in kernels(tree).items()} for group, tree in params.items()}
     assert kernel_shapes(network, observation, action) == fresh
 
 
 def test_layers_go_from_input_to_output_also_beyond_ten() -> None:
-    shapes = kernel_shapes(Network(actor=(5,) * 11, critic=(7,)), 3, 1)
+    shapes = kernel_shapes(NetworkSettings(actor=(5,) * 11, critic=(7,)), 3, 1)
     assert list(shapes["actor"]) == [f"layer_{index}" for index in range(12)]
     assert shapes["critic"] == {
         "q1.layer_0": (4, 7),
