@@ -24,7 +24,9 @@ def two_levels(scores: TaskScores, margin: float) -> str | None:
     split = [
         arm.arm
         for arm in scores.arms
-        if len(arm.shares) >= _FEWEST and max(arm.shares.values()) >= 1 - margin and _gap(arm.shares.values()) >= GAP
+        if len(arm.normalised) >= _FEWEST
+        and max(arm.normalised.values()) >= 1 - margin
+        and _gap(arm.normalised.values()) >= GAP
     ]
     return f"On {scores.task} runs of one arm end at two levels, learned or not ({_named(split)})." if split else None
 

@@ -19,7 +19,7 @@ from rlottery.analysis.runs import (
     score_of,
     untrained_evaluations,
 )
-from rlottery.analysis.scores import gain_of
+from rlottery.analysis.scores import gain_of, normalised_scores
 from rlottery.config import Config, Task, Training
 from rlottery.storage.paths import DENSE, Store
 
@@ -174,7 +174,7 @@ def _compare_task(config: Config, task: Task, runs: Sequence[Run]) -> TaskCompar
             seed for seed, score in dense.items() if untrained is not None and score - untrained <= least_gain
         ),
         arms=tuple(
-            _arm_result(of_arm, results[name], scores[name], dense, untrained, least_gain if learned else math.inf)
+            _arm_result(of_arm, results[name], scores[name], dense, starts, least_gain if learned else math.inf)
             for name, of_arm in by_arm.items()
         ),
         notes=_notes(runs, last, config.training_for(task)),
@@ -194,12 +194,11 @@ def _arm_result(
     seeds: tuple[SeedResult, ...],
     scores: Mapping[int, float],
     dense: Mapping[int, float],
-    untrained: float | None,
+    starts: Mapping[int, float],
     least_gain: float,
 ) -> ArmResult:
     described = next((run for run in runs if run.sparsity is not None), runs[0])
-    both = tuple(seed for seed in scores if seed in dense)
-    share, no_share = _share([scores[s] for s in both], [dense[s] for s in both], untrained, least_gain)
+    normalised = normalised_scores(scores, dense, starts, least_gain)
     return ArmResult(
         name=described.arm,
         method=described.method,
@@ -211,24 +210,18 @@ def _arm_result(
         mean=statistics.fmean(scores.values()) if scores else None,
         low=min(scores.values(), default=None),
         high=max(scores.values(), default=None),
-        share=share,
-        share_seeds=both,
-        no_share=no_share,
+        share=statistics.fmean(normalised.values()) if normalised else None,
+        share_seeds=tuple(seed for seed in scores if seed in dense),
+        no_share=None if normalised else _why_no_share(scores, dense, starts),
     )
 
 
-def _share(
-    ticket: Sequence[float], dense: Sequence[float], untrained: float | None, least_gain: float
-) -> tuple[float | None, str | None]:
-    """The share of dense, or why there is none."""
-    if not dense:
-        return None, "no seed with both this arm and a dense agent done"
-    if untrained is None:
-        return None, "the untrained policy's score is not known"
-    gain = statistics.fmean(dense) - untrained
-    if gain <= least_gain:
-        return None, "dense agents can't be shown to have learned"
-    return (statistics.fmean(ticket) - untrained) / gain, None
+def _why_no_share(scores: Mapping[int, float], dense: Mapping[int, float], starts: Mapping[int, float]) -> str:
+    if not scores.keys() & dense.keys():
+        return "no seed with both this arm and a dense agent done"
+    if not starts:
+        return "the untrained policy's score is not known"
+    return "dense agents can't be shown to have learned"
 
 
 def _least_gain(untrained: Iterable[Evaluation], metric: Metric) -> float:

@@ -31,7 +31,7 @@ _RUNS = {
     "score": "Float64",
     "area": "Float64",
     "untrained": "Float64",
-    "share": "Float64",
+    "normalised_score": "Float64",
     "env_steps": "Int64",
     "seconds": "Float64",
     "folder": "string",
@@ -65,8 +65,8 @@ class Study:
         config: its settings; data: its folder.
         runs: one row a run that has ended, by task, seed and arm; rounds on the way to an arm are left out. `score`, in
             the unit of `metric`, is the mean of the last evaluations, `area` the time average of the whole curve,
-            `untrained` the mean score of the task's dense agents before training, and `share` the score as a share of
-            what those gained over it. A run that diverged scores as an untrained agent; one that failed or can't be
+            `untrained` the mean score of the task's dense agents before training, and `normalised_score` is 0 for that
+            and 1 for the mean of the dense agents of the seeds that the arm has. A run that diverged scores as an untrained agent; one that failed or can't be
             read has no score, and its `error` says why. Arms that begin later have no area. `sparsity_actor` and
             `sparsity_critic` are the pruned shares that were reached; dense agents have none. `control` is its kind.
             `env_steps` are of training, `seconds` of wall-clock.
@@ -122,10 +122,10 @@ def load_study(path: str | Path) -> Study:
 
 def _run(task: str, run: Run, scores: TaskScores) -> list[Any]:
     sparsity, of_arm = run.sparsity or {}, scores.arm(run.arm)
-    numbers = [of_arm.scores, of_arm.areas, of_arm.shares] if of_arm else [{}, {}, {}]
-    score, area, share = (of.get(run.seed) for of in numbers)
+    numbers = [of_arm.scores, of_arm.areas, of_arm.normalised] if of_arm else [{}, {}, {}]
+    score, area, normalised = (of.get(run.seed) for of in numbers)
     made = [run.criterion, run.recipe.get("control"), sparsity.get("actor"), sparsity.get("critic")]
-    told = [scores.metric, score, area, scores.untrained, share, run.env_steps, run.seconds, str(run.files.folder)]
+    told = [scores.metric, score, area, scores.untrained, normalised, run.env_steps, run.seconds, str(run.files.folder)]
     return [task, run.arm, run.seed, run.status, run.error, *made, *told]
 
 

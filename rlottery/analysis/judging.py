@@ -117,8 +117,9 @@ def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rule
     dense, beside = _dense(task), task.scores.arm(control) if control else None
     # What is not judged needs no other measure than its score.
     measure: Measure = "area" if is_ticket and _tied_at_ceiling(task.scores, arm, dense, rules) else "score"
-    # Shares of a gain that may be none say nothing: the scores stand for themselves.
-    dense = dense if state != "did not learn" else replace(dense, scores={}, areas={})
+    # Without a gain there is nothing to measure differences by.
+    if task.scores.gain is None or (measure == "score" and not arm.normalised):
+        dense = replace(dense, scores={}, areas={})
     against_dense = _paired(task.scores, arm, dense, dense, measure)
     against_control = _paired(task.scores, arm, beside, dense, measure) if beside is not None else None
     told = [_contrast(of, rules) for of in (against_dense, against_control)]

@@ -51,7 +51,7 @@ class ArmScores:
         areas: seed -> area under the curve: the time average of the score from step 0 to the end, in the same unit.
             Arms that begin later have none: it would leave out the steps before.
         steps: seed -> the first step with an evaluation at or above the task's threshold; None: never reached.
-        shares: seed -> (score - untrained) / (dense - untrained); empty where the dense agents did not learn.
+        normalised: seed -> normalised score (`normalised_scores`); empty where the dense agents did not learn.
         mean, median, iqm: of the scores.
         before: seed -> the score before training, of runs that begin at step 0.
     """
@@ -60,11 +60,16 @@ class ArmScores:
     scores: Mapping[int, float]
     areas: Mapping[int, float]
     steps: Mapping[int, int | None]
-    shares: Mapping[int, float]
+    normalised: Mapping[int, float]
     mean: Estimate
     median: Estimate
     iqm: Estimate
     before: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def normalised_score(self) -> float | None:
+        """The mean of the normalised scores of its runs; None where there are none."""
+        return statistics.fmean(self.normalised.values()) if self.normalised else None
 
 
 @dataclass(frozen=True)
@@ -178,11 +183,9 @@ def task_scores(task: str, runs: Sequence[Run], least_gain: float, config: Confi
                 steps={seed: steps_to(run, metric, threshold) for seed, run in ended[arm].items()}
                 if threshold is not None
                 else {},
-                shares={
-                    seed: round((score - untrained) / gain, 9)
-                    for seed, score in scores[arm].items()
-                    if gain is not None and untrained is not None
-                },
+                normalised=normalised_scores(scores[arm], scores.get(DENSE, {}), starts, least_gain)
+                if gain is not None
+                else {},
                 mean=_estimate([list(scores[arm].values())], mean_over_tasks, rules.resamples),
                 median=_estimate([list(scores[arm].values())], median_of_runs, rules.resamples),
                 iqm=_estimate([list(scores[arm].values())], iqm_of_runs, rules.resamples),
@@ -196,6 +199,33 @@ def task_scores(task: str, runs: Sequence[Run], least_gain: float, config: Confi
             if scores[arm]
         ),
     )
+
+
+def normalised_scores(
+    scores: Mapping[int, float], dense: Mapping[int, float], starts: Mapping[int, float], least_gain: float
+) -> dict[int, float]:
+    """Normalised scores of an arm's runs, by seed: (score - untrained) / (dense - untrained).
+
+    `untrained` is the mean over all untrained agents. `dense` is the mean over the seeds that this arm and the dense
+    arm both have: in a study that is not finished, an arm is compared only with the dense agents of its own seeds. Runs
+    of other seeds have no normalised score. This is the only definition; every table, figure and data frame reads it.
+
+    Args:
+        scores, dense: seed -> score, of the arm and of the dense arm.
+        starts: seed -> score of the untrained dense agent.
+        least_gain: what these dense agents must gain on average for the scale to mean anything.
+
+    Returns:
+        Seed -> normalised score, rounded to nine decimals so that equal scores stay equal; empty without a scale.
+    """
+    shared = [seed for seed in scores if seed in dense and seed in starts]
+    if not shared:
+        return {}
+    untrained = statistics.fmean(starts.values())
+    gain = statistics.fmean(dense[seed] for seed in shared) - untrained
+    if gain <= least_gain:
+        return {}
+    return {seed: round((scores[seed] - untrained) / gain, 9) for seed in shared}
 
 
 def area_under_curve(run: Run, metric: Metric, untrained: float | None = None, env_steps: int | None = None) -> float:
@@ -232,9 +262,19 @@ def across_tasks(
         controls: ticket -> its random control.
     """
     learned = [task for task in tasks if task.gain is not None]
-    names = dict.fromkeys(arm.arm for task in learned for arm in task.arms)
-    shares = {
-        name: {task.task: list(arm.shares.values()) for task in learned for arm in task.arms if arm.arm == name}
+    names = dict.fromkeys(arm.arm for task in learned for arm in task.arms if arm.normalised)
+    normalised = {
+        name: {
+            task.task: list(arm.normalised.values())
+            for task in learned
+            for arm in task.arms
+            if arm.arm == name and arm.normalised
+        }
+        for name in names
+    }
+    # Which of two runs is better is a question of scores on one scale, whatever seeds the two arms share with dense.
+    ranked = {
+        name: {task.task: _on_the_scale(task, arm) for task in learned for arm in task.arms if arm.arm == name}
         for name in names
     }
     return tuple(
@@ -246,11 +286,17 @@ def across_tasks(
             median=_estimate(list(of.values()), median_over_tasks, resamples),
             iqm=_estimate(list(of.values()), iqm_of_runs, resamples),
             profile=Profile(name, AT, *performance_profile(list(of.values()), AT, seed=SEED, resamples=resamples)),
-            over_dense=None if name == DENSE else _improvement(of, shares.get(DENSE), resamples),
-            over_control=_improvement(of, shares.get(controls.get(name) or ""), resamples),
+            over_dense=None if name == DENSE else _improvement(ranked[name], ranked.get(DENSE), resamples),
+            over_control=_improvement(ranked[name], ranked.get(controls.get(name) or ""), resamples),
         )
-        for name, of in shares.items()
+        for name, of in normalised.items()
     )
+
+
+def _on_the_scale(task: TaskScores, arm: ArmScores) -> list[float]:
+    """All scores of an arm in units of the task's gain, rounded so that equal scores stay equal."""
+    assert task.gain is not None and task.untrained is not None
+    return [round((score - task.untrained) / task.gain, 9) for score in arm.scores.values()]
 
 
 def gain_of(dense: Mapping[int, float], starts: Mapping[int, float], least_gain: float, rules: Verdict) -> float | None:

@@ -56,12 +56,12 @@ def test_a_run(store: Store) -> None:
         "score": pytest.approx(0.85),  # of the last two evaluations
         "area": pytest.approx((0.2 + 0.6 + 0.85) / 3),
         "untrained": 0.0,
-        "share": pytest.approx(1.0),
+        "normalised_score": pytest.approx(1.0),
         "env_steps": 300,
         "seconds": 12.5,
         "folder": str(store.run("reach-v3", 0, "dense").folder),
     }
-    assert (ticket["score"], ticket["share"]) == (pytest.approx(0.5), pytest.approx(0.5 / 0.85))
+    assert (ticket["score"], ticket["normalised_score"]) == (pytest.approx(0.5), pytest.approx(0.5 / 0.85))
     assert (ticket["criterion"], ticket["control"]) == ("taylor", "random")
     assert (ticket["sparsity_actor"], ticket["sparsity_critic"], ticket["seconds"]) == (0.9, 0.9, None)
 
@@ -72,14 +72,14 @@ def test_shares_are_of_what_the_dense_agents_gained(store: Store) -> None:
         write_run(store, "magnitude-80", seed, returns(start, start, -550.0, -550.0), task="Pendulum-v1")
     runs = loaded(store, config(("Pendulum-v1",))).runs
     assert set(runs["metric"]) == {"return"} and set(runs["untrained"]) == {-900.0}
-    shares = runs.pivot(index="seed", columns="arm", values="share")
+    shares = runs.pivot(index="seed", columns="arm", values="normalised_score")
     assert shares["dense"].tolist() == pytest.approx([800 / 700, 600 / 700])
     assert shares["magnitude-80"].tolist() == pytest.approx([350 / 700] * 2)
 
 
 def test_dense_agents_that_did_not_learn_give_no_shares(store: Store) -> None:
     write_run(store, "dense", 0, success(0.0, 0.0, 0.0, 0.0))
-    assert row(loaded(store, config(seeds=(0,))).runs)["share"] is None
+    assert row(loaded(store, config(seeds=(0,))).runs)["normalised_score"] is None
 
 
 def test_runs_that_ended_badly(store: Store) -> None:
@@ -88,8 +88,13 @@ def test_runs_that_ended_badly(store: Store) -> None:
     write_run(store, "magnitude-90", 0, success(0.0, 0.3), error="loss is nan", status="diverged", env_steps=300)
     runs = loaded(store, config(seeds=(0,))).runs
     failed, diverged = row(runs, arm="magnitude-80"), row(runs, arm="magnitude-90")
-    assert (failed["status"], failed["error"], failed["score"], failed["share"]) == ("failed", "no memory", None, None)
-    assert (diverged["status"], diverged["score"], diverged["share"]) == ("diverged", 0.1, 0.0)
+    assert (failed["status"], failed["error"], failed["score"], failed["normalised_score"]) == (
+        "failed",
+        "no memory",
+        None,
+        None,
+    )
+    assert (diverged["status"], diverged["score"], diverged["normalised_score"]) == ("diverged", 0.1, 0.0)
 
 
 def test_evaluations(store: Store) -> None:

@@ -41,7 +41,7 @@ def test_a_diverged_run_scores_as_untrained_and_a_failed_one_not_at_all() -> Non
     found = task_scores("a", runs, 1.0, settings)
     arm = found.arm("taylor-90")
     assert arm is not None and dict(arm.scores) == {0: 60.0, 1: 10.0}
-    assert dict(arm.shares) == {0: 0.5, 1: 0.0}
+    assert dict(arm.normalised) == {0: 0.5, 1: 0.0}
     assert (found.untrained, found.dense, found.gain, found.threshold) == (10, 110, 100, 100)
 
 

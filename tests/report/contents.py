@@ -207,7 +207,7 @@ def _task_scores(task: str, runs: tuple[Run, ...], arms: tuple[str, ...]) -> Tas
                 scores=scores,
                 areas={seed: 0.7 * score for seed, score in scores.items()},
                 steps={seed: None if seed == 2 and "98" in arm else 10_000 + 2_500 * seed for seed in scores},
-                shares={seed: (score - untrained) / (dense - untrained) for seed, score in scores.items()},
+                normalised={seed: (score - untrained) / (dense - untrained) for seed, score in scores.items()},
                 mean=_estimate(values),
                 median=replace(_estimate(values), value=statistics.median(values)),
                 iqm=_estimate(sorted(values)[1:-1] or values),
