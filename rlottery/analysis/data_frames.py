@@ -63,13 +63,14 @@ class Study:
 
     Attributes:
         config: its settings; data: its folder.
-        runs: one row a run that has ended, by task, seed and arm; rounds on the way to an arm are left out. `score`, in
-            the unit of `metric`, is the mean of the last evaluations, `area` the time average of the whole curve,
-            `untrained` the mean score of the task's dense agents before training, and `normalised_score` is 0 for that
-            and 1 for the mean of the dense agents of the seeds that the arm has. A run that diverged scores as an untrained agent; one that failed or can't be
-            read has no score, and its `error` says why. Arms that begin later have no area. `sparsity_actor` and
-            `sparsity_critic` are the pruned shares that were reached; dense agents have none. `control` is its kind.
-            `env_steps` are of training, `seconds` of wall-clock.
+        runs: one row per run that has ended, by task, seed and arm. The rounds of iterative pruning have no rows.
+            `metric` is "success" or "return", and `score` the mean of the last evaluations in that unit. `area` is the
+            mean score over all of training; arms that start at a later step have none. `untrained` is the mean score of
+            the task's dense agents before training. `normalised_score` is 0 for that, and 1 for the mean of the dense
+            agents with the same seeds as the arm. A run that diverged scores as an untrained agent. One that failed or
+            can't be read has no score, and `error` says why. `sparsity_actor` and `sparsity_critic` are the shares that
+            were pruned; dense agents have none. `control` is the kind of control. `env_steps` counts training steps,
+            `seconds` wall-clock time.
         evaluations: one row an evaluation: the mean return of its `episodes`, and the share of them with success.
         masks: one row a layer of a mask: `kept` of `total` weights; `group` is actor or critic, and `digest` tells
             masks apart. Those of runs that can't be read are left out, and so are damaged ones, told in `problems`.
