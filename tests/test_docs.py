@@ -94,9 +94,3 @@ def test_there_is_something_to_run() -> None:
         command for page in PAGES for language, code in blocks(page) if language == "bash" for command in commands(code)
     ]
     assert "uv run python run_pipeline.py" in found
-
-
-def test_pages_link_to_files_that_exist() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
