@@ -1,17 +1,16 @@
-"""Train dense agents, make pruning masks, train lottery tickets, compare.
+"""Train dense agents, create pruning masks, train lottery tickets, and compare them.
 
-Edit the call at the bottom, or give the same choices on the command line, where they win over the values below:
+Edit the call below, or set the same choices on the command line, where they override it:
 
-    uv run python run_pipeline.py --pruning-method gradient
+    python run_pipeline.py --pruning-method gradient
 """
 
-from rlottery.pipeline import main, with_command_line
+from rlottery.pipeline import script_main as main  # `main`, plus the flags of this script's command line
 
 if __name__ == "__main__":
-    main = with_command_line(main)
     main(
         train_agent=True,
         create_ticket=True,
         run_ticket=True,
-        pruning_method="magnitude",  # Change to "gradient" to score weights by |w * dL/dw|; not read with `arms:`
+        pruning_method="magnitude",  # Change to "gradient" to score weights by |w * dL/dw|; ignored with `arms:`
     )

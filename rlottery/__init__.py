@@ -1,4 +1,14 @@
-"""rlottery: lottery tickets in reinforcement-learning agents."""
+"""Find lottery tickets in reinforcement-learning agents.
+
+`main` runs a study, `load_study` reads one as pandas frames, and `load_agent` gives a trained policy:
+
+    >>> import rlottery
+    >>> outcome = rlottery.main(config="config.yaml")  # doctest: +SKIP
+    >>> study = rlottery.load_study("data")  # doctest: +SKIP
+    >>> policy = rlottery.load_agent("data/runs/Pendulum-v1/seed_0/dense")  # doctest: +SKIP
+
+Input that the caller can fix raises `RlotteryError`.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -7,20 +17,30 @@ from rlottery.version import __version__
 
 if TYPE_CHECKING:
     from rlottery.analysis.data_frames import Study, load_study
+    from rlottery.errors import RlotteryError
     from rlottery.export.policy import Policy, load_agent
+    from rlottery.pipeline import main
+    from rlottery.study.run import Outcome
 
-__all__ = ["Policy", "Study", "__version__", "load_agent", "load_study"]
+__all__ = ["Outcome", "Policy", "RlotteryError", "Study", "__version__", "load_agent", "load_study", "main"]
 
-_FROM = {
+_MODULES = {
+    "Outcome": "rlottery.study.run",
     "Policy": "rlottery.export.policy",
+    "RlotteryError": "rlottery.errors",
     "Study": "rlottery.analysis.data_frames",
     "load_agent": "rlottery.export.policy",
     "load_study": "rlottery.analysis.data_frames",
+    "main": "rlottery.pipeline",
 }
-"""Where each name comes from. It is imported when it is asked for: the command line needs none of them, nor pandas."""
+"""The module of each public name. It is imported on first use, so that the command line need not import pandas."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _FROM:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_FROM[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(globals() | _MODULES)

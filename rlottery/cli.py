@@ -1,59 +1,40 @@
-"""The command line: run, status, report, compare, play, verify, export, arms, doctor, init."""
+"""The command line: run, status, report, compare, play, verify, export, arms, doctor, init.
+
+Each command imports what it needs, so that ``--help`` answers at once.
+"""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from rlottery.config import default_config_text
 from rlottery.errors import ConfigError, RlotteryError, StudyError
-from rlottery.export.npz import export_policy
-from rlottery.pipeline import (
-    EXIT_CODES,
-    METHOD_HELP,
-    SOME_FAILED,
-    fail,
-    finish,
-    run_and_conclude,
-)
-from rlottery.storage.disk import write_bytes
-from rlottery.storage.open_study import (
-    allow_local_tasks,
-    config_from_file,
-    config_from_started_study,
-    config_from_study,
-)
-from rlottery.study.catalogue import catalogue_table
-from rlottery.study.doctor import diagnose, doctor_page, is_ready
-from rlottery.study.health import examine
-from rlottery.study.planning.jobs import STAGES
-from rlottery.study.reporting import compare_studies, report_folder, report_study
-from rlottery.study.resources.estimate import estimate_table
-from rlottery.study.run import plan_study
-from rlottery.study.status import status_table
+from rlottery.pipeline import EXIT_CODES, METHOD_HELP, SCRIPT, SOME_FAILED, fail, finish, run_and_conclude
 from rlottery.version import __version__
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Find lottery tickets in reinforcement-learning agents: sparse subnetworks which, rewound to their initial "
-    "weights and trained alone, match the dense agent.",
-    epilog="Start with [bold]rlottery init[/] and [bold]rlottery run[/].",
+    help="Find lottery tickets in reinforcement-learning agents: sparse subnetworks that match the dense agent when "
+    "rewound to their initial weights and trained alone.",
+    epilog="To start, run [bold]rlottery init[/], then [bold]rlottery run[/].",
 )
 
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="KEY.PATH=VALUE", help="Config keys to set for this command: sac.batch_size=128 seeds='[0, 1]'"
+        metavar="KEY.PATH=VALUE", help="Config keys to override for this command: sac.batch_size=128 seeds='[0, 1]'"
     ),
 ]
 ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="The study's YAML file.")]
-Study = Annotated[str, typer.Argument(metavar="STUDY", help="Its config file, or its data folder.")]
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="The study's config file or its data folder.")]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -63,30 +44,39 @@ def run(
     pruning_method: Annotated[str | None, typer.Option(metavar="METHOD", help=METHOD_HELP)] = None,
     arms: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Which arms of the config's list, with commas; what they need comes along."),
+        typer.Option(
+            metavar="NAMES", help="Run only these arms of the config, and the arms they need. Comma-separated."
+        ),
     ] = None,
     stages: Annotated[
-        str, typer.Option(metavar="STAGES", help="Which to do, with commas: train agents, make masks, train tickets.")
-    ] = ",".join(STAGES),
+        str,
+        typer.Option(
+            metavar="STAGES",
+            help="What to do, comma-separated: dense trains dense agents, mask creates masks, ticket trains tickets.",
+        ),
+    ] = "dense,mask,ticket",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the runs with estimated time and disk, and do nothing.")
+        bool, typer.Option("--dry-run", help="List the runs with estimated time and disk space, and start nothing.")
     ] = False,
 ) -> None:
-    """Train dense agents, make masks, train tickets, compare. Done work is skipped.
+    """Train dense agents, create masks, train tickets, compare. Finished work is skipped.
 
-    Another sparsity or gradient method adds tickets beside those that are there; dense agents are not trained again.
+    Changing the sparsity or the pruning method adds tickets to the study; dense agents are not trained again.
     """
     path, extra = _config_and_overrides(config, overrides)
     chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
+    from rlottery.storage.open_study import config_from_file
+
     if not dry_run:
         finish(lambda: run_and_conclude(config_from_file(path, extra), pruning_method, chosen, names))
         return
-    try:
+    from rlottery.study.resources.estimate import estimate_table
+    from rlottery.study.run import plan_study
+
+    with _plain_errors():
         loaded = config_from_file(path, extra)
-        Console().print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen, names)))
-    except RlotteryError as error:
-        fail(error)
+        _print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen, names)))
 
 
 @app.command()
@@ -94,15 +84,16 @@ def status(
     study: Study = "config.yaml",
     overrides: Overrides = None,
 ) -> None:
-    """Show what of a study is done, under way, failed or still to do. Reads files only."""
+    """Show which runs of a study are done, running, failed or still to do. Changes no files."""
+    from rlottery.storage.open_study import config_from_study
+    from rlottery.study.status import status_table
+
     path, extra = _config_and_overrides(study, overrides)
-    try:
-        Console().print(status_table(config_from_study(path, extra)))
-    except RlotteryError as error:
-        fail(error)
+    with _plain_errors():
+        _print(status_table(config_from_study(path, extra)))
 
 
-@app.command(epilog="Exit codes: 0 the report is written, 2 bad input.")
+@app.command(epilog="Exit codes: 0 report written, 2 bad input.")
 def report(
     study: Study = "config.yaml",
     overrides: Overrides = None,
@@ -110,145 +101,178 @@ def report(
         int | None,
         typer.Option(
             metavar="K",
-            help="First make K more masks for each gradient mask, from other draws of its batches, and keep how alike "
-            "they are. Takes as long as making the masks K times.",
+            help="First create K more masks for each gradient mask, from other random batches, and record their "
+            "overlap. Takes K times as long as creating the masks.",
         ),
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Where to write the page, its figures and tables; without this, DATA/report."
-        ),
+        typer.Option(metavar="FOLDER", help="Where to write the page, its figures and tables. Default: DATA/report."),
     ] = None,
 ) -> None:
-    """Judge what is there of a study, and write the report: a page, figures, tables. Half a study will do.
+    """Analyse the finished runs of a study and write the report: a page, figures, tables. Works on unfinished studies.
 
-    Settings of `verdict` can be tried on runs that are done: rlottery report config.yaml verdict.margin=0.05 --to trial
+    To try other verdict settings on the same runs: rlottery report config.yaml verdict.margin=0.05 --to trial
     """
+    from rich.console import Console
+
+    from rlottery.storage.open_study import config_from_started_study
+    from rlottery.study.reporting import report_folder, report_study
+
     path, extra = _config_and_overrides(study, overrides)
-    try:
+    with _plain_errors():
         loaded = config_from_started_study(path, extra)
         if stability is not None:
-            report_folder(loaded, to)  # before the long work
-            from rlottery.study.stages.resampling import measure_stability  # brings JAX along
+            report_folder(loaded, to)  # fails before the long work does
+            from rlottery.study.stages.resampling import measure_stability  # imports JAX
 
             measure_stability(loaded, stability, typer.echo)
         report_study(loaded, Console(), to)
-    except RlotteryError as error:
-        fail(error)
-    except OSError as error:
-        fail(StudyError(f"{error}. Mend that, and ask for the report again."))
 
 
-@app.command(epilog="Exit codes: 0 the page is written, 2 bad input.")
+@app.command(epilog="Exit codes: 0 page written, 2 bad input.")
 def compare(
     studies: Annotated[
-        list[str], typer.Argument(metavar="STUDY_A STUDY_B ...", help="Config files or data folders, two or more.")
+        list[str], typer.Argument(metavar="STUDY_A STUDY_B ...", help="Two or more config files or data folders.")
     ],
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the page and its table.")] = Path(
         "comparison"
     ),
 ) -> None:
-    """Set studies beside each other: their verdicts, and every arm that they share on every task that they share."""
-    with _told("compare again"):
+    """Compare studies: their verdicts, and each arm that they share on each task that they share."""
+    from rich.console import Console
+
+    from rlottery.storage.open_study import config_from_started_study
+    from rlottery.study.reporting import compare_studies
+
+    with _plain_errors():
         compare_studies([config_from_started_study(Path(study)) for study in studies], to, Console())
 
 
-@app.command(epilog="Exit codes: 0 the film is written, 2 bad input.")
+@app.command(epilog="Exit codes: 0 video written, 2 bad input.")
 def play(
     run_folders: Annotated[
         list[Path],
         typer.Argument(metavar="RUN_FOLDER ...", help="Finished runs of one task: data/runs/TASK/seed_N/ARM."),
     ],
     to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An .mp4 or a .gif; without this, an .mp4 here.")
+        Path | None,
+        typer.Option(metavar="FILE", help="An .mp4 or .gif file. Default: an .mp4 in the current folder."),
     ] = None,
-    episode: Annotated[int, typer.Option(metavar="N", help="Which of the evaluation's episodes, from 0.")] = 0,
+    episode: Annotated[int, typer.Option(metavar="N", help="Which evaluation episode to play, from 0.")] = 0,
 ) -> None:
-    """Film an episode of runs, side by side, with the same start and the same goal. An existing file is left alone."""
-    allow_local_tasks()
-    with _told("play again"):
-        from rlottery.export.play import play as film  # brings video codecs along
+    """Make a video of runs side by side, with the same start and goal. Existing files are not overwritten."""
+    from rlottery.export.play import play as film
+    from rlottery.storage.open_study import allow_local_tasks
 
+    allow_local_tasks()
+    with _plain_errors():
         typer.echo(str(film(run_folders, to, episode)))
 
 
 @app.command()
 def arms() -> None:
-    """Show what a config's `arms:` may ask for: criteria, allocations, schedules, rewinding, controls."""
-    Console().print(catalogue_table())
+    """List what `arms:` in a config accepts: criteria, allocations, schedules, rewinding, controls."""
+    from rlottery.study.catalogue import catalogue_table
+
+    _print(catalogue_table())
 
 
-@app.command(epilog="Exit codes: 0 studies can run here, 1 something that they need is missing.")
+@app.command(epilog="Exit codes: 0 studies can run here, 1 something they need is missing.")
 def doctor() -> None:
-    """Show what studies have to work with here: kernels, cores, devices, versions, rendering; and what is missing."""
+    """Check this machine: kernels, cores, devices, versions, rendering. Says what is missing and how to install it."""
+    from rlottery.study.doctor import diagnose, doctor_page, is_ready
+
     found = diagnose()
-    Console().print(doctor_page(found))
+    _print(doctor_page(found))
     if not is_ready(found):
         raise typer.Exit(SOME_FAILED)
 
 
-@app.command(epilog="Exit codes: 0 all is sound, 1 something is damaged, 2 bad input.")
+@app.command(epilog="Exit codes: 0 all files are intact, 1 some are damaged, 2 bad input.")
 def verify(
     study: Study = "config.yaml",
     overrides: Overrides = None,
 ) -> None:
-    """Compare every file of a study with its checksum, and say what is damaged and what mends it. Reads files only."""
+    """Check every file of a study against its checksum. Lists damaged files and how to repair them; changes none."""
+    from rlottery.storage.open_study import config_from_study
+    from rlottery.study.health import examine
+
     path, extra = _config_and_overrides(study, overrides)
-    with _told("look again"):
+    with _plain_errors():
         loaded = config_from_study(path, extra)
         health = examine(loaded)
     if not health.files and not health.at_work:
-        fail(StudyError(f"{loaded.data} holds nothing of this study. Is it the folder that was meant?"))
+        fail(StudyError(f"{loaded.data} has no files of this study. Is this the right folder?"))
     for folder in health.at_work:
-        typer.echo(f"{folder}: left out, for a process is at work there.")
+        typer.echo(f"{folder}: skipped, in use by another process.")
     for problem in health.problems:
         typer.echo(f"{problem.file}: {problem.why}. {problem.mend}")
     if health.problems:
-        typer.echo(f"{len(health.problems)} of {health.files:,} files looked at are damaged.")
+        typer.echo(f"{len(health.problems)} of {health.files:,} checked files are damaged.")
         raise typer.Exit(SOME_FAILED)
-    typer.echo(f"All {health.files:,} files in {loaded.data} are as they were written.")
+    typer.echo(f"All {health.files:,} files in {loaded.data} are intact.")
 
 
-@app.command(epilog="Exit codes: 0 the file is written, 2 bad input.")
+@app.command(epilog="Exit codes: 0 file written, 2 bad input.")
 def export(
     run_folder: Annotated[
-        Path, typer.Argument(metavar="RUN_FOLDER", help="A finished run's: data/runs/TASK/seed_N/ARM.")
+        Path, typer.Argument(metavar="RUN_FOLDER", help="A finished run: data/runs/TASK/seed_N/ARM.")
     ],
     to: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where to write it; without this, here, as TASK_seed_N_ARM.npz."),
+        typer.Option(metavar="FILE", help="Where to write the file. Default: TASK_seed_N_ARM.npz here."),
     ] = None,
 ) -> None:
-    """Write a run's policy for use elsewhere: a small .npz without the units that do nothing.
+    """Export a run's policy to a small .npz file that NumPy alone can read. Units that do nothing are removed.
 
-    NumPy alone reads it. An existing file is left alone.
+    Existing files are not overwritten.
     """
+    from rlottery.export.npz import export_policy
+    from rlottery.storage.open_study import allow_local_tasks
+
     allow_local_tasks()
-    with _told("export again"):
-        exported = export_policy(run_folder, to)
-    typer.echo(str(exported))
+    with _plain_errors():
+        typer.echo(str(export_policy(run_folder, to)))
 
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("config.yaml"),
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Where to start the study. With FILE.yaml, only that config is written."),
+    ] = Path(),
 ) -> None:
-    """Write a config with every key explained. An existing file is left alone."""
-    try:
-        if path.exists():
-            raise ConfigError(f"{path} exists already and was left alone. Give another name: rlottery init FILE")
-        write_bytes(path, default_config_text().encode())
-    except OSError as error:
-        fail(ConfigError(f"{path} can't be written: {error.strerror}"))
-    except RlotteryError as error:
-        fail(error)
-    typer.echo(f"Wrote {path}. Start with: rlottery run {path}")
+    """Start a study: write config.yaml, with every key explained, and run_pipeline.py. Existing files are kept."""
+    from importlib.resources import files
+
+    from rlottery.config import default_config_text
+    from rlottery.storage.disk import write_bytes
+
+    is_folder = path.is_dir() or not path.suffix
+    texts = {path / "config.yaml" if is_folder else path: default_config_text()}
+    if is_folder:
+        texts[path / SCRIPT] = (files("rlottery.config") / "default_script.txt").read_text(encoding="utf-8")
+    with _plain_errors():
+        for file in texts:
+            if file.exists():
+                raise ConfigError(f"{file} already exists. Choose another name: rlottery init FOLDER, or FILE.yaml")
+        try:
+            for file, text in texts.items():
+                write_bytes(file, text.encode())
+        except OSError as error:
+            raise ConfigError(f"{path} can't be written: {error.strerror}") from None
+    typer.echo(f"Wrote {' and '.join(map(str, texts))}. Next:\n")
+    if is_folder and path.resolve() != Path.cwd():
+        typer.echo(f"  cd {path}")
+    run = "rlottery run" if is_folder else f"rlottery run {path}"
+    typer.echo(f"  {run} --dry-run   # list the runs, with estimated time and disk space")
+    typer.echo(f"  {run}             # run the study: about 5 minutes on two cores")
 
 
 @app.callback(invoke_without_command=True)
 def version(
-    show: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
+    show: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
     if show:
         typer.echo(__version__)
@@ -256,14 +280,20 @@ def version(
 
 
 @contextlib.contextmanager
-def _told(again: str) -> Iterator[None]:
-    """Errors that the user can mend are printed without a traceback, and end the process with the code of bad input."""
+def _plain_errors() -> Iterator[None]:
+    """Print errors that the user can fix without a traceback, and exit with the code of bad input."""
     try:
         yield
     except RlotteryError as error:
         fail(error)
     except OSError as error:
-        fail(StudyError(f"{error}. Mend that, and {again}."))
+        fail(StudyError(f"{error}. Fix this, then run the same command again."))
+
+
+def _print(page: "RenderableType") -> None:
+    from rich.console import Console
+
+    Console().print(page)
 
 
 def _config_and_overrides(first: str, rest: list[str] | None) -> tuple[Path, list[str]]:

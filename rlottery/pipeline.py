@@ -1,26 +1,33 @@
-"""The pipeline as one function, for scripts and notebooks, and the frame that gives a script its command line."""
+"""The pipeline as one function, and as the command line of a script such as `run_pipeline.py`.
 
+Heavy modules are imported by the functions that need them, so that ``--help`` and bad flags answer at once.
+"""
+
+import argparse
+import functools
 import inspect
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
-from rich.console import Console
 
-from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError
-from rlottery.storage.open_study import config_from_file
-from rlottery.study.run import Outcome, conclude, run_study
 
-BAD_INPUT, SOME_FAILED, TOLD_TO_END, INTERRUPTED = 2, 1, 75, 130
-"""Exit codes of every command. 75 is the system's own for a failure that passes: try again."""
-EXIT_CODES = "Exit codes: 0 all is done, 1 some runs failed, 2 bad input, 75 told to end by SIGTERM, 130 by Ctrl-C."
+if TYPE_CHECKING:
+    from rlottery.config import Config
+    from rlottery.study.run import Outcome
+
+BAD_INPUT, SOME_FAILED, TERMINATED, INTERRUPTED = 2, 1, 75, 130
+"""Exit codes of every command. 75 is EX_TEMPFAIL of sysexits.h: a failure that passes, so try again."""
+EXIT_CODES = "Exit codes: 0 all done, 1 some runs failed, 2 bad input, 75 stopped by SIGTERM, 130 stopped by Ctrl-C."
 METHOD_HELP = (
-    "magnitude, which scores weights by |w|, or gradient, as pruning.gradient_method says. Not for a config that "
-    "lists its arms."
+    "magnitude (scores weights by |w|) or gradient (scores them as pruning.gradient_method says). Not for a config "
+    "that lists its arms."
 )
+SCRIPT = "run_pipeline.py"
 
 
 def main(
@@ -29,39 +36,56 @@ def main(
     run_ticket: bool = True,
     pruning_method: Literal["magnitude", "gradient"] | None = None,
     config: str | Path = "config.yaml",
-) -> Outcome:
-    """Train dense agents, make masks, train tickets, and show how they compare.
+) -> "Outcome":
+    """Train dense agents, create pruning masks, train the tickets, and print how they compare.
 
-    What is done already is skipped. JAX is imported in worker processes alone, so notebooks and scripts without a
-    main guard are safe.
+    Finished work is skipped, so a second call with the same arguments only prints the result. All training runs in
+    worker processes and JAX is imported only there, so notebooks and scripts without a main guard are safe. This is a
+    plain function: it does not read the command line (`script_main` does).
 
     Args:
-        train_agent: train the dense agents and save their replay buffers.
-        create_ticket: make the pruning masks.
-        run_ticket: train the tickets from the rewound, masked weights.
-        pruning_method: "magnitude" scores weights by |w|, "gradient" as ``pruning.gradient_method`` says. None is
-            magnitude, and every arm of a config that lists its own under ``arms``.
-        config: the YAML file.
+        train_agent: Train the dense agents and save their replay buffers.
+        create_ticket: Create the pruning masks.
+        run_ticket: Train the tickets: the initial weights times the mask.
+        pruning_method: ``"magnitude"`` scores weights by |w|, ``"gradient"`` as ``pruning.gradient_method`` says. None
+            means magnitude, or every arm of a config that lists its arms under ``arms``.
+        config: The study's YAML file.
+
+    Returns:
+        What became of each job, and the scores of every arm (``outcome.comparison``).
 
     Raises:
-        RlotteryError: bad input, before any work starts; the message names the mend.
+        RlotteryError: The input is bad; nothing has been trained or written. The message says how to fix it.
+        SystemExit: Ctrl-C (130) or SIGTERM (75) stopped the study early. Its work is saved.
+
+    Example:
+        >>> outcome = rlottery.main(pruning_method="gradient", config="config.yaml")  # doctest: +SKIP
+        >>> for task in outcome.comparison.tasks:  # doctest: +SKIP
+        ...     print(task.task, {arm.name: arm.mean for arm in task.arms})
     """
+    _refuse_ignored_flags(locals())
     chosen = {"dense": train_agent, "mask": create_ticket, "ticket": run_ticket}
     stages = [stage for stage, wanted in chosen.items() if wanted]
     if not stages:
         raise RlotteryError("Nothing to do: set train_agent, create_ticket or run_ticket to True.")
+    from rlottery.storage.open_study import config_from_file
+
     return run_and_conclude(config_from_file(Path(config)), pruning_method, stages)
 
 
 def run_and_conclude(
-    config: Config, method: str | None, stages: Sequence[str], names: Sequence[str] | None = None
-) -> Outcome:
-    """Run a study and show how it ended, on this process's terminal.
+    config: "Config", method: str | None, stages: Sequence[str], names: Sequence[str] | None = None
+) -> "Outcome":
+    """Run a study and print its results on this process's terminal.
 
     Raises:
-        RlotteryError: as `run_study` and `conclude`.
-        SystemExit: a signal ended the study early, its work saved: 130 after Ctrl-C, 75 else.
+        RlotteryError: As `run_study` and `conclude`.
+        SystemExit: A signal stopped the study early, its work saved: 130 for Ctrl-C, otherwise 75.
     """
+    from rich.console import Console
+
+    from rlottery.study.run import conclude, run_study
+
     console = Console()
     outcome = run_study(config, method, stages, console, names)
     try:
@@ -71,19 +95,20 @@ def run_and_conclude(
             raise
         typer.echo(f"error: {error}", err=True)
     if outcome.stopped is not None:
-        typer.echo("Stopped, and saved. Run the same command again to go on.", err=True)
-        # Also out of a script that would go on with another call.
-        raise SystemExit(INTERRUPTED if outcome.stopped == signal.SIGINT else TOLD_TO_END)
+        typer.echo("Stopped. All work is saved: run the same command again to continue.", err=True)
+        # SystemExit, so that a script doesn't continue with its next call.
+        raise SystemExit(INTERRUPTED if outcome.stopped == signal.SIGINT else TERMINATED)
     return outcome
 
 
-def with_command_line(pipeline: Callable[..., Outcome]) -> Callable[..., Outcome]:
-    """`pipeline` with the script's own arguments: flags on the command line win over the values of each call.
+def with_command_line(pipeline: Callable[..., "Outcome"]) -> Callable[..., "Outcome"]:
+    """`pipeline` for a script: flags on the script's command line override the arguments of each call.
 
-    What goes wrong ends the process as `finish` does; else the call returns, and the script goes on.
+    Errors end the process as in `finish`. Otherwise the call returns and the script continues.
     """
 
-    def call(*args: Any, **kwargs: Any) -> Outcome:
+    @functools.wraps(pipeline)
+    def call(*args: Any, **kwargs: Any) -> "Outcome":
         given = inspect.signature(pipeline).bind(*args, **kwargs)
         given.apply_defaults()
         values, outcomes = given.arguments, []
@@ -93,20 +118,20 @@ def with_command_line(pipeline: Callable[..., Outcome]) -> Callable[..., Outcome
             train_agent: Annotated[
                 bool, typer.Option(help="Train the dense agents and save their replay buffers.")
             ] = values["train_agent"],
-            create_ticket: Annotated[bool, typer.Option(help="Make the pruning masks.")] = values["create_ticket"],
-            run_ticket: Annotated[bool, typer.Option(help="Train the tickets: rewound weights x mask.")] = values[
-                "run_ticket"
-            ],
+            create_ticket: Annotated[bool, typer.Option(help="Create the pruning masks.")] = values["create_ticket"],
+            run_ticket: Annotated[
+                bool, typer.Option(help="Train the tickets: the initial weights times the mask.")
+            ] = values["run_ticket"],
             pruning_method: Annotated[str | None, typer.Option(metavar="METHOD", help=METHOD_HELP)] = values[
                 "pruning_method"
             ],
             config: Annotated[str, typer.Option(metavar="FILE", help="The study's YAML file.")] = str(values["config"]),
         ) -> None:
-            """Train dense agents, make pruning masks, train lottery tickets, compare. Done work is skipped."""
+            """Train dense agents, create pruning masks, train lottery tickets, compare. Finished work is skipped."""
             method = pruning_method
             source = context.get_parameter_source("pruning_method")
-            if source is not None and source.name == "DEFAULT":  # the script's own, nobody's choice
-                method = None if _lists_arms(config) else method
+            if source is not None and source.name == "DEFAULT" and _lists_arms(config):
+                method = None  # the script's value, not a choice of the person who typed the command
             outcomes.append(finish(lambda: pipeline(train_agent, create_ticket, run_ticket, method, config)))
 
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -121,35 +146,63 @@ def with_command_line(pipeline: Callable[..., Outcome]) -> Callable[..., Outcome
     return call
 
 
+script_main = with_command_line(main)
+"""`main` for a script of its own: flags such as ``--pruning-method gradient`` override the arguments of the call."""
+
+
+def _refuse_ignored_flags(values: dict[str, Any]) -> None:
+    """End `run_pipeline.py` if it calls `main` with other values than the flags on its command line ask for.
+
+    Flags are for `script_main`. A `run_pipeline.py` that imports `main` would ignore them without a word. A script of
+    any other name may have flags of its own, and so may one that passes on what its flags say.
+    """
+    if Path(getattr(sys.modules["__main__"], "__file__", None) or "").name != SCRIPT:
+        return
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name, value in values.items():
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if isinstance(value, bool) else {"nargs": "?"}
+        parser.add_argument(f"--{name.replace('_', '-')}", **how)
+    flags = vars(parser.parse_known_args(sys.argv[1:])[0])
+    if any(flag is not None and str(flag) != str(values[name]) for name, flag in flags.items()):
+        typer.echo(
+            f"error: {SCRIPT} calls a `main` that does not read the command line, so it would ignore "
+            f"{' '.join(sys.argv[1:])}. Change its import to: from rlottery.pipeline import script_main as main",
+            err=True,
+        )
+        raise SystemExit(BAD_INPUT)
+
+
 def _lists_arms(config: str) -> bool:
-    """Whether a script's own pruning method has nothing to choose: its config lists the arms, all of which are run."""
+    """Whether a config lists its arms, so that there is no pruning method to choose."""
+    from rlottery.storage.open_study import config_from_file
+
     try:
         return bool(config_from_file(Path(config)).arms)
     except RlotteryError:
-        return False  # which is told where the pipeline reads it
+        return False  # the pipeline reads it again, and reports what is wrong
 
 
-def finish(work: Callable[[], Outcome]) -> Outcome:
-    """Do `work` for a command: errors that the user can mend are printed without a traceback.
+def finish(work: Callable[[], "Outcome"]) -> "Outcome":
+    """Do `work` for a command. Errors that the user can fix are printed without a traceback.
 
     Raises:
-        typer.Exit: with code 1 if some runs failed, 2 for bad input, 130 after a second interrupt.
+        typer.Exit: With code 1 if some runs failed, 2 for bad input, 130 after a second Ctrl-C.
     """
     try:
         outcome = work()
     except RlotteryError as error:
         fail(error)
     except KeyboardInterrupt:
-        typer.echo("Stopped at once. Run the same command again to go on from the last checkpoints.", err=True)
+        typer.echo("Stopped at once. Run the same command again to continue from the last checkpoints.", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except OSError as error:
-        fail(StudyError(f"{error}. What was written before is whole: mend that, then run the same command again."))
+        fail(StudyError(f"{error}. Finished work is intact: fix this, then run the same command again."))
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
     return outcome
 
 
 def fail(error: RlotteryError) -> NoReturn:
-    """Print the message and end the process with the code of bad input."""
+    """Print the message and end the process with the exit code of bad input."""
     typer.echo(f"error: {error}", err=True)
     raise typer.Exit(BAD_INPUT) from None

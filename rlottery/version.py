@@ -1,3 +1,3 @@
-"""The version of rlottery, also where the package is not installed; `pyproject.toml` reads it here."""
+"""The version of rlottery. `pyproject.toml` reads it from here; no installed package is needed to know it."""
 
 __version__ = "0.1.0"

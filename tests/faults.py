@@ -249,7 +249,7 @@ def found_by_verify(folder: Path) -> bool:
     arguments = [sys.executable, "-c", code, "verify", "config.yaml"]
     done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode in (0, 1) and not done.stderr, done.stderr
-    return "looked at are damaged" in done.stdout
+    return "checked files are damaged" in done.stdout
 
 
 def mend(

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,10 +11,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import rlottery
+from rlottery import pipeline
 from rlottery.agents.kernels.library import find
 from rlottery.cli import app
 from rlottery.config import default_config_text, load_config
+from rlottery.errors import RlotteryError
 from rlottery.storage.study_record import note_command
+from rlottery.study.execution.executor import JobState, Tracked
 from rlottery.version import __version__
 from tests.study.studies import TINY, contents, job, write_dense, write_mask, write_study
 
@@ -225,9 +230,23 @@ class TestInit:
         assert Path("mine.yaml").read_text() == default_config_text()
         load_config("mine.yaml")
 
+    def test_starts_a_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        code, output, _ = call("init", "new/study")
+        assert code == 0 and "cd new/study\n" in output and "rlottery run " in output
+        assert Path("new/study/config.yaml").read_text() == default_config_text()
+        shipped = Path(__file__).parent.parent / "run_pipeline.py"
+        assert Path("new/study/run_pipeline.py").read_bytes() == shipped.read_bytes()
+        Path("empty").mkdir()
+        monkeypatch.chdir("empty")
+        code, output, _ = call("init")
+        assert code == 0 and "cd " not in output
+        assert {path.name for path in Path().iterdir()} == {"config.yaml", "run_pipeline.py"}
+
     def test_leaves_a_file_alone(self) -> None:
-        assert "exists already" in refusal("init")
-        assert "exists already" in refusal("init", "config.yaml")
+        assert "config.yaml already exists" in refusal("init")
+        assert "config.yaml already exists" in refusal("init", "config.yaml")
+        Path("config.yaml").rename("run_pipeline.py")
+        assert "run_pipeline.py already exists" in refusal("init")
 
     def test_where_nothing_can_be_written(self) -> None:
         assert "can't be written" in refusal("init", "config.yaml/mine.yaml")
@@ -265,3 +284,38 @@ def test_a_run_that_is_done_says_so_and_ends_well() -> None:
     assert code == 0
     assert output.startswith("All 3 jobs are already done: nothing is left to do.")
     assert contents(job(config, "mask").mask_path.parent) == masks
+
+
+class TestPackage:
+    def test_python_m_rlottery_is_the_command(self) -> None:
+        result = subprocess.run([sys.executable, "-m", "rlottery", "--version"], capture_output=True, text=True)
+        assert (result.returncode, result.stdout) == (0, f"{__version__}\n")
+        assert (
+            "Usage: rlottery "
+            in subprocess.run(
+                [sys.executable, "-m", "rlottery", "init", "--help"], capture_output=True, text=True
+            ).stdout
+        )
+
+    def test_help_imports_nothing_heavy(self) -> None:
+        heavy = "sorted({'jax', 'numpy', 'pandas', 'pydantic', 'gymnasium', 'matplotlib'} & sys.modules.keys())"
+        code = f"import sys, rlottery.cli; print({heavy})"
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+    def test_status_needs_no_frames_figures_or_jax(self) -> None:
+        heavy = "sorted({'jax', 'pandas', 'matplotlib', 'av'} & sys.modules.keys())"
+        code = f"import sys; from rlottery.cli import app; app(['status'], standalone_mode=False); print({heavy})"
+        output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+        assert output.splitlines()[-1] == "[]"
+
+    def test_public_names(self) -> None:
+        assert set(rlottery.__all__) <= set(dir(rlottery))
+        assert rlottery.main is pipeline.main and rlottery.RlotteryError is RlotteryError
+        assert all(getattr(rlottery, name) is not None for name in rlottery.__all__)
+
+    def test_an_outcome_is_one_line(self) -> None:
+        config = load_config("config.yaml")
+        states = (JobState.FOUND, JobState.DONE, JobState.DONE, JobState.FAILED)
+        tracked = [Tracked(job(config, "dense"), state) for state in states]
+        assert repr(rlottery.Outcome(tracked, None)) == "<Outcome of 4 jobs: 1 already done, 2 done, 1 failed>"  # type: ignore[arg-type]
+        assert repr(rlottery.Outcome([], None, signal.SIGINT)) == "<Outcome of 0 jobs; stopped by SIGINT>"  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,9 @@ import pytest
 import safetensors.numpy
 from rich.console import Console
 
-from rlottery.config import load_config
+from rlottery.config import Config, load_config
 from rlottery.errors import ConfigError, RlotteryError, StudyError
-from rlottery.pipeline import main, with_command_line
+from rlottery.pipeline import main, script_main, with_command_line
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.disk import write_arrays
 from rlottery.storage.manifests import file_entry, read_manifest
@@ -27,6 +28,7 @@ from rlottery.study.execution.executor import JobState, Tracked
 from rlottery.study.run import Outcome, plan_study, run_study
 from tests.study.studies import TINY, change_manifest, contents, job
 
+ROOT = Path(__file__).parent.parent
 STAGES = ("dense", "mask", "ticket")
 GRADIENT_ARM = "taylor-80-2x8"
 SCRIPT = """\
@@ -384,7 +386,7 @@ class TestEnds:
         process.send_signal(number)
         output, message = process.communicate(timeout=300)
         assert process.returncode == code
-        assert message == "Stopped, and saved. Run the same command again to go on.\n"
+        assert message == "Stopped. All work is saved: run the same command again to continue.\n"
         assert "Stopping: each run saves a checkpoint at the end of its episode." in output
         assert ("Ctrl-C again stops at once." in output) == (number == signal.SIGINT)
         assert not any(map(is_alive, workers))
@@ -400,7 +402,7 @@ class TestEnds:
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=300)
         assert (process.returncode, any(map(is_alive, workers))) == (130, False)
-        assert message == "Stopped at once. Run the same command again to go on from the last checkpoints.\n"
+        assert message == "Stopped at once. Run the same command again to continue from the last checkpoints.\n"
 
     def test_a_second_command_on_the_same_runs_is_refused_and_names_the_first(
         self, under_way: tuple[subprocess.Popen[str], list[int]], bad_tasks: Path
@@ -476,7 +478,7 @@ class TestScript:
         ) -> Outcome:
             calls.append({key: value for key, value in locals().items() if key != "calls"})
             if pruning_method == "bad":
-                raise RlotteryError("a mend")
+                raise RlotteryError("how to fix it")
             if pruning_method == "interrupted":
                 raise KeyboardInterrupt
             failed = [Tracked(None, JobState.FAILED)] if pruning_method == "fails" else []  # type: ignore[arg-type]
@@ -534,7 +536,7 @@ class TestScript:
 
     @pytest.mark.parametrize(
         ("method", "code", "message"),
-        [("bad", 2, "error: a mend\n"), ("fails", 1, ""), ("interrupted", 130, "Stopped at once")],
+        [("bad", 2, "error: how to fix it\n"), ("fails", 1, ""), ("interrupted", 130, "Stopped at once")],
     )
     def test_exit_codes(
         self,
@@ -577,8 +579,11 @@ class TestScript:
             self.script(monkeypatch, pipeline, "--help")()
         assert (ended.value.code, calls) == (0, [])
 
+    def test_keeps_the_name_and_docs_of_the_function(self) -> None:
+        assert (script_main.__name__, script_main.__doc__) == ("main", main.__doc__)
+
     def test_the_shipped_one_on_a_finished_study(self, study: Path) -> None:
-        shutil.copy(Path(__file__).parent.parent / "run_pipeline.py", study)
+        shutil.copy(ROOT / "run_pipeline.py", study)
         result = run(study, "run_pipeline.py", "--pruning-method", "gradient", "--no-train-agent")
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith("All 2 jobs are already done")
@@ -587,3 +592,140 @@ class TestScript:
         result = run(study, "run_pipeline.py", "--pruning-method", "gradient", "--no-train-agent")
         assert result.returncode == 2
         assert result.stderr.startswith("error: Replay buffer not found")
+
+
+BLOCK = """\
+if __name__ == "__main__":
+    main(
+        train_agent=True,
+        create_ticket=True,
+        run_ticket=True,
+        pruning_method="magnitude",  # Change to "gradient" for better performance
+    )
+"""
+BOTH = """\
+# First run with magnitude
+main(pruning_method="magnitude")
+
+# Then run with gradient
+main(pruning_method="gradient")
+"""
+FULL = """\
+main(
+    train_agent=True,      # Step 1: Train dense networks
+    create_ticket=True,    # Step 2: Create pruning masks
+    run_ticket=True,       # Step 3: Train lottery tickets
+    pruning_method="gradient",
+)
+"""
+AGAIN = "main(train_agent=True, create_ticket=False, run_ticket=False)\n"
+"""The guide's calls, letter by letter."""
+PLAIN = "from rlottery.pipeline import main\n"
+OWN_FLAGS = f"""\
+import argparse
+{PLAIN}
+parser = argparse.ArgumentParser()
+parser.add_argument("--pruning-method")
+parser.add_argument("--train-agent", action="store_true")
+main(pruning_method=parser.parse_args().pruning_method)
+"""
+
+
+class TestWaysToWriteTheScript:
+    """The guide's calls in `run_pipeline.py`, and other scripts that call `main`, with flags on the command line."""
+
+    Runs = list[tuple[str | None, list[str], str]]
+
+    @pytest.fixture
+    def runs(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
+        """Method, stages and study's name of every run that a script asks for."""
+        asked: TestWaysToWriteTheScript.Runs = []
+
+        def run(config: Config, method: str | None, stages: list[str]) -> Outcome:
+            asked.append((method, stages, config.name))
+            return Outcome([], None)  # type: ignore[arg-type]
+
+        monkeypatch.setattr("rlottery.pipeline.run_and_conclude", run)
+        monkeypatch.chdir(tmp_path)
+        Path("config.yaml").write_text(TINY)
+        Path("other.yaml").write_text(TINY.replace("tiny", "other"))
+        return asked
+
+    def start(self, monkeypatch: pytest.MonkeyPatch, code: str, *flags: str, name: str = "run_pipeline.py") -> None:
+        Path(name).write_text(code)
+        monkeypatch.setattr(sys, "argv", [name, *flags])
+        runpy.run_path(name, run_name="__main__")
+
+    @pytest.mark.parametrize(
+        ("call", "methods", "stages"),
+        [
+            (BLOCK, ["magnitude"], STAGES),
+            (BOTH, ["magnitude", "gradient"], STAGES),
+            (FULL, ["gradient"], STAGES),
+            (AGAIN, [None], ("dense",)),
+        ],
+        ids=["block", "both", "full", "again"],
+    )
+    def test_flags_override_the_guides_calls(
+        self, monkeypatch: pytest.MonkeyPatch, runs: Runs, call: str, methods: list[str | None], stages: tuple[str, ...]
+    ) -> None:
+        shipped = (ROOT / "run_pipeline.py").read_text()
+        script = shipped.partition("if __name__")[0] + call
+        self.start(monkeypatch, script)
+        assert runs == [(method, list(stages), "tiny") for method in methods]
+        runs.clear()
+        flags = ("--pruning-method", "gradient", "--create-ticket", "--no-run-ticket", "--config=other.yaml")
+        self.start(monkeypatch, script, *flags)
+        assert runs == [("gradient", ["dense", "mask"], "other") for _ in methods]
+
+    def test_a_flag_that_nobody_knows_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, runs: Runs, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        script = (ROOT / "run_pipeline.py").read_text().partition("if __name__")[0] + BLOCK
+        with pytest.raises(SystemExit) as ended:
+            self.start(monkeypatch, script, "--prunning-method", "gradient")
+        assert (ended.value.code, runs) == (2, [])
+        assert "--prunning-method" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "flags",
+        [("--pruning-method", "gradient"), ("--pruning-method=gradient",), ("--no-run-ticket",), ("--config", "other")],
+    )
+    def test_a_main_that_would_ignore_them_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, runs: Runs, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]
+    ) -> None:
+        with pytest.raises(SystemExit) as ended:
+            self.start(monkeypatch, PLAIN + BLOCK, *flags)
+        assert (ended.value.code, runs) == (2, [])
+        message = capsys.readouterr().err
+        assert " ".join(flags) in message and "from rlottery.pipeline import script_main as main" in message
+
+    @pytest.mark.parametrize(
+        ("code", "name", "flags", "method"),
+        [
+            (PLAIN + BLOCK, "run_pipeline.py", (), "magnitude"),
+            (PLAIN + BLOCK, "run_pipeline.py", ("--pruning-method", "magnitude", "--train-agent"), "magnitude"),
+            (PLAIN + BLOCK, "sweep.py", ("--pruning-method", "gradient", "--anything"), "magnitude"),
+            (OWN_FLAGS, "sweep.py", ("--pruning-method", "gradient"), "gradient"),
+            (OWN_FLAGS, "run_pipeline.py", ("--pruning-method", "gradient", "--train-agent"), "gradient"),
+        ],
+    )
+    def test_a_plain_main_leaves_flags_to_its_script(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        runs: Runs,
+        code: str,
+        name: str,
+        flags: tuple[str, ...],
+        method: str,
+    ) -> None:
+        self.start(monkeypatch, code, *flags, name=name)
+        assert runs == [(method, list(STAGES), "tiny")]
+
+    def test_a_plain_main_reads_no_flags_where_there_is_no_script(
+        self, monkeypatch: pytest.MonkeyPatch, runs: Runs
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["", "--pruning-method", "gradient"])
+        monkeypatch.setattr(sys.modules["__main__"], "__file__", None)  # a notebook, python -c
+        main(pruning_method="magnitude")
+        assert runs == [("magnitude", list(STAGES), "tiny")]

@@ -150,7 +150,9 @@ def _metaworld_environments() -> Mapping[str, Any]:
     try:
         module = importlib.import_module("metaworld.env_dict")
     except ImportError as error:
-        raise TaskError(f"Meta-World can't be imported ({error}). Mend it with: uv sync") from None
+        raise TaskError(
+            f"Meta-World can't be imported ({error}). Reinstall it: pip install metaworld, or with uv: uv sync"
+        ) from None
     environments: Mapping[str, Any] = module.ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
     return environments
 

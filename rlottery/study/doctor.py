@@ -133,7 +133,13 @@ def device() -> list[Finding]:
             told.append(Finding("device: cuda", f"JAX computes on {', '.join(devices)}"))
         else:
             why = fault or "JAX finds no NVIDIA GPU"
-            told.append(Finding("device: cuda", f"not here: {why}. With one: uv sync --extra cuda12", Severity.NOTE))
+            told.append(
+                Finding(
+                    "device: cuda",
+                    f"not here: {why}. With one: pip install 'jax[cuda12]', or with uv: uv sync --extra cuda12",
+                    Severity.NOTE,
+                )
+            )
     return told
 
 
@@ -159,7 +165,7 @@ def packages() -> list[Finding]:
         try:
             number = version(name)
         except PackageNotFoundError:
-            told.append(Finding(name, "not installed: uv sync", bad))
+            told.append(Finding(name, f"not installed: pip install {name}, or with uv: uv sync", bad))
             continue
         if name in faults:
             told.append(Finding(name, f"{number} can't be imported: {faults[name]}", bad))

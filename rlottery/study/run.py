@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -38,11 +39,16 @@ ORPHAN_SECONDS = 60.0
 """How long a worker whose command has gone may take to save its work and end."""
 
 
-@dataclass(frozen=True, repr=False)  # A notebook would show it after main(), page after page.
+@dataclass(frozen=True, repr=False)
 class Outcome:
-    """How a command ended: what became of each job, and what the whole study tells.
+    """How a command ended: what became of each job, and the results of the whole study.
 
-    `stopped` is the number of the signal that ended it early, its work saved.
+    Attributes:
+        tracked: The jobs of this command with their states: found (finished before), done, failed, ...
+        contents: What the report shows.
+        comparison: The scores of every arm on every task.
+        failed: The jobs that failed or diverged, and those skipped because of them.
+        stopped: The number of the signal that stopped the command early, its work saved. None if it ran to the end.
     """
 
     tracked: list[Tracked]
@@ -56,6 +62,13 @@ class Outcome:
     @property
     def failed(self) -> list[Tracked]:
         return [t for t in self.tracked if t.state in ENDED_BADLY]
+
+    def __repr__(self) -> str:
+        """One line: the fields fill pages, and a notebook shows the repr of what `main` returns."""
+        states = Counter(t.state.value for t in self.tracked)
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        stopped = "" if self.stopped is None else f"; stopped by {signal.Signals(self.stopped).name}"
+        return f"<Outcome of {len(self.tracked)} jobs{': ' * bool(counts)}{counts}{stopped}>"
 
 
 def plan_study(

@@ -8,7 +8,6 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import rlottery
 from rlottery.agents.kernels.library import find
 from rlottery.version import __version__
 
@@ -54,7 +53,7 @@ def processor() -> dict[str, str]:
 
 def _commit() -> str:
     """The commit of the checkout that rlottery runs from, or "" if it is installed."""
-    root = Path(rlottery.__file__).parent.parent
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return ""
     try:

@@ -106,7 +106,9 @@ class TestPackages:
 
     def test_one_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, "PACKAGES", ("jax", "no-such-package"))
-        assert said("no-such-package") == Finding("no-such-package", "not installed: uv sync", Severity.MISSING)
+        assert said("no-such-package") == Finding(
+            "no-such-package", "not installed: pip install no-such-package, or with uv: uv sync", Severity.MISSING
+        )
 
 
 class TestRendering:

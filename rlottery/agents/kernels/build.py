@@ -262,8 +262,8 @@ def main() -> int:
     if is_newer(headers.version, OLDEST_JAXLIB) and (HERE.parents[2] / "hatch_build.py").exists():
         print(
             f"error: jaxlib {headers.version} is installed here, and a library built with its headers breaks older "
-            f"ones. `uv sync --reinstall-package rlottery` builds with those of {OLDEST_JAXLIB}, in an environment "
-            "of its own.",
+            f"ones. `uv sync --reinstall-package rlottery`, or `pip install --no-deps -e .` in the checkout, builds "
+            f"with those of {OLDEST_JAXLIB}, in an environment of its own.",
             file=sys.stderr,
         )
         return 2

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,9 +127,12 @@ def load(path: Path) -> ctypes.CDLL:
 
 
 def build_command() -> str:
-    """What builds the kernels again, as a person types it."""
-    if (HERE.parent.parent / "hatch_build.py").exists():  # a checkout
-        return "uv sync --reinstall-package rlottery"
+    """The shell command that rebuilds the kernels."""
+    checkout = HERE.parents[2]
+    if (checkout / "hatch_build.py").exists():
+        if shutil.which("uv"):
+            return "uv sync --reinstall-package rlottery"
+        return f"{shlex.quote(sys.executable)} -m pip install --no-deps -e {shlex.quote(str(checkout))}"
     return f"{shlex.quote(sys.executable)} -m rlottery.agents.kernels.build"
 
 

@@ -104,8 +104,8 @@ def attempt(job: Job, make_learner: Callable[..., Any], *, parent: int, told: Ev
     try:
         if job.config.device == "cuda" and jax.default_backend() != "gpu":
             raise RlotteryError(
-                "device is cuda, but JAX finds no NVIDIA GPU here. "
-                "Install JAX for it with `uv sync --extra cuda12`, or set device: cpu."
+                "device is cuda, but JAX finds no NVIDIA GPU. "
+                "Install JAX for it (pip install 'jax[cuda12]', or uv sync --extra cuda12), or set device: cpu."
             )
         with hold(job.files, parent):
             run_stage(job, told.is_set, make_learner)

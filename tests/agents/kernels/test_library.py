@@ -48,10 +48,12 @@ class TestLibrariesThatCannotBeUsed:
     def test_none_was_built(self, folder: Path) -> None:
         assert reason(folder) == "they were not built here"
 
-    def test_building_failed(self, folder: Path) -> None:
+    @pytest.mark.parametrize(("uv", "command"), [("/bin/uv", "uv sync --reinstall"), (None, " -m pip install ")])
+    def test_building_failed(self, folder: Path, monkeypatch: pytest.MonkeyPatch, uv: str | None, command: str) -> None:
+        monkeypatch.setattr("shutil.which", lambda name: uv)
         write_record(folder, Record("failed", reason="ffi.cc can't be compiled", compiler="g++"))
         assert reason(folder) == "they could not be built: ffi.cc can't be compiled"
-        assert look(folder).mend == "run: uv sync --reinstall-package rlottery"
+        assert look(folder).mend.startswith("run: ") and command in look(folder).mend
 
     def test_without_a_compiler(self, folder: Path) -> None:
         write_record(folder, Record("failed", reason="no C++ compiler was found"))
