@@ -72,7 +72,7 @@ def run(
         finish(lambda: run_and_conclude(config_from_file(path, extra), pruning_method, chosen, names))
         return
     from rlottery.study.resources.estimate import estimate_table
-    from rlottery.study.run import plan_study
+    from rlottery.study.planning.plan import plan_study
 
     with _plain_errors():
         loaded = config_from_file(path, extra)

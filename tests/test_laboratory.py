@@ -18,10 +18,9 @@ from rlottery.storage.disk import read_arrays, write_arrays
 from rlottery.storage.manifests import file_entry, read_manifest
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import REPLAY_FILES, RunFiles
-from rlottery.study.execution.executor import JobState
+from rlottery.study.planning.done import is_done
 from rlottery.study.planning.jobs import STAGES
-from rlottery.study.planning.plan import is_done
-from rlottery.study.run import plan_study
+from rlottery.study.planning.plan import JobState, plan_study
 from rlottery.study.stages import stages
 from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train

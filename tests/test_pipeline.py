@@ -24,8 +24,8 @@ from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.disk import write_arrays
 from rlottery.storage.manifests import file_entry, read_manifest
 from rlottery.storage.metrics_log import read_evaluations
-from rlottery.study.execution.executor import JobState, Tracked
-from rlottery.study.run import Outcome, plan_study, run_study
+from rlottery.study.planning.plan import JobState, Tracked, plan_study
+from rlottery.study.run import Outcome, run_study
 from tests.study.studies import TINY, change_manifest, contents, job
 
 ROOT = Path(__file__).parent.parent
@@ -280,7 +280,7 @@ def test_a_replay_that_is_not_to_be_kept_is_released_once(study: Path) -> None:
 
 
 def test_the_mask_of_a_ticket_that_is_there_is_not_written_over(study: Path) -> None:
-    from rlottery.study.stages.stages import create_mask
+    from rlottery.study.stages.masking import create_mask
 
     made = job(load_config("config.yaml"), "mask")
     # A dense agent from elsewhere: other weights, with a manifest that fits them.

@@ -54,7 +54,7 @@ def hold(files: RunFiles, parent: int = 0) -> Iterator[None]:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not _try(lock, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
-                raise busy(files, _read_holder(files.lock))
+                raise in_use_error(files, _read_holder(files.lock))
             time.sleep(0.05)
         holder = Holder(os.getpid(), parent or os.getppid(), socket.gethostname(), time.time())
         lock.truncate(0)
@@ -81,7 +81,7 @@ def holder_of(files: RunFiles) -> Holder | None:
         return None
 
 
-def busy(files: RunFiles, holder: Holder) -> StudyError:
+def in_use_error(files: RunFiles, holder: Holder) -> StudyError:
     """The error that names who is at work."""
     return StudyError(
         f"Another process is at work in {files.folder}: {holder}. "

@@ -10,7 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rlottery.study.execution.executor import NOT_BEGUN, JobState, Tracked
+from rlottery.study.execution.executor import NOT_STARTED
+from rlottery.study.planning.plan import JobState, Tracked
 
 LINE_SECONDS = 30.0
 """Between two plain lines about one run, where there is no terminal."""
@@ -107,7 +108,7 @@ class Lines:
             changed = tracked.state is not self._states[index]
             due = tracked.state is JobState.RUNNING and now - self._spoke[index] >= LINE_SECONDS
             # Of a study that is stopped, what had not begun is no news.
-            unbegun = tracked.state is JobState.SKIPPED and tracked.message == NOT_BEGUN
+            unbegun = tracked.state is JobState.SKIPPED and tracked.message == NOT_STARTED
             if (changed and not unbegun) or due:
                 self._states[index], self._spoke[index] = tracked.state, now
                 self._console.print(line(tracked), highlight=False, markup=False, soft_wrap=True)

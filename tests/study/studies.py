@@ -25,8 +25,8 @@ from rlottery.storage.manifests import (
 from rlottery.storage.paths import REPLAY_FILES, RunFiles
 from rlottery.study.planning.arms import arm_for
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint
+from rlottery.study.planning.inputs import expected_mask_fingerprint, expected_ticket_fingerprint, initial_kernels
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.plan import expected_mask_fingerprint, expected_ticket_fingerprint, initial_kernels
 
 TINY = """\
 name: tiny

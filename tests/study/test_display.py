@@ -7,8 +7,8 @@ from rich.console import Console
 from rlottery.storage.progress import Progress
 from rlottery.study import display
 from rlottery.study.display import Lines, LiveTable, display_for, duration, jobs_table, line
-from rlottery.study.execution.executor import JobState, Tracked
 from rlottery.study.planning.jobs import STAGES, list_jobs
+from rlottery.study.planning.plan import JobState, Tracked
 from tests.study.studies import job, shown, tiny_config
 
 HALF_WAY = Progress(1, 150, 300, steps_per_second=50.0, last_return=-1234.56, last_success=0.5)

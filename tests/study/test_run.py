@@ -6,7 +6,7 @@ import pytest
 
 from rlottery.agents.kernels.library import Found
 from rlottery.study import run
-from rlottery.study.execution.executor import Tracked
+from rlottery.study.planning.plan import Tracked
 from tests.study.studies import job, tiny_config
 
 
@@ -24,10 +24,10 @@ def test_that_tickets_do_without_kernels_is_said_once(
 ) -> None:
     monkeypatch.setattr(run, "find", lambda: found)
     config, lines = tiny_config(tmp_path, f"device={device}"), []
-    run._tell_of_kernels(config, [Tracked(job(config, stage, seed=seed)) for seed in range(3)], lines.append)
+    run._warn_without_kernels(config, [Tracked(job(config, stage, seed=seed)) for seed in range(3)], lines.append)
     assert len(lines) == told
     for line in lines:
         assert line.startswith(
             "The compiled kernels are off: no compiler. Tickets are trained on the masked dense path"
         )
-        assert line.endswith("To have the kernels, run: uv sync")
+        assert line.endswith("To turn the kernels on, run: uv sync")

@@ -1,1 +1,1 @@
-"""Who does the jobs: worker processes, and the executor that starts them."""
+"""Doing the jobs of a plan: the executor decides what runs when, a backend starts workers, a worker does a job."""

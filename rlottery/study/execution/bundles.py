@@ -1,4 +1,4 @@
-"""Which jobs a worker does: one, or on an accelerator several runs that train as one program. No JAX here."""
+"""Which jobs each worker gets: one, or on an accelerator several runs that train as one program. No JAX here."""
 
 import os
 from collections.abc import Sequence
@@ -8,34 +8,36 @@ from rlottery.errors import ConfigError
 from rlottery.study.planning.jobs import Job
 
 MOST_TOGETHER = 16
-"""Runs of one worker: their replay buffers share its memory, and their environments its Python."""
+"""The most runs per worker. Their replay buffers share its memory, and their environments share its interpreter."""
 TRAINED = ("dense", "ticket")
-"""Stages that can be done together; the others are short."""
+"""Stages whose jobs can train together. The other stages are short."""
 
 
 def most_together(device: str) -> int:
-    """How many runs a worker trains at most. RLOTTERY_TOGETHER=1 is what cuda has without it, 0 what cpu has.
+    """The most runs that a worker trains: several on cuda, one on cpu. RLOTTERY_TOGETHER=1 or 0 overrides the device.
 
     Raises:
-        ConfigError: that variable has a value that it can't have.
+        ConfigError: RLOTTERY_TOGETHER is neither 0 nor 1.
     """
     asked = os.environ.get("RLOTTERY_TOGETHER", "")
     if asked not in ("", "0", "1"):
-        raise ConfigError(f"RLOTTERY_TOGETHER is {asked!r}; it can be 0 or 1.")
+        raise ConfigError(f"RLOTTERY_TOGETHER must be 0 or 1, not {asked!r}.")
     return MOST_TOGETHER if asked == "1" or (device == "cuda" and not asked) else 1
 
 
 def bundles(ready: Sequence[Job], workers: int, most: int, *, short_under_way: bool = False) -> list[list[Job]]:
-    """What so many free workers are to begin.
+    """The jobs that the free workers start, a list for each worker.
 
-    Together go dense agents and tickets of one task: their networks have the same shapes, but for the small dense ones,
-    which are trained alone. Short jobs come first, one each, and until they are done no others begin: what waits for
-    them can then be trained with the others. What is left is shared among the workers.
+    Dense agents and tickets of one task train together, because their networks have the same shapes. A small-dense
+    control has other shapes and is trained alone. Short jobs come first, one per worker, and no others start until
+    they are done, so that the jobs that wait for them can join the others. The remaining jobs are shared equally among
+    the workers.
 
     Args:
-        ready: jobs that could begin, in the order in which they should.
-        most: jobs of one worker; with 1, jobs begin as they come.
-        short_under_way: whether some worker does a job that is not trained.
+        ready: jobs that can start, in order.
+        workers: how many workers are free.
+        most: the most jobs per worker. If it is 1, jobs start in their order.
+        short_under_way: whether a worker is doing a short job now.
     """
     if most == 1:
         return [[job] for job in ready[:workers]]
@@ -54,6 +56,6 @@ def bundles(ready: Sequence[Job], workers: int, most: int, *, short_under_way: b
 
 
 def _kind(job: Job) -> object:
-    """What jobs must have in common to be done together."""
+    """Jobs of the same kind can train together."""
     has_own_network = job.arm is not None and job.arm.kind == "small-dense"
     return job.key if has_own_network else job.task_index

@@ -1,20 +1,21 @@
-"""The environment of a worker process. It must stand before the worker imports JAX."""
+"""The environment of a worker process. It must be set before the worker imports JAX."""
 
 import os
 import sys
 
 
 def available_cores() -> list[int]:
-    """The cores that this process may use; numbered from 0 where the system has no affinity (macOS)."""
+    """The cores that this process may use. Numbered from 0 where the system has no affinity (macOS)."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def worker_environment(device: str = "cpu") -> dict[str, str]:
-    """Environment variables of a worker: one thread in every library, so that results repeat to the bit.
+    """Environment variables of a worker. Every library uses one thread, so that results repeat bit for bit.
 
-    It imports from where this process does: tasks of the user's own (module:Id) may lie anywhere.
+    The worker imports from the same places as this process, because a task of the user's own (module:Id) may be in any
+    of them.
 
     Args:
         device: "cpu", or "cuda" to let JAX choose the accelerator.
@@ -33,6 +34,6 @@ def worker_environment(device: str = "cpu") -> dict[str, str]:
 
 
 def pin(core: int | None) -> None:
-    """Keep this process on one core, where the system can."""
+    """Restrict this process to one core, if the system supports it."""
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})

@@ -1,47 +1,41 @@
-"""The executor: runs the jobs of a plan at once, each in a worker process, and tells what happens.
+"""The executor: decides which jobs run when, starts workers on them, and follows how they end.
 
-On a CPU each job has a worker of its own, pinned to a core; on an accelerator a worker trains many runs together.
+On a CPU each job has a worker of its own. On an accelerator a worker trains several runs together. How a worker is
+started is the backend's business (`rlottery.study.execution.backend`).
 """
 
-import contextlib
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
 from rlottery.errors import RlotteryError
-from rlottery.storage.checkpoint_record import newest_checkpoint
-from rlottery.storage.manifests import read_manifest
-from rlottery.storage.progress import Progress, read_progress
+from rlottery.storage.progress import read_progress
+from rlottery.study.execution.backend import Backend, Worker
 from rlottery.study.execution.bundles import TRAINED, bundles
+from rlottery.study.execution.endings import (
+    DISK_FULL,
+    STOPPED,
+    JobLog,
+    disk_full_message,
+    failure_message,
+    has_diverged,
+    resume_message,
+    skipped_checkpoints_message,
+)
 from rlottery.study.execution.environment import available_cores
-from rlottery.study.execution.worker import DISK_FULL, STOPPED
-from rlottery.study.execution.worker_process import WorkerProcess, begin_log
+from rlottery.study.execution.local import LocalBackend
+from rlottery.study.planning.done import is_done
+from rlottery.study.planning.finished_runs import DivergedRunError
 from rlottery.study.planning.jobs import ORDER, Job, prerequisites
-from rlottery.study.planning.plan import DivergedRunError, is_done
+from rlottery.study.planning.plan import JobState, Tracked
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 25.0
-"""How long a worker has to save its work and end, once it is told to."""
-
-
-class JobState(Enum):
-    """Where a job stands."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    FOUND = "already done"
-    FAILED = "failed"
-    SKIPPED = "not run"
-    STOPPED = "stopped"
-    DIVERGED = "diverged"
-
-
-NOT_BEGUN = "stopped before it began"
+"""How long a worker may take to save its work and end once it is asked to stop."""
+NOT_STARTED = "stopped before it started"
 ENDED_BADLY = (JobState.FAILED, JobState.SKIPPED, JobState.STOPPED, JobState.DIVERGED)
-_BECAME = {
+_VERBS = {
     JobState.FAILED: "failed",
     JobState.SKIPPED: "was not run",
     JobState.STOPPED: "was stopped",
@@ -50,32 +44,18 @@ _BECAME = {
 
 
 @dataclass
-class Tracked:
-    """A job and what became of it so far. `message` is for the person: an error, or why it was skipped.
-
-    `killed` counts the times that something else killed its worker.
-    """
-
-    job: Job
-    state: JobState = JobState.WAITING
-    message: str = ""
-    began: float = 0.0
-    seconds: float = 0.0
-    progress: Progress | None = None
-    killed: int = 0
-
-
-@dataclass
 class Executor:
-    """Runs jobs whose prerequisites are done, by at most `workers` at once.
+    """Runs jobs once their prerequisites are done, in at most `workers` workers at a time.
 
     Args:
-        tracked: the jobs, earlier stages first; those found done already are marked so.
-        workers: how many at once; with one job each, each is pinned to a core of its own as long as there are cores.
-        changed: called whenever something changed, and a few times a second anyway.
-        ended: called when a job has ended in whatever way.
-        stop_wanted: asked a few times a second; then workers are told to save their work and end, and no job starts.
-        together: how many jobs a worker does at most; with more than one, those that train as one program.
+        tracked: the jobs, earlier stages first. Those already done are marked so.
+        workers: the most workers at a time.
+        changed: called whenever something changes, and a few times a second anyway.
+        ended: called when a job has ended, however it ended.
+        stop_wanted: called a few times a second. Once it returns True, workers are asked to save their work and end,
+            and no job starts.
+        together: the most jobs per worker. A worker with more than one trains them as one program.
+        backend: starts the workers.
     """
 
     tracked: list[Tracked]
@@ -84,35 +64,32 @@ class Executor:
     ended: Callable[[Tracked], None] = lambda tracked: None
     stop_wanted: Callable[[], bool] = lambda: False
     together: int = 1
-    _workers: list[WorkerProcess] = field(default_factory=list)
-    _running: dict[int, WorkerProcess] = field(default_factory=dict)
+    backend: Backend = field(default_factory=LocalBackend)
+    _workers: list[Worker] = field(default_factory=list)
+    _running: dict[int, Worker] = field(default_factory=dict)
+    _logs: dict[int, JobLog] = field(default_factory=dict)
     _before: list[list[int]] = field(init=False)
     _order: list[int] = field(init=False)
     _stopping: bool = False
 
     def __post_init__(self) -> None:
-        self._before = prerequisites([t.job for t in self.tracked])
-        chain = [1] * len(self.tracked)
-        for index in reversed(range(len(self.tracked))):
-            for before in self._before[index]:
-                chain[before] = max(chain[before], chain[index] + 1)
-        # Later stages first: what was begun is finished, and a buffer that is to go goes, before more is begun. Among
-        # equals the one that most has to wait for, one after the other.
-        stages = [ORDER.index(t.job.stage) for t in self.tracked]
-        self._order = sorted(range(len(self.tracked)), key=lambda index: (-stages[index], -chain[index]))
+        jobs = [t.job for t in self.tracked]
+        self._before = prerequisites(jobs)
+        self._order = _starting_order(jobs, self._before)
 
     def run(self) -> None:
-        """Run until nothing is left to do, or until it is to stop. A job that fails stops only what depends on it.
+        """Run until nothing is left to do, or until `stop_wanted`. A failed job stops only the jobs that depend on it.
 
-        A worker that something else killed (out of memory, most likely) is started once more. An exception, such as
-        an interrupt, kills every worker before it is passed on: what they wrote stays whole.
+        A worker that is killed by something else, most likely because memory ran out, is started once more. An
+        exception, such as KeyboardInterrupt, kills all workers before it propagates. The files that they have written
+        stay intact.
         """
         deadline = None
         try:
             while self._workers or any(t.state in (JobState.WAITING, JobState.RUNNING) for t in self.tracked):
                 self._collect()
                 if self.stop_wanted():
-                    deadline = deadline or self._tell_to_end()
+                    deadline = deadline or self._stop()
                     if not self._workers or time.monotonic() > deadline:
                         break
                 else:
@@ -125,6 +102,7 @@ class Executor:
         self.changed()
 
     def _launch(self) -> None:
+        """Start workers on jobs that are ready, as long as there are free workers."""
         ready = self._ready()
         short = any(self.tracked[index].job.stage not in TRAINED for index in self._running)
         jobs, free = [self.tracked[index].job for index in ready], self.workers - len(self._workers)
@@ -133,147 +111,126 @@ class Executor:
             self._start_unless_done([places[job.key] for job in bundle])
 
     def _ready(self) -> list[int]:
-        """The jobs that could begin, in order. Those that never can are marked so."""
+        """The jobs that can start, in order. Marks those that never can as skipped."""
         ready = []
         for index in self._order:
             tracked, before = self.tracked[index], [self.tracked[needed] for needed in self._before[index]]
             if tracked.state is not JobState.WAITING:
                 continue
             if bad := next((needed for needed in before if needed.state in ENDED_BADLY), None):
-                tracked.state = JobState.SKIPPED
-                tracked.message = f"{bad.job.label} {_BECAME[bad.state]}"
-                self.ended(tracked)
+                self._end(index, JobState.SKIPPED, f"{bad.job.label} {_VERBS[bad.state]}")
             elif all(needed.state in (JobState.DONE, JobState.FOUND) for needed in before):
                 ready.append(index)
         return ready
 
     def _start_unless_done(self, indices: Sequence[int]) -> None:
         """Start a worker on those of the jobs that are still to do."""
-        starts = {}
+        jobs: dict[int, Job] = {}
         for index in indices:
             tracked = self.tracked[index]
             try:
-                if not is_done(tracked.job):
-                    starts[index] = begin_log(tracked.job)
-                    continue
-                tracked.state = JobState.FOUND
+                if is_done(tracked.job):
+                    self._end(index, JobState.FOUND)
+                else:
+                    self._logs[index] = JobLog.begin(tracked.job)
+                    jobs[index] = tracked.job
             except DivergedRunError as error:
-                tracked.state, tracked.message = as_diverged(tracked.job, error)
+                tracked.set_diverged(error)
+                self.ended(tracked)
             except (RlotteryError, OSError) as error:
-                tracked.state, tracked.message = JobState.FAILED, str(error)
-            self.ended(tracked)
-        if not starts:
+                self._end(index, JobState.FAILED, str(error))
+        if not jobs:
             return
-        jobs = {index: self.tracked[index].job for index in starts}
         try:
-            worker = WorkerProcess.start(jobs, starts, self._free_core() if len(jobs) == 1 else None)
+            worker = self.backend.start(jobs)
         except OSError as error:
-            for index in starts:
-                self.tracked[index].state, self.tracked[index].message = JobState.FAILED, str(error)
-                self.ended(self.tracked[index])
+            for index in jobs:
+                self._end(index, JobState.FAILED, str(error))
             return
         self._workers.append(worker)
-        for index in starts:
+        for index in jobs:
             self._running[index] = worker
             self.tracked[index].state, self.tracked[index].began = JobState.RUNNING, time.monotonic()
 
     def _collect(self) -> None:
+        """Update the jobs that run, and handle those that have ended."""
         for index in self._running:
             tracked = self.tracked[index]
             tracked.seconds = time.monotonic() - tracked.began
             tracked.progress = read_progress(tracked.job.files.progress) or tracked.progress
         for worker in list(self._workers):
-            has_ended = worker.process.poll() is not None
-            for index, code in worker.codes().items():
+            has_ended = worker.has_ended()
+            for index, code in worker.exit_codes().items():
                 if self._running.pop(index, None) is not None:
-                    self._judge(index, worker, code)
+                    self._handle_exit(index, code, shares_worker=len(worker.jobs) > 1)
             if has_ended:
                 self._workers.remove(worker)
-                worker.end()
+                worker.kill()
 
-    def _judge(self, index: int, worker: WorkerProcess, code: int) -> None:
-        """Take note of how a job ended."""
+    def _handle_exit(self, index: int, code: int, *, shares_worker: bool) -> None:
         tracked = self.tracked[index]
         if self._stopping and code in (-signal.SIGTERM, -signal.SIGKILL):
-            code = STOPPED  # it had not begun to listen, or somebody was impatient
-        if code == -signal.SIGKILL and not tracked.killed:
-            tracked.killed += 1
+            code = STOPPED  # the signal came before the worker was ready for it, or somebody was impatient
+        if code == -signal.SIGKILL and not tracked.times_killed:
+            tracked.times_killed += 1
             tracked.state = JobState.WAITING
-            tracked.message = "its worker was killed by SIGKILL (out of memory?); it is tried once more"
-            return
-        tracked.message = ""
-        if code == 0:
-            tracked.state, tracked.message = JobState.DONE, _what_was_passed_over(tracked.job)
+            tracked.message = "its worker was killed by SIGKILL (out of memory?); trying once more"
+        elif code == 0:
+            self._end(index, JobState.DONE, skipped_checkpoints_message(tracked.job))
         elif code == STOPPED:
-            tracked.state, tracked.message = JobState.STOPPED, _where_it_goes_on(tracked.job)
+            self._end(index, JobState.STOPPED, resume_message(tracked.job))
         elif code == DISK_FULL:
-            tracked.state, tracked.message = JobState.FAILED, _no_space(tracked.job)
+            self._end(index, JobState.FAILED, disk_full_message(tracked.job))
         else:
-            tracked.state = JobState.DIVERGED if _has_diverged(tracked.job) else JobState.FAILED
-            tracked.message = worker.what_went_wrong(index, code)
-        self.ended(tracked)
+            state = JobState.DIVERGED if has_diverged(tracked.job) else JobState.FAILED
+            self._end(index, state, failure_message(code, self._logs[index], shares_worker=shares_worker))
 
-    def _free_core(self) -> int | None:
-        taken = {worker.core for worker in self._workers}
-        free = [core for core in available_cores() if core not in taken]
-        return free[0] if free else None
+    def _end(self, index: int, state: JobState, message: str = "") -> None:
+        """Record the final state of a job."""
+        self.tracked[index].state, self.tracked[index].message = state, message
+        self.ended(self.tracked[index])
 
-    def _tell_to_end(self) -> float:
-        """Tell the workers; until when they have time for it."""
+    def _stop(self) -> float:
+        """Ask all workers to stop. Returns the time until which they may run."""
         self._stopping = True
         for worker in self._workers:
-            worker.process.terminate()
+            worker.stop()
         for tracked in self.tracked:
             if tracked.state is JobState.WAITING:
-                tracked.state, tracked.message = JobState.SKIPPED, NOT_BEGUN
+                tracked.state, tracked.message = JobState.SKIPPED, NOT_STARTED
         return time.monotonic() + GRACE_SECONDS
 
     def _kill(self) -> None:
         for worker in self._workers:
-            worker.end()
+            worker.kill()
         for index in self._running:
             tracked = self.tracked[index]
             tracked.job.files.progress.unlink(missing_ok=True)
-            tracked.state, tracked.message = JobState.STOPPED, _where_it_goes_on(tracked.job)
+            tracked.state, tracked.message = JobState.STOPPED, resume_message(tracked.job)
         self._workers.clear()
         self._running.clear()
 
 
-def as_diverged(job: Job, error: DivergedRunError) -> tuple[JobState, str]:
-    """What a run's divergence makes of a job: of its own, or of one that comes after it."""
-    return JobState.DIVERGED if error.files == job.files else JobState.SKIPPED, str(error)
-
-
-def worker_count(asked: int | str, todo: int, together: int = 1) -> int:
-    """How many workers to use: as asked for, or one a core; never more than there is work for.
+def worker_count(asked: int | str, jobs: int, together: int = 1) -> int:
+    """How many workers to use: as many as asked for, or one per core, but never more than there are jobs.
 
     Args:
-        together: jobs of a worker; where there are more than one, an accelerator does the work, and not a core.
+        asked: a number, or "auto".
+        jobs: how many jobs are to do.
+        together: jobs per worker. If there are several, an accelerator does the work, and "auto" means one worker.
     """
-    unasked = len(available_cores()) if together == 1 else 1
-    return max(1, min(todo, unasked if asked == "auto" else int(asked)))
+    automatic = len(available_cores()) if together == 1 else 1
+    return max(1, min(jobs, automatic if asked == "auto" else int(asked)))
 
 
-def _no_space(job: Job) -> str:
-    return f"No space is left for {job.files.folder}. Free some, then run this command again. {_where_it_goes_on(job)}"
+def _starting_order(jobs: Sequence[Job], before: Sequence[Sequence[int]]) -> list[int]:
+    """The order in which jobs start when several are ready.
 
-
-def _where_it_goes_on(job: Job) -> str:
-    record = newest_checkpoint(job.files)
-    return f"It goes on from step {record['env_steps']:,}." if record else "It begins again."
-
-
-def _what_was_passed_over(job: Job) -> str:
-    """Damage that the run's last sitting found in its checkpoints."""
-    with contextlib.suppress(RlotteryError):
-        manifest = read_manifest(job.files) if job.stage in ("dense", "ticket") else None
-        if manifest and (sittings := manifest.get("sittings")):
-            return "; ".join(f"damaged, and passed over: {note}" for note in sittings[-1]["notes"])
-    return ""
-
-
-def _has_diverged(job: Job) -> bool:
-    with contextlib.suppress(RlotteryError):
-        manifest = read_manifest(job.files)
-        return manifest is not None and manifest["status"] == "diverged"
-    return False
+    Later stages come first, so that runs are finished and their replay buffers released before others start. Within a
+    stage, the job with the longest chain of jobs that wait for it comes first.
+    """
+    chain = [1] * len(jobs)
+    for index in reversed(range(len(jobs))):
+        for needed in before[index]:
+            chain[needed] = max(chain[needed], chain[index] + 1)
+    return sorted(range(len(jobs)), key=lambda index: (-ORDER.index(jobs[index].stage), -chain[index]))

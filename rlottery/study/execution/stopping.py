@@ -1,40 +1,40 @@
-"""How a command is stopped: once asked, it saves its work and ends; asked by Ctrl-C again, it stops at once."""
+"""How a command is stopped. The first signal lets it save its work and end; a second Ctrl-C stops it at once."""
 
 import signal
 import time
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C; a cluster's warning; a terminal that closed."""
+"""Ctrl-C; a cluster's warning; a terminal that is closed."""
 
 ONE_KEYSTROKE_SECONDS = 0.5
-"""What comes sooner is the same Ctrl-C, passed on by a process in between, such as uv."""
+"""A second SIGINT within this time is the same Ctrl-C, forwarded by a process such as uv."""
 
 
 class StopSignals:
-    """While it is entered, the first signal of `SIGNALS` only sets `number`; a second SIGINT is an interrupt.
+    """A context in which the first signal of `SIGNALS` only sets `number`, and a second SIGINT interrupts.
 
     A signal that this process was started to ignore (``nohup``, a shell's background job) stays ignored.
 
     Attributes:
-        number: of the first signal, or None.
+        number: the first signal, or None.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self._heard = 0.0
+        self._received = 0.0
         self._before: dict[int, object] = {}
 
     def wanted(self) -> bool:
-        """Whether to stop."""
+        """Whether a signal has asked to stop."""
         return self.number is not None
 
     def __enter__(self) -> "StopSignals":
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 try:
-                    self._before[number] = signal.signal(number, self._note)
-                except ValueError:  # not the main thread, which alone hears signals
+                    self._before[number] = signal.signal(number, self._handle)
+                except ValueError:  # only the main thread receives signals, and this is another one
                     break
         return self
 
@@ -44,8 +44,8 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.number is None:
-            self.number, self._heard = number, time.monotonic()
-        elif number == signal.SIGINT and time.monotonic() - self._heard > ONE_KEYSTROKE_SECONDS:
+            self.number, self._received = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._received > ONE_KEYSTROKE_SECONDS:
             raise KeyboardInterrupt

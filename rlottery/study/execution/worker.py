@@ -1,10 +1,10 @@
-"""A job in a process of its own: ``python -m rlottery.study.execution.worker``, the job as JSON on standard input.
+"""A worker process: ``python -m rlottery.study.execution.worker``, with its jobs as JSON on standard input.
 
-Of several jobs, runs that train as one program, each has a thread (`rlottery.study.execution.worker_threads`).
+Several jobs are runs that train as one program; each has a thread (`rlottery.study.execution.worker_threads`).
 
-The process that starts it sets its environment; the worker pins itself before it imports JAX. When told to end
-(SIGTERM), and when the process that started it has gone, it saves a checkpoint at the end of the training episode under
-way and ends; without one, if that takes too long.
+The process that starts the worker sets its environment. The worker pins itself to its core before it imports JAX. It
+stops at SIGTERM, and when the process that started it has died: it saves a checkpoint at the end of the training
+episode and ends. If that takes too long, it ends without one.
 """
 
 import atexit
@@ -23,26 +23,21 @@ from rlottery.config import Config, config_to_dict
 from rlottery.errors import RlotteryError, StoppedError
 from rlottery.storage.disk import FULL
 from rlottery.storage.locks import hold
+from rlottery.study.execution.endings import DISK_FULL, FAILED, STOPPED
 from rlottery.study.execution.environment import pin
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job
 
 PARENT_SECONDS = 1.0
-"""Between two looks at whether the parent is still there."""
+"""How often to check that the parent process is alive."""
 SAVE_SECONDS = 20.0
-"""To reach a checkpoint in, once told to end; Slurm kills 30 seconds after its warning."""
+"""How long a worker that is asked to stop may take to reach a checkpoint. Slurm kills 30 seconds after its warning."""
 AGAIN_SECONDS = 1.0
-"""Between two tries to end."""
-FAILED = 3
-"""Exit code of a job that ended with an error which the user should read; its text is the last line of the log."""
-STOPPED = 4
-"""Exit code of a job that ended because it was told to."""
-DISK_FULL = 5
-"""Exit code of a job that could not write; its log may lack the words for it."""
+"""How often to try to end after that."""
 
 
 def encode(jobs: Sequence[Job], core: int | None) -> str:
-    """What a worker reads on standard input: jobs of one study."""
+    """What a worker reads on standard input: jobs of one study, and the core to pin itself to."""
     return json.dumps(
         {
             "config": config_to_dict(jobs[0].config),
@@ -64,23 +59,24 @@ def encode(jobs: Sequence[Job], core: int | None) -> str:
 
 def _decode(message: Any) -> list[Job]:
     config, jobs = Config.model_validate(message["config"]), []
-    for told in message["jobs"]:
-        arms = {arm.name: arm for arm in arms_of(config, told["method"])} if told["arm"] else {}
-        jobs.append(Job(config, told["stage"], told["task_index"], told["seed"], arms.get(told["arm"])))
+    for sent in message["jobs"]:
+        arms = {arm.name: arm for arm in arms_of(config, sent["method"])} if sent["arm"] else {}
+        jobs.append(Job(config, sent["stage"], sent["task_index"], sent["seed"], arms.get(sent["arm"])))
     return jobs
 
 
 def run_worker() -> int:
-    told = end_when_told()
+    """Do the jobs on standard input. Returns the process's exit code."""
+    stop = stop_at_sigterm()
     message = json.loads(sys.stdin.read())
-    Thread(target=_end_with, args=[message["parent"]], daemon=True).start()
+    Thread(target=_stop_without, args=[message["parent"]], daemon=True).start()
     pin(message["core"])
     jobs = _decode(message)
     import jax
 
-    # On one core a second thread that dispatches only costs.
+    # On one core, a second thread for dispatch only costs time.
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
-    work = partial(attempt, parent=message["parent"], told=told)
+    work = partial(attempt, parent=message["parent"], stop=stop)
     if len(jobs) == 1:
         from rlottery.training.learner import CpuLearner
 
@@ -90,25 +86,25 @@ def run_worker() -> int:
 
         code = run_together(jobs, work)
     if code == DISK_FULL:
-        # At once: threads that still have something to write would wait for ever.
+        # End at once: threads that still have something to write would wait for ever.
         os._exit(DISK_FULL)
     return code
 
 
-def attempt(job: Job, make_learner: Callable[..., Any], *, parent: int, told: Event) -> int:
-    """Do a job; its exit code. What went wrong is the last line of its log."""
+def attempt(job: Job, make_learner: Callable[..., Any], *, parent: int, stop: Event) -> int:
+    """Do a job. Returns its exit code; an error message is the last thing in its log."""
     import jax
 
-    from rlottery.study.stages.stages import run_stage
+    from rlottery.study.stages.run_stage import run_stage
 
     try:
         if job.config.device == "cuda" and jax.default_backend() != "gpu":
             raise RlotteryError(
-                "device is cuda, but JAX finds no NVIDIA GPU. "
-                "Install JAX for it (pip install 'jax[cuda12]', or uv sync --extra cuda12), or set device: cpu."
+                "The config has device: cuda, but JAX finds no NVIDIA GPU. Install JAX with CUDA "
+                "(pip install 'jax[cuda12]', or uv sync --extra cuda12), or set device: cpu."
             )
         with hold(job.files, parent):
-            run_stage(job, told.is_set, make_learner)
+            run_stage(job, stop.is_set, make_learner)
     except RlotteryError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
@@ -124,29 +120,33 @@ def attempt(job: Job, make_learner: Callable[..., Any], *, parent: int, told: Ev
     return 0
 
 
-def end_when_told() -> Event:
-    """At SIGTERM, set the event; after GRACE_SECONDS end by an exception, so that files half-written are removed."""
-    told = Event()
+def stop_at_sigterm() -> Event:
+    """An event that SIGTERM sets.
 
-    def note(number: int, frame: object) -> None:
-        if not told.is_set():
-            told.set()
+    After another `SAVE_SECONDS` the process ends by an exception, so that half-written files are removed.
+    """
+    stop = Event()
+
+    def handle(number: int, frame: object) -> None:
+        if not stop.is_set():
+            stop.set()
             signal.setitimer(signal.ITIMER_REAL, SAVE_SECONDS, AGAIN_SECONDS)
 
-    signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGALRM, _end)
-    # Once the process is on its way out, the next alarm would meet Python's handlers gone, and kill it.
+    # While the process exits, Python's handlers are gone, and another alarm would kill it.
     atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
-    return told
+    return stop
 
 
 def _end(number: int, frame: object) -> NoReturn:
-    # The timer comes again: what is raised inside a callback, such as JAX's at garbage collection, is swallowed.
-    print("Told to end, and ended between two checkpoints.", file=sys.stderr)
+    # The timer repeats: an exception inside a callback, such as JAX's at garbage collection, is swallowed.
+    print("Stopped between two checkpoints: the training episode took too long.", file=sys.stderr)
     sys.exit(STOPPED)
 
 
-def _end_with(parent: int) -> None:
+def _stop_without(parent: int) -> None:
+    """Stop this process once its parent has died."""
     while os.getppid() == parent:
         time.sleep(PARENT_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -13,8 +13,8 @@ from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import check_shapes
 from rlottery.pruning.structured import prune_units
 from rlottery.study.planning.arms import Arm
+from rlottery.study.planning.inputs import foreign_mask_path
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.plan import foreign_mask_path
 from rlottery.study.planning.shapes import count, kernel_shapes, small_network
 from rlottery.study.planning.sizes import Sizes, sizes_of
 

@@ -73,6 +73,11 @@ class Job:
         """The files that this job makes."""
         return self.store.run(self.task.name, self.seed, self.arm_name)
 
+    @property
+    def log(self) -> Path:
+        """The log of the workers that do this job."""
+        return self.files.log(self.stage)
+
     @cached_property
     def dense_files(self) -> RunFiles:
         return self.store.run(self.task.name, self.seed, DENSE)

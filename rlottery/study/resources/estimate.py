@@ -18,8 +18,9 @@ from rlottery.errors import RlotteryError
 from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.environment import worker_environment
-from rlottery.study.execution.executor import JobState, Tracked, worker_count
+from rlottery.study.execution.executor import worker_count
 from rlottery.study.planning.jobs import Job, prerequisites
+from rlottery.study.planning.plan import JobState, Tracked
 from rlottery.study.planning.sizes import Sizes, sizes_of
 from rlottery.study.resources.memory import study_memory
 from rlottery.study.resources.room import kept_bytes, room_for, size, weight_counts

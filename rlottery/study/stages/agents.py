@@ -17,8 +17,8 @@ from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import check_files
 from rlottery.storage.paths import REPLAY_FILES
 from rlottery.storage.transitions import Transitions
+from rlottery.study.planning.finished_runs import dense_manifest, run_manifest
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.plan import dense_manifest, run_manifest
 from rlottery.study.planning.sizes import sizes_of
 from rlottery.training import replay_buffer as replay
 

@@ -19,16 +19,16 @@ from rlottery.storage.disk import write_bytes
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.transitions import Transitions
 from rlottery.study.planning.arms import Arm
-from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.plan import (
+from rlottery.study.planning.finished_runs import matching_manifest
+from rlottery.study.planning.inputs import (
     expected_mask_fingerprint,
     expected_ticket_fingerprint,
     foreign_mask_path,
     given_mask,
     initial_kernels,
-    matching_manifest,
     own_mask,
 )
+from rlottery.study.planning.jobs import Job
 from rlottery.study.stages.agents import (
     ALGORITHM,
     dense_replay,

@@ -11,8 +11,8 @@ from rlottery.errors import MaskError, RlotteryError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.paths import Store, replay_is_saved
 from rlottery.study.planning.arms import METHODS, Arm, arm_for, arms_of
+from rlottery.study.planning.inputs import own_mask
 from rlottery.study.planning.jobs import Job, list_jobs
-from rlottery.study.planning.plan import own_mask
 from rlottery.study.stages.masking import Resampling
 
 FEWEST = 2

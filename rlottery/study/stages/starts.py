@@ -15,8 +15,8 @@ from rlottery.config import NetworkSettings
 from rlottery.config.recipes import Rewiring
 from rlottery.pruning.controls import permute_weights, rescale
 from rlottery.pruning.masks import Mask, kept_weights
+from rlottery.study.planning.inputs import given_mask, rewound_to
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.plan import given_mask, rewound_to
 from rlottery.study.planning.shapes import small_network
 from rlottery.study.stages.agents import (
     ALGORITHM,

@@ -93,5 +93,5 @@ def test_accelerators_train_many_unless_told_otherwise(
 
 def test_a_choice_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLOTTERY_TOGETHER", "yes")
-    with pytest.raises(ConfigError, match="RLOTTERY_TOGETHER is 'yes'; it can be 0 or 1"):
+    with pytest.raises(ConfigError, match="RLOTTERY_TOGETHER must be 0 or 1, not 'yes'"):
         most_together("cpu")

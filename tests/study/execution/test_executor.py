@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.study.execution import executor, worker_process
+from rlottery.study.execution import executor, local
 from rlottery.study.execution.environment import available_cores, worker_environment
-from rlottery.study.execution.executor import Executor, JobState, Tracked, worker_count
+from rlottery.study.execution.executor import Executor, worker_count
 from rlottery.study.planning.jobs import list_jobs
+from rlottery.study.planning.plan import JobState, Tracked
 from tests.study.execution import fake_worker
 from tests.study.execution.fake_worker import (
     ANOTHER,
@@ -32,7 +33,7 @@ from tests.study.studies import job, tiny_config, write_dense, write_study
 
 @pytest.fixture(autouse=True)
 def _fast_and_fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_process, "WORKER", (sys.executable, fake_worker.__file__))
+    monkeypatch.setattr(local, "WORKER_COMMAND", (sys.executable, fake_worker.__file__))
     monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
 
 
@@ -71,8 +72,8 @@ def test_every_job_is_done(tmp_path: Path) -> None:
         (REFUSES, "The mend\nin two lines."),
         (
             KILLED,
-            "the worker was killed by SIGKILL (out of memory?) twice; fewer workers need less memory: workers=1; "
-            "the last line of its log: (none)",
+            "the worker was killed by SIGKILL (out of memory?) twice. To use less memory, run fewer workers: "
+            "workers=1; the last line of its log: (none)",
         ),
         (SILENT, "the worker ended with exit code 3; the last line of its log: (none)"),
     ],
@@ -155,8 +156,8 @@ def test_a_worker_that_was_killed_is_started_once_more(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_though_the_log_lacks_the_words(tmp_path: Path) -> None:
     tracked = plan(tmp_path, FULL_DISK)
     assert run(tracked) == [JobState.FAILED]
-    assert tracked[0].message.startswith(f"No space is left for {tracked[0].job.files.folder}.")
-    assert "Free some, then run this command again" in tracked[0].message
+    assert tracked[0].message.startswith(f"No disk space is left for {tracked[0].job.files.folder}.")
+    assert "Free some space, then run this command again" in tracked[0].message
 
 
 def test_a_log_is_added_to_and_only_its_new_part_is_told(tmp_path: Path) -> None:
@@ -229,7 +230,7 @@ def test_an_interrupt_ends_all_workers(tmp_path: Path, monkeypatch: pytest.Monke
     assert time.monotonic() - began < 20
     (started,) = [line for line in order(tracked) if "start" in line]
     assert not is_alive(int(started.split()[3]))
-    assert (tracked[0].state, tracked[0].message) == (JobState.STOPPED, "It begins again.")
+    assert (tracked[0].state, tracked[0].message) == (JobState.STOPPED, "It restarts from the beginning.")
     assert tracked[1].state is JobState.WAITING
 
 
@@ -252,7 +253,7 @@ def test_one_worker_does_many_jobs_and_each_has_its_own_end(tmp_path: Path) -> N
     tracked = plan(tmp_path, GOOD, REFUSES, FULL_DISK, OTHER)
     assert run_together(tracked) == [JobState.DONE, JobState.FAILED, JobState.FAILED, JobState.DONE]
     assert list(starts(tracked).values()) == [[str(seed) for seed in (GOOD, REFUSES, FULL_DISK, OTHER)]]
-    assert tracked[2].message.startswith(f"No space is left for {tracked[2].job.files.folder}.")
+    assert tracked[2].message.startswith(f"No disk space is left for {tracked[2].job.files.folder}.")
     assert "core None" in order(tracked)[0]
     assert all(t.job.files.log("dense").exists() for t in tracked)
 
@@ -278,7 +279,7 @@ def test_what_a_killed_worker_had_not_ended_is_begun_once_more(tmp_path: Path) -
 def test_what_is_killed_twice_fails_with_all_that_it_was_with(tmp_path: Path) -> None:
     tracked = plan(tmp_path, GOOD, KILLED, OTHER)
     assert run_together(tracked) == [JobState.DONE, JobState.FAILED, JobState.FAILED]
-    assert "twice; fewer workers need less memory: workers=1, and RLOTTERY_TOGETHER=0" in tracked[1].message
+    assert "twice. To use less memory, run fewer workers: workers=1, and set RLOTTERY_TOGETHER=0" in tracked[1].message
 
 
 def test_a_crash_is_every_jobs_that_had_not_ended(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import os, signal, time
 from rlottery.study.execution import worker
 worker.SAVE_SECONDS = {grace}
 worker.AGAIN_SECONDS = 0.2
-told = worker.end_when_told()
+stop = worker.stop_at_sigterm()
 """
 
 
@@ -19,10 +19,10 @@ def ended(code: str, grace: float) -> subprocess.CompletedProcess[str]:
 
 def test_a_worker_that_is_told_to_end_goes_on_until_it_has_saved() -> None:
     code = """
-assert not told.is_set()
+assert not stop.is_set()
 os.kill(os.getpid(), signal.SIGTERM)
 os.kill(os.getpid(), signal.SIGTERM)
-print("told" if told.is_set() else "deaf", "and saved")
+print("told" if stop.is_set() else "deaf", "and saved")
 """
     result = ended(code, grace=60)
     assert (result.returncode, result.stdout, result.stderr) == (0, "told and saved\n", "")

@@ -23,7 +23,7 @@ from rlottery.storage.paths import Store
 from rlottery.study.execution import worker
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, list_jobs
-from rlottery.study.stages.stages import run_stage
+from rlottery.study.stages.run_stage import run_stage
 from rlottery.training.learner import CpuLearner
 from tests.faults import ALWAYS, kill, make_study, start, workers_of
 from tests.study.studies import TINY, job, tiny_config
@@ -41,7 +41,7 @@ from rlottery.study.planning.jobs import Job
 from rlottery.study.execution.worker_threads import run_together
 
 worker.SAVE_SECONDS, worker.AGAIN_SECONDS = 0.5, 0.2
-told = worker.end_when_told()
+stop = worker.stop_at_sigterm()
 config = load_config(Path("config.yaml"), [])
 jobs = [Job(config, "dense", 0, seed) for seed in config.seeds]
 for job in jobs:
@@ -50,7 +50,7 @@ for job in jobs:
 
 
 def ended(folder: Path, attempt: str) -> tuple[int, dict[int, int], list[str]]:
-    """Exit code, told outcomes by place, and logs of a worker whose jobs are done by the code of `attempt`."""
+    """Exit code, reported outcomes by place, and logs of a worker whose jobs are done by the code of `attempt`."""
     make_study(folder, TINY.replace("seeds: [0]", "seeds: [0, 1, 2]"))
     code = PRELUDE + attempt + "\nsys.exit(run_together(jobs, attempt))\n"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
@@ -91,7 +91,7 @@ def test_who_cannot_save_in_time_is_left_behind(tmp_path: Path) -> None:
 def attempt(job, make_learner):
     if job.seed == 0:
         os.kill(os.getpid(), signal.SIGTERM)
-    while not told.is_set():
+    while not stop.is_set():
         time.sleep(0.01)
     if job.seed == 2:
         time.sleep(600)
@@ -104,7 +104,7 @@ def attempt(job, make_learner):
 
 def test_without_an_accelerator_cuda_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = job(tiny_config(tmp_path, "device=cuda"), "dense")
-    assert worker.attempt(asked, CpuLearner, parent=os.getpid(), told=worker.Event()) == worker.FAILED
+    assert worker.attempt(asked, CpuLearner, parent=os.getpid(), stop=worker.Event()) == worker.FAILED
     assert capsys.readouterr().err.startswith("error: device is cuda, but JAX finds no NVIDIA GPU here.")
 
 

@@ -14,7 +14,7 @@ from rlottery.storage.disk import write_bytes
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.checks import check_arms
 from rlottery.study.planning.jobs import STAGES
-from rlottery.study.run import plan_study
+from rlottery.study.planning.plan import plan_study
 from tests.study.studies import contents, tiny_config
 
 # Of Pendulum-v1, 3 observations and 1 action: the actor's layers have 48, 256 and 32 weights, 336 in all.

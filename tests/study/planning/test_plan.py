@@ -9,10 +9,9 @@ from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError, TaskError
 from rlottery.storage.checkpoint_record import newest_checkpoint, record_path
 from rlottery.storage.manifests import read_manifest, write_sealed
-from rlottery.study.execution.executor import JobState
+from rlottery.study.planning.damage import damage_of_job
 from rlottery.study.planning.jobs import STAGES, list_jobs, prerequisites
-from rlottery.study.planning.plan import damaged_files
-from rlottery.study.run import plan_study
+from rlottery.study.planning.plan import JobState, plan_study
 from tests.study.studies import (
     change_manifest,
     contents,
@@ -118,7 +117,7 @@ class TestDamage:
         config = tiny_config(tmp_path)
         write_study(config)
         damage(job(config, "dense").files.folder / name, how)
-        (found,) = damaged_files(job(config, "dense"))
+        (found,) = damage_of_job(job(config, "dense"))
         assert found.file.name == name
         assert to_do(config) == [DENSE, MASK, TICKET]  # mask and ticket are found done once the agent is back
 
@@ -128,7 +127,7 @@ class TestDamage:
         write_study(config)
         damage(job(config, "ticket").files.folder / name, "flipped")
         assert to_do(config) == ([MASK, TICKET] if name == "mask.pkl" else [TICKET])
-        assert damaged_files(job(config, "ticket"))[0].file.name == name
+        assert damage_of_job(job(config, "ticket"))[0].file.name == name
 
     def test_a_damaged_replay_is_made_anew(self, tmp_path: Path) -> None:
         config = tiny_config(tmp_path)
@@ -209,7 +208,7 @@ class TestDiverged:
         change_manifest(dense.files, status="diverged", error="Not finite.")
         damage(dense.files.metrics, "flipped")
         assert DENSE in to_do(config)
-        assert damaged_files(dense)[0].file == dense.files.metrics
+        assert damage_of_job(dense)[0].file == dense.files.metrics
 
     def test_other_settings_are_another_study(self, tmp_path: Path) -> None:
         config = tiny_config(tmp_path)

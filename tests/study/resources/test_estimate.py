@@ -5,9 +5,9 @@ import pytest
 from rlottery.agents.kernels.library import Found, find
 from rlottery.config import Config, Task, load_config
 from rlottery.errors import RlotteryError
-from rlottery.study.execution.executor import JobState, Tracked
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, list_jobs
+from rlottery.study.planning.plan import JobState, Tracked
 from rlottery.study.planning.sizes import Sizes
 from rlottery.study.resources import estimate
 from rlottery.study.resources.estimate import (

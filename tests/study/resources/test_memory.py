@@ -6,9 +6,9 @@ import pytest
 
 from rlottery.config import Config
 from rlottery.config.recipes import Recipe
-from rlottery.study.execution.executor import Tracked
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job, list_jobs
+from rlottery.study.planning.plan import Tracked
 from rlottery.study.planning.sizes import Sizes
 from rlottery.study.resources import estimate, memory
 from rlottery.study.resources.estimate import Rates, estimate_table

@@ -1,0 +1,160 @@
+"""Whether a job is done: its files exist, are intact, and are what the config and the job's inputs ask for.
+
+Everything that can be wrong with the config or the files is found here, before any work starts. Nothing here imports
+JAX.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from rlottery.errors import MaskError, StudyError
+from rlottery.pruning.mask_file import read_mask
+from rlottery.pruning.masks import Mask
+from rlottery.storage.checkpoint_record import newest_checkpoint, other_config_error
+from rlottery.storage.manifests import DamagedError, Manifest
+from rlottery.study.planning.damage import damage_of_run
+from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, mask_fingerprint, ticket_fingerprint
+from rlottery.study.planning.finished_runs import (
+    check_same_study,
+    dense_manifest,
+    differing_keys,
+    ended_manifest,
+    has_replay,
+    matching_manifest,
+    missing_rewind_points,
+    replay_was_released,
+)
+from rlottery.study.planning.inputs import own_mask, ticket_inputs
+from rlottery.study.planning.jobs import Job, Key
+from rlottery.study.planning.ticket_masks import read_mask_file, read_ticket_mask
+
+
+def is_done(job: Job, pending: Collection[Key] = ()) -> bool:
+    """Whether the job's files exist, are intact, and are what its config and its inputs ask for.
+
+    Files are compared with their checksums.
+
+    Args:
+        pending: jobs that this one needs and that are still to do. Their files can't be compared yet.
+
+    Raises:
+        DivergedRunError: the run has ended by diverging.
+        StudyError: the files were made by another config, or an input is missing that no job will make.
+        MaskError: a mask can't be read or used.
+    """
+    return _DONE[job.stage](job, pending)
+
+
+def _dense_is_done(job: Job, pending: Collection[Key]) -> bool:
+    asked = dense_fingerprint(job.config, job.task, job.seed)
+    manifest = _intact_manifest(job, asked)
+    if manifest is None:
+        _check_unfinished_run(job, asked)
+        return False
+    return has_replay(job, manifest) or (replay_was_released(manifest) and not job.config.keep_replay)
+
+
+def _rewind_points_are_done(job: Job, pending: Collection[Key]) -> bool:
+    return not pending and not missing_rewind_points(job, dense_manifest(job))
+
+
+def _mask_is_done(job: Job, pending: Collection[Key]) -> bool:
+    _check_same_recipe(job)
+    if pending:
+        return False
+    manifest = dense_manifest(job)
+    if (own := own_mask(job)) is not None:
+        # The file under the method's name may hold the mask of another arm of that method. Then it is copied again.
+        if job.mask_path == job.files.mask:
+            return True
+        try:
+            return read_mask(job.mask_path).metadata == own.metadata
+        except MaskError:
+            return False
+    if job.ticket_arm.needs_replay and not has_replay(job, manifest):
+        raise _no_replay_error(job, manifest)
+    return False
+
+
+def _ticket_is_done(job: Job, pending: Collection[Key]) -> bool:
+    inputs = _known_ticket_inputs(job, pending)
+    known = inputs is not None
+    asked = ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, inputs or {})
+    manifest = _intact_manifest(job, asked, compare_inputs=known)
+    if manifest is None:
+        _check_unfinished_run(job, asked, compare_inputs=known)
+    return manifest is not None and known
+
+
+_DONE: dict[str, Callable[[Job, Collection[Key]], bool]] = {
+    "dense": _dense_is_done,
+    "rewind": _rewind_points_are_done,
+    "mask": _mask_is_done,
+    "ticket": _ticket_is_done,
+}
+
+
+def _known_ticket_inputs(job: Job, pending: Collection[Key]) -> dict[str, str] | None:
+    """Digests of what a ticket starts from, or None while a pending job may still change them."""
+    if "mask" not in job.ticket_arm.stages:
+        return None if pending else ticket_inputs(job, None)
+    made_by = replace(job, stage="mask").key
+    mask: Mask | None = None
+    if not pending:
+        mask, _ = read_ticket_mask(job)
+    elif made_by not in pending:
+        read_mask_file(job)  # No job will make the mask, so report a missing one before the dense agent is trained.
+    elif set(pending) == {made_by}:
+        mask = own_mask(job)
+    return None if mask is None else ticket_inputs(job, mask)
+
+
+def _intact_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = True) -> Manifest | None:
+    """The manifest of the job's finished run, or None if there is no such run or some of its files are damaged."""
+    try:
+        manifest = ended_manifest(job.files)
+    except DamagedError:
+        return None
+    if manifest is None:
+        return None
+    check_same_study(job.files, manifest, asked, compare_inputs=compare_inputs)
+    if damage_of_run(job, manifest):
+        return None
+    return matching_manifest(job.files, asked, compare_inputs=compare_inputs)
+
+
+def _check_unfinished_run(job: Job, asked: Fingerprint, *, compare_inputs: bool = True) -> None:
+    """Raises StudyError if the job's unfinished run has another config. Lists each difference."""
+    record = newest_checkpoint(job.files)
+    if record is not None and (
+        differences := differing_keys(asked, record["fingerprint"], compare_inputs=compare_inputs)
+    ):
+        raise other_config_error(job.files, differences)
+
+
+def _check_same_recipe(job: Job) -> None:
+    """Raises StudyError if the arm's folder holds a run whose mask has another recipe. Lists each difference."""
+    try:
+        manifest, mask = ended_manifest(job.files), read_mask(job.files.mask)
+    except (DamagedError, MaskError):
+        return
+    if manifest is None:
+        return
+    asked = mask_fingerprint(job.ticket_arm, job.seed, {})
+    if differences := differing_keys(asked, mask.metadata["fingerprint"], compare_inputs=False):
+        listed = "\n  ".join(differences)
+        raise StudyError(
+            f"{job.files.folder} holds a run of another recipe:\n  {listed}\n"
+            "Restore the recipe, rename the arm, or delete that folder."
+        )
+
+
+def _no_replay_error(job: Job, manifest: Manifest) -> StudyError:
+    released = " (deleted because of keep_replay: false)" if replay_was_released(manifest) else ""
+    keep = "Set keep_replay: true. " if released else ""
+    return StudyError(
+        f"Replay buffer not found{released}: {job.dense_files.replay}\n"
+        f"Gradient saliency needs the buffer that dense training saves. {keep}Train the dense agent again:\n"
+        "  main(train_agent=True, create_ticket=False, run_ticket=False)\n"
+        "or this command with: --stages dense"
+    )

@@ -1,0 +1,142 @@
+"""Finished runs: the manifests that other jobs rely on, compared with what the config asks for."""
+
+from pathlib import Path
+
+from rlottery.errors import StudyError
+from rlottery.storage.manifests import Manifest, find_damage, list_differences, read_manifest
+from rlottery.storage.paths import REPLAY_FILES, RunFiles, replay_is_saved
+from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint
+from rlottery.study.planning.jobs import Job
+
+
+class DivergedRunError(StudyError):
+    """A run that ended in NaN or infinity. This is its result: the run is not repeated, and it counts as diverged."""
+
+    def __init__(self, files: RunFiles, reason: str):
+        super().__init__(
+            f"{reason}\nThis is the run's result, so it is not run again. To repeat it anyway, delete {files.folder}."
+        )
+        self.files = files
+
+
+def differing_keys(asked: Fingerprint, found: Fingerprint, *, compare_inputs: bool = True) -> list[str]:
+    """The keys in which two fingerprints differ, one line each.
+
+    Args:
+        compare_inputs: whether to compare the digests of the inputs too. False while the inputs don't exist yet.
+    """
+    if not compare_inputs:
+        asked, found = ({k: v for k, v in side.items() if k != "inputs"} for side in (asked, found))
+    return list_differences(asked, found)
+
+
+def check_same_study(files: RunFiles, manifest: Manifest, asked: Fingerprint, *, compare_inputs: bool = True) -> None:
+    """Check that a finished run was made from what the config asks for.
+
+    Raises:
+        StudyError: it was made from something else. Lists each difference.
+    """
+    if differences := differing_keys(asked, manifest["fingerprint"], compare_inputs=compare_inputs):
+        listed = "\n  ".join(differences)
+        raise StudyError(
+            f"{files.folder} holds a run of another study:\n  {listed}\n"
+            "Restore the values, rename the arm, store this study in another folder with data=ANOTHER_FOLDER, or "
+            "delete that folder."
+        )
+
+
+def ended_manifest(files: RunFiles) -> Manifest | None:
+    """The manifest of a run that is done or has diverged, or None if there is no such run.
+
+    Raises:
+        DamagedError: the manifest is damaged.
+    """
+    manifest = read_manifest(files)
+    return None if manifest is None or manifest["status"] == "failed" else manifest
+
+
+def matching_manifest(files: RunFiles, asked: Fingerprint, *, compare_inputs: bool = True) -> Manifest | None:
+    """The manifest of the finished run in `files`, or None if there is no finished run.
+
+    Raises:
+        DivergedRunError: the run diverged.
+        StudyError: the run was made from something other than `asked`. Lists each difference.
+    """
+    manifest = ended_manifest(files)
+    if manifest is not None:
+        check_same_study(files, manifest, asked, compare_inputs=compare_inputs)
+        _check_converged(files, manifest)
+    return manifest
+
+
+def dense_manifest(job: Job) -> Manifest:
+    """The manifest of the job's dense run.
+
+    Raises:
+        StudyError: the run doesn't exist, isn't finished, or has files that are missing or have the wrong size.
+    """
+    fix = "Train it first: main(train_agent=True), or this command with: --stages dense"
+    manifest = matching_manifest(job.dense_files, dense_fingerprint(job.config, job.task, job.seed))
+    if manifest is None:
+        raise StudyError(f"Dense agent not found: {job.dense_files.folder}\n{fix}")
+    needed = {name: entry for name, entry in manifest["files"].items() if name not in REPLAY_FILES}
+    for error in find_damage(job.dense_files.folder, needed, contents=()):
+        raise StudyError(f"Dense agent not found: {error.file} is damaged: {error.why}.\n{fix}")
+    return manifest
+
+
+def run_manifest(job: Job) -> Manifest:
+    """The manifest of a run that another job reads files of.
+
+    Raises:
+        StudyError: the run doesn't exist or isn't finished.
+        DivergedRunError: the run diverged.
+    """
+    if job.stage == "dense":
+        return dense_manifest(job)
+    manifest = ended_manifest(job.files)
+    if manifest is None:
+        raise StudyError(f"Run not found: {job.files.folder}\nTrain it first: this command with: --stages mask,ticket")
+    _check_converged(job.files, manifest)
+    return manifest
+
+
+def saved_digest(job: Job, path: Path) -> str:
+    """The SHA-256 of a file of a finished run, from the run's manifest.
+
+    Raises:
+        StudyError: the run isn't finished, or it has no such file.
+    """
+    files = run_manifest(job)["files"]
+    if path.name not in files:
+        raise StudyError(f"{path} is missing. Create it: this command with: --stages dense")
+    return files[path.name]["sha256"]
+
+
+def missing_rewind_points(job: Job, manifest: Manifest) -> list[int]:
+    """The steps that some arm rewinds to and for which the finished dense run has no saved agent."""
+    return [
+        step for step in job.config.rewind_steps if job.dense_files.rewind_point(step).name not in manifest["files"]
+    ]
+
+
+def has_replay(job: Job, manifest: Manifest) -> bool:
+    """Whether every file of the dense run's replay buffer exists and has the right size.
+
+    Contents are compared where the dense run itself is checked and where the buffer is read. Format 1 recorded neither
+    sizes nor checksums of the buffer.
+    """
+    entries = {name: entry for name, entry in manifest["files"].items() if name in REPLAY_FILES}
+    if replay_was_released(manifest):
+        return False  # a process killed while deleting it may have left some of the files
+    return replay_is_saved(job.dense_files) and not find_damage(job.dense_files.folder, entries, contents=())
+
+
+def replay_was_released(manifest: Manifest) -> bool:
+    """Whether ``keep_replay: false`` deleted the replay buffer."""
+    return manifest.get("replay") == "released"
+
+
+def _check_converged(files: RunFiles, manifest: Manifest) -> None:
+    if manifest["status"] == "diverged":
+        raise DivergedRunError(files, manifest.get("error", "It diverged."))

@@ -1,0 +1,112 @@
+"""The record of a run: its manifest is written when the run ends, whether it is done, has failed or has diverged."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, cast
+
+from rlottery.errors import DivergedError, RlotteryError, StoppedError
+from rlottery.storage.disk import FULL, write_arrays
+from rlottery.storage.manifests import MANIFEST_FORMAT, Manifest, ManifestStatus, file_entry, write_manifest
+from rlottery.study.planning.fingerprints import Fingerprint
+from rlottery.study.planning.jobs import Job
+from rlottery.study.versions import versions
+from rlottery.training.checkpoints import Checkpoints
+
+
+class RunFacts(TypedDict, total=False):
+    """What a manifest records about what was trained. `storage.manifests.Manifest` describes the keys."""
+
+    replay: Literal["saved", "released"]
+    method: str
+    criterion: str
+    sparsity: dict[str, float]
+    recipe: dict[str, Any]
+    round_of: str
+    error: str
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run's work produced.
+
+    Attributes:
+        names: the run's files, which the manifest lists with their checksums.
+        facts: what is known only now; added to the facts that were known before.
+    """
+
+    names: Sequence[str]
+    facts: RunFacts
+
+
+def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callable[[Checkpoints], RunResult]) -> None:
+    """Do a run's work, write its manifest and remove its checkpoints.
+
+    A run that fails or diverges gets a manifest too. A run that is stopped, or that finds the disk full, gets none: it
+    continues from its checkpoint.
+
+    Args:
+        known: facts that are known before the work starts.
+        work: trains the run, and writes its files.
+
+    Raises:
+        RlotteryError, StoppedError, OSError: as `work`.
+    """
+    checkpoints = Checkpoints(job.files, fingerprint, job.config.checkpoint_seconds)
+    job.files.manifest.unlink(missing_ok=True)
+    job.files.diverged.unlink(missing_ok=True)
+    try:
+        result = work(checkpoints)
+        manifest = _manifest(job, fingerprint, checkpoints, "done", result.names, {**known, **result.facts})
+    except DivergedError as error:
+        write_arrays(job.files.diverged, error.evidence)
+        reason = f"{error}\nThe batch and the agent are in {job.files.diverged}."
+        names = [job.files.metrics.name, job.files.diverged.name]
+        facts: RunFacts = {**known, "replay": "released", "error": reason}
+        write_manifest(job.files, _manifest(job, fingerprint, checkpoints, "diverged", names, facts))
+        checkpoints.remove()
+        raise
+    except Exception as error:
+        if not _can_continue(error):
+            reason = str(error) if isinstance(error, RlotteryError) else f"{type(error).__name__}: {error}"
+            facts = {"error": reason}
+            if "round_of" in known:
+                facts["round_of"] = known["round_of"]
+            write_manifest(job.files, _manifest(job, fingerprint, checkpoints, "failed", (), facts))
+        raise
+    write_manifest(job.files, manifest)
+    checkpoints.remove()
+
+
+def _can_continue(error: Exception) -> bool:
+    """Whether the run is not over: it was stopped, or found no disk space for its checkpoint."""
+    return isinstance(error, StoppedError) or (isinstance(error, OSError) and error.errno in FULL)
+
+
+def _manifest(
+    job: Job,
+    fingerprint: Fingerprint,
+    checkpoints: Checkpoints,
+    status: ManifestStatus,
+    names: Sequence[str],
+    facts: RunFacts,
+) -> Manifest:
+    """The manifest of a run that ends now."""
+    sittings = checkpoints.sittings
+    common: Manifest = {
+        "format_version": MANIFEST_FORMAT,
+        "status": status,
+        "stage": job.stage,
+        "task": job.task.id,
+        "task_name": job.task.name,
+        "seed": job.seed,
+        "arm": job.arm_name,
+        "env_steps": job.env_steps,
+        "fingerprint": fingerprint,
+        "versions": versions(),
+        "started": sittings.past[0]["started"],
+        "seconds": sittings.worked(),
+        "sittings": sittings.past,
+        "checkpoints": {"written": sittings.written, "seconds": sittings.cost},
+        "files": {name: file_entry(job.files.folder / name) for name in names},
+    }
+    return cast(Manifest, {**common, **facts})
