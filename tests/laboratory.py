@@ -15,7 +15,8 @@ from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.disk import read_arrays
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, Job, list_jobs
-from rlottery.study.stages import masking, stages
+from rlottery.study.stages import masking, train_run
+from rlottery.study.stages.run_stage import run_stage
 from rlottery.training.loop import Loop, TrainingPlan
 
 ENV_STEPS, WARMUP, REWIND_STEP, INTERVAL = 300, 100, 130, 100
@@ -124,12 +125,12 @@ class Laboratory:
         with self._seen():
             for job in list_jobs(self.config, arms_of(self.config, None), STAGES):
                 if wanted(job):
-                    stages.run_stage(job)
+                    run_stage(job)
                     self.done.append(job)
 
     @contextmanager
     def _seen(self) -> Iterator[None]:
-        train, gather = stages.train, masking.gather
+        train, gather = train_run.train, masking.gather
         doing: list[Key] = []
 
         def train_seen(loop: Loop, environment: Any, schedule: TrainingPlan, *rest: Any, **more: Any) -> Loop:
@@ -147,8 +148,8 @@ class Laboratory:
             masking.create_mask(job)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stages, "train", train_seen)
-            patch.setattr(stages, "create_mask", create_mask)
+            patch.setattr(train_run, "train", train_seen)
+            patch.setattr("rlottery.study.stages.run_stage.create_mask", create_mask)
             patch.setattr(masking, "gather", gather_seen)
             yield
 

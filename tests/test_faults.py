@@ -110,8 +110,8 @@ class TestSmallDisk:
         task = "tasks=[fill:Pendulum-v1]"
         code, said = self.run(study, "2m", task, ALWAYS, "--stages", "dense")
         assert code == 1, said
-        assert "No space is left for data/runs/fill_Pendulum-v1/seed_0/dense. Free some" in said
-        assert "It goes on from step" in said and "Traceback" not in said
+        assert "No disk space is left for data/runs/fill_Pendulum-v1/seed_0/dense. Free some" in said
+        assert "It continues from step" in said and "Traceback" not in said
         # There is room again.
         shutil.rmtree(study / "data")
         shutil.move(study / "kept", study / "data")
@@ -212,4 +212,4 @@ def test_a_worker_told_to_end_by_another_is_stopped_and_goes_on(tmp_path: Path) 
     os.kill(json.loads(progress.read_text())["pid"], signal.SIGTERM)
     assert process.wait(timeout=300) == 1
     said = (study / "command.log").read_text()
-    assert "Pendulum-v1 seed 0 dense: stopped: It goes on from step" in said
+    assert "Pendulum-v1 seed 0 dense: stopped: It continues from step" in said

@@ -21,7 +21,7 @@ from rlottery.storage.paths import REPLAY_FILES, RunFiles
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.jobs import STAGES
 from rlottery.study.planning.plan import JobState, plan_study
-from rlottery.study.stages import stages
+from rlottery.study.stages.run_stage import run_stage
 from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train
 from tests.laboratory import (
@@ -416,7 +416,7 @@ class TestRewindPoints:
         assert is_done(asking.job("dense"))
         points = asking.job("dense", "rewind")
         assert not is_done(points)
-        stages.run_stage(points)
+        run_stage(points)
         assert is_done(points)
         assert point(asking).read_bytes() == point(lab).read_bytes()
         assert before == {
@@ -433,8 +433,8 @@ class TestRewindPoints:
         replaced(files, files.metrics.name)
         points = laboratory(without.config.data.parent).job("dense", "rewind")
         before = {path: path.read_bytes() for path in files.folder.rglob("*") if path.is_file()}
-        with pytest.raises(StudyError, match=f"can't be taken back to step {REWIND_STEP}.*data=ANOTHER_FOLDER"):
-            stages.run_stage(points)
+        with pytest.raises(StudyError, match=f"can't be rewound to step {REWIND_STEP}.*data=ANOTHER_FOLDER"):
+            run_stage(points)
         assert before == {path: path.read_bytes() for path in files.folder.rglob("*") if path.is_file()}
         assert not is_done(points)
 
@@ -445,7 +445,7 @@ class TestRewindPoints:
         points = laboratory(tmp_path, late, "training.env_steps=500").job("dense", "rewind")
         manifest = points.files.manifest.read_bytes()
         with pytest.raises(StoppedError):  # where its first episode ends, after 200 steps
-            stages.run_stage(points, lambda: True)
+            run_stage(points, lambda: True)
         assert points.files.manifest.read_bytes() == manifest
         assert is_done(made.job("dense"))
         assert not is_done(points)
@@ -453,22 +453,22 @@ class TestRewindPoints:
     def test_a_run_cut_short_after_the_step_makes_it_where_it_goes_on(self, lab: Laboratory, tmp_path: Path) -> None:
         cut = laboratory(tmp_path, f"arms:\n{MAGNITUDE}")
         with pytest.raises(StoppedError):  # an episode has 200 steps: the point lies behind
-            stages.run_stage(cut.job("dense"), lambda: True)
+            run_stage(cut.job("dense"), lambda: True)
         asking = laboratory(tmp_path)
-        stages.run_stage(asking.job("dense"))
-        stages.run_stage(asking.job("dense", "rewind"))
+        run_stage(asking.job("dense"))
+        run_stage(asking.job("dense", "rewind"))
         for path in dense_files(lab).folder.glob("*.safetensors"):
             assert (dense_files(asking).folder / path.name).read_bytes() == path.read_bytes()
 
     def test_one_damaged_while_its_run_was_cut_short_is_mended(self, lab: Laboratory, tmp_path: Path) -> None:
         cut = laboratory(tmp_path)
         with pytest.raises(StoppedError):
-            stages.run_stage(cut.job("dense"), lambda: True)
+            run_stage(cut.job("dense"), lambda: True)
         content = bytearray(point(cut).read_bytes())
         content[-5] ^= 1
         point(cut).write_bytes(content)
-        stages.run_stage(cut.job("dense"))
-        stages.run_stage(cut.job("dense", "rewind"))
+        run_stage(cut.job("dense"))
+        run_stage(cut.job("dense", "rewind"))
         assert point(cut).read_bytes() == point(lab).read_bytes()
 
 
@@ -573,7 +573,7 @@ class TestPlan:
         before = copy.agent("imp"), copy.agent("random-imp")
         for planned in plan_study(copy.config, None, STAGES, ["imp", "random-imp"]):
             if planned.job.seed == 0 and not is_done(planned.job):
-                stages.run_stage(planned.job)
+                run_stage(planned.job)
         assert all(equal(old, copy.agent(arm)) for old, arm in zip(before, ("imp", "random-imp"), strict=True))
 
     def test_an_arm_without_the_rewind_point_is_not_kept_from_its_work(self, copy: Laboratory) -> None:

@@ -175,7 +175,8 @@ def test_a_ticket_starts_from_the_dense_runs_initial_weights_times_the_mask(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rlottery.agents.base import to_arrays
-    from rlottery.study.stages import stages
+    from rlottery.study.stages import train_run
+    from rlottery.study.stages.run_stage import run_stage
 
     shutil.copytree(finished, tmp_path / "study")
     monkeypatch.chdir(tmp_path / "study")
@@ -185,9 +186,9 @@ def test_a_ticket_starts_from_the_dense_runs_initial_weights_times_the_mask(
         started.append(loop.state)
         raise StudyError("seen enough")
 
-    monkeypatch.setattr(stages, "train", stop)
+    monkeypatch.setattr(train_run, "train", stop)
     with pytest.raises(StudyError, match="seen enough"):
-        stages.run_stage(job(load_config("config.yaml"), "ticket"))
+        run_stage(job(load_config("config.yaml"), "ticket"))
     start = to_arrays(started[0]._replace(masks={}))
     initial = arrays(arm(finished, "dense") / "initial.safetensors")
     mask = read_mask(finished / "data" / "masks" / "Pendulum-v1_seed_0.pkl").all_layers
@@ -208,10 +209,10 @@ class TestWhatThePersonSees:
         assert "\x1b" not in first_output[1]
 
     def test_the_second_method_skips_what_the_first_did(self, first_output: tuple[Path, str]) -> None:
-        assert "Already done, and skipped: 1 of 3 jobs." in first_output[1]
+        assert "Skipping 1 of 3 jobs that are already done." in first_output[1]
 
     def test_the_table_has_every_arm_and_where_things_lie(self, first_output: tuple[Path, str]) -> None:
-        table = first_output[1].split("Already done")[1]
+        table = first_output[1].split("already done")[1]
         for part in ("dense", "magnitude-80", GRADIENT_ARM, "Jaccard", "data/report", "tensorboard --logdir data/runs"):
             assert part in table
         assert (first_output[0] / "data" / "report" / "learning_curves.png").is_file()
@@ -224,7 +225,7 @@ def test_a_second_run_does_nothing_and_says_so(study: Path) -> None:
     before = contents(study / "data" / "runs") | contents(study / "data" / "masks")
     result = run(study, "script.py")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("All 3 jobs are already done: nothing is left to do.") == 2
+    assert result.stdout.count("All 3 jobs are already done.") == 2
     assert result.stdout.splitlines()[-1] == "heavy: []"
     assert contents(study / "data" / "runs") | contents(study / "data" / "masks") == before
 
@@ -391,7 +392,7 @@ class TestEnds:
         assert ("Ctrl-C again stops at once." in output) == (number == signal.SIGINT)
         assert not any(map(is_alive, workers))
         status = run(bad_tasks, *rlottery("status", "tasks=[bad:Slow-v0]", "seeds=[0, 1]")).stdout
-        assert status.count("goes on from step") == 2
+        assert status.count("continues from step") == 2
         assert len(list(bad_tasks.glob("data/runs/*/*/dense/checkpoint/step_*.json"))) == 2
 
     def test_ctrl_c_twice_stops_at_once(self, under_way: tuple[subprocess.Popen[str], list[int]]) -> None:

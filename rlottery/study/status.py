@@ -86,7 +86,7 @@ def _state(files: RunFiles) -> tuple[str, str]:
         return "damaged", str(error)
     if manifest is None:
         if record is not None:
-            return "cut short", f"goes on from step {record['env_steps']:,} when the study is run again"
+            return "cut short", f"continues from step {record['env_steps']:,} when the study is run again"
         if files.metrics.exists():
             return "cut short", "begins again when the study is run again"
         return ("mask made", "ticket not trained yet") if files.mask.exists() else ("to do", "")

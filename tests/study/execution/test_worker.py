@@ -38,7 +38,7 @@ finally:
 """
     result = ended(code, grace=0.5)
     assert (result.returncode, result.stdout) == (4, "cleaned up\n")
-    assert result.stderr == "Told to end, and ended between two checkpoints.\n"
+    assert result.stderr == "Stopped between two checkpoints: the training episode took too long.\n"
 
 
 def test_a_worker_ends_though_a_callback_swallowed_the_first_try() -> None:
@@ -53,4 +53,4 @@ time.sleep(600)
 """
     result = ended(code, grace=0.1)
     assert result.returncode == 4
-    assert result.stderr.startswith("Told to end") and "Exception ignored in" in result.stderr
+    assert result.stderr.startswith("Stopped between two checkpoints") and "Exception ignored in" in result.stderr

@@ -99,7 +99,7 @@ def attempt(job, make_learner):
 """,
     )
     assert (code, outcomes) == (worker.STOPPED, {0: worker.STOPPED, 1: worker.STOPPED})
-    assert logs[3].endswith("Told to end, and ended between two checkpoints.\n")
+    assert logs[3].endswith("Stopped between two checkpoints: the training episode took too long.\n")
 
 
 def test_without_an_accelerator_cuda_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +151,7 @@ def test_a_study_of_runs_that_train_together_survives_kills_and_is_that_of_runs_
     wait_until(have_saved(*dense), process)
     assert len(workers_of(process)) == 1
     kill(process, "worker")  # it is started once more
-    wait_until(lambda: all("Goes on at" in (run / "dense.log").read_text() for run in dense), process)
+    wait_until(lambda: all("Continuing from environment step" in (run / "dense.log").read_text() for run in dense), process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=120) == 75, (study / "command.log").read_text()
 

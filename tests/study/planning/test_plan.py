@@ -193,7 +193,7 @@ class TestDiverged:
         assert states[DENSE][0] is JobState.FOUND
         state, message = states[TICKET]
         assert state is JobState.DIVERGED
-        assert message.startswith("Not finite.\nThat is its result") and str(ticket.files.folder) in message
+        assert message.startswith("Not finite.\nThis is the run's result") and str(ticket.files.folder) in message
 
     def test_what_depends_on_it_is_not_run(self, tmp_path: Path) -> None:
         config = tiny_config(tmp_path)
@@ -357,7 +357,7 @@ class TestUnusableMasks:
 
 class TestAsked:
     def test_unknown_stage(self, tmp_path: Path) -> None:
-        assert "'tiket'; choose from: dense, mask, ticket" in refused(tiny_config(tmp_path), stages=("dense", "tiket"))
+        assert "'tiket'. Choose from: dense, mask, ticket" in refused(tiny_config(tmp_path), stages=("dense", "tiket"))
 
     def test_no_stage(self, tmp_path: Path) -> None:
         assert refused(tiny_config(tmp_path), stages=()).startswith("No stage")

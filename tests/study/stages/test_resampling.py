@@ -13,9 +13,10 @@ from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import kept_weights
 from rlottery.study.planning.arms import arm_for
 from rlottery.study.planning.jobs import Job
-from rlottery.study.stages import masking, stages
+from rlottery.study.stages import masking
 from rlottery.study.stages.masking import Resampling
 from rlottery.study.stages.resampling import measure_stability
+from rlottery.study.stages.run_stage import run_stage
 from tests.laboratory import Laboratory, laboratory
 from tests.study.studies import tiny_config
 
@@ -42,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     """Dense agents of both seeds, all masks of seed 0, and one of seed 1."""
     made = laboratory(tmp_path_factory.mktemp("resampling"), ARMS)
     made.run(lambda job: job.stage == "dense" or (job.stage == "mask" and job.seed == 0) or "round" in job.arm_name)
-    stages.run_stage(made.job("taylor", "mask", seed=1))
+    run_stage(made.job("taylor", "mask", seed=1))
     return made
 
 
@@ -113,7 +114,7 @@ def test_draws_differ_from_each_other_and_from_the_masks_own(lab: Laboratory, mo
     job = lab.job("taylor", "mask")
     own = read_mask(job.files.mask)
     job.files.mask.unlink()
-    stages.run_stage(job)
+    run_stage(job)
     assert read_mask(job.files.mask).metadata == own.metadata
     resampling = Resampling(job)
     masks = [own.groups, *(resampling.draw(index) for index in range(3))]
@@ -183,9 +184,9 @@ def test_a_mask_of_another_agent_is_left_out(lab: Laboratory) -> None:
 
 def test_the_guides_two_methods(tmp_path: Path) -> None:
     config: Config = tiny_config(tmp_path)
-    stages.run_stage(Job(config, "dense", 0, 0))
+    run_stage(Job(config, "dense", 0, 0))
     for method in ("magnitude", "gradient"):
-        stages.run_stage(Job(config, "mask", 0, 0, arm_for(method, config.pruning)))
+        run_stage(Job(config, "mask", 0, 0, arm_for(method, config.pruning)))
     said: list[str] = []
     measure_stability(config, 2, said.append)
     (line,) = said
