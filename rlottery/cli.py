@@ -71,8 +71,8 @@ def run(
     if not dry_run:
         finish(lambda: run_and_conclude(config_from_file(path, extra), pruning_method, chosen, names))
         return
-    from rlottery.study.resources.estimate import estimate_table
     from rlottery.study.planning.plan import plan_study
+    from rlottery.study.resources.estimate import estimate_table
 
     with _plain_errors():
         loaded = config_from_file(path, extra)

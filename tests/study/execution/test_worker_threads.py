@@ -151,7 +151,9 @@ def test_a_study_of_runs_that_train_together_survives_kills_and_is_that_of_runs_
     wait_until(have_saved(*dense), process)
     assert len(workers_of(process)) == 1
     kill(process, "worker")  # it is started once more
-    wait_until(lambda: all("Continuing from environment step" in (run / "dense.log").read_text() for run in dense), process)
+    wait_until(
+        lambda: all("Continuing from environment step" in (run / "dense.log").read_text() for run in dense), process
+    )
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=120) == 75, (study / "command.log").read_text()
 
