@@ -71,7 +71,7 @@ def to_markdown(samples: Sequence[Sample], machine: str, versions: Mapping[str, 
         f"- {name}: {', '.join(f'{package} {version}' for package, version in of_library.items())}"
         for name, of_library in versions.items()
     ]
-    parts = ["# Speed beside other implementations", head, "\n".join(libraries), _libraries(samples)]
+    parts = ["# Speed compared with other implementations", head, "\n".join(libraries), _libraries(samples)]
     if "dense" in names(samples, "ticket"):
         parts += ["# Tickets", _tickets(samples)]
     return "\n\n".join(parts) + "\n"
