@@ -7,7 +7,7 @@ from rlottery.config.recipes import AllocationName, ControlName, Recipe, Schedul
 from rlottery.pruning.controls import CONTROLS
 from rlottery.pruning.criteria import CRITERIA
 from rlottery.pruning.schedules import SCHEDULES
-from rlottery.study.catalogue import Section, catalogue_table, sections
+from rlottery.study.catalogue import catalogue_table, sections
 from tests.study.studies import shown
 
 PAGE = (Path(__file__).parents[2] / "docs" / "arms.md").read_text()
@@ -21,24 +21,6 @@ def test_it_tells_what_a_config_may_ask_for_and_nothing_else() -> None:
     assert told["control"] == set(get_args(ControlName)) == set(CONTROLS)
     assert told["structure"] == {"weights", "units"}
     assert set(told) - {""} <= set(Recipe.model_fields)
-
-
-def markdown_rows(section: Section) -> list[str]:
-    """The section's methods as rows of a Markdown table: name, what it is, paper, cost, use."""
-    return [
-        f"| `{name}` | {_escaped(m.summary)} | {_escaped(m.paper)} | {m.cost} | {_escaped(m.use)} |"
-        for name, m in section.methods.items()
-    ]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-@pytest.mark.parametrize("section", sections(), ids=lambda section: section.question)
-def test_the_docs_tell_the_same(section: Section) -> None:
-    for row in markdown_rows(section):
-        assert row in PAGE
 
 
 def test_every_key_of_an_arm_is_in_the_docs() -> None:
