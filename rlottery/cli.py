@@ -202,12 +202,12 @@ def verify(
     with _plain_errors():
         loaded = config_from_study(path, extra)
         health = examine(loaded)
-    if not health.files and not health.at_work:
+    if not health.files and not health.in_use:
         fail(StudyError(f"{loaded.data} has no files of this study. Is this the right folder?"))
-    for folder in health.at_work:
+    for folder in health.in_use:
         typer.echo(f"{folder}: skipped, in use by another process.")
     for problem in health.problems:
-        typer.echo(f"{problem.file}: {problem.why}. {problem.mend}")
+        typer.echo(f"{problem.file}: {problem.why}. {problem.fix}")
     if health.problems:
         typer.echo(f"{len(health.problems)} of {health.files:,} checked files are damaged.")
         raise typer.Exit(SOME_FAILED)

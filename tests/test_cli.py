@@ -79,7 +79,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
     def test_unknown_stage(self, dry: list[str]) -> None:
-        assert "'tiket'; choose from: dense, mask, ticket" in refusal("run", "--stages", "dense,tiket", *dry)
+        assert "'tiket'. Choose from: dense, mask, ticket" in refusal("run", "--stages", "dense,tiket", *dry)
 
     @pytest.mark.parametrize(
         ("task", "said"),
@@ -218,7 +218,9 @@ class TestDataFolders:
     @pytest.mark.parametrize("command", ["status", "verify"])
     def test_what_is_none(self, command: str) -> None:
         assert "There is no study at nowhere" in refusal(command, "nowhere")
-        assert "data is a data folder: keys are set on a config file." in refusal(command, "data", "seeds=[0]")
+        assert "data is a data folder, and keys can be set only for a config file." in refusal(
+            command, "data", "seeds=[0]"
+        )
         Path("photos").mkdir()
         assert "photos is empty" in refusal(command, "photos")
 

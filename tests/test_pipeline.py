@@ -411,7 +411,7 @@ class TestEnds:
         process, workers = under_way
         second = run(bad_tasks, *rlottery("run", "tasks=[bad:Slow-v0]", "seeds=[1]"))
         assert second.returncode == 2
-        assert "Another process is at work in data/runs/bad_Slow-v0/seed_1/dense: process" in second.stderr
+        assert "Another process is using data/runs/bad_Slow-v0/seed_1/dense: process" in second.stderr
         assert any(f"process {pid} on" in second.stderr for pid in workers)
         process.kill()
         process.wait()

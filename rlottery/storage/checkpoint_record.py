@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: read without JAX, so that a command can look before it starts anything."""
+"""The JSON file of a checkpoint. It is read without JAX, so that a command can look at it before it starts anything."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,17 +8,18 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from rlottery.errors import StudyError
+from rlottery.storage.disk import file_digest
 from rlottery.storage.manifests import DamagedError, FileEntry, FileName, Session, find_damage, read_sealed
 from rlottery.storage.paths import RunFiles
 
 KEPT = 2
-"""Checkpoints that stay: the last, and the one before it."""
+"""How many checkpoints are kept: the last one, and the one before it."""
 PIECE_BYTES = 2**22
-"""Most bytes of a piece of replay: several copies of one lie in memory while it is written."""
+"""The most bytes in a file of replay. Several copies of a piece are in memory while it is written."""
 
 
 class SavedLosses(TypedDict):
-    """What `training.LossMeter.save` gives."""
+    """The state of `training.loop.LossMeter`."""
 
     sums: dict[str, float]
     updates: NonNegativeInt
@@ -27,7 +28,7 @@ class SavedLosses(TypedDict):
 
 
 class SavedEpisodes(TypedDict):
-    """What `training.EpisodeMeter.save` gives."""
+    """The state of `training.loop.EpisodeMeter`."""
 
     ended: dict[str, float]
     episodes: NonNegativeInt
@@ -35,15 +36,16 @@ class SavedEpisodes(TypedDict):
 
 
 class CheckpointRecord(TypedDict):
-    """What a checkpoint's JSON holds.
+    """The content of a checkpoint's JSON file.
 
     Attributes:
-        segments: [start, stop) of the run's transitions, in order: together what the replay buffer holds.
-        generators: states of NumPy's bit generators, by the name of the loop's field.
-        metrics: length and SHA-256 of the metrics up to here.
-        points: what the run has saved so far for arms that rewind to it, in its own folder.
-        seconds: of work, over all sittings.
-        written, cost: checkpoints so far, and the seconds that they took.
+        segments: [start, stop) of the run's transitions, in order. Together they are the replay buffer's content.
+        generators: the states of NumPy's bit generators, by the name of the loop's field.
+        metrics: length and SHA-256 of the metrics up to this step.
+        points: the rewind points that the run has saved so far, in its own folder.
+        seconds: how long the run has been worked on, over all sessions.
+        sittings: the sessions up to this checkpoint.
+        written, cost: how many checkpoints were written so far, and the seconds that took.
     """
 
     format_version: int
@@ -72,11 +74,11 @@ def record_paths(files: RunFiles) -> list[Path]:
 
 
 def read_checkpoint_record(path: Path) -> CheckpointRecord:
-    """A checkpoint's JSON.
+    """The content of a checkpoint's JSON file.
 
     Raises:
-        DamagedError: it is not what was written.
-        StudyError: its format is a later one.
+        DamagedError: the file is damaged.
+        StudyError: a later version of rlottery wrote it.
     """
     try:
         return _RECORD.validate_python(read_sealed(path))
@@ -86,8 +88,20 @@ def read_checkpoint_record(path: Path) -> CheckpointRecord:
         raise DamagedError(path, error.errors()[0]["msg"][:200]) from None
 
 
+def checkpoint_damage(files: RunFiles, record: CheckpointRecord) -> list[DamagedError]:
+    """What is wrong with the files of a checkpoint, and with the metrics that it continues."""
+    found = find_damage(files.checkpoint, record["files"])
+    length, sha256 = record["metrics"]
+    try:
+        if files.metrics.stat().st_size < length or file_digest(files.metrics, length) != sha256:
+            found.append(DamagedError(files.metrics, "it is not what the checkpoint continues"))
+    except OSError as error:
+        found.append(DamagedError(files.metrics, str(error.strerror)))
+    return found
+
+
 def newest_checkpoint(files: RunFiles) -> CheckpointRecord | None:
-    """The newest checkpoint whose files are there in their sizes; None if there is none such."""
+    """The newest checkpoint whose files exist and have the right size, or None if there is none."""
     for path in reversed(record_paths(files)):
         try:
             record = read_checkpoint_record(path)
@@ -99,24 +113,24 @@ def newest_checkpoint(files: RunFiles) -> CheckpointRecord | None:
 
 
 def record_path(files: RunFiles, env_steps: int) -> Path:
-    """The JSON of the checkpoint at a step."""
+    """The JSON file of the checkpoint at a step."""
     return files.checkpoint / f"step_{env_steps:09d}.json"
 
 
 def agent_name(env_steps: int) -> str:
-    """The file of the agent at a step."""
+    """The name of the agent's file at a step."""
     return f"step_{env_steps:09d}.safetensors"
 
 
 def segment_name(start: int, stop: int) -> str:
-    """The file of transitions `start` to `stop` - 1."""
+    """The name of the file with transitions `start` to `stop` - 1."""
     return f"replay_{start:09d}_{stop:09d}.safetensors"
 
 
 def other_config_error(files: RunFiles, differences: Sequence[str]) -> StudyError:
-    """The error for an unfinished run of another config, naming each difference."""
+    """The error for an unfinished run of another config. Lists each difference."""
     listed = "\n  ".join(differences)
     return StudyError(
         f"{files.folder} holds an unfinished run of another config:\n  {listed}\n"
-        "Put the values back, keep this study apart with data=ANOTHER_FOLDER, or delete that folder."
+        "Restore the values, store this study in another folder with data=ANOTHER_FOLDER, or delete that folder."
     )

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read within bounds."""
+"""Writing files atomically, and reading them with limits on their size."""
 
 import contextlib
 import errno
@@ -20,16 +20,16 @@ import safetensors.numpy
 from rlottery.errors import StudyError
 
 MAX_ARRAYS_BYTES = 2**33
-"""Most bytes that a file of arrays may ask for: an agent of 300 million weights with its moments."""
+"""The most bytes that a file of arrays may need: an agent with 300 million weights and its moments."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What an `OSError` says when the disk or the user's share of it is full."""
+"""The `errno` of an `OSError` when the disk, or the user's quota on it, is full."""
 
 _DTYPES = {"F32": np.float32, "BOOL": np.bool_, "U32": np.uint32, "I32": np.int32, "F64": np.float64, "I64": np.int64}
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, so that it survives a crash of the machine; its folder is made."""
+    """Write a file atomically, so that a crash of the machine leaves the old or the new content. Makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
@@ -45,18 +45,18 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON atomically."""
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as safetensors, whole or not at all."""
+    """Write named arrays as safetensors, atomically."""
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_bytes(path, safetensors.numpy.save(contiguous))
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a new folder, then put it in the place of `path`."""
+    """Write a folder: `fill` writes its files to a temporary folder, which then replaces `path`."""
     partial = _partial(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -73,10 +73,10 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def remove_partials(folder: Path, older_than: float = 0.0) -> None:
-    """Remove what writers that were killed left half-written in `folder`.
+    """Remove the half-written files that killed processes have left in `folder`.
 
     Args:
-        older_than: seconds; 0 only where no other process may be writing.
+        older_than: the age in seconds from which on they are removed. 0 is safe only if no other process writes there.
     """
     for path in folder.glob(".*.partial-*"):
         with contextlib.suppress(FileNotFoundError):
@@ -85,14 +85,14 @@ def remove_partials(folder: Path, older_than: float = 0.0) -> None:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """A regular file's content.
+    """The content of a regular file.
 
     Raises:
-        OSError: it can't be read.
-        ValueError: it has more than `limit` bytes, or is no regular file.
+        OSError: the file can't be read.
+        ValueError: the file has more than `limit` bytes, or isn't a regular file.
     """
-    if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: a named pipe would wait for its writer
-        raise ValueError("no regular file")
+    if not stat.S_ISREG(path.stat().st_mode):  # checked before opening: a named pipe would block
+        raise ValueError("not a regular file")
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -101,11 +101,11 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_json(path: Path, limit: int) -> Any:
-    """JSON of at most `limit` bytes.
+    """The content of a JSON file.
 
     Raises:
-        OSError: it can't be read.
-        ValueError: it is too large, or no JSON, or holds a number that is not finite.
+        OSError: the file can't be read.
+        ValueError: the file has more than `limit` bytes, isn't JSON, or contains NaN or infinity.
     """
     try:
         return json.loads(read_bytes(path, limit), parse_constant=_finite, parse_float=_finite)
@@ -114,30 +114,30 @@ def read_json(path: Path, limit: int) -> Any:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Named arrays from safetensors. Their declared sizes are checked before any memory is taken for them.
+    """The named arrays of a safetensors file. Their declared sizes are checked before memory is allocated.
 
     Raises:
-        StudyError: missing, damaged, of a type that no agent has, or larger than MAX_ARRAYS_BYTES.
+        StudyError: the file is missing, damaged, larger than `MAX_ARRAYS_BYTES`, or has a dtype that no agent has.
     """
     try:
         if path.exists() and not path.is_file():
-            raise ValueError("no regular file")
+            raise ValueError("not a regular file")
         with safetensors.safe_open(path, framework="numpy") as file:
             names, total = list(file.keys()), 0
             for name in names:
                 view = file.get_slice(name)
                 if view.get_dtype() not in _DTYPES:
-                    raise ValueError(f"{name[:100]} is of type {view.get_dtype()}")
+                    raise ValueError(f"{name[:100]} has dtype {view.get_dtype()}")
                 total += int(np.prod(view.get_shape(), dtype=object)) * np.dtype(_DTYPES[view.get_dtype()]).itemsize
             if total > MAX_ARRAYS_BYTES:
-                raise ValueError(f"it asks for {total:,} bytes")
+                raise ValueError(f"its arrays need {total:,} bytes")
             return {name: file.get_tensor(name) for name in names}
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise StudyError(f"{path} can't be read: {error}. Delete its folder to train that run again.") from None
 
 
 def file_digest(path: Path, length: int | None = None) -> str:
-    """SHA-256 of a file's content, or of its first `length` bytes, in hexadecimal."""
+    """The SHA-256 of a file's content, or of its first `length` bytes, in hexadecimal."""
     sha = hashlib.sha256()
     with path.open("rb") as file:
         if length is None:
@@ -151,7 +151,7 @@ def file_digest(path: Path, length: int | None = None) -> str:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text[:20]} is not finite")
+        raise ValueError(f"{text[:20]} is not a finite number")
     return number
 
 
@@ -160,7 +160,7 @@ def _partial(path: Path) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """So that a file's new name survives a crash of the machine too, where the system can promise that."""
+    """Make a file's new name survive a crash of the machine, if the system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""One process at a time in a run's folder. The kernel lets a lock go when its holder dies, however it dies."""
+"""Locks: one process at a time works in a run's folder. The kernel releases a lock when its process ends in any way."""
 
 import contextlib
 import fcntl
@@ -17,13 +17,18 @@ from rlottery.storage.disk import read_json
 from rlottery.storage.paths import RunFiles
 
 PATIENCE_SECONDS = 2.0
-"""How long `hold` waits for a holder that is just ending."""
+"""How long `hold` waits for another process that may be about to end."""
 _MAX_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process at work in a run's folder; `since` is seconds since 1970 by its machine's clock."""
+    """A process that holds the lock of a run.
+
+    Attributes:
+        parent: the process that started it.
+        since: when it took the lock, in seconds since 1970 by its machine's clock.
+    """
 
     pid: int
     parent: int
@@ -35,19 +40,19 @@ class Holder:
 
     @property
     def is_orphan(self) -> bool:
-        """Whether the command that started it has gone: then it ends by itself, once it has saved its work."""
+        """Whether the command that started it has died. Then it saves its work and ends by itself."""
         return self.host == socket.gethostname() and not _is_alive(self.parent)
 
 
 @contextlib.contextmanager
 def hold(files: RunFiles, parent: int = 0) -> Iterator[None]:
-    """Keep other processes out of a run's folder for as long as this one works there, or lives.
+    """Hold the lock of a run, so that no other process works in its folder.
 
     Args:
-        parent: the process that this one works for; by default the one that started it.
+        parent: the process that this one works for. By default the one that started it.
 
     Raises:
-        StudyError: another process holds it; names that process.
+        StudyError: another process holds the lock. Names that process.
     """
     files.folder.mkdir(parents=True, exist_ok=True)
     with _open(files.lock, os.O_RDWR | os.O_CREAT) as lock:
@@ -64,7 +69,7 @@ def hold(files: RunFiles, parent: int = 0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block with the same lock file, which is made if need be and stays."""
+    """Hold a lock file, waiting for it if necessary. The file is made if it doesn't exist, and stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _open(path, os.O_RDWR | os.O_CREAT) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -72,20 +77,20 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def holder_of(files: RunFiles) -> Holder | None:
-    """Who is at work in a run's folder, or None."""
+    """The process that holds the lock of a run, or None."""
     try:
         with _open(files.lock, os.O_RDONLY) as lock:
-            # Shared, and for a moment: two that only look don't disturb each other.
+            # A shared lock, released at once: processes that only look don't disturb each other.
             return None if _try(lock, fcntl.LOCK_SH) else _read_holder(files.lock)
     except FileNotFoundError:
         return None
 
 
 def in_use_error(files: RunFiles, holder: Holder) -> StudyError:
-    """The error that names who is at work."""
+    """The error for a run whose lock another process holds."""
     return StudyError(
-        f"Another process is at work in {files.folder}: {holder}. "
-        "Wait until it has ended, or end it, then run this command again."
+        f"Another process is using {files.folder}: {holder}. "
+        "Wait until it ends, or end it, then run this command again."
     )
 
 
@@ -104,10 +109,10 @@ def _try(lock: IO[bytes], kind: int) -> bool:
 
 def _read_holder(path: Path) -> Holder:
     try:
-        told = read_json(path, _MAX_BYTES)
-        return Holder(int(told["pid"]), int(told["parent"]), str(told["host"])[:200], float(told["since"]))
+        saved = read_json(path, _MAX_BYTES)
+        return Holder(int(saved["pid"]), int(saved["parent"]), str(saved["host"])[:200], float(saved["since"]))
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
-        return Holder(0, 0, "an unknown host", 0.0)  # between locking and writing
+        return Holder(0, 0, "an unknown host", 0.0)  # it has the lock and has not written its name yet
 
 
 def _is_alive(pid: int) -> bool:
@@ -117,6 +122,6 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    with contextlib.suppress(OSError, IndexError):  # one that has ended and that nobody has waited for
+    with contextlib.suppress(OSError, IndexError):  # a zombie has ended
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True

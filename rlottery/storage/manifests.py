@@ -1,8 +1,8 @@
-"""Manifests: what made a run's files, and their checksums. A run without one is not done.
+"""Manifests: what a run's files were made from, and their checksums. A run without a manifest is not finished.
 
-Manifests, and the manifests of checkpoints, are JSON that ends in a checksum over itself, so that a change to any
-byte is found. Format 2 is written; format 1 (rlottery 0.1.0: no checksum over itself, none of the replay buffer) is
-read.
+Manifests, and the JSON files of checkpoints and of the study, contain a checksum of themselves, so that a change to any
+byte is found. Files are written in format 2. Format 1 (rlottery 0.1.0) can be read; it has no checksum of the manifest
+itself nor of the replay buffer.
 """
 
 import hashlib
@@ -21,27 +21,27 @@ from rlottery.storage.paths import RunFiles
 
 MANIFEST_FORMAT = 2
 MAX_MANIFEST_BYTES = 2**24
-"""A manifest has a few thousand bytes, a checkpoint's a few hundred for each piece of replay."""
+"""The largest file that is read. A manifest has a few kilobytes, a checkpoint a few hundred bytes per piece of replay."""
 
 ManifestStatus = Literal["done", "failed", "diverged"]
 FileName = Annotated[str, Field(pattern=r"^(replay/)?[A-Za-z0-9_]+\.[a-z]+$")]
-"""Below the run's folder. Nothing that a manifest names can lie elsewhere."""
+"""A path below the run's folder. A manifest can't name a file anywhere else."""
 
 
 class FileEntry(TypedDict):
-    """A file's checksum and size; format 1 knew no sizes."""
+    """A file's checksum and size. Format 1 has no sizes."""
 
     sha256: str
     bytes: int | None
 
 
 class Session(TypedDict):
-    """One stretch of a run's work, between two kills.
+    """One process's stretch of work on a run. The files call it a sitting.
 
     Attributes:
         started: seconds since 1970, by the machine's clock.
-        env_steps: where it began: 0, or the checkpoint's step.
-        notes: what was found damaged, and how it was mended.
+        env_steps: the step where it began: 0, or the checkpoint's.
+        notes: the damaged checkpoints that it skipped.
     """
 
     started: float
@@ -50,18 +50,21 @@ class Session(TypedDict):
 
 
 class Manifest(TypedDict):
-    """Of one run.
+    """The manifest of one run.
 
     Attributes:
-        status: "diverged" is a result: a weight, loss or action became NaN or infinite.
-        seconds: of work, over all sittings.
+        status: "diverged" is a result: a weight, a loss or an action became NaN or infinite.
+        fingerprint: what the run was made from.
+        files: the run's files.
+        seconds: how long the run was worked on, over all sessions.
+        sittings: the sessions.
         checkpoints: how many were written, and the seconds that took.
-        error: why it failed or diverged.
-        replay: "saved", or "released" by ``keep_replay: false``; dense runs only.
-        method, criterion, sparsity: of a ticket's mask; the method is given where it is one of the guide's two.
-        recipe: what else the arm's entry in the config says.
-        env_steps: that it trained for.
-        round_of: the arm that a round of iterative pruning belongs to.
+        error: why the run failed or diverged.
+        replay: "saved", or "released" after ``keep_replay: false`` deleted it. Dense runs only.
+        method, criterion, sparsity: of a ticket's mask. Only the two built-in methods have a `method`.
+        recipe: the rest of the arm's entry in the config.
+        env_steps: how many steps it was trained for.
+        round_of: the arm that a round of IMP belongs to.
     """
 
     format_version: int
@@ -92,25 +95,29 @@ _MANIFEST = TypeAdapter(Manifest)
 
 
 class DamagedError(StudyError):
-    """A file that is not what was written. `file` and `why` name it in a few words."""
+    """A file that is missing or not as it was written.
+
+    Attributes:
+        why: what is wrong with it, in a few words.
+    """
 
     def __init__(self, file: Path, why: str):
-        super().__init__(f"{file} is damaged: {why}. Run the study again: what is damaged is made anew.")
+        super().__init__(f"{file} is damaged: {why}. Run the study again to regenerate it.")
         self.file, self.why = file, why
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with a checksum over itself, whole or not at all."""
+    """Write JSON with a checksum of itself, atomically."""
     write_json(path, {**content, "checksum": _checksum(content)})
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """What `write_sealed` wrote, without the checksum; format 1 had none.
+    """The content that `write_sealed` wrote. Files of format 1 have no checksum.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DamagedError: it is not what was written.
-        StudyError: its format is a later one.
+        DamagedError: the file is damaged.
+        StudyError: a later version of rlottery wrote it.
     """
     try:
         content = read_json(path, MAX_MANIFEST_BYTES)
@@ -119,7 +126,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DamagedError(path, str(getattr(error, "strerror", None) or error)[:200]) from None
     if not isinstance(content, dict):
-        raise DamagedError(path, "it is no JSON object")
+        raise DamagedError(path, "it is not a JSON object")
     version = content.get("format_version")
     if type(version) is not int or version < 1:
         raise DamagedError(path, f"its format_version is {str(version)[:20]!r}")
@@ -128,18 +135,18 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise DamagedError(path, "its content differs from its checksum")
     if version > MANIFEST_FORMAT:
         raise StudyError(
-            f"{path} has format {version}; this version of rlottery reads formats 1 to {MANIFEST_FORMAT}. "
+            f"{path} has format {version}, and this version of rlottery reads formats 1 to {MANIFEST_FORMAT}. "
             "Use the version that wrote it, or another data folder."
         )
     return content
 
 
 def read_manifest(files: RunFiles) -> Manifest | None:
-    """The manifest of a run, or None where there is none.
+    """The manifest of a run, or None if it has none.
 
     Raises:
-        DamagedError: it is not what was written.
-        StudyError: its format is a later one.
+        DamagedError: the manifest is damaged.
+        StudyError: a later version of rlottery wrote it.
     """
     try:
         content = read_sealed(files.manifest)
@@ -156,23 +163,23 @@ def read_manifest(files: RunFiles) -> Manifest | None:
 
 
 def write_manifest(files: RunFiles, manifest: Manifest) -> None:
-    """Write a run's manifest, which makes the run's files count."""
+    """Write a run's manifest. From then on the run counts as finished."""
     write_sealed(files.manifest, {**manifest, "format_version": MANIFEST_FORMAT})
 
 
 def file_entry(path: Path) -> FileEntry:
-    """Checksum and size of a file as it is."""
+    """The checksum and size of a file as it is now."""
     return {"sha256": file_digest(path), "bytes": path.stat().st_size}
 
 
 def find_damage(
     folder: Path, entries: Mapping[str, FileEntry], contents: Iterable[str] | None = None
 ) -> list[DamagedError]:
-    """What is wrong with files that a manifest names: missing, another size, another content.
+    """The files of a manifest that are missing, or have another size or content.
 
     Args:
-        folder: where they lie.
-        contents: names of the files whose content is compared too; None for all. Sizes are always.
+        folder: the folder that the files' names are relative to.
+        contents: names of the files whose checksums are compared too, not only their sizes. None means all.
     """
     found = []
     read = set(entries) if contents is None else set(contents)
@@ -183,23 +190,26 @@ def find_damage(
 
 
 def check_files(folder: Path, entries: Mapping[str, FileEntry], *names: str) -> None:
-    """Make sure of files before they are used: sizes and contents. A name that has no entry can't be compared.
+    """Check the size and content of files before they are used. A name without an entry is not checked.
 
     Raises:
-        DamagedError: the first that is not what was written.
+        DamagedError: the first file that is damaged.
     """
     for error in find_damage(folder, {name: entries[name] for name in names if name in entries}):
         raise error
 
 
 def list_differences(asked: Mapping[str, Any], found: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Where two fingerprints differ, a line a key: ``sac.batch_size: the files have 256, the config asks for 128``."""
+    """The keys in which fingerprints differ, one line each.
+
+    For example ``sac.batch_size: the files have 256, this config asks for 128``.
+    """
     lines = []
     for key in sorted(asked.keys() | found.keys()):
         ours, theirs = asked.get(key), found.get(key)
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
             lines += list_differences(ours, theirs, f"{prefix}{key}.")
-        elif ours != theirs or (key in asked) != (key in found):  # null is not the same as no such key
+        elif ours != theirs or (key in asked) != (key in found):  # null differs from a missing key
             has, asks = (repr(of[key])[:200] if key in of else "nothing" for of in (found, asked))
             lines.append(f"{prefix}{key}: the files have {has}, this config asks for {asks}")
     return lines
@@ -209,7 +219,7 @@ def _what_is_wrong(path: Path, expected: FileEntry, compare_content: bool) -> st
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            return "it is no regular file"
+            return "it is not a regular file"
         size = found.st_size
         if expected["bytes"] is not None and size != expected["bytes"]:
             return f"it has {size:,} bytes of {expected['bytes']:,}"
@@ -227,7 +237,7 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 had a file's digest in the place of its entry."""
+    """Format 1 has a digest for each file instead of an entry."""
     files = content.get("files")
     if isinstance(files, dict):
         files = {name: {"sha256": digest, "bytes": None} for name, digest in files.items()}

@@ -1,9 +1,10 @@
-"""A run's metrics: one JSON object a line, mirrored to TensorBoard as they come.
+"""A run's metrics: one JSON object per line, also written to TensorBoard files.
 
-Rows have a `kind` and `env_steps`. `evaluation`: return, returns, lengths, seconds, and where the task knows success,
-success and successes. `episode` (training): return, length and success, means over the `episodes` that ended since
-the last such row. `losses`: critic_loss, actor_loss, temperature, entropy, updates_per_second: means since the last
-such row.
+Every row has a `kind` and `env_steps`. The kinds are:
+
+- `evaluation`: return, returns, lengths, seconds; also success and successes if the task has a success measure.
+- `episode` (training): return, length and success; means over the `episodes` that ended since the last such row.
+- `losses`: critic_loss, actor_loss, temperature, entropy, updates_per_second; means since the last such row.
 """
 
 import errno
@@ -22,16 +23,16 @@ from rlottery.storage.disk import read_bytes
 MetricsRow = dict[str, Any]
 
 WALL_CLOCK = {"seconds", "updates_per_second"}
-"""Fields of a row that tell of time, not of training."""
+"""The fields of a row that measure time and so differ between identical runs."""
 
 FLUSH_SECONDS = 10.0
-"""Between two times that TensorBoard's file is made sure to be up to date."""
+"""How often the TensorBoard file is flushed."""
 MAX_METRICS_BYTES = 2**30
-"""Largest log that is read: of some 500 million steps."""
+"""The largest log that is read: about 500 million steps."""
 
 
 class Position(NamedTuple):
-    """How far a log has been written: its length, and SHA-256 of all that."""
+    """A position in a log: the number of bytes before it, and their SHA-256."""
 
     bytes: int
     sha256: str
@@ -42,16 +43,16 @@ class MetricsLog:
 
     Args:
         path: the log.
-        tensorboard: folder of the TensorBoard files.
-        resume: None begins a new log. A position goes on from there, and forgets what was written after it.
-        env_steps: of the run at that position.
+        tensorboard: the folder of the TensorBoard files.
+        resume: the position to continue from; everything after it is removed. None starts a new log.
+        env_steps: the run's step at that position.
     """
 
     def __init__(self, path: Path, tensorboard: Path, resume: Position | None = None, env_steps: int = 0):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._sha = hashlib.sha256()
         if resume is None:
-            shutil.rmtree(tensorboard, ignore_errors=True)  # of a run cut short: its curve would cross this one's
+            shutil.rmtree(tensorboard, ignore_errors=True)  # the curve of an interrupted run would overlap
             self._file = path.open("wb", buffering=0)
         else:
             self._file = path.open("r+b", buffering=0)
@@ -60,7 +61,7 @@ class MetricsLog:
         self._board = _Board(tensorboard, None if resume is None else env_steps + 1)
 
     def write(self, row: MetricsRow) -> None:
-        """Append one row of plain JSON types, without NaN or infinity."""
+        """Append one row. Its values are JSON types, without NaN or infinity."""
         line = (json.dumps(row, allow_nan=False) + "\n").encode()
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
@@ -69,7 +70,7 @@ class MetricsLog:
         self._board.write(scalars, row["env_steps"])
 
     def position(self) -> Position:
-        """Where the log stands, once all of it has reached the disk."""
+        """The position at the end of the log, once all of it is on the disk."""
         os.fsync(self._file.fileno())
         return Position(self._file.tell(), self._sha.hexdigest())
 
@@ -84,17 +85,17 @@ class MetricsLog:
 
 
 class _Board:
-    """Writes scalars to a TensorBoard file of this sitting's own, from this thread.
+    """Writes scalars to this session's own TensorBoard file, in this thread.
 
-    tensorboardX's SummaryWriter hands them to a thread, whose death (a full disk, a clock that jumps) would leave
-    training waiting for ever.
+    tensorboardX's SummaryWriter writes in another thread. If that thread dies, because of a full disk or a clock that
+    jumps, training waits for ever.
 
     Args:
-        purge: the step from which TensorBoard hides what earlier sittings wrote.
+        purge: the step from which TensorBoard hides the scalars of earlier sessions.
     """
 
     def __init__(self, folder: Path, purge: int | None):
-        from tensorboardX.event_file_writer import EventsWriter  # takes half a second, and only workers write
+        from tensorboardX.event_file_writer import EventsWriter  # takes half a second, and only workers need it
         from tensorboardX.proto import event_pb2
         from tensorboardX.summary import scalar
 
@@ -119,33 +120,33 @@ class _Board:
 
 
 def read_metrics(path: Path) -> list[MetricsRow]:
-    """All rows of a run. A last line without its end, from a run cut short, is left out.
+    """All rows of a run. An incomplete last line, of an interrupted run, is ignored.
 
     Raises:
-        StudyError: the file is missing or larger than MAX_BYTES, or a whole line is no JSON object.
+        StudyError: the file is missing or larger than `MAX_METRICS_BYTES`, or a complete line isn't a JSON object.
     """
     return [_row(path, number, line) for number, line in enumerate(_lines(path), start=1)]
 
 
 def read_evaluations(path: Path) -> list[MetricsRow]:
-    """The evaluation rows of a run, in order of their steps; most rows tell of losses, and are not parsed.
+    """The evaluation rows of a run, in order of their steps. Other rows, which are most of the file, are not parsed.
 
     Raises:
-        StudyError: as `read_metrics`, but of other rows no more is seen than whether they look like one; or a row has
-            no kind.
+        StudyError: as `read_metrics`, but a row that looks like one of another kind is not checked; or a row has no
+            kind.
     """
     rows = []
     for number, line in enumerate(_lines(path), start=1):
         if line.startswith(_EVALUATION) or not (line.startswith(_KIND) and line.endswith(b"}")):
             row = _row(path, number, line)
             if "kind" not in row:
-                raise StudyError(f"{path} holds no metrics of rlottery. Train that run again.")
+                raise StudyError(f"{path} holds no metrics of rlottery. Delete the run's folder to train it again.")
             rows += [row] if row["kind"] == "evaluation" else []
     return rows
 
 
 _KIND, _EVALUATION = b'{"kind": "', b'{"kind": "evaluation"'
-"""How `MetricsLog` begins a line. One that begins otherwise is parsed, whatever it is."""
+"""How `MetricsLog` begins a line. A line that begins in another way is parsed."""
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -153,7 +154,7 @@ def _lines(path: Path) -> list[bytes]:
         return read_bytes(path, MAX_METRICS_BYTES).split(b"\n")[:-1]
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise StudyError(f"Metrics {path} can't be read: {why}. Train that run again.") from None
+        raise StudyError(f"Metrics {path} can't be read: {why}. Delete the run's folder to train it again.") from None
 
 
 def _row(path: Path, number: int, line: bytes) -> MetricsRow:

@@ -1,4 +1,4 @@
-"""A study by its config file or its data folder: its settings, checked, begun or not."""
+"""Opening a study: its settings, from its config file or from its data folder."""
 
 import sys
 from collections.abc import Sequence
@@ -11,41 +11,48 @@ from rlottery.storage.study_record import config_from_record, read_study_record
 
 
 def config_from_file(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The config, with its tasks written as module:Id importable from the working directory.
+    """The settings in a config file. Its tasks written as module:Id are imported from the working directory too.
+
+    Args:
+        overrides: `key.path=value`, as on the command line.
 
     Raises:
-        ConfigError: names key, file and line of every fault.
+        ConfigError: names the key, file and line of each error.
     """
     allow_local_tasks()
     return load_config(path, overrides)
 
 
 def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The settings of a study, begun or not, from its config file or its data folder.
+    """The settings of a study, which may not have been started yet.
+
+    Args:
+        path: the study's config file or data folder.
+        overrides: as for `config_from_file`. A data folder takes none.
 
     Raises:
-        ConfigError: of a config file, as `config_at`; of a folder, keys to set, which only a file takes.
-        StudyError: a folder without a study, or without a record of its settings.
+        ConfigError: the config file has an error, or overrides were given for a data folder.
+        StudyError: the folder holds no study, or no record of its settings.
     """
     allow_local_tasks()
     if path.is_dir():
         if overrides:
             raise ConfigError(
-                f"{path} is a data folder: keys are set on a config file. Give the study's in its place: "
-                f"config.yaml data={path} {overrides[0]}"
+                f"{path} is a data folder, and keys can be set only for a config file. Give the study's config file "
+                f"instead: config.yaml data={path} {overrides[0]}"
             )
         return config_from_record(read_study_record(path), path)
     if not path.exists() and not path.suffix:
-        raise StudyError(f"There is no study at {path}: give a study's data folder, or its config file.")
+        raise StudyError(f"There is no study at {path}. Give a study's data folder or its config file.")
     return load_config(path, overrides)
 
 
 def config_from_started_study(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The same of a study that has been begun.
+    """The settings of a study that has runs.
 
     Raises:
-        ConfigError: as `settings_of`.
-        StudyError: as `settings_of`, or a config file's data folder has nothing yet.
+        ConfigError: as `config_from_study`.
+        StudyError: as `config_from_study`, or the data folder of a config file has no runs.
     """
     config = config_from_study(path, overrides)
     if path.is_dir():
@@ -53,24 +60,24 @@ def config_from_started_study(path: Path, overrides: Sequence[str] = ()) -> Conf
     check_data_folder(config.data)
     if not Store(config.data).runs.is_dir():
         raise StudyError(
-            f"{config.data} holds no runs yet. Begin with `rlottery run {path}`; if they lie elsewhere, give their "
-            f"data folder in the place of {path}."
+            f"{config.data} has no runs yet. Start with `rlottery run {path}`. If the runs are in another folder, give "
+            f"that folder instead of {path}."
         )
     return config
 
 
 def check_data_folder(folder: Path) -> None:
-    """Raises StudyError if the data folder is none, and can't be made: something on the way to it is a file."""
+    """Raises StudyError if the data folder isn't a folder and can't be made, because a part of its path is a file."""
     try:
         nearest = next(path for path in (folder, *folder.parents) if path.exists())
     except OSError as error:
-        raise StudyError(f"The data folder can't be reached: {error}. Choose another: data=FOLDER.") from None
+        raise StudyError(f"The data folder can't be accessed: {error}. Choose another: data=FOLDER.") from None
     if not nearest.is_dir():
         raise StudyError(f"The data folder {folder} can't be made: {nearest} is a file. Choose another: data=FOLDER.")
 
 
 def allow_local_tasks() -> None:
-    """Make tasks that are written as module:Id importable from the working directory."""
+    """Let tasks written as module:Id be imported from the working directory."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

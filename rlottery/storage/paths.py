@@ -1,21 +1,21 @@
-"""The store: every path of a study. No other file builds a path.
+"""The paths of a study's files. No other module builds them.
 
 data/
-  study.json                               the settings, and the commands that worked on the study
+  study.json                               the settings, and the commands that were run
   masks/{task}_seed_{seed}.pkl             the latest mask of pruning_method="magnitude"
   masks/{task}_seed_{seed}_gradient.pkl    the latest mask of pruning_method="gradient"
   runs/{task}/seed_{seed}/{arm}/           one run: an arm is "dense", a ticket ("magnitude-80") or a control
-    manifest.json                          written last: what made the files, and their checksums
-    metrics.jsonl                          one JSON object a line
+    manifest.json                          written last: what the files were made from, and their checksums
+    metrics.jsonl                          one JSON object per line
     initial.safetensors                    weights before the first update (dense runs)
-    agent.safetensors                      the whole trained agent: weights, targets, optimiser
-    rewind_{step}.safetensors              the agent at a step that some arm goes back to (dense runs)
-    mask.pkl                               the ticket's mask; the last one, where it changes in training
-    stability.json                         how alike masks from other batches of the same data are
+    agent.safetensors                      the whole trained agent: weights, target networks, optimiser
+    rewind_{step}.safetensors              the agent at a step that some arm rewinds to (dense runs)
+    mask.pkl                               the ticket's mask; the last one, if it changes during training
+    stability.json                         how much masks from other batches of the same data overlap
     replay/*.npy                           the dense run's replay buffer
-    checkpoint/                            of a run that is not done: where it goes on
-    diverged.safetensors                   batch and agent of the update that went wrong
-    progress.json, {stage}.log, tensorboard/   for the person who watches
+    checkpoint/                            where an unfinished run continues
+    diverged.safetensors                   the batch and the agent of the update that diverged
+    progress.json, {stage}.log, tensorboard/   for following a run
   report/                                  tables and figures
 """
 
@@ -30,12 +30,12 @@ from rlottery.storage.transitions import Transitions
 
 DENSE = "dense"
 REPLAY_FILES = tuple(f"replay/{field}.npy" for field in Transitions._fields)
-"""Names of the replay buffer's files below a run's folder."""
+"""The names of the replay buffer's files below a run's folder."""
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run: an arm of a task and seed."""
+    """The files of one run: one arm for one task and seed."""
 
     folder: Path
 
@@ -101,16 +101,16 @@ class Store:
     root: Path
 
     def run(self, task_name: str, seed: int, arm: str) -> RunFiles:
-        """The files of a run. `task_name` is the file-name form of a task (`config.Task.name`)."""
+        """The files of a run. `task_name` is a task's name for file names (`config.Task.name`)."""
         return RunFiles(self.runs / task_name / f"seed_{seed}" / arm)
 
     def mask(self, task_name: str, seed: int, method: str) -> Path:
-        """The file that holds the latest mask of a pruning method, under its well-known name."""
+        """The file with the latest mask of a pruning method, under its documented name."""
         suffix = "" if method == "magnitude" else f"_{method}"
         return self.root / "masks" / f"{task_name}_seed_{seed}{suffix}.pkl"
 
     def arms(self, task_name: str, seed: int) -> list[str]:
-        """Names of the arms of this task and seed that have a folder, and always dense, which stands first."""
+        """The names of the arms of this task and seed that have a folder. Dense is always included, and first."""
         folder = self.runs / task_name / f"seed_{seed}"
         found = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
         return [DENSE, *sorted(found - {DENSE})]
@@ -132,27 +132,27 @@ class Store:
         return self.root / "report"
 
     def film(self, task_name: str, seed: int, arm: str, agents: str) -> Path:
-        """A report's film of a dense agent beside that arm's. `agents` tells theirs from others before them."""
+        """A report's film of a dense agent next to the arm's. `agents` is a digest of the agents that it shows."""
         return self.report / f"film_{task_name}_seed_{seed}_{arm}_{agents}.mp4"
 
     def films(self, task_name: str, seed: int, arm: str) -> list[Path]:
-        """That arm's films, of whatever agents."""
+        """The films of that arm, of any agents."""
         named = re.compile(re.escape(self.film(task_name, seed, arm, "").stem) + r"[0-9a-f]{12}-[0-9a-f]{12}\.mp4")
         found = self.report.iterdir() if self.report.is_dir() else ()
         return [path for path in found if named.fullmatch(path.name)]
 
     def check_links(self) -> None:
-        """Make sure that nothing in the data folder points out of it: a study from elsewhere might.
+        """Check that no symbolic link leads out of the data folder, as one could in a study from an untrusted source.
 
         Raises:
-            StudyError: names the first symbolic link. The data folder itself may be one.
+            StudyError: there is a symbolic link. The data folder itself may be one.
         """
         for name in ("masks", "runs", "report", "study.json", ".study.lock"):
             for path in _with_all_below(self.root / name):
                 if path.is_symlink():
                     raise StudyError(
-                        f"{path} is a symbolic link: what is written there would land outside the study. "
-                        "Put the folder itself in its place, or choose another data folder with data=FOLDER."
+                        f"{path} is a symbolic link, so files written there would be outside the study. "
+                        "Replace it by the folder itself, or choose another data folder with data=FOLDER."
                     )
 
     def check_writable(self) -> None:
@@ -169,12 +169,12 @@ class Store:
 
 
 def replay_is_saved(files: RunFiles) -> bool:
-    """Whether every field of the replay buffer is there."""
+    """Whether every file of the replay buffer exists."""
     return all((files.folder / name).is_file() for name in REPLAY_FILES)
 
 
 def _with_all_below(path: Path) -> Iterator[Path]:
-    """A path and all that lies below it; links are not followed."""
+    """A path and everything below it. Links are not followed."""
     yield path
     for folder, folders, names in os.walk(path):
         yield from (Path(folder) / name for name in (*folders, *names))

@@ -1,4 +1,4 @@
-"""How far a run is, in a small file that the worker renews and anyone may read."""
+"""The progress of a run, in a small file that the worker keeps up to date and anyone may read."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from rlottery.storage.disk import read_json
 
 RENEW_SECONDS = 1.0
 CHECK_STEPS = 10
-"""Steps between two looks at the clock: training should not pay for being watched."""
+"""How many steps pass between two looks at the clock, so that progress costs no time."""
 
 
 _MAX_BYTES = 4096
@@ -23,7 +23,12 @@ _SLOWEST = 1e-6
 
 @dataclass(frozen=True)
 class Progress:
-    """A run under way. `steps_per_second` counts environment steps, evaluations included in the time."""
+    """The progress of a run that is being trained.
+
+    Attributes:
+        steps_per_second: environment steps per second of this session. The time includes evaluations.
+        last_return, last_success: of the last evaluation.
+    """
 
     pid: Annotated[int, Field(gt=0, lt=2**31)]
     env_steps: Annotated[int, Field(ge=0, lt=2**53)]
@@ -34,7 +39,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the speed so far; None before there is one."""
+        """The time left at the current speed, or None while the speed is unknown."""
         if self.steps_per_second < _SLOWEST:
             return None
         return (self.total_steps - self.env_steps) / self.steps_per_second
@@ -47,7 +52,7 @@ class ProgressFile:
     """Writes `Progress` at most once a second.
 
     Args:
-        began_at: the step that this sitting began at.
+        began_at: the step where this session began.
     """
 
     def __init__(self, path: Path, total_steps: int, began_at: int = 0):
@@ -62,7 +67,7 @@ class ProgressFile:
             self._write(step)
 
     def saw(self, row: dict[str, Any]) -> None:
-        """Take the last return and success from a metrics row, if it is an evaluation's."""
+        """Take the last return and success from a row of metrics, if it is an evaluation."""
         if row["kind"] == "evaluation":
             self._last = {f"last_{name}": row[name] for name in ("return", "success") if name in row}
 
@@ -74,7 +79,7 @@ class ProgressFile:
         elapsed = self._written - self._began
         speed = (step - self._began_at) / elapsed if elapsed > 0 else 0.0
         progress = Progress(os.getpid(), step, self._total, speed, **self._last)
-        # Not synced to disk: it is worthless after a crash. A disk too full for it is the metrics' to tell of.
+        # Not synced: it is worthless after a crash. A full disk is reported when the metrics are written.
         with contextlib.suppress(OSError):
             partial = self._path.with_name(f".{self._path.name}.partial-{os.getpid()}")
             partial.write_text(json.dumps(asdict(progress)))
@@ -82,7 +87,7 @@ class ProgressFile:
 
 
 def read_progress(path: Path) -> Progress | None:
-    """What a run last said of itself, or None if it says nothing or its process has gone."""
+    """The last progress that a run reported, or None if there is none or its process has ended."""
     try:
         progress = _PROGRESS.validate_python(read_json(path, _MAX_BYTES))
         os.kill(progress.pid, 0)

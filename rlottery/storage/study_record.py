@@ -1,7 +1,7 @@
-"""The record of a study: its settings, and the commands that worked on it. What reads a data folder alone reads it.
+"""The record of a study: its settings, and the commands that were run. It makes a data folder readable on its own.
 
-`study.json` is sealed as manifests are. Every `run` that has something to do, or whose settings differ, adds a command.
-Where there is none, a report of a config file begins it.
+`study.json` contains a checksum, as manifests do. Every `run` that has work to do, or whose settings differ, adds a
+command. If the record is missing, a report from a config file creates it.
 """
 
 import shlex
@@ -21,17 +21,17 @@ from rlottery.storage.paths import Store
 from rlottery.version import __version__
 
 MOST_COMMANDS = 1_000
-"""Commands that a record keeps, the latest ones: a script may call thousands."""
+"""How many of the latest commands a record keeps. A script may run thousands."""
 
 
 class RecordedCommand(TypedDict):
-    """One command that worked on the study.
+    """A command that was run.
 
     Attributes:
         when: seconds since 1970.
-        line: as it was typed.
-        version: of rlottery.
-        seeds: that its config asked for.
+        line: the command line.
+        version: the version of rlottery.
+        seeds: the seeds of its config.
     """
 
     when: float
@@ -41,12 +41,11 @@ class RecordedCommand(TypedDict):
 
 
 class StudyRecord(TypedDict):
-    """What is known of a study as a whole.
+    """The content of `study.json`.
 
     Attributes:
-        config: the last command's settings; its tasks and seeds are joined by those of all commands before.
-        seeds_added: how many commands asked for seeds beyond those of the commands before them, when there were
-            results already.
+        config: the last command's settings, with the tasks and seeds of all commands.
+        seeds_added: how many commands added seeds when there were results already.
     """
 
     format_version: int
@@ -59,14 +58,14 @@ _RECORD = TypeAdapter(StudyRecord)
 
 
 def note_command(config: Config, *, has_work: bool) -> None:
-    """Add this process's command to the record, unless it has nothing to do and the settings are known already.
+    """Add this process's command to the record, unless it has no work to do and doesn't change the settings.
 
     Raises:
-        StudyError: the record is of a later version of rlottery.
-        OSError: it can't be written.
+        StudyError: a later version of rlottery wrote the record.
+        OSError: the record can't be written.
     """
     store = Store(config.data)
-    with one_at_a_time(store.record_lock):  # jobs of an array start at once
+    with one_at_a_time(store.record_lock):  # the jobs of a cluster's array start at the same time
         _note(store, config, has_work)
 
 
@@ -74,7 +73,7 @@ def _note(store: Store, config: Config, has_work: bool) -> None:
     try:
         known = _read(store)
     except (FileNotFoundError, DamagedError):
-        known = None  # made anew: the runs don't depend on it
+        known = None  # a new record is written: no run depends on it
     joined, added = _joined(known["config"] if known else None, config)
     if known is not None and not has_work and joined == known["config"]:
         return
@@ -99,37 +98,37 @@ def read_study_record(data: Path) -> StudyRecord:
     """The record of the study in a data folder.
 
     Raises:
-        StudyError: there is no such folder or no record in it, or it is damaged.
+        StudyError: the folder doesn't exist, or its record is missing or damaged.
     """
     if not data.is_dir():
-        raise StudyError(f"There is no study at {data}: give a study's data folder, or its config file.")
+        raise StudyError(f"There is no study at {data}. Give a study's data folder or its config file.")
     store = Store(data)
     try:
         record = _read(store)
     except FileNotFoundError:
         if not any(data.iterdir()):
-            raise StudyError(f"{data} is empty: give a study's data folder, or its config file.") from None
+            raise StudyError(f"{data} is empty. Give a study's data folder or its config file.") from None
         if not store.runs.is_dir():
-            raise StudyError(f"{data} holds no study: give a study's data folder, or its config file.") from None
+            raise StudyError(f"{data} holds no study. Give a study's data folder or its config file.") from None
         raise StudyError(
-            f"{data} has runs, but no {store.record.name} that says what the study asked for. A report of its config "
-            f"file writes it: rlottery report CONFIG data={shlex.quote(str(data))}"
+            f"{data} has runs, but no {store.record.name} with the study's settings. A report from the study's config "
+            f"file creates it: rlottery report CONFIG data={shlex.quote(str(data))}"
         ) from None
     return record
 
 
 def config_from_record(record: StudyRecord, data: Path) -> Config:
-    """The settings that a record holds, with the data folder where it lies now.
+    """The settings in a record, with `data` set to where the folder is now.
 
     Raises:
-        StudyError: this version of rlottery can't read them.
+        StudyError: this version of rlottery can't read the settings.
     """
     try:
         return Config.model_validate({**record["config"], "data": str(data)})
     except ValidationError as error:
         raise StudyError(
             f"The settings in {Store(data).record} can't be read by rlottery {__version__} "
-            f"({error.errors()[0]['msg']}). Give the study's config file in the place of the folder."
+            f"({error.errors()[0]['msg']}). Give the study's config file instead of the folder."
         ) from None
 
 
@@ -138,22 +137,22 @@ def _read(store: Store) -> StudyRecord:
     try:
         return _RECORD.validate_python(content)
     except ValidationError:
-        raise DamagedError(store.record, "it is no record of a study") from None
+        raise DamagedError(store.record, "it is not a study's record") from None
 
 
 def _has_results(store: Store) -> bool:
-    """Whether any run is done or has failed: before that, further seeds were not added to anything."""
+    """Whether any run has ended. Before that, more seeds don't count as added."""
     return any(store.runs.glob("*/seed_*/*/manifest.json"))
 
 
 def _joined(known: dict[str, Any] | None, config: Config) -> tuple[dict[str, Any], bool]:
-    """The settings with the known tasks and seeds beside their own, and whether seeds came to those known."""
-    told = config_to_dict(config)
+    """The settings with the known tasks and seeds added, and whether the config has seeds that were not known."""
+    settings = config_to_dict(config)
     if known is None:
-        return told, False
-    seeds = list(dict.fromkeys([*known.get("seeds", []), *told["seeds"]]))
-    tasks = {_id(task): task for task in [*known.get("tasks", []), *told["tasks"]]}
-    return {**told, "seeds": seeds, "tasks": list(tasks.values())}, len(seeds) > len(known.get("seeds", []))
+        return settings, False
+    seeds = list(dict.fromkeys([*known.get("seeds", []), *settings["seeds"]]))
+    tasks = {_id(task): task for task in [*known.get("tasks", []), *settings["tasks"]]}
+    return {**settings, "seeds": seeds, "tasks": list(tasks.values())}, len(seeds) > len(known.get("seeds", []))
 
 
 def _id(task: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a config trains runs with, and the words where runs that are there were trained with something else."""
+"""The settings that runs are trained with, and the message about runs that were trained with others."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from rlottery.storage.manifests import list_differences
 from rlottery.storage.study_record import config_from_record, read_study_record
 
 MOST_SHOWN = 3
-"""Keys that are named, of those that differ."""
+"""How many of the differing keys are shown."""
 
 
 def trained_with(config: Config, task: Task) -> dict[str, dict[str, Any]]:
-    """The settings that decide what training does, as plain values: a part of each run's fingerprint."""
+    """The settings that training depends on, as plain values. They are a part of each run's fingerprint."""
     return {
         "task": {"id": task.id, "kwargs": task.kwargs},
         "network": config.network.model_dump(mode="json"),
@@ -23,45 +23,45 @@ def trained_with(config: Config, task: Task) -> dict[str, dict[str, Any]]:
     }
 
 
-def unlike(config: Config, task: Task, fingerprint: Mapping[str, Any]) -> list[str]:
-    """Where a run was trained with something else than a config asks for, a line a key.
+def differing_settings(config: Config, task: Task, fingerprint: Mapping[str, Any]) -> list[str]:
+    """The keys for which a run was trained with other settings than a config's, one line each.
 
     Args:
-        fingerprint: the run's; what it doesn't tell of is not compared.
+        fingerprint: the run's. Keys that it lacks are not compared.
     """
     asked = {part: of for part, of in trained_with(config, task).items() if part in fingerprint}
     return list_differences(asked, {part: fingerprint[part] for part in asked})
 
 
 def other_settings_message(config: Config, task: Task, fingerprints: Iterable[Mapping[str, Any]]) -> str | None:
-    """Says how many runs of a task were trained with other settings than a config has, with which, and the mend.
+    """How many runs of a task were trained with other settings than a config's, with which, and how to fix it.
 
     Args:
-        fingerprints: of the task's runs in the config's data folder.
+        fingerprints: those of the task's runs in the config's data folder.
 
     Returns:
-        None where all agree.
+        None if all runs have the config's settings.
     """
     fingerprints = list(fingerprints)
-    found = [lines for fingerprint in fingerprints if (lines := unlike(config, task, fingerprint))]
+    found = [lines for fingerprint in fingerprints if (lines := differing_settings(config, task, fingerprint))]
     if not found:
         return None
     lines, runs = found[0], "1 run was" if len(found) == 1 else f"{len(found)} runs were"
     more = f"; and {len(lines) - MOST_SHOWN} more" if len(lines) > MOST_SHOWN else ""
-    mend = "Give the settings that they were trained with"
+    fix = "Set the values that they were trained with"
     if _recorded(config, task, fingerprints):
-        mend += f", or the data folder in the place of the config file: {config.data}"
+        fix += f", or give the data folder instead of the config file: {config.data}"
     return (
         f"{task.id}: {runs} trained with other settings than these ({'; '.join(lines[:MOST_SHOWN])}{more}). "
-        f"Scores are of the runs as they were trained; the settings and operation counts that are told are not. {mend}"
+        f"The scores are those of the runs as trained, but the settings and FLOPs shown are the config's. {fix}"
     )
 
 
 def _recorded(config: Config, task: Task, fingerprints: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether the data folder's record has the settings that these runs were trained with."""
+    """Whether the record in the data folder has the settings that these runs were trained with."""
     try:
         recorded = config_from_record(read_study_record(config.data), config.data)
     except StudyError:
         return False
     own = next((one for one in recorded.tasks if one.name == task.name), None)
-    return own is not None and not any(unlike(recorded, own, fingerprint) for fingerprint in fingerprints)
+    return own is not None and not any(differing_settings(recorded, own, fingerprint) for fingerprint in fingerprints)

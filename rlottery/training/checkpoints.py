@@ -24,20 +24,20 @@ from rlottery.storage.checkpoint_record import (
     PIECE_BYTES,
     CheckpointRecord,
     agent_name,
+    checkpoint_damage,
     other_config_error,
     read_checkpoint_record,
     record_path,
     record_paths,
     segment_name,
 )
-from rlottery.storage.disk import file_digest, read_arrays, write_arrays
+from rlottery.storage.disk import read_arrays, write_arrays
 from rlottery.storage.manifests import (
     MANIFEST_FORMAT,
     DamagedError,
     FileEntry,
     Session,
     file_entry,
-    find_damage,
     list_differences,
     write_sealed,
 )
@@ -107,7 +107,8 @@ class Checkpoints:
                 record = read_checkpoint_record(path)
                 if differences := list_differences(self._fingerprint, record["fingerprint"]):
                     raise other_config_error(self._files, differences)
-                self._check(record)
+                for damaged in checkpoint_damage(self._files, record):
+                    raise damaged
                 position = self._load(record, loop)
             except DamagedError as error:
                 notes.append(f"{path.name}: {error.file.name}: {error.why}")
@@ -180,17 +181,6 @@ class Checkpoints:
         path = self._files.checkpoint / name
         write_arrays(path, arrays)
         self._entries[name] = file_entry(path)
-
-    def _check(self, record: CheckpointRecord) -> None:
-        for error in find_damage(self._files.checkpoint, record["files"]):
-            raise error
-        length, sha256 = record["metrics"]
-        metrics = self._files.metrics
-        try:
-            if metrics.stat().st_size < length or file_digest(metrics, length) != sha256:
-                raise DamagedError(metrics, "it is not what the checkpoint continues")
-        except OSError as error:
-            raise DamagedError(metrics, str(error.strerror)) from None
 
     def _load(self, record: CheckpointRecord, loop: Loop) -> Position:
         """Set `loop`; where the checkpoint doesn't fit, it stays as it was."""

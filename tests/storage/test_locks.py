@@ -44,7 +44,7 @@ def test_the_holder_is_named(tmp_path: Path) -> None:
     files = RunFiles(tmp_path / "run")
     assert locks.holder_of(files) is None
     with held_elsewhere(files) as other:
-        words = f"Another process is at work in {files.folder}: process {other.pid} on {socket.gethostname()}, since 20"
+        words = f"Another process is using {files.folder}: process {other.pid} on {socket.gethostname()}, since 20"
         with pytest.raises(StudyError, match=re.escape(words)), locks.hold(files):
             pass
         holder = locks.holder_of(files)

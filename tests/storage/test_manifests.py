@@ -69,13 +69,13 @@ def test_every_changed_byte_is_found(tmp_path: Path) -> None:
         ("{", r"manifest\.json is damaged: Expecting property name"),
         ("", r"manifest\.json is damaged: .*Run the study again"),
         ("\xff\xfe", r"manifest\.json is damaged"),
-        ("[]", r"manifest\.json is damaged: it is no JSON object"),
+        ("[]", r"manifest\.json is damaged: it is not a JSON object"),
         ("{}", r"manifest\.json is damaged: its format_version is 'None'"),
         ('{"format_version": true}', r"manifest\.json is damaged: its format_version is 'True'"),
         ('{"format_version": 2}', r"manifest\.json is damaged: its content differs from its checksum"),
         ('{"format_version": 999}', r"manifest\.json is damaged: its content differs from its checksum"),
-        ('{"format_version": 2, "seconds": NaN}', r"manifest\.json is damaged: NaN is not finite"),
-        ('{"format_version": 2, "seconds": 1e999}', r"manifest\.json is damaged: 1e999 is not finite"),
+        ('{"format_version": 2, "seconds": NaN}', r"manifest\.json is damaged: NaN is not a finite number"),
+        ('{"format_version": 2, "seconds": 1e999}', r"manifest\.json is damaged: 1e999 is not a finite number"),
         ("[" * 100_000, r"manifest\.json is damaged: nested too deeply"),
     ],
 )
@@ -89,14 +89,14 @@ def test_an_unreadable_manifest_is_refused(tmp_path: Path, text: str, words: str
 def test_a_later_format_is_refused_with_words(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
     manifests.write_sealed(files.manifest, {"format_version": 999})
-    with pytest.raises(StudyError, match="has format 999; this version of rlottery reads formats 1 to 2. Use the"):
+    with pytest.raises(StudyError, match="has format 999, and this version of rlottery reads formats 1 to 2. Use the"):
         manifests.read_manifest(files)
 
 
 def test_a_folder_where_the_manifest_should_be_is_damage(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
     files.manifest.mkdir()
-    with pytest.raises(DamagedError, match=r"manifest\.json is damaged: no regular file"):
+    with pytest.raises(DamagedError, match=r"manifest\.json is damaged: not a regular file"):
         manifests.read_manifest(files)
 
 
@@ -205,7 +205,7 @@ class TestDamage:
         files.agent.unlink()
         os.mkfifo(files.agent)
         (error,) = find_damage(files.folder, entries)
-        assert error.why == "it is no regular file"
+        assert error.why == "it is not a regular file"
 
     def test_contents_are_left_alone_where_sizes_will_do(self, files: RunFiles) -> None:
         entries = {"agent.safetensors": file_entry(files.agent)}

@@ -135,4 +135,4 @@ def test_verify_finds_a_damaged_record(tmp_path: Path) -> None:
     assert examine(asked).problems == () and examine(asked).files == 1
     Store(tmp_path).record.write_text('{"format_version": 2}')
     (problem,) = examine(asked).problems
-    assert problem.file == Store(tmp_path).record and "The next run begins it anew" in problem.mend
+    assert problem.file == Store(tmp_path).record and "The next run restarts it" in problem.fix

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rlottery.config import Config
 from rlottery.storage.study_record import note_command
-from rlottery.storage.trained_with import other_settings_message, unlike
+from rlottery.storage.trained_with import differing_settings, other_settings_message
 from rlottery.study.planning.fingerprints import dense_fingerprint
 
 
@@ -22,7 +22,7 @@ def test_what_a_run_is_trained_with_is_compared_key_by_key(tmp_path: Path) -> No
         evaluation={"interval": 500, "episodes": 3},
         tasks=[{"id": "Pendulum-v1", "kwargs": {"g": 5.0}}],
     )
-    assert unlike(asked, asked.tasks[0], dense_fingerprint(trained, trained.tasks[0], 0)) == [
+    assert differing_settings(asked, asked.tasks[0], dense_fingerprint(trained, trained.tasks[0], 0)) == [
         "evaluation.episodes: the files have 3, this config asks for 10",
         "evaluation.interval: the files have 500, this config asks for 2500",
         "network.actor: the files have [32, 32], this config asks for [256, 256]",
@@ -37,7 +37,7 @@ def test_a_tasks_own_settings_are_compared_not_the_studys(tmp_path: Path) -> Non
     fingerprint = dense_fingerprint(trained, trained.tasks[0], 0)
     own = {"id": "Pendulum-v1", "training": {"env_steps": 1500, "warmup_steps": 100}}
     asked = config(tmp_path, tasks=[own], evaluation={"interval": 500})
-    assert unlike(asked, asked.tasks[0], fingerprint) == []
+    assert differing_settings(asked, asked.tasks[0], fingerprint) == []
 
 
 def test_what_makes_no_run_is_not_compared(tmp_path: Path) -> None:
@@ -51,13 +51,13 @@ def test_what_makes_no_run_is_not_compared(tmp_path: Path) -> None:
         verdict={"margin": 0.05},
         keep_replay=False,
     )
-    assert unlike(asked, asked.tasks[0], dense_fingerprint(trained, trained.tasks[0], 0)) == []
+    assert differing_settings(asked, asked.tasks[0], dense_fingerprint(trained, trained.tasks[0], 0)) == []
 
 
 def test_what_a_fingerprint_does_not_tell_is_not_compared(tmp_path: Path) -> None:
     asked = config(tmp_path)
-    assert unlike(asked, asked.tasks[0], {}) == []
-    assert unlike(asked, asked.tasks[0], {"evaluation": {"interval": 2500, "episodes": 10}}) == []
+    assert differing_settings(asked, asked.tasks[0], {}) == []
+    assert differing_settings(asked, asked.tasks[0], {"evaluation": {"interval": 2500, "episodes": 10}}) == []
 
 
 def test_the_words_count_the_runs_and_name_the_first_keys(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_the_words_count_the_runs_and_name_the_first_keys(tmp_path: Path) -> Non
     assert said is not None
     assert said.startswith("Pendulum-v1: 2 runs were trained with other settings than these (")
     assert "sac.batch_size: the files have 64, this config asks for 256; " in said and "; and 1 more)." in said
-    assert said.endswith("Give the settings that they were trained with")
+    assert said.endswith("Set the values that they were trained with")
     assert other_settings_message(asked, asked.tasks[0], fingerprints[2:]) is None
 
 
@@ -77,7 +77,7 @@ def test_the_data_folder_is_named_where_its_record_agrees_with_the_runs(tmp_path
     fingerprint = dense_fingerprint(trained, trained.tasks[0], 0)
     note_command(trained, has_work=True)
     said = other_settings_message(asked, asked.tasks[0], [fingerprint])
-    assert said is not None and said.endswith(f"or the data folder in the place of the config file: {tmp_path}")
+    assert said is not None and said.endswith(f"or give the data folder instead of the config file: {tmp_path}")
     note_command(asked, has_work=True)  # of another command, that set other keys
     said = other_settings_message(asked, asked.tasks[0], [fingerprint])
     assert said is not None and str(tmp_path) not in said

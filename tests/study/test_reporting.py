@@ -74,8 +74,8 @@ class TestReport:
             (["nowhere.yaml"], "there is no such file"),
             (["empty"], "empty is empty"),
             (["foreign"], "foreign holds no study"),
-            (["config.yaml", "data=elsewhere"], "elsewhere holds no runs yet. Begin with `rlottery run config.yaml`"),
-            (["data", "verdict.margin=0.2"], "keys are set on a config file"),
+            (["config.yaml", "data=elsewhere"], "elsewhere has no runs yet. Start with `rlottery run config.yaml`"),
+            (["data", "verdict.margin=0.2"], "keys can be set only for a config file"),
             (["config.yaml", "verdict.margin=0"], "must be a number above 0 and at most 1"),
             (["config.yaml", "verdict.least_seeds=2"], "must be a whole number of at least 3"),
             (["config.yaml", "verdict.level=0.5"], "must be a number above 0 and at most 0.2"),
@@ -88,9 +88,11 @@ class TestReport:
 
     def test_runs_without_a_record(self) -> None:
         Path("data/study.json").unlink()
-        mend = "has runs, but no study.json that says what the study asked for. A report of its config file writes it: "
+        mend = (
+            "has runs, but no study.json with the study's settings. A report from the study's config file creates it: "
+        )
         for command in (["report", "data"], ["status", "data"], ["verify", "data"], ["compare", "data", "config.yaml"]):
-            assert f"{mend}rlottery report CONFIG data=data" in refusal(*command)
+            assert f"{missing} {fix}" in refusal(*command)
         assert call("report", "config.yaml", "data=data")[0] == 0
         assert config_from_record(read_study_record(Path("data")), Path("data")) == load_config("config.yaml")
         assert call("report", "data")[0] == call("status", "data")[0] == 0
@@ -180,7 +182,7 @@ class TestCompare:
         assert said in refusal("compare", "data", "other", "--to", "config.yaml")
         assert "There is no study at nowhere" in refusal("compare", "data", "nowhere")
         Path("moved.yaml").write_text(Path("config.yaml").read_text().replace("data: data", "data: nowhere"))
-        assert "give their data folder in the place of moved.yaml" in refusal("compare", "moved.yaml", "data")
+        assert "give that folder instead of moved.yaml" in refusal("compare", "moved.yaml", "data")
 
     def test_studies_that_share_nothing(self) -> None:
         settings = config(["push-v3"]).model_copy(update={"data": Path("other"), "name": "other"})

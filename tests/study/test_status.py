@@ -79,7 +79,7 @@ def test_cut_short(tmp_path: Path) -> None:
     # Its process has gone; numbers as large as this are not given out.
     gone = {"pid": 2**30, "env_steps": 1500, "total_steps": 3000, "steps_per_second": 50.0}
     write_bytes(files.progress, json.dumps(gone).encode())
-    assert status(config)["dense 0"].startswith("cut short")
+    assert status(config)["dense 0"].startswith("interrupted")
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"null", b'{"pid": "x"}', b'{"env_steps": 1}'])
@@ -101,7 +101,7 @@ def test_it_ends_with_a_summary(tmp_path: Path) -> None:
     change_manifest(write_dense(config, seed=1).files, status="failed", error="no memory", files={})
     progress = {"pid": os.getpid(), "env_steps": 1500, "total_steps": 3000, "steps_per_second": 50.0}
     write_bytes(job(config, "dense", seed=2).files.progress, json.dumps(progress).encode())
-    assert summary() == "1 of 5 runs done, 2 to do, 1 failed, 1 under way."
+    assert summary() == "1 of 5 runs done, 2 to do, 1 failed, 1 running."
 
 
 def test_runs_of_other_settings_are_told_below_the_table(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_damaged(tmp_path: Path) -> None:
 def test_a_dense_run_without_its_replay_is_to_do_again(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     shutil.rmtree(write_dense(config).files.replay)
-    assert status(config)["dense 0"].startswith("to do again")
+    assert status(config)["dense 0"].startswith("to repeat")
 
 
 def test_no_data_folder_can_be_there(tmp_path: Path) -> None:

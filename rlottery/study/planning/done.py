@@ -118,7 +118,7 @@ def _intact_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = Tru
     if manifest is None:
         return None
     check_same_study(job.files, manifest, asked, compare_inputs=compare_inputs)
-    if damage_of_run(job, manifest):
+    if damage_of_run(job.files, manifest):
         return None
     return matching_manifest(job.files, asked, compare_inputs=compare_inputs)
 
