@@ -21,7 +21,7 @@ from rlottery.storage.paths import RunFiles
 
 MANIFEST_FORMAT = 2
 MAX_MANIFEST_BYTES = 2**24
-"""The largest file that is read. A manifest has a few kilobytes, a checkpoint a few hundred bytes per piece of replay."""
+"""The largest file that is read. A manifest has some kilobytes, a checkpoint some hundred bytes per piece of replay."""
 
 ManifestStatus = Literal["done", "failed", "diverged"]
 FileName = Annotated[str, Field(pattern=r"^(replay/)?[A-Za-z0-9_]+\.[a-z]+$")]

@@ -88,9 +88,8 @@ class TestReport:
 
     def test_runs_without_a_record(self) -> None:
         Path("data/study.json").unlink()
-        mend = (
-            "has runs, but no study.json with the study's settings. A report from the study's config file creates it: "
-        )
+        missing = "has runs, but no study.json with the study's settings."
+        fix = "A report from the study's config file creates it: rlottery report CONFIG data=data"
         for command in (["report", "data"], ["status", "data"], ["verify", "data"], ["compare", "data", "config.yaml"]):
             assert f"{missing} {fix}" in refusal(*command)
         assert call("report", "config.yaml", "data=data")[0] == 0
