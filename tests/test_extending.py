@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from rlottery import envs
+from rlottery.envs.gymnasium_tasks import GymnasiumTasks
+from rlottery.envs.metaworld import MetaWorld
 from rlottery.export.policy import load_agent
 from rlottery.export.policy_file import policy_bytes
 from rlottery.pruning.criteria import CRITERIA, find_criterion
@@ -52,7 +54,7 @@ def test_criterion(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_task() -> None:
-    (module,) = blocks("Environments")
+    module = blocks("Environments")[0]
     Path("my_tasks.py").write_text(module)
     (config,) = blocks("Environments", "yaml")
     (task,) = yaml.safe_load(config)["tasks"]
@@ -62,6 +64,17 @@ def test_task() -> None:
     assert first[-1].truncated and not first[-2].truncated and first[0].success is False
     assert environment.reset(seed=3).tolist() == start.tolist()
     assert environment.step(np.array([0.5])).observation.tolist() == first[0].observation.tolist()
+
+
+def test_environment_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, family, families = blocks("Environments")
+    names = run(family) | {"MetaWorld": MetaWorld, "GymnasiumTasks": GymnasiumTasks}
+    exec(families, names)
+    monkeypatch.setattr("rlottery.envs.families.FAMILIES", names["FAMILIES"])
+    windy, calm = envs.make("windy/Pendulum-v1"), envs.make("Pendulum-v1")
+    assert windy.reset(3).tolist() == calm.reset(3).tolist()
+    assert windy.step(np.array([0.2])).observation == pytest.approx(calm.step(np.array([0.25])).observation)
+    assert envs.observation_names("windy/Pendulum-v1") is None
 
 
 def test_exporter() -> None:

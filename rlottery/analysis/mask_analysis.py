@@ -12,7 +12,7 @@ from rlottery.analysis.mask_facts import DenseActor, MaskFacts, facts_of, readab
 from rlottery.analysis.mask_overlap import Packed, mean_overlap
 from rlottery.analysis.runs import Run, arm_names
 from rlottery.config import Config
-from rlottery.envs.observation_names import observation_names
+from rlottery.envs import observation_names
 from rlottery.errors import MaskError
 from rlottery.storage.paths import DENSE, Store
 

@@ -1,6 +1,6 @@
-"""By what MuJoCo can draw here without a screen, found out by children of this process.
+"""Which renderer MuJoCo can use here without a screen. Child processes try them.
 
-A broken driver ends the process that it is loaded in, so nothing of MuJoCo is imported here.
+A broken driver ends the process that loads it, so this module doesn't import MuJoCo.
 """
 
 import signal
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 Ask = Callable[[str, Mapping[str, str]], tuple[str, str]]
-"""Code and environment variables of a Python process -> the last line that it prints, and what went wrong there."""
+"""Code and environment variables of a Python process -> the last line that it prints, and what went wrong."""
 
 _SCENE = "<mujoco><worldbody><light pos='0 0 3'/><geom type='plane' size='1 1 .1'/></worldbody></mujoco>"
 _CODE = f"""\
@@ -26,11 +26,11 @@ with mujoco.Renderer(model, 32, 32) as renderer:
 
 @dataclass(frozen=True)
 class Renderer:
-    """A way to draw.
+    """A renderer that was tried.
 
     Attributes:
         name: a value of MUJOCO_GL.
-        fault: why it doesn't draw; "" where it does.
+        fault: why it doesn't work; "" if it does.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Renderer:
 
 
 def try_renderers(ask: Ask, environment: Mapping[str, str]) -> list[Renderer]:
-    """The ways to draw that were tried, in order of preference: up to the first that draws.
+    """Try renderers in order of preference, up to the first that works.
 
     Args:
-        environment: of the children.
+        environment: the children's environment variables.
     """
     tried = []
     for name in ("cgl",) if sys.platform == "darwin" else ("egl", "osmesa"):
@@ -53,7 +53,7 @@ def try_renderers(ask: Ask, environment: Mapping[str, str]) -> list[Renderer]:
 
 
 def ask_a_child(code: str, environment: Mapping[str, str], seconds: float) -> tuple[str, str]:
-    """The last line that a Python process prints, and what went wrong there ("" is nothing)."""
+    """The last line that a Python process prints, and what went wrong ("" if nothing)."""
     try:
         child = subprocess.run(
             [sys.executable, "-c", code],

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rlottery import envs
-from rlottery.envs.observation_names import observation_names
+from rlottery.envs import observation_names
 
 GYMNASIUM = (
     *("Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "HumanoidStandup-v5", "InvertedDoublePendulum-v5"),

@@ -51,7 +51,7 @@ class TestOfThisProcess:
         machine = Machine(egl=("", "no libEGL"), osmesa=("", "ended by SIGSEGV"))
         monkeypatch.setattr(rendering, "ask_a_child", machine)
         for _ in range(3):
-            with pytest.raises(RenderingError, match="can't draw on this machine") as error, without_a_screen():
+            with pytest.raises(RenderingError, match="can't render on this machine") as error, without_a_screen():
                 pass
             assert "MUJOCO_GL=egl: no libEGL; MUJOCO_GL=osmesa: ended by SIGSEGV." in str(error.value)
         assert machine.asked == ["egl", "osmesa"]

@@ -276,18 +276,18 @@ class TestRefusals:
 class TestWhatCannotBeDrawn:
     def test_an_environment_that_draws_nothing(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(gymnasium.registry["rlottery-tests/Drawn-v0"], "kwargs", {"draws": False})
-        assert "rlottery-tests/Drawn-v0 draws nothing" in refusal([runs / "dense"], Path("film.mp4"))
+        assert "rlottery-tests/Drawn-v0 can't be rendered" in refusal([runs / "dense"], Path("film.mp4"))
 
     def test_one_that_fails_to(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(_: Drawn) -> None:
             raise ImportError("pygame is not installed")
 
         monkeypatch.setattr(Drawn, "render", fail)
-        assert "can't be drawn here: pygame is not installed" in refusal([runs / "dense"], Path("film.mp4"))
+        assert "can't be rendered here: pygame is not installed" in refusal([runs / "dense"], Path("film.mp4"))
 
     def test_one_that_takes_no_render_mode(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Drawn, "__init__", lambda self: None)
-        with pytest.raises(RenderingError, match="can't be drawn, for it takes no render_mode"):
+        with pytest.raises(RenderingError, match="can't be rendered, because it takes no render_mode"):
             play([runs / "dense"], Path("film.mp4"))
 
     def test_a_task_that_is_gone(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +339,7 @@ class TestOfAReport:
     def test_it_is_told_why_there_is_none(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "nosuch is no folder" in self.why_not(lab, "nosuch")
         monkeypatch.setattr(Drawn, "render", lambda self: None)
-        assert "rlottery-tests/Drawn-v0 draws nothing" in self.why_not(lab, "dense")
+        assert "rlottery-tests/Drawn-v0 can't be rendered" in self.why_not(lab, "dense")
         monkeypatch.setattr("rlottery.export.play.film_bytes", lambda *_: 1 / 0)
         assert self.why_not(lab, "dense") == (
             "rlottery-tests/Drawn-v0 can't be filmed: ZeroDivisionError: division by zero"

@@ -11,7 +11,7 @@ from rlottery.report.films import films_of
 from rlottery.storage.paths import Store
 from tests.report.contents import SEEDS, TASKS, contents
 
-NOWHERE = NoFilm("MuJoCo can't draw on this machine. MUJOCO_GL=egl: no libEGL.")
+NOWHERE = NoFilm("MuJoCo can't render on this machine. MUJOCO_GL=egl: no libEGL.")
 
 
 def films(monkeypatch: pytest.MonkeyPatch, **found: Any) -> tuple[Any, Any]:
@@ -27,14 +27,14 @@ def films(monkeypatch: pytest.MonkeyPatch, **found: Any) -> tuple[Any, Any]:
 
 def test_one_reason_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     shown, why_not = films(monkeypatch)
-    assert (shown, why_not) == ({}, ("Films: MuJoCo can't draw on this machine. MUJOCO_GL=egl: no libEGL.",))
+    assert (shown, why_not) == ({}, ("Films: MuJoCo can't render on this machine. MUJOCO_GL=egl: no libEGL.",))
 
 
 def test_some_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
     film = ("video/mp4", b"film")
-    shown, why_not = films(monkeypatch, drawer=film, Reacher=NoFilm("Reacher-v5 draws nothing."))
+    shown, why_not = films(monkeypatch, drawer=film, Reacher=NoFilm("Reacher-v5 can't be rendered."))
     assert shown == {"drawer-close-v3": film}
-    assert why_not == (f"Films: {NOWHERE.why}", "Films: Reacher-v5 draws nothing.")
+    assert why_not == (f"Films: {NOWHERE.why}", "Films: Reacher-v5 can't be rendered.")
 
 
 def test_all_have_one(monkeypatch: pytest.MonkeyPatch) -> None:

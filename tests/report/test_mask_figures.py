@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, Likeness, MaskPages
-from rlottery.envs.observation_names import observation_names
+from rlottery.envs import observation_names
 from rlottery.report.drawn import DARK, LIGHT, Drawn, Theme
 from rlottery.report.families import Look
 from rlottery.report.mask_figures import idle_units, input_strip, likeness, likeness_between_tasks, survivors

@@ -1,24 +1,52 @@
-"""What the entries of a task's observations are, where that is known.
+"""Gymnasium's tasks, by their ids, and every environment that a module registers with Gymnasium (``module:Id``).
 
-Sources: `SawyerXYZEnv._get_obs` of Meta-World 3; the tables in the documentation of Gymnasium's environments, and
-where these are short or wrong the environments' `_get_obs` and MuJoCo's own documentation of `mjData`.
+The names of observation entries come from the tables in Gymnasium's documentation. Where these are short or wrong, they
+come from the environments' `_get_obs` and MuJoCo's documentation of `mjData`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import product
+from typing import Any
 
-from rlottery.envs import is_metaworld
+import gymnasium
+import numpy as np
 
-Names = tuple[str, ...]
+from rlottery.envs.family import Camera, Names, RawEnvironment
+
+_CAMERAS = {
+    "InvertedDoublePendulum-v5": {
+        "azimuth": 90.0,
+        "elevation": -30.0,
+        "distance": 3.2,
+        "lookat": np.array([0.0, 0.0, 0.4]),
+    }
+}
+"""For tasks without a camera of their own, which would be shown from far away."""
 
 
-def observation_names(task_id: str) -> Names | None:
-    """A name for each entry of the observations of a task, made without arguments; None where they are not known.
+class GymnasiumTasks:
+    """Everything that `gymnasium.make` makes (a `Family`).
 
-    Known are all of Meta-World v3, and of Gymnasium version 5 of every MuJoCo task, Pendulum-v1 and
-    MountainCarContinuous-v0.
+    Observation entries have names in version 5 of every MuJoCo task, Pendulum-v1 and MountainCarContinuous-v0.
     """
-    return _METAWORLD if is_metaworld(task_id) else _GYMNASIUM.get(task_id)
+
+    def includes(self, task: str) -> bool:
+        return True
+
+    def task_names(self) -> Iterable[str]:
+        return list(gymnasium.registry)
+
+    def make(self, task: str, kwargs: Mapping[str, Any]) -> RawEnvironment:
+        return gymnasium.make(task, **kwargs)
+
+    def reset(self, env: RawEnvironment, seed: int) -> Any:
+        return env.reset(seed=seed % 2**31)[0]
+
+    def observation_names(self, task: str) -> Names | None:
+        return _NAMES.get(task)
+
+    def camera(self, task: str) -> Camera | None:
+        return _CAMERAS.get(task)
 
 
 def _joined(stems: Iterable[str], parts: Iterable[str]) -> Names:
@@ -29,19 +57,13 @@ def _rates(angles: Iterable[str]) -> Names:
     return tuple(f"{angle} rate" for angle in angles)
 
 
-# A task fills the slots that it has objects for, and leaves the others zero. The order of a quaternion's four numbers
-# differs from task to task, so that they have numbers for names.
-_SLOT = ("x", "y", "z", "quaternion 1", "quaternion 2", "quaternion 3", "quaternion 4")
-_FRAME = ("hand x", "hand y", "hand z", "gripper opening", *_joined(("object 1", "object 2"), _SLOT))
-_METAWORLD = (*_FRAME, *(f"{name} before" for name in _FRAME), "goal x", "goal y", "goal z")
-
 # A free joint's quaternion, and its velocity.
 _TORSO = ("torso z", *(f"torso quaternion {part}" for part in "wxyz"))
 _TORSO_MOVES = (*(f"torso {axis} velocity" for axis in "xyz"), *(f"torso {axis} turning" for axis in "xyz"))
-# MuJoCo's spatial vectors have their rotation first; Gymnasium's pages say the reverse.
+# MuJoCo's spatial vectors start with the rotation; Gymnasium's pages say the opposite.
 _CONTACT = ("torque x", "torque y", "torque z", "force x", "force y", "force z")
 _MOTION = ("turning x", "turning y", "turning z", "velocity x", "velocity y", "velocity z")
-# Of a body about its tree's centre of mass: the inertia tensor, mass times offset, mass.
+# A body relative to the centre of mass of its tree: the inertia tensor, mass times offset, mass.
 _INERTIA = (
     *("inertia xx", "inertia yy", "inertia zz", "inertia xy", "inertia xz", "inertia yz"),
     *("mass offset x", "mass offset y", "mass offset z", "mass"),
@@ -80,7 +102,7 @@ _HUMANOID_ENTRIES = (
     *(*(f"{joint} motor" for joint in _HUMANOID), *_joined(_HUMANOID_BODIES, _CONTACT)),
 )
 
-_GYMNASIUM: dict[str, Names] = {
+_NAMES: dict[str, Names] = {
     "Ant-v5": (*_TORSO, *_ANT, *_TORSO_MOVES, *_rates(_ANT), *_joined(_ANT_BODIES, _CONTACT)),
     "HalfCheetah-v5": ("torso z", *_HALF_CHEETAH, "torso x velocity", "torso z velocity", *_rates(_HALF_CHEETAH)),
     "Hopper-v5": ("torso z", *_HOPPER, "torso x velocity", "torso z velocity", *_rates(_HOPPER)),
