@@ -1,4 +1,4 @@
-"""The one family of errors that rlottery raises for the person who runs it."""
+"""The errors that rlottery raises for its user. They form one family."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -6,14 +6,14 @@ from typing import Any
 
 
 class RlotteryError(Exception):
-    """Something that the user can mend. The message says what was wrong, where, and what mends it.
+    """An error that the user can fix. The message says what is wrong, where, and how to fix it.
 
-    The command line prints the message alone, without a traceback, and exits with code 2.
+    The command line prints only the message, without a traceback, and exits with code 2.
     """
 
 
 class ConfigError(RlotteryError):
-    """A configuration that can't be run: names the key, the file and the line."""
+    """A configuration that can't be run. The message names the key, the file and the line."""
 
 
 class MaskError(RlotteryError):
@@ -22,7 +22,7 @@ class MaskError(RlotteryError):
 
 @contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Let a MaskError that is raised inside begin with `where`: the group, most often."""
+    """Prefix the message of a MaskError raised inside with `where`, such as the name of a group."""
     try:
         yield
     except MaskError as error:
@@ -30,18 +30,18 @@ def naming(where: str) -> Iterator[None]:
 
 
 class StudyError(RlotteryError):
-    """Files of the study that are missing, or that another configuration made."""
+    """Files of a study that are missing or damaged, or that another configuration made."""
 
 
 class TaskError(RlotteryError):
-    """A task that can't be made or that this project can't learn."""
+    """A task that can't be made, or that no agent here can learn."""
 
 
 class DivergedError(RlotteryError):
     """A loss, a weight or an action became NaN or infinite during training.
 
     Attributes:
-        evidence: arrays by name: ``data.*`` that it happened on, and the ``agent.*`` after it.
+        evidence: arrays by name: the ``data.*`` on which it happened, and the ``agent.*`` after it.
     """
 
     def __init__(self, message: str, evidence: Mapping[str, Any]):
@@ -50,4 +50,4 @@ class DivergedError(RlotteryError):
 
 
 class StoppedError(Exception):
-    """Work that ended early because it was told to; nothing is wrong, and it goes on from its checkpoint."""
+    """A run was asked to stop. Nothing is wrong: it continues from its checkpoint when the study is run again."""

@@ -1,1 +1,1 @@
-"""The files of a study: their paths, how they are written, and what they say. No other package builds a path."""
+"""The files of a study: their paths, formats, checksums and locks. No other package builds a path."""

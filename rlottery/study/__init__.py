@@ -1,1 +1,1 @@
-"""A study: what runs it needs, what is done, and the workers that do the rest."""
+"""Running a study: planning its jobs, executing their stages, and showing what is done."""

@@ -1,4 +1,4 @@
-"""What the person sees while a study runs: a live table in a terminal, a plain line now and then elsewhere."""
+"""The display while a study runs: a live table in a terminal, and plain lines elsewhere."""
 
 import time
 from collections import Counter
@@ -14,9 +14,9 @@ from rlottery.study.execution.executor import NOT_STARTED
 from rlottery.study.planning.plan import JobState, Tracked
 
 LINE_SECONDS = 30.0
-"""Between two plain lines about one run, where there is no terminal."""
+"""How often to print a line about a running job when there is no terminal."""
 DRAW_SECONDS = 1.0
-"""Between two drawings of the live table, unless a job changes state: the workers need the cores."""
+"""How often to draw the live table, unless a job changes its state. Drawing takes time from the workers."""
 
 _STYLES = {
     JobState.WAITING: "dim",
@@ -28,7 +28,7 @@ _STYLES = {
     JobState.STOPPED: "yellow",
     JobState.DIVERGED: "bold red",
 }
-_TELLING = [
+_BY_INTEREST = [
     JobState.RUNNING,
     JobState.FAILED,
     JobState.DIVERGED,
@@ -38,12 +38,12 @@ _TELLING = [
     JobState.DONE,
     JobState.FOUND,
 ]
-"""States in the order of how much a person wants to see them."""
+"""The states, the most interesting first."""
 _BAR_WIDTH = 12
 
 
 class Display(Protocol):
-    """Shows jobs; `refresh` is called several times a second."""
+    """Shows the jobs. `refresh` is called several times a second."""
 
     def __enter__(self) -> "Display": ...
     def __exit__(
@@ -53,12 +53,12 @@ class Display(Protocol):
 
 
 def display_for(console: Console, tracked: list[Tracked]) -> Display:
-    """The live table where there is a terminal, lines where there is none."""
+    """The live table if the console is a terminal, else lines."""
     return LiveTable(console, tracked) if console.is_terminal else Lines(console, tracked)
 
 
 class LiveTable:
-    """One line a job, renewed in place. Jobs that don't fit the terminal are counted until the end shows all."""
+    """One line per job, updated in place. Jobs that don't fit the terminal are counted; the end shows all of them."""
 
     def __init__(self, console: Console, tracked: list[Tracked]):
         self._tracked = tracked
@@ -87,12 +87,12 @@ class LiveTable:
 
 
 class Lines:
-    """A plain line when a job changes state, and every half minute for a run under way."""
+    """A plain line when a job changes its state, and every half minute for a running job."""
 
     def __init__(self, console: Console, tracked: list[Tracked]):
         self._console, self._tracked = console, tracked
         self._states = [t.state for t in tracked]
-        self._spoke = [0.0] * len(tracked)
+        self._printed = [0.0] * len(tracked)
 
     def __enter__(self) -> "Lines":
         return self
@@ -106,16 +106,16 @@ class Lines:
         now = time.monotonic()
         for index, tracked in enumerate(self._tracked):
             changed = tracked.state is not self._states[index]
-            due = tracked.state is JobState.RUNNING and now - self._spoke[index] >= LINE_SECONDS
-            # Of a study that is stopped, what had not begun is no news.
-            unbegun = tracked.state is JobState.SKIPPED and tracked.message == NOT_STARTED
-            if (changed and not unbegun) or due:
-                self._states[index], self._spoke[index] = tracked.state, now
-                self._console.print(line(tracked), highlight=False, markup=False, soft_wrap=True)
+            due = tracked.state is JobState.RUNNING and now - self._printed[index] >= LINE_SECONDS
+            # When a study is stopped, the jobs that had not started are not worth a line.
+            not_started = tracked.state is JobState.SKIPPED and tracked.message == NOT_STARTED
+            if (changed and not not_started) or due:
+                self._states[index], self._printed[index] = tracked.state, now
+                self._console.print(job_line(tracked), highlight=False, markup=False, soft_wrap=True)
 
 
-def line(tracked: Tracked) -> str:
-    """One job in one plain line."""
+def job_line(tracked: Tracked) -> str:
+    """A job as a plain line."""
     parts = [f"{tracked.job.label}: {tracked.state.value}"]
     if tracked.state is JobState.RUNNING and tracked.progress:
         parts.append(_steps(tracked))
@@ -131,14 +131,14 @@ def line(tracked: Tracked) -> str:
 
 
 def jobs_table(tracked: list[Tracked], rows: int | None = None) -> Table:
-    """A line a job: state, progress, environment steps a second, last evaluation's return and success, time left.
+    """One line per job: state, progress, environment steps per second, last return and success, time left.
 
     Args:
-        rows: most lines that fit; the last one then counts the jobs that don't.
+        rows: how many lines fit. The last one counts the jobs that don't. None shows all jobs.
     """
     shown, hidden = tracked, ""
     if rows is not None and len(tracked) > rows:
-        shown, hidden = _most_telling(tracked, max(1, rows - 1))
+        shown, hidden = _most_interesting(tracked, max(1, rows - 1))
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     for heading in ("run", "state", "progress"):
         table.add_column(heading, no_wrap=True, header_style="dim")
@@ -162,7 +162,7 @@ def jobs_table(tracked: list[Tracked], rows: int | None = None) -> Table:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: ``42 s``, ``3 min 10 s``, ``2 h 5 min``."""
+    """Seconds in readable units: ``42 s``, ``3 min 10 s``, ``2 h 5 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -171,9 +171,9 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _most_telling(tracked: list[Tracked], number: int) -> tuple[list[Tracked], str]:
-    """The jobs to show where not all fit, in their order, and a count of the others."""
-    ranked = sorted(range(len(tracked)), key=lambda index: _TELLING.index(tracked[index].state))
+def _most_interesting(tracked: list[Tracked], number: int) -> tuple[list[Tracked], str]:
+    """The jobs to show when not all fit, in their order, and a count of the others."""
+    ranked = sorted(range(len(tracked)), key=lambda index: _BY_INTEREST.index(tracked[index].state))
     shown, others = sorted(ranked[:number]), ranked[number:]
     counts = Counter(tracked[index].state.value for index in others)
     return [tracked[index] for index in shown], "and " + ", ".join(f"{n} {state}" for state, n in counts.items())

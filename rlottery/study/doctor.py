@@ -1,4 +1,4 @@
-"""Is this machine ready for a study? Told by `rlottery doctor`, part by part, also where something is broken."""
+"""Checks whether this machine can run a study, for `rlottery doctor`. Reports every part, even if some are broken."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from rlottery.study.versions import PACKAGES, processor
 from rlottery.version import __version__
 
 OPTIONAL = ("metaworld",)
-"""Studies of other tasks do without them."""
-_MASKED_DENSE = "masked dense: slower, with the same results up to rounding, for the compiled kernels are off"
-SECONDS = 120
-"""Longest that a part may take."""
+"""Packages that only some tasks need."""
+_MASKED_DENSE = "masked dense (slower, same results up to rounding), because the compiled kernels are off"
+CHECK_SECONDS = 120
+"""How long a check in a child process may take."""
 
 
 class Severity(Enum):
-    """What a finding means for a study."""
+    """What a finding means for a study. The values are shown to the user."""
 
     GOOD = "ok"
     HINT = ""
@@ -42,30 +42,30 @@ _STYLES = {Severity.GOOD: "green", Severity.HINT: "", Severity.NOTE: "yellow", S
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, and what was seen there."""
+    """One line of the page: what was checked, and the result."""
 
     about: str
-    told: str
-    state: Severity = Severity.GOOD
+    text: str
+    severity: Severity = Severity.GOOD
 
 
 def diagnose() -> dict[str, list[Finding]]:
-    """What was found, by part. A part that fails to look is a finding of its own."""
+    """The findings by part. A part whose check fails has that failure as its finding."""
     with ThreadPoolExecutor() as pool:
-        asked = {name: pool.submit(look_into) for name, look_into in _PARTS.items()}
+        checks = {name: pool.submit(check) for name, check in _PARTS.items()}
         found = {}
-        for name, answer in asked.items():
+        for name, answer in checks.items():
             try:
                 found[name] = answer.result()
             except RlotteryError as error:
                 found[name] = [Finding(name, str(error), Severity.MISSING)]
-            except Exception as error:  # whatever is broken, the other parts are told
+            except Exception as error:  # whatever is broken, report the other parts
                 found[name] = [Finding(name, f"{type(error).__name__}: {error}", Severity.MISSING)]
     return found
 
 
 def doctor_page(found: Mapping[str, Sequence[Finding]]) -> Group:
-    """All findings, and what they come to."""
+    """All findings, and the conclusion."""
     table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -73,79 +73,79 @@ def doctor_page(found: Mapping[str, Sequence[Finding]]) -> Group:
     for name, findings in found.items():
         table.add_row("", Text(name, style="bold"), "")
         for finding in findings:
-            mark = Text(finding.state.value, style=_STYLES[finding.state])
-            table.add_row(mark, Text(finding.about), Text(finding.told))
-    lacking = [finding for findings in found.values() for finding in findings if finding.state is Severity.MISSING]
+            mark = Text(finding.severity.value, style=_STYLES[finding.severity])
+            table.add_row(mark, Text(finding.about), Text(finding.text))
+    lacking = [finding for findings in found.values() for finding in findings if finding.severity is Severity.MISSING]
     verdict = "Studies can run here."
     if lacking:
-        verdict = f"Studies can't run here before this is mended: {', '.join(finding.about for finding in lacking)}."
+        verdict = f"Studies can't run here until this is fixed: {', '.join(finding.about for finding in lacking)}."
     return Group(table, Text(verdict, style="italic"))
 
 
 def is_ready(found: Mapping[str, Sequence[Finding]]) -> bool:
-    """Whether nothing that a study needs is missing."""
-    return all(finding.state is not Severity.MISSING for findings in found.values() for finding in findings)
+    """Whether everything that a study needs is present."""
+    return all(finding.severity is not Severity.MISSING for findings in found.values() for finding in findings)
 
 
-def kernels() -> list[Finding]:
-    """Which path tickets take and why, what the library was made with, and what makes it again."""
+def check_kernels() -> list[Finding]:
+    """How tickets are trained and why, how the kernels were built, and how to build them again."""
     found, record = look(fresh=True), read_record()
     if found.usable:
-        told = [Finding("path", f"compiled kernels, {found.instruction_set}: {found.why}")]
+        findings = [Finding("path", f"compiled kernels, {found.instruction_set}: {found.why}")]
     else:
-        told = [
+        findings = [
             Finding("path", f"{_MASKED_DENSE}: {found.why}", Severity.NOTE),
-            Finding("to mend that", found.mend, Severity.NOTE),
+            Finding("to fix this", found.mend, Severity.NOTE),
         ]
     if record is not None and record.built:
         made = f"{record.compiler_version}, and the headers of jaxlib {record.headers}"
-        told.append(Finding("built with", f"{made}, for {', '.join(record.instruction_sets)}"))
+        findings.append(Finding("built with", f"{made}, for {', '.join(record.instruction_sets)}"))
     elif record is not None:
-        told += [Finding("compiler", line, Severity.NOTE) for line in record.said]
-    return [*told, Finding("to build again", build_command(), Severity.HINT)]
+        findings += [Finding("compiler", line, Severity.NOTE) for line in record.said]
+    return [*findings, Finding("to build again", build_command(), Severity.HINT)]
 
 
-def machine() -> list[Finding]:
-    """Processor, cores, threads, and what is set that bends NumPy."""
+def check_machine() -> list[Finding]:
+    """Processor, cores, threads, and a variable that changes NumPy's speed."""
     cores, known = available_cores(), processor()
     forced = os.environ.get("OPENBLAS_CORETYPE", "")
-    bent = f"{forced}: NumPy's matrix products are those of that processor, and so is a limit measured by them"
+    effect = f"{forced}: NumPy computes matrix products as for that processor, which also affects speed estimates"
     return [
         Finding("processor", " ".join((platform.machine(), known["processor"], known.get("vectors", ""))).strip()),
-        Finding("cores", f"{len(cores)} of {os.cpu_count()}, one for each worker"),
-        Finding("threads", "one in each worker, so that results repeat to the bit"),
-        Finding("OPENBLAS_CORETYPE", bent if forced else "not set", Severity.NOTE if forced else Severity.GOOD),
+        Finding("cores", f"{len(cores)} of {os.cpu_count()}, one per worker"),
+        Finding("threads", "one per worker, so that results repeat bit for bit"),
+        Finding("OPENBLAS_CORETYPE", effect if forced else "not set", Severity.NOTE if forced else Severity.GOOD),
     ]
 
 
-def device() -> list[Finding]:
-    """JAX's backends in a worker, for both values of `device`."""
+def check_devices() -> list[Finding]:
+    """JAX's backend in a worker, for both values of the config's `device`."""
     code = "import jax; print(jax.default_backend(), *jax.devices(), sep='|')"
-    told = []
+    findings = []
     for name in ("cpu", "cuda"):
         said, fault = _in_a_child(code, worker_environment(name))
         backend, *devices = said.split("|")
         if fault and name == "cpu":
-            told.append(Finding("device: cpu", f"JAX can't be used: {fault}", Severity.MISSING))
+            findings.append(Finding("device: cpu", f"JAX can't be used: {fault}", Severity.MISSING))
         elif name == "cpu":
-            told.append(Finding("device: cpu", f"JAX computes on {', '.join(devices)}"))
+            findings.append(Finding("device: cpu", f"JAX computes on {', '.join(devices)}"))
         elif backend == "gpu":
-            told.append(Finding("device: cuda", f"JAX computes on {', '.join(devices)}"))
+            findings.append(Finding("device: cuda", f"JAX computes on {', '.join(devices)}"))
         else:
             why = fault or "JAX finds no NVIDIA GPU"
-            told.append(
+            findings.append(
                 Finding(
                     "device: cuda",
-                    f"not here: {why}. With one: pip install 'jax[cuda12]', or with uv: uv sync --extra cuda12",
+                    f"not available: {why}. To use one: pip install 'jax[cuda12]', or with uv: uv sync --extra cuda12",
                     Severity.NOTE,
                 )
             )
-    return told
+    return findings
 
 
-def packages() -> list[Finding]:
-    """Versions, and whether each can be imported."""
-    told = [Finding("python", platform.python_version()), Finding("rlottery", __version__)]
+def check_packages() -> list[Finding]:
+    """The version of each package, and whether it can be imported."""
+    findings = [Finding("python", platform.python_version()), Finding("rlottery", __version__)]
     code = (
         "import importlib, json\n"
         "faults = {}\n"
@@ -159,40 +159,40 @@ def packages() -> list[Finding]:
     said, fault = _in_a_child(code, worker_environment())
     faults = json.loads(said) if not fault else {}
     if fault:
-        told.append(Finding("imports", f"a process that imported them failed: {fault}", Severity.MISSING))
+        findings.append(Finding("imports", f"the process that imports them failed: {fault}", Severity.MISSING))
     for name in PACKAGES:
         bad = Severity.NOTE if name in OPTIONAL else Severity.MISSING
         try:
             number = version(name)
         except PackageNotFoundError:
-            told.append(Finding(name, f"not installed: pip install {name}, or with uv: uv sync", bad))
+            findings.append(Finding(name, f"not installed: pip install {name}, or with uv: uv sync", bad))
             continue
         if name in faults:
-            told.append(Finding(name, f"{number} can't be imported: {faults[name]}", bad))
+            findings.append(Finding(name, f"{number} can't be imported: {faults[name]}", bad))
         else:
-            told.append(Finding(name, number))
-    return told
+            findings.append(Finding(name, number))
+    return findings
 
 
-def rendering() -> list[Finding]:
-    """Whether MuJoCo draws without a screen. Training draws nothing."""
+def check_rendering() -> list[Finding]:
+    """Whether MuJoCo can render without a screen. Training doesn't need it."""
     tried = try_renderers(_in_a_child, worker_environment())
     if not tried[-1].fault:
-        return [Finding(f"MUJOCO_GL={tried[-1].name}", "draws")]
-    told = [Finding(f"MUJOCO_GL={renderer.name}", renderer.fault, Severity.NOTE) for renderer in tried]
-    mend = "install Mesa's EGL or OSMesa (Debian, Ubuntu: apt install libegl1 libosmesa6); training needs neither"
-    return [*told, Finding("to draw", mend, Severity.NOTE)]
+        return [Finding(f"MUJOCO_GL={tried[-1].name}", "works")]
+    findings = [Finding(f"MUJOCO_GL={renderer.name}", renderer.fault, Severity.NOTE) for renderer in tried]
+    fix = "install Mesa's EGL or OSMesa (Debian, Ubuntu: apt install libegl1 libosmesa6). Training needs neither."
+    return [*findings, Finding("to render", fix, Severity.NOTE)]
 
 
 _PARTS: dict[str, Callable[[], list[Finding]]] = {
-    "Kernels": kernels,
-    "Machine": machine,
-    "Device": device,
-    "Versions": packages,
-    "Rendering": rendering,
+    "Kernels": check_kernels,
+    "Machine": check_machine,
+    "Device": check_devices,
+    "Versions": check_packages,
+    "Rendering": check_rendering,
 }
 
 
 def _in_a_child(code: str, environment: Mapping[str, str]) -> tuple[str, str]:
-    """The last line that a Python process prints, and what went wrong there ("" is nothing)."""
-    return ask_a_child(code, environment, SECONDS)
+    """The last line that a Python process prints, and the error if it fails, else ""."""
+    return ask_a_child(code, environment, CHECK_SECONDS)

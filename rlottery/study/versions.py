@@ -1,4 +1,4 @@
-"""What a run was made with, so that a difference elsewhere can be explained."""
+"""The versions and the machine that a run was made with. They explain differences between machines."""
 
 import contextlib
 import os
@@ -15,18 +15,18 @@ PACKAGES = ("jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "metaworld
 
 
 _VECTOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
-"""What a processor may know that changes how XLA orders sums."""
+"""Features of a processor that change the order in which XLA adds numbers."""
 _PLAIN_FLAG = re.compile(r"--xla_[a-z0-9_]+(=[A-Za-z0-9_.,-]*)?")
 
 
 def versions() -> dict[str, str]:
-    """Versions of rlottery, Python and the packages that results depend on; processor, kernels, XLA's flags, commit.
+    """Versions of rlottery, Python and the packages that results depend on; processor, kernels, XLA flags, commit.
 
-    Nothing else of the environment: it may hold secrets.
+    No other environment variables are recorded, because they may contain secrets.
     """
     found = {}
     for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):  # Meta-World may be left out by those who don't use it.
+        with contextlib.suppress(PackageNotFoundError):  # Meta-World is not always installed.
             found[name] = version(name)
     found |= {"rlottery": __version__, "python": platform.python_version()}
     found |= {"machine": f"{platform.system()} {platform.machine()}", "commit": _commit()}
@@ -35,24 +35,24 @@ def versions() -> dict[str, str]:
 
 
 def xla_flags(text: str) -> str:
-    """The flags for XLA whose values are plain words or numbers: a path, say, is left out."""
+    """The XLA flags whose values are plain words or numbers. Others, such as paths, are dropped."""
     return " ".join(flag for flag in text.split() if _PLAIN_FLAG.fullmatch(flag))
 
 
 def processor() -> dict[str, str]:
-    """Its name and what it knows of vectors, where the system tells."""
+    """The processor's name and its vector features, where the system reports them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return {"processor": platform.processor()}
-    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    known = set((told.get("flags") or told.get("Features") or "").split())
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    known = set((fields.get("flags") or fields.get("Features") or "").split())
     vectors = " ".join(flag for flag in _VECTOR_FLAGS if flag in known)
-    return {"processor": told.get("model name", platform.processor()), "vectors": vectors}
+    return {"processor": fields.get("model name", platform.processor()), "vectors": vectors}
 
 
 def _commit() -> str:
-    """The commit of the checkout that rlottery runs from, or "" if it is installed."""
+    """The commit of the checkout that rlottery runs from, or "" if it runs from an installation."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return ""

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from rlottery.storage.progress import Progress
 from rlottery.study import display
-from rlottery.study.display import Lines, LiveTable, display_for, duration, jobs_table, line
+from rlottery.study.display import Lines, LiveTable, display_for, duration, job_line, jobs_table
 from rlottery.study.planning.jobs import STAGES, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
 from tests.study.studies import job, shown, tiny_config
@@ -37,7 +37,7 @@ def test_every_state_can_be_shown(tmp_path: Path, state: JobState) -> None:
     tracked[0].state = state
     assert state.value in text(tracked)
     assert state.value in text(tracked, rows=2)
-    assert state.value in line(tracked[0])
+    assert state.value in job_line(tracked[0])
 
 
 class TestLine:
@@ -47,25 +47,25 @@ class TestLine:
 
     def test_running(self, dense: Tracked) -> None:
         dense.state, dense.progress = JobState.RUNNING, HALF_WAY
-        assert line(dense) == (
+        assert job_line(dense) == (
             "Pendulum-v1 seed 0 dense: running, 150 of 300 steps, 50 steps/s, return -1,234.6, success 0.50, 3 s left"
         )
 
     def test_before_the_first_step_it_promises_nothing(self, dense: Tracked) -> None:
         dense.state, dense.progress = JobState.RUNNING, Progress(1, 0, 300, 0.0)
-        assert line(dense) == "Pendulum-v1 seed 0 dense: running, 0 of 300 steps, 0 steps/s"
+        assert job_line(dense) == "Pendulum-v1 seed 0 dense: running, 0 of 300 steps, 0 steps/s"
 
     def test_starting(self, dense: Tracked) -> None:
         dense.state = JobState.RUNNING
-        assert line(dense) == "Pendulum-v1 seed 0 dense: running"
+        assert job_line(dense) == "Pendulum-v1 seed 0 dense: running"
 
     def test_done(self, dense: Tracked) -> None:
         dense.state, dense.seconds = JobState.DONE, 75.0
-        assert line(dense) == "Pendulum-v1 seed 0 dense: done, 1 min 15 s"
+        assert job_line(dense) == "Pendulum-v1 seed 0 dense: done, 1 min 15 s"
 
     def test_failed(self, dense: Tracked) -> None:
         dense.state, dense.message = JobState.FAILED, "boom\nlog: data/dense.log"
-        assert line(dense) == "Pendulum-v1 seed 0 dense: failed, boom\nlog: data/dense.log"
+        assert job_line(dense) == "Pendulum-v1 seed 0 dense: failed, boom\nlog: data/dense.log"
 
 
 class TestLines:

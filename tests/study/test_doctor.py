@@ -48,9 +48,9 @@ def said(about: str) -> Finding:
 def test_all_is_well() -> None:
     found = diagnose()
     assert list(found) == PARTS and is_ready(found)
-    assert {finding.about for findings in found.values() for finding in findings if finding.state is Severity.NOTE} == {
-        "device: cuda"
-    }
+    assert {
+        finding.about for findings in found.values() for finding in findings if finding.severity is Severity.NOTE
+    } == {"device: cuda"}
     page = shown(doctor_page(found))
     for part in ("compiled kernels, avx2: the widest", "g++ 12, and the headers of jaxlib 0.10.2", "Studies can run"):
         assert part in page
@@ -61,8 +61,8 @@ class TestKernels:
         failed = Record("failed", reason="portable.cc can't be compiled", said=("error: [bold]",), compiler="c++")
         monkeypatch.setattr(doctor, "look", lambda fresh: Found("", "they could not be built", "run: uv sync"))
         monkeypatch.setattr(doctor, "read_record", lambda: failed)
-        assert said("path").told.endswith("they could not be built")
-        assert said("to mend that") == Finding("to mend that", "run: uv sync", Severity.NOTE)
+        assert said("path").text.endswith("they could not be built")
+        assert said("to fix this") == Finding("to fix this", "run: uv sync", Severity.NOTE)
         found = diagnose()
         assert is_ready(found)
         assert "error: [bold]" in shown(doctor_page(found))
@@ -80,7 +80,7 @@ def test_a_part_that_breaks_is_a_finding_and_the_rest_is_told(monkeypatch: pytes
     found = diagnose()
     assert list(found) == PARTS and not is_ready(found)
     assert found["Machine"] == [Finding("Machine", "ZeroDivisionError: division by zero", Severity.MISSING)]
-    assert "Studies can't run here before this is mended: Machine." in shown(doctor_page(found))
+    assert "Studies can't run here until this is fixed: Machine." in shown(doctor_page(found))
 
 
 def test_jax_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,12 +88,12 @@ def test_jax_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said("device: cpu") == Finding(
         "device: cpu", "JAX can't be used: RuntimeError: no backend", Severity.MISSING
     )
-    assert said("device: cuda").state is Severity.NOTE
+    assert said("device: cuda").severity is Severity.NOTE
 
 
 def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_in_a_child", lambda code, environment: ("gpu|CudaDevice(id=0)", ""))
-    assert doctor.device()[1] == Finding("device: cuda", "JAX computes on CudaDevice(id=0)")
+    assert doctor.check_devices()[1] == Finding("device: cuda", "JAX computes on CudaDevice(id=0)")
 
 
 class TestPackages:
@@ -101,8 +101,8 @@ class TestPackages:
     def test_one_that_cannot_be_imported(self, monkeypatch: pytest.MonkeyPatch, name: str, state: Severity) -> None:
         told = f'{{"{name}": "ImportError: libX is missing"}}'
         monkeypatch.setattr(doctor, "_in_a_child", lambda code, environment: (told, ""))
-        (finding,) = (finding for finding in doctor.packages() if finding.about == name)
-        assert finding.state is state and "can't be imported: ImportError: libX is missing" in finding.told
+        (finding,) = (finding for finding in doctor.check_packages() if finding.about == name)
+        assert finding.severity is state and "can't be imported: ImportError: libX is missing" in finding.text
 
     def test_one_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, "PACKAGES", ("jax", "no-such-package"))
@@ -115,18 +115,18 @@ class TestRendering:
     @pytest.mark.skipif(sys.platform == "darwin", reason="macOS draws in one way alone")
     def test_the_second_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, "_in_a_child", answers(egl="no EGL"))
-        assert doctor.rendering() == [Finding("MUJOCO_GL=osmesa", "draws")]
+        assert doctor.check_rendering() == [Finding("MUJOCO_GL=osmesa", "works")]
 
     def test_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, "_in_a_child", answers(mujoco="no GL"))
-        assert "apt install libegl1 libosmesa6" in said("to draw").told
-        assert all(finding.state is Severity.NOTE for finding in doctor.rendering())
+        assert "apt install libegl1 libosmesa6" in said("to render").text
+        assert all(finding.severity is Severity.NOTE for finding in doctor.check_rendering())
 
 
 def test_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert said("OPENBLAS_CORETYPE").told == "not set"
+    assert said("OPENBLAS_CORETYPE").text == "not set"
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    assert said("OPENBLAS_CORETYPE").state is Severity.NOTE
+    assert said("OPENBLAS_CORETYPE").severity is Severity.NOTE
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_a_child_tells(code: str, said: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(doctor, "SECONDS", 1 if "sleep" in code else 60)
+    monkeypatch.setattr(doctor, "CHECK_SECONDS", 1 if "sleep" in code else 60)
     assert doctor._in_a_child(code, {}) == said
 
 

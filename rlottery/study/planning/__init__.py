@@ -1,1 +1,1 @@
-"""What a study needs: its arms, its jobs, and which of them are done."""
+"""Planning a study: its arms, its jobs, and which of them are done. Nothing here imports JAX."""

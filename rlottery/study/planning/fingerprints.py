@@ -1,7 +1,7 @@
-"""Fingerprints: what made a file, as plain values that can be compared key by key.
+"""Fingerprints: what a file was made from, as plain values that can be compared key by key.
 
-A fingerprint holds the config keys that its stage reads, the digests of its inputs, and the stage's version. The
-versions are raised by hand when a change to the code changes what a stage makes; the commit is not compared.
+A fingerprint has the config keys that its stage reads, the digests of its inputs, and the stage's version. The version
+is raised by hand when a change to the code changes what a stage makes. The commit is not compared.
 """
 
 from typing import Any
@@ -21,25 +21,33 @@ _CONTROLS_OF_WEIGHTS = ("permuted-weights", "fresh-weights", "small-dense", "den
 
 
 def dense_fingerprint(config: Config, task: Task, seed: int) -> Fingerprint:
-    """Of a dense run."""
+    """The fingerprint of a dense run."""
     return {"version": DENSE_VERSION, **_training_keys(config, task, seed)}
 
 
 def mask_fingerprint(arm: Arm, seed: int, inputs: dict[str, str]) -> Fingerprint:
-    """Of a mask. `inputs`: digests of the agent that was scored, and of the mask that it was made from."""
+    """The fingerprint of a mask.
+
+    Args:
+        inputs: digests of the agent that was scored, and of the mask that this one was made from.
+    """
     scoring = arm.scoring
     pruning: Fingerprint = {"criterion": scoring.recipe.criterion, "sparsity": arm.sparsity}
     if arm.needs_replay:
         recipe = scoring.recipe
         pruning |= {"num_gradient_batches": recipe.batches, "gradient_batch_size": recipe.batch_size}
-    told = scoring.told() | arm.told()
-    pruning |= {key: value for key, value in told.items() if key in _OF_MASKS}
+    recipe_keys = scoring.told() | arm.told()
+    pruning |= {key: value for key, value in recipe_keys.items() if key in _OF_MASKS}
     return {"version": MASK_VERSION, "seed": seed, "pruning": pruning, "inputs": inputs}
 
 
 def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: dict[str, str]) -> Fingerprint:
-    """Of a ticket's or a control's run. `inputs`: digests of the "initial" weights' file, of the "mask", ..."""
-    told: Fingerprint = {"version": TICKET_VERSION, **_training_keys(config, task, seed), "inputs": inputs}
+    """The fingerprint of a ticket's or a control's run.
+
+    Args:
+        inputs: digests of what it starts from: the "initial" weights, the "mask", and the "start" that it rewinds to.
+    """
+    common: Fingerprint = {"version": TICKET_VERSION, **_training_keys(config, task, seed), "inputs": inputs}
     own: Fingerprint = {}
     if arm.rewind_step != 0:
         own["rewind"] = "none" if arm.rewind_step is None else {"step": arm.rewind_step}
@@ -49,8 +57,8 @@ def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: 
         own["control"] = arm.kind
     if arm.is_dynamic:
         own |= {"sparsity": arm.sparsity} | {key: value for key, value in arm.told().items() if key in _OF_MASKS}
-    # A plain ticket has no such key: its fingerprint is the one that rlottery 0.1 wrote.
-    return told | ({"arm": own} if own else {})
+    # A plain ticket has no such key, so its fingerprint equals the one that rlottery 0.1 wrote.
+    return common | ({"arm": own} if own else {})
 
 
 def _training_keys(config: Config, task: Task, seed: int) -> Fingerprint:

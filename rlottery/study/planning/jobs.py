@@ -1,4 +1,4 @@
-"""Jobs: one stage of one arm for one task and seed, and which of them wait for which."""
+"""Jobs: a job is one stage of one arm for one task and seed. Jobs need the files of other jobs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,21 +10,21 @@ from rlottery.storage.paths import DENSE, RunFiles, Store
 from rlottery.study.planning.arms import Arm
 
 STAGES = ("dense", "mask", "ticket")
-"""What a command can ask for."""
+"""The stages that a command can ask for."""
 ORDER = ("dense", "rewind", "mask", "ticket")
-"""What there is to do: with the dense agents come the points that arms rewind to."""
+"""The stages of jobs, in order. The rewind stage belongs to the command's dense stage."""
 Key = tuple[int, int, str, str]
-"""Task index, seed, arm, stage: what tells a job from the others of its study."""
+"""Task index, seed, arm and stage. They identify a job in its study."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One stage of one arm for one task and seed: the unit that a worker does.
+    """One stage of one arm for one task and seed. Workers do one or more jobs.
 
     Attributes:
         stage: "dense", "rewind", "mask" or "ticket".
-        task_index: into ``config.tasks``.
-        arm: None for the dense agent and its rewind points, which belong to all arms.
+        task_index: an index into ``config.tasks``.
+        arm: None for the dense agent and its rewind points, which all arms share.
     """
 
     config: Config
@@ -53,13 +53,13 @@ class Job:
 
     @property
     def label(self) -> str:
-        """How a person reads it: ``drawer-close-v3 seed 0 dense``."""
+        """The job's name for the user, such as ``drawer-close-v3 seed 0 dense``."""
         suffix = {"mask": " mask", "rewind": " rewind points"}.get(self.stage, "")
         return f"{self.task.name} seed {self.seed} {self.arm_name}{suffix}"
 
     @property
     def env_steps(self) -> int:
-        """Environment steps that it trains for."""
+        """How many environment steps it trains for."""
         if self.arm is None:
             return self.config.training_for(self.task).env_steps
         return self.arm.env_steps(self.config, self.task)
@@ -84,7 +84,7 @@ class Job:
 
     @property
     def mask_path(self) -> Path:
-        """The mask that a ticket trains with: of the guide's two, the file under the method's name."""
+        """The mask file that a ticket trains with. For the two built-in methods it has the method's name."""
         method = self.ticket_arm.method
         return self.files.mask if method is None else self.store.mask(self.task.name, self.seed, method)
 
@@ -101,7 +101,7 @@ class Job:
 
     @property
     def mask_source(self) -> "Job | None":
-        """The job that makes the mask which this arm takes, or is a control of; None if it takes no other's."""
+        """The job that makes the mask that a control or transfer starts from. None for arms without such a mask."""
         arm = self.ticket_arm
         if arm.of is None:
             return None
@@ -131,10 +131,11 @@ class Job:
 
 
 def list_jobs(config: Config, arms: Sequence[Arm], stages: Sequence[str]) -> list[Job]:
-    """The jobs of a study, each after those that it waits for.
+    """The jobs of a study, each after the jobs that it needs.
 
     Args:
-        arms: each after those that it needs (`study.arms.arms_of`).
+        arms: the arms, each after those that it needs (`study.planning.arms.arms_of`).
+        stages: the stages that the command asks for.
     """
     runs = [(index, seed) for index in range(len(config.tasks)) for seed in config.seeds]
     found = [Job(config, "dense", index, seed) for index, seed in runs] if "dense" in stages else []
@@ -148,6 +149,6 @@ def list_jobs(config: Config, arms: Sequence[Arm], stages: Sequence[str]) -> lis
 
 
 def prerequisites(planned: Sequence[Job]) -> list[list[int]]:
-    """For each job, the indices of those among `planned` that it waits for."""
+    """For each job, the indices of the jobs in `planned` that it needs."""
     places = {job.key: index for index, job in enumerate(planned)}
     return [[places[needed.key] for needed in job.needs if needed.key in places] for job in planned]

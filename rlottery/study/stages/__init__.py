@@ -1,1 +1,1 @@
-"""What a worker does: train a dense agent, make a mask, train a ticket. Each reads and writes files."""
+"""The stages of a job: train a dense agent, make a mask, train a ticket. Each reads files and writes files."""

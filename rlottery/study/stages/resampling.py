@@ -1,4 +1,4 @@
-"""How stable masks are that were scored on batches of replay: masks from other batches, against each other."""
+"""The stability of masks that are scored on batches of replay: how much masks from other batches overlap."""
 
 from collections.abc import Callable, Iterator
 from itertools import combinations
@@ -16,43 +16,43 @@ from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.stages.masking import Resampling
 
 FEWEST = 2
-"""Resamples that have a pair."""
+"""At least two masks are needed to compare a pair."""
 
 
 def measure_stability(config: Config, resamples: int, say: Callable[[str], None]) -> None:
-    """Measure, and keep beside each mask, how alike masks are that are made from independent draws of its batches.
+    """Measure how much masks that are made from independent draws of batches overlap, and save it next to each mask.
 
-    Done for every arm of the config whose criterion reads replay, for each task and seed that has its mask. The same
-    agent is scored each time, with fresh batches of the same replay and fresh noise. What was measured already of the
-    mask that is there, with as many resamples, is not measured again.
+    This is done for each mask in the data folder whose arm's criterion reads replay. The same agent is scored each
+    time, with new batches of the same replay and new noise. A mask that was measured before, with at least as many
+    resamples, is not measured again.
 
     Args:
-        resamples: masks to make for each one; each takes as long as making the mask did.
-        say: is told what was measured, and what was left out and why, a line each.
+        resamples: how many masks to make for each mask. Each takes as long as making the mask did.
+        say: called with a line for each mask that was measured, or skipped and why.
 
     Raises:
-        RlotteryError: too few resamples.
-        StudyError: the data folder has a link that leads out of it.
+        RlotteryError: there are too few resamples.
+        StudyError: a link in the data folder leads out of it.
     """
     if resamples < FEWEST:
-        raise RlotteryError(f"Stability takes at least {FEWEST} resamples to compare, not {resamples}: --stability 5")
+        raise RlotteryError(f"Stability needs at least {FEWEST} resamples, not {resamples}. Try: --stability 5")
     Store(config.data).check_links()
     for job in _measurable(config):
         try:
             _measure(job, resamples, say)
         except (MaskError, StudyError) as error:
-            say(f"{job.label}: left out. {error}")
+            say(f"{job.label}: skipped. {error}")
 
 
 def _measurable(config: Config) -> Iterator[Job]:
-    """The mask jobs of a study whose masks depend on batches, and are there."""
-    # Rounds on the way to an arm are no arms of their own.
+    """The mask jobs of a study whose masks depend on batches, and exist."""
+    # The rounds of IMP are not arms of their own.
     arms = [arm for arm in _arms(config) if arm.needs_replay and ROUND not in arm.name]
     return (job for job in list_jobs(config, arms, ("mask",)) if job.files.mask.exists())
 
 
 def _arms(config: Config) -> list[Arm]:
-    """All arms of the config; of a config that lists none, those of both methods."""
+    """All arms of the config. If it lists none, the arms of both built-in methods."""
     return arms_of(config, None) if config.arms else [arm_for(method, config.pruning) for method in METHODS]
 
 
@@ -61,18 +61,18 @@ def _measure(job: Job, resamples: int, say: Callable[[str], None]) -> None:
     try:
         known = read_stability(job.files, digest)
     except StudyError:
-        known = None  # damaged: it is written anew
+        known = None  # damaged, so it is measured again
     if known is not None and known.resamples >= resamples:
-        say(_told(job, known, "measured before"))
+        say(_overlap_line(job, known, "measured before"))
         return
     if not replay_is_saved(job.dense_files):
         say(
-            f"{job.label}: left out. Its replay buffer is not there: {job.dense_files.replay} "
-            "(keep_replay: true keeps it from the next training of the dense agent on)."
+            f"{job.label}: skipped. Its replay buffer is missing: {job.dense_files.replay}. "
+            "Set keep_replay: true to keep it the next time that the dense agent is trained."
         )
         return
     if own_mask(job) is None:
-        say(f"{job.label}: left out. Its mask was made from something else than what is there now.")
+        say(f"{job.label}: skipped. Its mask was made from other files than those in the data folder.")
         return
     drawn = Resampling(job)
     masks = [
@@ -85,10 +85,10 @@ def _measure(job: Job, resamples: int, say: Callable[[str], None]) -> None:
     assert found is not None  # masks of one agent have equal shapes
     measured = Stability(digest, resamples, found[1].jaccard, found[1].chance)
     write_stability(job.files, measured)
-    say(_told(job, measured, "measured"))
+    say(_overlap_line(job, measured, "measured"))
 
 
-def _told(job: Job, found: Stability, how: str) -> str:
+def _overlap_line(job: Job, found: Stability, how: str) -> str:
     return (
         f"{job.label}: masks from {found.resamples} draws of the batches overlap by {found.jaccard:.2f} "
         f"(chance: {found.chance:.2f}), {how}"

@@ -157,11 +157,11 @@ def test_a_damaged_measurement_is_made_anew(lab: Laboratory) -> None:
     assert measured(lab, "taylor") is not None
 
 
-def test_without_its_replay_a_mask_is_named_and_left_out(lab: Laboratory) -> None:
+def test_without_its_replay_a_mask_is_named_and_skipped(lab: Laboratory) -> None:
     shutil.rmtree(lab.job("dense").files.replay)
-    left_out = [line for line in measure(lab) if "left out" in line]
-    assert len(left_out) == len(SCORED_BY_DATA)
-    assert all(str(lab.job("dense").files.replay) in line and "keep_replay: true" in line for line in left_out)
+    skipped = [line for line in measure(lab) if "skipped." in line]
+    assert len(skipped) == len(SCORED_BY_DATA)
+    assert all(str(lab.job("dense").files.replay) in line and "keep_replay: true" in line for line in skipped)
     assert measured(lab, "taylor") is None
     assert measured(lab, "taylor", seed=1) is not None
 
@@ -171,14 +171,14 @@ def test_damaged_replay_is_named_and_stops_no_other(lab: Laboratory) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    left_out = [line for line in measure(lab) if "left out" in line]
-    assert any(line.startswith("Pendulum-v1 seed 0 taylor") and str(path) in line for line in left_out)
+    skipped = [line for line in measure(lab) if "skipped." in line]
+    assert any(line.startswith("Pendulum-v1 seed 0 taylor") and str(path) in line for line in skipped)
     assert measured(lab, "taylor", seed=1) is not None
 
 
-def test_a_mask_of_another_agent_is_left_out(lab: Laboratory) -> None:
+def test_a_mask_of_another_agent_is_skipped(lab: Laboratory) -> None:
     shutil.copy(lab.job("taylor", "mask", seed=1).files.mask, lab.job("taylor", "mask").files.mask)
-    assert any(line.startswith("Pendulum-v1 seed 0 taylor mask: left out") for line in measure(lab))
+    assert any(line.startswith("Pendulum-v1 seed 0 taylor mask: skipped.") for line in measure(lab))
     assert not lab.job("taylor", "mask").files.stability.exists()
 
 
