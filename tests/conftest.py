@@ -1,12 +1,20 @@
 """How the suite runs: JAX set up before any test imports it, a core for each of pytest's workers, long files first."""
 
 import os
+import shutil
+import tempfile
 
 import pytest
 
 # On the CPU whatever the machine has, and compiled in half the time.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+
+if "RLOTTERY_TEST_CACHE" not in os.environ:
+    # One cache of compiled programs for all processes of this test run: most tests train agents of the same shapes.
+    os.environ["RLOTTERY_TEST_CACHE"] = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jax-cache-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """gw0, gw1, ... in the processes that pytest-xdist starts."""
@@ -18,6 +26,11 @@ if WORKER and hasattr(os, "sched_setaffinity"):
 
 LONG_FILES = ("test_docs.py", "test_pipeline.py", "test_faults.py", "test_faults_arms.py", "test_worker_threads.py")
 """More than half of the suite's time. Begun last, one would keep a core busy while the others have nothing left."""
+
+
+def pytest_unconfigure() -> None:
+    if not WORKER:
+        shutil.rmtree(os.environ["RLOTTERY_TEST_CACHE"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

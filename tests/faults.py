@@ -9,6 +9,8 @@ command alone, or a worker alone; and asked to stop by SIGTERM and by Ctrl-C. Af
 again. Once a study has finished, its weights, masks, metrics (but for fields of wall-clock time) and replay buffers are
 compared with those of the undisturbed one, byte by byte. Half of the studies keep JAX's compilations in a cache. Needs
 /proc, so Linux.
+
+The test suite uses the same functions, but draws no reports and shares one compilation cache among all commands.
 """
 
 import argparse
@@ -99,6 +101,11 @@ STUDIES = {"guide": GUIDE, "arms": ARMS}
 
 KINDS = ("all", "all", "all", "command", "worker", "SIGTERM", "SIGINT")
 LATEST_KILL_SECONDS = 12.0
+REPORTS = __name__ == "__main__"
+"""Whether the commands draw reports. The test suite compares weights, masks, metrics and replay buffers alone."""
+WITHOUT_REPORT = (
+    "import sys, types; sys.modules['rlottery.report.files'] = types.SimpleNamespace(write_report=lambda *_: []); "
+)
 NEVER = "checkpoint_seconds=1e9"
 ALWAYS = "checkpoint_seconds=0"
 
@@ -109,6 +116,7 @@ def start(folder: Path, *arguments: str, environment: dict[str, str] | None = No
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rlottery.cli import app; app()"
     )
+    code = code if REPORTS else WITHOUT_REPORT + code
     with (folder / "command.log").open("a") as log:
         return subprocess.Popen(
             [sys.executable, "-c", code, "run", "config.yaml", *arguments],
@@ -196,11 +204,15 @@ def disturb(folder: Path, process: subprocess.Popen[str], chance: random.Random)
     return told
 
 
-def endure(folder: Path, study: Study, kills: int, chance: random.Random, cache: bool) -> Counter[str]:
-    """Run a study to its end through at most `kills` kills; how often it was killed in which way."""
+def endure(folder: Path, study: Study, kills: int, chance: random.Random, cache: bool = False) -> Counter[str]:
+    """Run a study to its end through at most `kills` kills; how often it was killed in which way.
+
+    Args:
+        cache: keep JAX's compilations in a cache of the study's own.
+    """
     survived: Counter[str] = Counter()
-    environment = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")} if cache else {}
-    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    kept = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = kept if cache else {}
     for number, command in enumerate(study.commands, start=1):
         while True:
             process = start(folder, *command, ALWAYS, environment=environment)

@@ -42,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_study_that_is_killed_ends_in_the_same_bits(finished: Path, tmp_path: Path) -> None:
     study = make_study(tmp_path / "killed", SMALL)
-    survived = endure(study, STUDY, 3, random.Random(1), cache=True)
+    survived = endure(study, STUDY, 3, random.Random(1))
     assert survived.total() > 0
     assert digests(study / "data") == digests(finished / "data")
 

@@ -105,7 +105,7 @@ def attempt(job, make_learner):
 def test_without_an_accelerator_cuda_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = job(tiny_config(tmp_path, "device=cuda"), "dense")
     assert worker.attempt(asked, CpuLearner, parent=os.getpid(), stop=worker.Event()) == worker.FAILED
-    assert capsys.readouterr().err.startswith("error: device is cuda, but JAX finds no NVIDIA GPU here.")
+    assert capsys.readouterr().err.startswith("error: The config has device: cuda, but JAX finds no NVIDIA GPU.")
 
 
 # Whole studies.
