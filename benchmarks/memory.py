@@ -31,7 +31,7 @@ from typing import NamedTuple
 from rlottery.config import load_config
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, list_jobs
-from rlottery.study.planning.sizes import sizes_of
+from rlottery.study.planning.networks import task_spec
 from rlottery.study.resources.memory import MB, study_memory
 
 CONFIG = """\
@@ -186,10 +186,10 @@ def measure(study: Study) -> tuple[list[list[object]], list[str]]:
         path = Path(name) / "config.yaml"
         path.write_text(text)
         config = load_config(path, [])
-        sizes = [sizes_of(task) for task in config.tasks]
+        specs = [task_spec(task) for task in config.tasks]
         for stage in STAGES:
             todo = list_jobs(config, arms_of(config, None), (stage,))
-            one, all_of_them = study_memory(todo, sizes, 1), study_memory(todo, sizes, study.workers)
+            one, all_of_them = study_memory(todo, specs, 1), study_memory(todo, specs, study.workers)
             seen = watch(path.parent, stage)
             pairs = [
                 ("own", seen.one.own, one.workers / MB),

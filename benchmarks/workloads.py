@@ -14,8 +14,10 @@ import threadpoolctl
 
 from benchmarks.flops import METAWORLD
 from rlottery import config, envs
-from rlottery.agents.base import Spec, kernels, nest_masks
-from rlottery.agents.sac import SAC, SACState, Settings
+from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.base import kernels, nest_masks
+from rlottery.agents.description import Spec
+from rlottery.agents.sac import SAC, SACState
 from rlottery.pruning.criteria import CRITERIA, evidence_for, score
 from rlottery.pruning.masks import GroupMask
 from rlottery.pruning.prune import Rule, prune
@@ -25,7 +27,7 @@ from rlottery.storage.transitions import Transitions
 from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import TrainingPlan, action_noise, begin, train
 from rlottery.training.replay_buffer import ReplayBuffer
-from rlottery.training.saliency import Gathered, as_initial, gather
+from rlottery.training.saliency import Statistics, as_initial, gather_statistics
 
 TASK = "drawer-close-v3"
 EPISODE_STEPS = 500
@@ -37,7 +39,7 @@ PIECE_STEPS = 125
 PIECE_UPDATES = 30
 REPLAY_SIZE = 25_000
 GRADIENT_BATCHES = 100
-SETTINGS = Settings(config.SACSettings(batch_size=METAWORLD.batch_size), config.NetworkSettings())
+SETTINGS = SACSetup(config.SACSettings(batch_size=METAWORLD.batch_size), config.NetworkSettings())
 SPEC = Spec(METAWORLD.observation_size, METAWORLD.action_size)
 STREAMS = Streams("speed", TASK, 0, "dense")
 GEMM_SIZE = 256
@@ -131,7 +133,7 @@ def gradient_mask() -> dict[str, float]:
     state, generator = fresh_state(), _TimedGenerator(np.random.PCG64(0))
     began = time.monotonic()
     # One batch more than counts: the first compiles.
-    evidence = gather(
+    evidence = gather_statistics(
         SAC,
         SETTINGS,
         state,
@@ -151,7 +153,7 @@ def magnitude_mask() -> float:
     """Seconds for a magnitude mask of actor and critics."""
     state = fresh_state()
     began = time.monotonic()
-    _masks("magnitude", gather(SAC, SETTINGS, state, evidence_for("magnitude").trained))
+    _masks("magnitude", gather_statistics(SAC, SETTINGS, state, evidence_for("magnitude").trained))
     return time.monotonic() - began
 
 
@@ -162,7 +164,7 @@ def score_and_prune(criterion: str) -> float:
     began = time.monotonic()
     masked = state
     for turn in range(1, chosen.iterations + 1):
-        found = gather(
+        found = gather_statistics(
             SAC,
             SETTINGS,
             masked,
@@ -194,7 +196,7 @@ class _TimedGenerator(np.random.Generator):
         return super().integers(*args, **kwargs)
 
 
-def _masks(criterion: str, evidence: Gathered) -> dict[str, GroupMask]:
+def _masks(criterion: str, evidence: Statistics) -> dict[str, GroupMask]:
     sparsity = config.Pruning().sparsity
     shares = {"actor": sparsity.actor, "critic": sparsity.critic}
     return {group: prune(score(criterion, evidence[group]), share) for group, share in shares.items()}
@@ -238,9 +240,9 @@ class Agent(NamedTuple):
         return cls(width, cast(Rule, rest[0]), float(rest[1]), kernels)
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> SACSetup:
         widths = (self.width, self.width)
-        return Settings(SETTINGS.sac, config.NetworkSettings(actor=widths, critic=widths))
+        return SACSetup(SETTINGS.sac, config.NetworkSettings(actor=widths, critic=widths))
 
     def learner(self) -> CpuLearner:
         """It, fresh."""
@@ -257,8 +259,8 @@ class Agent(NamedTuple):
         return CpuLearner(SAC, self.settings, state, SPEC, action_noise(STREAMS), kernels=self.kernels)
 
 
-def _taylor_scores(state: SACState, settings: Settings, generator: np.random.Generator) -> dict[str, Scores]:
-    evidence = gather(
+def _taylor_scores(state: SACState, settings: SACSetup, generator: np.random.Generator) -> dict[str, Scores]:
+    evidence = gather_statistics(
         SAC,
         settings,
         state,
@@ -327,7 +329,7 @@ def _seconds_each(unit: Callable[[], object], units: int) -> float:
     return (time.monotonic() - began) / units
 
 
-def fresh_state(settings: Settings = SETTINGS) -> SACState:
+def fresh_state(settings: SACSetup = SETTINGS) -> SACState:
     weights, noise = jax.random.split(jax.random.key(0))
     state: SACState = SAC.init(SAC.init_params(weights, SPEC, settings), noise, settings)
     return state

@@ -130,7 +130,7 @@ class Laboratory:
 
     @contextmanager
     def _seen(self) -> Iterator[None]:
-        train, gather = train_run.train, masking.gather
+        train, gather = train_run.train, masking.gather_statistics
         doing: list[Key] = []
 
         def train_seen(loop: Loop, environment: Any, schedule: TrainingPlan, *rest: Any, **more: Any) -> Loop:
@@ -150,7 +150,7 @@ class Laboratory:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(train_run, "train", train_seen)
             patch.setattr("rlottery.study.stages.run_stage.create_mask", create_mask)
-            patch.setattr(masking, "gather", gather_seen)
+            patch.setattr(masking, "gather_statistics", gather_seen)
             yield
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from rlottery import envs
-from rlottery.agents.base import Spec, jax_key
+from rlottery.agents.base import jax_key
+from rlottery.agents.description import Spec
 from rlottery.agents.sac import SAC
 from rlottery.errors import StoppedError, StudyError
 from rlottery.seeding import Streams, evaluation_seeds
@@ -375,7 +376,7 @@ def at_the_step(lab: Laboratory) -> dict[str, np.ndarray]:
     """The dense agent at the step that arms go back to, trained here by the training loop alone."""
     config, task = lab.config, lab.config.tasks[0]
     streams = Streams("laboratory", task.name, 0, "dense")
-    settings, spec = SAC.settings(config, task), Spec(3, 1)
+    settings, spec = SAC.description.settings(config, task), Spec(3, 1)
     schedule = TrainingPlan(
         config.training, config.sac.batch_size, INTERVAL, evaluation_seeds("laboratory", task.name, 1), streams
     )

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Algorithm, Tree
+from rlottery.agents.base import Algorithm
+from rlottery.agents.description import Description, Network
+from rlottery.agents.networks import Tree
 from rlottery.storage.transitions import Transitions
 
 
@@ -37,10 +39,6 @@ def _kernel(actor: Tree) -> jax.Array:
     return actor["layer_0"]["kernel"]
 
 
-def _act(outputs: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-    return np.tanh(outputs if noise is None else outputs + noise)
-
-
 def _update(state: ToyState, batch: Transitions, settings: ToySettings) -> tuple[ToyState, dict[str, jax.Array]]:
     """Moves the weights by what the batch holds; the metric is the number of updates before this one."""
     kernel = _kernel(state.params["actor"])
@@ -65,16 +63,26 @@ def _layer_inputs(state: ToyState, batch: Transitions) -> dict[str, dict[str, ja
 
 
 TOY = Algorithm(
-    settings=lambda config, task: ToySettings(),
+    description=Description(
+        name="toy",
+        settings=lambda config, task, widths: ToySettings(),
+        networks=lambda spec, settings: (Network("actor", (2, 1)), Network("critic.q1", (50, 40))),
+        acting="actor",
+        outputs_per_action=1,
+        copies={"actor": 1, "critic": 1},
+        operations={"actor": 6, "critic": 6},
+        losses={"actor": "mean reward times the weights", "critic": "noise times the weights"},
+        divergence_advice="Lower toy.rate",
+    ),
     init_params=lambda key, spec, settings: initial().params,
     init=lambda params, key, settings: initial()._replace(params=params),
     map_weights=lambda change, state: state._replace(params={g: change(g, tree) for g, tree in state.params.items()}),
-    act=_act,
+    explore=lambda outputs, noise: np.tanh(outputs + noise),
+    exploit=np.tanh,
     update=_update,
     rewind=lambda saved, key, settings: saved._replace(masks={}, updates=jnp.int32(0)),
     losses=_losses,
     layer_inputs=_layer_inputs,
-    loss_names={"actor": "mean reward times the weights", "critic": "noise times the weights"},
 )
 
 

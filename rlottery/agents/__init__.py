@@ -1,1 +1,1 @@
-"""Learning algorithms, each one file of pure functions behind `base.Algorithm`, and the kernels they run on."""
+"""Learning algorithms, one file of pure functions each, and the networks and compiled kernels they compute with."""

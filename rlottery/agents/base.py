@@ -1,35 +1,31 @@
-"""What the rest of rlottery knows of a learning algorithm: pure functions over one state.
+"""The interface of a learning algorithm: pure functions of one state.
 
-An algorithm keeps its weights as two groups, ``actor`` and ``critic``: multilayer perceptrons as `networks` has them,
-the actor one, the critic a dict of them. Their leaves called ``kernel`` are the prunable matrices, of shape (inputs,
-outputs), in order from input to output. Masks are the same nested dicts with the kernels alone, as bool arrays; a dense
-agent has none (an empty dict). While it trains, an agent may be compact (`rlottery.agents.compact`): each network one
-vector, with its pattern in `state.patterns`. An algorithm hands both to `networks.mlp` and needn't know.
+An agent's weights are nested dicts, ``{group: networks}``, described by `rlottery.agents.description`: each network is
+a multilayer perceptron as in `networks`. Leaves called ``kernel`` are the prunable matrices, of shape (inputs,
+outputs), ordered from input to output. Masks are the same nested dicts with only the kernels, as bool arrays; a dense
+agent has none (an empty dict). During training an agent may be compact (`rlottery.agents.compact`): each network is one
+vector, and its sparsity pattern is in `state.patterns`. An algorithm passes both to `networks.mlp` and treats dense and
+compact agents alike.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from functools import reduce
+from operator import getitem
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlottery.agents.description import Description
 from rlottery.agents.kernels.native import Compact
+from rlottery.agents.networks import Tree
 from rlottery.errors import StudyError
 
-Tree = dict[str, Any]
 
-
-class Spec(NamedTuple):
-    """Sizes that a task gives to an agent: flat observations and actions in [-1, 1]."""
-
-    observation_size: int
-    action_size: int
-
-
-class State(Protocol):
-    """The whole of an agent: weights, targets, optimiser, masks, random key; patterns while it is compact."""
+class AgentState(Protocol):
+    """The complete state of an agent: weights, targets, optimiser, masks, random key; patterns while it is compact."""
 
     @property
     def params(self) -> Tree: ...
@@ -41,48 +37,52 @@ class State(Protocol):
 
 @dataclass(frozen=True)
 class Algorithm:
-    """A learning algorithm as pure functions; each works under `jax.jit` and `jax.vmap`.
+    """A learning algorithm as pure functions. Each works under `jax.jit` and `jax.vmap`.
 
     Attributes:
-        settings: (config, task) -> what the other functions take as `settings`; hashable, static under `jax.jit`.
+        description: its networks and settings, readable without JAX.
         init_params: (key, spec, settings) -> fresh weights.
-        init: (params, key, settings) -> state, dense, at the start of training; `key` is the noise's alone.
-        map_weights: (f, state) -> state with ``f(group, tree)`` in the place of every tree that is laid out as that
-            group's weights: themselves, targets, the optimiser's moments.
-        act: (the actor's outputs (..., out), standard normal noise (..., act) or None) -> actions (..., act) in
-            [-1, 1]: with noise as data is collected, without it as they are evaluated. From NumPy to NumPy.
+        init: (params, key, settings) -> dense state at the start of training. `key` seeds the noise of the updates.
+        rewind: (saved state, key, settings) -> dense state with everything that `saved` has learned (weights, targets,
+            temperature) and a fresh optimiser. `key` seeds the noise of the updates to come.
+        map_weights: (f, state) -> state with every tree shaped like a group's weights (the weights, targets, the
+            optimiser's moments) replaced by ``f(group, tree)``.
+        explore: (outputs of the acting network (..., out), standard normal noise (..., act)) -> actions (..., act) in
+            [-1, 1] for collecting data; NumPy to NumPy.
+        exploit: (outputs) -> the deterministic actions that are evaluated.
         update: (state, batch, settings) -> (state, metrics as scalars by name).
-        rewind: (saved state, key, settings) -> dense state with everything that `saved` has learnt (weights, targets,
-            temperature), and a fresh optimiser; `key` is the noise's of the updates to come.
-        losses: (state, batch, key, settings) -> ``{"actor": f(actor params) -> scalar, "critic": f(critic params)}``:
-            each group's own loss as a function of that group's weights, all else fixed at `state`. It is a mean over
-            the batch's transitions, and applies each network of its group once, to what `layer_inputs` says: so the
-            gradients of single transitions can be told apart at the cost of one.
-        layer_inputs: (state, batch) -> ``{"actor": {path: (batch, in)}, "critic": ...}``: what enters each kernel on
-            the batch's observations (and actions, in a critic), paths as `kernels` gives them.
-        loss_names: group -> its loss, in words.
+        losses: (state, batch, key, settings) -> ``{group: f(the group's params) -> scalar}``: each group's own loss as
+            a function of its weights, everything else fixed at `state`. A loss is a mean over the batch's transitions
+            and applies each network of its group once, to the inputs that `layer_inputs` returns. The gradients of
+            single transitions can therefore be separated at the cost of one.
+        layer_inputs: (state, batch) -> ``{group: {path: (batch, in)}}``: the input of each kernel on the batch's
+            observations (and actions, for a critic), with the paths of `kernels`.
     """
 
-    settings: Callable[..., Any]
+    description: Description = field(hash=False)  # holds dicts, which have no hash, and `jax.jit` needs one
     init_params: Callable[..., Tree]
     init: Callable[..., Any]
-    map_weights: Callable[..., Any]
-    act: Callable[..., Any]
-    update: Callable[..., tuple[Any, dict[str, jax.Array]]]
     rewind: Callable[..., Any]
+    map_weights: Callable[..., Any]
+    explore: Callable[..., Any]
+    exploit: Callable[..., Any]
+    update: Callable[..., tuple[Any, dict[str, jax.Array]]]
     losses: Callable[..., dict[str, Callable[[Tree], jax.Array]]]
     layer_inputs: Callable[..., dict[str, dict[str, jax.Array]]]
-    loss_names: Mapping[str, str] = field(hash=False)  # a dict has no hash, and jax.jit wants the algorithm's
+
+    def acting(self, params: Tree) -> Any:
+        """The network that chooses actions."""
+        return reduce(getitem, self.description.acting.split("."), params)
 
     def with_masks(self, state: Any, masks: Tree) -> Any:
-        """`state` with pruned weights zero in online and target networks and in the optimiser's moments.
+        """`state` with pruned weights set to zero in online and target networks and in the optimiser's moments.
 
-        They stay so under `update`.
+        `update` keeps them at zero.
         """
         return self.map_weights(lambda group, tree: apply_masks(tree, masks[group]), state)._replace(masks=masks)
 
     def masks_hold(self, state: Any) -> bool:
-        """Whether every pruned weight is exactly zero wherever `with_masks` made it so."""
+        """Whether every pruned weight is exactly zero in all the trees that `with_masks` changes."""
         held = [True]
 
         def look(group: str, tree: Tree) -> Tree:
@@ -95,7 +95,7 @@ class Algorithm:
 
 
 def apply_masks(tree: Any, masks: Any) -> Any:
-    """`tree` with zeros wherever `masks` is False. What `masks` doesn't name passes through."""
+    """`tree` with zeros wherever `masks` is False. Leaves that `masks` doesn't name are unchanged."""
     if isinstance(tree, Compact):
         return Compact(jnp.where(masks.vector, tree.vector, 0.0), tree.layout) if masks else tree
     masked = dict(tree)
@@ -107,9 +107,9 @@ def apply_masks(tree: Any, masks: Any) -> Any:
 
 
 def kernels(tree: Tree, prefix: str = "") -> dict[str, Any]:
-    """The kernels of a nested dict by path: ``{"layer_0": ..., "layer_1": ...}`` or ``{"q1.layer_0": ...}``."""
+    """The kernels of a nested dict by path, such as ``layer_0`` or ``q1.layer_0``, ordered from input to output."""
     found: dict[str, Any] = {}
-    # From input to output: JAX gives a dict back in the order of its keys, `layer_10` before `layer_2`.
+    # JAX returns a dict in the order of its keys: `layer_10` before `layer_2`.
     for name, value in sorted(tree.items(), key=lambda item: (len(item[0]), item[0])):
         if name == "kernel":
             found[prefix] = value
@@ -130,12 +130,12 @@ def nest_kernels(flat: dict[str, Any]) -> Tree:
 
 
 def nest_masks(masks: Mapping[str, Mapping[str, Any]]) -> Tree:
-    """Masks by group and path as a state holds them: nested, on the device."""
+    """Masks by group and path in the form that a state holds: nested, on the device."""
     return {group: nest_kernels({p: jnp.asarray(m) for p, m in layers.items()}) for group, layers in masks.items()}
 
 
 def jax_key(seed: int) -> jax.Array:
-    """A JAX key that holds all 64 bits of `seed`."""
+    """A JAX key made from all 64 bits of `seed`."""
     words = jnp.array([seed >> 32, seed & 0xFFFFFFFF], jnp.uint32)
     key: jax.Array = jax.random.wrap_key_data(words)
     return key
@@ -155,7 +155,7 @@ def zeros_hold(tree: Tree, masks: Tree) -> bool:
 
 
 def to_arrays(state: Any) -> dict[str, np.ndarray]:
-    """Every leaf of a state by its dotted path, as NumPy arrays; random keys as their words."""
+    """Every leaf of a state by its dotted path, as NumPy arrays. Random keys become their raw words."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(
             jax.random.key_data(leaf) if _is_key(leaf) else leaf
@@ -165,10 +165,13 @@ def to_arrays(state: Any) -> dict[str, np.ndarray]:
 
 
 def from_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """A state like `template` (arrays, or their shapes from `jax.eval_shape`), with the leaves that `to_arrays` gave.
+    """The inverse of `to_arrays`: a state with the structure of `template` and the leaves in `arrays`.
+
+    Args:
+        template: arrays, or their shapes from `jax.eval_shape`.
 
     Raises:
-        StudyError: names, shapes or types differ from the template's.
+        StudyError: names, shapes or types differ from those of the template.
     """
 
     def kind(leaf: Any) -> tuple[tuple[int, ...], str]:

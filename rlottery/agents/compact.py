@@ -1,7 +1,7 @@
-"""From an agent's state as it is saved, nested dicts of dense weights and their masks, to a compact one, and back.
+"""Converts an agent's state from nested dicts of dense weights and masks to a compact form, and back.
 
-A compact state holds each network as one vector, in weights, targets and moments alike, and computes on the survivors
-alone. Nothing is lost on the way: pruned weights are zero, and back they are zero again.
+A compact state holds each network as one vector, for weights, targets and moments, and computes only with surviving
+weights. The conversion loses nothing: pruned weights are zero, and they are zero again after the way back.
 """
 
 from collections.abc import Callable
@@ -11,18 +11,20 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Algorithm, Tree
+from rlottery.agents.base import Algorithm
 from rlottery.agents.kernels.layout import Layout, from_vector, layout_of, pattern_of, pays, to_vector
 from rlottery.agents.kernels.native import Compact
+from rlottery.agents.networks import Tree
 
 
 @dataclass(frozen=True)
-class Network:
-    """One network's layout, and the masks (inputs, outputs) of its layers; None for those that have none.
+class Packing:
+    """How one network is packed into a vector: its layout, and the masks (inputs, outputs) of its layers.
 
     Attributes:
-        sparse: of the layers that are computed on their survivors.
-        full: of those that are masked all the same: nearly all of their weights survive, or the masks will change.
+        sparse: masks of the layers that store only their survivors; None for the others.
+        full: masks of the layers that store all weights although they are masked: nearly all of their weights survive,
+            or their masks will change. None for the others.
     """
 
     layout: Layout
@@ -31,48 +33,49 @@ class Network:
 
 
 def compact(algorithm: Algorithm, state: Any, *, masks_change: bool = False) -> tuple[Any, Tree]:
-    """`state` in compact form, and what `expand` needs to undo it: a tree of `Network`, laid out as the weights.
+    """`state` in compact form, and a tree of `Packing` shaped like the weights, which `expand` needs to undo it.
 
-    The masks of full layers become masks of the whole vector; a network without any has no mask.
+    The masks of full layers become a mask of the whole vector; a network without such layers has no mask.
 
     Args:
-        masks_change: the number of survivors will change, so all layers are full: another mask is no other program.
+        masks_change: the number of survivors will change. All layers are then stored in full, so that a change of the
+            masks needs no new program.
     """
-    networks = {
-        group: _networks(tree, state.masks.get(group, {}), masks_change) for group, tree in state.params.items()
+    packings = {
+        group: _packings(tree, state.masks.get(group, {}), masks_change) for group, tree in state.params.items()
     }
 
-    def pack(network: Network, tree: Tree) -> Compact:
-        return Compact(jnp.asarray(to_vector(network.layout, _layers(tree), network.sparse)), network.layout)
+    def pack(packing: Packing, tree: Tree) -> Compact:
+        return Compact(jnp.asarray(to_vector(packing.layout, _layers(tree), packing.sparse)), packing.layout)
 
-    packed = algorithm.map_weights(lambda group, tree: _both(pack, networks[group], tree), state)
-    patterns = _each(lambda network: jnp.asarray(pattern_of(network.layout, network.sparse)), networks)
-    return packed._replace(masks=_each(_vector_mask, networks), patterns=patterns), networks
+    packed = algorithm.map_weights(lambda group, tree: _both(pack, packings[group], tree), state)
+    patterns = _each(lambda packing: jnp.asarray(pattern_of(packing.layout, packing.sparse)), packings)
+    return packed._replace(masks=_each(_vector_mask, packings), patterns=patterns), packings
 
 
-def expand(algorithm: Algorithm, state: Any, networks: Tree, masks: Tree) -> Any:
-    """The state that `compact` was given, as it has become; `masks` are that state's."""
+def expand(algorithm: Algorithm, state: Any, packings: Tree, masks: Tree) -> Any:
+    """The inverse of `compact`. `masks` are those of the state that `compact` was given."""
 
-    def unpack(network: Network, packed: Compact) -> Tree:
-        layers = from_vector(network.layout, np.asarray(packed.vector), network.sparse)
+    def unpack(packing: Packing, packed: Compact) -> Tree:
+        layers = from_vector(packing.layout, np.asarray(packed.vector), packing.sparse)
         named = zip(_names(len(layers)), layers, strict=True)
         return {name: {key: jnp.asarray(array) for key, array in layer.items()} for name, layer in named}
 
-    wide = algorithm.map_weights(lambda group, tree: _both(unpack, networks[group], tree), state)
+    wide = algorithm.map_weights(lambda group, tree: _both(unpack, packings[group], tree), state)
     return wide._replace(masks=masks, patterns={})
 
 
 def depth(tree: Tree) -> int:
-    """Layers of the deepest network in a tree of weights."""
+    """Number of layers of the deepest network in a tree of weights."""
     if "layer_0" in tree:
         return len(tree)
     return max((depth(of_name) for of_name in tree.values()), default=0)
 
 
-def _networks(tree: Tree, masks: Tree, masks_change: bool) -> Any:
-    """The `Network` of each multilayer perceptron of a tree of weights."""
+def _packings(tree: Tree, masks: Tree, masks_change: bool) -> Any:
+    """The `Packing` of each network in a tree of weights."""
     if "layer_0" not in tree:
-        return {name: _networks(of_name, masks.get(name, {}), masks_change) for name, of_name in tree.items()}
+        return {name: _packings(of_name, masks.get(name, {}), masks_change) for name, of_name in tree.items()}
     names = _names(len(tree))
     widths = [tree[names[0]]["kernel"].shape[0], *(tree[name]["kernel"].shape[1] for name in names)]
     found = [np.asarray(masks[name]["kernel"]) if masks else None for name in names]
@@ -81,31 +84,31 @@ def _networks(tree: Tree, masks: Tree, masks_change: bool) -> Any:
         mask if one is None and mask is not None and (masks_change or not mask.all()) else None
         for mask, one in zip(found, sparse, strict=True)
     )
-    return Network(layout_of(widths, sparse), sparse, full)
+    return Packing(layout_of(widths, sparse), sparse, full)
 
 
-def _vector_mask(network: Network) -> Any:
-    """Which entries of the vector stay what they are; nothing if all may change."""
-    layout = network.layout
-    if all(mask is None for mask in network.full):
+def _vector_mask(packing: Packing) -> Any:
+    """Which entries of the vector are not pruned; {} if all may change."""
+    layout = packing.layout
+    if all(mask is None for mask in packing.full):
         return {}
     parts = []
-    for mask, count, width in zip(network.full, layout.counts, layout.widths[1:], strict=True):
+    for mask, count, width in zip(packing.full, layout.counts, layout.widths[1:], strict=True):
         parts += [np.ones(count, np.bool_) if mask is None else mask.reshape(-1), np.ones(width, np.bool_)]
     return Compact(jnp.asarray(np.concatenate(parts)), layout)
 
 
-def _both(change: Callable[[Network, Any], Any], networks: Any, tree: Any) -> Any:
-    """A tree of networks changed one by one."""
-    if isinstance(networks, Network):
-        return change(networks, tree)
-    return {name: _both(change, of_name, tree[name]) for name, of_name in networks.items()}
+def _both(change: Callable[[Packing, Any], Any], packings: Any, tree: Any) -> Any:
+    """A tree of networks, each replaced by ``change(packing, network)``."""
+    if isinstance(packings, Packing):
+        return change(packings, tree)
+    return {name: _both(change, of_name, tree[name]) for name, of_name in packings.items()}
 
 
-def _each(change: Callable[[Network], Any], networks: Any) -> Any:
-    if isinstance(networks, Network):
-        return change(networks)
-    return {name: _each(change, of_name) for name, of_name in networks.items()}
+def _each(change: Callable[[Packing], Any], packings: Any) -> Any:
+    if isinstance(packings, Packing):
+        return change(packings)
+    return {name: _each(change, of_name) for name, of_name in packings.items()}
 
 
 def _layers(tree: Tree) -> list[Tree]:

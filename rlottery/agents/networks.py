@@ -1,9 +1,9 @@
 """Multilayer perceptrons as nested dicts: ``{"layer_0": {"kernel": (in, out), "bias": (out,)}, ...}``.
 
-While an agent trains they may also be `Compact`: one vector each, for the kernels of `rlottery.agents.kernels`.
+During training a network may also be `Compact`: a single vector, for the kernels of `rlottery.agents.kernels`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,17 +11,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Tree
+from rlottery.agents.description import Network
 from rlottery.agents.kernels.native import Compact, compact_mlp
 
+Tree = dict[str, Any]
+"""Nested dicts of arrays."""
 
-def init_mlp(key: jax.Array, sizes: Sequence[int]) -> Tree:
-    """Weights and biases drawn uniformly within 1 / sqrt(fan-in), as PyTorch's linear layers are.
 
-    Stable-Baselines3 and CleanRL start SAC from the same distribution.
+def init_networks(key: jax.Array, networks: Sequence[Network]) -> Tree:
+    """Fresh weights of all networks, nested by their paths: ``{"actor": mlp, "critic": {"q1": mlp, "q2": mlp}}``."""
+    params: Tree = {}
+    for network, own_key in zip(networks, jax.random.split(key, len(networks)), strict=True):
+        *parents, name = network.path.split(".")
+        node = params
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = init_mlp(own_key, network.sizes)
+    return params
+
+
+def init_mlp(key: jax.Array, sizes: Iterable[int]) -> Tree:
+    """Weights and biases drawn uniformly within 1 / sqrt(fan-in), as in PyTorch's linear layers.
+
+    Stable-Baselines3 and CleanRL initialise SAC the same way.
     """
     shapes = list(pairwise(sizes))
-    # One draw for all layers: every draw of another shape is another program to compile.
+    # One draw for all layers: each shape drawn separately would be another program to compile.
     draws = jax.random.uniform(key, (sum((fan_in + 1) * fan_out for fan_in, fan_out in shapes),), minval=-1.0)
     params, start = {}, 0
     for index, (fan_in, fan_out) in enumerate(shapes):
@@ -32,11 +47,11 @@ def init_mlp(key: jax.Array, sizes: Sequence[int]) -> Tree:
 
 
 def mlp(params: Tree | Compact, *inputs: jax.Array, pattern: Any = None) -> jax.Array:
-    """Rectified hidden layers and a linear output: (..., in) -> (..., out).
+    """Hidden layers with ReLU and a linear output: (..., in) -> (..., out).
 
     Args:
-        inputs: one array, or two that stand side by side, (..., a) and (..., b) with a + b = in.
-        pattern: of a `Compact` network, which takes one leading axis.
+        inputs: one array, or two that are concatenated, (..., a) and (..., b) with a + b = in.
+        pattern: the sparsity pattern of a `Compact` network, whose inputs must have exactly one leading axis.
     """
     if isinstance(params, Compact):
         first, *rest = inputs
@@ -62,16 +77,16 @@ def mlp_in_numpy(params: Tree, inputs: np.ndarray) -> np.ndarray:
 
 
 def mlp_layer_inputs(params: Tree, inputs: jax.Array) -> dict[str, jax.Array]:
-    """What enters each layer of `mlp`: ``{"layer_0": (..., in), ...}``; the first is `inputs` itself."""
-    entering, hidden = {}, inputs
+    """The input of each layer of `mlp`: ``{"layer_0": (..., in), ...}``. The first is `inputs` itself."""
+    found, hidden = {}, inputs
     for name in _names(params):
-        entering[name] = hidden
+        found[name] = hidden
         hidden = jax.nn.relu(_affine(params[name], hidden))
-    return entering
+    return found
 
 
 def _names(params: Tree) -> list[str]:
-    """Layers from input to output: JAX gives a dict back in the order of its keys, `layer_10` before `layer_2`."""
+    """Layers from input to output. JAX returns a dict in the order of its keys: `layer_10` before `layer_2`."""
     return [f"layer_{index}" for index in range(len(params))]
 
 
@@ -81,7 +96,7 @@ def _affine(layer: Tree, inputs: jax.Array) -> jax.Array:
 
 
 def _matmul(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
-    """``inputs @ kernel``. A single column is summed by hand: XLA's CPU dot is ten times slower on its gradient."""
+    """``inputs @ kernel``. A single column is an explicit sum: XLA's CPU dot makes its gradient ten times slower."""
     if kernel.shape[1] == 1:
         return jnp.sum(inputs * kernel[:, 0], axis=-1, keepdims=True)
     return inputs @ kernel

@@ -1,7 +1,7 @@
 """Soft Actor-Critic (Haarnoja et al. 2018b, arXiv:1812.05905) as pure functions.
 
 A tanh-Gaussian actor, twin critics, slowly moving target critics, and a temperature learned towards a target entropy.
-One update does, in this order: critics, actor (against the updated critics), temperature, targets.
+One update changes, in this order: critics, actor (using the updated critics), temperature, targets.
 """
 
 from collections.abc import Callable
@@ -12,32 +12,27 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rlottery.agents.base import Algorithm, Spec, Tree, apply_masks
-from rlottery.agents.networks import init_mlp, mlp, mlp_layer_inputs
-from rlottery.config import Config, NetworkSettings, SACSettings, Task
+from rlottery.agents import algorithms
+from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.base import Algorithm, apply_masks
+from rlottery.agents.description import Spec
+from rlottery.agents.networks import Tree, init_networks, mlp, mlp_layer_inputs
 from rlottery.storage.transitions import Transitions
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
 
-class Settings(NamedTuple):
-    """What SAC reads of the config; hashable, so that it can be static under `jax.jit`."""
-
-    sac: SACSettings
-    network: NetworkSettings
-
-
 class SACState(NamedTuple):
-    """Everything that one agent is.
+    """The complete state of one agent.
 
     Attributes:
         params: ``{"actor": mlp, "critic": {"q1": mlp, "q2": mlp}}``.
-        target_critic: as ``params["critic"]``.
+        target_critic: like ``params["critic"]``.
         log_temperature: scalar.
         optimizer: Adam's state for actor, critic and temperature.
-        masks: kernels' masks by group, or {} for a dense agent.
-        key: the key that the next update splits its noise from.
-        patterns: of compact networks, laid out as `params`; {} otherwise.
+        masks: masks of the kernels by group, or {} for a dense agent.
+        key: the key that the noise of the next update is split from.
+        patterns: sparsity patterns of compact networks, nested like `params`; otherwise {}.
     """
 
     params: Tree
@@ -49,23 +44,17 @@ class SACState(NamedTuple):
     patterns: Tree
 
 
-def init_params(key: jax.Array, spec: Spec, settings: Settings) -> Tree:
-    """Fresh weights, ``{"actor": ..., "critic": {"q1": ..., "q2": ...}}``; they follow from `key` alone."""
-    actor_key, q1_key, q2_key = jax.random.split(key, 3)
-    actor_sizes = (spec.observation_size, *settings.network.actor, 2 * spec.action_size)
-    critic_sizes = (spec.observation_size + spec.action_size, *settings.network.critic, 1)
-    return {
-        "actor": init_mlp(actor_key, actor_sizes),
-        "critic": {"q1": init_mlp(q1_key, critic_sizes), "q2": init_mlp(q2_key, critic_sizes)},
-    }
+def init_params(key: jax.Array, spec: Spec, settings: SACSetup) -> Tree:
+    """Fresh weights, ``{"actor": ..., "critic": {"q1": ..., "q2": ...}}``, which depend on `key` alone."""
+    return init_networks(key, algorithms.SAC.networks(spec, settings))
 
 
-def init(params: Tree, key: jax.Array, settings: Settings) -> SACState:
-    """A dense agent at the start of its training: targets equal to the critics, a fresh optimiser.
+def init(params: Tree, key: jax.Array, settings: SACSetup) -> SACState:
+    """A dense agent at the start of training: targets equal to the critics, a fresh optimiser.
 
     Args:
-        params: fresh weights, or the ones that a ticket is rewound to.
-        key: all noise of the updates follows from it.
+        params: fresh weights, or the weights that a ticket is rewound to.
+        key: seeds all noise of the updates.
     """
     log_temperature = jnp.log(jnp.float32(settings.sac.initial_temperature))
     optimizers = _optimizers(settings)
@@ -84,14 +73,14 @@ def init(params: Tree, key: jax.Array, settings: Settings) -> SACState:
     )
 
 
-def rewind(saved: SACState, key: jax.Array, settings: Settings) -> SACState:
-    """What `saved` has learnt (weights, targets, temperature), dense, with a fresh optimiser and `key`."""
+def rewind(saved: SACState, key: jax.Array, settings: SACSetup) -> SACState:
+    """A dense agent with the weights, targets and temperature of `saved`, a fresh optimiser and `key`."""
     dense = init(saved.params, key, settings)
     return dense._replace(target_critic=saved.target_critic, log_temperature=saved.log_temperature)
 
 
 def map_weights(change: Callable[[str, Any], Any], state: SACState) -> SACState:
-    """`state` with ``change(group, tree)`` for weights, target critics and Adam's moments."""
+    """`state` with weights, target critics and Adam's moments replaced by ``change(group, tree)``."""
 
     def of_optimizer(group: str) -> optax.OptState:
         adam, *rest = state.optimizer[group]
@@ -104,17 +93,21 @@ def map_weights(change: Callable[[str, Any], Any], state: SACState) -> SACState:
     )
 
 
-def act(outputs: Any, noise: Any) -> Any:
-    """Actions (..., act) in [-1, 1] from the actor's outputs: drawn with `noise`, or the squashed mode without it."""
+def explore(outputs: Any, noise: Any) -> Any:
+    """Stochastic actions (..., act) in [-1, 1] from the actor's outputs and standard normal noise; NumPy or JAX."""
     xp: Any = np if isinstance(outputs, np.ndarray) else jnp
     mean, log_std = outputs[..., : outputs.shape[-1] // 2], outputs[..., outputs.shape[-1] // 2 :]
-    if noise is None:
-        return xp.tanh(mean)
     return xp.tanh(mean + xp.exp(xp.minimum(xp.maximum(log_std, LOG_STD_MIN), LOG_STD_MAX)) * noise)
 
 
-def critic_loss(critic: Tree, state: SACState, batch: Transitions, key: jax.Array, settings: Settings) -> jax.Array:
-    """Sum over the twins of the mean squared soft Bellman error (eqs. 5 and 6)."""
+def exploit(outputs: np.ndarray) -> np.ndarray:
+    """Deterministic actions (..., act) in [-1, 1]: tanh of the mean."""
+    actions: np.ndarray = np.tanh(outputs[..., : outputs.shape[-1] // 2])
+    return actions
+
+
+def critic_loss(critic: Tree, state: SACState, batch: Transitions, key: jax.Array, settings: SACSetup) -> jax.Array:
+    """Sum over both critics of half the mean squared soft Bellman error (eqs. 5 and 6)."""
     patterns = state.patterns
     next_actions, next_log_probs = _sample(state.params["actor"], patterns, batch.next_observations, key)
     next_values = _smaller_q(state.target_critic, patterns, batch.next_observations, next_actions)
@@ -129,14 +122,14 @@ def critic_loss(critic: Tree, state: SACState, batch: Transitions, key: jax.Arra
 def actor_loss(
     actor: Tree, critic: Tree, state: SACState, observations: jax.Array, key: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Mean of temperature x log-probability - the smaller Q (eq. 7), and the policy's entropy estimate."""
+    """Mean of temperature x log-probability - min(Q1, Q2) (eq. 7), and an estimate of the policy's entropy."""
     actions, log_probs = _sample(actor, state.patterns, observations, key)
     values = _smaller_q(critic, state.patterns, observations, actions)
     return jnp.mean(jnp.exp(state.log_temperature) * log_probs - values), -jnp.mean(log_probs)
 
 
-def update(state: SACState, batch: Transitions, settings: Settings) -> tuple[SACState, dict[str, jax.Array]]:
-    """One gradient step on everything. Metrics are scalars: losses, temperature, entropy."""
+def update(state: SACState, batch: Transitions, settings: SACSetup) -> tuple[SACState, dict[str, jax.Array]]:
+    """One gradient step on critics, actor and temperature. Metrics: both losses, temperature, entropy."""
     next_key, critic_key, actor_key = jax.random.split(state.key, 3)
     optimizers = _optimizers(settings)
     optimizer = dict(state.optimizer)
@@ -153,7 +146,7 @@ def update(state: SACState, batch: Transitions, settings: Settings) -> tuple[SAC
     step, optimizer["actor"] = optimizers["actor"].update(gradient, optimizer["actor"])
     actor = optax.apply_updates(state.params["actor"], step)
 
-    # The loss is log_temperature x (entropy - target): its gradient is the gap itself (as in SB3 and CleanRL).
+    # The loss is log_temperature x (entropy - target), as in SB3 and CleanRL. Its gradient is the gap itself.
     gap = entropy - _target_entropy(settings, batch.actions.shape[-1])
     step, optimizer["temperature"] = optimizers["temperature"].update(gap, optimizer["temperature"])
     log_temperature = optax.apply_updates(state.log_temperature, step)
@@ -177,9 +170,9 @@ def update(state: SACState, batch: Transitions, settings: Settings) -> tuple[SAC
 
 
 def losses(
-    state: SACState, batch: Transitions, key: jax.Array, settings: Settings
+    state: SACState, batch: Transitions, key: jax.Array, settings: SACSetup
 ) -> dict[str, Callable[[Tree], jax.Array]]:
-    """The actor's loss as a function of its weights, and the critics' TD loss as one of theirs."""
+    """The actor's loss as a function of its weights, and the critics' loss as a function of theirs."""
     critic_key, actor_key = jax.random.split(key)
 
     def of_actor(actor: Tree) -> jax.Array:
@@ -192,7 +185,7 @@ def losses(
 
 
 def layer_inputs(state: SACState, batch: Transitions) -> dict[str, dict[str, jax.Array]]:
-    """What enters each kernel, (batch, in): observations into the actor, observations and actions into the critics."""
+    """The input of each kernel, (batch, in): the actor reads observations, the critics observations and actions."""
     pairs = jnp.concatenate([batch.observations, batch.actions], axis=-1)
     return {
         "actor": mlp_layer_inputs(state.params["actor"], batch.observations),
@@ -205,7 +198,7 @@ def layer_inputs(state: SACState, batch: Transitions) -> dict[str, dict[str, jax
 
 
 def q_values(critic: Tree, patterns: Tree, observations: jax.Array, actions: jax.Array) -> list[jax.Array]:
-    """Q of each of the twins: (batch,)."""
+    """Q-values of each critic: (batch,)."""
     of_critic = patterns.get("critic", {})
     return [mlp(q, observations, actions, pattern=of_critic.get(name))[..., 0] for name, q in critic.items()]
 
@@ -215,23 +208,23 @@ def _smaller_q(critic: Tree, patterns: Tree, observations: jax.Array, actions: j
 
 
 def _sample(actor: Tree, patterns: Tree, observations: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Reparametrised actions (batch, act) and their log-probabilities (batch,)."""
+    """Actions (batch, act), reparametrised, and their log-probabilities (batch,)."""
     mean, log_std = jnp.split(mlp(actor, observations, pattern=patterns.get("actor")), 2, axis=-1)
     log_std = jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
     noise = jax.random.normal(key, mean.shape)
     unsquashed = mean + jnp.exp(log_std) * noise
     gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * jnp.log(2.0 * jnp.pi)
-    # log(1 - tanh(u)^2), in the form that doesn't underflow for large |u|.
+    # log(1 - tanh(u)^2), in a form that doesn't underflow for large |u|.
     squash = 2.0 * (jnp.log(2.0) - unsquashed - jax.nn.softplus(-2.0 * unsquashed))
     return jnp.tanh(unsquashed), jnp.sum(gaussian - squash, axis=-1)
 
 
-def _target_entropy(settings: Settings, action_size: int) -> float:
+def _target_entropy(settings: SACSetup, action_size: int) -> float:
     target = settings.sac.target_entropy
     return -float(action_size) if target == "auto" else float(target)
 
 
-def _optimizers(settings: Settings) -> dict[str, optax.GradientTransformation]:
+def _optimizers(settings: SACSetup) -> dict[str, optax.GradientTransformation]:
     sac = settings.sac
     return {
         "actor": optax.adam(sac.actor_learning_rate),
@@ -240,20 +233,15 @@ def _optimizers(settings: Settings) -> dict[str, optax.GradientTransformation]:
     }
 
 
-def settings_for(config: Config, task: Task) -> Settings:
-    """What SAC reads of the config, with the task's overrides."""
-    return Settings(config.sac_for(task), config.network)
-
-
 SAC = Algorithm(
-    settings=settings_for,
+    description=algorithms.SAC,
     init_params=init_params,
     init=init,
-    map_weights=map_weights,
-    act=act,
-    update=update,
     rewind=rewind,
+    map_weights=map_weights,
+    explore=explore,
+    exploit=exploit,
+    update=update,
     losses=losses,
     layer_inputs=layer_inputs,
-    loss_names={"actor": "SAC's actor loss", "critic": "soft Bellman error of both twins"},
 )

@@ -1,4 +1,4 @@
-"""The one type of transitions: what a replay buffer holds and saves, and what updates and saliency scores read."""
+"""The type of transitions: what the replay buffer stores and saves, and what updates and saliency scores read."""
 
 from typing import Any, NamedTuple
 
@@ -12,8 +12,8 @@ class Transitions(NamedTuple):
         observations, next_observations: (n, obs).
         actions: (n, act), in [-1, 1].
         rewards: (n,).
-        terminations: (n,), 1.0 where the episode truly ended. A time limit is no termination: its value is
-            bootstrapped.
+        terminations: (n,), 1.0 where the episode terminated. Truncation by a time limit is not termination: the next
+            state's value is then bootstrapped.
     """
 
     observations: Any
@@ -24,7 +24,7 @@ class Transitions(NamedTuple):
 
 
 def columns(rows: Any, observation_size: int, action_size: int) -> Transitions:
-    """Transitions that lie in rows, (n, 2 obs + act + 2), as views by field; NumPy or JAX."""
+    """The fields of transitions stored in rows, (n, 2 obs + act + 2), as views; NumPy or JAX."""
     ends = np.cumsum([observation_size, action_size, 1, observation_size]).tolist()
     observations, actions, rewards, next_observations = (
         rows[:, start:end] for start, end in zip([0, *ends], ends, strict=False)

@@ -30,7 +30,7 @@ from rlottery.study.planning.damage import damage_of_job
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.reporting import publish
-from rlottery.study.resources.memory import tell_of_memory
+from rlottery.study.resources.memory import warn_about_memory
 from rlottery.study.resources.room import check_room
 
 ORPHAN_SECONDS = 60.0
@@ -100,7 +100,7 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         together = most_together(config.device)
         workers = worker_count(config.workers, len(waiting), together)
         check_room(config, [t.job for t in waiting], workers * together)
-        tell_of_memory(config, [t.job for t in waiting], workers, together, say)
+        warn_about_memory(config, [t.job for t in waiting], workers, together, say)
         _warn_without_kernels(config, waiting, say)
         wait_for_other_processes([t.job.files for t in waiting], say, signals.wanted)
     _note_command(config, has_work=bool(waiting))

@@ -1,4 +1,4 @@
-"""How updates are compiled: with options of XLA's CPU compiler that were seen to pay on an AVX-512 machine."""
+"""Compiles updates, with the options of XLA's CPU compiler that measured faster on an AVX-512 machine."""
 
 from collections.abc import Callable
 from functools import cache
@@ -9,70 +9,70 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Algorithm, Spec
+from rlottery.agents.base import Algorithm
+from rlottery.agents.description import Spec
 from rlottery.storage.transitions import columns
 
 _ROW = 256
-"""Entries that `_all_finite` looks at together."""
+"""Entries that `_all_finite` checks together."""
+
+_OPTIONS = {
+    # Its matrix products are slower than Eigen's at these sizes, on one thread.
+    "xla_cpu_experimental_ynn_fusion_type": "",
+    # A single thread gains nothing from an order of operations that would allow concurrency.
+    "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+}
 
 
-class Updated(NamedTuple):
-    """What an update tells: its metrics by name, and whether they and all weights are finite."""
+class UpdateResult(NamedTuple):
+    """The metrics of an update by name, and whether they and all weights are finite."""
 
     metrics: dict[str, float]
     finite: bool
 
 
-_MEASURED = {
-    # Its matrix products are slower than Eigen's at these sizes, on one thread.
-    "xla_cpu_experimental_ynn_fusion_type": "",
-    # One thread gains nothing from operations ordered so that they could run at once.
-    "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
-}
-
-
 @cache
-def compile_update(algorithm: Algorithm, settings: Any, spec: Spec) -> Callable[..., tuple[Any, Updated]]:
-    """``(state, rows of transitions) -> (state, what it tells)``, compiled; the state given is used up.
+def compile_update(algorithm: Algorithm, settings: Any, spec: Spec) -> Callable[..., tuple[Any, UpdateResult]]:
+    """``(state, rows of transitions) -> (state, result)``, compiled. The given state is consumed.
 
-    Compiled once a process, whoever asks.
+    Compiled once per process for equal arguments.
     """
-    told_update, read = telling_update(algorithm, settings, spec)
-    update = jax.jit(told_update, donate_argnums=0, compiler_options=compiler_options())
+    packed_update, unpack = update_with_packed_result(algorithm, settings, spec)
+    update = jax.jit(packed_update, donate_argnums=0, compiler_options=compiler_options())
 
-    def call(state: Any, rows: np.ndarray) -> tuple[Any, Updated]:
-        state, told = update(state, rows)
-        return state, read(np.asarray(told))
+    def call(state: Any, rows: np.ndarray) -> tuple[Any, UpdateResult]:
+        state, packed = update(state, rows)
+        return state, unpack(np.asarray(packed))
 
     return call
 
 
-def telling_update(
+def update_with_packed_result(
     algorithm: Algorithm, settings: Any, spec: Spec
-) -> tuple[Callable[[Any, jax.Array], tuple[Any, jax.Array]], Callable[[np.ndarray], Updated]]:
-    """``(state, rows of transitions) -> (state, what it tells)``, to be compiled, and what reads that.
+) -> tuple[Callable[[Any, jax.Array], tuple[Any, jax.Array]], Callable[[np.ndarray], UpdateResult]]:
+    """``(state, rows of transitions) -> (state, packed result)``, to be compiled, and the function that unpacks it.
 
-    What it tells is one vector: each array that is handed over costs as much as a small operation.
+    The result is packed into one vector because each array that leaves a program costs as much as a small operation.
     """
     names: list[str] = []
 
     def update(state: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
         state, metrics = algorithm.update(state, columns(rows, *spec), settings)
         names[:] = sorted(metrics)
-        sound = jnp.all(jnp.array([_all_finite(leaf) for leaf in jax.tree.leaves(state.params)]))
-        return state, jnp.stack([*(metrics[name] for name in names), sound.astype(jnp.float32)])
+        finite = jnp.all(jnp.array([_all_finite(leaf) for leaf in jax.tree.leaves(state.params)]))
+        return state, jnp.stack([*(metrics[name] for name in names), finite.astype(jnp.float32)])
 
-    def read(told: np.ndarray) -> Updated:
-        *metrics, sound = told.tolist()
-        return Updated(dict(zip(names, metrics, strict=True)), sound == 1.0 and all(map(isfinite, metrics)))
+    def unpack(packed: np.ndarray) -> UpdateResult:
+        *metrics, finite = packed.tolist()
+        return UpdateResult(dict(zip(names, metrics, strict=True)), finite == 1.0 and all(map(isfinite, metrics)))
 
-    return update, read
+    return update, unpack
 
 
 def _all_finite(array: jax.Array) -> jax.Array:
-    """Whether nothing in `array` is NaN or infinite: 0 times it is 0 then, and NaN otherwise.
+    """Whether no entry of `array` is NaN or infinite: 0 times a finite number is 0, otherwise it is NaN.
 
-    As a product with a vector of zeros, for XLA sums those many at a time, and what `jnp.all` looks at one by one.
+    Written as a product with a vector of zeros: XLA vectorises such a sum, but evaluates `jnp.all` entry by entry.
     """
     flat = array.reshape(-1)
     whole = flat.size // _ROW * _ROW
@@ -85,7 +85,7 @@ def _all_finite(array: jax.Array) -> jax.Array:
 
 @cache
 def compile_noise(action_size: int, steps: int) -> Callable[..., jax.Array]:
-    """``(words of a key, first step) -> noise (steps, act)``: each step's from the key folded with the step."""
+    """``(words of a key, first step) -> noise (steps, act)``. A step's key is the key folded with the step."""
 
     @jax.jit
     def draw(words: jax.Array, first: int) -> jax.Array:
@@ -102,11 +102,11 @@ def compile_noise(action_size: int, steps: int) -> Callable[..., jax.Array]:
 
 @cache
 def compiler_options() -> dict[str, str]:
-    """The measured options, or none where this JAX doesn't know them or there is no CPU backend to give them to."""
+    """The compiler options, or {} if this JAX doesn't know them or has no CPU backend."""
     if jax.default_backend() != "cpu":
         return {}
     try:
-        jax.jit(lambda x: x + 1, compiler_options=_MEASURED)(0)
-    except Exception:  # what an unknown option raises differs between versions of JAX
+        jax.jit(lambda x: x + 1, compiler_options=_OPTIONS)(0)
+    except Exception:  # versions of JAX differ in what they raise for an unknown option
         return {}
-    return _MEASURED
+    return _OPTIONS

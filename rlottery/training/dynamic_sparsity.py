@@ -1,8 +1,8 @@
-"""Masks that change while an agent trains: gradual magnitude pruning, SET and RigL.
+"""Masks that change during training: gradual magnitude pruning, and dynamic sparse training with SET or RigL.
 
-`prune_more` and `rewire` are one update of one group's mask, pure functions over NumPy arrays. `Dynamic` says when they
-happen and applies them to an agent. It holds nothing that changes: the mask lives in the agent's state, and what is
-random follows from the run and the step, so training goes on from any saved state as if it had never stopped.
+`prune_more` and `drop_and_grow` are one update of one group's mask: pure functions of NumPy arrays. `DynamicSparsity`
+decides when to apply them to an agent. It has no state of its own: the mask is part of the agent's state, and random
+numbers depend only on the run and the step. Training therefore resumes from any saved state exactly.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,37 +35,40 @@ def prune_more(
     allocation: Rule = "global",
     floor: int = MIN_SURVIVORS_PER_LAYER,
 ) -> GroupMask:
-    """One step of gradual magnitude pruning (Zhu and Gupta 2017, arXiv:1710.01878): the largest survivors stay.
+    """One step of gradual magnitude pruning (Zhu and Gupta 2017, arXiv:1710.01878): keep the largest survivors.
 
     Args:
         weights: path -> (inputs, outputs), layers in order.
-        mask: who survived so far; nobody comes back.
-        sparsity: share of the group's weights that are pruned afterwards, in [0, 1); the count is exact.
+        mask: the current survivors; pruned weights stay pruned.
+        sparsity: share of the group's weights that is pruned afterwards, in [0, 1); the count is exact.
         allocation: "global", "uniform" or "erk".
-        floor: survivors that each layer keeps at least.
+        floor: minimum weights per layer.
 
     Raises:
-        MaskError: fewer survivors than asked to keep, sparsity out of range, or floors that can't be met.
+        MaskError: there are fewer survivors than should be kept, the sparsity is out of range, or the minimum weights
+            per layer can't be met.
     """
     scores = _magnitudes(weights, mask)
     return select(scores, allocate(allocation, scores, sparsity, floor, within=mask), within=mask)
 
 
-def rewire(weights: Kernels, mask: GroupMask, fraction: float, growth_scores: Scores) -> tuple[GroupMask, GroupMask]:
-    """Drops the smallest survivors of each layer and grows as many elsewhere: the new mask is kept | grown.
+def drop_and_grow(
+    weights: Kernels, mask: GroupMask, fraction: float, growth_scores: Scores
+) -> tuple[GroupMask, GroupMask]:
+    """Drop the smallest survivors of each layer and grow as many other weights: the new mask is kept | grown.
 
-    Of n survivors k = floor(fraction n) are dropped, at most as many as the layer has empty places: a dense layer has
-    nothing to look for. The k highest growth scores of all that was not kept are grown, the dropped among them
-    (Evci et al. 2020, algorithm 1). Ties by the lowest index. |dense gradient| as growth score makes it RigL, uniform
-    random numbers make it SET (Mocanu et al. 2018, which drops the smallest of either sign; here, of both).
+    Of n survivors, k = floor(fraction n) are dropped, but no more than the layer has pruned weights. Then the k weights
+    with the highest growth scores are grown, out of all that were not kept, including the dropped ones (Evci et al.
+    2020, algorithm 1). Ties go to the lowest index. With |dense gradient| as growth score this is RigL; with uniform
+    random numbers it is SET (Mocanu et al. 2018, who drop the smallest weights of each sign separately).
 
     Args:
         weights, growth_scores: path -> (inputs, outputs), the mask's layers at least.
         mask: path -> bool (inputs, outputs).
-        fraction: share of each layer's survivors to rewire, in [0, 1].
+        fraction: share of each layer's survivors to drop, in [0, 1].
 
     Returns:
-        (kept, grown): disjoint, and of each layer's count together.
+        (kept, grown): disjoint, and together as many per layer as before.
 
     Raises:
         MaskError: a weight or a growth score is NaN.
@@ -79,7 +82,7 @@ def rewire(weights: Kernels, mask: GroupMask, fraction: float, growth_scores: Sc
 
 
 def masks_of(state: Any) -> dict[str, GroupMask]:
-    """The masks in an agent's state by group, {} for a dense one: own copies, C-ordered, layers in order."""
+    """The masks in an agent's state by group, {} for a dense one: C-ordered copies, layers in order."""
     return {
         group: {path: np.array(layer, np.bool_, order="C") for path, layer in kernels(tree).items()}
         for group, tree in state.masks.items()
@@ -87,21 +90,20 @@ def masks_of(state: Any) -> dict[str, GroupMask]:
 
 
 @dataclass(frozen=True)
-class Dynamic:
-    """What changes an agent's masks as it trains.
+class DynamicSparsity:
+    """How an agent's masks change during training.
 
     Attributes:
-        kind: "gradual" prunes more and more, "set" and "rigl" rewire a constant number of weights.
-        interval: environment steps between two updates of the masks.
-        begin, end: environment steps of the window in which masks change; `begin` is after the warm-up. Gradual
-            pruning is at its full sparsity at `end`, whether or not the interval meets it; rewiring has died down.
-        drop: share of each layer's survivors that are rewired at `begin`; it falls to 0 at `end`. Gradual has no use
-            for it.
-        sparsity: group -> share pruned: throughout for set and rigl, from `end` on for gradual.
+        kind: "gradual" prunes more and more weights; "set" and "rigl" drop and grow a constant number.
+        interval: environment steps between two mask updates.
+        begin, end: the window of environment steps in which masks change; `begin` is after the warm-up. Gradual
+            pruning reaches its full sparsity at `end`, even if `end` is not a multiple of the interval.
+        drop: share of each layer's survivors that is dropped at `begin`; it falls to 0 at `end`. Unused by "gradual".
+        sparsity: group -> pruned share: constant for "set" and "rigl", reached at `end` for "gradual".
         allocation: "global", "uniform" or "erk".
-        floor: survivors that each layer keeps at least.
+        floor: minimum weights per layer.
         algorithm, settings: the agent's.
-        streams: the run's.
+        streams: the run's RNG streams.
     """
 
     kind: Literal["gradual", "set", "rigl"]
@@ -118,14 +120,14 @@ class Dynamic:
 
     @property
     def counts_change(self) -> bool:
-        """Whether the number of survivors changes."""
+        """Whether the number of survivors changes during training."""
         return self.kind == "gradual"
 
     def start(self, state: Any) -> Any:
-        """`state` with the masks that training starts from: nothing pruned (gradual), or a random network.
+        """`state` with the masks that training starts with: nothing pruned ("gradual"), or a random mask.
 
         Raises:
-            MaskError: names the group whose sparsity can't be met by a connected network.
+            MaskError: no connected network has the sparsity of a group, which the message names.
         """
         generator = self.streams.generator("start mask")
         masks = {}
@@ -139,16 +141,18 @@ class Dynamic:
         return self.algorithm.with_masks(state, nest_masks(masks))
 
     def update(self, state: Any, step: int, batch: Transitions) -> Any:
-        """`state` after the update of its masks that is due at `step`, or itself if none is.
+        """`state` after the mask update that is due at `step`, or `state` itself if none is.
 
-        Called after the gradient updates of an environment step. A weight that is grown starts from zero, with
-        clean moments and zero in the target, also where it was dropped in the same update.
+        To be called after the gradient updates of an environment step.
+
+        A grown weight starts from zero, with zero moments and a zero in the target, even if the same update dropped it.
 
         Args:
-            batch: the last that the agent was updated on; RigL takes the dense gradient on it.
+            batch: the last batch that the agent was updated on; RigL takes the dense gradient on it.
 
         Raises:
-            MaskError: gradual pruning cut a network, or can't meet its sparsity. Rewired networks may heal.
+            MaskError: gradual pruning disconnected a network, or can't meet its sparsity. SET and RigL may disconnect
+                a network for a while.
         """
         if not self.due(step):
             return state
@@ -158,15 +162,15 @@ class Dynamic:
             return with_masks(state, nest_masks(self._pruned(weights, masks, step)))
         fraction = drop_fraction(step - self.begin, self.end - self.begin, self.drop)
         scores = self._growth_scores(state, masks, step, batch)
-        kept, rewired = {}, {}
+        kept, changed = {}, {}
         for group, mask in masks.items():
-            kept[group], grown = rewire(weights[group], mask, fraction, scores[group])
-            rewired[group] = {path: layer | grown[path] for path, layer in kept[group].items()}
-        # The first clears what is dropped, so that nothing of it is left where it is grown again.
-        return with_masks(with_masks(state, nest_masks(kept)), nest_masks(rewired))
+            kept[group], grown = drop_and_grow(weights[group], mask, fraction, scores[group])
+            changed[group] = {path: layer | grown[path] for path, layer in kept[group].items()}
+        # First set all dropped weights to zero, so that a weight that is grown again starts from zero.
+        return with_masks(with_masks(state, nest_masks(kept)), nest_masks(changed))
 
     def due(self, step: int) -> bool:
-        """Whether masks change after this environment step."""
+        """Whether the masks change after this environment step."""
         if step == self.end:
             return self.kind == "gradual"
         return self.begin <= step < self.end and step % self.interval == 0
@@ -193,7 +197,7 @@ class Dynamic:
 
 @cache
 def _compile_gradients(algorithm: Algorithm, settings: Any) -> Callable[..., dict[str, dict[str, jax.Array]]]:
-    """``(state, batch, key) -> group -> path -> dense gradient``, compiled once a process."""
+    """``(state, batch, key) -> group -> path -> dense gradient``, compiled once per process."""
 
     @partial(jax.jit, compiler_options=compiler_options())
     def gradients(state: Any, batch: Transitions, key: jax.Array) -> dict[str, dict[str, jax.Array]]:
@@ -206,7 +210,7 @@ def _compile_gradients(algorithm: Algorithm, settings: Any) -> Callable[..., dic
 def _random_mask(
     shapes: dict[str, tuple[int, int]], sparsity: float, allocation: Rule, floor: int, generator: np.random.Generator
 ) -> GroupMask:
-    """The survivors of uniform random scores, drawn anew until input reaches output."""
+    """The survivors of uniform random scores, redrawn until every network connects input and output."""
 
     def draw() -> GroupMask:
         scores = {path: generator.random(shape) for path, shape in shapes.items()}

@@ -1,4 +1,4 @@
-"""An agent while it learns: updates and acts in whatever form is fastest here, and tells its state as it is saved."""
+"""An agent in training: updates and acts in the fastest form available, and exposes its state in the saved form."""
 
 import ctypes
 from functools import cache
@@ -7,24 +7,25 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from rlottery.agents.base import Algorithm, Spec
+from rlottery.agents.base import Algorithm
 from rlottery.agents.compact import compact, depth, expand
+from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find, register
 from rlottery.agents.kernels.native import MAX_LAYERS, Compact
 from rlottery.agents.networks import mlp_in_numpy
-from rlottery.training.compilation import Updated, compile_noise, compile_update
+from rlottery.training.compilation import UpdateResult, compile_noise, compile_update
 
 NOISE_STEPS = 1024
-"""Steps whose action noise is drawn in one call; each step's is what it would be if drawn alone."""
+"""Steps whose action noise is drawn in one call. A step's noise doesn't depend on this number."""
 
 
 class Learner(Protocol):
-    """What the training loop knows of an agent that it trains.
+    """The interface between the training loop and the agent that it trains.
 
     Attributes:
         algorithm: the agent's.
-        state: its state in the form that is saved: dense weights, masks, no patterns. The next update uses up what was
-            given, or set, here; setting it replaces the agent.
+        state: its state in the saved form: dense weights, masks, no patterns. Setting it replaces the agent. The next
+            update consumes the arrays that were set, or read, here.
     """
 
     algorithm: Algorithm
@@ -33,26 +34,26 @@ class Learner(Protocol):
     def state(self) -> Any: ...
     @state.setter
     def state(self, state: Any) -> None: ...
-    def update(self, rows: np.ndarray) -> Updated:
-        """One update on transitions (batch, row), as the replay buffer holds them."""
+    def update(self, rows: np.ndarray) -> UpdateResult:
+        """One update on transitions (batch, row), in the replay buffer's format."""
         ...
 
     def act(self, observation: np.ndarray, step: int) -> np.ndarray:
-        """The action (act,) that explores from `observation` (obs,) at an environment step of the run."""
+        """The exploring action (act,) for `observation` (obs,) at an environment step of the run."""
         ...
 
     def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
-        """The action (act,) that is evaluated."""
+        """The deterministic action (act,) that is evaluated."""
         ...
 
 
 class CpuLearner:
-    """An agent on one core: compact where the kernels can be used, as it is where they can't.
+    """An agent on one core: compact where the compiled kernels can be used, otherwise dense.
 
     Args:
-        noise: seed of the actions' noise, as the two words of a JAX key.
-        kernels: whether to use them; None is wherever they can be used.
-        masks_change: the number of survivors will change as it trains.
+        noise: seed of the action noise, as the two words of a JAX key.
+        kernels: whether to use the compiled kernels; None uses them wherever possible.
+        masks_change: the number of survivors will change during training.
     """
 
     def __init__(
@@ -79,45 +80,46 @@ class CpuLearner:
     def state(self) -> Any:
         if self._library is None:
             return self._held
-        return expand(self.algorithm, self._held, self._networks, self._masks)
+        return expand(self.algorithm, self._held, self._packings, self._masks)
 
     @state.setter
     def state(self, state: Any) -> None:
         self._held = state
         if self._library is not None:
             self._masks = state.masks
-            self._held, self._networks = compact(self.algorithm, state, masks_change=self._masks_change)
-            actor = self._held.params["actor"]
-            self._outputs = _Network(self._library, actor, np.asarray(self._held.patterns["actor"]))
+            self._held, self._packings = compact(self.algorithm, state, masks_change=self._masks_change)
+            network = self.algorithm.acting(self._held.params)
+            pattern = self.algorithm.acting(self._held.patterns)
+            self._outputs = _CompactOutputs(self._library, network, np.asarray(pattern))
 
-    def update(self, rows: np.ndarray) -> Updated:
-        self._held, told = self._update(self._held, rows)
-        return told
+    def update(self, rows: np.ndarray) -> UpdateResult:
+        self._held, result = self._update(self._held, rows)
+        return result
 
     def act(self, observation: np.ndarray, step: int) -> np.ndarray:
-        action: np.ndarray = self.algorithm.act(self._actor_outputs(observation), self._noise.at(step))
+        action: np.ndarray = self.algorithm.explore(self._acting_outputs(observation), self._noise.at(step))
         return action
 
     def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
-        action: np.ndarray = self.algorithm.act(self._actor_outputs(observation), None)
+        action: np.ndarray = self.algorithm.exploit(self._acting_outputs(observation))
         return action
 
-    def _actor_outputs(self, observation: np.ndarray) -> np.ndarray:
-        actor = self._held.params["actor"]
+    def _acting_outputs(self, observation: np.ndarray) -> np.ndarray:
+        network = self.algorithm.acting(self._held.params)
         outputs: np.ndarray = (
-            mlp_in_numpy(actor, observation) if self._outputs is None else self._outputs(actor, observation)
+            mlp_in_numpy(network, observation) if self._outputs is None else self._outputs(network, observation)
         )
         return outputs
 
 
 @cache
 def uses_kernels() -> bool:
-    """Whether agents are trained with the kernels here."""
+    """Whether agents are trained with the compiled kernels here."""
     return jax.default_backend() == "cpu" and find().usable
 
 
 class Noise:
-    """Standard normal noise of a run's actions: that of each step follows from the run and the step."""
+    """Standard normal noise for a run's actions. A step's noise depends only on the run and the step."""
 
     def __init__(self, words: np.ndarray, action_size: int):
         self._words, self._draw = words, compile_noise(action_size, NOISE_STEPS)
@@ -132,14 +134,14 @@ class Noise:
         return noise
 
 
-class _Network:
-    """A compact network's outputs for one observation, by a plain call of the library."""
+class _CompactOutputs:
+    """The outputs of a compact network for one observation, by a plain call of the library."""
 
     def __init__(self, library: ctypes.CDLL, network: Compact, pattern: np.ndarray):
         layout = network.layout
         self._call = library.rl_act
         self._numbers, self._pattern, self._outputs = layout.numbers, pattern, np.empty(layout.widths[-1], np.float32)
-        self._fixed = (ctypes.c_void_p(self._numbers.ctypes.data), ctypes.c_int64(len(self._numbers)))
+        self._before = (ctypes.c_void_p(self._numbers.ctypes.data), ctypes.c_int64(len(self._numbers)))
         self._after = (
             ctypes.c_int64(layout.size),
             ctypes.c_void_p(pattern.ctypes.data),
@@ -150,6 +152,6 @@ class _Network:
     def __call__(self, network: Compact, observation: np.ndarray) -> np.ndarray:
         parameters = ctypes.c_void_p(network.vector.unsafe_buffer_pointer())
         given = np.ascontiguousarray(observation, np.float32)
-        if self._call(*self._fixed, parameters, *self._after, ctypes.c_void_p(given.ctypes.data), self._to):
-            raise AssertionError("the compact actor doesn't fit its layout")
+        if self._call(*self._before, parameters, *self._after, ctypes.c_void_p(given.ctypes.data), self._to):
+            raise AssertionError("the compact network doesn't fit its layout")
         return self._outputs.copy()

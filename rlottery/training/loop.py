@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from rlottery.agents.base import Spec, jax_key, to_arrays
+from rlottery.agents.base import jax_key, to_arrays
+from rlottery.agents.description import Spec
 from rlottery.config import Training
 from rlottery.envs import Environment, Step
 from rlottery.errors import DivergedError

@@ -1,4 +1,4 @@
-"""The replay buffer: a ring in NumPy, saved as one plain ``.npy`` file a field."""
+"""The replay buffer: a ring buffer in NumPy, saved as one plain ``.npy`` file per field."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from rlottery.storage.transitions import Transitions, columns
 
 
 class ReplayBuffer:
-    """A ring of the last `capacity` transitions. Memory: 4 bytes x (2 obs + act + 2) x capacity, and no more.
+    """The last `capacity` transitions of a run. Uses exactly 4 bytes x (2 obs + act + 2) x capacity.
 
-    Transition t of the run, counted from 0, lies in row t modulo `capacity`, all of its fields side by side: a
-    minibatch is then one array.
+    Transition t of the run, counted from 0, is in row t modulo `capacity`. All of its fields are in that row, so a
+    minibatch is a single array.
 
     Attributes:
-        capacity: most transitions that it holds.
-        added: transitions ever added.
+        capacity: the maximum number of transitions.
+        added: transitions added so far, including those since overwritten.
     """
 
     def __init__(self, capacity: int, observation_size: int, action_size: int):
@@ -33,7 +33,7 @@ class ReplayBuffer:
         next_observation: np.ndarray,
         termination: bool,
     ) -> None:
-        """Write one transition over the oldest."""
+        """Add one transition. A full buffer overwrites its oldest."""
         row, (obs, act) = self._rows[self.added % self.capacity], self._sizes
         row[:obs] = observation
         row[obs : obs + act] = action
@@ -44,24 +44,24 @@ class ReplayBuffer:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one transition."""
+        """Bytes per transition."""
         return self._rows.itemsize * self._rows.shape[1]
 
     @property
     def size(self) -> int:
-        """Transitions that it holds."""
+        """Number of transitions in the buffer."""
         return min(self.added, self.capacity)
 
     def between(self, start: int, stop: int) -> Transitions:
-        """Transitions `start` to `stop` of the run, in the order of time; copies. The ring must hold them still."""
+        """Copies of transitions `start` to `stop` of the run, in order of time. They must still be in the buffer."""
         rows = self._rows[np.arange(start, stop) % self.capacity]
         return Transitions(*map(np.ascontiguousarray, columns(rows, *self._sizes)))
 
     def extend(self, transitions: Transitions) -> None:
-        """Add transitions that follow each other in time.
+        """Add consecutive transitions.
 
         Raises:
-            ValueError: their shapes are not this buffer's.
+            ValueError: their shapes differ from the buffer's.
         """
         number = len(transitions.rewards)
         fields = columns(self._rows, *self._sizes)
@@ -73,43 +73,43 @@ class ReplayBuffer:
         self.added += len(rows)
 
     def skip(self, number: int) -> None:
-        """Count transitions that the ring no longer holds."""
+        """Count transitions as added that the buffer no longer has to hold."""
         self.added += number
 
     def sample(self, generator: np.random.Generator, batch_size: int) -> np.ndarray:
-        """`batch_size` transitions drawn uniformly with replacement, as rows; a copy."""
+        """`batch_size` transitions sampled uniformly with replacement, as rows; a copy."""
         return np.take(self._rows, generator.integers(self.size, size=batch_size), axis=0)
 
     def stored(self) -> Transitions:
-        """Views of what the ring holds, in the order of its rows (not of time, once it has wrapped)."""
+        """Views of all transitions, in the order of the rows (not of time, once the buffer has wrapped around)."""
         return columns(self._rows[: self.size], *self._sizes)
 
     def save(self, folder: Path) -> None:
-        """Write each field to ``folder/<field>.npy``. The folder must exist; atomicity is the store's business."""
+        """Write each field to ``folder/<field>.npy``. The folder must exist; the caller makes the write atomic."""
         for name, field in self.stored()._asdict().items():
             np.save(folder / f"{name}.npy", field, allow_pickle=False)
 
 
 def sample(stored: Transitions, generator: np.random.Generator, batch_size: int) -> Transitions:
-    """`batch_size` transitions drawn uniformly with replacement from `stored`; copies, also from a memory map."""
+    """Copies of `batch_size` transitions sampled uniformly with replacement from `stored` (or a memory map)."""
     rows = generator.integers(len(stored.rewards), size=batch_size)
     return Transitions(*(np.take(field, rows, axis=0) for field in stored))
 
 
-def load(folder: Path) -> Transitions:
+def load_replay(folder: Path) -> Transitions:
     """The transitions saved in `folder`, memory-mapped and read-only.
 
     Raises:
-        StudyError: a field is missing, is no plain array, or the fields don't fit together.
+        StudyError: a field is missing or not a plain array, or the fields don't fit together.
     """
     fields = {}
-    mend = f"Delete {folder.parent} to train that agent again."
+    remedy = f"Delete {folder.parent} to train that agent again."
     for name in Transitions._fields:
         path = folder / f"{name}.npy"
         try:
             fields[name] = np.lib.format.open_memmap(path, mode="r")
-        except Exception as error:  # NumPy reads a damaged header as Python, which fails in many ways
-            raise StudyError(f"Replay buffer field {path} can't be read: {error}. {mend}") from None
+        except Exception as error:  # NumPy parses a header as Python, so a damaged one raises anything
+            raise StudyError(f"Replay buffer field {path} can't be read: {error}. {remedy}") from None
     stored = Transitions(**fields)
     shapes = {name: field.shape for name, field in fields.items()}
     rows = {shape[0] if shape else 0 for shape in shapes.values()}
@@ -117,5 +117,5 @@ def load(folder: Path) -> Transitions:
     fits = len(rows) == 1 and 0 not in rows and ranks == (2, 2, 1, 2, 1)
     fits = fits and shapes["observations"] == shapes["next_observations"]
     if not fits or {field.dtype for field in stored} != {np.dtype(np.float32)}:
-        raise StudyError(f"The replay buffer in {folder} doesn't fit together: {shapes}. {mend}")
+        raise StudyError(f"The fields of the replay buffer in {folder} don't fit together: {shapes}. {remedy}")
     return stored

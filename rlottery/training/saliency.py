@@ -1,4 +1,4 @@
-"""What criteria read, gathered from an agent and its replay in one pass."""
+"""Saliency statistics: what criteria read, computed from an agent and its replay in one pass."""
 
 from collections.abc import Collection, Mapping
 from functools import partial, reduce
@@ -9,19 +9,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Algorithm, Tree, kernels
+from rlottery.agents.base import Algorithm, kernels
+from rlottery.agents.networks import Tree
 from rlottery.pruning.allocation import by_network
 from rlottery.pruning.criteria import ESTIMATES, INITIAL
 from rlottery.storage.transitions import Transitions
 from rlottery.training import replay_buffer as replay
 
-Gathered: TypeAlias = dict[str, dict[str, dict[str, np.ndarray]]]
-"""``{"actor": {name of evidence: {layer path: array}}, "critic": ...}``; shapes and units as in `EVIDENCE`."""
+Statistics: TypeAlias = dict[str, dict[str, dict[str, np.ndarray]]]
+"""``{group: {name of the statistic: {layer path: array}}}``; shapes and units as in `rlottery.pruning.criteria`."""
 
 _GRADIENTS = {"mean_abs_gradient", "mean_gradient"}
 
 
-def gather(
+def gather_statistics(
     algorithm: Algorithm,
     settings: Any,
     state: Any,
@@ -33,26 +34,27 @@ def gather(
     uniform: np.random.Generator | None = None,
     batches: int = 0,
     batch_size: int = 0,
-) -> Gathered:
-    """The evidence called `names` (without ``initial_``) at the weights of `state`.
+) -> Statistics:
+    """The statistics called `names` (without the prefix ``initial_``) at the weights of `state`.
 
-    What needs data is streamed in one pass over `batches` batches of replay, at constant memory. Every batch has
-    fresh noise. Each group's gradients are those of its own loss (`Algorithm.losses`).
+    Statistics that need data are accumulated in one pass over `batches` batches of replay, at constant memory. Every
+    batch has fresh noise. Each group's gradients are those of its own loss (`Algorithm.losses`).
 
     Args:
-        stored: the replay to draw from, uniformly with replacement; it may be memory-mapped.
-        key: the noise's key; batch i uses the i-th key folded from it.
-        generator: draws the batches.
-        uniform: draws `random`, the actor's layers before the critic's.
+        stored: the replay to sample from, uniformly with replacement; it may be memory-mapped.
+        key: the key of the noise; batch i uses the i-th key folded from it.
+        generator: samples the batches.
+        uniform: draws `random`, group by group in the order of ``state.params``.
 
     Returns:
-        float32, but `synaptic_flow` and `random` float64.
+        float32 arrays; `synaptic_flow` and `random` are float64.
 
     Raises:
-        ValueError: names that need data without `stored`, `key`, `generator` and batches; `random` without `uniform`.
+        ValueError: a statistic needs data, but `stored`, `key`, `generator` or the number of batches is missing; or
+            `random` is asked for without `uniform`.
     """
     weights = {group: _as_numpy(kernels(tree)) for group, tree in state.params.items()}
-    found: Gathered = {group: {"weights": layers} for group, layers in weights.items()}
+    found: Statistics = {group: {"weights": layers} for group, layers in weights.items()}
     if from_data := tuple(sorted(ESTIMATES.keys() & set(names))):
         if stored is None or key is None or generator is None or batches < 1 or batch_size < 1:
             raise ValueError(f"{', '.join(from_data)} need replay, a key, a generator and batches.")
@@ -73,22 +75,22 @@ def gather(
             if uniform is None:
                 raise ValueError("random needs a generator.")
             found[group]["random"] = {path: uniform.random(kernel.shape) for path, kernel in layers.items()}
-    return {group: {name: evidence[name] for name in names} for group, evidence in found.items()}
+    return {group: {name: statistics[name] for name in names} for group, statistics in found.items()}
 
 
-def as_initial(gathered: Gathered) -> Gathered:
-    """What was gathered at the initial weights, under the names that criteria know it by; `random` keeps its own."""
+def as_initial(found: Statistics) -> Statistics:
+    """Statistics at the initial weights, renamed to what criteria call them; `random` keeps its name."""
     return {
-        group: {name if name == "random" else f"{INITIAL}{name}": layers for name, layers in evidence.items()}
-        for group, evidence in gathered.items()
+        group: {name if name == "random" else f"{INITIAL}{name}": layers for name, layers in statistics.items()}
+        for group, statistics in found.items()
     }
 
 
 def synaptic_flow(kernels: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """dR/d|w| of every kernel, with R = 1^T |W_1| ... |W_n| 1 of each network (SynFlow, Tanaka et al. 2020).
 
-    Biases have no part in R. Twins are separate networks, and their flows are left on one scale, so that a group's
-    scores can be ranked together: in double precision they need no normalisation, as single precision may.
+    Biases are not part of R. The flows of all networks of a group stay on one scale, so that their
+    scores can be ranked together. Double precision makes normalisation unnecessary.
 
     Args:
         kernels: path -> (inputs, outputs), pruned weights zero, layers of a network in order.
@@ -121,7 +123,7 @@ def _accumulate(
     settings: Any,
     batches: int,
 ) -> dict[str, Any]:
-    """`total` with this batch's share of the means that it holds."""
+    """`total` with this batch's contribution added to each mean."""
     losses = algorithm.losses(state, batch, jax.random.fold_in(key, index), settings)
     inputs = algorithm.layer_inputs(state, batch)
     seen: dict[str, Any] = {}
@@ -148,7 +150,7 @@ def _accumulate(
 
 
 def _hessian_gradient(gradient: Any, weights: Tree) -> Tree:
-    """H g, with g the gradient by kernels alone: biases aren't pruned, and are held fixed as in GraSP's own code."""
+    """H g, where g is the gradient of the kernels only: biases aren't pruned and stay fixed, as in GraSP's own code."""
     direction = jax.tree_util.tree_map_with_path(
         lambda path, slope: slope if path[-1].key == "kernel" else jnp.zeros_like(slope), gradient(weights)
     )
@@ -157,11 +159,11 @@ def _hessian_gradient(gradient: Any, weights: Tree) -> Tree:
 
 
 def _mean_squared_gradient(gradient: Any, weights: Tree, inputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Mean over a batch's transitions of the squared gradient of each one's own loss, at the cost of one gradient.
+    """Mean over a batch's transitions of the squared gradient of each transition's loss, at the cost of one gradient.
 
-    A layer's gradient for one transition is the outer product of its input x and of delta, the gradient by the
-    layer's output. Deltas are the gradients of biases that every transition has for itself, so that the mean of the
-    squares is (x^2)^T delta^2 / n. The loss is a mean: each delta comes divided by n.
+    A layer's gradient for one transition is the outer product of its input x and delta, the gradient with respect to
+    the layer's output. Giving every transition its own copy of the biases makes their gradients the deltas, so the mean
+    of the squares is (x^2)^T delta^2 / n. The loss is a mean, so each delta is divided by n.
     """
     size = len(next(iter(inputs.values())))
     own_biases = jax.tree_util.tree_map_with_path(

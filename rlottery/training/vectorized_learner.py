@@ -1,11 +1,12 @@
-"""Many agents that train as one program: `jax.vmap` over all of them, for accelerators, which one agent can't fill.
+"""Trains many agents as one program with `jax.vmap`, for accelerators, which a single agent cannot keep busy.
 
-Each agent is trained by the loop that trains every other, in a thread of its own. They meet before each update: once
-all that are awaited have handed in their transitions, one of them runs the program for all. Awaited is who has made an
-update and has only stepped its environment since. Who warms up, evaluates, saves or has left is not: the others go on,
-and its own agent stays as it is. Nobody ever waits for somebody who waits, so all get on.
+Each agent has its own training loop (the usual one) in its own thread. The threads meet before each update: as soon as
+every expected agent has handed in its transitions, one thread runs the program for all of them. An agent is expected if
+it has made an update and only stepped its environment since. Agents that are warming up, evaluating, saving or finished
+are not: the others continue without them, and their states stay unchanged. No thread ever waits for a waiting thread,
+so all make progress.
 
-What becomes of an agent doesn't depend on when the others run, on what they are, or on which of them are left.
+The result for an agent doesn't depend on when the others run, on what they are, or on how many of them remain.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,37 +20,39 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Algorithm, Spec, Tree, kernels, nest_masks
-from rlottery.agents.networks import mlp_in_numpy
-from rlottery.training.compilation import Updated, compiler_options, telling_update
+from rlottery.agents.base import Algorithm, kernels, nest_masks
+from rlottery.agents.description import Spec
+from rlottery.agents.networks import Tree, mlp_in_numpy
+from rlottery.training.compilation import UpdateResult, compiler_options, update_with_packed_result
 from rlottery.training.learner import Learner, Noise
 
 
 class Group:
-    """The states of `size` agents, side by side on the device, and the program that updates them."""
+    """The states of `size` agents, stacked on the device, and the program that updates them."""
 
     def __init__(self, size: int):
         self._size = size
         self._places = iter(range(size))
         self._made: tuple[Algorithm, Any, Spec] | None = None
         self._states: Any = None
-        # What follows, and the states, are touched by one thread at a time.
-        self._turn = Condition()
+        # Guards the states and everything below: one thread at a time may use them.
+        self._lock = Condition()
         self._rows = np.empty(0)
-        self._awaited: set[int] = set()
-        self._handed_in: set[int] = set()
-        self._told: dict[int, tuple[Updated, jax.Array]] = {}
+        self._expected: set[int] = set()
+        self._ready: set[int] = set()
+        self._results: dict[int, tuple[UpdateResult, jax.Array]] = {}
         self._failed: Exception | None = None
 
     @contextmanager
     def place(self) -> Iterator[Callable[..., Learner]]:
-        """A place for one agent, to be entered by the thread that trains it; there are `size` of them.
+        """One of the group's `size` places, to be entered by the thread that trains the agent.
 
-        Left, however that comes, it is awaited no more; its agent stays as it is, and can still be read.
+        When the context exits, for whatever reason, the group stops waiting for the agent. Its state stays unchanged
+        and can still be read.
 
         Yields:
-            what makes the learner, with the arguments of `CpuLearner`. All agents of a group have the same algorithm,
-            settings and sizes; they may be dense or sparse, fixed or changing.
+            a function that makes the learner, with the arguments of `CpuLearner`. All agents of a group have the same
+            algorithm, settings and sizes. They may be dense or sparse, with fixed or changing masks.
         """
         place = next(self._places)
         try:
@@ -58,12 +61,12 @@ class Group:
             self.leave(place)
 
     def join(self, place: int, algorithm: Algorithm, settings: Any, spec: Spec, state: Any) -> None:
-        """Put the first state in a place; the group is made by the first who comes.
+        """Put the first state in a place. The first agent to join defines the group.
 
         Raises:
-            ValueError: the others are of another kind.
+            ValueError: the algorithm, settings or sizes differ from those of the others.
         """
-        with self._turn:
+        with self._lock:
             if self._made is None:
                 self._made, self._program = (algorithm, settings, spec), _compile(algorithm, settings, spec)
                 self._states = _spread(state, self._size)
@@ -71,76 +74,77 @@ class Group:
                 raise ValueError("agents of different algorithms, settings or sizes can't be trained together")
         self.put(place, state)
 
-    def update(self, place: int, rows: np.ndarray) -> tuple[Updated, jax.Array]:
-        """Wait until all that are awaited have come, and update with them.
+    def update(self, place: int, rows: np.ndarray) -> tuple[UpdateResult, jax.Array]:
+        """Wait for all expected agents, then update together with them.
 
         Returns:
-            what this place's update tells; and the actors of all as rows of one array, begun to be copied to the host.
+            the result for this place; and the acting networks of all agents as rows of one array, whose copy to the
+            host has started.
 
         Raises:
-            ValueError: another batch size than the others'.
-            RuntimeError: the program failed, for all.
+            ValueError: the batch size differs from that of the others.
+            RuntimeError: the program failed, for all agents.
         """
-        with self._turn:
+        with self._lock:
             if not self._rows.size:
                 self._rows = np.zeros((self._size, *rows.shape), rows.dtype)
             if rows.shape != self._rows.shape[1:]:
                 raise ValueError("agents of different batch sizes can't be trained together")
             self._rows[place] = rows
-            self._awaited.add(place)
-            self._handed_in.add(place)
-            while place not in self._told:
+            self._expected.add(place)
+            self._ready.add(place)
+            while place not in self._results:
                 if self._failed is not None:
-                    raise RuntimeError(f"the program of all failed: {self._failed}") from self._failed
-                if self._handed_in == self._awaited:
+                    raise RuntimeError(f"the group's update failed: {self._failed}") from self._failed
+                if self._ready == self._expected:
                     self._run()
                 else:
-                    self._turn.wait()
-            return self._told.pop(place)
+                    self._lock.wait()
+            return self._results.pop(place)
 
     def _run(self) -> None:
         updates = np.zeros(self._size, np.bool_)
-        updates[list(self._handed_in)] = True
+        updates[list(self._ready)] = True
         try:
-            self._states, told, actors = self._program.update(self._states, self._rows, updates)
-            actors.copy_to_host_async()
-            by_place = np.asarray(told)
-        except Exception as error:  # out of memory, say: the states are gone
+            self._states, packed, networks = self._program.update(self._states, self._rows, updates)
+            networks.copy_to_host_async()
+            by_place = np.asarray(packed)
+        except Exception as error:  # such as out of memory: the states are lost
             self._failed = error
         else:
-            self._told |= {place: (self._program.read(by_place[place]), actors) for place in self._handed_in}
-        self._handed_in.clear()
-        self._turn.notify_all()
+            self._results |= {place: (self._program.unpack(by_place[place]), networks) for place in self._ready}
+        self._ready.clear()
+        self._lock.notify_all()
 
     def stand_aside(self, place: int) -> None:
-        """Not to be waited for until the next update."""
-        if place in self._awaited:  # only its own thread puts it there
+        """Don't wait for this agent until its next update."""
+        if place in self._expected:  # only its own thread adds it
             self.leave(place)
 
     def leave(self, place: int) -> None:
-        """Not to be waited for."""
-        with self._turn:
-            self._awaited.discard(place)
-            self._handed_in.discard(place)
-            self._turn.notify_all()
+        """Don't wait for this agent any more."""
+        with self._lock:
+            self._expected.discard(place)
+            self._ready.discard(place)
+            self._lock.notify_all()
 
     def take(self, place: int) -> Any:
-        """A copy of the state in a place."""
+        """A copy of the state in this place."""
         self.stand_aside(place)
-        with self._turn:
+        with self._lock:
             return self._program.take(self._states, place)
 
     def put(self, place: int, state: Any) -> None:
-        """Replace the state in a place."""
+        """Replace the state in this place."""
         self.stand_aside(place)
-        with self._turn:
+        with self._lock:
             self._states = self._program.put(self._states, place, state)
 
 
 class _Member:
-    """One agent of a group, as the training loop knows it; for one thread.
+    """The learner of one agent of a group, for use by one thread.
 
-    All carry masks, a dense agent such as prune nothing. Its state has none when it is read, as it had when it was set.
+    All agents of a group carry masks; a dense agent's prune nothing, and are removed when its state is read.
     """
 
     def __init__(
@@ -153,15 +157,15 @@ class _Member:
         spec: Spec,
         noise: np.ndarray,
         *,
-        masks_change: bool = False,  # they may, always: they are not compiled in
+        masks_change: bool = False,  # always possible: the masks are data of the program
     ):
         self.algorithm = algorithm
         self._group, self._place = group, place
         self._noise = Noise(noise, spec.action_size)
-        self._unpack = _unpacks(state.params["actor"])
+        self._unpack = _unpacks(algorithm.acting(state.params))
         self._is_dense = not state.masks
-        self._actors: jax.Array | None = None
-        self._actor: Tree | None = _in_numpy(state.params["actor"])
+        self._networks: jax.Array | None = None
+        self._network: Tree | None = _in_numpy(algorithm.acting(state.params))
         group.join(place, algorithm, settings, spec, _with_masks(state))
 
     @property
@@ -172,31 +176,31 @@ class _Member:
     @state.setter
     def state(self, state: Any) -> None:
         self._is_dense = not state.masks
-        self._actor = _in_numpy(state.params["actor"])
+        self._network = _in_numpy(self.algorithm.acting(state.params))
         self._group.put(self._place, _with_masks(state))
 
-    def update(self, rows: np.ndarray) -> Updated:
-        told, self._actors = self._group.update(self._place, rows)
-        self._actor = None
-        return told
+    def update(self, rows: np.ndarray) -> UpdateResult:
+        result, self._networks = self._group.update(self._place, rows)
+        self._network = None
+        return result
 
     def act(self, observation: np.ndarray, step: int) -> np.ndarray:
-        action: np.ndarray = self.algorithm.act(self._actor_outputs(observation), self._noise.at(step))
+        action: np.ndarray = self.algorithm.explore(self._acting_outputs(observation), self._noise.at(step))
         return action
 
     def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
-        self._group.stand_aside(self._place)  # an evaluation has begun
-        action: np.ndarray = self.algorithm.act(self._actor_outputs(observation), None)
+        self._group.stand_aside(self._place)  # an evaluation has started
+        action: np.ndarray = self.algorithm.exploit(self._acting_outputs(observation))
         return action
 
-    def _actor_outputs(self, observation: np.ndarray) -> np.ndarray:
-        if self._actor is None:
-            self._actor = self._unpack(np.asarray(self._actors)[self._place])
-        return mlp_in_numpy(self._actor, observation)
+    def _acting_outputs(self, observation: np.ndarray) -> np.ndarray:
+        if self._network is None:
+            self._network = self._unpack(np.asarray(self._networks)[self._place])
+        return mlp_in_numpy(self._network, observation)
 
 
 def _with_masks(state: Any) -> Any:
-    """`state`, a dense one with masks that prune nothing."""
+    """`state`; if it is dense, with masks that prune nothing."""
     if state.masks:
         return state
     return state._replace(
@@ -209,39 +213,40 @@ def _with_masks(state: Any) -> Any:
     )
 
 
-def _in_numpy(actor: Tree) -> Tree:
-    tree: Tree = jax.tree.map(np.asarray, actor)
+def _in_numpy(network: Tree) -> Tree:
+    tree: Tree = jax.tree.map(np.asarray, network)
     return tree
 
 
 class _Program(NamedTuple):
-    """What is compiled for a group of n, the states it is given used up but for `take`.
+    """The compiled functions of a group of n agents. All except `take` consume the given states.
 
     Attributes:
-        update: (states, rows of transitions (n, batch, row), which of them to update (n,)) -> (states, what each tells
-            (n, told), each one's actor as a vector (n, weights)).
+        update: (states, rows of transitions (n, batch, row), which agents to update (n,)) -> (states, packed results
+            (n, results), acting networks as vectors (n, weights)).
         put: (states, place, state) -> states.
         take: (states, place) -> state.
-        read: what the vector that one tells says.
+        unpack: packed result of one agent -> its result.
     """
 
     update: Callable[..., tuple[Any, jax.Array, jax.Array]]
     put: Callable[..., Any]
     take: Callable[..., Any]
-    read: Callable[[np.ndarray], Updated]
+    unpack: Callable[[np.ndarray], UpdateResult]
 
 
 @cache
 def _compile(algorithm: Algorithm, settings: Any, spec: Spec) -> _Program:
-    told_update, read = telling_update(algorithm, settings, spec)
+    packed_update, unpack = update_with_packed_result(algorithm, settings, spec)
 
     @partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
     @jax.vmap
     def update(before: Any, rows: jax.Array, updates: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-        after, told = told_update(before, rows)
+        after, packed = packed_update(before, rows)
         state = jax.tree.map(partial(jnp.where, updates), after, before)
-        # One array: its copy to the host is one transfer.
-        return state, told, jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state.params["actor"])])
+        # One array, so that the copy to the host is one transfer.
+        network = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(algorithm.acting(state.params))])
+        return state, packed, network
 
     @partial(jax.jit, donate_argnums=0)
     def put(states: Any, place: int, state: Any) -> Any:
@@ -251,18 +256,18 @@ def _compile(algorithm: Algorithm, settings: Any, spec: Spec) -> _Program:
     def take(states: Any, place: int) -> Any:
         return jax.tree.map(lambda of_all: of_all[place], states)
 
-    return _Program(update, put, take, read)
+    return _Program(update, put, take, unpack)
 
 
 @partial(jax.jit, static_argnums=1)
 def _spread(state: Any, size: int) -> Any:
-    """As many copies of a state side by side."""
+    """`size` copies of a state, stacked."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size, *leaf.shape)), state)
 
 
-def _unpacks(actor: Tree) -> Callable[[np.ndarray], Tree]:
-    """What takes an actor out of the vector that `_Program.update` gives; views."""
-    leaves, structure = jax.tree.flatten(actor)
+def _unpacks(network: Tree) -> Callable[[np.ndarray], Tree]:
+    """The function that turns a vector from `_Program.update` into a network like this one, as views."""
+    leaves, structure = jax.tree.flatten(network)
     ends = np.cumsum([0, *(leaf.size for leaf in leaves)]).tolist()
     pieces = [(slice(*span), leaf.shape) for span, leaf in zip(pairwise(ends), leaves, strict=True)]
 

@@ -8,12 +8,15 @@ import jax
 import numpy as np
 
 from rlottery.agents import sac
-from rlottery.agents.base import Spec, Tree, kernels, nest_kernels
+from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.base import kernels, nest_kernels
+from rlottery.agents.description import Spec
+from rlottery.agents.networks import Tree
 from rlottery.config import NetworkSettings, SACSettings
 from rlottery.storage.transitions import Transitions
 
 SPEC = Spec(observation_size=3, action_size=2)
-SETTINGS = sac.Settings(
+SETTINGS = SACSetup(
     SACSettings(
         discount=0.9,
         polyak=0.02,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlottery.agents import sac
-from rlottery.agents.base import Tree, kernels
-from rlottery.agents.networks import mlp
+from rlottery.agents.base import kernels
+from rlottery.agents.networks import Tree, mlp
 from rlottery.agents.sac import SAC
 from rlottery.config import Config
 from tests.agents.small import (
@@ -51,7 +51,7 @@ def drawn(actor: Tree, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         outputs = mlp(actor, observation)
-        action = sac.act(outputs, jax.random.normal(key, (1, outputs.shape[1] // 2)))[0]
+        action = sac.explore(outputs, jax.random.normal(key, (1, outputs.shape[1] // 2)))[0]
         state = fresh()._replace(log_temperature=jnp.float32(0.0))
         _, entropy = sac.actor_loss(actor, zero_critic(action.size), state, observation, key)
         return action, -entropy  # of a single action, the estimate is its own log-density
@@ -104,13 +104,13 @@ def test_data_is_collected_around_the_mean_and_evaluated_at_it() -> None:
     observations = np.random.default_rng(0).normal(size=(BATCH_SIZE, 3)).astype(np.float32)
     mean = numpy_mlp(doubled(actor), observations)[:, :2]
     outputs = np.asarray(mlp(actor, observations))
-    np.testing.assert_allclose(sac.act(outputs, None), np.tanh(mean), atol=1e-6)
+    np.testing.assert_allclose(sac.exploit(outputs), np.tanh(mean), atol=1e-6)
 
     key = jax.random.key(5)
     by_hand, _ = numpy_policy(doubled(actor), observations, normals(key))
     noise = np.asarray(jax.random.normal(key, (BATCH_SIZE, 2)))
-    np.testing.assert_allclose(sac.act(outputs, noise), by_hand, atol=1e-5)
-    np.testing.assert_allclose(jax.jit(sac.act)(outputs, noise), by_hand, atol=1e-5)
+    np.testing.assert_allclose(sac.explore(outputs, noise), by_hand, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(sac.explore)(outputs, noise), by_hand, atol=1e-5)
 
 
 def test_a_dense_agent_starts_with_targets_equal_to_its_critics_and_empty_moments() -> None:
@@ -130,11 +130,11 @@ def test_a_task_overrides_the_settings_of_the_study() -> None:
             "network": {"actor": [4]},
         }
     )
-    first, second = (sac.settings_for(config, task) for task in config.tasks)
+    first, second = (SAC.description.settings(config, task) for task in config.tasks)
     assert (first.sac.discount, second.sac.discount) == (0.99, 0.5)
     assert first.sac.polyak == second.sac.polyak == 0.1
     assert first.network.actor == second.network.actor == (4,)
-    assert hash(first) == hash(sac.settings_for(config, config.tasks[0]))
+    assert hash(first) == hash(SAC.description.settings(config, config.tasks[0]))
 
 
 def test_critic_loss_by_hand() -> None:

@@ -87,7 +87,7 @@ def run_acts(files: RunFiles, observations: np.ndarray) -> np.ndarray:
     outputs = observations.astype(np.float64)
     for index, (kernel, bias) in enumerate(actor(files)):
         outputs = (np.maximum(outputs, 0) if index else outputs) @ kernel.astype(np.float64) + bias
-    actions: np.ndarray = SAC.act(outputs, None)
+    actions: np.ndarray = SAC.exploit(outputs)
     return actions
 
 

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlottery import envs
-from rlottery.agents.base import Spec, jax_key, nest_kernels, to_arrays
-from rlottery.agents.sac import SAC, Settings
+from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.base import jax_key, nest_kernels, to_arrays
+from rlottery.agents.description import Spec
+from rlottery.agents.sac import SAC
 from rlottery.config import NetworkSettings, SACSettings, Training
 from rlottery.envs import Environment
 from rlottery.errors import StudyError
@@ -30,7 +32,7 @@ from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train
 from tests.environments import Target
 
-SETTINGS = Settings(SACSettings(batch_size=8), NetworkSettings(actor=(4,), critic=(4,)))
+SETTINGS = SACSetup(SACSettings(batch_size=8), NetworkSettings(actor=(4,), critic=(4,)))
 FINGERPRINT = {"version": 1, "sac": {"batch_size": 8}}
 
 

@@ -19,7 +19,7 @@ from rlottery.pruning.masks import GroupMask, check_connected, check_group_mask,
 from rlottery.seeding import Streams
 from rlottery.storage.transitions import Transitions
 from rlottery.training import dynamic_sparsity as dynamic
-from rlottery.training.dynamic_sparsity import Dynamic, masks_of, prune_more, rewire
+from rlottery.training.dynamic_sparsity import DynamicSparsity, drop_and_grow, masks_of, prune_more
 from tests.agents.small import SETTINGS, compiled, fresh, random_batch
 from tests.pruning.networks import network
 
@@ -30,13 +30,17 @@ FRACTIONS = {4: 0.5, 8: 0.5 * (1 + 0.5**0.5) / 2, 12: 0.25, 16: 0.5 * (1 - 0.5**
 """Step -> what rewiring drops of each layer by default: 0.5 (1 + cos(pi t / 16)) / 2 at t = 0, 4, 8, 12."""
 
 
-def dynamic_masks(kind: Any = "rigl", **changes: Any) -> Dynamic:
+def dynamic_masks(kind: Any = "rigl", **changes: Any) -> DynamicSparsity:
     fields = {"kind": kind, "interval": 4, "begin": 4, "end": 20, "drop": 0.5, "sparsity": SPARSITY}
     fields |= {"allocation": "global" if kind == "gradual" else "erk", "floor": 1, "algorithm": SAC}
-    return Dynamic(**(fields | {"settings": SETTINGS, "streams": Streams("tests", "Target-v0", 0, kind)} | changes))
+    return DynamicSparsity(
+        **(fields | {"settings": SETTINGS, "streams": Streams("tests", "Target-v0", 0, kind)} | changes)
+    )
 
 
-def trained(masks: Dynamic, state: sac.SACState, steps: range, seen: Callable[..., None] = lambda *_: None) -> Any:
+def trained(
+    masks: DynamicSparsity, state: sac.SACState, steps: range, seen: Callable[..., None] = lambda *_: None
+) -> Any:
     """One gradient update a step, then the masks; `seen` gets each step, and the state before and after the masks."""
     for step in steps:
         batch = random_batch(step)
@@ -91,7 +95,7 @@ def masked_layers(draw: st.DrawFn) -> tuple[dict[str, np.ndarray], GroupMask, di
 @settings(deadline=None)
 def test_rewiring_is_what_sorting_gives(layers: Any, percent: int) -> None:
     weights, mask, scores = layers
-    kept, grown = rewire(weights, mask, percent / 100, scores)
+    kept, grown = drop_and_grow(weights, mask, percent / 100, scores)
     assert kept.keys() == grown.keys() == mask.keys()
     for path, before in mask.items():
         alive, size = np.flatnonzero(before).tolist(), before.size
@@ -111,14 +115,14 @@ def test_rewiring_by_hand() -> None:
     mask = {"layer_0": np.array([[True, True, False], [True, True, False]])}
     # The smallest, -0.1 and 0.2, go. The latter has a larger gradient than either empty place: it comes back.
     scores = {"layer_0": np.array([[9.0, 0.1, 0.3], [0.8, 9.0, 0.2]])}
-    kept, grown = rewire(weights, mask, 0.5, scores)
+    kept, grown = drop_and_grow(weights, mask, 0.5, scores)
     assert kept["layer_0"].tolist() == [[True, False, False], [False, True, False]]
     assert grown["layer_0"].tolist() == [[False, False, True], [True, False, False]]
 
 
 def test_a_dense_layer_is_left_alone() -> None:
     mask = {"layer_0": np.ones((3, 2), np.bool_)}
-    kept, grown = rewire({"layer_0": np.ones((3, 2))}, mask, 0.5, {"layer_0": np.ones((3, 2))})
+    kept, grown = drop_and_grow({"layer_0": np.ones((3, 2))}, mask, 0.5, {"layer_0": np.ones((3, 2))})
     assert kept["layer_0"].all()
     assert not grown["layer_0"].any()
 
@@ -128,7 +132,7 @@ def test_weights_and_gradients_that_are_not_numbers_have_no_rank() -> None:
     sound, spoilt = {"layer_0": np.ones((1, 2))}, {"layer_0": np.full((1, 2), np.nan)}
     for weights, scores in [(spoilt, sound), (sound, spoilt)]:
         with pytest.raises(MaskError, match="NaN"):
-            rewire(weights, mask, 1.0, scores)
+            drop_and_grow(weights, mask, 1.0, scores)
 
 
 @pytest.mark.parametrize("allocation", ["global", "uniform", "erk"])
@@ -249,7 +253,7 @@ def test_masks_are_the_states_own_copies_from_input_to_output() -> None:
 
 
 @cache
-def run(kind: str) -> tuple[Dynamic, list[tuple[int, Any, Any]], Any]:
+def run(kind: str) -> tuple[DynamicSparsity, list[tuple[int, Any, Any]], Any]:
     """A whole training: its masks, what was seen at each step (copies), and the last state."""
     masks, seen = dynamic_masks(kind), []
     start = masks.start(fresh())
@@ -301,7 +305,9 @@ def test_what_is_grown_starts_from_zero_everywhere_and_then_learns(kind: str) ->
         old, new = masks_of(before), masks_of(after)
         for group, path in paths(old):
             weights = np.asarray(kernels(before.params[group])[path])
-            kept, _ = rewire({path: weights}, {path: old[group][path]}, FRACTIONS[step], {path: np.zeros_like(weights)})
+            kept, _ = drop_and_grow(
+                {path: weights}, {path: old[group][path]}, FRACTIONS[step], {path: np.zeros_like(weights)}
+            )
             grown = new[group][path] & ~kept[path]
             assert np.array_equal(kept[path] & new[group][path], kept[path])
             for was, now in zip(everywhere(before, group, path), everywhere(after, group, path), strict=True):

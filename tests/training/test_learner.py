@@ -42,8 +42,8 @@ def test_actions_are_the_policys(sparsity: float | None, kernels: bool) -> None:
         given = observation(step)
         noise = jax.random.normal(jax.random.fold_in(jax.random.wrap_key_data(NOISE), step), (SPEC.action_size,))
         expected = outputs(state, given)
-        np.testing.assert_allclose(agent.act_deterministic(given), SAC.act(expected, None), atol=2e-6)
-        np.testing.assert_allclose(agent.act(given, step), SAC.act(expected, np.asarray(noise)), atol=2e-6)
+        np.testing.assert_allclose(agent.act_deterministic(given), SAC.exploit(expected), atol=2e-6)
+        np.testing.assert_allclose(agent.act(given, step), SAC.explore(expected, np.asarray(noise)), atol=2e-6)
         assert agent.act(given, step).dtype == np.float32
 
 
@@ -57,7 +57,7 @@ def test_actions_follow_the_updates(kernels: bool) -> None:
     assert np.array_equal(before, kept)  # an action that was given stays what it was
     after = agent.act_deterministic(given)
     assert not np.array_equal(after, before)
-    np.testing.assert_allclose(after, SAC.act(outputs(agent.state, given), None), atol=2e-6)
+    np.testing.assert_allclose(after, SAC.exploit(outputs(agent.state, given)), atol=2e-6)
 
 
 def test_noise_of_a_step_is_what_it_would_be_alone() -> None:

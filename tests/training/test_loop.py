@@ -5,8 +5,10 @@ import jax
 import numpy as np
 import pytest
 
-from rlottery.agents.base import Algorithm, Spec, jax_key, to_arrays
-from rlottery.agents.sac import SAC, Settings
+from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.base import Algorithm, jax_key, to_arrays
+from rlottery.agents.description import Spec
+from rlottery.agents.sac import SAC
 from rlottery.config import NetworkSettings, SACSettings, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError, TaskError
@@ -320,7 +322,7 @@ def test_keys_hold_all_bits_of_a_seed() -> None:
 
 # The loop with SAC.
 
-SETTINGS = Settings(
+SETTINGS = SACSetup(
     SACSettings(
         discount=0.0,
         actor_learning_rate=0.01,

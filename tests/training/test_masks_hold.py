@@ -10,17 +10,19 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from rlottery.agents import sac
-from rlottery.agents.base import Tree, kernels, nest_kernels
+from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.base import kernels, nest_kernels
+from rlottery.agents.networks import Tree
 from rlottery.agents.sac import SAC
 from rlottery.config import NetworkSettings, SACSettings
 from rlottery.errors import MaskError
 from rlottery.pruning.controls import permute_weights, rescale
 from rlottery.seeding import Streams
 from rlottery.storage.transitions import Transitions
-from rlottery.training.dynamic_sparsity import Dynamic, masks_of
+from rlottery.training.dynamic_sparsity import DynamicSparsity, masks_of
 from tests.agents.small import SPEC, random_batch
 
-SETTINGS = sac.Settings(SACSettings(), NetworkSettings(actor=(6,), critic=(6, 5)))
+SETTINGS = SACSetup(SACSettings(), NetworkSettings(actor=(6,), critic=(6, 5)))
 STARTS = ("initial", "fresh", "permuted", "rescaled", "fine-tuned", "rewound")
 MASKS = ("fixed", "gradual", "set", "rigl")
 UPDATES, CHUNK = 1000, 125
@@ -66,8 +68,8 @@ def set_kernels(tree: Tree, changed: dict[str, np.ndarray]) -> None:
         node["kernel"] = jax.numpy.asarray(kernel)
 
 
-def dynamic(kind: Any, seed: int, sparsity: dict[str, float]) -> Dynamic:
-    return Dynamic(
+def dynamic(kind: Any, seed: int, sparsity: dict[str, float]) -> DynamicSparsity:
+    return DynamicSparsity(
         kind=kind,
         interval=CHUNK,
         begin=CHUNK,

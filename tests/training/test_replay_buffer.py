@@ -83,7 +83,7 @@ def test_samples_follow_from_the_generator_and_are_copies() -> None:
 def test_what_was_saved_is_loaded_to_the_bit(tmp_path: Path, rows: int) -> None:
     buffer = filled(8, rows)
     buffer.save(tmp_path)
-    loaded = replay.load(tmp_path)
+    loaded = replay.load_replay(tmp_path)
     for name, field in buffer.stored()._asdict().items():
         found = getattr(loaded, name)
         assert (found.dtype, found.shape, found.tobytes()) == (np.float32, field.shape, field.tobytes())
@@ -92,7 +92,7 @@ def test_what_was_saved_is_loaded_to_the_bit(tmp_path: Path, rows: int) -> None:
 
 
 def test_loaded_fields_are_memory_mapped_and_read_only(saved: Path) -> None:
-    loaded = replay.load(saved)
+    loaded = replay.load_replay(saved)
     for field in loaded:
         assert isinstance(field, np.memmap)
         with pytest.raises(ValueError, match="read-only"):
@@ -107,31 +107,31 @@ def test_loaded_fields_are_memory_mapped_and_read_only(saved: Path) -> None:
 def test_a_missing_field_is_named(saved: Path, field: str) -> None:
     (saved / f"{field}.npy").unlink()
     with pytest.raises(StudyError, match=rf"{field}\.npy can't be read.*to train that agent again"):
-        replay.load(saved)
+        replay.load_replay(saved)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"PK\x03\x04 no archive", b"text", b"\x80\x05N."])
 def test_a_field_that_is_no_array_is_named(saved: Path, content: bytes) -> None:
     (saved / "rewards.npy").write_bytes(content)
     with pytest.raises(StudyError, match=r"rewards\.npy can't be read"):
-        replay.load(saved)
+        replay.load_replay(saved)
 
 
 def test_an_archive_or_objects_in_place_of_an_array_are_refused(saved: Path) -> None:
     np.savez(saved / "archive.npz", rewards=np.zeros(8, np.float32))
     (saved / "archive.npz").replace(saved / "rewards.npy")
     with pytest.raises(StudyError, match=r"rewards\.npy can't be read"):
-        replay.load(saved)
+        replay.load_replay(saved)
     np.save(saved / "rewards.npy", np.array([None] * 8), allow_pickle=True)
     with pytest.raises(StudyError, match=r"rewards\.npy can't be read"):
-        replay.load(saved)
+        replay.load_replay(saved)
 
 
 def test_a_cut_field_is_refused(saved: Path) -> None:
     path = saved / "observations.npy"
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(StudyError, match=r"observations\.npy can't be read"):
-        replay.load(saved)
+        replay.load_replay(saved)
 
 
 def test_any_damage_to_a_header_is_refused_or_harmless(saved: Path) -> None:
@@ -144,7 +144,7 @@ def test_any_damage_to_a_header_is_refused_or_harmless(saved: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy's, of headers that look old
             try:
-                assert replay.load(saved).rewards.shape == (8,)
+                assert replay.load_replay(saved).rewards.shape == (8,)
             except StudyError as error:
                 assert "to train that agent again" in str(error)
 
@@ -162,14 +162,14 @@ def test_any_damage_to_a_header_is_refused_or_harmless(saved: Path) -> None:
 )
 def test_fields_that_do_not_fit_together_are_refused(saved: Path, field: str, array: np.ndarray) -> None:
     np.save(saved / f"{field}.npy", array)
-    with pytest.raises(StudyError, match=r"(doesn't fit together|can't be read).*to train that agent again"):
-        replay.load(saved)
+    with pytest.raises(StudyError, match=r"(don't fit together|can't be read).*to train that agent again"):
+        replay.load_replay(saved)
 
 
 def test_next_observations_have_the_width_of_observations(saved: Path) -> None:
     np.save(saved / "next_observations.npy", np.zeros((8, 2), np.float32))
-    with pytest.raises(StudyError, match="doesn't fit together"):
-        replay.load(saved)
+    with pytest.raises(StudyError, match="don't fit together"):
+        replay.load_replay(saved)
 
 
 def test_memory_is_that_of_the_transitions() -> None:

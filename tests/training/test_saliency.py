@@ -10,7 +10,7 @@ from rlottery.agents.base import kernels
 from rlottery.agents.sac import SAC
 from rlottery.pruning.criteria import CRITERIA, EVIDENCE, evidence_for, score
 from rlottery.storage.transitions import Transitions
-from rlottery.training.saliency import Gathered, as_initial, gather, synaptic_flow
+from rlottery.training.saliency import Statistics, as_initial, gather_statistics, synaptic_flow
 from tests.agents.small import (
     SETTINGS,
     SPEC,
@@ -40,8 +40,8 @@ def stored(rows: int = 100, rewards: np.ndarray | None = None) -> Transitions:
     )
 
 
-def gathered_from(state: Any, names: Collection[str], batch_size: int = BATCH_SIZE) -> Gathered:
-    return gather(
+def gathered_from(state: Any, names: Collection[str], batch_size: int = BATCH_SIZE) -> Statistics:
+    return gather_statistics(
         SAC,
         SETTINGS,
         state,
@@ -56,7 +56,7 @@ def gathered_from(state: Any, names: Collection[str], batch_size: int = BATCH_SI
 
 
 def toy(name: str, rewards: list[float], batches: int, batch_size: int = 1, seed: int = 0) -> dict[str, Any]:
-    found = gather(
+    found = gather_statistics(
         TOY,
         ToySettings(),
         with_critic_kernel(initial()),
@@ -107,7 +107,7 @@ def state() -> sac.SACState:
 
 
 @pytest.fixture(scope="module")
-def found(state: sac.SACState) -> Gathered:
+def found(state: sac.SACState) -> Statistics:
     """All evidence in one pass."""
     return gathered_from(state, [name for name in EVIDENCE if not name.startswith("initial_")])
 
@@ -126,7 +126,7 @@ def close(found: Any, expected: np.ndarray, rtol: float = 2e-3) -> None:
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * np.abs(expected).max())
 
 
-def test_every_kernel_has_what_was_asked_for_and_nothing_else(state: sac.SACState, found: Gathered) -> None:
+def test_every_kernel_has_what_was_asked_for_and_nothing_else(state: sac.SACState, found: Statistics) -> None:
     assert found.keys() == state.params.keys()
     for group, evidence in found.items():
         shapes = {path: kernel.shape for path, kernel in kernels(state.params[group]).items()}
@@ -136,14 +136,14 @@ def test_every_kernel_has_what_was_asked_for_and_nothing_else(state: sac.SACStat
             assert {path: layer.shape for path, layer in layers.items()} == expected, name
             double = name in ("synaptic_flow", "random")
             assert {layer.dtype for layer in layers.values()} == {np.dtype(np.float64 if double else np.float32)}
-    alone = gather(SAC, SETTINGS, state, ["weights"])
+    alone = gather_statistics(SAC, SETTINGS, state, ["weights"])
     assert [list(evidence) for evidence in alone.values()] == [["weights"], ["weights"]]
     kernel = state.params["critic"]["q2"]["layer_1"]["kernel"]
     assert np.array_equal(alone["critic"]["weights"]["q2.layer_1"], kernel)
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_gradients_are_the_finite_differences_of_the_losses(group: str, found: Gathered, slopes: Any) -> None:
+def test_gradients_are_the_finite_differences_of_the_losses(group: str, found: Statistics, slopes: Any) -> None:
     for path, each in slopes[group].items():
         of_batches = each.mean(axis=1)
         close(found[group]["mean_abs_gradient"][path], np.abs(of_batches).mean(axis=0))
@@ -153,7 +153,7 @@ def test_gradients_are_the_finite_differences_of_the_losses(group: str, found: G
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_hessian_gradient_is_how_the_gradient_changes_along_itself(
-    group: str, found: Gathered, by_hand: ByHand, slopes: Any
+    group: str, found: Statistics, by_hand: ByHand, slopes: Any
 ) -> None:
     layers, step = by_hand.layers[group], 1e-4
     start = {path: layer.copy() for path, layer in layers.items()}
@@ -169,7 +169,7 @@ def test_hessian_gradient_is_how_the_gradient_changes_along_itself(
         close(found[group]["hessian_gradient"][path], change[path])
 
 
-def test_inputs_are_measured_by_their_root_mean_square(found: Gathered, by_hand: ByHand) -> None:
+def test_inputs_are_measured_by_their_root_mean_square(found: Statistics, by_hand: ByHand) -> None:
     data = stored()
     rows = np.random.default_rng(5).integers(100, size=(BATCHES, BATCH_SIZE)).ravel()
     hidden = np.concatenate([data.observations, data.actions], -1, dtype=np.float64)[rows]
@@ -182,7 +182,7 @@ def test_inputs_are_measured_by_their_root_mean_square(found: Gathered, by_hand:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_scores_follow_from_the_losses(group: str, found: Gathered, by_hand: ByHand, slopes: Any) -> None:
+def test_scores_follow_from_the_losses(group: str, found: Statistics, by_hand: ByHand, slopes: Any) -> None:
     """Criteria and evidence together; those before training at the same weights, which don't matter to them."""
     evidence = found[group] | as_initial(found)[group]
     for path, each in slopes[group].items():
@@ -199,7 +199,7 @@ def test_scores_follow_from_the_losses(group: str, found: Gathered, by_hand: ByH
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_grasp_is_what_a_weight_adds_to_the_squared_gradient(group: str, found: Gathered, by_hand: ByHand) -> None:
+def test_grasp_is_what_a_weight_adds_to_the_squared_gradient(group: str, found: Statistics, by_hand: ByHand) -> None:
     scores = score("grasp", as_initial(found)[group])
 
     def half_squared_gradient() -> float:
@@ -255,7 +255,7 @@ def test_it_follows_from_key_and_generator() -> None:
 
 def test_random_numbers_are_uniform_and_follow_from_their_generator(state: sac.SACState) -> None:
     one, again, other = (
-        gather(SAC, SETTINGS, state, ["random"], uniform=np.random.default_rng(seed)) for seed in (1, 1, 2)
+        gather_statistics(SAC, SETTINGS, state, ["random"], uniform=np.random.default_rng(seed)) for seed in (1, 1, 2)
     )
     flat, same, others = (
         np.concatenate([layer.ravel() for group in GROUPS for layer in each[group]["random"].values()])
@@ -269,9 +269,9 @@ def test_random_numbers_are_uniform_and_follow_from_their_generator(state: sac.S
 
 def test_data_and_generators_that_are_missing_are_named(state: sac.SACState) -> None:
     with pytest.raises(ValueError, match="mean_gradient need replay"):
-        gather(SAC, SETTINGS, state, ["weights", "mean_gradient"])
+        gather_statistics(SAC, SETTINGS, state, ["weights", "mean_gradient"])
     with pytest.raises(ValueError, match="random needs a generator"):
-        gather(SAC, SETTINGS, state, ["random"])
+        gather_statistics(SAC, SETTINGS, state, ["random"])
 
 
 @pytest.mark.parametrize("name", CRITERIA)

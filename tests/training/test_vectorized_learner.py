@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlottery.agents.base import Algorithm, Spec, jax_key, kernels, nest_masks, to_arrays
-from rlottery.agents.sac import SAC, Settings
+from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.base import Algorithm, jax_key, kernels, nest_masks, to_arrays
+from rlottery.agents.description import Spec
+from rlottery.agents.sac import SAC
 from rlottery.config import NetworkSettings, SACSettings, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError
@@ -27,7 +29,7 @@ from tests.environments import Target
 from tests.toy import TOY, ToySettings, initial
 
 SPEC = Spec(2, 1)
-SETTINGS = Settings(
+SETTINGS = SACSetup(
     SACSettings(discount=0.5, initial_temperature=0.1, target_entropy=-3.0),
     NetworkSettings(actor=(16, 16), critic=(16, 16)),
 )
@@ -413,7 +415,7 @@ def test_when_the_program_fails_all_are_told() -> None:
             learner.update(rows_of(generator))
 
     ends = in_threads(work, work, work)
-    assert [str(end) for end in ends] == ["the program of all failed: no memory"] * 3
+    assert [str(end) for end in ends] == ["the group's update failed: no memory"] * 3
 
 
 def out_of_memory(*arguments: Any) -> Any:

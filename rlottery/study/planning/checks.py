@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from rlottery.agents.description import Spec, kernel_shapes, weight_count
 from rlottery.config import Config, Task
 from rlottery.config.recipes import ROUND
 from rlottery.errors import MaskError, StudyError, naming
@@ -15,8 +16,7 @@ from rlottery.pruning.structured import prune_units
 from rlottery.study.planning.arms import Arm
 from rlottery.study.planning.inputs import foreign_mask_path
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.shapes import count, kernel_shapes, small_network
-from rlottery.study.planning.sizes import Sizes, sizes_of
+from rlottery.study.planning.networks import networks_of, small_network, task_spec
 
 Shapes = Mapping[str, Mapping[str, tuple[int, int]]]
 
@@ -28,13 +28,13 @@ def check_arms(config: Config, arms: Sequence[Arm]) -> None:
         TaskError: a task's environment can't be made.
         StudyError: names the arm, the task, what is impossible and the mend.
     """
-    sizes = {task.id: sizes_of(task) for task in config.tasks}
-    shapes = {task_id: kernel_shapes(config.network, *of_task) for task_id, of_task in sizes.items()}
+    specs = {task.id: task_spec(task) for task in config.tasks}
+    shapes = {task.id: kernel_shapes(networks_of(config, task, specs[task.id])) for task in config.tasks}
     for index, task in enumerate(config.tasks):
         # Rounds of iterative pruning last: where one is impossible, what was asked for is, and says so better.
         for arm in sorted(arms, key=lambda arm: ROUND in arm.name):
             try:
-                _check(config, arm, shapes, sizes[task.id], task)
+                _check(config, arm, shapes, specs[task.id], task)
                 if arm.recipe.transfer is not None and arm.recipe.transfer.file is not None:
                     for seed in config.seeds:
                         _check_file(Job(config, "mask", index, seed, arm), shapes[task.id])
@@ -42,7 +42,7 @@ def check_arms(config: Config, arms: Sequence[Arm]) -> None:
                 raise StudyError(f"Arm {arm.name} on {task.id}: {error}") from None
 
 
-def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], sizes: Sizes, task: Task) -> None:
+def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], spec: Spec, task: Task) -> None:
     """Raises MaskError if there is no such mask, or network, on that task."""
     own, transfer = shapes[task.id], arm.recipe.transfer
     if transfer is not None and transfer.task is not None:
@@ -58,13 +58,13 @@ def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], sizes: Sizes,
                 check_possible(own[group], sparsity, recipe.floor)
     if arm.kind == "small-dense" and arm.of is not None:
         ticket = arm.of
-        small_network(config.network, *sizes, {g: _survivors(ticket, g, layers) for g, layers in own.items()})
+        small_network(config, task, spec, {g: _survivors(ticket, g, layers) for g, layers in own.items()})
 
 
 def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> int:
     """Weights of a group that the arm's mask keeps; of whole units, at most."""
     if arm.sparsity is not None:
-        return survivor_count(count(shapes), arm.sparsity[group])
+        return survivor_count(weight_count(shapes), arm.sparsity[group])
     given = arm.recipe.given_layers
     assert given is not None
     return sum(allocate_given(shapes, getattr(given, group), arm.recipe.floor).values())

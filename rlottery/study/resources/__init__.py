@@ -1,1 +1,1 @@
-"""What a study takes: disk, memory, hours, cores."""
+"""Estimates of the disk, memory and time that a study needs."""

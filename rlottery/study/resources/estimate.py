@@ -1,4 +1,4 @@
-"""How long a study will take and how much disk it needs, from a few seconds of measuring on this machine."""
+"""The time and disk space that a study will take, estimated from a few seconds of measurements on this machine."""
 
 import json
 import subprocess
@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rlottery import envs
+from rlottery.agents.algorithms import algorithm_of
+from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find
 from rlottery.config import Config, Task
 from rlottery.errors import RlotteryError
@@ -20,47 +22,47 @@ from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.environment import worker_environment
 from rlottery.study.execution.executor import worker_count
 from rlottery.study.planning.jobs import Job, prerequisites
+from rlottery.study.planning.networks import task_spec
 from rlottery.study.planning.plan import JobState, Tracked
-from rlottery.study.planning.sizes import Sizes, sizes_of
 from rlottery.study.resources.memory import study_memory
-from rlottery.study.resources.room import kept_bytes, room_for, size, weight_counts
+from rlottery.study.resources.room import disk_use, group_weights, kept_bytes, size
 
 GEMM_SHARE = {True: 0.88, False: 0.72}
-"""Share of the matrix-multiplication limit that an update reaches, with the compiled kernels and without
-(``benchmarks/speed.py`` measures it)."""
+"""Share of NumPy's matrix-multiplication rate that an update reaches, with the compiled kernels and without
+(measured by ``benchmarks/speed.py``)."""
 SPARSE_SHARE = 0.45
-"""The same of a sparse update, on the survivors of masks that leave few units dead (global ones)."""
+"""The same for a sparse update, with masks that leave few dead units (global allocation)."""
 START_SECONDS = 8.0
-"""A worker's start and compilation."""
+"""Start of a worker, and compilation."""
 UPDATE_SECONDS = 4e-4
-"""What an update costs besides its matrix products: minibatch, dispatch, small operations, and an action."""
+"""An update's time outside its matrix products: minibatch, dispatch, small operations, and an action."""
 MASK_SECONDS = 10.0
-"""A mask's job, its start included."""
+"""A mask job, including its start."""
 _GEMM_SIZE = 256
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What one core does for one task.
+    """Measured rates of one core for one task.
 
     Attributes:
         gemm: float32 FLOP/s of NumPy's matrix product.
-        env_steps: environment steps a second, resets included.
-        episode_steps: steps of an episode under random actions.
-        sizes: of the task's observations and actions.
+        env_steps: environment steps per second, including resets.
+        episode_steps: steps of an episode with random actions.
+        spec: sizes of the task's observations and actions.
     """
 
     gemm: float
     env_steps: float
     episode_steps: float
-    sizes: Sizes
+    spec: Spec
 
 
 def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
-    """The jobs of a plan with their estimated time and disk, and what they come to with the workers at hand.
+    """A table of the jobs of a plan with their estimated time and disk space, and the totals for this machine.
 
     Raises:
-        RlotteryError: a task's environment fails when it is measured.
+        RlotteryError: a task's environment fails while it is measured.
     """
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     rates = {index: measure(config.tasks[index], config.device) for index in {t.job.task_index for t in waiting}}
@@ -69,7 +71,7 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     for heading in ("state", "env steps", "time", "disk, MB"):
         table.add_column(heading, justify="right", header_style="dim")
     work = 0.0
-    ends: list[float] = []  # of each job, if there were a worker for everyone
+    ends: list[float] = []  # when each job would end if it had a worker of its own
     for item, before in zip(tracked, prerequisites([t.job for t in tracked]), strict=True):
         job = item.job
         ends.append(max((ends[needed] for needed in before), default=0.0))
@@ -77,7 +79,7 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
             table.add_row(Text(job.label), item.state.value, "", "", "")
             continue
         seconds = job_seconds(job, rates[job.task_index])
-        megabytes = kept_bytes(job, rates[job.task_index].sizes) / 1e6
+        megabytes = kept_bytes(job, rates[job.task_index].spec) / 1e6
         ends[-1] += seconds
         work += seconds
         steps = f"{job.env_steps:,}" if job.stage in ("dense", "ticket") else ""
@@ -88,12 +90,12 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     workers = worker_count(config.workers, len(waiting), together)
     elapsed = max(work / workers, *ends)
     todo = [t.job for t in waiting]
-    sizes = [rates[index].sizes if index in rates else sizes_of(task) for index, task in enumerate(config.tasks)]
-    room = room_for(todo, sizes, workers * together)
-    memory = sum(study_memory(todo, sizes, workers, together))
+    specs = [rates[index].spec if index in rates else task_spec(task) for index, task in enumerate(config.tasks)]
+    disk = disk_use(todo, specs, workers * together)
+    memory = sum(study_memory(todo, specs, workers, together))
     total = (
         f"\nAbout {work / 3600:.2g} core hours: {duration(elapsed)} with {workers} "
-        f"worker{'s' if workers > 1 else ''}. About {size(room.kept)} in {config.data}, and {size(room.working)} more "
+        f"worker{'s' if workers > 1 else ''}. About {size(disk.kept)} in {config.data}, and {size(disk.working)} more "
         f"while it runs.\nMemory at most {size(memory)} with {workers} worker{'s' if workers > 1 else ''}.\n"
         "Nothing was started."
     )
@@ -101,22 +103,23 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
 
 
 def job_seconds(job: Job, rates: Rates) -> float:
-    """Seconds of one core."""
+    """Estimated seconds on one core."""
     if job.stage == "mask":
         return MASK_SECONDS
-    if job.stage == "rewind":  # a dense run saves them as it passes by
+    if job.stage == "rewind":  # a dense run that is still to be trained saves them on the way
         steps = max(job.config.rewind_steps) if job.dense_files.manifest.exists() else 0
         return train_seconds(job.config, job.task, rates, steps) if steps else 0.0
-    return train_seconds(job.config, job.task, rates, job.env_steps, share_of_dense(job))
+    return train_seconds(job.config, job.task, rates, job.env_steps, share_of_dense(job, rates.spec))
 
 
-def share_of_dense(job: Job) -> float:
-    """Time of a run's matrix products, as a share of what its dense agent's take."""
+def share_of_dense(job: Job, spec: Spec) -> float:
+    """Time of the matrix products of a run, as a share of those of the dense agent."""
     arm = job.arm
     pruned = None if arm is None else (arm.of or arm).sparsity
     if arm is None or job.stage != "ticket" or pruned is None or arm.kind == "dense-again":
         return 1.0
-    density = 1.0 - pruned["critic"]  # three quarters of the work and more is the critics'
+    operations = _operations(job.config, job.task, spec)
+    density = sum(count * (1.0 - pruned[group]) for group, count in operations.items()) / sum(operations.values())
     if arm.kind == "small-dense":
         return density
     if arm.kind == "gradual" or not _has_kernels(job.config):
@@ -125,17 +128,17 @@ def share_of_dense(job: Job) -> float:
 
 
 def train_seconds(config: Config, task: Task, rates: Rates, env_steps: int | None = None, share: float = 1.0) -> float:
-    """Seconds of one core for one run: updates, environment steps, evaluations, start.
+    """Estimated seconds on one core for one run: updates, environment steps, evaluations, start.
 
     Args:
-        share: time of an update's matrix products over a dense agent's.
+        share: time of an update's matrix products, as a share of a dense agent's.
     """
     training = config.training_for(task)
     env_steps = training.env_steps if env_steps is None else env_steps
     updates = (env_steps - training.warmup_steps) * training.updates_per_step
     evaluations = config.evaluation.number(env_steps) + 1
     steps = env_steps + evaluations * config.evaluation.episodes * rates.episode_steps
-    flops = share * update_flops(config, task, rates.sizes)
+    flops = share * update_flops(config, task, rates.spec)
     update = flops / (GEMM_SHARE[_has_kernels(config)] * rates.gemm) + UPDATE_SECONDS
     return START_SECONDS + updates * update + steps / rates.env_steps
 
@@ -144,22 +147,23 @@ def _has_kernels(config: Config) -> bool:
     return config.device == "cpu" and find().usable
 
 
-def update_flops(config: Config, task: Task, sizes: Sizes) -> float:
-    """Floating-point operations of one dense SAC update in its matrix products.
+def update_flops(config: Config, task: Task, spec: Spec) -> float:
+    """Floating-point operations of one dense update in its matrix products."""
+    batch_size: int = algorithm_of(config).settings(config, task).batch_size
+    return batch_size * sum(_operations(config, task, spec).values())
 
-    The actor goes forward twice and back once through weights and inputs: 8 for each weight and transition. Each critic
-    goes forward three times (as target, in its own loss, in the actor's), back once through weights and inputs, and
-    once through inputs alone: 12.
-    """
-    actor, critics = weight_counts(config, sizes)
-    return config.sac_for(task).batch_size * (8.0 * actor + 12.0 * critics)
+
+def _operations(config: Config, task: Task, spec: Spec) -> dict[str, float]:
+    """Floating-point operations of a dense update per transition, by group of networks."""
+    per_weight = algorithm_of(config).operations
+    return {group: per_weight[group] * float(n) for group, n in group_weights(config, task, spec).items()}
 
 
 def measure(task: Task, device: str) -> Rates:
-    """Measure a core in a process of its own, set up as a worker is.
+    """Measure one core in a separate process with the environment of a worker.
 
     Raises:
-        RlotteryError: the task's environment failed there.
+        RlotteryError: the task's environment failed.
     """
     result = subprocess.run(
         [sys.executable, "-m", "rlottery.study.resources.estimate"],
@@ -171,8 +175,8 @@ def measure(task: Task, device: str) -> Rates:
     if result.returncode != 0:
         last = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
         raise RlotteryError(f"Task {task.id!r} fails when it is tried: {last}")
-    told = json.loads(result.stdout.splitlines()[-1])
-    return Rates(**told | {"sizes": Sizes(*told["sizes"])})
+    rates = json.loads(result.stdout.splitlines()[-1])
+    return Rates(**rates | {"spec": Spec(*rates["spec"])})
 
 
 def _measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0) -> Rates:
@@ -188,8 +192,8 @@ def _measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0)
             steps += 1
         episodes += 1
     elapsed = time.perf_counter() - began
-    sizes = Sizes(environment.observation_size, environment.action_size)
-    return Rates(_gemm_rate(), steps / elapsed, steps / episodes, sizes)
+    spec = Spec(environment.observation_size, environment.action_size)
+    return Rates(_gemm_rate(), steps / elapsed, steps / episodes, spec)
 
 
 def _gemm_rate(rounds: int = 200) -> float:

@@ -1,11 +1,12 @@
-"""How much main memory a study needs at most: known before it starts, and held against what the machine has.
+"""The most main memory that a study needs, estimated before it starts and compared with what is available.
 
-    command + workers x (worker + run) + code + dense buffers
+    command + workers x (worker + run) + code + dense replay buffers
 
-A worker is an interpreter, JAX and compiled programs. A run is its agent, activations, replay ring and environments.
-Code lies in memory once, however many workers map it; so does a dense agent's replay buffer, which mask stages map and
-read in place. What no config tells was measured on Linux (`benchmarks/memory.py` does it again); an environment of
-one's own that holds more is not in it. Agents that an accelerator trains are counted as if they lay in main memory.
+A worker is an interpreter with JAX and compiled programs. A run is its agent, activations, replay buffer and
+environments. Code is in memory only once, however many workers map it. The same holds for a dense agent's replay
+buffer, which mask stages map and read in place. Constants were measured on Linux (`benchmarks/memory.py` repeats the
+measurement). Memory of custom environments is not included. Agents on an accelerator are counted as if they were in
+main memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,80 +14,82 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlottery import envs
+from rlottery.agents.algorithms import algorithm_of
+from rlottery.agents.description import Spec
 from rlottery.config import Config
 from rlottery.storage.paths import RunFiles
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.sizes import Sizes, sizes_of
-from rlottery.study.resources.room import agent_bytes, replay_bytes, size, weight_counts
+from rlottery.study.planning.networks import networks_of, task_spec
+from rlottery.study.resources.room import agent_bytes, group_weights, replay_bytes, size, transition_bytes
 
 MB = 2**20
 LIBRARIES = 150 * MB
-"""Code of JAX, NumPy and the rest that workers run, mapped from files."""
+"""Code of JAX, NumPy and the other libraries that workers map from files."""
 COMMAND, REPORTED = 180 * MB, 0.6 * MB
-"""The command that starts the workers, and draws the report and its films at the end; each run that is reported."""
-WORKER = {"dense": 248 * MB, "rewind": 248 * MB, "ticket": 255 * MB, "mask": 236 * MB}
-"""A worker by stage: interpreter, JAX, compiled programs. What compiling leaves free is where a checkpoint's pieces of
-replay are put together (4 MB each, four times over). Masks by the size of weights alone need half."""
+"""The command that starts the workers and finally draws the report with its films; and each run in the report."""
+WORKER_BYTES = {"dense": 248 * MB, "rewind": 248 * MB, "ticket": 255 * MB, "mask": 236 * MB}
+"""A worker by stage: interpreter, JAX, compiled programs. Memory that compiling freed is reused when a checkpoint's
+pieces of replay are assembled (4 MB each, four copies). Masks by weight magnitude need half of it."""
 METAWORLD, METAWORLD_MODEL = 72 * MB, 35 * MB
-"""Meta-World imported and used once; each environment in use. Gymnasium's own take next to nothing."""
+"""Meta-World, imported and used once; and each of its environments in use. Gymnasium's own need almost nothing."""
 AGENT_COPIES = 5
-"""Training: the agent, what it began from, its gradients; when it is saved its dense weights (also of a ticket that
-trains on its survivors alone), those as bytes, and the file's content."""
-EVIDENCE = 6
-"""Mask stage: arrays of the weights' size for gradients, their means and scores; as many as were seen at once."""
+"""Copies of the agent while training: the agent, its initial state and its gradients; while saving, its dense weights
+(also of a ticket that trains only its survivors), their bytes, and the content of the file."""
+SALIENCY_ARRAYS = 6
+"""Mask stage: the largest number of weight-sized arrays (gradients, their means, scores) that was measured."""
 ACTIVATIONS = 2
-"""Each of an update's activations, and its gradient."""
+"""Each activation of an update, and its gradient."""
 
 
 class Memory(NamedTuple):
-    """Bytes that a run holds at most: its own, and of its task's dense replay buffer, which it maps read-only."""
+    """The most bytes that a run uses: its own, and those of a dense replay buffer that it maps read-only."""
 
     own: float
     mapped: float
 
 
 class StudyMemory(NamedTuple):
-    """Bytes that a study holds at most: its command, its workers' own, and what these share."""
+    """The most bytes that a study uses: its command, its workers' own, and memory that the workers share."""
 
     command: float
     workers: float
     shared: float
 
 
-def run_memory(job: Job, sizes: Sizes) -> Memory:
-    """What a job holds, its worker apart.
+def run_memory(job: Job, spec: Spec) -> Memory:
+    """Memory of a job, without its worker.
 
-    Training: `AGENT_COPIES` agents; activations; the replay ring, which grows as it fills; two environments, one of
-    them for evaluations. A mask: one agent, `EVIDENCE` arrays of its weights, activations.
+    Training: `AGENT_COPIES` agents, activations, the replay buffer, and two environments, one of them for evaluations.
+    A mask: one agent, `SALIENCY_ARRAYS` arrays of its weights, and activations.
     """
-    config = job.config
-    agent = agent_bytes(config, sizes)
+    config, task = job.config, job.task
+    agent = agent_bytes(config, task, spec)
     if job.stage == "mask":
-        arm, evidence = job.ticket_arm, EVIDENCE * 4.0 * sum(weight_counts(config, sizes))
-        own = agent + evidence + _environment_bytes(job, 0)
+        arm = job.ticket_arm
+        saliency = SALIENCY_ARRAYS * 4.0 * sum(group_weights(config, task, spec).values())
+        own = agent + saliency + _environment_bytes(job, 0)
         if not arm.needs_replay:
             return Memory(own, 0.0)
-        own += _activation_bytes(config, sizes, arm.scoring.recipe.batch_size)
-        return Memory(own, replay_bytes(config, job.task, sizes))
-    activations = _activation_bytes(config, sizes, config.sac_for(job.task).batch_size)
-    ring = _ring_bytes(job, sizes)
-    own = AGENT_COPIES * agent + activations + ring + _environment_bytes(job, 2)
+        own += _activation_bytes(job, spec, arm.scoring.recipe.batch_size)
+        return Memory(own, replay_bytes(config, task, spec))
+    activations = _activation_bytes(job, spec, algorithm_of(config).settings(config, task).batch_size)
+    own = AGENT_COPIES * agent + activations + _buffer_bytes(job, spec) + _environment_bytes(job, 2)
     return Memory(own, 0.0)
 
 
-def study_memory(jobs: Sequence[Job], sizes: Sequence[Sizes], workers: int, together: int = 1) -> StudyMemory:
-    """What a study holds at most, whichever of these jobs are under way at once.
+def study_memory(jobs: Sequence[Job], specs: Sequence[Spec], workers: int, together: int = 1) -> StudyMemory:
+    """The most memory that a study uses, whichever of these jobs run at the same time.
 
     Args:
-        sizes: of every task of the config.
-        together: how many jobs a worker does at most.
+        specs: of every task of the config.
+        together: the most jobs that one worker runs at the same time.
     """
-    runs = [(job, run_memory(job, sizes[job.task_index])) for job in jobs]
+    runs = [(job, run_memory(job, specs[job.task_index])) for job in jobs]
     largest = sorted(runs, key=lambda run: -sum(run[1]))[: workers * together]
     buffers: dict[RunFiles, float] = {}
     for job, run in largest:
         buffers[job.dense_files] = max(run.mapped, buffers.get(job.dense_files, 0.0))
-    processes = min(workers, len(jobs)) * max((WORKER[job.stage] for job in jobs), default=0)
+    processes = min(workers, len(jobs)) * max((WORKER_BYTES[job.stage] for job in jobs), default=0)
     return StudyMemory(
         command=COMMAND
         + REPORTED * len({job.files for job in jobs})
@@ -96,45 +99,43 @@ def study_memory(jobs: Sequence[Job], sizes: Sequence[Sizes], workers: int, toge
     )
 
 
-def tell_of_memory(
+def warn_about_memory(
     config: Config, jobs: Sequence[Job], workers: int, together: int, say: Callable[[str], None]
 ) -> None:
-    """Say so if a study may need more memory than is available; it may need less, too, and is started all the same."""
+    """Print a warning if a study may need more memory than is available. The estimate is an upper bound."""
     available = available_bytes()
-    sizes = [sizes_of(task) for task in config.tasks]
-    if available is None or (needed := sum(study_memory(jobs, sizes, workers, together))) <= available:
+    specs = [task_spec(task) for task in config.tasks]
+    if available is None or (needed := sum(study_memory(jobs, specs, workers, together))) <= available:
         return
-    fewer = [n for n in range(1, workers) if sum(study_memory(jobs, sizes, n, together)) <= available]
-    mend = f"workers={fewer[-1]} fits" if fewer else "one worker may be too many; a smaller replay_capacity needs less"
+    fewer = [n for n in range(1, workers) if sum(study_memory(jobs, specs, n, together)) <= available]
+    remedy = f"Set workers={fewer[-1]}" if fewer else "Even one worker may be too much: set a smaller replay_capacity"
     say(
-        f"This study may need {size(needed)} of memory with {workers} worker{'s' if workers > 1 else ''}, and "
-        f"{size(available)} are available: {mend}."
+        f"This study may need {size(needed)} of memory with {workers} worker{'s' if workers > 1 else ''}, but only "
+        f"{size(available)} is available. {remedy}."
     )
 
 
-def available_bytes(told: Path = Path("/proc/meminfo")) -> int | None:
-    """Memory that programs may still take; None where the system doesn't tell."""
+def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Memory available to programs; None if the system doesn't report it."""
     try:
-        lines = dict(line.split(":", 1) for line in told.read_text().splitlines())
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError, IndexError):
         return None
 
 
-def _ring_bytes(job: Job, sizes: Sizes) -> float:
-    """The replay buffer of a run as it is when it ends."""
+def _buffer_bytes(job: Job, spec: Spec) -> float:
+    """The replay buffer at the end of a run."""
     config = job.config
     steps = job.env_steps if job.stage != "rewind" else max(config.rewind_steps)
     training = config.training_for(job.task).model_copy(update={"env_steps": job.env_steps})
-    return 4.0 * (2 * sizes.observation + sizes.action + 2) * min(training.capacity, steps)
+    return transition_bytes(spec) * min(training.capacity, steps)
 
 
-def _activation_bytes(config: Config, sizes: Sizes, batch_size: int) -> float:
-    """Of one batch, through the actor and both critics."""
-    network, (observation, action) = config.network, sizes
-    actor = observation + sum(network.actor) + 2 * action
-    critic = observation + action + sum(network.critic) + 1
-    return ACTIVATIONS * 4.0 * batch_size * (actor + 2 * critic)
+def _activation_bytes(job: Job, spec: Spec, batch_size: int) -> float:
+    """Activations of one batch in all networks."""
+    units = sum(sum(network.sizes) for network in networks_of(job.config, job.task, spec))
+    return ACTIVATIONS * 4.0 * batch_size * units
 
 
 def _environment_bytes(job: Job, number: int) -> int:

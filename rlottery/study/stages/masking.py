@@ -38,7 +38,7 @@ from rlottery.study.stages.agents import (
     streams_of,
     warmup_replay,
 )
-from rlottery.training.saliency import Gathered, as_initial, gather
+from rlottery.training.saliency import Statistics, as_initial, gather_statistics
 
 Groups = dict[str, GroupMask]
 LISTED = "listed"
@@ -215,7 +215,7 @@ class _Evidence:
 
     def scores(self, masks: Groups | None) -> dict[str, Scores]:
         """By group; of the weights that `masks` leaves, if given."""
-        gathered: Gathered = {"actor": {}, "critic": {}}
+        gathered: Statistics = {"actor": {}, "critic": {}}
         if self._needed.trained:
             found = self._gather(self._trained, self._needed.trained, "", dense_replay)
             self._add(gathered, found)
@@ -240,7 +240,7 @@ class _Evidence:
         return {
             "batches": self._arm.recipe.batches,
             "batch_size": self._arm.recipe.batch_size,
-            "loss": dict(ALGORITHM.loss_names),
+            "loss": dict(ALGORITHM.description.losses),
         }
 
     @cached_property
@@ -253,7 +253,7 @@ class _Evidence:
 
     def _gather(
         self, state: Any, names: tuple[str, ...], prefix: str, stored: Callable[[Job], Transitions]
-    ) -> Gathered:
+    ) -> Statistics:
         # Of the arm that scores: an inverted control ranks by the ticket's own scores, batch for batch.
         streams, recipe = streams_of(replace(self._job, arm=self._arm)), self._arm.recipe
         data: dict[str, Any] = {}
@@ -266,7 +266,7 @@ class _Evidence:
                 "batch_size": recipe.batch_size,
             }
         uniform = streams.generator("random scores")
-        return gather(ALGORITHM, settings_of(self._job), state, names, uniform=uniform, **data)
+        return gather_statistics(ALGORITHM, settings_of(self._job), state, names, uniform=uniform, **data)
 
     def _stored(self, load: Callable[[Job], Transitions]) -> Transitions:
         if load not in self._loaded:
@@ -274,7 +274,7 @@ class _Evidence:
         return self._loaded[load]
 
     @staticmethod
-    def _add(to: Gathered, more: Gathered) -> None:
+    def _add(to: Statistics, more: Statistics) -> None:
         for group, evidence in more.items():
             to[group] |= evidence
 

@@ -10,14 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Tree, jax_key, kernels
+from rlottery.agents.base import jax_key, kernels
+from rlottery.agents.networks import Tree
 from rlottery.config import NetworkSettings
 from rlottery.config.recipes import Rewiring
 from rlottery.pruning.controls import permute_weights, rescale
 from rlottery.pruning.masks import Mask, kept_weights
 from rlottery.study.planning.inputs import given_mask, rewound_to
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.shapes import small_network
+from rlottery.study.planning.networks import small_network
 from rlottery.study.stages.agents import (
     ALGORITHM,
     initial_weights,
@@ -27,7 +28,7 @@ from rlottery.study.stages.agents import (
     streams_of,
     weights_from,
 )
-from rlottery.training.dynamic_sparsity import Dynamic, masks_of
+from rlottery.training.dynamic_sparsity import DynamicSparsity, masks_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Start:
     weights: Tree | None = None
     agent: Any = None
     masks: Mask | None = None
-    dynamic: Dynamic | None = None
+    dynamic: DynamicSparsity | None = None
     network: NetworkSettings | None = None
     saves: Sequence[int] = ()
 
@@ -58,7 +59,7 @@ def start_of(job: Job, mask: Mask | None) -> Start:
         source = job.mask_source
         assert source is not None
         masks = given_mask(source).groups
-        network = small_network(job.config.network, *spec_of(job), {g: kept_weights(m) for g, m in masks.items()})
+        network = small_network(job.config, job.task, spec_of(job), {g: kept_weights(m) for g, m in masks.items()})
         return Start(weights_from(job, streams.for_purpose("fresh weights"), network), network=network)
     if arm.rewind_step != 0:
         return Start(agent=saved_agent(*rewound_to(job)), masks=mask)
@@ -90,14 +91,14 @@ def _with_kernels(weights: Tree, change: Callable[[Mapping[str, Any], str], Mapp
     return changed
 
 
-def _dynamic(job: Job) -> Dynamic:
+def _dynamic(job: Job) -> DynamicSparsity:
     arm = job.ticket_arm
     recipe, training = arm.recipe, job.config.training_for(job.task)
     assert arm.sparsity is not None
     chosen = recipe.schedule.in_training
     assert chosen is not None
     begin, end = recipe.schedule.window(training.env_steps, training.warmup_steps)
-    return Dynamic(
+    return DynamicSparsity(
         kind=cast(Any, arm.kind),
         interval=chosen.interval,
         begin=begin,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from rlottery.agents.description import kernel_shapes, weight_count
 from rlottery.config import NetworkSettings
 from rlottery.config.recipes import ROUND
 from rlottery.pruning.mask_file import mask_to_bytes
@@ -10,7 +11,7 @@ from rlottery.storage.disk import write_bytes
 from rlottery.study.planning.arms import comparable_method
 from rlottery.study.planning.inputs import expected_ticket_fingerprint
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.shapes import count, kernel_shapes
+from rlottery.study.planning.networks import networks_of
 from rlottery.study.planning.ticket_masks import read_ticket_mask
 from rlottery.study.stages.agents import spec_of
 from rlottery.study.stages.masking import described
@@ -60,5 +61,5 @@ def _facts(job: Job, mask: Mask | None, start: Start) -> RunFacts:
 
 def _share_saved(job: Job, small: NetworkSettings) -> dict[str, float]:
     """The share of the dense agent's kernel weights that a smaller network saves, by group."""
-    dense, sparse = (kernel_shapes(network, *spec_of(job)) for network in (job.config.network, small))
-    return {group: 1 - count(sparse[group]) / count(layers) for group, layers in dense.items()}
+    dense, sparse = (kernel_shapes(networks_of(job.config, job.task, spec_of(job), widths)) for widths in (None, small))
+    return {group: 1 - weight_count(sparse[group]) / weight_count(layers) for group, layers in dense.items()}

@@ -91,7 +91,7 @@ def training_plan(job: Job, start: Start) -> TrainingPlan:
     config = job.config
     return TrainingPlan(
         training=config.training_for(job.task).model_copy(update={"env_steps": job.env_steps}),
-        batch_size=config.sac_for(job.task).batch_size,
+        batch_size=settings_of(job).batch_size,
         evaluation_interval=config.evaluation.interval,
         evaluation_seeds=evaluation_seeds(config.name, job.task.name, config.evaluation.episodes),
         streams=streams_of(job),

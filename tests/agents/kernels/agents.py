@@ -7,15 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.base import Spec, kernels, nest_masks, to_arrays
-from rlottery.agents.sac import SAC, SACState, Settings
+from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.base import kernels, nest_masks, to_arrays
+from rlottery.agents.description import Spec
+from rlottery.agents.sac import SAC, SACState
 from rlottery.config import NetworkSettings, SACSettings
 from rlottery.pruning.masks import GroupMask
 from rlottery.pruning.prune import Rule, prune
 from rlottery.training.learner import CpuLearner
 
 SPEC = Spec(observation_size=11, action_size=3)
-SETTINGS = Settings(SACSettings(batch_size=50), NetworkSettings(actor=(64, 48), critic=(64, 48)))
+SETTINGS = SACSetup(SACSettings(batch_size=50), NetworkSettings(actor=(64, 48), critic=(64, 48)))
 NOISE = np.array([1, 2], np.uint32)
 
 

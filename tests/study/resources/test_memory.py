@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlottery.agents.description import Spec
 from rlottery.config import Config
 from rlottery.config.recipes import Recipe
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.planning.plan import Tracked
-from rlottery.study.planning.sizes import Sizes
 from rlottery.study.resources import estimate, memory
 from rlottery.study.resources.estimate import Rates, estimate_table
 from rlottery.study.resources.memory import (
@@ -18,11 +18,11 @@ from rlottery.study.resources.memory import (
     METAWORLD,
     METAWORLD_MODEL,
     REPORTED,
-    WORKER,
+    WORKER_BYTES,
     available_bytes,
     run_memory,
     study_memory,
-    tell_of_memory,
+    warn_about_memory,
 )
 from rlottery.training import replay_buffer as replay
 from rlottery.training.replay_buffer import ReplayBuffer
@@ -31,7 +31,7 @@ from tests.study.studies import job, shown, tiny_config
 # 3 observations, 1 action, actor 3-2-2 (mean and log-std), critics 4-5-1:
 # 3*2 + 2*2 = 10 weights in the actor, 4*5 + 5*1 = 25 in either critic.
 SMALL = ("network.actor=[2]", "network.critic=[5]", "sac.batch_size=7")
-SIZES = Sizes(3, 1)
+SPEC = Spec(3, 1)
 AGENT = 4 * (3 * 10 + 4 * 50)
 """Weights and two moments, and the target critics."""
 WEIGHTS = 4 * 60
@@ -49,18 +49,18 @@ def small(tmp_path: Path) -> Config:
 
 @pytest.mark.parametrize("stage", ["dense", "ticket"])
 def test_a_run_holds_its_agent_its_activations_and_its_ring(small: Config, stage: str) -> None:
-    assert run_memory(job(small, stage), SIZES) == (TRAINED, 0)
+    assert run_memory(job(small, stage), SPEC) == (TRAINED, 0)
 
 
 def test_a_mask_holds_an_agent_and_evidence_and_maps_the_replay_that_it_reads(small: Config) -> None:
     own = AGENT + 6 * WEIGHTS
-    assert run_memory(job(small, "mask", method="gradient"), SIZES) == (own + 2 * 4 * 8 * UNITS, RING)  # batches of 8
-    assert run_memory(job(small, "mask", method="magnitude"), SIZES) == (own, 0)
+    assert run_memory(job(small, "mask", method="gradient"), SPEC) == (own + 2 * 4 * 8 * UNITS, RING)  # batches of 8
+    assert run_memory(job(small, "mask", method="magnitude"), SPEC) == (own, 0)
 
 
 def test_a_ring_is_as_large_as_what_is_added_or_as_its_capacity(tmp_path: Path) -> None:
     def of(*overrides: str) -> float:
-        return run_memory(job(tiny_config(tmp_path, *SMALL, *overrides), "dense"), SIZES).own
+        return run_memory(job(tiny_config(tmp_path, *SMALL, *overrides), "dense"), SPEC).own
 
     assert of("training.replay_capacity=1000000") == TRAINED
     assert TRAINED - of("training.replay_capacity=100") == 200 * TRANSITION
@@ -70,26 +70,30 @@ def test_what_is_trained_again_for_rewind_points_stops_at_the_last(tmp_path: Pat
     arm = Recipe(name="early", criterion="magnitude", sparsity=0.5, rewind={"step": 200})
     config = tiny_config(tmp_path, *SMALL).model_copy(update={"arms": (arm,)})
     todo = list_jobs(config, arms_of(config, None), ("dense", "ticket"))
-    found = {each.stage: run_memory(each, SIZES).own for each in todo}
+    found = {each.stage: run_memory(each, SPEC).own for each in todo}
     assert found["rewind"] == TRAINED - 100 * TRANSITION
     assert found["ticket"] == TRAINED - 200 * TRANSITION  # trained for 100 steps
 
 
 def test_meta_world_tasks_add_what_they_import_and_each_environment(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, *SMALL, "tasks=[reach-v3]")
-    assert run_memory(job(config, "dense"), SIZES).own == TRAINED + METAWORLD + 2 * METAWORLD_MODEL
-    assert study_memory([job(config, "dense")], [SIZES], 1).command == COMMAND + REPORTED + METAWORLD + METAWORLD_MODEL
+    assert run_memory(job(config, "dense"), SPEC).own == TRAINED + METAWORLD + 2 * METAWORLD_MODEL
+    assert study_memory([job(config, "dense")], [SPEC], 1).command == COMMAND + REPORTED + METAWORLD + METAWORLD_MODEL
 
 
 class TestStudy:
     def test_workers_add_up_and_code_is_there_once(self, small: Config) -> None:
         todo = [job(small, "dense", seed=seed) for seed in range(3)]
-        assert study_memory(todo, [SIZES], 2) == (COMMAND + 3 * REPORTED, 2 * (WORKER["dense"] + TRAINED), LIBRARIES)
-        assert study_memory(todo, [SIZES], 8).workers == 3 * (WORKER["dense"] + TRAINED)
+        assert study_memory(todo, [SPEC], 2) == (
+            COMMAND + 3 * REPORTED,
+            2 * (WORKER_BYTES["dense"] + TRAINED),
+            LIBRARIES,
+        )
+        assert study_memory(todo, [SPEC], 8).workers == 3 * (WORKER_BYTES["dense"] + TRAINED)
 
     def test_a_buffer_that_two_masks_read_is_there_once(self, small: Config) -> None:
         def shared(*todo: Job) -> float:
-            return study_memory(todo, [SIZES], 2).shared - LIBRARIES
+            return study_memory(todo, [SPEC], 2).shared - LIBRARIES
 
         one = job(small, "mask", method="gradient")
         assert shared(one, one) == RING
@@ -97,41 +101,41 @@ class TestStudy:
 
     def test_runs_of_one_worker_share_it(self, small: Config) -> None:
         todo = [job(small, "dense", seed=seed) for seed in range(4)]
-        assert study_memory(todo, [SIZES], 1, together=4).workers == WORKER["dense"] + 4 * TRAINED
+        assert study_memory(todo, [SPEC], 1, together=4).workers == WORKER_BYTES["dense"] + 4 * TRAINED
 
     def test_nothing_to_do(self) -> None:
-        assert study_memory([], [SIZES], 2).workers == 0
+        assert study_memory([], [SPEC], 2).workers == 0
 
 
 class TestTold:
     @pytest.fixture(autouse=True)
     def _measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(memory, "sizes_of", lambda task: SIZES)
+        monkeypatch.setattr(memory, "task_spec", lambda task: SPEC)
 
     def told(self, config: Config, available: int | None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(memory, "available_bytes", lambda: available)
         said: list[str] = []
-        tell_of_memory(config, [job(config, "dense", seed=seed) for seed in range(4)], 4, 1, said.append)
+        warn_about_memory(config, [job(config, "dense", seed=seed) for seed in range(4)], 4, 1, said.append)
         return said
 
     def test_a_machine_with_room(self, small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-        needed = COMMAND + 4 * REPORTED + LIBRARIES + 4 * (WORKER["dense"] + TRAINED)
+        needed = COMMAND + 4 * REPORTED + LIBRARIES + 4 * (WORKER_BYTES["dense"] + TRAINED)
         assert self.told(small, needed, monkeypatch) == []
         assert self.told(small, None, monkeypatch) == []
 
     def test_a_machine_without(self, small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-        for_two = COMMAND + 4 * REPORTED + LIBRARIES + 2 * (WORKER["dense"] + TRAINED)
+        for_two = COMMAND + 4 * REPORTED + LIBRARIES + 2 * (WORKER_BYTES["dense"] + TRAINED)
         (said,) = self.told(small, for_two, monkeypatch)
         assert "memory with 4 workers" in said
-        assert said.endswith("workers=2 fits.")
+        assert said.endswith("Set workers=2.")
         (said,) = self.told(small, 1000, monkeypatch)
         assert "replay_capacity" in said
 
 
 def test_a_dry_run_tells(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    rates = Rates(gemm=1e9, env_steps=1000.0, episode_steps=200.0, sizes=SIZES)
+    rates = Rates(gemm=1e9, env_steps=1000.0, episode_steps=200.0, spec=SPEC)
     monkeypatch.setattr(estimate, "measure", lambda task, device: rates)
-    needed = COMMAND + REPORTED + LIBRARIES + WORKER["dense"] + TRAINED
+    needed = COMMAND + REPORTED + LIBRARIES + WORKER_BYTES["dense"] + TRAINED
     said = shown(estimate_table(small, [Tracked(job(small, "dense"))]))
     assert f"Memory at most {needed / 1e6:.1f} MB with 1 worker." in said
 
@@ -166,7 +170,7 @@ def test_a_mapped_replay_is_read_in_place(buffer: ReplayBuffer, tmp_path: Path) 
     buffer.save(tmp_path)
     generator = np.random.default_rng(0)
     tracemalloc.start()
-    stored = replay.load(tmp_path)
+    stored = replay.load_replay(tmp_path)
     for _ in range(10):
         replay.sample(stored, generator, 64)
     peak = tracemalloc.get_traced_memory()[1]

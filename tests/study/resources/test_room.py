@@ -4,17 +4,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from rlottery.agents.description import Spec
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.study.planning.sizes import Sizes
 from rlottery.study.resources import room
-from rlottery.study.resources.room import check_room, kept_bytes, room_for, size, weight_counts, working_bytes
+from rlottery.study.resources.room import check_room, disk_use, group_weights, kept_bytes, size, working_bytes
 from tests.study.studies import job, tiny_config
 
 # 3 observations, 1 action, actor 3-2-2 (mean and log-std), critics 4-5-1:
 # 3*2 + 2*2 = 10 weights in the actor, 4*5 + 5*1 = 25 in either critic.
 SMALL = ("network.actor=[2]", "network.critic=[5]", "sac.batch_size=7")
-SIZES = Sizes(3, 1)
+SPEC = Spec(3, 1)
 AGENT = 4 * (3 * 10 + 4 * 50)
 """Weights and two moments, and the target critics."""
 METRICS = 2 * 300
@@ -27,22 +27,22 @@ def small(tmp_path: Path) -> Config:
 
 
 def test_weights(small: Config) -> None:
-    assert weight_counts(small, SIZES) == (10, 2 * 25)
+    assert group_weights(small, small.tasks[0], SPEC) == {"actor": 10, "critic": 2 * 25}
 
 
 def test_bytes_that_runs_leave(small: Config) -> None:
     initial = 4 * 60
-    assert kept_bytes(job(small, "dense"), SIZES) == AGENT + initial + REPLAY + METRICS
-    assert kept_bytes(job(small, "ticket"), SIZES) == AGENT + METRICS
+    assert kept_bytes(job(small, "dense"), SPEC) == AGENT + initial + REPLAY + METRICS
+    assert kept_bytes(job(small, "ticket"), SPEC) == AGENT + METRICS
 
 
 def test_a_mask_takes_a_byte_a_weight_twice(small: Config) -> None:
-    assert kept_bytes(job(small, "mask"), SIZES) == 2 * 60
+    assert kept_bytes(job(small, "mask"), SPEC) == 2 * 60
 
 
 def test_a_replay_that_is_smaller_or_not_kept(tmp_path: Path) -> None:
     def of(*overrides: str) -> float:
-        return kept_bytes(job(tiny_config(tmp_path, *SMALL, *overrides), "dense"), SIZES)
+        return kept_bytes(job(tiny_config(tmp_path, *SMALL, *overrides), "dense"), SPEC)
 
     assert of() - of("training.replay_capacity=100") == 200 * 36
     assert of("training.replay_capacity=9999") == of()
@@ -50,18 +50,18 @@ def test_a_replay_that_is_smaller_or_not_kept(tmp_path: Path) -> None:
 
 
 def test_checkpoints_need_room_while_a_run_is_under_way(tmp_path: Path, small: Config) -> None:
-    assert working_bytes(job(small, "ticket"), SIZES) == 3 * AGENT + REPLAY
-    assert working_bytes(job(small, "mask"), SIZES) == 0
+    assert working_bytes(job(small, "ticket"), SPEC) == 3 * AGENT + REPLAY
+    assert working_bytes(job(small, "mask"), SPEC) == 0
     passing = tiny_config(tmp_path, *SMALL, "keep_replay=false")
-    assert working_bytes(job(passing, "dense"), SIZES) == 3 * AGENT + 2 * REPLAY
+    assert working_bytes(job(passing, "dense"), SPEC) == 3 * AGENT + 2 * REPLAY
 
 
 def test_a_study_needs_what_its_jobs_leave_and_what_its_workers_need_at_once(small: Config) -> None:
     jobs = [job(small, stage, seed=seed) for stage in ("dense", "mask", "ticket") for seed in (0, 1, 2)]
-    found = room_for(jobs, [SIZES], at_once=2)
-    assert found.kept == sum(kept_bytes(each, SIZES) for each in jobs)
+    found = disk_use(jobs, [SPEC], at_once=2)
+    assert found.kept == sum(kept_bytes(each, SPEC) for each in jobs)
     assert found.working == 2 * (3 * AGENT + REPLAY)
-    assert room_for([], [SIZES], at_once=2) == (0, 0)
+    assert disk_use([], [SPEC], at_once=2) == (0, 0)
 
 
 class Usage(NamedTuple):
@@ -73,8 +73,11 @@ def test_a_disk_that_is_too_small_is_told_of_before_anything_starts(
 ) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(shutil, "disk_usage", lambda path: (asked.append(path), Usage(10_000))[1])
-    monkeypatch.setattr(room, "sizes_of", lambda task: SIZES)
-    words = r"needs about 0\.0 MB of disk, and 0\.0 MB are free in .* data=FOLDER, or set keep_replay: false"
+    monkeypatch.setattr(room, "task_spec", lambda task: SPEC)
+    words = (
+        r"needs about 0\.0 MB of disk space, but .* has only 0\.0 MB free\. "
+        r".* data=FOLDER, or set keep_replay: false"
+    )
     with pytest.raises(StudyError, match=words):
         check_room(small, [job(small, "dense")], 1)
     assert asked[0] == small.data.parent  # the data folder itself is not there yet
@@ -84,9 +87,9 @@ def test_a_disk_that_is_too_small_is_told_of_before_anything_starts(
 
 def test_what_is_there_already_is_not_asked_for_again(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     dense = job(small, "dense")
-    needed = sum(room_for([dense], [SIZES], 1))
+    needed = sum(disk_use([dense], [SPEC], 1))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(int(needed) - 1000))
-    monkeypatch.setattr(room, "sizes_of", lambda task: SIZES)
+    monkeypatch.setattr(room, "task_spec", lambda task: SPEC)
     with pytest.raises(StudyError, match="needs about"):
         check_room(small, [dense], 1)
     dense.files.checkpoint.mkdir(parents=True)

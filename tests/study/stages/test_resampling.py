@@ -104,13 +104,13 @@ def test_more_data_makes_steadier_masks(lab: Laboratory) -> None:
 
 def test_draws_differ_from_each_other_and_from_the_masks_own(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[Any, ...]] = []
-    gather = masking.gather
+    gather = masking.gather_statistics
 
     def seen(*arguments: Any, key: Any, generator: np.random.Generator, **more: Any) -> Any:
         drawn.append((np.asarray(jax.random.key_data(key)).tobytes(), generator.bit_generator.state["state"]["state"]))
         return gather(*arguments, key=key, generator=generator, **more)
 
-    monkeypatch.setattr(masking, "gather", seen)
+    monkeypatch.setattr(masking, "gather_statistics", seen)
     job = lab.job("taylor", "mask")
     own = read_mask(job.files.mask)
     job.files.mask.unlink()
@@ -140,7 +140,7 @@ def test_nothing_is_measured_twice(lab: Laboratory, monkeypatch: pytest.MonkeyPa
         raise AssertionError("scored again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(masking, "gather", fail)
+        patch.setattr(masking, "gather_statistics", fail)
         assert all(line.endswith("measured before") for line in measure(lab))
         assert all(line.endswith("measured before") for line in measure(lab, resamples=2))
     assert measured(lab, "taylor") == first

@@ -1,10 +1,12 @@
 import jax
 import pytest
 
-from rlottery.agents.base import Spec, kernels
-from rlottery.agents.sac import Settings, init_params
+from rlottery.agents import algorithms
+from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.base import kernels
+from rlottery.agents.description import Spec, kernel_shapes
+from rlottery.agents.sac import init_params
 from rlottery.config import NetworkSettings, SACSettings
-from rlottery.study.planning.shapes import kernel_shapes
 
 
 @pytest.mark.parametrize(
@@ -16,14 +18,15 @@ from rlottery.study.planning.shapes import kernel_shapes
     ],
 )
 def test_shapes_are_those_of_fresh_agents(network: NetworkSettings, observation: int, action: int) -> None:
-    spec, settings = Spec(observation, action), Settings(SACSettings(), network)
+    spec, settings = Spec(observation, action), SACSetup(SACSettings(), network)
     params = jax.eval_shape(lambda: init_params(jax.random.key(0), spec, settings))
     fresh = {group: {path: kernel.shape for path, kernel in kernels(tree).items()} for group, tree in params.items()}
-    assert kernel_shapes(network, observation, action) == fresh
+    assert kernel_shapes(algorithms.SAC.networks(spec, settings)) == fresh
 
 
 def test_layers_go_from_input_to_output_also_beyond_ten() -> None:
-    shapes = kernel_shapes(NetworkSettings(actor=(5,) * 11, critic=(7,)), 3, 1)
+    settings = SACSetup(SACSettings(), NetworkSettings(actor=(5,) * 11, critic=(7,)))
+    shapes = kernel_shapes(algorithms.SAC.networks(Spec(3, 1), settings))
     assert list(shapes["actor"]) == [f"layer_{index}" for index in range(12)]
     assert shapes["critic"] == {
         "q1.layer_0": (4, 7),

@@ -1,0 +1,61 @@
+"""The algorithms that a study can train, described without JAX. Their code is in a module each, such as `sac`.
+
+To add one, describe it here, add its settings to `rlottery.config` and its functions to `rlottery.agents`.
+"""
+
+from typing import NamedTuple
+
+from rlottery.agents.description import Description, Network, Spec
+from rlottery.config import Config, NetworkSettings, SACSettings, Task
+
+
+class SACSetup(NamedTuple):
+    """What SAC reads from the config: its hyperparameters, and the hidden widths of its networks."""
+
+    sac: SACSettings
+    network: NetworkSettings
+
+    @property
+    def batch_size(self) -> int:
+        """Transitions per update."""
+        return self.sac.batch_size
+
+
+def _sac_setup(config: Config, task: Task, widths: NetworkSettings | None = None) -> SACSetup:
+    return SACSetup(config.sac_for(task), widths or config.network)
+
+
+def _sac_networks(spec: Spec, settings: SACSetup) -> tuple[Network, ...]:
+    observations, actions = spec
+    widths = settings.network
+    critic = (observations + actions, *widths.critic, 1)
+    return (
+        Network("actor", (observations, *widths.actor, 2 * actions)),
+        Network("critic.q1", critic),
+        Network("critic.q2", critic),
+    )
+
+
+SAC = Description(
+    name="sac",
+    settings=_sac_setup,
+    networks=_sac_networks,
+    acting="actor",
+    outputs_per_action=2,  # mean and logarithm of the standard deviation
+    copies={"actor": 3, "critic": 4},  # weights, Adam's two moments; the critics' targets
+    # An update uses each weight in these passes. Forward takes 2 operations; backward takes 2 for the weights and 2 for
+    # the inputs. Actor: forward for the next actions, forward and backward in its loss. Critics: forward as targets,
+    # forward and backward in their loss, forward and backward to the inputs in the actor's loss. The first layers'
+    # input gradients are counted although nothing reads them: a few per cent too many.
+    operations={"actor": 8, "critic": 12},
+    losses={"actor": "SAC's actor loss", "critic": "soft Bellman error of both twins"},
+    divergence_advice="Lower sac.critic_learning_rate and sac.actor_learning_rate, or sac.reward_scale",
+)
+
+ALGORITHMS = {description.name: description for description in (SAC,)}
+"""Every algorithm by its name."""
+
+
+def algorithm_of(config: Config) -> Description:
+    """The algorithm that a study trains."""
+    return ALGORITHMS["sac"]

@@ -1,0 +1,90 @@
+"""What planning, cost estimates, masks and export need to know about an algorithm. Nothing here imports JAX.
+
+The process that plans a study reads descriptions and never imports an algorithm's code, which needs JAX.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+Shape = tuple[int, int]
+"""(inputs, outputs) of a kernel."""
+
+
+class Spec(NamedTuple):
+    """Sizes that a task gives to an agent: flat observations, and flat actions in [-1, 1]."""
+
+    observation_size: int
+    action_size: int
+
+
+class Network(NamedTuple):
+    """One prunable multilayer perceptron of an agent. Its first inputs are the observation.
+
+    Attributes:
+        path: where it is in the agent's parameters, such as ``actor`` or ``critic.q1``.
+        sizes: inputs, hidden widths and outputs.
+    """
+
+    path: str
+    sizes: tuple[int, ...]
+
+    @property
+    def group(self) -> str:
+        """The group whose sparsity budget it shares: the first part of its path."""
+        return self.path.partition(".")[0]
+
+    @property
+    def layers(self) -> dict[str, Shape]:
+        """Path of each layer within the group -> shape of its kernel, from input to output."""
+        prefix = self.path.partition(".")[2]
+        shapes = enumerate(pairwise(self.sizes))
+        return {f"{prefix}.layer_{index}" if prefix else f"layer_{index}": shape for index, shape in shapes}
+
+
+@dataclass(frozen=True)
+class Description:
+    """The facts about an algorithm that are known before anything is trained.
+
+    Attributes:
+        name: also its section of the YAML file.
+        settings: (config, task, hidden widths or None for the config's) -> what the algorithm's functions take as
+            `settings`: hashable, with a ``batch_size``.
+        networks: (spec, settings) -> its prunable networks, group by group.
+        acting: path of the network that chooses actions.
+        outputs_per_action: outputs of that network for each entry of an action. The first ones, one for each entry,
+            are all that the deterministic policy reads.
+        copies: group -> arrays of the weights' size that a saved agent holds: weights, targets, optimiser moments.
+        operations: group -> floating-point operations of an update per weight and transition.
+        losses: group -> its loss, in words.
+        divergence_advice: which settings to lower if training diverges.
+    """
+
+    name: str
+    settings: Callable[..., Any]
+    networks: Callable[[Spec, Any], tuple[Network, ...]]
+    acting: str
+    outputs_per_action: int
+    copies: Mapping[str, int]
+    operations: Mapping[str, int]
+    losses: Mapping[str, str]
+    divergence_advice: str
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups of networks, in the order of `networks`."""
+        return tuple(self.losses)
+
+
+def kernel_shapes(networks: Iterable[Network]) -> dict[str, dict[str, Shape]]:
+    """Group -> layer path -> shape of the kernel, from input to output."""
+    shapes: dict[str, dict[str, Shape]] = {}
+    for network in networks:
+        shapes.setdefault(network.group, {}).update(network.layers)
+    return shapes
+
+
+def weight_count(layers: Mapping[str, Shape]) -> int:
+    """Number of kernel weights in these layers."""
+    return sum(inputs * outputs for inputs, outputs in layers.values())
