@@ -33,65 +33,40 @@ REPLAY_FILES = tuple(f"replay/{field}.npy" for field in Transitions._fields)
 """The names of the replay buffer's files below a run's folder."""
 
 
+class _Below:
+    """An attribute of `RunFiles`: the path with this name below the run's folder."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __get__(self, files: "RunFiles", owner: object) -> Path:
+        return files.folder / self._name
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """The files of one run: one arm for one task and seed."""
 
     folder: Path
 
-    @property
-    def manifest(self) -> Path:
-        return self.folder / "manifest.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def initial(self) -> Path:
-        return self.folder / "initial.safetensors"
-
-    @property
-    def agent(self) -> Path:
-        return self.folder / "agent.safetensors"
+    manifest = _Below("manifest.json")
+    metrics = _Below("metrics.jsonl")
+    initial = _Below("initial.safetensors")
+    agent = _Below("agent.safetensors")
+    mask = _Below("mask.pkl")
+    stability = _Below("stability.json")
+    replay = _Below("replay")
+    checkpoint = _Below("checkpoint")
+    diverged = _Below("diverged.safetensors")
+    lock = _Below(".lock")
+    progress = _Below("progress.json")
+    tensorboard = _Below("tensorboard")
 
     def rewind_point(self, env_steps: int) -> Path:
         return self.folder / f"rewind_{env_steps:09d}.safetensors"
 
-    @property
-    def mask(self) -> Path:
-        return self.folder / "mask.pkl"
-
-    @property
-    def stability(self) -> Path:
-        return self.folder / "stability.json"
-
-    @property
-    def replay(self) -> Path:
-        return self.folder / "replay"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.folder / "checkpoint"
-
-    @property
-    def diverged(self) -> Path:
-        return self.folder / "diverged.safetensors"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / ".lock"
-
     def log(self, stage: str) -> Path:
         return self.folder / f"{stage}.log"
-
-    @property
-    def progress(self) -> Path:
-        return self.folder / "progress.json"
-
-    @property
-    def tensorboard(self) -> Path:
-        return self.folder / "tensorboard"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
@@ -46,9 +45,7 @@ class Display(Protocol):
     """Shows the jobs. `refresh` is called several times a second."""
 
     def __enter__(self) -> "Display": ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *exception: object) -> None: ...
     def refresh(self) -> None: ...
 
 
@@ -70,9 +67,7 @@ class LiveTable:
         self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         try:
             self._live.update(jobs_table(self._tracked), refresh=True)
         finally:
@@ -97,9 +92,7 @@ class Lines:
     def __enter__(self) -> "Lines":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.refresh()
 
     def refresh(self) -> None:

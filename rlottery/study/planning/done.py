@@ -13,14 +13,19 @@ from rlottery.pruning.masks import Mask
 from rlottery.storage.checkpoint_record import newest_checkpoint, other_config_error
 from rlottery.storage.manifests import DamagedError, Manifest
 from rlottery.study.planning.damage import damage_of_run
-from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, mask_fingerprint, ticket_fingerprint
+from rlottery.study.planning.fingerprints import (
+    Fingerprint,
+    dense_fingerprint,
+    differing_keys,
+    mask_fingerprint,
+    ticket_fingerprint,
+)
 from rlottery.study.planning.finished_runs import (
+    check_converged,
     check_same_study,
     dense_manifest,
-    differing_keys,
     ended_manifest,
     has_replay,
-    matching_manifest,
     missing_rewind_points,
     replay_was_released,
 )
@@ -78,12 +83,11 @@ def _mask_is_done(job: Job, pending: Collection[Key]) -> bool:
 
 def _ticket_is_done(job: Job, pending: Collection[Key]) -> bool:
     inputs = _known_ticket_inputs(job, pending)
-    known = inputs is not None
-    asked = ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, inputs or {})
-    manifest = _intact_manifest(job, asked, compare_inputs=known)
+    asked = ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, inputs)
+    manifest = _intact_manifest(job, asked)
     if manifest is None:
-        _check_unfinished_run(job, asked, compare_inputs=known)
-    return manifest is not None and known
+        _check_unfinished_run(job, asked)
+    return manifest is not None and inputs is not None
 
 
 _DONE: dict[str, Callable[[Job, Collection[Key]], bool]] = {
@@ -109,7 +113,7 @@ def _known_ticket_inputs(job: Job, pending: Collection[Key]) -> dict[str, str] |
     return None if mask is None else ticket_inputs(job, mask)
 
 
-def _intact_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = True) -> Manifest | None:
+def _intact_manifest(job: Job, asked: Fingerprint) -> Manifest | None:
     """The manifest of the job's finished run, or None if there is no such run or some of its files are damaged."""
     try:
         manifest = ended_manifest(job.files)
@@ -117,18 +121,17 @@ def _intact_manifest(job: Job, asked: Fingerprint, *, compare_inputs: bool = Tru
         return None
     if manifest is None:
         return None
-    check_same_study(job.files, manifest, asked, compare_inputs=compare_inputs)
+    check_same_study(job.files, manifest, asked)
     if damage_of_run(job.files, manifest):
         return None
-    return matching_manifest(job.files, asked, compare_inputs=compare_inputs)
+    check_converged(job.files, manifest)
+    return manifest
 
 
-def _check_unfinished_run(job: Job, asked: Fingerprint, *, compare_inputs: bool = True) -> None:
+def _check_unfinished_run(job: Job, asked: Fingerprint) -> None:
     """Raises StudyError if the job's unfinished run has another config. Lists each difference."""
     record = newest_checkpoint(job.files)
-    if record is not None and (
-        differences := differing_keys(asked, record["fingerprint"], compare_inputs=compare_inputs)
-    ):
+    if record is not None and (differences := differing_keys(asked, record["fingerprint"])):
         raise other_config_error(job.files, differences)
 
 
@@ -140,8 +143,8 @@ def _check_same_recipe(job: Job) -> None:
         return
     if manifest is None:
         return
-    asked = mask_fingerprint(job.ticket_arm, job.seed, {})
-    if differences := differing_keys(asked, mask.metadata["fingerprint"], compare_inputs=False):
+    asked = mask_fingerprint(job.ticket_arm, job.seed, None)
+    if differences := differing_keys(asked, mask.metadata["fingerprint"]):
         listed = "\n  ".join(differences)
         raise StudyError(
             f"{job.files.folder} holds a run of another recipe:\n  {listed}\n"

@@ -7,6 +7,7 @@ is raised by hand when a change to the code changes what a stage makes. The comm
 from typing import Any
 
 from rlottery.config import Config, Task
+from rlottery.storage.manifests import list_differences
 from rlottery.storage.trained_with import trained_with
 from rlottery.study.planning.arms import Arm
 
@@ -25,11 +26,12 @@ def dense_fingerprint(config: Config, task: Task, seed: int) -> Fingerprint:
     return {"version": DENSE_VERSION, **_training_keys(config, task, seed)}
 
 
-def mask_fingerprint(arm: Arm, seed: int, inputs: dict[str, str]) -> Fingerprint:
+def mask_fingerprint(arm: Arm, seed: int, inputs: dict[str, str] | None) -> Fingerprint:
     """The fingerprint of a mask.
 
     Args:
-        inputs: digests of the agent that was scored, and of the mask that this one was made from.
+        inputs: digests of the agent that was scored, and of the mask that this one was made from. None leaves them out
+            while they are unknown; then they are not compared.
     """
     scoring = arm.scoring
     pruning: Fingerprint = {"criterion": scoring.recipe.criterion, "sparsity": arm.sparsity}
@@ -38,16 +40,17 @@ def mask_fingerprint(arm: Arm, seed: int, inputs: dict[str, str]) -> Fingerprint
         pruning |= {"num_gradient_batches": recipe.batches, "gradient_batch_size": recipe.batch_size}
     recipe_keys = scoring.told() | arm.told()
     pruning |= {key: value for key, value in recipe_keys.items() if key in _OF_MASKS}
-    return {"version": MASK_VERSION, "seed": seed, "pruning": pruning, "inputs": inputs}
+    return {"version": MASK_VERSION, "seed": seed, "pruning": pruning} | _known(inputs)
 
 
-def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: dict[str, str]) -> Fingerprint:
+def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: dict[str, str] | None) -> Fingerprint:
     """The fingerprint of a ticket's or a control's run.
 
     Args:
         inputs: digests of what it starts from: the "initial" weights, the "mask", and the "start" that it rewinds to.
+            None as for `mask_fingerprint`.
     """
-    common: Fingerprint = {"version": TICKET_VERSION, **_training_keys(config, task, seed), "inputs": inputs}
+    common: Fingerprint = {"version": TICKET_VERSION, **_training_keys(config, task, seed), **_known(inputs)}
     own: Fingerprint = {}
     if arm.rewind_step != 0:
         own["rewind"] = "none" if arm.rewind_step is None else {"step": arm.rewind_step}
@@ -59,6 +62,15 @@ def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: 
         own |= {"sparsity": arm.sparsity} | {key: value for key, value in arm.told().items() if key in _OF_MASKS}
     # A plain ticket has no such key, so its fingerprint equals the one that rlottery 0.1 wrote.
     return common | ({"arm": own} if own else {})
+
+
+def differing_keys(asked: Fingerprint, found: Fingerprint) -> list[str]:
+    """The keys in which two fingerprints differ, one line each. Inputs are compared only if `asked` has them."""
+    return list_differences(asked, found if "inputs" in asked else {k: v for k, v in found.items() if k != "inputs"})
+
+
+def _known(inputs: dict[str, str] | None) -> Fingerprint:
+    return {} if inputs is None else {"inputs": inputs}
 
 
 def _training_keys(config: Config, task: Task, seed: int) -> Fingerprint:

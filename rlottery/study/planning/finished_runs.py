@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from rlottery.errors import StudyError
-from rlottery.storage.manifests import Manifest, find_damage, list_differences, read_manifest
+from rlottery.storage.manifests import Manifest, find_damage, read_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, replay_is_saved
-from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint
+from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, differing_keys
 from rlottery.study.planning.jobs import Job
 
 
@@ -19,24 +19,13 @@ class DivergedRunError(StudyError):
         self.files = files
 
 
-def differing_keys(asked: Fingerprint, found: Fingerprint, *, compare_inputs: bool = True) -> list[str]:
-    """The keys in which two fingerprints differ, one line each.
-
-    Args:
-        compare_inputs: whether to compare the digests of the inputs too. False while the inputs don't exist yet.
-    """
-    if not compare_inputs:
-        asked, found = ({k: v for k, v in side.items() if k != "inputs"} for side in (asked, found))
-    return list_differences(asked, found)
-
-
-def check_same_study(files: RunFiles, manifest: Manifest, asked: Fingerprint, *, compare_inputs: bool = True) -> None:
+def check_same_study(files: RunFiles, manifest: Manifest, asked: Fingerprint) -> None:
     """Check that a finished run was made from what the config asks for.
 
     Raises:
         StudyError: it was made from something else. Lists each difference.
     """
-    if differences := differing_keys(asked, manifest["fingerprint"], compare_inputs=compare_inputs):
+    if differences := differing_keys(asked, manifest["fingerprint"]):
         listed = "\n  ".join(differences)
         raise StudyError(
             f"{files.folder} holds a run of another study:\n  {listed}\n"
@@ -55,7 +44,7 @@ def ended_manifest(files: RunFiles) -> Manifest | None:
     return None if manifest is None or manifest["status"] == "failed" else manifest
 
 
-def matching_manifest(files: RunFiles, asked: Fingerprint, *, compare_inputs: bool = True) -> Manifest | None:
+def matching_manifest(files: RunFiles, asked: Fingerprint) -> Manifest | None:
     """The manifest of the finished run in `files`, or None if there is no finished run.
 
     Raises:
@@ -64,8 +53,8 @@ def matching_manifest(files: RunFiles, asked: Fingerprint, *, compare_inputs: bo
     """
     manifest = ended_manifest(files)
     if manifest is not None:
-        check_same_study(files, manifest, asked, compare_inputs=compare_inputs)
-        _check_converged(files, manifest)
+        check_same_study(files, manifest, asked)
+        check_converged(files, manifest)
     return manifest
 
 
@@ -97,7 +86,7 @@ def run_manifest(job: Job) -> Manifest:
     manifest = ended_manifest(job.files)
     if manifest is None:
         raise StudyError(f"Run not found: {job.files.folder}\nTrain it first: this command with: --stages mask,ticket")
-    _check_converged(job.files, manifest)
+    check_converged(job.files, manifest)
     return manifest
 
 
@@ -137,6 +126,7 @@ def replay_was_released(manifest: Manifest) -> bool:
     return manifest.get("replay") == "released"
 
 
-def _check_converged(files: RunFiles, manifest: Manifest) -> None:
+def check_converged(files: RunFiles, manifest: Manifest) -> None:
+    """Raises DivergedRunError if the run diverged."""
     if manifest["status"] == "diverged":
         raise DivergedRunError(files, manifest.get("error", "It diverged."))
