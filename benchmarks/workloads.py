@@ -18,7 +18,7 @@ from rlottery.agents.algorithms import SACSetup
 from rlottery.agents.base import kernels, nest_masks
 from rlottery.agents.description import Spec
 from rlottery.agents.sac import SAC, SACState
-from rlottery.pruning.criteria import CRITERIA, evidence_for, score
+from rlottery.pruning.criteria import CRITERIA, statistics_for, score
 from rlottery.pruning.masks import GroupMask
 from rlottery.pruning.prune import Rule, prune
 from rlottery.pruning.ranking import Scores
@@ -137,7 +137,7 @@ def gradient_mask() -> dict[str, float]:
         SAC,
         SETTINGS,
         state,
-        evidence_for("taylor").trained,
+        statistics_for("taylor").trained,
         stored=random_replay(),
         key=jax.random.key(0),
         generator=generator,
@@ -153,14 +153,14 @@ def magnitude_mask() -> float:
     """Seconds for a magnitude mask of actor and critics."""
     state = fresh_state()
     began = time.monotonic()
-    _masks("magnitude", gather_statistics(SAC, SETTINGS, state, evidence_for("magnitude").trained))
+    _masks("magnitude", gather_statistics(SAC, SETTINGS, state, statistics_for("magnitude").trained))
     return time.monotonic() - began
 
 
 def score_and_prune(criterion: str) -> float:
     """Seconds for masks of actor and critics at 80 %, by any criterion; the first call compiles."""
     state, stored, chosen = fresh_state(), random_replay(), CRITERIA[criterion]
-    needed = evidence_for(chosen)
+    needed = statistics_for(chosen)
     began = time.monotonic()
     masked = state
     for turn in range(1, chosen.iterations + 1):
@@ -264,7 +264,7 @@ def _taylor_scores(state: SACState, settings: SACSetup, generator: np.random.Gen
         SAC,
         settings,
         state,
-        evidence_for("taylor").trained,
+        statistics_for("taylor").trained,
         stored=random_replay(),
         key=jax.random.key(0),
         generator=generator,

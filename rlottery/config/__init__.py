@@ -1,7 +1,8 @@
-"""The settings of a study: what a config file may say, checked key by key."""
+"""The settings of a study: what a config file may contain, checked key by key."""
 
-from rlottery.config.models import (
-    Config,
+from rlottery.config.loading import default_config_text, load_config
+from rlottery.config.models import Config, config_to_dict
+from rlottery.config.sections import (
     EvaluationSettings,
     NetworkSettings,
     Pruning,
@@ -9,10 +10,7 @@ from rlottery.config.models import (
     Task,
     Training,
     Verdict,
-    config_to_dict,
-    default_config_text,
     file_name,
-    load_config,
 )
 
 __all__ = [

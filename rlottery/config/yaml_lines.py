@@ -155,6 +155,16 @@ def show(value: object) -> str:
     return repr(_cut(value)) if isinstance(value, str) else _cut(str(value))
 
 
+def show_keys(value: object) -> str:
+    """`show`, but with the keys of a mapping."""
+    if isinstance(value, dict) and 0 < len(value) < 9 and all(isinstance(key, str) for key in value):
+        shown = (
+            f"{key}: {'...' if isinstance(inner, dict | list | tuple) else show(inner)}" for key, inner in value.items()
+        )
+        return _cut(f"{{{', '.join(shown)}}}")
+    return show(value)
+
+
 def _printable(text: str) -> str:
     cut = _cut(text)
     return cut if cut.isprintable() else repr(cut)[1:-1]

@@ -1,7 +1,7 @@
 """Step 1, score: how much each kernel weight matters.
 
 A criterion is a function of one layer, a few lines long, and a line in `CRITERIA`. Its parameters' names say what
-it reads (`EVIDENCE`); `rlottery.training.saliency` gathers that from an agent and its replay. A user's own function
+it reads (`STATISTICS`); `rlottery.training.saliency` gathers that from an agent and its replay. A user's own function
 works the same way, by its import path.
 """
 
@@ -61,7 +61,7 @@ _FROM_DATA = {
 }
 _EVERYWHERE = _WITHOUT_DATA | {name: f"{what}; {ESTIMATES[name]}" for name, what in _FROM_DATA.items()}
 
-EVIDENCE: dict[str, str] = _EVERYWHERE | {
+STATISTICS: dict[str, str] = _EVERYWHERE | {
     f"{INITIAL}{name}": f"{what}; at the initial weights{', data of the warm-up' * (name in ESTIMATES)}"
     for name, what in _EVERYWHERE.items()
     if name != "random"
@@ -162,6 +162,11 @@ class Criterion(Method):
     def before_training(self) -> bool:
         """Whether it needs no trained agent: all that it reads is random or at the initial weights."""
         return all(name == "random" or name.startswith(INITIAL) for name in self.reads)
+
+    @property
+    def reads_initial_weights(self) -> bool:
+        """Whether it needs no trained agent, but the initial weights."""
+        return self.before_training and any(name.startswith(INITIAL) for name in self.reads)
 
     @property
     def needs_replay(self) -> bool:
@@ -297,13 +302,13 @@ def find_criterion(name: str) -> Criterion:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         raise MaskError(f"The criterion {name!r} doesn't tell its parameters: write it as a Python function.") from None
-    known = f"What a criterion may read: {', '.join(EVIDENCE)}."
+    known = f"What a criterion may read: {', '.join(STATISTICS)}."
     if not parameters:
         raise MaskError(f"The criterion {name!r} has no parameters, and their names say what it reads. {known}")
-    if unknown := [parameter for parameter in parameters if parameter not in EVIDENCE]:
+    if unknown := [parameter for parameter in parameters if parameter not in STATISTICS]:
         raise MaskError(
             f"The criterion {name!r} asks for {unknown[0]!r}, which is no evidence."
-            f"{did_you_mean(unknown[0], EVIDENCE)} {known}"
+            f"{did_you_mean(unknown[0], STATISTICS)} {known}"
         )
     summary = (inspect.getdoc(function) or f"the function {name}").partition("\n")[0]
     found = Criterion(function, summary=summary, paper="", cost="none", use="Your own.")
@@ -317,7 +322,7 @@ class Needed(NamedTuple):
     initial: tuple[str, ...]
 
 
-def evidence_for(criterion: str | Criterion, estimator: Estimator | None = None) -> Needed:
+def statistics_for(criterion: str | Criterion, estimator: Estimator | None = None) -> Needed:
     """What has to be gathered for `score`: all that the criterion reads, and one kind of weights in any case.
 
     Those tell `score` which layers there are. They are the initial ones if the criterion needs no trained agent.
@@ -343,7 +348,7 @@ def score(
 
     Args:
         criterion: a name for `find_criterion`, or what it gave.
-        evidence: name -> layer path -> array, as `evidence_for` tells; what isn't read is ignored, except that the
+        evidence: name -> layer path -> array, as `statistics_for` tells; what isn't read is ignored, except that the
             layers and their shapes are those of `weights`, or else of `initial_weights`.
         estimator: "abs-mean" gives |mean_gradient| to a criterion that asks for `mean_abs_gradient`.
 
@@ -351,7 +356,7 @@ def score(
         path -> scores (inputs, outputs), floats, all finite.
 
     Raises:
-        MaskError: as `evidence_for`; evidence that is missing, of other layers or shapes, not finite, or negative
+        MaskError: as `statistics_for`; evidence that is missing, of other layers or shapes, not finite, or negative
             where it can't be; a function that fails, or that gives anything but a finite score for each weight.
     """
     chosen = _chosen(criterion)
@@ -391,7 +396,7 @@ def _checked(
 ) -> dict[str, np.ndarray]:
     """The evidence `name`, layer by layer, read-only."""
     if name not in evidence:
-        raise MaskError(f"The criterion {criterion!r} needs {name} of every kernel: {EVIDENCE[name]}.")
+        raise MaskError(f"The criterion {criterion!r} needs {name} of every kernel: {STATISTICS[name]}.")
     layers = evidence[name]
     if layers.keys() != kernels.keys():
         raise MaskError(f"{name} and kernels name other layers: {', '.join(layers)} against {', '.join(kernels)}.")

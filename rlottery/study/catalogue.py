@@ -1,4 +1,4 @@
-"""What an arm may ask for, by the question that it answers: told by `rlottery arms`, and in docs/arms.md."""
+"""Everything that an arm may ask for, grouped by question: shown by `rlottery arms` and in docs/arms.md."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,55 +7,55 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from rlottery.config.schedules import SCHEDULES
 from rlottery.pruning.controls import CONTROLS
 from rlottery.pruning.criteria import CRITERIA
 from rlottery.pruning.method import Method
-from rlottery.pruning.schedules import SCHEDULES
 
 ALLOCATIONS: dict[str, Method] = {
     "global": Method(
-        summary="all layers of a network's group compete in one ranking",
+        summary="all layers of a group of networks compete in one ranking",
         paper="Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks",
         cost="none",
-        use="The default wherever weights have scores.",
+        use="The default for weights that have scores.",
     ),
     "uniform": Method(
-        summary="every layer keeps the same share",
+        summary="every layer keeps the same share of its weights",
         paper="Zhu and Gupta 2017, To prune, or not to prune",
         cost="none",
-        use="Where global would empty a layer, and for sparse kernels that want layers alike.",
+        use="If global would empty a layer, or for sparse kernels that are fastest with layers of similar density.",
     ),
     "erk": Method(
-        summary="a layer's density goes with (inputs + outputs) / (inputs x outputs): small layers keep more",
+        summary="a layer's density is proportional to (inputs + outputs) / (inputs x outputs): small layers keep more",
         paper="Mocanu et al. 2018, SET; Evci et al. 2020, Rigging the Lottery",
         cost="none",
         use="The default of set and rigl. Graesser et al. 2022 found it better than uniform for agents.",
     ),
     "{actor: [...]}": Method(
-        summary="a share for each layer of actor and critic, from input to output, in the place of sparsity",
+        summary="the sparsity of each layer of actor and critic, from input to output, in place of sparsity",
         paper="-",
         cost="none",
-        use="To ask what one layer can do without.",
+        use="To find out how few weights one layer needs.",
     ),
 }
 REWINDS: dict[str, Method] = {
     "initial": Method(
-        summary="the dense agent's initial weights, and its whole budget of steps",
+        summary="the dense agent's initial weights, trained for as many steps as the dense agent",
         paper="Frankle and Carbin 2019, The Lottery Ticket Hypothesis",
         cost="none",
-        use="The default: the lottery's own question.",
+        use="The default: the question of the lottery ticket hypothesis.",
     ),
     "{step: k}": Method(
-        summary="the dense agent as it was at step k, with a fresh optimiser, an empty buffer and the steps after k",
+        summary="the dense agent at step k, with a fresh optimiser, an empty buffer and the remaining steps",
         paper="Frankle et al. 2020, Linear Mode Connectivity and the Lottery Ticket Hypothesis",
-        cost="one saved agent; k steps, if the dense run is done already and has none",
-        use="Where tickets from the initial weights fail.",
+        cost="one saved agent; k steps of training if the dense run is done and saved none at k",
+        use="If tickets from the initial weights fail.",
     ),
     "none": Method(
-        summary="the trained weights, pruned: fine-tuning, for a whole budget more",
+        summary="the trained weights, pruned and fine-tuned for as many steps again",
         paper="Renda et al. 2020, Comparing Rewinding and Fine-tuning in Neural Network Pruning",
-        cost="none, but the agent has had two budgets",
-        use="When a small policy is wanted and not a claim about tickets.",
+        cost="none, but the agent has trained twice as long as the dense agent",
+        use="If you need a small policy rather than evidence about tickets.",
     ),
 }
 STRUCTURES: dict[str, Method] = {
@@ -63,46 +63,46 @@ STRUCTURES: dict[str, Method] = {
         summary="single weights",
         paper="Han et al. 2015",
         cost="none",
-        use="The default: the most is kept at a sparsity.",
+        use="The default: it loses least at a given sparsity.",
     ),
     "units": Method(
-        summary="whole hidden units, by the root mean square of their weights' scores",
+        summary="whole hidden units, ranked by the root mean square of their weights' scores",
         paper="Li et al. 2017, Pruning Filters for Efficient ConvNets; Fang et al. 2023, DepGraph",
         cost="none",
-        use="When the small policy should be a small dense one, on any hardware.",
+        use="If the small policy should be a small dense network, which is fast on any hardware.",
     ),
 }
 OTHERS: dict[str, Method] = {
     "rescale: true": Method(
-        summary="initial weights times sqrt(inputs / survivors) of their unit: a mask no longer makes signals smaller",
+        summary="initial weights times sqrt(inputs / survivors) of their unit, so that masks don't shrink activations",
         paper="He et al. 2015; Evci et al. 2022, Gradient Flow in Sparse Neural Networks",
         cost="none",
-        use="Beside random masks and fresh weights at high sparsity, which may lose by scale alone.",
+        use="For random masks and fresh weights at high sparsity, which may lose because of their scale alone.",
     ),
     "transfer: {seed: next}": Method(
-        summary="the mask that another seed's agent gave",
+        summary="the mask of another seed's agent",
         paper="Morcos et al. 2019, One ticket to win them all",
         cost="none",
-        use="Is the mask the task's, or this seed's?",
+        use="Does a mask belong to the task, or to one seed?",
     ),
     "transfer: {task: ID}": Method(
-        summary="the mask of another task, of the same shapes",
+        summary="the mask of another task with the same shapes",
         paper="Morcos et al. 2019, One ticket to win them all",
         cost="none",
-        use="Does a mask know the robot, or the task?",
+        use="Does a mask belong to the robot, or to the task?",
     ),
     "transfer: {file: PATH}": Method(
         summary="any mask file; {task} and {seed} in the path are filled in",
         paper="-",
         cost="none",
-        use="Masks of another study, or made elsewhere.",
+        use="For masks of another study, or from elsewhere.",
     ),
 }
 
 
 @dataclass(frozen=True)
 class Section:
-    """The answers to one question."""
+    """A question, the key that answers it, and the possible answers."""
 
     question: str
     key: str
@@ -112,30 +112,33 @@ class Section:
 def sections() -> list[Section]:
     """Everything that an arm may ask for."""
     own = Method(
-        summary="a function of your own, by its import path; its parameters' names say what it reads",
+        summary="your own function, by its import path; the names of its parameters say what it reads",
         paper="-",
         cost="what it reads",
-        use="When none of these is what you had in mind (docs/arms.md).",
+        use="If none of these fits (docs/arms.md).",
     )
     return [
-        Section("What is a weight worth?", "criterion", {**CRITERIA, "module:function": own}),
-        Section("How are the survivors shared out?", "allocation", ALLOCATIONS),
+        Section("How are weights scored?", "criterion", {**CRITERIA, "module:function": own}),
+        Section("How many weights does each layer keep?", "allocation", ALLOCATIONS),
         Section("What is pruned?", "structure", STRUCTURES),
         Section("When is it pruned?", "schedule", SCHEDULES),
-        Section("Where do the weights go back to?", "rewind", REWINDS),
-        Section("What should lose, if the ticket is one?", "control", CONTROLS),
+        Section("What are the weights rewound to?", "rewind", REWINDS),
+        Section("Which controls should lose to a ticket?", "control", CONTROLS),
         Section("What else?", "", OTHERS),
     ]
 
 
 def catalogue_table() -> Group:
-    """A table for each question: name, what it is, what it costs, when to use it."""
+    """A table for each question: name, summary, and when to use it."""
     parts: list[Text | Table] = []
     for section in sections():
         key = f"  {section.key}:" if section.key else ""
         parts += [Text.assemble((section.question, "bold"), (key, "cyan")), _table(section), Text()]
     parts.append(
-        Text("Any of these go together in a config's `arms:`, unless it is told that they make no sense: docs/arms.md.")
+        Text(
+            "Combine them freely in a config's `arms:`. Combinations that make no sense are refused with a reason. "
+            "Examples, costs and papers: docs/arms.md."
+        )
     )
     return Group(*parts)
 

@@ -646,7 +646,7 @@ def test_configs_say_how_to_run_them_and_share_no_folder() -> None:
     ]
     configs = [load_config(ROOT / path) for path in paths]
     for path in paths:
-        assert f"uv run rlottery run {path.as_posix()}" in (ROOT / path).read_text()
+        assert f"rlottery run {path.as_posix()}" in (ROOT / path).read_text()
     assert len({config.data for config in configs}) == len({config.name for config in configs}) == len(configs)
 
 
@@ -705,8 +705,8 @@ def test_every_key_is_read() -> None:
             "EvaluationSettings",
             "Verdict",
         ),
-        *("Recipe", "Schedule", "Iterative", "Gradual", "Rewiring", "Rewind", "Transfer", "Allocation"),
-        "LayerSparsities",
+        *("TicketRecipe", "SparseTrainingRecipe", "ControlRecipe", "TransferRecipe", "PruningSchedule", "Iterative"),
+        *("Gradual", "SET", "RigL", "Rewind", "Transfer", "Allocation", "LayerSparsities"),
     }
     assert {key for key in keys if key.partition(".")[2] not in read} == set()
 

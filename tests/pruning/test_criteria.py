@@ -9,13 +9,13 @@ import pytest
 from rlottery.errors import MaskError
 from rlottery.pruning.criteria import (
     CRITERIA,
-    EVIDENCE,
     MEAN_ABS_BATCH_GRADIENT,
+    STATISTICS,
     Criterion,
     Needed,
-    evidence_for,
     find_criterion,
     score,
+    statistics_for,
     taylor,
 )
 
@@ -84,7 +84,7 @@ def test_the_table_says_what_each_criterion_is() -> None:
     for name, criterion in CRITERIA.items():
         assert all([criterion.summary, criterion.paper, criterion.cost, criterion.use]), name
         assert "\n" not in criterion.summary
-        assert set(criterion.reads) <= EVIDENCE.keys()
+        assert set(criterion.reads) <= STATISTICS.keys()
         assert criterion.before_training == (name in before)
         assert criterion.iterations == (100 if name == "synflow" else 1)
     assert {name for name, c in CRITERIA.items() if c.needs_replay} == {"taylor", "gradient", "fisher", "wanda"}
@@ -116,7 +116,7 @@ def test_what_is_averaged_how_is_said() -> None:
     ],
 )
 def test_what_has_to_be_gathered(criterion: str, trained: tuple[str, ...], initial: tuple[str, ...]) -> None:
-    assert evidence_for(criterion) == Needed(trained, initial)
+    assert statistics_for(criterion) == Needed(trained, initial)
 
 
 def test_of_movement_both_weights_are_gathered() -> None:
@@ -124,7 +124,7 @@ def test_of_movement_both_weights_are_gathered() -> None:
         return np.abs(weights - initial_weights)
 
     criterion = Criterion(movement, summary="", paper="", cost="", use="")
-    assert evidence_for(criterion) == Needed(("weights", "random"), ("weights",))
+    assert statistics_for(criterion) == Needed(("weights", "random"), ("weights",))
     assert not criterion.before_training
     assert not criterion.needs_data
     evidence = layered(weights=WEIGHTS, initial_weights=SIGNED, random=SIGNED)
@@ -132,8 +132,8 @@ def test_of_movement_both_weights_are_gathered() -> None:
 
 
 def test_gradients_can_be_averaged_before_their_absolute_value() -> None:
-    assert evidence_for("taylor", "abs-mean") == Needed(("weights", "mean_gradient"), ())
-    assert evidence_for("taylor", "mean-abs") == evidence_for("taylor")
+    assert statistics_for("taylor", "abs-mean") == Needed(("weights", "mean_gradient"), ())
+    assert statistics_for("taylor", "mean-abs") == statistics_for("taylor")
     evidence = layered(weights=WEIGHTS, mean_gradient=SIGNED, mean_abs_gradient=MEAN_ABS_GRADIENT)
     assert score("taylor", evidence, estimator="abs-mean")["layer_0"].tolist() == [[0.5, 0.5], [0.0, 1.0]]
     assert score("taylor", evidence, estimator="mean-abs")["layer_0"].tolist() == [[0.5, 0.5], [0.0, 0.0]]
@@ -142,7 +142,7 @@ def test_gradients_can_be_averaged_before_their_absolute_value() -> None:
         return initial_mean_abs_gradient
 
     criterion = Criterion(early, summary="", paper="", cost="", use="")
-    assert evidence_for(criterion, "abs-mean") == Needed((), ("weights", "mean_gradient"))
+    assert statistics_for(criterion, "abs-mean") == Needed((), ("weights", "mean_gradient"))
     evidence = layered(initial_weights=WEIGHTS, initial_mean_gradient=SIGNED)
     assert score(criterion, evidence, estimator="abs-mean")["layer_0"].tolist() == np.abs(SIGNED).tolist()
 
@@ -151,7 +151,7 @@ def test_gradients_can_be_averaged_before_their_absolute_value() -> None:
 def test_an_estimator_means_nothing_to_criteria_that_have_their_own(estimator: Any) -> None:
     for criterion in ("magnitude", "fisher", "snip"):
         with pytest.raises(MaskError, match=f"{criterion}' doesn't read mean_abs_gradient.*Leave the estimator out"):
-            evidence_for(criterion, estimator)
+            statistics_for(criterion, estimator)
 
 
 def test_the_highest_of_signed_scores_are_worth_keeping_too() -> None:
@@ -208,7 +208,7 @@ def test_inputs_are_one_number_each(shape: tuple[int, ...]) -> None:
     ],
 )
 def test_an_unknown_criterion_is_answered_with_the_known_ones(name: str, message: str) -> None:
-    for asked in (find_criterion, evidence_for, lambda name: score(name, layered(weights=WEIGHTS))):
+    for asked in (find_criterion, statistics_for, lambda name: score(name, layered(weights=WEIGHTS))):
         with pytest.raises(MaskError, match=message):
             asked(name)
 

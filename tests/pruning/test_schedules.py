@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
-from rlottery.pruning.schedules import SCHEDULES, cubic_sparsity, drop_fraction, round_sparsities, rounds_needed
+from rlottery.pruning.schedules import cubic_sparsity, drop_fraction, round_sparsities, rounds_needed
 
 RATES = st.decimals("0.05", "0.95", places=2)
 SPARSITIES = st.decimals("0", "0.99", places=2)
@@ -114,8 +114,3 @@ def test_the_drop_fraction_by_hand() -> None:
     assert found[0] == 0.3
     assert found[-2:] == [0, 0]
     assert drop_fraction(0, 0, 0.3) == 0
-
-
-def test_every_schedule_is_told() -> None:
-    assert list(SCHEDULES) == ["one-shot", "iterative", "gradual", "set", "rigl"]
-    assert all(all(vars(method).values()) for method in SCHEDULES.values())

@@ -3,10 +3,11 @@ from typing import get_args
 
 import pytest
 
-from rlottery.config.recipes import AllocationName, ControlName, Recipe, ScheduleName
+from rlottery.config.recipe_keys import AllocationName
+from rlottery.config.recipes import KEYS
+from rlottery.config.schedules import PruningSchedule
 from rlottery.pruning.controls import CONTROLS
 from rlottery.pruning.criteria import CRITERIA
-from rlottery.pruning.schedules import SCHEDULES
 from rlottery.study.catalogue import catalogue_table, sections
 from tests.study.studies import shown
 
@@ -17,15 +18,15 @@ def test_it_tells_what_a_config_may_ask_for_and_nothing_else() -> None:
     told = {section.key: set(section.methods) for section in sections()}
     assert told["criterion"] - {"module:function"} == set(CRITERIA)
     assert told["allocation"] - {"{actor: [...]}"} == set(get_args(AllocationName))
-    assert told["schedule"] == set(get_args(ScheduleName)) == set(SCHEDULES)
-    assert told["control"] == set(get_args(ControlName)) == set(CONTROLS)
+    assert told["schedule"] == {"one-shot", *PruningSchedule.model_fields}
+    assert told["control"] == set(CONTROLS)
     assert told["structure"] == {"weights", "units"}
-    assert set(told) - {""} <= set(Recipe.model_fields)
+    assert set(told) - {""} <= set(KEYS)
 
 
 def test_every_key_of_an_arm_is_in_the_docs() -> None:
     table = PAGE.partition("## The keys of an arm")[2].partition("##")[0]
-    assert [key for key in Recipe.model_fields if f"`{key}`" not in table] == []
+    assert [key for key in KEYS if f"`{key}`" not in table] == []
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])

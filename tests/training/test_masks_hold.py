@@ -16,7 +16,7 @@ from rlottery.agents.networks import Tree
 from rlottery.agents.sac import SAC
 from rlottery.config import NetworkSettings, SACSettings
 from rlottery.errors import MaskError
-from rlottery.pruning.controls import permute_weights, rescale
+from rlottery.pruning.initial_weights import permute_weights, rescale
 from rlottery.seeding import Streams
 from rlottery.storage.transitions import Transitions
 from rlottery.training.dynamic_sparsity import DynamicSparsity, masks_of

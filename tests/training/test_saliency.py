@@ -8,7 +8,7 @@ import pytest
 from rlottery.agents import sac
 from rlottery.agents.base import kernels
 from rlottery.agents.sac import SAC
-from rlottery.pruning.criteria import CRITERIA, EVIDENCE, evidence_for, score
+from rlottery.pruning.criteria import CRITERIA, STATISTICS, score, statistics_for
 from rlottery.storage.transitions import Transitions
 from rlottery.training.saliency import Statistics, as_initial, gather_statistics, synaptic_flow
 from tests.agents.small import (
@@ -109,7 +109,7 @@ def state() -> sac.SACState:
 @pytest.fixture(scope="module")
 def found(state: sac.SACState) -> Statistics:
     """All evidence in one pass."""
-    return gathered_from(state, [name for name in EVIDENCE if not name.startswith("initial_")])
+    return gathered_from(state, [name for name in STATISTICS if not name.startswith("initial_")])
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +276,7 @@ def test_data_and_generators_that_are_missing_are_named(state: sac.SACState) -> 
 
 @pytest.mark.parametrize("name", CRITERIA)
 def test_what_a_criterion_needs_can_be_gathered_and_scored(name: str, state: sac.SACState) -> None:
-    needed = evidence_for(name)
+    needed = statistics_for(name)
     trained = gathered_from(state, needed.trained)
     start = as_initial(gathered_from(fresh(), needed.initial))
     for group in GROUPS:

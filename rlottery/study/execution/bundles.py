@@ -57,5 +57,5 @@ def bundles(ready: Sequence[Job], workers: int, most: int, *, short_under_way: b
 
 def _kind(job: Job) -> object:
     """Jobs of the same kind can train together."""
-    has_own_network = job.arm is not None and job.arm.kind == "small-dense"
+    has_own_network = job.arm is not None and job.arm.has_small_network
     return job.key if has_own_network else job.task_index

@@ -1,4 +1,4 @@
-"""Arms: one recipe each, resolved. Those of the config's `arms:`, or the two that `pruning:` is shorthand for."""
+"""The arms of a study: those that the config lists in `arms:`, or the two that `pruning:` is shorthand for."""
 
 import re
 from collections.abc import Sequence
@@ -7,27 +7,39 @@ from typing import Any
 
 from rlottery.config import Config, Pruning, Task
 from rlottery.config.fields import Sparsity
-from rlottery.config.recipes import ROUND, Recipe, percent
+from rlottery.config.recipe_keys import Transfer
+from rlottery.config.recipes import (
+    ROUND,
+    ControlRecipe,
+    PrunedRecipe,
+    Recipe,
+    SparseTrainingRecipe,
+    TicketRecipe,
+    TransferRecipe,
+    percent,
+)
+from rlottery.config.schedules import Iterative
 from rlottery.errors import RlotteryError
+from rlottery.pruning.controls import Control
 from rlottery.pruning.criteria import Criterion
 from rlottery.pruning.schedules import round_sparsities
 
 METHODS = ("magnitude", "gradient")
+"""The two built-in methods, which `pruning:` and `--pruning-method` choose from."""
 _SPREAD = re.compile(r"-(\d[\d.]*|a\d[\d.]*-c\d[\d.]*)")
-_GUIDE = Pruning()
-_WITHOUT_MASK = ("small-dense", "dense-again")
+_DEFAULTS = Pruning()
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A kind of ticket, or a control.
+    """A ticket, sparse training, a control or a transferred mask: a recipe with the arms that it refers to.
 
     Attributes:
-        name: its folder's name: what tells it from other arms, readable.
-        recipe: of one sparsity at most.
+        name: unique in the study; the name of its folder.
+        recipe: with one sparsity at most.
         of: the arm that this one is a control of, or whose mask it takes.
-        method: "magnitude" or "gradient" for the guide's two: it names the file that the mask is published under.
-        scored: the arm whose trained agent the criterion scores: the round before, or None for the dense agent.
+        method: "magnitude" or "gradient" for the two built-in methods: names the file that the mask is published as.
+        scored: the arm whose trained agent the criterion scores: the previous round, or None for the dense agent.
     """
 
     name: str
@@ -37,119 +49,156 @@ class Arm:
     scored: "Arm | None" = None
 
     @property
+    def kind(self) -> str:
+        """The control's name, "transfer", or the schedule."""
+        return self.recipe.control if isinstance(self.recipe, ControlRecipe) else self.recipe.kind
+
+    @property
+    def control(self) -> Control | None:
+        """What kind of control it is, if it is one."""
+        return self.recipe.about if isinstance(self.recipe, ControlRecipe) else None
+
+    @property
+    def transfer(self) -> Transfer | None:
+        """Where its mask comes from, if it is transferred."""
+        return self.recipe.transfer if isinstance(self.recipe, TransferRecipe) else None
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether the mask is made while the agent trains."""
+        return self.recipe.is_dynamic
+
+    @property
+    def starts_dense(self) -> bool:
+        """Whether it is pruned only while it trains."""
+        return isinstance(self.recipe, SparseTrainingRecipe) and self.recipe.updates.starts_dense
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether its networks are sparse."""
+        return self.control is None or self.control.has_mask
+
+    @property
+    def has_small_network(self) -> bool:
+        """Whether its networks are dense and smaller than the config's."""
+        return self.control is not None and self.control.network == "small"
+
+    @property
     def scoring(self) -> "Arm":
-        """The arm whose recipe says how to score: an inverted control scores as its ticket does."""
-        return self.of if self.kind == "inverted" and self.of is not None else self
+        """The arm whose recipe says how to score: a control that ranks scores uses its ticket's."""
+        ranks = self.control is not None and self.control.rank_mask is not None
+        return self.of if ranks and self.of is not None else self
+
+    @property
+    def scores_by(self) -> TicketRecipe | None:
+        """The recipe that says how to score the weights, if a criterion scores them."""
+        recipe = self.scoring.recipe
+        return recipe if isinstance(recipe, TicketRecipe) else None
 
     @property
     def criterion(self) -> Criterion | None:
-        """What scores the weights, where something does."""
-        recipe = self.scoring.recipe
-        return recipe.scoring if recipe.kind in ("one-shot", "iterative") else None
+        """What scores the weights, if a criterion does."""
+        return None if self.scores_by is None else self.scores_by.scoring
 
     @property
-    def kind(self) -> str:
-        """The control's name, "transfer", or the ticket's schedule."""
-        return self.recipe.control or self.recipe.kind
+    def criterion_name(self) -> str | None:
+        """The criterion as its own recipe names it."""
+        return self.recipe.criterion if isinstance(self.recipe, PrunedRecipe) else None
 
     @property
     def sparsity(self) -> dict[str, float] | None:
-        """Pruned share asked for, by group; None where the recipe leaves it to layers or to another arm."""
+        """Pruned share by group as its own recipe asks for it; None if given for layers, or by another arm."""
         asked = self.recipe.only_sparsity
         return None if asked is None else {"actor": asked.actor, "critic": asked.critic}
 
     @property
-    def is_dynamic(self) -> bool:
-        """Whether the mask is made while the ticket trains."""
-        return self.recipe.is_dynamic
-
-    @property
     def stages(self) -> tuple[str, ...]:
-        """What there is to do for it."""
-        return ("ticket",) if self.is_dynamic or self.kind in _WITHOUT_MASK else ("mask", "ticket")
+        """The stages of its run."""
+        return ("mask", "ticket") if self.has_mask and not self.is_dynamic else ("ticket",)
 
     @property
     def needs_replay(self) -> bool:
-        """Whether its mask reads the dense agent's replay."""
+        """Whether its mask needs the dense agent's replay."""
         return self.criterion is not None and self.criterion.needs_data
 
     @property
     def rewind_step(self) -> int | None:
-        """The step of the dense run that the weights go back to, 0 its start; None where they stay as trained."""
-        # A network without the ticket's mask has fresh weights, or the dense run's first.
-        return 0 if self.kind in _WITHOUT_MASK else (self.of or self).recipe.rewind.step
+        """The step of the dense run that the weights are rewound to, 0 for its start; None if they stay trained."""
+        # Without the ticket's mask, an arm starts from fresh weights or from the dense run's first.
+        return (self.of or self).recipe.rewind_step if self.has_mask else 0
 
     @property
     def rescale(self) -> bool:
-        """Whether the surviving weights are scaled up for those that are gone."""
+        """Whether the surviving weights are scaled up to make up for the pruned ones."""
         if self.of is None or "rescale" in self.recipe.model_fields_set:
             return self.recipe.rescale
-        return self.kind not in _WITHOUT_MASK and self.of.rescale
+        return self.has_mask and self.of.rescale
 
     def env_steps(self, config: Config, task: Task) -> int:
-        """Environment steps of its training: the dense run's, less those that rewinding gives back."""
+        """Environment steps that it trains for: those of the dense run after the rewind point."""
         return config.training_for(task).env_steps - (self.rewind_step or 0)
 
-    def told(self) -> dict[str, Any]:
-        """What the recipe says beyond criterion and sparsity, as plain values; its name is not part of it."""
-        plain = self.recipe.model_dump(mode="json")
-        defaults = {name: field.default for name, field in Recipe.model_fields.items()}
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe without name, criterion, sparsity and defaults, in plain types. Fingerprints hold parts of it."""
+        recipe = self.recipe
+        plain = recipe.model_dump(mode="json")
         kept = {
             key: value
             for key, value in plain.items()
-            if key not in ("name", "criterion", "sparsity", "of") and getattr(self.recipe, key) != defaults[key]
+            if key not in ("name", "criterion", "sparsity", "of")
+            and getattr(recipe, key) != type(recipe).model_fields[key].default
         }
-        if kept.get("allocation") == self.recipe.default_rule:
-            del kept["allocation"]  # what it is where none is given, so that equal recipes are told alike
-        if self.criterion is not None and ":" in (self.recipe.criterion or ""):
+        if isinstance(recipe, PrunedRecipe) and kept.get("allocation") == recipe.default_rule:
+            del kept["allocation"]  # the default, written out: equal recipes have equal fingerprints
+        if self.criterion is not None and ":" in (self.criterion_name or ""):
             kept["source"] = self.criterion.source_digest
         if self.of is not None:
-            kept["of"] = self.of.told() | {"criterion": self.of.recipe.criterion, "sparsity": self.of.sparsity}
+            kept["of"] = self.of.as_dict() | {"criterion": self.of.criterion_name, "sparsity": self.of.sparsity}
         return kept
 
 
 def arms_of(config: Config, method: str | None) -> list[Arm]:
-    """The arms of a study, each after those that it needs.
+    """The arms of a study, each after the arms that it needs.
 
     Args:
-        method: "magnitude" or "gradient", of the `pruning:` section; None is magnitude, and all arms of a config
-            that lists its own.
+        method: "magnitude" or "gradient", for the `pruning:` section. None means magnitude, or all arms of a config
+            that lists them.
 
     Raises:
-        RlotteryError: there is no such method, or the config lists its own arms and a method is given.
+        RlotteryError: there is no such method, or a method is given for a config that lists its arms.
     """
     if not config.arms:
         return [arm_for("magnitude" if method is None else method, config.pruning)]
     if method is not None:
         raise RlotteryError(
-            f"The config lists its own arms, and pruning method {method!r} chooses between the two that `pruning:` "
+            f"The config lists its own arms, and the pruning method {method!r} chooses between the two that `pruning:` "
             "is shorthand for. Leave the method out: `rlottery run`, or main(pruning_method=None)."
         )
     resolved: dict[str, list[Arm]] = {}
     recipes = {recipe.name or "": recipe for recipe in config.recipes}
-    # Tickets first, then what stands beside them.
-    for name, recipe in sorted(recipes.items(), key=lambda item: item[1].kind in ("control", "transfer")):
-        arm = Arm(name, recipe, resolved[recipe.of][-1] if recipe.of else None)
-        resolved[name] = [*_rounds(arm), arm] if recipe.kind == "iterative" else [arm]
-        if recipe.kind == "iterative" and len(resolved[name]) > 1:
-            resolved[name][-1] = replace(arm, scored=resolved[name][-2])
+    # Tickets first, then the arms that refer to them.
+    for name, recipe in sorted(recipes.items(), key=lambda item: not isinstance(item[1], PrunedRecipe)):
+        if isinstance(recipe, PrunedRecipe):
+            resolved[name] = _with_rounds(Arm(name, recipe))
+        else:
+            resolved[name] = [Arm(name, recipe, resolved[recipe.of][-1] if recipe.of else None)]
     return [arm for arms in resolved.values() for arm in arms]
 
 
 def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
-    """Those of these names, with every arm that they need.
+    """The arms with these names, and every arm that they need.
 
     Raises:
-        RlotteryError: there is no such arm, or none is named.
+        RlotteryError: there is no such arm, or no name is given.
     """
     if not names:
-        raise RlotteryError("No arm was asked for: name some, or leave --arms out for all of them.")
+        raise RlotteryError("No arm was chosen. Name at least one, or leave --arms out to run all of them.")
     known = {arm.name: arm for arm in arms}
     wanted: set[str] = set()
     open_names = list(names)
     while open_names:
         name = open_names.pop()
-        # The name of a list of sparsities stands for all that came of it.
+        # The name of a list of sparsities means all of its arms.
         if name not in known and (
             several := [k for k in known if k.startswith(name) and _SPREAD.fullmatch(k[len(name) :])]
         ):
@@ -157,7 +206,7 @@ def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
             continue
         if name not in known:
             listed = ", ".join(known_name for known_name in known if ROUND not in known_name)
-            raise RlotteryError(f"There is no arm {name!r} in this config; its arms are: {listed}.")
+            raise RlotteryError(f"There is no arm {name!r} in this config. Its arms are: {listed}.")
         if name not in wanted:
             wanted.add(name)
             arm = known[name]
@@ -166,7 +215,7 @@ def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
 
 
 def arm_for(method: str, pruning: Pruning) -> Arm:
-    """The arm that a pruning method and the config's `pruning:` section name.
+    """The arm that a pruning method and the config's `pruning:` section describe.
 
     Raises:
         RlotteryError: there is no such method.
@@ -178,29 +227,30 @@ def arm_for(method: str, pruning: Pruning) -> Arm:
     name += f"-{percent(pruning.sparsity)}"
     recipe: dict[str, Any] = {"criterion": criterion, "sparsity": pruning.sparsity}
     batches = (pruning.num_gradient_batches, pruning.gradient_batch_size)
-    if criterion != "magnitude" and batches != (_GUIDE.num_gradient_batches, _GUIDE.gradient_batch_size):
+    if criterion != "magnitude" and batches != (_DEFAULTS.num_gradient_batches, _DEFAULTS.gradient_batch_size):
         name += f"-{batches[0]}x{batches[1]}"
         recipe |= {"batches": batches[0], "batch_size": batches[1]}
-    return Arm(name, Recipe.model_validate(recipe), method=method)
+    return Arm(name, TicketRecipe.model_validate(recipe), method=method)
 
 
 def comparable_method(arm: Arm) -> str | None:
-    """ "magnitude" or "gradient" for a ticket that the guide's method of that name would make; else None."""
+    """The built-in method ("magnitude" or "gradient") that would make the same ticket; None if neither would."""
     if arm.method is not None:
         return arm.method
-    recipe = arm.recipe
-    if recipe.kind != "one-shot" or arm.told().keys() - {"batches", "batch_size"}:
+    if not isinstance(arm.recipe, TicketRecipe) or arm.as_dict().keys() - {"batches", "batch_size"}:
         return None
-    return {"magnitude": "magnitude", "taylor": "gradient", "gradient": "gradient"}.get(recipe.criterion or "")
+    return {"magnitude": "magnitude", "taylor": "gradient", "gradient": "gradient"}.get(arm.criterion_name or "")
 
 
-def _rounds(arm: Arm) -> list[Arm]:
-    """The rounds before the last one of iterative pruning, each scoring what the one before trained."""
-    assert arm.sparsity is not None and arm.recipe.schedule.iterative is not None
-    *before, _ = round_sparsities(arm.sparsity, arm.recipe.schedule.iterative.rate)
+def _with_rounds(arm: Arm) -> list[Arm]:
+    """The rounds of iterative pruning, each scoring the agent that the round before trained; other arms alone."""
+    recipe = arm.recipe
+    if not isinstance(recipe, TicketRecipe) or not isinstance(recipe.schedule.chosen, Iterative):
+        return [arm]
+    assert arm.sparsity is not None
+    *before, _ = round_sparsities(arm.sparsity, recipe.schedule.chosen.rate)
     rounds: list[Arm] = []
     for number, sparsity in enumerate(before, start=1):
-        recipe = arm.recipe.model_copy(update={"sparsity": (Sparsity(**sparsity),)})
-        scored = rounds[-1] if rounds else None
-        rounds.append(Arm(f"{arm.name}{ROUND}{number}", recipe, scored=scored))
-    return rounds
+        of_round = recipe.model_copy(update={"sparsity": (Sparsity(**sparsity),)})
+        rounds.append(Arm(f"{arm.name}{ROUND}{number}", of_round, scored=rounds[-1] if rounds else None))
+    return [*rounds, replace(arm, scored=rounds[-1] if rounds else None)]

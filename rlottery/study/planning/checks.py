@@ -1,4 +1,4 @@
-"""What arms ask for that a task's networks can't give: found before anything starts. No JAX here."""
+"""Checks of arms against the networks of each task, before anything starts. Nothing here imports JAX."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from rlottery.agents.description import Spec, kernel_shapes, weight_count
 from rlottery.config import Config, Task
-from rlottery.config.recipes import ROUND
+from rlottery.config.recipes import ROUND, PrunedRecipe
 from rlottery.errors import MaskError, StudyError, naming
 from rlottery.pruning.allocation import allocate_given, check_possible, survivor_count
 from rlottery.pruning.mask_file import read_mask
@@ -22,20 +22,20 @@ Shapes = Mapping[str, Mapping[str, tuple[int, int]]]
 
 
 def check_arms(config: Config, arms: Sequence[Arm]) -> None:
-    """Make sure that every task can be made, and that every arm can be had on it.
+    """Check that every task's environment can be made, and that every arm is possible on it.
 
     Raises:
         TaskError: a task's environment can't be made.
-        StudyError: names the arm, the task, what is impossible and the mend.
+        StudyError: names the arm, the task, what is impossible and how to fix it.
     """
     specs = {task.id: task_spec(task) for task in config.tasks}
     shapes = {task.id: kernel_shapes(networks_of(config, task, specs[task.id])) for task in config.tasks}
     for index, task in enumerate(config.tasks):
-        # Rounds of iterative pruning last: where one is impossible, what was asked for is, and says so better.
+        # Rounds of iterative pruning last: if one is impossible, so is the whole arm, whose message is clearer.
         for arm in sorted(arms, key=lambda arm: ROUND in arm.name):
             try:
                 _check(config, arm, shapes, specs[task.id], task)
-                if arm.recipe.transfer is not None and arm.recipe.transfer.file is not None:
+                if arm.transfer is not None and arm.transfer.file is not None:
                     for seed in config.seeds:
                         _check_file(Job(config, "mask", index, seed, arm), shapes[task.id])
             except MaskError as error:
@@ -43,31 +43,31 @@ def check_arms(config: Config, arms: Sequence[Arm]) -> None:
 
 
 def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], spec: Spec, task: Task) -> None:
-    """Raises MaskError if there is no such mask, or network, on that task."""
-    own, transfer = shapes[task.id], arm.recipe.transfer
+    """Raises MaskError if the arm's mask or network is impossible on that task."""
+    own, transfer, recipe = shapes[task.id], arm.transfer, arm.recipe
     if transfer is not None and transfer.task is not None:
         for group, layers in shapes[transfer.task].items():
             with naming(f"the mask of {transfer.task} doesn't fit. {group}"):
                 check_shapes(_arrays(layers), _arrays(own[group]))
-    recipe = arm.recipe
     for group, sparsity in (arm.sparsity or {}).items():
+        assert isinstance(recipe, PrunedRecipe)
         with naming(group):
             if recipe.structure == "units":
                 prune_units(_arrays(own[group]), sparsity, recipe.floor)
             else:
                 check_possible(own[group], sparsity, recipe.floor)
-    if arm.kind == "small-dense" and arm.of is not None:
+    if arm.has_small_network and arm.of is not None:
         ticket = arm.of
         small_network(config, task, spec, {g: _survivors(ticket, g, layers) for g, layers in own.items()})
 
 
 def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> int:
-    """Weights of a group that the arm's mask keeps; of whole units, at most."""
+    """Weights of a group that the arm's mask keeps; an upper limit if whole units are pruned."""
     if arm.sparsity is not None:
         return survivor_count(weight_count(shapes), arm.sparsity[group])
-    given = arm.recipe.given_layers
-    assert given is not None
-    return sum(allocate_given(shapes, getattr(given, group), arm.recipe.floor).values())
+    recipe = arm.recipe
+    assert isinstance(recipe, PrunedRecipe) and recipe.given_layers is not None
+    return sum(allocate_given(shapes, recipe.given_layers.by_group[group], recipe.floor).values())
 
 
 def _check_file(job: Job, shapes: Shapes) -> None:
@@ -77,12 +77,12 @@ def _check_file(job: Job, shapes: Shapes) -> None:
     except OSError as error:
         raise MaskError(f"transfer.file can't be read: {error}") from None
     if not found:
-        raise MaskError(f"there is no file {path}, where transfer.file has the mask of seed {job.seed}.")
+        raise MaskError(f"there is no file {path}, which transfer.file gives for seed {job.seed}.")
     for group, layers in read_mask(path).groups.items():
         with naming(f"{path} doesn't fit. {group}"):
             check_shapes(layers, _arrays(shapes[group]))
 
 
 def _arrays(layers: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-    """Arrays of these shapes that take no memory."""
+    """Arrays of these shapes that use no memory."""
     return {path: np.broadcast_to(np.float32(0), shape) for path, shape in layers.items()}

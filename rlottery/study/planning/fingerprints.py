@@ -18,7 +18,6 @@ TICKET_VERSION = 1
 Fingerprint = dict[str, Any]
 
 _OF_MASKS = ("allocation", "floor", "structure", "estimator", "schedule", "control", "transfer", "source")
-_CONTROLS_OF_WEIGHTS = ("permuted-weights", "fresh-weights", "small-dense", "dense-again")
 
 
 def dense_fingerprint(config: Config, task: Task, seed: int) -> Fingerprint:
@@ -33,12 +32,10 @@ def mask_fingerprint(arm: Arm, seed: int, inputs: dict[str, str] | None) -> Fing
         inputs: digests of the agent that was scored, and of the mask that this one was made from. None leaves them out
             while they are unknown; then they are not compared.
     """
-    scoring = arm.scoring
-    pruning: Fingerprint = {"criterion": scoring.recipe.criterion, "sparsity": arm.sparsity}
-    if arm.needs_replay:
-        recipe = scoring.recipe
+    pruning: Fingerprint = {"criterion": arm.scoring.criterion_name, "sparsity": arm.sparsity}
+    if arm.needs_replay and (recipe := arm.scores_by) is not None:
         pruning |= {"num_gradient_batches": recipe.batches, "gradient_batch_size": recipe.batch_size}
-    recipe_keys = scoring.told() | arm.told()
+    recipe_keys = arm.scoring.as_dict() | arm.as_dict()
     pruning |= {key: value for key, value in recipe_keys.items() if key in _OF_MASKS}
     return {"version": MASK_VERSION, "seed": seed, "pruning": pruning} | _known(inputs)
 
@@ -56,10 +53,10 @@ def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: 
         own["rewind"] = "none" if arm.rewind_step is None else {"step": arm.rewind_step}
     if arm.rescale:
         own["rescale"] = True
-    if arm.kind in _CONTROLS_OF_WEIGHTS:
+    if arm.control is not None and arm.control.has_own_start:
         own["control"] = arm.kind
     if arm.is_dynamic:
-        own |= {"sparsity": arm.sparsity} | {key: value for key, value in arm.told().items() if key in _OF_MASKS}
+        own |= {"sparsity": arm.sparsity} | {key: value for key, value in arm.as_dict().items() if key in _OF_MASKS}
     # A plain ticket has no such key, so its fingerprint equals the one that rlottery 0.1 wrote.
     return common | ({"arm": own} if own else {})
 

@@ -93,7 +93,7 @@ def given_mask(job: Job) -> Mask:
 
 def foreign_mask_path(job: Job) -> Path:
     """The mask file that the recipe of a transfer arm names."""
-    transfer = job.ticket_arm.recipe.transfer
+    transfer = job.ticket_arm.transfer
     assert transfer is not None and transfer.file is not None
     return Path(transfer.file.format(task=job.task.name, seed=job.seed)).expanduser()
 
@@ -135,7 +135,7 @@ def _mask_inputs(job: Job) -> dict[str, str]:
         inputs["agent"] = saved_digest(job.scored, job.scored.files.agent)
     elif arm.criterion is not None or arm.is_dynamic:
         inputs["initial"] = saved_digest(job.dense, job.dense_files.initial)
-    if arm.recipe.transfer is not None and arm.recipe.transfer.file is not None:
+    if arm.transfer is not None and arm.transfer.file is not None:
         inputs["mask"] = read_mask(foreign_mask_path(job)).metadata["digest"]
     elif (source := job.mask_source) is not None:
         inputs["mask"] = given_mask(source).metadata["digest"]

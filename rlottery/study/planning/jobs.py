@@ -105,7 +105,7 @@ class Job:
         arm = self.ticket_arm
         if arm.of is None:
             return None
-        index, seed, transfer = self.task_index, self.seed, arm.recipe.transfer
+        index, seed, transfer = self.task_index, self.seed, arm.transfer
         if transfer is not None and transfer.task is not None:
             index = next(i for i, task in enumerate(self.config.tasks) if task.id == transfer.task)
         if transfer is not None and transfer.seed is not None:

@@ -116,13 +116,13 @@ def share_of_dense(job: Job, spec: Spec) -> float:
     """Time of the matrix products of a run, as a share of those of the dense agent."""
     arm = job.arm
     pruned = None if arm is None else (arm.of or arm).sparsity
-    if arm is None or job.stage != "ticket" or pruned is None or arm.kind == "dense-again":
+    if arm is None or job.stage != "ticket" or pruned is None:
         return 1.0
     operations = _operations(job.config, job.task, spec)
     density = sum(count * (1.0 - pruned[group]) for group, count in operations.items()) / sum(operations.values())
-    if arm.kind == "small-dense":
+    if arm.has_small_network:
         return density
-    if arm.kind == "gradual" or not _has_kernels(job.config):
+    if arm.starts_dense or not _has_kernels(job.config):
         return 1.0
     return min(1.0, density * GEMM_SHARE[True] / SPARSE_SHARE)
 

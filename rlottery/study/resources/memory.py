@@ -68,9 +68,9 @@ def run_memory(job: Job, spec: Spec) -> Memory:
         arm = job.ticket_arm
         saliency = SALIENCY_ARRAYS * 4.0 * sum(group_weights(config, task, spec).values())
         own = agent + saliency + _environment_bytes(job, 0)
-        if not arm.needs_replay:
+        if not arm.needs_replay or arm.scores_by is None:
             return Memory(own, 0.0)
-        own += _activation_bytes(job, spec, arm.scoring.recipe.batch_size)
+        own += _activation_bytes(job, spec, arm.scores_by.batch_size)
         return Memory(own, replay_bytes(config, task, spec))
     activations = _activation_bytes(job, spec, algorithm_of(config).settings(config, task).batch_size)
     own = AGENT_COPIES * agent + activations + _buffer_bytes(job, spec) + _environment_bytes(job, 2)

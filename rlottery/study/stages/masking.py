@@ -1,16 +1,15 @@
 """The mask stage: a mask from scores, from another arm's mask, or from a file."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from rlottery.agents.base import jax_key, nest_masks
+from rlottery.config.recipes import PrunedRecipe
 from rlottery.errors import MaskError, naming
-from rlottery.pruning.controls import MASK_CONTROLS, invert
-from rlottery.pruning.criteria import ESTIMATES, Criterion, evidence_for, score
+from rlottery.pruning.criteria import ESTIMATES, Needed, score, statistics_for
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
 from rlottery.pruning.masks import GroupMask, Mask, check_shapes, make_mask, sparsity_of
 from rlottery.pruning.prune import prune
@@ -42,68 +41,104 @@ from rlottery.training.saliency import Statistics, as_initial, gather_statistics
 
 Groups = dict[str, GroupMask]
 LISTED = "listed"
-"""Stands in a mask's metadata where the guide's two arms name their method."""
+"""The method in the metadata of masks that neither built-in method makes."""
 
 
 def create_mask(job: Job) -> None:
-    """Make the mask in the arm's folder, and of the guide's two arms under the method's name.
+    """Make the mask in the arm's folder; for the two built-in methods, also publish it under the method's name.
 
     Raises:
         DamagedError: a file of the dense agent is not what was written.
-        StudyError: the arm's ticket is there, trained with another mask, which stays as it is.
+        StudyError: the arm's ticket exists and was trained with another mask, which is kept.
         MaskError: the mask can't be made.
     """
     if own_mask(job) is None:
         mask = _make(job)
         if read_manifest(job.files) is not None:
-            # Only then: what the ticket will start from need not be there yet.
+            # Only then: what the ticket will start from may not exist yet.
             matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
         write_bytes(job.files.mask, mask_to_bytes(mask))
     if job.mask_path != job.files.mask:
         write_bytes(job.mask_path, job.files.mask.read_bytes())
 
 
-class Resampling:
-    """Masks that a job would have made from other batches, of an arm whose criterion reads data.
+@dataclass(frozen=True)
+class ScoredAgent:
+    """What an arm's scores are computed from, loaded once.
 
-    What is the same for all of them is read once: the agent that is scored, and the replay.
+    Attributes:
+        job: of the arm whose recipe says how to score.
+        needed: the saliency statistics that the criterion reads.
+        trained, initial: the agent at its trained and at its initial weights; None if not needed.
+        replay, warmup: the replay for either of them; None if no statistic needs data.
     """
 
-    def __init__(self, job: Job) -> None:
-        self._job, self._evidence = job, _Evidence(job)
-
-    def draw(self, index: int) -> Groups:
-        """The mask from the `index`-th independent draw of batches and noise; none is the mask's own.
-
-        Raises:
-            DamagedError: a file that it reads is not what was written.
-            StudyError, MaskError: as `create_mask`.
-        """
-        self._evidence.resample = (index,)
-        if self._job.ticket_arm.of is None:
-            return _pruned(self._job, self._evidence)
-        source = self._job.mask_source
-        assert source is not None
-        return _inverted(self._evidence, given_mask(source).groups)
+    job: Job
+    needed: Needed
+    trained: Any
+    initial: Any
+    replay: Transitions | None
+    warmup: Transitions | None
 
 
-def described(job: Job, groups: Groups, asked: dict[str, float], scored: dict[str, Any] | None = None) -> Mask:
-    """A mask of the job's arm with its metadata.
+def load_scored_agent(job: Job) -> ScoredAgent:
+    """What the job's criterion scores.
+
+    Raises:
+        DamagedError: a file is not what was written.
+        StudyError: a file is missing.
+    """
+    recipe, criterion = job.ticket_arm.scores_by, job.ticket_arm.criterion
+    assert recipe is not None and criterion is not None
+    needed = statistics_for(criterion, recipe.estimator)
+    initial = ALGORITHM.init(initial_weights(job), jax_key(0), settings_of(job)) if needed.initial else None
+    return ScoredAgent(
+        job=replace(job, arm=job.ticket_arm.scoring),
+        needed=needed,
+        trained=saved_agent(job.scored, job.scored.files.agent) if needed.trained else None,
+        initial=initial,
+        replay=dense_replay(job) if ESTIMATES.keys() & set(needed.trained) else None,
+        warmup=warmup_replay(job) if ESTIMATES.keys() & set(needed.initial) else None,
+    )
+
+
+def select_survivors(job: Job, scored: ScoredAgent, resample: int | None = None) -> Groups:
+    """The mask that the job's arm makes from scores.
+
+    Args:
+        resample: None for the batches and the noise that the arm's own mask is made from, or the number of another,
+            independent draw.
+
+    Raises:
+        StudyError, MaskError: as `create_mask`.
+    """
+    control, source = job.ticket_arm.control, job.mask_source
+    if control is None or source is None:
+        return _pruned(job, scored, resample)
+    assert control.rank_mask is not None
+    scores = _scores(scored, None, resample)
+    given = given_mask(source).groups
+    # A group in which nothing is pruned has only one mask.
+    return {g: control.rank_mask(scores[g], mask) if sparsity_of(mask) else mask for g, mask in given.items()}
+
+
+def describe_mask(job: Job, groups: Groups, asked: dict[str, float], scored: dict[str, Any] | None = None) -> Mask:
+    """The mask of the job's arm with its metadata.
 
     Args:
         asked: sparsity by group.
-        scored: what the scores were made of: batches, their size, and each group's loss.
+        scored: what the scores were computed from: batches, their size, and each group's loss.
     """
     arm = job.ticket_arm
-    criterion = arm.criterion
-    estimator = None if criterion is None else criterion.estimator_with(arm.scoring.recipe.estimator)
+    estimator = None
+    if arm.criterion is not None and arm.scores_by is not None:
+        estimator = arm.criterion.estimator_with(arm.scores_by.estimator)
     return make_mask(
-        groups["actor"],
-        groups["critic"],
+        **groups,
         task=job.task.id,
         seed=job.seed,
         method=arm.method or LISTED,
-        criterion=arm.scoring.recipe.criterion or arm.kind,
+        criterion=arm.scoring.criterion_name or arm.kind,
         estimator=estimator,
         sparsity=asked,
         fingerprint=expected_mask_fingerprint(job),
@@ -118,33 +153,28 @@ def _make(job: Job) -> Mask:
     except MaskError as error:
         if of is None:
             raise
-        raise MaskError(
-            f"{error}\nThe sparsity is that of {of.name}: change it there, or leave this arm out."
-        ) from None
+        raise MaskError(f"{error}\nThe sparsity is set by {of.name}: change it there, or leave this arm out.") from None
 
 
 def _made(job: Job) -> Mask:
-    arm = job.ticket_arm
-    if arm.kind == "transfer":
+    arm, source = job.ticket_arm, job.mask_source
+    if arm.transfer is not None:
         return _transferred(job)
-    if arm.of is None:
-        evidence = _Evidence(job)
-        groups = _pruned(job, evidence)
-        reached = {group: sparsity_of(mask) for group, mask in groups.items()}
-        return described(job, groups, arm.sparsity or reached, evidence.told())
-    source = job.mask_source
-    assert source is not None
-    given = given_mask(source)
-    asked = given.metadata["sparsity_asked"]
-    if arm.kind == "inverted":
-        evidence = _Evidence(job)
-        return described(job, _inverted(evidence, given.groups), asked, evidence.told())
-    groups = given.groups
-    if arm.kind in MASK_CONTROLS:
-        change, generator = MASK_CONTROLS[arm.kind], streams_of(job).generator("control mask")
-        # A group that nothing is pruned of has one mask alone.
-        groups = {g: change(mask, generator) if sparsity_of(mask) else mask for g, mask in groups.items()}
-    return described(job, groups, asked)
+    if arm.scores_by is None:
+        assert source is not None
+        given = given_mask(source)
+        return describe_mask(job, _drawn(job, given.groups), given.metadata["sparsity_asked"])
+    groups = select_survivors(job, load_scored_agent(job))
+    if source is not None:
+        asked = given_mask(source).metadata["sparsity_asked"]
+    else:
+        asked = arm.sparsity or {group: sparsity_of(mask) for group, mask in groups.items()}
+    data = {
+        "batches": arm.scores_by.batches,
+        "batch_size": arm.scores_by.batch_size,
+        "loss": dict(ALGORITHM.description.losses),
+    }
+    return describe_mask(job, groups, asked, data if arm.needs_replay else None)
 
 
 def _transferred(job: Job) -> Mask:
@@ -158,138 +188,101 @@ def _transferred(job: Job) -> Mask:
     for group, layers in given.groups.items():
         with naming(f"The mask of {where} doesn't fit {job.label}. {group}"):
             check_shapes(layers, initial[group])
-    return described(job, given.groups, given.metadata["sparsity_asked"])
+    return describe_mask(job, given.groups, given.metadata["sparsity_asked"])
 
 
-def _pruned(job: Job, evidence: "_Evidence") -> Groups:
+def _drawn(job: Job, given: Groups) -> Groups:
+    """The masks that a control draws from its ticket's, or the ticket's own."""
+    control = job.ticket_arm.control
+    if control is None or control.draw_mask is None:
+        return given
+    generator = streams_of(job).generator("control mask")
+    # A group in which nothing is pruned has only one mask.
+    return {g: control.draw_mask(mask, generator) if sparsity_of(mask) else mask for g, mask in given.items()}
+
+
+def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> Groups:
     arm = job.ticket_arm
-    recipe, criterion = arm.recipe, arm.criterion
-    assert criterion is not None
-    within = read_mask(job.scored.files.mask).groups if arm.scored is not None else None
-    asked = _asked(arm)
-
-    def pruned(shares: dict[str, Any], scores: dict[str, Scores], within: Groups | None) -> Groups:
-        return {
+    recipe, criterion, asked = arm.scores_by, arm.criterion, _asked(arm)
+    assert recipe is not None and criterion is not None
+    groups = read_mask(job.scored.files.mask).groups if arm.scored is not None else None
+    for turn in range(1, criterion.iterations + 1):
+        # Tanaka et al. 2020: the surviving share falls by the same factor in each turn.
+        shares = asked if criterion.iterations == 1 else _part_of(asked, turn / criterion.iterations)
+        scores = _scores(scored, groups if criterion.iterations > 1 else None, resample)
+        groups = {
             group: prune(
-                scores[group],
+                of_group,
                 shares[group],
                 allocation=recipe.rule,
                 floor=recipe.floor,
                 structure=recipe.structure,
-                within=None if within is None else within[group],
+                within=None if groups is None else groups[group],
                 group=group,
             )
-            for group in ("actor", "critic")
+            for group, of_group in scores.items()
         }
-
-    groups = within
-    for turn in range(1, criterion.iterations + 1):
-        # Tanaka et al. 2020: the surviving share falls by the same factor in each turn.
-        shares = asked if criterion.iterations == 1 else _part_of(asked, turn / criterion.iterations)
-        groups = pruned(shares, evidence.scores(groups if criterion.iterations > 1 else None), groups)
     assert groups is not None
     return groups
 
 
-def _inverted(evidence: "_Evidence", given: Groups) -> Groups:
-    scores = evidence.scores(None)
-    return {g: invert(scores[g], mask) if sparsity_of(mask) else mask for g, mask in given.items()}
+def _scores(scored: ScoredAgent, masks: Groups | None, resample: int | None) -> dict[str, Scores]:
+    """Scores by group; if `masks` is given, of the initial weights that it leaves."""
+    recipe, needed = scored.job.ticket_arm.scores_by, scored.needed
+    assert recipe is not None and recipe.criterion is not None
+    gathered: dict[str, dict[str, Any]] = {}
+    if needed.trained:
+        found = _statistics(scored, scored.trained, needed.trained, scored.replay, "", resample)
+        gathered = {group: dict(statistics) for group, statistics in found.items()}
+    if needed.initial:
+        state = scored.initial if masks is None else ALGORITHM.with_masks(scored.initial, nest_masks(masks))
+        found = as_initial(_statistics(scored, state, needed.initial, scored.warmup, "initial ", resample))
+        gathered = {group: gathered.get(group, {}) | statistics for group, statistics in found.items()}
+    scores = {}
+    for group, statistics in gathered.items():
+        with naming(group):
+            scores[group] = score(recipe.criterion, statistics, estimator=recipe.estimator)
+    return scores
 
 
-class _Evidence:
-    """Scores of a job's agent, and what they were made of.
-
-    Attributes:
-        resample: () for the batches that the mask itself is made from, or the number of another draw.
-    """
-
-    resample: tuple[int, ...] = ()
-
-    def __init__(self, job: Job) -> None:
-        self._job, self._arm = job, job.ticket_arm.scoring
-        criterion = self._arm.criterion
-        assert criterion is not None
-        self._criterion: Criterion = criterion
-        self._needed = evidence_for(criterion, self._arm.recipe.estimator)
-        self._loaded: dict[Callable[[Job], Transitions], Transitions] = {}
-
-    def scores(self, masks: Groups | None) -> dict[str, Scores]:
-        """By group; of the weights that `masks` leaves, if given."""
-        gathered: Statistics = {"actor": {}, "critic": {}}
-        if self._needed.trained:
-            found = self._gather(self._trained, self._needed.trained, "", dense_replay)
-            self._add(gathered, found)
-        if self._needed.initial:
-            state = self._initial
-            if masks is not None:
-                state = ALGORITHM.with_masks(state, nest_masks(masks))
-            found = self._gather(state, self._needed.initial, "initial ", warmup_replay)
-            self._add(gathered, as_initial(found))
-        estimator = self._arm.recipe.estimator
-        name = self._arm.recipe.criterion or ""
-        scores = {}
-        for group, evidence in gathered.items():
-            with naming(group):
-                scores[group] = score(name, evidence, estimator=estimator)
-        return scores
-
-    def told(self) -> dict[str, Any] | None:
-        """Batches, their size, and each group's loss; None where no data was read."""
-        if not self._criterion.needs_data:
-            return None
-        return {
-            "batches": self._arm.recipe.batches,
-            "batch_size": self._arm.recipe.batch_size,
-            "loss": dict(ALGORITHM.description.losses),
+def _statistics(
+    scored: ScoredAgent,
+    state: Any,
+    names: Sequence[str],
+    stored: Transitions | None,
+    prefix: str,
+    resample: int | None,
+) -> Statistics:
+    """Saliency statistics of an agent by group and name; `prefix` distinguishes the random numbers of initial ones."""
+    # Streams of the arm that says how to score: a control that ranks uses its ticket's own scores, batch for batch.
+    streams, recipe = streams_of(scored.job), scored.job.ticket_arm.scores_by
+    assert recipe is not None
+    draw = () if resample is None else (resample,)
+    data: dict[str, Any] = {}
+    if ESTIMATES.keys() & set(names):
+        data = {
+            "stored": stored,
+            "key": jax_key(streams.for_purpose(f"{prefix}saliency noise", *draw)),
+            "generator": np.random.default_rng(streams.for_purpose(f"{prefix}saliency batches", *draw)),
+            "batches": recipe.batches,
+            "batch_size": recipe.batch_size,
         }
-
-    @cached_property
-    def _trained(self) -> Any:
-        return saved_agent(self._job.scored, self._job.scored.files.agent)
-
-    @cached_property
-    def _initial(self) -> Any:
-        return ALGORITHM.init(initial_weights(self._job), jax_key(0), settings_of(self._job))
-
-    def _gather(
-        self, state: Any, names: tuple[str, ...], prefix: str, stored: Callable[[Job], Transitions]
-    ) -> Statistics:
-        # Of the arm that scores: an inverted control ranks by the ticket's own scores, batch for batch.
-        streams, recipe = streams_of(replace(self._job, arm=self._arm)), self._arm.recipe
-        data: dict[str, Any] = {}
-        if ESTIMATES.keys() & set(names):
-            data = {
-                "stored": self._stored(stored),
-                "key": jax_key(streams.for_purpose(f"{prefix}saliency noise", *self.resample)),
-                "generator": np.random.default_rng(streams.for_purpose(f"{prefix}saliency batches", *self.resample)),
-                "batches": recipe.batches,
-                "batch_size": recipe.batch_size,
-            }
-        uniform = streams.generator("random scores")
-        return gather_statistics(ALGORITHM, settings_of(self._job), state, names, uniform=uniform, **data)
-
-    def _stored(self, load: Callable[[Job], Transitions]) -> Transitions:
-        if load not in self._loaded:
-            self._loaded[load] = load(self._job)
-        return self._loaded[load]
-
-    @staticmethod
-    def _add(to: Statistics, more: Statistics) -> None:
-        for group, evidence in more.items():
-            to[group] |= evidence
+    uniform = streams.generator("random scores")
+    return gather_statistics(ALGORITHM, settings_of(scored.job), state, names, uniform=uniform, **data)
 
 
 def _asked(arm: Arm) -> dict[str, Any]:
     """Sparsity by group, or by layer of each group."""
-    layers = arm.recipe.given_layers
-    if layers is not None:
-        return {"actor": layers.actor, "critic": layers.critic}
+    recipe = arm.recipe
+    assert isinstance(recipe, PrunedRecipe)
+    if recipe.given_layers is not None:
+        return dict(recipe.given_layers.by_group)
     assert arm.sparsity is not None
-    return arm.sparsity
+    return dict(arm.sparsity)
 
 
-def _part_of(asked: dict[str, Any], part: float) -> dict[str, Any]:
-    """The sparsities on the way, after `part` of all turns; exactly what was asked after the last."""
+def _part_of(asked: Mapping[str, Any], part: float) -> dict[str, Any]:
+    """The sparsities after `part` of all turns; exactly the final ones after the last turn."""
 
     def share(sparsity: float) -> float:
         return sparsity if part == 1 else 1 - (1 - sparsity) ** part

@@ -13,7 +13,7 @@ from rlottery.storage.paths import Store, replay_is_saved
 from rlottery.study.planning.arms import METHODS, Arm, arm_for, arms_of
 from rlottery.study.planning.inputs import own_mask
 from rlottery.study.planning.jobs import Job, list_jobs
-from rlottery.study.stages.masking import Resampling
+from rlottery.study.stages.masking import load_scored_agent, select_survivors
 
 FEWEST = 2
 """At least two masks are needed to compare a pair."""
@@ -74,12 +74,11 @@ def _measure(job: Job, resamples: int, say: Callable[[str], None]) -> None:
     if own_mask(job) is None:
         say(f"{job.label}: skipped. Its mask was made from other files than those in the data folder.")
         return
-    drawn = Resampling(job)
+    scored = load_scored_agent(job)
+    drawn = (select_survivors(job, scored, index) for index in range(resamples))
     masks = [
-        pack(
-            {f"{group}.{path}": layer for group, layers in drawn.draw(index).items() for path, layer in layers.items()}
-        )
-        for index in range(resamples)
+        pack({f"{group}.{path}": layer for group, layers in groups.items() for path, layer in layers.items()})
+        for groups in drawn
     ]
     found = mean_overlap(combinations(masks, 2))
     assert found is not None  # masks of one agent have equal shapes

@@ -1,4 +1,4 @@
-"""What each kind of run starts training from."""
+"""What the training of each kind of arm starts from."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ import numpy as np
 from rlottery.agents.base import jax_key, kernels
 from rlottery.agents.networks import Tree
 from rlottery.config import NetworkSettings
-from rlottery.config.recipes import Rewiring
-from rlottery.pruning.controls import permute_weights, rescale
+from rlottery.config.recipes import SparseTrainingRecipe
+from rlottery.config.schedules import DropAndGrow
+from rlottery.pruning.initial_weights import rescale
 from rlottery.pruning.masks import Mask, kept_weights
 from rlottery.study.planning.inputs import given_mask, rewound_to
 from rlottery.study.planning.jobs import Job
@@ -33,15 +34,15 @@ from rlottery.training.dynamic_sparsity import DynamicSparsity, masks_of
 
 @dataclass(frozen=True)
 class Start:
-    """What a run's training starts from, and what it does beside updating weights.
+    """What a run's training starts from, and what it does besides updating weights.
 
     Attributes:
-        weights: fresh or initial ones; None where `agent` says all.
-        agent: a whole agent that the run goes on from, with an empty buffer and a fresh optimiser.
-        masks: of a ticket.
-        dynamic: what changes the masks in training.
-        network: hidden widths, where they are not the config's.
-        saves: steps of which the whole agent is saved for others to go back to.
+        weights: fresh or initial weights; None if `agent` is given.
+        agent: a whole agent to continue from, with an empty buffer and a fresh optimiser.
+        masks: the ticket's.
+        dynamic: what changes the masks during training.
+        network: hidden widths, if they aren't the config's.
+        saves: the steps at which the whole agent is saved for others to rewind to.
     """
 
     weights: Tree | None = None
@@ -53,36 +54,39 @@ class Start:
 
 
 def start_of(job: Job, mask: Mask | None) -> Start:
-    """What a ticket's or a control's recipe starts from."""
-    arm, streams = job.ticket_arm, streams_of(job)
-    if arm.kind == "small-dense":
-        source = job.mask_source
-        assert source is not None
-        masks = given_mask(source).groups
-        network = small_network(job.config, job.task, spec_of(job), {g: kept_weights(m) for g, m in masks.items()})
-        return Start(weights_from(job, streams.for_purpose("fresh weights"), network), network=network)
+    """What the training of a ticket or a control starts from."""
+    arm, streams, control = job.ticket_arm, streams_of(job), job.ticket_arm.control
     if arm.rewind_step != 0:
         return Start(agent=saved_agent(*rewound_to(job)), masks=mask)
-    if arm.kind == "fresh-weights":
-        weights = weights_from(job, streams.for_purpose("fresh weights"))
+    network = _small_network(job) if arm.has_small_network else None
+    if control is not None and control.fresh_weights:
+        weights = weights_from(job, streams.for_purpose("fresh weights"), network)
     else:
         weights = initial_weights(job)
-    if arm.is_dynamic:
-        dynamic = _dynamic(job)
+    if isinstance(arm.recipe, SparseTrainingRecipe):
+        dynamic = _dynamic(job, arm.recipe)
         if arm.rescale:
             first = masks_of(dynamic.start(ALGORITHM.init(weights, jax_key(0), settings_of(job))))
             weights = _with_kernels(weights, lambda layers, group: rescale(layers, first[group]))
         return Start(weights, dynamic=dynamic)
-    if mask is not None and arm.kind == "permuted-weights":
+    if mask is not None and control is not None and (change := control.change_weights) is not None:
         generator = streams.generator("permuted weights")
-        weights = _with_kernels(weights, lambda layers, g: permute_weights(layers, mask.groups[g], generator))
+        weights = _with_kernels(weights, lambda layers, group: change(layers, mask.groups[group], generator))
     if mask is not None and arm.rescale:
-        weights = _with_kernels(weights, lambda layers, g: rescale(layers, mask.groups[g]))
-    return Start(weights, masks=mask)
+        weights = _with_kernels(weights, lambda layers, group: rescale(layers, mask.groups[group]))
+    return Start(weights, masks=mask, network=network)
+
+
+def _small_network(job: Job) -> NetworkSettings:
+    """Hidden widths of a dense network with no more weights than the ticket keeps."""
+    source = job.mask_source
+    assert source is not None
+    kept = {group: kept_weights(mask) for group, mask in given_mask(source).groups.items()}
+    return small_network(job.config, job.task, spec_of(job), kept)
 
 
 def _with_kernels(weights: Tree, change: Callable[[Mapping[str, Any], str], Mapping[str, Any]]) -> Tree:
-    """`weights` with each group's kernels changed; biases stay."""
+    """`weights` with the kernels of each group changed; biases stay as they are."""
     changed: Tree = jax.tree.map(lambda leaf: leaf, weights)
     for group, tree in weights.items():
         layers = change({path: np.asarray(kernel) for path, kernel in kernels(tree).items()}, group)
@@ -91,19 +95,16 @@ def _with_kernels(weights: Tree, change: Callable[[Mapping[str, Any], str], Mapp
     return changed
 
 
-def _dynamic(job: Job) -> DynamicSparsity:
-    arm = job.ticket_arm
-    recipe, training = arm.recipe, job.config.training_for(job.task)
+def _dynamic(job: Job, recipe: SparseTrainingRecipe) -> DynamicSparsity:
+    arm, training = job.ticket_arm, job.config.training_for(job.task)
     assert arm.sparsity is not None
-    chosen = recipe.schedule.in_training
-    assert chosen is not None
-    begin, end = recipe.schedule.window(training.env_steps, training.warmup_steps)
+    begin, end = recipe.updates.window(training.env_steps, training.warmup_steps)
     return DynamicSparsity(
-        kind=cast(Any, arm.kind),
-        interval=chosen.interval,
+        kind=cast(Any, recipe.kind),
+        interval=recipe.updates.interval,
         begin=begin,
         end=end,
-        drop=chosen.drop if isinstance(chosen, Rewiring) else 0.0,
+        drop=recipe.updates.drop if isinstance(recipe.updates, DropAndGrow) else 0.0,
         sparsity=arm.sparsity,
         allocation=recipe.rule,
         floor=recipe.floor,

@@ -14,7 +14,7 @@ from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.networks import networks_of
 from rlottery.study.planning.ticket_masks import read_ticket_mask
 from rlottery.study.stages.agents import spec_of
-from rlottery.study.stages.masking import described
+from rlottery.study.stages.masking import describe_mask
 from rlottery.study.stages.run_record import RunFacts, RunResult, record_run
 from rlottery.study.stages.starts import Start, start_of
 from rlottery.study.stages.train_run import save_agent, train_run
@@ -32,7 +32,7 @@ def train_ticket(job: Job, stop_wanted: Callable[[], bool], make_learner: Callab
         loop = train_run(job, start, checkpoints, stop_wanted, make_learner)
         names = save_agent(job, loop)
         if job.ticket_arm.is_dynamic:
-            last = described(job, masks_of(loop.state), job.ticket_arm.sparsity or {})
+            last = describe_mask(job, masks_of(loop.state), job.ticket_arm.sparsity or {})
             write_bytes(job.files.mask, mask_to_bytes(last))
             return RunResult((*names, job.files.mask.name), {"sparsity": last.metadata["sparsity_reached"]})
         if mask is not None:
@@ -46,7 +46,7 @@ def train_ticket(job: Job, stop_wanted: Callable[[], bool], make_learner: Callab
 def _facts(job: Job, mask: Mask | None, start: Start) -> RunFacts:
     """What the manifest records about a ticket, as far as it is known before training."""
     arm = job.ticket_arm
-    facts: RunFacts = {"criterion": arm.recipe.criterion or arm.kind, "recipe": arm.told()}
+    facts: RunFacts = {"criterion": arm.criterion_name or arm.kind, "recipe": arm.as_dict()}
     if ROUND in arm.name:
         facts["round_of"] = arm.name.partition(ROUND)[0]
     if (method := comparable_method(arm)) is not None:

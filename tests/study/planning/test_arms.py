@@ -146,7 +146,7 @@ def test_the_shorthands_fingerprints_are_those_that_its_files_hold() -> None:
 
 
 def test_a_method_is_no_choice_among_listed_arms() -> None:
-    with pytest.raises(RlotteryError, match="lists its own arms, and pruning method 'magnitude'.*Leave the method out"):
+    with pytest.raises(RlotteryError, match="and the pruning method 'magnitude' chooses.*Leave the method out"):
         arms_of(listed(MAG), "magnitude")
 
 
@@ -187,8 +187,8 @@ def test_chosen_arms_bring_those_that_they_need() -> None:
     assert chosen("random-of-imp", "mag", "mag") == ["imp.round-1", "imp.round-2", "imp", "mag", "random-of-imp"]
     with pytest.raises(RlotteryError) as error:
         chosen("mag", "mga")
-    assert str(error.value) == "There is no arm 'mga' in this config; its arms are: imp, mag, rigl, random-of-imp."
-    with pytest.raises(RlotteryError, match="No arm was asked for: name some, or leave --arms out for all of them"):
+    assert str(error.value) == "There is no arm 'mga' in this config. Its arms are: imp, mag, rigl, random-of-imp."
+    with pytest.raises(RlotteryError, match="No arm was chosen. Name at least one, or leave --arms out"):
         chosen()
 
 
@@ -275,13 +275,13 @@ def test_of_controls_only_the_inverted_score_needs_what_the_ticket_needs() -> No
 )
 def test_what_is_told_of_a_recipe(recipe: dict[str, Any], told: dict[str, Any]) -> None:
     (arm,) = arms_of(listed(recipe, network={"actor": [8, 8], "critic": [8, 8]}), None)
-    assert arm.told() == told
+    assert arm.as_dict() == told
 
 
 def test_a_control_tells_what_it_is_a_control_of() -> None:
     found = arms({**MAG, "floor": 2}, {"control": "random", "of": "mag"})
     of = {"floor": 2, "criterion": "magnitude", "sparsity": {"actor": 0.9, "critic": 0.9}}
-    assert found["random-of-mag"].told() == {"control": "random", "of": of}
+    assert found["random-of-mag"].as_dict() == {"control": "random", "of": of}
 
 
 def test_the_name_of_a_list_of_sparsities_chooses_all_that_came_of_it() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from rlottery.agents.description import Spec
 from rlottery.config import Config
-from rlottery.config.recipes import Recipe
+from rlottery.config.recipes import TicketRecipe
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.planning.plan import Tracked
@@ -67,7 +67,7 @@ def test_a_ring_is_as_large_as_what_is_added_or_as_its_capacity(tmp_path: Path) 
 
 
 def test_what_is_trained_again_for_rewind_points_stops_at_the_last(tmp_path: Path) -> None:
-    arm = Recipe(name="early", criterion="magnitude", sparsity=0.5, rewind={"step": 200})
+    arm = TicketRecipe(name="early", criterion="magnitude", sparsity=0.5, rewind={"step": 200})
     config = tiny_config(tmp_path, *SMALL).model_copy(update={"arms": (arm,)})
     todo = list_jobs(config, arms_of(config, None), ("dense", "ticket"))
     found = {each.stage: run_memory(each, SPEC).own for each in todo}

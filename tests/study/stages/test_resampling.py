@@ -14,7 +14,7 @@ from rlottery.pruning.masks import kept_weights
 from rlottery.study.planning.arms import arm_for
 from rlottery.study.planning.jobs import Job
 from rlottery.study.stages import masking
-from rlottery.study.stages.masking import Resampling
+from rlottery.study.stages.masking import load_scored_agent, select_survivors
 from rlottery.study.stages.resampling import measure_stability
 from rlottery.study.stages.run_stage import run_stage
 from tests.laboratory import Laboratory, laboratory
@@ -84,11 +84,10 @@ def test_masks_that_read_batches_are_measured_and_no_others(lab: Laboratory) -> 
 
 def test_the_mean_over_pairs_by_hand(lab: Laboratory) -> None:
     measure(lab)
-    drawn = Resampling(lab.job("taylor", "mask"))
-    flat = [
-        np.concatenate([layer.ravel() for layers in drawn.draw(index).values() for layer in layers.values()])
-        for index in range(3)
-    ]
+    job = lab.job("taylor", "mask")
+    scored = load_scored_agent(job)
+    drawn = [select_survivors(job, scored, index) for index in range(3)]
+    flat = [np.concatenate([layer.ravel() for layers in mask.values() for layer in layers.values()]) for mask in drawn]
     pairs = [(flat[0], flat[1]), (flat[0], flat[2]), (flat[1], flat[2])]
     found = measured(lab, "taylor")
     assert found is not None
@@ -116,8 +115,8 @@ def test_draws_differ_from_each_other_and_from_the_masks_own(lab: Laboratory, mo
     job.files.mask.unlink()
     run_stage(job)
     assert read_mask(job.files.mask).metadata == own.metadata
-    resampling = Resampling(job)
-    masks = [own.groups, *(resampling.draw(index) for index in range(3))]
+    scored = load_scored_agent(job)
+    masks = [own.groups, *(select_survivors(job, scored, index) for index in range(3))]
     assert len({key for key, _ in drawn}) == len({state for _, state in drawn}) == 4
     for made in masks[1:]:
         for group, layers in made.items():
@@ -127,7 +126,8 @@ def test_draws_differ_from_each_other_and_from_the_masks_own(lab: Laboratory, mo
 
 def test_a_last_round_prunes_what_the_round_before_left(lab: Laboratory) -> None:
     before = read_mask(lab.job("imp", "mask").scored.files.mask)
-    made = Resampling(lab.job("imp", "mask")).draw(0)
+    job = lab.job("imp", "mask")
+    made = select_survivors(job, load_scored_agent(job), 0)
     for group, layers in made.items():
         assert all(not (layer & ~before.groups[group][path]).any() for path, layer in layers.items())
 

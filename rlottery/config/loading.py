@@ -1,0 +1,86 @@
+"""Loading settings: from YAML with overrides, with the file, line and key of every fault."""
+
+import difflib
+import importlib.resources
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from rlottery.config.models import Config
+from rlottery.config.recipes import KEYS
+from rlottery.config.yaml_lines import Document, KeyPath, dotted, read_document, show
+from rlottery.errors import ConfigError
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a study's YAML file and put `overrides` over it, each a `key.path=value` with a YAML value.
+
+    Raises ConfigError, whose message has one line per fault: file and line (or the override), key, what is
+    wrong and what is allowed.
+    """
+    document = read_document(Path(path))
+    for override in overrides:
+        document.override(override)
+    config = None
+    try:
+        config = Config.model_validate(document.value)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            place = _place(details, document)
+            document.fault(place, _problem(details))
+    if config is None or document.faults:
+        raise ConfigError(document.message())
+    return config
+
+
+def default_config_text() -> str:
+    """The commented YAML of the default study."""
+    return (importlib.resources.files("rlottery.config") / "default_config.yaml").read_text(encoding="utf-8")
+
+
+def _place(details: ErrorDetails, document: Document) -> KeyPath:
+    """The key to blame: where several disagree, the one that the command line brought in."""
+    places: list[KeyPath] = details.get("ctx", {}).get("places", [details["loc"]])
+    return next((place for place in places if document.origin(place).override is not None), places[0])
+
+
+def _problem(details: ErrorDetails) -> str:
+    value = show(details["input"])
+    match details["type"]:
+        case "extra_forbidden":
+            return _unknown_key(details["loc"])
+        case "missing":
+            return "missing; it has no default"
+        case "model_type" | "dict_type":
+            return f"must be a mapping of keys, not {value}"
+        case "tuple_type":
+            return f"must be a list, not {value}"
+    return details["msg"]
+
+
+def _unknown_key(path: KeyPath) -> str:
+    fields = dict(Config.model_fields)
+    for part in path[:-1]:
+        if isinstance(part, str):
+            fields = _fields_of(fields[part].annotation)
+    key = str(path[-1])
+    here = [name for name in KEYS if name in fields] if fields.keys() == set(KEYS) else list(fields)
+    if close := difflib.get_close_matches(key, here, n=1):
+        return f"unknown key; did you mean '{close[0]}'?"
+    for name, field in Config.model_fields.items() if path[0] != "arms" else ():
+        if key in _fields_of(field.annotation):
+            return f"unknown key; did you mean '{dotted((name, key))}'?"
+    if "." in key:
+        return "unknown key; in a file keys are nested, not joined by dots"
+    return f"unknown key; the keys here are {', '.join(here)}"
+
+
+def _fields_of(annotation: Any) -> dict[str, FieldInfo]:
+    """The fields of all models inside an annotation such as `tuple[Task, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation.model_fields
+    return {name: field for inside in get_args(annotation) for name, field in _fields_of(inside).items()}

@@ -1,0 +1,178 @@
+"""The sections of a study's settings, each with its keys, defaults and limits."""
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, field_serializer, field_validator, model_validator
+
+from rlottery.config.fields import (
+    Count,
+    CountOrAll,
+    CountOrZero,
+    Fraction,
+    NumberOrAuto,
+    Positive,
+    Section,
+    Sparsity,
+    UpToOne,
+    Widths,
+    expects,
+    fault,
+)
+from rlottery.config.yaml_lines import show
+
+
+class Pruning(Section):
+    """How masks are made. Changing these adds tickets; dense agents stay as they are."""
+
+    sparsity: Sparsity = Field(
+        default=Sparsity(actor=0.8, critic=0.8),
+        description="share of the kernel weights to prune, 0 to below 1, or {actor: s, critic: s}",
+    )
+    gradient_method: Annotated[Literal["taylor", "gradient", "magnitude"], expects("taylor, gradient or magnitude")] = (
+        Field(default="taylor", description="score of a weight w with loss L: |w dL/dw|, |dL/dw| or |w|")
+    )
+    num_gradient_batches: Count = Field(default=100, description="replay batches the score is averaged over")
+    gradient_batch_size: Count = Field(default=256, description="transitions per such batch")
+
+
+class NetworkSettings(Section):
+    """Hidden layers of the networks."""
+
+    actor: Widths = Field(default=(256, 256), description="widths of the actor's hidden layers")
+    critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of either critic")
+
+
+class SACSettings(Section):
+    """Hyperparameters of soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905)."""
+
+    discount: Fraction = Field(default=0.99, description="weight of the next step's value, 0 to below 1")
+    polyak: UpToOne = Field(
+        default=0.005, description="share of the online weights moved into the target at each update"
+    )
+    actor_learning_rate: UpToOne = Field(default=3e-4, description="Adam's step size, actor")
+    critic_learning_rate: UpToOne = Field(default=3e-4, description="Adam's step size, critics")
+    temperature_learning_rate: UpToOne = Field(default=3e-4, description="Adam's step size, temperature")
+    initial_temperature: Positive = Field(default=1.0, description="weight of the entropy at the start")
+    target_entropy: NumberOrAuto = Field(
+        default="auto", description="entropy in nats held by the temperature; auto: -(action dimensions)"
+    )
+    batch_size: Count = Field(default=256, description="transitions per update")
+    reward_scale: Positive = Field(default=1.0, description="factor on the rewards that the critic learns")
+
+
+class Training(Section):
+    """Length and shape of one run."""
+
+    env_steps: Count = Field(default=25_000, description="environment steps of a run, warm-up included")
+    warmup_steps: CountOrZero = Field(
+        default=1_000, description="first steps, taken at random and without updates; fewer than env_steps"
+    )
+    updates_per_step: Count = Field(default=1, description="gradient updates per step after the warm-up")
+    replay_capacity: CountOrAll = Field(default="all", description="transitions kept; all: every one")
+
+    @property
+    def capacity(self) -> int:
+        """Transitions that the replay buffer holds."""
+        return self.env_steps if self.replay_capacity == "all" else self.replay_capacity
+
+
+class EvaluationSettings(Section):
+    """When the deterministic policy is tried, and what counts."""
+
+    interval: Count = Field(default=2_500, description="env steps between evaluations; at most env_steps")
+    episodes: Count = Field(default=10, description="episodes per evaluation, the same ones every time")
+    score_evaluations: Count = Field(default=3, description="last evaluations whose mean is a run's score")
+
+    def number(self, env_steps: int) -> int:
+        """Evaluations of a run: one per interval, the last one always at its end."""
+        return -(-env_steps // self.interval)
+
+    def first_scored(self, env_steps: int) -> int:
+        """The step of the first evaluation that counts for a run's score."""
+        return min((self.number(env_steps) - self.score_evaluations + 1) * self.interval, env_steps)
+
+
+class Verdict(Section):
+    """What a study may conclude from. Read when a report is made: training knows nothing of it."""
+
+    margin: UpToOne = Field(
+        default=0.1, description="share of (dense - untrained) that a ticket may fall short by and count as not worse"
+    )
+    level: Annotated[float, Field(strict=True, gt=0, le=0.2), expects("a number above 0 and at most 0.2")] = Field(
+        default=0.05, description="level of every one-sided test, before Holm's correction over arms and tasks"
+    )
+    least_seeds: Annotated[int, Field(strict=True, ge=3), expects("a whole number of at least 3")] = Field(
+        default=5, description="seeds below which nothing is decided"
+    )
+    saturated_within: Fraction = Field(
+        default=0.02,
+        description="share of (dense - untrained) within which all runs of two arms lie below the best run of the task "
+        "to count as tied at the ceiling; then the area under the curve decides",
+    )
+    threshold: UpToOne = Field(
+        default=0.9, description="share of dense that steps-to-threshold counts the environment steps to"
+    )
+    resamples: Annotated[int, Field(strict=True, ge=100), expects("a whole number of at least 100")] = Field(
+        default=2_000, description="bootstrap resamples behind each interval"
+    )
+
+
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_TASK_ID = re.compile(rf"(?!.*\.\.)(?=.{{1,128}}\Z)(?:{_PART}:)?(?:{_PART}/)?{_PART}")
+
+
+def file_name(task_id: str) -> str:
+    """A task's id as a file name, and as a part of one."""
+    return re.sub("[:/]", "_", task_id)
+
+
+class Task(Section):
+    """An environment to learn, with what differs from the study's settings."""
+
+    id: str = Field(description="Gymnasium id, Meta-World task name, or module:Id to import a module first")
+    kwargs: dict[str, Any] = Field(default={}, description="keyword arguments for making the environment")
+    sac: SACSettings = Field(
+        default=SACSettings(), description="keys of sac for this task; read through Config.sac_for"
+    )
+    training: Training = Field(
+        default=Training(), description="keys of training for this task; read through Config.training_for"
+    )
+
+    @property
+    def name(self) -> str:
+        """The id as a file name."""
+        return file_name(self.id)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _id_alone(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"id": value}
+        if isinstance(value, dict | Task):
+            return value
+        raise fault(f"must be a task's id or a mapping with an id, not {show(value)}")
+
+    @field_validator("id", mode="before")
+    @classmethod
+    def _safe_id(cls, value: object) -> object:
+        if isinstance(value, str) and _TASK_ID.fullmatch(value):
+            return value
+        raise fault(
+            f"must be an id such as drawer-close-v3, namespace/Id-v0 or module:Id-v0, made of letters, "
+            f"digits, '_', '-' and '.', not {show(value)}"
+        )
+
+    @field_validator("kwargs")
+    @classmethod
+    def _plain_values(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise fault("may hold finite numbers, text, true, false, null, lists and mappings only") from None
+        return value
+
+    @field_serializer("sac", "training")
+    def _what_was_given(self, value: BaseModel) -> dict[str, Any]:
+        return value.model_dump(mode="json", exclude_unset=True)

@@ -1,0 +1,16 @@
+"""Schedules: their descriptions, and when they change masks."""
+
+from rlottery.config.schedules import IN_TRAINING, SCHEDULES, Gradual, PruningSchedule, RigL
+
+
+def test_every_schedule_is_described() -> None:
+    assert list(SCHEDULES) == ["one-shot", "iterative", "gradual", "set", "rigl"]
+    assert all(all(vars(method).values()) for method in SCHEDULES.values())
+    assert {"one-shot", *PruningSchedule.model_fields} == set(SCHEDULES)
+    assert IN_TRAINING == ("gradual", "set", "rigl")
+
+
+def test_masks_change_only_after_the_warm_up() -> None:
+    assert Gradual(start=0.5, end=0.75).window(env_steps=1000, warmup_steps=200) == (500, 750)
+    assert Gradual(start=0.1, end=0.75).window(env_steps=1000, warmup_steps=200) == (201, 750)
+    assert RigL(end=0.8).window(env_steps=1000, warmup_steps=200) == (201, 800)
