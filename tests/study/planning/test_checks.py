@@ -121,7 +121,7 @@ def test_no_dense_network_is_that_small(tmp_path: Path, ticket: dict[str, Any]) 
     message = refused(study(tmp_path, ticket, {"control": "small-dense", "of": "t"}))
     assert message == (
         "Arm small-dense-of-t on Pendulum-v1: actor: No dense network is as small as 5 weights: with 3 inputs, 2 "
-        "outputs and 1 unit in each of 2 hidden layers it has 6. Ask for a lower sparsity, or leave the small dense "
+        "outputs and 1 unit in each of 2 hidden layers it has 6. Use a lower sparsity, or leave the small dense "
         "control out."
     )
 
@@ -155,8 +155,7 @@ class TestMaskFiles:
 
     def test_that_are_missing(self, tmp_path: Path) -> None:
         assert refused(self.config(tmp_path, "{task}_{seed}.pkl")) == (
-            f"Arm t on Pendulum-v1: there is no file {tmp_path}/Pendulum-v1_0.pkl, where transfer.file has the mask of "
-            "seed 0."
+            f"Arm t on Pendulum-v1: there is no file {tmp_path}/Pendulum-v1_0.pkl, which transfer.file gives for seed 0."
         )
 
     @pytest.mark.parametrize(
