@@ -155,7 +155,8 @@ class TestMaskFiles:
 
     def test_that_are_missing(self, tmp_path: Path) -> None:
         assert refused(self.config(tmp_path, "{task}_{seed}.pkl")) == (
-            f"Arm t on Pendulum-v1: there is no file {tmp_path}/Pendulum-v1_0.pkl, which transfer.file gives for seed 0."
+            f"Arm t on Pendulum-v1: there is no file {tmp_path}/Pendulum-v1_0.pkl, "
+            "which transfer.file gives for seed 0."
         )
 
     @pytest.mark.parametrize(
