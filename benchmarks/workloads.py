@@ -18,7 +18,7 @@ from rlottery.agents.algorithms import SACSetup
 from rlottery.agents.base import kernels, nest_masks
 from rlottery.agents.description import Spec
 from rlottery.agents.sac import SAC, SACState
-from rlottery.pruning.criteria import CRITERIA, statistics_for, score
+from rlottery.pruning.criteria import CRITERIA, score, statistics_for
 from rlottery.pruning.masks import GroupMask
 from rlottery.pruning.prune import Rule, prune
 from rlottery.pruning.ranking import Scores
