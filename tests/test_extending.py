@@ -2,20 +2,28 @@
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import yaml
 
 from rlottery import envs
+from rlottery.agents.base import apply_masks, jax_key, kernels, nest_masks
+from rlottery.agents.description import Spec, kernel_shapes
+from rlottery.config import load_config
 from rlottery.envs.gymnasium_tasks import GymnasiumTasks
 from rlottery.envs.metaworld import MetaWorld
 from rlottery.export.policy import load_agent
 from rlottery.export.policy_file import policy_bytes
+from rlottery.pruning.controls import CONTROLS
 from rlottery.pruning.criteria import CRITERIA, find_criterion
 from rlottery.pruning.fold import fold
+from rlottery.storage.transitions import Transitions
+from rlottery.study.catalogue import sections
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
 
@@ -34,12 +42,13 @@ def run(code: str) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, from which modules are imported and forgotten afterwards."""
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty working directory, whose modules are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    return tmp_path
+    yield
+    for module in ("my_scores", "my_tasks"):
+        sys.modules.pop(module, None)
 
 
 def test_criterion(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,6 +60,56 @@ def test_criterion(capsys: pytest.CaptureFixture[str]) -> None:
     (arms,) = blocks("A criterion", "yaml")
     assert find_criterion(yaml.safe_load(arms)["arms"][0]["criterion"]).reads == ("weights", "initial_weights")
     assert "my_scores:moved" not in CRITERIA
+
+
+def test_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = run(blocks("A control")[0])
+    control = found["MOVED_INPUTS"]
+    monkeypatch.setitem(CONTROLS, control.name, control)
+    Path("study.yaml").write_text(
+        "tasks: [Pendulum-v1]\nseeds: [0]\narms:\n"
+        "  - {name: ticket, criterion: magnitude, sparsity: 0.9}\n"
+        "  - {control: moved-inputs, of: ticket}\n"
+    )
+    _, recipe = load_config("study.yaml").arms
+    assert recipe.about is control
+    assert any("moved-inputs" in section.methods for section in sections())
+    rng = np.random.default_rng(0)
+    ticket = {"layer_0": rng.random((6, 8)) < 0.5, "layer_1": rng.random((8, 3)) < 0.5}
+    moved = control.draw_mask(ticket, rng)
+    for path, layer in ticket.items():
+        assert (moved[path] != layer).any()
+        assert moved[path].sum(axis=0).tolist() == layer.sum(axis=0).tolist()
+
+
+def test_algorithm() -> None:
+    found = run(blocks("An algorithm")[0])
+    ddpg, spec = found["DDPG"], Spec(observation_size=2, action_size=1)
+    settings = found["DDPGSettings"](hidden=(5,), batch_size=4)
+    shapes = kernel_shapes(ddpg.description.networks(spec, settings))
+    rng = np.random.default_rng(0)
+    masks = nest_masks({group: {p: rng.random(s) < 0.6 for p, s in of.items()} for group, of in shapes.items()})
+    sizes = ((4, 2), (4, 1), (4,), (4, 2))
+    batch = Transitions(*(rng.normal(size=size).astype(np.float32) for size in sizes), np.zeros(4, np.float32))
+
+    @jax.jit  # one program for all, which takes less time than many small ones
+    def trial(key: jax.Array) -> tuple[Any, ...]:
+        state = ddpg.with_masks(ddpg.init(ddpg.init_params(key, spec, settings), key, settings), masks)
+        losses = ddpg.losses(state, batch, key, settings)
+        gradients = {group: apply_masks(jax.grad(losses[group])(state.params[group]), masks[group]) for group in losses}
+        updated, metrics = ddpg.update(state, batch, settings)
+        return state, gradients, updated, metrics, ddpg.layer_inputs(state, batch), ddpg.rewind(updated, key, settings)
+
+    state, gradients, updated, metrics, inputs, rewound = jax.device_get(trial(jax_key(1)))
+    assert ddpg.masks_hold(updated) and metrics.keys() == {"actor_loss", "critic_loss"}
+    # Adam's first step moves each surviving weight by the learning rate, against its gradient.
+    for group, layers in shapes.items():
+        before, after, gradient = (kernels(of[group]) for of in (state.params, updated.params, gradients))
+        for path, shape in layers.items():
+            expected = np.where(np.abs(gradient[path]) > 1e-5, -3e-4 * np.sign(gradient[path]), 0.0)
+            np.testing.assert_allclose(after[path] - before[path], expected, atol=1e-6)
+            assert before[path].shape == shape and inputs[group][path].shape == (4, shape[0])
+    assert jax.tree.all(jax.tree.map(np.array_equal, rewound.targets, updated.targets))
 
 
 def test_task() -> None:
