@@ -1,32 +1,54 @@
-"""Write the tables of docs/arms.md from what `rlottery arms` shows.
+"""Write the tables of docs/arms.md from what `rlottery arms` shows and what criteria can read.
 
 uv run python tools/write_arms_tables.py
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from rlottery.study.catalogue import Section, sections
+from rlottery.pruning.criteria import INITIAL, STATISTICS
+from rlottery.study.catalogue import sections
 
 PAGE = Path(__file__).parent.parent / "docs" / "arms.md"
+
+Rows = list[tuple[str, ...]]
+
+
+def tables() -> dict[str, Rows]:
+    """The rows of each table by its key, starting with the titles."""
+    titles = ("name", "what it does", "paper", "cost", "when to use it")
+    found: dict[str, Rows] = {
+        section.key or "other": [
+            titles,
+            *((f"`{name}`", m.summary, m.paper, m.cost, m.use) for name, m in section.methods.items()),
+        ]
+        for section in sections()
+    }
+    read = {name: what for name, what in STATISTICS.items() if not name.startswith(INITIAL)}
+    found["statistics"] = [("parameter", "what it is"), *((f"`{name}`", what) for name, what in read.items())]
+    return found
 
 
 def with_tables(text: str) -> str:
     """The page, with the table below each comment ``<!-- table: KEY -->`` replaced."""
-    for section in sections():
-        comment = f"<!-- table: {section.key or 'other'} -->"
+    for key, rows in tables().items():
+        comment = f"<!-- table: {key} -->"
         if text.count(comment) != 1:
             raise SystemExit(f"{PAGE.name} needs one line {comment}")
-        replacement = f"{comment}\n\n{table(section)}"
-        text = re.sub(rf"{re.escape(comment)}\n\n(\|.*\n)*", lambda _, new=replacement: new, text)
+        before, after = text.split(f"{comment}\n\n")
+        text = f"{before}{comment}\n\n{markdown(rows)}" + re.sub(r"^(\|.*\n)*", "", after)
     return text
 
 
-def table(section: Section) -> str:
-    """The section's methods as a Markdown table."""
-    rows = [("name", "what it does", "paper", "cost", "when to use it"), ("---",) * 5]
-    rows += [(f"`{name}`", m.summary, m.paper, m.cost, m.use) for name, m in section.methods.items()]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+def markdown(rows: Rows) -> str:
+    """A Markdown table whose first row has the titles."""
+    titles, *others = rows
+    return "".join(map(_line, [titles, ("---",) * len(titles), *others]))
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 
 if __name__ == "__main__":
