@@ -37,7 +37,8 @@ def with_tables(text: str) -> str:
         if text.count(comment) != 1:
             raise SystemExit(f"{PAGE.name} needs one line {comment}")
         before, after = text.split(f"{comment}\n\n")
-        text = f"{before}{comment}\n\n{markdown(rows)}" + re.sub(r"^(\|.*\n)*", "", after)
+        rest = re.sub(r"^(\|.*\n)*\n*", "", after)
+        text = f"{before}{comment}\n\n{markdown(rows)}\n{rest}"
     return text
 
 
