@@ -107,8 +107,7 @@ def write_run(
         names.append(files.agent.name)
     elif criterion != "small-dense":
         mask = make_mask(
-            pruned(SHAPES, sparsity, generator),
-            pruned(CRITIC, sparsity, generator),
+            {"actor": pruned(SHAPES, sparsity, generator), "critic": pruned(CRITIC, sparsity, generator)},
             task=task,
             seed=seed,
             method="listed",

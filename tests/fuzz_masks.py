@@ -218,7 +218,9 @@ def seeds() -> Iterator[bytes]:
     """Mask files in every spelling that is read, plain values, and files that must be refused."""
     names: dict[str, Any] = {"task": "t", "seed": 0, "method": "m", "criterion": "c", "estimator": None}
     shares = {"actor": 0.5, "critic": 0.5}
-    tiny = masks.make_mask({"a": LAYER}, {"b": LAYER.T.copy()}, **names, sparsity=shares, fingerprint={})
+    tiny = masks.make_mask(
+        {"actor": {"a": LAYER}, "critic": {"b": LAYER.T.copy()}}, **names, sparsity=shares, fingerprint={}
+    )
     yield mask_to_bytes(tiny)
     for protocol in (3, 4, 5):
         yield (data := pickle.dumps(pickle.loads(mask_to_bytes(tiny)), protocol))
@@ -364,7 +366,7 @@ def _repair(content: Any, rng: random.Random) -> None:
     if rng.random() < 0.95:
         metadata["layers"] = {group: masks.layer_counts(layers) for group, layers in groups.items()}
     if rng.random() < 0.95:
-        metadata["digest"] = masks.digest(Mask(**groups, metadata={}))
+        metadata["digest"] = masks.digest(Mask(groups, {}))
     if rng.random() < 0.95:
         metadata.pop("checksum", None)
         metadata["checksum"] = mask_file._checksum(metadata)

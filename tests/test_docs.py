@@ -81,14 +81,14 @@ def test_the_criterion_of_ones_own_works_as_it_is_written(tmp_path: Path) -> Non
     runs = tmp_path / "data" / "runs" / "Pendulum-v1" / "seed_0"
     mask, inverted = (read_mask(runs / arm / "mask.pkl") for arm in ("grown-90", "inverted"))
     trained, initial = (read_arrays(runs / "dense" / f"{name}.safetensors") for name in ("agent", "initial"))
-    names = [f"actor.{path}.kernel" for path in mask.actor]
+    names = [f"actor.{path}.kernel" for path in mask.groups["actor"]]
     grown = [np.abs(trained[f"params.{name}"]) - np.abs(initial[name]) for name in names]
     highest = np.sort(np.concatenate([layer.ravel() for layer in grown]))[::-1]
-    kept = [layer[survivors] for layer, survivors in zip(grown, mask.actor.values(), strict=True)]
+    kept = [layer[survivors] for layer, survivors in zip(grown, mask.groups["actor"].values(), strict=True)]
     counts = [len(layer) for layer in kept]
     assert np.sort(np.concatenate(kept))[::-1].tolist() == highest[: sum(counts)].tolist()
-    assert [np.count_nonzero(layer) for layer in inverted.actor.values()] == counts
-    assert not any((mask.actor[path] & inverted.actor[path]).any() for path in list(mask.actor)[:2])
+    assert [np.count_nonzero(layer) for layer in inverted.groups["actor"].values()] == counts
+    assert not any((mask.groups["actor"][f"layer_{i}"] & inverted.groups["actor"][f"layer_{i}"]).any() for i in (0, 1))
 
 
 def test_there_is_something_to_run() -> None:

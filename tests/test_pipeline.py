@@ -164,7 +164,7 @@ class TestFiles:
 
     def test_the_two_masks_differ(self, finished: Path) -> None:
         masks = [read_mask(finished / "data" / "masks" / f"Pendulum-v1_seed_0{s}.pkl") for s in ("", "_gradient")]
-        assert any((masks[0].actor[path] != masks[1].actor[path]).any() for path in masks[0].actor)
+        assert any((layer != masks[1].all_layers[path]).any() for path, layer in masks[0].all_layers.items())
 
     def test_nothing_half_written_is_left(self, finished: Path) -> None:
         names = [path.name for path in (finished / "data").rglob("*")]

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from rlottery.analysis.runs import Run
 from rlottery.analysis.verdict import Kind
+from rlottery.config.schedules import IN_TRAINING
+from rlottery.pruning.controls import CONTROLS
 from rlottery.storage.paths import DENSE
 
 
@@ -24,8 +26,6 @@ class LayerCounts:
 GRADIENT_CRITERIA = ("taylor", "gradient")
 """Those of the guide's method gradient; its third is magnitude itself."""
 
-_WHILE_TRAINING = ("gradual", "set", "rigl")
-
 
 def kind_of(run: Run) -> Kind:
     """A ticket is a mask that evidence chose, over weights that were rewound.
@@ -39,7 +39,7 @@ def kind_of(run: Run) -> Kind:
         return "control"
     schedule = recipe.get("schedule")
     names = (schedule,) if isinstance(schedule, str) else tuple(schedule or ())
-    if run.criterion == "random" or run.start.get("rewind") == "none" or any(n in _WHILE_TRAINING for n in names):
+    if run.criterion == "random" or run.start.get("rewind") == "none" or any(n in IN_TRAINING for n in names):
         return "other"
     return "ticket"
 
@@ -58,7 +58,8 @@ def random_control_of(
     fitting = []
     for arm, runs in by_arm.items():
         control = runs[0]
-        if control.recipe.get("control") != "random" or not _same_counts(counts.get(ticket.arm), counts.get(arm)):
+        known = CONTROLS.get(str(control.recipe.get("control")))
+        if known is None or not known.is_baseline or not _same_counts(counts.get(ticket.arm), counts.get(arm)):
             continue
         if _start(control) == _start(ticket):
             of = control.recipe.get("of")

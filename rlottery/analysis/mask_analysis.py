@@ -146,7 +146,9 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
                 problems.append(f"{run.files.mask} has other layers than the mask of seed {of_arm[0].seed}.")
                 continue
             of_arm.append(facts)
-            pictures.setdefault((task.id, run.arm), {f"actor.{path}": layer for path, layer in mask.actor.items()})
+            pictures.setdefault(
+                (task.id, run.arm), {f"actor.{path}": layer for path, layer in mask.groups["actor"].items()}
+            )
         of_task[task.id] = {arm: found[arm] for arm in arm_names(runs.get(task.id, ())) if found.get(arm)}
     arms = tuple(
         _arm_masks(task, arm, facts, pictures[task, arm])

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, m
 
 from rlottery.config.fields import Count, Section, Sparsity, Switch, Text, expects, fault, listed
 from rlottery.config.recipe_keys import Allocation, AllocationName, LayerSparsities, Rewind, Transfer
-from rlottery.config.schedules import IN_TRAINING, InTraining, PruningSchedule
+from rlottery.config.schedules import IN_TRAINING, InTraining, OneShot, PruningSchedule
 from rlottery.config.yaml_lines import show
 from rlottery.errors import MaskError
 
@@ -134,6 +134,11 @@ class PrunedRecipe(ArmRecipe):
         return self.schedule.chosen.name
 
     @property
+    def is_one_shot(self) -> bool:
+        """Whether all weights are pruned at once."""
+        return isinstance(self.schedule.chosen, OneShot)
+
+    @property
     def scoring(self) -> "Criterion | None":
         """What scores the weights; None if the schedule does so by itself."""
         return _criterion(self.criterion) if self.criterion else None
@@ -247,7 +252,7 @@ class TicketRecipe(PrunedRecipe):
 
     def default_name(self) -> str:
         """What distinguishes this arm from others: criterion and sparsity in per cent first, as in `taylor-95`."""
-        parts = [] if self.kind == "one-shot" else [self.kind]
+        parts = [] if self.is_one_shot else [self.kind]
         parts += [_file_part((self.criterion or "").rpartition(":")[2]), *self._name_parts()]
         parts += [self.estimator] if self.estimator else []
         if {"batches", "batch_size"} & self.model_fields_set and (self.batches, self.batch_size) != (100, 256):

@@ -241,6 +241,8 @@ _ALL: tuple[type[_ScheduleKeys], ...] = (OneShot, Iterative, Gradual, SET, RigL)
 
 SCHEDULES: dict[str, Method] = {schedule.name: schedule.method for schedule in _ALL}
 """Name -> description, in the order of the documentation."""
+DROP_AND_GROW: tuple[str, ...] = tuple(schedule.name for schedule in _ALL if issubclass(schedule, DropAndGrow))
+"""The names of the schedules of dynamic sparse training, which need no criterion."""
 IN_TRAINING: tuple[str, ...] = tuple(schedule.name for schedule in _ALL if issubclass(schedule, Gradual | DropAndGrow))
 """The names of the schedules that make the mask while the agent trains."""
 

@@ -79,7 +79,7 @@ def read_actor(run: FinishedRun) -> tuple[Layers, Layers]:
         raise StudyError(f"{files.agent} holds no actor of SAC's: only those can act outside of training.")
     if files.mask.name not in entries:
         return actor, {}
-    mask = read_mask(files.mask).actor
+    mask = read_mask(files.mask).groups["actor"]
     try:
         check_shapes(mask, {name: layer["kernel"] for name, layer in actor.items()})
     except MaskError as error:

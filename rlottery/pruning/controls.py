@@ -45,8 +45,8 @@ class Ticket(Protocol):
         """What scores the weights; None where the mask comes from training."""
 
     @property
-    def kind(self) -> str:
-        """The schedule's name."""
+    def is_one_shot(self) -> bool:
+        """Whether one ranking of trained or initial weights makes the mask."""
 
     @property
     def is_dynamic(self) -> bool:
@@ -203,7 +203,7 @@ def _prunes_later_layers(_: str, ticket: Ticket) -> str | None:
 
 
 def _has_one_score(name: str, ticket: Ticket) -> str | None:
-    if ticket.kind != "one-shot":
+    if not ticket.is_one_shot:
         return f"{name} needs the scores of a one-shot mask, and {ticket.name} has none"
     if ticket.scoring is not None and ticket.scoring.iterations > 1:
         return f"{ticket.criterion} scores and prunes in turn, so there is no single score to invert"

@@ -1,6 +1,6 @@
 """Mask files: a pickle of plain dicts and bool arrays that NumPy alone can load, and its safe reading.
 
-    {"actor": {path: bool (inputs, outputs)}, "critic": {...}, "metadata": {...}}
+    {group: {path: bool (inputs, outputs)}, ..., "metadata": {...}}
 
 Anyone may open one with `pickle.load`. This project never does: files come from strangers.
 """
@@ -9,6 +9,7 @@ import hashlib
 import io
 import pickle
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,15 +134,18 @@ def read_mask_bytes(path: Path) -> bytes:
 def _checked_mask(content: object) -> Mask:
     if type(content) is not dict:
         raise MaskError(f"it holds a {type(content).__name__}, no dict")
-    if missing := [key for key in ("actor", "critic", "metadata") if key not in content]:
-        raise MaskError(f"it lacks the key {missing[0]!r}")
-    if len(content) > 3:
-        raise MaskError(f"it has keys besides actor, critic and metadata: {_shown(set(content))}")
-    actor = check_group_mask(content["actor"], "actor")
-    critic = check_group_mask(content["critic"], "critic")
+    if "metadata" not in content:
+        raise MaskError("it lacks the key 'metadata'")
     metadata = _plain_copy(content["metadata"], "metadata")
     checksum = _check_metadata(metadata)
-    mask = Mask(actor, critic, metadata)
+    names = list(metadata["layers"])
+    if missing := [group for group in names if group not in content]:
+        raise MaskError(f"it lacks the key {_shown(missing[:1])}")
+    if other := [key for key in content if key not in (*names, "metadata")]:
+        raise MaskError(f"it has other keys than metadata and its groups: {_shown(other)}")
+    if not names:
+        raise MaskError("it has no masks")
+    mask = Mask({group: check_group_mask(content[group], group[:200]) for group in names}, metadata)
     if metadata["digest"] != digest(mask):
         raise MaskError("it is corrupt: its weights do not match metadata['digest']")
     if checksum != _checksum(metadata):
@@ -195,6 +199,6 @@ def _plain_copy(value: object, where: str, depth: int = 0) -> Any:
     raise MaskError(f"{where} is of type {type(value).__name__}, not a plain value")
 
 
-def _shown(keys: set[str]) -> str:
-    # With !r, for a terminal obeys control characters.
-    return ", ".join(map(repr, sorted(keys)))[:200]
+def _shown(keys: Sequence[object]) -> str:
+    # repr() escapes control characters, which a terminal would obey.
+    return ", ".join(map(repr, keys))[:200]

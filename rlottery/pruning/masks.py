@@ -28,24 +28,18 @@ class Mask:
     """Which kernel weights of an agent survive, and where the mask comes from.
 
     Attributes:
-        actor, critic: the masks of the two groups.
+        groups: name of the group, such as actor or critic -> its mask.
         metadata: plain values: task, seed, method, criterion, estimator, sparsity_asked and
             sparsity_reached (each by group), layers (group -> path -> [kept, total]), format_version,
             fingerprint, digest.
     """
 
-    actor: GroupMask
-    critic: GroupMask
+    groups: dict[str, GroupMask]
     metadata: dict[str, Any]
 
     @property
-    def groups(self) -> dict[str, GroupMask]:
-        """Group name -> its mask."""
-        return {"actor": self.actor, "critic": self.critic}
-
-    @property
     def all_layers(self) -> GroupMask:
-        """Both groups as one, with paths such as `actor.layer_0` and `critic.q1.layer_0`."""
+        """All groups as one, with paths such as `actor.layer_0` and `critic.q1.layer_0`."""
         return {f"{group}.{path}": m for group, layers in self.groups.items() for path, m in layers.items()}
 
 
@@ -81,8 +75,7 @@ def select(scores: Scores, counts: Mapping[str, int], within: GroupMask | None =
 
 
 def make_mask(
-    actor: GroupMask,
-    critic: GroupMask,
+    groups: dict[str, GroupMask],
     *,
     task: str,
     seed: int,
@@ -93,19 +86,18 @@ def make_mask(
     fingerprint: Mapping[str, Any],
     scored: Mapping[str, Any] | None = None,
 ) -> Mask:
-    """Joins two group masks and describes them.
+    """Joins the masks of all groups and describes them.
 
     Args:
         method: "magnitude" or "gradient", as the user asked; "listed" for an arm of the config's list.
         estimator: how gradients were averaged (`CRITERIA[criterion].estimator`); None where none were read.
-        sparsity: what was asked for, by group: {"actor": ..., "critic": ...}.
+        sparsity: what was asked for, by group.
         fingerprint: plain values that say what the mask was made from.
         scored: batches, their size, and each group's loss, where the criterion read data.
 
     Raises:
         MaskError: a layer is no bool matrix.
     """
-    groups = {"actor": actor, "critic": critic}
     for group, layers in groups.items():
         check_group_mask(layers, group)
     metadata = {
@@ -119,11 +111,11 @@ def make_mask(
         "sparsity_reached": {group: sparsity_of(layers) for group, layers in groups.items()},
         "layers": {group: layer_counts(layers) for group, layers in groups.items()},
         "fingerprint": dict(fingerprint),
-        "digest": digest(Mask(actor, critic, {})),
+        "digest": digest(Mask(groups, {})),
     }
     if scored is not None:
         metadata["scored"] = dict(scored)
-    return Mask(actor, critic, metadata)
+    return Mask(groups, metadata)
 
 
 def survivors(mask: GroupMask) -> dict[str, tuple[int, int]]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlottery.analysis.comparison import ArmResult, Comparison
+from rlottery.config.schedules import DROP_AND_GROW, OneShot
+from rlottery.pruning.controls import CONTROLS
 from rlottery.report.figures import DENSE_COLOUR
 from rlottery.storage.paths import DENSE
 
@@ -18,8 +20,10 @@ ALIKE = 0.08
 """Sparsities whose densities differ by less than this share count as one: small networks come near theirs."""
 
 _NUMBER = re.compile(r"-(\d+(?:\.\d+)?)(?![\w.])")
-_OWN_COLOURS = {"magnitude": MAGNITUDE, "taylor": TAYLOR, "random": RANDOM, "small-dense": SMALL_DENSE}
-_OWN_MARKERS = {"magnitude": "o", "taylor": "s", "random": "D", "small-dense": "^", DENSE: ""}
+_BASELINE = next(name for name, control in CONTROLS.items() if control.is_baseline)
+_SMALL = next(name for name, control in CONTROLS.items() if control.network == "small")
+_OWN_COLOURS = {"magnitude": MAGNITUDE, "taylor": TAYLOR, _BASELINE: RANDOM, _SMALL: SMALL_DENSE}
+_OWN_MARKERS = {"magnitude": "o", "taylor": "s", _BASELINE: "D", _SMALL: "^", DENSE: ""}
 _MARKERS = ("v", "P", "X", "<", ">", "h", "*")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _CONTROL_DASHES: tuple[Any, ...] = ((0, (3.5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)))
@@ -88,9 +92,9 @@ def _family(arm: ArmResult) -> str:
     criterion = (arm.criterion or arm.method or arm.name).rpartition(":")[2]
     schedule = arm.recipe.get("schedule")
     name = schedule if isinstance(schedule, str) else next(iter(schedule), None) if schedule else None
-    if name in ("set", "rigl"):
+    if name in DROP_AND_GROW:
         return str(name)
-    if name not in (None, "one-shot"):
+    if name not in (None, OneShot.name):
         return f"{name} {criterion}"
     return f"transferred {criterion}" if arm.recipe.get("transfer") else criterion
 

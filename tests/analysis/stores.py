@@ -96,8 +96,7 @@ def write_mask(path: Path, kept: Sequence[int]) -> None:
     """A mask of two groups with one layer of ten weights each; `kept` are those that survive in both."""
     layer = np.isin(np.arange(10), kept).reshape(5, 2)
     mask = make_mask(
-        {"layer_0": layer},
-        {"q1.layer_0": layer.copy()},
+        {"actor": {"layer_0": layer}, "critic": {"q1.layer_0": layer.copy()}},
         task="reach-v3",
         seed=0,
         method="magnitude",

@@ -46,7 +46,7 @@ def write(store: Store, arm: str, seed: int, made: Groups, task: str = TASK) -> 
     write_run(store, arm, seed, returns(0, 1, 2, 3), task=task)
     files = store.run(task, seed, arm)
     mask = make_mask(
-        *made.values(),
+        dict(made),
         task=task,
         seed=seed,
         method="listed",

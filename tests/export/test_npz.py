@@ -101,7 +101,7 @@ def rewrite(files: RunFiles, change: Callable[[Arrays], Arrays], mask: Any = Non
     if mask is not None:
         old = read_mask(files.mask)
         told = {key: old.metadata[key] for key in ("task", "seed", "method", "criterion", "estimator", "fingerprint")}
-        made = make_mask(mask, old.critic, sparsity=old.metadata["sparsity_asked"], **told)
+        made = make_mask(old.groups | {"actor": mask}, sparsity=old.metadata["sparsity_asked"], **told)
         write_bytes(files.mask, mask_to_bytes(made))
     manifest = read_manifest(files)
     assert manifest is not None
@@ -135,7 +135,7 @@ def test_what_is_said_of_a_ticket(runs: Path) -> None:
     files = RunFiles(runs / "magnitude")
     code, said, message = call(files.folder, "--to", "policy.npz")
     assert (code, message) == (0, "")
-    kept = list(read_mask(files.mask).actor.values())
+    kept = list(read_mask(files.mask).groups["actor"].values())
     means = [*kept[:2], kept[2][:, :1]]
     # By products of survivors: how many ways lead from each entry or unit to the mean, and to each unit from entries.
     out_of = [means[0] @ (means[1].astype(int) @ means[2]), means[1].astype(int) @ means[2], means[2]]
@@ -162,7 +162,7 @@ def test_what_a_file_says_of_itself(runs: Path) -> None:
     with np.load("policy.npz", allow_pickle=False) as file:
         about = json.loads(file["about"].item())
     unread = about.pop("unread_observations")
-    mask = read_mask(RunFiles(runs / "magnitude").mask).actor
+    mask = read_mask(RunFiles(runs / "magnitude").mask).groups["actor"]
     ways = mask["layer_0"] @ (mask["layer_1"].astype(int) @ mask["layer_2"][:, 0])
     assert unread == np.flatnonzero(ways == 0).tolist()
     assert about == {
@@ -193,7 +193,7 @@ def test_of_a_dense_agent_all_but_the_deviations_stay(runs: Path) -> None:
 
 
 def test_a_constant_policy_is_a_file_like_any_other(ticket: RunFiles) -> None:
-    mask = {name: layer.copy() for name, layer in read_mask(ticket.mask).actor.items()}
+    mask = {name: layer.copy() for name, layer in read_mask(ticket.mask).groups["actor"].items()}
     mask["layer_1"][:] = False
 
     def pruned(arrays: Arrays) -> Arrays:

@@ -46,8 +46,7 @@ def small_mask(seed: int = 0) -> Mask:
     twin = network(4, 8, 1, prefix="q1.", seed=seed) | network(4, 8, 1, prefix="q2.", seed=seed + 1)
     critic = prune(sizes(twin), 0.3)
     return make_mask(
-        actor,
-        critic,
+        {"actor": actor, "critic": critic},
         task="drawer-close-v3",
         seed=seed,
         method="magnitude",

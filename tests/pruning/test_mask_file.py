@@ -74,7 +74,7 @@ class TestRoundTrip:
         assert same(mask_from_bytes(DATA, "here"), MASK)
 
     def test_arrays_are_read_only(self) -> None:
-        layer = mask_from_bytes(DATA, "here").actor["layer_0"]
+        layer = mask_from_bytes(DATA, "here").groups["actor"]["layer_0"]
         with pytest.raises(ValueError, match="read-only"):
             layer[0, 0] = True
 
@@ -83,9 +83,9 @@ class TestRoundTrip:
         layer = np.asfortranarray(np.array([[True, False, True], [True, True, False]]))
         metadata = small_mask().metadata | {"fingerprint": {"a": shared_list, "b": shared_list}}
         with pytest.raises(MaskError, match="C-ordered"):
-            mask_to_bytes(Mask({"x": layer}, {"y": layer}, metadata))
+            mask_to_bytes(Mask({"actor": {"x": layer}, "critic": {"y": layer}}, metadata))
         layer = np.ascontiguousarray(layer)
-        mask = Mask({"x": layer}, {"y": layer}, metadata)
+        mask = Mask({"actor": {"x": layer}, "critic": {"y": layer}}, metadata)
         metadata["digest"] = digest(mask)
         metadata["layers"] = {"actor": {"x": [4, 6]}, "critic": {"y": [4, 6]}}
         assert same(mask_from_bytes(mask_to_bytes(mask), "here"), mask)
@@ -127,8 +127,8 @@ class TestStrictness:
             (pickle.dumps([1, 2]), "holds a list, no dict"),
             (_edit(lambda c: c.pop("actor")), "lacks the key 'actor'"),
             (_edit(lambda c: c.pop("metadata")), "lacks the key 'metadata'"),
-            (_edit(lambda c: c.update(extra=1)), "keys besides actor, critic and metadata: .*extra"),
-            (_edit(lambda c: c.update({"\x1b[2J\ud800": 1})), r"metadata: '\\x1b\[2J\\ud800', 'actor'"),
+            (_edit(lambda c: c.update(extra=1)), "other keys than metadata and its groups: 'extra'"),
+            (_edit(lambda c: c.update({"\x1b[2J\ud800": 1})), r"groups: '\\x1b\[2J\\ud800'"),
             (_edit(lambda c: c.update(metadata=[])), "'metadata' holds a list"),
             (_edit(lambda c: c.update(actor=[])), "actor is no dict of layer masks"),
             (_edit(lambda c: c.update(actor={})), "actor is no dict of layer masks"),

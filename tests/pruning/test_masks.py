@@ -175,12 +175,12 @@ class TestOverlap:
 class TestDigest:
     def test_ignores_the_order_of_layers_and_the_metadata(self) -> None:
         mask = small_mask()
-        turned = Mask(dict(reversed(mask.actor.items())), dict(reversed(mask.critic.items())), {})
+        turned = Mask({group: dict(reversed(layers.items())) for group, layers in reversed(mask.groups.items())}, {})
         assert digest(mask) == digest(turned) == mask.metadata["digest"]
 
     def test_sees_every_bit_path_shape_and_group(self) -> None:
         def agent(actor: GroupMask, critic: GroupMask) -> Mask:
-            return Mask(actor, critic, {})
+            return Mask({"actor": actor, "critic": critic}, {})
 
         one, two = mask_of(x=[[1, 0], [1, 1]]), mask_of(x=[[1, 1]])
         others = [agent(two, one), agent({"y": one["x"]}, two), agent({"x": one["x"].reshape(4, 1)}, two)]
@@ -206,8 +206,7 @@ class TestMakeMask:
         mask = small_mask()
         with pytest.raises(MaskError, match="actor: layer 'layer_0' must be a C-ordered bool matrix"):
             make_mask(
-                {"layer_0": np.ones((2, 2))},  # type: ignore[dict-item]
-                mask.critic,
+                mask.groups | {"actor": {"layer_0": np.ones((2, 2))}},  # type: ignore[dict-item]
                 task="t",
                 seed=0,
                 method="magnitude",

@@ -142,7 +142,7 @@ def mask_for(of: Job, fingerprint: Fingerprint) -> Mask:
         for group, layers in initial.items()
     }
     return make_mask(
-        **groups,
+        groups,
         task=of.task.id,
         seed=of.seed,
         method=arm.method or "listed",

@@ -134,7 +134,7 @@ def describe_mask(job: Job, groups: Groups, asked: dict[str, float], scored: dic
     if arm.criterion is not None and arm.scores_by is not None:
         estimator = arm.criterion.estimator_with(arm.scores_by.estimator)
     return make_mask(
-        **groups,
+        groups,
         task=job.task.id,
         seed=job.seed,
         method=arm.method or LISTED,

@@ -47,7 +47,7 @@ def mask_file(path: Path, hidden: int) -> None:
     }
     groups = {group: {name: np.ones(shape, bool) for name, shape in of} for group, of in layers.items()}
     mask = make_mask(
-        **groups,
+        groups,
         task="Pendulum-v1",
         seed=0,
         method="magnitude",
