@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlottery.study.execution import executor, local
-from rlottery.study.execution.environment import available_cores, worker_environment
+from rlottery.study.execution.environment import available_cores
 from rlottery.study.execution.executor import Executor, worker_count
 from rlottery.study.planning.jobs import list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
@@ -322,19 +322,3 @@ def test_workers_are_never_more_than_jobs_or_than_asked_for() -> None:
 
 def test_where_workers_train_many_runs_one_is_enough() -> None:
     assert (worker_count("auto", 100, 16), worker_count(3, 100, 16), worker_count(3, 2, 16)) == (1, 3, 2)
-
-
-class TestEnvironment:
-    def test_one_thread_and_no_accelerator(self) -> None:
-        environment = worker_environment("cpu")
-        assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "1"
-        assert environment["JAX_PLATFORMS"] == "cpu"
-        assert "--xla_cpu_multi_thread_eigen=false" in environment["XLA_FLAGS"]
-
-    def test_the_users_own_flags_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("XLA_FLAGS", "--xla_of_mine=1")
-        assert worker_environment()["XLA_FLAGS"].startswith("--xla_of_mine=1 ")
-
-    def test_workers_import_what_this_process_can(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.syspath_prepend("/modules/of/mine")
-        assert worker_environment()["PYTHONPATH"].split(os.pathsep)[0] == "/modules/of/mine"

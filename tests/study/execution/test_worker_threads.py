@@ -76,7 +76,8 @@ def attempt(job, make_learner):
 """,
     )
     assert (code, outcomes) == (0, {0: 0, 1: 1, 2: 3})
-    first = "One of 3 runs that train together; a crash of all is in data/runs/Pendulum-v1/seed_0/dense/dense.log.\n"
+    log = "data/runs/Pendulum-v1/seed_0/dense/dense.log"
+    first = f"One of 3 runs that train together. If all crash, {log} has the error.\n"
     assert logs[0] == f"{first}seed 0 speaks\nand warns\n"
     assert logs[2] == f"{first}seed 2 speaks\nand warns\n"
     assert logs[1].startswith(f"{first}seed 1 speaks\nand warns\nTraceback")
