@@ -16,6 +16,9 @@ if "RLOTTERY_TEST_CACHE" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
+# Most of a short process is imports: compiled once, they take a third of the time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """gw0, gw1, ... in the processes that pytest-xdist starts."""
 
