@@ -6,9 +6,10 @@ import tempfile
 
 import pytest
 
-# On the CPU whatever the machine has, and compiled in half the time.
+# On the CPU whatever the machine has, compiled in half the time, with the bits of a worker.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 
 if "RLOTTERY_TEST_CACHE" not in os.environ:
     # One cache of compiled programs for all processes of this test run: most tests train agents of the same shapes.
