@@ -1,18 +1,22 @@
 """The code blocks of the README and the docs are run, in order, on a study small enough for a test."""
 
-import os
 import re
+import runpy
 import shlex
 import shutil
-import subprocess
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from rlottery.cli import app
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.disk import read_arrays
+from tests.study.execution.in_process import train_in_this_process
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "extending.md")]
@@ -44,40 +48,58 @@ def commands(code: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the script, and a tiny study in the place of the shipped one."""
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the script and a tiny study instead of the shipped one. Later pages use what earlier ones made."""
     folder = tmp_path_factory.mktemp("docs")
     shutil.copy(ROOT / "run_pipeline.py", folder)
     (folder / "config.yaml").write_text(TINY)
     return folder
 
 
-def run(arguments: list[str], folder: Path) -> None:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    result = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, f"{shlex.join(arguments)}\n{result.stdout}\n{result.stderr}"
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Commands and code run in this process, which imports JAX and compiles only once."""
+    train_in_this_process(monkeypatch)
+    path = list(sys.path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    sys.path[:] = path
+
+
+def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command, as if it was typed in the working directory."""
+    words = shlex.split(command)
+    assert words[:2] == ["uv", "run"], f"{command} is run without uv"
+    if words[2] == "rlottery":
+        result = CliRunner().invoke(app, words[3:])
+        assert result.exit_code == 0, f"{command}\n{result.output}\n{result.exception!r}"
+    else:
+        assert words[2] == "python" and words[3].endswith(".py"), f"how is {command} to be tested?"
+        monkeypatch.setattr(sys, "argv", words[3:])
+        runpy.run_path(words[3], run_name="__main__")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_code_blocks_run(page: Path, workplace: Path) -> None:
+def test_code_blocks_run(page: Path, shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shared_folder)
     for language, code in blocks(page):
         assert language in ("bash", "python", "yaml"), f"{page.name}: how is a {language} block to be tested?"
         if language == "python":
-            run([sys.executable, "-c", code], workplace)
+            exec(compile(code, page.name, "exec"), {"__name__": "__main__"})
         for command in commands(code) if language == "bash" else []:
-            words = shlex.split(command)
-            assert words[:2] == ["uv", "run"], f"{page.name}: {command} is run without uv"
-            run(words[2:], workplace)
+            run(command, monkeypatch)
 
 
-def test_the_criterion_of_ones_own_works_as_it_is_written(tmp_path: Path) -> None:
+def test_the_criterion_of_ones_own_works_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = blocks(ROOT / "docs" / "arms.md")
     code = next(code for language, code in found if language == "python" and "# my_scores.py" in code)
     arms = next(code for language, code in found if language == "yaml" and "my_scores:" in code)
     (tmp_path / "my_scores.py").write_text(code)
     study = TINY.replace("pruning: {num_gradient_batches: 2, gradient_batch_size: 8}\n", arms)
     (tmp_path / "config.yaml").write_text(study)
-    run(["rlottery", "run", "--stages", "dense,mask"], tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run("uv run rlottery run --stages dense,mask", monkeypatch)
     runs = tmp_path / "data" / "runs" / "Pendulum-v1" / "seed_0"
     mask, inverted = (read_mask(runs / arm / "mask.pkl") for arm in ("grown-90", "inverted"))
     trained, initial = (read_arrays(runs / "dense" / f"{name}.safetensors") for name in ("agent", "initial"))
