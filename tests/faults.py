@@ -1,4 +1,4 @@
-"""Kills a study again and again, and damages its files, and looks whether it ends in the same bits all the same.
+"""Kills a study many times, damages its files, and checks that it still ends in the same bits.
 
 uv run python -m tests.faults --kills 50 --damages 20
 uv run python -m tests.faults --study arms --kills 12 --damages 2
@@ -95,7 +95,7 @@ evaluation: {interval: 400, episodes: 1, score_evaluations: 1}
 """
 TRANSFER = "arms=[{name: magnitude, criterion: magnitude, sparsity: 0.8}, {transfer: {seed: next}, of: magnitude}]"
 ARMS = Study(ARMS_CONFIG, ((), ("seeds=[0, 1]", TRANSFER)))
-"""Every kind of arm; what needs a second seed has a command of its own, so that the others need none."""
+"""Every kind of arm; an arm that needs a second seed has its own command, so that the others need none."""
 
 STUDIES = {"guide": GUIDE, "arms": ARMS}
 
@@ -198,10 +198,10 @@ def disturb(folder: Path, process: subprocess.Popen[str], chance: random.Random)
         if process.poll() is not None:
             return None
     kill(process, kind)
-    told = f"{kind}{' while a checkpoint was written' if in_write and time.monotonic() < give_up else ''}"
+    what = f"{kind}{' while a checkpoint was written' if in_write and time.monotonic() < give_up else ''}"
     if kind != "worker":
         process.wait()
-    return told
+    return what
 
 
 def endure(folder: Path, study: Study, kills: int, chance: random.Random, cache: bool = False) -> Counter[str]:
@@ -216,19 +216,19 @@ def endure(folder: Path, study: Study, kills: int, chance: random.Random, cache:
     for number, command in enumerate(study.commands, start=1):
         while True:
             process = start(folder, *command, ALWAYS, environment=environment)
-            told = None
+            what = None
             while (
                 survived.total() < kills * number // len(study.commands)
-                and (told := disturb(folder, process, chance)) is not None
+                and (what := disturb(folder, process, chance)) is not None
             ):
-                survived[told] += 1
-                print(f"{folder.name}, command {number}: killed {survived.total()}: {told}", flush=True)
+                survived[what] += 1
+                print(f"{folder.name}, command {number}: killed {survived.total()}: {what}", flush=True)
                 if process.poll() is not None:
                     break
             code = process.wait()
-            if told is None and code == 0:
+            if what is None and code == 0:
                 break
-            if told is None and code == 1:
+            if what is None and code == 1:
                 raise SystemExit(f"{folder.name} failed:\n{(folder / 'command.log').read_text()[-3000:]}")
             # Killed by the signal itself: it came before there was anything to save.
             if code not in (0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, 1, 75, 130):
@@ -264,14 +264,14 @@ def found_by_verify(folder: Path) -> bool:
     return "checked files are damaged" in done.stdout
 
 
-def mend(
+def repair(
     folder: Path, study: Study, damages: int, chance: random.Random, expected: dict[str, str]
 ) -> tuple[int, int, list[str]]:
-    """Damage a study, finished or cut short, and run it again: how often verify saw it, how often it was mended."""
-    seen = mended = 0
+    """Damage a study, finished or interrupted, and run it again. Counts how often verify saw it, and its repairs."""
+    seen = repaired = 0
     wrong = []
     for number in range(damages):
-        if number % 2:  # cut short: without its results, and with checkpoints
+        if number % 2:  # an interrupted study, without its results and with checkpoints
             for arm in chance.sample(sorted((folder / "data" / "runs").glob("*/*/*")), 2):
                 shutil.rmtree(arm)
             process = start(folder, *study.commands[0], ALWAYS)
@@ -283,19 +283,19 @@ def mend(
             time.sleep(chance.uniform(0, 1.5))
             kill(process, "all")
             process.wait()
-        told = damage_something(folder / "data", chance)
+        what = damage_something(folder / "data", chance)
         saw = found_by_verify(folder)
         seen += saw
         for command in study.commands:
             start(folder, *command, ALWAYS).wait()
         same = digests(folder / "data") == expected
-        mended += same
-        print(f"damage {number + 1}: {told}: {'seen' if saw else 'NOT SEEN'}, {'mended' if same else 'NOT MENDED'}")
+        repaired += same
+        print(f"damage {number + 1}: {what}: {'seen' if saw else 'NOT SEEN'}, {'repaired' if same else 'NOT REPAIRED'}")
         sys.stdout.flush()
-        # Of a study cut short, some files are written anew before they are read.
+        # In an interrupted study, some files are overwritten before they are read.
         if not same or (not saw and number % 2 == 0):
-            wrong.append(told)
-    return seen, mended, wrong
+            wrong.append(what)
+    return seen, repaired, wrong
 
 
 def survives(study: Study, folder: Path, kills: int, kills_per_study: int, damages: int, chance: random.Random) -> bool:
@@ -324,8 +324,8 @@ def survives(study: Study, folder: Path, kills: int, kills_per_study: int, damag
     print(f"{survived.total()} kills, {compared} studies compared, {differing} of their files differ.", flush=True)
     wrong: list[str] = []
     if damages:
-        seen, mended, wrong = mend(undisturbed, study, damages, chance, expected)
-        print(f"{damages} files damaged: {seen} seen by verify, {mended} mended.", flush=True)
+        seen, repaired, wrong = repair(undisturbed, study, damages, chance, expected)
+        print(f"{damages} files damaged: {seen} seen by verify, {repaired} repaired.", flush=True)
     return not differing and not wrong
 
 

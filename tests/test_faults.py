@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import ALWAYS, GUIDE, Study, digests, endure, found_by_verify, make_study, mend, start
+from tests.faults import ALWAYS, GUIDE, Study, digests, endure, found_by_verify, make_study, repair, start
 from tests.study.studies import TINY
 
 SMALL = TINY.replace("env_steps: 300, warmup_steps: 100", "env_steps: 1000, warmup_steps: 300")
@@ -47,7 +47,7 @@ def test_a_study_that_is_killed_ends_in_the_same_bits(finished: Path, tmp_path: 
     assert digests(study / "data") == digests(finished / "data")
 
 
-def test_alone_or_beside_others_and_in_any_order_gives_the_same_bits(finished: Path, tmp_path: Path) -> None:
+def test_alone_or_with_others_and_in_any_order_gives_the_same_bits(finished: Path, tmp_path: Path) -> None:
     study = make_study(tmp_path / "other", SMALL.replace("seeds: [0]", "seeds: [1, 0]"))
     code, said = finish(study, "--pruning-method", "gradient", "workers=2")
     assert code == 0, said
@@ -57,11 +57,11 @@ def test_alone_or_beside_others_and_in_any_order_gives_the_same_bits(finished: P
     assert found == {path: expected[path] for path in found}
 
 
-def test_damage_is_seen_and_mended(finished: Path, tmp_path: Path) -> None:
+def test_damage_is_seen_and_repaired(finished: Path, tmp_path: Path) -> None:
     study = tmp_path / "damaged"
     shutil.copytree(finished, study)
     assert not found_by_verify(study)
-    assert mend(study, STUDY, 1, random.Random(5), digests(finished / "data")) == (1, 1, [])
+    assert repair(study, STUDY, 1, random.Random(5), digests(finished / "data")) == (1, 1, [])
 
 
 def test_no_secret_of_the_environment_is_written(finished: Path) -> None:
@@ -98,7 +98,7 @@ class TestSmallDisk:
         code = int((study / "code").read_text()) if (study / "code").exists() else 0
         return code, (study / "full.log").read_text()
 
-    def test_a_disk_that_is_too_small_is_told_of_before_anything_starts(self, study: Path) -> None:
+    def test_a_disk_that_is_too_small_is_reported_before_anything_starts(self, study: Path) -> None:
         code, said = self.run(study, "64k")
         assert code == 2
         assert said.startswith("error: This study needs about") and "data=FOLDER" in said
@@ -145,7 +145,7 @@ pendulum.PendulumEnv.reset = fill
 """
 
 
-def test_a_folder_that_cannot_be_written_is_told_of_before_anything_starts(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_before_anything_starts(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", TINY)
     code, said = finish(study, "data=/proc/nowhere")
     assert code == 2
@@ -201,7 +201,7 @@ def test_a_run_that_diverges_is_marked_and_counted(tmp_path: Path) -> None:
     assert time.monotonic() - began < 600
 
 
-def test_a_worker_told_to_end_by_another_is_stopped_and_goes_on(tmp_path: Path) -> None:
+def test_a_worker_that_another_process_stops_continues(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", SMALL)
     process = start(study, ALWAYS, "--stages", "dense")
     progress = study / "data/runs/Pendulum-v1/seed_0/dense/progress.json"
