@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -41,15 +40,7 @@ _BY_INTEREST = [
 _BAR_WIDTH = 12
 
 
-class Display(Protocol):
-    """Shows the jobs. `refresh` is called several times a second."""
-
-    def __enter__(self) -> "Display": ...
-    def __exit__(self, *exception: object) -> None: ...
-    def refresh(self) -> None: ...
-
-
-def display_for(console: Console, tracked: list[Tracked]) -> Display:
+def display_for(console: Console, tracked: list[Tracked]) -> "LiveTable | Lines":
     """The live table if the console is a terminal, else lines."""
     return LiveTable(console, tracked) if console.is_terminal else Lines(console, tracked)
 
