@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import cycle
 from typing import Any, NamedTuple, Self, cast
@@ -23,6 +24,7 @@ from rlottery.pruning.masks import GroupMask
 from rlottery.pruning.prune import Rule, prune
 from rlottery.pruning.ranking import Scores
 from rlottery.seeding import Streams
+from rlottery.storage.metrics_log import MetricsRow
 from rlottery.storage.transitions import Transitions
 from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import TrainingPlan, action_noise, begin, train
@@ -274,17 +276,32 @@ def _taylor_scores(state: SACState, settings: SACSetup, generator: np.random.Gen
     return {group: score("taylor", of_group) for group, of_group in evidence.items()}
 
 
+@dataclass(frozen=True)
+class _Ticks:
+    """A recorder that only passes steps on."""
+
+    on_step: Callable[[int], object]
+
+    def write(self, row: MetricsRow) -> None:
+        """Ignore metrics."""
+
+    def tick(self, step: int) -> None:
+        """Pass the step on."""
+        self.on_step(step)
+
+
 def _train(agent: Agent, env_steps: int, tick: Callable[[int], object]) -> None:
     """Training whose first episode is random actions but for its last 100 steps, in which updates are compiled."""
-    schedule = TrainingPlan(
+    plan = TrainingPlan(
         training=config.Training(env_steps=env_steps, warmup_steps=EPISODE_STEPS - 100),
         batch_size=METAWORLD.batch_size,
         evaluation_interval=env_steps,
         evaluation_seeds=[1],
         streams=STREAMS,
     )
-    loop = begin(agent.learner(), schedule, SPEC)
-    train(loop, partial(envs.make, TASK), schedule, lambda row: None, tick=lambda step: (tick(step), None)[1])
+    loop = begin(agent.learner(), plan, SPEC)
+    for _ in train(loop, plan, partial(envs.make, TASK), _Ticks(tick)):
+        pass
 
 
 @cache
@@ -314,7 +331,7 @@ def _walk() -> Callable[[], object]:
     def unit() -> object:
         nonlocal episode
         outcome = environment.step(next(steps))
-        if outcome.terminated or outcome.truncated:
+        if outcome.over:
             episode += 1
             environment.reset(episode)
         return outcome

@@ -80,10 +80,10 @@ Key = tuple[int, str]
 
 @dataclass(frozen=True)
 class Began:
-    """A run as its training began: its agent's arrays, its schedule, its buffer and steps so far."""
+    """A run as its training began: its agent's arrays, its plan, its buffer and steps so far."""
 
     agent: dict[str, np.ndarray]
-    schedule: TrainingPlan
+    plan: TrainingPlan
     stored: int
     env_steps: int
 
@@ -133,11 +133,11 @@ class Laboratory:
         train, gather = train_run.train, masking.gather_statistics
         doing: list[Key] = []
 
-        def train_seen(loop: Loop, environment: Any, schedule: TrainingPlan, *rest: Any, **more: Any) -> Loop:
-            streams = schedule.streams
+        def train_seen(loop: Loop, plan: TrainingPlan, *rest: Any) -> Iterator[Loop]:
+            streams = plan.streams
             agent = copied(loop.state)
-            self.began[streams.seed, streams.arm] = Began(agent, schedule, loop.replay.size, loop.env_steps)
-            return train(loop, environment, schedule, *rest, **more)
+            self.began[streams.seed, streams.arm] = Began(agent, plan, loop.replay.size, loop.env_steps)
+            return train(loop, plan, *rest)
 
         def gather_seen(*arguments: Any, stored: Any = None, **more: Any) -> Any:
             self.read.setdefault(doing[-1], []).append(stored)

@@ -4,7 +4,7 @@ import re
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from rlottery.study.planning.jobs import STAGES
 from rlottery.study.planning.plan import JobState, plan_study
 from rlottery.study.stages.run_stage import run_stage
 from rlottery.training.learner import CpuLearner
-from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train
+from rlottery.training.loop import TrainingPlan, action_noise, begin, train
 from tests.laboratory import (
     ARMS,
     BOTH_SEEDS,
@@ -39,6 +39,7 @@ from tests.laboratory import (
     places,
 )
 from tests.study.studies import change_manifest
+from tests.training.recording import Rows, to_the_end
 
 LAYERS = {
     "actor.layer_0": (3, 16),
@@ -340,7 +341,7 @@ class TestStarts:
         again, dense = lab.began[0, "dense-again"], lab.began[0, "dense"]
         assert equal(weights(again.agent), weights(dense.agent)) and equal(weights(again.agent), lab.initial())
         for purpose in ("updates", "actions", "minibatches", "warm-up actions"):
-            assert again.schedule.streams.for_purpose(purpose) != dense.schedule.streams.for_purpose(purpose)
+            assert again.plan.streams.for_purpose(purpose) != dense.plan.streams.for_purpose(purpose)
         ours, theirs = (read_evaluations(lab.job(arm).files.metrics) for arm in ("dense-again", "dense"))
         assert ours[0]["returns"] == theirs[0]["returns"]  # the same agent still, on the same goals
         assert ours[-1]["returns"] != theirs[-1]["returns"]
@@ -368,7 +369,7 @@ class TestStarts:
             expected = np.where(mask[layer], array, 0) if name.endswith(".kernel") else array
             np.testing.assert_array_equal(began.agent[name], expected)
         assert agent["log_temperature"] != 0
-        assert not began.schedule.warms_up_at_random
+        assert not began.plan.warms_up_at_random
 
 
 @pytest.fixture(scope="module")
@@ -377,24 +378,22 @@ def at_the_step(lab: Laboratory) -> dict[str, np.ndarray]:
     config, task = lab.config, lab.config.tasks[0]
     streams = Streams("laboratory", task.name, 0, "dense")
     settings, spec = SAC.description.settings(config, task), Spec(3, 1)
-    schedule = TrainingPlan(
+    plan = TrainingPlan(
         config.training, config.sac.batch_size, INTERVAL, evaluation_seeds("laboratory", task.name, 1), streams
     )
     params = SAC.init_params(jax_key(streams.for_weights()), spec=spec, settings=settings)
     state = SAC.init(params, jax_key(streams.for_purpose("updates")), settings)
     found: dict[str, np.ndarray] = {}
 
-    def look(loop: Loop, rows: np.ndarray | None) -> None:
-        if loop.env_steps == REWIND_STEP:
-            found.update(copied(loop.state))
+    class Look:
+        def due(self, step: int) -> bool:
+            return step == REWIND_STEP
 
-    train(
-        begin(CpuLearner(SAC, settings, state, spec, action_noise(streams)), schedule, spec),
-        partial(envs.make, task.id, {}),
-        schedule,
-        lambda row: None,
-        after_step=look,
-    )
+        def save(self, step: int, state: Any) -> None:
+            found.update(copied(state))
+
+    learner, rewind_points = CpuLearner(SAC, settings, state, spec, action_noise(streams)), cast(Any, Look())
+    to_the_end(train(begin(learner, plan, spec), plan, partial(envs.make, task.id, {}), Rows(), rewind_points))
     return found
 
 

@@ -32,6 +32,11 @@ class Step(NamedTuple):
     truncated: bool
     success: bool | None
 
+    @property
+    def over(self) -> bool:
+        """Whether the episode has ended, for either reason."""
+        return self.terminated or self.truncated
+
 
 class Environment:
     """One environment with rescaled actions and float32 observations, whose episodes don't depend on earlier ones.

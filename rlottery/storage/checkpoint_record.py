@@ -19,7 +19,7 @@ PIECE_BYTES = 2**22
 
 
 class SavedLosses(TypedDict):
-    """The state of `training.loop.LossMeter`."""
+    """The state of `training.meters.LossMeter`."""
 
     sums: dict[str, float]
     updates: NonNegativeInt
@@ -28,7 +28,7 @@ class SavedLosses(TypedDict):
 
 
 class SavedEpisodes(TypedDict):
-    """The state of `training.loop.EpisodeMeter`."""
+    """The state of `training.meters.EpisodeMeter`."""
 
     ended: dict[str, float]
     episodes: NonNegativeInt

@@ -44,7 +44,8 @@ from rlottery.storage.manifests import (
 from rlottery.storage.metrics_log import Position
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.transitions import Transitions
-from rlottery.training.loop import EpisodeMeter, Loop, LossMeter
+from rlottery.training.loop import Loop
+from rlottery.training.meters import EpisodeMeter, LossMeter
 
 _GENERATORS = ("minibatches", "exploration")
 

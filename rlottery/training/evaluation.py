@@ -37,5 +37,5 @@ def run_episode(choose: ChooseAction, environment: Environment, seed: int) -> tu
         total += step.reward
         length += 1
         succeeded = step.success if succeeded is None else bool(succeeded or step.success)
-        over = step.terminated or step.truncated
+        over = step.over
     return total, length, succeeded

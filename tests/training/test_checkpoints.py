@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -88,15 +89,14 @@ class Study:
         self.notes, self.began_at = saver.notes, loop.env_steps
         with MetricsLog(self.files.metrics, self.files.tensorboard, position, loop.env_steps) as log:
 
-            def between(loop: Loop) -> None:
-                if save(loop):
-                    saver.save(loop, log.position())
-
             def tick(step: int) -> None:
                 if kill_after is not None and step >= kill_after:
                     raise KilledError
 
-            return train(loop, self.make, self.schedule, log.write, tick=tick, between_episodes=between)
+            for _ in train(loop, self.schedule, self.make, SimpleNamespace(write=log.write, tick=tick)):
+                if save(loop):
+                    saver.save(loop, log.position())
+            return loop
 
     def killed(self, after: int, save: Callable[[Loop], bool] = lambda loop: True) -> None:
         with pytest.raises(KilledError):

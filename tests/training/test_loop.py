@@ -15,10 +15,12 @@ from rlottery.errors import DivergedError, TaskError
 from rlottery.seeding import Streams
 from rlottery.storage.metrics_log import MetricsRow
 from rlottery.training import loop as training
+from rlottery.training import meters
 from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, check_sound, train
 from tests.environments import Target
 from tests.toy import TOY, ToySettings, initial
+from tests.training.recording import Rows, to_the_end
 
 STREAMS = Streams("tests", "Target-v0", 0, "dense")
 EVALUATION_SEEDS = [11, 12, 13]
@@ -43,8 +45,9 @@ class Run:
         state: Any = None,
         environment: Callable[[], Target] = Target,
     ) -> None:
-        self.rows: list[MetricsRow] = []
         self.ticks: list[int] = []
+        self.recorder = Rows(self.ticks.append)
+        self.rows = self.recorder.rows
         self.environments: list[Target] = []
         self.streams = STREAMS._replace(arm=arm, seed=seed)
 
@@ -75,17 +78,11 @@ class Run:
             kernels=False if algorithm is TOY else None,
         )
         self.loop = begin(learner, schedule, spec)
-        self._train = lambda between: train(
-            self.loop,
-            make,
-            schedule,
-            self.rows.append,
-            tick=self.ticks.append,
-            between_episodes=between,
-        )
+        self._training = lambda: train(self.loop, schedule, make, self.recorder)
 
     def train(self, between_episodes: Callable[[Loop], None] = lambda loop: None) -> Loop:
-        return self._train(between_episodes)
+        to_the_end(self._training(), between_episodes)
+        return self.loop
 
     def of_kind(self, kind: str) -> list[MetricsRow]:
         return [row for row in self.rows if row["kind"] == kind]
@@ -98,7 +95,7 @@ def bits(state: Any) -> dict[str, bytes]:
 @pytest.fixture(scope="module", autouse=True)
 def _a_row_an_episode() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "EPISODE_INTERVAL", 1)
+        patch.setattr(meters, "EPISODE_INTERVAL", 1)
         yield
 
 
@@ -241,21 +238,21 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_metrics_before() 
     run = Run(settings=ToySettings(metric_nan_at=7))
     with pytest.raises(
         DivergedError,
-        match=r"environment step 18: loss\. Metrics of the last sound update: fine 4, loss 6\. Lower sac\.",
+        match=r"environment step 18: loss\. Metrics of the last finite update: fine 4, loss 6\. Lower toy\.rate",
     ):
         run.train()
     assert run.of_kind("evaluation")[-1]["env_steps"] == 0
 
 
 def test_a_loss_that_is_not_finite_from_the_first_has_no_metrics_before() -> None:
-    with pytest.raises(DivergedError, match="environment step 11: loss. Metrics of the last sound update: none"):
+    with pytest.raises(DivergedError, match="environment step 11: loss. Metrics of the last finite update: none"):
         Run(settings=ToySettings(metric_nan_at=0)).train()
 
 
 def test_a_weight_that_is_not_finite_stops_in_the_same_update_with_its_batch() -> None:
     run = Run(settings=ToySettings(weight_nan_at=3))
     # Updates begin at step 11.
-    words = r"environment step 14: weight actor\.layer_0\.kernel\. Metrics of the last sound update: fine 4, loss 3"
+    words = r"environment step 14: weight actor\.layer_0\.kernel\. Metrics of the last finite update: fine 4, loss 3"
     with pytest.raises(DivergedError, match=words) as caught:
         run.train()
     assert np.isfinite(run.environments[0].actions).all()
@@ -284,7 +281,7 @@ def test_an_agent_that_is_not_finite_is_not_saved(poison: float) -> None:
 
 
 def test_short_episodes_share_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "EPISODE_INTERVAL", 12)
+    monkeypatch.setattr(meters, "EPISODE_INTERVAL", 12)
     run = Run(env_steps=52)
     run.train()
     actions = np.array(run.environments[0].actions)[:50]

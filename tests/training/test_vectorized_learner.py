@@ -19,14 +19,16 @@ from rlottery.config import NetworkSettings, SACSettings, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError
 from rlottery.seeding import Streams
-from rlottery.storage.metrics_log import WALL_CLOCK, MetricsRow
+from rlottery.storage.metrics_log import WALL_CLOCK
 from rlottery.storage.transitions import Transitions
 from rlottery.training import loop as training
+from rlottery.training import meters
 from rlottery.training.learner import CpuLearner, Learner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train
 from rlottery.training.vectorized_learner import Group
 from tests.environments import Target
 from tests.toy import TOY, ToySettings, initial
+from tests.training.recording import Rows, to_the_end
 
 SPEC = Spec(2, 1)
 SETTINGS = SACSetup(
@@ -42,7 +44,7 @@ PATIENCE = 120.0
 def _rows_in_plenty() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "LOSS_INTERVAL", 10)
-        patch.setattr(training, "EPISODE_INTERVAL", 1)
+        patch.setattr(meters, "EPISODE_INTERVAL", 1)
         yield
 
 
@@ -57,13 +59,15 @@ class Run:
         env_steps: int = STEPS,
         updates_per_step: int = 1,
         environment: Callable[[], Target] = Target,
-        after_step: Callable[[Loop, Transitions | None], None] = lambda loop, batch: None,
+        tick: Callable[[int], object] = lambda step: None,
+        dynamic: Any = None,
         between_episodes: Callable[[Loop], None] = lambda loop: None,
     ) -> None:
         self.streams = Streams("tests", "Target-v0", seed, arm)
-        self.rows: list[MetricsRow] = []
+        self.recorder = Rows(tick)
+        self.rows = self.recorder.rows
         self.loop: Loop | None = None
-        self.after_step, self.between_episodes = after_step, between_episodes
+        self.between_episodes = between_episodes
         self._environment = environment
         self.schedule = TrainingPlan(
             training=Training(env_steps=env_steps, warmup_steps=WARMUP, updates_per_step=updates_per_step),
@@ -71,6 +75,7 @@ class Run:
             evaluation_interval=30,
             evaluation_seeds=[1, 2],
             streams=self.streams,
+            dynamic=dynamic,
         )
         key = jax_key(self.streams.for_purpose("updates"))
         self.start = SAC.init(SAC.init_params(jax_key(seed), SPEC, SETTINGS), key, SETTINGS)
@@ -84,14 +89,8 @@ class Run:
         if loop is None:
             loop = begin(learner, self.schedule, SPEC)
         loop.learner, self.loop = learner, loop
-        train(
-            loop,
-            lambda: Environment("Target", self._environment()),
-            self.schedule,
-            self.rows.append,
-            after_step=self.after_step,
-            between_episodes=self.between_episodes,
-        )
+        make = lambda: Environment("Target", self._environment())  # noqa: E731
+        to_the_end(train(loop, self.schedule, make, self.recorder), self.between_episodes)
 
     def alone(self) -> "Run":
         self.train(without_kernels)
@@ -233,11 +232,11 @@ def test_one_that_goes_on_joins_those_that_begin() -> None:
 
 
 def test_who_fails_or_stops_is_not_waited_for_and_stays_as_it_was() -> None:
-    def fail(loop: Loop, batch: Transitions | None) -> None:
-        if loop.env_steps == 33:
+    def fail(step: int) -> None:
+        if step == 33:
             raise ZeroDivisionError
 
-    runs = [Run(0, after_step=fail), Run(1, between_episodes=stop_at(50)), Run(2)]
+    runs = [Run(0, tick=fail), Run(1, between_episodes=stop_at(50)), Run(2)]
     ends = together(*runs)
     assert [type(end) for end in ends] == [ZeroDivisionError, StopHereError, type(None)]
     assert_same(runs[2], Run(2).alone())
@@ -253,27 +252,26 @@ def bits(run: Run) -> dict[str, bytes]:
 
 
 def test_the_others_have_no_part_in_what_an_agent_becomes() -> None:
-    def slow(loop: Loop, batch: Transitions | None) -> None:
-        time.sleep(0.002)
-
-    first, other = Run(0, "ticket"), Run(0, "ticket", after_step=slow)
+    first, other = Run(0, "ticket"), Run(0, "ticket", tick=lambda step: time.sleep(0.002))
     together(first, Run(1), Run(2))
     together(Run(3, "ticket", env_steps=25), Run(4, between_episodes=stop_at(30)), other)
     assert bits(first) == bits(other)
 
 
 def test_masks_change_between_updates() -> None:
-    def prune(loop: Loop, batch: Transitions | None) -> None:
-        if loop.env_steps in (30, 45):
-            masks = random_masks(loop.state, loop.env_steps, share=20 / loop.env_steps)
-            loop.state = SAC.with_masks(loop.state, nest_masks(masks))
+    class Pruned:
+        def due(self, step: int) -> bool:
+            return step in (30, 45)
 
-    runs = [Run(0, "gradual", after_step=prune), Run(1), Run(2, after_step=prune)]
+        def update(self, state: Any, step: int, batch: Transitions) -> Any:
+            return SAC.with_masks(state, nest_masks(random_masks(state, step, share=20 / step)))
+
+    runs = [Run(0, "gradual", dynamic=Pruned()), Run(1), Run(2, dynamic=Pruned())]
     assert together(*runs) == [None] * 3
-    assert_same(runs[0], Run(0, "gradual", after_step=prune).alone())
+    assert_same(runs[0], Run(0, "gradual", dynamic=Pruned()).alone())
     assert_same(runs[1], Run(1).alone())
     # Dense until step 30.
-    assert_same(runs[2], Run(2, after_step=prune).alone())
+    assert_same(runs[2], Run(2, dynamic=Pruned()).alone())
 
 
 def test_a_new_state_is_acted_by_at_once() -> None:

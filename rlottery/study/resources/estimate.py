@@ -188,7 +188,7 @@ def _measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0)
         over = False
         while not over:
             step = environment.step(generator.uniform(-1, 1, environment.action_size).astype(np.float32))
-            over = step.terminated or step.truncated
+            over = step.over
             steps += 1
         episodes += 1
     elapsed = time.perf_counter() - began

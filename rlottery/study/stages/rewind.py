@@ -12,9 +12,10 @@ from rlottery.study.planning.finished_runs import dense_manifest, missing_rewind
 from rlottery.study.planning.jobs import Job
 from rlottery.study.stages.agents import streams_of, weights_from
 from rlottery.study.stages.starts import Start
-from rlottery.study.stages.train_run import AfterStep, environment_maker, first_loop, training_plan
+from rlottery.study.stages.train_run import RunRecorder, environment_maker, first_loop, training_plan
 from rlottery.training.learner import CpuLearner
-from rlottery.training.loop import Loop, train
+from rlottery.training.loop import train
+from rlottery.training.rewind_points import RewindPoints
 
 
 def add_rewind_points(job: Job, stop_wanted: Callable[[], bool]) -> None:
@@ -54,21 +55,11 @@ def _train_again(
     rows: list[MetricsRow] = []
     added: dict[str, FileEntry] = {}
     progress = ProgressFile(job.files.progress, last)
-
-    def between_episodes(loop: Loop) -> None:
-        if stop_wanted():
-            raise StoppedError(f"Stopped at environment step {loop.env_steps:,} of {last:,}.")
-
+    recorder, rewind_points = RunRecorder(rows.append, progress), RewindPoints(job.files, steps, added)
     try:
-        train(
-            loop,
-            environment_maker(job),
-            plan,
-            rows.append,
-            tick=progress.tick,
-            after_step=AfterStep(job, start, added),
-            between_episodes=between_episodes,
-        )
+        for _ in train(loop, plan, environment_maker(job), recorder, rewind_points):
+            if stop_wanted():
+                raise StoppedError(f"Stopped at environment step {loop.env_steps:,} of {last:,}.")
     finally:
         progress.remove()
     return rows, added

@@ -1,11 +1,11 @@
 """Training one run, from its start or its newest checkpoint to the end of its plan. Every arm uses it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
-import numpy as np
 
 from rlottery import envs
 from rlottery.agents.base import jax_key, nest_masks, to_arrays
@@ -13,16 +13,15 @@ from rlottery.envs import Environment
 from rlottery.errors import StoppedError
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import write_arrays
-from rlottery.storage.manifests import FileEntry, file_entry
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow, Position
 from rlottery.storage.progress import ProgressFile
-from rlottery.storage.transitions import columns
 from rlottery.study.planning.jobs import Job
 from rlottery.study.stages.agents import ALGORITHM, settings_of, spec_of, streams_of
 from rlottery.study.stages.starts import Start
 from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.learner import Learner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, check_sound, train
+from rlottery.training.rewind_points import RewindPoints
 
 
 def train_run(
@@ -46,28 +45,15 @@ def train_run(
     progress = ProgressFile(job.files.progress, plan.training.env_steps, loop.env_steps)
     try:
         with MetricsLog(job.files.metrics, job.files.tensorboard, position, loop.env_steps) as log:
-
-            def write(row: MetricsRow) -> None:
-                log.write(row)
-                progress.saw(row)
-
-            def between_episodes(loop: Loop) -> None:
+            rewind_points = RewindPoints(job.files, start.saves, checkpoints.points)
+            for _ in train(loop, plan, environment_maker(job), RunRecorder(log.write, progress), rewind_points):
                 stop = stop_wanted()
                 if checkpoints.due() or stop:
                     _check_masks_hold(loop)
                     checkpoints.save(loop, log.position())
                 if stop:
                     raise StoppedError(f"Stopped at environment step {loop.env_steps:,}. A checkpoint is saved.")
-
-            return train(
-                loop,
-                environment_maker(job),
-                plan,
-                write,
-                tick=progress.tick,
-                after_step=AfterStep(job, start, checkpoints.points),
-                between_episodes=between_episodes,
-            )
+            return loop
     finally:
         progress.remove()
 
@@ -96,6 +82,7 @@ def training_plan(job: Job, start: Start) -> TrainingPlan:
         evaluation_seeds=evaluation_seeds(config.name, job.task.name, config.evaluation.episodes),
         streams=streams_of(job),
         warms_up_at_random=start.agent is None,
+        dynamic=start.dynamic,
     )
 
 
@@ -104,37 +91,32 @@ def environment_maker(job: Job) -> Callable[[], Environment]:
     return partial(envs.make, job.task.id, job.task.kwargs)
 
 
-class AfterStep:
-    """Called by the training loop after each environment step: changes the masks, and saves rewind points.
-
-    Args:
-        saved: receives an entry for each rewind point that is saved.
-    """
-
-    def __init__(self, job: Job, start: Start, saved: dict[str, FileEntry]):
-        self._files, self._spec = job.files, spec_of(job)
-        self._dynamic, self._steps, self._saved = start.dynamic, frozenset(start.saves), saved
-
-    def __call__(self, loop: Loop, rows: np.ndarray | None) -> None:
-        """Change `loop.state`, or save it, if it is time.
-
-        Args:
-            rows: the transitions of the step's last update, or None if there was no update.
-        """
-        if self._dynamic is not None and rows is not None and self._dynamic.due(loop.env_steps):
-            loop.state = self._dynamic.update(loop.state, loop.env_steps, columns(rows, *self._spec))
-        if loop.env_steps in self._steps:
-            check_sound(loop)
-            path = self._files.rewind_point(loop.env_steps)
-            write_arrays(path, to_arrays(loop.state._replace(masks={})))
-            self._saved[path.name] = file_entry(path)
-
-
 def save_agent(job: Job, loop: Loop) -> tuple[str, ...]:
     """Write the trained agent, once it has been checked. Returns the names of the run's files up to here."""
     check_sound(loop)
     write_arrays(job.files.agent, to_arrays(loop.state._replace(masks={})))
     return (job.files.agent.name, job.files.metrics.name)
+
+
+@dataclass(frozen=True)
+class RunRecorder:
+    """Keeps a run's metrics, and shows its progress.
+
+    Attributes:
+        keep: stores a row of metrics.
+    """
+
+    keep: Callable[[MetricsRow], None]
+    progress: ProgressFile
+
+    def write(self, row: MetricsRow) -> None:
+        """Take a row of metrics."""
+        self.keep(row)
+        self.progress.saw(row)
+
+    def tick(self, step: int) -> None:
+        """Take note that an environment step is done."""
+        self.progress.tick(step)
 
 
 def _restore(loop: Loop, checkpoints: Checkpoints) -> Position | None:

@@ -1,0 +1,111 @@
+"""What the training loop reports between two rows of metrics: means over updates, and over training episodes."""
+
+import math
+import time
+
+from rlottery.envs import Step
+from rlottery.storage.checkpoint_record import SavedEpisodes, SavedLosses
+from rlottery.storage.metrics_log import MetricsRow
+
+EPISODE_INTERVAL = 100
+"""Fewest environment steps between two rows of training episodes: short episodes share a row."""
+
+
+class LossMeter:
+    """Means of the updates' metrics since the last row."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._updates = 0
+        self._last: dict[str, float] = {}
+        self._before: dict[str, float] = {}
+        self._began = time.perf_counter()
+
+    def add(self, metrics: dict[str, float]) -> None:
+        """Add the metrics of one update."""
+        self._before, self._last = self._last, metrics
+        for name, value in self._last.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._updates += 1
+
+    def row(self, step: int) -> MetricsRow:
+        """The means since the last call, and updates per second over that time, which includes evaluations."""
+        now = time.perf_counter()
+        means = {name: total / self._updates for name, total in self._sums.items()}
+        row = {
+            "kind": "losses",
+            "env_steps": step,
+            **means,
+            "updates_per_second": self._updates / (now - self._began),
+        }
+        self._sums, self._updates, self._began = {}, 0, now
+        return row
+
+    @property
+    def last_finite(self) -> dict[str, float]:
+        """The metrics of the last update, or of the update before if those are not finite."""
+        return self._last if all(map(math.isfinite, self._last.values())) else self._before
+
+    def save(self) -> SavedLosses:
+        """The meter's state in plain JSON types."""
+        elapsed = time.perf_counter() - self._began
+        return {"sums": self._sums, "updates": self._updates, "last": self._last, "seconds": elapsed}
+
+    @classmethod
+    def restore(cls, saved: SavedLosses) -> "LossMeter":
+        """The inverse of `save`. The time continues from the saved one."""
+        meter = cls()
+        meter._sums, meter._last, meter._updates = dict(saved["sums"]), dict(saved["last"]), saved["updates"]
+        meter._began -= saved["seconds"]
+        return meter
+
+
+class EpisodeMeter:
+    """Return, length and success of the current training episode, and means of the episodes since the last row."""
+
+    def __init__(self) -> None:
+        self._ended: dict[str, float] = {}
+        self._episodes = 0
+        self._wrote_at = 0
+        self._return, self._length = 0.0, 0
+        self._success: bool | None = None
+
+    def add(self, outcome: Step) -> None:
+        """Add one step of the current episode."""
+        self._return += outcome.reward
+        self._length += 1
+        if outcome.success is not None:
+            self._success = bool(self._success or outcome.success)
+        if outcome.over:
+            self._end_episode()
+
+    def _end_episode(self) -> None:
+        totals = {"return": self._return, "length": float(self._length)}
+        if self._success is not None:
+            totals["success"] = float(self._success)
+        for name, value in totals.items():
+            self._ended[name] = self._ended.get(name, 0.0) + value
+        self._episodes += 1
+        self._return, self._length, self._success = 0.0, 0, None
+
+    def due(self, step: int, *, last: bool) -> bool:
+        """Whether to write a row: an episode has ended, and either enough steps have passed or this is the last one."""
+        return self._episodes > 0 and (last or step - self._wrote_at >= EPISODE_INTERVAL)
+
+    def row(self, step: int) -> MetricsRow:
+        """Means over the episodes that ended since the last row, and their number."""
+        means = {name: total / self._episodes for name, total in self._ended.items()}
+        row: MetricsRow = {"kind": "episode", "env_steps": step, **means, "episodes": self._episodes}
+        self._ended, self._episodes, self._wrote_at = {}, 0, step
+        return row
+
+    def save(self) -> SavedEpisodes:
+        """The meter's state between two episodes, in plain JSON types."""
+        return {"ended": self._ended, "episodes": self._episodes, "wrote_at": self._wrote_at}
+
+    @classmethod
+    def restore(cls, saved: SavedEpisodes) -> "EpisodeMeter":
+        """The inverse of `save`."""
+        meter = cls()
+        meter._ended, meter._episodes, meter._wrote_at = dict(saved["ended"]), saved["episodes"], saved["wrote_at"]
+        return meter

@@ -1,0 +1,23 @@
+"""A recorder for the training loop that keeps what it is given."""
+
+from collections.abc import Callable, Iterator
+
+from rlottery.storage.metrics_log import MetricsRow
+from rlottery.training.loop import Loop
+
+
+class Rows:
+    """Keeps the rows of metrics; `tick` is called after each environment step."""
+
+    def __init__(self, tick: Callable[[int], object] = lambda step: None) -> None:
+        self.rows: list[MetricsRow] = []
+        self.tick = tick
+
+    def write(self, row: MetricsRow) -> None:
+        self.rows.append(row)
+
+
+def to_the_end(training: Iterator[Loop], between_episodes: Callable[[Loop], object] = lambda loop: None) -> None:
+    """Train to the last step; `between_episodes` is called wherever training can be stopped."""
+    for loop in training:
+        between_episodes(loop)
