@@ -109,8 +109,10 @@ def read_json(path: Path, limit: int) -> Any:
     """
     try:
         return json.loads(read_bytes(path, limit), parse_constant=_finite, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not valid JSON: {error}") from None
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

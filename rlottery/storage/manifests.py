@@ -222,7 +222,7 @@ def _what_is_wrong(path: Path, expected: FileEntry, compare_content: bool) -> st
             return "it is not a regular file"
         size = found.st_size
         if expected["bytes"] is not None and size != expected["bytes"]:
-            return f"it has {size:,} bytes of {expected['bytes']:,}"
+            return f"it has {size:,} bytes, not {expected['bytes']:,}"
         if compare_content and file_digest(path) != expected["sha256"]:
             return "its content differs from its checksum"
     except FileNotFoundError:

@@ -12,7 +12,7 @@ from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.report.words import count
 from rlottery.storage.checkpoint_record import newest_checkpoint
-from rlottery.storage.manifests import Manifest, read_manifest
+from rlottery.storage.manifests import DamagedError, Manifest, read_manifest
 from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import DENSE, RunFiles, Store
 from rlottery.storage.progress import Progress, read_progress
@@ -82,6 +82,8 @@ def _state(files: RunFiles) -> tuple[str, str]:
     try:
         manifest = read_manifest(files)
         return _unfinished_state(files) if manifest is None else _ended_state(files, manifest)
+    except DamagedError as error:
+        return "damaged", _damage_text(error)
     except StudyError as error:
         return "damaged", str(error)
 
@@ -89,6 +91,10 @@ def _state(files: RunFiles) -> tuple[str, str]:
 def _progress_text(progress: Progress) -> str:
     left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
     return f"{progress.env_steps:,} of {progress.total_steps:,} steps{left}"
+
+
+def _damage_text(error: DamagedError) -> str:
+    return f"{error.file.name}: {error.why}; repeated when the study is run again"
 
 
 def _unfinished_state(files: RunFiles) -> tuple[str, str]:
@@ -108,7 +114,7 @@ def _ended_state(files: RunFiles, manifest: Manifest) -> tuple[str, str]:
     if replay_was_deleted(files, manifest):
         return "to repeat", "its replay buffer was deleted"
     if damaged := damage_of_run(files, manifest, contents=()):
-        return "damaged", f"{damaged[0].file.name}: {damaged[0].why}; repeated when the study is run again"
+        return "damaged", _damage_text(damaged[0])
     sessions = len(manifest.get("sittings", []))
     suffix = f", in {sessions} sessions" if sessions > 1 else ""
     return "done", f"in {duration(manifest.get('seconds', 0.0))}{suffix}"

@@ -66,7 +66,7 @@ def test_every_changed_byte_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", r"manifest\.json is damaged: Expecting property name"),
+        ("{", r"manifest\.json is damaged: it is not valid JSON: Expecting property name"),
         ("", r"manifest\.json is damaged: .*Run the study again"),
         ("\xff\xfe", r"manifest\.json is damaged"),
         ("[]", r"manifest\.json is damaged: it is not a JSON object"),
@@ -76,7 +76,7 @@ def test_every_changed_byte_is_found(tmp_path: Path) -> None:
         ('{"format_version": 999}', r"manifest\.json is damaged: its content differs from its checksum"),
         ('{"format_version": 2, "seconds": NaN}', r"manifest\.json is damaged: NaN is not a finite number"),
         ('{"format_version": 2, "seconds": 1e999}', r"manifest\.json is damaged: 1e999 is not a finite number"),
-        ("[" * 100_000, r"manifest\.json is damaged: nested too deeply"),
+        ("[" * 100_000, r"manifest\.json is damaged: it is nested too deeply"),
     ],
 )
 def test_an_unreadable_manifest_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -188,7 +188,7 @@ class TestDamage:
         ("content", "why"),
         [
             (b"weighty", "its content differs from its checksum"),
-            (b"weigh", "it has 5 bytes of 7"),
+            (b"weigh", "it has 5 bytes, not 7"),
             (None, "it is missing"),
         ],
     )
