@@ -69,15 +69,14 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command, as if it was typed in the working directory."""
-    words = shlex.split(command)
-    assert words[:2] == ["uv", "run"], f"{command} is run without uv"
-    if words[2] == "rlottery":
-        result = CliRunner().invoke(app, words[3:])
+    program, *arguments = shlex.split(command.removeprefix("uv run "))
+    if program == "rlottery":
+        result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, f"{command}\n{result.output}\n{result.exception!r}"
     else:
-        assert words[2] == "python" and words[3].endswith(".py"), f"how is {command} to be tested?"
-        monkeypatch.setattr(sys, "argv", words[3:])
-        runpy.run_path(words[3], run_name="__main__")
+        assert program == "python" and arguments[0].endswith(".py"), f"how is {command} to be tested?"
+        monkeypatch.setattr(sys, "argv", arguments)
+        runpy.run_path(arguments[0], run_name="__main__")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -88,6 +87,7 @@ def test_code_blocks_run(page: Path, shared_folder: Path, monkeypatch: pytest.Mo
         if language == "python":
             exec(compile(code, page.name, "exec"), {"__name__": "__main__"})
         for command in commands(code) if language == "bash" else []:
+            assert command.startswith("uv run ") or "pip install" in code, f"{page.name}: {command} is run without uv"
             run(command, monkeypatch)
 
 
