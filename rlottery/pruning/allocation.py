@@ -1,7 +1,7 @@
 """Step 2, allocate: how many weights survive in each layer.
 
-Every allocation gives the group (actor or critic) the same total, `survivor_count`; they differ in who gets it. Counts
-may be bounded by `within`, the last mask of an iterative schedule: what is pruned stays pruned.
+All allocations keep the same number of a group's weights, `survivor_count`, and distribute them over the layers in
+different ways. With `within`, the last mask of an iterative schedule, pruned weights stay pruned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +21,15 @@ Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 """Layer path -> shape of its kernel (inputs, outputs); layers from input to output."""
 
 MIN_SURVIVORS_PER_LAYER = 1
-"""One weight is the least through which a signal passes. A larger floor would be an allocation of its own
-and no longer the global ranking; whether the survivors join up is checked on the mask itself."""
+"""A signal needs at least one weight to pass. A larger minimum would change the global ranking; whether the survivors
+connect input and output is checked on the mask itself."""
 
 
 def survivor_count(total: int, sparsity: float) -> int:
     """Weights left of `total`: total - floor(sparsity * total + 1/2), the pruned count rounded half up.
 
-    The sum is exact on the shortest decimal that prints as `sparsity`: 0.8 of 10 leaves 2, although the
-    binary number nearest to 0.8 is a little larger.
+    The count is exact for the shortest decimal that prints as `sparsity`: 0.8 of 10 leaves 2, although the binary
+    number nearest to 0.8 is slightly larger.
 
     Raises:
         MaskError: sparsity is not in [0, 1).
@@ -40,7 +40,7 @@ def survivor_count(total: int, sparsity: float) -> int:
 
 
 def by_network(layers: Mapping[str, T]) -> dict[str, dict[str, T]]:
-    """Network name (what stands before a path's last dot, or "") -> its layers, in order."""
+    """Network name (the part before the last dot of a path, or "") -> its layers, in order."""
     networks: dict[str, dict[str, T]] = {}
     for path, layer in layers.items():
         networks.setdefault(path.rpartition(".")[0], {})[path] = layer
@@ -55,29 +55,29 @@ def allocate_global(
 ) -> dict[str, int]:
     """Survivors per layer when all layers of a group compete in one ranking.
 
-    The highest scores survive, ties by position: earlier layer, then lower flat index. A layer left with
-    fewer than `floor` survivors (or than it can give, if fewer) is filled up to it, and as many of the
-    lowest-scoring survivors of layers above their floor are given up. The total is exact either way.
+    The highest scores survive; among equal scores the earlier layer, then the lower flat index. A layer with fewer than
+    `floor` survivors is filled up to `floor` (or as far as it can be), and layers above `floor` give up as many of
+    their lowest-scoring survivors. The total is exact in any case.
 
     Args:
         scores: path -> (inputs, outputs), layers in order.
         sparsity: share of the group's kernel weights to prune, in [0, 1).
-        floor: survivors that each layer keeps at least.
-        within: the last mask, path -> bool (inputs, outputs): only its survivors compete. `sparsity` stays a share
+        floor: minimum weights per layer.
+        within: the last mask, path -> bool (inputs, outputs); only its survivors compete. `sparsity` is still a share
             of all weights of the group.
 
     Returns:
         path -> number of survivors, with sum `survivor_count(weights in all layers, sparsity)`.
 
     Raises:
-        MaskError: no weights, sparsity out of range, floors that ask for more than the survivors, or `within` of
-            other layers or with fewer survivors than asked for.
+        MaskError: there are no weights, the sparsity is out of range, the minimum per layer needs more weights than
+            survive, or `within` has other layers or fewer survivors than asked for.
     """
     shapes = {path: layer.shape for path, layer in scores.items()}
     survivors, floors, capacities = _bounds(shapes, sparsity, floor, within)
     competing = [layer.ravel() if within is None else layer[within[path]] for path, layer in scores.items()]
-    # First each layer's best up to its floor, then the best of the rest, whatever their layer. This is the
-    # same set as the ranking with layers filled up afterwards: what those give up ranks lowest of the rest.
+    # First the best of each layer up to the minimum, then the best of the rest in any layer. This gives the same set as
+    # filling layers up after the ranking, because the weights given up for that rank lowest of the rest.
     kept = np.concatenate([keep_highest(layer, least) for layer, least in zip(competing, floors, strict=True)])
     rest = np.flatnonzero(~kept)
     kept[rest[keep_highest(np.concatenate(competing)[rest], survivors - sum(floors))]] = True
@@ -91,13 +91,13 @@ def allocate_uniform(
     floor: int = MIN_SURVIVORS_PER_LAYER,
     within: Mapping[str, BoolArray] | None = None,
 ) -> dict[str, int]:
-    """The same share of survivors in each layer, as far as floors, `within` and whole numbers allow.
+    """The same share of survivors in each layer, as far as `floor`, `within` and whole numbers allow.
 
-    Args and raises: as `allocate_global`, which this differs from in needing no scores.
+    Arguments and errors are those of `allocate_global`, except that it needs no scores.
 
     Returns:
         path -> number of survivors, with sum `survivor_count(weights in all layers, sparsity)`. Rounded by largest
-        remainder, ties to the earlier layer.
+        remainder; of equal remainders, the earlier layer's is rounded up.
     """
     sizes = [_size(shape) for shape in shapes.values()]
     return _proportional(sizes, shapes, sparsity, floor, within)
@@ -111,15 +111,15 @@ def allocate_erk(
 ) -> dict[str, int]:
     """Erdos-Renyi-Kernel: density proportional to (inputs + outputs) / (inputs * outputs), at most 1.
 
-    Small layers stay denser. The factor of proportion is common to the group and solved exactly, after layers that
-    would exceed density 1 are full (Mocanu et al. 2018, equation 1; Evci et al. 2020, RigL, section 3: for dense
-    layers, the kernel's extent is 1 and their ERK is this ER).
+    Small layers stay denser. Layers that would exceed density 1 are full, and one factor for the rest of the group is
+    solved exactly (Mocanu et al. 2018, equation 1; Evci et al. 2020, RigL, section 3: for fully connected layers, ERK
+    is the same as ER).
 
-    Args and raises: as `allocate_global`, which this differs from in needing no scores.
+    Arguments and errors are those of `allocate_global`, except that it needs no scores.
 
     Returns:
         path -> number of survivors, with sum `survivor_count(weights in all layers, sparsity)`. Rounded by largest
-        remainder, ties to the earlier layer.
+        remainder; of equal remainders, the earlier layer's is rounded up.
     """
     return _proportional([sum(shape) for shape in shapes.values()], shapes, sparsity, floor, within)
 
@@ -129,18 +129,18 @@ def allocate_given(shapes: Shapes, sparsities: Sequence[float], floor: int = MIN
 
     Args:
         shapes: path -> (inputs, outputs), layers in order.
-        sparsities: one per layer of a network; independent networks (twin critics) get the same list.
-        floor: survivors that each layer keeps at least.
+        sparsities: one per layer of a network; independent networks (twin critics) use the same list.
+        floor: minimum weights per layer.
 
     Raises:
-        MaskError: a sparsity out of range, or another number of them than layers in a network.
+        MaskError: a sparsity is out of range, or their number isn't the number of layers.
     """
     counts = {}
     for name, layers in by_network(shapes).items():
         if len(layers) != len(sparsities):
             raise MaskError(
                 f"{len(sparsities)} sparsities are given for the {len(layers)} layers of "
-                f"{f'the network {name!r}' if name else 'the network'} ({', '.join(layers)}). Give one for each."
+                f"{f'the network {name!r}' if name else 'the network'} ({', '.join(layers)}). Give one for each layer."
             )
         for (path, shape), sparsity in zip(layers.items(), sparsities, strict=True):
             size = _size(shape)
@@ -149,22 +149,24 @@ def allocate_given(shapes: Shapes, sparsities: Sequence[float], floor: int = MIN
 
 
 def check_possible(shapes: Shapes, sparsity: float, floor: int = MIN_SURVIVORS_PER_LAYER) -> None:
-    """Passes if a group of these shapes can be pruned so far; what the allocations by one sparsity check themselves.
+    """Check that a group with these shapes can reach the sparsity. Allocations by one sparsity do so themselves.
 
     Raises:
-        MaskError: no weights, sparsity out of range, or floors that ask for more than the survivors.
+        MaskError: there are no weights, the sparsity is out of range, or the minimum per layer needs more weights than
+            survive.
     """
     _bounds(shapes, sparsity, floor, None)
 
 
 def survivors_above(protected: int, total: int, sparsity: float, keeps: str) -> int:
-    """`survivor_count`, if it is no less than the `protected` weights that floors demand.
+    """`survivor_count`, if it is at least the number of `protected` weights.
 
     Args:
-        keeps: for the message: who keeps how many at least, such as "each layer keeps at least 1".
+        keeps: for the message: what is protected, such as "each layer keeps at least 1".
 
     Raises:
-        MaskError: no weights, sparsity out of range, or too few survivors, with the largest possible sparsity.
+        MaskError: there are no weights, the sparsity is out of range, or too few survive. The message has the largest
+            possible sparsity.
     """
     if total == 0:
         raise MaskError("There are no kernel weights to prune.")
@@ -173,7 +175,7 @@ def survivors_above(protected: int, total: int, sparsity: float, keeps: str) -> 
         largest = round_down(Fraction(total - protected, total) * 10**6) / 10**6
         raise MaskError(
             f"A sparsity of {sparsity} leaves {survivors} of {total} weights, but {keeps}. "
-            f"Ask for a sparsity of at most {largest}."
+            f"Use a sparsity of at most {largest}."
         )
     return survivors
 
@@ -181,7 +183,7 @@ def survivors_above(protected: int, total: int, sparsity: float, keeps: str) -> 
 def _bounds(
     shapes: Shapes, sparsity: float, floor: int, within: Mapping[str, BoolArray] | None
 ) -> tuple[int, list[int], list[int]]:
-    """The group's survivors, and by layer the least and the most that it can keep."""
+    """The number of survivors of the group, and the minimum and maximum for each layer."""
     sizes = [_size(shape) for shape in shapes.values()]
     capacities = sizes if within is None else _alive(shapes, within)
     floors = [min(floor, capacity) for capacity in capacities]
@@ -191,7 +193,7 @@ def _bounds(
     if survivors > alive:
         raise MaskError(
             f"A sparsity of {sparsity} leaves {survivors} of {total} weights, but the last mask kept only {alive}. "
-            f"Ask for a sparsity of at least {ceil(Fraction(total - alive, total) * 10**6) / 10**6}."
+            f"Use a sparsity of at least {ceil(Fraction(total - alive, total) * 10**6) / 10**6}."
         )
     return survivors, floors, capacities
 
@@ -199,9 +201,9 @@ def _bounds(
 def _alive(shapes: Shapes, within: Mapping[str, BoolArray]) -> list[int]:
     if {path: layer.shape for path, layer in within.items()} != dict(shapes):
         raise MaskError(
-            "The last mask is of another network: it has "
+            "The last mask belongs to another network: it has "
             f"{', '.join(f'{path} {layer.shape}' for path, layer in within.items())}, not "
-            f"{', '.join(f'{path} {shape}' for path, shape in shapes.items())}. Prune on with a mask of this one."
+            f"{', '.join(f'{path} {shape}' for path, shape in shapes.items())}. Use a mask of this network."
         )
     return [int(np.count_nonzero(within[path])) for path in shapes]
 
@@ -220,10 +222,10 @@ def _proportional(
 
 
 def _fill(weights: Sequence[int], low: Sequence[int], high: Sequence[int], total: int) -> list[Fraction]:
-    """scale * weight, clipped to [low, high], with the one scale that makes the sum `total`; exact.
+    """scale * weight, clipped to [low, high], with the scale for which the sum is `total`; exact.
 
-    The sum grows with the scale, linearly between the scales at which some layer leaves its lower or meets its upper
-    bound. What a bound takes from a layer or adds to it is thereby shared by the others in proportion.
+    The sum grows with the scale. It is linear between the scales at which a layer leaves its lower bound or reaches its
+    upper bound. The other layers make up for what a bound adds or removes, in proportion to their weights.
     """
 
     def clipped(scale: Fraction) -> list[Fraction]:

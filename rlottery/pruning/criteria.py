@@ -1,8 +1,8 @@
 """Step 1, score: how much each kernel weight matters.
 
-A criterion is a function of one layer, a few lines long, and a line in `CRITERIA`. Its parameters' names say what
-it reads (`STATISTICS`); `rlottery.training.saliency` gathers that from an agent and its replay. A user's own function
-works the same way, by its import path.
+A criterion is a function that scores one layer, with an entry in `CRITERIA`. The names of its parameters say which
+saliency statistics it reads (`STATISTICS`), and `rlottery.training.saliency` computes those from an agent and its
+replay. Your own function works in the same way, by its import path.
 """
 
 import hashlib
@@ -14,24 +14,24 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from rlottery.errors import MaskError
-from rlottery.pruning.import_path import did_you_mean, import_function, told
+from rlottery.pruning.import_path import did_you_mean, import_function, one_line
 from rlottery.pruning.method import Method
 from rlottery.pruning.ranking import FloatArray, Scores
 
 Kernels: TypeAlias = Mapping[str, FloatArray]
 """Layer path -> kernel (inputs, outputs), from input to output. Biases are never here.
 
-What stands before the path's last dot names an independent network (`q1.layer_0`); it may be missing.
+The part before the last dot of a path names an independent network (`q1.layer_0`). It may be missing.
 """
 
 ScoreFunction: TypeAlias = Callable[..., FloatArray]
-"""Evidence of one layer, by name -> scores (inputs, outputs); the highest are worth keeping. They may be negative."""
+"""Statistics of one layer, by name -> scores (inputs, outputs). Higher is better; scores may be negative."""
 
 Estimator: TypeAlias = Literal["mean-abs", "abs-mean"]
-"""How gradients that change sign are averaged over batches: E|g|, or |E g|."""
+"""How gradients, whose sign varies, are averaged over batches: E|g| or |E g|."""
 
 INITIAL = "initial_"
-"""Prefix of evidence taken at the initial weights, from what the random policy of the warm-up collected."""
+"""Prefix of statistics at the initial weights, measured on what the random policy collected during the warm-up."""
 
 MEAN_ABS_BATCH_GRADIENT = "mean over batches of |batch gradient|"
 ABS_MEAN_BATCH_GRADIENT = "|mean over batches of batch gradient|"
@@ -39,7 +39,7 @@ ABS_MEAN_BATCH_GRADIENT = "|mean over batches of batch gradient|"
 _WITHOUT_DATA = {
     "weights": "(inputs, outputs): the kernel itself",
     "synaptic_flow": "(inputs, outputs), no unit: dR/d|w| with R = 1^T |W_1| ... |W_n| 1 of the layer's own network "
-    "(SynFlow, Tanaka et al. 2020); from the kernels alone",
+    "(SynFlow, Tanaka et al. 2020); needs only the kernels",
     "random": "(inputs, outputs), no unit: independent uniform numbers in [0, 1)",
 }
 ESTIMATES = {
@@ -49,42 +49,42 @@ ESTIMATES = {
     "hessian_gradient": "mean over batches of Hessian times gradient of the same batch",
     "input_norm": "root mean square over transitions",
 }
-"""Evidence that needs data, and how it is averaged."""
+"""Statistics that need data, and how they are averaged."""
 
 _FROM_DATA = {
     "mean_abs_gradient": "(inputs, outputs), loss per weight: E|g|",
     "mean_gradient": "(inputs, outputs), loss per weight: E g with its sign; its absolute value is |E g|",
     "mean_squared_gradient": "(inputs, outputs), (loss per weight)^2: the empirical Fisher information's diagonal",
-    "hessian_gradient": "(inputs, outputs), loss^2 per weight^3: H g of the group's loss, over its kernels alone",
+    "hessian_gradient": "(inputs, outputs), loss^2 per weight^3: H g of the group's loss, over its kernels only",
     "input_norm": "(inputs,), unit of the input: the size of each input of the layer; Wanda's ||X|| / sqrt(n), "
-    "which ranks the same",
+    "which gives the same ranking",
 }
 _EVERYWHERE = _WITHOUT_DATA | {name: f"{what}; {ESTIMATES[name]}" for name, what in _FROM_DATA.items()}
 
 STATISTICS: dict[str, str] = _EVERYWHERE | {
-    f"{INITIAL}{name}": f"{what}; at the initial weights{', data of the warm-up' * (name in ESTIMATES)}"
+    f"{INITIAL}{name}": f"{what}; at the initial weights{', on the data of the warm-up' * (name in ESTIMATES)}"
     for name, what in _EVERYWHERE.items()
     if name != "random"
 }
-"""What a criterion may read, by parameter name: shape, unit, meaning, estimator. Losses are each group's own."""
+"""What a criterion may read, by parameter name: shape, unit, meaning, estimator. Each group has its own loss."""
 
 
 def magnitude(weights: FloatArray) -> FloatArray:
-    """|w|: small weights do little (Han et al. 2015; Frankle and Carbin 2019)."""
+    """|w|: small weights contribute little (Han et al. 2015; Frankle and Carbin 2019)."""
     return np.abs(weights)
 
 
 def taylor(weights: FloatArray, mean_abs_gradient: FloatArray) -> FloatArray:
     """|w| E|dL/dw|: first-order change of the loss when w becomes zero (Molchanov et al. 2017).
 
-    E|g| is the mean over batches of the absolute value of the batch gradient. It is not |E g|, which
-    vanishes at a trained optimum.
+    E|g| is the mean over batches of the absolute value of the batch gradient. |E g| would be different: it vanishes
+    at an optimum.
     """
     return np.abs(weights) * mean_abs_gradient
 
 
 def gradient(mean_abs_gradient: FloatArray) -> FloatArray:
-    """E|dL/dw|, the same estimator as `taylor`: how much the loss leans on w, whatever its size."""
+    """E|dL/dw|, the same estimator as `taylor`: how much the loss depends on w, whatever its size."""
     return mean_abs_gradient
 
 
@@ -92,7 +92,7 @@ def fisher(weights: FloatArray, mean_squared_gradient: FloatArray) -> FloatArray
     """w^2 E[g^2] / 2: second-order change of the loss when w becomes zero.
 
     Optimal Brain Damage (LeCun et al. 1989) with the empirical Fisher information as the Hessian's diagonal
-    (Theis et al. 2018); the first-order term is taken to be zero, as at an optimum.
+    (Theis et al. 2018). The first-order term is assumed to be zero, as at an optimum.
     """
     return 0.5 * np.square(weights) * mean_squared_gradient
 
@@ -103,7 +103,7 @@ def wanda(weights: FloatArray, input_norm: FloatArray) -> FloatArray:
 
 
 def uniform(random: FloatArray) -> FloatArray:
-    """A uniform random number: every mask of that many weights is as likely as any other."""
+    """A uniform random number: all masks with the same number of weights are equally likely."""
     return random
 
 
@@ -120,14 +120,14 @@ def snip(initial_weights: FloatArray, initial_mean_gradient: FloatArray) -> Floa
 def grasp(initial_weights: FloatArray, initial_hessian_gradient: FloatArray) -> FloatArray:
     """w0 (H g)0: what w adds to the squared norm of the gradient, to first order and halved (Wang et al. 2020).
 
-    Wang et al. remove the highest -w H g, so the highest w H g stay. Scores have signs: weights that hold the
-    gradient back are negative and go first.
+    Wang et al. remove the highest -w H g, so the highest w H g stay. Scores are signed: weights that reduce the
+    gradient have negative scores and are pruned first.
     """
     return initial_weights * initial_hessian_gradient
 
 
 def synflow(initial_weights: FloatArray, initial_synaptic_flow: FloatArray) -> FloatArray:
-    """|w0| dR/d|w0|: the flow through all paths that w is on (Tanaka et al. 2020)."""
+    """|w0| dR/d|w0|: the flow through all paths that contain w (Tanaka et al. 2020)."""
     return np.abs(initial_weights) * initial_synaptic_flow
 
 
@@ -136,9 +136,9 @@ class Criterion(Method):
     """A way to score kernel weights.
 
     Attributes:
-        function: scores one layer; its parameters' names say what it reads.
-        iterations: how many times to score and prune a part; 1 is score once, prune once.
-        signed: whether scores may be negative; the lowest are worth least.
+        function: scores one layer; the names of its parameters say what it reads.
+        iterations: how many times to score and prune in turn. With 1, all weights are pruned at once.
+        signed: whether scores may be negative.
     """
 
     function: ScoreFunction
@@ -147,7 +147,7 @@ class Criterion(Method):
 
     @property
     def source_digest(self) -> str | None:
-        """SHA-256 of the function's source; None where Python doesn't have it."""
+        """SHA-256 of the function's source; None if Python can't read it."""
         try:
             return hashlib.sha256(inspect.getsource(self.function).encode()).hexdigest()
         except (OSError, TypeError):
@@ -155,27 +155,27 @@ class Criterion(Method):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Names of the evidence that the function reads."""
+        """Names of the statistics that the function reads."""
         return tuple(inspect.signature(self.function).parameters)
 
     @property
     def before_training(self) -> bool:
-        """Whether it needs no trained agent: all that it reads is random or at the initial weights."""
+        """Whether it needs no trained agent: everything it reads is random or at the initial weights."""
         return all(name == "random" or name.startswith(INITIAL) for name in self.reads)
 
     @property
     def reads_initial_weights(self) -> bool:
-        """Whether it needs no trained agent, but the initial weights."""
+        """Whether it scores the weights as they are before training."""
         return self.before_training and any(name.startswith(INITIAL) for name in self.reads)
 
     @property
     def needs_replay(self) -> bool:
-        """Whether it reads data at the trained weights, from the dense agent's replay."""
+        """Whether it reads statistics of the trained weights on the dense agent's replay."""
         return any(name in ESTIMATES for name in self.reads)
 
     @property
     def needs_warmup(self) -> bool:
-        """Whether it reads data at the initial weights, from the warm-up."""
+        """Whether it reads statistics of the initial weights on the data of the warm-up."""
         return any(name.startswith(INITIAL) and name.removeprefix(INITIAL) in ESTIMATES for name in self.reads)
 
     @property
@@ -185,14 +185,14 @@ class Criterion(Method):
 
     @property
     def estimator(self) -> str | None:
-        """How the data that it reads are averaged; None where it reads none."""
+        """How the statistics that it reads are averaged; None if they need no data."""
         return self.estimator_with(None)
 
     def estimator_with(self, choice: Estimator | None) -> str | None:
-        """`estimator` where the gradients are averaged by `choice`.
+        """`estimator`, with gradients averaged by `choice`.
 
         Raises:
-            MaskError: the criterion doesn't read `mean_abs_gradient`, which is what `choice` is about.
+            MaskError: the criterion doesn't read `mean_abs_gradient`, the only statistic that `choice` applies to.
         """
         averages = []
         for parameter, source in _sources(self, choice).items():
@@ -210,21 +210,21 @@ CRITERIA: dict[str, Criterion] = {
         summary="|w|: the size of the trained weight",
         paper="Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks",
         cost="none",
-        use="The baseline to begin with: it needs nothing but the trained agent and is hard to beat.",
+        use="As the first baseline: it needs only the trained agent, and is hard to beat.",
     ),
     "taylor": Criterion(
         taylor,
         summary="|w| E|dL/dw|: first-order change of the loss when the weight is removed",
         paper="Molchanov et al. 2017, Pruning Convolutional Neural Networks for Resource Efficient Inference",
         cost=_BATCHES,
-        use="When the dense agent's replay is at hand and what a weight does to the loss should count.",
+        use="If the effect of a weight on the loss should count, not only its size. Needs the replay.",
     ),
     "gradient": Criterion(
         gradient,
-        summary="E|dL/dw|: how much the loss leans on the weight",
+        summary="E|dL/dw|: how much the loss depends on the weight",
         paper="Evci et al. 2020, Rigging the Lottery, which grows connections by this score",
         cost=_BATCHES,
-        use="Beside taylor, to see what the weight's size adds.",
+        use="Next to taylor, to see what the size of the weight adds.",
     ),
     "fisher": Criterion(
         fisher,
@@ -232,18 +232,18 @@ CRITERIA: dict[str, Criterion] = {
         paper="LeCun et al. 1989, Optimal Brain Damage; Theis et al. 2018, Faster gaze prediction with dense networks "
         "and Fisher pruning",
         cost=_BATCHES,
-        use="When the agent has converged, so that first-order scores are mostly noise.",
+        use="If the agent has converged, so that first-order scores are mostly noise.",
     ),
     "wanda": Criterion(
         wanda,
-        summary="|w| times the root mean square of its input: what the weight sends on",
+        summary="|w| times the root mean square of its input: the size of the signal that the weight passes on",
         paper="Sun et al. 2023, A Simple and Effective Pruning Approach for Large Language Models",
         cost="100 forward batches",
-        use="When observations differ in scale, which magnitude alone doesn't see.",
+        use="If observations differ in scale, which magnitude ignores.",
     ),
     "random": Criterion(
         uniform,
-        summary="a uniform random number: no evidence at all",
+        summary="a uniform random number, which knows nothing of the agent",
         paper="Liu et al. 2022, The Unreasonable Effectiveness of Random Pruning",
         cost="none",
         use="As the control that every other criterion has to beat.",
@@ -253,29 +253,29 @@ CRITERIA: dict[str, Criterion] = {
         summary="|w0|: the size of the initial weight",
         paper="Frankle et al. 2021, Pruning Neural Networks at Initialization: Why Are We Missing the Mark?",
         cost="none",
-        use="As the baseline of all criteria that prune before training.",
+        use="As the baseline for criteria that prune before training.",
     ),
     "snip": Criterion(
         snip,
         summary="|w0 E g0|: first-order change of the loss when the initial weight is removed",
         paper="Lee et al. 2019, SNIP: Single-shot Network Pruning based on Connection Sensitivity",
         cost=_BATCHES,
-        use="To prune before training by the loss on what the random policy collects.",
+        use="To prune before training, by the loss on what the random policy collects.",
     ),
     "grasp": Criterion(
         grasp,
-        summary="w0 (H g)0: what the initial weight adds to the gradient's squared norm; scores have signs",
+        summary="w0 (H g)0: what the initial weight adds to the gradient's squared norm; scores are signed",
         paper="Wang et al. 2020, Picking Winning Tickets Before Training by Preserving Gradient Flow",
         cost="100 batches of Hessian-gradient products",
-        use="To prune before training at high sparsity, where the gradient has to keep flowing.",
+        use="To prune before training at high sparsity, where gradient flow is easily lost.",
         signed=True,
     ),
     "synflow": Criterion(
         synflow,
-        summary="|w0| dR/d|w0|: flow through all paths that the initial weight is on, scored and pruned 100 times",
+        summary="|w0| dR/d|w0|: flow through all paths that contain the weight, scored and pruned in 100 rounds",
         paper="Tanaka et al. 2020, Pruning neural networks without any data by iteratively conserving synaptic flow",
         cost="100 rounds without data",
-        use="To prune before training without data, at sparsities where other scores would empty a layer.",
+        use="To prune before training without data, at sparsities at which other scores would empty a layer.",
         iterations=100,
     ),
 }
@@ -284,48 +284,49 @@ CRITERIA: dict[str, Criterion] = {
 def find_criterion(name: str) -> Criterion:
     """The criterion called `name`, or the function at an import path such as ``my_module:my_score``.
 
-    A function's module is looked for in the current folder too. Its docstring's first line is the summary.
+    The function's module may be in the current folder. The first line of its docstring becomes the summary.
 
     Raises:
-        MaskError: an unknown name; a module that is missing or fails; no such function in it; a parameter that names
-            no evidence, or no parameters.
+        MaskError: the name is unknown; the module is missing or fails, or has no such function; the function has no
+            parameters, or one that names no statistic.
     """
     if name in CRITERIA:
         return CRITERIA[name]
     if ":" not in name:
         raise MaskError(
             f"There is no criterion {name!r}.{did_you_mean(name, CRITERIA)} Choose one of {', '.join(CRITERIA)}, "
-            "or name a function of your own as module:function."
+            "or give your own function as module:function."
         )
     function = import_function(name)
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
-        raise MaskError(f"The criterion {name!r} doesn't tell its parameters: write it as a Python function.") from None
+        raise MaskError(f"The criterion {name!r} doesn't show its parameters. Write it as a Python function.") from None
     known = f"What a criterion may read: {', '.join(STATISTICS)}."
     if not parameters:
-        raise MaskError(f"The criterion {name!r} has no parameters, and their names say what it reads. {known}")
+        raise MaskError(f"The criterion {name!r} has no parameters, but their names say what it reads. {known}")
     if unknown := [parameter for parameter in parameters if parameter not in STATISTICS]:
         raise MaskError(
-            f"The criterion {name!r} asks for {unknown[0]!r}, which is no evidence."
+            f"The criterion {name!r} asks for {unknown[0]!r}, which is not a known statistic."
             f"{did_you_mean(unknown[0], STATISTICS)} {known}"
         )
     summary = (inspect.getdoc(function) or f"the function {name}").partition("\n")[0]
-    found = Criterion(function, summary=summary, paper="", cost="none", use="Your own.")
+    found = Criterion(function, summary=summary, paper="", cost="none", use="Your own function.")
     return replace(found, cost="batches of data") if found.needs_data else found
 
 
 class Needed(NamedTuple):
-    """Names of the evidence to gather, without prefix: at the trained weights, and at the initial ones."""
+    """Names of the statistics to compute, without prefix: at the trained and at the initial weights."""
 
     trained: tuple[str, ...]
     initial: tuple[str, ...]
 
 
 def statistics_for(criterion: str | Criterion, estimator: Estimator | None = None) -> Needed:
-    """What has to be gathered for `score`: all that the criterion reads, and one kind of weights in any case.
+    """The statistics that `score` needs: everything that the criterion reads, and the weights in any case.
 
-    Those tell `score` which layers there are. They are the initial ones if the criterion needs no trained agent.
+    The weights tell `score` which layers there are. They are the initial weights if the criterion needs no trained
+    agent.
 
     Raises:
         MaskError: as `find_criterion`, or `estimator` is given to a criterion that doesn't read `mean_abs_gradient`.
@@ -342,31 +343,31 @@ def statistics_for(criterion: str | Criterion, estimator: Estimator | None = Non
 
 
 def score(
-    criterion: str | Criterion, evidence: Mapping[str, Mapping[str, Any]], *, estimator: Estimator | None = None
+    criterion: str | Criterion, statistics: Mapping[str, Mapping[str, Any]], *, estimator: Estimator | None = None
 ) -> Scores:
-    """Scores every kernel weight of one group (actor or critic); the highest are worth keeping.
+    """Scores every kernel weight of one group. Higher is better.
 
     Args:
-        criterion: a name for `find_criterion`, or what it gave.
-        evidence: name -> layer path -> array, as `statistics_for` tells; what isn't read is ignored, except that the
-            layers and their shapes are those of `weights`, or else of `initial_weights`.
+        criterion: a name for `find_criterion`, or its result.
+        statistics: name -> layer path -> array, for the names in `statistics_for`; others are ignored. Layers and
+            shapes are those of `weights`, or else of `initial_weights`.
         estimator: "abs-mean" gives |mean_gradient| to a criterion that asks for `mean_abs_gradient`.
 
     Returns:
-        path -> scores (inputs, outputs), floats, all finite.
+        path -> scores (inputs, outputs): finite floats.
 
     Raises:
-        MaskError: as `statistics_for`; evidence that is missing, of other layers or shapes, not finite, or negative
-            where it can't be; a function that fails, or that gives anything but a finite score for each weight.
+        MaskError: as `statistics_for`; a statistic is missing, has other layers or shapes, is not finite, or is
+            negative where that is impossible; the function fails, or doesn't return one finite score for each weight.
     """
     chosen = _chosen(criterion)
     name = criterion if isinstance(criterion, str) else _name(chosen.function)
-    kernels = evidence.get("weights", evidence.get(f"{INITIAL}weights"))
+    kernels = statistics.get("weights", statistics.get(f"{INITIAL}weights"))
     if kernels is None:
-        raise MaskError(f"The criterion {name!r} was given no weights, so that its layers aren't known.")
+        raise MaskError(f"The criterion {name!r} was given no weights, so its layers are unknown.")
     read = {}
     for parameter, source in _sources(chosen, estimator).items():
-        layers = _checked(name, source, evidence, kernels)
+        layers = _checked(name, source, statistics, kernels)
         read[parameter] = layers if source == parameter else {path: np.abs(layer) for path, layer in layers.items()}
     return {
         path: _layer_scores(chosen, name, path, {each: layers[path] for each, layers in read.items()}, kernel.shape)
@@ -379,27 +380,27 @@ def _chosen(criterion: str | Criterion) -> Criterion:
 
 
 def _sources(criterion: Criterion, estimator: Estimator | None) -> dict[str, str]:
-    """Parameter -> the evidence that it is made of."""
+    """Parameter -> the statistic that it is computed from."""
     averaged = {f"{at}mean_abs_gradient": f"{at}mean_gradient" for at in ("", INITIAL)}
     if estimator is None:
         return {name: name for name in criterion.reads}
     if averaged.keys().isdisjoint(criterion.reads):
         raise MaskError(
             f"The criterion {_name(criterion.function)!r} doesn't read mean_abs_gradient, so the estimator "
-            f"{estimator!r} means nothing to it. Leave the estimator out."
+            f"{estimator!r} has no effect. Leave the estimator out."
         )
     return {name: averaged.get(name, name) if estimator == "abs-mean" else name for name in criterion.reads}
 
 
 def _checked(
-    criterion: str, name: str, evidence: Mapping[str, Mapping[str, Any]], kernels: Mapping[str, Any]
+    criterion: str, name: str, statistics: Mapping[str, Mapping[str, Any]], kernels: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """The evidence `name`, layer by layer, read-only."""
-    if name not in evidence:
+    """The statistic `name`, layer by layer, read-only."""
+    if name not in statistics:
         raise MaskError(f"The criterion {criterion!r} needs {name} of every kernel: {STATISTICS[name]}.")
-    layers = evidence[name]
+    layers = statistics[name]
     if layers.keys() != kernels.keys():
-        raise MaskError(f"{name} and kernels name other layers: {', '.join(layers)} against {', '.join(kernels)}.")
+        raise MaskError(f"{name} and kernels have different layers: {', '.join(layers)} and {', '.join(kernels)}.")
     checked = {}
     for path, given in layers.items():
         layer = np.asarray(given).view()
@@ -407,11 +408,11 @@ def _checked(
         shape = kernels[path].shape
         expected = shape[:1] if name.endswith("input_norm") else shape
         if layer.shape != expected:
-            raise MaskError(f"{name} of layer {path!r} has shape {layer.shape}, its kernel {shape}.")
+            raise MaskError(f"{name} of layer {path!r} has shape {layer.shape}, but its kernel {shape}.")
         if bad := layer.size - np.count_nonzero(np.isfinite(layer)):
             raise MaskError(
                 f"{bad} of {layer.size} values of {name} of layer {path!r} are NaN or infinite: this agent diverged. "
-                "Train the dense agent again, with a lower learning rate."
+                "Train the dense agent again with a lower learning rate."
             )
         if name.endswith("mean_abs_gradient") and (layer < 0).any():
             raise MaskError(
@@ -426,25 +427,25 @@ def _layer_scores(
     criterion: Criterion, name: str, path: str, read: Mapping[str, np.ndarray], shape: tuple[int, ...]
 ) -> FloatArray:
     try:
-        with np.errstate(all="ignore"):  # what overflows or divides by zero is told below, once
+        with np.errstate(all="ignore"):  # overflows and divisions by zero are reported once, below
             given = criterion.function(**read)
     except Exception as error:
-        raise MaskError(f"The criterion {name!r} failed on layer {path!r}: {told(error)}") from error
+        raise MaskError(f"The criterion {name!r} failed on layer {path!r}: {one_line(error)}") from error
     if not hasattr(given, "__array__"):
-        raise MaskError(f"The criterion {name!r} gave no array for layer {path!r} but {type(given).__name__}.")
+        raise MaskError(f"The criterion {name!r} returned {type(given).__name__} for layer {path!r}, not an array.")
     scores = np.asarray(given)
     if scores.shape != shape:
         raise MaskError(
-            f"The criterion {name!r} gave scores of shape {scores.shape} for layer {path!r} of shape {shape}."
+            f"The criterion {name!r} returned scores of shape {scores.shape} for layer {path!r} of shape {shape}."
         )
     if scores.dtype.kind in "biu":
         scores = scores.astype(np.float32)
     if scores.dtype.kind != "f":
-        raise MaskError(f"The criterion {name!r} gave scores of type {scores.dtype} for layer {path!r}, no numbers.")
+        raise MaskError(f"The criterion {name!r} returned {scores.dtype} for layer {path!r}, not numbers.")
     if bad := scores.size - np.count_nonzero(np.isfinite(scores)):
         raise MaskError(
-            f"{bad} of {scores.size} {name} scores of layer {path!r} are NaN or infinite, though all that they are "
-            f"made of ({', '.join(read)}) is finite: a number grew too large, or was divided by zero."
+            f"{bad} of {scores.size} {name} scores of layer {path!r} are NaN or infinite, although everything they are "
+            f"computed from ({', '.join(read)}) is finite: a number grew too large, or was divided by zero."
         )
     return scores
 

@@ -1,6 +1,6 @@
-"""Networks without the units that do nothing: a folded ticket is a smaller network that computes the same.
+"""Folding: a ticket without its dead and constant units is a smaller network that computes the same function.
 
-For use, not for training: a unit without an input is a constant only as long as its bias doesn't learn.
+Folded networks are for use, not for training: a unit without inputs is constant only as long as its bias doesn't learn.
 """
 
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Layers = dict[str, dict[str, np.ndarray]]
-"""``{"layer_0": {"kernel": (in, out), "bias": (out,)}, ...}``; masks have the kernels alone, as bool."""
+"""``{"layer_0": {"kernel": (in, out), "bias": (out,)}, ...}``; masks have only the kernels, as bool."""
 
 
 class Folded(NamedTuple):
-    """A folded network, and what is no longer in it.
+    """A folded network, and the units that were removed.
 
     Attributes:
-        params: as many layers as there were, with the same inputs and outputs. A hidden layer may have no unit left;
-            then none has, and the outputs are the last biases.
-        masks: of its kernels, or {} where the network had none.
-        dead: for each hidden layer, which of its units had no way to an output; bool (units,).
-        constant: and which of the others had no way from an input.
+        params: the same number of layers, inputs and outputs as before. If one hidden layer has no units left, none
+            has, and the outputs are the last biases.
+        masks: of the kernels, or {} if the network had none.
+        dead: for each hidden layer, which units had no path to an output; bool (units,).
+        constant: for each hidden layer, which of the other units had no path from an input; bool (units,).
     """
 
     params: Layers
@@ -30,14 +30,14 @@ class Folded(NamedTuple):
 
 
 def fold(params: dict[str, Any], masks: dict[str, Any]) -> Folded:
-    """The network without its dead and its constant units: the same function of its inputs, up to rounding.
+    """The network without its dead and constant units: the same function of its inputs, up to rounding.
 
-    A hidden unit without a way to an output is left out. One without a way from an input is always relu(bias): that
-    goes, by its outgoing weights, into the biases of the next layer, whose own constants follow from them.
+    A hidden unit without a path to an output is removed. A unit without a path from an input always has the value
+    relu(bias), which its outgoing weights add to the biases of the next layer before it is removed.
 
     Args:
-        params: a multilayer perceptron with rectified hidden layers and a linear output, as `Layers`.
-        masks: of all of its kernels, or {} if it has none: then every unit stays.
+        params: a multilayer perceptron with ReLU hidden layers and a linear output, as `Layers`.
+        masks: of all kernels, or {} if there are none; then every unit stays.
     """
     layers = [params[f"layer_{index}"] for index in range(len(params))]
     kernels = [np.asarray(layer["kernel"]) for layer in layers]
@@ -47,11 +47,11 @@ def fold(params: dict[str, Any], masks: dict[str, Any]) -> Folded:
     ]
     lives, varies = leads_to_an_output(kept), depends_on_an_input(kept)
     stays = [live & varying for live, varying in zip(lives, varies, strict=True)]
-    stays[0][:], stays[-1][:] = True, True  # the interface
+    stays[0][:], stays[-1][:] = True, True  # inputs and outputs
 
     folded, left = Layers(), Layers()
     always = np.zeros(len(stays[0]))
-    """The value of each unit that enters a layer, where that is a constant; 0 elsewhere."""
+    """The value of each unit that enters a layer if it is constant, else 0."""
     for index, (layer, kernel, mask) in enumerate(zip(layers, kernels, kept, strict=True)):
         bias, masked = np.asarray(layer["bias"]), np.where(mask, kernel, 0)
         total = bias + always @ masked
@@ -69,7 +69,7 @@ def fold(params: dict[str, Any], masks: dict[str, Any]) -> Folded:
 
 
 def leads_to_an_output(kept: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """For the inputs, each hidden layer and the outputs: which units have a way to an output; bool (units,) each.
+    """For the inputs, each hidden layer and the outputs: which units have a path to an output; bool (units,) each.
 
     Args:
         kept: the layers' masks, bool (inputs, outputs), from input to output.
@@ -81,7 +81,7 @@ def leads_to_an_output(kept: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def depends_on_an_input(kept: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The same for ways from an input."""
+    """For the inputs, each hidden layer and the outputs: which units have a path from an input."""
     found: list[np.ndarray] = [np.ones(kept[0].shape[0], np.bool_)]
     for mask in kept:
         found.append(mask[found[-1]].any(axis=0))

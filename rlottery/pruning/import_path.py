@@ -1,4 +1,4 @@
-"""A user's own function by its import path, and what to say where there is none."""
+"""Functions of the user by their import path, with helpful messages if they can't be imported."""
 
 import difflib
 import importlib
@@ -19,8 +19,8 @@ def import_function(name: str) -> Callable[..., Any]:
     """
     module_name, _, attribute = name.partition(":")
     if module_name.endswith(".py") or "/" in module_name:
-        mend = f"{module_name.removesuffix('.py').strip('./').replace('/', '.')}:{attribute}"
-        raise MaskError(f"The criterion {name!r} names a file. Write its module's import path: {mend}")
+        path = f"{module_name.removesuffix('.py').strip('./').replace('/', '.')}:{attribute}"
+        raise MaskError(f"The criterion {name!r} names a file. Give the import path of its module: {path}")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
@@ -28,16 +28,16 @@ def import_function(name: str) -> Callable[..., Any]:
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise MaskError(
-                f"There is no module {error.name!r}, where the criterion {name!r} should be. It is looked for in the "
-                f"current folder ({Path.cwd()}) and where Python finds its packages."
+                f"There is no module {error.name!r} for the criterion {name!r}. It must be in the current folder "
+                f"({Path.cwd()}) or installed."
             ) from None
         raise MaskError(
-            f"The module {module_name!r} of the criterion {name!r} can't be imported: {told(error)}. "
-            f'Mend it until this works: python -c "import {module_name}"'
+            f"The module {module_name!r} of the criterion {name!r} can't be imported: {one_line(error)}. "
+            f'Fix it until this works: python -c "import {module_name}"'
         ) from None
     function = getattr(module, attribute, None)
     if not callable(function):
-        what = f"is of type {type(function).__name__}, no function" if hasattr(module, attribute) else "isn't there"
+        what = f"is {type(function).__name__}, not a function," if hasattr(module, attribute) else "doesn't exist"
         functions = [each for each, value in vars(module).items() if inspect.isfunction(value)]
         raise MaskError(
             f"The criterion {name!r} can't be used: {attribute!r} {what} in {module_name!r}."
@@ -47,11 +47,11 @@ def import_function(name: str) -> Callable[..., Any]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question with the closest of the known names, after a space; nothing where none is close."""
+    """A space and a question with the closest known name; empty if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def told(error: BaseException) -> str:
-    """An error of code that isn't ours, in a line."""
+def one_line(error: BaseException) -> str:
+    """The type and the message of an error in other people's code."""
     return f"{type(error).__name__}: {error}"

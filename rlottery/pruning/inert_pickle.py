@@ -1,11 +1,10 @@
 """Reads a pickle of plain values and NumPy bool arrays without running anything that it names.
 
-A pickle is a program: Python's own loader calls what the file tells it to call. Filtering what may be
-imported leaves NumPy's reconstruction to face hostile arguments, and leaves structures that grow
-exponentially once they are hashed or compared. So the few opcodes that a mask needs are interpreted here:
-a name from the file is looked up in a short list and stands for nothing but itself, every array is built
-from its bytes, and nothing but strings, single bytes, names and dtypes can be used twice, which makes the
-result a tree no larger than the file.
+A pickle is a program: Python's own loader calls what the file tells it to call. Restricting imports isn't enough. It
+would still pass hostile arguments to NumPy, and allow structures that grow exponentially when they are hashed or
+compared. So this module interprets the few opcodes that a mask needs by itself. A name in the file is only looked up in
+a short list, and every array is built from its bytes. Only strings, single bytes, names and dtypes can be used twice,
+so the result is a tree no larger than the file.
 """
 
 import io
@@ -18,15 +17,15 @@ from rlottery.errors import MaskError
 from rlottery.pruning.ranking import BoolArray
 
 MAX_OPCODES = 50_000
-"""A mask takes about 30 opcodes a layer and 3 for each value of its metadata."""
+"""A mask needs about 30 opcodes per layer and 3 for each value of its metadata."""
 
 MAX_TEXT = 2**20
-"""Characters of all strings together, one used twice counted twice: a mask has a few thousand."""
+"""Characters in all strings, each counted as often as it is used. A mask has a few thousand."""
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A global that the file names. It is never imported."""
+    """The name of a global in the file. It is never imported."""
 
     module: str
     name: str
@@ -36,16 +35,16 @@ class _Name:
 
 
 class _BoolDtype:
-    """Stands for np.dtype(bool)."""
+    """Represents np.dtype(bool)."""
 
 
 class _EmptyArray:
-    """Stands for an array whose shape and bytes are still to come."""
+    """Represents an array whose shape and bytes follow later in the file."""
 
 
 _NDARRAY = _Name("numpy", "ndarray")
 _DTYPE = _Name("numpy", "dtype")
-# NumPy 2 renamed numpy.core; arrays that Python's own pickle wrote hold either name.
+# NumPy 2 renamed numpy.core. Arrays written by Python's own pickle have either name.
 _RECONSTRUCT = {_Name(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
 _FROMBUFFER = {_Name(f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")}
 _KNOWN_NAMES = {_NDARRAY, _DTYPE} | _RECONSTRUCT | _FROMBUFFER
@@ -69,24 +68,24 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
 def read_plain_pickle(data: bytes) -> object:
-    """The object that `data` holds: dicts with string keys, lists, tuples, plain scalars, bool arrays.
+    """The object in `data`: dicts with string keys, lists, tuples, plain scalars and bool arrays.
 
-    Understands pickle protocols 3 to 5 as written by `mask_to_bytes` or by `pickle.dump` of the same
-    values under NumPy 1 or 2. Arrays are matrices and read-only. What a file names without using it is
-    left in the result as a stand-in of a private type. Time and memory are linear in the size of `data`.
+    Reads pickle protocols 3 to 5 as written by `mask_to_bytes`, or by `pickle.dump` of the same values with NumPy 1
+    or 2. Arrays are read-only matrices. A name that the file doesn't use stays in the result as an object of a private
+    type. Time and memory are linear in the size of `data`.
 
     Raises:
-        MaskError: anything else; what the file asked for was not executed.
+        MaskError: `data` contains anything else, which was not executed.
     """
     try:
         return _Reader(data).read()
-    # A program with operands missing or of odd values: cut off, damaged or no pickle.
+    # Operands are missing or have impossible values.
     except (IndexError, KeyError, ValueError, OverflowError) as error:
-        raise MaskError("it is cut off, damaged or no pickle") from error
+        raise MaskError("it is truncated, damaged or not a pickle") from error
 
 
 class _Reader:
-    """A stack machine for the opcodes of `_ALLOWED`; see pickletools for what each does."""
+    """A stack machine for the opcodes in `_ALLOWED`. The pickletools module documents each of them."""
 
     def __init__(self, data: bytes) -> None:
         self.stream = io.BytesIO(data)
@@ -100,22 +99,22 @@ class _Reader:
             code = self.stream.read(1).decode("latin-1")
             opcode = _OPCODES[code]
             if opcode.name not in _ALLOWED:
-                raise MaskError(f"it holds the pickle instruction {opcode.name}, which was not executed")
+                raise MaskError(f"it contains the pickle instruction {opcode.name}, which was not executed")
             if opcode.name == "STOP":
                 return self._result()
             if opcode.name == "GLOBAL":
-                # Read here, as Python's loader does: pickletools would undo escapes in names.
+                # Read as Python's loader does. pickletools would decode escapes in names.
                 module, name = (self.stream.readline().rstrip(b"\n").decode("ascii") for _ in range(2))
                 self.stack.append(_known_name(module, name))
                 continue
             self._run(opcode.name, opcode.arg.reader(self.stream) if opcode.arg else None)
-        raise MaskError(f"it holds more than {MAX_OPCODES} pickle instructions, more than any mask")
+        raise MaskError(f"it contains more than {MAX_OPCODES} pickle instructions, more than any mask")
 
     def _result(self) -> object:
         if self.stream.read(1):
-            raise MaskError("data follows its end")
+            raise MaskError("it has data after its end")
         if len(self.stack) != 1:
-            raise MaskError("it does not hold one object")
+            raise MaskError("it doesn't contain exactly one object")
         return self.stack[0]
 
     def _run(self, opcode: str, argument: object) -> None:
@@ -169,7 +168,7 @@ class _Reader:
         if isinstance(value, str):
             self.text += len(value)
             if self.text > MAX_TEXT:
-                raise MaskError(f"it holds text of more than {MAX_TEXT} characters, more than any mask")
+                raise MaskError(f"it contains more than {MAX_TEXT} characters of text, more than any mask")
         return value
 
     def _pop(self, count: int) -> list[object]:
@@ -188,19 +187,19 @@ class _Reader:
 
 def _extend_list(target: object, items: list[object]) -> None:
     if type(target) is not list:
-        raise MaskError("it appends to something that is no list")
+        raise MaskError("it appends to something that is not a list")
     target.extend(items)
 
 
 def _extend_dict(target: object, items: list[object]) -> None:
     # String keys only: hashing a nested tuple can take exponential time.
     if type(target) is not dict or len(items) % 2 or any(type(key) is not str for key in items[::2]):
-        raise MaskError("it holds a dict with keys that are no strings")
+        raise MaskError("it contains a dict whose keys are not strings")
     target.update(zip(items[::2], items[1::2], strict=True))
 
 
 def _reusable(value: object) -> object:
-    """A value from the memo, if using it often can't make the result grow beyond the file."""
+    """A value from the memo, unless repeating it could make the result larger than the file."""
     if isinstance(value, (str, _Name, _BoolDtype)) or (type(value) is bytes and len(value) <= 1):
         return value
     raise MaskError(f"it uses one {type(value).__name__} in several places")
@@ -208,19 +207,19 @@ def _reusable(value: object) -> object:
 
 def _known_name(module: object, name: object) -> _Name:
     if type(module) is not str or type(name) is not str:
-        raise MaskError("it names a global by something that is no text")
+        raise MaskError("it names a global by something that is not text")
     found = _Name(module, name)
     if found not in _KNOWN_NAMES:
-        # With !r, for a terminal obeys control characters.
+        # !r escapes control characters, which a terminal would obey.
         raise MaskError(f"it names {str(found)[:100]!r}, which no mask needs and which was not executed")
     return found
 
 
 def _call(function: object, arguments: object) -> object:
-    """What the known callables would give for a bool array; they themselves are never called."""
+    """What the known callables would return for a bool array. They are never called."""
     # Before any lookup: hashing a deeply nested operand would overflow the C stack.
     if not isinstance(function, _Name):
-        raise MaskError("it calls something that is no function")
+        raise MaskError("it calls something that is not a function")
     match arguments:
         case (("b1" | "bool"),) | (("b1" | "bool"), False, True) if function == _DTYPE:
             return _BOOL
@@ -244,13 +243,13 @@ def _set_state(target: object, state: object) -> object:
 
 def _bool_array(shape: object, content: object) -> BoolArray:
     if type(content) is not bytes and type(content) is not bytearray:
-        raise MaskError("it holds an array whose content is no bytes")
-    # Exactly two lengths: the product of many long integers takes quadratic time.
+        raise MaskError("it contains an array whose content is not bytes")
+    # Exactly two lengths, because the product of many long integers takes quadratic time.
     if type(shape) is not tuple or len(shape) != 2 or any(type(n) is not int or n < 1 for n in shape):
-        raise MaskError("it holds an array that is no matrix with at least one weight")
+        raise MaskError("it contains an array that is not a matrix with at least one weight")
     if shape[0] * shape[1] != len(content):
-        raise MaskError(f"it holds an array of {len(content)} bytes whose shape asks for another number")
+        raise MaskError(f"it contains an array of {len(content)} bytes whose shape needs another number")
     array = np.frombuffer(bytes(content), dtype=np.uint8)
     if array.max(initial=0) > 1:
-        raise MaskError("it holds a bool array with values other than 0 and 1")
+        raise MaskError("it contains a bool array with values other than 0 and 1")
     return array.view(np.bool_).reshape(shape)

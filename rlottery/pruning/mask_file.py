@@ -1,8 +1,8 @@
-"""Mask files: a pickle of plain dicts and bool arrays that NumPy alone can load, and its safe reading.
+"""Mask files: a pickle of plain dicts and bool arrays that needs only NumPy to load, and a safe way to read it.
 
     {group: {path: bool (inputs, outputs)}, ..., "metadata": {...}}
 
-Anyone may open one with `pickle.load`. This project never does: files come from strangers.
+You can open one with `pickle.load`. rlottery itself never does, because files may come from strangers.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ from rlottery.pruning.inert_pickle import read_plain_pickle
 from rlottery.pruning.masks import FORMAT_VERSION, Mask, check_group_mask, digest, layer_counts
 
 MAX_BYTES = 256 * 2**20
-"""Largest mask file that is read: one byte a weight, so 268 million weights."""
+"""Largest mask file that is read: with one byte per weight, 268 million weights."""
 
 PROTOCOL = 4
-"""Of pickle: every Python since 3.4 reads it."""
+"""Pickle protocol, which every Python since 3.4 reads."""
 
 _METADATA_TYPES: dict[str, tuple[type, ...]] = {
     "format_version": (int,),
@@ -40,19 +40,19 @@ _METADATA_TYPES: dict[str, tuple[type, ...]] = {
 }
 _CHECKSUM = "checksum"
 _MAX_DEPTH = 16
-_MEND = "Make the mask again: create_ticket=True, or `rlottery run --stages mask`."
+_REMEDY = "Make the mask again: create_ticket=True, or `rlottery run --stages mask`."
 
 
 class _PortablePickler(pickle.Pickler):
     """Writes arrays by public names only.
 
-    Left to itself, NumPy 2 writes `numpy._core`, which NumPy before 1.26 lacks, and NumPy 1 `numpy.core`,
-    which may leave. `numpy.ndarray` and `numpy.dtype` are in both.
+    By default, NumPy 2 writes `numpy._core`, which NumPy before 1.26 doesn't have, and NumPy 1 writes `numpy.core`,
+    which may be removed. `numpy.ndarray` and `numpy.dtype` are in both.
     """
 
     def reducer_override(self, obj: object) -> Any:
         if type(obj) is np.ndarray:
-            # Not an empty shape here: a constant tuple would be written once and then referred to.
+            # Not an empty shape: a constant tuple would be written once and then referenced.
             return np.ndarray, (obj.shape, "b1"), (1, obj.shape, np.dtype(np.bool_), False, obj.tobytes())
         if isinstance(obj, np.dtype):
             return np.dtype, ("b1",)
@@ -60,15 +60,15 @@ class _PortablePickler(pickle.Pickler):
 
 
 def mask_to_bytes(mask: Mask) -> bytes:
-    """The content of a mask file; its metadata gets a `checksum` over all other metadata.
+    """The content of a mask file. Its metadata get a `checksum` of all other metadata.
 
     Raises:
-        MaskError: the mask would not be read again: metadata that is not plain, a digest that is not this
-            mask's, a layer that is no bool matrix, or more than MAX_BYTES.
+        MaskError: the file couldn't be read again, because metadata are not plain values, the digest isn't that of this
+            mask, a layer is not a bool matrix, or the file has more than MAX_BYTES.
     """
     metadata = _plain_copy(mask.metadata, "metadata")
     groups = {
-        # Copies, for an array that stands in two places would be written as a reference.
+        # Copies, because an array that occurs twice would be written as a reference.
         group: {path: np.array(layer, order="C") for path, layer in check_group_mask(layers, group).items()}
         for group, layers in mask.groups.items()
     }
@@ -81,17 +81,17 @@ def mask_to_bytes(mask: Mask) -> bytes:
 
 
 def mask_from_bytes(data: bytes, where: str) -> Mask:
-    """The mask in the content of a file; nothing that the content names is executed.
+    """The mask in the content of a file. Nothing that the content names is executed.
 
     Args:
         data: at most MAX_BYTES.
         where: the file, for messages.
 
     Returns:
-        The mask as it was given to `mask_to_bytes`; its arrays are read-only.
+        The mask that was passed to `mask_to_bytes`; its arrays are read-only.
 
     Raises:
-        MaskError: not a mask file of this version, damaged, edited or hostile.
+        MaskError: the file isn't a mask file of this version, or is damaged, edited or hostile.
     """
     try:
         if len(data) > MAX_BYTES:
@@ -100,14 +100,15 @@ def mask_from_bytes(data: bytes, where: str) -> Mask:
             raise MaskError("it is empty")
         return _checked_mask(read_plain_pickle(data))
     except MaskError as error:
-        raise MaskError(f"{where} can't be used as a mask: {str(error)[:500]}. {_MEND}") from error
+        raise MaskError(f"{where} can't be used as a mask: {str(error)[:500]}. {_REMEDY}") from error
 
 
 def read_mask(path: Path) -> Mask:
     """Reads a mask file.
 
     Raises:
-        MaskError: missing, unreadable, no regular file, above MAX_BYTES, or refused by `mask_from_bytes`.
+        MaskError: the file is missing, unreadable, not a regular file, larger than MAX_BYTES, or refused by
+            `mask_from_bytes`.
     """
     return mask_from_bytes(read_mask_bytes(path), str(path))
 
@@ -116,16 +117,16 @@ def read_mask_bytes(path: Path) -> bytes:
     """The content of a file for `mask_from_bytes`.
 
     Raises:
-        MaskError: missing, unreadable or no regular file.
+        MaskError: the file is missing, unreadable or not a regular file.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise MaskError(f"{path} can't be used as a mask: it is no regular file. {_MEND}")
+            raise MaskError(f"{path} can't be used as a mask: it is not a regular file. {_REMEDY}")
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise MaskError(f"There is no mask at {path}. {_MEND}") from error
+        raise MaskError(f"There is no mask at {path}. {_REMEDY}") from error
     # ValueError: a null character in the path.
     except (OSError, ValueError) as error:
         raise MaskError(f"The mask {path} can't be read: {error}.") from error
@@ -133,14 +134,14 @@ def read_mask_bytes(path: Path) -> bytes:
 
 def _checked_mask(content: object) -> Mask:
     if type(content) is not dict:
-        raise MaskError(f"it holds a {type(content).__name__}, no dict")
+        raise MaskError(f"it contains a {type(content).__name__}, not a dict")
     if "metadata" not in content:
-        raise MaskError("it lacks the key 'metadata'")
+        raise MaskError("it has no key 'metadata'")
     metadata = _plain_copy(content["metadata"], "metadata")
     checksum = _check_metadata(metadata)
     names = list(metadata["layers"])
     if missing := [group for group in names if group not in content]:
-        raise MaskError(f"it lacks the key {_shown(missing[:1])}")
+        raise MaskError(f"it has no key {_shown(missing[:1])}")
     if other := [key for key in content if key not in (*names, "metadata")]:
         raise MaskError(f"it has other keys than metadata and its groups: {_shown(other)}")
     if not names:
@@ -151,21 +152,21 @@ def _checked_mask(content: object) -> Mask:
     if checksum != _checksum(metadata):
         raise MaskError("it is corrupt or was edited: its metadata do not match metadata['checksum']")
     counts = {group: layer_counts(layers) for group, layers in mask.groups.items()}
-    # As text, for the order of the layers counts: it says what is connected to what.
+    # Compared as text, because the order of the layers matters: it says how they are connected.
     if repr(metadata["layers"]) != repr(counts):
         raise MaskError("it is corrupt: its layers do not match metadata['layers']")
     return mask
 
 
 def _check_metadata(metadata: Any) -> object:
-    """Takes the checksum out of `metadata` and gives it back."""
+    """Removes the checksum from `metadata` and returns it."""
     if type(metadata) is not dict:
-        raise MaskError(f"its key 'metadata' holds a {type(metadata).__name__}, no dict")
+        raise MaskError(f"its key 'metadata' contains a {type(metadata).__name__}, not a dict")
     for key in (*_METADATA_TYPES, _CHECKSUM):
         if key not in metadata:
-            raise MaskError(f"it lacks metadata[{key!r}]")
+            raise MaskError(f"it has no metadata[{key!r}]")
     if metadata["format_version"] != FORMAT_VERSION:
-        raise MaskError(f"it has format_version {metadata['format_version']!r}, this is {FORMAT_VERSION}")
+        raise MaskError(f"it has format_version {metadata['format_version']!r}, not {FORMAT_VERSION}")
     for key, types in _METADATA_TYPES.items():
         if type(metadata[key]) not in types:
             raise MaskError(f"metadata[{key!r}] is of type {type(metadata[key]).__name__}")
@@ -174,16 +175,16 @@ def _check_metadata(metadata: Any) -> object:
 
 
 def _checksum(metadata: dict[str, Any]) -> str:
-    # ascii() of plain values is exact, tells 1 from 1.0 and a list from a tuple, and, unlike repr(), does not
-    # depend on which characters this Python knows to be printable.
+    # ascii() of plain values is exact and distinguishes 1 from 1.0 and a list from a tuple. Unlike repr(), it doesn't
+    # depend on the characters that this version of Python considers printable.
     return hashlib.sha256(ascii(metadata).encode()).hexdigest()
 
 
 def _plain_copy(value: object, where: str, depth: int = 0) -> Any:
-    """A copy with containers of its own, so that no two places share one.
+    """A deep copy in which no container occurs twice.
 
     Raises:
-        MaskError: a value that is not plain, or nested too deeply.
+        MaskError: a value is not plain, or nested too deeply.
     """
     where = where[:200]
     if depth > _MAX_DEPTH:

@@ -1,4 +1,4 @@
-"""Step 3, select: the mask itself, what it keeps, and how it compares with another."""
+"""Step 3, select: masks, what they keep, and how two of them overlap."""
 
 import hashlib
 import json
@@ -14,10 +14,10 @@ from rlottery.pruning.allocation import by_network
 from rlottery.pruning.ranking import BoolArray, Scores, keep_highest
 
 GroupMask: TypeAlias = dict[str, BoolArray]
-"""Layer path -> bool (inputs, outputs), true where the weight survives; layers from input to output."""
+"""Layer path -> bool (inputs, outputs), true if the weight survives; layers from input to output."""
 
 DRAWS = 100
-"""Random masks drawn before one that joins input to output is given up."""
+"""Draws of a random mask before giving up on one that connects input and output."""
 
 FORMAT_VERSION = 1
 """Raised by hand when the content of a mask or its metadata changes."""
@@ -25,7 +25,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Which kernel weights of an agent survive, and where the mask comes from.
+    """Which kernel weights of an agent survive, and how the mask was made.
 
     Attributes:
         groups: name of the group, such as actor or critic -> its mask.
@@ -45,25 +45,25 @@ class Mask:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How much two masks share: |A and B| / |A or B|, and what chance would give."""
+    """Overlap of two masks: |A and B| / |A or B|, and its value for random masks."""
 
     jaccard: float
     chance: float
 
 
 def select(scores: Scores, counts: Mapping[str, int], within: GroupMask | None = None) -> GroupMask:
-    """Keeps exactly counts[path] of the highest scores of each layer, ties by the lowest flat index.
+    """Keeps exactly counts[path] of the highest scores of each layer; among equal scores the lowest flat index wins.
 
     Args:
         scores: path -> (inputs, outputs).
         counts: path -> number of survivors, same paths.
-        within: the last mask, same paths and shapes: only its survivors are ranked, and may survive.
+        within: the last mask, with the same paths and shapes; only its survivors are ranked.
 
     Raises:
-        MaskError: other paths or shapes, a count that the layer can't give, or NaN scores.
+        MaskError: other paths or shapes, a count above the number of weights, or NaN scores.
     """
     if scores.keys() != counts.keys():
-        raise MaskError(f"Scores and counts name other layers: {', '.join(scores)} against {', '.join(counts)}.")
+        raise MaskError(f"Scores and counts have different layers: {', '.join(scores)} and {', '.join(counts)}.")
     if within is not None:
         check_shapes(within, scores)
     mask = {}
@@ -90,13 +90,13 @@ def make_mask(
 
     Args:
         method: "magnitude" or "gradient", as the user asked; "listed" for an arm of the config's list.
-        estimator: how gradients were averaged (`CRITERIA[criterion].estimator`); None where none were read.
-        sparsity: what was asked for, by group.
-        fingerprint: plain values that say what the mask was made from.
-        scored: batches, their size, and each group's loss, where the criterion read data.
+        estimator: how gradients were averaged (`CRITERIA[criterion].estimator`); None if none were read.
+        sparsity: the sparsity asked for, by group.
+        fingerprint: what the mask was made from, as plain values.
+        scored: batches, their size, and each group's loss, if the criterion read data.
 
     Raises:
-        MaskError: a layer is no bool matrix.
+        MaskError: a layer is not a bool matrix.
     """
     for group, layers in groups.items():
         check_group_mask(layers, group)
@@ -124,12 +124,12 @@ def survivors(mask: GroupMask) -> dict[str, tuple[int, int]]:
 
 
 def kept_weights(mask: GroupMask) -> int:
-    """How many of the group's weights survive."""
+    """Number of the group's weights that survive."""
     return sum(kept for kept, _ in survivors(mask).values())
 
 
 def layer_counts(mask: GroupMask) -> dict[str, list[int]]:
-    """path -> [kept, total]: `survivors` in the form that metadata holds."""
+    """path -> [kept, total]: `survivors` as metadata stores it."""
     return {path: list(counts) for path, counts in survivors(mask).items()}
 
 
@@ -140,96 +140,94 @@ def sparsity_of(mask: GroupMask) -> float:
 
 
 def check_group_mask(layers: object, where: str) -> GroupMask:
-    """Gives `layers` back as a group mask.
+    """Returns `layers` as a group mask.
 
     Raises:
-        MaskError: not a dict of path -> C-ordered bool matrix with at least one weight in each.
+        MaskError: not a dict of path -> C-ordered bool matrix with at least one weight.
     """
     if type(layers) is not dict or not layers:
-        raise MaskError(f"{where} is no dict of layer masks.")
+        raise MaskError(f"{where} is not a dict of layer masks.")
     for path, layer in layers.items():
         if type(path) is not str:
             raise MaskError(f"{where} has a layer name of type {type(path).__name__}.")
         if type(layer) is not np.ndarray:
-            raise MaskError(f"{where}: layer {path!r} is of type {type(layer).__name__}, no NumPy array.")
+            raise MaskError(f"{where}: layer {path!r} is of type {type(layer).__name__}, not a NumPy array.")
         if layer.dtype != np.bool_ or layer.ndim != 2 or layer.size == 0 or not layer.flags.c_contiguous:
             raise MaskError(
                 f"{where}: layer {path!r} must be a C-ordered bool matrix (inputs, outputs); "
-                f"it is {layer.dtype} of shape {layer.shape}."
+                f"it is {layer.dtype} with shape {layer.shape}."
             )
     return layers
 
 
 def check_shapes(mask: GroupMask, kernels: Mapping[str, NDArray[Any]]) -> None:
-    """Passes if the mask fits the kernels: the same layers with the same shapes.
+    """Check that the mask has the layers and shapes of the kernels.
 
     Raises:
         MaskError: names the layers that only one of them has, or the layer and both shapes.
     """
     if missing := [path for path in kernels if path not in mask]:
-        raise MaskError(f"The mask lacks the layer {', '.join(missing)}; it has {', '.join(mask)}.")
+        raise MaskError(f"The mask has no layer {', '.join(missing)}. It has {', '.join(mask)}.")
     if extra := [path for path in mask if path not in kernels]:
-        raise MaskError(f"The mask has the layer {', '.join(extra)}, the network does not.")
+        raise MaskError(f"The mask has a layer {', '.join(extra)}, which the network doesn't have.")
     for path, layer in mask.items():
         if layer.shape != kernels[path].shape:
             raise MaskError(
-                f"The mask of layer {path!r} has shape {layer.shape}, the network's kernel "
-                f"{kernels[path].shape}. "
-                "A mask fits only networks of the task and widths that it was made for."
+                f"The mask of layer {path!r} has shape {layer.shape}, but the network's kernel has shape "
+                f"{kernels[path].shape}. A mask fits only networks with the inputs and widths that it was made for."
             )
 
 
 def check_connected(mask: GroupMask) -> None:
-    """Passes if in every network some path of surviving weights leads from an input to an output.
+    """Check that in every network a path of surviving weights connects an input and an output.
 
     Raises:
-        MaskError: names the network that is cut, the layer where the signal ends, and the mend.
+        MaskError: names the network that is cut, the layer at which paths end, and the remedy.
     """
     for name, layers in by_network(mask).items():
         reached: BoolArray = np.ones(next(iter(layers.values())).shape[0], dtype=np.bool_)
         for path, layer in layers.items():
             if layer.shape[0] != reached.size:
                 raise MaskError(
-                    f"Layer {path!r} has {layer.shape[0]} inputs, the layer before it {reached.size} outputs."
+                    f"Layer {path!r} has {layer.shape[0]} inputs, but the layer before it has {reached.size} outputs."
                 )
             reached = np.logical_or.reduce(layer[reached], axis=0)
             if not reached.any():
                 network = f"The network {name!r}" if name else "The network"
                 raise MaskError(
                     f"{network} is cut at layer {path!r}: no path of surviving weights leads on from an "
-                    "input, so its output would be constant. Ask for a lower sparsity."
+                    "input, so its output would be constant. Use a lower sparsity."
                 )
 
 
 def first_connected(draw: Callable[[], GroupMask], draws: int, otherwise: str) -> GroupMask:
-    """The first of at most `draws` random masks that joins input to output in every network.
+    """The first of at most `draws` random masks that connects input and output in every network.
 
     Args:
-        draw: may raise MaskError itself for a mask that won't do.
-        otherwise: how the error begins if none does; why the last one didn't follows.
+        draw: may raise MaskError itself for a mask that can't be used.
+        otherwise: the first sentence of the error if there is none; the reason for the last mask follows.
 
     Raises:
-        MaskError: none does.
+        MaskError: no mask can be used.
     """
-    fault = ""
+    reason = ""
     for _ in range(draws):
         try:
             mask = draw()
             check_connected(mask)
         except MaskError as error:
-            fault = str(error)
+            reason = str(error)
         else:
             return mask
-    raise MaskError(f"{otherwise} {fault}")
+    raise MaskError(f"{otherwise} {reason}")
 
 
 def overlap(mask_a: GroupMask, mask_b: GroupMask) -> Overlap:
     """Jaccard overlap of two masks of one group, or of whole agents (`Mask.all_layers`).
 
-    With a and b of n weights kept in a layer, two independent random masks share a*b/n of them on average.
-    `chance` is the ratio of expectations, sum(a*b/n) / sum(a + b - a*b/n). The expectation of the ratio is
-    larger by a share of order 1/weights, which is nothing for real layers. Two masks that keep nothing have
-    overlap 1.
+    If two independent random masks keep a and b of the n weights of a layer, they share a*b/n of them on average.
+    `chance` is the ratio of expectations, sum(a*b/n) / sum(a + b - a*b/n). The expectation of the ratio is larger by a
+    share of order 1/weights, which is negligible for real layers. Two masks that keep nothing have overlap 1.
 
     Raises:
         MaskError: other layers or shapes.
@@ -237,7 +235,7 @@ def overlap(mask_a: GroupMask, mask_b: GroupMask) -> Overlap:
     try:
         check_shapes(mask_a, mask_b)
     except MaskError as error:
-        raise MaskError(f"The two masks are of different networks. {error}") from error
+        raise MaskError(f"The two masks belong to different networks. {error}") from error
     shared = union = 0
     shared_by_chance = kept_by_both = 0.0
     for path, a in mask_a.items():

@@ -1,16 +1,16 @@
-"""How a way of pruning is told to people: one record that every table of names uses."""
+"""The description of a method: one record for the command line, the documentation and reports."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """What a named method is, for the command line, the documentation and the report.
+    """A description of a named method.
 
     Attributes:
-        summary: what it does, in a line.
-        paper: where it comes from.
-        cost: what it takes beside one dense training.
+        summary: what it does, in one line.
+        paper: its source.
+        cost: what it costs in addition to one dense training.
         use: when to choose it.
     """
 

@@ -1,4 +1,4 @@
-"""Scores to masks: allocate, select, and make sure that input still reaches output."""
+"""From scores to a mask: allocate, select, and check that input and output are still connected."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -33,14 +33,14 @@ def prune(
     Args:
         scores: path -> (inputs, outputs), layers in order.
         sparsity: share of all the group's weights to prune, in [0, 1); the count is exact (`survivor_count`) for
-            weights. Or a share for each layer of a network, from input to output; twins take the same.
-        allocation: how the survivors are shared among the layers; nothing to do with shares for each layer.
-        floor: weights that each layer keeps at least; units of each hidden layer for `structure` "units".
-        within: only these weights compete: the survivors of the last mask.
-        group: "actor" or "critic", for messages.
+            weights. Or a share for each layer of a network, from input to output; twins use the same.
+        allocation: how many weights survive in each layer; ignored if `sparsity` has a share for each layer.
+        floor: minimum weights per layer; minimum units per hidden layer if `structure` is "units".
+        within: the last mask; only its survivors compete.
+        group: the group's name, for messages.
 
     Raises:
-        MaskError: from any of the steps, beginning with the group.
+        MaskError: from any of the steps. The message starts with the group.
     """
     with naming(group):
         mask = _prune(scores, sparsity, allocation, floor, structure, within)
@@ -51,7 +51,7 @@ def prune(
 def allocate(
     rule: Rule, scores: Scores, sparsity: float, floor: int = MIN_SURVIVORS_PER_LAYER, within: GroupMask | None = None
 ) -> dict[str, int]:
-    """Survivors per layer by a rule; only global looks at the scores and not at the shapes alone.
+    """Survivors per layer by a rule. Only "global" reads the scores; the others need the shapes.
 
     Raises:
         MaskError: as the rule's function in `allocation`.
@@ -75,6 +75,6 @@ def _prune(
         return select(scores, allocate_given(shapes, sparsity, floor), within)
     if structure == "units":
         if allocation == "erk" or within is not None:
-            raise MaskError("Whole units are pruned at once, allocated global or uniform.")
+            raise MaskError("Whole units are pruned at once, with allocation global or uniform.")
         return prune_units(scores, sparsity, floor, allocation)
     return select(scores, allocate(allocation, scores, sparsity, floor, within), within)

@@ -1,4 +1,4 @@
-"""Which k scores are highest: the one rule for ties that allocation and selection share."""
+"""Which k scores are highest: the rule for ties that allocation and selection share."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -31,10 +31,10 @@ def keep_highest(scores: FloatArray, count: int) -> BoolArray:
     if not 0 <= count <= scores.size:
         raise MaskError(f"Can't keep {count} of {scores.size} weights.")
     if np.isnan(scores).any():
-        raise MaskError("Scores that are NaN can't be ranked.")
+        raise MaskError("NaN scores can't be ranked.")
     if count == 0:
         return np.zeros(scores.shape, dtype=np.bool_)
-    # A partition finds the lowest surviving score in linear time; a stable sort costs 50 times as much.
+    # A partition finds the lowest surviving score in linear time. A stable sort takes 50 times as long.
     lowest_kept = np.partition(scores, scores.size - count)[scores.size - count]
     kept: BoolArray = scores > lowest_kept
     ties = np.flatnonzero(scores == lowest_kept)

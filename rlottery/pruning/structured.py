@@ -1,4 +1,4 @@
-"""Masks of whole hidden units: what survives is a smaller dense network."""
+"""Masks of whole hidden units: the survivors form a smaller dense network."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from rlottery.pruning.masks import GroupMask
 from rlottery.pruning.ranking import BoolArray, FloatArray, Scores
 
 Units: TypeAlias = Mapping[str, BoolArray]
-"""Path of each layer that makes hidden units (all but the last of a network) -> bool (outputs,), true: survives."""
+"""Path of each layer that makes hidden units (all but a network's last) -> bool (outputs,), true if it survives."""
 
 
 def prune_units(
@@ -20,25 +20,25 @@ def prune_units(
 ) -> GroupMask:
     """Removes the lowest-scoring hidden units, each with its incoming and outgoing weights.
 
-    Units go one by one, lowest first, until at most `survivor_count(total, sparsity)` weights survive: the sparsity
-    reached is at least what was asked for, and exceeds it by less than the weights of one unit. Among equal scores the
-    earlier layer, then the lower index survives.
+    Units are removed one by one, lowest score first, until at most `survivor_count(total, sparsity)` weights survive.
+    The sparsity is at least the one asked for, and exceeds it by less than the weights of one unit. Among equal scores
+    the earlier layer, then the lower index survives.
 
     Args:
         scores: path -> a criterion's scores (inputs, outputs) of one group, layers in order.
         sparsity: share of the group's kernel weights to prune, in [0, 1).
-        floor: units that each hidden layer keeps at least (all, if it has fewer).
-        allocation: "global": the hidden units of all the group's networks are one ranking by `unit_scores`;
-            "uniform": each layer is its own ranking, and gives up the same share of its units (to half a unit).
+        floor: minimum units per hidden layer (all of them, if it has fewer).
+        allocation: with "global", the hidden units of all networks of the group are ranked together by `unit_scores`;
+            with "uniform", each layer is ranked on its own and loses the same share of its units (to half a unit).
 
     Raises:
-        MaskError: a floor below 1, an unknown allocation, a network without hidden layer or whose layers don't join,
-            scores that are NaN, sparsity out of range, or floors that ask for more than the survivors.
+        MaskError: `floor` is below 1, the allocation is unknown, a network has no hidden layer or layers that don't fit
+            together, scores are NaN, the sparsity is out of range, or the minimum needs more units than survive.
     """
     if floor < 1:
-        raise MaskError(f"A floor of {floor} units would cut the network: each hidden layer must keep at least 1.")
+        raise MaskError(f"A floor of {floor} units would cut the network. Each hidden layer must keep at least 1.")
     if allocation not in ("global", "uniform"):
-        raise MaskError(f"There is no allocation {allocation!r} of units. Choose global or uniform.")
+        raise MaskError(f"Units can't be allocated by {allocation!r}. Use global or uniform.")
     shapes = {path: layer.shape for path, layer in scores.items()}
     for name, layers in by_network(shapes).items():
         if len(layers) == 1:
@@ -66,9 +66,9 @@ def prune_units(
 def unit_scores(scores: Scores) -> dict[str, FloatArray]:
     """Score of each hidden unit: the root mean square of the scores of its incoming and outgoing weights.
 
-    These weights are a group that goes together (Fang et al. 2023, DepGraph; Li et al. 2017 take the norm of the
-    incoming filter alone). Within a layer this is the order of their L2 norms. It is the mean that is taken, because
-    a sum would rank units of different layers by how many weights they have.
+    These weights are pruned together (Fang et al. 2023, DepGraph; Li et al. 2017 use the norm of the incoming filter
+    only). Within a layer, the ranking is that of their L2 norms. A sum instead of the mean would rank units of
+    different layers by their number of weights.
 
     Args:
         scores: path -> (inputs, outputs), layers in order.
@@ -77,24 +77,24 @@ def unit_scores(scores: Scores) -> dict[str, FloatArray]:
         Path of each layer that makes hidden units -> (outputs,).
 
     Raises:
-        MaskError: layers that don't join, or scores that are NaN or negative.
+        MaskError: layers don't fit together, or scores are NaN or negative.
     """
     if any((layer < 0).any() for layer in scores.values()):
         raise MaskError(
-            "Scores that may be negative say which weights are worth least, and the mean square of a unit's can't. "
-            "Prune single weights, or score units by a criterion without a sign."
+            "Signed scores can't rank units, because their mean square loses the sign. "
+            "Prune single weights, or use a criterion whose scores are not negative."
         )
     found: dict[str, FloatArray] = {}
     for path, outgoing in _outgoing({path: layer.shape for path, layer in scores.items()}).items():
         weights = np.concatenate([scores[path].T, scores[outgoing]], axis=1, dtype=np.float64)
         if np.isnan(weights).any():
-            raise MaskError(f"Scores that are NaN can't be ranked: layer {path!r} or {outgoing!r}.")
+            raise MaskError(f"NaN scores can't be ranked: layer {path!r} or {outgoing!r}.")
         found[path] = np.sqrt(np.mean(weights**2, axis=1))
     return found
 
 
 def mask_of_units(shapes: Shapes, units: Units) -> GroupMask:
-    """The mask in which all weights survive whose two ends do; inputs and outputs of a network always do.
+    """The mask in which a weight survives if both of its ends do. Inputs and outputs of a network always survive.
 
     Args:
         shapes: path -> (inputs, outputs), layers in order.
@@ -116,7 +116,7 @@ def units_of(mask: GroupMask) -> dict[str, BoolArray]:
 
 
 def is_structured(mask: GroupMask) -> bool:
-    """Whether the mask removes whole hidden units and nothing else; so does one that removes nothing."""
+    """Whether the mask removes whole hidden units and nothing else. True for a mask that removes nothing."""
     whole = mask_of_units({path: layer.shape for path, layer in mask.items()}, units_of(mask))
     return all(np.array_equal(layer, whole[path]) for path, layer in mask.items())
 
@@ -127,21 +127,23 @@ def _outgoing(shapes: Shapes) -> dict[str, str]:
     for layers in by_network(shapes).values():
         for path, after in itertools.pairwise(layers):
             if shapes[path][1] != shapes[after][0]:
-                raise MaskError(f"Layer {after!r} has {shapes[after][0]} inputs, {path!r} before it {shapes[path][1]}.")
+                raise MaskError(
+                    f"Layer {after!r} has {shapes[after][0]} inputs, but {path!r} before it has {shapes[path][1]}."
+                )
             found[path] = after
     return found
 
 
 def _weights_of(shapes: Shapes, widths: Mapping[str, int]) -> int:
-    """Weights of the group when its hidden layers have `widths` (path of the layer that makes them -> units)."""
+    """Weights of the group if its hidden layers have `widths` (path of the layer that makes them -> units)."""
     inputs = {after: widths[path] for path, after in _outgoing(shapes).items()}
     return sum(inputs.get(path, shape[0]) * widths.get(path, shape[1]) for path, shape in shapes.items())
 
 
 def _share_removed(scores: FloatArray) -> FloatArray:
-    """Share of the layer that is gone when a unit goes, less half a unit: a ranking of (units,) common to all layers.
+    """Share of the layer that is removed when a unit is removed, minus half a unit: a ranking common to all layers.
 
-    Half a unit, so that at each point all layers have given up the same share, rounded to their nearest unit.
+    Subtracting half a unit means that at any point all layers have lost the same share, rounded to the nearest unit.
     """
     best_first = np.argsort(-scores, kind="stable")
     shares = np.empty(scores.size)
@@ -150,7 +152,7 @@ def _share_removed(scores: FloatArray) -> FloatArray:
 
 
 def _lowest_first(ranks: Mapping[str, FloatArray]) -> Iterator[tuple[str, int]]:
-    """(path, unit) of all units, the lowest rank first; among equals the later layer, then the higher index."""
+    """(path, unit) of all units, lowest rank first; among equal ranks the later layer, then the higher index."""
     units = [(path, unit) for path, layer in ranks.items() for unit in range(layer.size)]
     best_first = np.argsort(-np.concatenate(list(ranks.values())), kind="stable")
     return (units[index] for index in best_first[::-1])

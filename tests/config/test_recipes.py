@@ -657,20 +657,23 @@ MODULES = {
     [
         ("magnitud", "There is no criterion 'magnitud'. Did you mean 'magnitude'? Choose one of magnitude, taylor, "),
         ("''", "There is no criterion ''. Choose one of magnitude, "),
-        ("nowhere:score", "There is no module 'nowhere', where the criterion 'nowhere:score' should be. "),
-        ("fine:scor", "The criterion 'fine:scor' can't be used: 'scor' isn't there in 'fine'. Did you mean 'score'?"),
+        ("nowhere:score", "There is no module 'nowhere' for the criterion 'nowhere:score'. "),
+        ("fine:scor", "The criterion 'fine:scor' can't be used: 'scor' doesn't exist in 'fine'. Did you mean 'score'?"),
         (
             "fine:constant",
-            "The criterion 'fine:constant' can't be used: 'constant' is of type int, no function in 'fine'.",
+            "The criterion 'fine:constant' can't be used: 'constant' is int, not a function, in 'fine'.",
         ),
-        ("fine:other", "The criterion 'fine:other' asks for 'gradients', which is no evidence. "),
-        ("fine:none", "The criterion 'fine:none' has no parameters, and their names say what it reads. "),
-        ("fine.py:score", "The criterion 'fine.py:score' names a file. Write its module's import path: fine:score"),
-        ("./fine.py:score", "The criterion './fine.py:score' names a file. Write its module's import path: fine:score"),
+        ("fine:other", "The criterion 'fine:other' asks for 'gradients', which is not a known statistic. "),
+        ("fine:none", "The criterion 'fine:none' has no parameters, but their names say what it reads. "),
+        ("fine.py:score", "The criterion 'fine.py:score' names a file. Give the import path of its module: fine:score"),
+        (
+            "./fine.py:score",
+            "The criterion './fine.py:score' names a file. Give the import path of its module: fine:score",
+        ),
         (
             "raises:score",
             "The module 'raises' of the criterion 'raises:score' can't be imported: RuntimeError: two lines "
-            'and {braces}. Mend it until this works: python -c "import raises"',
+            'and {braces}. Fix it until this works: python -c "import raises"',
         ),
         ("leaves:score", "The module 'leaves' of the criterion 'leaves:score' can't be imported: SystemExit: bye. "),
         ("unparsed:score", "The module 'unparsed' of the criterion 'unparsed:score' can't be imported: SyntaxError: "),

@@ -93,7 +93,7 @@ def test_ties_go_to_the_earlier_layer() -> None:
 def test_counts_equal_the_documented_procedure(scores: dict[str, np.ndarray], sparsity: float, floor: int) -> None:
     survivors = survivor_count(sum(s.size for s in scores.values()), sparsity)
     if sum(min(floor, s.size) for s in scores.values()) > survivors:
-        with pytest.raises(MaskError, match="Ask for a sparsity of at most"):
+        with pytest.raises(MaskError, match="Use a sparsity of at most"):
             allocate_global(scores, sparsity, floor)
     else:
         counts = allocate_global(scores, sparsity, floor)
@@ -211,10 +211,10 @@ class TestByShape:
         low = np.minimum(floor, high)
         survivors = survivor_count(int(sizes.sum()), sparsity)
         if low.sum() > survivors:
-            with pytest.raises(MaskError, match="Ask for a sparsity of at most"):
+            with pytest.raises(MaskError, match="Use a sparsity of at most"):
                 allocate(shapes, sparsity, floor, within)
         elif high.sum() < survivors:
-            with pytest.raises(MaskError, match="Ask for a sparsity of at least"):
+            with pytest.raises(MaskError, match="Use a sparsity of at least"):
                 allocate(shapes, sparsity, floor, within)
         else:
             counts = allocate(shapes, sparsity, floor, within)
@@ -284,7 +284,7 @@ class TestWithin:
     def test_too_few_survivors_are_left(self) -> None:
         scores = {"a": np.ones((2, 5)), "b": np.ones((5, 2))}
         within = {path: layer.cumsum().reshape(layer.shape) <= 3 for path, layer in scores.items()}
-        message = r"leaves 10 of 20 weights, but the last mask kept only 6\. Ask for a sparsity of at least 0\.7\."
+        message = r"leaves 10 of 20 weights, but the last mask kept only 6\. Use a sparsity of at least 0\.7\."
         with pytest.raises(MaskError, match=message):
             allocate_global(scores, 0.5, within=within)
         assert allocate_global(scores, 0.7, within=within) == {"a": 3, "b": 3}
@@ -294,7 +294,7 @@ class TestWithin:
         for other in ({"b": np.ones((2, 5), dtype=bool)}, {"a": np.ones((5, 2), dtype=bool)}):
             with pytest.raises(MaskError, match="another network"):
                 allocate_global(scores, 0.5, within=other)
-            with pytest.raises(MaskError, match=r"lacks the layer a|has shape \(5, 2\)"):
+            with pytest.raises(MaskError, match=r"has no layer a|has shape \(5, 2\)"):
                 select(scores, {"a": 1}, other)
 
 

@@ -89,7 +89,7 @@ class TestConnected:
             check_connected(mask_of(**whole, q2__layer_0=[[0]], q2__layer_1=[[1]]))
 
     def test_layers_that_do_not_join(self) -> None:
-        with pytest.raises(MaskError, match="'layer_1' has 3 inputs, the layer before it 2 outputs"):
+        with pytest.raises(MaskError, match="'layer_1' has 3 inputs, but the layer before it has 2 outputs"):
             check_connected(mask_of(layer_0=[[1, 1]], layer_1=[[1], [1], [1]]))
 
     @settings(deadline=None)
@@ -116,9 +116,9 @@ class TestShapes:
     @pytest.mark.parametrize(
         ("mask", "message"),
         [
-            (network(3, 5, 2), r"'layer_0' has shape \(3, 5\), the network's kernel \(3, 4\)"),
-            (network(3, 4), "lacks the layer layer_1"),
-            (network(3, 4, 2, 2), "has the layer layer_2, the network does not"),
+            (network(3, 5, 2), r"'layer_0' has shape \(3, 5\), but the network's kernel has shape \(3, 4\)"),
+            (network(3, 4), "has no layer layer_1"),
+            (network(3, 4, 2, 2), "has a layer layer_2, which the network doesn't have"),
         ],
     )
     def test_others_are_named(self, mask: dict[str, np.ndarray], message: str) -> None:

@@ -56,7 +56,7 @@ def test_whole_units() -> None:
     mask = prune(sizes(network(11, 32, 32, 6)), 0.8, structure="units")
     assert is_structured(mask)
     assert sum(np.count_nonzero(m) for m in mask.values()) <= survivor_count(TOTAL, 0.8)
-    with pytest.raises(MaskError, match="allocated global or uniform"):
+    with pytest.raises(MaskError, match="with allocation global or uniform"):
         prune(sizes(network(3, 4, 1)), 0.1, structure="units", allocation="erk")
 
 

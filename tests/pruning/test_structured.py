@@ -68,7 +68,7 @@ def test_equals_the_documented_procedure(
     survivors = survivor_count(sum(layer.size for layer in scores.values()), sparsity)
     expected, last = unit_by_unit(scores, survivors, floor, allocation)
     if sum(layer.sum() for layer in expected.values()) > survivors:
-        with pytest.raises(MaskError, match="Ask for a sparsity of at most") as caught:
+        with pytest.raises(MaskError, match="Use a sparsity of at most") as caught:
             prune_units(scores, sparsity, floor, allocation)
         largest = float(str(caught.value).split("at most ")[1].removesuffix("."))
         assert largest < sparsity
@@ -166,7 +166,7 @@ class TestErrors:
             prune_units(sizes(network(3, 4, 1, prefix="q1.") | network(3, 1, prefix="q2.")), 0.5)
 
     def test_layers_that_do_not_join(self) -> None:
-        with pytest.raises(MaskError, match="'layer_1' has 3 inputs, 'layer_0' before it 2"):
+        with pytest.raises(MaskError, match="'layer_1' has 3 inputs, but 'layer_0' before it has 2"):
             prune_units({"layer_0": np.ones((2, 2)), "layer_1": np.ones((3, 1))}, 0.5)
 
     def test_impossible_floor(self) -> None:
@@ -180,7 +180,7 @@ class TestErrors:
             prune_units(sizes(network(3, 4, 1)), 0.5, floor=0)
 
     def test_an_unknown_allocation(self) -> None:
-        with pytest.raises(MaskError, match="'erk' of units. Choose global or uniform"):
+        with pytest.raises(MaskError, match="Units can't be allocated by 'erk'. Use global or uniform"):
             prune_units(sizes(network(3, 4, 1)), 0.5, allocation="erk")  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("sparsity", [1.0, -0.1, float("nan")])
@@ -192,5 +192,5 @@ class TestErrors:
 def test_scores_with_signs_are_refused() -> None:
     # The unit that is worth least has the largest square.
     scores = {"layer_0": np.array([[1.0, -10.0, 2.0]]), "layer_1": np.zeros((3, 1))}
-    with pytest.raises(MaskError, match="negative.*Prune single weights"):
+    with pytest.raises(MaskError, match="Signed scores.*Prune single weights"):
         prune_units(scores, 0.5)

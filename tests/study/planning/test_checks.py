@@ -66,7 +66,7 @@ def mask_file(path: Path, hidden: int) -> None:
         (
             {"criterion": "magnitude", "sparsity": 0.995},
             "Arm magnitude-99.5 on Pendulum-v1: actor: A sparsity of 0.995 leaves 2 of 336 weights, but each layer "
-            "keeps at least 1, in all 3 (layer_0, layer_1, layer_2). Ask for a sparsity of at most 0.991071.",
+            "keeps at least 1, in all 3 (layer_0, layer_1, layer_2). Use a sparsity of at most 0.991071.",
         ),
         (
             {"schedule": {"rigl": {"interval": 9}}, "sparsity": {"actor": 0.5, "critic": 0.9999}},
@@ -75,7 +75,7 @@ def mask_file(path: Path, hidden: int) -> None:
         (
             {"criterion": "magnitude", "sparsity": 0.9, "floor": 12},
             "Arm magnitude-90 on Pendulum-v1: actor: A sparsity of 0.9 leaves 34 of 336 weights, but each layer "
-            "keeps at least 12, in all 36 (layer_0, layer_1, layer_2). Ask for a sparsity of at most 0.892857.",
+            "keeps at least 12, in all 36 (layer_0, layer_1, layer_2). Use a sparsity of at most 0.892857.",
         ),
         # One unit in each hidden layer: 3 + 1 + 2 weights
         (
@@ -131,8 +131,8 @@ def test_masks_of_a_task_with_other_shapes(tmp_path: Path) -> None:
     config = study(tmp_path, MAG, transfer, overrides=("tasks=[Pendulum-v1, MountainCarContinuous-v0]",))
     assert refused(config) == (
         "Arm t on MountainCarContinuous-v0: the mask of Pendulum-v1 doesn't fit. actor: The mask of layer 'layer_0' "
-        "has shape (3, 16), the network's kernel (2, 16). A mask fits only networks of the task and widths that it was "
-        "made for."
+        "has shape (3, 16), but the network's kernel has shape (2, 16). A mask fits only networks with the inputs and "
+        "widths that it was made for."
     )
 
 
@@ -149,8 +149,8 @@ class TestMaskFiles:
         mask_file(tmp_path / "mask.pkl", 8)
         assert refused(self.config(tmp_path, "mask.pkl")) == (
             f"Arm t on Pendulum-v1: {tmp_path}/mask.pkl doesn't fit. actor: The mask of layer 'layer_0' has shape "
-            "(3, 8), the network's kernel (3, 16). A mask fits only networks of the task and widths that it was made "
-            "for."
+            "(3, 8), but the network's kernel has shape (3, 16). A mask fits only networks with the inputs and widths "
+            "that it was made for."
         )
 
     def test_that_are_missing(self, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ class TestMaskFiles:
         )
 
     @pytest.mark.parametrize(
-        ("content", "why"), [(b"", "it is empty"), (b"junk", "it is cut off, damaged or no pickle")]
+        ("content", "why"), [(b"", "it is empty"), (b"junk", "it is truncated, damaged or not a pickle")]
     )
     def test_that_are_none(self, tmp_path: Path, content: bytes, why: str) -> None:
         (tmp_path / "mask.pkl").write_bytes(content)
@@ -168,7 +168,7 @@ class TestMaskFiles:
         assert refused(self.config(tmp_path, "mask.pkl")).startswith(start)
 
     def test_folders(self, tmp_path: Path) -> None:
-        assert "it is no regular file" in refused(self.config(tmp_path, "."))
+        assert "it is not a regular file" in refused(self.config(tmp_path, "."))
 
 
 def test_arms_that_were_not_asked_for_may_be_impossible(tmp_path: Path) -> None:
