@@ -1,4 +1,4 @@
-"""Values that settings are made of: their types, what they may be, and how a fault in one is said."""
+"""Types of the values in settings: what they may be, and the message if they aren't."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, TypeVar
@@ -23,13 +23,13 @@ _T = TypeVar("_T")
 
 
 def fault(what: str, **context: object) -> PydanticCustomError:
-    """What is wrong with a value, in words."""
-    # Through a placeholder: braces in the text itself would be read as one.
+    """An error about a value, with its message."""
+    # Passed through a placeholder, because braces in the text would be read as placeholders.
     return PydanticCustomError("expected", "{what}", {"what": what, **context})
 
 
 def expects(what: str) -> WrapValidator:
-    """Say what is allowed in one phrase, whichever of a type's constraints a value breaks."""
+    """One message for all constraints of a type, which says what is allowed."""
 
     def check(value: object, validate: Callable[[object], object]) -> object:
         try:
@@ -41,7 +41,7 @@ def expects(what: str) -> WrapValidator:
 
 
 def _integral(value: object) -> object:
-    """Let `1e6` stand for an integer, as long as a float holds it exactly."""
+    """Accept `1e6` as an integer, as long as a float represents it exactly."""
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
@@ -70,13 +70,13 @@ Widths = Annotated[tuple[Count, ...], FILLED]
 
 
 class Section(BaseModel):
-    """A mapping of keys, each known."""
+    """A mapping with known keys only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Sparsity(Section):
-    """Pruned share of the prunable weights of each network; one number in the YAML stands for both."""
+    """Pruned share of the kernel weights of each network; one number in the YAML means both."""
 
     actor: Fraction = Field(description="pruned share of the actor's kernel weights")
     critic: Fraction = Field(description="pruned share of the kernel weights of the twin critic")
@@ -91,7 +91,7 @@ class Sparsity(Section):
 
     @model_serializer
     def _shortest(self) -> float | dict[str, float]:
-        # One form for one meaning, so that fingerprints of equal settings are equal.
+        # One form per meaning, so that equal settings have equal fingerprints.
         return self.actor if self.actor == self.critic else {"actor": self.actor, "critic": self.critic}
 
 

@@ -17,10 +17,11 @@ from rlottery.errors import ConfigError
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a study's YAML file and put `overrides` over it, each a `key.path=value` with a YAML value.
+    """Read a study's YAML file and apply `overrides`, each in the form `key.path=value` with a YAML value.
 
-    Raises ConfigError, whose message has one line per fault: file and line (or the override), key, what is
-    wrong and what is allowed.
+    Raises:
+        ConfigError: the message has one line per fault: file and line (or the override), key, what is wrong, and what
+            is allowed.
     """
     document = read_document(Path(path))
     for override in overrides:
@@ -43,7 +44,7 @@ def default_config_text() -> str:
 
 
 def _place(details: ErrorDetails, document: Document) -> KeyPath:
-    """The key to blame: where several disagree, the one that the command line brought in."""
+    """The key at fault. If several keys disagree, the one from the command line."""
     places: list[KeyPath] = details.get("ctx", {}).get("places", [details["loc"]])
     return next((place for place in places if document.origin(place).override is not None), places[0])
 

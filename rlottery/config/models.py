@@ -46,11 +46,11 @@ _SCORED = (("evaluation", "score_evaluations"), *_INTERVAL)
 class Config(Section):
     """A study."""
 
-    name: str = Field(default="study", description="names the study and enters its random streams")
-    data: Path = Field(default=Path("data"), description="results folder, from the working directory")
+    name: str = Field(default="study", description="of the study; its random numbers depend on it")
+    data: Path = Field(default=Path("data"), description="results folder, relative to the working directory")
     tasks: Annotated[tuple[Task, ...], FILLED] = Field(description="environments to learn")
-    seeds: Annotated[tuple[CountOrZero, ...], FILLED] = Field(description="a run per task and seed")
-    workers: CountOrAuto = Field(default="auto", description="runs at once; auto: one per core")
+    seeds: Annotated[tuple[CountOrZero, ...], FILLED] = Field(description="one run of each arm per task and seed")
+    workers: CountOrAuto = Field(default="auto", description="runs at the same time; auto: one per core")
     device: Annotated[Literal["cpu", "cuda"], expects("cpu or cuda")] = Field(
         default="cpu", description="where networks are trained"
     )
@@ -62,17 +62,18 @@ class Config(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     verdict: Verdict = Verdict()
     checkpoint_seconds: Seconds = Field(
-        default=120.0, description="most seconds of a run's work that a kill may cost; 0: save after every episode"
+        default=120.0,
+        description="the most seconds of training that are lost if a run is killed; 0: save after every episode",
     )
     keep_replay: Switch = Field(
         default=True,
-        description="true keeps each dense agent's replay buffer; false deletes it once this command's stages of its "
+        description="true keeps each dense agent's replay buffer; false deletes it when this command's stages for its "
         "task and seed are done",
     )
 
     @property
     def recipes(self) -> list[Recipe]:
-        """One recipe for each arm that `arms` lists: named, and of one sparsity."""
+        """One recipe for each arm in `arms`, with a name and at most one sparsity."""
         return spread(self.arms)
 
     @property
@@ -82,11 +83,11 @@ class Config(Section):
         return tuple(sorted(step for step in steps if step))
 
     def sac_for(self, task: Task) -> SACSettings:
-        """SAC's settings with the task's own over the study's."""
+        """SAC's settings, with those of the task overriding the study's."""
         return _merged(self.sac, task.sac)
 
     def training_for(self, task: Task) -> Training:
-        """The training settings with the task's own over the study's."""
+        """The training settings, with those of the task overriding the study's."""
         return _merged(self.training, task.training)
 
     @field_validator("name", mode="before")
@@ -115,10 +116,10 @@ class Config(Section):
     def _distinct_tasks(cls, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
         ids: dict[str, str] = {}
         for task in tasks:
-            # Without regard to case: some file systems have none.
+            # Case doesn't count: some file systems ignore it.
             if (other := ids.get(task.name.casefold())) is not None:
                 raise fault(
-                    f"{other} and {task.id} would share their files; give one of them a study of its own, "
+                    f"{other} and {task.id} would share their files; put one of them into a study of its own, "
                     "with its own data folder"
                 )
             ids[task.name.casefold()] = task.id
@@ -126,9 +127,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _arms_agree(self) -> Self:
-        """Checks across arms, and of arms against the rest of the config."""
+        """Check the arms against each other and against the rest of the config."""
         if self.arms and "pruning" in self.model_fields_set:
-            raise _at(("pruning",), "arms says what is pruned, so pruning isn't read; leave one of the two out")
+            raise _at(("pruning",), "arms and pruning exclude each other; leave one of the two out")
         try:
             spread(self.arms)
         except RecipeError as error:
@@ -152,7 +153,7 @@ class Config(Section):
     @classmethod
     def _some_arms(cls, arms: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
         if not arms:
-            raise fault("must have at least one entry; without the key, the two arms of pruning are there")
+            raise fault("must have at least one entry; without this key, a study has the arms of pruning")
         return arms
 
     @model_serializer(mode="wrap")
@@ -163,7 +164,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
-        """Checks across keys, for every task with its own settings."""
+        """Check keys against each other, for every task with its own settings."""
         errors: list[InitErrorDetails] = []
         for index, task in enumerate(self.tasks):
             training = self.training_for(task)
@@ -185,7 +186,7 @@ class Config(Section):
         return self
 
     def _given_places(self, index: int, keys: tuple[tuple[str, str], ...]) -> list[KeyPath]:
-        """Where the keys were given that a task's check read, the task's own first: defaults have no line."""
+        """The places where the keys of a check were given, the task's own first. Defaults have no place."""
         own = self.tasks[index].training.model_fields_set
         places: list[KeyPath] = [("tasks", index, *key) for key in keys if key[0] == "training" and key[1] in own]
         places += [key for key in keys if key[1] in getattr(self, key[0]).model_fields_set]
@@ -199,5 +200,5 @@ def _at(place: KeyPath, problem: str) -> ValidationError:
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
-    """The settings in plain JSON types; `Config.model_validate` takes them back."""
+    """The settings in plain JSON types. `Config.model_validate` restores them."""
     return config.model_dump(mode="json")

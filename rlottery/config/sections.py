@@ -24,7 +24,7 @@ from rlottery.config.yaml_lines import show
 
 
 class Pruning(Section):
-    """How masks are made. Changing these adds tickets; dense agents stay as they are."""
+    """Pruning by one of the two built-in methods. Changing these keys adds tickets; dense agents stay as they are."""
 
     sparsity: Sparsity = Field(
         default=Sparsity(actor=0.8, critic=0.8),
@@ -34,14 +34,14 @@ class Pruning(Section):
         Field(default="taylor", description="score of a weight w with loss L: |w dL/dw|, |dL/dw| or |w|")
     )
     num_gradient_batches: Count = Field(default=100, description="replay batches the score is averaged over")
-    gradient_batch_size: Count = Field(default=256, description="transitions per such batch")
+    gradient_batch_size: Count = Field(default=256, description="transitions per batch")
 
 
 class NetworkSettings(Section):
     """Hidden layers of the networks."""
 
     actor: Widths = Field(default=(256, 256), description="widths of the actor's hidden layers")
-    critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of either critic")
+    critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of each critic")
 
 
 class SACSettings(Section):
@@ -63,14 +63,16 @@ class SACSettings(Section):
 
 
 class Training(Section):
-    """Length and shape of one run."""
+    """Length and update schedule of one run."""
 
     env_steps: Count = Field(default=25_000, description="environment steps of a run, warm-up included")
     warmup_steps: CountOrZero = Field(
-        default=1_000, description="first steps, taken at random and without updates; fewer than env_steps"
+        default=1_000, description="first steps, with random actions and no updates; fewer than env_steps"
     )
-    updates_per_step: Count = Field(default=1, description="gradient updates per step after the warm-up")
-    replay_capacity: CountOrAll = Field(default="all", description="transitions kept; all: every one")
+    updates_per_step: Count = Field(
+        default=1, description="gradient updates per environment step after the warm-up (UTD)"
+    )
+    replay_capacity: CountOrAll = Field(default="all", description="transitions in the replay buffer; all: env_steps")
 
     @property
     def capacity(self) -> int:
@@ -79,14 +81,14 @@ class Training(Section):
 
 
 class EvaluationSettings(Section):
-    """When the deterministic policy is tried, and what counts."""
+    """When the deterministic policy is evaluated, and which evaluations count."""
 
-    interval: Count = Field(default=2_500, description="env steps between evaluations; at most env_steps")
-    episodes: Count = Field(default=10, description="episodes per evaluation, the same ones every time")
-    score_evaluations: Count = Field(default=3, description="last evaluations whose mean is a run's score")
+    interval: Count = Field(default=2_500, description="environment steps between evaluations; at most env_steps")
+    episodes: Count = Field(default=10, description="episodes per evaluation; the same at every evaluation")
+    score_evaluations: Count = Field(default=3, description="how many of the last evaluations make up a run's score")
 
     def number(self, env_steps: int) -> int:
-        """Evaluations of a run: one per interval, the last one always at its end."""
+        """The number of evaluations of a run: one per interval, and the last one always at the end."""
         return -(-env_steps // self.interval)
 
     def first_scored(self, env_steps: int) -> int:
@@ -95,27 +97,25 @@ class EvaluationSettings(Section):
 
 
 class Verdict(Section):
-    """What a study may conclude from. Read when a report is made: training knows nothing of it."""
+    """How reports decide. Training doesn't read these keys."""
 
-    margin: UpToOne = Field(
-        default=0.1, description="share of (dense - untrained) that a ticket may fall short by and count as not worse"
-    )
+    margin: UpToOne = Field(default=0.1, description="non-inferiority margin, as a share of (dense - untrained)")
     level: Annotated[float, Field(strict=True, gt=0, le=0.2), expects("a number above 0 and at most 0.2")] = Field(
         default=0.05, description="level of every one-sided test, before Holm's correction over arms and tasks"
     )
     least_seeds: Annotated[int, Field(strict=True, ge=3), expects("a whole number of at least 3")] = Field(
-        default=5, description="seeds below which nothing is decided"
+        default=5, description="with fewer seeds, nothing is decided"
     )
     saturated_within: Fraction = Field(
         default=0.02,
-        description="share of (dense - untrained) within which all runs of two arms lie below the best run of the task "
-        "to count as tied at the ceiling; then the area under the curve decides",
+        description="two arms are tied at the ceiling if all their runs are within this share of (dense - untrained) "
+        "of the task's best run; then the area under the curve decides",
     )
     threshold: UpToOne = Field(
-        default=0.9, description="share of dense that steps-to-threshold counts the environment steps to"
+        default=0.9, description="normalised score that steps-to-threshold counts the environment steps to"
     )
     resamples: Annotated[int, Field(strict=True, ge=100), expects("a whole number of at least 100")] = Field(
-        default=2_000, description="bootstrap resamples behind each interval"
+        default=2_000, description="bootstrap resamples for each interval"
     )
 
 
@@ -124,20 +124,20 @@ _TASK_ID = re.compile(rf"(?!.*\.\.)(?=.{{1,128}}\Z)(?:{_PART}:)?(?:{_PART}/)?{_P
 
 
 def file_name(task_id: str) -> str:
-    """A task's id as a file name, and as a part of one."""
+    """A task's id as a file name, or as part of one."""
     return re.sub("[:/]", "_", task_id)
 
 
 class Task(Section):
-    """An environment to learn, with what differs from the study's settings."""
+    """An environment to learn, with the settings that differ from the study's."""
 
     id: str = Field(description="Gymnasium id, Meta-World task name, or module:Id to import a module first")
-    kwargs: dict[str, Any] = Field(default={}, description="keyword arguments for making the environment")
+    kwargs: dict[str, Any] = Field(default={}, description="keyword arguments of the environment")
     sac: SACSettings = Field(
-        default=SACSettings(), description="keys of sac for this task; read through Config.sac_for"
+        default=SACSettings(), description="keys of sac for this task alone; read through Config.sac_for"
     )
     training: Training = Field(
-        default=Training(), description="keys of training for this task; read through Config.training_for"
+        default=Training(), description="keys of training for this task alone; read through Config.training_for"
     )
 
     @property
@@ -170,7 +170,7 @@ class Task(Section):
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            raise fault("may hold finite numbers, text, true, false, null, lists and mappings only") from None
+            raise fault("may contain only finite numbers, text, true, false, null, lists and mappings") from None
         return value
 
     @field_serializer("sac", "training")

@@ -1,8 +1,8 @@
-"""YAML read together with the origin of every key, so that an error can name file and line.
+"""YAML with the origin of every key, so that errors can name file and line.
 
-The grammar is PyYAML's safe one, narrowed: anchors, aliases and tags are refused, since they are what lets
-a small file expand without end or build objects. Numbers follow YAML 1.2, so `3e-4` is a number and `010`
-or `1:30` are not quietly read in base 8 or 60.
+The grammar is that of PyYAML's safe loader without anchors, aliases and tags, with which a small file could expand
+endlessly or build objects. Numbers follow YAML 1.2: `3e-4` is a number, and `010` and `1:30` are not read in base 8
+or 60.
 """
 
 import re
@@ -16,7 +16,7 @@ import yaml
 from rlottery.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands: `("tasks", 0, "id")`."""
+"""The place of a value: `("tasks", 0, "id")`."""
 
 _MAX_DEPTH = 32
 _MAX_NODES = 20_000
@@ -26,9 +26,9 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class Origin(NamedTuple):
-    """Where a value came from: a line of the file, or an override and the key that it sets.
+    """The origin of a value: a line of the file, or an override and the key that it sets.
 
-    `line` orders the origins; an override's comes after any line that a file can have.
+    `line` sorts the origins. Overrides come after all lines that a file can have.
     """
 
     where: str
@@ -38,7 +38,7 @@ class Origin(NamedTuple):
 
 @dataclass
 class Document:
-    """A mapping read from YAML, the origin of each key, and the faults found so far."""
+    """A mapping read from YAML, with the origin of each key and the faults found so far."""
 
     source: str
     value: dict[str, Any]
@@ -47,19 +47,19 @@ class Document:
     overrides: int = 0
 
     def origin(self, path: KeyPath) -> Origin:
-        """Origin of the innermost given key on the way to `path`; of the whole file if none is."""
+        """The origin of the innermost given key on the way to `path`, or of the whole file if there is none."""
         for end in range(len(path), 0, -1):
             if (found := self.origins.get(path[:end])) is not None:
                 return found
         return Origin(self.source, 0)
 
     def fault(self, path: KeyPath, problem: str, origin: Origin | None = None) -> None:
-        """Record what is wrong at `path`."""
+        """Record an error at `path`."""
         self.faults.append((origin or self.origin(path), path, problem))
 
     def message(self) -> str:
-        """One line per fault, in the file's order, the command line last."""
-        # Tasks that share a setting find the same fault in it: say it once.
+        """One line per fault in the order of the file, followed by those of the command line."""
+        # Tasks that share a setting find the same fault in it, which is listed once.
         ordered = sorted(dict.fromkeys(self.faults), key=lambda fault: fault[0].line)
         lines = [
             f"{origin.where}: {problem}"
@@ -72,7 +72,7 @@ class Document:
         return "\n".join(lines)
 
     def override(self, assignment: str) -> None:
-        """Put `key.path=value` in the place of what the file says; what can't be read becomes a fault."""
+        """Override a value by `key.path=value`. If it can't be read, a fault is recorded."""
         self.overrides += 1
         key, equals, text = assignment.partition("=")
         path: KeyPath = tuple(part.strip() for part in key.split("."))
@@ -89,7 +89,7 @@ class Document:
         for depth, part in enumerate(path[:-1], start=1):
             if isinstance(at.get(str(part)), list):
                 whole = dotted(path[:depth])
-                self.fault(path, f"{whole} is a list; give it whole, as {whole}=[...]", origin)
+                self.fault(path, f"{whole} is a list; give the whole list, as {whole}=[...]", origin)
                 return
             if not isinstance(at.get(str(part)), dict):
                 at[str(part)] = {}
@@ -104,10 +104,10 @@ class Document:
 
 
 def read_document(path: Path) -> Document:
-    """Read a YAML file whose top level is a mapping.
+    """Read a YAML file whose top level is a mapping. Faults in single keys are recorded in the document.
 
-    Raises ConfigError if it can't be read, or is not YAML; faults that leave something to read are kept in
-    the document.
+    Raises:
+        ConfigError: the file can't be read, or isn't YAML.
     """
     try:
         if path.is_dir():
@@ -119,7 +119,7 @@ def read_document(path: Path) -> Document:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > _MAX_BYTES:
-        raise ConfigError(f"{path}: larger than 1 MiB, so this is no config file")
+        raise ConfigError(f"{path}: larger than 1 MiB, so it isn't a config file")
     try:
         value, lines, faults = _parse(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -128,7 +128,7 @@ def read_document(path: Path) -> Document:
     except _InvalidYamlError as error:
         raise ConfigError(f"{path}:{error.line}:{error.column}: not valid YAML: {error}") from None
     if value is None:
-        raise ConfigError(f"{path}: there are no keys in it; `rlottery init` writes a commented config")
+        raise ConfigError(f"{path}: it has no keys; `rlottery init` writes a commented config")
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: the top level must be a mapping of keys to values, not {show(value)}")
     document = Document(str(path), value, {key: Origin(f"{path}:{line}", line) for key, line in lines.items()})
@@ -138,12 +138,12 @@ def read_document(path: Path) -> Document:
 
 
 def dotted(path: Iterable[str | int]) -> str:
-    """`sac.batch_size`, fit for a terminal."""
+    """The path in the form `sac.batch_size`, safe for a terminal."""
     return ".".join(_printable(str(part)) for part in path)
 
 
 def show(value: object) -> str:
-    """A value as the person who wrote it would know it again, in a few words."""
+    """A short text by which the author of a value recognises it."""
     if value is None:
         return "empty (null)"
     if isinstance(value, bool):
@@ -175,7 +175,7 @@ def _cut(text: str, width: int = 80) -> str:
 
 
 class _InvalidYamlError(ValueError):
-    """Text that is no YAML of the narrowed grammar; line and column count from 1."""
+    """Text that isn't valid in the restricted grammar; line and column count from 1."""
 
     def __init__(self, problem: str, line: int, column: int) -> None:
         super().__init__(problem)
@@ -184,9 +184,9 @@ class _InvalidYamlError(ValueError):
 
 
 class _Composer(yaml.SafeLoader):
-    """Composes nodes and refuses what the narrowed grammar leaves out, before it costs anything."""
+    """Composes nodes, and refuses what the restricted grammar excludes before it costs anything."""
 
-    # PyYAML's own table reads dates, base 60 and `<<`; it must not be inherited.
+    # PyYAML's own table reads dates, base 60 and `<<`, so it must not be inherited.
     yaml_implicit_resolvers = {}  # noqa: RUF012
 
     def __init__(self, text: str) -> None:
@@ -199,8 +199,8 @@ class _Composer(yaml.SafeLoader):
         self.depth += 1
         self.nodes += 1
         refusals = {
-            "anchors and aliases (& and *) are not read; write the value out": getattr(event, "anchor", None),
-            "tags (!) are not read; leave the tag out": getattr(event, "tag", None),
+            "anchors and aliases (& and *) are not supported; write the value out": getattr(event, "anchor", None),
+            "tags (!) are not supported; leave the tag out": getattr(event, "tag", None),
             f"nested more than {_MAX_DEPTH} levels deep": self.depth > _MAX_DEPTH,
             f"more than {_MAX_NODES} values": self.nodes > _MAX_NODES,
         }
@@ -215,7 +215,7 @@ class _Composer(yaml.SafeLoader):
 for _name, _pattern, _first in [
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
-    # Twenty places are enough for any key, and too few to make a slow or unprintable integer.
+    # Twenty digits are enough for any key, and too few for a slow or unprintable integer.
     ("int", r"[-+]?(?:0|[1-9][0-9_]{0,20})", "-+0123456789"),
     ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
     ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
@@ -230,7 +230,7 @@ class _Parsed(NamedTuple):
 
 
 def _parse(text: str) -> _Parsed:
-    """Plain values, the line of each key and list item, and the faults that still leave something to read."""
+    """Plain values, the line of each key and list item, and the faults in single keys."""
     try:
         loader = _Composer(text)
     except yaml.reader.ReaderError as error:
@@ -247,7 +247,7 @@ def _parse(text: str) -> _Parsed:
             problem += " (a tab: indent with spaces)"
         raise _InvalidYamlError(problem, mark.line + 1, mark.column + 1) from None
     except (ValueError, OverflowError):
-        # PyYAML converts the digits of escapes and of %YAML directives without a check of their range.
+        # PyYAML converts the digits of escapes and %YAML directives without checking their range.
         raise _InvalidYamlError("a number out of range", loader.line + 1, loader.column + 1) from None
     parsed = _Parsed(None, {}, [])
     return parsed if node is None else parsed._replace(value=_plain(node, (), parsed))

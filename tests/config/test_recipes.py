@@ -98,7 +98,7 @@ def test_the_keys_say_which_kind_of_arm_it_is(keys: dict[str, Any], kind: type) 
         ("null", "must be a list, not empty (null)"),
         ("mag", "must be a list, not 'mag'"),
         ("{mag: {criterion: magnitude}}", "must be a list, not a mapping"),
-        ("[]", "must have at least one entry; without the key, the two arms of pruning are there"),
+        ("[]", "must have at least one entry; without this key, a study has the arms of pruning"),
     ],
 )
 def test_no_list_of_arms(tmp_path: Path, arms: str, message: str) -> None:
@@ -591,7 +591,7 @@ def test_controls_of_a_list_and_of_one_of_it_need_names(fault: Fault) -> None:
 
 
 def test_arms_and_pruning(fault: Fault) -> None:
-    message = "pruning: arms says what is pruned, so pruning isn't read; leave one of the two out"
+    message = "pruning: arms and pruning exclude each other; leave one of the two out"
     assert fault(MAG, study=STUDY + "pruning: {sparsity: 0.5}") == f"8: {message}"
     override = "pruning.sparsity=0.5"
     assert fault(MAG, overrides=(override,)) == f"command line: {override}: {message}"
