@@ -1,6 +1,6 @@
-"""Hatchling's hook for wheels and editable installs: compiles the kernels where there is a C++ compiler.
+"""Hatchling's hook for wheels and editable installs: compiles the kernels if there is a C++ compiler.
 
-Without one, or if it fails, the install goes on without them; why is in `rlottery/agents/kernels/_kernels.json`.
+If that fails, rlottery is installed without them, and `rlottery/agents/kernels/_kernels.json` records why.
 """
 
 import importlib.util
@@ -13,26 +13,26 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class KernelsHook(BuildHookInterface):
-    """Compiles the kernels; a wheel that holds them is for one platform and any Python 3."""
+    """Compiles the kernels. A wheel that contains them is for one platform and any Python 3."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         made = _build_module(Path(self.root)).build()
         if not made.built:
             self.app.display_warning(
                 f"rlottery: the kernels could not be built: {made.reason}. Tickets will be trained on the masked "
-                "dense path, which is slower."
+                "dense path, which is slower. `rlottery doctor` shows how to build them later."
             )
             for line in made.said:
                 self.app.display_warning(f"    {line}")
             return
         build_data["pure_python"] = False
-        # Loaded by ctypes, it is tied to the platform alone.
+        # ctypes loads the library, so it works with every Python of this platform.
         platform = self.build_config.builder.get_best_matching_tag().split("-")[-1]
         build_data["tag"] = f"py3-none-{platform}"
 
 
 def _build_module(root: Path) -> ModuleType:
-    """`rlottery.agents.kernels.build` by its path: rlottery's dependencies are not installed where it is built."""
+    """Load `rlottery.agents.kernels.build` from its path: nothing that rlottery depends on is installed here."""
     spec = importlib.util.spec_from_file_location(
         "build_kernels", root / "rlottery" / "agents" / "kernels" / "build.py"
     )

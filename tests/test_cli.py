@@ -1,4 +1,4 @@
-"""What a person who types something wrong reads, and what is left behind: nothing."""
+"""The command line: its output, its exit codes, and its messages about bad input, which changes no file."""
 
 import pickle
 import re
@@ -41,7 +41,7 @@ def call(*arguments: str) -> tuple[int, str, str]:
 
 
 def refusal(*arguments: str) -> str:
-    """What a command says that must refuse its input, and leave everything as it was."""
+    """The message of a command that must refuse its input and change no file."""
     before = contents(Path())
     code, output, message = call(*arguments)
     assert (code, output) == (2, "")
@@ -62,7 +62,7 @@ class TestBadInput:
         assert "config.yaml:2:1: not valid YAML" in refusal("run")
 
     @pytest.mark.parametrize(
-        ("override", "said"),
+        ("override", "part"),
         [
             ("sac.batchsize=3", "did you mean 'batch_size'?"),
             ("sac.batch_size=0", "sac.batch_size=0: must be a whole number of at least 1, not 0"),
@@ -71,8 +71,8 @@ class TestBadInput:
             ("nonsense", "expected key.path=value"),
         ],
     )
-    def test_a_key_that_is_unknown_or_out_of_range(self, override: str, said: str) -> None:
-        assert said in refusal("run", "config.yaml", override)
+    def test_a_key_that_is_unknown_or_out_of_range(self, override: str, part: str) -> None:
+        assert part in refusal("run", "config.yaml", override)
 
     def test_unknown_method(self) -> None:
         assert "'taylor'; choose one of: magnitude, gradient" in refusal("run", "--pruning-method", "taylor")
@@ -82,7 +82,7 @@ class TestBadInput:
         assert "'tiket'. Choose from: dense, mask, ticket" in refusal("run", "--stages", "dense,tiket", *dry)
 
     @pytest.mark.parametrize(
-        ("task", "said"),
+        ("task", "part"),
         [
             ("Pendlum-v1", "Did you mean Pendulum-v1"),
             ("drawer-clos-v3", "Did you mean drawer-close-v3"),
@@ -90,8 +90,8 @@ class TestBadInput:
             ("nosuchmodule:Foo-v0", "nosuchmodule"),
         ],
     )
-    def test_a_task_that_cannot_be_learnt(self, task: str, said: str) -> None:
-        assert said in refusal("run", f"tasks=[{task}]")
+    def test_an_unsuitable_task(self, task: str, part: str) -> None:
+        assert part in refusal("run", f"tasks=[{task}]")
 
     @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
     def test_images(self, workplace: Path, dry: list[str]) -> None:

@@ -129,8 +129,8 @@ class TestFiles:
             # 336 weights in the actor, 2 x 336 in the critics; 80 % of them pruned.
             assert sum(layer[2] for layer in mask["actor"].values()) == 336 - 269
             assert sum(layer[2] for layer in mask["critic"].values()) == 672 - 538
-            told = mask["metadata"]
-            assert (told["task"], told["seed"], told["method"], told["criterion"]) == (
+            metadata = mask["metadata"]
+            assert (metadata["task"], metadata["seed"], metadata["method"], metadata["criterion"]) == (
                 *("Pendulum-v1", 0),
                 *(method, criterion),
             )
@@ -216,7 +216,7 @@ def test_a_ticket_starts_from_the_dense_runs_initial_weights_times_the_mask(
 
 class TestWhatThePersonSees:
     def test_plain_lines_without_a_terminal(self, first_output: tuple[Path, str]) -> None:
-        off = "The compiled kernels are off: "  # said where they can't be used
+        off = "The compiled kernels are off: "  # printed where they can't be used
         lines = [line for line in first_output[1].splitlines() if not line.startswith(off)]
         assert lines[0] == "Pendulum-v1 seed 0 dense: running"
         assert any(line.startswith("Pendulum-v1 seed 0 magnitude-80: done, ") for line in lines)
@@ -506,7 +506,7 @@ def wait_until(true: Callable[[], bool], seconds: float) -> None:
 
 
 def is_alive(process: int) -> bool:
-    """Whether there is such a process that has not ended; one that nobody has waited for yet has."""
+    """Whether a process still runs. A zombie does not."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -747,7 +747,7 @@ class TestWaysToWriteTheScript:
         self.start(monkeypatch, script, *flags)
         assert runs == [("gradient", ["dense", "mask"], "other") for _ in methods]
 
-    def test_a_flag_that_nobody_knows_is_refused(
+    def test_an_unknown_flag_is_refused(
         self, monkeypatch: pytest.MonkeyPatch, runs: Runs, capsys: pytest.CaptureFixture[str]
     ) -> None:
         script = (ROOT / "run_pipeline.py").read_text().partition("if __name__")[0] + BLOCK

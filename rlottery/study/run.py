@@ -204,7 +204,7 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
     if any(t.job.stage != "mask" for t in outcome.tracked):
         publish(store, config, outcome.contents, say)
     say(f"Runs and masks:  {store.root}")
-    say(f"Training curves: uvx tensorboard --logdir {store.runs}")
+    say(f"Training curves: tensorboard --logdir {store.runs}")
 
 
 def _plain_printer(console: Console) -> Callable[..., None]:
