@@ -1,1 +1,1 @@
-"""What leaves a study: finished runs as policies to call, as files for robots, and as films."""
+"""Trained agents outside of a study: as Python objects, as small files, and in videos of episodes."""

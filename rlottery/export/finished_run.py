@@ -1,4 +1,4 @@
-"""A finished run, read to be used: what its manifest says, and its actor, found to be what was written."""
+"""Reads a finished run: its manifest, and the network that chooses actions, verified against its checksum."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,39 +8,45 @@ import numpy as np
 from pydantic import ValidationError
 
 from rlottery import envs
+from rlottery.agents.algorithms import ALGORITHMS
+from rlottery.agents.description import Description
 from rlottery.config import Task
 from rlottery.errors import MaskError, StudyError
+from rlottery.pruning.allocation import by_network
 from rlottery.pruning.fold import Layers
 from rlottery.pruning.mask_file import read_mask
-from rlottery.pruning.masks import check_shapes
+from rlottery.pruning.masks import GroupMask, check_shapes
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import DamagedError, Manifest, check_files, read_manifest
 from rlottery.storage.paths import RunFiles
 
-_ACTOR = "params.actor."
-
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """What a run that is done says of itself; its agent has not been looked at yet."""
+    """A finished run as its manifest describes it. Its agent has not been read yet."""
 
     files: RunFiles
     manifest: Manifest
+    algorithm: Description
     task: Task
     seed: int
     arm: str
 
     @property
     def sparsity(self) -> float:
-        """Pruned share of the actor's weights; 0.0 of a dense agent."""
-        return float(self.manifest.get("sparsity", {}).get("actor", 0.0))
+        """Pruned share of the weights of the network that chooses actions; 0.0 for a dense agent."""
+        return float(self.manifest.get("sparsity", {}).get(self._acting_group, 0.0))
+
+    @property
+    def _acting_group(self) -> str:
+        return self.algorithm.acting.partition(".")[0]
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the agent's file, in hexadecimal, as the manifest has it.
+        """SHA-256 of the agent's file in hexadecimal, from the manifest.
 
         Raises:
-            DamagedError: the manifest names no agent.
+            DamagedError: the manifest lists no agent.
         """
         entries = self.manifest["files"]
         if self.files.agent.name not in entries:
@@ -52,76 +58,88 @@ def read_finished(folder: Path) -> FinishedRun:
     """The run in a folder, data/runs/TASK/seed_N/ARM.
 
     Raises:
-        StudyError: there is no run, it is not done, or its manifest is damaged.
+        StudyError: there is no run, it is not finished, or its manifest is damaged.
     """
     files = RunFiles(folder)
-    manifest = _done(files)
+    manifest = _finished_manifest(files)
     try:
-        task = Task.model_validate(manifest["fingerprint"]["task"])
-        return FinishedRun(files, manifest, task, manifest["seed"], manifest["arm"])
+        fingerprint = manifest["fingerprint"]
+        # The settings of a run's algorithm are in its fingerprint under the algorithm's name.
+        algorithm = ALGORITHMS[next((name for name in fingerprint if name in ALGORITHMS), "")]
+        task = Task.model_validate(fingerprint["task"])
+        return FinishedRun(files, manifest, algorithm, task, manifest["seed"], manifest["arm"])
     except (KeyError, ValidationError):
-        raise DamagedError(files.manifest, "it doesn't say of which task, seed and arm the run is") from None
+        raise DamagedError(files.manifest, "it doesn't say which algorithm, task, seed and arm the run is of") from None
 
 
 def read_actor(run: FinishedRun) -> tuple[Layers, Layers]:
-    """The actor's weights and masks, once the files have been found to be what was written; no masks if it is dense.
+    """Weights and masks of the network that chooses actions, verified against their checksums; no masks if it is dense.
 
     Raises:
-        DamagedError: a file is missing or not what was written.
-        StudyError: the agent's actor is none that this project trains, or the mask is another one's.
+        DamagedError: a file is missing or its content changed.
+        StudyError: the agent has no such network, or the mask belongs to another agent.
     """
     files, entries = run.files, run.manifest["files"]
     if files.agent.name not in entries:
         raise _no_agent(files)
     check_files(files.folder, entries, files.agent.name, files.mask.name)
-    actor = _layers(read_arrays(files.agent))
+    actor = _layers(read_arrays(files.agent), f"params.{run.algorithm.acting}.")
     if actor is None:
-        raise StudyError(f"{files.agent} holds no actor of SAC's: only those can act outside of training.")
+        raise StudyError(f"{files.agent} has no network that chooses actions as those of rlottery's agents do.")
     if files.mask.name not in entries:
         return actor, {}
-    mask = read_mask(files.mask).groups["actor"]
+    mask = _acting_mask(run)
     try:
         check_shapes(mask, {name: layer["kernel"] for name, layer in actor.items()})
     except MaskError as error:
-        raise StudyError(f"{files.mask} is of another agent than {files.agent}. {error}") from None
+        raise StudyError(f"The mask {files.mask} doesn't belong to the agent {files.agent}. {error}") from None
     if any(np.any(layer["kernel"][~mask[name]]) for name, layer in actor.items()):
-        raise StudyError(f"{files.agent} does not keep to its mask: pruned weights are not zero.")
+        raise StudyError(f"The agent {files.agent} doesn't match its mask: pruned weights are not zero.")
     return actor, {name: {"kernel": kept} for name, kept in mask.items()}
 
 
 def environment_of(run: FinishedRun, actor: Layers) -> envs.Environment:
-    """The run's environment, closed: to be asked for its sizes and its actions' bounds.
+    """The run's environment, already closed, for its sizes and the bounds of its actions.
 
     Raises:
         TaskError: the task can't be made here.
-        StudyError: it is another one here than the actor was trained on.
+        StudyError: the task here differs from the one that the actor was trained on.
     """
     environment = envs.make(run.task.id, run.task.kwargs)
     environment.close()
     sizes = environment.observation_size, environment.action_size
     inputs, outputs = actor["layer_0"]["kernel"].shape[0], actor[f"layer_{len(actor) - 1}"]["kernel"].shape[1]
-    # The actor gives a mean and the logarithm of a deviation for every action.
-    if (inputs, outputs) != (sizes[0], 2 * sizes[1]):
+    if (inputs, outputs) != (sizes[0], run.algorithm.outputs_per_action * sizes[1]):
         raise StudyError(
-            f"{run.files.agent} is of another task than {run.task.id} is here: its actor has {inputs} inputs and "
-            f"{outputs} outputs, the task {sizes[0]} observation entries and {sizes[1]} actions."
+            f"The agent {run.files.agent} doesn't fit {run.task.id} as it is on this machine: its actor has {inputs} "
+            f"inputs and {outputs} outputs, but observations have {sizes[0]} entries and actions {sizes[1]}."
         )
     return environment
 
 
+def _acting_mask(run: FinishedRun) -> GroupMask:
+    """The mask of the network that chooses actions, by layer."""
+    group, _, network = run.algorithm.acting.partition(".")
+    layers = by_network(read_mask(run.files.mask).groups[group])[network]
+    return {path.rpartition(".")[2]: layer for path, layer in layers.items()}
+
+
 def _no_agent(files: RunFiles) -> DamagedError:
-    return DamagedError(files.manifest, f"it names no {files.agent.name}")
+    return DamagedError(files.manifest, f"it lists no {files.agent.name}")
 
 
-def _done(files: RunFiles) -> Manifest:
-    """The manifest of a run that is done."""
+def _finished_manifest(files: RunFiles) -> Manifest:
     if not files.folder.is_dir():
-        raise StudyError(f"{files.folder} is no folder. Give a finished run's: data/runs/TASK/seed_N/ARM")
+        raise StudyError(
+            f"{files.folder} is not a folder. Give the folder of a finished run: data/runs/TASK/seed_N/ARM"
+        )
     manifest = read_manifest(files)
     if manifest is None:
         if any(path.exists() for path in (files.metrics, files.mask, files.checkpoint, files.progress)):
-            raise StudyError(f"The run in {files.folder} is not finished. Run its study again, and it goes on.")
-        raise StudyError(f"{files.folder} holds no run. Give a finished run's folder: data/runs/TASK/seed_N/ARM")
+            raise StudyError(f"The run in {files.folder} is not finished. Run its study again to continue it.")
+        raise StudyError(
+            f"{files.folder} contains no run. Give the folder of a finished run: data/runs/TASK/seed_N/ARM"
+        )
     if manifest["status"] != "done":
         raise StudyError(
             f"The run in {files.folder} {manifest['status']}, so it has no policy. "
@@ -130,9 +148,9 @@ def _done(files: RunFiles) -> Manifest:
     return manifest
 
 
-def _layers(arrays: Mapping[str, np.ndarray]) -> Layers | None:
-    """The actor in an agent's arrays, from input to output, or None if it is no multilayer perceptron of SAC's."""
-    found = {name.removeprefix(_ACTOR): array for name, array in arrays.items() if name.startswith(_ACTOR)}
+def _layers(arrays: Mapping[str, np.ndarray], prefix: str) -> Layers | None:
+    """The network with this prefix in an agent's arrays, from input to output; None if it is no finite MLP."""
+    found = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     names = [f"layer_{index}" for index in range(len(found) // 2)]
     if not names or found.keys() != {f"{name}.{leaf}" for name in names for leaf in ("kernel", "bias")}:
         return None

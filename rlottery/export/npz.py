@@ -1,4 +1,4 @@
-"""From a finished run to its policy as one small file: read, checked, folded, compared."""
+"""Exports the policy of a finished run as one small file: reads, checks and folds it, and compares the actions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +14,21 @@ from rlottery.storage.disk import write_bytes
 from rlottery.version import __version__
 
 OBSERVATIONS = 1_000
-"""Random ones, on which the actions are compared."""
+"""Random observations on which the actions are compared."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """What was written, and what became of the actor.
+    """The file that was written, and how its policy compares with the run's actor.
 
     Attributes:
-        bytes: of the file.
-        weights: in the kernels that are left.
-        of_weights: in the run's actor, the deviations of its exploring actions included.
+        bytes: size of the file.
+        weights: weights in the kernels of the file.
+        of_weights: weights of the run's actor, including those for exploration.
         dead, constant: hidden units that were removed.
-        of_units: hidden units that there were.
-        unread: observation entries that nothing reads, of `observation_size`.
-        difference: the largest between an action of the file's policy and one of the run's, both in [-1, 1].
+        of_units: hidden units of the run's actor.
+        unread: observation entries that the policy doesn't read, out of `observation_size`.
+        difference: largest difference between an action of the file's policy and one of the run's, both in [-1, 1].
     """
 
     file: Path
@@ -50,7 +50,7 @@ class Export:
             f"Wrote {self.file}, {self.bytes:,} bytes.\n"
             f"Weights: {self.weights:,}, of {self.of_weights:,} in the run.\n"
             f"Hidden units removed: {self.dead:,} dead and {self.constant:,} constant, of {self.of_units:,}.\n"
-            f"Observation entries that nothing reads: {unread}.\n"
+            f"Observation entries that are not read: {unread}.\n"
             f"Largest difference from the run's actions: {self.difference:.1e} "
             f"(actions in [-1, 1], {OBSERVATIONS:,} random observations)."
         )
@@ -60,19 +60,19 @@ def export_policy(folder: Path, to: Path | None = None) -> Export:
     """Write the deterministic policy of a finished run, folded.
 
     Args:
-        folder: the run's.
-        to: the file; None is one in the working directory that is named after the run.
+        folder: the run's folder.
+        to: the file to write; None for one in the working directory that is named after the run.
 
     Raises:
-        StudyError: no finished run, damaged files, another algorithm's, or a file that can't be written.
-        TaskError: the task can't be made, which has to be asked for its actions' bounds.
+        StudyError: the folder has no finished run, its files are damaged, or the file can't be written.
+        TaskError: the task can't be made. It is needed for the bounds of the actions.
     """
     run = read_finished(folder)
     actor, masks = read_actor(run)
     environment = environment_of(run, actor)
     observation_size, action_size = environment.observation_size, environment.action_size
-    whole = _means(actor)
-    folded = fold(whole, _means(masks) if masks else {})
+    whole = _deciding(actor, action_size)
+    folded = fold(whole, _deciding(masks, action_size) if masks else {})
     read = folded.masks["layer_0"]["kernel"].any(axis=1) if masks else np.ones(observation_size, np.bool_)
     unread = tuple(np.flatnonzero(~read).tolist())
     about = {
@@ -104,40 +104,37 @@ def export_policy(folder: Path, to: Path | None = None) -> Export:
     )
 
 
-def _means(layers: Layers) -> Layers:
-    """SAC's actor, or its masks, with the first half of the outputs alone: the means, which decide without noise.
-
-    The other half, the logarithms of the deviations, are for exploring.
-    """
+def _deciding(layers: Layers, action_size: int) -> Layers:
+    """The network, or its masks, with only the outputs that the deterministic policy reads, one per action entry."""
     last = f"layer_{len(layers) - 1}"
-    return layers | {last: {leaf: array[..., : array.shape[-1] // 2] for leaf, array in layers[last].items()}}
+    return layers | {last: {leaf: array[..., :action_size] for leaf, array in layers[last].items()}}
 
 
 def _weights(params: Layers, masks: Layers) -> int:
-    """Weights in the kernels that are not pruned."""
+    """Number of weights in the kernels that are not pruned."""
     return sum(int(masks[name]["kernel"].sum()) if masks else layer["kernel"].size for name, layer in params.items())
 
 
 def _write_new(file: Path, data: bytes) -> None:
     try:
         if file.exists():
-            raise StudyError(f"{file} exists already and was left alone. Give another name: --to FILE")
+            raise StudyError(f"{file} already exists and was not changed. Give another name: --to FILE")
         write_bytes(file, data)
     except OSError as error:
-        why = f"{file.parent} is no folder" if isinstance(error, FileExistsError) else error.strerror
-        raise StudyError(f"{file} can't be written: {why}. Give another place: --to FILE") from None
+        why = f"{file.parent} is not a folder" if isinstance(error, FileExistsError) else error.strerror
+        raise StudyError(f"{file} can't be written: {why}. Give another path: --to FILE") from None
 
 
 def _difference(one: Layers, other: Layers) -> float:
-    """The largest between two policies' actions on random observations, computed as a robot would, in float32."""
+    """The largest difference between the actions of two policies on random observations, in float32."""
     entries = one["layer_0"]["kernel"].shape[0]
     observations = np.random.default_rng(0).normal(size=(OBSERVATIONS, entries)).astype(np.float32)
     return float(np.abs(_actions(one, observations) - _actions(other, observations)).max())
 
 
-def _actions(means: Layers, observations: np.ndarray) -> np.ndarray:
+def _actions(network: Layers, observations: np.ndarray) -> np.ndarray:
     """Actions (batch, act) in [-1, 1]."""
-    *hidden_layers, output = means.values()
+    *hidden_layers, output = network.values()
     hidden: Any = observations
     for layer in hidden_layers:
         hidden = np.maximum(hidden @ layer["kernel"] + layer["bias"], 0)

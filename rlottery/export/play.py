@@ -1,4 +1,4 @@
-"""Watching trained agents: one evaluation episode as a film, several agents side by side on the same one."""
+"""Videos of trained agents: one evaluation episode, with several agents side by side on the same one."""
 
 import itertools
 import math
@@ -17,35 +17,34 @@ from rlottery.envs.rendering import BACKGROUND, Picture, Stage, without_a_screen
 from rlottery.errors import RlotteryError, StudyError
 from rlottery.export.finished_run import read_finished
 from rlottery.export.policy import Policy, load_agent
-from rlottery.export.video import Kind, Room, film_bytes, stride_of
+from rlottery.export.video import SizeLimit, VideoFormat, stride_of, video_bytes
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import read_bytes, write_bytes
 from rlottery.storage.manifests import DamagedError
 from rlottery.storage.paths import DENSE, Store
 
 SIZE = (320, 240)
-"""Width and height of an agent's picture."""
+"""Width and height of an agent's picture, in pixels."""
 SIDES = range(64, 1921)
-"""What either may be."""
+"""Allowed widths and heights."""
 HEADER = 44
-"""Height of the words over a picture."""
-COLUMNS = 4
-"""Agents in a row."""
+"""Height of the text above a picture."""
+AGENTS_PER_ROW = 4
 MOST_AGENTS = 16
 
 REPORT_BYTES = 400_000
-"""Room of a report's film: it is part of the page."""
+"""Size limit of a video in a report, which is part of the page."""
 MOST_BYTES = 10 * REPORT_BYTES
-"""Of a film that is there already; more is none of this project's."""
+"""Largest existing file that is reused as a report's video; a larger one was not written by rlottery."""
 REPORT_SECONDS = 10.0
-"""Of an episode in a report."""
+"""Longest part of an episode that a report shows."""
 
 _PLAIN, _FAINT, _GOOD = (235, 235, 235), (160, 160, 165), (90, 210, 120)
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How an agent's episode went. `success` is None where the task knows none."""
+    """The result of an agent's episode. `success` is None if the task doesn't report it."""
 
     arm: str
     seed: int
@@ -54,13 +53,13 @@ class Ending:
     success: bool | None
 
     def __str__(self) -> str:
-        told = "" if self.success is None else f", {'success' if self.success else 'no success'}"
-        return f"{self.arm}, seed {self.seed}: return {self.total:,.1f} in {self.steps:,} steps{told}."
+        success = "" if self.success is None else f", {'success' if self.success else 'no success'}"
+        return f"{self.arm}, seed {self.seed}: return {self.total:,.1f} in {self.steps:,} steps{success}."
 
 
 @dataclass(frozen=True)
 class Played:
-    """A film, and what happens in it."""
+    """A video, and the results of the episode that it shows."""
 
     file: Path
     bytes: int
@@ -73,62 +72,63 @@ class Played:
 
 
 def play(folders: Sequence[Path], to: Path | None = None, episode: int = 0, size: tuple[int, int] = SIZE) -> Played:
-    """Film one evaluation episode of finished runs of one task, side by side, with the same start and the same goal.
+    """Make a video of finished runs of one task, side by side, on one evaluation episode with the same start and goal.
 
-    A second of the film is a second of the task. An agent whose episode ends early holds its last picture.
+    A second of the video is a second of the task. An agent whose episode ends early keeps its last picture.
 
     Args:
-        folders: the runs'.
-        to: the file, .mp4 or .gif; None is an MP4 in the working directory that is named after the runs.
-        episode: which of the evaluation's, from 0 on: of the first run's study, where it counted.
+        folders: the folders of the runs.
+        to: the file, .mp4 or .gif; None for an MP4 in the working directory that is named after the runs.
+        episode: number of the evaluation episode in the study of the first run, from 0.
         size: width and height of each agent's picture, both even.
 
     Raises:
-        StudyError: no finished runs, or of several tasks; damaged files; a file that exists or can't be written.
+        StudyError: runs are not finished or of different tasks, files are damaged, or the video's file exists or can't
+            be written.
         TaskError: the task can't be made.
-        RenderingError: it can't be drawn here.
+        RenderingError: the task can't be rendered on this machine.
     """
-    kind = _kind(to)
+    video_format = _format_of(to)
     if not 1 <= len(folders) <= MOST_AGENTS:
-        raise StudyError(f"Give 1 to {MOST_AGENTS} runs' folders to play, not {len(folders)}.")
+        raise StudyError(f"Give the folders of 1 to {MOST_AGENTS} runs, not {len(folders)}.")
     if any(side not in SIDES or side % 2 for side in size):
-        asked = f"must be even and within {SIDES[0]} to {SIDES[-1]}, not {size[0]}x{size[1]}"
-        raise StudyError(f"The width and height of a picture {asked}.")
+        allowed = f"must be even and within {SIDES[0]} to {SIDES[-1]}, not {size[0]}x{size[1]}"
+        raise StudyError(f"The width and height of a picture {allowed}.")
     runs = [_Run.read(folder) for folder in folders]
     for run in runs[1:]:
         if run.task != runs[0].task:
             raise StudyError(
-                f"{run.folder} is of {_shown(run.task)}, {runs[0].folder} of {_shown(runs[0].task)}: runs that are "
-                "shown side by side must be of one task."
+                f"Runs in one video must be of the same task, but {run.folder} is of {_shown(run.task)} and "
+                f"{runs[0].folder} of {_shown(runs[0].task)}."
             )
     seed = runs[0].episode_seed(episode)
     file = to or Path(f"{runs[0].task.name}_{'_beside_'.join(f'seed_{run.seed}_{run.arm}' for run in runs)[:150]}.mp4")
     if file.exists():
-        raise StudyError(f"{file} exists already and was left alone. Give another name: --to FILE")
-    data, endings = _filmed(runs, seed, kind, size)
+        raise StudyError(f"{file} already exists and was not changed. Give another name: --to FILE")
+    data, endings = _filmed(runs, seed, video_format, size)
     _write(file, data)
     return Played(file, len(data), episode, endings)
 
 
 @dataclass(frozen=True)
 class NoFilm:
-    """There is no film, and why not, in a sentence."""
+    """The reason why there is no video, in a sentence."""
 
     why: str
 
 
 def film_for_report(store: Store, task: Task, arm: str, seed: int) -> tuple[str, bytes] | NoFilm:
-    """A short film of a dense agent beside a ticket, for a page to hold: its media type and its content.
+    """Media type and content of a short video of a dense agent and a ticket, for a report's page.
 
-    The first evaluation episode, or its first seconds. It is kept in the report's folder, and made anew when either
-    agent is another. Nothing is raised: that a film can't be had is no reason for a report to fail.
+    It shows the first seconds of the first evaluation episode. It is stored in the report's folder and made again when
+    one of the agents has changed. Errors are returned, not raised: a report doesn't fail because of a missing video.
     """
     try:
         return "video/mp4", _film_for_report(store, task, arm, seed)
     except (RlotteryError, OSError) as error:
         return NoFilm(str(error))
-    except Exception as error:  # whatever a driver, a codec or an environment raises
-        return NoFilm(f"{task.id} can't be filmed: {type(error).__name__}: {error}")
+    except Exception as error:  # drivers, codecs and environments may raise anything
+        return NoFilm(f"No video of {task.id} could be made: {type(error).__name__}: {error}")
 
 
 def _film_for_report(store: Store, task: Task, arm: str, seed: int) -> bytes:
@@ -137,19 +137,21 @@ def _film_for_report(store: Store, task: Task, arm: str, seed: int) -> bytes:
     if file.is_file():
         return read_bytes(file, MOST_BYTES)
     runs = [_Run.read(folder) for folder in folders]
-    data, _ = _filmed(runs, runs[0].episode_seed(0), "mp4", SIZE, REPORT_SECONDS, Room(REPORT_BYTES, REPORT_SECONDS))
+    limit = SizeLimit(REPORT_BYTES, REPORT_SECONDS)
+    data, _ = _filmed(runs, runs[0].episode_seed(0), "mp4", SIZE, REPORT_SECONDS, limit)
     write_bytes(file, data)
-    for of_agents_before in set(store.films(task.name, seed, arm)) - {file}:
-        of_agents_before.unlink(missing_ok=True)
+    for outdated in set(store.films(task.name, seed, arm)) - {file}:
+        outdated.unlink(missing_ok=True)
     return data
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A finished run, read to be played.
+    """A finished run and its policy.
 
     Attributes:
-        study, episodes: name of its study, and how many episodes an evaluation had.
+        study: the name of its study.
+        episodes: episodes per evaluation.
     """
 
     folder: Path
@@ -170,22 +172,22 @@ class _Run:
         return cls(folder, run.task, run.seed, run.arm, study, episodes, policy)
 
     def episode_seed(self, episode: int) -> int:
-        """The seed of one of the evaluation's episodes."""
+        """The seed of an evaluation episode."""
         if not 0 <= episode < self.episodes:
             raise StudyError(
-                f"There is no evaluation episode {episode} of the run in {self.folder}: they are numbered "
-                f"0 to {self.episodes - 1}."
+                f"The run in {self.folder} has no evaluation episode {episode}: episodes are numbered 0 to "
+                f"{self.episodes - 1}."
             )
         return evaluation_seeds(self.study, self.task.name, self.episodes)[episode]
 
 
 @dataclass
 class _Player:
-    """One agent on its stage.
+    """One agent in its environment.
 
     Attributes:
-        total, steps: so far.
-        picture: the last that was drawn, with its words.
+        total, steps: return and steps so far.
+        picture: the last picture, with its text.
     """
 
     run: _Run
@@ -198,23 +200,23 @@ class _Player:
     picture: Picture = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
 
     def act(self) -> None:
-        """One step."""
+        """Take one step."""
         outcome = self.stage.environment.step(self.run.policy.squashed(self.observation))
-        self.observation, self.over = outcome.observation, outcome.terminated or outcome.truncated
+        self.observation, self.over = outcome.observation, outcome.over
         self.total, self.steps = self.total + outcome.reward, self.steps + 1
         if outcome.success is not None:
             self.success = bool(self.success or outcome.success)
 
     def look(self) -> None:
-        """Draw what there is to see now."""
+        """Render the current picture."""
         picture = self.stage.picture()
         header = Image.new("RGB", (picture.shape[1], HEADER), BACKGROUND)
         draw, policy = ImageDraw.Draw(header), self.run.policy
         sparse = f"{policy.sparsity:.1%} sparse".replace("%", " %") if policy.sparsity else ""
         steps = f"ended at step {self.steps:,}" if self.over else f"step {self.steps:,}"
-        told, colour = ("success", _GOOD) if self.success else (steps, _FAINT)
+        status, colour = ("success", _GOOD) if self.success else (steps, _FAINT)
         _line(draw, 4, (f"{self.run.arm}, seed {self.run.seed}", _PLAIN), (sparse, _FAINT))
-        _line(draw, 24, (f"return {self.total:,.1f}", _PLAIN), (told, colour))
+        _line(draw, 24, (f"return {self.total:,.1f}", _PLAIN), (status, colour))
         self.picture = np.concatenate([np.asarray(header), picture])
 
     @property
@@ -225,12 +227,12 @@ class _Player:
 def _filmed(
     runs: Sequence[_Run],
     seed: int,
-    kind: Kind,
+    video_format: VideoFormat,
     size: tuple[int, int],
     seconds: float = math.inf,
-    room: Room | None = None,
+    limit: SizeLimit | None = None,
 ) -> tuple[bytes, tuple[Ending, ...]]:
-    """The film of the episode that `seed` names, or of its first seconds, and how it went."""
+    """A video of the episode of `seed`, or of its first seconds, and its results."""
     with ExitStack() as stack:
         players: list[_Player] = []
         for run in runs:
@@ -240,14 +242,14 @@ def _filmed(
                 stack.enter_context(without_a_screen())
             players.append(_Player(run, stage, stage.environment.reset(seed)))
         per_second = Fraction(players[0].stage.steps_per_second).limit_denominator(1_000)
-        stride = stride_of(kind, float(per_second))
+        stride = stride_of(video_format, float(per_second))
         pictures = _pictures(players, stride, seconds * float(per_second))
-        data = film_bytes(pictures, kind, per_second / stride, room)
+        data = video_bytes(pictures, video_format, per_second / stride, limit)
         return data, tuple(player.ending for player in players)
 
 
 def _pictures(players: Sequence[_Player], stride: int, most_steps: float) -> Iterator[Picture]:
-    """What is seen at the start, then after every `stride` steps, and at the end."""
+    """The pictures at the start, after every `stride` steps, and at the end."""
     for player in players:
         player.look()
     yield _side_by_side([player.picture for player in players])
@@ -267,8 +269,8 @@ def _pictures(players: Sequence[_Player], stride: int, most_steps: float) -> Ite
 
 
 def _side_by_side(pictures: Sequence[Picture]) -> Picture:
-    """One picture of several of one size, in rows."""
-    columns = min(len(pictures), COLUMNS)
+    """Several pictures of one size as one, in rows."""
+    columns = min(len(pictures), AGENTS_PER_ROW)
     rows = -(-len(pictures) // columns)
     blank = np.full_like(pictures[0], BACKGROUND)
     filled = [*pictures, *[blank] * (rows * columns - len(pictures))]
@@ -278,23 +280,23 @@ def _side_by_side(pictures: Sequence[Picture]) -> Picture:
 def _line(
     draw: ImageDraw.ImageDraw, top: int, left: tuple[str, tuple[int, ...]], right: tuple[str, tuple[int, ...]]
 ) -> None:
-    """Words at either side; those on the left are cut where they would meet the others."""
+    """Write text on both sides. The left text is shortened if it would touch the right one."""
     font, width = ImageFont.load_default(14), draw.im.size[0]
     end = width - 8 - font.getlength(right[0])
-    words = left[0]
-    while len(words) > 1 and 8 + font.getlength(words) > end - 8:
-        words = words.removesuffix("…")[:-1] + "…"
-    draw.text((8, top), words, left[1], font)
+    text = left[0]
+    while len(text) > 1 and 8 + font.getlength(text) > end - 8:
+        text = text.removesuffix("…")[:-1] + "…"
+    draw.text((8, top), text, left[1], font)
     draw.text((end, top), right[0], right[1], font)
 
 
-def _kind(to: Path | None) -> Kind:
+def _format_of(to: Path | None) -> VideoFormat:
     if to is None:
         return "mp4"
-    for kind in get_args(Kind):
-        if to.suffix.lower() == f".{kind}":
-            return kind  # type: ignore[no-any-return]
-    raise StudyError(f"{to} is to be which kind of film? Give a name that ends in .mp4 or .gif: --to FILE")
+    for video_format in get_args(VideoFormat):
+        if to.suffix.lower() == f".{video_format}":
+            return video_format  # type: ignore[no-any-return]
+    raise StudyError(f"{to} has no known video format. Give a name that ends in .mp4 or .gif: --to FILE")
 
 
 def _shown(task: Task) -> str:
@@ -305,5 +307,5 @@ def _write(file: Path, data: bytes) -> None:
     try:
         write_bytes(file, data)
     except OSError as error:
-        why = f"{file.parent} is no folder" if isinstance(error, FileExistsError) else error.strerror
-        raise StudyError(f"{file} can't be written: {why}. Give another place: --to FILE") from None
+        why = f"{file.parent} is not a folder" if isinstance(error, FileExistsError) else error.strerror
+        raise StudyError(f"{file} can't be written: {why}. Give another path: --to FILE") from None

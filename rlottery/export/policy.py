@@ -1,4 +1,4 @@
-"""A trained agent as a Python object that acts: from a finished run's folder, or from a file of `rlottery export`."""
+"""A trained agent as a Python object, from the folder of a finished run or from a file of `rlottery export`."""
 
 import json
 import zipfile
@@ -13,15 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from rlottery.errors import StudyError, TaskError
 from rlottery.export.finished_run import environment_of, read_actor, read_finished
-from rlottery.export.policy_file import FORMAT_VERSION
+from rlottery.export.policy_file import POLICY_FORMAT
 
-MAX_BYTES = 2**30
-"""Largest policy that is read from a file, unpacked: one of 268 million weights."""
+MAX_POLICY_BYTES = 2**30
+"""Largest policy that is read from a file, uncompressed: 268 million weights."""
 
 _PLAIN = {"task": str, "seed": int, "arm": str, "layers": int, "observation_size": int, "action_size": int}
 
-# What zipfile, NumPy and json raise for files that are none of theirs, or that ask for more memory than there is.
-_NO_POLICY = (
+# What zipfile, NumPy and json raise for files in other formats, or that need more memory than there is.
+_NOT_A_POLICY = (
     ArithmeticError,
     AttributeError,
     EOFError,
@@ -34,21 +34,25 @@ _NO_POLICY = (
     zlib.error,
 )
 
-Layers = tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
-"""Kernel (in, out) and bias (out,) of each layer, from the input on."""
+PolicyLayers = tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+"""Kernel (in, out) and bias (out,) of each layer, from input to output."""
 
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """A deterministic policy: tanh of the actor's mean, in the task's own bounds. NumPy alone computes it.
+    """A deterministic policy in NumPy: tanh of the actor's mean, scaled to the task's action bounds.
+
+    Call it with observations to get actions. `rlottery.load_agent` makes one.
 
     Attributes:
-        task: a name that `rlottery.envs.make` takes; kwargs: of the environment, empty for an exported policy.
-        seed, arm: of the run.
-        sparsity: pruned share of the actor's weights; 0.0 of a dense agent.
-        observation_size, action_size: entries.
-        action_low, action_high: what -1 and 1 of the tanh stand for; (act,) float32.
-        layers: the actor's; the outputs after the first `action_size` of the last one are for exploring.
+        task: the task's name, for `rlottery.envs.make`.
+        kwargs: keyword arguments of the environment; empty for an exported policy.
+        seed, arm: the seed and the arm of the run.
+        sparsity: pruned share of the actor's weights; 0.0 for a dense agent.
+        observation_size, action_size: entries of an observation and of an action.
+        action_low, action_high: the actions that -1 and 1 of the tanh are scaled to; (act,) float32.
+        layers: kernel (in, out) and bias (out,) of each layer of the actor. Outputs of the last layer after the first
+            `action_size` are used only for exploration.
     """
 
     task: str
@@ -60,23 +64,28 @@ class Policy:
     action_size: int
     action_low: NDArray[np.float32]
     action_high: NDArray[np.float32]
-    layers: Layers
+    layers: PolicyLayers
+
+    def __repr__(self) -> str:
+        sparse = f"sparsity={self.sparsity:.3g}, " if self.sparsity else ""
+        sizes = f"observation_size={self.observation_size}, action_size={self.action_size}"
+        return f"Policy(task={self.task!r}, arm={self.arm!r}, seed={self.seed}, {sparse}{sizes})"
 
     def __call__(self, observations: ArrayLike) -> NDArray[np.float32]:
-        """Actions in the task's bounds: (obs,) -> (act,), or (batch, obs) -> (batch, act).
+        """Actions within the task's bounds: (obs,) -> (act,), or (batch, obs) -> (batch, act).
 
         Raises:
-            TaskError: observations of another shape, or no numbers.
+            TaskError: the observations have another shape, or aren't numbers.
         """
         low, high = self.action_low, self.action_high
-        # As `envs.Environment.step` scales them, so that both ways give the same bits.
+        # The same operations as in `envs.Environment.step`, to get the same bits.
         scaled: NDArray[np.float32] = low + (self.squashed(observations) + np.float32(1.0)) * np.float32(0.5) * (
             high - low
         )
         return scaled
 
     def squashed(self, observations: ArrayLike) -> NDArray[np.float32]:
-        """Actions in [-1, 1], as `rlottery.training.evaluation.evaluate` takes them; shapes and errors as of a call."""
+        """Actions in [-1, 1], which `rlottery.envs.Environment.step` takes. Shapes and errors as for a call."""
         hidden = self._checked(observations)
         *hidden_layers, (kernel, bias) = self.layers
         for hidden_kernel, hidden_bias in hidden_layers:
@@ -101,13 +110,16 @@ def load_agent(path: str | Path) -> Policy:
     """The deterministic policy of a finished run.
 
     Args:
-        path: the run's folder, data/runs/TASK/seed_N/ARM, or a file that `rlottery export` wrote. Of a folder, the
-            agent's file and the mask are compared with their checksums, the run's other files are not looked at, and
-            the task is made, to be asked for its actions' bounds.
+        path: the run's folder, data/runs/TASK/seed_N/ARM, or a file that `rlottery export` wrote. For a folder, the
+            files of the agent and the mask are verified against their checksums, other files of the run are not read,
+            and the task's environment is made to get the bounds of its actions.
+
+    Returns:
+        The policy: a callable that needs only NumPy.
 
     Raises:
-        StudyError: nothing there, no finished run, damaged or foreign files.
-        TaskError: the run's task can't be made here.
+        StudyError: nothing is at that path, the run is not finished, or files are damaged or in another format.
+        TaskError: the task of the run can't be made on this machine.
     """
     path = Path(path)
     return _from_file(path) if path.is_file() else _from_run(path)
@@ -125,38 +137,38 @@ def _from_run(folder: Path) -> Policy:
 
 def _from_file(path: Path) -> Policy:
     try:
-        # Before anything is unpacked: a file of a stranger may be small and promise terabytes.
+        # Checked before anything is decompressed: a small malicious file may expand to terabytes.
         with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-                raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_POLICY_BYTES:
+                raise ValueError(f"it has more than {MAX_POLICY_BYTES:,} bytes")
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         about = json.loads(arrays["about"].item())
         version = about["format_version"]
     except OSError as error:
         raise StudyError(f"{path} can't be read: {error.strerror or error}.") from None
-    except _NO_POLICY:
-        raise _no_policy(path, "it is no .npz with what one holds") from None
-    if version != FORMAT_VERSION:
+    except _NOT_A_POLICY:
+        raise _not_a_policy(path, "it is not an .npz file with the content of one") from None
+    if version != POLICY_FORMAT:
         raise StudyError(
-            f"{path} has format {str(version)[:20]}; this version of rlottery reads format {FORMAT_VERSION}. "
+            f"{path} has format {str(version)[:20]}, but this version of rlottery reads format {POLICY_FORMAT}. "
             "Export the run again."
         )
     try:
         return _checked_policy(about, arrays)
-    except _NO_POLICY:
-        raise _no_policy(path, "what is in it does not fit together") from None
+    except _NOT_A_POLICY:
+        raise _not_a_policy(path, "its arrays don't fit together") from None
 
 
-def _no_policy(path: Path, why: str) -> StudyError:
+def _not_a_policy(path: Path, why: str) -> StudyError:
     return StudyError(
-        f"{path} is no policy that `rlottery export` wrote, or a damaged one: {why}. Export the run again, or give its "
+        f"{path} is not a policy from `rlottery export`, or it is damaged: {why}. Export the run again, or give its "
         "folder: data/runs/TASK/seed_N/ARM"
     )
 
 
 def _checked_policy(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Policy:
-    """The policy in a file's arrays. Raises ValueError, or what a lookup raises, if they don't make one."""
+    """The policy in the arrays of a file. Raises one of `_NOT_A_POLICY` if they don't make one."""
     if any(type(about[key]) is not kind for key, kind in _PLAIN.items()):
         raise ValueError
     inputs, layers = about["observation_size"], []
@@ -175,8 +187,8 @@ def _checked_policy(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
 
 
 def _kernel(arrays: Mapping[str, np.ndarray], name: str, inputs: int, outputs: int) -> NDArray[np.float32]:
-    """A layer's kernel (inputs, outputs), from either of the forms that docs/export.md tells of."""
-    if inputs * outputs * 4 > MAX_BYTES:
+    """A layer's kernel (inputs, outputs), from either form that docs/export.md describes."""
+    if inputs * outputs * 4 > MAX_POLICY_BYTES:
         raise ValueError
     if (kernel := arrays.get(f"{name}.kernel")) is not None:
         if kernel.shape != (inputs, outputs):

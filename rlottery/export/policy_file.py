@@ -1,4 +1,4 @@
-"""The file of an exported policy: an .npz that NumPy alone can read. docs/export.md tells what is in it."""
+"""The file format of an exported policy: an .npz that needs only NumPy. docs/export.md describes its content."""
 
 import io
 import json
@@ -9,27 +9,27 @@ import numpy as np
 
 from rlottery.pruning.fold import Folded
 
-FORMAT_VERSION = 1
-"""Raised by hand when the content of a file changes."""
+POLICY_FORMAT = 1
+"""Raised by hand when the content of the file changes."""
 
 
 def policy_bytes(policy: Folded, about: Mapping[str, Any]) -> bytes:
     """The content of a policy's file.
 
     Args:
-        about: plain values that say what the policy is for; the format and the number of layers come with them.
+        about: plain values that describe the policy; format version and number of layers are added.
     """
     arrays: dict[str, np.ndarray] = {}
     for name, layer in policy.params.items():
         arrays[f"{name}.bias"] = layer["bias"]
         kept = policy.masks[name]["kernel"] if policy.masks else None
         arrays |= _kernel(name, layer["kernel"], kept)
-    described = {"format_version": FORMAT_VERSION, "layers": len(policy.params), **about}
+    described = {"format_version": POLICY_FORMAT, "layers": len(policy.params), **about}
     return _npz(arrays | {"about": np.array(json.dumps(described).encode())})
 
 
 def _kernel(name: str, kernel: np.ndarray, kept: np.ndarray | None) -> dict[str, np.ndarray]:
-    """A kernel as it is, or its survivors by output unit (CSR of its transpose), whichever takes fewer bytes."""
+    """A kernel as a matrix, or its survivors by output unit (its transpose in CSR format), whichever is smaller."""
     dense = {f"{name}.kernel": kernel}
     if kept is None:
         return dense
@@ -44,11 +44,11 @@ def _kernel(name: str, kernel: np.ndarray, kept: np.ndarray | None) -> dict[str,
 
 
 def _smallest(numbers: np.ndarray) -> np.ndarray:
-    """Numbers from 0 upwards in the smallest unsigned type that holds them."""
+    """Nonnegative integers in the smallest unsigned type that can hold them."""
     return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
 
 
 def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     stream = io.BytesIO()
-    np.savez(stream, **arrays)  # type: ignore[arg-type]  # for mypy, an array might be called allow_pickle
+    np.savez(stream, **arrays)  # type: ignore[arg-type]  # mypy thinks that an array could be called allow_pickle
     return stream.getvalue()

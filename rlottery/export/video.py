@@ -1,4 +1,4 @@
-"""Films: pictures one after the other, as an MP4 that browsers play, or as a GIF."""
+"""Videos from pictures: MP4 that browsers can play, or GIF."""
 
 import io
 import itertools
@@ -11,28 +11,27 @@ from typing import Literal
 
 from rlottery.envs.rendering import Picture
 
-Kind = Literal["mp4", "gif"]
+VideoFormat = Literal["mp4", "gif"]
 
-MOST_PER_SECOND: dict[Kind, int] = {"mp4": 30, "gif": 15}
-"""Pictures that a film shows in a second; every picture of a GIF costs its size anew."""
+MOST_PER_SECOND: dict[VideoFormat, int] = {"mp4": 30, "gif": 15}
+"""Most pictures per second. A GIF grows with every picture."""
 QUALITY = 28
-"""H.264's constant rate factor: from 18, which the eye takes for lossless, to 51."""
-COLOURS = 128
-"""Of a GIF."""
+"""H.264's constant rate factor: 18 looks lossless, 51 is worst."""
+GIF_COLOURS = 128
 
 
-def stride_of(kind: Kind, per_second: float) -> int:
-    """Every how many of `per_second` pictures are shown, so that no second has more than the kind of film may have."""
-    return max(1, -int(-per_second // MOST_PER_SECOND[kind]))
+def stride_of(video_format: VideoFormat, per_second: float) -> int:
+    """Show every n-th of `per_second` pictures, to stay within the format's most pictures per second."""
+    return max(1, -int(-per_second // MOST_PER_SECOND[video_format]))
 
 
 @dataclass(frozen=True)
-class Room:
-    """What an MP4 of a known length may take; its pictures lose quality where they would need more.
+class SizeLimit:
+    """Size limit of an MP4 of known length. The quality of its pictures is reduced to stay within it.
 
     Attributes:
-        bytes: in all, kept to as well as x264 can.
-        seconds: that it lasts at most.
+        bytes: total size, which x264 meets approximately.
+        seconds: longest duration.
     """
 
     bytes: int
@@ -40,34 +39,36 @@ class Room:
 
     @property
     def options(self) -> dict[str, str]:
-        """Of x264: a buffer that begins at most full and is filled at a rate, half of the room each."""
+        """Options of x264: an initial buffer and a rate, with half of the bytes each."""
         half = 4 * self.bytes
         return {"bufsize": str(half), "maxrate": str(int(half / self.seconds))}
 
 
-def film_bytes(pictures: Iterable[Picture], kind: Kind, per_second: Fraction, room: Room | None = None) -> bytes:
-    """The content of a film's file; its pictures are asked for one at a time.
+def video_bytes(
+    pictures: Iterable[Picture], video_format: VideoFormat, per_second: Fraction, limit: SizeLimit | None = None
+) -> bytes:
+    """The content of a video file. Pictures are read one at a time.
 
     Args:
-        pictures: one or more of one size, both sides even.
-        per_second: that are shown.
-        room: of an MP4; None is as much as it needs.
+        pictures: one or more pictures of the same size, with even sides.
+        per_second: pictures per second.
+        limit: size limit of an MP4; None for no limit.
     """
-    return _mp4(pictures, per_second, room) if kind == "mp4" else _gif(pictures, per_second)
+    return _mp4(pictures, per_second, limit) if video_format == "mp4" else _gif(pictures, per_second)
 
 
-def _mp4(pictures: Iterable[Picture], per_second: Fraction, room: Room | None) -> bytes:
-    """H.264 in 4:2:0, as every browser plays it, with its index in front, so that it begins before it is all there."""
-    import av  # brings all of FFmpeg
+def _mp4(pictures: Iterable[Picture], per_second: Fraction, limit: SizeLimit | None) -> bytes:
+    """H.264 in 4:2:0, which every browser plays, with its index in front so that playback can start while loading."""
+    import av  # slow to import: it loads FFmpeg
 
     with tempfile.TemporaryDirectory(prefix="rlottery-") as folder:
-        # A file, for FFmpeg opens it once more to bring the index to the front.
-        path = Path(folder) / "film.mp4"
+        # A file, because FFmpeg reopens it to move the index to the front.
+        path = Path(folder) / "video.mp4"
         with av.open(str(path), "w", options={"movflags": "+faststart", "fflags": "+bitexact"}) as container:
-            options = {"crf": str(QUALITY), "preset": "medium", **(room.options if room else {})}
+            options = {"crf": str(QUALITY), "preset": "medium", **(limit.options if limit else {})}
             stream = container.add_stream("libx264", rate=per_second, options=options)
             stream.pix_fmt = "yuv420p"
-            stream.codec_context.thread_count = 1  # cores are for training; and the same pictures give the same bytes
+            stream.codec_context.thread_count = 1  # leaves cores to training, and makes the bytes reproducible
             for index, picture in enumerate(pictures):
                 if index == 0:
                     stream.height, stream.width = picture.shape[:2]
@@ -82,8 +83,8 @@ def _gif(pictures: Iterable[Picture], per_second: Fraction) -> bytes:
     shown = (Image.fromarray(picture) for picture in pictures)
     first = next(shown)
     palette = Image.new("P", (1, 1))
-    palette.putpalette(_palette(first.quantize(COLOURS // 2).getpalette() or []))
-    # One palette and no dithering: what does not move then costs nothing.
+    palette.putpalette(_palette(first.quantize(GIF_COLOURS // 2).getpalette() or []))
+    # One palette and no dithering: what does not move then takes no space.
     still, *rest = (
         picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in itertools.chain([first], shown)
     )
@@ -94,14 +95,14 @@ def _gif(pictures: Iterable[Picture], per_second: Fraction) -> bytes:
 
 
 def _palette(of_first: list[int]) -> list[int]:
-    """Colours as red, green, blue and so on: half are the first picture's, half lie evenly, for what comes later."""
+    """A palette as red, green, blue, ...: half from the first picture, half evenly spaced for later pictures."""
     levels = (0, 85, 170, 255)
     even = [level for colour in itertools.product(levels, repeat=3) for level in colour]
-    return of_first[: 3 * COLOURS // 2] + even
+    return of_first[: 3 * GIF_COLOURS // 2] + even
 
 
 def _milliseconds(pictures: int, per_second: Fraction) -> Iterator[int]:
-    """How long each picture of a GIF is shown: it counts in hundredths of a second, so that some last longer."""
+    """Duration of each picture of a GIF. GIFs count in hundredths of a second, so some pictures last longer."""
     ends = [round(100 * index / per_second) for index in range(pictures + 1)]
     for index in range(pictures):
         yield 10 * (ends[index + 1] - ends[index])

@@ -1,12 +1,12 @@
-"""Checkpoints: training between two episodes, on disk, from where a run that was killed goes on to the same bits.
+"""Checkpoints: the state of training between two episodes, on disk. An interrupted run continues with the same bits.
 
 checkpoint/
-  step_000012000.json                       written last: everything small, and the checksums of the rest
+  step_000012000.json                       written last: small values, and the checksums of the other files
   step_000012000.safetensors                the agent: weights, targets, optimiser, masks, random key
   replay_000000000_000006000.safetensors    transitions 0 to 5,999 of the run; each is written once
 
-The last two checkpoints stay, so that damage to the newest agent or JSON costs an interval and not the run; pieces of
-replay are shared by both. Environments are not saved: an episode follows from the seed of its reset.
+The last two checkpoints are kept, so that damage to the newest agent or JSON costs one interval and not the run. Both
+use the same pieces of replay. Environments are not saved: an episode depends only on the seed of its reset.
 """
 
 import shutil
@@ -51,14 +51,14 @@ _GENERATORS = ("minibatches", "exploration")
 
 
 @dataclass
-class Sittings:
-    """A run's work so far.
+class WorkSessions:
+    """A run's sessions: each is a process's stretch of work on the run.
 
     Attributes:
-        past: the sittings that left a checkpoint, and this one.
-        seconds: of work before this sitting.
-        began: of this sitting, by the monotonic clock, which doesn't jump.
-        written, cost: checkpoints written, and the seconds that took.
+        past: the sessions that left a checkpoint, and the current one.
+        seconds: seconds of work before the current session.
+        began: when the current session began, by the monotonic clock, which doesn't jump.
+        written, cost: number of checkpoints written, and the seconds that took.
     """
 
     past: list[Session]
@@ -68,20 +68,21 @@ class Sittings:
     cost: float = 0.0
 
     def worked(self) -> float:
-        """Seconds of work, this sitting included."""
+        """Seconds of work, including the current session."""
         return self.seconds + time.monotonic() - self.began
 
 
 class Checkpoints:
-    """Writes and finds the checkpoints of one run.
+    """Writes and restores the checkpoints of one run.
 
     Args:
-        files: the run's; the caller holds its lock.
-        fingerprint: what the run is made from. A checkpoint of another is an error, never a start.
-        interval: seconds of work that may be lost.
+        files: the run's files; the caller holds their lock.
+        fingerprint: what the run is made from. A checkpoint with another fingerprint is an error.
+        interval: seconds of work that an interruption may cost.
 
     Attributes:
-        points: entries of the agents saved for arms that rewind to them; kept with each checkpoint.
+        points: manifest entries of the rewind points saved so far; part of each checkpoint.
+        sessions: the run's sessions.
     """
 
     def __init__(self, files: RunFiles, fingerprint: dict[str, Any], interval: float):
@@ -91,13 +92,13 @@ class Checkpoints:
         self.points: dict[str, FileEntry] = {}
         self._saved_at = self._episode_began = time.monotonic()
         self._longest_episode = 0.0
-        self.sittings = Sittings([_sitting(0)], began=time.monotonic())
+        self.sessions = WorkSessions([_session(0)], began=time.monotonic())
 
     def restore(self, loop: Loop) -> Position | None:
-        """Set a fresh `loop` to where the newest sound checkpoint stands.
+        """Set a fresh `loop` to the newest intact checkpoint.
 
         Returns:
-            where the metrics stood; None if there is no sound checkpoint, and the run starts at its beginning.
+            the position in the metrics at that time; None if there is no intact checkpoint and `loop` is unchanged.
 
         Raises:
             StudyError: the checkpoint is of another config.
@@ -119,21 +120,21 @@ class Checkpoints:
                 continue
             self._segments, self._entries = list(record["segments"]), dict(record["files"])
             self.points = dict(record.get("points", {}))
-            past = [*record["sittings"], _sitting(record["env_steps"], notes)]
-            self.sittings = Sittings(past, record["seconds"], time.monotonic(), record["written"], record["cost"])
+            past = [*record["sittings"], _session(record["env_steps"], notes)]
+            self.sessions = WorkSessions(past, record["seconds"], time.monotonic(), record["written"], record["cost"])
             return position
-        self.sittings.past[-1]["notes"] += notes
+        self.sessions.past[-1]["notes"] += notes
         return None
 
     def due(self) -> bool:
-        """Whether to save now, where an episode has ended: else the next end might come too late."""
+        """Whether to save now, after an episode: waiting for the end of the next one could exceed the interval."""
         now = time.monotonic()
         self._longest_episode = max(self._longest_episode, now - self._episode_began)
         self._episode_began = now
         return now - self._saved_at + self._longest_episode > self._interval
 
     def save(self, loop: Loop, position: Position) -> None:
-        """Write a checkpoint of `loop`; the one before the last goes once this one is whole."""
+        """Write a checkpoint of `loop`. The second to last one is removed when this one is complete."""
         began = time.monotonic()
         added, capacity = loop.replay.added, loop.replay.capacity
         start = max(self._segments[-1][1] if self._segments else 0, added - capacity)
@@ -146,7 +147,7 @@ class Checkpoints:
         self._write(agent, to_arrays(loop.state))
         named = [agent, *(segment_name(*segment) for segment in self._segments)]
         self._entries = {name: self._entries[name] for name in named}
-        sittings = self.sittings
+        sessions = self.sessions
         record: CheckpointRecord = {
             "format_version": MANIFEST_FORMAT,
             "fingerprint": self._fingerprint,
@@ -159,24 +160,24 @@ class Checkpoints:
             "episode": loop.episode.save(),
             "metrics": (position.bytes, position.sha256),
             "points": self.points,
-            "seconds": sittings.worked(),
-            "sittings": sittings.past,
-            "written": sittings.written + 1,
-            "cost": sittings.cost + time.monotonic() - began,
+            "seconds": sessions.worked(),
+            "sittings": sessions.past,
+            "written": sessions.written + 1,
+            "cost": sessions.cost + time.monotonic() - began,
         }
         write_sealed(record_path(self._files, loop.env_steps), record)
         self._prune(loop)
         self._saved_at = self._episode_began = time.monotonic()
-        sittings.written, sittings.cost = sittings.written + 1, sittings.cost + self._saved_at - began
+        sessions.written, sessions.cost = sessions.written + 1, sessions.cost + self._saved_at - began
 
     def remove(self) -> None:
-        """Let all checkpoints go: the run is done."""
+        """Remove all checkpoints of a finished run."""
         shutil.rmtree(self._files.checkpoint, ignore_errors=True)
 
     @property
     def notes(self) -> list[str]:
-        """What `restore` found damaged, and passed over."""
-        return self.sittings.past[-1]["notes"]
+        """Descriptions of the damaged checkpoints that `restore` skipped."""
+        return self.sessions.past[-1]["notes"]
 
     def _write(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         path = self._files.checkpoint / name
@@ -184,12 +185,12 @@ class Checkpoints:
         self._entries[name] = file_entry(path)
 
     def _load(self, record: CheckpointRecord, loop: Loop) -> Position:
-        """Set `loop`; where the checkpoint doesn't fit, it stays as it was."""
+        """Set `loop` to a checkpoint. Leaves it unchanged if the checkpoint doesn't fit."""
         folder, added = self._files.checkpoint, record["env_steps"]
         try:
             needed = {agent_name(added), *(segment_name(*segment) for segment in record["segments"])}
             if needed != record["files"].keys():
-                raise ValueError("it names other files than it needs")
+                raise ValueError("it lists other files than it needs")
             state = from_arrays(loop.state, read_arrays(folder / agent_name(added)))
             generators = {name: _generator(record["generators"][name]) for name in _GENERATORS}
             losses, episode = LossMeter.restore(record["losses"]), EpisodeMeter.restore(record["episode"])
@@ -200,7 +201,7 @@ class Checkpoints:
                     raise ValueError("its replay has gaps")
                 loop.replay.extend(Transitions(**arrays))
             if loop.replay.added != added:
-                raise ValueError("its replay ends elsewhere")
+                raise ValueError("its replay ends at another step")
         except (StudyError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             loop.replay.added = 0
             raise _UnfitError(str(error)) from None
@@ -210,9 +211,9 @@ class Checkpoints:
         return Position(*record["metrics"])
 
     def _prune(self, loop: Loop) -> None:
-        """Remove all but the last checkpoints, and the files that none of those names.
+        """Remove all but the last checkpoints, and the files that none of them lists.
 
-        What lies ahead of the one just saved was damaged, and passed over.
+        Checkpoints of later steps than the one just saved are removed too: they were damaged, and skipped.
         """
         folder, saved = self._files.checkpoint, record_path(self._files, loop.env_steps)
         paths = [path for path in record_paths(self._files) if path <= saved]
@@ -220,7 +221,7 @@ class Checkpoints:
         for path in paths[-KEPT:]:
             try:
                 named |= {path.name, *read_checkpoint_record(path)["files"]}
-            except StudyError:  # damaged since: it keeps nothing
+            except StudyError:  # damaged by now: its files are not kept
                 named.add(path.name)
         for path in folder.iterdir():
             if path.name not in named:
@@ -228,7 +229,7 @@ class Checkpoints:
 
 
 class _UnfitError(Exception):
-    """A checkpoint that is whole, but can't be a state of this run."""
+    """An intact checkpoint that can't be a state of this run."""
 
 
 def _generator(state: dict[str, Any]) -> np.random.Generator:
@@ -237,5 +238,5 @@ def _generator(state: dict[str, Any]) -> np.random.Generator:
     return generator
 
 
-def _sitting(env_steps: int, notes: Sequence[str] = ()) -> Session:
+def _session(env_steps: int, notes: Sequence[str] = ()) -> Session:
     return {"started": time.time(), "env_steps": env_steps, "notes": list(notes)}

@@ -150,7 +150,7 @@ def test_what_is_said_of_a_ticket(runs: Path) -> None:
         f"Wrote policy.npz, {Path('policy.npz').stat().st_size:,} bytes.",
         f"Weights: {weights:,}, of {sum(int(mask.sum()) for mask in kept):,} in the run.",
         f"Hidden units removed: {dead} dead and {constant} constant, of 128.",
-        f"Observation entries that nothing reads: {', '.join(unread) or 'none'} (of 3).",
+        f"Observation entries that are not read: {', '.join(unread) or 'none'} (of 3).",
     ]
     assert said.splitlines()[4].startswith("Largest difference from the run's actions: ")
 
@@ -206,7 +206,7 @@ def test_a_constant_policy_is_a_file_like_any_other(ticket: RunFiles) -> None:
     actions = Policy("policy.npz")(observations())
     np.testing.assert_allclose(actions, 2 * run_acts(ticket, observations()), rtol=0, atol=1e-6)
     assert np.ptp(actions) == 0
-    assert "Observation entries that nothing reads: all 3, so the actions never change.\n" in str(exported)
+    assert "Observation entries that are not read: all 3, so the actions never change.\n" in str(exported)
 
 
 def test_without_a_name_it_is_the_runs(runs: Path) -> None:
@@ -230,14 +230,16 @@ def test_a_run_folder_that_was_moved_elsewhere(ticket: RunFiles) -> None:
 
 class TestNoRun:
     def test_no_folder(self) -> None:
-        assert "nosuch is no folder. Give a finished run's: data/runs/TASK/seed_N/ARM" in refusal("nosuch")
+        assert "nosuch is not a folder. Give the folder of a finished run: data/runs/TASK/seed_N/ARM" in refusal(
+            "nosuch"
+        )
 
     def test_a_file(self) -> None:
         Path("file").write_text("text")
-        assert "file is no folder" in refusal("file")
+        assert "file is not a folder" in refusal("file")
 
     def test_the_folder_above(self, runs: Path) -> None:
-        assert f"{runs} holds no run" in refusal(runs)
+        assert f"{runs} contains no run" in refusal(runs)
 
     def test_a_name_that_no_folder_can_have(self) -> None:
         refusal("x" * 5000)  # Python 3.11 says that it is too long, 3.13 that there is none
@@ -257,7 +259,7 @@ class TestNoRun:
         manifest = read_manifest(ticket)
         assert manifest is not None
         write_sealed(ticket.manifest, {**manifest, "format_version": 3})
-        assert "has format 3; this version of rlottery reads formats 1 to 2" in refusal("magnitude")
+        assert "has format 3, and this version of rlottery reads formats 1 to 2" in refusal("magnitude")
 
     def test_the_first_format_is_read(self, ticket: RunFiles) -> None:
         manifest: Any = read_manifest(ticket)
@@ -283,12 +285,12 @@ class TestDamage:
 
     def test_a_manifest_that_names_no_agent(self, ticket: RunFiles) -> None:
         change_manifest(ticket, files={})
-        assert "it names no agent.safetensors" in refusal("magnitude")
+        assert "it lists no agent.safetensors" in refusal("magnitude")
 
     @pytest.mark.parametrize("fingerprint", [{}, {"task": {"id": "../x"}}, {"task": 3}])
     def test_a_manifest_that_names_no_task(self, ticket: RunFiles, fingerprint: dict[str, Any]) -> None:
         change_manifest(ticket, fingerprint=fingerprint)
-        assert "it doesn't say of which task, seed and arm the run is" in refusal("magnitude")
+        assert "it doesn't say which algorithm, task, seed and arm the run is of" in refusal("magnitude")
 
 
 class TestOtherNetworks:
@@ -312,49 +314,50 @@ class TestOtherNetworks:
             return {name: array for name, array in changed.items() if array is not None}
 
         rewrite(dense, change)
-        assert "holds no actor of SAC's" in refusal("dense")
+        assert "has no network that chooses actions" in refusal("dense")
 
     def test_no_actor_at_all(self, dense: RunFiles) -> None:
         rewrite(dense, lambda arrays: {n: a for n, a in arrays.items() if not n.startswith("params.actor")})
-        assert "holds no actor of SAC's" in refusal("dense")
+        assert "has no network that chooses actions" in refusal("dense")
 
     @pytest.mark.parametrize("outputs", [1, 3, 4])
     def test_an_actor_with_other_outputs(self, dense: RunFiles, outputs: int) -> None:
         last = {"kernel": np.ones((64, outputs), np.float32), "bias": np.ones(outputs, np.float32)}
         rewrite(dense, lambda arrays: arrays | {f"params.actor.layer_2.{leaf}": array for leaf, array in last.items()})
-        assert f"its actor has 3 inputs and {outputs} outputs, the task 3 observation entries and 1 actions" in refusal(
-            "dense"
+        assert (
+            f"its actor has 3 inputs and {outputs} outputs, but observations have 3 entries and actions 1"
+            in refusal("dense")
         )
 
     def test_another_agents_mask(self, ticket: RunFiles) -> None:
         rewrite(ticket, lambda arrays: arrays, {"layer_0": np.ones((3, 64), bool)})
-        assert "mask.pkl is of another agent" in refusal("magnitude")
+        assert "mask.pkl doesn't belong to the agent" in refusal("magnitude")
 
     def test_weights_that_do_not_keep_to_the_mask(self, ticket: RunFiles) -> None:
         rewrite(ticket, lambda arrays: arrays | {"params.actor.layer_1.kernel": np.ones((64, 64), np.float32)})
-        assert "does not keep to its mask" in refusal("magnitude")
+        assert "doesn't match its mask" in refusal("magnitude")
 
     @pytest.mark.parametrize(
         ("task", "said"),
         [("Pendlum-v1", "Did you mean Pendulum-v1"), ("nosuchmodule:Foo-v0", "nosuchmodule"), ("Ant-v5", "Ant-v5")],
     )
     def test_a_task_that_is_not_here_or_another_by_now(self, ticket: RunFiles, task: str, said: str) -> None:
-        change_manifest(ticket, fingerprint={"task": {"id": task, "kwargs": {}}})
+        change_manifest(ticket, fingerprint={"sac": {}, "task": {"id": task, "kwargs": {}}})
         assert said in refusal("magnitude")
 
 
 class TestWriting:
     def test_an_existing_file_is_left_alone(self, runs: Path) -> None:
         Path("policy.npz").write_text("mine")
-        assert "policy.npz exists already and was left alone" in refusal(runs / "dense", "--to", "policy.npz")
+        assert "policy.npz already exists and was not changed" in refusal(runs / "dense", "--to", "policy.npz")
 
     def test_a_folder_is_no_file(self, runs: Path) -> None:
         Path("here").mkdir()
-        assert "here exists already" in refusal(runs / "dense", "--to", "here")
+        assert "here already exists" in refusal(runs / "dense", "--to", "here")
 
     def test_below_a_file(self, runs: Path) -> None:
         Path("file").write_text("text")
-        for name, said in (("file/policy.npz", "file is no folder"), ("file/a/policy.npz", "Not a directory")):
+        for name, said in (("file/policy.npz", "file is not a folder"), ("file/a/policy.npz", "Not a directory")):
             assert f"{name} can't be written: {said}" in refusal(runs / "dense", "--to", name)
 
     @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system here that refuses everyone")

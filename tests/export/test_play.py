@@ -17,7 +17,7 @@ from PIL import Image
 from rlottery.envs.rendering import RenderingError, Stage, without_a_screen
 from rlottery.errors import RlotteryError, StudyError, TaskError
 from rlottery.export.play import HEADER, REPORT_BYTES, NoFilm, film_for_report, play
-from rlottery.export.video import Room, film_bytes, stride_of
+from rlottery.export.video import SizeLimit, stride_of, video_bytes
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import RunFiles, Store
 from tests.laboratory import Laboratory, laboratory
@@ -206,7 +206,7 @@ def test_no_second_has_more_pictures_than_it_may(kind: Any, per_second: float, s
 
 def test_a_gif_keeps_time_though_it_counts_in_hundredths() -> None:
     pictures = [np.full((16, 16, 3), 255 * (index % 2), np.uint8) for index in range(20)]
-    with Image.open(io.BytesIO(film_bytes(iter(pictures), "gif", Fraction(40, 3)))) as film:
+    with Image.open(io.BytesIO(video_bytes(iter(pictures), "gif", Fraction(40, 3)))) as film:
         lasted = []
         for index in range(film.n_frames):
             film.seek(index)
@@ -216,7 +216,7 @@ def test_a_gif_keeps_time_though_it_counts_in_hundredths() -> None:
 
 def test_a_gif_has_the_colours_of_later_pictures_too() -> None:
     pictures = [np.zeros((16, 16, 3), np.uint8), np.full((16, 16, 3), (250, 5, 90), np.uint8)]
-    with Image.open(io.BytesIO(film_bytes(iter(pictures), "gif", Fraction(10)))) as film:
+    with Image.open(io.BytesIO(video_bytes(iter(pictures), "gif", Fraction(10)))) as film:
         film.seek(1)
         np.testing.assert_allclose(np.asarray(film.convert("RGB")), pictures[1], atol=43)
 
@@ -244,12 +244,12 @@ class TestRefusals:
 
     def test_an_existing_file(self, runs: Path) -> None:
         Path("film.mp4").write_text("mine")
-        assert "film.mp4 exists already and was left alone" in refusal([runs / "dense"], Path("film.mp4"))
+        assert "film.mp4 already exists and was not changed" in refusal([runs / "dense"], Path("film.mp4"))
 
     def test_runs_of_two_tasks(self, runs: Path) -> None:
         other = runs.parent.parent / "Pendulum-v1" / "seed_0" / "dense"
         said = refusal([runs / "dense", other], Path("film.mp4"))
-        assert "is of Pendulum-v1 with {'g': 9.0}" in said and "must be of one task" in said
+        assert "is of Pendulum-v1 with {'g': 9.0}" in said and "must be of the same task" in said
 
     def test_no_such_episode(self, runs: Path) -> None:
         for episode in (3, -1):
@@ -262,14 +262,16 @@ class TestRefusals:
 
     @pytest.mark.parametrize("number", [0, 17])
     def test_none_or_too_many(self, runs: Path, number: int) -> None:
-        assert "Give 1 to 16 runs' folders" in refusal([runs / "dense"] * number, Path("film.mp4"))
+        assert "Give the folders of 1 to 16 runs" in refusal([runs / "dense"] * number, Path("film.mp4"))
 
     def test_no_run(self, runs: Path) -> None:
-        assert "holds no run" in refusal([runs / "dense", runs], Path("film.mp4"))
+        assert "contains no run" in refusal([runs / "dense", runs], Path("film.mp4"))
 
     def test_a_run_that_does_not_say_how_it_was_evaluated(self, lab: Laboratory, tmp_path: Path) -> None:
         folder = Path(shutil.copytree(lab.job("dense").files.folder, tmp_path / "copy"))
-        change_manifest(RunFiles(folder), fingerprint={"task": {"id": "rlottery-tests/Drawn-v0", "kwargs": {}}})
+        change_manifest(
+            RunFiles(folder), fingerprint={"sac": {}, "task": {"id": "rlottery-tests/Drawn-v0", "kwargs": {}}}
+        )
         assert "it doesn't say how the run was evaluated" in refusal([folder], Path("film.mp4"))
 
 
@@ -297,7 +299,7 @@ class TestWhatCannotBeDrawn:
 
     def test_a_folder_that_is_none(self, runs: Path) -> None:
         Path("file").write_text("text")
-        with pytest.raises(StudyError, match="file/film.mp4 can't be written: file is no folder"):
+        with pytest.raises(StudyError, match="file/film.mp4 can't be written: file is not a folder"):
             play([runs / "dense"], Path("file/film.mp4"), 0, SIZE)
 
 
@@ -334,31 +336,31 @@ class TestOfAReport:
         assert isinstance(self.made(lab), tuple)
         monkeypatch.setattr("rlottery.export.play.load_agent", lambda folder: None)
         change_manifest(lab.job("magnitude").files, files={"agent.safetensors": {"sha256": "0" * 64, "bytes": 1}})
-        assert "can't be filmed" in self.why_not(lab), "the film of the agent before is not shown"
+        assert "could be made" in self.why_not(lab), "the film of the agent before is not shown"
 
     def test_it_is_told_why_there_is_none(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert "nosuch is no folder" in self.why_not(lab, "nosuch")
+        assert "nosuch is not a folder" in self.why_not(lab, "nosuch")
         monkeypatch.setattr(Drawn, "render", lambda self: None)
         assert "rlottery-tests/Drawn-v0 can't be rendered" in self.why_not(lab, "dense")
-        monkeypatch.setattr("rlottery.export.play.film_bytes", lambda *_: 1 / 0)
+        monkeypatch.setattr("rlottery.export.play.video_bytes", lambda *_: 1 / 0)
         assert self.why_not(lab, "dense") == (
-            "rlottery-tests/Drawn-v0 can't be filmed: ZeroDivisionError: division by zero"
+            "No video of rlottery-tests/Drawn-v0 could be made: ZeroDivisionError: division by zero"
         )
 
 
-class TestRoom:
-    def film(self, pictures: list[np.ndarray], room: Room | None) -> bytes:
-        return film_bytes(iter(pictures), "mp4", Fraction(30), room)
+class TestSizeLimit:
+    def film(self, pictures: list[np.ndarray], limit: SizeLimit | None) -> bytes:
+        return video_bytes(iter(pictures), "mp4", Fraction(30), limit)
 
     def test_noise_is_made_to_fit(self) -> None:
         noise = list(np.random.default_rng(0).integers(0, 256, (60, 96, 160, 3), dtype=np.uint8))
-        room = Room(60_000, 2.0)
-        assert len(self.film(noise, None)) > 2 * room.bytes > 2 * len(self.film(noise, room))
-        assert len(frames(self.film(noise, room))) == 60
+        limit = SizeLimit(60_000, 2.0)
+        assert len(self.film(noise, None)) > 2 * limit.bytes > 2 * len(self.film(noise, limit))
+        assert len(frames(self.film(noise, limit))) == 60
 
     def test_a_film_that_fits_loses_nothing(self) -> None:
         still = [np.full((96, 160, 3), 2 * index, np.uint8) for index in range(60)]
-        shown = [frames(self.film(still, room)) for room in (None, Room(60_000, 2.0))]
+        shown = [frames(self.film(still, limit)) for limit in (None, SizeLimit(60_000, 2.0))]
         np.testing.assert_allclose(np.array(shown[0], int), np.array(shown[1], int), atol=2)
 
 

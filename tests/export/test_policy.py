@@ -107,6 +107,11 @@ def test_what_a_policy_says_of_itself(runs: Path) -> None:
     assert (policy.action_low.tolist(), policy.action_high.tolist()) == ([-2.0], [2.0])
     assert policy.sparsity == manifest["sparsity"]["actor"] == pytest.approx(0.9, abs=0.01)
     assert load_agent(runs / "dense").sparsity == 0.0
+    assert repr(policy) == (
+        "Policy(task='Pendulum-v1', arm='magnitude', seed=0, "
+        f"sparsity={policy.sparsity:.3g}, observation_size=3, action_size=1)"
+    )
+    assert repr(load_agent(runs / "dense")).endswith("arm='dense', seed=0, observation_size=3, action_size=1)")
 
 
 @pytest.mark.parametrize("arm", NAMES)
@@ -141,10 +146,10 @@ class TestFolders:
         assert load_agent(ticket.folder).arm == "magnitude"
 
     def test_none(self, tmp_path: Path) -> None:
-        assert "nosuch is no folder. Give a finished run's" in refusal(tmp_path / "nosuch")
+        assert "nosuch is not a folder. Give the folder of a finished run" in refusal(tmp_path / "nosuch")
 
     def test_the_folder_above(self, runs: Path) -> None:
-        assert f"{runs} holds no run" in refusal(runs)
+        assert f"{runs} contains no run" in refusal(runs)
 
     def test_unfinished(self, ticket: RunFiles) -> None:
         ticket.manifest.unlink()
@@ -163,11 +168,11 @@ class TestFolders:
         assert f"{path} is damaged" in refusal(ticket.folder)
 
     def test_another_task_of_that_name(self, ticket: RunFiles) -> None:
-        change_manifest(ticket, fingerprint={"task": {"id": "MountainCarContinuous-v0", "kwargs": {}}})
-        assert "is of another task than MountainCarContinuous-v0 is here" in refusal(ticket.folder)
+        change_manifest(ticket, fingerprint={"sac": {}, "task": {"id": "MountainCarContinuous-v0", "kwargs": {}}})
+        assert "doesn't fit MountainCarContinuous-v0 as it is on this machine" in refusal(ticket.folder)
 
     def test_a_task_that_is_not_here(self, ticket: RunFiles) -> None:
-        change_manifest(ticket, fingerprint={"task": {"id": "Pendlum-v1", "kwargs": {}}})
+        change_manifest(ticket, fingerprint={"sac": {}, "task": {"id": "Pendlum-v1", "kwargs": {}}})
         assert "Did you mean Pendulum-v1" in refusal(ticket.folder)
 
 
@@ -186,32 +191,32 @@ class TestFiles:
     def test_of_something_else(self, tmp_path: Path, content: bytes) -> None:
         file = tmp_path / "file.npz"
         file.write_bytes(content)
-        assert f"{file} is no policy that `rlottery export` wrote, or a damaged one" in refusal(file)
+        assert f"{file} is not a policy from `rlottery export`, or it is damaged" in refusal(file)
 
     def test_an_npz_of_something_else(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "file.npz", weights=np.ones(3))
-        assert "is no policy that `rlottery export` wrote" in refusal(tmp_path / "file.npz")
+        assert "is not a policy from `rlottery export`" in refusal(tmp_path / "file.npz")
 
     def test_a_pickle_inside_is_not_opened(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "file.npz", about=np.array([print], dtype=object))
-        assert "is no policy that `rlottery export` wrote" in refusal(tmp_path / "file.npz")
+        assert "is not a policy from `rlottery export`" in refusal(tmp_path / "file.npz")
 
     def test_every_cut_and_a_changed_byte(self, exported: Path) -> None:
         whole = exported.read_bytes()
         for length in range(0, len(whole), 97):
             exported.write_bytes(whole[:length])
-            assert "is no policy" in refusal(exported)
+            assert "is not a policy" in refusal(exported)
         with zipfile.ZipFile(io.BytesIO(whole)) as archive:
             stored = archive.read("layer_0.bias.npy")
         place = whole.index(stored) + len(stored) - 2
         exported.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        assert "is no policy" in refusal(exported)
+        assert "is not a policy" in refusal(exported)
 
     def test_another_format(self, exported: Path) -> None:
         def change(_: dict[str, Any], about: dict[str, Any]) -> None:
             about["format_version"] = 2
 
-        assert "has format 2; this version of rlottery reads format 1" in refusal(rewritten(exported, change))
+        assert "has format 2, but this version of rlottery reads format 1" in refusal(rewritten(exported, change))
 
     @pytest.mark.parametrize(
         "change",
@@ -231,18 +236,18 @@ class TestFiles:
         ],
     )
     def test_what_does_not_fit_together(self, exported: Path, change: Any) -> None:
-        assert "what is in it does not fit together" in refusal(rewritten(exported, change))
+        assert "its arrays don't fit together" in refusal(rewritten(exported, change))
 
     def test_a_file_that_promises_more_than_there_is(self, tmp_path: Path) -> None:
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**14,)})
         with zipfile.ZipFile(tmp_path / "file.npz", "w") as archive:
             archive.writestr("about.npy", header.getvalue() + b"few bytes")
-        assert "is no policy" in refusal(tmp_path / "file.npz")
+        assert "is not a policy" in refusal(tmp_path / "file.npz")
 
     def test_one_that_would_unpack_to_too_much(self, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("rlottery.export.policy.MAX_BYTES", 1_000)
-        assert "is no policy" in refusal(exported)
+        monkeypatch.setattr("rlottery.export.policy.MAX_POLICY_BYTES", 1_000)
+        assert "is not a policy" in refusal(exported)
 
 
 class TestPackage:

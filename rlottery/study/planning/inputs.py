@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rlottery.agents.algorithms import algorithm_of
 from rlottery.errors import MaskError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask
@@ -105,7 +106,7 @@ def initial_kernels(job: Job) -> dict[str, dict[str, np.ndarray]]:
         DamagedError: the file differs from its checksum.
     """
     check_files(job.dense_files.folder, dense_manifest(job)["files"], job.dense_files.initial.name)
-    groups: dict[str, dict[str, np.ndarray]] = {"actor": {}, "critic": {}}
+    groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in algorithm_of(job.config).groups}
     for name, array in read_arrays(job.dense_files.initial).items():
         group, _, rest = name.partition(".")
         path, _, leaf = rest.rpartition(".")

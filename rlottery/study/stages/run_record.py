@@ -91,7 +91,7 @@ def _manifest(
     facts: RunFacts,
 ) -> Manifest:
     """The manifest of a run that ends now."""
-    sittings = checkpoints.sittings
+    sessions = checkpoints.sessions
     common: Manifest = {
         "format_version": MANIFEST_FORMAT,
         "status": status,
@@ -103,10 +103,10 @@ def _manifest(
         "env_steps": job.env_steps,
         "fingerprint": fingerprint,
         "versions": versions(),
-        "started": sittings.past[0]["started"],
-        "seconds": sittings.worked(),
-        "sittings": sittings.past,
-        "checkpoints": {"written": sittings.written, "seconds": sittings.cost},
+        "started": sessions.past[0]["started"],
+        "seconds": sessions.worked(),
+        "sittings": sessions.past,
+        "checkpoints": {"written": sessions.written, "seconds": sessions.cost},
         "files": {name: file_entry(job.files.folder / name) for name in names},
     }
     return cast(Manifest, {**common, **facts})
