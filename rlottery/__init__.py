@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from rlottery.version import __version__
 
 if TYPE_CHECKING:
-    from rlottery.analysis.data_frames import Study, load_study
     from rlottery.errors import RlotteryError
     from rlottery.export.policy import Policy, load_agent
     from rlottery.pipeline import main
+    from rlottery.report.notebook import Study, load_study
     from rlottery.study.run import Outcome
 
 __all__ = ["Outcome", "Policy", "RlotteryError", "Study", "__version__", "load_agent", "load_study", "main"]
@@ -28,9 +28,9 @@ _MODULES = {
     "Outcome": "rlottery.study.run",
     "Policy": "rlottery.export.policy",
     "RlotteryError": "rlottery.errors",
-    "Study": "rlottery.analysis.data_frames",
+    "Study": "rlottery.report.notebook",
     "load_agent": "rlottery.export.policy",
-    "load_study": "rlottery.analysis.data_frames",
+    "load_study": "rlottery.report.notebook",
     "main": "rlottery.pipeline",
 }
 """The module of each public name. It is imported on first use, so that the command line need not import pandas."""

@@ -52,7 +52,7 @@ def main(
         config: The study's YAML file.
 
     Returns:
-        What became of each job, and the scores of every arm (``outcome.comparison``).
+        What became of each job, and the scores of every arm (``outcome.scores``).
 
     Raises:
         RlotteryError: The input is bad; nothing has been trained or written. The message says how to fix it.
@@ -60,8 +60,8 @@ def main(
 
     Example:
         >>> outcome = rlottery.main(pruning_method="gradient", config="config.yaml")  # doctest: +SKIP
-        >>> for task in outcome.comparison.tasks:  # doctest: +SKIP
-        ...     print(task.task, {arm.name: arm.mean for arm in task.arms})
+        >>> for task in outcome.scores:  # doctest: +SKIP
+        ...     print(task.task, {arm.arm: arm.normalised_score for arm in task.arms})
     """
     _refuse_ignored_flags(locals())
     chosen = {"dense": train_agent, "mask": create_ticket, "ticket": run_ticket}

@@ -229,7 +229,7 @@ class TestWhatThePersonSees:
         table = first_output[1].split("already done")[1]
         for part in ("dense", "magnitude-80", GRADIENT_ARM, "Jaccard", "data/report", "tensorboard --logdir data/runs"):
             assert part in table
-        assert (first_output[0] / "data" / "report" / "learning_curves.png").is_file()
+        assert (first_output[0] / "data" / "report" / "figures" / "curves-Pendulum-v1.png").is_file()
 
     def test_the_parent_never_imports_jax(self, first_output: tuple[Path, str]) -> None:
         assert first_output[1].splitlines()[-1] == "heavy: []"

@@ -1,1 +1,1 @@
-"""What the files of a study say. It reads the store and nothing else, and never imports JAX."""
+"""Results of a study, from its files alone: scores, statistics, verdicts and masks. It never imports JAX."""

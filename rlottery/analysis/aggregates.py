@@ -1,4 +1,4 @@
-"""Aggregates of the scores of few runs, with bootstrap intervals. Pure functions that know nothing of studies."""
+"""Aggregates of the scores of few runs, with bootstrap intervals (Agarwal et al. 2021). Pure functions."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike
 from rlottery.analysis.arrays import FloatArray, checked
 
 Groups: TypeAlias = Sequence[FloatArray]
-"""A task each: the scores of its runs, shape (runs,). Tasks may have unequal numbers of runs."""
+"""For every task the scores of its runs, shape (runs,). Tasks may have different numbers of runs."""
 
 Statistic: TypeAlias = Callable[[Groups], FloatArray]
-"""Maps tasks, a (resamples, runs) array each, to (resamples,)."""
+"""Maps one array of shape (resamples, runs) per task to an array of shape (resamples,)."""
 
 PairedStatistic: TypeAlias = Callable[[Groups, Groups], FloatArray]
-"""The same of two arms, which have the same tasks."""
+"""The same for two arms with the same tasks."""
 
 
 class Interval(NamedTuple):
@@ -26,15 +26,15 @@ class Interval(NamedTuple):
 
 
 def mean_over_tasks(tasks: Groups) -> FloatArray:
-    """Mean over tasks of a task's mean score; of one task, the mean of its runs. A `Statistic`."""
+    """Mean over tasks of the mean score of each task. A `Statistic`."""
     means: FloatArray = np.mean([task.mean(axis=-1) for task in tasks], axis=0)
     return means
 
 
 def median_over_tasks(tasks: Groups) -> FloatArray:
-    """Median over tasks of a task's mean score (Agarwal et al. 2021, as the Atari papers have it). A `Statistic`.
+    """Median over tasks of the mean score of each task, as the Atari papers compute it. A `Statistic`.
 
-    Of one task it is the mean: the median of a task's runs is `median_of_runs`.
+    For a single task this is the mean; `median_of_runs` is the median of its runs.
     """
     medians: FloatArray = np.median([task.mean(axis=-1) for task in tasks], axis=0)
     return medians
@@ -47,24 +47,24 @@ def median_of_runs(tasks: Groups) -> FloatArray:
 
 
 def iqm_of_runs(tasks: Groups) -> FloatArray:
-    """Interquartile mean of all runs of all tasks (Agarwal et al. 2021). A `Statistic`.
+    """Interquartile mean of all runs of all tasks. A `Statistic`.
 
-    Tasks with more runs weigh more.
+    Tasks with more runs have more weight.
     """
     return _trimmed_mean(np.concatenate(tasks, axis=-1))
 
 
 def improvement_over_tasks(tasks: Groups, others: Groups) -> FloatArray:
-    """`probability_of_improvement` of many resamples: a `PairedStatistic`."""
+    """`probability_of_improvement` of many resamples. A `PairedStatistic`."""
     shares: FloatArray = np.mean([_share_above(x, y) for x, y in zip(tasks, others, strict=True)], axis=0)
     return shares
 
 
 def value_of(statistic: Statistic, groups: Sequence[ArrayLike]) -> float:
-    """A statistic of the runs themselves.
+    """The value of a statistic for the runs themselves.
 
     Raises:
-        ValueError: no tasks, a task without runs, or a score that is NaN or infinite.
+        ValueError: there are no tasks, a task has no runs, or a score is NaN or infinite.
     """
     return float(statistic([runs[None, :] for runs in _checked_tasks(groups)])[0])
 
@@ -72,21 +72,22 @@ def value_of(statistic: Statistic, groups: Sequence[ArrayLike]) -> float:
 def bootstrap(
     groups: Sequence[ArrayLike], statistic: Statistic, *, seed: int, resamples: int = 2000, level: float = 0.95
 ) -> Interval | None:
-    """Stratified percentile bootstrap (Agarwal et al. 2021): runs are drawn again, with replacement, within each task.
+    """Stratified percentile bootstrap: runs are resampled with replacement within each task.
 
-    Tasks are not drawn again: the interval is about more seeds of these tasks, not about other tasks. It is narrower
-    than it says with few runs, for the bootstrap takes their spread for the whole.
+    Tasks are not resampled: the interval is about more seeds of these tasks, not about other tasks. With few runs it is
+    too narrow, because the bootstrap takes their spread for that of all runs.
 
     Args:
-        groups: a task each, the scores of its runs, shape (runs,).
-        seed: the same one gives the same interval.
-        level: that the interval is to cover with.
+        groups: for every task the scores of its runs, shape (runs,).
+        seed: of the random generator.
+        level: coverage of the interval.
 
     Returns:
-        None where some task has a single run, which tells of no spread.
+        None where some task has a single run, which shows no spread.
 
     Raises:
-        ValueError: no tasks, a task without runs, a score that is NaN or infinite, or a level not between 0 and 1.
+        ValueError: there are no tasks, a task has no runs, a score is NaN or infinite, or the level is not between 0
+            and 1.
     """
     tasks = _checked_tasks(groups)
     if any(task.size == 1 for task in tasks):
@@ -104,12 +105,12 @@ def bootstrap_paired(
     resamples: int = 2000,
     level: float = 0.95,
 ) -> Interval | None:
-    """The bootstrap of a statistic of two arms: the runs of each are drawn again, independently, within each task.
+    """The bootstrap of a statistic of two arms, whose runs are resampled independently within each task.
 
-    Arguments, result and errors are those of `bootstrap`; tasks come in the same order.
+    Arguments, result and errors are those of `bootstrap`. Both arms list their tasks in the same order.
 
     Raises:
-        ValueError: also where the arms have unequal numbers of tasks.
+        ValueError: also if the arms have different numbers of tasks.
     """
     xs, ys = _checked_pairs(groups_x, groups_y)
     if any(task.size == 1 for task in (*xs, *ys)):
@@ -121,9 +122,9 @@ def bootstrap_paired(
 
 
 def probability_of_improvement(groups_x: Sequence[ArrayLike], groups_y: Sequence[ArrayLike]) -> float:
-    """How likely a run of X scores above one of Y on the same task, ties counting half; the mean over tasks.
+    """The probability that a run of X scores higher than a run of Y on the same task; the mean over tasks.
 
-    The Mann-Whitney statistic over its greatest value (Agarwal et al. 2021, section 4.3).
+    Ties count half. It is the Mann-Whitney statistic divided by its largest value (Agarwal et al. 2021, section 4.3).
 
     Raises:
         ValueError: as `bootstrap_paired`.
@@ -135,20 +136,20 @@ def probability_of_improvement(groups_x: Sequence[ArrayLike], groups_y: Sequence
 def performance_profile(
     groups: Sequence[ArrayLike], at: ArrayLike, *, seed: int, resamples: int = 2000, level: float = 0.95
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Share of all runs of all tasks that score at least as much as each of some points, with a bootstrap band.
+    """The share of all runs of all tasks that score at least each of some values, with a bootstrap band.
 
-    Agarwal et al. 2021 (section 4.2) count the runs *above* a point; here a run that is exactly as good as the dense
-    agent has reached it. The band is pointwise: each point's is right by itself, the whole curve leaves it more often.
+    Agarwal et al. (2021, section 4.2) count the runs above a value; here a run that is exactly as good as the dense
+    agents has reached it. The band is pointwise: it covers every single point, not the whole curve.
 
     Args:
-        groups: a task each, the scores of its runs, shape (runs,).
-        at: shape (points,).
+        groups: for every task the scores of its runs, shape (runs,).
+        at: the values, shape (points,).
 
     Returns:
         reached, low, high: shape (points,) each. The band is NaN where some task has a single run.
 
     Raises:
-        ValueError: as `bootstrap`, or a point is NaN or infinite.
+        ValueError: as `bootstrap`, or one of the values is NaN or infinite.
     """
     tasks, points = _checked_tasks(groups), checked(at)
     reaches = (np.concatenate(tasks)[:, None] >= points).astype(np.float64)
@@ -156,7 +157,7 @@ def performance_profile(
     if any(task.size == 1 for task in tasks):
         return reached, np.full_like(reached, np.nan), np.full_like(reached, np.nan)
     generator = np.random.default_rng(seed)
-    # How often a run is drawn is all that counts here, and makes the band a matrix product.
+    # Only how often each run is drawn matters, so the band is a matrix product.
     drawn = [generator.multinomial(task.size, np.full(task.size, 1 / task.size), size=resamples) for task in tasks]
     low, high = _quantiles(np.concatenate(drawn, axis=1) @ reaches / len(reaches), level)
     return reached, low, high
@@ -189,14 +190,14 @@ def _percentiles(values: FloatArray, level: float) -> Interval:
 
 def _quantiles(values: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
     if not 0 < level < 1:
-        raise ValueError(f"An interval's level lies between 0 and 1; {level} doesn't.")
+        raise ValueError(f"The level of an interval must be between 0 and 1, not {level}.")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 
 
 def _checked_tasks(groups: Sequence[ArrayLike]) -> list[FloatArray]:
     if not groups:
-        raise ValueError("No tasks.")
+        raise ValueError("There are no tasks.")
     return [checked(group) for group in groups]
 
 

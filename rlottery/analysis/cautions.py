@@ -1,4 +1,4 @@
-"""What to bear in mind beside a task's verdicts: runs at two levels, and arms that begin elsewhere than dense."""
+"""Cautions about a task's verdicts: arms whose runs either learn or fail, and pruned agents that start elsewhere."""
 
 import statistics
 from collections.abc import Container, Iterable
@@ -7,19 +7,19 @@ from itertools import pairwise
 from rlottery.analysis.scores import ArmScores, TaskScores
 
 GAP = 0.5
-"""Shares of dense between two neighbouring runs of an arm that make two levels of them."""
+"""A gap in normalised score between neighbouring runs of one arm that makes its scores bimodal."""
 
 _FEWEST = 3
 _MOST_NAMED = 3
 
 
-def two_levels(scores: TaskScores, margin: float) -> str | None:
-    """Which arms' runs leave a gap between those that learned as dense agents do and those that didn't.
+def bimodal(scores: TaskScores, margin: float) -> str | None:
+    """Which arms have runs that learn as dense agents do and runs that fail, with a gap between the two groups.
 
-    A mean's spread tells nothing of failures that have not come up yet (docs/statistics.md).
+    A mean and its spread say nothing about failures that have not occurred yet (docs/statistics.md).
 
     Args:
-        margin: below dense, as a share, that a run has still learned with.
+        margin: how far below dense a run may be and still count as having learned.
     """
     split = [
         arm.arm
@@ -28,32 +28,32 @@ def two_levels(scores: TaskScores, margin: float) -> str | None:
         and max(arm.normalised.values()) >= 1 - margin
         and _gap(arm.normalised.values()) >= GAP
     ]
-    return f"On {scores.task} runs of one arm end at two levels, learned or not ({_named(split)})." if split else None
+    return f"On {scores.task}, runs of the same arm either learn or fail ({_named(split)})." if split else None
 
 
 def head_start(scores: TaskScores, pruned: Container[str], margin: float) -> str | None:
-    """That pruned agents score otherwise than dense ones before any training, by the margin or more.
+    """Whether pruned agents score differently from dense agents before training, by the margin or more.
 
-    Shares of dense have their zero at untrained dense agents, so they count such a start as gained.
+    The zero of the normalised score is the untrained dense agent, so such a difference counts as gained by training.
 
     Args:
-        pruned: tickets, and their random controls.
-        margin: as a share of what the dense agents gained.
+        pruned: tickets and their random controls.
+        margin: in normalised score.
     """
     if scores.gain is None or scores.untrained is None:
         return None
     begun = [arm for arm in scores.arms if arm.arm in pruned and arm.before]
     starts = {arm.arm: statistics.fmean(arm.before.values()) for arm in begun}
     farthest = max(starts.values(), key=lambda start: abs(start - (scores.untrained or 0.0)), default=scores.untrained)
-    if abs(share := (farthest - scores.untrained) / scores.gain) < margin:
+    if abs(difference := (farthest - scores.untrained) / scores.gain) < margin:
         return None
     ends = [arm.arm for arm in begun if _fell(arm)]
-    fell = f" Worse after training than before: {_named(ends)}." if ends else ""
+    fell = f" These score lower after training than before: {_named(ends)}." if ends else ""
     return (
-        f"On {scores.task} pruned agents begin elsewhere than dense ones: before training dense agents score "
-        f"{_number(scores.untrained)} on average, tickets and their random controls {_number(min(starts.values()))} to "
-        f"{_number(max(starts.values()))}. That differs by up to {abs(share):.2f} of what the dense agents gained, and "
-        f"shares of dense count it as gained.{fell}"
+        f"On {scores.task}, pruned agents start from different scores than dense agents: before training the mean "
+        f"score is {_number(scores.untrained)} for dense agents, and {_number(min(starts.values()))} to "
+        f"{_number(max(starts.values()))} for tickets and their random controls. The difference is up to "
+        f"{abs(difference):.2f} in normalised score, which counts it as gained by training.{fell}"
     )
 
 
@@ -66,8 +66,8 @@ def _fell(arm: ArmScores) -> bool:
     return bool(both) and sum(arm.scores[seed] - arm.before[seed] for seed in both) < 0
 
 
-def _gap(shares: Iterable[float]) -> float:
-    return max(high - low for low, high in pairwise(sorted(shares)))
+def _gap(scores: Iterable[float]) -> float:
+    return max(high - low for low, high in pairwise(sorted(scores)))
 
 
 def _named(arms: list[str]) -> str:

@@ -1,8 +1,9 @@
-"""Differences between two arms, seed by seed, as shares of what the dense agents gained; alone and pooled over tasks.
+"""Differences between two arms, seed by seed, on the scale of the normalised score; for one task and pooled over tasks.
 
-A share is mean(ticket - other) / mean(dense - untrained). "Not worse by the margin m" is tested on the per-seed values
-ticket - other + m (dense - untrained), whose mean is above 0 just when the share is above -m: no estimate of the gain
-is taken for the truth, and the bounds are those of a ratio (Fieller 1954), which agree with the tests.
+A normalised difference is mean(ticket - other) / mean(dense - untrained). Non-inferiority at a margin m is tested on
+the values ticket - other + m (dense - untrained), one per seed, whose mean is above 0 exactly if the normalised
+difference is above -m. So the estimated gain is not treated as known, and the bounds are those of a ratio
+(Fieller 1954), which agree with the tests.
 """
 
 import math
@@ -21,13 +22,13 @@ _DIGITS = 9
 
 @dataclass(frozen=True)
 class Paired:
-    """Per-seed differences and gains of one task.
+    """Differences and gains of one task, seed by seed.
 
     Attributes:
         against: the other arm.
         seeds: those that have ticket, other, dense and untrained.
-        differences: (seeds,) ticket - other, in the unit of the metric.
-        gains: (seeds,) dense - untrained, the latter being the mean of all untrained policies of the task.
+        differences: ticket - other, in the unit of the metric; shape (seeds,).
+        gains: dense - untrained, where untrained is the mean over all untrained agents of the task; shape (seeds,).
     """
 
     against: str
@@ -36,13 +37,13 @@ class Paired:
     gains: FloatArray
 
     @property
-    def share(self) -> float:
-        """The mean difference as a share of the mean gain."""
+    def difference(self) -> float:
+        """The mean difference on the scale of the normalised score."""
         return float(self.differences.mean() / self.gains.mean())
 
-    def beyond(self, share: float) -> FloatArray:
-        """(seeds,) differences - share x gains, in shares of the mean gain: their mean is 0 at that share."""
-        return (self.differences - share * self.gains) / float(self.gains.mean())
+    def beyond(self, difference: float) -> FloatArray:
+        """The normalised differences minus a hypothetical mean; their mean is 0 if it is right. Shape (seeds,)."""
+        return (self.differences - difference * self.gains) / float(self.gains.mean())
 
 
 def paired(
@@ -52,7 +53,7 @@ def paired(
     dense: Mapping[int, float],
     untrained: Mapping[int, float],
 ) -> Paired | None:
-    """The seeds that all four have; None where there is none, or where the dense agents gained nothing on them."""
+    """The seeds that all four have. None where there are none, or where the dense agents gained nothing on them."""
     seeds = tuple(seed for seed in ticket if seed in other and seed in dense and seed in untrained)
     gains = np.array([dense[seed] - untrained[seed] for seed in seeds], dtype=np.float64)
     if not seeds or gains.mean() <= 0:
@@ -63,61 +64,64 @@ def paired(
 
 
 def contrast(of: Paired, margin: float, level: float) -> Contrast:
-    """The tests of one task's differences."""
+    """All tests of one task's differences."""
     differences = {seed: float(value) for seed, value in zip(of.seeds, of.differences, strict=True)}
     if len(of.seeds) < 2:
-        return Contrast(of.against, differences, of.share, None, None, None, None, None, None, {})
+        return Contrast(of.against, differences, of.difference, None, None, None, None, None, None, {})
     low, high = ratio_bounds(of.differences, of.gains, level)
-    flips = [sign_flip(of.beyond(share)) for share in (-margin, 0.0, margin)]
+    flips = [sign_flip(of.beyond(difference)) for difference in (-margin, 0.0, margin)]
     return Contrast(
         against=of.against,
         differences=differences,
-        share=of.share,
+        difference=of.difference,
         low=low,
         high=high,
-        **_p_values(lambda share: paired_t(of.beyond(share)), margin),
-        flipped={
-            "not_worse": flips[0][0],
-            "worse": flips[0][1],
-            "above": flips[1][0],
-            "equal": max(flips[0][0], flips[2][1]),
+        **_p_values(lambda difference: paired_t(of.beyond(difference)), margin),
+        sign_flip={
+            "non_inferior": flips[0][0],
+            "inferior": flips[0][1],
+            "superior": flips[1][0],
+            "equivalent": max(flips[0][0], flips[2][1]),
         },
     )
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """The mean over tasks of their shares, and its tests; fields as in `Contrast`."""
+    """The mean over tasks of their normalised differences, and its tests; fields as in `Contrast`."""
 
-    share: float
+    difference: float
     low: float | None
     high: float | None
-    p_not_worse: float
-    p_worse: float
-    p_above: float
-    p_equal: float
+    p_non_inferior: float
+    p_inferior: float
+    p_superior: float
+    p_equivalent: float
 
 
 def pooled(of: Sequence[Paired], margin: float, level: float) -> Pooled:
-    """The same over tasks, each with at least two seeds: tasks weigh alike, and their spreads may differ."""
-
+    """Pool over tasks with at least two seeds each. Tasks have equal weights, and their spreads may differ."""
     low, high = pooled_bounds(of, level)
-    return Pooled(pooled_share(of), low, high, **_p_values(lambda share: pooled_test(of, share), margin))
+    p_values = _p_values(lambda difference: pooled_test(of, difference), margin)
+    return Pooled(pooled_difference(of), low, high, **p_values)
 
 
-def pooled_share(of: Sequence[Paired]) -> float:
-    """The mean over tasks of their shares."""
-    return float(np.mean([task.share for task in of]))
+def pooled_difference(of: Sequence[Paired]) -> float:
+    """The mean over tasks of their normalised differences."""
+    return float(np.mean([task.difference for task in of]))
 
 
 def pooled_bounds(of: Sequence[Paired], level: float) -> tuple[float | None, float | None]:
-    """One-sided bounds of the pooled share, each at `level`, by inverting its test; None beyond 100 times dense."""
+    """One-sided bounds of the pooled difference, each at `level`, by inverting its test.
+
+    A bound more than 100 times the gain away is None.
+    """
     from scipy.optimize import brentq
 
-    def rejects(share: float, side: str) -> float:
-        return float(getattr(pooled_test(of, share), side)) - level
+    def rejects(difference: float, side: str) -> float:
+        return float(getattr(pooled_test(of, difference), side)) - level
 
-    centre = pooled_share(of)
+    centre = pooled_difference(of)
     found: list[float | None] = []
     for side, sign in (("p_above", -1), ("p_below", 1)):
         reach = 0.01
@@ -128,17 +132,17 @@ def pooled_bounds(of: Sequence[Paired], level: float) -> tuple[float | None, flo
     return found[0], found[1]
 
 
-def pooled_test(of: Sequence[Paired], share: float) -> TTest:
-    """The t-test over tasks of "the pooled share is this one"."""
-    return pooled_t([task.beyond(share) for task in of])
+def pooled_test(of: Sequence[Paired], difference: float) -> TTest:
+    """The t-test over tasks of the hypothesis that the pooled difference is this one."""
+    return pooled_t([task.beyond(difference) for task in of])
 
 
 def _p_values(test: Callable[[float], TTest], margin: float) -> dict[str, float]:
-    """The four p-values of a contrast, from the test of "the share is this one"."""
+    """The four p-values of a contrast, given the test of a hypothetical difference."""
     below, at, above = test(-margin), test(0.0), test(margin)
     return {
-        "p_not_worse": below.p_above,
-        "p_worse": below.p_below,
-        "p_above": at.p_above,
-        "p_equal": max(below.p_above, above.p_below),
+        "p_non_inferior": below.p_above,
+        "p_inferior": below.p_below,
+        "p_superior": at.p_above,
+        "p_equivalent": max(below.p_above, above.p_below),
     }

@@ -1,4 +1,4 @@
-"""What the runs of an arm took: wall-clock as the manifests have it, and operations by count."""
+"""What the runs of an arm cost: wall-clock time from the manifests, and floating-point operations by count."""
 
 import math
 import statistics
@@ -11,24 +11,24 @@ from rlottery.config import Config, Task
 from rlottery.storage.paths import DENSE
 
 OPERATIONS_PER_WEIGHT = {"actor": 8, "critic": 12}
-"""Of one SAC update, for each surviving weight and transition, a multiplication and an addition being two.
+"""Floating-point operations of one SAC update per remaining weight and transition; a multiply-add counts as two.
 
-Actor: the next action (2), and the loss forward and back (6). Critic: the target (2), its loss forward and back (6),
-and the actor's loss forward and back to its inputs (4). That all layers pass a gradient to their inputs counts a few
-per cent too many."""
+Actor: the next action (2), and its loss forward and backward (6). Critic: the target (2), its loss forward and backward
+(6), and the actor's loss forward and backward to its inputs (4). The first layer's gradient to its inputs, which is not
+needed, is counted too: a few per cent."""
 
 
 @dataclass(frozen=True)
 class ArmCost:
-    """What the runs of an arm took on one task.
+    """What the runs of an arm cost on one task.
 
     Attributes:
-        seconds: of wall-clock, mean over the runs that are done; None where no manifest says it. An iterative ticket's
-            count its earlier rounds.
-        flops: of the matrix products in all updates of a run and of its rounds, each at its sparsity at the end; None
-            where the task has no mask to count weights by.
-        of_dense: seconds over the dense arm's.
-        runs: how many the seconds are over.
+        seconds: wall-clock time, mean over the runs that are done; None where no manifest says it. The earlier rounds
+            of an iterative ticket are included.
+        flops: floating-point operations of the matrix products in all updates of a run and of its rounds, each at its
+            final sparsity; None where the task has no mask to count weights by.
+        of_dense: seconds relative to the dense arm's.
+        runs: how many runs the seconds are averaged over.
     """
 
     task: str
@@ -42,11 +42,11 @@ class ArmCost:
 def costs_of(
     task: Task, config: Config, by_arm: Mapping[str, Sequence[Run]], counts: Mapping[str, LayerCounts]
 ) -> tuple[ArmCost, ...]:
-    """Every arm of a task that has a finished run.
+    """The cost of every arm of a task that has a finished run.
 
     Args:
         by_arm: arm -> its runs.
-        counts: arm -> its layers; the totals are the dense network's.
+        counts: arm -> its layers; the totals are those of the dense network.
     """
     totals = _totals(counts)
     seconds = {arm: [_seconds(run) for run in runs if run.status == "done"] for arm, runs in by_arm.items()}
@@ -72,7 +72,7 @@ def _seconds(run: Run) -> float | None:
 
 
 def _totals(counts: Mapping[str, LayerCounts]) -> dict[str, int]:
-    """Kernel weights of the dense network, by group."""
+    """Kernel weights of the dense network by group."""
     layers = next((of_arm.totals for of_arm in counts.values()), {})
     totals: dict[str, int] = {}
     for path, total in layers.items():

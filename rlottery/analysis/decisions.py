@@ -1,20 +1,18 @@
-"""Decisions: Holm's correction of each claim, the claim that is left standing, and the words for it."""
+"""Decisions: the p-value of each claim, Holm's correction, and the claim that holds, with the reason."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlottery.analysis.contrasts import Paired, Pooled
 from rlottery.analysis.hypothesis_tests import holm
-from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, Decision
+from rlottery.analysis.rules import margin_text
+from rlottery.analysis.verdict import CLAIMS, ArmVerdict, Claim, Contrast, Decision
 from rlottery.config import Verdict
-
-CLAIMS: tuple[Claim, ...] = ("winning", "sparse, not special", "losing")
-"""In the order of precedence: a ticket above its control is winning, however little."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """An arm on the way to its verdict, and what the pool needs of it."""
+    """The verdict on an arm, with the differences that pooling needs."""
 
     verdict: ArmVerdict
     dense: Paired | None = None
@@ -26,18 +24,18 @@ class Judged:
 
 
 def claims(dense: Contrast | Pooled, control: Contrast | Pooled | None) -> dict[Claim, float]:
-    """The p-value of each claim; those about a control only where there is one. Empty where there is no test."""
-    if dense.p_worse is None or dense.p_not_worse is None:
+    """The p-value of each claim that can be tested. Only "losing" can be tested without a control."""
+    if dense.p_inferior is None or dense.p_non_inferior is None:
         return {}
-    found: dict[Claim, float] = {"losing": dense.p_worse}
-    if control is not None and control.p_above is not None and control.p_equal is not None:
-        found["winning"] = max(dense.p_not_worse, control.p_above)
-        found["sparse, not special"] = max(dense.p_not_worse, control.p_equal)
+    found: dict[Claim, float] = {"losing": dense.p_inferior}
+    if control is not None and control.p_superior is not None and control.p_equivalent is not None:
+        found["winning"] = max(dense.p_non_inferior, control.p_superior)
+        found["matches dense, no better than random"] = max(dense.p_non_inferior, control.p_equivalent)
     return found
 
 
 def corrected(of: Sequence[Mapping[Claim, float]]) -> list[dict[Claim, float]]:
-    """Each claim's p-values after Holm's correction over all that it is made of."""
+    """The p-values of each claim after Holm's correction over all arms for which it can be tested."""
     found: list[dict[Claim, float]] = [{} for _ in of]
     for claim in CLAIMS:
         places = [index for index, p in enumerate(of) if claim in p]
@@ -47,7 +45,7 @@ def corrected(of: Sequence[Mapping[Claim, float]]) -> list[dict[Claim, float]]:
 
 
 def decision_of(adjusted: Mapping[Claim, float], rules: Verdict) -> Decision:
-    """The first claim that stands after correction."""
+    """The first claim that holds after correction."""
     return next((claim for claim in CLAIMS if adjusted.get(claim, 1.0) <= rules.level), "undecided")
 
 
@@ -56,25 +54,26 @@ def reason(
     p: Mapping[Claim, float],
     control: str | None,
     against_control: Contrast | None,
-    further: int | None,
+    more_seeds: int | None,
     rules: Verdict,
 ) -> str:
-    """What a decision rests on, or what keeps it open, in words."""
-    margin = f"{rules.margin:g} of what dense gained"
+    """What a decision rests on, or what keeps it open."""
+    non_inferior = f"non-inferior to dense at a margin of {margin_text(rules)}"
+    random = "random masks with the same layer counts"
     match decision:
         case "winning":
-            p_equal = None if against_control is None else against_control.p_equal
-            tail = ", by less than the margin" if p_equal is not None and p_equal <= rules.level else ""
-            return f"not worse than dense by {margin}, and better than random masks of the same layer counts{tail}"
-        case "sparse, not special":
-            return f"not worse than dense by {margin}, and level with random masks of the same layer counts"
+            p_equivalent = None if against_control is None else against_control.p_equivalent
+            small = ", although by less than the margin" if (p_equivalent or 0) <= rules.level else ""
+            return f"{non_inferior}, and better than {random}{small if p_equivalent is not None else ''}"
+        case "matches dense, no better than random":
+            return f"{non_inferior}, and equivalent to {random}"
         case "losing":
-            return f"worse than dense by more than {margin}"
+            return f"worse than dense by more than the margin of {margin_text(rules)}"
     uncorrected = next((claim for claim in CLAIMS if p.get(claim, 1.0) <= rules.level), None)
     if control is None:
-        return "no random control with its layer counts stands beside it, so only a loss could be shown"
+        return "there is no random control with its layer counts, so only a loss could be shown"
     if "winning" not in p:
-        return "too few seeds have a random control beside them, so only a loss could be shown"
+        return "too few seeds have a random control, so only a loss could be shown"
     if uncorrected is not None:
-        return f"{uncorrected} if it stood alone, but not after the correction for all arms and tasks"
-    return "the bounds leave room for more than one answer" if further is not None else "too close, or too scattered"
+        return f'significant for "{uncorrected}" on its own, but not after correction for all arms and tasks'
+    return "the intervals allow more than one answer" if more_seeds is not None else "too close, or too variable"

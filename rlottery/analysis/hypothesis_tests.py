@@ -1,6 +1,6 @@
-"""Tests of paired differences of few seeds, bounds, and the correction for many. They know nothing of studies.
+"""Tests of paired differences for few seeds, bounds, and the correction for many tests. Pure functions.
 
-SciPy is imported where it is used: it takes long to load.
+SciPy takes long to load, so it is imported where it is used.
 """
 
 import math
@@ -17,15 +17,15 @@ RANDOM_FLIPS = 100_000
 
 
 class TTest(NamedTuple):
-    """A one-sample t-test, both one-sided ways.
+    """A one-sample t-test with both one-sided p-values.
 
     Attributes:
-        n: how many differences.
+        n: number of differences.
         mean: of the differences.
-        sd: their standard deviation (n - 1 in its denominator); mean - null over sd / sqrt(n) is t.
+        sd: their standard deviation (with n - 1); t is (mean - null) / (sd / sqrt(n)).
         df: degrees of freedom.
-        p_above: p-value of "the mean is null or less": small where the mean is above null.
-        p_below: of "the mean is null or more".
+        p_above: p-value against "the mean is null or less"; small if the mean is above null.
+        p_below: p-value against "the mean is null or more".
     """
 
     n: int
@@ -37,16 +37,16 @@ class TTest(NamedTuple):
 
 
 def paired_t(differences: ArrayLike, null: float = 0.0) -> TTest:
-    """One-sample t-test of paired differences against `null`, both one-sided ways (Student 1908).
+    """One-sample t-test of paired differences against `null`, one-sided both ways (Student 1908).
 
-    Without any spread beyond rounding the p-values are 0 and 1 by the side that the mean is on, and 0.5 where it is
-    null. Differences of two nearly equal numbers keep the rounding of these numbers: round them before.
+    Without any spread beyond rounding, the p-values are 0 and 1 depending on the side of the mean, and 0.5 if the mean
+    is null. The difference of two nearly equal numbers keeps their rounding errors, so round differences beforehand.
 
     Args:
-        differences: shape (n,), a seed each.
+        differences: one per seed, shape (n,).
 
     Raises:
-        ValueError: fewer than two differences, or some are NaN or infinite.
+        ValueError: there are fewer than two differences, or some are NaN or infinite.
     """
     values = checked(differences, at_least=2)
     mean, sd = _mean_sd(values)
@@ -54,25 +54,26 @@ def paired_t(differences: ArrayLike, null: float = 0.0) -> TTest:
 
 
 def pooled_t(groups: Sequence[ArrayLike], null: float = 0.0) -> TTest:
-    """t-test of the mean over tasks of each task's mean difference, tasks being fixed and their spreads unequal.
+    """t-test of the mean over tasks of the mean difference of each task, for fixed tasks with unequal spreads.
 
-    The standard error is sqrt(sum of var_k / n_k) / K; degrees of freedom by Welch 1947 and Satterthwaite 1946. A
-    single task gives `paired_t`. In the result n counts all differences, and sd is the standard error times sqrt(n).
+    The standard error is sqrt(sum of var_k / n_k) / K, with degrees of freedom by Welch (1947) and Satterthwaite
+    (1946). For a single task it equals `paired_t`. In the result, n counts all differences, and sd is the standard
+    error times sqrt(n).
 
     Args:
-        groups: a task each, its differences, shape (seeds,).
+        groups: for every task its differences, shape (seeds,).
 
     Raises:
-        ValueError: no tasks, a task with fewer than two differences, or some are NaN or infinite.
+        ValueError: there are no tasks, a task has fewer than two differences, or some are NaN or infinite.
     """
     tasks = [checked(group, at_least=2) for group in groups]
     if not tasks:
-        raise ValueError("No tasks.")
+        raise ValueError("There are no tasks.")
     moments = [_mean_sd(task) for task in tasks]
     squared = np.array([sd**2 / task.size for task, (_, sd) in zip(tasks, moments, strict=True)])
     n, df = sum(task.size for task in tasks), float(sum(task.size - 1 for task in tasks))
     if (most := squared.max()) > 0:
-        # Of the largest, so that squares of small numbers don't vanish.
+        # Relative to the largest, so that squares of small numbers do not underflow.
         relative = squared / most
         df = float(relative.sum() ** 2 / sum(relative**2 / [task.size - 1 for task in tasks]))
     error = math.sqrt(squared.sum()) / len(tasks)
@@ -85,32 +86,33 @@ def ratio_bounds(
 ) -> tuple[float | None, float | None]:
     """One-sided bounds, each at `level`, of mean(numerator) / mean(denominator) of paired values (Fieller 1954).
 
-    They invert the t-test of numerator - r x denominator: its p_above is less than `level` for every r below the
-    lower bound and for no other, its p_below for every r above the upper one.
+    They invert the t-test of numerator - r x denominator: its p_above is below `level` exactly for every r below the
+    lower bound, and its p_below exactly for every r above the upper bound.
 
     Args:
-        numerator, denominator: shape (n,), a seed each.
+        numerator, denominator: one value per seed, shape (n,).
 
     Returns:
-        low, high: None, both, where the denominator's mean is not above 0 at `level`: the test then rules out no r
-        that is far enough away. It may still rule out some nearer one.
+        low, high: both None if the denominator's mean is not significantly above 0 at `level`, because the test then
+        rejects no r that is far enough away.
 
     Raises:
-        ValueError: fewer than two values, unequal numbers of them, NaN or infinity, or a level not within (0, 0.5).
+        ValueError: there are fewer than two values, the numbers of values differ, some are NaN or infinite, or the
+            level is not between 0 and 0.5.
     """
     from scipy.special import stdtrit
 
     top, bottom = checked(numerator, at_least=2), checked(denominator, at_least=2)
     if top.size != bottom.size:
-        raise ValueError(f"{top.size} numerators and {bottom.size} denominators are no pairs.")
+        raise ValueError(f"{top.size} numerators and {bottom.size} denominators can't be paired.")
     if not 0 < level < 0.5:
-        raise ValueError(f"The level of a bound lies between 0 and 0.5; {level} doesn't.")
+        raise ValueError(f"The level of a bound must be between 0 and 0.5, not {level}.")
     n = top.size
     reach = float(stdtrit(n - 1, 1 - level)) ** 2 / n
     mean, sd = _mean_sd(bottom)
     if mean <= 0 or mean**2 <= reach * sd**2:
         return None, None
-    # From the ratio of the means: what is left has the mean 0, and the discriminant becomes a sum of squares.
+    # Relative to the ratio of the means, the residuals have mean 0 and the discriminant is a sum of squares.
     ratio = float(top.mean()) / mean
     rest = top - ratio * bottom
     rest = rest - rest.mean()
@@ -121,19 +123,19 @@ def ratio_bounds(
 
 
 def sign_flip(differences: ArrayLike, null: float = 0.0) -> tuple[float, float]:
-    """Sign-flip permutation test of paired differences, both one-sided ways (Fisher 1935).
+    """Sign-flip permutation test of paired differences, one-sided both ways (Fisher 1935).
 
-    Exact over all 2^n signs up to n = 16; beyond, 100,000 random ones from a fixed seed, and the observed ones
-    (Phipson and Smyth 2010). Sums that tie with the observed one count. No p-value is below 2^-n.
+    Up to n = 16 it is exact, over all 2^n signs. Beyond that it uses 100,000 random signs from a fixed seed, and the
+    observed ones (Phipson and Smyth 2010). Sums equal to the observed one count. No p-value is below 2^-n.
 
     Args:
-        differences: shape (n,), a seed each.
+        differences: one per seed, shape (n,).
 
     Returns:
-        p_above, p_below: as in `TTest`, under differences symmetric about `null`.
+        p_above, p_below: as in `TTest`, if the differences are symmetric about `null`.
 
     Raises:
-        ValueError: no differences, or some are NaN or infinite.
+        ValueError: there are no differences, or some are NaN or infinite.
     """
     values = checked(differences)
     scale = max(float(np.abs(values).max()), abs(null))
@@ -153,16 +155,16 @@ def sign_flip(differences: ArrayLike, null: float = 0.0) -> tuple[float, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for being many, in the given order: Holm 1979's step-down Bonferroni.
+    """p-values after Holm's (1979) step-down correction for multiple tests, in the given order.
 
-    To reject where the adjusted value is below a level keeps the chance of any false rejection below it, however the
-    tests depend on one another.
+    Rejecting where the adjusted value is at most a level keeps the probability of any false rejection at most at that
+    level, whatever the dependence between the tests.
 
     Raises:
-        ValueError: a p-value not within [0, 1].
+        ValueError: a p-value is not between 0 and 1.
     """
     if not all(0 <= p <= 1 for p in p_values):
-        raise ValueError(f"p-values lie between 0 and 1, not {list(p_values)}.")
+        raise ValueError(f"p-values must be between 0 and 1, not {list(p_values)}.")
     adjusted, highest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))

@@ -1,22 +1,22 @@
-"""What an arm is: the dense agent, a ticket, a control, or another way to a sparse agent; and whose control it is."""
+"""What kind of arm a run is of, read from its manifest: dense, ticket, control or other; and which control is whose."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rlottery.analysis.runs import Run
+from rlottery.analysis.runs import Run, representative
 from rlottery.analysis.verdict import Kind
-from rlottery.config.schedules import IN_TRAINING
+from rlottery.config.schedules import DROP_AND_GROW, IN_TRAINING, OneShot
 from rlottery.pruning.controls import CONTROLS
 from rlottery.storage.paths import DENSE
 
 
 @dataclass(frozen=True)
 class LayerCounts:
-    """How many weights an arm's masks keep.
+    """How many weights an arm's masks keep in each layer.
 
     Attributes:
         totals: layer path -> weights, in order.
-        kept: seed -> survivors of each layer, in that order; only of masks that could be read.
+        kept: seed -> remaining weights of each layer, in that order; only for masks that could be read.
     """
 
     totals: Mapping[str, int]
@@ -24,49 +24,67 @@ class LayerCounts:
 
 
 GRADIENT_CRITERIA = ("taylor", "gradient")
-"""Those of the guide's method gradient; its third is magnitude itself."""
+"""Criteria of the built-in method "gradient"; its third is magnitude itself."""
 
 
 def kind_of(run: Run) -> Kind:
-    """A ticket is a mask that evidence chose, over weights that were rewound.
+    """What kind of arm a run is of.
 
-    "other" are agents that were sparse from the start or became so in training, and those that were fine-tuned.
+    A ticket is a mask that a criterion chose, with rewound weights. "other" means agents that are sparse from the start
+    or become sparse in training, and fine-tuned ones.
     """
     if run.arm == DENSE:
         return "dense"
-    recipe = run.recipe
-    if "control" in recipe:
+    if "control" in run.recipe:
         return "control"
-    schedule = recipe.get("schedule")
-    names = (schedule,) if isinstance(schedule, str) else tuple(schedule or ())
-    if run.criterion == "random" or run.start.get("rewind") == "none" or any(n in IN_TRAINING for n in names):
-        return "other"
-    return "ticket"
+    rewound = run.criterion != "random" and run.start.get("rewind") != "none"
+    return "ticket" if rewound and _schedule(run) not in IN_TRAINING else "other"
+
+
+def family_of(run: Run) -> str:
+    """What arms that differ only in their sparsity have in common: a criterion, a schedule or a kind of control."""
+    if run.arm == DENSE:
+        return DENSE
+    if "control" in run.recipe:
+        return str(run.recipe["control"])
+    criterion = (run.criterion or run.method or run.arm).rpartition(":")[2]
+    schedule = _schedule(run)
+    if schedule in DROP_AND_GROW:
+        return schedule
+    if schedule not in ("", OneShot.name):
+        return f"{schedule} {criterion}"
+    return f"transferred {criterion}" if run.recipe.get("transfer") else criterion
 
 
 def random_control_of(
     ticket: Run, by_arm: Mapping[str, Sequence[Run]], counts: Mapping[str, LayerCounts]
 ) -> str | None:
-    """The arm with random masks of the ticket's counts in every layer, from the same start; None if there is none.
+    """The arm with random masks that have the ticket's counts in every layer and the same start; None without one.
 
-    Where several fit, those with finished runs come first, then that of the ticket's own criterion, then by name.
+    Of several, arms with more finished runs come first, then the control of the ticket's own criterion, then by name.
 
     Args:
-        by_arm: arm -> its runs, on the ticket's task.
+        by_arm: arm -> its runs on the ticket's task.
         counts: arm -> its layers, for the arms whose masks could be read.
     """
     fitting = []
     for arm, runs in by_arm.items():
-        control = runs[0]
+        control = representative(runs)
         known = CONTROLS.get(str(control.recipe.get("control")))
         if known is None or not known.is_baseline or not _same_counts(counts.get(ticket.arm), counts.get(arm)):
             continue
         if _start(control) == _start(ticket):
             of = control.recipe.get("of")
-            stands_beside = isinstance(of, Mapping) and of.get("criterion") == ticket.criterion
+            own = isinstance(of, Mapping) and of.get("criterion") == ticket.criterion
             finished = sum(run.status in ("done", "diverged") for run in runs)
-            fitting.append((-finished, not stands_beside, arm))
+            fitting.append((-finished, not own, arm))
     return min(fitting)[-1] if fitting else None
+
+
+def _schedule(run: Run) -> str:
+    """The name of its pruning schedule; empty where the recipe has none."""
+    schedule = run.recipe.get("schedule")
+    return schedule if isinstance(schedule, str) else next(iter(schedule), "") if schedule else ""
 
 
 def _start(run: Run) -> tuple[object, bool]:
@@ -74,7 +92,7 @@ def _start(run: Run) -> tuple[object, bool]:
 
 
 def _same_counts(one: LayerCounts | None, other: LayerCounts | None) -> bool:
-    """Seed by seed, for those whose masks could be read of both."""
+    """Whether the masks of all seeds that both have keep as many weights in each layer."""
     if one is None or other is None or one.totals != other.totals:
         return False
     seeds = one.kept.keys() & other.kept.keys()

@@ -1,4 +1,4 @@
-"""What the masks of a study look like."""
+"""The masks of a study: what remains in every layer, which inputs are read, and how much masks overlap."""
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,20 +17,21 @@ from rlottery.errors import MaskError
 from rlottery.storage.paths import DENSE, Store
 
 SAME_SPARSITY = 0.001
-"""Two arms are compared weight by weight if the pruned shares of each group are no further apart."""
+"""Masks of two arms are compared if the sparsities of each group differ by no more than this."""
 
 
 @dataclass(frozen=True)
 class LayerSurvivors:
-    """Survivors of one layer, mean over `seeds`.
+    """What remains of one layer, as means over seeds.
 
     Attributes:
         path: such as `actor.layer_0` or `critic.q1.layer_2`.
-        kept: survivors; total: weights.
-        dead: hidden units of this layer's output without a way to the network's output; units: how many there are.
-            Of the last layer both are 0. All outputs count, the actor's log-standard-deviations too.
-        without_input: units of this layer that no input reaches, and which are no dead ones: constants that still
-            learn. Of the last layer: constant outputs.
+        kept: remaining weights; total: all weights.
+        dead: hidden units of this layer without a path to an output. Every output of the network counts, also the
+            actor's log standard deviations. 0 for the last layer.
+        without_input: units of this layer that no input reaches, dead ones excepted: they are constant, but still learn
+            their bias. For the last layer: constant outputs.
+        units: hidden units of this layer; 0 for the last layer.
     """
 
     path: str
@@ -43,14 +44,14 @@ class LayerSurvivors:
 
 @dataclass(frozen=True)
 class InputShare:
-    """What an arm's first layer keeps of one observation entry, over `seeds`.
+    """What an arm's first layer keeps of one observation entry.
 
     Attributes:
-        index, name: of the entry; the name is None where not known.
-        actor, critic: mean share of the entry's weights that survive, of 1; of the critics the mean of both.
-        saliency: of the total |w| in the first layer of the trained dense actor, the mean share that this entry's
-            survivors hold, of 1; None where the dense agent can't be read.
-        ignored: in how many of the seeds no weight of the actor reads it.
+        index, name: of the entry; the name is None where it is not known.
+        actor, critic: mean share of the entry's weights that remain; for the critic the mean over its networks.
+        saliency: mean share of the total |w| in the first layer of the trained dense actor that the entry's remaining
+            weights hold; None where the dense agent can't be read.
+        ignored: in how many seeds no weight of the actor reads it.
     """
 
     index: int
@@ -62,15 +63,16 @@ class InputShare:
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """How much masks share: mean Jaccard index of all kernel weights over `pairs` pairs, and what chance would give.
+class MaskOverlap:
+    """The mean overlap of pairs of masks: the Jaccard index of all kernel weights, and that of random masks.
 
     Attributes:
-        kind: what differs between the two of a pair.
-            "seed": arm and task are the same. "criterion": task and seed are, and the arms have one sparsity.
-            "task": arm and seed are.
-        one, other: arms, or tasks for kind "task"; equal for kind "seed".
-        task, arm: those that both are of; None where that is what differs.
+        kind: what differs within a pair: "seed" (same arm and task), "criterion" (same task and seed, different arms
+            with the same sparsity) or "task" (same arm and seed).
+        one, other: arms, or tasks for the kind "task"; equal for the kind "seed".
+        pairs: number of pairs.
+        chance: the index expected if the masks were random with the same counts in every layer.
+        task, arm: what both masks have in common; None where it differs.
     """
 
     kind: str
@@ -88,11 +90,11 @@ class ArmMasks:
     """The masks of one arm on one task.
 
     Attributes:
-        seeds: whose mask could be read.
-        stability: mean Jaccard index of masks made from independent resamples of the batches, over `stability_seeds`;
-            None where not measured. stability_chance: what chance would give.
-        kept: seed -> survivors of each layer, in the order of `layers`.
-        picture: survivors of the actor's first seed's mask, layer path -> bool (inputs, outputs).
+        seeds: those whose mask could be read.
+        stability: mean Jaccard index of masks made from independent draws of batches, over `stability_seeds`; None
+            where it was not measured. stability_chance: that of random masks.
+        kept: seed -> remaining weights of each layer, in the order of `layers`.
+        picture: the actor's mask of the first seed: layer path -> bool, shape (inputs, outputs).
     """
 
     task: str
@@ -108,23 +110,23 @@ class ArmMasks:
 
 
 @dataclass(frozen=True)
-class MaskPages:
+class MaskAnalysis:
     """All masks of a study.
 
     Attributes:
-        likeness: between seeds, criteria and tasks.
-        problems: masks that could not be read, in words.
+        overlaps: between seeds, criteria and tasks.
+        problems: why some masks could not be read.
     """
 
     arms: tuple[ArmMasks, ...]
-    likeness: tuple[Likeness, ...]
+    overlaps: tuple[MaskOverlap, ...]
     problems: tuple[str, ...]
 
 
-def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]]) -> MaskPages:
-    """Everything that is told of the masks of these runs; masks that can't be read are left out, and named.
+def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]]) -> MaskAnalysis:
+    """Analyse the masks of these runs. Masks that can't be read are skipped and reported.
 
-    A mask file is read once, and only its bits and counts are kept: 1/8 byte a weight.
+    Every mask file is read once, and only its bits and counts stay in memory: 1/8 byte per weight.
 
     Args:
         runs: task id -> its runs (`rlottery.analysis.runs.read_runs`).
@@ -143,7 +145,7 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
                 continue
             of_arm = found.setdefault(run.arm, [])
             if of_arm and facts.packed.shapes != of_arm[0].packed.shapes:
-                problems.append(f"{run.files.mask} has other layers than the mask of seed {of_arm[0].seed}.")
+                problems.append(f"{run.files.mask} has different layers from the mask of seed {of_arm[0].seed}.")
                 continue
             of_arm.append(facts)
             pictures.setdefault(
@@ -155,7 +157,7 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
         for task, by_arm in of_task.items()
         for arm, facts in by_arm.items()
     )
-    return MaskPages(arms, tuple(_likenesses(of_task)), tuple(dict.fromkeys(problems)))
+    return MaskAnalysis(arms, tuple(_overlaps(of_task)), tuple(dict.fromkeys(problems)))
 
 
 def _arm_masks(task: str, arm: str, found: Sequence[MaskFacts], picture: Mapping[str, NDArray[np.bool_]]) -> ArmMasks:
@@ -182,7 +184,9 @@ def _arm_masks(task: str, arm: str, found: Sequence[MaskFacts], picture: Mapping
 def _inputs(task: str, found: Sequence[MaskFacts]) -> tuple[InputShare, ...]:
     names: Sequence[str | None] | None = observation_names(task)
     entries = len(found[0].actor)
-    if names is None or len(names) != entries:  # unknown, or made with arguments that change what is seen
+    if (
+        names is None or len(names) != entries
+    ):  # unknown, or the task was made with arguments that change its observations
         names = [None] * entries
     actor, critic = (np.mean([getattr(facts, group) for facts in found], axis=0) for group in ("actor", "critic"))
     ignored = np.sum([facts.actor == 0 for facts in found], axis=0)
@@ -201,26 +205,26 @@ def _inputs(task: str, found: Sequence[MaskFacts]) -> tuple[InputShare, ...]:
     )
 
 
-def _likenesses(of_task: Mapping[str, Mapping[str, Sequence[MaskFacts]]]) -> Iterator[Likeness]:
-    def told(
+def _overlaps(of_task: Mapping[str, Mapping[str, Sequence[MaskFacts]]]) -> Iterator[MaskOverlap]:
+    def mean(
         kind: str, one: str, other: str, pairs: Iterable[tuple[Packed, Packed]], **same: str
-    ) -> Iterator[Likeness]:
+    ) -> Iterator[MaskOverlap]:
         if (found := mean_overlap(pairs)) is not None:
             count, overlap = found
-            yield Likeness(kind, one, other, count, overlap.jaccard, overlap.chance, **same)
+            yield MaskOverlap(kind, one, other, count, overlap.jaccard, overlap.chance, **same)
 
     for task, by_arm in of_task.items():
         for arm, found in by_arm.items():
             seeds = combinations([facts.packed for facts in found], 2)
-            yield from told("seed", arm, arm, seeds, task=task, arm=arm)
+            yield from mean("seed", arm, arm, seeds, task=task, arm=arm)
     for task, by_arm in of_task.items():
         for one, other in combinations(by_arm, 2):
-            if _of_one_sparsity(by_arm[one], by_arm[other]):
-                yield from told("criterion", one, other, _same_seed(by_arm[one], by_arm[other]), task=task)
+            if _same_sparsity(by_arm[one], by_arm[other]):
+                yield from mean("criterion", one, other, _same_seed(by_arm[one], by_arm[other]), task=task)
     for one, other in combinations(of_task, 2):
         for arm in of_task[one]:
             pairs = _same_seed(of_task[one][arm], of_task[other].get(arm, ()))
-            yield from told("task", one, other, pairs, arm=arm)
+            yield from mean("task", one, other, pairs, arm=arm)
 
 
 def _same_seed(found: Iterable[MaskFacts], others: Iterable[MaskFacts]) -> Iterator[tuple[Packed, Packed]]:
@@ -228,7 +232,7 @@ def _same_seed(found: Iterable[MaskFacts], others: Iterable[MaskFacts]) -> Itera
     return ((facts.packed, by_seed[facts.seed]) for facts in found if facts.seed in by_seed)
 
 
-def _of_one_sparsity(found: Sequence[MaskFacts], others: Sequence[MaskFacts]) -> bool:
+def _same_sparsity(found: Sequence[MaskFacts], others: Sequence[MaskFacts]) -> bool:
     return all(
         abs(_mean_sparsity(found, group) - _mean_sparsity(others, group)) <= SAME_SPARSITY
         for group in found[0].sparsity

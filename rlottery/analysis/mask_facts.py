@@ -1,4 +1,4 @@
-"""What is kept of one mask: counts, shares and packed bits, so that a study's masks need not be held at once."""
+"""Facts about one mask: counts, shares and packed bits. Only these are held in memory, not the masks of a study."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from rlottery.storage.paths import DENSE, RunFiles
 
 @dataclass(frozen=True, eq=False)
 class MaskFacts:
-    """What is kept of one mask.
+    """Facts about one mask.
 
     Attributes:
-        layers: kept, dead and without_input of each layer of the agent; (layers, 3).
-        hidden: units of each layer, 0 for outputs; (layers,).
-        actor, critic: share of each observation entry's weights that survive; (obs,).
-        saliency: as in `InputShare`; (obs,).
+        layers: remaining weights, dead units and units without input of each layer of the agent; shape (layers, 3).
+        hidden: units of each layer, 0 for output layers; shape (layers,).
+        actor, critic: share of each observation entry's weights that remain; shape (observations,).
+        saliency: as in `InputShare`; shape (observations,).
         sparsity: reached, by group.
     """
 
@@ -44,14 +44,14 @@ class MaskFacts:
 
 
 class DenseActor:
-    """The first layer of a trained dense actor, read when it is asked for; a damaged file is a problem, told once."""
+    """The first layer of a trained dense actor, read on first use. A damaged file is reported once."""
 
     def __init__(self, files: RunFiles, problems: list[str]) -> None:
         self._files, self._problems = files, problems
         self._sizes: dict[str, NDArray[np.float64]] | None = None
 
     def sizes(self, path: str) -> NDArray[np.float64] | None:
-        """|w| of the kernel at `path`, (inputs, outputs); None where it isn't there or isn't finite."""
+        """|w| of the kernel at `path`, shape (inputs, outputs); None where it is missing or not finite."""
         if self._sizes is None:
             self._sizes = {}
             try:
@@ -68,14 +68,14 @@ class DenseActor:
 
 
 def readable_masks(runs: Iterable[Run], problems: list[str]) -> Iterator[tuple[Run, Mask]]:
-    """The masks of all runs that have one. Runs that can't be read are no part of the study, nor are their masks."""
+    """The masks of all runs that have one. Masks of unreadable runs are skipped."""
     for run in runs:
         if run.arm == DENSE or run.status == "unreadable":
             continue
         try:
             manifest = read_manifest(run.files)
             written = {} if manifest is None else manifest["files"]
-            # Dense controls have none.
+            # Dense networks have none.
             if run.files.mask.exists() or run.files.mask.name in written:
                 check_files(run.files.folder, written, run.files.mask.name)
                 yield run, read_mask(run.files.mask)
@@ -84,6 +84,7 @@ def readable_masks(runs: Iterable[Run], problems: list[str]) -> Iterator[tuple[R
 
 
 def stability_of(run: Run, mask: Mask, problems: list[str]) -> Stability | None:
+    """The stability of a run's mask, if it was measured. A damaged record is added to `problems`."""
     try:
         return read_stability(run.files, mask.metadata["digest"])
     except StudyError as error:
@@ -92,13 +93,13 @@ def stability_of(run: Run, mask: Mask, problems: list[str]) -> Stability | None:
 
 
 def facts_of(run: Run, mask: Mask, dense: DenseActor | None, stability: Stability | None) -> MaskFacts:
-    """What is kept of a run's mask.
+    """Compute the facts about a run's mask.
 
     Args:
-        dense: of the same task and seed.
+        dense: the dense actor of the same task and seed.
 
     Raises:
-        MaskError: its layers are no network, or its critic sees less than its actor.
+        MaskError: its layers do not form a network, or its critic reads fewer entries than its actor.
     """
     layers, hidden = [], []
     first: dict[str, list[tuple[str, NDArray[np.bool_]]]] = {group: [] for group in mask.groups}

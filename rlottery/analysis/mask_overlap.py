@@ -1,4 +1,4 @@
-"""Many masks against each other: packed to a bit a weight, so that a whole study's fit in memory."""
+"""Overlap of many masks, packed to one bit per weight so that those of a whole study fit in memory."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from rlottery.pruning.masks import GroupMask, Overlap
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A mask for counting what it shares with others.
+    """A packed mask.
 
     Attributes:
-        shapes: layer path -> (inputs, outputs); only masks with equal ones can be compared.
-        kept, sizes: survivors and weights of each layer; (layers,).
-        bits: of all layers, one after the other, each filled up to whole bytes with zeros.
+        shapes: layer path -> (inputs, outputs). Only masks with equal shapes can be compared.
+        kept, sizes: remaining weights, and all weights, of each layer; shape (layers,).
+        bits: of all layers in order, each padded with zeros to whole bytes.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -26,7 +26,7 @@ class Packed:
 
 
 def pack(mask: GroupMask) -> Packed:
-    """One group's mask, or a whole agent's (`Mask.all_layers`)."""
+    """Pack the mask of one group or of a whole agent (`Mask.all_layers`)."""
     packed = np.concatenate([np.packbits(layer) for layer in mask.values()])
     return Packed(
         shapes={path: layer.shape for path, layer in mask.items()},
@@ -37,7 +37,7 @@ def pack(mask: GroupMask) -> Packed:
 
 
 def packed_overlap(a: Packed, b: Packed) -> Overlap:
-    """What `rlottery.pruning.masks.overlap` says of two masks of equal shapes."""
+    """`rlottery.pruning.masks.overlap` of two packed masks with equal shapes."""
     shared = int(np.bitwise_count(a.bits & b.bits).sum())
     both = int(a.kept.sum() + b.kept.sum())
     if both == 0:
@@ -47,7 +47,7 @@ def packed_overlap(a: Packed, b: Packed) -> Overlap:
 
 
 def mean_overlap(pairs: Iterable[tuple[Packed, Packed]]) -> tuple[int, Overlap] | None:
-    """How many of these pairs can be compared, and the means over them; None where none can."""
+    """How many of these pairs can be compared, and their mean overlap; None if none can."""
     found = [packed_overlap(a, b) for a, b in pairs if a.shapes == b.shapes]
     if not found:
         return None

@@ -1,15 +1,17 @@
-"""Is gradient better than magnitude, and more so at high sparsity? Of tickets that differ in their criterion alone."""
+"""Whether gradient is better than magnitude, and more so at high sparsity.
+
+Only tickets that differ in nothing but the criterion are compared.
+"""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
-from rlottery.analysis.contrasts import Paired, paired, pooled_bounds, pooled_share, pooled_test
+from rlottery.analysis.contrasts import Paired, paired, pooled_bounds, pooled_difference, pooled_test
 from rlottery.analysis.hypothesis_tests import holm
-from rlottery.analysis.judging import TaskToJudge
 from rlottery.analysis.kinds import GRADIENT_CRITERIA, kind_of
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import TaskScores
@@ -20,13 +22,13 @@ from rlottery.storage.paths import DENSE
 MEASURES: tuple[Measure, ...] = ("score", "area")
 Row = TypeVar("Row", MethodContrast, MethodTrend)
 
-_OF_THE_DATA = ("batches", "batch_size", "estimator")
-"""Keys of a recipe that magnitude doesn't read."""
+_GRADIENT_ONLY = ("batches", "batch_size", "estimator")
+"""Keys of a recipe that magnitude does not use."""
 
 
 @dataclass(frozen=True)
 class _Match:
-    """A gradient arm and the magnitude arm beside it, on one task, by one measure."""
+    """A gradient arm with the matching magnitude arm, on one task and by one measure."""
 
     task: str
     measure: Measure
@@ -39,26 +41,26 @@ class _Match:
 
     @property
     def kind(self) -> tuple[str, str]:
-        """What pairs of several sparsities have in common: the criterion, and all else that the two arms share."""
+        """What pairs at several sparsities have in common: the criterion, and the rest of the recipe."""
         return self.criterion, self.recipe
 
     @property
     def row(self) -> tuple[str, str, float]:
-        """What pairs of several tasks have in common."""
+        """What pairs on several tasks have in common."""
         return *self.kind, self.sparsity
 
 
 def compare_methods(
-    tasks: Sequence[TaskToJudge], rules: Verdict
+    tasks: Sequence[TaskScores], rules: Verdict
 ) -> tuple[tuple[MethodContrast, ...], tuple[MethodTrend, ...]]:
-    """Every gradient arm against the magnitude arm of the same sparsity and recipe, on each task that was learned.
+    """Compare gradient arms with the magnitude arm of the same sparsity and recipe, on every task that was learned.
 
-    By scores and by areas under the curve; tasks first, then the mean over tasks.
+    By scores and by areas under the curve; single tasks first, then the mean over tasks.
     """
     contrasts: list[MethodContrast] = []
     trends: list[MethodTrend] = []
     for measure in MEASURES:
-        matches = [match for task in tasks if task.scores.gain is not None for match in _matches(task, measure)]
+        matches = [match for task in tasks if task.gain is not None for match in _matches(task, measure)]
         found: list[MethodTrend] = []
         for name in [*dict.fromkeys(match.task for match in matches), None]:
             of_task = [match for match in matches if name in (None, match.task)]
@@ -72,13 +74,16 @@ def compare_methods(
     return tuple(contrasts), tuple(trends)
 
 
-def match_of(gradient: Run, by_arm: Mapping[str, Sequence[Run]]) -> Run | None:
-    """A run of the magnitude arm that differs from this gradient ticket's in the criterion alone; None without one."""
+def match_of(gradient: Run, arms: Iterable[Run]) -> Run | None:
+    """The magnitude arm that differs from this gradient ticket only in the criterion; None without one.
+
+    Args:
+        arms: one run of each arm.
+    """
     if kind_of(gradient) != "ticket" or gradient.criterion not in GRADIENT_CRITERIA:
         return None
-    for runs in by_arm.values():
-        other = runs[0]
-        # The criterion magnitude under the guide's method gradient gives magnitude's masks: the first one stands.
+    for other in arms:
+        # The method "gradient" with the criterion magnitude gives the same masks: the method "magnitude" is used.
         if kind_of(other) == "ticket" and other.criterion == "magnitude" and other.method != "gradient":
             alike = _rest(other) == _rest(gradient) and _sparsity(other) == _sparsity(gradient)
             if alike and other.start == gradient.start:
@@ -86,21 +91,21 @@ def match_of(gradient: Run, by_arm: Mapping[str, Sequence[Run]]) -> Run | None:
     return None
 
 
-def _matches(task: TaskToJudge, measure: Measure) -> list[_Match]:
+def _matches(task: TaskScores, measure: Measure) -> list[_Match]:
     found = []
-    dense = task.scores.arm(DENSE)
-    for runs in task.runs.values():
-        gradient = runs[0]
-        magnitude = match_of(gradient, task.runs)
+    dense = task.arm(DENSE)
+    arms = [task.representative(name) for name in task.runs]
+    for gradient in arms:
+        magnitude = match_of(gradient, arms)
         if magnitude is None or dense is None:
             continue
-        ours, theirs, tops = (_values(task.scores, name, measure) for name in (gradient.arm, magnitude.arm, DENSE))
-        both = paired(magnitude.arm, ours, theirs, tops, task.scores.zero)
+        ours, theirs, tops = (_values(task, name, measure) for name in (gradient.arm, magnitude.arm, DENSE))
+        both = paired(magnitude.arm, ours, theirs, tops, task.zero)
         if both is not None:
             names = magnitude.arm, gradient.arm
-            share = sum(_sparsity(gradient)) / max(len(_sparsity(gradient)), 1)
-            alike = json.dumps([_rest(gradient), dict(gradient.start)], sort_keys=True)
-            found.append(_Match(task.scores.task, measure, str(gradient.criterion), share, *names, alike, both))
+            sparsity = sum(_sparsity(gradient)) / max(len(_sparsity(gradient)), 1)
+            recipe = json.dumps([_rest(gradient), dict(gradient.start)], sort_keys=True)
+            found.append(_Match(task.task, measure, str(gradient.criterion), sparsity, *names, recipe, both))
     return found
 
 
@@ -110,11 +115,11 @@ def _values(scores: TaskScores, name: str, measure: Measure) -> Mapping[int, flo
 
 
 def _rest(run: Run) -> dict[str, object]:
-    return {key: value for key, value in run.recipe.items() if key not in _OF_THE_DATA}
+    return {key: value for key, value in run.recipe.items() if key not in _GRADIENT_ONLY}
 
 
 def _sparsity(run: Run) -> tuple[float, ...]:
-    # Groups reach what was asked for to within a weight.
+    # Groups reach the requested sparsity to within a weight.
     return tuple(round(share, 3) for _, share in sorted((run.sparsity or {}).items()))
 
 
@@ -127,7 +132,7 @@ def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> Meth
         sparsity=first.sparsity,
         magnitude=first.magnitude,
         gradient=first.gradient,
-        share=pooled_share(of),
+        difference=pooled_difference(of),
         low=low,
         high=high,
         p=p,
@@ -139,7 +144,7 @@ def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> Meth
 
 
 def _tested(of: Sequence[Paired], level: float) -> tuple[float | None, float | None, float | None]:
-    """The interval of the pooled share, and the two-sided p of "it is 0"; None where a task has a single seed."""
+    """The interval of the pooled difference and its two-sided p-value; None where a task has a single seed."""
     if any(len(task.seeds) < 2 for task in of):
         return None, None, None
     test = pooled_test(of, 0.0)
@@ -177,7 +182,7 @@ def _trends(
                 criterion=kind[0],
                 lowest=lowest,
                 highest=highest,
-                change=pooled_share(changes),
+                change=pooled_difference(changes),
                 low=low,
                 high=high,
                 p=p,
@@ -190,7 +195,7 @@ def _trends(
 
 
 def _change(high: Paired, low: Paired) -> Paired | None:
-    """The difference at high sparsity minus that at low, for the seeds that both have."""
+    """The difference at the higher sparsity minus that at the lower, for the seeds that have both."""
     at_low = dict(zip(low.seeds, low.differences, strict=True))
     places = [index for index, seed in enumerate(high.seeds) if seed in at_low]
     if not places:

@@ -1,4 +1,4 @@
-"""The verdict over tasks: the mean over tasks of a ticket's shares."""
+"""Verdicts over tasks, from the mean over tasks of a ticket's normalised differences."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from rlottery.config import Verdict
 
 
 def pool(tasks: Sequence[TaskVerdict], judged: Sequence[Judged], rules: Verdict) -> tuple[PooledVerdict, ...]:
-    """Every kind of ticket over the tasks where it could be judged."""
+    """The verdict on every kind of ticket, over the tasks on which it could be judged."""
     names = dict.fromkeys(item.verdict.arm for item in judged if item.is_ticket)
     pools = []
     for name in names:
@@ -24,8 +24,8 @@ def pool(tasks: Sequence[TaskVerdict], judged: Sequence[Judged], rules: Verdict)
     p: list[dict[Claim, float]] = [{} if dense is None else claims(dense, control) for dense, control in found]
     adjusted = corrected(p)
     verdicts = []
-    for (name, used, left_out), contrasts, p_values, corrected_p in zip(pools, found, p, adjusted, strict=True):
-        dense = (None, None, None) if contrasts[0] is None else _share(contrasts[0])
+    for (name, used, left_out), (dense, control), p_values, corrected_p in zip(pools, found, p, adjusted, strict=True):
+        difference, low, high = (None, None, None) if dense is None else _with_bounds(dense)
         verdicts.append(
             PooledVerdict(
                 arm=name,
@@ -34,10 +34,10 @@ def pool(tasks: Sequence[TaskVerdict], judged: Sequence[Judged], rules: Verdict)
                 measures={task: item.verdict.measure for task, item in used.items()},
                 decision=decision_of(corrected_p, rules) if p_values else None,
                 why=_pooled_why(p_values, corrected_p, used, rules),
-                share=dense[0],
-                low=dense[1],
-                high=dense[2],
-                over_control=None if contrasts[1] is None else _share(contrasts[1]),
+                difference=difference,
+                low=low,
+                high=high,
+                over_control=None if control is None else _with_bounds(control),
                 p=p_values,
                 adjusted=corrected_p,
             )
@@ -46,7 +46,7 @@ def pool(tasks: Sequence[TaskVerdict], judged: Sequence[Judged], rules: Verdict)
 
 
 def _pooled(used: Mapping[str, Judged], rules: Verdict) -> tuple[Pooled | None, Pooled | None]:
-    """Against dense, and against the controls where every task has one with enough seeds."""
+    """Against dense, and against the controls if every task has one with enough seeds."""
     dense = [item.dense for item in used.values() if item.dense is not None]
     control = [item.control for item in used.values() if item.control is not None and "winning" in item.verdict.p]
     return (
@@ -59,11 +59,12 @@ def _pooled_why(
     p: Mapping[Claim, float], adjusted: Mapping[Claim, float], used: Mapping[str, Judged], rules: Verdict
 ) -> str:
     if not p:
-        return "no task where it could be judged"
+        return "there is no task on which it could be judged"
     decision = decision_of(adjusted, rules)
     control = next((item.verdict.control for item in used.values()), None)
-    return f"over {len(used)} task{'s' if len(used) != 1 else ''}: " + reason(decision, p, control, None, None, rules)
+    over = "1 task" if len(used) == 1 else f"{len(used)} tasks"
+    return f"over {over}: {reason(decision, p, control, None, None, rules)}"
 
 
-def _share(of: Pooled) -> tuple[float, float | None, float | None]:
-    return of.share, of.low, of.high
+def _with_bounds(of: Pooled) -> tuple[float, float | None, float | None]:
+    return of.difference, of.low, of.high

@@ -1,38 +1,44 @@
-"""The verdict's procedure in words, with the config's numbers in it: every report says by what rules it judges."""
+"""The rules of the verdict in sentences, with the config's numbers: every report says how it judges."""
 
-from rlottery.config import Config
+from rlottery.config import Config, Verdict
 
 
-def rules_in_words(config: Config) -> tuple[str, ...]:
-    """A paragraph a rule."""
-    rules, last = config.verdict, config.evaluation.score_evaluations
-    margin, level = f"{rules.margin:g}", f"{100 * rules.level:g} %"
-    sided = f"{100 * (1 - 2 * rules.level):g} %"
+def margin_text(rules: Verdict) -> str:
+    """``0.10``, ``0.125``."""
+    return f"{rules.margin:.2f}" if round(rules.margin, 2) == rules.margin else f"{rules.margin:g}"
+
+
+def rules_as_sentences(config: Config) -> tuple[str, ...]:
+    """One paragraph per rule."""
+    rules, last, episodes = config.verdict, config.evaluation.score_evaluations, config.evaluation.episodes
+    margin, level = margin_text(rules), f"{100 * rules.level:g} %"
+    interval = f"{100 * (1 - 2 * rules.level):g} %"
+    mean = "its last evaluation" if last == 1 else f"the mean of its last {last} evaluations"
+    each = "of 1 episode" if episodes == 1 else f"of {episodes} episodes"
     return (
-        f"A run's score is the mean of its last {last} evaluations, {config.evaluation.episodes} episodes each, of the "
-        "policy without noise. A run that diverged counts, as an untrained one.",
-        "Arms share the initial weights of each seed, so differences are taken seed by seed, and told as shares of "
-        "what the dense agents gained: (ticket - other) / (dense - untrained). Untrained is the mean over all seeds: a "
-        "fixed zero of the scale.",
-        f"The margin is {margin}: a ticket that falls short of dense by less counts as not worse. Each claim is a "
-        f"one-sided paired t-test at {level}; a bound is where such a test would turn, so that two bounds make an "
-        f"interval of {sided}. The margin's own uncertainty is part of the test (Fieller). Sign-flip permutation tests "
-        "stand beside them and decide nothing.",
-        f"winning: the lower bound of ticket - dense lies above -{margin}, and that of ticket - random control above "
-        "0. The control has random masks with the ticket's count in every layer.",
-        f"sparse, not special: the lower bound of ticket - dense lies above -{margin}, and ticket and random control "
-        f"are shown to be within {margin} of one another (two one-sided tests).",
-        f"losing: the upper bound of ticket - dense lies below -{margin}.",
-        "Else undecided, with the number of further seeds that would decide one of the three with 80 % probability if "
-        "the differences are what they seem now.",
-        f"First of all: with fewer than {rules.least_seeds} seeds nothing is decided, nor where the dense agents did "
-        f"not learn (sign flips of dense - untrained, one-sided at {level}; with fewer than 5 seeds a t-test).",
-        f"Where every run of ticket and dense ends within {rules.saturated_within:g} of what dense gained below the "
-        "task's best run, scores are tied at the ceiling, and the area under the learning curve is compared in their "
-        "place.",
-        "p-values of each claim are corrected by Holm's method over all tickets and tasks; over tasks, over all "
-        "tickets. The pooled verdict is about the mean over tasks of a ticket's shares, tasks being fixed "
-        "(Welch-Satterthwaite).",
-        f"Other intervals are 95 % bootstraps over seeds, stratified by task, {rules.resamples:,} resamples, with a "
-        "fixed seed.",
+        f"The score of a run is {mean}, {each if last == 1 else f'each {each}'}, with the deterministic policy. A run "
+        "that diverged counts, with the score of an untrained agent.",
+        "Arms with the same seed start from the same initial weights, so they are compared seed by seed. Differences "
+        "are on the scale of the normalised score, where 0 is untrained and 1 is dense: (ticket - other) / (dense - "
+        "untrained). Untrained is the mean over all seeds, which fixes the zero of the scale.",
+        f"The margin is {margin}: a ticket is non-inferior if it falls short of dense by less than that. Each claim is "
+        f"tested with one-sided paired t-tests at {level}. A bound is the difference at which such a test would change "
+        f"its result, so two bounds make a {interval} interval. The tests include the uncertainty of the dense agents' "
+        "gain (Fieller). Sign-flip tests are reported as well, but decide nothing.",
+        f"Winning: ticket - dense is shown to be above -{margin}, and ticket - random control above 0. The control has "
+        "random masks that keep as many weights in every layer as the ticket's.",
+        f"Matches dense, no better than random: ticket - dense is shown to be above -{margin}, and ticket and random "
+        f"control are shown to be equivalent at a margin of {margin} (two one-sided tests, TOST).",
+        f"Losing: ticket - dense is shown to be below -{margin}.",
+        "Undecided: none of these is shown. The report then says how many more seeds would give 80 % power to show one "
+        "of them, if the true differences are as estimated now.",
+        f"Nothing is decided with fewer than {rules.least_seeds} seeds, nor where the dense agents did not learn (a "
+        f"sign-flip test of dense - untrained, one-sided at {level}; with fewer than 5 seeds a t-test).",
+        f"Where every run of ticket and dense ends within {rules.saturated_within:g} of the gain below the best run of "
+        "the task, scores are tied at the maximum, and the area under the learning curve is compared instead.",
+        "Holm's correction of each claim is over all tickets and tasks, and for verdicts over tasks it is over all "
+        "tickets. These pooled verdicts are about the mean over tasks of a ticket's normalised differences. The tasks "
+        "are taken as they are, not as a sample of all tasks (Welch-Satterthwaite).",
+        f"All other intervals are 95 % bootstrap intervals over seeds, stratified by task, with {rules.resamples:,} "
+        "resamples and a fixed random seed.",
     )

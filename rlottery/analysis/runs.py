@@ -1,4 +1,4 @@
-"""The runs of a study as its files tell them: their evaluations, and what became of them."""
+"""The runs of a study, read from its files: how each ended, and its evaluations."""
 
 import math
 import statistics
@@ -19,12 +19,12 @@ Status = Literal["done", "failed", "diverged", "unreadable", "missing"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The deterministic policy after `env_steps` of training.
+    """One evaluation of the deterministic policy, after `env_steps` of training.
 
     Attributes:
-        env_steps: 0 is the untrained policy.
-        scores: means over the evaluation's episodes: "return", and "success" where the task knows it.
-        returns: of every episode.
+        env_steps: 0 for the untrained policy.
+        scores: means over the evaluation's episodes: "return", and "success" where the task reports it.
+        returns: the return of every episode.
     """
 
     env_steps: int
@@ -34,25 +34,25 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Run:
-    """One arm of one task and seed.
+    """One arm trained on one task with one seed.
 
     Attributes:
-        status: "unreadable" is a run that ended well, but whose files no longer tell a score; "diverged" one whose
-            weights, losses or actions became NaN or infinite, which is a result.
+        status: "unreadable" means that the run ended well but its files can't be read; "diverged" that its weights,
+            losses or actions became NaN or infinite, which is a result.
         error: why it failed or can't be read; None for a run that is done.
-        method, criterion: of a ticket's mask; None for dense agents.
-        sparsity: reached, by group; None for dense agents and where the manifest does not say.
-        env_steps: that it trained for; None where the manifest does not say.
-        began_at: the step of the dense run that it goes on from; 0 for most.
-        recipe: what the arm's entry in the config says besides, as plain values.
-        start: what its weights were made of, in plain values: rewinding, rescaling and the like where they differ from
-            a plain ticket's.
+        method, criterion: of the mask; None for dense agents.
+        sparsity: reached, by group; None for dense agents, and where the manifest does not say.
+        env_steps: how long it trained; None where the manifest does not say.
+        began_at: the step of the dense run from which it continues; 0 for most runs.
+        recipe: the rest of the arm's entry in the config, as plain values.
+        start: what its initial weights were made from, as plain values: rewinding, rescaling and the like, where they
+            differ from a plain ticket's.
         settings: what it was trained with, as the parts of a fingerprint; empty where the manifest does not say.
-        seconds: of work; None where the manifest does not say.
-        versions: of what it ran with.
-        round_of: the arm whose mask this run was a step to; None for an arm itself.
-        rounds: of iterative pruning, those before the ticket itself, without evaluations.
-        evaluations: in order of their steps; those before the end for a run that failed or diverged.
+        seconds: wall-clock time; None where the manifest does not say.
+        versions: the software it ran with.
+        round_of: the arm that this run was a pruning round of; None for an arm itself.
+        rounds: the earlier rounds of an iterative ticket, without evaluations.
+        evaluations: in order of their steps. Of a run that failed or diverged, those before its end.
     """
 
     arm: str
@@ -81,9 +81,9 @@ class Run:
 
 
 def read_runs(store: Store, task_name: str, seeds: Iterable[int]) -> list[Run]:
-    """Every run of a task that has a manifest, by seed. The rounds on the way to an arm are with the arm's run.
+    """Read every run of a task that has a manifest, by seed. Rounds of iterative pruning are part of the arm's run.
 
-    A damaged one is "unreadable" and stops no other.
+    A damaged run is "unreadable"; the others are read all the same.
     """
     found: list[Run] = []
     first: tuple[int, Manifest] | None = None
@@ -99,13 +99,13 @@ def read_runs(store: Store, task_name: str, seeds: Iterable[int]) -> list[Run]:
 
 
 def metric_of(runs: Iterable[Run]) -> Metric:
-    """Success where every evaluation knows it, else the return."""
+    """The success rate where every evaluation has one, else the return."""
     scores = [evaluation.scores for run in runs for evaluation in run.evaluations]
     return "success" if scores and all("success" in score for score in scores) else "return"
 
 
 def untrained_evaluations(runs: Iterable[Run]) -> dict[int, Evaluation]:
-    """Of the dense agents before their first step, by seed."""
+    """The evaluations of the dense agents before their first training step, by seed."""
     return {
         run.seed: run.evaluations[0]
         for run in runs
@@ -114,7 +114,7 @@ def untrained_evaluations(runs: Iterable[Run]) -> dict[int, Evaluation]:
 
 
 def score_of(run: Run, metric: Metric, last: int) -> float | None:
-    """A run's score: the mean over its last evaluations. None unless the run is done."""
+    """The score of a run: the mean over its last evaluations. None unless the run is done."""
     if run.status != "done":
         return None
     return statistics.fmean(evaluation.scores[metric] for evaluation in run.trained[-last:])
@@ -129,11 +129,16 @@ def arm_names(runs: Iterable[Run]) -> list[str]:
     return sorted(sparsity, key=lambda arm: (arm != DENSE, sparsity[arm], arm))
 
 
+def representative(runs: Sequence[Run]) -> Run:
+    """Of the runs of one arm, one whose manifest shows what kind of arm it is; a damaged manifest doesn't."""
+    return max(runs, key=lambda run: (run.sparsity is not None, run.criterion is not None or bool(run.recipe)))
+
+
 def other_settings_lines(config: Config, runs: Mapping[str, Sequence[Run]]) -> list[str]:
-    """Of each task whose runs were trained with other settings than the config has, a line.
+    """A line for each task whose runs were trained with settings that differ from the config's.
 
     Args:
-        runs: task id -> its runs. Those that can't be read are left out: why is told of each.
+        runs: task id -> its runs. Unreadable runs are skipped; each of them has its own message.
     """
     lines = []
     for task in config.tasks:
@@ -165,14 +170,15 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
         return Run(arm, seed, files, "unreadable", str(error))
     if manifest is None:
         return None
-    told = (manifest.get("method"), manifest.get("criterion"), manifest.get("sparsity"), manifest.get("env_steps"))
     known = Run(
         arm,
         seed,
         files,
         "done",
-        None,
-        *told,
+        method=manifest.get("method"),
+        criterion=manifest.get("criterion"),
+        sparsity=manifest.get("sparsity"),
+        env_steps=manifest.get("env_steps"),
         began_at=_began_at(manifest),
         recipe=manifest.get("recipe", {}),
         start=manifest.get("fingerprint", {}).get("arm", {}),
@@ -185,7 +191,7 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
     if known.round_of is not None:
         return replace(known, status=status)
     if other := _other_settings(manifest, dense):
-        problem = f"{files.folder} was trained with other settings than the dense agent ({other}). Delete that folder."
+        problem = f"{files.folder} was trained with other settings than the dense agent ({other}). Delete this folder."
         return replace(known, status="unreadable", error=problem)
     try:
         check_files(files.folder, manifest["files"], files.metrics.name)
@@ -197,7 +203,7 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
     if status != "done":
         return replace(known, status=status, error=str(manifest.get("error")), evaluations=read)
     if all(evaluation.env_steps == 0 for evaluation in read):
-        problem = f"{files.metrics} has no evaluation of the trained agent. Train that run again."
+        problem = f"{files.metrics} has no evaluation of the trained agent. Train this run again."
         return replace(known, status="unreadable", error=problem, evaluations=read)
     return replace(known, evaluations=read)
 
@@ -208,7 +214,7 @@ def _began_at(manifest: Manifest) -> int:
 
 
 def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
-    """The first setting in which a ticket was not trained as the dense agent that is there now; None if alike."""
+    """The first setting in which a ticket's training differs from the dense agent's; None if there is none."""
     if dense is None or dense.get("status") != "done":
         return None
     differences = list_differences(_settings(dense), _settings(ticket))
@@ -220,20 +226,20 @@ def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
 
 
 def _of_one_study(run: Run, dense: Manifest, first_seed: int, first: Manifest) -> Run:
-    """The run, or "unreadable" where its seed's dense agent was trained with other settings than the first seed's."""
+    """The run; "unreadable" where its seed's dense agent was trained with other settings than the first seed's."""
     differences = list_differences(_settings(first, "seed"), _settings(dense, "seed"))
     if not differences:
         return run
     problem = (
         f"{run.files.folder.parent} was trained with other settings than seed {first_seed} "
-        f"({differences[0].replace('this config asks for', f'seed {first_seed} has', 1)}), so the two can't be "
-        "compared. Keep studies of different settings in folders of their own: data=FOLDER."
+        f"({differences[0].replace('this config asks for', f'seed {first_seed} has', 1)}), so they can't be "
+        "compared. Keep studies with different settings in separate folders: data=FOLDER."
     )
     return replace(run, status="unreadable", error=problem)
 
 
 def _settings(manifest: Manifest, *but: str) -> dict[str, Any]:
-    """What a run was trained with."""
+    """The settings that a run was trained with."""
     left_out = ("version", "inputs", "arm", *but)
     return {key: value for key, value in manifest.get("fingerprint", {}).items() if key not in left_out}
 
@@ -243,7 +249,7 @@ def _evaluations(files: RunFiles) -> tuple[Evaluation, ...]:
     try:
         return tuple(map(_evaluation, rows))
     except (KeyError, TypeError, ValueError):
-        raise StudyError(f"{files.metrics} holds no metrics of rlottery. Train that run again.") from None
+        raise StudyError(f"{files.metrics} does not contain rlottery's metrics. Train this run again.") from None
 
 
 def _evaluation(row: Mapping[str, Any]) -> Evaluation:

@@ -1,41 +1,37 @@
-"""Scores: of a run, of an arm on a task, and of arms across tasks."""
+"""Scores of runs, and of arms on one task."""
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rlottery.analysis.aggregates import (
-    Statistic,
-    bootstrap,
-    bootstrap_paired,
-    improvement_over_tasks,
-    iqm_of_runs,
-    mean_over_tasks,
-    median_of_runs,
-    median_over_tasks,
-    performance_profile,
-    probability_of_improvement,
-    value_of,
-)
+from rlottery.analysis.aggregates import Statistic, bootstrap, iqm_of_runs, mean_over_tasks, median_of_runs, value_of
 from rlottery.analysis.hypothesis_tests import paired_t, sign_flip
-from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, score_of, untrained_evaluations
-from rlottery.config import Config, Verdict
+from rlottery.analysis.runs import (
+    Evaluation,
+    Metric,
+    Run,
+    arm_names,
+    metric_of,
+    representative,
+    score_of,
+    untrained_evaluations,
+)
+from rlottery.config import Config, Training, Verdict
 from rlottery.storage.paths import DENSE
 
-SEED = 0
-"""Of every bootstrap: the same runs give the same intervals."""
+BOOTSTRAP_SEED = 0
+"""The same runs give the same intervals."""
 
-AT = np.round(np.linspace(-0.1, 1.2, 131), 2)
-"""Shares of dense at which performance profiles are drawn."""
+LEAST_SUCCESS_GAINED = 0.05
+"""A dense agent whose success rate rises by no more than this has not learned."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its bootstrap interval; None where there are too few seeds for one."""
+    """A number with its bootstrap interval; `low` and `high` are None where there are too few seeds for one."""
 
     value: float
     low: float | None
@@ -44,16 +40,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ArmScores:
-    """One arm on one task.
+    """The scores of one arm on one task.
 
     Attributes:
-        scores: seed -> the run's score: the mean of its last evaluations. One that diverged scores as untrained agents.
-        areas: seed -> area under the curve: the time average of the score from step 0 to the end, in the same unit.
-            Arms that begin later have none: it would leave out the steps before.
-        steps: seed -> the first step with an evaluation at or above the task's threshold; None: never reached.
+        scores: seed -> score: the mean of the run's last evaluations. A run that diverged scores as untrained agents.
+        areas: seed -> area under the learning curve: the mean score from step 0 to the end, in the unit of the metric.
+            Arms that start at a later step have none, because the steps before would be left out.
+        steps: seed -> the first step with an evaluation at or above the task's threshold; None if it was never reached.
         normalised: seed -> normalised score (`normalised_scores`); empty where the dense agents did not learn.
         mean, median, iqm: of the scores.
-        before: seed -> the score before training, of runs that begin at step 0.
+        before: seed -> score before training, for runs that start at step 0.
     """
 
     arm: str
@@ -69,18 +65,22 @@ class ArmScores:
     @property
     def normalised_score(self) -> float | None:
         """The mean of the normalised scores of its runs; None where there are none."""
-        return statistics.fmean(self.normalised.values()) if self.normalised else None
+        return round(statistics.fmean(self.normalised.values()), 9) if self.normalised else None
 
 
 @dataclass(frozen=True)
 class TaskScores:
-    """All arms of one task that have a score, in the order of the comparison.
+    """The runs and scores of one task.
 
     Attributes:
-        untrained, dense: mean scores before and after training; None where not known.
+        untrained, dense: mean score of the dense agents before and after training; None where not known.
         gain: dense - untrained; None where the dense agents did not learn.
-        starts: seed -> the dense agent's score before training.
-        threshold: the score that `ArmScores.steps` is about; None where the dense agents did not learn.
+        least_gain: what the dense agents must gain to count as having learned.
+        threshold: the score that `ArmScores.steps` refers to; None where the dense agents did not learn.
+        starts: seed -> score of the dense agent before training.
+        arms: those that have a score, in the order of `runs`.
+        runs: arm -> its runs by seed, also those without a score: dense first, then by sparsity, then by name.
+        notes: what is unusual about single runs, one sentence each.
     """
 
     task: str
@@ -88,87 +88,90 @@ class TaskScores:
     untrained: float | None
     dense: float | None
     gain: float | None
+    least_gain: float
     threshold: float | None
     starts: Mapping[int, float]
     arms: tuple[ArmScores, ...]
+    runs: Mapping[str, tuple[Run, ...]]
+    notes: tuple[str, ...] = ()
 
     @property
     def zero(self) -> Mapping[int, float]:
-        """Seed -> the score that counts as nothing gained: for each seed the mean of all untrained policies.
+        """Seed -> the score that counts as no gain: for every seed the mean over all untrained agents.
 
-        Untrained policies of single seeds differ more than trained agents do, by chance alone.
+        Untrained agents of single seeds differ by chance, and by more than trained agents do.
         """
         return {} if self.untrained is None else dict.fromkeys(self.starts, self.untrained)
 
+    @property
+    def every_run(self) -> tuple[Run, ...]:
+        """The runs of all arms."""
+        return tuple(run for of_arm in self.runs.values() for run in of_arm)
+
+    @property
+    def dense_not_learned(self) -> tuple[int, ...]:
+        """Seeds whose dense agent gained no more than `least_gain`."""
+        dense = self.arm(DENSE)
+        if dense is None or self.untrained is None:
+            return ()
+        return tuple(seed for seed, score in dense.scores.items() if score - self.untrained <= self.least_gain)
+
     def arm(self, name: str) -> ArmScores | None:
-        """The arm of that name, if it has a score."""
+        """The scores of an arm; None if it has none."""
         return next((arm for arm in self.arms if arm.arm == name), None)
 
+    def representative(self, arm: str) -> Run:
+        """A run that shows what kind of arm it is."""
+        return representative(self.runs[arm])
 
-@dataclass(frozen=True)
-class Profile:
-    """Share of runs that reach at least each share of dense: a performance profile with its band.
 
-    Attributes:
-        at: (points,) shares of dense, rising.
-        reached, low, high: (points,).
+def score_tasks(config: Config, runs: Mapping[str, Sequence[Run]]) -> tuple[TaskScores, ...]:
+    """Score every task of a study, finished or not.
+
+    Args:
+        runs: task id -> its runs (`rlottery.analysis.runs.read_runs`).
     """
-
-    arm: str
-    at: NDArray[np.float64]
-    reached: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class AcrossTasks:
-    """One arm over the tasks that the dense agents learned, in shares of dense.
-
-    Attributes:
-        tasks, runs: how many it rests on.
-        over_dense, over_control: probability that a run of this arm scores above one of the other; ties count half.
-            None without the other arm.
-    """
-
-    arm: str
-    tasks: tuple[str, ...]
-    runs: int
-    mean: Estimate
-    median: Estimate
-    iqm: Estimate
-    profile: Profile
-    over_dense: Estimate | None
-    over_control: Estimate | None
+    return tuple(
+        task_scores(
+            task.id,
+            runs[task.id],
+            least_gain_of(runs[task.id]),
+            config,
+            notes_on(runs[task.id], config.evaluation.score_evaluations, config.training_for(task)),
+        )
+        for task in config.tasks
+    )
 
 
-def task_scores(task: str, runs: Sequence[Run], least_gain: float, config: Config) -> TaskScores:
+def task_scores(
+    task: str, runs: Sequence[Run], least_gain: float, config: Config, notes: tuple[str, ...] = ()
+) -> TaskScores:
     """Score the runs of one task.
 
     Args:
-        runs: in any order; those that are neither done nor diverged have no score.
+        runs: in any order. Runs that are neither done nor diverged have no score.
         least_gain: what dense agents must gain on average to count as having learned, in the unit of the metric.
     """
     metric, rules = metric_of(runs), config.verdict
     starts = {seed: evaluation.scores[metric] for seed, evaluation in untrained_evaluations(runs).items()}
     untrained = statistics.fmean(starts.values()) if starts else None
-    steps = {run.seed: run.env_steps for run in runs if run.arm == DENSE}
-    ended = {
-        arm: {run.seed: run for run in runs if run.arm == arm and _has_ended(run, untrained)} for arm in arm_names(runs)
-    }
+    lengths = {run.seed: run.env_steps for run in runs if run.arm == DENSE}
+    by_arm = {arm: tuple(run for run in runs if run.arm == arm) for arm in arm_names(runs)}
+    ended = {arm: {run.seed: run for run in of if _has_ended(run, untrained)} for arm, of in by_arm.items()}
     last = config.evaluation.score_evaluations
     scores = {
         arm: {seed: _score(run, metric, last, untrained) for seed, run in of.items()} for arm, of in ended.items()
     }
-    dense = statistics.fmean(scores[DENSE].values()) if scores.get(DENSE) else None
-    gain = gain_of(scores.get(DENSE, {}), starts, least_gain, rules)
+    dense = scores.get(DENSE, {})
+    gain = gain_of(dense, starts, least_gain, rules)
     threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
     return TaskScores(
         task=task,
         metric=metric,
         untrained=untrained,
-        dense=dense,
+        dense=statistics.fmean(dense.values()) if dense else None,
         gain=gain,
+        least_gain=least_gain,
         threshold=threshold,
         starts=starts,
         arms=tuple(
@@ -176,19 +179,17 @@ def task_scores(task: str, runs: Sequence[Run], least_gain: float, config: Confi
                 arm=arm,
                 scores=scores[arm],
                 areas={
-                    seed: area_under_curve(run, metric, untrained, steps.get(seed))
+                    seed: area_under_curve(run, metric, untrained, lengths.get(seed))
                     for seed, run in ended[arm].items()
                     if run.began_at == 0
                 },
                 steps={seed: steps_to(run, metric, threshold) for seed, run in ended[arm].items()}
                 if threshold is not None
                 else {},
-                normalised=normalised_scores(scores[arm], scores.get(DENSE, {}), starts, least_gain)
-                if gain is not None
-                else {},
-                mean=_estimate([list(scores[arm].values())], mean_over_tasks, rules.resamples),
-                median=_estimate([list(scores[arm].values())], median_of_runs, rules.resamples),
-                iqm=_estimate([list(scores[arm].values())], iqm_of_runs, rules.resamples),
+                normalised=normalised_scores(scores[arm], dense, starts, least_gain) if gain is not None else {},
+                mean=estimate([list(scores[arm].values())], mean_over_tasks, rules.resamples),
+                median=estimate([list(scores[arm].values())], median_of_runs, rules.resamples),
+                iqm=estimate([list(scores[arm].values())], iqm_of_runs, rules.resamples),
                 before={
                     seed: run.evaluations[0].scores[metric]
                     for seed, run in ended[arm].items()
@@ -198,6 +199,8 @@ def task_scores(task: str, runs: Sequence[Run], least_gain: float, config: Confi
             for arm in ended
             if scores[arm]
         ),
+        runs=by_arm,
+        notes=notes,
     )
 
 
@@ -229,11 +232,11 @@ def normalised_scores(
 
 
 def area_under_curve(run: Run, metric: Metric, untrained: float | None = None, env_steps: int | None = None) -> float:
-    """The time average of the score over a run's evaluations: the area under its curve by trapezoids, over its length.
+    """The mean score over a run: the area under its learning curve by trapezoids, divided by its length.
 
     Args:
-        untrained: what counts from a divergence to the end of a run that diverged.
-        env_steps: the length of the run if it had not diverged.
+        untrained: the score that counts from a divergence to the end.
+        env_steps: how long a run that diverged should have been.
     """
     steps = [float(evaluation.env_steps) for evaluation in run.evaluations]
     values = [evaluation.scores[metric] for evaluation in run.evaluations]
@@ -248,59 +251,13 @@ def area_under_curve(run: Run, metric: Metric, untrained: float | None = None, e
 
 
 def steps_to(run: Run, metric: Metric, threshold: float) -> int | None:
-    """The first step, counted from the dense run's start, with an evaluation at or above the threshold."""
+    """The first step with an evaluation at or above the threshold, counted from the start of the dense run."""
     reached = (run.began_at + e.env_steps for e in run.evaluations if e.scores[metric] >= threshold)
     return next(reached, None)
 
 
-def across_tasks(
-    tasks: Sequence[TaskScores], controls: Mapping[str, str | None], resamples: int
-) -> tuple[AcrossTasks, ...]:
-    """Every arm over the tasks that the dense agents learned, in the order of the first task that has it.
-
-    Args:
-        controls: ticket -> its random control.
-    """
-    learned = [task for task in tasks if task.gain is not None]
-    names = dict.fromkeys(arm.arm for task in learned for arm in task.arms if arm.normalised)
-    normalised = {
-        name: {
-            task.task: list(arm.normalised.values())
-            for task in learned
-            for arm in task.arms
-            if arm.arm == name and arm.normalised
-        }
-        for name in names
-    }
-    # Which of two runs is better is a question of scores on one scale, whatever seeds the two arms share with dense.
-    ranked = {
-        name: {task.task: _on_the_scale(task, arm) for task in learned for arm in task.arms if arm.arm == name}
-        for name in names
-    }
-    return tuple(
-        AcrossTasks(
-            arm=name,
-            tasks=tuple(of),
-            runs=sum(map(len, of.values())),
-            mean=_estimate(list(of.values()), mean_over_tasks, resamples),
-            median=_estimate(list(of.values()), median_over_tasks, resamples),
-            iqm=_estimate(list(of.values()), iqm_of_runs, resamples),
-            profile=Profile(name, AT, *performance_profile(list(of.values()), AT, seed=SEED, resamples=resamples)),
-            over_dense=None if name == DENSE else _improvement(ranked[name], ranked.get(DENSE), resamples),
-            over_control=_improvement(ranked[name], ranked.get(controls.get(name) or ""), resamples),
-        )
-        for name, of in normalised.items()
-    )
-
-
-def _on_the_scale(task: TaskScores, arm: ArmScores) -> list[float]:
-    """All scores of an arm in units of the task's gain, rounded so that equal scores stay equal."""
-    assert task.gain is not None and task.untrained is not None
-    return [round((score - task.untrained) / task.gain, 9) for score in arm.scores.values()]
-
-
 def gain_of(dense: Mapping[int, float], starts: Mapping[int, float], least_gain: float, rules: Verdict) -> float | None:
-    """What the dense agents gained; None where they did not learn: too little, or by chance as far as can be told."""
+    """What the dense agents gained on average; None where they gained too little, or possibly by chance."""
     if not dense or not starts:
         return None
     gain = statistics.fmean(dense.values()) - statistics.fmean(starts.values())
@@ -310,16 +267,71 @@ def gain_of(dense: Mapping[int, float], starts: Mapping[int, float], least_gain:
 
 
 def learning_test(dense: Mapping[int, float], starts: Mapping[int, float], level: float) -> tuple[int, float | None]:
-    """How many seeds have a dense agent before and after, and the p-value of "training changed nothing", one-sided.
+    """Test whether training changed the dense agents' scores.
 
-    Sign flips: had training changed nothing, before and after could be exchanged in each seed. Untrained scores have
-    far outliers, which a t-test takes for doubt about the trained. With so few seeds that no flips can reach the level,
-    it is the t-test all the same; None with fewer than two.
+    A one-sided sign-flip test: had training changed nothing, before and after could be exchanged in each seed. Scores
+    of untrained agents have far outliers, which would make a t-test doubt that trained agents are better. With so few
+    seeds that sign flips can't reach the level, it is a paired t-test after all.
+
+    Returns:
+        The number of seeds with a dense agent before and after training, and the p-value; None with fewer than two.
     """
     gains = [score - starts[seed] for seed, score in dense.items() if seed in starts]
     if len(gains) < 2:
         return len(gains), None
     return len(gains), sign_flip(gains)[0] if 0.5 ** len(gains) <= level else paired_t(gains).p_above
+
+
+def least_gain_of(runs: Iterable[Run]) -> float:
+    """What dense agents must gain to count as having learned.
+
+    For returns it is one standard deviation of single episodes of the untrained agents, and at least one per cent of
+    their mean.
+    """
+    runs = list(runs)
+    if metric_of(runs) == "success":
+        return LEAST_SUCCESS_GAINED
+    untrained: Iterable[Evaluation] = untrained_evaluations(runs).values()
+    returns = [value for evaluation in untrained for value in evaluation.returns]
+    if not returns:
+        return 0.0
+    return max(statistics.pstdev(returns), 0.01 * abs(statistics.fmean(returns)))
+
+
+def notes_on(runs: Sequence[Run], last: int, training: Training) -> tuple[str, ...]:
+    """What is unusual about the evaluations that make the scores.
+
+    Args:
+        last: how many of the last evaluations make a score.
+    """
+    notes = []
+    counted = [run.trained[-last:] for run in runs if run.status == "done" and run.began_at == 0]
+    if any(of_run[0].env_steps <= training.warmup_steps for of_run in counted):
+        notes.append(
+            f"A score is the mean of the last {last} evaluations, and some of these were made before the first update "
+            f"(step {training.warmup_steps:,}). Train longer, or lower evaluation.interval or "
+            "evaluation.score_evaluations."
+        )
+    for run in runs:
+        if run.status != "done":
+            continue
+        where, trained = f"{run.arm}, seed {run.seed}", run.trained
+        if len(trained) < last:
+            there = "there is only 1" if len(trained) == 1 else f"there are only {len(trained)}"
+            notes.append(f"{where}: a score is the mean of the last {last} evaluations, but {there}.")
+        asked = run.env_steps or training.env_steps
+        if trained[-1].env_steps != asked:
+            ended = trained[-1].env_steps
+            notes.append(f"{where}: the last evaluation is at step {ended:,}; the config asks for {asked:,}.")
+    return tuple(notes)
+
+
+def estimate(groups: Sequence[Sequence[float]], statistic: Statistic, resamples: int) -> Estimate:
+    """A statistic with its bootstrap interval; NaN without any scores."""
+    if not any(groups):
+        return Estimate(math.nan, None, None)
+    interval = bootstrap(groups, statistic, seed=BOOTSTRAP_SEED, resamples=resamples)
+    return Estimate(value_of(statistic, groups), *(interval or (None, None)))
 
 
 def _has_ended(run: Run, untrained: float | None) -> bool:
@@ -332,21 +344,3 @@ def _score(run: Run, metric: Metric, last: int, untrained: float | None) -> floa
         assert untrained is not None  # a run that diverged has no policy left
         return untrained
     return score
-
-
-def _estimate(groups: Sequence[Sequence[float]], statistic: Statistic, resamples: int) -> Estimate:
-    if not any(groups):
-        return Estimate(math.nan, None, None)
-    interval = bootstrap(groups, statistic, seed=SEED, resamples=resamples)
-    return Estimate(value_of(statistic, groups), *(interval or (None, None)))
-
-
-def _improvement(
-    of: Mapping[str, Sequence[float]], other: Mapping[str, Sequence[float]] | None, resamples: int
-) -> Estimate | None:
-    both = [task for task in of if other and task in other]
-    if other is None or not both:
-        return None
-    groups = [of[task] for task in both], [other[task] for task in both]
-    interval = bootstrap_paired(*groups, improvement_over_tasks, seed=SEED, resamples=resamples)
-    return Estimate(probability_of_improvement(*groups), *(interval or (None, None)))

@@ -1,6 +1,6 @@
-"""How alike masks are that were made from independent draws of their batches: what is kept beside a mask of it.
+"""Mask stability: the overlap of masks made from independent draws of batches, stored next to the mask.
 
-`rlottery.study.stages.resampling` measures it; this is the file in between.
+`rlottery.study.stages.resampling` measures it; this module reads and writes the file.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,13 +16,13 @@ MAX_BYTES = 2**12
 
 @dataclass(frozen=True)
 class Stability:
-    """Of one run's mask.
+    """The stability of one run's mask.
 
     Attributes:
         mask: its digest.
-        resamples: masks that were made, each from batches of its own.
+        resamples: how many masks were made, each from its own batches.
         jaccard: mean Jaccard index of all kernel weights over all pairs of them.
-        chance: mean of what chance would give, as in `rlottery.pruning.masks.overlap`.
+        chance: the mean index of masks with random weights, as in `rlottery.pruning.masks.overlap`.
     """
 
     mask: str
@@ -32,10 +32,10 @@ class Stability:
 
 
 def read_stability(files: RunFiles, digest: str) -> Stability | None:
-    """What was measured of the mask with this digest; None where that was not, or was of another mask.
+    """The stability of the mask with this digest; None if it was not measured, or measured for another mask.
 
     Raises:
-        StudyError: the file is damaged, or of another version.
+        StudyError: the file is damaged or has another version.
     """
     try:
         content = read_json(files.stability, MAX_BYTES)
@@ -44,13 +44,13 @@ def read_stability(files: RunFiles, digest: str) -> Stability | None:
     except (OSError, ValueError) as error:
         raise _unusable(files, str(error)[:200]) from None
     if not isinstance(content, dict) or content.pop("format_version", None) != FORMAT_VERSION:
-        raise _unusable(files, f"it is not of format {FORMAT_VERSION}")
+        raise _unusable(files, f"its format is not {FORMAT_VERSION}")
     found = _stability(files, content)
     return found if found.mask == digest else None
 
 
 def write_stability(files: RunFiles, measured: Stability) -> None:
-    """Keep it beside the mask, whole or not at all."""
+    """Write it next to the mask, atomically."""
     write_json(files.stability, {"format_version": FORMAT_VERSION, **asdict(measured)})
 
 
@@ -63,10 +63,10 @@ def _stability(files: RunFiles, content: dict[str, Any]) -> Stability:
             "chance": int() | float() as chance,
         } if len(content) == 4 and resamples >= 2 and 0 <= jaccard <= 1 and 0 <= chance <= 1:
             return Stability(mask, resamples, float(jaccard), float(chance))
-    raise _unusable(files, "its content is none that was measured")
+    raise _unusable(files, "it is not a valid stability record")
 
 
 def _unusable(files: RunFiles, why: str) -> StudyError:
     return StudyError(
-        f"{files.stability} can't be read: {why}. Delete it and measure again: rlottery report --stability 5"
+        f"{files.stability} can't be read: {why}. Delete it, then measure again: rlottery report --stability 5"
     )

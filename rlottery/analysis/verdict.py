@@ -1,64 +1,69 @@
-"""What a study says of its tickets: winning, sparse but not special, losing, or undecided."""
+"""The verdict on a study's tickets, as data: every decision with the numbers that it rests on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Claim = Literal["winning", "sparse, not special", "losing"]
-Decision = Literal["winning", "sparse, not special", "losing", "undecided"]
+Claim = Literal["winning", "matches dense, no better than random", "losing"]
+Decision = Literal["winning", "matches dense, no better than random", "losing", "undecided"]
 TaskState = Literal["learned", "did not learn", "too few seeds"]
 Kind = Literal["dense", "ticket", "control", "other"]
 Measure = Literal["score", "area"]
-"""What is compared: a run's score, or the area under its curve where scores are tied at the ceiling."""
+"""What is compared: the score of a run, or the area under its curve where scores are tied at the maximum."""
+
+CLAIMS: tuple[Claim, ...] = ("winning", "matches dense, no better than random", "losing")
+"""In order of precedence: a ticket that beats its control is winning, however small the difference."""
+
+DECISIONS: tuple[Decision, ...] = (*CLAIMS, "undecided")
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """How an arm differs from another, seed by seed.
+    """The difference between two arms, seed by seed.
 
-    Shares are of what the dense agents gained: (arm - against) / (dense - untrained).
+    Normalised differences are on the scale of the normalised score: (arm - against) / (dense - untrained).
 
     Attributes:
         against: the other arm.
         differences: seed -> arm - against, in the unit of the metric.
-        share, low, high: the mean difference as a share, and its one-sided bounds, each at the verdict's level.
-            Both bounds together make a 90 % interval at a level of 5 %. None with a single seed, and where no bound
-            is finite.
-        p_not_worse: of "worse by the margin or more", one-sided paired t.
-        p_worse: of "not worse by the margin".
-        p_above: of "no better at all".
-        p_equal: of "further apart than the margin", two one-sided tests.
-        flipped: the same four by sign-flip permutation, by the names not_worse, worse, above and equal.
+        difference: the mean normalised difference.
+        low, high: its one-sided bounds, each at the verdict's level, so that together they make a 90 % interval at a
+            level of 5 %. None with a single seed, and where no bound is finite.
+        p_non_inferior: p-value of the claim that the arm is not worse by the margin; one-sided paired t-test.
+        p_inferior: of the claim that it is worse by more than the margin.
+        p_superior: of the claim that it is better.
+        p_equivalent: of the claim that the two differ by less than the margin; two one-sided tests.
+        sign_flip: the same four p-values from sign-flip tests, by claim: non_inferior, inferior, superior, equivalent.
 
-    With a single seed there is no test: p-values are None, and flipped is empty.
+    With a single seed there is no test: p-values are None, and `sign_flip` is empty.
     """
 
     against: str
     differences: Mapping[int, float]
-    share: float
+    difference: float
     low: float | None
     high: float | None
-    p_not_worse: float | None
-    p_worse: float | None
-    p_above: float | None
-    p_equal: float | None
-    flipped: Mapping[str, float]
+    p_non_inferior: float | None
+    p_inferior: float | None
+    p_superior: float | None
+    p_equivalent: float | None
+    sign_flip: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class ArmVerdict:
-    """What is said of one kind of ticket on one task.
+    """The verdict on one arm on one task. Only tickets are judged.
 
     Attributes:
-        control: the random control with the ticket's counts in every layer; None without one.
+        control: the random control that keeps as many weights in every layer; None without one.
         measure: what was compared.
-        decision: None where nothing may be decided (`why`).
-        why: in words: what the decision rests on, or what keeps it open.
-        against_dense, against_control: None where no seed has both.
-        p: claim -> p-value before correction; a claim that nothing can be said of is left out.
+        decision: None where nothing may be decided.
+        why: what the decision rests on, or what keeps it open.
+        against_dense, against_control: None where no seed has both arms.
+        p: claim -> p-value before correction, for the claims that can be tested.
         adjusted: the same after Holm's correction over arms and tasks.
-        further_seeds: that would likely (80 %) decide an undecided one, as it looks now; None: no number up to 100.
-        kind: tickets are judged; controls and others are compared alone.
+        more_seeds: how many more seeds would give 80 % power to decide an undecided ticket at current estimates; None
+            where no number up to 100 would.
     """
 
     task: str
@@ -71,22 +76,22 @@ class ArmVerdict:
     against_control: Contrast | None
     p: Mapping[Claim, float]
     adjusted: Mapping[Claim, float]
-    further_seeds: int | None
+    more_seeds: int | None
     kind: Kind = "ticket"
 
 
 @dataclass(frozen=True)
 class TaskVerdict:
-    """One task.
+    """The verdict on one task.
 
     Attributes:
-        state: only of a task that the dense agents learned, with as many seeds as asked for, is anything decided.
-        why: in words.
-        seeds: whose dense agent is done.
-        p_learned: of "training changed nothing" (`scores.learning_test`); None with fewer than two seeds.
-        two_levels, head_start: cautions (`rlottery.analysis.cautions`); None where there is no need of them.
-        arms: all but the dense one, in the order of the comparison. Controls and agents that are no tickets are
-            compared, and never judged.
+        state: decisions are made only on a task that the dense agents learned, with enough seeds.
+        why: the reason for the state.
+        seeds: those whose dense agent is done.
+        p_learned: p-value of the claim that training improved the dense agents (`scores.learning_test`); None with
+            fewer than two seeds.
+        arms: all but the dense arm.
+        bimodal, head_start: cautions (`rlottery.analysis.cautions`); None where they do not apply.
     """
 
     task: str
@@ -95,19 +100,19 @@ class TaskVerdict:
     seeds: tuple[int, ...]
     p_learned: float | None
     arms: tuple[ArmVerdict, ...]
-    two_levels: str | None = None
+    bimodal: str | None = None
     head_start: str | None = None
 
 
 @dataclass(frozen=True)
 class PooledVerdict:
-    """What is said of one kind of ticket over tasks: the mean over tasks of its shares.
+    """The verdict on one kind of ticket over tasks, from the mean over tasks of its normalised differences.
 
     Attributes:
-        tasks: that it rests on; left_out: task -> why it is not among them.
+        tasks: those it rests on; left_out: task -> why it is not one of them.
         measures: task -> what was compared there.
-        share, low, high: of dense, as in `Contrast`.
-        over_control: the same against the random controls, (share, low, high); None without them.
+        difference, low, high: to dense, as in `Contrast`.
+        over_control: the same against the random controls (difference, low, high); None without them.
         p, adjusted: as in `ArmVerdict`; Holm's correction is over the pooled arms.
     """
 
@@ -117,7 +122,7 @@ class PooledVerdict:
     measures: Mapping[str, Measure]
     decision: Decision | None
     why: str
-    share: float | None
+    difference: float | None
     low: float | None
     high: float | None
     over_control: tuple[float, float | None, float | None] | None
@@ -127,17 +132,17 @@ class PooledVerdict:
 
 @dataclass(frozen=True)
 class MethodContrast:
-    """Gradient minus magnitude at one sparsity, on one task or over tasks, as a share of what dense agents gained.
+    """Gradient minus magnitude at one sparsity, on one task or over tasks, as a normalised difference.
 
     Attributes:
         task: None over all tasks.
-        sparsity: the mean of the groups.
+        sparsity: mean over the groups.
         magnitude, gradient: the arms.
-        share, low, high: the difference and its two-sided interval at twice the verdict's level (90 % at 5 %).
-        p, adjusted: two-sided; Holm's correction is over the sparsities of a row's task, or of the pool. None with
+        difference, low, high: with the two-sided interval at twice the verdict's level (90 % at 5 %).
+        p, adjusted: two-sided. Holm's correction is over the sparsities of the row's task, or of the pool. None with
             fewer than two seeds.
-        n: differences that it rests on; fewest: on the task that has the fewest.
-        tasks: that it rests on.
+        n: number of seed-wise differences; fewest: on the task that has the fewest.
+        tasks: those it rests on.
     """
 
     task: str | None
@@ -145,7 +150,7 @@ class MethodContrast:
     sparsity: float
     magnitude: str
     gradient: str
-    share: float
+    difference: float
     low: float | None
     high: float | None
     p: float | None
@@ -157,14 +162,14 @@ class MethodContrast:
 
 @dataclass(frozen=True)
 class MethodTrend:
-    """How gradient minus magnitude changes from the lowest to the highest sparsity, in the same shares.
+    """How gradient minus magnitude changes from the lowest to the highest sparsity.
 
     Attributes:
         task: None over all tasks.
-        change: the difference at the highest sparsity minus that at the lowest; low, high: its interval.
-        p: two-sided; adjusted: after Holm's correction over the criteria, and the tasks where it is one task's. None
-            with fewer than two seeds.
-        n: seeds that have both, over all tasks; fewest: on the task that has the fewest.
+        change: the normalised difference at the highest sparsity minus that at the lowest; low, high: its interval.
+        p: two-sided; adjusted: after Holm's correction over criteria and, for single tasks, over tasks. None with fewer
+            than two seeds.
+        n: seeds that have both sparsities, over all tasks; fewest: on the task that has the fewest.
     """
 
     task: str | None
@@ -183,14 +188,14 @@ class MethodTrend:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Everything that is decided about a study, and by which rules.
+    """Everything that is decided about a study, and the rules.
 
     Attributes:
-        rules: the procedure in words, with the config's numbers in it.
-        methods, trends: is gradient better, and more so at high sparsity? By scores and by areas, tasks first, the pool
-            (task None) last.
+        rules: the procedure in sentences, with the config's numbers.
+        methods, trends: whether gradient is better than magnitude, and more so at high sparsity, by scores and by
+            areas; tasks first, the pool (task None) last.
         seeds_added: how often seeds were added to the study after its first run.
-        seeds: that the config asks for.
+        seeds: those that the config asks for.
     """
 
     rules: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Numbers as coloured cells: what the figures of masks are made of."""
+"""Numbers as coloured cells, for the figures of masks."""
 
 import textwrap
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from rlottery.report.drawn import Theme
 from rlottery.report.panels import plain
 
 COLOURS = matplotlib.colormaps["cividis"]
-"""Dark is little, light is much; to be read with any colour vision, and in grey."""
+"""From dark (small) to light (large); readable with any colour vision, and in grey."""
 DARK_TEXT, LIGHT_TEXT = "#0A0A0A", "#FAFAFA"
-"""On cells, which have the same colours on light and dark pages."""
+"""Text on cells, which have the same colours on light and dark pages."""
 
 SMALL = 8.5
-"""Font size of what stands in and beside cells, in points."""
+"""Font size of text in and next to cells, in points."""
 LETTER_INCHES = 0.072
-"""Width of a letter of that size, for margins."""
+"""Width of a letter of that size."""
 _NOTE, _NOTE_LINE = 9.5, 0.2
-"""Font size of a note, in points, and inches from line to line."""
+"""Font size of a note in points, and inches from line to line."""
 
 
 def draw_cells(axes: Axes, values: NDArray[np.float64], highest: float, theme: Theme) -> None:
@@ -52,7 +52,7 @@ def draw_cells(axes: Axes, values: NDArray[np.float64], highest: float, theme: T
 
 
 def write_in_cell(axes: Axes, row: int, column: int, text: str, value: float, highest: float) -> None:
-    """Text in a cell, in what can be read on its colour."""
+    """Write in a cell, in a colour that contrasts with it."""
     red, green, blue, _ = COLOURS(value / (highest or 1))
     bright = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18
     colour = DARK_TEXT if bright else LIGHT_TEXT
@@ -60,12 +60,12 @@ def write_in_cell(axes: Axes, row: int, column: int, text: str, value: float, hi
 
 
 def name_rows(axes: Axes, names: Sequence[str], theme: Theme) -> None:
-    """Names to the left of the rows."""
+    """Write names to the left of the rows."""
     axes.set_yticks(np.arange(len(names)) + 0.5, list(names), color=theme.ink)
 
 
 def colour_key(figure: Figure, place: tuple[float, float, float, float], highest: float) -> None:
-    """What the colours stand for; `place` is left, bottom, width and height in shares of the figure."""
+    """Draw the scale of colours; `place` is left, bottom, width and height as fractions of the figure."""
     axes = figure.add_axes(place)
     axes.imshow(
         np.linspace(0, 1, 128)[None], cmap=COLOURS, extent=(0, highest, 0, 1), aspect="auto", interpolation="none"
@@ -77,24 +77,24 @@ def colour_key(figure: Figure, place: tuple[float, float, float, float], highest
     axes.spines[:].set_visible(False)
 
 
-def room_for(names: Sequence[str]) -> float:
-    """Inches that the longest of these names takes."""
+def name_width(names: Sequence[str]) -> float:
+    """The width of the longest of these names in inches."""
     return max((len(name) for name in names), default=0) * LETTER_INCHES + 0.15
 
 
 def notes(width: float, *texts: str) -> list[str]:
-    """What a figure of this width in inches says above its panels, in lines that fit."""
+    """The notes above the panels of a figure, wrapped to its width in inches."""
     letters = int((width - 0.2) / (LETTER_INCHES * _NOTE / SMALL))
     return [line for text in texts for line in textwrap.wrap(text, max(letters, 30))]
 
 
-def room_above(lines: Sequence[str]) -> float:
-    """Inches that these notes take."""
+def notes_height(lines: Sequence[str]) -> float:
+    """The height of these notes in inches."""
     return 0.15 + _NOTE_LINE * len(lines)
 
 
 def write_notes(figure: Figure, lines: Sequence[str], theme: Theme) -> None:
-    """Write notes into the figure's upper left corner."""
+    """Write notes in the upper left corner of a figure."""
     width, height = figure.get_size_inches()
     for number, line in enumerate(lines):
         top = 1 - (0.08 + _NOTE_LINE * number) / height

@@ -1,25 +1,25 @@
-"""What a report tells: everything that its pages, figures and tables are made of, gathered from the store once."""
+"""The contents of a report: everything that its page, figures and tables are made of, collected from the store once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rlottery.analysis.comparison import Comparison
+from rlottery.analysis.across_tasks import AcrossTasks
 from rlottery.analysis.costs import ArmCost
-from rlottery.analysis.mask_analysis import MaskPages
-from rlottery.analysis.runs import Run
-from rlottery.analysis.scores import AcrossTasks, TaskScores
+from rlottery.analysis.mask_analysis import MaskAnalysis
+from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.verdict import Verdicts
+from rlottery.config import Verdict
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command that worked on the study.
+    """A command that worked on the study.
 
     Attributes:
         when: seconds since 1970.
         line: as it was typed.
-        seeds: that the config asked for then.
+        seeds: those that the config asked for.
     """
 
     when: float
@@ -30,17 +30,19 @@ class Command:
 
 @dataclass(frozen=True)
 class Contents:
-    """A report's contents.
+    """The contents of a report.
 
     Attributes:
-        title: the study's name.
-        config: the settings in plain values, and as YAML text.
-        versions: library -> version, as the runs' manifests have them; several are joined with commas.
-        runs: task id -> its runs, for the curves.
-        scores: a task each. across: an arm each; empty where no task was learned.
-        missing: what is not there yet, failed or can't be read, a line each.
-        asked: runs that the settings ask for, as far as they list their arms.
-        films: task id -> an MP4 or GIF file to embed, where one was made.
+        title: the name of the study.
+        config: the settings as plain values, and config_text as YAML.
+        versions: library -> version, from the manifests of the runs; several are joined with commas.
+        seeds: those that the config asks for.
+        score_evaluations: how many of the last evaluations make a score.
+        lists_arms: whether the config lists its arms, instead of using the two built-in methods.
+        scores: one entry per task. across: one entry per arm; empty where no task was learned.
+        missing: what does not exist yet, failed or can't be read, one sentence each.
+        films: task id -> media type and content of a film, where one was made.
+        asked: number of runs that the settings ask for, as far as the config lists its arms.
     """
 
     title: str
@@ -48,13 +50,19 @@ class Contents:
     config_text: str
     commands: tuple[Command, ...]
     versions: Mapping[str, str]
-    comparison: Comparison
-    runs: Mapping[str, tuple[Run, ...]]
+    seeds: tuple[int, ...]
+    score_evaluations: int
+    lists_arms: bool
     scores: tuple[TaskScores, ...]
     across: tuple[AcrossTasks, ...]
     verdicts: Verdicts
-    masks: MaskPages
+    masks: MaskAnalysis
     costs: tuple[ArmCost, ...]
     missing: tuple[str, ...]
     films: Mapping[str, tuple[str, bytes]]
     asked: int = 0
+
+    @property
+    def rules(self) -> Verdict:
+        """The settings of the verdict."""
+        return Verdict.model_validate(self.config.get("verdict") or {})

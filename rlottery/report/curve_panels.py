@@ -1,4 +1,4 @@
-"""Learning curves of a task as small multiples: a panel for each sparsity, the dense agents in all of them."""
+"""Learning curves of a task: one panel per sparsity, with the dense agents in every panel."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -6,11 +6,11 @@ from statistics import fmean
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
 
 from rlottery.analysis.runs import Metric, Run, metric_of
 from rlottery.report.drawn import Drawn, Theme, draw, themed
 from rlottery.report.families import Look
-from rlottery.report.figures import Curve, mean_curve
 from rlottery.report.panels import (
     METRIC_AXES,
     Margins,
@@ -23,19 +23,22 @@ from rlottery.report.panels import (
     steps_text,
     thousands,
 )
-from rlottery.report.words import count
+from rlottery.report.wording import plural
 from rlottery.storage.paths import DENSE
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Environment steps, rising, and the score at each."""
 
 _COLUMNS = 4
 _PANEL = (2.78, 2.35)
 _FAR = 0.25
-"""Scores before training run off the panels where they lie below all else by more than this share of its span."""
+"""Scores before training are cut off if they lie below all others by more than this share of the others' range."""
 
 
 def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Every seed thin, the mean of those that are done thick, a cross where a run failed or diverged.
+    """Every seed as a thin line, the mean of those that are done as a thick one, a cross where a run ended early.
 
-    Arms without a known sparsity have a panel of their own. None where no run has an evaluation.
+    Arms without a known sparsity share a panel. None if no run has an evaluation.
     """
     shown = [run for run in runs if run.evaluations and run.arm in looks]
     if not shown:
@@ -74,8 +77,19 @@ def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], them
         return draw(figure, _alt(task, shown, panels, metric))
 
 
+def mean_curve(curves: Sequence[Curve]) -> Curve:
+    """The mean of curves, over the steps that all of them cover.
+
+    It has a value at every step of any curve; between its own steps, a curve is interpolated linearly.
+    """
+    begin, end = max(steps[0] for steps, _ in curves), min(steps[-1] for steps, _ in curves)
+    every = np.unique(np.concatenate([steps for steps, _ in curves]))
+    steps = every[(begin <= every) & (every <= end)]
+    return steps, np.mean([np.interp(steps, *curve) for curve in curves], axis=0)
+
+
 def below_panels(runs: Sequence[Run], looks: Mapping[str, Look]) -> float | None:
-    """The lowest score before training where it is off the panels, in the metric's unit; None where nothing is."""
+    """The lowest score before training, if it is cut off; else None."""
     shown = [run for run in runs if run.evaluations and run.arm in looks]
     if not shown or metric_of(shown) == "success":
         return None
@@ -84,9 +98,9 @@ def below_panels(runs: Sequence[Run], looks: Mapping[str, Look]) -> float | None
 
 
 def _span(shown: Sequence[Run], metric: Metric) -> tuple[float, float]:
-    """Lowest and highest score for panels to show.
+    """The lowest and highest score to show.
 
-    Single initial weights may score far below all others, and would leave the curves no room.
+    Single initial weights may score far below all others, and would leave little room for the curves.
     """
     scores = [evaluation.scores[metric] for run in shown for evaluation in run.evaluations]
     lowest, high = min(scores), max(scores)
@@ -101,7 +115,7 @@ def _panels(shown: Sequence[Run], looks: Mapping[str, Look]) -> list[tuple[str, 
     arms = [arm for arm in looks if arm != DENSE and any(run.arm == arm for run in shown)]
     known = {arm: sparsity for arm in arms if (sparsity := looks[arm].sparsity) is not None}
     made = [
-        (f"{per_cent(nominal(cluster))} pruned", [arm for arm in known if known[arm] in cluster])
+        (f"{per_cent(nominal(cluster))} sparsity", [arm for arm in known if known[arm] in cluster])
         for cluster in clusters(known.values())
     ]
     unknown = [arm for arm in arms if arm not in known]
@@ -139,6 +153,6 @@ def _alt(task: str, shown: Sequence[Run], panels: Sequence[tuple[str, list[str]]
     seeds = len({run.seed for run in shown})
     parts = "; ".join(f"{title}: {', '.join(arms) or DENSE}" for title, arms in panels)
     return (
-        f"Learning curves on {task}: {METRIC_AXES[metric]} over environment steps, {count(seeds, 'seed')}, "
+        f"Learning curves on {task}: {METRIC_AXES[metric]} over environment steps, {plural(seeds, 'seed')}, "
         f"dense agents in every panel. {parts}."
     )

@@ -1,4 +1,4 @@
-"""A figure as a page takes it: PNG, SVG and words; and the colours that suit a light or a dark page."""
+"""Drawn figures: PNG, SVG and alternative text; and the colours of light and dark pages."""
 
 import io
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ class Theme:
     """Colours of a page, as `#RRGGBB`.
 
     Attributes:
-        ink: text, and marks that stand for no arm.
-        quiet: text that says less; axes and ticks.
+        ink: text, and marks that do not belong to an arm.
+        quiet: secondary text, axes and ticks.
         grid: lines behind the data.
-        background: of the page. Figures are transparent where nothing is drawn; this is for what must cover.
+        background: of the page. Figures are transparent; this is for parts that must cover others.
     """
 
     ink: str
@@ -40,7 +40,7 @@ class Drawn:
     Attributes:
         png: 150 dpi, transparent.
         svg: an `<svg>` document; equal figures give equal text.
-        alt: what it shows, in words, for those who can't see it.
+        alt: what it shows, for screen readers.
     """
 
     png: bytes
@@ -50,7 +50,7 @@ class Drawn:
 
 @contextmanager
 def themed(theme: Theme) -> Iterator[None]:
-    """Within it, figures are made in the theme's colours."""
+    """A context in which figures use the colours of the theme."""
     style = {
         "font.size": 11,
         "text.color": theme.ink,
@@ -70,10 +70,10 @@ def themed(theme: Theme) -> Iterator[None]:
 
 
 def draw(figure: Figure, alt: str) -> Drawn:
-    """Draw a figure in both forms.
+    """Draw a figure as PNG and SVG.
 
-    The same figure gives the same bytes: the SVG has no date, and its ids follow from its content. Its text is
-    outlines: labels are placed by the widths of one font, which a reader's machine need not have.
+    The same figure gives the same bytes: the SVG has no date, and its ids depend only on its content. Its text is drawn
+    as outlines, because labels are placed by the widths of a font that the reader's machine may not have.
     """
     FigureCanvasAgg(figure)
     with matplotlib.rc_context({"svg.hashsalt": "rlottery", "svg.fonttype": "path"}):

@@ -1,37 +1,19 @@
-"""The report's files: the page, and the comparison as JSON, Markdown and CSV, and the learning curves."""
+"""The files of a report: the page with its figures and tables, and a summary as Markdown."""
 
-import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
-from rlottery.analysis.comparison import to_dict
-from rlottery.config import Config
 from rlottery.report.contents import Contents
-from rlottery.report.csv_table import to_csv
-from rlottery.report.figures import learning_curves
 from rlottery.report.page import write_page
-from rlottery.report.table import to_markdown
-from rlottery.storage.disk import write_bytes, write_json
+from rlottery.report.summary import summarise, summary_to_markdown
+from rlottery.storage.disk import write_bytes
 
 
-def write_report(folder: Path, config: Config, contents: Contents) -> list[Path]:
-    """Write the report into a folder, each file whole or not at all.
+def write_report(folder: Path, contents: Contents) -> list[Path]:
+    """Write a report into a folder, each file atomically.
 
     Returns:
-        The files to begin with: report.html, comparison.md, learning_curves.png and .svg, comparison.csv and .json.
-        The page's figures and tables lie beside them in folders.
+        The files to start with: report.html and comparison.md. Figures and tables are in folders next to them.
     """
-    page, curves = folder / "comparison.md", folder / "learning_curves.png"
-    table, data = page.with_suffix(".csv"), page.with_suffix(".json")
-    write_json(data, to_dict(contents.comparison) | {"verdicts": _plain(contents.verdicts)})
-    learning_curves(contents.runs, config, curves)
-    write_bytes(table, to_csv(contents.comparison).encode())
-    write_bytes(page, to_markdown(contents).encode())
-    html = write_page(contents, folder)[0]
-    return [html, page, curves, curves.with_suffix(".svg"), table, data]
-
-
-def _plain(value: Any) -> Any:
-    """A data class in plain JSON types."""
-    return json.loads(json.dumps(dataclasses.asdict(value), allow_nan=False))
+    summary = folder / "comparison.md"
+    write_bytes(summary, summary_to_markdown(summarise(contents)).encode())
+    return [write_page(contents, folder)[0], summary]

@@ -1,4 +1,4 @@
-"""Which film a report shows of each task: the dense agent beside the ticket that says most."""
+"""Which film a report shows of each task: the dense agent next to the most interesting ticket."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,13 @@ from rlottery.config import Config
 from rlottery.report.contents import Contents
 from rlottery.storage.paths import DENSE, Store
 
-_MOST_TELLING: tuple[Decision | None, ...] = ("winning", "sparse, not special", "undecided", "losing", None)
+_MOST_INTERESTING_FIRST: tuple[Decision | None, ...] = (
+    "winning",
+    "matches dense, no better than random",
+    "undecided",
+    "losing",
+    None,
+)
 
 
 Films = Mapping[str, tuple[str, bytes]]
@@ -15,11 +21,11 @@ Films = Mapping[str, tuple[str, bytes]]
 
 
 def films_of(store: Store, config: Config, contents: Contents) -> tuple[Films, tuple[str, ...]]:
-    """The films of the tasks that have a ticket to show, made once and kept in the store; and why others have none.
+    """The films of the tasks that have a ticket to show, and why other tasks have none, one line per reason.
 
-    Tasks that lack one for the same reason share a line.
+    Films are made once and kept in the store.
     """
-    from rlottery.export.play import NoFilm, film_for_report  # brings what draws along
+    from rlottery.export.play import NoFilm, film_for_report  # imports renderers
 
     films: dict[str, tuple[str, bytes]] = {}
     reasons: dict[str, None] = {}
@@ -37,20 +43,17 @@ def films_of(store: Store, config: Config, contents: Contents) -> tuple[Films, t
 
 
 def film_chosen(task: TaskVerdict, contents: Contents) -> tuple[str, int] | None:
-    """The ticket and seed to show beside dense: the best verdict, then the highest sparsity, then the best score.
-
-    None where no seed has both.
-    """
-    runs = contents.runs[task.task]
+    """The ticket and seed to show: by verdict, then sparsity, then score. None if no seed has both ticket and dense."""
+    runs = next(scores for scores in contents.scores if scores.task == task.task).every_run
     dense = {run.seed for run in runs if run.arm == DENSE and run.status == "done"}
     done = {(run.arm, run.seed): run for run in runs if run.status == "done" and run.seed in dense}
     tickets = [arm for arm in task.arms if arm.kind == "ticket"]
 
-    def telling(arm: ArmVerdict) -> tuple[int, float, float]:
+    def interest(arm: ArmVerdict) -> tuple[int, float, float]:
         of_arm = [run for (name, _), run in done.items() if name == arm.arm]
         sparsity = sum((of_arm[0].sparsity or {}).values()) if of_arm else 0.0
-        share = arm.against_dense.share if arm.against_dense else -1.0
-        return -_MOST_TELLING.index(arm.decision), sparsity, share
+        difference = arm.against_dense.difference if arm.against_dense else -1.0
+        return -_MOST_INTERESTING_FIRST.index(arm.decision), sparsity, difference
 
-    ranked = sorted(tickets, key=telling, reverse=True)
+    ranked = sorted(tickets, key=interest, reverse=True)
     return next(((arm.arm, seed) for arm in ranked for seed in sorted(dense) if (arm.arm, seed) in done), None)

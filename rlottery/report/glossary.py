@@ -1,10 +1,12 @@
 """The glossary: the terms that a reader new to pruning or to statistics may not know, and what they mean."""
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 import yaml
+from markupsafe import Markup, escape
 
 
 @dataclass(frozen=True)
@@ -15,16 +17,61 @@ class Term:
         term: as a dictionary lists it.
         definition: one or two sentences.
         also: other forms of the term.
+        hover: whether pages explain it where it occurs; everyday words are only listed.
     """
 
     term: str
     definition: str
     also: tuple[str, ...] = ()
+    hover: bool = True
 
 
 @cache
 def glossary() -> tuple[Term, ...]:
     """All terms, in alphabetical order."""
     text = resources.files("rlottery.report").joinpath("glossary.yaml").read_text(encoding="utf-8")
-    entries = (Term(entry["term"], entry["definition"], tuple(entry.get("also", ()))) for entry in yaml.safe_load(text))
+    entries = [
+        Term(entry["term"], entry["definition"], tuple(entry.get("also", ())), entry.get("hover", True))
+        for entry in yaml.safe_load(text)
+    ]
     return tuple(sorted(entries, key=lambda entry: entry.term.lower()))
+
+
+def term_id(term: str) -> str:
+    """The id of a term's definition on a page."""
+    return "term-" + re.sub(r"[^a-z0-9]+", "-", term.lower()).strip("-")
+
+
+def term_of(text: str) -> Term | None:
+    """The term that a whole text is, such as the title of a column; None if it is none."""
+    return _forms().get(text.lower())
+
+
+def with_terms(text: str) -> Markup:
+    """HTML of a text in which the first occurrence of each term links to its definition."""
+    seen: set[str] = set()
+    parts, end = [], 0
+    for found in _pattern().finditer(text):
+        entry = _forms().get(found.group().lower()) or _forms()[found.group().lower().removesuffix("s")]
+        if entry.term in seen or not entry.hover:
+            continue
+        seen.add(entry.term)
+        parts += [escape(text[end : found.start()]), _link(entry, found.group())]
+        end = found.end()
+    return Markup("").join([*parts, escape(text[end:])])
+
+
+def _link(entry: Term, shown: str) -> Markup:
+    return Markup('<a class="term" href="#{0}" data-term="{0}">{1}</a>').format(term_id(entry.term), shown)
+
+
+@cache
+def _forms() -> dict[str, Term]:
+    return {form.lower(): entry for entry in glossary() for form in (entry.term, *entry.also)}
+
+
+@cache
+def _pattern() -> re.Pattern[str]:
+    """Every form, longest first, also in the plural; but not as a part of a name such as small-dense-95."""
+    forms = sorted(map(re.escape, _forms()), key=len, reverse=True)
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(forms)})s?(?![\w-])", re.IGNORECASE)

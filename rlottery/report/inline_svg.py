@@ -1,10 +1,9 @@
-"""Figures inside a page: one SVG for light and dark, with the page's colours and ids of its own."""
+"""Figures inside a page: one SVG for light and dark, with the colours of the page and distinct ids."""
 
 import re
 
 from rlottery.report.drawn import DARK, LIGHT
-from rlottery.report.families import MAGNITUDE, OTHERS, RANDOM, SMALL_DENSE, TAYLOR
-from rlottery.report.figures import DENSE_COLOUR
+from rlottery.report.families import DENSE_COLOUR, MAGNITUDE, OTHERS, RANDOM, TAYLOR
 from rlottery.report.panels import readable
 
 _ON_DARK = {
@@ -12,10 +11,9 @@ _ON_DARK = {
     MAGNITUDE: "#4BA3E3",
     TAYLOR: "#FF8B4D",
     RANDOM: "#2EC79A",
-    SMALL_DENSE: "#E59CC8",
-    **dict(zip(OTHERS, ("#F2B640", "#86CBF2", "#C9A667", "#A899D8"), strict=True)),
+    **dict(zip(OTHERS, ("#E59CC8", "#F2B640", "#86CBF2", "#C9A667", "#A899D8"), strict=True)),
 }
-"""Colour of a family -> what it is on a dark page."""
+"""Colour of a family -> its colour on a dark page."""
 
 _THEMED = {
     LIGHT.ink: DARK.ink,
@@ -40,12 +38,12 @@ _SPACE = re.compile(r">\s+<")
 
 
 def inline(svg: str, name: str, label: str) -> str:
-    """An SVG document as a part of a page.
+    """Prepare an SVG document for use inside a page.
 
     Args:
         svg: drawn with the light theme.
-        name: goes before every id; letters, digits, dots, dashes and underscores, another for each figure of a page.
-        label: what it shows, for those who can't see it.
+        name: prefix of every id, made of letters, digits, dots, dashes and underscores; unique on the page.
+        label: what it shows, for screen readers.
     """
     body = svg[svg.index("<svg") :]
     for part in (_COMMENT, _METADATA, _STYLE):
@@ -67,7 +65,7 @@ def inline(svg: str, name: str, label: str) -> str:
 
 
 def colours(*, dark: bool) -> str:
-    """The colours of inline figures as CSS custom properties."""
+    """The colours of inline figures, as CSS custom properties."""
     return " ".join(f"{_name(light)}: {on_dark if dark else light};" for light, on_dark in _THEMED.items())
 
 
@@ -81,7 +79,7 @@ def _name(colour: str) -> str:
 
 
 def _short(place: str) -> str:
-    """Hundredths of a point are enough, and line breaks in paths are not needed."""
+    """Round coordinates to hundredths of a point, and remove line breaks from paths."""
     return _LONG.sub(lambda found: f"{float(found.group(0)):.2f}".rstrip("0").rstrip("."), place).replace(" \n", " ")
 
 

@@ -1,4 +1,4 @@
-"""Figures of masks: what survives in every layer, which units do nothing, what is read, and what masks share."""
+"""Figures of masks: what remains in every layer, idle units, which inputs are read, and how much masks overlap."""
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,41 +7,41 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rlottery.analysis.mask_analysis import ArmMasks, LayerSurvivors, Likeness, MaskPages
+from rlottery.analysis.mask_analysis import ArmMasks, LayerSurvivors, MaskAnalysis, MaskOverlap
 from rlottery.report.cells import (
     SMALL,
     colour_key,
     draw_cells,
     name_rows,
+    name_width,
     notes,
-    room_above,
-    room_for,
+    notes_height,
     write_in_cell,
     write_notes,
 )
 from rlottery.report.drawn import Drawn, Theme, draw, themed
 from rlottery.report.families import Look
 from rlottery.report.panels import Margins, dress, grid, plain
-from rlottery.report.words import count
+from rlottery.report.wording import plural
 
 _CELL = (0.43, 0.24)
 _INPUT_CELL = (0.25, 0.22)
 _ENTRIES = 40
-"""Observation entries side by side; more go on below."""
+"""Observation entries in one row; more continue below."""
 _COLUMNS = 3
 _DOT_ROW = 0.23
 _NEUTRAL = "#0072B2"
 
 
-def survivors(masks: MaskPages, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Share of every layer's weights that survive, an arm a row, a task a panel. None without masks."""
-    note = "Weights that survive in each layer, per cent"
+def survivors_figure(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """Share of every layer's weights that remain: one row per arm, one panel per task. None without masks."""
+    note = "Weights that remain in each layer, in %"
     return _layer_cells(masks, looks, theme, note, lambda layer: layer.kept / layer.total, _always)
 
 
-def idle_units(masks: MaskPages, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Share of hidden units that are dead or constant, an arm a row, a task a panel. None without hidden units."""
-    note = "Hidden units without a way to an output or from an input, per cent"
+def idle_units(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """Share of hidden units that are dead or constant: one row per arm, one panel per task. None without any."""
+    note = "Hidden units without a path to an output or from an input, in %"
 
     def idle(layer: LayerSurvivors) -> float:
         return (layer.dead + layer.without_input) / layer.units
@@ -49,8 +49,8 @@ def idle_units(masks: MaskPages, looks: Mapping[str, Look], theme: Theme) -> Dra
     return _layer_cells(masks, looks, theme, note, idle, lambda layer: layer.units > 0)
 
 
-def input_strip(masks: MaskPages, task: str, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Share of each observation entry's weights that the actor keeps, an arm a row. None without masks of the task."""
+def input_strip(masks: MaskAnalysis, task: str, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """Share of each observation entry's weights that remain in the actor: one row per arm. None without masks."""
     arms = _ordered([arm for arm in masks.arms if arm.task == task], looks)
     if not arms:
         return None
@@ -58,17 +58,17 @@ def input_strip(masks: MaskPages, task: str, looks: Mapping[str, Look], theme: T
     rows = [f"{arm.arm}  (n = {len(arm.seeds)})" for arm in arms]
     kept = np.array([[entry.actor for entry in arm.inputs] for arm in arms])
     parts = [range(at, min(at + _ENTRIES, len(shown))) for at in range(0, len(shown), _ENTRIES)]
-    left, names, tall = room_for(rows), room_for(shown), _INPUT_CELL[1] * len(arms)
+    left, names, tall = name_width(rows), name_width(shown), _INPUT_CELL[1] * len(arms)
     width = max(left + _INPUT_CELL[0] * len(parts[0]) + 0.3, 5.0)
     lines = notes(
         width,
-        f"{task}: share of each observation entry's weights in the actor's first layer that survive; means over n "
+        f"{task}: share of each observation entry's weights in the actor's first layer that remain; means over n "
         "seeds.",
         "\N{MULTIPLICATION SIGN}: read in no seed. Number: seeds in which it is not read.",
     )
-    head = room_above(lines) + 0.5
+    head = notes_height(lines) + 0.5
     height = head + len(parts) * (tall + names)
-    alt = f"Actor's weights that survive by observation entry on {task}: {_least_read(arms)}"
+    alt = f"Weights of the actor that remain by observation entry on {task}: {_least_read(arms)}"
     with themed(theme):
         figure = Figure(figsize=(width, height))
         write_notes(figure, lines, theme)
@@ -83,35 +83,35 @@ def input_strip(masks: MaskPages, task: str, looks: Mapping[str, Look], theme: T
         return draw(figure, alt)
 
 
-def likeness(masks: MaskPages, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """What masks of one task share against chance: over draws of batches, seeds, and criteria. None without any."""
+def overlap_figure(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """Overlap of masks of one task: over draws of batches, seeds and criteria. None without any."""
     tasks = list(dict.fromkeys(arm.task for arm in masks.arms))
-    rows = _likeness_rows(masks, looks)
+    rows = _overlap_rows(masks, looks)
     if not rows:
         return None
     columns = min(len(tasks), _COLUMNS)
     lines = -(-len(tasks) // columns)
-    left = room_for([label or _HEADINGS[kind] for kind, label in rows])
+    left = name_width([label or _HEADINGS[kind] for kind, label in rows])
     texts = notes(
         left + 3.25 * columns,
-        "Weights that two masks share, of those that either keeps (Jaccard index); means over n pairs, or over n seeds "
-        "where batches differ.",
-        "Point: measured. Bar: what chance would give.",
+        "Mask overlap (Jaccard index): weights that both masks keep, of those that either keeps; means over n pairs, "
+        "or over n seeds where batches differ.",
+        "Point: measured. Bar: random masks with the same counts.",
     )
-    margins = Margins(left, 0.75, 0.5, room_above(texts) + 0.45, between=0.75, under=0.95)
+    margins = Margins(left, 0.75, 0.5, notes_height(texts) + 0.45, between=0.75, under=0.95)
     with themed(theme):
         figure, panels = grid(lines, columns, (2.5, _DOT_ROW * len(rows) + 0.1), margins)
         write_notes(figure, texts, theme)
         for number, (task, axes) in enumerate(zip(tasks, panels, strict=False)):
-            _likeness_panel(axes, task, rows, _likeness_of(masks, task), looks, theme, named=number % columns == 0)
+            _overlap_panel(axes, task, rows, _overlaps_of(masks, task), looks, theme, named=number % columns == 0)
         for axes in panels[len(tasks) :]:
             axes.set_axis_off()
-        return draw(figure, _likeness_alt(masks))
+        return draw(figure, _overlap_alt(masks))
 
 
-def likeness_between_tasks(masks: MaskPages, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """What an arm's masks of two tasks share, a matrix an arm. None where no two tasks have equal shapes."""
-    found = [like for like in masks.likeness if like.kind == "task"]
+def overlap_between_tasks(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """Overlap of an arm's masks of two tasks: one matrix per arm. None where no two tasks have equal shapes."""
+    found = [like for like in masks.overlaps if like.kind == "task"]
     if not found:
         return None
     tasks = list(dict.fromkeys(task for like in found for task in (like.one, like.other)))
@@ -119,14 +119,14 @@ def likeness_between_tasks(masks: MaskPages, looks: Mapping[str, Look], theme: T
     highest = max(like.jaccard for like in found)
     side = 0.43 * len(tasks)
     columns = min(len(arms), _COLUMNS)
-    names = room_for(tasks)
+    names = name_width(tasks)
     panel = (max(side, 2.4), max(side, 0.9))
     texts = notes(
         names + columns * (panel[0] + 0.5),
-        "Weights that masks of two tasks share, of those that either keeps (Jaccard index), per cent; means over n "
-        "pairs of equal seed.",
+        "Mask overlap between tasks (Jaccard index) in %: weights that both masks keep, of those that either keeps; "
+        "means over n pairs of equal seed.",
     )
-    margins = Margins(names, 0.3, names, room_above(texts) + 0.45, between=0.5, under=0.75)
+    margins = Margins(names, 0.3, names, notes_height(texts) + 0.45, between=0.5, under=0.75)
     with themed(theme):
         figure, panels = grid(-(-len(arms) // columns), columns, panel, margins)
         write_notes(figure, texts, theme)
@@ -135,7 +135,7 @@ def likeness_between_tasks(masks: MaskPages, looks: Mapping[str, Look], theme: T
             _task_matrix(axes, tasks, of_arm, highest, theme)
             chance = statistics.fmean(like.chance for like in of_arm.values())
             axes.set_title(
-                plain(f"{arm} (chance {100 * chance:.0f}, n = {_pairs(of_arm.values())})"), fontsize=9, loc="left"
+                plain(f"{arm} (random {100 * chance:.0f}, n = {_pairs(of_arm.values())})"), fontsize=9, loc="left"
             )
             if number % columns == 0:
                 name_rows(axes, [plain(task) for task in tasks], theme)
@@ -144,12 +144,13 @@ def likeness_between_tasks(masks: MaskPages, looks: Mapping[str, Look], theme: T
         for axes in panels[len(arms) :]:
             axes.set_axis_off()
         above = sum(like.jaccard > like.chance for like in found)
-        alt = f"Overlap of masks between tasks: above chance in {above} of {count(len(found), 'pair')} of tasks and arm"
+        pairs = plural(len(found), "pair")
+        alt = f"Mask overlap between tasks: above that of random masks in {above} of {pairs} of tasks and arm"
         return draw(figure, alt)
 
 
 def _layer_cells(
-    masks: MaskPages,
+    masks: MaskAnalysis,
     looks: Mapping[str, Look],
     theme: Theme,
     note: str,
@@ -165,8 +166,8 @@ def _layer_cells(
     widest = max(sum(map(shown, next(iter(by_arm.values())).layers)) for by_arm in tasks.values())
     columns = min(len(tasks), _COLUMNS)
     panel = (max(_CELL[0] * widest, 2.2), _CELL[1] * len(names))
-    texts = notes(room_for(names) + columns * (panel[0] + 0.5), f"{note}; means over n seeds.")
-    margins = Margins(room_for(names), 0.45, 0.55, room_above(texts) + 0.5, between=0.55, under=1.0)
+    texts = notes(name_width(names) + columns * (panel[0] + 0.5), f"{note}; means over n seeds.")
+    margins = Margins(name_width(names), 0.45, 0.55, notes_height(texts) + 0.5, between=0.55, under=1.0)
     with themed(theme):
         figure, panels = grid(-(-len(tasks) // columns), columns, panel, margins)
         write_notes(figure, texts, theme)
@@ -188,11 +189,13 @@ def _layer_cells(
         for axes in panels[len(tasks) :]:
             axes.set_axis_off()
         low, high = _per_cent(min(values)), _per_cent(max(values))
-        return draw(figure, f"{note}: {low} to {high} over {count(len(names), 'arm')} and {count(len(tasks), 'task')}")
+        return draw(
+            figure, f"{note}: {low} to {high} over {plural(len(names), 'arm')} and {plural(len(tasks), 'task')}"
+        )
 
 
 def _name_layers(axes: Axes, paths: Sequence[str], theme: Theme) -> None:
-    """The layers' numbers, and under them the networks that they belong to."""
+    """Write the numbers of the layers, and below them their networks."""
     networks = [path.rpartition(".")[0] for path in paths]
     axes.set_xticks(np.arange(len(paths)) + 0.5, [path.rpartition("layer_")[2] for path in paths], color=theme.ink)
     bottom = axes.get_ylim()[0]
@@ -240,28 +243,28 @@ def _least_read(arms: Sequence[ArmMasks]) -> str:
 _HEADINGS = {"batches": "same seed, other batches", "seed": "other seed", "criterion": "other arm, same sparsity"}
 
 
-def _likeness_of(masks: MaskPages, task: str) -> dict[tuple[str, str], Likeness]:
-    """(kind, label) -> what was measured on a task."""
+def _overlaps_of(masks: MaskAnalysis, task: str) -> dict[tuple[str, str], MaskOverlap]:
+    """(kind, label) -> overlap on a task."""
     found = {}
     for arm in masks.arms:
         if arm.task == task and arm.stability is not None:
             pairs = len(arm.stability_seeds)
             chance = arm.stability_chance if arm.stability_chance is not None else float("nan")
-            found["batches", arm.arm] = Likeness(
+            found["batches", arm.arm] = MaskOverlap(
                 "batches", arm.arm, arm.arm, pairs, arm.stability, chance, task, arm.arm
             )
-    for like in masks.likeness:
+    for like in masks.overlaps:
         if like.task in (task, None) and like.kind in ("seed", "criterion"):
             label = like.one if like.one == like.other else f"{like.one} \N{MULTIPLICATION SIGN} {like.other}"
             found[like.kind, label] = like
     return found
 
 
-def _likeness_rows(masks: MaskPages, looks: Mapping[str, Look]) -> list[tuple[str, str]]:
-    """(kind, label) of every row, under a heading (kind, "") each."""
-    found: dict[tuple[str, str], Likeness] = {}
+def _overlap_rows(masks: MaskAnalysis, looks: Mapping[str, Look]) -> list[tuple[str, str]]:
+    """(kind, label) of every row; the heading of a kind is (kind, "")."""
+    found: dict[tuple[str, str], MaskOverlap] = {}
     for task in _tasks(masks):
-        found |= _likeness_of(masks, task)
+        found |= _overlaps_of(masks, task)
     places = {arm: place for place, arm in enumerate(looks)}
     rows = []
     for kind in _HEADINGS:
@@ -271,11 +274,11 @@ def _likeness_rows(masks: MaskPages, looks: Mapping[str, Look]) -> list[tuple[st
     return rows
 
 
-def _likeness_panel(
+def _overlap_panel(
     axes: Axes,
     task: str,
     rows: Sequence[tuple[str, str]],
-    found: Mapping[tuple[str, str], Likeness],
+    found: Mapping[tuple[str, str], MaskOverlap],
     looks: Mapping[str, Look],
     theme: Theme,
     *,
@@ -307,17 +310,17 @@ def _likeness_panel(
         text.set_fontweight("normal" if label else "bold")
 
 
-def _likeness_alt(masks: MaskPages) -> str:
+def _overlap_alt(masks: MaskAnalysis) -> str:
     parts = []
-    for kind, words in (("seed", "between seeds"), ("criterion", "between arms of one sparsity")):
-        of_kind = [like for like in masks.likeness if like.kind == kind]
+    for kind, words in (("seed", "between seeds"), ("criterion", "between arms with the same sparsity")):
+        of_kind = [like for like in masks.overlaps if like.kind == kind]
         if of_kind:
             low, high = min(like.jaccard for like in of_kind), max(like.jaccard for like in of_kind)
-            parts.append(f"{words} {low:.2f} to {high:.2f}, by chance {_range(like.chance for like in of_kind)}")
+            parts.append(f"{words} {low:.2f} to {high:.2f}, random masks {_range(like.chance for like in of_kind)}")
     stable = [arm.stability for arm in masks.arms if arm.stability is not None]
     if stable:
         parts.append(f"over draws of the batches {_range(stable)}")
-    return f"Overlap of masks (Jaccard index): {'; '.join(parts)}"
+    return f"Mask overlap (Jaccard index): {'; '.join(parts)}"
 
 
 def _range(values: Iterable[float]) -> str:
@@ -326,7 +329,7 @@ def _range(values: Iterable[float]) -> str:
 
 
 def _task_matrix(
-    axes: Axes, tasks: Sequence[str], of_arm: Mapping[tuple[str, str], Likeness], highest: float, theme: Theme
+    axes: Axes, tasks: Sequence[str], of_arm: Mapping[tuple[str, str], MaskOverlap], highest: float, theme: Theme
 ) -> None:
     table = np.full((len(tasks), len(tasks)), np.nan)
     for (one, other), like in of_arm.items():
@@ -337,17 +340,17 @@ def _task_matrix(
         write_in_cell(axes, row, column, f"{100 * table[row, column]:.0f}", table[row, column], highest)
 
 
-def _pairs(likenesses: Iterable[Likeness]) -> str:
-    fewest, most = (bound(like.pairs for like in list(likenesses)) for bound in (min, max))
+def _pairs(overlaps: Iterable[MaskOverlap]) -> str:
+    fewest, most = (bound(like.pairs for like in list(overlaps)) for bound in (min, max))
     return str(most) if fewest == most else f"{fewest} to {most}"
 
 
-def _tasks(masks: MaskPages) -> list[str]:
+def _tasks(masks: MaskAnalysis) -> list[str]:
     return list(dict.fromkeys(arm.task for arm in masks.arms))
 
 
 def _ordered(arms: Iterable[ArmMasks], looks: Mapping[str, Look]) -> list[ArmMasks]:
-    """In the order that other figures have; arms that those don't know come last."""
+    """In the order of the other figures; arms that have no look come last."""
     places = {arm: place for place, arm in enumerate(looks)}
     return sorted(arms, key=lambda arm: places.get(arm.arm, len(places)))
 

@@ -1,4 +1,4 @@
-"""A mask as a picture: every weight of the actor is a point that is there or not."""
+"""A mask as a picture: every weight of the actor is a point, drawn if it remains."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from rlottery.analysis.mask_analysis import ArmMasks
-from rlottery.report.cells import SMALL, notes, room_above, room_for, write_notes
+from rlottery.report.cells import SMALL, name_width, notes, notes_height, write_notes
 from rlottery.report.drawn import DOTS_PER_INCH, Drawn, Theme, draw, themed
 from rlottery.report.families import Look
 from rlottery.report.panels import plain
 
 _NEUTRAL = "#0072B2"
 _GAP = 75
-"""Pixels between layers: room for what stands there."""
+"""Pixels between layers, for their titles and labels."""
 _FEW, _SOME, _MANY = 20, 60, 512
-"""Up to so many rows or columns, a weight is 14, 8 or 2 pixels high or wide; beyond, it is one."""
+"""Up to this many rows or columns, a weight is 14, 8 or 2 pixels high or wide; beyond, it is one pixel."""
 _NAMED = 20
-"""Pixels of a row that has a name beside it."""
+"""Height in pixels of a row with a name."""
 
 
 @dataclass(frozen=True)
 class _Placed:
-    """One layer in the picture; pixels from its upper left corner, downwards and to the right."""
+    """A layer in the picture; positions are pixels from the upper left corner."""
 
     path: str
     left: int
@@ -48,11 +48,11 @@ class _Placed:
 
 
 def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """The actor's mask of the first seed, every weight at least one pixel of the PNG. None without one.
+    """The actor's mask of the first seed, with every weight at least one pixel of the PNG. None without a mask.
 
-    Layers alternate: the first has its outputs to the right, the next one the same units above and its outputs
-    downwards, and so on; so each unit is one column or row through both of its layers, and one without input or output
-    shows as an empty line.
+    Layers alternate: the columns of the first are its outputs, and the second layer below it has the same units as
+    columns and its outputs as rows, and so on. So every unit is one column or row through both of its layers, and a
+    unit without input or output is an empty line.
     """
     if not arm.picture:
         return None
@@ -61,17 +61,17 @@ def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Draw
     look = looks.get(arm.arm)
     kept = sum(int(layer.sum()) for layer in arm.picture.values())
     total = sum(layer.size for layer in arm.picture.values())
-    left = max(room_for(rows), 0.6) + 0.1
-    ends = [(la.left / DOTS_PER_INCH + max(la.width / DOTS_PER_INCH, room_for([la.title]))) for la in placed]
+    left = max(name_width(rows), 0.6) + 0.1
+    ends = [(la.left / DOTS_PER_INCH + max(la.width / DOTS_PER_INCH, name_width([la.title]))) for la in placed]
     width = left + max(ends) + 0.1
     texts = notes(
         width,
-        f"{arm.arm} on {arm.task}, seed {arm.seeds[0]} (n = 1): the weights that the actor keeps, "
+        f"{arm.arm} on {arm.task}, seed {arm.seeds[0]} (n = 1): the weights that remain in the actor, "
         f"{kept:,} of {total:,}. One point is one weight.",
     )
-    head, foot = room_above(texts) + 0.3, 0.35
+    head, foot = notes_height(texts) + 0.3, 0.35
     height = head + max(layer.top + layer.height for layer in placed) / DOTS_PER_INCH + foot
-    # Whole pixels, so that a weight's edges are those of pixels.
+    # Whole pixels, so that the edges of weights are sharp.
     pixels = (round(width * DOTS_PER_INCH), round(height * DOTS_PER_INCH))
     with themed(theme):
         figure = Figure(figsize=(pixels[0] / DOTS_PER_INCH, pixels[1] / DOTS_PER_INCH))
@@ -83,7 +83,7 @@ def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Draw
         if rows:
             axes = figure.axes[0]
             axes.set_yticks(np.arange(len(rows)) + 0.5, [plain(row) for row in rows], color=theme.ink)
-        return draw(figure, f"Weights that the actor of {arm.arm} keeps on {arm.task}: {_told(arm.picture)}")
+        return draw(figure, f"Weights that remain in the actor of {arm.arm} on {arm.task}: {_counts(arm.picture)}")
 
 
 def _place(picture: Mapping[str, NDArray[np.bool_]], *, named: bool) -> list[_Placed]:
@@ -126,7 +126,7 @@ def _draw_layer(
     size = (layer.width / pixels[0], layer.height / pixels[1])
     axes = figure.add_axes((left / pixels[0], bottom / pixels[1], *size))
     rows, columns = layer.points.shape
-    # What is pruned is transparent: the page's own colour.
+    # Pruned weights are transparent: they have the colour of the page.
     image = np.zeros((rows, columns, 4))
     image[layer.points] = matplotlib.colors.to_rgba(colour)
     axes.imshow(image, extent=(0, columns, rows, 0), aspect="auto", interpolation="none")
@@ -135,7 +135,7 @@ def _draw_layer(
     axes.tick_params(length=0, labelsize=SMALL)
     axes.spines[:].set_visible(False)
     axes.set_title(plain(layer.title), fontsize=SMALL, loc="left", pad=6)
-    # Around the points, not over them.
+    # The frame is around the points, not over them.
     place = ((left - 2) / pixels[0], (bottom - 2) / pixels[1])
     size = ((layer.width + 4) / pixels[0], (layer.height + 4) / pixels[1])
     figure.add_artist(Rectangle(place, *size, fill=False, edgecolor=theme.quiet, linewidth=0.8))
@@ -149,6 +149,6 @@ def _input_names(arm: ArmMasks, inputs: int) -> list[str]:
     return [f"{entry.index}  {entry.name}" if entry.name else str(entry.index) for entry in arm.inputs]
 
 
-def _told(picture: Mapping[str, NDArray[np.bool_]]) -> str:
+def _counts(picture: Mapping[str, NDArray[np.bool_]]) -> str:
     parts: Sequence[str] = [f"{path} {int(m.sum()):,} of {m.size:,}" for path, m in picture.items()]
     return ", ".join(parts)

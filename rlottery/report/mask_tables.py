@@ -1,126 +1,91 @@
-"""The tables of masks: what layers and observation entries keep, and what masks share."""
+"""The tables of masks: what layers and observation entries keep, and how much masks overlap."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, MaskOverlap
 from rlottery.report.contents import Contents
 from rlottery.report.families import Look
-from rlottery.report.result_tables import sparsity_cell
-from rlottery.report.tables import NOTHING, Cell, Column, Row, Table, number_cell, text_cell
+from rlottery.report.tables import NOTHING, Cell, Column, Item, Table, make_table, number, text
+from rlottery.report.verdict_tables import sparsity_cell
+
+Layer = tuple[ArmMasks, LayerSurvivors]
+Entry = tuple[ArmMasks, InputShare]
 
 
 def layer_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
-    """What each layer of each arm's masks keeps."""
-    rows = []
-    for arm in contents.masks.arms:
-        for layer in arm.layers:
-            kept = layer.kept / layer.total if layer.total else 0.0
-            rows.append(
-                Row(
-                    (
-                        text_cell("arm", arm.arm),
-                        text_cell("task", arm.task),
-                        sparsity_cell(looks.get(arm.arm)),
-                        text_cell("layer", layer.path),
-                        number_cell("kept", layer.kept, ",.0f"),
-                        number_cell("weights", layer.total, ",d"),
-                        _per_cent("share_kept", kept),
-                        number_cell("dead", layer.dead, ".1f"),
-                        number_cell("without_input", layer.without_input, ".1f"),
-                        number_cell("units", layer.units, "d"),
-                        number_cell("masks", len(arm.seeds), "d"),
-                    ),
-                    {"task": arm.task, "sparsity": sparsity_cell(looks.get(arm.arm)).text},
-                )
-            )
+    """What remains of each layer, for every arm."""
+    columns: tuple[Column[Layer], ...] = (
+        text("Arm", "arm", lambda row: row[0].arm),
+        text("Task", "task", lambda row: row[0].task),
+        Column("Sparsity", lambda row: sparsity_cell(looks.get(row[0].arm)), numeric=True),
+        text("Layer", "layer", lambda row: row[1].path),
+        number("Kept", "kept", lambda row: row[1].kept, ",.0f"),
+        number("Weights", "weights", lambda row: row[1].total, ",d"),
+        _share("Share", "share_kept", lambda row: row[1].kept / row[1].total if row[1].total else 0.0),
+        number("Dead units", "dead", lambda row: row[1].dead, ".1f"),
+        number("Without input", "without_input", lambda row: row[1].without_input, ".1f"),
+        number("Units", "units", lambda row: row[1].units),
+        number("Masks", "masks", lambda row: len(row[0].seeds)),
+    )
     caption = (
-        "Survivors of every layer, mean over the masks. Dead units have no way to the output; units without an input "
-        "are constant."
+        "Weights that remain in every layer, mean over the masks. Dead units have no path to an output. Units without "
+        "input are constant."
     )
-    titles = (
-        Column("Arm"),
-        Column("Task"),
-        Column("Sparsity", True),
-        Column("Layer"),
-        Column("Kept", True),
-        Column("Weights", True),
-        Column("Share", True),
-        Column("Dead units", True),
-        Column("Without input", True),
-        Column("Units", True),
-        Column("Masks", True),
+    return make_table(
+        "mask_layers",
+        caption,
+        columns,
+        ((arm, layer) for arm in contents.masks.arms for layer in arm.layers),
+        tags=lambda row: {"task": row[0].task, "sparsity": sparsity_cell(looks.get(row[0].arm)).text},
     )
-    return Table("mask_layers", caption, titles, tuple(rows))
 
 
 def inputs_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
-    """What each arm's masks keep of each observation entry, and the entry's saliency."""
-    rows = [
-        Row(
-            (
-                text_cell("arm", arm.arm),
-                text_cell("task", arm.task),
-                sparsity_cell(looks.get(arm.arm)),
-                number_cell("index", entry.index, "d"),
-                text_cell("name", entry.name or ""),
-                _per_cent("actor", entry.actor),
-                _per_cent("critic", entry.critic),
-                _per_cent("saliency", entry.saliency),
-                number_cell("ignored", entry.ignored, "d"),
-                number_cell("masks", len(arm.seeds), "d"),
-            )
-        )
-        for arm in contents.masks.arms
-        for entry in arm.inputs
-    ]
+    """What remains of each observation entry, and its saliency, for every arm."""
+    columns: tuple[Column[Entry], ...] = (
+        text("Arm", "arm", lambda row: row[0].arm),
+        text("Task", "task", lambda row: row[0].task),
+        Column("Sparsity", lambda row: sparsity_cell(looks.get(row[0].arm)), numeric=True),
+        number("Entry", "index", lambda row: row[1].index),
+        text("Name", "name", lambda row: row[1].name),
+        _share("Actor", "actor", lambda row: row[1].actor),
+        _share("Critic", "critic", lambda row: row[1].critic),
+        _share("Saliency", "saliency", lambda row: row[1].saliency),
+        number("Ignored", "ignored", lambda row: row[1].ignored),
+        number("Masks", "masks", lambda row: len(row[0].seeds)),
+    )
     caption = (
         "Observation entries, means over the masks. Actor, critic: share of the entry's weights in the first layer "
-        "that survive, of the two critics the mean. Saliency: share of the total absolute weight in the first layer "
-        "of the trained dense actor that the entry's survivors hold. Ignored: masks in which no weight of the actor "
-        "reads the entry."
+        "that remain, for the critic the mean over its networks. Saliency: share of the total absolute weight in the "
+        "first layer of the trained dense actor that the entry's remaining weights hold. Ignored: masks in which no "
+        "weight of the actor reads the entry."
     )
-    titles = (
-        Column("Arm"),
-        Column("Task"),
-        Column("Sparsity", True),
-        Column("Entry", True),
-        Column("Name"),
-        Column("Actor", True),
-        Column("Critic", True),
-        Column("Saliency", True),
-        Column("Ignored", True),
-        Column("Masks", True),
+    return make_table(
+        "mask_inputs", caption, columns, ((arm, entry) for arm in contents.masks.arms for entry in arm.inputs)
     )
-    return Table("mask_inputs", caption, titles, tuple(rows))
 
 
-def likeness_table(contents: Contents) -> Table:
-    """How much masks share."""
-    rows = tuple(
-        Row(
-            (
-                text_cell("kind", like.kind),
-                text_cell("task", like.task or ""),
-                text_cell("one", like.one),
-                text_cell("other", like.other),
-                number_cell("jaccard", like.jaccard, ".2f"),
-                number_cell("chance", like.chance, ".2f"),
-                number_cell("pairs", like.pairs, "d"),
-            )
-        )
-        for like in contents.masks.likeness
+def overlap_table(contents: Contents) -> Table:
+    """How much masks overlap."""
+    columns: tuple[Column[MaskOverlap], ...] = (
+        text("What differs", "kind", lambda row: row.kind),
+        text("Task", "task", lambda row: row.task),
+        text("One", "one", lambda row: row.one),
+        text("Other", "other", lambda row: row.other),
+        number("Jaccard index", "jaccard", lambda row: row.jaccard, ".2f"),
+        number("Random masks", "chance", lambda row: row.chance, ".2f"),
+        number("Pairs", "pairs", lambda row: row.pairs),
     )
-    caption = "How much masks share: mean Jaccard index of all kernel weights, and what chance would give."
-    titles = (
-        Column("What differs"),
-        Column("Task"),
-        Column("One"),
-        Column("Other"),
-        Column("Jaccard", True),
-        Column("Chance", True),
-        Column("Pairs", True),
+    caption = (
+        "Mask overlap: mean Jaccard index of all kernel weights over pairs of masks, and that of random masks with the "
+        "same counts in every layer."
     )
-    return Table("mask_likeness", caption, titles, rows)
+    return make_table("mask_overlap", caption, columns, contents.masks.overlaps)
 
 
-def _per_cent(name: str, share: float | None) -> Cell:
-    return Cell(NOTHING if share is None else f"{100 * share:.2f} %", {name: share})
+def _share(title: str, name: str, of: Callable[[Item], float | None]) -> Column[Item]:
+    def cell(item: Item) -> Cell:
+        share = of(item)
+        return Cell(NOTHING if share is None else f"{100 * share:.2f} %", {name: share})
+
+    return Column(title, cell, numeric=True)

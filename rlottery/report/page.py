@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: words first, then figures, tables and how it was made."""
+"""The report as one HTML file that needs nothing else: the verdict first, then figures, tables and how it was made."""
 
 import base64
 import hashlib
@@ -11,34 +11,22 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rlottery.analysis.rules import margin_text
 from rlottery.analysis.verdict import Verdicts
+from rlottery.report.answer import QUESTION, answer
 from rlottery.report.contents import Command, Contents
 from rlottery.report.drawn import DARK
 from rlottery.report.families import Look, looks
+from rlottery.report.glossary import glossary, term_id, term_of, with_terms
+from rlottery.report.headline import few_failures, headline, missing_line
 from rlottery.report.inline_svg import colours
-from rlottery.report.mask_tables import inputs_table, layer_table, likeness_table
+from rlottery.report.mask_tables import inputs_table, layer_table, overlap_table
 from rlottery.report.page_figures import PageFigures, page_figures
-from rlottery.report.result_tables import (
-    across_table,
-    cost_table,
-    glance_table,
-    method_table,
-    pooled_table,
-    score_table,
-    verdict_table,
-)
-from rlottery.report.sentences import (
-    QUESTION,
-    answer,
-    few_failures,
-    headline,
-    least_seeds_of,
-    level_of,
-    margin_of,
-    missing_line,
-)
-from rlottery.report.tables import Table, to_csv, to_markdown
-from rlottery.report.words import count, one_line
+from rlottery.report.renderers import to_csv, to_markdown
+from rlottery.report.score_tables import across_table, cost_table, run_table, score_table
+from rlottery.report.tables import Table
+from rlottery.report.verdict_tables import glance_table, method_table, pooled_table, verdict_table
+from rlottery.report.wording import one_line, plural
 from rlottery.storage.disk import write_bytes
 
 PAGE = "report.html"
@@ -51,16 +39,15 @@ _DARK = (
 
 
 def write_page(contents: Contents, folder: Path) -> list[Path]:
-    """Write the page, and its figures and tables beside it, each file whole or not at all.
+    """Write the page, and its figures and tables into folders next to it, each file atomically.
 
-    The same contents give the same bytes.
-
-    Figures and tables that an earlier report left there, and this one doesn't have, are removed.
+    The same contents give the same bytes. Figures and tables of an earlier report that this one does not have are
+    removed.
 
     Returns:
-        The files: report.html, figures/*.png and *.svg, tables/*.csv and *.md, in the page's order.
+        The files: report.html, figures/*.png and *.svg, tables/*.csv and *.md, in the order of the page.
     """
-    look = looks(contents.comparison)
+    look = looks(contents.scores)
     figures = page_figures(contents, look)
     files = {PAGE: _html(contents, look, figures).encode()}
     for figure in figures.every:
@@ -79,26 +66,26 @@ def write_page(contents: Contents, folder: Path) -> list[Path]:
 
 
 def report_html(contents: Contents) -> str:
-    """The page alone. It loads nothing, and its policy (Content-Security-Policy) lets nothing be loaded."""
-    look = looks(contents.comparison)
+    """The page alone. It loads nothing, and its Content-Security-Policy forbids loading anything."""
+    look = looks(contents.scores)
     return _html(contents, look, page_figures(contents, look))
 
 
 def _html(contents: Contents, look: Mapping[str, Look], figures: PageFigures) -> str:
     verdicts = verdict_table(contents, look)
-    level = level_of(contents)
-    told: dict[str, Any] = {
+    rules = contents.rules
+    values: dict[str, Any] = {
         "title": contents.title,
         "facts": _facts(contents),
-        "headline": headline(contents.verdicts, level),
+        "headline": headline(contents.verdicts, rules.level),
         "question": QUESTION,
-        "answer": answer(contents.verdicts, level, least_seeds_of(contents)),
+        "answer": answer(contents.verdicts, rules.level, rules.least_seeds),
         "missing": [one_line(line) for line in contents.missing],
         "missing_line": missing_line(contents),
         "glance": glance_table(contents, look),
         "sparsity_figures": figures.sparsity,
         "curve_figures": figures.curves,
-        "margin": f"{100 * margin_of(contents):.4g} %",
+        "margin": margin_text(rules),
         "cautions": _cautions(contents.verdicts),
         "verdict_table": verdicts,
         "pooled_table": pooled_table(contents, look),
@@ -116,7 +103,7 @@ def _html(contents: Contents, look: Mapping[str, Look], figures: PageFigures) ->
         "mask_problems": [one_line(line) for line in contents.masks.problems],
         "layer_table": layer_table(contents, look),
         "inputs_table": inputs_table(contents, look),
-        "likeness_table": likeness_table(contents),
+        "overlap_table": overlap_table(contents),
         "films": [_film(task, *film) for task, film in contents.films.items()],
         "cost_table": cost_table(contents, look),
         "rules": contents.verdicts.rules,
@@ -125,7 +112,7 @@ def _html(contents: Contents, look: Mapping[str, Look], figures: PageFigures) ->
         "config_text": contents.config_text,
         **page_frame(),
     }
-    page: str = page_environment().get_template("page.html.jinja").render(told, contents_list=_contents_list(told))
+    page: str = page_environment().get_template("page.html.jinja").render(values, contents_list=_contents_list(values))
     return page
 
 
@@ -140,25 +127,43 @@ def _tables(contents: Contents, look: Mapping[str, Look]) -> list[Table]:
         across_table(contents.across, look),
         layer_table(contents, look),
         inputs_table(contents, look),
-        likeness_table(contents),
+        overlap_table(contents),
         cost_table(contents, look),
+        run_table(contents),
     ]
     return [table for table in tables if table.rows]
 
 
+def table_html(table: Table) -> str:
+    """A table by itself, for notebooks."""
+    parts = page_environment().get_template("parts.html.jinja").make_module({})
+    html: str = parts.table(table, "plain")  # type: ignore[attr-defined]
+    return html
+
+
 def page_environment() -> Environment:
-    """Where pages' templates come from: all that they are given is escaped but for Markup."""
-    return Environment(
+    """The environment of the templates. Everything that they are given is escaped, except Markup."""
+    environment = Environment(
         loader=PackageLoader("rlottery.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["terms"] = with_terms
+    environment.filters["term_id"] = term_id
+    environment.filters["column_term"] = _column_term
+    return environment
+
+
+def _column_term(title: str) -> str | None:
+    """The id of the term that explains a column, if there is one."""
+    entry = term_of(title.partition(" [")[0])
+    return None if entry is None else term_id(entry.term)
 
 
 def page_frame() -> dict[str, Any]:
-    """What a page's head is made of: the style sheet with both themes' colours, the script, and its hash."""
+    """What all pages need: the style sheet with the colours of both themes, the script with its hash, the glossary."""
     script = _template("page.js")
     style = (
         _template("page.css")
@@ -166,51 +171,54 @@ def page_frame() -> dict[str, Any]:
         .replace("{{ dark }}", _DARK + colours(dark=True))
     )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return {"style": Markup(style), "script": Markup(script), "script_hash": f"sha256-{digest}"}
+    return {
+        "style": Markup(style),
+        "script": Markup(script),
+        "script_hash": f"sha256-{digest}",
+        "glossary": glossary(),
+    }
 
 
 def _template(name: str) -> str:
     return resources.files("rlottery.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _contents_list(told: Mapping[str, Any]) -> list[dict[str, str]]:
-    masks = told["mask_figures"] or told["layer_table"].rows or told["likeness_table"].rows or told["mask_problems"]
+def _contents_list(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    masks = (
+        values["mask_figures"] or values["layer_table"].rows or values["overlap_table"].rows or values["mask_problems"]
+    )
     parts = [
         ("verdict", "Verdict", True),
-        ("sparsity", "Sparsity", told["sparsity_figures"]),
-        ("curves", "Curves", told["curve_figures"]),
-        ("verdicts", "Verdicts", told["verdict_table"].rows),
-        ("scores", "Scores", told["score_tables"]),
-        ("across", "Across tasks", told["across_figures"] or told["across_table"].rows),
+        ("sparsity", "Sparsity", values["sparsity_figures"]),
+        ("curves", "Curves", values["curve_figures"]),
+        ("verdicts", "Verdicts", values["verdict_table"].rows),
+        ("scores", "Scores", values["score_tables"]),
+        ("across", "Across tasks", values["across_figures"] or values["across_table"].rows),
         ("masks", "Masks", masks),
-        ("films", "Films", told["films"]),
-        ("cost", "Cost", told["cost_table"].rows),
+        ("films", "Films", values["films"]),
+        ("cost", "Cost", values["cost_table"].rows),
         ("made", "How it was made", True),
+        ("glossary", "Glossary", True),
     ]
     return [{"id": name, "title": title} for name, title, there in parts if there]
 
 
 def _cautions(verdicts: Verdicts) -> list[str]:
-    """What verdicts claim more than their seeds or their scale carry: a line for each kind of caution and task."""
-    split = [task.two_levels for task in verdicts.tasks if task.two_levels is not None]
-    fewest = min((len(task.seeds) for task in verdicts.tasks if task.two_levels is not None), default=0)
+    """What limits the verdicts: a line for runs that learn or fail, and one for each task with a head start."""
+    split = [task.bimodal for task in verdicts.tasks if task.bimodal is not None]
+    fewest = min((len(task.seeds) for task in verdicts.tasks if task.bimodal is not None), default=0)
     lines = [" ".join([*split, few_failures(fewest)])] if split else []
     lines += [task.head_start for task in verdicts.tasks if task.head_start is not None]
     return [one_line(line) for line in lines]
 
 
 def _facts(contents: Contents) -> str:
-    comparison = contents.comparison
-    arms = {arm.name for task in comparison.tasks for arm in task.arms}
-    counted = sum(len(arm.seeds) for task in comparison.tasks for arm in task.arms)
-    asked = max(contents.asked, counted)  # arms without a folder yet are asked for too
-    done = sum(arm.done for task in comparison.tasks for arm in task.arms)
-    parts = [
-        count(len(comparison.tasks) or len(contents.runs), "task"),
-        count(len(comparison.seeds), "seed"),
-        count(len(arms), "arm"),
-    ]
-    return ", ".join([*parts, f"{done} of {count(asked, 'run')} done"])
+    arms = {arm for task in contents.scores for arm in task.runs}
+    begun = len(contents.seeds) * sum(len(task.runs) for task in contents.scores)
+    asked = max(contents.asked, begun)  # the settings may list more arms than have begun
+    done = sum(run.status == "done" for task in contents.scores for run in task.every_run)
+    counts = [plural(len(contents.scores), "task"), plural(len(contents.seeds), "seed"), plural(len(arms), "arm")]
+    return ", ".join([*counts, f"{done} of {plural(asked, 'run')} done"])
 
 
 def _filters(verdicts: Table) -> list[dict[str, Any]]:
@@ -228,7 +236,7 @@ def _film(task: str, media: str, data: bytes) -> dict[str, Any]:
 
 def _command(command: Command) -> dict[str, str]:
     when = datetime.fromtimestamp(command.when, UTC)
-    seeds = count(len(command.seeds), "seed")
+    seeds = plural(len(command.seeds), "seed")
     return {
         "iso": when.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "when": when.strftime("%d %b %Y, %H:%M UTC"),

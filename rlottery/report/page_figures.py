@@ -1,32 +1,37 @@
-"""The figures of the page, each with what has to be known to read it."""
+"""The figures of the page with their captions."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from rlottery.analysis.mask_analysis import ArmMasks, Likeness, MaskPages
-from rlottery.analysis.runs import Run
-from rlottery.analysis.scores import AcrossTasks, TaskScores
+from rlottery.analysis.across_tasks import AcrossTasks
+from rlottery.analysis.mask_analysis import ArmMasks, MaskAnalysis, MaskOverlap
+from rlottery.analysis.scores import TaskScores
 from rlottery.config import file_name
 from rlottery.report.contents import Contents
 from rlottery.report.curve_panels import below_panels, curve_panels
 from rlottery.report.drawn import LIGHT, Drawn
-from rlottery.report.families import Look
+from rlottery.report.families import Look, looks
 from rlottery.report.inline_svg import inline
-from rlottery.report.mask_figures import idle_units, input_strip, likeness, likeness_between_tasks, survivors
+from rlottery.report.mask_figures import (
+    idle_units,
+    input_strip,
+    overlap_between_tasks,
+    overlap_figure,
+    survivors_figure,
+)
 from rlottery.report.mask_picture import mask_picture
 from rlottery.report.panels import thousands
 from rlottery.report.score_figures import (
     aggregates,
     improvement,
+    normalised_over_sparsity,
     profiles,
     score_over_sparsity,
-    share_over_sparsity,
 )
-from rlottery.report.sentences import BOOTSTRAP
-from rlottery.report.words import METRIC_NAMES, count
+from rlottery.report.wording import BOOTSTRAP, METRIC_NAMES, last_evaluations, plural
 from rlottery.storage.paths import DENSE
 
 
@@ -35,9 +40,9 @@ class PageFigure:
     """A figure of the page.
 
     Attributes:
-        name: of its files, and before its ids.
+        name: of its files, and the prefix of its ids.
         title: a few words.
-        caption: what it shows, with n, interval and unit.
+        caption: what it shows, with unit, number of seeds and kind of interval.
     """
 
     name: str
@@ -47,18 +52,18 @@ class PageFigure:
 
     @property
     def is_picture(self) -> bool:
-        """Whether it shows every weight of a mask: for those who ask for it."""
+        """Whether it shows every weight of a mask; such figures are folded."""
         return self.name.startswith("mask-picture")
 
     @property
     def svg(self) -> Markup:
-        """What stands in the page; names of the study are outlines in it, or escaped."""
+        """The figure as a part of the page. Names from the study are outlines in it, or escaped."""
         return Markup(inline(self.drawn.svg, self.name, self.drawn.alt))
 
 
 @dataclass(frozen=True)
 class PageFigures:
-    """All figures of the page, by the part that they stand in."""
+    """All figures of the page, by section."""
 
     sparsity: tuple[PageFigure, ...]
     curves: tuple[PageFigure, ...]
@@ -67,159 +72,177 @@ class PageFigures:
 
     @property
     def every(self) -> tuple[PageFigure, ...]:
-        """In the page's order."""
+        """All of them, in the order of the page."""
         return (*self.sparsity, *self.curves, *self.across, *self.masks)
 
 
 def page_figures(contents: Contents, look: Mapping[str, Look]) -> PageFigures:
-    """Every figure once, in the light theme's colours: in the page they are the page's."""
+    """Every figure, drawn once in the colours of the light theme; the page replaces them by its own."""
     sparsity = [_over_sparsity(contents, scores, look) for scores in contents.scores]
-    curves = [_curves(contents, task, runs, look) for task, runs in contents.runs.items()]
-    pooled, across = _across(contents, look)
+    curves = [_curves(contents, scores, look) for scores in contents.scores]
     return PageFigures(
-        _there([pooled, *sparsity]), _there(curves), _there(across), _there(_mask_figures(contents, look))
+        _there([_over_all_tasks(contents, look), *sparsity]),
+        _there(curves),
+        _there(_across(contents, look)),
+        _there(_mask_figures(contents, look)),
     )
+
+
+def main_figure(contents: Contents) -> PageFigure | None:
+    """The figure that shows most: normalised scores over sparsity, or the scores of the only task; None without any."""
+    look = looks(contents.scores)
+    every = (_over_sparsity(contents, scores, look) for scores in contents.scores)
+    return _over_all_tasks(contents, look) or next((figure for figure in every if figure is not None), None)
 
 
 def _over_sparsity(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) -> PageFigure | None:
     task = scores.task
     shown = [a for a in scores.arms if a.arm == DENSE or (a.arm in look and look[a.arm].sparsity is not None)]
-    n = _n((len(arm.scores) for arm in shown), len(contents.comparison.seeds), "seed", "an arm")
+    n = _n((len(arm.scores) for arm in shown), len(contents.seeds), "seed", "per arm")
     arms = {arm.arm for arm in shown}
-    diverged = sum(run.status == "diverged" and run.arm in arms for run in contents.runs.get(task, ()))
-    counted = f" {count(diverged, 'run')} diverged, and score as untrained agents." if diverged > 1 else ""
-    counted = " 1 run diverged, and scores as untrained agents." if diverged == 1 else counted
+    diverged = sum(run.status == "diverged" and run.arm in arms for run in scores.every_run)
+    verb = "counts" if diverged == 1 else "count"
+    counted = f" {plural(diverged, 'run')} diverged and {verb} with the score of untrained agents." if diverged else ""
     return _figure(
         f"sparsity-{file_name(task)}",
         task,
         f"{task}: mean {METRIC_NAMES[scores.metric]} of {n}, with its {BOOTSTRAP}; dots: single seeds. "
-        f"Score: mean of the last {contents.comparison.score_evaluations} evaluations.{counted}",
+        f"Score: {last_evaluations(contents.score_evaluations)} of a run.{counted}",
         score_over_sparsity(scores, look, LIGHT),
     )
 
 
-def _curves(contents: Contents, task: str, runs: Sequence[Run], look: Mapping[str, Look]) -> PageFigure | None:
+def _curves(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) -> PageFigure | None:
+    task, runs = scores.task, scores.every_run
     done = dict.fromkeys((run.arm for run in runs if run.evaluations and run.arm in look), 0)
     for run in runs:
         if run.arm in done and run.evaluations and run.status == "done":
             done[run.arm] += 1
-    n = _n(done.values(), len(contents.comparison.seeds), "seed", "an arm")
+    n = _n(done.values(), len(contents.seeds), "seed", "per arm")
     below = ""
     if (lowest := below_panels(runs, look)) is not None:
-        below = f" Before training some runs score as low as {thousands(float(f'{lowest:.3g}'))}: below the panels."
+        below = f" Before training, some runs score as low as {thousands(float(f'{lowest:.3g}'))}, below the panels."
     return _figure(
         f"curves-{file_name(task)}",
         task,
         f"{task}: score of the deterministic policy over environment steps. Thick: mean of the runs that are done, "
-        f"{n}; no interval is drawn, for every seed is.{below}",
+        f"{n}. Every seed is drawn, so there is no interval.{below}",
         curve_panels(task, runs, look, LIGHT),
     )
 
 
-def _across(contents: Contents, look: Mapping[str, Look]) -> tuple[PageFigure | None, list[PageFigure | None]]:
-    """Shares over sparsity where there are several tasks, and the figures of arms across tasks."""
-    arms, left_out = _on_the_same_tasks(contents.across)
-    of_tasks = [arm for arm in arms if arm.arm != DENSE]
-    tasks = max((len(arm.tasks) for arm in of_tasks), default=0)
-    without = f" Not drawn, for they are done on other tasks: {', '.join(left_out)}." if left_out else ""
-    n = _n((arm.runs for arm in of_tasks), tasks * len(contents.comparison.seeds), "run", "an arm")
-    over = f"{count(tasks, 'task')}, {n}.{without}"
-    pooled = _figure(
-        "share-over-sparsity",
+def _over_all_tasks(contents: Contents, look: Mapping[str, Look]) -> PageFigure | None:
+    """Normalised scores over sparsity, if there are several tasks."""
+    arms, tasks, n, without = _on_the_same_tasks(contents)
+    return _figure(
+        "normalised-over-sparsity",
         "All tasks",
-        f"All tasks: share of what dense agents gained, mean over {count(tasks, 'task')} ({n}), "
-        f"with its {BOOTSTRAP}.{without}",
-        share_over_sparsity(arms, look, LIGHT) if tasks > 1 else None,
+        f"All tasks: normalised score (0 = untrained, 1 = dense), mean over {plural(tasks, 'task')} ({n}), with its "
+        f"{BOOTSTRAP}.{without}",
+        normalised_over_sparsity(arms, look, LIGHT) if tasks > 1 else None,
     )
-    return pooled, [
+
+
+def _across(contents: Contents, look: Mapping[str, Look]) -> list[PageFigure | None]:
+    """The figures of arms over tasks."""
+    arms, tasks, n, without = _on_the_same_tasks(contents)
+    over = f"{plural(tasks, 'task')}, {n}.{without}"
+    return [
         _figure(
             "aggregates",
             "Aggregates over tasks",
-            f"Share of what dense agents gained, with its {BOOTSTRAP}; {over} The interquartile mean is over runs, "
-            "mean and median are over tasks. Line: dense agents on average.",
+            f"Normalised score (0 = untrained, 1 = dense), with its {BOOTSTRAP}; {over} The interquartile mean is over "
+            "runs, mean and median are over tasks. Line: mean of dense agents.",
             aggregates(arms, look, LIGHT),
         ),
         _figure(
             "profiles",
             "Performance profiles",
-            f"Share of runs that reach at least so much of what dense agents gained, with its {BOOTSTRAP}; {over} "
-            "Higher and further right is better.",
+            f"Performance profiles: share of runs that reach at least each normalised score, with its {BOOTSTRAP}; "
+            f"{over} Higher and further to the right is better.",
             profiles(arms, look, LIGHT),
         ),
         _figure(
             "improvement",
             "Probability of improvement",
-            f"Probability that a run of the arm scores above one of the other, ties counting half, with its "
+            "Probability that a run of the arm scores higher than a run of the other (ties count half), with its "
             f"{BOOTSTRAP}; {over} Line: even chances.",
             improvement(arms, look, LIGHT),
         ),
     ]
 
 
-def _on_the_same_tasks(across: Sequence[AcrossTasks]) -> tuple[list[AcrossTasks], list[str]]:
-    """The dense agents and the arms of those tasks that most arms are done on, and the names of the other arms.
+def _on_the_same_tasks(contents: Contents) -> tuple[list[AcrossTasks], int, str, str]:
+    """The dense agents and the arms that are done on the same tasks as most others.
 
-    A mean over other tasks is another question: half a study must not look like a ranking.
+    Means over different tasks are not comparable, so an unfinished study must not look like a ranking.
+
+    Returns:
+        The arms, their number of tasks, their number of runs, and a sentence about arms on other tasks.
     """
+    across = contents.across
     counted = Counter(arm.tasks for arm in across if arm.arm != DENSE)
     tasks = max(counted, key=lambda tasks: (counted[tasks], len(tasks)), default=())
-    alike = [arm for arm in across if arm.arm == DENSE or arm.tasks == tasks]
-    return alike, [arm.arm for arm in across if arm.arm != DENSE and arm.tasks != tasks]
+    arms = [arm for arm in across if arm.arm == DENSE or arm.tasks == tasks]
+    left_out = [arm.arm for arm in across if arm.arm != DENSE and arm.tasks != tasks]
+    without = f" Not drawn, because they are done on other tasks: {', '.join(left_out)}." if left_out else ""
+    of_tasks = [arm for arm in arms if arm.arm != DENSE]
+    n = _n((arm.runs for arm in of_tasks), len(tasks) * len(contents.seeds), "run", "per arm")
+    return arms, len(tasks), n, without
 
 
 def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigure | None]:
-    masks, seeds = contents.masks, len(contents.comparison.seeds)
+    masks, seeds = contents.masks, len(contents.seeds)
     tasks = list(dict.fromkeys(arm.task for arm in masks.arms))
 
     def means(arms: Iterable[ArmMasks]) -> str:
-        n = _n((len(arm.seeds) for arm in arms), seeds, "seed", "an arm")
-        return f"Means over {n}, told beside the rows; no interval."
+        n = _n((len(arm.seeds) for arm in arms), seeds, "seed", "per arm")
+        return f"Means over {n}, given next to the rows; no interval."
 
-    between = [like for like in masks.likeness if like.kind == "task"]
+    between = [found for found in masks.overlaps if found.kind == "task"]
     return [
         _figure(
             "mask-survivors",
-            "Survivors of every layer",
-            f"Share of the weights of every layer that survive, in per cent. {means(masks.arms)}",
-            survivors(masks, look, LIGHT),
+            "Weights that remain in every layer",
+            f"Share of the weights of every layer that remain, in %. {means(masks.arms)}",
+            survivors_figure(masks, look, LIGHT),
         ),
         _figure(
             "mask-idle-units",
             "Idle units",
-            "Share of the hidden units that have no way to an output or from an input, in per cent. "
-            f"{means(masks.arms)}",
+            f"Share of the hidden units that have no path to an output or from an input, in %. {means(masks.arms)}",
             idle_units(masks, look, LIGHT),
         ),
         *(
             _figure(
                 f"mask-inputs-{file_name(task)}",
                 f"Inputs kept on {task}",
-                f"{task}: share of each observation entry's weights in the actor's first layer that survive. "
+                f"{task}: share of each observation entry's weights in the actor's first layer that remain. "
                 f"{means(arm for arm in masks.arms if arm.task == task)} Cross: read in no seed; number: seeds in "
-                "which it is not read. What critics keep and the entries' saliency are in the table of inputs.",
+                "which it is not read. The table of inputs has the critics, and the saliency of each entry.",
                 input_strip(masks, task, look, LIGHT),
             )
             for task in tasks
         ),
         _figure(
-            "mask-likeness",
-            "What masks share",
-            f"Jaccard index of the surviving weights of two masks, of 1; {_likeness_means(masks)}, told beside the "
-            "rows; no interval.",
-            likeness(masks, look, LIGHT),
+            "mask-overlap",
+            "Mask overlap",
+            f"Mask overlap: Jaccard index of the weights that two masks keep; {_overlap_means(masks)}, given next to "
+            "the rows; no interval.",
+            overlap_figure(masks, look, LIGHT),
         ),
         _figure(
-            "mask-likeness-tasks",
-            "What masks of two tasks share",
-            f"Jaccard index of the surviving weights, in per cent; means over {_pairs(between)} of masks of one seed; "
-            "no interval.",
-            likeness_between_tasks(masks, look, LIGHT),
+            "mask-overlap-tasks",
+            "Mask overlap between tasks",
+            f"Mask overlap between tasks: Jaccard index of the weights that masks keep, in %; means over "
+            f"{_pairs(between)} of masks with the same seed; no interval.",
+            overlap_between_tasks(masks, look, LIGHT),
         ),
         *(
             _figure(
                 f"mask-picture-{kind}-{file_name(task)}",
                 f"{arm.arm} on {task}",
-                f"{arm.arm} on {task}: the actor's mask of one seed, a point a weight; n = 1 seed, no interval.",
+                f"{arm.arm} on {task}: the actor's mask of one seed, one point per weight; n = 1 seed, no interval.",
                 mask_picture(arm, look, LIGHT),
             )
             for task in tasks
@@ -228,21 +251,21 @@ def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigu
     ]
 
 
-def _likeness_means(masks: MaskPages) -> str:
-    """What the rows of the figure are means over, as far as there are such rows."""
-    drawn = [like for like in masks.likeness if like.kind in ("seed", "criterion")]
+def _overlap_means(masks: MaskAnalysis) -> str:
+    """What the rows of the figure are means over."""
+    drawn = [found for found in masks.overlaps if found.kind in ("seed", "criterion")]
     batches = [len(arm.stability_seeds) for arm in masks.arms if arm.stability is not None]
     parts = [f"over {_pairs(drawn)}"] if drawn else []
     parts += [f"over {_n(batches, 0, 'seed')} where batches differ"] if batches else []
     return f"means {' and '.join(parts)}"
 
 
-def _pairs(found: Iterable[Likeness]) -> str:
-    return _n((like.pairs for like in found), 0, "pair")
+def _pairs(found: Iterable[MaskOverlap]) -> str:
+    return _n((overlap.pairs for overlap in found), 0, "pair")
 
 
-def _pictured(masks: MaskPages, task: str, look: Mapping[str, Look]) -> dict[str, ArmMasks]:
-    """Of each task the sparsest tickets: one of magnitude, and one of another criterion."""
+def _pictured(masks: MaskAnalysis, task: str, look: Mapping[str, Look]) -> dict[str, ArmMasks]:
+    """The sparsest tickets of a task: one by magnitude, and one by another criterion."""
     known = {arm.arm: arm for arm in masks.arms if arm.task == task and arm.arm in look and arm.picture}
     tickets = [one for one in look.values() if one.arm in known and not one.quiet]
     tickets.sort(key=lambda one: -(one.sparsity or 0.0))
@@ -254,16 +277,16 @@ def _pictured(masks: MaskPages, task: str, look: Mapping[str, Look]) -> dict[str
 
 
 def _n(numbers: Iterable[int], asked: int, what: str, each: str = "") -> str:
-    """How many things numbers rest on: ``n = 1 to 2 of 5 seeds an arm``.
+    """The number of seeds or runs: ``n = 1 to 2 of 5 seeds per arm``.
 
     Args:
-        asked: how many there should be; 0 where that is not known.
+        asked: how many there should be; 0 if that is not known.
     """
     known = list(numbers)
     low, high = min(known, default=0), max(known, default=0)
     span = str(low) if low == high else f"{low} to {high}"
     most = max(asked, high)
-    things = count(most, what) if asked else f"{span} {what}{'' if high == 1 else 's'}"
+    things = plural(most, what) if asked else f"{span} {what}{'' if high == 1 else 's'}"
     return " ".join(["n =", *([span, "of"] if asked else []), things, *([each] if each else [])])
 
 

@@ -1,4 +1,4 @@
-"""What the report's figures have in common: axes, sparsity scales, names beside lines."""
+"""Parts that figures share: axes, the sparsity scale, legends, and names next to lines."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from rlottery.analysis.runs import Metric
 from rlottery.report.drawn import Theme
 from rlottery.report.families import ALIKE, Look
-from rlottery.report.figures import spread
 
 METRIC_AXES: dict[Metric, str] = {"success": "success rate", "return": "mean return"}
 
@@ -33,7 +32,7 @@ class Margins:
 def grid(rows: int, columns: int, panel: tuple[float, float], margins: Margins) -> tuple[Figure, list[Axes]]:
     """A figure with axes of `panel` inches each, row by row.
 
-    Placed by hand: Matplotlib's own layouts draw all text several times over.
+    Axes are placed explicitly, because Matplotlib's layout engines draw all text several times.
     """
     width = margins.left + columns * panel[0] + (columns - 1) * margins.between + margins.right
     height = margins.bottom + rows * panel[1] + (rows - 1) * margins.under + margins.top
@@ -48,7 +47,7 @@ def grid(rows: int, columns: int, panel: tuple[float, float], margins: Margins) 
 
 
 def dress(axes: Axes, theme: Theme) -> None:
-    """Open axes with quiet lines behind the data."""
+    """Style axes: open to the top and right, with grid lines behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(length=3, labelsize=10)
     axes.grid(color=theme.grid, linewidth=0.8)
@@ -56,24 +55,24 @@ def dress(axes: Axes, theme: Theme) -> None:
 
 
 def thousands(value: float, _: Any = None) -> str:
-    """A return as an axis shows it."""
+    """Format a return for an axis."""
     return f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")
 
 
 def per_cent(value: float, _: Any = None) -> str:
-    """A share as an axis shows it."""
+    """Format a share for an axis."""
     return f"{100 * value:.4g} %".replace("-", "\N{MINUS SIGN}")
 
 
 def steps_text(steps: float, _: Any = None) -> str:
-    """Environment steps as an axis shows them."""
+    """Format environment steps for an axis."""
     if steps >= 1e6:
         return f"{steps / 1e6:g}M"
     return f"{steps / 1e3:g}k" if steps >= 1e3 else f"{steps:g}"
 
 
 def clusters(sparsities: Iterable[float]) -> list[tuple[float, ...]]:
-    """Sparsities that stand together, rising."""
+    """Groups of nearly equal sparsities, rising."""
     found: list[list[float]] = []
     for sparsity in sorted(set(sparsities)):
         if found and 1 - sparsity > (1 - found[-1][0]) * (1 - ALIKE):
@@ -84,17 +83,17 @@ def clusters(sparsities: Iterable[float]) -> list[tuple[float, ...]]:
 
 
 def nominal(cluster: Iterable[float]) -> float:
-    """The sparsity that a cluster is called by: the one with the fewest digits."""
+    """The sparsity that names a group: the one with the fewest digits."""
     return min(cluster, key=lambda sparsity: (len(f"{100 * sparsity:.6g}"), sparsity))
 
 
 def place(sparsity: float) -> float:
-    """Where a sparsity stands on an axis that gives each halving of what is left the same room."""
+    """The position of a sparsity on an axis where each halving of the remaining weights takes the same length."""
     return -float(np.log2(max(1 - sparsity, 1e-4)))
 
 
 def sparsity_axis(axes: Axes, sparsities: Iterable[float]) -> None:
-    """Label the sparsities that there are, those too near their neighbour to be read left out."""
+    """Label the sparsities, except those too close to their neighbour."""
     ticks = [nominal(cluster) for cluster in clusters(sparsities)]
     apart = 0.07 * max(place(ticks[-1]) - place(ticks[0]), 1.0)
     shown: list[float] = []
@@ -105,12 +104,12 @@ def sparsity_axis(axes: Axes, sparsities: Iterable[float]) -> None:
     axes.xaxis.set_major_formatter(FixedFormatter([per_cent(tick) for tick in shown]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(place(ticks[0]) - 0.3, place(ticks[-1]) + 0.3)
-    axes.set_xlabel("pruned weights (log scale of what is left)")
+    axes.set_xlabel("sparsity (log scale of the remaining weights)")
 
 
 @dataclass(frozen=True)
 class Name:
-    """What stands to the right of the axes, and the height that it belongs to, in data."""
+    """A name to the right of the axes, and the height of its line, in data coordinates."""
 
     text: str
     height: float
@@ -121,15 +120,15 @@ class Name:
 
     @property
     def text_colour(self) -> str:
-        """Darker than the line, for small letters to be read."""
+        """Darker than the line, so that small letters are readable."""
         return readable(self.colour) if self.of_family else self.colour
 
 
 def names_at_right(axes: Axes, names: Sequence[Name], *, gap: float = 0.085) -> None:
-    """Names at the right edge, moved apart where they would collide."""
+    """Write names at the right edge, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     ends = [min(max((name.height - low) / (high - low), 0.0), 1.0) for name in names]
-    for name, end, at in zip(names, ends, spread(ends, gap=gap), strict=True):
+    for name, end, at in zip(names, ends, moved_apart(ends, gap=gap), strict=True):
         axes.plot(
             [1.005, 1.045],
             [end, at],
@@ -151,7 +150,7 @@ def names_at_right(axes: Axes, names: Sequence[Name], *, gap: float = 0.085) -> 
 
 
 def legend_entry(look: Look, label: str, *, marked: bool = True) -> Line2D:
-    """A line of a legend."""
+    """An entry of a legend."""
     return Line2D(
         [],
         [],
@@ -165,7 +164,7 @@ def legend_entry(look: Look, label: str, *, marked: bool = True) -> Line2D:
 
 
 def legend(figure: Figure, entries: Mapping[str, Look]) -> None:
-    """A legend of lines without markers, above the panels, in the entries' order."""
+    """Add a legend above the panels, in the order of the entries."""
     figure.legend(
         handles=[legend_entry(look, label, marked=False) for label, look in entries.items()],
         loc="upper left",
@@ -179,10 +178,34 @@ def legend(figure: Figure, entries: Mapping[str, Look]) -> None:
 
 
 def readable(colour: str) -> str:
-    """A colour for text on white: a third darker, so that the lightest of the palette can be read too."""
+    """A darker shade for text on white, so that even the lightest colour of the palette is readable."""
     return "#" + "".join(f"{round(0.68 * int(colour[at : at + 2], 16)):02X}" for at in (1, 3, 5))
 
 
 def plain(text: str) -> str:
-    """Text that Matplotlib takes for text, and not for mathematics."""
+    """Text that Matplotlib does not read as mathematics."""
     return text.replace("$", r"\$")
+
+
+def moved_apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Heights from 0 to 1, moved to be at least `gap` apart; each group that moves stays around its mean.
+
+    The order is kept; of equal heights the first becomes the highest.
+    """
+    gap = min(gap, 1 / max(len(heights) - 1, 1))
+    groups: list[list[int]] = []
+    for index in sorted(range(len(heights)), key=lambda index: (heights[index], -index)):
+        groups.append([index])
+        while len(groups) > 1 and (
+            _places(groups[-1], heights, gap)[0] - _places(groups[-2], heights, gap)[-1] < gap * (1 - 1e-9)
+        ):
+            upper = groups.pop()
+            groups[-1] += upper
+    moved = {index: place for group in groups for index, place in zip(group, _places(group, heights, gap), strict=True)}
+    return [moved[index] for index in range(len(heights))]
+
+
+def _places(group: Sequence[int], heights: Sequence[float], gap: float) -> list[float]:
+    reach = gap * (len(group) - 1) / 2
+    centre = min(max(sum(heights[index] for index in group) / len(group), reach), 1 - reach)
+    return [centre - reach + gap * place for place in range(len(group))]

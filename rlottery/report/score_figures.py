@@ -1,4 +1,4 @@
-"""Figures of scores: over sparsity, across tasks, as profiles, and as the chance to come out ahead."""
+"""Figures of scores: over sparsity, over tasks, as performance profiles, and as probability of improvement."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from rlottery.analysis.scores import AcrossTasks, Estimate, TaskScores
+from rlottery.analysis.across_tasks import AcrossTasks
+from rlottery.analysis.scores import Estimate, TaskScores
 from rlottery.report.drawn import Drawn, Theme, draw, themed
 from rlottery.report.families import Look
 from rlottery.report.panels import (
@@ -27,11 +28,11 @@ from rlottery.report.panels import (
     sparsity_axis,
     thousands,
 )
-from rlottery.report.words import count
+from rlottery.report.wording import number_text, plural
 from rlottery.storage.paths import DENSE
 
 _DODGE = 0.028
-"""Room between the intervals of two lines at one sparsity, as a share of the axis."""
+"""Distance between the intervals of two lines at the same sparsity, as a share of the axis."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class _Point:
 
 
 def score_over_sparsity(scores: TaskScores, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Mean score of every arm over its sparsity, single seeds faint, with the dense agents' mean and interval.
+    """Mean score of every arm over its sparsity, with single seeds, and the mean and interval of the dense agents.
 
-    None where no arm with a known sparsity has a score.
+    None if no arm with a known sparsity has a score.
     """
     points = [
         _Point(looks[arm.arm], sparsity, arm.mean, tuple(arm.scores.values()))
@@ -56,12 +57,12 @@ def score_over_sparsity(scores: TaskScores, looks: Mapping[str, Look], theme: Th
     form = thousands
     label = METRIC_AXES[scores.metric]
     seeds = max((len(arm.scores) for arm in scores.arms), default=0)
-    alt = f"{label} on {scores.task} over sparsity, mean of {count(seeds, 'seed')}"
+    alt = f"{label} on {scores.task} over sparsity, mean of {plural(seeds, 'seed')}"
     return _over_sparsity(points, dense.mean if dense else None, scores.untrained, label, form, theme, alt)
 
 
-def share_over_sparsity(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """The same over all tasks, in shares of what the dense agents gained."""
+def normalised_over_sparsity(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
+    """The same over all tasks, in normalised score."""
     points = [
         _Point(looks[arm.arm], sparsity, arm.mean, ())
         for arm in across
@@ -69,8 +70,8 @@ def share_over_sparsity(across: Sequence[AcrossTasks], looks: Mapping[str, Look]
     ]
     dense = next((arm.mean for arm in across if arm.arm == DENSE), None)
     tasks = max((len(arm.tasks) for arm in across), default=0)
-    alt = f"share of dense over sparsity, mean of {count(tasks, 'task')}"
-    return _over_sparsity(points, dense, None, "share of dense", per_cent, theme, alt)
+    alt = f"normalised score over sparsity, mean of {plural(tasks, 'task')}"
+    return _over_sparsity(points, dense, None, "normalised score", thousands, theme, alt)
 
 
 def _over_sparsity(
@@ -129,7 +130,7 @@ def _over_sparsity(
                 color=theme.quiet,
             )
         names_at_right(axes, names)
-        return draw(figure, f"{alt[0].upper()}{alt[1:]}. {_told(lines, dense, form)}")
+        return draw(figure, f"{alt[0].upper()}{alt[1:]}. {_values_text(lines, dense, form)}")
 
 
 def _order(points: Sequence[_Point]) -> dict[str, None]:
@@ -165,7 +166,7 @@ def _draw_line(axes: Axes, points: Sequence[_Point], offset: float) -> None:
 
 
 def _is_near(points: Sequence[_Point], dense: Estimate | None, untrained: float) -> bool:
-    """Whether an axis that reaches to the untrained agents leaves half of its height to what is compared."""
+    """Whether an axis that includes the untrained agents leaves half of its height to the arms."""
     ends = _ends(points, dense)
     return max(ends) - min(ends) >= (max(*ends, untrained) - min(*ends, untrained)) / 2
 
@@ -183,20 +184,20 @@ def _fit(axes: Axes, points: Sequence[_Point], dense: Estimate | None, untrained
     axes.set_ylim(low - room, high + room)
 
 
-def _told(lines: Mapping[str, Sequence[_Point]], dense: Estimate | None, form: Callable[..., str]) -> str:
+def _values_text(lines: Mapping[str, Sequence[_Point]], dense: Estimate | None, form: Callable[..., str]) -> str:
     def number(value: float) -> str:
         return form(float(f"{value:.3g}"))
 
-    told = [f"dense {number(dense.value)}"] if dense else []
-    told += [
+    parts = [f"dense {number(dense.value)}"] if dense else []
+    parts += [
         f"{line} " + ", ".join(f"{number(p.estimate.value)} at {per_cent(p.sparsity)}" for p in points)
         for line, points in lines.items()
     ]
-    return "; ".join(told) + "."
+    return "; ".join(parts) + "."
 
 
 def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Share of runs that reach at least each share of dense: a panel for each sparsity, dense in all of them."""
+    """Performance profiles: one panel per sparsity, with the dense agents in every panel."""
     shown = [arm for arm in across if arm.arm in looks]
     known = [s for arm in shown if (s := looks[arm.arm].sparsity) is not None]
     if not known:
@@ -210,7 +211,7 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
         for index, cluster in enumerate(groups):
             panel = axes[index]
             dress(panel, theme)
-            panel.set_title(f"{per_cent(nominal(cluster))} pruned", loc="left", fontsize=11)
+            panel.set_title(f"{per_cent(nominal(cluster))} sparsity", loc="left", fontsize=11)
             for arm in shown:
                 look = looks[arm.arm]
                 if arm.arm != DENSE and look.sparsity not in cluster:
@@ -231,9 +232,9 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
             panel.set_ylim(-0.02, 1.02)
             panel.set_xlim(0, max(float(shown[0].profile.at[-1]), 1.0))
             panel.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
-            panel.xaxis.set_major_formatter(FuncFormatter(per_cent))
+            panel.xaxis.set_major_formatter(FuncFormatter(thousands))
             panel.yaxis.set_major_formatter(FuncFormatter(per_cent))
-            panel.set_xlabel("share of dense, at least")
+            panel.set_xlabel("normalised score, at least")
             if index % columns:
                 panel.tick_params(labelleft=False)
             else:
@@ -243,15 +244,15 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
         order = [line for line in dict.fromkeys(look.line for look in looks.values()) if line in lines]
         legend(figure, {line: lines[line] for line in order})
         reach = "; ".join(f"{arm.arm} {per_cent(_at(arm, 0.9))}" for arm in shown)
-        return draw(figure, f"Performance profiles. Share of runs that reach at least 90 % of dense: {reach}.")
+        return draw(figure, f"Performance profiles. Share of runs that reach a normalised score of 0.9: {reach}.")
 
 
-def _at(arm: AcrossTasks, share: float) -> float:
-    return float(np.round(np.interp(share, arm.profile.at, arm.profile.reached), 2))
+def _at(arm: AcrossTasks, score: float) -> float:
+    return float(np.round(np.interp(score, arm.profile.at, arm.profile.reached), 2))
 
 
 def aggregates(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Interquartile mean, mean and median over tasks with their intervals, a row for each arm."""
+    """IQM, mean and median over tasks with their intervals, one row per arm."""
     shown = [arm for name in looks for arm in across if arm.arm == name]
     if not shown:
         return None
@@ -260,21 +261,21 @@ def aggregates(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: 
         ("mean", [arm.mean for arm in shown]),
         ("median", [arm.median for arm in shown]),
     ]
-    told = "; ".join(f"{arm.arm} {per_cent(round(arm.iqm.value, 2))}" for arm in shown)
-    alt = f"Share of dense over tasks, interquartile mean of runs: {told}."
-    return _rows([arm.arm for arm in shown], columns, looks, theme, 1.0, "share of dense", alt)
+    values = "; ".join(f"{arm.arm} {number_text(arm.iqm.value, 2)}" for arm in shown)
+    alt = f"Normalised score over tasks, interquartile mean of runs: {values}."
+    return _rows([arm.arm for arm in shown], columns, looks, theme, 1.0, "normalised score", alt)
 
 
 def improvement(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Probability that a run of an arm scores above one of the dense agents, and above one of its random control."""
+    """Probability that a run of an arm scores higher than a dense run, and than a run of its random control."""
     shown = [arm for name in looks for arm in across if arm.arm == name and (arm.over_dense or arm.over_control)]
     if not shown:
         return None
     columns = [("above dense", [arm.over_dense for arm in shown])]
     if any(arm.over_control for arm in shown):
         columns.append(("above its random control", [arm.over_control for arm in shown]))
-    told = "; ".join(f"{arm.arm} {per_cent(round(arm.over_dense.value, 2))}" for arm in shown if arm.over_dense)
-    alt = f"Probability that a run scores above a dense agent: {told}."
+    values = "; ".join(f"{arm.arm} {per_cent(round(arm.over_dense.value, 2))}" for arm in shown if arm.over_dense)
+    alt = f"Probability that a run scores higher than a dense run: {values}."
     return _rows([arm.arm for arm in shown], columns, looks, theme, 0.5, "probability", alt)
 
 
@@ -326,7 +327,7 @@ def _rows(
             panel.set_xlim(low - room, high + room)
             panel.set_xlabel(label)
             panel.xaxis.set_major_locator(MaxNLocator(5))
-            panel.xaxis.set_major_formatter(FuncFormatter(per_cent))
+            panel.xaxis.set_major_formatter(FuncFormatter(per_cent if even == 0.5 else thousands))
             panel.set_yticks(range(len(names)), [plain(name) for name in names] if index == 0 else [])
             panel.tick_params(axis="y", length=0)
             if index == 0:

@@ -1,15 +1,17 @@
-"""The report's tables: each made once, and told as HTML (by the page), as Markdown and as CSV."""
+"""Tables: lists of columns, each with its title and its cell function. `renderers` and `terminal` show them."""
 
-import csv
-import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rlottery.analysis.scores import Estimate
+from rlottery.report.wording import number_text, signed, with_minus
 
-MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
+
+Item = TypeVar("Item")
+Bounded = tuple[float | None, float | None, float | None]
+"""A value with the lower and the upper bound of its interval."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +19,9 @@ class Cell:
     """One cell.
 
     Attributes:
-        text: as people read it.
-        values: CSV column -> plain value; the first is what the cell is sorted by.
-        mark: what a style may know of it, such as a decision.
+        text: what people read.
+        values: CSV column -> plain value. Cells are sorted by the first.
+        mark: the decision that the cell shows, for its symbol and colour.
     """
 
     text: str
@@ -28,118 +30,132 @@ class Cell:
 
     @property
     def order(self) -> Any:
-        """What the cell is sorted by: a number, or its text."""
+        """What the cell is sorted by: its first value, else its text."""
         value = next(iter(self.values.values()), self.text)
         return "" if value is None else value
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column: its title, and whether it holds numbers."""
+class Column(Generic[Item]):
+    """One column.
+
+    Attributes:
+        cell: makes the cell of a row from what the row is about.
+        numeric: whether it holds numbers: aligned to the right and sorted by value.
+        wraps: in a terminal, whether cells may break between words.
+        least: in a terminal, the smallest width of a column that wraps.
+        expendable: in a terminal, columns with 1, 2, ... are dropped in that order until the table fits.
+    """
 
     title: str
+    cell: Callable[[Item], Cell]
     numeric: bool = False
+    wraps: bool = False
+    least: int = 0
+    expendable: int = 0
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row; `tags` are what it can be filtered by."""
+    """A row; `tags` are what it can be filtered by, and `strong` rows stand out."""
 
     cells: tuple[Cell, ...]
     tags: Mapping[str, str] = field(default_factory=dict)
+    strong: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table whose cells have been made.
 
     Attributes:
         name: of its files.
-        caption: what it shows, with units, n and interval.
-        head: which column names a row.
+        caption: what it shows, with units, numbers of seeds and kinds of intervals.
     """
 
     name: str
     caption: str
-    columns: tuple[Column, ...]
+    columns: tuple[Column[Any], ...]
     rows: tuple[Row, ...]
-    head: int = 0
 
 
-def to_csv(table: Table) -> str:
-    """The plain values, a line for each row; what isn't known is left empty."""
-    names = list(dict.fromkeys(name for row in table.rows for cell in row.cells for name in cell.values))
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(names)
-    for row in table.rows:
-        values = {name: value for cell in row.cells for name, value in cell.values.items()}
-        writer.writerow(["" if (value := values.get(name)) is None else value for name in names])
-    return stream.getvalue()
+def make_table(
+    name: str,
+    caption: str,
+    columns: Iterable[Column[Item]],
+    items: Iterable[Item],
+    tags: Callable[[Item], Mapping[str, str]] = lambda _: {},
+    strong: Callable[[Item], bool] = lambda _: False,
+) -> Table:
+    """A table with one row for every item."""
+    columns = tuple(columns)
+    rows = (Row(tuple(column.cell(item) for column in columns), tags(item), strong(item)) for item in items)
+    return Table(name, caption, columns, tuple(rows))
 
 
-def to_markdown(table: Table) -> str:
-    """The texts, under the caption."""
-    lines = [_plain(table.caption), ""]
-    lines.append("| " + " | ".join(_plain(column.title) for column in table.columns) + " |")
-    lines.append("|" + "|".join(" --: " if column.numeric else " :-- " for column in table.columns) + "|")
-    lines += ["| " + " | ".join(_plain(cell.text) for cell in row.cells) + " |" for row in table.rows]
-    return "\n".join(lines) + "\n"
+# ------------------------------------------------------------------------------------------ Columns
 
 
-def text_cell(name: str, text: str) -> Cell:
-    return Cell(text or NOTHING, {name: text or None})
+def text(title: str, name: str, of: Callable[[Item], str | None], **layout: Any) -> Column[Item]:
+    """A column of words. `name` is the CSV column; `layout` goes to `Column`."""
+    return Column(title, lambda item: text_cell(name, of(item)), **layout)
+
+
+def number(title: str, name: str, of: Callable[[Item], float | None], form: str = "d", **layout: Any) -> Column[Item]:
+    """A column of numbers, each in a format such as ``,.2f``."""
+    return Column(title, lambda item: number_cell(name, of(item), form), numeric=True, **layout)
+
+
+def p_value(title: str, name: str, of: Callable[[Item], float | None], **layout: Any) -> Column[Item]:
+    """A column of p-values."""
+    return Column(title, lambda item: p_cell(name, of(item)), numeric=True, **layout)
+
+
+def normalised(title: str, name: str, of: Callable[[Item], Bounded]) -> Column[Item]:
+    """A column of normalised scores with bounds, given as differences to dense."""
+    return Column(title, lambda item: bounded_cell(name, *of(item), at=1.0), numeric=True)
+
+
+def difference(title: str, name: str, of: Callable[[Item], Bounded]) -> Column[Item]:
+    """A column of normalised differences with bounds."""
+    return Column(title, lambda item: bounded_cell(name, *of(item), at=0.0), numeric=True)
+
+
+def estimate(title: str, name: str, of: Callable[[Item], Estimate | None], digits: int) -> Column[Item]:
+    """A column of numbers with bootstrap intervals."""
+    return Column(title, lambda item: estimate_cell(name, of(item), digits), numeric=True)
+
+
+# ------------------------------------------------------------------------------------------ Cells
+
+
+def text_cell(name: str, words: str | None) -> Cell:
+    return Cell(words or NOTHING, {name: words or None})
 
 
 def number_cell(name: str, value: float | None, form: str) -> Cell:
-    return Cell(NOTHING if value is None else _minus(format(value, form)), {name: value})
+    return Cell(NOTHING if value is None else with_minus(format(value, form)), {name: value})
 
 
 def p_cell(name: str, value: float | None) -> Cell:
-    text = NOTHING if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
-    return Cell(text, {name: value})
+    shown = NOTHING if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+    return Cell(shown, {name: value})
 
 
-def bounded_cell(
-    name: str, value: float | None, low: float | None, high: float | None, at: float, *, signed: bool = False
-) -> Cell:
-    """A difference, and its bounds, moved by `at`: with 1, differences to dense become shares of it."""
-    moved = [None if v is None else v + at for v in (value, low, high)]
-    values = dict(zip((name, f"{name}_low", f"{name}_high"), moved, strict=True))
-    form = "+.2f" if signed or at == 0 else ".2f"
-    return Cell(_with_interval(moved[0], moved[1], moved[2], form), values)
+def bounded_cell(name: str, value: float | None, low: float | None, high: float | None, *, at: float) -> Cell:
+    """A difference and its bounds, shifted by `at`: with 1, a difference to dense becomes a normalised score."""
+    shifted = [None if v is None else v + at for v in (value, low, high)]
+    values = dict(zip((name, f"{name}_low", f"{name}_high"), shifted, strict=True))
+    return Cell(_with_interval(signed if at == 0 else lambda v: number_text(v, 2), *shifted), values)
 
 
-def estimate_cell(name: str, estimate: Estimate | None, digits: int) -> Cell:
-    if estimate is None:
-        return Cell(NOTHING, {name: None, f"{name}_low": None, f"{name}_high": None})
-    values = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return Cell(_with_interval(estimate.value, estimate.low, estimate.high, f",.{digits}f"), values)
+def estimate_cell(name: str, of: Estimate | None, digits: int) -> Cell:
+    value, low, high = (None, None, None) if of is None else (of.value, of.low, of.high)
+    values = {name: value, f"{name}_low": low, f"{name}_high": high}
+    return Cell(_with_interval(lambda v: number_text(v, digits), value, low, high), values)
 
 
-def _with_interval(value: float | None, low: float | None, high: float | None, form: str) -> str:
+def _with_interval(shown: Callable[[float], str], value: float | None, low: float | None, high: float | None) -> str:
     if value is None:
         return NOTHING
-    if low is None or high is None:
-        return _signed(value, form)
-    return f"{_signed(value, form)} [{_signed(low, form)}, {_signed(high, form)}]"
-
-
-def _signed(value: float, form: str) -> str:
-    """In this form, but zero has no sign."""
-    text = format(value, form)
-    return _minus(text if text.strip("+-0.,") else text.lstrip("+-"))
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", MINUS)
-
-
-def number_text(value: float, digits: int) -> str:
-    return _minus(f"{value:,.{digits}f}")
-
-
-def _plain(text: str) -> str:
-    """Text that a cell of a Markdown table shows as it is."""
-    one_line = " ".join(text.split())
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|~" else letter for letter in one_line)
+    return shown(value) if low is None or high is None else f"{shown(value)} [{shown(low)}, {shown(high)}]"

@@ -1,4 +1,4 @@
-"""The report of a study: written at the end of every run, or when it is asked for; and that of several."""
+"""The report on a study, written at the end of every run and on request; and the comparison of several studies."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,20 +12,20 @@ from rich.console import Console
 from rlottery.analysis.runs import other_settings_lines
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.films import films_of
-from rlottery.report.gather import gather
-from rlottery.report.table import render
-from rlottery.report.words import count
+from rlottery.report.summary import render_summary, summarise
+from rlottery.report.wording import plural
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.study_record import note_command
 
 
 def report_folder(config: Config, to: Path | None) -> Path:
-    """Where a study's report goes: `to`, or a folder in its data. Call it before long work.
+    """The folder for a study's report: `to`, or one in its data folder. Checked before any long work.
 
     Raises:
-        StudyError: nothing can be written there, or something of that name is there already that no report wrote.
+        StudyError: the folder can't be written to, or contains figures or tables that no report wrote.
     """
     if to is None:
         check_can_be_written(Store(config.data).report)
@@ -35,12 +35,14 @@ def report_folder(config: Config, to: Path | None) -> Path:
     if not (to / "report.html").exists():
         for name in ("figures", "tables"):
             if (to / name).exists():
-                raise StudyError(f"{to / name} is there, and no report wrote it. Choose another folder: --to FOLDER")
+                raise StudyError(
+                    f"{to / name} exists and was not written by a report. Choose another folder: --to FOLDER"
+                )
     return to
 
 
 def check_can_be_written(folder: Path) -> None:
-    """Raises StudyError unless files can be made in a folder, which may have to be made itself."""
+    """Raise a StudyError unless files can be created in a folder, which need not exist yet."""
     try:
         nearest = next(path for path in (folder, *folder.parents) if path.exists())
         if nearest.is_dir():
@@ -53,34 +55,34 @@ def check_can_be_written(folder: Path) -> None:
 
 
 def report_study(config: Config, console: Console, to: Path | None = None) -> None:
-    """Show the closing table of what the store holds, and write the report; and the study's record where it has none.
+    """Show the summary of a study and write its report; and write its record if it has none.
 
     Args:
-        to: the report's folder, in the place of the one in the data folder.
+        to: a folder for the report, instead of the one in the data folder.
 
     Raises:
         StudyError: the report can't be written.
     """
     store, folder = Store(config.data), report_folder(config, to)
     store.check_links()
-    _tell_of_reading(config)
-    contents = gather(store, config)
-    console.print(render(contents))
+    _announce_reading(config)
+    contents = collect(store, config)
+    console.print(render_summary(summarise(contents)))
     console.print()
-    say = _sayer(console)
+    say = _printer(console)
     if to is None and not store.record.exists():
         _begin_record(store, config, contents, say)
     publish(store, config, contents, say, folder)
 
 
 def _begin_record(store: Store, config: Config, contents: Contents, say: Callable[[str], None]) -> None:
-    """Note the settings of a study whose data folder tells of none, where they are those of all that is there."""
+    """Write the record of a study that has none, if these settings are those of everything in its data folder."""
     asked = {store.run(task.name, seed, DENSE).folder.parent for task in config.tasks for seed in config.seeds}
     beyond = sorted(set(store.runs.glob("*/seed_*")) - asked)
-    if other_settings_lines(config, contents.runs):
-        say(f"{store.record} is not there, and is not written: runs have other settings than these. Set the same keys.")
+    if other_settings_lines(config, {task.task: task.every_run for task in contents.scores}):
+        say(f"{store.record} does not exist, and is not written: runs have other settings. Set the same keys.")
     elif beyond:
-        say(f"{store.record} is not there, and is not written: these settings don't ask for what is in {beyond[0]}.")
+        say(f"{store.record} does not exist, and is not written: these settings do not include {beyond[0]}.")
     else:
         try:
             note_command(config, has_work=False)
@@ -91,24 +93,24 @@ def _begin_record(store: Store, config: Config, contents: Contents, say: Callabl
 def publish(
     store: Store, config: Config, contents: Contents, say: Callable[[str], None], folder: Path | None = None
 ) -> None:
-    """Write a report's files, and say where they are.
+    """Write the files of a report, and print where they are.
 
     Args:
-        folder: where to; None for the store's own. Films are kept in the store.
+        folder: None for the store's own folder. Films are always kept in the store.
 
     Raises:
-        StudyError: they can't be written.
+        StudyError: the files can't be written.
     """
-    from rlottery.report.files import write_report  # matplotlib takes a second, which --help need not wait for
+    from rlottery.report.files import write_report  # Matplotlib takes a second to import, which --help can do without
 
     folder = store.report if folder is None else folder
     try:
-        films, why_not = films_of(store, config, contents)
-        shown = replace(contents, films=films, missing=(*contents.missing, *why_not))
-        written = write_report(folder, config, shown)
+        films, no_films = films_of(store, config, contents)
+        shown = replace(contents, films=films, missing=(*contents.missing, *no_films))
+        written = write_report(folder, shown)
     except OSError as error:
         raise StudyError(
-            f"The report can't be written: {error}. Mend that, or have it elsewhere: "
+            f"The report can't be written: {error}. Fix this, then rerun the report; or write it to another folder: "
             f"rlottery report {store.root} --to FOLDER"
         ) from None
     say(f"Figures and tables: {folder}")
@@ -117,32 +119,34 @@ def publish(
 
 
 def compare_studies(configs: Sequence[Config], to: Path, console: Console) -> None:
-    """Write a page about several studies, and show its table.
+    """Compare studies: show the tables, and write them with a page.
 
     Raises:
-        StudyError: fewer than two studies, the same one twice, nothing that they share, or a page that can't be
+        StudyError: there are fewer than two studies, or the same one twice; they share nothing; or the page can't be
             written.
     """
-    from rlottery.report.beside import beside, render_beside, write_beside
+    from rlottery.report.study_comparison import compare_contents, render_comparison, write_comparison
 
     folders = [config.data.resolve() for config in configs]
     if len(configs) < 2:
-        raise StudyError("To compare takes two studies or more: rlottery compare STUDY_A STUDY_B")
+        raise StudyError("A comparison needs two studies or more: rlottery compare STUDY_A STUDY_B")
     if len(set(folders)) < len(folders):
-        raise StudyError(f"{configs[0].data} is given twice; a study is no comparison of itself.")
+        raise StudyError(
+            f"{next(path for path in folders if folders.count(path) > 1)} is given twice. Give different studies."
+        )
     check_can_be_written(to)
     studies = []
     for config in configs:
-        _tell_of_reading(config)
-        studies.append(gather(Store(config.data), config))
-    together = beside(studies)
-    console.print(render_beside(together))
-    for path in write_beside(together, to):
-        _sayer(console)(f"  {path}")
+        _announce_reading(config)
+        studies.append(collect(Store(config.data), config))
+    compared = compare_contents(studies)
+    console.print(render_comparison(compared))
+    for path in write_comparison(compared, to):
+        _printer(console)(f"  {path}")
 
 
-def _tell_of_reading(config: Config) -> None:
-    """Reading many runs takes a while."""
+def _announce_reading(config: Config) -> None:
+    """Print what is read: many runs take a while."""
     store = Store(config.data)
     runs = sum(
         store.run(task.name, seed, arm).manifest.exists()
@@ -150,9 +154,9 @@ def _tell_of_reading(config: Config) -> None:
         for seed in config.seeds
         for arm in store.arms(task.name, seed)
     )
-    typer.echo(f"Reading {count(runs, 'run')} of {config.data} ...", err=True)
+    typer.echo(f"Reading {plural(runs, 'run')} of {config.data} ...", err=True)
 
 
-def _sayer(console: Console) -> Callable[[str], None]:
-    """Paths and messages as they are: not wrapped, nothing in brackets taken for a style."""
+def _printer(console: Console) -> Callable[[str], None]:
+    """A function that prints paths and messages as they are: not wrapped, and brackets are not styles."""
     return partial(console.print, markup=False, highlight=False, soft_wrap=True)

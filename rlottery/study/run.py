@@ -12,12 +12,12 @@ from functools import partial
 from rich.console import Console
 
 from rlottery.agents.kernels.library import find
-from rlottery.analysis.comparison import Comparison
+from rlottery.analysis.scores import TaskScores
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
-from rlottery.report.gather import gather
-from rlottery.report.table import render
+from rlottery.report.summary import render_summary, summarise
 from rlottery.storage.locks import PATIENCE_SECONDS, holder_of, in_use_error
 from rlottery.storage.manifests import read_manifest, write_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
@@ -44,7 +44,7 @@ class Outcome:
     Attributes:
         tracked: The jobs of this command with their states: found (finished before), done, failed, ...
         contents: What the report shows.
-        comparison: The scores of every arm on every task.
+        scores: The scores of every arm, one entry per task.
         failed: The jobs that failed or diverged, and those skipped because of them.
         stopped: The number of the signal that stopped the command early, its work saved. None if it ran to the end.
     """
@@ -54,8 +54,8 @@ class Outcome:
     stopped: int | None = None
 
     @property
-    def comparison(self) -> Comparison:
-        return self.contents.comparison
+    def scores(self) -> tuple[TaskScores, ...]:
+        return self.contents.scores
 
     @property
     def failed(self) -> list[Tracked]:
@@ -116,7 +116,7 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         ended = item.state in (JobState.FOUND, JobState.DONE) and item.job.stage in ("dense", "ticket")
         if ended and holder_of(item.job.files) is None:
             shutil.rmtree(item.job.files.checkpoint, ignore_errors=True)
-    return Outcome(tracked, gather(store, config), signals.number)
+    return Outcome(tracked, collect(store, config), signals.number)
 
 
 def _note_command(config: Config, *, has_work: bool) -> None:
@@ -192,8 +192,8 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
         StudyError: the report can't be written.
     """
     console.print()
-    if outcome.stopped is None or any(arm.done for task in outcome.comparison.tasks for arm in task.arms):
-        console.print(render(outcome.contents))
+    if outcome.stopped is None or any(run.status == "done" for task in outcome.scores for run in task.every_run):
+        console.print(render_summary(summarise(outcome.contents)))
     say = _plain_printer(console)
     for item in outcome.failed:
         if outcome.stopped is not None and item.state is JobState.SKIPPED:

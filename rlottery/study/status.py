@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.report.words import count
+from rlottery.report.wording import plural
 from rlottery.storage.checkpoint_record import newest_checkpoint
 from rlottery.storage.manifests import DamagedError, Manifest, read_manifest
 from rlottery.storage.open_study import check_data_folder
@@ -62,7 +62,7 @@ def _summary(states: Iterable[str]) -> str:
     counted = Counter(_SUMMARY_WORDS.get(state, state) for state in states)
     done, total = counted["done"], counted.total()
     others = [f"{number} {state}" for state, number in counted.items() if state != "done"]
-    return ", ".join([f"{done} of {count(total, 'run')} done", *others]) + "."
+    return ", ".join([f"{done} of {plural(total, 'run')} done", *others]) + "."
 
 
 def _fingerprint(files: RunFiles) -> Mapping[str, Any]:

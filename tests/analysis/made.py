@@ -73,4 +73,4 @@ def task(
     all_runs = [one for of_arm in runs.values() for one in of_arm]
     made = task_scores(name, all_runs, least_gain, settings)
     counts = {arm: COUNTS for arm in scores if arm != "dense"}
-    return TaskToJudge(made, runs, counts, least_gain)
+    return TaskToJudge(made, counts)

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import rlottery
-from rlottery.analysis.data_frames import Study, load_study
 from rlottery.config import Config
 from rlottery.errors import ConfigError, StudyError
 from rlottery.pruning.mask_file import read_mask
+from rlottery.report.notebook import Study, load_study
 from rlottery.storage.paths import Store
 from rlottery.storage.study_record import note_command
 from tests.analysis.stores import config, returns, success, write_mask, write_run
@@ -196,7 +196,7 @@ class TestNothingToLoad:
             load_study(store.root)
 
     def test_nothing_done_yet(self, store: Store) -> None:
-        with pytest.raises(StudyError, match="has no run that has ended"):
+        with pytest.raises(StudyError, match="has no finished run"):
             loaded(store, config())
 
     def test_a_config_with_a_fault(self, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ FAR = [40.0, 42.0, 35.0, 41.0, 39.0]
     "ticket, control, decision",
     [
         (CLOSE, FAR, "winning"),
-        (CLOSE, [96.0, 100.0, 96.5, 98.0, 97.0], "sparse, not special"),
+        (CLOSE, [96.0, 100.0, 96.5, 98.0, 97.0], "matches dense, no better than random"),
         (FAR, [30.0, 31.0, 30.0, 29.0, 33.0], "losing"),
         ([97.0, 60.0, 99.0, 70.0, 96.0], FAR, "undecided"),
         # Above its control by less than the margin: winning, and said so.
@@ -52,7 +52,7 @@ def test_decisions(ticket: list[float], control: list[float], decision: str) -> 
     # Over a single task, with a single ticket, the pool says the same.
     assert pooled.decision == decision
     assert pooled.p == pytest.approx(arm.p)
-    assert (arm.further_seeds is not None) <= (decision == "undecided")
+    assert (arm.more_seeds is not None) <= (decision == "undecided")
     if control[0] == 94.0:
         assert "by less than the margin" in arm.why
 
@@ -71,13 +71,13 @@ def test_p_values_are_those_of_scipy() -> None:
     upper = stats.ttest_1samp(t - c - 0.1 * (d - u), 0, alternative="less").pvalue
     assert arm.p["losing"] == pytest.approx(losing)
     assert arm.p["winning"] == pytest.approx(max(not_worse, above))
-    assert arm.p["sparse, not special"] == pytest.approx(max(not_worse, lower, upper))
+    assert arm.p["matches dense, no better than random"] == pytest.approx(max(not_worse, lower, upper))
     assert arm.against_dense is not None
-    assert arm.against_dense.share == pytest.approx((t - d).mean() / (d - u).mean())
+    assert arm.against_dense.difference == pytest.approx((t - d).mean() / (d - u).mean())
     flips = stats.permutation_test(
         (t - 0.9 * d - 0.1 * u,), np.mean, permutation_type="samples", alternative="greater", n_resamples=np.inf
     )
-    assert arm.against_dense.flipped["not_worse"] == pytest.approx(flips.pvalue)
+    assert arm.against_dense.sign_flip["non_inferior"] == pytest.approx(flips.pvalue)
 
 
 def test_bounds_and_p_values_agree() -> None:
@@ -92,8 +92,8 @@ def test_bounds_and_p_values_agree() -> None:
         arm, _, _ = only(settings, task("a", settings, arms))
         contrast = arm.against_dense
         assert contrast is not None and contrast.low is not None and contrast.high is not None
-        assert (contrast.low > -0.1) == (contrast.p_not_worse <= 0.05)
-        assert (contrast.high < -0.1) == (contrast.p_worse <= 0.05)
+        assert (contrast.low > -0.1) == (contrast.p_non_inferior <= 0.05)
+        assert (contrast.high < -0.1) == (contrast.p_inferior <= 0.05)
         agreed.add(contrast.low > -0.1)
     assert agreed == {True, False}
 
@@ -122,7 +122,7 @@ def test_dense_that_did_not_learn_comes_before_all() -> None:
     arm, of_task, pooled = only(settings, task("a", settings, scored(CLOSE, FAR, nothing), BESIDE))
     assert of_task.state == "did not learn" and arm.decision is None and arm.p == {}
     assert arm.against_dense is None and arm.against_control is None
-    assert pooled.decision is None and pooled.share is None and "a" in pooled.left_out
+    assert pooled.decision is None and pooled.difference is None and "a" in pooled.left_out
 
 
 def test_a_gain_that_is_certain_but_tiny_is_no_learning() -> None:
@@ -140,11 +140,11 @@ def test_fewer_seeds_decide_nothing(seeds: int) -> None:
     arms = {name: values[:seeds] for name, values in scored(FAR, [1.0] * 5).items()}
     arm, of_task, pooled = only(settings, task("a", settings, arms, BESIDE))
     assert of_task.state == "too few seeds" and str(seeds) in of_task.why and "5" in of_task.why
-    assert arm.decision is None and arm.p == {} and arm.further_seeds is None
+    assert arm.decision is None and arm.p == {} and arm.more_seeds is None
     assert pooled.decision is None
     assert arm.against_dense is not None
     assert (arm.against_dense.low is None) == (seeds == 1)
-    assert (arm.against_dense.p_worse is None) == (seeds == 1)
+    assert (arm.against_dense.p_inferior is None) == (seeds == 1)
 
 
 def test_a_ticket_with_fewer_seeds_than_dense_is_not_judged() -> None:
@@ -166,7 +166,7 @@ def test_a_control_with_other_layer_counts_is_none() -> None:
     made = task("a", settings, scored(CLOSE, FAR), BESIDE)
     assert controls_of(made) == {"taylor-90": "random-90"}
     counts = {**made.counts, "random-90": LayerCounts({"actor.layer_0": 100}, dict.fromkeys(range(5), (11,)))}
-    assert controls_of(type(made)(made.scores, made.runs, counts, made.least_gain)) == {"taylor-90": None}
+    assert controls_of(replace(made, counts=counts)) == {"taylor-90": None}
 
 
 def test_one_control_stands_beside_all_tickets_of_its_counts() -> None:
@@ -197,7 +197,7 @@ def test_ties_at_the_ceiling_are_decided_by_area() -> None:
     areas = [(0 / 2 + 2 * m + end / 2) / 3 for m, end in zip(slow, top, strict=True)]
     dense = [(0 / 2 + 2 * m + end / 2) / 3 for m, end in zip(fast, top, strict=True)]
     expected = np.mean(np.array(areas) - np.array(dense)) / np.mean(dense)
-    assert arm.against_dense is not None and arm.against_dense.share == pytest.approx(expected)
+    assert arm.against_dense is not None and arm.against_dense.difference == pytest.approx(expected)
 
 
 def test_a_control_at_the_ceiling_is_compared_by_its_score() -> None:
@@ -223,21 +223,21 @@ def test_the_pool_is_the_mean_over_tasks_with_welch_and_satterthwaite() -> None:
         task("b", settings, scored(loose, [0.1] * 5, dense), BESIDE, untrained=[0.0] * 5),
     ]
     _, _, pooled = only(settings, *tasks)
-    shares = [
+    normalised = [
         (np.array(CLOSE) - 0.9 * np.array(DENSE)) / np.mean(DENSE),
         (np.array(loose) - 0.9 * np.array(dense)) / np.mean(dense),
     ]
-    variances = [values.var(ddof=1) / 5 for values in shares]
+    variances = [values.var(ddof=1) / 5 for values in normalised]
     df = sum(variances) ** 2 / sum(v**2 / 4 for v in variances)
-    t = (shares[0].mean() + shares[1].mean()) / 2 / (np.sqrt(sum(variances)) / 2)
+    t = (normalised[0].mean() + normalised[1].mean()) / 2 / (np.sqrt(sum(variances)) / 2)
     assert pooled.p["losing"] == pytest.approx(stats.t.cdf(t, df))
     assert pooled.tasks == ("a", "b") and pooled.left_out == {}
     # The bound is where the test would turn.
-    assert pooled.low is not None and pooled.share is not None
-    assert pooled.share == pytest.approx(np.mean([values.mean() - 0.1 for values in shares]))
+    assert pooled.low is not None and pooled.difference is not None
+    assert pooled.difference == pytest.approx(np.mean([values.mean() - 0.1 for values in normalised]))
 
 
-def test_undecided_says_how_many_further_seeds_would_do() -> None:
+def test_undecided_says_how_many_more_seeds_would_do() -> None:
     """Without a control a loss is all that can be shown: the power is that of the noncentral t."""
     settings = config(5)
     wavering = [80.0, 92.0, 85.0, 75.0, 94.0]
@@ -248,15 +248,15 @@ def test_undecided_says_how_many_further_seeds_would_do() -> None:
     def power(n: int) -> float:
         return float(stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, effect * np.sqrt(n)))
 
-    assert arm.decision == "undecided" and arm.further_seeds is not None
-    assert power(5 + arm.further_seeds) >= 0.8 > power(5 + arm.further_seeds - 1)
+    assert arm.decision == "undecided" and arm.more_seeds is not None
+    assert power(5 + arm.more_seeds) >= 0.8 > power(5 + arm.more_seeds - 1)
 
 
 def test_no_number_of_seeds_helps_where_the_difference_is_on_no_side() -> None:
     settings = config(5)
     on_the_margin = [value * 0.9 + wobble for value, wobble in zip(DENSE, [9, -9, 8, -8, 0.0], strict=True)]
     arm, _, _ = only(settings, task("a", settings, scored(on_the_margin, on_the_margin), BESIDE))
-    assert arm.decision == "undecided" and arm.further_seeds is None
+    assert arm.decision == "undecided" and arm.more_seeds is None
 
 
 @pytest.mark.parametrize("controls", range(6))
@@ -288,20 +288,20 @@ def test_counts_are_compared_seed_by_seed() -> None:
         ({}, None),
     ):
         counts = {"taylor-90": ticket, "random-90": LayerCounts(totals, kept)}
-        assert controls_of(type(made)(made.scores, made.runs, counts, made.least_gain)) == {"taylor-90": found}
+        assert controls_of(replace(made, counts=counts)) == {"taylor-90": found}
 
 
 def test_runs_at_two_levels_bring_a_caution() -> None:
     settings = config(5)
     arms = {**scored(CLOSE, FAR), "magnitude-90": [97.0, 3.0, 99.0, 2.0, 98.0]}
     _, of_task, _ = only(settings, task("a", settings, arms, BESIDE))
-    assert of_task.two_levels == "On a runs of one arm end at two levels, learned or not (magnitude-90)."
+    assert of_task.bimodal == "On a, runs of the same arm either learn or fail (magnitude-90)."
     _, of_task, _ = only(settings, task("a", settings, scored(CLOSE, FAR), BESIDE))
-    assert of_task.two_levels is None
+    assert of_task.bimodal is None
     # None of these learned, however far apart they are.
     arms["magnitude-90"] = [60.0, 3.0, 62.0, 2.0, 61.0]
     _, of_task, _ = only(settings, task("a", settings, arms, BESIDE))
-    assert of_task.two_levels is None
+    assert of_task.bimodal is None
 
 
 def test_arms_that_begin_elsewhere_than_dense_agents_bring_a_caution() -> None:
@@ -317,28 +317,30 @@ def test_arms_that_begin_elsewhere_than_dense_agents_bring_a_caution() -> None:
 
     assert begun(5.0, 9.0) is None
     ahead = begun(5.0, 30.0)
-    assert ahead is not None and "controls 5 to 30. That differs by up to 0.30" in ahead
-    assert "dense agents score 0 on average" in ahead and "Worse" not in ahead
-    assert (fell := begun(5.0, 60.0)) is not None and fell.endswith("Worse after training than before: random-90.")
-    assert (behind := begun(-50.0, 0.0)) is not None and "by up to 0.50 of" in behind
+    assert ahead is not None and "5 to 30 for tickets and their random controls. The difference is up to 0.30" in ahead
+    assert "the mean score is 0 for dense agents" in ahead and "lower" not in ahead
+    assert (fell := begun(5.0, 60.0)) is not None and fell.endswith(
+        "These score lower after training than before: random-90."
+    )
+    assert (behind := begun(-50.0, 0.0)) is not None and "up to 0.50 in normalised score" in behind
 
 
 def test_what_may_be_chance_is_no_gain_anywhere() -> None:
-    """One dense agent of five learned: the verdict says that they did not, and so do the shares."""
+    """One dense agent of five learned: the verdict says that they did not, and so do the scores."""
     settings = config(5)
     made = task("a", settings, scored(CLOSE, FAR, [0.0, 0.0, 400.0, 0.0, 0.0]), BESIDE)
     _, of_task, _ = only(settings, made)
     assert of_task.state == "did not learn" and made.scores.gain is None and made.scores.threshold is None
 
 
-def test_further_seeds_are_for_both_tests_together() -> None:
+def test_more_seeds_are_for_both_tests_together() -> None:
     """Each of a win's two tests gets 90 % power, so that both succeed with 80 % at least."""
     settings = config(5)
     ticket, control = [99.0, 92.0, 96.0, 90.0, 97.0], [80.0, 95.0, 93.0, 78.0, 88.0]
     arm, _, _ = only(settings, task("a", settings, scored(ticket, control), BESIDE))
-    assert arm.decision == "undecided" and arm.further_seeds is not None
+    assert arm.decision == "undecided" and arm.more_seeds is not None
     above = np.array(ticket) - np.array(control)
-    n = 5 + arm.further_seeds
+    n = 5 + arm.more_seeds
     effect = above.mean() / above.std(ddof=1)
     assert stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, effect * np.sqrt(n)) >= 0.9
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlottery.analysis.mask_analysis import ArmMasks, Likeness, MaskPages, analyse_masks
+from rlottery.analysis.mask_analysis import ArmMasks, MaskAnalysis, MaskOverlap, analyse_masks
 from rlottery.analysis.mask_overlap import Packed, pack, packed_overlap
 from rlottery.analysis.runs import read_runs
 from rlottery.analysis.stability import Stability, write_stability
@@ -59,19 +59,19 @@ def write(store: Store, arm: str, seed: int, made: Groups, task: str = TASK) -> 
     return files
 
 
-def pages(store: Store, tasks: tuple[str, ...] = (TASK,), seeds: tuple[int, ...] = (0, 1)) -> MaskPages:
+def pages(store: Store, tasks: tuple[str, ...] = (TASK,), seeds: tuple[int, ...] = (0, 1)) -> MaskAnalysis:
     settings: Config = config(tasks, seeds)
     runs = {task.id: read_runs(store, task.name, seeds) for task in settings.tasks}
     return analyse_masks(store, settings, runs)
 
 
-def only(found: MaskPages) -> ArmMasks:
+def only(found: MaskAnalysis) -> ArmMasks:
     (arm,) = found.arms
     return arm
 
 
-def kind(found: MaskPages, name: str) -> list[Likeness]:
-    return [likeness for likeness in found.likeness if likeness.kind == name]
+def kind(found: MaskAnalysis, name: str) -> list[MaskOverlap]:
+    return [overlap for overlap in found.overlaps if overlap.kind == name]
 
 
 class TestLayers:
@@ -156,7 +156,7 @@ class TestInputs:
         assert [file_entry.name for file_entry in only(pages(store)).inputs] == [None] * 5
 
 
-class TestLikeness:
+class TestOverlap:
     def test_between_seeds(self, store: Store) -> None:
         for seed in range(3):
             write(store, "taylor-80", seed, drawn(seed))
@@ -226,10 +226,10 @@ class TestArms:
     def test_dense_runs_and_dense_controls_have_none(self, store: Store) -> None:
         write_run(store, DENSE, 0, returns(0, 1, 2, 3), task=TASK)
         write_run(store, "small-95", 0, returns(0, 1, 2, 3), task=TASK)
-        assert pages(store) == MaskPages((), (), ())
+        assert pages(store) == MaskAnalysis((), (), ())
 
     def test_no_runs(self, store: Store) -> None:
-        assert analyse_masks(store, config((TASK,)), {}) == MaskPages((), (), ())
+        assert analyse_masks(store, config((TASK,)), {}) == MaskAnalysis((), (), ())
 
 
 class TestStability:
@@ -302,7 +302,7 @@ class TestProblems:
         files = write(store, "taylor-80", 1, drawn(1, hidden=8))
         found = pages(store)
         assert only(found).seeds == (0,)
-        assert found.problems == (f"{files.mask} has other layers than the mask of seed 0.",)
+        assert found.problems == (f"{files.mask} has different layers from the mask of seed 0.",)
 
     def test_layers_that_are_no_network(self, store: Store) -> None:
         made = groups({"layer_0": np.ones((3, 4)), "layer_1": np.ones((5, 2))}, {"q1.layer_0": np.ones((4, 1))})

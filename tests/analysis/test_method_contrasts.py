@@ -1,11 +1,20 @@
 """Gradient against magnitude, against paired tests computed by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from rlottery.analysis.method_contrasts import compare_methods
-from tests.analysis.made import config, task
+from rlottery.analysis.scores import TaskScores
+from tests.analysis.made import config
+from tests.analysis.made import task as to_judge
+
+
+def task(*of: Any, **more: Any) -> TaskScores:
+    return to_judge(*of, **more).scores
+
 
 DENSE = [100.0, 102.0, 98.0, 101.0, 99.0]
 ARMS = {
@@ -29,7 +38,7 @@ def test_differences_on_one_task() -> None:
     assert [row.p for row in scores] == pytest.approx(expected)
     assert [row.adjusted for row in scores] == pytest.approx([max(2 * expected[1], expected[0]), 2 * expected[1]])
     gain = np.mean(DENSE)
-    assert scores[1].share == pytest.approx((np.mean(ARMS["taylor-95"]) - np.mean(ARMS["magnitude-95"])) / gain)
+    assert scores[1].difference == pytest.approx((np.mean(ARMS["taylor-95"]) - np.mean(ARMS["magnitude-95"])) / gain)
     (trend,) = (trend for trend in trends if trend.measure == "score")
     change = (np.array(ARMS["taylor-95"]) - ARMS["magnitude-95"]) - (np.array(ARMS["taylor-80"]) - ARMS["magnitude-80"])
     assert trend.change == pytest.approx(change.mean() / gain)
@@ -45,8 +54,8 @@ def test_the_pool_stands_last_and_is_the_mean_over_tasks() -> None:
     found, _ = compare_methods(tasks, settings.verdict)
     rows = [row for row in found if row.measure == "score" and row.sparsity == 0.95]
     assert [row.task for row in rows] == ["a", "b", None]
-    assert rows[2].share == pytest.approx((rows[0].share + rows[1].share) / 2)
-    assert rows[2].n == 10 and rows[0].share > 0 > rows[1].share
+    assert rows[2].difference == pytest.approx((rows[0].difference + rows[1].difference) / 2)
+    assert rows[2].n == 10 and rows[0].difference > 0 > rows[1].difference
 
 
 def test_a_single_seed_has_a_difference_and_no_interval() -> None:

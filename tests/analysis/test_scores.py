@@ -2,7 +2,8 @@
 
 import pytest
 
-from rlottery.analysis.scores import across_tasks, area_under_curve, steps_to, task_scores
+from rlottery.analysis.across_tasks import across_tasks
+from rlottery.analysis.scores import area_under_curve, steps_to, task_scores
 from tests.analysis.made import config, run, task, ticket
 
 

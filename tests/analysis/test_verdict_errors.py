@@ -48,10 +48,10 @@ def test_the_simulated_claims_are_those_of_the_verdict() -> None:
                 continue
             beside, above = (contrast(of, MARGIN, 0.05) for of in (to_dense, to_control))
             p_of = {
-                "not worse": [beside.p_not_worse],
-                "losing": [beside.p_worse],
-                "winning": [beside.p_not_worse, above.p_above],
-                "sparse": [beside.p_not_worse, above.p_equal],
+                "not worse": [beside.p_non_inferior],
+                "losing": [beside.p_inferior],
+                "winning": [beside.p_non_inferior, above.p_superior],
+                "sparse": [beside.p_non_inferior, above.p_equivalent],
             }
             for claim, p_values in p_of.items():
                 made = all(p is not None and p <= 0.05 for p in p_values)

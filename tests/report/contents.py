@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from rlottery.analysis.comparison import ArmResult, Comparison, SeedResult, TaskComparison
-from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, Likeness, MaskPages
+from rlottery.analysis.across_tasks import AcrossTasks, Profile
+from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, MaskAnalysis, MaskOverlap
 from rlottery.analysis.runs import Evaluation, Run
-from rlottery.analysis.scores import AcrossTasks, ArmScores, Estimate, Profile, TaskScores
+from rlottery.analysis.scores import ArmScores, Estimate, TaskScores
 from rlottery.analysis.verdict import (
     ArmVerdict,
     Contrast,
@@ -50,8 +50,9 @@ def contents(seeds: tuple[int, ...] = SEEDS, evaluations: int = 11, more_arms: i
         config_text="name: reference\ntasks:\n  - Reacher-v5  # <b>not bold</b>\nseeds: [0, 1, 2, 3, 4]\n",
         commands=(Command(1_790_000_000.0, "rlottery run results/reference/config.yaml", "0.1.0", seeds),),
         versions={"jax": "0.10.2", "numpy": "2.4.6", "rlottery": "0.1.0"},
-        comparison=_comparison(runs, arms, seeds),
-        runs=runs,
+        seeds=seeds,
+        score_evaluations=3,
+        lists_arms=True,
         scores=scores,
         across=tuple(_across(arm, seeds) for arm in arms),
         verdicts=_verdicts(runs, arms, seeds),
@@ -69,12 +70,10 @@ def empty() -> Contents:
     """A study in which no run is done yet."""
     return replace(
         contents(),
-        comparison=Comparison(SEEDS, 3, ()),
-        runs=dict.fromkeys(TASKS, ()),
         scores=(),
         across=(),
         verdicts=Verdicts((), (), (), (), (), 0),
-        masks=MaskPages((), (), ()),
+        masks=MaskAnalysis((), (), ()),
         costs=(),
         missing=(),
         films={},
@@ -84,7 +83,7 @@ def empty() -> Contents:
 
 
 def renamed(made: Contents, arm: str, name: str) -> Contents:
-    """The same with another name for an arm, wherever it stands by itself."""
+    """The same with another name for an arm or task."""
 
     def changed(value: Any) -> Any:
         if isinstance(value, str):
@@ -92,7 +91,7 @@ def renamed(made: Contents, arm: str, name: str) -> Contents:
         if isinstance(value, tuple):
             return tuple(map(changed, value))
         if isinstance(value, dict):
-            return {key: changed(inner) for key, inner in value.items()}
+            return {changed(key): changed(inner) for key, inner in value.items()}
         if hasattr(value, "__dataclass_fields__"):
             return replace(value, **{key: changed(getattr(value, key)) for key in value.__dataclass_fields__})
         return value
@@ -109,7 +108,7 @@ def control_of(arm: str) -> str | None:
 
 
 def worth(arm: str, task: str) -> float:
-    """What share of dense an arm comes to, about."""
+    """The normalised score of an arm, about."""
     if arm == "dense":
         return 1.0
     kind, _, percent = arm.rpartition("-")
@@ -215,65 +214,25 @@ def _task_scores(task: str, runs: tuple[Run, ...], arms: tuple[str, ...]) -> Tas
         )
     starts = {run.seed: run.evaluations[0].scores[metric] for run in runs if run.arm == "dense"}
     gain = dense - untrained
-    return TaskScores(task, metric, untrained, dense, gain, untrained + 0.9 * gain, starts, tuple(found))
-
-
-def _comparison(runs: dict[str, tuple[Run, ...]], arms: tuple[str, ...], seeds: tuple[int, ...]) -> Comparison:
-    tasks = []
-    for task, (metric, untrained, _) in TASKS.items():
-        results = []
-        for arm in arms:
-            of_arm = [run for run in runs[task] if run.arm == arm]
-            told = tuple(
-                SeedResult(run.seed, run.status, _score(run, metric) if run.status == "done" else None, run.error)
-                for run in of_arm
-            )
-            done = [result.score for result in told if result.score is not None]
-            results.append(
-                ArmResult(
-                    name=arm,
-                    method=of_arm[0].method,
-                    criterion=of_arm[0].criterion,
-                    sparsity=of_arm[0].sparsity,
-                    seeds=told,
-                    recipe=of_arm[0].recipe,
-                    done=len(done),
-                    mean=statistics.fmean(done),
-                    low=min(done),
-                    high=max(done),
-                    share=worth(arm, task),
-                    share_seeds=seeds,
-                    no_share=None,
-                )
-            )
-        tasks.append(
-            TaskComparison(
-                task=task,
-                metric=metric,  # type: ignore[arg-type]
-                untrained=untrained,
-                least_gain=0.05,
-                dense_not_learned=(),
-                arms=tuple(results),
-                notes=(),
-            )
-        )
-    return Comparison(seeds, 3, tuple(tasks), lists_arms=True)
+    by_arm = {arm: tuple(run for run in runs if run.arm == arm) for arm in arms}
+    threshold = untrained + 0.9 * gain
+    return TaskScores(task, metric, untrained, dense, gain, 0.05, threshold, starts, tuple(found), by_arm)
 
 
 def _contrast(against: str, share: float, seeds: tuple[int, ...]) -> Contrast:
     p = float(np.clip(0.5 - 2.5 * (share + 0.1), 0.001, 0.999))
-    flipped = {"not_worse": p, "worse": 1 - p, "above": min(1.0, p + 0.3), "equal": 0.4}
+    sign_flip = {"non_inferior": p, "inferior": 1 - p, "superior": min(1.0, p + 0.3), "equivalent": 0.4}
     return Contrast(
         against=against,
         differences={seed: share + 0.02 * (seed - 2) for seed in seeds},
-        share=share,
+        difference=share,
         low=share - 0.09,
         high=share + 0.09,
-        p_not_worse=p,
-        p_worse=1 - p,
-        p_above=min(1.0, p + 0.3),
-        p_equal=0.4,
-        flipped=flipped,
+        p_non_inferior=p,
+        p_inferior=1 - p,
+        p_superior=min(1.0, p + 0.3),
+        p_equivalent=0.4,
+        sign_flip=sign_flip,
     )
 
 
@@ -287,20 +246,20 @@ def _arm_verdict(task: str, arm: str, seeds: tuple[int, ...]) -> ArmVerdict:
             control=None,
             measure="score",
             decision=None,
-            why="a control: compared, and never judged",
+            why="a control: compared, but not judged",
             against_dense=_contrast("dense", share, seeds),
             against_control=None,
             p={},
             adjusted={},
-            further_seeds=None,
+            more_seeds=None,
         )
     over = worth(arm, task) - worth(control, task)
     decision = "losing" if share < -0.2 else "winning" if over > 0.12 else "undecided"
     if task == "drawer-close-v3" and arm == "taylor-80":
-        decision = "sparse, not special"
+        decision = "matches dense, no better than random"
     p = {"winning": 0.04 if decision == "winning" else 0.31, "losing": 0.002 if decision == "losing" else 0.66}
-    if decision == "sparse, not special":
-        p = {"winning": 0.31, "sparse, not special": 0.01, "losing": 0.98}
+    if decision == "matches dense, no better than random":
+        p = {"winning": 0.31, "matches dense, no better than random": 0.01, "losing": 0.98}
     return ArmVerdict(
         task=task,
         arm=arm,
@@ -312,7 +271,7 @@ def _arm_verdict(task: str, arm: str, seeds: tuple[int, ...]) -> ArmVerdict:
         against_control=_contrast(control, over, seeds),
         p=p,  # type: ignore[arg-type]
         adjusted={claim: min(1.0, 4 * value) for claim, value in p.items()},  # type: ignore[misc]
-        further_seeds=(None if arm.endswith("90") else 7) if decision == "undecided" else None,
+        more_seeds=(None if arm.endswith("90") else 7) if decision == "undecided" else None,
     )
 
 
@@ -344,7 +303,7 @@ def _verdicts(runs: dict[str, tuple[Run, ...]], arms: tuple[str, ...], seeds: tu
                     sparsity=percent / 100,
                     magnitude=f"magnitude-{percent}",
                     gradient=f"taylor-{percent}",
-                    share=gap,
+                    difference=gap,
                     low=gap - 0.11,
                     high=gap + 0.11,
                     p=0.01 if gap > 0.11 else 0.4,
@@ -359,7 +318,7 @@ def _verdicts(runs: dict[str, tuple[Run, ...]], arms: tuple[str, ...], seeds: tu
         for task in (*TASKS, None)
     )
     rules = (
-        "A ticket wins if it is not worse than dense by 10 % of what dense agents gained, and better than its control.",
+        "A ticket wins if it is non-inferior to dense at a margin of 0.10, and better than its random control.",
         "One-sided paired t-tests at a level of 5 %, after Holm's correction over arms and tasks.",
     )
     return Verdicts(rules, tasks, pooled, tuple(methods), trends, seeds_added=0)
@@ -375,7 +334,7 @@ def _pooled(arm: str) -> PooledVerdict:
         measures=dict.fromkeys(TASKS, "score"),
         decision=decision,  # type: ignore[arg-type]
         why="the mean over tasks is below dense by the margin" if decision == "losing" else "the interval is too wide",
-        share=share,
+        difference=share,
         low=share - 0.06,
         high=share + 0.06,
         over_control=(0.05, -0.02, 0.12),
@@ -404,7 +363,7 @@ def _across(arm: str, seeds: tuple[int, ...]) -> AcrossTasks:
     )
 
 
-def _masks(arms: tuple[str, ...], seeds: tuple[int, ...]) -> MaskPages:
+def _masks(arms: tuple[str, ...], seeds: tuple[int, ...]) -> MaskAnalysis:
     generator = np.random.default_rng(7)
     found = []
     for task in TASKS:
@@ -445,8 +404,8 @@ def _masks(arms: tuple[str, ...], seeds: tuple[int, ...]) -> MaskPages:
                     picture={path: generator.random(size) > share for path, size in sizes.items()},
                 )
             )
-    likeness = tuple(Likeness("seed", arm, arm, 10, 0.21, 0.11) for arm in arms if arm in TICKETS)
-    return MaskPages(tuple(found), likeness, ())
+    overlaps = tuple(MaskOverlap("seed", arm, arm, 10, 0.21, 0.11) for arm in arms if arm in TICKETS)
+    return MaskAnalysis(tuple(found), overlaps, ())
 
 
 def _cost(task: str, arm: str) -> ArmCost:

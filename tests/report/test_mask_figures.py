@@ -10,11 +10,17 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, Likeness, MaskPages
+from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, MaskAnalysis, MaskOverlap
 from rlottery.envs import observation_names
 from rlottery.report.drawn import DARK, LIGHT, Drawn, Theme
 from rlottery.report.families import Look
-from rlottery.report.mask_figures import idle_units, input_strip, likeness, likeness_between_tasks, survivors
+from rlottery.report.mask_figures import (
+    idle_units,
+    input_strip,
+    overlap_between_tasks,
+    overlap_figure,
+    survivors_figure,
+)
 from rlottery.report.mask_picture import mask_picture
 
 BLUE, RED = "#0072B2", "#D55E00"
@@ -22,7 +28,7 @@ LOOKS = {
     "magnitude-90": Look("magnitude-90", "magnitude", "magnitude", 0.9, False, BLUE, "-", "o"),
     "taylor-90": Look("taylor-90", "taylor", "taylor", 0.9, False, RED, "-", "s"),
 }
-EMPTY = MaskPages((), (), ())
+EMPTY = MaskAnalysis((), (), ())
 
 
 def arm(
@@ -48,8 +54,8 @@ def arm(
     return replace(made, **more)  # type: ignore[arg-type]
 
 
-def pages(*arms: ArmMasks, likeness: tuple[Likeness, ...] = ()) -> MaskPages:
-    return MaskPages(arms, likeness, ())
+def pages(*arms: ArmMasks, overlaps: tuple[MaskOverlap, ...] = ()) -> MaskAnalysis:
+    return MaskAnalysis(arms, overlaps, ())
 
 
 def texts(drawn: Drawn | None) -> list[str]:
@@ -66,21 +72,21 @@ def pixels(drawn: Drawn | None) -> np.ndarray:
 
 
 def test_nothing_is_drawn_of_no_masks() -> None:
-    assert survivors(EMPTY, LOOKS, LIGHT) is None
+    assert survivors_figure(EMPTY, LOOKS, LIGHT) is None
     assert idle_units(EMPTY, LOOKS, LIGHT) is None
     assert input_strip(EMPTY, "Pendulum-v1", LOOKS, LIGHT) is None
     assert input_strip(pages(arm()), "Reacher-v5", LOOKS, LIGHT) is None
-    assert likeness(pages(arm()), LOOKS, LIGHT) is None
-    assert likeness_between_tasks(pages(arm()), LOOKS, LIGHT) is None
+    assert overlap_figure(pages(arm()), LOOKS, LIGHT) is None
+    assert overlap_between_tasks(pages(arm()), LOOKS, LIGHT) is None
     assert mask_picture(arm(picture={}), LOOKS, LIGHT) is None
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_figures_have_no_background_and_are_the_same_each_time(theme: Theme) -> None:
     found = pages(
-        arm(), likeness=(Likeness("seed", "taylor-90", "taylor-90", 1, 0.4, 0.1, "Pendulum-v1", "taylor-90"),)
+        arm(), overlaps=(MaskOverlap("seed", "taylor-90", "taylor-90", 1, 0.4, 0.1, "Pendulum-v1", "taylor-90"),)
     )
-    for figure in (survivors, idle_units, likeness):
+    for figure in (survivors_figure, idle_units, overlap_figure):
         drawn = figure(found, LOOKS, theme)
         assert pixels(drawn)[-1, 0, 3] == 0
         assert drawn == figure(found, LOOKS, theme)
@@ -90,20 +96,20 @@ def test_figures_have_no_background_and_are_the_same_each_time(theme: Theme) -> 
 
 class TestSurvivors:
     def test_per_cent_of_every_layer_and_the_seeds(self) -> None:
-        found = texts(survivors(pages(arm(), arm("magnitude-90", seeds=(0, 1, 2))), LOOKS, LIGHT))
+        found = texts(survivors_figure(pages(arm(), arm("magnitude-90", seeds=(0, 1, 2))), LOOKS, LIGHT))
         for number in ("50", "3.1", "100"):
             assert found.count(number) == 2
         assert {"2", "3", "n", "actor", "critic.q1", "Pendulum-v1"} <= set(found)
         assert found.index("magnitude-90") < found.index("taylor-90")  # as in other figures
 
     def test_an_arm_without_masks_of_a_task_is_left_open_there(self) -> None:
-        found = texts(survivors(pages(arm(), arm("magnitude-90"), arm(task="Reacher-v5")), LOOKS, LIGHT))
+        found = texts(survivors_figure(pages(arm(), arm("magnitude-90"), arm(task="Reacher-v5")), LOOKS, LIGHT))
         assert found.count("50") == 3
         assert "\N{EN DASH}" in found
 
     def test_many_tasks_go_on_below(self) -> None:
         tasks = [f"Task-v{number}" for number in range(5)]
-        drawn = survivors(pages(*(arm(task=task) for task in tasks)), LOOKS, LIGHT)
+        drawn = survivors_figure(pages(*(arm(task=task) for task in tasks)), LOOKS, LIGHT)
         assert set(tasks) <= set(texts(drawn))
         assert drawn is not None
         assert "5 tasks" in drawn.alt
@@ -142,14 +148,14 @@ class TestInputStrip:
         )
 
 
-class TestLikeness:
+class TestOverlap:
     def test_measured_and_chance_with_their_numbers(self) -> None:
         both = (
-            Likeness("seed", "taylor-90", "taylor-90", 10, 0.41, 0.11, "Pendulum-v1", "taylor-90"),
-            Likeness("criterion", "magnitude-90", "taylor-90", 5, 0.23, 0.11, "Pendulum-v1"),
+            MaskOverlap("seed", "taylor-90", "taylor-90", 10, 0.41, 0.11, "Pendulum-v1", "taylor-90"),
+            MaskOverlap("criterion", "magnitude-90", "taylor-90", 5, 0.23, 0.11, "Pendulum-v1"),
         )
         stable = arm(stability=0.87, stability_chance=0.11, stability_seeds=(3, 4))
-        drawn = likeness(pages(stable, arm("magnitude-90"), likeness=both), LOOKS, LIGHT)
+        drawn = overlap_figure(pages(stable, arm("magnitude-90"), overlaps=both), LOOKS, LIGHT)
         found = texts(drawn)
         assert {"0.41", "10", "0.23", "5", "0.87", "2"} <= set(found)
         assert "magnitude-90 \N{MULTIPLICATION SIGN} taylor-90" in found
@@ -160,16 +166,16 @@ class TestLikeness:
     def test_between_tasks(self) -> None:
         tasks = ("push-v3", "reach-v3", "door-close-v3")
         pairs = tuple(
-            Likeness("task", one, other, 5, share, 0.1, None, "taylor-90")
+            MaskOverlap("task", one, other, 5, share, 0.1, None, "taylor-90")
             for one, other, share in (
                 (tasks[0], tasks[1], 0.31),
                 (tasks[0], tasks[2], 0.22),
                 (tasks[1], tasks[2], 0.07),
             )
         )
-        found = texts(likeness_between_tasks(pages(arm(), likeness=pairs), LOOKS, LIGHT))
+        found = texts(overlap_between_tasks(pages(arm(), overlaps=pairs), LOOKS, LIGHT))
         assert {"31", "22", "7", *tasks} <= set(found)
-        assert "taylor-90 (chance 10, n = 5)" in found
+        assert "taylor-90 (random 10, n = 5)" in found
 
 
 def points(drawn: Drawn | None, colour: str) -> np.ndarray:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rlottery.analysis.data_frames import load_study
+from rlottery.report.collect import collect
 from rlottery.report.files import write_report
-from rlottery.report.gather import gather
-from rlottery.report.table import render
+from rlottery.report.notebook import load_study
+from rlottery.report.summary import render_summary, summarise
 from rlottery.storage.paths import Store
 from rlottery.storage.study_record import note_command
 from tests.analysis.stores import config, returns, write_run
@@ -30,10 +30,10 @@ def half_done(tmp_path_factory: Any) -> dict[str, Any]:
         if seed < 4:
             write_run(store, "magnitude-80", seed, returns(0.0, 90.0, 90.0, 90.0), task=TASK)
     note_command(settings, has_work=True)
-    contents = gather(store, settings)
+    contents = collect(store, settings)
     console = Console(width=200, file=io.StringIO(), force_terminal=False)
-    console.print(render(contents))
-    write_report(store.report, settings, contents)
+    console.print(render_summary(summarise(contents)))
+    write_report(store.report, contents)
     return {
         "contents": contents,
         "terminal": console.file.getvalue(),  # type: ignore[attr-defined]
@@ -63,7 +63,7 @@ def test_terminal_and_markdown(half_done: dict[str, Any]) -> None:
 
 
 def test_tables(half_done: dict[str, Any]) -> None:
-    assert float(rows(half_done["folder"], "verdicts")["magnitude-80"]["share_of_dense"]) == pytest.approx(0.9)
+    assert float(rows(half_done["folder"], "verdicts")["magnitude-80"]["normalised"]) == pytest.approx(0.9)
     across = rows(half_done["folder"], "across_tasks")["magnitude-80"]
     assert [float(across[name]) for name in ("mean", "median", "iqm")] == pytest.approx([0.9] * 3)
     assert across["runs"] == "4"
@@ -72,10 +72,10 @@ def test_tables(half_done: dict[str, Any]) -> None:
 def test_page_and_figures(half_done: dict[str, Any]) -> None:
     page = (half_done["folder"] / "report.html").read_text()
     labels = re.findall(r'aria-label="([^"]*)"', page)
-    assert not any("107 %" in label for label in labels)
+    assert not any("1.07" in label for label in labels)
     assert "1.07" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
     (aggregates,) = [label for label in labels if "interquartile mean of runs" in label]
-    assert "magnitude-80 90 %" in aggregates
+    assert "magnitude-80 0.90" in aggregates
     (verdict,) = re.findall(r'<tr data-task="Pendulum-v1".*?</tr>', page, re.S)
     assert ">0.90 [" in verdict
 

@@ -112,7 +112,7 @@ class TestThePage:
         assert all(a["role"] == "img" and len(a["aria-label"] or "") > 40 for a in pictures)
         captions = [text for _, _, text in page.all("figcaption")]
         assert len(captions) == len(pictures) + 1  # and the film's
-        figures = [text for text in captions if "on the same episode" not in text]
+        figures = [text for text in captions if "in the same episode" not in text]
         assert all(re.search(r"n = \d+ (to \d+ )?(of \d+ )?(seeds?|runs?|pairs?)\b", text) for text in figures)
         assert all("interval" in text for text in figures)
 
@@ -129,19 +129,19 @@ class TestThePage:
         assert (
             told["InvertedDoublePendulum-v5", "mean"]
             == told["InvertedDoublePendulum-v5", "Thick"]
-            == ["5 of 5 seeds an arm"]
+            == ["5 of 5 seeds per arm"]
         )
-        assert told["Reacher-v5", "mean"] == told["Reacher-v5", "Thick"] == ["4 to 5 of 5 seeds an arm"]
-        assert told["drawer-close-v3", "mean"] == ["5 of 5 seeds an arm"]
-        assert told["drawer-close-v3", "Thick"] == ["4 to 5 of 5 seeds an arm"]
+        assert told["Reacher-v5", "mean"] == told["Reacher-v5", "Thick"] == ["4 to 5 of 5 seeds per arm"]
+        assert told["drawer-close-v3", "mean"] == ["5 of 5 seeds per arm"]
+        assert told["drawer-close-v3", "Thick"] == ["4 to 5 of 5 seeds per arm"]
         assert ["1 run diverged" in text for text in captions].count(True) == 1
 
     def test_a_study_half_done_has_captions_of_what_is_done(self):
         given = contents(seeds=(0,), evaluations=3)
-        asked = replace(given, comparison=replace(given.comparison, seeds=(0, 1, 2, 3, 4)))
-        captions = [text for _, _, text in Page(report_html(asked)).all("figcaption") if "an arm" in text]
+        asked = replace(given, seeds=(0, 1, 2, 3, 4))
+        captions = [text for _, _, text in Page(report_html(asked)).all("figcaption") if "per arm" in text]
         assert len(captions) > 2 * len(TASKS)
-        assert all(re.search(r"n = (1 of 5 seeds|3 of 15 runs) an arm", text) for text in captions)
+        assert all(re.search(r"n = (1 of 5 seeds|3 of 15 runs) per arm", text) for text in captions)
 
     def test_tables_have_captions_and_heads(self, page):
         tables = page.all("table")
@@ -171,25 +171,25 @@ class TestThePage:
         assert {"controls", "muted", "loop", "playsinline"} <= attributes.keys()
 
     def test_what_is_missing_is_told_near_the_top_and_at_the_end(self, page):
-        assert "2 things are missing" in page.by_id("verdict")
+        assert "2 things are missing or failed" in page.by_id("verdict")
         assert all(line in page.by_id("made") for line in contents().missing)
 
     def test_what_is_whole_has_no_notice(self):
         page = Page(report_html(empty()))
-        assert "missing from this report" not in page.by_id("verdict")
-        assert "Every run that the settings ask for is there." in page.by_id("made")
+        assert "incomplete" not in page.by_id("verdict")
+        assert "Every run that the settings ask for is done." in page.by_id("made")
 
     def test_cautions_stand_beside_the_verdicts(self, page):
         assert not [text for tag, a, text in page.all("p") if a.get("class") == "notice" and "two levels" in text]
         given = contents(seeds=(0, 1), evaluations=3)
         first, *others = given.verdicts.tasks
-        split = [replace(task, two_levels=f"On {task.task}, two levels.") for task in (first, others[0])]
+        split = [replace(task, bimodal=f"On {task.task}, two levels.") for task in (first, others[0])]
         cautious = (replace(split[0], head_start="Ahead, not at two levels."), split[1], *others[1:])
         made = replace(given, verdicts=replace(given.verdicts, tasks=cautious))
         page = Page(report_html(made))
         notices = [text for tag, a, text in page.all("p") if a.get("class") == "notice" and "two levels" in text]
         assert len(notices) == 2 and notices[1] == "! Ahead, not at two levels."
-        assert notices[0].startswith(f"! On {first.task}, two levels. On {others[0].task}, two levels. That ")
+        assert notices[0].startswith(f"! On {first.task}, two levels. On {others[0].task}, two levels. There, ")
         assert all(notice in page.by_id("verdicts") for notice in notices)
 
     def test_settings_commands_and_rules_are_told(self, page):
@@ -222,10 +222,6 @@ class TestOddStudies:
         given = contents(seeds=(0,), evaluations=3)
         for task, name in zip(TASKS, ("pkg.envs:Walk-v0", "other/Walk-v0", "Walk-v0"), strict=True):
             given = renamed(given, task, name)
-        given = replace(
-            given,
-            runs=dict(zip(("pkg.envs:Walk-v0", "other/Walk-v0", "Walk-v0"), given.runs.values(), strict=True)),
-        )
         written = {str(path.relative_to(tmp_path)) for path in write_page(given, tmp_path)}
         assert {
             "figures/curves-pkg.envs_Walk-v0.svg",
@@ -241,7 +237,7 @@ class TestOddStudies:
     @pytest.mark.parametrize(("asked", "told"), [(0, 210), (12, 210), (300, 300)])
     def test_arms_that_have_not_begun_are_asked_for_too(self, asked, told):
         """3 tasks of 5 seeds and 14 arms have begun; 1 run failed and 1 diverged."""
-        begun = replace(empty(), comparison=contents().comparison, asked=asked)
+        begun = replace(empty(), scores=contents().scores, asked=asked)
         facts = [text for _, a, text in Page(report_html(begun)).all("p") if a.get("class") == "facts"]
         assert facts == [f"3 tasks, 5 seeds, {len(ARMS)} arms, 208 of {told} runs done"]
 
@@ -308,10 +304,10 @@ class TestWritePage:
             for arm in task.arms:
                 row = told[task.task, arm.arm]
                 assert row["decision"] == (arm.decision or "")
-                # A contrast is the difference to dense; the share of dense is one more.
-                assert float(row["share_of_dense"]) == pytest.approx(1 + arm.against_dense.share)
-                assert float(row["share_of_dense_low"]) == pytest.approx(1 + arm.against_dense.low)
-                assert row["further_seeds"] == ("" if arm.further_seeds is None else str(arm.further_seeds))
+                # A contrast is the difference to dense; the normalised score is one more.
+                assert float(row["normalised"]) == pytest.approx(1 + arm.against_dense.difference)
+                assert float(row["normalised_low"]) == pytest.approx(1 + arm.against_dense.low)
+                assert row["more_seeds"] == ("" if arm.more_seeds is None else str(arm.more_seeds))
 
     def test_scores_as_csv(self, written):
         rows = list(

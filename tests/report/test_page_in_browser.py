@@ -73,20 +73,20 @@ def test_a_click_sorts_and_another_the_other_way(page):
         """
         const table = document.getElementById("table-verdicts");
         const titles = Array.from(table.tHead.rows[0].cells, cell => cell.textContent);
-        const column = titles.indexOf("Share of dense");
-        const shares = () => Array.from(table.tBodies[0].rows, row => Number(row.cells[column].dataset.order));
+        const column = titles.indexOf("Normalised [90 % interval]");
+        const values = () => Array.from(table.tBodies[0].rows, row => Number(row.cells[column].dataset.order));
         const head = table.tHead.rows[0].cells[column];
         told.focusable = head.querySelector("button").tabIndex;
         head.querySelector("button").click();
-        told.rising = shares(); told.first = head.getAttribute("aria-sort");
+        told.rising = values(); told.first = head.getAttribute("aria-sort");
         head.querySelector("button").click();
-        told.falling = shares(); told.second = head.getAttribute("aria-sort");
+        told.falling = values(); told.second = head.getAttribute("aria-sort");
         table.tHead.rows[0].cells[0].querySelector("button").click();
         told.after = head.getAttribute("aria-sort");
         told.sorted = table.querySelectorAll("[aria-sort]").length;
         """,
     )
-    wanted = sorted(1 + arm.against_dense.share for task in contents().verdicts.tasks for arm in task.arms)
+    wanted = sorted(1 + arm.against_dense.difference for task in contents().verdicts.tasks for arm in task.arms)
     assert told["rising"] == pytest.approx(wanted)
     assert told["falling"] == pytest.approx(wanted[::-1])
     assert (told["first"], told["second"], told["after"]) == ("ascending", "descending", None)

@@ -8,8 +8,9 @@ import pytest
 from rlottery.analysis.scores import TaskScores
 from rlottery.report.contents import Contents
 from rlottery.report.mask_tables import inputs_table
-from rlottery.report.result_tables import file_name, pooled_table, score_table, verdict_table
+from rlottery.report.score_tables import file_name, score_table
 from rlottery.report.tables import Cell, Table
+from rlottery.report.verdict_tables import pooled_table, verdict_table
 from tests.report.contents import TASKS, contents
 
 
@@ -44,16 +45,14 @@ class TestVerdictTable:
 
     def test_over_100_comes_after_every_number_and_before_what_is_not_asked(self, made):
         found = [
-            column(verdict_table(with_first_verdict(made, decision=decision, further_seeds=further), {}), "More seeds")[
-                0
-            ]
+            column(verdict_table(with_first_verdict(made, decision=decision, more_seeds=further), {}), "More seeds")[0]
             for decision, further in (("undecided", 1), ("undecided", 100), ("undecided", None), ("losing", None))
         ]
         assert [cell.text for cell in found] == ["1", "100", "over 100", "\N{EN DASH}"]
         orders = [cell.order for cell in found]
         assert orders[0] < orders[1] < orders[2]
         assert orders[3] == ""
-        assert [cell.values["further_seeds"] for cell in found] == [1, 100, None, None]
+        assert [cell.values["more_seeds"] for cell in found] == [1, 100, None, None]
 
 
 class TestPooledTable:
@@ -92,9 +91,9 @@ class TestScoreTable:
         assert cell.text == "3,000 (4/5)"
         assert cell.values == {"steps_to_threshold": 3_000, "reached_threshold": 4}
 
-    def test_the_caption_says_how_many_reached_it_and_that_others_are_left_out(self, made):
+    def test_the_caption_says_how_many_reached_it_and_that_others_are_not_in_the_median(self, made):
         table, _ = self.table(made, {0: 30_000, 1: None})
-        assert "2 of 3 runs reached it, and those that never did are left out" in table.caption
+        assert "2 of 3 runs reached it; the others are not in the median" in table.caption
 
     def test_none_reached_it(self, made):
         cell = column(self.table(made, {0: None, 1: None})[0], "Steps to threshold")[0]

@@ -4,16 +4,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlottery.report.curve_panels import below_panels, curve_panels
+from rlottery.report.curve_panels import below_panels, curve_panels, mean_curve
 from rlottery.report.drawn import DARK, LIGHT
 from rlottery.report.families import looks
-from rlottery.report.panels import clusters, place, readable, sparsity_axis, steps_text
+from rlottery.report.panels import clusters, moved_apart, place, readable, sparsity_axis, steps_text
 from rlottery.report.score_figures import (
     aggregates,
     improvement,
+    normalised_over_sparsity,
     profiles,
     score_over_sparsity,
-    share_over_sparsity,
 )
 from tests.report.contents import TASKS, contents
 
@@ -25,7 +25,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def look(made):
-    return looks(made.comparison)
+    return looks(made.scores)
 
 
 def marks(svg: str, colour: str) -> list[tuple[float, float]]:
@@ -61,15 +61,15 @@ class TestFamilies:
         assert next(iter(look)) == "dense"
 
     def test_criteria_without_a_colour_of_their_own_are_told_apart(self):
-        many = looks(contents(more_arms=3).comparison)
+        many = looks(contents(more_arms=3).scores)
         alike = [(one.dash, one.colour) for one in many.values() if one.arm.startswith(("other", "taylor-95"))]
         assert len({str(pair) for pair in alike}) == len(alike)
 
     def test_a_control_without_a_sparsity_stands_at_that_of_its_ticket(self, made):
-        task = made.comparison.tasks[0]
-        arms = tuple(replace(arm, sparsity=None) if arm.name == "small-dense-95" else arm for arm in task.arms)
-        comparison = replace(made.comparison, tasks=(replace(task, arms=arms),))
-        assert looks(comparison)["small-dense-95"].sparsity == 0.95
+        task = made.scores[0]
+        runs = tuple(replace(run, sparsity=None) for run in task.runs["small-dense-95"])
+        found = looks([replace(task, runs={**task.runs, "small-dense-95": runs})])
+        assert found["small-dense-95"].sparsity == 0.95
 
 
 class TestSparsityScale:
@@ -102,7 +102,7 @@ def test_text_in_a_family_s_colour_can_be_read_on_white():
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    for one in looks(contents(more_arms=4).comparison).values():
+    for one in looks(contents(more_arms=4).scores).values():
         assert 1.05 / (luminance(readable(one.colour)) + 0.05) >= 3
 
 
@@ -124,13 +124,13 @@ class TestScoreOverSparsity:
         for line in ("magnitude", "taylor", "random", "small-dense"):
             assert line in alt
 
-    def test_shares_are_percentages(self, made, look):
-        assert "dense 100 %" in share_over_sparsity(made.across, look, LIGHT).alt
+    def test_over_all_tasks_scores_are_normalised(self, made, look):
+        assert "dense 1;" in normalised_over_sparsity(made.across, look, LIGHT).alt
 
     def test_without_sparsities_there_is_no_figure(self, made, look):
         scores = replace(made.scores[0], arms=made.scores[0].arms[:1])
         assert score_over_sparsity(scores, look, LIGHT) is None
-        assert share_over_sparsity((), look, LIGHT) is None
+        assert normalised_over_sparsity((), look, LIGHT) is None
 
 
 class TestAcrossTasks:
@@ -153,21 +153,21 @@ class TestAcrossTasks:
 
 class TestCurvePanels:
     def test_a_panel_for_each_sparsity_with_its_arms(self, made, look):
-        alt = curve_panels("Reacher-v5", made.runs["Reacher-v5"], look, LIGHT).alt
-        assert "95 % pruned: magnitude-95, taylor-95, random-95, small-dense-95;" in alt
-        assert alt.count("% pruned") == 4
+        alt = curve_panels("Reacher-v5", made.scores[2].every_run, look, LIGHT).alt
+        assert "95 % sparsity: magnitude-95, taylor-95, random-95, small-dense-95;" in alt
+        assert alt.count("% sparsity") == 4
 
     def test_a_cross_where_a_run_ended_early(self, made, look):
         def crosses(runs):
             svg = curve_panels("Reacher-v5", runs, look, LIGHT).svg
             return svg.count('stroke-width: 1.8"/>\n')
 
-        runs = made.runs["Reacher-v5"]
+        runs = made.scores[2].every_run
         whole = [run for run in runs if run.status == "done"]
         assert crosses(runs) > crosses(whole) == 0
 
     def test_dark_and_light_differ_and_each_is_repeatable(self, made, look):
-        runs = made.runs["Reacher-v5"][:20]
+        runs = made.scores[2].every_run[:20]
         light = curve_panels("Reacher-v5", runs, look, LIGHT)
         assert light == curve_panels("Reacher-v5", runs, look, LIGHT)
         assert light.svg != curve_panels("Reacher-v5", runs, look, DARK).svg
@@ -179,12 +179,54 @@ class TestCurvePanels:
             kept = replace(first, scores={"return": before}), replace(last, scores={"return": after})
             return replace(run, evaluations=kept)
 
-        one, other = [run for run in made.runs["Reacher-v5"] if run.arm == "dense"][:2]
+        one, other = [run for run in made.scores[2].every_run if run.arm == "dense"][:2]
         assert below_panels([with_scores(one, -12.0, -4.0), with_scores(other, untrained, -5.0)], look) == below
 
     def test_no_evaluation_no_figure(self, made, look):
         assert (
-            curve_panels("Reacher-v5", [replace(run, evaluations=()) for run in made.runs["Reacher-v5"]], look, LIGHT)
+            curve_panels("Reacher-v5", [replace(run, evaluations=()) for run in made.scores[2].every_run], look, LIGHT)
             is None
         )
-        assert len(TASKS) == len(made.runs)
+        assert len(TASKS) == len(made.scores)
+
+
+class TestMeanCurve:
+    def test_equal_steps(self):
+        steps = np.array([0.0, 100.0, 200.0])
+        grid, mean = mean_curve([(steps, np.array([0.0, 1.0, 1.0])), (steps, np.array([0.0, 0.0, 0.5]))])
+        assert grid.tolist() == [0, 100, 200]
+        assert mean.tolist() == [0.0, 0.5, 0.75]
+
+    def test_unequal_steps_end_where_the_shortest_ends(self):
+        long = np.array([0.0, 100.0, 200.0, 300.0]), np.array([0.0, 1.0, 2.0, 9.0])
+        short = np.array([0.0, 150.0, 250.0]), np.array([0.0, 3.0, 3.0])
+        grid, mean = mean_curve([long, short])
+        assert grid.tolist() == [0, 100, 150, 200, 250]
+        # At 100 the short one is at 2, at 150 the long one at 1.5, at 250 at 5.5.
+        assert mean.tolist() == [0.0, 1.5, 2.25, 2.5, 4.25]
+
+    def test_one_curve_is_its_own_mean(self):
+        grid, mean = mean_curve([(np.array([0.0, 50.0]), np.array([1.0, 2.0]))])
+        assert (grid.tolist(), mean.tolist()) == ([0, 50], [1, 2])
+
+
+class TestNamesMovedApart:
+    def test_what_is_apart_stays(self):
+        assert moved_apart([0.9, 0.1, 0.5], gap=0.1) == [0.9, 0.1, 0.5]
+
+    def test_a_cluster_opens_around_its_mean(self):
+        assert moved_apart([0.5, 0.52], gap=0.1) == pytest.approx([0.46, 0.56])
+
+    def test_it_stays_within_the_panel_and_the_first_of_equals_lies_highest(self):
+        assert moved_apart([1.0, 1.0, 1.0], gap=0.1) == pytest.approx([1.0, 0.9, 0.8])
+
+    def test_a_cluster_that_opens_into_another_joins_it(self):
+        # Apart from each other, 0.50 and 0.51 would come to 0.455 and 0.555: too near to 0.6.
+        assert moved_apart([0.5, 0.51, 0.6], gap=0.1) == pytest.approx([0.4366667, 0.5366667, 0.6366667])
+
+    def test_too_many_share_the_room(self):
+        assert moved_apart([0.5] * 5, gap=0.5) == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0])
+
+    @pytest.mark.parametrize("heights", [[], [0.3]])
+    def test_nothing_to_move(self, heights):
+        assert moved_apart(heights, gap=0.1) == heights

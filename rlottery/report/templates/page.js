@@ -104,10 +104,45 @@
     document.querySelectorAll("main > section").forEach(function (section) { observer.observe(section); });
   };
 
+  // The definition of a term, from the glossary at the end of the page, on hover and on keyboard focus.
+  const startTerms = function () {
+    const tip = document.createElement("div");
+    tip.className = "tip";
+    tip.id = "tip";
+    tip.setAttribute("role", "tooltip");
+    tip.hidden = true;
+    document.body.append(tip);
+    let described = null;
+    const hide = function () {
+      tip.hidden = true;
+      if (described) described.removeAttribute("aria-describedby");
+      described = null;
+    };
+    const show = function (event) {
+      const term = event.target instanceof Element ? event.target.closest("[data-term]") : null;
+      const definition = term && document.getElementById(term.dataset.term);
+      if (!definition) { if (event.type === "mouseover" && !tip.contains(event.target)) hide(); return; }
+      hide();
+      described = term.matches("a") ? term : term.querySelector("button") || term;
+      described.setAttribute("aria-describedby", "tip");
+      tip.textContent = definition.textContent;
+      tip.hidden = false;
+      const box = term.getBoundingClientRect(), width = document.documentElement.clientWidth;
+      tip.style.left = Math.max(8, Math.min(box.left, width - tip.offsetWidth - 8)) + window.scrollX + "px";
+      const below = box.bottom + tip.offsetHeight + 8 < window.innerHeight;
+      tip.style.top = (below ? box.bottom + 4 : box.top - tip.offsetHeight - 4) + window.scrollY + "px";
+    };
+    document.addEventListener("mouseover", show);
+    document.addEventListener("focusin", show);
+    document.addEventListener("focusout", hide);
+    document.addEventListener("keydown", function (event) { if (event.key === "Escape") hide(); });
+  };
+
   document.addEventListener("DOMContentLoaded", function () {
     startTheme();
     document.querySelectorAll("table[data-sortable]").forEach(startSorting);
     document.querySelectorAll("form[data-filters]").forEach(startFilters);
     startContents();
+    startTerms();
   });
 }());

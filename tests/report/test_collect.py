@@ -1,4 +1,4 @@
-"""What is gathered from studies that are whole, half done, damaged or mixed."""
+"""The contents collected from studies that are finished, unfinished, damaged or mixed."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rlottery.config import SACSettings
-from rlottery.report.gather import gather
+from rlottery.report.collect import collect
+from rlottery.report.score_tables import closing_table
 from rlottery.storage.paths import Store
 from rlottery.storage.study_record import note_command
 from rlottery.study.planning.fingerprints import dense_fingerprint
@@ -32,7 +33,7 @@ def write_study(store: Store, seeds: range = range(5)) -> None:
 
 def test_a_whole_study(store: Store) -> None:
     write_study(store)
-    contents = gather(store, config(seeds=range(5)))
+    contents = collect(store, config(seeds=range(5)))
     # Agents are no part of a study written by hand; the masks' pages would like them for saliency.
     assert [line for line in contents.missing if "agent.safetensors" not in line] == []
     (task,) = contents.verdicts.tasks
@@ -55,7 +56,7 @@ def test_an_iterative_ticket_costs_all_its_rounds(store: Store) -> None:
         write_run(
             store, name, 0, success(0.0, 0.1), sparsity=pruned, seconds=seconds, round_of="magnitude-70", env_steps=300
         )
-    costs = {cost.arm: cost for cost in gather(store, config(seeds=(0,))).costs}
+    costs = {cost.arm: cost for cost in collect(store, config(seeds=(0,))).costs}
     assert set(costs) == {"dense", "magnitude-70", "random-70"}
     assert costs["magnitude-70"].seconds == 90 + 60 + 40
     assert costs["magnitude-70"].flops == pytest.approx((0.8 + 0.5 + 0.3) * 290 * 256 * 200)
@@ -64,16 +65,16 @@ def test_an_iterative_ticket_costs_all_its_rounds(store: Store) -> None:
 def test_half_a_study_says_what_is_missing(store: Store) -> None:
     write_study(store, range(2))
     write_run(store, "magnitude-70", 2, success(0.0), error="the disk is full")
-    contents = gather(store, config(["reach-v3", "push-v3"], seeds=range(3)))
+    contents = collect(store, config(["reach-v3", "push-v3"], seeds=range(3)))
     said = "\n".join(contents.missing)
-    assert "reach-v3: dense: seed 2 is not there yet." in said
+    assert "reach-v3: dense: seed 2 is not finished yet." in said
     assert "reach-v3: magnitude-70, seed 2: failed: the disk is full" in said
     assert "push-v3: no run is finished yet." in said
     assert all(task.state == "too few seeds" for task in contents.verdicts.tasks)
 
 
 def test_nothing_at_all(store: Store) -> None:
-    contents = gather(store, config())
+    contents = collect(store, config())
     assert contents.missing == ("reach-v3: no run is finished yet.",)
     assert contents.across == () and contents.costs == ()
 
@@ -83,7 +84,7 @@ def test_truncated_metrics_are_named_and_count_for_nothing(store: Store) -> None
     metrics = store.run("reach-v3", 1, "magnitude-70").metrics
     metrics.write_bytes(metrics.read_bytes()[:150])
     metrics.write_text(metrics.read_text() + "\n{")
-    contents = gather(store, config(seeds=range(5)))
+    contents = collect(store, config(seeds=range(5)))
     assert any("magnitude-70, seed 1" in line for line in contents.missing)
     (task,) = contents.verdicts.tasks
     assert task.arms[0].decision is None and "4 of 5 seeds" in task.arms[0].why
@@ -95,12 +96,12 @@ def test_runs_of_other_settings_than_the_configs_are_told_once_a_task(store: Sto
         for arm in ("dense", "magnitude-70"):
             fingerprint = dense_fingerprint(trained, trained.tasks[0], seed)
             write_run(store, arm, seed, success(0.0, 0.8, 1.0, 1.0), fingerprint=fingerprint)
-    (said,) = [line for line in gather(store, config(seeds=range(5))).missing if "other settings" in line]
+    (said,) = [line for line in collect(store, config(seeds=range(5))).missing if "other settings" in line]
     assert said.startswith(
         "reach-v3: 10 runs were trained with other settings than these "
         "(sac.batch_size: the files have 64, this config asks for 256). Scores are of the runs as they were trained"
     )
-    assert not any("other settings" in line for line in gather(store, trained).missing)
+    assert not any("other settings" in line for line in collect(store, trained).missing)
 
 
 def test_runs_of_different_settings_are_not_mixed(store: Store) -> None:
@@ -112,10 +113,10 @@ def test_runs_of_different_settings_are_not_mixed(store: Store) -> None:
         files.manifest.write_text(
             json.dumps({**manifest, "fingerprint": {"seed": seed, "sac": {"batch_size": batch_size}}})
         )
-    contents = gather(store, config(seeds=range(5)))
+    contents = collect(store, config(seeds=range(5)))
     said = [line for line in contents.missing if "seed 3" in line]
     assert any("sac.batch_size: the files have 128, seed 0 has 256" in line for line in said)
-    assert any("folders of their own" in line for line in said)
+    assert any("in separate folders" in line for line in said)
     assert contents.verdicts.tasks[0].seeds == (0, 1, 2, 4)
     assert contents.verdicts.tasks[0].state == "too few seeds"
 
@@ -123,12 +124,14 @@ def test_runs_of_different_settings_are_not_mixed(store: Store) -> None:
 def test_a_diverged_run_counts_as_untrained(store: Store) -> None:
     write_study(store)
     write_run(store, "magnitude-70", 4, success(0.0, 0.9), status="diverged", error="critic_loss became NaN")
-    contents = gather(store, config(seeds=range(5)))
+    contents = collect(store, config(seeds=range(5)))
     arm = contents.scores[0].arm("magnitude-70")
     assert arm is not None and arm.scores[4] == 0.0 and len(arm.scores) == 5
     # The closing table says the same.
-    table = next(arm for arm in contents.comparison.tasks[0].arms if arm.name == "magnitude-70")
-    assert table.mean == pytest.approx(arm.mean.value) and table.done == 4
+    table = closing_table(contents, contents.scores[0])
+    (row,) = [row for row in table.rows if row.cells[0].text == "magnitude-70"]
+    texts = dict(zip([column.title for column in table.columns], [cell.text for cell in row.cells], strict=True))
+    assert (texts["Success"], texts["Runs"]) == (f"{arm.mean.value:.2f}", "4/5")
 
 
 def test_commands_and_added_seeds_come_from_the_record(store: Store) -> None:
@@ -136,7 +139,7 @@ def test_commands_and_added_seeds_come_from_the_record(store: Store) -> None:
     for seeds in (range(3), range(5)):
         settings = config(seeds=seeds).model_copy(update={"data": store.root})
         note_command(settings, has_work=True)
-    contents = gather(store, settings)
+    contents = collect(store, settings)
     assert [command.seeds for command in contents.commands] == [(0, 1, 2), (0, 1, 2, 3, 4)]
     assert contents.verdicts.seeds_added == 1
 
@@ -144,7 +147,7 @@ def test_commands_and_added_seeds_come_from_the_record(store: Store) -> None:
 def test_the_same_store_gives_the_same_intervals(store: Store) -> None:
     write_study(store)
     settings = config(seeds=range(5))
-    one, other = gather(store, settings), gather(store, settings)
+    one, other = collect(store, settings), collect(store, settings)
     assert one.scores == other.scores and one.verdicts == other.verdicts
     assert [arm.iqm for arm in one.across] == [arm.iqm for arm in other.across]
 
@@ -152,23 +155,23 @@ def test_the_same_store_gives_the_same_intervals(store: Store) -> None:
 def test_a_damaged_record_is_told(store: Store) -> None:
     write_study(store)
     store.record.write_text("{}")
-    contents = gather(store, config(seeds=range(5)))
-    assert any("How often seeds were added is not known" in line for line in contents.missing)
+    contents = collect(store, config(seeds=range(5)))
+    assert any("It is not known how often seeds were added" in line for line in contents.missing)
 
 
 def test_without_a_ticket_a_study_is_not_whole(store: Store) -> None:
     for seed in range(2):
         write_run(store, "dense", seed, success(0.0, 0.8, 1.0, 1.0))
-    assert gather(store, config()).missing == ("reach-v3: no ticket is there yet.",)
+    assert collect(store, config()).missing == ("reach-v3: no ticket is finished yet.",)
 
 
-def test_where_dense_may_have_learned_by_chance_nobody_has_a_share(store: Store) -> None:
+def test_where_dense_may_have_learned_by_chance_nobody_has_a_normalised_score(store: Store) -> None:
     for seed, rate in enumerate((1.0, 0.0, 0.0, 0.0, 0.0)):
         write_run(store, "dense", seed, success(0.0, rate, rate, rate))
         write_run(store, "magnitude-70", seed, success(0.0, 1.0, 1.0, 1.0))
-    contents = gather(store, config(seeds=range(5)))
+    contents = collect(store, config(seeds=range(5)))
     assert contents.verdicts.tasks[0].state == "did not learn"
-    assert contents.comparison.tasks[0].arms[1].share is None and contents.across == ()
+    assert contents.scores[0].arms[1].normalised_score is None and contents.across == ()
     assert contents.scores[0].gain is None
 
 
@@ -177,8 +180,8 @@ def test_a_task_with_few_seeds_keeps_no_other_from_being_told(store: Store) -> N
         for seed in seeds:
             for arm, rate in (("dense", 1.0), ("magnitude-80", 0.2 + seed / 50), ("taylor-80", 0.5)):
                 write_run(store, arm, seed, success(0.0, rate, rate, rate), task=task)
-    contents = gather(store, config(["reach-v3", "push-v3"], seeds=range(5)))
+    contents = collect(store, config(["reach-v3", "push-v3"], seeds=range(5)))
     assert {(row.task, row.fewest) for row in contents.verdicts.methods} == {("reach-v3", 5)}
     assert all(arm.tasks == ("reach-v3",) for arm in contents.across)
-    few = gather(store, config(["push-v3"], seeds=range(5)))
+    few = collect(store, config(["push-v3"], seeds=range(5)))
     assert {row.fewest for row in few.verdicts.methods} == {2} and few.across

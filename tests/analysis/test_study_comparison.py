@@ -1,19 +1,18 @@
-"""Studies beside each other, against SciPy."""
+"""Differences between studies, against SciPy."""
 
 from typing import Any
 
 import pytest
 from scipy import stats
 
-from rlottery.analysis.beside import (
+from rlottery.analysis.scores import TaskScores, score_tasks
+from rlottery.analysis.study_comparison import (
+    MadeWith,
     SettingDifference,
-    Settings,
     StudyDifference,
     setting_differences,
     study_differences,
 )
-from rlottery.analysis.comparison import compare_runs
-from rlottery.analysis.scores import TaskScores
 from rlottery.config import Config, config_to_dict
 from tests.analysis.made import config, run, task
 
@@ -94,7 +93,7 @@ class TestTooFewSeeds:
         assert ticket.p is not None and ticket.adjusted == ticket.p
 
 
-def settings(changes: dict[str, Any] | None = None, **recipe: Any) -> Settings:
+def settings(changes: dict[str, Any] | None = None, **recipe: Any) -> MadeWith:
     """Two tasks with dense agents and a ticket, whose manifests say this recipe."""
     plain = config_to_dict(config(2))
     for key, value in {"tasks": ["a", "b"], **(changes or {})}.items():
@@ -102,10 +101,10 @@ def settings(changes: dict[str, Any] | None = None, **recipe: Any) -> Settings:
     of = Config.model_validate(plain)
     made = {"criterion": "taylor", "sparsity": {"actor": 0.9, "critic": 0.9}, "recipe": recipe}
     runs = [run("dense", 0, 0.0, 1.0, 1.0, 1.0), run("taylor-90", 0, 0.0, 1.0, 1.0, 1.0, **made)]
-    return Settings(config_to_dict(of), compare_runs(of, {one.id: runs for one in of.tasks}))
+    return MadeWith(config_to_dict(of), score_tasks(of, {one.id: runs for one in of.tasks}))
 
 
-def found(one: Settings, other: Settings) -> list[tuple[str, tuple[str, ...], tuple[Any, ...]]]:
+def found(one: MadeWith, other: MadeWith) -> list[tuple[str, tuple[str, ...], tuple[Any, ...]]]:
     unlike = setting_differences({"one": one, "other": other})
     return [(each.key, each.of, tuple(each.values.values())) for each in unlike]
 

@@ -6,7 +6,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from rlottery.analysis.further_seeds import seeds_needed, seeds_needed_equal
+from rlottery.analysis.power import seeds_needed, seeds_needed_equivalent
 
 SIGMAS = 4.0
 """Monte-Carlo errors that are allowed for: with fixed seeds, and one in 16,000 if the seeds were drawn."""
@@ -39,13 +39,13 @@ def test_no_number_of_seeds_shows_what_is_not_there() -> None:
     assert seeds_needed(0.0, 1.0, 5, level=0.05) is None
     assert seeds_needed(-1.0, 0.0, 5, level=0.05) is None
     assert seeds_needed(0.01, 1.0, 5, level=0.05) is None
-    assert seeds_needed_equal(0.5, 0.1, 0.5, 5, level=0.05) is None
-    assert seeds_needed_equal(0.0, 10.0, 0.5, 5, level=0.05) is None
+    assert seeds_needed_equivalent(0.5, 0.1, 0.5, 5, level=0.05) is None
+    assert seeds_needed_equivalent(0.0, 10.0, 0.5, 5, level=0.05) is None
 
 
 def test_without_spread_one_more_seed_is_enough() -> None:
     assert seeds_needed(0.1, 0.0, 5, level=0.05) == 6
-    assert seeds_needed_equal(0.1, 0.0, 0.5, 0, level=0.05) == 2
+    assert seeds_needed_equivalent(0.1, 0.0, 0.5, 0, level=0.05) == 2
 
 
 @pytest.mark.parametrize(("mean", "margin"), [(0.0, 0.5), (0.3, 0.8), (-0.3, 0.8), (0.0, 3.0), (0.9, 1.4)])
@@ -66,7 +66,7 @@ def test_seeds_needed_to_be_equal_have_the_power_and_one_less_has_not(mean: floa
         ends = np.clip(np.sqrt(scipy.stats.chi2.ppf([1e-12, 0.5, 1 - 1e-12], df) / df), 0, largest)
         return sum(scipy.integrate.quad(given_sd, *piece)[0] for piece in itertools.pairwise(ends))
 
-    needed = seeds_needed_equal(2 * mean, 2.0, 2 * margin, 3, level=level)
+    needed = seeds_needed_equivalent(2 * mean, 2.0, 2 * margin, 3, level=level)
     assert needed is not None
     assert power(needed) >= 0.8
     assert needed == 4 or power(needed - 1) < 0.8

@@ -1,3 +1,6 @@
+"""The summary of a study in terminals and as Markdown."""
+
+import csv
 import io
 import re
 from pathlib import Path
@@ -5,17 +8,23 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rlottery.analysis.comparison import compare
+from rlottery.analysis.runs import read_runs
+from rlottery.analysis.scores import score_tasks
 from rlottery.config import Config
+from rlottery.report.answer import QUESTION
+from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
-from rlottery.report.gather import gather
-from rlottery.report.sentences import QUESTION
-from rlottery.report.table import render, to_markdown
-from rlottery.report.words import share_lines, sparsity_text, task_lines
+from rlottery.report.files import write_report
+from rlottery.report.renderers import to_csv
+from rlottery.report.score_tables import run_table
+from rlottery.report.summary import render_summary, summarise, summary_to_markdown
+from rlottery.report.tables import NOTHING
+from rlottery.report.task_sentences import not_normalised_lines, task_line
+from rlottery.report.wording import MINUS, sparsity_text
 from rlottery.storage.paths import Store
 from tests.analysis.stores import config, returns, success, write_mask, write_run
 
-NUMBER = re.compile(r"[-+]?\d[\d.,]*")
+NUMBER = re.compile(rf"[-+{MINUS}]?\d[\d.,]*")
 
 
 @pytest.fixture
@@ -25,7 +34,7 @@ def store(tmp_path: Path) -> Store:
 
 def shown(contents: Contents, width: int = 80) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(render(contents))
+    console.print(render_summary(summarise(contents)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(len(line) <= width for line in text.splitlines())
     return str(text)
@@ -44,33 +53,37 @@ def pendulum(store: Store, settings: Config) -> Contents:
     last = settings.seeds[-1]
     error = "critic_loss became NaN [bold]at[/bold] step 11,000.\nLower it."
     write_run(store, "taylor-95", last, returns(-1234.5), task="Pendulum-v1", error=error)
-    return gather(store, settings)
+    return collect(store, settings)
 
 
-class TestHeadline:
+def task_lines(store: Store, of: Config) -> list[str]:
+    runs = {task.id: read_runs(store, task.name, of.seeds) for task in of.tasks}
+    return [task_line(task, len(of.seeds)) for task in score_tasks(of, runs)]
+
+
+class TestTaskLines:
     def test_two_tickets(self, store: Store) -> None:
         for seed in (0, 1):
             write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
             write_run(store, "magnitude-80", seed, success(0.0, 0.9, 0.96, 0.98))
             write_run(store, "taylor-80", seed, success(0.0, 1.0, 1.0, 1.0))
-        assert task_lines(compare(store, config())) == [
-            "reach-v3: at 80 % sparsity the magnitude tickets reached 0.97 and the taylor tickets 1.00 "
-            "of the dense agents' success over 2 seeds.",
+        assert task_lines(store, config()) == [
+            "reach-v3: at 80 % sparsity, the normalised score is 0.97 for magnitude and 1.00 for taylor over 2 seeds.",
         ]
 
     def test_many_tickets_give_the_range(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
         for percent, rate in ((50, 1.0), (80, 0.75), (90, 0.5), (95, 0.25), (98, 0.0)):
             write_run(store, f"magnitude-{percent}", 0, success(0.0, rate, rate, rate))
-        assert task_lines(compare(store, config(seeds=(0,))))[0] == (
-            "reach-v3: 5 arms reached from 0.00 (magnitude-98) to 1.00 (magnitude-50) "
-            "of the dense agents' success over 1 seed."
+        assert task_lines(store, config(seeds=(0,)))[0] == (
+            "reach-v3: the normalised scores of 5 arms range from 0.00 (magnitude-98) to 1.00 (magnitude-50) "
+            "over 1 seed."
         )
 
     def test_dense_did_not_learn(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 0.0, 0.0, 0.0))
         write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0, 1.0))
-        (line,) = task_lines(compare(store, config(seeds=(0,))))
+        (line,) = task_lines(store, config(seeds=(0,)))
         assert line == (
             "reach-v3: the dense agents did not learn (success rate 0.00 untrained, 0.00 trained, over 1 seed), "
             "so their tickets can't be judged."
@@ -81,11 +94,11 @@ class TestHeadline:
         write_run(store, "dense", 1, success(0.0, 0.0, 0.0, 0.0))
         write_run(store, "magnitude-80", 0, success(0.0, 0.5, 0.5, 0.5))
         write_run(store, "magnitude-80", 1, [], error="diverged")
-        line = task_lines(compare(store, config()))[0]
-        assert line.endswith("over 1 seed. The dense agent of seed 1 did not learn. 1 of 4 runs failed.")
+        line = task_lines(store, config())[0]
+        assert line.endswith("over 1 seed. The dense agent with seed 1 did not learn. 1 of 4 runs failed.")
 
     def test_no_runs(self, store: Store) -> None:
-        assert task_lines(compare(store, config())) == ["reach-v3: no run is done yet."]
+        assert task_lines(store, config()) == ["reach-v3: no run is done yet."]
 
 
 def closing(contents: Contents) -> list[str]:
@@ -99,49 +112,47 @@ class TestVerdictInWords:
         for seed in (0, 1):
             write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
             write_run(store, "magnitude-80", seed, success(0.0, 1.0, 1.0, 1.0))
-        table = shown(gather(store, config()), 1000)
+        table = shown(collect(store, config()), 1000)
         assert "Nothing is decided." in table
-        assert "2 seeds with a finished dense agent, and the verdict asks for 5" in table
+        assert "only 2 seeds have a finished dense agent, and 5 are needed" in table
 
     def test_a_loss_is_told(self, store: Store) -> None:
         settings = config(seeds=range(5))
         for seed, rate in zip(settings.seeds, (0.1, 0.2, 0.1, 0.0, 0.15), strict=True):
             write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
             write_run(store, "magnitude-80", seed, success(0.0, rate, rate, rate))
-        contents = gather(store, settings)
+        contents = collect(store, settings)
         assert contents.verdicts.pooled[0].decision == "losing"
-        assert "Magnitude-80 falls short of dense agents." in shown(contents, 1000).replace(
-            "magnitude-80 f", "Magnitude-80 f"
-        )
+        assert "magnitude-80 scores lower than dense agents." in shown(contents, 1000)
 
     def test_before_there_is_a_ticket_nothing_is_said_of_any(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
-        assert "decided" not in shown(gather(store, config()), 1000)
+        assert "decided" not in shown(collect(store, config()), 1000)
 
 
 class TestClosingQuestion:
     def test_without_pairs_it_says_how_to_get_them(self, store: Store) -> None:
         write_run(store, "magnitude-80", 0, success(0.0, 1.0))
-        assert closing(gather(store, config()))[-1] == "--pruning-method gradient"
+        assert closing(collect(store, config()))[-1] == "--pruning-method gradient"
 
     def test_the_method_that_lacks_is_named(self, store: Store) -> None:
         write_run(store, "taylor-80", 0, success(0.0, 1.0))
-        assert closing(gather(store, config()))[-1] == "--pruning-method magnitude"
+        assert closing(collect(store, config()))[-1] == "--pruning-method magnitude"
 
     def test_where_dense_did_not_learn_there_is_no_answer(self, store: Store) -> None:
         for arm in ("dense", "magnitude-80", "taylor-80"):
             write_run(store, arm, 0, success(0.0, 0.0, 0.0, 0.0))
-        told = closing(gather(store, config()))
-        assert told == ["Where the dense agents did not learn, the methods can't be told apart."]
+        told = closing(collect(store, config()))
+        assert told == ["The methods can't be compared on a task that the dense agents did not learn."]
 
     def test_a_study_that_lists_its_arms_is_not_told_of_the_guides_option(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
         write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0, 1.0))
         listed = {"arms": [{"criterion": "magnitude", "sparsity": 0.8}]}
         plain = config(seeds=(0,)).model_dump(mode="json", exclude={"pruning"})
-        (line,) = closing(gather(store, Config.model_validate(plain | listed)))
+        (line,) = closing(collect(store, Config.model_validate(plain | listed)))
         assert "--pruning-method" not in line
-        assert "list a magnitude and a taylor ticket of the same sparsity" in line
+        assert "list a magnitude and a taylor ticket with the same sparsity" in line
 
     def test_differences_stand_with_their_numbers(self, store: Store) -> None:
         for seed in range(5):
@@ -149,19 +160,27 @@ class TestClosingQuestion:
             for percent, rates in ((80, (0.5, 0.55)), (95, (0.2, 0.6 + seed / 50))):
                 for arm, rate in zip(("magnitude", "taylor"), rates, strict=True):
                     write_run(store, f"{arm}-{percent}", seed, success(0.0, rate, rate, rate))
-        told = closing(gather(store, config(seeds=range(5))))
+        told = closing(collect(store, config(seeds=range(5))))
         assert "gradient is shown to be better at 80 %" in told[0].lower()
         assert "taylor-95 \N{MINUS SIGN} magnitude-95 = +0.44" in told[2]  # 0.6 + mean(0 .. 0.08) - 0.2
-        assert "advantage over magnitude grows with sparsity" in told[3]
+        assert "advantage of taylor over magnitude grows with sparsity" in told[3]
 
 
-class TestShares:
+class TestNormalisedScores:
     def test_arms_without_one_for_the_same_reason_share_a_line(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 0.0, 0.0, 0.0))
         for arm in ("magnitude-80", "taylor-80"):
             write_run(store, arm, 0, success(0.0, 1.0, 1.0, 1.0))
-        task = compare(store, config(seeds=(0,))).tasks[0]
-        assert share_lines(task) == ["2 arms have no share of dense: dense agents can't be shown to have learned."]
+        (task,) = collect(store, config(seeds=(0,))).scores
+        assert not_normalised_lines(task) == [
+            "2 arms have no normalised score: dense agents can't be shown to have learned."
+        ]
+
+
+def cells(table: str, arm: str) -> list[str]:
+    """The words of an arm's row, which may continue on further lines."""
+    (found,) = re.findall(rf"^({arm} .*\n(?: .*\n)*)", table, re.M)
+    return sorted(found.replace(MINUS, "-").split())
 
 
 class TestTerminal:
@@ -176,12 +195,10 @@ class TestTerminal:
     @pytest.mark.parametrize("width", [80, 120])
     def test_every_score_is_shown(self, store: Store, width: int) -> None:
         table = shown(pendulum(store, config(["Pendulum-v1"], (0, 1, 2))), width)
-        # Dense -130.25, -131.25, -132.25; taylor-80 lies 100 below.
-        (dense,) = [line for line in table.splitlines() if line.startswith("dense ")]
-        assert " ".join(dense.split()) == "dense - -131 -132 to -130 -130 -131 -132 3/3"
-        (taylor,) = [line for line in table.splitlines() if line.startswith("taylor-80 ")]
-        # (-231.25 + 1234.5) / (-131.25 + 1234.5)
-        assert " ".join(taylor.split()) == "taylor-80 80 % -231 -232 to -230 -230 -231 -232 0.91 3/3"
+        # Dense -130.25, -131.25, -132.25; taylor-80 is 100 below, at (-231.25 + 1234.5) / (-131.25 + 1234.5).
+        assert cells(table, "dense") == sorted(f"dense {NOTHING} -131 -132 to -130 -130, -131, -132 1.00 3/3".split())
+        told = "taylor-80 80 % -231 -232 to -230 -230, -231, -232 0.91 3/3"
+        assert cells(table, "taylor-80") == sorted(told.split())
 
     def test_failures_stand_in_the_table_and_below_it(self, store: Store) -> None:
         table = shown(pendulum(store, config(["Pendulum-v1"], (0, 1))), 120)
@@ -194,25 +211,25 @@ class TestTerminal:
         name = "taylor-80-with-a-very-long-name-of-an-arm-50x256"
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
         write_run(store, name, 0, success(0.0, 0.25, 0.25, 0.25))
-        table = shown(gather(store, config(seeds=(0,))), 60)
-        assert re.search(r"0\.25 +0\.25 +0\.25", table)
+        table = shown(collect(store, config(seeds=(0,))), 60)
+        assert "Success: 0.25; Min to max: \N{EN DASH}; Seed 0: 0.25; Normalised: 0.25" in " ".join(table.split())
 
     def test_overlap(self, store: Store) -> None:
         for name, kept in (("magnitude-80", [0, 1, 2]), ("taylor-80", [0, 3, 4])):
             write_run(store, name, 0, success(0.0, 1.0))
             write_mask(store.run("reach-v3", 0, name).mask, kept)
         # One of five shared; by chance 3 * 3 / 10 = 0.9 of 5.1.
-        said = "overlap 0.20 (Jaccard, mean of 1 seed); chance would give 0.18."
-        assert said in shown(gather(store, config()), 120)
+        said = "Mask overlap of magnitude-80 and taylor-80: Jaccard index 0.20 (1 seed); random masks would have 0.18."
+        assert said in shown(collect(store, config()), 120)
 
     def test_a_damaged_mask_is_named(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
         write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0, 1.0))
         store.run("reach-v3", 0, "magnitude-80").mask.write_bytes(b"no mask")
-        assert "mask.pkl can't be used as a mask" in shown(gather(store, config(seeds=(0,))), 1000)
+        assert "mask.pkl can't be used as a mask" in shown(collect(store, config(seeds=(0,))), 1000)
 
     def test_no_runs(self, store: Store) -> None:
-        assert "no run is done yet" in shown(gather(store, config()))
+        assert "no run is done yet" in shown(collect(store, config()))
 
 
 class TestMarkdown:
@@ -220,19 +237,19 @@ class TestMarkdown:
         for seed, rate in ((0, 0.9), (1, 0.5)):
             write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
             write_run(store, "magnitude-80", seed, success(0.0, rate, rate, rate))
-        page = to_markdown(gather(store, config()))
+        page = summary_to_markdown(summarise(collect(store, config())))
         assert (
-            "| Arm | Sparsity | Success | Min to max | Seed 0, 1 | Of dense | Runs |\n"
+            "| Arm | Sparsity | Success | Min to max | Seed 0, 1 | Normalised | Runs |\n"
             "| :-- | --: | --: | --: | :-- | --: | --: |\n"
-            "| dense | - | 1.00 | 1.00 to 1.00 | 1.00, 1.00 |  | 2/2 |\n"
+            "| dense | \N{EN DASH} | 1.00 | 1.00 to 1.00 | 1.00, 1.00 | 1.00 | 2/2 |\n"
             "| magnitude-80 | 80 % | 0.70 | 0.50 to 0.90 | 0.90, 0.50 | 0.70 | 2/2 |\n"
         ) in page
-        assert page.index("reached 0.70") < page.index("| Arm |")
+        assert page.index("the normalised score is 0.70") < page.index("| Arm |")
         assert "`--pruning-method gradient`" in page
 
     def test_errors_are_text(self, store: Store) -> None:
         write_run(store, "dense", 0, [], error="a | b\n# c <script> `d` \x1b[31m")
-        page = to_markdown(gather(store, config()))
+        page = summary_to_markdown(summarise(collect(store, config())))
         assert r"a \| b \# c \<script\> \`d\` \[31m" in page
 
 
@@ -249,3 +266,25 @@ class TestMarkdown:
 )
 def test_sparsity_as_text(actor: float, critic: float, text: str) -> None:
     assert sparsity_text({"actor": actor, "critic": critic}) == text
+
+
+def test_write_report(store: Store) -> None:
+    write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+    write_run(store, "dense", 1, success(0.0, 1.0), error="diverged")
+    paths = write_report(store.report, collect(store, config()))
+    assert paths == [store.report / "report.html", store.report / "comparison.md"]
+    assert {path.name for path in store.report.iterdir()} == {"report.html", "comparison.md", "figures", "tables"}
+
+
+def test_a_line_of_csv_for_every_run(store: Store) -> None:
+    write_run(store, "dense", 0, success(0.0, 1.0, 0.5, 1.0))
+    write_run(store, "magnitude-80", 0, success(0.0, 0.5, 0.25, 0.75), sparsity={"actor": 0.9, "critic": 0.5})
+    write_run(store, "magnitude-80", 1, success(0.0), error='"no", it said')
+    rows = list(csv.DictReader(io.StringIO(to_csv(run_table(collect(store, config()))))))
+    assert [(row["arm"], row["seed"], row["status"], row["score"], row["normalised_score"]) for row in rows] == [
+        ("dense", "0", "done", "0.75", "1.0"),
+        ("dense", "1", "missing", "", ""),
+        ("magnitude-80", "0", "done", "0.5", "0.666666667"),
+        ("magnitude-80", "1", "failed", "", ""),
+    ]
+    assert (rows[2]["sparsity_actor"], rows[2]["sparsity_critic"], rows[0]["sparsity_actor"]) == ("0.9", "0.5", "")

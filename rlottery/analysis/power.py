@@ -1,6 +1,6 @@
-"""How many seeds would likely decide a test, from the mean and spread of those that there are.
+"""Power analysis: how many seeds a test would need, given the mean and spread of the seeds so far.
 
-SciPy is imported where it is used: it takes long to load.
+SciPy takes long to load, so it is imported where it is used.
 """
 
 import numpy as np
@@ -8,46 +8,47 @@ from numpy.typing import NDArray
 
 from rlottery.analysis.arrays import FloatArray
 
-MOST_FURTHER = 100
-"""Further seeds up to which it is reckoned how many would decide a verdict."""
+MOST_MORE_SEEDS = 100
+"""The largest number of more seeds that the power analysis considers."""
 
 
 def seeds_needed(
-    mean: float, sd: float, n: int, *, level: float, power: float = 0.8, most: int = MOST_FURTHER
+    mean: float, sd: float, n: int, *, level: float, power: float = 0.8, most: int = MOST_MORE_SEEDS
 ) -> int | None:
-    """The smallest number of seeds above `n` with which a one-sided t-test of "the mean is above 0" has `power`.
+    """The smallest number of seeds above `n` that gives a one-sided t-test of "the mean is above 0" this power.
 
-    If mean and sd are the true ones; t is then noncentral with mean / sd x sqrt(seeds) (Johnson and Welch 1940).
+    Mean and sd are taken to be the true ones. Then t has a noncentral t distribution with noncentrality
+    mean / sd x sqrt(seeds) (Johnson and Welch 1940).
 
     Args:
-        n: seeds that there are.
+        n: number of seeds so far.
         level: of the test.
-        most: further seeds that are looked at.
+        most: the largest number of more seeds to consider.
 
     Returns:
-        The seeds in all; None where the mean is not above 0 or n + most don't do.
+        The total number of seeds. None if the mean is not above 0, or n + most seeds are not enough.
     """
     from scipy.special import nctdtr, stdtrit
 
     if mean <= 0:
         return None
     seeds = _candidates(n, most)
-    # Power is 1 to the last digit well before 1e3, and the distribution function fails well beyond.
+    # At 1e3 the power is 1 to the last digit; the distribution function fails for much larger values.
     effect = min(mean / sd, 1e3) if sd > 0 else 1e3
     reached = 1 - nctdtr(seeds - 1, np.minimum(effect * np.sqrt(seeds), 1e3), stdtrit(seeds - 1, 1 - level))
     return _first(seeds, reached, power)
 
 
-def seeds_needed_equal(
-    mean: float, sd: float, margin: float, n: int, *, level: float, power: float = 0.8, most: int = MOST_FURTHER
+def seeds_needed_equivalent(
+    mean: float, sd: float, margin: float, n: int, *, level: float, power: float = 0.8, most: int = MOST_MORE_SEEDS
 ) -> int | None:
-    """The same for two one-sided t-tests that together say "the mean is within `margin` of 0" (Schuirmann 1987).
+    """The same for an equivalence test: two one-sided t-tests of "the mean is within `margin` of 0" (Schuirmann 1987).
 
-    Both reject where the mean's distance from 0 is below margin - t sd / sqrt(seeds); this is integrated over the
-    distribution of the sample's sd (Owen 1965), not bounded.
+    Both tests reject if the mean is closer to 0 than margin - t sd / sqrt(seeds). The probability of that is integrated
+    over the distribution of the sample's sd (Owen 1965), which makes it exact.
 
     Returns:
-        The seeds in all; None where |mean| is the margin or more, or n + most don't do.
+        The total number of seeds. None if |mean| is the margin or more, or n + most seeds are not enough.
     """
     from scipy.special import gammaincinv, ndtr, stdtrit
 

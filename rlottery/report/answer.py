@@ -1,0 +1,166 @@
+"""The answer to whether gradient is better than magnitude, and more so at high sparsity."""
+
+from collections.abc import Sequence
+
+from rlottery.analysis.kinds import GRADIENT_CRITERIA
+from rlottery.analysis.verdict import MethodContrast, MethodTrend, Verdicts
+from rlottery.report.contents import Contents
+from rlottery.report.wording import MINUS, capitalised, difference_text, joined, p_text, percentage, plural, signed
+
+QUESTION = "Is gradient better than magnitude, and more so at high sparsity?"
+OPTION = "--pruning-method"
+"""What a line that is meant to be typed begins with."""
+
+
+def answer_or_advice(contents: Contents) -> list[str]:
+    """The answer; without pairs to compare, why there is none or how to get it."""
+    if contents.verdicts.methods:
+        return answer(contents.verdicts, contents.rules.level, contents.rules.least_seeds)
+    for task in contents.scores:
+        known = {task.representative(arm.arm).criterion for arm in task.arms}
+        if task.gain is None and "magnitude" in known and known.intersection(GRADIENT_CRITERIA):
+            return ["The methods can't be compared on a task that the dense agents did not learn."]
+    if contents.lists_arms:
+        return ["To compare them, list a magnitude and a taylor ticket with the same sparsity among the arms."]
+    methods = {task.representative(arm).method for task in contents.scores for arm in task.runs}
+    lacking = "magnitude" if "gradient" in methods and "magnitude" not in methods else "gradient"
+    advice = "To compare them, train tickets of both methods at the same sparsity: run the same command with"
+    return [advice, f"{OPTION} {lacking}"]
+
+
+def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:
+    """The answer, then its numbers.
+
+    It is based on scores, over all tasks if they were pooled. Results on single tasks, and areas under the learning
+    curve, follow. Each interval is for one comparison; p-values are corrected over all comparisons of a kind.
+
+    Args:
+        least_seeds: comparisons with fewer seeds are not tested.
+    """
+    contrasts, trends, areas = _answering(verdicts)
+    if not contrasts:
+        return [
+            "There is nothing to compare: no magnitude ticket and gradient ticket have the same sparsity on a task "
+            "that the dense agents learned."
+        ]
+    lines = [
+        _better(contrasts, level, least_seeds),
+        *(_contrast_line(contrast, level, least_seeds) for contrast in contrasts),
+        *(_trend_line(trend, level, least_seeds) for trend in trends),
+    ]
+    if not trends:
+        lines.append("To see whether the difference grows with sparsity, compare them at two or more sparsities.")
+    if single := _on_single_tasks(verdicts, contrasts, level, least_seeds):
+        lines.append(single)
+    if areas:
+        outcome = _better(areas, level, least_seeds)
+        lines.append(
+            f"By the area under the learning curve, which shows how early agents learn: {outcome[:1].lower()}"
+            f"{outcome[1:]}"
+        )
+    return lines
+
+
+def _answering(verdicts: Verdicts) -> tuple[list[MethodContrast], list[MethodTrend], list[MethodContrast]]:
+    """The contrasts that answer and their trends; and if these are of scores, the contrasts of areas.
+
+    Over all tasks if they were pooled, else on single tasks; by area if there are no scores.
+    """
+
+    def by(measure: str) -> list[MethodContrast]:
+        found = [contrast for contrast in verdicts.methods if contrast.measure == measure]
+        return [contrast for contrast in found if contrast.task is None] or found
+
+    scores, areas = by("score"), by("area")
+    chosen = scores or areas
+    trends = [
+        trend
+        for trend in verdicts.trends
+        if chosen and trend.measure == chosen[0].measure and (trend.task is None) == (chosen[0].task is None)
+    ]
+    return chosen, trends, areas if scores else []
+
+
+def _better(contrasts: Sequence[MethodContrast], level: float, least_seeds: int) -> str:
+    tested = [contrast for contrast in contrasts if contrast.adjusted is not None and contrast.fewest >= least_seeds]
+    if not tested:
+        return f"Not decided: no comparison has {plural(least_seeds, 'seed')} on every task."
+    shown = [contrast for contrast in contrasts if _is_shown(contrast, level, least_seeds)]
+    ahead, behind = [c for c in shown if c.difference > 0], [c for c in shown if c.difference < 0]
+    if not ahead and not behind:
+        if len(tested) == 1:
+            return "No difference is shown in the one comparison."
+        return f"No difference is shown in any of {len(tested)} comparisons."
+    parts = []
+    if ahead:
+        parts.append(f"gradient is shown to be better at {_where(ahead)}")
+    if behind:
+        parts.append(f"magnitude is shown to be better at {_where(behind)}")
+    rest = len(contrasts) - len(shown)
+    other = "comparison" if rest == 1 else f"{rest} comparisons"
+    tail = f"; in the other {other} no difference is shown" if rest else ""
+    return f"{capitalised(' and '.join(parts))}{tail}."
+
+
+def _on_single_tasks(
+    verdicts: Verdicts, chosen: Sequence[MethodContrast], level: float, least_seeds: int
+) -> str | None:
+    """What is shown on single tasks, if the answer is about all of them."""
+    if chosen[0].task is not None:
+        return None
+    single = [row for row in verdicts.methods if row.task is not None and row.measure == chosen[0].measure]
+    shown = [
+        f"{row.gradient} {MINUS} {row.magnitude} = {signed(row.difference)} on {row.task} "
+        f"({p_text(row.adjusted or 0.0)})"
+        for row in single
+        if _is_shown(row, level, least_seeds)
+    ]
+    return f"Shown on single tasks, Holm-corrected within each: {'; '.join(shown)}." if shown else None
+
+
+def _where(contrasts: Sequence[MethodContrast]) -> str:
+    return joined(
+        dict.fromkeys(percentage(c.sparsity) + (f" on {c.task}" if c.task is not None else "") for c in contrasts)
+    )
+
+
+def _contrast_line(contrast: MethodContrast, level: float, least_seeds: int) -> str:
+    where = f"On {contrast.task}, at" if contrast.task is not None else "At"
+    return (
+        f"{where} {percentage(contrast.sparsity)} sparsity: {contrast.gradient} {MINUS} {contrast.magnitude} = "
+        f"{difference_text(contrast.difference, contrast.low, contrast.high, level)} in normalised "
+        f"{_measured(contrast.measure)}; n = {contrast.n}, {_tested(contrast, least_seeds)}."
+    )
+
+
+def _trend_line(trend: MethodTrend, level: float, least_seeds: int) -> str:
+    where = f"on {trend.task}, " if trend.task is not None else ""
+    shown = _is_shown(trend, level, least_seeds)
+    if shown and trend.change > 0:
+        outcome = f"the advantage of {trend.criterion} over magnitude grows with sparsity"
+    elif shown and trend.change < 0:
+        outcome = f"the advantage of {trend.criterion} over magnitude shrinks with sparsity"
+    else:
+        outcome = f"it is not shown that the advantage of {trend.criterion} over magnitude grows with sparsity"
+    tested = _tested(trend, least_seeds, corrected=trend.adjusted != trend.p)
+    change = difference_text(trend.change, trend.low, trend.high, level)
+    span = f"from {percentage(trend.lowest)} to {percentage(trend.highest)}"
+    unit = f"in normalised {_measured(trend.measure)}"
+    sentence = f"{where}{outcome}"
+    return f"{sentence[:1].upper()}{sentence[1:]}: {span} it changes by {change} {unit}; n = {trend.n}, {tested}."
+
+
+def _is_shown(row: MethodContrast | MethodTrend, level: float, least_seeds: int) -> bool:
+    return row.adjusted is not None and row.adjusted <= level and row.fewest >= least_seeds
+
+
+def _tested(row: MethodContrast | MethodTrend, least_seeds: int, *, corrected: bool = True) -> str:
+    if row.fewest < least_seeds:
+        return f"too few for a test, which needs {least_seeds} on every task"
+    if row.adjusted is None:
+        return "no test"
+    return f"Holm-corrected {p_text(row.adjusted)}" if corrected else p_text(row.adjusted)
+
+
+def _measured(measure: str) -> str:
+    return "area under the curve" if measure == "area" else "score"

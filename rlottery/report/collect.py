@@ -1,0 +1,131 @@
+"""Collect the contents of a report from the store. Runs are read once, and everything else is computed from them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import yaml
+
+from rlottery.analysis.across_tasks import across_tasks
+from rlottery.analysis.costs import costs_of
+from rlottery.analysis.judging import TaskToJudge, controls_of, judge
+from rlottery.analysis.kinds import LayerCounts
+from rlottery.analysis.mask_analysis import MaskAnalysis, analyse_masks
+from rlottery.analysis.method_contrasts import compare_methods
+from rlottery.analysis.rules import rules_as_sentences
+from rlottery.analysis.runs import Run, other_settings_lines, read_runs
+from rlottery.analysis.scores import TaskScores, score_tasks
+from rlottery.analysis.verdict import Verdicts
+from rlottery.config import Config, config_to_dict
+from rlottery.errors import StudyError
+from rlottery.report.contents import Command, Contents
+from rlottery.report.task_sentences import FAILED
+from rlottery.report.wording import joined
+from rlottery.storage.paths import DENSE, Store
+from rlottery.storage.study_record import read_study_record
+
+
+def collect(store: Store, config: Config) -> Contents:
+    """The contents of a report on a config's tasks and seeds, as far as the store has them."""
+    runs = {task.id: tuple(read_runs(store, task.name, config.seeds)) for task in config.tasks}
+    scores = score_tasks(config, runs)
+    masks = analyse_masks(store, config, runs)
+    tasks = [TaskToJudge(task, _layer_counts(task, masks)) for task in scores]
+    controls = {ticket: found for task in reversed(tasks) for ticket, found in controls_of(task).items() if found}
+    history, settings = _history(store), config_to_dict(config)
+    verdicts, pooled = judge(tasks, config.verdict)
+    # Where no task has enough seeds all are shown, and nothing is claimed.
+    ready = [task for task in scores if _has_enough_seeds(task, config)] or scores
+    methods, trends = compare_methods(ready, config.verdict)
+    return Contents(
+        title=config.name,
+        config=settings,
+        config_text=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
+        commands=history.commands,
+        versions=_versions(run for of_task in runs.values() for run in of_task),
+        seeds=config.seeds,
+        score_evaluations=config.evaluation.score_evaluations,
+        lists_arms=bool(config.arms),
+        scores=scores,
+        across=across_tasks(ready, controls, config.verdict.resamples),
+        verdicts=Verdicts(
+            rules_as_sentences(config), verdicts, pooled, methods, trends, history.seeds_added, config.seeds
+        ),
+        masks=masks,
+        costs=tuple(
+            cost
+            for task, judged in zip(config.tasks, tasks, strict=True)
+            for cost in costs_of(task, config, judged.scores.runs, judged.counts)
+        ),
+        missing=(
+            *other_settings_lines(config, runs),
+            *(line for task in scores for line in _missing(config, task)),
+            *masks.problems,
+            *history.problems,
+        ),
+        films={},
+        asked=len(config.tasks) * len(config.seeds) * (1 + len(config.recipes)),
+    )
+
+
+def _has_enough_seeds(task: TaskScores, config: Config) -> bool:
+    dense = task.arm(DENSE)
+    return dense is not None and len(dense.scores) >= config.verdict.least_seeds
+
+
+@dataclass(frozen=True)
+class _History:
+    commands: tuple[Command, ...]
+    seeds_added: int
+    problems: tuple[str, ...] = ()
+
+
+def _history(store: Store) -> _History:
+    """The commands in the study's record. Studies made before there were records have none."""
+    try:
+        record = read_study_record(store.root)
+    except StudyError as error:
+        unknown = f"{error} It is not known how often seeds were added."
+        return _History((), 0, (unknown,) if store.record.exists() else ())
+    commands = (
+        Command(command["when"], command["line"], command["version"], tuple(command["seeds"]))
+        for command in record["commands"]
+    )
+    return _History(tuple(commands), record["seeds_added"])
+
+
+def _layer_counts(task: TaskScores, masks: MaskAnalysis) -> dict[str, LayerCounts]:
+    return {
+        arm.arm: LayerCounts({layer.path: layer.total for layer in arm.layers}, arm.kept)
+        for arm in masks.arms
+        if arm.task == task.task
+    }
+
+
+def _versions(runs: Iterable[Run]) -> Mapping[str, str]:
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for name, version in run.versions.items():
+            found.setdefault(name, {})[version] = None
+    return {name: ", ".join(versions) for name, versions in found.items()}
+
+
+def _missing(config: Config, task: TaskScores) -> list[str]:
+    """What the config asks for and the store does not have, one line per arm; then what is wrong with runs."""
+    if not task.runs:
+        return [f"{task.task}: no run is finished yet."]
+    lines = []
+    for arm in {DENSE: None, **dict.fromkeys(recipe.name or "" for recipe in config.recipes), **task.runs}:
+        there = {run.seed for run in task.runs.get(arm, ())}
+        seeds = [str(seed) for seed in config.seeds if seed not in there]
+        if len(seeds) == len(config.seeds):
+            lines.append(f"{task.task}: {arm}: no seed is finished yet.")
+        elif seeds:
+            what = f"seed {seeds[0]} is" if len(seeds) == 1 else f"seeds {joined(seeds)} are"
+            lines.append(f"{task.task}: {arm}: {what} not finished yet.")
+    if not config.arms and not task.runs.keys() - {DENSE}:
+        lines.append(f"{task.task}: no ticket is finished yet.")
+    for run in task.every_run:
+        if run.status in FAILED:
+            why = " ".join((run.error or "").split())
+            lines.append(f"{task.task}: {run.arm}, seed {run.seed}: {run.status}: {why}")
+    return lines + [f"{task.task}: {note}" for note in task.notes]

@@ -1,0 +1,277 @@
+"""The tables of scores: of every arm on each task, of every run, over tasks; and of costs."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rlottery.analysis.across_tasks import AcrossTasks
+from rlottery.analysis.costs import ArmCost
+from rlottery.analysis.runs import Metric, Run
+from rlottery.analysis.scores import ArmScores, Estimate, TaskScores
+from rlottery.config import file_name
+from rlottery.report.contents import Contents
+from rlottery.report.families import Look
+from rlottery.report.tables import NOTHING, Cell, Column, Table, estimate, make_table, number, text
+from rlottery.report.task_sentences import score_digits, score_text
+from rlottery.report.verdict_tables import sparsity_cell, sparsity_column
+from rlottery.report.wording import (
+    BOOTSTRAP,
+    METRIC_NAMES,
+    METRIC_TITLES,
+    last_evaluations,
+    number_text,
+    plural,
+    sparsity_text,
+)
+from rlottery.storage.paths import DENSE
+
+
+@dataclass(frozen=True)
+class _ArmRow:
+    """One arm of one task. `scores` is None while it has none."""
+
+    task: TaskScores
+    arm: str
+    scores: ArmScores | None
+    runs: Mapping[int, Run]
+
+    @property
+    def values(self) -> Mapping[int, float]:
+        return self.scores.scores if self.scores else {}
+
+    @property
+    def done(self) -> list[float]:
+        """Scores of the runs that are done."""
+        return [score for seed, score in self.values.items() if self.runs[seed].status == "done"]
+
+
+def closing_table(contents: Contents, task: TaskScores) -> Table:
+    """Every arm of one task, on few columns: for terminals, Markdown and notebooks."""
+    each = f"Seed {', '.join(map(str, contents.seeds))}" if len(contents.seeds) <= 3 else "Each seed"
+    columns: tuple[Column[_ArmRow], ...] = (
+        _arm_column(),
+        Column("Sparsity", _sparsity_of_groups, numeric=True, expendable=3),
+        number(METRIC_TITLES[task.metric], "mean", _mean, f",.{score_digits(task)}f"),
+        Column("Min to max", _range, numeric=True, expendable=1),
+        Column(each, lambda row: _each_seed(row, contents.seeds), wraps=True),
+        _normalised_column(),
+        Column("Runs", lambda row: _runs_done(row, contents.seeds), numeric=True, expendable=2),
+    )
+    return make_table(
+        f"closing_{file_name(task.task)}", "", columns, _arm_rows(task), strong=lambda row: row.arm == DENSE
+    )
+
+
+def score_table(contents: Contents, task: TaskScores, looks: Mapping[str, Look]) -> Table:
+    """Every arm of one task: mean, median and IQM, normalised score, area, steps to the threshold, and every seed."""
+    digits = score_digits(task)
+    form = f",.{digits}f"
+    seeds = sorted({seed for arm in task.arms for seed in arm.scores} | set(contents.seeds))
+
+    def estimate_of(name: str) -> Column[_ArmRow]:
+        title = {"mean": "Mean", "median": "Median", "iqm": "IQM"}[name]
+
+        def of(row: _ArmRow) -> Estimate | None:
+            return getattr(row.scores, name) if row.scores else None
+
+        return estimate(title, name, of, digits)
+
+    columns: list[Column[_ArmRow]] = [
+        _arm_column(),
+        Column("Sparsity", lambda row: sparsity_cell(looks.get(row.arm)), numeric=True),
+        number("Before", "before", lambda row: _mean_of(row.scores.before if row.scores else {}), form),
+        estimate_of("mean"),
+        estimate_of("median"),
+        estimate_of("iqm"),
+        _normalised_column(),
+        number("Area", "area", lambda row: _mean_of(row.scores.areas if row.scores else {}), form),
+        Column("Steps to threshold", lambda row: _steps(row.scores), numeric=True),
+        number("n", "n", lambda row: len(row.values)),
+        *(_seed_column(seed, form) for seed in seeds),
+    ]
+    unit: dict[Metric, str] = {"success": "success rate, from 0 to 1", "return": "return of an episode"}
+    untrained = "" if task.untrained is None else f" Untrained: {number_text(task.untrained, digits)}."
+    caption = (
+        f"{task.task}: {unit[task.metric]}, {last_evaluations(contents.score_evaluations)} of each run. Mean, median "
+        f"and IQM are over n seeds; in brackets the {BOOTSTRAP}. Normalised: the normalised score, over the seeds that "
+        "the arm and the dense arm both have. Before: mean before training. Area: mean "
+        f"{METRIC_NAMES[task.metric]} over all of training.{untrained}{_threshold_sentence(task)}"
+    )
+    return make_table(f"scores_{file_name(task.task)}", caption, columns, _arm_rows(task))
+
+
+def run_table(contents: Contents) -> Table:
+    """Every run that the settings ask for, of the arms that exist."""
+    runs = [
+        (task, arm, seed, next((run for run in of_arm if run.seed == seed), None))
+        for task in contents.scores
+        for arm, of_arm in task.runs.items()
+        for seed in contents.seeds
+    ]
+
+    def row_columns() -> tuple[Column[tuple[TaskScores, str, int, Run | None]], ...]:
+        return (
+            text("Task", "task", lambda row: row[0].task),
+            text("Arm", "arm", lambda row: row[1]),
+            text("Criterion", "criterion", lambda row: row[0].representative(row[1]).criterion),
+            *(_group_column(group) for group in ("actor", "critic")),
+            number("Seed", "seed", lambda row: row[2]),
+            text("Status", "status", lambda row: row[3].status if row[3] else "missing"),
+            text("Metric", "metric", lambda row: row[0].metric),
+            number("Score", "score", lambda row: _of_seed(row, "scores"), ",.4g"),
+            number("Normalised", "normalised_score", lambda row: _of_seed(row, "normalised"), ".2f"),
+            text("Recipe", "recipe", lambda row: json.dumps(dict(recipe)) if (recipe := _recipe(row)) else None),
+        )
+
+    caption = (
+        "Every run with its score and normalised score. Recipe: what the config says about the arm in addition to "
+        "criterion and sparsity, as JSON."
+    )
+    return make_table("runs", caption, row_columns(), runs)
+
+
+def across_table(across: Sequence[AcrossTasks], looks: Mapping[str, Look]) -> Table:
+    """Every arm over the tasks that the dense agents learned."""
+    columns: tuple[Column[AcrossTasks], ...] = (
+        text("Arm", "arm", lambda arm: arm.arm),
+        sparsity_column(looks),
+        estimate("IQM", "iqm", lambda arm: arm.iqm, 2),
+        estimate("Mean", "mean", lambda arm: arm.mean, 2),
+        estimate("Median", "median", lambda arm: arm.median, 2),
+        estimate("P(above dense)", "over_dense", lambda arm: arm.over_dense, 2),
+        estimate("P(above random)", "over_control", lambda arm: arm.over_control, 2),
+        number("Tasks", "tasks", lambda arm: len(arm.tasks)),
+        number("Runs", "runs", lambda arm: arm.runs),
+    )
+    caption = (
+        "Over tasks: normalised scores (IQM over runs, mean and median over tasks), and the probability that a run "
+        "scores higher than a dense run, and than a run of its random control (ties count half). In brackets the "
+        f"{BOOTSTRAP}."
+    )
+    return make_table("across_tasks", caption, columns, across)
+
+
+def cost_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
+    """Wall-clock time and floating-point operations of every arm on every task."""
+    columns: tuple[Column[ArmCost], ...] = (
+        text("Arm", "arm", lambda cost: cost.arm),
+        text("Task", "task", lambda cost: cost.task),
+        sparsity_column(looks),
+        number("Seconds", "seconds", lambda cost: cost.seconds, ",.0f"),
+        number("Relative to dense", "of_dense", lambda cost: cost.of_dense, ".2f"),
+        Column("FLOP", lambda cost: Cell(_flops(cost.flops), {"flops": cost.flops}), numeric=True),
+        number("Runs", "runs", lambda cost: cost.runs),
+    )
+    caption = (
+        "Cost of a run: wall-clock seconds, mean over the runs that are done; the same relative to dense runs (smaller "
+        "is cheaper); and the floating-point operations of all its updates, counted at its final sparsity. The earlier "
+        "rounds of an iterative ticket are included. The time to make masks is not."
+    )
+    return make_table("cost", caption, columns, contents.costs)
+
+
+def _arm_rows(task: TaskScores) -> list[_ArmRow]:
+    return [_ArmRow(task, arm, task.arm(arm), {run.seed: run for run in runs}) for arm, runs in task.runs.items()]
+
+
+def _arm_column() -> Column[_ArmRow]:
+    return Column("Arm", lambda row: Cell(row.arm, {"arm": row.arm, "task": row.task.task}))
+
+
+def _normalised_column() -> Column[_ArmRow]:
+    return number(
+        "Normalised", "normalised_score", lambda row: row.scores.normalised_score if row.scores else None, ".2f"
+    )
+
+
+def _seed_column(seed: int, form: str) -> Column[_ArmRow]:
+    return number(f"Seed {seed}", f"seed_{seed}", lambda row: row.values.get(seed), form)
+
+
+def _group_column(group: str) -> Column[tuple[TaskScores, str, int, Run | None]]:
+    return number(
+        f"Sparsity, {group}",
+        f"sparsity_{group}",
+        lambda row: (row[0].representative(row[1]).sparsity or {}).get(group),
+        ".4g",
+    )
+
+
+def _recipe(row: tuple[TaskScores, str, int, Run | None]) -> Mapping[str, object]:
+    return row[0].representative(row[1]).recipe
+
+
+def _of_seed(row: tuple[TaskScores, str, int, Run | None], what: str) -> float | None:
+    scores = row[0].arm(row[1])
+    return getattr(scores, what).get(row[2]) if scores else None
+
+
+def _mean(row: _ArmRow) -> float | None:
+    return row.scores.mean.value if row.scores else None
+
+
+def _mean_of(values: Mapping[int, float]) -> float | None:
+    return statistics.fmean(values.values()) if values else None
+
+
+def _sparsity_of_groups(row: _ArmRow) -> Cell:
+    sparsity = row.task.representative(row.arm).sparsity
+    mean = statistics.fmean(sparsity.values()) if sparsity else None
+    return Cell(sparsity_text(sparsity) or NOTHING, {"sparsity": mean})
+
+
+def _range(row: _ArmRow) -> Cell:
+    values = list(row.values.values())
+    low, high = min(values, default=None), max(values, default=None)
+    several = len(row.done) > 1 and low is not None and high is not None
+    shown = f"{score_text(row.task, low)} to {score_text(row.task, high)}" if several else NOTHING  # type: ignore[arg-type]
+    return Cell(shown, {"lowest": low, "highest": high})
+
+
+def _each_seed(row: _ArmRow, seeds: Sequence[int]) -> Cell:
+    """The score of every seed that the config asks for, or how its run ended."""
+    shown = []
+    for seed in seeds:
+        status = row.runs[seed].status if seed in row.runs else "missing"
+        shown.append(score_text(row.task, row.values[seed]) if status == "done" else status)
+    return Cell(", ".join(shown), {f"seed_{seed}": row.values.get(seed) for seed in seeds})
+
+
+def _runs_done(row: _ArmRow, seeds: Sequence[int]) -> Cell:
+    return Cell(f"{len(row.done)}/{len(seeds)}", {"done": len(row.done)})
+
+
+def _reached(arm: ArmScores) -> list[int]:
+    return [steps for steps in arm.steps.values() if steps is not None]
+
+
+def _steps(arm: ArmScores | None) -> Cell:
+    """Median of the runs that reached the threshold, and how many did."""
+    if arm is None or not arm.steps:
+        return Cell(NOTHING, {"steps_to_threshold": None, "reached_threshold": None})
+    reached = _reached(arm)
+    median = statistics.median(reached) if reached else None
+    shown = NOTHING if median is None else f"{median:,.0f}"
+    values = {"steps_to_threshold": median, "reached_threshold": len(reached)}
+    return Cell(f"{shown} ({len(reached)}/{len(arm.steps)})", values)
+
+
+def _threshold_sentence(task: TaskScores) -> str:
+    if task.threshold is None:
+        return ""
+    reached, runs = sum(len(_reached(arm)) for arm in task.arms), sum(len(arm.steps) for arm in task.arms)
+    return (
+        " Steps to threshold: median over runs of the steps to the first evaluation of "
+        f"{score_text(task, task.threshold)} or more. {reached} of {plural(runs, 'run')} reached it; the others are "
+        "not in the median (in brackets: how many of the arm's runs reached it)."
+    )
+
+
+def _flops(flops: float | None) -> str:
+    if flops is None:
+        return NOTHING
+    for size, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if flops >= size:
+            return f"{flops / size:.3g} {unit}"
+    return f"{flops:.3g}"

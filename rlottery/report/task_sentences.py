@@ -1,0 +1,158 @@
+"""The results of one task in sentences."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from rlottery.analysis.kinds import GRADIENT_CRITERIA
+from rlottery.analysis.mask_analysis import MaskAnalysis
+from rlottery.analysis.runs import Run
+from rlottery.analysis.scores import ArmScores, TaskScores
+from rlottery.report.wording import (
+    METRIC_NAMES,
+    digits_of,
+    joined,
+    number_text,
+    one_line,
+    plural,
+    sparsity_text,
+)
+from rlottery.storage.paths import DENSE
+
+MOST_TICKETS_IN_A_SENTENCE = 4
+FAILED = ("failed", "diverged", "unreadable")
+
+
+def task_line(task: TaskScores, seeds: int) -> str:
+    """How the arms did on a task.
+
+    Args:
+        seeds: how many the config asks for.
+    """
+    sentences = [_main_sentence(task)]
+    dense = task.arm(DENSE)
+    not_learned = task.dense_not_learned
+    if dense is not None and 0 < len(not_learned) < len(dense.scores):
+        agents = "agent with seed" if len(not_learned) == 1 else "agents with seeds"
+        sentences.append(f"The dense {agents} {joined(map(str, not_learned))} did not learn.")
+    failed = [run for run in task.every_run if run.status in FAILED]
+    if failed:
+        what = " or can't be read" if any(run.status == "unreadable" for run in failed) else ""
+        sentences.append(f"{len(failed)} of {plural(seeds * len(task.runs), 'run')} failed{what}.")
+    return f"{task.task}: {' '.join(sentences)}"
+
+
+def score_text(task: TaskScores, value: float) -> str:
+    """A score of this task, with as many decimals as its scores need."""
+    return number_text(value, score_digits(task))
+
+
+def score_digits(task: TaskScores) -> int:
+    return digits_of(task.metric, (score for arm in task.arms for score in arm.scores.values()))
+
+
+def measured_line(task: TaskScores, last: str) -> str:
+    """What the scores of a task are. `last` is, for example, ``the last evaluation``."""
+    untrained = "not known" if task.untrained is None else score_text(task, task.untrained)
+    return f"{METRIC_NAMES[task.metric].capitalize()}, {last} of each run. Untrained: {untrained}."
+
+
+def overlap_lines(task: TaskScores, masks: MaskAnalysis) -> list[str]:
+    """How much the masks of magnitude and gradient overlap, one line per pair of arms."""
+    criteria = {name: task.representative(name).criterion for name in task.runs}
+    lines = []
+    for found in masks.overlaps:
+        magnitude, gradient = sorted((found.one, found.other), key=lambda arm: criteria.get(arm) != "magnitude")
+        if (
+            found.kind == "criterion"
+            and found.task == task.task
+            and criteria.get(magnitude) == "magnitude"
+            and criteria.get(gradient) in GRADIENT_CRITERIA
+        ):
+            over = "1 seed" if found.pairs == 1 else f"mean of {found.pairs} seeds"
+            lines.append(
+                f"Mask overlap of {magnitude} and {gradient}: Jaccard index {found.jaccard:.2f} ({over}); random masks "
+                f"would have {found.chance:.2f}."
+            )
+    return lines
+
+
+def not_normalised_lines(task: TaskScores) -> list[str]:
+    """Why arms have no normalised score, one line per reason."""
+    reasons: dict[str, list[str]] = {}
+    for arm in task.arms:
+        if arm.arm != DENSE and not arm.normalised:
+            reasons.setdefault(_why_not_normalised(task, arm), []).append(arm.arm)
+    return [
+        f"{arms[0]} has no normalised score: {why}."
+        if len(arms) == 1
+        else f"{plural(len(arms), 'arm')} have no normalised score: {why}."
+        for why, arms in reasons.items()
+    ]
+
+
+def problem_lines(task: TaskScores) -> list[str]:
+    """Runs that failed or can't be read, with their errors, and what else is unusual."""
+    lines = [
+        f"{run.status.capitalize()}: {run.arm}, seed {run.seed}: {one_line(run.error or '')}"
+        for run in task.every_run
+        if run.status in FAILED
+    ]
+    return lines + [one_line(note) for note in task.notes]
+
+
+def _why_not_normalised(task: TaskScores, arm: ArmScores) -> str:
+    dense = task.arm(DENSE)
+    if dense is None or not arm.scores.keys() & dense.scores.keys():
+        return "it shares no finished seed with the dense arm"
+    if task.untrained is None:
+        return "the score of untrained agents is not known"
+    return "dense agents can't be shown to have learned"
+
+
+def _main_sentence(task: TaskScores) -> str:
+    dense = task.arm(DENSE)
+    if dense is None:
+        return "no dense agent is done yet." if task.runs else "no run is done yet."
+    metric, over = METRIC_NAMES[task.metric], f"over {plural(len(dense.scores), 'seed')}"
+    if len(task.dense_not_learned) == len(dense.scores):
+        return (
+            f"the dense agents did not learn ({metric} {score_text(task, task.untrained or 0.0)} untrained, "
+            f"{score_text(task, dense.mean.value)} trained, {over}), so their tickets can't be judged."
+        )
+    others = [arm for arm in task.arms if arm.arm != DENSE]
+    shown = [arm for arm in others if arm.normalised]
+    if not shown:
+        why = next((_why_not_normalised(task, arm) for arm in others), "no ticket is done yet")
+        return f"the dense agents reached a {metric} of {score_text(task, dense.mean.value)} {over}; {why}."
+    numbers = {len(arm.normalised) for arm in shown}
+    tail = f" over {plural(max(numbers), 'seed')}" if len(numbers) == 1 else ""
+    if len(shown) > MOST_TICKETS_IN_A_SENTENCE:
+        ordered = sorted(shown, key=lambda arm: arm.normalised_score or 0.0)
+        worst, best = (f"{_normalised(arm)} ({arm.arm})" for arm in (ordered[0], ordered[-1]))
+        return f"the normalised scores of {plural(len(shown), 'arm')} range from {worst} to {best}{tail}."
+    return f"{_each(task, shown, with_seeds=len(numbers) > 1)}{tail}."
+
+
+def _each(task: TaskScores, arms: Sequence[ArmScores], *, with_seeds: bool) -> str:
+    """``at 80 % sparsity, the normalised score is 0.97 for magnitude and 1.02 for taylor``"""
+    runs = {arm.arm: task.representative(arm.arm) for arm in arms}
+    parts, what = [], "the normalised score is "
+    for sparsity, group in groupby(arms, key=lambda arm: sparsity_text(runs[arm.arm].sparsity)):
+        tickets = []
+        for arm in group:
+            seeds = f" ({plural(len(arm.normalised), 'seed')})" if with_seeds else ""
+            tickets.append(f"{_normalised(arm)} for {_criterion(runs[arm.arm], runs.values())}{seeds}")
+        at = f"at {sparsity} sparsity, " if sparsity else ""
+        parts.append(f"{at}{what}{joined(tickets)}")
+        what = ""
+    return "; ".join(parts)
+
+
+def _normalised(arm: ArmScores) -> str:
+    return number_text(arm.normalised_score or 0.0, 2)
+
+
+def _criterion(run: Run, among: Iterable[Run]) -> str:
+    """The criterion, if that and the sparsity identify the arm; else its name."""
+    alike = [other for other in among if (other.criterion, other.sparsity) == (run.criterion, run.sparsity)]
+    return run.criterion if run.criterion and len(alike) == 1 else run.arm

@@ -1,0 +1,91 @@
+"""Words and numbers as people read them."""
+
+from collections.abc import Iterable, Mapping
+
+from rlottery.analysis.runs import Metric
+
+MINUS = "\N{MINUS SIGN}"
+
+METRIC_NAMES: dict[Metric, str] = {"success": "success rate", "return": "return"}
+METRIC_TITLES: dict[Metric, str] = {"success": "Success", "return": "Return"}
+BOOTSTRAP = "95 % bootstrap interval"
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 seed``, ``2 seeds``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def joined(items: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *first, last = items
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def capitalised(text: str) -> str:
+    """A sentence with a capital letter, unless it begins with the name of an arm."""
+    return text if any(letter.isdigit() for letter in text.split(" ")[0]) else text[:1].upper() + text[1:]
+
+
+def one_line(text: str) -> str:
+    """Text from a file on one line, without control characters."""
+    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+
+
+def last_evaluations(number: int) -> str:
+    """What a score is: ``the last evaluation``, ``the mean of the last 3 evaluations``."""
+    return "the last evaluation" if number == 1 else f"the mean of the last {number} evaluations"
+
+
+def digits_of(metric: Metric, scores: Iterable[float]) -> int:
+    """How many decimals scores are shown with: two for success rates, fewer for large returns."""
+    if metric == "success":
+        return 2
+    largest = max(map(abs, scores), default=0.0)
+    return 0 if largest >= 100 else 1 if largest >= 10 else 2
+
+
+def with_minus(text: str) -> str:
+    """A formatted number with a minus sign in the place of a hyphen."""
+    return text.replace("-", MINUS)
+
+
+def number_text(value: float, digits: int) -> str:
+    """``1,234.5``; zero has no sign."""
+    return with_minus(f"{round(value, digits) + 0.0:,.{digits}f}")
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """``+0.25``; zero has no sign."""
+    rounded = round(value, digits) + 0.0
+    return with_minus(f"{rounded:+,.{digits}f}") if rounded else f"{0:.{digits}f}"
+
+
+def sparsity_text(sparsity: Mapping[str, float] | None) -> str:
+    """``80 %``, or ``90 / 50 %`` for groups that differ; empty where it is not known."""
+    if sparsity is None:
+        return ""
+    shares = [f"{100 * share:.{1 if share < 0.99 else 2}f}".rstrip("0").rstrip(".") for share in sparsity.values()]
+    return f"{shares[0] if len(set(shares)) == 1 else ' / '.join(shares)} %"
+
+
+def percentage(share: float) -> str:
+    """``95 %``."""
+    return f"{100 * share:.4g} %"
+
+
+def p_text(p: float) -> str:
+    """``p = 0.04``, ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def interval_name(level: float) -> str:
+    """The interval that two one-sided bounds make: ``90 % interval`` at a level of 5 %."""
+    return f"{100 * (1 - 2 * level):.4g} % interval"
+
+
+def difference_text(difference: float, low: float | None, high: float | None, level: float) -> str:
+    """A normalised difference with its interval: ``+0.30 (90 % interval +0.20 to +0.40)``."""
+    if low is None or high is None:
+        return f"{signed(difference)} (no interval)"
+    return f"{signed(difference)} ({interval_name(level)} {signed(low)} to {signed(high)})"

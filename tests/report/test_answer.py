@@ -1,0 +1,90 @@
+"""The answer to whether gradient is better than magnitude."""
+
+from dataclasses import replace
+
+import pytest
+
+from rlottery.analysis.verdict import MethodContrast, Verdicts
+from rlottery.report.answer import answer
+from tests.report.contents import contents, empty
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> Verdicts:
+    return contents().verdicts
+
+
+def contrast(percent: int, difference: float, adjusted: float | None, n: int = 15, measure="score") -> MethodContrast:
+    return MethodContrast(
+        task=None, measure=measure, sparsity=percent / 100, magnitude="m", gradient="g", difference=difference,
+        low=difference - 0.1, high=difference + 0.1, p=adjusted, adjusted=adjusted,
+        n=n, fewest=n // 3, tasks=("a", "b", "c"),
+    )  # fmt: skip
+
+
+class TestAnswer:
+    def said(self, verdicts, *contrasts):
+        return answer(replace(verdicts, methods=contrasts, trends=()), 0.05, 5)
+
+    def test_only_what_is_significant_is_shown(self, verdicts):
+        told = self.said(verdicts, contrast(80, 0.3, 0.051), contrast(95, 0.3, 0.05), contrast(98, -0.3, 0.01))
+        assert told[0] == (
+            "Gradient is shown to be better at 95 % and magnitude is shown to be better at 98 %; "
+            "in the other comparison no difference is shown."
+        )
+
+    def test_nothing_shown(self, verdicts):
+        assert self.said(verdicts, contrast(80, 0.9, 0.2))[0] == ("No difference is shown in the one comparison.")
+        told = self.said(verdicts, contrast(80, 0.9, 0.2), contrast(90, 0.9, 0.2))
+        assert told[0] == "No difference is shown in any of 2 comparisons."
+
+    def test_too_few_seeds_show_nothing(self, verdicts):
+        assert self.said(verdicts, contrast(80, 0.9, 0.001, n=12))[0] == (
+            "Not decided: no comparison has 5 seeds on every task."
+        )
+        assert self.said(verdicts, contrast(80, 0.9, 0.001, n=12))[1].endswith(
+            "n = 12, too few for a test, which needs 5 on every task."
+        )
+        assert self.said(verdicts, contrast(80, 0.9, None, n=1))[0].startswith("Not decided")
+
+    def test_what_single_tasks_show_stands_beside_the_pool(self, verdicts):
+        single = replace(contrast(95, 0.3, 0.04), task="Reacher-v5"), replace(contrast(98, 0.3, 0.06), task="a")
+        told = self.said(verdicts, contrast(95, 0.1, 0.4), *single)
+        assert told[0].startswith("No difference is shown")
+        assert (
+            "Shown on single tasks, Holm-corrected within each: g \N{MINUS SIGN} m = +0.30 on Reacher-v5 (p = 0.040)."
+            in told
+        )
+        assert not any("single tasks" in line for line in self.said(verdicts, *single))
+
+    def test_each_comparison_has_its_interval_and_n(self, verdicts):
+        line = self.said(verdicts, contrast(95, 0.3, 0.04))[1]
+        assert (
+            "g \N{MINUS SIGN} m = +0.30 (90 % interval +0.20 to +0.40)" in line
+            and "n = 15" in line
+            and "p = 0.040" in line
+        )
+
+    def test_areas_are_told_beside_scores(self, verdicts):
+        told = self.said(verdicts, contrast(80, 0.1, 0.5), contrast(80, -0.2, 0.01, measure="area"))
+        assert told[0].startswith("No difference is shown")
+        assert "area under the learning curve" in told[-1] and "magnitude is shown to be better at 80 %" in told[-1]
+
+    @pytest.mark.parametrize(
+        ("change", "adjusted", "n", "words"),
+        [
+            (0.3, 0.01, 15, "The advantage of taylor over magnitude grows with sparsity: "),
+            (-0.3, 0.01, 15, "The advantage of taylor over magnitude shrinks with sparsity: "),
+            (0.3, 0.06, 15, "It is not shown that the advantage"),
+            (0.3, 0.01, 12, "It is not shown that the advantage"),
+            (0.3, None, 15, "n = 15, no test."),
+            (0.3, 0.03, 15, "n = 15, Holm-corrected p = 0.030."),
+        ],
+    )
+    def test_whether_it_grows_with_sparsity(self, verdicts, change, adjusted, n, words):
+        trend = replace(verdicts.trends[-1], change=change, p=0.01, adjusted=adjusted, n=n, fewest=n // 3)
+        told = answer(replace(verdicts, trends=(trend,)), 0.05, 5)
+        assert words in next(line for line in told if "from 80 % to 98 %" in line)
+
+    def test_no_pairs(self):
+        assert answer(empty().verdicts, 0.05, 5)[0].startswith("There is nothing to compare")
