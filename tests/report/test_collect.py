@@ -99,7 +99,7 @@ def test_runs_of_other_settings_than_the_configs_are_told_once_a_task(store: Sto
     (said,) = [line for line in collect(store, config(seeds=range(5))).missing if "other settings" in line]
     assert said.startswith(
         "reach-v3: 10 runs were trained with other settings than these "
-        "(sac.batch_size: the files have 64, this config asks for 256). Scores are of the runs as they were trained"
+        "(sac.batch_size: the files have 64, this config asks for 256). The scores are those of the runs as trained"
     )
     assert not any("other settings" in line for line in collect(store, trained).missing)
 
