@@ -34,13 +34,13 @@ REPLAY_FILES = tuple(f"replay/{field}.npy" for field in Transitions._fields)
 
 
 class _Below:
-    """An attribute of `RunFiles`: the path with this name below the run's folder."""
+    """An attribute of `RunFiles` or `Store`: the path with this name below the folder."""
 
     def __init__(self, name: str):
         self._name = name
 
-    def __get__(self, files: "RunFiles", owner: object) -> Path:
-        return files.folder / self._name
+    def __get__(self, owner: "RunFiles | Store", kind: object) -> Path:
+        return (owner.folder if isinstance(owner, RunFiles) else owner.root) / self._name
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,11 @@ class Store:
 
     root: Path
 
+    runs = _Below("runs")
+    report = _Below("report")
+    record = _Below("study.json")
+    record_lock = _Below(".study.lock")
+
     def run(self, task_name: str, seed: int, arm: str) -> RunFiles:
         """The files of a run. `task_name` is a task's name for file names (`config.Task.name`)."""
         return RunFiles(self.runs / task_name / f"seed_{seed}" / arm)
@@ -89,22 +94,6 @@ class Store:
         folder = self.runs / task_name / f"seed_{seed}"
         found = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
         return [DENSE, *sorted(found - {DENSE})]
-
-    @property
-    def runs(self) -> Path:
-        return self.root / "runs"
-
-    @property
-    def record(self) -> Path:
-        return self.root / "study.json"
-
-    @property
-    def record_lock(self) -> Path:
-        return self.root / ".study.lock"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report"
 
     def film(self, task_name: str, seed: int, arm: str, agents: str) -> Path:
         """A report's film of a dense agent next to the arm's. `agents` is a digest of the agents that it shows."""

@@ -19,7 +19,7 @@ from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import RunFiles, Store
 from rlottery.storage.study_record import read_study_record
 from rlottery.study.planning.arms import METHODS
-from rlottery.study.planning.damage import damage_of_run, expected_files, replay_was_deleted
+from rlottery.study.planning.finished_runs import damage_of_run, expected_files, replay_was_deleted
 
 _REPEATED = "The run is repeated when the study is run again."
 _REMADE = "The mask is regenerated when the study is run again."

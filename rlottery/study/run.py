@@ -26,7 +26,7 @@ from rlottery.study.display import display_for
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
 from rlottery.study.execution.stopping import StopSignals
-from rlottery.study.planning.damage import damage_of_job
+from rlottery.study.planning.finished_runs import damage_of_job
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.reporting import publish

@@ -19,7 +19,7 @@ from rlottery.storage.progress import Progress, read_progress
 from rlottery.storage.trained_with import other_settings_message
 from rlottery.study.display import duration
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.damage import damage_of_run, replay_was_deleted
+from rlottery.study.planning.finished_runs import damage_of_run, replay_was_deleted
 
 _SUMMARY_WORDS = {"to repeat": "to do", "mask made": "to do"}
 """States that the summary counts under another name."""

@@ -11,18 +11,10 @@ from dataclasses import dataclass, field
 
 from rlottery.errors import RlotteryError
 from rlottery.storage.progress import read_progress
+from rlottery.study.execution import endings
 from rlottery.study.execution.backend import Backend, Worker
 from rlottery.study.execution.bundles import TRAINED, bundles
-from rlottery.study.execution.endings import (
-    DISK_FULL,
-    STOPPED,
-    JobLog,
-    disk_full_message,
-    failure_message,
-    has_diverged,
-    resume_message,
-    skipped_checkpoints_message,
-)
+from rlottery.study.execution.endings import DISK_FULL, STOPPED, JobLog
 from rlottery.study.execution.environment import available_cores
 from rlottery.study.execution.local import LocalBackend
 from rlottery.study.planning.done import is_done
@@ -176,14 +168,14 @@ class Executor:
             tracked.state = JobState.WAITING
             tracked.message = "its worker was killed by SIGKILL (out of memory?); trying once more"
         elif code == 0:
-            self._end(index, JobState.DONE, skipped_checkpoints_message(tracked.job))
+            self._end(index, JobState.DONE, endings.skipped_checkpoints_message(tracked.job))
         elif code == STOPPED:
-            self._end(index, JobState.STOPPED, resume_message(tracked.job))
+            self._end(index, JobState.STOPPED, endings.resume_message(tracked.job))
         elif code == DISK_FULL:
-            self._end(index, JobState.FAILED, disk_full_message(tracked.job))
+            self._end(index, JobState.FAILED, endings.disk_full_message(tracked.job))
         else:
-            state = JobState.DIVERGED if has_diverged(tracked.job) else JobState.FAILED
-            self._end(index, state, failure_message(code, self._logs[index], shares_worker=shares_worker))
+            state = JobState.DIVERGED if endings.has_diverged(tracked.job) else JobState.FAILED
+            self._end(index, state, endings.failure_message(code, self._logs[index], shares_worker=shares_worker))
 
     def _end(self, index: int, state: JobState, message: str = "") -> None:
         """Record the final state of a job."""
@@ -206,7 +198,7 @@ class Executor:
         for index in self._running:
             tracked = self.tracked[index]
             tracked.job.files.progress.unlink(missing_ok=True)
-            tracked.state, tracked.message = JobState.STOPPED, resume_message(tracked.job)
+            tracked.state, tracked.message = JobState.STOPPED, endings.resume_message(tracked.job)
         self._workers.clear()
         self._running.clear()
 

@@ -38,23 +38,13 @@ AGAIN_SECONDS = 1.0
 
 def encode(jobs: Sequence[Job], core: int | None) -> str:
     """What a worker reads on standard input: jobs of one study, and the core to pin itself to."""
-    return json.dumps(
-        {
-            "config": config_to_dict(jobs[0].config),
-            "jobs": [
-                {
-                    "stage": job.stage,
-                    "task_index": job.task_index,
-                    "seed": job.seed,
-                    "arm": job.arm and job.arm.name,
-                    "method": job.arm and job.arm.method,
-                }
-                for job in jobs
-            ],
-            "core": core,
-            "parent": os.getpid(),
-        }
-    )
+    sent = [
+        {"stage": job.stage, "task_index": job.task_index, "seed": job.seed}
+        | {"arm": job.arm and job.arm.name, "method": job.arm and job.arm.method}
+        for job in jobs
+    ]
+    config = config_to_dict(jobs[0].config)
+    return json.dumps({"config": config, "jobs": sent, "core": core, "parent": os.getpid()})
 
 
 def _decode(message: Any) -> list[Job]:

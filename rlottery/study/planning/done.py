@@ -12,7 +12,6 @@ from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask
 from rlottery.storage.checkpoint_record import newest_checkpoint, other_config_error
 from rlottery.storage.manifests import DamagedError, Manifest
-from rlottery.study.planning.damage import damage_of_run
 from rlottery.study.planning.fingerprints import (
     Fingerprint,
     dense_fingerprint,
@@ -23,15 +22,15 @@ from rlottery.study.planning.fingerprints import (
 from rlottery.study.planning.finished_runs import (
     check_converged,
     check_same_study,
+    damage_of_run,
     dense_manifest,
     ended_manifest,
     has_replay,
     missing_rewind_points,
     replay_was_released,
 )
-from rlottery.study.planning.inputs import own_mask, ticket_inputs
+from rlottery.study.planning.inputs import own_mask, read_mask_file, read_ticket_mask, ticket_inputs
 from rlottery.study.planning.jobs import Job, Key
-from rlottery.study.planning.ticket_masks import read_mask_file, read_ticket_mask
 
 
 def is_done(job: Job, pending: Collection[Key] = ()) -> bool:

@@ -1,9 +1,10 @@
-"""Finished runs: the manifests that other jobs rely on, compared with what the config asks for."""
+"""Finished runs: their manifests, compared with what the config asks for, and their damaged files."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from rlottery.errors import StudyError
-from rlottery.storage.manifests import Manifest, find_damage, read_manifest
+from rlottery.storage.manifests import DamagedError, FileEntry, Manifest, find_damage, read_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, replay_is_saved
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, differing_keys
 from rlottery.study.planning.jobs import Job
@@ -107,6 +108,40 @@ def missing_rewind_points(job: Job, manifest: Manifest) -> list[int]:
     return [
         step for step in job.config.rewind_steps if job.dense_files.rewind_point(step).name not in manifest["files"]
     ]
+
+
+def damage_of_job(job: Job) -> list[DamagedError]:
+    """Files of the job's run that are missing or differ from their checksums; the job will regenerate them."""
+    if job.stage not in ("dense", "ticket"):
+        return []
+    try:
+        manifest = ended_manifest(job.files)
+    except DamagedError as error:
+        return [error]
+    return [] if manifest is None else damage_of_run(job.files, manifest)
+
+
+def damage_of_run(files: RunFiles, manifest: Manifest, contents: Iterable[str] | None = None) -> list[DamagedError]:
+    """Files of a run that are missing or differ from what its manifest records.
+
+    Args:
+        contents: names of the files whose checksums are compared too, not only their sizes. None means all.
+    """
+    return find_damage(files.folder, expected_files(files, manifest), contents)
+
+
+def expected_files(files: RunFiles, manifest: Manifest) -> dict[str, FileEntry]:
+    """The files that the run should have, by name.
+
+    A whole replay buffer may be deleted by hand or by keep_replay, and is then not expected; a part of one is damage.
+    """
+    exists = files.replay.exists()
+    return {name: entry for name, entry in manifest["files"].items() if exists or name not in REPLAY_FILES}
+
+
+def replay_was_deleted(files: RunFiles, manifest: Manifest) -> bool:
+    """Whether the whole replay buffer was deleted by something other than rlottery."""
+    return manifest.get("replay") == "saved" and not files.replay.exists()
 
 
 def has_replay(job: Job, manifest: Manifest) -> bool:

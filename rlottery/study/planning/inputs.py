@@ -10,10 +10,10 @@ import numpy as np
 
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.errors import MaskError
-from rlottery.pruning.mask_file import read_mask
-from rlottery.pruning.masks import Mask
+from rlottery.pruning.mask_file import mask_from_bytes, read_mask, read_mask_bytes
+from rlottery.pruning.masks import Mask, check_shapes
 from rlottery.storage.disk import read_arrays
-from rlottery.storage.manifests import check_files
+from rlottery.storage.manifests import check_files, list_differences
 from rlottery.study.planning.fingerprints import Fingerprint, mask_fingerprint, ticket_fingerprint
 from rlottery.study.planning.finished_runs import dense_manifest, saved_digest
 from rlottery.study.planning.jobs import Job
@@ -90,6 +90,41 @@ def given_mask(job: Job) -> Mask:
             f"It is missing, or it was made from another agent. {how_to_make_masks(job)}"
         )
     return mask
+
+
+def read_ticket_mask(job: Job) -> tuple[Mask, bytes]:
+    """The mask that a ticket trains with, checked against the config, the agent and its shapes.
+
+    Returns:
+        the mask, and the content of its file.
+
+    Raises:
+        MaskError: the mask is missing, corrupt, unsafe, of other shapes, or made from something else.
+    """
+    expected = expected_mask_fingerprint(job)
+    mask, data = read_mask_file(job)
+    initial = initial_kernels(job)
+    try:
+        for group, layers in mask.groups.items():
+            check_shapes(layers, initial[group])
+    except MaskError as error:
+        raise MaskError(f"{job.mask_path} doesn't fit the dense agent. {error}\n{how_to_make_masks(job)}") from None
+    if differences := list_differences(expected, mask.metadata["fingerprint"]):
+        listed = "\n  ".join(differences)
+        raise MaskError(f"{job.mask_path} was made from something else:\n  {listed}\n{how_to_make_masks(job)}")
+    return mask, data
+
+
+def read_mask_file(job: Job) -> tuple[Mask, bytes]:
+    """The mask in the job's mask file, whatever it was made from, and the file's content.
+
+    Raises:
+        MaskError: the mask is missing, corrupt or unsafe.
+    """
+    if not job.mask_path.exists():
+        raise MaskError(f"Mask not found: {job.mask_path}\n{how_to_make_masks(job)}")
+    data = read_mask_bytes(job.mask_path)
+    return mask_from_bytes(data, str(job.mask_path)), data
 
 
 def foreign_mask_path(job: Job) -> Path:

@@ -9,10 +9,9 @@ from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask
 from rlottery.storage.disk import write_bytes
 from rlottery.study.planning.arms import comparable_method
-from rlottery.study.planning.inputs import expected_ticket_fingerprint
+from rlottery.study.planning.inputs import expected_ticket_fingerprint, read_ticket_mask
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.networks import networks_of
-from rlottery.study.planning.ticket_masks import read_ticket_mask
 from rlottery.study.stages.agents import spec_of
 from rlottery.study.stages.masking import describe_mask
 from rlottery.study.stages.run_record import RunFacts, RunResult, record_run

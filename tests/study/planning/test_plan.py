@@ -9,7 +9,7 @@ from rlottery.config import Config
 from rlottery.errors import RlotteryError, StudyError, TaskError
 from rlottery.storage.checkpoint_record import newest_checkpoint, record_path
 from rlottery.storage.manifests import read_manifest, write_sealed
-from rlottery.study.planning.damage import damage_of_job
+from rlottery.study.planning.finished_runs import damage_of_job
 from rlottery.study.planning.jobs import STAGES, list_jobs, prerequisites
 from rlottery.study.planning.plan import JobState, plan_study
 from tests.study.studies import (
