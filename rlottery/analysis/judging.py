@@ -95,10 +95,10 @@ def _state(scores: TaskScores, rules: Verdict) -> tuple[TaskState, str, float | 
         return (
             "did not learn",
             f"dense agents can't be shown to have learned: their mean score is {dense:.3g}, and {untrained:.3g} before "
-            f"training (p = {p:.2g}; the gain must also exceed {scores.least_gain:.3g})",
+            f"training (one-sided p = {p:.2g}; the gain must also exceed {scores.least_gain:.3g})",
             p,
         )
-    return "learned", f"training improved the dense agents by {dense - untrained:.4g} (p = {p:.2g})", p
+    return "learned", f"training improved the dense agents by {dense - untrained:.4g} (one-sided p = {p:.2g})", p
 
 
 def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rules: Verdict) -> Judged:

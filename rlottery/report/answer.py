@@ -159,7 +159,7 @@ def _tested(row: MethodContrast | MethodTrend, least_seeds: int, *, corrected: b
         return f"too few for a test, which needs {least_seeds} on every task"
     if row.adjusted is None:
         return "no test"
-    return f"Holm-corrected {p_text(row.adjusted)}" if corrected else p_text(row.adjusted)
+    return f"two-sided, Holm-corrected {p_text(row.adjusted)}" if corrected else f"two-sided {p_text(row.adjusted)}"
 
 
 def _measured(measure: str) -> str:

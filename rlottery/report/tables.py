@@ -123,7 +123,7 @@ def difference(title: str, name: str, of: Callable[[Item], Bounded]) -> Column[I
 
 def estimate(title: str, name: str, of: Callable[[Item], Estimate | None], digits: int) -> Column[Item]:
     """A column of numbers with bootstrap intervals."""
-    return Column(title, lambda item: estimate_cell(name, of(item), digits), numeric=True)
+    return Column(f"{title} [95 % bootstrap]", lambda item: estimate_cell(name, of(item), digits), numeric=True)
 
 
 # ------------------------------------------------------------------------------------------ Cells

@@ -78,7 +78,7 @@ class TestAnswer:
             (0.3, 0.06, 15, "It is not shown that the advantage"),
             (0.3, 0.01, 12, "It is not shown that the advantage"),
             (0.3, None, 15, "n = 15, no test."),
-            (0.3, 0.03, 15, "n = 15, Holm-corrected p = 0.030."),
+            (0.3, 0.03, 15, "n = 15, two-sided, Holm-corrected p = 0.030."),
         ],
     )
     def test_whether_it_grows_with_sparsity(self, verdicts, change, adjusted, n, words):
