@@ -180,7 +180,7 @@ class PrunedRecipe(ArmRecipe):
     @property
     def sparsities(self) -> tuple[dict[str, float], ...]:
         """The sparsities asked for, by group."""
-        return tuple({"actor": one.actor, "critic": one.critic} for one in self.sparsity or ())
+        return tuple(one.by_group for one in self.sparsity or ())
 
     @property
     def layer_sparsities(self) -> Mapping[str, Sequence[float]]:

@@ -209,7 +209,6 @@ CRITERIA: dict[str, Criterion] = {
         magnitude,
         summary="|w|: the size of the trained weight",
         paper="Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks",
-        cost="none",
         use="As the first baseline: it needs only the trained agent, and is hard to beat.",
     ),
     "taylor": Criterion(
@@ -245,14 +244,12 @@ CRITERIA: dict[str, Criterion] = {
         uniform,
         summary="a uniform random number, which knows nothing of the agent",
         paper="Liu et al. 2022, The Unreasonable Effectiveness of Random Pruning",
-        cost="none",
         use="As the control that every other criterion has to beat.",
     ),
     "magnitude-init": Criterion(
         magnitude_at_initialization,
         summary="|w0|: the size of the initial weight",
         paper="Frankle et al. 2021, Pruning Neural Networks at Initialization: Why Are We Missing the Mark?",
-        cost="none",
         use="As the baseline for criteria that prune before training.",
     ),
     "snip": Criterion(
@@ -311,7 +308,7 @@ def find_criterion(name: str) -> Criterion:
             f"{did_you_mean(unknown[0], STATISTICS)} {known}"
         )
     summary = (inspect.getdoc(function) or f"the function {name}").partition("\n")[0]
-    found = Criterion(function, summary=summary, paper="", cost="none", use="Your own function.")
+    found = Criterion(function, summary=summary, paper="", use="Your own function.")
     return replace(found, cost="batches of data") if found.needs_data else found
 
 

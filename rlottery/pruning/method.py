@@ -16,5 +16,5 @@ class Method:
 
     summary: str
     paper: str
-    cost: str
+    cost: str = "none"
     use: str

@@ -16,25 +16,21 @@ ALLOCATIONS: dict[str, Method] = {
     "global": Method(
         summary="all layers of a group of networks compete in one ranking",
         paper="Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks",
-        cost="none",
         use="The default for weights that have scores.",
     ),
     "uniform": Method(
         summary="every layer keeps the same share of its weights",
         paper="Zhu and Gupta 2017, To prune, or not to prune",
-        cost="none",
         use="If global would empty a layer, or for sparse kernels that are fastest with layers of similar density.",
     ),
     "erk": Method(
         summary="a layer's density is proportional to (inputs + outputs) / (inputs x outputs): small layers keep more",
         paper="Mocanu et al. 2018, SET; Evci et al. 2020, Rigging the Lottery",
-        cost="none",
         use="The default of set and rigl. Graesser et al. 2022 found it better than uniform for agents.",
     ),
     "{actor: [...]}": Method(
         summary="the sparsity of each layer of actor and critic, from input to output, in place of sparsity",
         paper="-",
-        cost="none",
         use="To find out how few weights one layer needs.",
     ),
 }
@@ -42,7 +38,6 @@ REWINDS: dict[str, Method] = {
     "initial": Method(
         summary="the dense agent's initial weights, trained for as many steps as the dense agent",
         paper="Frankle and Carbin 2019, The Lottery Ticket Hypothesis",
-        cost="none",
         use="The default: the question of the lottery ticket hypothesis.",
     ),
     "{step: k}": Method(
@@ -62,13 +57,11 @@ STRUCTURES: dict[str, Method] = {
     "weights": Method(
         summary="single weights",
         paper="Han et al. 2015",
-        cost="none",
         use="The default: it loses least at a given sparsity.",
     ),
     "units": Method(
         summary="whole hidden units, ranked by the root mean square of their weights' scores",
         paper="Li et al. 2017, Pruning Filters for Efficient ConvNets; Fang et al. 2023, DepGraph",
-        cost="none",
         use="If the small policy should be a small dense network, which is fast on any hardware.",
     ),
 }
@@ -76,25 +69,21 @@ OTHERS: dict[str, Method] = {
     "rescale: true": Method(
         summary="initial weights times sqrt(inputs / survivors) of their unit, so that masks don't shrink activations",
         paper="He et al. 2015; Evci et al. 2022, Gradient Flow in Sparse Neural Networks",
-        cost="none",
         use="For random masks and fresh weights at high sparsity, which may lose because of their scale alone.",
     ),
     "transfer: {seed: next}": Method(
         summary="the mask of another seed's agent",
         paper="Morcos et al. 2019, One ticket to win them all",
-        cost="none",
         use="Does a mask belong to the task, or to one seed?",
     ),
     "transfer: {task: ID}": Method(
         summary="the mask of another task with the same shapes",
         paper="Morcos et al. 2019, One ticket to win them all",
-        cost="none",
         use="Does a mask belong to the robot, or to the task?",
     ),
     "transfer: {file: PATH}": Method(
         summary="any mask file; {task} and {seed} in the path are filled in",
         paper="-",
-        cost="none",
         use="For masks of another study, or from elsewhere.",
     ),
 }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rlottery.agents.base import jax_key, nest_masks
-from rlottery.config.recipes import PrunedRecipe
+from rlottery.config.recipes import PrunedRecipe, TicketRecipe
 from rlottery.errors import MaskError, naming
 from rlottery.pruning.criteria import ESTIMATES, Needed, score, statistics_for
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
@@ -67,13 +67,15 @@ class ScoredAgent:
     """What an arm's scores are computed from, loaded once.
 
     Attributes:
-        job: of the arm whose recipe says how to score.
+        job: a job of the arm whose recipe says how to score; its RNG streams draw batches and noise.
+        recipe: says how to score.
         needed: the saliency statistics that the criterion reads.
         trained, initial: the agent at its trained and at its initial weights; None if not needed.
         replay, warmup: the replay for either of them; None if no statistic needs data.
     """
 
     job: Job
+    recipe: TicketRecipe
     needed: Needed
     trained: Any
     initial: Any
@@ -89,11 +91,12 @@ def load_scored_agent(job: Job) -> ScoredAgent:
         StudyError: a file is missing.
     """
     recipe, criterion = job.ticket_arm.scores_by, job.ticket_arm.criterion
-    assert recipe is not None and criterion is not None
+    assert recipe is not None and criterion is not None  # nothing else asks for an agent to score
     needed = statistics_for(criterion, recipe.estimator)
     initial = ALGORITHM.init(initial_weights(job), jax_key(0), settings_of(job)) if needed.initial else None
     return ScoredAgent(
         job=replace(job, arm=job.ticket_arm.scoring),
+        recipe=recipe,
         needed=needed,
         trained=saved_agent(job.scored, job.scored.files.agent) if needed.trained else None,
         initial=initial,
@@ -122,12 +125,12 @@ def select_survivors(job: Job, scored: ScoredAgent, resample: int | None = None)
     return {g: control.rank_mask(scores[g], mask) if sparsity_of(mask) else mask for g, mask in given.items()}
 
 
-def describe_mask(job: Job, groups: Groups, asked: dict[str, float], scored: dict[str, Any] | None = None) -> Mask:
+def describe_mask(job: Job, groups: Groups, asked: dict[str, float], data: dict[str, Any] | None = None) -> Mask:
     """The mask of the job's arm with its metadata.
 
     Args:
         asked: sparsity by group.
-        scored: what the scores were computed from: batches, their size, and each group's loss.
+        data: what the scores were computed from, if from data: batches, their size, and each group's loss.
     """
     arm = job.ticket_arm
     estimator = None
@@ -142,7 +145,7 @@ def describe_mask(job: Job, groups: Groups, asked: dict[str, float], scored: dic
         estimator=estimator,
         sparsity=asked,
         fingerprint=expected_mask_fingerprint(job),
-        scored=scored,
+        scored=data,
     )
 
 
@@ -192,7 +195,7 @@ def _transferred(job: Job) -> Mask:
 
 
 def _drawn(job: Job, given: Groups) -> Groups:
-    """The masks that a control draws from its ticket's, or the ticket's own."""
+    """The masks that a control draws from those of its ticket, or the ticket's own."""
     control = job.ticket_arm.control
     if control is None or control.draw_mask is None:
         return given
@@ -202,14 +205,14 @@ def _drawn(job: Job, given: Groups) -> Groups:
 
 
 def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> Groups:
-    arm = job.ticket_arm
-    recipe, criterion, asked = arm.scores_by, arm.criterion, _asked(arm)
-    assert recipe is not None and criterion is not None
-    groups = read_mask(job.scored.files.mask).groups if arm.scored is not None else None
-    for turn in range(1, criterion.iterations + 1):
+    """The mask of a ticket: scores, allocation and selection, in as many turns as the criterion asks for."""
+    recipe, asked = scored.recipe, _asked(job.ticket_arm)
+    turns = job.ticket_arm.criterion.iterations if job.ticket_arm.criterion is not None else 1
+    groups = read_mask(job.scored.files.mask).groups if job.ticket_arm.scored is not None else None
+    for turn in range(1, turns + 1):
         # Tanaka et al. 2020: the surviving share falls by the same factor in each turn.
-        shares = asked if criterion.iterations == 1 else _part_of(asked, turn / criterion.iterations)
-        scores = _scores(scored, groups if criterion.iterations > 1 else None, resample)
+        shares = asked if turns == 1 else _part_of(asked, turn / turns)
+        scores = _scores(scored, groups if turns > 1 else None, resample)
         groups = {
             group: prune(
                 of_group,
@@ -228,8 +231,7 @@ def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> Groups:
 
 def _scores(scored: ScoredAgent, masks: Groups | None, resample: int | None) -> dict[str, Scores]:
     """Scores by group; if `masks` is given, of the initial weights that it leaves."""
-    recipe, needed = scored.job.ticket_arm.scores_by, scored.needed
-    assert recipe is not None and recipe.criterion is not None
+    needed = scored.needed
     gathered: dict[str, dict[str, Any]] = {}
     if needed.trained:
         found = _statistics(scored, scored.trained, needed.trained, scored.replay, "", resample)
@@ -241,7 +243,7 @@ def _scores(scored: ScoredAgent, masks: Groups | None, resample: int | None) -> 
     scores = {}
     for group, statistics in gathered.items():
         with naming(group):
-            scores[group] = score(recipe.criterion, statistics, estimator=recipe.estimator)
+            scores[group] = score(scored.recipe.criterion or "", statistics, estimator=scored.recipe.estimator)
     return scores
 
 
@@ -254,9 +256,7 @@ def _statistics(
     resample: int | None,
 ) -> Statistics:
     """Saliency statistics of an agent by group and name; `prefix` distinguishes the random numbers of initial ones."""
-    # Streams of the arm that says how to score: a control that ranks uses its ticket's own scores, batch for batch.
-    streams, recipe = streams_of(scored.job), scored.job.ticket_arm.scores_by
-    assert recipe is not None
+    streams = streams_of(scored.job)
     draw = () if resample is None else (resample,)
     data: dict[str, Any] = {}
     if ESTIMATES.keys() & set(names):
@@ -264,8 +264,8 @@ def _statistics(
             "stored": stored,
             "key": jax_key(streams.for_purpose(f"{prefix}saliency noise", *draw)),
             "generator": np.random.default_rng(streams.for_purpose(f"{prefix}saliency batches", *draw)),
-            "batches": recipe.batches,
-            "batch_size": recipe.batch_size,
+            "batches": scored.recipe.batches,
+            "batch_size": scored.recipe.batch_size,
         }
     uniform = streams.generator("random scores")
     return gather_statistics(ALGORITHM, settings_of(scored.job), state, names, uniform=uniform, **data)
