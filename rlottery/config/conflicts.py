@@ -36,7 +36,7 @@ def conflict(
 
 
 def _layers(recipe: PrunedRecipe, network: NetworkSettings) -> tuple[KeyPath, str] | None:
-    for group, shares in (recipe.given_layers.by_group if recipe.given_layers else {}).items():
+    for group, shares in dict(recipe.given_layers or {}).items():
         layers = len(getattr(network, group)) + 1
         if len(shares) != layers:
             needed = f"must have {layers} entries, one for each layer that network.{group} makes, not {len(shares)}"

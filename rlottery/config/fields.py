@@ -81,11 +81,6 @@ class Sparsity(Section):
     actor: Fraction = Field(description="pruned share of the actor's kernel weights")
     critic: Fraction = Field(description="pruned share of the kernel weights of the twin critic")
 
-    @property
-    def by_group(self) -> dict[str, float]:
-        """Group -> pruned share."""
-        return {group: getattr(self, group) for group in type(self).model_fields}
-
     @model_validator(mode="before")
     @classmethod
     def _one_for_both(cls, value: object) -> object:

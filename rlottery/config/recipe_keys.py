@@ -97,11 +97,6 @@ class LayerSparsities(Section):
     actor: Annotated[tuple[Fraction, ...], FILLED] = Field(description="for the actor's layers")
     critic: Annotated[tuple[Fraction, ...], FILLED] = Field(description="for the layers of each critic")
 
-    @property
-    def by_group(self) -> dict[str, tuple[float, ...]]:
-        """Group -> the sparsity of each layer."""
-        return {group: getattr(self, group) for group in type(self).model_fields}
-
 
 class Allocation(Section):
     """How many weights survive in each layer of a network: by a rule, or given for each layer."""

@@ -154,11 +154,6 @@ class PrunedRecipe(ArmRecipe):
         return self.allocation.layers if self.allocation else None
 
     @property
-    def gives_layers(self) -> bool:
-        """Whether each layer's sparsity is given."""
-        return self.given_layers is not None
-
-    @property
     def allocation_rule(self) -> AllocationName | None:
         """The rule of `allocation`, as given."""
         return self.allocation.rule if self.allocation else None
@@ -180,13 +175,13 @@ class PrunedRecipe(ArmRecipe):
     @property
     def sparsities(self) -> tuple[dict[str, float], ...]:
         """The sparsities asked for, by group."""
-        return tuple(one.by_group for one in self.sparsity or ())
+        return tuple(dict(one) for one in self.sparsity or ())
 
     @property
     def layer_sparsities(self) -> Mapping[str, Sequence[float]]:
         """Group -> the sparsity of each layer, or of the whole group alone."""
         if self.given_layers is not None:
-            return self.given_layers.by_group
+            return dict(self.given_layers)
         return {group: (share,) for group, share in self.sparsities[0].items()}
 
     @classmethod
@@ -195,9 +190,9 @@ class PrunedRecipe(ArmRecipe):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if not self.gives_layers and self.sparsity is None:
+        if self.given_layers is None and self.sparsity is None:
             raise fault("missing: sparsity, the share of the kernel weights to prune")
-        if self.gives_layers and self.sparsity is not None:
+        if self.given_layers is not None and self.sparsity is not None:
             raise fault("the sparsity follows from the layers that allocation gives; leave one of the two out")
         if problem := self.schedule.chosen.objection(self) or self._problem():
             raise fault(problem)

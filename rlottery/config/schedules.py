@@ -43,8 +43,8 @@ class PrunedArm(Protocol):
         """As given; None if left out, or if each layer's sparsity is given."""
 
     @property
-    def gives_layers(self) -> bool:
-        """Whether each layer's sparsity is given."""
+    def given_layers(self) -> object:
+        """The sparsity of each layer; None if not given."""
 
     @property
     def sparsities(self) -> Sequence[Mapping[str, float]]:
@@ -79,7 +79,7 @@ class OneShot(_ScheduleKeys):
     )
 
     def objection(self, arm: PrunedArm) -> str | None:
-        if arm.structure == "units" and (arm.gives_layers or arm.allocation_rule == "erk"):
+        if arm.structure == "units" and (arm.given_layers or arm.allocation_rule == "erk"):
             return "structure: units takes allocation: global or uniform"
         return None
 
@@ -100,7 +100,7 @@ class Iterative(_ScheduleKeys):
     )
 
     def objection(self, arm: PrunedArm) -> str | None:
-        if arm.gives_layers:
+        if arm.given_layers:
             return _one_sparsity(self.name)
         if problem := super().objection(arm):
             return problem
@@ -142,7 +142,7 @@ class Gradual(_ScheduleKeys):
         return self
 
     def objection(self, arm: PrunedArm) -> str | None:
-        if arm.gives_layers:
+        if arm.given_layers:
             return _one_sparsity(self.name)
         if problem := super().objection(arm) or _trains_from_initial_weights(self.name, arm):
             return problem
@@ -192,7 +192,7 @@ class DropAndGrow(_ScheduleKeys):
             return f"{self.name} drops by magnitude and grows by its own rule; leave out criterion"
         if arm.allocation_rule == "global":
             return f"{self.name} starts from a random mask, which has no scores to rank globally; use erk or uniform"
-        return f"{self.name} takes allocation: erk or uniform" if arm.gives_layers else None
+        return f"{self.name} takes allocation: erk or uniform" if arm.given_layers else None
 
     def window(self, env_steps: int, warmup_steps: int) -> tuple[int, int]:
         """The first step after which masks may change, and the last one."""

@@ -67,7 +67,7 @@ def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> i
         return survivor_count(weight_count(shapes), arm.sparsity[group])
     recipe = arm.recipe
     assert isinstance(recipe, PrunedRecipe) and recipe.given_layers is not None
-    return sum(allocate_given(shapes, recipe.given_layers.by_group[group], recipe.floor).values())
+    return sum(allocate_given(shapes, getattr(recipe.given_layers, group), recipe.floor).values())
 
 
 def _check_file(job: Job, shapes: Shapes) -> None:

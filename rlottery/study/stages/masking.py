@@ -276,7 +276,7 @@ def _asked(arm: Arm) -> dict[str, Any]:
     recipe = arm.recipe
     assert isinstance(recipe, PrunedRecipe)
     if recipe.given_layers is not None:
-        return dict(recipe.given_layers.by_group)
+        return dict(recipe.given_layers)
     assert arm.sparsity is not None
     return dict(arm.sparsity)
 
