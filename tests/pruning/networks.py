@@ -6,9 +6,11 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from rlottery.pruning.allocation import allocate_global
 from rlottery.pruning.criteria import CRITERIA
-from rlottery.pruning.masks import Mask, make_mask
+from rlottery.pruning.masks import GroupMask, Mask, make_mask, select
 from rlottery.pruning.prune import prune
+from rlottery.pruning.structured import prune_units
 
 
 @st.composite
@@ -55,3 +57,17 @@ def small_mask(seed: int = 0) -> Mask:
         sparsity={"actor": 0.5, "critic": 0.3},
         fingerprint={"algorithm": 1, "inputs": {"dense": "ab12"}, "widths": [8], "note": None},
     )
+
+
+TWINS = {path: np.abs(k) for prefix in ("q1.", "q2.") for path, k in network(6, 20, 16, 3, prefix=prefix).items()}
+"""Scores of twin networks."""
+TICKET = select(TWINS, allocate_global(TWINS, 0.7))
+UNITS = prune_units({path: np.abs(k) for path, k in network(6, 20, 16, 3).items()}, 0.6)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def equal(a: GroupMask, b: GroupMask) -> bool:
+    return list(a) == list(b) and all(np.array_equal(layer, b[path]) for path, layer in a.items())
