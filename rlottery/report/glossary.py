@@ -16,13 +16,15 @@ class Term:
     Attributes:
         term: as a dictionary lists it.
         definition: one or two sentences.
-        also: other forms of the term.
+        also: other names of the term.
+        forms: other words in a text that pages explain by it, such as its plural.
         hover: whether pages explain it where it occurs; everyday words are only listed.
     """
 
     term: str
     definition: str
     also: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ()
     hover: bool = True
 
 
@@ -31,8 +33,7 @@ def glossary() -> tuple[Term, ...]:
     """All terms, in alphabetical order."""
     text = resources.files("rlottery.report").joinpath("glossary.yaml").read_text(encoding="utf-8")
     entries = [
-        Term(entry["term"], entry["definition"], tuple(entry.get("also", ())), entry.get("hover", True))
-        for entry in yaml.safe_load(text)
+        Term(**entry | {key: tuple(entry.get(key, ())) for key in ("also", "forms")}) for entry in yaml.safe_load(text)
     ]
     return tuple(sorted(entries, key=lambda entry: entry.term.lower()))
 
@@ -67,7 +68,7 @@ def _link(entry: Term, shown: str) -> Markup:
 
 @cache
 def _forms() -> dict[str, Term]:
-    return {form.lower(): entry for entry in glossary() for form in (entry.term, *entry.also)}
+    return {form.lower(): entry for entry in glossary() for form in (entry.term, *entry.also, *entry.forms)}
 
 
 @cache
