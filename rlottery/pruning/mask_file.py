@@ -9,6 +9,7 @@ import hashlib
 import io
 import pickle
 import stat
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,11 @@ def mask_to_bytes(mask: Mask) -> bytes:
     """
     metadata = _plain_copy(mask.metadata, "metadata")
     groups = {
-        # Copies, because an array that occurs twice would be written as a reference.
-        group: {path: np.array(layer, order="C") for path, layer in check_group_mask(layers, group).items()}
+        # Copies, because an array that occurs twice would be written as a reference. Names are interned here and in the
+        # metadata, because pickle repeats a string that is another object: so equal masks have equal bytes.
+        sys.intern(group): {
+            sys.intern(path): np.array(layer, order="C") for path, layer in check_group_mask(layers, group).items()
+        }
         for group, layers in mask.groups.items()
     }
     stream = io.BytesIO()
@@ -196,7 +200,7 @@ def _plain_copy(value: object, where: str, depth: int = 0) -> Any:
     if type(value) is dict:
         if wrong := [key for key in value if type(key) is not str]:
             raise MaskError(f"{where} has a key of type {type(wrong[0]).__name__}, not str")
-        return {key: _plain_copy(item, f"{where}[{key!r}]", depth + 1) for key, item in value.items()}
+        return {sys.intern(key): _plain_copy(item, f"{where}[{key!r}]", depth + 1) for key, item in value.items()}
     raise MaskError(f"{where} is of type {type(value).__name__}, not a plain value")
 
 
