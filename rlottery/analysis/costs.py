@@ -5,17 +5,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rlottery.agents.algorithms import algorithm_of
 from rlottery.analysis.kinds import LayerCounts
 from rlottery.analysis.runs import Run
 from rlottery.config import Config, Task
 from rlottery.storage.paths import DENSE
-
-OPERATIONS_PER_WEIGHT = {"actor": 8, "critic": 12}
-"""Floating-point operations of one SAC update per remaining weight and transition; a multiply-add counts as two.
-
-Actor: the next action (2), and its loss forward and backward (6). Critic: the target (2), its loss forward and backward
-(6), and the actor's loss forward and backward to its inputs (4). The first layer's gradient to its inputs, which is not
-needed, is counted too: a few per cent."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +76,18 @@ def _totals(counts: Mapping[str, LayerCounts]) -> dict[str, int]:
 
 
 def _flops(run: Run, task: Task, config: Config, totals: Mapping[str, int]) -> float | None:
-    if not totals or totals.keys() - OPERATIONS_PER_WEIGHT.keys():
+    algorithm = algorithm_of(config)
+    if not totals or totals.keys() - algorithm.operations.keys():
         return None
     training, flops = config.training_for(task), 0.0
+    batch_size = algorithm.settings(config, task).batch_size
     for each in (*run.rounds, run):
         updates = max((each.env_steps or training.env_steps) - training.warmup_steps, 0) * training.updates_per_step
         sparsity = each.sparsity or {}
         weights = sum(
-            OPERATIONS_PER_WEIGHT[group] * total * (1 - sparsity.get(group, 0.0)) for group, total in totals.items()
+            algorithm.operations[group] * total * (1 - sparsity.get(group, 0.0)) for group, total in totals.items()
         )
-        flops += updates * config.sac_for(task).batch_size * weights
+        flops += updates * batch_size * weights
     return flops
 
 

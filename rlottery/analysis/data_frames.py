@@ -18,8 +18,6 @@ _RUNS = {
     "error": "string",
     "criterion": "string",
     "control": "string",
-    "sparsity_actor": "Float64",
-    "sparsity_critic": "Float64",
     "metric": "string",
     "score": "Float64",
     "area": "Float64",
@@ -29,6 +27,8 @@ _RUNS = {
     "seconds": "Float64",
     "folder": "string",
 }
+_KIND = list(_RUNS).index("metric")
+"""Sparsities are inserted before this column."""
 _EVALUATIONS = {
     "task": "string",
     "arm": "string",
@@ -50,9 +50,10 @@ _MASKS = {
 }
 
 
-def run_frame(scores: Sequence[TaskScores]) -> pd.DataFrame:
-    """One row per run, by task, seed and arm."""
-    return _frame([_run(task, run) for task in scores for run in _by_seed(task)], _RUNS)
+def run_frame(scores: Sequence[TaskScores], groups: Sequence[str]) -> pd.DataFrame:
+    """One row per run, by task, seed and arm, with the sparsity of each group of networks."""
+    columns = dict(list(_RUNS.items())[:_KIND]) | {f"sparsity_{group}": "Float64" for group in groups} | _RUNS
+    return _frame([_run(task, run, groups) for task in scores for run in _by_seed(task)], columns)
 
 
 def evaluation_frame(scores: Sequence[TaskScores]) -> pd.DataFrame:
@@ -79,11 +80,11 @@ def _by_seed(task: TaskScores) -> list[Run]:
     return sorted(task.every_run, key=lambda run: (run.seed, run.arm))
 
 
-def _run(task: TaskScores, run: Run) -> list[Any]:
+def _run(task: TaskScores, run: Run, groups: Sequence[str]) -> list[Any]:
     sparsity, of_arm = run.sparsity or {}, task.arm(run.arm)
     numbers = [of_arm.scores, of_arm.areas, of_arm.normalised] if of_arm else [{}, {}, {}]
     score, area, normalised = (of.get(run.seed) for of in numbers)
-    kind = [run.criterion, run.recipe.get("control"), sparsity.get("actor"), sparsity.get("critic")]
+    kind = [run.criterion, run.recipe.get("control"), *(sparsity.get(group) for group in groups)]
     results = [task.metric, score, area, task.untrained, normalised, run.env_steps, run.seconds]
     return [task.task, run.arm, run.seed, run.status, run.error, *kind, *results, str(run.files.folder)]
 

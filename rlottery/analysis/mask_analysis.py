@@ -8,7 +8,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from rlottery.analysis.mask_facts import DenseActor, MaskFacts, facts_of, readable_masks, stability_of
+from rlottery.agents.algorithms import algorithm_of
+from rlottery.analysis.mask_facts import DenseNetwork, MaskFacts, facts_of, readable_masks, stability_of
 from rlottery.analysis.mask_overlap import Packed, mean_overlap
 from rlottery.analysis.runs import Run, arm_names
 from rlottery.config import Config
@@ -48,16 +49,17 @@ class InputShare:
 
     Attributes:
         index, name: of the entry; the name is None where it is not known.
-        actor, critic: mean share of the entry's weights that remain; for the critic the mean over its networks.
-        saliency: mean share of the total |w| in the first layer of the trained dense actor that the entry's remaining
-            weights hold; None where the dense agent can't be read.
-        ignored: in how many seeds no weight of the actor reads it.
+        kept: group -> mean share of the entry's weights that remain, over the networks of the group.
+        acting: the same for the network that chooses actions, such as the actor.
+        saliency: mean share of the total |w| in the first layer of that network of the trained dense agent that the
+            entry's remaining weights hold; None where the dense agent can't be read.
+        ignored: in how many seeds no weight of that network reads it.
     """
 
     index: int
     name: str | None
-    actor: float
-    critic: float
+    kept: Mapping[str, float]
+    acting: float
     saliency: float | None
     ignored: int
 
@@ -94,7 +96,7 @@ class ArmMasks:
         stability: mean Jaccard index of masks made from independent draws of batches, over `stability_seeds`; None
             where it was not measured. stability_chance: that of random masks.
         kept: seed -> remaining weights of each layer, in the order of `layers`.
-        picture: the actor's mask of the first seed: layer path -> bool, shape (inputs, outputs).
+        picture: the mask of the first seed in the group that acts: layer path -> bool, shape (inputs, outputs).
     """
 
     task: str
@@ -132,14 +134,16 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
         runs: task id -> its runs (`rlottery.analysis.runs.read_runs`).
     """
     problems: list[str] = []
+    acting = algorithm_of(config).acting
+    group = acting.partition(".")[0]
     of_task: dict[str, dict[str, list[MaskFacts]]] = {}
     pictures: dict[tuple[str, str], Mapping[str, NDArray[np.bool_]]] = {}
     for task in config.tasks:
         found: dict[str, list[MaskFacts]] = {}
-        dense = {seed: DenseActor(store.run(task.name, seed, DENSE), problems) for seed in config.seeds}
+        dense = {seed: DenseNetwork(store.run(task.name, seed, DENSE), acting, problems) for seed in config.seeds}
         for run, mask in readable_masks(runs.get(task.id, ()), problems):
             try:
-                facts = facts_of(run, mask, dense.get(run.seed), stability_of(run, mask, problems))
+                facts = facts_of(run, mask, acting, dense.get(run.seed), stability_of(run, mask, problems))
             except MaskError as error:
                 problems.append(f"{run.files.mask}: {error}")
                 continue
@@ -149,7 +153,7 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
                 continue
             of_arm.append(facts)
             pictures.setdefault(
-                (task.id, run.arm), {f"actor.{path}": layer for path, layer in mask.groups["actor"].items()}
+                (task.id, run.arm), {f"{group}.{path}": layer for path, layer in mask.groups[group].items()}
             )
         of_task[task.id] = {arm: found[arm] for arm in arm_names(runs.get(task.id, ())) if found.get(arm)}
     arms = tuple(
@@ -183,21 +187,22 @@ def _arm_masks(task: str, arm: str, found: Sequence[MaskFacts], picture: Mapping
 
 def _inputs(task: str, found: Sequence[MaskFacts]) -> tuple[InputShare, ...]:
     names: Sequence[str | None] | None = observation_names(task)
-    entries = len(found[0].actor)
+    entries = len(found[0].acting)
     if (
         names is None or len(names) != entries
     ):  # unknown, or the task was made with arguments that change its observations
         names = [None] * entries
-    actor, critic = (np.mean([getattr(facts, group) for facts in found], axis=0) for group in ("actor", "critic"))
-    ignored = np.sum([facts.actor == 0 for facts in found], axis=0)
+    kept = {group: np.mean([facts.inputs[group] for facts in found], axis=0) for group in found[0].inputs}
+    acting = np.mean([facts.acting for facts in found], axis=0)
+    ignored = np.sum([facts.acting == 0 for facts in found], axis=0)
     known = [facts.saliency for facts in found if facts.saliency is not None]
     saliency = np.mean(known, axis=0) if known else None
     return tuple(
         InputShare(
             index=index,
             name=name,
-            actor=float(actor[index]),
-            critic=float(critic[index]),
+            kept={group: float(shares[index]) for group, shares in kept.items()},
+            acting=float(acting[index]),
             saliency=None if saliency is None else float(saliency[index]),
             ignored=int(ignored[index]),
         )

@@ -1,6 +1,6 @@
 """Facts about one mask: counts, shares and packed bits. Only these are held in memory, not the masks of a study."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -27,7 +27,8 @@ class MaskFacts:
     Attributes:
         layers: remaining weights, dead units and units without input of each layer of the agent; shape (layers, 3).
         hidden: units of each layer, 0 for output layers; shape (layers,).
-        actor, critic: share of each observation entry's weights that remain; shape (observations,).
+        inputs: group -> share of each observation entry's weights that remain; shape (observations,).
+        acting: the same for the network that chooses actions.
         saliency: as in `InputShare`; shape (observations,).
         sparsity: reached, by group.
     """
@@ -36,18 +37,18 @@ class MaskFacts:
     packed: Packed
     layers: NDArray[np.float64]
     hidden: tuple[int, ...]
-    actor: NDArray[np.float64]
-    critic: NDArray[np.float64]
+    inputs: Mapping[str, NDArray[np.float64]]
+    acting: NDArray[np.float64]
     saliency: NDArray[np.float64] | None
     sparsity: Mapping[str, float]
     stability: Stability | None
 
 
-class DenseActor:
-    """The first layer of a trained dense actor, read on first use. A damaged file is reported once."""
+class DenseNetwork:
+    """The network of a trained dense agent that chooses actions, read on first use. A damaged file is reported once."""
 
-    def __init__(self, files: RunFiles, problems: list[str]) -> None:
-        self._files, self._problems = files, problems
+    def __init__(self, files: RunFiles, path: str, problems: list[str]) -> None:
+        self._files, self._path, self._problems = files, path, problems
         self._sizes: dict[str, NDArray[np.float64]] | None = None
 
     def sizes(self, path: str) -> NDArray[np.float64] | None:
@@ -59,7 +60,7 @@ class DenseActor:
                 if manifest is not None and manifest["status"] == "done":
                     check_files(self._files.folder, manifest["files"], self._files.agent.name)
                     arrays = read_arrays(self._files.agent)
-                    found = {name: array for name, array in arrays.items() if name.startswith("params.actor.")}
+                    found = {name: array for name, array in arrays.items() if name.startswith(f"params.{self._path}.")}
                     self._sizes = {name: np.abs(a.astype(np.float64)) for name, a in found.items() if a.ndim == 2}
             except StudyError as error:
                 self._problems.append(str(error))
@@ -92,37 +93,45 @@ def stability_of(run: Run, mask: Mask, problems: list[str]) -> Stability | None:
         return None
 
 
-def facts_of(run: Run, mask: Mask, dense: DenseActor | None, stability: Stability | None) -> MaskFacts:
+def facts_of(run: Run, mask: Mask, acting: str, dense: DenseNetwork | None, stability: Stability | None) -> MaskFacts:
     """Compute the facts about a run's mask.
 
     Args:
-        dense: the dense actor of the same task and seed.
+        acting: the path of the network that chooses actions.
+        dense: that network of the dense agent with the same task and seed.
 
     Raises:
-        MaskError: its layers do not form a network, or its critic reads fewer entries than its actor.
+        MaskError: its layers do not form a network, or some network reads fewer entries than the one that acts.
     """
     layers, hidden = [], []
-    first: dict[str, list[tuple[str, NDArray[np.bool_]]]] = {group: [] for group in mask.groups}
-    for group, network in ((g, n) for g, of_group in mask.groups.items() for n in by_network(of_group).values()):
-        _check_chain(network)
-        kept = list(network.values())
-        for layer, lives, varies in zip(kept, leads_to_an_output(kept)[1:], depends_on_an_input(kept)[1:], strict=True):
-            hidden.append(0 if layer is kept[-1] else layer.shape[1])
-            layers.append((np.count_nonzero(layer), np.count_nonzero(~lives), np.count_nonzero(lives & ~varies)))
-        first[group].append((f"{group}.{next(iter(network))}", kept[0]))
-    entries = min(layer.shape[0] for _, layer in first["actor"])
-    if any(layer.shape[0] < entries for _, layer in first["critic"]):
-        raise MaskError(f"its critic reads fewer entries than its actor, which reads {entries}")
-    # A critic reads the observation before the action.
-    actor, critic = (np.mean([kept[:entries].mean(axis=1) for _, kept in first[g]], axis=0) for g in mask.groups)
+    first: dict[str, dict[str, NDArray[np.bool_]]] = {group: {} for group in mask.groups}
+    for group, of_group in mask.groups.items():
+        for prefix, network in by_network(of_group).items():
+            _check_chain(network)
+            kept = list(network.values())
+            reach = zip(kept, leads_to_an_output(kept)[1:], depends_on_an_input(kept)[1:], strict=True)
+            for layer, lives, varies in reach:
+                hidden.append(0 if layer is kept[-1] else layer.shape[1])
+                layers.append((np.count_nonzero(layer), np.count_nonzero(~lives), np.count_nonzero(lives & ~varies)))
+            first[group][f"{group}.{prefix}" if prefix else group] = kept[0]
+    acts = first[acting.partition(".")[0]][acting]
+    entries = acts.shape[0]
+    for group, networks in first.items():
+        if any(layer.shape[0] < entries for layer in networks.values()):
+            raise MaskError(f"its {group} reads fewer entries than its {acting}, which reads {entries}")
+    # A network that reads more than the observation, such as a critic, reads the observation first.
+    inputs = {
+        group: np.mean([layer[:entries].mean(axis=1) for layer in networks.values()], axis=0)
+        for group, networks in first.items()
+    }
     return MaskFacts(
         seed=run.seed,
         packed=pack(mask.all_layers),
         layers=np.array(layers, np.float64),
         hidden=tuple(hidden),
-        actor=actor,
-        critic=critic,
-        saliency=_saliency(first["actor"], dense),
+        inputs=inputs,
+        acting=acts.mean(axis=1),
+        saliency=_saliency(next(path for path in mask.all_layers if path.startswith(f"{acting}.")), acts, dense),
         sparsity={group: sparsity_of(layers) for group, layers in mask.groups.items()},
         stability=stability,
     )
@@ -134,8 +143,7 @@ def _check_chain(network: Mapping[str, NDArray[np.bool_]]) -> None:
             raise MaskError(f"layer {path!r} has {after.shape[0]} inputs, the layer before it {before.shape[1]} units")
 
 
-def _saliency(first: Sequence[tuple[str, NDArray[np.bool_]]], dense: DenseActor | None) -> NDArray[np.float64] | None:
-    path, kept = first[0]
+def _saliency(path: str, kept: NDArray[np.bool_], dense: DenseNetwork | None) -> NDArray[np.float64] | None:
     sizes = None if dense is None else dense.sizes(path)
     if sizes is None or sizes.shape != kept.shape or not sizes.any():
         return None

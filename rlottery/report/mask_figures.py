@@ -56,7 +56,7 @@ def input_strip(masks: MaskAnalysis, task: str, looks: Mapping[str, Look], theme
         return None
     shown = [f"{entry.index}  {entry.name}" if entry.name else str(entry.index) for entry in arms[0].inputs]
     rows = [f"{arm.arm}  (n = {len(arm.seeds)})" for arm in arms]
-    kept = np.array([[entry.actor for entry in arm.inputs] for arm in arms])
+    kept = np.array([[entry.acting for entry in arm.inputs] for arm in arms])
     parts = [range(at, min(at + _ENTRIES, len(shown))) for at in range(0, len(shown), _ENTRIES)]
     left, names, tall = name_width(rows), name_width(shown), _INPUT_CELL[1] * len(arms)
     width = max(left + _INPUT_CELL[0] * len(parts[0]) + 0.3, 5.0)
@@ -216,7 +216,7 @@ def _name_layers(axes: Axes, paths: Sequence[str], theme: Theme) -> None:
 
 
 def _input_cells(axes: Axes, arms: Sequence[ArmMasks], part: range, highest: float, theme: Theme) -> None:
-    values = np.array([[arm.inputs[i].actor for i in part] for arm in arms])
+    values = np.array([[arm.inputs[i].acting for i in part] for arm in arms])
     unread = np.array([[arm.inputs[i].ignored == len(arm.seeds) for i in part] for arm in arms])
     draw_cells(axes, np.where(unread, np.nan, values), highest, theme)
     for row, arm in enumerate(arms):
@@ -226,7 +226,7 @@ def _input_cells(axes: Axes, arms: Sequence[ArmMasks], part: range, highest: flo
                 cross = "\N{MULTIPLICATION SIGN}"
                 axes.text(column + 0.5, row + 0.5, cross, color=theme.ink, fontsize=11, ha="center", va="center")
             elif entry.ignored:
-                write_in_cell(axes, row, column, str(entry.ignored), entry.actor, highest)
+                write_in_cell(axes, row, column, str(entry.ignored), entry.acting, highest)
 
 
 def _least_read(arms: Sequence[ArmMasks]) -> str:

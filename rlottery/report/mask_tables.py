@@ -42,23 +42,23 @@ def layer_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
 
 def inputs_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
     """What remains of each observation entry, and its saliency, for every arm."""
+    groups = dict.fromkeys(group for arm in contents.masks.arms for entry in arm.inputs for group in entry.kept)
     columns: tuple[Column[Entry], ...] = (
         text("Arm", "arm", lambda row: row[0].arm),
         text("Task", "task", lambda row: row[0].task),
         Column("Sparsity", lambda row: sparsity_cell(looks.get(row[0].arm)), numeric=True),
         number("Entry", "index", lambda row: row[1].index),
         text("Name", "name", lambda row: row[1].name),
-        _share("Actor", "actor", lambda row: row[1].actor),
-        _share("Critic", "critic", lambda row: row[1].critic),
+        *map(_group_column, groups),
         _share("Saliency", "saliency", lambda row: row[1].saliency),
         number("Ignored", "ignored", lambda row: row[1].ignored),
         number("Masks", "masks", lambda row: len(row[0].seeds)),
     )
     caption = (
-        "Observation entries, means over the masks. Actor, critic: share of the entry's weights in the first layer "
-        "that remain, for the critic the mean over its networks. Saliency: share of the total absolute weight in the "
-        "first layer of the trained dense actor that the entry's remaining weights hold. Ignored: masks in which no "
-        "weight of the actor reads the entry."
+        "Observation entries, means over the masks: for each group of networks, the share of the entry's weights in "
+        "the first layer that remain, mean over its networks. Saliency: share of the total absolute weight in the "
+        "first layer of the trained dense agent's acting network that the entry's remaining weights hold. Ignored: "
+        "masks in which no weight of the acting network reads the entry."
     )
     return make_table(
         "mask_inputs", caption, columns, ((arm, entry) for arm in contents.masks.arms for entry in arm.inputs)
@@ -81,6 +81,10 @@ def overlap_table(contents: Contents) -> Table:
         "same counts in every layer."
     )
     return make_table("mask_overlap", caption, columns, contents.masks.overlaps)
+
+
+def _group_column(group: str) -> Column[Entry]:
+    return _share(group.capitalize(), group, lambda row: row[1].kept.get(group))
 
 
 def _share(title: str, name: str, of: Callable[[Item], float | None]) -> Column[Item]:

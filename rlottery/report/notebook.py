@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from rlottery.agents.algorithms import algorithm_of
 from rlottery.analysis.data_frames import evaluation_frame, mask_frame, run_frame
 from rlottery.analysis.runs import other_settings_lines, read_runs
 from rlottery.analysis.scores import score_tasks
@@ -126,7 +127,7 @@ def load_study(path: str | Path) -> Study:
     return Study(
         config=config,
         data=store.root,
-        runs=run_frame(scores),
+        runs=run_frame(scores, algorithm_of(config).groups),
         evaluations=evaluation_frame(scores),
         masks=masks,
         problems=(*other_settings_lines(config, runs), *unreadable, *problems),

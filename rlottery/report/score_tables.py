@@ -110,12 +110,14 @@ def run_table(contents: Contents) -> Table:
         for seed in contents.seeds
     ]
 
+    groups = dict.fromkeys(group for task in contents.scores for run in task.every_run for group in run.sparsity or {})
+
     def row_columns() -> tuple[Column[tuple[TaskScores, str, int, Run | None]], ...]:
         return (
             text("Task", "task", lambda row: row[0].task),
             text("Arm", "arm", lambda row: row[1]),
             text("Criterion", "criterion", lambda row: row[0].representative(row[1]).criterion),
-            *(_group_column(group) for group in ("actor", "critic")),
+            *map(_group_column, groups),
             number("Seed", "seed", lambda row: row[2]),
             text("Status", "status", lambda row: row[3].status if row[3] else "missing"),
             text("Metric", "metric", lambda row: row[0].metric),

@@ -127,8 +127,8 @@ class TestInputs:
             write(store, "taylor-80", seed, groups(actor, critic))
         inputs = only(pages(store)).inputs
         assert [file_entry.name for file_entry in inputs] == ["cos angle", "sin angle", "angular velocity"]
-        assert [file_entry.actor for file_entry in inputs] == [0.75, 0.125, 0]
-        assert [file_entry.critic for file_entry in inputs] == [0.5, 0.5, 0.5]
+        assert [file_entry.acting for file_entry in inputs] == [0.75, 0.125, 0]
+        assert [file_entry.kept["critic"] for file_entry in inputs] == [0.5, 0.5, 0.5]
         assert [file_entry.ignored for file_entry in inputs] == [0, 1, 2]
         assert [file_entry.saliency for file_entry in inputs] == [None] * 3
 

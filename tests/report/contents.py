@@ -392,8 +392,11 @@ def _masks(arms: tuple[str, ...], seeds: tuple[int, ...]) -> MaskAnalysis:
                         InputShare(
                             index,
                             f"entry {index}" if task == "Reacher-v5" else None,
+                            {
+                                "actor": (1 - share) * (1 + 0.5 * np.sin(index)),
+                                "critic": (1 - share) * (1 + 0.4 * np.cos(index)),
+                            },
                             (1 - share) * (1 + 0.5 * np.sin(index)),
-                            (1 - share) * (1 + 0.4 * np.cos(index)),
                             1 / 11,
                             1 if share > 0.95 and index == 3 else 0,
                         )

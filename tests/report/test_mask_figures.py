@@ -44,9 +44,9 @@ def arm(
             LayerSurvivors("critic.q1.layer_0", 16.0, 16, 0.0, 0.0, 4),
         ),
         inputs=(
-            InputShare(0, "cos angle", 0.75, 0.5, 0.3, 0),
-            InputShare(1, "sin angle", 0.25, 0.5, 0.2, 1),
-            InputShare(2, None, 0.0, 0.5, 0.0, 2),
+            InputShare(0, "cos angle", {"actor": 0.75, "critic": 0.5}, 0.75, 0.3, 0),
+            InputShare(1, "sin angle", {"actor": 0.25, "critic": 0.5}, 0.25, 0.2, 1),
+            InputShare(2, None, {"actor": 0.0, "critic": 0.5}, 0.0, 0.0, 2),
         ),
         stability=None,
         picture={"actor.layer_0": np.eye(3, 4, dtype=bool)},
@@ -136,13 +136,13 @@ class TestInputStrip:
     def test_more_entries_than_fit_side_by_side(self) -> None:
         names = observation_names("Ant-v5")
         assert names is not None
-        entries = tuple(InputShare(i, name, 0.5, 0.5, None, 0) for i, name in enumerate(names))
+        entries = tuple(InputShare(i, name, {}, 0.5, None, 0) for i, name in enumerate(names))
         drawn = input_strip(pages(arm(task="Ant-v5", inputs=entries)), "Ant-v5", LOOKS, LIGHT)
         assert {f"{i}  {name}" for i, name in enumerate(names)} <= set(texts(drawn))
         assert pixels(drawn).shape[1] < 2200
 
     def test_a_name_is_no_mathematics(self) -> None:
-        entries = (InputShare(0, "$x^2$", 0.5, 0.5, None, 0),)
+        entries = (InputShare(0, "$x^2$", {}, 0.5, None, 0),)
         assert any(
             "$x^2$" in text for text in texts(input_strip(pages(arm(inputs=entries)), "Pendulum-v1", LOOKS, LIGHT))
         )

@@ -327,7 +327,7 @@ class TestWritePage:
             row = told[arm.task, arm.arm, entry.index]
             assert row["name"] == (entry.name or "")
             measured = [float(row[name]) for name in ("actor", "critic", "saliency")]
-            assert measured == pytest.approx([entry.actor, entry.critic, entry.saliency])
+            assert measured == pytest.approx([entry.kept["actor"], entry.kept["critic"], entry.saliency])
             assert (int(row["ignored"]), int(row["masks"])) == (entry.ignored, len(arm.seeds))
 
     def test_a_row_of_markdown_for_each_ticket(self, written):

@@ -103,7 +103,10 @@ class TestScoreTable:
 
 def test_inputs_of_unknown_saliency_are_left_open(made):
     arm = made.masks.arms[0]
-    entries = (replace(arm.inputs[0], saliency=None), replace(arm.inputs[1], actor=0.125, saliency=0.5))
+    entries = (
+        replace(arm.inputs[0], saliency=None),
+        replace(arm.inputs[1], kept={"actor": 0.125, "critic": 0.5}, saliency=0.5),
+    )
     masks = replace(made.masks, arms=(replace(arm, inputs=entries),))
     table = inputs_table(replace(made, masks=masks), {})
     assert [cell.text for cell in column(table, "Saliency")] == ["\N{EN DASH}", "50.00 %"]
