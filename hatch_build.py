@@ -22,7 +22,7 @@ class KernelsHook(BuildHookInterface):
                 f"rlottery: the kernels could not be built: {made.reason}. Tickets will be trained on the masked "
                 "dense path, which is slower. `rlottery doctor` shows how to build them later."
             )
-            for line in made.said:
+            for line in made.compiler_output:
                 self.app.display_warning(f"    {line}")
             return
         build_data["pure_python"] = False

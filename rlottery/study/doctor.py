@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rlottery.agents.kernels.build import read_record
+from rlottery.agents.kernels.build import read_build_record
 from rlottery.agents.kernels.library import build_command, look
 from rlottery.envs.renderers import ask_a_child, try_renderers
 from rlottery.errors import RlotteryError
@@ -89,19 +89,19 @@ def is_ready(found: Mapping[str, Sequence[Finding]]) -> bool:
 
 def check_kernels() -> list[Finding]:
     """How tickets are trained and why, how the kernels were built, and how to build them again."""
-    found, record = look(fresh=True), read_record()
+    found, record = look(fresh=True), read_build_record()
     if found.usable:
         findings = [Finding("path", f"compiled kernels, {found.instruction_set}: {found.why}")]
     else:
         findings = [
             Finding("path", f"{_MASKED_DENSE}: {found.why}", Severity.NOTE),
-            Finding("to fix this", found.mend, Severity.NOTE),
+            Finding("to fix this", found.remedy, Severity.NOTE),
         ]
     if record is not None and record.built:
         made = f"{record.compiler_version}, and the headers of jaxlib {record.headers}"
         findings.append(Finding("built with", f"{made}, for {', '.join(record.instruction_sets)}"))
     elif record is not None:
-        findings += [Finding("compiler", line, Severity.NOTE) for line in record.said]
+        findings += [Finding("compiler", line, Severity.NOTE) for line in record.compiler_output]
     return [*findings, Finding("to build again", build_command(), Severity.HINT)]
 
 

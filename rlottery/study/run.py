@@ -161,7 +161,7 @@ def _warn_without_kernels(config: Config, waiting: Sequence[Tracked], say: Calla
     if config.device == "cpu" and not kernels.usable and any(t.job.stage == "ticket" for t in waiting):
         say(
             f"The compiled kernels are off: {kernels.why}. Tickets are trained on the masked dense path. It is slower; "
-            f"the results are the same up to rounding. To turn the kernels on, {kernels.mend}"
+            f"the results are the same up to rounding. To turn the kernels on, {kernels.remedy}"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import pytest
 from typer.testing import CliRunner
 
-from rlottery.agents.kernels.build import Record
+from rlottery.agents.kernels.build import BuildRecord
 from rlottery.agents.kernels.library import Found
 from rlottery.cli import app
 from rlottery.errors import ConfigError
@@ -34,9 +34,9 @@ def answers(**faults: str) -> Callable[[str, Mapping[str, str]], tuple[str, str]
 @pytest.fixture(autouse=True)
 def sound(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which all is well; no process is started."""
-    made = Record("built", compiler_version="g++ 12", headers="0.10.2", instruction_sets=("avx2", "portable"))
+    made = BuildRecord("built", compiler_version="g++ 12", headers="0.10.2", instruction_sets=("avx2", "portable"))
     monkeypatch.setattr(doctor, "look", lambda fresh: Found("avx2", "the widest"))
-    monkeypatch.setattr(doctor, "read_record", lambda: made)
+    monkeypatch.setattr(doctor, "read_build_record", lambda: made)
     monkeypatch.setattr(doctor, "_in_a_child", answers())
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
 
@@ -58,9 +58,11 @@ def test_all_is_well() -> None:
 
 class TestKernels:
     def test_without_them_studies_still_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        failed = Record("failed", reason="portable.cc can't be compiled", said=("error: [bold]",), compiler="c++")
+        failed = BuildRecord(
+            "failed", reason="portable.cc can't be compiled", compiler_output=("error: [bold]",), compiler="c++"
+        )
         monkeypatch.setattr(doctor, "look", lambda fresh: Found("", "they could not be built", "run: uv sync"))
-        monkeypatch.setattr(doctor, "read_record", lambda: failed)
+        monkeypatch.setattr(doctor, "read_build_record", lambda: failed)
         assert said("path").text.endswith("they could not be built")
         assert said("to fix this") == Finding("to fix this", "run: uv sync", Severity.NOTE)
         found = diagnose()

@@ -1,1 +1,1 @@
-"""Networks on their nonzeros alone: C++ kernels under JAX, and how they are built, found and called."""
+"""Networks that compute only with their nonzero weights: C++ kernels for JAX, their build, discovery and calls."""

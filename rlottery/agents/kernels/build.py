@@ -1,6 +1,6 @@
-"""Compiles the kernels into `_kernels.so`, and records how that went: ``python -m rlottery.agents.kernels.build``
+"""Compiles the kernels into `_kernels.so` and records the outcome: ``python -m rlottery.agents.kernels.build``
 
-The build hook of the wheel loads this file by its path, so it needs the standard library alone.
+The wheel's build hook loads this file by its path, so it uses only the standard library.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ LIBRARY = HERE / "_kernels.so"
 RECORD = HERE / "_kernels.json"
 
 OLDEST_JAXLIB = "0.10.2"
-"""The oldest jaxlib that is supported, whose headers give a library that newer ones take too; pyproject.toml's
-`build-system.requires` has the same one."""
+"""The oldest supported jaxlib. A library built with its headers also works with newer ones. The same version is in
+`build-system.requires` of pyproject.toml."""
 
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-fno-math-errno")
@@ -40,34 +40,34 @@ VECTOR_FLAGS = {
     ),
     "avx2": ("-mavx2", "-mfma"),
 }
-"""Instruction sets of x86-64 that have a file of their own, and the flags for it alone. Which is used is chosen where
-the library runs, so it runs on processors that lack them."""
+"""Instruction sets of x86-64 that have their own source file -> the flags for that file. The library chooses one when
+it runs, so it also works on processors without them."""
 
-SECONDS = 600
-"""Longest that one run of the compiler may take."""
+COMPILE_SECONDS = 600
+"""Time limit for one run of the compiler."""
 FIRST_LINES = 8
-"""How much of a compiler's complaint is kept."""
+"""Lines of a compiler's error output that are kept."""
 
 
 @dataclass(frozen=True)
-class Record:
-    """How a build went.
+class BuildRecord:
+    """The outcome of a build.
 
     Attributes:
         outcome: "built" or "failed".
-        reason: why it failed, in words; "" if it did not.
-        said: the compiler's first lines about that.
-        compiler: the command that compiled.
-        compiler_version: the first line of what it says of itself.
-        headers: the version of the jaxlib whose headers were used.
-        instruction_sets: those in the library, best first.
-        machine: what it was compiled for.
-        sources: `digest` of what it was compiled from.
+        reason: why it failed; "" if it did not.
+        compiler_output: the first lines of the compiler's errors.
+        compiler: the compiler's command.
+        compiler_version: the first line of its version output.
+        headers: version of the jaxlib whose headers were used.
+        instruction_sets: those in the library, widest first.
+        machine: the system and processor that it was compiled for.
+        sources: `source_digest` of the sources.
     """
 
     outcome: str
     reason: str = ""
-    said: tuple[str, ...] = ()
+    compiler_output: tuple[str, ...] = ()
     compiler: str = ""
     compiler_version: str = ""
     headers: str = ""
@@ -82,34 +82,34 @@ class Record:
 
 @dataclass(frozen=True)
 class Headers:
-    """XLA's headers, as a jaxlib ships them."""
+    """XLA's headers from a jaxlib."""
 
     folder: Path
     version: str
 
 
 class BuildError(Exception):
-    """Why there is no library, in words; `said` has the compiler's own."""
+    """The library can't be built. `compiler_output` has the compiler's errors, if there are any."""
 
-    def __init__(self, reason: str, said: str = ""):
+    def __init__(self, reason: str, output: str = ""):
         super().__init__(reason)
-        self.said = tuple(said.strip().splitlines()[:FIRST_LINES])
+        self.compiler_output = tuple(output.strip().splitlines()[:FIRST_LINES])
 
 
 def build(
     sources: Path = SOURCES, library: Path = LIBRARY, record: Path = RECORD, headers: Headers | None = None
-) -> Record:
-    """Compile the kernels and write the record. A failure is recorded, and leaves no library behind.
+) -> BuildRecord:
+    """Compile the kernels and write the record. A failure is recorded, and removes an old library.
 
     Args:
-        headers: those of the jaxlib that can be imported, if None.
+        headers: None for those of the installed jaxlib.
 
     Raises:
         OSError: the record can't be written.
     """
-    made = Record("failed", machine=f"{platform.system()} {platform.machine()}")
+    made = BuildRecord("failed", machine=f"{platform.system()} {platform.machine()}")
     try:
-        made = replace(made, sources=digest(sources))
+        made = replace(made, sources=source_digest(sources))
         compiler, version = find_compiler()
         made = replace(made, compiler=shlex.join(compiler), compiler_version=version)
         headers = headers or installed_headers()
@@ -118,7 +118,7 @@ def build(
         _compile(compiler, sources, vectors, headers, library)
         made = replace(made, outcome="built", instruction_sets=(*vectors, "portable"))
     except BuildError as error:
-        made = replace(made, reason=str(error), said=error.said)
+        made = replace(made, reason=str(error), compiler_output=error.compiler_output)
     except OSError as error:
         made = replace(made, reason=str(error))
     if not made.built:
@@ -127,25 +127,25 @@ def build(
     return made
 
 
-def read_record(path: Path = RECORD) -> Record | None:
-    """How the last build went, or None if there was none that can be read."""
+def read_build_record(path: Path = RECORD) -> BuildRecord | None:
+    """The outcome of the last build, or None if there is no readable record."""
     try:
-        told = json.loads(path.read_text())
-        lists = {name: tuple(told[name]) for name in ("said", "instruction_sets")}
-        return Record(**{**told, **lists})
+        record = json.loads(path.read_text())
+        lists = {name: tuple(record[name]) for name in ("compiler_output", "instruction_sets")}
+        return BuildRecord(**{**record, **lists})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def digest(sources: Path = SOURCES) -> str:
-    """SHA-256 over the names and contents of the sources and over the flags.
+def source_digest(sources: Path = SOURCES) -> str:
+    """SHA-256 of the names and contents of the sources, and of the flags.
 
     Raises:
         BuildError: there are none.
     """
     files = sorted(path for path in sources.glob("*") if path.suffix in (".cc", ".h"))
     if not files:
-        raise BuildError(f"{sources} holds no sources")
+        raise BuildError(f"{sources} contains no sources")
     sha = hashlib.sha256(repr((FLAGS, VECTOR_FLAGS)).encode())
     for path in files:
         sha.update(f"{path.name}\0{path.stat().st_size}\0".encode())
@@ -154,33 +154,33 @@ def digest(sources: Path = SOURCES) -> str:
 
 
 def find_compiler() -> tuple[list[str], str]:
-    """The first compiler that answers, as a command, and its version: $CXX, c++, g++, clang++.
+    """The command and version of the first compiler that runs: $CXX, c++, g++ or clang++.
 
     Raises:
         BuildError: there is none.
     """
-    asked, said = [[name] for name in COMPILERS], ""
-    with contextlib.suppress(ValueError):  # a quote that isn't closed
-        asked.insert(0, shlex.split(os.environ.get("CXX", "")))
-    for command in asked:
+    candidates, output = [[name] for name in COMPILERS], ""
+    with contextlib.suppress(ValueError):  # an unclosed quote
+        candidates.insert(0, shlex.split(os.environ.get("CXX", "")))
+    for command in candidates:
         if not command or shutil.which(command[0]) is None:
             continue
         result = _run([*command, "--version"])
         if result.returncode == 0 and result.stdout.strip():
             return command, result.stdout.strip().splitlines()[0]
-        said = said or result.stderr
-    raise BuildError(f"no C++ compiler was found ($CXX, {', '.join(COMPILERS)})", said)
+        output = output or result.stderr
+    raise BuildError(f"no C++ compiler was found ($CXX, {', '.join(COMPILERS)})", output)
 
 
 def installed_headers() -> Headers:
-    """Those of the jaxlib that can be imported.
+    """The headers of the installed jaxlib.
 
     Raises:
         BuildError: there is none.
     """
     found = importlib.util.find_spec("jaxlib")
     if found is None or found.origin is None:
-        raise BuildError("jaxlib is not installed, and so its headers are missing")
+        raise BuildError("jaxlib is not installed, so its headers are missing")
     folder = Path(found.origin).parent / "include"
     if not (folder / "xla" / "ffi" / "api" / "ffi.h").exists():
         raise BuildError(f"jaxlib has no headers in {folder}")
@@ -188,7 +188,7 @@ def installed_headers() -> Headers:
 
 
 def is_newer(version: str, other: str) -> bool:
-    """Whether a version comes after another; what follows the numbers is not looked at."""
+    """Whether a version is newer than another, judged by their numbers only."""
     return _numbers(version) > _numbers(other)
 
 
@@ -197,7 +197,7 @@ def _numbers(version: str) -> list[int]:
 
 
 def _takes(compiler: Sequence[str], flags: Sequence[str]) -> bool:
-    """Whether the compiler knows these flags for x86-64, on a machine of that kind."""
+    """Whether this is an x86-64 machine and the compiler knows these flags."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     result = _run([*compiler, *flags, "-fsyntax-only", "-x", "c++", "-"], given="#include <immintrin.h>\n")
@@ -228,7 +228,7 @@ def _compile(compiler: list[str], sources: Path, vectors: Sequence[str], headers
 
 
 def _write(path: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a file under another name, then put it in the place of `path`: others see the old one or the new one."""
+    """Write a file under another name, then rename it to `path`: others see the old file or the complete new one."""
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         fill(partial)
@@ -240,20 +240,20 @@ def _write(path: Path, fill: Callable[[Path], object]) -> None:
 def _run(
     command: Sequence[str], folder: Path | None = None, given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the compiler, its messages in English; one that hangs, or can't be started, has failed."""
+    """Run the compiler with messages in English. One that hangs or can't be started counts as failed."""
     english = os.environ | {"LC_ALL": "C"}
     try:
         return subprocess.run(
-            command, cwd=folder, input=given, env=english, capture_output=True, text=True, timeout=SECONDS
+            command, cwd=folder, input=given, env=english, capture_output=True, text=True, timeout=COMPILE_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"no end within {SECONDS} seconds")
+        return subprocess.CompletedProcess(command, 1, "", f"not finished after {COMPILE_SECONDS} seconds")
     except OSError as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
 def main() -> int:
-    """Build for the JAX that is installed here, and say how it went."""
+    """Build for the installed JAX, and print the outcome."""
     try:
         headers = installed_headers()
     except BuildError as error:
@@ -261,9 +261,9 @@ def main() -> int:
         return 1
     if is_newer(headers.version, OLDEST_JAXLIB) and (HERE.parents[2] / "hatch_build.py").exists():
         print(
-            f"error: jaxlib {headers.version} is installed here, and a library built with its headers breaks older "
-            f"ones. `uv sync --reinstall-package rlottery`, or `pip install --no-deps -e .` in the checkout, builds "
-            f"with those of {OLDEST_JAXLIB}, in an environment of its own.",
+            f"error: a library built with the headers of the installed jaxlib {headers.version} breaks older versions "
+            "of JAX. `uv sync --reinstall-package rlottery`, or `pip install --no-deps -e .` in the checkout, builds "
+            f"with the headers of jaxlib {OLDEST_JAXLIB} in a separate environment.",
             file=sys.stderr,
         )
         return 2
@@ -274,7 +274,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if not made.built:
-        print("\n".join((f"error: {made.reason}", *made.said)), file=sys.stderr)
+        print("\n".join((f"error: {made.reason}", *made.compiler_output)), file=sys.stderr)
         return 1
     print(
         f"Built {LIBRARY} for {', '.join(made.instruction_sets)}, with {made.compiler} ({made.compiler_version}) and "

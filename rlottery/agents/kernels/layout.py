@@ -1,8 +1,8 @@
-"""What a network looks like to the kernels: its sizes, which weights it has, and where they are in one vector.
+"""The kernels' view of a network: its sizes, its surviving weights, and their positions in one vector.
 
-A compact network is one float32 vector: layer after layer the values of the kernel, then the biases. A sparse layer's
-values are those of its survivors, ordered by output unit, then by input unit. A full one has all its weights, in the
-order of the kernel itself, (inputs, outputs) row by row.
+A compact network is one float32 vector: for each layer the values of its weights, then its biases. A sparse layer
+stores the values of its survivors, ordered by output unit, then by input unit. A full layer stores all weights, in the
+order of its matrix (inputs, outputs), row by row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 FULL, SPARSE = 0, 1
-"""Kinds of layers."""
+"""Kinds of layers: all weights are stored, or only the survivors."""
 
 BREAK_EVEN = 0.46
-"""Density (share of survivors) from which on a masked layer is computed dense: where both take the same time, 0.47 with
-AVX-512 and 0.45 with AVX2 (``python -m benchmarks.break_even``)."""
+"""Density (share of survivors) from which a masked layer is computed as a full one. Both take the same time at 0.47
+with AVX-512 and at 0.45 with AVX2 (``python -m benchmarks.break_even``)."""
 
 
 class Layout(NamedTuple):
-    """Sizes that the compiled program depends on; hashable. Which weights survive is data, not layout.
+    """Sizes that the compiled program depends on; hashable. Which weights survive is data, and not part of it.
 
     Attributes:
-        widths: units from the inputs to the outputs.
-        kinds: of each layer.
-        counts: values of each layer.
+        widths: numbers of units, from inputs to outputs.
+        kinds: the kind of each layer.
+        counts: the number of values of each layer.
     """
 
     widths: tuple[int, ...]
@@ -33,23 +33,23 @@ class Layout(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Entries of the parameter vector."""
+        """Length of the parameter vector."""
         return sum(self.counts) + sum(self.widths[1:])
 
     @property
     def features(self) -> int:
-        """Inputs and hidden units."""
+        """Number of inputs and hidden units."""
         return sum(self.widths[:-1])
 
     @property
     def numbers(self) -> np.ndarray:
-        """As the kernels read it: widths, then kind and count of each layer; int64."""
+        """The layout in the kernels' format: widths, then kind and count of each layer; int64."""
         pairs = [number for pair in zip(self.kinds, self.counts, strict=True) for number in pair]
         return np.array([*self.widths, *pairs], np.int64)
 
 
 def layout_of(widths: Sequence[int], masks: Sequence[np.ndarray | None]) -> Layout:
-    """The layout of a network of these widths: sparse layers have a mask (inputs, outputs), full ones None."""
+    """The layout of a network with these widths. Sparse layers have a mask (inputs, outputs), full layers have None."""
     kinds, counts = [], []
     for inputs, outputs, mask in zip(widths[:-1], widths[1:], masks, strict=True):
         kinds.append(FULL if mask is None else SPARSE)
@@ -58,14 +58,14 @@ def layout_of(widths: Sequence[int], masks: Sequence[np.ndarray | None]) -> Layo
 
 
 def pays(mask: np.ndarray) -> bool:
-    """Whether a layer with this mask is faster on its survivors alone."""
+    """Whether a layer with this mask is faster as a sparse layer."""
     return bool(np.count_nonzero(mask) < BREAK_EVEN * mask.size)
 
 
 def live_units(layout: Layout, masks: Sequence[np.ndarray | None]) -> list[np.ndarray]:
-    """For each layer which output units have a way to the network's output, bool (outputs,).
+    """For each layer, which of its output units are connected to the network's output: bool (outputs,).
 
-    A full layer reads all of its inputs, so all of them count.
+    A full layer reads all of its inputs, so they all count as connected.
     """
     live: list[np.ndarray] = [np.ones(layout.widths[-1], np.bool_)]
     for mask in masks[:0:-1]:
@@ -77,11 +77,11 @@ def live_units(layout: Layout, masks: Sequence[np.ndarray | None]) -> list[np.nd
 
 
 def pattern_of(layout: Layout, masks: Sequence[np.ndarray | None]) -> np.ndarray:
-    """Which weights survive, as the kernels read it; int32, its length follows from the layout.
+    """Which weights survive, in the kernels' format: int32, with a length that the layout determines.
 
-    For each layer the number of live output units and their indices; for a sparse one also its survivors by output
-    unit (where each unit's begin; their inputs), and by input unit, those into live units only (where each unit's
-    begin; their outputs; where their values are).
+    For each layer: the number of live output units, and their indices. For a sparse layer also its survivors by output
+    unit (the start of each unit's list; their inputs), and those into live units by input unit (the start of each
+    unit's list; their outputs; the positions of their values).
     """
     parts: list[np.ndarray] = []
     for mask, live in zip(masks, live_units(layout, masks), strict=True):
@@ -101,7 +101,7 @@ def pattern_of(layout: Layout, masks: Sequence[np.ndarray | None]) -> np.ndarray
 def to_vector(
     layout: Layout, layers: Sequence[Mapping[str, np.ndarray]], masks: Sequence[np.ndarray | None]
 ) -> np.ndarray:
-    """Kernels (inputs, outputs) and biases of each layer as one vector."""
+    """The kernel (inputs, outputs) and the bias of each layer as one vector."""
     parts = []
     for layer, mask in zip(layers, masks, strict=True):
         kernel = np.asarray(layer["kernel"])

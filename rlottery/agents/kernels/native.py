@@ -1,4 +1,4 @@
-"""Compact networks under JAX: one call of the kernels forward and one back, as a function that `jax.grad` knows."""
+"""Compact networks in JAX: the kernels as a function that `jax.grad` can differentiate."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ import numpy as np
 from rlottery.agents.kernels.layout import Layout
 
 BLOCK = 64
-"""Columns of a batch that the kernels work on together (`kBlock` in csrc/mlp.h)."""
+"""Columns of a batch that the kernels process together (`kBlock` in csrc/mlp.h)."""
 MAX_LAYERS = 64
-"""The most that a network may have (`kMaxLayers`, there too)."""
+"""The most layers that a network may have (`kMaxLayers` in csrc/mlp.h)."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["vector"], meta_fields=["layout"])
 @dataclass(frozen=True)
 class Compact:
-    """A multilayer perceptron as one vector; see `Layout` for where things are in it."""
+    """A multilayer perceptron as one vector. `rlottery.agents.kernels.layout` describes its content."""
 
     vector: Any
     layout: Layout
@@ -30,12 +30,12 @@ class Compact:
 def compact_mlp(
     layout: Layout, parameters: jax.Array, pattern: jax.Array, first: jax.Array, second: jax.Array
 ) -> jax.Array:
-    """Rectified hidden layers and a linear output, on the survivors alone.
+    """Hidden layers with ReLU and a linear output, computed with the surviving weights only.
 
     Args:
-        parameters: (layout.size,), as `layout.to_vector` makes it.
-        pattern: int32, as `layout.pattern_of` makes it.
-        first, second: inputs side by side, (batch, a) and (batch, b) with a + b = layout.widths[0]; b may be 0.
+        parameters: (layout.size,), from `layout.to_vector`.
+        pattern: int32, from `layout.pattern_of`.
+        first, second: inputs to concatenate, (batch, a) and (batch, b) with a + b = layout.widths[0]; b may be 0.
 
     Returns:
         (batch, layout.widths[-1]).
@@ -46,7 +46,7 @@ def compact_mlp(
 def _forward(
     layout: Layout, parameters: jax.Array, pattern: jax.Array, first: jax.Array, second: jax.Array, *, keep: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """Outputs, and the activations that the way back needs (none unless `keep`)."""
+    """The outputs, and with `keep` the activations that the backward pass needs."""
     batch = first.shape[0]
     kept = -(-batch // BLOCK) * BLOCK * layout.features if keep else 0
     call = _call("rlottery_forward", (batch, layout.widths[-1]), (kept,))
@@ -56,7 +56,7 @@ def _forward(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """Whose gradients are asked for: of the parameters, of the first inputs, of the second."""
+    """Which gradients are needed: of the parameters, of the first inputs, of the second inputs."""
 
     parameters: bool
     first: bool

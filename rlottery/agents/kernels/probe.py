@@ -1,6 +1,6 @@
-"""Tries a library of kernels in this process, which it may end: ``python -m rlottery.agents.kernels.probe LIBRARY``
+"""Tests a library of kernels in this process, which may crash: ``python -m rlottery.agents.kernels.probe LIBRARY``
 
-What it prints last is JSON: the instruction set in use, and what is wrong ("" is nothing).
+The last line of output is JSON: the instruction set in use, and what is wrong ("" if nothing is).
 """
 
 import json
@@ -18,7 +18,7 @@ from rlottery.agents.kernels.native import compact_mlp
 from rlottery.errors import RlotteryError
 
 BATCH = 70
-"""More than one of the kernels' blocks, and no whole number of them."""
+"""More than one block of the kernels, and not a multiple of it."""
 
 
 def main(path: Path) -> None:
@@ -31,13 +31,13 @@ def main(path: Path) -> None:
         fault = str(error)
     except (OSError, AttributeError) as error:
         fault = f"{path} can't be loaded: {error}"
-    except RuntimeError as error:  # JAX's own among them
+    except RuntimeError as error:  # includes errors of JAX
         fault = f"JAX can't use them: {str(error).splitlines()[0]}"
     print(json.dumps({"instruction_set": instruction_set, "fault": fault}))
 
 
 def wrong_numbers() -> str:
-    """How a small network with every kind of layer, and its gradients, differ from NumPy's; "" if they don't."""
+    """How a small network with every kind of layer, and its gradients, differ from NumPy; "" if they don't."""
     rng = np.random.default_rng(0)
     most, few = np.ones((7, 6), np.bool_), np.indices((6, 3)).sum(axis=0) % 3 == 0
     most[2, 3] = False
@@ -65,14 +65,14 @@ def wrong_numbers() -> str:
     names = ("outputs", "gradient of the parameters", "gradient of the first inputs", "gradient of the second inputs")
     for name, ours, theirs in zip(names, found, expected, strict=True):
         if not np.allclose(ours, theirs, rtol=1e-4, atol=1e-4):
-            return f"they compute other numbers than NumPy: {name}, by up to {np.abs(ours - theirs).max():.3g}"
+            return f"their results differ from NumPy's: {name}, by up to {np.abs(ours - theirs).max():.3g}"
     return ""
 
 
 def by_numpy(
     layers: Sequence[Mapping[str, np.ndarray]], inputs: np.ndarray, of_outputs: np.ndarray
 ) -> tuple[np.ndarray, list[dict[str, np.ndarray]], np.ndarray]:
-    """Outputs of rectified hidden layers and a linear one, the gradient of each layer, and that of the inputs."""
+    """Outputs of hidden layers with ReLU and a linear layer, and the gradients of each layer and of the inputs."""
     received, outputs = [], inputs
     for index, layer in enumerate(layers):
         received.append(np.maximum(outputs, 0) if index else outputs)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.agents.kernels.build import COMPILERS, LIBRARY, OLDEST_JAXLIB, RECORD, Record, digest, read_record
+from rlottery.agents.kernels.build import (
+    COMPILERS,
+    LIBRARY,
+    OLDEST_JAXLIB,
+    RECORD,
+    BuildRecord,
+    read_build_record,
+    source_digest,
+)
 
 COMPILER = next(filter(None, map(shutil.which, COMPILERS)), "")
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="no C++ compiler is on the PATH")
@@ -21,10 +29,10 @@ def write_compiler(folder: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-def write_record(folder: Path, record: Record | None = None) -> None:
+def write_record(folder: Path, record: BuildRecord | None = None) -> None:
     """A record in `folder`, of kernels built from the sources that are here if none is given."""
-    made = record or Record(
-        "built", compiler="c++", headers=OLDEST_JAXLIB, instruction_sets=("portable",), sources=digest()
+    made = record or BuildRecord(
+        "built", compiler="c++", headers=OLDEST_JAXLIB, instruction_sets=("portable",), sources=source_digest()
     )
     (folder / RECORD.name).write_text(json.dumps(asdict(made)))
 
@@ -38,12 +46,12 @@ def compile_library(folder: Path, code: str) -> Path:
     return path
 
 
-def copy_of_the_kernels(folder: Path) -> Record:
+def copy_of_the_kernels(folder: Path) -> BuildRecord:
     """A copy of the kernels that are built here, and their record; without them, the test is skipped."""
-    record = read_record()
+    record = read_build_record()
     if record is None or not record.built or not LIBRARY.exists():
         pytest.skip(f"the kernels are not built here: {record.reason if record else 'no record'}")
-    if record.sources != digest():
+    if record.sources != source_digest():
         pytest.skip("the sources of the kernels have changed since they were built")
     shutil.copy(LIBRARY, folder)
     write_record(folder, record)

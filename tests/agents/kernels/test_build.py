@@ -10,12 +10,12 @@ from rlottery.agents.kernels import build as building
 from rlottery.agents.kernels.build import (
     OLDEST_JAXLIB,
     BuildError,
+    BuildRecord,
     Headers,
-    Record,
     build,
-    digest,
     is_newer,
-    read_record,
+    read_build_record,
+    source_digest,
 )
 from tests.agents.kernels.builds import COMPILER, needs_compiler, write_compiler
 
@@ -57,11 +57,11 @@ def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def built(tmp_path: Path, sources: Path, headers: Headers) -> Record:
+def built(tmp_path: Path, sources: Path, headers: Headers) -> BuildRecord:
     """The record of a build, after it was read back from its file."""
     library, record = tmp_path / "_kernels.so", tmp_path / "_kernels.json"
     made = build(sources, library, record, headers)
-    assert read_record(record) == made
+    assert read_build_record(record) == made
     assert library.exists() == made.built
     assert not list(tmp_path.glob(".*"))
     return made
@@ -97,7 +97,7 @@ class TestACompilerThatFails:
         write_compiler(bin_folder, 'for i in 1 2 3 4 5 6 7 8 9; do echo "error: no room ($i)" >&2; done; exit 1')
         made = built(tmp_path, sources, headers)
         assert made.reason == "portable.cc can't be compiled"
-        assert made.said == tuple(f"error: no room ({number})" for number in range(1, 9))
+        assert made.compiler_output == tuple(f"error: no room ({number})" for number in range(1, 9))
         assert (made.compiler, made.compiler_version) == ("c++", "c++ (test) 1.2.3")
 
     def test_one_that_does_not_even_answer(
@@ -107,14 +107,14 @@ class TestACompilerThatFails:
         (bin_folder / "g++").chmod(0o755)
         made = built(tmp_path, sources, headers)
         assert "no C++ compiler" in made.reason
-        assert made.said == ("xcrun: error: no tools",)
+        assert made.compiler_output == ("xcrun: error: no tools",)
 
     @needs_compiler
     def test_a_fault_in_the_sources(self, tmp_path: Path, sources: Path, headers: Headers) -> None:
         (sources / "ffi.cc").write_text("int f( {\n")
         made = built(tmp_path, sources, headers)
         assert made.reason == "ffi.cc can't be compiled"
-        assert "ffi.cc:1" in "\n".join(made.said)
+        assert "ffi.cc:1" in "\n".join(made.compiler_output)
 
     @needs_compiler
     def test_a_fault_of_the_linker(self, tmp_path: Path, sources: Path, headers: Headers) -> None:
@@ -123,7 +123,7 @@ class TestACompilerThatFails:
         )
         made = built(tmp_path, sources, headers)
         assert made.reason == "the library can't be linked"
-        assert "has" in "\n".join(made.said)
+        assert "has" in "\n".join(made.compiler_output)
 
 
 @needs_compiler
@@ -131,7 +131,7 @@ class TestACompilerThatWorks:
     def test_what_is_in_the_library(self, tmp_path: Path, sources: Path, headers: Headers) -> None:
         made = built(tmp_path, sources, headers)
         assert made.instruction_sets[-1] == "portable"
-        assert (made.headers, made.sources) == ("0.10.2", digest(sources))
+        assert (made.headers, made.sources) == ("0.10.2", source_digest(sources))
         assert made.compiler_version
         library = ctypes.CDLL(str(tmp_path / "_kernels.so"))
         assert library.has() == ("avx512" in made.instruction_sets) + 2 * ("avx2" in made.instruction_sets)
@@ -159,28 +159,28 @@ class TestACompilerThatWorks:
 
 
 def test_the_digest_follows_names_and_contents(sources: Path) -> None:
-    digests = {digest(sources)}
+    digests = {source_digest(sources)}
     (sources / "portable.cc").write_text("// another")
-    digests.add(digest(sources))
+    digests.add(source_digest(sources))
     (sources / "portable.cc").rename(sources / "other.cc")
-    digests.add(digest(sources))
+    digests.add(source_digest(sources))
     (sources / "notes.txt").write_text("not compiled")
-    digests.add(digest(sources))
+    digests.add(source_digest(sources))
     assert len(digests) == 3
 
 
 def test_no_sources(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="holds no sources"):
-        digest(tmp_path)
+    with pytest.raises(BuildError, match="contains no sources"):
+        source_digest(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", "[]", "{}", '{"said": [], "instruction_sets": [], "outcome": "built", "x": 1}']
+    "content", [None, "", "[]", "{}", '{"compiler_output": [], "instruction_sets": [], "outcome": "built", "x": 1}']
 )
 def test_a_record_that_is_none(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "record").write_text(content)
-    assert read_record(tmp_path / "record") is None
+    assert read_build_record(tmp_path / "record") is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlottery.agents.kernels import library as finding
-from rlottery.agents.kernels.build import LIBRARY, Record, digest
+from rlottery.agents.kernels.build import LIBRARY, BuildRecord, source_digest
 from rlottery.agents.kernels.library import Found, look
 from rlottery.errors import ConfigError
 from tests.agents.kernels.builds import compile_library, copy_of_the_kernels, needs_compiler, write_record
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 def reason(folder: Path) -> str:
     """Why the kernels of a folder can't be used."""
     found = look(folder)
-    assert not found.usable and found.mend
+    assert not found.usable and found.remedy
     assert str(found) == f"off ({found.why})"
     return found.why
 
@@ -51,27 +51,27 @@ class TestLibrariesThatCannotBeUsed:
     @pytest.mark.parametrize(("uv", "command"), [("/bin/uv", "uv sync --reinstall"), (None, " -m pip install ")])
     def test_building_failed(self, folder: Path, monkeypatch: pytest.MonkeyPatch, uv: str | None, command: str) -> None:
         monkeypatch.setattr("shutil.which", lambda name: uv)
-        write_record(folder, Record("failed", reason="ffi.cc can't be compiled", compiler="g++"))
+        write_record(folder, BuildRecord("failed", reason="ffi.cc can't be compiled", compiler="g++"))
         assert reason(folder) == "they could not be built: ffi.cc can't be compiled"
-        assert look(folder).mend.startswith("run: ") and command in look(folder).mend
+        assert look(folder).remedy.startswith("run: ") and command in look(folder).remedy
 
     def test_without_a_compiler(self, folder: Path) -> None:
-        write_record(folder, Record("failed", reason="no C++ compiler was found"))
-        assert look(folder).mend.startswith("install a C++ compiler (g++ or clang), then run: ")
+        write_record(folder, BuildRecord("failed", reason="no C++ compiler was found"))
+        assert look(folder).remedy.startswith("install a C++ compiler (g++ or clang), then run: ")
 
     def test_it_is_gone(self, folder: Path) -> None:
         write_record(folder)
-        assert reason(folder) == f"{folder / LIBRARY.name} is gone"
+        assert reason(folder) == f"{folder / LIBRARY.name} is missing"
 
     def test_sources_have_changed(self, folder: Path) -> None:
-        write_record(folder, Record("built", headers="0.10.2", sources="of others"))
+        write_record(folder, BuildRecord("built", headers="0.10.2", sources="of others"))
         (folder / LIBRARY.name).write_bytes(b"")
         assert reason(folder) == "their sources have changed since they were built"
 
     def test_headers_newer_than_jaxlib(self, folder: Path) -> None:
-        write_record(folder, Record("built", headers="99.0", sources=digest()))
+        write_record(folder, BuildRecord("built", headers="99.0", sources=source_digest()))
         (folder / LIBRARY.name).write_bytes(b"")
-        assert "the headers of jaxlib 99.0, which jaxlib" in reason(folder)
+        assert "the headers of jaxlib 99.0, newer than the installed" in reason(folder)
 
     def test_no_library(self, folder: Path) -> None:
         write_record(folder)
@@ -91,12 +91,12 @@ class TestLibrariesThatCannotBeUsed:
     @needs_compiler
     def test_another_version(self, folder: Path) -> None:
         compile_library(folder, EXPORTS.replace("VERSION", "99"))
-        assert reason(folder) == "the library has version 99, and this rlottery needs 1"
+        assert reason(folder) == "the library has version 99, but this rlottery needs 1"
 
     @needs_compiler
     def test_one_that_ends_the_process(self, folder: Path) -> None:
         compile_library(folder, DIES)
-        assert "ended by SIGILL: this processor lacks instructions" in reason(folder)
+        assert "killed by SIGILL: this processor lacks instructions" in reason(folder)
 
     def test_wrong_numbers(self, folder: Path) -> None:
         copy_of_the_kernels(folder)
@@ -108,7 +108,7 @@ class TestLibrariesThatCannotBeUsed:
         )
         arguments = [sys.executable, "-c", code, str(folder / LIBRARY.name)]
         told = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=120).stdout
-        assert "other numbers than NumPy: gradient of the first inputs, by up to 1" in told
+        assert "their results differ from NumPy's: gradient of the first inputs, by up to 1" in told
 
 
 class TestTheVariable:
@@ -130,43 +130,43 @@ class TestTheVariable:
         (folder / LIBRARY.name).write_bytes(b"")
         write_record(folder)
         monkeypatch.setenv("RLOTTERY_KERNELS", "avx512")
-        monkeypatch.setattr(finding, "_probe", lambda library: finding._Told("avx2"))
-        assert "asks for avx512, which this processor or this library lacks (avx2 works)" in reason(folder)
+        monkeypatch.setattr(finding, "_test", lambda library: finding._TestResult("avx2"))
+        assert "asks for avx512, which this processor or library lacks (avx2 works)" in reason(folder)
 
 
 class TestWhatIsRemembered:
     @pytest.fixture
-    def tries(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[finding._Told]:
+    def tries(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[finding._TestResult]:
         """What comes of each try, from the last to the first."""
         write_record(folder)
         (folder / LIBRARY.name).write_bytes(b"")
-        told = [finding._Told("avx2")]
-        monkeypatch.setattr(finding, "_probe", lambda library: told.pop())
+        told = [finding._TestResult("avx2")]
+        monkeypatch.setattr(finding, "_test", lambda library: told.pop())
         return told
 
-    def test_it_is_tried_once(self, folder: Path, tries: list[finding._Told]) -> None:
+    def test_it_is_tried_once(self, folder: Path, tries: list[finding._TestResult]) -> None:
         assert look(folder) == look(folder)
         assert look(folder).instruction_set == "avx2"
 
-    def test_a_fault_is_too(self, folder: Path, tries: list[finding._Told]) -> None:
-        tries[:] = [finding._Told(fault="it is broken")]
+    def test_a_fault_is_too(self, folder: Path, tries: list[finding._TestResult]) -> None:
+        tries[:] = [finding._TestResult(fault="it is broken")]
         assert reason(folder) == reason(folder) == "it is broken"
 
-    def test_but_not_one_that_passes(self, folder: Path, tries: list[finding._Told]) -> None:
-        tries.append(finding._Told(fault="no memory", passing=True))
+    def test_but_not_one_that_passes(self, folder: Path, tries: list[finding._TestResult]) -> None:
+        tries.append(finding._TestResult(fault="no memory", passing=True))
         assert reason(folder) == "no memory"
         assert look(folder).usable
 
-    def test_a_fresh_look(self, folder: Path, tries: list[finding._Told]) -> None:
-        tries.append(finding._Told(fault="it is broken"))
+    def test_a_fresh_look(self, folder: Path, tries: list[finding._TestResult]) -> None:
+        tries.append(finding._TestResult(fault="it is broken"))
         assert not look(folder).usable
         assert look(folder, fresh=True).usable
         assert look(folder).usable
 
     def test_another_library_or_choice(
-        self, folder: Path, tries: list[finding._Told], monkeypatch: pytest.MonkeyPatch
+        self, folder: Path, tries: list[finding._TestResult], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        tries[:] = [finding._Told("portable"), finding._Told("avx512"), finding._Told("avx2")]
+        tries[:] = [finding._TestResult("portable"), finding._TestResult("avx512"), finding._TestResult("avx2")]
         assert look(folder).instruction_set == "avx2"
         (folder / LIBRARY.name).write_bytes(b"another")
         assert look(folder).instruction_set == "avx512"
@@ -177,8 +177,8 @@ class TestWhatIsRemembered:
         "content",
         [b"", b"\0", b"[1]", b"{}", b'{"fault": 3}', b'{"instruction_set": "mmx"}', b'{"mend": "rm"}', b"1" * 99999],
     )
-    def test_a_damaged_file(self, folder: Path, cache: Path, tries: list[finding._Told], content: bytes) -> None:
-        tries[:] = [finding._Told("portable"), finding._Told("avx2")]
+    def test_a_damaged_file(self, folder: Path, cache: Path, tries: list[finding._TestResult], content: bytes) -> None:
+        tries[:] = [finding._TestResult("portable"), finding._TestResult("avx2")]
         assert look(folder).instruction_set == "avx2"
         (remembered,) = cache.iterdir()
         remembered.write_bytes(content)
@@ -186,9 +186,9 @@ class TestWhatIsRemembered:
         assert look(folder).instruction_set == "portable"
 
     def test_a_cache_that_cannot_be_written(
-        self, folder: Path, tmp_path: Path, tries: list[finding._Told], monkeypatch: pytest.MonkeyPatch
+        self, folder: Path, tmp_path: Path, tries: list[finding._TestResult], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        tries[:] = [finding._Told("portable"), finding._Told("avx2")]
+        tries[:] = [finding._TestResult("portable"), finding._TestResult("avx2")]
         (tmp_path / "file").touch()
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
         assert [look(folder).instruction_set for _ in range(2)] == ["avx2", "portable"]

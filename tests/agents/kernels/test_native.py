@@ -139,7 +139,7 @@ def test_a_network_of_another_size_is_refused_in_words() -> None:
         ((vector[:-1], pattern, inputs, none), "parameters of another network"),
         ((vector, pattern[:-1], inputs, none), "a pattern that is too short"),
         ((vector, np.append(pattern, np.int32(0)), inputs, none), "a pattern of another network"),
-        ((vector, pattern, inputs[:, :-1], none), "inputs or outputs of other sizes"),
+        ((vector, pattern, inputs[:, :-1], none), "inputs or outputs of wrong sizes"),
     ):
         with pytest.raises(jax.errors.JaxRuntimeError, match=f"rlottery's kernels got {why}"):
             compact_mlp(layout, *arguments)

@@ -1,4 +1,4 @@
-// What JAX and Python call: handlers of XLA's foreign function interface, and plain functions for ctypes.
+// Entry points for JAX (handlers of XLA's foreign function interface) and for Python (plain functions for ctypes).
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -20,10 +20,12 @@ struct Choice {
   const Kernels* kernels;
 };
 
-// The widest instruction set that was compiled in and that this processor has, or the one that was asked for.
+// The widest instruction set that was compiled in and that this processor supports, or the requested one.
 Choice choose() {
-  const char* asked = std::getenv("RLOTTERY_KERNELS");
-  [[maybe_unused]] auto wanted = [asked](const char* name) { return !asked || !*asked || !std::strcmp(asked, name); };
+  const char* requested = std::getenv("RLOTTERY_KERNELS");
+  [[maybe_unused]] auto wanted = [requested](const char* name) {
+    return !requested || !*requested || !std::strcmp(requested, name);
+  };
 #if defined(RLOTTERY_HAS_AVX512)
   if (wanted("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
@@ -40,7 +42,7 @@ const Choice& chosen() {
   return choice;
 }
 
-// Memory that a thread keeps from call to call.
+// Memory that a thread reuses between calls.
 float* scratch(int64_t floats) {
   struct Free {
     void operator()(float* memory) const { std::free(memory); }
@@ -73,10 +75,10 @@ ffi::Error run_forward(ffi::Span<const int64_t> network, Vector parameters, Indi
                  {static_cast<int32_t>(first.dimensions()[1]), static_cast<int32_t>(second.dimensions()[1])}};
   if (second.dimensions()[0] != batch || inputs.columns[0] + inputs.columns[1] != mlp.layer[0].in ||
       outputs->dimensions()[0] != batch || outputs->dimensions()[1] != mlp.layer[mlp.depth - 1].out)
-    return invalid("inputs or outputs of other sizes");
+    return invalid("inputs or outputs of wrong sizes");
   int64_t keeping = (batch + kBlock - 1) / kBlock * kBlock * mlp.features;
   bool keeps = kept->dimensions()[0] != 0;
-  if (keeps && kept->dimensions()[0] != keeping) return invalid("activations of other sizes");
+  if (keeps && kept->dimensions()[0] != keeping) return invalid("activations of wrong sizes");
   const Kernels& kernels = *chosen().kernels;
   float* memory = scratch(kernels.scratch_floats(mlp, batch));
   if (!memory) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for rlottery's kernels");
@@ -85,7 +87,7 @@ ffi::Error run_forward(ffi::Span<const int64_t> network, Vector parameters, Indi
   return ffi::Error::Success();
 }
 
-// Which gradients are wanted: what has size 0 is left out.
+// Gradients with size 0 are not computed.
 ffi::Error run_backward(ffi::Span<const int64_t> network, Vector parameters, Indices pattern, Vector kept,
                         Matrix output_gradient, ffi::Result<Vector> gradient, ffi::Result<Matrix> first,
                         ffi::Result<Matrix> second, int64_t first_columns) {
@@ -103,7 +105,7 @@ ffi::Error run_backward(ffi::Span<const int64_t> network, Vector parameters, Ind
       kept.dimensions()[0] != (batch + kBlock - 1) / kBlock * kBlock * mlp.features ||
       (wants[0] && gradient->dimensions()[0] != parameters.dimensions()[0]) || (wants[1] && !fits(first, 0)) ||
       (wants[2] && !fits(second, 1)))
-    return invalid("gradients of other sizes");
+    return invalid("gradients of wrong sizes");
   const Kernels& kernels = *chosen().kernels;
   float* memory = scratch(kernels.scratch_floats(mlp, batch));
   if (!memory) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for rlottery's kernels");
@@ -146,7 +148,8 @@ RLOTTERY_EXPORT int rl_version() { return 1; }
 
 RLOTTERY_EXPORT const char* rl_isa() { return rlottery::chosen().name; }
 
-// One observation through a network: inputs (in) -> outputs (out). Returns 0, or 1 if the numbers don't fit together.
+// The outputs of a network for one observation: inputs (in) -> outputs (out). Returns 1 if the arguments don't fit
+// together, otherwise 0.
 RLOTTERY_EXPORT int rl_act(const int64_t* network, int64_t network_length, const float* parameters,
                            int64_t parameter_count, const int32_t* pattern, int64_t pattern_length,
                            const float* inputs, float* outputs) {

@@ -1,8 +1,8 @@
-// The kernels, written once over vectors of RLOTTERY_WIDTH numbers and compiled once for each instruction set.
+// The kernels, written for vectors of RLOTTERY_WIDTH numbers and compiled once per instruction set.
 //
-// A block of 64 batch columns goes through all layers before the next one does, so that its activations stay in the
-// cache. Units are rows, batch columns lie side by side: a weight then multiplies a row of numbers that are read in
-// order, whatever the sparsity pattern, and a pruned weight costs nothing.
+// A block of 64 batch columns passes through all layers before the next block does, so its activations stay in the
+// cache. A row has one unit's numbers for all columns of a block. Each weight multiplies such a row, which is read in
+// order for any sparsity pattern, and pruned weights cost nothing.
 #include "mlp.h"
 
 #define RLOTTERY_INLINE static inline __attribute__((always_inline))
@@ -12,8 +12,8 @@ namespace rlottery {
 namespace {
 
 constexpr int kWidth = RLOTTERY_WIDTH;
-constexpr int kVectors = kBlock / kWidth;                // vectors of a row in a block
-constexpr int kTileVectors = RLOTTERY_TILE_VECTORS;      // of a tile that is kept in registers,
+constexpr int kVectors = kBlock / kWidth;                // vectors per row of a block
+constexpr int kTileVectors = RLOTTERY_TILE_VECTORS;      // of a tile that stays in registers,
 constexpr int kTileRows = 6;                             // and its rows
 static_assert(kVectors % kTileVectors == 0, "tiles fill a block");
 
@@ -27,7 +27,7 @@ RLOTTERY_INLINE int64_t blocks_of(int64_t batch) { return (batch + kBlock - 1) /
 RLOTTERY_INLINE int64_t padded(int64_t units) { return (units + kWidth - 1) / kWidth * kWidth; }
 
 template <int N>
-struct Sum {  // of the N numbers of a vector: its halves are added until four are left
+struct Sum {  // of the N numbers of a vector: adds its halves until four numbers are left
   typedef float Whole __attribute__((vector_size(N * 4), aligned(4), may_alias));
   typedef float Half __attribute__((vector_size(N * 2), aligned(4), may_alias));
   static RLOTTERY_INLINE_MEMBER float of(Whole value) {
@@ -52,7 +52,7 @@ void zero(float* to, int64_t count) {
 
 // ---- Dense layers -------------------------------------------------------------------------------------------------
 
-// acc[m][n] += sum over k of a(m, k) b(k, n); a by its two strides, b row by row.
+// acc[m][n] += sum over k of a(m, k) b(k, n), where a has two strides and b is read row by row.
 template <int M, int N>
 RLOTTERY_INLINE void accumulate(Vec (&acc)[M][N], const float* a, int64_t row, int64_t step, const float* b,
                                 int64_t b_step, int64_t depth) {
@@ -86,7 +86,8 @@ void dense_rows_forward(const float* weights, const float* bias, int32_t in, int
   }
 }
 
-// Gradients of input units i to i + M - 1 of one block; zero where the rectified input `x` was zero, if there is one.
+// Gradients of input units i to i + M - 1 of one block. They are zero where `x`, the input after ReLU, is zero, unless
+// `x` is null.
 template <int M>
 void dense_rows_backward(const float* weights, int32_t out, int32_t i, const float* g, const float* x, float* gx) {
   for (int column = 0; column < kBlock; column += kTileVectors * kWidth) {
@@ -100,7 +101,7 @@ void dense_rows_backward(const float* weights, int32_t out, int32_t i, const flo
   }
 }
 
-// Gradients of the weights of input units i to i + M - 1, output units j to j + N vectors: sums over the whole batch.
+// Gradients of the weights from input units i to i + M - 1 to N vectors of output units from j: sums over the batch.
 template <int M, int N>
 void dense_rows_weights(const float* x, int64_t x_block, const float* g_by_column, int64_t g_row, int64_t blocks,
                         int32_t out, int32_t i, int32_t j, float* gw) {
@@ -122,7 +123,7 @@ void dense_rows_weights(const float* x, int64_t x_block, const float* g_by_colum
   }
 }
 
-// Calls f with a compile-time number of rows: as many whole tiles as fit, then what is left.
+// Calls f with a compile-time number of rows: as many full tiles as fit, then the remaining rows.
 template <typename F>
 RLOTTERY_INLINE void by_rows(int32_t rows, F f) {
   int32_t i = 0;
@@ -173,14 +174,14 @@ struct DenseWeights {
   }
 };
 
-// kWidth rows of kWidth numbers -> its transpose; rows lie `from_row` and `to_row` numbers apart.
+// Transposes kWidth rows of kWidth numbers. Rows are `from_row` and `to_row` numbers apart.
 RLOTTERY_INLINE void transpose(const float* from, int64_t from_row, float* to, int64_t to_row) {
 #if defined(__GNUC__) && !defined(__clang__)
   typedef int32_t Index __attribute__((vector_size(kWidth * 4)));
   Vec tile[kWidth];
 #pragma GCC unroll 16
   for (int i = 0; i < kWidth; i++) tile[i] = load(from + i * from_row);
-  // Squares of 1, 2, 4, ... change places across the diagonal.
+  // Swaps squares of size 1, 2, 4, ... across the diagonal.
 #pragma GCC unroll 4
   for (int size = 1; size < kWidth; size *= 2) {
     Index low, high;
@@ -205,7 +206,7 @@ RLOTTERY_INLINE void transpose(const float* from, int64_t from_row, float* to, i
 #endif
 }
 
-// (blocks, units, block) -> (blocks * block, padded units): the other way round, zeros in the padding.
+// Transposes (blocks, units, block) to (blocks * block, padded units), with zeros in the padding.
 void by_column(const float* from, int64_t block_stride, int32_t units, int64_t blocks, float* to) {
   int64_t row = padded(units);
   for (int64_t block = 0; block < blocks; block++) {
@@ -226,7 +227,7 @@ template <typename Value>
 RLOTTERY_INLINE void gather_rows(Vec (&total)[kVectors], int32_t from, int32_t to, const int32_t* row, Value value,
                                  const float* x) {
   int32_t k = from;
-  if (to - from >= 4) {  // two sums at a time hide the latency of the additions
+  if (to - from >= 4) {  // two sums at a time hide the latency of additions
     Vec other[kVectors] = {};
     for (; k + 2 <= to; k += 2) {
       Vec a = splat(value(k)), b = splat(value(k + 1));
@@ -259,7 +260,8 @@ void sparse_forward(const Layer& layer, const float* values, const float* bias, 
   }
 }
 
-// Gradients of the given input units of one block; zero where the rectified input `x` was zero, if there is one.
+// Gradients of the given input units of one block. They are zero where `x`, the input after ReLU, is zero, unless `x`
+// is null.
 void sparse_backward(const Layer& layer, const float* values, const int32_t* units, int32_t count, int32_t first,
                      const float* g, const float* x, float* gx) {
   for (int32_t u = 0; u < count; u++) {
@@ -275,7 +277,7 @@ void sparse_backward(const Layer& layer, const float* values, const int32_t* uni
   }
 }
 
-// Gradients of the survivors' values: a product of two rows over the whole batch each, M survivors at a time.
+// Gradients of M survivors' values at a time: each is the product of two rows over the whole batch.
 template <int M>
 RLOTTERY_INLINE void row_products(const float* const* x, int64_t x_block, const float* g, int64_t g_block,
                                   int64_t blocks, float* to) {
@@ -325,8 +327,8 @@ int32_t widest_outputs(const Mlp& mlp) {
   return widest;
 }
 
-// Forward: one block of all units. Backward: the gradients of two layers' outputs, and beside them one of those the
-// other way round or one block of the inputs' gradients.
+// Forward: one block of all units. Backward: the gradients of two layers' outputs, and additionally either one of these
+// transposed or one block of the inputs' gradients.
 int64_t scratch_floats(const Mlp& mlp, int64_t batch) {
   int64_t columns = blocks_of(batch) * kBlock, widest = widest_outputs(mlp);
   int64_t forward = (int64_t{mlp.features} + mlp.layer[mlp.depth - 1].out) * kBlock;
@@ -343,7 +345,7 @@ void pack(const Pair& inputs, int64_t start, int64_t batch, float* to) {
     const float* from = inputs.data[part] + start * columns;
     if (count == kBlock && columns >= kWidth)
       for (; i < columns; i += kWidth) {
-        if (i + kWidth > columns) i = columns - kWidth;  // the last tile overlaps the one before
+        if (i + kWidth > columns) i = columns - kWidth;  // the last tile overlaps the previous one
         for (int b = 0; b < kBlock; b += kWidth) transpose(from + b * columns + i, columns, to + i * kBlock + b, kBlock);
       }
     for (; i < columns; i++) {
@@ -406,15 +408,15 @@ void layer_gradient(const Layer& layer, const float* x, int64_t x_block, const f
   by_rows(layer.in, DenseWeights{x, x_block, scratch, padded(layer.out), blocks, layer.out, of_values});
 }
 
-// Layer by layer, so that a layer's weights and its outputs' gradient are read while they are in the cache.
+// Proceeds layer by layer, so that a layer's weights and the gradient of its outputs are read while in the cache.
 void backward(const Mlp& mlp, const float* parameters, const float* kept, int64_t batch, const float* output_gradient,
               float* gradient, float* const input_gradient[2], const int32_t columns[2], float* scratch) {
   int64_t blocks = blocks_of(batch), x_block = int64_t{mlp.features} * kBlock;
   int32_t widest = widest_outputs(mlp), last = mlp.depth - 1;
   int64_t floats = int64_t{widest} * blocks * kBlock;
-  float *g = scratch, *g_below = scratch + floats;  // of a layer's outputs, and of the outputs below it
+  float *g = scratch, *g_below = scratch + floats;  // gradients of a layer's outputs, and of the outputs of the layer below
   scratch += 2 * floats;
-  const float* x = kept + x_block - int64_t{mlp.layer[last].in} * kBlock;  // what enters the layer
+  const float* x = kept + x_block - int64_t{mlp.layer[last].in} * kBlock;  // the layer's input
   Pair given = {{output_gradient, output_gradient}, {mlp.layer[last].out, 0}};
   for (int64_t block = 0; block < blocks; block++)
     pack(given, block * kBlock, batch, g + block * mlp.layer[last].out * kBlock);
@@ -467,7 +469,7 @@ void act(const Mlp& mlp, const float* parameters, const float* inputs, float* ou
       for (int32_t j = 0; j < layer.out; j++) y[j] = bias[j];
       for (int32_t i = 0; i < layer.in; i++) {
         float xi = x[i];
-        if (xi == 0.0f) continue;  // half of the rectified units
+        if (xi == 0.0f) continue;  // about half of the units after ReLU
         const float* row = values + int64_t{i} * layer.out;
         for (int32_t j = 0; j < layer.out; j++) y[j] += xi * row[j];
       }

@@ -1,4 +1,4 @@
-// From the numbers that Python and JAX hand over to an `Mlp`. `rlottery/agents/kernels/layout.py` makes them.
+// Converts the numbers that Python and JAX pass to an `Mlp`. They come from `rlottery/agents/kernels/layout.py`.
 #pragma once
 #include <cstddef>
 
@@ -6,11 +6,11 @@
 
 namespace rlottery {
 
-// Numbers that say what a network looks like: its widths from input to output, then for each layer kind and count.
+// The numbers describe a network: its widths from input to output, then kind and count of each layer.
 // Returns what is wrong, or null.
 inline const char* read_network(const int64_t* numbers, size_t length, const int32_t* pattern, int64_t pattern_length,
                                 int64_t parameter_count, Mlp* mlp) {
-  if (length < 4 || (length - 1) % 3 != 0 || (length - 1) / 3 > kMaxLayers) return "a network of no known form";
+  if (length < 4 || (length - 1) % 3 != 0 || (length - 1) / 3 > kMaxLayers) return "a network in an unknown format";
   mlp->depth = static_cast<int32_t>((length - 1) / 3);
   const int64_t* layers = numbers + mlp->depth + 1;
   const int32_t* next = pattern;

@@ -1,4 +1,4 @@
-// The kernels for every other processor: 4 numbers at a time, as SSE and NEON have it.
+// Kernels for all other processors: vectors of 4 numbers, as in SSE and NEON.
 #define RLOTTERY_WIDTH 4
 #if defined(__aarch64__)
 #define RLOTTERY_TILE_VECTORS 4
