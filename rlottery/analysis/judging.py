@@ -10,9 +10,10 @@ from rlottery.analysis.cautions import bimodal, head_start
 from rlottery.analysis.contrasts import Paired, contrast, paired
 from rlottery.analysis.decisions import Judged, claims, corrected, decision_of, reason
 from rlottery.analysis.kinds import LayerCounts, kind_of, random_control_of
+from rlottery.analysis.learning import learning_test
 from rlottery.analysis.pooling import pool
 from rlottery.analysis.power import seeds_needed, seeds_needed_equivalent
-from rlottery.analysis.scores import ArmScores, Estimate, TaskScores, learning_test
+from rlottery.analysis.scores import ArmScores, Estimate, TaskScores
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, Measure, PooledVerdict, TaskState, TaskVerdict
 from rlottery.config import Verdict
 from rlottery.storage.paths import DENSE

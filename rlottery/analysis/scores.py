@@ -2,15 +2,14 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from rlottery.analysis.aggregates import Statistic, bootstrap, iqm_of_runs, mean_over_tasks, median_of_runs, value_of
-from rlottery.analysis.hypothesis_tests import paired_t, sign_flip
+from rlottery.analysis.learning import gain_of, least_gain_of
 from rlottery.analysis.runs import (
-    Evaluation,
     Metric,
     Run,
     arm_names,
@@ -19,14 +18,11 @@ from rlottery.analysis.runs import (
     score_of,
     untrained_evaluations,
 )
-from rlottery.config import Config, Training, Verdict
+from rlottery.config import Config, Training
 from rlottery.storage.paths import DENSE
 
 BOOTSTRAP_SEED = 0
 """The same runs give the same intervals."""
-
-LEAST_SUCCESS_GAINED = 0.05
-"""A dense agent whose success rate rises by no more than this has not learned."""
 
 
 @dataclass(frozen=True)
@@ -254,48 +250,6 @@ def steps_to(run: Run, metric: Metric, threshold: float) -> int | None:
     """The first step with an evaluation at or above the threshold, counted from the start of the dense run."""
     reached = (run.began_at + e.env_steps for e in run.evaluations if e.scores[metric] >= threshold)
     return next(reached, None)
-
-
-def gain_of(dense: Mapping[int, float], starts: Mapping[int, float], least_gain: float, rules: Verdict) -> float | None:
-    """What the dense agents gained on average; None where they gained too little, or possibly by chance."""
-    if not dense or not starts:
-        return None
-    gain = statistics.fmean(dense.values()) - statistics.fmean(starts.values())
-    seeds, p = learning_test(dense, starts, rules.level)
-    by_chance = p is not None and seeds >= rules.least_seeds and p > rules.level
-    return None if gain <= least_gain or by_chance else gain
-
-
-def learning_test(dense: Mapping[int, float], starts: Mapping[int, float], level: float) -> tuple[int, float | None]:
-    """Test whether training changed the dense agents' scores.
-
-    A one-sided sign-flip test: had training changed nothing, before and after could be exchanged in each seed. Scores
-    of untrained agents have far outliers, which would make a t-test doubt that trained agents are better. With so few
-    seeds that sign flips can't reach the level, it is a paired t-test after all.
-
-    Returns:
-        The number of seeds with a dense agent before and after training, and the p-value; None with fewer than two.
-    """
-    gains = [score - starts[seed] for seed, score in dense.items() if seed in starts]
-    if len(gains) < 2:
-        return len(gains), None
-    return len(gains), sign_flip(gains)[0] if 0.5 ** len(gains) <= level else paired_t(gains).p_above
-
-
-def least_gain_of(runs: Iterable[Run]) -> float:
-    """What dense agents must gain to count as having learned.
-
-    For returns it is one standard deviation of single episodes of the untrained agents, and at least one per cent of
-    their mean.
-    """
-    runs = list(runs)
-    if metric_of(runs) == "success":
-        return LEAST_SUCCESS_GAINED
-    untrained: Iterable[Evaluation] = untrained_evaluations(runs).values()
-    returns = [value for evaluation in untrained for value in evaluation.returns]
-    if not returns:
-        return 0.0
-    return max(statistics.pstdev(returns), 0.01 * abs(statistics.fmean(returns)))
 
 
 def notes_on(runs: Sequence[Run], last: int, training: Training) -> tuple[str, ...]:

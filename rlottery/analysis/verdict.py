@@ -88,7 +88,7 @@ class TaskVerdict:
         state: decisions are made only on a task that the dense agents learned, with enough seeds.
         why: the reason for the state.
         seeds: those whose dense agent is done.
-        p_learned: p-value of the claim that training improved the dense agents (`scores.learning_test`); None with
+        p_learned: p-value of the claim that training improved the dense agents (`learning.learning_test`); None with
             fewer than two seeds.
         arms: all but the dense arm.
         bimodal, head_start: cautions (`rlottery.analysis.cautions`); None where they do not apply.

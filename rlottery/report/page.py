@@ -48,12 +48,12 @@ def write_page(contents: Contents, folder: Path) -> list[Path]:
         The files: report.html, figures/*.png and *.svg, tables/*.csv and *.md, in the order of the page.
     """
     look = looks(contents.scores)
-    figures = page_figures(contents, look)
-    files = {PAGE: _html(contents, look, figures).encode()}
+    figures, tables = page_figures(contents, look), _tables(contents, look)
+    files = {PAGE: _html(contents, figures, tables).encode()}
     for figure in figures.every:
         files[f"figures/{figure.name}.png"] = figure.drawn.png
         files[f"figures/{figure.name}.svg"] = figure.drawn.svg.encode()
-    for table in _tables(contents, look):
+    for table in (table for table in (*tables.values(), run_table(contents)) if table.rows):
         files[f"tables/{table.name}.csv"] = to_csv(table).encode()
         files[f"tables/{table.name}.md"] = to_markdown(table).encode()
     for name, data in files.items():
@@ -68,13 +68,13 @@ def write_page(contents: Contents, folder: Path) -> list[Path]:
 def report_html(contents: Contents) -> str:
     """The page alone. It loads nothing, and its Content-Security-Policy forbids loading anything."""
     look = looks(contents.scores)
-    return _html(contents, look, page_figures(contents, look))
+    return _html(contents, page_figures(contents, look), _tables(contents, look))
 
 
-def _html(contents: Contents, look: Mapping[str, Look], figures: PageFigures) -> str:
-    verdicts = verdict_table(contents, look)
+def _html(contents: Contents, figures: PageFigures, tables: Mapping[str, Table]) -> str:
     rules = contents.rules
     values: dict[str, Any] = {
+        **tables,
         "title": contents.title,
         "facts": _facts(contents),
         "headline": headline(contents.verdicts, rules.level),
@@ -82,30 +82,21 @@ def _html(contents: Contents, look: Mapping[str, Look], figures: PageFigures) ->
         "answer": answer(contents.verdicts, rules.level, rules.least_seeds),
         "missing": [one_line(line) for line in contents.missing],
         "missing_line": missing_line(contents),
-        "glance": glance_table(contents, look),
         "sparsity_figures": figures.sparsity,
         "curve_figures": figures.curves,
         "margin": margin_text(rules),
         "cautions": _cautions(contents.verdicts),
-        "verdict_table": verdicts,
-        "pooled_table": pooled_table(contents, look),
-        "filters": _filters(verdicts),
+        "filters": _filters(tables["verdict_table"]),
         "score_tables": [
-            {"title": scores.task, "table": score_table(contents, scores, look)}
+            {"title": scores.task, "table": tables[f"scores of {scores.task}"]}
             for scores in contents.scores
             if scores.arms
         ],
         "across_figures": figures.across,
-        "across_table": across_table(contents.across, look),
-        "method_table": method_table(contents),
         "mask_figures": [figure for figure in figures.masks if not figure.is_picture],
         "mask_pictures": [figure for figure in figures.masks if figure.is_picture],
         "mask_problems": [one_line(line) for line in contents.masks.problems],
-        "layer_table": layer_table(contents, look),
-        "inputs_table": inputs_table(contents, look),
-        "overlap_table": overlap_table(contents),
         "films": [_film(task, *film) for task, film in contents.films.items()],
-        "cost_table": cost_table(contents, look),
         "rules": contents.verdicts.rules,
         "commands": [_command(command) for command in contents.commands],
         "versions": contents.versions,
@@ -116,22 +107,20 @@ def _html(contents: Contents, look: Mapping[str, Look], figures: PageFigures) ->
     return page
 
 
-def _tables(contents: Contents, look: Mapping[str, Look]) -> list[Table]:
-    """Every table that has a row."""
-    tables = [
-        glance_table(contents, look),
-        pooled_table(contents, look),
-        verdict_table(contents, look),
-        method_table(contents),
-        *(score_table(contents, scores, look) for scores in contents.scores),
-        across_table(contents.across, look),
-        layer_table(contents, look),
-        inputs_table(contents, look),
-        overlap_table(contents),
-        cost_table(contents, look),
-        run_table(contents),
-    ]
-    return [table for table in tables if table.rows]
+def _tables(contents: Contents, look: Mapping[str, Look]) -> dict[str, Table]:
+    """The tables of the page by their names in the template, and those of scores by task."""
+    return {
+        "glance": glance_table(contents, look),
+        "pooled_table": pooled_table(contents, look),
+        "verdict_table": verdict_table(contents, look),
+        "method_table": method_table(contents),
+        **{f"scores of {scores.task}": score_table(contents, scores, look) for scores in contents.scores},
+        "across_table": across_table(contents.across, look),
+        "layer_table": layer_table(contents, look),
+        "inputs_table": inputs_table(contents, look),
+        "overlap_table": overlap_table(contents),
+        "cost_table": cost_table(contents, look),
+    }
 
 
 def table_html(table: Table) -> str:

@@ -41,9 +41,24 @@ class _ArmRow:
         return self.scores.scores if self.scores else {}
 
     @property
+    def normalised(self) -> Mapping[int, float]:
+        return self.scores.normalised if self.scores else {}
+
+    @property
+    def representative(self) -> Run:
+        return self.task.representative(self.arm)
+
+    def status(self, seed: int) -> str:
+        return self.runs[seed].status if seed in self.runs else "missing"
+
+    @property
     def done(self) -> list[float]:
         """Scores of the runs that are done."""
         return [score for seed, score in self.values.items() if self.runs[seed].status == "done"]
+
+
+_RunRow = tuple[_ArmRow, int]
+"""An arm and a seed."""
 
 
 def closing_table(contents: Contents, task: TaskScores) -> Table:
@@ -103,34 +118,25 @@ def score_table(contents: Contents, task: TaskScores, looks: Mapping[str, Look])
 
 def run_table(contents: Contents) -> Table:
     """Every run that the settings ask for, of the arms that exist."""
-    runs = [
-        (task, arm, seed, next((run for run in of_arm if run.seed == seed), None))
-        for task in contents.scores
-        for arm, of_arm in task.runs.items()
-        for seed in contents.seeds
-    ]
-
+    rows = [(row, seed) for task in contents.scores for row in _arm_rows(task) for seed in contents.seeds]
     groups = dict.fromkeys(group for task in contents.scores for run in task.every_run for group in run.sparsity or {})
-
-    def row_columns() -> tuple[Column[tuple[TaskScores, str, int, Run | None]], ...]:
-        return (
-            text("Task", "task", lambda row: row[0].task),
-            text("Arm", "arm", lambda row: row[1]),
-            text("Criterion", "criterion", lambda row: row[0].representative(row[1]).criterion),
-            *map(_group_column, groups),
-            number("Seed", "seed", lambda row: row[2]),
-            text("Status", "status", lambda row: row[3].status if row[3] else "missing"),
-            text("Metric", "metric", lambda row: row[0].metric),
-            number("Score", "score", lambda row: _of_seed(row, "scores"), ",.4g"),
-            number("Normalised", "normalised_score", lambda row: _of_seed(row, "normalised"), ".2f"),
-            text("Recipe", "recipe", lambda row: json.dumps(dict(recipe)) if (recipe := _recipe(row)) else None),
-        )
-
+    columns: tuple[Column[_RunRow], ...] = (
+        text("Task", "task", lambda run: run[0].task.task),
+        text("Arm", "arm", lambda run: run[0].arm),
+        text("Criterion", "criterion", lambda run: run[0].representative.criterion),
+        *map(_group_column, groups),
+        number("Seed", "seed", lambda run: run[1]),
+        text("Status", "status", lambda run: run[0].status(run[1])),
+        text("Metric", "metric", lambda run: run[0].task.metric),
+        number("Score", "score", lambda run: run[0].values.get(run[1]), ",.4g"),
+        number("Normalised", "normalised_score", lambda run: run[0].normalised.get(run[1]), ".2f"),
+        text("Recipe", "recipe", lambda run: json.dumps(dict(of)) if (of := run[0].representative.recipe) else None),
+    )
     caption = (
         "Every run with its score and normalised score. Recipe: what the config says about the arm in addition to "
         "criterion and sparsity, as JSON."
     )
-    return make_table("runs", caption, row_columns(), runs)
+    return make_table("runs", caption, columns, rows)
 
 
 def across_table(across: Sequence[AcrossTasks], looks: Mapping[str, Look]) -> Table:
@@ -191,22 +197,11 @@ def _seed_column(seed: int, form: str) -> Column[_ArmRow]:
     return number(f"Seed {seed}", f"seed_{seed}", lambda row: row.values.get(seed), form)
 
 
-def _group_column(group: str) -> Column[tuple[TaskScores, str, int, Run | None]]:
-    return number(
-        f"Sparsity, {group}",
-        f"sparsity_{group}",
-        lambda row: (row[0].representative(row[1]).sparsity or {}).get(group),
-        ".4g",
-    )
+def _group_column(group: str) -> Column[_RunRow]:
+    def sparsity(run: _RunRow) -> float | None:
+        return (run[0].representative.sparsity or {}).get(group)
 
-
-def _recipe(row: tuple[TaskScores, str, int, Run | None]) -> Mapping[str, object]:
-    return row[0].representative(row[1]).recipe
-
-
-def _of_seed(row: tuple[TaskScores, str, int, Run | None], what: str) -> float | None:
-    scores = row[0].arm(row[1])
-    return getattr(scores, what).get(row[2]) if scores else None
+    return number(f"Sparsity, {group}", f"sparsity_{group}", sparsity, ".4g")
 
 
 def _mean(row: _ArmRow) -> float | None:
@@ -218,7 +213,7 @@ def _mean_of(values: Mapping[int, float]) -> float | None:
 
 
 def _sparsity_of_groups(row: _ArmRow) -> Cell:
-    sparsity = row.task.representative(row.arm).sparsity
+    sparsity = row.representative.sparsity
     mean = statistics.fmean(sparsity.values()) if sparsity else None
     return Cell(sparsity_text(sparsity) or NOTHING, {"sparsity": mean})
 
@@ -233,10 +228,9 @@ def _range(row: _ArmRow) -> Cell:
 
 def _each_seed(row: _ArmRow, seeds: Sequence[int]) -> Cell:
     """The score of every seed that the config asks for, or how its run ended."""
-    shown = []
-    for seed in seeds:
-        status = row.runs[seed].status if seed in row.runs else "missing"
-        shown.append(score_text(row.task, row.values[seed]) if status == "done" else status)
+    shown = [
+        score_text(row.task, row.values[seed]) if row.status(seed) == "done" else row.status(seed) for seed in seeds
+    ]
     return Cell(", ".join(shown), {f"seed_{seed}": row.values.get(seed) for seed in seeds})
 
 
