@@ -177,3 +177,25 @@ def test_nothing_but_tables_and_figures_scrolls_sideways(page, width):
     assert told["inner"] == width
     assert told["wide"] <= width
     assert told["text"] >= 16
+
+
+def test_a_term_is_explained_on_hover_and_on_focus(page):
+    told = measured(
+        page,
+        """
+        const tip = document.getElementById("tip");
+        const term = document.querySelector("a.term[data-term=term-mask]");
+        told.definition = document.getElementById("term-mask").textContent;
+        term.focus();
+        told.focus = [tip.hidden, tip.textContent, term.getAttribute("aria-describedby")];
+        document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+        told.escape = tip.hidden;
+        const head = document.querySelector("#table-verdicts th[data-term=term-sparsity]");
+        head.dispatchEvent(new MouseEvent("mouseover", { bubbles: true }));
+        told.hover = [tip.hidden, tip.getBoundingClientRect().right <= document.documentElement.clientWidth];
+        document.querySelector("h1").dispatchEvent(new MouseEvent("mouseover", { bubbles: true }));
+        told.away = tip.hidden;
+        """,
+    )
+    assert told["focus"] == [False, told["definition"], "tip"]
+    assert (told["escape"], told["hover"], told["away"]) == (True, [False, True], True)
