@@ -15,7 +15,7 @@ from rlottery.analysis.aggregates import (
     performance_profile,
     probability_of_improvement,
 )
-from rlottery.analysis.scores import BOOTSTRAP_SEED, ArmScores, Estimate, TaskScores, estimate
+from rlottery.analysis.scores import BOOTSTRAP_SEED, ArmScores, Estimate, TaskScores, estimate_of
 from rlottery.storage.paths import DENSE
 
 PROFILE_POINTS = np.round(np.linspace(-0.1, 1.2, 131), 2)
@@ -79,9 +79,9 @@ def across_tasks(
                 arm=name,
                 tasks=tuple(of_task),
                 runs=sum(map(len, groups)),
-                mean=estimate(groups, mean_over_tasks, resamples),
-                median=estimate(groups, median_over_tasks, resamples),
-                iqm=estimate(groups, iqm_of_runs, resamples),
+                mean=estimate_of(groups, mean_over_tasks, resamples),
+                median=estimate_of(groups, median_over_tasks, resamples),
+                iqm=estimate_of(groups, iqm_of_runs, resamples),
                 profile=Profile(name, PROFILE_POINTS, *profile),
                 over_dense=None if name == DENSE else _improvement(learned, name, DENSE, resamples),
                 over_control=_improvement(learned, name, controls.get(name), resamples),

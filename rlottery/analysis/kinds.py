@@ -41,7 +41,7 @@ def kind_of(run: Run) -> Kind:
     return "ticket" if rewound and _schedule(run) not in IN_TRAINING else "other"
 
 
-def family_of(run: Run) -> str:
+def arm_family(run: Run) -> str:
     """What arms that differ only in their sparsity have in common: a criterion, a schedule or a kind of control."""
     if run.arm == DENSE:
         return DENSE

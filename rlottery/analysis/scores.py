@@ -183,9 +183,9 @@ def task_scores(
                 if threshold is not None
                 else {},
                 normalised=normalised_scores(scores[arm], dense, starts, least_gain) if gain is not None else {},
-                mean=estimate([list(scores[arm].values())], mean_over_tasks, rules.resamples),
-                median=estimate([list(scores[arm].values())], median_of_runs, rules.resamples),
-                iqm=estimate([list(scores[arm].values())], iqm_of_runs, rules.resamples),
+                mean=estimate_of([list(scores[arm].values())], mean_over_tasks, rules.resamples),
+                median=estimate_of([list(scores[arm].values())], median_of_runs, rules.resamples),
+                iqm=estimate_of([list(scores[arm].values())], iqm_of_runs, rules.resamples),
                 before={
                     seed: run.evaluations[0].scores[metric]
                     for seed, run in ended[arm].items()
@@ -280,7 +280,7 @@ def notes_on(runs: Sequence[Run], last: int, training: Training) -> tuple[str, .
     return tuple(notes)
 
 
-def estimate(groups: Sequence[Sequence[float]], statistic: Statistic, resamples: int) -> Estimate:
+def estimate_of(groups: Sequence[Sequence[float]], statistic: Statistic, resamples: int) -> Estimate:
     """A statistic with its bootstrap interval; NaN without any scores."""
     if not any(groups):
         return Estimate(math.nan, None, None)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlottery.analysis.kinds import family_of, kind_of
+from rlottery.analysis.kinds import arm_family, kind_of
 from rlottery.analysis.runs import Run, representative
 from rlottery.analysis.scores import TaskScores
 from rlottery.pruning.controls import CONTROLS
@@ -58,7 +58,7 @@ def looks(tasks: Sequence[TaskScores]) -> dict[str, Look]:
     """Arm -> its look: dense first, then tickets by family, then controls; within each by sparsity."""
     names = dict.fromkeys(arm for task in tasks for arm in task.runs)
     found = {name: representative([run for task in tasks for run in task.runs.get(name, ())]) for name in names}
-    families = {name: family_of(run) for name, run in found.items()}
+    families = {name: arm_family(run) for name, run in found.items()}
     colours = _assigned(families.values(), {DENSE: DENSE_COLOUR, **_OWN_COLOURS}, OTHERS)
     markers = _assigned(families.values(), _OWN_MARKERS, _MARKERS)
     lines: dict[str, list[str]] = {}

@@ -1,6 +1,7 @@
 """Studies in Python: `rlottery.load_study` and the `Study` that it returns, which notebooks show."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path
 
@@ -53,7 +54,6 @@ class Study:
     evaluations: pd.DataFrame
     masks: pd.DataFrame
     problems: tuple[str, ...]
-    _contents: list[Contents] = field(default_factory=list)
 
     def __repr__(self) -> str:
         done = int((self.runs["status"] == "done").sum())
@@ -73,12 +73,11 @@ class Study:
         from rlottery.report.page import table_html  # Matplotlib takes a second to import
         from rlottery.report.page_figures import main_figure
 
-        contents = self._collected()
-        summary = summarise(contents)
+        summary = summarise(self._contents)
         parts = [f"<p><b>{escape(self.config.name)}</b>: {escape(summary.verdict[0])}</p>"]
         for task in summary.tasks:
             parts.append(f"<p><b>{escape(task.task)}</b><br>{escape(task.measured)}</p>{table_html(task.table)}")
-        figure = main_figure(contents)
+        figure = main_figure(self._contents)
         if figure is not None:
             svg = figure.drawn.svg
             parts.append(
@@ -88,11 +87,10 @@ class Study:
         problems = "".join(f"<li>{escape(line)}</li>" for line in self.problems[:_MOST_PROBLEMS])
         return "".join(parts) + (f"<ul>{problems}</ul>" if problems else "")
 
-    def _collected(self) -> Contents:
-        """The contents of its report, collected on first use."""
-        if not self._contents:
-            self._contents.append(collect(Store(self.data), self.config))
-        return self._contents[0]
+    @cached_property
+    def _contents(self) -> Contents:
+        """The contents of its report."""
+        return collect(Store(self.data), self.config)
 
 
 def load_study(path: str | Path) -> Study:

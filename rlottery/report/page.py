@@ -26,7 +26,7 @@ from rlottery.report.renderers import to_csv, to_markdown
 from rlottery.report.score_tables import across_table, cost_table, run_table, score_table
 from rlottery.report.tables import Table
 from rlottery.report.verdict_tables import glance_table, method_table, pooled_table, verdict_table
-from rlottery.report.wording import one_line, plural
+from rlottery.report.wording import on_one_line, plural
 from rlottery.storage.disk import write_bytes
 
 PAGE = "report.html"
@@ -80,7 +80,7 @@ def _html(contents: Contents, figures: PageFigures, tables: Mapping[str, Table])
         "headline": headline(contents.verdicts, rules.level),
         "question": QUESTION,
         "answer": answer(contents.verdicts, rules.level, rules.least_seeds),
-        "missing": [one_line(line) for line in contents.missing],
+        "missing": [on_one_line(line) for line in contents.missing],
         "missing_line": missing_line(contents),
         "sparsity_figures": figures.sparsity,
         "curve_figures": figures.curves,
@@ -95,7 +95,7 @@ def _html(contents: Contents, figures: PageFigures, tables: Mapping[str, Table])
         "across_figures": figures.across,
         "mask_figures": [figure for figure in figures.masks if not figure.is_picture],
         "mask_pictures": [figure for figure in figures.masks if figure.is_picture],
-        "mask_problems": [one_line(line) for line in contents.masks.problems],
+        "mask_problems": [on_one_line(line) for line in contents.masks.problems],
         "films": [_film(task, *film) for task, film in contents.films.items()],
         "rules": contents.verdicts.rules,
         "commands": [_command(command) for command in contents.commands],
@@ -198,7 +198,7 @@ def _cautions(verdicts: Verdicts) -> list[str]:
     fewest = min((len(task.seeds) for task in verdicts.tasks if task.bimodal is not None), default=0)
     lines = [" ".join([*split, few_failures(fewest)])] if split else []
     lines += [task.head_start for task in verdicts.tasks if task.head_start is not None]
-    return [one_line(line) for line in lines]
+    return [on_one_line(line) for line in lines]
 
 
 def _facts(contents: Contents) -> str:

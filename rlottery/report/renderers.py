@@ -34,5 +34,5 @@ def table_lines(table: Table) -> list[str]:
 
 def escaped(text: str) -> str:
     """Text on one line that Markdown shows as it is."""
-    one_line = " ".join(text.split())
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|~" else letter for letter in one_line)
+    line = " ".join(text.split())
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|~" else letter for letter in line)

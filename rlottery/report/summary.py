@@ -19,7 +19,7 @@ from rlottery.report.task_sentences import (
     task_line,
 )
 from rlottery.report.terminal import FittedTable, Paragraph
-from rlottery.report.wording import last_evaluations, one_line
+from rlottery.report.wording import last_evaluations, on_one_line
 from rlottery.storage.paths import DENSE
 
 KEY = (
@@ -78,7 +78,7 @@ def summarise(contents: Contents) -> Summary:
         for task in contents.scores
         if task.runs
     )
-    problems = tuple(map(one_line, contents.masks.problems))
+    problems = tuple(map(on_one_line, contents.masks.problems))
     return Summary(tuple(verdict), tasks, problems, tuple(answer_or_advice(contents)))
 
 

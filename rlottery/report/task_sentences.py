@@ -12,7 +12,7 @@ from rlottery.report.wording import (
     digits_of,
     joined,
     number_text,
-    one_line,
+    on_one_line,
     plural,
     sparsity_text,
 )
@@ -93,11 +93,11 @@ def not_normalised_lines(task: TaskScores) -> list[str]:
 def problem_lines(task: TaskScores) -> list[str]:
     """Runs that failed or can't be read, with their errors, and what else is unusual."""
     lines = [
-        f"{run.status.capitalize()}: {run.arm}, seed {run.seed}: {one_line(run.error or '')}"
+        f"{run.status.capitalize()}: {run.arm}, seed {run.seed}: {on_one_line(run.error or '')}"
         for run in task.every_run
         if run.status in FAILED
     ]
-    return lines + [one_line(note) for note in task.notes]
+    return lines + [on_one_line(note) for note in task.notes]
 
 
 def _why_not_normalised(task: TaskScores, arm: ArmScores) -> str:

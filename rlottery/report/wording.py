@@ -27,7 +27,7 @@ def capitalised(text: str) -> str:
     return text if any(letter.isdigit() for letter in text.split(" ")[0]) else text[:1].upper() + text[1:]
 
 
-def one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
     """Text from a file on one line, without control characters."""
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
