@@ -1,11 +1,12 @@
-"""rlottery's speed beside that of other SAC implementations, and of its tickets over sparsity.
+"""Compares rlottery's speed with other SAC implementations, and measures its tickets by sparsity.
 
     uv run python -m benchmarks.against_peers --environments FOLDER --install
     uv run python -m benchmarks.against_peers --environments FOLDER --ancestor CLONE
 
-On one core, with the same networks, batch and update ratio, by turns in every round: each library's update with the
-sampling of its batch, each library's training loop, our tickets, and the matrix product that is the limit. What counts
-is the median over rounds of ratios within a round. benchmarks/peers/README.md says what is equal and what isn't.
+On one core, with the same networks, batch size and replay ratio. Every round measures in turn each library's update
+including the sampling of its batch, each library's training loop, our tickets, and the matrix product that is the
+limit. The result is the median over rounds of the ratios within a round. benchmarks/peers/README.md describes what is
+equal and what is not.
 Writes peers.csv, peers.md, peers.png and peers.svg into benchmarks/results.
 """
 
@@ -30,14 +31,14 @@ from rlottery.study.versions import processor
 RESULTS = Path(__file__).parent / "results"
 PEERS_FOLDER = Path(__file__).parent / "peers"
 SECONDS = 1.0
-"""Of every turn of updates."""
+"""Length of each measurement of updates."""
 LOOP_STEPS = 500
-"""Of every turn of a training loop: an episode, with one reset."""
+"""Length of each measurement of a training loop: one episode, with one reset."""
 TORCH = "torch==2.13.0"
 ALLOCATIONS = ("uniform", "global")
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98)
 LOOP_TICKET = "uniform:0.95"
-"""The ticket whose training loop is timed too."""
+"""The ticket whose training loop is also timed."""
 TICKETS = "tickets"
 
 
@@ -47,8 +48,8 @@ class Peer:
 
     Attributes:
         title: its name in tables and figures.
-        module: what serve.py times.
-        needs_torch: PyTorch is installed before its requirements.
+        module: the module that serve.py times.
+        needs_torch: install PyTorch before its requirements.
     """
 
     title: str
@@ -62,11 +63,11 @@ PEERS = {
     "torch": Peer("PyTorch, CleanRL style", "time_torch_sac"),
     "ancestor": Peer("ancestor", "time_ancestor", needs_torch=False),
 }
-"""By the name of its environment's folder and requirements file."""
+"""By the name of the environment's folder and requirements file."""
 
 
 class PeerProcess(Worker):
-    """A peer's process, in that peer's environment. It is asked as a worker is."""
+    """A peer's process, in the peer's environment, used like a worker."""
 
     def __init__(self, environment: Path, peer: Peer, core: int, checkout: Path | None):
         command = [_python(environment), str(PEERS_FOLDER / "serve.py"), peer.module, "--core", str(core)]
@@ -82,7 +83,7 @@ class PeerProcess(Worker):
 
 
 def install(environments: Path, name: str) -> None:
-    """Make the environment of a peer, or bring it up to its requirements."""
+    """Create the environment of a peer, or update it to its requirements."""
     environment = environments / name
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     pip = [_python(environment), "-m", "pip", "install"]
@@ -94,18 +95,18 @@ def install(environments: Path, name: str) -> None:
 def missing(environments: Path, name: str, ancestor: Path | None) -> str | None:
     """Why a peer can't be timed, or None."""
     if not Path(_python(environments / name)).exists():
-        return f"it has no environment {environments / name}; --install makes it"
+        return f"it has no environment {environments / name}; --install creates it"
     if name == "ancestor" and ancestor is None:
-        return "its code is not part of this repository; name a clone of it with --ancestor"
+        return "its code is not part of this repository; give a clone of it with --ancestor"
     return None
 
 
 def measure(ours: Worker, peers: Mapping[str, Worker], rounds: int, tickets: bool) -> Iterator[list[Sample]]:
-    """Everything, round by round: the samples of each.
+    """Measure everything, and yield the samples of each round.
 
     Args:
         peers: by title.
-        tickets: measure them too.
+        tickets: also measure tickets.
     """
     ancestor = PEERS["ancestor"].title
     gemm = _rate(ours, "gemm", SECONDS / 2)
@@ -141,24 +142,24 @@ def measure(ours: Worker, peers: Mapping[str, Worker], rounds: int, tickets: boo
 
 
 def write(samples: list[Sample], versions: Mapping[str, Mapping[str, str]], folder: Path) -> None:
-    """The results so far: what a run that is stopped has measured stays."""
+    """Write the results so far, so that an interrupted run keeps them."""
     write_bytes(folder / "peers.csv", to_csv(samples).encode())
     write_bytes(folder / "peers.md", to_markdown(samples, processor()["processor"], versions).encode())
     draw(samples, folder / "peers.png")
 
 
 def _rate(process: Worker, work: str, seconds: float = SECONDS) -> Callable[[], float]:
-    """Measures updates, or whatever `work` is, a second."""
+    """A function that measures updates, or other `work`, per second."""
     return lambda: float(process.ask("rate", work=work, seconds=seconds))
 
 
 def _loop(process: Worker, **arguments: str) -> Callable[[], float]:
-    """Measures environment steps a second of a training loop."""
+    """A function that measures environment steps per second of a training loop."""
     return lambda: float(process.ask("loop", steps=LOOP_STEPS, **arguments)["loop"])
 
 
 def _by_turns(timed: Mapping[str, Callable[[], float]], turn: int) -> dict[str, float]:
-    """One rate each, begun one further each round, so that none is always first."""
+    """One rate each. Each round starts with another one, so that none is always first."""
     names = list(timed)
     start = turn % max(1, len(names))
     return {name: timed[name]() for name in names[start:] + names[:start]}
@@ -171,12 +172,12 @@ def _python(environment: Path) -> str:
 def main() -> None:
     """Install, or measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--environments", type=Path, required=True, help="the folder with an environment a peer")
+    parser.add_argument("--environments", type=Path, required=True, help="the folder with one environment per peer")
     parser.add_argument("--install", action="store_true", help="make the environments, and stop")
     parser.add_argument("--ancestor", type=Path, help="a clone of the ancestor")
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--only", nargs="+", choices=[*PEERS, TICKETS], help="leave out the rest (ours is always in)")
+    parser.add_argument("--only", nargs="+", choices=[*PEERS, TICKETS], help="measure only these (and ours)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the folder to write to")
     arguments = parser.parse_args()
     if arguments.rounds < 1:
@@ -195,7 +196,7 @@ def main() -> None:
             for name in names:
                 title = PEERS[name].title
                 if (why := missing(arguments.environments, name, arguments.ancestor)) is not None:
-                    print(f"{title} is left out: {why}.")
+                    print(f"{title} is skipped: {why}.")
                     continue
                 checkout = arguments.ancestor if name == "ancestor" else None
                 process = PeerProcess(arguments.environments / name, PEERS[name], arguments.core, checkout)

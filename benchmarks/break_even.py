@@ -1,10 +1,10 @@
-"""Density from which on a masked layer had better be computed dense: ``uv run python -m benchmarks.break_even``.
+"""The density from which a masked layer is faster as a full layer: ``uv run python -m benchmarks.break_even``.
 
-One core; a network of 256, 256 and 256 units, batch 256, its two layers masked at random, once on their survivors and
-once dense, in turn: the way forward and back with both gradients, the dense one's masked. Units at either end are many,
-so that none is dead and only the products count. Writes benchmarks/results/break_even.csv; `BREAK_EVEN` in
-rlottery/agents/kernels/layout.py is read off it. A line: density, median microseconds on survivors and dense, median,
-and quartiles of their ratios.
+One core. A network of 256, 256 and 256 units with two randomly masked layers and batch 256, alternately with sparse and
+with full layers: forward and backward pass with both gradients, which are masked for full layers. There are many inputs
+and outputs, so that no unit is dead and only the products count. Writes benchmarks/results/break_even.csv, from which
+`BREAK_EVEN` in rlottery/agents/kernels/layout.py is taken. A line has the density, the median microseconds with sparse
+and with full layers, and the median and the quartiles of their ratio.
 """
 
 import argparse
@@ -25,7 +25,7 @@ DENSITIES = (0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 1.0)
 
 
 def passes(density: float, *, sparse: bool) -> Callable[[], object]:
-    """A function that goes forward and back once."""
+    """A function that does one forward and one backward pass."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -48,20 +48,20 @@ def passes(density: float, *, sparse: bool) -> Callable[[], object]:
     none = jnp.zeros((BATCH, 0))
 
     @jax.jit
-    def there_and_back(vector: Any, inputs: Any) -> Any:
+    def forward_and_backward(vector: Any, inputs: Any) -> Any:
         outputs, back = jax.vjp(lambda v, x: compact_mlp(layout, v, pattern, x, none), vector, inputs)
         of_vector, of_inputs = back(outputs)
         return of_vector if sparse else jnp.where(kept, of_vector, 0.0), of_inputs
 
     def once() -> object:
-        return jax.block_until_ready(there_and_back(vector, inputs))  # type: ignore[no-untyped-call]
+        return jax.block_until_ready(forward_and_backward(vector, inputs))  # type: ignore[no-untyped-call]
 
     once()
     return once
 
 
 def seconds(work: Callable[[], object], times: int = 10) -> float:
-    """Of one turn of `work`."""
+    """Seconds per call of `work`."""
     began = time.perf_counter()
     for _ in range(times):
         work()

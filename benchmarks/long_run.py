@@ -2,8 +2,8 @@
 
 uv run python -m benchmarks.long_run --env-steps 200000
 
-Trains one dense agent with small networks on Pendulum-v1 and looks at its worker in /proc every two seconds. The replay
-buffer holds 20,000 transitions, so that it is full after a tenth of the run: from then on nothing should grow.
+Trains one dense agent with small networks on Pendulum-v1 and reads its worker's entry in /proc every two seconds. The
+replay buffer has a capacity of 20,000 transitions and is full after a tenth of the run. After that nothing should grow.
 Writes benchmarks/results/long_run.csv.
 """
 
@@ -33,11 +33,11 @@ LOOK_SECONDS = 2.0
 
 
 def look(pid: int) -> tuple[float, int, int] | None:
-    """Resident memory in MB, open files and threads of a process; None once it has gone."""
+    """Resident memory in MB, open files and threads of a process; None if it has ended."""
     try:
-        told = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
         files = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-        return int(told["VmRSS"].split()[0]) / 1024, files, int(told["Threads"])
+        return int(status["VmRSS"].split()[0]) / 1024, files, int(status["Threads"])
     except (OSError, KeyError):
         return None
 

@@ -1,21 +1,21 @@
-"""What studies hold in memory, beside what rlottery.study.resources.memory says that they hold at most. Linux.
+"""Compares the memory that studies use with the estimates of rlottery.study.resources.memory. Linux only.
 
 uv run python -m benchmarks.memory
 
-Runs small studies in earnest (mostly warm-up, so that buffers fill quickly) and looks at their workers many times a
-second. A row for each stage of each study, with the largest of each number, in MiB:
+Runs small studies (mostly warm-up, so that buffers fill quickly) and samples the memory of their workers many times per
+second. There is a row for each stage of each study, with the maximum of each number, in MiB:
 
-    own       of one worker: memory that is no file's (Anonymous in smaps_rollup); and the formula's for one
-    all       at one moment: own of all workers, and once what they share (code, dense replay buffers that they map);
-              and the formula's
-    command   what started them, and the formula's
-    pss       of one worker: its own, and its part of what it shares with whatever else runs here
-    code      of one worker: files that it maps, replay apart
-    replay    of one worker: pages of dense replay that it maps, its part of them (pss), and private ones of its own
+    own       one worker: anonymous memory (Anonymous in smaps_rollup); and the estimate for one worker
+    all       at one time: own of all workers, plus shared memory once (code, and dense replay buffers that they map);
+              and the estimate
+    command   the process that started them, and the estimate
+    pss       one worker: its own memory, and its share of what it shares with other processes
+    code      one worker: files that it maps, except replay
+    replay    one worker: pages of dense replay that it maps, its share of them (pss), and its private ones
 
-Bars: a formula is never below what was seen, and above by 15 % or 40 MiB at most (the command's by its largest stage:
-the last draws the report); no page of the replay is a worker's own. Writes benchmarks/results/memory.csv; exit code 1
-where a bar is missed.
+Requirements: an estimate is never below the measurement, and at most 15 % or 40 MiB above it (for the command, in its
+largest stage, the last, which draws the report). No page of the replay is private to a worker. Writes
+benchmarks/results/memory.csv. The exit code is 1 if a requirement is missed.
 """
 
 import csv
@@ -72,7 +72,7 @@ class Study(NamedTuple):
 
 STUDIES = (
     Study("Pendulum-v1", 10_000, 10_000),
-    Study("Pendulum-v1", 1_000_000, 10_000),  # of which only what is filled takes memory
+    Study("Pendulum-v1", 1_000_000, 10_000),  # only filled rows take memory
     Study("Pendulum-v1", 10_000, 10_000, width=1024, updates=50),
     Study("Pendulum-v1", 10_000, 10_000, seeds=2, workers=2),
     Study("drawer-close-v3", 10_000, 10_000),
@@ -83,7 +83,7 @@ STUDIES = (
 
 @dataclass
 class Look:
-    """A process at one moment, or the largest of many, in MiB; as in the table."""
+    """Memory of a process at one time, or the maximum of several, in MiB; names as in the table."""
 
     own: float = 0.0
     pss: float = 0.0
@@ -95,14 +95,14 @@ class Look:
 
 @dataclass
 class Seen:
-    """The largest of each number in a stage."""
+    """The maximum of each number in a stage."""
 
     one: Look
     all: float = 0.0
     command: float = 0.0
 
     def take(self, looks: list[Look], buffers: dict[str, float]) -> None:
-        """Workers at one moment, and the pages of each buffer that they map."""
+        """Add the workers at one time, and the pages of each buffer that they map."""
         for each in looks:
             self.one = Look(*(max(getattr(self.one, name), number) for name, number in vars(each).items()))
         shared = max((each.code for each in looks), default=0.0) + sum(buffers.values())
@@ -110,7 +110,7 @@ class Seen:
 
 
 def look(pid: int, buffers: dict[str, float]) -> Look | None:
-    """A process now; what it maps of replay buffers goes to `buffers` by path. None once it has gone."""
+    """A process now. Adds the replay buffers that it maps to `buffers`, by path. None if it has ended."""
     process, found = Path("/proc") / str(pid), Look()
     try:
         rollup = _numbers((process / "smaps_rollup").read_text().splitlines())
@@ -128,7 +128,7 @@ def look(pid: int, buffers: dict[str, float]) -> Look | None:
 
 
 def _numbers(lines: list[str]) -> dict[str, float]:
-    """MiB by name, of lines such as ``Rss:  1660 kB``."""
+    """MiB by name, from lines such as ``Rss:  1660 kB``."""
     pairs = (line.split(":", 1) for line in lines if line.endswith(" kB"))
     return {name: int(number.split()[0]) / 1024 for name, number in pairs}
 
@@ -143,7 +143,7 @@ def _replay(smaps: str) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def workers_of(command: int) -> Iterator[int]:
-    """Processes that a command has started as workers."""
+    """Process ids of a command's workers."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
@@ -154,10 +154,10 @@ def workers_of(command: int) -> Iterator[int]:
 
 
 def watch(folder: Path, stage: str) -> Seen:
-    """Do a stage of the study in `folder`, looking on all the while."""
+    """Run a stage of the study in `folder` and sample its memory."""
     seen = Seen(Look())
-    with (folder / "said.txt").open("w") as said:
-        process = subprocess.Popen([*COMMAND, "--stages", stage], cwd=folder, stdout=said, stderr=said)
+    with (folder / "output.txt").open("w") as output:
+        process = subprocess.Popen([*COMMAND, "--stages", stage], cwd=folder, stdout=output, stderr=output)
         while process.poll() is None:
             buffers: dict[str, float] = {}
             looks = [found for pid in workers_of(process.pid) if (found := look(pid, buffers)) is not None]
@@ -166,12 +166,12 @@ def watch(folder: Path, stage: str) -> Seen:
                 seen.command = max(seen.command, command.own + command.code)
             time.sleep(LOOK_SECONDS)
     if process.returncode != 0:
-        raise SystemExit((folder / "said.txt").read_text())
+        raise SystemExit((folder / "output.txt").read_text())
     return seen
 
 
 def measure(study: Study) -> tuple[list[list[object]], list[str]]:
-    """A row for each stage of a study, and the bars that were missed."""
+    """A row for each stage of a study, and the requirements that were missed."""
     rows, missed, commands = [], [], []
     with tempfile.TemporaryDirectory() as name:
         text = CONFIG.format(
@@ -196,13 +196,13 @@ def measure(study: Study) -> tuple[list[list[object]], list[str]]:
                 ("all", seen.all, (all_of_them.workers + all_of_them.shared) / MB),
             ]
             label = f"{study.task} {study.capacity:,} x{study.workers} {stage}"
-            missed += [f"{label} {said}" for said, found, most in pairs if not holds(found, most)]
+            missed += [f"{label} {number}" for number, found, most in pairs if not holds(found, most)]
             missed += [f"{label} replay is copied"] if seen.one.replay_private else []
             commands.append(seen.command)
             numbers = [number for _, *pair in pairs for number in pair] + [seen.command, all_of_them.command / MB]
             alone = [seen.one.pss, seen.one.code, seen.one.replay, seen.one.replay_pss, seen.one.replay_private]
-            told = [study.task, study.width, study.capacity, study.steps, study.seeds, study.workers, stage]
-            rows.append([*told, *(round(number, 1) for number in [*numbers, *alone])])
+            labels = [study.task, study.width, study.capacity, study.steps, study.seeds, study.workers, stage]
+            rows.append([*labels, *(round(number, 1) for number in [*numbers, *alone])])
             print(*rows[-1], flush=True)
         if not holds(max(commands), all_of_them.command / MB):
             missed.append(f"{study.task} command")
@@ -210,7 +210,7 @@ def measure(study: Study) -> tuple[list[list[object]], list[str]]:
 
 
 def holds(seen: float, at_most: float) -> bool:
-    """Whether the formula is on the safe side, and not too far."""
+    """Whether the estimate is not below the measurement, and not too far above."""
     return seen <= at_most <= seen + max(SHARE * seen, LEAST)
 
 

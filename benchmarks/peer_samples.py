@@ -1,4 +1,4 @@
-"""What benchmarks.against_peers measured, as CSV and as Markdown."""
+"""The measurements of benchmarks.against_peers, as CSV and as Markdown."""
 
 import csv
 import io
@@ -33,17 +33,17 @@ class Sample(NamedTuple):
 
 
 def chosen(samples: Sequence[Sample], quantity: str, what: str) -> list[Sample]:
-    """The samples of one thing, a round each."""
+    """The samples of one quantity and item, one per round."""
     return [sample for sample in samples if (sample.quantity, sample.what) == (quantity, what)]
 
 
 def names(samples: Sequence[Sample], quantity: str) -> list[str]:
-    """What was measured of a quantity, in the order of first mention in the whole run."""
+    """The items that a quantity was measured for, in order of first appearance."""
     return list(dict.fromkeys(sample.what for sample in samples if sample.quantity == quantity))
 
 
 def ticket_curves(samples: Sequence[Sample]) -> dict[str, dict[float, Summary]]:
-    """Allocation -> sparsity -> updates/s over dense ones."""
+    """Allocation -> sparsity -> updates/s over those of the dense agent."""
     curves: dict[str, dict[float, Summary]] = {}
     for what in names(samples, "ticket"):
         allocation, _, sparsity = what.partition(":")
@@ -54,7 +54,7 @@ def ticket_curves(samples: Sequence[Sample]) -> dict[str, dict[float, Summary]]:
 
 
 def to_csv(samples: Sequence[Sample]) -> str:
-    """A line a sample."""
+    """One line per sample."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(Sample._fields)
@@ -64,7 +64,7 @@ def to_csv(samples: Sequence[Sample]) -> str:
 
 
 def to_markdown(samples: Sequence[Sample], machine: str, versions: Mapping[str, Mapping[str, str]]) -> str:
-    """Both tables, with what was measured on what."""
+    """Both tables, with the machine and the versions."""
     rounds = len({sample.round for sample in samples})
     head = f"One core of {machine}; medians over rounds (n = {rounds}), quartiles in brackets."
     libraries = [

@@ -1,4 +1,4 @@
-"""The figure of benchmarks.against_peers: other libraries beside ours, and tickets over sparsity."""
+"""The figure of benchmarks.against_peers: rlottery and other libraries, and tickets by sparsity."""
 
 import io
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ STYLE = {"font.size": 10, "svg.hashsalt": "rlottery", "axes.spines.top": False, 
 
 
 def draw(samples: Sequence[Sample], path: Path) -> None:
-    """Write a panel for what there is, to `path` (PNG, 150 dpi) and beside it as SVG."""
+    """Draw a panel for each measured quantity. Writes `path` (PNG, 150 dpi), and an SVG file next to it."""
     panels = [_libraries] if len(names(samples, "update")) > 1 else []
     panels += [_tickets] if ticket_curves(samples) else []
     if not panels:
@@ -92,5 +92,5 @@ def _tickets(axes: Axes, samples: Sequence[Sample]) -> None:
 
 
 def _whiskers(summaries: Sequence[Summary]) -> tuple[list[float], list[float]]:
-    """From the medians down and up to the quartiles."""
+    """Distances from the medians down and up to the quartiles."""
     return [s.median - s.lower for s in summaries], [s.upper - s.median for s in summaries]

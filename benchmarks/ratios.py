@@ -1,7 +1,7 @@
 """Medians of ratios over interleaved rounds.
 
-What two things measured in one round have in common (the clock's frequency, a noisy neighbour) cancels in
-their ratio. The median then drops the rounds in which something hit only one of them.
+Disturbances that two measurements of one round share (clock frequency, a noisy neighbour) cancel in their ratio. The
+median then ignores rounds in which a disturbance affected only one of them.
 """
 
 from collections.abc import Sequence
@@ -30,15 +30,15 @@ def harmonic_mean(first: float, second: float) -> float:
 
 
 def share_of_limit(rate: float, flops: float, limit: float) -> float:
-    """Part of `limit` (FLOP/s) that work of `flops` FLOP a unit reaches at `rate` units/s."""
+    """Share of `limit` (FLOP/s) that work of `flops` FLOP per unit reaches at `rate` units/s."""
     return rate * flops / limit
 
 
 def scaling(alone: tuple[float, float], together: tuple[float, float]) -> float:
-    """How much two workers at once do over one: the sum of their rates over the mean of their rates alone."""
+    """Speed-up of two concurrent workers over one: the sum of their rates over the mean of their rates alone."""
     return sum(together) / (sum(alone) / 2.0)
 
 
 def share_of_serial_rate(rate: float, *part_rates: float) -> float:
-    """`rate` over that of a loop which does each part once a turn and nothing else."""
+    """`rate` over that of a loop that does each part once per iteration and nothing else."""
     return rate * sum(1.0 / part for part in part_rates)

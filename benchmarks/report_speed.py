@@ -1,9 +1,9 @@
-"""How long a report takes: a made-up study of 300 runs with 200 evaluations each, in a process of its own.
+"""Time and memory of a report on a synthetic study of 300 runs with 200 evaluations each, in a separate process.
 
     uv run python -m benchmarks.report_speed
 
-Masks are those of SAC with 2 x 256 units on Meta-World's shapes. Films are left out: they need a task that can be
-drawn, and are made once. Prints seconds, from starting Python to the last file, and the peak of resident
+Masks have the sizes of SAC with 2 x 256 units on Meta-World. There are no videos: they need a task that can be
+rendered, and are made only once. Prints the seconds from the start of Python to the last file and the peak resident
 memory, and writes them to benchmarks/results/report_speed.csv.
 """
 
@@ -44,14 +44,14 @@ def main() -> None:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     of_cores = used.ru_utime + used.ru_stime
     runs = len(TASKS) * len(SEEDS) * len(arms())
-    told = f"{seconds:.1f} s ({of_cores:.1f} s of processor time), {used.ru_maxrss / 1024:.0f} MiB at most"
-    print(f"{runs} runs of {EVALUATIONS} evaluations: {told}")
+    result = f"{seconds:.1f} s ({of_cores:.1f} s of processor time), {used.ru_maxrss / 1024:.0f} MiB at most"
+    print(f"{runs} runs of {EVALUATIONS} evaluations: {result}")
     row = f"{runs},{EVALUATIONS},{seconds:.1f},{of_cores:.1f},{used.ru_maxrss / 1024:.0f}\n"
     RESULTS.write_text("runs,evaluations,seconds,processor_seconds,most_mib\n" + row)
 
 
 def arms() -> dict[str, tuple[str, float]]:
-    """Name -> criterion and sparsity: dense, three kinds of ticket and control at six sparsities, one more control."""
+    """Name -> criterion and sparsity: dense, three criteria at six sparsities, and one more control."""
     kinds = {
         f"{kind}-{100 * sparsity:g}": (kind, sparsity)
         for kind in ("magnitude", "taylor", "random")
@@ -61,7 +61,7 @@ def arms() -> dict[str, tuple[str, float]]:
 
 
 def make_study(folder: Path) -> str:
-    """Write the study; returns its config file."""
+    """Write the study. Returns its config file."""
     store, generator = Store(folder / "data"), np.random.default_rng(0)
     for task in TASKS:
         for seed in SEEDS:
@@ -89,13 +89,13 @@ def write_run(
     sparsity: float,
     generator: np.random.Generator,
 ) -> None:
-    """A run that learned the better the more weights it has, with losses logged ten times an evaluation."""
+    """A run whose scores rise with its number of weights, with ten rows of losses per evaluation."""
     rows = []
     for number in range(EVALUATIONS + 1):
         mean = 1_000 * (1 - sparsity**8) * (1 - np.exp(-number / 40))
         returns = (mean + generator.normal(0, 30, EPISODES)).tolist()
-        told = {"return": float(np.mean(returns)), "returns": returns, "lengths": [500] * EPISODES, "seconds": 1.0}
-        rows.append({"kind": "evaluation", "env_steps": 500 * number, **told})
+        scores = {"return": float(np.mean(returns)), "returns": returns, "lengths": [500] * EPISODES, "seconds": 1.0}
+        rows.append({"kind": "evaluation", "env_steps": 500 * number, **scores})
         rows += [
             {"kind": "losses", "env_steps": 500 * number + 50 * part, "critic_loss": 1.0, "actor_loss": -1.0}
             for part in range(10)
@@ -141,13 +141,13 @@ def write_run(
 
 
 def weights(generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Kernels of a trained agent, by name."""
+    """The kernels of a trained agent, by name."""
     named = {**{f"actor.{k}": s for k, s in SHAPES.items()}, **{f"critic.{k}": s for k, s in CRITIC.items()}}
     return {name: generator.normal(0, 0.1, shape).astype(np.float32) for name, shape in named.items()}
 
 
 def pruned(shapes: dict[str, tuple[int, int]], sparsity: float, generator: np.random.Generator) -> GroupMask:
-    """Exactly as many survivors in each layer as the sparsity leaves, at random."""
+    """A random mask with the exact number of survivors in each layer."""
     return {
         path: generator.permutation(np.arange(a * b) < round((1 - sparsity) * a * b)).reshape(a, b)
         for path, (a, b) in shapes.items()

@@ -1,7 +1,7 @@
-"""Seconds that each criterion takes to score an agent and prune it: ``python -m benchmarks.scoring``.
+"""Seconds that each criterion needs to score and prune an agent: ``python -m benchmarks.scoring``.
 
-One core, SAC with 2 x 256 units, Meta-World's shapes, 100 batches of 256 where data are read. Every criterion has a
-process of its own: what one compiled would be there for the next. Writes benchmarks/results/scoring.csv.
+One core, SAC with 2 x 256 units, Meta-World's sizes, 100 batches of 256 for criteria that read data. Every criterion
+runs in its own process, since compiled programs would be reused otherwise. Writes benchmarks/results/scoring.csv.
 """
 
 import argparse
@@ -21,8 +21,8 @@ def main() -> None:
     lines = [["criterion", "seconds", "seconds_when_compiled"]]
     for name in CRITERIA:
         with Worker(core) as worker:
-            told = [worker.ask("score_and_prune", criterion=name) for _ in range(2)]
-        lines.append([name, *(f"{seconds:.2f}" for seconds in told)])
+            measured = [worker.ask("score_and_prune", criterion=name) for _ in range(2)]
+        lines.append([name, *(f"{seconds:.2f}" for seconds in measured)])
         print(*lines[-1], sep="\t", flush=True)
     write_bytes(RESULT, "".join(",".join(line) + "\n" for line in lines).encode())
 

@@ -1,8 +1,7 @@
-"""How near rlottery comes to what the machine allows: ``uv run python -m benchmarks.speed``.
+"""Compares rlottery's speed with what the machine allows: ``uv run python -m benchmarks.speed``.
 
-Rates are measured by turns in one run, in pinned processes with one thread each, and set in ratio to one
-another; what counts is the median over rounds. Only the masks' times are absolute. On a machine that does
-nothing else it takes about three minutes.
+Rates are measured alternately in one run, in pinned processes with one thread each, and compared as ratios. The result
+is the median over rounds. Only the times of masks are absolute. It takes about three minutes on an idle machine.
 """
 
 import argparse
@@ -27,18 +26,18 @@ from rlottery.study.execution.environment import available_cores
 
 GEMM_FLOPS = 2 * 256**3
 START_DELAY = 0.02
-"""Seconds between asking two workers to start and their start: time enough for both to read the request."""
+"""Seconds between the request to two workers and their start, so that both can read it in time."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure.
+    """How much to measure.
 
     Attributes:
-        rounds: of update against GEMM, and of two workers against one.
-        seconds: of each turn in such a round.
-        loop_rounds: of the training loop; one takes an episode.
-        mask_rounds: of making masks.
+        rounds: rounds of update against GEMM, and of two workers against one.
+        seconds: length of each measurement in such a round.
+        loop_rounds: rounds of the training loop, one episode each.
+        mask_rounds: rounds of making masks.
     """
 
     rounds: int
@@ -53,13 +52,13 @@ QUICK = Effort(rounds=3, seconds=0.15, loop_rounds=1, mask_rounds=2)
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something measured once a round.
+    """A quantity that is measured once per round.
 
     Attributes:
-        name: what it is, for the table.
-        samples: one a round.
-        unit: of the samples; nothing for a ratio.
-        at_least, below: the bar that the median has to reach, if there is one.
+        name: its name in the table.
+        samples: one per round.
+        unit: the unit of the samples; "" for a ratio.
+        at_least, below: the target for the median, if there is one.
     """
 
     name: str
@@ -70,19 +69,19 @@ class Quantity:
 
     @property
     def met(self) -> bool | None:
-        """Whether the median reaches the bar; None without a bar."""
+        """Whether the median meets the target; None without a target."""
         median = summarise(self.samples).median
         if self.at_least is not None:
             return median >= self.at_least
         return None if self.below is None else median < self.below
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, with the summary."""
+        """Plain values, including the summary."""
         return {**vars(self), **summarise(self.samples)._asdict(), "met": self.met}
 
 
 def update_against_gemm(worker: Worker, effort: Effort) -> Iterator[Quantity]:
-    """Dense updates on one core against the matrix products that NumPy reaches there, before and after."""
+    """Dense updates on one core against NumPy's matrix products, measured before and after."""
     updates, gemms = [], []
     for _ in _rounds(effort.rounds, worker):
         before = worker.ask("rate", work="gemm", seconds=effort.seconds / 2)
@@ -105,13 +104,13 @@ def update_against_gemm(worker: Worker, effort: Effort) -> Iterator[Quantity]:
 
 
 TICKETS = {"0.8": None, "0.9": (3.0, 2.3), "0.95": (5.0, 3.0), "0.98": (8.0, 3.8)}
-"""Sparsity -> the least that a uniform ticket's updates and training loop should be over the dense agent's."""
+"""Sparsity -> targets for the speed-up of a uniform ticket's updates and training loop over the dense agent's."""
 WIDE_AT_LEAST = 8.0
-"""The same for updates at width 1024, 95 %."""
+"""The target for updates at width 1024 and 95 % sparsity."""
 
 
 def tickets_against_dense(worker: Worker, effort: Effort) -> Iterator[Quantity]:
-    """Updates of tickets with uniform random masks over those of the dense agent, in turn."""
+    """Updates of tickets over those of the dense agent, measured alternately."""
     pairs = {f"ticket:uniform:{sparsity}": "update" for sparsity in TICKETS}
     pairs |= {f"ticket:global:{sparsity}": "update" for sparsity in TICKETS}
     pairs |= {"ticket:uniform:0.95:1024": "update:1024", "update": "masked-update"}
@@ -137,7 +136,7 @@ def tickets_against_dense(worker: Worker, effort: Effort) -> Iterator[Quantity]:
 
 
 def ticket_loops_against_dense(worker: Worker, effort: Effort) -> Iterator[Quantity]:
-    """Environment steps of whole training loops on drawer-close-v3, tickets over dense, evaluation apart."""
+    """Environment steps of training loops on drawer-close-v3, tickets over dense, without evaluations."""
     for sparsity, bars in TICKETS.items():
         samples = []
         for _ in range(max(1, effort.loop_rounds // 2)):
@@ -151,7 +150,7 @@ def ticket_loops_against_dense(worker: Worker, effort: Effort) -> Iterator[Quant
 
 
 def two_workers_against_one(first: Worker, second: Worker, effort: Effort) -> Iterator[Quantity]:
-    """Two workers at once over one, against what two GEMMs at once reach over one."""
+    """The speed-up of two concurrent workers over one, against that of two concurrent GEMMs."""
     samples: dict[str, list[float]] = {"gemm": [], "update": []}
     both_updates = []
     for _ in _rounds(effort.rounds, first, second):
@@ -187,7 +186,7 @@ def training_loop(worker: Worker, effort: Effort) -> Iterator[Quantity]:
 
 
 def masks(worker: Worker, effort: Effort) -> Iterator[Quantity]:
-    """Time that making the masks of one agent takes."""
+    """The time to make the masks of one agent."""
     gradient = [worker.ask("gradient_mask") for _ in range(effort.mask_rounds)]
     magnitude = [worker.ask("magnitude_mask") for _ in range(1 + effort.mask_rounds)][1:]
     yield Quantity(
@@ -198,7 +197,7 @@ def masks(worker: Worker, effort: Effort) -> Iterator[Quantity]:
 
 
 def _rounds(number: int, *workers: Worker) -> range:
-    """The rounds, after a first short turn of everything: compiled, and every page touched."""
+    """The rounds, after a short warm-up that compiles and touches all memory."""
     for worker in workers:
         for work in ("gemm", "update"):
             worker.ask("rate", work=work, seconds=0.05)
@@ -206,11 +205,11 @@ def _rounds(number: int, *workers: Worker) -> range:
 
 
 def measure(effort: Effort, console: Console) -> tuple[dict[str, Any], list[Quantity]]:
-    """The machine's description and everything measured on it."""
+    """A description of the machine, and all measured quantities."""
     cores = available_cores()
     pinned = hasattr(os, "sched_setaffinity")
     if not pinned:
-        console.print("This system has no core affinity: the workers run unpinned, the ratios scatter more.")
+        console.print("This system has no core affinity: the workers are not pinned, and ratios vary more.")
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(core if pinned else None)) for core in cores[:2]]
         first = workers[0]
@@ -231,7 +230,7 @@ def measure(effort: Effort, console: Console) -> tuple[dict[str, Any], list[Quan
             "masks": lambda: masks(first, effort),
         }
         if len(workers) < 2:
-            console.print("There is one core only: two workers can't be measured.")
+            console.print("There is only one core: two workers can't be measured.")
             del parts["two workers against one"]
         quantities = []
         for name, part in parts.items():
@@ -241,7 +240,7 @@ def measure(effort: Effort, console: Console) -> tuple[dict[str, Any], list[Quan
 
 
 def table(quantities: list[Quantity]) -> Table:
-    """One row a quantity."""
+    """A table with one row per quantity."""
     result = Table()
     result.add_column("quantity", no_wrap=True)
     for column in ("median", "quartiles", "bar", "met"):
@@ -258,7 +257,7 @@ def table(quantities: list[Quantity]) -> Table:
 
 
 def _digits(value: float) -> str:
-    """Three digits, or all of a larger number's integer part."""
+    """Three significant digits, or the whole integer part of a larger number."""
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
@@ -284,11 +283,11 @@ def _cpu_model() -> str:
 
 
 def main() -> None:
-    """Measure, show the table, and write everything to `--out`."""
+    """Measure, print the table, and write everything to `--out`."""
     parser = argparse.ArgumentParser(description="Speed of rlottery against what this machine allows.")
     parser.add_argument("--out", type=Path, help="write machine, samples and medians to this JSON file")
     parser.add_argument("--rounds", type=int, help="rounds of every ratio (default: 12; training loop: 10)")
-    parser.add_argument("--quick", action="store_true", help="a short run, only to see that all works")
+    parser.add_argument("--quick", action="store_true", help="a short run that only shows that everything works")
     arguments = parser.parse_args()
     if arguments.rounds is not None and arguments.rounds < 1:
         parser.error("--rounds must be at least 1")

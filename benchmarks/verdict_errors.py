@@ -1,19 +1,22 @@
-"""How often the verdict claims what is false: ``nice -n 15 uv run python -m benchmarks.verdict_errors``.
+"""Type I errors of the verdict, by simulation: ``nice -n 15 uv run python -m benchmarks.verdict_errors``.
 
-A minute of one core. Writes benchmarks/results/verdict_errors.csv, and prints whether errors on normal data are
-within the nominal 5 %. Every case lies on a boundary of its claim, where errors are most frequent. Scores are drawn,
-not trained: U untrained, D dense, T ticket, C control, seed by seed; dense agents gain 1 on average. A line:
+Takes a minute of one core. Writes benchmarks/results/verdict_errors.csv, and prints whether errors on normal data stay
+within the nominal 5 %. Every case is on a boundary of its claim, where errors are most frequent. Scores are simulated,
+one per seed: U untrained, D dense, T ticket, C control. Dense agents gain 1 on average. The columns are:
 
-    claim         made falsely: "not worse" than dense by the margin, "losing" by it, "winning", "sparse" (not special)
-    data          normal: one ticket on one task; 24 together: 8 arms x 3 tasks, Holm; 3 pooled: mean over three tasks
-                  0 or 1: a run ends at either; mixture: success rates of 95 % and 5 %, seen in 30 episodes; noise: one
-                  success rate, seen in 30 episodes; 24 of them: 8 arms x 3 tasks, Holm
-    boundary      where the means lie
-    correlation   of a seed's scores; of 0 or 1 and mixture, how often ticket and dense agent of a seed share their luck
-    spread        normal: standard deviation over gain, U's is half of it; else the share of dense agents that succeed
-    procedure     t: the verdict's test. Of 0 or 1 and the like also verdict: only where dense agents learned and scores
-                  are not tied at the ceiling; flips: all signs flipped. naive: t of T - D against -margin x mean gain
-    error, mc_error   share of simulated studies in which the claim is made, and that share's standard error
+    claim         the false claim: "not worse" (non-inferior to dense at the margin), "losing" (worse than that),
+                  "winning" (non-inferior, and better than its control), "sparse" (non-inferior, equivalent to control)
+    data          normal: one ticket on one task; 24 together: 8 arms x 3 tasks, Holm; 3 pooled: mean over three tasks;
+                  0 or 1: a run ends at one of them; mixture: success rates of 95 % and 5 %, measured in 30 episodes;
+                  noise: one success rate, measured in 30 episodes; 24 of them: 8 arms x 3 tasks, Holm
+    boundary      where the means are
+    correlation   of the scores of a seed; for 0 or 1 and mixture, how often a seed's ticket and dense agent succeed or
+                  fail together
+    spread        normal: standard deviation over gain (half of that for U); otherwise the share of dense agents that
+                  succeed
+    procedure     t: the verdict's test. verdict: the same, only if dense agents learned and scores are not tied at the
+                  ceiling. flips: a sign-flip test. naive: t of T - D against -margin x mean gain
+    error, mc_error   share of simulated studies that make the claim, and the standard error of that share
 """
 
 import itertools
@@ -38,14 +41,14 @@ GOOD, BAD = 0.95, 0.05
 TIED_WITHIN = 0.02
 
 WITHIN = {"equal, at the dense mean": (1.0, 1.0), "at -margin, above control": (1 - MARGIN, 0.5)}
-"""Winning is false where a ticket only matches its control, and where it is only better than that. Means of T and C."""
+"""Means of T and C. Winning is false if a ticket only matches its control, and if it is only better than that."""
 
 APART = {
     "above control by the margin": (1.0, 1 - MARGIN),
     "below control by the margin": (1.0, 1 + MARGIN),
     "at -margin, equal": (1 - MARGIN, 1 - MARGIN),
 }
-"""Sparse, not special: where it is false."""
+"""Means of T and C at which "matches dense, no better than random" is false."""
 
 AT_MARGIN = {"at -margin": (1 - MARGIN, 1.0)}
 
@@ -60,7 +63,7 @@ class Draw(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A line of the result."""
+    """A row of the result."""
 
     claim: str
     data: str
@@ -79,7 +82,7 @@ class Row(NamedTuple):
 
 
 def t_statistic(values: FloatArray) -> FloatArray:
-    """t of "mean 0" over the last axis; without spread 0, or infinite by the side, as `paired_t` has it."""
+    """t statistic of "mean 0" over the last axis. Without spread it is 0 or infinite, as in `paired_t`."""
     mean, sd = values.mean(axis=-1), values.std(axis=-1, ddof=1)
     largest = np.abs(values).max(axis=-1)
     spread = np.ptp(values, axis=-1) > ROUNDING * largest
@@ -89,7 +92,7 @@ def t_statistic(values: FloatArray) -> FloatArray:
 
 
 def t_of_claims(draw: Draw) -> dict[str, FloatArray]:
-    """Claim -> the least of the t statistics that must all be beyond the critical one, (...,)."""
+    """Claim -> the smallest of the t statistics that must all exceed the critical value, (...,)."""
     gain = draw.dense - draw.untrained
     not_worse = t_statistic(draw.ticket - draw.dense + MARGIN * gain)
     over = draw.ticket - draw.control
@@ -103,7 +106,7 @@ def t_of_claims(draw: Draw) -> dict[str, FloatArray]:
 
 
 def naive_t(draw: Draw) -> FloatArray:
-    """t of T - D against -margin x the mean gain, the latter taken for known."""
+    """t statistic of T - D against -margin x the mean gain, as if the gain were known."""
     difference = draw.ticket - draw.dense
     threshold = MARGIN * (draw.dense - draw.untrained).mean(axis=-1, keepdims=True)
     spread = difference.std(axis=-1, ddof=1) / math.sqrt(difference.shape[-1])
@@ -121,7 +124,7 @@ def flipped_p(values: FloatArray) -> FloatArray:
 
 
 def as_decided(t: FloatArray, draw: Draw) -> FloatArray:
-    """t where scores decide: the dense agents learned, and the two arms are not tied at the ceiling; else -infinity."""
+    """t if scores decide (dense agents learned, and the two arms are not tied at the ceiling), otherwise -infinity."""
     learned = t_statistic(draw.dense) >= stdtrit(draw.dense.shape[-1] - 1, 1 - LEVEL)
     lowest = np.minimum(draw.ticket, draw.dense).min(axis=-1)
     best = np.maximum(draw.ticket, draw.dense).max(axis=-1)
@@ -131,7 +134,7 @@ def as_decided(t: FloatArray, draw: Draw) -> FloatArray:
 
 
 def made(t: FloatArray, seeds: int, level: float = LEVEL) -> float:
-    """The share of studies in which the claim is made."""
+    """The share of studies that make the claim."""
     return float(np.mean(t >= stdtrit(seeds - 1, 1 - level)))
 
 
@@ -185,7 +188,7 @@ def one_arm(generator: np.random.Generator) -> Iterator[Row]:
 def together(generator: np.random.Generator) -> Iterator[Row]:
     """Eight arms on three tasks at the same boundary: any false claim after Holm's correction.
 
-    Where all are false Holm rejects something just when the smallest p is at most level / 24.
+    If all claims are false, Holm makes one exactly if the smallest p-value is at most level / 24.
     """
     correlation, spread = 0.5, 0.1
     for seeds in SEEDS:
@@ -208,7 +211,7 @@ def together(generator: np.random.Generator) -> Iterator[Row]:
 def pooled(generator: np.random.Generator) -> Iterator[Row]:
     """The mean over three tasks of their shares, all at the boundary: Welch and Satterthwaite's approximation.
 
-    Spreads are the row's, a third of it and a tenth.
+    The spreads are the row's, a third and a tenth of it.
     """
     for seeds, correlation, spread in itertools.product(SEEDS, (0.0, 0.9), (0.1, 0.3)):
         means, squared = [], []
@@ -285,7 +288,7 @@ def two_ends_together(generator: np.random.Generator) -> Iterator[Row]:
 
 
 def beyond_nominal(rows: list[Row]) -> Mapping[str, float]:
-    """How far the errors of t on normal data are above 5 %: the largest, in Monte-Carlo standard errors."""
+    """The largest excess of the errors of t on normal data over 5 %, in Monte Carlo standard errors."""
     worst: dict[str, float] = {}
     nominal = math.sqrt(LEVEL * (1 - LEVEL))
     for row in rows:

@@ -1,7 +1,7 @@
-"""A pinned process that times what it is asked to, and the handle that asks.
+"""A pinned process that times workloads, and a handle to it.
 
-Environment and affinity are those of rlottery's own workers, and stand before NumPy and JAX are imported.
-Request and reply are one line of JSON each.
+Its environment and affinity are those of rlottery's workers, set before NumPy and JAX are imported. Requests and
+replies are one line of JSON each.
 """
 
 import json
@@ -16,11 +16,11 @@ from rlottery.study.execution.environment import pin, worker_environment
 
 
 class WorkerError(Exception):
-    """A worker ended before it replied; what it said stands above, on standard error."""
+    """A worker ended before it replied. Its error is in the output above, on standard error."""
 
 
 class Worker:
-    """One process on `core` (None: wherever the system puts it). Use it in a `with` statement."""
+    """One process on `core` (None for any core). Use it in a `with` statement."""
 
     def __init__(self, core: int | None):
         self._process = subprocess.Popen(
@@ -33,7 +33,7 @@ class Worker:
         )
 
     def ask(self, workload: str, **arguments: Any) -> Any:
-        """What the function `workload` of `benchmarks.workloads` returns."""
+        """The result of the function `workload` of `benchmarks.workloads`."""
         self.send(workload, **arguments)
         return self.receive()
 
@@ -67,7 +67,7 @@ class Worker:
 
 def main() -> None:
     """Serve requests until standard input closes."""
-    # What a library prints must not mix with the replies.
+    # Output of libraries must not mix with the replies.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     pin(json.loads(sys.argv[1]))

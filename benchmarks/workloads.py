@@ -1,4 +1,4 @@
-"""The things that are timed, in a process of their own, pinned before this file and JAX are imported."""
+"""The timed workloads, run in a separate process that is pinned before this file and JAX are imported."""
 
 import importlib.metadata
 import os
@@ -36,7 +36,7 @@ EPISODE_STEPS = 500
 """Length of every Meta-World episode."""
 
 PIECE_STEPS = 125
-"""Steps of the training loop between two turns of update and environment alone: a quarter of an episode."""
+"""Steps of the training loop between two measurements of update and environment alone: a quarter of an episode."""
 
 PIECE_UPDATES = 30
 REPLAY_SIZE = 25_000
@@ -48,7 +48,7 @@ GEMM_SIZE = 256
 
 
 def describe() -> dict[str, Any]:
-    """What computes here: versions, the BLAS kernel behind NumPy, and what was set to choose it."""
+    """The software: versions, the BLAS kernel of NumPy, and the variables that choose it."""
     blas = [library for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
     names = [f"{b['internal_api']} {b.get('version')} {b.get('architecture', '')}".strip() for b in blas]
     packages = ("jax", "jaxlib", "numpy", "metaworld")
@@ -62,12 +62,12 @@ def describe() -> dict[str, Any]:
 
 
 def rate(work: str, seconds: float, start: float = 0.0) -> float:
-    """Units of `work` a second, done one after the other for `seconds`.
+    """Units of `work` per second, run one after the other for `seconds`.
 
     Args:
         work: "gemm" (one matrix product of 256 x 256 x 256), or an update of an agent that `Agent.read` knows;
-            "update_with_sampling" is a dense one whose batches come from the replay buffer.
-        start: the value of `time.monotonic` at which to begin; two workers given the same one run at once.
+            "update_with_sampling" is a dense update whose batches are sampled from the replay buffer.
+        start: the value of `time.monotonic` at which to start. Two workers with the same value run at the same time.
     """
     if work == "gemm":
         unit = _gemm()
@@ -87,11 +87,11 @@ def rate(work: str, seconds: float, start: float = 0.0) -> float:
 
 
 def loop(work: str, steps: int) -> dict[str, float]:
-    """Environment steps a second of the training loop on Meta-World, evaluation apart, over whole episodes' time.
+    """Environment steps per second of the training loop on Meta-World, without evaluations.
 
     Args:
         work: an agent that `Agent.read` knows.
-        steps: that are timed, after a first episode that isn't.
+        steps: timed steps, which follow a first episode that is not timed.
     """
     marks: dict[int, float] = {}
     _train(Agent.read(work), EPISODE_STEPS + steps, lambda step: marks.setdefault(step, time.monotonic()))
@@ -99,11 +99,11 @@ def loop(work: str, steps: int) -> dict[str, float]:
 
 
 def training_loop(rounds: int) -> list[dict[str, float]]:
-    """Rates of the training loop, of updates alone and of the environment alone; a round is an episode.
+    """Rates of the training loop, of updates alone and of the environment alone. A round is an episode.
 
-    One call of `train` runs all the rounds. It is stopped four times an episode for a turn of update and
-    environment alone, so that what changes on the machine meets all three. Evaluations lie outside of what is
-    timed. Each round holds one reset, in the loop and in the environment alone, which takes random actions.
+    One call of `train` runs all rounds. It is interrupted four times per episode to time update and environment alone,
+    so that changes on the machine affect all three. Evaluations are not timed. Each round has one reset, in the loop
+    and in the environment alone, which takes random actions.
     """
     update, walk = _updates(Agent.read("update")), _walk()
     loop_seconds: list[float] = []
@@ -131,11 +131,11 @@ def training_loop(rounds: int) -> list[dict[str, float]]:
 
 
 def gradient_mask() -> dict[str, float]:
-    """Seconds for a Taylor mask from 100 batches of 256: without compilation, and all in all."""
+    """Seconds for a Taylor mask from 100 batches of 256: without compilation, and in total."""
     state, generator = fresh_state(), _TimedGenerator(np.random.PCG64(0))
     began = time.monotonic()
-    # One batch more than counts: the first compiles.
-    evidence = gather_statistics(
+    # One additional batch, the first, which compiles.
+    statistics = gather_statistics(
         SAC,
         SETTINGS,
         state,
@@ -146,13 +146,13 @@ def gradient_mask() -> dict[str, float]:
         batches=1 + GRADIENT_BATCHES,
         batch_size=METAWORLD.batch_size,
     )
-    _masks("taylor", evidence)
+    _masks("taylor", statistics)
     ended = time.monotonic()
     return {"compiled": ended - generator.draws[1], "with_compilation": ended - began}
 
 
 def magnitude_mask() -> float:
-    """Seconds for a magnitude mask of actor and critics."""
+    """Seconds for a magnitude mask of all networks."""
     state = fresh_state()
     began = time.monotonic()
     _masks("magnitude", gather_statistics(SAC, SETTINGS, state, statistics_for("magnitude").trained))
@@ -160,7 +160,7 @@ def magnitude_mask() -> float:
 
 
 def score_and_prune(criterion: str) -> float:
-    """Seconds for masks of actor and critics at 80 %, by any criterion; the first call compiles."""
+    """Seconds for masks of all networks at 80 % sparsity, by any criterion. The first call compiles."""
     state, stored, chosen = fresh_state(), random_replay(), CRITERIA[criterion]
     needed = statistics_for(chosen)
     began = time.monotonic()
@@ -179,15 +179,15 @@ def score_and_prune(criterion: str) -> float:
             batch_size=METAWORLD.batch_size,
         )
         sparsity = 1 - 0.2 ** (turn / chosen.iterations)
-        evidence = found if needed.trained else as_initial(found)
-        masks = {group: prune(score(chosen, of_group), sparsity) for group, of_group in evidence.items()}
+        statistics = found if needed.trained else as_initial(found)
+        masks = {group: prune(score(chosen, of_group), sparsity) for group, of_group in statistics.items()}
         if turn < chosen.iterations:
             masked = SAC.with_masks(state, nest_masks(masks))
     return time.monotonic() - began
 
 
 class _TimedGenerator(np.random.Generator):
-    """Notes when each batch was drawn."""
+    """Records when each batch was sampled."""
 
     def __init__(self, bits: np.random.BitGenerator):
         super().__init__(bits)
@@ -198,10 +198,9 @@ class _TimedGenerator(np.random.Generator):
         return super().integers(*args, **kwargs)
 
 
-def _masks(criterion: str, evidence: Statistics) -> dict[str, GroupMask]:
-    sparsity = config.Pruning().sparsity
-    shares = {"actor": sparsity.actor, "critic": sparsity.critic}
-    return {group: prune(score(criterion, evidence[group]), share) for group, share in shares.items()}
+def _masks(criterion: str, statistics: Statistics) -> dict[str, GroupMask]:
+    shares: dict[str, float] = dict(config.Pruning().sparsity)
+    return {group: prune(score(criterion, statistics[group]), share) for group, share in shares.items()}
 
 
 @cache
@@ -212,14 +211,14 @@ def _gemm() -> Callable[[], object]:
 
 
 class Agent(NamedTuple):
-    """What is updated: a dense agent, or a ticket at the start of its training.
+    """The agent that is updated: a dense agent, or a ticket at the start of its training.
 
     Attributes:
         width: units of each of the two hidden layers.
-        allocation: None for a dense agent; "uniform" and "erk" keep weights at random, "global" those with the highest
+        allocation: None for a dense agent; "uniform" and "erk" keep random weights, "global" those with the highest
             Taylor scores of a fresh agent, ranked across layers.
-        sparsity: of actor and critics.
-        kernels: without them it is masked and dense.
+        sparsity: of all networks.
+        kernels: False for the masked dense path without compiled kernels.
     """
 
     width: int
@@ -231,7 +230,7 @@ class Agent(NamedTuple):
     def read(cls, text: str) -> Self:
         """``update``, ``update:WIDTH``, ``ticket:ALLOCATION:SPARSITY`` or ``ticket:ALLOCATION:SPARSITY:WIDTH``.
 
-        ``masked-`` before it leaves the kernels out.
+        The prefix ``masked-`` turns the compiled kernels off.
         """
         kernels = False if text.startswith("masked-") else None
         kind, *rest = text.removeprefix("masked-").split(":")
@@ -247,7 +246,7 @@ class Agent(NamedTuple):
         return SACSetup(SETTINGS.sac, config.NetworkSettings(actor=widths, critic=widths))
 
     def learner(self) -> CpuLearner:
-        """It, fresh."""
+        """A learner with fresh weights."""
         state = fresh_state(self.settings)
         if self.allocation is not None:
             generator = np.random.default_rng(0)
@@ -262,7 +261,7 @@ class Agent(NamedTuple):
 
 
 def _taylor_scores(state: SACState, settings: SACSetup, generator: np.random.Generator) -> dict[str, Scores]:
-    evidence = gather_statistics(
+    statistics = gather_statistics(
         SAC,
         settings,
         state,
@@ -273,7 +272,7 @@ def _taylor_scores(state: SACState, settings: SACSetup, generator: np.random.Gen
         batches=4,
         batch_size=METAWORLD.batch_size,
     )
-    return {group: score("taylor", of_group) for group, of_group in evidence.items()}
+    return {group: score("taylor", of_group) for group, of_group in statistics.items()}
 
 
 @dataclass(frozen=True)
@@ -291,7 +290,7 @@ class _Ticks:
 
 
 def _train(agent: Agent, env_steps: int, tick: Callable[[int], object]) -> None:
-    """Training whose first episode is random actions but for its last 100 steps, in which updates are compiled."""
+    """Train. The first episode has random actions, except for its last 100 steps, in which updates are compiled."""
     plan = TrainingPlan(
         training=config.Training(env_steps=env_steps, warmup_steps=EPISODE_STEPS - 100),
         batch_size=METAWORLD.batch_size,
@@ -306,7 +305,7 @@ def _train(agent: Agent, env_steps: int, tick: Callable[[int], object]) -> None:
 
 @cache
 def _updates(agent: Agent, *, samples: bool = False) -> Callable[[], object]:
-    """One update as training does it, on batches that are there already or that are drawn from a replay buffer."""
+    """One update as in training, on existing batches or on batches sampled from a replay buffer."""
     generator, learner, buffer = np.random.default_rng(1), agent.learner(), ReplayBuffer(REPLAY_SIZE, *SPEC)
     buffer.extend(random_replay())
     batches = cycle([buffer.sample(generator, METAWORLD.batch_size) for _ in range(16)])
@@ -320,7 +319,7 @@ def _updates(agent: Agent, *, samples: bool = False) -> Callable[[], object]:
 
 
 def _walk() -> Callable[[], object]:
-    """One step of an environment under random actions, and the reset where an episode ends."""
+    """One step of an environment with random actions, and a reset after the end of an episode."""
     environment = envs.make(TASK)
     generator = np.random.default_rng(2)
     actions = generator.uniform(-1.0, 1.0, (EPISODE_STEPS, METAWORLD.action_size)).astype(np.float32)
@@ -354,7 +353,7 @@ def fresh_state(settings: SACSetup = SETTINGS) -> SACState:
 
 @cache
 def random_replay() -> Transitions:
-    """Transitions at random: the speed of dense arithmetic doesn't depend on what they are."""
+    """Random transitions: the speed of dense arithmetic doesn't depend on their values."""
     generator = np.random.default_rng(3)
 
     def normal(*shape: int) -> np.ndarray:

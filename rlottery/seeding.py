@@ -1,7 +1,7 @@
-"""Random streams: every stream of a study follows from names, by hashing, and from nothing else.
+"""RNG streams: the seed of every stream of a study is a hash of names.
 
-A stream is named by (study, task, seed, arm, purpose). The initial weights leave the arm out, so that a dense
-agent and its tickets share them; all else (data, noise, minibatches) differs from arm to arm.
+A stream is named by (study, task, seed, arm, purpose). The name of the initial weights doesn't contain the arm, so a
+dense agent and its tickets share them. All other streams (data, noise, minibatches) differ between arms.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Streams(NamedTuple):
-    """The random streams of one run."""
+    """The RNG streams of one run."""
 
     study: str
     task: str
@@ -20,11 +20,11 @@ class Streams(NamedTuple):
     arm: str
 
     def for_weights(self) -> int:
-        """Seed of the initial weights, shared by all arms of this (study, task, seed)."""
+        """Seed of the initial weights, which all arms of this (study, task, seed) share."""
         return stream_seed(self.study, self.task, self.seed, "initial weights")
 
     def for_purpose(self, purpose: str, *index: int) -> int:
-        """Seed of this run's stream for `purpose`, and for the `index`-th thing in it (an episode, say)."""
+        """Seed of this run's stream for `purpose`, and for an item of it, such as an episode, if `index` is given."""
         return stream_seed(self.study, self.task, self.seed, self.arm, purpose, *index)
 
     def generator(self, purpose: str) -> np.random.Generator:
@@ -33,11 +33,11 @@ class Streams(NamedTuple):
 
 
 def stream_seed(*names: str | int) -> int:
-    """A 64-bit seed from names. Different names give independent streams; it is never 0."""
+    """A 64-bit seed from names, never 0. Different names give independent streams."""
     digest = hashlib.sha256(json.dumps(names).encode()).digest()
     return int.from_bytes(digest[:8], "little") or 1
 
 
 def evaluation_seeds(study: str, task: str, episodes: int) -> list[int]:
-    """Seeds (and so goals) of the evaluation episodes: the same for every arm and seed of a study."""
+    """Seeds of the evaluation episodes, and so their goals: the same for every arm and seed of a study."""
     return [stream_seed(study, task, "evaluation", episode) for episode in range(episodes)]

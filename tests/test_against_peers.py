@@ -161,7 +161,7 @@ def test_figure(samples: list[Sample], tmp_path: Path) -> None:
 
 
 def test_why_a_peer_is_left_out(tmp_path: Path) -> None:
-    assert "--install makes it" in str(missing(tmp_path, "sb3", None))
+    assert "--install creates it" in str(missing(tmp_path, "sb3", None))
     for name in ("sb3", "ancestor"):
         (tmp_path / name / "bin").mkdir(parents=True)
         (tmp_path / name / "bin" / "python").touch()

@@ -1,4 +1,4 @@
-"""Our learning curves beside Stable-Baselines3's, for the seeds that both have: a table and a figure.
+"""Compares our learning curves with Stable-Baselines3's, for the seeds that both have: a table and a figure.
 
 uv run rlottery run benchmarks/learning/sb3_settings.yaml --stages dense
 for seed in 0 1 2 3; do for task in InvertedDoublePendulum-v5 HalfCheetah-v5; do
@@ -47,7 +47,7 @@ def sb3_curve(path: Path) -> Curve:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Our learning curves beside Stable-Baselines3's.")
+    parser = argparse.ArgumentParser(description="Compare our learning curves with Stable-Baselines3's.")
     parser.add_argument("--ours", type=Path, required=True, help="data folder of the study sb3_settings.yaml")
     parser.add_argument("--sb3", type=Path, required=True, help="folder with {task}-{seed}.jsonl")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What every peer trains on: Meta-World's drawer-close-v3, and random transitions of its shapes."""
+"""The task of every peer, Meta-World's drawer-close-v3, and random transitions of its sizes."""
 
 import time
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ OBSERVATION_SIZE = 39
 ACTION_SIZE = 4
 REPLAY_SIZE = 25_000
 LEARNING_STARTS = 400
-"""Random actions that every training loop begins with, before its first update."""
+"""Random actions at the start of every training loop, before the first update."""
 
 
 class DrawerClose(gymnasium.Env):
@@ -55,7 +55,7 @@ class Transitions(NamedTuple):
 
 
 def random_transitions() -> Transitions:
-    """A full replay buffer: the speed of dense arithmetic doesn't depend on what is in it."""
+    """A full replay buffer: the speed of dense arithmetic doesn't depend on its content."""
     generator = np.random.default_rng(3)
 
     def normal(*shape: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Learning curve of Stable-Baselines3's SAC, the reference that ours is held against.
+"""Learning curve of Stable-Baselines3's SAC, the reference for ours.
 
 Runs in an environment of its own (``benchmarks/peers/requirements-sb3.txt``), since SB3 needs PyTorch.
 Writes one JSON line an evaluation: env_steps, the mean return of the deterministic policy, every return.
@@ -20,7 +20,7 @@ EVALUATION_SEED = 1_000_003
 
 
 def evaluate(model: SAC, task: str, episodes: int) -> list[float]:
-    """Undiscounted returns of `episodes` episodes under the deterministic policy, seeds fixed."""
+    """Undiscounted returns of `episodes` episodes with the deterministic policy and fixed seeds."""
     env = gymnasium.make(task)
     returns = []
     for episode in range(episodes):

@@ -1,4 +1,4 @@
-"""A pinned process that times one peer as it is asked to, in that peer's own environment.
+"""A pinned process that times one peer on request, in the peer's own environment.
 
     sb3/bin/python benchmarks/peers/serve.py time_sb3 --core 1
 
@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 WARM_UP_STEPS = 500
-"""Untimed steps before a training loop is first timed: an episode, whose last 100 steps bring updates."""
+"""Steps before a training loop is timed: one episode, with updates in its last 100 steps."""
 WARM_UP_UPDATES = 20
-"""Untimed calls before an update is first timed: the ancestor compiles until its third, SBX until its second."""
+"""Calls before an update is timed: the ancestor compiles until its third call, SBX until its second."""
 PACKAGES = ("stable-baselines3", "sbx-rl", "torch", "jax", "jaxlib", "flax", "optax", "metaworld", "gymnasium", "numpy")
 
 
 class Stopwatch:
-    """What may be asked of a peer.
+    """The requests that a peer serves.
 
     A peer is a module with a class `Peer`, made from an environment and random transitions. Its `update` is one
     gradient step as its library takes it, done when it returns; its `train` goes on with its own training loop, one
@@ -44,7 +44,7 @@ class Stopwatch:
         self._warm: set[str] = set()
 
     def rate(self, work: str, seconds: float) -> float:
-        """Calls of the peer's method `work` a second, one after the other for `seconds`."""
+        """Calls of the peer's method `work` per second, measured over `seconds`."""
         unit = getattr(self._peer, work)
         if work not in self._warm:
             for _ in range(WARM_UP_UPDATES):
@@ -59,7 +59,7 @@ class Stopwatch:
         return units / (now - began)
 
     def loop(self, steps: int) -> dict[str, float]:
-        """Environment steps a second over `steps` steps of training, from the start of one to that of another."""
+        """Environment steps per second over `steps` steps of training, between the starts of two steps."""
         times = self._environment.step_times
         if not times:
             self._peer.train(WARM_UP_STEPS)
@@ -68,7 +68,7 @@ class Stopwatch:
         return {"loop": steps / (times[steps] - times[0])}
 
     def versions(self) -> dict[str, str]:
-        """Of those of `PACKAGES` that are installed here."""
+        """Versions of the installed packages of `PACKAGES`."""
         found = {}
         for name in PACKAGES:
             try:
@@ -94,7 +94,7 @@ def main() -> None:
     if arguments.checkout is not None:
         sys.path.insert(0, str(arguments.checkout))
 
-    # What a library prints must not mix with the replies.
+    # Output of libraries must not mix with the replies.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     stopwatch = Stopwatch(arguments.module)

@@ -1,4 +1,4 @@
-"""The public ancestor of this pipeline, to be timed by serve.py: its agent, its buffer and its training loop.
+"""The public ancestor of this pipeline, timed by serve.py: its agent, its buffer and its training loop.
 
 Its code is imported from the clone that ``--checkout`` names.
 """
@@ -31,11 +31,11 @@ class Peer:
         self._update(self._dense)
 
     def masked_update(self) -> None:
-        """The update of a ticket of 95 %, the weights multiplied with the masks."""
+        """The update of a ticket with 95 % sparsity, whose weights are multiplied with the masks."""
         self._update(self._masked)
 
     def _update(self, agent: SACAgent) -> None:
-        # Its training loop reads every metric after every update, and so waits for it.
+        # Its training loop waits for every update, because it reads every metric.
         for value in agent.update(self._full, BATCH_SIZE).values():
             float(value)
 

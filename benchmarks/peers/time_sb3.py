@@ -1,4 +1,4 @@
-"""Stable-Baselines3's SAC, to be timed by serve.py."""
+"""Stable-Baselines3's SAC, timed by serve.py."""
 
 import torch
 from baselines import BaselinesPeer

@@ -1,4 +1,4 @@
-"""SBX's SAC, to be timed by serve.py. Its replay buffer is Stable-Baselines3's and needs PyTorch."""
+"""SBX's SAC, timed by serve.py. Its replay buffer is Stable-Baselines3's and needs PyTorch."""
 
 import torch
 from baselines import BaselinesPeer

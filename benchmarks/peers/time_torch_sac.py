@@ -1,4 +1,4 @@
-"""SAC in one file of eager PyTorch, in the style of CleanRL, to be timed by serve.py.
+"""SAC in one file of eager PyTorch, in the style of CleanRL, timed by serve.py.
 
 Haarnoja et al. 2018 (arXiv:1812.05905) with twin critics and an automatic temperature. As in CleanRL, the actor's loss
 also takes the gradients of the critics' weights, which nobody reads.
@@ -53,7 +53,7 @@ class Critic(nn.Module):
 
 
 class ReplayBuffer:
-    """A ring of transitions in NumPy."""
+    """A ring buffer of transitions in NumPy."""
 
     def __init__(self) -> None:
         self.observations = np.zeros((REPLAY_SIZE, OBSERVATION_SIZE), np.float32)
@@ -76,7 +76,7 @@ class ReplayBuffer:
 
 
 class Agent:
-    """Actor, critics, temperature, their optimisers, and the buffer that they learn from."""
+    """Actor, critics, temperature, their optimisers, and the replay buffer."""
 
     def __init__(self) -> None:
         self.actor = Actor()

@@ -36,7 +36,7 @@ def _sac_networks(spec: Spec, settings: SACSetup) -> tuple[Network, ...]:
     )
 
 
-SAC = Description(
+SAC_DESCRIPTION = Description(
     name="sac",
     settings=_sac_setup,
     networks=_sac_networks,
@@ -52,7 +52,7 @@ SAC = Description(
     divergence_advice="Lower sac.critic_learning_rate and sac.actor_learning_rate, or sac.reward_scale",
 )
 
-ALGORITHMS = {description.name: description for description in (SAC,)}
+ALGORITHMS = {description.name: description for description in (SAC_DESCRIPTION,)}
 """Every algorithm by its name."""
 
 

@@ -46,7 +46,7 @@ class SACState(NamedTuple):
 
 def init_params(key: jax.Array, spec: Spec, settings: SACSetup) -> Tree:
     """Fresh weights, ``{"actor": ..., "critic": {"q1": ..., "q2": ...}}``, which depend on `key` alone."""
-    return init_networks(key, algorithms.SAC.networks(spec, settings))
+    return init_networks(key, algorithms.SAC_DESCRIPTION.networks(spec, settings))
 
 
 def init(params: Tree, key: jax.Array, settings: SACSetup) -> SACState:
@@ -234,7 +234,7 @@ def _optimizers(settings: SACSetup) -> dict[str, optax.GradientTransformation]:
 
 
 SAC = Algorithm(
-    description=algorithms.SAC,
+    description=algorithms.SAC_DESCRIPTION,
     init_params=init_params,
     init=init,
     rewind=rewind,

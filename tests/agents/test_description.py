@@ -21,12 +21,12 @@ def test_shapes_are_those_of_fresh_agents(network: NetworkSettings, observation:
     spec, settings = Spec(observation, action), SACSetup(SACSettings(), network)
     params = jax.eval_shape(lambda: init_params(jax.random.key(0), spec, settings))
     fresh = {group: {path: kernel.shape for path, kernel in kernels(tree).items()} for group, tree in params.items()}
-    assert kernel_shapes(algorithms.SAC.networks(spec, settings)) == fresh
+    assert kernel_shapes(algorithms.SAC_DESCRIPTION.networks(spec, settings)) == fresh
 
 
 def test_layers_go_from_input_to_output_also_beyond_ten() -> None:
     settings = SACSetup(SACSettings(), NetworkSettings(actor=(5,) * 11, critic=(7,)))
-    shapes = kernel_shapes(algorithms.SAC.networks(Spec(3, 1), settings))
+    shapes = kernel_shapes(algorithms.SAC_DESCRIPTION.networks(Spec(3, 1), settings))
     assert list(shapes["actor"]) == [f"layer_{index}" for index in range(12)]
     assert shapes["critic"] == {
         "q1.layer_0": (4, 7),
