@@ -109,8 +109,7 @@ class Arm:
     def sparsity(self) -> dict[str, float] | None:
         """Pruned share by group as its own recipe asks for it; None if given for layers, or by another arm."""
         asked = self.recipe.only_sparsity
-        # Not dict(asked): pickles of masks share equal keys only if they are the same interned string.
-        return None if asked is None else {group: getattr(asked, group) for group in type(asked).model_fields}
+        return None if asked is None else dict(asked)
 
     @property
     def stages(self) -> tuple[str, ...]:
