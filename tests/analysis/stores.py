@@ -43,7 +43,7 @@ def success(*rates: float) -> list[dict[str, Any]]:
 
 
 def returns(*means: float, scatter: float = 0.0) -> list[dict[str, Any]]:
-    """Evaluations at steps 0, 100, 200, ... whose episodes lie `scatter` above and below the mean."""
+    """Evaluations at steps 0, 100, 200, ... whose episodes are `scatter` above and below the mean."""
     return [
         {
             "kind": "evaluation",

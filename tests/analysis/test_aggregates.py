@@ -172,7 +172,7 @@ def test_resamples_are_seen_a_row_each() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=9), st.lists(st.integers(0, 4), min_size=1, max_size=9))
-def test_the_probability_of_improvement_is_mann_whitneys_share(x: list[int], y: list[int]) -> None:
+def test_the_probability_of_improvement_is_the_mann_whitney_statistic(x: list[int], y: list[int]) -> None:
     u = scipy.stats.mannwhitneyu(x, y, method="asymptotic").statistic if len({*x, *y}) > 1 else len(x) * len(y) / 2
     assert probability_of_improvement([x], [y]) == pytest.approx(u / (len(x) * len(y)))
     assert probability_of_improvement([x], [y]) + probability_of_improvement([y], [x]) == pytest.approx(1)

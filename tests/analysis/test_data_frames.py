@@ -66,7 +66,7 @@ def test_a_run(store: Store) -> None:
     assert (ticket["sparsity_actor"], ticket["sparsity_critic"], ticket["seconds"]) == (0.9, 0.9, None)
 
 
-def test_shares_are_of_what_the_dense_agents_gained(store: Store) -> None:
+def test_normalised_scores_are_relative_to_the_dense_agents_gain(store: Store) -> None:
     for seed, (start, end) in enumerate([(-1000.0, -100.0), (-800.0, -300.0)]):
         write_run(store, "dense", seed, returns(start, end, end, end), task="Pendulum-v1")
         write_run(store, "magnitude-80", seed, returns(start, start, -550.0, -550.0), task="Pendulum-v1")
@@ -77,7 +77,7 @@ def test_shares_are_of_what_the_dense_agents_gained(store: Store) -> None:
     assert shares["magnitude-80"].tolist() == pytest.approx([350 / 700] * 2)
 
 
-def test_dense_agents_that_did_not_learn_give_no_shares(store: Store) -> None:
+def test_dense_agents_that_did_not_learn_give_no_normalised_scores(store: Store) -> None:
     write_run(store, "dense", 0, success(0.0, 0.0, 0.0, 0.0))
     assert row(loaded(store, config(seeds=(0,))).runs)["normalised_score"] is None
 
@@ -132,7 +132,7 @@ def test_masks(store: Store) -> None:
     assert study.problems == ()
 
 
-def test_a_damaged_mask_is_told_and_stops_nothing(store: Store) -> None:
+def test_a_damaged_mask_is_reported_and_stops_nothing(store: Store) -> None:
     write_run(store, "dense", 0, success(0.0, 1.0, 1.0))
     write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0))
     mask = store.run("reach-v3", 0, "magnitude-80").mask

@@ -81,7 +81,7 @@ def test_p_values_are_those_of_scipy() -> None:
 
 
 def test_bounds_and_p_values_agree() -> None:
-    """A ticket is not worse by p exactly where its lower bound lies above minus the margin."""
+    """A ticket is non-inferior by p exactly where its lower bound is above minus the margin."""
     generator = np.random.default_rng(3)
     settings = config(6)
     agreed = set()
@@ -169,7 +169,7 @@ def test_a_control_with_other_layer_counts_is_none() -> None:
     assert controls_of(replace(made, counts=counts)) == {"taylor-90": None}
 
 
-def test_one_control_stands_beside_all_tickets_of_its_counts() -> None:
+def test_one_control_serves_all_tickets_with_its_counts() -> None:
     settings = config(5)
     arms = {**scored(CLOSE, FAR), "magnitude-90": FAR}
     made = task("a", settings, arms, BESIDE)
@@ -304,7 +304,7 @@ def test_runs_at_two_levels_bring_a_caution() -> None:
     assert of_task.bimodal is None
 
 
-def test_arms_that_begin_elsewhere_than_dense_agents_bring_a_caution() -> None:
+def test_arms_that_start_elsewhere_than_dense_agents_bring_a_caution() -> None:
     settings = config(5)
     made = task("a", settings, scored(CLOSE, FAR), BESIDE)
     pruned = {"taylor-90", "random-90"}
@@ -326,7 +326,7 @@ def test_arms_that_begin_elsewhere_than_dense_agents_bring_a_caution() -> None:
 
 
 def test_what_may_be_chance_is_no_gain_anywhere() -> None:
-    """One dense agent of five learned: the verdict says that they did not, and so do the scores."""
+    """One dense agent of five learned: the verdict says that they did not, and there are no normalised scores."""
     settings = config(5)
     made = task("a", settings, scored(CLOSE, FAR, [0.0, 0.0, 400.0, 0.0, 0.0]), BESIDE)
     _, of_task, _ = only(settings, made)

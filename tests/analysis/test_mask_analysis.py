@@ -115,7 +115,7 @@ class TestLayers:
 class TestInputs:
     def test_shares_and_names(self, store: Store) -> None:
         critic = {
-            # Of the action's row, the last, nothing is told.
+            # The row of the action, the last, is not reported.
             "q1.layer_0": [[1, 1], [0, 1], [0, 0], [1, 1]],
             "q1.layer_1": [[1], [1]],
             "q2.layer_0": [[0, 0], [0, 1], [1, 1], [1, 1]],
@@ -257,7 +257,7 @@ class TestStability:
             {"format_version": 1, "mask": 3, "resamples": 5, "jaccard": 0.5, "chance": 0.1},
         ],
     )
-    def test_a_damaged_file_is_told(self, store: Store, content: object) -> None:
+    def test_a_damaged_file_is_reported(self, store: Store, content: object) -> None:
         files = write(store, "taylor-80", 0, drawn(0))
         write_json(files.stability, content)
         found = pages(store)
@@ -313,7 +313,7 @@ class TestProblems:
         assert str(files.mask) in problem
         assert "layer_1" in problem
 
-    def test_a_damaged_dense_agent_is_told_once(self, store: Store) -> None:
+    def test_a_damaged_dense_agent_is_reported_once(self, store: Store) -> None:
         write_run(store, DENSE, 0, returns(0, 1, 2, 3), task=TASK)
         agent = store.run(TASK, 0, DENSE).agent
         agent.write_bytes(b"nothing")

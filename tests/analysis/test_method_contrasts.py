@@ -46,7 +46,7 @@ def test_differences_on_one_task() -> None:
     assert (trend.lowest, trend.highest, trend.n) == (0.8, 0.95, 5)
 
 
-def test_the_pool_stands_last_and_is_the_mean_over_tasks() -> None:
+def test_the_pool_is_last_and_is_the_mean_over_tasks() -> None:
     settings = config(5)
     other = {arm: [value / 2 for value in values] for arm, values in ARMS.items()}
     other["taylor-95"] = [10.0] * 5
@@ -80,7 +80,7 @@ def test_only_equal_sparsity_makes_a_pair() -> None:
     assert compare_methods([made], settings.verdict) == ((), ())
 
 
-def test_a_task_that_was_not_learned_tells_nothing() -> None:
+def test_a_task_that_was_not_learned_shows_nothing() -> None:
     settings = config(5)
     assert compare_methods([task("a", settings, ARMS, least_gain=1000.0)], settings.verdict) == ((), ())
 
@@ -107,7 +107,7 @@ def test_trends_are_corrected_over_tasks_and_the_pool_by_itself() -> None:
     assert (pool.task, pool.adjusted) == (None, pool.p)
 
 
-def test_the_fewest_seeds_of_any_task_are_told() -> None:
+def test_the_fewest_seeds_of_any_task_are_reported() -> None:
     settings = config(5)
     few = {arm: values[:2] for arm, values in ARMS.items()}
     found, trends = compare_methods([task("a", settings, ARMS), task("b", settings, few)], settings.verdict)

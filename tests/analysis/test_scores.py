@@ -62,14 +62,14 @@ def test_mean_median_and_iqm_of_seeds() -> None:
     assert 1 <= arm.mean.low <= 4 <= arm.mean.high <= 10
 
 
-def test_arms_that_begin_late_have_no_area() -> None:
+def test_arms_that_start_late_have_no_area() -> None:
     settings = config(1)
     runs = [run("dense", 0, 0, 1, 2, 100), run("taylor-90", 0, 0, 1, 2, began_at=50, **ticket("taylor-90"))]
     arm = task_scores("a", runs, 0.1, settings).arm("taylor-90")
     assert arm is not None and dict(arm.areas) == {} and dict(arm.scores) == {0: 2.0}
 
 
-def test_across_tasks_is_in_shares_of_dense_and_leaves_out_what_was_not_learned() -> None:
+def test_across_tasks_is_normalised_and_skips_what_was_not_learned() -> None:
     settings = config(2)
     tasks = [
         task("a", settings, {"dense": [100.0, 100.0], "taylor-90": [50.0, 70.0]}).scores,

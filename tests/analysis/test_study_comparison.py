@@ -43,7 +43,7 @@ def test_shared_arms_by_welch_and_holm() -> None:
     assert sorted(row.adjusted or 0.0 for row in rows) == pytest.approx([2 * smaller, max(2 * smaller, larger)])
 
 
-def test_the_first_stands_against_each_of_the_others() -> None:
+def test_the_first_is_compared_with_each_of_the_others() -> None:
     rows = differences({name: [scores("a", A)] for name in ("one", "two", "three")})
     assert [(row.one, row.other) for row in rows if row.arm == "dense"] == [("one", "two"), ("one", "three")]
     assert all(row.difference == 0 and row.p == pytest.approx(1) for row in rows)
@@ -71,7 +71,7 @@ def test_without_spread_in_one_study_the_other_s_scatter_is_all() -> None:
     assert row.p == pytest.approx(stats.ttest_1samp(varied, 0.5).pvalue)
 
 
-def test_other_tasks_and_arms_are_left_out() -> None:
+def test_other_tasks_and_arms_are_skipped() -> None:
     assert differences({"one": [scores("a", A)], "two": [scores("b", B)]}) == ()
 
 
@@ -132,7 +132,7 @@ class TestSettings:
             ("verdict.margin", (), (0.1, 0.2)),
         ]
 
-    def test_a_task_s_own_settings_count_and_not_where_they_stand(self) -> None:
+    def test_a_task_s_own_settings_count_and_not_where_they_are(self) -> None:
         longer = {"id": "b", "training": {"env_steps": 600}, "sac": {"reward_scale": 5.0}, "kwargs": {"frames": 2}}
         assert found(settings(), settings({"tasks": ["a", longer]})) == [
             ("training.env_steps", ("b",), (300, 600)),

@@ -197,7 +197,7 @@ def test_neither_analysis_nor_report_imports_jax() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_rounds_on_the_way_to_an_arm_are_left_out(tmp_path: Path) -> None:
+def test_rounds_on_the_way_to_an_arm_are_skipped(tmp_path: Path) -> None:
     store = Store(tmp_path)
     write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
     write_run(store, "imp-80", 0, success(0.0, 1.0, 1.0, 1.0))
@@ -240,7 +240,7 @@ def test_what_an_arm_is_about_is_no_difference_from_the_dense_agent(tmp_path: Pa
     assert not failures(only_task(store, seeds=(0,)))
 
 
-def test_an_arm_that_goes_back_to_a_step_begins_there(tmp_path: Path) -> None:
+def test_an_arm_that_goes_back_to_a_step_starts_there(tmp_path: Path) -> None:
     store = Store(tmp_path)
     write_run(store, "late-80", 0, success(0.0, 1.0), fingerprint={"arm": {"rewind": {"step": 100}}})
     write_run(store, "tuned-80", 0, success(0.0, 1.0), fingerprint={"arm": {"rewind": "none"}})

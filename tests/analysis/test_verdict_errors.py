@@ -63,7 +63,7 @@ def test_simulated_flips_are_those_of_the_sign_flip_test() -> None:
     np.testing.assert_allclose(flipped_p(values), [sign_flip(row)[0] for row in values])
 
 
-def test_what_is_simulated_lies_on_the_margin() -> None:
+def test_what_is_simulated_is_on_the_margin() -> None:
     generator, shape = np.random.default_rng(0), (20_000, 10)
     for kind, share in (("0 or 1", 0.8), ("mixture", 1.0), ("mixture", 0.5), ("noise", 0.95)):
         draw = success_rates(generator, kind, shape, share, 0.5)

@@ -47,7 +47,7 @@ class TestAnswer:
         )
         assert self.said(verdicts, contrast(80, 0.9, None, n=1))[0].startswith("Not decided")
 
-    def test_what_single_tasks_show_stands_beside_the_pool(self, verdicts):
+    def test_what_single_tasks_show_follows_the_pool(self, verdicts):
         single = replace(contrast(95, 0.3, 0.04), task="Reacher-v5"), replace(contrast(98, 0.3, 0.06), task="a")
         told = self.said(verdicts, contrast(95, 0.1, 0.4), *single)
         assert told[0].startswith("No difference is shown")
@@ -65,7 +65,7 @@ class TestAnswer:
             and "p = 0.040" in line
         )
 
-    def test_areas_are_told_beside_scores(self, verdicts):
+    def test_areas_follow_scores(self, verdicts):
         told = self.said(verdicts, contrast(80, 0.1, 0.5), contrast(80, -0.2, 0.01, measure="area"))
         assert told[0].startswith("No difference is shown")
         assert "area under the learning curve" in told[-1] and "magnitude is shown to be better at 80 %" in told[-1]

@@ -34,7 +34,7 @@ def write_study(store: Store, seeds: range = range(5)) -> None:
 def test_a_whole_study(store: Store) -> None:
     write_study(store)
     contents = collect(store, config(seeds=range(5)))
-    # Agents are no part of a study written by hand; the masks' pages would like them for saliency.
+    # A study written by hand has no agents, which the analysis of masks reads for saliency.
     assert [line for line in contents.missing if "agent.safetensors" not in line] == []
     (task,) = contents.verdicts.tasks
     ticket, control = task.arms
@@ -90,7 +90,7 @@ def test_truncated_metrics_are_named_and_count_for_nothing(store: Store) -> None
     assert task.arms[0].decision is None and "4 of 5 seeds" in task.arms[0].why
 
 
-def test_runs_of_other_settings_than_the_configs_are_told_once_a_task(store: Store) -> None:
+def test_runs_of_other_settings_than_the_configs_are_reported_once_per_task(store: Store) -> None:
     trained = config(seeds=range(5)).model_copy(update={"sac": SACSettings(batch_size=64)})
     for seed in range(5):
         for arm in ("dense", "magnitude-70"):
@@ -152,7 +152,7 @@ def test_the_same_store_gives_the_same_intervals(store: Store) -> None:
     assert [arm.iqm for arm in one.across] == [arm.iqm for arm in other.across]
 
 
-def test_a_damaged_record_is_told(store: Store) -> None:
+def test_a_damaged_record_is_reported(store: Store) -> None:
     write_study(store)
     store.record.write_text("{}")
     contents = collect(store, config(seeds=range(5)))
@@ -175,7 +175,7 @@ def test_where_dense_may_have_learned_by_chance_nobody_has_a_normalised_score(st
     assert contents.scores[0].gain is None
 
 
-def test_a_task_with_few_seeds_keeps_no_other_from_being_told(store: Store) -> None:
+def test_a_task_with_few_seeds_keeps_no_other_from_being_shown(store: Store) -> None:
     for task, seeds in (("reach-v3", range(5)), ("push-v3", range(2))):
         for seed in seeds:
             for arm, rate in (("dense", 1.0), ("magnitude-80", 0.2 + seed / 50), ("taylor-80", 0.5)):

@@ -39,7 +39,7 @@ def test_nothing_is_drawn_where_there_is_nothing():
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_text_can_be_read_on_the_page(theme):
-    """WCAG 2.2, 1.4.3: text has a contrast of at least 4.5 with what lies behind it."""
+    """WCAG 2.2, 1.4.3: text has a contrast of at least 4.5 with what is behind it."""
 
     def luminance(colour):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgba(colour)[:3]]

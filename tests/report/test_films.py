@@ -1,4 +1,4 @@
-"""Films of a report's tasks, and the lines that stand where one is missing; nothing is drawn."""
+"""Films of a report's tasks, and the lines for missing ones; nothing is drawn."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ NOWHERE = NoFilm("MuJoCo can't render on this machine. MUJOCO_GL=egl: no libEGL.
 
 
 def films(monkeypatch: pytest.MonkeyPatch, **found: Any) -> tuple[Any, Any]:
-    """What is told if a film comes out as `found` says by the first word of its task, else as NOWHERE."""
+    """The result if a film is as `found` says for the first word of its task, else NOWHERE."""
 
     def film(store: Store, task: Task, arm: str, seed: int) -> Any:
         return found.get(task.id.split("-")[0], NOWHERE)

@@ -28,7 +28,7 @@ def decided(verdicts: Verdicts, *decisions: str) -> Verdicts:
 
 
 class TestHeadline:
-    def test_a_win_is_told_with_its_numbers_and_interval(self, verdicts):
+    def test_a_win_is_shown_with_its_numbers_and_interval(self, verdicts):
         first = headline(decided(verdicts, "winning", "undecided"), 0.05)[0]
         assert "One of 2 kinds of ticket wins over 3 tasks" in first and "magnitude-80" in first
         assert "+0.01 from dense, 90 % interval \N{MINUS SIGN}0.04 to +0.06" in first
@@ -40,14 +40,14 @@ class TestHeadline:
         assert told[0].startswith("No ticket is shown to win: of 2 kinds, over 3 tasks, none")
         assert not any(" win " in line or " wins " in line for line in told)
 
-    def test_each_decision_is_told_of_the_right_tickets(self, verdicts):
+    def test_each_decision_is_shown_for_the_right_tickets(self, verdicts):
         second = headline(decided(verdicts, "matches dense, no better than random", "losing", "undecided"))[1]
         parts = second.split("; ")
         assert parts[0].startswith("magnitude-80 matches dense agents, but no better than random masks do")
         assert parts[1].startswith("taylor-80 scores lower than dense agents")
         assert parts[2].startswith("magnitude-90 is undecided")
 
-    def test_what_chooses_worse_than_chance_is_told(self, verdicts):
+    def test_what_chooses_worse_than_chance_is_reported(self, verdicts):
         assert not any("Below random" in line for line in headline(verdicts, 0.05))
         first, *others = verdicts.pooled
         below = replace(first, over_control=(-0.28, -0.47, -0.1))
@@ -63,17 +63,17 @@ class TestHeadline:
         assert f"{len(undecided)} of {judged} verdicts are undecided" in line
         assert f"7 more seeds would give 80 % power to decide {len(known)} of them" in line
 
-    def test_what_the_dense_agents_did_not_learn_is_told(self, verdicts):
+    def test_what_the_dense_agents_did_not_learn_is_reported(self, verdicts):
         lost = replace(verdicts.tasks[0], state="did not learn", why="the dense agents gained nothing")
         told = headline(replace(verdicts, tasks=(lost, *verdicts.tasks[1:])))
         assert any("the dense agents gained nothing" in line for line in told)
         assert headline(replace(verdicts, tasks=(lost,), pooled=()))[0] == "Nothing is decided."
 
-    def test_seeds_that_were_added_are_told(self, verdicts):
+    def test_seeds_that_were_added_are_reported(self, verdicts):
         assert "Seeds were added" not in " ".join(headline(verdicts, 0.05))
         assert any("added 2 times" in line for line in headline(replace(verdicts, seeds_added=2)))
 
-    def test_an_interim_result_is_told(self, verdicts):
+    def test_an_interim_result_is_reported(self, verdicts):
         assert "interim" not in " ".join(headline(verdicts, 0.05))
         told = headline(replace(verdicts, seeds=tuple(range(10))))
         assert any("interim result: the study asks for 10 seeds" in line and "5 on" in line for line in told)
@@ -83,7 +83,7 @@ class TestHeadline:
         uneven = replace(verdicts, pooled=(replace(pooled[0], tasks=pooled[0].tasks[:1]), pooled[1]))
         assert "win over 1 to 3 tasks" in headline(uneven)[0]
 
-    def test_a_caution_stands_beside_what_it_is_about(self, verdicts):
+    def test_a_caution_is_next_to_its_subject(self, verdicts):
         lost = tuple(
             replace(
                 task,
@@ -97,7 +97,7 @@ class TestHeadline:
         (line,) = (line for line in headline(decided(replace(verdicts, tasks=lost), "winning")) if said in line)
         assert all(task.task in line for task in lost)
 
-    def test_shares_that_are_not_what_they_seem_are_told(self, verdicts):
+    def test_cautions_about_normalised_scores_are_reported(self, verdicts):
         assert not any("start from different scores" in line for line in headline(verdicts, 0.05))
         by_area = {arm.task for task in verdicts.tasks for arm in task.arms if arm.decision and arm.measure == "area"}
         (told,) = (line for line in headline(verdicts, 0.05) if "tied" in line)

@@ -170,7 +170,7 @@ class TestThePage:
         assert attributes["src"] == "data:video/mp4;base64,AAE="
         assert {"controls", "muted", "loop", "playsinline"} <= attributes.keys()
 
-    def test_what_is_missing_is_told_near_the_top_and_at_the_end(self, page):
+    def test_what_is_missing_is_reported_near_the_top_and_at_the_end(self, page):
         assert "2 things are missing or failed" in page.by_id("verdict")
         assert all(line in page.by_id("made") for line in contents().missing)
 
@@ -179,7 +179,7 @@ class TestThePage:
         assert "incomplete" not in page.by_id("verdict")
         assert "Every run that the settings ask for is done." in page.by_id("made")
 
-    def test_cautions_stand_beside_the_verdicts(self, page):
+    def test_cautions_are_next_to_the_verdicts(self, page):
         assert not [text for tag, a, text in page.all("p") if a.get("class") == "notice" and "two levels" in text]
         given = contents(seeds=(0, 1), evaluations=3)
         first, *others = given.verdicts.tasks
@@ -192,7 +192,7 @@ class TestThePage:
         assert notices[0].startswith(f"! On {first.task}, two levels. On {others[0].task}, two levels. There, ")
         assert all(notice in page.by_id("verdicts") for notice in notices)
 
-    def test_settings_commands_and_rules_are_told(self, page):
+    def test_settings_commands_and_rules_are_reported(self, page):
         made = page.by_id("made")
         given = contents()
         assert given.config_text in made
@@ -207,7 +207,7 @@ class TestThePage:
             decided = Counter(arm.decision or "not judged" for arm in task.arms)
             assert {d: n for (t, d), n in judged.items() if t == task.task} == decided
 
-    def test_a_decision_is_told_by_a_shape_too(self, page):
+    def test_a_decision_is_shown_by_a_shape_too(self, page):
         marks = [a["class"] for _, a, _ in page.all("svg") if a.get("aria-hidden") == "true"]
         assert {"mark mark-losing", "mark mark-undecided", "mark mark-winning"} <= set(marks)
 
@@ -235,7 +235,7 @@ class TestOddStudies:
         assert set(re.findall(r"url\(#([^)]+)\)", (tmp_path / "report.html").read_text())) <= set(ids)
 
     @pytest.mark.parametrize(("asked", "told"), [(0, 210), (12, 210), (300, 300)])
-    def test_arms_that_have_not_begun_are_asked_for_too(self, asked, told):
+    def test_arms_that_have_not_started_are_asked_for_too(self, asked, told):
         """3 tasks of 5 seeds and 14 arms have begun; 1 run failed and 1 diverged."""
         begun = replace(empty(), scores=contents().scores, asked=asked)
         facts = [text for _, a, text in Page(report_html(begun)).all("p") if a.get("class") == "facts"]
@@ -257,7 +257,7 @@ class TestOddStudies:
         assert "other5-95" in page.by_id("scores")
         assert not [text for text in means if text in page.by_id("scores")]
 
-    def test_means_over_other_tasks_are_not_drawn_beside_each_other(self):
+    def test_means_over_other_tasks_are_not_drawn_together(self):
         given = contents(seeds=(0, 1), evaluations=3)
         across = tuple(replace(arm, tasks=("Reacher-v5",)) if arm.arm == "taylor-98" else arm for arm in given.across)
         page = Page(report_html(replace(given, across=across)))

@@ -33,7 +33,7 @@ def browse(page: Path, *options: str, width: int = 1440) -> subprocess.Completed
 
 
 def measured(page: Path, script: str, *options: str, width: int = 1440) -> dict:
-    """What a script leaves in `told` once the page has loaded, in a copy whose policy lets it run."""
+    """What a script stores in `told` once the page has loaded, in a copy whose policy lets it run."""
     text = page.read_text()
     policy = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
     assert len(policy.findall(text)) == 1

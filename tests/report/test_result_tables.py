@@ -1,4 +1,4 @@
-"""The tables of results and masks, against what they are told, cell by cell."""
+"""The tables of results and masks, against their contents, cell by cell."""
 
 from dataclasses import replace
 from typing import Any
@@ -32,7 +32,7 @@ def with_first_verdict(given: Contents, **changed: Any) -> Contents:
 
 
 class TestVerdictTable:
-    def test_both_numbers_of_seeds_are_told_where_they_differ(self, made):
+    def test_both_numbers_of_seeds_are_shown_where_they_differ(self, made):
         arm = made.verdicts.tasks[0].arms[0]
         assert column(verdict_table(with_first_verdict(made), {}), "n")[0].text == "4"
         fewer = replace(arm.against_control, differences={0: 0.1, 3: 0.2})
@@ -85,7 +85,7 @@ class TestScoreTable:
         scores = replace(scores, arms=(replace(scores.arms[0], steps=steps), replace(scores.arms[1], steps={0: 40})))
         return score_table(made, scores, {}), scores
 
-    def test_the_median_of_an_even_number_of_steps_lies_between_the_middle_ones(self, made):
+    def test_the_median_of_an_even_number_of_steps_is_between_the_middle_ones(self, made):
         table, _ = self.table(made, {0: 30_000, 1: 1_000, 2: 4_000, 3: 2_000, 4: None})
         cell = column(table, "Steps to threshold")[0]
         assert cell.text == "3,000 (4/5)"

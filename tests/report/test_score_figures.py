@@ -29,7 +29,7 @@ def look(made):
 
 
 def marks(svg: str, colour: str) -> list[tuple[float, float]]:
-    """Where markers of a colour stand, in points from the upper left."""
+    """Where markers of a colour are, in points from the upper left."""
     name = "{http://www.w3.org/2000/svg}use"
     return [
         (float(use.get("x", "")), float(use.get("y", "")))
@@ -60,12 +60,12 @@ class TestFamilies:
         }
         assert next(iter(look)) == "dense"
 
-    def test_criteria_without_a_colour_of_their_own_are_told_apart(self):
+    def test_criteria_without_a_colour_of_their_own_are_distinct(self):
         many = looks(contents(more_arms=3).scores)
         alike = [(one.dash, one.colour) for one in many.values() if one.arm.startswith(("other", "taylor-95"))]
         assert len({str(pair) for pair in alike}) == len(alike)
 
-    def test_a_control_without_a_sparsity_stands_at_that_of_its_ticket(self, made):
+    def test_a_control_without_a_sparsity_has_that_of_its_ticket(self, made):
         task = made.scores[0]
         runs = tuple(replace(run, sparsity=None) for run in task.runs["small-dense-95"])
         found = looks([replace(task, runs={**task.runs, "small-dense-95": runs})])
@@ -78,7 +78,7 @@ class TestSparsityScale:
         assert place(0.95) - place(0.9) == pytest.approx(1)
         assert place(0.98) - place(0.95) == pytest.approx(np.log2(2.5))
 
-    def test_sparsities_reached_to_within_a_unit_stand_together(self):
+    def test_sparsities_reached_to_within_a_unit_form_a_group(self):
         assert clusters([0.95, 0.8, 0.9497, 0.98]) == [(0.8,), (0.9497, 0.95), (0.98,)]
 
     def test_each_sparsity_is_labelled(self):
@@ -90,7 +90,7 @@ class TestSparsityScale:
         assert labels == ["80 %", "90 %", "98 %"]
 
 
-def test_steps_are_told_in_thousands_and_millions():
+def test_steps_are_shown_in_thousands_and_millions():
     assert [steps_text(steps) for steps in (0, 500, 2500, 1_500_000)] == ["0", "500", "2.5k", "1.5M"]
 
 
@@ -107,7 +107,7 @@ def test_text_in_a_family_s_colour_can_be_read_on_white():
 
 
 class TestScoreOverSparsity:
-    def test_points_stand_at_their_means(self, made, look):
+    def test_points_are_at_their_means(self, made, look):
         scores = made.scores[0]
         drawn = score_over_sparsity(scores, look, LIGHT)
         found = sorted(marks(drawn.svg, look["magnitude-80"].colour))
@@ -118,7 +118,7 @@ class TestScoreOverSparsity:
         across = np.corrcoef([x for x, _ in found], np.log([0.2, 0.1, 0.05, 0.02]))[0, 1]
         assert across == pytest.approx(-1)
 
-    def test_it_is_told_in_words_too(self, made, look):
+    def test_it_is_described_in_words_too(self, made, look):
         alt = score_over_sparsity(made.scores[1], look, LIGHT).alt
         assert "drawer-close-v3" in alt and "5 seeds" in alt
         for line in ("magnitude", "taylor", "random", "small-dense"):
@@ -217,7 +217,7 @@ class TestNamesMovedApart:
     def test_a_cluster_opens_around_its_mean(self):
         assert moved_apart([0.5, 0.52], gap=0.1) == pytest.approx([0.46, 0.56])
 
-    def test_it_stays_within_the_panel_and_the_first_of_equals_lies_highest(self):
+    def test_it_stays_within_the_panel_and_the_first_of_equals_is_highest(self):
         assert moved_apart([1.0, 1.0, 1.0], gap=0.1) == pytest.approx([1.0, 0.9, 0.8])
 
     def test_a_cluster_that_opens_into_another_joins_it(self):

@@ -69,7 +69,7 @@ def differing(tmp_path: Path) -> StudyComparison:
 
 
 class TestSettings:
-    def test_they_stand_first(self, differing: StudyComparison, tmp_path: Path) -> None:
+    def test_they_come_first(self, differing: StudyComparison, tmp_path: Path) -> None:
         write_comparison(differing, tmp_path / "to")
         page = (tmp_path / "to" / PAGE).read_text()
         for text, table in ((shown(differing, 100), "Arm "), (page, "table-verdicts")):

@@ -89,7 +89,7 @@ class TestTaskLines:
             "so their tickets can't be judged."
         )
 
-    def test_a_dense_agent_that_did_not_learn_and_failures_are_told(self, store: Store) -> None:
+    def test_a_dense_agent_that_did_not_learn_and_failures_are_reported(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
         write_run(store, "dense", 1, success(0.0, 0.0, 0.0, 0.0))
         write_run(store, "magnitude-80", 0, success(0.0, 0.5, 0.5, 0.5))
@@ -102,7 +102,7 @@ class TestTaskLines:
 
 
 def closing(contents: Contents) -> list[str]:
-    """What stands under the closing question."""
+    """What is below the closing question."""
     lines = [line.strip() for line in shown(contents, 1000).splitlines()]
     return [line for line in lines[lines.index(QUESTION) + 1 :] if line]
 
@@ -116,7 +116,7 @@ class TestVerdictInWords:
         assert "Nothing is decided." in table
         assert "only 2 seeds have a finished dense agent, and 5 are needed" in table
 
-    def test_a_loss_is_told(self, store: Store) -> None:
+    def test_a_loss_is_reported(self, store: Store) -> None:
         settings = config(seeds=range(5))
         for seed, rate in zip(settings.seeds, (0.1, 0.2, 0.1, 0.0, 0.15), strict=True):
             write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
@@ -145,7 +145,7 @@ class TestClosingQuestion:
         told = closing(collect(store, config()))
         assert told == ["The methods can't be compared on a task that the dense agents did not learn."]
 
-    def test_a_study_that_lists_its_arms_is_not_told_of_the_guides_option(self, store: Store) -> None:
+    def test_a_study_that_lists_its_arms_is_not_shown_the_guides_option(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
         write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0, 1.0))
         listed = {"arms": [{"criterion": "magnitude", "sparsity": 0.8}]}
@@ -154,7 +154,7 @@ class TestClosingQuestion:
         assert "--pruning-method" not in line
         assert "list a magnitude and a taylor ticket with the same sparsity" in line
 
-    def test_differences_stand_with_their_numbers(self, store: Store) -> None:
+    def test_differences_come_with_their_numbers(self, store: Store) -> None:
         for seed in range(5):
             write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
             for percent, rates in ((80, (0.5, 0.55)), (95, (0.2, 0.6 + seed / 50))):
@@ -200,7 +200,7 @@ class TestTerminal:
         told = "taylor-80 80 % -231 -232 to -230 -230, -231, -232 0.91 3/3"
         assert cells(table, "taylor-80") == sorted(told.split())
 
-    def test_failures_stand_in_the_table_and_below_it(self, store: Store) -> None:
+    def test_failures_are_in_the_table_and_below_it(self, store: Store) -> None:
         table = shown(pendulum(store, config(["Pendulum-v1"], (0, 1))), 120)
         (row,) = [line for line in table.splitlines() if line.startswith("taylor-95 ")]
         assert row.split()[-3:] == ["failed", "0.09", "1/2"]

@@ -116,7 +116,7 @@ class TestReport:
         assert "3 are needed" in Path("trial/report.html").read_text()
         assert call("report", "--to", "trial")[0] == 0
 
-    def test_a_report_folder_that_cannot_be_written_is_told_before_anything_is_read(self) -> None:
+    def test_a_report_folder_that_cannot_be_written_is_reported_before_anything_is_read(self) -> None:
         Path("data/report").write_text("a file in its place")
         said = "The report can't be written to {}: {} is a file. Choose another folder: --to FOLDER"
         assert said.format("data/report", "data/report") in refusal("report")
