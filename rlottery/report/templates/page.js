@@ -2,11 +2,11 @@
 (function () {
   const root = document.documentElement;
   const remembered = function (name, value) {
-    // A page opened from a file may not be allowed to remember anything.
+    // Browsers may deny storage to a page opened from a file.
     try {
       if (value === undefined) return window.localStorage.getItem(name);
       window.localStorage.setItem(name, value);
-    } catch (error) { /* then it forgets */ }
+    } catch (error) { /* the choice is not remembered */ }
     return null;
   };
   const chosen = remembered("rlottery-theme");
@@ -19,7 +19,7 @@
 
   const startTheme = function () {
     const button = document.querySelector("[data-toggle-theme]");
-    const tell = function () {
+    const label = function () {
       button.querySelector("[data-theme-name]").textContent = isDark() ? "Light" : "Dark";
       button.setAttribute("aria-label", isDark() ? "Use light colours" : "Use dark colours");
     };
@@ -27,10 +27,10 @@
     button.addEventListener("click", function () {
       root.dataset.theme = isDark() ? "light" : "dark";
       remembered("rlottery-theme", root.dataset.theme);
-      tell();
+      label();
     });
-    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tell);
-    tell();
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", label);
+    label();
   };
 
   const compare = function (column, numeric, direction) {
@@ -38,7 +38,7 @@
       const a = one.cells[column], b = other.cells[column];
       if (numeric) {
         const x = a.dataset.order, y = b.dataset.order;
-        // What isn't known comes last, whichever way.
+        // Unknown values come last in both directions.
         if (x === "" || y === "") return (x === "") - (y === "");
         return direction * (Number(x) - Number(y));
       }
@@ -69,7 +69,7 @@
     const rows = Array.from(document.getElementById("table-" + form.dataset.filters).tBodies[0].rows);
     const choices = Array.from(form.querySelectorAll("[data-filter]"));
     const text = form.querySelector("[data-filter-text]");
-    const told = form.querySelector("[data-filter-count]");
+    const counter = form.querySelector("[data-filter-count]");
     const apply = function () {
       const wanted = text.value.trim().toLowerCase();
       let shown = 0;
@@ -80,7 +80,7 @@
         row.hidden = !fits;
         shown += fits ? 1 : 0;
       });
-      told.textContent = shown + " of " + rows.length;
+      counter.textContent = shown + " of " + rows.length;
     };
     form.hidden = false;
     form.addEventListener("input", apply);
