@@ -41,12 +41,12 @@ class DivergedError(RlotteryError):
     """A loss, a weight or an action became NaN or infinite during training.
 
     Attributes:
-        evidence: arrays by name: the ``data.*`` on which it happened, and the ``agent.*`` after it.
+        arrays: by name, the ``data.*`` that it happened on, and the ``agent.*`` afterwards.
     """
 
-    def __init__(self, message: str, evidence: Mapping[str, Any]):
+    def __init__(self, message: str, arrays: Mapping[str, Any]):
         super().__init__(message)
-        self.evidence = evidence
+        self.arrays = arrays
 
 
 class StoppedError(Exception):

@@ -256,7 +256,7 @@ def test_a_weight_that_is_not_finite_stops_in_the_same_update_with_its_batch() -
     with pytest.raises(DivergedError, match=words) as caught:
         run.train()
     assert np.isfinite(run.environments[0].actions).all()
-    evidence = caught.value.evidence
+    evidence = caught.value.arrays
     assert evidence["data.observations"].shape == (8, 2)
     stored = run.loop.replay.stored()
     assert np.isin(evidence["data.rewards"], stored.rewards).all()
@@ -267,7 +267,7 @@ def test_a_weight_that_is_not_finite_stops_in_the_same_update_with_its_batch() -
 def test_a_loss_that_is_not_finite_leaves_its_batch() -> None:
     with pytest.raises(DivergedError) as caught:
         Run(settings=ToySettings(metric_nan_at=7)).train()
-    assert caught.value.evidence["data.actions"].shape == (8, 1)
+    assert caught.value.arrays["data.actions"].shape == (8, 1)
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])

@@ -201,9 +201,9 @@ def test_who_diverges_ends_alone_and_leaves_its_evidence() -> None:
     with pytest.raises(DivergedError) as alone:
         Run(1, environment=spoilt).alone()
     assert str(diverged).partition(".")[0] == str(alone.value).partition(".")[0]
-    assert diverged.evidence.keys() == alone.value.evidence.keys()
+    assert diverged.arrays.keys() == alone.value.arrays.keys()
     for name in ("data.observations", "data.rewards"):
-        np.testing.assert_allclose(diverged.evidence[name], alone.value.evidence[name], rtol=1e-4)
+        np.testing.assert_allclose(diverged.arrays[name], alone.value.arrays[name], rtol=1e-4)
     assert_same(runs[0], Run(0).alone())
     assert_same(runs[2], Run(2, "ticket").alone())
 

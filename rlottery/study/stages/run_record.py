@@ -58,7 +58,7 @@ def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callab
         result = work(checkpoints)
         manifest = _manifest(job, fingerprint, checkpoints, "done", result.names, {**known, **result.facts})
     except DivergedError as error:
-        write_arrays(job.files.diverged, error.evidence)
+        write_arrays(job.files.diverged, error.arrays)
         reason = f"{error}\nThe batch and the agent are in {job.files.diverged}."
         names = [job.files.metrics.name, job.files.diverged.name]
         facts: RunFacts = {**known, "replay": "released", "error": reason}
