@@ -74,12 +74,7 @@ def record_paths(files: RunFiles) -> list[Path]:
 
 
 def read_checkpoint_record(path: Path) -> CheckpointRecord:
-    """The content of a checkpoint's JSON file.
-
-    Raises:
-        DamagedError: the file is damaged.
-        StudyError: a later version of rlottery wrote it.
-    """
+    """The content of a checkpoint's JSON file. Raises DamagedError, or StudyError if a later rlottery wrote it."""
     try:
         return _RECORD.validate_python(read_sealed(path))
     except FileNotFoundError:

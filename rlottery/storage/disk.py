@@ -73,10 +73,9 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def remove_partials(folder: Path, older_than: float = 0.0) -> None:
-    """Remove the half-written files that killed processes have left in `folder`.
+    """Remove the half-written files that killed processes have left in `folder`, if older than that many seconds.
 
-    Args:
-        older_than: the age in seconds from which on they are removed. 0 is safe only if no other process writes there.
+    0 seconds is safe only if no other process writes there.
     """
     for path in folder.glob(".*.partial-*"):
         with contextlib.suppress(FileNotFoundError):
@@ -85,12 +84,7 @@ def remove_partials(folder: Path, older_than: float = 0.0) -> None:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """The content of a regular file.
-
-    Raises:
-        OSError: the file can't be read.
-        ValueError: the file has more than `limit` bytes, or isn't a regular file.
-    """
+    """The content of a file. Raises ValueError if it has more than `limit` bytes or isn't a regular file."""
     if not stat.S_ISREG(path.stat().st_mode):  # checked before opening: a named pipe would block
         raise ValueError("not a regular file")
     with path.open("rb") as file:
@@ -101,12 +95,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_json(path: Path, limit: int) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        OSError: the file can't be read.
-        ValueError: the file has more than `limit` bytes, isn't JSON, or contains NaN or infinity.
-    """
+    """The content of a JSON file. Raises ValueError as `read_bytes`, or if it isn't JSON or has NaN or infinity."""
     try:
         return json.loads(read_bytes(path, limit), parse_constant=_finite, parse_float=_finite)
     except json.JSONDecodeError as error:
@@ -118,8 +107,7 @@ def read_json(path: Path, limit: int) -> Any:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The named arrays of a safetensors file. Their declared sizes are checked before memory is allocated.
 
-    Raises:
-        StudyError: the file is missing, damaged, larger than `MAX_ARRAYS_BYTES`, or has a dtype that no agent has.
+    Raises StudyError if it is missing, damaged, larger than `MAX_ARRAYS_BYTES`, or has a dtype that no agent has.
     """
     try:
         if path.exists() and not path.is_file():
@@ -140,14 +128,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def file_digest(path: Path, length: int | None = None) -> str:
     """The SHA-256 of a file's content, or of its first `length` bytes, in hexadecimal."""
-    sha = hashlib.sha256()
     with path.open("rb") as file:
         if length is None:
             return hashlib.file_digest(file, "sha256").hexdigest()
+        sha = hashlib.sha256()
         while length > 0 and (block := file.read(min(length, 2**20))):
             sha.update(block)
             length -= len(block)
-    return sha.hexdigest()
+        return sha.hexdigest()
 
 
 def _finite(text: str) -> float:

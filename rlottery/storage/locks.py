@@ -23,12 +23,7 @@ _MAX_BYTES = 4096
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that holds the lock of a run.
-
-    Attributes:
-        parent: the process that started it.
-        since: when it took the lock, in seconds since 1970 by its machine's clock.
-    """
+    """A process that holds the lock of a run, the process that started it, and since when (seconds since 1970)."""
 
     pid: int
     parent: int
@@ -46,13 +41,10 @@ class Holder:
 
 @contextlib.contextmanager
 def hold(files: RunFiles, parent: int = 0) -> Iterator[None]:
-    """Hold the lock of a run, so that no other process works in its folder.
+    """Hold the lock of a run, so that no other process works in its folder. Raises StudyError if another one does.
 
     Args:
         parent: the process that this one works for. By default the one that started it.
-
-    Raises:
-        StudyError: another process holds the lock. Names that process.
     """
     files.folder.mkdir(parents=True, exist_ok=True)
     with _open(files.lock, os.O_RDWR | os.O_CREAT) as lock:

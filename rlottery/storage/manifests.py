@@ -55,11 +55,8 @@ class Manifest(TypedDict):
     Attributes:
         status: "diverged" is a result: a weight, a loss or an action became NaN or infinite.
         fingerprint: what the run was made from.
-        files: the run's files.
         seconds: how long the run was worked on, over all sessions.
-        sittings: the sessions.
         checkpoints: how many were written, and the seconds that took.
-        error: why the run failed or diverged.
         replay: "saved", or "released" after ``keep_replay: false`` deleted it. Dense runs only.
         method, criterion, sparsity: of a ticket's mask. Only the two built-in methods have a `method`.
         recipe: the rest of the arm's entry in the config.
@@ -95,11 +92,7 @@ _MANIFEST = TypeAdapter(Manifest)
 
 
 class DamagedError(StudyError):
-    """A file that is missing or not as it was written.
-
-    Attributes:
-        why: what is wrong with it, in a few words.
-    """
+    """A file that is missing or not as it was written; `why` says what is wrong with it in a few words."""
 
     def __init__(self, file: Path, why: str):
         super().__init__(f"{file} is damaged: {why}. Run the study again to regenerate it.")
@@ -114,10 +107,7 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
 def read_sealed(path: Path) -> dict[str, Any]:
     """The content that `write_sealed` wrote. Files of format 1 have no checksum.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        DamagedError: the file is damaged.
-        StudyError: a later version of rlottery wrote it.
+    Raises FileNotFoundError, DamagedError, or StudyError if a later version of rlottery wrote it.
     """
     try:
         content = read_json(path, MAX_MANIFEST_BYTES)
@@ -142,18 +132,14 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def read_manifest(files: RunFiles) -> Manifest | None:
-    """The manifest of a run, or None if it has none.
-
-    Raises:
-        DamagedError: the manifest is damaged.
-        StudyError: a later version of rlottery wrote it.
-    """
+    """The manifest of a run, or None. Raises DamagedError, or StudyError if a later version of rlottery wrote it."""
     try:
         content = read_sealed(files.manifest)
     except FileNotFoundError:
         return None
-    if content["format_version"] == 1:
-        content = _from_format_1(content)
+    if content["format_version"] == 1 and isinstance(content.get("files"), dict):
+        content["files"] = {name: {"sha256": digest, "bytes": None} for name, digest in content["files"].items()}
+    content["format_version"] = MANIFEST_FORMAT
     try:
         return _MANIFEST.validate_python(content)
     except ValidationError as error:
@@ -178,23 +164,15 @@ def find_damage(
     """The files of a manifest that are missing, or have another size or content.
 
     Args:
-        folder: the folder that the files' names are relative to.
         contents: names of the files whose checksums are compared too, not only their sizes. None means all.
     """
-    found = []
     read = set(entries) if contents is None else set(contents)
-    for name, expected in entries.items():
-        if why := _what_is_wrong(folder / name, expected, name in read):
-            found.append(DamagedError(folder / name, why))
-    return found
+    wrong = {name: _what_is_wrong(folder / name, expected, name in read) for name, expected in entries.items()}
+    return [DamagedError(folder / name, why) for name, why in wrong.items() if why]
 
 
 def check_files(folder: Path, entries: Mapping[str, FileEntry], *names: str) -> None:
-    """Check the size and content of files before they are used. A name without an entry is not checked.
-
-    Raises:
-        DamagedError: the first file that is damaged.
-    """
+    """Raise DamagedError unless these files have the right size and content. A name without an entry isn't checked."""
     for error in find_damage(folder, {name: entries[name] for name in names if name in entries}):
         raise error
 
@@ -220,9 +198,8 @@ def _what_is_wrong(path: Path, expected: FileEntry, compare_content: bool) -> st
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             return "it is not a regular file"
-        size = found.st_size
-        if expected["bytes"] is not None and size != expected["bytes"]:
-            return f"it has {size:,} bytes, not {expected['bytes']:,}"
+        if expected["bytes"] is not None and found.st_size != expected["bytes"]:
+            return f"it has {found.st_size:,} bytes, not {expected['bytes']:,}"
         if compare_content and file_digest(path) != expected["sha256"]:
             return "its content differs from its checksum"
     except FileNotFoundError:
@@ -234,11 +211,3 @@ def _what_is_wrong(path: Path, expected: FileEntry, compare_content: bool) -> st
 
 def _checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
-    """Format 1 has a digest for each file instead of an entry."""
-    files = content.get("files")
-    if isinstance(files, dict):
-        files = {name: {"sha256": digest, "bytes": None} for name, digest in files.items()}
-    return content | {"format_version": MANIFEST_FORMAT, "files": files}

@@ -41,8 +41,6 @@ class MetricsLog:
     """Appends rows to ``metrics.jsonl``, each in one write, and scalars to TensorBoard files.
 
     Args:
-        path: the log.
-        tensorboard: the folder of the TensorBoard files.
         resume: the position to continue from; everything after it is removed. None starts a new log.
         env_steps: the run's step at that position.
     """
@@ -106,8 +104,7 @@ class _Board:
 
     def write(self, scalars: dict[str, float], step: int) -> None:
         for name, value in scalars.items():
-            event = self._event(wall_time=time.time(), step=step, summary=self._scalar(name, value))
-            self._writer.write_event(event)
+            self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=self._scalar(name, value)))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._writer.flush()
             self._flushed = time.monotonic()
@@ -119,8 +116,7 @@ class _Board:
 def read_metrics(path: Path) -> list[MetricsRow]:
     """All rows of a run. An incomplete last line, of an interrupted run, is ignored.
 
-    Raises:
-        StudyError: the file is missing or larger than `MAX_METRICS_BYTES`, or a complete line isn't a JSON object.
+    Raises StudyError if the file is missing or larger than `MAX_METRICS_BYTES`, or a complete line isn't a JSON object.
     """
     return [_row(path, number, line) for number, line in enumerate(_lines(path), start=1)]
 
@@ -128,9 +124,7 @@ def read_metrics(path: Path) -> list[MetricsRow]:
 def read_evaluations(path: Path) -> list[MetricsRow]:
     """The evaluation rows of a run, in order of their steps. Other rows, which are most of the file, are not parsed.
 
-    Raises:
-        StudyError: as `read_metrics`, but a row that looks like one of another kind is not checked; or a row has no
-            kind.
+    Raises StudyError as `read_metrics`, or if a row that is parsed has no kind.
     """
     rows = []
     for number, line in enumerate(_lines(path), start=1):

@@ -15,24 +15,16 @@ def config_from_file(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     Args:
         overrides: `key.path=value`, as on the command line.
-
-    Raises:
-        ConfigError: names the key, file and line of each error.
     """
     allow_local_tasks()
     return load_config(path, overrides)
 
 
 def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The settings of a study, which may not have been started yet.
+    """The settings of a study, which may not have been started yet, from its config file or its data folder.
 
-    Args:
-        path: the study's config file or data folder.
-        overrides: as for `config_from_file`. A data folder takes none.
-
-    Raises:
-        ConfigError: the config file has an error, or overrides were given for a data folder.
-        StudyError: the folder holds no study, or no record of its settings.
+    Raises ConfigError if the config file has an error, or overrides are given for a data folder; StudyError if the
+    folder holds no study, or no record of its settings.
     """
     allow_local_tasks()
     if path.is_dir():
@@ -48,12 +40,7 @@ def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def config_from_started_study(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The settings of a study that has runs.
-
-    Raises:
-        ConfigError: as `config_from_study`.
-        StudyError: as `config_from_study`, or the data folder of a config file has no runs.
-    """
+    """As `config_from_study`, but raises StudyError if the data folder of a config file has no runs."""
     config = config_from_study(path, overrides)
     if path.is_dir():
         return config

@@ -106,10 +106,9 @@ class Store:
         return [path for path in found if named.fullmatch(path.name)]
 
     def check_links(self) -> None:
-        """Check that no symbolic link leads out of the data folder, as one could in a study from an untrusted source.
+        """Raise StudyError if a symbolic link leads out of the data folder, as one could in an untrusted study.
 
-        Raises:
-            StudyError: there is a symbolic link. The data folder itself may be one.
+        The data folder itself may be a link.
         """
         for name in ("masks", "runs", "report", "study.json", ".study.lock"):
             for path in _with_all_below(self.root / name):

@@ -15,8 +15,6 @@ from rlottery.storage.disk import read_json
 RENEW_SECONDS = 1.0
 CHECK_STEPS = 10
 """How many steps pass between two looks at the clock, so that progress costs no time."""
-
-
 _MAX_BYTES = 4096
 _SLOWEST = 1e-6
 
@@ -40,20 +38,15 @@ class Progress:
     @property
     def seconds_left(self) -> float | None:
         """The time left at the current speed, or None while the speed is unknown."""
-        if self.steps_per_second < _SLOWEST:
-            return None
-        return (self.total_steps - self.env_steps) / self.steps_per_second
+        left, speed = self.total_steps - self.env_steps, self.steps_per_second
+        return left / speed if speed >= _SLOWEST else None
 
 
 _PROGRESS = TypeAdapter(Progress)
 
 
 class ProgressFile:
-    """Writes `Progress` at most once a second.
-
-    Args:
-        began_at: the step where this session began.
-    """
+    """Writes `Progress` at most once a second. `began_at` is the step where this session began."""
 
     def __init__(self, path: Path, total_steps: int, began_at: int = 0):
         self._path, self._total, self._began_at = path, total_steps, began_at

@@ -25,14 +25,7 @@ MOST_COMMANDS = 1_000
 
 
 class RecordedCommand(TypedDict):
-    """A command that was run.
-
-    Attributes:
-        when: seconds since 1970.
-        line: the command line.
-        version: the version of rlottery.
-        seeds: the seeds of its config.
-    """
+    """A command that was run: when (seconds since 1970), its command line, and the version of rlottery."""
 
     when: float
     line: str
@@ -60,51 +53,37 @@ _RECORD = TypeAdapter(StudyRecord)
 def note_command(config: Config, *, has_work: bool) -> None:
     """Add this process's command to the record, unless it has no work to do and doesn't change the settings.
 
-    Raises:
-        StudyError: a later version of rlottery wrote the record.
-        OSError: the record can't be written.
+    Raises StudyError if a later version of rlottery wrote the record, and OSError if it can't be written.
     """
     store = Store(config.data)
     with one_at_a_time(store.record_lock):  # the jobs of a cluster's array start at the same time
-        _note(store, config, has_work)
-
-
-def _note(store: Store, config: Config, has_work: bool) -> None:
-    try:
-        known = _read(store)
-    except (FileNotFoundError, DamagedError):
-        known = None  # a new record is written: no run depends on it
-    joined, added = _joined(known["config"] if known else None, config)
-    if known is not None and not has_work and joined == known["config"]:
-        return
-    commands = known["commands"] if known else []
-    line = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    command: RecordedCommand = {
-        "when": time.time(),
-        "line": line[:2_000],
-        "version": __version__,
-        "seeds": list(config.seeds),
-    }
-    record: StudyRecord = {
-        "format_version": MANIFEST_FORMAT,
-        "config": joined,
-        "commands": [*commands, command][-MOST_COMMANDS:],
-        "seeds_added": (known["seeds_added"] if known else 0) + (added and _has_results(store)),
-    }
-    write_sealed(store.record, record)
+        try:
+            known = _read(store)
+        except (FileNotFoundError, DamagedError):
+            known = None  # a new record is written: no run depends on it
+        joined, added = _joined(known["config"] if known else None, config)
+        if known is not None and not has_work and joined == known["config"]:
+            return
+        line = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:2_000]
+        command = RecordedCommand(when=time.time(), line=line, version=__version__, seeds=list(config.seeds))
+        # Before any run has ended, more seeds don't count as added.
+        added = added and any(store.runs.glob("*/seed_*/*/manifest.json"))
+        record: StudyRecord = {
+            "format_version": MANIFEST_FORMAT,
+            "config": joined,
+            "commands": [*(known["commands"] if known else []), command][-MOST_COMMANDS:],
+            "seeds_added": (known["seeds_added"] if known else 0) + added,
+        }
+        write_sealed(store.record, record)
 
 
 def read_study_record(data: Path) -> StudyRecord:
-    """The record of the study in a data folder.
-
-    Raises:
-        StudyError: the folder doesn't exist, or its record is missing or damaged.
-    """
+    """The record of the study in a data folder. Raises StudyError if the folder or its record is missing or damaged."""
     if not data.is_dir():
         raise StudyError(f"There is no study at {data}. Give a study's data folder or its config file.")
     store = Store(data)
     try:
-        record = _read(store)
+        return _read(store)
     except FileNotFoundError:
         if not any(data.iterdir()):
             raise StudyError(f"{data} is empty. Give a study's data folder or its config file.") from None
@@ -114,15 +93,10 @@ def read_study_record(data: Path) -> StudyRecord:
             f"{data} has runs, but no {store.record.name} with the study's settings. A report from the study's config "
             f"file creates it: rlottery report CONFIG data={shlex.quote(str(data))}"
         ) from None
-    return record
 
 
 def config_from_record(record: StudyRecord, data: Path) -> Config:
-    """The settings in a record, with `data` set to where the folder is now.
-
-    Raises:
-        StudyError: this version of rlottery can't read the settings.
-    """
+    """The settings in a record, with `data` set to where the folder is now. Raises StudyError if they can't be read."""
     try:
         return Config.model_validate({**record["config"], "data": str(data)})
     except ValidationError as error:
@@ -133,16 +107,10 @@ def config_from_record(record: StudyRecord, data: Path) -> Config:
 
 
 def _read(store: Store) -> StudyRecord:
-    content = read_sealed(store.record)
     try:
-        return _RECORD.validate_python(content)
+        return _RECORD.validate_python(read_sealed(store.record))
     except ValidationError:
         raise DamagedError(store.record, "it is not a study's record") from None
-
-
-def _has_results(store: Store) -> bool:
-    """Whether any run has ended. Before that, more seeds don't count as added."""
-    return any(store.runs.glob("*/seed_*/*/manifest.json"))
 
 
 def _joined(known: dict[str, Any] | None, config: Config) -> tuple[dict[str, Any], bool]:
@@ -151,9 +119,6 @@ def _joined(known: dict[str, Any] | None, config: Config) -> tuple[dict[str, Any
     if known is None:
         return settings, False
     seeds = list(dict.fromkeys([*known.get("seeds", []), *settings["seeds"]]))
-    tasks = {_id(task): task for task in [*known.get("tasks", []), *settings["tasks"]]}
-    return {**settings, "seeds": seeds, "tasks": list(tasks.values())}, len(seeds) > len(known.get("seeds", []))
-
-
-def _id(task: Any) -> str:
-    return str(task["id"] if isinstance(task, dict) else task)
+    tasks = [*known.get("tasks", []), *settings["tasks"]]
+    by_id = {str(task["id"] if isinstance(task, dict) else task): task for task in tasks}
+    return {**settings, "seeds": seeds, "tasks": list(by_id.values())}, len(seeds) > len(known.get("seeds", []))

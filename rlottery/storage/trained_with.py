@@ -26,8 +26,7 @@ def trained_with(config: Config, task: Task) -> dict[str, dict[str, Any]]:
 def differing_settings(config: Config, task: Task, fingerprint: Mapping[str, Any]) -> list[str]:
     """The keys for which a run was trained with other settings than a config's, one line each.
 
-    Args:
-        fingerprint: the run's. Keys that it lacks are not compared.
+    Keys that the run's fingerprint lacks are not compared.
     """
     asked = {part: of for part, of in trained_with(config, task).items() if part in fingerprint}
     return list_differences(asked, {part: fingerprint[part] for part in asked})
@@ -36,11 +35,7 @@ def differing_settings(config: Config, task: Task, fingerprint: Mapping[str, Any
 def other_settings_message(config: Config, task: Task, fingerprints: Iterable[Mapping[str, Any]]) -> str | None:
     """How many runs of a task were trained with other settings than a config's, with which, and how to fix it.
 
-    Args:
-        fingerprints: those of the task's runs in the config's data folder.
-
-    Returns:
-        None if all runs have the config's settings.
+    None if all runs, of which these are the fingerprints, have the config's settings.
     """
     fingerprints = list(fingerprints)
     found = [lines for fingerprint in fingerprints if (lines := differing_settings(config, task, fingerprint))]
