@@ -100,7 +100,7 @@ class TestAll:
             for layer, alive in mask.items():
                 for name, array in places(agent, layer).items():
                     assert not array[~alive].any(), (arm, name)
-                grown = lab.job(arm).ticket_arm.is_dynamic  # from zero, and some late
+                grown = lab.job(arm).ticket_arm.recipe.is_dynamic  # from zero, and some late
                 assert grown or np.count_nonzero(agent[f"params.{layer}.kernel"]) > 0.9 * alive.sum(), (arm, layer)
 
     def test_pruned_weights_are_zero_where_training_begins(self, lab: Laboratory) -> None:
@@ -109,7 +109,7 @@ class TestAll:
             for layer in LAYERS:
                 alive = began[f"masks.{layer}.kernel"]
                 assert all(not array[~alive].any() for array in places(began, layer).values()), (arm, layer)
-                if not lab.job(arm).ticket_arm.is_dynamic:
+                if not lab.job(arm).ticket_arm.recipe.is_dynamic:
                     np.testing.assert_array_equal(alive, lab.mask(arm)[layer])
 
     def test_each_run_has_streams_of_its_own(self, lab: Laboratory) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rlottery.config import Config, Pruning, Task
+from rlottery.config import Config, Pruning
 from rlottery.config.fields import Sparsity
 from rlottery.config.recipe_keys import Transfer
 from rlottery.config.recipes import (
@@ -13,7 +13,6 @@ from rlottery.config.recipes import (
     ControlRecipe,
     PrunedRecipe,
     Recipe,
-    SparseTrainingRecipe,
     TicketRecipe,
     TransferRecipe,
     percent,
@@ -64,16 +63,6 @@ class Arm:
         return self.recipe.transfer if isinstance(self.recipe, TransferRecipe) else None
 
     @property
-    def is_dynamic(self) -> bool:
-        """Whether the mask is made while the agent trains."""
-        return self.recipe.is_dynamic
-
-    @property
-    def starts_dense(self) -> bool:
-        """Whether it is pruned only while it trains."""
-        return isinstance(self.recipe, SparseTrainingRecipe) and self.recipe.updates.starts_dense
-
-    @property
     def has_mask(self) -> bool:
         """Whether its networks are sparse."""
         return self.control is None or self.control.has_mask
@@ -114,7 +103,7 @@ class Arm:
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages of its run."""
-        return ("mask", "ticket") if self.has_mask and not self.is_dynamic else ("ticket",)
+        return ("mask", "ticket") if self.has_mask and not self.recipe.is_dynamic else ("ticket",)
 
     @property
     def needs_replay(self) -> bool:
@@ -134,17 +123,12 @@ class Arm:
             return self.recipe.rescale
         return self.has_mask and self.of.rescale
 
-    def env_steps(self, config: Config, task: Task) -> int:
-        """Environment steps that it trains for: those of the dense run after the rewind point."""
-        return config.training_for(task).env_steps - (self.rewind_step or 0)
-
     def as_dict(self) -> dict[str, Any]:
         """The recipe without name, criterion, sparsity and defaults, in plain types. Fingerprints hold parts of it."""
         recipe = self.recipe
-        plain = recipe.model_dump(mode="json")
         kept = {
             key: value
-            for key, value in plain.items()
+            for key, value in recipe.model_dump(mode="json").items()
             if key not in ("name", "criterion", "sparsity", "of")
             and getattr(recipe, key) != type(recipe).model_fields[key].default
         }
@@ -162,10 +146,7 @@ def arms_of(config: Config, method: str | None) -> list[Arm]:
 
     Args:
         method: "magnitude" or "gradient", for the `pruning:` section. None means magnitude, or all arms of a config
-            that lists them.
-
-    Raises:
-        RlotteryError: there is no such method, or a method is given for a config that lists its arms.
+            that lists them; such a config takes no method.
     """
     if not config.arms:
         return [arm_for("magnitude" if method is None else method, config.pruning)]
@@ -186,11 +167,7 @@ def arms_of(config: Config, method: str | None) -> list[Arm]:
 
 
 def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
-    """The arms with these names, and every arm that they need.
-
-    Raises:
-        RlotteryError: there is no such arm, or no name is given.
-    """
+    """The arms with these names, and every arm that they need. Raises RlotteryError if one of them doesn't exist."""
     if not names:
         raise RlotteryError("No arm was chosen. Name at least one, or leave --arms out to run all of them.")
     known = {arm.name: arm for arm in arms}
@@ -215,11 +192,7 @@ def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
 
 
 def arm_for(method: str, pruning: Pruning) -> Arm:
-    """The arm that a pruning method and the config's `pruning:` section describe.
-
-    Raises:
-        RlotteryError: there is no such method.
-    """
+    """The arm that a pruning method and the config's `pruning:` section describe."""
     if method not in METHODS:
         raise RlotteryError(f"Unknown pruning method {method!r}; choose one of: {', '.join(METHODS)}.")
     criterion: str = "magnitude" if method == "magnitude" else pruning.gradient_method

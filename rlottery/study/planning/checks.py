@@ -22,11 +22,9 @@ Shapes = Mapping[str, Mapping[str, tuple[int, int]]]
 
 
 def check_arms(config: Config, arms: Sequence[Arm]) -> None:
-    """Check that every task's environment can be made, and that every arm is possible on it.
+    """Check that every task's environment can be made (or raise TaskError), and that every arm is possible on it.
 
-    Raises:
-        TaskError: a task's environment can't be made.
-        StudyError: names the arm, the task, what is impossible and how to fix it.
+    Raises StudyError that names the arm, the task, what is impossible and how to fix it.
     """
     specs = {task.id: task_spec(task) for task in config.tasks}
     shapes = {task.id: kernel_shapes(networks_of(config, task, specs[task.id])) for task in config.tasks}
@@ -56,8 +54,7 @@ def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], spec: Spec, t
                 prune_units(_arrays(own[group]), sparsity, recipe.floor)
             else:
                 check_possible(own[group], sparsity, recipe.floor)
-    if arm.has_small_network and arm.of is not None:
-        ticket = arm.of
+    if arm.has_small_network and (ticket := arm.of) is not None:
         small_network(config, task, spec, {g: _survivors(ticket, g, layers) for g, layers in own.items()})
 
 

@@ -4,7 +4,8 @@ Everything that can be wrong with the config or the files is found here, before 
 JAX.
 """
 
-from collections.abc import Callable, Collection
+import contextlib
+from collections.abc import Collection
 from dataclasses import replace
 
 from rlottery.errors import MaskError, StudyError
@@ -27,7 +28,6 @@ from rlottery.study.planning.finished_runs import (
     ended_manifest,
     has_replay,
     missing_rewind_points,
-    replay_was_released,
 )
 from rlottery.study.planning.inputs import own_mask, read_mask_file, read_ticket_mask, ticket_inputs
 from rlottery.study.planning.jobs import Job, Key
@@ -46,20 +46,17 @@ def is_done(job: Job, pending: Collection[Key] = ()) -> bool:
         StudyError: the files were made by another config, or an input is missing that no job will make.
         MaskError: a mask can't be read or used.
     """
-    return _DONE[job.stage](job, pending)
-
-
-def _dense_is_done(job: Job, pending: Collection[Key]) -> bool:
-    asked = dense_fingerprint(job.config, job.task, job.seed)
-    manifest = _intact_manifest(job, asked)
-    if manifest is None:
-        _check_unfinished_run(job, asked)
-        return False
-    return has_replay(job, manifest) or (replay_was_released(manifest) and not job.config.keep_replay)
-
-
-def _rewind_points_are_done(job: Job, pending: Collection[Key]) -> bool:
-    return not pending and not missing_rewind_points(job, dense_manifest(job))
+    if job.stage == "dense":
+        manifest = _intact_manifest(job, dense_fingerprint(job.config, job.task, job.seed))
+        released = manifest is not None and manifest.get("replay") == "released"
+        return manifest is not None and (has_replay(job, manifest) or (released and not job.config.keep_replay))
+    if job.stage == "rewind":
+        return not pending and not missing_rewind_points(job, dense_manifest(job))
+    if job.stage == "mask":
+        return _mask_is_done(job, pending)
+    inputs = _known_ticket_inputs(job, pending)
+    asked = ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, inputs)
+    return _intact_manifest(job, asked) is not None and inputs is not None
 
 
 def _mask_is_done(job: Job, pending: Collection[Key]) -> bool:
@@ -80,23 +77,6 @@ def _mask_is_done(job: Job, pending: Collection[Key]) -> bool:
     return False
 
 
-def _ticket_is_done(job: Job, pending: Collection[Key]) -> bool:
-    inputs = _known_ticket_inputs(job, pending)
-    asked = ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, inputs)
-    manifest = _intact_manifest(job, asked)
-    if manifest is None:
-        _check_unfinished_run(job, asked)
-    return manifest is not None and inputs is not None
-
-
-_DONE: dict[str, Callable[[Job, Collection[Key]], bool]] = {
-    "dense": _dense_is_done,
-    "rewind": _rewind_points_are_done,
-    "mask": _mask_is_done,
-    "ticket": _ticket_is_done,
-}
-
-
 def _known_ticket_inputs(job: Job, pending: Collection[Key]) -> dict[str, str] | None:
     """Digests of what a ticket starts from, or None while a pending job may still change them."""
     if "mask" not in job.ticket_arm.stages:
@@ -113,25 +93,21 @@ def _known_ticket_inputs(job: Job, pending: Collection[Key]) -> dict[str, str] |
 
 
 def _intact_manifest(job: Job, asked: Fingerprint) -> Manifest | None:
-    """The manifest of the job's finished run, or None if there is no such run or some of its files are damaged."""
-    try:
+    """The manifest of the job's finished run, or None if there is no such run or some of its files are damaged.
+
+    Raises StudyError if the run, finished or not, has another config. Lists each difference.
+    """
+    with contextlib.suppress(DamagedError):
         manifest = ended_manifest(job.files)
-    except DamagedError:
-        return None
-    if manifest is None:
-        return None
-    check_same_study(job.files, manifest, asked)
-    if damage_of_run(job.files, manifest):
-        return None
-    check_converged(job.files, manifest)
-    return manifest
-
-
-def _check_unfinished_run(job: Job, asked: Fingerprint) -> None:
-    """Raises StudyError if the job's unfinished run has another config. Lists each difference."""
+        if manifest is not None:
+            check_same_study(job.files, manifest, asked)
+            if not damage_of_run(job.files, manifest):
+                check_converged(job.files, manifest)
+                return manifest
     record = newest_checkpoint(job.files)
     if record is not None and (differences := differing_keys(asked, record["fingerprint"])):
         raise other_config_error(job.files, differences)
+    return None
 
 
 def _check_same_recipe(job: Job) -> None:
@@ -152,7 +128,7 @@ def _check_same_recipe(job: Job) -> None:
 
 
 def _no_replay_error(job: Job, manifest: Manifest) -> StudyError:
-    released = " (deleted because of keep_replay: false)" if replay_was_released(manifest) else ""
+    released = " (deleted because of keep_replay: false)" if manifest.get("replay") == "released" else ""
     keep = "Set keep_replay: true. " if released else ""
     return StudyError(
         f"Replay buffer not found{released}: {job.dense_files.replay}\n"

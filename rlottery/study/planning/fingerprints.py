@@ -55,7 +55,7 @@ def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: 
         own["rescale"] = True
     if arm.control is not None and arm.control.has_own_start:
         own["control"] = arm.kind
-    if arm.is_dynamic:
+    if arm.recipe.is_dynamic:
         own |= {"sparsity": arm.sparsity} | {key: value for key, value in arm.as_dict().items() if key in _OF_MASKS}
     # A plain ticket has no such key, so its fingerprint equals the one that rlottery 0.1 wrote.
     return common | ({"arm": own} if own else {})

@@ -21,11 +21,7 @@ class DivergedRunError(StudyError):
 
 
 def check_same_study(files: RunFiles, manifest: Manifest, asked: Fingerprint) -> None:
-    """Check that a finished run was made from what the config asks for.
-
-    Raises:
-        StudyError: it was made from something else. Lists each difference.
-    """
+    """Raise StudyError unless a finished run was made from what the config asks for. Lists each difference."""
     if differences := differing_keys(asked, manifest["fingerprint"]):
         listed = "\n  ".join(differences)
         raise StudyError(
@@ -36,11 +32,7 @@ def check_same_study(files: RunFiles, manifest: Manifest, asked: Fingerprint) ->
 
 
 def ended_manifest(files: RunFiles) -> Manifest | None:
-    """The manifest of a run that is done or has diverged, or None if there is no such run.
-
-    Raises:
-        DamagedError: the manifest is damaged.
-    """
+    """The manifest of a run that is done or has diverged, or None if there is no such run."""
     manifest = read_manifest(files)
     return None if manifest is None or manifest["status"] == "failed" else manifest
 
@@ -48,9 +40,7 @@ def ended_manifest(files: RunFiles) -> Manifest | None:
 def matching_manifest(files: RunFiles, asked: Fingerprint) -> Manifest | None:
     """The manifest of the finished run in `files`, or None if there is no finished run.
 
-    Raises:
-        DivergedRunError: the run diverged.
-        StudyError: the run was made from something other than `asked`. Lists each difference.
+    Raises DivergedRunError if it diverged, and StudyError if it was made from something other than `asked`.
     """
     manifest = ended_manifest(files)
     if manifest is not None:
@@ -62,8 +52,7 @@ def matching_manifest(files: RunFiles, asked: Fingerprint) -> Manifest | None:
 def dense_manifest(job: Job) -> Manifest:
     """The manifest of the job's dense run.
 
-    Raises:
-        StudyError: the run doesn't exist, isn't finished, or has files that are missing or have the wrong size.
+    Raises StudyError if the run isn't finished, or has files that are missing or have the wrong size.
     """
     fix = "Train it first: main(train_agent=True), or this command with: --stages dense"
     manifest = matching_manifest(job.dense_files, dense_fingerprint(job.config, job.task, job.seed))
@@ -76,12 +65,7 @@ def dense_manifest(job: Job) -> Manifest:
 
 
 def run_manifest(job: Job) -> Manifest:
-    """The manifest of a run that another job reads files of.
-
-    Raises:
-        StudyError: the run doesn't exist or isn't finished.
-        DivergedRunError: the run diverged.
-    """
+    """The manifest of a run that another job reads files of. Raises StudyError if it isn't finished or has diverged."""
     if job.stage == "dense":
         return dense_manifest(job)
     manifest = ended_manifest(job.files)
@@ -92,11 +76,7 @@ def run_manifest(job: Job) -> Manifest:
 
 
 def saved_digest(job: Job, path: Path) -> str:
-    """The SHA-256 of a file of a finished run, from the run's manifest.
-
-    Raises:
-        StudyError: the run isn't finished, or it has no such file.
-    """
+    """The SHA-256 of a file of a finished run, from the run's manifest."""
     files = run_manifest(job)["files"]
     if path.name not in files:
         raise StudyError(f"{path} is missing. Create it: this command with: --stages dense")
@@ -105,9 +85,8 @@ def saved_digest(job: Job, path: Path) -> str:
 
 def missing_rewind_points(job: Job, manifest: Manifest) -> list[int]:
     """The steps that some arm rewinds to and for which the finished dense run has no saved agent."""
-    return [
-        step for step in job.config.rewind_steps if job.dense_files.rewind_point(step).name not in manifest["files"]
-    ]
+    saved = manifest["files"]
+    return [step for step in job.config.rewind_steps if job.dense_files.rewind_point(step).name not in saved]
 
 
 def damage_of_job(job: Job) -> list[DamagedError]:
@@ -122,11 +101,7 @@ def damage_of_job(job: Job) -> list[DamagedError]:
 
 
 def damage_of_run(files: RunFiles, manifest: Manifest, contents: Iterable[str] | None = None) -> list[DamagedError]:
-    """Files of a run that are missing or differ from what its manifest records.
-
-    Args:
-        contents: names of the files whose checksums are compared too, not only their sizes. None means all.
-    """
+    """Files of a run that are missing or differ from what its manifest records. `contents` is as for `find_damage`."""
     return find_damage(files.folder, expected_files(files, manifest), contents)
 
 
@@ -151,14 +126,9 @@ def has_replay(job: Job, manifest: Manifest) -> bool:
     sizes nor checksums of the buffer.
     """
     entries = {name: entry for name, entry in manifest["files"].items() if name in REPLAY_FILES}
-    if replay_was_released(manifest):
+    if manifest.get("replay") == "released":
         return False  # a process killed while deleting it may have left some of the files
     return replay_is_saved(job.dense_files) and not find_damage(job.dense_files.folder, entries, contents=())
-
-
-def replay_was_released(manifest: Manifest) -> bool:
-    """Whether ``keep_replay: false`` deleted the replay buffer."""
-    return manifest.get("replay") == "released"
 
 
 def check_converged(files: RunFiles, manifest: Manifest) -> None:

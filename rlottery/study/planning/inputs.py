@@ -20,20 +20,12 @@ from rlottery.study.planning.jobs import Job
 
 
 def expected_mask_fingerprint(job: Job) -> Fingerprint:
-    """The fingerprint of the job's mask, if it is made from the files on disk.
-
-    Raises:
-        StudyError, MaskError: an input is missing or can't be used.
-    """
+    """The fingerprint of the job's mask, if it is made from the files on disk."""
     return mask_fingerprint(job.ticket_arm, job.seed, _mask_inputs(job))
 
 
 def expected_ticket_fingerprint(job: Job, mask: Mask | None) -> Fingerprint:
-    """The fingerprint of the job's run, if it is made from the files on disk.
-
-    Args:
-        mask: the mask that it trains with from the start, if there is one.
-    """
+    """The fingerprint of the job's run, if it is made from the files on disk and this mask, if it starts with one."""
     return ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, ticket_inputs(job, mask))
 
 
@@ -67,8 +59,7 @@ def rewound_to(job: Job) -> tuple[Job, Path]:
 def own_mask(job: Job) -> Mask | None:
     """The mask in the arm's folder, or None if it is missing, damaged, or made from other files than those on disk.
 
-    Raises:
-        StudyError, MaskError: a file that it is made from is missing or can't be used.
+    Raises StudyError or MaskError if a file that it is made from is missing or can't be used.
     """
     try:
         mask = read_mask(job.files.mask)
@@ -78,28 +69,17 @@ def own_mask(job: Job) -> Mask | None:
 
 
 def given_mask(job: Job) -> Mask:
-    """The mask of an arm that a control or a transfer takes its mask from.
-
-    Raises:
-        MaskError: the mask is missing, or was made from other files than those on disk.
-    """
-    mask = own_mask(job)
-    if mask is None:
-        raise MaskError(
-            f"Mask not found: {job.files.mask}\n"
-            f"It is missing, or it was made from another agent. {how_to_make_masks(job)}"
-        )
-    return mask
+    """The mask of an arm that a control or a transfer takes its mask from, as `own_mask`; or a MaskError."""
+    if (mask := own_mask(job)) is not None:
+        return mask
+    why = "It is missing, or it was made from another agent."
+    raise MaskError(f"Mask not found: {job.files.mask}\n{why} {how_to_make_masks(job)}")
 
 
 def read_ticket_mask(job: Job) -> tuple[Mask, bytes]:
-    """The mask that a ticket trains with, checked against the config, the agent and its shapes.
+    """The mask that a ticket trains with, and the content of its file.
 
-    Returns:
-        the mask, and the content of its file.
-
-    Raises:
-        MaskError: the mask is missing, corrupt, unsafe, of other shapes, or made from something else.
+    Raises MaskError if the mask is missing, corrupt, unsafe, of other shapes, or made from something else.
     """
     expected = expected_mask_fingerprint(job)
     mask, data = read_mask_file(job)
@@ -116,11 +96,7 @@ def read_ticket_mask(job: Job) -> tuple[Mask, bytes]:
 
 
 def read_mask_file(job: Job) -> tuple[Mask, bytes]:
-    """The mask in the job's mask file, whatever it was made from, and the file's content.
-
-    Raises:
-        MaskError: the mask is missing, corrupt or unsafe.
-    """
+    """The mask in the job's mask file, whatever it was made from, and the file's content."""
     if not job.mask_path.exists():
         raise MaskError(f"Mask not found: {job.mask_path}\n{how_to_make_masks(job)}")
     data = read_mask_bytes(job.mask_path)
@@ -135,11 +111,7 @@ def foreign_mask_path(job: Job) -> Path:
 
 
 def initial_kernels(job: Job) -> dict[str, dict[str, np.ndarray]]:
-    """The dense run's initial kernels by group and path, from input to output, as NumPy arrays.
-
-    Raises:
-        DamagedError: the file differs from its checksum.
-    """
+    """The dense run's initial kernels by group and path, from input to output, as NumPy arrays."""
     check_files(job.dense_files.folder, dense_manifest(job)["files"], job.dense_files.initial.name)
     groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in algorithm_of(job.config).groups}
     for name, array in read_arrays(job.dense_files.initial).items():
@@ -169,7 +141,7 @@ def _mask_inputs(job: Job) -> dict[str, str]:
         inputs["agent"] = saved_digest(job.dense, job.dense_files.agent)
     elif arm.criterion is not None and not arm.criterion.before_training:
         inputs["agent"] = saved_digest(job.scored, job.scored.files.agent)
-    elif arm.criterion is not None or arm.is_dynamic:
+    elif arm.criterion is not None or arm.recipe.is_dynamic:
         inputs["initial"] = saved_digest(job.dense, job.dense_files.initial)
     if arm.transfer is not None and arm.transfer.file is not None:
         inputs["mask"] = read_mask(foreign_mask_path(job)).metadata["digest"]

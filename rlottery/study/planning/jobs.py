@@ -59,10 +59,9 @@ class Job:
 
     @property
     def env_steps(self) -> int:
-        """How many environment steps it trains for."""
-        if self.arm is None:
-            return self.config.training_for(self.task).env_steps
-        return self.arm.env_steps(self.config, self.task)
+        """How many environment steps it trains for: those of the dense run after the rewind point."""
+        rewound_to = 0 if self.arm is None else self.arm.rewind_step or 0
+        return self.config.training_for(self.task).env_steps - rewound_to
 
     @cached_property
     def store(self) -> Store:
@@ -131,20 +130,14 @@ class Job:
 
 
 def list_jobs(config: Config, arms: Sequence[Arm], stages: Sequence[str]) -> list[Job]:
-    """The jobs of a study, each after the jobs that it needs.
-
-    Args:
-        arms: the arms, each after those that it needs (`study.planning.arms.arms_of`).
-        stages: the stages that the command asks for.
-    """
+    """The jobs of these stages of a study, each after the jobs that it needs, as the arms are (`arms.arms_of`)."""
     runs = [(index, seed) for index in range(len(config.tasks)) for seed in config.seeds]
     found = [Job(config, "dense", index, seed) for index, seed in runs] if "dense" in stages else []
     if found and any(arm.rewind_step for arm in arms):
         found += [Job(config, "rewind", index, seed) for index, seed in runs]
     for arm in arms:
-        found += [
-            Job(config, stage, index, seed, arm) for stage in arm.stages if stage in stages for index, seed in runs
-        ]
+        for stage in (stage for stage in arm.stages if stage in stages):
+            found += [Job(config, stage, index, seed, arm) for index, seed in runs]
     return found
 
 

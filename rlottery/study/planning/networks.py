@@ -13,11 +13,7 @@ from rlottery.pruning.controls import small_widths
 
 
 def task_spec(task: Task) -> Spec:
-    """Sizes of a task's observations and actions, taken from its environment.
-
-    Raises:
-        TaskError: the environment can't be made.
-    """
+    """Sizes of a task's observations and actions, from its environment. Raises TaskError if that can't be made."""
     return _spec(task.id, json.dumps(task.kwargs, sort_keys=True))
 
 
@@ -30,25 +26,15 @@ def _spec(task: str, kwargs: str) -> Spec:
 
 
 def networks_of(config: Config, task: Task, spec: Spec, widths: NetworkSettings | None = None) -> tuple[Network, ...]:
-    """The prunable networks of a task's agents.
-
-    Args:
-        widths: hidden widths; None for the config's.
-    """
+    """The prunable networks of a task's agents, with these hidden widths or the config's."""
     algorithm = algorithm_of(config)
     return algorithm.networks(spec, algorithm.settings(config, task, widths))
 
 
 def small_network(config: Config, task: Task, spec: Spec, kept: Mapping[str, int]) -> NetworkSettings:
-    """The hidden widths of a dense agent with at most as many weights as a ticket keeps.
+    """The hidden widths of a dense agent with at most as many weights as a ticket keeps (`kept`, by group).
 
-    Networks of one group, such as twin critics, get equal shares.
-
-    Args:
-        kept: group -> surviving weights of the ticket.
-
-    Raises:
-        MaskError: no dense network is small enough; the message names the group.
+    Networks of one group, such as twin critics, get equal shares. Raises MaskError if no network is small enough.
     """
     networks, widths = networks_of(config, task, spec), {}
     for group in kept:

@@ -16,6 +16,7 @@ from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find
 from rlottery.config import Config, Task
+from rlottery.config.recipes import SparseTrainingRecipe
 from rlottery.errors import RlotteryError
 from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
@@ -122,7 +123,8 @@ def share_of_dense(job: Job, spec: Spec) -> float:
     density = sum(count * (1.0 - pruned[group]) for group, count in operations.items()) / sum(operations.values())
     if arm.has_small_network:
         return density
-    if arm.starts_dense or not _has_kernels(job.config):
+    starts_dense = isinstance(arm.recipe, SparseTrainingRecipe) and arm.recipe.updates.starts_dense
+    if starts_dense or not _has_kernels(job.config):
         return 1.0
     return min(1.0, density * GEMM_SHARE[True] / SPARSE_SHARE)
 

@@ -8,6 +8,7 @@ from rlottery.config.fields import Sparsity
 from rlottery.errors import RlotteryError
 from rlottery.study.planning.arms import Arm, arm_for, arms_of, chosen_arms
 from rlottery.study.planning.fingerprints import Fingerprint, mask_fingerprint, ticket_fingerprint
+from rlottery.study.planning.jobs import Job
 
 
 def name(method: str, **pruning: object) -> str:
@@ -203,7 +204,7 @@ def test_a_dense_control_starts_at_the_start_whatever_its_ticket_goes_back_to() 
     config = listed(LATE, {"name": "small", "control": "small-dense", "of": "late"}, {"control": "dense-again"})
     late, small, again = arms_of(config, None)
     assert (late.rewind_step, small.rewind_step, again.rewind_step) == (400, 0, 0)
-    steps = [[arm.env_steps(config, task) for task in config.tasks] for arm in (late, small, again)]
+    steps = [[Job(config, "ticket", index, 0, arm).env_steps for index in (0, 1)] for arm in (late, small, again)]
     assert steps == [[800, 1600], [1200, 2000], [1200, 2000]]
     own = ticket_fingerprint(config, config.tasks[0], 0, small, {})["arm"]
     assert own == {"control": "small-dense"}
