@@ -80,10 +80,7 @@ def run(
 
 
 @app.command()
-def status(
-    study: Study = "config.yaml",
-    overrides: Overrides = None,
-) -> None:
+def status(study: Study = "config.yaml", overrides: Overrides = None) -> None:
     """Show which runs of a study are done, running, failed or still to do. Changes no files."""
     from rlottery.storage.open_study import config_from_study
     from rlottery.study.status import status_table
@@ -156,8 +153,7 @@ def play(
         typer.Argument(metavar="RUN_FOLDER ...", help="Finished runs of one task: data/runs/TASK/seed_N/ARM."),
     ],
     to: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="An .mp4 or .gif file. Default: an .mp4 in the current folder."),
+        Path | None, typer.Option(metavar="FILE", help="An .mp4 or .gif file. Default: an .mp4 in the current folder.")
     ] = None,
     episode: Annotated[int, typer.Option(metavar="N", help="Which evaluation episode to play, from 0.")] = 0,
 ) -> None:
@@ -181,19 +177,16 @@ def arms() -> None:
 @app.command(epilog="Exit codes: 0 studies can run here, 1 something they need is missing.")
 def doctor() -> None:
     """Check this machine: kernels, cores, devices, versions, rendering. Says what is missing and how to install it."""
-    from rlottery.study.doctor import diagnose, doctor_page, is_ready
+    from rlottery.study.doctor import diagnose, doctor_page, what_is_missing
 
     found = diagnose()
     _print(doctor_page(found))
-    if not is_ready(found):
+    if what_is_missing(found):
         raise typer.Exit(SOME_FAILED)
 
 
 @app.command(epilog="Exit codes: 0 all files are intact, 1 some are damaged, 2 bad input.")
-def verify(
-    study: Study = "config.yaml",
-    overrides: Overrides = None,
-) -> None:
+def verify(study: Study = "config.yaml", overrides: Overrides = None) -> None:
     """Check every file of a study against its checksum. Lists damaged files and how to repair them; changes none."""
     from rlottery.storage.open_study import config_from_study
     from rlottery.study.health import examine
@@ -220,8 +213,7 @@ def export(
         Path, typer.Argument(metavar="RUN_FOLDER", help="A finished run: data/runs/TASK/seed_N/ARM.")
     ],
     to: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Where to write the file. Default: TASK_seed_N_ARM.npz here."),
+        Path | None, typer.Option(metavar="FILE", help="Where to write the file. Default: TASK_seed_N_ARM.npz here.")
     ] = None,
 ) -> None:
     """Export a run's policy to a small .npz file that NumPy alone can read. Units that do nothing are removed.
@@ -271,9 +263,7 @@ def init(
 
 
 @app.callback(invoke_without_command=True)
-def version(
-    show: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-) -> None:
+def version(show: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
     if show:
         typer.echo(__version__)
         raise typer.Exit()

@@ -51,3 +51,8 @@ class DivergedError(RlotteryError):
 
 class StoppedError(Exception):
     """A run was asked to stop. Nothing is wrong: it continues from its checkpoint when the study is run again."""
+
+
+def error_text(error: Exception) -> str:
+    """An error's message, with the name of its type unless it is one of these."""
+    return str(error) if isinstance(error, RlotteryError) else f"{type(error).__name__}: {error}"

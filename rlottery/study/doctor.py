@@ -16,7 +16,7 @@ from rich.text import Text
 from rlottery.agents.kernels.build import read_build_record
 from rlottery.agents.kernels.library import build_command, look
 from rlottery.envs.renderers import ask_a_child, try_renderers
-from rlottery.errors import RlotteryError
+from rlottery.errors import error_text
 from rlottery.study.execution.environment import available_cores, worker_environment
 from rlottery.study.versions import PACKAGES, processor
 from rlottery.version import __version__
@@ -57,10 +57,8 @@ def diagnose() -> dict[str, list[Finding]]:
         for name, answer in checks.items():
             try:
                 found[name] = answer.result()
-            except RlotteryError as error:
-                found[name] = [Finding(name, str(error), Severity.MISSING)]
             except Exception as error:  # whatever is broken, report the other parts
-                found[name] = [Finding(name, f"{type(error).__name__}: {error}", Severity.MISSING)]
+                found[name] = [Finding(name, error_text(error), Severity.MISSING)]
     return found
 
 
@@ -75,16 +73,15 @@ def doctor_page(found: Mapping[str, Sequence[Finding]]) -> Group:
         for finding in findings:
             mark = Text(finding.severity.value, style=_STYLES[finding.severity])
             table.add_row(mark, Text(finding.about), Text(finding.text))
-    lacking = [finding for findings in found.values() for finding in findings if finding.severity is Severity.MISSING]
     verdict = "Studies can run here."
-    if lacking:
-        verdict = f"Studies can't run here until this is fixed: {', '.join(finding.about for finding in lacking)}."
+    if missing := what_is_missing(found):
+        verdict = f"Studies can't run here until this is fixed: {', '.join(missing)}."
     return Group(table, Text(verdict, style="italic"))
 
 
-def is_ready(found: Mapping[str, Sequence[Finding]]) -> bool:
-    """Whether everything that a study needs is present."""
-    return all(finding.severity is not Severity.MISSING for findings in found.values() for finding in findings)
+def what_is_missing(found: Mapping[str, Sequence[Finding]]) -> list[str]:
+    """What a study needs and this machine lacks."""
+    return [one.about for findings in found.values() for one in findings if one.severity is Severity.MISSING]
 
 
 def check_kernels() -> list[Finding]:
@@ -93,10 +90,8 @@ def check_kernels() -> list[Finding]:
     if found.usable:
         findings = [Finding("path", f"compiled kernels, {found.instruction_set}: {found.why}")]
     else:
-        findings = [
-            Finding("path", f"{_MASKED_DENSE}: {found.why}", Severity.NOTE),
-            Finding("to fix this", found.remedy, Severity.NOTE),
-        ]
+        findings = [Finding("path", f"{_MASKED_DENSE}: {found.why}", Severity.NOTE)]
+        findings.append(Finding("to fix this", found.remedy, Severity.NOTE))
     if record is not None and record.built:
         made = f"{record.compiler_version}, and the headers of jaxlib {record.headers}"
         findings.append(Finding("built with", f"{made}, for {', '.join(record.instruction_sets)}"))
@@ -125,21 +120,13 @@ def check_devices() -> list[Finding]:
     for name in ("cpu", "cuda"):
         said, fault = _in_a_child(code, worker_environment(name))
         backend, *devices = said.split("|")
+        text, severity = f"JAX computes on {', '.join(devices)}", Severity.GOOD
         if fault and name == "cpu":
-            findings.append(Finding("device: cpu", f"JAX can't be used: {fault}", Severity.MISSING))
-        elif name == "cpu":
-            findings.append(Finding("device: cpu", f"JAX computes on {', '.join(devices)}"))
-        elif backend == "gpu":
-            findings.append(Finding("device: cuda", f"JAX computes on {', '.join(devices)}"))
-        else:
-            why = fault or "JAX finds no NVIDIA GPU"
-            findings.append(
-                Finding(
-                    "device: cuda",
-                    f"not available: {why}. To use one: pip install 'jax[cuda12]', or with uv: uv sync --extra cuda12",
-                    Severity.NOTE,
-                )
-            )
+            text, severity = f"JAX can't be used: {fault}", Severity.MISSING
+        elif name == "cuda" and backend != "gpu":
+            fix = "To use one: pip install 'jax[cuda12]', or with uv: uv sync --extra cuda12"
+            text, severity = f"not available: {fault or 'JAX finds no NVIDIA GPU'}. {fix}", Severity.NOTE
+        findings.append(Finding(f"device: {name}", text, severity))
     return findings
 
 
@@ -161,16 +148,17 @@ def check_packages() -> list[Finding]:
     if fault:
         findings.append(Finding("imports", f"the process that imports them failed: {fault}", Severity.MISSING))
     for name in PACKAGES:
-        bad = Severity.NOTE if name in OPTIONAL else Severity.MISSING
+        severity = Severity.NOTE if name in OPTIONAL else Severity.MISSING
         try:
-            number = version(name)
+            text = version(name)
         except PackageNotFoundError:
-            findings.append(Finding(name, f"not installed: pip install {name}, or with uv: uv sync", bad))
-            continue
-        if name in faults:
-            findings.append(Finding(name, f"{number} can't be imported: {faults[name]}", bad))
+            text = f"not installed: pip install {name}, or with uv: uv sync"
         else:
-            findings.append(Finding(name, number))
+            if name in faults:
+                text += f" can't be imported: {faults[name]}"
+            else:
+                severity = Severity.GOOD
+        findings.append(Finding(name, text, severity))
     return findings
 
 

@@ -11,7 +11,7 @@ from rlottery.agents.kernels.library import Found
 from rlottery.cli import app
 from rlottery.errors import ConfigError
 from rlottery.study import doctor
-from rlottery.study.doctor import Finding, Severity, diagnose, doctor_page, is_ready
+from rlottery.study.doctor import Finding, Severity, diagnose, doctor_page, what_is_missing
 from tests.study.studies import shown
 
 PARTS = ["Kernels", "Machine", "Device", "Versions", "Rendering"]
@@ -47,7 +47,7 @@ def said(about: str) -> Finding:
 
 def test_all_is_well() -> None:
     found = diagnose()
-    assert list(found) == PARTS and is_ready(found)
+    assert list(found) == PARTS and not what_is_missing(found)
     assert {
         finding.about for findings in found.values() for finding in findings if finding.severity is Severity.NOTE
     } == {"device: cuda"}
@@ -66,7 +66,7 @@ class TestKernels:
         assert said("path").text.endswith("they could not be built")
         assert said("to fix this") == Finding("to fix this", "run: uv sync", Severity.NOTE)
         found = diagnose()
-        assert is_ready(found)
+        assert not what_is_missing(found)
         assert "error: [bold]" in shown(doctor_page(found))
 
     def test_a_variable_that_no_study_would_take(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ class TestKernels:
 def test_a_part_that_breaks_is_a_finding_and_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "processor", lambda: 1 / 0)
     found = diagnose()
-    assert list(found) == PARTS and not is_ready(found)
+    assert list(found) == PARTS and what_is_missing(found)
     assert found["Machine"] == [Finding("Machine", "ZeroDivisionError: division by zero", Severity.MISSING)]
     assert "Studies can't run here until this is fixed: Machine." in shown(doctor_page(found))
 

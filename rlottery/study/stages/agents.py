@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from rlottery.agents.base import Algorithm, from_arrays, jax_key
-from rlottery.agents.description import Spec
 from rlottery.agents.networks import Tree
 from rlottery.agents.sac import SAC
 from rlottery.config import NetworkSettings
@@ -19,9 +18,9 @@ from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import check_files
 from rlottery.storage.paths import REPLAY_FILES
 from rlottery.storage.transitions import Transitions
-from rlottery.study.planning import networks
 from rlottery.study.planning.finished_runs import dense_manifest, run_manifest
 from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.networks import task_spec
 from rlottery.training import replay_buffer as replay
 
 ALGORITHM: Algorithm = SAC
@@ -36,11 +35,6 @@ def streams_of(job: Job) -> Streams:
 def settings_of(job: Job, widths: NetworkSettings | None = None) -> Any:
     """The algorithm's settings for the job's task, with the config's hidden widths or with these."""
     return ALGORITHM.description.settings(job.config, job.task, widths)
-
-
-def spec_of(job: Job) -> Spec:
-    """Sizes of the task's observations and actions."""
-    return networks.task_spec(job.task)
 
 
 def weights_from(job: Job, seed: int, widths: NetworkSettings | None = None) -> Tree:
@@ -72,7 +66,7 @@ def checked_arrays(of: Job, path: Path) -> dict[str, np.ndarray]:
 def dense_replay(job: Job) -> Transitions:
     """The dense run's replay buffer, verified to be intact and of this task."""
     check_files(job.dense_files.folder, dense_manifest(job)["files"], *REPLAY_FILES)
-    stored, spec = replay.load_replay(job.dense_files.replay), spec_of(job)
+    stored, spec = replay.load_replay(job.dense_files.replay), task_spec(job.task)
     if (stored.observations.shape[1], stored.actions.shape[1]) != tuple(spec):
         raise StudyError(
             f"The replay buffer in {job.dense_files.replay} is of another task: its observations have "
@@ -83,11 +77,7 @@ def dense_replay(job: Job) -> Transitions:
 
 
 def warmup_replay(job: Job) -> Transitions:
-    """The transitions that the dense run's random policy collected before the first update.
-
-    Raises:
-        StudyError: the buffer was too small to keep them.
-    """
+    """The transitions that the dense run's random policy collected before the first update, if the buffer kept them."""
     training = job.config.training_for(job.task)
     if training.capacity < training.env_steps:
         raise StudyError(
@@ -100,4 +90,4 @@ def warmup_replay(job: Job) -> Transitions:
 
 def _init_params(job: Job, widths: NetworkSettings | None = None) -> Callable[[jax.Array], Tree]:
     """A function from a key to fresh weights for the job's networks."""
-    return partial(ALGORITHM.init_params, spec=spec_of(job), settings=settings_of(job, widths))
+    return partial(ALGORITHM.init_params, spec=task_spec(job.task), settings=settings_of(job, widths))

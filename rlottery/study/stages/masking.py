@@ -47,13 +47,17 @@ LISTED = "listed"
 def create_mask(job: Job) -> None:
     """Make the mask in the arm's folder; for the two built-in methods, also publish it under the method's name.
 
-    Raises:
-        DamagedError: a file of the dense agent is not what was written.
-        StudyError: the arm's ticket exists and was trained with another mask, which is kept.
-        MaskError: the mask can't be made.
+    Raises MaskError if the mask can't be made, DamagedError if a file of the dense agent is not what was written, and
+    StudyError if the arm's ticket exists and was trained with another mask, which is kept.
     """
     if own_mask(job) is None:
-        mask = _make(job)
+        try:
+            mask = _made(job)
+        except MaskError as error:
+            if (of := job.ticket_arm.of) is None:
+                raise
+            fix = f"The sparsity is set by {of.name}: change it there, or leave this arm out."
+            raise MaskError(f"{error}\n{fix}") from None
         if read_manifest(job.files) is not None:
             # Only then: what the ticket will start from may not exist yet.
             matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
@@ -68,7 +72,6 @@ class ScoredAgent:
 
     Attributes:
         job: a job of the arm whose recipe says how to score; its RNG streams draw batches and noise.
-        recipe: says how to score.
         needed: the saliency statistics that the criterion reads.
         trained, initial: the agent at its trained and at its initial weights; None if not needed.
         replay, warmup: the replay for either of them; None if no statistic needs data.
@@ -84,12 +87,7 @@ class ScoredAgent:
 
 
 def load_scored_agent(job: Job) -> ScoredAgent:
-    """What the job's criterion scores.
-
-    Raises:
-        DamagedError: a file is not what was written.
-        StudyError: a file is missing.
-    """
+    """What the job's criterion scores."""
     recipe, criterion = job.ticket_arm.scores_by, job.ticket_arm.criterion
     assert recipe is not None and criterion is not None  # nothing else asks for an agent to score
     needed = statistics_for(criterion, recipe.estimator)
@@ -111,9 +109,6 @@ def select_survivors(job: Job, scored: ScoredAgent, resample: int | None = None)
     Args:
         resample: None for the batches and the noise that the arm's own mask is made from, or the number of another,
             independent draw.
-
-    Raises:
-        StudyError, MaskError: as `create_mask`.
     """
     control, source = job.ticket_arm.control, job.mask_source
     if control is None or source is None:
@@ -149,16 +144,6 @@ def describe_mask(job: Job, groups: Groups, asked: dict[str, float], data: dict[
     )
 
 
-def _make(job: Job) -> Mask:
-    of = job.ticket_arm.of
-    try:
-        return _made(job)
-    except MaskError as error:
-        if of is None:
-            raise
-        raise MaskError(f"{error}\nThe sparsity is set by {of.name}: change it there, or leave this arm out.") from None
-
-
 def _made(job: Job) -> Mask:
     arm, source = job.ticket_arm, job.mask_source
     if arm.transfer is not None:
@@ -181,8 +166,7 @@ def _made(job: Job) -> Mask:
 
 
 def _transferred(job: Job) -> Mask:
-    source = job.mask_source
-    if source is None:
+    if (source := job.mask_source) is None:
         where = str(foreign_mask_path(job))
         given = read_mask(foreign_mask_path(job))
     else:
@@ -248,12 +232,7 @@ def _scores(scored: ScoredAgent, masks: Groups | None, resample: int | None) -> 
 
 
 def _statistics(
-    scored: ScoredAgent,
-    state: Any,
-    names: Sequence[str],
-    stored: Transitions | None,
-    prefix: str,
-    resample: int | None,
+    scored: ScoredAgent, state: Any, names: Sequence[str], stored: Transitions | None, prefix: str, resample: int | None
 ) -> Statistics:
     """Saliency statistics of an agent by group and name; `prefix` distinguishes the random numbers of initial ones."""
     streams = streams_of(scored.job)
@@ -273,12 +252,10 @@ def _statistics(
 
 def _asked(arm: Arm) -> dict[str, Any]:
     """Sparsity by group, or by layer of each group."""
-    recipe = arm.recipe
-    assert isinstance(recipe, PrunedRecipe)
-    if recipe.given_layers is not None:
-        return dict(recipe.given_layers)
-    assert arm.sparsity is not None
-    return dict(arm.sparsity)
+    given = arm.recipe.given_layers if isinstance(arm.recipe, PrunedRecipe) else None
+    asked = dict(given) if given is not None else arm.sparsity
+    assert asked is not None
+    return asked
 
 
 def _part_of(asked: Mapping[str, Any], part: float) -> dict[str, Any]:

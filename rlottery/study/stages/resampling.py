@@ -10,7 +10,7 @@ from rlottery.config.recipes import ROUND
 from rlottery.errors import MaskError, RlotteryError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.paths import Store, replay_is_saved
-from rlottery.study.planning.arms import METHODS, Arm, arm_for, arms_of
+from rlottery.study.planning.arms import METHODS, arm_for, arms_of
 from rlottery.study.planning.inputs import own_mask
 from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.stages.masking import load_scored_agent, select_survivors
@@ -29,10 +29,6 @@ def measure_stability(config: Config, resamples: int, say: Callable[[str], None]
     Args:
         resamples: how many masks to make for each mask. Each takes as long as making the mask did.
         say: called with a line for each mask that was measured, or skipped and why.
-
-    Raises:
-        RlotteryError: there are too few resamples.
-        StudyError: a link in the data folder leads out of it.
     """
     if resamples < FEWEST:
         raise RlotteryError(f"Stability needs at least {FEWEST} resamples, not {resamples}. Try: --stability 5")
@@ -46,14 +42,10 @@ def measure_stability(config: Config, resamples: int, say: Callable[[str], None]
 
 def _measurable(config: Config) -> Iterator[Job]:
     """The mask jobs of a study whose masks depend on batches, and exist."""
+    arms = arms_of(config, None) if config.arms else [arm_for(method, config.pruning) for method in METHODS]
     # The rounds of IMP are not arms of their own.
-    arms = [arm for arm in _arms(config) if arm.needs_replay and ROUND not in arm.name]
+    arms = [arm for arm in arms if arm.needs_replay and ROUND not in arm.name]
     return (job for job in list_jobs(config, arms, ("mask",)) if job.files.mask.exists())
-
-
-def _arms(config: Config) -> list[Arm]:
-    """All arms of the config. If it lists none, the arms of both built-in methods."""
-    return arms_of(config, None) if config.arms else [arm_for(method, config.pruning) for method in METHODS]
 
 
 def _measure(job: Job, resamples: int, say: Callable[[str], None]) -> None:

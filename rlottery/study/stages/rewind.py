@@ -21,11 +21,9 @@ from rlottery.training.rewind_points import RewindPoints
 def add_rewind_points(job: Job, stop_wanted: Callable[[], bool]) -> None:
     """Save the agents that arms rewind to and that the finished dense run has not saved.
 
-    The dense agent is trained again up to the last of these steps. Its metrics must equal those of the finished run.
-
-    Raises:
-        StudyError: this machine computes other numbers than the one that trained the run. No file is kept.
-        StoppedError: `stop_wanted` returned True. The stage restarts from step 0 next time.
+    The dense agent is trained again up to the last of these steps. Its metrics must equal those of the finished run:
+    if this machine computes other numbers, no file is kept and StudyError is raised. A stop raises StoppedError, and
+    the stage restarts from step 0 next time.
     """
     finished = dense_manifest(job)
     steps = missing_rewind_points(job, finished)
@@ -67,8 +65,5 @@ def _train_again(
 
 def _timeless(rows: Iterable[Mapping[str, Any]], last: int) -> dict[tuple[str, int], dict[str, Any]]:
     """The rows up to step `last` by kind and step, without their fields of wall-clock time."""
-    return {
-        (row["kind"], row["env_steps"]): {key: row[key] for key in row.keys() - WALL_CLOCK}
-        for row in rows
-        if row["env_steps"] <= last
-    }
+    kept = [row for row in rows if row["env_steps"] <= last]
+    return {(row["kind"], row["env_steps"]): {key: row[key] for key in row.keys() - WALL_CLOCK} for row in kept}

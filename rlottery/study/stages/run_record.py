@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
-from rlottery.errors import DivergedError, RlotteryError, StoppedError
+from rlottery.errors import DivergedError, StoppedError, error_text
 from rlottery.storage.disk import FULL, write_arrays
 from rlottery.storage.manifests import MANIFEST_FORMAT, Manifest, ManifestStatus, file_entry, write_manifest
 from rlottery.study.planning.fingerprints import Fingerprint
@@ -27,12 +27,7 @@ class RunFacts(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run's work produced.
-
-    Attributes:
-        names: the run's files, which the manifest lists with their checksums.
-        facts: what is known only now; added to the facts that were known before.
-    """
+    """What a run's work produced: its files, and facts that are known only now."""
 
     names: Sequence[str]
     facts: RunFacts
@@ -46,67 +41,51 @@ def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callab
 
     Args:
         known: facts that are known before the work starts.
-        work: trains the run, and writes its files.
-
-    Raises:
-        RlotteryError, StoppedError, OSError: as `work`.
+        work: trains the run, and writes its files. What it raises is raised again.
     """
     checkpoints = Checkpoints(job.files, fingerprint, job.config.checkpoint_seconds)
     job.files.manifest.unlink(missing_ok=True)
     job.files.diverged.unlink(missing_ok=True)
+
+    def manifest_of(status: ManifestStatus, names: Sequence[str], facts: RunFacts) -> Manifest:
+        """The manifest of the run if it ends now."""
+        sessions = checkpoints.sessions
+        common: Manifest = {
+            "format_version": MANIFEST_FORMAT,
+            "status": status,
+            "stage": job.stage,
+            "task": job.task.id,
+            "task_name": job.task.name,
+            "seed": job.seed,
+            "arm": job.arm_name,
+            "env_steps": job.env_steps,
+            "fingerprint": fingerprint,
+            "versions": versions(),
+            "started": sessions.past[0]["started"],
+            "seconds": sessions.worked(),
+            "sittings": sessions.past,
+            "checkpoints": {"written": sessions.written, "seconds": sessions.cost},
+            "files": {name: file_entry(job.files.folder / name) for name in names},
+        }
+        return cast(Manifest, {**common, **facts})
+
     try:
         result = work(checkpoints)
-        manifest = _manifest(job, fingerprint, checkpoints, "done", result.names, {**known, **result.facts})
+        manifest = manifest_of("done", result.names, {**known, **result.facts})
     except DivergedError as error:
         write_arrays(job.files.diverged, error.arrays)
         reason = f"{error}\nThe batch and the agent are in {job.files.diverged}."
         names = [job.files.metrics.name, job.files.diverged.name]
-        facts: RunFacts = {**known, "replay": "released", "error": reason}
-        write_manifest(job.files, _manifest(job, fingerprint, checkpoints, "diverged", names, facts))
+        write_manifest(job.files, manifest_of("diverged", names, {**known, "replay": "released", "error": reason}))
         checkpoints.remove()
         raise
     except Exception as error:
-        if not _can_continue(error):
-            reason = str(error) if isinstance(error, RlotteryError) else f"{type(error).__name__}: {error}"
-            facts = {"error": reason}
+        # A run that was stopped, or found no disk space for its checkpoint, is not over.
+        if not (isinstance(error, StoppedError) or (isinstance(error, OSError) and error.errno in FULL)):
+            facts: RunFacts = {"error": error_text(error)}
             if "round_of" in known:
                 facts["round_of"] = known["round_of"]
-            write_manifest(job.files, _manifest(job, fingerprint, checkpoints, "failed", (), facts))
+            write_manifest(job.files, manifest_of("failed", (), facts))
         raise
     write_manifest(job.files, manifest)
     checkpoints.remove()
-
-
-def _can_continue(error: Exception) -> bool:
-    """Whether the run is not over: it was stopped, or found no disk space for its checkpoint."""
-    return isinstance(error, StoppedError) or (isinstance(error, OSError) and error.errno in FULL)
-
-
-def _manifest(
-    job: Job,
-    fingerprint: Fingerprint,
-    checkpoints: Checkpoints,
-    status: ManifestStatus,
-    names: Sequence[str],
-    facts: RunFacts,
-) -> Manifest:
-    """The manifest of a run that ends now."""
-    sessions = checkpoints.sessions
-    common: Manifest = {
-        "format_version": MANIFEST_FORMAT,
-        "status": status,
-        "stage": job.stage,
-        "task": job.task.id,
-        "task_name": job.task.name,
-        "seed": job.seed,
-        "arm": job.arm_name,
-        "env_steps": job.env_steps,
-        "fingerprint": fingerprint,
-        "versions": versions(),
-        "started": sessions.past[0]["started"],
-        "seconds": sessions.worked(),
-        "sittings": sessions.past,
-        "checkpoints": {"written": sessions.written, "seconds": sessions.cost},
-        "files": {name: file_entry(job.files.folder / name) for name in names},
-    }
-    return cast(Manifest, {**common, **facts})

@@ -1,13 +1,32 @@
-"""Doing one job: the stage that it asks for. A stage reads files, writes files, and can be repeated safely."""
+"""Doing one job: the stage that it asks for. A stage reads files, writes files, and can be repeated safely.
+
+The dense stage trains the agent that masks are scored on and tickets are compared with. The ticket stage trains a
+ticket or a control from the weights and the mask that its recipe asks for.
+"""
 
 from collections.abc import Callable
 
-from rlottery.storage.disk import remove_partials
+from rlottery.agents.base import to_arrays
+from rlottery.agents.description import kernel_shapes, weight_count
+from rlottery.config.recipes import ROUND
+from rlottery.pruning.mask_file import mask_to_bytes
+from rlottery.pruning.masks import Mask
+from rlottery.storage.disk import remove_partials, write_arrays, write_bytes, write_folder
+from rlottery.storage.manifests import find_damage
+from rlottery.storage.paths import REPLAY_FILES
+from rlottery.study.planning.arms import comparable_method
+from rlottery.study.planning.fingerprints import dense_fingerprint
+from rlottery.study.planning.inputs import expected_ticket_fingerprint, read_ticket_mask
 from rlottery.study.planning.jobs import Job
-from rlottery.study.stages.dense import train_dense
-from rlottery.study.stages.masking import create_mask
+from rlottery.study.planning.networks import networks_of, task_spec
+from rlottery.study.stages.agents import streams_of, weights_from
+from rlottery.study.stages.masking import create_mask, describe_mask
 from rlottery.study.stages.rewind import add_rewind_points
-from rlottery.study.stages.ticket import train_ticket
+from rlottery.study.stages.run_record import RunFacts, RunResult, record_run
+from rlottery.study.stages.starts import Start, start_of
+from rlottery.study.stages.train_run import save_agent, train_run
+from rlottery.training.checkpoints import Checkpoints
+from rlottery.training.dynamic_sparsity import masks_of
 from rlottery.training.learner import CpuLearner, Learner
 
 STALE_SECONDS = 3600.0
@@ -23,9 +42,7 @@ def run_stage(
         stop_wanted: called after each training episode; if it returns True, the run saves a checkpoint and stops.
         make_learner: makes the learner of a dense agent or a ticket, from the arguments of `CpuLearner`.
 
-    Raises:
-        RlotteryError: the job failed. For a training stage, the run's manifest records it.
-        StoppedError: `stop_wanted` returned True.
+    Raises RlotteryError if the job failed (a run's manifest records it), and StoppedError if `stop_wanted`.
     """
     remove_partials(job.files.folder)
     if job.stage == "dense":
@@ -37,3 +54,60 @@ def run_stage(
         create_mask(job)
     else:
         train_ticket(job, stop_wanted, make_learner)
+
+
+def train_dense(job: Job, stop_wanted: Callable[[], bool], make_learner: Callable[..., Learner]) -> None:
+    """Train the dense agent. Saves its initial weights, the agent, its metrics, replay buffer and rewind points."""
+    weights = weights_from(job, streams_of(job).for_weights())
+    start = Start(weights, saves=job.config.rewind_steps)
+
+    def work(checkpoints: Checkpoints) -> RunResult:
+        write_arrays(job.files.initial, to_arrays(weights))
+        loop = train_run(job, start, checkpoints, stop_wanted, make_learner)
+        write_folder(job.files.replay, loop.replay.save)
+        # An interrupted run may have passed a rewind point that was asked for, or damaged, only later.
+        damaged = {error.file.name for error in find_damage(job.files.folder, checkpoints.points)}
+        points = [name for name in checkpoints.points if name not in damaged]
+        names = (*save_agent(job, loop), job.files.initial.name, *REPLAY_FILES, *points)
+        return RunResult(names, {"replay": "saved"})
+
+    record_run(job, dense_fingerprint(job.config, job.task, job.seed), {}, work)
+
+
+def train_ticket(job: Job, stop_wanted: Callable[[], bool], make_learner: Callable[..., Learner]) -> None:
+    """Train a ticket or a control: an empty buffer, a fresh optimiser, and whatever its recipe starts from."""
+    mask, mask_bytes = read_ticket_mask(job) if "mask" in job.ticket_arm.stages else (None, b"")
+    start = start_of(job, mask)
+
+    def work(checkpoints: Checkpoints) -> RunResult:
+        loop = train_run(job, start, checkpoints, stop_wanted, make_learner)
+        names = save_agent(job, loop)
+        if job.ticket_arm.recipe.is_dynamic:
+            last = describe_mask(job, masks_of(loop.state), job.ticket_arm.sparsity or {})
+            write_bytes(job.files.mask, mask_to_bytes(last))
+            return RunResult((*names, job.files.mask.name), {"sparsity": last.metadata["sparsity_reached"]})
+        if mask is not None:
+            write_bytes(job.files.mask, mask_bytes)
+            names = (*names, job.files.mask.name)
+        return RunResult(names, {})
+
+    record_run(job, expected_ticket_fingerprint(job, mask), _facts(job, mask, start), work)
+
+
+def _facts(job: Job, mask: Mask | None, start: Start) -> RunFacts:
+    """What the manifest records about a ticket, as far as it is known before training."""
+    arm = job.ticket_arm
+    facts: RunFacts = {"criterion": arm.criterion_name or arm.kind, "recipe": arm.as_dict()}
+    if ROUND in arm.name:
+        facts["round_of"] = arm.name.partition(ROUND)[0]
+    if (method := comparable_method(arm)) is not None:
+        facts["method"] = method
+    if mask is not None:
+        facts["criterion"] = mask.metadata["criterion"]
+        facts["sparsity"] = mask.metadata["sparsity_reached"]
+    if start.network is not None:
+        widths, spec = (None, start.network), task_spec(job.task)
+        dense, small = (kernel_shapes(networks_of(job.config, job.task, spec, of)) for of in widths)
+        # The share of the dense agent's kernel weights that the smaller network saves.
+        facts["sparsity"] = {group: 1 - weight_count(small[group]) / weight_count(dense[group]) for group in dense}
+    return facts

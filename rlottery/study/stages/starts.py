@@ -19,16 +19,8 @@ from rlottery.pruning.initial_weights import rescale
 from rlottery.pruning.masks import Mask, kept_weights
 from rlottery.study.planning.inputs import given_mask, rewound_to
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.networks import small_network
-from rlottery.study.stages.agents import (
-    ALGORITHM,
-    initial_weights,
-    saved_agent,
-    settings_of,
-    spec_of,
-    streams_of,
-    weights_from,
-)
+from rlottery.study.planning.networks import small_network, task_spec
+from rlottery.study.stages.agents import ALGORITHM, initial_weights, saved_agent, settings_of, streams_of, weights_from
 from rlottery.training.dynamic_sparsity import DynamicSparsity, masks_of
 
 
@@ -39,7 +31,6 @@ class Start:
     Attributes:
         weights: fresh or initial weights; None if `agent` is given.
         agent: a whole agent to continue from, with an empty buffer and a fresh optimiser.
-        masks: the ticket's.
         dynamic: what changes the masks during training.
         network: hidden widths, if they aren't the config's.
         saves: the steps at which the whole agent is saved for others to rewind to.
@@ -58,7 +49,10 @@ def start_of(job: Job, mask: Mask | None) -> Start:
     arm, streams, control = job.ticket_arm, streams_of(job), job.ticket_arm.control
     if arm.rewind_step != 0:
         return Start(agent=saved_agent(*rewound_to(job)), masks=mask)
-    network = _small_network(job) if arm.has_small_network else None
+    network = None
+    if arm.has_small_network and (source := job.mask_source) is not None:
+        kept = {group: kept_weights(mask) for group, mask in given_mask(source).groups.items()}
+        network = small_network(job.config, job.task, task_spec(job.task), kept)
     if control is not None and control.fresh_weights:
         weights = weights_from(job, streams.for_purpose("fresh weights"), network)
     else:
@@ -75,14 +69,6 @@ def start_of(job: Job, mask: Mask | None) -> Start:
     if mask is not None and arm.rescale:
         weights = _with_kernels(weights, lambda layers, group: rescale(layers, mask.groups[group]))
     return Start(weights, masks=mask, network=network)
-
-
-def _small_network(job: Job) -> NetworkSettings:
-    """Hidden widths of a dense network with no more weights than the ticket keeps."""
-    source = job.mask_source
-    assert source is not None
-    kept = {group: kept_weights(mask) for group, mask in given_mask(source).groups.items()}
-    return small_network(job.config, job.task, spec_of(job), kept)
 
 
 def _with_kernels(weights: Tree, change: Callable[[Mapping[str, Any], str], Mapping[str, Any]]) -> Tree:

@@ -16,7 +16,8 @@ from rlottery.storage.disk import write_arrays
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow, Position
 from rlottery.storage.progress import ProgressFile
 from rlottery.study.planning.jobs import Job
-from rlottery.study.stages.agents import ALGORITHM, settings_of, spec_of, streams_of
+from rlottery.study.planning.networks import task_spec
+from rlottery.study.stages.agents import ALGORITHM, settings_of, streams_of
 from rlottery.study.stages.starts import Start
 from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.learner import Learner
@@ -33,11 +34,8 @@ def train_run(
 ) -> Loop:
     """Train a run to its end, from its newest checkpoint if there is one, else from `start`.
 
-    Writes metrics, progress and checkpoints as it goes.
-
-    Raises:
-        DivergedError: a loss, a weight or an action became NaN or infinite.
-        StoppedError: `stop_wanted` returned True; a checkpoint is saved.
+    Writes metrics, progress and checkpoints as it goes. Raises DivergedError if a loss, a weight or an action became
+    NaN or infinite, and StoppedError if `stop_wanted`, once a checkpoint is saved.
     """
     plan = training_plan(job, start)
     loop = first_loop(job, start, plan, make_learner)
@@ -60,16 +58,10 @@ def train_run(
 
 def first_loop(job: Job, start: Start, plan: TrainingPlan, make_learner: Callable[..., Learner]) -> Loop:
     """The training loop of a run before its first step."""
-    settings = settings_of(job, start.network)
-    learner = make_learner(
-        ALGORITHM,
-        settings,
-        _first_state(job, start, settings),
-        spec_of(job),
-        action_noise(streams_of(job)),
-        masks_change=start.dynamic is not None and start.dynamic.counts_change,
-    )
-    return begin(learner, plan, spec_of(job))
+    settings, spec, noise = settings_of(job, start.network), task_spec(job.task), action_noise(streams_of(job))
+    masks_change = start.dynamic is not None and start.dynamic.counts_change
+    state = _first_state(job, start, settings)
+    return begin(make_learner(ALGORITHM, settings, state, spec, noise, masks_change=masks_change), plan, spec)
 
 
 def training_plan(job: Job, start: Start) -> TrainingPlan:
@@ -100,22 +92,16 @@ def save_agent(job: Job, loop: Loop) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class RunRecorder:
-    """Keeps a run's metrics, and shows its progress.
-
-    Attributes:
-        keep: stores a row of metrics.
-    """
+    """Keeps a run's metrics by calling `keep` with each row, and shows its progress."""
 
     keep: Callable[[MetricsRow], None]
     progress: ProgressFile
 
     def write(self, row: MetricsRow) -> None:
-        """Take a row of metrics."""
         self.keep(row)
         self.progress.saw(row)
 
     def tick(self, step: int) -> None:
-        """Take note that an environment step is done."""
         self.progress.tick(step)
 
 
