@@ -76,12 +76,7 @@ def main(
 def run_and_conclude(
     config: "Config", method: str | None, stages: Sequence[str], names: Sequence[str] | None = None
 ) -> "Outcome":
-    """Run a study and print its results on this process's terminal.
-
-    Raises:
-        RlotteryError: As `run_study` and `conclude`.
-        SystemExit: A signal stopped the study early, its work saved: 130 for Ctrl-C, otherwise 75.
-    """
+    """Run a study and print its results on this process's terminal. Raises as `main`."""
     from rich.console import Console
 
     from rlottery.study.run import conclude, run_study
@@ -183,11 +178,7 @@ def _lists_arms(config: str) -> bool:
 
 
 def finish(work: Callable[[], "Outcome"]) -> "Outcome":
-    """Do `work` for a command. Errors that the user can fix are printed without a traceback.
-
-    Raises:
-        typer.Exit: With code 1 if some runs failed, 2 for bad input, 130 after a second Ctrl-C.
-    """
+    """Do `work` for a command. An error that the user can fix is printed without traceback, and ends it with a code."""
     try:
         outcome = work()
     except RlotteryError as error:

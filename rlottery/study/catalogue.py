@@ -55,9 +55,7 @@ REWINDS: dict[str, Method] = {
 }
 STRUCTURES: dict[str, Method] = {
     "weights": Method(
-        summary="single weights",
-        paper="Han et al. 2015",
-        use="The default: it loses least at a given sparsity.",
+        summary="single weights", paper="Han et al. 2015", use="The default: it loses least at a given sparsity."
     ),
     "units": Method(
         summary="whole hidden units, ranked by the root mean square of their weights' scores",
@@ -123,13 +121,8 @@ def catalogue_table() -> Group:
     for section in sections():
         key = f"  {section.key}:" if section.key else ""
         parts += [Text.assemble((section.question, "bold"), (key, "cyan")), _table(section), Text()]
-    parts.append(
-        Text(
-            "Combine them freely in a config's `arms:`. Combinations that make no sense are refused with a reason. "
-            "Examples, costs and papers: docs/arms.md."
-        )
-    )
-    return Group(*parts)
+    closing = "Combine them freely in a config's `arms:`. Combinations that make no sense are refused with a reason. "
+    return Group(*parts, Text(f"{closing}Examples, costs and papers: docs/arms.md."))
 
 
 def _table(section: Section) -> Table:

@@ -17,26 +17,16 @@ DRAW_SECONDS = 1.0
 """How often to draw the live table, unless a job changes its state. Drawing takes time from the workers."""
 
 _STYLES = {
-    JobState.WAITING: "dim",
     JobState.RUNNING: "bold",
+    JobState.FAILED: "bold red",
+    JobState.DIVERGED: "bold red",
+    JobState.WAITING: "dim",
+    JobState.STOPPED: "yellow",
+    JobState.SKIPPED: "yellow",
     JobState.DONE: "green",
     JobState.FOUND: "dim green",
-    JobState.FAILED: "bold red",
-    JobState.SKIPPED: "yellow",
-    JobState.STOPPED: "yellow",
-    JobState.DIVERGED: "bold red",
 }
-_BY_INTEREST = [
-    JobState.RUNNING,
-    JobState.FAILED,
-    JobState.DIVERGED,
-    JobState.WAITING,
-    JobState.STOPPED,
-    JobState.SKIPPED,
-    JobState.DONE,
-    JobState.FOUND,
-]
-"""The states, the most interesting first."""
+"""How each state is shown, the most interesting first."""
 _BAR_WIDTH = 12
 
 
@@ -101,17 +91,14 @@ class Lines:
 def job_line(tracked: Tracked) -> str:
     """A job as a plain line."""
     parts = [f"{tracked.job.label}: {tracked.state.value}"]
-    if tracked.state is JobState.RUNNING and tracked.progress:
-        parts.append(_steps(tracked))
-        parts += [
-            f"{name} {value}" for name, value in zip(("return", "success"), _scores(tracked), strict=True) if value
-        ]
+    if tracked.state is JobState.RUNNING and (now := tracked.progress):
+        parts.append(f"{now.env_steps:,} of {now.total_steps:,} steps, {now.steps_per_second:.0f} steps/s")
+        scores = zip(("return", "success"), _scores(tracked), strict=True)
+        parts += [f"{name} {value}" for name, value in scores if value]
         parts.append(f"{left} left" if (left := _left(tracked)) else "")
     if tracked.state is JobState.DONE:
         parts.append(duration(tracked.seconds))
-    if tracked.message:
-        parts.append(tracked.message)
-    return ", ".join(part for part in parts if part)
+    return ", ".join(part for part in (*parts, tracked.message) if part)
 
 
 def jobs_table(tracked: list[Tracked], rows: int | None = None) -> Table:
@@ -132,14 +119,8 @@ def jobs_table(tracked: list[Tracked], rows: int | None = None) -> Table:
         running = item.state is JobState.RUNNING
         last = _left(item) if running else duration(item.seconds) if item.state is JobState.DONE else ""
         speed = f"{item.progress.steps_per_second:.0f}" if running and item.progress else ""
-        table.add_row(
-            Text(item.job.label, style=_STYLES[item.state]),
-            Text(item.state.value, style=_STYLES[item.state]),
-            _bar(item),
-            speed,
-            *_scores(item),
-            last,
-        )
+        name, state = (Text(text, style=_STYLES[item.state]) for text in (item.job.label, item.state.value))
+        table.add_row(name, state, _bar(item), speed, *_scores(item), last)
     if hidden:
         table.add_row(Text(hidden, style="dim"))
     return table
@@ -157,7 +138,8 @@ def duration(seconds: float) -> str:
 
 def _most_interesting(tracked: list[Tracked], number: int) -> tuple[list[Tracked], str]:
     """The jobs to show when not all fit, in their order, and a count of the others."""
-    ranked = sorted(range(len(tracked)), key=lambda index: _BY_INTEREST.index(tracked[index].state))
+    by_interest = list(_STYLES)
+    ranked = sorted(range(len(tracked)), key=lambda index: by_interest.index(tracked[index].state))
     shown, others = sorted(ranked[:number]), ranked[number:]
     counts = Counter(tracked[index].state.value for index in others)
     return [tracked[index] for index in shown], "and " + ", ".join(f"{n} {state}" for state, n in counts.items())
@@ -169,12 +151,6 @@ def _bar(tracked: Tracked) -> str:
     share = tracked.progress.env_steps / tracked.progress.total_steps
     filled = round(share * _BAR_WIDTH)
     return f"{'━' * filled}{'╌' * (_BAR_WIDTH - filled)} {share:4.0%}"
-
-
-def _steps(tracked: Tracked) -> str:
-    progress = tracked.progress
-    assert progress is not None
-    return f"{progress.env_steps:,} of {progress.total_steps:,} steps, {progress.steps_per_second:.0f} steps/s"
 
 
 def _scores(tracked: Tracked) -> tuple[str, str]:

@@ -28,12 +28,7 @@ _OTHER_VERSION = "Use the version of rlottery that wrote it."
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that is not as it was written.
-
-    Attributes:
-        why: what is wrong with it.
-        fix: what happens to it, or what to do about it.
-    """
+    """A file that is not as it was written: what is wrong with it, and what happens to it or what to do about it."""
 
     file: Path
     why: str
@@ -42,13 +37,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Health:
-    """The result of checking a study.
-
-    Attributes:
-        files: how many files were checked.
-        problems: the files that are damaged.
-        in_use: folders of runs that were skipped because another process is using them.
-    """
+    """How many files of a study were checked, what is wrong with them, and the runs in use, which were skipped."""
 
     files: int
     problems: tuple[Problem, ...]
@@ -56,11 +45,7 @@ class Health:
 
 
 def examine(config: Config) -> Health:
-    """Check all files of a config's tasks and seeds.
-
-    Raises:
-        StudyError: the data folder can't be used, or a link in it leads out of it.
-    """
+    """Check all files of a config's tasks and seeds."""
     check_data_folder(config.data)
     store = Store(config.data)
     store.check_links()
@@ -105,16 +90,15 @@ def examine_run(run: RunFiles) -> tuple[int, list[Problem]]:
 
 def _examine_unfinished(run: RunFiles) -> tuple[int, list[Problem]]:
     """Check the checkpoints of a run that isn't finished, and its mask."""
-    files = 0
-    problems: list[Problem] = []
     paths = record_paths(run)
+    files = len(paths)
+    problems: list[Problem] = []
     if run.agent.exists() and not paths:
         why = "it is missing, or the run was interrupted at its very end"
         problems.append(Problem(run.manifest, why, _REPEATED))
     damaged: dict[Path, str] = {}
     intact: list[int] = []
     for path in paths:
-        files += 1
         try:
             record = read_checkpoint_record(path)
         except StudyError as error:

@@ -24,21 +24,16 @@ from rlottery.storage.study_record import note_command
 def report_folder(config: Config, to: Path | None) -> Path:
     """The folder for a study's report: `to`, or one in its data folder. Checked before any long work.
 
-    Raises:
-        StudyError: the folder can't be written to, or contains figures or tables that no report wrote.
+    Raises StudyError if it can't be written to, or `to` contains figures or tables that no report wrote.
     """
-    if to is None:
-        check_can_be_written(Store(config.data).report)
-        return Store(config.data).report
-    check_can_be_written(to)
+    folder = Store(config.data).report if to is None else to
+    check_can_be_written(folder)
     # A report removes the figures and tables of the one before it.
-    if not (to / "report.html").exists():
-        for name in ("figures", "tables"):
-            if (to / name).exists():
-                raise StudyError(
-                    f"{to / name} exists and was not written by a report. Choose another folder: --to FOLDER"
-                )
-    return to
+    if to is not None and not (to / "report.html").exists():
+        for path in (to / "figures", to / "tables"):
+            if path.exists():
+                raise StudyError(f"{path} exists and was not written by a report. Choose another folder: --to FOLDER")
+    return folder
 
 
 def check_can_be_written(folder: Path) -> None:
@@ -55,21 +50,14 @@ def check_can_be_written(folder: Path) -> None:
 
 
 def report_study(config: Config, console: Console, to: Path | None = None) -> None:
-    """Show the summary of a study and write its report; and write its record if it has none.
-
-    Args:
-        to: a folder for the report, instead of the one in the data folder.
-
-    Raises:
-        StudyError: the report can't be written.
-    """
+    """Show the summary of a study and write its report (`report_folder`); and write its record if it has none."""
     store, folder = Store(config.data), report_folder(config, to)
     store.check_links()
     _announce_reading(config)
     contents = collect(store, config)
     console.print(render_summary(summarise(contents)))
     console.print()
-    say = _printer(console)
+    say = plain_printer(console)
     if to is None and not store.record.exists():
         _begin_record(store, config, contents, say)
     publish(store, config, contents, say, folder)
@@ -93,14 +81,7 @@ def _begin_record(store: Store, config: Config, contents: Contents, say: Callabl
 def publish(
     store: Store, config: Config, contents: Contents, say: Callable[[str], None], folder: Path | None = None
 ) -> None:
-    """Write the files of a report, and print where they are.
-
-    Args:
-        folder: None for the store's own folder. Films are always kept in the store.
-
-    Raises:
-        StudyError: the files can't be written.
-    """
+    """Write the files of a report to `folder` or the store's own, and print where they are. Films stay in the store."""
     from rlottery.report.files import write_report  # Matplotlib takes a second to import, which --help can do without
 
     folder = store.report if folder is None else folder
@@ -119,12 +100,7 @@ def publish(
 
 
 def compare_studies(configs: Sequence[Config], to: Path, console: Console) -> None:
-    """Compare studies: show the tables, and write them with a page.
-
-    Raises:
-        StudyError: there are fewer than two studies, or the same one twice; they share nothing; or the page can't be
-            written.
-    """
+    """Compare two or more studies: show the tables, and write them with a page."""
     from rlottery.report.study_comparison import compare_contents, render_comparison, write_comparison
 
     folders = [config.data.resolve() for config in configs]
@@ -142,21 +118,17 @@ def compare_studies(configs: Sequence[Config], to: Path, console: Console) -> No
     compared = compare_contents(studies)
     console.print(render_comparison(compared))
     for path in write_comparison(compared, to):
-        _printer(console)(f"  {path}")
+        plain_printer(console)(f"  {path}")
 
 
 def _announce_reading(config: Config) -> None:
     """Print what is read: many runs take a while."""
     store = Store(config.data)
-    runs = sum(
-        store.run(task.name, seed, arm).manifest.exists()
-        for task in config.tasks
-        for seed in config.seeds
-        for arm in store.arms(task.name, seed)
-    )
+    places = [(task.name, seed) for task in config.tasks for seed in config.seeds]
+    runs = sum(store.run(*place, arm).manifest.exists() for place in places for arm in store.arms(*place))
     typer.echo(f"Reading {plural(runs, 'run')} of {config.data} ...", err=True)
 
 
-def _printer(console: Console) -> Callable[[str], None]:
+def plain_printer(console: Console) -> Callable[..., None]:
     """A function that prints paths and messages as they are: not wrapped, and brackets are not styles."""
     return partial(console.print, markup=False, highlight=False, soft_wrap=True)

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from rich.console import Console
 
@@ -29,7 +28,7 @@ from rlottery.study.execution.stopping import StopSignals
 from rlottery.study.planning.finished_runs import damage_of_job
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
-from rlottery.study.reporting import publish
+from rlottery.study.reporting import plain_printer, publish
 from rlottery.study.resources.memory import warn_about_memory
 from rlottery.study.resources.room import check_room
 
@@ -72,10 +71,7 @@ class Outcome:
 def run_study(
     config: Config, method: str | None, stages: Sequence[str], console: Console, names: Sequence[str] | None = None
 ) -> Outcome:
-    """Do what is left to do of a study, then compare all its runs.
-
-    Args:
-        method, stages, names: as for `plan_study`.
+    """Do what is left to do of a study (`plan_study`), then compare all its runs.
 
     Raises:
         RlotteryError: before any work starts, as `plan_study`; or another process uses the same runs, or the disk is
@@ -87,8 +83,7 @@ def run_study(
 
 
 def _run_study(config: Config, tracked: list[Tracked], console: Console, signals: StopSignals) -> Outcome:
-    say = _plain_printer(console)
-    store = Store(config.data)
+    say, store = plain_printer(console), Store(config.data)
     store.check_writable()
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     found = sum(t.state is JobState.FOUND for t in tracked)
@@ -103,10 +98,14 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         warn_about_memory(config, [t.job for t in waiting], workers, together, say)
         _warn_without_kernels(config, waiting, say)
         wait_for_other_processes([t.job.files for t in waiting], say, signals.wanted)
-    _note_command(config, has_work=bool(waiting))
+    try:
+        note_command(config, has_work=bool(waiting))
+    except OSError as error:
+        why = f"{store.record} can't be written: {error.strerror}"
+        raise StudyError(f"{why}. Fix this, then run this command again.") from None
     if waiting:
-        for error in (error for t in waiting for error in damage_of_job(t.job)):
-            say(f"Damaged, will be regenerated: {error.file}: {error.why}")
+        for damaged in (damaged for t in waiting for damaged in damage_of_job(t.job)):
+            say(f"Damaged, will be regenerated: {damaged.file}: {damaged.why}")
         _execute(config, tracked, workers, together, console, signals)
     if not config.keep_replay:
         for job in {(t.job.task_index, t.job.seed): t.job for t in tracked}.values():
@@ -117,15 +116,6 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         if ended and holder_of(item.job.files) is None:
             shutil.rmtree(item.job.files.checkpoint, ignore_errors=True)
     return Outcome(tracked, collect(store, config), signals.number)
-
-
-def _note_command(config: Config, *, has_work: bool) -> None:
-    try:
-        note_command(config, has_work=has_work)
-    except OSError as error:
-        raise StudyError(
-            f"{Store(config.data).record} can't be written: {error.strerror}. Fix this, then run this command again."
-        ) from None
 
 
 def _execute(
@@ -152,11 +142,7 @@ def _execute(
 
 
 def _warn_without_kernels(config: Config, waiting: Sequence[Tracked], say: Callable[[str], None]) -> None:
-    """Say so if tickets have to be trained without the compiled kernels. Workers reuse the answer found here.
-
-    Raises:
-        ConfigError: RLOTTERY_KERNELS has an invalid value.
-    """
+    """Say so if tickets have to be trained without the compiled kernels. Workers reuse the answer found here."""
     kernels = find()
     if config.device == "cpu" and not kernels.usable and any(t.job.stage == "ticket" for t in waiting):
         say(
@@ -170,8 +156,7 @@ def wait_for_other_processes(
 ) -> None:
     """Wait until no other process uses these runs, if it is only saving its work, or until `stop_wanted`.
 
-    Raises:
-        StudyError: another process uses one of the runs and does not end. Names the process.
+    Raises StudyError naming the process if one uses a run and does not end.
     """
     began, announced = time.monotonic(), False
     for files in runs:
@@ -186,30 +171,20 @@ def wait_for_other_processes(
 
 
 def conclude(outcome: Outcome, config: Config, console: Console) -> None:
-    """Show the closing table, the errors, and where the files are.
-
-    Raises:
-        StudyError: the report can't be written.
-    """
+    """Show the closing table, the errors, and where the files are. Raises StudyError if the report can't be written."""
     console.print()
     if outcome.stopped is None or any(run.status == "done" for task in outcome.scores for run in task.every_run):
         console.print(render_summary(summarise(outcome.contents)))
-    say = _plain_printer(console)
+    say, store = plain_printer(console), Store(config.data)
     for item in outcome.failed:
         if outcome.stopped is not None and item.state is JobState.SKIPPED:
             continue  # it just had not started
         say(f"\n{item.job.label}: {item.state.value}: {item.message}", style="red")
     say()
-    store = Store(config.data)
     if any(t.job.stage != "mask" for t in outcome.tracked):
         publish(store, config, outcome.contents, say)
     say(f"Runs and masks:  {store.root}")
     say(f"Training curves: tensorboard --logdir {store.runs}")
-
-
-def _plain_printer(console: Console) -> Callable[..., None]:
-    """Prints paths and messages unchanged: not wrapped, and brackets are not styles."""
-    return partial(console.print, markup=False, highlight=False, soft_wrap=True)
 
 
 def _release_replay(job: Job, tracked: Sequence[Tracked]) -> None:

@@ -15,7 +15,7 @@ from rlottery.storage.checkpoint_record import newest_checkpoint
 from rlottery.storage.manifests import DamagedError, Manifest, read_manifest
 from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import DENSE, RunFiles, Store
-from rlottery.storage.progress import Progress, read_progress
+from rlottery.storage.progress import read_progress
 from rlottery.storage.trained_with import other_settings_message
 from rlottery.study.display import duration
 from rlottery.study.planning.arms import arms_of
@@ -29,9 +29,6 @@ def status_table(config: Config) -> Group:
     """One line for each task, seed and arm: those of the config, and all others that the data folder has.
 
     Below the table are the runs that were trained with other settings than the config's, and a summary.
-
-    Raises:
-        StudyError: the data folder can't be used.
     """
     check_data_folder(config.data)
     store = Store(config.data)
@@ -78,7 +75,8 @@ def _state(files: RunFiles) -> tuple[str, str]:
     """The state of a run in a word or two, and details."""
     progress = read_progress(files.progress)
     if progress is not None:
-        return "running", _progress_text(progress)
+        left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
+        return "running", f"{progress.env_steps:,} of {progress.total_steps:,} steps{left}"
     try:
         manifest = read_manifest(files)
         return _unfinished_state(files) if manifest is None else _ended_state(files, manifest)
@@ -86,11 +84,6 @@ def _state(files: RunFiles) -> tuple[str, str]:
         return "damaged", _damage_text(error)
     except StudyError as error:
         return "damaged", str(error)
-
-
-def _progress_text(progress: Progress) -> str:
-    left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
-    return f"{progress.env_steps:,} of {progress.total_steps:,} steps{left}"
 
 
 def _damage_text(error: DamagedError) -> str:

@@ -14,18 +14,14 @@ TRAINED = ("dense", "ticket")
 
 
 def most_together(device: str) -> int:
-    """The most runs that a worker trains: several on cuda, one on cpu. RLOTTERY_TOGETHER=1 or 0 overrides the device.
-
-    Raises:
-        ConfigError: RLOTTERY_TOGETHER is neither 0 nor 1.
-    """
+    """The most runs that a worker trains: several on cuda, one on cpu. RLOTTERY_TOGETHER=1 or 0 overrides this."""
     asked = os.environ.get("RLOTTERY_TOGETHER", "")
     if asked not in ("", "0", "1"):
         raise ConfigError(f"RLOTTERY_TOGETHER must be 0 or 1, not {asked!r}.")
     return MOST_TOGETHER if asked == "1" or (device == "cuda" and not asked) else 1
 
 
-def bundles(ready: Sequence[Job], workers: int, most: int, *, short_under_way: bool = False) -> list[list[Job]]:
+def bundles(ready: Sequence[Job], workers: int, most: int, *, short_running: bool = False) -> list[list[Job]]:
     """The jobs that the free workers start, a list for each worker.
 
     Dense agents and tickets of one task train together, because their networks have the same shapes. A small-dense
@@ -37,20 +33,19 @@ def bundles(ready: Sequence[Job], workers: int, most: int, *, short_under_way: b
         ready: jobs that can start, in order.
         workers: how many workers are free.
         most: the most jobs per worker. If it is 1, jobs start in their order.
-        short_under_way: whether a worker is doing a short job now.
+        short_running: whether a worker is doing a short job now.
     """
     if most == 1:
         return [[job] for job in ready[:workers]]
     short = [job for job in ready if job.stage not in TRAINED]
-    if short or short_under_way:
+    if short or short_running:
         return [[job] for job in short[:workers]]
     left = list(ready)
     found: list[list[Job]] = []
     while left and len(found) < workers:
         share = ceil(len(left) / (workers - len(found)))
-        chosen = [job for job in left if _kind(job) == _kind(left[0])][: min(most, share)]
-        found.append(chosen)
-        keys = {job.key for job in chosen}
+        found.append([job for job in left if _kind(job) == _kind(left[0])][: min(most, share)])
+        keys = {job.key for job in found[-1]}
         left = [job for job in left if job.key not in keys]
     return found
 

@@ -28,11 +28,7 @@ class JobLog:
 
     @classmethod
     def begin(cls, job: Job) -> "JobLog":
-        """Make the job's folder and its log, unless they exist.
-
-        Raises:
-            OSError: they can't be made.
-        """
+        """Make the job's folder and its log, unless they exist."""
         job.files.folder.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:
             return cls(job.log, log.tell())

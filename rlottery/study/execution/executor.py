@@ -41,13 +41,11 @@ class Executor:
 
     Args:
         tracked: the jobs, earlier stages first. Those already done are marked so.
-        workers: the most workers at a time.
         changed: called whenever something changes, and a few times a second anyway.
         ended: called when a job has ended, however it ended.
         stop_wanted: called a few times a second. Once it returns True, workers are asked to save their work and end,
             and no job starts.
         together: the most jobs per worker. A worker with more than one trains them as one program.
-        backend: starts the workers.
     """
 
     tracked: list[Tracked]
@@ -99,7 +97,7 @@ class Executor:
         short = any(self.tracked[index].job.stage not in TRAINED for index in self._running)
         jobs, free = [self.tracked[index].job for index in ready], self.workers - len(self._workers)
         places = {job.key: index for job, index in zip(jobs, ready, strict=True)}
-        for bundle in bundles(jobs, free, self.together, short_under_way=short):
+        for bundle in bundles(jobs, free, self.together, short_running=short):
             self._start_unless_done([places[job.key] for job in bundle])
 
     def _ready(self) -> list[int]:
@@ -206,10 +204,7 @@ class Executor:
 def worker_count(asked: int | str, jobs: int, together: int = 1) -> int:
     """How many workers to use: as many as asked for, or one per core, but never more than there are jobs.
 
-    Args:
-        asked: a number, or "auto".
-        jobs: how many jobs are to do.
-        together: jobs per worker. If there are several, an accelerator does the work, and "auto" means one worker.
+    With several jobs together in a worker, an accelerator does the work, and "auto" means one worker.
     """
     automatic = len(available_cores()) if together == 1 else 1
     return max(1, min(jobs, automatic if asked == "auto" else int(asked)))

@@ -34,9 +34,7 @@ from rlottery.study.planning.jobs import Job, Key
 
 
 def is_done(job: Job, pending: Collection[Key] = ()) -> bool:
-    """Whether the job's files exist, are intact, and are what its config and its inputs ask for.
-
-    Files are compared with their checksums.
+    """Whether the job's files exist, are intact by their checksums, and are what its config and its inputs ask for.
 
     Args:
         pending: jobs that this one needs and that are still to do. Their files can't be compared yet.
@@ -66,12 +64,9 @@ def _mask_is_done(job: Job, pending: Collection[Key]) -> bool:
     manifest = dense_manifest(job)
     if (own := own_mask(job)) is not None:
         # The file under the method's name may hold the mask of another arm of that method. Then it is copied again.
-        if job.mask_path == job.files.mask:
-            return True
-        try:
-            return read_mask(job.mask_path).metadata == own.metadata
-        except MaskError:
-            return False
+        with contextlib.suppress(MaskError):
+            return job.mask_path == job.files.mask or read_mask(job.mask_path).metadata == own.metadata
+        return False
     if job.ticket_arm.needs_replay and not has_replay(job, manifest):
         raise _no_replay_error(job, manifest)
     return False

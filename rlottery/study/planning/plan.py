@@ -61,8 +61,7 @@ def plan_study(
     """Every job that a command asks for, with the state of each: already done or waiting.
 
     Args:
-        method: the pruning method of the config's `pruning:` section. None means magnitude, and all arms of a config
-            that lists its own.
+        method: as for `arms_of`.
         names: the arms to run, together with the arms that they need. None means all.
 
     Raises:

@@ -18,6 +18,7 @@ from rlottery.agents.kernels.library import find
 from rlottery.config import Config, Task
 from rlottery.config.recipes import SparseTrainingRecipe
 from rlottery.errors import RlotteryError
+from rlottery.report.wording import plural
 from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.environment import worker_environment
@@ -60,11 +61,7 @@ class Rates:
 
 
 def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
-    """A table of the jobs of a plan with their estimated time and disk space, and the totals for this machine.
-
-    Raises:
-        RlotteryError: a task's environment fails while it is measured.
-    """
+    """A table of the jobs of a plan with their estimated time and disk space, and the totals for this machine."""
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     rates = {index: measure(config.tasks[index], config.device) for index in {t.job.task_index for t in waiting}}
     table = Table(box=None, pad_edge=False, padding=(0, 1))
@@ -95,10 +92,9 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     disk = disk_use(todo, specs, workers * together)
     memory = sum(study_memory(todo, specs, workers, together))
     total = (
-        f"\nAbout {work / 3600:.2g} core hours: {duration(elapsed)} with {workers} "
-        f"worker{'s' if workers > 1 else ''}. About {size(disk.kept)} in {config.data}, and {size(disk.working)} more "
-        f"while it runs.\nMemory at most {size(memory)} with {workers} worker{'s' if workers > 1 else ''}.\n"
-        "Nothing was started."
+        f"\nAbout {work / 3600:.2g} core hours: {duration(elapsed)} with {plural(workers, 'worker')}. "
+        f"About {size(disk.kept)} in {config.data}, and {size(disk.working)} more while it runs.\n"
+        f"Memory at most {size(memory)} with {plural(workers, 'worker')}.\nNothing was started."
     )
     return Group(table, Text(total))
 
@@ -162,11 +158,7 @@ def _operations(config: Config, task: Task, spec: Spec) -> dict[str, float]:
 
 
 def measure(task: Task, device: str) -> Rates:
-    """Measure one core in a separate process with the environment of a worker.
-
-    Raises:
-        RlotteryError: the task's environment failed.
-    """
+    """Measure one core in a separate process with the environment of a worker."""
     result = subprocess.run(
         [sys.executable, "-m", "rlottery.study.resources.estimate"],
         input=json.dumps({"id": task.id, "kwargs": task.kwargs}),
@@ -193,9 +185,9 @@ def _measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0)
             over = step.over
             steps += 1
         episodes += 1
-    elapsed = time.perf_counter() - began
+    per_second = steps / (time.perf_counter() - began)
     spec = Spec(environment.observation_size, environment.action_size)
-    return Rates(_gemm_rate(), steps / elapsed, steps / episodes, spec)
+    return Rates(_gemm_rate(), per_second, steps / episodes, spec)
 
 
 def _gemm_rate(rounds: int = 200) -> float:

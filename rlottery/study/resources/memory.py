@@ -17,6 +17,7 @@ from rlottery import envs
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.description import Spec
 from rlottery.config import Config
+from rlottery.report.wording import plural
 from rlottery.storage.paths import RunFiles
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.networks import networks_of, task_spec
@@ -90,10 +91,9 @@ def study_memory(jobs: Sequence[Job], specs: Sequence[Spec], workers: int, toget
     for job, run in largest:
         buffers[job.dense_files] = max(run.mapped, buffers.get(job.dense_files, 0.0))
     processes = min(workers, len(jobs)) * max((WORKER_BYTES[job.stage] for job in jobs), default=0)
+    films = max((_environment_bytes(job, 1) for job in jobs), default=0)
     return StudyMemory(
-        command=COMMAND
-        + REPORTED * len({job.files for job in jobs})
-        + max((_environment_bytes(job, 1) for job in jobs), default=0),
+        command=COMMAND + REPORTED * len({job.files for job in jobs}) + films,
         workers=processes + sum(run.own for _, run in largest),
         shared=LIBRARIES + sum(buffers.values()),
     )
@@ -110,8 +110,8 @@ def warn_about_memory(
     fewer = [n for n in range(1, workers) if sum(study_memory(jobs, specs, n, together)) <= available]
     remedy = f"Set workers={fewer[-1]}" if fewer else "Even one worker may be too much: set a smaller replay_capacity"
     say(
-        f"This study may need {size(needed)} of memory with {workers} worker{'s' if workers > 1 else ''}, but only "
-        f"{size(available)} is available. {remedy}."
+        f"This study may need {size(needed)} of memory with {plural(workers, 'worker')}, but only {size(available)} "
+        f"is available. {remedy}."
     )
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from rlottery.agents.algorithms import algorithm_of
@@ -25,25 +24,18 @@ class DiskUse(NamedTuple):
 
 
 def disk_use(jobs: Sequence[Job], specs: Sequence[Spec], at_once: int) -> DiskUse:
-    """The disk space that these jobs need.
-
-    Args:
-        specs: of every task of the config.
-        at_once: the number of jobs that run at the same time.
-    """
+    """The disk space that these jobs need, of which `at_once` run at the same time. `specs` are those of all tasks."""
     kept = sum(kept_bytes(job, specs[job.task_index]) for job in jobs)
     working = max((working_bytes(job, specs[job.task_index]) for job in jobs), default=0.0)
     return DiskUse(kept, min(at_once, len(jobs)) * working)
 
 
 def check_room(config: Config, jobs: Sequence[Job], at_once: int) -> None:
-    """Check that the disk has room for these jobs, of which `at_once` run at the same time.
-
-    Raises:
-        StudyError: it has too little; the message says how much is needed and how much is free.
-    """
+    """Raise StudyError unless the disk has room for these jobs, of which `at_once` run at the same time."""
     needed = sum(disk_use(jobs, [task_spec(task) for task in config.tasks], at_once))
-    needed -= sum(_bytes_below(folder) for folder in {job.files.folder for job in jobs})
+    # The files of interrupted runs are there already.
+    made = [path for folder in {job.files.folder for job in jobs} for path in folder.rglob("*") if path.is_file()]
+    needed -= sum(path.stat().st_size for path in made)
     folder = next(path for path in (config.data, *config.data.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -52,11 +44,6 @@ def check_room(config: Config, jobs: Sequence[Job], at_once: int) -> None:
             f"This study needs about {size(needed)} of disk space, but {folder} has only {size(free)} free. "
             f"Free some space, choose another folder with data=FOLDER{buffers}."
         )
-
-
-def _bytes_below(folder: Path) -> int:
-    """Size of the files of an interrupted run."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def kept_bytes(job: Job, spec: Spec) -> float:

@@ -62,13 +62,13 @@ def test_short_jobs_come_first_one_a_worker_and_hold_back_the_others(config: Con
     ready = [*planned(config, "ticket")[:4], *planned(config, "mask")[:3]]
     found = bundles(ready, 2, most=16)
     assert [[job.stage for job in bundle] for bundle in found] == [["mask"], ["mask"]]
-    assert bundles(ready[:4], 2, most=16, short_under_way=True) == []
+    assert bundles(ready[:4], 2, most=16, short_running=True) == []
     assert len(bundles(ready[:4], 2, most=16)) == 2
 
 
 def test_without_a_program_for_many_jobs_begin_as_they_come(config: Config) -> None:
     ready = [*planned(config, "ticket")[:2], *planned(config, "mask")[:2]]
-    assert bundles(ready, 3, most=1, short_under_way=True) == [[job] for job in ready[:3]]
+    assert bundles(ready, 3, most=1, short_running=True) == [[job] for job in ready[:3]]
     assert bundles(ready, 0, most=1) == bundles(ready, 0, most=16) == bundles([], 2, most=16) == []
 
 
