@@ -3,15 +3,13 @@
 Each command imports what it needs, so that ``--help`` answers at once.
 """
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlottery.errors import ConfigError, RlotteryError, StudyError
-from rlottery.pipeline import EXIT_CODES, METHOD_HELP, SCRIPT, SOME_FAILED, fail, finish, run_and_conclude
+from rlottery.errors import ConfigError, StudyError
+from rlottery.pipeline import EXIT_CODES, METHOD_HELP, SCRIPT, SOME_FAILED, fail, finish, plain_errors, run_and_conclude
 from rlottery.version import __version__
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ def run(
     from rlottery.study.planning.plan import plan_study
     from rlottery.study.resources.estimate import estimate_table
 
-    with _plain_errors():
+    with plain_errors():
         loaded = config_from_file(path, extra)
         _print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen, names)))
 
@@ -86,7 +84,7 @@ def status(study: Study = "config.yaml", overrides: Overrides = None) -> None:
     from rlottery.study.status import status_table
 
     path, extra = _config_and_overrides(study, overrides)
-    with _plain_errors():
+    with plain_errors():
         _print(status_table(config_from_study(path, extra)))
 
 
@@ -117,7 +115,7 @@ def report(
     from rlottery.study.reporting import report_folder, report_study
 
     path, extra = _config_and_overrides(study, overrides)
-    with _plain_errors():
+    with plain_errors():
         loaded = config_from_started_study(path, extra)
         if stability is not None:
             report_folder(loaded, to)  # fails before the long work does
@@ -142,7 +140,7 @@ def compare(
     from rlottery.storage.open_study import config_from_started_study
     from rlottery.study.reporting import compare_studies
 
-    with _plain_errors():
+    with plain_errors():
         compare_studies([config_from_started_study(Path(study)) for study in studies], to, Console())
 
 
@@ -162,7 +160,7 @@ def play(
     from rlottery.storage.open_study import allow_local_tasks
 
     allow_local_tasks()
-    with _plain_errors():
+    with plain_errors():
         typer.echo(str(film(run_folders, to, episode)))
 
 
@@ -192,7 +190,7 @@ def verify(study: Study = "config.yaml", overrides: Overrides = None) -> None:
     from rlottery.study.health import examine
 
     path, extra = _config_and_overrides(study, overrides)
-    with _plain_errors():
+    with plain_errors():
         loaded = config_from_study(path, extra)
         health = examine(loaded)
     if not health.files and not health.in_use:
@@ -224,7 +222,7 @@ def export(
     from rlottery.storage.open_study import allow_local_tasks
 
     allow_local_tasks()
-    with _plain_errors():
+    with plain_errors():
         typer.echo(str(export_policy(run_folder, to)))
 
 
@@ -245,7 +243,7 @@ def init(
     texts = {path / "config.yaml" if is_folder else path: default_config_text()}
     if is_folder:
         texts[path / SCRIPT] = (files("rlottery.config") / "default_script.txt").read_text(encoding="utf-8")
-    with _plain_errors():
+    with plain_errors():
         for file in texts:
             if file.exists():
                 raise ConfigError(f"{file} already exists. Choose another name: rlottery init FOLDER, or FILE.yaml")
@@ -267,17 +265,6 @@ def version(show: Annotated[bool, typer.Option("--version", help="Show the versi
     if show:
         typer.echo(__version__)
         raise typer.Exit()
-
-
-@contextlib.contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Print errors that the user can fix without a traceback, and exit with the code of bad input."""
-    try:
-        yield
-    except RlotteryError as error:
-        fail(error)
-    except OSError as error:
-        fail(StudyError(f"{error}. Fix this, then run the same command again."))
 
 
 def _print(page: "RenderableType") -> None:

@@ -4,11 +4,12 @@ Heavy modules are imported by the functions that need them, so that ``--help`` a
 """
 
 import argparse
+import contextlib
 import functools
 import inspect
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -178,19 +179,27 @@ def _lists_arms(config: str) -> bool:
 
 
 def finish(work: Callable[[], "Outcome"]) -> "Outcome":
-    """Do `work` for a command. An error that the user can fix is printed without traceback, and ends it with a code."""
-    try:
-        outcome = work()
-    except RlotteryError as error:
-        fail(error)
-    except KeyboardInterrupt:
-        typer.echo("Stopped at once. Run the same command again to continue from the last checkpoints.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except OSError as error:
-        fail(StudyError(f"{error}. Finished work is intact: fix this, then run the same command again."))
+    """Do `work` for a command, which ends with the exit code for bad input, for failed runs or for a second Ctrl-C."""
+    with plain_errors("Finished work is intact: fix this, then run the same command again."):
+        try:
+            outcome = work()
+        except KeyboardInterrupt:
+            typer.echo("Stopped at once. Run the same command again to continue from the last checkpoints.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
     return outcome
+
+
+@contextlib.contextmanager
+def plain_errors(fix: str = "Fix this, then run the same command again.") -> Iterator[None]:
+    """Print errors that the user can fix without a traceback, and exit with the code of bad input."""
+    try:
+        yield
+    except RlotteryError as error:
+        fail(error)
+    except OSError as error:
+        fail(StudyError(f"{error}. {fix}"))
 
 
 def fail(error: RlotteryError) -> NoReturn:

@@ -27,13 +27,10 @@ class LocalBackend:
     def start(self, jobs: Mapping[int, Job]) -> "LocalWorker":
         """Start a worker. One that does several jobs computes on an accelerator and is not pinned to a core."""
         self._workers = [worker for worker in self._workers if not worker.has_ended()]
-        worker = _start(jobs, self._free_core() if len(jobs) == 1 else None)
-        self._workers.append(worker)
-        return worker
-
-    def _free_core(self) -> int | None:
         taken = {worker.core for worker in self._workers}
-        return next((core for core in available_cores() if core not in taken), None)
+        free = next((core for core in available_cores() if core not in taken), None)
+        self._workers.append(_start(jobs, free if len(jobs) == 1 else None))
+        return self._workers[-1]
 
 
 @dataclass(eq=False)

@@ -175,19 +175,15 @@ def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
     open_names = list(names)
     while open_names:
         name = open_names.pop()
+        if arm := known.get(name):
+            wanted.add(name)
+            open_names += [needed.name for needed in (arm.scored, arm.of) if needed is not None]
         # The name of a list of sparsities means all of its arms.
-        if name not in known and (
-            several := [k for k in known if k.startswith(name) and _SPREAD.fullmatch(k[len(name) :])]
-        ):
+        elif several := [k for k in known if k.startswith(name) and _SPREAD.fullmatch(k[len(name) :])]:
             open_names += several
-            continue
-        if name not in known:
+        else:
             listed = ", ".join(known_name for known_name in known if ROUND not in known_name)
             raise RlotteryError(f"There is no arm {name!r} in this config. Its arms are: {listed}.")
-        if name not in wanted:
-            wanted.add(name)
-            arm = known[name]
-            open_names += [needed.name for needed in (arm.scored, arm.of) if needed is not None]
     return [arm for arm in arms if arm.name in wanted]
 
 

@@ -13,21 +13,13 @@ from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask
 from rlottery.storage.checkpoint_record import newest_checkpoint, other_config_error
 from rlottery.storage.manifests import DamagedError, Manifest
+from rlottery.study.planning import finished_runs
 from rlottery.study.planning.fingerprints import (
     Fingerprint,
     dense_fingerprint,
     differing_keys,
     mask_fingerprint,
     ticket_fingerprint,
-)
-from rlottery.study.planning.finished_runs import (
-    check_converged,
-    check_same_study,
-    damage_of_run,
-    dense_manifest,
-    ended_manifest,
-    has_replay,
-    missing_rewind_points,
 )
 from rlottery.study.planning.inputs import own_mask, read_mask_file, read_ticket_mask, ticket_inputs
 from rlottery.study.planning.jobs import Job, Key
@@ -46,10 +38,12 @@ def is_done(job: Job, pending: Collection[Key] = ()) -> bool:
     """
     if job.stage == "dense":
         manifest = _intact_manifest(job, dense_fingerprint(job.config, job.task, job.seed))
-        released = manifest is not None and manifest.get("replay") == "released"
-        return manifest is not None and (has_replay(job, manifest) or (released and not job.config.keep_replay))
+        if manifest is None:
+            return False
+        released = manifest.get("replay") == "released"
+        return finished_runs.has_replay(job, manifest) or (released and not job.config.keep_replay)
     if job.stage == "rewind":
-        return not pending and not missing_rewind_points(job, dense_manifest(job))
+        return not pending and not finished_runs.missing_rewind_points(job, finished_runs.dense_manifest(job))
     if job.stage == "mask":
         return _mask_is_done(job, pending)
     inputs = _known_ticket_inputs(job, pending)
@@ -61,13 +55,13 @@ def _mask_is_done(job: Job, pending: Collection[Key]) -> bool:
     _check_same_recipe(job)
     if pending:
         return False
-    manifest = dense_manifest(job)
+    manifest = finished_runs.dense_manifest(job)
     if (own := own_mask(job)) is not None:
         # The file under the method's name may hold the mask of another arm of that method. Then it is copied again.
         with contextlib.suppress(MaskError):
             return job.mask_path == job.files.mask or read_mask(job.mask_path).metadata == own.metadata
         return False
-    if job.ticket_arm.needs_replay and not has_replay(job, manifest):
+    if job.ticket_arm.needs_replay and not finished_runs.has_replay(job, manifest):
         raise _no_replay_error(job, manifest)
     return False
 
@@ -93,11 +87,11 @@ def _intact_manifest(job: Job, asked: Fingerprint) -> Manifest | None:
     Raises StudyError if the run, finished or not, has another config. Lists each difference.
     """
     with contextlib.suppress(DamagedError):
-        manifest = ended_manifest(job.files)
+        manifest = finished_runs.ended_manifest(job.files)
         if manifest is not None:
-            check_same_study(job.files, manifest, asked)
-            if not damage_of_run(job.files, manifest):
-                check_converged(job.files, manifest)
+            finished_runs.check_same_study(job.files, manifest, asked)
+            if not finished_runs.damage_of_run(job.files, manifest):
+                finished_runs.check_converged(job.files, manifest)
                 return manifest
     record = newest_checkpoint(job.files)
     if record is not None and (differences := differing_keys(asked, record["fingerprint"])):
@@ -108,7 +102,7 @@ def _intact_manifest(job: Job, asked: Fingerprint) -> Manifest | None:
 def _check_same_recipe(job: Job) -> None:
     """Raises StudyError if the arm's folder holds a run whose mask has another recipe. Lists each difference."""
     try:
-        manifest, mask = ended_manifest(job.files), read_mask(job.files.mask)
+        manifest, mask = finished_runs.ended_manifest(job.files), read_mask(job.files.mask)
     except (DamagedError, MaskError):
         return
     if manifest is None:
