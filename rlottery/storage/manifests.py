@@ -49,7 +49,27 @@ class Session(TypedDict):
     notes: list[str]
 
 
-class Manifest(TypedDict):
+class RunFacts(TypedDict, total=False):
+    """What a manifest records about what was trained.
+
+    Attributes:
+        replay: "saved", or "released" after ``keep_replay: false`` deleted it. Dense runs only.
+        method, criterion, sparsity: of a ticket's mask. Only the two built-in methods have a `method`.
+        recipe: the rest of the arm's entry in the config.
+        round_of: the arm that a round of IMP belongs to.
+        error: why the run failed or diverged.
+    """
+
+    replay: Literal["saved", "released"]
+    method: str
+    criterion: str
+    sparsity: dict[str, float]
+    recipe: dict[str, Any]
+    round_of: str
+    error: str
+
+
+class Manifest(RunFacts):
     """The manifest of one run.
 
     Attributes:
@@ -57,11 +77,7 @@ class Manifest(TypedDict):
         fingerprint: what the run was made from.
         seconds: how long the run was worked on, over all sessions.
         checkpoints: how many were written, and the seconds that took.
-        replay: "saved", or "released" after ``keep_replay: false`` deleted it. Dense runs only.
-        method, criterion, sparsity: of a ticket's mask. Only the two built-in methods have a `method`.
-        recipe: the rest of the arm's entry in the config.
         env_steps: how many steps it was trained for.
-        round_of: the arm that a round of IMP belongs to.
     """
 
     format_version: int
@@ -78,14 +94,7 @@ class Manifest(TypedDict):
     seconds: NotRequired[float]
     sittings: NotRequired[list[Session]]
     checkpoints: NotRequired[dict[str, float]]
-    error: NotRequired[str]
-    replay: NotRequired[Literal["saved", "released"]]
-    method: NotRequired[str]
-    criterion: NotRequired[str]
-    sparsity: NotRequired[dict[str, float]]
-    recipe: NotRequired[dict[str, Any]]
     env_steps: NotRequired[int]
-    round_of: NotRequired[str]
 
 
 _MANIFEST = TypeAdapter(Manifest)

@@ -2,27 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, cast
 
 from rlottery.errors import DivergedError, StoppedError, error_text
 from rlottery.storage.disk import FULL, write_arrays
-from rlottery.storage.manifests import MANIFEST_FORMAT, Manifest, ManifestStatus, file_entry, write_manifest
+from rlottery.storage.manifests import MANIFEST_FORMAT, Manifest, ManifestStatus, RunFacts, file_entry, write_manifest
 from rlottery.study.planning.fingerprints import Fingerprint
 from rlottery.study.planning.jobs import Job
 from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
-
-
-class RunFacts(TypedDict, total=False):
-    """What a manifest records about what was trained. `storage.manifests.Manifest` describes the keys."""
-
-    replay: Literal["saved", "released"]
-    method: str
-    criterion: str
-    sparsity: dict[str, float]
-    recipe: dict[str, Any]
-    round_of: str
-    error: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +54,7 @@ def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callab
             "checkpoints": {"written": sessions.written, "seconds": sessions.cost},
             "files": {name: file_entry(job.files.folder / name) for name in names},
         }
-        return cast(Manifest, {**common, **facts})
+        return {**common, **facts}
 
     try:
         result = work(checkpoints)

@@ -12,7 +12,7 @@ from rlottery.config.recipes import ROUND
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask
 from rlottery.storage.disk import remove_partials, write_arrays, write_bytes, write_folder
-from rlottery.storage.manifests import find_damage
+from rlottery.storage.manifests import RunFacts, find_damage
 from rlottery.storage.paths import REPLAY_FILES
 from rlottery.study.planning.arms import comparable_method
 from rlottery.study.planning.fingerprints import dense_fingerprint
@@ -22,7 +22,7 @@ from rlottery.study.planning.networks import networks_of, task_spec
 from rlottery.study.stages.agents import streams_of, weights_from
 from rlottery.study.stages.masking import create_mask, describe_mask
 from rlottery.study.stages.rewind import add_rewind_points
-from rlottery.study.stages.run_record import RunFacts, RunResult, record_run
+from rlottery.study.stages.run_record import RunResult, record_run
 from rlottery.study.stages.starts import Start, start_of
 from rlottery.study.stages.train_run import save_agent, train_run
 from rlottery.training.checkpoints import Checkpoints
