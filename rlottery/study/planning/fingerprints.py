@@ -37,7 +37,8 @@ def mask_fingerprint(arm: Arm, seed: int, inputs: dict[str, str] | None) -> Fing
         pruning |= {"num_gradient_batches": recipe.batches, "gradient_batch_size": recipe.batch_size}
     recipe_keys = arm.scoring.as_dict() | arm.as_dict()
     pruning |= {key: value for key, value in recipe_keys.items() if key in _OF_MASKS}
-    return {"version": MASK_VERSION, "seed": seed, "pruning": pruning} | _known(inputs)
+    known = {} if inputs is None else {"inputs": inputs}
+    return {"version": MASK_VERSION, "seed": seed, "pruning": pruning} | known
 
 
 def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: dict[str, str] | None) -> Fingerprint:
@@ -47,7 +48,8 @@ def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: 
         inputs: digests of what it starts from: the "initial" weights, the "mask", and the "start" that it rewinds to.
             None as for `mask_fingerprint`.
     """
-    common: Fingerprint = {"version": TICKET_VERSION, **_training_keys(config, task, seed), **_known(inputs)}
+    known = {} if inputs is None else {"inputs": inputs}
+    common: Fingerprint = {"version": TICKET_VERSION, **_training_keys(config, task, seed), **known}
     own: Fingerprint = {}
     if arm.rewind_step != 0:
         own["rewind"] = "none" if arm.rewind_step is None else {"step": arm.rewind_step}
@@ -64,10 +66,6 @@ def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: 
 def differing_keys(asked: Fingerprint, found: Fingerprint) -> list[str]:
     """The keys in which two fingerprints differ, one line each. Inputs are compared only if `asked` has them."""
     return list_differences(asked, found if "inputs" in asked else {k: v for k, v in found.items() if k != "inputs"})
-
-
-def _known(inputs: dict[str, str] | None) -> Fingerprint:
-    return {} if inputs is None else {"inputs": inputs}
 
 
 def _training_keys(config: Config, task: Task, seed: int) -> Fingerprint:

@@ -1,6 +1,6 @@
 """The stability of masks that are scored on batches of replay: how much masks from other batches overlap."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import combinations
 
 from rlottery.analysis.mask_overlap import mean_overlap, pack
@@ -33,19 +33,16 @@ def measure_stability(config: Config, resamples: int, say: Callable[[str], None]
     if resamples < FEWEST:
         raise RlotteryError(f"Stability needs at least {FEWEST} resamples, not {resamples}. Try: --stability 5")
     Store(config.data).check_links()
-    for job in _measurable(config):
+    arms = arms_of(config, None) if config.arms else [arm_for(method, config.pruning) for method in METHODS]
+    # The rounds of IMP are not arms of their own.
+    arms = [arm for arm in arms if arm.needs_replay and ROUND not in arm.name]
+    for job in list_jobs(config, arms, ("mask",)):
+        if not job.files.mask.exists():
+            continue
         try:
             _measure(job, resamples, say)
         except (MaskError, StudyError) as error:
             say(f"{job.label}: skipped. {error}")
-
-
-def _measurable(config: Config) -> Iterator[Job]:
-    """The mask jobs of a study whose masks depend on batches, and exist."""
-    arms = arms_of(config, None) if config.arms else [arm_for(method, config.pruning) for method in METHODS]
-    # The rounds of IMP are not arms of their own.
-    arms = [arm for arm in arms if arm.needs_replay and ROUND not in arm.name]
-    return (job for job in list_jobs(config, arms, ("mask",)) if job.files.mask.exists())
 
 
 def _measure(job: Job, resamples: int, say: Callable[[str], None]) -> None:
@@ -58,14 +55,12 @@ def _measure(job: Job, resamples: int, say: Callable[[str], None]) -> None:
         say(_overlap_line(job, known, "measured before"))
         return
     if not replay_is_saved(job.dense_files):
-        say(
-            f"{job.label}: skipped. Its replay buffer is missing: {job.dense_files.replay}. "
+        raise StudyError(
+            f"Its replay buffer is missing: {job.dense_files.replay}. "
             "Set keep_replay: true to keep it the next time that the dense agent is trained."
         )
-        return
     if own_mask(job) is None:
-        say(f"{job.label}: skipped. Its mask was made from other files than those in the data folder.")
-        return
+        raise StudyError("Its mask was made from other files than those in the data folder.")
     scored = load_scored_agent(job)
     drawn = (select_survivors(job, scored, index) for index in range(resamples))
     masks = [
