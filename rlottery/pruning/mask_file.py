@@ -9,7 +9,7 @@ import hashlib
 import io
 import pickle
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +66,10 @@ def mask_to_bytes(mask: Mask) -> bytes:
         MaskError: the file couldn't be read again, because metadata are not plain values, the digest isn't that of this
             mask, a layer is not a bool matrix, or the file has more than MAX_BYTES.
     """
-    # The pickle repeats a string that is another object. With one object for each name, equal masks have equal bytes.
-    names = {name: name for layers in mask.groups.values() for name in layers} | {group: group for group in mask.groups}
-    metadata = _plain_copy(mask.metadata, "metadata", names)
+    metadata = _plain_copy(mask.metadata, "metadata")
     groups = {
         # Copies, because an array that occurs twice would be written as a reference.
-        names[group]: {
-            names[path]: np.array(layer, order="C") for path, layer in check_group_mask(layers, group).items()
-        }
+        group: {path: np.array(layer, order="C") for path, layer in check_group_mask(layers, group).items()}
         for group, layers in mask.groups.items()
     }
     stream = io.BytesIO()
@@ -141,7 +137,7 @@ def _checked_mask(content: object) -> Mask:
         raise MaskError(f"it contains a {type(content).__name__}, not a dict")
     if "metadata" not in content:
         raise MaskError("it has no key 'metadata'")
-    metadata = _plain_copy(content["metadata"], "metadata", {})
+    metadata = _plain_copy(content["metadata"], "metadata")
     checksum = _check_metadata(metadata)
     names = list(metadata["layers"])
     if missing := [group for group in names if group not in content]:
@@ -184,8 +180,8 @@ def _checksum(metadata: dict[str, Any]) -> str:
     return hashlib.sha256(ascii(metadata).encode()).hexdigest()
 
 
-def _plain_copy(value: object, where: str, names: Mapping[str, str], depth: int = 0) -> Any:
-    """A deep copy in which no container occurs twice, and keys that are in `names` are the strings there.
+def _plain_copy(value: object, where: str, depth: int = 0) -> Any:
+    """A deep copy in which no container occurs twice.
 
     Raises:
         MaskError: a value is not plain, or nested too deeply.
@@ -196,13 +192,11 @@ def _plain_copy(value: object, where: str, names: Mapping[str, str], depth: int 
     if value is None or type(value) in (bool, int, float, str):
         return value
     if type(value) is list or type(value) is tuple:
-        return type(value)(_plain_copy(item, f"{where}[{i}]", names, depth + 1) for i, item in enumerate(value))
+        return type(value)(_plain_copy(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value))
     if type(value) is dict:
         if wrong := [key for key in value if type(key) is not str]:
             raise MaskError(f"{where} has a key of type {type(wrong[0]).__name__}, not str")
-        return {
-            names.get(key, key): _plain_copy(item, f"{where}[{key!r}]", names, depth + 1) for key, item in value.items()
-        }
+        return {key: _plain_copy(item, f"{where}[{key!r}]", depth + 1) for key, item in value.items()}
     raise MaskError(f"{where} is of type {type(value).__name__}, not a plain value")
 
 

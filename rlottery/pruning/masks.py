@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -98,8 +99,8 @@ def make_mask(
     Raises:
         MaskError: a layer is not a bool matrix.
     """
-    for group, layers in groups.items():
-        check_group_mask(layers, group)
+    # Pickle writes a string once for each object. Interned names make the bytes independent of where they come from.
+    groups = {sys.intern(group): check_group_mask(layers, group) for group, layers in groups.items()}
     metadata = {
         "format_version": FORMAT_VERSION,
         "task": task,
