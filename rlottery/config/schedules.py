@@ -3,9 +3,9 @@
 To add a schedule, write its class and a field of `PruningSchedule`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import ceil, log1p
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_serializer, model_validator
 
@@ -14,41 +14,10 @@ from rlottery.config.yaml_lines import show_keys
 from rlottery.pruning.method import Method
 
 if TYPE_CHECKING:
-    from rlottery.pruning.criteria import Criterion
+    from rlottery.pruning.controls import PrunedArm
 
 MAX_ROUNDS = 100
 """The most rounds of iterative pruning: each is a whole training."""
-
-
-class PrunedArm(Protocol):
-    """What a schedule's rules read of an arm."""
-
-    @property
-    def criterion(self) -> str | None: ...
-
-    @property
-    def scoring(self) -> "Criterion | None": ...
-
-    @property
-    def rescale(self) -> bool: ...
-
-    @property
-    def rewind_step(self) -> int | None: ...
-
-    @property
-    def structure(self) -> Literal["weights", "units"]: ...
-
-    @property
-    def allocation_rule(self) -> str | None:
-        """As given; None if left out, or if each layer's sparsity is given."""
-
-    @property
-    def given_layers(self) -> object:
-        """The sparsity of each layer; None if not given."""
-
-    @property
-    def sparsities(self) -> Sequence[Mapping[str, float]]:
-        """The sparsities asked for, by group; several for a list."""
 
 
 class _ScheduleKeys(Section):
@@ -58,7 +27,7 @@ class _ScheduleKeys(Section):
     method: ClassVar[Method]
     default_rule: ClassVar[Literal["global", "erk"]] = "global"
 
-    def objection(self, arm: PrunedArm) -> str | None:
+    def objection(self, arm: "PrunedArm") -> str | None:
         """Why the schedule makes no sense with the arm's other keys; None if it does."""
         if arm.structure == "units":
             return f"whole units are pruned at once; leave out structure: units, or schedule: {self.name}"
@@ -78,7 +47,7 @@ class OneShot(_ScheduleKeys):
         use="For a first look, and to compare many criteria or sparsities.",
     )
 
-    def objection(self, arm: PrunedArm) -> str | None:
+    def objection(self, arm: "PrunedArm") -> str | None:
         if arm.structure == "units" and (arm.given_layers or arm.allocation_rule == "erk"):
             return "structure: units takes allocation: global or uniform"
         return None
@@ -99,7 +68,7 @@ class Iterative(_ScheduleKeys):
         default=0.2, description="share of the surviving weights that each round prunes"
     )
 
-    def objection(self, arm: PrunedArm) -> str | None:
+    def objection(self, arm: "PrunedArm") -> str | None:
         if arm.given_layers:
             return _one_sparsity(self.name)
         if problem := super().objection(arm):
@@ -141,7 +110,7 @@ class Gradual(_ScheduleKeys):
             raise fault(f"start ({self.start:g}) must be below end ({self.end:g})")
         return self
 
-    def objection(self, arm: PrunedArm) -> str | None:
+    def objection(self, arm: "PrunedArm") -> str | None:
         if arm.given_layers:
             return _one_sparsity(self.name)
         if problem := super().objection(arm) or _trains_from_initial_weights(self.name, arm):
@@ -185,7 +154,7 @@ class DropAndGrow(_ScheduleKeys):
 
     starts_dense: ClassVar[bool] = False
 
-    def objection(self, arm: PrunedArm) -> str | None:
+    def objection(self, arm: "PrunedArm") -> str | None:
         if problem := super().objection(arm) or _trains_from_initial_weights(self.name, arm):
             return problem
         if arm.criterion is not None:
@@ -286,7 +255,7 @@ def _one_sparsity(name: str) -> str:
     return f"{name} pruning needs one sparsity to reach; give sparsity, and allocation by a rule"
 
 
-def _trains_from_initial_weights(name: str, arm: PrunedArm) -> str | None:
+def _trains_from_initial_weights(name: str, arm: "PrunedArm") -> str | None:
     return None if arm.rewind_step == 0 else f"{name} always trains from the initial weights; leave out rewind"
 
 

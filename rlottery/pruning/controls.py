@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor as round_down
-from typing import Literal, Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -30,41 +30,32 @@ WeightControl: TypeAlias = Callable[[Kernels, GroupMask, np.random.Generator], M
 """(initial kernels of one group, the mask, generator) -> the kernels that the control starts from."""
 
 
-class Ticket(Protocol):
-    """What a control's rules read of the ticket that it is a control of."""
+class PrunedArm(Protocol):
+    """What the rules of controls and schedules read of the recipe of an arm with a mask of its own."""
+
+    name: str | None
+    criterion: str | None
+    structure: Literal["weights", "units"]
+    rescale: bool
+    is_dynamic: ClassVar[bool]
 
     @property
-    def name(self) -> str | None: ...
-
+    def scoring(self) -> Criterion | None: ...
     @property
-    def criterion(self) -> str | None:
-        """The criterion's name."""
-
+    def is_one_shot(self) -> bool: ...
     @property
-    def scoring(self) -> Criterion | None:
-        """What scores the weights; None where the mask comes from training."""
-
+    def rewind_step(self) -> int | None: ...
     @property
-    def is_one_shot(self) -> bool:
-        """Whether one ranking of trained or initial weights makes the mask."""
-
+    def allocation_rule(self) -> str | None: ...
     @property
-    def is_dynamic(self) -> bool:
-        """Whether the mask is made while the ticket trains."""
-
+    def given_layers(self) -> object: ...
     @property
-    def rewind_step(self) -> int | None:
-        """The step that the weights are rewound to; None if they stay trained."""
-
+    def sparsities(self) -> Sequence[Mapping[str, float]]: ...
     @property
-    def structure(self) -> Literal["weights", "units"]: ...
-
-    @property
-    def layer_sparsities(self) -> Mapping[str, Sequence[float]]:
-        """Group -> the sparsity of each layer, or of the whole group alone."""
+    def layer_sparsities(self) -> Mapping[str, Sequence[float]]: ...
 
 
-Rule: TypeAlias = Callable[[str, Ticket], str | None]
+Rule: TypeAlias = Callable[[str, PrunedArm], str | None]
 """(the control's name, the ticket) -> why they make no sense together."""
 
 
@@ -116,7 +107,7 @@ class Control(Method):
         """Whether it starts from other weights, or another network, than the ticket under the same mask."""
         return not self.has_mask or self.fresh_weights or self.change_weights is not None
 
-    def objection(self, ticket: Ticket) -> str | None:
+    def objection(self, ticket: PrunedArm) -> str | None:
         """Why this control makes no sense with that ticket; None if it does."""
         if self.has_own_mask and not any(itertools.chain(*ticket.layer_sparsities.values())):
             return f"{ticket.name} prunes nothing, so {self.name} would have the same mask"
@@ -182,27 +173,27 @@ def small_widths(widths: Sequence[int], inputs: int, outputs: int, survivors: in
     return fitting[-1]
 
 
-def _single_weights(name: str, ticket: Ticket) -> str | None:
+def _single_weights(name: str, ticket: PrunedArm) -> str | None:
     if ticket.structure == "units":
         return f"{name} moves single weights, and {ticket.name} prunes whole units; use random"
     return None
 
 
-def _other_degrees_exist(_: str, ticket: Ticket) -> str | None:
+def _other_degrees_exist(_: str, ticket: PrunedArm) -> str | None:
     critic = ticket.layer_sparsities.get("critic", ())
     if any(critic) and len(critic) > 1 and not any(critic[:-1]):  # a critic has one output
         return f"{ticket.name} prunes only the critics' last layer, where one mask alone has these degrees; use random"
     return None
 
 
-def _prunes_later_layers(_: str, ticket: Ticket) -> str | None:
+def _prunes_later_layers(_: str, ticket: PrunedArm) -> str | None:
     for group, layers in ticket.layer_sparsities.items():
         if len(layers) > 1 and layers[0] and not any(layers[1:]):
             return f"{ticket.name} prunes nothing after the {group}'s first layer, so there is nothing to shuffle"
     return None
 
 
-def _has_one_score(name: str, ticket: Ticket) -> str | None:
+def _has_one_score(name: str, ticket: PrunedArm) -> str | None:
     if not ticket.is_one_shot:
         return f"{name} needs the scores of a one-shot mask, and {ticket.name} has none"
     if ticket.scoring is not None and ticket.scoring.iterations > 1:
@@ -210,7 +201,7 @@ def _has_one_score(name: str, ticket: Ticket) -> str | None:
     return None
 
 
-def _starts_from_initial_weights(name: str, ticket: Ticket) -> str | None:
+def _starts_from_initial_weights(name: str, ticket: PrunedArm) -> str | None:
     if ticket.is_dynamic:
         return f"{ticket.name} makes its mask while it trains, and other weights would make another mask; use random"
     if ticket.rewind_step != 0:
