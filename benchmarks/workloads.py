@@ -161,11 +161,11 @@ def magnitude_mask() -> float:
 
 def score_and_prune(criterion: str) -> float:
     """Seconds for masks of all networks at 80 % sparsity, by any criterion. The first call compiles."""
-    state, stored, chosen = fresh_state(), random_replay(), CRITERIA[criterion]
-    needed = statistics_for(chosen)
+    state, stored, turns = fresh_state(), random_replay(), CRITERIA[criterion].iterations
+    needed = statistics_for(criterion)
     began = time.monotonic()
     masked = state
-    for turn in range(1, chosen.iterations + 1):
+    for turn in range(1, turns + 1):
         found = gather_statistics(
             SAC,
             SETTINGS,
@@ -178,10 +178,10 @@ def score_and_prune(criterion: str) -> float:
             batches=GRADIENT_BATCHES,
             batch_size=METAWORLD.batch_size,
         )
-        sparsity = 1 - 0.2 ** (turn / chosen.iterations)
+        sparsity = 1 - 0.2 ** (turn / turns)
         statistics = found if needed.trained else as_initial(found)
-        masks = {group: prune(score(chosen, of_group), sparsity) for group, of_group in statistics.items()}
-        if turn < chosen.iterations:
+        masks = {group: prune(score(criterion, of_group), sparsity) for group, of_group in statistics.items()}
+        if turn < turns:
             masked = SAC.with_masks(state, nest_masks(masks))
     return time.monotonic() - began
 

@@ -69,68 +69,6 @@ STATISTICS: dict[str, str] = _EVERYWHERE | {
 """What a criterion may read, by parameter name: shape, unit, meaning, estimator. Each group has its own loss."""
 
 
-def magnitude(weights: FloatArray) -> FloatArray:
-    """|w|: small weights contribute little (Han et al. 2015; Frankle and Carbin 2019)."""
-    return np.abs(weights)
-
-
-def taylor(weights: FloatArray, mean_abs_gradient: FloatArray) -> FloatArray:
-    """|w| E|dL/dw|: first-order change of the loss when w becomes zero (Molchanov et al. 2017).
-
-    E|g| is the mean over batches of the absolute value of the batch gradient. |E g| would be different: it vanishes
-    at an optimum.
-    """
-    return np.abs(weights) * mean_abs_gradient
-
-
-def gradient(mean_abs_gradient: FloatArray) -> FloatArray:
-    """E|dL/dw|, the same estimator as `taylor`: how much the loss depends on w, whatever its size."""
-    return mean_abs_gradient
-
-
-def fisher(weights: FloatArray, mean_squared_gradient: FloatArray) -> FloatArray:
-    """w^2 E[g^2] / 2: second-order change of the loss when w becomes zero.
-
-    Optimal Brain Damage (LeCun et al. 1989) with the empirical Fisher information as the Hessian's diagonal
-    (Theis et al. 2018). The first-order term is assumed to be zero, as at an optimum.
-    """
-    return 0.5 * np.square(weights) * mean_squared_gradient
-
-
-def wanda(weights: FloatArray, input_norm: FloatArray) -> FloatArray:
-    """|w| times the size of its input (Sun et al. 2023, eq. 1)."""
-    return np.abs(weights) * input_norm[:, None]
-
-
-def uniform(random: FloatArray) -> FloatArray:
-    """A uniform random number: all masks with the same number of weights are equally likely."""
-    return random
-
-
-def magnitude_at_initialization(initial_weights: FloatArray) -> FloatArray:
-    """|w0| (Frankle et al. 2021)."""
-    return np.abs(initial_weights)
-
-
-def snip(initial_weights: FloatArray, initial_mean_gradient: FloatArray) -> FloatArray:
-    """|w0 E g0|: first-order change of the loss when w is removed before training (Lee et al. 2019)."""
-    return np.abs(initial_weights * initial_mean_gradient)
-
-
-def grasp(initial_weights: FloatArray, initial_hessian_gradient: FloatArray) -> FloatArray:
-    """w0 (H g)0: what w adds to the squared norm of the gradient, to first order and halved (Wang et al. 2020).
-
-    Wang et al. remove the highest -w H g, so the highest w H g stay. Scores are signed: weights that reduce the
-    gradient have negative scores and are pruned first.
-    """
-    return initial_weights * initial_hessian_gradient
-
-
-def synflow(initial_weights: FloatArray, initial_synaptic_flow: FloatArray) -> FloatArray:
-    """|w0| dR/d|w0|: the flow through all paths that contain w (Tanaka et al. 2020)."""
-    return np.abs(initial_weights) * initial_synaptic_flow
-
-
 @dataclass(frozen=True)
 class Criterion(Method):
     """A way to score kernel weights.
@@ -183,13 +121,8 @@ class Criterion(Method):
         """Whether it reads data at all."""
         return self.needs_replay or self.needs_warmup
 
-    @property
-    def estimator(self) -> str | None:
-        """How the statistics that it reads are averaged; None if they need no data."""
-        return self.estimator_with(None)
-
-    def estimator_with(self, choice: Estimator | None) -> str | None:
-        """`estimator`, with gradients averaged by `choice`.
+    def estimator(self, choice: Estimator | None = None) -> str | None:
+        """How the statistics that it reads are averaged, gradients by `choice`; None if they need no data.
 
         Raises:
             MaskError: the criterion doesn't read `mean_abs_gradient`, the only statistic that `choice` applies to.
@@ -206,27 +139,29 @@ _BATCHES = "100 batches of gradients"
 
 CRITERIA: dict[str, Criterion] = {
     "magnitude": Criterion(
-        magnitude,
+        lambda weights: np.abs(weights),
         summary="|w|: the size of the trained weight",
         paper="Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks",
         use="As the first baseline: it needs only the trained agent, and is hard to beat.",
     ),
+    # E|g| is the mean over batches of |batch gradient|. |E g| would be different: it vanishes at an optimum.
     "taylor": Criterion(
-        taylor,
+        lambda weights, mean_abs_gradient: np.abs(weights) * mean_abs_gradient,
         summary="|w| E|dL/dw|: first-order change of the loss when the weight is removed",
         paper="Molchanov et al. 2017, Pruning Convolutional Neural Networks for Resource Efficient Inference",
         cost=_BATCHES,
         use="If the effect of a weight on the loss should count, not only its size. Needs the replay.",
     ),
     "gradient": Criterion(
-        gradient,
+        lambda mean_abs_gradient: mean_abs_gradient,
         summary="E|dL/dw|: how much the loss depends on the weight",
         paper="Evci et al. 2020, Rigging the Lottery, which grows connections by this score",
         cost=_BATCHES,
         use="Next to taylor, to see what the size of the weight adds.",
     ),
+    # The empirical Fisher information is the Hessian's diagonal; the first-order term is zero, as at an optimum.
     "fisher": Criterion(
-        fisher,
+        lambda weights, mean_squared_gradient: 0.5 * np.square(weights) * mean_squared_gradient,
         summary="w^2 E[g^2] / 2: second-order change of the loss, Hessian diagonal from single transitions' gradients",
         paper="LeCun et al. 1989, Optimal Brain Damage; Theis et al. 2018, Faster gaze prediction with dense networks "
         "and Fisher pruning",
@@ -234,33 +169,34 @@ CRITERIA: dict[str, Criterion] = {
         use="If the agent has converged, so that first-order scores are mostly noise.",
     ),
     "wanda": Criterion(
-        wanda,
+        lambda weights, input_norm: np.abs(weights) * input_norm[:, None],
         summary="|w| times the root mean square of its input: the size of the signal that the weight passes on",
         paper="Sun et al. 2023, A Simple and Effective Pruning Approach for Large Language Models",
         cost="100 forward batches",
         use="If observations differ in scale, which magnitude ignores.",
     ),
     "random": Criterion(
-        uniform,
+        lambda random: random,
         summary="a uniform random number, which knows nothing of the agent",
         paper="Liu et al. 2022, The Unreasonable Effectiveness of Random Pruning",
         use="As the control that every other criterion has to beat.",
     ),
     "magnitude-init": Criterion(
-        magnitude_at_initialization,
+        lambda initial_weights: np.abs(initial_weights),
         summary="|w0|: the size of the initial weight",
         paper="Frankle et al. 2021, Pruning Neural Networks at Initialization: Why Are We Missing the Mark?",
         use="As the baseline for criteria that prune before training.",
     ),
     "snip": Criterion(
-        snip,
+        lambda initial_weights, initial_mean_gradient: np.abs(initial_weights * initial_mean_gradient),
         summary="|w0 E g0|: first-order change of the loss when the initial weight is removed",
         paper="Lee et al. 2019, SNIP: Single-shot Network Pruning based on Connection Sensitivity",
         cost=_BATCHES,
         use="To prune before training, by the loss on what the random policy collects.",
     ),
+    # Wang et al. remove the highest -w H g, so the highest w H g stay. Weights that reduce the gradient go first.
     "grasp": Criterion(
-        grasp,
+        lambda initial_weights, initial_hessian_gradient: initial_weights * initial_hessian_gradient,
         summary="w0 (H g)0: what the initial weight adds to the gradient's squared norm; scores are signed",
         paper="Wang et al. 2020, Picking Winning Tickets Before Training by Preserving Gradient Flow",
         cost="100 batches of Hessian-gradient products",
@@ -268,7 +204,7 @@ CRITERIA: dict[str, Criterion] = {
         signed=True,
     ),
     "synflow": Criterion(
-        synflow,
+        lambda initial_weights, initial_synaptic_flow: np.abs(initial_weights) * initial_synaptic_flow,
         summary="|w0| dR/d|w0|: flow through all paths that contain the weight, scored and pruned in 100 rounds",
         paper="Tanaka et al. 2020, Pruning neural networks without any data by iteratively conserving synaptic flow",
         cost="100 rounds without data",
@@ -276,6 +212,7 @@ CRITERIA: dict[str, Criterion] = {
         iterations=100,
     ),
 }
+"""The built-in criteria by name. The mask keeps the highest scores."""
 
 
 def find_criterion(name: str) -> Criterion:
@@ -319,7 +256,7 @@ class Needed(NamedTuple):
     initial: tuple[str, ...]
 
 
-def statistics_for(criterion: str | Criterion, estimator: Estimator | None = None) -> Needed:
+def statistics_for(criterion: str, estimator: Estimator | None = None) -> Needed:
     """The statistics that `score` needs: everything that the criterion reads, and the weights in any case.
 
     The weights tell `score` which layers there are. They are the initial weights if the criterion needs no trained
@@ -328,7 +265,7 @@ def statistics_for(criterion: str | Criterion, estimator: Estimator | None = Non
     Raises:
         MaskError: as `find_criterion`, or `estimator` is given to a criterion that doesn't read `mean_abs_gradient`.
     """
-    chosen = _chosen(criterion)
+    chosen = find_criterion(criterion)
     names = dict.fromkeys(
         [f"{INITIAL}weights" if chosen.before_training else "weights", *_sources(chosen, estimator).values()]
     )
@@ -339,13 +276,11 @@ def statistics_for(criterion: str | Criterion, estimator: Estimator | None = Non
     )
 
 
-def score(
-    criterion: str | Criterion, statistics: Mapping[str, Mapping[str, Any]], *, estimator: Estimator | None = None
-) -> Scores:
+def score(name: str, statistics: Mapping[str, Mapping[str, Any]], *, estimator: Estimator | None = None) -> Scores:
     """Scores every kernel weight of one group. Higher is better.
 
     Args:
-        criterion: a name for `find_criterion`, or its result.
+        name: of the criterion, as for `find_criterion`.
         statistics: name -> layer path -> array, for the names in `statistics_for`; others are ignored. Layers and
             shapes are those of `weights`, or else of `initial_weights`.
         estimator: "abs-mean" gives |mean_gradient| to a criterion that asks for `mean_abs_gradient`.
@@ -357,8 +292,7 @@ def score(
         MaskError: as `statistics_for`; a statistic is missing, has other layers or shapes, is not finite, or is
             negative where that is impossible; the function fails, or doesn't return one finite score for each weight.
     """
-    chosen = _chosen(criterion)
-    name = criterion if isinstance(criterion, str) else _name(chosen.function)
+    chosen = find_criterion(name)
     kernels = statistics.get("weights", statistics.get(f"{INITIAL}weights"))
     if kernels is None:
         raise MaskError(f"The criterion {name!r} was given no weights, so its layers are unknown.")
@@ -372,10 +306,6 @@ def score(
     }
 
 
-def _chosen(criterion: str | Criterion) -> Criterion:
-    return find_criterion(criterion) if isinstance(criterion, str) else criterion
-
-
 def _sources(criterion: Criterion, estimator: Estimator | None) -> dict[str, str]:
     """Parameter -> the statistic that it is computed from."""
     averaged = {f"{at}mean_abs_gradient": f"{at}mean_gradient" for at in ("", INITIAL)}
@@ -383,7 +313,7 @@ def _sources(criterion: Criterion, estimator: Estimator | None) -> dict[str, str
         return {name: name for name in criterion.reads}
     if averaged.keys().isdisjoint(criterion.reads):
         raise MaskError(
-            f"The criterion {_name(criterion.function)!r} doesn't read mean_abs_gradient, so the estimator "
+            f"The criterion reads {', '.join(criterion.reads)}, but not mean_abs_gradient, so the estimator "
             f"{estimator!r} has no effect. Leave the estimator out."
         )
     return {name: averaged.get(name, name) if estimator == "abs-mean" else name for name in criterion.reads}
@@ -445,7 +375,3 @@ def _layer_scores(
             f"computed from ({', '.join(read)}) is finite: a number grew too large, or was divided by zero."
         )
     return scores
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", repr(function))

@@ -91,7 +91,7 @@ def make_mask(
 
     Args:
         method: "magnitude" or "gradient", as the user asked; "listed" for an arm of the config's list.
-        estimator: how gradients were averaged (`CRITERIA[criterion].estimator`); None if none were read.
+        estimator: how gradients were averaged (`CRITERIA[criterion].estimator()`); None if none were read.
         sparsity: the sparsity asked for, by group.
         fingerprint: what the mask was made from, as plain values.
         scored: batches, their size, and each group's loss, if the criterion read data.

@@ -53,7 +53,7 @@ def small_mask(seed: int = 0) -> Mask:
         seed=seed,
         method="magnitude",
         criterion="magnitude",
-        estimator=CRITERIA["magnitude"].estimator,
+        estimator=CRITERIA["magnitude"].estimator(),
         sparsity={"actor": 0.5, "critic": 0.3},
         fingerprint={"algorithm": 1, "inputs": {"dense": "ab12"}, "widths": [8], "note": None},
     )

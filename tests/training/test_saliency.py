@@ -223,7 +223,7 @@ def test_signs_that_change_from_batch_to_batch_cancel_in_the_mean_alone() -> Non
     expected = np.mean([[1.0, -1.0][int(drawn.integers(2, size=1)[0])] for _ in range(64)])
     np.testing.assert_allclose(signed, expected, atol=1e-6)
     assert abs(expected) < 0.5
-    assert "|batch gradient|" in str(CRITERIA["taylor"].estimator)
+    assert "|batch gradient|" in str(CRITERIA["taylor"].estimator())
 
 
 def test_within_a_batch_the_gradient_is_that_of_the_mean_loss() -> None:

@@ -88,9 +88,9 @@ class ScoredAgent:
 
 def load_scored_agent(job: Job) -> ScoredAgent:
     """What the job's criterion scores."""
-    recipe, criterion = job.ticket_arm.scores_by, job.ticket_arm.criterion
-    assert recipe is not None and criterion is not None  # nothing else asks for an agent to score
-    needed = statistics_for(criterion, recipe.estimator)
+    recipe = job.ticket_arm.scores_by
+    assert recipe is not None and recipe.criterion is not None  # nothing else asks for an agent to score
+    needed = statistics_for(recipe.criterion, recipe.estimator)
     initial = ALGORITHM.init(initial_weights(job), jax_key(0), settings_of(job)) if needed.initial else None
     return ScoredAgent(
         job=replace(job, arm=job.ticket_arm.scoring),
@@ -130,7 +130,7 @@ def describe_mask(job: Job, groups: Groups, asked: dict[str, float], data: dict[
     arm = job.ticket_arm
     estimator = None
     if arm.criterion is not None and arm.scores_by is not None:
-        estimator = arm.criterion.estimator_with(arm.scores_by.estimator)
+        estimator = arm.criterion.estimator(arm.scores_by.estimator)
     return make_mask(
         groups,
         task=job.task.id,
