@@ -53,18 +53,6 @@ _BOOL = _BoolDtype()
 _BOOL_STATE = (3, "|", None, None, None, -1, -1, 0)
 
 _OPCODES = {info.code: info for info in pickletools.opcodes}
-# fmt: off
-_ALLOWED = frozenset({
-    "PROTO", "FRAME", "STOP", "MARK", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE",
-    "SETITEM", "SETITEMS", "APPEND", "APPENDS", "TUPLE", "TUPLE1", "TUPLE2",
-    "TUPLE3", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2",
-    "LONG1", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BYTEARRAY8",
-    "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "GLOBAL", "STACK_GLOBAL",
-    "REDUCE", "BUILD",
-})
-# fmt: on
-_TUPLE_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
 def read_plain_pickle(data: bytes) -> object:
@@ -85,7 +73,7 @@ def read_plain_pickle(data: bytes) -> object:
 
 
 class _Reader:
-    """A stack machine for the opcodes in `_ALLOWED`. The pickletools module documents each of them."""
+    """A stack machine for a few opcodes. The pickletools module documents each of them."""
 
     def __init__(self, data: bytes) -> None:
         self.stream = io.BytesIO(data)
@@ -96,42 +84,39 @@ class _Reader:
 
     def read(self) -> object:
         for _ in range(MAX_OPCODES):
-            code = self.stream.read(1).decode("latin-1")
-            opcode = _OPCODES[code]
-            if opcode.name not in _ALLOWED:
-                raise MaskError(f"it contains the pickle instruction {opcode.name}, which was not executed")
+            opcode = _OPCODES[self.stream.read(1).decode("latin-1")]
             if opcode.name == "STOP":
-                return self._result()
-            if opcode.name == "GLOBAL":
-                # Read as Python's loader does. pickletools would decode escapes in names.
-                module, name = (self.stream.readline().rstrip(b"\n").decode("ascii") for _ in range(2))
-                self.stack.append(_known_name(module, name))
-                continue
-            self._run(opcode.name, opcode.arg.reader(self.stream) if opcode.arg else None)
-        raise MaskError(f"it contains more than {MAX_OPCODES} pickle instructions, more than any mask")
-
-    def _result(self) -> object:
+                break
+            self._run(opcode)
+        else:
+            raise MaskError(f"it contains more than {MAX_OPCODES} pickle instructions, more than any mask")
         if self.stream.read(1):
             raise MaskError("it has data after its end")
         if len(self.stack) != 1:
             raise MaskError("it doesn't contain exactly one object")
         return self.stack[0]
 
-    def _run(self, opcode: str, argument: object) -> None:
+    def _run(self, opcode: pickletools.OpcodeInfo) -> None:
+        def argument() -> object:
+            assert opcode.arg is not None
+            return opcode.arg.reader(self.stream)
+
         stack = self.stack
-        match opcode:
+        match opcode.name:
             case "PROTO" | "FRAME":
-                pass
+                argument()
             case "MARK":
                 self.marks.append(len(stack))
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append(_CONSTANTS[opcode])
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(opcode.name == "NEWTRUE")
             case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
-                stack.append(argument)
+                stack.append(argument())
             case "SHORT_BINBYTES" | "BINBYTES" | "BYTEARRAY8":
-                stack.append(argument)
+                stack.append(argument())
             case "SHORT_BINUNICODE" | "BINUNICODE":
-                stack.append(self._counted(argument))
+                stack.append(self._counted(argument()))
             case "EMPTY_DICT":
                 stack.append({})
             case "EMPTY_LIST":
@@ -139,30 +124,45 @@ class _Reader:
             case "EMPTY_TUPLE":
                 stack.append(())
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                stack.append(tuple(self._pop(_TUPLE_SIZES[opcode])))
+                stack.append(tuple(self._pop(int(opcode.name[-1]))))
             case "TUPLE":
-                stack.append(tuple(self._pop_to_mark()))
+                stack.append(tuple(self._pop()))
             case "APPEND" | "APPENDS":
-                items = self._pop(1) if opcode == "APPEND" else self._pop_to_mark()
-                _extend_list(stack[-1], items)
+                items = self._pop(1 if opcode.name == "APPEND" else None)
+                if type(target := stack[-1]) is not list:
+                    raise MaskError("it appends to something that is not a list")
+                target.extend(items)
             case "SETITEM" | "SETITEMS":
-                items = self._pop(2) if opcode == "SETITEM" else self._pop_to_mark()
-                _extend_dict(stack[-1], items)
+                items = self._pop(2 if opcode.name == "SETITEM" else None)
+                # String keys only: hashing a nested tuple can take exponential time.
+                if (
+                    type(target := stack[-1]) is not dict
+                    or len(items) % 2
+                    or any(type(key) is not str for key in items[::2])
+                ):
+                    raise MaskError("it contains a dict whose keys are not strings")
+                target.update(zip(items[::2], items[1::2], strict=True))
             case "MEMOIZE":
                 self.memo[len(self.memo)] = stack[-1]
             case "BINPUT" | "LONG_BINPUT":
-                self.memo[argument] = stack[-1]
+                self.memo[argument()] = stack[-1]
             case "BINGET" | "LONG_BINGET":
-                stack.append(self._counted(_reusable(self.memo[argument])))
+                value = self.memo[argument()]
+                # Repeating any other value could make the result larger than the file.
+                if not isinstance(value, str | _Name | _BoolDtype) and not (type(value) is bytes and len(value) <= 1):
+                    raise MaskError(f"it uses one {type(value).__name__} in several places")
+                stack.append(self._counted(value))
+            case "GLOBAL":
+                # Read as Python's loader does. pickletools would decode escapes in names.
+                stack.append(_known_name(*(self.stream.readline().rstrip(b"\n").decode("ascii") for _ in range(2))))
             case "STACK_GLOBAL":
-                module, name = self._pop(2)
-                stack.append(_known_name(module, name))
+                stack.append(_known_name(*self._pop(2)))
             case "REDUCE":
-                function, arguments = self._pop(2)
-                stack.append(_call(function, arguments))
+                stack.append(_call(*self._pop(2)))
             case "BUILD":
-                target, state = self._pop(2)
-                stack.append(_set_state(target, state))
+                stack.append(_set_state(*self._pop(2)))
+            case _:
+                raise MaskError(f"it contains the pickle instruction {opcode.name}, which was not executed")
 
     def _counted(self, value: object) -> object:
         if isinstance(value, str):
@@ -171,38 +171,14 @@ class _Reader:
                 raise MaskError(f"it contains more than {MAX_TEXT} characters of text, more than any mask")
         return value
 
-    def _pop(self, count: int) -> list[object]:
-        if len(self.stack) < count:
+    def _pop(self, count: int | None = None) -> list[object]:
+        """The `count` topmost objects, or those above the last mark."""
+        start = self.marks.pop() if count is None else len(self.stack) - count
+        if start < 0:
             raise MaskError("it takes from an empty stack")
-        items = self.stack[-count:]
-        del self.stack[-count:]
-        return items
-
-    def _pop_to_mark(self) -> list[object]:
-        start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
         return items
-
-
-def _extend_list(target: object, items: list[object]) -> None:
-    if type(target) is not list:
-        raise MaskError("it appends to something that is not a list")
-    target.extend(items)
-
-
-def _extend_dict(target: object, items: list[object]) -> None:
-    # String keys only: hashing a nested tuple can take exponential time.
-    if type(target) is not dict or len(items) % 2 or any(type(key) is not str for key in items[::2]):
-        raise MaskError("it contains a dict whose keys are not strings")
-    target.update(zip(items[::2], items[1::2], strict=True))
-
-
-def _reusable(value: object) -> object:
-    """A value from the memo, unless repeating it could make the result larger than the file."""
-    if isinstance(value, (str, _Name, _BoolDtype)) or (type(value) is bytes and len(value) <= 1):
-        return value
-    raise MaskError(f"it uses one {type(value).__name__} in several places")
 
 
 def _known_name(module: object, name: object) -> _Name:
