@@ -11,10 +11,9 @@ from rlottery.analysis.mask_overlap import Packed, pack
 from rlottery.analysis.runs import Run
 from rlottery.analysis.stability import Stability, read_stability
 from rlottery.errors import MaskError, StudyError
-from rlottery.pruning.allocation import by_network
 from rlottery.pruning.fold import depends_on_an_input, leads_to_an_output
 from rlottery.pruning.mask_file import read_mask
-from rlottery.pruning.masks import Mask, sparsity_of
+from rlottery.pruning.masks import Mask, by_network, sparsity_of
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import check_files, read_manifest
 from rlottery.storage.paths import DENSE, RunFiles

@@ -6,6 +6,7 @@ Nothing here imports JAX or an environment: the process that starts the workers 
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -21,10 +22,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from rlottery.config.conflicts import conflict
 from rlottery.config.expand import RecipeError, spread
 from rlottery.config.fields import FILLED, CountOrAuto, CountOrZero, Seconds, Section, Switch, expects, fault
-from rlottery.config.recipes import PrunedRecipe, Recipe, parse_recipe
+from rlottery.config.recipes import PrunedRecipe, Recipe, SparseTrainingRecipe, TransferRecipe, parse_recipe
 from rlottery.config.sections import EvaluationSettings, NetworkSettings, Pruning, SACSettings, Task, Training, Verdict
 from rlottery.config.yaml_lines import KeyPath, show
 
@@ -134,19 +134,10 @@ class Config(Section):
             spread(self.arms)
         except RecipeError as error:
             raise _at(("arms", *error.place), str(error)) from None
-        tasks = [task.id for task in self.tasks]
         for index, recipe in enumerate(self.arms):
             for task in self.tasks:
-                found = conflict(
-                    recipe,
-                    network=self.network,
-                    training=self.training_for(task),
-                    evaluation=self.evaluation,
-                    tasks=tasks,
-                    seeds=self.seeds,
-                )
-                if found is not None:
-                    raise _at(("arms", index, *found[0]), found[1])
+                for key, problem in _conflicts(recipe, self, task):
+                    raise _at(("arms", index, *key), problem)  # the first is enough
         return self
 
     @field_validator("arms")
@@ -191,6 +182,43 @@ class Config(Section):
         places: list[KeyPath] = [("tasks", index, *key) for key in keys if key[0] == "training" and key[1] in own]
         places += [key for key in keys if key[1] in getattr(self, key[0]).model_fields_set]
         return places or [keys[0]]
+
+
+def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[KeyPath, str]]:
+    """The keys of a recipe that make no sense with the rest of the config on that task, and why."""
+    training, evaluation = config.training_for(task), config.evaluation
+    steps, warmup = training.env_steps, training.warmup_steps
+    if isinstance(recipe, TransferRecipe):
+        for key, problem in recipe.transfer.conflicts([task.id for task in config.tasks], config.seeds):
+            yield ("transfer", key), problem
+    if not isinstance(recipe, PrunedRecipe):
+        return
+    for group, shares in dict(recipe.given_layers or {}).items():
+        if len(shares) != (layers := len(getattr(config.network, group)) + 1):
+            entries = f"{layers} entries, one for each layer that network.{group} makes"
+            yield ("allocation", group), f"must have {entries}, not {len(shares)}"
+    if recipe.scoring is not None and recipe.scoring.needs_warmup:
+        reads = f"{recipe.criterion} reads the data of the warm-up"
+        if warmup == 0:
+            yield ("criterion",), f"{reads}, but warmup_steps is 0; raise it"
+        if training.capacity < steps:
+            kept = f"the last {training.capacity} of {steps} transitions"
+            yield ("criterion",), f"{reads}, but only {kept} are kept; set replay_capacity: all"
+    if isinstance(recipe, SparseTrainingRecipe):
+        for key, problem in recipe.updates.conflicts(steps, warmup, evaluation.first_scored(steps)):
+            yield ("schedule", recipe.kind, key), problem
+    if step := recipe.rewind_step:
+        # The remaining steps must be enough for the ticket's own warm-up, and for the evaluations that make its score.
+        needed = max(warmup + 1, evaluation.interval, (evaluation.score_evaluations - 1) * evaluation.interval + 1)
+        if step <= warmup:
+            until = "until then the weights are the initial ones"
+            yield ("rewind", "step"), f"must be above warmup_steps ({warmup}), not {step}: {until}"
+        if step > steps - needed:
+            yield (
+                ("rewind", "step"),
+                f"must leave the ticket at least {needed} of env_steps ({steps}), for a warm-up ({warmup}) and "
+                f"score_evaluations ({evaluation.score_evaluations}), one per {evaluation.interval} steps, not {step}",
+            )
 
 
 def _at(place: KeyPath, problem: str) -> ValidationError:

@@ -1,7 +1,7 @@
 """What keys of a recipe may say: rewinding, transfer of masks, and how survivors are shared among layers."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from string import Formatter
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -76,15 +76,14 @@ class Transfer(Section):
             raise fault(f"may contain {{task}} and {{seed}}, and no other braces, not {show(value)}")
         return value
 
-    def conflict(self, tasks: Sequence[str], seeds: Sequence[int]) -> tuple[str, str] | None:
-        """A key that makes no sense with the study's tasks and seeds, and why."""
+    def conflicts(self, tasks: Sequence[str], seeds: Sequence[int]) -> Iterator[tuple[str, str]]:
+        """The keys that make no sense with the study's tasks and seeds, and why."""
         if self.task is not None and self.task not in tasks:
-            return "task", f"must be a task of this study ({', '.join(tasks)}), not {show(self.task)}"
+            yield "task", f"must be a task of this study ({', '.join(tasks)}), not {show(self.task)}"
         if self.task is not None and len(tasks) == 1:
-            return "task", "the study's only task would get its own mask; add another task"
+            yield "task", "the study's only task would get its own mask; add another task"
         if self.seed and len(seeds) == 1:
-            return "seed", "there is no next seed; give the study more than one"
-        return None
+            yield "seed", "there is no next seed; give the study more than one"
 
     @model_serializer
     def _as_given(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 To add a schedule, write its class and a field of `PruningSchedule`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import ceil, log1p
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -125,21 +125,17 @@ class Gradual(_ScheduleKeys):
         """The first step after which masks may change, and the last one."""
         return max(warmup_steps + 1, round(self.start * env_steps)), round(self.end * env_steps)
 
-    def conflict(self, env_steps: int, warmup_steps: int, first_scored: int) -> tuple[str, str] | None:
-        """A key that makes no sense with the training settings, and why.
+    def conflicts(self, env_steps: int, warmup_steps: int, first_scored: int) -> Iterator[tuple[str, str]]:
+        """The keys that make no sense with the training settings, and why.
 
         Args:
             first_scored: the step of the first evaluation that counts for a run's score.
         """
         _, end = self.window(env_steps, warmup_steps)
-        if problem := _ends_in_warmup(end, warmup_steps):
-            return problem
+        yield from _ends_in_warmup(end, warmup_steps)
         if end > first_scored:
-            return "end", (
-                f"the score counts evaluations from step {first_scored} on, before the sparsity is reached ({end}); "
-                "lower end, or evaluation.score_evaluations"
-            )
-        return None
+            reached = f"before the sparsity is reached ({end}); lower end, or evaluation.score_evaluations"
+            yield "end", f"the score counts evaluations from step {first_scored} on, {reached}"
 
 
 class DropAndGrow(_ScheduleKeys):
@@ -167,17 +163,13 @@ class DropAndGrow(_ScheduleKeys):
         """The first step after which masks may change, and the last one."""
         return warmup_steps + 1, round(self.end * env_steps)
 
-    def conflict(self, env_steps: int, warmup_steps: int, first_scored: int) -> tuple[str, str] | None:
-        """A key that makes no sense with the training settings, and why."""
+    def conflicts(self, env_steps: int, warmup_steps: int, first_scored: int) -> Iterator[tuple[str, str]]:
+        """The keys that make no sense with the training settings, and why."""
         first, end = self.window(env_steps, warmup_steps)
-        if problem := _ends_in_warmup(end, warmup_steps):
-            return problem
+        yield from _ends_in_warmup(end, warmup_steps)
         if -(-first // self.interval) * self.interval >= end:
-            return "interval", (
-                f"masks would never change: no multiple of {self.interval} is between warmup_steps ({warmup_steps}) "
-                f"and step {end} (end x env_steps); lower it"
-            )
-        return None
+            between = f"warmup_steps ({warmup_steps}) and step {end} (end x env_steps)"
+            yield "interval", f"masks would never change: no multiple of {self.interval} is between {between}; lower it"
 
 
 class SET(DropAndGrow):
@@ -259,10 +251,7 @@ def _trains_from_initial_weights(name: str, arm: "PrunedArm") -> str | None:
     return None if arm.rewind_step == 0 else f"{name} always trains from the initial weights; leave out rewind"
 
 
-def _ends_in_warmup(end: int, warmup_steps: int) -> tuple[str, str] | None:
-    if end > warmup_steps + 1:
-        return None
-    return "end", (
-        f"masks would change until step {end} (end x env_steps), but training begins after warmup_steps "
-        f"({warmup_steps}); raise end, or lower warmup_steps"
-    )
+def _ends_in_warmup(end: int, warmup_steps: int) -> Iterator[tuple[str, str]]:
+    if end <= warmup_steps + 1:
+        begins = f"training begins after warmup_steps ({warmup_steps}); raise end, or lower warmup_steps"
+        yield "end", f"masks would change until step {end} (end x env_steps), but {begins}"

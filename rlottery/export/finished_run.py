@@ -12,10 +12,9 @@ from rlottery.agents.algorithms import ALGORITHMS
 from rlottery.agents.description import Description
 from rlottery.config import Task
 from rlottery.errors import MaskError, StudyError
-from rlottery.pruning.allocation import by_network
 from rlottery.pruning.fold import Layers
 from rlottery.pruning.mask_file import read_mask
-from rlottery.pruning.masks import GroupMask, check_shapes
+from rlottery.pruning.masks import GroupMask, by_network, check_shapes
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import DamagedError, Manifest, check_files, read_manifest
 from rlottery.storage.paths import RunFiles

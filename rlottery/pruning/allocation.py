@@ -1,28 +1,26 @@
 """Step 2, allocate: how many weights survive in each layer.
 
 All allocations keep the same number of a group's weights, `survivor_count`, and distribute them over the layers in
-different ways. With `within`, the last mask of an iterative schedule, pruned weights stay pruned.
+different ways. With `within`, the last mask of an iterative schedule, pruned weights stay pruned. Each layer keeps at
+least `floor` weights. The default of 1 lets a signal pass; a larger minimum would change the global ranking.
 """
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from math import ceil
+from math import ceil, prod
 from math import floor as round_down
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 
 from rlottery.errors import MaskError
-from rlottery.pruning.ranking import BoolArray, Scores, keep_highest
-
-T = TypeVar("T")
+from rlottery.pruning.masks import GroupMask, by_network
+from rlottery.pruning.ranking import Scores, keep_highest
 
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 """Layer path -> shape of its kernel (inputs, outputs); layers from input to output."""
-
-MIN_SURVIVORS_PER_LAYER = 1
-"""A signal needs at least one weight to pass. A larger minimum would change the global ranking; whether the survivors
-connect input and output is checked on the mask itself."""
+Counts: TypeAlias = dict[str, int]
+"""Layer path -> how many of its weights survive."""
 
 
 def survivor_count(total: int, sparsity: float) -> int:
@@ -39,20 +37,7 @@ def survivor_count(total: int, sparsity: float) -> int:
     return total - round_down(Fraction(repr(float(sparsity))) * total + Fraction(1, 2))
 
 
-def by_network(layers: Mapping[str, T]) -> dict[str, dict[str, T]]:
-    """Network name (the part before the last dot of a path, or "") -> its layers, in order."""
-    networks: dict[str, dict[str, T]] = {}
-    for path, layer in layers.items():
-        networks.setdefault(path.rpartition(".")[0], {})[path] = layer
-    return networks
-
-
-def allocate_global(
-    scores: Scores,
-    sparsity: float,
-    floor: int = MIN_SURVIVORS_PER_LAYER,
-    within: Mapping[str, BoolArray] | None = None,
-) -> dict[str, int]:
+def allocate_global(scores: Scores, sparsity: float, floor: int = 1, within: GroupMask | None = None) -> Counts:
     """Survivors per layer when all layers of a group compete in one ranking.
 
     The highest scores survive; among equal scores the earlier layer, then the lower flat index. A layer with fewer than
@@ -67,7 +52,7 @@ def allocate_global(
             of all weights of the group.
 
     Returns:
-        path -> number of survivors, with sum `survivor_count(weights in all layers, sparsity)`.
+        Counts with sum `survivor_count(weights in all layers, sparsity)`.
 
     Raises:
         MaskError: there are no weights, the sparsity is out of range, the minimum per layer needs more weights than
@@ -85,46 +70,26 @@ def allocate_global(
     return {path: int(np.count_nonzero(layer)) for path, layer in zip(scores, layers, strict=True)}
 
 
-def allocate_uniform(
-    shapes: Shapes,
-    sparsity: float,
-    floor: int = MIN_SURVIVORS_PER_LAYER,
-    within: Mapping[str, BoolArray] | None = None,
-) -> dict[str, int]:
+def allocate_uniform(shapes: Shapes, sparsity: float, floor: int = 1, within: GroupMask | None = None) -> Counts:
     """The same share of survivors in each layer, as far as `floor`, `within` and whole numbers allow.
 
-    Arguments and errors are those of `allocate_global`, except that it needs no scores.
-
-    Returns:
-        path -> number of survivors, with sum `survivor_count(weights in all layers, sparsity)`. Rounded by largest
-        remainder; of equal remainders, the earlier layer's is rounded up.
+    Rounded by largest remainder; of equal remainders, the earlier layer's is rounded up. Arguments, total and errors
+    are those of `allocate_global`, except that it needs no scores.
     """
-    sizes = [_size(shape) for shape in shapes.values()]
-    return _proportional(sizes, shapes, sparsity, floor, within)
+    return _proportional([prod(shape) for shape in shapes.values()], shapes, sparsity, floor, within)
 
 
-def allocate_erk(
-    shapes: Shapes,
-    sparsity: float,
-    floor: int = MIN_SURVIVORS_PER_LAYER,
-    within: Mapping[str, BoolArray] | None = None,
-) -> dict[str, int]:
+def allocate_erk(shapes: Shapes, sparsity: float, floor: int = 1, within: GroupMask | None = None) -> Counts:
     """Erdos-Renyi-Kernel: density proportional to (inputs + outputs) / (inputs * outputs), at most 1.
 
     Small layers stay denser. Layers that would exceed density 1 are full, and one factor for the rest of the group is
     solved exactly (Mocanu et al. 2018, equation 1; Evci et al. 2020, RigL, section 3: for fully connected layers, ERK
-    is the same as ER).
-
-    Arguments and errors are those of `allocate_global`, except that it needs no scores.
-
-    Returns:
-        path -> number of survivors, with sum `survivor_count(weights in all layers, sparsity)`. Rounded by largest
-        remainder; of equal remainders, the earlier layer's is rounded up.
+    is the same as ER). Rounding, arguments, total and errors are those of `allocate_uniform`.
     """
     return _proportional([sum(shape) for shape in shapes.values()], shapes, sparsity, floor, within)
 
 
-def allocate_given(shapes: Shapes, sparsities: Sequence[float], floor: int = MIN_SURVIVORS_PER_LAYER) -> dict[str, int]:
+def allocate_given(shapes: Shapes, sparsities: Sequence[float], floor: int = 1) -> Counts:
     """Each layer's own sparsity, `survivor_count` of its weights, but at least `floor` (or its size, if smaller).
 
     Args:
@@ -143,19 +108,9 @@ def allocate_given(shapes: Shapes, sparsities: Sequence[float], floor: int = MIN
                 f"{f'the network {name!r}' if name else 'the network'} ({', '.join(layers)}). Give one for each layer."
             )
         for (path, shape), sparsity in zip(layers.items(), sparsities, strict=True):
-            size = _size(shape)
+            size = prod(shape)
             counts[path] = max(survivor_count(size, sparsity), min(floor, size))
     return {path: counts[path] for path in shapes}
-
-
-def check_possible(shapes: Shapes, sparsity: float, floor: int = MIN_SURVIVORS_PER_LAYER) -> None:
-    """Check that a group with these shapes can reach the sparsity. Allocations by one sparsity do so themselves.
-
-    Raises:
-        MaskError: there are no weights, the sparsity is out of range, or the minimum per layer needs more weights than
-            survive.
-    """
-    _bounds(shapes, sparsity, floor, None)
 
 
 def survivors_above(protected: int, total: int, sparsity: float, keeps: str) -> int:
@@ -180,11 +135,9 @@ def survivors_above(protected: int, total: int, sparsity: float, keeps: str) -> 
     return survivors
 
 
-def _bounds(
-    shapes: Shapes, sparsity: float, floor: int, within: Mapping[str, BoolArray] | None
-) -> tuple[int, list[int], list[int]]:
+def _bounds(shapes: Shapes, sparsity: float, floor: int, within: GroupMask | None) -> tuple[int, list[int], list[int]]:
     """The number of survivors of the group, and the minimum and maximum for each layer."""
-    sizes = [_size(shape) for shape in shapes.values()]
+    sizes = [prod(shape) for shape in shapes.values()]
     capacities = sizes if within is None else _alive(shapes, within)
     floors = [min(floor, capacity) for capacity in capacities]
     total, protected, alive = sum(sizes), sum(floors), sum(capacities)
@@ -198,7 +151,7 @@ def _bounds(
     return survivors, floors, capacities
 
 
-def _alive(shapes: Shapes, within: Mapping[str, BoolArray]) -> list[int]:
+def _alive(shapes: Shapes, within: GroupMask) -> list[int]:
     if {path: layer.shape for path, layer in within.items()} != dict(shapes):
         raise MaskError(
             "The last mask belongs to another network: it has "
@@ -209,8 +162,8 @@ def _alive(shapes: Shapes, within: Mapping[str, BoolArray]) -> list[int]:
 
 
 def _proportional(
-    weights: Sequence[int], shapes: Shapes, sparsity: float, floor: int, within: Mapping[str, BoolArray] | None
-) -> dict[str, int]:
+    weights: Sequence[int], shapes: Shapes, sparsity: float, floor: int, within: GroupMask | None
+) -> Counts:
     """Counts proportional to `weights` (one per layer) between each layer's bounds, summing to the survivors."""
     survivors, floors, capacities = _bounds(shapes, sparsity, floor, within)
     shares = _fill(weights, floors, capacities, survivors)
@@ -238,8 +191,3 @@ def _fill(weights: Sequence[int], low: Sequence[int], high: Sequence[int], total
         return clipped(knee)
     growing = sum(w for w, lo, hi in zip(weights, low, high, strict=True) if lo < knee * w <= hi)
     return clipped(knee - excess / growing)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    inputs, outputs = shape
-    return int(inputs) * int(outputs)

@@ -98,18 +98,14 @@ class Control(Method):
         return self.network == "masked"
 
     @property
-    def has_own_mask(self) -> bool:
-        """Whether its mask should differ from the ticket's."""
-        return self.draw_mask is not None or self.rank_mask is not None
-
-    @property
     def has_own_start(self) -> bool:
         """Whether it starts from other weights, or another network, than the ticket under the same mask."""
         return not self.has_mask or self.fresh_weights or self.change_weights is not None
 
     def objection(self, ticket: PrunedArm) -> str | None:
         """Why this control makes no sense with that ticket; None if it does."""
-        if self.has_own_mask and not any(itertools.chain(*ticket.layer_sparsities.values())):
+        has_own_mask = self.draw_mask is not None or self.rank_mask is not None
+        if has_own_mask and not any(itertools.chain(*ticket.layer_sparsities.values())):
             return f"{ticket.name} prunes nothing, so {self.name} would have the same mask"
         return next((problem for rule in self.rules if (problem := rule(self.name, ticket))), None)
 

@@ -5,14 +5,15 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlottery.errors import MaskError
-from rlottery.pruning.allocation import by_network
 from rlottery.pruning.ranking import BoolArray, Scores, keep_highest
+
+T = TypeVar("T")
 
 GroupMask: TypeAlias = dict[str, BoolArray]
 """Layer path -> bool (inputs, outputs), true if the weight survives; layers from input to output."""
@@ -117,6 +118,14 @@ def make_mask(
     if scored is not None:
         metadata["scored"] = dict(scored)
     return Mask(groups, metadata)
+
+
+def by_network(layers: Mapping[str, T]) -> dict[str, dict[str, T]]:
+    """Network name (the part before the last dot of a path, or "") -> its layers, in order."""
+    networks: dict[str, dict[str, T]] = {}
+    for path, layer in layers.items():
+        networks.setdefault(path.rpartition(".")[0], {})[path] = layer
+    return networks
 
 
 def survivors(mask: GroupMask) -> dict[str, tuple[int, int]]:
@@ -237,18 +246,13 @@ def overlap(mask_a: GroupMask, mask_b: GroupMask) -> Overlap:
         check_shapes(mask_a, mask_b)
     except MaskError as error:
         raise MaskError(f"The two masks belong to different networks. {error}") from error
-    shared = union = 0
-    shared_by_chance = kept_by_both = 0.0
-    for path, a in mask_a.items():
-        b = mask_b[path]
-        shared += int(np.count_nonzero(a & b))
-        union += int(np.count_nonzero(a | b))
-        kept_a, kept_b = np.count_nonzero(a), np.count_nonzero(b)
-        shared_by_chance += kept_a * kept_b / a.size
-        kept_by_both += kept_a + kept_b
-    if union == 0:
+    kept = kept_weights(mask_a) + kept_weights(mask_b)
+    if not kept:
         return Overlap(jaccard=1.0, chance=1.0)
-    return Overlap(jaccard=shared / union, chance=shared_by_chance / (kept_by_both - shared_by_chance))
+    a, b = survivors(mask_a), survivors(mask_b)
+    shared = sum(int(np.count_nonzero(layer & mask_b[path])) for path, layer in mask_a.items())
+    by_chance = sum(a[path][0] * b[path][0] / size for path, (_, size) in a.items())
+    return Overlap(jaccard=shared / (kept - shared), chance=by_chance / (kept - by_chance))
 
 
 def digest(mask: Mask) -> str:

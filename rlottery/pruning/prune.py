@@ -4,13 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rlottery.errors import MaskError, naming
-from rlottery.pruning.allocation import (
-    MIN_SURVIVORS_PER_LAYER,
-    allocate_erk,
-    allocate_given,
-    allocate_global,
-    allocate_uniform,
-)
+from rlottery.pruning.allocation import allocate_erk, allocate_given, allocate_global, allocate_uniform
 from rlottery.pruning.masks import GroupMask, check_connected, select
 from rlottery.pruning.ranking import Scores
 from rlottery.pruning.structured import prune_units
@@ -23,7 +17,7 @@ def prune(
     sparsity: float | Sequence[float],
     *,
     allocation: Rule = "global",
-    floor: int = MIN_SURVIVORS_PER_LAYER,
+    floor: int = 1,
     structure: Literal["weights", "units"] = "weights",
     within: GroupMask | None = None,
     group: str = "network",
@@ -43,13 +37,21 @@ def prune(
         MaskError: from any of the steps. The message starts with the group.
     """
     with naming(group):
-        mask = _prune(scores, sparsity, allocation, floor, structure, within)
+        if not isinstance(sparsity, float | int):
+            counts = allocate_given({path: layer.shape for path, layer in scores.items()}, sparsity, floor)
+            mask = select(scores, counts, within)
+        elif structure == "weights":
+            mask = select(scores, allocate(allocation, scores, sparsity, floor, within), within)
+        elif allocation == "erk" or within is not None:
+            raise MaskError("Whole units are pruned at once, with allocation global or uniform.")
+        else:
+            mask = prune_units(scores, sparsity, floor, allocation)
         check_connected(mask)
     return mask
 
 
 def allocate(
-    rule: Rule, scores: Scores, sparsity: float, floor: int = MIN_SURVIVORS_PER_LAYER, within: GroupMask | None = None
+    rule: Rule, scores: Scores, sparsity: float, floor: int = 1, within: GroupMask | None = None
 ) -> dict[str, int]:
     """Survivors per layer by a rule. Only "global" reads the scores; the others need the shapes.
 
@@ -60,21 +62,3 @@ def allocate(
         return allocate_global(scores, sparsity, floor, within)
     by_shape = {"uniform": allocate_uniform, "erk": allocate_erk}[rule]
     return by_shape({path: layer.shape for path, layer in scores.items()}, sparsity, floor, within)
-
-
-def _prune(
-    scores: Scores,
-    sparsity: float | Sequence[float],
-    allocation: Rule,
-    floor: int,
-    structure: Literal["weights", "units"],
-    within: GroupMask | None,
-) -> GroupMask:
-    shapes = {path: layer.shape for path, layer in scores.items()}
-    if not isinstance(sparsity, float | int):
-        return select(scores, allocate_given(shapes, sparsity, floor), within)
-    if structure == "units":
-        if allocation == "erk" or within is not None:
-            raise MaskError("Whole units are pruned at once, with allocation global or uniform.")
-        return prune_units(scores, sparsity, floor, allocation)
-    return select(scores, allocate(allocation, scores, sparsity, floor, within), within)

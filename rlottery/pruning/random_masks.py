@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection
 import numpy as np
 
 from rlottery.errors import MaskError
-from rlottery.pruning.allocation import allocate_erk, by_network
-from rlottery.pruning.masks import DRAWS, GroupMask, first_connected, sparsity_of
+from rlottery.pruning.allocation import allocate_erk
+from rlottery.pruning.masks import DRAWS, GroupMask, by_network, first_connected, sparsity_of
 from rlottery.pruning.ranking import BoolArray
 from rlottery.pruning.structured import is_structured, mask_of_units, units_of
 

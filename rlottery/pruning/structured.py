@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from rlottery.errors import MaskError
-from rlottery.pruning.allocation import Shapes, by_network, survivors_above
-from rlottery.pruning.masks import GroupMask
+from rlottery.pruning.allocation import Shapes, survivors_above
+from rlottery.pruning.masks import GroupMask, by_network
 from rlottery.pruning.ranking import BoolArray, FloatArray, Scores
 
 Units: TypeAlias = Mapping[str, BoolArray]

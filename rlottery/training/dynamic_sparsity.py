@@ -17,7 +17,6 @@ import numpy as np
 
 from rlottery.agents.base import Algorithm, jax_key, kernels, nest_masks
 from rlottery.errors import naming
-from rlottery.pruning.allocation import MIN_SURVIVORS_PER_LAYER
 from rlottery.pruning.criteria import Kernels
 from rlottery.pruning.masks import DRAWS, GroupMask, check_connected, first_connected, select, survivors
 from rlottery.pruning.prune import Rule, allocate
@@ -33,7 +32,7 @@ def prune_more(
     mask: GroupMask,
     sparsity: float,
     allocation: Rule = "global",
-    floor: int = MIN_SURVIVORS_PER_LAYER,
+    floor: int = 1,
 ) -> GroupMask:
     """One step of gradual magnitude pruning (Zhu and Gupta 2017, arXiv:1710.01878): keep the largest survivors.
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from rlottery.agents.base import Algorithm, kernels
 from rlottery.agents.networks import Tree
-from rlottery.pruning.allocation import by_network
 from rlottery.pruning.criteria import ESTIMATES, INITIAL
+from rlottery.pruning.masks import by_network
 from rlottery.storage.transitions import Transitions
 from rlottery.training import replay_buffer as replay
 

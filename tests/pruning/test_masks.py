@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
-from rlottery.pruning.allocation import MIN_SURVIVORS_PER_LAYER, allocate_global, survivor_count
+from rlottery.pruning.allocation import allocate_global, survivor_count
 from rlottery.pruning.masks import (
     GroupMask,
     Mask,
@@ -69,7 +69,7 @@ class TestSelect:
             for index in zip(*np.nonzero(~m), strict=True)
         ]
         for path, m in mask.items():
-            if counts[path] > MIN_SURVIVORS_PER_LAYER:
+            if counts[path] > 1:
                 worst = max((-scores[path][i], position[path], i) for i in zip(*np.nonzero(m), strict=True))
                 # Score, then layer, then index: no pruned weight of any layer ranks above a survivor.
                 assert all(worst < other for other in pruned)

@@ -9,7 +9,7 @@ from rlottery.agents.description import Spec, kernel_shapes, weight_count
 from rlottery.config import Config, Task
 from rlottery.config.recipes import ROUND, PrunedRecipe
 from rlottery.errors import MaskError, StudyError, naming
-from rlottery.pruning.allocation import allocate_given, check_possible, survivor_count
+from rlottery.pruning.allocation import allocate_given, allocate_uniform, survivor_count
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import check_shapes
 from rlottery.pruning.structured import prune_units
@@ -53,7 +53,7 @@ def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], spec: Spec, t
             if recipe.structure == "units":
                 prune_units(_arrays(own[group]), sparsity, recipe.floor)
             else:
-                check_possible(own[group], sparsity, recipe.floor)
+                allocate_uniform(own[group], sparsity, recipe.floor)  # possible if any allocation is
     if arm.has_small_network and (ticket := arm.of) is not None:
         small_network(config, task, spec, {g: _survivors(ticket, g, layers) for g, layers in own.items()})
 
