@@ -100,6 +100,7 @@ def test_the_criterion_of_ones_own_works_as_it_is_written(tmp_path: Path, monkey
     (tmp_path / "config.yaml").write_text(study)
     monkeypatch.chdir(tmp_path)
     run("uv run rlottery run --stages dense,mask", monkeypatch)
+    del sys.modules["my_scores"]  # other tests have one of their own
     runs = tmp_path / "data" / "runs" / "Pendulum-v1" / "seed_0"
     mask, inverted = (read_mask(runs / arm / "mask.pkl") for arm in ("grown-90", "inverted"))
     trained, initial = (read_arrays(runs / "dense" / f"{name}.safetensors") for name in ("agent", "initial"))
