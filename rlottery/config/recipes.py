@@ -4,7 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from rlottery.config.fields import Count, Section, Sparsity, Switch, Text, expects, fault, listed
 from rlottery.config.recipe_keys import Allocation, AllocationName, LayerSparsities, Rewind, Transfer
@@ -78,7 +85,7 @@ class ArmRecipe(Section):
     @classmethod
     def takes_nothing_else(cls, given: Mapping[str, Any], others: Sequence[str]) -> str:
         """What to say of keys that belong to other kinds of arms."""
-        raise NotImplementedError
+        return "of belongs to a control or a transfer; add one of them, such as control: random"
 
     @model_validator(mode="before")
     @classmethod
@@ -90,9 +97,10 @@ class ArmRecipe(Section):
             raise fault(cls.takes_nothing_else(value, given))
         return {key: inner for key, inner in value.items() if key not in others}
 
-    @model_serializer
-    def _as_given(self) -> dict[str, Any]:
-        given = {key: _plain(getattr(self, key)) for key in KEYS if key in self.model_fields_set}
+    @model_serializer(mode="wrap")
+    def _as_given(self, as_usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain = as_usual(self)
+        given = {key: plain[key] for key in KEYS if key in self.model_fields_set}
         if self.only_sparsity is not None and len(given["sparsity"]) == 1:
             given["sparsity"] = given["sparsity"][0]
         return given
@@ -159,14 +167,9 @@ class PrunedRecipe(ArmRecipe):
         return self.allocation.rule if self.allocation else None
 
     @property
-    def default_rule(self) -> AllocationName:
-        """The allocation if none is given."""
-        return self.schedule.chosen.default_rule
-
-    @property
     def rule(self) -> AllocationName:
         """The allocation, given or not; meaningless if each layer's sparsity is given."""
-        return self.allocation_rule or self.default_rule
+        return self.allocation_rule or self.schedule.chosen.default_rule
 
     @property
     def only_sparsity(self) -> Sparsity | None:
@@ -183,10 +186,6 @@ class PrunedRecipe(ArmRecipe):
         if self.given_layers is not None:
             return dict(self.given_layers)
         return {group: (share,) for group, share in self.sparsities[0].items()}
-
-    @classmethod
-    def takes_nothing_else(cls, given: Mapping[str, Any], others: Sequence[str]) -> str:
-        return "of belongs to a control or a transfer; add one of them, such as control: random"
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -221,7 +220,7 @@ class TicketRecipe(PrunedRecipe):
     is_dynamic: ClassVar[bool] = False
 
     def _problem(self) -> str | None:
-        known = self.scoring
+        known, given = self.scoring, {key for key in self.model_fields_set if getattr(self, key) is not None}
         if known is None:
             return "missing: criterion; `rlottery arms` lists them, or give your own function as module:function"
         if self.rescale and self.rewind.step != 0:
@@ -235,15 +234,11 @@ class TicketRecipe(PrunedRecipe):
             return f"{self.criterion} scores and prunes weights in turn; leave out structure: units"
         if known.signed and self.structure == "units":
             return f"{self.criterion} gives signed scores, which have no mean square; leave out structure: units"
-        if not known.needs_data and (extra := self._given & {"batches", "batch_size", "estimator"}):
+        if not known.needs_data and (extra := given & {"batches", "batch_size", "estimator"}):
             return f"{self.criterion} reads no replay; leave out {listed(sorted(extra))}"
         if self.estimator is not None and not any("mean_abs_gradient" in name for name in known.reads):
             return f"{self.criterion} has its own estimator; leave out estimator"
         return None
-
-    @property
-    def _given(self) -> set[str]:
-        return {key for key in self.model_fields_set if getattr(self, key) is not None}
 
     def default_name(self) -> str:
         """What distinguishes this arm from others: criterion and sparsity in per cent first, as in `taylor-95`."""
@@ -276,20 +271,32 @@ class SparseTrainingRecipe(PrunedRecipe):
 
     def default_name(self) -> str:
         """What distinguishes this arm from others: the schedule and the sparsity in per cent, as in `rigl-95`."""
-        scored_by = ["magnitude"] if self.default_rule == "global" else []
+        scored_by = ["magnitude"] if self.schedule.chosen.default_rule == "global" else []
         return "-".join([self.kind, *scored_by, *self._name_parts()] + ["rescaled"] * self.rescale)
 
 
-class ControlRecipe(ArmRecipe):
-    """A control: an arm that differs from another one, its ticket, in one thing."""
+class DerivedRecipe(ArmRecipe):
+    """What the recipes of controls and transfers have in common."""
 
     rescale: Switch = _RESCALE
-    control: Annotated[str, BeforeValidator(_known_control)] = Field(description="what differs from the ticket")
-    of: Text | None = Field(default=None, description="the ticket that it is a control of")
+    of: Text | None = Field(default=None, description="the ticket that it is a control of, or whose mask it takes")
 
-    kind: ClassVar[str] = "control"
     is_dynamic: ClassVar[bool] = False
     rewind_step: ClassVar[int] = 0
+
+    def objection(self, ticket: TicketRecipe | SparseTrainingRecipe) -> str | None:
+        """Why it makes no sense with that ticket; None if it does."""
+        if not self.rescale or ticket.rewind_step == 0:
+            return None
+        return f"rescale corrects the scale of initial weights, and {ticket.name} doesn't start from them; leave it out"
+
+
+class ControlRecipe(DerivedRecipe):
+    """A control: an arm that differs from another one, its ticket, in one thing."""
+
+    control: Annotated[str, BeforeValidator(_known_control)] = Field(description="what differs from the ticket")
+
+    kind: ClassVar[str] = "control"
 
     @property
     def about(self) -> "Control":
@@ -312,8 +319,7 @@ class ControlRecipe(ArmRecipe):
         return self
 
     def objection(self, ticket: TicketRecipe | SparseTrainingRecipe) -> str | None:
-        """Why this is no control of that ticket; None if it is."""
-        return _rescale_problem(self.rescale, ticket) or self.about.objection(ticket)
+        return super().objection(ticket) or self.about.objection(ticket)
 
     def default_name(self) -> str:
         """What distinguishes this arm from others: the control and its ticket."""
@@ -321,16 +327,12 @@ class ControlRecipe(ArmRecipe):
         return name + "-rescaled" * self.rescale
 
 
-class TransferRecipe(ArmRecipe):
+class TransferRecipe(DerivedRecipe):
     """A ticket whose mask was made for another task or seed, or comes from a file."""
 
-    rescale: Switch = _RESCALE
-    of: Text | None = Field(default=None, description="the ticket whose mask it takes")
     transfer: Transfer = Field(description="takes the mask of another task, seed or file")
 
     kind: ClassVar[str] = "transfer"
-    is_dynamic: ClassVar[bool] = False
-    rewind_step: ClassVar[int] = 0
 
     @classmethod
     def takes_nothing_else(cls, given: Mapping[str, Any], others: Sequence[str]) -> str:
@@ -343,10 +345,6 @@ class TransferRecipe(ArmRecipe):
         if self.transfer.file is not None and self.of is not None:
             raise fault("a mask from a file belongs to no arm of this study; leave out `of`, or the file")
         return self
-
-    def objection(self, ticket: TicketRecipe | SparseTrainingRecipe) -> str | None:
-        """Why that ticket's mask can't be transferred; None if it can."""
-        return _rescale_problem(self.rescale, ticket)
 
     def default_name(self) -> str:
         """What distinguishes this arm from others: where the mask comes from."""
@@ -392,12 +390,6 @@ def _schedule_name(given: Mapping[str, Any]) -> object:
     return next(iter(schedule), None) if isinstance(schedule, dict) else schedule
 
 
-def _rescale_problem(asked: bool, ticket: TicketRecipe | SparseTrainingRecipe) -> str | None:
-    if not asked or ticket.rewind_step == 0:
-        return None
-    return f"rescale corrects the scale of initial weights, and {ticket.name} doesn't start from them; leave it out"
-
-
 def _criterion(name: str) -> "Criterion":
     from rlottery.pruning.criteria import find_criterion  # needs NumPy, which configs without arms don't
 
@@ -408,12 +400,6 @@ def _controls() -> "dict[str, Control]":
     from rlottery.pruning.controls import CONTROLS  # needs NumPy too
 
     return CONTROLS
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Section):
-        return value.model_dump(mode="json")
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _file_part(value: str) -> str:

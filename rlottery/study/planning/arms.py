@@ -132,7 +132,7 @@ class Arm:
             if key not in ("name", "criterion", "sparsity", "of")
             and getattr(recipe, key) != type(recipe).model_fields[key].default
         }
-        if isinstance(recipe, PrunedRecipe) and kept.get("allocation") == recipe.default_rule:
+        if isinstance(recipe, PrunedRecipe) and kept.get("allocation") == recipe.schedule.chosen.default_rule:
             del kept["allocation"]  # the default, written out: equal recipes have equal fingerprints
         if self.criterion is not None and ":" in (self.criterion_name or ""):
             kept["source"] = self.criterion.source_digest
