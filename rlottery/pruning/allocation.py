@@ -45,11 +45,9 @@ def allocate_global(scores: Scores, sparsity: float, floor: int = 1, within: Gro
     their lowest-scoring survivors. The total is exact in any case.
 
     Args:
-        scores: path -> (inputs, outputs), layers in order.
         sparsity: share of the group's kernel weights to prune, in [0, 1).
         floor: minimum weights per layer.
-        within: the last mask, path -> bool (inputs, outputs); only its survivors compete. `sparsity` is still a share
-            of all weights of the group.
+        within: the last mask; only its survivors compete. `sparsity` is still a share of all weights of the group.
 
     Returns:
         Counts with sum `survivor_count(weights in all layers, sparsity)`.
@@ -93,9 +91,7 @@ def allocate_given(shapes: Shapes, sparsities: Sequence[float], floor: int = 1) 
     """Each layer's own sparsity, `survivor_count` of its weights, but at least `floor` (or its size, if smaller).
 
     Args:
-        shapes: path -> (inputs, outputs), layers in order.
         sparsities: one per layer of a network; independent networks (twin critics) use the same list.
-        floor: minimum weights per layer.
 
     Raises:
         MaskError: a sparsity is out of range, or their number isn't the number of layers.

@@ -1,4 +1,7 @@
-"""Changes to the initial weights under a mask: permuted among the survivors, or rescaled for the inputs they lost."""
+"""Changes to the initial weights under a mask: permuted among the survivors, or rescaled for the inputs they lost.
+
+Pruned weights stay as they are. A mask with other layers or shapes raises MaskError.
+"""
 
 import numpy as np
 
@@ -8,13 +11,10 @@ from rlottery.pruning.ranking import FloatArray
 
 
 def permute_weights(kernels: Kernels, mask: GroupMask, generator: np.random.Generator) -> dict[str, FloatArray]:
-    """Each layer's surviving weights, permuted among the surviving positions; pruned weights stay as they are.
+    """Each layer's surviving weights, permuted among the surviving positions.
 
     The mask and the values stay the same, and only the positions of the values change (Vischer et al. 2022,
     mask/permuted weights; a milder version of the random reinitialisation of Frankle and Carbin 2019).
-
-    Raises:
-        MaskError: the mask has other layers or shapes.
     """
     check_shapes(mask, kernels)
     permuted = {}
@@ -25,14 +25,11 @@ def permute_weights(kernels: Kernels, mask: GroupMask, generator: np.random.Gene
 
 
 def rescale(kernels: Kernels, mask: GroupMask) -> dict[str, FloatArray]:
-    """Surviving weights times sqrt(inputs / survivors) of their unit; pruned weights stay as they are.
+    """Surviving weights times sqrt(inputs / survivors) of their unit.
 
     A unit that keeps k of n independent weights has k/n of the variance in its pre-activation. The factor restores it
     (He et al. 2015 with the remaining fan-in; Evci et al. 2022, Gradient Flow in Sparse Neural Networks, section 3).
     Units without survivors have nothing to rescale.
-
-    Raises:
-        MaskError: the mask has other layers or shapes.
     """
     check_shapes(mask, kernels)
     rescaled = {}

@@ -57,8 +57,6 @@ def select(scores: Scores, counts: Mapping[str, int], within: GroupMask | None =
     """Keeps exactly counts[path] of the highest scores of each layer; among equal scores the lowest flat index wins.
 
     Args:
-        scores: path -> (inputs, outputs).
-        counts: path -> number of survivors, same paths.
         within: the last mask, with the same paths and shapes; only its survivors are ranked.
 
     Raises:
@@ -210,18 +208,17 @@ def check_connected(mask: GroupMask) -> None:
                 )
 
 
-def first_connected(draw: Callable[[], GroupMask], draws: int, otherwise: str) -> GroupMask:
-    """The first of at most `draws` random masks that connects input and output in every network.
+def first_connected(draw: Callable[[], GroupMask]) -> GroupMask:
+    """The first of at most `DRAWS` random masks that connects input and output in every network.
 
     Args:
         draw: may raise MaskError itself for a mask that can't be used.
-        otherwise: the first sentence of the error if there is none; the reason for the last mask follows.
 
     Raises:
-        MaskError: no mask can be used.
+        MaskError: no mask can be used. The message has the reason for the last one.
     """
     reason = ""
-    for _ in range(draws):
+    for _ in range(DRAWS):
         try:
             mask = draw()
             check_connected(mask)
@@ -229,7 +226,7 @@ def first_connected(draw: Callable[[], GroupMask], draws: int, otherwise: str) -
             reason = str(error)
         else:
             return mask
-    raise MaskError(f"{otherwise} {reason}")
+    raise MaskError(f"None of {DRAWS} random masks can be used. {reason}")
 
 
 def overlap(mask_a: GroupMask, mask_b: GroupMask) -> Overlap:

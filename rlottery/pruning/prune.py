@@ -53,11 +53,7 @@ def prune(
 def allocate(
     rule: Rule, scores: Scores, sparsity: float, floor: int = 1, within: GroupMask | None = None
 ) -> dict[str, int]:
-    """Survivors per layer by a rule. Only "global" reads the scores; the others need the shapes.
-
-    Raises:
-        MaskError: as the rule's function in `allocation`.
-    """
+    """Survivors per layer by a rule. Only "global" reads the scores; the others need the shapes."""
     if rule == "global":
         return allocate_global(scores, sparsity, floor, within)
     by_shape = {"uniform": allocate_uniform, "erk": allocate_erk}[rule]

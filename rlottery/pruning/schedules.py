@@ -39,10 +39,6 @@ def round_sparsities(sparsity: Mapping[str, float], rate: float) -> list[dict[st
     After round r it is 1 - (1 - rate)^r, but at most the group's final sparsity: a group that reaches it early stays
     there while the others continue. The last round reaches exactly the final sparsities.
 
-    Args:
-        sparsity: group -> share pruned in the end, in [0, 1).
-        rate: share of the survivors that each round prunes, in (0, 1).
-
     Returns:
         One dict per round, group -> sparsity; as many as the group with the highest sparsity needs.
 

@@ -70,9 +70,6 @@ def unit_scores(scores: Scores) -> dict[str, FloatArray]:
     only). Within a layer, the ranking is that of their L2 norms. A sum instead of the mean would rank units of
     different layers by their number of weights.
 
-    Args:
-        scores: path -> (inputs, outputs), layers in order.
-
     Returns:
         Path of each layer that makes hidden units -> (outputs,).
 
@@ -94,12 +91,7 @@ def unit_scores(scores: Scores) -> dict[str, FloatArray]:
 
 
 def mask_of_units(shapes: Shapes, units: Units) -> GroupMask:
-    """The mask in which a weight survives if both of its ends do. Inputs and outputs of a network always survive.
-
-    Args:
-        shapes: path -> (inputs, outputs), layers in order.
-        units: surviving hidden units, as from `units_of`.
-    """
+    """The mask in which a weight survives if both of its ends do. Inputs and outputs of a network always survive."""
     incoming = {outgoing: path for path, outgoing in _outgoing(shapes).items()}
     mask = {}
     for path, (inputs, outputs) in shapes.items():

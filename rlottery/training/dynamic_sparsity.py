@@ -18,7 +18,7 @@ import numpy as np
 from rlottery.agents.base import Algorithm, jax_key, kernels, nest_masks
 from rlottery.errors import naming
 from rlottery.pruning.criteria import Kernels
-from rlottery.pruning.masks import DRAWS, GroupMask, check_connected, first_connected, select, survivors
+from rlottery.pruning.masks import GroupMask, check_connected, first_connected, select, survivors
 from rlottery.pruning.prune import Rule, allocate
 from rlottery.pruning.ranking import Scores
 from rlottery.pruning.schedules import cubic_sparsity, drop_fraction
@@ -215,7 +215,7 @@ def _random_mask(
         scores = {path: generator.random(shape) for path, shape in shapes.items()}
         return select(scores, allocate(allocation, scores, sparsity, floor))
 
-    return first_connected(draw, DRAWS, f"Each of {DRAWS} random masks was cut.")
+    return first_connected(draw)
 
 
 def _magnitudes(weights: Kernels, mask: GroupMask) -> dict[str, Any]:

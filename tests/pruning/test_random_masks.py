@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
-from rlottery.pruning import random_masks
+from rlottery.pruning import masks
 from rlottery.pruning.allocation import allocate_erk
 from rlottery.pruning.controls import CONTROLS
 from rlottery.pruning.masks import GroupMask, check_connected, survivors
@@ -41,7 +41,7 @@ class TestEveryMaskControl:
         mask = {"layer_0": half, "layer_1": np.eye(4, dtype=bool), "layer_2": half.T.copy()}
         for seed in range(50):
             check_connected(DRAWN[name](mask, rng(seed)))
-        monkeypatch.setattr(random_masks, "DRAWS", 1)
+        monkeypatch.setattr(masks, "DRAWS", 1)
         with pytest.raises(MaskError, match="is cut"):
             for seed in range(50):
                 DRAWN[name](mask, rng(seed))

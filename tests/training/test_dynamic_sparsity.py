@@ -224,7 +224,7 @@ def test_a_random_start_is_drawn_until_it_is_connected() -> None:
 def test_a_start_that_is_never_connected_says_so() -> None:
     # A single survivor in two layers.
     masks = dynamic_masks("set", sparsity={"actor": 0.99, "critic": 0.5}, allocation="global", floor=0)
-    with pytest.raises(MaskError, match="actor: Each of 100 random masks was cut.*lower sparsity"):
+    with pytest.raises(MaskError, match="actor: None of 100 random masks can be used.*lower sparsity"):
         masks.start(fresh())
 
 
