@@ -193,7 +193,7 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
             yield ("transfer", key), problem
     if not isinstance(recipe, PrunedRecipe):
         return
-    for group, shares in dict(recipe.given_layers or {}).items():
+    for group, shares in recipe.allocation.layers or ():
         if len(shares) != (layers := len(getattr(config.network, group)) + 1):
             entries = f"{layers} entries, one for each layer that network.{group} makes"
             yield ("allocation", group), f"must have {entries}, not {len(shares)}"

@@ -98,7 +98,7 @@ class LayerSparsities(Section):
 
 
 class Allocation(Section):
-    """How many weights survive in each layer of a network: by a rule, or given for each layer."""
+    """How many weights survive in each layer of a network: by a rule, or given for each layer; else the default."""
 
     rule: AllocationName | None = Field(default=None, description="global, uniform or erk")
     layers: LayerSparsities | None = Field(default=None, description="in place of a rule")
@@ -108,6 +108,8 @@ class Allocation(Section):
     def _short(cls, value: object) -> object:
         if isinstance(value, Allocation):
             return value
+        if value is None:
+            return {}
         if isinstance(value, str) and value in get_args(AllocationName):
             return {"rule": value}
         if isinstance(value, dict) and value.keys() == LayerSparsities.model_fields.keys():
@@ -118,5 +120,5 @@ class Allocation(Section):
         )
 
     @model_serializer
-    def _as_given(self) -> str | dict[str, Any]:
-        return self.rule or (self.layers.model_dump(mode="json") if self.layers else {})
+    def _as_given(self) -> str | dict[str, Any] | None:
+        return self.rule or (self.layers.model_dump(mode="json") if self.layers else None)

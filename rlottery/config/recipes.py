@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from rlottery.config.fields import Count, Section, Sparsity, Switch, Text, expects, fault, listed
-from rlottery.config.recipe_keys import Allocation, AllocationName, LayerSparsities, Rewind, Transfer
+from rlottery.config.recipe_keys import Allocation, AllocationName, Rewind, Transfer
 from rlottery.config.schedules import IN_TRAINING, InTraining, OneShot, PruningSchedule
 from rlottery.config.yaml_lines import show
 from rlottery.errors import MaskError
@@ -120,8 +120,8 @@ class PrunedRecipe(ArmRecipe):
     sparsity: Annotated[tuple[Sparsity, ...] | None, BeforeValidator(_one_or_more)] = Field(
         default=None, description="pruned share of the kernel weights, or {actor: s, critic: s}; a list: one arm each"
     )
-    allocation: Allocation | None = Field(
-        default=None, description="global, uniform, erk, or the sparsity of each layer"
+    allocation: Allocation = Field(
+        default=Allocation.model_validate(None), description="global, uniform, erk, or the sparsity of each layer"
     )
     floor: Count = Field(default=1, description="minimum weights per layer; units if structured")
     structure: Annotated[Literal["weights", "units"], expects("weights or units")] = Field(
@@ -157,41 +157,26 @@ class PrunedRecipe(ArmRecipe):
         return self.rewind.step
 
     @property
-    def given_layers(self) -> LayerSparsities | None:
-        """The sparsity of each layer, if `allocation` gives it."""
-        return self.allocation.layers if self.allocation else None
-
-    @property
-    def allocation_rule(self) -> AllocationName | None:
-        """The rule of `allocation`, as given."""
-        return self.allocation.rule if self.allocation else None
-
-    @property
     def rule(self) -> AllocationName:
         """The allocation, given or not; meaningless if each layer's sparsity is given."""
-        return self.allocation_rule or self.schedule.chosen.default_rule
+        return self.allocation.rule or self.schedule.chosen.default_rule
 
     @property
     def only_sparsity(self) -> Sparsity | None:
         return self.sparsity[0] if self.sparsity else None
 
     @property
-    def sparsities(self) -> tuple[dict[str, float], ...]:
-        """The sparsities asked for, by group."""
-        return tuple(dict(one) for one in self.sparsity or ())
-
-    @property
     def layer_sparsities(self) -> Mapping[str, Sequence[float]]:
         """Group -> the sparsity of each layer, or of the whole group alone."""
-        if self.given_layers is not None:
-            return dict(self.given_layers)
-        return {group: (share,) for group, share in self.sparsities[0].items()}
+        if self.allocation.layers is not None:
+            return dict(self.allocation.layers)
+        return {group: (share,) for group, share in self.only_sparsity or ()}
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if self.given_layers is None and self.sparsity is None:
+        if self.allocation.layers is None and self.sparsity is None:
             raise fault("missing: sparsity, the share of the kernel weights to prune")
-        if self.given_layers is not None and self.sparsity is not None:
+        if self.allocation.layers is not None and self.sparsity is not None:
             raise fault("the sparsity follows from the layers that allocation gives; leave one of the two out")
         if problem := self.schedule.chosen.objection(self) or self._problem():
             raise fault(problem)
@@ -204,7 +189,7 @@ class PrunedRecipe(ArmRecipe):
     def _name_parts(self) -> list[str]:
         """What the default name says of sparsity, allocation and structure."""
         parts = [percent(self.only_sparsity) if self.only_sparsity else "given"]
-        parts += [self.allocation_rule] if self.allocation_rule not in (None, "global") else []
+        parts += [self.allocation.rule] if self.allocation.rule not in (None, "global") else []
         return parts + (["units"] if self.structure == "units" else [])
 
 

@@ -3,18 +3,27 @@
 To add a schedule, write its class and a field of `PruningSchedule`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import ceil, log1p
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, model_serializer, model_validator
 
-from rlottery.config.fields import Count, Fraction, Section, UpToOne, expects, fault, listed
+from rlottery.config.fields import Count, Fraction, Section, Sparsity, UpToOne, expects, fault, listed
+from rlottery.config.recipe_keys import Allocation
 from rlottery.config.yaml_lines import show_keys
 from rlottery.pruning.method import Method
 
 if TYPE_CHECKING:
-    from rlottery.pruning.controls import PrunedArm
+    from rlottery.pruning.controls import Ticket
+
+    class PrunedArm(Ticket, Protocol):
+        """What the rules of schedules read of an arm's recipe."""
+
+        rescale: bool
+        sparsity: tuple[Sparsity, ...] | None
+        allocation: Allocation
+
 
 MAX_ROUNDS = 100
 """The most rounds of iterative pruning: each is a whole training."""
@@ -31,7 +40,7 @@ class _ScheduleKeys(Section):
         """Why the schedule makes no sense with the arm's other keys; None if it does."""
         if arm.structure == "units":
             return f"whole units are pruned at once; leave out structure: units, or schedule: {self.name}"
-        if any(not any(sparsity.values()) for sparsity in arm.sparsities):
+        if any(one.actor == one.critic == 0 for one in arm.sparsity or ()):
             return f"a sparsity of 0 prunes nothing, which makes no sense with schedule: {self.name}"
         return None
 
@@ -48,7 +57,7 @@ class OneShot(_ScheduleKeys):
     )
 
     def objection(self, arm: "PrunedArm") -> str | None:
-        if arm.structure == "units" and (arm.given_layers or arm.allocation_rule == "erk"):
+        if arm.structure == "units" and (arm.allocation.layers or arm.allocation.rule == "erk"):
             return "structure: units takes allocation: global or uniform"
         return None
 
@@ -69,11 +78,11 @@ class Iterative(_ScheduleKeys):
     )
 
     def objection(self, arm: "PrunedArm") -> str | None:
-        if arm.given_layers:
+        if arm.allocation.layers:
             return _one_sparsity(self.name)
         if problem := super().objection(arm):
             return problem
-        if (rounds := max(map(self._rounds, arm.sparsities))) > MAX_ROUNDS:
+        if (rounds := max(map(self._rounds, arm.sparsity or ()))) > MAX_ROUNDS:
             number = f"{rounds:,}" if rounds < 1e6 else "millions of"
             return f"schedule.iterative.rate takes {number} rounds, more than {MAX_ROUNDS}; raise it"
         if arm.scoring is not None and arm.scoring.reads_initial_weights:
@@ -83,9 +92,9 @@ class Iterative(_ScheduleKeys):
             )
         return None
 
-    def _rounds(self, sparsity: Mapping[str, float]) -> int:
+    def _rounds(self, sparsity: Sparsity) -> int:
         """Rounds to a sparsity, to within one."""
-        return ceil(log1p(-max(sparsity.values())) / log1p(-self.rate))
+        return ceil(log1p(-max(sparsity.actor, sparsity.critic)) / log1p(-self.rate))
 
 
 class Gradual(_ScheduleKeys):
@@ -111,7 +120,7 @@ class Gradual(_ScheduleKeys):
         return self
 
     def objection(self, arm: "PrunedArm") -> str | None:
-        if arm.given_layers:
+        if arm.allocation.layers:
             return _one_sparsity(self.name)
         if problem := super().objection(arm) or _trains_from_initial_weights(self.name, arm):
             return problem
@@ -155,9 +164,9 @@ class DropAndGrow(_ScheduleKeys):
             return problem
         if arm.criterion is not None:
             return f"{self.name} drops by magnitude and grows by its own rule; leave out criterion"
-        if arm.allocation_rule == "global":
+        if arm.allocation.rule == "global":
             return f"{self.name} starts from a random mask, which has no scores to rank globally; use erk or uniform"
-        return f"{self.name} takes allocation: erk or uniform" if arm.given_layers else None
+        return f"{self.name} takes allocation: erk or uniform" if arm.allocation.layers else None
 
     def window(self, env_steps: int, warmup_steps: int) -> tuple[int, int]:
         """The first step after which masks may change, and the last one."""

@@ -30,13 +30,12 @@ WeightControl: TypeAlias = Callable[[Kernels, GroupMask, np.random.Generator], M
 """(initial kernels of one group, the mask, generator) -> the kernels that the control starts from."""
 
 
-class PrunedArm(Protocol):
-    """What the rules of controls and schedules read of the recipe of an arm with a mask of its own."""
+class Ticket(Protocol):
+    """What the rules of controls read of the recipe of their ticket."""
 
     name: str | None
     criterion: str | None
     structure: Literal["weights", "units"]
-    rescale: bool
     is_dynamic: ClassVar[bool]
 
     @property
@@ -46,16 +45,10 @@ class PrunedArm(Protocol):
     @property
     def rewind_step(self) -> int | None: ...
     @property
-    def allocation_rule(self) -> str | None: ...
-    @property
-    def given_layers(self) -> object: ...
-    @property
-    def sparsities(self) -> Sequence[Mapping[str, float]]: ...
-    @property
     def layer_sparsities(self) -> Mapping[str, Sequence[float]]: ...
 
 
-Rule: TypeAlias = Callable[[str, PrunedArm], str | None]
+Rule: TypeAlias = Callable[[str, Ticket], str | None]
 """(the control's name, the ticket) -> why they make no sense together."""
 
 
@@ -102,7 +95,7 @@ class Control(Method):
         """Whether it starts from other weights, or another network, than the ticket under the same mask."""
         return not self.has_mask or self.fresh_weights or self.change_weights is not None
 
-    def objection(self, ticket: PrunedArm) -> str | None:
+    def objection(self, ticket: Ticket) -> str | None:
         """Why this control makes no sense with that ticket; None if it does."""
         has_own_mask = self.draw_mask is not None or self.rank_mask is not None
         if has_own_mask and not any(itertools.chain(*ticket.layer_sparsities.values())):
@@ -169,27 +162,27 @@ def small_widths(widths: Sequence[int], inputs: int, outputs: int, survivors: in
     return fitting[-1]
 
 
-def _single_weights(name: str, ticket: PrunedArm) -> str | None:
+def _single_weights(name: str, ticket: Ticket) -> str | None:
     if ticket.structure == "units":
         return f"{name} moves single weights, and {ticket.name} prunes whole units; use random"
     return None
 
 
-def _other_degrees_exist(_: str, ticket: PrunedArm) -> str | None:
+def _other_degrees_exist(_: str, ticket: Ticket) -> str | None:
     critic = ticket.layer_sparsities.get("critic", ())
     if any(critic) and len(critic) > 1 and not any(critic[:-1]):  # a critic has one output
         return f"{ticket.name} prunes only the critics' last layer, where one mask alone has these degrees; use random"
     return None
 
 
-def _prunes_later_layers(_: str, ticket: PrunedArm) -> str | None:
+def _prunes_later_layers(_: str, ticket: Ticket) -> str | None:
     for group, layers in ticket.layer_sparsities.items():
         if len(layers) > 1 and layers[0] and not any(layers[1:]):
             return f"{ticket.name} prunes nothing after the {group}'s first layer, so there is nothing to shuffle"
     return None
 
 
-def _has_one_score(name: str, ticket: PrunedArm) -> str | None:
+def _has_one_score(name: str, ticket: Ticket) -> str | None:
     if not ticket.is_one_shot:
         return f"{name} needs the scores of a one-shot mask, and {ticket.name} has none"
     if ticket.scoring is not None and ticket.scoring.iterations > 1:
@@ -197,7 +190,7 @@ def _has_one_score(name: str, ticket: PrunedArm) -> str | None:
     return None
 
 
-def _starts_from_initial_weights(name: str, ticket: PrunedArm) -> str | None:
+def _starts_from_initial_weights(name: str, ticket: Ticket) -> str | None:
     if ticket.is_dynamic:
         return f"{ticket.name} makes its mask while it trains, and other weights would make another mask; use random"
     if ticket.rewind_step != 0:

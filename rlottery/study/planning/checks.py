@@ -63,8 +63,8 @@ def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> i
     if arm.sparsity is not None:
         return survivor_count(weight_count(shapes), arm.sparsity[group])
     recipe = arm.recipe
-    assert isinstance(recipe, PrunedRecipe) and recipe.given_layers is not None
-    return sum(allocate_given(shapes, getattr(recipe.given_layers, group), recipe.floor).values())
+    assert isinstance(recipe, PrunedRecipe) and recipe.allocation.layers is not None
+    return sum(allocate_given(shapes, getattr(recipe.allocation.layers, group), recipe.floor).values())
 
 
 def _check_file(job: Job, shapes: Shapes) -> None:

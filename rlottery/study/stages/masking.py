@@ -252,7 +252,7 @@ def _statistics(
 
 def _asked(arm: Arm) -> dict[str, Any]:
     """Sparsity by group, or by layer of each group."""
-    given = arm.recipe.given_layers if isinstance(arm.recipe, PrunedRecipe) else None
+    given = arm.recipe.allocation.layers if isinstance(arm.recipe, PrunedRecipe) else None
     asked = dict(given) if given is not None else arm.sparsity
     assert asked is not None
     return asked
