@@ -6,7 +6,7 @@ Nothing here imports JAX or an environment: the process that starts the workers 
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -14,7 +14,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
-    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
     model_serializer,
@@ -148,8 +147,8 @@ class Config(Section):
         return arms
 
     @model_serializer(mode="wrap")
-    def _pruning_or_arms(self, as_usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        plain: dict[str, Any] = as_usual(self)
+    def _pruning_or_arms(self, as_usual: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+        plain = as_usual(self)
         del plain["pruning" if self.arms else "arms"]
         return plain
 

@@ -1,17 +1,10 @@
 """Recipes: what an entry of the config's `arms:` may say. Each kind of arm has a model with the keys that it takes."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
 from rlottery.config.fields import Count, Section, Sparsity, Switch, Text, expects, fault, listed
 from rlottery.config.recipe_keys import Allocation, AllocationName, Rewind, Transfer
@@ -98,7 +91,7 @@ class ArmRecipe(Section):
         return {key: inner for key, inner in value.items() if key not in others}
 
     @model_serializer(mode="wrap")
-    def _as_given(self, as_usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _as_given(self, as_usual: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
         plain = as_usual(self)
         given = {key: plain[key] for key in KEYS if key in self.model_fields_set}
         if self.only_sparsity is not None and len(given["sparsity"]) == 1:

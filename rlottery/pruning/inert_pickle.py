@@ -111,9 +111,7 @@ class _Reader:
                 stack.append(None)
             case "NEWTRUE" | "NEWFALSE":
                 stack.append(opcode.name == "NEWTRUE")
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
-                stack.append(argument())
-            case "SHORT_BINBYTES" | "BINBYTES" | "BYTEARRAY8":
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "SHORT_BINBYTES" | "BINBYTES" | "BYTEARRAY8":
                 stack.append(argument())
             case "SHORT_BINUNICODE" | "BINUNICODE":
                 stack.append(self._counted(argument()))
