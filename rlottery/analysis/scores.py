@@ -9,15 +9,7 @@ import numpy as np
 
 from rlottery.analysis.aggregates import Statistic, bootstrap, iqm_of_runs, mean_over_tasks, median_of_runs, value_of
 from rlottery.analysis.learning import gain_of, least_gain_of
-from rlottery.analysis.runs import (
-    Metric,
-    Run,
-    arm_names,
-    metric_of,
-    representative,
-    score_of,
-    untrained_evaluations,
-)
+from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, representative, score_of, untrained_evaluations
 from rlottery.config import Config, Training
 from rlottery.storage.paths import DENSE
 

@@ -160,12 +160,7 @@ def page_frame() -> dict[str, Any]:
         .replace("{{ dark }}", _DARK + colours(dark=True))
     )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return {
-        "style": Markup(style),
-        "script": Markup(script),
-        "script_hash": f"sha256-{digest}",
-        "glossary": glossary(),
-    }
+    return {"style": Markup(style), "script": Markup(script), "script_hash": f"sha256-{digest}", "glossary": glossary()}
 
 
 def _template(name: str) -> str:

@@ -246,11 +246,7 @@ def _difference_table(rows: Sequence[StudyDifference], settings: Sequence[Settin
         Column("n", _seeds),
     )
     return make_table(
-        "differences",
-        caption,
-        columns,
-        rows,
-        tags=lambda row: {"task": row.task, "studies": f"{row.one}, {row.other}"},
+        "differences", caption, columns, rows, tags=lambda row: {"task": row.task, "studies": f"{row.one}, {row.other}"}
     )
 
 

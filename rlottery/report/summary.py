@@ -11,13 +11,7 @@ from rlottery.report.headline import headline
 from rlottery.report.renderers import escaped, table_lines
 from rlottery.report.score_tables import closing_table
 from rlottery.report.tables import Table
-from rlottery.report.task_sentences import (
-    measured_line,
-    not_normalised_lines,
-    overlap_lines,
-    problem_lines,
-    task_line,
-)
+from rlottery.report.task_sentences import measured_line, not_normalised_lines, overlap_lines, problem_lines, task_line
 from rlottery.report.terminal import FittedTable, Paragraph
 from rlottery.report.wording import last_evaluations, on_one_line
 from rlottery.storage.paths import DENSE

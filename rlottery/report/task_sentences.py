@@ -7,15 +7,7 @@ from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import ArmScores, TaskScores
-from rlottery.report.wording import (
-    METRIC_NAMES,
-    digits_of,
-    joined,
-    number_text,
-    on_one_line,
-    plural,
-    sparsity_text,
-)
+from rlottery.report.wording import METRIC_NAMES, digits_of, joined, number_text, on_one_line, plural, sparsity_text
 from rlottery.storage.paths import DENSE
 
 MOST_TICKETS_IN_A_SENTENCE = 4

@@ -183,11 +183,7 @@ def _claim_columns() -> tuple[Column[Any], ...]:
     def holm_of(arm: ArmVerdict | PooledVerdict) -> float | None:
         return arm.adjusted.get(claim) if (claim := _claim(arm)) else None
 
-    return (
-        text("Claim", "claim", _claim),
-        p_value("p", "p", p_of),
-        p_value("Holm p", "p_holm", holm_of),
-    )
+    return (text("Claim", "claim", _claim), p_value("p", "p", p_of), p_value("Holm p", "p_holm", holm_of))
 
 
 def _claim(arm: ArmVerdict | PooledVerdict) -> Claim | None:
