@@ -51,7 +51,10 @@ def iqm_of_runs(tasks: Groups) -> FloatArray:
 
     Tasks with more runs have more weight.
     """
-    return _trimmed_mean(np.concatenate(tasks, axis=-1))
+    runs = np.sort(np.concatenate(tasks, axis=-1), axis=-1)
+    cut = runs.shape[-1] // 4
+    means: FloatArray = runs[..., cut : runs.shape[-1] - cut].mean(axis=-1)
+    return means
 
 
 def improvement_over_tasks(tasks: Groups, others: Groups) -> FloatArray:
@@ -93,7 +96,9 @@ def bootstrap(
     if any(task.size == 1 for task in tasks):
         return None
     generator = np.random.default_rng(seed)
-    return _percentiles(statistic([_resampled(task, resamples, generator) for task in tasks]), level)
+    resampled = [task[generator.integers(task.size, size=(resamples, task.size))] for task in tasks]
+    low, high = _quantiles(statistic(resampled), level)
+    return Interval(float(low), float(high))
 
 
 def bootstrap_paired(
@@ -113,12 +118,11 @@ def bootstrap_paired(
         ValueError: also if the arms have different numbers of tasks.
     """
     xs, ys = _checked_pairs(groups_x, groups_y)
-    if any(task.size == 1 for task in (*xs, *ys)):
-        return None
-    generator = np.random.default_rng(seed)
-    resampled_x = [_resampled(task, resamples, generator) for task in xs]
-    resampled_y = [_resampled(task, resamples, generator) for task in ys]
-    return _percentiles(statistic(resampled_x, resampled_y), level)
+
+    def of_both(tasks: Groups) -> FloatArray:
+        return statistic(tasks[: len(xs)], tasks[len(xs) :])
+
+    return bootstrap([*xs, *ys], of_both, seed=seed, resamples=resamples, level=level)
 
 
 def probability_of_improvement(groups_x: Sequence[ArrayLike], groups_y: Sequence[ArrayLike]) -> float:
@@ -163,29 +167,11 @@ def performance_profile(
     return reached, low, high
 
 
-def _trimmed_mean(values: FloatArray) -> FloatArray:
-    """Over the last axis."""
-    runs = values.shape[-1]
-    cut = runs // 4
-    means: FloatArray = np.sort(values, axis=-1)[..., cut : runs - cut].mean(axis=-1)
-    return means
-
-
 def _share_above(x: FloatArray, y: FloatArray) -> FloatArray:
     """(resamples, n) and (resamples, m) to (resamples,)."""
     one, other = x[..., :, None], y[..., None, :]
     shares: FloatArray = ((one > other).mean(axis=(-2, -1)) + (one >= other).mean(axis=(-2, -1))) / 2
     return shares
-
-
-def _resampled(task: FloatArray, resamples: int, generator: np.random.Generator) -> FloatArray:
-    drawn: FloatArray = task[generator.integers(task.size, size=(resamples, task.size))]
-    return drawn
-
-
-def _percentiles(values: FloatArray, level: float) -> Interval:
-    low, high = _quantiles(values, level)
-    return Interval(float(low), float(high))
 
 
 def _quantiles(values: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:

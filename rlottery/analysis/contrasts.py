@@ -86,24 +86,14 @@ def contrast(of: Paired, margin: float, level: float) -> Contrast:
     )
 
 
-@dataclass(frozen=True)
-class Pooled:
-    """The mean over tasks of their normalised differences, and its tests; fields as in `Contrast`."""
+def pooled(of: Sequence[Paired], margin: float, level: float) -> Contrast:
+    """The tests of the mean over tasks of their normalised differences, for at least two seeds on each task.
 
-    difference: float
-    low: float | None
-    high: float | None
-    p_non_inferior: float
-    p_inferior: float
-    p_superior: float
-    p_equivalent: float
-
-
-def pooled(of: Sequence[Paired], margin: float, level: float) -> Pooled:
-    """Pool over tasks with at least two seeds each. Tasks have equal weights, and their spreads may differ."""
+    Tasks have equal weights, and their spreads may differ.
+    """
     low, high = pooled_bounds(of, level)
     p_values = _p_values(lambda difference: pooled_test(of, difference), margin)
-    return Pooled(pooled_difference(of), low, high, **p_values)
+    return Contrast(of[0].against, {}, pooled_difference(of), low, high, **p_values, sign_flip={})
 
 
 def pooled_difference(of: Sequence[Paired]) -> float:

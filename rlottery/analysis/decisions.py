@@ -1,29 +1,14 @@
 """Decisions: the p-value of each claim, Holm's correction, and the claim that holds, with the reason."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from rlottery.analysis.contrasts import Paired, Pooled
 from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.rules import margin_text
-from rlottery.analysis.verdict import CLAIMS, ArmVerdict, Claim, Contrast, Decision
+from rlottery.analysis.verdict import CLAIMS, Claim, Contrast, Decision
 from rlottery.config import Verdict
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The verdict on an arm, with the differences that pooling needs."""
-
-    verdict: ArmVerdict
-    dense: Paired | None = None
-    control: Paired | None = None
-
-    @property
-    def is_ticket(self) -> bool:
-        return self.verdict.kind == "ticket"
-
-
-def claims(dense: Contrast | Pooled, control: Contrast | Pooled | None) -> dict[Claim, float]:
+def claims(dense: Contrast, control: Contrast | None) -> dict[Claim, float]:
     """The p-value of each claim that can be tested. Only "losing" can be tested without a control."""
     if dense.p_inferior is None or dense.p_non_inferior is None:
         return {}
@@ -38,9 +23,9 @@ def corrected(of: Sequence[Mapping[Claim, float]]) -> list[dict[Claim, float]]:
     """The p-values of each claim after Holm's correction over all arms for which it can be tested."""
     found: list[dict[Claim, float]] = [{} for _ in of]
     for claim in CLAIMS:
-        places = [index for index, p in enumerate(of) if claim in p]
-        for index, value in zip(places, holm([of[index][claim] for index in places]), strict=True):
-            found[index][claim] = value
+        for adjusted, value in zip(found, holm([p.get(claim) for p in of]), strict=True):
+            if value is not None:
+                adjusted[claim] = value
     return found
 
 

@@ -154,8 +154,8 @@ def sign_flip(differences: ArrayLike, null: float = 0.0) -> tuple[float, float]:
     return float(np.mean(sums >= observed - tie)), float(np.mean(sums <= observed + tie))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values after Holm's (1979) step-down correction for multiple tests, in the given order.
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """p-values after Holm's (1979) step-down correction for multiple tests, in the given order. None is not a test.
 
     Rejecting where the adjusted value is at most a level keeps the probability of any false rejection at most at that
     level, whatever the dependence between the tests.
@@ -163,11 +163,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Raises:
         ValueError: a p-value is not between 0 and 1.
     """
-    if not all(0 <= p <= 1 for p in p_values):
+    tests = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    if not all(0 <= p <= 1 for p, _ in tests):
         raise ValueError(f"p-values must be between 0 and 1, not {list(p_values)}.")
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+    adjusted: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, index) in enumerate(tests):
+        highest = max(highest, min(1.0, (len(tests) - rank) * p))
         adjusted[index] = highest
     return adjusted
 

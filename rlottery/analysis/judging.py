@@ -1,4 +1,4 @@
-"""From scores to verdicts: every ticket against the dense agents and against its random control."""
+"""From scores to verdicts: every ticket against the dense agents and its random control, by task and over tasks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rlottery.analysis.cautions import bimodal, head_start
-from rlottery.analysis.contrasts import Paired, contrast, paired
-from rlottery.analysis.decisions import Judged, claims, corrected, decision_of, reason
+from rlottery.analysis.contrasts import Paired, contrast, paired, pooled
+from rlottery.analysis.decisions import claims, corrected, decision_of, reason
 from rlottery.analysis.kinds import LayerCounts, kind_of, random_control_of
 from rlottery.analysis.learning import learning_test
-from rlottery.analysis.pooling import pool
 from rlottery.analysis.power import seeds_needed, seeds_needed_equivalent
 from rlottery.analysis.scores import ArmScores, Estimate, TaskScores
-from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, Measure, PooledVerdict, TaskState, TaskVerdict
+from rlottery.analysis.verdict import ArmVerdict, Contrast, Measure, PooledVerdict, TaskState, TaskVerdict
 from rlottery.config import Verdict
 from rlottery.storage.paths import DENSE
 
@@ -37,6 +36,19 @@ class TaskToJudge:
 
     scores: TaskScores
     counts: Mapping[str, LayerCounts]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The verdict on an arm, with the differences that pooling needs."""
+
+    verdict: ArmVerdict
+    dense: Paired | None
+    control: Paired | None
+
+    @property
+    def is_ticket(self) -> bool:
+        return self.verdict.kind == "ticket"
 
 
 def controls_of(task: TaskToJudge) -> dict[str, str | None]:
@@ -69,10 +81,10 @@ def judge(tasks: Sequence[TaskToJudge], rules: Verdict) -> tuple[tuple[TaskVerdi
         )
         for task, (state, why, p_learned) in zip(tasks, states, strict=True)
     )
-    return verdicts, pool(verdicts, judged, rules)
+    return verdicts, _pool(verdicts, [item for item in judged if item.is_ticket], rules)
 
 
-def _pruned(judged: Sequence[Judged]) -> set[str]:
+def _pruned(judged: Sequence[_Judged]) -> set[str]:
     """Tickets and their random controls."""
     return {arm for item in judged if item.is_ticket for arm in (item.verdict.arm, item.verdict.control) if arm}
 
@@ -102,7 +114,7 @@ def _state(scores: TaskScores, rules: Verdict) -> tuple[TaskState, str, float | 
     return "learned", f"training improved the dense agents by {dense - untrained:.4g} (one-sided p = {p:.2g})", p
 
 
-def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rules: Verdict) -> Judged:
+def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rules: Verdict) -> _Judged:
     """Compare one arm with dense and with its control, before any decision."""
     scores, run = task.scores, task.scores.representative(arm.arm)
     kind = kind_of(run)
@@ -117,32 +129,30 @@ def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rule
     to_dense = _paired(scores, arm, dense, dense, measure)
     to_control = _paired(scores, arm, of_control, dense, measure) if of_control is not None else None
     against_dense, against_control = _contrast(to_dense, rules), _contrast(to_control, rules)
+    p = {}
+    if not is_ticket:
+        it_is = "a control" if kind == "control" else "not a ticket with rewound weights"
+        why = f"{it_is}: compared, but not judged"
+    elif state != "learned":
+        why = _NOT_JUDGED[state]
+    elif (lacking := _lacking(to_dense, scores, arm, dense, measure, rules)) is not None:
+        why = lacking
+    elif against_dense is not None:
+        # Claims about the control need as many seeds that have one.
+        enough = to_control is not None and len(to_control.seeds) >= rules.least_seeds
+        p = claims(against_dense, against_control if enough else None)
     verdict = ArmVerdict(
         task=scores.task,
         arm=arm.arm,
         control=control,
         measure=measure,
-        decision=None,
         why=why,
         against_dense=against_dense,
         against_control=against_control,
-        p={},
-        adjusted={},
-        more_seeds=None,
+        p=p,
         kind=kind,
     )
-    compared = Judged(verdict, to_dense, to_control)
-    if not is_ticket:
-        it_is = "a control" if kind == "control" else "not a ticket with rewound weights"
-        return replace(compared, verdict=replace(verdict, why=f"{it_is}: compared, but not judged"))
-    if state != "learned":
-        return replace(compared, verdict=replace(verdict, why=_NOT_JUDGED[state]))
-    if (lacking := _lacking(to_dense, scores, arm, dense, measure, rules)) is not None:
-        return replace(compared, verdict=replace(verdict, why=lacking))
-    assert against_dense is not None
-    # Claims about the control need as many seeds that have one.
-    enough = to_control is not None and len(to_control.seeds) >= rules.least_seeds
-    return replace(compared, verdict=replace(verdict, p=claims(against_dense, against_control if enough else None)))
+    return _Judged(verdict, to_dense, to_control)
 
 
 def _tied_at_maximum(scores: TaskScores, arm: ArmScores, dense: ArmScores, rules: Verdict) -> bool:
@@ -176,24 +186,22 @@ def _lacking(
     return None
 
 
-def _decided(compared: Sequence[Judged], rules: Verdict) -> list[Judged]:
+def _decided(compared: Sequence[_Judged], rules: Verdict) -> list[_Judged]:
     """Decide, after Holm's correction of each claim over all arms and tasks for which it can be tested."""
-    adjusted = corrected([item.verdict.p for item in compared])
     family = sum(bool(item.verdict.p) for item in compared)
-    return [_decide(item, claims, family, rules) for item, claims in zip(compared, adjusted, strict=True)]
+    decided = []
+    for item, adjusted in zip(compared, corrected([item.verdict.p for item in compared]), strict=True):
+        verdict = item.verdict
+        if verdict.p:
+            decision = decision_of(adjusted, rules)
+            more = _more_seeds(item, rules.level / family, rules) if decision == "undecided" else None
+            why = reason(decision, verdict.p, verdict.control, verdict.against_control, more, rules)
+            verdict = replace(verdict, adjusted=adjusted, decision=decision, why=why, more_seeds=more)
+        decided.append(replace(item, verdict=verdict))
+    return decided
 
 
-def _decide(item: Judged, adjusted: Mapping[Claim, float], family: int, rules: Verdict) -> Judged:
-    verdict = item.verdict
-    if not verdict.p:
-        return item
-    decision = decision_of(adjusted, rules)
-    more = _more_seeds(item, rules.level / family, rules) if decision == "undecided" else None
-    why = reason(decision, verdict.p, verdict.control, verdict.against_control, more, rules)
-    return replace(item, verdict=replace(verdict, adjusted=adjusted, decision=decision, why=why, more_seeds=more))
-
-
-def _more_seeds(item: Judged, level: float, rules: Verdict) -> int | None:
+def _more_seeds(item: _Judged, level: float, rules: Verdict) -> int | None:
     """The smallest number of more seeds that gives 80 % power for one of the claims, at current estimates."""
     dense, control = item.dense, item.control
     assert dense is not None
@@ -216,3 +224,50 @@ def _more_seeds(item: Judged, level: float, rules: Verdict) -> int | None:
         ]
     fewest = min(totals)
     return None if math.isinf(fewest) else int(fewest) - n
+
+
+# ------------------------------------------------------------------------------------------ Over tasks
+
+
+def _pool(tasks: Sequence[TaskVerdict], tickets: Sequence[_Judged], rules: Verdict) -> tuple[PooledVerdict, ...]:
+    """The verdict on every kind of ticket, over the tasks on which it could be judged."""
+    by_arm: dict[str, dict[str, _Judged]] = {}
+    for item in tickets:
+        by_arm.setdefault(item.verdict.arm, {})[item.verdict.task] = item
+    undecided = [_undecided(arm, of_task, tasks, rules) for arm, of_task in by_arm.items()]
+    pools = []
+    for verdict, adjusted in zip(undecided, corrected([verdict.p for verdict in undecided]), strict=True):
+        if not verdict.p:
+            pools.append(verdict)
+            continue
+        decision, control = decision_of(adjusted, rules), by_arm[verdict.arm][verdict.tasks[0]].verdict.control
+        over = "1 task" if len(verdict.tasks) == 1 else f"{len(verdict.tasks)} tasks"
+        why = f"over {over}: {reason(decision, verdict.p, control, None, None, rules)}"
+        pools.append(replace(verdict, adjusted=adjusted, decision=decision, why=why))
+    return tuple(pools)
+
+
+def _undecided(arm: str, of_task: Mapping[str, _Judged], tasks: Sequence[TaskVerdict], rules: Verdict) -> PooledVerdict:
+    """The differences to dense; and to the controls, if every task has one with enough seeds."""
+    left_out = {
+        task.task: of_task[task.task].verdict.why if task.task in of_task else "it has no finished run there"
+        for task in tasks
+        if task.task not in of_task or not of_task[task.task].verdict.p
+    }
+    used = {task: item for task, item in of_task.items() if task not in left_out}
+    dense = [item.dense for item in used.values() if item.dense is not None]
+    control = [item.control for item in used.values() if item.control is not None and "winning" in item.verdict.p]
+    to_dense = pooled(dense, rules.margin, rules.level) if dense else None
+    to_control = pooled(control, rules.margin, rules.level) if control and len(control) == len(dense) else None
+    return PooledVerdict(
+        arm=arm,
+        tasks=tuple(used),
+        left_out=left_out,
+        measures={task: item.verdict.measure for task, item in used.items()},
+        why="there is no task on which it could be judged",
+        difference=to_dense.difference if to_dense else None,
+        low=to_dense.low if to_dense else None,
+        high=to_dense.high if to_dense else None,
+        over_control=(to_control.difference, to_control.low, to_control.high) if to_control else None,
+        p=claims(to_dense, to_control) if to_dense else {},
+    )

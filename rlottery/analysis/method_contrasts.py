@@ -6,7 +6,7 @@ Only tickets that differ in nothing but the criterion are compared.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -125,7 +125,6 @@ def _sparsity(run: Run) -> tuple[float, ...]:
 
 def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> MethodContrast:
     first, of = group[0], [match.paired for match in group]
-    low, high, p = _tested(of, rules.level)
     return MethodContrast(
         task=task,
         measure=first.measure,
@@ -133,28 +132,24 @@ def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> Meth
         magnitude=first.magnitude,
         gradient=first.gradient,
         difference=pooled_difference(of),
-        low=low,
-        high=high,
-        p=p,
-        adjusted=None,
-        n=sum(len(match.paired.seeds) for match in group),
-        fewest=min(len(match.paired.seeds) for match in group),
         tasks=tuple(match.task for match in group),
+        **_tested(of, rules.level),
     )
 
 
-def _tested(of: Sequence[Paired], level: float) -> tuple[float | None, float | None, float | None]:
-    """The interval of the pooled difference and its two-sided p-value; None where a task has a single seed."""
-    if any(len(task.seeds) < 2 for task in of):
-        return None, None, None
-    test = pooled_test(of, 0.0)
-    return *pooled_bounds(of, level), min(1.0, 2 * min(test.p_above, test.p_below))
+def _tested(of: Sequence[Paired], level: float) -> dict[str, Any]:
+    """The fields that contrasts and trends share: interval and two-sided p of the pooled difference, and its seeds."""
+    seeds = [len(task.seeds) for task in of]
+    low = high = p = None
+    if min(seeds) >= 2:
+        (low, high), test = pooled_bounds(of, level), pooled_test(of, 0.0)
+        p = min(1.0, 2 * min(test.p_above, test.p_below))
+    return {"low": low, "high": high, "p": p, "adjusted": None, "n": sum(seeds), "fewest": min(seeds)}
 
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:
-    known = [row for row in rows if row.p is not None]
-    adjusted = dict(zip(map(id, known), holm([row.p for row in known if row.p is not None]), strict=True))
-    return [replace(row, adjusted=adjusted.get(id(row))) for row in rows]
+    adjusted = holm([row.p for row in rows])
+    return [replace(row, adjusted=value) for row, value in zip(rows, adjusted, strict=True)]
 
 
 def _trends(
@@ -174,7 +169,6 @@ def _trends(
         ]
         if not changes:
             continue
-        low, high, p = _tested(changes, rules.level)
         found.append(
             MethodTrend(
                 task=task,
@@ -183,12 +177,7 @@ def _trends(
                 lowest=lowest,
                 highest=highest,
                 change=pooled_difference(changes),
-                low=low,
-                high=high,
-                p=p,
-                adjusted=None,
-                n=sum(len(change.seeds) for change in changes),
-                fewest=min(len(change.seeds) for change in changes),
+                **_tested(changes, rules.level),
             )
         )
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.runs import Metric, Run
-from rlottery.analysis.scores import ArmScores, TaskScores
+from rlottery.analysis.scores import TaskScores
 
 _OF_TASKS, _OF_STUDIES = ("training", "sac"), ("network", "evaluation", "verdict")
 """Sections of a config that a task may override, and those that apply to all tasks."""
@@ -43,7 +43,7 @@ class StudyDifference:
     low: float | None
     high: float | None
     p: float | None
-    adjusted: float | None
+    adjusted: float | None = None
 
     @property
     def too_few(self) -> bool:
@@ -100,7 +100,7 @@ def study_differences(
     return tuple(
         row
         for name, theirs in others
-        for row in _corrected(_rows(first, ours, name, theirs, max(least_seeds[first], least_seeds[name])))
+        for row in _compared(first, ours, name, theirs, max(least_seeds[first], least_seeds[name]))
     )
 
 
@@ -176,42 +176,41 @@ def _note(
     found[same] = replace(before, of=names, where=(*before.where, where))
 
 
-def _rows(
+def _compared(
     one: str, ours: Sequence[TaskScores], other: str, theirs: Sequence[TaskScores], least: int
 ) -> list[StudyDifference]:
+    """The rows of two studies, after Holm's correction."""
     by_task = {task.task: task for task in theirs}
-    return [
-        _difference(task, one, arm, other, counterpart, least)
-        for task in ours
-        if task.task in by_task and by_task[task.task].metric == task.metric
-        for arm in task.arms
-        if (counterpart := by_task[task.task].arm(arm.arm)) is not None
-    ]
-
-
-def _difference(
-    task: TaskScores, one: str, ours: ArmScores, other: str, theirs: ArmScores, least: int
-) -> StudyDifference:
-    # Equal scores are means whose last bits may differ.
-    a, b = ([float(f"{score:.9g}") for score in of.scores.values()] for of in (ours, theirs))
-    low, high, p = (None, None, None) if min(len(a), len(b)) < least else _welch(a, b)
-    return StudyDifference(
-        task=task.task,
-        arm=ours.arm,
-        metric=task.metric,
-        one=one,
-        other=other,
-        mean_one=statistics.fmean(a),
-        mean_other=statistics.fmean(b),
-        n_one=len(a),
-        n_other=len(b),
-        least=least,
-        difference=statistics.fmean(b) - statistics.fmean(a),
-        low=low,
-        high=high,
-        p=p,
-        adjusted=None,
-    )
+    rows = []
+    for task in ours:
+        counterpart = by_task.get(task.task)
+        if counterpart is None or counterpart.metric != task.metric:
+            continue
+        for arm in task.arms:
+            if (of_other := counterpart.arm(arm.arm)) is None:
+                continue
+            # Equal scores are means whose last bits may differ.
+            a, b = ([float(f"{score:.9g}") for score in of.scores.values()] for of in (arm, of_other))
+            low, high, p = (None, None, None) if min(len(a), len(b)) < least else _welch(a, b)
+            row = StudyDifference(
+                task=task.task,
+                arm=arm.arm,
+                metric=task.metric,
+                one=one,
+                other=other,
+                mean_one=statistics.fmean(a),
+                mean_other=statistics.fmean(b),
+                n_one=len(a),
+                n_other=len(b),
+                least=least,
+                difference=statistics.fmean(b) - statistics.fmean(a),
+                low=low,
+                high=high,
+                p=p,
+            )
+            rows.append(row)
+    adjusted = holm([row.p for row in rows])
+    return [replace(row, adjusted=value) for row, value in zip(rows, adjusted, strict=True)]
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float | None, float | None, float | None]:
@@ -229,9 +228,3 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float | None, float 
         test = stats.ttest_ind(b, a, equal_var=False)
     interval = test.confidence_interval(0.95)
     return float(interval.low), float(interval.high), float(test.pvalue)
-
-
-def _corrected(rows: Sequence[StudyDifference]) -> list[StudyDifference]:
-    tested = [index for index, row in enumerate(rows) if row.p is not None]
-    adjusted = dict(zip(tested, holm([rows[index].p or 0.0 for index in tested]), strict=True))
-    return [replace(row, adjusted=adjusted.get(index)) for index, row in enumerate(rows)]

@@ -1,7 +1,7 @@
 """The verdict on a study's tickets, as data: every decision with the numbers that it rests on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Claim = Literal["winning", "matches dense, no better than random", "losing"]
@@ -35,7 +35,8 @@ class Contrast:
         p_equivalent: of the claim that the two differ by less than the margin; two one-sided tests.
         sign_flip: the same four p-values from sign-flip tests, by claim: non_inferior, inferior, superior, equivalent.
 
-    With a single seed there is no test: p-values are None, and `sign_flip` is empty.
+    With a single seed there is no test: p-values are None, and `sign_flip` is empty. Pooled over tasks, `differences`
+    and `sign_flip` are empty.
     """
 
     against: str
@@ -50,7 +51,7 @@ class Contrast:
     sign_flip: Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArmVerdict:
     """The verdict on one arm on one task. Only tickets are judged.
 
@@ -70,13 +71,13 @@ class ArmVerdict:
     arm: str
     control: str | None
     measure: Measure
-    decision: Decision | None
+    decision: Decision | None = None
     why: str
     against_dense: Contrast | None
     against_control: Contrast | None
-    p: Mapping[Claim, float]
-    adjusted: Mapping[Claim, float]
-    more_seeds: int | None
+    p: Mapping[Claim, float] = field(default_factory=dict)
+    adjusted: Mapping[Claim, float] = field(default_factory=dict)
+    more_seeds: int | None = None
     kind: Kind = "ticket"
 
 
@@ -104,7 +105,7 @@ class TaskVerdict:
     head_start: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PooledVerdict:
     """The verdict on one kind of ticket over tasks, from the mean over tasks of its normalised differences.
 
@@ -120,14 +121,14 @@ class PooledVerdict:
     tasks: tuple[str, ...]
     left_out: Mapping[str, str]
     measures: Mapping[str, Measure]
-    decision: Decision | None
+    decision: Decision | None = None
     why: str
     difference: float | None
     low: float | None
     high: float | None
     over_control: tuple[float, float | None, float | None] | None
     p: Mapping[Claim, float]
-    adjusted: Mapping[Claim, float]
+    adjusted: Mapping[Claim, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
