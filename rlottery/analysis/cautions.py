@@ -1,7 +1,7 @@
 """Cautions about a task's verdicts: arms whose runs either learn or fail, and pruned agents that start elsewhere."""
 
 import statistics
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from itertools import pairwise
 
 from rlottery.analysis.scores import ArmScores, TaskScores
@@ -26,7 +26,7 @@ def bimodal(scores: TaskScores, margin: float) -> str | None:
         for arm in scores.arms
         if len(arm.normalised) >= _FEWEST
         and max(arm.normalised.values()) >= 1 - margin
-        and _gap(arm.normalised.values()) >= GAP
+        and max(high - low for low, high in pairwise(sorted(arm.normalised.values()))) >= GAP
     ]
     return f"On {scores.task}, runs of the same arm either learn or fail ({_named(split)})." if split else None
 
@@ -64,10 +64,6 @@ def _number(score: float) -> str:
 def _fell(arm: ArmScores) -> bool:
     both = [seed for seed in arm.before if seed in arm.scores]
     return bool(both) and sum(arm.scores[seed] - arm.before[seed] for seed in both) < 0
-
-
-def _gap(scores: Iterable[float]) -> float:
-    return max(high - low for low, high in pairwise(sorted(scores)))
 
 
 def _named(arms: list[str]) -> str:

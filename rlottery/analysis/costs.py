@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,9 +43,12 @@ def costs_of(
         by_arm: arm -> its runs.
         counts: arm -> its layers; the totals are those of the dense network.
     """
-    totals = _totals(counts)
+    totals: Counter[str] = Counter()  # kernel weights of the dense network by group
+    for path, total in next((of_arm.totals for of_arm in counts.values()), {}).items():
+        totals[path.partition(".")[0]] += total
     seconds = {arm: [_seconds(run) for run in runs if run.status == "done"] for arm, runs in by_arm.items()}
-    means = {arm: _mean(of_arm) for arm, of_arm in seconds.items()}
+    known = {arm: [value for value in of_arm if value is not None] for arm, of_arm in seconds.items()}
+    means = {arm: statistics.fmean(of_arm) if of_arm else None for arm, of_arm in known.items()}
     dense = means.get(DENSE)
     return tuple(
         ArmCost(
@@ -65,16 +69,6 @@ def _seconds(run: Run) -> float | None:
     return None if None in of_each else math.fsum(seconds for seconds in of_each if seconds is not None)
 
 
-def _totals(counts: Mapping[str, LayerCounts]) -> dict[str, int]:
-    """Kernel weights of the dense network by group."""
-    layers = next((of_arm.totals for of_arm in counts.values()), {})
-    totals: dict[str, int] = {}
-    for path, total in layers.items():
-        group = path.partition(".")[0]
-        totals[group] = totals.get(group, 0) + total
-    return totals
-
-
 def _flops(run: Run, task: Task, config: Config, totals: Mapping[str, int]) -> float | None:
     algorithm = algorithm_of(config)
     if not totals or totals.keys() - algorithm.operations.keys():
@@ -89,8 +83,3 @@ def _flops(run: Run, task: Task, config: Config, totals: Mapping[str, int]) -> f
         )
         flops += updates * batch_size * weights
     return flops
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None

@@ -58,9 +58,13 @@ def run_frame(scores: Sequence[TaskScores], groups: Sequence[str]) -> pd.DataFra
 
 def evaluation_frame(scores: Sequence[TaskScores]) -> pd.DataFrame:
     """One row per evaluation."""
-    return _frame(
-        [row for task in scores for run in _by_seed(task) for row in _evaluations(task.task, run)], _EVALUATIONS
-    )
+    rows = [
+        [task.task, run.arm, run.seed, e.env_steps, e.scores["return"], e.scores.get("success"), len(e.returns)]
+        for task in scores
+        for run in _by_seed(task)
+        for e in run.evaluations
+    ]
+    return _frame(rows, _EVALUATIONS)
 
 
 def mask_frame(scores: Sequence[TaskScores]) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -87,13 +91,6 @@ def _run(task: TaskScores, run: Run, groups: Sequence[str]) -> list[Any]:
     kind = [run.criterion, run.recipe.get("control"), *(sparsity.get(group) for group in groups)]
     results = [task.metric, score, area, task.untrained, normalised, run.env_steps, run.seconds]
     return [task.task, run.arm, run.seed, run.status, run.error, *kind, *results, str(run.files.folder)]
-
-
-def _evaluations(task: str, run: Run) -> list[list[Any]]:
-    return [
-        [task, run.arm, run.seed, e.env_steps, e.scores["return"], e.scores.get("success"), len(e.returns)]
-        for e in run.evaluations
-    ]
 
 
 def _frame(rows: list[list[Any]], columns: dict[str, str]) -> pd.DataFrame:

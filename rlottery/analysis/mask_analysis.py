@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlottery.agents.algorithms import algorithm_of
-from rlottery.analysis.mask_facts import DenseNetwork, MaskFacts, facts_of, readable_masks, stability_of
+from rlottery.analysis.mask_facts import MaskFacts, facts_of, readable_masks, stability_of, weight_sizes
 from rlottery.analysis.mask_overlap import Packed, mean_overlap
 from rlottery.analysis.runs import Run, arm_names
 from rlottery.config import Config
@@ -140,10 +140,13 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
     pictures: dict[tuple[str, str], Mapping[str, NDArray[np.bool_]]] = {}
     for task in config.tasks:
         found: dict[str, list[MaskFacts]] = {}
-        dense = {seed: DenseNetwork(store.run(task.name, seed, DENSE), acting, problems) for seed in config.seeds}
+        dense: dict[int, dict[str, NDArray[np.float64]]] = {}
         for run, mask in readable_masks(runs.get(task.id, ()), problems):
+            stability = stability_of(run, mask, problems)
+            if run.seed not in dense:
+                dense[run.seed] = weight_sizes(store.run(task.name, run.seed, DENSE), acting, problems)
             try:
-                facts = facts_of(run, mask, acting, dense.get(run.seed), stability_of(run, mask, problems))
+                facts = facts_of(run, mask, acting, dense[run.seed], stability)
             except MaskError as error:
                 problems.append(f"{run.files.mask}: {error}")
                 continue
@@ -186,11 +189,9 @@ def _arm_masks(task: str, arm: str, found: Sequence[MaskFacts], picture: Mapping
 
 
 def _inputs(task: str, found: Sequence[MaskFacts]) -> tuple[InputShare, ...]:
-    names: Sequence[str | None] | None = observation_names(task)
+    names: Sequence[str | None] = observation_names(task) or ()
     entries = len(found[0].acting)
-    if (
-        names is None or len(names) != entries
-    ):  # unknown, or the task was made with arguments that change its observations
+    if len(names) != entries:  # unknown, or the task was made with arguments that change its observations
         names = [None] * entries
     kept = {group: np.mean([facts.inputs[group] for facts in found], axis=0) for group in found[0].inputs}
     acting = np.mean([facts.acting for facts in found], axis=0)
@@ -238,11 +239,8 @@ def _same_seed(found: Iterable[MaskFacts], others: Iterable[MaskFacts]) -> Itera
 
 
 def _same_sparsity(found: Sequence[MaskFacts], others: Sequence[MaskFacts]) -> bool:
-    return all(
-        abs(_mean_sparsity(found, group) - _mean_sparsity(others, group)) <= SAME_SPARSITY
-        for group in found[0].sparsity
-    )
-
-
-def _mean_sparsity(found: Sequence[MaskFacts], group: str) -> float:
-    return statistics.fmean(facts.sparsity[group] for facts in found)
+    for group in found[0].sparsity:
+        one, other = (statistics.fmean(facts.sparsity[group] for facts in of) for of in (found, others))
+        if abs(one - other) > SAME_SPARSITY:
+            return False
+    return True

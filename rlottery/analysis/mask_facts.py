@@ -43,28 +43,25 @@ class MaskFacts:
     stability: Stability | None
 
 
-class DenseNetwork:
-    """The network of a trained dense agent that chooses actions, read on first use. A damaged file is reported once."""
+def weight_sizes(files: RunFiles, acting: str, problems: list[str]) -> dict[str, NDArray[np.float64]]:
+    """Layer path -> |w|, shape (inputs, outputs), of the network that chooses actions in a trained dense agent.
 
-    def __init__(self, files: RunFiles, path: str, problems: list[str]) -> None:
-        self._files, self._path, self._problems = files, path, problems
-        self._sizes: dict[str, NDArray[np.float64]] | None = None
-
-    def sizes(self, path: str) -> NDArray[np.float64] | None:
-        """|w| of the kernel at `path`, shape (inputs, outputs); None where it is missing or not finite."""
-        if self._sizes is None:
-            self._sizes = {}
-            try:
-                manifest = read_manifest(self._files)
-                if manifest is not None and manifest["status"] == "done":
-                    check_files(self._files.folder, manifest["files"], self._files.agent.name)
-                    arrays = read_arrays(self._files.agent)
-                    found = {name: array for name, array in arrays.items() if name.startswith(f"params.{self._path}.")}
-                    self._sizes = {name: np.abs(a.astype(np.float64)) for name, a in found.items() if a.ndim == 2}
-            except StudyError as error:
-                self._problems.append(str(error))
-        sizes = self._sizes.get(f"params.{path}.kernel")
-        return sizes if sizes is not None and np.isfinite(sizes).all() else None
+    Empty where the agent is not done or can't be read; a damaged file is added to `problems`.
+    """
+    try:
+        manifest = read_manifest(files)
+        if manifest is None or manifest["status"] != "done":
+            return {}
+        check_files(files.folder, manifest["files"], files.agent.name)
+        kernels = {
+            name.removeprefix("params.").removesuffix(".kernel"): array
+            for name, array in read_arrays(files.agent).items()
+            if name.startswith(f"params.{acting}.") and array.ndim == 2
+        }
+    except StudyError as error:
+        problems.append(str(error))
+        return {}
+    return {path: np.abs(array.astype(np.float64)) for path, array in kernels.items()}
 
 
 def readable_masks(runs: Iterable[Run], problems: list[str]) -> Iterator[tuple[Run, Mask]]:
@@ -92,12 +89,14 @@ def stability_of(run: Run, mask: Mask, problems: list[str]) -> Stability | None:
         return None
 
 
-def facts_of(run: Run, mask: Mask, acting: str, dense: DenseNetwork | None, stability: Stability | None) -> MaskFacts:
+def facts_of(
+    run: Run, mask: Mask, acting: str, dense: Mapping[str, NDArray[np.float64]], stability: Stability | None
+) -> MaskFacts:
     """Compute the facts about a run's mask.
 
     Args:
         acting: the path of the network that chooses actions.
-        dense: that network of the dense agent with the same task and seed.
+        dense: `weight_sizes` of the dense agent with the same task and seed.
 
     Raises:
         MaskError: its layers do not form a network, or some network reads fewer entries than the one that acts.
@@ -106,7 +105,10 @@ def facts_of(run: Run, mask: Mask, acting: str, dense: DenseNetwork | None, stab
     first: dict[str, dict[str, NDArray[np.bool_]]] = {group: {} for group in mask.groups}
     for group, of_group in mask.groups.items():
         for prefix, network in by_network(of_group).items():
-            _check_chain(network)
+            for (_, before), (path, after) in pairwise(network.items()):
+                if before.shape[1] != after.shape[0]:
+                    units = f"the layer before it {before.shape[1]} units"
+                    raise MaskError(f"layer {path!r} has {after.shape[0]} inputs, {units}")
             kept = list(network.values())
             reach = zip(kept, leads_to_an_output(kept)[1:], depends_on_an_input(kept)[1:], strict=True)
             for layer, lives, varies in reach:
@@ -130,21 +132,14 @@ def facts_of(run: Run, mask: Mask, acting: str, dense: DenseNetwork | None, stab
         hidden=tuple(hidden),
         inputs=inputs,
         acting=acts.mean(axis=1),
-        saliency=_saliency(next(path for path in mask.all_layers if path.startswith(f"{acting}.")), acts, dense),
+        saliency=_saliency(acts, dense.get(next(path for path in mask.all_layers if path.startswith(f"{acting}.")))),
         sparsity={group: sparsity_of(layers) for group, layers in mask.groups.items()},
         stability=stability,
     )
 
 
-def _check_chain(network: Mapping[str, NDArray[np.bool_]]) -> None:
-    for (_, before), (path, after) in pairwise(network.items()):
-        if before.shape[1] != after.shape[0]:
-            raise MaskError(f"layer {path!r} has {after.shape[0]} inputs, the layer before it {before.shape[1]} units")
-
-
-def _saliency(path: str, kept: NDArray[np.bool_], dense: DenseNetwork | None) -> NDArray[np.float64] | None:
-    sizes = None if dense is None else dense.sizes(path)
-    if sizes is None or sizes.shape != kept.shape or not sizes.any():
+def _saliency(kept: NDArray[np.bool_], sizes: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    if sizes is None or sizes.shape != kept.shape or not np.isfinite(sizes).all() or not sizes.any():
         return None
     of_entry: NDArray[np.float64] = np.where(kept, sizes, 0).sum(axis=1) / sizes.sum()
     return of_entry

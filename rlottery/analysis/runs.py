@@ -1,7 +1,6 @@
 """The runs of a study, read from its files: how each ended, and its evaluations."""
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -15,6 +14,9 @@ from rlottery.storage.trained_with import other_settings_message
 
 Metric = Literal["success", "return"]
 Status = Literal["done", "failed", "diverged", "unreadable", "missing"]
+
+_FACTS = ("method", "criterion", "sparsity", "env_steps", "recipe", "seconds", "versions", "round_of")
+"""Keys of a manifest that are fields of a `Run`."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +115,6 @@ def untrained_evaluations(runs: Iterable[Run]) -> dict[int, Evaluation]:
     }
 
 
-def score_of(run: Run, metric: Metric, last: int) -> float | None:
-    """The score of a run: the mean over its last evaluations. None unless the run is done."""
-    if run.status != "done":
-        return None
-    return statistics.fmean(evaluation.scores[metric] for evaluation in run.trained[-last:])
-
-
 def arm_names(runs: Iterable[Run]) -> list[str]:
     """The arms of these runs: dense first, then by sparsity, then by name."""
     sparsity: dict[str, float] = {}
@@ -143,8 +138,8 @@ def other_settings_lines(config: Config, runs: Mapping[str, Sequence[Run]]) -> l
     lines = []
     for task in config.tasks:
         settings = [run.settings for run in runs[task.id] if run.status != "unreadable"]
-        if said := other_settings_message(config, task, settings):
-            lines.append(said)
+        if line := other_settings_message(config, task, settings):
+            lines.append(line)
     return lines
 
 
@@ -170,23 +165,11 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
         return Run(arm, seed, files, "unreadable", str(error))
     if manifest is None:
         return None
-    known = Run(
-        arm,
-        seed,
-        files,
-        "done",
-        method=manifest.get("method"),
-        criterion=manifest.get("criterion"),
-        sparsity=manifest.get("sparsity"),
-        env_steps=manifest.get("env_steps"),
-        began_at=_began_at(manifest),
-        recipe=manifest.get("recipe", {}),
-        start=manifest.get("fingerprint", {}).get("arm", {}),
-        settings=_settings(manifest),
-        seconds=manifest.get("seconds"),
-        versions=manifest.get("versions", {}),
-        round_of=manifest.get("round_of"),
-    )
+    start = manifest.get("fingerprint", {}).get("arm", {})
+    rewind = start.get("rewind")
+    began_at = int(rewind["step"]) if isinstance(rewind, dict) else 0
+    facts: dict[str, Any] = {name: value for name, value in manifest.items() if name in _FACTS}
+    known = Run(arm, seed, files, "done", began_at=began_at, start=start, settings=_settings(manifest), **facts)
     status = manifest["status"]
     if known.round_of is not None:
         return replace(known, status=status)
@@ -206,11 +189,6 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
         problem = f"{files.metrics} has no evaluation of the trained agent. Train this run again."
         return replace(known, status="unreadable", error=problem, evaluations=read)
     return replace(known, evaluations=read)
-
-
-def _began_at(manifest: Manifest) -> int:
-    rewind = manifest.get("fingerprint", {}).get("arm", {}).get("rewind")
-    return int(rewind["step"]) if isinstance(rewind, dict) else 0
 
 
 def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
@@ -245,17 +223,16 @@ def _settings(manifest: Manifest, *but: str) -> dict[str, Any]:
 
 
 def _evaluations(files: RunFiles) -> tuple[Evaluation, ...]:
-    rows = read_evaluations(files.metrics)
+    rows, found = read_evaluations(files.metrics), []
     try:
-        return tuple(map(_evaluation, rows))
+        for row in rows:
+            scores = {"return": _finite(row["return"])}
+            if "success" in row:
+                scores["success"] = _finite(row["success"])
+            found.append(Evaluation(int(row["env_steps"]), scores, tuple(map(_finite, row.get("returns", ())))))
     except (KeyError, TypeError, ValueError):
         raise StudyError(f"{files.metrics} does not contain rlottery's metrics. Train this run again.") from None
-
-
-def _evaluation(row: Mapping[str, Any]) -> Evaluation:
-    scores = {name: _finite(row[name]) for name in ("return", "success") if name in row}
-    returns = tuple(map(_finite, row.get("returns", ())))
-    return Evaluation(int(row["env_steps"]), {"return": scores.pop("return"), **scores}, returns)
+    return tuple(found)
 
 
 def _finite(value: Any) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rlottery.analysis.aggregates import Statistic, bootstrap, iqm_of_runs, mean_over_tasks, median_of_runs, value_of
 from rlottery.analysis.learning import gain_of, least_gain_of
-from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, representative, score_of, untrained_evaluations
+from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, representative, untrained_evaluations
 from rlottery.config import Config, Training
 from rlottery.storage.paths import DENSE
 
@@ -145,11 +145,9 @@ def task_scores(
     untrained = statistics.fmean(starts.values()) if starts else None
     lengths = {run.seed: run.env_steps for run in runs if run.arm == DENSE}
     by_arm = {arm: tuple(run for run in runs if run.arm == arm) for arm in arm_names(runs)}
-    ended = {arm: {run.seed: run for run in of if _has_ended(run, untrained)} for arm, of in by_arm.items()}
     last = config.evaluation.score_evaluations
-    scores = {
-        arm: {seed: _score(run, metric, last, untrained) for seed, run in of.items()} for arm, of in ended.items()
-    }
+    scores = {arm: _scores(of_arm, metric, last, untrained) for arm, of_arm in by_arm.items()}
+    ended = {arm: {run.seed: run for run in of_arm if run.seed in scores[arm]} for arm, of_arm in by_arm.items()}
     dense = scores.get(DENSE, {})
     gain = gain_of(dense, starts, least_gain, rules)
     threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
@@ -280,13 +278,12 @@ def estimate_of(groups: Sequence[Sequence[float]], statistic: Statistic, resampl
     return Estimate(value_of(statistic, groups), *(interval or (None, None)))
 
 
-def _has_ended(run: Run, untrained: float | None) -> bool:
-    return run.status == "done" or (run.status == "diverged" and untrained is not None)
-
-
-def _score(run: Run, metric: Metric, last: int, untrained: float | None) -> float:
-    score = score_of(run, metric, last)
-    if score is None:
-        assert untrained is not None  # a run that diverged has no policy left
-        return untrained
-    return score
+def _scores(runs: Sequence[Run], metric: Metric, last: int, untrained: float | None) -> dict[int, float]:
+    """Seed -> the mean of the run's last evaluations; `untrained` for a run that diverged, which has no policy left."""
+    found = {}
+    for run in runs:
+        if run.status == "done":
+            found[run.seed] = statistics.fmean(evaluation.scores[metric] for evaluation in run.trained[-last:])
+        elif run.status == "diverged" and untrained is not None:
+            found[run.seed] = untrained
+    return found
