@@ -1,7 +1,8 @@
 """Numbers as coloured cells, for the figures of masks."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -25,22 +26,23 @@ _NOTE, _NOTE_LINE = 9.5, 0.2
 """Font size of a note in points, and inches from line to line."""
 
 
-def draw_cells(axes: Axes, values: NDArray[np.float64], highest: float, theme: Theme) -> None:
+def draw_cells(
+    axes: Axes,
+    values: NDArray[np.float64],
+    highest: float,
+    theme: Theme,
+    number_text: Callable[[float], str] | None = None,
+) -> None:
     """Fill the axes with cells from 0 to `highest`; row 0 at the top, cell (i, j) around x = j + 0.5, y = i + 0.5.
 
     Args:
         values: (rows, columns), all at least 0; NaN leaves the cell empty.
+        number_text: what is written in a cell.
     """
     rows, columns = values.shape
-    axes.imshow(
-        np.ma.masked_invalid(values),
-        cmap=COLOURS,
-        vmin=0,
-        vmax=highest or 1,
-        extent=(0, columns, rows, 0),
-        aspect="auto",
-        interpolation="none",
-    )
+    scale: dict[str, Any] = {"cmap": COLOURS, "vmin": 0, "vmax": highest or 1}
+    shape: dict[str, Any] = {"extent": (0, columns, rows, 0), "aspect": "auto", "interpolation": "none"}
+    axes.imshow(np.ma.masked_invalid(values), **scale, **shape)
     axes.hlines(range(rows + 1), 0, columns, color=theme.background, linewidth=1.2)
     axes.vlines(range(columns + 1), 0, rows, color=theme.background, linewidth=1.2)
     axes.set_xlim(0, columns)
@@ -49,6 +51,10 @@ def draw_cells(axes: Axes, values: NDArray[np.float64], highest: float, theme: T
     axes.tick_params(length=0, labelsize=SMALL)
     axes.set_xticks([])
     axes.set_yticks([])
+    if number_text is not None:
+        for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
+            value = values[row, column]
+            write_in_cell(axes, row, column, number_text(value), value, highest)
 
 
 def write_in_cell(axes: Axes, row: int, column: int, text: str, value: float, highest: float) -> None:
@@ -61,7 +67,12 @@ def write_in_cell(axes: Axes, row: int, column: int, text: str, value: float, hi
 
 def name_rows(axes: Axes, names: Sequence[str], theme: Theme) -> None:
     """Write names to the left of the rows."""
-    axes.set_yticks(np.arange(len(names)) + 0.5, list(names), color=theme.ink)
+    axes.set_yticks(np.arange(len(names)) + 0.5, [plain(name) for name in names], color=theme.ink)
+
+
+def name_columns(axes: Axes, names: Sequence[str], theme: Theme) -> None:
+    """Write names below the columns, upright."""
+    axes.set_xticks(np.arange(len(names)) + 0.5, [plain(name) for name in names], rotation=90, color=theme.ink)
 
 
 def colour_key(figure: Figure, place: tuple[float, float, float, float], highest: float) -> None:

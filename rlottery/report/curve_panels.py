@@ -13,15 +13,15 @@ from rlottery.report.drawn import Drawn, Theme, draw, themed
 from rlottery.report.families import Look
 from rlottery.report.panels import (
     METRIC_AXES,
-    Margins,
+    PANELS_IN_A_ROW,
     clusters,
-    dress,
-    grid,
     legend,
     nominal,
+    padded,
     per_cent,
     steps_text,
     thousands,
+    titled_panels,
 )
 from rlottery.report.wording import plural
 from rlottery.storage.paths import DENSE
@@ -29,8 +29,6 @@ from rlottery.storage.paths import DENSE
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Environment steps, rising, and the score at each."""
 
-_COLUMNS = 4
-_PANEL = (2.78, 2.35)
 _FAR = 0.25
 """Scores before training are cut off if they lie below all others by more than this share of the others' range."""
 
@@ -45,35 +43,21 @@ def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], them
         return None
     metric = metric_of(shown)
     panels = _panels(shown, looks)
-    columns = min(len(panels), _COLUMNS)
-    rows = -(-len(panels) // columns)
     with themed(theme):
-        figure, axes = grid(rows, columns, _PANEL, Margins(0.85, 0.15, 0.55, 0.72, 0.22, 0.75))
-        low, high = _span(shown, metric)
-        room = 0.04 * (high - low or 1.0)
-        for index, (title, arms) in enumerate(panels):
-            panel = axes[index]
-            dress(panel, theme)
-            panel.set_title(title, loc="left", fontsize=11, color=theme.ink)
+        figure, axes = titled_panels([title for title, _ in panels], 2.35, METRIC_AXES[metric], theme)
+        for index, (panel, (_, arms)) in enumerate(zip(axes, panels, strict=True)):
             for arm in [DENSE, *arms]:
                 _draw_arm(panel, [run for run in shown if run.arm == arm], metric, looks.get(arm))
             panel.set_xlim(0, max(run.began_at + run.evaluations[-1].env_steps for run in shown) or 1)
-            panel.set_ylim((-0.03, 1.03) if metric == "success" else (low - room, high + room))
+            panel.set_ylim((-0.03, 1.03) if metric == "success" else padded(_span(shown, metric), 0.04))
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             panel.xaxis.set_major_formatter(FuncFormatter(steps_text))
             panel.yaxis.set_major_locator(MaxNLocator(5))
             panel.yaxis.set_major_formatter(FuncFormatter(thousands))
-            if index % columns:
-                panel.tick_params(labelleft=False)
-            else:
-                panel.set_ylabel(METRIC_AXES[metric])
-            if index + columns >= len(panels):
+            if index + PANELS_IN_A_ROW >= len(panels):
                 panel.set_xlabel("environment steps")
-        for panel in axes[len(panels) :]:
-            panel.set_axis_off()
         drawn_arms = [DENSE, *(arm for _, arms in panels for arm in arms)]
-        lines = {looks[arm].line: looks[arm] for arm in drawn_arms if arm in looks}
-        legend(figure, lines)
+        legend(figure, {looks[arm].line: looks[arm] for arm in drawn_arms if arm in looks})
         return draw(figure, _alt(task, shown, panels, metric))
 
 

@@ -12,6 +12,7 @@ from rlottery.report.cells import (
     SMALL,
     colour_key,
     draw_cells,
+    name_columns,
     name_rows,
     name_width,
     notes,
@@ -36,17 +37,17 @@ _NEUTRAL = "#0072B2"
 def survivors_figure(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
     """Share of every layer's weights that remain: one row per arm, one panel per task. None without masks."""
     note = "Weights that remain in each layer, in %"
-    return _layer_cells(masks, looks, theme, note, lambda layer: layer.kept / layer.total, _always)
+    return _layer_cells(masks, looks, theme, note, lambda layer: layer.kept / layer.total)
 
 
 def idle_units(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
     """Share of hidden units that are dead or constant: one row per arm, one panel per task. None without any."""
     note = "Hidden units without a path to an output or from an input, in %"
 
-    def idle(layer: LayerSurvivors) -> float:
-        return (layer.dead + layer.without_input) / layer.units
+    def idle(layer: LayerSurvivors) -> float | None:
+        return (layer.dead + layer.without_input) / layer.units if layer.units else None
 
-    return _layer_cells(masks, looks, theme, note, idle, lambda layer: layer.units > 0)
+    return _layer_cells(masks, looks, theme, note, idle)
 
 
 def input_strip(masks: MaskAnalysis, task: str, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
@@ -78,19 +79,17 @@ def input_strip(masks: MaskAnalysis, task: str, looks: Mapping[str, Look], theme
             size = (_INPUT_CELL[0] * len(part) / width, tall / height)
             axes = figure.add_axes((left / width, bottom / height, *size))
             _input_cells(axes, arms, part, float(kept.max()), theme)
-            name_rows(axes, [plain(row) for row in rows], theme)
-            axes.set_xticks(np.arange(len(part)) + 0.5, [plain(shown[i]) for i in part], rotation=90, color=theme.ink)
+            name_rows(axes, rows, theme)
+            name_columns(axes, [shown[i] for i in part], theme)
         return draw(figure, alt)
 
 
 def overlap_figure(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
     """Overlap of masks of one task: over draws of batches, seeds and criteria. None without any."""
-    tasks = list(dict.fromkeys(arm.task for arm in masks.arms))
-    rows = _overlap_rows(masks, looks)
+    tasks, rows = _tasks(masks), _overlap_rows(masks, looks)
     if not rows:
         return None
     columns = min(len(tasks), _COLUMNS)
-    lines = -(-len(tasks) // columns)
     left = name_width([label or _HEADINGS[kind] for kind, label in rows])
     texts = notes(
         left + 3.25 * columns,
@@ -100,12 +99,10 @@ def overlap_figure(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme)
     )
     margins = Margins(left, 0.75, 0.5, notes_height(texts) + 0.45, between=0.75, under=0.95)
     with themed(theme):
-        figure, panels = grid(lines, columns, (2.5, _DOT_ROW * len(rows) + 0.1), margins)
+        figure, panels = grid(len(tasks), columns, (2.5, _DOT_ROW * len(rows) + 0.1), margins)
         write_notes(figure, texts, theme)
-        for number, (task, axes) in enumerate(zip(tasks, panels, strict=False)):
+        for number, (task, axes) in enumerate(zip(tasks, panels, strict=True)):
             _overlap_panel(axes, task, rows, _overlaps_of(masks, task), looks, theme, named=number % columns == 0)
-        for axes in panels[len(tasks) :]:
-            axes.set_axis_off()
         return draw(figure, _overlap_alt(masks))
 
 
@@ -128,25 +125,26 @@ def overlap_between_tasks(masks: MaskAnalysis, looks: Mapping[str, Look], theme:
     )
     margins = Margins(names, 0.3, names, notes_height(texts) + 0.45, between=0.5, under=0.75)
     with themed(theme):
-        figure, panels = grid(-(-len(arms) // columns), columns, panel, margins)
+        figure, panels = grid(len(arms), columns, panel, margins)
         write_notes(figure, texts, theme)
-        for number, (arm, axes) in enumerate(zip(arms, panels, strict=False)):
-            of_arm = {(like.one, like.other): like for like in found if like.arm == arm}
-            _task_matrix(axes, tasks, of_arm, highest, theme)
-            chance = statistics.fmean(like.chance for like in of_arm.values())
-            axes.set_title(
-                plain(f"{arm} (random {100 * chance:.0f}, n = {_pairs(of_arm.values())})"), fontsize=9, loc="left"
-            )
+        for number, (arm, axes) in enumerate(zip(arms, panels, strict=True)):
+            of_arm = [like for like in found if like.arm == arm]
+            table = np.full((len(tasks), len(tasks)), np.nan)
+            for like in of_arm:
+                first, second = sorted((tasks.index(like.one), tasks.index(like.other)))
+                table[second, first] = like.jaccard
+            draw_cells(axes, table, highest, theme, lambda share: f"{100 * share:.0f}")
+            chance = statistics.fmean(like.chance for like in of_arm)
+            fewest, most = min(like.pairs for like in of_arm), max(like.pairs for like in of_arm)
+            pairs = str(most) if fewest == most else f"{fewest} to {most}"
+            axes.set_title(plain(f"{arm} (random {100 * chance:.0f}, n = {pairs})"), fontsize=9, loc="left")
             if number % columns == 0:
-                name_rows(axes, [plain(task) for task in tasks], theme)
+                name_rows(axes, tasks, theme)
             if number >= len(arms) - columns:
-                axes.set_xticks(np.arange(len(tasks)) + 0.5, [plain(t) for t in tasks], rotation=90, color=theme.ink)
-        for axes in panels[len(arms) :]:
-            axes.set_axis_off()
+                name_columns(axes, tasks, theme)
         above = sum(like.jaccard > like.chance for like in found)
-        pairs = plural(len(found), "pair")
-        alt = f"Mask overlap between tasks: above that of random masks in {above} of {pairs} of tasks and arm"
-        return draw(figure, alt)
+        of_all = f"{above} of {plural(len(found), 'pair')} of tasks and arm"
+        return draw(figure, f"Mask overlap between tasks: above that of random masks in {of_all}")
 
 
 def _layer_cells(
@@ -154,65 +152,52 @@ def _layer_cells(
     looks: Mapping[str, Look],
     theme: Theme,
     note: str,
-    share: Callable[[LayerSurvivors], float],
-    shown: Callable[[LayerSurvivors], bool],
+    share: Callable[[LayerSurvivors], float | None],
 ) -> Drawn | None:
-    arms = [arm.arm for arm in _ordered(masks.arms, looks)]
-    names = list(dict.fromkeys(arms))
-    tasks = {task: {arm.arm: arm for arm in masks.arms if arm.task == task} for task in _tasks(masks)}
-    if not any(shown(layer) for arm in masks.arms for layer in arm.layers):
+    """One panel per task, with a row for each arm and a column for each layer that has a share."""
+    names = list(dict.fromkeys(arm.arm for arm in _ordered(masks.arms, looks)))
+    shares: dict[str, dict[str, dict[str, float]]] = {task: {} for task in _tasks(masks)}
+    for arm in masks.arms:
+        shares[arm.task][arm.arm] = {la.path: of for la in arm.layers if (of := share(la)) is not None}
+    values = [of for by_arm in shares.values() for by_path in by_arm.values() for of in by_path.values()]
+    if not values:
         return None
-    values = [share(layer) for arm in masks.arms for layer in arm.layers if shown(layer)]
-    widest = max(sum(map(shown, next(iter(by_arm.values())).layers)) for by_arm in tasks.values())
-    columns = min(len(tasks), _COLUMNS)
-    panel = (max(_CELL[0] * widest, 2.2), _CELL[1] * len(names))
+    seeds = {(arm.task, arm.arm): len(arm.seeds) for arm in masks.arms}
+    paths = {task: list(next(iter(by_arm.values()))) for task, by_arm in shares.items()}
+    columns = min(len(shares), _COLUMNS)
+    panel = (max(_CELL[0] * max(map(len, paths.values())), 2.2), _CELL[1] * len(names))
     texts = notes(name_width(names) + columns * (panel[0] + 0.5), f"{note}; means over n seeds.")
     margins = Margins(name_width(names), 0.45, 0.55, notes_height(texts) + 0.5, between=0.55, under=1.0)
     with themed(theme):
-        figure, panels = grid(-(-len(tasks) // columns), columns, panel, margins)
+        figure, panels = grid(len(shares), columns, panel, margins)
         write_notes(figure, texts, theme)
-        for number, ((task, by_arm), axes) in enumerate(zip(tasks.items(), panels, strict=False)):
-            paths = [layer.path for layer in next(iter(by_arm.values())).layers if shown(layer)]
-            cells = {n: {la.path: share(la) for la in arm.layers if shown(la)} for n, arm in by_arm.items()}
-            table = np.array([[cells.get(name, {}).get(path, np.nan) for path in paths] for name in names])
-            draw_cells(axes, table, max(values), theme)
-            for row, column in zip(*np.nonzero(np.isfinite(table)), strict=True):
-                write_in_cell(axes, row, column, _per_cent(table[row, column]), table[row, column], max(values))
+        for number, ((task, by_arm), axes) in enumerate(zip(shares.items(), panels, strict=True)):
+            rows = [[by_arm.get(name, {}).get(path, np.nan) for path in paths[task]] for name in names]
+            draw_cells(axes, np.array(rows), max(values), theme, _per_cent)
             axes.set_title(plain(task), loc="left", weight="bold", fontsize=11, pad=8)
             if number % columns == 0:
-                name_rows(axes, [plain(name) for name in names], theme)
-            _name_layers(axes, paths, theme)
+                name_rows(axes, names, theme)
+            _name_layers(axes, paths[task], theme)
+            right = len(paths[task]) + 0.2
             for row, name in enumerate(names):
-                seeds = str(len(by_arm[name].seeds)) if name in by_arm else "\N{EN DASH}"
-                axes.text(len(paths) + 0.2, row + 0.52, seeds, fontsize=SMALL, color=theme.quiet, va="center")
-            axes.text(len(paths) + 0.2, -0.1, "n", fontsize=SMALL, color=theme.quiet, style="italic")
-        for axes in panels[len(tasks) :]:
-            axes.set_axis_off()
-        low, high = _per_cent(min(values)), _per_cent(max(values))
-        return draw(
-            figure, f"{note}: {low} to {high} over {plural(len(names), 'arm')} and {plural(len(tasks), 'task')}"
-        )
+                n = str(seeds.get((task, name), "\N{EN DASH}"))
+                axes.text(right, row + 0.52, n, fontsize=SMALL, color=theme.quiet, va="center")
+            axes.text(right, -0.1, "n", fontsize=SMALL, color=theme.quiet, style="italic")
+        span = f"{_per_cent(min(values))} to {_per_cent(max(values))}"
+        return draw(figure, f"{note}: {span} over {plural(len(names), 'arm')} and {plural(len(shares), 'task')}")
 
 
 def _name_layers(axes: Axes, paths: Sequence[str], theme: Theme) -> None:
     """Write the numbers of the layers, and below them their networks."""
     networks = [path.rpartition(".")[0] for path in paths]
     axes.set_xticks(np.arange(len(paths)) + 0.5, [path.rpartition("layer_")[2] for path in paths], color=theme.ink)
-    bottom = axes.get_ylim()[0]
-    inches = bottom / (_CELL[1] * bottom)
+    bottom, inches = axes.get_ylim()[0], 1 / _CELL[1]
     for network in dict.fromkeys(networks):
         first, number = networks.index(network), networks.count(network)
         y = bottom + 0.24 * inches
         axes.plot([first + 0.15, first + number - 0.15], [y, y], color=theme.quiet, linewidth=0.8, clip_on=False)
-        axes.text(
-            first + number / 2,
-            y + 0.05 * inches,
-            plain(network),
-            color=theme.quiet,
-            fontsize=SMALL,
-            ha="center",
-            va="top",
-        )
+        centre, below = first + number / 2, y + 0.05 * inches
+        axes.text(centre, below, plain(network), color=theme.quiet, fontsize=SMALL, ha="center", va="top")
 
 
 def _input_cells(axes: Axes, arms: Sequence[ArmMasks], part: range, highest: float, theme: Theme) -> None:
@@ -235,9 +220,7 @@ def _least_read(arms: Sequence[ArmMasks]) -> str:
         for arm in arms
         if (never := [entry for entry in arm.inputs if entry.ignored == len(arm.seeds)])
     ]
-    return (
-        "; ".join(unread[:6]) + ("; and others" if len(unread) > 6 else "") if unread else "every arm reads every entry"
-    )
+    return "; ".join([*unread[:6], *(["and others"] if len(unread) > 6 else [])]) or "every arm reads every entry"
 
 
 _HEADINGS = {"batches": "same seed, other batches", "seed": "other seed", "criterion": "other arm, same sparsity"}
@@ -248,11 +231,9 @@ def _overlaps_of(masks: MaskAnalysis, task: str) -> dict[tuple[str, str], MaskOv
     found = {}
     for arm in masks.arms:
         if arm.task == task and arm.stability is not None:
-            pairs = len(arm.stability_seeds)
             chance = arm.stability_chance if arm.stability_chance is not None else float("nan")
-            found["batches", arm.arm] = MaskOverlap(
-                "batches", arm.arm, arm.arm, pairs, arm.stability, chance, task, arm.arm
-            )
+            overlap = (len(arm.stability_seeds), arm.stability, chance)
+            found["batches", arm.arm] = MaskOverlap("batches", arm.arm, arm.arm, *overlap, task, arm.arm)
     for like in masks.overlaps:
         if like.task in (task, None) and like.kind in ("seed", "criterion"):
             label = like.one if like.one == like.other else f"{like.one} \N{MULTIPLICATION SIGN} {like.other}"
@@ -315,8 +296,8 @@ def _overlap_alt(masks: MaskAnalysis) -> str:
     for kind, words in (("seed", "between seeds"), ("criterion", "between arms with the same sparsity")):
         of_kind = [like for like in masks.overlaps if like.kind == kind]
         if of_kind:
-            low, high = min(like.jaccard for like in of_kind), max(like.jaccard for like in of_kind)
-            parts.append(f"{words} {low:.2f} to {high:.2f}, random masks {_range(like.chance for like in of_kind)}")
+            chance = _range(like.chance for like in of_kind)
+            parts.append(f"{words} {_range(like.jaccard for like in of_kind)}, random masks {chance}")
     stable = [arm.stability for arm in masks.arms if arm.stability is not None]
     if stable:
         parts.append(f"over draws of the batches {_range(stable)}")
@@ -326,23 +307,6 @@ def _overlap_alt(masks: MaskAnalysis) -> str:
 def _range(values: Iterable[float]) -> str:
     known = list(values)
     return f"{min(known):.2f} to {max(known):.2f}"
-
-
-def _task_matrix(
-    axes: Axes, tasks: Sequence[str], of_arm: Mapping[tuple[str, str], MaskOverlap], highest: float, theme: Theme
-) -> None:
-    table = np.full((len(tasks), len(tasks)), np.nan)
-    for (one, other), like in of_arm.items():
-        first, second = sorted((tasks.index(one), tasks.index(other)))
-        table[second, first] = like.jaccard
-    draw_cells(axes, table, highest, theme)
-    for row, column in zip(*np.nonzero(np.isfinite(table)), strict=True):
-        write_in_cell(axes, row, column, f"{100 * table[row, column]:.0f}", table[row, column], highest)
-
-
-def _pairs(overlaps: Iterable[MaskOverlap]) -> str:
-    fewest, most = (bound(like.pairs for like in list(overlaps)) for bound in (min, max))
-    return str(most) if fewest == most else f"{fewest} to {most}"
 
 
 def _tasks(masks: MaskAnalysis) -> list[str]:
@@ -357,7 +321,3 @@ def _ordered(arms: Iterable[ArmMasks], looks: Mapping[str, Look]) -> list[ArmMas
 
 def _per_cent(share: float) -> str:
     return f"{100 * share:.1f}" if 0 < share < 0.0995 else f"{100 * share:.0f}"
-
-
-def _always(_: LayerSurvivors) -> bool:
-    return True

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from rlottery.analysis.mask_analysis import ArmMasks
-from rlottery.report.cells import SMALL, name_width, notes, notes_height, write_notes
+from rlottery.report.cells import SMALL, name_rows, name_width, notes, notes_height, write_notes
 from rlottery.report.drawn import DOTS_PER_INCH, Drawn, Theme, draw, themed
 from rlottery.report.families import Look
 from rlottery.report.panels import plain
@@ -81,8 +81,7 @@ def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Draw
             colour, last = look.colour if look else _NEUTRAL, layer is placed[-1]
             _draw_layer(figure, layer, number, corner, pixels, colour, theme, last=last)
         if rows:
-            axes = figure.axes[0]
-            axes.set_yticks(np.arange(len(rows)) + 0.5, [plain(row) for row in rows], color=theme.ink)
+            name_rows(figure.axes[0], rows, theme)
         return draw(figure, f"Weights that remain in the actor of {arm.arm} on {arm.task}: {_counts(arm.picture)}")
 
 

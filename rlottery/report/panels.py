@@ -15,6 +15,7 @@ from rlottery.report.drawn import Theme
 from rlottery.report.families import ALIKE, Look
 
 METRIC_AXES: dict[Metric, str] = {"success": "success rate", "return": "mean return"}
+PANELS_IN_A_ROW = 4
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,37 @@ class Margins:
     under: float = 0.7
 
 
-def grid(rows: int, columns: int, panel: tuple[float, float], margins: Margins) -> tuple[Figure, list[Axes]]:
-    """A figure with axes of `panel` inches each, row by row.
+def grid(number: int, columns: int, panel: tuple[float, float], margins: Margins) -> tuple[Figure, list[Axes]]:
+    """A figure with this number of axes of `panel` inches each, row by row.
 
     Axes are placed explicitly, because Matplotlib's layout engines draw all text several times.
     """
+    rows = -(-number // columns)
     width = margins.left + columns * panel[0] + (columns - 1) * margins.between + margins.right
     height = margins.bottom + rows * panel[1] + (rows - 1) * margins.under + margins.top
     figure = Figure(figsize=(width, height))
     axes = []
-    for row in range(rows):
-        for column in range(columns):
-            left = margins.left + column * (panel[0] + margins.between)
-            bottom = margins.bottom + (rows - 1 - row) * (panel[1] + margins.under)
-            axes.append(figure.add_axes((left / width, bottom / height, panel[0] / width, panel[1] / height)))
+    for index in range(rows * columns):
+        row, column = divmod(index, columns)
+        left = margins.left + column * (panel[0] + margins.between)
+        bottom = margins.bottom + (rows - 1 - row) * (panel[1] + margins.under)
+        axes.append(figure.add_axes((left / width, bottom / height, panel[0] / width, panel[1] / height)))
+    for unused in axes[number:]:
+        unused.set_axis_off()
+    return figure, axes[:number]
+
+
+def titled_panels(titles: Sequence[str], height: float, label: str, theme: Theme) -> tuple[Figure, list[Axes]]:
+    """Panels of one height in inches, four in a row, with one label for all vertical axes and room for a legend."""
+    columns = min(len(titles), PANELS_IN_A_ROW)
+    figure, axes = grid(len(titles), columns, (2.78, height), Margins(0.85, 0.15, 0.55, 0.72, 0.22, 0.75))
+    for index, (panel, title) in enumerate(zip(axes, titles, strict=True)):
+        dress(panel, theme)
+        panel.set_title(title, loc="left", fontsize=11)
+        if index % columns:
+            panel.tick_params(labelleft=False)
+        else:
+            panel.set_ylabel(label)
     return figure, axes
 
 
@@ -52,6 +70,13 @@ def dress(axes: Axes, theme: Theme) -> None:
     axes.tick_params(length=3, labelsize=10)
     axes.grid(color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def padded(values: Iterable[float], share: float) -> tuple[float, float]:
+    """The ends of an axis that shows these values with room on both sides, as a share of their range."""
+    low, high = min(known := list(values)), max(known)
+    room = share * (high - low or 1.0)
+    return low - room, high + room
 
 
 def thousands(value: float, _: Any = None) -> str:
@@ -118,55 +143,28 @@ class Name:
     of_family: bool = False
     weight: str = "normal"
 
-    @property
-    def text_colour(self) -> str:
-        """Darker than the line, so that small letters are readable."""
-        return readable(self.colour) if self.of_family else self.colour
-
 
 def names_at_right(axes: Axes, names: Sequence[Name], *, gap: float = 0.085) -> None:
     """Write names at the right edge, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     ends = [min(max((name.height - low) / (high - low), 0.0), 1.0) for name in names]
     for name, end, at in zip(names, ends, moved_apart(ends, gap=gap), strict=True):
-        axes.plot(
-            [1.005, 1.045],
-            [end, at],
-            transform=axes.transAxes,
-            clip_on=False,
-            color=name.colour,
-            linestyle=name.dash,
-            linewidth=1.2,
-        )
-        axes.text(
-            1.055,
-            at,
-            plain(name.text),
-            color=name.text_colour,
-            transform=axes.transAxes,
-            va="center",
-            weight=name.weight,
-        )
-
-
-def legend_entry(look: Look, label: str, *, marked: bool = True) -> Line2D:
-    """An entry of a legend."""
-    return Line2D(
-        [],
-        [],
-        color=look.colour,
-        linestyle=look.dash,
-        linewidth=1.6 if look.quiet else 2.4,
-        marker=(look.marker if marked else "") or None,
-        markersize=6,
-        label=plain(label),
-    )
+        # Names are darker than their lines, so that small letters are readable.
+        colour = readable(name.colour) if name.of_family else name.colour
+        line: dict[str, Any] = {"color": name.colour, "linestyle": name.dash, "linewidth": 1.2}
+        axes.plot([1.005, 1.045], [end, at], transform=axes.transAxes, clip_on=False, **line)
+        words: dict[str, Any] = {"color": colour, "va": "center", "weight": name.weight}
+        axes.text(1.055, at, plain(name.text), transform=axes.transAxes, **words)
 
 
 def legend(figure: Figure, entries: Mapping[str, Look]) -> None:
     """Add a legend above the panels, in the order of the entries."""
+    lines = [
+        Line2D([], [], color=a.colour, linestyle=a.dash, linewidth=1.6 if a.quiet else 2.4, label=plain(label))
+        for label, a in entries.items()
+    ]
     figure.legend(
-        handles=[legend_entry(look, label, marked=False) for label, look in entries.items()],
+        handles=lines,
         loc="upper left",
         bbox_to_anchor=(0.0, 1.0),
         ncols=min(len(entries), 6),

@@ -1,7 +1,8 @@
 """Figures of scores: over sparsity, over tasks, as performance profiles, and as probability of improvement."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,12 +22,14 @@ from rlottery.report.panels import (
     legend,
     names_at_right,
     nominal,
+    padded,
     per_cent,
     place,
     plain,
     readable,
     sparsity_axis,
     thousands,
+    titled_panels,
 )
 from rlottery.report.wording import number_text, plural
 from rlottery.storage.paths import DENSE
@@ -48,152 +51,103 @@ def score_over_sparsity(scores: TaskScores, looks: Mapping[str, Look], theme: Th
 
     None if no arm with a known sparsity has a score.
     """
-    points = [
-        _Point(looks[arm.arm], sparsity, arm.mean, tuple(arm.scores.values()))
-        for arm in scores.arms
-        if arm.arm in looks and (sparsity := looks[arm.arm].sparsity) is not None
-    ]
-    dense = scores.arm(DENSE)
-    form = thousands
+    arms = [(arm.arm, arm.mean, tuple(arm.scores.values())) for arm in scores.arms]
     label = METRIC_AXES[scores.metric]
     seeds = max((len(arm.scores) for arm in scores.arms), default=0)
     alt = f"{label} on {scores.task} over sparsity, mean of {plural(seeds, 'seed')}"
-    return _over_sparsity(points, dense.mean if dense else None, scores.untrained, label, form, theme, alt)
+    return _over_sparsity(arms, looks, scores.untrained, label, theme, alt)
 
 
 def normalised_over_sparsity(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
     """The same over all tasks, in normalised score."""
-    points = [
-        _Point(looks[arm.arm], sparsity, arm.mean, ())
-        for arm in across
-        if arm.arm in looks and (sparsity := looks[arm.arm].sparsity) is not None
-    ]
-    dense = next((arm.mean for arm in across if arm.arm == DENSE), None)
+    arms = [(arm.arm, arm.mean, ()) for arm in across]
     tasks = max((len(arm.tasks) for arm in across), default=0)
     alt = f"normalised score over sparsity, mean of {plural(tasks, 'task')}"
-    return _over_sparsity(points, dense, None, "normalised score", thousands, theme, alt)
+    return _over_sparsity(arms, looks, None, "normalised score", theme, alt)
 
 
 def _over_sparsity(
-    points: Sequence[_Point],
-    dense: Estimate | None,
+    arms: Iterable[tuple[str, Estimate, tuple[float, ...]]],
+    looks: Mapping[str, Look],
     untrained: float | None,
     label: str,
-    form: Callable[..., str],
     theme: Theme,
     alt: str,
 ) -> Drawn | None:
+    """Draw arms, each given by its name, its estimate and its single seeds."""
+    points, dense = [], None
+    for arm, mean, seeds in arms:
+        if arm == DENSE:
+            dense = mean
+        if arm in looks and (sparsity := looks[arm].sparsity) is not None:
+            points.append(_Point(looks[arm], sparsity, mean, seeds))
     if not points:
         return None
-    lines: dict[str, list[_Point]] = {}
+    tickets_first = sorted(points, key=lambda point: point.look.quiet)
+    lines: dict[str, list[_Point]] = {point.look.line: [] for point in tickets_first}
     for point in sorted(points, key=lambda point: point.sparsity):
-        lines.setdefault(point.look.line, []).append(point)
-    lines = dict(sorted(lines.items(), key=lambda item: list(_order(points)).index(item[0])))
-    sparsities = [point.sparsity for point in points]
+        lines[point.look.line].append(point)
+    estimates = [point.estimate for point in points] + ([dense] if dense else [])
+    ends = [v for e in estimates for v in (e.value, e.low, e.high) if v is not None]
+    ends += [seed for point in points for seed in point.seeds]
+    # The axis includes the untrained agents where that leaves half of its height to the arms.
+    near = untrained is not None and 2 * np.ptp(ends) >= np.ptp([*ends, untrained])
     right = max(1.3, 0.105 * max(map(len, lines)) + 0.3)
     with themed(theme):
         figure, (axes,) = grid(1, 1, (3.35, 2.75), Margins(0.92, right, 0.6, 0.12))
         dress(axes, theme)
         axes.grid(axis="x", visible=False)
-        sparsity_axis(axes, sparsities)
+        sparsity_axis(axes, [point.sparsity for point in points])
         width = axes.get_xlim()[1] - axes.get_xlim()[0]
         names = []
         if dense is not None:
-            colour = theme.ink
             if dense.low is not None and dense.high is not None:
                 axes.axhspan(dense.low, dense.high, color=theme.quiet, alpha=0.16, linewidth=0, zorder=0.5)
-            axes.axhline(dense.value, color=colour, linewidth=1.6, zorder=1)
-            names.append(Name(DENSE, dense.value, colour, weight="bold"))
-        near = untrained if untrained is not None and _is_near(points, dense, untrained) else None
-        if near is not None:
-            axes.axhline(near, color=theme.quiet, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-            names.append(Name("untrained", near, theme.quiet))
+            axes.axhline(dense.value, color=theme.ink, linewidth=1.6, zorder=1)
+            names.append(Name(DENSE, dense.value, theme.ink, weight="bold"))
+        if untrained is not None and near:
+            axes.axhline(untrained, color=theme.quiet, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+            names.append(Name("untrained", untrained, theme.quiet))
         for index, (line, of_line) in enumerate(lines.items()):
             offset = (index - (len(lines) - 1) / 2) * _DODGE * width
             _draw_line(axes, of_line, offset)
-            look = of_line[-1].look
-            names.append(
-                Name(line, of_line[-1].estimate.value, look.colour, look.dash, True, "normal" if look.quiet else "bold")
-            )
+            look, weight = of_line[-1].look, "normal" if of_line[-1].look.quiet else "bold"
+            names.append(Name(line, of_line[-1].estimate.value, look.colour, look.dash, True, weight))
         axes.set_ylabel(label)
         axes.yaxis.set_major_locator(MaxNLocator(6))
-        axes.yaxis.set_major_formatter(FuncFormatter(form))
-        _fit(axes, points, dense, near)
-        if untrained is not None and near is None:
+        axes.yaxis.set_major_formatter(FuncFormatter(thousands))
+        axes.set_ylim(*padded([*ends, untrained] if untrained is not None and near else ends, 0.04))
+        if untrained is not None and not near:
             beyond = "below" if untrained < axes.get_ylim()[0] else "above"
-            axes.text(
-                0.015,
-                0.02,
-                f"untrained: {form(float(f'{untrained:.3g}'))}, {beyond}",
-                transform=axes.transAxes,
-                size=9,
-                color=theme.quiet,
-            )
+            note = f"untrained: {_rounded(untrained)}, {beyond}"
+            axes.text(0.015, 0.02, note, transform=axes.transAxes, size=9, color=theme.quiet)
         names_at_right(axes, names)
-        return draw(figure, f"{alt[0].upper()}{alt[1:]}. {_values_text(lines, dense, form)}")
-
-
-def _order(points: Sequence[_Point]) -> dict[str, None]:
-    known = sorted(points, key=lambda point: point.look.quiet)
-    return dict.fromkeys(point.look.line for point in known)
+        values = [f"dense {_rounded(dense.value)}"] if dense else []
+        for line, of_line in lines.items():
+            at = (f"{_rounded(point.estimate.value)} at {per_cent(point.sparsity)}" for point in of_line)
+            values.append(f"{line} {', '.join(at)}")
+        return draw(figure, f"{alt[0].upper()}{alt[1:]}. {'; '.join(values)}.")
 
 
 def _draw_line(axes: Axes, points: Sequence[_Point], offset: float) -> None:
     look = points[0].look
     at = [place(point.sparsity) + offset for point in points]
     values = [point.estimate.value for point in points]
-    thin = look.quiet
-    axes.plot(at, values, color=look.colour, linestyle=look.dash, linewidth=1.2 if thin else 2.0, zorder=3)
+    axes.plot(at, values, color=look.colour, linestyle=look.dash, linewidth=1.2 if look.quiet else 2.0, zorder=3)
     for x, point in zip(at, points, strict=True):
         estimate = point.estimate
         if point.seeds:
             axes.plot([x] * len(point.seeds), point.seeds, ".", color=look.colour, markersize=4, alpha=0.4, zorder=2.5)
         if estimate.low is not None and estimate.high is not None:
-            axes.plot(
-                [x, x], [estimate.low, estimate.high], color=look.colour, linewidth=1.0 if thin else 1.6, zorder=3
-            )
-    axes.plot(
-        at,
-        values,
-        linestyle="none",
-        marker=look.marker or "o",
-        markersize=5 if thin else 6.5,
-        color=look.colour,
-        fillstyle="none" if thin else "full",
-        markeredgewidth=1.2,
-        zorder=4,
-    )
+            width = 1.0 if look.quiet else 1.6
+            axes.plot([x, x], [estimate.low, estimate.high], color=look.colour, linewidth=width, zorder=3)
+    size, face = (5, "none") if look.quiet else (6.5, "full")
+    mark: dict[str, Any] = {"marker": look.marker or "o", "markersize": size, "fillstyle": face}
+    axes.plot(at, values, linestyle="none", color=look.colour, markeredgewidth=1.2, zorder=4, **mark)
 
 
-def _is_near(points: Sequence[_Point], dense: Estimate | None, untrained: float) -> bool:
-    """Whether an axis that includes the untrained agents leaves half of its height to the arms."""
-    ends = _ends(points, dense)
-    return max(ends) - min(ends) >= (max(*ends, untrained) - min(*ends, untrained)) / 2
-
-
-def _ends(points: Sequence[_Point], dense: Estimate | None) -> list[float]:
-    estimates = [point.estimate for point in points] + ([dense] if dense else [])
-    bounds = [v for e in estimates for v in (e.value, e.low, e.high) if v is not None]
-    return bounds + [v for point in points for v in point.seeds]
-
-
-def _fit(axes: Axes, points: Sequence[_Point], dense: Estimate | None, untrained: float | None) -> None:
-    ends = _ends(points, dense) + ([untrained] if untrained is not None else [])
-    low, high = min(ends), max(ends)
-    room = 0.04 * (high - low or 1.0)
-    axes.set_ylim(low - room, high + room)
-
-
-def _values_text(lines: Mapping[str, Sequence[_Point]], dense: Estimate | None, form: Callable[..., str]) -> str:
-    def number(value: float) -> str:
-        return form(float(f"{value:.3g}"))
-
-    parts = [f"dense {number(dense.value)}"] if dense else []
-    parts += [
-        f"{line} " + ", ".join(f"{number(p.estimate.value)} at {per_cent(p.sparsity)}" for p in points)
-        for line, points in lines.items()
-    ]
-    return "; ".join(parts) + "."
+def _rounded(value: float) -> str:
+    return thousands(float(f"{value:.3g}"))
 
 
 def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
@@ -203,52 +157,29 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
     if not known:
         return None
     groups = clusters(known)
-    columns = min(len(groups), 4)
-    rows = -(-len(groups) // columns)
     with themed(theme):
-        figure, axes = grid(rows, columns, (2.78, 2.05), Margins(0.85, 0.15, 0.55, 0.72, 0.22, 0.75))
-        lines: dict[str, Look] = {}
-        for index, cluster in enumerate(groups):
-            panel = axes[index]
-            dress(panel, theme)
-            panel.set_title(f"{per_cent(nominal(cluster))} sparsity", loc="left", fontsize=11)
+        titles = [f"{per_cent(nominal(cluster))} sparsity" for cluster in groups]
+        figure, axes = titled_panels(titles, 2.05, "runs that reach it", theme)
+        drawn = set()
+        for panel, cluster in zip(axes, groups, strict=True):
             for arm in shown:
                 look = looks[arm.arm]
                 if arm.arm != DENSE and look.sparsity not in cluster:
                     continue
-                lines.setdefault(look.line, look)
-                profile = arm.profile
-                panel.fill_between(
-                    profile.at, profile.low, profile.high, color=look.colour, alpha=0.13, linewidth=0, zorder=2
-                )
-                panel.plot(
-                    profile.at,
-                    profile.reached,
-                    color=look.colour,
-                    linestyle=look.dash,
-                    linewidth=1.4 if look.quiet else 2.2,
-                    zorder=3,
-                )
+                drawn.add(arm.arm)
+                of, colour, width = arm.profile, look.colour, 1.4 if look.quiet else 2.2
+                panel.fill_between(of.at, of.low, of.high, color=colour, alpha=0.13, linewidth=0, zorder=2)
+                panel.plot(of.at, of.reached, color=colour, linestyle=look.dash, linewidth=width, zorder=3)
             panel.set_ylim(-0.02, 1.02)
             panel.set_xlim(0, max(float(shown[0].profile.at[-1]), 1.0))
             panel.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
             panel.xaxis.set_major_formatter(FuncFormatter(thousands))
             panel.yaxis.set_major_formatter(FuncFormatter(per_cent))
             panel.set_xlabel("normalised score, at least")
-            if index % columns:
-                panel.tick_params(labelleft=False)
-            else:
-                panel.set_ylabel("runs that reach it")
-        for panel in axes[len(groups) :]:
-            panel.set_axis_off()
-        order = [line for line in dict.fromkeys(look.line for look in looks.values()) if line in lines]
-        legend(figure, {line: lines[line] for line in order})
-        reach = "; ".join(f"{arm.arm} {per_cent(_at(arm, 0.9))}" for arm in shown)
+        legend(figure, {look.line: look for arm, look in looks.items() if arm in drawn})
+        reached = {arm.arm: np.interp(0.9, arm.profile.at, arm.profile.reached) for arm in shown}
+        reach = "; ".join(f"{arm} {per_cent(float(np.round(share, 2)))}" for arm, share in reached.items())
         return draw(figure, f"Performance profiles. Share of runs that reach a normalised score of 0.9: {reach}.")
-
-
-def _at(arm: AcrossTasks, score: float) -> float:
-    return float(np.round(np.interp(score, arm.profile.at, arm.profile.reached), 2))
 
 
 def aggregates(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
@@ -292,10 +223,10 @@ def _rows(
     longest = max(len(name) for name in names)
     left = min(max(0.095 * longest + 0.25, 1.0), 3.5)
     with themed(theme):
-        figure, axes = grid(1, len(columns), (width, 0.235 * len(names) + 0.1), Margins(left, 0.2, 0.55, 0.35, 0.25))
+        figure, axes = grid(
+            len(columns), len(columns), (width, 0.235 * len(names) + 0.1), Margins(left, 0.2, 0.55, 0.35, 0.25)
+        )
         ends = [v for _, of in columns for e in of if e for v in (e.value, e.low, e.high) if v is not None]
-        low, high = min([even, *ends]), max([even, *ends])
-        room = 0.05 * (high - low or 1.0)
         for index, (panel, (title, estimates)) in enumerate(zip(axes, columns, strict=True)):
             dress(panel, theme)
             panel.grid(axis="y", visible=False)
@@ -306,25 +237,15 @@ def _rows(
                 look = looks[name]
                 if estimate is None:
                     continue
+                width, face = (1.6, "none") if look.quiet else (3, "full")
                 if estimate.low is not None and estimate.high is not None:
-                    panel.plot(
-                        [estimate.low, estimate.high],
-                        [row, row],
-                        color=look.colour,
-                        linewidth=3 if not look.quiet else 1.6,
-                        alpha=0.55,
-                        solid_capstyle="round",
-                    )
-                panel.plot(
-                    [estimate.value],
-                    [row],
-                    marker=look.marker or "o",
-                    markersize=6,
-                    color=look.colour,
-                    fillstyle="none" if look.quiet else "full",
-                )
+                    interval = [estimate.low, estimate.high]
+                    line: dict[str, Any] = {"color": look.colour, "linewidth": width, "alpha": 0.55}
+                    panel.plot(interval, [row, row], solid_capstyle="round", **line)
+                mark = look.marker or "o"
+                panel.plot([estimate.value], [row], marker=mark, markersize=6, color=look.colour, fillstyle=face)
             panel.set_ylim(len(names) - 0.4, -0.6)
-            panel.set_xlim(low - room, high + room)
+            panel.set_xlim(*padded([even, *ends], 0.05))
             panel.set_xlabel(label)
             panel.xaxis.set_major_locator(MaxNLocator(5))
             panel.xaxis.set_major_formatter(FuncFormatter(per_cent if even == 0.5 else thousands))
