@@ -4,7 +4,6 @@
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from rlottery.errors import StudyError
 from rlottery.storage.disk import read_json, write_json
@@ -45,16 +44,6 @@ def read_stability(files: RunFiles, digest: str) -> Stability | None:
         raise _unusable(files, str(error)[:200]) from None
     if not isinstance(content, dict) or content.pop("format_version", None) != FORMAT_VERSION:
         raise _unusable(files, f"its format is not {FORMAT_VERSION}")
-    found = _stability(files, content)
-    return found if found.mask == digest else None
-
-
-def write_stability(files: RunFiles, measured: Stability) -> None:
-    """Write it next to the mask, atomically."""
-    write_json(files.stability, {"format_version": FORMAT_VERSION, **asdict(measured)})
-
-
-def _stability(files: RunFiles, content: dict[str, Any]) -> Stability:
     match content:
         case {
             "mask": str(mask),
@@ -62,8 +51,13 @@ def _stability(files: RunFiles, content: dict[str, Any]) -> Stability:
             "jaccard": int() | float() as jaccard,
             "chance": int() | float() as chance,
         } if len(content) == 4 and resamples >= 2 and 0 <= jaccard <= 1 and 0 <= chance <= 1:
-            return Stability(mask, resamples, float(jaccard), float(chance))
+            return Stability(mask, resamples, float(jaccard), float(chance)) if mask == digest else None
     raise _unusable(files, "it is not a valid stability record")
+
+
+def write_stability(files: RunFiles, measured: Stability) -> None:
+    """Write it next to the mask, atomically."""
+    write_json(files.stability, {"format_version": FORMAT_VERSION, **asdict(measured)})
 
 
 def _unusable(files: RunFiles, why: str) -> StudyError:

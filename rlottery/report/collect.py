@@ -1,7 +1,6 @@
 """Collect the contents of a report from the store. Runs are read once, and everything else is computed from them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import yaml
 
@@ -31,25 +30,25 @@ def collect(store: Store, config: Config) -> Contents:
     masks = analyse_masks(store, config, runs)
     tasks = [TaskToJudge(task, _layer_counts(task, masks)) for task in scores]
     controls = {ticket: found for task in reversed(tasks) for ticket, found in controls_of(task).items() if found}
-    history, settings = _history(store), config_to_dict(config)
+    commands, seeds_added, no_record = _history(store)
+    settings = config_to_dict(config)
     verdicts, pooled = judge(tasks, config.verdict)
     # Where no task has enough seeds all are shown, and nothing is claimed.
-    ready = [task for task in scores if _has_enough_seeds(task, config)] or scores
+    least = config.verdict.least_seeds
+    ready = [task for task in scores if (dense := task.arm(DENSE)) and len(dense.scores) >= least] or scores
     methods, trends = compare_methods(ready, config.verdict)
     return Contents(
         title=config.name,
         config=settings,
         config_text=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
-        commands=history.commands,
+        commands=commands,
         versions=_versions(run for of_task in runs.values() for run in of_task),
         seeds=config.seeds,
         score_evaluations=config.evaluation.score_evaluations,
         lists_arms=bool(config.arms),
         scores=scores,
         across=across_tasks(ready, controls, config.verdict.resamples),
-        verdicts=Verdicts(
-            rules_as_sentences(config), verdicts, pooled, methods, trends, history.seeds_added, config.seeds
-        ),
+        verdicts=Verdicts(rules_as_sentences(config), verdicts, pooled, methods, trends, seeds_added, config.seeds),
         masks=masks,
         costs=tuple(
             cost
@@ -60,37 +59,28 @@ def collect(store: Store, config: Config) -> Contents:
             *other_settings_lines(config, runs),
             *(line for task in scores for line in _missing(config, task)),
             *masks.problems,
-            *history.problems,
+            *no_record,
         ),
         films={},
         asked=len(config.tasks) * len(config.seeds) * (1 + len(config.recipes)),
     )
 
 
-def _has_enough_seeds(task: TaskScores, config: Config) -> bool:
-    dense = task.arm(DENSE)
-    return dense is not None and len(dense.scores) >= config.verdict.least_seeds
+def _history(store: Store) -> tuple[tuple[Command, ...], int, tuple[str, ...]]:
+    """The commands in the study's record, how often seeds were added, and why the record can't be read.
 
-
-@dataclass(frozen=True)
-class _History:
-    commands: tuple[Command, ...]
-    seeds_added: int
-    problems: tuple[str, ...] = ()
-
-
-def _history(store: Store) -> _History:
-    """The commands in the study's record. Studies made before there were records have none."""
+    Studies made before there were records have none.
+    """
     try:
         record = read_study_record(store.root)
     except StudyError as error:
         unknown = f"{error} It is not known how often seeds were added."
-        return _History((), 0, (unknown,) if store.record.exists() else ())
+        return (), 0, (unknown,) if store.record.exists() else ()
     commands = (
         Command(command["when"], command["line"], command["version"], tuple(command["seeds"]))
         for command in record["commands"]
     )
-    return _History(tuple(commands), record["seeds_added"])
+    return tuple(commands), record["seeds_added"], ()
 
 
 def _layer_counts(task: TaskScores, masks: MaskAnalysis) -> dict[str, LayerCounts]:

@@ -58,7 +58,10 @@ def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], them
                 panel.set_xlabel("environment steps")
         drawn_arms = [DENSE, *(arm for _, arms in panels for arm in arms)]
         legend(figure, {looks[arm].line: looks[arm] for arm in drawn_arms if arm in looks})
-        return draw(figure, _alt(task, shown, panels, metric))
+        of = plural(len({run.seed for run in shown}), "seed")
+        parts = "; ".join(f"{title}: {', '.join(arms) or DENSE}" for title, arms in panels)
+        measured = f"{METRIC_AXES[metric]} over environment steps, {of}, dense agents in every panel"
+        return draw(figure, f"Learning curves on {task}: {measured}. {parts}.")
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
@@ -116,27 +119,14 @@ def _draw_arm(axes: Axes, runs: Sequence[Run], metric: Metric, look: Look | None
     behind = 2 if look.arm == DENSE else 3
     done = []
     for run in runs:
-        steps, values = curve = _curve(run, metric)
+        steps = np.array([run.began_at + evaluation.env_steps for evaluation in run.evaluations], dtype=np.float64)
+        values = np.array([evaluation.scores[metric] for evaluation in run.evaluations], dtype=np.float64)
         if len(runs) > 1 or run.status != "done":
             axes.plot(steps, values, color=look.colour, linewidth=0.7, alpha=faint, zorder=behind)
         if run.status == "done":
-            done.append(curve)
+            done.append((steps, values))
         else:
             axes.plot(steps[-1:], values[-1:], "x", color=look.colour, markersize=7, markeredgewidth=1.8, zorder=5)
     if done:
         steps, values = mean_curve(done)
         axes.plot(steps, values, color=look.colour, linestyle=look.dash, linewidth=thickness, zorder=behind + 2)
-
-
-def _curve(run: Run, metric: Metric) -> Curve:
-    steps = np.array([run.began_at + evaluation.env_steps for evaluation in run.evaluations], dtype=np.float64)
-    return steps, np.array([evaluation.scores[metric] for evaluation in run.evaluations], dtype=np.float64)
-
-
-def _alt(task: str, shown: Sequence[Run], panels: Sequence[tuple[str, list[str]]], metric: Metric) -> str:
-    seeds = len({run.seed for run in shown})
-    parts = "; ".join(f"{title}: {', '.join(arms) or DENSE}" for title, arms in panels)
-    return (
-        f"Learning curves on {task}: {METRIC_AXES[metric]} over environment steps, {plural(seeds, 'seed')}, "
-        f"dense agents in every panel. {parts}."
-    )

@@ -2,19 +2,13 @@
 
 from collections.abc import Mapping
 
-from rlottery.analysis.verdict import ArmVerdict, Decision, TaskVerdict
+from rlottery.analysis.verdict import CLAIMS, ArmVerdict, Decision, TaskVerdict
 from rlottery.config import Config
 from rlottery.report.contents import Contents
 from rlottery.storage.paths import DENSE, Store
 
-_MOST_INTERESTING_FIRST: tuple[Decision | None, ...] = (
-    "winning",
-    "matches dense, no better than random",
-    "undecided",
-    "losing",
-    None,
-)
-
+_WIN, _MATCH, _LOSS = CLAIMS
+_MOST_INTERESTING_FIRST: tuple[Decision | None, ...] = (_WIN, _MATCH, "undecided", _LOSS, None)
 
 Films = Mapping[str, tuple[str, bytes]]
 """Task id -> media type and content."""

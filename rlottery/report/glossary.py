@@ -57,13 +57,10 @@ def with_terms(text: str) -> Markup:
         if entry.term in seen or not entry.hover:
             continue
         seen.add(entry.term)
-        parts += [escape(text[end : found.start()]), _link(entry, found.group())]
+        link = Markup('<a class="term" href="#{0}" data-term="{0}">{1}</a>').format(term_id(entry.term), found.group())
+        parts += [escape(text[end : found.start()]), link]
         end = found.end()
     return Markup("").join([*parts, escape(text[end:])])
-
-
-def _link(entry: Term, shown: str) -> Markup:
-    return Markup('<a class="term" href="#{0}" data-term="{0}">{1}</a>').format(term_id(entry.term), shown)
 
 
 @cache

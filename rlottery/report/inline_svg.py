@@ -1,6 +1,7 @@
 """Figures inside a page: one SVG for light and dark, with the colours of the page and distinct ids."""
 
 import re
+from xml.sax.saxutils import escape
 
 from rlottery.report.drawn import DARK, LIGHT
 from rlottery.report.families import DENSE_COLOUR, MAGNITUDE, OTHERS, RANDOM, TAYLOR
@@ -24,9 +25,7 @@ _THEMED = {
     **{readable(colour): dark for colour, dark in _ON_DARK.items()},
 }
 
-_COMMENT = re.compile(r"<!--.*?-->", re.S)
-_METADATA = re.compile(r"<metadata>.*?</metadata>", re.S)
-_STYLE = re.compile(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", re.S)
+_LEFT_OUT = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style[^>]*>.*?</style>\s*</defs>", re.S)
 _HEAD = re.compile(r"<svg\b[^>]*>", re.S)
 _VIEW_BOX = re.compile(r'viewBox="([^"]+)"')
 _REFERENCE = re.compile(r'(?:url\(#|(?:xlink:)?href="#)([^")]+)')
@@ -45,15 +44,13 @@ def inline(svg: str, name: str, label: str) -> str:
         name: prefix of every id, made of letters, digits, dots, dashes and underscores; unique on the page.
         label: what it shows, for screen readers.
     """
-    body = svg[svg.index("<svg") :]
-    for part in (_COMMENT, _METADATA, _STYLE):
-        body = part.sub("", body)
+    body = _LEFT_OUT.sub("", svg[svg.index("<svg") :])
     box = _VIEW_BOX.search(body)
     width = float(box.group(1).split()[2]) if box else 400.0
     view = f' viewBox="{box.group(1)}"' if box else ""
+    shown = escape(label, {'"': "&quot;"})
     # A point is 4/3 of a page's pixel.
-    size = f"--natural: {width * 4 / 3:.0f}px"
-    head = f'<svg{view} role="img" aria-label="{_attribute(label)}" style="{size}">'
+    head = f'<svg{view} role="img" aria-label="{shown}" style="--natural: {width * 4 / 3:.0f}px">'
     body = _HEAD.sub(lambda _: head, body, count=1)
     body = body.replace("xlink:href=", "href=")
     referred = set(_REFERENCE.findall(body))
@@ -81,7 +78,3 @@ def _name(colour: str) -> str:
 def _short(place: str) -> str:
     """Round coordinates to hundredths of a point, and remove line breaks from paths."""
     return _LONG.sub(lambda found: f"{float(found.group(0)):.2f}".rstrip("0").rstrip("."), place).replace(" \n", " ")
-
-
-def _attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

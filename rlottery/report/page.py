@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -21,7 +21,7 @@ from rlottery.report.glossary import glossary, term_id, term_of, with_terms
 from rlottery.report.headline import few_failures, headline, missing_line
 from rlottery.report.inline_svg import colours
 from rlottery.report.mask_tables import inputs_table, layer_table, overlap_table
-from rlottery.report.page_figures import PageFigures, page_figures
+from rlottery.report.page_figures import PageFigure, page_figures
 from rlottery.report.renderers import to_csv, to_markdown
 from rlottery.report.score_tables import across_table, cost_table, run_table, score_table
 from rlottery.report.tables import Table
@@ -50,7 +50,7 @@ def write_page(contents: Contents, folder: Path) -> list[Path]:
     look = looks(contents.scores)
     figures, tables = page_figures(contents, look), _tables(contents, look)
     files = {PAGE: _html(contents, figures, tables).encode()}
-    for figure in figures.every:
+    for figure in (figure for of_section in figures.values() for figure in of_section):
         files[f"figures/{figure.name}.png"] = figure.drawn.png
         files[f"figures/{figure.name}.svg"] = figure.drawn.svg.encode()
     for table in (table for table in (*tables.values(), run_table(contents)) if table.rows):
@@ -71,7 +71,7 @@ def report_html(contents: Contents) -> str:
     return _html(contents, page_figures(contents, look), _tables(contents, look))
 
 
-def _html(contents: Contents, figures: PageFigures, tables: Mapping[str, Table]) -> str:
+def _html(contents: Contents, figures: Mapping[str, Sequence[PageFigure]], tables: Mapping[str, Table]) -> str:
     rules = contents.rules
     values: dict[str, Any] = {
         **tables,
@@ -82,8 +82,8 @@ def _html(contents: Contents, figures: PageFigures, tables: Mapping[str, Table])
         "answer": answer(contents.verdicts, rules.level, rules.least_seeds),
         "missing": [on_one_line(line) for line in contents.missing],
         "missing_line": missing_line(contents),
-        "sparsity_figures": figures.sparsity,
-        "curve_figures": figures.curves,
+        "sparsity_figures": figures["sparsity"],
+        "curve_figures": figures["curves"],
         "margin": margin_text(rules),
         "cautions": _cautions(contents.verdicts),
         "filters": _filters(tables["verdict_table"]),
@@ -92,9 +92,9 @@ def _html(contents: Contents, figures: PageFigures, tables: Mapping[str, Table])
             for scores in contents.scores
             if scores.arms
         ],
-        "across_figures": figures.across,
-        "mask_figures": [figure for figure in figures.masks if not figure.is_picture],
-        "mask_pictures": [figure for figure in figures.masks if figure.is_picture],
+        "across_figures": figures["across"],
+        "mask_figures": [figure for figure in figures["masks"] if not figure.is_picture],
+        "mask_pictures": [figure for figure in figures["masks"] if figure.is_picture],
         "mask_problems": [on_one_line(line) for line in contents.masks.problems],
         "films": [_film(task, *film) for task, film in contents.films.items()],
         "rules": contents.verdicts.rules,
@@ -154,11 +154,8 @@ def _column_term(title: str) -> str | None:
 def page_frame() -> dict[str, Any]:
     """What all pages need: the style sheet with the colours of both themes, the script with its hash, the glossary."""
     script = _template("page.js")
-    style = (
-        _template("page.css")
-        .replace("{{ light }}", colours(dark=False))
-        .replace("{{ dark }}", _DARK + colours(dark=True))
-    )
+    style = _template("page.css").replace("{{ light }}", colours(dark=False))
+    style = style.replace("{{ dark }}", _DARK + colours(dark=True))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {"style": Markup(style), "script": Markup(script), "script_hash": f"sha256-{digest}", "glossary": glossary()}
 

@@ -61,31 +61,18 @@ class PageFigure:
         return Markup(inline(self.drawn.svg, self.name, self.drawn.alt))
 
 
-@dataclass(frozen=True)
-class PageFigures:
-    """All figures of the page, by section."""
-
-    sparsity: tuple[PageFigure, ...]
-    curves: tuple[PageFigure, ...]
-    across: tuple[PageFigure, ...]
-    masks: tuple[PageFigure, ...]
-
-    @property
-    def every(self) -> tuple[PageFigure, ...]:
-        """All of them, in the order of the page."""
-        return (*self.sparsity, *self.curves, *self.across, *self.masks)
-
-
-def page_figures(contents: Contents, look: Mapping[str, Look]) -> PageFigures:
-    """Every figure, drawn once in the colours of the light theme; the page replaces them by its own."""
-    sparsity = [_over_sparsity(contents, scores, look) for scores in contents.scores]
-    curves = [_curves(contents, scores, look) for scores in contents.scores]
-    return PageFigures(
-        _there([_over_all_tasks(contents, look), *sparsity]),
-        _there(curves),
-        _there(_across(contents, look)),
-        _there(_mask_figures(contents, look)),
-    )
+def page_figures(contents: Contents, look: Mapping[str, Look]) -> dict[str, list[PageFigure]]:
+    """Section of the page -> its figures, drawn once in the colours of the light theme; the page has its own."""
+    sections = {
+        "sparsity": [
+            _over_all_tasks(contents, look),
+            *(_over_sparsity(contents, scores, look) for scores in contents.scores),
+        ],
+        "curves": [_curves(contents, scores, look) for scores in contents.scores],
+        "across": _across(contents, look),
+        "masks": _mask_figures(contents, look),
+    }
+    return {name: [figure for figure in figures if figure is not None] for name, figures in sections.items()}
 
 
 def main_figure(contents: Contents) -> PageFigure | None:
@@ -114,11 +101,9 @@ def _over_sparsity(contents: Contents, scores: TaskScores, look: Mapping[str, Lo
 
 def _curves(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) -> PageFigure | None:
     task, runs = scores.task, scores.every_run
-    done = dict.fromkeys((run.arm for run in runs if run.evaluations and run.arm in look), 0)
-    for run in runs:
-        if run.arm in done and run.evaluations and run.status == "done":
-            done[run.arm] += 1
-    n = _n(done.values(), len(contents.seeds), "seed", "per arm")
+    drawn = [run for run in runs if run.evaluations and run.arm in look]
+    done = Counter(run.arm for run in drawn if run.status == "done")
+    n = _n((done[run.arm] for run in drawn), len(contents.seeds), "seed", "per arm")
     below = ""
     if (lowest := below_panels(runs, look)) is not None:
         below = f" Before training, some runs score as low as {thousands(float(f'{lowest:.3g}'))}, below the panels."
@@ -292,7 +277,3 @@ def _n(numbers: Iterable[int], asked: int, what: str, each: str = "") -> str:
 
 def _figure(name: str, title: str, caption: str, drawn: Drawn | None) -> PageFigure | None:
     return None if drawn is None else PageFigure(name, title, caption, drawn)
-
-
-def _there(figures: Iterable[PageFigure | None]) -> tuple[PageFigure, ...]:
-    return tuple(figure for figure in figures if figure is not None)

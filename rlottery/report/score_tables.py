@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rlottery.analysis.across_tasks import AcrossTasks
 from rlottery.analysis.costs import ArmCost
 from rlottery.analysis.runs import Metric, Run
-from rlottery.analysis.scores import ArmScores, Estimate, TaskScores
+from rlottery.analysis.scores import ArmScores, TaskScores
 from rlottery.config import file_name
 from rlottery.report.contents import Contents
 from rlottery.report.families import Look
@@ -63,11 +63,12 @@ _RunRow = tuple[_ArmRow, int]
 
 def closing_table(contents: Contents, task: TaskScores) -> Table:
     """Every arm of one task, on few columns: for terminals, Markdown and notebooks."""
+    form = f",.{score_digits(task)}f"
     each = f"Seed {', '.join(map(str, contents.seeds))}" if len(contents.seeds) <= 3 else "Each seed"
     columns: tuple[Column[_ArmRow], ...] = (
         _arm_column(),
         Column("Sparsity", _sparsity_of_groups, numeric=True, expendable=3),
-        number(METRIC_TITLES[task.metric], "mean", _mean, f",.{score_digits(task)}f"),
+        number(METRIC_TITLES[task.metric], "mean", lambda row: row.scores.mean.value if row.scores else None, form),
         Column("Min to max", _range, numeric=True, expendable=1),
         Column(each, lambda row: _each_seed(row, contents.seeds), wraps=True),
         _normalised_column(),
@@ -83,22 +84,13 @@ def score_table(contents: Contents, task: TaskScores, looks: Mapping[str, Look])
     digits = score_digits(task)
     form = f",.{digits}f"
     seeds = sorted({seed for arm in task.arms for seed in arm.scores} | set(contents.seeds))
-
-    def estimate_of(name: str) -> Column[_ArmRow]:
-        title = {"mean": "Mean", "median": "Median", "iqm": "IQM"}[name]
-
-        def of(row: _ArmRow) -> Estimate | None:
-            return getattr(row.scores, name) if row.scores else None
-
-        return estimate(title, name, of, digits)
-
     columns: list[Column[_ArmRow]] = [
         _arm_column(),
         Column("Sparsity", lambda row: sparsity_cell(looks.get(row.arm)), numeric=True),
         number("Before", "before", lambda row: _mean_of(row.scores.before if row.scores else {}), form),
-        estimate_of("mean"),
-        estimate_of("median"),
-        estimate_of("iqm"),
+        estimate("Mean", "mean", lambda row: row.scores.mean if row.scores else None, digits),
+        estimate("Median", "median", lambda row: row.scores.median if row.scores else None, digits),
+        estimate("IQM", "iqm", lambda row: row.scores.iqm if row.scores else None, digits),
         _normalised_column(),
         number("Area", "area", lambda row: _mean_of(row.scores.areas if row.scores else {}), form),
         Column("Steps to threshold", lambda row: _steps(row.scores), numeric=True),
@@ -202,10 +194,6 @@ def _group_column(group: str) -> Column[_RunRow]:
         return (run[0].representative.sparsity or {}).get(group)
 
     return number(f"Sparsity, {group}", f"sparsity_{group}", sparsity, ".4g")
-
-
-def _mean(row: _ArmRow) -> float | None:
-    return row.scores.mean.value if row.scores else None
 
 
 def _mean_of(values: Mapping[int, float]) -> float | None:

@@ -177,14 +177,9 @@ def _value_text(value: Any) -> str:
 
 
 def _verdict_table(names: Sequence[str], studies: Sequence[Contents]) -> Table:
-    @dataclass(frozen=True)
-    class Item:
-        study: str
-        verdict: PooledVerdict
-
     arms = dict.fromkeys(arm.arm for study in studies for arm in study.verdicts.pooled)
     items = [
-        Item(name, verdict)
+        (name, verdict)
         for arm in arms
         for name, study in zip(names, studies, strict=True)
         for verdict in study.verdicts.pooled
@@ -192,17 +187,15 @@ def _verdict_table(names: Sequence[str], studies: Sequence[Contents]) -> Table:
     ]
     interval = interval_name(studies[0].rules.level)
     decision = decision_column()
-    columns: tuple[Column[Item], ...] = (
-        text("Arm", "arm", lambda item: item.verdict.arm),
-        text("Study", "study", lambda item: item.study),
-        replace(decision, cell=lambda item: decision.cell(item.verdict)),
+    columns: tuple[Column[tuple[str, PooledVerdict]], ...] = (
+        text("Arm", "arm", lambda item: item[1].arm),
+        text("Study", "study", lambda item: item[0]),
+        replace(decision, cell=lambda item: decision.cell(item[1])),
         normalised(
-            f"Normalised [{interval}]",
-            "normalised",
-            lambda item: (item.verdict.difference, item.verdict.low, item.verdict.high),
+            f"Normalised [{interval}]", "normalised", lambda item: (item[1].difference, item[1].low, item[1].high)
         ),
-        number("Tasks", "tasks", lambda item: len(item.verdict.tasks), expendable=1),
-        text("Why", "why", lambda item: item.verdict.why, wraps=True, least=20, expendable=2),
+        number("Tasks", "tasks", lambda item: len(item[1].tasks), expendable=1),
+        text("Why", "why", lambda item: item[1].why, wraps=True, least=20, expendable=2),
     )
     caption = (
         "The verdicts of each study over its own tasks. Normalised: mean over tasks of the normalised score, with its "

@@ -98,12 +98,17 @@ def make_table(
 
 def text(title: str, name: str, of: Callable[[Item], str | None], **layout: Any) -> Column[Item]:
     """A column of words. `name` is the CSV column; `layout` goes to `Column`."""
-    return Column(title, lambda item: text_cell(name, of(item)), **layout)
+    return Column(title, lambda item: Cell((words := of(item)) or NOTHING, {name: words or None}), **layout)
 
 
 def number(title: str, name: str, of: Callable[[Item], float | None], form: str = "d", **layout: Any) -> Column[Item]:
     """A column of numbers, each in a format such as ``,.2f``."""
-    return Column(title, lambda item: number_cell(name, of(item), form), numeric=True, **layout)
+
+    def cell(item: Item) -> Cell:
+        value = of(item)
+        return Cell(NOTHING if value is None else with_minus(format(value, form)), {name: value})
+
+    return Column(title, cell, numeric=True, **layout)
 
 
 def p_value(title: str, name: str, of: Callable[[Item], float | None], **layout: Any) -> Column[Item]:
@@ -129,14 +134,6 @@ def estimate(title: str, name: str, of: Callable[[Item], Estimate | None], digit
 # ------------------------------------------------------------------------------------------ Cells
 
 
-def text_cell(name: str, words: str | None) -> Cell:
-    return Cell(words or NOTHING, {name: words or None})
-
-
-def number_cell(name: str, value: float | None, form: str) -> Cell:
-    return Cell(NOTHING if value is None else with_minus(format(value, form)), {name: value})
-
-
 def p_cell(name: str, value: float | None) -> Cell:
     shown = NOTHING if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
     return Cell(shown, {name: value})
@@ -144,18 +141,18 @@ def p_cell(name: str, value: float | None) -> Cell:
 
 def bounded_cell(name: str, value: float | None, low: float | None, high: float | None, *, at: float) -> Cell:
     """A difference and its bounds, shifted by `at`: with 1, a difference to dense becomes a normalised score."""
-    shifted = [None if v is None else v + at for v in (value, low, high)]
-    values = dict(zip((name, f"{name}_low", f"{name}_high"), shifted, strict=True))
-    return Cell(_with_interval(signed if at == 0 else lambda v: number_text(v, 2), *shifted), values)
+    shifted = (None if v is None else v + at for v in (value, low, high))
+    return _interval_cell(name, signed if at == 0 else lambda v: number_text(v, 2), *shifted)
 
 
 def estimate_cell(name: str, of: Estimate | None, digits: int) -> Cell:
-    value, low, high = (None, None, None) if of is None else (of.value, of.low, of.high)
-    values = {name: value, f"{name}_low": low, f"{name}_high": high}
-    return Cell(_with_interval(lambda v: number_text(v, digits), value, low, high), values)
+    bounded: Bounded = (None, None, None) if of is None else (of.value, of.low, of.high)
+    return _interval_cell(name, lambda v: number_text(v, digits), *bounded)
 
 
-def _with_interval(shown: Callable[[float], str], value: float | None, low: float | None, high: float | None) -> str:
-    if value is None:
-        return NOTHING
-    return shown(value) if low is None or high is None else f"{shown(value)} [{shown(low)}, {shown(high)}]"
+def _interval_cell(
+    name: str, shown: Callable[[float], str], value: float | None, low: float | None, high: float | None
+) -> Cell:
+    interval = "" if low is None or high is None else f" [{shown(low)}, {shown(high)}]"
+    words = NOTHING if value is None else f"{shown(value)}{interval}"
+    return Cell(words, {name: value, f"{name}_low": low, f"{name}_high": high})

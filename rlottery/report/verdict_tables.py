@@ -82,7 +82,7 @@ def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         difference(f"Over random [{interval}]", "over_control", lambda arm: arm.over_control or _NOWHERE),
         *_claim_columns(),
         number("Tasks", "tasks", lambda arm: len(arm.tasks)),
-        text("Why", "why", _pooled_why),
+        text("Why", "why", lambda arm: f"{arm.why}; without {joined(arm.left_out)}" if arm.left_out else arm.why),
     )
     caption = (
         f"Verdicts over tasks. Normalised: the mean over tasks of the normalised score, with its {interval} from two "
@@ -139,18 +139,6 @@ def method_table(contents: Contents) -> Table:
     return make_table("gradient_against_magnitude", caption, columns, contents.verdicts.methods)
 
 
-def sign_flip_p(claim: Claim, dense: Contrast | None, control: Contrast | None) -> float | None:
-    """The sign-flip p-value of a claim. A claim with two parts holds if both do, so the larger p-value counts."""
-    parts: dict[Claim, list[tuple[Contrast | None, str]]] = {
-        "winning": [(dense, "non_inferior"), (control, "superior")],
-        "matches dense, no better than random": [(dense, "non_inferior"), (control, "equivalent")],
-        "losing": [(dense, "inferior")],
-    }
-    found = [None if contrast is None else contrast.sign_flip.get(name) for contrast, name in parts[claim]]
-    known = [p for p in found if p is not None]
-    return max(known) if len(known) == len(found) else None
-
-
 def sparsity_column(looks: Mapping[str, Look]) -> Column[Any]:
     """The sparsity of the arm that a row is about."""
     return Column("Sparsity", lambda row: sparsity_cell(looks.get(getattr(row, "arm", ""))), numeric=True)
@@ -176,14 +164,11 @@ def _decision(arm: ArmVerdict | PooledVerdict) -> str:
 
 def _claim_columns() -> tuple[Column[Any], ...]:
     """The claim that is decided, else the one with the smallest p, and its p-values."""
-
-    def p_of(arm: ArmVerdict | PooledVerdict) -> float | None:
-        return arm.p.get(claim) if (claim := _claim(arm)) else None
-
-    def holm_of(arm: ArmVerdict | PooledVerdict) -> float | None:
-        return arm.adjusted.get(claim) if (claim := _claim(arm)) else None
-
-    return (text("Claim", "claim", _claim), p_value("p", "p", p_of), p_value("Holm p", "p_holm", holm_of))
+    return (
+        text("Claim", "claim", _claim),
+        p_value("p", "p", lambda arm: arm.p.get(_claim(arm))),
+        p_value("Holm p", "p_holm", lambda arm: arm.adjusted.get(_claim(arm))),
+    )
 
 
 def _claim(arm: ArmVerdict | PooledVerdict) -> Claim | None:
@@ -194,16 +179,19 @@ def _claim(arm: ArmVerdict | PooledVerdict) -> Claim | None:
 
 
 def _sign_flip_p(arm: ArmVerdict) -> float | None:
-    claim = _claim(arm)
-    return sign_flip_p(claim, arm.against_dense, arm.against_control) if claim else None
+    """The sign-flip p-value of the claim. A claim with two parts holds if both do, so the larger p-value counts."""
+    dense, control = arm.against_dense, arm.against_control
+    parts: dict[Claim | None, list[tuple[Contrast | None, str]]] = {
+        "winning": [(dense, "non_inferior"), (control, "superior")],
+        "matches dense, no better than random": [(dense, "non_inferior"), (control, "equivalent")],
+        "losing": [(dense, "inferior")],
+    }
+    found = [contrast.sign_flip.get(name) if contrast else None for contrast, name in parts.get(_claim(arm), ())]
+    return max((p for p in found if p is not None), default=None) if None not in found else None
 
 
 def _bounds(contrast: Contrast | None) -> Bounded:
     return _NOWHERE if contrast is None else (contrast.difference, contrast.low, contrast.high)
-
-
-def _pooled_why(arm: PooledVerdict) -> str:
-    return f"{arm.why}; without {joined(arm.left_out)}" if arm.left_out else arm.why
 
 
 def _seeds(arm: ArmVerdict) -> Cell:
