@@ -82,8 +82,6 @@ def bootstrap(
 
     Args:
         groups: for every task the scores of its runs, shape (runs,).
-        seed: of the random generator.
-        level: coverage of the interval.
 
     Returns:
         None where some task has a single run, which shows no spread.

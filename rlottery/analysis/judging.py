@@ -13,7 +13,7 @@ from rlottery.analysis.kinds import LayerCounts, kind_of, random_control_of
 from rlottery.analysis.learning import learning_test
 from rlottery.analysis.power import seeds_needed, seeds_needed_equivalent
 from rlottery.analysis.scores import ArmScores, Estimate, TaskScores
-from rlottery.analysis.verdict import ArmVerdict, Contrast, Measure, PooledVerdict, TaskState, TaskVerdict
+from rlottery.analysis.verdict import ArmVerdict, Measure, PooledVerdict, TaskState, TaskVerdict
 from rlottery.config import Verdict
 from rlottery.storage.paths import DENSE
 
@@ -128,7 +128,9 @@ def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rule
         dense = replace(dense, scores={}, areas={})
     to_dense = _paired(scores, arm, dense, dense, measure)
     to_control = _paired(scores, arm, of_control, dense, measure) if of_control is not None else None
-    against_dense, against_control = _contrast(to_dense, rules), _contrast(to_control, rules)
+    against_dense, against_control = (
+        None if of is None else contrast(of, rules.margin, rules.level) for of in (to_dense, to_control)
+    )
     p = {}
     if not is_ticket:
         it_is = "a control" if kind == "control" else "not a ticket with rewound weights"
@@ -166,10 +168,6 @@ def _tied_at_maximum(scores: TaskScores, arm: ArmScores, dense: ArmScores, rules
 def _paired(scores: TaskScores, arm: ArmScores, other: ArmScores, dense: ArmScores, measure: Measure) -> Paired | None:
     ours, theirs, tops = ((of.areas if measure == "area" else of.scores) for of in (arm, other, dense))
     return paired(other.arm, ours, theirs, tops, scores.zero)
-
-
-def _contrast(of: Paired | None, rules: Verdict) -> Contrast | None:
-    return None if of is None else contrast(of, rules.margin, rules.level)
 
 
 def _lacking(

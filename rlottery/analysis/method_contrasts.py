@@ -75,11 +75,7 @@ def compare_methods(
 
 
 def match_of(gradient: Run, arms: Iterable[Run]) -> Run | None:
-    """The magnitude arm that differs from this gradient ticket only in the criterion; None without one.
-
-    Args:
-        arms: one run of each arm.
-    """
+    """The magnitude arm, of one run of each arm, that differs from this gradient ticket only in the criterion."""
     if kind_of(gradient) != "ticket" or gradient.criterion not in GRADIENT_CRITERIA:
         return None
     for other in arms:

@@ -33,9 +33,7 @@ def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:
 
     It is based on scores, over all tasks if they were pooled. Results on single tasks, and areas under the learning
     curve, follow. Each interval is for one comparison; p-values are corrected over all comparisons of a kind.
-
-    Args:
-        least_seeds: comparisons with fewer seeds are not tested.
+    Comparisons with fewer seeds than `least_seeds` are not tested.
     """
     contrasts, trends, areas = _answering(verdicts)
     if not contrasts:

@@ -9,20 +9,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from rlottery.analysis.runs import Metric, Run, metric_of
+from rlottery.report import panels
 from rlottery.report.drawn import Drawn, Theme, draw, themed
 from rlottery.report.families import Look
-from rlottery.report.panels import (
-    METRIC_AXES,
-    PANELS_IN_A_ROW,
-    clusters,
-    legend,
-    nominal,
-    padded,
-    per_cent,
-    steps_text,
-    thousands,
-    titled_panels,
-)
 from rlottery.report.wording import plural
 from rlottery.storage.paths import DENSE
 
@@ -42,25 +31,25 @@ def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], them
     if not shown:
         return None
     metric = metric_of(shown)
-    panels = _panels(shown, looks)
+    groups = _panels(shown, looks)
     with themed(theme):
-        figure, axes = titled_panels([title for title, _ in panels], 2.35, METRIC_AXES[metric], theme)
-        for index, (panel, (_, arms)) in enumerate(zip(axes, panels, strict=True)):
+        figure, axes = panels.titled_panels([title for title, _ in groups], 2.35, panels.METRIC_AXES[metric], theme)
+        for index, (panel, (_, arms)) in enumerate(zip(axes, groups, strict=True)):
             for arm in [DENSE, *arms]:
                 _draw_arm(panel, [run for run in shown if run.arm == arm], metric, looks.get(arm))
             panel.set_xlim(0, max(run.began_at + run.evaluations[-1].env_steps for run in shown) or 1)
-            panel.set_ylim((-0.03, 1.03) if metric == "success" else padded(_span(shown, metric), 0.04))
+            panel.set_ylim((-0.03, 1.03) if metric == "success" else panels.padded(_span(shown, metric), 0.04))
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-            panel.xaxis.set_major_formatter(FuncFormatter(steps_text))
+            panel.xaxis.set_major_formatter(FuncFormatter(panels.steps_text))
             panel.yaxis.set_major_locator(MaxNLocator(5))
-            panel.yaxis.set_major_formatter(FuncFormatter(thousands))
-            if index + PANELS_IN_A_ROW >= len(panels):
+            panel.yaxis.set_major_formatter(FuncFormatter(panels.thousands))
+            if index + panels.PANELS_IN_A_ROW >= len(groups):
                 panel.set_xlabel("environment steps")
-        drawn_arms = [DENSE, *(arm for _, arms in panels for arm in arms)]
-        legend(figure, {looks[arm].line: looks[arm] for arm in drawn_arms if arm in looks})
+        drawn_arms = [DENSE, *(arm for _, arms in groups for arm in arms)]
+        panels.legend(figure, {looks[arm].line: looks[arm] for arm in drawn_arms if arm in looks})
         of = plural(len({run.seed for run in shown}), "seed")
-        parts = "; ".join(f"{title}: {', '.join(arms) or DENSE}" for title, arms in panels)
-        measured = f"{METRIC_AXES[metric]} over environment steps, {of}, dense agents in every panel"
+        parts = "; ".join(f"{title}: {', '.join(arms) or DENSE}" for title, arms in groups)
+        measured = f"{panels.METRIC_AXES[metric]} over environment steps, {of}, dense agents in every panel"
         return draw(figure, f"Learning curves on {task}: {measured}. {parts}.")
 
 
@@ -102,8 +91,8 @@ def _panels(shown: Sequence[Run], looks: Mapping[str, Look]) -> list[tuple[str, 
     arms = [arm for arm in looks if arm != DENSE and any(run.arm == arm for run in shown)]
     known = {arm: sparsity for arm in arms if (sparsity := looks[arm].sparsity) is not None}
     made = [
-        (f"{per_cent(nominal(cluster))} sparsity", [arm for arm in known if known[arm] in cluster])
-        for cluster in clusters(known.values())
+        (f"{panels.per_cent(panels.nominal(cluster))} sparsity", [arm for arm in known if known[arm] in cluster])
+        for cluster in panels.clusters(known.values())
     ]
     unknown = [arm for arm in arms if arm not in known]
     if unknown:

@@ -62,18 +62,15 @@ def looks(tasks: Sequence[TaskScores]) -> dict[str, Look]:
     colours = _assigned(families.values(), {DENSE: DENSE_COLOUR, **_OWN_COLOURS}, OTHERS)
     markers = _assigned(families.values(), _OWN_MARKERS, _MARKERS)
     lines: dict[str, list[str]] = {}
-    for name, run in found.items():
-        of_family = lines.setdefault(families[name], [])
-        line = _line(name, _sparsity(run))
-        if line not in of_family:
-            of_family.append(line)
     made = {}
     for name, run in found.items():
         family, sparsity = families[name], _sparsity(run)
         quiet = kind_of(run) == "control"
         dashes = _CONTROL_DASHES if quiet else _DASHES
-        line = _line(name, sparsity)
-        dash = dashes[lines[family].index(line) % len(dashes)]
+        line, of_family = _line(name, sparsity), lines.setdefault(family, [])
+        if line not in of_family:
+            of_family.append(line)
+        dash = dashes[of_family.index(line) % len(dashes)]
         made[name] = Look(name, family, line, sparsity, quiet, colours[family], dash, markers[family])
     return dict(sorted(made.items(), key=lambda item: _order(item[1])))
 

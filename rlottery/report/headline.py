@@ -12,11 +12,7 @@ MOST_NAMED = 4
 
 
 def headline(verdicts: Verdicts, level: float) -> list[str]:
-    """The verdict over tasks if there is one, else over the verdicts on single tasks; then what limits it.
-
-    Args:
-        level: of the verdict's one-sided tests.
-    """
+    """The verdict over tasks if there is one, else over the verdicts on single tasks; then what limits it."""
     learned = [task for task in verdicts.tasks if task.state == "learned"]
     if not verdicts.tasks:
         return ["Nothing is decided yet: there are no runs to judge."]

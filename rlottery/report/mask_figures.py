@@ -8,18 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rlottery.analysis.mask_analysis import ArmMasks, LayerSurvivors, MaskAnalysis, MaskOverlap
-from rlottery.report.cells import (
-    SMALL,
-    colour_key,
-    draw_cells,
-    name_columns,
-    name_rows,
-    name_width,
-    notes,
-    notes_height,
-    write_in_cell,
-    write_notes,
-)
+from rlottery.report import cells
 from rlottery.report.drawn import Drawn, Theme, draw, themed
 from rlottery.report.families import Look
 from rlottery.report.panels import Margins, dress, grid, plain
@@ -59,28 +48,30 @@ def input_strip(masks: MaskAnalysis, task: str, looks: Mapping[str, Look], theme
     rows = [f"{arm.arm}  (n = {len(arm.seeds)})" for arm in arms]
     kept = np.array([[entry.acting for entry in arm.inputs] for arm in arms])
     parts = [range(at, min(at + _ENTRIES, len(shown))) for at in range(0, len(shown), _ENTRIES)]
-    left, names, tall = name_width(rows), name_width(shown), _INPUT_CELL[1] * len(arms)
+    left, names, tall = cells.name_width(rows), cells.name_width(shown), _INPUT_CELL[1] * len(arms)
     width = max(left + _INPUT_CELL[0] * len(parts[0]) + 0.3, 5.0)
-    lines = notes(
+    lines = cells.notes(
         width,
         f"{task}: share of each observation entry's weights in the actor's first layer that remain; means over n "
         "seeds.",
         "\N{MULTIPLICATION SIGN}: read in no seed. Number: seeds in which it is not read.",
     )
-    head = notes_height(lines) + 0.5
+    head = cells.notes_height(lines) + 0.5
     height = head + len(parts) * (tall + names)
     alt = f"Weights of the actor that remain by observation entry on {task}: {_least_read(arms)}"
     with themed(theme):
         figure = Figure(figsize=(width, height))
-        write_notes(figure, lines, theme)
-        colour_key(figure, (left / width, 1 - (head - 0.4) / height, 1.6 / width, 0.1 / height), float(kept.max()))
+        cells.write_notes(figure, lines, theme)
+        cells.colour_key(
+            figure, (left / width, 1 - (head - 0.4) / height, 1.6 / width, 0.1 / height), float(kept.max())
+        )
         for number, part in enumerate(parts):
             bottom = height - head - (number + 1) * tall - number * names
             size = (_INPUT_CELL[0] * len(part) / width, tall / height)
             axes = figure.add_axes((left / width, bottom / height, *size))
             _input_cells(axes, arms, part, float(kept.max()), theme)
-            name_rows(axes, rows, theme)
-            name_columns(axes, [shown[i] for i in part], theme)
+            cells.name_rows(axes, rows, theme)
+            cells.name_columns(axes, [shown[i] for i in part], theme)
         return draw(figure, alt)
 
 
@@ -90,17 +81,17 @@ def overlap_figure(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme)
     if not rows:
         return None
     columns = min(len(tasks), _COLUMNS)
-    left = name_width([label or _HEADINGS[kind] for kind, label in rows])
-    texts = notes(
+    left = cells.name_width([label or _HEADINGS[kind] for kind, label in rows])
+    texts = cells.notes(
         left + 3.25 * columns,
         "Mask overlap (Jaccard index): weights that both masks keep, of those that either keeps; means over n pairs, "
         "or over n seeds where batches differ.",
         "Point: measured. Bar: random masks with the same counts.",
     )
-    margins = Margins(left, 0.75, 0.5, notes_height(texts) + 0.45, between=0.75, under=0.95)
+    margins = Margins(left, 0.75, 0.5, cells.notes_height(texts) + 0.45, between=0.75, under=0.95)
     with themed(theme):
         figure, panels = grid(len(tasks), columns, (2.5, _DOT_ROW * len(rows) + 0.1), margins)
-        write_notes(figure, texts, theme)
+        cells.write_notes(figure, texts, theme)
         for number, (task, axes) in enumerate(zip(tasks, panels, strict=True)):
             _overlap_panel(axes, task, rows, _overlaps_of(masks, task), looks, theme, named=number % columns == 0)
         return draw(figure, _overlap_alt(masks))
@@ -116,32 +107,32 @@ def overlap_between_tasks(masks: MaskAnalysis, looks: Mapping[str, Look], theme:
     highest = max(like.jaccard for like in found)
     side = 0.43 * len(tasks)
     columns = min(len(arms), _COLUMNS)
-    names = name_width(tasks)
+    names = cells.name_width(tasks)
     panel = (max(side, 2.4), max(side, 0.9))
-    texts = notes(
+    texts = cells.notes(
         names + columns * (panel[0] + 0.5),
         "Mask overlap between tasks (Jaccard index) in %: weights that both masks keep, of those that either keeps; "
         "means over n pairs of equal seed.",
     )
-    margins = Margins(names, 0.3, names, notes_height(texts) + 0.45, between=0.5, under=0.75)
+    margins = Margins(names, 0.3, names, cells.notes_height(texts) + 0.45, between=0.5, under=0.75)
     with themed(theme):
         figure, panels = grid(len(arms), columns, panel, margins)
-        write_notes(figure, texts, theme)
+        cells.write_notes(figure, texts, theme)
         for number, (arm, axes) in enumerate(zip(arms, panels, strict=True)):
             of_arm = [like for like in found if like.arm == arm]
             table = np.full((len(tasks), len(tasks)), np.nan)
             for like in of_arm:
                 first, second = sorted((tasks.index(like.one), tasks.index(like.other)))
                 table[second, first] = like.jaccard
-            draw_cells(axes, table, highest, theme, lambda share: f"{100 * share:.0f}")
+            cells.draw_cells(axes, table, highest, theme, lambda share: f"{100 * share:.0f}")
             chance = statistics.fmean(like.chance for like in of_arm)
             fewest, most = min(like.pairs for like in of_arm), max(like.pairs for like in of_arm)
             pairs = str(most) if fewest == most else f"{fewest} to {most}"
             axes.set_title(plain(f"{arm} (random {100 * chance:.0f}, n = {pairs})"), fontsize=9, loc="left")
             if number % columns == 0:
-                name_rows(axes, tasks, theme)
+                cells.name_rows(axes, tasks, theme)
             if number >= len(arms) - columns:
-                name_columns(axes, tasks, theme)
+                cells.name_columns(axes, tasks, theme)
         above = sum(like.jaccard > like.chance for like in found)
         of_all = f"{above} of {plural(len(found), 'pair')} of tasks and arm"
         return draw(figure, f"Mask overlap between tasks: above that of random masks in {of_all}")
@@ -166,23 +157,23 @@ def _layer_cells(
     paths = {task: list(next(iter(by_arm.values()))) for task, by_arm in shares.items()}
     columns = min(len(shares), _COLUMNS)
     panel = (max(_CELL[0] * max(map(len, paths.values())), 2.2), _CELL[1] * len(names))
-    texts = notes(name_width(names) + columns * (panel[0] + 0.5), f"{note}; means over n seeds.")
-    margins = Margins(name_width(names), 0.45, 0.55, notes_height(texts) + 0.5, between=0.55, under=1.0)
+    texts = cells.notes(cells.name_width(names) + columns * (panel[0] + 0.5), f"{note}; means over n seeds.")
+    margins = Margins(cells.name_width(names), 0.45, 0.55, cells.notes_height(texts) + 0.5, between=0.55, under=1.0)
     with themed(theme):
         figure, panels = grid(len(shares), columns, panel, margins)
-        write_notes(figure, texts, theme)
+        cells.write_notes(figure, texts, theme)
         for number, ((task, by_arm), axes) in enumerate(zip(shares.items(), panels, strict=True)):
             rows = [[by_arm.get(name, {}).get(path, np.nan) for path in paths[task]] for name in names]
-            draw_cells(axes, np.array(rows), max(values), theme, _per_cent)
+            cells.draw_cells(axes, np.array(rows), max(values), theme, _per_cent)
             axes.set_title(plain(task), loc="left", weight="bold", fontsize=11, pad=8)
             if number % columns == 0:
-                name_rows(axes, names, theme)
+                cells.name_rows(axes, names, theme)
             _name_layers(axes, paths[task], theme)
             right = len(paths[task]) + 0.2
             for row, name in enumerate(names):
                 n = str(seeds.get((task, name), "\N{EN DASH}"))
-                axes.text(right, row + 0.52, n, fontsize=SMALL, color=theme.quiet, va="center")
-            axes.text(right, -0.1, "n", fontsize=SMALL, color=theme.quiet, style="italic")
+                axes.text(right, row + 0.52, n, fontsize=cells.SMALL, color=theme.quiet, va="center")
+            axes.text(right, -0.1, "n", fontsize=cells.SMALL, color=theme.quiet, style="italic")
         span = f"{_per_cent(min(values))} to {_per_cent(max(values))}"
         return draw(figure, f"{note}: {span} over {plural(len(names), 'arm')} and {plural(len(shares), 'task')}")
 
@@ -197,13 +188,13 @@ def _name_layers(axes: Axes, paths: Sequence[str], theme: Theme) -> None:
         y = bottom + 0.24 * inches
         axes.plot([first + 0.15, first + number - 0.15], [y, y], color=theme.quiet, linewidth=0.8, clip_on=False)
         centre, below = first + number / 2, y + 0.05 * inches
-        axes.text(centre, below, plain(network), color=theme.quiet, fontsize=SMALL, ha="center", va="top")
+        axes.text(centre, below, plain(network), color=theme.quiet, fontsize=cells.SMALL, ha="center", va="top")
 
 
 def _input_cells(axes: Axes, arms: Sequence[ArmMasks], part: range, highest: float, theme: Theme) -> None:
     values = np.array([[arm.inputs[i].acting for i in part] for arm in arms])
     unread = np.array([[arm.inputs[i].ignored == len(arm.seeds) for i in part] for arm in arms])
-    draw_cells(axes, np.where(unread, np.nan, values), highest, theme)
+    cells.draw_cells(axes, np.where(unread, np.nan, values), highest, theme)
     for row, arm in enumerate(arms):
         for column, index in enumerate(part):
             entry = arm.inputs[index]
@@ -211,7 +202,7 @@ def _input_cells(axes: Axes, arms: Sequence[ArmMasks], part: range, highest: flo
                 cross = "\N{MULTIPLICATION SIGN}"
                 axes.text(column + 0.5, row + 0.5, cross, color=theme.ink, fontsize=11, ha="center", va="center")
             elif entry.ignored:
-                write_in_cell(axes, row, column, str(entry.ignored), entry.acting, highest)
+                cells.write_in_cell(axes, row, column, str(entry.ignored), entry.acting, highest)
 
 
 def _least_read(arms: Sequence[ArmMasks]) -> str:
@@ -276,17 +267,17 @@ def _overlap_panel(
         axes.plot([like.chance, like.jaccard], [row, row], color=theme.quiet, linewidth=1)
         axes.plot([like.chance] * 2, [row - 0.32, row + 0.32], color=theme.ink, linewidth=2)
         axes.plot([like.jaccard], [row], marker, color=colour, markersize=6.5, clip_on=False)
-        axes.text(1.03, row, f"{like.jaccard:.2f}", fontsize=SMALL, color=theme.ink, va="center")
-        axes.text(1.2, row, str(like.pairs), fontsize=SMALL, color=theme.quiet, va="center")
-    axes.text(1.2, -1.0, "n", fontsize=SMALL, color=theme.quiet, style="italic", va="center")
+        axes.text(1.03, row, f"{like.jaccard:.2f}", fontsize=cells.SMALL, color=theme.ink, va="center")
+        axes.text(1.2, row, str(like.pairs), fontsize=cells.SMALL, color=theme.quiet, va="center")
+    axes.text(1.2, -1.0, "n", fontsize=cells.SMALL, color=theme.quiet, style="italic", va="center")
     axes.set_xlim(0, 1)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_title(plain(task), loc="left", weight="bold", fontsize=11)
-    axes.set_xlabel("Jaccard index", fontsize=SMALL + 1)
+    axes.set_xlabel("Jaccard index", fontsize=cells.SMALL + 1)
     labels = [plain(label) if label else _HEADINGS[kind] for kind, label in rows]
-    axes.set_yticks(range(len(rows)), labels if named else [""] * len(rows), fontsize=SMALL, color=theme.ink)
+    axes.set_yticks(range(len(rows)), labels if named else [""] * len(rows), fontsize=cells.SMALL, color=theme.ink)
     axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", labelsize=SMALL)
+    axes.tick_params(axis="x", labelsize=cells.SMALL)
     for (_, label), text in zip(rows, axes.get_yticklabels(), strict=True):
         text.set_fontweight("normal" if label else "bold")
 

@@ -1,6 +1,6 @@
 """A mask as a picture: every weight of the actor is a point, drawn if it remains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import matplotlib.colors
@@ -82,7 +82,8 @@ def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Draw
             _draw_layer(figure, layer, number, corner, pixels, colour, theme, last=last)
         if rows:
             name_rows(figure.axes[0], rows, theme)
-        return draw(figure, f"Weights that remain in the actor of {arm.arm} on {arm.task}: {_counts(arm.picture)}")
+        counts = ", ".join(f"{path} {int(m.sum()):,} of {m.size:,}" for path, m in arm.picture.items())
+        return draw(figure, f"Weights that remain in the actor of {arm.arm} on {arm.task}: {counts}")
 
 
 def _place(picture: Mapping[str, NDArray[np.bool_]], *, named: bool) -> list[_Placed]:
@@ -90,14 +91,14 @@ def _place(picture: Mapping[str, NDArray[np.bool_]], *, named: bool) -> list[_Pl
     for number, (path, layer) in enumerate(picture.items()):
         points = layer if number % 2 == 0 else layer.T
         scale = (_pixels(points.shape[0]), _pixels(points.shape[1]))
+        left, top = (found[-1].left, found[-1].top) if found else (0, 0)
         if not found:
-            found.append(_Placed(path, 0, 0, points, (_NAMED if named else scale[0], scale[1])))
-            continue
-        before = found[-1]
-        if number % 2:  # below, units in the same columns
-            found.append(_Placed(path, before.left, before.top + before.height + _GAP, points, scale))
+            scale = (_NAMED if named else scale[0], scale[1])
+        elif number % 2:  # below, units in the same columns
+            top += found[-1].height + _GAP
         else:  # to the right, units in the same rows
-            found.append(_Placed(path, before.left + before.width + _GAP, before.top, points, scale))
+            left += found[-1].width + _GAP
+        found.append(_Placed(path, left, top, points, scale))
     return found
 
 
@@ -120,8 +121,8 @@ def _draw_layer(
     *,
     last: bool,
 ) -> None:
-    left, top = corner[0] + layer.left, corner[1] + layer.top
-    bottom = pixels[1] - top - layer.height
+    left = corner[0] + layer.left
+    bottom = pixels[1] - corner[1] - layer.top - layer.height
     size = (layer.width / pixels[0], layer.height / pixels[1])
     axes = figure.add_axes((left / pixels[0], bottom / pixels[1], *size))
     rows, columns = layer.points.shape
@@ -146,8 +147,3 @@ def _input_names(arm: ArmMasks, inputs: int) -> list[str]:
     if len(arm.inputs) != inputs or inputs > _SOME:
         return []
     return [f"{entry.index}  {entry.name}" if entry.name else str(entry.index) for entry in arm.inputs]
-
-
-def _counts(picture: Mapping[str, NDArray[np.bool_]]) -> str:
-    parts: Sequence[str] = [f"{path} {int(m.sum()):,} of {m.size:,}" for path, m in picture.items()]
-    return ", ".join(parts)

@@ -10,27 +10,14 @@ from rlottery.analysis.across_tasks import AcrossTasks
 from rlottery.analysis.mask_analysis import ArmMasks, MaskAnalysis, MaskOverlap
 from rlottery.analysis.scores import TaskScores
 from rlottery.config import file_name
+from rlottery.report import mask_figures, score_figures
 from rlottery.report.contents import Contents
 from rlottery.report.curve_panels import below_panels, curve_panels
 from rlottery.report.drawn import LIGHT, Drawn
 from rlottery.report.families import Look, looks
 from rlottery.report.inline_svg import inline
-from rlottery.report.mask_figures import (
-    idle_units,
-    input_strip,
-    overlap_between_tasks,
-    overlap_figure,
-    survivors_figure,
-)
 from rlottery.report.mask_picture import mask_picture
 from rlottery.report.panels import thousands
-from rlottery.report.score_figures import (
-    aggregates,
-    improvement,
-    normalised_over_sparsity,
-    profiles,
-    score_over_sparsity,
-)
 from rlottery.report.wording import BOOTSTRAP, METRIC_NAMES, last_evaluations, plural
 from rlottery.storage.paths import DENSE
 
@@ -41,7 +28,6 @@ class PageFigure:
 
     Attributes:
         name: of its files, and the prefix of its ids.
-        title: a few words.
         caption: what it shows, with unit, number of seeds and kind of interval.
     """
 
@@ -95,7 +81,7 @@ def _over_sparsity(contents: Contents, scores: TaskScores, look: Mapping[str, Lo
         task,
         f"{task}: mean {METRIC_NAMES[scores.metric]} of {n}, with its {BOOTSTRAP}; dots: single seeds. "
         f"Score: {last_evaluations(contents.score_evaluations)} of a run.{counted}",
-        score_over_sparsity(scores, look, LIGHT),
+        score_figures.score_over_sparsity(scores, look, LIGHT),
     )
 
 
@@ -124,7 +110,7 @@ def _over_all_tasks(contents: Contents, look: Mapping[str, Look]) -> PageFigure 
         "All tasks",
         f"All tasks: normalised score (0 = untrained, 1 = dense), mean over {plural(tasks, 'task')} ({n}), with its "
         f"{BOOTSTRAP}.{without}",
-        normalised_over_sparsity(arms, look, LIGHT) if tasks > 1 else None,
+        score_figures.normalised_over_sparsity(arms, look, LIGHT) if tasks > 1 else None,
     )
 
 
@@ -138,21 +124,21 @@ def _across(contents: Contents, look: Mapping[str, Look]) -> list[PageFigure | N
             "Aggregates over tasks",
             f"Normalised score (0 = untrained, 1 = dense), with its {BOOTSTRAP}; {over} The interquartile mean is over "
             "runs, mean and median are over tasks. Line: mean of dense agents.",
-            aggregates(arms, look, LIGHT),
+            score_figures.aggregates(arms, look, LIGHT),
         ),
         _figure(
             "profiles",
             "Performance profiles",
             f"Performance profiles: share of runs that reach at least each normalised score, with its {BOOTSTRAP}; "
             f"{over} Higher and further to the right is better.",
-            profiles(arms, look, LIGHT),
+            score_figures.profiles(arms, look, LIGHT),
         ),
         _figure(
             "improvement",
             "Probability of improvement",
             "Probability that a run of the arm scores higher than a run of the other (ties count half), with its "
             f"{BOOTSTRAP}; {over} Line: even chances.",
-            improvement(arms, look, LIGHT),
+            score_figures.improvement(arms, look, LIGHT),
         ),
     ]
 
@@ -190,13 +176,13 @@ def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigu
             "mask-survivors",
             "Weights that remain in every layer",
             f"Share of the weights of every layer that remain, in %. {means(masks.arms)}",
-            survivors_figure(masks, look, LIGHT),
+            mask_figures.survivors_figure(masks, look, LIGHT),
         ),
         _figure(
             "mask-idle-units",
             "Idle units",
             f"Share of the hidden units that have no path to an output or from an input, in %. {means(masks.arms)}",
-            idle_units(masks, look, LIGHT),
+            mask_figures.idle_units(masks, look, LIGHT),
         ),
         *(
             _figure(
@@ -205,7 +191,7 @@ def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigu
                 f"{task}: share of each observation entry's weights in the actor's first layer that remain. "
                 f"{means(arm for arm in masks.arms if arm.task == task)} Cross: read in no seed; number: seeds in "
                 "which it is not read. The table of inputs has the critics, and the saliency of each entry.",
-                input_strip(masks, task, look, LIGHT),
+                mask_figures.input_strip(masks, task, look, LIGHT),
             )
             for task in tasks
         ),
@@ -214,14 +200,14 @@ def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigu
             "Mask overlap",
             f"Mask overlap: Jaccard index of the weights that two masks keep; {_overlap_means(masks)}, given next to "
             "the rows; no interval.",
-            overlap_figure(masks, look, LIGHT),
+            mask_figures.overlap_figure(masks, look, LIGHT),
         ),
         _figure(
             "mask-overlap-tasks",
             "Mask overlap between tasks",
             f"Mask overlap between tasks: Jaccard index of the weights that masks keep, in %; means over "
             f"{_pairs(between)} of masks with the same seed; no interval.",
-            overlap_between_tasks(masks, look, LIGHT),
+            mask_figures.overlap_between_tasks(masks, look, LIGHT),
         ),
         *(
             _figure(
@@ -262,11 +248,7 @@ def _pictured(masks: MaskAnalysis, task: str, look: Mapping[str, Look]) -> dict[
 
 
 def _n(numbers: Iterable[int], asked: int, what: str, each: str = "") -> str:
-    """The number of seeds or runs: ``n = 1 to 2 of 5 seeds per arm``.
-
-    Args:
-        asked: how many there should be; 0 if that is not known.
-    """
+    """The number of seeds or runs, of those `asked` for if that is not 0: ``n = 1 to 2 of 5 seeds per arm``."""
     known = list(numbers)
     low, high = min(known, default=0), max(known, default=0)
     span = str(low) if low == high else f"{low} to {high}"

@@ -10,27 +10,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rlottery.analysis.across_tasks import AcrossTasks
 from rlottery.analysis.scores import Estimate, TaskScores
+from rlottery.report import panels
 from rlottery.report.drawn import Drawn, Theme, draw, themed
 from rlottery.report.families import Look
-from rlottery.report.panels import (
-    METRIC_AXES,
-    Margins,
-    Name,
-    clusters,
-    dress,
-    grid,
-    legend,
-    names_at_right,
-    nominal,
-    padded,
-    per_cent,
-    place,
-    plain,
-    readable,
-    sparsity_axis,
-    thousands,
-    titled_panels,
-)
 from rlottery.report.wording import number_text, plural
 from rlottery.storage.paths import DENSE
 
@@ -52,7 +34,7 @@ def score_over_sparsity(scores: TaskScores, looks: Mapping[str, Look], theme: Th
     None if no arm with a known sparsity has a score.
     """
     arms = [(arm.arm, arm.mean, tuple(arm.scores.values())) for arm in scores.arms]
-    label = METRIC_AXES[scores.metric]
+    label = panels.METRIC_AXES[scores.metric]
     seeds = max((len(arm.scores) for arm in scores.arms), default=0)
     alt = f"{label} on {scores.task} over sparsity, mean of {plural(seeds, 'seed')}"
     return _over_sparsity(arms, looks, scores.untrained, label, theme, alt)
@@ -94,44 +76,44 @@ def _over_sparsity(
     near = untrained is not None and 2 * np.ptp(ends) >= np.ptp([*ends, untrained])
     right = max(1.3, 0.105 * max(map(len, lines)) + 0.3)
     with themed(theme):
-        figure, (axes,) = grid(1, 1, (3.35, 2.75), Margins(0.92, right, 0.6, 0.12))
-        dress(axes, theme)
+        figure, (axes,) = panels.grid(1, 1, (3.35, 2.75), panels.Margins(0.92, right, 0.6, 0.12))
+        panels.dress(axes, theme)
         axes.grid(axis="x", visible=False)
-        sparsity_axis(axes, [point.sparsity for point in points])
+        panels.sparsity_axis(axes, [point.sparsity for point in points])
         width = axes.get_xlim()[1] - axes.get_xlim()[0]
         names = []
         if dense is not None:
             if dense.low is not None and dense.high is not None:
                 axes.axhspan(dense.low, dense.high, color=theme.quiet, alpha=0.16, linewidth=0, zorder=0.5)
             axes.axhline(dense.value, color=theme.ink, linewidth=1.6, zorder=1)
-            names.append(Name(DENSE, dense.value, theme.ink, weight="bold"))
+            names.append(panels.Name(DENSE, dense.value, theme.ink, weight="bold"))
         if untrained is not None and near:
             axes.axhline(untrained, color=theme.quiet, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-            names.append(Name("untrained", untrained, theme.quiet))
+            names.append(panels.Name("untrained", untrained, theme.quiet))
         for index, (line, of_line) in enumerate(lines.items()):
             offset = (index - (len(lines) - 1) / 2) * _DODGE * width
             _draw_line(axes, of_line, offset)
             look, weight = of_line[-1].look, "normal" if of_line[-1].look.quiet else "bold"
-            names.append(Name(line, of_line[-1].estimate.value, look.colour, look.dash, True, weight))
+            names.append(panels.Name(line, of_line[-1].estimate.value, look.colour, look.dash, True, weight))
         axes.set_ylabel(label)
         axes.yaxis.set_major_locator(MaxNLocator(6))
-        axes.yaxis.set_major_formatter(FuncFormatter(thousands))
-        axes.set_ylim(*padded([*ends, untrained] if untrained is not None and near else ends, 0.04))
+        axes.yaxis.set_major_formatter(FuncFormatter(panels.thousands))
+        axes.set_ylim(*panels.padded([*ends, untrained] if untrained is not None and near else ends, 0.04))
         if untrained is not None and not near:
             beyond = "below" if untrained < axes.get_ylim()[0] else "above"
             note = f"untrained: {_rounded(untrained)}, {beyond}"
             axes.text(0.015, 0.02, note, transform=axes.transAxes, size=9, color=theme.quiet)
-        names_at_right(axes, names)
+        panels.names_at_right(axes, names)
         values = [f"dense {_rounded(dense.value)}"] if dense else []
         for line, of_line in lines.items():
-            at = (f"{_rounded(point.estimate.value)} at {per_cent(point.sparsity)}" for point in of_line)
+            at = (f"{_rounded(point.estimate.value)} at {panels.per_cent(point.sparsity)}" for point in of_line)
             values.append(f"{line} {', '.join(at)}")
         return draw(figure, f"{alt[0].upper()}{alt[1:]}. {'; '.join(values)}.")
 
 
 def _draw_line(axes: Axes, points: Sequence[_Point], offset: float) -> None:
     look = points[0].look
-    at = [place(point.sparsity) + offset for point in points]
+    at = [panels.place(point.sparsity) + offset for point in points]
     values = [point.estimate.value for point in points]
     axes.plot(at, values, color=look.colour, linestyle=look.dash, linewidth=1.2 if look.quiet else 2.0, zorder=3)
     for x, point in zip(at, points, strict=True):
@@ -147,7 +129,7 @@ def _draw_line(axes: Axes, points: Sequence[_Point], offset: float) -> None:
 
 
 def _rounded(value: float) -> str:
-    return thousands(float(f"{value:.3g}"))
+    return panels.thousands(float(f"{value:.3g}"))
 
 
 def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
@@ -156,10 +138,10 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
     known = [s for arm in shown if (s := looks[arm.arm].sparsity) is not None]
     if not known:
         return None
-    groups = clusters(known)
+    groups = panels.clusters(known)
     with themed(theme):
-        titles = [f"{per_cent(nominal(cluster))} sparsity" for cluster in groups]
-        figure, axes = titled_panels(titles, 2.05, "runs that reach it", theme)
+        titles = [f"{panels.per_cent(panels.nominal(cluster))} sparsity" for cluster in groups]
+        figure, axes = panels.titled_panels(titles, 2.05, "runs that reach it", theme)
         drawn = set()
         for panel, cluster in zip(axes, groups, strict=True):
             for arm in shown:
@@ -173,12 +155,12 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
             panel.set_ylim(-0.02, 1.02)
             panel.set_xlim(0, max(float(shown[0].profile.at[-1]), 1.0))
             panel.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
-            panel.xaxis.set_major_formatter(FuncFormatter(thousands))
-            panel.yaxis.set_major_formatter(FuncFormatter(per_cent))
+            panel.xaxis.set_major_formatter(FuncFormatter(panels.thousands))
+            panel.yaxis.set_major_formatter(FuncFormatter(panels.per_cent))
             panel.set_xlabel("normalised score, at least")
-        legend(figure, {look.line: look for arm, look in looks.items() if arm in drawn})
+        panels.legend(figure, {look.line: look for arm, look in looks.items() if arm in drawn})
         reached = {arm.arm: np.interp(0.9, arm.profile.at, arm.profile.reached) for arm in shown}
-        reach = "; ".join(f"{arm} {per_cent(float(np.round(share, 2)))}" for arm, share in reached.items())
+        reach = "; ".join(f"{arm} {panels.per_cent(float(np.round(share, 2)))}" for arm, share in reached.items())
         return draw(figure, f"Performance profiles. Share of runs that reach a normalised score of 0.9: {reach}.")
 
 
@@ -205,7 +187,9 @@ def improvement(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme:
     columns = [("above dense", [arm.over_dense for arm in shown])]
     if any(arm.over_control for arm in shown):
         columns.append(("above its random control", [arm.over_control for arm in shown]))
-    values = "; ".join(f"{arm.arm} {per_cent(round(arm.over_dense.value, 2))}" for arm in shown if arm.over_dense)
+    values = "; ".join(
+        f"{arm.arm} {panels.per_cent(round(arm.over_dense.value, 2))}" for arm in shown if arm.over_dense
+    )
     alt = f"Probability that a run scores higher than a dense run: {values}."
     return _rows([arm.arm for arm in shown], columns, looks, theme, 0.5, "probability", alt)
 
@@ -223,12 +207,12 @@ def _rows(
     longest = max(len(name) for name in names)
     left = min(max(0.095 * longest + 0.25, 1.0), 3.5)
     with themed(theme):
-        figure, axes = grid(
-            len(columns), len(columns), (width, 0.235 * len(names) + 0.1), Margins(left, 0.2, 0.55, 0.35, 0.25)
+        figure, axes = panels.grid(
+            len(columns), len(columns), (width, 0.235 * len(names) + 0.1), panels.Margins(left, 0.2, 0.55, 0.35, 0.25)
         )
         ends = [v for _, of in columns for e in of if e for v in (e.value, e.low, e.high) if v is not None]
         for index, (panel, (title, estimates)) in enumerate(zip(axes, columns, strict=True)):
-            dress(panel, theme)
+            panels.dress(panel, theme)
             panel.grid(axis="y", visible=False)
             panel.spines["left"].set_visible(False)
             panel.set_title(title, loc="left", fontsize=11)
@@ -245,13 +229,13 @@ def _rows(
                 mark = look.marker or "o"
                 panel.plot([estimate.value], [row], marker=mark, markersize=6, color=look.colour, fillstyle=face)
             panel.set_ylim(len(names) - 0.4, -0.6)
-            panel.set_xlim(*padded([even, *ends], 0.05))
+            panel.set_xlim(*panels.padded([even, *ends], 0.05))
             panel.set_xlabel(label)
             panel.xaxis.set_major_locator(MaxNLocator(5))
-            panel.xaxis.set_major_formatter(FuncFormatter(per_cent if even == 0.5 else thousands))
-            panel.set_yticks(range(len(names)), [plain(name) for name in names] if index == 0 else [])
+            panel.xaxis.set_major_formatter(FuncFormatter(panels.per_cent if even == 0.5 else panels.thousands))
+            panel.set_yticks(range(len(names)), [panels.plain(name) for name in names] if index == 0 else [])
             panel.tick_params(axis="y", length=0)
             if index == 0:
                 for text, name in zip(panel.get_yticklabels(), names, strict=True):
-                    text.set_color(readable(looks[name].colour))
+                    text.set_color(panels.readable(looks[name].colour))
         return draw(figure, alt)

@@ -37,15 +37,13 @@ class StudyComparison:
     """Several studies.
 
     Attributes:
-        names: of the studies, distinct.
-        studies: in the order in which they were given.
+        studies: distinct name -> contents, in the order in which they were given.
         summary: in how many settings they differ, and what that means for the differences in scores.
         settings, verdicts, differences: the tables. The first has no rows if no setting differs.
         not_shared: tasks and arms that not all studies have.
     """
 
-    names: tuple[str, ...]
-    studies: tuple[Contents, ...]
+    studies: Mapping[str, Contents]
     summary: str
     settings: Table
     verdicts: Table
@@ -59,25 +57,20 @@ def compare_contents(studies: Sequence[Contents]) -> StudyComparison:
     Raises:
         StudyError: the first study shares no arm of any task that is done in both with any of the others.
     """
-    names = _names(studies)
-    scores = {name: study.scores for name, study in zip(names, studies, strict=True)}
-    differences = study_differences(
-        scores, {name: study.rules.least_seeds for name, study in zip(names, studies, strict=True)}
-    )
+    named = dict(zip(_names(studies), studies, strict=True))
+    scores = {name: study.scores for name, study in named.items()}
+    differences = study_differences(scores, {name: study.rules.least_seeds for name, study in named.items()})
     if not differences:
         tasks = "; ".join(f"{name}: {', '.join(of.task for of in of_study)}" for name, of_study in scores.items())
         raise StudyError(f"These studies share no finished arm of any task, so there is nothing to compare ({tasks}).")
-    settings = setting_differences(
-        {name: MadeWith(study.config, study.scores) for name, study in zip(names, studies, strict=True)}
-    )
+    settings = setting_differences({name: MadeWith(study.config, study.scores) for name, study in named.items()})
     return StudyComparison(
-        names=names,
-        studies=tuple(studies),
+        studies=named,
         summary=_summary(settings),
-        settings=_setting_table(names, settings),
-        verdicts=_verdict_table(names, studies),
+        settings=_setting_table(named, settings),
+        verdicts=_verdict_table(named),
         differences=_difference_table(differences, settings),
-        not_shared=tuple(_not_shared(names, studies)),
+        not_shared=tuple(_not_shared(named)),
     )
 
 
@@ -103,7 +96,7 @@ def render_comparison(of: StudyComparison) -> RenderableType:
     parts: list[RenderableType] = [Text(of.summary, style="bold"), ""]
     if of.settings.rows:
         parts += [FittedTable(of.settings), "", Text(of.settings.caption, style="dim"), ""]
-    for name, study in zip(of.names, of.studies, strict=True):
+    for name, study in of.studies.items():
         parts += [Text(name, style="bold"), Text(" ".join(headline(study.verdicts, study.rules.level))), ""]
     if of.verdicts.rows:
         parts += [FittedTable(of.verdicts), "", Text(of.verdicts.caption, style="dim"), ""]
@@ -132,7 +125,7 @@ def _summary(settings: Sequence[SettingDifference]) -> str:
     return f"{first}. The differences in scores marked below may come from {cause}."
 
 
-def _setting_table(names: Sequence[str], settings: Sequence[SettingDifference]) -> Table:
+def _setting_table(names: Iterable[str], settings: Sequence[SettingDifference]) -> Table:
     def value_column(study: str) -> Column[SettingDifference]:
         def cell(setting: SettingDifference) -> Cell:
             # A study that does not have the task or arm has no value.
@@ -176,16 +169,11 @@ def _value_text(value: Any) -> str:
     return str(value)
 
 
-def _verdict_table(names: Sequence[str], studies: Sequence[Contents]) -> Table:
-    arms = dict.fromkeys(arm.arm for study in studies for arm in study.verdicts.pooled)
-    items = [
-        (name, verdict)
-        for arm in arms
-        for name, study in zip(names, studies, strict=True)
-        for verdict in study.verdicts.pooled
-        if verdict.arm == arm
-    ]
-    interval = interval_name(studies[0].rules.level)
+def _verdict_table(studies: Mapping[str, Contents]) -> Table:
+    items = [(name, verdict) for name, study in studies.items() for verdict in study.verdicts.pooled]
+    arms = list(dict.fromkeys(verdict.arm for _, verdict in items))
+    items.sort(key=lambda item: arms.index(item[1].arm))
+    interval = interval_name(next(iter(studies.values())).rules.level)
     decision = decision_column()
     columns: tuple[Column[tuple[str, PooledVerdict]], ...] = (
         text("Arm", "arm", lambda item: item[1].arm),
@@ -278,17 +266,15 @@ def _mark(differing: Sequence[str]) -> str:
     return f"different {joined(found)}" if found else "same"
 
 
-def _not_shared(names: Sequence[str], studies: Sequence[Contents]) -> list[str]:
-    lines = []
-    for what, of in (
-        ("tasks", [{task.task for task in study.scores if task.arms} for study in studies]),
-        ("arms", [{arm.arm for task in study.scores for arm in task.arms} for study in studies]),
-    ):
-        shared = set.intersection(*of)
-        for name, own in zip(names, of, strict=True):
-            if rest := sorted(own - shared):
-                lines.append(f"Not in all studies: {what} of {name}: {', '.join(rest)}.")
-    return lines
+def _not_shared(studies: Mapping[str, Contents]) -> list[str]:
+    tasks = {name: {task.task for task in study.scores if task.arms} for name, study in studies.items()}
+    arms = {name: {arm.arm for task in study.scores for arm in task.arms} for name, study in studies.items()}
+    return [
+        f"Not in all studies: {what} of {name}: {', '.join(rest)}."
+        for what, of in {"tasks": tasks, "arms": arms}.items()
+        for name, own in of.items()
+        if (rest := sorted(own.difference(set[str].intersection(*of.values()))))
+    ]
 
 
 def _by_task(table: Table) -> Iterable[tuple[str, str, Table]]:
@@ -312,17 +298,8 @@ def _html(of: StudyComparison) -> str:
             "headline": headline(study.verdicts, study.rules.level),
             "answer": answer(study.verdicts, study.rules.level, study.rules.least_seeds),
         }
-        for name, study in zip(of.names, of.studies, strict=True)
+        for name, study in of.studies.items()
     ]
-    template = page_environment().get_template("compare.html.jinja")
-    page: str = template.render(
-        title=" and ".join(of.names),
-        studies=studies,
-        summary=of.summary,
-        settings=of.settings,
-        verdicts=of.verdicts,
-        differences=of.differences,
-        not_shared=of.not_shared,
-        **page_frame(),
-    )
+    values = {**vars(of), **page_frame(), "title": " and ".join(of.studies), "studies": studies}
+    page: str = page_environment().get_template("compare.html.jinja").render(values)
     return page
