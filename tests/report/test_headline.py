@@ -131,7 +131,8 @@ def test_how_much_is_missing():
 
 
 def test_pooled_arms_without_a_decision_are_no_verdict(verdicts):
-    none = PooledVerdict("a", (), {}, {}, None, "no task", None, None, None, None, {}, {})
+    nothing = {"difference": None, "low": None, "high": None, "over_control": None, "p": {}}
+    none = PooledVerdict(arm="a", tasks=(), left_out={}, measures={}, why="no task", **nothing)
     assert "single tasks" in " ".join(headline(replace(verdicts, pooled=(none,))))
 
 
