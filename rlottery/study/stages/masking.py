@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rlottery.agents.base import jax_key, nest_masks
-from rlottery.config.recipes import PrunedRecipe, TicketRecipe
+from rlottery.config.recipes import TicketRecipe
 from rlottery.errors import MaskError, naming
 from rlottery.pruning.criteria import ESTIMATES, Needed, score, statistics_for
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
@@ -17,7 +17,6 @@ from rlottery.pruning.ranking import Scores
 from rlottery.storage.disk import write_bytes
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.transitions import Transitions
-from rlottery.study.planning.arms import Arm
 from rlottery.study.planning.finished_runs import matching_manifest
 from rlottery.study.planning.inputs import (
     expected_mask_fingerprint,
@@ -151,7 +150,12 @@ def _made(job: Job) -> Mask:
     if arm.scores_by is None:
         assert source is not None
         given = given_mask(source)
-        return describe_mask(job, _drawn(job, given.groups), given.metadata["sparsity_asked"])
+        drawn = given.groups
+        if arm.control is not None and (draw := arm.control.draw_mask) is not None:
+            generator = streams_of(job).generator("control mask")
+            # A group in which nothing is pruned has only one mask.
+            drawn = {group: draw(mask, generator) if sparsity_of(mask) else mask for group, mask in drawn.items()}
+        return describe_mask(job, drawn, given.metadata["sparsity_asked"])
     groups = select_survivors(job, load_scored_agent(job))
     if source is not None:
         asked = given_mask(source).metadata["sparsity_asked"]
@@ -178,19 +182,12 @@ def _transferred(job: Job) -> Mask:
     return describe_mask(job, given.groups, given.metadata["sparsity_asked"])
 
 
-def _drawn(job: Job, given: Groups) -> Groups:
-    """The masks that a control draws from those of its ticket, or the ticket's own."""
-    control = job.ticket_arm.control
-    if control is None or control.draw_mask is None:
-        return given
-    generator = streams_of(job).generator("control mask")
-    # A group in which nothing is pruned has only one mask.
-    return {g: control.draw_mask(mask, generator) if sparsity_of(mask) else mask for g, mask in given.items()}
-
-
 def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> Groups:
     """The mask of a ticket: scores, allocation and selection, in as many turns as the criterion asks for."""
-    recipe, asked = scored.recipe, _asked(job.ticket_arm)
+    recipe = scored.recipe
+    asked: dict[str, Any] = dict(
+        recipe.allocation.layers or recipe.only_sparsity or ()
+    )  # by group, or by layer of each
     turns = job.ticket_arm.criterion.iterations if job.ticket_arm.criterion is not None else 1
     groups = read_mask(job.scored.files.mask).groups if job.ticket_arm.scored is not None else None
     for turn in range(1, turns + 1):
@@ -248,14 +245,6 @@ def _statistics(
         }
     uniform = streams.generator("random scores")
     return gather_statistics(ALGORITHM, settings_of(scored.job), state, names, uniform=uniform, **data)
-
-
-def _asked(arm: Arm) -> dict[str, Any]:
-    """Sparsity by group, or by layer of each group."""
-    given = arm.recipe.allocation.layers if isinstance(arm.recipe, PrunedRecipe) else None
-    asked = dict(given) if given is not None else arm.sparsity
-    assert asked is not None
-    return asked
 
 
 def _part_of(asked: Mapping[str, Any], part: float) -> dict[str, Any]:
