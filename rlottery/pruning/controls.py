@@ -22,13 +22,6 @@ from rlottery.pruning.random_masks import random_erk, random_like, shuffle_all_b
 from rlottery.pruning.ranking import FloatArray, Scores, keep_highest
 from rlottery.pruning.structured import is_structured, mask_of_units, unit_scores, units_of
 
-MaskControl: TypeAlias = Callable[[GroupMask, np.random.Generator], GroupMask]
-"""(the ticket's mask of one group, generator) -> the control's mask."""
-ScoreControl: TypeAlias = Callable[[Scores, GroupMask], GroupMask]
-"""(scores by the ticket's criterion, the ticket's mask of one group) -> the control's mask."""
-WeightControl: TypeAlias = Callable[[Kernels, GroupMask, np.random.Generator], Mapping[str, FloatArray]]
-"""(initial kernels of one group, the mask, generator) -> the kernels that the control starts from."""
-
 
 class Ticket(Protocol):
     """What the rules of controls read of the recipe of their ticket."""
@@ -61,13 +54,13 @@ class Control(Method):
         changes: the one thing in which it differs from the ticket.
         takes: the keys that an arm may have besides `control` and `name`. With "of" among them, it is required.
         takes_nothing_else: why other keys make no sense.
-        draw_mask: makes the mask from the ticket's mask alone.
-        rank_mask: makes the mask from the ticket's mask and the scores that it was selected by. Without either, the
-            control has the ticket's own mask.
+        draw_mask: makes the mask of one group from the ticket's mask alone.
+        rank_mask: makes it from the scores that the ticket's mask was selected by, and from that mask. Without either,
+            the control has the ticket's own mask.
         network: "masked" is the config's network under a mask; "small" is a dense network with no more weights than
             the ticket keeps; "dense" is the config's network without a mask.
         fresh_weights: whether it starts from newly drawn weights, not from those of the dense run.
-        change_weights: changes the initial weights under the mask.
+        change_weights: makes the kernels of one group that it starts from: of the initial ones, under the mask.
         is_baseline: whether verdicts compare tickets with it.
         rules: why it makes no sense with some tickets.
     """
@@ -77,11 +70,11 @@ class Control(Method):
     changes: str
     takes: tuple[str, ...] = ("of", "rescale")
     takes_nothing_else: str = "a control takes everything else from the arm it is `of`"
-    draw_mask: MaskControl | None = None
-    rank_mask: ScoreControl | None = None
+    draw_mask: Callable[[GroupMask, np.random.Generator], GroupMask] | None = None
+    rank_mask: Callable[[Scores, GroupMask], GroupMask] | None = None
     network: Literal["masked", "small", "dense"] = "masked"
     fresh_weights: bool = False
-    change_weights: WeightControl | None = None
+    change_weights: Callable[[Kernels, GroupMask, np.random.Generator], Mapping[str, FloatArray]] | None = None
     is_baseline: bool = False
     rules: tuple[Rule, ...] = ()
 

@@ -24,9 +24,6 @@ Kernels: TypeAlias = Mapping[str, FloatArray]
 The part before the last dot of a path names an independent network (`q1.layer_0`). It may be missing.
 """
 
-ScoreFunction: TypeAlias = Callable[..., FloatArray]
-"""Statistics of one layer, by name -> scores (inputs, outputs). Higher is better; scores may be negative."""
-
 Estimator: TypeAlias = Literal["mean-abs", "abs-mean"]
 """How gradients, whose sign varies, are averaged over batches: E|g| or |E g|."""
 
@@ -74,12 +71,12 @@ class Criterion(Method):
     """A way to score kernel weights.
 
     Attributes:
-        function: scores one layer; the names of its parameters say what it reads.
+        function: scores one layer, (inputs, outputs); higher is better. The names of its parameters say what it reads.
         iterations: how many times to score and prune in turn. With 1, all weights are pruned at once.
         signed: whether scores may be negative.
     """
 
-    function: ScoreFunction
+    function: Callable[..., FloatArray]
     iterations: int = 1
     signed: bool = False
 
