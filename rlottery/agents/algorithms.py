@@ -17,7 +17,6 @@ class SACSetup(NamedTuple):
 
     @property
     def batch_size(self) -> int:
-        """Transitions per update."""
         return self.sac.batch_size
 
 
@@ -27,13 +26,9 @@ def _sac_setup(config: Config, task: Task, widths: NetworkSettings | None = None
 
 def _sac_networks(spec: Spec, settings: SACSetup) -> tuple[Network, ...]:
     observations, actions = spec
-    widths = settings.network
-    critic = (observations + actions, *widths.critic, 1)
-    return (
-        Network("actor", (observations, *widths.actor, 2 * actions)),
-        Network("critic.q1", critic),
-        Network("critic.q2", critic),
-    )
+    actor = (observations, *settings.network.actor, 2 * actions)
+    critic = (observations + actions, *settings.network.critic, 1)
+    return Network("actor", actor), Network("critic.q1", critic), Network("critic.q2", critic)
 
 
 SAC_DESCRIPTION = Description(

@@ -6,13 +6,15 @@ outputs), ordered from input to output. Masks are the same nested dicts with onl
 agent has none (an empty dict). During training an agent may be compact (`rlottery.agents.compact`): each network is one
 vector, and its sparsity pattern is in `state.patterns`. An algorithm passes both to `networks.mlp` and treats dense and
 compact agents alike.
+
+An agent's state is a NamedTuple with `params`, `masks`, `patterns`, and whatever else the algorithm needs.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import getitem
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,17 +24,6 @@ from rlottery.agents.description import Description
 from rlottery.agents.kernels.native import Compact
 from rlottery.agents.networks import Tree
 from rlottery.errors import StudyError
-
-
-class AgentState(Protocol):
-    """The complete state of an agent: weights, targets, optimiser, masks, random key; patterns while it is compact."""
-
-    @property
-    def params(self) -> Tree: ...
-    @property
-    def masks(self) -> Tree: ...
-    @property
-    def patterns(self) -> Tree: ...
 
 
 @dataclass(frozen=True)
@@ -143,25 +134,14 @@ def jax_key(seed: int) -> jax.Array:
 
 def zeros_hold(tree: Tree, masks: Tree) -> bool:
     """Whether every pruned entry of `tree` is exactly zero."""
-    for name, mask in masks.items():
-        held = (
-            zeros_hold(tree[name], mask)
-            if isinstance(mask, dict)
-            else not bool(np.any(np.asarray(tree[name])[~np.asarray(mask)]))
-        )
-        if not held:
-            return False
-    return True
+    weights = kernels(tree)
+    return not any(np.any(np.asarray(weights[path])[~np.asarray(mask)]) for path, mask in kernels(masks).items())
 
 
 def to_arrays(state: Any) -> dict[str, np.ndarray]:
     """Every leaf of a state by its dotted path, as NumPy arrays. Random keys become their raw words."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(
-            jax.random.key_data(leaf) if _is_key(leaf) else leaf
-        )
-        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
-    }
+    leaves = _leaves(state).items()
+    return {name: np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for name, leaf in leaves}
 
 
 def from_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -177,8 +157,8 @@ def from_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
     def kind(leaf: Any) -> tuple[tuple[int, ...], str]:
         return ((*leaf.shape, 2), "uint32") if _is_key(leaf) else (tuple(leaf.shape), str(leaf.dtype))
 
-    leaves = jax.tree_util.tree_leaves_with_path(template)
-    expected = {jax.tree_util.keystr(path, simple=True, separator="."): kind(leaf) for path, leaf in leaves}
+    leaves = _leaves(template)
+    expected = {name: kind(leaf) for name, leaf in leaves.items()}
     found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
     if expected != found:
         wrong = min(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
@@ -189,12 +169,14 @@ def from_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
         raise StudyError(
             f"A saved agent doesn't fit this config: {wrong[:100]} {has} in the file, and {asked} in this config."
         )
+    restored = {name: jnp.asarray(arrays[name]) for name in leaves}
+    keys = {name: jax.random.wrap_key_data(restored[name]) for name, leaf in leaves.items() if _is_key(leaf)}
+    return jax.tree.unflatten(jax.tree.structure(template), (restored | keys).values())
 
-    def restore(path: Any, leaf: Any) -> Any:
-        array = arrays[jax.tree_util.keystr(path, simple=True, separator=".")]
-        return jax.random.wrap_key_data(jnp.asarray(array)) if _is_key(leaf) else jnp.asarray(array)
 
-    return jax.tree_util.tree_map_with_path(restore, template)
+def _leaves(tree: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 def _is_key(leaf: Any) -> bool:

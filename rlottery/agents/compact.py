@@ -4,17 +4,17 @@ A compact state holds each network as one vector, for weights, targets and momen
 weights. The conversion loses nothing: pruned weights are zero, and they are zero again after the way back.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rlottery.agents.base import Algorithm
 from rlottery.agents.kernels.layout import Layout, from_vector, layout_of, pattern_of, pays, to_vector
 from rlottery.agents.kernels.native import Compact
-from rlottery.agents.networks import Tree
+from rlottery.agents.networks import Tree, layer_names
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,12 @@ def compact(algorithm: Algorithm, state: Any, *, masks_change: bool = False) -> 
     }
 
     def pack(packing: Packing, tree: Tree) -> Compact:
-        return Compact(jnp.asarray(to_vector(packing.layout, _layers(tree), packing.sparse)), packing.layout)
+        layers = [tree[name] for name in layer_names(tree)]
+        return Compact(jnp.asarray(to_vector(packing.layout, layers, packing.sparse)), packing.layout)
 
-    packed = algorithm.map_weights(lambda group, tree: _both(pack, packings[group], tree), state)
-    patterns = _each(lambda packing: jnp.asarray(pattern_of(packing.layout, packing.sparse)), packings)
-    return packed._replace(masks=_each(_vector_mask, packings), patterns=patterns), packings
+    packed = algorithm.map_weights(lambda group, tree: jax.tree.map(pack, packings[group], tree), state)
+    patterns = jax.tree.map(lambda packing: jnp.asarray(pattern_of(packing.layout, packing.sparse)), packings)
+    return packed._replace(masks=jax.tree.map(_vector_mask, packings), patterns=patterns), packings
 
 
 def expand(algorithm: Algorithm, state: Any, packings: Tree, masks: Tree) -> Any:
@@ -58,25 +59,17 @@ def expand(algorithm: Algorithm, state: Any, packings: Tree, masks: Tree) -> Any
 
     def unpack(packing: Packing, packed: Compact) -> Tree:
         layers = from_vector(packing.layout, np.asarray(packed.vector), packing.sparse)
-        named = zip(_names(len(layers)), layers, strict=True)
-        return {name: {key: jnp.asarray(array) for key, array in layer.items()} for name, layer in named}
+        return {f"layer_{index}": jax.tree.map(jnp.asarray, layer) for index, layer in enumerate(layers)}
 
-    wide = algorithm.map_weights(lambda group, tree: _both(unpack, packings[group], tree), state)
+    wide = algorithm.map_weights(lambda group, tree: jax.tree.map(unpack, packings[group], tree), state)
     return wide._replace(masks=masks, patterns={})
-
-
-def depth(tree: Tree) -> int:
-    """Number of layers of the deepest network in a tree of weights."""
-    if "layer_0" in tree:
-        return len(tree)
-    return max((depth(of_name) for of_name in tree.values()), default=0)
 
 
 def _packings(tree: Tree, masks: Tree, masks_change: bool) -> Any:
     """The `Packing` of each network in a tree of weights."""
     if "layer_0" not in tree:
         return {name: _packings(of_name, masks.get(name, {}), masks_change) for name, of_name in tree.items()}
-    names = _names(len(tree))
+    names = layer_names(tree)
     widths = [tree[names[0]]["kernel"].shape[0], *(tree[name]["kernel"].shape[1] for name in names)]
     found = [np.asarray(masks[name]["kernel"]) if masks else None for name in names]
     sparse = tuple(mask if mask is not None and pays(mask) and not masks_change else None for mask in found)
@@ -96,24 +89,3 @@ def _vector_mask(packing: Packing) -> Any:
     for mask, count, width in zip(packing.full, layout.counts, layout.widths[1:], strict=True):
         parts += [np.ones(count, np.bool_) if mask is None else mask.reshape(-1), np.ones(width, np.bool_)]
     return Compact(jnp.asarray(np.concatenate(parts)), layout)
-
-
-def _both(change: Callable[[Packing, Any], Any], packings: Any, tree: Any) -> Any:
-    """A tree of networks, each replaced by ``change(packing, network)``."""
-    if isinstance(packings, Packing):
-        return change(packings, tree)
-    return {name: _both(change, of_name, tree[name]) for name, of_name in packings.items()}
-
-
-def _each(change: Callable[[Packing], Any], packings: Any) -> Any:
-    if isinstance(packings, Packing):
-        return change(packings)
-    return {name: _each(change, of_name) for name, of_name in packings.items()}
-
-
-def _layers(tree: Tree) -> list[Tree]:
-    return [{key: np.asarray(array) for key, array in tree[name].items()} for name in _names(len(tree))]
-
-
-def _names(number: int) -> list[str]:
-    return [f"layer_{index}" for index in range(number)]

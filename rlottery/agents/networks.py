@@ -58,7 +58,7 @@ def mlp(params: Tree | Compact, *inputs: jax.Array, pattern: Any = None) -> jax.
         second = rest[0] if rest else jnp.zeros((first.shape[0], 0), first.dtype)
         outputs: jax.Array = compact_mlp(params.layout, params.vector, pattern, first, second)
         return outputs
-    *hidden_layers, output = _names(params)
+    *hidden_layers, output = layer_names(params)
     hidden = inputs[0] if len(inputs) == 1 else jnp.concatenate(inputs, axis=-1)
     for name in hidden_layers:
         hidden = jax.nn.relu(_affine(params[name], hidden))
@@ -67,7 +67,7 @@ def mlp(params: Tree | Compact, *inputs: jax.Array, pattern: Any = None) -> jax.
 
 def mlp_in_numpy(params: Tree, inputs: np.ndarray) -> np.ndarray:
     """`mlp` of one observation, (in,) -> (out,), without the cost of calling a compiled program."""
-    *hidden_layers, output = _names(params)
+    *hidden_layers, output = layer_names(params)
     hidden = inputs
     for name in hidden_layers:
         layer = params[name]
@@ -79,24 +79,19 @@ def mlp_in_numpy(params: Tree, inputs: np.ndarray) -> np.ndarray:
 def mlp_layer_inputs(params: Tree, inputs: jax.Array) -> dict[str, jax.Array]:
     """The input of each layer of `mlp`: ``{"layer_0": (..., in), ...}``. The first is `inputs` itself."""
     found, hidden = {}, inputs
-    for name in _names(params):
+    for name in layer_names(params):
         found[name] = hidden
         hidden = jax.nn.relu(_affine(params[name], hidden))
     return found
 
 
-def _names(params: Tree) -> list[str]:
+def layer_names(params: Tree) -> list[str]:
     """Layers from input to output. JAX returns a dict in the order of its keys: `layer_10` before `layer_2`."""
     return [f"layer_{index}" for index in range(len(params))]
 
 
-def _affine(layer: Tree, inputs: jax.Array) -> jax.Array:
-    outputs: jax.Array = _matmul(inputs, layer["kernel"]) + layer["bias"]
-    return outputs
-
-
-def _matmul(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
-    """``inputs @ kernel``. A single column is an explicit sum: XLA's CPU dot makes its gradient ten times slower."""
-    if kernel.shape[1] == 1:
-        return jnp.sum(inputs * kernel[:, 0], axis=-1, keepdims=True)
-    return inputs @ kernel
+def _affine(layer: dict[str, jax.Array], inputs: jax.Array) -> jax.Array:
+    kernel, bias = layer["kernel"], layer["bias"]
+    if kernel.shape[1] == 1:  # an explicit sum: XLA's CPU dot makes the gradient of one column ten times slower
+        return jnp.sum(inputs * kernel[:, 0], axis=-1, keepdims=True) + bias
+    return inputs @ kernel + bias

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rlottery.agents import algorithms
-from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.algorithms import SAC_DESCRIPTION, SACSetup
 from rlottery.agents.base import Algorithm, apply_masks
 from rlottery.agents.description import Spec
 from rlottery.agents.networks import Tree, init_networks, mlp, mlp_layer_inputs
@@ -46,31 +45,16 @@ class SACState(NamedTuple):
 
 def init_params(key: jax.Array, spec: Spec, settings: SACSetup) -> Tree:
     """Fresh weights, ``{"actor": ..., "critic": {"q1": ..., "q2": ...}}``, which depend on `key` alone."""
-    return init_networks(key, algorithms.SAC_DESCRIPTION.networks(spec, settings))
+    return init_networks(key, SAC_DESCRIPTION.networks(spec, settings))
 
 
 def init(params: Tree, key: jax.Array, settings: SACSetup) -> SACState:
-    """A dense agent at the start of training: targets equal to the critics, a fresh optimiser.
-
-    Args:
-        params: fresh weights, or the weights that a ticket is rewound to.
-        key: seeds all noise of the updates.
-    """
+    """A dense agent at the start of training: targets equal to the critics, a fresh optimiser."""
     log_temperature = jnp.log(jnp.float32(settings.sac.initial_temperature))
-    optimizers = _optimizers(settings)
-    return SACState(
-        params=params,
-        target_critic=jax.tree.map(jnp.copy, params["critic"]),
-        log_temperature=log_temperature,
-        optimizer={
-            "actor": optimizers["actor"].init(params["actor"]),
-            "critic": optimizers["critic"].init(params["critic"]),
-            "temperature": optimizers["temperature"].init(log_temperature),
-        },
-        masks={},
-        key=key,
-        patterns={},
-    )
+    learned = params | {"temperature": log_temperature}
+    optimizer = {name: adam.init(learned[name]) for name, adam in _optimizers(settings).items()}
+    targets = jax.tree.map(jnp.copy, params["critic"])
+    return SACState(params, targets, log_temperature, optimizer, masks={}, key=key, patterns={})
 
 
 def rewind(saved: SACState, key: jax.Array, settings: SACSetup) -> SACState:
@@ -147,7 +131,8 @@ def update(state: SACState, batch: Transitions, settings: SACSetup) -> tuple[SAC
     actor = optax.apply_updates(state.params["actor"], step)
 
     # The loss is log_temperature x (entropy - target), as in SB3 and CleanRL. Its gradient is the gap itself.
-    gap = entropy - _target_entropy(settings, batch.actions.shape[-1])
+    target = settings.sac.target_entropy
+    gap = entropy - (-float(batch.actions.shape[-1]) if target == "auto" else float(target))
     step, optimizer["temperature"] = optimizers["temperature"].update(gap, optimizer["temperature"])
     log_temperature = optax.apply_updates(state.log_temperature, step)
 
@@ -160,13 +145,8 @@ def update(state: SACState, batch: Transitions, settings: SACSetup) -> tuple[SAC
         optimizer=optimizer,
         key=next_key,
     )
-    metrics = {
-        "critic_loss": critic_value,
-        "actor_loss": actor_value,
-        "temperature": jnp.exp(log_temperature),
-        "entropy": entropy,
-    }
-    return new_state, metrics
+    metrics = {"critic_loss": critic_value, "actor_loss": actor_value, "entropy": entropy}
+    return new_state, metrics | {"temperature": jnp.exp(log_temperature)}
 
 
 def losses(
@@ -175,25 +155,19 @@ def losses(
     """The actor's loss as a function of its weights, and the critics' loss as a function of theirs."""
     critic_key, actor_key = jax.random.split(key)
 
-    def of_actor(actor: Tree) -> jax.Array:
-        return actor_loss(actor, state.params["critic"], state, batch.observations, actor_key)[0]
-
-    def of_critic(critic: Tree) -> jax.Array:
-        return critic_loss(critic, state, batch, critic_key, settings)
-
-    return {"actor": of_actor, "critic": of_critic}
+    return {
+        "actor": lambda actor: actor_loss(actor, state.params["critic"], state, batch.observations, actor_key)[0],
+        "critic": lambda critic: critic_loss(critic, state, batch, critic_key, settings),
+    }
 
 
 def layer_inputs(state: SACState, batch: Transitions) -> dict[str, dict[str, jax.Array]]:
     """The input of each kernel, (batch, in): the actor reads observations, the critics observations and actions."""
     pairs = jnp.concatenate([batch.observations, batch.actions], axis=-1)
+    of_critics = {name: mlp_layer_inputs(q, pairs) for name, q in state.params["critic"].items()}
     return {
         "actor": mlp_layer_inputs(state.params["actor"], batch.observations),
-        "critic": {
-            f"{name}.{layer}": inputs
-            for name, q in state.params["critic"].items()
-            for layer, inputs in mlp_layer_inputs(q, pairs).items()
-        },
+        "critic": {f"{name}.{layer}": inputs for name, q in of_critics.items() for layer, inputs in q.items()},
     }
 
 
@@ -219,11 +193,6 @@ def _sample(actor: Tree, patterns: Tree, observations: jax.Array, key: jax.Array
     return jnp.tanh(unsquashed), jnp.sum(gaussian - squash, axis=-1)
 
 
-def _target_entropy(settings: SACSetup, action_size: int) -> float:
-    target = settings.sac.target_entropy
-    return -float(action_size) if target == "auto" else float(target)
-
-
 def _optimizers(settings: SACSetup) -> dict[str, optax.GradientTransformation]:
     sac = settings.sac
     return {
@@ -233,15 +202,4 @@ def _optimizers(settings: SACSetup) -> dict[str, optax.GradientTransformation]:
     }
 
 
-SAC = Algorithm(
-    description=algorithms.SAC_DESCRIPTION,
-    init_params=init_params,
-    init=init,
-    rewind=rewind,
-    map_weights=map_weights,
-    explore=explore,
-    exploit=exploit,
-    update=update,
-    losses=losses,
-    layer_inputs=layer_inputs,
-)
+SAC = Algorithm(SAC_DESCRIPTION, init_params, init, rewind, map_weights, explore, exploit, update, losses, layer_inputs)

@@ -69,10 +69,7 @@ _INERTIA = (
     *("mass offset x", "mass offset y", "mass offset z", "mass"),
 )
 
-_HALF_CHEETAH = (
-    *("torso pitch", "back thigh", "back shin", "back foot"),
-    *("front thigh", "front shin", "front foot"),
-)
+_HALF_CHEETAH = (*("torso pitch", "back thigh", "back shin", "back foot"), *("front thigh", "front shin", "front foot"))
 _HOPPER = ("torso pitch", "thigh", "leg", "foot")
 _WALKER = (*_HOPPER, "left thigh", "left leg", "left foot")
 _PUSHER = (

@@ -13,34 +13,18 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rlottery.agents.base import from_arrays, to_arrays
 from rlottery.errors import StudyError
-from rlottery.storage.checkpoint_record import (
-    KEPT,
-    PIECE_BYTES,
-    CheckpointRecord,
-    agent_name,
-    checkpoint_damage,
-    other_config_error,
-    read_checkpoint_record,
-    record_path,
-    record_paths,
-    segment_name,
-)
+from rlottery.storage import checkpoint_record as records
+from rlottery.storage import manifests
+from rlottery.storage.checkpoint_record import agent_name, record_path, record_paths, segment_name
 from rlottery.storage.disk import read_arrays, write_arrays
-from rlottery.storage.manifests import (
-    MANIFEST_FORMAT,
-    DamagedError,
-    FileEntry,
-    Session,
-    file_entry,
-    list_differences,
-    write_sealed,
-)
+from rlottery.storage.manifests import DamagedError, FileEntry, Session
 from rlottery.storage.metrics_log import Position
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.transitions import Transitions
@@ -106,17 +90,15 @@ class Checkpoints:
         notes: list[str] = []
         for path in reversed(record_paths(self._files)):
             try:
-                record = read_checkpoint_record(path)
-                if differences := list_differences(self._fingerprint, record["fingerprint"]):
-                    raise other_config_error(self._files, differences)
-                for damaged in checkpoint_damage(self._files, record):
+                record = records.read_checkpoint_record(path)
+                if differences := manifests.list_differences(self._fingerprint, record["fingerprint"]):
+                    raise records.other_config_error(self._files, differences)
+                for damaged in records.checkpoint_damage(self._files, record):
                     raise damaged
-                position = self._load(record, loop)
+                position = self._load(path, record, loop)
             except DamagedError as error:
-                notes.append(f"{path.name}: {error.file.name}: {error.why}")
-                continue
-            except _UnfitError as error:
-                notes.append(f"{path.name}: {error}")
+                file = "" if error.file == path else f"{error.file.name}: "
+                notes.append(f"{path.name}: {file}{error.why}")
                 continue
             self._segments, self._entries = list(record["segments"]), dict(record["files"])
             self.points = dict(record.get("points", {}))
@@ -138,7 +120,7 @@ class Checkpoints:
         began = time.monotonic()
         added, capacity = loop.replay.added, loop.replay.capacity
         start = max(self._segments[-1][1] if self._segments else 0, added - capacity)
-        most = max(1, PIECE_BYTES // loop.replay.row_bytes)
+        most = max(1, records.PIECE_BYTES // loop.replay.row_bytes)
         for segment in ((begin, min(begin + most, added)) for begin in range(start, added, most)):
             self._segments.append(segment)
             self._write(segment_name(*segment), loop.replay.between(*segment)._asdict())
@@ -148,8 +130,8 @@ class Checkpoints:
         named = [agent, *(segment_name(*segment) for segment in self._segments)]
         self._entries = {name: self._entries[name] for name in named}
         sessions = self.sessions
-        record: CheckpointRecord = {
-            "format_version": MANIFEST_FORMAT,
+        record: records.CheckpointRecord = {
+            "format_version": manifests.MANIFEST_FORMAT,
             "fingerprint": self._fingerprint,
             "env_steps": loop.env_steps,
             "episodes": loop.episodes,
@@ -165,7 +147,7 @@ class Checkpoints:
             "written": sessions.written + 1,
             "cost": sessions.cost + time.monotonic() - began,
         }
-        write_sealed(record_path(self._files, loop.env_steps), record)
+        manifests.write_sealed(record_path(self._files, loop.env_steps), record)
         self._prune(loop)
         self._saved_at = self._episode_began = time.monotonic()
         sessions.written, sessions.cost = sessions.written + 1, sessions.cost + self._saved_at - began
@@ -182,10 +164,10 @@ class Checkpoints:
     def _write(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         path = self._files.checkpoint / name
         write_arrays(path, arrays)
-        self._entries[name] = file_entry(path)
+        self._entries[name] = manifests.file_entry(path)
 
-    def _load(self, record: CheckpointRecord, loop: Loop) -> Position:
-        """Set `loop` to a checkpoint. Leaves it unchanged if the checkpoint doesn't fit."""
+    def _load(self, path: Path, record: records.CheckpointRecord, loop: Loop) -> Position:
+        """Set `loop` to a checkpoint. Leaves it unchanged if the checkpoint is intact but no state of this run."""
         folder, added = self._files.checkpoint, record["env_steps"]
         try:
             needed = {agent_name(added), *(segment_name(*segment) for segment in record["segments"])}
@@ -194,7 +176,7 @@ class Checkpoints:
             state = from_arrays(loop.state, read_arrays(folder / agent_name(added)))
             generators = {name: _generator(record["generators"][name]) for name in _GENERATORS}
             losses, episode = LossMeter.restore(record["losses"]), EpisodeMeter.restore(record["episode"])
-            loop.replay.skip(record["segments"][0][0])
+            loop.replay.added += record["segments"][0][0]
             for start, stop in record["segments"]:
                 arrays = read_arrays(folder / segment_name(start, stop))
                 if loop.replay.added != start or len(arrays["rewards"]) != stop - start:
@@ -204,7 +186,7 @@ class Checkpoints:
                 raise ValueError("its replay ends at another step")
         except (StudyError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             loop.replay.added = 0
-            raise _UnfitError(str(error)) from None
+            raise DamagedError(path, str(error)) from None
         loop.state, loop.env_steps, loop.episodes = state, added, record["episodes"]
         loop.minibatches, loop.exploration = generators["minibatches"], generators["exploration"]
         loop.losses, loop.episode = losses, episode
@@ -218,18 +200,14 @@ class Checkpoints:
         folder, saved = self._files.checkpoint, record_path(self._files, loop.env_steps)
         paths = [path for path in record_paths(self._files) if path <= saved]
         named: set[str] = set()
-        for path in paths[-KEPT:]:
+        for path in paths[-records.KEPT :]:
             try:
-                named |= {path.name, *read_checkpoint_record(path)["files"]}
+                named |= {path.name, *records.read_checkpoint_record(path)["files"]}
             except StudyError:  # damaged by now: its files are not kept
                 named.add(path.name)
         for path in folder.iterdir():
             if path.name not in named:
                 path.unlink()
-
-
-class _UnfitError(Exception):
-    """An intact checkpoint that can't be a state of this run."""
 
 
 def _generator(state: dict[str, Any]) -> np.random.Generator:

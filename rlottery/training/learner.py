@@ -1,14 +1,15 @@
 """An agent in training: updates and acts in the fastest form available, and exposes its state in the saved form."""
 
 import ctypes
+from abc import ABC, abstractmethod
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 
 from rlottery.agents.base import Algorithm
-from rlottery.agents.compact import compact, depth, expand
+from rlottery.agents.compact import compact, expand
 from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find, register
 from rlottery.agents.kernels.native import MAX_LAYERS, Compact
@@ -19,39 +20,52 @@ NOISE_STEPS = 1024
 """Steps whose action noise is drawn in one call. A step's noise doesn't depend on this number."""
 
 
-class Learner(Protocol):
+class Learner(ABC):
     """The interface between the training loop and the agent that it trains.
-
-    Attributes:
-        algorithm: the agent's.
-        state: its state in the saved form: dense weights, masks, no patterns. Setting it replaces the agent. The next
-            update consumes the arrays that were set, or read, here.
-    """
-
-    algorithm: Algorithm
-
-    @property
-    def state(self) -> Any: ...
-    @state.setter
-    def state(self, state: Any) -> None: ...
-    def update(self, rows: np.ndarray) -> UpdateResult:
-        """One update on transitions (batch, row), in the replay buffer's format."""
-        ...
-
-    def act(self, observation: np.ndarray, step: int) -> np.ndarray:
-        """The exploring action (act,) for `observation` (obs,) at an environment step of the run."""
-        ...
-
-    def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
-        """The deterministic action (act,) that is evaluated."""
-        ...
-
-
-class CpuLearner:
-    """An agent on one core: compact where the compiled kernels can be used, otherwise dense.
 
     Args:
         noise: seed of the action noise, as the two words of a JAX key.
+    """
+
+    def __init__(self, algorithm: Algorithm, spec: Spec, noise: np.ndarray):
+        self.algorithm = algorithm
+        self._noise = Noise(noise, spec.action_size)
+
+    @property
+    @abstractmethod
+    def state(self) -> Any:
+        """The agent's state in the saved form: dense weights, masks, no patterns. Setting it replaces the agent.
+
+        The next update consumes the arrays that were set, or read, here.
+        """
+
+    @state.setter
+    @abstractmethod
+    def state(self, state: Any) -> None: ...
+
+    @abstractmethod
+    def update(self, rows: np.ndarray) -> UpdateResult:
+        """One update on transitions (batch, row), in the replay buffer's format."""
+
+    @abstractmethod
+    def outputs(self, observation: np.ndarray) -> np.ndarray:
+        """The outputs (out,) of the network that chooses actions, for `observation` (obs,)."""
+
+    def act(self, observation: np.ndarray, step: int) -> np.ndarray:
+        """The exploring action (act,) for `observation` (obs,) at an environment step of the run."""
+        action: np.ndarray = self.algorithm.explore(self.outputs(observation), self._noise.at(step))
+        return action
+
+    def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
+        """The deterministic action (act,) that is evaluated."""
+        action: np.ndarray = self.algorithm.exploit(self.outputs(observation))
+        return action
+
+
+class CpuLearner(Learner):
+    """An agent on one core: compact where the compiled kernels can be used, otherwise dense.
+
+    Args:
         kernels: whether to use the compiled kernels; None uses them wherever possible.
         masks_change: the number of survivors will change during training.
     """
@@ -67,13 +81,14 @@ class CpuLearner:
         kernels: bool | None = None,
         masks_change: bool = False,
     ):
-        self.algorithm = algorithm
-        wanted = uses_kernels() if kernels is None else kernels
-        self._library = register() if wanted and depth(state.params) <= MAX_LAYERS else None
+        super().__init__(algorithm, spec, noise)
+        compiled = uses_kernels() if kernels is None else kernels
+        if compiled:
+            networks = algorithm.description.networks(spec, settings)
+            compiled = all(len(network.layers) <= MAX_LAYERS for network in networks)
+        self._library = register() if compiled else None
         self._masks_change = masks_change
         self._update = compile_update(algorithm, settings, spec)
-        self._noise = Noise(noise, spec.action_size)
-        self._outputs: Any = None
         self.state = state
 
     @property
@@ -90,26 +105,15 @@ class CpuLearner:
             self._held, self._packings = compact(self.algorithm, state, masks_change=self._masks_change)
             network = self.algorithm.acting(self._held.params)
             pattern = self.algorithm.acting(self._held.patterns)
-            self._outputs = _CompactOutputs(self._library, network, np.asarray(pattern))
+            self._compact = _CompactOutputs(self._library, network, np.asarray(pattern))
 
     def update(self, rows: np.ndarray) -> UpdateResult:
         self._held, result = self._update(self._held, rows)
         return result
 
-    def act(self, observation: np.ndarray, step: int) -> np.ndarray:
-        action: np.ndarray = self.algorithm.explore(self._acting_outputs(observation), self._noise.at(step))
-        return action
-
-    def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
-        action: np.ndarray = self.algorithm.exploit(self._acting_outputs(observation))
-        return action
-
-    def _acting_outputs(self, observation: np.ndarray) -> np.ndarray:
+    def outputs(self, observation: np.ndarray) -> np.ndarray:
         network = self.algorithm.acting(self._held.params)
-        outputs: np.ndarray = (
-            mlp_in_numpy(network, observation) if self._outputs is None else self._outputs(network, observation)
-        )
-        return outputs
+        return mlp_in_numpy(network, observation) if self._library is None else self._compact(network, observation)
 
 
 @cache
@@ -142,11 +146,7 @@ class _CompactOutputs:
         self._call = library.rl_act
         self._numbers, self._pattern, self._outputs = layout.numbers, pattern, np.empty(layout.widths[-1], np.float32)
         self._before = (ctypes.c_void_p(self._numbers.ctypes.data), ctypes.c_int64(len(self._numbers)))
-        self._after = (
-            ctypes.c_int64(layout.size),
-            ctypes.c_void_p(pattern.ctypes.data),
-            ctypes.c_int64(len(pattern)),
-        )
+        self._after = (ctypes.c_int64(layout.size), ctypes.c_void_p(pattern.ctypes.data), ctypes.c_int64(len(pattern)))
         self._to = ctypes.c_void_p(self._outputs.ctypes.data)
 
     def __call__(self, network: Compact, observation: np.ndarray) -> np.ndarray:

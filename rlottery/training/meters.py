@@ -24,7 +24,7 @@ class LossMeter:
     def add(self, metrics: dict[str, float]) -> None:
         """Add the metrics of one update."""
         self._before, self._last = self._last, metrics
-        for name, value in self._last.items():
+        for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._updates += 1
 
@@ -32,14 +32,9 @@ class LossMeter:
         """The means since the last call, and updates per second over that time, which includes evaluations."""
         now = time.perf_counter()
         means = {name: total / self._updates for name, total in self._sums.items()}
-        row = {
-            "kind": "losses",
-            "env_steps": step,
-            **means,
-            "updates_per_second": self._updates / (now - self._began),
-        }
+        rate = self._updates / (now - self._began)
         self._sums, self._updates, self._began = {}, 0, now
-        return row
+        return {"kind": "losses", "env_steps": step, **means, "updates_per_second": rate}
 
     @property
     def last_finite(self) -> dict[str, float]:
@@ -76,10 +71,8 @@ class EpisodeMeter:
         self._length += 1
         if outcome.success is not None:
             self._success = bool(self._success or outcome.success)
-        if outcome.over:
-            self._end_episode()
-
-    def _end_episode(self) -> None:
+        if not outcome.over:
+            return
         totals = {"return": self._return, "length": float(self._length)}
         if self._success is not None:
             totals["success"] = float(self._success)
@@ -95,9 +88,9 @@ class EpisodeMeter:
     def row(self, step: int) -> MetricsRow:
         """Means over the episodes that ended since the last row, and their number."""
         means = {name: total / self._episodes for name, total in self._ended.items()}
-        row: MetricsRow = {"kind": "episode", "env_steps": step, **means, "episodes": self._episodes}
+        episodes = self._episodes
         self._ended, self._episodes, self._wrote_at = {}, 0, step
-        return row
+        return {"kind": "episode", "env_steps": step, **means, "episodes": episodes}
 
     def save(self) -> SavedEpisodes:
         """The meter's state between two episodes, in plain JSON types."""

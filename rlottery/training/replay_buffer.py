@@ -16,7 +16,7 @@ class ReplayBuffer:
 
     Attributes:
         capacity: the maximum number of transitions.
-        added: transitions added so far, including those since overwritten.
+        added: transitions added so far, including those since overwritten. Set it to continue a run's count.
     """
 
     def __init__(self, capacity: int, observation_size: int, action_size: int):
@@ -71,10 +71,6 @@ class ReplayBuffer:
         for field, new in zip(fields, transitions, strict=True):
             field[rows] = new
         self.added += len(rows)
-
-    def skip(self, number: int) -> None:
-        """Count transitions as added that the buffer no longer has to hold."""
-        self.added += number
 
     def sample(self, generator: np.random.Generator, batch_size: int) -> np.ndarray:
         """`batch_size` transitions sampled uniformly with replacement, as rows; a copy."""

@@ -24,7 +24,7 @@ from rlottery.agents.base import Algorithm, kernels, nest_masks
 from rlottery.agents.description import Spec
 from rlottery.agents.networks import Tree, mlp_in_numpy
 from rlottery.training.compilation import UpdateResult, compiler_options, update_with_packed_result
-from rlottery.training.learner import Learner, Noise
+from rlottery.training.learner import Learner
 
 
 class Group:
@@ -141,7 +141,7 @@ class Group:
             self._states = self._program.put(self._states, place, state)
 
 
-class _Member:
+class _Member(Learner):
     """The learner of one agent of a group, for use by one thread.
 
     All agents of a group carry masks; a dense agent's prune nothing, and are removed when its state is read.
@@ -159,13 +159,12 @@ class _Member:
         *,
         masks_change: bool = False,  # always possible: the masks are data of the program
     ):
-        self.algorithm = algorithm
+        super().__init__(algorithm, spec, noise)
         self._group, self._place = group, place
-        self._noise = Noise(noise, spec.action_size)
         self._unpack = _unpacks(algorithm.acting(state.params))
         self._is_dense = not state.masks
         self._networks: jax.Array | None = None
-        self._network: Tree | None = _in_numpy(algorithm.acting(state.params))
+        self._network: Tree | None = jax.tree.map(np.asarray, algorithm.acting(state.params))
         group.join(place, algorithm, settings, spec, _with_masks(state))
 
     @property
@@ -176,7 +175,7 @@ class _Member:
     @state.setter
     def state(self, state: Any) -> None:
         self._is_dense = not state.masks
-        self._network = _in_numpy(self.algorithm.acting(state.params))
+        self._network = jax.tree.map(np.asarray, self.algorithm.acting(state.params))
         self._group.put(self._place, _with_masks(state))
 
     def update(self, rows: np.ndarray) -> UpdateResult:
@@ -184,16 +183,11 @@ class _Member:
         self._network = None
         return result
 
-    def act(self, observation: np.ndarray, step: int) -> np.ndarray:
-        action: np.ndarray = self.algorithm.explore(self._acting_outputs(observation), self._noise.at(step))
-        return action
-
     def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
         self._group.stand_aside(self._place)  # an evaluation has started
-        action: np.ndarray = self.algorithm.exploit(self._acting_outputs(observation))
-        return action
+        return super().act_deterministic(observation)
 
-    def _acting_outputs(self, observation: np.ndarray) -> np.ndarray:
+    def outputs(self, observation: np.ndarray) -> np.ndarray:
         if self._network is None:
             self._network = self._unpack(np.asarray(self._networks)[self._place])
         return mlp_in_numpy(self._network, observation)
@@ -203,19 +197,8 @@ def _with_masks(state: Any) -> Any:
     """`state`; if it is dense, with masks that prune nothing."""
     if state.masks:
         return state
-    return state._replace(
-        masks=nest_masks(
-            {
-                group: {path: np.ones(kernel.shape, np.bool_) for path, kernel in kernels(tree).items()}
-                for group, tree in state.params.items()
-            }
-        )
-    )
-
-
-def _in_numpy(network: Tree) -> Tree:
-    tree: Tree = jax.tree.map(np.asarray, network)
-    return tree
+    by_group = {group: kernels(tree) for group, tree in state.params.items()}
+    return state._replace(masks=nest_masks(jax.tree.map(lambda kernel: np.ones(kernel.shape, np.bool_), by_group)))
 
 
 class _Program(NamedTuple):

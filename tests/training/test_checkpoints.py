@@ -189,7 +189,7 @@ class TestFiles:
     def test_many_transitions_are_written_in_pieces(
         self, tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(checkpoints, "PIECE_BYTES", 3 * 4 * (2 + 1 + 1 + 2 + 1) + 5)  # three transitions
+        monkeypatch.setattr(checkpoints.records, "PIECE_BYTES", 3 * 4 * (2 + 1 + 1 + 2 + 1) + 5)  # three transitions
         study = Study(tmp_path / "run")
         study.killed(15)
         assert [name for name in self.names(study) if name.startswith("replay")] == [

@@ -34,10 +34,7 @@ OLDEST_JAXLIB = "0.10.2"
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast", "-fno-math-errno")
 VECTOR_FLAGS = {
-    "avx512": (
-        *("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq"),
-        *("-mfma", "-mprefer-vector-width=512"),
-    ),
+    "avx512": (*("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq"), *("-mfma", "-mprefer-vector-width=512")),
     "avx2": ("-mavx2", "-mfma"),
 }
 """Instruction sets of x86-64 that have their own source file -> the flags for that file. The library chooses one when
