@@ -135,7 +135,7 @@ class Laboratory:
 
         def train_seen(loop: Loop, plan: TrainingPlan, *rest: Any) -> Iterator[Loop]:
             streams = plan.streams
-            agent = copied(loop.state)
+            agent = copied(loop.learner.state)
             self.began[streams.seed, streams.arm] = Began(agent, plan, loop.replay.size, loop.env_steps)
             return train(loop, plan, *rest)
 

@@ -197,7 +197,7 @@ def test_a_ticket_starts_from_the_dense_runs_initial_weights_times_the_mask(
     started: list[Any] = []
 
     def stop(loop: Any, *rest: object, **more: object) -> None:
-        started.append(loop.state)
+        started.append(loop.learner.state)
         raise StudyError("seen enough")
 
     monkeypatch.setattr(train_run, "train", stop)

@@ -79,8 +79,8 @@ _PUSHER = (
 _SWIMMER = ("front tip angle", "first rotor", "second rotor")
 
 _LEGS = ("front left", "front right", "back left", "back right")
-_ANT = tuple(f"{leg} {joint}" for leg, joint in product(_LEGS, ("hip", "ankle")))
-_ANT_BODIES = ("torso", *(f"{leg} {part}" for leg, part in product(_LEGS, ("leg", "upper part", "lower part"))))
+_ANT = _joined(_LEGS, ("hip", "ankle"))
+_ANT_BODIES = ("torso", *_joined(_LEGS, ("leg", "upper part", "lower part")))
 
 _HUMANOID = (
     *("abdomen z", "abdomen y", "abdomen x"),

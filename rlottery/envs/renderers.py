@@ -26,23 +26,14 @@ with mujoco.Renderer(model, 32, 32) as renderer:
 
 @dataclass(frozen=True)
 class Renderer:
-    """A renderer that was tried.
-
-    Attributes:
-        name: a value of MUJOCO_GL.
-        fault: why it doesn't work; "" if it does.
-    """
+    """A renderer that was tried, as a value of MUJOCO_GL, and why it doesn't work ("" if it does)."""
 
     name: str
     fault: str = ""
 
 
 def try_renderers(ask: Ask, environment: Mapping[str, str]) -> list[Renderer]:
-    """Try renderers in order of preference, up to the first that works.
-
-    Args:
-        environment: the children's environment variables.
-    """
+    """Try renderers in order of preference, up to the first that works."""
     tried = []
     for name in ("cgl",) if sys.platform == "darwin" else ("egl", "osmesa"):
         said, fault = ask(_CODE, {**environment, "MUJOCO_GL": name})

@@ -47,6 +47,7 @@ class Stage:
     Attributes:
         environment: the environment, as for an evaluation.
         steps_per_second: in the task's own time.
+        needs_mujoco: whether MuJoCo renders it.
 
     Raises:
         TaskError: the task can't be made.
@@ -62,15 +63,11 @@ class Stage:
             raise RenderingError(f"{task.id} can't be rendered, because it takes no render_mode: {error}") from None
         self._raw = self.environment.unwrapped
         self._renderer: Any = getattr(self._raw, "mujoco_renderer", None)
-        if self._renderer is not None:
+        self.needs_mujoco = self._renderer is not None
+        if self.needs_mujoco:
             _set_up_camera(task.id, self._raw, size)
         rate = self._raw.metadata.get("render_fps") or 1 / getattr(self._raw, "dt", 1 / FRAMES_PER_SECOND)
         self.steps_per_second = float(rate)
-
-    @property
-    def needs_mujoco(self) -> bool:
-        """Whether MuJoCo renders it."""
-        return self._renderer is not None
 
     def picture(self) -> Picture:
         """The current picture: (height, width, 3).
@@ -86,10 +83,8 @@ class Stage:
             raise RenderingError(f"{self._task} can't be rendered here: {error}") from None
         picture = np.asarray(rendered)
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            raise RenderingError(
-                f"{self._task} can't be rendered: its render() returns no picture in the mode rgb_array."
-            )
-        if self._renderer is not None:
+            raise RenderingError(f"{self._task} can't be rendered: its render() returns no picture in mode rgb_array.")
+        if self.needs_mujoco:
             return np.asarray(Image.fromarray(picture).reduce(_FINER))
         return np.asarray(ImageOps.pad(Image.fromarray(picture), self._size, Image.Resampling.LANCZOS, BACKGROUND))
 

@@ -14,7 +14,7 @@ from rlottery.config import Task
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.fold import Layers
 from rlottery.pruning.mask_file import read_mask
-from rlottery.pruning.masks import GroupMask, by_network, check_shapes
+from rlottery.pruning.masks import by_network, check_shapes
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import DamagedError, Manifest, check_files, read_manifest
 from rlottery.storage.paths import RunFiles
@@ -34,23 +34,12 @@ class FinishedRun:
     @property
     def sparsity(self) -> float:
         """Pruned share of the weights of the network that chooses actions; 0.0 for a dense agent."""
-        return float(self.manifest.get("sparsity", {}).get(self._acting_group, 0.0))
-
-    @property
-    def _acting_group(self) -> str:
-        return self.algorithm.acting.partition(".")[0]
+        return float(self.manifest.get("sparsity", {}).get(self.algorithm.acting.partition(".")[0], 0.0))
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the agent's file in hexadecimal, from the manifest.
-
-        Raises:
-            DamagedError: the manifest lists no agent.
-        """
-        entries = self.manifest["files"]
-        if self.files.agent.name not in entries:
-            raise _no_agent(self.files)
-        return str(entries[self.files.agent.name]["sha256"])
+        """SHA-256 of the agent's file in hexadecimal, from the manifest."""
+        return str(self.manifest["files"][self.files.agent.name]["sha256"])
 
 
 def read_finished(folder: Path) -> FinishedRun:
@@ -79,15 +68,15 @@ def read_actor(run: FinishedRun) -> tuple[Layers, Layers]:
         StudyError: the agent has no such network, or the mask belongs to another agent.
     """
     files, entries = run.files, run.manifest["files"]
-    if files.agent.name not in entries:
-        raise _no_agent(files)
     check_files(files.folder, entries, files.agent.name, files.mask.name)
     actor = _layers(read_arrays(files.agent), f"params.{run.algorithm.acting}.")
     if actor is None:
         raise StudyError(f"{files.agent} has no network that chooses actions as those of rlottery's agents do.")
     if files.mask.name not in entries:
         return actor, {}
-    mask = _acting_mask(run)
+    group, _, network = run.algorithm.acting.partition(".")
+    layers = by_network(read_mask(files.mask).groups[group])[network]
+    mask = {path.rpartition(".")[2]: layer for path, layer in layers.items()}
     try:
         check_shapes(mask, {name: layer["kernel"] for name, layer in actor.items()})
     except MaskError as error:
@@ -116,34 +105,20 @@ def environment_of(run: FinishedRun, actor: Layers) -> envs.Environment:
     return environment
 
 
-def _acting_mask(run: FinishedRun) -> GroupMask:
-    """The mask of the network that chooses actions, by layer."""
-    group, _, network = run.algorithm.acting.partition(".")
-    layers = by_network(read_mask(run.files.mask).groups[group])[network]
-    return {path.rpartition(".")[2]: layer for path, layer in layers.items()}
-
-
-def _no_agent(files: RunFiles) -> DamagedError:
-    return DamagedError(files.manifest, f"it lists no {files.agent.name}")
-
-
 def _finished_manifest(files: RunFiles) -> Manifest:
-    if not files.folder.is_dir():
-        raise StudyError(
-            f"{files.folder} is not a folder. Give the folder of a finished run: data/runs/TASK/seed_N/ARM"
-        )
-    manifest = read_manifest(files)
+    manifest = read_manifest(files) if files.folder.is_dir() else None
     if manifest is None:
         if any(path.exists() for path in (files.metrics, files.mask, files.checkpoint, files.progress)):
             raise StudyError(f"The run in {files.folder} is not finished. Run its study again to continue it.")
-        raise StudyError(
-            f"{files.folder} contains no run. Give the folder of a finished run: data/runs/TASK/seed_N/ARM"
-        )
+        wrong = "contains no run" if files.folder.is_dir() else "is not a folder"
+        raise StudyError(f"{files.folder} {wrong}. Give the folder of a finished run: data/runs/TASK/seed_N/ARM")
     if manifest["status"] != "done":
         raise StudyError(
             f"The run in {files.folder} {manifest['status']}, so it has no policy. "
             + manifest.get("error", "").split("\n")[0][:300]
         )
+    if files.agent.name not in manifest["files"]:
+        raise DamagedError(files.manifest, f"it lists no {files.agent.name}")
     return manifest
 
 

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from rlottery.errors import StudyError
 from rlottery.export.finished_run import environment_of, read_actor, read_finished
+from rlottery.export.new_file import write_new
+from rlottery.export.policy import layer_pairs, mlp_outputs
 from rlottery.export.policy_file import policy_bytes
 from rlottery.pruning.fold import Layers, fold
-from rlottery.storage.disk import write_bytes
 from rlottery.version import __version__
 
 OBSERVATIONS = 1_000
@@ -89,7 +88,7 @@ def export_policy(folder: Path, to: Path | None = None) -> Export:
     }
     data = policy_bytes(folded, about)
     file = to or Path(f"{run.task.name}_seed_{run.seed}_{folder.resolve().name}.npz")
-    _write_new(file, data)
+    write_new(file, data)
     return Export(
         file,
         len(data),
@@ -115,28 +114,9 @@ def _weights(params: Layers, masks: Layers) -> int:
     return sum(int(masks[name]["kernel"].sum()) if masks else layer["kernel"].size for name, layer in params.items())
 
 
-def _write_new(file: Path, data: bytes) -> None:
-    try:
-        if file.exists():
-            raise StudyError(f"{file} already exists and was not changed. Give another name: --to FILE")
-        write_bytes(file, data)
-    except OSError as error:
-        why = f"{file.parent} is not a folder" if isinstance(error, FileExistsError) else error.strerror
-        raise StudyError(f"{file} can't be written: {why}. Give another path: --to FILE") from None
-
-
 def _difference(one: Layers, other: Layers) -> float:
     """The largest difference between the actions of two policies on random observations, in float32."""
     entries = one["layer_0"]["kernel"].shape[0]
     observations = np.random.default_rng(0).normal(size=(OBSERVATIONS, entries)).astype(np.float32)
-    return float(np.abs(_actions(one, observations) - _actions(other, observations)).max())
-
-
-def _actions(network: Layers, observations: np.ndarray) -> np.ndarray:
-    """Actions (batch, act) in [-1, 1]."""
-    *hidden_layers, output = network.values()
-    hidden: Any = observations
-    for layer in hidden_layers:
-        hidden = np.maximum(hidden @ layer["kernel"] + layer["bias"], 0)
-    actions: np.ndarray = np.tanh(hidden @ output["kernel"] + output["bias"])
-    return actions
+    first, second = (np.tanh(mlp_outputs(layer_pairs(network), observations)) for network in (one, other))
+    return float(np.abs(first - second).max())

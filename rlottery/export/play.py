@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,6 +15,7 @@ from rlottery.config import Task
 from rlottery.envs.rendering import BACKGROUND, Picture, Stage, without_a_screen
 from rlottery.errors import RlotteryError, StudyError
 from rlottery.export.finished_run import read_finished
+from rlottery.export.new_file import check_new, write_new
 from rlottery.export.policy import Policy, load_agent
 from rlottery.export.video import SizeLimit, VideoFormat, stride_of, video_bytes
 from rlottery.seeding import evaluation_seeds
@@ -88,7 +88,9 @@ def play(folders: Sequence[Path], to: Path | None = None, episode: int = 0, size
         TaskError: the task can't be made.
         RenderingError: the task can't be rendered on this machine.
     """
-    video_format = _format_of(to)
+    suffix = to.suffix.lower() if to else ".mp4"
+    if suffix not in (".mp4", ".gif"):
+        raise StudyError(f"{to} has no known video format. Give a name that ends in .mp4 or .gif: --to FILE")
     if not 1 <= len(folders) <= MOST_AGENTS:
         raise StudyError(f"Give the folders of 1 to {MOST_AGENTS} runs, not {len(folders)}.")
     if any(side not in SIDES or side % 2 for side in size):
@@ -103,10 +105,9 @@ def play(folders: Sequence[Path], to: Path | None = None, episode: int = 0, size
             )
     seed = runs[0].episode_seed(episode)
     file = to or Path(f"{runs[0].task.name}_{'_beside_'.join(f'seed_{run.seed}_{run.arm}' for run in runs)[:150]}.mp4")
-    if file.exists():
-        raise StudyError(f"{file} already exists and was not changed. Give another name: --to FILE")
-    data, endings = _filmed(runs, seed, video_format, size)
-    _write(file, data)
+    check_new(file)
+    data, endings = _filmed(runs, seed, "gif" if suffix == ".gif" else "mp4", size)
+    write_new(file, data)
     return Played(file, len(data), episode, endings)
 
 
@@ -137,8 +138,7 @@ def _film_for_report(store: Store, task: Task, arm: str, seed: int) -> bytes:
     if file.is_file():
         return read_bytes(file, MOST_BYTES)
     runs = [_Run.read(folder) for folder in folders]
-    limit = SizeLimit(REPORT_BYTES, REPORT_SECONDS)
-    data, _ = _filmed(runs, runs[0].episode_seed(0), "mp4", SIZE, REPORT_SECONDS, limit)
+    data, _ = _filmed(runs, runs[0].episode_seed(0), "mp4", SIZE, SizeLimit(REPORT_BYTES, REPORT_SECONDS))
     write_bytes(file, data)
     for outdated in set(store.films(task.name, seed, arm)) - {file}:
         outdated.unlink(missing_ok=True)
@@ -147,12 +147,7 @@ def _film_for_report(store: Store, task: Task, arm: str, seed: int) -> bytes:
 
 @dataclass(frozen=True)
 class _Run:
-    """A finished run and its policy.
-
-    Attributes:
-        study: the name of its study.
-        episodes: episodes per evaluation.
-    """
+    """A finished run, how its study evaluates it, and its policy."""
 
     folder: Path
     task: Task
@@ -172,7 +167,6 @@ class _Run:
         return cls(folder, run.task, run.seed, run.arm, study, episodes, policy)
 
     def episode_seed(self, episode: int) -> int:
-        """The seed of an evaluation episode."""
         if not 0 <= episode < self.episodes:
             raise StudyError(
                 f"The run in {self.folder} has no evaluation episode {episode}: episodes are numbered 0 to "
@@ -183,12 +177,7 @@ class _Run:
 
 @dataclass
 class _Player:
-    """One agent in its environment.
-
-    Attributes:
-        total, steps: return and steps so far.
-        picture: the last picture, with its text.
-    """
+    """One agent in its environment: its episode so far, and the last picture with its text."""
 
     run: _Run
     stage: Stage
@@ -225,14 +214,9 @@ class _Player:
 
 
 def _filmed(
-    runs: Sequence[_Run],
-    seed: int,
-    video_format: VideoFormat,
-    size: tuple[int, int],
-    seconds: float = math.inf,
-    limit: SizeLimit | None = None,
+    runs: Sequence[_Run], seed: int, video_format: VideoFormat, size: tuple[int, int], limit: SizeLimit | None = None
 ) -> tuple[bytes, tuple[Ending, ...]]:
-    """A video of the episode of `seed`, or of its first seconds, and its results."""
+    """A video of the episode of `seed`, or of its beginning within `limit`, and its results."""
     with ExitStack() as stack:
         players: list[_Player] = []
         for run in runs:
@@ -243,7 +227,7 @@ def _filmed(
             players.append(_Player(run, stage, stage.environment.reset(seed)))
         per_second = Fraction(players[0].stage.steps_per_second).limit_denominator(1_000)
         stride = stride_of(video_format, float(per_second))
-        pictures = _pictures(players, stride, seconds * float(per_second))
+        pictures = _pictures(players, stride, limit.seconds * float(per_second) if limit else math.inf)
         data = video_bytes(pictures, video_format, per_second / stride, limit)
         return data, tuple(player.ending for player in players)
 
@@ -290,22 +274,5 @@ def _line(
     draw.text((end, top), right[0], right[1], font)
 
 
-def _format_of(to: Path | None) -> VideoFormat:
-    if to is None:
-        return "mp4"
-    for video_format in get_args(VideoFormat):
-        if to.suffix.lower() == f".{video_format}":
-            return video_format  # type: ignore[no-any-return]
-    raise StudyError(f"{to} has no known video format. Give a name that ends in .mp4 or .gif: --to FILE")
-
-
 def _shown(task: Task) -> str:
     return f"{task.id} with {task.kwargs}" if task.kwargs else task.id
-
-
-def _write(file: Path, data: bytes) -> None:
-    try:
-        write_bytes(file, data)
-    except OSError as error:
-        why = f"{file.parent} is not a folder" if isinstance(error, FileExistsError) else error.strerror
-        raise StudyError(f"{file} can't be written: {why}. Give another path: --to FILE") from None

@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,28 +13,29 @@ from numpy.typing import ArrayLike, NDArray
 from rlottery.errors import StudyError, TaskError
 from rlottery.export.finished_run import environment_of, read_actor, read_finished
 from rlottery.export.policy_file import POLICY_FORMAT
+from rlottery.pruning.fold import Layers
 
 MAX_POLICY_BYTES = 2**30
 """Largest policy that is read from a file, uncompressed: 268 million weights."""
 
 _PLAIN = {"task": str, "seed": int, "arm": str, "layers": int, "observation_size": int, "action_size": int}
 
-# What zipfile, NumPy and json raise for files in other formats, or that need more memory than there is.
-_NOT_A_POLICY = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
 PolicyLayers = tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 """Kernel (in, out) and bias (out,) of each layer, from input to output."""
+
+
+def layer_pairs(network: Layers) -> PolicyLayers:
+    """The layers of a network as pairs."""
+    return tuple((layer["kernel"], layer["bias"]) for layer in network.values())
+
+
+def mlp_outputs(layers: PolicyLayers, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Hidden layers with ReLU and a linear output: (..., in) -> (..., out)."""
+    *hidden_layers, (kernel, bias) = layers
+    hidden = inputs
+    for hidden_kernel, hidden_bias in hidden_layers:
+        hidden = np.maximum(hidden @ hidden_kernel + hidden_bias, 0)
+    return hidden @ kernel + bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +86,8 @@ class Policy:
 
     def squashed(self, observations: ArrayLike) -> NDArray[np.float32]:
         """Actions in [-1, 1], which `rlottery.envs.Environment.step` takes. Shapes and errors as for a call."""
-        hidden = self._checked(observations)
-        *hidden_layers, (kernel, bias) = self.layers
-        for hidden_kernel, hidden_bias in hidden_layers:
-            hidden = np.maximum(hidden @ hidden_kernel + hidden_bias, 0)
-        actions: NDArray[np.float32] = np.tanh((hidden @ kernel + bias)[..., : self.action_size])
+        outputs = mlp_outputs(self.layers, self._checked(observations))
+        actions: NDArray[np.float32] = np.tanh(outputs[..., : self.action_size])
         return actions
 
     def _checked(self, observations: ArrayLike) -> NDArray[np.float32]:
@@ -131,7 +128,7 @@ def _from_run(folder: Path) -> Policy:
     environment = environment_of(run, actor)
     sizes = environment.observation_size, environment.action_size
     bounds = environment.action_low, environment.action_high
-    layers = tuple((layer["kernel"], layer["bias"]) for layer in actor.values())
+    layers = layer_pairs(actor)
     return Policy(run.task.id, run.task.kwargs, run.seed, run.arm, run.sparsity, *sizes, *bounds, layers)
 
 
@@ -147,7 +144,7 @@ def _from_file(path: Path) -> Policy:
         version = about["format_version"]
     except OSError as error:
         raise StudyError(f"{path} can't be read: {error.strerror or error}.") from None
-    except _NOT_A_POLICY:
+    except Exception:  # zipfile, NumPy and json raise anything for other formats, and for more than the memory holds
         raise _not_a_policy(path, "it is not an .npz file with the content of one") from None
     if version != POLICY_FORMAT:
         raise StudyError(
@@ -156,7 +153,7 @@ def _from_file(path: Path) -> Policy:
         )
     try:
         return _checked_policy(about, arrays)
-    except _NOT_A_POLICY:
+    except Exception:  # as above
         raise _not_a_policy(path, "its arrays don't fit together") from None
 
 
@@ -168,7 +165,7 @@ def _not_a_policy(path: Path, why: str) -> StudyError:
 
 
 def _checked_policy(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Policy:
-    """The policy in the arrays of a file. Raises one of `_NOT_A_POLICY` if they don't make one."""
+    """The policy in the arrays of a file. Raises anything if they don't make one."""
     if any(type(about[key]) is not kind for key, kind in _PLAIN.items()):
         raise ValueError
     inputs, layers = about["observation_size"], []

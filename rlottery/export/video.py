@@ -3,7 +3,7 @@
 import io
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -37,12 +37,6 @@ class SizeLimit:
     bytes: int
     seconds: float
 
-    @property
-    def options(self) -> dict[str, str]:
-        """Options of x264: an initial buffer and a rate, with half of the bytes each."""
-        half = 4 * self.bytes
-        return {"bufsize": str(half), "maxrate": str(int(half / self.seconds))}
-
 
 def video_bytes(
     pictures: Iterable[Picture], video_format: VideoFormat, per_second: Fraction, limit: SizeLimit | None = None
@@ -65,7 +59,9 @@ def _mp4(pictures: Iterable[Picture], per_second: Fraction, limit: SizeLimit | N
         # A file, because FFmpeg reopens it to move the index to the front.
         path = Path(folder) / "video.mp4"
         with av.open(str(path), "w", options={"movflags": "+faststart", "fflags": "+bitexact"}) as container:
-            options = {"crf": str(QUALITY), "preset": "medium", **(limit.options if limit else {})}
+            options = {"crf": str(QUALITY), "preset": "medium"}
+            if limit:  # an initial buffer and a rate, with half of the bytes each
+                options |= {"bufsize": str(4 * limit.bytes), "maxrate": str(int(4 * limit.bytes / limit.seconds))}
             stream = container.add_stream("libx264", rate=per_second, options=options)
             stream.pix_fmt = "yuv420p"
             stream.codec_context.thread_count = 1  # leaves cores to training, and makes the bytes reproducible
@@ -82,27 +78,22 @@ def _gif(pictures: Iterable[Picture], per_second: Fraction) -> bytes:
 
     shown = (Image.fromarray(picture) for picture in pictures)
     first = next(shown)
+    # Half of the palette is from the first picture, the other half is evenly spaced for later pictures.
+    of_first = (first.quantize(GIF_COLOURS // 2).getpalette() or [])[: 3 * GIF_COLOURS // 2]
+    even = [level for colour in itertools.product((0, 85, 170, 255), repeat=3) for level in colour]
     palette = Image.new("P", (1, 1))
-    palette.putpalette(_palette(first.quantize(GIF_COLOURS // 2).getpalette() or []))
+    palette.putpalette(of_first + even)
     # One palette and no dithering: what does not move then takes no space.
     still, *rest = (
         picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in itertools.chain([first], shown)
     )
     stream = io.BytesIO()
-    durations = list(_milliseconds(len(rest) + 1, per_second))
+    durations = _milliseconds(len(rest) + 1, per_second)
     still.save(stream, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
     return stream.getvalue()
 
 
-def _palette(of_first: list[int]) -> list[int]:
-    """A palette as red, green, blue, ...: half from the first picture, half evenly spaced for later pictures."""
-    levels = (0, 85, 170, 255)
-    even = [level for colour in itertools.product(levels, repeat=3) for level in colour]
-    return of_first[: 3 * GIF_COLOURS // 2] + even
-
-
-def _milliseconds(pictures: int, per_second: Fraction) -> Iterator[int]:
+def _milliseconds(pictures: int, per_second: Fraction) -> list[int]:
     """Duration of each picture of a GIF. GIFs count in hundredths of a second, so some pictures last longer."""
     ends = [round(100 * index / per_second) for index in range(pictures + 1)]
-    for index in range(pictures):
-        yield 10 * (ends[index + 1] - ends[index])
+    return [10 * (end - start) for start, end in itertools.pairwise(ends)]

@@ -126,7 +126,7 @@ class Checkpoints:
             self._write(segment_name(*segment), loop.replay.between(*segment)._asdict())
         self._segments = [segment for segment in self._segments if segment[1] > added - capacity]
         agent = agent_name(loop.env_steps)
-        self._write(agent, to_arrays(loop.state))
+        self._write(agent, to_arrays(loop.learner.state))
         named = [agent, *(segment_name(*segment) for segment in self._segments)]
         self._entries = {name: self._entries[name] for name in named}
         sessions = self.sessions
@@ -173,7 +173,7 @@ class Checkpoints:
             needed = {agent_name(added), *(segment_name(*segment) for segment in record["segments"])}
             if needed != record["files"].keys():
                 raise ValueError("it lists other files than it needs")
-            state = from_arrays(loop.state, read_arrays(folder / agent_name(added)))
+            state = from_arrays(loop.learner.state, read_arrays(folder / agent_name(added)))
             generators = {name: _generator(record["generators"][name]) for name in _GENERATORS}
             losses, episode = LossMeter.restore(record["losses"]), EpisodeMeter.restore(record["episode"])
             loop.replay.added += record["segments"][0][0]
@@ -187,7 +187,7 @@ class Checkpoints:
         except (StudyError, ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             loop.replay.added = 0
             raise DamagedError(path, str(error)) from None
-        loop.state, loop.env_steps, loop.episodes = state, added, record["episodes"]
+        loop.learner.state, loop.env_steps, loop.episodes = state, added, record["episodes"]
         loop.minibatches, loop.exploration = generators["minibatches"], generators["exploration"]
         loop.losses, loop.episode = losses, episode
         return Position(*record["metrics"])

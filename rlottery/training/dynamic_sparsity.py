@@ -40,7 +40,6 @@ def prune_more(
         weights: path -> (inputs, outputs), layers in order.
         mask: the current survivors; pruned weights stay pruned.
         sparsity: share of the group's weights that is pruned afterwards, in [0, 1); the count is exact.
-        allocation: "global", "uniform" or "erk".
         floor: minimum weights per layer.
 
     Raises:
@@ -99,10 +98,7 @@ class DynamicSparsity:
             pruning reaches its full sparsity at `end`, even if `end` is not a multiple of the interval.
         drop: share of each layer's survivors that is dropped at `begin`; it falls to 0 at `end`. Unused by "gradual".
         sparsity: group -> pruned share: constant for "set" and "rigl", reached at `end` for "gradual".
-        allocation: "global", "uniform" or "erk".
         floor: minimum weights per layer.
-        algorithm, settings: the agent's.
-        streams: the run's RNG streams.
     """
 
     kind: Literal["gradual", "set", "rigl"]
@@ -142,9 +138,8 @@ class DynamicSparsity:
     def update(self, state: Any, step: int, batch: Transitions) -> Any:
         """`state` after the mask update that is due at `step`, or `state` itself if none is.
 
-        To be called after the gradient updates of an environment step.
-
-        A grown weight starts from zero, with zero moments and a zero in the target, even if the same update dropped it.
+        To be called after the gradient updates of an environment step. A grown weight starts from zero, with zero
+        moments and a zero in the target, even if the same update dropped it.
 
         Args:
             batch: the last batch that the agent was updated on; RigL takes the dense gradient on it.
@@ -156,7 +151,7 @@ class DynamicSparsity:
         if not self.due(step):
             return state
         masks, with_masks = masks_of(state), self.algorithm.with_masks
-        weights = {group: _to_numpy(kernels(state.params[group])) for group in masks}
+        weights = {group: kernels(state.params[group]) for group in masks}
         if self.kind == "gradual":
             return with_masks(state, nest_masks(self._pruned(weights, masks, step)))
         fraction = drop_fraction(step - self.begin, self.end - self.begin, self.drop)
@@ -191,7 +186,7 @@ class DynamicSparsity:
             generator = np.random.default_rng(seed)
             return {g: {path: generator.random(m.shape) for path, m in layers.items()} for g, layers in masks.items()}
         gradients = _compile_gradients(self.algorithm, self.settings)(state, batch, jax_key(seed))
-        return {g: {path: np.abs(by) for path, by in _to_numpy(layers).items()} for g, layers in gradients.items()}
+        return {g: {path: np.abs(by) for path, by in layers.items()} for g, layers in gradients.items()}
 
 
 @cache
@@ -220,7 +215,3 @@ def _random_mask(
 
 def _magnitudes(weights: Kernels, mask: GroupMask) -> dict[str, Any]:
     return {path: np.abs(weights[path]) for path in mask}
-
-
-def _to_numpy(layers: dict[str, jax.Array]) -> dict[str, Any]:
-    return {path: np.asarray(layer) for path, layer in layers.items()}

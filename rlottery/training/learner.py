@@ -2,7 +2,6 @@
 
 import ctypes
 from abc import ABC, abstractmethod
-from functools import cache
 from typing import Any
 
 import jax
@@ -82,7 +81,7 @@ class CpuLearner(Learner):
         masks_change: bool = False,
     ):
         super().__init__(algorithm, spec, noise)
-        compiled = uses_kernels() if kernels is None else kernels
+        compiled = jax.default_backend() == "cpu" and find().usable if kernels is None else kernels
         if compiled:
             networks = algorithm.description.networks(spec, settings)
             compiled = all(len(network.layers) <= MAX_LAYERS for network in networks)
@@ -114,12 +113,6 @@ class CpuLearner(Learner):
     def outputs(self, observation: np.ndarray) -> np.ndarray:
         network = self.algorithm.acting(self._held.params)
         return mlp_in_numpy(network, observation) if self._library is None else self._compact(network, observation)
-
-
-@cache
-def uses_kernels() -> bool:
-    """Whether agents are trained with the compiled kernels here."""
-    return jax.default_backend() == "cpu" and find().usable
 
 
 class Noise:

@@ -32,11 +32,8 @@ class TrainingPlan:
     """How one run is trained.
 
     Attributes:
-        training: environment steps, warm-up, updates per step.
-        batch_size: transitions per update.
         evaluation_interval: environment steps between evaluations. There is also one at step 0 and one at the end.
         evaluation_seeds: seeds of the episodes of an evaluation.
-        streams: the run's RNG streams.
         warms_up_at_random: the warm-up's actions are uniformly random, not the policy's.
         stop_at: ends training at this step, before `training.env_steps`, and changes nothing else.
         dynamic: how the masks change during training; None if they don't.
@@ -58,15 +55,10 @@ class TrainingPlan:
 
 
 class Recorder(Protocol):
-    """Receives what a run reports while it trains."""
+    """Receives what a run reports while it trains: rows of metrics, and each environment step that is done."""
 
-    def write(self, row: MetricsRow) -> None:
-        """Take a row of metrics."""
-        ...
-
-    def tick(self, step: int) -> None:
-        """Take note that an environment step is done."""
-        ...
+    def write(self, row: MetricsRow) -> None: ...
+    def tick(self, step: int) -> None: ...
 
 
 @dataclass
@@ -76,8 +68,6 @@ class Loop:
     The environment is not part of it: an episode depends only on the seed of its reset.
 
     Attributes:
-        learner: the agent.
-        replay: its replay buffer.
         minibatches, exploration: generators of minibatch indices and of random warm-up actions.
         env_steps, episodes: done so far.
     """
@@ -92,25 +82,11 @@ class Loop:
     env_steps: int = 0
     episodes: int = 0
 
-    @property
-    def state(self) -> Any:
-        """The agent's state in the form that is saved."""
-        return self.learner.state
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        self.learner.state = state
-
 
 def begin(learner: Learner, plan: TrainingPlan, spec: Spec) -> Loop:
     """The state of training before the first step."""
-    return Loop(
-        learner=learner,
-        spec=spec,
-        replay=ReplayBuffer(plan.training.capacity, *spec),
-        minibatches=plan.streams.generator("minibatches"),
-        exploration=plan.streams.generator("warm-up actions"),
-    )
+    minibatches, exploration = (plan.streams.generator(purpose) for purpose in ("minibatches", "warm-up actions"))
+    return Loop(learner, spec, ReplayBuffer(plan.training.capacity, *spec), minibatches, exploration)
 
 
 def action_noise(streams: Streams) -> np.ndarray:
@@ -154,10 +130,10 @@ def train(
             recorder.tick(step)
             batch = _update(loop, plan)
             if batch is not None and plan.dynamic is not None and plan.dynamic.due(step):
-                loop.state = plan.dynamic.update(loop.state, step, columns(batch, *loop.spec))
+                loop.learner.state = plan.dynamic.update(loop.learner.state, step, columns(batch, *loop.spec))
             if rewind_points is not None and rewind_points.due(step):
                 check_sound(loop)
-                rewind_points.save(step, loop.state)
+                rewind_points.save(step, loop.learner.state)
             if batch is not None and step % LOSS_INTERVAL == 0:
                 recorder.write(loop.losses.row(step))
             if (outcome.over or is_last) and loop.episode.due(step, last=is_last):
@@ -178,7 +154,7 @@ def check_sound(loop: Loop) -> None:
     Raises:
         DivergedError: names what is not finite. The optimiser's moments can be infinite while the weights are not yet.
     """
-    state = loop.state
+    state = loop.learner.state
     wrong = [name for name, array in to_arrays(state).items() if not np.isfinite(array).all()]
     if wrong:
         raise _diverged(loop, ", ".join(wrong), {}, state)
@@ -220,7 +196,7 @@ def _update(loop: Loop, plan: TrainingPlan) -> np.ndarray | None:
         result = loop.learner.update(batch)
         loop.losses.add(result.metrics)
         if not result.finite:
-            state = loop.state
+            state = loop.learner.state
             raise _diverged(loop, _not_finite(result.metrics, state), columns(batch, *loop.spec)._asdict(), state)
     return batch
 
@@ -241,7 +217,7 @@ def _evaluation_row(loop: Loop, plan: TrainingPlan, environment: Environment) ->
 
 def _checked_action(loop: Loop, action: np.ndarray, observation: np.ndarray) -> np.ndarray:
     if not np.isfinite(action).all():
-        raise _diverged(loop, "action", {"observation": observation}, loop.state)
+        raise _diverged(loop, "action", {"observation": observation}, loop.learner.state)
     return action
 
 

@@ -10,13 +10,7 @@ from rlottery.storage.paths import RunFiles
 
 
 class RewindPoints:
-    """Saves an agent at each of some steps.
-
-    Args:
-        files: the run's.
-        steps: environment steps at which to save it.
-        entries: receives the manifest entry of each file that is written.
-    """
+    """Saves an agent at each of `steps`, and adds the manifest entry of each file to `entries`."""
 
     def __init__(self, files: RunFiles, steps: Iterable[int], entries: dict[str, FileEntry]):
         self._files, self._steps, self._entries = files, frozenset(steps), entries

@@ -65,9 +65,7 @@ def gather_statistics(
         for group, means in total.items():
             found[group] |= {name: _as_numpy(layers) for name, layers in means.items()}
             if "input_norm" in means:
-                found[group]["input_norm"] = {
-                    path: np.sqrt(square) for path, square in found[group]["input_norm"].items()
-                }
+                found[group]["input_norm"] = jax.tree.map(np.sqrt, found[group]["input_norm"])
     for group, layers in weights.items():
         if "synaptic_flow" in names:
             found[group]["synaptic_flow"] = synaptic_flow(layers)
@@ -126,27 +124,21 @@ def _accumulate(
     """`total` with this batch's contribution added to each mean."""
     losses = algorithm.losses(state, batch, jax.random.fold_in(key, index), settings)
     inputs = algorithm.layer_inputs(state, batch)
-    seen: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for group, means in total.items():
-        weights, loss = state.params[group], losses[group]
-        gradient = jax.grad(loss)
-        seen[group] = {}
+        weights, gradient, seen = state.params[group], jax.grad(losses[group]), {}
         if _GRADIENTS.intersection(means):
-            seen[group]["mean_gradient"] = kernels(gradient(weights))
-            seen[group]["mean_abs_gradient"] = jax.tree.map(jnp.abs, seen[group]["mean_gradient"])
+            seen["mean_gradient"] = kernels(gradient(weights))
+            seen["mean_abs_gradient"] = jax.tree.map(jnp.abs, seen["mean_gradient"])
         if "hessian_gradient" in means:
-            seen[group]["hessian_gradient"] = kernels(_hessian_gradient(gradient, weights))
+            seen["hessian_gradient"] = kernels(_hessian_gradient(gradient, weights))
         if "mean_squared_gradient" in means:
-            seen[group]["mean_squared_gradient"] = _mean_squared_gradient(gradient, weights, inputs[group])
+            seen["mean_squared_gradient"] = _mean_squared_gradient(gradient, weights, inputs[group])
         if "input_norm" in means:
-            seen[group]["input_norm"] = {path: jnp.mean(jnp.square(x), axis=0) for path, x in inputs[group].items()}
-    return {
-        group: {
-            name: {path: layer + seen[group][name][path] / batches for path, layer in layers.items()}
-            for name, layers in means.items()
-        }
-        for group, means in total.items()
-    }
+            seen["input_norm"] = {path: jnp.mean(jnp.square(x), axis=0) for path, x in inputs[group].items()}
+        found[group] = {name: seen[name] for name in means}
+    sums: dict[str, Any] = jax.tree.map(lambda mean, of_batch: mean + of_batch / batches, total, found)
+    return sums
 
 
 def _hessian_gradient(gradient: Any, weights: Tree) -> Tree:
@@ -175,15 +167,10 @@ def _mean_squared_gradient(gradient: Any, weights: Tree, inputs: Mapping[str, ja
 
 
 def _zeros(state: Any, names: Collection[str]) -> dict[str, Any]:
-    return {
-        group: {
-            name: {
-                path: jnp.zeros(w.shape[:1] if name == "input_norm" else w.shape, w.dtype) for path, w in layers.items()
-            }
-            for name in names
-        }
-        for group, layers in ((group, kernels(tree)) for group, tree in state.params.items())
-    }
+    def zeros(layers: dict[str, Any], name: str) -> dict[str, jax.Array]:
+        return {path: jnp.zeros_like(w[:, 0] if name == "input_norm" else w) for path, w in layers.items()}
+
+    return {group: {name: zeros(kernels(tree), name) for name in names} for group, tree in state.params.items()}
 
 
 def _as_numpy(layers: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from itertools import pairwise
 from threading import Condition
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,8 @@ class Group:
         """
         with self._lock:
             if self._made is None:
-                self._made, self._program = (algorithm, settings, spec), _compile(algorithm, settings, spec)
+                self._made = (algorithm, settings, spec)
+                self._update, self._unpack = _compile(algorithm, settings, spec)
                 self._states = _spread(state, self._size)
             if self._made != (algorithm, settings, spec):
                 raise ValueError("agents of different algorithms, settings or sizes can't be trained together")
@@ -106,13 +107,13 @@ class Group:
         updates = np.zeros(self._size, np.bool_)
         updates[list(self._ready)] = True
         try:
-            self._states, packed, networks = self._program.update(self._states, self._rows, updates)
+            self._states, packed, networks = self._update(self._states, self._rows, updates)
             networks.copy_to_host_async()
             by_place = np.asarray(packed)
         except Exception as error:  # such as out of memory: the states are lost
             self._failed = error
         else:
-            self._results |= {place: (self._program.unpack(by_place[place]), networks) for place in self._ready}
+            self._results |= {place: (self._unpack(by_place[place]), networks) for place in self._ready}
         self._ready.clear()
         self._lock.notify_all()
 
@@ -132,13 +133,13 @@ class Group:
         """A copy of the state in this place."""
         self.stand_aside(place)
         with self._lock:
-            return self._program.take(self._states, place)
+            return _take(self._states, place)
 
     def put(self, place: int, state: Any) -> None:
         """Replace the state in this place."""
         self.stand_aside(place)
         with self._lock:
-            self._states = self._program.put(self._states, place, state)
+            self._states = _put(self._states, place, state)
 
 
 class _Member(Learner):
@@ -201,25 +202,15 @@ def _with_masks(state: Any) -> Any:
     return state._replace(masks=nest_masks(jax.tree.map(lambda kernel: np.ones(kernel.shape, np.bool_), by_group)))
 
 
-class _Program(NamedTuple):
-    """The compiled functions of a group of n agents. All except `take` consume the given states.
-
-    Attributes:
-        update: (states, rows of transitions (n, batch, row), which agents to update (n,)) -> (states, packed results
-            (n, results), acting networks as vectors (n, weights)).
-        put: (states, place, state) -> states.
-        take: (states, place) -> state.
-        unpack: packed result of one agent -> its result.
-    """
-
-    update: Callable[..., tuple[Any, jax.Array, jax.Array]]
-    put: Callable[..., Any]
-    take: Callable[..., Any]
-    unpack: Callable[[np.ndarray], UpdateResult]
-
-
 @cache
-def _compile(algorithm: Algorithm, settings: Any, spec: Spec) -> _Program:
+def _compile(
+    algorithm: Algorithm, settings: Any, spec: Spec
+) -> tuple[Callable[..., tuple[Any, jax.Array, jax.Array]], Callable[[np.ndarray], UpdateResult]]:
+    """The program that updates a group of n agents, and the function that unpacks the result of one.
+
+    The program: (states, rows of transitions (n, batch, row), which agents to update (n,)) -> (states, packed results
+    (n, results), acting networks as vectors (n, weights)). It consumes the given states.
+    """
     packed_update, unpack = update_with_packed_result(algorithm, settings, spec)
 
     @partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
@@ -231,15 +222,17 @@ def _compile(algorithm: Algorithm, settings: Any, spec: Spec) -> _Program:
         network = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(algorithm.acting(state.params))])
         return state, packed, network
 
-    @partial(jax.jit, donate_argnums=0)
-    def put(states: Any, place: int, state: Any) -> Any:
-        return jax.tree.map(lambda of_all, of_one: of_all.at[place].set(of_one), states, state)
+    return update, unpack
 
-    @jax.jit
-    def take(states: Any, place: int) -> Any:
-        return jax.tree.map(lambda of_all: of_all[place], states)
 
-    return _Program(update, put, take, unpack)
+@partial(jax.jit, donate_argnums=0)
+def _put(states: Any, place: int, state: Any) -> Any:
+    return jax.tree.map(lambda of_all, of_one: of_all.at[place].set(of_one), states, state)
+
+
+@jax.jit
+def _take(states: Any, place: int) -> Any:
+    return jax.tree.map(lambda of_all: of_all[place], states)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -249,7 +242,7 @@ def _spread(state: Any, size: int) -> Any:
 
 
 def _unpacks(network: Tree) -> Callable[[np.ndarray], Tree]:
-    """The function that turns a vector from `_Program.update` into a network like this one, as views."""
+    """The function that turns a vector from the group's program into a network like this one, as views."""
     leaves, structure = jax.tree.flatten(network)
     ends = np.cumsum([0, *(leaf.size for leaf in leaves)]).tolist()
     pieces = [(slice(*span), leaf.shape) for span, leaf in zip(pairwise(ends), leaves, strict=True)]

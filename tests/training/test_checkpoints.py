@@ -106,7 +106,7 @@ class Study:
 def bits(study: Study, loop: Loop) -> dict[str, Any]:
     """All that must not differ."""
     rows = [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in read_metrics(study.files.metrics)]
-    found: dict[str, Any] = {name: array.tobytes() for name, array in to_arrays(loop.state).items()}
+    found: dict[str, Any] = {name: array.tobytes() for name, array in to_arrays(loop.learner.state).items()}
     found |= {name: field.tobytes() for name, field in loop.replay.stored()._asdict().items()}
     return found | {"metrics": rows, "steps": (loop.env_steps, loop.episodes)}
 

@@ -274,8 +274,8 @@ def test_a_loss_that_is_not_finite_leaves_its_batch() -> None:
 def test_an_agent_that_is_not_finite_is_not_saved(poison: float) -> None:
     run = Run()
     check_sound(run.loop)
-    state = run.loop.state
-    run.loop.state = state._replace(params={"actor": {"bias": np.array([0, poison])}, "critic": {}})
+    state = run.loop.learner.state
+    run.loop.learner.state = state._replace(params={"actor": {"bias": np.array([0, poison])}, "critic": {}})
     with pytest.raises(DivergedError, match=r"environment step 0: params\.actor\.bias\."):
         check_sound(run.loop)
 

@@ -84,7 +84,7 @@ class Run:
 
     def train(self, make_learner: Callable[..., Learner]) -> None:
         loop, self.loop = self.loop, None
-        state = self.start if loop is None else loop.state
+        state = self.start if loop is None else loop.learner.state
         learner = make_learner(SAC, SETTINGS, jax.tree.map(jnp.copy, state), SPEC, action_noise(self.streams))
         if loop is None:
             loop = begin(learner, self.schedule, SPEC)
@@ -99,7 +99,7 @@ class Run:
     @property
     def state(self) -> dict[str, np.ndarray]:
         assert self.loop is not None
-        return to_arrays(self.loop.state)
+        return to_arrays(self.loop.learner.state)
 
 
 def without_kernels(*arguments: Any) -> Learner:
@@ -178,9 +178,9 @@ def test_agents_of_one_program_become_what_they_are_alone() -> None:
         assert_same(run, Run(**recipe).alone())
     dense, ticket, _ = runs
     assert dense.loop is not None and ticket.loop is not None
-    assert dense.loop.state.masks == {}
-    assert SAC.masks_hold(ticket.loop.state)
-    assert to_arrays(ticket.loop.state.masks).keys() == to_arrays(ticket.start.masks).keys()
+    assert dense.loop.learner.state.masks == {}
+    assert SAC.masks_hold(ticket.loop.learner.state)
+    assert to_arrays(ticket.loop.learner.state.masks).keys() == to_arrays(ticket.start.masks).keys()
 
 
 def test_several_updates_a_step() -> None:
@@ -409,7 +409,7 @@ def test_when_the_program_fails_all_are_told() -> None:
             learner = toy_learner(make_learner)
             generator = np.random.default_rng(0)
             ready.wait(PATIENCE / 2)
-            group._program = group._program._replace(update=out_of_memory)
+            group._update = out_of_memory
             learner.update(rows_of(generator))
 
     ends = in_threads(work, work, work)

@@ -52,13 +52,9 @@ class BuildRecord:
 
     Attributes:
         outcome: "built" or "failed".
-        reason: why it failed; "" if it did not.
         compiler_output: the first lines of the compiler's errors.
-        compiler: the compiler's command.
-        compiler_version: the first line of its version output.
         headers: version of the jaxlib whose headers were used.
         instruction_sets: those in the library, widest first.
-        machine: the system and processor that it was compiled for.
         sources: `source_digest` of the sources.
     """
 
@@ -114,10 +110,8 @@ def build(
         vectors = [name for name in VECTOR_FLAGS if _takes(compiler, VECTOR_FLAGS[name])]
         _compile(compiler, sources, vectors, headers, library)
         made = replace(made, outcome="built", instruction_sets=(*vectors, "portable"))
-    except BuildError as error:
-        made = replace(made, reason=str(error), compiler_output=error.compiler_output)
-    except OSError as error:
-        made = replace(made, reason=str(error))
+    except (BuildError, OSError) as error:
+        made = replace(made, reason=str(error), compiler_output=getattr(error, "compiler_output", ()))
     if not made.built:
         library.unlink(missing_ok=True)
     _write(record, lambda partial: partial.write_text(json.dumps(asdict(made), indent=2) + "\n"))
@@ -151,11 +145,7 @@ def source_digest(sources: Path = SOURCES) -> str:
 
 
 def find_compiler() -> tuple[list[str], str]:
-    """The command and version of the first compiler that runs: $CXX, c++, g++ or clang++.
-
-    Raises:
-        BuildError: there is none.
-    """
+    """The command and version of the first compiler that runs: $CXX, c++, g++ or clang++."""
     candidates, output = [[name] for name in COMPILERS], ""
     with contextlib.suppress(ValueError):  # an unclosed quote
         candidates.insert(0, shlex.split(os.environ.get("CXX", "")))
@@ -170,11 +160,7 @@ def find_compiler() -> tuple[list[str], str]:
 
 
 def installed_headers() -> Headers:
-    """The headers of the installed jaxlib.
-
-    Raises:
-        BuildError: there is none.
-    """
+    """The headers of the installed jaxlib."""
     found = importlib.util.find_spec("jaxlib")
     if found is None or found.origin is None:
         raise BuildError("jaxlib is not installed, so its headers are missing")
@@ -186,11 +172,8 @@ def installed_headers() -> Headers:
 
 def is_newer(version: str, other: str) -> bool:
     """Whether a version is newer than another, judged by their numbers only."""
-    return _numbers(version) > _numbers(other)
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
+    numbers, others = ([int(number) for number in re.findall(r"\d+", text)] for text in (version, other))
+    return numbers > others
 
 
 def _takes(compiler: Sequence[str], flags: Sequence[str]) -> bool:
@@ -207,12 +190,12 @@ def _compile(compiler: list[str], sources: Path, vectors: Sequence[str], headers
     flags |= {"portable": (), "ffi": (*has, "-isystem", str(headers.folder))}
     with tempfile.TemporaryDirectory(prefix="rlottery-") as made:
         objects = [str(Path(made) / f"{name}.o") for name in flags]
-        commands = [
-            [*compiler, *FLAGS, *flags[name], "-c", f"{name}.cc", "-o", path]
-            for name, path in zip(flags, objects, strict=True)
-        ]
+
+        def compile_object(name: str, path: str) -> subprocess.CompletedProcess[str]:
+            return _run([*compiler, *FLAGS, *flags[name], "-c", f"{name}.cc", "-o", path], sources)
+
         with ThreadPoolExecutor(2) as pool:
-            for name, result in zip(flags, pool.map(lambda command: _run(command, sources), commands), strict=True):
+            for name, result in zip(flags, pool.map(compile_object, flags, objects), strict=True):
                 if result.returncode != 0:
                     raise BuildError(f"{name}.cc can't be compiled", result.stderr)
 
@@ -251,23 +234,19 @@ def _run(
 
 def main() -> int:
     """Build for the installed JAX, and print the outcome."""
-    try:
-        headers = installed_headers()
-    except BuildError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if is_newer(headers.version, OLDEST_JAXLIB) and (HERE.parents[2] / "hatch_build.py").exists():
-        print(
-            f"error: a library built with the headers of the installed jaxlib {headers.version} breaks older versions "
-            "of JAX. `uv sync --reinstall-package rlottery`, or `pip install --no-deps -e .` in the checkout, builds "
-            f"with the headers of jaxlib {OLDEST_JAXLIB} in a separate environment.",
-            file=sys.stderr,
-        )
-        return 2
     began = time.monotonic()
     try:
+        headers = installed_headers()
+        if is_newer(headers.version, OLDEST_JAXLIB) and (HERE.parents[2] / "hatch_build.py").exists():
+            print(
+                f"error: a library built with the headers of the installed jaxlib {headers.version} breaks older "
+                "versions of JAX. `uv sync --reinstall-package rlottery`, or `pip install --no-deps -e .` in the "
+                f"checkout, builds with the headers of jaxlib {OLDEST_JAXLIB} in a separate environment.",
+                file=sys.stderr,
+            )
+            return 2
         made = build(headers=headers)
-    except OSError as error:
+    except (BuildError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if not made.built:

@@ -22,16 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rlottery.agents.kernels.build import (
-    HERE,
-    LIBRARY,
-    RECORD,
-    BuildError,
-    BuildRecord,
-    is_newer,
-    read_build_record,
-    source_digest,
-)
+from rlottery.agents.kernels import build
 from rlottery.errors import ConfigError, RlotteryError
 from rlottery.storage.disk import file_digest, read_json, write_json
 
@@ -75,7 +66,7 @@ def find() -> Found:
     return look()
 
 
-def look(folder: Path = HERE, *, fresh: bool = False) -> Found:
+def look(folder: Path = build.HERE, *, fresh: bool = False) -> Found:
     """Whether the kernels in `folder` can be used by a process like this one.
 
     Args:
@@ -87,7 +78,7 @@ def look(folder: Path = HERE, *, fresh: bool = False) -> Found:
     wanted = _wanted()
     if wanted == OFF:
         return Found("", f"{VARIABLE}={OFF} turns them off", f"unset {VARIABLE}")
-    library, record = folder / LIBRARY.name, read_build_record(folder / RECORD.name)
+    library, record = folder / build.LIBRARY.name, build.read_build_record(folder / build.RECORD.name)
     if why := _why_unfit(record, library):
         return Found("", why, _remedy(record))
     try:
@@ -113,7 +104,7 @@ def register() -> ctypes.CDLL:
     found = find()
     if not found.usable:
         raise RlotteryError(f"The compiled kernels can't be used: {found.why}. To fix this, {found.remedy}")
-    return load(LIBRARY)
+    return load(build.LIBRARY)
 
 
 def load(path: Path) -> ctypes.CDLL:
@@ -137,7 +128,7 @@ def load(path: Path) -> ctypes.CDLL:
 
 def build_command() -> str:
     """The shell command that rebuilds the kernels."""
-    checkout = HERE.parents[2]
+    checkout = build.HERE.parents[2]
     if (checkout / "hatch_build.py").exists():
         if shutil.which("uv"):
             return "uv sync --reinstall-package rlottery"
@@ -145,11 +136,9 @@ def build_command() -> str:
     return f"{shlex.quote(sys.executable)} -m rlottery.agents.kernels.build"
 
 
-def _remedy(record: BuildRecord | None) -> str:
-    first = (
-        "install a C++ compiler (g++ or clang), then " if record and not record.built and not record.compiler else ""
-    )
-    return f"{first}run: {build_command()}"
+def _remedy(record: build.BuildRecord | None) -> str:
+    no_compiler = record and not record.built and not record.compiler
+    return f"{'install a C++ compiler (g++ or clang), then ' if no_compiler else ''}run: {build_command()}"
 
 
 def _wanted() -> str:
@@ -160,7 +149,7 @@ def _wanted() -> str:
     return wanted
 
 
-def _why_unfit(record: BuildRecord | None, library: Path) -> str:
+def _why_unfit(record: build.BuildRecord | None, library: Path) -> str:
     """Why the library can't be used, as far as is known without testing it; "" if no reason is known."""
     if record is None:
         return "they were not built here"
@@ -168,11 +157,11 @@ def _why_unfit(record: BuildRecord | None, library: Path) -> str:
         return f"they could not be built: {record.reason}"
     if not library.exists():
         return f"{library} is missing"
-    with contextlib.suppress(BuildError):  # there are no sources to compare with
-        if record.sources != source_digest():
+    with contextlib.suppress(build.BuildError):  # there are no sources to compare with
+        if record.sources != build.source_digest():
             return "their sources have changed since they were built"
     jaxlib = _version_of("jaxlib")
-    if is_newer(record.headers, jaxlib):
+    if build.is_newer(record.headers, jaxlib):
         return f"they were built with the headers of jaxlib {record.headers}, newer than the installed jaxlib {jaxlib}"
     return ""
 

@@ -83,7 +83,7 @@ def train_ticket(job: Job, stop_wanted: Callable[[], bool], make_learner: Callab
         loop = train_run(job, start, checkpoints, stop_wanted, make_learner)
         names = save_agent(job, loop)
         if job.ticket_arm.recipe.is_dynamic:
-            last = describe_mask(job, masks_of(loop.state), job.ticket_arm.sparsity or {})
+            last = describe_mask(job, masks_of(loop.learner.state), job.ticket_arm.sparsity or {})
             write_bytes(job.files.mask, mask_to_bytes(last))
             return RunResult((*names, job.files.mask.name), {"sparsity": last.metadata["sparsity_reached"]})
         if mask is not None:

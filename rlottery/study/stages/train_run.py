@@ -86,7 +86,7 @@ def environment_maker(job: Job) -> Callable[[], Environment]:
 def save_agent(job: Job, loop: Loop) -> tuple[str, ...]:
     """Write the trained agent, once it has been checked. Returns the names of the run's files up to here."""
     check_sound(loop)
-    write_arrays(job.files.agent, to_arrays(loop.state._replace(masks={})))
+    write_arrays(job.files.agent, to_arrays(loop.learner.state._replace(masks={})))
     return (job.files.agent.name, job.files.metrics.name)
 
 
@@ -117,7 +117,7 @@ def _restore(loop: Loop, checkpoints: Checkpoints) -> Position | None:
 
 
 def _check_masks_hold(loop: Loop) -> None:
-    assert ALGORITHM.masks_hold(loop.state), "a pruned weight is no longer zero"
+    assert ALGORITHM.masks_hold(loop.learner.state), "a pruned weight is no longer zero"
 
 
 def _first_state(job: Job, start: Start, settings: Any) -> Any:

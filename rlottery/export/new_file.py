@@ -1,0 +1,30 @@
+"""Writes the files of exporters, which never replace an existing one."""
+
+from pathlib import Path
+
+from rlottery.errors import StudyError
+from rlottery.storage.disk import write_bytes
+
+
+def check_new(file: Path) -> None:
+    """Check that there is no such file yet.
+
+    Raises:
+        StudyError: there is.
+    """
+    if file.exists():
+        raise StudyError(f"{file} already exists and was not changed. Give another name: --to FILE")
+
+
+def write_new(file: Path, data: bytes) -> None:
+    """Write a file that doesn't exist yet.
+
+    Raises:
+        StudyError: it exists, or it can't be written.
+    """
+    try:
+        check_new(file)
+        write_bytes(file, data)
+    except OSError as error:
+        why = f"{file.parent} is not a folder" if isinstance(error, FileExistsError) else error.strerror
+        raise StudyError(f"{file} can't be written: {why}. Give another path: --to FILE") from None
