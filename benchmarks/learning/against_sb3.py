@@ -1,4 +1,6 @@
-"""Compares our learning curves with Stable-Baselines3's, for the seeds that both have: a table and a figure.
+"""Compares rlottery's learning curves with Stable-Baselines3's, as a table and a figure.
+
+Only seeds that both libraries have trained are compared.
 
 uv run rlottery run benchmarks/learning/sb3_settings.yaml --stages dense
 for seed in 0 1 2 3; do for task in InvertedDoublePendulum-v5 HalfCheetah-v5; do
@@ -47,7 +49,7 @@ def sb3_curve(path: Path) -> Curve:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare our learning curves with Stable-Baselines3's.")
+    parser = argparse.ArgumentParser(description="Compare rlottery's learning curves with Stable-Baselines3's.")
     parser.add_argument("--ours", type=Path, required=True, help="data folder of the study sb3_settings.yaml")
     parser.add_argument("--sb3", type=Path, required=True, help="folder with {task}-{seed}.jsonl")
     arguments = parser.parse_args()
@@ -74,7 +76,7 @@ def main() -> None:
 
 
 def draw(curves: dict[tuple[str, str], dict[int, Curve]], path: Path) -> None:
-    """One panel a task; thin lines are seeds, thick ones their mean."""
+    """Draw one panel per task. Thin lines are seeds, and thick lines are their means."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, task in zip(figure.subplots(1, len(TASKS)), TASKS, strict=True):

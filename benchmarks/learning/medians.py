@@ -1,9 +1,9 @@
-"""Do the dense agents learn? The median over seeds at every evaluation of the study configs/learning.yaml.
+"""Checks that dense agents learn: the median over seeds in the study configs/learning.yaml, compared with a goal.
 
     uv run rlottery run configs/learning.yaml --stages dense
     uv run python -m benchmarks.learning.medians
 
-Writes results/learning.csv with every seed's evaluations, and prints whether each task reached its goal.
+Writes every evaluation to results/learning.csv, and prints for each task whether its median reached the goal.
 """
 
 import argparse
@@ -22,7 +22,7 @@ GOALS = {
     "InvertedDoublePendulum-v5": 9000.0,
     "drawer-close-v3": 0.9,
 }
-"""What the median of 5 seeds should reach by the end: return, or success rate on Meta-World."""
+"""What the median of 5 seeds should reach at the end: a return, or a success rate on Meta-World."""
 RESULTS = Path(__file__).parent / "results" / "learning.csv"
 
 

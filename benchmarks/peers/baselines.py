@@ -1,4 +1,4 @@
-"""The interface that Stable-Baselines3 and SBX share, as a peer."""
+"""A peer for Stable-Baselines3 and SBX, which have the same interface."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from stable_baselines3.common.logger import configure
 
 
 class BaselinesPeer:
-    """SAC of either library: one agent with a full buffer for single updates, another in its training loop."""
+    """SAC of one of the libraries: one agent with a full buffer for single updates, another for the training loop."""
 
     def __init__(self, algorithm: type[Any], environment: DrawerClose, transitions: Transitions):
         self._full, self._training = (

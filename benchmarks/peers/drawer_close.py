@@ -1,4 +1,4 @@
-"""The task of every peer, Meta-World's drawer-close-v3, and random transitions of its sizes."""
+"""The task that all peers learn, Meta-World's drawer-close-v3, and random transitions of the same sizes."""
 
 import time
 from typing import Any, NamedTuple
@@ -15,10 +15,10 @@ LEARNING_STARTS = 400
 
 
 class DrawerClose(gymnasium.Env):
-    """drawer-close-v3 with its goal in the observation, a new goal at every reset, truncated after 500 steps.
+    """drawer-close-v3 with the goal in the observation and a new goal at every reset; truncated after 500 steps.
 
     Attributes:
-        step_times: the clock at the beginning of every step.
+        step_times: the time at the start of each step, by the monotonic clock.
     """
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float32)
@@ -55,7 +55,7 @@ class Transitions(NamedTuple):
 
 
 def random_transitions() -> Transitions:
-    """A full replay buffer: the speed of dense arithmetic doesn't depend on its content."""
+    """A full replay buffer of random numbers: the speed of dense arithmetic doesn't depend on them."""
     generator = np.random.default_rng(3)
 
     def normal(*shape: int) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Learning curve of Stable-Baselines3's SAC, the reference for ours.
+"""Trains Stable-Baselines3's SAC, the reference for rlottery's learning curves, and writes its learning curve.
 
-Runs in an environment of its own (``benchmarks/peers/requirements-sb3.txt``), since SB3 needs PyTorch.
-Writes one JSON line an evaluation: env_steps, the mean return of the deterministic policy, every return.
+It needs a separate environment (``benchmarks/peers/requirements-sb3.txt``), because SB3 needs PyTorch. It writes one
+JSON line per evaluation: env_steps, the mean return of the deterministic policy, and the return of each episode.
 
     python benchmarks/peers/sb3_sac.py --task HalfCheetah-v5 --seed 0 --steps 50000 --out curve.jsonl
 """

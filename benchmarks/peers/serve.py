@@ -4,11 +4,11 @@
 
 Request and reply are one line of JSON each, on standard input and output:
 
-    ["rate", {"work": "update", "seconds": 1.0}]    updates a second, sampling from the replay buffer included
-    ["loop", {"steps": 500}]                        {"loop": environment steps a second of the peer's own training loop}
-    ["versions", {}]                                of the packages that matter
+    ["rate", {"work": "update", "seconds": 1.0}]    updates per second, including sampling from the replay buffer
+    ["loop", {"steps": 500}]                        {"loop": environment steps per second of the peer's training loop}
+    ["versions", {}]                                versions of the packages that affect speed
 
-Affinity and environment stand before NumPy, PyTorch and JAX are imported.
+The core and the environment variables are set before NumPy, PyTorch and JAX are imported.
 """
 
 import argparse
@@ -31,9 +31,9 @@ PACKAGES = ("stable-baselines3", "sbx-rl", "torch", "jax", "jaxlib", "flax", "op
 class Stopwatch:
     """The requests that a peer serves.
 
-    A peer is a module with a class `Peer`, made from an environment and random transitions. Its `update` is one
-    gradient step as its library takes it, done when it returns; its `train` goes on with its own training loop, one
-    update a step, random actions for the first `LEARNING_STARTS` steps of its life.
+    A peer is a module with a class `Peer`, made from an environment and random transitions. `update` takes one gradient
+    step in the library's own way, and returns when it is finished. `train` continues the library's own training loop,
+    with one update per step. The first `LEARNING_STARTS` steps of the loop take random actions.
     """
 
     def __init__(self, module: str):
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("module", help="the peer: time_sb3, time_sbx, time_torch_sac or time_ancestor")
     parser.add_argument("--core", type=int, help="pin the process to this core")
-    parser.add_argument("--checkout", type=Path, help="import from this folder too: a clone of the ancestor")
+    parser.add_argument("--checkout", type=Path, help="also import from this folder, a clone of the ancestor")
     arguments = parser.parse_args()
 
     if arguments.core is not None and hasattr(os, "sched_setaffinity"):

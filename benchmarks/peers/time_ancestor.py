@@ -1,6 +1,6 @@
-"""The public ancestor of this pipeline, timed by serve.py: its agent, its buffer and its training loop.
+"""The public project that rlottery's pipeline descends from, timed by serve.py: its agent, buffer and training loop.
 
-Its code is imported from the clone that ``--checkout`` names.
+Its code is imported from the clone given by ``--checkout``.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ MASKED_SPARSITY = 0.95
 
 
 class Peer:
-    """Three agents: dense and masked with a full buffer for single updates, and one in the training loop."""
+    """Three agents: a dense and a masked one with a full buffer for single updates, and one for the training loop."""
 
     def __init__(self, environment: DrawerClose, transitions: Transitions):
         self._environment = environment
@@ -31,11 +31,11 @@ class Peer:
         self._update(self._dense)
 
     def masked_update(self) -> None:
-        """The update of a ticket with 95 % sparsity, whose weights are multiplied with the masks."""
+        """The update of a ticket with 95 % sparsity. Its weights are multiplied by the masks."""
         self._update(self._masked)
 
     def _update(self, agent: SACAgent) -> None:
-        # Its training loop waits for every update, because it reads every metric.
+        # The project's own training loop reads every metric, so it waits for each update to finish.
         for value in agent.update(self._full, BATCH_SIZE).values():
             float(value)
 

@@ -1,7 +1,7 @@
 """SAC in one file of eager PyTorch, in the style of CleanRL, timed by serve.py.
 
 Haarnoja et al. 2018 (arXiv:1812.05905) with twin critics and an automatic temperature. As in CleanRL, the actor's loss
-also takes the gradients of the critics' weights, which nobody reads.
+also computes the gradients of the critics' weights, which nothing reads.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def network(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class Actor(nn.Module):
-    """A Gaussian squashed by tanh."""
+    """A tanh-Gaussian policy."""
 
     def __init__(self) -> None:
         super().__init__()
