@@ -10,7 +10,7 @@ from rlottery.analysis.mask_facts import readable_masks
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import TaskScores
 
-_RUNS = {
+_RUN = {
     "task": "string",
     "arm": "string",
     "seed": "int64",
@@ -18,6 +18,8 @@ _RUNS = {
     "error": "string",
     "criterion": "string",
     "control": "string",
+}
+_RESULTS = {
     "metric": "string",
     "score": "Float64",
     "area": "Float64",
@@ -27,8 +29,6 @@ _RUNS = {
     "seconds": "Float64",
     "folder": "string",
 }
-_KIND = list(_RUNS).index("metric")
-"""Sparsities are inserted before this column."""
 _EVALUATIONS = {
     "task": "string",
     "arm": "string",
@@ -52,7 +52,7 @@ _MASKS = {
 
 def run_frame(scores: Sequence[TaskScores], groups: Sequence[str]) -> pd.DataFrame:
     """One row per run, by task, seed and arm, with the sparsity of each group of networks."""
-    columns = dict(list(_RUNS.items())[:_KIND]) | {f"sparsity_{group}": "Float64" for group in groups} | _RUNS
+    columns = _RUN | {f"sparsity_{group}": "Float64" for group in groups} | _RESULTS
     return _frame([_run(task, run, groups) for task in scores for run in _by_seed(task)], columns)
 
 

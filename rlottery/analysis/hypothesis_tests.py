@@ -22,10 +22,10 @@ class TTest(NamedTuple):
     Attributes:
         n: number of differences.
         mean: of the differences.
-        sd: their standard deviation (with n - 1); t is (mean - null) / (sd / sqrt(n)).
+        sd: their standard deviation (with n - 1); t is mean / (sd / sqrt(n)).
         df: degrees of freedom.
-        p_above: p-value against "the mean is null or less"; small if the mean is above null.
-        p_below: p-value against "the mean is null or more".
+        p_above: p-value against "the mean is 0 or less"; small if the mean is above 0.
+        p_below: p-value against "the mean is 0 or more".
     """
 
     n: int
@@ -36,11 +36,11 @@ class TTest(NamedTuple):
     p_below: float
 
 
-def paired_t(differences: ArrayLike, null: float = 0.0) -> TTest:
-    """One-sample t-test of paired differences against `null`, one-sided both ways (Student 1908).
+def paired_t(differences: ArrayLike) -> TTest:
+    """One-sample t-test of paired differences against a mean of 0, one-sided both ways (Student 1908).
 
     Without any spread beyond rounding, the p-values are 0 and 1 depending on the side of the mean, and 0.5 if the mean
-    is null. The difference of two nearly equal numbers keeps their rounding errors, so round differences beforehand.
+    is 0. The difference of two nearly equal numbers keeps their rounding errors, so round differences beforehand.
 
     Args:
         differences: one per seed, shape (n,).
@@ -50,10 +50,10 @@ def paired_t(differences: ArrayLike, null: float = 0.0) -> TTest:
     """
     values = checked(differences, at_least=2)
     mean, sd = _mean_sd(values)
-    return _t_test(values.size, mean, sd, sd / math.sqrt(values.size), values.size - 1, null)
+    return _t_test(values.size, mean, sd, sd / math.sqrt(values.size), values.size - 1)
 
 
-def pooled_t(groups: Sequence[ArrayLike], null: float = 0.0) -> TTest:
+def pooled_t(groups: Sequence[ArrayLike]) -> TTest:
     """t-test of the mean over tasks of the mean difference of each task, for fixed tasks with unequal spreads.
 
     The standard error is sqrt(sum of var_k / n_k) / K, with degrees of freedom by Welch (1947) and Satterthwaite
@@ -78,7 +78,7 @@ def pooled_t(groups: Sequence[ArrayLike], null: float = 0.0) -> TTest:
         df = float(relative.sum() ** 2 / sum(relative**2 / [task.size - 1 for task in tasks]))
     error = math.sqrt(squared.sum()) / len(tasks)
     mean = math.fsum(mean for mean, _ in moments) / len(tasks)
-    return _t_test(n, mean, error * math.sqrt(n), error, df, null)
+    return _t_test(n, mean, error * math.sqrt(n), error, df)
 
 
 def ratio_bounds(
@@ -122,7 +122,7 @@ def ratio_bounds(
     return ratio + (half - root) / square, ratio + (half + root) / square
 
 
-def sign_flip(differences: ArrayLike, null: float = 0.0) -> tuple[float, float]:
+def sign_flip(differences: ArrayLike) -> tuple[float, float]:
     """Sign-flip permutation test of paired differences, one-sided both ways (Fisher 1935).
 
     Up to n = 16 it is exact, over all 2^n signs. Beyond that it uses 100,000 random signs from a fixed seed, and the
@@ -132,14 +132,12 @@ def sign_flip(differences: ArrayLike, null: float = 0.0) -> tuple[float, float]:
         differences: one per seed, shape (n,).
 
     Returns:
-        p_above, p_below: as in `TTest`, if the differences are symmetric about `null`.
+        p_above, p_below: as in `TTest`, if the differences are symmetric about 0.
 
     Raises:
         ValueError: there are no differences, or some are NaN or infinite.
     """
     values = checked(differences)
-    scale = max(float(np.abs(values).max()), abs(null))
-    values = values - null
     if values.size <= EXACT_FLIPS_UP_TO:
         sums = np.zeros(1)
         for value in values:
@@ -150,7 +148,7 @@ def sign_flip(differences: ArrayLike, null: float = 0.0) -> tuple[float, float]:
         for value in values:
             sums += np.where(generator.random(RANDOM_FLIPS) < 0.5, value, -value)
         sums = np.append(sums, values.sum())
-    observed, tie = values.sum(), ROUNDING * scale * values.size
+    observed, tie = values.sum(), ROUNDING * float(np.abs(values).max()) * values.size
     return float(np.mean(sums >= observed - tie)), float(np.mean(sums <= observed + tie))
 
 
@@ -174,16 +172,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _t_test(n: int, mean: float, sd: float, error: float, df: float, null: float) -> TTest:
+def _t_test(n: int, mean: float, sd: float, error: float, df: float) -> TTest:
     from scipy.special import stdtr
 
-    distance = mean - null
-    if abs(distance) <= ROUNDING * max(abs(mean), abs(null)):
-        distance = 0.0
     if error == 0:
-        above = 0.5 if distance == 0 else float(distance < 0)
+        above = 0.5 if mean == 0 else float(mean < 0)
         return TTest(n, mean, sd, df, above, 1 - above)
-    t = distance / error
+    t = mean / error
     return TTest(n, mean, sd, df, float(stdtr(df, -t)), float(stdtr(df, t)))
 
 

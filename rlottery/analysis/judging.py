@@ -65,28 +65,25 @@ def judge(tasks: Sequence[TaskToJudge], rules: Verdict) -> tuple[tuple[TaskVerdi
         for task, (state, why, _) in zip(tasks, states, strict=True)
     ]
     judged = _decided([item for of_task in compared for item in of_task], rules)
-    by_task = {task.scores.task: [item for item in judged if item.verdict.task == task.scores.task] for task in tasks}
-    verdicts = tuple(
-        TaskVerdict(
-            task=task.scores.task,
-            state=state,
-            why=why,
-            seeds=tuple(_dense(task.scores).scores),
-            p_learned=p_learned,
-            arms=tuple(item.verdict for item in by_task[task.scores.task]),
-            bimodal=bimodal(task.scores, rules.margin) if state == "learned" else None,
-            head_start=head_start(task.scores, _pruned(by_task[task.scores.task]), rules.margin)
-            if state == "learned"
-            else None,
+    tickets = [item for item in judged if item.is_ticket]
+    verdicts = []
+    for task, (state, why, p_learned) in zip(tasks, states, strict=True):
+        name, learned = task.scores.task, state == "learned"
+        of_task = [item.verdict for item in tickets if item.verdict.task == name]
+        pruned = {arm for verdict in of_task for arm in (verdict.arm, verdict.control) if arm}
+        verdicts.append(
+            TaskVerdict(
+                task=name,
+                state=state,
+                why=why,
+                seeds=tuple(_dense(task.scores).scores),
+                p_learned=p_learned,
+                arms=tuple(item.verdict for item in judged if item.verdict.task == name),
+                bimodal=bimodal(task.scores, rules.margin) if learned else None,
+                head_start=head_start(task.scores, pruned, rules.margin) if learned else None,
+            )
         )
-        for task, (state, why, p_learned) in zip(tasks, states, strict=True)
-    )
-    return verdicts, _pool(verdicts, [item for item in judged if item.is_ticket], rules)
-
-
-def _pruned(judged: Sequence[_Judged]) -> set[str]:
-    """Tickets and their random controls."""
-    return {arm for item in judged if item.is_ticket for arm in (item.verdict.arm, item.verdict.control) if arm}
+    return tuple(verdicts), _pool(verdicts, tickets, rules)
 
 
 # ------------------------------------------------------------------------------------------ One task

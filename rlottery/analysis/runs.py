@@ -91,8 +91,13 @@ def read_runs(store: Store, task_name: str, seeds: Iterable[int]) -> list[Run]:
     first: tuple[int, Manifest] | None = None
     for seed in seeds:
         dense = _manifest_or_none(store.run(task_name, seed, DENSE))
-        read = [_read_run(store.run(task_name, seed, arm), seed, arm, dense) for arm in store.arms(task_name, seed)]
-        of_seed = _with_rounds([run for run in read if run is not None])
+        of_arms = (_read_run(store.run(task_name, seed, arm), seed, arm, dense) for arm in store.arms(task_name, seed))
+        read = [run for run in of_arms if run is not None]
+        of_seed = [
+            replace(run, rounds=tuple(one for one in read if one.round_of == run.arm))
+            for run in read
+            if run.round_of is None
+        ]
         if dense is not None and dense["status"] == "done":
             first = first or (seed, dense)
             of_seed = [_of_one_study(run, dense, *first) for run in of_seed]
@@ -148,14 +153,6 @@ def _manifest_or_none(files: RunFiles) -> Manifest | None:
         return read_manifest(files)
     except StudyError:
         return None
-
-
-def _with_rounds(runs: Sequence[Run]) -> list[Run]:
-    rounds: dict[str, list[Run]] = {}
-    for run in runs:
-        if run.round_of is not None:
-            rounds.setdefault(run.round_of, []).append(run)
-    return [replace(run, rounds=tuple(rounds.get(run.arm, ()))) for run in runs if run.round_of is None]
 
 
 def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> Run | None:

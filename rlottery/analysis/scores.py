@@ -147,10 +147,36 @@ def task_scores(
     by_arm = {arm: tuple(run for run in runs if run.arm == arm) for arm in arm_names(runs)}
     last = config.evaluation.score_evaluations
     scores = {arm: _scores(of_arm, metric, last, untrained) for arm, of_arm in by_arm.items()}
-    ended = {arm: {run.seed: run for run in of_arm if run.seed in scores[arm]} for arm, of_arm in by_arm.items()}
     dense = scores.get(DENSE, {})
     gain = gain_of(dense, starts, least_gain, rules)
     threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
+    arms = []
+    for arm, of_arm in scores.items():
+        if not of_arm:
+            continue
+        ended = {run.seed: run for run in by_arm[arm] if run.seed in of_arm}
+        whole = {seed: run for seed, run in ended.items() if run.began_at == 0}
+        mean, median, iqm = (
+            estimate_of([list(of_arm.values())], statistic, rules.resamples)
+            for statistic in (mean_over_tasks, median_of_runs, iqm_of_runs)
+        )
+        arms.append(
+            ArmScores(
+                arm=arm,
+                scores=of_arm,
+                areas={seed: area_under_curve(r, metric, untrained, lengths.get(seed)) for seed, r in whole.items()},
+                steps={} if threshold is None else {s: steps_to(run, metric, threshold) for s, run in ended.items()},
+                normalised={} if gain is None else normalised_scores(of_arm, dense, starts, least_gain),
+                mean=mean,
+                median=median,
+                iqm=iqm,
+                before={
+                    seed: run.evaluations[0].scores[metric]
+                    for seed, run in whole.items()
+                    if run.evaluations and run.evaluations[0].env_steps == 0
+                },
+            )
+        )
     return TaskScores(
         task=task,
         metric=metric,
@@ -160,31 +186,7 @@ def task_scores(
         least_gain=least_gain,
         threshold=threshold,
         starts=starts,
-        arms=tuple(
-            ArmScores(
-                arm=arm,
-                scores=scores[arm],
-                areas={
-                    seed: area_under_curve(run, metric, untrained, lengths.get(seed))
-                    for seed, run in ended[arm].items()
-                    if run.began_at == 0
-                },
-                steps={seed: steps_to(run, metric, threshold) for seed, run in ended[arm].items()}
-                if threshold is not None
-                else {},
-                normalised=normalised_scores(scores[arm], dense, starts, least_gain) if gain is not None else {},
-                mean=estimate_of([list(scores[arm].values())], mean_over_tasks, rules.resamples),
-                median=estimate_of([list(scores[arm].values())], median_of_runs, rules.resamples),
-                iqm=estimate_of([list(scores[arm].values())], iqm_of_runs, rules.resamples),
-                before={
-                    seed: run.evaluations[0].scores[metric]
-                    for seed, run in ended[arm].items()
-                    if run.began_at == 0 and run.evaluations and run.evaluations[0].env_steps == 0
-                },
-            )
-            for arm in ended
-            if scores[arm]
-        ),
+        arms=tuple(arms),
         runs=by_arm,
         notes=notes,
     )

@@ -52,14 +52,6 @@ class StudyDifference:
 
 
 @dataclass(frozen=True)
-class MadeWith:
-    """What a study was made with: its config in plain values, and the recipes in the manifests of its runs."""
-
-    config: Mapping[str, Any]
-    scores: Sequence[TaskScores]
-
-
-@dataclass(frozen=True)
 class SettingDifference:
     """A setting in which studies differ, on a task or arm that they share.
 
@@ -104,27 +96,28 @@ def study_differences(
     )
 
 
-def setting_differences(studies: Mapping[str, MadeWith]) -> tuple[SettingDifference, ...]:
+def setting_differences(
+    configs: Mapping[str, Mapping[str, Any]], studies: Mapping[str, Sequence[TaskScores]]
+) -> tuple[SettingDifference, ...]:
     """The settings of training, networks, evaluation, verdict and arms in which the studies differ.
 
     Args:
-        studies: name -> what it was made with. Only tasks and arms that the first study shares with another count.
+        configs: name -> the config of the study in plain values.
+        studies: name -> its scores, whose runs have the recipes of the arms. Only tasks and arms that the first study
+            shares with another count.
     """
-    tasks = {name: {task["id"]: task for task in of.config.get("tasks", ())} for name, of in studies.items()}
-    first, *others = studies
+    tasks = {name: {task["id"]: task for task in config.get("tasks", ())} for name, config in configs.items()}
+    first, *others = configs
     shared = [task for task in tasks[first] if any(task in tasks[name] for name in others)]
     found: dict[str, SettingDifference] = {}
-    whole = {
-        name: _flat({section: of.config.get(section, {}) for section in _OF_STUDIES}) for name, of in studies.items()
-    }
+    whole = {name: _flat({key: config.get(key, {}) for key in _OF_STUDIES}) for name, config in configs.items()}
     for task in shared:
-        of_task = {
-            name: _task_settings(of.config, tasks[name][task]) for name, of in studies.items() if task in tasks[name]
-        }
+        having = {name: config for name, config in configs.items() if task in tasks[name]}
+        of_task = {name: _task_settings(config, tasks[name][task]) for name, config in having.items()}
         for key, values in (*_unlike(of_task), *_unlike(whole)):
             _note(found, key, task, values, (task, None))
     for task in shared:
-        made = {name: _recipes(of.scores, task) for name, of in studies.items()}
+        made = {name: _recipes(scores, task) for name, scores in studies.items()}
         for arm in made[first]:
             for key, values in _unlike({name: arms[arm] for name, arms in made.items() if arm in arms}):
                 _note(found, f"arms.{key}", arm, values, (task, arm))

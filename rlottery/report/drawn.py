@@ -77,11 +77,7 @@ def draw(figure: Figure, alt: str) -> Drawn:
     """
     FigureCanvasAgg(figure)
     with matplotlib.rc_context({"svg.hashsalt": "rlottery", "svg.fonttype": "path"}):
-        return Drawn(_saved(figure, "png"), _saved(figure, "svg").decode(), alt)
-
-
-def _saved(figure: Figure, form: str) -> bytes:
-    stream = io.BytesIO()
-    metadata = {"Date": None} if form == "svg" else None
-    figure.savefig(stream, format=form, dpi=DOTS_PER_INCH, facecolor=figure.get_facecolor(), metadata=metadata)
-    return stream.getvalue()
+        png, svg = io.BytesIO(), io.BytesIO()
+        for stream, form, metadata in ((png, "png", None), (svg, "svg", {"Date": None})):
+            figure.savefig(stream, format=form, dpi=DOTS_PER_INCH, facecolor=figure.get_facecolor(), metadata=metadata)
+    return Drawn(png.getvalue(), svg.getvalue().decode(), alt)

@@ -113,21 +113,19 @@ def _with_differences(arm: PooledVerdict, level: float) -> str:
     for what, bounds in (("dense", to_dense), ("random", arm.over_control)):
         if bounds is not None:
             difference, low, high = bounds
-            interval = (
-                "" if low is None or high is None else f", {interval_name(level)} {signed(low)} to {signed(high)}"
-            )
-            parts.append(f"{signed(difference)} from {what}{interval}")
+            part = f"{signed(difference)} from {what}"
+            if low is not None and high is not None:
+                part += f", {interval_name(level)} {signed(low)} to {signed(high)}"
+            parts.append(part)
     return f"{arm.arm} ({'; '.join(parts)})" if parts else arm.arm
 
 
 def _single_sentences(single: Sequence[ArmVerdict]) -> list[str]:
     counts = decision_counts(arm.decision for arm in single)
     listed = joined(f'{number} "{decision}"' for decision, number in counts.items())
-    first = (
-        "Tickets win on single tasks."
-        if counts.get("winning")
-        else "No ticket is shown to be better than random masks with the same layer counts."
-    )
+    first = "No ticket is shown to be better than random masks with the same layer counts."
+    if counts.get("winning"):
+        first = "Tickets win on single tasks."
     return [first, f"Verdicts on single tasks: {listed}."]
 
 

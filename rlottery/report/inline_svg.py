@@ -56,7 +56,8 @@ def inline(svg: str, name: str, label: str) -> str:
     referred = set(_REFERENCE.findall(body))
     body = _ID.sub(lambda found: f' id="{name}-{found.group(1)}"' if found.group(1) in referred else "", body)
     body = _REFERENCE.sub(lambda found: found.group(0)[: -len(found.group(1))] + f"{name}-{found.group(1)}", body)
-    body = _COLOUR.sub(lambda found: _variable(found.group(0)), body)
+    known = {light.lower(): f"var({_name(light)})" for light in _THEMED}
+    body = _COLOUR.sub(lambda found: known.get(found.group(0).lower(), found.group(0)), body)
     body = _PLACES.sub(lambda found: _short(found.group(0)), body)
     return _SPACE.sub("><", body)
 
@@ -64,11 +65,6 @@ def inline(svg: str, name: str, label: str) -> str:
 def colours(*, dark: bool) -> str:
     """The colours of inline figures, as CSS custom properties."""
     return " ".join(f"{_name(light)}: {on_dark if dark else light};" for light, on_dark in _THEMED.items())
-
-
-def _variable(colour: str) -> str:
-    known = {light.lower() for light in _THEMED}
-    return f"var({_name(colour)})" if colour.lower() in known else colour
 
 
 def _name(colour: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import matplotlib.colors
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -76,10 +77,11 @@ def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Draw
     with themed(theme):
         figure = Figure(figsize=(pixels[0] / DOTS_PER_INCH, pixels[1] / DOTS_PER_INCH))
         write_notes(figure, texts, theme)
-        corner = (round(left * DOTS_PER_INCH), round(head * DOTS_PER_INCH))
+        corner, colour = (round(left * DOTS_PER_INCH), round(head * DOTS_PER_INCH)), look.colour if look else _NEUTRAL
         for number, layer in enumerate(placed):
-            colour, last = look.colour if look else _NEUTRAL, layer is placed[-1]
-            _draw_layer(figure, layer, number, corner, pixels, colour, theme, last=last)
+            axes = _draw_layer(figure, layer, corner, pixels, colour, theme)
+            onward = "outputs" if layer is placed[-1] else f"units of hidden layer {number + 1}"
+            (axes.set_ylabel if number % 2 else axes.set_xlabel)(onward, fontsize=SMALL, labelpad=5)
         if rows:
             name_rows(figure.axes[0], rows, theme)
         counts = ", ".join(f"{path} {int(m.sum()):,} of {m.size:,}" for path, m in arm.picture.items())
@@ -111,16 +113,8 @@ def _pixels(number: int) -> int:
 
 
 def _draw_layer(
-    figure: Figure,
-    layer: _Placed,
-    number: int,
-    corner: tuple[int, int],
-    pixels: tuple[int, int],
-    colour: str,
-    theme: Theme,
-    *,
-    last: bool,
-) -> None:
+    figure: Figure, layer: _Placed, corner: tuple[int, int], pixels: tuple[int, int], colour: str, theme: Theme
+) -> Axes:
     left = corner[0] + layer.left
     bottom = pixels[1] - corner[1] - layer.top - layer.height
     size = (layer.width / pixels[0], layer.height / pixels[1])
@@ -139,8 +133,7 @@ def _draw_layer(
     place = ((left - 2) / pixels[0], (bottom - 2) / pixels[1])
     size = ((layer.width + 4) / pixels[0], (layer.height + 4) / pixels[1])
     figure.add_artist(Rectangle(place, *size, fill=False, edgecolor=theme.quiet, linewidth=0.8))
-    onward = "outputs" if last else f"units of hidden layer {number + 1}"
-    (axes.set_ylabel if number % 2 else axes.set_xlabel)(onward, fontsize=SMALL, labelpad=5)
+    return axes
 
 
 def _input_names(arm: ArmMasks, inputs: int) -> list[str]:

@@ -43,13 +43,17 @@ def layer_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
 def inputs_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
     """What remains of each observation entry, and its saliency, for every arm."""
     groups = dict.fromkeys(group for arm in contents.masks.arms for entry in arm.inputs for group in entry.kept)
+
+    def kept(group: str) -> Column[Entry]:
+        return _share(group.capitalize(), group, lambda row: row[1].kept.get(group))
+
     columns: tuple[Column[Entry], ...] = (
         text("Arm", "arm", lambda row: row[0].arm),
         text("Task", "task", lambda row: row[0].task),
         Column("Sparsity", lambda row: sparsity_cell(looks.get(row[0].arm)), numeric=True),
         number("Entry", "index", lambda row: row[1].index),
         text("Name", "name", lambda row: row[1].name),
-        *map(_group_column, groups),
+        *map(kept, groups),
         _share("Saliency", "saliency", lambda row: row[1].saliency),
         number("Ignored", "ignored", lambda row: row[1].ignored),
         number("Masks", "masks", lambda row: len(row[0].seeds)),
@@ -81,10 +85,6 @@ def overlap_table(contents: Contents) -> Table:
         "same counts in every layer."
     )
     return make_table("mask_overlap", caption, columns, contents.masks.overlaps)
-
-
-def _group_column(group: str) -> Column[Entry]:
-    return _share(group.capitalize(), group, lambda row: row[1].kept.get(group))
 
 
 def _share(title: str, name: str, of: Callable[[Item], float | None]) -> Column[Item]:

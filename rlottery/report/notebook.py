@@ -79,11 +79,9 @@ class Study:
             parts.append(f"<p><b>{escape(task.task)}</b><br>{escape(task.measured)}</p>{table_html(task.table)}")
         figure = main_figure(self._contents)
         if figure is not None:
-            svg = figure.drawn.svg
-            parts.append(
-                f'<figure style="background: white; color: black; margin: 1em 0">{svg[svg.index("<svg") :]}'
-                f"<figcaption>{escape(figure.caption)}</figcaption></figure>"
-            )
+            svg = figure.drawn.svg[figure.drawn.svg.index("<svg") :]
+            caption = f"<figcaption>{escape(figure.caption)}</figcaption>"
+            parts.append(f'<figure style="background: white; color: black; margin: 1em 0">{svg}{caption}</figure>')
         problems = "".join(f"<li>{escape(line)}</li>" for line in self.problems[:_MOST_PROBLEMS])
         return "".join(parts) + (f"<ul>{problems}</ul>" if problems else "")
 

@@ -207,8 +207,7 @@ def _sparsity_of_groups(row: _ArmRow) -> Cell:
 
 
 def _range(row: _ArmRow) -> Cell:
-    values = list(row.values.values())
-    low, high = min(values, default=None), max(values, default=None)
+    low, high = min(row.values.values(), default=None), max(row.values.values(), default=None)
     several = len(row.done) > 1 and low is not None and high is not None
     shown = f"{score_text(row.task, low)} to {score_text(row.task, high)}" if several else NOTHING  # type: ignore[arg-type]
     return Cell(shown, {"lowest": low, "highest": high})

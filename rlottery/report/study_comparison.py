@@ -10,7 +10,6 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rlottery.analysis.study_comparison import (
-    MadeWith,
     SettingDifference,
     StudyDifference,
     setting_differences,
@@ -63,7 +62,7 @@ def compare_contents(studies: Sequence[Contents]) -> StudyComparison:
     if not differences:
         tasks = "; ".join(f"{name}: {', '.join(of.task for of in of_study)}" for name, of_study in scores.items())
         raise StudyError(f"These studies share no finished arm of any task, so there is nothing to compare ({tasks}).")
-    settings = setting_differences({name: MadeWith(study.config, study.scores) for name, study in named.items()})
+    settings = setting_differences({name: study.config for name, study in named.items()}, scores)
     return StudyComparison(
         studies=named,
         summary=_summary(settings),
@@ -269,12 +268,13 @@ def _mark(differing: Sequence[str]) -> str:
 def _not_shared(studies: Mapping[str, Contents]) -> list[str]:
     tasks = {name: {task.task for task in study.scores if task.arms} for name, study in studies.items()}
     arms = {name: {arm.arm for task in study.scores for arm in task.arms} for name, study in studies.items()}
-    return [
-        f"Not in all studies: {what} of {name}: {', '.join(rest)}."
-        for what, of in {"tasks": tasks, "arms": arms}.items()
-        for name, own in of.items()
-        if (rest := sorted(own.difference(set[str].intersection(*of.values()))))
-    ]
+    lines = []
+    for what, of in {"tasks": tasks, "arms": arms}.items():
+        shared = set.intersection(*of.values())
+        for name, own in of.items():
+            if rest := sorted(own - shared):
+                lines.append(f"Not in all studies: {what} of {name}: {', '.join(rest)}.")
+    return lines
 
 
 def _by_task(table: Table) -> Iterable[tuple[str, str, Table]]:

@@ -74,12 +74,8 @@ def not_normalised_lines(task: TaskScores) -> list[str]:
     for arm in task.arms:
         if arm.arm != DENSE and not arm.normalised:
             reasons.setdefault(_why_not_normalised(task, arm), []).append(arm.arm)
-    return [
-        f"{arms[0]} has no normalised score: {why}."
-        if len(arms) == 1
-        else f"{plural(len(arms), 'arm')} have no normalised score: {why}."
-        for why, arms in reasons.items()
-    ]
+    named = {why: f"{arms[0]} has" if len(arms) == 1 else f"{len(arms)} arms have" for why, arms in reasons.items()}
+    return [f"{who} no normalised score: {why}." for why, who in named.items()]
 
 
 def problem_lines(task: TaskScores) -> list[str]:

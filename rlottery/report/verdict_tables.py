@@ -220,8 +220,7 @@ def _more_seeds(arm: ArmVerdict) -> Cell:
 
 
 def _family(arm: str, looks: Mapping[str, Look]) -> str:
-    look = looks.get(arm)
-    return look.family if look else ""
+    return looks[arm].family if arm in looks else ""
 
 
 def _nominal_sparsities(looks: Mapping[str, Look]) -> dict[str, str]:

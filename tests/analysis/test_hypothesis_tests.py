@@ -19,39 +19,31 @@ SIGMAS = 4.0
 @pytest.mark.parametrize("n", [2, 3, 5, 20])
 def test_the_t_test_is_scipys(n: int, null: float) -> None:
     differences = np.random.default_rng(n).normal(0.5, 1.5, n)
-    ours = paired_t(differences, null)
+    ours = paired_t(differences - null)
     for p, alternative in ((ours.p_above, "greater"), (ours.p_below, "less")):
         scipys = scipy.stats.ttest_1samp(differences, null, alternative=alternative)
         assert p == pytest.approx(scipys.pvalue, rel=1e-9)
-    assert ours[:4] == pytest.approx((n, np.mean(differences), np.std(differences, ddof=1), n - 1))
+    assert ours[:4] == pytest.approx((n, np.mean(differences) - null, np.std(differences, ddof=1), n - 1))
 
 
 @pytest.mark.parametrize(
-    ("differences", "null", "above"),
-    [
-        ([0.1] * 3, 0.0, 0.0),
-        ([-0.1] * 3, 0.0, 1.0),
-        ([0.0, 0.0], 0.0, 0.5),
-        ([0.1] * 7, 0.1, 0.5),
-        ([0.1] * 3, 0.2, 1.0),
-    ],
+    ("differences", "above"), [([0.1] * 3, 0.0), ([-0.1] * 3, 1.0), ([0.0, 0.0], 0.5), ([0.1] * 7, 0.0)]
 )
-def test_without_spread_the_side_decides(differences: list[float], null: float, above: float) -> None:
-    for test in (paired_t(differences, null), pooled_t([differences, differences], null)):
+def test_without_spread_the_side_decides(differences: list[float], above: float) -> None:
+    for test in (paired_t(differences), pooled_t([differences, differences])):
         assert (test.sd, test.p_above, test.p_below) == (0, above, 1 - above)
 
 
 def test_spread_by_rounding_is_none() -> None:
     # 0.1 + 0.2 and 0.3 differ in the last bit.
     differences = [0.1 + 0.2, 0.3, 0.3]
-    assert paired_t(differences, 0.3).p_above == 0.5
     assert (paired_t(differences).sd, paired_t(differences).p_above) == (0, 0)
     assert paired_t([1e-100, 3e-100]).p_above == pytest.approx(paired_t([1.0, 3.0]).p_above)
 
 
 def test_pooling_one_task_is_the_paired_test() -> None:
     differences = np.random.default_rng(0).normal(0.5, 1.5, 6)
-    assert pooled_t([differences], 0.2) == pytest.approx(paired_t(differences, 0.2))
+    assert pooled_t([differences]) == pytest.approx(paired_t(differences))
 
 
 @pytest.mark.parametrize("null", [0.0, 1.5])
@@ -60,10 +52,10 @@ def test_pooling_two_tasks_is_welchs_test(null: float) -> None:
     generator = np.random.default_rng(1)
     x, y = generator.normal(2, 1, 5), generator.normal(1, 4, 9)
     welch = scipy.stats.ttest_ind(x, 2 * null - y, equal_var=False, alternative="greater")
-    ours = pooled_t([x, y], null)
+    ours = pooled_t([x - null, y - null])
     assert (ours.p_above, ours.p_below, ours.df) == pytest.approx((welch.pvalue, 1 - welch.pvalue, welch.df))
-    assert (ours.n, ours.mean) == (14, pytest.approx((x.mean() + y.mean()) / 2))
-    assert (ours.mean - null) / (ours.sd / math.sqrt(ours.n)) == pytest.approx(welch.statistic)
+    assert (ours.n, ours.mean) == (14, pytest.approx((x.mean() + y.mean()) / 2 - null))
+    assert ours.mean / (ours.sd / math.sqrt(ours.n)) == pytest.approx(welch.statistic)
 
 
 def test_a_task_without_spread_adds_its_mean_alone() -> None:
@@ -118,7 +110,7 @@ def test_a_denominator_around_zero_bounds_nothing() -> None:
 def test_flipped_signs_are_scipys_permutation_test(n: int, null: float) -> None:
     # Of few whole numbers, so that sums tie.
     differences = np.random.default_rng(n).integers(-2, 5, n).astype(np.float64)
-    for p, alternative in zip(sign_flip(differences, null), ("greater", "less"), strict=True):
+    for p, alternative in zip(sign_flip(differences - null), ("greater", "less"), strict=True):
         if n == 1:
             assert p == (0.5 if (differences[0] > null) == (alternative == "greater") else 1.0)
             continue
@@ -135,7 +127,6 @@ def test_flipped_signs_are_scipys_permutation_test(n: int, null: float) -> None:
 
 def test_flips_of_sixteen_are_exact_and_ties_count() -> None:
     assert sign_flip([1.0] * 16) == (2.0**-16, 1.0)
-    assert sign_flip([0.1] * 16, 0.1) == (1, 1)
     assert sign_flip([0.0, 0.0]) == (1, 1)
     # 0.1 + 0.2 - 0.3 is not 0 in binary, but it ties with -0.1 - 0.2 + 0.3.
     assert sign_flip([0.1, 0.2, -0.3]) == (0.625, 0.625)

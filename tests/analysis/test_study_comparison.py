@@ -7,7 +7,6 @@ from scipy import stats
 
 from rlottery.analysis.scores import TaskScores, score_tasks
 from rlottery.analysis.study_comparison import (
-    MadeWith,
     SettingDifference,
     StudyDifference,
     setting_differences,
@@ -15,6 +14,9 @@ from rlottery.analysis.study_comparison import (
 )
 from rlottery.config import Config, config_to_dict
 from tests.analysis.made import config, run, task
+
+Made = tuple[dict[str, Any], tuple[TaskScores, ...]]
+"""The config of a study in plain values, and its scores."""
 
 A = {"dense": [100.0, 104.0, 97.0], "taylor-90": [90.0, 80.0, 85.0]}
 B = {"dense": [120.0, 110.0, 119.0, 115.0], "taylor-90": [89.0, 84.0, 80.0, 87.0], "magnitude-90": [1.0] * 4}
@@ -93,7 +95,7 @@ class TestTooFewSeeds:
         assert ticket.p is not None and ticket.adjusted == ticket.p
 
 
-def settings(changes: dict[str, Any] | None = None, **recipe: Any) -> MadeWith:
+def settings(changes: dict[str, Any] | None = None, **recipe: Any) -> Made:
     """Two tasks with dense agents and a ticket, whose manifests say this recipe."""
     plain = config_to_dict(config(2))
     for key, value in {"tasks": ["a", "b"], **(changes or {})}.items():
@@ -101,11 +103,11 @@ def settings(changes: dict[str, Any] | None = None, **recipe: Any) -> MadeWith:
     of = Config.model_validate(plain)
     made = {"criterion": "taylor", "sparsity": {"actor": 0.9, "critic": 0.9}, "recipe": recipe}
     runs = [run("dense", 0, 0.0, 1.0, 1.0, 1.0), run("taylor-90", 0, 0.0, 1.0, 1.0, 1.0, **made)]
-    return MadeWith(config_to_dict(of), score_tasks(of, {one.id: runs for one in of.tasks}))
+    return config_to_dict(of), score_tasks(of, {one.id: runs for one in of.tasks})
 
 
-def found(one: MadeWith, other: MadeWith) -> list[tuple[str, tuple[str, ...], tuple[Any, ...]]]:
-    unlike = setting_differences({"one": one, "other": other})
+def found(one: Made, other: Made) -> list[tuple[str, tuple[str, ...], tuple[Any, ...]]]:
+    unlike = setting_differences({"one": one[0], "other": other[0]}, {"one": one[1], "other": other[1]})
     return [(each.key, each.of, tuple(each.values.values())) for each in unlike]
 
 
