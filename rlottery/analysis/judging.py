@@ -70,6 +70,7 @@ def judge(tasks: Sequence[TaskToJudge], rules: Verdict) -> tuple[tuple[TaskVerdi
     for task, (state, why, p_learned) in zip(tasks, states, strict=True):
         name, learned = task.scores.task, state == "learned"
         of_task = [item.verdict for item in tickets if item.verdict.task == name]
+        # Tickets and their random controls.
         pruned = {arm for verdict in of_task for arm in (verdict.arm, verdict.control) if arm}
         verdicts.append(
             TaskVerdict(
