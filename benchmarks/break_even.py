@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.ratios import summarise
 from rlottery.storage.disk import write_bytes
-from rlottery.study.execution.environment import pin, worker_environment
+from rlottery.study.execution.process_environment import pin, worker_environment
 
 RESULT = Path(__file__).parent / "results" / "break_even.csv"
 WIDTHS, BATCH = (256, 256, 256), 256

@@ -31,7 +31,7 @@ from typing import NamedTuple
 from rlottery.config import load_config
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, list_jobs
-from rlottery.study.planning.networks import task_spec
+from rlottery.study.planning.network_sizes import task_spec
 from rlottery.study.resources.memory import MB, study_memory
 
 CONFIG = """\

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rlottery.study.execution.environment import pin, worker_environment
+from rlottery.study.execution.process_environment import pin, worker_environment
 
 
 class WorkerError(Exception):

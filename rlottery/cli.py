@@ -32,7 +32,7 @@ Overrides = Annotated[
     ),
 ]
 ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="The study's YAML file.")]
-Study = Annotated[str, typer.Argument(metavar="STUDY", help="The study's config file or its data folder.")]
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="The study's config file or its data folder.")]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -78,7 +78,7 @@ def run(
 
 
 @app.command()
-def status(study: Study = "config.yaml", overrides: Overrides = None) -> None:
+def status(study: StudyArgument = "config.yaml", overrides: Overrides = None) -> None:
     """Show which runs of a study are done, running, failed or still to do. Changes no files."""
     from rlottery.storage.open_study import config_from_study
     from rlottery.study.status import status_table
@@ -90,7 +90,7 @@ def status(study: Study = "config.yaml", overrides: Overrides = None) -> None:
 
 @app.command(epilog="Exit codes: 0 report written, 2 bad input.")
 def report(
-    study: Study = "config.yaml",
+    study: StudyArgument = "config.yaml",
     overrides: Overrides = None,
     stability: Annotated[
         int | None,
@@ -184,10 +184,10 @@ def doctor() -> None:
 
 
 @app.command(epilog="Exit codes: 0 all files are intact, 1 some are damaged, 2 bad input.")
-def verify(study: Study = "config.yaml", overrides: Overrides = None) -> None:
+def verify(study: StudyArgument = "config.yaml", overrides: Overrides = None) -> None:
     """Check every file of a study against its checksum. Lists damaged files and how to repair them; changes none."""
     from rlottery.storage.open_study import config_from_study
-    from rlottery.study.health import examine
+    from rlottery.study.verify import examine
 
     path, extra = _config_and_overrides(study, overrides)
     with plain_errors():

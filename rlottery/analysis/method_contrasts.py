@@ -20,7 +20,7 @@ from rlottery.config import Verdict
 from rlottery.storage.paths import DENSE
 
 MEASURES: tuple[Measure, ...] = ("score", "area")
-Row = TypeVar("Row", MethodContrast, MethodTrend)
+MethodRow = TypeVar("MethodRow", MethodContrast, MethodTrend)
 
 _GRADIENT_ONLY = ("batches", "batch_size", "estimator")
 """Keys of a recipe that magnitude does not use."""
@@ -143,7 +143,7 @@ def _tested(of: Sequence[Paired], level: float) -> dict[str, Any]:
     return {"low": low, "high": high, "p": p, "adjusted": None, "n": sum(seeds), "fewest": min(seeds)}
 
 
-def _corrected(rows: Sequence[Row]) -> list[Row]:
+def _corrected(rows: Sequence[MethodRow]) -> list[MethodRow]:
     adjusted = holm([row.p for row in rows])
     return [replace(row, adjusted=value) for row, value in zip(rows, adjusted, strict=True)]
 

@@ -9,8 +9,8 @@ from rlottery.errors import StudyError
 from rlottery.storage.disk import read_json, write_json
 from rlottery.storage.paths import RunFiles
 
-FORMAT_VERSION = 1
-MAX_BYTES = 2**12
+STABILITY_FORMAT = 1
+MAX_RECORD_BYTES = 2**12
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ def read_stability(files: RunFiles, digest: str) -> Stability | None:
         StudyError: the file is damaged or has another version.
     """
     try:
-        content = read_json(files.stability, MAX_BYTES)
+        content = read_json(files.stability, MAX_RECORD_BYTES)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise _unusable(files, str(error)[:200]) from None
-    if not isinstance(content, dict) or content.pop("format_version", None) != FORMAT_VERSION:
-        raise _unusable(files, f"its format is not {FORMAT_VERSION}")
+    if not isinstance(content, dict) or content.pop("format_version", None) != STABILITY_FORMAT:
+        raise _unusable(files, f"its format is not {STABILITY_FORMAT}")
     match content:
         case {
             "mask": str(mask),
@@ -57,7 +57,7 @@ def read_stability(files: RunFiles, digest: str) -> Stability | None:
 
 def write_stability(files: RunFiles, measured: Stability) -> None:
     """Write it next to the mask, atomically."""
-    write_json(files.stability, {"format_version": FORMAT_VERSION, **asdict(measured)})
+    write_json(files.stability, {"format_version": STABILITY_FORMAT, **asdict(measured)})
 
 
 def _unusable(files: RunFiles, why: str) -> StudyError:

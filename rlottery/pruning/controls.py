@@ -41,7 +41,7 @@ class Ticket(Protocol):
     def layer_sparsities(self) -> Mapping[str, Sequence[float]]: ...
 
 
-Rule: TypeAlias = Callable[[str, Ticket], str | None]
+ControlRule: TypeAlias = Callable[[str, Ticket], str | None]
 """(the control's name, the ticket) -> why they make no sense together."""
 
 
@@ -76,7 +76,7 @@ class Control(Method):
     fresh_weights: bool = False
     change_weights: Callable[[Kernels, GroupMask, np.random.Generator], Mapping[str, FloatArray]] | None = None
     is_baseline: bool = False
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[ControlRule, ...] = ()
 
     @property
     def has_mask(self) -> bool:

@@ -17,9 +17,9 @@ import numpy as np
 
 from rlottery.errors import MaskError
 from rlottery.pruning.inert_pickle import read_plain_pickle
-from rlottery.pruning.masks import FORMAT_VERSION, Mask, check_group_mask, digest, layer_counts
+from rlottery.pruning.masks import MASK_FORMAT, Mask, check_group_mask, digest, layer_counts
 
-MAX_BYTES = 256 * 2**20
+MAX_MASK_BYTES = 256 * 2**20
 """Largest mask file that is read: with one byte per weight, 268 million weights."""
 
 PROTOCOL = 4
@@ -64,7 +64,7 @@ def mask_to_bytes(mask: Mask) -> bytes:
 
     Raises:
         MaskError: the file couldn't be read again, because metadata are not plain values, the digest isn't that of this
-            mask, a layer is not a bool matrix, or the file has more than MAX_BYTES.
+            mask, a layer is not a bool matrix, or the file has more than MAX_MASK_BYTES.
     """
     metadata = _plain_copy(mask.metadata, "metadata")
     groups = {
@@ -84,7 +84,7 @@ def mask_from_bytes(data: bytes, where: str) -> Mask:
     """The mask in the content of a file. Nothing that the content names is executed.
 
     Args:
-        data: at most MAX_BYTES.
+        data: at most MAX_MASK_BYTES.
         where: the file, for messages.
 
     Returns:
@@ -94,8 +94,8 @@ def mask_from_bytes(data: bytes, where: str) -> Mask:
         MaskError: the file isn't a mask file of this version, or is damaged, edited or hostile.
     """
     try:
-        if len(data) > MAX_BYTES:
-            raise MaskError(f"it has more than {MAX_BYTES} bytes")
+        if len(data) > MAX_MASK_BYTES:
+            raise MaskError(f"it has more than {MAX_MASK_BYTES} bytes")
         if not data:
             raise MaskError("it is empty")
         return _checked_mask(read_plain_pickle(data))
@@ -107,7 +107,7 @@ def read_mask(path: Path) -> Mask:
     """Reads a mask file.
 
     Raises:
-        MaskError: the file is missing, unreadable, not a regular file, larger than MAX_BYTES, or refused by
+        MaskError: the file is missing, unreadable, not a regular file, larger than MAX_MASK_BYTES, or refused by
             `mask_from_bytes`.
     """
     return mask_from_bytes(read_mask_bytes(path), str(path))
@@ -124,7 +124,7 @@ def read_mask_bytes(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise MaskError(f"{path} can't be used as a mask: it is not a regular file. {_REMEDY}")
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(MAX_MASK_BYTES + 1)
     except FileNotFoundError as error:
         raise MaskError(f"There is no mask at {path}. {_REMEDY}") from error
     # ValueError: a null character in the path.
@@ -165,8 +165,8 @@ def _check_metadata(metadata: Any) -> object:
     for key in (*_METADATA_TYPES, _CHECKSUM):
         if key not in metadata:
             raise MaskError(f"it has no metadata[{key!r}]")
-    if metadata["format_version"] != FORMAT_VERSION:
-        raise MaskError(f"it has format_version {metadata['format_version']!r}, not {FORMAT_VERSION}")
+    if metadata["format_version"] != MASK_FORMAT:
+        raise MaskError(f"it has format_version {metadata['format_version']!r}, not {MASK_FORMAT}")
     for key, types in _METADATA_TYPES.items():
         if type(metadata[key]) not in types:
             raise MaskError(f"metadata[{key!r}] is of type {type(metadata[key]).__name__}")

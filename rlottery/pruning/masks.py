@@ -21,7 +21,7 @@ GroupMask: TypeAlias = dict[str, BoolArray]
 DRAWS = 100
 """Draws of a random mask before giving up on one that connects input and output."""
 
-FORMAT_VERSION = 1
+MASK_FORMAT = 1
 """Raised by hand when the content of a mask or its metadata changes."""
 
 
@@ -101,7 +101,7 @@ def make_mask(
     # Pickle writes a string once for each object. Interned names make the bytes independent of where they come from.
     groups = {sys.intern(group): check_group_mask(layers, group) for group, layers in groups.items()}
     metadata = {
-        "format_version": FORMAT_VERSION,
+        "format_version": MASK_FORMAT,
         "task": task,
         "seed": seed,
         "method": method,

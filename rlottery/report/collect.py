@@ -17,7 +17,7 @@ from rlottery.analysis.verdict import Verdicts
 from rlottery.config import Config, config_to_dict
 from rlottery.errors import StudyError
 from rlottery.report.contents import Command, Contents
-from rlottery.report.task_sentences import FAILED
+from rlottery.report.task_sentences import FAILED_STATUSES
 from rlottery.report.wording import joined
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.study_record import read_study_record
@@ -115,7 +115,7 @@ def _missing(config: Config, task: TaskScores) -> list[str]:
     if not config.arms and not task.runs.keys() - {DENSE}:
         lines.append(f"{task.task}: no ticket is finished yet.")
     for run in task.every_run:
-        if run.status in FAILED:
+        if run.status in FAILED_STATUSES:
             why = " ".join((run.error or "").split())
             lines.append(f"{task.task}: {run.arm}, seed {run.seed}: {run.status}: {why}")
     return lines + [f"{task.task}: {note}" for note in task.notes]

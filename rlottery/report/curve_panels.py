@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from rlottery.analysis.runs import Metric, Run, metric_of
 from rlottery.report import panels
+from rlottery.report.arm_styles import Look
 from rlottery.report.drawn import Drawn, Theme, draw, themed
-from rlottery.report.families import Look
 from rlottery.report.wording import plural
 from rlottery.storage.paths import DENSE
 

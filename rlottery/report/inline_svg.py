@@ -3,8 +3,8 @@
 import re
 from xml.sax.saxutils import escape
 
+from rlottery.report.arm_styles import DENSE_COLOUR, MAGNITUDE, OTHER_COLOURS, RANDOM, TAYLOR
 from rlottery.report.drawn import DARK, LIGHT
-from rlottery.report.families import DENSE_COLOUR, MAGNITUDE, OTHERS, RANDOM, TAYLOR
 from rlottery.report.panels import readable
 
 _ON_DARK = {
@@ -12,7 +12,7 @@ _ON_DARK = {
     MAGNITUDE: "#4BA3E3",
     TAYLOR: "#FF8B4D",
     RANDOM: "#2EC79A",
-    **dict(zip(OTHERS, ("#E59CC8", "#F2B640", "#86CBF2", "#C9A667", "#A899D8"), strict=True)),
+    **dict(zip(OTHER_COLOURS, ("#E59CC8", "#F2B640", "#86CBF2", "#C9A667", "#A899D8"), strict=True)),
 }
 """Colour of a family -> its colour on a dark page."""
 

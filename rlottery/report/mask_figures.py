@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from rlottery.analysis.mask_analysis import ArmMasks, LayerSurvivors, MaskAnalysis, MaskOverlap
 from rlottery.report import cells
+from rlottery.report.arm_styles import Look
 from rlottery.report.drawn import Drawn, Theme, draw, themed
-from rlottery.report.families import Look
 from rlottery.report.panels import Margins, dress, grid, plain
 from rlottery.report.wording import plural
 

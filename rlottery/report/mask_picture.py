@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from rlottery.analysis.mask_analysis import ArmMasks
+from rlottery.report.arm_styles import Look
 from rlottery.report.cells import SMALL, name_rows, name_width, notes, notes_height, write_notes
 from rlottery.report.drawn import DOTS_PER_INCH, Drawn, Theme, draw, themed
-from rlottery.report.families import Look
 from rlottery.report.panels import plain
 
 _NEUTRAL = "#0072B2"

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, MaskOverlap
+from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
-from rlottery.report.families import Look
 from rlottery.report.tables import NOTHING, Cell, Column, Item, Table, make_table, number, text
 from rlottery.report.verdict_tables import sparsity_cell
 

@@ -14,16 +14,16 @@ from markupsafe import Markup
 from rlottery.analysis.rules import margin_text
 from rlottery.analysis.verdict import Verdicts
 from rlottery.report.answer import QUESTION, answer
+from rlottery.report.arm_styles import Look, looks
 from rlottery.report.contents import Command, Contents
 from rlottery.report.drawn import DARK
-from rlottery.report.families import Look, looks
 from rlottery.report.glossary import glossary, term_id, term_of, with_terms
 from rlottery.report.headline import few_failures, headline, missing_line
 from rlottery.report.inline_svg import colours
 from rlottery.report.mask_tables import inputs_table, layer_table, overlap_table
 from rlottery.report.page_figures import PageFigure, page_figures
-from rlottery.report.renderers import to_csv, to_markdown
 from rlottery.report.score_tables import across_table, cost_table, run_table, score_table
+from rlottery.report.table_formats import to_csv, to_markdown
 from rlottery.report.tables import Table
 from rlottery.report.verdict_tables import glance_table, method_table, pooled_table, verdict_table
 from rlottery.report.wording import on_one_line, plural

@@ -11,10 +11,10 @@ from rlottery.analysis.mask_analysis import ArmMasks, MaskAnalysis, MaskOverlap
 from rlottery.analysis.scores import TaskScores
 from rlottery.config import file_name
 from rlottery.report import mask_figures, score_figures
+from rlottery.report.arm_styles import Look, looks
 from rlottery.report.contents import Contents
 from rlottery.report.curve_panels import below_panels, curve_panels
 from rlottery.report.drawn import LIGHT, Drawn
-from rlottery.report.families import Look, looks
 from rlottery.report.inline_svg import inline
 from rlottery.report.mask_picture import mask_picture
 from rlottery.report.panels import thousands

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from rlottery.analysis.runs import Metric
+from rlottery.report.arm_styles import ALIKE, Look
 from rlottery.report.drawn import Theme
-from rlottery.report.families import ALIKE, Look
 
 METRIC_AXES: dict[Metric, str] = {"success": "success rate", "return": "mean return"}
 PANELS_IN_A_ROW = 4

@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from rlottery.analysis.across_tasks import AcrossTasks
 from rlottery.analysis.scores import Estimate, TaskScores
 from rlottery.report import panels
+from rlottery.report.arm_styles import Look
 from rlottery.report.drawn import Drawn, Theme, draw, themed
-from rlottery.report.families import Look
 from rlottery.report.wording import number_text, plural
 from rlottery.storage.paths import DENSE
 

@@ -10,8 +10,8 @@ from rlottery.analysis.costs import ArmCost
 from rlottery.analysis.runs import Metric, Run
 from rlottery.analysis.scores import ArmScores, TaskScores
 from rlottery.config import file_name
+from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
-from rlottery.report.families import Look
 from rlottery.report.tables import NOTHING, Cell, Column, Table, estimate, make_table, number, text
 from rlottery.report.task_sentences import score_digits, score_text
 from rlottery.report.verdict_tables import sparsity_cell, sparsity_column

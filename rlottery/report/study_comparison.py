@@ -21,14 +21,14 @@ from rlottery.report.answer import answer
 from rlottery.report.contents import Contents
 from rlottery.report.headline import headline
 from rlottery.report.page import page_environment, page_frame
-from rlottery.report.renderers import to_csv, to_markdown
+from rlottery.report.table_formats import to_csv, to_markdown
 from rlottery.report.tables import NOTHING, Cell, Column, Table, make_table, normalised, number, p_value, text
 from rlottery.report.terminal import FittedTable
 from rlottery.report.verdict_tables import decision_column
 from rlottery.report.wording import METRIC_NAMES, interval_name, joined, number_text, plural
 from rlottery.storage.disk import write_bytes
 
-PAGE = "compare.html"
+COMPARISON_PAGE = "compare.html"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def write_comparison(of: StudyComparison, folder: Path) -> list[Path]:
 
     If no setting differs there is no table of settings, and that of an earlier comparison is removed.
     """
-    files = {PAGE: _html(of)}
+    files = {COMPARISON_PAGE: _html(of)}
     for table in (of.settings, of.verdicts, of.differences):
         if table.rows or table is not of.settings:
             files[f"{table.name}.csv"] = to_csv(table)

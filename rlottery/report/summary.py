@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rlottery.report.answer import OPTION, QUESTION, answer_or_advice
 from rlottery.report.contents import Contents
 from rlottery.report.headline import headline
-from rlottery.report.renderers import escaped, table_lines
 from rlottery.report.score_tables import closing_table
+from rlottery.report.table_formats import escaped, table_lines
 from rlottery.report.tables import Table
 from rlottery.report.task_sentences import measured_line, not_normalised_lines, overlap_lines, problem_lines, task_line
 from rlottery.report.terminal import FittedTable, Paragraph

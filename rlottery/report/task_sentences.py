@@ -11,7 +11,7 @@ from rlottery.report.wording import METRIC_NAMES, digits_of, joined, number_text
 from rlottery.storage.paths import DENSE
 
 MOST_TICKETS_IN_A_SENTENCE = 4
-FAILED = ("failed", "diverged", "unreadable")
+FAILED_STATUSES = ("failed", "diverged", "unreadable")
 
 
 def task_line(task: TaskScores, seeds: int) -> str:
@@ -26,7 +26,7 @@ def task_line(task: TaskScores, seeds: int) -> str:
     if dense is not None and 0 < len(not_learned) < len(dense.scores):
         agents = "agent with seed" if len(not_learned) == 1 else "agents with seeds"
         sentences.append(f"The dense {agents} {joined(map(str, not_learned))} did not learn.")
-    failed = [run for run in task.every_run if run.status in FAILED]
+    failed = [run for run in task.every_run if run.status in FAILED_STATUSES]
     if failed:
         what = " or can't be read" if any(run.status == "unreadable" for run in failed) else ""
         sentences.append(f"{len(failed)} of {plural(seeds * len(task.runs), 'run')} failed{what}.")
@@ -83,7 +83,7 @@ def problem_lines(task: TaskScores) -> list[str]:
     lines = [
         f"{run.status.capitalize()}: {run.arm}, seed {run.seed}: {on_one_line(run.error or '')}"
         for run in task.every_run
-        if run.status in FAILED
+        if run.status in FAILED_STATUSES
     ]
     return lines + [on_one_line(note) for note in task.notes]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from rlottery.analysis.power import MOST_MORE_SEEDS
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, MethodContrast, PooledVerdict
+from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
-from rlottery.report.families import Look
 from rlottery.report.panels import clusters, nominal, per_cent
 from rlottery.report.tables import (
     NOTHING,

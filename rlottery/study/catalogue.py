@@ -63,7 +63,7 @@ STRUCTURES: dict[str, Method] = {
         use="If the small policy should be a small dense network, which is fast on any hardware.",
     ),
 }
-OTHERS: dict[str, Method] = {
+OTHER_CHOICES: dict[str, Method] = {
     "rescale: true": Method(
         summary="initial weights times sqrt(inputs / survivors) of their unit, so that masks don't shrink activations",
         paper="He et al. 2015; Evci et al. 2022, Gradient Flow in Sparse Neural Networks",
@@ -88,7 +88,7 @@ OTHERS: dict[str, Method] = {
 
 
 @dataclass(frozen=True)
-class Section:
+class Question:
     """A question, the key that answers it, and the possible answers."""
 
     question: str
@@ -96,7 +96,7 @@ class Section:
     methods: Mapping[str, Method]
 
 
-def sections() -> list[Section]:
+def sections() -> list[Question]:
     """Everything that an arm may ask for."""
     own = Method(
         summary="your own function, by its import path; the names of its parameters say what it reads",
@@ -105,13 +105,13 @@ def sections() -> list[Section]:
         use="If none of these fits (docs/arms.md).",
     )
     return [
-        Section("How are weights scored?", "criterion", {**CRITERIA, "module:function": own}),
-        Section("How many weights does each layer keep?", "allocation", ALLOCATIONS),
-        Section("What is pruned?", "structure", STRUCTURES),
-        Section("When is it pruned?", "schedule", SCHEDULES),
-        Section("What are the weights rewound to?", "rewind", REWINDS),
-        Section("Which controls should lose to a ticket?", "control", CONTROLS),
-        Section("What else?", "", OTHERS),
+        Question("How are weights scored?", "criterion", {**CRITERIA, "module:function": own}),
+        Question("How many weights does each layer keep?", "allocation", ALLOCATIONS),
+        Question("What is pruned?", "structure", STRUCTURES),
+        Question("When is it pruned?", "schedule", SCHEDULES),
+        Question("What are the weights rewound to?", "rewind", REWINDS),
+        Question("Which controls should lose to a ticket?", "control", CONTROLS),
+        Question("What else?", "", OTHER_CHOICES),
     ]
 
 
@@ -125,7 +125,7 @@ def catalogue_table() -> Group:
     return Group(*parts, Text(f"{closing}Examples, costs and papers: docs/arms.md."))
 
 
-def _table(section: Section) -> Table:
+def _table(section: Question) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="green", no_wrap=True, min_width=18)
     table.add_column(ratio=3)

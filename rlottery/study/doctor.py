@@ -17,7 +17,7 @@ from rlottery.agents.kernels.build import read_build_record
 from rlottery.agents.kernels.library import build_command, look
 from rlottery.envs.renderers import ask_a_child, try_renderers
 from rlottery.errors import error_text
-from rlottery.study.execution.environment import available_cores, worker_environment
+from rlottery.study.execution.process_environment import available_cores, worker_environment
 from rlottery.study.versions import PACKAGES, processor
 from rlottery.version import __version__
 

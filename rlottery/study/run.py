@@ -29,8 +29,8 @@ from rlottery.study.planning.finished_runs import damage_of_job
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.reporting import plain_printer, publish
+from rlottery.study.resources.disk_space import check_room
 from rlottery.study.resources.memory import warn_about_memory
-from rlottery.study.resources.room import check_room
 
 ORPHAN_SECONDS = 60.0
 """How long a worker whose command has died may take to save its work and end."""

@@ -21,7 +21,7 @@ from rlottery.pruning.criteria import Kernels
 from rlottery.pruning.masks import GroupMask, check_connected, first_connected, select, survivors
 from rlottery.pruning.prune import Rule, allocate
 from rlottery.pruning.ranking import Scores
-from rlottery.pruning.schedules import cubic_sparsity, drop_fraction
+from rlottery.pruning.schedule_math import cubic_sparsity, drop_fraction
 from rlottery.seeding import Streams
 from rlottery.storage.transitions import Transitions
 from rlottery.training.compilation import compiler_options

@@ -12,8 +12,8 @@ from matplotlib.colors import to_rgb
 
 from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, MaskAnalysis, MaskOverlap
 from rlottery.envs import observation_names
+from rlottery.report.arm_styles import Look
 from rlottery.report.drawn import DARK, LIGHT, Drawn, Theme
-from rlottery.report.families import Look
 from rlottery.report.mask_figures import (
     idle_units,
     input_strip,

@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rlottery.report.arm_styles import looks
 from rlottery.report.curve_panels import below_panels, curve_panels, mean_curve
 from rlottery.report.drawn import DARK, LIGHT
-from rlottery.report.families import looks
 from rlottery.report.panels import clusters, moved_apart, place, readable, sparsity_axis, steps_text
 from rlottery.report.score_figures import (
     aggregates,

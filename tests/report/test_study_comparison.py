@@ -12,7 +12,7 @@ from rlottery.config import Config, config_to_dict
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.study_comparison import (
-    PAGE,
+    COMPARISON_PAGE,
     StudyComparison,
     compare_contents,
     render_comparison,
@@ -71,7 +71,7 @@ def differing(tmp_path: Path) -> StudyComparison:
 class TestSettings:
     def test_they_come_first(self, differing: StudyComparison, tmp_path: Path) -> None:
         write_comparison(differing, tmp_path / "to")
-        page = (tmp_path / "to" / PAGE).read_text()
+        page = (tmp_path / "to" / COMPARISON_PAGE).read_text()
         for text, table in ((shown(differing, 100), "Arm "), (page, "table-verdicts")):
             first = text.index("These studies differ in 3 settings.")
             keys = [text.index(key) for key in ("training.env_steps", "training.warmup_steps", "evaluation.interval")]
@@ -90,7 +90,7 @@ class TestSettings:
         write_comparison(differing, tmp_path / "to")
         same = compare_contents([study(tmp_path, "one"), study(tmp_path, "two")])
         written = write_comparison(same, tmp_path / "to")
-        for text in (shown(same, 100), (tmp_path / "to" / PAGE).read_text()):
+        for text in (shown(same, 100), (tmp_path / "to" / COMPARISON_PAGE).read_text()):
             assert "No setting of training, networks, evaluation, verdict or arms differs" in words(text)
             assert "different steps" not in text
         # Nor is the table there that an earlier comparison left.
@@ -152,7 +152,7 @@ class TestTooFewSeeds:
         for row in rows(differing, tmp_path / "to"):
             assert (row["n_one"], row["n_other"], row["least_n"]) == ("5", "2", "5")
             assert row["difference"] and not any(row[key] for key in ("low", "high", "p", "p_holm"))
-        page = (tmp_path / "to" / PAGE).read_text()
+        page = (tmp_path / "to" / COMPARISON_PAGE).read_text()
         assert page.count("<td>too few seeds</td>") == len(differing.differences.rows)
         for width in (40, 60, 100):
             assert words(shown(differing, width)).count("too few seeds") == len(differing.differences.rows)

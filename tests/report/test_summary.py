@@ -15,9 +15,9 @@ from rlottery.report.answer import QUESTION
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.files import write_report
-from rlottery.report.renderers import to_csv
 from rlottery.report.score_tables import run_table
 from rlottery.report.summary import render_summary, summarise, summary_to_markdown
+from rlottery.report.table_formats import to_csv
 from rlottery.report.tables import NOTHING
 from rlottery.report.task_sentences import not_normalised_lines, task_line
 from rlottery.report.wording import MINUS, sparsity_text

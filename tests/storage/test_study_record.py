@@ -11,7 +11,7 @@ from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.storage.paths import Store
 from rlottery.storage.study_record import config_from_record, note_command, read_study_record
-from rlottery.study.health import examine
+from rlottery.study.verify import examine
 
 
 def config(data: Path, seeds: list[int], tasks: list[str] | None = None) -> Config:

@@ -15,8 +15,8 @@ from rlottery.study.execution import endings
 from rlottery.study.execution.backend import Backend, Worker
 from rlottery.study.execution.bundles import TRAINED, bundles
 from rlottery.study.execution.endings import DISK_FULL, STOPPED, JobLog
-from rlottery.study.execution.environment import available_cores
 from rlottery.study.execution.local import LocalBackend
+from rlottery.study.execution.process_environment import available_cores
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.finished_runs import DivergedRunError
 from rlottery.study.planning.jobs import ORDER, Job, prerequisites

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from rlottery.study.execution.endings import LOG_TAIL_BYTES
-from rlottery.study.execution.environment import available_cores, worker_environment
+from rlottery.study.execution.process_environment import available_cores, worker_environment
 from rlottery.study.execution.worker import encode
 from rlottery.study.planning.jobs import Job
 

@@ -21,7 +21,7 @@ from rlottery.config.schedules import Iterative
 from rlottery.errors import RlotteryError
 from rlottery.pruning.controls import Control
 from rlottery.pruning.criteria import Criterion
-from rlottery.pruning.schedules import round_sparsities
+from rlottery.pruning.schedule_math import round_sparsities
 
 METHODS = ("magnitude", "gradient")
 """The two built-in methods, which `pruning:` and `--pruning-method` choose from."""

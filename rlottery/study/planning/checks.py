@@ -16,9 +16,9 @@ from rlottery.pruning.structured import prune_units
 from rlottery.study.planning.arms import Arm
 from rlottery.study.planning.inputs import foreign_mask_path
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.networks import networks_of, small_network, task_spec
+from rlottery.study.planning.network_sizes import networks_of, small_network, task_spec
 
-Shapes = Mapping[str, Mapping[str, tuple[int, int]]]
+LayerShapes = Mapping[str, Mapping[str, tuple[int, int]]]
 
 
 def check_arms(config: Config, arms: Sequence[Arm]) -> None:
@@ -40,7 +40,7 @@ def check_arms(config: Config, arms: Sequence[Arm]) -> None:
                 raise StudyError(f"Arm {arm.name} on {task.id}: {error}") from None
 
 
-def _check(config: Config, arm: Arm, shapes: Mapping[str, Shapes], spec: Spec, task: Task) -> None:
+def _check(config: Config, arm: Arm, shapes: Mapping[str, LayerShapes], spec: Spec, task: Task) -> None:
     """Raises MaskError if the arm's mask or network is impossible on that task."""
     own, transfer, recipe = shapes[task.id], arm.transfer, arm.recipe
     if transfer is not None and transfer.task is not None:
@@ -67,7 +67,7 @@ def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> i
     return sum(allocate_given(shapes, getattr(recipe.allocation.layers, group), recipe.floor).values())
 
 
-def _check_file(job: Job, shapes: Shapes) -> None:
+def _check_file(job: Job, shapes: LayerShapes) -> None:
     path = foreign_mask_path(job)
     try:
         found = path.exists()

@@ -21,13 +21,13 @@ from rlottery.errors import RlotteryError
 from rlottery.report.wording import plural
 from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
-from rlottery.study.execution.environment import worker_environment
 from rlottery.study.execution.executor import worker_count
+from rlottery.study.execution.process_environment import worker_environment
 from rlottery.study.planning.jobs import Job, prerequisites
-from rlottery.study.planning.networks import task_spec
+from rlottery.study.planning.network_sizes import task_spec
 from rlottery.study.planning.plan import JobState, Tracked
+from rlottery.study.resources.disk_space import disk_use, group_weights, kept_bytes, size
 from rlottery.study.resources.memory import study_memory
-from rlottery.study.resources.room import disk_use, group_weights, kept_bytes, size
 
 GEMM_SHARE = {True: 0.88, False: 0.72}
 """Share of NumPy's matrix-multiplication rate that an update reaches, with the compiled kernels and without

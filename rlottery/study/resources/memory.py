@@ -20,8 +20,8 @@ from rlottery.config import Config
 from rlottery.report.wording import plural
 from rlottery.storage.paths import RunFiles
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.networks import networks_of, task_spec
-from rlottery.study.resources.room import agent_bytes, group_weights, replay_bytes, size, transition_bytes
+from rlottery.study.planning.network_sizes import networks_of, task_spec
+from rlottery.study.resources.disk_space import agent_bytes, group_weights, replay_bytes, size, transition_bytes
 
 MB = 2**20
 LIBRARIES = 150 * MB

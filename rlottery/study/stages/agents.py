@@ -20,7 +20,7 @@ from rlottery.storage.paths import REPLAY_FILES
 from rlottery.storage.transitions import Transitions
 from rlottery.study.planning.finished_runs import dense_manifest, run_manifest
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.networks import task_spec
+from rlottery.study.planning.network_sizes import task_spec
 from rlottery.training import replay_buffer as replay
 
 ALGORITHM: Algorithm = SAC

@@ -38,7 +38,7 @@ from rlottery.study.stages.agents import (
 )
 from rlottery.training.saliency import Statistics, as_initial, gather_statistics
 
-Groups = dict[str, GroupMask]
+GroupMasks = dict[str, GroupMask]
 LISTED = "listed"
 """The method in the metadata of masks that neither built-in method makes."""
 
@@ -102,7 +102,7 @@ def load_scored_agent(job: Job) -> ScoredAgent:
     )
 
 
-def select_survivors(job: Job, scored: ScoredAgent, resample: int | None = None) -> Groups:
+def select_survivors(job: Job, scored: ScoredAgent, resample: int | None = None) -> GroupMasks:
     """The mask that the job's arm makes from scores.
 
     Args:
@@ -119,7 +119,7 @@ def select_survivors(job: Job, scored: ScoredAgent, resample: int | None = None)
     return {g: control.rank_mask(scores[g], mask) if sparsity_of(mask) else mask for g, mask in given.items()}
 
 
-def describe_mask(job: Job, groups: Groups, asked: dict[str, float], data: dict[str, Any] | None = None) -> Mask:
+def describe_mask(job: Job, groups: GroupMasks, asked: dict[str, float], data: dict[str, Any] | None = None) -> Mask:
     """The mask of the job's arm with its metadata.
 
     Args:
@@ -182,7 +182,7 @@ def _transferred(job: Job) -> Mask:
     return describe_mask(job, given.groups, given.metadata["sparsity_asked"])
 
 
-def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> Groups:
+def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> GroupMasks:
     """The mask of a ticket: scores, allocation and selection, in as many turns as the criterion asks for."""
     recipe = scored.recipe
     asked: dict[str, Any] = dict(
@@ -210,7 +210,7 @@ def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> Groups:
     return groups
 
 
-def _scores(scored: ScoredAgent, masks: Groups | None, resample: int | None) -> dict[str, Scores]:
+def _scores(scored: ScoredAgent, masks: GroupMasks | None, resample: int | None) -> dict[str, Scores]:
     """Scores by group; if `masks` is given, of the initial weights that it leaves."""
     needed = scored.needed
     gathered: dict[str, dict[str, Any]] = {}

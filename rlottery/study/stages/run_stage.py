@@ -18,7 +18,7 @@ from rlottery.study.planning.arms import comparable_method
 from rlottery.study.planning.fingerprints import dense_fingerprint
 from rlottery.study.planning.inputs import expected_ticket_fingerprint, read_ticket_mask
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.networks import networks_of, task_spec
+from rlottery.study.planning.network_sizes import networks_of, task_spec
 from rlottery.study.stages.agents import streams_of, weights_from
 from rlottery.study.stages.masking import create_mask, describe_mask
 from rlottery.study.stages.rewind import add_rewind_points

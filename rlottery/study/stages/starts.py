@@ -19,7 +19,7 @@ from rlottery.pruning.initial_weights import rescale
 from rlottery.pruning.masks import Mask, kept_weights
 from rlottery.study.planning.inputs import given_mask, rewound_to
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.networks import small_network, task_spec
+from rlottery.study.planning.network_sizes import small_network, task_spec
 from rlottery.study.stages.agents import ALGORITHM, initial_weights, saved_agent, settings_of, streams_of, weights_from
 from rlottery.training.dynamic_sparsity import DynamicSparsity, masks_of
 

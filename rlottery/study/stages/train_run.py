@@ -16,7 +16,7 @@ from rlottery.storage.disk import write_arrays
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow, Position
 from rlottery.storage.progress import ProgressFile
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.networks import task_spec
+from rlottery.study.planning.network_sizes import task_spec
 from rlottery.study.stages.agents import ALGORITHM, settings_of, streams_of
 from rlottery.study.stages.starts import Start
 from rlottery.training.checkpoints import Checkpoints

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rlottery.study.execution import executor, local
-from rlottery.study.execution.environment import available_cores
 from rlottery.study.execution.executor import Executor, worker_count
+from rlottery.study.execution.process_environment import available_cores
 from rlottery.study.planning.jobs import list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
 from tests.study.execution import fake_worker

@@ -1,7 +1,7 @@
 import csv
 import io
 
-from rlottery.report.renderers import to_csv, to_markdown
+from rlottery.report.table_formats import to_csv, to_markdown
 from rlottery.report.tables import bounded_cell, estimate_cell, make_table, normalised, p_cell, text
 
 TABLE = make_table(

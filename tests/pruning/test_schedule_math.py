@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
-from rlottery.pruning.schedules import cubic_sparsity, drop_fraction, round_sparsities, rounds_needed
+from rlottery.pruning.schedule_math import cubic_sparsity, drop_fraction, round_sparsities, rounds_needed
 
 RATES = st.decimals("0.05", "0.95", places=2)
 SPARSITIES = st.decimals("0", "0.99", places=2)

@@ -14,7 +14,7 @@ from rlottery.storage.paths import DENSE
 
 DENSE_COLOUR = "#404040"
 MAGNITUDE, TAYLOR, RANDOM = "#0072B2", "#D55E00", "#009E73"
-OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#6A51A3")
+OTHER_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#6A51A3")
 """For families without a colour of their own: the rest of Okabe and Ito's palette, then a brown and a violet."""
 
 ALIKE = 0.08
@@ -59,7 +59,7 @@ def looks(tasks: Sequence[TaskScores]) -> dict[str, Look]:
     names = dict.fromkeys(arm for task in tasks for arm in task.runs)
     found = {name: representative([run for task in tasks for run in task.runs.get(name, ())]) for name in names}
     families = {name: arm_family(run) for name, run in found.items()}
-    colours = _assigned(families.values(), {DENSE: DENSE_COLOUR, **_OWN_COLOURS}, OTHERS)
+    colours = _assigned(families.values(), {DENSE: DENSE_COLOUR, **_OWN_COLOURS}, OTHER_COLOURS)
     markers = _assigned(families.values(), _OWN_MARKERS, _MARKERS)
     lines: dict[str, list[str]] = {}
     made = {}

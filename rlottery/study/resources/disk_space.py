@@ -10,7 +10,7 @@ from rlottery.config import Config, Task
 from rlottery.errors import StudyError
 from rlottery.storage.checkpoint_record import KEPT
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.networks import networks_of, task_spec
+from rlottery.study.planning.network_sizes import networks_of, task_spec
 
 BYTES_PER_STEP_OF_METRICS = 1.0
 """As JSON lines. TensorBoard files take as much again."""

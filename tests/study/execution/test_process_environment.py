@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from rlottery.study.execution.environment import worker_environment
+from rlottery.study.execution.process_environment import worker_environment
 
 
 def test_one_thread_and_no_accelerator() -> None:

@@ -7,8 +7,8 @@ import pytest
 from rlottery.agents.description import Spec
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.study.resources import room
-from rlottery.study.resources.room import check_room, disk_use, group_weights, kept_bytes, size, working_bytes
+from rlottery.study.resources import disk_space
+from rlottery.study.resources.disk_space import check_room, disk_use, group_weights, kept_bytes, size, working_bytes
 from tests.study.studies import job, tiny_config
 
 # 3 observations, 1 action, actor 3-2-2 (mean and log-std), critics 4-5-1:
@@ -73,7 +73,7 @@ def test_a_disk_that_is_too_small_is_told_of_before_anything_starts(
 ) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(shutil, "disk_usage", lambda path: (asked.append(path), Usage(10_000))[1])
-    monkeypatch.setattr(room, "task_spec", lambda task: SPEC)
+    monkeypatch.setattr(disk_space, "task_spec", lambda task: SPEC)
     words = (
         r"needs about 0\.0 MB of disk space, but .* has only 0\.0 MB free\. "
         r".* data=FOLDER, or set keep_replay: false"
@@ -89,7 +89,7 @@ def test_what_is_there_already_is_not_asked_for_again(small: Config, monkeypatch
     dense = job(small, "dense")
     needed = sum(disk_use([dense], [SPEC], 1))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(int(needed) - 1000))
-    monkeypatch.setattr(room, "task_spec", lambda task: SPEC)
+    monkeypatch.setattr(disk_space, "task_spec", lambda task: SPEC)
     with pytest.raises(StudyError, match="needs about"):
         check_room(small, [dense], 1)
     dense.files.checkpoint.mkdir(parents=True)
