@@ -101,6 +101,8 @@ STUDIES = {"guide": GUIDE, "arms": ARMS}
 
 KINDS = ("all", "all", "all", "command", "worker", "SIGTERM", "SIGINT")
 LATEST_KILL_SECONDS = 12.0
+QUICKLY = 4.0
+"""The latest kill, in seconds, for the small studies of the test suite: they take little longer."""
 REPORTS = __name__ == "__main__"
 """Whether the commands draw reports. The test suite compares weights, masks, metrics and replay buffers alone."""
 WITHOUT_REPORT = (
@@ -185,10 +187,10 @@ def kill(process: subprocess.Popen[str], kind: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def disturb(folder: Path, process: subprocess.Popen[str], chance: random.Random) -> str | None:
+def disturb(folder: Path, process: subprocess.Popen[str], chance: random.Random, latest: float) -> str | None:
     """Kill a command once, and wait until it has ended; None if it had ended before."""
     kind, in_write = chance.choice(KINDS), chance.random() < 0.5
-    moment = time.monotonic() + chance.uniform(0.5, LATEST_KILL_SECONDS)
+    moment = time.monotonic() + chance.uniform(0.5, latest)
     while time.monotonic() < moment:
         if process.poll() is not None:
             return None
@@ -204,11 +206,19 @@ def disturb(folder: Path, process: subprocess.Popen[str], chance: random.Random)
     return what
 
 
-def endure(folder: Path, study: Study, kills: int, chance: random.Random, cache: bool = False) -> Counter[str]:
+def endure(
+    folder: Path,
+    study: Study,
+    kills: int,
+    chance: random.Random,
+    cache: bool = False,
+    latest: float = LATEST_KILL_SECONDS,
+) -> Counter[str]:
     """Run a study to its end through at most `kills` kills; how often it was killed in which way.
 
     Args:
         cache: keep JAX's compilations in a cache of the study's own.
+        latest: seconds after the start of a command until which it may be killed.
     """
     survived: Counter[str] = Counter()
     kept = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
@@ -219,7 +229,7 @@ def endure(folder: Path, study: Study, kills: int, chance: random.Random, cache:
             what = None
             while (
                 survived.total() < kills * number // len(study.commands)
-                and (what := disturb(folder, process, chance)) is not None
+                and (what := disturb(folder, process, chance, latest)) is not None
             ):
                 survived[what] += 1
                 print(f"{folder.name}, command {number}: killed {survived.total()}: {what}", flush=True)

@@ -6,7 +6,7 @@ A file of its own, because whole files go to a process of the test run.
 import random
 from pathlib import Path
 
-from tests.faults import Study, digests, endure, make_study, start
+from tests.faults import QUICKLY, Study, digests, endure, make_study, start
 
 TRAINED_OTHERWISE = """\
 name: tiny
@@ -26,7 +26,7 @@ def test_arms_that_prune_in_training_or_go_back_into_it_end_in_the_same_bits(tmp
     undisturbed = make_study(tmp_path / "undisturbed", TRAINED_OTHERWISE)
     assert start(undisturbed).wait(timeout=600) == 0, (undisturbed / "command.log").read_text()
     killed = make_study(tmp_path / "killed", TRAINED_OTHERWISE)
-    survived = endure(killed, Study(TRAINED_OTHERWISE, ((),)), 2, random.Random(2))
+    survived = endure(killed, Study(TRAINED_OTHERWISE, ((),)), 2, random.Random(2), latest=QUICKLY)
     assert survived.total() > 0
     expected = digests(undisturbed / "data")
     assert len(expected) == 18

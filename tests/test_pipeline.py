@@ -795,6 +795,6 @@ class TestWaysToWriteTheScript:
         self, monkeypatch: pytest.MonkeyPatch, runs: Runs
     ) -> None:
         monkeypatch.setattr(sys, "argv", ["", "--pruning-method", "gradient"])
-        monkeypatch.setattr(sys.modules["__main__"], "__file__", None)  # a notebook, python -c
+        monkeypatch.setattr(sys.modules["__main__"], "__file__", None, raising=False)  # a notebook, python -c
         main(pruning_method="magnitude")
         assert runs == [("magnitude", list(STAGES), "tiny")]

@@ -162,11 +162,11 @@ def shown(renderable: RenderableType, width: int = 120) -> str:
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Every file below `folder`, its bytes and when it was last written."""
+    """Every file below `folder`, its bytes and when it was last written; not what Python compiled."""
     return {
         str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.parent.name != "__pycache__"
     }
 
 

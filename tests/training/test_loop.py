@@ -163,7 +163,7 @@ def test_loss_rows_are_means_since_the_last(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(("warmup_steps", "updates_per_step"), [(0, 1), (10, 1), (39, 1), (10, 3)])
 def test_warm_up_makes_no_updates(warmup_steps: int, updates_per_step: int) -> None:
     trained = Run(warmup_steps=warmup_steps, updates_per_step=updates_per_step).train()
-    assert trained.state.updates == (40 - warmup_steps) * updates_per_step
+    assert trained.learner.state.updates == (40 - warmup_steps) * updates_per_step
 
 
 def test_warm_up_actions_are_uniform() -> None:
@@ -229,7 +229,7 @@ def test_evaluation_changes_nothing_in_training(plain: tuple[Run, Loop]) -> None
     seldom, one = plain
     often = Run(env_steps=50, interval=3)
     other = often.train()
-    assert bits(one.state) == bits(other.state)
+    assert bits(one.learner.state) == bits(other.learner.state)
     assert all(np.array_equal(a, b) for a, b in zip(one.replay.stored(), other.replay.stored(), strict=True))
     assert often.of_kind("episode") == seldom.of_kind("episode")
 
@@ -367,7 +367,7 @@ def test_sac_learns(learnt: tuple[Run, Loop]) -> None:
 def test_the_same_seed_gives_the_same_bits_however_often_it_is_evaluated(learnt: tuple[Run, Loop]) -> None:
     run, trained = learnt
     again, retrained = sac_run(interval=225)
-    assert bits(trained.state) == bits(retrained.state)
+    assert bits(trained.learner.state) == bits(retrained.learner.state)
     assert run.of_kind("episode") == again.of_kind("episode")
     by_step = {row["env_steps"]: row["returns"] for row in again.of_kind("evaluation")}
     assert all(by_step[row["env_steps"]] == row["returns"] for row in run.of_kind("evaluation"))
