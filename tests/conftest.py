@@ -28,7 +28,17 @@ if WORKER and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
 
-LONG_FILES = ("test_docs.py", "test_pipeline.py", "test_faults.py", "test_faults_arms.py", "test_worker_threads.py")
+LONG_FILES = (
+    *(
+        "test_docs.py",
+        "test_faults.py",
+        "test_pipeline.py",
+        "test_laboratory.py",
+        "test_page.py",
+        "test_worker_threads.py",
+    ),
+    *("test_equal.py", "test_faults_arms.py", "test_npz.py", "test_vectorized_learner.py", "test_sanitized.py"),
+)
 """More than half of the suite's time. Begun last, one would keep a core busy while the others have nothing left."""
 
 
@@ -38,7 +48,8 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+    rank = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
