@@ -28,17 +28,19 @@ if WORKER and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
 
-LONG_FILES = (
-    *(
-        "test_docs.py",
-        "test_faults.py",
-        "test_pipeline.py",
-        "test_laboratory.py",
-        "test_page.py",
-        "test_worker_threads.py",
-    ),
-    *("test_equal.py", "test_faults_arms.py", "test_npz.py", "test_vectorized_learner.py", "test_sanitized.py"),
-)
+LONG_FILES = [
+    "test_docs.py",
+    "test_faults.py",
+    "test_pipeline.py",
+    "test_laboratory.py",
+    "test_page.py",
+    "test_worker_threads.py",
+    "test_equal.py",
+    "test_faults_arms.py",
+    "test_npz.py",
+    "test_vectorized_learner.py",
+    "test_sanitized.py",
+]
 """More than half of the suite's time. Begun last, one would keep a core busy while the others have nothing left."""
 
 
