@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import functools
 import inspect
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -158,8 +159,10 @@ def _refuse_ignored_flags(values: dict[str, Any]) -> None:
     for name, value in values.items():
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if isinstance(value, bool) else {"nargs": "?"}
         parser.add_argument(f"--{name.replace('_', '-')}", **how)
-    flags = vars(parser.parse_known_args(sys.argv[1:])[0])
-    if any(flag is not None and str(flag) != str(values[name]) for name, flag in flags.items()):
+    # Misspelt with underscores, as the arguments are written.
+    given = [re.sub("^--[^=]*", lambda name: name[0].replace("_", "-"), word) for word in sys.argv[1:]]
+    flags = vars(parser.parse_known_args(given)[0])
+    if "--help" in given or any(flag is not None and str(flag) != str(values[name]) for name, flag in flags.items()):
         typer.echo(
             f"error: {SCRIPT} calls a `main` that does not read the command line, so it would ignore "
             f"{' '.join(sys.argv[1:])}. Change its import to: from rlottery.pipeline import script_main as main",

@@ -758,7 +758,10 @@ class TestWaysToWriteTheScript:
 
     @pytest.mark.parametrize(
         "flags",
-        [("--pruning-method", "gradient"), ("--pruning-method=gradient",), ("--no-run-ticket",), ("--config", "other")],
+        [
+            *(("--pruning-method", "gradient"), ("--pruning-method=gradient",), ("--pruning_method", "gradient")),
+            *(("--no-run-ticket",), ("--config", "other"), ("--help",)),
+        ],
     )
     def test_a_main_that_would_ignore_them_is_refused(
         self, monkeypatch: pytest.MonkeyPatch, runs: Runs, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]

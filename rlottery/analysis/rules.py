@@ -1,5 +1,7 @@
 """The rules of the verdict in sentences, with the config's numbers: every report says how it judges."""
 
+from math import ceil, log2
+
 from rlottery.config import Config, Verdict
 
 
@@ -14,6 +16,7 @@ def rules_as_sentences(config: Config) -> tuple[str, ...]:
     margin, level = margin_text(rules), f"{100 * rules.level:g} %"
     interval = f"{100 * (1 - 2 * rules.level):g} %"
     mean = "its last evaluation" if last == 1 else f"the mean of its last {last} evaluations"
+    flips = ceil(-log2(rules.level))  # with fewer seeds, no sign-flip test can reach the level
     each = "of 1 episode" if episodes == 1 else f"of {episodes} episodes"
     return (
         f"The score of a run is {mean}, {each if last == 1 else f'each {each}'}, with the deterministic policy. A run "
@@ -33,7 +36,7 @@ def rules_as_sentences(config: Config) -> tuple[str, ...]:
         "Undecided: none of these is shown. The report then says how many more seeds would give 80 % power to show one "
         "of them, if the true differences are as estimated now.",
         f"Nothing is decided with fewer than {rules.least_seeds} seeds, nor where the dense agents did not learn (a "
-        f"sign-flip test of dense - untrained, one-sided at {level}; with fewer than 5 seeds a t-test).",
+        f"sign-flip test of dense - untrained, one-sided at {level}; with fewer than {flips} seeds a t-test).",
         f"Where every run of ticket and dense ends within {rules.saturated_within:g} of the gain below the best run of "
         "the task, scores are tied at the maximum, and the area under the learning curve is compared instead.",
         "Holm's correction of each claim is over all tickets and tasks, and for verdicts over tasks it is over all "

@@ -56,7 +56,7 @@ class ArmScores:
         return round(statistics.fmean(self.normalised.values()), 9) if self.normalised else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TaskScores:
     """The runs and scores of one task.
 
@@ -82,6 +82,10 @@ class TaskScores:
     arms: tuple[ArmScores, ...]
     runs: Mapping[str, tuple[Run, ...]]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """One line, since all runs with their evaluations fill pages."""
+        return f"<TaskScores of {self.task}: {self.metric} of {len(self.arms)} of {len(self.runs)} arms>"
 
     @property
     def zero(self) -> Mapping[int, float]:

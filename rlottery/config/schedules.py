@@ -1,11 +1,12 @@
 """Pruning schedules: when weights are pruned. Each class is one schedule with its keys and all rules about it.
 
-To add a schedule, write its class and a field of `PruningSchedule`.
+To add a schedule, write its class and a field of `PruningSchedule`. One that changes masks during training also needs
+its updates in `training.dynamic_sparsity`.
 """
 
 from collections.abc import Iterator
 from math import ceil, log1p
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, get_args
 
 from pydantic import Field, model_serializer, model_validator
 
@@ -207,14 +208,6 @@ class RigL(DropAndGrow):
 
 InTraining = Gradual | DropAndGrow
 """Schedules that make the mask while the agent trains."""
-_ALL: tuple[type[_ScheduleKeys], ...] = (OneShot, Iterative, Gradual, SET, RigL)
-
-SCHEDULES: dict[str, Method] = {schedule.name: schedule.method for schedule in _ALL}
-"""Name -> description, in the order of the documentation."""
-DROP_AND_GROW: tuple[str, ...] = tuple(schedule.name for schedule in _ALL if issubclass(schedule, DropAndGrow))
-"""The names of the schedules of dynamic sparse training, which need no criterion."""
-IN_TRAINING: tuple[str, ...] = tuple(schedule.name for schedule in _ALL if issubclass(schedule, Gradual | DropAndGrow))
-"""The names of the schedules that make the mask while the agent trains."""
 
 
 class PruningSchedule(Section):
@@ -228,7 +221,8 @@ class PruningSchedule(Section):
     @property
     def chosen(self) -> OneShot | Iterative | Gradual | DropAndGrow:
         """The one that is given."""
-        return self.iterative or self.gradual or self.set or self.rigl or OneShot()
+        given = (getattr(self, name) for name in type(self).model_fields)
+        return next((schedule for schedule in given if schedule is not None), OneShot())
 
     @model_validator(mode="before")
     @classmethod
@@ -250,6 +244,19 @@ class PruningSchedule(Section):
     def _as_given(self) -> str | dict[str, Any]:
         chosen = self.chosen
         return chosen.name if isinstance(chosen, OneShot) else {chosen.name: chosen.model_dump()}
+
+
+_ALL: tuple[type[_ScheduleKeys], ...] = (
+    OneShot,
+    *(get_args(field.annotation)[0] for field in PruningSchedule.model_fields.values()),
+)
+
+SCHEDULES: dict[str, Method] = {schedule.name: schedule.method for schedule in _ALL}
+"""Name -> description, in the order of the documentation."""
+DROP_AND_GROW: tuple[str, ...] = tuple(schedule.name for schedule in _ALL if issubclass(schedule, DropAndGrow))
+"""The names of the schedules of dynamic sparse training, which need no criterion."""
+IN_TRAINING: tuple[str, ...] = tuple(schedule.name for schedule in _ALL if issubclass(schedule, Gradual | DropAndGrow))
+"""The names of the schedules that make the mask while the agent trains."""
 
 
 def _one_sparsity(name: str) -> str:

@@ -19,7 +19,7 @@ from rlottery.pruning.initial_weights import permute_weights
 from rlottery.pruning.masks import GroupMask, check_connected, check_shapes, select
 from rlottery.pruning.method import Method
 from rlottery.pruning.random_masks import random_erk, random_like, shuffle_all_but_first, shuffle_degrees
-from rlottery.pruning.ranking import FloatArray, Scores, keep_highest
+from rlottery.pruning.ranking import RealArray, Scores, keep_highest
 from rlottery.pruning.structured import is_structured, mask_of_units, unit_scores, units_of
 
 
@@ -74,7 +74,7 @@ class Control(Method):
     rank_mask: Callable[[Scores, GroupMask], GroupMask] | None = None
     network: Literal["masked", "small", "dense"] = "masked"
     fresh_weights: bool = False
-    change_weights: Callable[[Kernels, GroupMask, np.random.Generator], Mapping[str, FloatArray]] | None = None
+    change_weights: Callable[[Kernels, GroupMask, np.random.Generator], Mapping[str, RealArray]] | None = None
     is_baseline: bool = False
     rules: tuple[ControlRule, ...] = ()
 

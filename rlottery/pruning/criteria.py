@@ -16,9 +16,9 @@ import numpy as np
 from rlottery.errors import MaskError
 from rlottery.pruning.import_path import did_you_mean, import_function, one_line
 from rlottery.pruning.method import Method
-from rlottery.pruning.ranking import FloatArray, Scores
+from rlottery.pruning.ranking import RealArray, Scores
 
-Kernels: TypeAlias = Mapping[str, FloatArray]
+Kernels: TypeAlias = Mapping[str, RealArray]
 """Layer path -> kernel (inputs, outputs), from input to output. Biases are never here.
 
 The part before the last dot of a path names an independent network (`q1.layer_0`). It may be missing.
@@ -76,7 +76,7 @@ class Criterion(Method):
         signed: whether scores may be negative.
     """
 
-    function: Callable[..., FloatArray]
+    function: Callable[..., RealArray]
     iterations: int = 1
     signed: bool = False
 
@@ -349,7 +349,7 @@ def _checked(
 
 def _layer_scores(
     criterion: Criterion, name: str, path: str, read: Mapping[str, np.ndarray], shape: tuple[int, ...]
-) -> FloatArray:
+) -> RealArray:
     try:
         with np.errstate(all="ignore"):  # overflows and divisions by zero are reported once, below
             given = criterion.function(**read)

@@ -7,10 +7,10 @@ import numpy as np
 
 from rlottery.pruning.criteria import Kernels
 from rlottery.pruning.masks import GroupMask, check_shapes
-from rlottery.pruning.ranking import FloatArray
+from rlottery.pruning.ranking import RealArray
 
 
-def permute_weights(kernels: Kernels, mask: GroupMask, generator: np.random.Generator) -> dict[str, FloatArray]:
+def permute_weights(kernels: Kernels, mask: GroupMask, generator: np.random.Generator) -> dict[str, RealArray]:
     """Each layer's surviving weights, permuted among the surviving positions.
 
     The mask and the values stay the same, and only the positions of the values change (Vischer et al. 2022,
@@ -24,7 +24,7 @@ def permute_weights(kernels: Kernels, mask: GroupMask, generator: np.random.Gene
     return permuted
 
 
-def rescale(kernels: Kernels, mask: GroupMask) -> dict[str, FloatArray]:
+def rescale(kernels: Kernels, mask: GroupMask) -> dict[str, RealArray]:
     """Surviving weights times sqrt(inputs / survivors) of their unit.
 
     A unit that keeps k of n independent weights has k/n of the variance in its pre-activation. The factor restores it

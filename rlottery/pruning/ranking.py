@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from rlottery.errors import MaskError
 
-FloatArray: TypeAlias = NDArray[np.floating[Any]]
+RealArray: TypeAlias = NDArray[np.floating[Any]]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
-Scores: TypeAlias = Mapping[str, FloatArray]
+Scores: TypeAlias = Mapping[str, RealArray]
 """Layer path -> a score for every kernel weight (inputs, outputs); layers from input to output."""
 
 
-def keep_highest(scores: FloatArray, count: int) -> BoolArray:
+def keep_highest(scores: RealArray, count: int) -> BoolArray:
     """Marks exactly `count` of the highest scores; among equal scores the lowest index wins.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 from rlottery.errors import MaskError
 from rlottery.pruning.allocation import Shapes, survivors_above
 from rlottery.pruning.masks import GroupMask, by_network
-from rlottery.pruning.ranking import BoolArray, FloatArray, Scores
+from rlottery.pruning.ranking import BoolArray, RealArray, Scores
 
 Units: TypeAlias = Mapping[str, BoolArray]
 """Path of each layer that makes hidden units (all but a network's last) -> bool (outputs,), true if it survives."""
@@ -63,7 +63,7 @@ def prune_units(
     return mask_of_units(shapes, units)
 
 
-def unit_scores(scores: Scores) -> dict[str, FloatArray]:
+def unit_scores(scores: Scores) -> dict[str, RealArray]:
     """Score of each hidden unit: the root mean square of the scores of its incoming and outgoing weights.
 
     These weights are pruned together (Fang et al. 2023, DepGraph; Li et al. 2017 use the norm of the incoming filter
@@ -81,7 +81,7 @@ def unit_scores(scores: Scores) -> dict[str, FloatArray]:
             "Signed scores can't rank units, because their mean square loses the sign. "
             "Prune single weights, or use a criterion whose scores are not negative."
         )
-    found: dict[str, FloatArray] = {}
+    found: dict[str, RealArray] = {}
     for path, outgoing in _outgoing({path: layer.shape for path, layer in scores.items()}).items():
         weights = np.concatenate([scores[path].T, scores[outgoing]], axis=1, dtype=np.float64)
         if np.isnan(weights).any():
@@ -132,7 +132,7 @@ def _weights_of(shapes: Shapes, widths: Mapping[str, int]) -> int:
     return sum(inputs.get(path, shape[0]) * widths.get(path, shape[1]) for path, shape in shapes.items())
 
 
-def _share_removed(scores: FloatArray) -> FloatArray:
+def _share_removed(scores: RealArray) -> RealArray:
     """Share of the layer that is removed when a unit is removed, minus half a unit: a ranking common to all layers.
 
     Subtracting half a unit means that at any point all layers have lost the same share, rounded to the nearest unit.
@@ -143,7 +143,7 @@ def _share_removed(scores: FloatArray) -> FloatArray:
     return shares
 
 
-def _lowest_first(ranks: Mapping[str, FloatArray]) -> Iterator[tuple[str, int]]:
+def _lowest_first(ranks: Mapping[str, RealArray]) -> Iterator[tuple[str, int]]:
     """(path, unit) of all units, lowest rank first; among equal ranks the later layer, then the higher index."""
     units = [(path, unit) for path, layer in ranks.items() for unit in range(layer.size)]
     best_first = np.argsort(-np.concatenate(list(ranks.values())), kind="stable")

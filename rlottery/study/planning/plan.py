@@ -95,5 +95,11 @@ def plan_study(
 
 def _pending(job: Job, to_do: Collection[Key]) -> set[Key]:
     """The jobs among `to_do` that this one needs, directly or indirectly."""
-    found = {needed.key for needed in job.needs if needed.key in to_do}
-    return found.union(*(_pending(needed, to_do) for needed in job.needs if needed.key in found))
+    found: set[Key] = set()
+    waiting = [job]
+    while waiting:
+        for needed in waiting.pop().needs:
+            if needed.key in to_do and needed.key not in found:
+                found.add(needed.key)
+                waiting.append(needed)
+    return found
