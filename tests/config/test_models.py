@@ -21,6 +21,7 @@ from rlottery.config import (
     load_config,
 )
 from rlottery.config.fields import Sparsity
+from rlottery.config.schedules import PruningSchedule
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = "tasks: [a]\nseeds: [0]\n"
