@@ -58,7 +58,7 @@ class Target(gymnasium.Env[np.ndarray, np.ndarray]):
 
 
 class Strange(gymnasium.Env[Any, Any]):
-    """Has the spaces that it is told to have; its episodes never end."""
+    """An environment with the given spaces, whose episodes never end."""
 
     def __init__(self, observation: spaces.Space[Any] | None = None, action: spaces.Space[Any] | None = None) -> None:
         self.observation_space = observation or spaces.Box(-1.0, 1.0, (2,), np.float32)

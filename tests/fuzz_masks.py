@@ -3,11 +3,11 @@
     uv run --with atheris python -m tests.fuzz_masks --runs 1000000
     uv run --with atheris python -m tests.fuzz_masks --target mask --seconds 600 --corpus data/fuzz
 
-Whatever the bytes, the reader raises a MaskError with a printable message, or returns a tree of plain values
-that is no larger than the file allows; it takes less than a second of CPU time for 64 KiB; and it raises no
-audit event: nothing is imported, opened, compiled or started. What breaks that is a crash: it is printed once
-for every place in the code, saved in the corpus folder (where the next run with this folder tries it again),
-and the run goes on. The exit code is 1 after a crash. An idle core tries some 600 pickles or 250 masks a second.
+For any bytes, the reader raises a MaskError with a printable message, or returns a tree of plain values that is
+no larger than the file allows. It takes less than a second of CPU time for 64 KiB, and raises no audit event:
+nothing is imported, opened, compiled or started. Anything else is a crash. Crashes are printed once for every
+place in the code and saved in the corpus folder, where the next run with this folder tries them again. The run
+continues, and ends with exit code 1. An idle core tries some 600 pickles or 250 masks a second.
 """
 
 import argparse
@@ -63,7 +63,7 @@ LAYER = np.array([[True], [False]])
 
 
 def _shortest_argument(opcode: pickletools.OpcodeInfo) -> bytes:
-    """Zeros, which stand for 0 or for something empty; a digit where there must be a line."""
+    """Zeros, which mean 0 or something empty; a digit if the argument is a line."""
     if opcode.arg is None:
         return b""
     if opcode.arg.n == pickletools.UP_TO_NEWLINE:

@@ -57,7 +57,7 @@ class Description:
             are all that the deterministic policy reads.
         copies: group -> arrays of the weights' size that a saved agent holds: weights, targets, optimiser moments.
         operations: group -> floating-point operations of an update per weight and transition.
-        losses: group -> its loss, in words.
+        losses: group -> what its loss is, as text.
         divergence_advice: which settings to lower if training diverges.
     """
 

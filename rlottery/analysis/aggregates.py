@@ -78,7 +78,7 @@ def bootstrap(
     """Stratified percentile bootstrap: runs are resampled with replacement within each task.
 
     Tasks are not resampled: the interval is about more seeds of these tasks, not about other tasks. With few runs it is
-    too narrow, because the bootstrap takes their spread for that of all runs.
+    too narrow, because the bootstrap underestimates the spread of all runs.
 
     Args:
         groups: for every task the scores of its runs, shape (runs,).

@@ -40,8 +40,8 @@ def rules_as_sentences(config: Config) -> tuple[str, ...]:
         f"Where every run of ticket and dense ends within {rules.saturated_within:g} of the gain below the best run of "
         "the task, scores are tied at the maximum, and the area under the learning curve is compared instead.",
         "Holm's correction of each claim is over all tickets and tasks, and for verdicts over tasks it is over all "
-        "tickets. These pooled verdicts are about the mean over tasks of a ticket's normalised differences. The tasks "
-        "are taken as they are, not as a sample of all tasks (Welch-Satterthwaite).",
+        "tickets. These pooled verdicts are about the mean over tasks of a ticket's normalised differences. They hold "
+        "for these tasks, which are not treated as a sample of all tasks (Welch-Satterthwaite).",
         f"All other intervals are 95 % bootstrap intervals over seeds, stratified by task, with {rules.resamples:,} "
         "resamples and a fixed random seed.",
     )

@@ -72,7 +72,7 @@ class ArmRecipe(Section):
     """What the recipes of all kinds have in common."""
 
     name: Annotated[Text | None, AfterValidator(_file_name)] = Field(
-        default=None, description="of the arm; made from the other keys if left out"
+        default=None, description="name of the arm; derived from the other keys by default"
     )
 
     @classmethod

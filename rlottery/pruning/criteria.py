@@ -174,7 +174,7 @@ CRITERIA: dict[str, Criterion] = {
     ),
     "random": Criterion(
         lambda random: random,
-        summary="a uniform random number, which knows nothing of the agent",
+        summary="a uniform random number, independent of the agent",
         paper="Liu et al. 2022, The Unreasonable Effectiveness of Random Pruning",
         use="As the control that every other criterion has to beat.",
     ),

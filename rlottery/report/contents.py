@@ -41,7 +41,7 @@ class Contents:
         lists_arms: whether the config lists its arms, instead of using the two built-in methods.
         scores: one entry per task. across: one entry per arm; empty where no task was learned.
         missing: what does not exist yet, failed or can't be read, one sentence each.
-        films: task id -> media type and content of a film, where one was made.
+        films: task id -> media type and content of a video, where one was made.
         asked: number of runs that the settings ask for, as far as the config lists its arms.
     """
 

@@ -1,4 +1,4 @@
-"""Which film a report shows of each task: the dense agent next to the most interesting ticket."""
+"""Which video a report shows of each task: the dense agent next to the most interesting ticket."""
 
 from collections.abc import Mapping
 
@@ -15,9 +15,9 @@ Films = Mapping[str, tuple[str, bytes]]
 
 
 def films_of(store: Store, config: Config, contents: Contents) -> tuple[Films, tuple[str, ...]]:
-    """The films of the tasks that have a ticket to show, and why other tasks have none, one line per reason.
+    """The videos of the tasks that have a ticket to show, and why other tasks have none, one line per reason.
 
-    Films are made once and kept in the store.
+    Videos are made once and kept in the store.
     """
     from rlottery.export.play import NoFilm, film_for_report  # imports renderers
 
@@ -33,7 +33,7 @@ def films_of(store: Store, config: Config, contents: Contents) -> tuple[Films, t
             reasons[film.why] = None
         else:
             films[task.id] = film
-    return films, tuple(f"Films: {why}" for why in reasons)
+    return films, tuple(f"Videos: {why}" for why in reasons)
 
 
 def film_chosen(task: TaskVerdict, contents: Contents) -> tuple[str, int] | None:

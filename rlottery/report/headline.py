@@ -40,9 +40,9 @@ def headline(verdicts: Verdicts, level: float) -> list[str]:
 def few_failures(n: int) -> str:
     """How little a few seeds without a failure show, where runs either learn or fail."""
     return (
-        f"There, {n} good results in {n} seeds are weak evidence: of tickets that fail one time in ten, "
-        f"{100 * 0.9**n:.0f} % of studies with {plural(n, 'seed')} see no failure. A positive verdict then only says "
-        "that no more failures were seen than dense agents had."
+        f"There, {n} good results in {n} seeds say little about the failure rate: of tickets that fail one time in "
+        f"ten, {100 * 0.9**n:.0f} % of studies with {plural(n, 'seed')} see no failure. A positive verdict then only "
+        "says that no more failures were seen than dense agents had."
     )
 
 
@@ -164,8 +164,8 @@ def _cautions(learned: Sequence[TaskVerdict], *, positive: bool) -> list[str]:
             )
     if positive and (split := [task.task for task in learned if task.bimodal is not None]):
         sentences.append(
-            f"On {joined(split)}, runs of the same arm either learn or fail, so few seeds without a failure are weak "
-            "evidence."
+            f"On {joined(split)}, runs of the same arm either learn or fail, so a few seeds without a failure say "
+            "little about the failure rate."
         )
     if ahead := [task.task for task in learned if task.head_start is not None]:
         sentences.append(

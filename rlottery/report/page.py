@@ -176,7 +176,7 @@ def _contents_list(values: Mapping[str, Any]) -> list[dict[str, str]]:
         ("scores", "Scores", values["score_tables"]),
         ("across", "Across tasks", values["across_figures"] or values["across_table"].rows),
         ("masks", "Masks", masks),
-        ("films", "Films", values["films"]),
+        ("films", "Videos", values["films"]),
         ("cost", "Cost", values["cost_table"].rows),
         ("made", "How it was made", True),
         ("glossary", "Glossary", True),

@@ -1,4 +1,4 @@
-"""Tables: lists of columns, each with its title and its cell function. `renderers` and `terminal` show them."""
+"""Tables: lists of columns, each with its title and its cell function. `table_formats` and `terminal` show them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field

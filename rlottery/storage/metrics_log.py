@@ -83,7 +83,7 @@ class _Board:
     """Writes scalars to this session's own TensorBoard file, in this thread.
 
     tensorboardX's SummaryWriter writes in another thread. If that thread dies, because of a full disk or a clock that
-    jumps, training waits for ever.
+    jumps, training waits forever.
 
     Args:
         purge: the step from which TensorBoard hides the scalars of earlier sessions.

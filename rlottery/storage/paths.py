@@ -96,11 +96,11 @@ class Store:
         return [DENSE, *sorted(found - {DENSE})]
 
     def film(self, task_name: str, seed: int, arm: str, agents: str) -> Path:
-        """A report's film of a dense agent next to the arm's. `agents` is a digest of the agents that it shows."""
+        """A report's video of a dense agent next to the arm's. `agents` is a digest of the agents that it shows."""
         return self.report / f"film_{task_name}_seed_{seed}_{arm}_{agents}.mp4"
 
     def films(self, task_name: str, seed: int, arm: str) -> list[Path]:
-        """The films of that arm, of any agents."""
+        """The videos of that arm, of any agents."""
         named = re.compile(re.escape(self.film(task_name, seed, arm, "").stem) + r"[0-9a-f]{12}-[0-9a-f]{12}\.mp4")
         found = self.report.iterdir() if self.report.is_dir() else ()
         return [path for path in found if named.fullmatch(path.name)]

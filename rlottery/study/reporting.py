@@ -81,7 +81,7 @@ def _begin_record(store: Store, config: Config, contents: Contents, say: Callabl
 def publish(
     store: Store, config: Config, contents: Contents, say: Callable[[str], None], folder: Path | None = None
 ) -> None:
-    """Write the files of a report to `folder` or the store's own, and print where they are. Films stay in the store."""
+    """Write the files of a report to `folder` or the store's own, and print their paths. Videos stay in the store."""
     from rlottery.report.files import write_report  # Matplotlib takes a second to import, which --help can do without
 
     folder = store.report if folder is None else folder

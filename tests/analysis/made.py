@@ -55,12 +55,12 @@ def task(
     middle: Mapping[str, Sequence[float]] | None = None,
     least_gain: float = 0.1,
 ) -> TaskToJudge:
-    """A task whose arms end with these scores, a seed each.
+    """A task whose arms end with these scores, one for each seed.
 
     Args:
-        controls: control -> the ticket that it stands beside. Tickets are called criterion-percent.
-        untrained: of each seed; 0.
-        middle: arm -> scores at steps 100 and 200; else half of the end.
+        controls: control -> the ticket that it is a control of. Tickets are named criterion-percent.
+        untrained: score of each seed before training; 0 by default.
+        middle: arm -> scores at steps 100 and 200; half of the final score by default.
     """
     runs: dict[str, list[Run]] = {}
     for arm, ends in scores.items():

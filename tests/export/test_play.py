@@ -1,4 +1,4 @@
-"""Films of agents that were trained: what is shown is what counted, and bad input is one message before any work."""
+"""Videos of trained agents: they show the episodes that were scored, and bad input is one message before any work."""
 
 import io
 import shutil
@@ -86,7 +86,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def frames(film: Path | bytes) -> list[np.ndarray]:
-    """All pictures of a film, as PyAV decodes them."""
+    """All pictures of a video, as PyAV decodes them."""
     with av.open(io.BytesIO(film) if isinstance(film, bytes) else str(film)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
@@ -173,7 +173,7 @@ class TestFilm:
 
 
 class Pausing(Drawn):
-    """Of other lengths in every environment that is made: the second agent's episode goes on after the first's."""
+    """Episodes have another length in every new environment: the second agent's episode is longer than the first's."""
 
     made = 0
 

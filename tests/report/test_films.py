@@ -1,4 +1,4 @@
-"""Films of a report's tasks, and the lines for missing ones; nothing is drawn."""
+"""Videos of a report's tasks, and the lines for missing ones. Nothing is drawn."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ NOWHERE = NoFilm("MuJoCo can't render on this machine. MUJOCO_GL=egl: no libEGL.
 
 
 def films(monkeypatch: pytest.MonkeyPatch, **found: Any) -> tuple[Any, Any]:
-    """The result if a film is as `found` says for the first word of its task, else NOWHERE."""
+    """The result if a video is as `found` says for the first word of its task, else NOWHERE."""
 
     def film(store: Store, task: Task, arm: str, seed: int) -> Any:
         return found.get(task.id.split("-")[0], NOWHERE)
@@ -27,14 +27,14 @@ def films(monkeypatch: pytest.MonkeyPatch, **found: Any) -> tuple[Any, Any]:
 
 def test_one_reason_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     shown, why_not = films(monkeypatch)
-    assert (shown, why_not) == ({}, ("Films: MuJoCo can't render on this machine. MUJOCO_GL=egl: no libEGL.",))
+    assert (shown, why_not) == ({}, ("Videos: MuJoCo can't render on this machine. MUJOCO_GL=egl: no libEGL.",))
 
 
 def test_some_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
     film = ("video/mp4", b"film")
     shown, why_not = films(monkeypatch, drawer=film, Reacher=NoFilm("Reacher-v5 can't be rendered."))
     assert shown == {"drawer-close-v3": film}
-    assert why_not == (f"Films: {NOWHERE.why}", "Films: Reacher-v5 can't be rendered.")
+    assert why_not == (f"Videos: {NOWHERE.why}", "Videos: Reacher-v5 can't be rendered.")
 
 
 def test_all_have_one(monkeypatch: pytest.MonkeyPatch) -> None:

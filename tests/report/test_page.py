@@ -117,7 +117,7 @@ class TestThePage:
         assert len(pictures) >= 2 * len(TASKS) + 4
         assert all(a["role"] == "img" and len(a["aria-label"] or "") > 40 for a in pictures)
         captions = [text for _, _, text in page.all("figcaption")]
-        assert len(captions) == len(pictures) + 1  # and the film's
+        assert len(captions) == len(pictures) + 1  # and the video's
         figures = [text for text in captions if "in the same episode" not in text]
         assert all(re.search(r"n = \d+ (to \d+ )?(of \d+ )?(seeds?|runs?|pairs?)\b", text) for text in figures)
         assert all("interval" in text for text in figures)

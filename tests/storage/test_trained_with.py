@@ -1,4 +1,4 @@
-"""Runs that were trained with other settings than a config asks for are told of, in words that name the mend."""
+"""Runs that were trained with other settings than the config's are reported, with how to fix it."""
 
 from pathlib import Path
 

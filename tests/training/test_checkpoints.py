@@ -1,4 +1,4 @@
-"""A run that goes on from a checkpoint ends in the same bits; a checkpoint that is damaged is never used."""
+"""A run resumed from a checkpoint ends with the same bits, and a damaged checkpoint is never used."""
 
 import json
 import shutil

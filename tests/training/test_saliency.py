@@ -67,7 +67,7 @@ def toy(name: str, rewards: list[float], batches: int, batch_size: int = 1, seed
         batches=batches,
         batch_size=batch_size,
     )
-    return {group: evidence[name] for group, evidence in found.items()}
+    return {group: statistics[name] for group, statistics in found.items()}
 
 
 class ByHand:
@@ -108,7 +108,7 @@ def state() -> sac.SACState:
 
 @pytest.fixture(scope="module")
 def found(state: sac.SACState) -> Statistics:
-    """All evidence in one pass."""
+    """All saliency statistics in one pass."""
     return gathered_from(state, [name for name in STATISTICS if not name.startswith("initial_")])
 
 
@@ -128,16 +128,16 @@ def close(found: Any, expected: np.ndarray, rtol: float = 2e-3) -> None:
 
 def test_every_kernel_has_what_was_asked_for_and_nothing_else(state: sac.SACState, found: Statistics) -> None:
     assert found.keys() == state.params.keys()
-    for group, evidence in found.items():
+    for group, statistics in found.items():
         shapes = {path: kernel.shape for path, kernel in kernels(state.params[group]).items()}
-        for name, layers in evidence.items():
+        for name, layers in statistics.items():
             assert all(type(layer) is np.ndarray for layer in layers.values())
             expected = {path: shape[:1] if name == "input_norm" else shape for path, shape in shapes.items()}
             assert {path: layer.shape for path, layer in layers.items()} == expected, name
             double = name in ("synaptic_flow", "random")
             assert {layer.dtype for layer in layers.values()} == {np.dtype(np.float64 if double else np.float32)}
     alone = gather_statistics(SAC, SETTINGS, state, ["weights"])
-    assert [list(evidence) for evidence in alone.values()] == [["weights"], ["weights"]]
+    assert [list(statistics) for statistics in alone.values()] == [["weights"], ["weights"]]
     kernel = state.params["critic"]["q2"]["layer_1"]["kernel"]
     assert np.array_equal(alone["critic"]["weights"]["q2.layer_1"], kernel)
 
@@ -183,8 +183,8 @@ def test_inputs_are_measured_by_their_root_mean_square(found: Statistics, by_han
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_scores_follow_from_the_losses(group: str, found: Statistics, by_hand: ByHand, slopes: Any) -> None:
-    """Criteria and evidence together; those before training at the same weights, which don't matter to them."""
-    evidence = found[group] | as_initial(found)[group]
+    """Criteria and saliency statistics together. Criteria before training read the same weights as initial ones."""
+    statistics = found[group] | as_initial(found)[group]
     for path, each in slopes[group].items():
         weights, of_batches = by_hand.layers[group][path], each.mean(axis=1)
         expected = {
@@ -194,8 +194,8 @@ def test_scores_follow_from_the_losses(group: str, found: Statistics, by_hand: B
             "fisher": np.square(weights * each).mean(axis=(0, 1)) / 2,
         }
         for name, scores in expected.items():
-            close(score(name, evidence)[path], scores)
-        close(score("taylor", evidence, estimator="abs-mean")[path], expected["snip"])
+            close(score(name, statistics)[path], scores)
+        close(score("taylor", statistics, estimator="abs-mean")[path], expected["snip"])
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -306,8 +306,8 @@ def test_synaptic_flow_is_conserved_at_each_hidden_unit_and_from_layer_to_layer(
     twins = network(7, 12, 9, 2, prefix="q1.", seed=1) | network(7, 12, 9, 2, prefix="q2.", seed=2)
     rng = np.random.default_rng(3)
     masked = {path: kernel * (rng.random(kernel.shape) < 0.4) for path, kernel in twins.items()}
-    evidence = {"initial_weights": masked, "initial_synaptic_flow": synaptic_flow(masked)}
-    scores = score("synflow", evidence)
+    statistics = {"initial_weights": masked, "initial_synaptic_flow": synaptic_flow(masked)}
+    scores = score("synflow", statistics)
     for q in ("q1", "q2"):
         for into, out_of in (("layer_0", "layer_1"), ("layer_1", "layer_2")):
             np.testing.assert_allclose(scores[f"{q}.{into}"].sum(axis=0), scores[f"{q}.{out_of}"].sum(axis=1))
@@ -319,5 +319,5 @@ def test_synaptic_flow_is_conserved_at_each_hidden_unit_and_from_layer_to_layer(
 def test_synaptic_flow_of_deep_wide_networks_stays_finite_and_ranked() -> None:
     # 1^T |W| ... |W| 1 of eight layers is 256^9 x 1000^8, about 5e45, more than single precision holds.
     deep = {f"layer_{index}": np.full((256, 256), 1000.0, np.float32) for index in range(8)}
-    evidence = {"initial_weights": deep, "initial_synaptic_flow": synaptic_flow(deep)}
-    np.testing.assert_allclose(score("synflow", evidence)["layer_3"], 256.0**7 * 1000.0**8)
+    statistics = {"initial_weights": deep, "initial_synaptic_flow": synaptic_flow(deep)}
+    np.testing.assert_allclose(score("synflow", statistics)["layer_3"], 256.0**7 * 1000.0**8)

@@ -1,4 +1,4 @@
-"""Agents that train as one program: what each becomes, against the same agent alone; and that nobody waits for ever."""
+"""Agents that train as one program: what each becomes, against the same agent alone; and that nobody waits forever."""
 
 import random
 import threading
@@ -37,7 +37,7 @@ SETTINGS = SACSetup(
 )
 STEPS, WARMUP = 70, 20
 PATIENCE = 120.0
-"""Seconds after which a thread is taken to wait for ever."""
+"""Seconds after which a thread is taken to wait forever."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -130,7 +130,7 @@ def in_threads(*work: Callable[[], None]) -> list[BaseException | None]:
     deadline = time.monotonic() + PATIENCE
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    assert not any(thread.is_alive() for thread in threads), "somebody waits for ever"
+    assert not any(thread.is_alive() for thread in threads), "a thread waits forever"
     return ends
 
 

@@ -160,7 +160,7 @@ class Executor:
     def _handle_exit(self, index: int, code: int, *, shares_worker: bool) -> None:
         tracked = self.tracked[index]
         if self._stopping and code in (-signal.SIGTERM, -signal.SIGKILL):
-            code = STOPPED  # the signal came before the worker was ready for it, or somebody was impatient
+            code = STOPPED  # the signal came before the worker could handle it, or the user killed it
         if code == -signal.SIGKILL and not tracked.times_killed:
             tracked.times_killed += 1
             tracked.state = JobState.WAITING

@@ -76,7 +76,7 @@ def run_worker() -> int:
 
         code = run_together(jobs, work)
     if code == DISK_FULL:
-        # End at once: threads that still have something to write would wait for ever.
+        # End at once: threads that still have something to write would wait forever.
         os._exit(DISK_FULL)
     return code
 

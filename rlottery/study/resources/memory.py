@@ -27,7 +27,7 @@ MB = 2**20
 LIBRARIES = 150 * MB
 """Code of JAX, NumPy and the other libraries that workers map from files."""
 COMMAND, REPORTED = 180 * MB, 0.6 * MB
-"""The command that starts the workers and finally draws the report with its films; and each run in the report."""
+"""The command that starts the workers and finally draws the report with its videos; and each run in the report."""
 WORKER_BYTES = {"dense": 248 * MB, "rewind": 248 * MB, "ticket": 255 * MB, "mask": 236 * MB}
 """A worker by stage: interpreter, JAX, compiled programs. Memory that compiling freed is reused when a checkpoint's
 pieces of replay are assembled (4 MB each, four copies). Masks by weight magnitude need half of it."""

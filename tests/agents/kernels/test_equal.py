@@ -61,7 +61,7 @@ def test_a_thousand_updates_drift_no_further_than_one_ulp_at_the_start_does(spar
 
 
 def perturbed(state: SACState, seed: int) -> SACState:
-    """Every surviving weight and bias moved to one of the two numbers beside it."""
+    """The state with every surviving weight and bias moved to one of the two adjacent floats."""
     generator = np.random.default_rng(seed)
 
     def moved(array: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Finding the kernels: what can be wrong with them is told in words, and harms nobody but the process that tried."""
+"""Finding the kernels: faults are reported in sentences, and only affect the process that tries the kernels."""
 
 import os
 import subprocess
