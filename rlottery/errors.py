@@ -53,6 +53,11 @@ class StoppedError(Exception):
     """A run was asked to stop. Nothing is wrong: it continues from its checkpoint when the study is run again."""
 
 
+def typed_text(error: BaseException) -> str:
+    """The type and the message of an error in other people's code."""
+    return f"{type(error).__name__}: {error}"
+
+
 def error_text(error: Exception) -> str:
     """An error's message, with the name of its type unless it is one of these."""
-    return str(error) if isinstance(error, RlotteryError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, RlotteryError) else typed_text(error)

@@ -148,7 +148,7 @@ script_main = with_command_line(main)
 
 
 def _refuse_ignored_flags(values: dict[str, Any]) -> None:
-    """End `run_pipeline.py` if it calls `main` with other values than the flags on its command line ask for.
+    """End `run_pipeline.py` if it calls `main` with other values than its command line asks for, or in place of --help.
 
     Flags are for `script_main`. A `run_pipeline.py` that imports `main` would ignore them without a word. A script of
     any other name may have flags of its own, and so may one that passes on what its flags say.

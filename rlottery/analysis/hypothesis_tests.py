@@ -3,6 +3,7 @@
 SciPy takes long to load, so it is imported where it is used.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -120,6 +121,11 @@ def ratio_bounds(
     half = -reach * float(rest @ (bottom - mean)) / (n - 1)
     root = math.sqrt(half**2 + square * reach * float(rest @ rest) / (n - 1))
     return ratio + (half - root) / square, ratio + (half + root) / square
+
+
+def fewest_for_sign_flips(level: float) -> int:
+    """The fewest pairs for which a one-sided sign-flip test can reach the level: its smallest p-value is 0.5**n."""
+    return next(n for n in itertools.count(1) if 0.5**n <= level)
 
 
 def sign_flip(differences: ArrayLike) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Iterable, Mapping
 
-from rlottery.analysis.hypothesis_tests import paired_t, sign_flip
+from rlottery.analysis.hypothesis_tests import fewest_for_sign_flips, paired_t, sign_flip
 from rlottery.analysis.runs import Run, metric_of, untrained_evaluations
 from rlottery.config import Verdict
 
@@ -34,7 +34,7 @@ def learning_test(dense: Mapping[int, float], starts: Mapping[int, float], level
     gains = [score - starts[seed] for seed, score in dense.items() if seed in starts]
     if len(gains) < 2:
         return len(gains), None
-    return len(gains), sign_flip(gains)[0] if 0.5 ** len(gains) <= level else paired_t(gains).p_above
+    return len(gains), sign_flip(gains)[0] if len(gains) >= fewest_for_sign_flips(level) else paired_t(gains).p_above
 
 
 def least_gain_of(runs: Iterable[Run]) -> float:

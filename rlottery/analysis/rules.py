@@ -1,7 +1,6 @@
 """The rules of the verdict in sentences, with the config's numbers: every report says how it judges."""
 
-from math import ceil, log2
-
+from rlottery.analysis.hypothesis_tests import fewest_for_sign_flips
 from rlottery.config import Config, Verdict
 
 
@@ -16,7 +15,7 @@ def rules_as_sentences(config: Config) -> tuple[str, ...]:
     margin, level = margin_text(rules), f"{100 * rules.level:g} %"
     interval = f"{100 * (1 - 2 * rules.level):g} %"
     mean = "its last evaluation" if last == 1 else f"the mean of its last {last} evaluations"
-    flips = ceil(-log2(rules.level))  # with fewer seeds, no sign-flip test can reach the level
+    flips = fewest_for_sign_flips(rules.level)
     each = "of 1 episode" if episodes == 1 else f"of {episodes} episodes"
     return (
         f"The score of a run is {mean}, {each if last == 1 else f'each {each}'}, with the deterministic policy. A run "

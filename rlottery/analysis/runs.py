@@ -202,12 +202,12 @@ def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
 
 def _of_one_study(run: Run, dense: Manifest, first_seed: int, first: Manifest) -> Run:
     """The run; "unreadable" where its seed's dense agent was trained with other settings than the first seed's."""
-    differences = list_differences(_settings(first, "seed"), _settings(dense, "seed"))
+    differences = list_differences(_settings(first, "seed"), _settings(dense, "seed"), asker=f"seed {first_seed} has")
     if not differences:
         return run
     problem = (
         f"{run.files.folder.parent} was trained with other settings than seed {first_seed} "
-        f"({differences[0].replace('this config asks for', f'seed {first_seed} has', 1)}), so they can't be "
+        f"({differences[0]}), so they can't be "
         "compared. Keep studies with different settings in separate folders: data=FOLDER."
     )
     return replace(run, status="unreadable", error=problem)

@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rlottery.errors import MaskError
-from rlottery.pruning.import_path import did_you_mean, import_function, one_line
+from rlottery.errors import MaskError, typed_text
+from rlottery.pruning.import_path import did_you_mean, import_function
 from rlottery.pruning.method import Method
 from rlottery.pruning.ranking import RealArray, Scores
 
@@ -354,7 +354,7 @@ def _layer_scores(
         with np.errstate(all="ignore"):  # overflows and divisions by zero are reported once, below
             given = criterion.function(**read)
     except Exception as error:
-        raise MaskError(f"The criterion {name!r} failed on layer {path!r}: {one_line(error)}") from error
+        raise MaskError(f"The criterion {name!r} failed on layer {path!r}: {typed_text(error)}") from error
     if not hasattr(given, "__array__"):
         raise MaskError(f"The criterion {name!r} returned {type(given).__name__} for layer {path!r}, not an array.")
     scores = np.asarray(given)

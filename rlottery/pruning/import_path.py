@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from rlottery.errors import MaskError
+from rlottery.errors import MaskError, typed_text
 
 
 def import_function(name: str) -> Callable[..., Any]:
@@ -32,7 +32,7 @@ def import_function(name: str) -> Callable[..., Any]:
                 f"({Path.cwd()}) or installed."
             ) from None
         raise MaskError(
-            f"The module {module_name!r} of the criterion {name!r} can't be imported: {one_line(error)}. "
+            f"The module {module_name!r} of the criterion {name!r} can't be imported: {typed_text(error)}. "
             f'Fix it until this works: python -c "import {module_name}"'
         ) from None
     function = getattr(module, attribute, None)
@@ -50,8 +50,3 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A space and a question with the closest known name; empty if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def one_line(error: BaseException) -> str:
-    """The type and the message of an error in other people's code."""
-    return f"{type(error).__name__}: {error}"

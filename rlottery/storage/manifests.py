@@ -186,7 +186,9 @@ def check_files(folder: Path, entries: Mapping[str, FileEntry], *names: str) -> 
         raise error
 
 
-def list_differences(asked: Mapping[str, Any], found: Mapping[str, Any], prefix: str = "") -> list[str]:
+def list_differences(
+    asked: Mapping[str, Any], found: Mapping[str, Any], prefix: str = "", asker: str = "this config asks for"
+) -> list[str]:
     """The keys in which fingerprints differ, one line each.
 
     For example ``sac.batch_size: the files have 256, this config asks for 128``.
@@ -195,10 +197,10 @@ def list_differences(asked: Mapping[str, Any], found: Mapping[str, Any], prefix:
     for key in sorted(asked.keys() | found.keys()):
         ours, theirs = asked.get(key), found.get(key)
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-            lines += list_differences(ours, theirs, f"{prefix}{key}.")
+            lines += list_differences(ours, theirs, f"{prefix}{key}.", asker)
         elif ours != theirs or (key in asked) != (key in found):  # null differs from a missing key
             has, asks = (repr(of[key])[:200] if key in of else "nothing" for of in (found, asked))
-            lines.append(f"{prefix}{key}: the files have {has}, this config asks for {asks}")
+            lines.append(f"{prefix}{key}: the files have {has}, {asker} {asks}")
     return lines
 
 

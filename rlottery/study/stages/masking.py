@@ -185,9 +185,8 @@ def _transferred(job: Job) -> Mask:
 def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> GroupMasks:
     """The mask of a ticket: scores, allocation and selection, in as many turns as the criterion asks for."""
     recipe = scored.recipe
-    asked: dict[str, Any] = dict(
-        recipe.allocation.layers or recipe.only_sparsity or ()
-    )  # by group, or by layer of each
+    # By group, or by layer of each group.
+    asked: dict[str, Any] = dict(recipe.allocation.layers or recipe.only_sparsity or ())
     turns = job.ticket_arm.criterion.iterations if job.ticket_arm.criterion is not None else 1
     groups = read_mask(job.scored.files.mask).groups if job.ticket_arm.scored is not None else None
     for turn in range(1, turns + 1):
