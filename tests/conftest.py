@@ -11,9 +11,11 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 
-if "RLOTTERY_TEST_CACHE" not in os.environ:
-    # One cache of compiled programs for all processes of this test run: most tests train agents of the same shapes.
-    os.environ["RLOTTERY_TEST_CACHE"] = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jax-cache-")
+OWN_CACHE = None if "RLOTTERY_TEST_CACHE" in os.environ else tempfile.mkdtemp(prefix="jax-cache-")
+"""The folder of compiled programs, in the process that made it. It serves all processes of the test run: most tests
+train agents of the same shapes."""
+if OWN_CACHE is not None:
+    os.environ["RLOTTERY_TEST_CACHE"] = os.environ["JAX_COMPILATION_CACHE_DIR"] = OWN_CACHE
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
@@ -45,8 +47,8 @@ LONG_FILES = [
 
 
 def pytest_unconfigure() -> None:
-    if not WORKER:
-        shutil.rmtree(os.environ["RLOTTERY_TEST_CACHE"], ignore_errors=True)
+    if OWN_CACHE is not None:
+        shutil.rmtree(OWN_CACHE, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,17 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import rlottery
 from rlottery import pipeline
 from rlottery.agents.kernels.library import find
-from rlottery.cli import app
 from rlottery.config import default_config_text, load_config
 from rlottery.errors import RlotteryError
 from rlottery.storage.study_record import note_command
 from rlottery.study.execution.executor import JobState, Tracked
 from rlottery.version import __version__
+from tests.command import call, refusal
 from tests.study.studies import TINY, contents, job, write_dense, write_mask, write_study
 
 
@@ -31,23 +30,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     path = list(sys.path)
     yield tmp_path
     sys.path[:] = path
-
-
-def call(*arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error."""
-    result = CliRunner().invoke(app, list(arguments))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def refusal(*arguments: str) -> str:
-    """The message of a command that must refuse its input and change no file."""
-    before = contents(Path())
-    code, output, message = call(*arguments)
-    assert (code, output) == (2, "")
-    assert message.startswith("error: ") and message.count("error: ") == 1 and "Traceback" not in message
-    assert contents(Path()) == before
-    return message
 
 
 class TestBadInput:
@@ -300,8 +282,8 @@ class TestPackage:
         )
 
     def test_help_imports_nothing_heavy(self) -> None:
-        heavy = "sorted({'jax', 'numpy', 'pandas', 'pydantic', 'gymnasium', 'matplotlib'} & sys.modules.keys())"
-        code = f"import sys, rlottery.cli; print({heavy})"
+        heavy = {"jax", "numpy", "pandas", "scipy", "pydantic", "gymnasium", "matplotlib", "av"}
+        code = f"import sys, rlottery.cli; print(sorted({heavy} & sys.modules.keys()))"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
     def test_status_needs_no_frames_figures_or_jax(self) -> None:

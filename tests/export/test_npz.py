@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from rlottery.agents.sac import SAC
-from rlottery.cli import app
 from rlottery.export.npz import OBSERVATIONS, export_policy
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
 from rlottery.pruning.masks import make_mask
@@ -19,9 +17,10 @@ from rlottery.storage.disk import read_arrays, write_arrays, write_bytes, write_
 from rlottery.storage.manifests import file_entry, read_manifest, write_sealed
 from rlottery.storage.paths import RunFiles
 from rlottery.version import __version__
+from tests.command import call, refusal
 from tests.export.exported import policy_of_the_page
 from tests.laboratory import laboratory
-from tests.study.studies import change_manifest, contents
+from tests.study.studies import change_manifest
 
 Policy = policy_of_the_page()
 Arrays = dict[str, np.ndarray]
@@ -57,23 +56,6 @@ def ticket(runs: Path) -> RunFiles:
 @pytest.fixture
 def dense(runs: Path) -> RunFiles:
     return RunFiles(shutil.copytree(runs / "dense", Path("dense")))
-
-
-def call(*arguments: str | Path) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error."""
-    result = CliRunner().invoke(app, ["export", *map(str, arguments)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def refusal(*arguments: str | Path) -> str:
-    """What the command says when it must refuse, and leave everything as it was."""
-    before = contents(Path())
-    code, output, message = call(*arguments)
-    assert (code, output) == (2, "")
-    assert message.startswith("error: ") and message.count("error: ") == 1 and "Traceback" not in message
-    assert contents(Path()) == before
-    return message
 
 
 def actor(files: RunFiles) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -133,7 +115,7 @@ def test_the_difference_is_that_of_the_actions(runs: Path) -> None:
 
 def test_what_is_said_of_a_ticket(runs: Path) -> None:
     files = RunFiles(runs / "magnitude")
-    code, said, message = call(files.folder, "--to", "policy.npz")
+    code, said, message = call("export", files.folder, "--to", "policy.npz")
     assert (code, message) == (0, "")
     kept = list(read_mask(files.mask).groups["actor"].values())
     means = [*kept[:2], kept[2][:, :1]]
@@ -210,20 +192,20 @@ def test_a_constant_policy_is_a_file_like_any_other(ticket: RunFiles) -> None:
 
 
 def test_without_a_name_it_is_the_runs(runs: Path) -> None:
-    code, said, _ = call(runs / "magnitude")
+    code, said, _ = call("export", runs / "magnitude")
     assert code == 0 and said.startswith("Wrote Pendulum-v1_seed_0_magnitude.npz, ")
     assert [path.name for path in Path().iterdir()] == ["Pendulum-v1_seed_0_magnitude.npz"]
 
 
 def test_any_name_and_a_new_folder_will_do_and_bytes_are_the_same(runs: Path) -> None:
     for name in ("policy.npz", "new/folder/policy"):
-        assert call(runs / "magnitude", "--to", name)[0] == 0
+        assert call("export", runs / "magnitude", "--to", name)[0] == 0
     assert Path("policy.npz").read_bytes() == Path("new/folder/policy").read_bytes()
 
 
 def test_a_run_folder_that_was_moved_elsewhere(ticket: RunFiles) -> None:
     shutil.move(ticket.folder, "from-the-cluster")
-    code, said, _ = call("from-the-cluster")
+    code, said, _ = call("export", "from-the-cluster")
     assert code == 0 and said.startswith("Wrote Pendulum-v1_seed_0_from-the-cluster.npz, ")
     assert Policy("Pendulum-v1_seed_0_from-the-cluster.npz").about["arm"] == "magnitude"
 
@@ -231,27 +213,27 @@ def test_a_run_folder_that_was_moved_elsewhere(ticket: RunFiles) -> None:
 class TestNoRun:
     def test_no_folder(self) -> None:
         assert "nosuch is not a folder. Give the folder of a finished run: data/runs/TASK/seed_N/ARM" in refusal(
-            "nosuch"
+            "export", "nosuch"
         )
 
     def test_a_file(self) -> None:
         Path("file").write_text("text")
-        assert "file is not a folder" in refusal("file")
+        assert "file is not a folder" in refusal("export", "file")
 
     def test_the_folder_above(self, runs: Path) -> None:
-        assert f"{runs} contains no run" in refusal(runs)
+        assert f"{runs} contains no run" in refusal("export", runs)
 
     def test_a_name_that_no_folder_can_have(self) -> None:
-        refusal("x" * 5000)  # Python 3.11 says that it is too long, 3.13 that there is none
+        refusal("export", "x" * 5000)  # Python 3.11 says that it is too long, 3.13 that there is none
 
     def test_unfinished(self, ticket: RunFiles) -> None:
         ticket.manifest.unlink()
-        assert "is not finished. Run its study again" in refusal("magnitude")
+        assert "is not finished. Run its study again" in refusal("export", "magnitude")
 
     @pytest.mark.parametrize("status", ["failed", "diverged"])
     def test_failed_or_diverged(self, ticket: RunFiles, status: str) -> None:
         change_manifest(ticket, status=status, error="The critic's loss is nan.\nBatch and agent are in a file.")
-        assert refusal("magnitude") == (
+        assert refusal("export", "magnitude") == (
             f"error: The run in magnitude {status}, so it has no policy. The critic's loss is nan.\n"
         )
 
@@ -259,13 +241,13 @@ class TestNoRun:
         manifest = read_manifest(ticket)
         assert manifest is not None
         write_sealed(ticket.manifest, {**manifest, "format_version": 3})
-        assert "has format 3, and this version of rlottery reads formats 1 to 2" in refusal("magnitude")
+        assert "has format 3, and this version of rlottery reads formats 1 to 2" in refusal("export", "magnitude")
 
     def test_the_first_format_is_read(self, ticket: RunFiles) -> None:
         manifest: Any = read_manifest(ticket)
         digests = {name: file_entry["sha256"] for name, file_entry in manifest["files"].items()}
         write_json(ticket.manifest, {**manifest, "format_version": 1, "files": digests})
-        assert call("magnitude")[0] == 0
+        assert call("export", "magnitude")[0] == 0
 
 
 class TestDamage:
@@ -275,22 +257,22 @@ class TestDamage:
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
-        message = refusal("magnitude")
+        message = refusal("export", "magnitude")
         assert f"{path} is damaged" in message and "Run the study again" in message
 
     @pytest.mark.parametrize("name", ["agent", "mask"])
     def test_missing(self, ticket: RunFiles, name: str) -> None:
         getattr(ticket, name).unlink()
-        assert f"{getattr(ticket, name)} is damaged: it is missing" in refusal("magnitude")
+        assert f"{getattr(ticket, name)} is damaged: it is missing" in refusal("export", "magnitude")
 
     def test_a_manifest_that_names_no_agent(self, ticket: RunFiles) -> None:
         change_manifest(ticket, files={})
-        assert "it lists no agent.safetensors" in refusal("magnitude")
+        assert "it lists no agent.safetensors" in refusal("export", "magnitude")
 
     @pytest.mark.parametrize("fingerprint", [{}, {"task": {"id": "../x"}}, {"task": 3}])
     def test_a_manifest_that_names_no_task(self, ticket: RunFiles, fingerprint: dict[str, Any]) -> None:
         change_manifest(ticket, fingerprint=fingerprint)
-        assert "it doesn't say which algorithm, task, seed and arm the run is of" in refusal("magnitude")
+        assert "it doesn't say which algorithm, task, seed and arm the run is of" in refusal("export", "magnitude")
 
 
 class TestOtherNetworks:
@@ -314,11 +296,11 @@ class TestOtherNetworks:
             return {name: array for name, array in changed.items() if array is not None}
 
         rewrite(dense, change)
-        assert "has no network that chooses actions" in refusal("dense")
+        assert "has no network that chooses actions" in refusal("export", "dense")
 
     def test_no_actor_at_all(self, dense: RunFiles) -> None:
         rewrite(dense, lambda arrays: {n: a for n, a in arrays.items() if not n.startswith("params.actor")})
-        assert "has no network that chooses actions" in refusal("dense")
+        assert "has no network that chooses actions" in refusal("export", "dense")
 
     @pytest.mark.parametrize("outputs", [1, 3, 4])
     def test_an_actor_with_other_outputs(self, dense: RunFiles, outputs: int) -> None:
@@ -326,16 +308,16 @@ class TestOtherNetworks:
         rewrite(dense, lambda arrays: arrays | {f"params.actor.layer_2.{leaf}": array for leaf, array in last.items()})
         assert (
             f"its actor has 3 inputs and {outputs} outputs, but observations have 3 entries and actions 1"
-            in refusal("dense")
+            in refusal("export", "dense")
         )
 
     def test_another_agents_mask(self, ticket: RunFiles) -> None:
         rewrite(ticket, lambda arrays: arrays, {"layer_0": np.ones((3, 64), bool)})
-        assert "mask.pkl doesn't belong to the agent" in refusal("magnitude")
+        assert "mask.pkl doesn't belong to the agent" in refusal("export", "magnitude")
 
     def test_weights_that_do_not_keep_to_the_mask(self, ticket: RunFiles) -> None:
         rewrite(ticket, lambda arrays: arrays | {"params.actor.layer_1.kernel": np.ones((64, 64), np.float32)})
-        assert "doesn't match its mask" in refusal("magnitude")
+        assert "doesn't match its mask" in refusal("export", "magnitude")
 
     @pytest.mark.parametrize(
         ("task", "said"),
@@ -343,30 +325,32 @@ class TestOtherNetworks:
     )
     def test_a_task_that_is_not_here_or_another_by_now(self, ticket: RunFiles, task: str, said: str) -> None:
         change_manifest(ticket, fingerprint={"sac": {}, "task": {"id": task, "kwargs": {}}})
-        assert said in refusal("magnitude")
+        assert said in refusal("export", "magnitude")
 
 
 class TestWriting:
     def test_an_existing_file_is_left_alone(self, runs: Path) -> None:
         Path("policy.npz").write_text("mine")
-        assert "policy.npz already exists and was not changed" in refusal(runs / "dense", "--to", "policy.npz")
+        assert "policy.npz already exists and was not changed" in refusal(
+            "export", runs / "dense", "--to", "policy.npz"
+        )
 
     def test_a_folder_is_no_file(self, runs: Path) -> None:
         Path("here").mkdir()
-        assert "here already exists" in refusal(runs / "dense", "--to", "here")
+        assert "here already exists" in refusal("export", runs / "dense", "--to", "here")
 
     def test_below_a_file(self, runs: Path) -> None:
         Path("file").write_text("text")
         for name, said in (("file/policy.npz", "file is not a folder"), ("file/a/policy.npz", "Not a directory")):
-            assert f"{name} can't be written: {said}" in refusal(runs / "dense", "--to", name)
+            assert f"{name} can't be written: {said}" in refusal("export", runs / "dense", "--to", name)
 
     @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system here that refuses everyone")
     def test_where_nothing_can_be_written(self, runs: Path) -> None:
-        assert "can't be written" in refusal(runs / "dense", "--to", "/proc/policy.npz")
+        assert "can't be written" in refusal("export", runs / "dense", "--to", "/proc/policy.npz")
 
     def test_a_full_disk_leaves_nothing(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: Any) -> None:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("rlottery.storage.disk.os.fsync", full)
-        assert "No space left on device" in refusal(runs / "dense", "--to", "policy.npz")
+        assert "No space left on device" in refusal("export", runs / "dense", "--to", "policy.npz")

@@ -261,11 +261,6 @@ class TestPackage:
         code = f"import sys, rlottery; rlottery.load_agent({str(exported)!r})([0, 0, 0]); print({seen})"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
-    def test_the_command_line_needs_none_of_it(self) -> None:
-        seen = "sorted({'jax', 'pandas', 'scipy', 'matplotlib', 'av'} & sys.modules.keys())"
-        code = f"import sys, rlottery.cli; print({seen})"
-        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
-
 
 def test_it_is_a_study_error_or_a_tasks(tmp_path: Path) -> None:
     with pytest.raises(StudyError):
