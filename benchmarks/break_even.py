@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ratios import summarise
+from rlottery.child_process import child_environment
 from rlottery.storage.disk import write_bytes
-from rlottery.study.execution.process_environment import pin, worker_environment
+from rlottery.study.execution.process_environment import pin
 
 RESULT = Path(__file__).parent / "results" / "break_even.csv"
 WIDTHS, BATCH = (256, 256, 256), 256
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=15)
     given = parser.parse_args()
-    os.environ.update(worker_environment())
+    os.environ.update(child_environment())
     pin(given.core)
     import jax
 

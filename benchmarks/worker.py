@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rlottery.study.execution.process_environment import pin, worker_environment
+from rlottery.child_process import child_environment
+from rlottery.study.execution.process_environment import pin
 
 
 class WorkerError(Exception):
@@ -28,7 +29,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=worker_environment(),
+            env=child_environment(),
             cwd=Path(__file__).parents[1],
         )
 

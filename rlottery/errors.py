@@ -58,6 +58,6 @@ def typed_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def error_text(error: Exception) -> str:
+def error_text(error: BaseException) -> str:
     """An error's message, with the name of its type unless it is one of these."""
     return str(error) if isinstance(error, RlotteryError) else typed_text(error)

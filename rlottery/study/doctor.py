@@ -15,9 +15,10 @@ from rich.text import Text
 
 from rlottery.agents.kernels.build import read_build_record
 from rlottery.agents.kernels.library import build_command, look
+from rlottery.child_process import child_environment
 from rlottery.envs.renderers import ask_a_child, try_renderers
 from rlottery.errors import error_text
-from rlottery.study.execution.process_environment import available_cores, worker_environment
+from rlottery.study.execution.process_environment import available_cores
 from rlottery.study.versions import PACKAGES, processor
 from rlottery.version import __version__
 
@@ -118,7 +119,7 @@ def check_devices() -> list[Finding]:
     code = "import jax; print(jax.default_backend(), *jax.devices(), sep='|')"
     findings = []
     for name in ("cpu", "cuda"):
-        said, fault = _in_a_child(code, worker_environment(name))
+        said, fault = _in_a_child(code, child_environment(name))
         backend, *devices = said.split("|")
         text, severity = f"JAX computes on {', '.join(devices)}", Severity.GOOD
         if fault and name == "cpu":
@@ -143,7 +144,7 @@ def check_packages() -> list[Finding]:
         "        faults[name] = f'{type(error).__name__}: {error}'.splitlines()[0]\n"
         "print(json.dumps(faults))"
     )
-    said, fault = _in_a_child(code, worker_environment())
+    said, fault = _in_a_child(code, child_environment())
     faults = json.loads(said) if not fault else {}
     if fault:
         findings.append(Finding("imports", f"the process that imports them failed: {fault}", Severity.MISSING))
@@ -164,7 +165,7 @@ def check_packages() -> list[Finding]:
 
 def check_rendering() -> list[Finding]:
     """Whether MuJoCo can render without a screen. Training doesn't need it."""
-    tried = try_renderers(_in_a_child, worker_environment())
+    tried = try_renderers(_in_a_child, child_environment())
     if not tried[-1].fault:
         return [Finding(f"MUJOCO_GL={tried[-1].name}", "works")]
     findings = [Finding(f"MUJOCO_GL={renderer.name}", renderer.fault, Severity.NOTE) for renderer in tried]

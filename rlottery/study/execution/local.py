@@ -4,18 +4,18 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO
 
+from rlottery.child_process import child_environment, python_command
 from rlottery.study.execution.endings import LOG_TAIL_BYTES
-from rlottery.study.execution.process_environment import available_cores, worker_environment
+from rlottery.study.execution.process_environment import available_cores
 from rlottery.study.execution.worker import encode
 from rlottery.study.planning.jobs import Job
 
-WORKER_COMMAND = (sys.executable, "-m", "rlottery.study.execution.worker")
+WORKER_COMMAND = python_command("rlottery.study.execution.worker")
 
 
 class LocalBackend:
@@ -74,7 +74,7 @@ def _start(jobs: Mapping[int, Job], core: int | None) -> LocalWorker:
             stdin=subprocess.PIPE,
             stdout=outcomes if len(jobs) > 1 else log,
             stderr=log,
-            env=worker_environment(first.config.device),
+            env=child_environment(first.config.device),
             start_new_session=True,  # Ctrl-C in the terminal reaches this process only, which then stops its workers
         )
     assert process.stdin is not None

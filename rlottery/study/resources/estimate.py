@@ -1,10 +1,8 @@
 """The time and disk space that a study will take, estimated from a few seconds of measurements on this machine."""
 
-import json
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rich.console import Group
@@ -15,14 +13,14 @@ from rlottery import envs
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find
+from rlottery.child_process import ChildError, call_in_child, child_environment
 from rlottery.config import Config, Task
 from rlottery.config.recipes import SparseTrainingRecipe
-from rlottery.errors import RlotteryError
+from rlottery.errors import TaskError
 from rlottery.report.wording import plural
 from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import worker_count
-from rlottery.study.execution.process_environment import worker_environment
 from rlottery.study.planning.jobs import Job, prerequisites
 from rlottery.study.planning.network_sizes import task_spec
 from rlottery.study.planning.plan import JobState, Tracked
@@ -40,6 +38,8 @@ UPDATE_SECONDS = 4e-4
 """An update's time outside its matrix products: minibatch, dispatch, small operations, and an action."""
 MASK_SECONDS = 10.0
 """A mask job, including its start."""
+MEASURING_SECONDS = 600.0
+"""The longest that the measurements of a task may take: an episode may be long."""
 _GEMM_SIZE = 256
 
 
@@ -159,21 +159,21 @@ def _operations(config: Config, task: Task, spec: Spec) -> dict[str, float]:
 
 def measure(task: Task, device: str) -> Rates:
     """Measure one core in a separate process with the environment of a worker."""
-    result = subprocess.run(
-        [sys.executable, "-m", "rlottery.study.resources.estimate"],
-        input=json.dumps({"id": task.id, "kwargs": task.kwargs}),
-        capture_output=True,
-        text=True,
-        env=worker_environment(device),
-    )
-    if result.returncode != 0:
-        last = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
-        raise RlotteryError(f"Task {task.id!r} fails when it is tried: {last}")
-    rates = json.loads(result.stdout.splitlines()[-1])
+    try:
+        rates = call_in_child(
+            "rlottery.study.resources.estimate:measure_here",
+            task.id,
+            task.kwargs,
+            seconds=MEASURING_SECONDS,
+            environment=child_environment(device),
+        )
+    except ChildError as error:
+        raise TaskError(f"Task {task.id!r} fails when it is tried: {error}") from None
     return Rates(**rates | {"spec": Spec(*rates["spec"])})
 
 
-def _measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0) -> Rates:
+def measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0) -> dict[str, Any]:
+    """The fields of `Rates`, measured in this process. Takes `seconds`, or one episode if that is longer."""
     environment = envs.make(task_id, kwargs)
     generator = np.random.default_rng(0)
     steps, episodes, began = 0, 0, time.perf_counter()
@@ -187,7 +187,7 @@ def _measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0)
         episodes += 1
     per_second = steps / (time.perf_counter() - began)
     spec = Spec(environment.observation_size, environment.action_size)
-    return Rates(_gemm_rate(), per_second, steps / episodes, spec)
+    return vars(Rates(_gemm_rate(), per_second, steps / episodes, spec))
 
 
 def _gemm_rate(rounds: int = 200) -> float:
@@ -199,8 +199,3 @@ def _gemm_rate(rounds: int = 200) -> float:
         np.dot(matrix, matrix, out=out)
         times.append(time.perf_counter() - began)
     return 2.0 * _GEMM_SIZE**3 / float(np.median(times))
-
-
-if __name__ == "__main__":
-    asked = json.loads(sys.stdin.read())
-    print(json.dumps(vars(_measure_here(asked["id"], asked["kwargs"]))))

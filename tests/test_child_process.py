@@ -1,0 +1,91 @@
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from rlottery.child_process import ChildError, call_in_child, child_environment, ended_by
+from rlottery.errors import MaskError
+
+
+def answer(value: Any, other: Any) -> Any:
+    print("not an answer", sys.argv)
+    os.write(1, b"nor this")
+    subprocess.Popen(["sleep", "600"])
+    return [value, other, len(sys.argv)]
+
+
+def fail_in_own_words() -> None:
+    raise MaskError("the mask of the child")
+
+
+def fail_otherwise() -> None:
+    raise ValueError("joint 3")
+
+
+def leave() -> None:
+    sys.exit(0)
+
+
+def leave_at_once() -> None:
+    os._exit(0)
+
+
+def hang() -> None:
+    time.sleep(600)
+
+
+def call(function: Any, *arguments: Any, seconds: float = 60.0) -> Any:
+    return call_in_child(f"{__name__}:{function.__name__}", *arguments, seconds=seconds)
+
+
+def test_a_call_returns_what_the_function_returns() -> None:
+    assert call(answer, {"a": float("inf")}, ["b", None]) == [{"a": float("inf")}, ["b", None], 1]
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (fail_in_own_words, MaskError, "the mask of the child"),
+        (fail_otherwise, ChildError, "ValueError: joint 3"),
+        (leave, ChildError, "SystemExit: 0"),
+        (leave_at_once, ChildError, "its process ended with exit code 0"),
+    ],
+)
+def test_a_call_raises_what_the_function_raises_or_how_its_process_ended(
+    function: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        call(function)
+
+
+def test_a_call_that_hangs_is_ended() -> None:
+    with pytest.raises(ChildError, match="its process gave no answer within 1 seconds"):
+        call(hang, seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(3, "ended with exit code 3"), (-11, "was killed by SIGSEGV"), (-200, "was killed by signal 200")],
+)
+def test_how_a_process_ended(code: int, words: str) -> None:
+    assert ended_by(code) == words
+
+
+def test_one_thread_and_no_accelerator() -> None:
+    environment = child_environment("cpu")
+    assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "1"
+    assert environment["JAX_PLATFORMS"] == "cpu"
+    assert "--xla_cpu_multi_thread_eigen=false" in environment["XLA_FLAGS"]
+
+
+def test_the_users_own_flags_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_of_mine=1")
+    assert child_environment()["XLA_FLAGS"].startswith("--xla_of_mine=1 ")
+
+
+def test_children_import_what_this_process_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend("/modules/of/mine")
+    assert child_environment()["PYTHONPATH"].split(os.pathsep)[0] == "/modules/of/mine"
