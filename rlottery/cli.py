@@ -1,4 +1,4 @@
-"""The command line: run, status, report, compare, play, verify, export, arms, doctor, init.
+"""The command line: run, status, report, compare, play, verify, check, export, arms, doctor, init.
 
 Each command imports what it needs, so that ``--help`` answers at once.
 """
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlottery.errors import ConfigError, StudyError
+from rlottery.errors import ConfigError, MaskError, StudyError
 from rlottery.pipeline import EXIT_CODES, METHOD_HELP, SCRIPT, SOME_FAILED, fail, finish, plain_errors, run_and_conclude
 from rlottery.version import __version__
 
@@ -203,6 +203,29 @@ def verify(study: StudyArgument = "config.yaml", overrides: Overrides = None) ->
         typer.echo(f"{len(health.problems)} of {health.files:,} checked files are damaged.")
         raise typer.Exit(SOME_FAILED)
     typer.echo(f"All {health.files:,} files in {loaded.data} are intact.")
+
+
+@app.command(epilog="Exit codes: 0 nothing is wrong, 2 something is.")
+def check(
+    things: Annotated[list[str], typer.Argument(metavar="MASK ...", help="Mask files.")],
+    study: Annotated[
+        str | None,
+        typer.Option(metavar="STUDY", help="Also check whether the masks fit the networks of this study's tasks."),
+    ] = None,
+) -> None:
+    """Check mask files before a study uses them: what they contain, and what is wrong. Changes no files."""
+    from rlottery.storage.open_study import config_from_study
+    from rlottery.study.mask_check import check_mask
+
+    with plain_errors():
+        config = None if study is None else config_from_study(Path(study))
+        problems = []
+        for thing in things:
+            found = check_mask(Path(thing), config)
+            _print(found.page)
+            problems += found.problems
+        if problems:
+            fail(MaskError("\n".join(problems)))
 
 
 @app.command(epilog="Exit codes: 0 file written, 2 bad input.")

@@ -17,7 +17,7 @@ import numpy as np
 
 from rlottery.errors import MaskError
 from rlottery.pruning.inert_pickle import read_plain_pickle
-from rlottery.pruning.masks import MASK_FORMAT, Mask, check_group_mask, digest, layer_counts
+from rlottery.pruning.masks import MASK_FORMAT, Mask, check_group_mask, digest, in_layer_order, layer_counts
 
 MAX_MASK_BYTES = 256 * 2**20
 """Largest mask file that is read: with one byte per weight, 268 million weights."""
@@ -40,7 +40,7 @@ _METADATA_TYPES: dict[str, tuple[type, ...]] = {
 }
 _CHECKSUM = "checksum"
 _MAX_DEPTH = 16
-_REMEDY = "Make the mask again: create_ticket=True, or `rlottery run --stages mask`."
+_REMEDY = "Make the mask again: create_ticket=True, or `rlottery run --stages mask`, or see docs/masks.md."
 
 
 class _PortablePickler(pickle.Pickler):
@@ -146,15 +146,22 @@ def _checked_mask(content: object) -> Mask:
         raise MaskError(f"it has other keys than metadata and its groups: {_shown(other)}")
     if not names:
         raise MaskError("it has no masks")
-    mask = Mask({group: check_group_mask(content[group], group[:200]) for group in names}, metadata)
+    groups = {group: in_layer_order(check_group_mask(content[group], group[:200])) for group in names}
+    mask = Mask(groups, metadata)
     if metadata["digest"] != digest(mask):
         raise MaskError("it is corrupt: its weights do not match metadata['digest']")
     if checksum != _checksum(metadata):
         raise MaskError("it is corrupt or was edited: its metadata do not match metadata['checksum']")
     counts = {group: layer_counts(layers) for group, layers in mask.groups.items()}
+    if any(type(layers) is not dict for layers in metadata["layers"].values()):
+        raise MaskError("its metadata['layers'] is not a dict of dicts")
+    metadata["layers"] = {group: in_layer_order(layers) for group, layers in metadata["layers"].items()}
     # Compared as text, because the order of the layers matters: it says how they are connected.
     if repr(metadata["layers"]) != repr(counts):
         raise MaskError("it is corrupt: its layers do not match metadata['layers']")
+    for key in ("sparsity_asked", "sparsity_reached"):
+        if metadata[key].keys() != counts.keys() or any(type(share) is not float for share in metadata[key].values()):
+            raise MaskError(f"its metadata[{key!r}] doesn't have a float for each group")
     return mask
 
 

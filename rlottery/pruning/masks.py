@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from rlottery.errors import MaskError
+from rlottery.errors import MaskError, naming
 from rlottery.pruning.ranking import BoolArray, Scores, keep_highest
 
 T = TypeVar("T")
@@ -75,31 +77,37 @@ def select(scores: Scores, counts: Mapping[str, int], within: GroupMask | None =
 
 
 def make_mask(
-    groups: dict[str, GroupMask],
+    groups: Mapping[str, Mapping[str, ArrayLike]],
     *,
     task: str,
     seed: int,
-    method: str,
-    criterion: str,
-    estimator: str | None,
-    sparsity: Mapping[str, float],
-    fingerprint: Mapping[str, Any],
+    method: str = "listed",
+    criterion: str = "by hand",
+    estimator: str | None = None,
+    sparsity: Mapping[str, float] | None = None,
+    fingerprint: Mapping[str, Any] = MappingProxyType({}),
     scored: Mapping[str, Any] | None = None,
 ) -> Mask:
-    """Joins the masks of all groups and describes them.
+    """Joins the masks of all groups and describes them. The defaults are for a mask of your own.
 
     Args:
+        groups: group -> path of each layer -> which weights survive, (inputs, outputs): bool, or all 0 or 1. Layers are
+            ordered as by `in_layer_order`.
         method: "magnitude" or "gradient", as the user asked; "listed" for an arm of the config's list.
         estimator: how gradients were averaged (`CRITERIA[criterion].estimator()`); None if none were read.
-        sparsity: the sparsity asked for, by group.
+        sparsity: the sparsity asked for, by group; by default the one that the mask reaches.
         fingerprint: what the mask was made from, as plain values.
         scored: batches, their size, and each group's loss, if the criterion read data.
 
     Raises:
-        MaskError: a layer is not a bool matrix.
+        MaskError: a layer is neither a bool matrix nor one of zeros and ones.
     """
     # Pickle writes a string once for each object. Interned names make the bytes independent of where they come from.
-    groups = {sys.intern(group): check_group_mask(layers, group) for group, layers in groups.items()}
+    masks: dict[str, GroupMask] = {
+        sys.intern(group): in_layer_order(check_group_mask(_as_bool(layers), group)) for group, layers in groups.items()
+    }
+    reached = {group: sparsity_of(layers) for group, layers in masks.items()}
+    sparsity = sparsity or reached
     metadata = {
         "format_version": MASK_FORMAT,
         "task": task,
@@ -107,15 +115,15 @@ def make_mask(
         "method": method,
         "criterion": criterion,
         "estimator": estimator,
-        "sparsity_asked": {group: float(sparsity[group]) for group in groups},
-        "sparsity_reached": {group: sparsity_of(layers) for group, layers in groups.items()},
-        "layers": {group: layer_counts(layers) for group, layers in groups.items()},
+        "sparsity_asked": {group: float(sparsity[group]) for group in masks},
+        "sparsity_reached": reached,
+        "layers": {group: layer_counts(layers) for group, layers in masks.items()},
         "fingerprint": dict(fingerprint),
-        "digest": digest(Mask(groups, {})),
+        "digest": digest(Mask(masks, {})),
     }
     if scored is not None:
         metadata["scored"] = dict(scored)
-    return Mask(groups, metadata)
+    return Mask(masks, metadata)
 
 
 def by_network(layers: Mapping[str, T]) -> dict[str, dict[str, T]]:
@@ -124,6 +132,24 @@ def by_network(layers: Mapping[str, T]) -> dict[str, dict[str, T]]:
     for path, layer in layers.items():
         networks.setdefault(path.rpartition(".")[0], {})[path] = layer
     return networks
+
+
+def in_layer_order(layers: Mapping[str, T]) -> dict[str, T]:
+    """The layers network by network, and from input to output if their names end in numbers: `layer_2`, `layer_10`.
+
+    Names without numbers keep their order. JAX, for one, returns a dict in the order of its keys: `layer_10` first.
+    """
+    networks = _by_number(by_network(layers))
+    return {path: layer for network in networks.values() for path, layer in _by_number(network).items()}
+
+
+def _by_number(named: Mapping[str, T]) -> dict[str, T]:
+    """The entries by the numbers that their names end in, if the names are equal up to these numbers."""
+    parts = {name: re.fullmatch(r"(.*?)(\d{1,9})", name, re.DOTALL | re.ASCII) for name in named}
+    numbers = {name: int(part[2]) for name, part in parts.items() if part}
+    if len(numbers) < len(named) or len({part[1] for part in parts.values() if part}) > 1:
+        return dict(named)
+    return {name: named[name] for name in sorted(named, key=numbers.__getitem__)}
 
 
 def survivors(mask: GroupMask) -> dict[str, tuple[int, int]]:
@@ -168,6 +194,38 @@ def check_group_mask(layers: object, where: str) -> GroupMask:
     return layers
 
 
+def _as_bool(layers: Mapping[str, ArrayLike]) -> object:
+    """Layers of zeros and ones, or in another order of memory, as a group mask has them; anything else unchanged."""
+    if not isinstance(layers, Mapping):
+        return layers
+    found = {}
+    for path, layer in layers.items():
+        try:
+            # np.asarray would lose what a masked array hides.
+            array = layer if isinstance(layer, np.ma.MaskedArray) else np.asarray(layer)
+        except ValueError:  # lists of different lengths
+            return layers
+        if array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all():
+            array = array.astype(np.bool_)
+        found[path] = array.copy(order="C")
+    return found
+
+
+def check_fits(mask: Mask, kernels: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
+    """Check that the mask has the groups, layers and shapes of the kernels.
+
+    Raises:
+        MaskError: names the groups or layers that only one of them has, or the layer and both shapes.
+    """
+    if missing := [group for group in kernels if group not in mask.groups]:
+        raise MaskError(f"The mask has no group {', '.join(missing)}. It has {', '.join(mask.groups)}.")
+    if extra := [group for group in mask.groups if group not in kernels]:
+        raise MaskError(f"The mask has a group {', '.join(extra)}, which the agent doesn't have.")
+    for group, layers in mask.groups.items():
+        with naming(group):
+            check_shapes(layers, kernels[group])
+
+
 def check_shapes(mask: GroupMask, kernels: Mapping[str, NDArray[Any]]) -> None:
     """Check that the mask has the layers and shapes of the kernels.
 
@@ -186,7 +244,7 @@ def check_shapes(mask: GroupMask, kernels: Mapping[str, NDArray[Any]]) -> None:
             )
 
 
-def check_connected(mask: GroupMask) -> None:
+def check_connected(mask: GroupMask, remedy: str = "Use a lower sparsity.") -> None:
     """Check that in every network a path of surviving weights connects an input and an output.
 
     Raises:
@@ -204,7 +262,7 @@ def check_connected(mask: GroupMask) -> None:
                 network = f"The network {name!r}" if name else "The network"
                 raise MaskError(
                     f"{network} is cut at layer {path!r}: no path of surviving weights leads on from an "
-                    "input, so its output would be constant. Use a lower sparsity."
+                    f"input, so its output would be constant. {remedy}"
                 )
 
 

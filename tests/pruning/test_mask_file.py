@@ -5,7 +5,7 @@ import pickle
 import pickletools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from rlottery.errors import MaskError
 from rlottery.pruning import mask_file
 from rlottery.pruning.mask_file import mask_from_bytes, mask_to_bytes, read_mask
 from rlottery.pruning.masks import Mask, digest, make_mask
-from tests.pruning.networks import small_mask
+from tests.pruning.networks import network, small_mask
 
 MASK = small_mask()
 DATA = mask_to_bytes(MASK)
@@ -127,6 +127,51 @@ def _edit(change: Callable[[dict[str, Any]], object]) -> bytes:
     return pickle.dumps(edited, 4)
 
 
+def _resigned(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """As `_edit`, with the checksum of the changed metadata."""
+    edited = content()
+    change(edited)
+    del edited["metadata"]["checksum"]
+    edited["metadata"]["checksum"] = mask_file._checksum(edited["metadata"])
+    return pickle.dumps(edited, 4)
+
+
+class TestOrder:
+    """JAX gives dicts back in the order of their keys: layer_10 before layer_2."""
+
+    KERNELS = network(3, *[4] * 11, 2)
+    MASK = make_mask({"actor": {path: kernel > 0 for path, kernel in KERNELS.items()}}, task="t", seed=0)
+    BY_NAME: ClassVar = dict(sorted(MASK.groups["actor"].items()))
+
+    def test_of_a_file_in_the_order_of_names(self) -> None:
+        assert list(self.BY_NAME)[2] == "layer_10"
+        written = pickle.loads(mask_to_bytes(self.MASK))
+        written["actor"] = self.BY_NAME
+        written["metadata"]["layers"]["actor"] = dict(sorted(written["metadata"]["layers"]["actor"].items()))
+        del written["metadata"]["checksum"]
+        written["metadata"]["checksum"] = mask_file._checksum(written["metadata"])
+        read = mask_from_bytes(pickle.dumps(written, 4), "x")
+        assert same(read, self.MASK)
+        assert list(read.metadata["layers"]["actor"]) == list(self.KERNELS)
+        assert same(mask_from_bytes(mask_to_bytes(read), "x"), self.MASK)
+
+    def test_of_the_layers_alone(self) -> None:
+        turned = _edit(lambda c: c.update(actor=dict(reversed(c["actor"].items()))))
+        assert same(mask_from_bytes(turned, "x"), MASK)
+
+    def test_of_a_mask_that_is_made(self) -> None:
+        assert same(make_mask({"actor": self.BY_NAME}, task="t", seed=0), self.MASK)
+
+    def test_names_without_numbers_keep_their_order(self) -> None:
+        layers = {"in": np.ones((2, 3), bool), "hidden": np.ones((3, 3), bool), "a_out": np.ones((3, 1), bool)}
+        mask = make_mask({"actor": layers}, task="t", seed=0)
+        assert list(mask_from_bytes(mask_to_bytes(mask), "x").groups["actor"]) == list(layers)
+        turned = pickle.loads(mask_to_bytes(mask))
+        turned["actor"] = dict(sorted(turned["actor"].items()))
+        with pytest.raises(MaskError, match="corrupt: its layers"):
+            mask_from_bytes(pickle.dumps(turned, 4), "x")
+
+
 class TestStrictness:
     @pytest.mark.parametrize(
         ("data", "message"),
@@ -149,7 +194,11 @@ class TestStrictness:
             (_edit(lambda c: c["metadata"].update(seed="0")), r"metadata\['seed'\] is of type str"),
             (_edit(lambda c: c["metadata"].update(digest="0" * 64)), "corrupt: its weights"),
             (_edit(lambda c: c["actor"].update(layer_0=~c["actor"]["layer_0"])), "corrupt: its weights"),
-            (_edit(lambda c: c.update(actor=dict(reversed(c["actor"].items())))), "corrupt: its layers"),
+            (_edit(lambda c: c["metadata"]["layers"]["actor"].update(layer_0=[1, 24])), "corrupt or was edited"),
+            (_resigned(lambda c: c["metadata"]["layers"]["actor"].update(layer_0=[1, 24])), "corrupt: its layers"),
+            (_resigned(lambda c: c["metadata"]["layers"].update(actor=[])), r"metadata\['layers'\] is not a dict of"),
+            (_resigned(lambda c: c["metadata"]["sparsity_asked"].pop("actor")), r"sparsity_asked'\] doesn't have a fl"),
+            (_resigned(lambda c: c["metadata"]["sparsity_reached"].update(actor="x")), r"sparsity_reached'\] doesn't"),
             (
                 _edit(lambda c: c["metadata"].update(fingerprint={"x": b"bytes"})),
                 "of type bytes, not a plain value",
@@ -161,7 +210,7 @@ class TestStrictness:
             mask_from_bytes(data, "data/masks/x.pkl")
         assert str(caught.value).isprintable()
         assert str(caught.value).startswith("data/masks/x.pkl can't be used as a mask: ")
-        assert str(caught.value).endswith("Make the mask again: create_ticket=True, or `rlottery run --stages mask`.")
+        assert str(caught.value).endswith("`rlottery run --stages mask`, or see docs/masks.md.")
 
     def test_a_call_hidden_in_a_good_mask_is_not_executed(self, tmp_path: Path) -> None:
         class Touch:

@@ -1,4 +1,5 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,12 +8,15 @@ from hypothesis import strategies as st
 
 from rlottery.errors import MaskError
 from rlottery.pruning.allocation import allocate_global, survivor_count
+from rlottery.pruning.mask_file import mask_from_bytes, mask_to_bytes
 from rlottery.pruning.masks import (
     GroupMask,
     Mask,
     check_connected,
+    check_fits,
     check_shapes,
     digest,
+    in_layer_order,
     make_mask,
     overlap,
     select,
@@ -202,16 +206,67 @@ class TestMakeMask:
         assert sum(kept for kept, _ in metadata["layers"]["actor"].values()) == 20
         assert metadata["layers"]["critic"]["q2.layer_1"][1] == 8
 
-    def test_a_mask_of_numbers_is_refused(self) -> None:
+    def test_of_ones_own(self) -> None:
+        layer = np.array([[1, 0, 0], [1, 1, 0]])
+        forms = (layer, layer.astype(np.float32), np.asfortranarray(layer > 0), layer.tolist())
+        masks = [make_mask({"actor": {"layer_0": form}}, task="t", seed=3) for form in forms]
+        for mask in masks:
+            assert mask.groups["actor"]["layer_0"].tolist() == (layer > 0).tolist()
+            assert mask.metadata == masks[0].metadata
+            assert mask_from_bytes(mask_to_bytes(mask), "x").metadata["sparsity_asked"] == {"actor": 0.5}
+
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            np.full((2, 2), 2),
+            np.full((2, 2), 0.5),
+            np.full((2, 2), np.nan),
+            np.full((2, 2), "1"),
+            np.full((2, 2), True, object),
+            np.ones(2, bool),
+            np.ones((2, 0), bool),
+            np.ma.masked_array(np.ones((2, 2), bool), mask=np.eye(2)),
+            [[1, 0], [1]],
+            None,
+        ],
+    )
+    def test_other_layers_are_refused(self, layer: Any) -> None:
+        with pytest.raises(MaskError, match="^actor: layer 'layer_0' (must be a C-ordered bool matrix|is of type)"):
+            make_mask({"actor": {"layer_0": layer}}, task="t", seed=0)
+
+    @pytest.mark.parametrize("layers", [None, [], {}, {1: np.ones((2, 2), bool)}])
+    def test_other_groups_are_refused(self, layers: Any) -> None:
+        with pytest.raises(MaskError, match="^actor (is not a dict|has a layer name of type int)"):
+            make_mask({"actor": layers}, task="t", seed=0)
+
+
+class TestFits:
+    def test_other_groups(self) -> None:
         mask = small_mask()
-        with pytest.raises(MaskError, match="actor: layer 'layer_0' must be a C-ordered bool matrix"):
-            make_mask(
-                mask.groups | {"actor": {"layer_0": np.ones((2, 2))}},  # type: ignore[dict-item]
-                task="t",
-                seed=0,
-                method="magnitude",
-                criterion="magnitude",
-                estimator=None,
-                sparsity={"actor": 0.5, "critic": 0.5},
-                fingerprint={},
-            )
+        check_fits(mask, mask.groups)
+        with pytest.raises(MaskError, match=r"^The mask has no group q. It has actor, critic.$"):
+            check_fits(mask, mask.groups | {"q": {}})
+        with pytest.raises(MaskError, match=r"^The mask has a group critic, which the agent doesn't have.$"):
+            check_fits(mask, {"actor": mask.groups["actor"]})
+
+    def test_names_the_group(self) -> None:
+        mask = small_mask()
+        with pytest.raises(MaskError, match=r"^critic: The mask has no layer q9."):
+            check_fits(mask, {**mask.groups, "critic": {"q9": np.ones((2, 2))}})
+
+
+class TestLayerOrder:
+    @pytest.mark.parametrize(
+        ("given", "ordered"),
+        [
+            ("layer_0 layer_1 layer_10 layer_2", "layer_0 layer_1 layer_2 layer_10"),
+            ("q10.l1 q2.l10 q2.l9 q10.l0", "q2.l9 q2.l10 q10.l0 q10.l1"),
+            ("b.2 a.10 b.1 a.9", "b.1 b.2 a.9 a.10"),
+            ("out2 in1", "out2 in1"),
+            ("layer_2 layer_1 head", "layer_2 layer_1 head"),
+            ("z y", "z y"),
+            ("", ""),
+        ],
+    )
+    def test_by_hand(self, given: str, ordered: str) -> None:
+        assert list(in_layer_order(dict.fromkeys(given.split(), 0))) == ordered.split()

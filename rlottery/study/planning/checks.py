@@ -11,7 +11,7 @@ from rlottery.config.recipes import ROUND, PrunedRecipe
 from rlottery.errors import MaskError, StudyError, naming
 from rlottery.pruning.allocation import allocate_given, allocate_uniform, survivor_count
 from rlottery.pruning.mask_file import read_mask
-from rlottery.pruning.masks import check_shapes
+from rlottery.pruning.masks import Mask, check_connected, check_fits, check_shapes
 from rlottery.pruning.structured import prune_units
 from rlottery.study.planning.arms import Arm
 from rlottery.study.planning.inputs import foreign_mask_path
@@ -75,9 +75,23 @@ def _check_file(job: Job, shapes: LayerShapes) -> None:
         raise MaskError(f"transfer.file can't be read: {error}") from None
     if not found:
         raise MaskError(f"there is no file {path}, which transfer.file gives for seed {job.seed}.")
-    for group, layers in read_mask(path).groups.items():
-        with naming(f"{path} doesn't fit. {group}"):
-            check_shapes(layers, _arrays(shapes[group]))
+    mask = read_mask(path)
+    with naming(f"{path} doesn't fit"):
+        check_mask_fits(mask, shapes)
+    with naming(str(path)):
+        check_every_group(mask)
+
+
+def check_mask_fits(mask: Mask, shapes: LayerShapes) -> None:
+    """Check that the mask has the groups, layers and shapes of an agent's networks, or raise a MaskError."""
+    check_fits(mask, {group: _arrays(layers) for group, layers in shapes.items()})
+
+
+def check_every_group(mask: Mask) -> None:
+    """Check that every network of a mask from a file connects its inputs and outputs, or raise a MaskError."""
+    for group, layers in mask.groups.items():
+        with naming(group):
+            check_connected(layers, "Keep a path of weights through all layers of every network.")
 
 
 def _arrays(layers: Mapping[str, tuple[int, int]]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.errors import MaskError
 from rlottery.pruning.mask_file import mask_from_bytes, read_mask, read_mask_bytes
-from rlottery.pruning.masks import Mask, check_shapes
+from rlottery.pruning.masks import Mask, check_fits, in_layer_order
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import check_files, list_differences
 from rlottery.study.planning.fingerprints import Fingerprint, mask_fingerprint, ticket_fingerprint
@@ -85,8 +85,7 @@ def read_ticket_mask(job: Job) -> tuple[Mask, bytes]:
     mask, data = read_mask_file(job)
     initial = initial_kernels(job)
     try:
-        for group, layers in mask.groups.items():
-            check_shapes(layers, initial[group])
+        check_fits(mask, initial)
     except MaskError as error:
         raise MaskError(f"{job.mask_path} doesn't fit the dense agent. {error}\n{how_to_make_masks(job)}") from None
     if differences := list_differences(expected, mask.metadata["fingerprint"]):
@@ -119,7 +118,7 @@ def initial_kernels(job: Job) -> dict[str, dict[str, np.ndarray]]:
         path, _, leaf = rest.rpartition(".")
         if leaf == "kernel":
             groups[group][path] = array
-    return groups
+    return {group: in_layer_order(kernels) for group, kernels in groups.items()}
 
 
 def how_to_make_masks(job: Job) -> str:

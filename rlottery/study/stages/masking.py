@@ -11,12 +11,13 @@ from rlottery.config.recipes import TicketRecipe
 from rlottery.errors import MaskError, naming
 from rlottery.pruning.criteria import ESTIMATES, Needed, score, statistics_for
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
-from rlottery.pruning.masks import GroupMask, Mask, check_shapes, make_mask, sparsity_of
+from rlottery.pruning.masks import GroupMask, Mask, check_fits, make_mask, sparsity_of
 from rlottery.pruning.prune import prune
 from rlottery.pruning.ranking import Scores
 from rlottery.storage.disk import write_bytes
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.transitions import Transitions
+from rlottery.study.planning.checks import check_every_group
 from rlottery.study.planning.finished_runs import matching_manifest
 from rlottery.study.planning.inputs import (
     expected_mask_fingerprint,
@@ -176,10 +177,12 @@ def _transferred(job: Job) -> Mask:
     else:
         given, where = given_mask(source), source.label
     initial = initial_kernels(job)
-    for group, layers in given.groups.items():
-        with naming(f"The mask of {where} doesn't fit {job.label}. {group}"):
-            check_shapes(layers, initial[group])
-    return describe_mask(job, given.groups, given.metadata["sparsity_asked"])
+    with naming(f"The mask of {where} doesn't fit {job.label}"):
+        check_fits(given, initial)
+    with naming(where):
+        check_every_group(given)
+    groups = {group: given.groups[group] for group in initial}
+    return describe_mask(job, groups, given.metadata["sparsity_asked"])
 
 
 def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> GroupMasks:

@@ -1,5 +1,7 @@
 """What no network of a task can give, found before anything starts."""
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def refused(config: Config) -> str:
     return str(caught.value)
 
 
-def mask_file(path: Path, hidden: int) -> None:
+def groups_of(hidden: int) -> dict[str, dict[str, np.ndarray]]:
     layers = {
         "actor": [("layer_0", (3, hidden)), ("layer_1", (hidden, hidden)), ("layer_2", (hidden, 2))],
         "critic": [
@@ -45,18 +47,11 @@ def mask_file(path: Path, hidden: int) -> None:
             for index, shape in enumerate([(4, hidden), (hidden, hidden), (hidden, 1)])
         ],
     }
-    groups = {group: {name: np.ones(shape, bool) for name, shape in of} for group, of in layers.items()}
-    mask = make_mask(
-        groups,
-        task="Pendulum-v1",
-        seed=0,
-        method="magnitude",
-        criterion="magnitude",
-        estimator=None,
-        sparsity={"actor": 0.0, "critic": 0.0},
-        fingerprint={},
-    )
-    write_bytes(path, mask_to_bytes(mask))
+    return {group: {name: np.ones(shape, bool) for name, shape in of} for group, of in layers.items()}
+
+
+def mask_file(path: Path, groups: dict[str, dict[str, np.ndarray]]) -> None:
+    write_bytes(path, mask_to_bytes(make_mask(groups, task="Pendulum-v1", seed=0)))
 
 
 @pytest.mark.parametrize(
@@ -141,17 +136,77 @@ class TestMaskFiles:
         return study(folder, {"name": "t", "transfer": {"file": str(folder / name)}})
 
     def test_of_the_right_shapes(self, tmp_path: Path) -> None:
-        mask_file(tmp_path / "Pendulum-v1_0.pkl", 16)
+        mask_file(tmp_path / "Pendulum-v1_0.pkl", groups_of(16))
         config = self.config(tmp_path, "{task}_{seed}.pkl")
         check_arms(config, arms_of(config, None))
 
     def test_of_other_shapes(self, tmp_path: Path) -> None:
-        mask_file(tmp_path / "mask.pkl", 8)
+        mask_file(tmp_path / "mask.pkl", groups_of(8))
         assert refused(self.config(tmp_path, "mask.pkl")) == (
-            f"Arm t on Pendulum-v1: {tmp_path}/mask.pkl doesn't fit. actor: The mask of layer 'layer_0' has shape "
+            f"Arm t on Pendulum-v1: {tmp_path}/mask.pkl doesn't fit: actor: The mask of layer 'layer_0' has shape "
             "(3, 8), but the network's kernel has shape (3, 16). A mask fits only networks with the inputs and widths "
             "that it was made for."
         )
+
+    def test_in_the_order_of_names(self, tmp_path: Path) -> None:
+        # Deep networks of units of one width: only the names tell the order.
+        plain = [f"network.{group}=[{', '.join(['4'] * 11)}]" for group in ("actor", "critic")]
+        config = study(
+            tmp_path, {"name": "t", "transfer": {"file": str(tmp_path / "mask.pkl")}}, overrides=tuple(plain)
+        )
+        sizes = {"actor": [3, *[4] * 11, 2], "q1": [4, *[4] * 11, 1], "q2": [4, *[4] * 11, 1]}
+        layers = {
+            name: [np.ones(shape, bool) for shape in itertools.pairwise(widths)] for name, widths in sizes.items()
+        }
+        actor = {f"layer_{i}": layer for i, layer in enumerate(layers["actor"])}
+        critic = {f"{twin}.layer_{i}": layer for twin in ("q1", "q2") for i, layer in enumerate(layers[twin])}
+        mask_file(tmp_path / "mask.pkl", {"critic": dict(sorted(critic.items())), "actor": dict(sorted(actor.items()))})
+        check_arms(config, arms_of(config, None))
+
+    @pytest.mark.parametrize(
+        ("change", "why"),
+        [
+            (lambda c: c["actor"]["layer_1"].fill(False), "actor: The network is cut at layer 'layer_1': "),
+            (
+                lambda c: c["critic"]["q2.layer_2"].fill(False),
+                "critic: The network 'q2' is cut at layer 'q2.layer_2': ",
+            ),
+            # The first layer only feeds units that nothing reads.
+            (
+                lambda c: (c["actor"]["layer_0"][:, 1:].fill(False), c["actor"]["layer_1"][0].fill(False)),
+                "actor: The network is cut at layer 'layer_1': ",
+            ),
+            (lambda c: c["actor"].pop("layer_2"), "actor: The mask has no layer layer_2. It has layer_0, layer_1."),
+            (lambda c: c["actor"].update(layer_3=np.ones((2, 2))), "actor: The mask has a layer layer_3, which"),
+            (lambda c: c.pop("critic"), "The mask has no group critic. It has actor."),
+            (lambda c: c.update(value=c["actor"]), "The mask has a group value, which the agent doesn't have."),
+        ],
+    )
+    def test_that_no_agent_can_use(self, tmp_path: Path, change: Callable[[Any], object], why: str) -> None:
+        groups = groups_of(16)
+        change(groups)
+        mask_file(tmp_path / "mask.pkl", groups)
+        message = refused(self.config(tmp_path, "mask.pkl"))
+        assert message.startswith(f"Arm t on Pendulum-v1: {tmp_path}/mask.pkl") and why in message
+        assert "Use a lower sparsity" not in message
+
+    def test_units_without_inputs_or_outputs_are_fine(self, tmp_path: Path) -> None:
+        groups = groups_of(16)
+        groups["actor"]["layer_0"][:, :3] = False
+        groups["critic"]["q1.layer_1"][3:] = False
+        mask_file(tmp_path / "mask.pkl", groups)
+        config = self.config(tmp_path, "mask.pkl")
+        check_arms(config, arms_of(config, None))
+
+    def test_of_every_seed(self, tmp_path: Path) -> None:
+        groups = groups_of(16)
+        mask_file(tmp_path / "0.pkl", groups)
+        groups["actor"]["layer_2"][:] = False
+        mask_file(tmp_path / "1.pkl", groups)
+        config = study(
+            tmp_path, {"name": "t", "transfer": {"file": str(tmp_path / "{seed}.pkl")}}, overrides=("seeds=[0, 1]",)
+        )
+        assert f"{tmp_path}/1.pkl: actor: The network is cut at layer 'layer_2'" in refused(config)
 
     def test_that_are_missing(self, tmp_path: Path) -> None:
         assert refused(self.config(tmp_path, "{task}_{seed}.pkl")) == (

@@ -1,0 +1,66 @@
+"""`rlottery check MASK`: what it shows of masks made by hand, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.command import call
+from tests.study.planning.test_checks import groups_of, mask_file
+from tests.study.studies import TINY
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+def test_what_a_mask_contains() -> None:
+    groups = groups_of(4)
+    groups["actor"]["layer_0"][:, 0] = False  # unit 0 reads nothing
+    groups["actor"]["layer_1"][3] = False  # nothing reads unit 3
+    mask_file(Path("mine.pkl"), groups)
+    code, output, errors = call("check", "mine.pkl")
+    assert (code, errors) == (0, "")
+    lines = [line.split() for line in output.splitlines()]
+    assert "task Pendulum-v1, seed 0, method listed, criterion by hand" in output
+    assert "actor: 29 of 36 weights kept" in output
+    assert ["actor.layer_0", "3", "4", "9", "12", "25", "%", "1", "1"] in lines
+    assert ["actor.layer_1", "4", "4", "12", "16", "25", "%", "0", "0"] in lines
+    assert ["critic.q2.layer_2", "4", "1", "4", "4", "0", "%", "0", "0"] in lines
+
+
+def test_all_that_is_wrong_is_listed() -> None:
+    mask_file(Path("good.pkl"), groups_of(4))
+    cut = groups_of(4)
+    cut["actor"]["layer_1"][:] = False
+    mask_file(Path("cut.pkl"), cut)
+    odd = groups_of(4)
+    odd["actor"]["layer_1"] = np.ones((5, 4), bool)
+    mask_file(Path("odd.pkl"), odd)
+    Path("junk").write_bytes(b"junk")
+    code, output, errors = call("check", "cut.pkl", "odd.pkl", "junk", "none.pkl", "good.pkl")
+    assert code == 2
+    assert output.count("Pendulum-v1") == 3  # what can be read is shown
+    first, second, third, fourth = errors.splitlines()
+    assert first.startswith("error: cut.pkl: actor: The network is cut at layer 'layer_1': ")
+    assert second == "odd.pkl: actor: Layer 'layer_1' has 5 inputs, but the layer before it has 4 outputs."
+    assert third.startswith("junk can't be used as a mask: it is truncated, damaged or not a pickle.")
+    assert fourth.startswith("There is no mask at none.pkl.")
+
+
+def test_against_the_networks_of_a_study() -> None:
+    mask_file(Path("16.pkl"), groups_of(16))
+    mask_file(Path("8.pkl"), groups_of(8))
+    Path("config.yaml").write_text(TINY)
+    code, output, _ = call("check", "16.pkl", "--study", "config.yaml")
+    assert code == 0 and "Its shapes fit the networks of Pendulum-v1." in output
+    code, output, errors = call("check", "8.pkl", "--study", "config.yaml")
+    assert code == 2 and "shapes fit" not in output
+    assert errors.startswith("error: 8.pkl doesn't fit the networks of Pendulum-v1. actor: The mask of layer 'layer_0'")
+
+
+def test_text_of_the_file_cannot_command_the_terminal() -> None:
+    mask_file(Path("mask.pkl"), {"\x1b[2J": {"\x1b[3J_0": np.ones((2, 2), bool)}})
+    assert "\x1b" not in call("check", "mask.pkl")[1]
