@@ -67,7 +67,8 @@ class MetricsLog:
         self._board.write(scalars, row["env_steps"])
 
     def position(self) -> Position:
-        """The position at the end of the log, once all of it is on the disk."""
+        """The position at the end of the log, once all of it is on the disk, also in TensorBoard's file."""
+        self._board.flush()
         os.fsync(self._file.fileno())
         return Position(self._file.tell(), self._sha.hexdigest())
 
@@ -85,6 +86,9 @@ class _Board:
     tensorboardX's SummaryWriter writes in another thread. If that thread dies, because of a full disk or a clock that
     jumps, training waits forever.
 
+    TensorBoard reads the files of a run in the order of their names, so a later session's name comes later, whatever
+    the clock says. Its first event hides what earlier sessions wrote after the checkpoint that it continues from.
+
     Args:
         purge: the step from which TensorBoard hides the scalars of earlier sessions.
     """
@@ -96,7 +100,9 @@ class _Board:
 
         folder.mkdir(parents=True, exist_ok=True)
         self._event, self._scalar = event_pb2.Event, scalar
-        self._writer = EventsWriter(str(folder / "events"), filename_suffix=f".{os.getpid()}")
+        earlier = sum(1 for _ in folder.iterdir())
+        name = f"events_{earlier:04}" if earlier else "events"  # "_" sorts after the "." that follows the first one
+        self._writer = EventsWriter(str(folder / name), filename_suffix=f".{os.getpid()}")
         self._flushed = time.monotonic()
         if purge is not None:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -106,8 +112,12 @@ class _Board:
         for name, value in scalars.items():
             self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=self._scalar(name, value)))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self._writer.flush()
-            self._flushed = time.monotonic()
+            self.flush()
+
+    def flush(self) -> None:
+        """Put everything on the disk."""
+        self._writer.flush()
+        self._flushed = time.monotonic()
 
     def close(self) -> None:
         self._writer.close()

@@ -3,6 +3,8 @@ import hashlib
 import json
 import math
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from tensorboardX.proto import event_pb2
 
 from rlottery.errors import StudyError
+from rlottery.storage import metrics_log
 from rlottery.storage.metrics_log import MetricsLog, Position, read_evaluations, read_metrics
 
 ROWS = [
@@ -144,14 +147,53 @@ def test_a_log_goes_on_from_a_position_and_forgets_what_came_after(written: Path
 
 def test_tensorboard_is_told_what_to_hide(written: Path, tmp_path: Path) -> None:
     folder = tmp_path / "board"
-    for path in folder.iterdir():
-        path.rename(folder / "events.of-an-earlier-sitting")
     position = Position(len(written.read_bytes()), "")
     with MetricsLog(written, folder, position, 10):
         pass
-    (path,) = [path for path in folder.iterdir() if "earlier" not in path.name]
+    _, path = sorted(folder.iterdir())
     starts = [event.step for event in events(path) if event.session_log.status == event_pb2.SessionLog.START]
     assert starts == [11]
+
+
+def as_tensorboard_shows(folder: Path) -> list[tuple[str, int]]:
+    """Tag and step of what TensorBoard shows: it reads files by name, and a start hides its step and all later ones."""
+    shown: list[tuple[str, int]] = []
+    for path in sorted(folder.iterdir()):
+        assert "tfevents" in path.name
+        for event in events(path):
+            if event.session_log.status == event_pb2.SessionLog.START:
+                shown = [(tag, step) for tag, step in shown if step < event.step]
+            shown += [(value.tag, event.step) for value in event.summary.value]
+    return shown
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from rlottery.storage.metrics_log import MetricsLog
+log = MetricsLog(Path(sys.argv[1], "metrics.jsonl"), Path(sys.argv[1], "board"))
+for step in range(403):
+    log.write({"kind": "evaluation", "env_steps": step, "return": float(step)})
+    if step == 400:
+        print(log.position().bytes, flush=True)
+os._exit(9)
+"""
+
+
+def test_tensorboard_has_every_row_once_however_often_a_run_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, check=False)
+    at_400 = int(killed.stdout)
+    with MetricsLog(tmp_path / "metrics.jsonl", tmp_path / "board", Position(at_400, ""), 400) as log:
+        monkeypatch.setattr(metrics_log, "FLUSH_SECONDS", 0.0)
+        for step in (401, 402):
+            log.write({"kind": "evaluation", "env_steps": step, "return": 0.0})
+    monkeypatch.setattr(metrics_log.time, "time", lambda: 0.0)  # a clock that was set back
+    with MetricsLog(tmp_path / "metrics.jsonl", tmp_path / "board", Position(at_400, ""), 400) as log:
+        for step in range(401, 405):
+            log.write({"kind": "evaluation", "env_steps": step, "return": 0.0})
+    assert as_tensorboard_shows(tmp_path / "board") == [("evaluation/return", step) for step in range(405)]
 
 
 def test_a_disk_that_is_full_is_heard_of(tmp_path: Path) -> None:
