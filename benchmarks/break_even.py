@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.ratios import summarise
 from rlottery.child_process import child_environment
 from rlottery.storage.disk import write_bytes
-from rlottery.study.execution.process_environment import pin
+from rlottery.study.execution.cores import pin
 
 RESULT = Path(__file__).parent / "results" / "break_even.csv"
 WIDTHS, BATCH = (256, 256, 256), 256

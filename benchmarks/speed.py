@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.flops import METAWORLD, update_flops, with_unread_gradients
 from benchmarks.ratios import harmonic_mean, scaling, share_of_limit, share_of_serial_rate, summarise
 from benchmarks.worker import Worker, WorkerError
-from rlottery.study.execution.process_environment import available_cores
+from rlottery.study.execution.cores import available_cores
 
 GEMM_FLOPS = 2 * 256**3
 START_DELAY = 0.02

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rlottery.child_process import child_environment
-from rlottery.study.execution.process_environment import pin
+from rlottery.study.execution.cores import pin
 
 
 class WorkerError(Exception):

@@ -25,7 +25,7 @@ from benchmarks.peer_samples import ANCESTORS_MASKS, OURS, Sample, chosen, ticke
 from benchmarks.peers_figure import draw
 from benchmarks.speed import GEMM_FLOPS
 from benchmarks.worker import Worker
-from rlottery.study.execution.process_environment import available_cores
+from rlottery.study.execution.cores import available_cores
 
 FLOPS = sum(update_flops(METAWORLD).values())
 VERSIONS = {OURS: {"jax": "1.2"}, "SBX": {"sbx-rl": "3.4", "jax": "5.6"}}

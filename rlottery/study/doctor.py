@@ -1,6 +1,7 @@
 """Checks whether this machine can run a study, for `rlottery doctor`. Reports every part, even if some are broken."""
 
 import json
+import math
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,9 @@ from rlottery.agents.kernels.library import build_command, look
 from rlottery.child_process import child_environment
 from rlottery.envs.renderers import ask_a_child, try_renderers
 from rlottery.errors import error_text
-from rlottery.study.execution.process_environment import available_cores
+from rlottery.study.execution.cores import usable_cores
+from rlottery.study.resources.disk_space import size
+from rlottery.study.resources.memory import ADDRESS_SPACE, address_space, available_memory
 from rlottery.study.versions import PACKAGES, processor
 from rlottery.version import __version__
 
@@ -102,13 +105,16 @@ def check_kernels() -> list[Finding]:
 
 
 def check_machine() -> list[Finding]:
-    """Processor, cores, threads, and a variable that changes NumPy's speed."""
-    cores, known = available_cores(), processor()
+    """Processor, cores, memory, threads, and a variable that changes NumPy's speed."""
+    cores, memory, space, known = usable_cores(), available_memory(), address_space(), processor()
     forced = os.environ.get("OPENBLAS_CORETYPE", "")
+    limited, severity = space < math.inf, Severity.NOTE if space < 2 * ADDRESS_SPACE else Severity.GOOD
     effect = f"{forced}: NumPy computes matrix products as for that processor, which also affects speed estimates"
     return [
         Finding("processor", " ".join((platform.machine(), known["processor"], known.get("vectors", ""))).strip()),
-        Finding("cores", f"{len(cores)} of {os.cpu_count()}, one per worker"),
+        Finding("cores", f"{cores.number} of {os.cpu_count()}, one per worker: {cores.why}"),
+        Finding("memory", str(memory or "unknown")),
+        *([Finding("ulimit -v", f"{size(space)} of address space for a process", severity)] if limited else []),
         Finding("threads", "one per worker, so that results repeat bit for bit"),
         Finding("OPENBLAS_CORETYPE", effect if forced else "not set", Severity.NOTE if forced else Severity.GOOD),
     ]

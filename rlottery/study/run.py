@@ -30,7 +30,8 @@ from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.reporting import plain_printer, publish
 from rlottery.study.resources.disk_space import check_room
-from rlottery.study.resources.memory import warn_about_memory
+from rlottery.study.resources.memory import memory_warnings
+from rlottery.study.resources.process_limits import check_process_limits
 
 ORPHAN_SECONDS = 60.0
 """How long a worker whose command has died may take to save its work and end."""
@@ -74,8 +75,8 @@ def run_study(
     """Do what is left to do of a study (`plan_study`), then compare all its runs.
 
     Raises:
-        RlotteryError: before any work starts, as `plan_study`; or another process uses the same runs, or the disk is
-            too small.
+        RlotteryError: before any work starts, as `plan_study`; or another process uses the same runs, or the disk or
+            a limit of `ulimit` is too small.
         KeyboardInterrupt: at the second Ctrl-C, once all workers have been killed.
     """
     with StopSignals() as signals:
@@ -95,7 +96,9 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         together = most_together(config.device)
         workers = worker_count(config.workers, len(waiting), together)
         check_room(config, [t.job for t in waiting], workers * together)
-        warn_about_memory(config, [t.job for t in waiting], workers, together, say)
+        check_process_limits(config, [t.job for t in waiting], workers, together)
+        for warning in memory_warnings(config, [t.job for t in waiting], workers, together):
+            say(warning)
         _warn_without_kernels(config, waiting, say)
         wait_for_other_processes([t.job.files for t in waiting], say, signals.wanted)
     try:

@@ -12,6 +12,8 @@ from rlottery.cli import app
 from rlottery.errors import ConfigError
 from rlottery.study import doctor
 from rlottery.study.doctor import Finding, Severity, diagnose, doctor_page, what_is_missing
+from rlottery.study.execution.cores import CoreLimit
+from rlottery.study.resources.memory import Available
 from tests.study.studies import shown
 
 PARTS = ["Kernels", "Machine", "Device", "Versions", "Rendering"]
@@ -75,6 +77,15 @@ class TestKernels:
 
         monkeypatch.setattr(doctor, "look", refuse)
         assert said("Kernels") == Finding("Kernels", "RLOTTERY_KERNELS=fast: choose", Severity.MISSING)
+
+
+def test_what_limits_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "usable_cores", lambda: CoreLimit(1, "/group/cpu.max allows 0.5 cores"))
+    monkeypatch.setattr(doctor, "available_memory", lambda: Available(6e8, "what /group/memory.max leaves"))
+    monkeypatch.setattr(doctor, "address_space", lambda: 1e9)
+    assert said("cores").text.endswith("one per worker: /group/cpu.max allows 0.5 cores")
+    assert said("memory").text == "600.0 MB (what /group/memory.max leaves)"
+    assert said("ulimit -v") == Finding("ulimit -v", "1.0 GB of address space for a process", Severity.NOTE)
 
 
 def test_a_part_that_breaks_is_a_finding_and_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

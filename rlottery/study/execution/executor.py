@@ -14,9 +14,9 @@ from rlottery.storage.progress import read_progress
 from rlottery.study.execution import endings
 from rlottery.study.execution.backend import Backend, Worker
 from rlottery.study.execution.bundles import TRAINED, bundles
+from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.endings import DISK_FULL, STOPPED, JobLog
 from rlottery.study.execution.local import LocalBackend
-from rlottery.study.execution.process_environment import available_cores
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.finished_runs import DivergedRunError
 from rlottery.study.planning.jobs import ORDER, Job, prerequisites
@@ -202,11 +202,11 @@ class Executor:
 
 
 def worker_count(asked: int | str, jobs: int, together: int = 1) -> int:
-    """How many workers to use: as many as asked for, or one per core, but never more than there are jobs.
+    """How many workers to use: as many as asked for, or one per usable core, but never more than there are jobs.
 
     With several jobs together in a worker, an accelerator does the work, and "auto" means one worker.
     """
-    automatic = len(available_cores()) if together == 1 else 1
+    automatic = usable_cores().number if together == 1 else 1
     return max(1, min(jobs, automatic if asked == "auto" else int(asked)))
 
 

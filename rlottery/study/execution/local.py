@@ -1,4 +1,4 @@
-"""Workers on this machine: each is a child process, pinned to a core of its own while there are free cores."""
+"""Workers on this machine: each is a child process, pinned to a core that no other worker is pinned to."""
 
 import contextlib
 import json
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from rlottery.child_process import child_environment, python_command
+from rlottery.study.execution.cores import Claim, claim_core
 from rlottery.study.execution.endings import LOG_TAIL_BYTES
-from rlottery.study.execution.process_environment import available_cores
 from rlottery.study.execution.worker import encode
 from rlottery.study.planning.jobs import Job
 
@@ -21,16 +21,15 @@ WORKER_COMMAND = python_command("rlottery.study.execution.worker")
 class LocalBackend:
     """Starts workers as child processes."""
 
-    def __init__(self) -> None:
-        self._workers: list[LocalWorker] = []
-
     def start(self, jobs: Mapping[int, Job]) -> "LocalWorker":
         """Start a worker. One that does several jobs computes on an accelerator and is not pinned to a core."""
-        self._workers = [worker for worker in self._workers if not worker.has_ended()]
-        taken = {worker.core for worker in self._workers}
-        free = next((core for core in available_cores() if core not in taken), None)
-        self._workers.append(_start(jobs, free if len(jobs) == 1 else None))
-        return self._workers[-1]
+        claim = claim_core() if len(jobs) == 1 else None
+        try:
+            return _start(jobs, claim)
+        except OSError:
+            if claim:
+                claim.release()
+            raise
 
 
 @dataclass(eq=False)
@@ -41,7 +40,7 @@ class LocalWorker:
     """
 
     jobs: Mapping[int, Job]
-    core: int | None
+    _claim: Claim | None
     _process: subprocess.Popen[bytes]
     _outcomes: IO[bytes]
 
@@ -62,12 +61,14 @@ class LocalWorker:
         self._process.kill()
         self._process.wait()
         self._outcomes.close()
+        if self._claim:
+            self._claim.release()
 
 
-def _start(jobs: Mapping[int, Job], core: int | None) -> LocalWorker:
-    # A nameless file: it lasts as long as one of the two processes.
-    outcomes = tempfile.TemporaryFile()  # noqa: SIM115
+def _start(jobs: Mapping[int, Job], claim: Claim | None) -> LocalWorker:
     first = next(iter(jobs.values()))
+    # A nameless file: it lasts as long as one of the two processes. Where the log is there is room for it.
+    outcomes = tempfile.TemporaryFile(dir=first.log.parent)  # noqa: SIM115
     with first.log.open("ab") as log:
         process = subprocess.Popen(
             WORKER_COMMAND,
@@ -79,6 +80,6 @@ def _start(jobs: Mapping[int, Job], core: int | None) -> LocalWorker:
         )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has already ended: its exit code says how
-        process.stdin.write(encode(list(jobs.values()), core).encode())
+        process.stdin.write(encode(list(jobs.values()), claim.core if claim else None).encode())
         process.stdin.close()
-    return LocalWorker(jobs, core, process, outcomes)
+    return LocalWorker(jobs, claim, process, outcomes)

@@ -23,8 +23,8 @@ from rlottery.config import Config, config_to_dict
 from rlottery.errors import RlotteryError, StoppedError
 from rlottery.storage.disk import FULL
 from rlottery.storage.locks import hold
+from rlottery.study.execution.cores import pin
 from rlottery.study.execution.endings import DISK_FULL, FAILED, STOPPED
-from rlottery.study.execution.process_environment import pin
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job
 

@@ -1,5 +1,6 @@
 """The time and disk space that a study will take, estimated from a few seconds of measurements on this machine."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +21,14 @@ from rlottery.errors import TaskError
 from rlottery.report.wording import plural
 from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
+from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.executor import worker_count
 from rlottery.study.planning.jobs import Job, prerequisites
 from rlottery.study.planning.network_sizes import task_spec
 from rlottery.study.planning.plan import JobState, Tracked
 from rlottery.study.resources.disk_space import disk_use, group_weights, kept_bytes, size
-from rlottery.study.resources.memory import study_memory
+from rlottery.study.resources.memory import address_space, available_memory, memory_warnings, study_memory
+from rlottery.study.resources.process_limits import check_process_limits
 
 GEMM_SHARE = {True: 0.88, False: 0.72}
 """Share of NumPy's matrix-multiplication rate that an update reaches, with the compiled kernels and without
@@ -91,12 +94,27 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     specs = [rates[index].spec if index in rates else task_spec(task) for index, task in enumerate(config.tasks)]
     disk = disk_use(todo, specs, workers * together)
     memory = sum(study_memory(todo, specs, workers, together))
+    check_process_limits(config, todo, workers, together)
+    here = "; ".join(machine_limits())
+    warnings = "".join(f"{warning}\n" for warning in memory_warnings(config, todo, workers, together))
     total = (
         f"\nAbout {work / 3600:.2g} core hours: {duration(elapsed)} with {plural(workers, 'worker')}. "
         f"About {size(disk.kept)} in {config.data}, and {size(disk.working)} more while it runs.\n"
-        f"Memory at most {size(memory)} with {plural(workers, 'worker')}.\nNothing was started."
+        f"Memory at most {size(memory)} with {plural(workers, 'worker')}.\nThis machine: {here}.\n{warnings}"
+        "Nothing was started."
     )
     return Group(table, Text(total))
+
+
+def machine_limits() -> list[str]:
+    """The cores and the memory that a study can use here, and what limits them, one phrase each."""
+    cores, memory, space = usable_cores(), available_memory(), address_space()
+    found = [f"{plural(cores.number, 'core')} ({cores.why})"]
+    if memory is not None:
+        found.append(f"memory {memory}")
+    if space < math.inf:
+        found.append(f"address space of a process {size(space)} (`ulimit -v`)")
+    return found
 
 
 def job_seconds(job: Job, rates: Rates) -> float:

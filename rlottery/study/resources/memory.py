@@ -9,7 +9,10 @@ measurement). Memory of custom environments is not included. Agents on an accele
 main memory.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import math
+import resource
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +22,7 @@ from rlottery.agents.description import Spec
 from rlottery.config import Config
 from rlottery.report.wording import plural
 from rlottery.storage.paths import RunFiles
+from rlottery.study.execution.cgroups import memory_left
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import networks_of, task_spec
 from rlottery.study.resources.disk_space import agent_bytes, group_weights, replay_bytes, size, transition_bytes
@@ -31,6 +35,8 @@ COMMAND, REPORTED = 180 * MB, 0.6 * MB
 WORKER_BYTES = {"dense": 248 * MB, "rewind": 248 * MB, "ticket": 255 * MB, "mask": 236 * MB}
 """A worker by stage: interpreter, JAX, compiled programs. Memory that compiling freed is reused when a checkpoint's
 pieces of replay are assembled (4 MB each, four copies). Masks by weight magnitude need half of it."""
+ADDRESS_SPACE = 1550 * MB
+"""What a worker reserves besides its run: JAX and its compiler. It uses less than half of it."""
 METAWORLD, METAWORLD_MODEL = 72 * MB, 35 * MB
 """Meta-World, imported and used once; and each of its environments in use. Gymnasium's own need almost nothing."""
 AGENT_COPIES = 5
@@ -99,29 +105,57 @@ def study_memory(jobs: Sequence[Job], specs: Sequence[Spec], workers: int, toget
     )
 
 
-def warn_about_memory(
-    config: Config, jobs: Sequence[Job], workers: int, together: int, say: Callable[[str], None]
-) -> None:
-    """Print a warning if a study may need more memory than is available. The estimate is an upper bound."""
-    available = available_bytes()
-    specs = [task_spec(task) for task in config.tasks]
-    if available is None or (needed := sum(study_memory(jobs, specs, workers, together))) <= available:
-        return
-    fewer = [n for n in range(1, workers) if sum(study_memory(jobs, specs, n, together)) <= available]
-    remedy = f"Set workers={fewer[-1]}" if fewer else "Even one worker may be too much: set a smaller replay_capacity"
-    say(
-        f"This study may need {size(needed)} of memory with {plural(workers, 'worker')}, but only {size(available)} "
-        f"is available. {remedy}."
-    )
+def memory_warnings(config: Config, jobs: Sequence[Job], workers: int, together: int) -> list[str]:
+    """Sentences on what a study may need and may not get: memory, or a worker's address space (`ulimit -v`).
+
+    The estimate of the memory is an upper bound.
+    """
+    specs, available = [task_spec(task) for task in config.tasks], available_memory()
+    warnings = []
+    if available and (needed := sum(study_memory(jobs, specs, workers, together))) > available.bytes:
+        fewer = [n for n in range(1, workers) if sum(study_memory(jobs, specs, n, together)) <= available.bytes]
+        smaller = "Even one worker may be too much: set a smaller replay_capacity"
+        warnings.append(
+            f"This study may need {size(needed)} of memory with {plural(workers, 'worker')}, but only {available} is "
+            f"available. {f'Set workers={fewer[-1]}' if fewer else smaller}."
+        )
+    largest = max((sum(run_memory(job, specs[job.task_index])) for job in jobs), default=0.0)
+    if (allowed := address_space()) < (needed := ADDRESS_SPACE + together * largest):
+        warnings.append(
+            f"A worker of this study reserves about {size(needed)} of address space, but `ulimit -v` allows only "
+            f"{size(allowed)}. Run this first: ulimit -v unlimited"
+        )
+    return warnings
 
 
-def available_bytes(meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Memory available to programs; None if the system doesn't report it."""
-    try:
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError, IndexError):
-        return None
+class Available(NamedTuple):
+    """Bytes of memory that programs may still use, and what limits them."""
+
+    bytes: float
+    by: str
+
+    def __str__(self) -> str:
+        return f"{size(self.bytes)} ({self.by})"
+
+
+def available_memory(root: Path = Path("/")) -> Available | None:
+    """The memory available to this process and its workers: what the machine has left, or what a control group leaves.
+
+    None if the system doesn't report it.
+    """
+    found = []
+    with contextlib.suppress(OSError, KeyError, ValueError, IndexError):
+        lines = dict(line.split(":", 1) for line in (root / "proc/meminfo").read_text().splitlines())
+        found.append(Available(int(lines["MemAvailable"].split()[0]) * 1024, "what this machine has left"))
+    if group := memory_left(root):
+        found.append(Available(group.value, f"what {group.file} leaves"))
+    return min(found, default=None)
+
+
+def address_space() -> float:
+    """Bytes of address space that each process may reserve (`ulimit -v`)."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return math.inf if soft == resource.RLIM_INFINITY else soft
 
 
 def _buffer_bytes(job: Job, spec: Spec) -> float:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.study.execution import executor, local
+from rlottery.study.execution import cores, executor, local
 from rlottery.study.execution.executor import Executor, worker_count
-from rlottery.study.execution.process_environment import available_cores
 from rlottery.study.planning.jobs import list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
 from tests.study.execution import fake_worker
@@ -111,13 +110,17 @@ def test_one_worker_does_one_job_at_a_time(tmp_path: Path) -> None:
     assert [line.split()[2] for line in order(tracked)] == ["start", "end"] * 3
 
 
-def test_workers_have_cores_of_their_own_as_long_as_there_are_any(tmp_path: Path) -> None:
-    cores = available_cores()
-    tracked = plan(tmp_path, *range(30, 32 + len(cores)))
+def test_workers_have_cores_of_their_own_as_long_as_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "_CLAIMS", f"{tmp_path.name}-{os.getpid()}")  # other tests have workers too
+    monkeypatch.setattr(cores, "cpu_quota", lambda root: None)
+    available = cores.available_cores()
+    tracked = plan(tmp_path, *range(30, 32 + len(available)))
     tracked = [t for t in tracked if t.job.seed >= 30]
     run(tracked, workers=len(tracked))
     given = [line.rpartition(" ")[2] for line in order(tracked) if " core " in line]
-    assert sorted(given) == sorted([*map(str, cores), "None", "None"])
+    assert sorted(given) == sorted([*map(str, available), "None", "None"])
 
 
 def test_a_job_that_was_done_meanwhile_is_not_done_again(tmp_path: Path) -> None:
@@ -316,7 +319,7 @@ def is_alive(process: int) -> bool:
 
 
 def test_workers_are_never_more_than_jobs_or_than_asked_for() -> None:
-    assert worker_count("auto", 100) == len(available_cores())
+    assert worker_count("auto", 100) == cores.usable_cores().number
     assert (worker_count("auto", 1), worker_count(3, 100), worker_count(3, 2), worker_count(3, 0)) == (1, 3, 2, 1)
 
 

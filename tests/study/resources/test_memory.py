@@ -1,3 +1,4 @@
+import math
 import tracemalloc
 from pathlib import Path
 
@@ -7,22 +8,25 @@ import pytest
 from rlottery.agents.description import Spec
 from rlottery.config import Config
 from rlottery.config.recipes import TicketRecipe
+from rlottery.study.execution.cgroups import Limit
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.planning.plan import Tracked
 from rlottery.study.resources import estimate, memory
 from rlottery.study.resources.estimate import Rates, estimate_table
 from rlottery.study.resources.memory import (
+    ADDRESS_SPACE,
     COMMAND,
     LIBRARIES,
     METAWORLD,
     METAWORLD_MODEL,
     REPORTED,
     WORKER_BYTES,
-    available_bytes,
+    Available,
+    available_memory,
+    memory_warnings,
     run_memory,
     study_memory,
-    warn_about_memory,
 )
 from rlottery.training import replay_buffer as replay
 from rlottery.training.replay_buffer import ReplayBuffer
@@ -107,16 +111,16 @@ class TestStudy:
         assert study_memory([], [SPEC], 2).workers == 0
 
 
-class TestTold:
+class TestWarnings:
     @pytest.fixture(autouse=True)
     def _measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(memory, "task_spec", lambda task: SPEC)
+        monkeypatch.setattr(memory, "address_space", lambda: math.inf)
 
-    def told(self, config: Config, available: int | None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        monkeypatch.setattr(memory, "available_bytes", lambda: available)
-        said: list[str] = []
-        warn_about_memory(config, [job(config, "dense", seed=seed) for seed in range(4)], 4, 1, said.append)
-        return said
+    def told(self, config: Config, available: float | None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        found = None if available is None else Available(available, "what /group/memory.max leaves")
+        monkeypatch.setattr(memory, "available_memory", lambda: found)
+        return memory_warnings(config, [job(config, "dense", seed=seed) for seed in range(4)], 4, 1)
 
     def test_a_machine_with_room(self, small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
         needed = COMMAND + 4 * REPORTED + LIBRARIES + 4 * (WORKER_BYTES["dense"] + TRAINED)
@@ -126,10 +130,17 @@ class TestTold:
     def test_a_machine_without(self, small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
         for_two = COMMAND + 4 * REPORTED + LIBRARIES + 2 * (WORKER_BYTES["dense"] + TRAINED)
         (said,) = self.told(small, for_two, monkeypatch)
-        assert "memory with 4 workers" in said
+        assert "memory with 4 workers" in said and "MB (what /group/memory.max leaves) is available" in said
         assert said.endswith("Set workers=2.")
         (said,) = self.told(small, 1000, monkeypatch)
         assert "replay_capacity" in said
+
+    def test_address_space_is_that_of_one_worker(self, small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(memory, "address_space", lambda: ADDRESS_SPACE + TRAINED)
+        assert self.told(small, None, monkeypatch) == []
+        monkeypatch.setattr(memory, "address_space", lambda: ADDRESS_SPACE + TRAINED - 1)
+        (said,) = self.told(small, None, monkeypatch)
+        assert "`ulimit -v` allows only 1.6 GB. Run this first: ulimit -v unlimited" in said
 
 
 def test_a_dry_run_tells(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,15 +149,26 @@ def test_a_dry_run_tells(small: Config, monkeypatch: pytest.MonkeyPatch) -> None
     needed = COMMAND + REPORTED + LIBRARIES + WORKER_BYTES["dense"] + TRAINED
     said = shown(estimate_table(small, [Tracked(job(small, "dense"))]))
     assert f"Memory at most {needed / 1e6:.1f} MB with 1 worker." in said
+    assert f"This machine: {'; '.join(estimate.machine_limits())}." in " ".join(said.split())
+    assert "This study may need" not in said
+    monkeypatch.setattr(memory, "available_memory", lambda: Available(1e6, "what /group/memory.max leaves"))
+    monkeypatch.setattr(estimate, "available_memory", memory.available_memory)
+    said = " ".join(shown(estimate_table(small, [Tracked(job(small, "dense"))])).split())
+    assert "memory 1.0 MB (what /group/memory.max leaves)" in said and "This study may need" in said
 
 
-def test_what_is_available_is_what_the_system_tells(tmp_path: Path) -> None:
-    told = tmp_path / "meminfo"
+def test_what_is_available_is_what_the_system_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "proc" / "meminfo"
+    told.parent.mkdir()
     told.write_text("MemTotal:       24683520 kB\nMemAvailable:   21810000 kB\nHugePages_Total:       0\n")
-    assert available_bytes(told) == 21_810_000 * 1024
+    assert available_memory(tmp_path) == (21_810_000 * 1024, "what this machine has left")
+    monkeypatch.setattr(memory, "memory_left", lambda root: Limit(5e6, "/group/memory.max"))
+    assert str(available_memory(tmp_path)) == "5.0 MB (what /group/memory.max leaves)"
     told.write_text("MemTotal:       24683520 kB\n")
-    assert available_bytes(told) is None
-    assert available_bytes(tmp_path / "none") is None
+    assert available_memory(tmp_path) == (5e6, "what /group/memory.max leaves")
+    monkeypatch.setattr(memory, "memory_left", lambda root: None)
+    assert available_memory(tmp_path) is None
+    assert available_memory(tmp_path / "none") is None
 
 
 @pytest.fixture
