@@ -1,6 +1,6 @@
 """The sections of a study's settings, each with its keys, defaults and limits."""
 
-import json
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -128,6 +128,22 @@ def file_name(task_id: str) -> str:
     return re.sub("[:/]", "_", task_id)
 
 
+def _not_plain(value: object, place: str) -> str | None:
+    """What JSON would refuse or change in an argument of an environment, and where; None if it is nothing."""
+    if isinstance(value, dict):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            return f"{place} has the key {show(wrong[0])}"
+        inside = {f"{place}.{key}": below for key, below in value.items()}
+    elif isinstance(value, list | tuple):
+        inside = {f"{place}[{index}]": below for index, below in enumerate(value)}
+    elif isinstance(value, int) and value.bit_length() > 1024:
+        return f"{place} has {value.bit_length()} bits"
+    else:
+        is_plain = value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+        return None if is_plain else f"{place} is {show(value)}"
+    return next((found for at, below in inside.items() if (found := _not_plain(below, at))), None)
+
+
 class Task(Section):
     """An environment to learn, with the settings that differ from the study's."""
 
@@ -167,10 +183,13 @@ class Task(Section):
     @field_validator("kwargs")
     @classmethod
     def _plain_values(cls, value: dict[str, Any]) -> dict[str, Any]:
-        try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError):
-            raise fault("may contain only finite numbers, text, true, false, null, lists and mappings") from None
+        # Workers and records get them as JSON, which knows no infinity and makes text of every key.
+        for name, argument in value.items():
+            if found := _not_plain(argument, name):
+                raise fault(
+                    "may contain only finite numbers, text, true, false, null, lists and mappings with text as keys, "
+                    f"but {found}. Make such values in a module of yours, and write the task as module:Id"
+                )
         return value
 
     @field_serializer("sac", "training")

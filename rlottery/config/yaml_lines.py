@@ -267,6 +267,8 @@ def _plain(node: yaml.Node, path: KeyPath, parsed: _Parsed) -> Any:
             here = (*path, key.value if isinstance(key, yaml.ScalarNode) else "?")
             if not isinstance(key, yaml.ScalarNode):
                 parsed.faults.append((here, line, "a key must be plain text, not a list or a mapping"))
+            elif key.tag != f"{_TAG}str":  # it would silently become text, which an environment doesn't expect
+                parsed.faults.append((here, line, f"a key must be text; put it in quotes: {str(key.value)!r}"))
             elif key.value in mapping:
                 twice = f"given twice, on lines {parsed.lines[here]} and {line}; keep one"
                 parsed.faults.append((here, line, twice))
