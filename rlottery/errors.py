@@ -1,5 +1,6 @@
 """The errors that rlottery raises for its user. They form one family."""
 
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,8 +55,12 @@ class StoppedError(Exception):
 
 
 def typed_text(error: BaseException) -> str:
-    """The type and the message of an error in other people's code."""
-    return f"{type(error).__name__}: {error}"
+    """The type and the message of an error in other people's code; if it has no message, the line that raised it."""
+    kind, text = type(error).__name__, str(error)
+    if text.strip():
+        return f"{kind}: {text}"
+    raised = traceback.extract_tb(error.__traceback__)[-1:]
+    return f"{kind} in {raised[0].filename}, line {raised[0].lineno}: {raised[0].line}" if raised else kind
 
 
 def error_text(error: BaseException) -> str:

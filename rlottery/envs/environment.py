@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from rlottery.envs import contract
 from rlottery.envs.families import FAMILIES, family_of
 from rlottery.envs.family import RawEnvironment
-from rlottery.errors import TaskError
+from rlottery.envs.spaces import action_bounds_of, observation_space_of
+from rlottery.errors import TaskError, typed_text
 
 EPISODE_LIMIT = 100_000
 """Steps after which an episode counts as endless."""
-
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Step(NamedTuple):
@@ -41,48 +41,67 @@ class Step(NamedTuple):
 class Environment:
     """One environment with rescaled actions and float32 observations, whose episodes don't depend on earlier ones.
 
+    What the environment returns is checked at every step (`rlottery.envs.contract`).
+
     Attributes:
         observation_size: entries of an observation.
         action_size: entries of an action, each in [-1, 1].
         action_low, action_high: the task's own actions that -1 and 1 map to; (act,) float32.
+        success_key: the entry of `info` that success was read from, "success" or "is_success"; None before a step has
+            reported it.
+
+    Raises:
+        TaskError: agents can't learn its spaces.
     """
 
     def __init__(self, task: str, env: RawEnvironment):
         self._task, self._env, self._family = task, env, family_of(task)
-        self.action_low, self.action_high = _check_spaces(task, env)
+        self._space = observation_space_of(task, env)
+        self._bounds = action_bounds_of(task, env)
         self._steps = 0
-        self.observation_size = int(np.prod(env.observation_space.shape or ()))
+        self.action_low, self.action_high = self._bounds.low, self._bounds.high
+        self.observation_size = int(self._space.shape[0])
         self.action_size = len(self.action_low)
+        self.success_key: str | None = None
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the episode of `seed`, which alone determines its start and its goal. Returns (obs,) float32.
 
         Raises:
-            TaskError: an entry is NaN or infinite.
+            TaskError: the environment has the old Gym interface, or it returned something else than an observation of
+                its space and an info.
         """
         self._steps = 0
-        return self._flat(self._family.reset(self._env, seed))
+        try:
+            result = self._family.reset(self._env, seed)
+        except (TypeError, ValueError) as error:
+            self._raise_if_old(error, "reset")
+            raise
+        try:
+            return contract.flat_observation(contract.first_observation(result), self._space)
+        except TaskError as error:
+            raise TaskError(f"{self._task}: at reset(), {error}") from None
 
     def step(self, action: np.ndarray) -> Step:
         """Take `action`, (act,) in [-1, 1].
 
         Raises:
-            TaskError: the reward or the observation is NaN or infinite, or the episode never ends.
+            TaskError: the environment returned something else than its spaces and Gymnasium's interface say, or the
+                episode never ends.
+            ValueError: the action has another shape.
         """
-        low, high = self.action_low, self.action_high
-        scaled = low + (np.clip(action, -1.0, 1.0) + 1.0) * 0.5 * (high - low)
-        observation, given, terminated, truncated, info = self._env.step(scaled)
+        if np.shape(action) != self.action_low.shape:
+            raise ValueError(f"actions of {self._task} have the shape {self.action_low.shape}, not {np.shape(action)}")
+        try:
+            result = self._env.step(self._bounds.scaled(action))
+        except (TypeError, ValueError) as error:
+            self._raise_if_old(error, "step")
+            raise
         self._steps += 1
-        if self._steps >= EPISODE_LIMIT and not (terminated or truncated):
-            raise TaskError(
-                f"{self._task}: an episode has run for {EPISODE_LIMIT:,} steps without ending. "
-                "Give the task a time limit: {id: ..., kwargs: {max_episode_steps: 1000}}."
-            )
-        reward = float(given)
-        if not abs(reward) <= _LARGEST:
-            raise self._not_finite(f"reward ({reward})")
-        success = bool(info["success"]) if "success" in info else None
-        return Step(self._flat(observation), reward, bool(terminated), bool(truncated), success)
+        try:
+            return self._checked(result)
+        except TaskError as error:
+            raise TaskError(f"{self._task}: after step {self._steps} of an episode, {error}") from None
 
     @property
     def unwrapped(self) -> Any:
@@ -92,17 +111,23 @@ class Environment:
     def close(self) -> None:
         self._env.close()
 
-    def _flat(self, observation: Any) -> np.ndarray:
-        flat = np.array(observation, np.float32).reshape(-1)  # a copy: some environments overwrite theirs
-        if not np.isfinite(flat).all():
-            raise self._not_finite(f"observation (entry {np.flatnonzero(~np.isfinite(flat))[0]})")
-        return flat
+    def _checked(self, result: Any) -> Step:
+        """What `step` returned, as training reads it. Raises TaskError, without the task and the step."""
+        observation, reward, terminated, truncated, info = contract.step_parts(result)
+        terminated, truncated = contract.flag(terminated, "terminated"), contract.flag(truncated, "truncated")
+        if self._steps >= EPISODE_LIMIT and not (terminated or truncated):
+            raise TaskError(
+                "it still hasn't ended. Give the task a time limit: {id: ..., kwargs: {max_episode_steps: 1000}}."
+            )
+        success, key = contract.success_of(info)
+        self.success_key = key or self.success_key
+        reward = contract.finite_reward(reward)
+        return Step(contract.flat_observation(observation, self._space), reward, terminated, truncated, success)
 
-    def _not_finite(self, what: str) -> TaskError:
-        return TaskError(
-            f"{self._task}: the {what} after step {self._steps} of an episode is not finite as float32. "
-            "Fix the environment, or choose another task."
-        )
+    def _raise_if_old(self, error: Exception, method: str) -> None:
+        cause = contract.cause_in_interface(error, self._env, method)
+        if cause is not None:
+            raise TaskError(f"{self._task}: {cause}") from error
 
 
 def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
@@ -114,7 +139,7 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
     """
     kwargs = dict(kwargs or {})
     try:
-        return Environment(task, family_of(task).make(task, kwargs))
+        env = family_of(task).make(task, kwargs)
     except TaskError:
         raise
     except gymnasium.error.UnregisteredEnv:
@@ -122,7 +147,13 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
     except ModuleNotFoundError as error:
         raise TaskError(f"Task {task!r} needs a module that can't be imported: {error}") from None
     except Exception as error:  # an environment's constructor may raise anything, and its user needs a plain message
-        raise TaskError(f"Task {task!r} can't be made with {kwargs or 'no arguments'}: {error}") from None
+        raise TaskError(f"Task {task!r} can't be made with {kwargs or 'no arguments'}: {typed_text(error)}") from None
+    try:
+        return Environment(task, env)
+    except TaskError:
+        with contextlib.suppress(Exception):  # the error in its spaces is the one to report
+            env.close()
+        raise
 
 
 def _similar_names(task: str) -> str:
@@ -135,22 +166,3 @@ def _similar_names(task: str) -> str:
     lower = {name.lower(): name for name in known}
     similar = similar or [lower[name] for name in difflib.get_close_matches(task.lower(), lower, n=3, cutoff=0.6)]
     return f" Did you mean {' or '.join(similar)}?" if similar else " No similar name found."
-
-
-def _check_spaces(task: str, env: gymnasium.Env[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """The action's bounds, if agents can learn both spaces."""
-    observation, action = env.observation_space, env.action_space
-    if not isinstance(action, gymnasium.spaces.Box):
-        raise TaskError(
-            f"{task} has {type(action).__name__} actions; SAC needs continuous ones (a bounded Box). "
-            "Choose a continuous task, such as Pendulum-v1."
-        )
-    if not (action.is_bounded() and len(action.shape) == 1 and np.issubdtype(action.dtype, np.floating)):
-        raise TaskError(f"{task}: actions must be a flat, bounded Box of floats, but they are {action}.")
-    if not isinstance(observation, gymnasium.spaces.Box) or len(observation.shape) != 1:
-        kind = "images or another grid" if len(observation.shape or ()) > 1 else type(observation).__name__
-        raise TaskError(
-            f"{task} has {kind} as observations ({observation}), but agents read flat vectors. "
-            "Wrap it with gymnasium.wrappers.FlattenObservation in a module of yours, and write it as module:Id."
-        )
-    return action.low.astype(np.float32), action.high.astype(np.float32)

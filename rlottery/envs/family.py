@@ -40,7 +40,7 @@ class Family(Protocol):
         """
 
     def reset(self, env: RawEnvironment, seed: int) -> Any:
-        """Start an episode and return its first observation.
+        """Start an episode and return what the environment's `reset` returns: its first observation and an info.
 
         Args:
             seed: below 2^64; everything random in the episode follows from it.

@@ -37,10 +37,11 @@ class GymnasiumTasks:
         return list(gymnasium.registry)
 
     def make(self, task: str, kwargs: Mapping[str, Any]) -> RawEnvironment:
-        return gymnasium.make(task, **kwargs)
+        # Gymnasium's own checker warns where `rlottery.envs.contract` refuses, and only at the first steps.
+        return gymnasium.make(task, **{"disable_env_checker": True, **kwargs})
 
     def reset(self, env: RawEnvironment, seed: int) -> Any:
-        return env.reset(seed=seed % 2**31)[0]
+        return env.reset(seed=seed % 2**31)
 
     def observation_names(self, task: str) -> Names | None:
         return _NAMES.get(task)

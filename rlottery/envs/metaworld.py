@@ -54,7 +54,7 @@ class MetaWorld:
         # Meta-World ignores reset(seed=...): goals come from a generator with a method of its own to seed it.
         raw: Any = env.unwrapped
         raw.seed(seed % 2**63)
-        return env.reset(seed=seed % 2**31)[0]
+        return env.reset(seed=seed % 2**31)
 
     def observation_names(self, task: str) -> Names | None:
         return _ENTRIES

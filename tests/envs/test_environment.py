@@ -3,9 +3,6 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium import spaces
-from hypothesis import given
-from hypothesis import strategies as st
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
 from metaworld.policies import SawyerDrawerCloseV3Policy
 
@@ -72,27 +69,6 @@ def test_actions_are_rescaled_to_the_bounds(action: float, torque: float) -> Non
     environment.reset(3)
     environment.step(np.array([action], np.float32))
     assert pendulum.unwrapped.last_u == pytest.approx(torque)
-
-
-@given(
-    low=st.floats(-50, 0, width=16),
-    width=st.floats(0.5, 50, width=16),
-    action=st.floats(-1, 1, width=32),
-)
-def test_rescaled_actions_keep_their_place_between_the_bounds(low: float, width: float, action: float) -> None:
-    taken = []
-
-    class Recorder(Strange):
-        def step(self, action):  # type: ignore[no-untyped-def]
-            taken.append(action)
-            return super().step(action)
-
-    box = spaces.Box(np.array([low, -1.0], np.float32), np.array([low + width, 1.0], np.float32))
-    environment = envs.Environment("", Recorder(action=box))
-    environment.reset(0)
-    environment.step(np.array([action, action], np.float32))
-    assert taken[0][0] == pytest.approx(low + width * (action + 1) / 2, abs=1e-4)
-    assert taken[0][1] == pytest.approx(action, abs=1e-6)
 
 
 def test_observations_are_flat_float32_copies() -> None:
@@ -231,7 +207,9 @@ def test_an_endless_episode_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
         endless.reset(0)
         for _ in range(19):
             endless.step(np.zeros(1))
-    with pytest.raises(TaskError, match="Endless-v0: an episode has run for 20 steps.*max_episode_steps"):
+    with pytest.raises(
+        TaskError, match="Endless-v0: after step 20 of an episode, it still hasn't ended.*max_episode_steps"
+    ):
         endless.step(np.zeros(1))
 
 
@@ -245,11 +223,11 @@ def test_an_episode_may_end_at_the_limit_itself(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("spoiled", "words"),
     [
-        ((0.0, np.nan), r"reward \(nan\) after step 3"),
-        ((0.0, -np.inf), r"reward \(-inf\) after step 3"),
-        ((0.0, 1e39), r"reward \(1e\+39\) after step 3"),
-        ((np.nan, 0.0), r"observation \(entry 0\) after step 3"),
-        ((np.inf, 0.0), r"observation \(entry 0\) after step 3"),
+        ((0.0, np.nan), r"the reward is nan"),
+        ((0.0, -np.inf), r"the reward is -inf"),
+        ((0.0, 1e39), r"the reward is 1e\+39"),
+        ((np.nan, 0.0), r"entry 0 of the observation is nan"),
+        ((np.inf, 0.0), r"entry 0 of the observation is inf"),
     ],
 )
 def test_what_is_not_finite_is_named_with_its_step(spoiled: tuple[float, float], words: str) -> None:
@@ -258,7 +236,7 @@ def test_what_is_not_finite_is_named_with_its_step(spoiled: tuple[float, float],
         environment.reset(0)
         environment.step(np.zeros(1))
         environment.step(np.zeros(1))
-    with pytest.raises(TaskError, match=f"Target: the {words} of an episode is not finite"):
+    with pytest.raises(TaskError, match=f"Target: after step 3 of an episode, {words}, which is not finite"):
         environment.step(np.zeros(1))
 
 
@@ -267,5 +245,5 @@ def test_a_first_observation_that_is_not_finite_is_named() -> None:
         def reset(self, **_):  # type: ignore[no-untyped-def]
             return np.array([0, np.nan], np.float32), {}
 
-    with pytest.raises(TaskError, match=r"observation \(entry 1\) after step 0"):
+    with pytest.raises(TaskError, match=r"Spoiled: at reset\(\), entry 1 of the observation is nan"):
         envs.Environment("Spoiled", Spoiled()).reset(0)

@@ -307,7 +307,7 @@ def test_between_episodes_is_where_an_episode_has_ended_and_is_not_the_last() ->
 
 def test_a_reward_that_is_not_finite_is_the_environments_fault() -> None:
     run = Run(environment=lambda: Target(steps=50, spoil={23: (0.0, np.nan)}))
-    with pytest.raises(TaskError, match=r"Target: the reward \(nan\) after step 23 of an episode"):
+    with pytest.raises(TaskError, match="Target: after step 23 of an episode, the reward is nan"):
         run.train()
 
 
