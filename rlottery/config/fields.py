@@ -6,26 +6,23 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     TypeAdapter,
     ValidationError,
     WrapValidator,
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
+from rlottery.config.numbers import LARGEST_SEED, fault, real, whole
 from rlottery.config.yaml_lines import show
 
 _T = TypeVar("_T")
 
-
-def fault(what: str, **context: object) -> PydanticCustomError:
-    """An error about a value, with its message."""
-    # Passed through a placeholder, because braces in the text would be read as placeholders.
-    return PydanticCustomError("expected", "{what}", {"what": what, **context})
+MAX_LAYERS = 100
+"""The most hidden layers of a network."""
 
 
 def expects(what: str) -> WrapValidator:
@@ -40,33 +37,52 @@ def expects(what: str) -> WrapValidator:
     return WrapValidator(check)
 
 
-def _integral(value: object) -> object:
-    """Accept `1e6` as an integer, as long as a float represents it exactly."""
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
-
-
 def _filled(items: tuple[_T, ...]) -> tuple[_T, ...]:
     if not items:
         raise fault("must have at least one entry")
     return items
 
 
-FILLED = AfterValidator(_filled)
-_INTEGRAL = BeforeValidator(_integral)
-_FINITE = Field(strict=True, allow_inf_nan=False)
+def _not_too_deep(widths: tuple[int, ...]) -> tuple[int, ...]:
+    if len(widths) > MAX_LAYERS:
+        raise fault(f"must have at most {MAX_LAYERS} entries, one for each hidden layer, not {len(widths)}")
+    return widths
 
-Count = Annotated[int, Field(strict=True, ge=1), _INTEGRAL, expects("a whole number of at least 1")]
-CountOrZero = Annotated[int, Field(strict=True, ge=0), _INTEGRAL, expects("a whole number of at least 0")]
-CountOrAuto = Annotated[Count | Literal["auto"], expects("a whole number of at least 1, or auto")]
-CountOrAll = Annotated[Count | Literal["all"], expects("a whole number of at least 1, or all")]
-Positive = Annotated[float, _FINITE, Field(gt=0), expects("a number above 0")]
-Seconds = Annotated[float, _FINITE, Field(ge=0), expects("a number of seconds of at least 0")]
-UpToOne = Annotated[float, _FINITE, Field(gt=0, le=1), expects("a number above 0 and at most 1")]
-Fraction = Annotated[float, _FINITE, Field(ge=0, lt=1), expects("a number from 0 to below 1")]
-NumberOrAuto = Annotated[Annotated[float, _FINITE] | Literal["auto"], expects("a number, or auto")]
-Text = Annotated[str, expects("text")]
-Switch = Annotated[bool, Field(strict=True), expects("true or false")]
-Widths = Annotated[tuple[Count, ...], FILLED]
+
+FILLED = AfterValidator(_filled)
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        raise fault(f"must be text, not {show(value)}", wants="text")
+    return value
+
+
+def _switch(value: object) -> object:
+    if not isinstance(value, bool):
+        unquoted = "; leave the quotes out" if value in ("true", "false") else ""
+        raise fault(f"must be true or false, not {show(value)}{unquoted}")
+    return value
+
+
+Count = Annotated[int, whole(1)]
+CountOrZero = Annotated[int, whole(0)]
+CountOrAll = Annotated[int | Literal["all"], whole(1, word="all")]
+Workers = Annotated[int | Literal["auto"], whole(1, 1_024, word="auto")]
+Seed = Annotated[int, whole(0, LARGEST_SEED)]
+Episodes = Annotated[int, whole(1, 100_000)]
+Batch = Annotated[int, whole(1, 1_000_000)]
+Positive = Annotated[float, real("a number above 0", lambda x: x > 0, float32=True)]
+Rate = Annotated[float, real("a number above 0 and at most 1", lambda x: 0 < x <= 1, float32=True)]
+Discount = Annotated[float, real("a number from 0 to below 1", lambda x: 0 <= x < 1, float32=True)]
+NumberOrAuto = Annotated[float | Literal["auto"], real("a number", lambda _: True, float32=True, word="auto")]
+Seconds = Annotated[float, real("a number of seconds from 0 to 1e9", lambda x: 0 <= x <= 1e9)]
+UpToOne = Annotated[float, real("a number above 0 and at most 1", lambda x: 0 < x <= 1)]
+Fraction = Annotated[float, real("a number from 0 to below 1", lambda x: 0 <= x < 1)]
+OpenFraction = Annotated[float, real("a number above 0 and below 1", lambda x: 0 < x < 1)]
+Text = Annotated[str, PlainValidator(_text)]
+Switch = Annotated[bool, PlainValidator(_switch)]
+Widths = Annotated[tuple[Annotated[int, whole(1, 65_536)], ...], FILLED, AfterValidator(_not_too_deep)]
 
 
 class Section(BaseModel):

@@ -32,7 +32,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         for details in error.errors(include_url=False):
             place = _place(details, document)
-            document.fault(place, _problem(details))
+            document.fault(place, _problem(details) + _quotes(details, place, document))
     if config is None or document.faults:
         raise ConfigError(document.message())
     return config
@@ -61,6 +61,17 @@ def _problem(details: ErrorDetails) -> str:
         case "tuple_type":
             return f"must be a list, not {value}"
     return details["msg"]
+
+
+def _quotes(details: ErrorDetails, place: KeyPath, document: Document) -> str:
+    """How to write a value that is text, but that YAML reads as something else."""
+    written = document.unquoted.get(place)
+    if details.get("ctx", {}).get("wants") != "text" or written is None:
+        return ""
+    quoted = f'"{written}"' if isinstance(place[-1], int) else f'{place[-1]}: "{written}"'
+    if document.origin(place).override == place:
+        quoted = f"{dotted(place)}='\"{written}\"'"
+    return f"; put it in quotes: {quoted}"
 
 
 def _unknown_key(path: KeyPath) -> str:

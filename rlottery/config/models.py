@@ -22,7 +22,8 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from rlottery.config.expand import RecipeError, spread
-from rlottery.config.fields import FILLED, CountOrAuto, CountOrZero, Seconds, Section, Switch, expects, fault
+from rlottery.config.fields import FILLED, Seconds, Section, Seed, Switch, Workers, expects
+from rlottery.config.numbers import LARGEST_COUNT, fault
 from rlottery.config.recipes import PrunedRecipe, Recipe, SparseTrainingRecipe, TransferRecipe, parse_recipe
 from rlottery.config.sections import EvaluationSettings, NetworkSettings, Pruning, SACSettings, Task, Training, Verdict
 from rlottery.config.yaml_lines import KeyPath, show
@@ -40,6 +41,10 @@ _STEPS = ("training", "env_steps")
 _WARMUP = (("training", "warmup_steps"),)
 _INTERVAL = (("evaluation", "interval"),)
 _SCORED = (("evaluation", "score_evaluations"), *_INTERVAL)
+_UPDATES = (("training", "updates_per_step"),)
+
+MOST_BOOTSTRAP_BYTES = 4 * 10**9
+"""The most memory of the arrays of a bootstrap."""
 
 
 class Config(Section):
@@ -48,8 +53,8 @@ class Config(Section):
     name: str = Field(default="study", description="of the study; its random numbers depend on it")
     data: Path = Field(default=Path("data"), description="results folder, relative to the working directory")
     tasks: Annotated[tuple[Task, ...], FILLED] = Field(description="environments to learn")
-    seeds: Annotated[tuple[CountOrZero, ...], FILLED] = Field(description="one run of each arm per task and seed")
-    workers: CountOrAuto = Field(default="auto", description="runs at the same time; auto: one per core")
+    seeds: Annotated[tuple[Seed, ...], FILLED] = Field(description="one run of each arm per task and seed")
+    workers: Workers = Field(default="auto", description="runs at the same time; auto: one per core")
     device: Annotated[Literal["cpu", "cuda"], expects("cpu or cuda")] = Field(
         default="cpu", description="where networks are trained"
     )
@@ -94,14 +99,14 @@ class Config(Section):
     def _safe_name(cls, value: object) -> object:
         if isinstance(value, str) and _STUDY_NAME.fullmatch(value):
             return value
-        raise fault(f"must be 1 to 64 letters, digits, '_', '-' and single '.', not {show(value)}")
+        raise fault(f"must be 1 to 64 letters, digits, '_', '-' and single '.', not {show(value)}", wants="text")
 
     @field_validator("data", mode="before")
     @classmethod
     def _folder(cls, value: object) -> object:
         if isinstance(value, str | Path) and (text := str(value)) and text.isprintable():
             return os.path.expanduser(text)
-        raise fault(f"must be the path of a folder, not {show(value)}")
+        raise fault(f"must be the path of a folder, not {show(value)}", wants="text")
 
     @field_validator("seeds")
     @classmethod
@@ -159,6 +164,7 @@ class Config(Section):
         for index, task in enumerate(self.tasks):
             training = self.training_for(task)
             steps, warmup = training.env_steps, training.warmup_steps
+            updates = (steps - warmup) * training.updates_per_step
             interval, scored = self.evaluation.interval, self.evaluation.score_evaluations
             made = self.evaluation.number(steps)
             too_many = f"at most the evaluations of a run ({made}: one per {interval} steps in {steps})"
@@ -166,6 +172,11 @@ class Config(Section):
                 (warmup < steps, f"warmup_steps ({warmup}) must be less than env_steps ({steps})", _WARMUP),
                 (interval <= steps, f"interval ({interval}) must be at most env_steps ({steps})", _INTERVAL),
                 (scored <= made, f"score_evaluations ({scored}) must be {too_many}", _SCORED),
+                (
+                    updates <= LARGEST_COUNT,
+                    f"would make {updates:,} updates in a run; the most is {LARGEST_COUNT:,}",
+                    _UPDATES,
+                ),
             ]
             for holds, problem, keys in rules:
                 if not holds:
@@ -173,6 +184,19 @@ class Config(Section):
                     errors.append(InitErrorDetails(type=fault(problem, places=places), loc=places[0], input=None))
         if errors:
             raise ValidationError.from_exception_data("Config", errors)
+        return self
+
+    @model_validator(mode="after")
+    def _bootstrap_fits(self) -> Self:
+        """Check that reports can hold their resamples in memory."""
+        resamples, seeds, tasks = self.verdict.resamples, len(self.seeds), len(self.tasks)
+        # A draw and its score for each run, or a comparison for each pair of two arms' runs on a task.
+        needed = resamples * seeds * max(16 * tasks, seeds)
+        if needed > MOST_BOOTSTRAP_BYTES:
+            gigabytes = (
+                f"{needed / 1e9:,.1f} GB of memory for {seeds:,} seeds, more than {MOST_BOOTSTRAP_BYTES / 1e9:g} GB"
+            )
+            raise _at(("verdict", "resamples"), f"{resamples:,} resamples need {gigabytes}; lower it")
         return self
 
     def _given_places(self, index: int, keys: tuple[tuple[str, str], ...]) -> list[KeyPath]:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
-from rlottery.config.fields import FILLED, Fraction, Section, Text, expects, fault, listed
+from rlottery.config.fields import FILLED, CountOrZero, Fraction, Section, Text, expects, listed
+from rlottery.config.numbers import fault
 from rlottery.config.yaml_lines import show, show_keys
 
 AllocationName = Literal["global", "uniform", "erk"]
@@ -17,9 +18,7 @@ _LAYERS = "{actor: [0.5, 0.9, 0.5], critic: [0.5, 0.9, 0.5]}"
 class Rewind(Section):
     """What a ticket's weights are rewound to: a step of the dense run, 0 for its start, None for no rewinding."""
 
-    step: Annotated[int, Field(strict=True, ge=0)] | None = Field(
-        default=0, description="environment steps; null: no rewinding"
-    )
+    step: CountOrZero | None = Field(default=0, description="environment steps; null: no rewinding")
 
     @model_validator(mode="before")
     @classmethod
@@ -28,10 +27,8 @@ class Rewind(Section):
             return value
         if value in ("initial", "none"):
             return {"step": 0 if value == "initial" else None}
-        step = value.get("step") if isinstance(value, dict) and len(value) == 1 else None
-        if isinstance(step, float) and step.is_integer():
-            step = int(step)
-        if type(step) is int and step > 0:
+        step: Any = value.get("step") if isinstance(value, dict) and len(value) == 1 else None
+        if type(step) in (int, float) and step > 0 and step == step // 1:
             return {"step": step}
         raise fault(
             f"must be initial, none, or {{step: k}} with a whole number of env steps above 0, not {show_keys(value)}"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeA
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
-from rlottery.config.fields import Count, Section, Sparsity, Switch, Text, expects, fault, listed
+from rlottery.config.fields import Batch, Count, Section, Sparsity, Switch, Text, expects, listed
+from rlottery.config.numbers import fault
 from rlottery.config.recipe_keys import Allocation, AllocationName, Rewind, Transfer
 from rlottery.config.schedules import IN_TRAINING, InTraining, OneShot, PruningSchedule
 from rlottery.config.yaml_lines import show
@@ -189,8 +190,8 @@ class PrunedRecipe(ArmRecipe):
 class TicketRecipe(PrunedRecipe):
     """A ticket: a criterion scores the weights, at once or in rounds, and the survivors are rewound and trained."""
 
-    batches: Count = Field(default=100, description="replay batches that a score is averaged over")
-    batch_size: Count = Field(default=256, description="transitions per batch")
+    batches: Batch = Field(default=100, description="replay batches that a score is averaged over")
+    batch_size: Batch = Field(default=256, description="transitions per batch")
     estimator: Annotated[Literal["mean-abs", "abs-mean"], expects("mean-abs or abs-mean")] | None = Field(
         default=None, description="of a gradient score: mean of absolute values, or absolute value of the mean"
     )

@@ -6,11 +6,12 @@ its updates in `training.dynamic_sparsity`.
 
 from collections.abc import Iterator
 from math import ceil, log1p
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, get_args
 
 from pydantic import Field, model_serializer, model_validator
 
-from rlottery.config.fields import Count, Fraction, Section, Sparsity, UpToOne, expects, fault, listed
+from rlottery.config.fields import Count, Fraction, OpenFraction, Section, Sparsity, UpToOne, listed
+from rlottery.config.numbers import fault
 from rlottery.config.recipe_keys import Allocation
 from rlottery.config.yaml_lines import show_keys
 from rlottery.pruning.method import Method
@@ -74,9 +75,7 @@ class Iterative(_ScheduleKeys):
         cost="one training per round: at a rate of 0.2, 14 rounds to 95 %",
         use="For the best tickets at high sparsity, if training is cheap.",
     )
-    rate: Annotated[UpToOne, Field(lt=1), expects("a number above 0 and below 1")] = Field(
-        default=0.2, description="share of the surviving weights that each round prunes"
-    )
+    rate: OpenFraction = Field(default=0.2, description="share of the surviving weights that each round prunes")
 
     def objection(self, arm: "PrunedArm") -> str | None:
         if arm.allocation.layers:
@@ -84,7 +83,7 @@ class Iterative(_ScheduleKeys):
         if problem := super().objection(arm):
             return problem
         if (rounds := max(map(self._rounds, arm.sparsity or ()))) > MAX_ROUNDS:
-            number = f"{rounds:,}" if rounds < 1e6 else "millions of"
+            number = f"{ceil(rounds):,}" if rounds < 1e6 else "millions of"
             return f"schedule.iterative.rate takes {number} rounds, more than {MAX_ROUNDS}; raise it"
         if arm.scoring is not None and arm.scoring.reads_initial_weights:
             return (
@@ -93,9 +92,9 @@ class Iterative(_ScheduleKeys):
             )
         return None
 
-    def _rounds(self, sparsity: Sparsity) -> int:
-        """Rounds to a sparsity, to within one."""
-        return ceil(log1p(-max(sparsity.actor, sparsity.critic)) / log1p(-self.rate))
+    def _rounds(self, sparsity: Sparsity) -> float:
+        """Rounds to a sparsity, to within one; infinite for the smallest rates."""
+        return log1p(-max(sparsity.actor, sparsity.critic)) / log1p(-self.rate)
 
 
 class Gradual(_ScheduleKeys):
@@ -152,7 +151,7 @@ class DropAndGrow(_ScheduleKeys):
     """Dynamic sparse training: sparse from the start, with the smallest weights dropped and others grown."""
 
     default_rule: ClassVar[Literal["global", "erk"]] = "erk"
-    drop: Annotated[UpToOne, Field(lt=1), expects("a number above 0 and below 1")] = Field(
+    drop: OpenFraction = Field(
         default=0.3, description="share of each layer's survivors dropped and grown at first; a cosine takes it to 0"
     )
     end: UpToOne = Field(default=0.75, description="share of training after which the mask no longer changes")

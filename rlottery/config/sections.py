@@ -7,19 +7,23 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, field_serializer, field_validator, model_validator
 
 from rlottery.config.fields import (
+    Batch,
     Count,
     CountOrAll,
     CountOrZero,
+    Discount,
+    Episodes,
     Fraction,
     NumberOrAuto,
     Positive,
+    Rate,
     Section,
     Sparsity,
     UpToOne,
     Widths,
     expects,
-    fault,
 )
+from rlottery.config.numbers import fault, real, whole
 from rlottery.config.yaml_lines import show
 
 
@@ -33,8 +37,8 @@ class Pruning(Section):
     gradient_method: Annotated[Literal["taylor", "gradient", "magnitude"], expects("taylor, gradient or magnitude")] = (
         Field(default="taylor", description="score of a weight w with loss L: |w dL/dw|, |dL/dw| or |w|")
     )
-    num_gradient_batches: Count = Field(default=100, description="replay batches the score is averaged over")
-    gradient_batch_size: Count = Field(default=256, description="transitions per batch")
+    num_gradient_batches: Batch = Field(default=100, description="replay batches the score is averaged over")
+    gradient_batch_size: Batch = Field(default=256, description="transitions per batch")
 
 
 class NetworkSettings(Section):
@@ -47,18 +51,16 @@ class NetworkSettings(Section):
 class SACSettings(Section):
     """Hyperparameters of soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905)."""
 
-    discount: Fraction = Field(default=0.99, description="weight of the next step's value, 0 to below 1")
-    polyak: UpToOne = Field(
-        default=0.005, description="share of the online weights moved into the target at each update"
-    )
-    actor_learning_rate: UpToOne = Field(default=3e-4, description="Adam's step size, actor")
-    critic_learning_rate: UpToOne = Field(default=3e-4, description="Adam's step size, critics")
-    temperature_learning_rate: UpToOne = Field(default=3e-4, description="Adam's step size, temperature")
+    discount: Discount = Field(default=0.99, description="weight of the next step's value, 0 to below 1")
+    polyak: Rate = Field(default=0.005, description="share of the online weights moved into the target at each update")
+    actor_learning_rate: Rate = Field(default=3e-4, description="Adam's step size, actor")
+    critic_learning_rate: Rate = Field(default=3e-4, description="Adam's step size, critics")
+    temperature_learning_rate: Rate = Field(default=3e-4, description="Adam's step size, temperature")
     initial_temperature: Positive = Field(default=1.0, description="weight of the entropy at the start")
     target_entropy: NumberOrAuto = Field(
         default="auto", description="entropy in nats held by the temperature; auto: -(action dimensions)"
     )
-    batch_size: Count = Field(default=256, description="transitions per update")
+    batch_size: Batch = Field(default=256, description="transitions per update")
     reward_scale: Positive = Field(default=1.0, description="factor on the rewards that the critic learns")
 
 
@@ -84,7 +86,7 @@ class EvaluationSettings(Section):
     """When the deterministic policy is evaluated, and which evaluations count."""
 
     interval: Count = Field(default=2_500, description="environment steps between evaluations; at most env_steps")
-    episodes: Count = Field(default=10, description="episodes per evaluation; the same at every evaluation")
+    episodes: Episodes = Field(default=10, description="episodes per evaluation; the same at every evaluation")
     score_evaluations: Count = Field(default=3, description="how many of the last evaluations make up a run's score")
 
     def number(self, env_steps: int) -> int:
@@ -100,12 +102,10 @@ class Verdict(Section):
     """How reports decide. Training doesn't read these keys."""
 
     margin: UpToOne = Field(default=0.1, description="non-inferiority margin, as a share of (dense - untrained)")
-    level: Annotated[float, Field(strict=True, gt=0, le=0.2), expects("a number above 0 and at most 0.2")] = Field(
+    level: Annotated[float, real("a number above 0 and at most 0.2", lambda x: 0 < x <= 0.2)] = Field(
         default=0.05, description="level of every one-sided test, before Holm's correction over arms and tasks"
     )
-    least_seeds: Annotated[int, Field(strict=True, ge=3), expects("a whole number of at least 3")] = Field(
-        default=5, description="with fewer seeds, nothing is decided"
-    )
+    least_seeds: Annotated[int, whole(3)] = Field(default=5, description="with fewer seeds, nothing is decided")
     saturated_within: Fraction = Field(
         default=0.02,
         description="two arms are tied at the ceiling if all their runs are within this share of (dense - untrained) "
@@ -114,7 +114,7 @@ class Verdict(Section):
     threshold: UpToOne = Field(
         default=0.9, description="normalised score that steps-to-threshold counts the environment steps to"
     )
-    resamples: Annotated[int, Field(strict=True, ge=100), expects("a whole number of at least 100")] = Field(
+    resamples: Annotated[int, whole(100, 100_000)] = Field(
         default=2_000, description="bootstrap resamples for each interval"
     )
 
@@ -168,7 +168,7 @@ class Task(Section):
             return {"id": value}
         if isinstance(value, dict | Task):
             return value
-        raise fault(f"must be a task's id or a mapping with an id, not {show(value)}")
+        raise fault(f"must be a task's id or a mapping with an id, not {show(value)}", wants="text")
 
     @field_validator("id", mode="before")
     @classmethod
@@ -177,7 +177,8 @@ class Task(Section):
             return value
         raise fault(
             f"must be an id such as drawer-close-v3, namespace/Id-v0 or module:Id-v0, made of letters, "
-            f"digits, '_', '-' and '.', not {show(value)}"
+            f"digits, '_', '-' and '.', not {show(value)}",
+            wants="text",
         )
 
     @field_validator("kwargs")

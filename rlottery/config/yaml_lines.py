@@ -38,11 +38,16 @@ class Origin(NamedTuple):
 
 @dataclass
 class Document:
-    """A mapping read from YAML, with the origin of each key and the faults found so far."""
+    """A mapping read from YAML, with the origin of each key and the faults found so far.
+
+    Attributes:
+        unquoted: what was written for values that YAML read as a number, true, false or null.
+    """
 
     source: str
     value: dict[str, Any]
     origins: dict[KeyPath, Origin]
+    unquoted: dict[KeyPath, str] = field(default_factory=dict)
     faults: list[tuple[Origin, KeyPath, str]] = field(default_factory=list)
     overrides: int = 0
 
@@ -81,7 +86,7 @@ class Document:
             self.fault(path, "expected key.path=value, such as sac.batch_size=128", origin)
             return
         try:
-            value, lines, faults = _parse(text)
+            parsed = _parse(text)
         except _InvalidYamlError as error:
             self.fault(path, f"the value is not valid YAML: {error}", origin)
             return
@@ -95,11 +100,13 @@ class Document:
                 at[str(part)] = {}
                 self.origins[path[:depth]] = origin
             at = at[str(part)]
-        at[str(path[-1])] = value
-        for known in [known for known in self.origins if known[: len(path)] == path]:
-            del self.origins[known]
-        self.origins |= {path + below: origin for below in [(), *lines]}
-        for below, _, problem in faults:
+        at[str(path[-1])] = parsed.value
+        for known in [known for known in (*self.origins, *self.unquoted) if known[: len(path)] == path]:
+            self.origins.pop(known, None)
+            self.unquoted.pop(known, None)
+        self.origins |= {path + below: origin for below in [(), *parsed.lines]}
+        self.unquoted |= {path + below: written for below, written in parsed.unquoted.items()}
+        for below, _, problem in parsed.faults:
             self.fault(path + below, problem, origin)
 
 
@@ -121,7 +128,7 @@ def read_document(path: Path) -> Document:
     if len(content) > _MAX_BYTES:
         raise ConfigError(f"{path}: larger than 1 MiB, so it isn't a config file")
     try:
-        value, lines, faults = _parse(content.decode("utf-8-sig"))
+        value, lines, faults, unquoted = _parse(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: this is not UTF-8 text; save the file as UTF-8") from None
@@ -131,7 +138,8 @@ def read_document(path: Path) -> Document:
         raise ConfigError(f"{path}: it has no keys; `rlottery init` writes a commented config")
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: the top level must be a mapping of keys to values, not {show(value)}")
-    document = Document(str(path), value, {key: Origin(f"{path}:{line}", line) for key, line in lines.items()})
+    origins = {key: Origin(f"{path}:{line}", line) for key, line in lines.items()}
+    document = Document(str(path), value, origins, unquoted)
     for key, line, problem in faults:
         document.fault(key, problem, Origin(f"{path}:{line}", line))
     return document
@@ -140,6 +148,11 @@ def read_document(path: Path) -> Document:
 def dotted(path: Iterable[str | int]) -> str:
     """The path in the form `sac.batch_size`, safe for a terminal."""
     return ".".join(_printable(str(part)) for part in path)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text would be read as a number if it had no quotes."""
+    return re.fullmatch(f"{_INT}|{_FLOAT}", text) is not None
 
 
 def show(value: object) -> str:
@@ -212,12 +225,15 @@ class _Composer(yaml.SafeLoader):
         return node
 
 
+# Twenty digits are enough for any key, and too few for a slow or unprintable integer.
+_INT = r"[-+]?(?:0|[1-9][0-9_]{0,20})"
+_FLOAT = r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?"
+
 for _name, _pattern, _first in [
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
-    # Twenty digits are enough for any key, and too few for a slow or unprintable integer.
-    ("int", r"[-+]?(?:0|[1-9][0-9_]{0,20})", "-+0123456789"),
-    ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("int", _INT, "-+0123456789"),
+    ("float", _FLOAT, "-+.0123456789"),
     ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
 ]:
     _Composer.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})\\Z"), list(_first))
@@ -227,10 +243,11 @@ class _Parsed(NamedTuple):
     value: Any
     lines: dict[KeyPath, int]
     faults: list[tuple[KeyPath, int, str]]
+    unquoted: dict[KeyPath, str]
 
 
 def _parse(text: str) -> _Parsed:
-    """Plain values, the line of each key and list item, and the faults in single keys."""
+    """Plain values, the line of each key and list item, the faults in single keys, and what was written for scalars."""
     try:
         loader = _Composer(text)
     except yaml.reader.ReaderError as error:
@@ -249,7 +266,7 @@ def _parse(text: str) -> _Parsed:
     except (ValueError, OverflowError):
         # PyYAML converts the digits of escapes and %YAML directives without checking their range.
         raise _InvalidYamlError("a number out of range", loader.line + 1, loader.column + 1) from None
-    parsed = _Parsed(None, {}, [])
+    parsed = _Parsed(None, {}, [], {})
     return parsed if node is None else parsed._replace(value=_plain(node, (), parsed))
 
 
@@ -277,6 +294,8 @@ def _plain(node: yaml.Node, path: KeyPath, parsed: _Parsed) -> Any:
                 mapping[key.value] = _plain(value, here, parsed)
         return mapping
     kind, text = node.tag.removeprefix(_TAG), str(node.value)
+    if kind != "str" and text:
+        parsed.unquoted[path] = text
     if kind == "null":
         return None
     if kind == "bool":

@@ -119,7 +119,7 @@ BELOW_ONE = "must be a number from 0 to below 1, not "
     [
         ("name", "../x", "must be 1 to 64 letters, digits, '_', '-' and single '.', not '../x'"),
         ("name", "a/b", "must be 1 to 64 letters, digits, '_', '-' and single '.', not 'a/b'"),
-        ("name", "5", "must be 1 to 64 letters, digits, '_', '-' and single '.', not 5"),
+        ("name", "5", "must be 1 to 64 letters, digits, '_', '-' and single '.', not 5; put it in quotes: name: \"5\""),
         ("data", "''", "must be the path of a folder, not ''"),
         ("data", '"a\\0b"', "must be the path of a folder, not 'a\\x00b'"),
         ("data", "[a]", "must be the path of a folder, not a list"),
@@ -143,7 +143,7 @@ BELOW_ONE = "must be a number from 0 to below 1, not "
         ("sac.polyak", "0", TO_ONE + "0"),
         ("sac.polyak", "1.5", TO_ONE + "1.5"),
         ("sac.actor_learning_rate", "0", TO_ONE + "0"),
-        ("sac.critic_learning_rate", "'3e-4'", TO_ONE + "'3e-4'"),
+        ("sac.critic_learning_rate", "'3e-4'", TO_ONE + "'3e-4'; leave the quotes out"),
         ("sac.temperature_learning_rate", "-1e-3", TO_ONE + "-0.001"),
         ("sac.initial_temperature", "0", ABOVE_ZERO + "0"),
         ("sac.initial_temperature", ".inf", ABOVE_ZERO + "inf"),
@@ -152,7 +152,7 @@ BELOW_ONE = "must be a number from 0 to below 1, not "
         ("sac.target_entropy", "-.inf", "must be a number, or auto, not -inf"),
         ("sac.target_entropy", "Auto", "must be a number, or auto, not 'Auto'"),
         ("sac.batch_size", "0", COUNT + "0"),
-        ("training.env_steps", "1e30", COUNT + "1e+30"),
+        ("training.env_steps", "1e30", "must be at most 2,147,483,647, not 1e+30"),
         ("training.env_steps", "010", COUNT + "'010'"),
         ("training.env_steps", "1:30", COUNT + "'1:30'"),
         ("training.env_steps", "2001-01-01", COUNT + "'2001-01-01'"),
@@ -280,6 +280,41 @@ def test_many_faults_are_cut_short(faults: Faults) -> None:
     found = faults(MINIMAL + "".join(f"key{number}: 1\n" for number in range(60)))
     assert len(found) == 51
     assert found[-1] == "and 10 more faults"
+
+
+# Text that YAML reads as something else
+
+
+@pytest.mark.parametrize("written", ["2024", "3.10", "1e4", "1_000", "on", "Yes", "NO", "true", "null", "~", ".inf"])
+@pytest.mark.parametrize(
+    ("text", "place", "fix"),
+    [
+        ("name: {}\n", "name", 'name: "{}"'),
+        ("data: {}\n", "data", 'data: "{}"'),
+        ("tasks: [b, {}]\n", "tasks.1", '"{}"'),
+        ("tasks:\n  - id: {}\n", "tasks.0.id", 'id: "{}"'),
+        ("arms: [{{name: {}, criterion: magnitude, sparsity: 0.5}}]\n", "arms.0.name", 'name: "{}"'),
+        ("arms: [{{criterion: {}, sparsity: 0.5}}]\n", "arms.0.criterion", 'criterion: "{}"'),
+        ("arms: [{{transfer: {{file: {}}}}}]\n", "arms.0.transfer.file", 'file: "{}"'),
+        ("arms: [{{control: random, of: {}}}]\n", "arms.0.of", 'of: "{}"'),
+    ],
+)
+def test_text_needs_quotes(faults: Faults, written: str, text: str, place: str, fix: str) -> None:
+    if written in ("null", "~") and place.startswith("arms"):
+        return  # as if the key weren't given
+    filled = text.format(written)
+    found = faults(filled + "".join(line for line in MINIMAL.splitlines(True) if line[:5] != text[:5]))
+    assert len(found) == 1 and f" {place}: must be " in found[0]
+    assert found[0].endswith(f"; put it in quotes: {fix.format(written)}")
+
+
+def test_text_on_the_command_line_needs_quotes_of_its_own(faults: Faults, load: Callable[..., Config]) -> None:
+    hint = """; put it in quotes: name='"2024"'"""
+    assert faults(MINIMAL, "name=2024")[0].endswith(hint)
+    assert load(MINIMAL, 'name="2024"').name == "2024"
+    assert faults(MINIMAL, "tasks=[3.10]")[0].endswith('; put it in quotes: "3.10"')
+    assert "quotes" not in faults(MINIMAL + "name: 2024\n", "name=a/b")[0]
+    assert "quotes" not in faults(MINIMAL + "name:\n")[0]
 
 
 # Files that are no config

@@ -134,7 +134,7 @@ def test_no_recipe(fault: Fault, arm: str, message: str) -> None:
     ("key", "message"),
     [
         # Names
-        ("name: 5", "name: must be text, not 5"),
+        ("name: 5", 'name: must be text, not 5; put it in quotes: name: "5"'),
         ("name: [a]", "name: must be text, not a list"),
         *(
             (f"name: {text!r}", f"name: {NAME}{text!r}")
@@ -184,7 +184,7 @@ def test_no_recipe(fault: Fault, arm: str, message: str) -> None:
             "criterion: null",
             "missing: criterion; `rlottery arms` lists them, or give your own function as module:function",
         ),
-        ("criterion: 5", "criterion: must be text, not 5"),
+        ("criterion: 5", 'criterion: must be text, not 5; put it in quotes: criterion: "5"'),
         ("criterion: [magnitude]", "criterion: must be text, not a list"),
         # Allocation
         ("allocation: erdos", f"allocation: {RULE}[0.5, 0.9, 0.5]}}, not 'erdos'"),
@@ -414,7 +414,7 @@ def test_fault_of_a_ticket(fault: Fault, key: str, message: str) -> None:
             for given in ("{}", "{seed: null}", "{task: null, file: null}")
         ),
         ("{transfer: {seed: 1}, of: mag}", "arms.1.transfer.seed: must be next, not 1"),
-        ("{transfer: {task: 5}, of: mag}", "arms.1.transfer.task: must be text, not 5"),
+        ("{transfer: {task: 5}, of: mag}", 'arms.1.transfer.task: must be text, not 5; put it in quotes: task: "5"'),
         (
             "{transfer: {task: Hopper-v5}, of: mag}",
             "arms.1.transfer.task: must be a task of this study (Pendulum-v1), not 'Hopper-v5'",
@@ -436,7 +436,7 @@ def test_fault_of_a_ticket(fault: Fault, key: str, message: str) -> None:
             "{transfer: {file: x}, of: mag}",
             "arms.1: a mask from a file belongs to no arm of this study; leave out `of`, or the file",
         ),
-        ("{transfer: {file: 5}}", "arms.1.transfer.file: must be text, not 5"),
+        ("{transfer: {file: 5}}", 'arms.1.transfer.file: must be text, not 5; put it in quotes: file: "5"'),
         ("{transfer: {file: ''}}", "arms.1.transfer.file: must be the path of a mask file, not ''"),
         ('{transfer: {file: "a\\0b"}}', "arms.1.transfer.file: must be the path of a mask file, not 'a\\x00b'"),
         (

@@ -1,5 +1,6 @@
 """Checks of arms against the networks of each task, before anything starts. Nothing here imports JAX."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,16 +8,21 @@ import numpy as np
 
 from rlottery.agents.description import Spec, kernel_shapes, weight_count
 from rlottery.config import Config, Task
-from rlottery.config.recipes import ROUND, PrunedRecipe
+from rlottery.config.recipes import ROUND, PrunedRecipe, SparseTrainingRecipe
+from rlottery.config.schedules import DropAndGrow
 from rlottery.errors import MaskError, StudyError, naming
 from rlottery.pruning.allocation import allocate_given, allocate_uniform, survivor_count
-from rlottery.pruning.mask_file import read_mask
+from rlottery.pruning.mask_file import MAX_MASK_BYTES, read_mask
 from rlottery.pruning.masks import Mask, check_connected, check_fits, check_shapes
+from rlottery.pruning.prune import allocate
 from rlottery.pruning.structured import prune_units
 from rlottery.study.planning.arms import Arm
 from rlottery.study.planning.inputs import foreign_mask_path
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import networks_of, small_network, task_spec
+
+MOST_WEIGHTS = MAX_MASK_BYTES - 2**20
+"""A mask file has a byte for each weight, and metadata."""
 
 LayerShapes = Mapping[str, Mapping[str, tuple[int, int]]]
 
@@ -29,6 +35,12 @@ def check_arms(config: Config, arms: Sequence[Arm]) -> None:
     specs = {task.id: task_spec(task) for task in config.tasks}
     shapes = {task.id: kernel_shapes(networks_of(config, task, specs[task.id])) for task in config.tasks}
     for index, task in enumerate(config.tasks):
+        weights = sum(map(weight_count, shapes[task.id].values()))
+        if weights > MOST_WEIGHTS:
+            raise StudyError(
+                f"network: on {task.id}, the agent's networks have {weights:,} weights, and a mask file holds at most "
+                f"{MOST_WEIGHTS:,}. Lower the widths in network.actor or network.critic."
+            )
         # Rounds of iterative pruning last: if one is impossible, so is the whole arm, whose message is clearer.
         for arm in sorted(arms, key=lambda arm: ROUND in arm.name):
             try:
@@ -54,8 +66,25 @@ def _check(config: Config, arm: Arm, shapes: Mapping[str, LayerShapes], spec: Sp
                 prune_units(_arrays(own[group]), sparsity, recipe.floor)
             else:
                 allocate_uniform(own[group], sparsity, recipe.floor)  # possible if any allocation is
+    if isinstance(recipe, SparseTrainingRecipe) and isinstance(recipe.updates, DropAndGrow):
+        _check_that_masks_change(recipe, recipe.updates.drop, own)
     if arm.has_small_network and (ticket := arm.of) is not None:
         small_network(config, task, spec, {g: _survivors(ticket, g, layers) for g, layers in own.items()})
+
+
+def _check_that_masks_change(recipe: SparseTrainingRecipe, drop: float, shapes: LayerShapes) -> None:
+    """Raises MaskError if the first update of a schedule that drops and grows weights is too small to drop any."""
+    kept = [
+        count
+        for group, (share,) in recipe.layer_sparsities.items()
+        for path, count in allocate(recipe.rule, _arrays(shapes[group]), share, recipe.floor).items()
+        if count < math.prod(shapes[group][path])
+    ]
+    if kept and drop * max(kept) < 1:
+        raise MaskError(
+            f"schedule.{recipe.kind}.drop of {drop:g} would drop no weight, because no layer that is pruned keeps more "
+            f"than {max(kept):,}. Raise it to at least {math.ceil(1e6 / max(kept)) / 1e6:g}."
+        )
 
 
 def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> int:

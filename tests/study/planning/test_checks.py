@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from rlottery.config import Config, config_to_dict
+from rlottery.config.fields import MAX_LAYERS
 from rlottery.errors import RlotteryError, StudyError
-from rlottery.pruning.mask_file import mask_to_bytes
+from rlottery.pruning.mask_file import mask_to_bytes, read_mask
 from rlottery.pruning.masks import make_mask
 from rlottery.storage.disk import write_bytes
 from rlottery.study.planning.arms import arms_of
@@ -119,6 +120,32 @@ def test_no_dense_network_is_that_small(tmp_path: Path, ticket: dict[str, Any]) 
         "outputs and 1 unit in each of 2 hidden layers it has 6. Use a lower sparsity, or leave the small dense "
         "control out."
     )
+
+
+def test_networks_whose_masks_could_not_be_saved(tmp_path: Path) -> None:
+    # 3 x 16384 + 16384 x 16384 + 16384 x 2 weights of the actor, and 672 of the critics
+    message = refused(study(tmp_path, MAG, overrides=("network.actor=[16384, 16384]",)))
+    assert message == (
+        "network: on Pendulum-v1, the agent's networks have 268,518,048 weights, and a mask file holds at most "
+        "267,386,880. Lower the widths in network.actor or network.critic."
+    )
+
+
+def test_the_deepest_networks_have_masks_that_can_be_read(tmp_path: Path) -> None:
+    layers = {f"layer_{i}": np.ones((1, 1), bool) for i in range(MAX_LAYERS + 1)}
+    twins = {f"{twin}.{name}": layer for twin in ("q1", "q2") for name, layer in layers.items()}
+    mask_file(tmp_path / "mask.pkl", {"actor": layers, "critic": twins})
+    assert len(read_mask(tmp_path / "mask.pkl").all_layers) == 3 * (MAX_LAYERS + 1)
+
+
+def test_sparse_training_that_would_change_nothing(tmp_path: Path) -> None:
+    arm = {"schedule": {"set": {"interval": 9, "drop": 0.001}}, "sparsity": 0.6}
+    message = refused(study(tmp_path, arm))
+    assert message.startswith("Arm set-60 on Pendulum-v1: schedule.set.drop of 0.001 would drop no weight, because no")
+    least = float(message.split("at least ")[1][:-1])
+    arm["schedule"] = {"set": {"interval": 9, "drop": least}}
+    config = study(tmp_path, arm)
+    check_arms(config, arms_of(config, None))
 
 
 def test_masks_of_a_task_with_other_shapes(tmp_path: Path) -> None:

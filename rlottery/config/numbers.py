@@ -1,0 +1,90 @@
+"""Numbers in settings: the ranges in which they can be computed with, and one way of writing whole numbers."""
+
+import math
+import struct
+from collections.abc import Callable
+
+from pydantic import PlainValidator
+from pydantic_core import PydanticCustomError
+
+from rlottery.config.yaml_lines import is_number, show
+
+LARGEST_COUNT = 2**31 - 1
+"""Steps and updates are counted in int32 by JAX and Optax."""
+LARGEST_SEED = 2**63 - 1
+"""Seeds are int64 in JAX's keys and in data frames."""
+
+_SMALLEST = 2.0**-126
+_LARGEST = 2.0**127 * (2 - 2.0**-23)
+_EXACT = 2**53
+_FLOAT32 = {
+    0.0: "float32 rounds it to 0; the smallest is 1.2e-38",
+    1.0: "float32 rounds it to 1; the largest below 1 is 0.99999994",
+    math.inf: "float32 holds at most 3.4e38",
+}
+
+
+def fault(what: str, **context: object) -> PydanticCustomError:
+    """An error about a value, with its message."""
+    # Passed through a placeholder, because braces in the text would be read as placeholders.
+    return PydanticCustomError("expected", "{what}", {"what": what, **context})
+
+
+def whole(least: int, most: int = LARGEST_COUNT, word: str | None = None) -> PlainValidator:
+    """A whole number from `least` to `most`, also written `1e6` or `5.0`; or that word."""
+    wanted = f"a whole number of at least {least}" + (f", or {word}" if word else "")
+
+    def check(value: object) -> int | str:
+        if word is not None and value == word:
+            return word
+        number = value
+        if isinstance(value, float) and value.is_integer():
+            if _EXACT <= value <= most:
+                raise fault(f"must be written without an exponent, not {show(value)}: float64 may have rounded it")
+            number = int(value)
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise fault(f"must be {wanted}, not {show(value)}{_unquoted(value)}")
+        if number > most:
+            raise fault(f"must be at most {most:,}, not {show(value)}")
+        return number
+
+    return PlainValidator(check)
+
+
+def real(
+    wanted: str, holds: Callable[[float], bool], *, float32: bool = False, word: str | None = None
+) -> PlainValidator:
+    """A finite number for which `holds`; or that word.
+
+    Args:
+        wanted: what it must be, for the message.
+        float32: whether it is computed with in float32, where it must be finite and `holds` must be true as well.
+    """
+    wanted += f", or {word}" if word else ""
+
+    def check(value: object) -> float | str:
+        if word is not None and value == word:
+            return word
+        number = math.nan
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            number = float(value) if abs(value) <= 2**1023 else math.nan
+        if not math.isfinite(number) or not holds(number):
+            raise fault(f"must be {wanted}, not {show(value)}{_unquoted(value)}")
+        if float32 and not (math.isfinite(rounded := _as_float32(number)) and holds(rounded)):
+            raise fault(f"must be {wanted}, not {show(value)}: {_FLOAT32[abs(rounded)]}")
+        return number
+
+    return PlainValidator(check)
+
+
+def _as_float32(number: float) -> float:
+    """The nearest float32. Subnormal numbers are 0, as in compiled programs."""
+    if abs(number) < _SMALLEST:
+        return 0.0
+    if abs(number) > _LARGEST:
+        return math.copysign(math.inf, number)
+    return float(struct.unpack("f", struct.pack("f", number))[0])
+
+
+def _unquoted(value: object) -> str:
+    return "; leave the quotes out" if isinstance(value, str) and is_number(value) else ""
