@@ -1,6 +1,6 @@
 """``python -m rlottery`` is the command `rlottery`."""
 
-from rlottery.cli import app
+from rlottery.cli import main
 
 if __name__ == "__main__":
-    app(prog_name="rlottery")
+    main()

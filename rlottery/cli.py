@@ -3,13 +3,24 @@
 Each command imports what it needs, so that ``--help`` answers at once.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rlottery.errors import ConfigError, MaskError, StudyError
-from rlottery.pipeline import EXIT_CODES, METHOD_HELP, SCRIPT, SOME_FAILED, fail, finish, plain_errors, run_and_conclude
+from rlottery.pipeline import (
+    EXIT_CODES,
+    METHOD_HELP,
+    SCRIPT,
+    SOME_FAILED,
+    end_with,
+    fail,
+    finish,
+    plain_errors,
+    run_and_conclude,
+)
 from rlottery.version import __version__
 
 if TYPE_CHECKING:
@@ -281,6 +292,11 @@ def init(
     run = "rlottery run" if is_folder else f"rlottery run {path}"
     typer.echo(f"  {run} --dry-run   # list the runs, with estimated time and disk space")
     typer.echo(f"  {run}             # run the study: about 5 minutes on two cores")
+
+
+def main() -> None:
+    """The command `rlottery`. It ends with an exit code."""
+    end_with(partial(app, prog_name="rlottery"))
 
 
 @app.callback(invoke_without_command=True)

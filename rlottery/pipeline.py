@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from rlottery.errors import RlotteryError, StudyError
+from rlottery.standard_streams import lasting_streams
 
 if TYPE_CHECKING:
     from rlottery.config import Config
@@ -72,7 +73,8 @@ def main(
         raise RlotteryError("Nothing to do: set train_agent, create_ticket or run_ticket to True.")
     from rlottery.storage.open_study import config_from_file
 
-    return run_and_conclude(config_from_file(Path(config)), pruning_method, stages)
+    with lasting_streams():
+        return run_and_conclude(config_from_file(Path(config)), pruning_method, stages)
 
 
 def run_and_conclude(
@@ -134,7 +136,7 @@ def with_command_line(pipeline: Callable[..., "Outcome"]) -> Callable[..., "Outc
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(epilog=EXIT_CODES)(command)
         try:
-            app()
+            end_with(app)
         except SystemExit:
             if not outcomes:  # an error, or --help
                 raise
@@ -179,6 +181,17 @@ def _lists_arms(config: str) -> bool:
         return bool(config_from_file(Path(config)).arms)
     except RlotteryError:
         return False  # the pipeline reads it again, and reports what is wrong
+
+
+def end_with(command: Callable[[], object]) -> None:
+    """End the process with the exit code of `command`, or that of bad input if its output could not be written."""
+    try:
+        with lasting_streams() as streams:
+            command()
+    except SystemExit as end:
+        if streams.fault is not None and not end.code:
+            raise SystemExit(BAD_INPUT) from None
+        raise
 
 
 def finish(work: Callable[[], "Outcome"]) -> "Outcome":
