@@ -78,11 +78,10 @@ class Policy:
             TaskError: the observations have another shape, or aren't numbers.
         """
         low, high = self.action_low, self.action_high
-        # The same operations as in `envs.Environment.step`, to get the same bits.
-        scaled: NDArray[np.float32] = low + (self.squashed(observations) + np.float32(1.0)) * np.float32(0.5) * (
-            high - low
-        )
-        return scaled
+        # The same operations as in `rlottery.envs.spaces`, to get the same bits.
+        scaled = low + (self.squashed(observations) + np.float32(1.0)) * np.float32(0.5) * (high - low)
+        limited: NDArray[np.float32] = np.minimum(np.maximum(scaled, low), high)
+        return limited
 
     def squashed(self, observations: ArrayLike) -> NDArray[np.float32]:
         """Actions in [-1, 1], which `rlottery.envs.Environment.step` takes. Shapes and errors as for a call."""

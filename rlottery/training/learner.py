@@ -132,19 +132,34 @@ class Noise:
 
 
 class _CompactOutputs:
-    """The outputs of a compact network for one observation, by a plain call of the library."""
+    """The outputs of a compact network for one observation, by a plain call of the library.
+
+    The library reads what it is pointed to, so the size of every array is checked before.
+    """
 
     def __init__(self, library: ctypes.CDLL, network: Compact, pattern: np.ndarray):
         layout = network.layout
         self._call = library.rl_act
         self._numbers, self._pattern, self._outputs = layout.numbers, pattern, np.empty(layout.widths[-1], np.float32)
-        self._before = (ctypes.c_void_p(self._numbers.ctypes.data), ctypes.c_int64(len(self._numbers)))
-        self._after = (ctypes.c_int64(layout.size), ctypes.c_void_p(pattern.ctypes.data), ctypes.c_int64(len(pattern)))
-        self._to = ctypes.c_void_p(self._outputs.ctypes.data)
+        self._input_shape, self._size = (layout.widths[0],), layout.size
+        self._before = (_pointer(self._numbers, np.int64), ctypes.c_int64(len(self._numbers)))
+        self._after = (ctypes.c_int64(layout.size), _pointer(pattern, np.int32), ctypes.c_int64(len(pattern)))
+        self._to = _pointer(self._outputs, np.float32)
 
     def __call__(self, network: Compact, observation: np.ndarray) -> np.ndarray:
-        parameters = ctypes.c_void_p(network.vector.unsafe_buffer_pointer())
-        given = np.ascontiguousarray(observation, np.float32)
+        vector, given = network.vector, np.ascontiguousarray(observation, np.float32)
+        if given.shape != self._input_shape:
+            raise ValueError(f"observations have the shape {self._input_shape}, not {given.shape}")
+        if vector.shape != (self._size,) or vector.dtype != np.float32:
+            raise ValueError(f"the network has {self._size} float32 parameters, not {vector.shape} of {vector.dtype}")
+        parameters = ctypes.c_void_p(vector.unsafe_buffer_pointer())
         if self._call(*self._before, parameters, *self._after, ctypes.c_void_p(given.ctypes.data), self._to):
             raise AssertionError("the compact network doesn't fit its layout")
         return self._outputs.copy()
+
+
+def _pointer(array: np.ndarray, dtype: Any) -> ctypes.c_void_p:
+    """A pointer to the numbers of a vector. Raises ValueError if they have another dtype, or gaps between them."""
+    if array.ndim != 1 or array.dtype != dtype or not array.flags.c_contiguous:
+        raise ValueError(f"the kernels read vectors of {np.dtype(dtype)}, not {array.shape} of {array.dtype}")
+    return ctypes.c_void_p(array.ctypes.data)

@@ -12,7 +12,7 @@ from rlottery.agents.base import jax_key, to_arrays
 from rlottery.agents.description import Spec
 from rlottery.config import Training
 from rlottery.envs import Environment, Step
-from rlottery.errors import DivergedError
+from rlottery.errors import DivergedError, TaskError
 from rlottery.seeding import Streams
 from rlottery.storage.metrics_log import MetricsRow
 from rlottery.storage.transitions import columns
@@ -117,10 +117,13 @@ def train(
 
     Raises:
         DivergedError: a loss, a weight or an action became NaN or infinite. The error holds the batch and the agent.
-        TaskError: the environment returned a reward or an observation that is NaN or infinite.
+        TaskError: the environment returned something else than its spaces and Gymnasium's interface say, or its sizes
+            differ from `loop.spec`.
     """
     environment, evaluation_environment = make_environment(), make_environment()
     try:
+        for made in (environment, evaluation_environment):
+            _check_sizes(made, loop.spec)
         collector = _Collector(environment, plan)
         if loop.env_steps == 0:
             recorder.write(_evaluation_row(loop, plan, evaluation_environment))
@@ -146,6 +149,16 @@ def train(
     finally:
         environment.close()
         evaluation_environment.close()
+
+
+def _check_sizes(environment: Environment, spec: Spec) -> None:
+    found = Spec(environment.observation_size, environment.action_size)
+    if found != spec:
+        raise TaskError(
+            f"The task's spaces change from one environment to the next: {spec.observation_size} and then "
+            f"{found.observation_size} entries of observations, {spec.action_size} and then {found.action_size} of "
+            "actions. Make them depend on the arguments of the task alone."
+        )
 
 
 def check_sound(loop: Loop) -> None:

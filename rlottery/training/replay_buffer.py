@@ -33,8 +33,15 @@ class ReplayBuffer:
         next_observation: np.ndarray,
         termination: bool,
     ) -> None:
-        """Add one transition. A full buffer overwrites its oldest."""
+        """Add one transition. A full buffer overwrites its oldest.
+
+        Raises:
+            ValueError: an observation (obs,) or the action (act,) has another shape, which NumPy might stretch.
+        """
         row, (obs, act) = self._rows[self.added % self.capacity], self._sizes
+        shapes = np.shape(observation), np.shape(action), np.shape(next_observation)
+        if shapes != ((obs,), (act,), (obs,)):
+            raise ValueError(f"a transition of shapes {shapes} where observations have {obs} entries and actions {act}")
         row[:obs] = observation
         row[obs : obs + act] = action
         row[obs + act] = reward

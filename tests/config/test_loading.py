@@ -202,6 +202,16 @@ def test_fault_of_one_key(faults: Faults, key: str, value: str, message: str) ->
             "seeds: [0]\ntasks:\n- id: b\n  kwargs: {x: [.inf]}",
             "config.yaml:4: tasks.0.kwargs: may contain only finite numbers, text, true, false, null, lists and mapp",
         ),
+        (
+            "seeds: [0]\ntasks:\n- id: b\n  kwargs:\n    gains: {'1': 1.0,\n      0: 2.0}",
+            "config.yaml:6: tasks.0.kwargs.gains.0: a key must be text; put it in quotes: '0'",
+        ),
+        ("seeds: [0]\ntasks: [{id: b, kwargs: {on: 1}}]", "config.yaml:2: tasks.0.kwargs.on: a key must be text"),
+        ("seeds: [0]\ntasks: [{id: b, kwargs: {g: {~: 1}}}]", "config.yaml:2: tasks.0.kwargs.g.~: a key must be text"),
+        (
+            "seeds: [0]\ntasks: [{id: b, kwargs: {g: {1e3: 1}}}]",
+            "config.yaml:2: tasks.0.kwargs.g.1e3: a key must be text",
+        ),
         ("seeds: [0]\ntasks: [a, 'm:b', m_b]", "config.yaml:2: tasks: m:b and m_b would share their files"),
         ("seeds: [0]\ntasks: [a, A]", "config.yaml:2: tasks: a and A would share their files"),
         (

@@ -1,6 +1,7 @@
 """Settings: their defaults, what they mean, and the configs that are shipped."""
 
 import ast
+import datetime
 import json
 import math
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
@@ -322,3 +324,31 @@ def test_not_a_number_is_refused_from_python_too() -> None:
             SACSettings(reward_scale=value)
         with pytest.raises(ValidationError):
             Task(id="a", kwargs={"x": value})
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"gains": {0: 2.0}}, "but gains has the key 0"),
+        ({"gains": {"a": [1, {None: 2.0}]}}, "but gains.a[1] has the key empty (null)"),
+        ({"gains": {True: 1}}, "but gains has the key true"),
+        ({"gains": {1.5: 1, "a": 2}}, "but gains has the key 1.5"),
+        ({"z": [0.7, math.inf]}, "but z[1] is inf"),
+        ({"z": (0.7, {"low": -math.inf})}, "but z[1].low is -inf"),
+        ({"z": math.nan}, "but z is nan"),
+        ({"a": 1, "day": datetime.date(2020, 1, 1)}, "but day is 2020-01-01"),
+        ({"z": {1.0}}, "but z is {1.0}"),
+        ({"z": np.float32(1)}, "but z is 1.0"),
+        ({"z": b"x"}, "but z is b'x'"),
+        ({"z": 10**5000}, "but z has 16610 bits"),
+    ],
+)
+def test_arguments_that_json_would_change_are_named(kwargs: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Task(id="a", kwargs=kwargs)
+    assert f"{words}. Make such values in a module of yours" in str(caught.value)
+
+
+def test_arguments_arrive_as_they_were_written() -> None:
+    kwargs = {"a": [1, 1.0, -0.0, True, None, "1", 2**100, 5e-324], "b c": {"0": {"": []}}, "d": 1e300}
+    assert repr(json.loads(json.dumps(Task(id="a", kwargs=kwargs).kwargs))) == repr(kwargs)

@@ -175,6 +175,39 @@ def test_a_task_that_cannot_be_learnt_is_refused(task: str, words: str) -> None:
         envs.make(task)
 
 
+def test_an_environment_that_is_refused_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+
+    def close(self: Strange) -> None:
+        closed.append(self)
+        raise RuntimeError("close fails too")
+
+    monkeypatch.setattr(Strange, "close", close)
+    with pytest.raises(TaskError, match="flat, bounded Box"):
+        envs.make("rlottery-tests/Unbounded-v0")
+    assert len(closed) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (AssertionError(), r"AssertionError in .*test_environment.py, line \d+: raise error"),
+        (AssertionError("too many links"), "AssertionError: too many links"),
+        (KeyError("links"), "KeyError: 'links'"),
+        (OSError(2, "No such file", "robot.xml"), "FileNotFoundError: .*No such file.*robot.xml"),
+    ],
+)
+def test_an_error_of_a_constructor_keeps_its_type_and_message(
+    error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def constructor(self: Strange, **_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Strange, "__init__", constructor)
+    with pytest.raises(TaskError, match=f"^Task 'rlottery-tests/Endless-v0' can't be made with no arguments: {words}"):
+        envs.make("rlottery-tests/Endless-v0")
+
+
 def test_a_module_is_imported_for_its_task() -> None:
     environment = envs.make("tests.environments:rlottery-tests/Target-v0", {"steps": 2})
     assert environment.reset(0).shape == (2,)

@@ -74,6 +74,16 @@ def test_the_evaluation_that_training_ended_with_is_repeated(runs: Path, arm: st
     assert row["returns"][0] != pytest.approx(row["returns"][1], rel=1e-3), "alike episodes would show nothing"
 
 
+def test_actions_never_exceed_the_tasks_bounds() -> None:
+    low, high = np.array([-0.4, -1, 0.1, -2], np.float32), np.array([0.8, 1, 0.3, 2], np.float32)
+    saturated = ((np.ones((1, 4), np.float32), np.zeros(4, np.float32)),)
+    policy = Policy("", {}, 0, "dense", 0.0, 1, 4, low, high, saturated)
+    actions = policy([[100.0], [-100.0], [0.0]])
+    assert actions.dtype == np.float32
+    assert np.array_equal(actions[:2], [high, low])
+    assert np.allclose(actions[2], (low + high) / 2)
+
+
 @pytest.mark.parametrize("arm", NAMES)
 def test_actions_are_those_of_the_weights_at_double_precision(runs: Path, arm: str) -> None:
     arrays = {name: array.astype(np.float64) for name, array in read_arrays(RunFiles(runs / arm).agent).items()}

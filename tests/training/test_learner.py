@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ from rlottery.agents.base import nest_masks
 from rlottery.agents.kernels.library import find
 from rlottery.agents.networks import mlp
 from rlottery.agents.sac import SAC
-from rlottery.training.learner import NOISE_STEPS, CpuLearner, Noise
+from rlottery.training.learner import NOISE_STEPS, CpuLearner, Noise, _CompactOutputs
 from tests.agents.kernels.agents import (
     NOISE,
     SETTINGS,
@@ -45,6 +46,34 @@ def test_actions_are_the_policys(sparsity: float | None, kernels: bool) -> None:
         np.testing.assert_allclose(agent.act_deterministic(given), SAC.exploit(expected), atol=2e-6)
         np.testing.assert_allclose(agent.act(given, step), SAC.explore(expected, np.asarray(noise)), atol=2e-6)
         assert agent.act(given, step).dtype == np.float32
+
+
+@pytest.mark.parametrize("kernels", FORMS)
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (SPEC.observation_size - 1,), (SPEC.observation_size + 1,)])
+def test_nothing_is_read_beyond_an_observation(shape: tuple[int, ...], kernels: bool) -> None:
+    agent = learner(ticket(0.9), kernels=kernels)
+    with pytest.raises(ValueError, match=r"observations have the shape \(11,\)|matmul"):
+        agent.act_deterministic(np.zeros(shape, np.float32))
+
+
+@pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
+def test_the_kernels_get_no_pointer_to_another_array() -> None:
+    agent, given = learner(ticket(0.9), kernels=True), observation()
+    expected = agent.outputs(given)
+    strided = np.repeat(given, 2)[::2]
+    assert not strided.flags.c_contiguous
+    for same in (strided, given.astype(np.float64), given.tolist()):
+        assert np.array_equal(agent.outputs(same), expected)
+    compact, network = agent._compact, agent.algorithm.acting(agent._held.params)
+    for wrong in (network.vector[:-1], network.vector.astype(np.float16), network.vector[None]):
+        with pytest.raises(ValueError, match="float32 parameters, not"):
+            compact(replace(network, vector=wrong), given)
+    pattern = np.asarray(agent.algorithm.acting(agent._held.patterns))
+    for wrong in (pattern.astype(np.int64), np.repeat(pattern, 2)[::2], pattern[None]):
+        with pytest.raises(ValueError, match="the kernels read vectors of int32, not"):
+            _CompactOutputs(agent._library, network, wrong)
+    with pytest.raises(AssertionError, match="doesn't fit its layout"):
+        _CompactOutputs(agent._library, network, pattern[:-1])(network, given)
 
 
 @pytest.mark.parametrize("kernels", FORMS)

@@ -4,6 +4,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from rlottery.agents.algorithms import SACSetup
 from rlottery.agents.base import Algorithm, jax_key, to_arrays
@@ -309,6 +310,20 @@ def test_a_reward_that_is_not_finite_is_the_environments_fault() -> None:
     run = Run(environment=lambda: Target(steps=50, spoil={23: (0.0, np.nan)}))
     with pytest.raises(TaskError, match="Target: after step 23 of an episode, the reward is nan"):
         run.train()
+
+
+def test_a_task_whose_spaces_change_is_refused_before_any_step() -> None:
+    sizes = iter([2, 3])
+
+    class Growing(Target):
+        def __init__(self) -> None:
+            super().__init__()
+            self.observation_space = spaces.Box(-1.0, 1.0, (next(sizes),))
+
+    run = Run(environment=Growing)
+    with pytest.raises(TaskError, match="spaces change from one environment to the next: 2 and then 3 entries of obs"):
+        run.train()
+    assert run.rows == []
 
 
 def test_keys_hold_all_bits_of_a_seed() -> None:

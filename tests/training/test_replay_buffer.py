@@ -52,6 +52,17 @@ def test_the_newest_are_kept_and_the_oldest_overwritten(capacity: int, rows: int
         assert stored.terminations[place] == float(termination)
 
 
+@pytest.mark.parametrize("field", [0, 1, 3])
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (1, 3)])
+def test_a_transition_of_other_shapes_is_refused(field: int, shape: tuple[int, ...]) -> None:
+    fields = list(row(5))
+    fields[field] = np.zeros(shape)
+    buffer = filled(4, 2)
+    with pytest.raises(ValueError, match="a transition of shapes .* where observations have 3 entries and actions 2"):
+        buffer.add(*fields)
+    assert buffer.added == 2
+
+
 def test_samples_are_whole_transitions_drawn_uniformly() -> None:
     drawn = columns(filled(10, 13).sample(np.random.default_rng(0), 20_000), 3, 2)
     numbers = drawn.observations[:, 0]
