@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlottery.errors import ConfigError, MaskError, StudyError
+from rlottery.errors import ConfigError, StudyError
 from rlottery.pipeline import (
     EXIT_CODES,
     METHOD_HELP,
@@ -218,25 +218,33 @@ def verify(study: StudyArgument = "config.yaml", overrides: Overrides = None) ->
 
 @app.command(epilog="Exit codes: 0 nothing is wrong, 2 something is.")
 def check(
-    things: Annotated[list[str], typer.Argument(metavar="MASK ...", help="Mask files.")],
+    things: Annotated[list[str], typer.Argument(metavar="TASK|MASK ...", help="Task ids, or mask files.")],
     study: Annotated[
         str | None,
-        typer.Option(metavar="STUDY", help="Also check whether the masks fit the networks of this study's tasks."),
+        typer.Option(
+            metavar="STUDY",
+            help="Try tasks with the arguments that this study gives them; check masks against its networks.",
+        ),
     ] = None,
 ) -> None:
-    """Check mask files before a study uses them: what they contain, and what is wrong. Changes no files."""
-    from rlottery.storage.open_study import config_from_study
-    from rlottery.study.mask_check import check_mask
+    """Check tasks and mask files before a study uses them: what they are, and what is wrong. Changes no files.
 
+    A task is tried for a few episodes, and rendered (docs/tasks.md).
+    """
+    from rlottery.storage.open_study import allow_local_tasks, config_from_study
+    from rlottery.study.mask_check import check_mask, is_mask
+    from rlottery.study.task_check import check_task
+
+    allow_local_tasks()
     with plain_errors():
         config = None if study is None else config_from_study(Path(study))
         problems = []
         for thing in things:
-            found = check_mask(Path(thing), config)
+            found = check_mask(Path(thing), config) if is_mask(thing) else check_task(thing, config)
             _print(found.page)
             problems += found.problems
         if problems:
-            fail(MaskError("\n".join(problems)))
+            fail(StudyError("\n".join(problems)))
 
 
 @app.command(epilog="Exit codes: 0 file written, 2 bad input.")

@@ -121,10 +121,9 @@ class TestBadInput:
         message = refusal("run", "sac.batch_size=128")
         assert "sac.batch_size: the files have 256, this config asks for 128" in message
 
-    def test_meta_world_that_cannot_be_imported(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in [name for name in sys.modules if name.split(".")[0] == "metaworld"]:
-            monkeypatch.delitem(sys.modules, name)
-        monkeypatch.setitem(sys.modules, "metaworld", None)
+    def test_meta_world_that_cannot_be_imported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "metaworld.py").write_text("import no_such_library")
+        monkeypatch.syspath_prepend(tmp_path)
         assert "Meta-World can't be imported" in refusal("run", "tasks=[drawer-close-v3]")
 
     def test_exit_code_and_message_of_the_process(self, workplace: Path) -> None:

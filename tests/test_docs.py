@@ -84,6 +84,8 @@ def test_code_blocks_run(page: Path, shared_folder: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(shared_folder)
     for language, code in blocks(page):
         assert language in ("bash", "python", "yaml"), f"{page.name}: how is a {language} block to be tested?"
+        if name := re.match(r"# (\w+\.py)\n", code):
+            (shared_folder / name[1]).write_text(code)
         if language == "python":
             exec(compile(code, page.name, "exec"), {"__name__": "__main__"})
         for command in commands(code) if language == "bash" else []:

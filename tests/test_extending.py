@@ -47,8 +47,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    for module in ("my_scores", "my_tasks"):
-        sys.modules.pop(module, None)
+    sys.modules.pop("my_scores", None)
 
 
 def test_criterion(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,21 +111,8 @@ def test_algorithm() -> None:
     assert jax.tree.all(jax.tree.map(np.array_equal, rewound.targets, updated.targets))
 
 
-def test_task() -> None:
-    module = blocks("Environments")[0]
-    Path("my_tasks.py").write_text(module)
-    (config,) = blocks("Environments", "yaml")
-    (task,) = yaml.safe_load(config)["tasks"]
-    environment = envs.make(task)
-    start = environment.reset(seed=3)
-    first = [environment.step(np.array([0.5])) for _ in range(100)]
-    assert first[-1].truncated and not first[-2].truncated and first[0].success is False
-    assert environment.reset(seed=3).tolist() == start.tolist()
-    assert environment.step(np.array([0.5])).observation.tolist() == first[0].observation.tolist()
-
-
 def test_environment_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, family, families = blocks("Environments")
+    family, families = blocks("Environments")
     names = run(family) | {"MetaWorld": MetaWorld, "GymnasiumTasks": GymnasiumTasks}
     exec(families, names)
     monkeypatch.setattr("rlottery.envs.families.FAMILIES", names["FAMILIES"])

@@ -197,6 +197,7 @@ class Verdicts:
             areas; tasks first, the pool (task None) last.
         seeds_added: how often seeds were added to the study after its first run.
         seeds: those that the config asks for.
+        deviations: how tasks deviate from what comparisons rely on, in sentences.
     """
 
     rules: tuple[str, ...]
@@ -206,3 +207,4 @@ class Verdicts:
     trends: tuple[MethodTrend, ...]
     seeds_added: int
     seeds: tuple[int, ...] = ()
+    deviations: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from rlottery.config.loading import default_config_text, load_config
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.sections import (
+    Deviation,
     EvaluationSettings,
     NetworkSettings,
     Pruning,
@@ -15,6 +16,7 @@ from rlottery.config.sections import (
 
 __all__ = [
     "Config",
+    "Deviation",
     "EvaluationSettings",
     "NetworkSettings",
     "Pruning",

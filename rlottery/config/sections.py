@@ -119,6 +119,13 @@ class Verdict(Section):
     )
 
 
+Deviation = Literal["unseeded", "carryover", "interference"]
+"""How a task may deviate from what training and evaluation rely on (`rlottery.envs.trial`, docs/tasks.md).
+
+unseeded: an episode doesn't follow from its seed. carryover: it depends on earlier episodes. interference: it depends
+on other environments of the process.
+"""
+
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _TASK_ID = re.compile(rf"(?!.*\.\.)(?=.{{1,128}}\Z)(?:{_PART}:)?(?:{_PART}/)?{_PART}")
 
@@ -149,6 +156,11 @@ class Task(Section):
 
     id: str = Field(description="Gymnasium id, Meta-World task name, or module:Id to import a module first")
     kwargs: dict[str, Any] = Field(default={}, description="keyword arguments of the environment")
+    allow: tuple[Annotated[Deviation, expects("unseeded, carryover or interference")], ...] = Field(
+        default=(),
+        exclude_if=lambda kinds: not kinds,
+        description="deviations of the task that you accept; `rlottery check TASK` lists them",
+    )
     sac: SACSettings = Field(
         default=SACSettings(), description="keys of sac for this task alone; read through Config.sac_for"
     )

@@ -143,7 +143,7 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
     except TaskError:
         raise
     except gymnasium.error.UnregisteredEnv:
-        raise TaskError(f"Unknown task {task!r}.{_similar_names(task)}") from None
+        raise TaskError(f"Unknown task {task!r}.{_advice_on_names(task)}") from None
     except ModuleNotFoundError as error:
         raise TaskError(f"Task {task!r} needs a module that can't be imported: {error}") from None
     except Exception as error:  # an environment's constructor may raise anything, and its user needs a plain message
@@ -156,8 +156,8 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
         raise
 
 
-def _similar_names(task: str) -> str:
-    """' Did you mean ...?' with the most similar task names, or that there are none."""
+def _advice_on_names(task: str) -> str:
+    """The most similar task names, and how a task is written that another package registers."""
     known: list[str] = []
     for family in FAMILIES:
         with contextlib.suppress(TaskError):
@@ -165,4 +165,17 @@ def _similar_names(task: str) -> str:
     similar = difflib.get_close_matches(task, known, n=3, cutoff=0.6)
     lower = {name.lower(): name for name in known}
     similar = similar or [lower[name] for name in difflib.get_close_matches(task.lower(), lower, n=3, cutoff=0.6)]
-    return f" Did you mean {' or '.join(similar)}?" if similar else " No similar name found."
+    advice = f" Did you mean {' or '.join(similar)}?" if similar else " No similar name found."
+    if ":" in task:
+        return f"{advice} The module {task.partition(':')[0]} was imported, but doesn't register it."
+    module = next((module for module, names in _REGISTERED_BY.items() if task.startswith(names)), "my_module")
+    return f"{advice} If a module registers it when it is imported, write module:Id, such as {module}:{task}."
+
+
+_REGISTERED_BY = {
+    "ale_py": ("ALE/",),
+    "gymnasium_robotics": ("Fetch", "Hand", "Adroit", "PointMaze", "AntMaze", "FrankaKitchen"),
+    "panda_gym": ("Panda",),
+    "shimmy": ("dm_control/",),
+}
+"""Some packages, and how the tasks begin that they register with Gymnasium."""

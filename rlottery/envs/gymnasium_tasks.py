@@ -34,7 +34,8 @@ class GymnasiumTasks:
         return True
 
     def task_names(self) -> Iterable[str]:
-        return list(gymnasium.registry)
+        # Meta-World registers collections of its tasks, which are refused.
+        return [name for name in gymnasium.registry if not name.startswith("Meta-World/")]
 
     def make(self, task: str, kwargs: Mapping[str, Any]) -> RawEnvironment:
         # Gymnasium's own checker warns where `rlottery.envs.contract` refuses, and only at the first steps.

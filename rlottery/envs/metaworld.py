@@ -13,6 +13,9 @@ from rlottery.errors import TaskError
 _SUFFIX = "-goal-observable"
 """Ends the library's names for tasks whose observations include the goal."""
 
+_NAMESPACE = "Meta-World/"
+"""Begins the names of the collections of tasks that the library registers with Gymnasium."""
+
 _CAMERA = {"azimuth": 160.0, "elevation": -25.0, "distance": 1.4, "lookat": np.array([0.0, 0.6, 0.15])}
 """Above the table, from the right: the arm is on the left and the object in the middle. Of Meta-World's own cameras,
 those in the corners are upside down, and the others are too close or look from above."""
@@ -31,12 +34,19 @@ class MetaWorld:
     """The tasks of Meta-World v3 (a `Family`)."""
 
     def includes(self, task: str) -> bool:
-        return task.endswith("-v3") and task == task.lower() and not set(":/") & set(task)
+        return task.startswith(_NAMESPACE) or (
+            task.endswith("-v3") and task == task.lower() and not set(":/") & set(task)
+        )
 
     def task_names(self) -> Iterable[str]:
         return [name.removesuffix(_SUFFIX) for name in _classes()]
 
     def make(self, task: str, kwargs: Mapping[str, Any]) -> RawEnvironment:
+        if task.startswith(_NAMESPACE):
+            raise TaskError(
+                f"{task} chooses among tasks and goals by itself, and ignores the seed of reset. Write the Meta-World "
+                "task by its own name, such as reach-v3."
+            )
         classes = _classes()
         if f"{task}{_SUFFIX}" not in classes:
             raise gymnasium.error.UnregisteredEnv

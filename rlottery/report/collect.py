@@ -14,13 +14,14 @@ from rlottery.analysis.rules import rules_as_sentences
 from rlottery.analysis.runs import Run, other_settings_lines, read_runs
 from rlottery.analysis.scores import TaskScores, score_tasks
 from rlottery.analysis.verdict import Verdicts
-from rlottery.config import Config, config_to_dict
+from rlottery.config import Config, Task, config_to_dict
 from rlottery.errors import StudyError
 from rlottery.report.contents import Command, Contents
 from rlottery.report.task_sentences import FAILED_STATUSES
 from rlottery.report.wording import joined
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.study_record import read_study_record
+from rlottery.storage.trial_record import read_trial, recorded_deviations
 
 
 def collect(store: Store, config: Config) -> Contents:
@@ -48,7 +49,17 @@ def collect(store: Store, config: Config) -> Contents:
         lists_arms=bool(config.arms),
         scores=scores,
         across=across_tasks(ready, controls, config.verdict.resamples),
-        verdicts=Verdicts(rules_as_sentences(config), verdicts, pooled, methods, trends, seeds_added, config.seeds),
+        verdicts=Verdicts(
+            rules_as_sentences(config),
+            verdicts,
+            pooled,
+            methods,
+            trends,
+            seeds_added,
+            config.seeds,
+            recorded_deviations(config),
+        ),
+        success_keys={task.id: _success_key(store, task) for task in config.tasks},
         masks=masks,
         costs=tuple(
             cost
@@ -81,6 +92,11 @@ def _history(store: Store) -> tuple[tuple[Command, ...], int, tuple[str, ...]]:
         for command in record["commands"]
     )
     return tuple(commands), record["seeds_added"], ()
+
+
+def _success_key(store: Store, task: Task) -> str | None:
+    trial = read_trial(store, task)
+    return trial.success_key if trial is not None else None
 
 
 def _layer_counts(task: TaskScores, masks: MaskAnalysis) -> dict[str, LayerCounts]:

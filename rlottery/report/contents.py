@@ -1,7 +1,7 @@
 """The contents of a report: everything that its page, figures and tables are made of, collected from the store once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rlottery.analysis.across_tasks import AcrossTasks
@@ -10,6 +10,7 @@ from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.verdict import Verdicts
 from rlottery.config import Verdict
+from rlottery.report.wording import METRIC_NAMES
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Contents:
         scores: one entry per task. across: one entry per arm; empty where no task was learned.
         missing: what does not exist yet, failed or can't be read, one sentence each.
         films: task id -> media type and content of a video, where one was made.
+        success_keys: task id -> key of `info` that success is read from, where it is known.
         asked: number of runs that the settings ask for, as far as the config lists its arms.
     """
 
@@ -61,6 +63,12 @@ class Contents:
     missing: tuple[str, ...]
     films: Mapping[str, tuple[str, bytes]]
     asked: int = 0
+    success_keys: Mapping[str, str | None] = field(default_factory=dict)
+
+    def metric_text(self, task: TaskScores) -> str:
+        """What the scores of a task are: the return, or the success rate and where it is read."""
+        key = self.success_keys.get(task.task)
+        return METRIC_NAMES[task.metric] + (f" (info[{key!r}])" if task.metric == "success" and key else "")
 
     @property
     def rules(self) -> Verdict:

@@ -12,6 +12,11 @@ MOST_NAMED = 4
 
 
 def headline(verdicts: Verdicts, level: float) -> list[str]:
+    """The verdict in sentences, the most important first; last, what makes it less reliable."""
+    return [*_verdict_sentences(verdicts, level), *verdicts.deviations]
+
+
+def _verdict_sentences(verdicts: Verdicts, level: float) -> list[str]:
     """The verdict over tasks if there is one, else over the verdicts on single tasks; then what limits it."""
     learned = [task for task in verdicts.tasks if task.state == "learned"]
     if not verdicts.tasks:

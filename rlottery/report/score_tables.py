@@ -97,10 +97,11 @@ def score_table(contents: Contents, task: TaskScores, looks: Mapping[str, Look])
         number("n", "n", lambda row: len(row.values)),
         *(_seed_column(seed, form) for seed in seeds),
     ]
-    unit: dict[Metric, str] = {"success": "success rate, from 0 to 1", "return": "return of an episode"}
+    unit: dict[Metric, str] = {"success": ", from 0 to 1", "return": " of an episode"}
+    measured = contents.metric_text(task) + unit[task.metric]
     untrained = "" if task.untrained is None else f" Untrained: {number_text(task.untrained, digits)}."
     caption = (
-        f"{task.task}: {unit[task.metric]}, {last_evaluations(contents.score_evaluations)} of each run. Mean, median "
+        f"{task.task}: {measured}, {last_evaluations(contents.score_evaluations)} of each run. Mean, median "
         f"and IQM are over n seeds; in brackets the {BOOTSTRAP}. Normalised: the normalised score, over the seeds that "
         "the arm and the dense arm both have. Before: mean before training. Area: mean "
         f"{METRIC_NAMES[task.metric]} over all of training.{untrained}{_threshold_sentence(task)}"

@@ -64,7 +64,7 @@ def summarise(contents: Contents) -> Summary:
     tasks = tuple(
         TaskSummary(
             task=task.task,
-            measured=measured_line(task, last_evaluations(contents.score_evaluations)),
+            measured=measured_line(task, contents.metric_text(task), last_evaluations(contents.score_evaluations)),
             table=closing_table(contents, task),
             notes=(*overlap_lines(task, contents.masks), *not_normalised_lines(task)),
             problems=tuple(problem_lines(task)),

@@ -42,10 +42,10 @@ def score_digits(task: TaskScores) -> int:
     return digits_of(task.metric, (score for arm in task.arms for score in arm.scores.values()))
 
 
-def measured_line(task: TaskScores, last: str) -> str:
-    """What the scores of a task are. `last` is, for example, ``the last evaluation``."""
+def measured_line(task: TaskScores, metric: str, last: str) -> str:
+    """What the scores of a task are: of which `metric`, and of which evaluations (``the last evaluation``)."""
     untrained = "not known" if task.untrained is None else score_text(task, task.untrained)
-    return f"{METRIC_NAMES[task.metric].capitalize()}, {last} of each run. Untrained: {untrained}."
+    return f"{metric[:1].upper()}{metric[1:]}, {last} of each run. Untrained: {untrained}."
 
 
 def overlap_lines(task: TaskScores, masks: MaskAnalysis) -> list[str]:

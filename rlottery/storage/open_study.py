@@ -11,12 +11,12 @@ from rlottery.storage.study_record import config_from_record, read_study_record
 
 
 def config_from_file(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The settings in a config file. Its tasks written as module:Id are imported from the working directory too.
+    """The settings in a config file. Its own tasks (module:Id) and criteria may be modules next to it.
 
     Args:
         overrides: `key.path=value`, as on the command line.
     """
-    allow_local_tasks()
+    allow_local_tasks(path.parent)
     return load_config(path, overrides)
 
 
@@ -26,7 +26,7 @@ def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises ConfigError if the config file has an error, or overrides are given for a data folder; StudyError if the
     folder holds no study, or no record of its settings.
     """
-    allow_local_tasks()
+    allow_local_tasks(None if path.is_dir() else path.parent)
     if path.is_dir():
         if overrides:
             raise ConfigError(
@@ -63,8 +63,11 @@ def check_data_folder(folder: Path) -> None:
         raise StudyError(f"The data folder {folder} can't be made: {nearest} is a file. Choose another: data=FOLDER.")
 
 
-def allow_local_tasks() -> None:
-    """Let tasks written as module:Id be imported from the working directory."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+def allow_local_tasks(folder: Path | None = None) -> None:
+    """Let the user's own modules be imported from the working directory, and from this folder: a config file's.
+
+    These folders come last, so that a file there (``queue.py``) can't hide a module of Python or of a package.
+    """
+    for place in (Path.cwd(), *([folder.absolute()] if folder else [])):
+        if str(place) not in sys.path:
+            sys.path.append(str(place))

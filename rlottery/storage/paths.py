@@ -2,6 +2,7 @@
 
 data/
   study.json                               the settings, and the commands that were run
+  trials/{task}.json                       what the trial of a task found before its first run
   masks/{task}_seed_{seed}.pkl             the latest mask of pruning_method="magnitude"
   masks/{task}_seed_{seed}_gradient.pkl    the latest mask of pruning_method="gradient"
   runs/{task}/seed_{seed}/{arm}/           one run: an arm is "dense", a ticket ("magnitude-80") or a control
@@ -77,12 +78,17 @@ class Store:
 
     runs = _Below("runs")
     report = _Below("report")
+    trials = _Below("trials")
     record = _Below("study.json")
     record_lock = _Below(".study.lock")
 
     def run(self, task_name: str, seed: int, arm: str) -> RunFiles:
         """The files of a run. `task_name` is a task's name for file names (`config.Task.name`)."""
         return RunFiles(self.runs / task_name / f"seed_{seed}" / arm)
+
+    def trial(self, task_name: str) -> Path:
+        """The record of a task's trial."""
+        return self.trials / f"{task_name}.json"
 
     def mask(self, task_name: str, seed: int, method: str) -> Path:
         """The file with the latest mask of a pruning method, under its documented name."""
@@ -110,7 +116,7 @@ class Store:
 
         The data folder itself may be a link.
         """
-        for name in ("masks", "runs", "report", "study.json", ".study.lock"):
+        for name in ("masks", "runs", "report", "trials", "study.json", ".study.lock"):
             for path in _with_all_below(self.root / name):
                 if path.is_symlink():
                     raise StudyError(

@@ -28,6 +28,7 @@ from rlottery.study.execution.stopping import StopSignals
 from rlottery.study.planning.finished_runs import damage_of_job
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
+from rlottery.study.planning.trials import record_trials
 from rlottery.study.reporting import plain_printer, publish
 from rlottery.study.resources.disk_space import check_room
 from rlottery.study.resources.memory import memory_warnings
@@ -103,8 +104,9 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         wait_for_other_processes([t.job.files for t in waiting], say, signals.wanted)
     try:
         note_command(config, has_work=bool(waiting))
+        record_trials(config)
     except OSError as error:
-        why = f"{store.record} can't be written: {error.strerror}"
+        why = f"{store.record} or {store.trials} can't be written: {error.strerror}"
         raise StudyError(f"{why}. Fix this, then run this command again.") from None
     if waiting:
         for damaged in (damaged for t in waiting for damaged in damage_of_job(t.job)):

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from functools import cache
 
 from rlottery import envs
 from rlottery.agents.algorithms import algorithm_of
@@ -11,18 +10,29 @@ from rlottery.config import Config, NetworkSettings, Task
 from rlottery.errors import naming
 from rlottery.pruning.controls import small_widths
 
+_known: dict[str, Spec] = {}
+"""Sizes by task and arguments: making an environment may take seconds, and runs code of the user's own."""
+
 
 def task_spec(task: Task) -> Spec:
-    """Sizes of a task's observations and actions, from its environment. Raises TaskError if that can't be made."""
-    return _spec(task.id, json.dumps(task.kwargs, sort_keys=True))
+    """Sizes of a task's observations and actions, as its trial found them when the study was planned.
+
+    A worker takes them from the environment. Raises TaskError if that can't be made.
+    """
+    if (spec := _known.get(_key(task))) is None:
+        environment = envs.make(task.id, task.kwargs)
+        environment.close()
+        spec = _known[_key(task)] = Spec(environment.observation_size, environment.action_size)
+    return spec
 
 
-@cache
-def _spec(task: str, kwargs: str) -> Spec:
-    """Cached, since making an environment may take seconds."""
-    environment = envs.make(task, json.loads(kwargs))
-    environment.close()
-    return Spec(environment.observation_size, environment.action_size)
+def note_spec(task: Task, spec: Spec) -> None:
+    """Let `task_spec` return these sizes in this process."""
+    _known[_key(task)] = spec
+
+
+def _key(task: Task) -> str:
+    return json.dumps([task.id, task.kwargs], sort_keys=True)
 
 
 def networks_of(config: Config, task: Task, spec: Spec, widths: NetworkSettings | None = None) -> tuple[Network, ...]:

@@ -1,0 +1,81 @@
+"""What the trial of a task found (`rlottery.envs.trial`), and the file of it in a study's data folder.
+
+`trials/TASK.json` contains a checksum, as manifests do. A missing or damaged record is replaced by a new trial.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from rlottery.config import Config, Deviation, Task
+from rlottery.errors import StudyError
+from rlottery.storage.manifests import MANIFEST_FORMAT, read_sealed, write_sealed
+from rlottery.storage.paths import Store
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the trial of a task found.
+
+    Attributes:
+        kwargs: the arguments that the environment was made with.
+        observation_size, action_size: entries of an observation and of an action.
+        success_key: the key of `info` that success was read from; None if there was none.
+        steps: of the first episode, and whether it `ended`.
+        steps_per_second: in that episode, on that machine.
+        deviations: how the task deviates from what training relies on, and how that showed, in a sentence.
+        notes: what is worth knowing and breaks nothing, one sentence each.
+        rendering: what happened when the task was rendered; "" if that was not tried.
+        packages: package -> version, of those that the environment comes from.
+        sources: file of the user's own code -> its SHA-256.
+    """
+
+    kwargs: dict[str, Any]
+    observation_size: int
+    action_size: int
+    success_key: str | None
+    steps: int
+    ended: bool
+    steps_per_second: float
+    deviations: dict[Deviation, str]
+    notes: list[str]
+    rendering: str
+    packages: dict[str, str]
+    sources: dict[str, str]
+
+
+_TRIAL = TypeAdapter(Trial)
+
+
+def trial_from_dict(content: Any) -> Trial:
+    """The trial with these fields. Raises pydantic's ValidationError."""
+    return _TRIAL.validate_python(content)
+
+
+def read_trial(store: Store, task: Task) -> Trial | None:
+    """The recorded trial of a task with its arguments; None if there is none, or it can't be read."""
+    try:
+        trial = trial_from_dict(read_sealed(store.trial(task.name)).get("trial"))
+    except (FileNotFoundError, StudyError, ValidationError):
+        return None
+    return trial if trial.kwargs == task.kwargs else None
+
+
+def write_trial(store: Store, task: Task, trial: Trial) -> None:
+    """Record a trial. Raises OSError if it can't be written."""
+    path = store.trial(task.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_sealed(path, {"format_version": MANIFEST_FORMAT, "task": task.id, "trial": asdict(trial)})
+
+
+def recorded_deviations(config: Config) -> tuple[str, ...]:
+    """The deviations that the trials of the study's tasks have recorded, one sentence each."""
+    store = Store(config.data)
+    trials = ((task.id, read_trial(store, task)) for task in config.tasks)
+    return tuple(
+        f"{task} deviates from what comparisons rely on ({kind}, which the config allows): {seen}"
+        for task, trial in trials
+        if trial is not None
+        for kind, seen in trial.deviations.items()
+    )

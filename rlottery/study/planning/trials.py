@@ -1,0 +1,127 @@
+"""The trials of a study's tasks: made in processes of their own before the first run, and recorded.
+
+A trial is made again when the task's arguments, its packages or the user's own code have changed.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import gymnasium
+
+from rlottery.agents.description import Spec
+from rlottery.child_process import ChildError, call_in_child
+from rlottery.config import Config, Deviation, Task
+from rlottery.errors import TaskError
+from rlottery.report.wording import capitalised
+from rlottery.storage.paths import Store
+from rlottery.storage.trial_record import Trial, read_trial, trial_from_dict, write_trial
+from rlottery.study.planning.network_sizes import note_spec
+
+SECONDS = 600.0
+"""How long a trial may take: some simulators need minutes to start."""
+MOST_AT_ONCE = 4
+"""Trials at the same time."""
+
+CONSEQUENCES: dict[Deviation, str] = {
+    "unseeded": "Then arms are not evaluated on the same episodes, and a study can't be repeated. An episode must "
+    "follow from the seed of reset(seed=...) and the actions: draw every random number from self.np_random.",
+    "carryover": "Then scores depend on what an environment has done before, and a run that was interrupted continues "
+    "differently. reset() must ignore earlier episodes: no running statistics (such as the wrapper "
+    "NormalizeObservation), nothing left over in the simulator, and random numbers from the seed of reset(seed=...).",
+    "interference": "Then evaluations change training, since a run has an environment for each. Environments must "
+    "share nothing that changes: no class or module variables, and a simulator or a connection for each.",
+}
+"""What a deviation means, and how to fix the environment."""
+
+_made: dict[str, Trial] = {}
+"""The trials that this process has made."""
+
+
+def try_tasks(config: Config) -> dict[str, Trial]:
+    """The trial of each of the config's tasks, by id: a current record, or one that is made now. Writes nothing.
+
+    Raises:
+        TaskError: a task can't be used, or it deviates in a way that its key `allow` doesn't list.
+    """
+    store = Store(config.data)
+    found = {task.id: _known(store, task) for task in config.tasks}
+    todo = [task for task in config.tasks if found[task.id] is None]
+    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+        made = pool.map(try_task, todo)
+        for task, trial in zip(todo, made, strict=True):
+            found[task.id] = _made[_key(task)] = trial
+    trials = {name: trial for name, trial in found.items() if trial is not None}
+    for task in config.tasks:
+        note_spec(task, Spec(trials[task.id].observation_size, trials[task.id].action_size))
+        if refused := [kind for kind in trials[task.id].deviations if kind not in task.allow]:
+            raise TaskError(f"{task.id}: {deviation_text(trials[task.id], refused[0])} {how_to_allow(task, refused)}")
+    return trials
+
+
+def record_trials(config: Config) -> None:
+    """Write the trials that this process has made to the study's data folder. Raises OSError if that fails."""
+    store = Store(config.data)
+    for task in config.tasks:
+        trial = _made.get(_key(task))
+        if trial is not None and read_trial(store, task) != trial:
+            write_trial(store, task, trial)
+
+
+def try_task(task: Task, *, rendering: bool = False) -> Trial:
+    """Try a task in a process of its own. Raises TaskError if it can't be used."""
+    try:
+        found = call_in_child("rlottery.envs.trial:try_task", task.id, task.kwargs, rendering, seconds=SECONDS)
+    except ChildError as error:
+        raise TaskError(f"{task.id} failed when it was tried for a few episodes: {error}") from None
+    except TaskError as error:
+        if ":" in task.id or not _is_registered_only_here(task.id):
+            raise
+        raise TaskError(
+            f"{task.id} is registered in this process, but runs have processes of their own, which don't know it. "
+            f"Register it in a module, and write the name of the module before the id: my_module:{task.id}."
+        ) from error
+    except OSError as error:
+        raise TaskError(f"{task.id} can't be tried, because no process can be started: {error.strerror}") from None
+    return trial_from_dict(found)
+
+
+def deviation_text(trial: Trial, kind: Deviation) -> str:
+    """What was seen, what it means and how to fix it."""
+    return f"{capitalised(trial.deviations[kind])} {CONSEQUENCES[kind]}"
+
+
+def how_to_allow(task: Task, kinds: Sequence[Deviation]) -> str:
+    """The key of the config that accepts these deviations, besides those that it accepts already."""
+    allowed = ", ".join(dict.fromkeys([*task.allow, *kinds]))
+    key = f"{{id: {task.id}, allow: [{allowed}]}}"
+    return f"To run it all the same, allow it in the config; reports will say so: tasks: [{key}]"
+
+
+def _is_registered_only_here(task: str) -> bool:
+    spec = gymnasium.registry.get(task)
+    maker = getattr(spec, "entry_point", None)
+    return spec is not None and not (isinstance(maker, str) and maker.startswith("gymnasium."))
+
+
+def _known(store: Store, task: Task) -> Trial | None:
+    """The trial of this process or of the record, if nothing that it depends on has changed."""
+    trial = _made.get(_key(task)) or read_trial(store, task)
+    return trial if trial is not None and _is_current(trial) else None
+
+
+def _key(task: Task) -> str:
+    return json.dumps([task.id, task.kwargs, sys.path], sort_keys=True)
+
+
+def _is_current(trial: Trial) -> bool:
+    try:
+        packages = {name: version(name) for name in trial.packages}
+        sources = {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in trial.sources}
+    except (PackageNotFoundError, OSError):
+        return False
+    return packages == trial.packages and sources == trial.sources
