@@ -1,10 +1,11 @@
 """Whether gradient is better than magnitude, and more so at high sparsity.
 
-Only tickets that differ in nothing but the criterion are compared.
+Only tickets that differ in nothing but the criterion are compared. Pairs of several tasks are pooled if they are the
+same two arms, by name, recipe and requested sparsity of each group: never by a mean over the groups.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.kinds import GRADIENT_CRITERIA, kind_of
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import TaskScores
+from rlottery.analysis.splits import NOISE, REACHED, Split, kinds_of_split, same_split
 from rlottery.analysis.verdict import Measure, MethodContrast, MethodTrend
 from rlottery.config import Verdict
 from rlottery.storage.paths import DENSE
@@ -28,12 +30,16 @@ _GRADIENT_ONLY = ("batches", "batch_size", "estimator")
 
 @dataclass(frozen=True)
 class _Match:
-    """A gradient arm with the matching magnitude arm, on one task and by one measure."""
+    """A gradient arm with the matching magnitude arm, on one task and by one measure.
+
+    Attributes:
+        recipe: everything else that the gradient arm was made with, as JSON.
+    """
 
     task: str
     measure: Measure
     criterion: str
-    sparsity: float
+    split: Split
     magnitude: str
     gradient: str
     recipe: str
@@ -41,13 +47,13 @@ class _Match:
 
     @property
     def kind(self) -> tuple[str, str]:
-        """What pairs at several sparsities have in common: the criterion, and the rest of the recipe."""
+        """What pairs at several sparsities have in common."""
         return self.criterion, self.recipe
 
-    @property
-    def row(self) -> tuple[str, str, float]:
-        """What pairs on several tasks have in common."""
-        return *self.kind, self.sparsity
+    def is_of(self, other: "_Match") -> bool:
+        """Whether the two are the same arms, each on its task."""
+        arms = (*self.kind, self.magnitude, self.gradient) == (*other.kind, other.magnitude, other.gradient)
+        return arms and same_split(self.split, other.split, REACHED)
 
 
 def compare_methods(
@@ -66,23 +72,35 @@ def compare_methods(
             of_task = [match for match in matches if name in (None, match.task)]
             if name is None and len({match.task for match in matches}) < 2:
                 continue
-            rows = {row: [m for m in of_task if m.row == row] for row in sorted({match.row for match in of_task})}
-            contrasts += _corrected([_contrast(name, group, rules) for group in rows.values()])
+            rows = _rows(of_task)
+            contrasts += _corrected([_contrast(name, row, rules) for row in rows])
             found += _trends(name, rows, rules)
         trends += _corrected([trend for trend in found if trend.task is not None])
         trends += _corrected([trend for trend in found if trend.task is None])
     return tuple(contrasts), tuple(trends)
 
 
-def match_of(gradient: Run, arms: Iterable[Run]) -> Run | None:
+def _rows(matches: Iterable[_Match]) -> list[list[_Match]]:
+    """The matches of the same arms together, by criterion, recipe and sparsity."""
+    rows: list[list[_Match]] = []
+    for match in matches:
+        row = next((row for row in rows if match.is_of(row[0])), None)
+        if row is None:
+            rows.append([match])
+        else:
+            row.append(match)
+    return sorted(rows, key=lambda row: (*row[0].kind, *row[0].split.values(), row[0].magnitude, row[0].gradient))
+
+
+def _match_of(gradient: Run, arms: Iterable[Run], task: TaskScores) -> Run | None:
     """The magnitude arm, of one run of each arm, that differs from this gradient ticket only in the criterion."""
     if kind_of(gradient) != "ticket" or gradient.criterion not in GRADIENT_CRITERIA:
         return None
     for other in arms:
         # The method "gradient" with the criterion magnitude gives the same masks: the method "magnitude" is used.
         if kind_of(other) == "ticket" and other.criterion == "magnitude" and other.method != "gradient":
-            alike = _rest(other) == _rest(gradient) and _sparsity(other) == _sparsity(gradient)
-            if alike and other.start == gradient.start:
+            alike = _rest(other) == _rest(gradient) and other.start == gradient.start
+            if alike and same_split(task.split(other.arm), task.split(gradient.arm)):
                 return other
     return None
 
@@ -92,16 +110,16 @@ def _matches(task: TaskScores, measure: Measure) -> list[_Match]:
     dense = task.arm(DENSE)
     arms = [task.representative(name) for name in task.runs]
     for gradient in arms:
-        magnitude = match_of(gradient, arms)
+        magnitude = _match_of(gradient, arms, task)
         if magnitude is None or dense is None:
             continue
         ours, theirs, tops = (_values(task, name, measure) for name in (gradient.arm, magnitude.arm, DENSE))
         both = paired(magnitude.arm, ours, theirs, tops, task.zero)
         if both is not None:
             names = magnitude.arm, gradient.arm
-            sparsity = sum(_sparsity(gradient)) / max(len(_sparsity(gradient)), 1)
-            recipe = json.dumps([_rest(gradient), dict(gradient.start)], sort_keys=True)
-            found.append(_Match(task.task, measure, str(gradient.criterion), sparsity, *names, recipe, both))
+            recipe = json.dumps([dict(gradient.recipe), dict(gradient.start)], sort_keys=True)
+            split = task.split(gradient.arm)
+            found.append(_Match(task.task, measure, str(gradient.criterion), split, *names, recipe, both))
     return found
 
 
@@ -114,17 +132,12 @@ def _rest(run: Run) -> dict[str, object]:
     return {key: value for key, value in run.recipe.items() if key not in _GRADIENT_ONLY}
 
 
-def _sparsity(run: Run) -> tuple[float, ...]:
-    # Groups reach the requested sparsity to within a weight.
-    return tuple(round(share, 3) for _, share in sorted((run.sparsity or {}).items()))
-
-
 def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> MethodContrast:
     first, of = group[0], [match.paired for match in group]
     return MethodContrast(
         task=task,
         measure=first.measure,
-        sparsity=first.sparsity,
+        sparsity=first.split,
         magnitude=first.magnitude,
         gradient=first.gradient,
         difference=pooled_difference(of),
@@ -148,19 +161,21 @@ def _corrected(rows: Sequence[MethodRow]) -> list[MethodRow]:
     return [replace(row, adjusted=value) for row, value in zip(rows, adjusted, strict=True)]
 
 
-def _trends(
-    task: str | None, rows: Mapping[tuple[str, str, float], Sequence[_Match]], rules: Verdict
-) -> list[MethodTrend]:
+def _trends(task: str | None, rows: Sequence[Sequence[_Match]], rules: Verdict) -> list[MethodTrend]:
+    """From the lowest to the highest sparsity, for the rows that differ in nothing else and can be ordered."""
+    chains: dict[tuple[Hashable, ...], dict[float, Sequence[_Match]]] = {}
+    for row in rows:
+        for kind, place in kinds_of_split(row[0].split).items():
+            chains.setdefault((*row[0].kind, kind), {}).setdefault(place, row)
     found = []
-    for kind in dict.fromkeys((criterion, recipe) for criterion, recipe, _ in rows):
-        sparsities = [sparsity for *of, sparsity in rows if tuple(of) == kind]
-        lowest, highest = min(sparsities), max(sparsities)
-        if lowest == highest:
+    for chain in chains.values():
+        low, high = chain[min(chain)], chain[max(chain)]
+        if max(chain) - min(chain) <= NOISE:
             continue
-        at_lowest = {match.task: match.paired for match in rows[*kind, lowest]}
+        at_lowest = {match.task: match.paired for match in low}
         changes = [
             change
-            for match in rows[*kind, highest]
+            for match in high
             if match.task in at_lowest and (change := _change(match.paired, at_lowest[match.task])) is not None
         ]
         if not changes:
@@ -168,10 +183,11 @@ def _trends(
         found.append(
             MethodTrend(
                 task=task,
-                measure=rows[*kind, highest][0].measure,
-                criterion=kind[0],
-                lowest=lowest,
-                highest=highest,
+                measure=high[0].measure,
+                criterion=high[0].criterion,
+                lowest=low[0].split,
+                highest=high[0].split,
+                arms=(low[0].gradient, high[0].gradient),
                 change=pooled_difference(changes),
                 **_tested(changes, rules.level),
             )

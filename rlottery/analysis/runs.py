@@ -124,7 +124,8 @@ def arm_names(runs: Iterable[Run]) -> list[str]:
     """The arms of these runs: dense first, then by sparsity, then by name."""
     sparsity: dict[str, float] = {}
     for run in runs:
-        known = math.inf if run.sparsity is None else sum(run.sparsity.values())
+        # Rounded, so that the last bits of equal sums don't decide the order.
+        known = math.inf if run.sparsity is None else round(math.fsum(run.sparsity.values()), 6)
         sparsity[run.arm] = min(known, sparsity.get(run.arm, math.inf))
     return sorted(sparsity, key=lambda arm: (arm != DENSE, sparsity[arm], arm))
 

@@ -10,6 +10,7 @@ import numpy as np
 from rlottery.analysis.aggregates import Statistic, bootstrap, iqm_of_runs, mean_over_tasks, median_of_runs, value_of
 from rlottery.analysis.learning import gain_of, least_gain_of
 from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, representative, untrained_evaluations
+from rlottery.analysis.splits import A_UNIT, REACHED, Split, same_split
 from rlottery.config import Config, Training
 from rlottery.storage.paths import DENSE
 
@@ -69,6 +70,7 @@ class TaskScores:
         arms: those that have a score, in the order of `runs`.
         runs: arm -> its runs by seed, also those without a score: dense first, then by sparsity, then by name.
         notes: what is unusual about single runs, one sentence each.
+        asked: arm -> the sparsity that the config asks for, by group; for arms that it lists with one.
     """
 
     task: str
@@ -82,6 +84,7 @@ class TaskScores:
     arms: tuple[ArmScores, ...]
     runs: Mapping[str, tuple[Run, ...]]
     notes: tuple[str, ...] = ()
+    asked: Mapping[str, Split] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """One line, since all runs with their evaluations fill pages."""
@@ -115,6 +118,10 @@ class TaskScores:
     def representative(self, arm: str) -> Run:
         """A run that shows what kind of arm it is."""
         return representative(self.runs[arm])
+
+    def split(self, arm: str) -> Split:
+        """The sparsity of each group of an arm: as the config asks for it, else as it was reached; empty if unknown."""
+        return self.asked.get(arm) or self.representative(arm).sparsity or {}
 
 
 def score_tasks(config: Config, runs: Mapping[str, Sequence[Run]]) -> tuple[TaskScores, ...]:
@@ -193,6 +200,7 @@ def task_scores(
         arms=tuple(arms),
         runs=by_arm,
         notes=notes,
+        asked=_asked(config, by_arm),
     )
 
 
@@ -282,6 +290,20 @@ def estimate_of(groups: Sequence[Sequence[float]], statistic: Statistic, resampl
         return Estimate(math.nan, None, None)
     interval = bootstrap(groups, statistic, seed=BOOTSTRAP_SEED, resamples=resamples)
     return Estimate(value_of(statistic, groups), *(interval or (None, None)))
+
+
+def _asked(config: Config, runs: Mapping[str, Sequence[Run]]) -> dict[str, Split]:
+    """Arm -> the sparsity that its recipe asks for, unless its runs were made with another one."""
+    found: dict[str, Split] = {}
+    for recipe in config.recipes:
+        asked = None if recipe.only_sparsity is None else dict(recipe.only_sparsity)
+        name = recipe.name or ""
+        reached = representative(runs[name]).sparsity if name in runs else None
+        # Whole units are pruned until at least the requested share is reached.
+        within = A_UNIT if getattr(recipe, "structure", "") == "units" else REACHED
+        if asked is not None and reached is not None and same_split(asked, reached, within):
+            found[name] = asked
+    return found
 
 
 def _scores(runs: Sequence[Run], metric: Metric, last: int, untrained: float | None) -> dict[int, float]:

@@ -139,16 +139,17 @@ def _flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _recipes(scores: Sequence[TaskScores], task: str) -> dict[str, dict[str, Any]]:
     """Arm -> key of its recipe -> value, for the arms that have a score."""
     found = next((of for of in scores if of.task == task), None)
-    return {arm.arm: _recipe(found.representative(arm.arm)) for arm in found.arms} if found else {}
+    return {arm.arm: _recipe(found, found.representative(arm.arm)) for arm in found.arms} if found else {}
 
 
-def _recipe(run: Run) -> dict[str, Any]:
+def _recipe(scores: TaskScores, run: Run) -> dict[str, Any]:
     of = run.recipe.get("of") or {}
     recipe = {key: value for key, value in run.recipe.items() if key != "of"}
     recipe |= {f"of.{key}": value for key, value in of.items()}
-    # The sparsity that was reached: networks of other widths reach the requested one only approximately.
+    # Of arms that the config doesn't list, only the sparsity that was reached is known: networks of other widths reach
+    # the requested one to within a weight.
     reached = {group: round(share, 3) for group, share in (run.sparsity or {}).items()}
-    return {"criterion": run.criterion, "sparsity": reached or None, **recipe}
+    return {"criterion": run.criterion, "sparsity": scores.asked.get(run.arm) or reached or None, **recipe}
 
 
 def _unlike(of: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:

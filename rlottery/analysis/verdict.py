@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rlottery.analysis.splits import Split
+
 Claim = Literal["winning", "matches dense, no better than random", "losing"]
 Decision = Literal["winning", "matches dense, no better than random", "losing", "undecided"]
 TaskState = Literal["learned", "did not learn", "too few seeds"]
@@ -137,7 +139,7 @@ class MethodContrast:
 
     Attributes:
         task: None over all tasks.
-        sparsity: mean over the groups.
+        sparsity: of both arms, by group.
         magnitude, gradient: the arms.
         difference, low, high: with the two-sided interval at twice the verdict's level (90 % at 5 %).
         p, adjusted: two-sided. Holm's correction is over the sparsities of the row's task, or of the pool. None with
@@ -148,7 +150,7 @@ class MethodContrast:
 
     task: str | None
     measure: Measure
-    sparsity: float
+    sparsity: Split
     magnitude: str
     gradient: str
     difference: float
@@ -167,6 +169,8 @@ class MethodTrend:
 
     Attributes:
         task: None over all tasks.
+        lowest, highest: sparsity by group; of the same kind (`rlottery.analysis.splits.kinds_of_split`).
+        arms: the gradient arm at each.
         change: the normalised difference at the highest sparsity minus that at the lowest; low, high: its interval.
         p: two-sided; adjusted: after Holm's correction over criteria and, for single tasks, over tasks. None with fewer
             than two seeds.
@@ -176,8 +180,9 @@ class MethodTrend:
     task: str | None
     measure: Measure
     criterion: str
-    lowest: float
-    highest: float
+    lowest: Split
+    highest: Split
+    arms: tuple[str, str]
     change: float
     low: float | None
     high: float | None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.verdict import MethodContrast, MethodTrend, Verdicts
 from rlottery.report.contents import Contents
-from rlottery.report.wording import MINUS, capitalised, difference_text, joined, p_text, percentage, plural, signed
+from rlottery.report.wording import MINUS, capitalised, difference_text, joined, p_text, plural, signed, sparsity_text
 
 QUESTION = "Is gradient better than magnitude, and more so at high sparsity?"
 OPTION = "--pruning-method"
@@ -41,10 +41,11 @@ def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:
             "There is nothing to compare: no magnitude ticket and gradient ticket have the same sparsity on a task "
             "that the dense agents learned."
         ]
+    spans = [_span(trend) for trend in trends]
     lines = [
         _better(contrasts, level, least_seeds),
         *(_contrast_line(contrast, level, least_seeds) for contrast in contrasts),
-        *(_trend_line(trend, level, least_seeds) for trend in trends),
+        *(_trend_line(trend, level, least_seeds, named=spans.count(_span(trend)) > 1) for trend in trends),
     ]
     if not trends:
         lines.append("To see whether the difference grows with sparsity, compare them at two or more sparsities.")
@@ -117,21 +118,29 @@ def _on_single_tasks(
 
 
 def _where(contrasts: Sequence[MethodContrast]) -> str:
+    """Their sparsities and tasks; also the arms of those that would read the same."""
+    places = [sparsity_text(c.sparsity) + (f" on {c.task}" if c.task is not None else "") for c in contrasts]
     return joined(
-        dict.fromkeys(percentage(c.sparsity) + (f" on {c.task}" if c.task is not None else "") for c in contrasts)
+        place if places.count(place) == 1 else f"{place} ({contrast.gradient})"
+        for place, contrast in zip(places, contrasts, strict=True)
     )
 
 
 def _contrast_line(contrast: MethodContrast, level: float, least_seeds: int) -> str:
     where = f"On {contrast.task}, at" if contrast.task is not None else "At"
     return (
-        f"{where} {percentage(contrast.sparsity)} sparsity: {contrast.gradient} {MINUS} {contrast.magnitude} = "
+        f"{where} {sparsity_text(contrast.sparsity)} sparsity: {contrast.gradient} {MINUS} {contrast.magnitude} = "
         f"{difference_text(contrast.difference, contrast.low, contrast.high, level)} in normalised "
         f"{_measured(contrast.measure)}; n = {contrast.n}, {_tested(contrast, least_seeds)}."
     )
 
 
-def _trend_line(trend: MethodTrend, level: float, least_seeds: int) -> str:
+def _span(trend: MethodTrend) -> tuple[str | None, str, str, str]:
+    return trend.task, trend.criterion, sparsity_text(trend.lowest), sparsity_text(trend.highest)
+
+
+def _trend_line(trend: MethodTrend, level: float, least_seeds: int, *, named: bool) -> str:
+    """`named`: with its arms, where another trend has the same criterion and sparsities."""
     where = f"on {trend.task}, " if trend.task is not None else ""
     shown = _is_shown(trend, level, least_seeds)
     if shown and trend.change > 0:
@@ -142,7 +151,9 @@ def _trend_line(trend: MethodTrend, level: float, least_seeds: int) -> str:
         outcome = f"it is not shown that the advantage of {trend.criterion} over magnitude grows with sparsity"
     tested = _tested(trend, least_seeds, corrected=trend.adjusted != trend.p)
     change = difference_text(trend.change, trend.low, trend.high, level)
-    span = f"from {percentage(trend.lowest)} to {percentage(trend.highest)}"
+    *_, lowest, highest = _span(trend)
+    low_arm, high_arm = (f" ({arm})" if named or lowest == highest else "" for arm in trend.arms)
+    span = f"from {lowest}{low_arm} to {highest}{high_arm}"
     unit = f"in normalised {_measured(trend.measure)}"
     sentence = f"{where}{outcome}"
     return f"{sentence[:1].upper()}{sentence[1:]}: {span} it changes by {change} {unit}; n = {trend.n}, {tested}."

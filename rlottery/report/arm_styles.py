@@ -9,6 +9,7 @@ from typing import Any
 from rlottery.analysis.kinds import arm_family, kind_of
 from rlottery.analysis.runs import Run, representative
 from rlottery.analysis.scores import TaskScores
+from rlottery.analysis.splits import Split, is_uniform
 from rlottery.pruning.controls import CONTROLS
 from rlottery.storage.paths import DENSE
 
@@ -39,7 +40,8 @@ class Look:
     Attributes:
         family: the criterion or schedule of a ticket, or the kind of a control. It determines the colour.
         line: the name of the arm without its sparsity; arms of one line are joined from sparsity to sparsity.
-        sparsity: mean over the groups. Of a control without a mask, the sparsity of its ticket; None where not known.
+        split: the sparsity of each group. Of a control without a mask, that of its ticket; empty where not known.
+        sparsity: its place on an axis: the mean over the groups. Arms with the same mean may have different splits.
         quiet: whether it is a control, drawn with thinner lines.
         colour: `#RRGGBB`. dash: Matplotlib's line style. marker: Matplotlib's; empty for dense agents.
     """
@@ -47,11 +49,15 @@ class Look:
     arm: str
     family: str
     line: str
-    sparsity: float | None
+    split: Split
     quiet: bool
     colour: str
     dash: Any
     marker: str
+
+    @property
+    def sparsity(self) -> float | None:
+        return round(statistics.fmean(self.split.values()), 4) if self.split else None
 
 
 def looks(tasks: Sequence[TaskScores]) -> dict[str, Look]:
@@ -64,14 +70,14 @@ def looks(tasks: Sequence[TaskScores]) -> dict[str, Look]:
     lines: dict[str, list[str]] = {}
     made = {}
     for name, run in found.items():
-        family, sparsity = families[name], _sparsity(run)
+        family, split = families[name], _split(run, next(task for task in tasks if name in task.runs))
         quiet = kind_of(run) == "control"
         dashes = _CONTROL_DASHES if quiet else _DASHES
-        line, of_family = _line(name, sparsity), lines.setdefault(family, [])
+        line, of_family = _line(name, split), lines.setdefault(family, [])
         if line not in of_family:
             of_family.append(line)
         dash = dashes[of_family.index(line) % len(dashes)]
-        made[name] = Look(name, family, line, sparsity, quiet, colours[family], dash, markers[family])
+        made[name] = Look(name, family, line, split, quiet, colours[family], dash, markers[family])
     return dict(sorted(made.items(), key=lambda item: _order(item[1])))
 
 
@@ -81,21 +87,21 @@ def _order(look: Look) -> tuple[Any, ...]:
     return look.arm != DENSE, look.quiet, place, look.family, look.line, look.sparsity or 0.0, look.arm
 
 
-def _sparsity(run: Run) -> float | None:
-    """The mean over the groups, to four digits: arms reach the requested sparsity to within a weight."""
-    if run.sparsity:
-        return round(statistics.fmean(run.sparsity.values()), 4)
+def _split(run: Run, task: TaskScores) -> Split:
+    if split := task.split(run.arm):
+        return split
     of = run.recipe.get("of")
     asked = of.get("sparsity") if isinstance(of, Mapping) else None
     if isinstance(asked, Mapping):
-        asked = statistics.fmean(map(float, asked.values()))
-    return round(float(asked), 4) if isinstance(asked, int | float) else None
+        return {str(group): float(share) for group, share in asked.items()}
+    return {"network": float(asked)} if isinstance(asked, int | float) else {}
 
 
-def _line(name: str, sparsity: float | None) -> str:
-    """The name without its sparsity, or a number close to it."""
-    if sparsity is None:
+def _line(name: str, split: Split) -> str:
+    """The name without its sparsity, or a number close to it; the whole name where groups have different ones."""
+    if not split or not is_uniform(split):
         return name
+    sparsity = statistics.fmean(split.values())
 
     def is_sparsity(found: re.Match[str]) -> bool:
         return abs((1 - float(found.group(1)) / 100) - (1 - sparsity)) <= ALIKE * (1 - sparsity) + 1e-9

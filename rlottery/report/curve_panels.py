@@ -89,12 +89,9 @@ def _span(shown: Sequence[Run], metric: Metric) -> tuple[float, float]:
 
 def _panels(shown: Sequence[Run], looks: Mapping[str, Look]) -> list[tuple[str, list[str]]]:
     arms = [arm for arm in looks if arm != DENSE and any(run.arm == arm for run in shown)]
-    known = {arm: sparsity for arm in arms if (sparsity := looks[arm].sparsity) is not None}
-    made = [
-        (f"{panels.per_cent(panels.nominal(cluster))} sparsity", [arm for arm in known if known[arm] in cluster])
-        for cluster in panels.clusters(known.values())
-    ]
-    unknown = [arm for arm in arms if arm not in known]
+    groups = panels.sparsity_groups(looks[arm] for arm in arms)
+    made = [(f"{sparsity} sparsity", of_group) for sparsity, of_group in groups]
+    unknown = [arm for arm in arms if looks[arm].sparsity is None]
     if unknown:
         made.append(("sparsity not known", unknown))
     return made or [("dense", [])]

@@ -11,8 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from rlottery.analysis.runs import Metric
+from rlottery.analysis.splits import is_uniform
 from rlottery.report.arm_styles import ALIKE, Look
 from rlottery.report.drawn import Theme
+from rlottery.report.wording import sparsity_text
 
 METRIC_AXES: dict[Metric, str] = {"success": "success rate", "return": "mean return"}
 PANELS_IN_A_ROW = 4
@@ -112,13 +114,33 @@ def nominal(cluster: Iterable[float]) -> float:
     return min(cluster, key=lambda sparsity: (len(f"{100 * sparsity:.6g}"), sparsity))
 
 
+def sparsity_groups(looks: Iterable[Look]) -> list[tuple[str, list[str]]]:
+    """The arms of nearly equal sparsity, under its name: ``90 %``, or ``90 / 50 %`` for each split; rising."""
+    known = [(look, look.sparsity) for look in looks if look.sparsity is not None]
+    uniform = {look.arm: sparsity for look, sparsity in known if is_uniform(look.split)}
+    groups = {cluster: per_cent(nominal(cluster)) for cluster in clusters(uniform.values())}
+    found = [
+        (cluster[0], title, [arm for arm in uniform if uniform[arm] in cluster]) for cluster, title in groups.items()
+    ]
+    splits: dict[str, list[tuple[float, str]]] = {}
+    for look, sparsity in known:
+        if look.arm not in uniform:
+            splits.setdefault(sparsity_text(look.split), []).append((sparsity, look.arm))
+    found += [(of_split[0][0], title, [arm for _, arm in of_split]) for title, of_split in splits.items()]
+    return [(title, arms) for _, title, arms in sorted(found, key=lambda group: group[:2])]
+
+
 def place(sparsity: float) -> float:
     """The position of a sparsity on an axis where each halving of the remaining weights takes the same length."""
     return -float(np.log2(max(1 - sparsity, 1e-4)))
 
 
-def sparsity_axis(axes: Axes, sparsities: Iterable[float]) -> None:
-    """Label the sparsities, except those too close to their neighbour."""
+def sparsity_axis(axes: Axes, sparsities: Iterable[float], names: Mapping[float, Sequence[str]] | None = None) -> None:
+    """Label the sparsities, except those too close to their neighbour.
+
+    Args:
+        names: sparsity -> what is written there, in lines; the sparsity itself by default.
+    """
     ticks = [nominal(cluster) for cluster in clusters(sparsities)]
     apart = 0.07 * max(place(ticks[-1]) - place(ticks[0]), 1.0)
     shown: list[float] = []
@@ -126,7 +148,8 @@ def sparsity_axis(axes: Axes, sparsities: Iterable[float]) -> None:
         if not shown or place(tick) - place(shown[-1]) >= apart:
             shown.append(tick)
     axes.xaxis.set_major_locator(FixedLocator([place(tick) for tick in shown]))
-    axes.xaxis.set_major_formatter(FixedFormatter([per_cent(tick) for tick in shown]))
+    labels = ["\n".join((names or {}).get(tick, [per_cent(tick)])) for tick in shown]
+    axes.xaxis.set_major_formatter(FixedFormatter(labels))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(place(ticks[0]) - 0.3, place(ticks[-1]) + 0.3)
     axes.set_xlabel("sparsity (log scale of the remaining weights)")

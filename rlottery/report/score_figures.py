@@ -10,10 +10,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rlottery.analysis.across_tasks import AcrossTasks
 from rlottery.analysis.scores import Estimate, TaskScores
+from rlottery.analysis.splits import is_uniform
 from rlottery.report import panels
 from rlottery.report.arm_styles import Look
 from rlottery.report.drawn import Drawn, Theme, draw, themed
-from rlottery.report.wording import number_text, plural
+from rlottery.report.wording import number_text, plural, sparsity_text
 from rlottery.storage.paths import DENSE
 
 _DODGE = 0.028
@@ -74,12 +75,14 @@ def _over_sparsity(
     ends += [seed for point in points for seed in point.seeds]
     # The axis includes the untrained agents where that leaves half of its height to the arms.
     near = untrained is not None and 2 * np.ptp(ends) >= np.ptp([*ends, untrained])
+    names_of = _names_of([point.look for point in points])
+    below = 0.6 + 0.17 * (max(map(len, names_of.values()), default=1) - 1)
     right = max(1.3, 0.105 * max(map(len, lines)) + 0.3)
     with themed(theme):
-        figure, (axes,) = panels.grid(1, 1, (3.35, 2.75), panels.Margins(0.92, right, 0.6, 0.12))
+        figure, (axes,) = panels.grid(1, 1, (3.35, 2.75), panels.Margins(0.92, right, below, 0.12))
         panels.dress(axes, theme)
         axes.grid(axis="x", visible=False)
-        panels.sparsity_axis(axes, [point.sparsity for point in points])
+        panels.sparsity_axis(axes, [point.sparsity for point in points], names_of)
         width = axes.get_xlim()[1] - axes.get_xlim()[0]
         names = []
         if dense is not None:
@@ -106,9 +109,19 @@ def _over_sparsity(
         panels.names_at_right(axes, names)
         values = [f"dense {_rounded(dense.value)}"] if dense else []
         for line, of_line in lines.items():
-            at = (f"{_rounded(point.estimate.value)} at {panels.per_cent(point.sparsity)}" for point in of_line)
+            at = (f"{_rounded(point.estimate.value)} at {sparsity_text(point.look.split)}" for point in of_line)
             values.append(f"{line} {', '.join(at)}")
         return draw(figure, f"{alt[0].upper()}{alt[1:]}. {'; '.join(values)}.")
+
+
+def _names_of(looks: Iterable[Look]) -> dict[float, list[str]]:
+    """Sparsity -> the splits that have it as their mean, where groups differ; any uniform sparsity first."""
+    found: dict[float, dict[str, None]] = {}
+    for look in sorted(looks, key=lambda look: not is_uniform(look.split)):
+        if look.sparsity is not None:
+            text = panels.per_cent(look.sparsity) if is_uniform(look.split) else sparsity_text(look.split)
+            found.setdefault(look.sparsity, {})[text] = None
+    return {sparsity: list(names) for sparsity, names in found.items()}
 
 
 def _draw_line(axes: Axes, points: Sequence[_Point], offset: float) -> None:
@@ -135,18 +148,17 @@ def _rounded(value: float) -> str:
 def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
     """Performance profiles: one panel per sparsity, with the dense agents in every panel."""
     shown = [arm for arm in across if arm.arm in looks]
-    known = [s for arm in shown if (s := looks[arm.arm].sparsity) is not None]
-    if not known:
+    groups = panels.sparsity_groups(looks[arm.arm] for arm in shown)
+    if not groups:
         return None
-    groups = panels.clusters(known)
     with themed(theme):
-        titles = [f"{panels.per_cent(panels.nominal(cluster))} sparsity" for cluster in groups]
+        titles = [f"{sparsity} sparsity" for sparsity, _ in groups]
         figure, axes = panels.titled_panels(titles, 2.05, "runs that reach it", theme)
         drawn = set()
-        for panel, cluster in zip(axes, groups, strict=True):
+        for panel, (_, of_group) in zip(axes, groups, strict=True):
             for arm in shown:
                 look = looks[arm.arm]
-                if arm.arm != DENSE and look.sparsity not in cluster:
+                if arm.arm not in (DENSE, *of_group):
                     continue
                 drawn.add(arm.arm)
                 of, colour, width = arm.profile, look.colour, 1.4 if look.quiet else 2.2

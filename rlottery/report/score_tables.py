@@ -14,7 +14,7 @@ from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
 from rlottery.report.tables import NOTHING, Cell, Column, Table, estimate, make_table, number, text
 from rlottery.report.task_sentences import score_digits, score_text
-from rlottery.report.verdict_tables import sparsity_cell, sparsity_column
+from rlottery.report.verdict_tables import sparsity_cell, sparsity_column, split_cell
 from rlottery.report.wording import (
     BOOTSTRAP,
     METRIC_NAMES,
@@ -22,7 +22,6 @@ from rlottery.report.wording import (
     last_evaluations,
     number_text,
     plural,
-    sparsity_text,
 )
 from rlottery.storage.paths import DENSE
 
@@ -202,9 +201,7 @@ def _mean_of(values: Mapping[int, float]) -> float | None:
 
 
 def _sparsity_of_groups(row: _ArmRow) -> Cell:
-    sparsity = row.representative.sparsity
-    mean = statistics.fmean(sparsity.values()) if sparsity else None
-    return Cell(sparsity_text(sparsity) or NOTHING, {"sparsity": mean})
+    return split_cell(row.task.split(row.arm))
 
 
 def _range(row: _ArmRow) -> Cell:

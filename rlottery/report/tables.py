@@ -20,7 +20,7 @@ class Cell:
 
     Attributes:
         text: what people read.
-        values: CSV column -> plain value. Cells are sorted by the first.
+        values: CSV column -> plain value. Cells are sorted by the first that is known.
         mark: the decision that the cell shows, for its symbol and colour.
     """
 
@@ -30,9 +30,10 @@ class Cell:
 
     @property
     def order(self) -> Any:
-        """What the cell is sorted by: its first value, else its text."""
-        value = next(iter(self.values.values()), self.text)
-        return "" if value is None else value
+        """What the cell is sorted by: its first known value, else its text."""
+        if not self.values:
+            return self.text
+        return next((value for value in self.values.values() if value is not None), "")
 
 
 @dataclass(frozen=True)

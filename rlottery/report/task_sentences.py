@@ -1,7 +1,6 @@
 """The results of one task in sentences."""
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 
 from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.mask_analysis import MaskAnalysis
@@ -125,11 +124,14 @@ def _each(task: TaskScores, arms: Sequence[ArmScores], *, with_seeds: bool) -> s
     """``at 80 % sparsity, the normalised score is 0.97 for magnitude and 1.02 for taylor``"""
     runs = {arm.arm: task.representative(arm.arm) for arm in arms}
     parts, what = [], "the normalised score is "
-    for sparsity, group in groupby(arms, key=lambda arm: sparsity_text(runs[arm.arm].sparsity)):
+    groups: dict[str, list[ArmScores]] = {}
+    for arm in arms:
+        groups.setdefault(sparsity_text(task.split(arm.arm)), []).append(arm)
+    for sparsity, group in groups.items():
         tickets = []
         for arm in group:
             seeds = f" ({plural(len(arm.normalised), 'seed')})" if with_seeds else ""
-            tickets.append(f"{_normalised(arm)} for {_criterion(runs[arm.arm], runs.values())}{seeds}")
+            tickets.append(f"{_normalised(arm)} for {_criterion(task, arm.arm, runs)}{seeds}")
         at = f"at {sparsity} sparsity, " if sparsity else ""
         parts.append(f"{at}{what}{joined(tickets)}")
         what = ""
@@ -140,7 +142,8 @@ def _normalised(arm: ArmScores) -> str:
     return number_text(arm.normalised_score or 0.0, 2)
 
 
-def _criterion(run: Run, among: Iterable[Run]) -> str:
-    """The criterion, if that and the sparsity identify the arm; else its name."""
-    alike = [other for other in among if (other.criterion, other.sparsity) == (run.criterion, run.sparsity)]
-    return run.criterion if run.criterion and len(alike) == 1 else run.arm
+def _criterion(task: TaskScores, arm: str, runs: Mapping[str, Run]) -> str:
+    """The criterion, if that and the sparsity as it is shown identify the arm; else its name."""
+    criterion, sparsity = runs[arm].criterion, sparsity_text(task.split(arm))
+    alike = [name for name in runs if (runs[name].criterion, sparsity_text(task.split(name))) == (criterion, sparsity)]
+    return criterion if criterion and len(alike) == 1 else arm

@@ -1,14 +1,16 @@
 """The tables of verdicts: on each task, over tasks, at a glance, and of gradient against magnitude."""
 
+import statistics
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from rlottery.analysis.power import MOST_MORE_SEEDS
+from rlottery.analysis.splits import Split, is_uniform
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, MethodContrast, PooledVerdict
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
-from rlottery.report.panels import clusters, nominal, per_cent
+from rlottery.report.panels import sparsity_groups
 from rlottery.report.tables import (
     NOTHING,
     Bounded,
@@ -22,7 +24,7 @@ from rlottery.report.tables import (
     p_value,
     text,
 )
-from rlottery.report.wording import MINUS, interval_name, joined, percentage, plural
+from rlottery.report.wording import MINUS, interval_name, joined, plural, sparsity_text
 
 _NOWHERE: Bounded = (None, None, None)
 
@@ -125,7 +127,7 @@ def method_table(contents: Contents) -> Table:
         text("Task", "task", lambda row: row.task or "all tasks"),
         text("Gradient", "gradient", lambda row: row.gradient),
         text("Magnitude", "magnitude", lambda row: row.magnitude),
-        Column("Sparsity", lambda row: Cell(percentage(row.sparsity), {"sparsity": row.sparsity}), numeric=True),
+        Column("Sparsity", lambda row: split_cell(row.sparsity), numeric=True),
         text("Measure", "measure", lambda row: row.measure),
         difference(f"Difference [{interval}]", "difference", lambda row: (row.difference, row.low, row.high)),
         p_value("p", "p", lambda row: row.p),
@@ -145,8 +147,14 @@ def sparsity_column(looks: Mapping[str, Look]) -> Column[Any]:
 
 
 def sparsity_cell(look: Look | None) -> Cell:
-    sparsity = look.sparsity if look else None
-    return Cell(NOTHING if sparsity is None else percentage(sparsity), {"sparsity": sparsity})
+    return split_cell(look.split if look else {})
+
+
+def split_cell(split: Split) -> Cell:
+    """``90 %``, or ``90 / 50 %``; in CSV also the share of each group, and no common one where they differ."""
+    common = statistics.fmean(split.values()) if split and is_uniform(split) else None
+    values = {"sparsity": common} | {f"sparsity_{group}": share for group, share in split.items()}
+    return Cell(sparsity_text(split) if split else NOTHING, values)
 
 
 def decision_column() -> Column[Any]:
@@ -225,6 +233,4 @@ def _family(arm: str, looks: Mapping[str, Look]) -> str:
 
 def _nominal_sparsities(looks: Mapping[str, Look]) -> dict[str, str]:
     """Arm -> its sparsity as a filter names it: arms that nearly have the same sparsity share a name."""
-    known = {arm: look.sparsity for arm, look in looks.items() if look.sparsity is not None}
-    near = clusters(known.values())
-    return {arm: per_cent(nominal(next(of for of in near if value in of))) for arm, value in known.items()}
+    return {arm: title for title, arms in sparsity_groups(looks.values()) for arm in arms}

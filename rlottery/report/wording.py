@@ -63,15 +63,10 @@ def signed(value: float, digits: int = 2) -> str:
 
 def sparsity_text(sparsity: Mapping[str, float] | None) -> str:
     """``80 %``, or ``90 / 50 %`` for groups that differ; empty where it is not known."""
-    if sparsity is None:
+    if not sparsity:
         return ""
     shares = [f"{100 * share:.{1 if share < 0.99 else 2}f}".rstrip("0").rstrip(".") for share in sparsity.values()]
     return f"{shares[0] if len(set(shares)) == 1 else ' / '.join(shares)} %"
-
-
-def percentage(share: float) -> str:
-    """``95 %``."""
-    return f"{100 * share:.4g} %"
 
 
 def p_text(p: float) -> str:

@@ -300,7 +300,7 @@ def _verdicts(runs: dict[str, tuple[Run, ...]], arms: tuple[str, ...], seeds: tu
                 MethodContrast(
                     task=task,
                     measure="score",
-                    sparsity=percent / 100,
+                    sparsity={"actor": percent / 100, "critic": percent / 100},
                     magnitude=f"magnitude-{percent}",
                     gradient=f"taylor-{percent}",
                     difference=gap,
@@ -313,10 +313,9 @@ def _verdicts(runs: dict[str, tuple[Run, ...]], arms: tuple[str, ...], seeds: tu
                     tasks=(task,) if task else tuple(TASKS),
                 )
             )
-    trends = tuple(
-        MethodTrend(task, "score", "taylor", 0.8, 0.98, 0.26, -0.02, 0.54, 0.09, 0.09, 5 if task else 15, 5)
-        for task in (*TASKS, None)
-    )
+    ends = ({"actor": share, "critic": share} for share in (0.8, 0.98))
+    rest = (*ends, ("taylor-80", "taylor-98"), 0.26, -0.02, 0.54, 0.09, 0.09)
+    trends = tuple(MethodTrend(task, "score", "taylor", *rest, 5 if task else 15, 5) for task in (*TASKS, None))
     rules = (
         "A ticket wins if it is non-inferior to dense at a margin of 0.10, and better than its random control.",
         "One-sided paired t-tests at a level of 5 %, after Holm's correction over arms and tasks.",

@@ -15,9 +15,10 @@ def verdicts() -> Verdicts:
 
 
 def contrast(percent: int, difference: float, adjusted: float | None, n: int = 15, measure="score") -> MethodContrast:
+    share = percent / 100
     return MethodContrast(
-        task=None, measure=measure, sparsity=percent / 100, magnitude="m", gradient="g", difference=difference,
-        low=difference - 0.1, high=difference + 0.1, p=adjusted, adjusted=adjusted,
+        task=None, measure=measure, sparsity={"actor": share, "critic": share}, magnitude="m", gradient="g",
+        difference=difference, low=difference - 0.1, high=difference + 0.1, p=adjusted, adjusted=adjusted,
         n=n, fewest=n // 3, tasks=("a", "b", "c"),
     )  # fmt: skip
 

@@ -7,7 +7,15 @@ import pytest
 from rlottery.report.arm_styles import looks
 from rlottery.report.curve_panels import below_panels, curve_panels, mean_curve
 from rlottery.report.drawn import DARK, LIGHT
-from rlottery.report.panels import clusters, moved_apart, place, readable, sparsity_axis, steps_text
+from rlottery.report.panels import (
+    clusters,
+    moved_apart,
+    place,
+    readable,
+    sparsity_axis,
+    sparsity_groups,
+    steps_text,
+)
 from rlottery.report.score_figures import (
     aggregates,
     improvement,
@@ -15,6 +23,7 @@ from rlottery.report.score_figures import (
     profiles,
     score_over_sparsity,
 )
+from rlottery.report.verdict_tables import sparsity_cell
 from tests.report.contents import TASKS, contents
 
 
@@ -230,3 +239,36 @@ class TestNamesMovedApart:
     @pytest.mark.parametrize("heights", [[], [0.3]])
     def test_nothing_to_move(self, heights):
         assert moved_apart(heights, gap=0.1) == heights
+
+
+class TestSplits:
+    """Arms of opposite splits have the same mean sparsity, and nothing else in common."""
+
+    @pytest.fixture
+    def split(self, made):
+        shares = {"magnitude-80": (0.9, 0.5), "taylor-80": (0.9, 0.5), "random-80": (0.5, 0.9)}
+        task = made.scores[2]
+        runs = {
+            arm: tuple(
+                replace(run, sparsity=dict(zip(("actor", "critic"), shares[arm], strict=True)))
+                if arm in shares
+                else run
+                for run in of_arm
+            )
+            for arm, of_arm in task.runs.items()
+        }
+        return replace(task, runs=runs)
+
+    def test_each_split_has_a_group_of_its_own(self, split):
+        groups = dict(sparsity_groups(looks([split]).values()))
+        assert groups["90 / 50 %"] == ["magnitude-80", "taylor-80"] and groups["50 / 90 %"] == ["random-80"]
+        assert list(groups)[-1] == "98 %"
+
+    def test_each_split_is_named_in_figures_and_tables(self, split):
+        look = looks([split])
+        alt = score_over_sparsity(split, look, LIGHT).alt
+        assert "at 90 / 50 %" in alt and "at 50 / 90 %" in alt and "at 70 %" not in alt
+        cell = sparsity_cell(look["magnitude-80"])
+        assert cell.text == "90 / 50 %"
+        assert cell.values == {"sparsity": None, "sparsity_actor": 0.9, "sparsity_critic": 0.5} and cell.order == 0.9
+        assert look["magnitude-80"].line != look["magnitude-90"].line

@@ -1,0 +1,40 @@
+"""Which splits of sparsity are the same, and which can be ordered."""
+
+import pytest
+
+from rlottery.analysis.scores import score_tasks
+from rlottery.analysis.splits import is_uniform, kinds_of_split, same_split
+from rlottery.config import Config
+from tests.analysis.made import run
+
+
+def test_the_same_split() -> None:
+    split = {"actor": 0.9, "critic": 0.5}
+    assert same_split(split, {"critic": 0.5 + 1e-16, "actor": 0.9 - 1e-12})
+    assert not same_split(split, {"actor": 0.5, "critic": 0.9})
+    assert not same_split(split, {"actor": 0.9}) and not same_split(split, {"actor": 0.9, "critic": 0.5001})
+
+
+def test_splits_are_ordered_where_one_group_differs() -> None:
+    uniform, other = {"actor": 0.9, "critic": 0.9}, {"actor": 0.9, "critic": 0.5}
+    assert is_uniform(uniform) and is_uniform({"q": 0.3}) and not is_uniform(other)
+    assert kinds_of_split(uniform) == {"uniform": 0.9}
+    shared = kinds_of_split(other).keys() & kinds_of_split({"actor": 0.95, "critic": 0.5}).keys()
+    assert [kinds_of_split(other)[kind] for kind in shared] == [0.9]
+    assert not kinds_of_split(other).keys() & kinds_of_split({"actor": 0.5, "critic": 0.9}).keys()
+    assert not kinds_of_split(other).keys() & kinds_of_split(uniform).keys()
+
+
+@pytest.mark.parametrize(
+    ("structure", "reached", "asked"),
+    [("weights", 0.399, 0.4), ("weights", 0.5, None), ("units", 0.47, 0.4), ("units", 0.9, None)],
+)
+def test_the_requested_sparsity_is_the_configs_if_the_runs_reached_it(
+    structure: str, reached: float, asked: float | None
+) -> None:
+    arm = {"name": "m", "criterion": "magnitude", "sparsity": 0.4, "structure": structure}
+    settings = Config.model_validate({"tasks": ["a"], "seeds": [0], "arms": [arm]})
+    runs = [run("m", 0, 0.0, 1.0, criterion="magnitude", sparsity={"actor": reached, "critic": reached})]
+    (task,) = score_tasks(settings, {"a": runs})
+    shown = reached if asked is None else asked
+    assert task.split("m") == {"actor": shown, "critic": shown}
