@@ -15,7 +15,7 @@ from rlottery.analysis.aggregates import (
     performance_profile,
     probability_of_improvement,
 )
-from rlottery.analysis.scores import BOOTSTRAP_SEED, ArmScores, Estimate, TaskScores, estimate_of
+from rlottery.analysis.scores import BOOTSTRAP_SEED, ArmScores, Estimate, TaskScores, estimate_of, on_scale
 from rlottery.storage.paths import DENSE
 
 PROFILE_POINTS = np.round(np.linspace(-0.1, 1.2, 131), 2)
@@ -105,9 +105,9 @@ def _improvement(tasks: Sequence[TaskScores], name: str, other: str | None, resa
 
 
 def _on_one_scale(task: TaskScores, arm: ArmScores) -> list[float]:
-    """All scores of an arm in units of the task's gain, rounded so that equal scores stay equal.
+    """All scores of an arm in units of the task's gain.
 
     Which of two runs is better does not depend on the seeds that either arm shares with the dense arm.
     """
     assert task.gain is not None and task.untrained is not None
-    return [round((score - task.untrained) / task.gain, 9) for score in arm.scores.values()]
+    return [on_scale(score, task.untrained, task.gain) for score in arm.scores.values()]

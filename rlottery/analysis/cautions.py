@@ -1,14 +1,15 @@
 """Cautions about a task's verdicts: arms whose runs either learn or fail, and pruned agents that start elsewhere."""
 
-import statistics
 from collections.abc import Container
 from itertools import pairwise
 
+from rlottery.analysis.arrays import mean_of
 from rlottery.analysis.scores import ArmScores, TaskScores
 
 GAP = 0.5
 """A gap in normalised score between neighbouring runs of one arm that makes its scores bimodal."""
 
+_ROUNDING = 1e-9
 _FEWEST = 3
 _MOST_NAMED = 3
 
@@ -43,11 +44,11 @@ def head_start(scores: TaskScores, pruned: Container[str], margin: float) -> str
     if scores.gain is None or scores.untrained is None:
         return None
     begun = [arm for arm in scores.arms if arm.arm in pruned and arm.before]
-    starts = {arm.arm: statistics.fmean(arm.before.values()) for arm in begun}
+    starts = {arm.arm: mean_of(arm.before.values()) for arm in begun}
     farthest = max(starts.values(), key=lambda start: abs(start - (scores.untrained or 0.0)), default=scores.untrained)
-    if abs(difference := (farthest - scores.untrained) / scores.gain) < margin:
+    if abs(difference := (farthest - scores.untrained) / scores.gain) < margin - _ROUNDING:
         return None
-    ends = [arm.arm for arm in begun if _fell(arm)]
+    ends = [arm.arm for arm in begun if _fell(arm, scores.rounding)]
     fell = f" These score lower after training than before: {_named(ends)}." if ends else ""
     return (
         f"On {scores.task}, pruned agents start from different scores than dense agents: before training the mean "
@@ -61,9 +62,9 @@ def _number(score: float) -> str:
     return f"{score:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _fell(arm: ArmScores) -> bool:
-    both = [seed for seed in arm.before if seed in arm.scores]
-    return bool(both) and sum(arm.scores[seed] - arm.before[seed] for seed in both) < 0
+def _fell(arm: ArmScores, rounding: float) -> bool:
+    both = [arm.scores[seed] - before for seed, before in arm.before.items() if seed in arm.scores]
+    return bool(both) and mean_of(both) < -rounding
 
 
 def _named(arms: list[str]) -> str:

@@ -6,18 +6,17 @@ difference is above -m. So the estimated gain is not treated as known, and the b
 (Fieller 1954), which agree with the tests.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rlottery.analysis.arrays import FloatArray
+from rlottery.analysis.arrays import FloatArray, mean_of, rounding_of
 from rlottery.analysis.hypothesis_tests import TTest, paired_t, pooled_t, ratio_bounds, sign_flip
 from rlottery.analysis.verdict import Contrast
 
-_DIGITS = 9
-"""Equal scores are means whose last bits may differ: differences are rounded to this many digits of the gain."""
+_ROUNDING = 1e-9
+"""Normalised differences that differ by no more than this are equal: means of equal scores differ in the last bits."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +28,29 @@ class Paired:
         seeds: those that have ticket, other, dense and untrained.
         differences: ticket - other, in the unit of the metric; shape (seeds,).
         gains: dense - untrained, where untrained is the mean over all untrained agents of the task; shape (seeds,).
+        rounding: what normalised differences may differ by and still be equal. It is larger than usual where the gain
+            is small compared with the scores themselves, whose digits are limited.
     """
 
     against: str
     seeds: tuple[int, ...]
     differences: FloatArray
     gains: FloatArray
+    rounding: float = _ROUNDING
+
+    @property
+    def gain(self) -> float:
+        """The mean gain."""
+        return mean_of(self.gains.tolist())
 
     @property
     def difference(self) -> float:
         """The mean difference on the scale of the normalised score."""
-        return float(self.differences.mean() / self.gains.mean())
+        return mean_of(self.differences.tolist()) / self.gain
 
     def beyond(self, difference: float) -> FloatArray:
         """The normalised differences minus a hypothetical mean; their mean is 0 if it is right. Shape (seeds,)."""
-        return (self.differences - difference * self.gains) / float(self.gains.mean())
+        return self.differences / self.gain - difference * (self.gains / self.gain)
 
 
 def paired(
@@ -55,12 +62,14 @@ def paired(
 ) -> Paired | None:
     """The seeds that all four have. None where there are none, or where the dense agents gained nothing on them."""
     seeds = tuple(seed for seed in ticket if seed in other and seed in dense and seed in untrained)
-    gains = np.array([dense[seed] - untrained[seed] for seed in seeds], dtype=np.float64)
-    if not seeds or gains.mean() <= 0:
+    error = rounding_of(of[seed] for of in (ticket, other, dense, untrained) for seed in seeds)
+    gains = [dense[seed] - untrained[seed] for seed in seeds]
+    if not seeds or (gain := mean_of(gains)) <= error:
         return None
-    unit = 10.0 ** (math.floor(math.log10(float(gains.mean()))) - _DIGITS)
+    rounding = max(_ROUNDING, error / gain)
     differences = np.array([ticket[seed] - other[seed] for seed in seeds], dtype=np.float64)
-    return Paired(against, seeds, np.round(differences / unit) * unit, gains)
+    differences[np.abs(differences) <= rounding * gain] = 0
+    return Paired(against, seeds, differences, np.array(gains, dtype=np.float64), rounding)
 
 
 def contrast(of: Paired, margin: float, level: float) -> Contrast:
@@ -69,14 +78,14 @@ def contrast(of: Paired, margin: float, level: float) -> Contrast:
     if len(of.seeds) < 2:
         return Contrast(of.against, differences, of.difference, None, None, None, None, None, None, {})
     low, high = ratio_bounds(of.differences, of.gains, level)
-    flips = [sign_flip(of.beyond(difference)) for difference in (-margin, 0.0, margin)]
+    flips = [sign_flip(of.beyond(difference), of.rounding) for difference in (-margin, 0.0, margin)]
     return Contrast(
         against=of.against,
         differences=differences,
         difference=of.difference,
         low=low,
         high=high,
-        **_p_values(lambda difference: paired_t(of.beyond(difference)), margin),
+        **_p_values(lambda difference: paired_t(of.beyond(difference), of.rounding), margin),
         sign_flip={
             "non_inferior": flips[0][0],
             "inferior": flips[0][1],
@@ -102,10 +111,12 @@ def pooled_difference(of: Sequence[Paired]) -> float:
 
 
 def pooled_bounds(of: Sequence[Paired], level: float) -> tuple[float | None, float | None]:
-    """One-sided bounds of the pooled difference, each at `level`, by inverting its test.
+    """One-sided bounds of the pooled difference, each at `level`, by inverting its test; of one task `ratio_bounds`.
 
     A bound more than 100 times the gain away is None.
     """
+    if len(of) == 1:
+        return ratio_bounds(of[0].differences, of[0].gains, level)
     from scipy.optimize import brentq
 
     def rejects(difference: float, side: str) -> float:
@@ -124,7 +135,7 @@ def pooled_bounds(of: Sequence[Paired], level: float) -> tuple[float | None, flo
 
 def pooled_test(of: Sequence[Paired], difference: float) -> TTest:
     """The t-test over tasks of the hypothesis that the pooled difference is this one."""
-    return pooled_t([task.beyond(difference) for task in of])
+    return pooled_t([task.beyond(difference) for task in of], [task.rounding for task in of])
 
 
 def _p_values(test: Callable[[float], TTest], margin: float) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rlottery.analysis.arrays import ROUNDING, FloatArray, checked
+from rlottery.analysis.arrays import ROUNDING, FloatArray, checked, exponent_of, scaled
 
 EXACT_FLIPS_UP_TO = 16
 RANDOM_FLIPS = 100_000
@@ -37,32 +37,33 @@ class TTest(NamedTuple):
     p_below: float
 
 
-def paired_t(differences: ArrayLike) -> TTest:
+def paired_t(differences: ArrayLike, rounding: float = 0.0) -> TTest:
     """One-sample t-test of paired differences against a mean of 0, one-sided both ways (Student 1908).
 
     Without any spread beyond rounding, the p-values are 0 and 1 depending on the side of the mean, and 0.5 if the mean
-    is 0. The difference of two nearly equal numbers keeps their rounding errors, so round differences beforehand.
+    is 0.
 
     Args:
         differences: one per seed, shape (n,).
+        rounding: differences of differences up to this are rounding: those of two nearly equal numbers keep their
+            rounding errors. `ROUNDING` times the largest difference is rounding in any case.
 
     Raises:
         ValueError: there are fewer than two differences, or some are NaN or infinite.
     """
-    values = checked(differences, at_least=2)
-    mean, sd = _mean_sd(values)
-    return _t_test(values.size, mean, sd, sd / math.sqrt(values.size), values.size - 1)
+    return pooled_t([differences], [rounding])
 
 
-def pooled_t(groups: Sequence[ArrayLike]) -> TTest:
+def pooled_t(groups: Sequence[ArrayLike], rounding: Sequence[float] | None = None) -> TTest:
     """t-test of the mean over tasks of the mean difference of each task, for fixed tasks with unequal spreads.
 
     The standard error is sqrt(sum of var_k / n_k) / K, with degrees of freedom by Welch (1947) and Satterthwaite
-    (1946). For a single task it equals `paired_t`. In the result, n counts all differences, and sd is the standard
+    (1946). For a single task it is the paired t-test. In the result, n counts all differences, and sd is the standard
     error times sqrt(n).
 
     Args:
         groups: for every task its differences, shape (seeds,).
+        rounding: for every task, as for `paired_t`.
 
     Raises:
         ValueError: there are no tasks, a task has fewer than two differences, or some are NaN or infinite.
@@ -70,7 +71,9 @@ def pooled_t(groups: Sequence[ArrayLike]) -> TTest:
     tasks = [checked(group, at_least=2) for group in groups]
     if not tasks:
         raise ValueError("There are no tasks.")
-    moments = [_mean_sd(task) for task in tasks]
+    exponent = exponent_of(*tasks)
+    errors = [math.ldexp(of_task, -exponent) for of_task in rounding or [0.0] * len(tasks)]
+    moments = [mean_and_sd(scaled(task, exponent), of_task) for task, of_task in zip(tasks, errors, strict=True)]
     squared = np.array([sd**2 / task.size for task, (_, sd) in zip(tasks, moments, strict=True)])
     n, df = sum(task.size for task in tasks), float(sum(task.size - 1 for task in tasks))
     if (most := squared.max()) > 0:
@@ -79,7 +82,10 @@ def pooled_t(groups: Sequence[ArrayLike]) -> TTest:
         df = float(relative.sum() ** 2 / sum(relative**2 / [task.size - 1 for task in tasks]))
     error = math.sqrt(squared.sum()) / len(tasks)
     mean = math.fsum(mean for mean, _ in moments) / len(tasks)
-    return _t_test(n, mean, error * math.sqrt(n), error, df)
+    if error == 0 and abs(mean) <= max(*errors, ROUNDING * max(abs(mean) for mean, _ in moments)):
+        mean = 0.0
+    above, below = _p_values(mean, error, df)
+    return TTest(n, math.ldexp(mean, exponent), math.ldexp(error * math.sqrt(n), exponent), df, above, below)
 
 
 def ratio_bounds(
@@ -110,7 +116,9 @@ def ratio_bounds(
         raise ValueError(f"The level of a bound must be between 0 and 0.5, not {level}.")
     n = top.size
     reach = float(stdtrit(n - 1, 1 - level)) ** 2 / n
-    mean, sd = _mean_sd(bottom)
+    of_top, of_bottom = exponent_of(top), exponent_of(bottom)
+    top, bottom = scaled(top, of_top), scaled(bottom, of_bottom)
+    mean, sd = mean_and_sd(bottom)
     if mean <= 0 or mean**2 <= reach * sd**2:
         return None, None
     # Relative to the ratio of the means, the residuals have mean 0 and the discriminant is a sum of squares.
@@ -120,7 +128,8 @@ def ratio_bounds(
     square = mean**2 - reach * sd**2
     half = -reach * float(rest @ (bottom - mean)) / (n - 1)
     root = math.sqrt(half**2 + square * reach * float(rest @ rest) / (n - 1))
-    return ratio + (half - root) / square, ratio + (half + root) / square
+    low, high = ratio + (half - root) / square, ratio + (half + root) / square
+    return math.ldexp(low, of_top - of_bottom), math.ldexp(high, of_top - of_bottom)
 
 
 def fewest_for_sign_flips(level: float) -> int:
@@ -128,7 +137,7 @@ def fewest_for_sign_flips(level: float) -> int:
     return next(n for n in itertools.count(1) if 0.5**n <= level)
 
 
-def sign_flip(differences: ArrayLike) -> tuple[float, float]:
+def sign_flip(differences: ArrayLike, rounding: float = 0.0) -> tuple[float, float]:
     """Sign-flip permutation test of paired differences, one-sided both ways (Fisher 1935).
 
     Up to n = 16 it is exact, over all 2^n signs. Beyond that it uses 100,000 random signs from a fixed seed, and the
@@ -136,6 +145,7 @@ def sign_flip(differences: ArrayLike) -> tuple[float, float]:
 
     Args:
         differences: one per seed, shape (n,).
+        rounding: of a single difference, as for `paired_t`: sums that differ by no more are equal.
 
     Returns:
         p_above, p_below: as in `TTest`, if the differences are symmetric about 0.
@@ -144,6 +154,8 @@ def sign_flip(differences: ArrayLike) -> tuple[float, float]:
         ValueError: there are no differences, or some are NaN or infinite.
     """
     values = checked(differences)
+    exponent = exponent_of(values)
+    values = scaled(values, exponent)
     if values.size <= EXACT_FLIPS_UP_TO:
         sums = np.zeros(1)
         for value in values:
@@ -154,7 +166,8 @@ def sign_flip(differences: ArrayLike) -> tuple[float, float]:
         for value in values:
             sums += np.where(generator.random(RANDOM_FLIPS) < 0.5, value, -value)
         sums = np.append(sums, values.sum())
-    observed, tie = values.sum(), ROUNDING * float(np.abs(values).max()) * values.size
+    error = max(ROUNDING * float(np.abs(values).max()), math.ldexp(rounding, -exponent))
+    observed, tie = values.sum(), error * values.size
     return float(np.mean(sums >= observed - tie)), float(np.mean(sums <= observed + tie))
 
 
@@ -178,16 +191,19 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def _t_test(n: int, mean: float, sd: float, error: float, df: float) -> TTest:
+def mean_and_sd(values: FloatArray, rounding: float = 0.0) -> tuple[float, float]:
+    """Mean and standard deviation (with n - 1); 0 where they are nothing but rounding. Shape (n,) with n > 1."""
+    mean, sd = float(values.mean()), float(values.std(ddof=1))
+    if np.ptp(values) > max(ROUNDING * np.abs(values).max(), rounding):
+        return mean, sd
+    return mean if abs(mean) > rounding else 0.0, 0.0
+
+
+def _p_values(mean: float, error: float, df: float) -> tuple[float, float]:
+    """p-values against "the mean is 0 or less" and "0 or more"."""
     from scipy.special import stdtr
 
     if error == 0:
         above = 0.5 if mean == 0 else float(mean < 0)
-        return TTest(n, mean, sd, df, above, 1 - above)
-    t = mean / error
-    return TTest(n, mean, sd, df, float(stdtr(df, -t)), float(stdtr(df, t)))
-
-
-def _mean_sd(values: FloatArray) -> tuple[float, float]:
-    mean, sd = float(values.mean()), float(values.std(ddof=1))
-    return mean, sd if np.ptp(values) > ROUNDING * np.abs(values).max() else 0.0
+        return above, 1 - above
+    return float(stdtr(df, -mean / error)), float(stdtr(df, mean / error))

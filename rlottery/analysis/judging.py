@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from rlottery.analysis.arrays import FloatArray
 from rlottery.analysis.cautions import bimodal, head_start
 from rlottery.analysis.contrasts import Paired, contrast, paired, pooled
 from rlottery.analysis.decisions import claims, corrected, decision_of, reason
+from rlottery.analysis.hypothesis_tests import mean_and_sd
 from rlottery.analysis.kinds import LayerCounts, kind_of, random_control_of
 from rlottery.analysis.learning import learning_test
 from rlottery.analysis.power import seeds_needed, seeds_needed_equivalent
@@ -160,7 +160,8 @@ def _tied_at_maximum(scores: TaskScores, arm: ArmScores, dense: ArmScores, rules
     if scores.gain is None or not arm.scores or not dense.scores:
         return False
     best = max(score for of in scores.arms for score in of.scores.values())
-    return min(*arm.scores.values(), *dense.scores.values()) >= best - rules.saturated_within * scores.gain
+    near = best - rules.saturated_within * scores.gain - scores.rounding
+    return min(*arm.scores.values(), *dense.scores.values()) >= near
 
 
 def _paired(scores: TaskScores, arm: ArmScores, other: ArmScores, dense: ArmScores, measure: Measure) -> Paired | None:
@@ -203,19 +204,19 @@ def _more_seeds(item: _Judged, level: float, rules: Verdict) -> int | None:
     assert dense is not None
     n = len(dense.seeds)
 
-    def needed(values: np.ndarray, power: float) -> float:
-        found = seeds_needed(float(values.mean()), float(values.std(ddof=1)), n, level=level, power=power)
+    def needed(of: Paired, differences: FloatArray, power: float) -> float:
+        found = seeds_needed(*mean_and_sd(differences, of.rounding), n, level=level, power=power)
         return math.inf if found is None else found
 
-    totals = [needed(-dense.beyond(-rules.margin), POWER)]
+    totals = [needed(dense, -dense.beyond(-rules.margin), POWER)]
     if control is not None and len(control.seeds) >= 2:
         differences, each = control.beyond(0.0), (1 + POWER) / 2  # of two tests: one of them fails with 1 - POWER
-        non_inferior = needed(dense.beyond(-rules.margin), each)
+        non_inferior = needed(dense, dense.beyond(-rules.margin), each)
         equivalent = seeds_needed_equivalent(
-            float(differences.mean()), float(differences.std(ddof=1)), rules.margin, n, level=level, power=each
+            *mean_and_sd(differences, control.rounding), rules.margin, n, level=level, power=each
         )
         totals += [
-            max(non_inferior, needed(differences, each)),
+            max(non_inferior, needed(control, differences, each)),
             max(non_inferior, math.inf if equivalent is None else equivalent),
         ]
     fewest = min(totals)

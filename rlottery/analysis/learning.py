@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterable, Mapping
 
+from rlottery.analysis.arrays import mean_of, rounding_of
 from rlottery.analysis.hypothesis_tests import fewest_for_sign_flips, paired_t, sign_flip
 from rlottery.analysis.runs import Run, metric_of, untrained_evaluations
 from rlottery.config import Verdict
@@ -15,7 +16,7 @@ def gain_of(dense: Mapping[int, float], starts: Mapping[int, float], least_gain:
     """What the dense agents gained on average; None where they gained too little, or possibly by chance."""
     if not dense or not starts:
         return None
-    gain = statistics.fmean(dense.values()) - statistics.fmean(starts.values())
+    gain = mean_of(dense.values()) - mean_of(starts.values())
     seeds, p = learning_test(dense, starts, rules.level)
     by_chance = p is not None and seeds >= rules.least_seeds and p > rules.level
     return None if gain <= least_gain or by_chance else gain
@@ -34,14 +35,17 @@ def learning_test(dense: Mapping[int, float], starts: Mapping[int, float], level
     gains = [score - starts[seed] for seed, score in dense.items() if seed in starts]
     if len(gains) < 2:
         return len(gains), None
-    return len(gains), sign_flip(gains)[0] if len(gains) >= fewest_for_sign_flips(level) else paired_t(gains).p_above
+    rounding = rounding_of([*dense.values(), *starts.values()])
+    if len(gains) >= fewest_for_sign_flips(level):
+        return len(gains), sign_flip(gains, rounding)[0]
+    return len(gains), paired_t(gains, rounding).p_above
 
 
 def least_gain_of(runs: Iterable[Run]) -> float:
     """What dense agents must gain to count as having learned.
 
-    For returns it is one standard deviation of single episodes of the untrained agents, and at least one per cent of
-    their mean.
+    For returns it is one standard deviation of single episodes of the untrained agents, and more than rounding. It
+    doesn't depend on where the zero of the returns is.
     """
     runs = list(runs)
     if metric_of(runs) == "success":
@@ -49,4 +53,4 @@ def least_gain_of(runs: Iterable[Run]) -> float:
     returns = [value for evaluation in untrained_evaluations(runs).values() for value in evaluation.returns]
     if not returns:
         return 0.0
-    return max(statistics.pstdev(returns), 0.01 * abs(statistics.fmean(returns)))
+    return max(statistics.pstdev(returns), rounding_of(returns))

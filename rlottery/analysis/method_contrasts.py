@@ -203,4 +203,4 @@ def _change(high: Paired, low: Paired) -> Paired | None:
         return None
     seeds = tuple(high.seeds[index] for index in places)
     changes = high.differences[places] - np.array([at_low[seed] for seed in seeds])
-    return Paired("lowest sparsity", seeds, changes, high.gains[places])
+    return Paired("lowest sparsity", seeds, changes, high.gains[places], high.rounding + low.rounding)

@@ -228,7 +228,7 @@ def _evaluations(files: RunFiles) -> tuple[Evaluation, ...]:
             if "success" in row:
                 scores["success"] = _finite(row["success"])
             found.append(Evaluation(int(row["env_steps"]), scores, tuple(map(_finite, row.get("returns", ())))))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         raise StudyError(f"{files.metrics} does not contain rlottery's metrics. Train this run again.") from None
     return tuple(found)
 

@@ -1,13 +1,13 @@
 """Scores of runs, and of arms on one task."""
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from rlottery.analysis.aggregates import Statistic, bootstrap, iqm_of_runs, mean_over_tasks, median_of_runs, value_of
+from rlottery.analysis.arrays import exponent_of, joined, mean_of, rounding_of, scaled
 from rlottery.analysis.learning import gain_of, least_gain_of
 from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, representative, untrained_evaluations
 from rlottery.analysis.splits import A_UNIT, REACHED, Split, same_split
@@ -54,7 +54,7 @@ class ArmScores:
     @property
     def normalised_score(self) -> float | None:
         """The mean of the normalised scores of its runs; None where there are none."""
-        return round(statistics.fmean(self.normalised.values()), 9) if self.normalised else None
+        return round(mean_of(self.normalised.values()), 9) if self.normalised else None
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,6 +71,7 @@ class TaskScores:
         runs: arm -> its runs by seed, also those without a score: dense first, then by sparsity, then by name.
         notes: what is unusual about single runs, one sentence each.
         asked: arm -> the sparsity that the config asks for, by group; for arms that it lists with one.
+        rounding: what two scores may differ by and still be equal. Scores of arms that do are the same number.
     """
 
     task: str
@@ -85,6 +86,7 @@ class TaskScores:
     runs: Mapping[str, tuple[Run, ...]]
     notes: tuple[str, ...] = ()
     asked: Mapping[str, Split] = field(default_factory=dict)
+    rounding: float = 0.0
 
     def __repr__(self) -> str:
         """One line, since all runs with their evaluations fill pages."""
@@ -153,20 +155,26 @@ def task_scores(
     """
     metric, rules = metric_of(runs), config.verdict
     starts = {seed: evaluation.scores[metric] for seed, evaluation in untrained_evaluations(runs).items()}
-    untrained = statistics.fmean(starts.values()) if starts else None
+    rounding = rounding_of(evaluation.scores[metric] for run in runs for evaluation in run.evaluations)
+    untrained = mean_of(starts.values()) if starts else None
     lengths = {run.seed: run.env_steps for run in runs if run.arm == DENSE}
     by_arm = {arm: tuple(run for run in runs if run.arm == arm) for arm in arm_names(runs)}
     last = config.evaluation.score_evaluations
-    scores = {arm: _scores(of_arm, metric, last, untrained) for arm, of_arm in by_arm.items()}
+    scores = _joined({arm: _scores(of_arm, metric, last, untrained) for arm, of_arm in by_arm.items()}, rounding)
     dense = scores.get(DENSE, {})
     gain = gain_of(dense, starts, least_gain, rules)
     threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
+    whole = {arm: [run for run in of if run.seed in scores[arm] and run.began_at == 0] for arm, of in by_arm.items()}
+    areas = {
+        arm: {run.seed: area_under_curve(run, metric, untrained, lengths.get(run.seed)) for run in of_arm}
+        for arm, of_arm in whole.items()
+    }
+    areas = _joined(areas, rounding)
     arms = []
     for arm, of_arm in scores.items():
         if not of_arm:
             continue
         ended = {run.seed: run for run in by_arm[arm] if run.seed in of_arm}
-        whole = {seed: run for seed, run in ended.items() if run.began_at == 0}
         mean, median, iqm = (
             estimate_of([list(of_arm.values())], statistic, rules.resamples)
             for statistic in (mean_over_tasks, median_of_runs, iqm_of_runs)
@@ -175,15 +183,17 @@ def task_scores(
             ArmScores(
                 arm=arm,
                 scores=of_arm,
-                areas={seed: area_under_curve(r, metric, untrained, lengths.get(seed)) for seed, r in whole.items()},
-                steps={} if threshold is None else {s: steps_to(run, metric, threshold) for s, run in ended.items()},
+                areas=areas[arm],
+                steps={}
+                if threshold is None
+                else {seed: steps_to(run, metric, threshold - rounding) for seed, run in ended.items()},
                 normalised={} if gain is None else normalised_scores(of_arm, dense, starts, least_gain),
                 mean=mean,
                 median=median,
                 iqm=iqm,
                 before={
-                    seed: run.evaluations[0].scores[metric]
-                    for seed, run in whole.items()
+                    run.seed: run.evaluations[0].scores[metric]
+                    for run in whole[arm]
                     if run.evaluations and run.evaluations[0].env_steps == 0
                 },
             )
@@ -192,7 +202,7 @@ def task_scores(
         task=task,
         metric=metric,
         untrained=untrained,
-        dense=statistics.fmean(dense.values()) if dense else None,
+        dense=mean_of(dense.values()) if dense else None,
         gain=gain,
         least_gain=least_gain,
         threshold=threshold,
@@ -201,6 +211,7 @@ def task_scores(
         runs=by_arm,
         notes=notes,
         asked=_asked(config, by_arm),
+        rounding=rounding,
     )
 
 
@@ -219,16 +230,25 @@ def normalised_scores(
         least_gain: what these dense agents must gain on average for the scale to mean anything.
 
     Returns:
-        Seed -> normalised score, rounded to nine decimals so that equal scores stay equal; empty without a scale.
+        Seed -> normalised score, as `on_scale`; empty without a scale.
     """
     shared = [seed for seed in scores if seed in dense and seed in starts]
     if not shared:
         return {}
-    untrained = statistics.fmean(starts.values())
-    gain = statistics.fmean(dense[seed] for seed in shared) - untrained
+    untrained = mean_of(starts.values())
+    gain = mean_of(dense[seed] for seed in shared) - untrained
     if gain <= least_gain:
         return {}
-    return {seed: round((scores[seed] - untrained) / gain, 9) for seed in shared}
+    return {seed: on_scale(scores[seed], untrained, gain) for seed in shared}
+
+
+def on_scale(score: float, untrained: float, gain: float) -> float:
+    """(score - untrained) / gain, rounded to nine decimals so that equal scores stay equal.
+
+    Fewer decimals where the gain is so small, compared with the scores themselves, that rounding would change them.
+    """
+    share = rounding_of([score, untrained]) / gain
+    return round((score - untrained) / gain, 9 if share < 1e-10 else max(0, math.floor(-math.log10(share))))
 
 
 def area_under_curve(run: Run, metric: Metric, untrained: float | None = None, env_steps: int | None = None) -> float:
@@ -247,7 +267,9 @@ def area_under_curve(run: Run, metric: Metric, untrained: float | None = None, e
             steps, values = [*steps, steps[-1], end], [*values, untrained, untrained]
     if steps[-1] <= steps[0]:
         return values[-1]
-    return float(np.trapezoid(values, steps)) / (steps[-1] - steps[0])
+    # Relative to the first value and to the length, so that neither large values nor many steps lose digits.
+    shares = [step / (steps[-1] - steps[0]) for step in steps]
+    return values[0] + float(np.trapezoid([value - values[0] for value in values], shares))
 
 
 def steps_to(run: Run, metric: Metric, threshold: float) -> int | None:
@@ -288,8 +310,18 @@ def estimate_of(groups: Sequence[Sequence[float]], statistic: Statistic, resampl
     """A statistic with its bootstrap interval; NaN without any scores."""
     if not any(groups):
         return Estimate(math.nan, None, None)
-    interval = bootstrap(groups, statistic, seed=BOOTSTRAP_SEED, resamples=resamples)
-    return Estimate(value_of(statistic, groups), *(interval or (None, None)))
+    arrays = [np.array(group, dtype=np.float64) for group in groups]
+    exponent = exponent_of(*arrays)
+    arrays = [scaled(array, exponent) for array in arrays]
+    interval = bootstrap(arrays, statistic, seed=BOOTSTRAP_SEED, resamples=resamples)
+    value = math.ldexp(value_of(statistic, arrays), exponent)
+    return Estimate(value, *((math.ldexp(end, exponent) for end in interval) if interval else (None, None)))
+
+
+def _joined(of_arms: Mapping[str, Mapping[int, float]], rounding: float) -> dict[str, dict[int, float]]:
+    """The same, where numbers of any arms that differ by no more than rounding are equal."""
+    equal = joined((value for of_arm in of_arms.values() for value in of_arm.values()), rounding)
+    return {arm: {seed: equal[value] for seed, value in of_arm.items()} for arm, of_arm in of_arms.items()}
 
 
 def _asked(config: Config, runs: Mapping[str, Sequence[Run]]) -> dict[str, Split]:
@@ -311,7 +343,7 @@ def _scores(runs: Sequence[Run], metric: Metric, last: int, untrained: float | N
     found = {}
     for run in runs:
         if run.status == "done":
-            found[run.seed] = statistics.fmean(evaluation.scores[metric] for evaluation in run.trained[-last:])
+            found[run.seed] = mean_of(evaluation.scores[metric] for evaluation in run.trained[-last:])
         elif run.status == "diverged" and untrained is not None:
             found[run.seed] = untrained
     return found

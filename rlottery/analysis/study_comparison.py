@@ -1,12 +1,14 @@
 """Comparison of studies: in which settings they differ, and the scores of every arm and task that they share."""
 
 import math
-import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from rlottery.analysis.arrays import exponent_of, mean_of, scaled
 from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.runs import Metric, Run
 from rlottery.analysis.scores import TaskScores
@@ -183,21 +185,21 @@ def _compared(
         for arm in task.arms:
             if (of_other := counterpart.arm(arm.arm)) is None:
                 continue
-            # Equal scores are means whose last bits may differ.
-            a, b = ([float(f"{score:.9g}") for score in of.scores.values()] for of in (arm, of_other))
-            low, high, p = (None, None, None) if min(len(a), len(b)) < least else _welch(a, b)
+            a, b = (list(of.scores.values()) for of in (arm, of_other))
+            rounding = max(task.rounding, counterpart.rounding)
+            low, high, p = (None, None, None) if min(len(a), len(b)) < least else _welch(a, b, rounding)
             row = StudyDifference(
                 task=task.task,
                 arm=arm.arm,
                 metric=task.metric,
                 one=one,
                 other=other,
-                mean_one=statistics.fmean(a),
-                mean_other=statistics.fmean(b),
+                mean_one=mean_of(a),
+                mean_other=mean_of(b),
                 n_one=len(a),
                 n_other=len(b),
                 least=least,
-                difference=statistics.fmean(b) - statistics.fmean(a),
+                difference=_difference(a, b, rounding),
                 low=low,
                 high=high,
                 p=p,
@@ -207,18 +209,29 @@ def _compared(
     return [replace(row, adjusted=value) for row, value in zip(rows, adjusted, strict=True)]
 
 
-def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float | None, float | None, float | None]:
+def _difference(a: Sequence[float], b: Sequence[float], rounding: float) -> float:
+    """mean(b) - mean(a), without the digits that large scores have in common; 0 where it is nothing but rounding."""
+    difference = mean_of([value - a[0] for value in b]) - mean_of([value - a[0] for value in a])
+    return difference if abs(difference) > rounding else 0.0
+
+
+def _welch(a: Sequence[float], b: Sequence[float], rounding: float) -> tuple[float | None, float | None, float | None]:
     """The 95 % interval of mean(b) - mean(a) and its two-sided p-value."""
     if min(len(a), len(b)) < 2:
         return None, None, None
-    if statistics.pvariance(a) == statistics.pvariance(b) == 0:
+    if all(max(of) - min(of) <= rounding for of in (a, b)):
         # Without spread there is no t-test; this is the permutation test, for the two orders that separate the samples.
-        return None, None, 1.0 if a[0] == b[0] else 2 / math.comb(len(a) + len(b), len(a))
+        p = 1.0 if _difference(a, b, rounding) == 0 else 2 / math.comb(len(a) + len(b), len(a))
+        return None, None, p
     from scipy import stats
 
+    shifted = [np.array(of) - a[0] for of in (a, b)]
+    exponent = exponent_of(*shifted)
+    one, other = (scaled(of, exponent) for of in shifted)
     with warnings.catch_warnings():
         # SciPy warns of lost precision if the scores of one study are all equal, but a variance of 0 is fine.
         warnings.simplefilter("ignore", RuntimeWarning)
-        test = stats.ttest_ind(b, a, equal_var=False)
+        test = stats.ttest_ind(other, one, equal_var=False)
     interval = test.confidence_interval(0.95)
-    return float(interval.low), float(interval.high), float(test.pvalue)
+    low, high = (math.ldexp(float(end), exponent) for end in interval)
+    return low, high, float(test.pvalue)

@@ -157,7 +157,7 @@ def _value_text(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.15g}"
     if isinstance(value, list | tuple):
         return ", ".join(map(_value_text, value))
     if isinstance(value, dict):

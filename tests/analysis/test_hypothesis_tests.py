@@ -196,3 +196,28 @@ def test_what_makes_no_sense_is_refused() -> None:
     ):
         with pytest.raises(ValueError):
             call()
+
+
+@pytest.mark.parametrize("unit", [1e-305, 1e-170, 3e-170, 0.1, 1e150, 1e307])
+def test_the_unit_changes_no_p_value_and_no_ratio(unit: float) -> None:
+    differences, others = np.array([1.0, 2.5, -0.5, 3.0, 2.5]), np.array([4.0, 5.0, 3.5, 4.5, 5.0])
+    close = {"rel": 1e-9}
+    one, other = paired_t(differences), paired_t(differences * unit)
+    assert (other.p_above, other.p_below) == pytest.approx((one.p_above, one.p_below), **close)
+    assert (other.mean / unit, other.sd / unit) == pytest.approx((one.mean, one.sd), **close)
+    one, other = pooled_t([differences, others]), pooled_t([differences * unit, others * unit])
+    assert (other.p_above, other.df) == pytest.approx((one.p_above, one.df), **close)
+    assert sign_flip(differences * unit) == sign_flip(differences)
+    for of_top, of_bottom in ((unit, unit), (unit, 1.0), (1.0, unit)):
+        bounds = ratio_bounds(differences * of_top, others * of_bottom)
+        assert np.array(bounds) / of_top * of_bottom == pytest.approx(ratio_bounds(differences, others), **close)
+
+
+def test_what_is_only_rounding_is_no_difference() -> None:
+    """Differences of numbers near 1e9 that are equal, but for their last digits."""
+    noise = [1e-7, -1e-7, 0.0, 1e-7, 2e-7]
+    assert paired_t(noise, rounding=1e-6)[-2:] == (0.5, 0.5)
+    assert pooled_t([noise, [0.5, 0.5]], [1e-6, 0.0])[-2:] == (0, 1)
+    assert sign_flip(noise, rounding=1e-6) == (1, 1) and sign_flip(noise)[0] < 1
+    # Means of tasks that cancel each other are 0, also if they were rounded.
+    assert pooled_t([[0.1 + 0.2] * 3, [-0.3] * 3])[-2:] == (0.5, 0.5)

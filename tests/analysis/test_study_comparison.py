@@ -73,6 +73,36 @@ def test_without_spread_in_one_study_the_other_s_scatter_is_all() -> None:
     assert row.p == pytest.approx(stats.ttest_1samp(varied, 0.5).pvalue)
 
 
+@pytest.mark.parametrize("offset", [1e9, -1e12])
+def test_an_offset_of_the_scores_hides_no_difference(offset: float) -> None:
+    one, other = [1.0, 1.2, 0.9, 1.1, 1.05], [2.0, 2.2, 1.9, 2.1, 2.05]
+    rows = [
+        differences({"one": [scores("a", {"dense": [at + v for v in one]})], "two": [scores("a", {"dense": shifted})]})
+        for at in (0.0, offset)
+        for shifted in [[at + v for v in other]]
+    ]
+    (plain,), (far,) = rows
+    digits = abs(offset) * 1e-15
+    assert far.difference == pytest.approx(plain.difference, abs=digits) and plain.difference == pytest.approx(1)
+    assert (far.low, far.high) == pytest.approx((plain.low, plain.high), abs=digits)
+    assert far.p == pytest.approx(plain.p, rel=1e3 * digits) and plain.p is not None and plain.p < 1e-5
+
+
+@pytest.mark.parametrize("factor", [1e-170, 1e40, 1e200])
+def test_the_unit_of_the_scores_changes_no_p(factor: float) -> None:
+    scaled = [{arm: [v * factor for v in ends] for arm, ends in study.items()} for study in (A, B)]
+    plain = differences({"one": [scores("a", A)], "two": [scores("a", B)]})
+    found = differences({name: [scores("a", arms)] for name, arms in zip(("one", "two"), scaled, strict=True)})
+    assert [row.p for row in found] == pytest.approx([row.p for row in plain])
+    assert [(row.low or 0.0) / factor for row in found] == pytest.approx([row.low for row in plain])
+
+
+def test_scores_that_differ_in_their_last_bit_are_equal() -> None:
+    ones = {"dense": [1e9 + 0.1 + 0.2] * 4}
+    (row,) = differences({"one": [scores("a", ones)], "two": [scores("a", {"dense": [1e9 + 0.3 + 1e-7] * 4})]})
+    assert (row.difference, row.p) == (0, 1)
+
+
 def test_other_tasks_and_arms_are_skipped() -> None:
     assert differences({"one": [scores("a", A)], "two": [scores("b", B)]}) == ()
 

@@ -106,6 +106,14 @@ class TestDenseDidNotLearn:
         assert task.least_gain == pytest.approx(150)
         assert (task.dense_not_learned == ()) is learned
 
+    def test_where_the_zero_of_the_returns_is_decides_nothing(self, store: Store) -> None:
+        """Untrained agents of 200 that gain 0.3, and don't scatter, learned as much as those of 0 that do."""
+        write_run(store, "dense", 0, returns(200.0, 200.3, 200.3, 200.3))
+        write_run(store, "magnitude-80", 0, returns(200.0, 200.15, 200.15, 200.15))
+        task = only_task(store, seeds=(0,))
+        assert task.gain == pytest.approx(0.3) and 0 < task.least_gain < 1e-12
+        assert arm(task, "magnitude-80").normalised_score == pytest.approx(0.5)
+
     def test_one_seed_of_two(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
         write_run(store, "dense", 1, success(0.0, 0.0, 0.0, 0.0))
