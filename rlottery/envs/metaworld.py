@@ -34,15 +34,14 @@ class MetaWorld:
     """The tasks of Meta-World v3 (a `Family`)."""
 
     def includes(self, task: str) -> bool:
-        return task.startswith(_NAMESPACE) or (
-            task.endswith("-v3") and task == task.lower() and not set(":/") & set(task)
-        )
+        is_name = task.endswith("-v3") and task == task.lower() and not set(":/") & set(task)
+        return is_name or _is_collection(task)
 
     def task_names(self) -> Iterable[str]:
         return [name.removesuffix(_SUFFIX) for name in _classes()]
 
     def make(self, task: str, kwargs: Mapping[str, Any]) -> RawEnvironment:
-        if task.startswith(_NAMESPACE):
+        if _is_collection(task):
             raise TaskError(
                 f"{task} chooses among tasks and goals by itself, and ignores the seed of reset. Write the Meta-World "
                 "task by its own name, such as reach-v3."
@@ -71,6 +70,10 @@ class MetaWorld:
 
     def camera(self, task: str) -> Camera | None:
         return _CAMERA
+
+
+def _is_collection(task: str) -> bool:
+    return task.rpartition(":")[2].startswith(_NAMESPACE)
 
 
 def _classes() -> Mapping[str, Any]:
