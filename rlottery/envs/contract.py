@@ -107,7 +107,7 @@ def flat_observation(given: Any, space: gymnasium.spaces.Box) -> np.ndarray:
             f"the observation is {described(given if array is None else array)}, but the observation space has shape "
             f"{space.shape} and dtype {space.dtype}. Return that, or declare what you return."
         )
-    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which is checked next
+    with np.errstate(all="ignore"):  # numbers beyond float32 become infinite, which is checked next
         flat = np.array(array, np.float32)  # a copy: some environments overwrite theirs
     if not np.isfinite(flat).all():
         entry = int(np.flatnonzero(~np.isfinite(flat))[0])

@@ -6,6 +6,7 @@ from the seed given to `reset`.
 """
 
 import contextlib
+import copy
 import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -139,14 +140,15 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
     """
     kwargs = dict(kwargs or {})
     try:
-        env = family_of(task).make(task, kwargs)
+        env = family_of(task).make(task, copy.deepcopy(kwargs))  # an environment may change its arguments
     except TaskError:
         raise
-    except gymnasium.error.UnregisteredEnv:
-        raise TaskError(f"Unknown task {task!r}.{_advice_on_names(task)}") from None
     except ModuleNotFoundError as error:
         raise TaskError(f"Task {task!r} needs a module that can't be imported: {error}") from None
     except Exception as error:  # an environment's constructor may raise anything, and its user needs a plain message
+        is_known = task.rpartition(":")[2] in gymnasium.registry  # then its constructor asked for another one
+        if isinstance(error, gymnasium.error.UnregisteredEnv) and not is_known:
+            raise TaskError(f"Unknown task {task!r}.{_advice_on_names(task)}") from None
         raise TaskError(f"Task {task!r} can't be made with {kwargs or 'no arguments'}: {typed_text(error)}") from None
     try:
         return Environment(task, env)

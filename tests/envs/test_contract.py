@@ -421,3 +421,9 @@ def test_actions_of_another_shape_are_refused(action: Any) -> None:
     environment.reset(0)
     with pytest.raises(ValueError, match=r"actions of Case have the shape \(1,\), not"):
         environment.step(action)
+
+
+def test_the_checks_do_not_depend_on_numpys_error_state() -> None:
+    with np.errstate(all="raise"):
+        assert "is not finite as float32" in refusal(observation=[1e300, 0.0])
+        assert list(stepped(observation=[1e-300, 0.0]).observation) == [0.0, 0.0]

@@ -175,6 +175,24 @@ def test_a_task_that_cannot_be_learnt_is_refused(task: str, words: str) -> None:
         envs.make(task)
 
 
+def test_the_unknown_task_is_the_one_that_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Strange, "__init__", lambda self: gymnasium.make("FetchReach-v9"))
+    with pytest.raises(TaskError, match="'rlottery-tests/Endless-v0' can't be made .*: NameNotFound: .*FetchReach"):
+        envs.make("rlottery-tests/Endless-v0")
+
+
+def test_arguments_stay_what_they_are_when_an_environment_changes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def constructor(self: Strange, gains: dict[str, float]) -> None:
+        original(self)
+        gains.pop("knee")
+
+    original, kwargs = Strange.__init__, {"gains": {"knee": 2.0}}
+    monkeypatch.setattr(Strange, "__init__", constructor)
+    for _ in range(2):
+        envs.make("rlottery-tests/Endless-v0", kwargs)
+    assert kwargs == {"gains": {"knee": 2.0}}
+
+
 def test_an_environment_that_is_refused_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = []
 
