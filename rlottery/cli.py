@@ -3,6 +3,7 @@
 Each command imports what it needs, so that ``--help`` answers at once.
 """
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -120,9 +121,8 @@ def report(
 
     To try other verdict settings on the same runs: rlottery report config.yaml verdict.margin=0.05 --to trial
     """
-    from rich.console import Console
-
     from rlottery.storage.open_study import config_from_started_study
+    from rlottery.study.display import terminal
     from rlottery.study.reporting import report_folder, report_study
 
     path, extra = _config_and_overrides(study, overrides)
@@ -133,7 +133,7 @@ def report(
             from rlottery.study.stages.resampling import measure_stability  # imports JAX
 
             measure_stability(loaded, stability, typer.echo)
-        report_study(loaded, Console(), to)
+        report_study(loaded, terminal(), to)
 
 
 @app.command(epilog="Exit codes: 0 page written, 2 bad input.")
@@ -146,13 +146,12 @@ def compare(
     ),
 ) -> None:
     """Compare studies: their verdicts, and each arm that they share on each task that they share."""
-    from rich.console import Console
-
     from rlottery.storage.open_study import config_from_started_study
+    from rlottery.study.display import terminal
     from rlottery.study.reporting import compare_studies
 
     with plain_errors():
-        compare_studies([config_from_started_study(Path(study)) for study in studies], to, Console())
+        compare_studies([config_from_started_study(Path(study)) for study in studies], to, terminal())
 
 
 @app.command(epilog="Exit codes: 0 video written, 2 bad input.")
@@ -304,6 +303,8 @@ def init(
 
 def main() -> None:
     """The command `rlottery`. It ends with an exit code."""
+    if os.environ.get("COLUMNS") == "0":  # unknown, but Typer's help would be empty
+        del os.environ["COLUMNS"]
     end_with(partial(app, prog_name="rlottery"))
 
 
@@ -315,9 +316,9 @@ def version(show: Annotated[bool, typer.Option("--version", help="Show the versi
 
 
 def _print(page: "RenderableType") -> None:
-    from rich.console import Console
+    from rlottery.study.display import LIVE_WIDTH, terminal
 
-    Console().print(page)
+    terminal(LIVE_WIDTH).print(page)
 
 
 def _config_and_overrides(first: str, rest: list[str] | None) -> tuple[Path, list[str]]:

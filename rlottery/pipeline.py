@@ -81,11 +81,10 @@ def run_and_conclude(
     config: "Config", method: str | None, stages: Sequence[str], names: Sequence[str] | None = None
 ) -> "Outcome":
     """Run a study and print its results on this process's terminal. Raises as `main`."""
-    from rich.console import Console
-
+    from rlottery.study.display import terminal
     from rlottery.study.run import conclude, run_study
 
-    console = Console()
+    console = terminal()
     outcome = run_study(config, method, stages, console, names)
     try:
         conclude(outcome, config, console)

@@ -2,7 +2,10 @@
 
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -16,6 +19,10 @@ LINE_SECONDS = 30.0
 DRAW_SECONDS = 1.0
 """How often to draw the live table, unless a job changes its state. Drawing takes time from the workers."""
 
+LIVE_WIDTH = 60
+"""Narrowest terminal in which the table of jobs is drawn."""
+_UNKNOWN_WIDTH = 80
+
 _STYLES = {
     JobState.RUNNING: "bold",
     JobState.FAILED: "bold red",
@@ -28,11 +35,28 @@ _STYLES = {
 }
 """How each state is shown, the most interesting first."""
 _BAR_WIDTH = 12
+_COLUMNS = ("run", "state", "progress", "steps/s", "return", "success", "left")
+_LEFT = _COLUMNS[:3]
+_DISPENSABLE = ("steps/s", "success", "return", "progress")
+"""The columns that a narrow terminal does without, in this order."""
+_GAP = 2
+"""Spaces between two columns."""
+
+
+def terminal(least_width: int = 40) -> Console:
+    """A console on standard output that is at least this wide. Narrower, tables fall apart; a terminal wraps lines."""
+    console = Console()
+    if console.width < 1:  # COLUMNS=0: unknown
+        console.width = _UNKNOWN_WIDTH
+    elif console.width < least_width:
+        console.width = least_width
+    return console
 
 
 def display_for(console: Console, tracked: list[Tracked]) -> "LiveTable | Lines":
-    """The live table if the console is a terminal, else lines."""
-    return LiveTable(console, tracked) if console.is_terminal else Lines(console, tracked)
+    """The live table if the console is a terminal that can redraw it and is wide enough, else lines."""
+    live = console.is_interactive and console.width >= LIVE_WIDTH
+    return LiveTable(console, tracked) if live else Lines(console, tracked)
 
 
 class LiveTable:
@@ -50,7 +74,7 @@ class LiveTable:
 
     def __exit__(self, *exception: object) -> None:
         try:
-            self._live.update(jobs_table(self._tracked), refresh=True)
+            self._live.update(jobs_table(self._tracked, width=self._live.console.width), refresh=True)
         finally:
             self._live.stop()
 
@@ -58,8 +82,8 @@ class LiveTable:
         now, states = time.monotonic(), [t.state for t in self._tracked]
         if states != self._states or now - self._drawn >= DRAW_SECONDS:
             self._drawn, self._states = now, states
-            rows = self._live.console.size.height - 2
-            self._live.update(jobs_table(self._tracked, rows), refresh=True)
+            size = self._live.console.size
+            self._live.update(jobs_table(self._tracked, size.height - 2, size.width), refresh=True)
 
 
 class Lines:
@@ -101,29 +125,53 @@ def job_line(tracked: Tracked) -> str:
     return ", ".join(part for part in (*parts, tracked.message) if part)
 
 
-def jobs_table(tracked: list[Tracked], rows: int | None = None) -> Table:
+def jobs_table(tracked: list[Tracked], rows: int | None = None, width: int | None = None) -> Table:
     """One line per job: state, progress, environment steps per second, last return and success, time left.
 
     Args:
         rows: how many lines fit. The last one counts the jobs that don't. None shows all jobs.
+        width: how many characters fit. Columns that don't are left out, and names are shortened. None shows everything.
     """
     shown, hidden = tracked, ""
     if rows is not None and len(tracked) > rows:
         shown, hidden = _most_interesting(tracked, max(1, rows - 1))
+    cells = [_cells(item) for item in shown]
+    columns, longest_name = _columns_that_fit(cells, width)
     table = Table(box=None, pad_edge=False, padding=(0, 1))
-    for heading in ("run", "state", "progress"):
-        table.add_column(heading, no_wrap=True, header_style="dim")
-    for heading in ("steps/s", "return", "success", "left"):
-        table.add_column(heading, no_wrap=True, justify="right", header_style="dim")
-    for item in shown:
-        running = item.state is JobState.RUNNING
-        last = _left(item) if running else duration(item.seconds) if item.state is JobState.DONE else ""
-        speed = f"{item.progress.steps_per_second:.0f}" if running and item.progress else ""
-        name, state = (Text(text, style=_STYLES[item.state]) for text in (item.job.label, item.state.value))
-        table.add_row(name, state, _bar(item), speed, *_scores(item), last)
+    for heading in columns:
+        justify: Literal["left", "right"] = "left" if heading in _LEFT else "right"
+        table.add_column(heading, no_wrap=True, justify=justify, header_style="dim")
+    for item, row in zip(shown, cells, strict=True):
+        style = _STYLES[item.state]
+        name = row["run"] if len(row["run"]) <= longest_name else ".." + row["run"][-max(1, longest_name - 2) :]
+        texts = [Text(name, style=style), Text(row["state"], style=style)]
+        table.add_row(*texts, *(row[heading] for heading in columns[2:]))
     if hidden:
-        table.add_row(Text(hidden, style="dim"))
+        table.add_row(Text(hidden if width is None else hidden[:longest_name], style="dim"))
     return table
+
+
+def _cells(item: Tracked) -> dict[str, str]:
+    """The text of a job's line by column."""
+    running = item.state is JobState.RUNNING
+    last = _left(item) if running else duration(item.seconds) if item.state is JobState.DONE else ""
+    speed = f"{item.progress.steps_per_second:.0f}" if running and item.progress else ""
+    texts = (item.job.label, item.state.value, _bar(item), speed, *_scores(item), last)
+    return dict(zip(_COLUMNS, texts, strict=True))
+
+
+def _columns_that_fit(cells: Sequence[Mapping[str, str]], width: int | None) -> tuple[list[str], int]:
+    """The columns to show, and how long a name may be."""
+    columns = list(_COLUMNS)
+    needed = {name: max(cell_len(text) for text in (name, *(row[name] for row in cells))) for name in columns}
+    if width is None:
+        return columns, needed["run"]
+    for dispensable in (*_DISPENSABLE, None):
+        others = sum(needed[name] + _GAP for name in columns[1:])
+        if dispensable is None or others + needed["run"] <= width:
+            break
+        columns.remove(dispensable)
+    return columns, width - others
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from rlottery.storage.progress import Progress
 from rlottery.study import display
-from rlottery.study.display import Lines, LiveTable, display_for, duration, job_line, jobs_table
+from rlottery.study.display import Lines, LiveTable, display_for, duration, job_line, jobs_table, terminal
 from rlottery.study.planning.jobs import STAGES, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
 from tests.study.studies import job, shown, tiny_config
@@ -29,6 +29,16 @@ def text(tracked: list[Tracked], rows: int | None = None) -> str:
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("given", "width"), [("0", 80), ("1", 40), ("39", 40), ("50", 50), ("300", 300), ("-5", 80), ("many", 80), ("", 80)]
+)
+def test_no_terminal_is_too_narrow(monkeypatch: pytest.MonkeyPatch, given: str, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", given)
+    monkeypatch.setenv("LINES", "20")
+    assert terminal().width == width
+    assert terminal(60).width == max(60, width)
 
 
 @pytest.mark.parametrize("state", JobState)
@@ -85,7 +95,10 @@ class TestLines:
 
     def test_is_chosen(self, tracked: list[Tracked]) -> None:
         assert isinstance(display_for(Console(file=io.StringIO()), tracked), Lines)
-        assert isinstance(display_for(Console(file=io.StringIO(), force_terminal=True), tracked), LiveTable)
+        assert isinstance(display_for(Console(file=io.StringIO(), force_terminal=True, width=60), tracked), LiveTable)
+        narrow = Console(file=io.StringIO(), force_terminal=True, width=59)
+        dumb = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
+        assert isinstance(display_for(narrow, tracked), Lines) and isinstance(display_for(dumb, tracked), Lines)
 
     def test_a_line_for_each_change_and_no_more(
         self, lines: Lines, tracked: list[Tracked], written: io.StringIO
@@ -129,6 +142,18 @@ class TestTable:
         for part in ("Pendulum-v1 seed 0 dense", "running", "50%", "50", "-1,234.6", "0.50", "3 s"):
             assert part in lines[1]
         assert "magnitude-80 mask" in lines[2] and "waiting" in lines[2]
+
+    @pytest.mark.parametrize("width", [40, 60, 80, 100])
+    def test_a_narrow_terminal_shows_whole_words(self, tmp_path: Path, width: int) -> None:
+        tracked = tracked_jobs(tmp_path, seeds=20)
+        tracked[0].state, tracked[0].progress = JobState.RUNNING, HALF_WAY
+        tracked[1].state, tracked[1].seconds = JobState.DONE, 3700.0
+        lines = shown(jobs_table(tracked, 30, width), width).splitlines()
+        assert len(lines) == 31 and max(map(len, lines)) <= width
+        assert all(len(line.split()) >= 3 for line in lines)
+        assert "seed 0 dense  " in lines[1] and "  running  " in lines[1] and lines[1].rstrip().endswith("  3 s")
+        assert lines[2].rstrip().endswith("1 h 1 min")
+        assert ("-1,234.6" in lines[1]) == (width == 100)
 
     def test_what_runs_or_failed_is_shown_where_not_all_fit(self, tmp_path: Path) -> None:
         tracked = tracked_jobs(tmp_path, seeds=20)
