@@ -165,7 +165,7 @@ def show(value: object) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list" if value else "an empty list"
-    return repr(_cut(value)) if isinstance(value, str) else _cut(str(value))
+    return repr(_cut(value)) if isinstance(value, str) else _cut(str(value).removesuffix(".0"))
 
 
 def show_keys(value: object) -> str:

@@ -31,7 +31,7 @@ from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.planning.trials import record_trials
 from rlottery.study.reporting import plain_printer, publish
 from rlottery.study.resources.disk_space import check_room
-from rlottery.study.resources.memory import memory_warnings
+from rlottery.study.resources.memory import check_memory, memory_warnings
 from rlottery.study.resources.process_limits import check_process_limits
 
 ORPHAN_SECONDS = 60.0
@@ -96,6 +96,7 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
     if waiting:
         together = most_together(config.device)
         workers = worker_count(config.workers, len(waiting), together)
+        check_memory(config, [t.job for t in waiting])
         check_room(config, [t.job for t in waiting], workers * together)
         check_process_limits(config, [t.job for t in waiting], workers, together)
         for warning in memory_warnings(config, [t.job for t in waiting], workers, together):

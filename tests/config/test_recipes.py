@@ -162,7 +162,7 @@ def test_no_recipe(fault: Fault, arm: str, message: str) -> None:
             (f"sparsity: {given}", f"sparsity: {SHARE}{shown}")
             for given, shown in (
                 ("1", "1"),
-                ("1.0", "1.0"),
+                ("1.0", "1"),
                 ("-0.1", "-0.1"),
                 ("90", "90"),
                 ("90%", "'90%'"),

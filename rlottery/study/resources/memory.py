@@ -20,6 +20,7 @@ from rlottery import envs
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.description import Spec
 from rlottery.config import Config
+from rlottery.errors import StudyError
 from rlottery.report.wording import plural
 from rlottery.storage.paths import RunFiles
 from rlottery.study.execution.cgroups import memory_left
@@ -69,19 +70,28 @@ def run_memory(job: Job, spec: Spec) -> Memory:
     Training: `AGENT_COPIES` agents, activations, the replay buffer, and two environments, one of them for evaluations.
     A mask: one agent, `SALIENCY_ARRAYS` arrays of its weights, and activations.
     """
+    own = sum(_needs(job, spec).values()) + _environment_bytes(job, 0 if job.stage == "mask" else 2)
+    reads_replay = job.stage == "mask" and job.ticket_arm.needs_replay and job.ticket_arm.scores_by is not None
+    return Memory(own, replay_bytes(job.config, job.task, spec) if reads_replay else 0.0)
+
+
+def _needs(job: Job, spec: Spec) -> dict[str, float]:
+    """Bytes of a job's own memory by the key that decides about them, without those of environments."""
     config, task = job.config, job.task
     agent = agent_bytes(config, task, spec)
     if job.stage == "mask":
         arm = job.ticket_arm
         saliency = SALIENCY_ARRAYS * 4.0 * sum(group_weights(config, task, spec).values())
-        own = agent + saliency + _environment_bytes(job, 0)
-        if not arm.needs_replay or arm.scores_by is None:
-            return Memory(own, 0.0)
-        own += _activation_bytes(job, spec, arm.scores_by.batch_size)
-        return Memory(own, replay_bytes(config, task, spec))
-    activations = _activation_bytes(job, spec, algorithm_of(config).settings(config, task).batch_size)
-    own = AGENT_COPIES * agent + activations + _buffer_bytes(job, spec) + _environment_bytes(job, 2)
-    return Memory(own, 0.0)
+        batches = {}
+        if arm.needs_replay and arm.scores_by is not None:
+            key = "pruning.gradient_batch_size" if arm.method else f"batch_size of arm {arm.name}"
+            batches = {key: _activation_bytes(job, spec, arm.scores_by.batch_size)}
+        return {"network": agent + saliency} | batches
+    return {
+        "network": AGENT_COPIES * agent,
+        "sac.batch_size": _activation_bytes(job, spec, algorithm_of(config).settings(config, task).batch_size),
+        "training.replay_capacity": _buffer_bytes(job, spec),
+    }
 
 
 def study_memory(jobs: Sequence[Job], specs: Sequence[Spec], workers: int, together: int = 1) -> StudyMemory:
@@ -128,6 +138,25 @@ def memory_warnings(config: Config, jobs: Sequence[Job], workers: int, together:
     return warnings
 
 
+def check_memory(config: Config, jobs: Sequence[Job], root: Path = Path("/")) -> None:
+    """Raise StudyError if one of these jobs alone needs more memory than the whole machine has, swap included."""
+    specs = [task_spec(task) for task in config.tasks]
+    largest = max(jobs, key=lambda job: run_memory(job, specs[job.task_index]).own)
+    needed = run_memory(largest, specs[largest.task_index]).own
+    try:
+        lines = _meminfo(root)
+        total = sum(int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "SwapTotal"))
+    except (OSError, KeyError, ValueError, IndexError):
+        return
+    if needed > total:
+        needs = _needs(largest, specs[largest.task_index])
+        key = max(needs, key=needs.__getitem__)
+        raise StudyError(
+            f"{largest.label} needs about {size(needed)} of memory, {size(needs[key])} of it because of {key}, but "
+            f"this machine has {size(total)}. Lower {key}."
+        )
+
+
 class Available(NamedTuple):
     """Bytes of memory that programs may still use, and what limits them."""
 
@@ -145,11 +174,14 @@ def available_memory(root: Path = Path("/")) -> Available | None:
     """
     found = []
     with contextlib.suppress(OSError, KeyError, ValueError, IndexError):
-        lines = dict(line.split(":", 1) for line in (root / "proc/meminfo").read_text().splitlines())
-        found.append(Available(int(lines["MemAvailable"].split()[0]) * 1024, "what this machine has left"))
+        found.append(Available(int(_meminfo(root)["MemAvailable"].split()[0]) * 1024, "what this machine has left"))
     if group := memory_left(root):
         found.append(Available(group.value, f"what {group.file} leaves"))
     return min(found, default=None)
+
+
+def _meminfo(root: Path) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in (root / "proc/meminfo").read_text().splitlines())
 
 
 def address_space() -> float:

@@ -8,6 +8,7 @@ import pytest
 from rlottery.agents.description import Spec
 from rlottery.config import Config
 from rlottery.config.recipes import TicketRecipe
+from rlottery.errors import StudyError
 from rlottery.study.execution.cgroups import Limit
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job, list_jobs
@@ -24,6 +25,7 @@ from rlottery.study.resources.memory import (
     WORKER_BYTES,
     Available,
     available_memory,
+    check_memory,
     memory_warnings,
     run_memory,
     study_memory,
@@ -141,6 +143,45 @@ class TestWarnings:
         monkeypatch.setattr(memory, "address_space", lambda: ADDRESS_SPACE + TRAINED - 1)
         (said,) = self.told(small, None, monkeypatch)
         assert "`ulimit -v` allows only 1.6 GB. Run this first: ulimit -v unlimited" in said
+
+
+class TestMoreThanTheMachineHas:
+    """A machine with 2 MiB of memory and 1 MiB of swap."""
+
+    @pytest.fixture(autouse=True)
+    def _measured(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(memory, "task_spec", lambda task: SPEC)
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc" / "meminfo").write_text("MemTotal: 2048 kB\nMemAvailable: 1 kB\nSwapTotal: 1024 kB\n")
+
+    def check(self, folder: Path, *overrides: str) -> None:
+        config = tiny_config(folder, *SMALL, "training.env_steps=1e4", *overrides)
+        check_memory(config, [job(config, "mask", method="gradient"), job(config, "dense")], folder)
+
+    def test_enough(self, tmp_path: Path) -> None:
+        self.check(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("override", "key", "needs"),
+        [
+            # Batches: 2 x 4 bytes of 27 units
+            ("sac.batch_size=1e5", "sac.batch_size", 2 * 4 * 1e5 * UNITS),
+            ("pruning.gradient_batch_size=1e5", "pruning.gradient_batch_size", 2 * 4 * 1e5 * UNITS),
+            ("training.env_steps=1e6", "training.replay_capacity", 1e6 * TRANSITION),
+            # 3 x 60,000 + 60,000 x 2 weights of the actor, and 50 of the critics
+            ("network.actor=[6e4]", "network", 5 * 4 * (3 * 30e4 + 4 * 50)),
+        ],
+    )
+    def test_too_much_of_one_thing(self, tmp_path: Path, override: str, key: str, needs: float) -> None:
+        with pytest.raises(StudyError) as caught:
+            self.check(tmp_path, override)
+        text = str(caught.value)
+        assert f"{needs / 1e6:,.1f} MB of it because of {key}, but this machine has 3.1 MB" in text
+        assert text.endswith(f" Lower {key}.")
+
+    def test_a_system_that_does_not_say(self, tmp_path: Path) -> None:
+        (tmp_path / "proc" / "meminfo").unlink()
+        self.check(tmp_path, "sac.batch_size=1e5")
 
 
 def test_a_dry_run_tells(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
