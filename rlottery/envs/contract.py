@@ -105,7 +105,7 @@ def flat_observation(given: Any, space: gymnasium.spaces.Box) -> np.ndarray:
     if array is None or array.shape != space.shape or not _casts(array.dtype, space.dtype):
         raise TaskError(
             f"the observation is {described(given if array is None else array)}, but the observation space has shape "
-            f"{space.shape} and dtype {space.dtype}. Return that, or declare what you return."
+            f"{space.shape} and dtype {space.dtype}. Return what the space says, or change the space."
         )
     with np.errstate(all="ignore"):  # numbers beyond float32 become infinite, which is checked next
         flat = np.array(array, np.float32)  # a copy: some environments overwrite theirs
