@@ -38,6 +38,8 @@ _METADATA_TYPES: dict[str, tuple[type, ...]] = {
     "fingerprint": (dict,),
     "digest": (str,),
 }
+_PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How files of each protocol that is read begin."""
 _CHECKSUM = "checksum"
 _MAX_DEPTH = 16
 _REMEDY = "Make the mask again: create_ticket=True, or `rlottery run --stages mask`, or see docs/masks.md."
@@ -98,6 +100,8 @@ def mask_from_bytes(data: bytes, where: str) -> Mask:
             raise MaskError(f"it has more than {MAX_MASK_BYTES} bytes")
         if not data:
             raise MaskError("it is empty")
+        if data[:2] not in _PICKLES:
+            raise MaskError("it is not a pickle of protocol 3, 4 or 5")
         return _checked_mask(read_plain_pickle(data))
     except MaskError as error:
         raise MaskError(f"{where} can't be used as a mask: {str(error)[:500]}. {_REMEDY}") from error
@@ -160,8 +164,10 @@ def _checked_mask(content: object) -> Mask:
     if repr(metadata["layers"]) != repr(counts):
         raise MaskError("it is corrupt: its layers do not match metadata['layers']")
     for key in ("sparsity_asked", "sparsity_reached"):
-        if metadata[key].keys() != counts.keys() or any(type(share) is not float for share in metadata[key].values()):
-            raise MaskError(f"its metadata[{key!r}] doesn't have a float for each group")
+        shares = metadata[key]
+        valid = all(type(share) is float and 0 <= share <= 1 for share in shares.values())
+        if shares.keys() != counts.keys() or not valid:
+            raise MaskError(f"its metadata[{key!r}] doesn't have a float from 0 to 1 for each group")
     return mask
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import math
 import os
 import pickle
 import pickletools
@@ -177,7 +178,9 @@ class TestStrictness:
         ("data", "message"),
         [
             (b"", "it is empty"),
-            (b"garbage", "can't be used as a mask"),
+            (b"garbage", "it is not a pickle of protocol 3, 4 or 5"),
+            (pickle.dumps(content(), 2), "it is not a pickle of protocol 3, 4 or 5"),
+            (b"PK\x03\x04" + DATA, "it is not a pickle of protocol 3, 4 or 5"),
             (pickle.dumps([1, 2]), "contains a list, not a dict"),
             (_edit(lambda c: c.pop("actor")), "no key 'actor'"),
             (_edit(lambda c: c.pop("metadata")), "no key 'metadata'"),
@@ -198,7 +201,13 @@ class TestStrictness:
             (_resigned(lambda c: c["metadata"]["layers"]["actor"].update(layer_0=[1, 24])), "corrupt: its layers"),
             (_resigned(lambda c: c["metadata"]["layers"].update(actor=[])), r"metadata\['layers'\] is not a dict of"),
             (_resigned(lambda c: c["metadata"]["sparsity_asked"].pop("actor")), r"sparsity_asked'\] doesn't have a fl"),
-            (_resigned(lambda c: c["metadata"]["sparsity_reached"].update(actor="x")), r"sparsity_reached'\] doesn't"),
+            *(
+                (
+                    _resigned(lambda c, x=x: c["metadata"]["sparsity_reached"].update(actor=x)),
+                    r"reached'\] doesn't have",
+                )
+                for x in ("x", 1, -0.5, 1.5, math.nan)
+            ),
             (
                 _edit(lambda c: c["metadata"].update(fingerprint={"x": b"bytes"})),
                 "of type bytes, not a plain value",

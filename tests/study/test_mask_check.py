@@ -46,7 +46,7 @@ def test_all_that_is_wrong_is_listed() -> None:
     first, second, third, fourth = errors.splitlines()
     assert first.startswith("error: cut.pkl: actor: The network is cut at layer 'layer_1': ")
     assert second == "odd.pkl: actor: Layer 'layer_1' has 5 inputs, but the layer before it has 4 outputs."
-    assert third.startswith("junk can't be used as a mask: it is truncated, damaged or not a pickle.")
+    assert third.startswith("junk can't be used as a mask: it is not a pickle of protocol 3, 4 or 5.")
     assert fourth.startswith("There is no mask at none.pkl.")
 
 

@@ -242,7 +242,7 @@ class TestMaskFiles:
         )
 
     @pytest.mark.parametrize(
-        ("content", "why"), [(b"", "it is empty"), (b"junk", "it is truncated, damaged or not a pickle")]
+        ("content", "why"), [(b"", "it is empty"), (b"junk", "it is not a pickle of protocol 3, 4 or 5")]
     )
     def test_that_are_none(self, tmp_path: Path, content: bytes, why: str) -> None:
         (tmp_path / "mask.pkl").write_bytes(content)
