@@ -17,6 +17,7 @@ import numpy as np
 from rlottery.envs import contract
 from rlottery.envs.families import FAMILIES, family_of
 from rlottery.envs.family import RawEnvironment
+from rlottery.envs.mujoco_import import import_without_renderer
 from rlottery.envs.spaces import action_bounds_of, observation_space_of
 from rlottery.errors import TaskError, typed_text
 
@@ -140,7 +141,7 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
     """
     kwargs = dict(kwargs or {})
     try:
-        env = family_of(task).make(task, copy.deepcopy(kwargs))  # an environment may change its arguments
+        env = _raw_environment(task, kwargs)
     except TaskError:
         raise
     except ModuleNotFoundError as error:
@@ -156,6 +157,18 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
         with contextlib.suppress(Exception):  # the error in its spaces is the one to report
             env.close()
         raise
+
+
+def _raw_environment(task: str, kwargs: Mapping[str, Any]) -> RawEnvironment:
+    def attempt() -> RawEnvironment:
+        return family_of(task).make(task, copy.deepcopy(kwargs))  # an environment may change its arguments
+
+    try:
+        return attempt()
+    except Exception:  # importing MuJoCo may raise anything
+        if not import_without_renderer():
+            raise
+        return attempt()
 
 
 def _advice_on_names(task: str) -> str:
