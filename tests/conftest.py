@@ -6,6 +6,8 @@ import tempfile
 
 import pytest
 
+from tests.call_here import call_here
+
 # On the CPU whatever the machine has, compiled in half the time, with the bits of a worker.
 os.environ["JAX_PLATFORMS"] = "cpu"
 FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
@@ -44,6 +46,12 @@ LONG_FILES = [
     "test_sanitized.py",
 ]
 """More than half of the suite's time. Begun last, one would keep a core busy while the others have nothing left."""
+
+
+@pytest.fixture(autouse=True)
+def _films_are_made_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting a process for each takes seconds, and it would not know the tests' environments."""
+    monkeypatch.setattr("rlottery.export.play.call_in_child", call_here)
 
 
 def pytest_unconfigure() -> None:

@@ -1,5 +1,6 @@
 """MuJoCo for processes that render nothing, whatever MUJOCO_GL says."""
 
+import importlib
 import os
 import sys
 
@@ -14,7 +15,7 @@ def import_without_renderer() -> bool:
         return False
     given = os.environ.pop("MUJOCO_GL")
     try:
-        import mujoco  # noqa: F401
+        importlib.import_module("mujoco")
     except Exception:  # a library that is missing or broken may raise anything
         return False
     finally:

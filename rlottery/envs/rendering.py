@@ -1,9 +1,10 @@
 """Rendering environments: without a screen, at any size, from a camera that shows what the agent does."""
 
+import contextlib
+import math
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sized
 from functools import cache, partial
 from typing import Any
 
@@ -15,13 +16,16 @@ from rlottery import envs
 from rlottery.config import Task
 from rlottery.envs.families import family_of
 from rlottery.envs.renderers import Renderer, ask_a_child, try_renderers
-from rlottery.errors import RlotteryError, TaskError
+from rlottery.errors import RlotteryError, TaskError, typed_text
 
 Picture = NDArray[np.uint8]
 """(height, width, 3), RGB."""
 
 FRAMES_PER_SECOND = 30.0
 """For environments that don't say how long a step takes."""
+
+SLOWEST, FASTEST = 1.0, 1000.0
+"""Steps per second that a video can show. An environment that says otherwise counts as one that doesn't say."""
 
 BACKGROUND = (24, 24, 28)
 """Fills the border if a picture has other proportions than requested."""
@@ -66,8 +70,7 @@ class Stage:
         self.needs_mujoco = self._renderer is not None
         if self.needs_mujoco:
             _set_up_camera(task.id, self._raw, size)
-        rate = self._raw.metadata.get("render_fps") or 1 / getattr(self._raw, "dt", 1 / FRAMES_PER_SECOND)
-        self.steps_per_second = float(rate)
+        self.steps_per_second = _steps_per_second(self._raw)
 
     def picture(self) -> Picture:
         """The current picture: (height, width, 3).
@@ -80,13 +83,20 @@ class Stage:
         try:
             rendered = self._raw.render()
         except Exception as error:  # a rendering library may raise anything
-            raise RenderingError(f"{self._task} can't be rendered here: {error}") from None
-        picture = np.asarray(rendered)
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            raise RenderingError(f"{self._task} can't be rendered: its render() returns no picture in mode rgb_array.")
+            chosen = os.environ.get("MUJOCO_GL") if self.needs_mujoco else None
+            advice = f". MUJOCO_GL={chosen} chooses the renderer: unset it for one that works here" if chosen else ""
+            raise RenderingError(f"{self._task} can't be rendered here: {typed_text(error)}{advice}") from None
+        if not _is_picture(rendered):
+            raise RenderingError(
+                f"{self._task} can't be rendered: in mode rgb_array, its render() must return a uint8 array of shape "
+                f"(height, width, 3), but it returned {_described(rendered)}."
+            )
+        image = Image.fromarray(np.ascontiguousarray(rendered))
         if self.needs_mujoco:
-            return np.asarray(Image.fromarray(picture).reduce(_FINER))
-        return np.asarray(ImageOps.pad(Image.fromarray(picture), self._size, Image.Resampling.LANCZOS, BACKGROUND))
+            image = image.reduce(_FINER)
+        if image.size != self._size:
+            image = ImageOps.pad(image, self._size, Image.Resampling.LANCZOS, BACKGROUND)
+        return np.asarray(image)
 
     def close(self) -> None:
         """Close the environment and its renderer."""
@@ -95,6 +105,42 @@ class Stage:
             self._renderer.viewer.make_context_current()
             self._renderer.viewer.con.free()
         self.environment.close()
+
+
+def _is_picture(rendered: Any) -> bool:
+    is_bytes = isinstance(rendered, np.ndarray) and rendered.dtype == np.uint8
+    return is_bytes and rendered.ndim == 3 and rendered.shape[2] == 3 and min(rendered.shape) > 0
+
+
+def _described(rendered: Any) -> str:
+    """What render() gave, for a message: "float64 of shape (37, 53, 3)", "None", "a list of 5"."""
+    if isinstance(rendered, np.ndarray):
+        return f"{rendered.dtype} of shape {rendered.shape}"
+    if rendered is None:
+        return "None"
+    length = f" of {len(rendered)}" if isinstance(rendered, Sized) else ""
+    return f"a {type(rendered).__name__}{length}"
+
+
+def _steps_per_second(raw: Any) -> float:
+    """How fast the task runs in its own time: its ``render_fps``, or else its ``dt``, as far as they make sense."""
+    metadata = getattr(raw, "metadata", None)
+    rate = _number(metadata.get("render_fps")) if isinstance(metadata, Mapping) else math.nan
+    step = math.nan
+    with contextlib.suppress(Exception):  # a property of the user's
+        step = _number(raw.dt)
+    for found in (rate, 1 / step if step else math.nan):
+        if SLOWEST <= found <= FASTEST:
+            return found
+    return FRAMES_PER_SECOND
+
+
+def _number(value: Any) -> float:
+    """NaN for what is no number."""
+    try:
+        return math.nan if isinstance(value, str | bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _set_up_camera(task: str, raw: Any, size: tuple[int, int]) -> None:
@@ -114,7 +160,7 @@ def _set_up_camera(task: str, raw: Any, size: tuple[int, int]) -> None:
         renderer.camera_id, renderer.default_cam_config = -1, camera
 
 
-@contextmanager
+@contextlib.contextmanager
 def without_a_screen() -> Iterator[None]:
     """Let MuJoCo use a renderer that works here, or the one in MUJOCO_GL if that is set.
 

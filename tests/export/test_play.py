@@ -14,10 +14,13 @@ import pytest
 from gymnasium import spaces
 from PIL import Image
 
+from rlottery.child_process import call_in_child
 from rlottery.envs.rendering import RenderingError, Stage, without_a_screen
 from rlottery.errors import RlotteryError, StudyError, TaskError
-from rlottery.export.play import HEADER, REPORT_BYTES, NoFilm, film_for_report, play
+from rlottery.export.play import REPORT_BYTES, NoFilm, film_for_report, play
+from rlottery.export.recording import HEADER
 from rlottery.export.video import SizeLimit, stride_of, video_bytes
+from rlottery.storage.manifests import read_manifest
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import RunFiles, Store
 from tests.laboratory import Laboratory, laboratory
@@ -276,16 +279,52 @@ class TestRefusals:
 
 
 class TestWhatCannotBeDrawn:
-    def test_an_environment_that_draws_nothing(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(gymnasium.registry["rlottery-tests/Drawn-v0"], "kwargs", {"draws": False})
-        assert "rlottery-tests/Drawn-v0 can't be rendered" in refusal([runs / "dense"], Path("film.mp4"))
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            (None, "None"),
+            ([], "a list of 0"),
+            ("picture", "a str of 7"),
+            (np.full((37, 53, 3), 0.5), "float64 of shape (37, 53, 3)"),
+            (np.full((37, 53, 3), 0.5, np.float32), "float32 of shape (37, 53, 3)"),
+            (np.zeros((37, 53, 4), np.uint8), "uint8 of shape (37, 53, 4)"),
+            (np.zeros((37, 53), np.uint8), "uint8 of shape (37, 53)"),
+            (np.zeros((0, 53, 3), np.uint8), "uint8 of shape (0, 53, 3)"),
+            ([np.zeros((37, 53, 3), np.uint8)] * 2, "a list of 2"),
+        ],
+    )
+    def test_what_is_no_picture_is_described(
+        self, runs: Path, monkeypatch: pytest.MonkeyPatch, given: Any, said: str
+    ) -> None:
+        monkeypatch.setattr(Drawn, "render", lambda self: given)
+        wanted = "its render() must return a uint8 array of shape (height, width, 3), but it returned"
+        assert refusal([runs / "dense"], Path("film.mp4")).endswith(f"{wanted} {said}.")
+
+    @pytest.mark.parametrize("rate", [0, -30, float("nan"), None, "fast", "30", 29.97, 1e6, 1e-9, True, [30]])
+    @pytest.mark.parametrize("step", [0.0, None])
+    def test_any_rate_makes_a_film(
+        self, runs: Path, monkeypatch: pytest.MonkeyPatch, rate: Any, step: float | None
+    ) -> None:
+        monkeypatch.setattr(Drawn, "metadata", {"render_modes": ["rgb_array"], "render_fps": rate})
+        monkeypatch.setattr(Drawn, "dt", step, raising=False)
+        played = play([runs / "dense"], Path("film.gif"), 0, (64, 64))
+        with Image.open(played.file) as film:
+            assert film.n_frames >= played.endings[0].steps // 3
+
+    def test_pictures_of_any_size_that_changes(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Drawn, "render", lambda self: np.zeros((37 + self.steps, 53, 3), np.uint8))
+        assert {picture.shape for picture in frames(play([runs / "dense"], Path("film.mp4"), 0, SIZE).file)} == {
+            (SIZE[1] + HEADER, SIZE[0], 3)
+        }
 
     def test_one_that_fails_to(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(_: Drawn) -> None:
             raise ImportError("pygame is not installed")
 
         monkeypatch.setattr(Drawn, "render", fail)
-        assert "can't be rendered here: pygame is not installed" in refusal([runs / "dense"], Path("film.mp4"))
+        assert "can't be rendered here: ImportError: pygame is not installed" in refusal(
+            [runs / "dense"], Path("film.mp4")
+        )
 
     def test_one_that_takes_no_render_mode(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Drawn, "__init__", lambda self: None)
@@ -319,7 +358,7 @@ class TestOfAReport:
         kept = list(Store(lab.config.data).report.iterdir())
         assert [path.read_bytes() for path in kept] == [found[1]]
         monkeypatch.setattr(Stage, "__init__", None)
-        monkeypatch.setattr("rlottery.export.play.load_agent", None)
+        monkeypatch.setattr("rlottery.export.recording.load_agent", None)
         assert self.made(lab) == found
 
     def test_films_of_agents_before_are_removed(self, lab: Laboratory) -> None:
@@ -334,7 +373,7 @@ class TestOfAReport:
 
     def test_other_agents_are_filmed_anew(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(self.made(lab), tuple)
-        monkeypatch.setattr("rlottery.export.play.load_agent", lambda folder: None)
+        monkeypatch.setattr("rlottery.export.recording.load_agent", lambda folder: None)
         change_manifest(lab.job("magnitude").files, files={"agent.safetensors": {"sha256": "0" * 64, "bytes": 1}})
         assert "could be made" in self.why_not(lab), "the film of the agent before is not shown"
 
@@ -342,10 +381,39 @@ class TestOfAReport:
         assert "nosuch is not a folder" in self.why_not(lab, "nosuch")
         monkeypatch.setattr(Drawn, "render", lambda self: None)
         assert "rlottery-tests/Drawn-v0 can't be rendered" in self.why_not(lab, "dense")
-        monkeypatch.setattr("rlottery.export.play.video_bytes", lambda *_: 1 / 0)
+        monkeypatch.setattr("rlottery.export.recording.video_bytes", lambda *_: 1 / 0)
         assert self.why_not(lab, "dense") == (
             "No video of rlottery-tests/Drawn-v0 could be made: ZeroDivisionError: division by zero"
         )
+
+
+MODULE = """
+import gymnasium, os
+from tests.export.test_play import Drawn
+
+class Leaves(Drawn):
+    def render(self):
+        os.chdir("/")
+        if self.steps:
+            os._exit(0)
+        return super().render()
+
+gymnasium.register("Leaves-v0", entry_point=Leaves)
+"""
+
+
+def test_code_that_leaves_while_it_draws_is_no_film(
+    lab: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlottery.export.play.call_in_child", call_in_child)
+    (tmp_path / "leaving.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = Path(shutil.copytree(lab.job("dense").files.folder, tmp_path / "copy"))
+    fingerprint = read_manifest(RunFiles(folder))["fingerprint"]  # type: ignore[index]
+    change_manifest(RunFiles(folder), fingerprint={**fingerprint, "task": {"id": "leaving:Leaves-v0", "kwargs": {}}})
+    assert refusal([folder], Path("film.mp4")) == (
+        "No video of leaving:Leaves-v0 could be made: its process ended with exit code 0"
+    )
 
 
 class TestSizeLimit:
