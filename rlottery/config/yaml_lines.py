@@ -165,7 +165,9 @@ def show(value: object) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list" if value else "an empty list"
-    return repr(_cut(value)) if isinstance(value, str) else _cut(str(value).removesuffix(".0"))
+    if type(value) is float:
+        return str(value).removesuffix(".0")
+    return repr(_cut(value)) if isinstance(value, str) else _cut(str(value))
 
 
 def show_keys(value: object) -> str:
