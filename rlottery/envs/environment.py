@@ -20,6 +20,7 @@ from rlottery.envs.family import RawEnvironment
 from rlottery.envs.mujoco_import import import_without_renderer
 from rlottery.envs.spaces import action_bounds_of, observation_space_of
 from rlottery.errors import TaskError, typed_text
+from rlottery.user_code import isolated
 
 EPISODE_LIMIT = 100_000
 """Steps after which an episode counts as endless."""
@@ -141,7 +142,8 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
     """
     kwargs = dict(kwargs or {})
     try:
-        env = _raw_environment(task, kwargs)
+        with isolated(f"Task {task!r}"):
+            env = _raw_environment(task, kwargs)
     except TaskError:
         raise
     except ModuleNotFoundError as error:

@@ -1,5 +1,6 @@
 """Functions of the user by their import path, with helpful messages if they can't be imported."""
 
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -8,7 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from rlottery.errors import MaskError, typed_text
+from rlottery.errors import MaskError, error_text
+from rlottery.user_code import isolated
 
 
 def import_function(name: str) -> Callable[..., Any]:
@@ -24,15 +26,16 @@ def import_function(name: str) -> Callable[..., Any]:
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
+        with contextlib.chdir("."), isolated("it", MaskError):
+            module = importlib.import_module(module_name)
+    except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise MaskError(
                 f"There is no module {error.name!r} for the criterion {name!r}. It must be in the current folder "
                 f"({Path.cwd()}) or installed."
             ) from None
         raise MaskError(
-            f"The module {module_name!r} of the criterion {name!r} can't be imported: {typed_text(error)}. "
+            f"The module {module_name!r} of the criterion {name!r} can't be imported: {error_text(error)}. "
             f'Fix it until this works: python -c "import {module_name}"'
         ) from None
     function = getattr(module, attribute, None)

@@ -1,0 +1,174 @@
+"""Code of the user that runs in a process of ours: task modules, environments, and criteria.
+
+Such code may try to end the process, and it may change settings that the whole process shares. Here the first becomes
+an error, and the second is undone, or refused if undoing it would take away what the code relies on.
+"""
+
+import contextlib
+import os
+import random
+import signal
+import sys
+import sysconfig
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from rlottery.errors import RlotteryError, TaskError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_JAX_SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_numpy_dtype_promotion",
+    "jax_numpy_rank_promotion",
+    "jax_disable_jit",
+    "jax_debug_nans",
+    "jax_debug_infs",
+)
+"""The settings of JAX that change what training computes, or whether it runs."""
+
+
+@contextlib.contextmanager
+def no_exit(what: str, error: type[RlotteryError] = TaskError) -> Iterator[None]:
+    """A context in which the attempt to end the process, such as by `sys.exit`, is an error.
+
+    The user's own Ctrl-C is none: its KeyboardInterrupt is raised as it is.
+
+    Args:
+        what: what runs, at the start of the message: "the module 'my_task'".
+
+    Raises:
+        error: the code inside raised SystemExit, KeyboardInterrupt or another exception that is no Exception.
+    """
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        if callable(before):
+            before(number, frame)
+
+    before = signal.getsignal(signal.SIGINT)
+    with _kept_signal_handlers():
+        if threading.current_thread() is threading.main_thread() and callable(before):
+            signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException as end:
+            if interrupted and isinstance(end, KeyboardInterrupt):
+                raise
+            raise error(f"{what} {_attempt(end)}") from end
+
+
+@contextlib.contextmanager
+def isolated(what: str, error: type[RlotteryError] = TaskError) -> Iterator[None]:
+    """A context to import a module of the user's in, or to call a constructor.
+
+    The code inside can't end the process (`no_exit`) and sees a command line without arguments. Signal handlers,
+    filters of warnings and NumPy's error state that it sets don't outlast it.
+
+    Args:
+        what: what runs, at the start of messages.
+
+    Raises:
+        error: it tried to end the process, or changed settings of JAX (`check_jax_settings`).
+    """
+    settings = jax_settings()
+    with no_exit(what, error), _no_arguments(), np.errstate(), warnings.catch_warnings():
+        yield
+    check_jax_settings(settings, what, error)
+
+
+def jax_settings() -> dict[str, Any]:
+    """The settings of JAX that training depends on; empty if JAX isn't imported."""
+    config = getattr(sys.modules.get("jax"), "config", None)
+    return {name: getattr(config, name) for name in _JAX_SETTINGS if hasattr(config, name)}
+
+
+def check_jax_settings(before: dict[str, Any], what: str, error: type[RlotteryError] = TaskError) -> None:
+    """Raise `error` if settings of JAX differ from those `before`, once they are restored.
+
+    They aren't only restored, because code that asks for 64 bits would then compute with 32 and not know it.
+
+    Args:
+        before: what `jax_settings` returned. If JAX was imported later, only 64 bits are looked for.
+    """
+    found = jax_settings()
+    if not before and not os.environ.get("JAX_ENABLE_X64"):
+        before = {"jax_enable_x64": False}
+    changed = {name: found[name] for name in found.keys() & before.keys() if found[name] != before[name]}
+    for name in changed:
+        sys.modules["jax"].config.update(name, before[name])
+    if "jax_enable_x64" in changed:
+        raise error(
+            f"{what} turns on jax_enable_x64 for the whole process, which would change the numbers of training. "
+            "Remove that line, and compute with 64 bits inside `with jax.enable_x64(True):`."
+        )
+    if changed:
+        listed = " and ".join(f"{name} to {value!r}" for name, value in sorted(changed.items()))
+        raise error(
+            f"{what} sets {listed} for the whole process, which would change training. Remove that line, and use "
+            "the setting's context manager of JAX around the code that needs it."
+        )
+
+
+def seed_global_generators(seed: int) -> None:
+    """Seed the generators of `random` and `numpy.random`, which environments may draw from without a seed."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def _attempt(end: BaseException) -> str:
+    """How code tried to end the process, and where."""
+    if isinstance(end, SystemExit):
+        how = f"tried to end the process with sys.exit({'' if end.code is None else repr(end.code)})"
+    else:
+        how = f"raised {type(end).__name__}{': ' * bool(str(end))}{end}"
+    where = _place(end)
+    return f"{how}{' in ' * bool(where)}{where}"
+
+
+def _place(error: BaseException) -> str:
+    """File and line of the innermost call that isn't in Python's own library: "/tasks/my_task.py, line 12"."""
+    others = (sysconfig.get_path("stdlib"), "<frozen", str(Path(__file__).parent))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if "site-packages" in frame.filename or not frame.filename.startswith(others):
+            return f"{frame.filename}, line {frame.lineno}"
+    return ""
+
+
+@contextlib.contextmanager
+def _no_arguments() -> Iterator[None]:
+    """A script that parses its arguments when it is imported must not parse ours."""
+    before = sys.argv
+    sys.argv = before[:1] or [""]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+@contextlib.contextmanager
+def _kept_signal_handlers() -> Iterator[None]:
+    """Restore the handlers of the signals that stop a command. Only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None and signal.getsignal(number) != handler:
+                signal.signal(number, handler)

@@ -1,0 +1,142 @@
+"""What code of the user may do to the process."""
+
+import os
+import random
+import signal
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlottery import user_code
+from rlottery.errors import MaskError, RlotteryError, TaskError
+from rlottery.user_code import check_jax_settings, isolated, jax_settings, no_exit, seed_global_generators
+
+
+def leaves(code: object = None) -> None:
+    sys.exit(code)  # type: ignore[arg-type]
+
+
+def interrupts() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        (leaves, "tried to end the process with sys.exit()"),
+        (lambda: leaves(0), "tried to end the process with sys.exit(0)"),
+        (lambda: leaves("bye"), "tried to end the process with sys.exit('bye')"),
+        (interrupts, "raised KeyboardInterrupt"),
+    ],
+)
+def test_the_end_of_the_process_is_an_error_with_its_place(work: Callable[[], None], words: str) -> None:
+    with pytest.raises(MaskError) as raised, no_exit("the task", MaskError):
+        work()
+    line = (interrupts if work is interrupts else leaves).__code__.co_firstlineno + 1
+    assert str(raised.value) == f"the task {words} in {__file__}, line {line}"
+
+
+def test_a_parsers_end_is_told_with_the_line_that_asked_for_it() -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--needed", required=True)
+    with pytest.raises(TaskError, match=r"sys\.exit\(2\) in .*test_user_code\.py, line"), isolated("the task"):
+        parser.parse_args()
+
+
+def test_other_errors_are_raised_as_they_are() -> None:
+    with pytest.raises(ValueError, match="^joint 3$"), no_exit("the task"):
+        raise ValueError("joint 3")
+
+
+def test_a_real_interrupt_is_none_of_the_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), isolated("the task"):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_a_module_sets_does_not_outlast_its_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["rlottery", "run", "config.yaml"])
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    filters, errors, arguments = list(warnings.filters), np.geterr(), sys.argv
+    with isolated("the task"):
+        assert sys.argv == ["rlottery"]
+        for number in handlers:
+            signal.signal(number, signal.SIG_IGN)
+        warnings.simplefilter("error")
+        np.seterr(all="raise")
+        sys.argv = ["other"]
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    assert (list(warnings.filters), np.geterr(), sys.argv) == (filters, errors, arguments)
+
+
+@pytest.fixture
+def jax_config(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The settings of a JAX that isn't there, so that no other test computes with them."""
+    config = types.SimpleNamespace(jax_enable_x64=False, jax_default_matmul_precision=None, jax_platforms="cpu")
+    config.update = lambda name, value: setattr(config, name, value)
+    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(config=config))  # type: ignore[arg-type]
+    return config
+
+
+def test_settings_of_jax_that_change_numbers_are_restored_and_refused(jax_config: Any) -> None:
+    advice = r"the task turns on jax_enable_x64 .* `with jax.enable_x64\(True\):`"
+    with pytest.raises(TaskError, match=advice), isolated("the task"):
+        jax_config.update("jax_enable_x64", True)
+    advice = "it sets jax_default_matmul_precision to 'high' for the whole process"
+    with pytest.raises(MaskError, match=advice), isolated("it", MaskError):
+        jax_config.update("jax_default_matmul_precision", "high")
+    with isolated("the task"):
+        jax_config.update("jax_platforms", "gpu")
+    assert (jax_config.jax_enable_x64, jax_config.jax_default_matmul_precision) == (False, None)
+
+
+def test_a_module_that_imports_jax_first_may_not_turn_on_64_bits(jax_config: Any, monkeypatch: Any) -> None:
+    jax_config.jax_enable_x64 = True
+    monkeypatch.delenv("JAX_ENABLE_X64", raising=False)
+    with pytest.raises(RlotteryError, match="jax_enable_x64"):
+        check_jax_settings({}, "the task")
+    jax_config.jax_enable_x64 = True
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")  # it was not the module
+    check_jax_settings({}, "the task")
+
+
+def test_the_installed_jax_has_all_settings_that_are_watched() -> None:
+    import jax  # noqa: F401
+
+    assert set(jax_settings()) == set(user_code._JAX_SETTINGS)
+
+
+def test_global_generators_repeat() -> None:
+    def draw() -> tuple[float, float]:
+        return random.random(), float(np.random.random())
+
+    states = random.getstate(), np.random.get_state()
+    try:
+        seed_global_generators(2**63)
+        first = draw()
+        seed_global_generators(2**63)
+        assert draw() == first
+        seed_global_generators(2**63 + 1)
+        assert draw() != first
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def test_a_place_in_an_installed_package_counts(tmp_path: Path) -> None:
+    file = tmp_path / "site-packages" / "simulator.py"
+    code = compile("raise SystemExit", str(file), "exec")
+    with pytest.raises(TaskError, match=f"in {file}, line 1$"), no_exit("the task"):
+        exec(code)
