@@ -2,5 +2,15 @@
 
 from rlottery.envs.environment import EPISODE_LIMIT, Environment, Step, make
 from rlottery.envs.families import is_metaworld, observation_names
+from rlottery.envs.open_environments import OpenEnvironments, make_closed
 
-__all__ = ["EPISODE_LIMIT", "Environment", "Step", "is_metaworld", "make", "observation_names"]
+__all__ = [
+    "EPISODE_LIMIT",
+    "Environment",
+    "OpenEnvironments",
+    "Step",
+    "is_metaworld",
+    "make",
+    "make_closed",
+    "observation_names",
+]

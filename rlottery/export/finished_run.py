@@ -93,8 +93,7 @@ def environment_of(run: FinishedRun, actor: Layers) -> envs.Environment:
         TaskError: the task can't be made here.
         StudyError: the task here differs from the one that the actor was trained on.
     """
-    environment = envs.make(run.task.id, run.task.kwargs)
-    environment.close()
+    environment = envs.make_closed(run.task.id, run.task.kwargs)
     sizes = environment.observation_size, environment.action_size
     inputs, outputs = actor["layer_0"]["kernel"].shape[0], actor[f"layer_{len(actor) - 1}"]["kernel"].shape[1]
     if (inputs, outputs) != (sizes[0], run.algorithm.outputs_per_action * sizes[1]):

@@ -108,6 +108,7 @@ def train(
     and on k.
 
     Args:
+        make_environment: called twice. The environments are the caller's, who closes them.
         recorder: receives metrics as they arise.
         rewind_points: saves the agent at certain steps.
 
@@ -121,34 +122,30 @@ def train(
             differ from `loop.spec`.
     """
     environment, evaluation_environment = make_environment(), make_environment()
-    try:
-        for made in (environment, evaluation_environment):
-            _check_sizes(made, loop.spec)
-        collector = _Collector(environment, plan)
-        if loop.env_steps == 0:
+    for made in (environment, evaluation_environment):
+        _check_sizes(made, loop.spec)
+    collector = _Collector(environment, plan)
+    if loop.env_steps == 0:
+        recorder.write(_evaluation_row(loop, plan, evaluation_environment))
+    while loop.env_steps < plan.last_step:
+        outcome = collector.step(loop)
+        step, is_last = loop.env_steps, loop.env_steps == plan.last_step
+        recorder.tick(step)
+        batch = _update(loop, plan)
+        if batch is not None and plan.dynamic is not None and plan.dynamic.due(step):
+            loop.learner.state = plan.dynamic.update(loop.learner.state, step, columns(batch, *loop.spec))
+        if rewind_points is not None and rewind_points.due(step):
+            check_sound(loop)
+            rewind_points.save(step, loop.learner.state)
+        if batch is not None and step % LOSS_INTERVAL == 0:
+            recorder.write(loop.losses.row(step))
+        if (outcome.over or is_last) and loop.episode.due(step, last=is_last):
+            recorder.write(loop.episode.row(step))
+        if step % plan.evaluation_interval == 0 or is_last:
+            check_sound(loop)
             recorder.write(_evaluation_row(loop, plan, evaluation_environment))
-        while loop.env_steps < plan.last_step:
-            outcome = collector.step(loop)
-            step, is_last = loop.env_steps, loop.env_steps == plan.last_step
-            recorder.tick(step)
-            batch = _update(loop, plan)
-            if batch is not None and plan.dynamic is not None and plan.dynamic.due(step):
-                loop.learner.state = plan.dynamic.update(loop.learner.state, step, columns(batch, *loop.spec))
-            if rewind_points is not None and rewind_points.due(step):
-                check_sound(loop)
-                rewind_points.save(step, loop.learner.state)
-            if batch is not None and step % LOSS_INTERVAL == 0:
-                recorder.write(loop.losses.row(step))
-            if (outcome.over or is_last) and loop.episode.due(step, last=is_last):
-                recorder.write(loop.episode.row(step))
-            if step % plan.evaluation_interval == 0 or is_last:
-                check_sound(loop)
-                recorder.write(_evaluation_row(loop, plan, evaluation_environment))
-            if outcome.over and not is_last:
-                yield loop
-    finally:
-        environment.close()
-        evaluation_environment.close()
+        if outcome.over and not is_last:
+            yield loop
 
 
 def _check_sizes(environment: Environment, spec: Spec) -> None:

@@ -20,8 +20,7 @@ def task_spec(task: Task) -> Spec:
     A worker takes them from the environment. Raises TaskError if that can't be made.
     """
     if (spec := _known.get(_key(task))) is None:
-        environment = envs.make(task.id, task.kwargs)
-        environment.close()
+        environment = envs.make_closed(task.id, task.kwargs)
         spec = _known[_key(task)] = Spec(environment.observation_size, environment.action_size)
     return spec
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from rlottery.envs import OpenEnvironments
 from rlottery.errors import StoppedError, StudyError
 from rlottery.storage.manifests import FileEntry, write_manifest
 from rlottery.storage.metrics_log import WALL_CLOCK, MetricsRow, read_metrics
@@ -18,7 +19,7 @@ from rlottery.training.loop import train
 from rlottery.training.rewind_points import RewindPoints
 
 
-def add_rewind_points(job: Job, stop_wanted: Callable[[], bool]) -> None:
+def add_rewind_points(job: Job, stop_wanted: Callable[[], bool], environments: OpenEnvironments) -> None:
     """Save the agents that arms rewind to and that the finished dense run has not saved.
 
     The dense agent is trained again up to the last of these steps. Its metrics must equal those of the finished run:
@@ -29,7 +30,7 @@ def add_rewind_points(job: Job, stop_wanted: Callable[[], bool]) -> None:
     steps = missing_rewind_points(job, finished)
     if not steps:
         return
-    rows, added = _train_again(job, steps, stop_wanted)
+    rows, added = _train_again(job, steps, stop_wanted, environments)
     # At the step where training stops there may be additional rows, as at the end of every run.
     if not _timeless(read_metrics(job.files.metrics), max(steps)).items() <= _timeless(rows, max(steps)).items():
         for step in steps:
@@ -43,7 +44,7 @@ def add_rewind_points(job: Job, stop_wanted: Callable[[], bool]) -> None:
 
 
 def _train_again(
-    job: Job, steps: Sequence[int], stop_wanted: Callable[[], bool]
+    job: Job, steps: Sequence[int], stop_wanted: Callable[[], bool], environments: OpenEnvironments
 ) -> tuple[list[MetricsRow], dict[str, FileEntry]]:
     """Train the dense agent up to the last of `steps`, saving it at each. Returns its metrics and the saved files."""
     start, last = Start(weights_from(job, streams_of(job).for_weights()), saves=steps), max(steps)
@@ -55,7 +56,7 @@ def _train_again(
     progress = ProgressFile(job.files.progress, last)
     recorder, rewind_points = RunRecorder(rows.append, progress), RewindPoints(job.files, steps, added)
     try:
-        for _ in train(loop, plan, environment_maker(job), recorder, rewind_points):
+        for _ in train(loop, plan, environment_maker(job, environments), recorder, rewind_points):
             if stop_wanted():
                 raise StoppedError(f"Stopped at environment step {loop.env_steps:,} of {last:,}.")
     finally:

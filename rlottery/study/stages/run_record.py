@@ -10,6 +10,7 @@ from rlottery.study.planning.fingerprints import Fingerprint
 from rlottery.study.planning.jobs import Job
 from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
+from rlottery.user_code import no_exit
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callab
         return {**common, **facts}
 
     try:
-        result = work(checkpoints)
+        with no_exit(f"The environment of {job.task.id}, or a library,"):
+            result = work(checkpoints)
         manifest = manifest_of("done", result.names, {**known, **result.facts})
     except DivergedError as error:
         write_arrays(job.files.diverged, error.arrays)

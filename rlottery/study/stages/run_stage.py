@@ -9,6 +9,7 @@ from collections.abc import Callable
 from rlottery.agents.base import to_arrays
 from rlottery.agents.description import kernel_shapes, weight_count
 from rlottery.config.recipes import ROUND
+from rlottery.envs import OpenEnvironments
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask
 from rlottery.storage.disk import remove_partials, write_arrays, write_bytes, write_folder
@@ -34,36 +35,49 @@ STALE_SECONDS = 3600.0
 
 
 def run_stage(
-    job: Job, stop_wanted: Callable[[], bool] = lambda: False, make_learner: Callable[..., Learner] = CpuLearner
+    job: Job,
+    stop_wanted: Callable[[], bool] = lambda: False,
+    make_learner: Callable[..., Learner] = CpuLearner,
+    environments: OpenEnvironments | None = None,
 ) -> None:
     """Do one job.
 
     Args:
         stop_wanted: called after each training episode; if it returns True, the run saves a checkpoint and stops.
         make_learner: makes the learner of a dense agent or a ticket, from the arguments of `CpuLearner`.
+        environments: makes the environments, and closes them later. By default they are closed when the job is done.
 
     Raises RlotteryError if the job failed (a run's manifest records it), and StoppedError if `stop_wanted`.
     """
+    if environments is None:
+        with OpenEnvironments() as environments:
+            run_stage(job, stop_wanted, make_learner, environments)
+        return
     remove_partials(job.files.folder)
     if job.stage == "dense":
-        train_dense(job, stop_wanted, make_learner)
+        train_dense(job, stop_wanted, make_learner, environments)
     elif job.stage == "rewind":
-        add_rewind_points(job, stop_wanted)
+        add_rewind_points(job, stop_wanted, environments)
     elif job.stage == "mask":
         remove_partials(job.mask_path.parent, older_than=STALE_SECONDS)
         create_mask(job)
     else:
-        train_ticket(job, stop_wanted, make_learner)
+        train_ticket(job, stop_wanted, make_learner, environments)
 
 
-def train_dense(job: Job, stop_wanted: Callable[[], bool], make_learner: Callable[..., Learner]) -> None:
+def train_dense(
+    job: Job,
+    stop_wanted: Callable[[], bool],
+    make_learner: Callable[..., Learner],
+    environments: OpenEnvironments,
+) -> None:
     """Train the dense agent. Saves its initial weights, the agent, its metrics, replay buffer and rewind points."""
     weights = weights_from(job, streams_of(job).for_weights())
     start = Start(weights, saves=job.config.rewind_steps)
 
     def work(checkpoints: Checkpoints) -> RunResult:
         write_arrays(job.files.initial, to_arrays(weights))
-        loop = train_run(job, start, checkpoints, stop_wanted, make_learner)
+        loop = train_run(job, start, checkpoints, stop_wanted, make_learner, environments)
         write_folder(job.files.replay, loop.replay.save)
         # An interrupted run may have passed a rewind point that was asked for, or damaged, only later.
         damaged = {error.file.name for error in find_damage(job.files.folder, checkpoints.points)}
@@ -74,13 +88,18 @@ def train_dense(job: Job, stop_wanted: Callable[[], bool], make_learner: Callabl
     record_run(job, dense_fingerprint(job.config, job.task, job.seed), {}, work)
 
 
-def train_ticket(job: Job, stop_wanted: Callable[[], bool], make_learner: Callable[..., Learner]) -> None:
+def train_ticket(
+    job: Job,
+    stop_wanted: Callable[[], bool],
+    make_learner: Callable[..., Learner],
+    environments: OpenEnvironments,
+) -> None:
     """Train a ticket or a control: an empty buffer, a fresh optimiser, and whatever its recipe starts from."""
     mask, mask_bytes = read_ticket_mask(job) if "mask" in job.ticket_arm.stages else (None, b"")
     start = start_of(job, mask)
 
     def work(checkpoints: Checkpoints) -> RunResult:
-        loop = train_run(job, start, checkpoints, stop_wanted, make_learner)
+        loop = train_run(job, start, checkpoints, stop_wanted, make_learner, environments)
         names = save_agent(job, loop)
         if job.ticket_arm.recipe.is_dynamic:
             last = describe_mask(job, masks_of(loop.learner.state), job.ticket_arm.sparsity or {})

@@ -7,9 +7,8 @@ from typing import Any
 
 import jax
 
-from rlottery import envs
 from rlottery.agents.base import jax_key, nest_masks, to_arrays
-from rlottery.envs import Environment
+from rlottery.envs import Environment, OpenEnvironments
 from rlottery.errors import StoppedError
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import write_arrays
@@ -23,6 +22,7 @@ from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.learner import Learner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, check_sound, train
 from rlottery.training.rewind_points import RewindPoints
+from rlottery.user_code import check_jax_settings, jax_settings
 
 
 def train_run(
@@ -31,6 +31,7 @@ def train_run(
     checkpoints: Checkpoints,
     stop_wanted: Callable[[], bool],
     make_learner: Callable[..., Learner],
+    environments: OpenEnvironments,
 ) -> Loop:
     """Train a run to its end, from its newest checkpoint if there is one, else from `start`.
 
@@ -44,13 +45,17 @@ def train_run(
     try:
         with MetricsLog(job.files.metrics, job.files.tensorboard, position, loop.env_steps) as log:
             rewind_points = RewindPoints(job.files, start.saves, checkpoints.points)
-            for _ in train(loop, plan, environment_maker(job), RunRecorder(log.write, progress), rewind_points):
+            make_environment, recorder = environment_maker(job, environments), RunRecorder(log.write, progress)
+            settings = jax_settings()
+            for _ in train(loop, plan, make_environment, recorder, rewind_points):
+                check_jax_settings(settings, job.task.id)
                 stop = stop_wanted()
                 if checkpoints.due() or stop:
                     _check_masks_hold(loop)
                     checkpoints.save(loop, log.position())
                 if stop:
                     raise StoppedError(f"Stopped at environment step {loop.env_steps:,}. A checkpoint is saved.")
+            check_jax_settings(settings, job.task.id)
             return loop
     finally:
         progress.remove()
@@ -78,9 +83,9 @@ def training_plan(job: Job, start: Start) -> TrainingPlan:
     )
 
 
-def environment_maker(job: Job) -> Callable[[], Environment]:
-    """A function that makes an environment of the job's task."""
-    return partial(envs.make, job.task.id, job.task.kwargs)
+def environment_maker(job: Job, environments: OpenEnvironments) -> Callable[[], Environment]:
+    """A function that makes an environment of the job's task, which `environments` closes."""
+    return partial(environments.make, job.task.id, job.task.kwargs)
 
 
 def save_agent(job: Job, loop: Loop) -> tuple[str, ...]:

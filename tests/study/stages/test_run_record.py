@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlottery.errors import DivergedError, MaskError, StoppedError
+from rlottery.errors import DivergedError, MaskError, StoppedError, TaskError
 from rlottery.storage.disk import read_arrays, write_bytes
 from rlottery.storage.manifests import Manifest, file_entry, read_manifest
 from rlottery.study.planning.jobs import Job
@@ -33,11 +33,14 @@ def recorded(ticket: Job, work: Callable[[Checkpoints], RunResult]) -> Manifest 
     return read_manifest(ticket.files)
 
 
-def raises(error: Exception) -> Callable[[Checkpoints], RunResult]:
+def raises(error: BaseException) -> Callable[[Checkpoints], RunResult]:
     def work(checkpoints: Checkpoints) -> RunResult:
         raise error
 
     return work
+
+
+LINE = raises.__code__.co_firstlineno + 2
 
 
 def test_a_run_that_is_done_has_its_files_and_facts(ticket: Job) -> None:
@@ -56,13 +59,20 @@ def test_a_run_that_is_done_has_its_files_and_facts(ticket: Job) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "message"), [(MaskError("no mask"), "no mask"), (ValueError("boom"), "ValueError: boom")]
+    ("error", "message"),
+    [
+        (MaskError("no mask"), "no mask"),
+        (ValueError("boom"), "ValueError: boom"),
+        (SystemExit(0), "The environment of Pendulum-v1, or a library, tried to end the process with sys.exit(0) in "),
+        (KeyboardInterrupt("esc"), "The environment of Pendulum-v1, or a library, raised KeyboardInterrupt: esc in "),
+    ],
 )
-def test_a_failed_run_has_its_error_and_keeps_its_checkpoint(ticket: Job, error: Exception, message: str) -> None:
-    with pytest.raises(type(error)):
+def test_a_failed_run_has_its_error_and_keeps_its_checkpoint(ticket: Job, error: BaseException, message: str) -> None:
+    with pytest.raises(type(error) if isinstance(error, Exception) else TaskError):
         recorded(ticket, raises(error))
     manifest = read_manifest(ticket.files)
-    assert manifest is not None and (manifest["status"], manifest["error"]) == ("failed", message)
+    assert manifest is not None and manifest["status"] == "failed"
+    assert manifest["error"].removesuffix(f"{__file__}, line {LINE}") == message
     assert manifest["round_of"] == "imp" and "criterion" not in manifest and manifest["files"] == {}
     assert ticket.files.checkpoint.exists()
 

@@ -1,0 +1,67 @@
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+
+from rlottery.envs import OpenEnvironments, make_closed
+from rlottery.envs.environment import make
+from rlottery.errors import TaskError
+from tests.environments import Target
+
+CLOSED: list[object] = []
+
+
+class Closing(Target):
+    """Closes as `how` says, and is made in another folder."""
+
+    def __init__(self, how: str = "well", folder: str | None = None):
+        super().__init__()
+        self._how = how
+        if folder:
+            os.chdir(folder)
+
+    def close(self) -> None:
+        CLOSED.append(self._how)
+        if self._how == "fails":
+            raise RuntimeError("not connected")
+        if self._how == "leaves":
+            sys.exit(0)
+
+
+TASK = "rlottery-tests/Closing-v0"
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Any:
+    CLOSED.clear()
+    gymnasium.register(TASK, Closing)
+    yield
+    del gymnasium.registry[TASK]
+
+
+def test_all_are_closed_whatever_happens_and_troubles_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="joint 3"), OpenEnvironments() as environments:
+        for how in ("well", "fails", "leaves"):
+            environments.make(TASK, {"how": how})
+        raise ValueError("joint 3")
+    assert CLOSED == ["leaves", "fails", "well"]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(
+        f"An environment of {TASK} was not closed: close() tried to end the process with sys.exit(0)"
+    )
+    assert second == f"An environment of {TASK} was not closed: RuntimeError: not connected"
+
+
+def test_one_for_its_sizes_is_closed_and_changes_no_folder(tmp_path: Path) -> None:
+    before = Path.cwd()
+    assert make_closed(TASK, {"folder": str(tmp_path)}).observation_size == 2
+    assert CLOSED == ["well"] and Path.cwd() == before
+
+
+def test_a_constructor_that_ends_the_process_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Closing, "__init__", lambda self: sys.exit(1))
+    with pytest.raises(TaskError, match=rf"^Task '{TASK}' tried to end the process with sys.exit\(1\) in "):
+        make(TASK)
