@@ -2,12 +2,14 @@
 
 `rlottery.study.execution.local` is the only backend. Another one, such as a cluster's scheduler, is a new module with
 two classes like these; it starts `rlottery.study.execution.worker` with the text of `worker.encode` on standard input,
-wherever it runs, and the files of the store are shared. The executor decides what runs when, and knows nothing else.
+wherever it runs, and the files of the store are shared. A worker stops when its standard input ends, so the backend
+keeps it open. The executor decides what runs when, and knows nothing else.
 """
 
 from collections.abc import Mapping
 from typing import Protocol
 
+from rlottery.study.execution.endings import Ending
 from rlottery.study.planning.jobs import Job
 
 
@@ -21,17 +23,18 @@ class Worker(Protocol):
     def has_ended(self) -> bool:
         """Whether the process has ended."""
 
-    def exit_codes(self) -> dict[int, int]:
-        """The exit codes of the jobs that have ended, by number (`rlottery.study.execution.endings`).
+    def endings(self) -> dict[int, Ending]:
+        """How the jobs ended that have ended, by number.
 
-        If the process ends before a job does, its exit code is the job's. A process killed by signal N has code -N.
+        If the process ends before it reports a job's end, its exit code is the job's. A process killed by signal N has
+        code -N.
         """
 
     def stop(self) -> None:
         """Ask the worker to save checkpoints and end; it may take `executor.GRACE_SECONDS`."""
 
     def kill(self) -> None:
-        """End the process now, if it still runs, and wait until it has ended."""
+        """End the process and all that it has started, if they still run, and wait until it has ended."""
 
 
 class Backend(Protocol):
@@ -41,5 +44,5 @@ class Backend(Protocol):
         """Start a worker on these jobs. Each job's folder and log exist, and the worker appends to the log.
 
         Raises:
-            OSError: the worker can't be started.
+            OSError: the worker can't be started. If others run, the executor tries again once one has ended.
         """

@@ -1,60 +1,65 @@
-"""How a worker's job ends: its exit code, and what to tell the user about it."""
+"""How a worker's job ends: what the worker reports or how its process ended, and what to tell the user about it."""
 
 import contextlib
 import signal
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
-from rlottery.errors import RlotteryError
+from rlottery.child_process import ended_by
+from rlottery.errors import RlotteryError, StoppedError, error_text
 from rlottery.storage.checkpoint_record import newest_checkpoint
+from rlottery.storage.disk import FULL
 from rlottery.storage.manifests import read_manifest
 from rlottery.study.planning.jobs import Job
 
 FAILED = 3
-"""Exit code of a job that ended with an error for the user. The last lines of its log have the message."""
+"""Exit code of a job that ended with an error."""
 STOPPED = 4
 """Exit code of a job that was asked to stop."""
 DISK_FULL = 5
 """Exit code of a job that found the disk full, so that its log may lack the message."""
-LOG_TAIL_BYTES = 2**16
 
 
-@dataclass(frozen=True)
-class JobLog:
-    """A job's log, from where a worker begins to append to it."""
+class Ending(NamedTuple):
+    """How a job ended.
 
-    path: Path
-    start: int
+    Attributes:
+        code: 0, `FAILED`, `STOPPED` or `DISK_FULL`; or the exit code of the process, if it ended before it reported how
+            the job did. A process killed by signal N has code -N.
+        report: what the worker says about it; None if it said nothing.
+    """
 
-    @classmethod
-    def begin(cls, job: Job) -> "JobLog":
-        """Make the job's folder and its log, unless they exist."""
-        job.files.folder.mkdir(parents=True, exist_ok=True)
-        with job.log.open("ab") as log:
-            return cls(job.log, log.tell())
-
-    def last_lines(self) -> list[str]:
-        """What the worker has written, or the end of it if it is long."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(max(self.start, self.path.stat().st_size - LOG_TAIL_BYTES))
-                return file.read().decode(errors="replace").strip().splitlines()
-        except OSError:
-            return []
+    code: int
+    report: str | None = None
 
 
-def failure_message(code: int, log: JobLog, *, shares_worker: bool) -> str:
-    """Why a job ended with this exit code, which is none of 0, `STOPPED` and `DISK_FULL`."""
-    lines = log.last_lines()
-    errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
-    if code == FAILED and errors:
-        message = "\n".join(lines[errors[-1] :]).removeprefix("error: ")
-        return f"{message}\nlog: {log.path}"
-    how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    if code == -signal.SIGKILL:
-        how += " twice. To use less memory, run fewer workers: workers=1"
-        how += ", and set RLOTTERY_TOGETHER=0 in the environment" if shares_worker else ""
-    return f"the worker {how}; the last line of its log: {lines[-1] if lines else '(none)'}\nlog: {log.path}"
+def ending_of(error: BaseException) -> Ending:
+    """How a job ended that raised `error`."""
+    if isinstance(error, StoppedError):
+        return Ending(STOPPED, str(error))
+    return Ending(DISK_FULL if isinstance(error, OSError) and error.errno in FULL else FAILED, error_text(error))
+
+
+def begin_log(job: Job) -> None:
+    """Make the job's folder and its log, unless they exist."""
+    job.files.folder.mkdir(parents=True, exist_ok=True)
+    job.log.open("ab").close()
+
+
+def manifest_time(job: Job) -> int:
+    """When the manifest of the job's run was written; 0 if there is none, or if the job isn't a run."""
+    with contextlib.suppress(OSError):
+        return job.files.manifest.stat().st_mtime_ns if job.stage in ("dense", "ticket") else 0
+    return 0
+
+
+def failure_message(job: Job, ending: Ending, started_after: int, *, shares_worker: bool) -> str:
+    """Why a job failed: what its worker reports, else what its manifest says, else how the process ended.
+
+    Args:
+        started_after: `manifest_time` before the worker was started. A manifest as old as that is an earlier one.
+    """
+    why = ending.report or _recorded_error(job, started_after) or _end_of_process(ending.code, shares_worker)
+    return f"{why}\nlog: {job.log}"
 
 
 def disk_full_message(job: Job) -> str:
@@ -88,7 +93,25 @@ def has_diverged(job: Job) -> bool:
     return False
 
 
-def _signal_name(number: int) -> str:
-    with contextlib.suppress(ValueError):
-        return signal.Signals(number).name + (" (out of memory?)" if number == signal.SIGKILL else "")
-    return f"signal {number}"
+def _recorded_error(job: Job, started_after: int) -> str | None:
+    if manifest_time(job) in (0, started_after):
+        return None
+    with contextlib.suppress(RlotteryError):
+        manifest = read_manifest(job.files)
+        return manifest and manifest.get("error")
+    return None
+
+
+def _end_of_process(code: int, shares_worker: bool) -> str:
+    if code == -signal.SIGKILL:
+        also = ", and set RLOTTERY_TOGETHER=0 in the environment" if shares_worker else ""
+        return (
+            "the worker was killed by SIGKILL (out of memory?) twice. To use less memory, run fewer workers: "
+            f"workers=1{also}"
+        )
+    if code < 0:
+        return f"the worker {ended_by(code)}"
+    return (
+        f"the worker {ended_by(code)} before the job was finished: the environment, a criterion or a library has "
+        "ended the process"
+    )

@@ -6,7 +6,7 @@ started is the backend's business (`rlottery.study.execution.backend`).
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rlottery.errors import RlotteryError
@@ -15,7 +15,7 @@ from rlottery.study.execution import endings
 from rlottery.study.execution.backend import Backend, Worker
 from rlottery.study.execution.bundles import TRAINED, bundles
 from rlottery.study.execution.cores import usable_cores
-from rlottery.study.execution.endings import DISK_FULL, STOPPED, JobLog
+from rlottery.study.execution.endings import DISK_FULL, STOPPED, Ending
 from rlottery.study.execution.local import LocalBackend
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.finished_runs import DivergedRunError
@@ -57,7 +57,7 @@ class Executor:
     backend: Backend = field(default_factory=LocalBackend)
     _workers: list[Worker] = field(default_factory=list)
     _running: dict[int, Worker] = field(default_factory=dict)
-    _logs: dict[int, JobLog] = field(default_factory=dict)
+    _manifests: dict[int, int] = field(default_factory=dict)
     _before: list[list[int]] = field(init=False)
     _order: list[int] = field(init=False)
     _stopping: bool = False
@@ -122,7 +122,8 @@ class Executor:
                 if is_done(tracked.job):
                     self._end(index, JobState.FOUND)
                 else:
-                    self._logs[index] = JobLog.begin(tracked.job)
+                    endings.begin_log(tracked.job)
+                    self._manifests[index] = endings.manifest_time(tracked.job)
                     jobs[index] = tracked.job
             except DivergedRunError as error:
                 tracked.set_diverged(error)
@@ -134,8 +135,7 @@ class Executor:
         try:
             worker = self.backend.start(jobs)
         except OSError as error:
-            for index in jobs:
-                self._end(index, JobState.FAILED, str(error))
+            self._handle_no_start(jobs, error)
             return
         self._workers.append(worker)
         for index in jobs:
@@ -150,30 +150,58 @@ class Executor:
             tracked.progress = read_progress(tracked.job.files.progress) or tracked.progress
         for worker in list(self._workers):
             has_ended = worker.has_ended()
-            for index, code in worker.exit_codes().items():
+            for index, ending in worker.endings().items():
                 if self._running.pop(index, None) is not None:
-                    self._handle_exit(index, code, shares_worker=len(worker.jobs) > 1)
+                    self._handle_ending(index, ending, shares_worker=len(worker.jobs) > 1)
             if has_ended:
                 self._workers.remove(worker)
                 worker.kill()
 
-    def _handle_exit(self, index: int, code: int, *, shares_worker: bool) -> None:
-        tracked = self.tracked[index]
-        if self._stopping and code in (-signal.SIGTERM, -signal.SIGKILL):
-            code = STOPPED  # the signal came before the worker could handle it, or the user killed it
-        if code == -signal.SIGKILL and not tracked.times_killed:
+    def _handle_no_start(self, indices: Iterable[int], error: OSError) -> None:
+        """Run fewer workers from now on if others run; else the jobs have failed."""
+        why = f"Another process can't be started: {error.strerror or error}"
+        self.workers = max(1, len(self._workers))
+        for index in indices:
+            if self._workers:
+                self.tracked[index].message = f"{why}; continuing with workers={self.workers}"
+            else:
+                self._end(
+                    index,
+                    JobState.FAILED,
+                    f"{why}. End other programs, raise the limits of this machine (ulimit -u, ulimit -n, memory), or "
+                    "run fewer workers: workers=1. Then run this command again.",
+                )
+
+    def _handle_ending(self, index: int, ending: Ending, *, shares_worker: bool) -> None:
+        """Record how a job ended. Its files say whether it is done, whatever its process says or how that ended."""
+        tracked, code = self.tracked[index], ending.code
+        if self._stopping and ending.report is None and code in (-signal.SIGTERM, -signal.SIGKILL, STOPPED):
+            ending = Ending(STOPPED, "")  # the signal came before the worker could handle it, or the user killed it
+        done = False
+        if ending.report is None or code == 0:
+            try:
+                done = is_done(tracked.job)
+            except DivergedRunError as error:
+                tracked.set_diverged(error)
+                self.ended(tracked)
+                return
+            except (RlotteryError, OSError) as error:
+                ending = Ending(code, ending.report or (str(error) if code == 0 else None))
+        if done:
+            self._end(index, JobState.DONE, endings.skipped_checkpoints_message(tracked.job))
+        elif code == -signal.SIGKILL and ending.report is None and not tracked.times_killed:
             tracked.times_killed += 1
             tracked.state = JobState.WAITING
             tracked.message = "its worker was killed by SIGKILL (out of memory?); trying once more"
-        elif code == 0:
-            self._end(index, JobState.DONE, endings.skipped_checkpoints_message(tracked.job))
-        elif code == STOPPED:
+        elif ending.code == STOPPED and ending.report is not None:
             self._end(index, JobState.STOPPED, endings.resume_message(tracked.job))
         elif code == DISK_FULL:
             self._end(index, JobState.FAILED, endings.disk_full_message(tracked.job))
         else:
             state = JobState.DIVERGED if endings.has_diverged(tracked.job) else JobState.FAILED
-            self._end(index, state, endings.failure_message(code, self._logs[index], shares_worker=shares_worker))
+            before = self._manifests[index]
+            message = endings.failure_message(tracked.job, ending, before, shares_worker=shares_worker)
+            self._end(index, state, message)
 
     def _end(self, index: int, state: JobState, message: str = "") -> None:
         """Record the final state of a job."""

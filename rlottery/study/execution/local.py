@@ -1,21 +1,22 @@
 """Workers on this machine: each is a child process, pinned to a core that no other worker is pinned to."""
 
 import contextlib
-import json
-import os
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO
 
-from rlottery.child_process import child_environment, python_command
+from rlottery.child_process import child_environment, kill_group, python_command
 from rlottery.study.execution.cores import Claim, claim_core
-from rlottery.study.execution.endings import LOG_TAIL_BYTES
+from rlottery.study.execution.descendants import MARK, kill_descendants
+from rlottery.study.execution.endings import Ending
+from rlottery.study.execution.reports import read_reports
 from rlottery.study.execution.worker import encode
 from rlottery.study.planning.jobs import Job
 
-WORKER_COMMAND = python_command("rlottery.study.execution.worker")
+WORKER_COMMAND = tuple(python_command("rlottery.study.execution.worker"))
 
 
 class LocalBackend:
@@ -42,44 +43,50 @@ class LocalWorker:
     jobs: Mapping[int, Job]
     _claim: Claim | None
     _process: subprocess.Popen[bytes]
-    _outcomes: IO[bytes]
+    _reports: IO[bytes]
+    _mark: str
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
-    def exit_codes(self) -> dict[int, int]:
+    def endings(self) -> dict[int, Ending]:
         code = self._process.poll()  # first: what it reported before it ended is then complete
-        reported = os.pread(self._outcomes.fileno(), LOG_TAIL_BYTES, 0).split(b"\n")[:-1]
-        ended = dict(json.loads(line) for line in reported)
-        found = {number: ended.get(place, code) for place, number in enumerate(self.jobs)}
-        return {number: code for number, code in found.items() if code is not None}
+        reported, others = read_reports(self._reports.fileno()), None if code is None else Ending(code)
+        found = {number: reported.get(place, others) for place, number in enumerate(self.jobs)}
+        return {number: ending for number, ending in found.items() if ending is not None}
 
     def stop(self) -> None:
-        self._process.terminate()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended
+            self._process.stdin.close()
 
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._outcomes.close()
+        kill_group(self._process.pid)
+        kill_descendants(self._mark)
+        self.stop()  # closes the pipe
+        self._reports.close()
         if self._claim:
             self._claim.release()
 
 
 def _start(jobs: Mapping[int, Job], claim: Claim | None) -> LocalWorker:
-    first = next(iter(jobs.values()))
+    first, mark = next(iter(jobs.values())), uuid.uuid4().hex
     # A nameless file: it lasts as long as one of the two processes. Where the log is there is room for it.
-    outcomes = tempfile.TemporaryFile(dir=first.log.parent)  # noqa: SIM115
+    reports = tempfile.TemporaryFile(dir=first.log.parent)  # noqa: SIM115
     with first.log.open("ab") as log:
         process = subprocess.Popen(
             WORKER_COMMAND,
             stdin=subprocess.PIPE,
-            stdout=outcomes if len(jobs) > 1 else log,
+            stdout=log,
             stderr=log,
-            env=child_environment(first.config.device),
+            pass_fds=[reports.fileno()],
+            env=child_environment(first.config.device) | {MARK: mark},
             start_new_session=True,  # Ctrl-C in the terminal reaches this process only, which then stops its workers
         )
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has already ended: its exit code says how
-        process.stdin.write(encode(list(jobs.values()), claim.core if claim else None).encode())
-        process.stdin.close()
-    return LocalWorker(jobs, claim, process, outcomes)
+        process.stdin.write(encode(list(jobs.values()), claim.core if claim else None, reports.fileno()).encode())
+        process.stdin.flush()
+    return LocalWorker(jobs, claim, process, reports, mark)

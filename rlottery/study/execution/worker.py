@@ -1,50 +1,62 @@
-"""A worker process: ``python -m rlottery.study.execution.worker``, with its jobs as JSON on standard input.
+"""A worker process: ``python -m rlottery.study.execution.worker``, with its jobs as a line of JSON on standard input.
 
 Several jobs are runs that train as one program; each has a thread (`rlottery.study.execution.worker_threads`).
 
 The process that starts the worker sets its environment. The worker pins itself to its core before it imports JAX. It
-stops at SIGTERM, and when the process that started it has died: it saves a checkpoint at the end of the training
-episode and ends. If that takes too long, it ends without one.
+stops when its standard input ends, because the process that holds the other end closed it or has died, and at SIGTERM:
+it saves a checkpoint at the end of the training episode and ends. If that takes too long, it ends without one.
+
+Environments run in this process, and may do to it what they like. So a thread watches the standard input, which no
+signal handler of theirs can prevent; how each job ended is reported to a file that only this module knows; and the
+process ends at once when all jobs have ended, whatever threads and exit handlers are left.
 """
 
-import atexit
 import contextlib
 import json
 import os
+import select
 import signal
 import sys
-import time
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Event, Thread
+from time import sleep
 from typing import Any, NoReturn
 
 from rlottery.config import Config, config_to_dict
+from rlottery.envs import OpenEnvironments
 from rlottery.errors import RlotteryError, StoppedError
-from rlottery.storage.disk import FULL
 from rlottery.storage.locks import hold
 from rlottery.study.execution.cores import pin
-from rlottery.study.execution.endings import DISK_FULL, FAILED, STOPPED
+from rlottery.study.execution.descendants import MARK, kill_descendants
+from rlottery.study.execution.endings import FAILED, STOPPED, Ending, ending_of
+from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job
+from rlottery.user_code import no_exit, seed_global_generators
 
-PARENT_SECONDS = 1.0
-"""How often to check that the parent process is alive."""
 SAVE_SECONDS = 20.0
 """How long a worker that is asked to stop may take to reach a checkpoint. Slurm kills 30 seconds after its warning."""
-AGAIN_SECONDS = 1.0
-"""How often to try to end after that."""
+CLOSE_SECONDS = 10.0
+"""How long environments may take to close, once all jobs have ended."""
 
 
-def encode(jobs: Sequence[Job], core: int | None) -> str:
-    """What a worker reads on standard input: jobs of one study, and the core to pin itself to."""
+def encode(jobs: Sequence[Job], core: int | None, endings: int | None = None) -> str:
+    """What a worker reads on standard input: jobs of one study, and the core to pin itself to. Ends with a newline.
+
+    Args:
+        endings: a file descriptor that the worker inherits. It writes a line of JSON there when a job has ended: the
+            job's place among the jobs, its exit code, and a message.
+    """
     sent = [
         {"stage": job.stage, "task_index": job.task_index, "seed": job.seed}
         | {"arm": job.arm and job.arm.name, "method": job.arm and job.arm.method}
         for job in jobs
     ]
     config = config_to_dict(jobs[0].config)
-    return json.dumps({"config": config, "jobs": sent, "core": core, "parent": os.getpid()})
+    config["data"] = str(jobs[0].config.data.absolute())  # environments may go to another folder
+    return json.dumps({"config": config, "jobs": sent, "core": core, "parent": os.getpid(), "endings": endings}) + "\n"
 
 
 def _decode(message: Any) -> list[Job]:
@@ -55,11 +67,25 @@ def _decode(message: Any) -> list[Job]:
     return jobs
 
 
-def run_worker() -> int:
-    """Do the jobs on standard input. Returns the process's exit code."""
-    stop = stop_at_sigterm()
-    message = json.loads(sys.stdin.read())
-    Thread(target=_stop_without, args=[message["parent"]], daemon=True).start()
+def main() -> NoReturn:
+    """Do the jobs on standard input, and end the process."""
+    received = sys.stdin.readline()
+    if not received:
+        os._exit(STOPPED)  # the process that started this one has died
+    message = json.loads(received)
+    reports = Reports(message["endings"], len(message["jobs"]))
+    try:
+        stop = watch(_own_standard_input(), reports)
+        _work(message, stop, reports)
+    except BaseException as error:
+        _say(traceback.format_exc())
+        reports.report_rest(ending_of(error))
+    if os.getppid() != message["parent"] and (mark := os.environ.get(MARK)):  # otherwise the parent does this
+        kill_descendants(mark)
+    end_process(reports.exit_code())
+
+
+def _work(message: Any, stop: Event, reports: Reports) -> None:
     pin(message["core"])
     jobs = _decode(message)
     import jax
@@ -67,24 +93,25 @@ def run_worker() -> int:
     # On one core, a second thread for dispatch only costs time.
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
     work = partial(attempt, parent=message["parent"], stop=stop)
+    Thread(target=_end_if_closing_hangs, args=[reports], daemon=True).start()
     if len(jobs) == 1:
         from rlottery.training.learner import CpuLearner
 
-        code = work(jobs[0], CpuLearner)
+        with OpenEnvironments() as environments:
+            reports.report(0, work(jobs[0], CpuLearner, environments))
     else:
         from rlottery.study.execution.worker_threads import run_together
 
-        code = run_together(jobs, work)
-    if code == DISK_FULL:
-        # End at once: threads that still have something to write would wait forever.
-        os._exit(DISK_FULL)
-    return code
+        run_together(jobs, work, reports, CLOSE_SECONDS)
 
 
-def attempt(job: Job, make_learner: Callable[..., Any], *, parent: int, stop: Event) -> int:
-    """Do a job. Returns its exit code; an error message is the last thing in its log."""
+def attempt(
+    job: Job, make_learner: Callable[..., Any], environments: OpenEnvironments, *, parent: int, stop: Event
+) -> Ending:
+    """Do a job. Returns how it ended; an error message is also the last thing in its log."""
     import jax
 
+    from rlottery.study.stages.agents import streams_of
     from rlottery.study.stages.run_stage import run_stage
 
     try:
@@ -93,54 +120,73 @@ def attempt(job: Job, make_learner: Callable[..., Any], *, parent: int, stop: Ev
                 "The config has device: cuda, but JAX finds no NVIDIA GPU. Install JAX with CUDA "
                 "(pip install 'jax[cuda12]', or uv sync --extra cuda12), or set device: cpu."
             )
-        with hold(job.files, parent):
-            run_stage(job, stop.is_set, make_learner)
-    except RlotteryError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    except StoppedError as stopped:
-        print(stopped)
-        return STOPPED
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        with contextlib.suppress(OSError):
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        return DISK_FULL
-    return 0
+        seed_global_generators(streams_of(job).for_purpose("global generators"))
+        with hold(job.files, parent), no_exit("A criterion, an environment or a library", RlotteryError):
+            run_stage(job, stop.is_set, make_learner, environments)
+    except Exception as error:
+        ended = ending_of(error)
+        plain = isinstance(error, RlotteryError | StoppedError) and error.__cause__ is None
+        _say(f"{'error: ' * (ended.code == FAILED)}{error}\n" if plain else traceback.format_exc())
+        return ended
+    return Ending(0, "")
 
 
-def stop_at_sigterm() -> Event:
-    """An event that SIGTERM sets.
+def watch(standard_input: int, reports: Reports) -> Event:
+    """An event that is set when standard input ends, or at SIGTERM or SIGINT.
 
-    After another `SAVE_SECONDS` the process ends by an exception, so that half-written files are removed.
+    After another `SAVE_SECONDS` the process ends. The next start removes the files that it leaves half-written.
     """
     stop = Event()
+    signalled, signals = os.pipe()
 
     def handle(number: int, frame: object) -> None:
-        if not stop.is_set():
-            stop.set()
-            signal.setitimer(signal.ITIMER_REAL, SAVE_SECONDS, AGAIN_SECONDS)
+        os.write(signals, b".")  # and not `stop.set`: a second signal inside it would wait for the first
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGALRM, _end)
-    # While the process exits, Python's handlers are gone, and another alarm would kill it.
-    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
+    def wait() -> None:
+        select.select([standard_input, signalled], [], [])
+        stop.set()
+        sleep(SAVE_SECONDS)
+        late = "Stopped between two checkpoints: the training episode took too long."
+        with contextlib.suppress(OSError):
+            os.write(2, f"{late}\n".encode())
+        reports.report_rest(Ending(STOPPED, late))
+        os._exit(STOPPED)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    Thread(target=wait, daemon=True).start()
     return stop
 
 
-def _end(number: int, frame: object) -> NoReturn:
-    # The timer repeats: an exception inside a callback, such as JAX's at garbage collection, is swallowed.
-    print("Stopped between two checkpoints: the training episode took too long.", file=sys.stderr)
-    sys.exit(STOPPED)
+def end_process(code: int) -> NoReturn:
+    """End this process, without waiting for threads or calling exit handlers."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(code)
 
 
-def _stop_without(parent: int) -> None:
-    """Stop this process once its parent has died."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _own_standard_input() -> int:
+    """Standard input under another number. What the user's code reads is empty."""
+    own, empty = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    # What is printed is in the log though the process may end in any way.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    return own
+
+
+def _end_if_closing_hangs(reports: Reports) -> None:
+    reports.complete.wait()
+    sleep(CLOSE_SECONDS)
+    end_process(reports.exit_code())
+
+
+def _say(text: str) -> None:
+    """Write to the log, if that is possible: the disk may be full, or the stream closed."""
+    with contextlib.suppress(Exception):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(run_worker())
+    main()

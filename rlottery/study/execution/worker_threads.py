@@ -1,57 +1,57 @@
 """Several jobs in one worker process: one thread each, and one program that trains all their agents.
 
 Each job has its own lock, log and ending, as in a process of its own. Only the process itself is shared, and so is a
-crash of it. When a job ends, a JSON line on standard output reports its place among the jobs and its exit code.
+crash of it.
 """
 
-import contextlib
 import io
-import json
-import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
+from rlottery.envs import OpenEnvironments
+from rlottery.study.execution.endings import Ending, ending_of
+from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.jobs import Job
 from rlottery.training.vectorized_learner import Group
 
 
-def run_together(jobs: Sequence[Job], attempt: Callable[[Job, Callable[..., Any]], int]) -> int:
-    """Do all jobs. Returns 0 once each has reported how it ended.
+def run_together(
+    jobs: Sequence[Job],
+    attempt: Callable[[Job, Callable[..., Any], OpenEnvironments], Ending],
+    reports: Reports,
+    close_seconds: float,
+) -> None:
+    """Do all jobs. Returns once each has reported how it ended.
 
     Args:
-        attempt: takes a job and a function that makes its learner, and returns the job's exit code.
+        attempt: takes a job, a function that makes its learner, and its environments. Returns how the job ended, and
+            raises nothing.
+        close_seconds: how long to wait for the environments to close after that.
     """
-    outcomes = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps what others print out of the outcomes
     sys.stdout = sys.stderr = logs = _LogOfThread(sys.stderr)
     group = Group(len(jobs))
 
     def work(place: int) -> None:
-        job, code = jobs[place], 1
-        with contextlib.suppress(OSError), _open_log(job) as log:  # the exit code reports a full disk
-            logs.use(log)
-            print(f"One of {len(jobs)} runs that train together. If all crash, {jobs[0].log} has the error.")
-            try:
+        job = jobs[place]
+        try:
+            with _open_log(job) as log, OpenEnvironments() as environments:
+                logs.use(log)
+                print(f"One of {len(jobs)} runs that train together. If all crash, {jobs[0].log} has the error.")
                 with group.place() as make_learner:
-                    code = attempt(job, make_learner)
-            except Exception:
-                traceback.print_exc()
-        os.write(outcomes, f"{json.dumps([place, code])}\n".encode())
+                    ending = attempt(job, make_learner, environments)
+                reports.report(place, ending)  # before the environments are closed, which may take forever
+        except Exception as error:  # its log can't be written
+            reports.report(place, ending_of(error))
 
     # Daemon threads: one that hangs can't keep the process from ending.
     threads = [threading.Thread(target=work, args=[place], daemon=True) for place in range(len(jobs))]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    except SystemExit as end:
-        # Stopping took too long. Threads can't be interrupted; the next start removes the files that they half wrote.
-        os._exit(cast(int, end.code))
-    return 0
+    for thread in threads:
+        thread.start()
+    reports.complete.wait()
+    for thread in threads:
+        thread.join(close_seconds)
 
 
 def _open_log(job: Job) -> TextIO:

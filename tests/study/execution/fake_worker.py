@@ -1,58 +1,66 @@
 """Stands in for `study.execution.worker`: does in a moment what the jobs' seeds say, without training anything.
 
-Several jobs are done one after the other, each told of as it ends.
+Several jobs are done one after the other. Each is reported as it ends.
 """
 
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 GOOD, RAISES, REFUSES, KILLED, SILENT, SLOW, STUBBORN, TALKS, KILLED_ONCE, FULL_DISK, OBEDIENT = range(11)
+LEAVES, LEAVES_OTHERS = 11, 12
 OTHER, ANOTHER = 20, 21
 
 
 def main() -> int:
-    message = json.loads(sys.stdin.read())
-    if len(message["jobs"]) == 1:
-        return do(message, message["jobs"][0])
+    message = json.loads(sys.stdin.readline())
     for place, job in enumerate(message["jobs"]):
-        print(json.dumps([place, do(message, job)]), flush=True)
+        code, report = do(message, job)
+        if report is None:
+            return code
+        os.write(message["endings"], f"{json.dumps([place, code, report])}\n".encode())
     return 0
 
 
-def do(message: dict[str, Any], job: dict[str, Any]) -> int:
+def do(message: dict[str, Any], job: dict[str, Any]) -> tuple[int, str | None]:
+    """Exit code, and what is reported about it. None: nothing, for the process ends."""
     data, stage, seed = Path(message["config"]["data"]), job["stage"], job["seed"]
     with (data / "order.txt").open("a") as file:
         file.write(f"{stage} {seed} start {os.getpid()} core {message['core']}\n")
     if seed == RAISES:
         raise ValueError("boom")
     if seed == REFUSES:
-        print("a warning", file=sys.stderr)
-        print("error: The mend\nin two lines.", file=sys.stderr)
-        return 3
+        return 3, "The mend\nin two lines."
     if seed == KILLED or (seed == KILLED_ONCE and not (data / f"killed-{seed}").exists()):
         (data / f"killed-{seed}").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     if seed == SILENT:
-        return 3
+        return 3, None
+    if seed == LEAVES:
+        return 0, None
     if seed == FULL_DISK:
-        return 5
+        return 5, "" if len(message["jobs"]) > 1 else None
     if seed in (SLOW, STUBBORN, OBEDIENT):
-        if seed == STUBBORN:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if seed == OBEDIENT:
-            signal.signal(signal.SIGTERM, lambda *_: ((data / "saved").touch(), os._exit(4)))
         (data / f"ready-{seed}").touch()
+        if seed == OBEDIENT:
+            sys.stdin.read()  # it ends when the worker is to stop
+            (data / "saved").touch()
+            return 4, "saved"
         time.sleep(60)
     if seed == TALKS:
         print("x" * 1_000_000)  # more than a pipe holds
+    if seed == LEAVES_OTHERS:
+        for place, new_session in enumerate((False, True)):
+            left = subprocess.Popen(["sleep", "600"], start_new_session=new_session)
+            (data / f"left-{place}").write_text(str(left.pid))
     with (data / "order.txt").open("a") as file:
         file.write(f"{stage} {seed} end\n")
-    return 0
+    return 0, ""
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ For tests of what a command writes and prints. How real workers start, stop and 
 import contextlib
 import json
 import os
-import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from threading import Event
 
 import pytest
 
+from rlottery.envs import OpenEnvironments
 from rlottery.study.execution import worker
+from rlottery.study.execution.endings import Ending
 from rlottery.study.execution.executor import Executor
 from rlottery.study.planning.jobs import Job
 from rlottery.training.learner import CpuLearner
@@ -37,29 +38,26 @@ class InProcessBackend:
 @dataclass(eq=False)
 class EndedWorker:
     jobs: Mapping[int, Job]
-    codes: dict[int, int]
+    ended: dict[int, Ending]
 
     def has_ended(self) -> bool:
         return True
 
-    def exit_codes(self) -> dict[int, int]:
-        return self.codes
+    def endings(self) -> dict[int, Ending]:
+        return self.ended
 
     def stop(self) -> None: ...
 
     def kill(self) -> None: ...
 
 
-def _do(job: Job) -> int:
+def _do(job: Job) -> Ending:
     with (
         warnings.catch_warnings(),
         job.log.open("a") as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
+        OpenEnvironments() as environments,
     ):
         warnings.simplefilter("ignore")  # no error in a worker either
-        try:
-            return worker.attempt(job, CpuLearner, parent=os.getpid(), stop=Event())
-        except Exception:
-            traceback.print_exc()
-            return 1
+        return worker.attempt(job, CpuLearner, environments, parent=os.getpid(), stop=Event())

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlottery.study.execution.endings import FAILED, STOPPED
+from rlottery.study.execution.endings import FAILED, STOPPED, Ending
 from rlottery.study.execution.executor import Executor
 from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
-from tests.study.studies import tiny_config
+from tests.study.studies import tiny_config, write_dense
 
 
 @dataclass
@@ -21,9 +21,9 @@ class InstantWorker:
     def has_ended(self) -> bool:
         return self.stopped or all(job.seed != 9 for job in self.jobs.values())
 
-    def exit_codes(self) -> dict[int, int]:
-        codes = {number: STOPPED if job.seed == 9 else job.seed for number, job in self.jobs.items()}
-        return codes if self.has_ended() else {}
+    def endings(self) -> dict[int, Ending]:
+        found = {number: Ending(STOPPED if job.seed == 9 else job.seed) for number, job in self.jobs.items()}
+        return found if self.has_ended() else {}
 
     def stop(self) -> None:
         self.stopped = True
@@ -33,13 +33,16 @@ class InstantWorker:
 
 
 class InstantBackend:
-    """Starts workers that take no time, and remembers the seeds of their jobs."""
+    """Starts workers that take no time, and remembers the seeds of their jobs. Only that of seed 0 does its job."""
 
     def __init__(self) -> None:
         self.started: list[list[int]] = []
 
     def start(self, jobs: Mapping[int, Job]) -> InstantWorker:
         self.started.append([job.seed for job in jobs.values()])
+        for job in jobs.values():
+            if job.seed == 0:
+                write_dense(job.config)
         return InstantWorker(jobs)
 
 
@@ -50,7 +53,6 @@ def tracked(folder: Path, *seeds: int) -> list[Tracked]:
 
 def test_it_starts_workers_and_their_exit_codes_decide(tmp_path: Path) -> None:
     jobs, backend = tracked(tmp_path, 0, FAILED), InstantBackend()
-    jobs[1].job.files.folder.mkdir(parents=True)
     Executor(jobs, 1, backend=backend).run()
     assert [item.state for item in jobs] == [JobState.DONE, JobState.FAILED]
     assert backend.started == [[0], [FAILED]]

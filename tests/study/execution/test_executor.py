@@ -1,15 +1,19 @@
 import contextlib
+import errno
 import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from rlottery.storage.manifests import read_manifest, write_manifest
 from rlottery.study.execution import cores, executor, local
 from rlottery.study.execution.executor import Executor, worker_count
-from rlottery.study.planning.jobs import list_jobs
+from rlottery.study.planning.done import is_done
+from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
 from tests.study.execution import fake_worker
 from tests.study.execution.fake_worker import (
@@ -18,6 +22,8 @@ from tests.study.execution.fake_worker import (
     GOOD,
     KILLED,
     KILLED_ONCE,
+    LEAVES,
+    LEAVES_OTHERS,
     OBEDIENT,
     OTHER,
     RAISES,
@@ -34,6 +40,13 @@ from tests.study.studies import job, tiny_config, write_dense, write_study
 def _fast_and_fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "WORKER_COMMAND", (sys.executable, fake_worker.__file__))
     monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(executor, "is_done", lambda job: has_ended(job) or is_done(job))
+
+
+def has_ended(job: Job) -> bool:
+    """Whether a fake worker has come to the end of the job. It writes no other files."""
+    order = job.config.data / "order.txt"
+    return order.exists() and f"{job.stage} {job.seed} end" in order.read_text().splitlines()
 
 
 def plan(folder: Path, *seeds: int, stages: tuple[str, ...] = ("dense",)) -> list[Tracked]:
@@ -55,7 +68,7 @@ def order(tracked: list[Tracked]) -> list[str]:
 
 @pytest.fixture
 def _inputs_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "is_done", lambda job: False)
+    monkeypatch.setattr(executor, "is_done", has_ended)
 
 
 def test_every_job_is_done(tmp_path: Path) -> None:
@@ -64,17 +77,20 @@ def test_every_job_is_done(tmp_path: Path) -> None:
     assert all(t.seconds > 0 and not t.message for t in tracked)
 
 
+BEFORE = "before the job was finished: the environment, a criterion or a library has ended the process"
+
+
 @pytest.mark.parametrize(
     ("seed", "said"),
     [
-        (RAISES, "the worker ended with exit code 1; the last line of its log: ValueError: boom"),
+        (RAISES, f"the worker ended with exit code 1 {BEFORE}"),
+        (LEAVES, f"the worker ended with exit code 0 {BEFORE}"),
         (REFUSES, "The mend\nin two lines."),
         (
             KILLED,
-            "the worker was killed by SIGKILL (out of memory?) twice. To use less memory, run fewer workers: "
-            "workers=1; the last line of its log: (none)",
+            "the worker was killed by SIGKILL (out of memory?) twice. To use less memory, run fewer workers: workers=1",
         ),
-        (SILENT, "the worker ended with exit code 3; the last line of its log: (none)"),
+        (SILENT, f"the worker ended with exit code 3 {BEFORE}"),
     ],
 )
 def test_a_failure_is_told_with_its_log_and_stops_no_other(tmp_path: Path, seed: int, said: str) -> None:
@@ -163,14 +179,55 @@ def test_a_full_disk_is_told_though_the_log_lacks_the_words(tmp_path: Path) -> N
     assert "Free some space, then run this command again" in tracked[0].message
 
 
-def test_a_log_is_added_to_and_only_its_new_part_is_told(tmp_path: Path) -> None:
+def test_a_log_is_added_to_and_an_earlier_failure_is_not_told(tmp_path: Path) -> None:
     tracked = plan(tmp_path, SILENT)
-    log = tracked[0].job.files.log("dense")
-    log.parent.mkdir(parents=True)
+    files = write_dense(tracked[0].job.config, seed=SILENT).files
+    manifest = read_manifest(files)
+    assert manifest is not None
+    write_manifest(files, {**manifest, "status": "failed", "error": "an earlier failure"})
+    log = files.log("dense")
     log.write_text("error: of an earlier start\n")
     run(tracked)
-    assert "an earlier start" not in tracked[0].message
+    assert "an earlier" not in tracked[0].message
     assert log.read_text().startswith("error: of an earlier start\n")
+
+
+def test_what_a_worker_has_started_ends_with_it(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, LEAVES_OTHERS)
+    assert run(tracked) == [JobState.DONE]
+    for place in range(2):  # in the worker's session, and in one of its own
+        wait_until_dead(int((tracked[0].job.config.data / f"left-{place}").read_text()))
+
+
+class FullMachine(local.LocalBackend):
+    """Starts one worker, and no other while that one runs; or none at all."""
+
+    def __init__(self, most: int):
+        self.most, self.started = most, list[local.LocalWorker]()
+
+    def start(self, jobs: Mapping[int, Job]) -> local.LocalWorker:
+        if sum(not worker.has_ended() for worker in self.started) >= self.most:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        self.started.append(super().start(jobs))
+        return self.started[-1]
+
+
+def test_a_machine_without_room_for_another_process_gets_fewer_workers(tmp_path: Path) -> None:
+    tracked, said = plan(tmp_path, GOOD, OTHER, ANOTHER), set()
+    changed = lambda: said.update(t.message for t in tracked)  # noqa: E731
+    executor = Executor(tracked, 3, changed, backend=FullMachine(1))
+    executor.run()
+    assert [t.state for t in tracked] == [JobState.DONE] * 3 and executor.workers == 1
+    why = "Another process can't be started: Resource temporarily unavailable; continuing with workers=1"
+    assert said == {"", why}
+
+
+def test_a_machine_without_room_for_any_process_is_told_in_words(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, GOOD)
+    Executor(tracked, 3, backend=FullMachine(0)).run()
+    assert tracked[0].state is JobState.FAILED
+    assert tracked[0].message.startswith("Another process can't be started: Resource temporarily unavailable. ")
+    assert "workers=1" in tracked[0].message
 
 
 def test_all_that_ended_are_told_of(tmp_path: Path) -> None:
@@ -308,6 +365,14 @@ def test_tickets_wait_until_all_masks_are_made(tmp_path: Path) -> None:
     assert run_together(tracked, workers=2) == [JobState.DONE] * 6
     stages = [line.split()[0] for line in order(tracked) if "start" in line]
     assert stages == ["dense"] * 2 + ["mask"] * 2 + ["ticket"] * 2
+
+
+def wait_until_dead(process: int) -> None:
+    """A killed process whose parent has ended is there until the system has removed it."""
+    deadline = time.monotonic() + 60
+    while is_alive(process) and "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def is_alive(process: int) -> bool:

@@ -1,56 +1,125 @@
-"""How a worker ends; what it does while it lives is tested through the pipeline."""
+"""How a worker stops and ends; what it does while it lives is tested through the pipeline."""
 
+import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from rlottery.envs import OpenEnvironments
+from rlottery.errors import MaskError, RlotteryError, StoppedError
+from rlottery.study.execution import worker
+from rlottery.study.execution.endings import DISK_FULL, FAILED, STOPPED, Ending
+from rlottery.study.execution.reports import Reports, read_reports
+from rlottery.study.stages import run_stage
+from rlottery.training.learner import CpuLearner
+from tests.study.studies import job, tiny_config
 
 PRELUDE = """
-import os, signal, time
+import atexit, os, signal, threading, time
+from pathlib import Path
 from rlottery.study.execution import worker
+from rlottery.study.execution.reports import Reports
 worker.SAVE_SECONDS = {grace}
-worker.AGAIN_SECONDS = 0.2
-stop = worker.stop_at_sigterm()
+stop = worker.watch(worker._own_standard_input(), Reports(None, 1))
 """
 
 
 def ended(code: str, grace: float) -> subprocess.CompletedProcess[str]:
+    """A process that watches its standard input, which ends when the code creates the file `end`."""
     prelude = PRELUDE.format(grace=grace)
-    return subprocess.run([sys.executable, "-c", prelude + code], capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, "-c", prelude + code], capture_output=True, text=True, timeout=300, input="")
 
 
 def test_a_worker_that_is_told_to_end_goes_on_until_it_has_saved() -> None:
+    # Its environment has handlers of its own, and leaves a thread and an exit handler.
     code = """
-assert not stop.is_set()
-os.kill(os.getpid(), signal.SIGTERM)
-os.kill(os.getpid(), signal.SIGTERM)
-print("told" if stop.is_set() else "deaf", "and saved")
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+assert stop.wait(60)
+threading.Thread(target=time.sleep, args=[600]).start()
+atexit.register(os._exit, 7)
+print("told and saved", end="")
+worker.end_process(5)
 """
     result = ended(code, grace=60)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "told and saved\n", "")
+    assert (result.returncode, result.stdout, result.stderr) == (5, "told and saved", "")
 
 
-def test_a_worker_that_cannot_save_in_time_cleans_up() -> None:
+def test_a_worker_that_cannot_save_in_time_ends_whatever_it_does() -> None:
     code = """
-try:
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(600)
-finally:
-    print("cleaned up")
+print("a word")
+while True:
+    try:
+        time.sleep(600)
+    except BaseException:
+        pass
 """
     result = ended(code, grace=0.5)
-    assert (result.returncode, result.stdout) == (4, "cleaned up\n")
+    assert (result.returncode, result.stdout) == (STOPPED, "a word\n")
     assert result.stderr == "Stopped between two checkpoints: the training episode took too long.\n"
 
 
-def test_a_worker_ends_though_a_callback_swallowed_the_first_try() -> None:
-    code = """
-class Swallows:
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.3)
-
-Swallows()
-time.sleep(600)
+def test_signals_stop_a_worker_too() -> None:
+    reader, writer = os.pipe()  # standard input that doesn't end
+    code = f"""
+import os, signal
+from rlottery.study.execution import worker
+from rlottery.study.execution.reports import Reports
+for number in (signal.SIGTERM, signal.SIGINT):
+    stop = worker.watch({reader}, Reports(None, 1))
+    assert not stop.is_set()
+    os.kill(os.getpid(), number)
+    os.kill(os.getpid(), number)
+    assert stop.wait(60)
+worker.end_process(0)
 """
-    result = ended(code, grace=0.1)
-    assert result.returncode == 4
-    assert result.stderr.startswith("Stopped between two checkpoints") and "Exception ignored in" in result.stderr
+    subprocess.run([sys.executable, "-c", code], pass_fds=[reader], timeout=300, check=True)
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize(
+    ("raised", "ending"),
+    [
+        (MaskError("no such mask"), Ending(FAILED, "no such mask")),
+        (ValueError("joint 3"), Ending(FAILED, "ValueError: joint 3")),
+        (StoppedError("saved"), Ending(STOPPED, "saved")),
+        (OSError(errno.ENOSPC, "full"), Ending(DISK_FULL, "OSError: [Errno 28] full")),
+        (OSError(errno.ENOENT, "gone"), Ending(FAILED, "FileNotFoundError: [Errno 2] gone")),
+        (SystemExit(0), Ending(FAILED, "tried to end the process with sys.exit(0) in ")),
+        (KeyboardInterrupt(), Ending(FAILED, "raised KeyboardInterrupt in ")),
+    ],
+)
+def test_whatever_a_job_raises_is_its_end(
+    raised: BaseException,
+    ending: Ending,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(run_stage, "run_stage", fail)
+    asked = job(tiny_config(tmp_path), "dense")
+    found = worker.attempt(asked, CpuLearner, OpenEnvironments(), parent=os.getpid(), stop=worker.Event())
+    assert found.code == ending.code and found.report is not None and ending.report is not None
+    assert ending.report in found.report
+    log = capsys.readouterr().err
+    assert ending.report in log or f"{type(raised).__name__}: {raised}".strip(": ") in log
+    assert ("Traceback" in log) != isinstance(raised, RlotteryError | StoppedError)
+
+
+def test_the_first_report_of_a_job_counts(tmp_path: Path) -> None:
+    with (tmp_path / "reports").open("w+b") as file:
+        reports = Reports(file.fileno(), 2)
+        reports.report(1, Ending(FAILED, "x" * 100_000))
+        assert not reports.complete.is_set()
+        reports.report_rest(Ending(STOPPED, "late"))
+        assert reports.complete.is_set() and reports.exit_code() == 0
+        found = read_reports(file.fileno())
+    assert found[0] == Ending(STOPPED, "late")
+    assert found[1].code == FAILED and found[1].report is not None and 1_000 < len(found[1].report) < 10_000
