@@ -21,6 +21,12 @@ from rlottery.errors import RlotteryError, error_text
 _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
+_JAX_SETTINGS_KEPT = ("CUDA_VISIBLE_DEVICES", "ROCM_VISIBLE_DEVICES", "LOG", "TRACEBACK_FILTERING")
+"""What the names of JAX's variables begin with that change no numbers, after ``JAX_``. So do those of its caches."""
+_PYTHON_SETTINGS = ("PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONINSPECT")
+"""Variables that turn warnings into errors, remove checks, or keep a process alive."""
+
+
 class ChildError(RlotteryError):
     """A child process gave no answer. The message says how it ended: "exit code 3", "SIGSEGV", ..."""
 
@@ -36,13 +42,18 @@ def python_command(module: str) -> list[str]:
 def child_environment(device: str = "cpu") -> dict[str, str]:
     """Environment variables of a child. Every library uses one thread, so that results repeat bit for bit.
 
+    Variables that change what JAX computes, such as JAX_ENABLE_X64, are left out: what a study computes depends on its
+    config, not on who runs it. The variables must be set before the child imports JAX.
+
     The child imports from the same places as this process, in the same order, because a task of the user's own
-    (module:Id) may be in any of them. The variables must be set before the child imports JAX.
+    (module:Id) may be in any of them.
 
     Args:
         device: "cpu", or "cuda" to let JAX choose the accelerator.
     """
-    environment = dict(os.environ) | dict.fromkeys(_SINGLE_THREADED, "1")
+    environment = {name: value for name, value in os.environ.items() if _is_harmless(name)}
+    environment |= dict.fromkeys(_SINGLE_THREADED, "1")
+    environment["PYTHONHASHSEED"] = "0"  # the order of sets, which an environment may draw from
     environment["PYTHONPATH"] = os.pathsep.join(str(Path(place).absolute()) for place in sys.path)  # "" is this folder
     flags = environment.get("XLA_FLAGS", "")
     environment["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
@@ -52,6 +63,12 @@ def child_environment(device: str = "cpu") -> dict[str, str]:
         environment.pop("JAX_PLATFORMS", None)
         environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # Workers share the accelerator's memory.
     return environment
+
+
+def _is_harmless(variable: str) -> bool:
+    if variable.startswith("JAX_"):
+        return "CACHE" in variable or variable.removeprefix("JAX_").startswith(_JAX_SETTINGS_KEPT)
+    return variable not in _PYTHON_SETTINGS
 
 
 def call_in_child(function: str, *arguments: Any, seconds: float, environment: Mapping[str, str] | None = None) -> Any:

@@ -86,6 +86,17 @@ def test_the_users_own_flags_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert child_environment()["XLA_FLAGS"].startswith("--xla_of_mine=1 ")
 
 
+def test_variables_that_change_numbers_or_warnings_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    changing = ("JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_NUMPY_RANK_PROMOTION", "PYTHONWARNINGS")
+    harmless = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "JAX_CUDA_VISIBLE_DEVICES")
+    for name in (*changing, *harmless):
+        monkeypatch.setenv(name, "1")
+    environment = child_environment()
+    assert not environment.keys() & set(changing)
+    assert all(environment[name] == "1" for name in harmless)
+    assert environment["PYTHONHASHSEED"] == "0"
+
+
 def test_children_import_what_this_process_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend("/modules/of/mine")
     assert child_environment()["PYTHONPATH"].split(os.pathsep)[0] == "/modules/of/mine"
