@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from rlottery.config import Config, config_to_dict
+from rlottery.config.yaml_lines import dotted
 from rlottery.errors import StudyError
 from rlottery.storage.locks import one_at_a_time
 from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, read_sealed, write_sealed
@@ -100,9 +101,10 @@ def config_from_record(record: StudyRecord, data: Path) -> Config:
     try:
         return Config.model_validate({**record["config"], "data": str(data)})
     except ValidationError as error:
+        first = error.errors()[0]
         raise StudyError(
             f"The settings in {Store(data).record} can't be read by rlottery {__version__} "
-            f"({error.errors()[0]['msg']}). Give the study's config file instead of the folder."
+            f"({dotted(first['loc'])}: {first['msg']}). Give the study's config file instead of the folder."
         ) from None
 
 

@@ -72,14 +72,14 @@ def _origin(mask: Mask) -> Text:
 def _layers(mask: Mask) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("layer", header_style="dim", overflow="fold")
-    for heading in ("inputs", "outputs", "kept", "weights", "sparsity", "dead", "without input"):
+    for heading in ("inputs x outputs", "kept", "sparsity", "dead", "no input"):
         table.add_column(heading, justify="right", header_style="dim")
     for group, layers in mask.groups.items():
         for network in by_network(layers).values():
             for (path, layer), idle in zip(network.items(), _idle_units(list(network.values())), strict=True):
-                counts = [*layer.shape, np.count_nonzero(layer), layer.size]
-                share = _percent(sparsity_of({path: layer}))
-                table.add_row(_printable(f"{group}.{path}"), *(f"{count:,}" for count in counts), share, *idle)
+                kept, share = f"{np.count_nonzero(layer):,}", _percent(sparsity_of({path: layer}))
+                shape = " x ".join(map(str, layer.shape))
+                table.add_row(_printable(f"{group}.{path}"), shape, kept, share, *idle)
     return table
 
 

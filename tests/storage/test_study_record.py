@@ -125,7 +125,7 @@ def test_settings_of_a_later_version_are_named(tmp_path: Path) -> None:
     note_command(config(tmp_path, [0]), has_work=True)
     record = read_study_record(tmp_path)
     record["config"]["telepathy"] = True
-    with pytest.raises(StudyError, match="can't be read by rlottery .*Give the study's config file"):
+    with pytest.raises(StudyError, match=r"can't be read by rlottery .* \(telepathy: .*Give the study's config file"):
         config_from_record(record, tmp_path)
 
 
