@@ -105,7 +105,9 @@ class Config(Section):
     @classmethod
     def _folder(cls, value: object) -> object:
         if isinstance(value, str | Path) and (text := str(value)) and text.isprintable():
-            return os.path.expanduser(text)
+            if (path := os.path.expanduser(text)).startswith("~"):
+                raise fault(f"names a home folder that doesn't exist: {show(value)}")
+            return path
         raise fault(f"must be the path of a folder, not {show(value)}", wants="text")
 
     @field_validator("seeds")

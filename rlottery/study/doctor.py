@@ -96,6 +96,9 @@ def check_kernels() -> list[Finding]:
     else:
         findings = [Finding("path", f"{_MASKED_DENSE}: {found.why}", Severity.NOTE)]
         findings.append(Finding("to fix this", found.remedy, Severity.NOTE))
+    if found.uncached:
+        lost = f"{found.uncached}, so each worker tests the kernels again. Set XDG_CACHE_HOME to another folder."
+        findings.append(Finding("test result", f"can't be kept: {lost}", Severity.NOTE))
     if record is not None and record.built:
         made = f"{record.compiler_version}, and the headers of jaxlib {record.headers}"
         findings.append(Finding("built with", f"{made}, for {', '.join(record.instruction_sets)}"))

@@ -150,6 +150,11 @@ def _execute(
 def _warn_without_kernels(config: Config, waiting: Sequence[Tracked], say: Callable[[str], None]) -> None:
     """Say so if tickets have to be trained without the compiled kernels. Workers reuse the answer found here."""
     kernels = find()
+    if config.device == "cpu" and kernels.uncached:
+        say(
+            f"The result of testing the compiled kernels can't be kept: {kernels.uncached}. Each worker tests them "
+            "again, which takes some seconds. Set XDG_CACHE_HOME to a folder that can be written."
+        )
     if config.device == "cpu" and not kernels.usable and any(t.job.stage == "ticket" for t in waiting):
         say(
             f"The compiled kernels are off: {kernels.why}. Tickets are trained on the masked dense path. It is slower; "

@@ -123,6 +123,7 @@ BELOW_ONE = "must be a number from 0 to below 1, not "
         ("data", "''", "must be the path of a folder, not ''"),
         ("data", '"a\\0b"', "must be the path of a folder, not 'a\\x00b'"),
         ("data", "[a]", "must be the path of a folder, not a list"),
+        ("data", "~nobody-here/x", "names a home folder that doesn't exist: '~nobody-here/x'"),
         ("workers", "0", "must be a whole number of at least 1, or auto, not 0"),
         ("workers", "many", "must be a whole number of at least 1, or auto, not 'many'"),
         ("device", "gpu", "must be cpu or cuda, not 'gpu'"),

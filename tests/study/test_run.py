@@ -31,3 +31,12 @@ def test_that_tickets_do_without_kernels_is_said_once(
             "The compiled kernels are off: no compiler. Tickets are trained on the masked dense path"
         )
         assert line.endswith("To turn the kernels on, run: uv sync")
+
+
+def test_that_each_worker_tests_the_kernels_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Found("avx2", "the widest", uncached="/home/me/.cache/rlottery can't be written: Read-only file system")
+    monkeypatch.setattr(run, "find", lambda: found)
+    lines: list[str] = []
+    run._warn_without_kernels(tiny_config(tmp_path), [Tracked(job(tiny_config(tmp_path), "dense"))], lines.append)
+    (line,) = lines
+    assert "/home/me/.cache/rlottery can't be written: Read-only file system. Each worker tests them again" in line

@@ -46,11 +46,13 @@ class Found:
         instruction_set: the one in use; "" if the kernels can't be used.
         why: the reason for this instruction set, or for using none.
         remedy: how to enable the kernels; "" if they can be used.
+        uncached: why later processes have to test them again; "" if they don't.
     """
 
     instruction_set: str
     why: str
     remedy: str = ""
+    uncached: str = ""
 
     @property
     def usable(self) -> bool:
@@ -81,8 +83,9 @@ def look(folder: Path = build.HERE, *, fresh: bool = False) -> Found:
     library, record = folder / build.LIBRARY.name, build.read_build_record(folder / build.RECORD.name)
     if why := _why_unfit(record, library):
         return Found("", why, _remedy(record))
+    uncached = ""
     try:
-        result = _test_result(library, fresh)
+        result, uncached = _test_result(library, fresh)
     except OSError as error:
         result = _TestResult(fault=f"{library} can't be read: {error.strerror}")
     if result.fault:
@@ -91,7 +94,7 @@ def look(folder: Path = build.HERE, *, fresh: bool = False) -> Found:
         why = f"{VARIABLE} asks for {wanted}, which this processor or library lacks ({result.instruction_set} works)"
         return Found("", why, f"unset {VARIABLE}")
     why = f"{VARIABLE} asks for it" if wanted else "the widest that both this processor and the library support"
-    return Found(result.instruction_set, why)
+    return Found(result.instruction_set, why, uncached=uncached)
 
 
 @cache
@@ -178,19 +181,27 @@ class _TestResult:
     passing: bool = False
 
 
-def _test_result(library: Path, fresh: bool) -> _TestResult:
-    """The result for this library, JAX and processor, from the cache folder or from a new test."""
+def _test_result(library: Path, fresh: bool) -> tuple[_TestResult, str]:
+    """The result for this library, JAX and processor, from the cache folder or from a new test.
+
+    Also why it could not be cached, or "".
+    """
     path = _cache_folder() / f"kernels-{_key(library)}.json"
     if not fresh:
         with contextlib.suppress(OSError, ValueError, TypeError):
             cached = _TestResult(**read_json(path, MAX_CACHED_BYTES))
             if cached.instruction_set in INSTRUCTION_SETS or (cached.fault and isinstance(cached.fault, str)):
-                return cached
+                return cached, ""
     result = _test(library)
-    if not result.passing:
-        with contextlib.suppress(OSError):  # then every process tests it
-            write_json(path, asdict(result))
-    return result
+    if result.passing:
+        return result, ""
+    if not path.is_absolute():
+        return result, "this user has no home folder"
+    try:
+        write_json(path, asdict(result))
+    except OSError as error:
+        return result, f"{path.parent} can't be written: {error.strerror}"
+    return result, ""
 
 
 def _test(library: Path) -> _TestResult:
@@ -246,5 +257,6 @@ def _processor() -> str:
 
 
 def _cache_folder() -> Path:
+    """The folder for test results; not absolute if there is none, because the user has no home folder."""
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (given if given.is_absolute() else Path(os.path.expanduser("~/.cache"))) / "rlottery"

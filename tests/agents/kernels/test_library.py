@@ -191,7 +191,21 @@ class TestWhatIsRemembered:
         tries[:] = [finding._TestResult("portable"), finding._TestResult("avx2")]
         (tmp_path / "file").touch()
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-        assert [look(folder).instruction_set for _ in range(2)] == ["avx2", "portable"]
+        found = [look(folder) for _ in range(2)]
+        assert [each.instruction_set for each in found] == ["avx2", "portable"]
+        assert {each.uncached for each in found} == {
+            f"{tmp_path / 'file' / 'rlottery'} can't be written: Not a directory"
+        }
+
+    def test_a_user_without_a_home_folder_gets_no_folder_named_like_one(
+        self, folder: Path, tmp_path: Path, tries: list[finding._TestResult], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr("os.path.expanduser", lambda path: path)
+        monkeypatch.chdir(tmp_path)
+        found = look(folder)
+        assert (found.instruction_set, found.uncached) == ("avx2", "this user has no home folder")
+        assert not Path("~").exists()
 
 
 def test_the_kernels_that_are_built_here_work_and_who_looks_imports_no_jax(folder: Path) -> None:
