@@ -4,6 +4,7 @@ from collections.abc import Container
 from itertools import pairwise
 
 from rlottery.analysis.arrays import mean_of
+from rlottery.analysis.digits import number_formatter
 from rlottery.analysis.scores import ArmScores, TaskScores
 
 GAP = 0.5
@@ -48,18 +49,15 @@ def head_start(scores: TaskScores, pruned: Container[str], margin: float) -> str
     farthest = max(starts.values(), key=lambda start: abs(start - (scores.untrained or 0.0)), default=scores.untrained)
     if abs(difference := (farthest - scores.untrained) / scores.gain) < margin - _ROUNDING:
         return None
+    shown = number_formatter([scores.untrained, *starts.values()])
     ends = [arm.arm for arm in begun if _fell(arm, scores.rounding)]
     fell = f" These score lower after training than before: {_named(ends)}." if ends else ""
     return (
         f"On {scores.task}, pruned agents start from different scores than dense agents: before training the mean "
-        f"score is {_number(scores.untrained)} for dense agents, and {_number(min(starts.values()))} to "
-        f"{_number(max(starts.values()))} for tickets and their random controls. The difference is up to "
+        f"score is {shown(scores.untrained)} for dense agents, and {shown(min(starts.values()))} to "
+        f"{shown(max(starts.values()))} for tickets and their random controls. The difference is up to "
         f"{abs(difference):.2f} in normalised score, which counts it as gained by training.{fell}"
     )
-
-
-def _number(score: float) -> str:
-    return f"{score:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _fell(arm: ArmScores, rounding: float) -> bool:

@@ -8,6 +8,7 @@ from rlottery.analysis.arrays import FloatArray
 from rlottery.analysis.cautions import bimodal, head_start
 from rlottery.analysis.contrasts import Paired, contrast, paired, pooled
 from rlottery.analysis.decisions import claims, corrected, decision_of, reason
+from rlottery.analysis.digits import number_formatter
 from rlottery.analysis.hypothesis_tests import mean_and_sd
 from rlottery.analysis.kinds import LayerCounts, kind_of, random_control_of
 from rlottery.analysis.learning import learning_test
@@ -102,11 +103,12 @@ def _state(scores: TaskScores, rules: Verdict) -> tuple[TaskState, str, float | 
         have = "1 seed has" if seeds == 1 else f"{seeds} seeds have"
         return "too few seeds", f"only {have} a finished dense agent, and {rules.least_seeds} are needed", p
     dense, untrained = scores.dense or 0.0, scores.untrained or 0.0
+    shown = number_formatter([dense, untrained])
     if scores.gain is None:
         return (
             "did not learn",
-            f"dense agents can't be shown to have learned: their mean score is {dense:.3g}, and {untrained:.3g} before "
-            f"training (one-sided p = {p:.2g}; the gain must also exceed {scores.least_gain:.3g})",
+            f"dense agents can't be shown to have learned: their mean score is {shown(dense)}, and {shown(untrained)} "
+            f"before training (one-sided p = {p:.2g}; the gain must also exceed {scores.least_gain:.3g})",
             p,
         )
     return "learned", f"training improved the dense agents by {dense - untrained:.4g} (one-sided p = {p:.2g})", p

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from rlottery.analysis.digits import MINUS
 from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.verdict import MethodContrast, MethodTrend, Verdicts
 from rlottery.report.contents import Contents
-from rlottery.report.wording import MINUS, capitalised, difference_text, joined, p_text, plural, signed, sparsity_text
+from rlottery.report.wording import capitalised, difference_text, joined, p_text, plural, signed, sparsity_text
 
 QUESTION = "Is gradient better than magnitude, and more so at high sparsity?"
 OPTION = "--pruning-method"

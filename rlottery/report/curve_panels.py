@@ -1,13 +1,13 @@
 """Learning curves of a task: one panel per sparsity, with the dense agents in every panel."""
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from rlottery.analysis.arrays import mean_of
 from rlottery.analysis.runs import Metric, Run, metric_of
 from rlottery.report import panels
 from rlottery.report.arm_styles import Look
@@ -33,7 +33,9 @@ def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], them
     metric = metric_of(shown)
     groups = _panels(shown, looks)
     with themed(theme):
-        figure, axes = panels.titled_panels([title for title, _ in groups], 2.35, panels.METRIC_AXES[metric], theme)
+        left = max(0.85, panels.label_width(_span(shown, metric)) + 0.3)
+        label = panels.METRIC_AXES[metric]
+        figure, axes = panels.titled_panels([title for title, _ in groups], 2.35, label, theme, left)
         for index, (panel, (_, arms)) in enumerate(zip(axes, groups, strict=True)):
             for arm in [DENSE, *arms]:
                 _draw_arm(panel, [run for run in shown if run.arm == arm], metric, looks.get(arm))
@@ -42,7 +44,7 @@ def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], them
             panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             panel.xaxis.set_major_formatter(FuncFormatter(panels.steps_text))
             panel.yaxis.set_major_locator(MaxNLocator(5))
-            panel.yaxis.set_major_formatter(FuncFormatter(panels.thousands))
+            panel.yaxis.set_major_formatter(panels.NumberFormatter())
             if index + panels.PANELS_IN_A_ROW >= len(groups):
                 panel.set_xlabel("environment steps")
         drawn_arms = [DENSE, *(arm for _, arms in groups for arm in arms)]
@@ -83,7 +85,7 @@ def _span(shown: Sequence[Run], metric: Metric) -> tuple[float, float]:
     dense = [run.evaluations[0] for run in shown if run.arm == DENSE]
     before = [evaluation.scores[metric] for evaluation in dense if evaluation.env_steps == 0]
     trained = [evaluation.scores[metric] for run in shown for evaluation in run.trained]
-    kept = min([*trained, *([fmean(before)] if before else [])], default=lowest)
+    kept = min([*trained, *([mean_of(before)] if before else [])], default=lowest)
     return (kept if kept - lowest > _FAR * (high - kept) else lowest), high
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from rlottery.analysis.across_tasks import AcrossTasks
+from rlottery.analysis.digits import number_formatter
 from rlottery.analysis.mask_analysis import ArmMasks, MaskAnalysis, MaskOverlap
 from rlottery.analysis.scores import TaskScores
 from rlottery.config import file_name
@@ -17,7 +18,6 @@ from rlottery.report.curve_panels import below_panels, curve_panels
 from rlottery.report.drawn import LIGHT, Drawn
 from rlottery.report.inline_svg import inline
 from rlottery.report.mask_picture import mask_picture
-from rlottery.report.panels import thousands
 from rlottery.report.wording import BOOTSTRAP, METRIC_NAMES, last_evaluations, plural
 from rlottery.storage.paths import DENSE
 
@@ -92,7 +92,7 @@ def _curves(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) ->
     n = _n((done[run.arm] for run in drawn), len(contents.seeds), "seed", "per arm")
     below = ""
     if (lowest := below_panels(runs, look)) is not None:
-        below = f" Before training, some runs score as low as {thousands(float(f'{lowest:.3g}'))}, below the panels."
+        below = f" Before training, some runs score as low as {number_formatter([lowest])(lowest)}, below the panels."
     return _figure(
         f"curves-{file_name(task)}",
         task,

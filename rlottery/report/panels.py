@@ -8,8 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, Formatter, NullLocator
 
+from rlottery.analysis.arrays import rounding_of
+from rlottery.analysis.digits import number_formatter, with_minus
 from rlottery.analysis.runs import Metric
 from rlottery.analysis.splits import is_uniform
 from rlottery.report.arm_styles import ALIKE, Look
@@ -52,10 +54,16 @@ def grid(number: int, columns: int, panel: tuple[float, float], margins: Margins
     return figure, axes[:number]
 
 
-def titled_panels(titles: Sequence[str], height: float, label: str, theme: Theme) -> tuple[Figure, list[Axes]]:
-    """Panels of one height in inches, four in a row, with one label for all vertical axes and room for a legend."""
+def titled_panels(
+    titles: Sequence[str], height: float, label: str, theme: Theme, left: float = 0.85
+) -> tuple[Figure, list[Axes]]:
+    """Panels of one height in inches, four in a row, with one label for all vertical axes and room for a legend.
+
+    Args:
+        left: inches for the label and the numbers of the vertical axes.
+    """
     columns = min(len(titles), PANELS_IN_A_ROW)
-    figure, axes = grid(len(titles), columns, (2.78, height), Margins(0.85, 0.15, 0.55, 0.72, 0.22, 0.75))
+    figure, axes = grid(len(titles), columns, (2.78, height), Margins(left, 0.15, 0.55, 0.72, 0.22, 0.75))
     for index, (panel, title) in enumerate(zip(axes, titles, strict=True)):
         dress(panel, theme)
         panel.set_title(title, loc="left", fontsize=11)
@@ -77,13 +85,31 @@ def dress(axes: Axes, theme: Theme) -> None:
 def padded(values: Iterable[float], share: float) -> tuple[float, float]:
     """The ends of an axis that shows these values with room on both sides, as a share of their range."""
     low, high = min(known := list(values)), max(known)
-    room = share * (high - low or 1.0)
+    apart = high - low
+    room = share * (apart if apart > rounding_of(known) else max(abs(low), abs(high)) or 1.0)
     return low - room, high + room
 
 
-def thousands(value: float, _: Any = None) -> str:
-    """Format a return for an axis."""
-    return f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")
+class NumberFormatter(Formatter):
+    """Numbers of an axis, with as many digits as its ticks need."""
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """The labels of these ticks, which are evenly apart."""
+        apart = (max(values) - min(values)) / max(len(values) - 1, 1)
+        for digits in (10, 12, 14):
+            if all(abs(float(f"{value:.{digits}g}") - value) <= 0.01 * apart for value in values):
+                break
+        return [with_minus(f"{value:,.{digits}g}") for value in values]
+
+    def __call__(self, value: float, pos: int | None = None) -> str:
+        """The label of a tick by itself."""
+        return number_formatter([value])(value)
+
+
+def label_width(values: Iterable[float]) -> float:
+    """The inches that the numbers of an axis of these values take, about."""
+    known = list(values)
+    return 0.08 * (2 + max(len(number_formatter(known)(value)) for value in (min(known), max(known))))
 
 
 def per_cent(value: float, _: Any = None) -> str:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rlottery.analysis.across_tasks import AcrossTasks
+from rlottery.analysis.digits import number_formatter
 from rlottery.analysis.scores import Estimate, TaskScores
 from rlottery.analysis.splits import is_uniform
 from rlottery.report import panels
@@ -73,13 +74,16 @@ def _over_sparsity(
     estimates = [point.estimate for point in points] + ([dense] if dense else [])
     ends = [v for e in estimates for v in (e.value, e.low, e.high) if v is not None]
     ends += [seed for point in points for seed in point.seeds]
+    shown = number_formatter([estimate.value for estimate in estimates])
     # The axis includes the untrained agents where that leaves half of its height to the arms.
     near = untrained is not None and 2 * np.ptp(ends) >= np.ptp([*ends, untrained])
     names_of = _names_of([point.look for point in points])
     below = 0.6 + 0.17 * (max(map(len, names_of.values()), default=1) - 1)
     right = max(1.3, 0.105 * max(map(len, lines)) + 0.3)
     with themed(theme):
-        figure, (axes,) = panels.grid(1, 1, (3.35, 2.75), panels.Margins(0.92, right, below, 0.12))
+        figure, (axes,) = panels.grid(
+            1, 1, (3.35, 2.75), panels.Margins(max(0.92, panels.label_width(ends) + 0.3), right, below, 0.12)
+        )
         panels.dress(axes, theme)
         axes.grid(axis="x", visible=False)
         panels.sparsity_axis(axes, [point.sparsity for point in points], names_of)
@@ -100,16 +104,16 @@ def _over_sparsity(
             names.append(panels.Name(line, of_line[-1].estimate.value, look.colour, look.dash, True, weight))
         axes.set_ylabel(label)
         axes.yaxis.set_major_locator(MaxNLocator(6))
-        axes.yaxis.set_major_formatter(FuncFormatter(panels.thousands))
+        axes.yaxis.set_major_formatter(panels.NumberFormatter())
         axes.set_ylim(*panels.padded([*ends, untrained] if untrained is not None and near else ends, 0.04))
         if untrained is not None and not near:
             beyond = "below" if untrained < axes.get_ylim()[0] else "above"
-            note = f"untrained: {_rounded(untrained)}, {beyond}"
+            note = f"untrained: {shown(untrained)}, {beyond}"
             axes.text(0.015, 0.02, note, transform=axes.transAxes, size=9, color=theme.quiet)
         panels.names_at_right(axes, names)
-        values = [f"dense {_rounded(dense.value)}"] if dense else []
+        values = [f"dense {shown(dense.value)}"] if dense else []
         for line, of_line in lines.items():
-            at = (f"{_rounded(point.estimate.value)} at {sparsity_text(point.look.split)}" for point in of_line)
+            at = (f"{shown(point.estimate.value)} at {sparsity_text(point.look.split)}" for point in of_line)
             values.append(f"{line} {', '.join(at)}")
         return draw(figure, f"{alt[0].upper()}{alt[1:]}. {'; '.join(values)}.")
 
@@ -141,10 +145,6 @@ def _draw_line(axes: Axes, points: Sequence[_Point], offset: float) -> None:
     axes.plot(at, values, linestyle="none", color=look.colour, markeredgewidth=1.2, zorder=4, **mark)
 
 
-def _rounded(value: float) -> str:
-    return panels.thousands(float(f"{value:.3g}"))
-
-
 def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
     """Performance profiles: one panel per sparsity, with the dense agents in every panel."""
     shown = [arm for arm in across if arm.arm in looks]
@@ -167,7 +167,7 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
             panel.set_ylim(-0.02, 1.02)
             panel.set_xlim(0, max(float(shown[0].profile.at[-1]), 1.0))
             panel.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
-            panel.xaxis.set_major_formatter(FuncFormatter(panels.thousands))
+            panel.xaxis.set_major_formatter(panels.NumberFormatter())
             panel.yaxis.set_major_formatter(FuncFormatter(panels.per_cent))
             panel.set_xlabel("normalised score, at least")
         panels.legend(figure, {look.line: look for arm, look in looks.items() if arm in drawn})
@@ -244,7 +244,7 @@ def _rows(
             panel.set_xlim(*panels.padded([even, *ends], 0.05))
             panel.set_xlabel(label)
             panel.xaxis.set_major_locator(MaxNLocator(5))
-            panel.xaxis.set_major_formatter(FuncFormatter(panels.per_cent if even == 0.5 else panels.thousands))
+            panel.xaxis.set_major_formatter(FuncFormatter(panels.per_cent) if even == 0.5 else panels.NumberFormatter())
             panel.set_yticks(range(len(names)), [panels.plain(name) for name in names] if index == 0 else [])
             panel.tick_params(axis="y", length=0)
             if index == 0:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rlottery.analysis.across_tasks import AcrossTasks
 from rlottery.analysis.costs import ArmCost
+from rlottery.analysis.digits import Digits
 from rlottery.analysis.runs import Metric, Run
 from rlottery.analysis.scores import ArmScores, TaskScores
 from rlottery.config import file_name
@@ -20,7 +21,6 @@ from rlottery.report.wording import (
     METRIC_NAMES,
     METRIC_TITLES,
     last_evaluations,
-    number_text,
     plural,
 )
 from rlottery.storage.paths import DENSE
@@ -62,7 +62,7 @@ _RunRow = tuple[_ArmRow, int]
 
 def closing_table(contents: Contents, task: TaskScores) -> Table:
     """Every arm of one task, on few columns: for terminals, Markdown and notebooks."""
-    form = f",.{score_digits(task)}f"
+    form = score_digits(task)
     each = f"Seed {', '.join(map(str, contents.seeds))}" if len(contents.seeds) <= 3 else "Each seed"
     columns: tuple[Column[_ArmRow], ...] = (
         _arm_column(),
@@ -80,16 +80,15 @@ def closing_table(contents: Contents, task: TaskScores) -> Table:
 
 def score_table(contents: Contents, task: TaskScores, looks: Mapping[str, Look]) -> Table:
     """Every arm of one task: mean, median and IQM, normalised score, area, steps to the threshold, and every seed."""
-    digits = score_digits(task)
-    form = f",.{digits}f"
+    form = score_digits(task)
     seeds = sorted({seed for arm in task.arms for seed in arm.scores} | set(contents.seeds))
     columns: list[Column[_ArmRow]] = [
         _arm_column(),
         Column("Sparsity", lambda row: sparsity_cell(looks.get(row.arm)), numeric=True),
         number("Before", "before", lambda row: _mean_of(row.scores.before if row.scores else {}), form),
-        estimate("Mean", "mean", lambda row: row.scores.mean if row.scores else None, digits),
-        estimate("Median", "median", lambda row: row.scores.median if row.scores else None, digits),
-        estimate("IQM", "iqm", lambda row: row.scores.iqm if row.scores else None, digits),
+        estimate("Mean", "mean", lambda row: row.scores.mean if row.scores else None, form),
+        estimate("Median", "median", lambda row: row.scores.median if row.scores else None, form),
+        estimate("IQM", "iqm", lambda row: row.scores.iqm if row.scores else None, form),
         _normalised_column(),
         number("Area", "area", lambda row: _mean_of(row.scores.areas if row.scores else {}), form),
         Column("Steps to threshold", lambda row: _steps(row.scores), numeric=True),
@@ -98,7 +97,7 @@ def score_table(contents: Contents, task: TaskScores, looks: Mapping[str, Look])
     ]
     unit: dict[Metric, str] = {"success": ", from 0 to 1", "return": " of an episode"}
     measured = contents.metric_text(task) + unit[task.metric]
-    untrained = "" if task.untrained is None else f" Untrained: {number_text(task.untrained, digits)}."
+    untrained = "" if task.untrained is None else f" Untrained: {form(task.untrained)}."
     caption = (
         f"{task.task}: {measured}, {last_evaluations(contents.score_evaluations)} of each run. Mean, median "
         f"and IQM are over n seeds; in brackets the {BOOTSTRAP}. Normalised: the normalised score, over the seeds that "
@@ -120,7 +119,7 @@ def run_table(contents: Contents) -> Table:
         number("Seed", "seed", lambda run: run[1]),
         text("Status", "status", lambda run: run[0].status(run[1])),
         text("Metric", "metric", lambda run: run[0].task.metric),
-        number("Score", "score", lambda run: run[0].values.get(run[1]), ",.4g"),
+        Column("Score", _score_of_run, numeric=True),
         number("Normalised", "normalised_score", lambda run: run[0].normalised.get(run[1]), ".2f"),
         text("Recipe", "recipe", lambda run: json.dumps(dict(of)) if (of := run[0].representative.recipe) else None),
     )
@@ -136,11 +135,11 @@ def across_table(across: Sequence[AcrossTasks], looks: Mapping[str, Look]) -> Ta
     columns: tuple[Column[AcrossTasks], ...] = (
         text("Arm", "arm", lambda arm: arm.arm),
         sparsity_column(looks),
-        estimate("IQM", "iqm", lambda arm: arm.iqm, 2),
-        estimate("Mean", "mean", lambda arm: arm.mean, 2),
-        estimate("Median", "median", lambda arm: arm.median, 2),
-        estimate("P(above dense)", "over_dense", lambda arm: arm.over_dense, 2),
-        estimate("P(above random)", "over_control", lambda arm: arm.over_control, 2),
+        estimate("IQM", "iqm", lambda arm: arm.iqm, Digits(2)),
+        estimate("Mean", "mean", lambda arm: arm.mean, Digits(2)),
+        estimate("Median", "median", lambda arm: arm.median, Digits(2)),
+        estimate("P(above dense)", "over_dense", lambda arm: arm.over_dense, Digits(2)),
+        estimate("P(above random)", "over_control", lambda arm: arm.over_control, Digits(2)),
         number("Tasks", "tasks", lambda arm: len(arm.tasks)),
         number("Runs", "runs", lambda arm: arm.runs),
     )
@@ -185,7 +184,12 @@ def _normalised_column() -> Column[_ArmRow]:
     )
 
 
-def _seed_column(seed: int, form: str) -> Column[_ArmRow]:
+def _score_of_run(run: _RunRow) -> Cell:
+    score = run[0].values.get(run[1])
+    return Cell(NOTHING if score is None else score_text(run[0].task, score), {"score": score})
+
+
+def _seed_column(seed: int, form: Digits) -> Column[_ArmRow]:
     return number(f"Seed {seed}", f"seed_{seed}", lambda row: row.values.get(seed), form)
 
 

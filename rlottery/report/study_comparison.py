@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from rlottery.analysis.digits import Digits, digits_for
 from rlottery.analysis.study_comparison import (
     SettingDifference,
     StudyDifference,
@@ -25,7 +26,7 @@ from rlottery.report.table_formats import to_csv, to_markdown
 from rlottery.report.tables import NOTHING, Cell, Column, Table, make_table, normalised, number, p_value, text
 from rlottery.report.terminal import FittedTable
 from rlottery.report.verdict_tables import decision_column
-from rlottery.report.wording import METRIC_NAMES, interval_name, joined, number_text, plural
+from rlottery.report.wording import METRIC_NAMES, interval_name, joined, plural
 from rlottery.storage.disk import write_bytes
 
 COMPARISON_PAGE = "compare.html"
@@ -213,14 +214,15 @@ def _difference_table(rows: Sequence[StudyDifference], settings: Sequence[Settin
             " Settings: in what the two studies differ for this row. Steps: the number of training steps. Recipe: how "
             "the arm is made."
         )
+    digits = {task: _digits([row for row in rows if row.task == task]) for task in metrics}
     columns: tuple[Column[StudyDifference], ...] = (
         text("Task", "task", lambda row: row.task),
         text("Arm", "arm", lambda row: row.arm),
         Column("Studies", lambda row: Cell(f"{row.one}, {row.other}", {"one": row.one, "other": row.other})),
         Column("Settings", lambda row: Cell(_mark(differing(row)), {"differ": "; ".join(differing(row))}), wraps=True),
-        Column("Means", _means, expendable=2),
-        Column("Difference", _difference, numeric=True),
-        Column("95 % interval", _interval),
+        Column("Means", lambda row: _means(row, digits[row.task]), expendable=2),
+        Column("Difference", lambda row: _difference(row, digits[row.task]), numeric=True),
+        Column("95 % interval", lambda row: _interval(row, digits[row.task])),
         p_value("p", "p", lambda row: row.p, expendable=1),
         p_value("Holm p", "p_holm", lambda row: row.adjusted),
         Column("n", _seeds),
@@ -230,25 +232,27 @@ def _difference_table(rows: Sequence[StudyDifference], settings: Sequence[Settin
     )
 
 
-def _digits(row: StudyDifference) -> int:
-    return 0 if row.metric == "return" and max(abs(row.mean_one), abs(row.mean_other)) >= 100 else 2
+def _digits(rows: Sequence[StudyDifference]) -> Digits:
+    """The format of the means of one task, and of their differences."""
+    means = [mean for row in rows for mean in (row.mean_one, row.mean_other)]
+    return digits_for(means, rows[0].metric, differences=[row.difference for row in rows])
 
 
-def _means(row: StudyDifference) -> Cell:
-    shown = ", ".join(number_text(mean, _digits(row)) for mean in (row.mean_one, row.mean_other))
+def _means(row: StudyDifference, digits: Digits) -> Cell:
+    shown = ", ".join(digits(mean) for mean in (row.mean_one, row.mean_other))
     return Cell(shown, {"mean_one": row.mean_one, "mean_other": row.mean_other})
 
 
-def _difference(row: StudyDifference) -> Cell:
-    return Cell(number_text(row.difference, _digits(row)), {"difference": row.difference})
+def _difference(row: StudyDifference, digits: Digits) -> Cell:
+    return Cell(digits(row.difference), {"difference": row.difference})
 
 
-def _interval(row: StudyDifference) -> Cell:
+def _interval(row: StudyDifference, digits: Digits) -> Cell:
     shown = NOTHING
     if row.too_few:
         shown = "too few seeds"
     elif row.low is not None and row.high is not None:
-        shown = f"{number_text(row.low, _digits(row))} to {number_text(row.high, _digits(row))}"
+        shown = f"{digits(row.low)} to {digits(row.high)}"
     return Cell(shown, {"low": row.low, "high": row.high})
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from rlottery.analysis.digits import Digits, with_minus
 from rlottery.analysis.scores import Estimate
-from rlottery.report.wording import number_text, signed, with_minus
+from rlottery.report.wording import signed
 
 NOTHING = "\N{EN DASH}"
 
@@ -102,12 +103,16 @@ def text(title: str, name: str, of: Callable[[Item], str | None], **layout: Any)
     return Column(title, lambda item: Cell((words := of(item)) or NOTHING, {name: words or None}), **layout)
 
 
-def number(title: str, name: str, of: Callable[[Item], float | None], form: str = "d", **layout: Any) -> Column[Item]:
+def number(
+    title: str, name: str, of: Callable[[Item], float | None], form: str | Digits = "d", **layout: Any
+) -> Column[Item]:
     """A column of numbers, each in a format such as ``,.2f``."""
 
     def cell(item: Item) -> Cell:
         value = of(item)
-        return Cell(NOTHING if value is None else with_minus(format(value, form)), {name: value})
+        if value is None:
+            return Cell(NOTHING, {name: None})
+        return Cell(form(value) if isinstance(form, Digits) else with_minus(format(value, form)), {name: value})
 
     return Column(title, cell, numeric=True, **layout)
 
@@ -127,7 +132,7 @@ def difference(title: str, name: str, of: Callable[[Item], Bounded]) -> Column[I
     return Column(title, lambda item: bounded_cell(name, *of(item), at=0.0), numeric=True)
 
 
-def estimate(title: str, name: str, of: Callable[[Item], Estimate | None], digits: int) -> Column[Item]:
+def estimate(title: str, name: str, of: Callable[[Item], Estimate | None], digits: Digits) -> Column[Item]:
     """A column of numbers with bootstrap intervals."""
     return Column(f"{title} [95 % bootstrap]", lambda item: estimate_cell(name, of(item), digits), numeric=True)
 
@@ -143,12 +148,12 @@ def p_cell(name: str, value: float | None) -> Cell:
 def bounded_cell(name: str, value: float | None, low: float | None, high: float | None, *, at: float) -> Cell:
     """A difference and its bounds, shifted by `at`: with 1, a difference to dense becomes a normalised score."""
     shifted = (None if v is None else v + at for v in (value, low, high))
-    return _interval_cell(name, signed if at == 0 else lambda v: number_text(v, 2), *shifted)
+    return _interval_cell(name, signed if at == 0 else Digits(2), *shifted)
 
 
-def estimate_cell(name: str, of: Estimate | None, digits: int) -> Cell:
+def estimate_cell(name: str, of: Estimate | None, digits: Digits) -> Cell:
     bounded: Bounded = (None, None, None) if of is None else (of.value, of.low, of.high)
-    return _interval_cell(name, lambda v: number_text(v, digits), *bounded)
+    return _interval_cell(name, digits, *bounded)
 
 
 def _interval_cell(

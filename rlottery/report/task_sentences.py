@@ -1,12 +1,14 @@
 """The results of one task in sentences."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 
+from rlottery.analysis.digits import Digits, digits_for
 from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import ArmScores, TaskScores
-from rlottery.report.wording import METRIC_NAMES, digits_of, joined, number_text, on_one_line, plural, sparsity_text
+from rlottery.report.wording import METRIC_NAMES, joined, number_text, on_one_line, plural, sparsity_text
 from rlottery.storage.paths import DENSE
 
 MOST_TICKETS_IN_A_SENTENCE = 4
@@ -34,11 +36,15 @@ def task_line(task: TaskScores, seeds: int) -> str:
 
 def score_text(task: TaskScores, value: float) -> str:
     """A score of this task, with as many decimals as its scores need."""
-    return number_text(value, score_digits(task))
+    return score_digits(task)(value)
 
 
-def score_digits(task: TaskScores) -> int:
-    return digits_of(task.metric, (score for arm in task.arms for score in arm.scores.values()))
+def score_digits(task: TaskScores) -> Digits:
+    """The format of the scores of this task: it shows how seeds of an arm differ."""
+    scores = [arm.scores.values() for arm in task.arms]
+    ranges = [apart for of_arm in scores if (apart := max(of_arm) - min(of_arm)) > task.rounding]
+    differences = [statistics.median(ranges)] if ranges else []
+    return digits_for((score for of_arm in scores for score in of_arm), task.metric, differences)
 
 
 def measured_line(task: TaskScores, metric: str, last: str) -> str:

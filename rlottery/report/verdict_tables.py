@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from rlottery.analysis.digits import MINUS
 from rlottery.analysis.power import MOST_MORE_SEEDS
 from rlottery.analysis.splits import Split, is_uniform
 from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, MethodContrast, PooledVerdict
@@ -24,7 +25,7 @@ from rlottery.report.tables import (
     p_value,
     text,
 )
-from rlottery.report.wording import MINUS, interval_name, joined, plural, sparsity_text
+from rlottery.report.wording import interval_name, joined, plural, sparsity_text
 
 _NOWHERE: Bounded = (None, None, None)
 

@@ -1,10 +1,9 @@
-"""Words and numbers as people read them."""
+"""Words and numbers as people read them. `rlottery.analysis.digits` decides how many digits scores have."""
 
 from collections.abc import Iterable, Mapping
 
+from rlottery.analysis.digits import Digits
 from rlottery.analysis.runs import Metric
-
-MINUS = "\N{MINUS SIGN}"
 
 METRIC_NAMES: dict[Metric, str] = {"success": "success rate", "return": "return"}
 METRIC_TITLES: dict[Metric, str] = {"success": "Success", "return": "Return"}
@@ -37,28 +36,14 @@ def last_evaluations(number: int) -> str:
     return "the last evaluation" if number == 1 else f"the mean of the last {number} evaluations"
 
 
-def digits_of(metric: Metric, scores: Iterable[float]) -> int:
-    """How many decimals scores are shown with: two for success rates, fewer for large returns."""
-    if metric == "success":
-        return 2
-    largest = max(map(abs, scores), default=0.0)
-    return 0 if largest >= 100 else 1 if largest >= 10 else 2
-
-
-def with_minus(text: str) -> str:
-    """A formatted number with a minus sign in the place of a hyphen."""
-    return text.replace("-", MINUS)
-
-
 def number_text(value: float, digits: int) -> str:
     """``1,234.5``; zero has no sign."""
-    return with_minus(f"{round(value, digits) + 0.0:,.{digits}f}")
+    return Digits(digits)(value)
 
 
 def signed(value: float, digits: int = 2) -> str:
     """``+0.25``; zero has no sign."""
-    rounded = round(value, digits) + 0.0
-    return with_minus(f"{rounded:+,.{digits}f}") if rounded else f"{0:.{digits}f}"
+    return Digits(digits)(value, "+")
 
 
 def sparsity_text(sparsity: Mapping[str, float] | None) -> str:

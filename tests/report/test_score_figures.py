@@ -8,8 +8,10 @@ from rlottery.report.arm_styles import looks
 from rlottery.report.curve_panels import below_panels, curve_panels, mean_curve
 from rlottery.report.drawn import DARK, LIGHT
 from rlottery.report.panels import (
+    NumberFormatter,
     clusters,
     moved_apart,
+    padded,
     place,
     readable,
     sparsity_axis,
@@ -272,3 +274,34 @@ class TestSplits:
         assert cell.text == "90 / 50 %"
         assert cell.values == {"sparsity": None, "sparsity_actor": 0.9, "sparsity_critic": 0.5} and cell.order == 0.9
         assert look["magnitude-80"].line != look["magnitude-90"].line
+
+
+class TestNumbersOfAnyUnit:
+    @pytest.mark.parametrize(("factor", "offset"), [(1e-170, 0.0), (1e40, 0.0), (1e150, 0.0), (1e-3, 1e9)])
+    def test_figures_are_drawn_and_their_ticks_are_told_apart(self, made, factor, offset):
+        task = made.scores[2]
+
+        def changed(run):
+            evaluations = (
+                replace(one, scores={"return": one.scores["return"] * factor + offset}) for one in run.evaluations
+            )
+            return replace(run, evaluations=tuple(evaluations))
+
+        runs = [changed(run) for run in task.every_run]
+        drawn = curve_panels(task.task, runs, looks(made.scores), LIGHT)
+        assert drawn is not None and "nan" not in drawn.svg
+        below_panels(runs, looks(made.scores))
+
+    def test_labels_have_the_digits_of_their_ticks(self):
+        labels = NumberFormatter().format_ticks
+        assert labels([0.0, 0.25, 0.5]) == ["0", "0.25", "0.5"] and labels([-1000.0, 0.0]) == [
+            "\N{MINUS SIGN}1,000",
+            "0",
+        ]
+        assert labels([1e9, 1e9 + 0.25]) == ["1,000,000,000", "1,000,000,000.25"]
+        assert labels([1e40, 1.5e40]) == ["1e+40", "1.5e+40"]
+
+    def test_an_axis_of_one_value_has_room(self):
+        for value in (1e40, 1e-170, -1e9, 0.0):
+            low, high = padded([value, value], 0.04)
+            assert low < value < high

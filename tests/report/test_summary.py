@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rlottery.analysis.digits import MINUS
 from rlottery.analysis.runs import read_runs
 from rlottery.analysis.scores import score_tasks
 from rlottery.config import Config
@@ -20,7 +21,7 @@ from rlottery.report.summary import render_summary, summarise, summary_to_markdo
 from rlottery.report.table_formats import to_csv
 from rlottery.report.tables import NOTHING
 from rlottery.report.task_sentences import not_normalised_lines, task_line
-from rlottery.report.wording import MINUS, sparsity_text
+from rlottery.report.wording import sparsity_text
 from rlottery.storage.paths import Store
 from tests.analysis.stores import config, returns, success, write_mask, write_run
 
