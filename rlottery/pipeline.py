@@ -215,6 +215,9 @@ def plain_errors(fix: str = "Fix this, then run the same command again.") -> Ite
         fail(error)
     except OSError as error:
         fail(StudyError(f"{error}. {fix}"))
+    except UnicodeEncodeError as error:  # file names; what is printed can always be
+        why = f"{error.object!r} can't be the name of a file in this locale, whose encoding is {error.encoding}"
+        fail(StudyError(f"{why}. Set PYTHONUTF8=1 in the environment, or choose another name."))
 
 
 def fail(error: RlotteryError) -> NoReturn:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rlottery.errors import StudyError
-from rlottery.pipeline import BAD_INPUT, SOME_FAILED, end_with, fail
+from rlottery.pipeline import BAD_INPUT, SOME_FAILED, end_with, fail, plain_errors
 from rlottery.standard_streams import lasting_streams
 
 
@@ -96,6 +96,13 @@ def test_every_character_can_be_printed(streams: Any, tmp_path: Path, encoding: 
         assert errors.read_bytes() == b"- e -1 \xe9\n"
     else:
         assert "Größe" in shown.decode(encoding, errors="replace")
+
+
+def test_a_file_name_that_the_locale_lacks_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BaseException) as end, plain_errors():
+        "größe".encode("ascii")
+    assert getattr(end.value, "exit_code", None) == BAD_INPUT
+    assert "'größe' can't be the name of a file in this locale, whose encoding is ascii" in capsys.readouterr().err
 
 
 def test_streams_that_are_no_files_stay(monkeypatch: pytest.MonkeyPatch) -> None:
