@@ -7,6 +7,7 @@ replay. Your own function works in the same way, by its import path.
 
 import hashlib
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -283,7 +284,8 @@ def score(name: str, statistics: Mapping[str, Mapping[str, Any]], *, estimator: 
         estimator: "abs-mean" gives |mean_gradient| to a criterion that asks for `mean_abs_gradient`.
 
     Returns:
-        path -> scores (inputs, outputs): finite floats.
+        path -> scores (inputs, outputs): finite floats, as precise as the criterion returned them. Whole numbers become
+        floats that hold them exactly.
 
     Raises:
         MaskError: as `statistics_for`; a statistic is missing, has other layers or shapes, is not finite, or is
@@ -351,24 +353,48 @@ def _layer_scores(
     criterion: Criterion, name: str, path: str, read: Mapping[str, np.ndarray], shape: tuple[int, ...]
 ) -> RealArray:
     try:
-        with np.errstate(all="ignore"):  # overflows and divisions by zero are reported once, below
+        # Overflows and divisions by zero are reported once, below. Copied, in case the function uses its array again.
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
             given = criterion.function(**read)
+            scores = np.array(given) if hasattr(given, "__array__") else None
     except Exception as error:
         raise MaskError(f"The criterion {name!r} failed on layer {path!r}: {typed_text(error)}") from error
-    if not hasattr(given, "__array__"):
-        raise MaskError(f"The criterion {name!r} returned {type(given).__name__} for layer {path!r}, not an array.")
-    scores = np.asarray(given)
+    if scores is None or isinstance(given, np.ma.MaskedArray):
+        what = "a masked array" if scores is not None else type(given).__name__
+        why = "; fill its masked entries first, such as with .filled(0)" if scores is not None else ""
+        raise MaskError(f"The criterion {name!r} returned {what} for layer {path!r}, not an array{why}.")
     if scores.shape != shape:
         raise MaskError(
             f"The criterion {name!r} returned scores of shape {scores.shape} for layer {path!r} of shape {shape}."
         )
     if scores.dtype.kind in "biu":
-        scores = scores.astype(np.float32)
+        scores = _as_floats(scores, name, path)
     if scores.dtype.kind != "f":
-        raise MaskError(f"The criterion {name!r} returned {scores.dtype} for layer {path!r}, not numbers.")
+        raise MaskError(
+            f"The criterion {name!r} returned {scores.dtype} for layer {path!r}, not real numbers: whole numbers, or "
+            "floats such as float32 and float64."
+        )
     if bad := scores.size - np.count_nonzero(np.isfinite(scores)):
         raise MaskError(
             f"{bad} of {scores.size} {name} scores of layer {path!r} are NaN or infinite, although everything they are "
             f"computed from ({', '.join(read)}) is finite: a number grew too large, or was divided by zero."
         )
     return scores
+
+
+def _as_floats(scores: np.ndarray, name: str, path: str) -> RealArray:
+    """Whole numbers as the smallest floats that hold each of them exactly, so that no two become equal.
+
+    Raises:
+        MaskError: some are too large for any float of this machine.
+    """
+    for dtype in (np.float64, np.longdouble):
+        # Every whole number up to 2^53 is a float64. An 80-bit long double, the largest on x86, has all of int64.
+        limit = 2 ** (np.finfo(dtype).nmant + 1)
+        if int(scores.max(initial=0)) <= limit and int(scores.min(initial=0)) >= -limit:
+            return scores.astype(dtype)
+    raise MaskError(
+        f"The criterion {name!r} returned whole numbers above {limit} for layer {path!r}, which can't be ranked "
+        "exactly on this machine. Return smaller ones, or floats."
+    )

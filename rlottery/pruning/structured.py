@@ -71,7 +71,7 @@ def unit_scores(scores: Scores) -> dict[str, RealArray]:
     different layers by their number of weights.
 
     Returns:
-        Path of each layer that makes hidden units -> (outputs,).
+        Path of each layer that makes hidden units -> (outputs,), of the precision of the scores and at least float64.
 
     Raises:
         MaskError: layers don't fit together, or scores are NaN or negative.
@@ -82,11 +82,16 @@ def unit_scores(scores: Scores) -> dict[str, RealArray]:
             "Prune single weights, or use a criterion whose scores are not negative."
         )
     found: dict[str, RealArray] = {}
+    dtype = np.result_type(np.float64, *scores.values())
     for path, outgoing in _outgoing({path: layer.shape for path, layer in scores.items()}).items():
-        weights = np.concatenate([scores[path].T, scores[outgoing]], axis=1, dtype=np.float64)
+        weights = np.concatenate([scores[path].T, scores[outgoing]], axis=1, dtype=dtype)
         if np.isnan(weights).any():
             raise MaskError(f"NaN scores can't be ranked: layer {path!r} or {outgoing!r}.")
-        found[path] = np.sqrt(np.mean(weights**2, axis=1))
+        # Relative to the unit's largest, so that squares don't underflow or overflow. A power of two changes no digit.
+        exponents = np.frexp(weights.max(axis=1))[1]
+        relative = np.ldexp(weights, -exponents[:, None])
+        with np.errstate(under="ignore"):
+            found[path] = np.ldexp(np.sqrt(np.mean(relative**2, axis=1)), exponents)
     return found
 
 

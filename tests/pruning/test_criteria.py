@@ -1,10 +1,12 @@
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse  # noqa: F401  imported before tests restore sys.modules, which it would not survive
 
 from rlottery.errors import MaskError
 from rlottery.pruning.criteria import (
@@ -17,6 +19,7 @@ from rlottery.pruning.criteria import (
     score,
     statistics_for,
 )
+from rlottery.pruning.prune import prune
 
 WEIGHTS = np.array([[1.0, -2.0], [0.0, 0.5]], dtype=np.float32)
 MEAN_ABS_GRADIENT = np.array([[0.5, 0.25], [4.0, 0.0]], dtype=np.float32)
@@ -290,7 +293,16 @@ def test_what_is_wrong_with_a_users_own_function_is_said(write: Write, text: str
         ("return weights.sum(axis=1)", r"'own_wrong:f' returned scores of shape \(2,\) for layer 'layer_0' of shape"),
         ("return None", "returned NoneType for layer 'layer_0', not an array"),
         ("return weights.tolist()", "returned list for layer 'layer_0', not an array"),
-        ("return weights * 1j", "returned complex64 for layer"),
+        ("return weights * 1j", "returned complex64 for layer 'layer_0', not real numbers"),
+        ("return weights.astype(object)", "returned object for layer 'layer_0', not real numbers"),
+        ("return weights.astype(str)", "returned <U32 for layer 'layer_0', not real numbers"),
+        ("import numpy as np; return np.ma.masked_less(weights, 0)", r"returned a masked array .*\.filled\(0\)"),
+        ("import numpy as np; return np.ma.array(weights)", r"returned a masked array .*\.filled\(0\)"),
+        ("import scipy.sparse; return scipy.sparse.csr_array(weights)", "returned csr_array .*, not an array"),
+        (
+            "return type('Device', (), {'__array__': lambda *_, **__: 1 / 0})()",
+            "failed on layer 'layer_0': ZeroDivisionError",
+        ),
         ("return 1 / weights", "1 of 4 own_wrong:f scores of layer 'layer_0' are NaN or infinite.*divided by zero"),
     ],
 )
@@ -307,5 +319,49 @@ def test_what_a_users_own_function_does_wrong_is_said(write: Write, body: str, m
 def test_whole_numbers_and_truth_values_become_floats(write: Write, body: str, by_hand: list[list[float]]) -> None:
     write("own_whole", f"def f(weights):\n    return {body}\n")
     scores = score("own_whole:f", layered(weights=WEIGHTS))["layer_0"]
-    assert scores.dtype == np.float32
+    assert scores.dtype == np.float64
     assert scores.tolist() == by_hand
+
+
+@pytest.mark.parametrize(
+    ("body", "order"),
+    [
+        ("np.array([[2**53, 2**53 + 1], [-(2**53) - 1, -(2**53)]])", [2, 3, 0, 1]),
+        ("np.array([[2**63 - 1, 2**63 - 2], [-(2**63), 1 - 2**63]])", [2, 3, 1, 0]),
+        ("np.array([[2**64 - 1, 2**64 - 2], [0, 1]], np.uint64)", [2, 3, 1, 0]),
+        ("np.array([[200, 3], [2, 255]], np.uint8)", [2, 1, 0, 3]),
+        ("np.array([[1.0, 1 + 2**-52], [1 - 2**-53, 2.0]])", [2, 0, 1, 3]),
+        ("np.array([[1.0, 1 + 2**-10], [1 - 2**-11, 2.0]], np.float16)", [2, 0, 1, 3]),
+        ("np.array([[1e-320, 5e-324], [0.0, 1e-300]])", [2, 1, 0, 3]),
+        ("np.array([[1, np.nextafter(np.longdouble(1), 2)], [0, 2]], np.longdouble)", [2, 0, 1, 3]),
+    ],
+)
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="has no float for every int64")
+def test_scores_keep_their_precision(write: Write, body: str, order: list[int]) -> None:
+    write("own_exact", f"import numpy as np\ndef f(weights):\n    return {body}\n")
+    scores = score("own_exact:f", layered(weights=WEIGHTS))["layer_0"]
+    assert np.argsort(scores.ravel(), kind="stable").tolist() == order
+    assert np.unique(scores).size == 4 and scores.dtype.kind == "f"
+    for count in range(5):
+        kept = prune({"layer_0": scores, "layer_1": scores}, 1 - count / 4) if count > 1 else None
+        assert kept is None or kept["layer_0"].ravel()[order[-count:]].all()
+
+
+def test_an_array_that_the_function_uses_again_is_copied(write: Write) -> None:
+    text = "import numpy as np\nout = np.empty((2, 2))\ndef f(weights):\n    return np.abs(weights, out=out)\n"
+    write("own_buffer", text)
+    weights = {"layer_0": WEIGHTS, "layer_1": 3 * WEIGHTS}
+    scores = score("own_buffer:f", {"weights": weights})
+    assert all(scores[path].tolist() == np.abs(layer).tolist() for path, layer in weights.items())
+
+
+def test_warnings_of_a_function_do_not_leak(write: Write) -> None:
+    text = (
+        "import numpy as np\ndef f(weights):\n    return weights + np.nan_to_num(np.mean([]) + np.exp(weights * 1e9))\n"
+    )
+    write("own_loud", text)
+    before = np.geterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        score("own_loud:f", layered(weights=-np.abs(WEIGHTS)))
+    assert np.geterr() == before

@@ -194,3 +194,38 @@ def test_scores_with_signs_are_refused() -> None:
     scores = {"layer_0": np.array([[1.0, -10.0, 2.0]]), "layer_1": np.zeros((3, 1))}
     with pytest.raises(MaskError, match="Signed scores.*Prune single weights"):
         prune_units(scores, 0.5)
+
+
+@pytest.mark.parametrize("factor", [1e-320, 1e-200, 1e-100, 1.0, 1e200, 1e307])
+def test_units_are_ranked_by_scores_of_any_size(factor: float) -> None:
+    """Products of many small probabilities, say; the best units are the last ones."""
+    scores = {"layer_0": np.tile(np.arange(1.0, 5), (3, 1)), "layer_1": np.tile(np.arange(1.0, 5)[:, None], (1, 2))}
+    ranks = unit_scores({path: layer * factor for path, layer in scores.items()})["layer_0"]
+    assert ranks / factor == pytest.approx([1, 2, 3, 4], rel=1e-2 if factor < 1e-310 else 1e-12)
+    kept = prune_units({path: layer * factor for path, layer in scores.items()}, 0.5)
+    assert kept["layer_0"].any(axis=0).tolist() == [False, False, True, True]
+
+
+def test_layers_of_other_sizes_do_not_hide_each_others_order() -> None:
+    scores = {
+        "layer_0": np.tile([1e-200, 3e-200, 2e-200], (2, 1)),
+        "layer_1": np.outer([1e-200, 3e-200, 2e-200], [1.0, 1.0]),
+        "layer_2": np.full((2, 1), 1e200),
+    }
+    assert np.argsort(unit_scores(scores)["layer_0"]).tolist() == [0, 2, 1]
+
+
+def test_units_keep_the_precision_of_long_doubles() -> None:
+    one = np.longdouble(1)
+    scores = {
+        "layer_0": np.array([[one, np.nextafter(one, 2), one]]),
+        "layer_1": np.array([[one], [np.nextafter(one, 2)], [one]]),
+    }
+    ranks = unit_scores(scores)["layer_0"]
+    assert ranks.dtype == np.longdouble and ranks[1] > ranks[0] == ranks[2]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_units_of_small_floats_are_ranked_in_float64(dtype: type) -> None:
+    scores = {"layer_0": np.full((2, 2), 6e4, dtype), "layer_1": np.full((2, 1), 6e4, dtype)}
+    assert unit_scores(scores)["layer_0"].dtype == np.float64 and np.isfinite(unit_scores(scores)["layer_0"]).all()
