@@ -39,6 +39,7 @@ _COLUMNS = ("run", "state", "progress", "steps/s", "return", "success", "left")
 _LEFT = _COLUMNS[:3]
 _DISPENSABLE = ("steps/s", "success", "return", "progress")
 """The columns that a narrow terminal does without, in this order."""
+_USUAL_WIDTHS = {"state": 7, "progress": _BAR_WIDTH + 5, "return": 8, "left": 9}
 _GAP = 2
 """Spaces between two columns."""
 
@@ -164,6 +165,8 @@ def _columns_that_fit(cells: Sequence[Mapping[str, str]], width: int | None) -> 
     """The columns to show, and how long a name may be."""
     columns = list(_COLUMNS)
     needed = {name: max(cell_len(text) for text in (name, *(row[name] for row in cells))) for name in columns}
+    if width is not None:  # columns don't come and go while a study runs
+        needed |= {name: max(needed[name], usual) for name, usual in _USUAL_WIDTHS.items()}
     if width is None:
         return columns, needed["run"]
     for dispensable in (*_DISPENSABLE, None):

@@ -224,7 +224,14 @@ def _run(
     english = os.environ | {"LC_ALL": "C"}
     try:
         return subprocess.run(
-            command, cwd=folder, input=given, env=english, capture_output=True, text=True, timeout=COMPILE_SECONDS
+            command,
+            cwd=folder,
+            input=given,
+            env=english,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMPILE_SECONDS,
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"not finished after {COMPILE_SECONDS} seconds")

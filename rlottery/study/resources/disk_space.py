@@ -101,5 +101,7 @@ def group_weights(config: Config, task: Task, spec: Spec) -> dict[str, int]:
 
 
 def size(number: float) -> str:
-    """A number of bytes as text: ``12.3 MB``, ``1.2 GB``."""
-    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
+    """A number of bytes as text: ``8.2 kB``, ``12.3 MB``, ``1.2 GB``."""
+    if number >= 1e9:
+        return f"{number / 1e9:,.1f} GB"
+    return f"{number / 1e6:,.1f} MB" if number >= 1e5 else f"{number / 1e3:,.1f} kB"

@@ -75,7 +75,7 @@ def test_a_disk_that_is_too_small_is_told_of_before_anything_starts(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: (asked.append(path), Usage(10_000))[1])
     monkeypatch.setattr(disk_space, "task_spec", lambda task: SPEC)
     words = (
-        r"needs about 0\.0 MB of disk space, but .* has only 0\.0 MB free\. "
+        r"needs about .* kB of disk space, but .* has only 10\.0 kB free\. "
         r".* data=FOLDER, or set keep_replay: false"
     )
     with pytest.raises(StudyError, match=words):
@@ -98,4 +98,9 @@ def test_what_is_there_already_is_not_asked_for_again(small: Config, monkeypatch
 
 
 def test_sizes_as_a_person_says_them() -> None:
-    assert (size(12_340_000), size(1_000_000_000)) == ("12.3 MB", "1.0 GB")
+    assert [size(number) for number in (8_192, 100_000, 12_340_000, 1_000_000_000)] == [
+        "8.2 kB",
+        "0.1 MB",
+        "12.3 MB",
+        "1.0 GB",
+    ]

@@ -42,5 +42,5 @@ def test_file_sizes(small: Config, monkeypatch: pytest.MonkeyPatch, stage: str, 
     check_process_limits(small, [job(small, stage)], 1, 1)
     if needed:
         allow(monkeypatch, resource.RLIMIT_FSIZE, needed - 1)
-        with pytest.raises(StudyError, match="`ulimit -f` allows only 0.0 MB. Run this first: ulimit -f unlimited"):
+        with pytest.raises(StudyError, match="`ulimit -f` allows only .* kB. Run this first: ulimit -f unlimited"):
             check_process_limits(small, [job(small, stage)], 1, 1)
