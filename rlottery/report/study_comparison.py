@@ -1,5 +1,6 @@
 """The report on several studies: how their settings differ, their verdicts, and the arms and tasks that they share."""
 
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -233,9 +234,10 @@ def _difference_table(rows: Sequence[StudyDifference], settings: Sequence[Settin
 
 
 def _digits(rows: Sequence[StudyDifference]) -> Digits:
-    """The format of the means of one task, and of their differences."""
+    """The format of the means of one task, and of their differences: it shows how wide an interval is."""
     means = [mean for row in rows for mean in (row.mean_one, row.mean_other)]
-    return digits_for(means, rows[0].metric, differences=[row.difference for row in rows])
+    widths = [row.high - row.low for row in rows if row.low is not None and row.high is not None]
+    return digits_for(means, rows[0].metric, [statistics.median(widths)] if widths else [r.difference for r in rows])
 
 
 def _means(row: StudyDifference, digits: Digits) -> Cell:

@@ -208,8 +208,13 @@ def _scores(tracked: Tracked) -> tuple[str, str]:
     progress = tracked.progress
     if progress is None:
         return "", ""
-    shown = "" if progress.last_return is None else f"{progress.last_return:,.1f}"
+    shown = "" if progress.last_return is None else return_text(progress.last_return)
     return shown, "" if progress.last_success is None else f"{progress.last_success:.2f}"
+
+
+def return_text(value: float) -> str:
+    """A single return: ``-1,234.5``, or ``0.00333`` and ``1e+40`` where that would hide it or fill the line."""
+    return f"{value:,.1f}" if 0.1 <= abs(value) < 1e10 or value == 0 else f"{value:.3g}"
 
 
 def _left(tracked: Tracked) -> str:

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from rlottery.storage.progress import Progress
 from rlottery.study import display
-from rlottery.study.display import Lines, LiveTable, display_for, duration, job_line, jobs_table, terminal
+from rlottery.study.display import Lines, LiveTable, display_for, duration, job_line, jobs_table, return_text, terminal
 from rlottery.study.planning.jobs import STAGES, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
 from tests.study.studies import job, shown, tiny_config
@@ -190,3 +190,18 @@ class TestTable:
             table.refresh()
             drawn.append(len(drawings))
         assert drawn == [1, 1, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (-1234.5, "-1,234.5"),
+        (0.0, "0.0"),
+        (0.00333, "0.00333"),
+        (1e40, "1e+40"),
+        (-3e-170, "-3e-170"),
+        (3542, "3,542.0"),
+    ],
+)
+def test_returns_of_any_size(value: float, text: str) -> None:
+    assert return_text(value) == text
