@@ -15,6 +15,7 @@ from rlottery.analysis.aggregates import (
     performance_profile,
     probability_of_improvement,
 )
+from rlottery.analysis.kinds import made_alike
 from rlottery.analysis.scores import BOOTSTRAP_SEED, ArmScores, Estimate, TaskScores, estimate_of, on_scale
 from rlottery.storage.paths import DENSE
 
@@ -71,7 +72,8 @@ def across_tasks(
     names = dict.fromkeys(arm.arm for task in learned for arm in task.arms if arm.normalised)
     found = []
     for name in names:
-        of_task = {task.task: arm for task in learned if (arm := task.arm(name)) is not None and arm.normalised}
+        alike = made_alike(learned, name)
+        of_task = {task.task: arm for task in alike if (arm := task.arm(name)) is not None and arm.normalised}
         groups = [list(arm.normalised.values()) for arm in of_task.values()]
         profile = performance_profile(groups, PROFILE_POINTS, seed=BOOTSTRAP_SEED, resamples=resamples)
         found.append(
@@ -83,8 +85,8 @@ def across_tasks(
                 median=estimate_of(groups, median_over_tasks, resamples),
                 iqm=estimate_of(groups, iqm_of_runs, resamples),
                 profile=Profile(name, PROFILE_POINTS, *profile),
-                over_dense=None if name == DENSE else _improvement(learned, name, DENSE, resamples),
-                over_control=_improvement(learned, name, controls.get(name), resamples),
+                over_dense=None if name == DENSE else _improvement(alike, name, DENSE, resamples),
+                over_control=_improvement(alike, name, controls.get(name), resamples),
             )
         )
     return tuple(found)

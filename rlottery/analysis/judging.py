@@ -10,7 +10,7 @@ from rlottery.analysis.contrasts import Paired, contrast, paired, pooled
 from rlottery.analysis.decisions import claims, corrected, decision_of, reason
 from rlottery.analysis.digits import number_formatter
 from rlottery.analysis.hypothesis_tests import mean_and_sd
-from rlottery.analysis.kinds import LayerCounts, kind_of, random_control_of
+from rlottery.analysis.kinds import LayerCounts, kind_of, made_alike, random_control_of
 from rlottery.analysis.learning import learning_test
 from rlottery.analysis.power import seeds_needed, seeds_needed_equivalent
 from rlottery.analysis.scores import ArmScores, Estimate, TaskScores
@@ -85,7 +85,9 @@ def judge(tasks: Sequence[TaskToJudge], rules: Verdict) -> tuple[tuple[TaskVerdi
                 head_start=head_start(task.scores, pruned, rules.margin) if learned else None,
             )
         )
-    return tuple(verdicts), _pool(verdicts, tickets, rules)
+    alike = {arm: made_alike((task.scores for task in tasks), arm) for arm in {item.verdict.arm for item in tickets}}
+    pooled_tasks = {arm: [scores.task for scores in of_arm] for arm, of_arm in alike.items()}
+    return tuple(verdicts), _pool(verdicts, tickets, pooled_tasks, rules)
 
 
 # ------------------------------------------------------------------------------------------ One task
@@ -228,12 +230,18 @@ def _more_seeds(item: _Judged, level: float, rules: Verdict) -> int | None:
 # ------------------------------------------------------------------------------------------ Over tasks
 
 
-def _pool(tasks: Sequence[TaskVerdict], tickets: Sequence[_Judged], rules: Verdict) -> tuple[PooledVerdict, ...]:
-    """The verdict on every kind of ticket, over the tasks on which it could be judged."""
+def _pool(
+    tasks: Sequence[TaskVerdict], tickets: Sequence[_Judged], alike: Mapping[str, Sequence[str]], rules: Verdict
+) -> tuple[PooledVerdict, ...]:
+    """The verdict on every kind of ticket, over the tasks on which it could be judged.
+
+    Args:
+        alike: arm -> the tasks on which it has the same recipe.
+    """
     by_arm: dict[str, dict[str, _Judged]] = {}
     for item in tickets:
         by_arm.setdefault(item.verdict.arm, {})[item.verdict.task] = item
-    undecided = [_undecided(arm, of_task, tasks, rules) for arm, of_task in by_arm.items()]
+    undecided = [_undecided(arm, of_task, tasks, alike[arm], rules) for arm, of_task in by_arm.items()]
     pools = []
     for verdict, adjusted in zip(undecided, corrected([verdict.p for verdict in undecided]), strict=True):
         if not verdict.p:
@@ -246,13 +254,16 @@ def _pool(tasks: Sequence[TaskVerdict], tickets: Sequence[_Judged], rules: Verdi
     return tuple(pools)
 
 
-def _undecided(arm: str, of_task: Mapping[str, _Judged], tasks: Sequence[TaskVerdict], rules: Verdict) -> PooledVerdict:
+def _undecided(
+    arm: str, of_task: Mapping[str, _Judged], tasks: Sequence[TaskVerdict], alike: Sequence[str], rules: Verdict
+) -> PooledVerdict:
     """The differences to dense; and to the controls, if every task has one with enough seeds."""
     left_out = {
         task.task: of_task[task.task].verdict.why if task.task in of_task else "it has no finished run there"
         for task in tasks
         if task.task not in of_task or not of_task[task.task].verdict.p
     }
+    left_out |= {task: f"it has another recipe there than on {alike[0]}" for task in of_task if task not in alike}
     used = {task: item for task, item in of_task.items() if task not in left_out}
     dense = [item.dense for item in used.values() if item.dense is not None]
     control = [item.control for item in used.values() if item.control is not None and "winning" in item.verdict.p]

@@ -1,9 +1,11 @@
 """What kind of arm a run is of, read from its manifest: dense, ticket, control or other; and which control is whose."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlottery.analysis.runs import Run, representative
+from rlottery.analysis.scores import TaskScores
+from rlottery.analysis.splits import A_UNIT, REACHED, same_split
 from rlottery.analysis.verdict import Kind
 from rlottery.config.schedules import DROP_AND_GROW, IN_TRAINING, OneShot
 from rlottery.pruning.controls import CONTROLS
@@ -56,6 +58,15 @@ def arm_family(run: Run) -> str:
     return f"transferred {criterion}" if run.recipe.get("transfer") else criterion
 
 
+def made_alike(tasks: Iterable[TaskScores], arm: str) -> list[TaskScores]:
+    """The tasks on which an arm was made as on the first of those that have it; only these can be pooled.
+
+    The name of an arm may stand for another recipe than before, if the config was edited between runs.
+    """
+    having = [task for task in tasks if arm in task.runs]
+    return [task for task in having if _alike(having[0], task, arm)]
+
+
 def random_control_of(
     ticket: Run, by_arm: Mapping[str, Sequence[Run]], counts: Mapping[str, LayerCounts]
 ) -> str | None:
@@ -79,6 +90,14 @@ def random_control_of(
             finished = sum(run.status in ("done", "diverged") for run in runs)
             fitting.append((-finished, not own, arm))
     return min(fitting)[-1] if fitting else None
+
+
+def _alike(one: TaskScores, other: TaskScores, arm: str) -> bool:
+    first, second = one.representative(arm), other.representative(arm)
+    if (first.criterion, first.recipe, first.start) != (second.criterion, second.recipe, second.start):
+        return False
+    within = A_UNIT if first.recipe.get("structure") == "units" else REACHED
+    return same_split(one.split(arm), other.split(arm), within)
 
 
 def _schedule(run: Run) -> str:

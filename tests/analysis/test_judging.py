@@ -1,14 +1,16 @@
 """Verdicts, against tests computed with SciPy by hand and against what the words mean."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from rlottery.analysis.across_tasks import across_tasks
 from rlottery.analysis.cautions import head_start
 from rlottery.analysis.decisions import corrected
-from rlottery.analysis.judging import controls_of, judge
+from rlottery.analysis.judging import TaskToJudge, controls_of, judge
 from rlottery.analysis.kinds import LayerCounts
 from rlottery.analysis.verdict import ArmVerdict, PooledVerdict, TaskVerdict
 from rlottery.config import Config
@@ -356,3 +358,25 @@ def test_one_bad_untrained_policy_is_no_doubt_about_the_trained() -> None:
     arm, of_task, _ = only(settings, made)
     assert (of_task.state, of_task.p_learned) == ("learned", 1 / 32)
     assert arm.decision == "winning"
+
+
+def test_an_arm_of_another_recipe_on_a_task_is_not_pooled_with_its_name() -> None:
+    """The config was edited after the first task: the same name, and another allocation or sparsity."""
+    settings = config(5)
+    tasks = [task(name, settings, scored(CLOSE, FAR), BESIDE) for name in ("a", "b", "c")]
+
+    def other(made: TaskToJudge, **facts: Any) -> TaskToJudge:
+        runs = {
+            arm: tuple(replace(run, **(facts if arm == "taylor-90" else {})) for run in of)
+            for arm, of in made.scores.runs.items()
+        }
+        return replace(made, scores=replace(made.scores, runs=runs))
+
+    opposite = {"actor": 0.5, "critic": 0.9}
+    for facts in ({"recipe": {"allocation": "erk"}}, {"sparsity": opposite}, {"start": {"rewind": {"step": 100}}}):
+        made = [tasks[0], other(tasks[1], **facts), tasks[2]]
+        pool = only(settings, *made)[2]
+        assert pool.tasks == ("a", "c") and pool.left_out == {"b": "it has another recipe there than on a"}
+        found = {arm.arm: arm for arm in across_tasks([one.scores for one in made], {}, 100)}
+        assert found["taylor-90"].tasks == ("a", "c") and found["dense"].tasks == ("a", "b", "c")
+    assert only(settings, *tasks)[2].tasks == ("a", "b", "c")
