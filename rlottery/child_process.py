@@ -4,7 +4,6 @@ Code that belongs to the user (environments, their renderers) may end, hang or c
 command that must survive that calls it in a child.
 """
 
-import contextlib
 import importlib
 import json
 import os
@@ -16,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rlottery.descendants import MARK, kill_family, new_mark
 from rlottery.errors import RlotteryError, error_text
 
 _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -88,12 +88,13 @@ def call_in_child(function: str, *arguments: Any, seconds: float, environment: M
         ChildError: the function raised something else, or the process ended or took too long.
         OSError: the process can't be started.
     """
+    mark = new_mark()
     process = subprocess.Popen(
         [*python_command("rlottery.child_process"), function, str(seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=child_environment() if environment is None else environment,
+        env=(child_environment() if environment is None else dict(environment)) | {MARK: mark},
         start_new_session=True,
     )
     late = False
@@ -102,10 +103,10 @@ def call_in_child(function: str, *arguments: Any, seconds: float, environment: M
             answer, _ = process.communicate(json.dumps(arguments).encode(), timeout=seconds)
         except subprocess.TimeoutExpired:
             late = True
-            kill_group(process.pid)
+            kill_family(process.pid, mark)
             answer, _ = process.communicate()
     finally:
-        kill_group(process.pid)
+        kill_family(process.pid, mark)
         process.wait()
     try:
         kind, content = json.loads(answer)
@@ -115,12 +116,6 @@ def call_in_child(function: str, *arguments: Any, seconds: float, environment: M
     if kind == "error":
         raise _error(*content)
     return content
-
-
-def kill_group(leader: int) -> None:
-    """Kill a process that leads a session, if it still runs, and the processes that it has left there."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: no permission for a dead process
-        os.killpg(leader, signal.SIGKILL)
 
 
 def ended_by(code: int) -> str:

@@ -3,14 +3,13 @@
 import contextlib
 import subprocess
 import tempfile
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO
 
-from rlottery.child_process import child_environment, kill_group, python_command
+from rlottery.child_process import child_environment, python_command
+from rlottery.descendants import MARK, kill_family, new_mark
 from rlottery.study.execution.cores import Claim, claim_core
-from rlottery.study.execution.descendants import MARK, kill_descendants
 from rlottery.study.execution.endings import Ending
 from rlottery.study.execution.reports import read_reports
 from rlottery.study.execution.worker import encode
@@ -61,10 +60,8 @@ class LocalWorker:
             self._process.stdin.close()
 
     def kill(self) -> None:
-        self._process.kill()
+        kill_family(self._process.pid, self._mark)
         self._process.wait()
-        kill_group(self._process.pid)
-        kill_descendants(self._mark)
         self.stop()  # closes the pipe
         self._reports.close()
         if self._claim:
@@ -72,7 +69,7 @@ class LocalWorker:
 
 
 def _start(jobs: Mapping[int, Job], claim: Claim | None) -> LocalWorker:
-    first, mark = next(iter(jobs.values())), uuid.uuid4().hex
+    first, mark = next(iter(jobs.values())), new_mark()
     # A nameless file: it lasts as long as one of the two processes. Where the log is there is room for it.
     reports = tempfile.TemporaryFile(dir=first.log.parent)  # noqa: SIM115
     with first.log.open("ab") as log:

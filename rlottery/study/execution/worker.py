@@ -24,16 +24,18 @@ from threading import Event, Thread
 from time import sleep
 from typing import Any, NoReturn
 
+from rlottery.agents.description import Spec
 from rlottery.config import Config, config_to_dict
+from rlottery.descendants import MARK, kill_marked
 from rlottery.envs import OpenEnvironments
 from rlottery.errors import RlotteryError, StoppedError
 from rlottery.storage.locks import hold
 from rlottery.study.execution.cores import pin
-from rlottery.study.execution.descendants import MARK, kill_descendants
 from rlottery.study.execution.endings import FAILED, STOPPED, Ending, ending_of
 from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.network_sizes import note_spec, task_spec
 from rlottery.user_code import no_exit, seed_global_generators
 
 SAVE_SECONDS = 20.0
@@ -56,11 +58,16 @@ def encode(jobs: Sequence[Job], core: int | None, endings: int | None = None) ->
     ]
     config = config_to_dict(jobs[0].config)
     config["data"] = str(jobs[0].config.data.absolute())  # environments may go to another folder
-    return json.dumps({"config": config, "jobs": sent, "core": core, "parent": os.getpid(), "endings": endings}) + "\n"
+    # The sizes that the task's trial has found: another environment, only to look at them, may do anything.
+    specs = [task_spec(task) for task in jobs[0].config.tasks]
+    common = {"core": core, "parent": os.getpid(), "endings": endings}
+    return json.dumps({"config": config, "specs": specs, "jobs": sent} | common) + "\n"
 
 
 def _decode(message: Any) -> list[Job]:
     config, jobs = Config.model_validate(message["config"]), []
+    for task, spec in zip(config.tasks, message["specs"], strict=True):
+        note_spec(task, Spec(*spec))
     for sent in message["jobs"]:
         arms = {arm.name: arm for arm in arms_of(config, sent["method"])} if sent["arm"] else {}
         jobs.append(Job(config, sent["stage"], sent["task_index"], sent["seed"], arms.get(sent["arm"])))
@@ -81,7 +88,7 @@ def main() -> NoReturn:
         _say(traceback.format_exc())
         reports.report_rest(ending_of(error))
     if os.getppid() != message["parent"] and (mark := os.environ.get(MARK)):  # otherwise the parent does this
-        kill_descendants(mark)
+        kill_marked(mark)
     end_process(reports.exit_code())
 
 

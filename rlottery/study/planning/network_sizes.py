@@ -17,7 +17,7 @@ _known: dict[str, Spec] = {}
 def task_spec(task: Task) -> Spec:
     """Sizes of a task's observations and actions, as its trial found them when the study was planned.
 
-    A worker takes them from the environment. Raises TaskError if that can't be made.
+    If it wasn't planned, they are taken from an environment. Raises TaskError if that can't be made.
     """
     if (spec := _known.get(_key(task))) is None:
         environment = envs.make_closed(task.id, task.kwargs)
