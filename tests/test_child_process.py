@@ -8,13 +8,14 @@ import pytest
 
 from rlottery.child_process import ChildError, call_in_child, child_environment, ended_by
 from rlottery.errors import MaskError
+from tests.processes import wait_until_dead
 
 
 def answer(value: Any, other: Any) -> Any:
     print("not an answer", sys.argv)
     os.write(1, b"nor this")
-    subprocess.Popen(["sleep", "600"])
-    return [value, other, len(sys.argv)]
+    started = [subprocess.Popen(["sleep", "600"], start_new_session=new_session).pid for new_session in (False, True)]
+    return [value, other, len(sys.argv), started]
 
 
 def fail_in_own_words() -> None:
@@ -42,7 +43,10 @@ def call(function: Any, *arguments: Any, seconds: float = 60.0) -> Any:
 
 
 def test_a_call_returns_what_the_function_returns() -> None:
-    assert call(answer, {"a": float("inf")}, ["b", None]) == [{"a": float("inf")}, ["b", None], 1]
+    *found, started = call(answer, {"a": float("inf")}, ["b", None])
+    assert found == [{"a": float("inf")}, ["b", None], 1]
+    for process in started:  # in the child's session, and in one of its own
+        wait_until_dead(process)
 
 
 @pytest.mark.parametrize(

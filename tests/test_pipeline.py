@@ -313,7 +313,10 @@ def test_the_mask_of_a_ticket_that_is_there_is_not_written_over(study: Path) -> 
 
 
 BAD_TASKS = """
+import glob
 import os
+import signal
+import threading
 import time
 
 import gymnasium
@@ -326,12 +329,23 @@ class Raises(PendulumEnv):
             raise RuntimeError("the motor is hot")
         return super().step(action)
 
+    def close(self):
+        print("closed when the manifests were", glob.glob("data/runs/bad_Raises-v0/*/*/manifest.json"))
+        raise OSError("not connected")
+
 class NotANumber(PendulumEnv):
     def step(self, action):
         observation, reward, *rest = super().step(action)
         return observation, float("nan") if os.getpid() == HERE else reward, *rest
 
 class Slow(PendulumEnv):
+    def __init__(self):
+        super().__init__()
+        if os.getpid() != HERE:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: None)
+            threading.Thread(target=time.sleep, args=[600]).start()
+
     def step(self, action):
         if os.getpid() != HERE:
             time.sleep(0.05)
@@ -377,6 +391,11 @@ def test_a_failed_run_is_shown_with_its_log_and_can_be_run_again(
     code, output, message = rlottery("run", "tasks=[bad:Raises-v0]", "--stages", "dense")
     assert code == 0, output + message
     assert "bad_Raises-v0 seed 0 dense: done" in output
+    log = (bad_tasks / logs["Raises"]).read_text()
+    assert "An environment of bad:Raises-v0 was not closed: OSError: not connected" in log
+    manifest = "data/runs/bad_Raises-v0/seed_0/dense/manifest.json"
+    # Twice for the run that failed, and twice for the one that is done.
+    assert log.count(f"closed when the manifests were ['{manifest}']") == 4
 
 
 class Command:

@@ -76,7 +76,8 @@ class Environment:
         """
         self._steps = 0
         try:
-            result = self._family.reset(self._env, seed)
+            with np.errstate():  # what it sets there is its own
+                result = self._family.reset(self._env, seed)
         except (TypeError, ValueError) as error:
             self._raise_if_old(error, "reset")
             raise
@@ -96,7 +97,8 @@ class Environment:
         if np.shape(action) != self.action_low.shape:
             raise ValueError(f"actions of {self._task} have the shape {self.action_low.shape}, not {np.shape(action)}")
         try:
-            result = self._env.step(self._bounds.scaled(action))
+            with np.errstate():
+                result = self._env.step(self._bounds.scaled(action))
         except (TypeError, ValueError) as error:
             self._raise_if_old(error, "step")
             raise

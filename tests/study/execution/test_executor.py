@@ -15,6 +15,7 @@ from rlottery.study.execution.executor import Executor, worker_count
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
+from tests.processes import is_alive, wait_until_dead
 from tests.study.execution import fake_worker
 from tests.study.execution.fake_worker import (
     ANOTHER,
@@ -365,22 +366,6 @@ def test_tickets_wait_until_all_masks_are_made(tmp_path: Path) -> None:
     assert run_together(tracked, workers=2) == [JobState.DONE] * 6
     stages = [line.split()[0] for line in order(tracked) if "start" in line]
     assert stages == ["dense"] * 2 + ["mask"] * 2 + ["ticket"] * 2
-
-
-def wait_until_dead(process: int) -> None:
-    """A killed process whose parent has ended is there until the system has removed it."""
-    deadline = time.monotonic() + 60
-    while is_alive(process) and "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_workers_are_never_more_than_jobs_or_than_asked_for() -> None:

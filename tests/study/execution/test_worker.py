@@ -1,6 +1,7 @@
 """How a worker stops and ends; what it does while it lives is tested through the pipeline."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from rlottery.agents.description import Spec
 from rlottery.envs import OpenEnvironments
 from rlottery.errors import MaskError, RlotteryError, StoppedError
 from rlottery.study.execution import worker
 from rlottery.study.execution.endings import DISK_FULL, FAILED, STOPPED, Ending
 from rlottery.study.execution.reports import Reports, read_reports
+from rlottery.study.planning import network_sizes
 from rlottery.study.stages import run_stage
 from rlottery.training.learner import CpuLearner
 from tests.study.studies import job, tiny_config
@@ -111,6 +114,21 @@ def test_whatever_a_job_raises_is_its_end(
     log = capsys.readouterr().err
     assert ending.report in log or f"{type(raised).__name__}: {raised}".strip(": ") in log
     assert ("Traceback" in log) != isinstance(raised, RlotteryError | StoppedError)
+
+
+def test_a_worker_has_an_absolute_data_folder_and_the_sizes_of_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(network_sizes, "_known", {})
+    config = tiny_config(tmp_path).model_copy(update={"data": Path("results")})
+    network_sizes.note_spec(config.tasks[0], Spec(7, 2))  # not those of an environment, which nobody makes
+    sent = worker.encode([job(config, "dense")], core=None)
+    assert sent.endswith("}\n") and sent.count("\n") == 1
+    monkeypatch.setattr(network_sizes, "_known", {})
+    (received,) = worker._decode(json.loads(sent))
+    assert received.config.data == tmp_path / "results"
+    assert network_sizes.task_spec(received.task) == Spec(7, 2)
 
 
 def test_the_first_report_of_a_job_counts(tmp_path: Path) -> None:
