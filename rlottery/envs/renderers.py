@@ -59,7 +59,9 @@ def ask_a_child(code: str, environment: Mapping[str, str], seconds: float) -> tu
         return "", f"no answer within {seconds:g} seconds"
     if child.returncode < 0:
         return "", f"ended by {signal.Signals(-child.returncode).name}"
-    lines = (child.stderr if child.returncode else child.stdout).strip().splitlines() or [""]
+    # Destructors of what was half made print errors of their own, after the one that counts.
+    fault = child.stderr.partition("Exception ignored in")[0].strip() or child.stderr
+    lines = (fault if child.returncode else child.stdout).strip().splitlines() or [""]
     if child.returncode:
         return "", lines[-1] or f"exit code {child.returncode}"
     return lines[-1], ""

@@ -41,6 +41,10 @@ class RenderingError(RlotteryError):
     """The task can't be rendered, or not on this machine."""
 
 
+class RendererError(RenderingError):
+    """`render()` raised an error."""
+
+
 class Stage:
     """An environment that can be rendered.
 
@@ -60,7 +64,7 @@ class Stage:
 
     def __init__(self, task: Task, size: tuple[int, int]):
         self._task, self._size = task.id, size
-        envs.make(task.id, task.kwargs).close()
+        envs.make_closed(task.id, task.kwargs)
         try:
             self.environment = envs.make(task.id, {**task.kwargs, "render_mode": "rgb_array"})
         except TaskError as error:
@@ -83,9 +87,7 @@ class Stage:
         try:
             rendered = self._raw.render()
         except Exception as error:  # a rendering library may raise anything
-            chosen = os.environ.get("MUJOCO_GL") if self.needs_mujoco else None
-            advice = f". MUJOCO_GL={chosen} chooses the renderer: unset it for one that works here" if chosen else ""
-            raise RenderingError(f"{self._task} can't be rendered here: {typed_text(error)}{advice}") from None
+            raise RendererError(f"{self._task} can't be rendered here: {typed_text(error)}") from None
         if not _is_picture(rendered):
             raise RenderingError(
                 f"{self._task} can't be rendered: in mode rgb_array, its render() must return a uint8 array of shape "
@@ -99,12 +101,14 @@ class Stage:
         return np.asarray(image)
 
     def close(self) -> None:
-        """Close the environment and its renderer."""
-        if self._renderer is not None and self._renderer.viewer is not None:
-            # Free it now. Later it would be freed by its number, which another environment may have by then.
-            self._renderer.viewer.make_context_current()
-            self._renderer.viewer.con.free()
-        self.environment.close()
+        """Close the environment and its renderer. What can't be closed is left: its pictures have been taken."""
+        with contextlib.suppress(Exception):
+            if self._renderer is not None and self._renderer.viewer is not None:
+                # Free it now. Later it would be freed by its number, which another environment may have by then.
+                self._renderer.viewer.make_context_current()
+                self._renderer.viewer.con.free()
+        with contextlib.suppress(Exception):
+            self.environment.close()
 
 
 def _is_picture(rendered: Any) -> bool:
@@ -167,8 +171,12 @@ def without_a_screen() -> Iterator[None]:
     Raises:
         RenderingError: no renderer works; the message says what is missing.
     """
-    if os.environ.get("MUJOCO_GL"):
-        yield
+    if given := os.environ.get("MUJOCO_GL"):
+        try:
+            yield
+        except RendererError as error:
+            advice = f"MUJOCO_GL={given} chooses this renderer: unset it, and one that works here is used."
+            raise RenderingError(f"{str(error).rstrip('.')}. {advice}") from None
         return
     os.environ["MUJOCO_GL"] = _working_renderer()
     try:

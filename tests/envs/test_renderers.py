@@ -8,7 +8,7 @@ import pytest
 
 from rlottery.envs import rendering
 from rlottery.envs.renderers import Renderer, ask_a_child, try_renderers
-from rlottery.envs.rendering import RenderingError, without_a_screen
+from rlottery.envs.rendering import RendererError, RenderingError, without_a_screen
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="macOS draws in one way alone")
 
@@ -37,6 +37,13 @@ def test_a_black_picture_is_none() -> None:
 
 def test_a_driver_that_hangs_is_given_up() -> None:
     assert ask_a_child("import time; time.sleep(60)", {}, 0.2) == ("", "no answer within 0.2 seconds")
+
+
+def test_what_is_said_is_the_error_and_not_that_of_a_destructor() -> None:
+    code = (
+        "class Half:\n    def __del__(self): self.context.free()\nhalf = Half()\nraise RuntimeError('99 is no device')"
+    )
+    assert ask_a_child(code, {}, 60) == ("", "RuntimeError: 99 is no device")
 
 
 class TestOfThisProcess:
@@ -72,3 +79,6 @@ class TestOfThisProcess:
         with without_a_screen():
             assert os.environ["MUJOCO_GL"] == "egl"
         assert machine.asked == []
+        said = "no device. MUJOCO_GL=egl chooses this renderer: unset it"
+        with pytest.raises(RenderingError, match=said), without_a_screen():
+            raise RendererError("a task can't be rendered here: no device.")

@@ -326,6 +326,10 @@ class TestWhatCannotBeDrawn:
             [runs / "dense"], Path("film.mp4")
         )
 
+    def test_one_that_can_not_be_closed_has_a_film(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Drawn, "close", lambda self: 1 / 0)
+        assert frames(play([runs / "dense"], Path("film.mp4"), 0, SIZE).file)
+
     def test_one_that_takes_no_render_mode(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Drawn, "__init__", lambda self: None)
         with pytest.raises(RenderingError, match="can't be rendered, because it takes no render_mode"):
