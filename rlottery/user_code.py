@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -75,8 +75,8 @@ def no_exit(what: str, error: type[RlotteryError] = TaskError) -> Iterator[None]
 def isolated(what: str, error: type[RlotteryError] = TaskError) -> Iterator[None]:
     """A context to import a module of the user's in, or to call a constructor.
 
-    The code inside can't end the process (`no_exit`) and sees a command line without arguments. Signal handlers,
-    filters of warnings and NumPy's error state that it sets don't outlast it.
+    The code inside can't end the process (`no_exit`), not even by `os._exit`, and sees a command line without
+    arguments. Signal handlers, filters of warnings and NumPy's error state that it sets don't outlast it.
 
     Args:
         what: what runs, at the start of messages.
@@ -85,7 +85,7 @@ def isolated(what: str, error: type[RlotteryError] = TaskError) -> Iterator[None
         error: it tried to end the process, or changed settings of JAX (`check_jax_settings`).
     """
     settings = jax_settings()
-    with no_exit(what, error), _no_arguments(), np.errstate(), warnings.catch_warnings():
+    with no_exit(what, error), _no_immediate_exit(), _no_arguments(), np.errstate(), warnings.catch_warnings():
         yield
     check_jax_settings(settings, what, error)
 
@@ -132,7 +132,8 @@ def seed_global_generators(seed: int) -> None:
 def _attempt(end: BaseException) -> str:
     """How code tried to end the process, and where."""
     if isinstance(end, SystemExit):
-        how = f"tried to end the process with sys.exit({'' if end.code is None else repr(end.code)})"
+        function = "os._exit" if isinstance(end, _ImmediateExit) else "sys.exit"
+        how = f"tried to end the process with {function}({'' if end.code is None else repr(end.code)})"
     else:
         how = f"raised {type(end).__name__}{': ' * bool(str(end))}{end}"
     where = _place(end)
@@ -146,6 +147,27 @@ def _place(error: BaseException) -> str:
         if "site-packages" in frame.filename or not frame.filename.startswith(others):
             return f"{frame.filename}, line {frame.lineno}"
     return ""
+
+
+class _ImmediateExit(SystemExit):
+    """Raised in place of `os._exit`."""
+
+
+@contextlib.contextmanager
+def _no_immediate_exit() -> Iterator[None]:
+    """`os._exit` raises an exception in this thread, but not in others, nor in processes that are forked here."""
+    before, here = os._exit, (os.getpid(), threading.get_ident())
+
+    def leave(status: int) -> NoReturn:
+        if (os.getpid(), threading.get_ident()) == here:
+            raise _ImmediateExit(status)
+        before(status)
+
+    os._exit = leave
+    try:
+        yield
+    finally:
+        os._exit = before
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Callable
@@ -49,6 +50,22 @@ def test_a_parsers_end_is_told_with_the_line_that_asked_for_it() -> None:
     parser.add_argument("--needed", required=True)
     with pytest.raises(TaskError, match=r"sys\.exit\(2\) in .*test_user_code\.py, line"), isolated("the task"):
         parser.parse_args()
+
+
+def test_an_immediate_exit_is_one_too_but_for_other_threads_and_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    exits: list[int] = []
+    monkeypatch.setattr(os, "_exit", exits.append)
+    words = r"^the task tried to end the process with os\._exit\(0\) in .*test_user_code\.py, line"
+    with pytest.raises(TaskError, match=words), isolated("the task"):
+        os._exit(0)
+    with isolated("the task"):
+        thread = threading.Thread(target=lambda: os._exit(1))
+        thread.start()
+        thread.join()
+        monkeypatch.setattr(os, "getpid", lambda: 0)  # as in a child that was forked
+        os._exit(2)
+    os._exit(3)
+    assert exits == [1, 2, 3]
 
 
 def test_other_errors_are_raised_as_they_are() -> None:
