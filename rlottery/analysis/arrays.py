@@ -66,11 +66,11 @@ def rounding_of(values: Iterable[float]) -> float:
     return _LAST_BITS * max(map(abs, values), default=0.0)
 
 
-def joined(values: Iterable[float], rounding: float) -> dict[float, float]:
-    """Each number -> the smallest of those that are equal to it but for rounding."""
+def joined(values: Iterable[float]) -> dict[float, float]:
+    """Each number -> the smallest of those that are equal to it but for their last bits."""
     found: dict[float, float] = {}
     last = math.nan
     for value in sorted(set(values)):
-        found[value] = found[last] if value - last <= rounding else value
+        found[value] = found[last] if value - last <= rounding_of([value, last]) else value
         last = value
     return found

@@ -15,6 +15,9 @@ from rlottery.storage.trained_with import other_settings_message
 Metric = Literal["success", "return"]
 Status = Literal["done", "failed", "diverged", "unreadable", "missing"]
 
+LARGEST = 1e300
+"""Scores beyond this can't be added up."""
+
 _FACTS = ("method", "criterion", "sparsity", "env_steps", "recipe", "seconds", "versions", "round_of")
 """Keys of a manifest that are fields of a `Run`."""
 
@@ -229,11 +232,14 @@ def _evaluations(files: RunFiles) -> tuple[Evaluation, ...]:
                 scores["success"] = _finite(row["success"])
             found.append(Evaluation(int(row["env_steps"]), scores, tuple(map(_finite, row.get("returns", ())))))
     except (KeyError, OverflowError, TypeError, ValueError):
-        raise StudyError(f"{files.metrics} does not contain rlottery's metrics. Train this run again.") from None
+        limit = f"finite scores up to {LARGEST:g}"
+        raise StudyError(
+            f"{files.metrics} does not contain rlottery's metrics, {limit}. Train this run again."
+        ) from None
     return tuple(found)
 
 
 def _finite(value: Any) -> float:
-    if not math.isfinite(value):
+    if not abs(value) <= LARGEST:  # nor is NaN
         raise ValueError
     return float(value)

@@ -71,7 +71,7 @@ class TaskScores:
         runs: arm -> its runs by seed, also those without a score: dense first, then by sparsity, then by name.
         notes: what is unusual about single runs, one sentence each.
         asked: arm -> the sparsity that the config asks for, by group; for arms that it lists with one.
-        rounding: what two scores may differ by and still be equal. Scores of arms that do are the same number.
+        rounding: what a score may differ by from a point of the scale from untrained to dense, and still be at it.
     """
 
     task: str
@@ -155,21 +155,21 @@ def task_scores(
     """
     metric, rules = metric_of(runs), config.verdict
     starts = {seed: evaluation.scores[metric] for seed, evaluation in untrained_evaluations(runs).items()}
-    rounding = rounding_of(evaluation.scores[metric] for run in runs for evaluation in run.evaluations)
     untrained = mean_of(starts.values()) if starts else None
     lengths = {run.seed: run.env_steps for run in runs if run.arm == DENSE}
     by_arm = {arm: tuple(run for run in runs if run.arm == arm) for arm in arm_names(runs)}
     last = config.evaluation.score_evaluations
-    scores = _joined({arm: _scores(of_arm, metric, last, untrained) for arm, of_arm in by_arm.items()}, rounding)
+    scores = _joined({arm: _scores(of_arm, metric, last, untrained) for arm, of_arm in by_arm.items()})
     dense = scores.get(DENSE, {})
     gain = gain_of(dense, starts, least_gain, rules)
+    rounding = rounding_of([*dense.values(), untrained or 0.0])
     threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
     whole = {arm: [run for run in of if run.seed in scores[arm] and run.began_at == 0] for arm, of in by_arm.items()}
     areas = {
         arm: {run.seed: area_under_curve(run, metric, untrained, lengths.get(run.seed)) for run in of_arm}
         for arm, of_arm in whole.items()
     }
-    areas = _joined(areas, rounding)
+    areas = _joined(areas)
     arms = []
     for arm, of_arm in scores.items():
         if not of_arm:
@@ -318,9 +318,9 @@ def estimate_of(groups: Sequence[Sequence[float]], statistic: Statistic, resampl
     return Estimate(value, *((math.ldexp(end, exponent) for end in interval) if interval else (None, None)))
 
 
-def _joined(of_arms: Mapping[str, Mapping[int, float]], rounding: float) -> dict[str, dict[int, float]]:
+def _joined(of_arms: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
     """The same, where numbers of any arms that differ by no more than rounding are equal."""
-    equal = joined((value for of_arm in of_arms.values() for value in of_arm.values()), rounding)
+    equal = joined(value for of_arm in of_arms.values() for value in of_arm.values())
     return {arm: {seed: equal[value] for seed, value in of_arm.items()} for arm, of_arm in of_arms.items()}
 
 

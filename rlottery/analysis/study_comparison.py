@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rlottery.analysis.arrays import exponent_of, mean_of, scaled
+from rlottery.analysis.arrays import exponent_of, mean_of, rounding_of, scaled
 from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.runs import Metric, Run
 from rlottery.analysis.scores import TaskScores
@@ -186,7 +186,7 @@ def _compared(
             if (of_other := counterpart.arm(arm.arm)) is None:
                 continue
             a, b = (list(of.scores.values()) for of in (arm, of_other))
-            rounding = max(task.rounding, counterpart.rounding)
+            rounding = rounding_of([*a, *b])
             low, high, p = (None, None, None) if min(len(a), len(b)) < least else _welch(a, b, rounding)
             row = StudyDifference(
                 task=task.task,

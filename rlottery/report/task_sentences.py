@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
+from rlottery.analysis.arrays import rounding_of
 from rlottery.analysis.digits import Digits, digits_for
 from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.mask_analysis import MaskAnalysis
@@ -42,7 +43,7 @@ def score_text(task: TaskScores, value: float) -> str:
 def score_digits(task: TaskScores) -> Digits:
     """The format of the scores of this task: it shows how seeds of an arm differ."""
     scores = [arm.scores.values() for arm in task.arms]
-    ranges = [apart for of_arm in scores if (apart := max(of_arm) - min(of_arm)) > task.rounding]
+    ranges = [apart for of_arm in scores if (apart := max(of_arm) - min(of_arm)) > rounding_of(of_arm)]
     differences = [statistics.median(ranges)] if ranges else []
     return digits_for((score for of_arm in scores for score in of_arm), task.metric, differences)
 

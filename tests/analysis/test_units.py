@@ -176,5 +176,14 @@ def test_means_of_any_size() -> None:
 
 
 def test_numbers_that_differ_by_rounding_are_joined() -> None:
-    assert joined([0.1 + 0.2, 0.3, 0.5], rounding_of([0.3])) == {0.3: 0.3, 0.1 + 0.2: 0.3, 0.5: 0.5}
-    assert joined([], 1.0) == {}
+    assert joined([0.1 + 0.2, 0.3, 0.5, -1e40]) == {0.3: 0.3, 0.1 + 0.2: 0.3, 0.5: 0.5, -1e40: -1e40}
+    assert joined([]) == {} and joined([0.0, -0.0]) == {0.0: 0.0}
+
+
+def test_one_evaluation_of_another_size_changes_no_score() -> None:
+    study = made(0, 5, spread)
+    first = study["a"][0]
+    far = replace(first.evaluations[1], scores={"return": -1e40})
+    other = replace(first, evaluations=(first.evaluations[0], far, *first.evaluations[2:]))
+    scores = [score_tasks(settings_of(5), {**study, "a": [run, *study["a"][1:]]})[0] for run in (first, other)]
+    assert [arm.scores for arm in scores[0].arms] == [arm.scores for arm in scores[1].arms]
