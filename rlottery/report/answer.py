@@ -93,9 +93,9 @@ def _better(contrasts: Sequence[MethodContrast], level: float, least_seeds: int)
         return f"No difference is shown in any of {len(tested)} comparisons."
     parts = []
     if ahead:
-        parts.append(f"gradient is shown to be better at {_where(ahead)}")
+        parts.append(f"gradient is shown to be better at {_where(ahead, contrasts)}")
     if behind:
-        parts.append(f"magnitude is shown to be better at {_where(behind)}")
+        parts.append(f"magnitude is shown to be better at {_where(behind, contrasts)}")
     rest = len(contrasts) - len(shown)
     other = "comparison" if rest == 1 else f"{rest} comparisons"
     tail = f"; in the other {other} no difference is shown" if rest else ""
@@ -118,13 +118,17 @@ def _on_single_tasks(
     return f"Shown on single tasks, Holm-corrected within each: {'; '.join(shown)}." if shown else None
 
 
-def _where(contrasts: Sequence[MethodContrast]) -> str:
-    """Their sparsities and tasks; also the arms of those that would read the same."""
-    places = [sparsity_text(c.sparsity) + (f" on {c.task}" if c.task is not None else "") for c in contrasts]
+def _where(shown: Sequence[MethodContrast], among: Sequence[MethodContrast]) -> str:
+    """The sparsities and tasks of the comparisons shown; also the arms of those that would read as another one."""
+    places = [_place(contrast) for contrast in among]
     return joined(
-        place if places.count(place) == 1 else f"{place} ({contrast.gradient})"
-        for place, contrast in zip(places, contrasts, strict=True)
+        _place(contrast) + (f" ({contrast.gradient})" if places.count(_place(contrast)) > 1 else "")
+        for contrast in shown
     )
+
+
+def _place(contrast: MethodContrast) -> str:
+    return sparsity_text(contrast.sparsity) + (f" on {contrast.task}" if contrast.task is not None else "")
 
 
 def _contrast_line(contrast: MethodContrast, level: float, least_seeds: int) -> str:

@@ -89,3 +89,19 @@ class TestAnswer:
 
     def test_no_pairs(self):
         assert answer(empty().verdicts, 0.05, 5)[0].startswith("There is nothing to compare")
+
+
+def test_comparisons_that_would_read_the_same_are_named(verdicts):
+    """Two allocations at one sparsity are two comparisons; splits are shown group by group."""
+    one, other = contrast(90, 0.3, 0.01), replace(contrast(90, -0.3, 0.01), gradient="g-erk", magnitude="m-erk")
+    split = replace(contrast(90, 0.3, 0.01), sparsity={"actor": 0.9, "critic": 0.5})
+    trend = verdicts.trends[-1]
+    trends = (trend, replace(trend, arms=("taylor-80-erk", "taylor-98-erk")))
+    told = answer(replace(verdicts, methods=(one, other, split), trends=trends), 0.05, 5)
+    assert told[0] == (
+        "Gradient is shown to be better at 90 % (g) and 90 / 50 % and magnitude is shown to be better at 90 % (g-erk)."
+    )
+    assert told[3].startswith("At 90 / 50 % sparsity: g ")
+    assert "from 80 % (taylor-80-erk) to 98 % (taylor-98-erk)" in told[5]
+    both = answer(replace(verdicts, methods=(one, replace(other, difference=0.3)), trends=()), 0.05, 5)
+    assert both[0] == "Gradient is shown to be better at 90 % (g) and 90 % (g-erk)."
