@@ -47,11 +47,13 @@ def do(message: dict[str, Any], job: dict[str, Any]) -> tuple[int, str | None]:
         return 5, "" if len(message["jobs"]) > 1 else None
     if seed in (SLOW, STUBBORN, OBEDIENT):
         (data / f"ready-{seed}").touch()
-        if seed == OBEDIENT:
-            sys.stdin.read()  # it ends when the worker is to stop
-            (data / "saved").touch()
-            return 4, "saved"
-        time.sleep(60)
+        if seed == STUBBORN:
+            time.sleep(60)
+        sys.stdin.read()  # it ends when the worker is to stop
+        if seed == SLOW:
+            os.kill(os.getpid(), signal.SIGTERM)
+        (data / "saved").touch()
+        return 4, "saved"
     if seed == TALKS:
         print("x" * 1_000_000)  # more than a pipe holds
     if seed == LEAVES_OTHERS:
