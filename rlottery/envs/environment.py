@@ -8,6 +8,8 @@ from the seed given to `reset`.
 import contextlib
 import copy
 import difflib
+import math
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -50,6 +52,7 @@ class Environment:
         observation_size: entries of an observation.
         action_size: entries of an action, each in [-1, 1].
         action_low, action_high: the task's own actions that -1 and 1 map to; (act,) float32.
+        called_at: when the reset or step in progress began, by the monotonic clock; infinity if there is none.
         success_key: the entry of `info` that success was read from, "success" or "is_success"; None before a step has
             reported it.
 
@@ -66,6 +69,7 @@ class Environment:
         self.observation_size = int(self._space.shape[0])
         self.action_size = len(self.action_low)
         self.success_key: str | None = None
+        self.called_at = math.inf
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the episode of `seed`, which alone determines its start and its goal. Returns (obs,) float32.
@@ -74,13 +78,15 @@ class Environment:
             TaskError: the environment has the old Gym interface, or it returned something else than an observation of
                 its space and an info.
         """
-        self._steps = 0
+        self._steps, self.called_at = 0, time.monotonic()
         try:
             with np.errstate():  # what it sets there is its own
                 result = self._family.reset(self._env, seed)
         except (TypeError, ValueError) as error:
             self._raise_if_old(error, "reset")
             raise
+        finally:
+            self.called_at = math.inf
         try:
             return contract.flat_observation(contract.first_observation(result), self._space)
         except TaskError as error:
@@ -96,12 +102,15 @@ class Environment:
         """
         if np.shape(action) != self.action_low.shape:
             raise ValueError(f"actions of {self._task} have the shape {self.action_low.shape}, not {np.shape(action)}")
+        self.called_at = time.monotonic()
         try:
             with np.errstate():
                 result = self._env.step(self._bounds.scaled(action))
         except (TypeError, ValueError) as error:
             self._raise_if_old(error, "step")
             raise
+        finally:
+            self.called_at = math.inf
         self._steps += 1
         try:
             return self._checked(result)

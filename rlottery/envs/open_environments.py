@@ -1,24 +1,42 @@
 """Environments that are closed together, long after their last use: what was trained is saved before."""
 
 import contextlib
+import math
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from threading import Event, Thread
 from typing import Any, Self
 
 from rlottery.envs.environment import Environment, make
 from rlottery.errors import error_text
 from rlottery.user_code import no_exit
 
+HUNG_SECONDS = 1_800.0
+"""How long a constructor, a reset or a step may take. No simulator needs that long; a connection may be lost."""
+LOOK_SECONDS = 10.0
+"""How often to look whether one takes longer."""
+
 
 class OpenEnvironments:
-    """Makes environments, and closes all of them at the end of a `with` statement, whatever happens inside."""
+    """Makes environments, and closes all of them at the end of a `with` statement, whatever happens inside.
 
-    def __init__(self) -> None:
+    Args:
+        hung: called in another thread, with a message, if the code of an environment doesn't return. None: not watched.
+    """
+
+    def __init__(self, hung: Callable[[str], None] | None = None) -> None:
         self._open: list[tuple[str, Environment]] = []
+        self._hung, self._over = hung, Event()
+        self._making = "", math.inf
 
     def make(self, task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
         """Make an environment, as `rlottery.envs.make`."""
-        environment = make(task, kwargs)
+        self._making = task, time.monotonic()
+        try:
+            environment = make(task, kwargs)
+        finally:
+            self._making = "", math.inf
         self._open.append((task, environment))
         return environment
 
@@ -33,10 +51,21 @@ class OpenEnvironments:
                 print(f"An environment of {task} was not closed: {error_text(error)}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Self:
+        if self._hung is not None:
+            Thread(target=self._watch, args=[self._hung], daemon=True).start()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._over.set()
         self.close()
+
+    def _watch(self, hung: Callable[[str], None]) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            calls = [self._making, *((task, environment.called_at) for task, environment in list(self._open))]
+            task, began = min(calls, key=lambda call: call[1])
+            if time.monotonic() - began > HUNG_SECONDS:
+                hung(f"The environment of {task} has not returned from a call for {HUNG_SECONDS / 60:.0f} minutes.")
+                return
 
 
 def make_closed(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:

@@ -95,8 +95,8 @@ def _second(task: str, kwargs: Mapping[str, Any]) -> Environment:
     except TaskError as error:
         raise TaskError(
             f"{task}: a run has two environments at the same time, one for training and one for evaluation, and the "
-            f"second can't be made: {error} Let the environment be made more than once in a process, such as by giving "
-            "each its own connection, port or file."
+            f"second can't be made: {str(error).rstrip('.')}. Let the environment be made more than once in a process, "
+            "such as by giving each its own connection, port or file."
         ) from None
 
 

@@ -1,12 +1,14 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, NoReturn
 
 import gymnasium
+import numpy as np
 import pytest
 
-from rlottery.envs import OpenEnvironments, make_closed
+from rlottery.envs import OpenEnvironments, make_closed, open_environments
 from rlottery.envs.environment import make
 from rlottery.errors import TaskError
 from tests.environments import Target
@@ -53,6 +55,29 @@ def test_all_are_closed_whatever_happens_and_troubles_are_lines(capsys: pytest.C
         f"An environment of {TASK} was not closed: close() tried to end the process with sys.exit(0)"
     )
     assert second == f"An environment of {TASK} was not closed: RuntimeError: not connected"
+
+
+@pytest.mark.parametrize("method", ["__init__", "reset", "step"])
+def test_a_call_that_does_not_return_is_reported(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: list[str] = []
+    reported = Event()
+
+    def hang(self: Closing, *arguments: Any, **options: Any) -> NoReturn:
+        assert reported.wait(60)
+        raise RuntimeError("enough")
+
+    def hung(message: str) -> None:
+        messages.append(message)
+        reported.set()
+
+    monkeypatch.setattr(Closing, method, hang)
+    monkeypatch.setattr(open_environments, "HUNG_SECONDS", 0.06)
+    monkeypatch.setattr(open_environments, "LOOK_SECONDS", 0.01)
+    with pytest.raises((RuntimeError, TaskError), match="enough"), OpenEnvironments(hung) as environments:
+        environment = environments.make(TASK)
+        environment.reset(0)
+        environment.step(np.zeros(1))
+    assert messages == [f"The environment of {TASK} has not returned from a call for 0 minutes."]
 
 
 def test_one_for_its_sizes_is_closed_and_changes_no_folder(tmp_path: Path) -> None:

@@ -101,15 +101,21 @@ def _work(message: Any, stop: Event, reports: Reports) -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
     work = partial(attempt, parent=message["parent"], stop=stop)
     Thread(target=_end_if_closing_hangs, args=[reports], daemon=True).start()
+
+    def hung(message: str) -> None:
+        # Runs that train together wait for each other, so all of them have ended.
+        _say(f"error: {message}\n")
+        reports.report_rest(Ending(FAILED, message))
+
     if len(jobs) == 1:
         from rlottery.training.learner import CpuLearner
 
-        with OpenEnvironments() as environments:
+        with OpenEnvironments(hung) as environments:
             reports.report(0, work(jobs[0], CpuLearner, environments))
     else:
         from rlottery.study.execution.worker_threads import run_together
 
-        run_together(jobs, work, reports, CLOSE_SECONDS)
+        run_together(jobs, work, reports, hung, CLOSE_SECONDS)
 
 
 def attempt(

@@ -21,6 +21,7 @@ def run_together(
     jobs: Sequence[Job],
     attempt: Callable[[Job, Callable[..., Any], OpenEnvironments], Ending],
     reports: Reports,
+    hung: Callable[[str], None],
     close_seconds: float,
 ) -> None:
     """Do all jobs. Returns once each has reported how it ended.
@@ -28,6 +29,7 @@ def run_together(
     Args:
         attempt: takes a job, a function that makes its learner, and its environments. Returns how the job ended, and
             raises nothing.
+        hung: called with a message if an environment doesn't return from a call.
         close_seconds: how long to wait for the environments to close after that.
     """
     sys.stdout = sys.stderr = logs = _LogOfThread(sys.stderr)
@@ -36,7 +38,7 @@ def run_together(
     def work(place: int) -> None:
         job = jobs[place]
         try:
-            with _open_log(job) as log, OpenEnvironments() as environments:
+            with _open_log(job) as log, OpenEnvironments(hung) as environments:
                 logs.use(log)
                 print(f"One of {len(jobs)} runs that train together. If all crash, {jobs[0].log} has the error.")
                 with group.place() as make_learner:

@@ -60,7 +60,7 @@ for job in jobs:
 def ended(folder: Path, attempt: str) -> tuple[int, dict[int, int], list[str]]:
     """Exit code, reported outcomes by place, and logs of a worker whose jobs are done by the code of `attempt`."""
     make_study(folder, TINY.replace("seeds: [0]", "seeds: [0, 1, 2]"))
-    code = PRELUDE + attempt + "\nrun_together(jobs, attempt, reports, close_seconds=0.5)\nos._exit(0)\n"
+    code = PRELUDE + attempt + "\nrun_together(jobs, attempt, reports, print, close_seconds=0.5)\nos._exit(0)\n"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, timeout=60)
     with (folder / "reports").open("rb") as reports:
