@@ -675,7 +675,11 @@ MODULES = {
             "The module 'raises' of the criterion 'raises:score' can't be imported: RuntimeError: two lines "
             'and {braces}. Fix it until this works: python -c "import raises"',
         ),
-        ("leaves:score", "The module 'leaves' of the criterion 'leaves:score' can't be imported: SystemExit: bye. "),
+        (
+            "leaves:score",
+            "The module 'leaves' of the criterion 'leaves:score' can't be imported: it tried to end the process with "
+            "sys.exit('bye') in ",
+        ),
         ("unparsed:score", "The module 'unparsed' of the criterion 'unparsed:score' can't be imported: SyntaxError: "),
         *(
             (path, f"must be a criterion's name, or an import path such as my_module:my_score, not '{path}'")
