@@ -4,6 +4,7 @@ Code that belongs to the user (environments, their renderers) may end, hang or c
 command that must survive that calls it in a child.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -11,9 +12,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from rlottery.descendants import MARK, kill_family, new_mark
 from rlottery.errors import RlotteryError, error_text
@@ -72,7 +74,18 @@ def _is_harmless(variable: str) -> bool:
 
 
 def call_in_child(function: str, *arguments: Any, seconds: float, environment: Mapping[str, str] | None = None) -> Any:
-    """Call a function of this package in a process of its own, which ends with everything that it has started.
+    """Call a function of this package in a process of its own, and return what it returns (`ChildCall`).
+
+    Raises as `ChildCall` and its `result`.
+    """
+    with ChildCall(function, *arguments, seconds=seconds, environment=environment) as call:
+        return call.result()
+
+
+class ChildCall:
+    """A call of a function of this package in a process of its own, which starts at once.
+
+    At the end of a `with` statement the process ends, with everything that it has started.
 
     Args:
         function: ``package.module:name``.
@@ -80,42 +93,64 @@ def call_in_child(function: str, *arguments: Any, seconds: float, environment: M
         seconds: how long the call may take.
         environment: the variables of the process; `child_environment` by default.
 
-    Returns:
-        What the function returns, of JSON types.
-
     Raises:
-        RlotteryError: the one that the function raised, of the same class if its message is its only argument.
-        ChildError: the function raised something else, or the process ended or took too long.
         OSError: the process can't be started.
     """
-    mark = new_mark()
-    process = subprocess.Popen(
-        [*python_command("rlottery.child_process"), function, str(seconds)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=(child_environment() if environment is None else dict(environment)) | {MARK: mark},
-        start_new_session=True,
-    )
-    late = False
-    try:
+
+    def __init__(
+        self, function: str, *arguments: Any, seconds: float, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._seconds, self._deadline = seconds, time.monotonic() + seconds
+        self._mark = new_mark()
+        self._process = subprocess.Popen(
+            python_command("rlottery.child_process"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=(child_environment() if environment is None else dict(environment)) | {MARK: self._mark},
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has already ended: its exit code says how
+            self._process.stdin.write(json.dumps([os.getpid(), function, arguments]).encode() + b"\n")
+            self._process.stdin.close()
+        self._process.stdin = None  # `communicate` leaves it alone
+
+    def result(self) -> Any:
+        """What the function returns, of JSON types, once it does.
+
+        Raises:
+            RlotteryError: the one that the function raised, of the same class if its message is its only argument.
+            ChildError: the function raised something else, or the process ended or took too long.
+        """
+        late = False
         try:
-            answer, _ = process.communicate(json.dumps(arguments).encode(), timeout=seconds)
+            answer, _ = self._process.communicate(timeout=max(0.0, self._deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             late = True
-            kill_family(process.pid, mark)
-            answer, _ = process.communicate()
-    finally:
-        kill_family(process.pid, mark)
-        process.wait()
-    try:
-        kind, content = json.loads(answer)
-    except ValueError:
-        how = f"gave no answer within {seconds:g} seconds" if late else ended_by(process.returncode)
-        raise ChildError(f"its process {how}") from None
-    if kind == "error":
-        raise _error(*content)
-    return content
+            self.end()
+            answer, _ = self._process.communicate()
+        try:
+            kind, content = json.loads(answer)
+        except ValueError:
+            how = f"gave no answer within {self._seconds:g} seconds" if late else ended_by(self._process.returncode)
+            raise ChildError(f"its process {how}") from None
+        if kind == "error":
+            raise _error(*content)
+        return content
+
+    def end(self) -> None:
+        """End the process, if it still runs, and all that it has started."""
+        kill_family(self._process.pid, self._mark)
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.end()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def ended_by(code: int) -> str:
@@ -141,12 +176,8 @@ def _answer() -> NoReturn:
     """The child: call the function, write what it returns or raises, and end with all that it has started."""
     channel = os.dup(1)
     os.dup2(2, 1)  # what the user's code prints is no answer
-    _, function, seconds = sys.argv
-    del sys.argv[1:]  # nor are these arguments of the user's code
-    watch = threading.Timer(float(seconds) + 1, os._exit, [1])  # if the caller has died
-    watch.daemon = True
-    watch.start()
-    arguments = json.loads(sys.stdin.read())
+    parent, function, arguments = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_without, args=[parent], daemon=True).start()
     try:
         module, _, name = function.partition(":")
         answer = ["value", getattr(importlib.import_module(module), name)(*arguments)]
@@ -157,6 +188,13 @@ def _answer() -> NoReturn:
     _write(channel, json.dumps(answer).encode())
     os.killpg(0, signal.SIGKILL)
     os._exit(1)
+
+
+def _end_without(parent: int) -> None:
+    """End this process once its parent has died."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _write(channel: int, content: bytes) -> None:

@@ -81,7 +81,7 @@ def run_study(
         KeyboardInterrupt: at the second Ctrl-C, once all workers have been killed.
     """
     with StopSignals() as signals:
-        return _run_study(config, plan_study(config, method, stages, names), console, signals)
+        return _run_study(config, plan_study(config, method, stages, names, plain_printer(console)), console, signals)
 
 
 def _run_study(config: Config, tracked: list[Tracked], console: Console, signals: StopSignals) -> Outcome:

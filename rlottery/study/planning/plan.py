@@ -1,6 +1,6 @@
 """The plan of a command: every job that it asks for, and which of them are already done."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,6 +14,7 @@ from rlottery.study.planning.checks import check_arms
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.finished_runs import DivergedRunError
 from rlottery.study.planning.jobs import STAGES, Job, Key, list_jobs
+from rlottery.study.planning.trials import try_tasks
 
 
 class JobState(Enum):
@@ -56,13 +57,18 @@ class Tracked:
 
 
 def plan_study(
-    config: Config, method: str | None, stages: Sequence[str], names: Sequence[str] | None = None
+    config: Config,
+    method: str | None,
+    stages: Sequence[str],
+    names: Sequence[str] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Tracked]:
     """Every job that a command asks for, with the state of each: already done or waiting.
 
     Args:
         method: as for `arms_of`.
         names: the arms to run, together with the arms that they need. None means all.
+        say: shows a line while something takes long.
 
     Raises:
         RlotteryError: anything that would stop the study later, such as an unknown task, files of another study, a
@@ -77,6 +83,7 @@ def plan_study(
         arms = chosen_arms(arms, names)
     check_data_folder(config.data)
     Store(config.data).check_links()
+    try_tasks(config, say)
     check_arms(config, arms)
     tracked: list[Tracked] = []
     to_do: set[Key] = set()

@@ -6,24 +6,27 @@ A trial is made again when the task's arguments, its packages or the user's own 
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Timer
 
 import gymnasium
 
 from rlottery.agents.description import Spec
-from rlottery.child_process import ChildError, call_in_child
+from rlottery.child_process import ChildCall, ChildError
 from rlottery.config import Config, Deviation, Task
 from rlottery.errors import TaskError
-from rlottery.report.wording import capitalised
+from rlottery.report.wording import capitalised, joined
 from rlottery.storage.paths import Store
 from rlottery.storage.trial_record import Trial, read_trial, trial_from_dict, write_trial
 from rlottery.study.planning.network_sizes import note_spec
 
 SECONDS = 600.0
 """How long a trial may take: some simulators need minutes to start."""
+SILENT_SECONDS = 2.0
+"""After this time a line says what a command is waiting for."""
 MOST_AT_ONCE = 4
 """Trials at the same time."""
 
@@ -42,8 +45,11 @@ _made: dict[str, Trial] = {}
 """The trials that this process has made."""
 
 
-def try_tasks(config: Config) -> dict[str, Trial]:
+def try_tasks(config: Config, say: Callable[[str], None] = lambda line: None) -> dict[str, Trial]:
     """The trial of each of the config's tasks, by id: a current record, or one that is made now. Writes nothing.
+
+    Args:
+        say: called from another thread with a line to show, if this takes long.
 
     Raises:
         TaskError: a task can't be used, or it deviates in a way that its key `allow` doesn't list.
@@ -51,10 +57,13 @@ def try_tasks(config: Config) -> dict[str, Trial]:
     store = Store(config.data)
     found = {task.id: _known(store, task) for task in config.tasks}
     todo = [task for task in config.tasks if found[task.id] is None]
-    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-        made = pool.map(try_task, todo)
-        for task, trial in zip(todo, made, strict=True):
-            found[task.id] = _made[_key(task)] = trial
+    with _told_if_slow(todo, say):
+        for start in range(0, len(todo), MOST_AT_ONCE):
+            some = todo[start : start + MOST_AT_ONCE]
+            with ExitStack() as stack:
+                calls = [stack.enter_context(_started(task)) for task in some]
+                for task, call in zip(some, calls, strict=True):
+                    found[task.id] = _made[_key(task)] = _result(task, call)
     trials = {name: trial for name, trial in found.items() if trial is not None}
     for task in config.tasks:
         note_spec(task, Spec(trials[task.id].observation_size, trials[task.id].action_size))
@@ -74,8 +83,32 @@ def record_trials(config: Config) -> None:
 
 def try_task(task: Task, *, rendering: bool = False) -> Trial:
     """Try a task in a process of its own. Raises TaskError if it can't be used."""
+    with _started(task, rendering=rendering) as call:
+        return _result(task, call)
+
+
+@contextmanager
+def _told_if_slow(tasks: Sequence[Task], say: Callable[[str], None]) -> Iterator[None]:
+    names = joined(task.id for task in tasks) if 0 < len(tasks) <= 3 else f"{len(tasks)} tasks"
+    timer = Timer(SILENT_SECONDS, say, [f"Trying {names} for a few episodes, before the first run."])
+    timer.daemon = True
+    timer.start()
     try:
-        found = call_in_child("rlottery.envs.trial:try_task", task.id, task.kwargs, rendering, seconds=SECONDS)
+        yield
+    finally:
+        timer.cancel()
+
+
+def _started(task: Task, *, rendering: bool = False) -> ChildCall:
+    try:
+        return ChildCall("rlottery.envs.trial:try_task", task.id, task.kwargs, rendering, seconds=SECONDS)
+    except OSError as error:
+        raise TaskError(f"{task.id} can't be tried, because no process can be started: {error.strerror}") from None
+
+
+def _result(task: Task, call: ChildCall) -> Trial:
+    try:
+        return trial_from_dict(call.result())
     except ChildError as error:
         raise TaskError(f"{task.id} failed when it was tried for a few episodes: {error}") from None
     except TaskError as error:
@@ -85,9 +118,6 @@ def try_task(task: Task, *, rendering: bool = False) -> Trial:
             f"{task.id} is registered in this process, but runs have processes of their own, which don't know it. "
             f"Register it in a module, and write the name of the module before the id: my_module:{task.id}."
         ) from error
-    except OSError as error:
-        raise TaskError(f"{task.id} can't be tried, because no process can be started: {error.strerror}") from None
-    return trial_from_dict(found)
 
 
 def deviation_text(trial: Trial, kind: Deviation) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium
 import pytest
 
-from rlottery.child_process import call_in_child
+from rlottery.child_process import ChildCall
 from rlottery.config import Config, Task
 from rlottery.errors import ConfigError, TaskError
 from rlottery.report.collect import collect
@@ -31,11 +31,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tasks that are tried in a process of their own."""
     tried: list[str] = []
 
-    def call(function: str, task: str, *arguments: Any, **how: Any) -> Any:
+    def call(function: str, task: str, *arguments: Any, **how: Any) -> ChildCall:
         tried.append(task)
-        return call_in_child(function, task, *arguments, **how)
+        return ChildCall(function, task, *arguments, **how)
 
-    monkeypatch.setattr(trials, "call_in_child", call)
+    monkeypatch.setattr(trials, "ChildCall", call)
     monkeypatch.setattr(trials, "_made", {})
     return tried
 
