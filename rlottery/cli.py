@@ -167,9 +167,10 @@ def play(
 ) -> None:
     """Make a video of runs side by side, with the same start and goal. Existing files are not overwritten."""
     from rlottery.export.play import play as film
-    from rlottery.storage.open_study import allow_local_tasks
+    from rlottery.storage.open_study import allow_modules_of_run
 
-    allow_local_tasks()
+    for folder in run_folders:
+        allow_modules_of_run(folder)
     with plain_errors():
         typer.echo(str(film(run_folders, to, episode)))
 
@@ -230,13 +231,14 @@ def check(
 
     A task is tried for a few episodes, and rendered (docs/tasks.md).
     """
-    from rlottery.storage.open_study import allow_local_tasks, config_from_study
+    from rlottery.storage.local_modules import allow_local_modules
+    from rlottery.storage.open_study import config_from_study
     from rlottery.study.mask_check import check_mask, is_mask
     from rlottery.study.task_check import check_task
 
-    allow_local_tasks()
     with plain_errors():
         config = None if study is None else config_from_study(Path(study))
+        allow_local_modules()
         problems = []
         for thing in things:
             found = check_mask(Path(thing), config) if is_mask(thing) else check_task(thing, config)
@@ -260,9 +262,9 @@ def export(
     Existing files are not overwritten.
     """
     from rlottery.export.npz import export_policy
-    from rlottery.storage.open_study import allow_local_tasks
+    from rlottery.storage.open_study import allow_modules_of_run
 
-    allow_local_tasks()
+    allow_modules_of_run(run_folder)
     with plain_errors():
         typer.echo(str(export_policy(run_folder, to)))
 

@@ -194,13 +194,14 @@ def end_with(command: Callable[[], object]) -> None:
 
 
 def finish(work: Callable[[], "Outcome"]) -> "Outcome":
-    """Do `work` for a command, which ends with the exit code for bad input, for failed runs or for a second Ctrl-C."""
+    """Do `work` for a command, which ends with the exit code for bad input, for failed runs or for an interruption."""
     with plain_errors("Finished work is intact: fix this, then run the same command again."):
         try:
             outcome = work()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             typer.echo("Stopped at once. Run the same command again to continue from the last checkpoints.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            terminated = interrupt.args and interrupt.args[0] != signal.SIGINT
+            raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
     return outcome

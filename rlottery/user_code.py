@@ -123,6 +123,21 @@ def check_jax_settings(before: dict[str, Any], what: str, error: type[RlotteryEr
         )
 
 
+@contextlib.contextmanager
+def same_random_numbers() -> Iterator[None]:
+    """The global generators give the same numbers here in every process, and go on as if nothing had happened.
+
+    A module may draw from them when it is imported, and a constructor too: all arms must get the same environment.
+    """
+    before = random.getstate(), np.random.get_state()
+    seed_global_generators(0)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
 def seed_global_generators(seed: int) -> None:
     """Seed the generators of `random` and `numpy.random`, which environments may draw from without a seed."""
     random.seed(seed)
@@ -136,11 +151,11 @@ def _attempt(end: BaseException) -> str:
         how = f"tried to end the process with {function}({'' if end.code is None else repr(end.code)})"
     else:
         how = f"raised {type(end).__name__}{': ' * bool(str(end))}{end}"
-    where = _place(end)
+    where = place_of(end)
     return f"{how}{' in ' * bool(where)}{where}"
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """File and line of the innermost call that isn't in Python's own library: "/tasks/my_task.py, line 12"."""
     others = (sysconfig.get_path("stdlib"), "<frozen", str(Path(__file__).parent))
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

@@ -16,7 +16,14 @@ import pytest
 
 from rlottery import user_code
 from rlottery.errors import MaskError, RlotteryError, TaskError
-from rlottery.user_code import check_jax_settings, isolated, jax_settings, no_exit, seed_global_generators
+from rlottery.user_code import (
+    check_jax_settings,
+    isolated,
+    jax_settings,
+    no_exit,
+    same_random_numbers,
+    seed_global_generators,
+)
 
 
 def leaves(code: object = None) -> None:
@@ -150,6 +157,16 @@ def test_global_generators_repeat() -> None:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+def test_what_is_drawn_while_an_environment_is_made_is_the_same_everywhere() -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    drawn = []
+    for _ in range(2):
+        with same_random_numbers():
+            drawn.append((random.random(), np.random.random()))
+    assert drawn[0] == drawn[1]
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # type: ignore[index]
 
 
 def test_a_place_in_an_installed_package_counts(tmp_path: Path) -> None:

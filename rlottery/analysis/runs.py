@@ -105,11 +105,24 @@ def read_runs(store: Store, task_name: str, seeds: Iterable[int]) -> list[Run]:
             first = first or (seed, dense)
             of_seed = [_of_one_study(run, dense, *first) for run in of_seed]
         found += of_seed
-    return found
+    return _with_successes(found)
+
+
+def _with_successes(runs: list[Run]) -> list[Run]:
+    """The runs of a task, where an evaluation without success counts as 0 if others have one.
+
+    Some environments report success only in the step in which it happens.
+    """
+    if not any("success" in evaluation.scores for run in runs for evaluation in run.evaluations):
+        return runs
+    return [
+        replace(run, evaluations=tuple(replace(one, scores={"success": 0.0, **one.scores}) for one in run.evaluations))
+        for run in runs
+    ]
 
 
 def metric_of(runs: Iterable[Run]) -> Metric:
-    """The success rate where every evaluation has one, else the return."""
+    """The success rate if the task reports success, else the return."""
     scores = [evaluation.scores for run in runs for evaluation in run.evaluations]
     return "success" if scores and all("success" in score for score in scores) else "return"
 

@@ -22,7 +22,7 @@ from rlottery.envs.family import RawEnvironment
 from rlottery.envs.mujoco_import import import_without_renderer
 from rlottery.envs.spaces import action_bounds_of, observation_space_of
 from rlottery.errors import TaskError, typed_text
-from rlottery.user_code import isolated
+from rlottery.user_code import isolated, same_random_numbers
 
 EPISODE_LIMIT = 100_000
 """Steps after which an episode counts as endless."""
@@ -153,7 +153,7 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
     """
     kwargs = dict(kwargs or {})
     try:
-        with isolated(f"Task {task!r}"):
+        with isolated(f"Task {task!r}"), same_random_numbers():
             env = _raw_environment(task, kwargs)
     except TaskError:
         raise

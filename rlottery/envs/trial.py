@@ -226,15 +226,16 @@ def _packages_of(environment: Environment) -> dict[str, str]:
 
 
 def _own_sources() -> dict[str, str]:
-    """The files of imported modules that belong to no installed package: the user's own."""
-    installed = {Path(place).resolve() for place in (*sysconfig.get_paths().values(), *site.getsitepackages())}
-    installed |= {Path(site.getusersitepackages()).resolve(), Path(__file__).resolve().parents[1]}
+    """The imported modules that belong to no installed package, the user's own, with their SHA-256."""
+    places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    installed = {Path(place).resolve() for place in (*places, *site.getsitepackages(), site.getusersitepackages())}
+    installed.add(Path(__file__).resolve().parents[1])
     found = {}
-    for module in list(sys.modules.values()):
-        name = getattr(module, "__file__", None)
-        file = Path(name).resolve() if isinstance(name, str) else None
-        if file is None or file.suffix != ".py" or installed & set(file.parents):
+    for name, module in sorted(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name == "__main__" or not isinstance(file, str) or not file.endswith(".py"):
             continue
-        with contextlib.suppress(OSError):
-            found[str(file)] = hashlib.sha256(file.read_bytes()).hexdigest()
+        if not installed & set(Path(file).resolve().parents):
+            with contextlib.suppress(OSError):
+                found[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     return found

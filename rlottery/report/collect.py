@@ -1,6 +1,6 @@
 """Collect the contents of a report from the store. Runs are read once, and everything else is computed from them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import yaml
 
@@ -21,7 +21,7 @@ from rlottery.report.task_sentences import FAILED_STATUSES
 from rlottery.report.wording import joined
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.study_record import read_study_record
-from rlottery.storage.trial_record import read_trial, recorded_deviations
+from rlottery.storage.trial_record import code_name, read_trial, recorded_deviations
 
 
 def collect(store: Store, config: Config) -> Contents:
@@ -57,7 +57,7 @@ def collect(store: Store, config: Config) -> Contents:
             trends,
             seeds_added,
             config.seeds,
-            recorded_deviations(config),
+            (*recorded_deviations(config), *_code_lines(runs)),
         ),
         success_keys={task.id: _success_key(store, task) for task in config.tasks},
         masks=masks,
@@ -92,6 +92,17 @@ def _history(store: Store) -> tuple[tuple[Command, ...], int, tuple[str, ...]]:
         for command in record["commands"]
     )
     return tuple(commands), record["seeds_added"], ()
+
+
+def _code_lines(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
+    """The tasks whose runs were made with different code of the environment."""
+    for task, of_task in runs.items():
+        codes = {run.versions[code_name(task)] for run in of_task if code_name(task) in run.versions}
+        if len(codes) > 1:
+            yield (
+                f"Runs of {task} were made with {len(codes)} versions of its code, so arms may not be comparable. If "
+                "the change matters, train them again: data=ANOTHER_FOLDER."
+            )
 
 
 def _success_key(store: Store, task: Task) -> str | None:

@@ -1,11 +1,12 @@
 """Opening a study: its settings, from its config file or from its data folder."""
 
-import sys
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from rlottery.config import Config, load_config
 from rlottery.errors import ConfigError, StudyError
+from rlottery.storage.local_modules import allow_local_modules
 from rlottery.storage.paths import Store
 from rlottery.storage.study_record import config_from_record, read_study_record
 
@@ -16,7 +17,7 @@ def config_from_file(path: Path, overrides: Sequence[str] = ()) -> Config:
     Args:
         overrides: `key.path=value`, as on the command line.
     """
-    allow_local_tasks(path.parent)
+    allow_local_modules([path.parent])
     return load_config(path, overrides)
 
 
@@ -26,14 +27,16 @@ def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises ConfigError if the config file has an error, or overrides are given for a data folder; StudyError if the
     folder holds no study, or no record of its settings.
     """
-    allow_local_tasks(None if path.is_dir() else path.parent)
     if path.is_dir():
         if overrides:
             raise ConfigError(
                 f"{path} is a data folder, and keys can be set only for a config file. Give the study's config file "
                 f"instead: config.yaml data={path} {overrides[0]}"
             )
-        return config_from_record(read_study_record(path), path)
+        record = read_study_record(path)
+        allow_local_modules(map(Path, record.get("module_folders", [])))
+        return config_from_record(record, path)
+    allow_local_modules([path.parent])
     if not path.exists() and not path.suffix:
         raise StudyError(f"There is no study at {path}. Give a study's data folder or its config file.")
     return load_config(path, overrides)
@@ -63,11 +66,9 @@ def check_data_folder(folder: Path) -> None:
         raise StudyError(f"The data folder {folder} can't be made: {nearest} is a file. Choose another: data=FOLDER.")
 
 
-def allow_local_tasks(folder: Path | None = None) -> None:
-    """Let the user's own modules be imported from the working directory, and from this folder: a config file's.
-
-    These folders come last, so that a file there (``queue.py``) can't hide a module of Python or of a package.
-    """
-    for place in (Path.cwd(), *([folder.absolute()] if folder else [])):
-        if str(place) not in sys.path:
-            sys.path.append(str(place))
+def allow_modules_of_run(run_folder: Path) -> None:
+    """Let the modules be imported that a run of a study may need: those of the study's record, if it has one."""
+    folders: list[str] = []
+    with contextlib.suppress(StudyError, IndexError):
+        folders = read_study_record(run_folder.absolute().parents[3]).get("module_folders", [])
+    allow_local_modules(map(Path, folders))

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from rlottery.config import Config, config_to_dict
 from rlottery.config.yaml_lines import dotted
 from rlottery.errors import StudyError
+from rlottery.storage.local_modules import local_folders
 from rlottery.storage.locks import one_at_a_time
 from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, read_sealed, write_sealed
 from rlottery.storage.paths import Store
@@ -40,12 +41,14 @@ class StudyRecord(TypedDict):
     Attributes:
         config: the last command's settings, with the tasks and seeds of all commands.
         seeds_added: how many commands added seeds when there were results already.
+        module_folders: where the last command imported modules of the user's own from.
     """
 
     format_version: int
     config: dict[str, Any]
     commands: Annotated[list[RecordedCommand], Field(max_length=MOST_COMMANDS)]
     seeds_added: Annotated[int, Field(ge=0)]
+    module_folders: NotRequired[list[str]]
 
 
 _RECORD = TypeAdapter(StudyRecord)
@@ -74,6 +77,7 @@ def note_command(config: Config, *, has_work: bool) -> None:
             "config": joined,
             "commands": [*(known["commands"] if known else []), command][-MOST_COMMANDS:],
             "seeds_added": (known["seeds_added"] if known else 0) + added,
+            "module_folders": local_folders(),
         }
         write_sealed(store.record, record)
 

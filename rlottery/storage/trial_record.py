@@ -3,6 +3,7 @@
 `trials/TASK.json` contains a checksum, as manifests do. A missing or damaged record is replaced by a new trial.
 """
 
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ class Trial:
         notes: what is worth knowing and breaks nothing, one sentence each.
         rendering: what happened when the task was rendered; "" if that was not tried.
         packages: package -> version, of those that the environment comes from.
-        sources: file of the user's own code -> its SHA-256.
+        sources: module of the user's own -> the SHA-256 of its file.
     """
 
     kwargs: dict[str, Any]
@@ -43,6 +44,12 @@ class Trial:
     rendering: str
     packages: dict[str, str]
     sources: dict[str, str]
+
+    @property
+    def code(self) -> str:
+        """A digest of the user's own code; "" if there is none."""
+        lines = "".join(f"{name} {digest}\n" for name, digest in sorted(self.sources.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()[:12] if lines else ""
 
 
 _TRIAL = TypeAdapter(Trial)
@@ -67,6 +74,11 @@ def write_trial(store: Store, task: Task, trial: Trial) -> None:
     path = store.trial(task.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_sealed(path, {"format_version": MANIFEST_FORMAT, "task": task.id, "trial": asdict(trial)})
+
+
+def code_name(task: str) -> str:
+    """The name of the digest of a task's code among the versions that a run was made with."""
+    return f"code of {task}"
 
 
 def recorded_deviations(config: Config) -> tuple[str, ...]:

@@ -78,10 +78,13 @@ def run_study(
     Raises:
         RlotteryError: before any work starts, as `plan_study`; or another process uses the same runs, or the disk or
             a limit of `ulimit` is too small.
-        KeyboardInterrupt: at the second Ctrl-C, once all workers have been killed.
+        KeyboardInterrupt: at the second Ctrl-C, once all workers have been killed; while the study is planned at the
+            first signal, with its number.
     """
     with StopSignals() as signals:
-        return _run_study(config, plan_study(config, method, stages, names, plain_printer(console)), console, signals)
+        with signals.at_once():
+            planned = plan_study(config, method, stages, names, plain_printer(console))
+        return _run_study(config, planned, console, signals)
 
 
 def _run_study(config: Config, tracked: list[Tracked], console: Console, signals: StopSignals) -> Outcome:

@@ -51,6 +51,15 @@ class PythonsGenerator(Walk):
         return random.random()
 
 
+class DrawsInItsConstructor(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = np.random.uniform()
+
+    def see(self) -> np.ndarray:
+        return np.array([self.position, self.gain], np.float32)
+
+
 class OwnUnseededGenerator(Walk):
     def __init__(self) -> None:
         super().__init__()
@@ -206,6 +215,10 @@ def test_what_breaks_nothing_is_noted(trial: Of, entry_point: Any, note: str) ->
     assert re.search(note.replace("()", r"\(\)"), found["notes"][0])
 
 
+def test_what_a_constructor_draws_is_the_same_in_every_process(trial: Of) -> None:
+    assert trial(DrawsInItsConstructor)["deviations"] == {}
+
+
 def test_the_key_of_success(trial: Of) -> None:
     assert trial(NoticesSuccess)["success_key"] == "is_success"
 
@@ -217,4 +230,4 @@ def test_an_endless_episode_is_cut_short(trial: Of) -> None:
 
 def test_the_users_own_files_are_named(trial: Of) -> None:
     sources = trial(Walk)["sources"]
-    assert __file__ in sources and not any("site-packages" in name for name in sources)
+    assert __name__ in sources and not {"gymnasium", "rlottery", "random", "__main__"} & sources.keys()

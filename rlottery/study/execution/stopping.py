@@ -1,7 +1,9 @@
 """How a command is stopped. The first signal lets it save its work and end; a second Ctrl-C stops it at once."""
 
+import contextlib
 import signal
 import time
+from collections.abc import Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,12 +24,21 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self._received = 0.0
+        self._received, self._at_once = 0.0, False
         self._before: dict[int, object] = {}
 
     def wanted(self) -> bool:
         """Whether a signal has asked to stop."""
         return self.number is not None
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A context in which the first signal interrupts too, by KeyboardInterrupt(number). Nothing is to be saved."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
 
     def __enter__(self) -> "StopSignals":
         for number in SIGNALS:
@@ -43,6 +54,8 @@ class StopSignals:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._at_once:
+            raise KeyboardInterrupt(number)
         if self.number is None:
             self.number, self._received = number, time.monotonic()
         elif number == signal.SIGINT and time.monotonic() - self._received > ONE_KEYSTROKE_SECONDS:

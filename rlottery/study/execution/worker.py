@@ -35,7 +35,7 @@ from rlottery.study.execution.endings import FAILED, STOPPED, Ending, ending_of
 from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.network_sizes import note_spec, task_spec
+from rlottery.study.planning.network_sizes import note_task, task_code, task_spec
 from rlottery.user_code import no_exit, seed_global_generators
 
 SAVE_SECONDS = 20.0
@@ -59,15 +59,15 @@ def encode(jobs: Sequence[Job], core: int | None, endings: int | None = None) ->
     config = config_to_dict(jobs[0].config)
     config["data"] = str(jobs[0].config.data.absolute())  # environments may go to another folder
     # The sizes that the task's trial has found: another environment, only to look at them, may do anything.
-    specs = [task_spec(task) for task in jobs[0].config.tasks]
+    tasks = [(task_spec(task), task_code(task)) for task in jobs[0].config.tasks]
     common = {"core": core, "parent": os.getpid(), "endings": endings}
-    return json.dumps({"config": config, "specs": specs, "jobs": sent} | common) + "\n"
+    return json.dumps({"config": config, "tasks": tasks, "jobs": sent} | common) + "\n"
 
 
 def _decode(message: Any) -> list[Job]:
     config, jobs = Config.model_validate(message["config"]), []
-    for task, spec in zip(config.tasks, message["specs"], strict=True):
-        note_spec(task, Spec(*spec))
+    for task, (spec, code) in zip(config.tasks, message["tasks"], strict=True):
+        note_task(task, Spec(*spec), code)
     for sent in message["jobs"]:
         arms = {arm.name: arm for arm in arms_of(config, sent["method"])} if sent["arm"] else {}
         jobs.append(Job(config, sent["stage"], sent["task_index"], sent["seed"], arms.get(sent["arm"])))

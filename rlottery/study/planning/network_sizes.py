@@ -12,12 +12,14 @@ from rlottery.pruning.controls import small_widths
 
 _known: dict[str, Spec] = {}
 """Sizes by task and arguments: making an environment may take seconds, and runs code of the user's own."""
+_codes: dict[str, str] = {}
+"""Digests of the code of tasks of the user's own, by task and arguments."""
 
 
 def task_spec(task: Task) -> Spec:
     """Sizes of a task's observations and actions, as its trial found them when the study was planned.
 
-    If it wasn't planned, they are taken from an environment. Raises TaskError if that can't be made.
+    Without a trial, from the environment. Raises TaskError if that can't be made.
     """
     if (spec := _known.get(_key(task))) is None:
         environment = envs.make_closed(task.id, task.kwargs)
@@ -25,9 +27,14 @@ def task_spec(task: Task) -> Spec:
     return spec
 
 
-def note_spec(task: Task, spec: Spec) -> None:
-    """Let `task_spec` return these sizes in this process."""
-    _known[_key(task)] = spec
+def task_code(task: Task) -> str:
+    """A digest of the code of a task of the user's own, as its trial found it; "" if it is not known."""
+    return _codes.get(_key(task), "")
+
+
+def note_task(task: Task, spec: Spec, code: str) -> None:
+    """Let `task_spec` and `task_code` return these in this process."""
+    _known[_key(task)], _codes[_key(task)] = spec, code
 
 
 def _key(task: Task) -> str:

@@ -21,7 +21,7 @@ from rlottery.errors import TaskError
 from rlottery.report.wording import capitalised, joined
 from rlottery.storage.paths import Store
 from rlottery.storage.trial_record import Trial, read_trial, trial_from_dict, write_trial
-from rlottery.study.planning.network_sizes import note_spec
+from rlottery.study.planning.network_sizes import note_task
 
 SECONDS = 600.0
 """How long a trial may take: some simulators need minutes to start."""
@@ -30,16 +30,14 @@ SILENT_SECONDS = 2.0
 MOST_AT_ONCE = 4
 """Trials at the same time."""
 
-CONSEQUENCES: dict[Deviation, str] = {
-    "unseeded": "Then arms are not evaluated on the same episodes, and a study can't be repeated. An episode must "
-    "follow from the seed of reset(seed=...) and the actions: draw every random number from self.np_random.",
-    "carryover": "Then scores depend on what an environment has done before, and a run that was interrupted continues "
-    "differently. reset() must ignore earlier episodes: no running statistics (such as the wrapper "
-    "NormalizeObservation), nothing left over in the simulator, and random numbers from the seed of reset(seed=...).",
-    "interference": "Then evaluations change training, since a run has an environment for each. Environments must "
-    "share nothing that changes: no class or module variables, and a simulator or a connection for each.",
+FIXES: dict[Deviation, str] = {
+    "unseeded": "Draw every random number from self.np_random, which reset(seed=...) seeds.",
+    "carryover": "Let reset() ignore earlier episodes: no running statistics (such as NormalizeObservation), nothing "
+    "left over in the simulator, random numbers from its seed.",
+    "interference": "Let environments share nothing that changes: no class or module variables, and a simulator or a "
+    "connection for each.",
 }
-"""What a deviation means, and how to fix the environment."""
+"""How to fix an environment. What each deviation breaks is in docs/tasks.md."""
 
 _made: dict[str, Trial] = {}
 """The trials that this process has made."""
@@ -66,7 +64,8 @@ def try_tasks(config: Config, say: Callable[[str], None] = lambda line: None) ->
                     found[task.id] = _made[_key(task)] = _result(task, call)
     trials = {name: trial for name, trial in found.items() if trial is not None}
     for task in config.tasks:
-        note_spec(task, Spec(trials[task.id].observation_size, trials[task.id].action_size))
+        trial = trials[task.id]
+        note_task(task, Spec(trial.observation_size, trial.action_size), trial.code)
         if refused := [kind for kind in trials[task.id].deviations if kind not in task.allow]:
             raise TaskError(f"{task.id}: {deviation_text(trials[task.id], refused[0])} {how_to_allow(task, refused)}")
     return trials
@@ -121,15 +120,14 @@ def _result(task: Task, call: ChildCall) -> Trial:
 
 
 def deviation_text(trial: Trial, kind: Deviation) -> str:
-    """What was seen, what it means and how to fix it."""
-    return f"{capitalised(trial.deviations[kind])} {CONSEQUENCES[kind]}"
+    """What was seen, and how to fix it."""
+    return f"{capitalised(trial.deviations[kind])} {FIXES[kind]}"
 
 
 def how_to_allow(task: Task, kinds: Sequence[Deviation]) -> str:
     """The key of the config that accepts these deviations, besides those that it accepts already."""
     allowed = ", ".join(dict.fromkeys([*task.allow, *kinds]))
-    key = f"{{id: {task.id}, allow: [{allowed}]}}"
-    return f"To run it all the same, allow it in the config; reports will say so: tasks: [{key}]"
+    return f"To run it all the same, give this task the key `allow: [{allowed}]`; reports will repeat this."
 
 
 def _is_registered_only_here(task: str) -> bool:
@@ -148,10 +146,18 @@ def _key(task: Task) -> str:
     return json.dumps([task.id, task.kwargs, sys.path], sort_keys=True)
 
 
+def _digest(module: str) -> str | None:
+    """SHA-256 of the file that a module would be imported from; None if there is none. Nothing is imported."""
+    below = module.replace(".", "/")
+    files = (Path(place) / name for place in sys.path for name in (f"{below}/__init__.py", f"{below}.py"))
+    file = next((file for file in files if file.is_file()), None)
+    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def _is_current(trial: Trial) -> bool:
     try:
         packages = {name: version(name) for name in trial.packages}
-        sources = {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in trial.sources}
+        sources = {name: _digest(name) for name in trial.sources}
     except (PackageNotFoundError, OSError):
         return False
     return packages == trial.packages and sources == trial.sources

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from rlottery.errors import DivergedError, StoppedError, error_text
 from rlottery.storage.disk import FULL, write_arrays
 from rlottery.storage.manifests import MANIFEST_FORMAT, Manifest, ManifestStatus, RunFacts, file_entry, write_manifest
+from rlottery.storage.trial_record import code_name
 from rlottery.study.planning.fingerprints import Fingerprint
 from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.network_sizes import task_code
 from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
 from rlottery.user_code import no_exit
@@ -48,7 +50,7 @@ def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callab
             "arm": job.arm_name,
             "env_steps": job.env_steps,
             "fingerprint": fingerprint,
-            "versions": versions(),
+            "versions": versions() | _code_of(job),
             "started": sessions.past[0]["started"],
             "seconds": sessions.worked(),
             "sittings": sessions.past,
@@ -78,3 +80,8 @@ def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callab
         raise
     write_manifest(job.files, manifest)
     checkpoints.remove()
+
+
+def _code_of(job: Job) -> dict[str, str]:
+    code = task_code(job.task)
+    return {code_name(job.task.id): code} if code else {}

@@ -122,7 +122,7 @@ def test_a_worker_has_an_absolute_data_folder_and_the_sizes_of_the_trial(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(network_sizes, "_known", {})
     config = tiny_config(tmp_path).model_copy(update={"data": Path("results")})
-    network_sizes.note_spec(config.tasks[0], Spec(7, 2))  # not those of an environment, which nobody makes
+    network_sizes.note_task(config.tasks[0], Spec(7, 2), "")  # not those of an environment, which nobody makes
     sent = worker.encode([job(config, "dense")], core=None)
     assert sent.endswith("}\n") and sent.count("\n") == 1
     monkeypatch.setattr(network_sizes, "_known", {})

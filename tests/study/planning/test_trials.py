@@ -11,12 +11,12 @@ from rlottery.errors import ConfigError, TaskError
 from rlottery.report.collect import collect
 from rlottery.report.headline import headline
 from rlottery.storage.paths import Store
-from rlottery.storage.trial_record import read_trial
+from rlottery.storage.trial_record import code_name, read_trial
 from rlottery.study.planning import trials
 from rlottery.study.status import status_table
 from rlottery.study.task_check import check_task
 from tests.envs.test_trial import Walk
-from tests.study.studies import shown, tiny_config
+from tests.study.studies import change_manifest, shown, tiny_config, write_dense
 
 MODULE = """\
 import gymnasium
@@ -83,7 +83,7 @@ def test_deviations_are_refused_or_allowed_and_repeated(
     with pytest.raises(TaskError) as refused:
         trials.try_tasks(config)
     assert "while another environment is in use" in str(refused.value)
-    assert "tasks: [{id: worlds:Own-v0, allow: [interference]}]" in str(refused.value)
+    assert "give this task the key `allow: [interference]`" in str(refused.value)
     allowing = tiny_config(tmp_path, "tasks=[{id: 'worlds:Own-v0', allow: [interference]}]")
     planned(allowing, monkeypatch)
     assert calls == ["worlds:Own-v0"]
@@ -142,6 +142,15 @@ def test_the_page_of_a_task(tmp_path: Path, calls: list[str], monkeypatch: pytes
     )
     assert problems == []
     assert check_task("not a task").problems[0].startswith("must be an id")
+
+
+def test_runs_of_several_versions_of_the_code_are_told_apart(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "seeds=[0, 1]")
+    for seed, code in ((0, "0123456789ab"), (1, "ba9876543210")):
+        dense = write_dense(config, seed=seed)
+        change_manifest(dense.files, versions={code_name("Pendulum-v1"): code})
+    (line,) = collect(Store(config.data), config).verdicts.deviations
+    assert line.startswith("Runs of Pendulum-v1 were made with 2 versions of its code")
 
 
 def test_success_in_reports_says_where_it_is_read(

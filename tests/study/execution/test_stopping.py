@@ -1,0 +1,22 @@
+import signal
+
+import pytest
+
+from rlottery.study.execution.stopping import StopSignals
+
+
+def test_the_first_signal_is_noted_and_the_second_of_another_kind_too() -> None:
+    with StopSignals() as signals:
+        assert not signals.wanted()
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.wanted() and signals.number == signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_interrupts_while_there_is_nothing_to_save(number: signal.Signals) -> None:
+    with StopSignals() as signals:
+        with pytest.raises(KeyboardInterrupt) as interrupt, signals.at_once():
+            signal.raise_signal(number)
+        assert interrupt.value.args == (number,)
+        signal.raise_signal(number)
+        assert signals.number == number
