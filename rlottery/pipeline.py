@@ -107,6 +107,7 @@ def with_command_line(pipeline: Callable[..., "Outcome"]) -> Callable[..., "Outc
 
     @functools.wraps(pipeline)
     def call(*args: Any, **kwargs: Any) -> "Outcome":
+        _search_script_folder_last()
         given = inspect.signature(pipeline).bind(*args, **kwargs)
         given.apply_defaults()
         values, outcomes = given.arguments, []
@@ -146,6 +147,13 @@ def with_command_line(pipeline: Callable[..., "Outcome"]) -> Callable[..., "Outc
 
 script_main = with_command_line(main)
 """`main` for a script of its own: flags such as ``--pruning-method gradient`` override the arguments of the call."""
+
+
+def _search_script_folder_last() -> None:
+    """Python searches a script's folder first, so that a `queue.py` there would hide Python's own module."""
+    folder = str(Path(getattr(sys.modules["__main__"], "__file__", None) or "").parent.absolute())
+    if sys.path and str(Path(sys.path[0]).absolute()) == folder:
+        sys.path.append(sys.path.pop(0))
 
 
 def _refuse_ignored_flags(values: dict[str, Any]) -> None:

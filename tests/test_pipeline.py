@@ -680,6 +680,7 @@ class TestScript:
 
     def test_the_shipped_one_on_a_finished_study(self, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copy(ROOT / "run_pipeline.py", study)
+        (study / "queue.py").write_text("raise RuntimeError('this is not Python's own module')")
         shutil.rmtree(arm(study, GRADIENT_ARM))
         shutil.rmtree(arm(study, "dense") / "replay")
         result = run(study, "run_pipeline.py", "--pruning-method", "gradient", "--no-train-agent")
