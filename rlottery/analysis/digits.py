@@ -1,8 +1,8 @@
 """How many digits scores are shown with: as many as it takes to see what differs.
 
-One rule for terminals, pages, figures and sentences; CSV files have every digit. Returns of an ordinary size have three
-digits or whole numbers (3,542, -157, 9.31). Those that differ less show more decimals, and very large or very small
-ones an exponent.
+`digits_for` is for tables, whose numbers have the same decimals; `number_formatter` is for axes, labels and sentences,
+without zeros at the end. CSV files have every digit. Returns of an ordinary size have three digits or whole numbers
+(3,542, -157, 9.31). Those that differ less show more decimals, and very large or very small ones an exponent.
 """
 
 import math
@@ -74,16 +74,16 @@ def digits_for(values: Iterable[float], metric: Metric = "return", differences: 
     return Digits(max(2 - first if usual is None else usual, min(needed, _MOST - 1 - first)))
 
 
-def significant_digits(values: Iterable[float]) -> int:
-    """How many significant digits it takes to tell these numbers apart; three at least."""
+def number_formatter(values: Iterable[float], differences: Iterable[float] = ()) -> Callable[[float], str]:
+    """A format with as many significant digits as it takes to tell these numbers apart; three at least.
+
+    Args:
+        differences: what must be visible; by default the range of the values.
+    """
     known = [value for value in values if math.isfinite(value)]
     largest = max(map(abs, known), default=0.0)
-    return 3 if largest == 0 else min(max(3, _place(largest) + _decimals_for(_apart(known)) + 1), _MOST)
-
-
-def number_formatter(values: Iterable[float]) -> Callable[[float], str]:
-    """A format with as many significant digits as it takes, without zeros at the end: for labels and descriptions."""
-    digits = significant_digits(values)
+    needed = _place(largest) + _decimals_for(_apart(known, differences)) + 1 if largest else 0
+    digits = min(max(3, needed), _MOST)
 
     def shown(value: float) -> str:
         return with_minus(f"{float(f'{value:.{digits}g}'):,.{max(digits, 10)}g}")
@@ -99,8 +99,8 @@ def _apart(values: list[float], differences: Iterable[float] = ()) -> float:
 
 def _decimals_for(apart: float) -> int:
     """Decimals at which a difference has `_STEPS` units; may be negative."""
-    decimals = -_place(apart)
-    return decimals if apart / 10.0**-decimals >= _STEPS else decimals + 1
+    first_digits, _, exponent = f"{apart:e}".partition("e")
+    return -int(exponent) + (float(first_digits) < _STEPS)
 
 
 def _place(value: float) -> int:

@@ -86,7 +86,7 @@ def padded(values: Iterable[float], share: float) -> tuple[float, float]:
     """The ends of an axis that shows these values with room on both sides, as a share of their range."""
     low, high = min(known := list(values)), max(known)
     apart = high - low
-    room = share * (apart if apart > rounding_of(known) else max(abs(low), abs(high)) or 1.0)
+    room = share * (apart if apart > rounding_of(known) else max(abs(low), abs(high))) or share
     return low - room, high + room
 
 
@@ -95,11 +95,9 @@ class NumberFormatter(Formatter):
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
         """The labels of these ticks, which are evenly apart."""
-        apart = (max(values) - min(values)) / max(len(values) - 1, 1)
-        for digits in (10, 12, 14):
-            if all(abs(float(f"{value:.{digits}g}") - value) <= 0.01 * apart for value in values):
-                break
-        return [with_minus(f"{value:,.{digits}g}") for value in values]
+        apart = max(values) / max(len(values) - 1, 1) - min(values) / max(len(values) - 1, 1)
+        shown = number_formatter(values, [0.1 * apart])  # ticks are multiples of numbers such as 2.5
+        return [shown(value) for value in values]
 
     def __call__(self, value: float, pos: int | None = None) -> str:
         """The label of a tick by itself."""
@@ -114,7 +112,7 @@ def label_width(values: Iterable[float]) -> float:
 
 def per_cent(value: float, _: Any = None) -> str:
     """Format a share for an axis."""
-    return f"{100 * value:.4g} %".replace("-", "\N{MINUS SIGN}")
+    return with_minus(f"{100 * value:.4g} %")
 
 
 def steps_text(steps: float, _: Any = None) -> str:

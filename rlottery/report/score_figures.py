@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rlottery.analysis.across_tasks import AcrossTasks
-from rlottery.analysis.digits import number_formatter
+from rlottery.analysis.digits import Digits, number_formatter
 from rlottery.analysis.scores import Estimate, TaskScores
 from rlottery.analysis.splits import is_uniform
 from rlottery.report import panels
 from rlottery.report.arm_styles import Look
 from rlottery.report.drawn import Drawn, Theme, draw, themed
-from rlottery.report.wording import number_text, plural, sparsity_text
+from rlottery.report.wording import plural, sparsity_text
 from rlottery.storage.paths import DENSE
 
 _DODGE = 0.028
@@ -186,7 +186,7 @@ def aggregates(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: 
         ("mean", [arm.mean for arm in shown]),
         ("median", [arm.median for arm in shown]),
     ]
-    values = "; ".join(f"{arm.arm} {number_text(arm.iqm.value, 2)}" for arm in shown)
+    values = "; ".join(f"{arm.arm} {Digits(2)(arm.iqm.value)}" for arm in shown)
     alt = f"Normalised score over tasks, interquartile mean of runs: {values}."
     return _rows([arm.arm for arm in shown], columns, looks, theme, 1.0, "normalised score", alt)
 

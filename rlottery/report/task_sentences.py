@@ -9,7 +9,7 @@ from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import ArmScores, TaskScores
-from rlottery.report.wording import METRIC_NAMES, joined, number_text, on_one_line, plural, sparsity_text
+from rlottery.report.wording import METRIC_NAMES, joined, on_one_line, plural, sparsity_text
 from rlottery.storage.paths import DENSE
 
 MOST_TICKETS_IN_A_SENTENCE = 4
@@ -146,7 +146,7 @@ def _each(task: TaskScores, arms: Sequence[ArmScores], *, with_seeds: bool) -> s
 
 
 def _normalised(arm: ArmScores) -> str:
-    return number_text(arm.normalised_score or 0.0, 2)
+    return Digits(2)(arm.normalised_score or 0.0)
 
 
 def _criterion(task: TaskScores, arm: str, runs: Mapping[str, Run]) -> str:

@@ -36,14 +36,9 @@ def last_evaluations(number: int) -> str:
     return "the last evaluation" if number == 1 else f"the mean of the last {number} evaluations"
 
 
-def number_text(value: float, digits: int) -> str:
-    """``1,234.5``; zero has no sign."""
-    return Digits(digits)(value)
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """``+0.25``; zero has no sign."""
-    return Digits(digits)(value, "+")
+def signed(value: float) -> str:
+    """A normalised difference: ``+0.25``; zero has no sign."""
+    return Digits(2)(value, "+")
 
 
 def sparsity_text(sparsity: Mapping[str, float] | None) -> str:

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rlottery.analysis.digits import Digits, number_formatter
 from rlottery.study.execution.executor import NOT_STARTED
 from rlottery.study.planning.plan import JobState, Tracked
 
@@ -213,8 +214,9 @@ def _scores(tracked: Tracked) -> tuple[str, str]:
 
 
 def return_text(value: float) -> str:
-    """A single return: ``-1,234.5``, or ``0.00333`` and ``1e+40`` where that would hide it or fill the line."""
-    return f"{value:,.1f}" if 0.1 <= abs(value) < 1e10 or value == 0 else f"{value:.3g}"
+    """A single return: ``1,234.5``, or ``0.00333`` and ``1e+40`` where that would hide it or fill the line."""
+    usual = 0.1 <= abs(value) < 1e10 or value == 0
+    return Digits(1)(value) if usual else number_formatter([value])(value)
 
 
 def _left(tracked: Tracked) -> str:

@@ -277,7 +277,9 @@ class TestSplits:
 
 
 class TestNumbersOfAnyUnit:
-    @pytest.mark.parametrize(("factor", "offset"), [(1e-170, 0.0), (1e40, 0.0), (1e150, 0.0), (1e-3, 1e9)])
+    @pytest.mark.parametrize(
+        ("factor", "offset"), [(5e-324, 0.0), (1e-170, 0.0), (1e40, 0.0), (1e150, 0.0), (1e-3, 1e9)]
+    )
     def test_figures_are_drawn_and_their_ticks_are_told_apart(self, made, factor, offset):
         task = made.scores[2]
 
@@ -298,10 +300,11 @@ class TestNumbersOfAnyUnit:
             "\N{MINUS SIGN}1,000",
             "0",
         ]
+        assert labels([10_000.0, 10_250.0, 11_000.0]) == ["10,000", "10,250", "11,000"]
         assert labels([1e9, 1e9 + 0.25]) == ["1,000,000,000", "1,000,000,000.25"]
         assert labels([1e40, 1.5e40]) == ["1e+40", "1.5e+40"]
 
     def test_an_axis_of_one_value_has_room(self):
-        for value in (1e40, 1e-170, -1e9, 0.0):
+        for value in (1e40, 1e-170, 5e-324, -1e9, 0.0):
             low, high = padded([value, value], 0.04)
             assert low < value < high

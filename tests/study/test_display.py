@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rlottery.analysis.digits import MINUS
 from rlottery.storage.progress import Progress
 from rlottery.study import display
 from rlottery.study.display import Lines, LiveTable, display_for, duration, job_line, jobs_table, return_text, terminal
@@ -58,7 +59,8 @@ class TestLine:
     def test_running(self, dense: Tracked) -> None:
         dense.state, dense.progress = JobState.RUNNING, HALF_WAY
         assert job_line(dense) == (
-            "Pendulum-v1 seed 0 dense: running, 150 of 300 steps, 50 steps/s, return -1,234.6, success 0.50, 3 s left"
+            "Pendulum-v1 seed 0 dense: running, 150 of 300 steps, 50 steps/s, "
+            f"return {MINUS}1,234.6, success 0.50, 3 s left"
         )
 
     def test_before_the_first_step_it_promises_nothing(self, dense: Tracked) -> None:
@@ -139,7 +141,7 @@ class TestTable:
         tracked[0].state, tracked[0].progress = JobState.RUNNING, HALF_WAY
         lines = text(tracked).splitlines()
         assert len(lines) == 4
-        for part in ("Pendulum-v1 seed 0 dense", "running", "50%", "50", "-1,234.6", "0.50", "3 s"):
+        for part in ("Pendulum-v1 seed 0 dense", "running", "50%", "50", f"{MINUS}1,234.6", "0.50", "3 s"):
             assert part in lines[1]
         assert "magnitude-80 mask" in lines[2] and "waiting" in lines[2]
 
@@ -153,7 +155,7 @@ class TestTable:
         assert all(len(line.split()) >= 3 for line in lines)
         assert "seed 0 dense  " in lines[1] and "  running  " in lines[1] and lines[1].rstrip().endswith("  3 s")
         assert lines[2].rstrip().endswith("1 h 1 min")
-        assert ("-1,234.6" in lines[1]) == (width == 100)
+        assert (f"{MINUS}1,234.6" in lines[1]) == (width == 100)
 
     def test_what_runs_or_failed_is_shown_where_not_all_fit(self, tmp_path: Path) -> None:
         tracked = tracked_jobs(tmp_path, seeds=20)
@@ -204,4 +206,4 @@ class TestTable:
     ],
 )
 def test_returns_of_any_size(value: float, text: str) -> None:
-    assert return_text(value) == text
+    assert return_text(value).replace(MINUS, "-") == text
