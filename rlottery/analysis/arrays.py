@@ -66,7 +66,7 @@ def rounding_of(values: Iterable[float]) -> float:
     return _LAST_BITS * max(map(abs, values), default=0.0)
 
 
-def joined(values: Iterable[float]) -> dict[float, float]:
+def merged(values: Iterable[float]) -> dict[float, float]:
     """Each number -> the smallest of those that are equal to it but for their last bits."""
     found: dict[float, float] = {}
     last = math.nan

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rlottery.analysis.aggregates import Statistic, bootstrap, iqm_of_runs, mean_over_tasks, median_of_runs, value_of
-from rlottery.analysis.arrays import exponent_of, joined, mean_of, rounding_of, scaled
+from rlottery.analysis.arrays import exponent_of, mean_of, merged, rounding_of, scaled
 from rlottery.analysis.learning import gain_of, least_gain_of
 from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, representative, untrained_evaluations
 from rlottery.analysis.splits import A_UNIT, REACHED, Split, same_split
@@ -159,7 +159,7 @@ def task_scores(
     lengths = {run.seed: run.env_steps for run in runs if run.arm == DENSE}
     by_arm = {arm: tuple(run for run in runs if run.arm == arm) for arm in arm_names(runs)}
     last = config.evaluation.score_evaluations
-    scores = _joined({arm: _scores(of_arm, metric, last, untrained) for arm, of_arm in by_arm.items()})
+    scores = _merged({arm: _scores(of_arm, metric, last, untrained) for arm, of_arm in by_arm.items()})
     dense = scores.get(DENSE, {})
     gain = gain_of(dense, starts, least_gain, rules)
     rounding = rounding_of([*dense.values(), untrained or 0.0])
@@ -169,7 +169,7 @@ def task_scores(
         arm: {run.seed: area_under_curve(run, metric, untrained, lengths.get(run.seed)) for run in of_arm}
         for arm, of_arm in whole.items()
     }
-    areas = _joined(areas)
+    areas = _merged(areas)
     arms = []
     for arm, of_arm in scores.items():
         if not of_arm:
@@ -318,9 +318,9 @@ def estimate_of(groups: Sequence[Sequence[float]], statistic: Statistic, resampl
     return Estimate(value, *((math.ldexp(end, exponent) for end in interval) if interval else (None, None)))
 
 
-def _joined(of_arms: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
+def _merged(of_arms: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:
     """The same, where numbers of any arms that differ by no more than rounding are equal."""
-    equal = joined(value for of_arm in of_arms.values() for value in of_arm.values())
+    equal = merged(value for of_arm in of_arms.values() for value in of_arm.values())
     return {arm: {seed: equal[value] for seed, value in of_arm.items()} for arm, of_arm in of_arms.items()}
 
 

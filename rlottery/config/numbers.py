@@ -13,9 +13,9 @@ LARGEST_COUNT = 2**31 - 1
 """Steps and updates are counted in int32 by JAX and Optax."""
 LARGEST_SEED = 2**63 - 1
 """Seeds are int64 in JAX's keys and in data frames."""
+LARGEST_FLOAT32 = 2.0**127 * (2 - 2.0**-23)
 
 _SMALLEST = 2.0**-126
-_LARGEST = 2.0**127 * (2 - 2.0**-23)
 _EXACT = 2**53
 _FLOAT32 = {
     0.0: "float32 rounds it to 0; the smallest is 1.2e-38",
@@ -81,7 +81,7 @@ def _as_float32(number: float) -> float:
     """The nearest float32. Subnormal numbers are 0, as in compiled programs."""
     if abs(number) < _SMALLEST:
         return 0.0
-    if abs(number) > _LARGEST:
+    if abs(number) > LARGEST_FLOAT32:
         return math.copysign(math.inf, number)
     return float(struct.unpack("f", struct.pack("f", number))[0])
 

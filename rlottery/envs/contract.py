@@ -15,13 +15,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from rlottery.config.numbers import LARGEST_FLOAT32
 from rlottery.envs.family import RawEnvironment
 from rlottery.errors import TaskError
 
 SUCCESS_KEYS = ("success", "is_success")
 """Entries of `info` that report success. The second is that of Stable-Baselines3 and Gymnasium-Robotics."""
-
-LARGEST = float(np.finfo(np.float32).max)
 
 _INTERFACE = (
     "Gymnasium's interface is: reset(self, *, seed=None, options=None) returns (observation, info), and "
@@ -124,7 +123,7 @@ def finite_reward(given: Any) -> float:
     number = given if type(given) is float else real_number(given)
     if number is None:
         raise TaskError(f"the reward is {described(given)}, but it must be one real number. Return float(...) of it.")
-    if not abs(number) <= LARGEST:
+    if not abs(number) <= LARGEST_FLOAT32:
         raise TaskError(f"the reward is {number}, {_NOT_FINITE}")
     return number
 

@@ -1,10 +1,9 @@
 """Rendering environments: without a screen, at any size, from a camera that shows what the agent does."""
 
 import contextlib
-import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from PIL import Image, ImageOps
 
 from rlottery import envs
 from rlottery.config import Task
+from rlottery.envs.contract import described, real_number
 from rlottery.envs.families import family_of
 from rlottery.envs.renderers import Renderer, ask_a_child, try_renderers
 from rlottery.errors import RlotteryError, TaskError, typed_text
@@ -68,7 +68,7 @@ class Stage:
         try:
             self.environment = envs.make(task.id, {**task.kwargs, "render_mode": "rgb_array"})
         except TaskError as error:
-            raise RenderingError(f"{task.id} can't be rendered, because it takes no render_mode: {error}") from None
+            raise RenderingError(f"{task.id} can't be rendered: {error}") from None
         self._raw = self.environment.unwrapped
         self._renderer: Any = getattr(self._raw, "mujoco_renderer", None)
         self.needs_mujoco = self._renderer is not None
@@ -91,7 +91,7 @@ class Stage:
         if not _is_picture(rendered):
             raise RenderingError(
                 f"{self._task} can't be rendered: in mode rgb_array, its render() must return a uint8 array of shape "
-                f"(height, width, 3), but it returned {_described(rendered)}."
+                f"(height, width, 3), but it returned {described(rendered)}."
             )
         image = Image.fromarray(np.ascontiguousarray(rendered))
         if self.needs_mujoco:
@@ -116,35 +116,17 @@ def _is_picture(rendered: Any) -> bool:
     return is_bytes and rendered.ndim == 3 and rendered.shape[2] == 3 and min(rendered.shape) > 0
 
 
-def _described(rendered: Any) -> str:
-    """What render() gave, for a message: "float64 of shape (37, 53, 3)", "None", "a list of 5"."""
-    if isinstance(rendered, np.ndarray):
-        return f"{rendered.dtype} of shape {rendered.shape}"
-    if rendered is None:
-        return "None"
-    length = f" of {len(rendered)}" if isinstance(rendered, Sized) else ""
-    return f"a {type(rendered).__name__}{length}"
-
-
 def _steps_per_second(raw: Any) -> float:
     """How fast the task runs in its own time: its ``render_fps``, or else its ``dt``, as far as they make sense."""
     metadata = getattr(raw, "metadata", None)
-    rate = _number(metadata.get("render_fps")) if isinstance(metadata, Mapping) else math.nan
-    step = math.nan
+    rate = real_number(metadata.get("render_fps")) if isinstance(metadata, Mapping) else None
+    step = None
     with contextlib.suppress(Exception):  # a property of the user's
-        step = _number(raw.dt)
-    for found in (rate, 1 / step if step else math.nan):
-        if SLOWEST <= found <= FASTEST:
+        step = real_number(raw.dt)
+    for found in (rate, 1 / step if step else None):
+        if found is not None and SLOWEST <= found <= FASTEST:
             return found
     return FRAMES_PER_SECOND
-
-
-def _number(value: Any) -> float:
-    """NaN for what is no number."""
-    try:
-        return math.nan if isinstance(value, str | bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
 
 
 def _set_up_camera(task: str, raw: Any, size: tuple[int, int]) -> None:

@@ -12,7 +12,7 @@ from rlottery.envs.rendering import RenderingError
 from rlottery.errors import RlotteryError, StudyError
 from rlottery.export.finished_run import read_finished
 from rlottery.export.new_file import check_new, write_new
-from rlottery.export.recording import Ending, FilmedRun
+from rlottery.export.recording import EpisodeEnd, FilmedRun
 from rlottery.export.recording import __name__ as RECORDING
 from rlottery.export.video import VideoFormat
 from rlottery.storage.disk import read_bytes, write_bytes
@@ -42,7 +42,7 @@ class Played:
     file: Path
     bytes: int
     episode: int
-    endings: tuple[Ending, ...]
+    endings: tuple[EpisodeEnd, ...]
 
     def __str__(self) -> str:
         lines = [f"Wrote {self.file}, {self.bytes:,} bytes: evaluation episode {self.episode}."]
@@ -124,14 +124,16 @@ def _film_for_report(store: Store, task: Task, arm: str, seed: int) -> bytes:
     return data
 
 
-def _recorded(task: Task, folders: Sequence[Path], *arguments: Any, seconds: float) -> tuple[bytes, tuple[Ending, ...]]:
+def _recorded(
+    task: Task, folders: Sequence[Path], *arguments: Any, seconds: float
+) -> tuple[bytes, tuple[EpisodeEnd, ...]]:
     """What `record` returns for these arguments, in a child process: rendering can't end or hang this one."""
     places = [str(folder.absolute()) for folder in folders]
     try:
         data, endings = call_in_child(f"{RECORDING}:record", places, *arguments, seconds=seconds)
     except ChildError as error:
         raise RenderingError(f"No video of {task.id} could be made: {error}") from None
-    return base64.b64decode(data), tuple(Ending(*fields) for fields in endings)
+    return base64.b64decode(data), tuple(EpisodeEnd(*fields) for fields in endings)
 
 
 def _shown(task: Task) -> str:

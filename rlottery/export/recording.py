@@ -38,7 +38,7 @@ def record(
     size: tuple[int, int],
     limit: tuple[int, float] | None = None,
 ) -> tuple[str, list[tuple[object, ...]]]:
-    """The video of an evaluation episode of finished runs, in base64, and the fields of each agent's `Ending`.
+    """The video of an evaluation episode of finished runs, in base64, and the fields of each agent's `EpisodeEnd`.
 
     Args:
         folders: of the runs.
@@ -52,7 +52,7 @@ def record(
 
 
 @dataclass(frozen=True)
-class Ending:
+class EpisodeEnd:
     """The result of an agent's episode. `success` is None if the task doesn't report it."""
 
     arm: str
@@ -130,8 +130,8 @@ class _Player:
         self.picture = np.concatenate([np.asarray(header), picture])
 
     @property
-    def ending(self) -> Ending:
-        return Ending(self.run.arm, self.run.seed, self.total, self.steps, self.success)
+    def ending(self) -> EpisodeEnd:
+        return EpisodeEnd(self.run.arm, self.run.seed, self.total, self.steps, self.success)
 
 
 def _filmed(
@@ -140,7 +140,7 @@ def _filmed(
     video_format: VideoFormat,
     size: tuple[int, int],
     limit: SizeLimit | None = None,
-) -> tuple[bytes, tuple[Ending, ...]]:
+) -> tuple[bytes, tuple[EpisodeEnd, ...]]:
     """A video of the episode of `seed`, or of its beginning within `limit`, and its results."""
     with ExitStack() as stack:
         players: list[_Player] = []

@@ -216,7 +216,8 @@ CRITERIA: dict[str, Criterion] = {
 def find_criterion(name: str) -> Criterion:
     """The criterion called `name`, or the function at an import path such as ``my_module:my_score``.
 
-    The function's module may be in the current folder. The first line of its docstring becomes the summary.
+    The function's module may be in the current folder, next to the config file, or installed. The first line of its
+    docstring becomes the summary.
 
     Raises:
         MaskError: the name is unknown; the module is missing or fails, or has no such function; the function has no

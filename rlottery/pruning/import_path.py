@@ -32,7 +32,7 @@ def import_function(name: str) -> Callable[..., Any]:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
             raise MaskError(
                 f"There is no module {error.name!r} for the criterion {name!r}. It must be in the current folder "
-                f"({Path.cwd()}) or installed."
+                f"({Path.cwd()}), next to the config file, or installed."
             ) from None
         raise MaskError(
             f"The module {module_name!r} of the criterion {name!r} can't be imported: {error_text(error)}. "

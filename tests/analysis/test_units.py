@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rlottery.analysis.across_tasks import AcrossTasks, across_tasks
-from rlottery.analysis.arrays import joined, mean_of, rounding_of
+from rlottery.analysis.arrays import mean_of, merged, rounding_of
 from rlottery.analysis.judging import TaskToJudge, controls_of, judge
 from rlottery.analysis.method_contrasts import compare_methods
 from rlottery.analysis.runs import Evaluation, Run
@@ -175,9 +175,9 @@ def test_means_of_any_size() -> None:
     assert mean_of([0.1, 0.2, 0.3]) == pytest.approx(0.2) and mean_of([-5.0]) == -5.0 and mean_of([0.0, 0.0]) == 0
 
 
-def test_numbers_that_differ_by_rounding_are_joined() -> None:
-    assert joined([0.1 + 0.2, 0.3, 0.5, -1e40]) == {0.3: 0.3, 0.1 + 0.2: 0.3, 0.5: 0.5, -1e40: -1e40}
-    assert joined([]) == {} and joined([0.0, -0.0]) == {0.0: 0.0}
+def test_numbers_that_differ_by_rounding_are_merged() -> None:
+    assert merged([0.1 + 0.2, 0.3, 0.5, -1e40]) == {0.3: 0.3, 0.1 + 0.2: 0.3, 0.5: 0.5, -1e40: -1e40}
+    assert merged([]) == {} and merged([0.0, -0.0]) == {0.0: 0.0}
 
 
 def test_one_evaluation_of_another_size_changes_no_score() -> None:

@@ -283,14 +283,14 @@ class TestWhatCannotBeDrawn:
         ("given", "said"),
         [
             (None, "None"),
-            ([], "a list of 0"),
-            ("picture", "a str of 7"),
-            (np.full((37, 53, 3), 0.5), "float64 of shape (37, 53, 3)"),
-            (np.full((37, 53, 3), 0.5, np.float32), "float32 of shape (37, 53, 3)"),
-            (np.zeros((37, 53, 4), np.uint8), "uint8 of shape (37, 53, 4)"),
-            (np.zeros((37, 53), np.uint8), "uint8 of shape (37, 53)"),
-            (np.zeros((0, 53, 3), np.uint8), "uint8 of shape (0, 53, 3)"),
-            ([np.zeros((37, 53, 3), np.uint8)] * 2, "a list of 2"),
+            ([], "a list of 0 entries"),
+            ("picture", "'picture' (of type str)"),
+            (np.full((37, 53, 3), 0.5), "an array of shape (37, 53, 3) and dtype float64"),
+            (np.full((37, 53, 3), 0.5, np.float32), "an array of shape (37, 53, 3) and dtype float32"),
+            (np.zeros((37, 53, 4), np.uint8), "an array of shape (37, 53, 4) and dtype uint8"),
+            (np.zeros((37, 53), np.uint8), "an array of shape (37, 53) and dtype uint8"),
+            (np.zeros((0, 53, 3), np.uint8), "an array of shape (0, 53, 3) and dtype uint8"),
+            ([np.zeros((37, 53, 3), np.uint8)] * 2, "a list of 2 entries"),
         ],
     )
     def test_what_is_no_picture_is_described(
@@ -332,7 +332,17 @@ class TestWhatCannotBeDrawn:
 
     def test_one_that_takes_no_render_mode(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Drawn, "__init__", lambda self: None)
-        with pytest.raises(RenderingError, match="can't be rendered, because it takes no render_mode"):
+        said = "can't be rendered: Task .* can't be made with {'render_mode': .*: TypeError"
+        with pytest.raises(RenderingError, match=said):
+            play([runs / "dense"], Path("film.mp4"))
+
+    def test_one_whose_window_fails(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def start(_: Drawn, render_mode: str | None = None) -> None:
+            if render_mode:
+                raise RuntimeError("no GL context")
+
+        monkeypatch.setattr(Drawn, "__init__", start)
+        with pytest.raises(RenderingError, match="can't be rendered: .*RuntimeError: no GL context"):
             play([runs / "dense"], Path("film.mp4"))
 
     def test_a_task_that_is_gone(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
