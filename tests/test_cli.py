@@ -156,7 +156,7 @@ class TestDryRun:
         assert contents(workplace) == before
 
     def test_of_a_finished_study_measures_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(subprocess, "run", None)
+        monkeypatch.setattr("rlottery.study.resources.estimate.call_in_child", None)
         write_study(load_config("config.yaml"))
         assert "Nothing is left to do" in call("run", "--dry-run")[1]
 

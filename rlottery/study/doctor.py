@@ -21,7 +21,8 @@ from rlottery.envs.renderers import ask_a_child, try_renderers
 from rlottery.errors import error_text
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.resources.disk_space import size
-from rlottery.study.resources.memory import ADDRESS_SPACE, address_space, available_memory
+from rlottery.study.resources.memory import ADDRESS_SPACE, available_memory
+from rlottery.study.resources.process_limits import address_space
 from rlottery.study.versions import PACKAGES, processor
 from rlottery.version import __version__
 

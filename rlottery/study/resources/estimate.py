@@ -1,34 +1,36 @@
-"""The time and disk space that a study will take, estimated from a few seconds of measurements on this machine."""
+"""The time and disk space that a study will take, estimated from the trials of its tasks and the speed of this machine.
+
+A trial that a study has recorded may have been made on another machine, and one of a slow task sees the start of an
+episode only: the time of environment steps is as good as that.
+"""
 
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rlottery import envs
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find
 from rlottery.child_process import ChildError, call_in_child, child_environment
 from rlottery.config import Config, Task
 from rlottery.config.recipes import SparseTrainingRecipe
-from rlottery.errors import TaskError
+from rlottery.errors import StudyError
 from rlottery.report.wording import plural
 from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.executor import worker_count
 from rlottery.study.planning.jobs import Job, prerequisites
-from rlottery.study.planning.network_sizes import task_spec
 from rlottery.study.planning.plan import JobState, Tracked
+from rlottery.study.planning.trials import try_tasks
 from rlottery.study.resources.disk_space import disk_use, group_weights, kept_bytes, size
-from rlottery.study.resources.memory import address_space, available_memory, memory_warnings, study_memory
-from rlottery.study.resources.process_limits import check_process_limits
+from rlottery.study.resources.memory import available_memory, memory_warnings, study_memory
+from rlottery.study.resources.process_limits import address_space, check_process_limits
 
 GEMM_SHARE = {True: 0.88, False: 0.72}
 """Share of NumPy's matrix-multiplication rate that an update reaches, with the compiled kernels and without
@@ -41,19 +43,21 @@ UPDATE_SECONDS = 4e-4
 """An update's time outside its matrix products: minibatch, dispatch, small operations, and an action."""
 MASK_SECONDS = 10.0
 """A mask job, including its start."""
-MEASURING_SECONDS = 600.0
-"""The longest that the measurements of a task may take: an episode may be long."""
+MEASURING_SECONDS = 120.0
+"""The longest that the measurement of this machine may take. It takes about two seconds."""
+SLOWEST = 0.1
+"""Environment steps per second, if the trial of a task shows fewer: it may end before the first step."""
 _GEMM_SIZE = 256
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Measured rates of one core for one task.
+    """Rates of one core for one task.
 
     Attributes:
         gemm: float32 FLOP/s of NumPy's matrix product.
-        env_steps: environment steps per second, including resets.
-        episode_steps: steps of an episode with random actions.
+        env_steps: environment steps per second, including the reset.
+        episode_steps: steps of an episode with random actions, as far as the trial of the task played it.
         spec: sizes of the task's observations and actions.
     """
 
@@ -66,7 +70,7 @@ class Rates:
 def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     """A table of the jobs of a plan with their estimated time and disk space, and the totals for this machine."""
     waiting = [t for t in tracked if t.state is JobState.WAITING]
-    rates = {index: measure(config.tasks[index], config.device) for index in {t.job.task_index for t in waiting}}
+    rates = measure(config) if waiting else []
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("run", header_style="dim")
     for heading in ("state", "env steps", "time", "disk, MB"):
@@ -91,7 +95,7 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     workers = worker_count(config.workers, len(waiting), together)
     elapsed = max(work / workers, *ends)
     todo = [t.job for t in waiting]
-    specs = [rates[index].spec if index in rates else task_spec(task) for index, task in enumerate(config.tasks)]
+    specs = [of_task.spec for of_task in rates]
     disk = disk_use(todo, specs, workers * together)
     memory = sum(study_memory(todo, specs, workers, together))
     check_process_limits(config, todo, workers, together)
@@ -175,40 +179,27 @@ def _operations(config: Config, task: Task, spec: Spec) -> dict[str, float]:
     return {group: per_weight[group] * float(n) for group, n in group_weights(config, task, spec).items()}
 
 
-def measure(task: Task, device: str) -> Rates:
-    """Measure one core in a separate process with the environment of a worker."""
+def measure(config: Config) -> list[Rates]:
+    """The rates of each of the config's tasks: from its trial, and of one core in a process like a worker.
+
+    Raises:
+        TaskError: a task can't be used.
+        StudyError: no process can measure this machine.
+    """
+    trials = try_tasks(config)
+    function = f"{__name__}:{gemm_rate.__name__}"
     try:
-        rates = call_in_child(
-            "rlottery.study.resources.estimate:measure_here",
-            task.id,
-            task.kwargs,
-            seconds=MEASURING_SECONDS,
-            environment=child_environment(device),
-        )
-    except ChildError as error:
-        raise TaskError(f"Task {task.id!r} fails when it is tried: {error}") from None
-    return Rates(**rates | {"spec": Spec(*rates["spec"])})
+        gemm = call_in_child(function, seconds=MEASURING_SECONDS, environment=child_environment(config.device))
+    except (ChildError, OSError) as error:
+        raise StudyError(f"The speed of this machine can't be measured: {error}") from None
+    return [
+        Rates(gemm, max(of.steps_per_second, SLOWEST), of.steps, Spec(of.observation_size, of.action_size))
+        for of in (trials[task.id] for task in config.tasks)
+    ]
 
 
-def measure_here(task_id: str, kwargs: dict[str, object], seconds: float = 1.0) -> dict[str, Any]:
-    """The fields of `Rates`, measured in this process. Takes `seconds`, or one episode if that is longer."""
-    environment = envs.make(task_id, kwargs)
-    generator = np.random.default_rng(0)
-    steps, episodes, began = 0, 0, time.perf_counter()
-    while time.perf_counter() - began < seconds or episodes == 0:
-        environment.reset(episodes + 1)
-        over = False
-        while not over:
-            step = environment.step(generator.uniform(-1, 1, environment.action_size).astype(np.float32))
-            over = step.over
-            steps += 1
-        episodes += 1
-    per_second = steps / (time.perf_counter() - began)
-    spec = Spec(environment.observation_size, environment.action_size)
-    return vars(Rates(_gemm_rate(), per_second, steps / episodes, spec))
-
-
-def _gemm_rate(rounds: int = 200) -> float:
+def gemm_rate(rounds: int = 200) -> float:
+    """float32 FLOP/s of NumPy's matrix product in this process."""
     matrix = np.ones((_GEMM_SIZE, _GEMM_SIZE), np.float32)
     out = np.empty_like(matrix)
     times = []

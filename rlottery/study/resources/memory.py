@@ -10,8 +10,6 @@ main memory.
 """
 
 import contextlib
-import math
-import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +25,7 @@ from rlottery.study.execution.cgroups import memory_left
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import networks_of, task_spec
 from rlottery.study.resources.disk_space import agent_bytes, group_weights, replay_bytes, size, transition_bytes
+from rlottery.study.resources.process_limits import address_space
 
 MB = 2**20
 LIBRARIES = 150 * MB
@@ -182,12 +181,6 @@ def available_memory(root: Path = Path("/")) -> Available | None:
 
 def _meminfo(root: Path) -> dict[str, str]:
     return dict(line.split(":", 1) for line in (root / "proc/meminfo").read_text().splitlines())
-
-
-def address_space() -> float:
-    """Bytes of address space that each process may reserve (`ulimit -v`)."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return math.inf if soft == resource.RLIM_INFINITY else soft
 
 
 def _buffer_bytes(job: Job, spec: Spec) -> float:

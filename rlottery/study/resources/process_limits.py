@@ -39,6 +39,11 @@ def largest_file(job: Job, spec: Spec) -> float:
     return max(agent, replay)
 
 
+def address_space() -> float:
+    """Bytes of address space that each process may reserve (`ulimit -v`)."""
+    return _limit(resource.RLIMIT_AS)
+
+
 def _limit(which: int) -> float:
     soft, _ = resource.getrlimit(which)
     return math.inf if soft == resource.RLIM_INFINITY else soft

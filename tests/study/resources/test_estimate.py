@@ -4,8 +4,10 @@ import pytest
 
 from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import Found, find
+from rlottery.child_process import call_in_child
 from rlottery.config import Config, Task, load_config
-from rlottery.errors import RlotteryError
+from rlottery.errors import StudyError
+from rlottery.storage.trial_record import Trial
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
@@ -106,7 +108,7 @@ def test_what_a_ticket_costs_depends_on_its_survivors_where_kernels_compute_with
 class TestTable:
     @pytest.fixture(autouse=True)
     def _measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(estimate, "measure", lambda task, device: RATES)
+        monkeypatch.setattr(estimate, "measure", lambda config: [RATES])
 
     def table(self, config: Config, *, done: tuple[str, ...] = ()) -> str:
         planned = list_jobs(config, [job(config, "mask").ticket_arm], STAGES)
@@ -133,26 +135,26 @@ class TestTable:
         assert not small.data.exists()
 
 
-def test_a_task_is_measured() -> None:
-    rates = measure(Task(id="Pendulum-v1"), "cpu")
-    assert (rates.spec, rates.episode_steps) == (Spec(3, 1), 200)
-    assert rates.env_steps > 100 and rates.gemm > 1e8
+@pytest.mark.parametrize(("speed", "expected"), [(1234.5, 1234.5), (0.0, 0.1)])
+def test_tasks_have_the_speed_of_their_trials_and_this_machine_is_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed: float, expected: float
+) -> None:
+    trial = Trial({}, 3, 1, None, 200, True, speed, {}, [], "", {}, {})
+    monkeypatch.setattr(estimate, "try_tasks", lambda config: {task.id: trial for task in config.tasks})
+    monkeypatch.setattr(estimate, "call_in_child", lambda *_, **__: 2e9)
+    config = tiny_config(tmp_path, "tasks=[Pendulum-v1, MountainCarContinuous-v0]")
+    assert measure(config) == 2 * [Rates(2e9, expected, 200, Spec(3, 1))]
 
 
-def test_a_task_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "badenv.py").write_text(RAISING_ENVIRONMENT)
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(RlotteryError, match=r"'badenv:Bad-v0' fails when it is tried: RuntimeError: the motor is hot"):
-        measure(Task(id="badenv:Bad-v0"), "cpu")
+def test_a_core_is_measured_in_a_child() -> None:
+    assert call_in_child("rlottery.study.resources.estimate:gemm_rate", 3, seconds=60) > 1e8
 
 
-RAISING_ENVIRONMENT = """
-import gymnasium
-from gymnasium.envs.classic_control.pendulum import PendulumEnv
+def test_a_machine_that_starts_no_process(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
 
-class Bad(PendulumEnv):
-    def step(self, action):
-        raise RuntimeError("the motor is hot")
-
-gymnasium.register("Bad-v0", Bad, max_episode_steps=100)
-"""
+    monkeypatch.setattr(estimate, "try_tasks", lambda config: {})
+    monkeypatch.setattr(estimate, "call_in_child", refuse)
+    with pytest.raises(StudyError, match="The speed of this machine can't be measured: .*temporarily unavailable"):
+        measure(small)

@@ -186,7 +186,7 @@ class TestMoreThanTheMachineHas:
 
 def test_a_dry_run_tells(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = Rates(gemm=1e9, env_steps=1000.0, episode_steps=200.0, spec=SPEC)
-    monkeypatch.setattr(estimate, "measure", lambda task, device: rates)
+    monkeypatch.setattr(estimate, "measure", lambda config: [rates])
     needed = COMMAND + REPORTED + LIBRARIES + WORKER_BYTES["dense"] + TRAINED
     said = shown(estimate_table(small, [Tracked(job(small, "dense"))]))
     assert f"Memory at most {needed / 1e6:.1f} MB with 1 worker." in said
