@@ -233,8 +233,7 @@ def check(
     """
     from rlottery.storage.local_modules import allow_local_modules
     from rlottery.storage.open_study import config_from_study
-    from rlottery.study.mask_check import check_mask, is_mask
-    from rlottery.study.task_check import check_task
+    from rlottery.study.check import check_mask, check_task, is_mask
 
     with plain_errors():
         config = None if study is None else config_from_study(Path(study))

@@ -12,9 +12,9 @@ from rlottery.report.collect import collect
 from rlottery.report.headline import headline
 from rlottery.storage.paths import Store
 from rlottery.storage.trial_record import code_name, read_trial
+from rlottery.study.check import check_task
 from rlottery.study.planning import trials
 from rlottery.study.status import status_table
-from rlottery.study.task_check import check_task
 from tests.envs.test_trial import Walk
 from tests.study.studies import change_manifest, shown, tiny_config, write_dense
 

@@ -5,6 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlottery.agents.description import Spec
+from rlottery.config import Config
+from rlottery.study import check
+from rlottery.study.planning import network_sizes
 from tests.command import call
 from tests.study.planning.test_checks import groups_of, mask_file
 from tests.study.studies import TINY
@@ -50,7 +54,14 @@ def test_all_that_is_wrong_is_listed() -> None:
     assert fourth.startswith("There is no mask at none.pkl.")
 
 
-def test_against_the_networks_of_a_study() -> None:
+def test_against_the_networks_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(study: Config) -> None:
+        for task in study.tasks:
+            network_sizes.note_task(task, Spec(3, 1), "")
+
+    monkeypatch.setattr(check, "try_tasks", tried)
+    monkeypatch.setattr(network_sizes, "_known", {})
+    monkeypatch.setattr(network_sizes.envs, "make_closed", None)  # environments are made in other processes
     mask_file(Path("16.pkl"), groups_of(16))
     mask_file(Path("8.pkl"), groups_of(8))
     Path("config.yaml").write_text(TINY)
@@ -59,6 +70,11 @@ def test_against_the_networks_of_a_study() -> None:
     code, output, errors = call("check", "8.pkl", "--study", "config.yaml")
     assert code == 2 and "shapes fit" not in output
     assert errors.startswith("error: 8.pkl doesn't fit the networks of Pendulum-v1. actor: The mask of layer 'layer_0'")
+
+
+def test_a_folder_named_like_a_task_is_no_mask() -> None:
+    Path("Pendulum-v1").mkdir()
+    assert not check.is_mask("Pendulum-v1")
 
 
 def test_text_of_the_file_cannot_command_the_terminal() -> None:

@@ -1,4 +1,4 @@
-"""What `rlottery check` shows of a mask file: what it contains, and what is wrong with it."""
+"""What `rlottery check` shows of a task or a mask file: what it is, and what is wrong with it."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,56 +6,97 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import ValidationError
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from rlottery.agents.description import kernel_shapes
-from rlottery.config import Config
-from rlottery.errors import MaskError
+from rlottery.config import Config, Task
+from rlottery.errors import MaskError, TaskError
 from rlottery.pruning.fold import depends_on_an_input, leads_to_an_output
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, by_network, kept_weights, sparsity_of
 from rlottery.pruning.ranking import BoolArray
+from rlottery.report.wording import capitalised, plural
+from rlottery.storage.trial_record import Trial
 from rlottery.study.planning.checks import check_every_group, check_mask_fits
 from rlottery.study.planning.network_sizes import networks_of, task_spec
+from rlottery.study.planning.trials import deviation_text, how_to_allow, try_task, try_tasks
 
 
-class CheckedMask(NamedTuple):
-    """What a mask file contains, and what is wrong with it."""
+class Checked(NamedTuple):
+    """What a task or a mask is, and what is wrong with it."""
 
     page: RenderableType
     problems: list[str]
 
 
+def check_task(name: str, study: Config | None = None) -> Checked:
+    """Try a task, with the arguments and the exceptions that a study gives it if the study has it."""
+    task = next((task for task in study.tasks if task.id == name), None) if study is not None else None
+    try:
+        task = task or Task(id=name)
+        trial = try_task(task, rendering=True)
+    except TaskError as error:
+        return Checked(Group(), [str(error)])
+    except ValidationError as error:
+        return Checked(Group(), [error.errors()[0]["msg"]])
+    refused = [kind for kind in trial.deviations if kind not in task.allow]
+    allowed = [f"Allowed by the study: {trial.deviations[kind]}" for kind in trial.deviations if kind in task.allow]
+    lines = [Text(capitalised(line)) for line in (*allowed, *trial.notes)]
+    problems = [f"{name}: {deviation_text(trial, kind)} {how_to_allow(task, refused)}" for kind in refused]
+    return Checked(Group(Text(name, style="italic"), _facts(trial), *lines), problems)
+
+
+def _facts(trial: Trial) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    success = f"info[{trial.success_key!r}]" if trial.success_key else "not reported: scores are returns"
+    end = "" if trial.ended else ", where the trial stopped"
+    rows = {
+        "observation": plural(trial.observation_size, "number"),
+        "action": plural(trial.action_size, "number"),
+        "success": success,
+        "first episode": f"{plural(trial.steps, 'step')}{end}",
+        "speed": f"{trial.steps_per_second:,.0f} steps/s",
+        "rendering": trial.rendering,
+    }
+    for name, text in rows.items():
+        table.add_row(name, Text(text))
+    return table
+
+
 def is_mask(thing: str) -> bool:
     """Whether an argument of `rlottery check` means a mask file."""
-    return Path(thing).exists() or Path(thing).suffix == ".pkl"
+    return Path(thing).is_file() or Path(thing).suffix == ".pkl"
 
 
-def check_mask(path: Path, study: Config | None = None) -> CheckedMask:
+def check_mask(path: Path, study: Config | None = None) -> Checked:
     """Read a mask file, and check its networks by themselves and against those of a study's tasks.
 
     Raises:
-        TaskError: an environment of the study can't be made.
+        TaskError: a task of the study can't be used.
     """
     try:
         mask = read_mask(path)
     except MaskError as error:
-        return CheckedMask(Group(), [str(error)])
+        return Checked(Group(), [str(error)])
     fits, problems = [], []
     try:
         check_every_group(mask)
     except MaskError as error:
         problems.append(f"{path}: {error}")
     if study is not None:
+        try_tasks(study)  # notes the sizes: environments are made in processes of their own
         for task in study.tasks:
             try:
                 check_mask_fits(mask, kernel_shapes(networks_of(study, task, task_spec(task))))
                 fits.append(Text(f"Its shapes fit the networks of {task.id}."))
             except MaskError as error:
                 problems.append(f"{path} doesn't fit the networks of {task.id}. {error}")
-    return CheckedMask(Group(Text(str(path), style="italic"), _origin(mask), _layers(mask), *fits), problems)
+    return Checked(Group(Text(str(path), style="italic"), _origin(mask), _layers(mask), *fits), problems)
 
 
 def _origin(mask: Mask) -> Text:
