@@ -13,7 +13,10 @@ from rlottery.errors import error_text
 from rlottery.user_code import no_exit
 
 HUNG_SECONDS = 1_800.0
-"""How long a constructor, a reset or a step may take. No simulator needs that long; a connection may be lost."""
+"""How long a constructor, a reset or a step may take. No simulator needs that long; a connection may be lost.
+
+The time that the process is suspended doesn't count. A call that holds the interpreter lock isn't noticed.
+"""
 LOOK_SECONDS = 10.0
 """How often to look whether one takes longer."""
 
@@ -60,12 +63,14 @@ class OpenEnvironments:
         self.close()
 
     def _watch(self, hung: Callable[[str], None]) -> None:
+        looks: dict[tuple[str, float], int] = {}  # at each call in progress; a suspended process doesn't look
         while not self._over.wait(LOOK_SECONDS):
             calls = [self._making, *((task, environment.called_at) for task, environment in list(self._open))]
-            task, began = min(calls, key=lambda call: call[1])
-            if time.monotonic() - began > HUNG_SECONDS:
-                hung(f"The environment of {task} has not returned from a call for {HUNG_SECONDS / 60:.0f} minutes.")
-                return
+            looks = {call: looks.get(call, 0) + 1 for call in calls if call[1] < math.inf}
+            for (task, _), number in looks.items():
+                if number > HUNG_SECONDS / LOOK_SECONDS:
+                    hung(f"The environment of {task} has not returned from a call for {HUNG_SECONDS / 60:.0f} minutes.")
+                    return
 
 
 def make_closed(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:

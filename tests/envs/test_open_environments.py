@@ -1,3 +1,4 @@
+import math
 import os
 import sys
 from pathlib import Path
@@ -78,6 +79,32 @@ def test_a_call_that_does_not_return_is_reported(method: str, monkeypatch: pytes
         environment.reset(0)
         environment.step(np.zeros(1))
     assert messages == [f"The environment of {TASK} has not returned from a call for 0 minutes."]
+
+
+class Watched(OpenEnvironments):
+    """Looks once for each text, while a call is in progress that began at its place among the first texts."""
+
+    def __init__(self, calls: str):
+        super().__init__()
+        self._making, self.calls, self.messages = ("", math.inf), list(calls), list[str]()
+        self._over = self  # type: ignore[assignment]
+
+    def wait(self, seconds: float) -> bool:
+        """In place of the event's: the time between two looks, however long the process was suspended."""
+        call = self.calls.pop(0) if self.calls else ""
+        self._making = TASK, float(ord(call)) if call.strip() else math.inf
+        return not call
+
+    def watch(self) -> int:
+        """The number of messages."""
+        self._watch(self.messages.append)
+        return len(self.messages)
+
+
+def test_looks_at_the_same_call_count_and_not_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_environments, "HUNG_SECONDS", 30.0)  # three looks and one more; all began long ago
+    assert Watched("aaabbb ccc ").watch() == 0
+    assert Watched("aaa aaabbbb").watch() == 1
 
 
 def test_one_for_its_sizes_is_closed_and_changes_no_folder(tmp_path: Path) -> None:
