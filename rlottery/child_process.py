@@ -45,8 +45,8 @@ def python_command(module: str) -> list[str]:
 def child_environment(device: str = "cpu") -> dict[str, str]:
     """Environment variables of a child. Every library uses one thread, so that results repeat bit for bit.
 
-    Variables that change what JAX computes, such as JAX_ENABLE_X64, are left out: what a study computes depends on its
-    config, not on who runs it. The variables must be set before the child imports JAX.
+    Variables that change what JAX computes, such as JAX_ENABLE_X64, are left out. The user's XLA_FLAGS stay, and may
+    change the last digits; manifests record them. The variables must be set before the child imports JAX.
 
     The child imports from the same places as this process, in the same order, because a task of the user's own
     (module:Id) may be in any of them.

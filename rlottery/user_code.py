@@ -13,7 +13,7 @@ import sysconfig
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -25,16 +25,45 @@ from rlottery.errors import RlotteryError, TaskError
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _JAX_SETTINGS = (
     "jax_enable_x64",
+    "jax_explicit_x64_dtypes",
     "jax_default_matmul_precision",
+    "jax_allow_f16_reductions",
+    "jax_default_device",
     "jax_default_prng_impl",
+    "jax_enable_custom_prng",
+    "jax_legacy_prng_key",
+    "jax_random_seed_offset",
     "jax_threefry_partitionable",
+    "jax_threefry_gpu_kernel_lowering",
+    "jax_high_dynamic_range_gumbel",
     "jax_numpy_dtype_promotion",
     "jax_numpy_rank_promotion",
     "jax_disable_jit",
+    "jax_disable_most_optimizations",
+    "jax_optimization_level",
+    "jax_no_execution",
+    "jax_no_tracing",
     "jax_debug_nans",
     "jax_debug_infs",
+    "jax_debug_key_reuse",
+    "jax_check_tracer_leaks",
+    "jax_enable_checks",
+    "jax_transfer_guard_host_to_device",
+    "jax_transfer_guard_device_to_device",
+    "jax_transfer_guard_device_to_host",
 )
-"""The settings of JAX that change what training computes, or whether it runs."""
+"""The settings of JAX that change what training computes, where, how fast, or whether it runs."""
+_JAX_PLACES = ("jax_platforms", "jax_platform_name")
+"""Those that name a platform. Code may prefer one, such as the CPU; where training runs follows from the config."""
+_NO_64_BITS = (
+    ", which would change the numbers of training. Remove that line, and compute with 64 bits inside "
+    "`with jax.enable_x64(True):`."
+)
+_VARIABLES = (
+    *("JAX_", "XLA_", "TF_XLA_", "TF_CUDNN_", "CUBLAS_", "NVIDIA_TF32_", "CUDA_VISIBLE_", "ROCR_VISIBLE_"),
+    *("HIP_VISIBLE_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "BLIS_", "NPY_", "PYTHONHASHSEED", "RLOTTERY_"),
+)
+"""How the names of variables begin that change numbers, or where or by how many threads they are computed."""
 
 
 @contextlib.contextmanager
@@ -76,45 +105,52 @@ def isolated(what: str, error: type[RlotteryError] = TaskError) -> Iterator[None
     """A context to import a module of the user's in, or to call a constructor.
 
     The code inside can't end the process (`no_exit`), not even by `os._exit`, and sees a command line without
-    arguments. Signal handlers, filters of warnings and NumPy's error state that it sets don't outlast it.
+    arguments. Signal handlers, filters of warnings and NumPy's error state that it sets don't outlast it, nor do
+    variables of the environment that change numbers or the number of threads (`_VARIABLES`). Other variables stay.
 
     Args:
         what: what runs, at the start of messages.
 
     Raises:
-        error: it tried to end the process, or changed settings of JAX (`check_jax_settings`).
+        error: it tried to end the process, or changed settings of JAX (`check_jax_settings`), also by a variable.
     """
-    settings = jax_settings()
-    with no_exit(what, error), _no_immediate_exit(), _no_arguments(), np.errstate(), warnings.catch_warnings():
-        yield
+    settings, asked = jax_settings(), _asks_for_64_bits()
+    with _kept_variables():
+        with no_exit(what, error), _no_immediate_exit(), _no_arguments(), np.errstate(), warnings.catch_warnings():
+            yield
+        asks = _asks_for_64_bits()
     check_jax_settings(settings, what, error)
+    if asks and not asked:
+        raise error(f"{what} sets JAX_ENABLE_X64 for the whole process{_NO_64_BITS}")
 
 
 def jax_settings() -> dict[str, Any]:
-    """The settings of JAX that training depends on; empty if JAX isn't imported."""
+    """The settings of JAX that training depends on. If JAX isn't imported, only whether it will have 64 bits."""
     config = getattr(sys.modules.get("jax"), "config", None)
-    return {name: getattr(config, name) for name in _JAX_SETTINGS if hasattr(config, name)}
+    if config is None:
+        return {"jax_enable_x64": _asks_for_64_bits()}
+    values = config.values
+    return {name: values[name] for name in (*_JAX_SETTINGS, *_JAX_PLACES) if name in values}
 
 
 def check_jax_settings(before: dict[str, Any], what: str, error: type[RlotteryError] = TaskError) -> None:
     """Raise `error` if settings of JAX differ from those `before`, once they are restored.
 
-    They aren't only restored, because code that asks for 64 bits would then compute with 32 and not know it.
+    They aren't only restored, because code that asks for 64 bits would then compute with 32 and not know it. The
+    platform is: on a CPU, code that asks for the CPU loses nothing.
 
     Args:
         before: what `jax_settings` returned. If JAX was imported later, only 64 bits are looked for.
     """
     found = jax_settings()
-    if not before and not os.environ.get("JAX_ENABLE_X64"):
-        before = {"jax_enable_x64": False}
     changed = {name: found[name] for name in found.keys() & before.keys() if found[name] != before[name]}
-    for name in changed:
-        sys.modules["jax"].config.update(name, before[name])
-    if "jax_enable_x64" in changed:
-        raise error(
-            f"{what} turns on jax_enable_x64 for the whole process, which would change the numbers of training. "
-            "Remove that line, and compute with 64 bits inside `with jax.enable_x64(True):`."
-        )
+    if "jax" in sys.modules:
+        for name in changed:
+            sys.modules["jax"].config.update(name, before[name])
+    for name in _JAX_PLACES:
+        changed.pop(name, None)
+    if changed.get("jax_enable_x64"):
+        raise error(f"{what} turns on jax_enable_x64 for the whole process{_NO_64_BITS}")
     if changed:
         listed = " and ".join(f"{name} to {value!r}" for name, value in sorted(changed.items()))
         raise error(
@@ -138,10 +174,22 @@ def same_random_numbers() -> Iterator[None]:
         np.random.set_state(before[1])
 
 
+def restore_warning_filters(before: Sequence[Any]) -> None:
+    """Set the filters of warnings to those `before`, a copy of `warnings.filters`. Takes 0.1 microseconds."""
+    if warnings.filters != before:
+        warnings.resetwarnings()  # forgets which warnings were shown, as every change of the filters must
+        warnings.filters[:] = before  # type: ignore[index]
+
+
 def seed_global_generators(seed: int) -> None:
     """Seed the generators of `random` and `numpy.random`, which environments may draw from without a seed."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
+
+
+def _asks_for_64_bits() -> bool:
+    """Whether JAX, if it is imported now, computes with 64 bits."""
+    return os.environ.get("JAX_ENABLE_X64", "").lower() in ("y", "yes", "t", "true", "on", "1")
 
 
 def _attempt(end: BaseException) -> str:
@@ -194,6 +242,29 @@ def _no_arguments() -> Iterator[None]:
         yield
     finally:
         sys.argv = before
+
+
+@contextlib.contextmanager
+def _kept_variables() -> Iterator[None]:
+    """Restore the variables that change numbers, or how many threads compute them, for this process and its children.
+
+    A module may set others for itself, such as MUJOCO_GL or the address of a licence server.
+    """
+    before = _variables()
+    try:
+        yield
+    finally:
+        for name in _variables().keys() - before.keys():
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+def _variables() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_VARIABLES) or name.endswith("_NUM_THREADS")
+    }
 
 
 @contextlib.contextmanager

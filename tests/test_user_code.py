@@ -15,15 +15,8 @@ import numpy as np
 import pytest
 
 from rlottery import user_code
-from rlottery.errors import MaskError, RlotteryError, TaskError
-from rlottery.user_code import (
-    check_jax_settings,
-    isolated,
-    jax_settings,
-    no_exit,
-    same_random_numbers,
-    seed_global_generators,
-)
+from rlottery.errors import MaskError, TaskError
+from rlottery.user_code import isolated, jax_settings, no_exit, same_random_numbers, seed_global_generators
 
 
 def leaves(code: object = None) -> None:
@@ -93,7 +86,11 @@ def test_a_real_interrupt_is_none_of_the_codes(monkeypatch: pytest.MonkeyPatch) 
 def test_what_a_module_sets_does_not_outlast_its_import(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["rlottery", "run", "config.yaml"])
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for name, value in (("XLA_FLAGS", "--mine"), ("OMP_NUM_THREADS", "1"), ("MUJOCO_GL", "glfw")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NUMEXPR_NUM_THREADS", raising=False)
     filters, errors, arguments = list(warnings.filters), np.geterr(), sys.argv
+    variables = dict(os.environ)
     with isolated("the task"):
         assert sys.argv == ["rlottery"]
         for number in handlers:
@@ -101,6 +98,9 @@ def test_what_a_module_sets_does_not_outlast_its_import(monkeypatch: pytest.Monk
         warnings.simplefilter("error")
         np.seterr(all="raise")
         sys.argv = ["other"]
+        os.environ |= {"XLA_FLAGS": "--other", "NUMEXPR_NUM_THREADS": "8", "JAX_PLATFORMS": "cuda", "MUJOCO_GL": "egl"}
+        del os.environ["OMP_NUM_THREADS"]
+    assert dict(os.environ) == variables | {"MUJOCO_GL": "egl"}
     assert {number: signal.getsignal(number) for number in handlers} == handlers
     assert (list(warnings.filters), np.geterr(), sys.argv) == (filters, errors, arguments)
 
@@ -108,8 +108,8 @@ def test_what_a_module_sets_does_not_outlast_its_import(monkeypatch: pytest.Monk
 @pytest.fixture
 def jax_config(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The settings of a JAX that isn't there, so that no other test computes with them."""
-    config = types.SimpleNamespace(jax_enable_x64=False, jax_default_matmul_precision=None, jax_platforms="cpu")
-    config.update = lambda name, value: setattr(config, name, value)
+    values = {"jax_enable_x64": False, "jax_default_matmul_precision": None, "jax_platforms": "cpu", "jax_log": 0}
+    config = types.SimpleNamespace(values=values, update=values.__setitem__)
     monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(config=config))  # type: ignore[arg-type]
     return config
 
@@ -121,25 +121,57 @@ def test_settings_of_jax_that_change_numbers_are_restored_and_refused(jax_config
     advice = "it sets jax_default_matmul_precision to 'high' for the whole process"
     with pytest.raises(MaskError, match=advice), isolated("it", MaskError):
         jax_config.update("jax_default_matmul_precision", "high")
+    before = dict(jax_config.values)
     with isolated("the task"):
-        jax_config.update("jax_platforms", "gpu")
-    assert (jax_config.jax_enable_x64, jax_config.jax_default_matmul_precision) == (False, None)
+        jax_config.update("jax_platforms", "gpu")  # only restored
+    assert jax_config.values == before
+    assert (before["jax_enable_x64"], before["jax_default_matmul_precision"]) == (False, None)
+    with isolated("the task"):
+        jax_config.update("jax_log", 1)
+    assert jax_config.values["jax_log"] == 1
 
 
-def test_a_module_that_imports_jax_first_may_not_turn_on_64_bits(jax_config: Any, monkeypatch: Any) -> None:
-    jax_config.jax_enable_x64 = True
+def test_a_module_that_imports_jax_first_may_not_turn_on_64_bits(
+    jax_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jax = sys.modules["jax"]
+
+    def imports_jax() -> None:
+        monkeypatch.setitem(sys.modules, "jax", jax)
+        jax_config.update("jax_enable_x64", os.environ.get("JAX_ENABLE_X64") == "True")
+
     monkeypatch.delenv("JAX_ENABLE_X64", raising=False)
-    with pytest.raises(RlotteryError, match="jax_enable_x64"):
-        check_jax_settings({}, "the task")
-    jax_config.jax_enable_x64 = True
-    monkeypatch.setenv("JAX_ENABLE_X64", "1")  # it was not the module
-    check_jax_settings({}, "the task")
+    monkeypatch.delitem(sys.modules, "jax")
+    with pytest.raises(TaskError, match="the task turns on jax_enable_x64"), isolated("the task"):
+        os.environ["JAX_ENABLE_X64"] = "True"
+        imports_jax()
+    assert "JAX_ENABLE_X64" not in os.environ and not jax_config.values["jax_enable_x64"]
+    monkeypatch.setenv("JAX_ENABLE_X64", "True")  # it was not the module
+    monkeypatch.delitem(sys.modules, "jax")
+    with isolated("the task"):
+        imports_jax()
+
+
+@pytest.mark.parametrize("imported", [True, False])
+def test_a_variable_that_asks_for_64_bits_is_refused_though_it_has_no_effect(
+    imported: bool, jax_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JAX_ENABLE_X64", raising=False)
+    if not imported:
+        monkeypatch.delitem(sys.modules, "jax")
+    with pytest.raises(TaskError, match="the task sets JAX_ENABLE_X64 for the whole process"), isolated("the task"):
+        os.environ["JAX_ENABLE_X64"] = "True"
+    assert "JAX_ENABLE_X64" not in os.environ
 
 
 def test_the_installed_jax_has_all_settings_that_are_watched() -> None:
-    import jax  # noqa: F401
+    import jax
 
-    assert set(jax_settings()) == set(user_code._JAX_SETTINGS)
+    found = jax_settings()
+    assert set(found) == {*user_code._JAX_SETTINGS, *user_code._JAX_PLACES}
+    for name, value in found.items():  # each can be restored
+        jax.config.update(name, value)
+    assert jax_settings() == found
 
 
 def test_global_generators_repeat() -> None:

@@ -10,6 +10,7 @@ import copy
 import difflib
 import math
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from rlottery.envs.family import RawEnvironment
 from rlottery.envs.mujoco_import import import_without_renderer
 from rlottery.envs.spaces import action_bounds_of, observation_space_of
 from rlottery.errors import TaskError, typed_text
-from rlottery.user_code import isolated, same_random_numbers
+from rlottery.user_code import isolated, restore_warning_filters, same_random_numbers
 
 EPISODE_LIMIT = 100_000
 """Steps after which an episode counts as endless."""
@@ -78,15 +79,17 @@ class Environment:
             TaskError: the environment has the old Gym interface, or it returned something else than an observation of
                 its space and an info.
         """
+        filters = warnings.filters[:]
         self._steps, self.called_at = 0, time.monotonic()
         try:
-            with np.errstate():  # what it sets there is its own
+            with np.errstate():  # what it sets there is its own, and so are filters of warnings
                 result = self._family.reset(self._env, seed)
         except (TypeError, ValueError) as error:
             self._raise_if_old(error, "reset")
             raise
         finally:
             self.called_at = math.inf
+            restore_warning_filters(filters)
         try:
             return contract.flat_observation(contract.first_observation(result), self._space)
         except TaskError as error:
@@ -102,6 +105,7 @@ class Environment:
         """
         if np.shape(action) != self.action_low.shape:
             raise ValueError(f"actions of {self._task} have the shape {self.action_low.shape}, not {np.shape(action)}")
+        filters = warnings.filters[:]
         self.called_at = time.monotonic()
         try:
             with np.errstate():
@@ -111,6 +115,7 @@ class Environment:
             raise
         finally:
             self.called_at = math.inf
+            restore_warning_filters(filters)
         self._steps += 1
         try:
             return self._checked(result)

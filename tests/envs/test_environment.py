@@ -1,4 +1,6 @@
 import sys
+import warnings
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -250,6 +252,31 @@ def test_missing_metaworld_is_named_with_a_fix(monkeypatch: pytest.MonkeyPatch) 
         envs.make(DRAWER)
     with pytest.raises(TaskError, match="Pendulum-v1"):
         envs.make("Pendulm-v1")
+
+
+class Strict(Target):
+    """Turns warnings into errors."""
+
+    def reset(self, **options: Any) -> Any:
+        warnings.simplefilter("error")
+        return super().reset(**options)
+
+    def step(self, action: np.ndarray) -> Any:
+        warnings.filterwarnings("error", "overflow")
+        if not action[0] < 0.9:
+            raise ValueError("joint 3")
+        return super().step(action)
+
+
+def test_filters_of_warnings_do_not_outlast_a_call() -> None:
+    environment, before = envs.Environment("rlottery-tests/Strict-v0", Strict()), list(warnings.filters)
+    environment.reset(0)
+    assert list(warnings.filters) == before
+    environment.step(np.zeros(1))
+    assert list(warnings.filters) == before
+    with pytest.raises(ValueError, match="joint 3"):
+        environment.step(np.ones(1))
+    assert list(warnings.filters) == before
 
 
 def test_an_endless_episode_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
