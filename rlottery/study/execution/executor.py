@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rlottery.errors import RlotteryError
+from rlottery.storage.disk import FULL
 from rlottery.storage.progress import read_progress
 from rlottery.study.execution import endings
 from rlottery.study.execution.backend import Backend, Worker
@@ -129,13 +130,17 @@ class Executor:
                 tracked.set_diverged(error)
                 self.ended(tracked)
             except (RlotteryError, OSError) as error:
-                self._end(index, JobState.FAILED, str(error))
+                self._fail(index, error)
         if not jobs:
             return
         try:
             worker = self.backend.start(jobs)
         except OSError as error:
-            self._handle_no_start(jobs, error)
+            if error.errno in FULL:
+                for index in jobs:
+                    self._fail(index, error)
+            else:
+                self._handle_no_start(jobs, error)
             return
         self._workers.append(worker)
         for index in jobs:
@@ -202,6 +207,12 @@ class Executor:
             before = self._manifests[index]
             message = endings.failure_message(tracked.job, ending, before, shares_worker=shares_worker)
             self._end(index, state, message)
+
+    def _fail(self, index: int, error: RlotteryError | OSError) -> None:
+        """Record that a job couldn't be started."""
+        is_full = isinstance(error, OSError) and error.errno in FULL
+        message = endings.disk_full_message(self.tracked[index].job) if is_full else str(error)
+        self._end(index, JobState.FAILED, message)
 
     def _end(self, index: int, state: JobState, message: str = "") -> None:
         """Record the final state of a job."""

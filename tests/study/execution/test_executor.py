@@ -6,9 +6,11 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rlottery.storage.disk import FULL
 from rlottery.storage.manifests import read_manifest, write_manifest
 from rlottery.study.execution import cores, executor, local
 from rlottery.study.execution.executor import Executor, worker_count
@@ -229,6 +231,36 @@ def test_a_machine_without_room_for_any_process_is_told_in_words(tmp_path: Path)
     assert tracked[0].state is JobState.FAILED
     assert tracked[0].message.startswith("Another process can't be started: Resource temporarily unavailable. ")
     assert "workers=1" in tracked[0].message
+
+
+@pytest.mark.parametrize("number", FULL)
+def test_a_disk_that_is_full_before_a_worker_starts_is_no_lack_of_processes(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracked, made = plan(tmp_path, GOOD, OTHER, ANOTHER), [0]
+    temporary = local.tempfile.TemporaryFile
+
+    def full(**options: Any) -> Any:
+        made[0] += 1
+        if made[0] == 2:
+            raise OSError(number, os.strerror(number))
+        return temporary(**options)
+
+    monkeypatch.setattr(local.tempfile, "TemporaryFile", full)
+    executor = Executor(tracked, 3)
+    executor.run()
+    assert [t.state for t in tracked] == [JobState.DONE, JobState.FAILED, JobState.DONE] and executor.workers == 3
+    assert tracked[1].message.startswith(f"No disk space is left for {tracked[1].job.files.folder}.")
+
+
+def test_a_disk_that_is_full_before_the_log_is_opened_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(job: Job) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    tracked = plan(tmp_path, GOOD)
+    monkeypatch.setattr(executor.endings, "begin_log", full)
+    assert run(tracked) == [JobState.FAILED]
+    assert tracked[0].message.startswith("No disk space is left for ")
 
 
 def test_all_that_ended_are_told_of(tmp_path: Path) -> None:
