@@ -40,7 +40,7 @@ class Reports:
             if self._file is not None:
                 line = json.dumps([place, ending.code, (ending.report or "")[:MOST_CHARACTERS]])
                 with contextlib.suppress(OSError):  # a full disk: the exit code of the process has to do
-                    os.write(self._file, f"{line}\n".encode())
+                    os.write(self._file, f"\n{line}\n".encode())  # the last one may have been cut off
             if len(self._endings) == self._jobs:
                 self.complete.set()
 
@@ -55,6 +55,10 @@ class Reports:
 
 
 def read_reports(file: int) -> dict[int, Ending]:
-    """What has been reported so far, by the job's place among the worker's jobs."""
-    lines = os.pread(file, os.fstat(file).st_size, 0).split(b"\n")[:-1]
-    return {place: Ending(*ending) for place, *ending in map(json.loads, lines)}
+    """What has been reported so far, by the job's place among the worker's jobs. Skips what a full disk has cut off."""
+    found = {}
+    for line in os.pread(file, os.fstat(file).st_size, 0).split(b"\n")[:-1]:
+        with contextlib.suppress(ValueError):
+            place, *ending = json.loads(line)
+            found[place] = Ending(*ending)
+    return found

@@ -2,9 +2,10 @@
 
 Several jobs are runs that train as one program; each has a thread (`rlottery.study.execution.worker_threads`).
 
-The process that starts the worker sets its environment. The worker pins itself to its core before it imports JAX. It
-stops when its standard input ends, because the process that holds the other end closed it or has died, and at SIGTERM:
-it saves a checkpoint at the end of the training episode and ends. If that takes too long, it ends without one.
+The process that starts the worker sets its environment. The worker pins itself to its core before it imports JAX, and
+imports JAX before any code of the user, which may set JAX's variables. It stops when its standard input ends, because
+the process that holds the other end closed it or has died, and at SIGTERM: it saves a checkpoint at the end of the
+training episode and ends. If that takes too long, it ends without one.
 
 Environments run in this process, and may do to it what they like. So a thread watches the standard input, which no
 signal handler of theirs can prevent; how each job ended is reported to a file that only this module knows; and the
@@ -42,6 +43,8 @@ SAVE_SECONDS = 20.0
 """How long a worker that is asked to stop may take to reach a checkpoint. Slurm kills 30 seconds after its warning."""
 CLOSE_SECONDS = 10.0
 """How long environments may take to close, once all jobs have ended."""
+FLUSH_SECONDS = 2.0
+"""How long the last output may take to be written."""
 
 
 def encode(jobs: Sequence[Job], core: int | None, endings: int | None = None) -> str:
@@ -82,25 +85,24 @@ def main() -> NoReturn:
     message = json.loads(received)
     reports = Reports(message["endings"], len(message["jobs"]))
     try:
-        stop = watch(_own_standard_input(), reports)
+        stop = watch(_own_standard_input(), reports, message["parent"])
         _work(message, stop, reports)
     except BaseException as error:
         _say(traceback.format_exc())
         reports.report_rest(ending_of(error))
-    if os.getppid() != message["parent"] and (mark := os.environ.get(MARK)):  # otherwise the parent does this
-        kill_marked(mark)
-    end_process(reports.exit_code())
+    end_process(reports.exit_code(), message["parent"])
 
 
 def _work(message: Any, stop: Event, reports: Reports) -> None:
     pin(message["core"])
-    jobs = _decode(message)
     import jax
 
     # On one core, a second thread for dispatch only costs time.
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
+    jax.devices()  # chosen now, whatever platform the user's code names later
+    jobs = _decode(message)  # imports criteria
     work = partial(attempt, parent=message["parent"], stop=stop)
-    Thread(target=_end_if_closing_hangs, args=[reports], daemon=True).start()
+    Thread(target=_end_if_closing_hangs, args=[reports, message["parent"]], daemon=True).start()
 
     def hung(message: str) -> None:
         # Runs that train together wait for each other, so all of them have ended.
@@ -144,7 +146,7 @@ def attempt(
     return Ending(0, "")
 
 
-def watch(standard_input: int, reports: Reports) -> Event:
+def watch(standard_input: int, reports: Reports, parent: int) -> Event:
     """An event that is set when standard input ends, or at SIGTERM or SIGINT.
 
     After another `SAVE_SECONDS` the process ends. The next start removes the files that it leaves half-written.
@@ -163,7 +165,7 @@ def watch(standard_input: int, reports: Reports) -> Event:
         with contextlib.suppress(OSError):
             os.write(2, f"{late}\n".encode())
         reports.report_rest(Ending(STOPPED, late))
-        os._exit(STOPPED)
+        end_process(STOPPED, parent)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
@@ -171,12 +173,24 @@ def watch(standard_input: int, reports: Reports) -> Event:
     return stop
 
 
-def end_process(code: int) -> NoReturn:
-    """End this process, without waiting for threads or calling exit handlers."""
+def end_process(code: int, parent: int) -> NoReturn:
+    """End this process, without waiting for threads or calling exit handlers.
+
+    If `parent`, the process that started this one, has died, this one also ends all that environments have started.
+    """
+    if os.getppid() != parent and (mark := os.environ.get(MARK)):
+        kill_marked(mark)
+    with contextlib.suppress(RuntimeError):  # no thread can be started
+        flusher = Thread(target=_flush, daemon=True)  # a thread that hangs while it prints may hold the stream
+        flusher.start()
+        flusher.join(FLUSH_SECONDS)
+    os._exit(code)
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-    os._exit(code)
 
 
 def _own_standard_input() -> int:
@@ -189,10 +203,10 @@ def _own_standard_input() -> int:
     return own
 
 
-def _end_if_closing_hangs(reports: Reports) -> None:
+def _end_if_closing_hangs(reports: Reports, parent: int) -> None:
     reports.complete.wait()
     sleep(CLOSE_SECONDS)
-    end_process(reports.exit_code())
+    end_process(reports.exit_code(), parent)
 
 
 def _say(text: str) -> None:

@@ -18,15 +18,16 @@ from rlottery.study.execution.reports import Reports, read_reports
 from rlottery.study.planning import network_sizes
 from rlottery.study.stages import run_stage
 from rlottery.training.learner import CpuLearner
+from tests.processes import wait_until_dead
 from tests.study.studies import job, tiny_config
 
 PRELUDE = """
-import atexit, os, signal, threading, time
+import atexit, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 from rlottery.study.execution import worker
 from rlottery.study.execution.reports import Reports
 worker.SAVE_SECONDS = {grace}
-stop = worker.watch(worker._own_standard_input(), Reports(None, 1))
+stop = worker.watch(worker._own_standard_input(), Reports(None, 1), parent=0)  # it has died
 """
 
 
@@ -45,7 +46,7 @@ assert stop.wait(60)
 threading.Thread(target=time.sleep, args=[600]).start()
 atexit.register(os._exit, 7)
 print("told and saved", end="")
-worker.end_process(5)
+worker.end_process(5, parent=0)
 """
     result = ended(code, grace=60)
     assert (result.returncode, result.stdout, result.stderr) == (5, "told and saved", "")
@@ -53,7 +54,10 @@ worker.end_process(5)
 
 def test_a_worker_that_cannot_save_in_time_ends_whatever_it_does() -> None:
     code = """
-print("a word")
+os.environ["RLOTTERY_CHILD"] = "the worker of this test"
+quiet = subprocess.DEVNULL
+print(subprocess.Popen(["sleep", "600"], start_new_session=True, stdout=quiet, stderr=quiet).pid)
+sys.stdout.flush, worker.FLUSH_SECONDS = lambda: time.sleep(600), 0.1
 while True:
     try:
         time.sleep(600)
@@ -61,7 +65,8 @@ while True:
         pass
 """
     result = ended(code, grace=0.5)
-    assert (result.returncode, result.stdout) == (STOPPED, "a word\n")
+    assert result.returncode == STOPPED
+    wait_until_dead(int(result.stdout))  # the command, which would have ended it, has died
     assert result.stderr == "Stopped between two checkpoints: the training episode took too long.\n"
 
 
@@ -72,12 +77,12 @@ import os, signal
 from rlottery.study.execution import worker
 from rlottery.study.execution.reports import Reports
 for number in (signal.SIGTERM, signal.SIGINT):
-    stop = worker.watch({reader}, Reports(None, 1))
+    stop = worker.watch({reader}, Reports(None, 1), os.getppid())
     assert not stop.is_set()
     os.kill(os.getpid(), number)
     os.kill(os.getpid(), number)
     assert stop.wait(60)
-worker.end_process(0)
+worker.end_process(0, os.getppid())
 """
     subprocess.run([sys.executable, "-c", code], pass_fds=[reader], timeout=300, check=True)
     os.close(reader)
@@ -129,6 +134,50 @@ def test_a_worker_has_an_absolute_data_folder_and_the_sizes_of_the_trial(
     (received,) = worker._decode(json.loads(sent))
     assert received.config.data == tmp_path / "results"
     assert network_sizes.task_spec(received.task) == Spec(7, 2)
+
+
+def test_the_users_code_is_imported_after_jax_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    import jax
+
+    def decode(message: object) -> None:
+        assert not jax.config.values["jax_cpu_enable_async_dispatch"]
+        raise MaskError("a criterion is imported")
+
+    before = jax.config.values["jax_cpu_enable_async_dispatch"]
+    jax.config.update("jax_cpu_enable_async_dispatch", True)
+    monkeypatch.setattr(worker, "_decode", decode)
+    try:
+        with pytest.raises(MaskError, match="a criterion is imported"):
+            worker._work({"core": None, "parent": 0}, worker.Event(), Reports(None, 1))
+    finally:
+        jax.config.update("jax_cpu_enable_async_dispatch", before)
+
+
+@pytest.mark.parametrize("died", [True, False])
+def test_a_close_that_hangs_leaves_nothing_though_the_command_has_died(
+    died: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, codes, reports = list[str](), list[int](), Reports(None, 1)
+    monkeypatch.setenv("RLOTTERY_CHILD", "this one")
+    monkeypatch.setattr(worker, "CLOSE_SECONDS", 0.0)
+    monkeypatch.setattr(worker, "kill_marked", found.append)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    reports.report(0, Ending(FAILED, ""))
+    worker._end_if_closing_hangs(reports, 0 if died else os.getppid())
+    assert (found, codes) == (["this one"] * died, [FAILED])
+
+
+def test_a_report_that_a_full_disk_has_cut_off_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    with (tmp_path / "reports").open("w+b") as file:
+        reports = Reports(file.fileno(), 3)
+        monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:12]))
+        reports.report(0, Ending(FAILED, "a message"))
+        assert read_reports(file.fileno()) == {}
+        monkeypatch.undo()
+        reports.report(1, Ending(STOPPED, "saved"))
+        assert read_reports(file.fileno()) == {1: Ending(STOPPED, "saved")}
+    assert reports.exit_code() == 0
 
 
 def test_the_first_report_of_a_job_counts(tmp_path: Path) -> None:

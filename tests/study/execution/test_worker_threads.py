@@ -49,7 +49,7 @@ from rlottery.study.execution.worker_threads import run_together
 
 worker.SAVE_SECONDS = 0.5
 reports = Reports(os.open("reports", os.O_CREAT | os.O_WRONLY), 3)
-stop = worker.watch(os.pipe()[0], reports)
+stop = worker.watch(os.pipe()[0], reports, os.getppid())
 config = load_config(Path("config.yaml"), [])
 jobs = [Job(config, "dense", 0, seed) for seed in config.seeds]
 for job in jobs:
