@@ -35,7 +35,8 @@ def import_function(name: str) -> Callable[..., Any]:
                 f"({Path.cwd()}), next to the config file, or installed."
             ) from None
         raise MaskError(
-            f"The module {module_name!r} of the criterion {name!r} can't be imported: {error_text(error)}. "
+            f"The module {module_name!r} of the criterion {name!r} can't be imported: "
+            f"{error_text(error).removesuffix('.')}. "
             f'Fix it until this works: python -c "import {module_name}"'
         ) from None
     function = getattr(module, attribute, None)
