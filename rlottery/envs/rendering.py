@@ -2,9 +2,8 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator, Mapping
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from rlottery import envs
 from rlottery.config import Task
 from rlottery.envs.contract import described, real_number
 from rlottery.envs.families import family_of
-from rlottery.envs.renderers import Renderer, ask_a_child, try_renderers
+from rlottery.envs.renderers import Renderer, try_renderers
 from rlottery.errors import RlotteryError, TaskError, typed_text
 
 Picture = NDArray[np.uint8]
@@ -182,5 +181,4 @@ def _working_renderer() -> str:
 @cache
 def _tried() -> tuple[Renderer, ...]:
     """The renderers that were tried, once per process because it takes seconds, whether one works or not."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # children import from the same places
-    return tuple(try_renderers(partial(ask_a_child, seconds=SECONDS), environment))
+    return tuple(try_renderers(SECONDS))

@@ -1,6 +1,6 @@
 """Checks whether this machine can run a study, for `rlottery doctor`. Reports every part, even if some are broken."""
 
-import json
+import importlib
 import math
 import os
 import platform
@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -16,8 +17,8 @@ from rich.text import Text
 
 from rlottery.agents.kernels.build import read_build_record
 from rlottery.agents.kernels.library import build_command, look
-from rlottery.child_process import child_environment
-from rlottery.envs.renderers import ask_a_child, try_renderers
+from rlottery.child_process import ChildError, call_in_child, child_environment
+from rlottery.envs.renderers import try_renderers
 from rlottery.errors import error_text
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.resources.disk_space import size
@@ -126,11 +127,10 @@ def check_machine() -> list[Finding]:
 
 def check_devices() -> list[Finding]:
     """JAX's backend in a worker, for both values of the config's `device`."""
-    code = "import jax; print(jax.default_backend(), *jax.devices(), sep='|')"
     findings = []
     for name in ("cpu", "cuda"):
-        said, fault = _in_a_child(code, child_environment(name))
-        backend, *devices = said.split("|")
+        found, fault = _in_a_child(jax_devices, name)
+        backend, *devices = found or [""]
         text, severity = f"JAX computes on {', '.join(devices)}", Severity.GOOD
         if fault and name == "cpu":
             text, severity = f"JAX can't be used: {fault}", Severity.MISSING
@@ -144,18 +144,8 @@ def check_devices() -> list[Finding]:
 def check_packages() -> list[Finding]:
     """The version of each package, and whether it can be imported."""
     findings = [Finding("python", platform.python_version()), Finding("rlottery", __version__)]
-    code = (
-        "import importlib, json\n"
-        "faults = {}\n"
-        f"for name in {PACKAGES}:\n"
-        "    try:\n"
-        "        importlib.import_module(name)\n"
-        "    except Exception as error:\n"
-        "        faults[name] = f'{type(error).__name__}: {error}'.splitlines()[0]\n"
-        "print(json.dumps(faults))"
-    )
-    said, fault = _in_a_child(code, child_environment())
-    faults = json.loads(said) if not fault else {}
+    found, fault = _in_a_child(import_faults)
+    faults = found or {}
     if fault:
         findings.append(Finding("imports", f"the process that imports them failed: {fault}", Severity.MISSING))
     for name in PACKAGES:
@@ -175,7 +165,7 @@ def check_packages() -> list[Finding]:
 
 def check_rendering() -> list[Finding]:
     """Whether MuJoCo can render without a screen. Training doesn't need it."""
-    tried = try_renderers(_in_a_child, child_environment())
+    tried = try_renderers(CHECK_SECONDS)
     if not tried[-1].fault:
         return [Finding(f"MUJOCO_GL={tried[-1].name}", "works")]
     findings = [Finding(f"MUJOCO_GL={renderer.name}", renderer.fault, Severity.NOTE) for renderer in tried]
@@ -192,6 +182,28 @@ _PARTS: dict[str, Callable[[], list[Finding]]] = {
 }
 
 
-def _in_a_child(code: str, environment: Mapping[str, str]) -> tuple[str, str]:
-    """The last line that a Python process prints, and the error if it fails, else ""."""
-    return ask_a_child(code, environment, CHECK_SECONDS)
+def jax_devices() -> list[str]:
+    """JAX's backend and its devices, in this process."""
+    import jax
+
+    return [jax.default_backend(), *map(str, jax.devices())]
+
+
+def import_faults() -> dict[str, str]:
+    """The packages that can't be imported into this process, with the error of each on one line."""
+    faults = {}
+    for name in PACKAGES:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            faults[name] = error_text(error).splitlines()[0]
+    return faults
+
+
+def _in_a_child(function: Callable[[], Any], device: str = "cpu") -> tuple[Any, str]:
+    """What a function of this module returns in a worker's environment, and the error if it fails, else ""."""
+    try:
+        name, environment = f"{__name__}:{function.__name__}", child_environment(device)
+        return call_in_child(name, seconds=CHECK_SECONDS, environment=environment), ""
+    except (ChildError, OSError) as error:
+        return None, str(error)

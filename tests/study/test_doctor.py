@@ -1,14 +1,16 @@
 """What the doctor says of a machine, and that nothing that is broken keeps it from saying the rest."""
 
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from rlottery.agents.kernels.build import BuildRecord
 from rlottery.agents.kernels.library import Found
+from rlottery.child_process import ChildError
 from rlottery.cli import app
+from rlottery.envs.renderers import Renderer
 from rlottery.errors import ConfigError
 from rlottery.study import doctor
 from rlottery.study.doctor import Finding, Severity, diagnose, doctor_page, what_is_missing
@@ -19,16 +21,12 @@ from tests.study.studies import shown
 PARTS = ["Kernels", "Machine", "Device", "Versions", "Rendering"]
 
 
-def answers(**faults: str) -> Callable[[str, Mapping[str, str]], tuple[str, str]]:
-    """What children answer on a sound machine without a GPU, but for `faults` by a word of their code or variables."""
+def answers(fault: str = "", **others: Any) -> Callable[..., tuple[Any, str]]:
+    """What children answer on a sound machine without a GPU, but for `others` by function; or that all of them fail."""
 
-    def answer(code: str, environment: Mapping[str, str]) -> tuple[str, str]:
-        for word, fault in faults.items():
-            if word in code or word in environment.get("MUJOCO_GL", ""):
-                return "", fault
-        if "devices()" in code:
-            return "cpu|TFRT_CPU_0", ""
-        return ("{}" if "importlib" in code else "255"), ""
+    def answer(function: Callable[[], Any], device: str = "cpu") -> tuple[Any, str]:
+        usual: dict[str, Any] = {"jax_devices": ["cpu", "TFRT_CPU_0"], "import_faults": {}}
+        return (None, fault) if fault else ((usual | others)[function.__name__], "")
 
     return answer
 
@@ -40,6 +38,7 @@ def sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "look", lambda fresh: Found("avx2", "the widest"))
     monkeypatch.setattr(doctor, "read_build_record", lambda: made)
     monkeypatch.setattr(doctor, "_in_a_child", answers())
+    monkeypatch.setattr(doctor, "try_renderers", lambda seconds: [Renderer("egl")])
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
 
 
@@ -97,7 +96,7 @@ def test_a_part_that_breaks_is_a_finding_and_the_rest_is_told(monkeypatch: pytes
 
 
 def test_jax_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_in_a_child", answers(devices="RuntimeError: no backend"))
+    monkeypatch.setattr(doctor, "_in_a_child", answers("RuntimeError: no backend"))
     assert said("device: cpu") == Finding(
         "device: cpu", "JAX can't be used: RuntimeError: no backend", Severity.MISSING
     )
@@ -105,15 +104,14 @@ def test_jax_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_in_a_child", lambda code, environment: ("gpu|CudaDevice(id=0)", ""))
+    monkeypatch.setattr(doctor, "_in_a_child", answers(jax_devices=["gpu", "CudaDevice(id=0)"]))
     assert doctor.check_devices()[1] == Finding("device: cuda", "JAX computes on CudaDevice(id=0)")
 
 
 class TestPackages:
     @pytest.mark.parametrize(("name", "state"), [("gymnasium", Severity.MISSING), ("metaworld", Severity.NOTE)])
     def test_one_that_cannot_be_imported(self, monkeypatch: pytest.MonkeyPatch, name: str, state: Severity) -> None:
-        told = f'{{"{name}": "ImportError: libX is missing"}}'
-        monkeypatch.setattr(doctor, "_in_a_child", lambda code, environment: (told, ""))
+        monkeypatch.setattr(doctor, "_in_a_child", answers(import_faults={name: "ImportError: libX is missing"}))
         (finding,) = (finding for finding in doctor.check_packages() if finding.about == name)
         assert finding.severity is state and "can't be imported: ImportError: libX is missing" in finding.text
 
@@ -125,13 +123,13 @@ class TestPackages:
 
 
 class TestRendering:
-    @pytest.mark.skipif(sys.platform == "darwin", reason="macOS draws in one way alone")
     def test_the_second_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor, "_in_a_child", answers(egl="no EGL"))
+        tried = [Renderer("egl", "no EGL"), Renderer("osmesa")]
+        monkeypatch.setattr(doctor, "try_renderers", lambda seconds: tried)
         assert doctor.check_rendering() == [Finding("MUJOCO_GL=osmesa", "works")]
 
     def test_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor, "_in_a_child", answers(mujoco="no GL"))
+        monkeypatch.setattr(doctor, "try_renderers", lambda seconds: [Renderer("egl", "no EGL")])
         assert "apt install libegl1 libosmesa6" in said("to render").text
         assert all(finding.severity is Severity.NOTE for finding in doctor.check_rendering())
 
@@ -142,25 +140,27 @@ def test_openblas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said("OPENBLAS_CORETYPE").severity is Severity.NOTE
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        ("print(1); print(2)", ("2", "")),
-        ("raise ValueError('no\\nmore')", ("", "more")),
-        ("import os; os.kill(os.getpid(), 11)", ("", "ended by SIGSEGV")),
-        ("raise SystemExit(7)", ("", "exit code 7")),
-        ("import time; time.sleep(60)", ("", "no answer within 1 seconds")),
-    ],
-)
-def test_what_a_child_tells(code: str, said: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_asked_of_children() -> None:
+    """In this process, whose packages and devices are those of a sound machine."""
+    backend, *devices = doctor.jax_devices()
+    assert backend in ("cpu", "gpu") and devices
+    assert set(doctor.import_faults()) <= {"metaworld"}
+
+
+def test_a_child_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(doctor, "CHECK_SECONDS", 1 if "sleep" in code else 60)
-    assert doctor._in_a_child(code, {}) == said
+
+    def end(function: str, **_: Any) -> None:
+        assert function == "rlottery.study.doctor:jax_devices"
+        raise ChildError("its process was killed by SIGSEGV")
+
+    monkeypatch.setattr(doctor, "call_in_child", end)
+    assert doctor._in_a_child(doctor.jax_devices) == (None, "its process was killed by SIGSEGV")
 
 
 @pytest.mark.parametrize("works", [True, False])
 def test_the_command(works: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_in_a_child", answers() if works else answers(devices="RuntimeError: no backend"))
+    monkeypatch.setattr(doctor, "_in_a_child", answers() if works else answers("RuntimeError: no backend"))
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == (0 if works else 1)
     assert "Kernels" in result.stdout

@@ -13,16 +13,16 @@ import os
 import platform
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from signal import SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV
 from typing import Any
 
 from rlottery.agents.kernels import build
+from rlottery.child_process import ChildError, call_in_child, ended_by
 from rlottery.errors import ConfigError, RlotteryError
 from rlottery.storage.disk import file_digest, read_json, write_json
 
@@ -35,6 +35,8 @@ TARGETS = {"rlottery_forward": "rl_forward", "rlottery_backward": "rl_backward"}
 """Names of the functions in JAX -> their symbols in the library."""
 
 PROBE_SECONDS = 120
+CRASHES = (-SIGILL, -SIGSEGV, -SIGBUS, -SIGFPE, -SIGABRT)
+"""Exit codes of a test whose library doesn't fit this machine. Others, such as that of SIGKILL, may not occur again."""
 MAX_CACHED_BYTES = 2**16
 
 
@@ -206,31 +208,12 @@ def _test_result(library: Path, fresh: bool) -> tuple[_TestResult, str]:
 
 def _test(library: Path) -> _TestResult:
     """Let a child process load the library, compute with it, and compare the results with NumPy."""
-    environment: dict[str, str] = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "JAX_PLATFORMS": "cpu"}
     try:
-        child = subprocess.run(
-            [sys.executable, "-m", "rlottery.agents.kernels.probe", str(library)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environment,
-            timeout=PROBE_SECONDS,
-            start_new_session=True,  # an interrupt of this command must not look like a fault
-        )
-    except subprocess.TimeoutExpired:
-        return _TestResult(fault=f"a process that tested them did not end within {PROBE_SECONDS} seconds", passing=True)
-    if child.returncode < 0:
-        name = signal.Signals(-child.returncode).name
-        hint = ": this processor lacks instructions that they use" if name == "SIGILL" else ""
-        fault = f"a process that tested them was killed by {name}{hint}"
-        return _TestResult(fault=fault, passing=name not in ("SIGILL", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGABRT"))
-    lines = (child.stdout if child.returncode == 0 else child.stderr).strip().splitlines()
-    last = lines[-1] if lines else f"exit code {child.returncode}"
-    if child.returncode != 0:
-        return _TestResult(fault=f"a process that tested them failed: {last[:500]}", passing=True)
-    reply = json.loads(last)
-    return _TestResult(reply["instruction_set"], reply["fault"])
+        return _TestResult(*call_in_child(f"{__package__}.probe:result_for", str(library), seconds=PROBE_SECONDS))
+    except (ChildError, OSError) as error:
+        crashed = str(error).endswith(tuple(map(ended_by, CRASHES)))
+        hint = ": this processor lacks instructions that they use" if str(error).endswith(ended_by(-SIGILL)) else ""
+        return _TestResult(fault=f"the test of them failed: {error}{hint}", passing=not crashed)
 
 
 def _key(library: Path) -> str:

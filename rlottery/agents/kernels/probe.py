@@ -1,10 +1,5 @@
-"""Tests a library of kernels in this process, which may crash: ``python -m rlottery.agents.kernels.probe LIBRARY``
+"""Tests a library of kernels in this process, which may crash."""
 
-The last line of output is JSON: the instruction set in use, and what is wrong ("" if nothing is).
-"""
-
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,10 +16,11 @@ BATCH = 70
 """More than one block of the kernels, and not a multiple of it."""
 
 
-def main(path: Path) -> None:
+def result_for(path: str) -> tuple[str, str]:
+    """The instruction set that this library uses, and what is wrong with it ("" if nothing is)."""
     instruction_set, fault = "", ""
     try:
-        library = load(path)
+        library = load(Path(path))
         instruction_set = library.rl_isa().decode()
         fault = wrong_numbers()
     except RlotteryError as error:
@@ -33,7 +29,7 @@ def main(path: Path) -> None:
         fault = f"{path} can't be loaded: {error}"
     except RuntimeError as error:  # includes errors of JAX
         fault = f"JAX can't use them: {str(error).splitlines()[0]}"
-    print(json.dumps({"instruction_set": instruction_set, "fault": fault}))
+    return instruction_set, fault
 
 
 def wrong_numbers() -> str:
@@ -83,7 +79,3 @@ def by_numpy(
         delta = delta @ layers[index]["kernel"].T
         delta = delta * (received[index] > 0) if index else delta
     return outputs, gradients[::-1], delta
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
