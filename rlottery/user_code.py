@@ -53,6 +53,15 @@ _JAX_SETTINGS = (
     "jax_transfer_guard_device_to_host",
 )
 """The settings of JAX that change what training computes, where, how fast, or whether it runs."""
+_JAX_DEFAULTS = {
+    "jax_default_matmul_precision": None,
+    "jax_default_device": None,
+    "jax_numpy_rank_promotion": "allow",
+    "jax_disable_jit": False,
+    "jax_debug_nans": False,
+    "jax_debug_infs": False,
+}
+"""What those are in every version of JAX that code changes most often."""
 _JAX_PLACES = ("jax_platforms", "jax_platform_name")
 """Those that name a platform. Code may prefer one, such as the CPU; where training runs follows from the config."""
 _NO_64_BITS = (
@@ -125,10 +134,11 @@ def isolated(what: str, error: type[RlotteryError] = TaskError) -> Iterator[None
 
 
 def jax_settings() -> dict[str, Any]:
-    """The settings of JAX that training depends on. If JAX isn't imported, only whether it will have 64 bits."""
+    """The settings of JAX that training depends on. If JAX isn't imported: some of those that it will have."""
     config = getattr(sys.modules.get("jax"), "config", None)
     if config is None:
-        return {"jax_enable_x64": _asks_for_64_bits()}
+        defaults = {name: value for name, value in _JAX_DEFAULTS.items() if name.upper() not in os.environ}
+        return {"jax_enable_x64": _asks_for_64_bits()} | defaults
     values = config.values
     return {name: values[name] for name in (*_JAX_SETTINGS, *_JAX_PLACES) if name in values}
 
@@ -140,7 +150,7 @@ def check_jax_settings(before: dict[str, Any], what: str, error: type[RlotteryEr
     platform is: on a CPU, code that asks for the CPU loses nothing.
 
     Args:
-        before: what `jax_settings` returned. If JAX was imported later, only 64 bits are looked for.
+        before: what `jax_settings` returned. If JAX was imported later, only some of them are looked at.
     """
     found = jax_settings()
     changed = {name: found[name] for name in found.keys() & before.keys() if found[name] != before[name]}

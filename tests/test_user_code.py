@@ -152,6 +152,18 @@ def test_a_module_that_imports_jax_first_may_not_turn_on_64_bits(
         imports_jax()
 
 
+def test_other_settings_of_a_jax_that_the_module_imports_are_refused_too(
+    jax_config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jax = sys.modules["jax"]
+    monkeypatch.delitem(sys.modules, "jax")
+    monkeypatch.delenv("JAX_DEFAULT_MATMUL_PRECISION", raising=False)
+    with pytest.raises(TaskError, match="sets jax_default_matmul_precision to 'high'"), isolated("the task"):
+        monkeypatch.setitem(sys.modules, "jax", jax)
+        jax_config.update("jax_default_matmul_precision", "high")
+    assert jax_config.values["jax_default_matmul_precision"] is None
+
+
 @pytest.mark.parametrize("imported", [True, False])
 def test_a_variable_that_asks_for_64_bits_is_refused_though_it_has_no_effect(
     imported: bool, jax_config: Any, monkeypatch: pytest.MonkeyPatch
@@ -168,6 +180,8 @@ def test_the_installed_jax_has_all_settings_that_are_watched() -> None:
     import jax
 
     found = jax_settings()
+    defaults = user_code._JAX_DEFAULTS
+    assert {name: found[name] for name in defaults} == defaults
     assert set(found) == {*user_code._JAX_SETTINGS, *user_code._JAX_PLACES}
     for name, value in found.items():  # each can be restored
         jax.config.update(name, value)
