@@ -27,7 +27,8 @@ from rlottery.errors import TaskError, error_text
 MOST_STEPS = 1_000
 """The most steps of an episode that are tried."""
 SECONDS = 2.0
-"""How long an episode may take. A slow one is cut short."""
+"""How long the steps of an episode may take. A slow one is cut short, but not before `LEAST_STEPS`."""
+LEAST_STEPS = 10
 SHORT = 100
 """Steps of an episode that is repeated."""
 _PACKAGES = ("gymnasium", "metaworld", "mujoco", "numpy")
@@ -115,10 +116,11 @@ def _steps(environment: Environment, seed: int, most: int) -> Iterator[_Moment]:
 
 def _play(environment: Environment, seed: int, most: int) -> tuple[_Episode, bool]:
     """An episode, or its start if it is long or slow, and whether it ended."""
-    began, episode = time.perf_counter(), []
-    for moment in _steps(environment, seed, most):
+    steps = _steps(environment, seed, most)
+    episode, began = [next(steps)], time.perf_counter()
+    for moment in steps:
         episode.append(moment)
-        if time.perf_counter() - began > SECONDS:
+        if time.perf_counter() - began > SECONDS and len(episode) > LEAST_STEPS:
             break
     return episode, episode[-1].terminated or episode[-1].truncated
 

@@ -228,6 +228,13 @@ def test_an_endless_episode_is_cut_short(trial: Of) -> None:
     assert (found["steps"], found["ended"]) == (1_000, False)
 
 
+def test_a_slow_task_is_tried_for_some_steps(trial: Of, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlottery.envs.trial.SECONDS", 0.0)
+    found = trial(Walk)
+    assert (found["steps"], found["ended"], found["deviations"]) == (10, False, {})
+    assert list(trial(CountsEpisodes)["deviations"]) == ["carryover"]
+
+
 def test_the_users_own_files_are_named(trial: Of) -> None:
     sources = trial(Walk)["sources"]
     assert __name__ in sources and not {"gymnasium", "rlottery", "random", "__main__"} & sources.keys()
