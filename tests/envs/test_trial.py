@@ -154,6 +154,7 @@ def trial() -> Iterator[Callable[[Callable[..., Any]], dict[str, Any]]]:
     """A trial of an environment's class."""
 
     def of(entry_point: Callable[..., Any]) -> dict[str, Any]:
+        gymnasium.registry.pop("rlottery-tests/Tried-v0", None)
         gymnasium.register("rlottery-tests/Tried-v0", entry_point=entry_point, disable_env_checker=True)
         return try_task("rlottery-tests/Tried-v0", {})
 
