@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from rlottery.descendants import MARK, kill_family, new_mark
-from rlottery.errors import RlotteryError, error_text
-from rlottery.user_code import place_of
+from rlottery.errors import RlotteryError, located_text
 
 _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -185,9 +184,7 @@ def _answer() -> NoReturn:
     except RlotteryError as error:
         answer = ["error", [f"{type(error).__module__}:{type(error).__qualname__}", str(error)]]
     except BaseException as error:
-        where = place_of(error) if str(error) else ""  # else its text is the place
-        text = f"{error_text(error)}{', in ' * bool(where)}{where}"
-        answer = ["error", [f"{__name__}:{ChildError.__name__}", text]]
+        answer = ["error", [f"{__name__}:{ChildError.__name__}", located_text(error)]]
     _write(channel, json.dumps(answer).encode())
     os.killpg(0, signal.SIGKILL)
     os._exit(1)

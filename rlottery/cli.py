@@ -240,7 +240,11 @@ def check(
         allow_local_modules()
         problems = []
         for thing in things:
-            found = check_mask(Path(thing), config) if is_mask(thing) else check_task(thing, config)
+            found = (
+                check_mask(Path(thing), config)
+                if is_mask(thing)
+                else check_task(thing, config, partial(typer.echo, err=True))
+            )
             _print(found.page)
             problems += found.problems
         if problems:

@@ -1,8 +1,10 @@
 """The errors that rlottery raises for its user. They form one family."""
 
+import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -66,3 +68,18 @@ def typed_text(error: BaseException) -> str:
 def error_text(error: BaseException) -> str:
     """An error's message, with the name of its type unless it is one of these."""
     return str(error) if isinstance(error, RlotteryError) else typed_text(error)
+
+
+def located_text(error: BaseException) -> str:
+    """`error_text`, and for errors in other people's code the place."""
+    text, where = error_text(error), place_of(error)
+    return text if isinstance(error, RlotteryError) or not where or where in text else f"{text}, in {where}"
+
+
+def place_of(error: BaseException) -> str:
+    """File and line of the innermost call that isn't in Python's own library: "/tasks/my_task.py, line 12"."""
+    others = (sysconfig.get_path("stdlib"), "<frozen", str(Path(__file__).parent))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if "site-packages" in frame.filename or not frame.filename.startswith(others):
+            return f"{frame.filename}, line {frame.lineno}"
+    return ""

@@ -9,18 +9,15 @@ import os
 import random
 import signal
 import sys
-import sysconfig
 import threading
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
 
-from rlottery.errors import RlotteryError, TaskError
+from rlottery.errors import RlotteryError, TaskError, place_of
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _JAX_SETTINGS = (
@@ -211,15 +208,6 @@ def _attempt(end: BaseException) -> str:
         how = f"raised {type(end).__name__}{': ' * bool(str(end))}{end}"
     where = place_of(end)
     return f"{how}{' in ' * bool(where)}{where}"
-
-
-def place_of(error: BaseException) -> str:
-    """File and line of the innermost call that isn't in Python's own library: "/tasks/my_task.py, line 12"."""
-    others = (sysconfig.get_path("stdlib"), "<frozen", str(Path(__file__).parent))
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if "site-packages" in frame.filename or not frame.filename.startswith(others):
-            return f"{frame.filename}, line {frame.lineno}"
-    return ""
 
 
 class _ImmediateExit(SystemExit):

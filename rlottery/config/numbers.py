@@ -42,6 +42,8 @@ def whole(least: int, most: int = LARGEST_COUNT, word: str | None = None) -> Pla
             if _EXACT <= value <= most:
                 raise fault(f"must be written without an exponent, not {show(value)}: float64 may have rounded it")
             number = int(value)
+        if isinstance(value, str) and len(value) > 20 and value.isdecimal():  # too long to be read as a number
+            number = most + 1
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise fault(f"must be {wanted}, not {show(value)}{_unquoted(value)}")
         if number > most:

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import difflib
 import math
+import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from rlottery.envs.families import FAMILIES, family_of
 from rlottery.envs.family import RawEnvironment
 from rlottery.envs.mujoco_import import import_without_renderer
 from rlottery.envs.spaces import action_bounds_of, observation_space_of
-from rlottery.errors import TaskError, typed_text
+from rlottery.errors import TaskError, located_text
 from rlottery.user_code import isolated, restore_warning_filters, same_random_numbers
 
 EPISODE_LIMIT = 100_000
@@ -163,12 +164,16 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
     except TaskError:
         raise
     except ModuleNotFoundError as error:
-        raise TaskError(f"Task {task!r} needs a module that can't be imported: {error}") from None
+        why = str(error).partition(". Environment registration")[0]
+        raise TaskError(
+            f"Task {task!r} needs a module that can't be imported: {why}. Modules are searched next to the study's "
+            "config (`rlottery check TASK --study CONFIG`), in the working directory, and where Python finds packages."
+        ) from None
     except Exception as error:  # an environment's constructor may raise anything, and its user needs a plain message
         is_known = task.rpartition(":")[2] in gymnasium.registry  # then its constructor asked for another one
         if isinstance(error, gymnasium.error.UnregisteredEnv) and not is_known:
             raise TaskError(f"Unknown task {task!r}.{_advice_on_names(task)}") from None
-        raise TaskError(f"Task {task!r} can't be made with {kwargs or 'no arguments'}: {typed_text(error)}") from None
+        raise TaskError(f"Task {task!r} can't be made with {kwargs or 'no arguments'}: {located_text(error)}") from None
     try:
         return Environment(task, env)
     except TaskError:
@@ -200,7 +205,9 @@ def _advice_on_names(task: str) -> str:
     similar = similar or [lower[name] for name in difflib.get_close_matches(task.lower(), lower, n=3, cutoff=0.6)]
     advice = f" Did you mean {' or '.join(similar)}?" if similar else " No similar name found."
     if ":" in task:
-        return f"{advice} The module {task.partition(':')[0]} was imported, but doesn't register it."
+        name = task.partition(":")[0]
+        place = getattr(sys.modules.get(name), "__file__", None)
+        return f"{advice} The module {name} was imported{f' from {place}' if place else ''}, but doesn't register it."
     module = next((module for module, names in _REGISTERED_BY.items() if task.startswith(names)), "my_module")
     return f"{advice} If a module registers it when it is imported, write module:Id, such as {module}:{task}."
 

@@ -57,6 +57,11 @@ def try_task(task: str, kwargs: dict[str, Any], rendering: bool = False) -> dict
     deviations = _deviations(one, other, first, second, lambda: make(task, kwargs))
     if not _difference(first, second):
         notes.append("Every episode starts alike: the seed of reset(seed=...) changes nothing.")
+    if not ended and len(first) > MOST_STEPS:
+        notes.append(
+            f"The first episode hasn't ended after {MOST_STEPS:,} steps. If episodes have no end of their own, give "
+            "the task a time limit: kwargs: {max_episode_steps: 1000}."
+        )
     for environment in (one, other):
         with _noted(notes, "close() fails; this costs nothing but a line in the log of each run"):
             environment.close()
@@ -158,7 +163,7 @@ def _difference(one: _Episode, other: _Episode) -> str:
     for step, (ours, theirs) in enumerate(zip(one, other, strict=False)):
         for name, mine, its in zip(_Moment._fields, ours, theirs, strict=True):
             if mine != its:
-                where = f"the {name} after {step} steps" if step else f"the first {name}"
+                where = f"the {name} of step {step}" if step else f"the first {name}"
                 shown = _shown(mine), _shown(its)
                 return f"{where} is {' or '.join(shown)}" if shown[0] != shown[1] else f"{where}, in its last digits"
     return ""

@@ -189,7 +189,7 @@ def check_group_mask(layers: object, where: str) -> GroupMask:
         if layer.dtype != np.bool_ or layer.ndim != 2 or layer.size == 0 or not layer.flags.c_contiguous:
             raise MaskError(
                 f"{where}: layer {path!r} must be a C-ordered bool matrix (inputs, outputs); "
-                f"it is {layer.dtype} with shape {layer.shape}."
+                f"it is {layer.dtype} with shape {layer.shape}. Say which weights survive: scores > threshold."
             )
     return layers
 

@@ -59,7 +59,7 @@ class Summary:
 def summarise(contents: Contents) -> Summary:
     """Summarise a study, finished or not."""
     has_ticket = any(run.status == "done" for task in contents.scores for run in task.every_run if run.arm != DENSE)
-    verdict = headline(contents.verdicts, contents.rules.level) if has_ticket else []
+    verdict = headline(contents.verdicts, contents.rules.level) if has_ticket else list(contents.verdicts.deviations)
     verdict += [task_line(task, len(contents.seeds)) for task in contents.scores]
     tasks = tuple(
         TaskSummary(

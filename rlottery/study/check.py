@@ -1,6 +1,6 @@
 """What `rlottery check` shows of a task or a mask file: what it is, and what is wrong with it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from rlottery.pruning.fold import depends_on_an_input, leads_to_an_output
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, by_network, kept_weights, sparsity_of
 from rlottery.pruning.ranking import BoolArray
-from rlottery.report.wording import capitalised, plural
+from rlottery.report.wording import plural
 from rlottery.storage.trial_record import Trial
 from rlottery.study.planning.checks import check_every_group, check_mask_fits
 from rlottery.study.planning.network_sizes import networks_of, task_spec
@@ -32,19 +32,23 @@ class Checked(NamedTuple):
     problems: list[str]
 
 
-def check_task(name: str, study: Config | None = None) -> Checked:
-    """Try a task, with the arguments and the exceptions that a study gives it if the study has it."""
+def check_task(name: str, study: Config | None = None, say: Callable[[str], None] = lambda line: None) -> Checked:
+    """Try a task, with the arguments and the exceptions that a study gives it if the study has it.
+
+    Args:
+        say: called from another thread with a line to show, if this takes long.
+    """
     task = next((task for task in study.tasks if task.id == name), None) if study is not None else None
     try:
         task = task or Task(id=name)
-        trial = try_task(task, rendering=True)
+        trial = try_task(task, say, rendering=True)
     except TaskError as error:
         return Checked(Group(), [str(error)])
     except ValidationError as error:
         return Checked(Group(), [error.errors()[0]["msg"]])
     refused = [kind for kind in trial.deviations if kind not in task.allow]
     allowed = [f"Allowed by the study: {trial.deviations[kind]}" for kind in trial.deviations if kind in task.allow]
-    lines = [Text(capitalised(line)) for line in (*allowed, *trial.notes)]
+    lines = [Text(line) for line in (*allowed, *trial.notes)]
     problems = [f"{name}: {deviation_text(trial, kind)} {how_to_allow(task, refused)}" for kind in refused]
     return Checked(Group(Text(name, style="italic"), _facts(trial), *lines), problems)
 

@@ -185,10 +185,10 @@ def test_a_task_that_keeps_its_promises(trial: Of) -> None:
         (OwnUnseededGenerator, "unseeded", r"two new environments with the same seed"),
         (SeededOnceGenerator, "carryover", r"after other episodes"),
         (CountsEpisodes, "carryover", r"first observation is \[(.*), 1\] or \[\1, 2\]|\[(.*), 2\] or \[\2, 1\]"),
-        (KeepsItsSpeed, "carryover", r"the observation after 7 steps"),
+        (KeepsItsSpeed, "carryover", r"the observation of step 7"),
         (lambda: gymnasium.wrappers.NormalizeObservation(Walk()), "carryover", r"after other episodes"),
-        (lambda: gymnasium.wrappers.NormalizeReward(Walk()), "carryover", r"the reward after 1 steps"),
-        (OneWorld, "interference", r"while another environment is in use: the observation after 6 steps"),
+        (lambda: gymnasium.wrappers.NormalizeReward(Walk()), "carryover", r"the reward of step 1"),
+        (OneWorld, "interference", r"while another environment is in use: the observation of step 6"),
     ],
 )
 def test_deviations_are_found(trial: Of, entry_point: Any, kind: str, seen: str) -> None:

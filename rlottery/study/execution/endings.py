@@ -5,7 +5,7 @@ import signal
 from typing import NamedTuple
 
 from rlottery.child_process import ended_by
-from rlottery.errors import RlotteryError, StoppedError, error_text
+from rlottery.errors import RlotteryError, StoppedError, located_text
 from rlottery.storage.checkpoint_record import newest_checkpoint
 from rlottery.storage.disk import FULL
 from rlottery.storage.manifests import read_manifest
@@ -36,7 +36,7 @@ def ending_of(error: BaseException) -> Ending:
     """How a job ended that raised `error`."""
     if isinstance(error, StoppedError):
         return Ending(STOPPED, str(error))
-    return Ending(DISK_FULL if isinstance(error, OSError) and error.errno in FULL else FAILED, error_text(error))
+    return Ending(DISK_FULL if isinstance(error, OSError) and error.errno in FULL else FAILED, located_text(error))
 
 
 def begin_log(job: Job) -> None:

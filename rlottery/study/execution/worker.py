@@ -41,6 +41,7 @@ from rlottery.user_code import no_exit, seed_global_generators
 
 SAVE_SECONDS = 20.0
 """How long a worker that is asked to stop may take to reach a checkpoint. Slurm kills 30 seconds after its warning."""
+_STOPPING = frozenset({signal.SIGTERM, signal.SIGINT})
 CLOSE_SECONDS = 10.0
 """How long environments may take to close, once all jobs have ended."""
 FLUSH_SECONDS = 2.0
@@ -155,10 +156,12 @@ def watch(standard_input: int, reports: Reports, parent: int) -> Event:
     signalled, signals = os.pipe()
 
     def handle(number: int, frame: object) -> None:
-        os.write(signals, b".")  # and not `stop.set`: a second signal inside it would wait for the first
+        os.write(signals, bytes([number]))  # and not `stop.set`: a second signal inside it would wait for the first
 
     def wait() -> None:
-        select.select([standard_input, signalled], [], [])
+        while standard_input not in select.select([standard_input, signalled], [], [])[0]:
+            if not _STOPPING.isdisjoint(os.read(signalled, 64)):
+                break
         stop.set()
         sleep(SAVE_SECONDS)
         late = "Stopped between two checkpoints: the training episode took too long."
@@ -167,8 +170,11 @@ def watch(standard_input: int, reports: Reports, parent: int) -> Event:
         reports.report_rest(Ending(STOPPED, late))
         end_process(STOPPED, parent)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         signal.signal(number, handle)
+    # The handlers run in the main thread alone, and only once it wakes up: it may be waiting for others.
+    os.set_blocking(signals, False)
+    signal.set_wakeup_fd(signals, warn_on_full_buffer=False)
     Thread(target=wait, daemon=True).start()
     return stop
 

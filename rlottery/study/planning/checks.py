@@ -103,7 +103,7 @@ def _check_file(job: Job, shapes: LayerShapes) -> None:
     except OSError as error:
         raise MaskError(f"transfer.file can't be read: {error}") from None
     if not found:
-        raise MaskError(f"there is no file {path}, which transfer.file gives for seed {job.seed}.")
+        raise MaskError(f"there is no file {path.absolute()}, which transfer.file gives for seed {job.seed}.")
     mask = read_mask(path)
     with naming(f"{path} doesn't fit"):
         check_mask_fits(mask, shapes)

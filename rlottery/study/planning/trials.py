@@ -31,7 +31,7 @@ MOST_AT_ONCE = 4
 """Trials at the same time."""
 
 FIXES: dict[Deviation, str] = {
-    "unseeded": "Draw every random number from self.np_random, which reset(seed=...) seeds.",
+    "unseeded": "Draw every random number from self.np_random, which reset(seed=...) seeds, and don't read the clock.",
     "carryover": "Let reset() ignore earlier episodes: no running statistics (such as NormalizeObservation), nothing "
     "left over in the simulator, random numbers from its seed.",
     "interference": "Let environments share nothing that changes: no class or module variables, and a simulator or a "
@@ -80,16 +80,18 @@ def record_trials(config: Config) -> None:
             write_trial(store, task, trial)
 
 
-def try_task(task: Task, *, rendering: bool = False) -> Trial:
-    """Try a task in a process of its own. Raises TaskError if it can't be used."""
-    with _started(task, rendering=rendering) as call:
+def try_task(task: Task, say: Callable[[str], None] = lambda line: None, *, rendering: bool = False) -> Trial:
+    """Try a task in a process of its own, as `try_tasks`. Raises TaskError if it can't be used."""
+    with _told_if_slow([task], say), _started(task, rendering=rendering) as call:
         return _result(task, call)
 
 
 @contextmanager
 def _told_if_slow(tasks: Sequence[Task], say: Callable[[str], None]) -> Iterator[None]:
     names = joined(task.id for task in tasks) if 0 < len(tasks) <= 3 else f"{len(tasks)} tasks"
-    timer = Timer(SILENT_SECONDS, say, [f"Trying {names} for a few episodes, before the first run."])
+    timer = Timer(
+        SILENT_SECONDS, say, [f"Trying {names} for a few episodes. This may take {SECONDS / 60:.0f} minutes at most."]
+    )
     timer.daemon = True
     timer.start()
     try:

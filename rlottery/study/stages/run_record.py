@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rlottery.errors import DivergedError, StoppedError, error_text
+from rlottery.errors import DivergedError, StoppedError, located_text
 from rlottery.storage.disk import FULL, write_arrays
 from rlottery.storage.manifests import MANIFEST_FORMAT, Manifest, ManifestStatus, RunFacts, file_entry, write_manifest
 from rlottery.storage.trial_record import code_name
@@ -73,7 +73,7 @@ def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callab
     except Exception as error:
         # A run that was stopped, or found no disk space for its checkpoint, is not over.
         if not (isinstance(error, StoppedError) or (isinstance(error, OSError) and error.errno in FULL)):
-            facts: RunFacts = {"error": error_text(error)}
+            facts: RunFacts = {"error": located_text(error)}
             if "round_of" in known:
                 facts["round_of"] = known["round_of"]
             write_manifest(job.files, manifest_of("failed", (), facts))

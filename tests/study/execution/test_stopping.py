@@ -1,8 +1,20 @@
 import signal
+from collections.abc import Iterator
 
 import pytest
 
-from rlottery.study.execution.stopping import StopSignals
+from rlottery.study.execution.stopping import SIGNALS, StopSignals
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_not_ignored() -> Iterator[None]:
+    """A shell's background jobs ignore SIGINT, and `StopSignals` then leaves it alone."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_the_first_signal_is_noted_and_the_second_of_another_kind_too() -> None:

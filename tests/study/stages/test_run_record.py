@@ -62,7 +62,7 @@ def test_a_run_that_is_done_has_its_files_and_facts(ticket: Job) -> None:
     ("error", "message"),
     [
         (MaskError("no mask"), "no mask"),
-        (ValueError("boom"), "ValueError: boom"),
+        (ValueError("boom"), "ValueError: boom, in "),
         (SystemExit(0), "The environment of Pendulum-v1, or a library, tried to end the process with sys.exit(0) in "),
         (KeyboardInterrupt("esc"), "The environment of Pendulum-v1, or a library, raised KeyboardInterrupt: esc in "),
     ],
