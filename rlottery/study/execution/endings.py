@@ -5,10 +5,12 @@ import signal
 from typing import NamedTuple
 
 from rlottery.child_process import ended_by
+from rlottery.config.recipes import ROUND
 from rlottery.errors import RlotteryError, StoppedError, located_text
 from rlottery.storage.checkpoint_record import newest_checkpoint
 from rlottery.storage.disk import FULL
-from rlottery.storage.manifests import read_manifest
+from rlottery.storage.manifests import MANIFEST_FORMAT, Manifest, read_manifest, write_manifest
+from rlottery.study.planning.fingerprints import dense_fingerprint, ticket_fingerprint
 from rlottery.study.planning.jobs import Job
 
 FAILED = 3
@@ -60,6 +62,32 @@ def failure_message(job: Job, ending: Ending, started_after: int, *, shares_work
     """
     why = ending.report or _recorded_error(job, started_after) or _end_of_process(ending.code, shares_worker)
     return f"{why}\nlog: {job.log}"
+
+
+def record_failure(job: Job, why: str) -> None:
+    """Write the manifest of a run that failed, if its process ended before it could."""
+    if job.stage not in ("dense", "ticket") or job.files.manifest.exists():
+        return
+    if job.stage == "dense":
+        fingerprint = dense_fingerprint(job.config, job.task, job.seed)
+    else:
+        fingerprint = ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, None)
+    manifest: Manifest = {
+        "format_version": MANIFEST_FORMAT,
+        "status": "failed",
+        "stage": job.stage,
+        "task": job.task.id,
+        "task_name": job.task.name,
+        "seed": job.seed,
+        "arm": job.arm_name,
+        "fingerprint": fingerprint,
+        "files": {},
+        "error": why,
+    }
+    if ROUND in job.arm_name:
+        manifest["round_of"] = job.arm_name.partition(ROUND)[0]
+    with contextlib.suppress(OSError):  # a full disk: the message is shown all the same
+        write_manifest(job.files, manifest)
 
 
 def disk_full_message(job: Job) -> str:

@@ -206,6 +206,8 @@ class Executor:
             state = JobState.DIVERGED if endings.has_diverged(tracked.job) else JobState.FAILED
             before = self._manifests[index]
             message = endings.failure_message(tracked.job, ending, before, shares_worker=shares_worker)
+            if ending.report is None and code != -signal.SIGKILL:  # from outside, so the run is only interrupted
+                endings.record_failure(tracked.job, message)
             self._end(index, state, message)
 
     def _fail(self, index: int, error: RlotteryError | OSError) -> None:

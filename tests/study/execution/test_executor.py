@@ -100,6 +100,11 @@ def test_a_failure_is_told_with_its_log_and_stops_no_other(tmp_path: Path, seed:
     tracked = plan(tmp_path, seed, GOOD, OTHER)
     assert run(tracked, workers=1) == [JobState.FAILED, JobState.DONE, JobState.DONE]
     assert tracked[0].message == f"{said}\nlog: {tracked[0].job.files.log('dense')}"
+    manifest = read_manifest(tracked[0].job.files)
+    if seed in (RAISES, LEAVES, SILENT):  # the worker says nothing, and is not killed from outside
+        assert manifest is not None and (manifest["status"], manifest["error"]) == ("failed", tracked[0].message)
+    else:
+        assert manifest is None
 
 
 @pytest.mark.usefixtures("_inputs_are_there")
