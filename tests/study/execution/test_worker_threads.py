@@ -255,7 +255,7 @@ def test_who_diverges_or_fails_ends_alone(tmp_path: Path) -> None:
     assert [manifest["status"] for manifest in manifests] == ["done", "diverged", "failed"]
     assert "Not finite at environment step" in manifests[1]["error"]
     assert "data.rewards" in read_arrays(runs[1].diverged)
-    assert manifests[2]["error"] == "ValueError: boom"
+    assert manifests[2]["error"] == f"ValueError: boom, in {study / 'spoilt.py'}, line 17"
     logs = [run.log("dense").read_text() for run in runs]
     assert ["Traceback" in log for log in logs] == [False, False, True]
     assert "error: Not finite" in logs[1] and "Not finite" not in logs[0] + logs[2]
