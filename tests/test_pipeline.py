@@ -386,9 +386,10 @@ def test_a_failed_run_is_shown_with_its_log_and_can_be_run_again(
         for line in lines
     )
     assert "bad_Raises-v0 seed 0 magnitude-80 mask: not run: bad_Raises-v0 seed 0 dense failed" in lines
+    monkeypatch.setenv("COLUMNS", "400")
     status = rlottery("status", "tasks=[bad:Raises-v0, bad:NotANumber-v0]")[1]
     *listed, summary = status.splitlines()
-    assert "\n".join(listed).count("failed") == 2 and "the motor is hot" in status
+    assert "\n".join(listed).count(" failed ") == 2 and "the motor is hot" in status
     assert summary == "0 of 2 runs done, 2 failed."
 
     (bad_tasks / "hot").unlink()
