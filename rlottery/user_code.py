@@ -96,14 +96,20 @@ def no_exit(what: str, error: type[RlotteryError] = TaskError) -> Iterator[None]
     with _kept_signal_handlers():
         if threading.current_thread() is threading.main_thread() and callable(before):
             signal.signal(signal.SIGINT, interrupt)
+        here, status = os.getpid(), 0
         try:
             yield
         except Exception:
+            status = 1
             raise
         except BaseException as end:
+            status = getattr(end, "code", 1) or 0
             if interrupted and isinstance(end, KeyboardInterrupt):
                 raise
             raise error(f"{what} {_attempt(end)}") from end
+        finally:
+            if os.getpid() != here:  # a process that the code has forked, whose end is its own
+                os._exit(status if isinstance(status, int) else 1)
 
 
 @contextlib.contextmanager

@@ -65,7 +65,20 @@ def test_an_immediate_exit_is_one_too_but_for_other_threads_and_processes(monkey
         monkeypatch.setattr(os, "getpid", lambda: 0)  # as in a child that was forked
         os._exit(2)
     os._exit(3)
-    assert exits == [1, 2, 3]
+    assert exits == [1, 2, 0, 3]  # 0: so does the context, in a child
+
+
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [(lambda: sys.exit(0), 0), (lambda: sys.exit(), 0), (lambda: sys.exit("why"), 1), (int, 0), ([].pop, 1)],
+)
+def test_a_forked_process_ends_where_it_was_forked(ends: Callable[[], object], code: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other threads of this process are lost in the fork, which doesn't need them
+        with no_exit("The code"):
+            if (child := os.fork()) == 0:
+                ends()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code
 
 
 def test_other_errors_are_raised_as_they_are() -> None:
