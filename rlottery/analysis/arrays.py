@@ -16,6 +16,9 @@ FloatArray: TypeAlias = NDArray[np.float64]
 ROUNDING = 1e-12
 """Differences of at most this share of the largest number are taken for rounding."""
 
+NORMALISED_ROUNDING = 1e-9
+"""Normalised differences that differ by no more than this are equal: means of equal scores differ in the last bits."""
+
 _LAST_BITS = 4 * float(np.finfo(np.float64).eps)
 """Sums and means of the same numbers, in another order, differ by no more than this share of the largest."""
 

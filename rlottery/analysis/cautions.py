@@ -3,14 +3,13 @@
 from collections.abc import Container
 from itertools import pairwise
 
-from rlottery.analysis.arrays import mean_of
+from rlottery.analysis.arrays import NORMALISED_ROUNDING, mean_of
 from rlottery.analysis.digits import number_formatter
 from rlottery.analysis.scores import ArmScores, TaskScores
 
 GAP = 0.5
 """A gap in normalised score between neighbouring runs of one arm that makes its scores bimodal."""
 
-_ROUNDING = 1e-9
 _FEWEST = 3
 _MOST_NAMED = 3
 
@@ -47,7 +46,7 @@ def head_start(scores: TaskScores, pruned: Container[str], margin: float) -> str
     begun = [arm for arm in scores.arms if arm.arm in pruned and arm.before]
     starts = {arm.arm: mean_of(arm.before.values()) for arm in begun}
     farthest = max(starts.values(), key=lambda start: abs(start - (scores.untrained or 0.0)), default=scores.untrained)
-    if abs(difference := (farthest - scores.untrained) / scores.gain) < margin - _ROUNDING:
+    if abs(difference := (farthest - scores.untrained) / scores.gain) < margin - NORMALISED_ROUNDING:
         return None
     shown = number_formatter([scores.untrained, *starts.values()])
     ends = [arm.arm for arm in begun if _fell(arm, scores.rounding)]

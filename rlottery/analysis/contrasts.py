@@ -11,12 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlottery.analysis.arrays import FloatArray, mean_of, rounding_of
+from rlottery.analysis.arrays import NORMALISED_ROUNDING, FloatArray, mean_of, rounding_of
 from rlottery.analysis.hypothesis_tests import TTest, paired_t, pooled_t, ratio_bounds, sign_flip
 from rlottery.analysis.verdict import Contrast
-
-_ROUNDING = 1e-9
-"""Normalised differences that differ by no more than this are equal: means of equal scores differ in the last bits."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Paired:
     seeds: tuple[int, ...]
     differences: FloatArray
     gains: FloatArray
-    rounding: float = _ROUNDING
+    rounding: float = NORMALISED_ROUNDING
 
     @property
     def gain(self) -> float:
@@ -66,7 +63,7 @@ def paired(
     gains = [dense[seed] - untrained[seed] for seed in seeds]
     if not seeds or (gain := mean_of(gains)) <= error:
         return None
-    rounding = max(_ROUNDING, error / gain)
+    rounding = max(NORMALISED_ROUNDING, error / gain)
     differences = np.array([ticket[seed] - other[seed] for seed in seeds], dtype=np.float64)
     differences[np.abs(differences) <= rounding * gain] = 0
     return Paired(against, seeds, differences, np.array(gains, dtype=np.float64), rounding)

@@ -12,7 +12,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -80,17 +80,8 @@ class Environment:
             TaskError: the environment has the old Gym interface, or it returned something else than an observation of
                 its space and an info.
         """
-        filters = warnings.filters[:]
-        self._steps, self.called_at = 0, time.monotonic()
-        try:
-            with np.errstate():  # what it sets there is its own, and so are filters of warnings
-                result = self._family.reset(self._env, seed)
-        except (TypeError, ValueError) as error:
-            self._raise_if_old(error, "reset")
-            raise
-        finally:
-            self.called_at = math.inf
-            restore_warning_filters(filters)
+        self._steps = 0
+        result = self._call("reset", self._family.reset, self._env, seed)
         try:
             return contract.flat_observation(contract.first_observation(result), self._space)
         except TaskError as error:
@@ -106,17 +97,7 @@ class Environment:
         """
         if np.shape(action) != self.action_low.shape:
             raise ValueError(f"actions of {self._task} have the shape {self.action_low.shape}, not {np.shape(action)}")
-        filters = warnings.filters[:]
-        self.called_at = time.monotonic()
-        try:
-            with np.errstate():
-                result = self._env.step(self._bounds.scaled(action))
-        except (TypeError, ValueError) as error:
-            self._raise_if_old(error, "step")
-            raise
-        finally:
-            self.called_at = math.inf
-            restore_warning_filters(filters)
+        result = self._call("step", self._env.step, self._bounds.scaled(action))
         self._steps += 1
         try:
             return self._checked(result)
@@ -144,10 +125,25 @@ class Environment:
         reward = contract.finite_reward(reward)
         return Step(contract.flat_observation(observation, self._space), reward, terminated, truncated, success)
 
-    def _raise_if_old(self, error: Exception, method: str) -> None:
-        cause = contract.cause_in_interface(error, self._env, method)
-        if cause is not None:
-            raise TaskError(f"{self._task}: {cause}") from error
+    def _call(self, method: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What the environment's `method` returns. NumPy's error state and filters of warnings stay what they are.
+
+        Raises:
+            TaskError: the environment has the old Gym interface.
+        """
+        filters = warnings.filters[:]
+        self.called_at = time.monotonic()
+        try:
+            with np.errstate():
+                return function(*arguments)
+        except (TypeError, ValueError) as error:
+            cause = contract.cause_in_interface(error, self._env, method)
+            if cause is not None:
+                raise TaskError(f"{self._task}: {cause}") from error
+            raise
+        finally:
+            self.called_at = math.inf
+            restore_warning_filters(filters)
 
 
 def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:

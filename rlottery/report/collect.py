@@ -14,14 +14,14 @@ from rlottery.analysis.rules import rules_as_sentences
 from rlottery.analysis.runs import Run, other_settings_lines, read_runs
 from rlottery.analysis.scores import TaskScores, score_tasks
 from rlottery.analysis.verdict import Verdicts
-from rlottery.config import Config, Task, config_to_dict
+from rlottery.config import Config, config_to_dict
 from rlottery.errors import StudyError
 from rlottery.report.contents import Command, Contents
 from rlottery.report.task_sentences import FAILED_STATUSES
 from rlottery.report.wording import joined
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.study_record import read_study_record
-from rlottery.storage.trial_record import code_name, read_trial, recorded_deviations
+from rlottery.storage.trial_record import code_name, deviation_lines, read_trials
 
 
 def collect(store: Store, config: Config) -> Contents:
@@ -32,6 +32,7 @@ def collect(store: Store, config: Config) -> Contents:
     tasks = [TaskToJudge(task, _layer_counts(task, masks)) for task in scores]
     controls = {ticket: found for task in reversed(tasks) for ticket, found in controls_of(task).items() if found}
     commands, seeds_added, no_record = _history(store)
+    trials = read_trials(config)
     settings = config_to_dict(config)
     verdicts, pooled = judge(tasks, config.verdict)
     # Where no task has enough seeds all are shown, and nothing is claimed.
@@ -57,9 +58,9 @@ def collect(store: Store, config: Config) -> Contents:
             trends,
             seeds_added,
             config.seeds,
-            (*recorded_deviations(config), *_code_lines(runs)),
+            (*deviation_lines(trials), *_code_lines(runs)),
         ),
-        success_keys={task.id: _success_key(store, task) for task in config.tasks},
+        success_keys={task: trial.success_key for task, trial in trials.items()},
         masks=masks,
         costs=tuple(
             cost
@@ -103,11 +104,6 @@ def _code_lines(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
                 f"Runs of {task} were made with {len(codes)} versions of its code, so arms may not be comparable. If "
                 "the change matters, train them again: data=ANOTHER_FOLDER."
             )
-
-
-def _success_key(store: Store, task: Task) -> str | None:
-    trial = read_trial(store, task)
-    return trial.success_key if trial is not None else None
 
 
 def _layer_counts(task: TaskScores, masks: MaskAnalysis) -> dict[str, LayerCounts]:

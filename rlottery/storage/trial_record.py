@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,13 +82,16 @@ def code_name(task: str) -> str:
     return f"code of {task}"
 
 
-def recorded_deviations(config: Config) -> tuple[str, ...]:
-    """The deviations that the trials of the study's tasks have recorded, one sentence each."""
+def read_trials(config: Config) -> dict[str, Trial]:
+    """The recorded trials of a study's tasks, by id."""
     store = Store(config.data)
-    trials = ((task.id, read_trial(store, task)) for task in config.tasks)
+    return {task.id: trial for task in config.tasks if (trial := read_trial(store, task)) is not None}
+
+
+def deviation_lines(trials: Mapping[str, Trial]) -> tuple[str, ...]:
+    """How the tasks of a study deviate, one sentence each."""
     return tuple(
         f"{task} deviates from what comparisons rely on ({kind}, which the config allows): {seen}"
-        for task, trial in trials
-        if trial is not None
+        for task, trial in trials.items()
         for kind, seen in trial.deviations.items()
     )

@@ -17,7 +17,7 @@ from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import DENSE, RunFiles, Store
 from rlottery.storage.progress import read_progress
 from rlottery.storage.trained_with import other_settings_message
-from rlottery.storage.trial_record import recorded_deviations
+from rlottery.storage.trial_record import deviation_lines, read_trials
 from rlottery.study.display import duration
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.finished_runs import damage_of_run, replay_was_deleted
@@ -52,7 +52,7 @@ def status_table(config: Config) -> Group:
                 fingerprints.append(_fingerprint(files))
         if message := other_settings_message(config, task, fingerprints):
             others.append(message)
-    others += recorded_deviations(config)
+    others += deviation_lines(read_trials(config))
     title = Text(f"Study {config.name!r} in {config.data}", style="italic")
     return Group(title, table, *(Text(line, style="yellow") for line in others), Text(_summary(states)))
 

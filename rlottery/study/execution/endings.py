@@ -5,12 +5,12 @@ import signal
 from typing import NamedTuple
 
 from rlottery.child_process import ended_by
-from rlottery.config.recipes import ROUND
 from rlottery.errors import RlotteryError, StoppedError, located_text
 from rlottery.storage.checkpoint_record import newest_checkpoint
 from rlottery.storage.disk import FULL
-from rlottery.storage.manifests import MANIFEST_FORMAT, Manifest, read_manifest, write_manifest
+from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.study.planning.fingerprints import dense_fingerprint, ticket_fingerprint
+from rlottery.study.planning.finished_runs import manifest_head
 from rlottery.study.planning.jobs import Job
 
 FAILED = 3
@@ -72,20 +72,9 @@ def record_failure(job: Job, why: str) -> None:
         fingerprint = dense_fingerprint(job.config, job.task, job.seed)
     else:
         fingerprint = ticket_fingerprint(job.config, job.task, job.seed, job.ticket_arm, None)
-    manifest: Manifest = {
-        "format_version": MANIFEST_FORMAT,
-        "status": "failed",
-        "stage": job.stage,
-        "task": job.task.id,
-        "task_name": job.task.name,
-        "seed": job.seed,
-        "arm": job.arm_name,
-        "fingerprint": fingerprint,
-        "files": {},
-        "error": why,
-    }
-    if ROUND in job.arm_name:
-        manifest["round_of"] = job.arm_name.partition(ROUND)[0]
+    manifest: Manifest = {**manifest_head(job, "failed", fingerprint), "error": why}
+    if job.round_of is not None:
+        manifest["round_of"] = job.round_of
     with contextlib.suppress(OSError):  # a full disk: the message is shown all the same
         write_manifest(job.files, manifest)
 

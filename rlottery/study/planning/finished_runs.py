@@ -4,7 +4,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rlottery.errors import StudyError
-from rlottery.storage.manifests import DamagedError, FileEntry, Manifest, find_damage, read_manifest
+from rlottery.storage.manifests import (
+    MANIFEST_FORMAT,
+    DamagedError,
+    FileEntry,
+    Manifest,
+    ManifestStatus,
+    find_damage,
+    read_manifest,
+)
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, replay_is_saved
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, differing_keys
 from rlottery.study.planning.jobs import Job
@@ -129,6 +137,21 @@ def has_replay(job: Job, manifest: Manifest) -> bool:
     if manifest.get("replay") == "released":
         return False  # a process killed while deleting it may have left some of the files
     return replay_is_saved(job.dense_files) and not find_damage(job.dense_files.folder, entries, contents=())
+
+
+def manifest_head(job: Job, status: ManifestStatus, fingerprint: Fingerprint) -> Manifest:
+    """What every manifest of the job's run begins with, however the run ended. It has no files yet."""
+    return {
+        "format_version": MANIFEST_FORMAT,
+        "status": status,
+        "stage": job.stage,
+        "task": job.task.id,
+        "task_name": job.task.name,
+        "seed": job.seed,
+        "arm": job.arm_name,
+        "fingerprint": fingerprint,
+        "files": {},
+    }
 
 
 def check_converged(files: RunFiles, manifest: Manifest) -> None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from rlottery.config import Config, Task
+from rlottery.config.recipes import ROUND
 from rlottery.storage.paths import DENSE, RunFiles, Store
 from rlottery.study.planning.arms import Arm
 
@@ -50,6 +51,12 @@ class Job:
     @property
     def key(self) -> Key:
         return self.task_index, self.seed, self.arm_name, self.stage
+
+    @property
+    def round_of(self) -> str | None:
+        """The arm that this job's arm is a pruning round of; None if it is an arm itself."""
+        arm, is_round, _ = self.arm_name.partition(ROUND)
+        return arm if is_round else None
 
     @property
     def label(self) -> str:

@@ -10,10 +10,8 @@ from rlottery.config import Config, NetworkSettings, Task
 from rlottery.errors import naming
 from rlottery.pruning.controls import small_widths
 
-_known: dict[str, Spec] = {}
-"""Sizes by task and arguments: making an environment may take seconds, and runs code of the user's own."""
-_codes: dict[str, str] = {}
-"""Digests of the code of tasks of the user's own, by task and arguments."""
+_known: dict[str, tuple[Spec, str]] = {}
+"""Sizes and a digest of the code, by task and arguments: making an environment takes time, and runs the user's code."""
 
 
 def task_spec(task: Task) -> Spec:
@@ -21,20 +19,20 @@ def task_spec(task: Task) -> Spec:
 
     Without a trial, from the environment. Raises TaskError if that can't be made.
     """
-    if (spec := _known.get(_key(task))) is None:
+    if _key(task) not in _known:
         environment = envs.make_closed(task.id, task.kwargs)
-        spec = _known[_key(task)] = Spec(environment.observation_size, environment.action_size)
-    return spec
+        note_task(task, Spec(environment.observation_size, environment.action_size), "")
+    return _known[_key(task)][0]
 
 
 def task_code(task: Task) -> str:
     """A digest of the code of a task of the user's own, as its trial found it; "" if it is not known."""
-    return _codes.get(_key(task), "")
+    return _known[_key(task)][1] if _key(task) in _known else ""
 
 
 def note_task(task: Task, spec: Spec, code: str) -> None:
     """Let `task_spec` and `task_code` return these in this process."""
-    _known[_key(task)], _codes[_key(task)] = spec, code
+    _known[_key(task)] = spec, code
 
 
 def _key(task: Task) -> str:

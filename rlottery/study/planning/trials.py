@@ -3,7 +3,6 @@
 A trial is made again when the task's arguments, its packages or the user's own code have changed.
 """
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from rlottery.child_process import ChildCall, ChildError
 from rlottery.config import Config, Deviation, Task
 from rlottery.errors import TaskError
 from rlottery.report.wording import capitalised, joined
+from rlottery.storage.disk import file_digest
 from rlottery.storage.paths import Store
 from rlottery.storage.trial_record import Trial, read_trial, trial_from_dict, write_trial
 from rlottery.study.planning.network_sizes import note_task
@@ -53,21 +53,20 @@ def try_tasks(config: Config, say: Callable[[str], None] = lambda line: None) ->
         TaskError: a task can't be used, or it deviates in a way that its key `allow` doesn't list.
     """
     store = Store(config.data)
-    found = {task.id: _known(store, task) for task in config.tasks}
-    todo = [task for task in config.tasks if found[task.id] is None]
+    trials = {task.id: trial for task in config.tasks if (trial := _known(store, task)) is not None}
+    todo = [task for task in config.tasks if task.id not in trials]
     with _told_if_slow(todo, say):
         for start in range(0, len(todo), MOST_AT_ONCE):
             some = todo[start : start + MOST_AT_ONCE]
             with ExitStack() as stack:
                 calls = [stack.enter_context(_started(task)) for task in some]
                 for task, call in zip(some, calls, strict=True):
-                    found[task.id] = _made[_key(task)] = _result(task, call)
-    trials = {name: trial for name, trial in found.items() if trial is not None}
+                    trials[task.id] = _made[_key(task)] = _result(task, call)
     for task in config.tasks:
         trial = trials[task.id]
         note_task(task, Spec(trial.observation_size, trial.action_size), trial.code)
-        if refused := [kind for kind in trials[task.id].deviations if kind not in task.allow]:
-            raise TaskError(f"{task.id}: {deviation_text(trials[task.id], refused[0])} {how_to_allow(task, refused)}")
+        if refused := [kind for kind in trial.deviations if kind not in task.allow]:
+            raise TaskError(f"{task.id}: {deviation_text(trial, refused[0])} {how_to_allow(task, refused)}")
     return trials
 
 
@@ -88,7 +87,10 @@ def try_task(task: Task, say: Callable[[str], None] = lambda line: None, *, rend
 
 @contextmanager
 def _told_if_slow(tasks: Sequence[Task], say: Callable[[str], None]) -> Iterator[None]:
-    names = joined(task.id for task in tasks) if 0 < len(tasks) <= 3 else f"{len(tasks)} tasks"
+    if not tasks:
+        yield
+        return
+    names = joined(task.id for task in tasks) if len(tasks) <= 3 else f"{len(tasks)} tasks"
     timer = Timer(
         SILENT_SECONDS, say, [f"Trying {names} for a few episodes. This may take {SECONDS / 60:.0f} minutes at most."]
     )
@@ -153,7 +155,7 @@ def _digest(module: str) -> str | None:
     below = module.replace(".", "/")
     files = (Path(place) / name for place in sys.path for name in (f"{below}/__init__.py", f"{below}.py"))
     file = next((file for file in files if file.is_file()), None)
-    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+    return None if file is None else file_digest(file)
 
 
 def _is_current(trial: Trial) -> bool:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from rlottery.errors import DivergedError, StoppedError, located_text
 from rlottery.storage.disk import FULL, write_arrays
-from rlottery.storage.manifests import MANIFEST_FORMAT, Manifest, ManifestStatus, RunFacts, file_entry, write_manifest
+from rlottery.storage.manifests import Manifest, ManifestStatus, RunFacts, file_entry, write_manifest
 from rlottery.storage.trial_record import code_name
 from rlottery.study.planning.fingerprints import Fingerprint
+from rlottery.study.planning.finished_runs import manifest_head
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import task_code
 from rlottery.study.versions import versions
@@ -41,15 +42,8 @@ def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callab
         """The manifest of the run if it ends now."""
         sessions = checkpoints.sessions
         common: Manifest = {
-            "format_version": MANIFEST_FORMAT,
-            "status": status,
-            "stage": job.stage,
-            "task": job.task.id,
-            "task_name": job.task.name,
-            "seed": job.seed,
-            "arm": job.arm_name,
+            **manifest_head(job, status, fingerprint),
             "env_steps": job.env_steps,
-            "fingerprint": fingerprint,
             "versions": versions() | _code_of(job),
             "started": sessions.past[0]["started"],
             "seconds": sessions.worked(),

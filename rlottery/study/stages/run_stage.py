@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from rlottery.agents.base import to_arrays
 from rlottery.agents.description import kernel_shapes, weight_count
-from rlottery.config.recipes import ROUND
 from rlottery.envs import OpenEnvironments
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask
@@ -117,8 +116,8 @@ def _facts(job: Job, mask: Mask | None, start: Start) -> RunFacts:
     """What the manifest records about a ticket, as far as it is known before training."""
     arm = job.ticket_arm
     facts: RunFacts = {"criterion": arm.criterion_name or arm.kind, "recipe": arm.as_dict()}
-    if ROUND in arm.name:
-        facts["round_of"] = arm.name.partition(ROUND)[0]
+    if job.round_of is not None:
+        facts["round_of"] = job.round_of
     if (method := comparable_method(arm)) is not None:
         facts["method"] = method
     if mask is not None:
