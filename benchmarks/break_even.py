@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ratios import summarise
-from rlottery.child_process import child_environment
+from rlottery.processes.children import child_environment
 from rlottery.storage.disk import write_bytes
 from rlottery.study.execution.cores import pin
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rlottery.child_process import child_environment
+from rlottery.processes.children import child_environment
 from rlottery.study.execution.cores import pin
 
 

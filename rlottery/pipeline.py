@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from rlottery.errors import RlotteryError, StudyError
-from rlottery.standard_streams import lasting_streams
+from rlottery.processes.standard_streams import lasting_streams
 
 if TYPE_CHECKING:
     from rlottery.config import Config

@@ -1,4 +1,4 @@
-"""Stands in for `rlottery.child_process.call_in_child`: calls the function in this process, which takes no start.
+"""Stands in for `rlottery.processes.children.call_in_child`: calls the function in this process, which takes no start.
 
 Tests register environments in their own process, and patch what it does.
 """
@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rlottery.child_process import ChildError
 from rlottery.errors import RlotteryError, error_text
+from rlottery.processes.children import ChildError
 
 
 def call_here(function: str, *arguments: Any, seconds: float, environment: Mapping[str, str] | None = None) -> Any:

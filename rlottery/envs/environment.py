@@ -24,7 +24,7 @@ from rlottery.envs.family import RawEnvironment
 from rlottery.envs.mujoco_import import import_without_renderer
 from rlottery.envs.spaces import action_bounds_of, observation_space_of
 from rlottery.errors import TaskError, located_text
-from rlottery.user_code import isolated, restore_warning_filters, same_random_numbers
+from rlottery.processes.user_code import isolated, restore_warning_filters, same_random_numbers
 
 EPISODE_LIMIT = 100_000
 """Steps after which an episode counts as endless."""

@@ -6,7 +6,7 @@ A broken driver ends the process that loads it, so only the children import MuJo
 import sys
 from dataclasses import dataclass
 
-from rlottery.child_process import ChildError, call_in_child, child_environment
+from rlottery.processes.children import ChildError, call_in_child, child_environment
 
 _SCENE = "<mujoco><worldbody><light pos='0 0 3'/><geom type='plane' size='1 1 .1'/></worldbody></mujoco>"
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlottery.child_process import ChildError, call_in_child
 from rlottery.config import Task
 from rlottery.envs.rendering import RenderingError
 from rlottery.errors import RlotteryError, StudyError
@@ -15,6 +14,7 @@ from rlottery.export.new_file import check_new, write_new
 from rlottery.export.recording import EpisodeEnd, FilmedRun
 from rlottery.export.recording import __name__ as RECORDING
 from rlottery.export.video import VideoFormat
+from rlottery.processes.children import ChildError, call_in_child
 from rlottery.storage.disk import read_bytes, write_bytes
 from rlottery.storage.paths import DENSE, Store
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rlottery.errors import MaskError, error_text
-from rlottery.user_code import isolated
+from rlottery.processes.user_code import isolated
 
 
 def import_function(name: str) -> Callable[..., Any]:

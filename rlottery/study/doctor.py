@@ -17,9 +17,9 @@ from rich.text import Text
 
 from rlottery.agents.kernels.build import read_build_record
 from rlottery.agents.kernels.library import build_command, look
-from rlottery.child_process import ChildError, call_in_child, child_environment
 from rlottery.envs.renderers import try_renderers
 from rlottery.errors import error_text
+from rlottery.processes.children import ChildError, call_in_child, child_environment
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.resources.disk_space import size
 from rlottery.study.resources.memory import ADDRESS_SPACE, available_memory

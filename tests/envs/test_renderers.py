@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from rlottery.child_process import ChildError
 from rlottery.envs import renderers, rendering
 from rlottery.envs.renderers import Renderer, try_renderers
 from rlottery.envs.rendering import RendererError, RenderingError, without_a_screen
+from rlottery.processes.children import ChildError
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="macOS draws in one way alone")
 

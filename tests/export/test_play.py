@@ -14,12 +14,12 @@ import pytest
 from gymnasium import spaces
 from PIL import Image
 
-from rlottery.child_process import call_in_child
 from rlottery.envs.rendering import RenderingError, Stage, without_a_screen
 from rlottery.errors import RlotteryError, StudyError, TaskError
 from rlottery.export.play import REPORT_BYTES, NoFilm, film_for_report, play
 from rlottery.export.recording import HEADER
 from rlottery.export.video import SizeLimit, stride_of, video_bytes
+from rlottery.processes.children import call_in_child
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import RunFiles, Store

@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from rlottery.agents.kernels.build import BuildRecord
 from rlottery.agents.kernels.library import Found
-from rlottery.child_process import ChildError
 from rlottery.cli import app
 from rlottery.envs.renderers import Renderer
 from rlottery.errors import ConfigError
+from rlottery.processes.children import ChildError
 from rlottery.study import doctor
 from rlottery.study.doctor import Finding, Severity, diagnose, doctor_page, what_is_missing
 from rlottery.study.execution.cores import CoreLimit

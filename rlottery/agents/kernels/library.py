@@ -22,8 +22,8 @@ from signal import SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV
 from typing import Any
 
 from rlottery.agents.kernels import build
-from rlottery.child_process import ChildError, call_in_child, ended_by
 from rlottery.errors import ConfigError, RlotteryError
+from rlottery.processes.children import ChildError, call_in_child, ended_by
 from rlottery.storage.disk import file_digest, read_json, write_json
 
 KERNELS_VERSION = 1

@@ -4,8 +4,8 @@ import contextlib
 import signal
 from typing import NamedTuple
 
-from rlottery.child_process import ended_by
 from rlottery.errors import RlotteryError, StoppedError, located_text
+from rlottery.processes.children import ended_by
 from rlottery.storage.checkpoint_record import newest_checkpoint
 from rlottery.storage.disk import FULL
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest

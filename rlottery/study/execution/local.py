@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO
 
-from rlottery.child_process import child_environment, python_command
-from rlottery.descendants import MARK, kill_family, new_mark
+from rlottery.processes.children import child_environment, python_command
+from rlottery.processes.descendants import MARK, kill_family, new_mark
 from rlottery.study.execution.cores import Claim, claim_core
 from rlottery.study.execution.endings import Ending
 from rlottery.study.execution.reports import read_reports

@@ -27,9 +27,10 @@ from typing import Any, NoReturn
 
 from rlottery.agents.description import Spec
 from rlottery.config import Config, config_to_dict
-from rlottery.descendants import MARK, kill_marked
 from rlottery.envs import OpenEnvironments
 from rlottery.errors import RlotteryError, StoppedError
+from rlottery.processes.descendants import MARK, kill_marked
+from rlottery.processes.user_code import no_exit, seed_global_generators
 from rlottery.storage.locks import hold
 from rlottery.study.execution.cores import pin
 from rlottery.study.execution.endings import FAILED, STOPPED, Ending, ending_of
@@ -37,7 +38,6 @@ from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import note_task, task_code, task_spec
-from rlottery.user_code import no_exit, seed_global_generators
 
 SAVE_SECONDS = 20.0
 """How long a worker that is asked to stop may take to reach a checkpoint. Slurm kills 30 seconds after its warning."""

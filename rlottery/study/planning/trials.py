@@ -14,9 +14,9 @@ from threading import Timer
 import gymnasium
 
 from rlottery.agents.description import Spec
-from rlottery.child_process import ChildCall, ChildError
 from rlottery.config import Config, Deviation, Task
 from rlottery.errors import TaskError
+from rlottery.processes.children import ChildCall, ChildError
 from rlottery.report.wording import capitalised, joined
 from rlottery.storage.disk import file_digest
 from rlottery.storage.paths import Store

@@ -16,10 +16,10 @@ from rich.text import Text
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find
-from rlottery.child_process import ChildError, call_in_child, child_environment
 from rlottery.config import Config, Task
 from rlottery.config.recipes import SparseTrainingRecipe
 from rlottery.errors import StudyError
+from rlottery.processes.children import ChildError, call_in_child, child_environment
 from rlottery.report.wording import plural
 from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rlottery.errors import DivergedError, StoppedError, located_text
+from rlottery.processes.user_code import no_exit
 from rlottery.storage.disk import FULL, write_arrays
 from rlottery.storage.manifests import Manifest, ManifestStatus, RunFacts, file_entry, write_manifest
 from rlottery.storage.trial_record import code_name
@@ -13,7 +14,6 @@ from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import task_code
 from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
-from rlottery.user_code import no_exit
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import jax
 from rlottery.agents.base import jax_key, nest_masks, to_arrays
 from rlottery.envs import Environment, OpenEnvironments
 from rlottery.errors import StoppedError
+from rlottery.processes.user_code import check_jax_settings, jax_settings
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import write_arrays
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow, Position
@@ -22,7 +23,6 @@ from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.learner import Learner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, check_sound, train
 from rlottery.training.rewind_points import RewindPoints
-from rlottery.user_code import check_jax_settings, jax_settings
 
 
 def train_run(

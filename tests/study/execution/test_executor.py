@@ -17,7 +17,7 @@ from rlottery.study.execution.executor import Executor, worker_count
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
-from tests.processes import is_alive, wait_until_dead
+from tests.processes.waiting import is_alive, wait_until_dead
 from tests.study.execution import fake_worker
 from tests.study.execution.fake_worker import (
     ANOTHER,

@@ -18,7 +18,7 @@ from rlottery.study.execution.reports import Reports, read_reports
 from rlottery.study.planning import network_sizes
 from rlottery.study.stages import run_stage
 from rlottery.training.learner import CpuLearner
-from tests.processes import wait_until_dead
+from tests.processes.waiting import wait_until_dead
 from tests.study.studies import job, tiny_config
 
 PRELUDE = """

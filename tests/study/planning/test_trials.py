@@ -5,9 +5,9 @@ from typing import Any
 import gymnasium
 import pytest
 
-from rlottery.child_process import ChildCall
 from rlottery.config import Config, Task
 from rlottery.errors import ConfigError, TaskError
+from rlottery.processes.children import ChildCall
 from rlottery.report.collect import collect
 from rlottery.report.headline import headline
 from rlottery.storage.paths import Store

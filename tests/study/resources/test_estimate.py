@@ -4,9 +4,9 @@ import pytest
 
 from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import Found, find
-from rlottery.child_process import call_in_child
 from rlottery.config import Config, Task, load_config
 from rlottery.errors import StudyError
+from rlottery.processes.children import call_in_child
 from rlottery.storage.trial_record import Trial
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, list_jobs

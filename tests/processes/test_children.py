@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from rlottery.child_process import ChildError, call_in_child, child_environment, ended_by
 from rlottery.errors import MaskError
-from tests.processes import wait_until_dead
+from rlottery.processes.children import ChildError, call_in_child, child_environment, ended_by
+from tests.processes.waiting import wait_until_dead
 
 
 def answer(value: Any, other: Any) -> Any:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlottery import user_code
 from rlottery.errors import MaskError, TaskError
-from rlottery.user_code import isolated, jax_settings, no_exit, same_random_numbers, seed_global_generators
+from rlottery.processes import user_code
+from rlottery.processes.user_code import isolated, jax_settings, no_exit, same_random_numbers, seed_global_generators
 
 
 def leaves(code: object = None) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from rlottery.errors import StudyError
 from rlottery.pipeline import BAD_INPUT, SOME_FAILED, end_with, fail, plain_errors
-from rlottery.standard_streams import lasting_streams
+from rlottery.processes.standard_streams import lasting_streams
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_one_inside_another_changes_nothing(streams: Any, tmp_path: Path) -> Non
 def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
     code = (
         "import os, sys\n"
-        "from rlottery.standard_streams import lasting_streams\n"
+        "from rlottery.processes.standard_streams import lasting_streams\n"
         "with lasting_streams(), open('file', 'w') as file:\n"
         "    print('lost'); os.write(1, b'lost'); os.write(2, b'lost'); file.write(str(file.fileno() > 2))\n"
     )

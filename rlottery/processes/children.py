@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from rlottery.descendants import MARK, kill_family, new_mark
 from rlottery.errors import RlotteryError, located_text
+from rlottery.processes.descendants import MARK, kill_family, new_mark
 
 _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -103,7 +103,7 @@ class ChildCall:
         self._seconds, self._deadline = seconds, time.monotonic() + seconds
         self._mark = new_mark()
         self._process = subprocess.Popen(
-            python_command("rlottery.child_process"),
+            python_command("rlottery.processes.children"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
