@@ -10,12 +10,12 @@
 Input that the caller can fix raises `RlotteryError`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from rlottery.version import __version__
 
+TYPE_CHECKING = False  # as in `typing`, which takes long to import: a command handles signals first of all
 if TYPE_CHECKING:
+    from typing import Any
+
     from rlottery.errors import RlotteryError
     from rlottery.export.policy import Policy, load_agent
     from rlottery.pipeline import main
@@ -36,9 +36,11 @@ _MODULES = {
 """The module of each public name. It is imported on first use, so that the command line need not import pandas."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_MODULES[name]), name)
 
 

@@ -22,6 +22,7 @@ from rlottery.pipeline import (
     plain_errors,
     run_and_conclude,
 )
+from rlottery.processes.stopping import own_process
 from rlottery.version import __version__
 
 if TYPE_CHECKING:
@@ -308,6 +309,7 @@ def init(
 
 def main() -> None:
     """The command `rlottery`. It ends with an exit code."""
+    own_process()
     if os.environ.get("COLUMNS") == "0":  # unknown, but Typer's help would be empty
         del os.environ["COLUMNS"]
     end_with(partial(app, prog_name="rlottery"))

@@ -3,13 +3,30 @@
 Heavy modules are imported by the functions that need them, so that ``--help`` and bad flags answer at once.
 """
 
+# ruff: noqa: E402
+import sys
+
+from rlottery.processes.stopping import own_process
+
+# isort: split
+
+SCRIPT = "run_pipeline.py"
+
+
+def _is_script() -> bool:
+    """Whether this process runs `run_pipeline.py`, and no script of another name, a notebook or a test."""
+    file = getattr(sys.modules["__main__"], "__file__", None) or ""
+    return file.rpartition("/")[2] == SCRIPT
+
+
+if _is_script():
+    own_process()  # before the imports below, which take a tenth of a second
+
 import argparse
 import contextlib
 import functools
 import inspect
 import re
-import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -18,19 +35,27 @@ import typer
 
 from rlottery.errors import RlotteryError, StudyError
 from rlottery.processes.standard_streams import lasting_streams
+from rlottery.processes.stopping import (
+    INTERRUPTED,
+    OwnedProcess,
+    StopSignals,
+    end_process,
+    exit_code,
+    is_owned,
+    line_when_stopped,
+)
 
 if TYPE_CHECKING:
     from rlottery.config import Config
     from rlottery.study.run import Outcome
 
-BAD_INPUT, SOME_FAILED, TERMINATED, INTERRUPTED = 2, 1, 75, 130
-"""Exit codes of every command. 75 is EX_TEMPFAIL of sysexits.h: a failure that passes, so try again."""
+BAD_INPUT, SOME_FAILED = 2, 1
+"""Exit codes of every command, besides those of `processes.stopping`."""
 EXIT_CODES = "Exit codes: 0 all done, 1 some runs failed, 2 bad input, 75 stopped by SIGTERM, 130 stopped by Ctrl-C."
 METHOD_HELP = (
     "magnitude (scores weights by |w|) or gradient (scores them as pruning.gradient_method says). Not for a config "
     "that lists its arms."
 )
-SCRIPT = "run_pipeline.py"
 
 
 def main(
@@ -85,18 +110,30 @@ def run_and_conclude(
     from rlottery.study.run import conclude, run_study
 
     console = terminal()
-    outcome = run_study(config, method, stages, console, names)
     try:
-        conclude(outcome, config, console)
-    except StudyError as error:
-        if outcome.stopped is None and not outcome.failed:
+        outcome = run_study(config, method, stages, console, names)
+        if outcome.stopped is not None:
+            _stop(outcome.stopped)
+        try:
+            with StopSignals() as signals, signals.at_once():
+                conclude(outcome, config, console)
+        except StudyError as error:
+            if not outcome.failed:
+                raise
+            typer.echo(f"error: {error}", err=True)
+    except KeyboardInterrupt as interrupt:
+        if not interrupt.args:  # Ctrl-C was pressed twice
             raise
-        typer.echo(f"error: {error}", err=True)
-    if outcome.stopped is not None:
-        typer.echo("Stopped. All work is saved: run the same command again to continue.", err=True)
-        # SystemExit, so that a script doesn't continue with its next call.
-        raise SystemExit(INTERRUPTED if outcome.stopped == signal.SIGINT else TERMINATED)
+        _stop(interrupt.args[0])
     return outcome
+
+
+def _stop(number: int) -> NoReturn:
+    """End at once, because of a signal. The script that has called `main` doesn't continue with its next call."""
+    if is_owned():
+        end_process(number)
+    typer.echo(line_when_stopped(), err=True)
+    raise SystemExit(exit_code(number)) from None
 
 
 def with_command_line(pipeline: Callable[..., "Outcome"]) -> Callable[..., "Outcome"]:
@@ -136,7 +173,8 @@ def with_command_line(pipeline: Callable[..., "Outcome"]) -> Callable[..., "Outc
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(epilog=EXIT_CODES)(command)
         try:
-            end_with(app)
+            with OwnedProcess():
+                end_with(app)
         except SystemExit:
             if not outcomes:  # an error, or --help
                 raise
@@ -162,7 +200,7 @@ def _refuse_ignored_flags(values: dict[str, Any]) -> None:
     Flags are for `script_main`. A `run_pipeline.py` that imports `main` would ignore them without a word. A script of
     any other name may have flags of its own, and so may one that passes on what its flags say.
     """
-    if Path(getattr(sys.modules["__main__"], "__file__", None) or "").name != SCRIPT:
+    if not _is_script():
         return
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name, value in values.items():
@@ -206,10 +244,9 @@ def finish(work: Callable[[], "Outcome"]) -> "Outcome":
     with plain_errors("Finished work is intact: fix this, then run the same command again."):
         try:
             outcome = work()
-        except KeyboardInterrupt as interrupt:
+        except KeyboardInterrupt:
             typer.echo("Stopped at once. Run the same command again to continue from the last checkpoints.", err=True)
-            terminated = interrupt.args and interrupt.args[0] != signal.SIGINT
-            raise typer.Exit(TERMINATED if terminated else INTERRUPTED) from None
+            raise typer.Exit(INTERRUPTED) from None
     if outcome.failed:
         raise typer.Exit(SOME_FAILED)
     return outcome

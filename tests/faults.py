@@ -116,7 +116,8 @@ def start(folder: Path, *arguments: str, environment: dict[str, str] | None = No
     """`rlottery run` in `folder`, in a process group of its own."""
     # What a shell's background jobs start ignores an interrupt: it is heard again here.
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rlottery.cli import app; app()"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from rlottery.__main__ import main; main()"
     )
     code = code if REPORTS else WITHOUT_REPORT + code
     with (folder / "command.log").open("a") as log:
@@ -240,8 +241,7 @@ def endure(
                 break
             if what is None and code == 1:
                 raise SystemExit(f"{folder.name} failed:\n{(folder / 'command.log').read_text()[-3000:]}")
-            # Killed by the signal itself: it came before there was anything to save.
-            if code not in (0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, 1, 75, 130):
+            if code not in (0, -signal.SIGKILL, 1, 75, 130):
                 log = (folder / "command.log").read_text()
                 raise SystemExit(f"{folder.name}: exit code {code}; its log ends:\n{log[-3000:]}")
     return survived

@@ -22,11 +22,11 @@ from rlottery.cli import app
 from rlottery.config import Config, load_config
 from rlottery.errors import ConfigError, RlotteryError, StudyError
 from rlottery.pipeline import main, script_main, with_command_line
+from rlottery.processes.stopping import ONE_KEYSTROKE_SECONDS
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.disk import write_arrays
 from rlottery.storage.manifests import file_entry, read_manifest
 from rlottery.storage.metrics_log import read_evaluations
-from rlottery.study.execution.stopping import ONE_KEYSTROKE_SECONDS
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.run import Outcome, run_study
 from tests.study.execution import fake_worker

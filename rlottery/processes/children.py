@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from rlottery.errors import RlotteryError, located_text
-from rlottery.processes.descendants import MARK, kill_family, new_mark
+from rlottery.processes.descendants import MARK, end_families, new_mark
+from rlottery.processes.stopping import at_end
 
 _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -27,6 +28,10 @@ _JAX_SETTINGS_KEPT = ("CUDA_VISIBLE_DEVICES", "ROCM_VISIBLE_DEVICES", "LOG", "TR
 """What the names of JAX's variables begin with that change no numbers, after ``JAX_``. So do those of its caches."""
 _PYTHON_SETTINGS = ("PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONINSPECT")
 """Variables that turn warnings into errors, remove checks, or keep a process alive."""
+
+
+END_SECONDS = 1.0
+"""How long a child may take to end when it is asked to."""
 
 
 class ChildError(RlotteryError):
@@ -115,6 +120,7 @@ class ChildCall:
             self._process.stdin.write(json.dumps([os.getpid(), function, arguments]).encode() + b"\n")
             self._process.stdin.close()
         self._process.stdin = None  # `communicate` leaves it alone
+        _running.append(self)
 
     def result(self) -> Any:
         """What the function returns, of JSON types, once it does.
@@ -141,8 +147,10 @@ class ChildCall:
 
     def end(self) -> None:
         """End the process, if it still runs, and all that it has started."""
-        kill_family(self._process.pid, self._mark)
+        end_families([(self._process.pid, self._mark)], END_SECONDS)
         self._process.wait()
+        if self in _running:
+            _running.remove(self)
 
     def __enter__(self) -> Self:
         return self
@@ -151,6 +159,14 @@ class ChildCall:
         self.end()
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+_running: list[ChildCall] = []
+
+
+@at_end
+def _end_all() -> None:
+    end_families([(call._process.pid, call._mark) for call in _running], END_SECONDS)
 
 
 def ended_by(code: int) -> str:
@@ -178,6 +194,13 @@ def _answer() -> NoReturn:
     os.dup2(2, 1)  # what the user's code prints is no answer
     parent, function, arguments = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_without, args=[parent], daemon=True).start()
+    left = list[int]()
+
+    def leave(number: int, frame: object) -> NoReturn:
+        left.append(number)
+        raise SystemExit(number)
+
+    signal.signal(signal.SIGTERM, leave)  # temporary files are removed on the way out
     try:
         module, _, name = function.partition(":")
         answer = ["value", getattr(importlib.import_module(module), name)(*arguments)]
@@ -185,7 +208,8 @@ def _answer() -> NoReturn:
         answer = ["error", [f"{type(error).__module__}:{type(error).__qualname__}", str(error)]]
     except BaseException as error:
         answer = ["error", [f"{__name__}:{ChildError.__name__}", located_text(error)]]
-    _write(channel, json.dumps(answer).encode())
+    if not left:
+        _write(channel, json.dumps(answer).encode())
     os.killpg(0, signal.SIGKILL)
     os._exit(1)
 

@@ -7,13 +7,17 @@ own are found by a variable of their environment, where the system shows it (Lin
 import contextlib
 import os
 import signal
+import time
 import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 MARK = "RLOTTERY_CHILD"
 """The variable that a child and its descendants have in their environment, with a value of their own."""
 _ROUNDS = 10
 """How often to look again, in case a process has started another one meanwhile."""
+LEADER_SECONDS, OTHERS_SECONDS = 2.0, 0.5
+"""How long a child may take to end after SIGTERM before it is killed, and then what it has started."""
 
 
 def new_mark() -> str:
@@ -21,11 +25,40 @@ def new_mark() -> str:
     return uuid.uuid4().hex
 
 
-def kill_family(leader: int, mark: str) -> None:
-    """Kill a process that leads a session, if it still runs, and all that it has started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: no permission for a dead process
-        os.killpg(leader, signal.SIGKILL)
-    kill_marked(mark)
+def end_families(families: Sequence[tuple[int, str]], seconds: float = LEADER_SECONDS) -> None:
+    """End children that each lead a session, if they still run, and then all that they have started.
+
+    Each process gets SIGTERM first, so that it can finish what it is writing and remove its temporary files. What a
+    child has started is left alone until the child has ended, which may need it. Children stay to be waited for.
+
+    Args:
+        families: the process ids of the children, and the values of their `MARK`.
+        seconds: how long the children may take after SIGTERM.
+    """
+    leaders = [leader for leader, _ in families if not has_ended(leader)]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for leader in leaders:
+            if not has_ended(leader):
+                _signal(os.kill, leader, number)
+        _wait(lambda: all(map(has_ended, leaders)), seconds)
+    entries = [f"{MARK}={mark}".encode() for _, mark in families]
+    if left := _marked(*entries):
+        for leader, _ in families:
+            _signal(os.killpg, leader, signal.SIGTERM)
+        for pid in left:
+            _signal(os.kill, pid, signal.SIGTERM)
+        _wait(lambda: not _marked(*entries), OTHERS_SECONDS)
+    for leader, mark in families:
+        _signal(os.killpg, leader, signal.SIGKILL)
+        kill_marked(mark)
+
+
+def has_ended(child: int) -> bool:
+    """Whether a child of this process has ended. Its exit code stays there for `os.waitpid`."""
+    try:
+        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 def kill_marked(mark: str) -> None:
@@ -34,14 +67,26 @@ def kill_marked(mark: str) -> None:
         if not (found := _marked(f"{MARK}={mark}".encode())):
             break
         for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+            _signal(os.kill, pid, signal.SIGKILL)
 
 
-def _marked(entry: bytes) -> list[int]:
+def _signal(send: Callable[[int, int], None], process: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: no permission for a dead process
+        send(process, number)
+
+
+def _wait(until: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not until() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _marked(*entries: bytes) -> list[int]:
+    """All processes but this one that have one of these entries in their environment."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):  # another user's, or one that has just ended
-            if entry in path.read_bytes().split(b"\0") and (pid := int(path.parent.name)) != os.getpid():
+            here = path.read_bytes().split(b"\0")
+            if any(entry in here for entry in entries) and (pid := int(path.parent.name)) != os.getpid():
                 found.append(pid)
     return found

@@ -20,6 +20,7 @@ import numpy as np
 from rlottery.errors import RlotteryError, TaskError, place_of
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_KEPT_SIGNALS = (*_SIGNALS, signal.SIGPIPE)  # which Python ignores, so that a reader that has gone is an error
 _JAX_SETTINGS = (
     "jax_enable_x64",
     "jax_explicit_x64_dtypes",
@@ -104,8 +105,8 @@ def no_exit(what: str, error: type[RlotteryError] = TaskError) -> Iterator[None]
             raise
         except BaseException as end:
             status = getattr(end, "code", 1) or 0
-            if interrupted and isinstance(end, KeyboardInterrupt):
-                raise
+            if isinstance(end, KeyboardInterrupt) and (interrupted or end.args[:1] in [(n,) for n in _SIGNALS]):
+                raise  # `StopSignals`
             raise error(f"{what} {_attempt(end)}") from end
         finally:
             if os.getpid() != here:  # a process that the code has forked, whose end is its own
@@ -277,7 +278,7 @@ def _kept_signal_handlers() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in _KEPT_SIGNALS}
     try:
         yield
     finally:

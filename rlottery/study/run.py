@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from rlottery.agents.kernels.library import find
 from rlottery.analysis.scores import TaskScores
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.processes.stopping import AGAIN, StopSignals, say_when_stopped
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.summary import render_summary, summarise
@@ -24,7 +26,6 @@ from rlottery.storage.study_record import note_command
 from rlottery.study.display import display_for
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
-from rlottery.study.execution.stopping import StopSignals
 from rlottery.study.planning.finished_runs import damage_of_job
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
@@ -44,19 +45,19 @@ class Outcome:
 
     Attributes:
         tracked: The jobs of this command with their states: found (finished before), done, failed, ...
-        contents: What the report shows.
-        scores: The scores of every arm, one entry per task.
+        contents: What the report shows. None if a signal stopped the command early.
+        scores: The scores of every arm, one entry per task. Empty if a signal stopped the command early.
         failed: The jobs that failed or diverged, and those skipped because of them.
         stopped: The number of the signal that stopped the command early, its work saved. None if it ran to the end.
     """
 
     tracked: list[Tracked]
-    contents: Contents
+    contents: Contents | None
     stopped: int | None = None
 
     @property
     def scores(self) -> tuple[TaskScores, ...]:
-        return self.contents.scores
+        return () if self.contents is None else self.contents.scores
 
     @property
     def failed(self) -> list[Tracked]:
@@ -75,21 +76,36 @@ def run_study(
 ) -> Outcome:
     """Do what is left to do of a study (`plan_study`), then compare all its runs.
 
+    The first signal lets the runs save their work. Before they start and after they have ended, it stops the command
+    at once (`StopSignals.at_once`).
+
     Raises:
         RlotteryError: before any work starts, as `plan_study`; or another process uses the same runs, or the disk or
             a limit of `ulimit` is too small.
-        KeyboardInterrupt: at the second Ctrl-C, once all workers have been killed; while the study is planned at the
-            first signal, with its number.
+        KeyboardInterrupt: at the second Ctrl-C, once all workers have ended; and where a signal stops it at once.
     """
+    say_when_stopped(AGAIN)
     with StopSignals() as signals:
         with signals.at_once():
-            planned = plan_study(config, method, stages, names, plain_printer(console))
-        return _run_study(config, planned, console, signals)
+            tracked, workers, together = _prepare(config, method, stages, names, console)
+        _execute(config, tracked, workers, together, console, signals)
+        if signals.number is not None:
+            say_when_stopped("Stopped. All work is saved: run the same command again to continue.")
+            return Outcome(tracked, None, signals.number)
+        say_when_stopped(f"Stopped. All work is saved. To draw the report: rlottery report {quote(str(config.data))}")
+        with signals.at_once():
+            _tidy(config, tracked)
+            return Outcome(tracked, collect(Store(config.data), config))
 
 
-def _run_study(config: Config, tracked: list[Tracked], console: Console, signals: StopSignals) -> Outcome:
+def _prepare(
+    config: Config, method: str | None, stages: Sequence[str], names: Sequence[str] | None, console: Console
+) -> tuple[list[Tracked], int, int]:
+    """Plan the study, check that it can run here, and record it. The jobs, and how many workers do how many of them."""
     say, store = plain_printer(console), Store(config.data)
+    tracked = plan_study(config, method, stages, names, say)
     store.check_writable()
+    workers = together = 0
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     found = sum(t.state is JobState.FOUND for t in tracked)
     if found == len(tracked):
@@ -105,17 +121,20 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         for warning in memory_warnings(config, [t.job for t in waiting], workers, together):
             say(warning)
         _warn_without_kernels(config, waiting, say)
-        wait_for_other_processes([t.job.files for t in waiting], say, signals.wanted)
+        wait_for_other_processes([t.job.files for t in waiting], say)
     try:
         note_command(config, has_work=bool(waiting))
         record_trials(config)
     except OSError as error:
         why = f"{store.record} or {store.trials} can't be written: {error.strerror}"
         raise StudyError(f"{why}. Fix this, then run this command again.") from None
-    if waiting:
-        for damaged in (damaged for t in waiting for damaged in damage_of_job(t.job)):
-            say(f"Damaged, will be regenerated: {damaged.file}: {damaged.why}")
-        _execute(config, tracked, workers, together, console, signals)
+    for damaged in (damaged for t in waiting for damaged in damage_of_job(t.job)):
+        say(f"Damaged, will be regenerated: {damaged.file}: {damaged.why}")
+    return tracked, workers, together
+
+
+def _tidy(config: Config, tracked: Sequence[Tracked]) -> None:
+    """Delete what finished runs don't need."""
     if not config.keep_replay:
         for job in {(t.job.task_index, t.job.seed): t.job for t in tracked}.values():
             _release_replay(job, tracked)
@@ -124,13 +143,14 @@ def _run_study(config: Config, tracked: list[Tracked], console: Console, signals
         ended = item.state in (JobState.FOUND, JobState.DONE) and item.job.stage in ("dense", "ticket")
         if ended and holder_of(item.job.files) is None:
             shutil.rmtree(item.job.files.checkpoint, ignore_errors=True)
-    return Outcome(tracked, collect(store, config), signals.number)
 
 
 def _execute(
     config: Config, tracked: list[Tracked], workers: int, together: int, console: Console, signals: StopSignals
 ) -> None:
     """Run the jobs until all have ended, or until a signal asks to stop."""
+    if all(item.state is not JobState.WAITING for item in tracked):
+        return
     with display_for(console, tracked) as display:
         announced = False
 
@@ -165,16 +185,14 @@ def _warn_without_kernels(config: Config, waiting: Sequence[Tracked], say: Calla
         )
 
 
-def wait_for_other_processes(
-    runs: Sequence[RunFiles], say: Callable[[str], None], stop_wanted: Callable[[], bool]
-) -> None:
-    """Wait until no other process uses these runs, if it is only saving its work, or until `stop_wanted`.
+def wait_for_other_processes(runs: Sequence[RunFiles], say: Callable[[str], None]) -> None:
+    """Wait until no other process uses these runs, if it is only saving its work.
 
     Raises StudyError naming the process if one uses a run and does not end.
     """
     began, announced = time.monotonic(), False
     for files in runs:
-        while not stop_wanted() and (holder := holder_of(files)) is not None:
+        while (holder := holder_of(files)) is not None:
             waited = time.monotonic() - began
             if waited > (ORPHAN_SECONDS if holder.is_orphan else PATIENCE_SECONDS):
                 raise in_use_error(files, holder)
@@ -185,14 +203,15 @@ def wait_for_other_processes(
 
 
 def conclude(outcome: Outcome, config: Config, console: Console) -> None:
-    """Show the closing table, the errors, and where the files are. Raises StudyError if the report can't be written."""
+    """Show the closing table, the errors, and where the files are. Raises StudyError if the report can't be written.
+
+    For a command that has run to its end.
+    """
+    assert outcome.contents is not None
     console.print()
-    if outcome.stopped is None or any(run.status == "done" for task in outcome.scores for run in task.every_run):
-        console.print(render_summary(summarise(outcome.contents)))
+    console.print(render_summary(summarise(outcome.contents)))
     say, store = plain_printer(console), Store(config.data)
     for item in outcome.failed:
-        if outcome.stopped is not None and item.state is JobState.SKIPPED:
-            continue  # it just had not started
         say(f"\n{item.job.label}: {item.state.value}: {item.message}", style="red")
     say()
     if any(t.job.stage != "mask" for t in outcome.tracked):

@@ -33,8 +33,14 @@ class Worker(Protocol):
     def stop(self) -> None:
         """Ask the worker to save checkpoints and end; it may take `executor.GRACE_SECONDS`."""
 
+    def terminate(self) -> None:
+        """Ask the process to end now, if it still runs."""
+
     def kill(self) -> None:
-        """End the process and all that it has started, if they still run, and wait until it has ended."""
+        """End the process and all that it has started, if they still run, and wait until it has ended.
+
+        A process that was asked to end by `terminate` may take some seconds first, and so may what it has started.
+        """
 
 
 class Backend(Protocol):

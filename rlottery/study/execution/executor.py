@@ -233,6 +233,8 @@ class Executor:
 
     def _kill(self) -> None:
         for worker in self._workers:
+            worker.terminate()  # all at once, so that their time runs at once
+        for worker in self._workers:
             worker.kill()
         for index in self._running:
             tracked = self.tracked[index]

@@ -3,12 +3,13 @@
 import contextlib
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO
 
 from rlottery.processes.children import child_environment, python_command
-from rlottery.processes.descendants import MARK, kill_family, new_mark
+from rlottery.processes.descendants import LEADER_SECONDS, MARK, end_families, has_ended, new_mark
 from rlottery.study.execution.cores import Claim, claim_core
 from rlottery.study.execution.endings import Ending
 from rlottery.study.execution.reports import read_reports
@@ -44,6 +45,7 @@ class LocalWorker:
     _process: subprocess.Popen[bytes]
     _reports: IO[bytes]
     _mark: str
+    _ends_by: float | None = None
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
@@ -59,8 +61,16 @@ class LocalWorker:
         with contextlib.suppress(OSError):  # it has ended
             self._process.stdin.close()
 
+    def terminate(self) -> None:
+        if self._ends_by is None:
+            self._ends_by = time.monotonic() + LEADER_SECONDS
+            if not has_ended(self._process.pid):
+                self._process.terminate()
+
     def kill(self) -> None:
-        kill_family(self._process.pid, self._mark)
+        self.terminate()
+        assert self._ends_by is not None
+        end_families([(self._process.pid, self._mark)], max(0.0, self._ends_by - time.monotonic()))
         self._process.wait()
         self.stop()  # closes the pipe
         self._reports.close()

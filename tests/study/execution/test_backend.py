@@ -28,6 +28,9 @@ class InstantWorker:
     def stop(self) -> None:
         self.stopped = True
 
+    def terminate(self) -> None:
+        self.stopped = True
+
     def kill(self) -> None:
         self.stopped = True
 
