@@ -15,9 +15,6 @@ from rlottery.storage.trained_with import other_settings_message
 Metric = Literal["success", "return"]
 Status = Literal["done", "failed", "diverged", "unreadable", "missing"]
 
-LARGEST = 1e300
-"""Scores beyond this can't be added up."""
-
 _FACTS = ("method", "criterion", "sparsity", "env_steps", "recipe", "seconds", "versions", "round_of")
 """Keys of a manifest that are fields of a `Run`."""
 
@@ -179,9 +176,9 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
         return Run(arm, seed, files, "unreadable", str(error))
     if manifest is None:
         return None
-    start = manifest.get("fingerprint", {}).get("arm", {})
+    start = manifest["fingerprint"].get("arm", {})
     rewind = start.get("rewind")
-    began_at = int(rewind["step"]) if isinstance(rewind, dict) else 0
+    began_at = rewind["step"] if isinstance(rewind, dict) else 0
     facts: dict[str, Any] = {name: value for name, value in manifest.items() if name in _FACTS}
     known = Run(arm, seed, files, "done", began_at=began_at, start=start, settings=_settings(manifest), **facts)
     status = manifest["status"]
@@ -210,7 +207,7 @@ def _other_settings(ticket: Manifest, dense: Manifest | None) -> str | None:
     if dense is None or dense.get("status") != "done":
         return None
     differences = list_differences(_settings(dense), _settings(ticket))
-    started_from = ticket.get("fingerprint", {}).get("inputs", {}).get("initial")
+    started_from = ticket["fingerprint"].get("inputs", {}).get("initial")
     initial = dense["files"].get("initial.safetensors")
     if not differences and started_from is not None and initial is not None and started_from != initial["sha256"]:
         return "other initial weights"
@@ -233,26 +230,15 @@ def _of_one_study(run: Run, dense: Manifest, first_seed: int, first: Manifest) -
 def _settings(manifest: Manifest, *but: str) -> dict[str, Any]:
     """The settings that a run was trained with."""
     left_out = ("version", "inputs", "arm", *but)
-    return {key: value for key, value in manifest.get("fingerprint", {}).items() if key not in left_out}
+    return {key: value for key, value in manifest["fingerprint"].items() if key not in left_out}
 
 
 def _evaluations(files: RunFiles) -> tuple[Evaluation, ...]:
-    rows, found = read_evaluations(files.metrics), []
-    try:
-        for row in rows:
-            scores = {"return": _finite(row["return"])}
-            if "success" in row:
-                scores["success"] = _finite(row["success"])
-            found.append(Evaluation(int(row["env_steps"]), scores, tuple(map(_finite, row.get("returns", ())))))
-    except (KeyError, OverflowError, TypeError, ValueError):
-        limit = f"finite scores up to {LARGEST:g}"
-        raise StudyError(
-            f"{files.metrics} does not contain rlottery's metrics, {limit}. Train this run again."
-        ) from None
-    return tuple(found)
-
-
-def _finite(value: Any) -> float:
-    if not abs(value) <= LARGEST:  # nor is NaN
-        raise ValueError
-    return float(value)
+    return tuple(
+        Evaluation(
+            row["env_steps"],
+            {name: float(row[name]) for name in ("return", "success") if name in row},
+            tuple(map(float, row.get("returns", ()))),
+        )
+        for row in read_evaluations(files.metrics)
+    )

@@ -4,10 +4,14 @@
 """
 
 from dataclasses import asdict, dataclass
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from rlottery.errors import StudyError
 from rlottery.storage.disk import read_json, write_json
 from rlottery.storage.paths import RunFiles
+from rlottery.storage.stored_types import Name, Share
 
 STABILITY_FORMAT = 1
 MAX_RECORD_BYTES = 2**12
@@ -24,10 +28,13 @@ class Stability:
         chance: the mean index of masks with random weights, as in `rlottery.pruning.masks.overlap`.
     """
 
-    mask: str
-    resamples: int
-    jaccard: float
-    chance: float
+    mask: Name
+    resamples: Annotated[int, Field(strict=True, ge=2, le=2**31)]
+    jaccard: Share
+    chance: Share
+
+
+_STABILITY = TypeAdapter(Stability)
 
 
 def read_stability(files: RunFiles, digest: str) -> Stability | None:
@@ -44,15 +51,13 @@ def read_stability(files: RunFiles, digest: str) -> Stability | None:
         raise _unusable(files, str(error)[:200]) from None
     if not isinstance(content, dict) or content.pop("format_version", None) != STABILITY_FORMAT:
         raise _unusable(files, f"its format is not {STABILITY_FORMAT}")
-    match content:
-        case {
-            "mask": str(mask),
-            "resamples": int(resamples),
-            "jaccard": int() | float() as jaccard,
-            "chance": int() | float() as chance,
-        } if len(content) == 4 and resamples >= 2 and 0 <= jaccard <= 1 and 0 <= chance <= 1:
-            return Stability(mask, resamples, float(jaccard), float(chance)) if mask == digest else None
-    raise _unusable(files, "it is not a valid stability record")
+    try:
+        if content.keys() - Stability.__annotations__.keys():
+            raise ValueError
+        measured = _STABILITY.validate_python(content)
+    except ValueError:  # pydantic's errors are of that type
+        raise _unusable(files, "it is not a valid stability record") from None
+    return measured if measured.mask == digest else None
 
 
 def write_stability(files: RunFiles, measured: Stability) -> None:

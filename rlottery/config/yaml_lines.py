@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from rlottery.errors import ConfigError
+from rlottery.regular_files import FileSizeError, read_bytes
 
 KeyPath = tuple[str | int, ...]
 """The place of a value: `("tasks", 0, "id")`."""
@@ -119,14 +120,15 @@ def read_document(path: Path) -> Document:
     try:
         if path.is_dir():
             raise ConfigError(f"{path}: this is a folder; give the path of a config file")
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+        content = read_bytes(path, _MAX_BYTES)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file; `rlottery init` writes a commented one") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from None
-    if len(content) > _MAX_BYTES:
-        raise ConfigError(f"{path}: larger than 1 MiB, so it isn't a config file")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror or error}") from None
+    except FileSizeError:
+        raise ConfigError(f"{path}: larger than 1 MiB, so it isn't a config file") from None
+    except ValueError as error:  # a null character in the path
+        raise ConfigError(f"{path}: can't be read: {error}") from None
     try:
         value, lines, faults, unquoted = _parse(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -15,7 +15,8 @@ from rlottery.export.recording import EpisodeEnd, FilmedRun
 from rlottery.export.recording import __name__ as RECORDING
 from rlottery.export.video import VideoFormat
 from rlottery.processes.children import ChildError, call_in_child
-from rlottery.storage.disk import read_bytes, write_bytes
+from rlottery.regular_files import read_bytes
+from rlottery.storage.disk import write_bytes
 from rlottery.storage.paths import DENSE, Store
 
 SIZE = (320, 240)

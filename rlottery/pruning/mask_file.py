@@ -8,7 +8,6 @@ You can open one with `pickle.load`. rlottery itself never does, because files m
 import hashlib
 import io
 import pickle
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from rlottery.errors import MaskError
 from rlottery.pruning.inert_pickle import read_plain_pickle
 from rlottery.pruning.masks import MASK_FORMAT, Mask, check_group_mask, digest, in_layer_order, layer_counts
+from rlottery.regular_files import NotRegularError, read_bytes
 
 MAX_MASK_BYTES = 256 * 2**20
 """Largest mask file that is read: with one byte per weight, 268 million weights."""
@@ -40,6 +40,7 @@ _METADATA_TYPES: dict[str, tuple[type, ...]] = {
 }
 _PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How files of each protocol that is read begin."""
+_LARGEST_SEED = 2**63 - 1
 _CHECKSUM = "checksum"
 _MAX_DEPTH = 16
 _REMEDY = "Make the mask again: create_ticket=True, or `rlottery run --stages mask`, or see docs/masks.md."
@@ -121,19 +122,18 @@ def read_mask_bytes(path: Path) -> bytes:
     """The content of a file for `mask_from_bytes`.
 
     Raises:
-        MaskError: the file is missing, unreadable or not a regular file.
+        MaskError: the file is missing, unreadable, larger than MAX_MASK_BYTES or not a regular file.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise MaskError(f"{path} can't be used as a mask: it is not a regular file. {_REMEDY}")
-        with path.open("rb") as file:
-            return file.read(MAX_MASK_BYTES + 1)
+        return read_bytes(path, MAX_MASK_BYTES)
     except FileNotFoundError as error:
         raise MaskError(f"There is no mask at {path}. {_REMEDY}") from error
-    # ValueError: a null character in the path.
+    except NotRegularError as error:
+        raise MaskError(f"{path} can't be used as a mask: it is not a regular file. {_REMEDY}") from error
+    # ValueError: too large, or a null character in the path.
     except (OSError, ValueError) as error:
-        raise MaskError(f"The mask {path} can't be read: {error}.") from error
+        why = getattr(error, "strerror", None) or error
+        raise MaskError(f"The mask {path} can't be read: {why}. {_REMEDY}") from error
 
 
 def _checked_mask(content: object) -> Mask:
@@ -183,6 +183,8 @@ def _check_metadata(metadata: Any) -> object:
     for key, types in _METADATA_TYPES.items():
         if type(metadata[key]) not in types:
             raise MaskError(f"metadata[{key!r}] is of type {type(metadata[key]).__name__}")
+    if abs(metadata["seed"]) > _LARGEST_SEED:
+        raise MaskError(f"metadata['seed'] has {metadata['seed'].bit_length()} bits, more than 63")
     checksum: object = metadata.pop(_CHECKSUM)
     return checksum
 

@@ -2,37 +2,57 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Annotated, Literal, NotRequired
 
-from pydantic import NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from rlottery.errors import StudyError
 from rlottery.storage.disk import file_digest
-from rlottery.storage.manifests import DamagedError, FileEntry, FileName, Session, find_damage, read_sealed
+from rlottery.storage.manifests import DamagedError, FileEntry, FileName, Session, checked, find_damage, read_sealed
 from rlottery.storage.paths import RunFiles
+from rlottery.storage.stored_types import Count, Fingerprint, Name, Seconds
 
 KEPT = 2
 """How many checkpoints are kept: the last one, and the one before it."""
 PIECE_BYTES = 2**22
 """The most bytes in a file of replay. Several copies of a piece are in memory while it is written."""
 
+Bits128 = Annotated[int, Field(strict=True, ge=0, lt=2**128)]
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
 
 class SavedLosses(TypedDict):
     """The state of `training.meters.LossMeter`."""
 
-    sums: dict[str, float]
-    updates: NonNegativeInt
-    last: dict[str, float]
-    seconds: float
+    sums: dict[Name, Finite]
+    updates: Count
+    last: dict[Name, Finite]
+    seconds: Seconds
 
 
 class SavedEpisodes(TypedDict):
     """The state of `training.meters.EpisodeMeter`."""
 
-    ended: dict[str, float]
-    episodes: NonNegativeInt
-    wrote_at: NonNegativeInt
+    ended: dict[Name, Finite]
+    episodes: Count
+    wrote_at: Count
+
+
+class SavedBits(TypedDict):
+    """The two numbers of 128 bits of NumPy's PCG64."""
+
+    state: Bits128
+    inc: Bits128
+
+
+class SavedGenerator(TypedDict):
+    """The state of NumPy's PCG64."""
+
+    bit_generator: Literal["PCG64"]
+    state: SavedBits
+    has_uint32: Annotated[int, Field(strict=True, ge=0, le=1)]
+    uinteger: Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 
 
 class CheckpointRecord(TypedDict):
@@ -49,20 +69,20 @@ class CheckpointRecord(TypedDict):
     """
 
     format_version: int
-    fingerprint: dict[str, Any]
-    env_steps: NonNegativeInt
-    episodes: NonNegativeInt
+    fingerprint: Fingerprint
+    env_steps: Count
+    episodes: Count
     files: dict[FileName, FileEntry]
-    segments: list[tuple[NonNegativeInt, NonNegativeInt]]
-    generators: dict[str, dict[str, Any]]
+    segments: list[tuple[Count, Count]]
+    generators: dict[Name, SavedGenerator]
     losses: SavedLosses
     episode: SavedEpisodes
-    metrics: tuple[NonNegativeInt, str]
+    metrics: tuple[Count, Name]
     points: NotRequired[dict[FileName, FileEntry]]
-    seconds: float
+    seconds: Seconds
     sittings: list[Session]
-    written: int
-    cost: float
+    written: Count
+    cost: Seconds
 
 
 _RECORD = TypeAdapter(CheckpointRecord)
@@ -76,11 +96,9 @@ def record_paths(files: RunFiles) -> list[Path]:
 def read_checkpoint_record(path: Path) -> CheckpointRecord:
     """The content of a checkpoint's JSON file. Raises DamagedError, or StudyError if a later rlottery wrote it."""
     try:
-        return _RECORD.validate_python(read_sealed(path))
+        return checked(_RECORD, read_sealed(path), path)
     except FileNotFoundError:
         raise DamagedError(path, "it is missing") from None
-    except ValidationError as error:
-        raise DamagedError(path, error.errors()[0]["msg"][:200]) from None
 
 
 def checkpoint_damage(files: RunFiles, record: CheckpointRecord) -> list[DamagedError]:

@@ -7,17 +7,16 @@ import json
 import math
 import os
 import shutil
-import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from rlottery.errors import StudyError
+from rlottery.regular_files import read_bytes, regular
 
 MAX_ARRAYS_BYTES = 2**33
 """The most bytes that a file of arrays may need: an agent with 300 million weights and its moments."""
@@ -25,7 +24,25 @@ MAX_ARRAYS_BYTES = 2**33
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The `errno` of an `OSError` when the disk, or the user's quota on it, is full."""
 
-_DTYPES = {"F32": np.float32, "BOOL": np.bool_, "U32": np.uint32, "I32": np.int32, "F64": np.float64, "I64": np.int64}
+MOST_VALUES = 100_000
+"""The most values in a JSON file of a run."""
+MAX_DEPTH = 64
+"""How deeply JSON may be nested. Keyword arguments of environments may be nested freely."""
+MAX_HEADER_BYTES = 2**22
+MOST_ARRAYS = 20_000
+"""Limits of the headers of safetensors files. A header takes about 20 times its size; an agent has 2 to 20 kB of it."""
+MOST_AXES = 8
+_MOST_DIGITS = 320
+"""Longer whole numbers take long to read and to print, and no setting may have one."""
+
+_DTYPES: dict[str, type[np.generic]] = {
+    "F32": np.float32,
+    "BOOL": np.bool_,
+    "U32": np.uint32,
+    "I32": np.int32,
+    "F64": np.float64,
+    "I64": np.int64,
+}
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -83,52 +100,53 @@ def remove_partials(folder: Path, older_than: float = 0.0) -> None:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """The content of a file. Raises ValueError if it has more than `limit` bytes or isn't a regular file."""
-    if not stat.S_ISREG(path.stat().st_mode):  # checked before opening: a named pipe would block
-        raise ValueError("not a regular file")
-    with path.open("rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"more than {limit:,} bytes")
-    return data
+def read_json(path: Path, limit: int, values: int = MOST_VALUES) -> Any:
+    """The content of a JSON file of at most `limit` bytes and `values` values.
 
-
-def read_json(path: Path, limit: int) -> Any:
-    """The content of a JSON file. Raises ValueError as `read_bytes`, or if it isn't JSON or has NaN or infinity."""
+    Raises OSError, and ValueError if it is too large or not JSON, or has a number that isn't finite.
+    """
+    data = read_bytes(path, limit)
+    # Before each value stands one of these, or the only value has none. A small value takes twenty times its text.
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > values:
+        raise ValueError(f"more than {values:,} values")
     try:
-        return json.loads(read_bytes(path, limit), parse_constant=_finite, parse_float=_finite)
+        content = json.loads(data, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not valid JSON: {error}") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    _check_depth(content)
+    return content
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The named arrays of a safetensors file. Their declared sizes are checked before memory is allocated.
+    """The named arrays of a safetensors file. What it declares is checked before memory is allocated.
 
     Raises StudyError if it is missing, damaged, larger than `MAX_ARRAYS_BYTES`, or has a dtype that no agent has.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("not a regular file")
-        with safetensors.safe_open(path, framework="numpy") as file:
-            names, total = list(file.keys()), 0
-            for name in names:
-                view = file.get_slice(name)
-                if view.get_dtype() not in _DTYPES:
-                    raise ValueError(f"{name[:100]} has dtype {view.get_dtype()}")
-                total += int(np.prod(view.get_shape(), dtype=object)) * np.dtype(_DTYPES[view.get_dtype()]).itemsize
-            if total > MAX_ARRAYS_BYTES:
-                raise ValueError(f"its arrays need {total:,} bytes")
-            return {name: file.get_tensor(name) for name in names}
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise StudyError(f"{path} can't be read: {error}. Delete its folder to train that run again.") from None
+        with open(path, "rb", opener=regular) as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
+                raise ValueError("it has no header of a safetensors file")
+            layout = _layout(file.read(length), size - 8 - length)
+            arrays = {}
+            for name, dtype, shape in layout:
+                arrays[name] = np.empty(shape, dtype)
+                if file.readinto(arrays[name].reshape(-1).view(np.uint8).data) != arrays[name].nbytes:
+                    raise ValueError("it is cut off")
+                if dtype is np.bool_ and arrays[name].view(np.uint8).max(initial=0) > 1:
+                    raise ValueError(f"{name[:100]!r} has values other than true and false")
+            return arrays
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise StudyError(f"{path} can't be read: {why}. Delete its folder to train that run again.") from None
 
 
 def file_digest(path: Path, length: int | None = None) -> str:
-    """The SHA-256 of a file's content, or of its first `length` bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    """The SHA-256 of a regular file's content, or of its first `length` bytes, in hexadecimal."""
+    with open(path, "rb", opener=regular) as file:
         if length is None:
             return hashlib.file_digest(file, "sha256").hexdigest()
         sha = hashlib.sha256()
@@ -138,11 +156,70 @@ def file_digest(path: Path, length: int | None = None) -> str:
         return sha.hexdigest()
 
 
+def _layout(header: bytes, size: int) -> list[tuple[str, type[np.generic], tuple[int, ...]]]:
+    """Name, type and shape of a safetensors file's arrays, in the order of their content, which has `size` bytes.
+
+    Raises ValueError unless they fill the content without a gap, as the format asks for.
+    """
+    if header.count(b"{") > MOST_ARRAYS:
+        raise ValueError(f"it has more than {MOST_ARRAYS:,} arrays")
+    try:
+        declared = json.loads(header, parse_int=_whole, object_pairs_hook=_distinct)
+        declared.pop("__metadata__", None)
+        found = sorted((*map(int, of["data_offsets"]), name, of["dtype"], of["shape"]) for name, of in declared.items())
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        raise ValueError("it has no header of a safetensors file") from None
+    layout, at = [], 0
+    for start, end, name, dtype, shape in found:
+        if dtype not in _DTYPES:
+            raise ValueError(f"{name[:100]!r} has dtype {str(dtype)[:20]}")
+        if not isinstance(shape, list) or len(shape) > MOST_AXES or any(type(n) is not int or n < 0 for n in shape):
+            raise ValueError(f"{name[:100]!r} has no valid shape")
+        needed = math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
+        if end > MAX_ARRAYS_BYTES:
+            raise ValueError(f"its arrays need {end:,} bytes")
+        if (start, end) != (at, at + needed):
+            raise ValueError(f"{name[:100]!r} is not where its size says")
+        layout.append((name, _DTYPES[dtype], tuple(shape)))
+        at = end
+    if at != size:
+        raise ValueError(f"its arrays need {at:,} bytes, and it has {size:,}")
+    return layout
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text[:20]} is not a finite number")
     return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"it has a number of {len(text):,} digits")
+    return int(text)
+
+
+def _check_depth(content: Any) -> None:
+    """Raise ValueError if containers are nested so deeply that code which walks through them could fail."""
+    level, depth = [content], 0
+    while level := [
+        inner
+        for outer in level
+        if isinstance(outer, dict | list)
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+        if isinstance(inner, dict | list)
+    ]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError("it is nested too deeply")
 
 
 def _partial(path: Path) -> Path:

@@ -10,7 +10,7 @@ import json
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -18,10 +18,24 @@ from typing_extensions import TypedDict
 from rlottery.errors import StudyError
 from rlottery.storage.disk import file_digest, read_json, write_json
 from rlottery.storage.paths import RunFiles
+from rlottery.storage.stored_types import (
+    MOST_TEXT,
+    Count,
+    Fingerprint,
+    LongText,
+    Moment,
+    Name,
+    Recipe,
+    Seconds,
+    Seed,
+    Share,
+)
 
 MANIFEST_FORMAT = 2
 MAX_MANIFEST_BYTES = 2**24
 """The largest file that is read. A manifest has some kilobytes, a checkpoint some hundred bytes per piece of replay."""
+MAX_MANIFEST_VALUES = 500_000
+"""The most values in it. A checkpoint has six for each piece of replay."""
 
 ManifestStatus = Literal["done", "failed", "diverged"]
 FileName = Annotated[str, Field(pattern=r"^(replay/)?[A-Za-z0-9_]+\.[a-z]+$")]
@@ -31,8 +45,8 @@ FileName = Annotated[str, Field(pattern=r"^(replay/)?[A-Za-z0-9_]+\.[a-z]+$")]
 class FileEntry(TypedDict):
     """A file's checksum and size. Format 1 has no sizes."""
 
-    sha256: str
-    bytes: int | None
+    sha256: Name
+    bytes: Count | None
 
 
 class Session(TypedDict):
@@ -44,9 +58,9 @@ class Session(TypedDict):
         notes: the damaged checkpoints that it skipped.
     """
 
-    started: float
-    env_steps: int
-    notes: list[str]
+    started: Moment
+    env_steps: Count
+    notes: list[LongText]
 
 
 class RunFacts(TypedDict, total=False):
@@ -61,12 +75,12 @@ class RunFacts(TypedDict, total=False):
     """
 
     replay: Literal["saved", "released"]
-    method: str
-    criterion: str
-    sparsity: dict[str, float]
-    recipe: dict[str, Any]
-    round_of: str
-    error: str
+    method: Name
+    criterion: Name
+    sparsity: dict[Name, Share]
+    recipe: Recipe
+    round_of: Name
+    error: LongText
 
 
 class Manifest(RunFacts):
@@ -82,22 +96,23 @@ class Manifest(RunFacts):
 
     format_version: int
     status: ManifestStatus
-    fingerprint: dict[str, Any]
+    fingerprint: Fingerprint
     files: dict[FileName, FileEntry]
-    stage: NotRequired[str]
-    task: NotRequired[str]
-    task_name: NotRequired[str]
-    seed: NotRequired[int]
-    arm: NotRequired[str]
-    versions: NotRequired[dict[str, str]]
-    started: NotRequired[float]
-    seconds: NotRequired[float]
+    stage: NotRequired[Name]
+    task: NotRequired[Name]
+    task_name: NotRequired[Name]
+    seed: NotRequired[Seed]
+    arm: NotRequired[Name]
+    versions: NotRequired[dict[Name, LongText]]
+    started: NotRequired[Moment]
+    seconds: NotRequired[Seconds]
     sittings: NotRequired[list[Session]]
-    checkpoints: NotRequired[dict[str, float]]
-    env_steps: NotRequired[int]
+    checkpoints: NotRequired[dict[Name, Seconds]]
+    env_steps: NotRequired[Count]
 
 
 _MANIFEST = TypeAdapter(Manifest)
+_T = TypeVar("_T")
 
 
 class DamagedError(StudyError):
@@ -119,7 +134,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     Raises FileNotFoundError, DamagedError, or StudyError if a later version of rlottery wrote it.
     """
     try:
-        content = read_json(path, MAX_MANIFEST_BYTES)
+        content = read_json(path, MAX_MANIFEST_BYTES, MAX_MANIFEST_VALUES)
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
@@ -149,17 +164,23 @@ def read_manifest(files: RunFiles) -> Manifest | None:
     if content["format_version"] == 1 and isinstance(content.get("files"), dict):
         content["files"] = {name: {"sha256": digest, "bytes": None} for name, digest in content["files"].items()}
     content["format_version"] = MANIFEST_FORMAT
+    return checked(_MANIFEST, content, files.manifest)
+
+
+def checked(kind: TypeAdapter[_T], content: object, path: Path) -> _T:
+    """The content of a file, if all of its values have the types and ranges of their kind. Raises DamagedError."""
     try:
-        return _MANIFEST.validate_python(content)
+        return kind.validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))[:100]
-        raise DamagedError(files.manifest, f"{place}: {first['msg'][:200]}") from None
+        raise DamagedError(path, f"{place}: {first['msg'][:200]}") from None
 
 
 def write_manifest(files: RunFiles, manifest: Manifest) -> None:
     """Write a run's manifest. From then on the run counts as finished."""
-    write_sealed(files.manifest, {**manifest, "format_version": MANIFEST_FORMAT})
+    error = {"error": manifest["error"][:MOST_TEXT]} if "error" in manifest else {}
+    write_sealed(files.manifest, {**manifest, **error, "format_version": MANIFEST_FORMAT})
 
 
 def file_entry(path: Path) -> FileEntry:

@@ -13,11 +13,13 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlottery.errors import StudyError
-from rlottery.storage.disk import read_bytes
+from rlottery.regular_files import regular
+from rlottery.storage.stored_types import LARGEST
 
 MetricsRow = dict[str, Any]
 
@@ -28,6 +30,13 @@ FLUSH_SECONDS = 10.0
 """How often the TensorBoard file is flushed."""
 MAX_METRICS_BYTES = 2**30
 """The largest log that is read: about 500 million steps."""
+MAX_LINE_BYTES = 2**23
+"""The longest line that is read: an evaluation of 100,000 episodes."""
+MOST_LINE_VALUES = 400_000
+"""The most values in a line."""
+MOST_EVALUATIONS = 2**17
+MOST_EPISODES = 2**22
+"""The most evaluations of a run, and the most episodes in them, that are read. Each takes up to ten times its text."""
 
 
 class Position(NamedTuple):
@@ -50,9 +59,9 @@ class MetricsLog:
         self._sha = hashlib.sha256()
         if resume is None:
             shutil.rmtree(tensorboard, ignore_errors=True)  # the curve of an interrupted run would overlap
-            self._file = path.open("wb", buffering=0)
+            self._file = open(path, "wb", buffering=0, opener=regular)  # noqa: SIM115
         else:
-            self._file = path.open("r+b", buffering=0)
+            self._file = open(path, "r+b", buffering=0, opener=regular)  # noqa: SIM115
             self._file.truncate(resume.bytes)
             self._sha.update(self._file.read())
         self._board = _Board(tensorboard, None if resume is None else env_steps + 1)
@@ -123,46 +132,91 @@ class _Board:
         self._writer.close()
 
 
-def read_metrics(path: Path) -> list[MetricsRow]:
-    """All rows of a run. An incomplete last line, of an interrupted run, is ignored.
+def read_metrics(path: Path) -> Iterator[MetricsRow]:
+    """All rows of a run, one after the other. An incomplete last line, of an interrupted run, is ignored.
 
-    Raises StudyError if the file is missing or larger than `MAX_METRICS_BYTES`, or a complete line isn't a JSON object.
+    Raises StudyError if the file is missing, larger than `MAX_METRICS_BYTES`, or not rlottery's metrics.
     """
-    return [_row(path, number, line) for number, line in enumerate(_lines(path), start=1)]
+    last = dict.fromkeys(KINDS, -1)
+    for number, line in _lines(path):
+        yield _checked_row(path, number, line, last)
 
 
 def read_evaluations(path: Path) -> list[MetricsRow]:
     """The evaluation rows of a run, in order of their steps. Other rows, which are most of the file, are not parsed.
 
-    Raises StudyError as `read_metrics`, or if a row that is parsed has no kind.
+    Raises StudyError as `read_metrics`, or if there are more evaluations than `MOST_EVALUATIONS` or `MOST_EPISODES`.
     """
-    rows = []
-    for number, line in enumerate(_lines(path), start=1):
-        if line.startswith(_EVALUATION) or not (line.startswith(_KIND) and line.endswith(b"}")):
-            row = _row(path, number, line)
-            if "kind" not in row:
-                raise StudyError(f"{path} holds no metrics of rlottery. Delete the run's folder to train it again.")
-            rows += [row] if row["kind"] == "evaluation" else []
+    rows, episodes = [], 0
+    last = dict.fromkeys(KINDS, -1)
+    for number, line in _lines(path):
+        if line.startswith(_EVALUATION) or not (line.startswith(_KIND) and line.endswith(b"}\n")):
+            row = _checked_row(path, number, line, last)
+            if row["kind"] == "evaluation":
+                rows.append(row)
+                episodes += len(row.get("returns", ()))
+                if len(rows) > MOST_EVALUATIONS or episodes > MOST_EPISODES:
+                    most = f"{MOST_EVALUATIONS:,} evaluations or {MOST_EPISODES:,} episodes in them"
+                    raise _unusable(path, number, f"more than {most}")
     return rows
 
 
+KINDS = ("evaluation", "episode", "losses")
 _KIND, _EVALUATION = b'{"kind": "', b'{"kind": "evaluation"'
 """How `MetricsLog` begins a line. A line that begins in another way is parsed."""
 
 
-def _lines(path: Path) -> list[bytes]:
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Number and content of each complete line."""
     try:
-        return read_bytes(path, MAX_METRICS_BYTES).split(b"\n")[:-1]
+        with open(path, "rb", opener=regular) as file:
+            if os.fstat(file.fileno()).st_size > MAX_METRICS_BYTES:
+                raise ValueError(f"more than {MAX_METRICS_BYTES:,} bytes")
+            number = 0
+            while (line := file.readline(MAX_LINE_BYTES + 1)).endswith(b"\n"):
+                number += 1
+                yield number, line
+            if len(line) > MAX_LINE_BYTES:
+                raise _unusable(path, number + 1, f"more than {MAX_LINE_BYTES:,} bytes")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise StudyError(f"Metrics {path} can't be read: {why}. Delete the run's folder to train it again.") from None
 
 
-def _row(path: Path, number: int, line: bytes) -> MetricsRow:
+def _checked_row(path: Path, number: int, line: bytes, last: dict[str, int]) -> MetricsRow:
+    """The row in a line. `last` has the last step of each kind of rows, and is kept up to date."""
+    if line.count(b",") + line.count(b"[") + line.count(b"{") > MOST_LINE_VALUES:
+        raise _unusable(path, number, f"more than {MOST_LINE_VALUES:,} values")
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
-        raise StudyError(f"{path}:{number}: not a JSON object. Delete the run's folder to train it again.")
+        raise _unusable(path, number, "not a JSON object")
+    kind, step = row.get("kind"), row.get("env_steps")
+    if not isinstance(kind, str) or kind not in last:
+        raise _unusable(path, number, "not a row of rlottery's metrics")
+    if type(step) is not int or not last[kind] + (kind == "evaluation") <= step <= 2**53:
+        raise _unusable(path, number, "its env_steps is not a whole number, or not above those before it")
+    last[kind] = step
+    if kind == "evaluation" and (wrong := _wrong_in_evaluation(row)):
+        raise _unusable(path, number, f"its {wrong} is not a finite number of at most {LARGEST:g}, or a list of them")
     return row
+
+
+def _wrong_in_evaluation(row: MetricsRow) -> str | None:
+    """The field of an evaluation that has a value of another type, or one that can't be computed with."""
+    if not _is_number(row.get("return")):
+        return "return"
+    if "success" in row and not (_is_number(row["success"]) and 0 <= row["success"] <= 1):
+        return "success"
+    returns = row.get("returns", [])
+    return None if isinstance(returns, list) and all(map(_is_number, returns)) else "returns"
+
+
+def _is_number(value: object) -> bool:
+    return (type(value) is float or type(value) is int) and abs(value) <= LARGEST  # nor is NaN
+
+
+def _unusable(path: Path, number: int, why: str) -> StudyError:
+    return StudyError(f"{path}:{number}: {why}. Delete the run's folder to train it again.")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from rlottery.storage.disk import read_json
+from rlottery.storage.stored_types import Count, Number, Share
 
 RENEW_SECONDS = 1.0
 CHECK_STEPS = 10
@@ -28,12 +29,12 @@ class Progress:
         last_return, last_success: of the last evaluation.
     """
 
-    pid: Annotated[int, Field(gt=0, lt=2**31)]
-    env_steps: Annotated[int, Field(ge=0, lt=2**53)]
-    total_steps: Annotated[int, Field(ge=0, lt=2**53)]
-    steps_per_second: Annotated[float, Field(ge=0)]
-    last_return: float | None = None
-    last_success: float | None = None
+    pid: Annotated[int, Field(strict=True, gt=0, lt=2**31)]
+    env_steps: Count
+    total_steps: Count
+    steps_per_second: Annotated[float, Field(strict=True, ge=0, le=1e12)]
+    last_return: Number | None = None
+    last_success: Share | None = None
 
     @property
     def seconds_left(self) -> float | None:

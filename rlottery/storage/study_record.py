@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from rlottery.config import Config, config_to_dict
@@ -18,8 +18,9 @@ from rlottery.config.yaml_lines import dotted
 from rlottery.errors import StudyError
 from rlottery.storage.local_modules import local_folders
 from rlottery.storage.locks import one_at_a_time
-from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, read_sealed, write_sealed
+from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, checked, read_sealed, write_sealed
 from rlottery.storage.paths import Store
+from rlottery.storage.stored_types import Count, LongText, Moment, Name, Seed
 from rlottery.version import __version__
 
 MOST_COMMANDS = 1_000
@@ -29,10 +30,19 @@ MOST_COMMANDS = 1_000
 class RecordedCommand(TypedDict):
     """A command that was run: when (seconds since 1970), its command line, and the version of rlottery."""
 
-    when: float
-    line: str
-    version: str
-    seeds: list[int]
+    when: Moment
+    line: LongText
+    version: Name
+    seeds: list[Seed]
+
+
+def _with_runs(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings, if it is clear which runs they ask for. Their other keys may be those of another version."""
+    for task in _TASKS.validate_python(config.get("tasks")):
+        if isinstance(task, dict) and not isinstance(task.get("id"), str):
+            raise ValueError("has a task without an id")
+    _SEEDS.validate_python(config.get("seeds"))
+    return config
 
 
 class StudyRecord(TypedDict):
@@ -45,13 +55,15 @@ class StudyRecord(TypedDict):
     """
 
     format_version: int
-    config: dict[str, Any]
+    config: Annotated[dict[str, Any], AfterValidator(_with_runs)]
     commands: Annotated[list[RecordedCommand], Field(max_length=MOST_COMMANDS)]
-    seeds_added: Annotated[int, Field(ge=0)]
-    module_folders: NotRequired[list[str]]
+    seeds_added: Count
+    module_folders: NotRequired[list[LongText]]
 
 
 _RECORD = TypeAdapter(StudyRecord)
+_TASKS = TypeAdapter(list[str | dict[str, Any]])
+_SEEDS = TypeAdapter(list[Seed])
 
 
 def note_command(config: Config, *, has_work: bool) -> None:
@@ -113,10 +125,7 @@ def config_from_record(record: StudyRecord, data: Path) -> Config:
 
 
 def _read(store: Store) -> StudyRecord:
-    try:
-        return _RECORD.validate_python(read_sealed(store.record))
-    except ValidationError:
-        raise DamagedError(store.record, "it is not a study's record") from None
+    return checked(_RECORD, read_sealed(store.record), store.record)
 
 
 def _joined(known: dict[str, Any] | None, config: Config) -> tuple[dict[str, Any], bool]:

@@ -6,14 +6,15 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from rlottery.config import Config, Deviation, Task
 from rlottery.errors import StudyError
 from rlottery.storage.manifests import MANIFEST_FORMAT, read_sealed, write_sealed
 from rlottery.storage.paths import Store
+from rlottery.storage.stored_types import Count, LongText, Name
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,17 @@ class Trial:
     """
 
     kwargs: dict[str, Any]
-    observation_size: int
-    action_size: int
-    success_key: str | None
-    steps: int
-    ended: bool
-    steps_per_second: float
-    deviations: dict[Deviation, str]
-    notes: list[str]
-    rendering: str
-    packages: dict[str, str]
-    sources: dict[str, str]
+    observation_size: Count
+    action_size: Count
+    success_key: LongText | None
+    steps: Count
+    ended: Annotated[bool, Field(strict=True)]
+    steps_per_second: Annotated[float, Field(strict=True, ge=0, le=1e12)]
+    deviations: dict[Deviation, LongText]
+    notes: list[LongText]
+    rendering: LongText
+    packages: dict[Name, LongText]
+    sources: dict[LongText, Name]
 
     @property
     def code(self) -> str:

@@ -120,7 +120,8 @@ def _examine_unfinished(run: RunFiles) -> tuple[int, list[Problem]]:
 def _contradictions(run: RunFiles) -> Iterator[tuple[Path, str]]:
     """Files that match their checksums and are wrong all the same."""
     try:
-        read_metrics(run.metrics)
+        for _ in read_metrics(run.metrics):
+            pass
     except StudyError as error:
         yield run.metrics, str(error)
     if not (run.mask.exists() and run.agent.exists()):

@@ -11,7 +11,7 @@ use the same pieces of replay. Environments are not saved: an episode depends on
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,7 @@ class Checkpoints:
                 path.unlink()
 
 
-def _generator(state: dict[str, Any]) -> np.random.Generator:
+def _generator(state: Mapping[str, Any]) -> np.random.Generator:
     generator = np.random.default_rng()
     generator.bit_generator.state = state
     return generator

@@ -1,10 +1,13 @@
 """The replay buffer: a ring buffer in NumPy, saved as one plain ``.npy`` file per field."""
 
+import math
+import os
 from pathlib import Path
 
 import numpy as np
 
 from rlottery.errors import StudyError
+from rlottery.regular_files import regular
 from rlottery.storage.transitions import Transitions, columns
 
 
@@ -110,9 +113,10 @@ def load_replay(folder: Path) -> Transitions:
     for name in Transitions._fields:
         path = folder / f"{name}.npy"
         try:
-            fields[name] = np.lib.format.open_memmap(path, mode="r")
+            fields[name] = _mapped(path)
         except Exception as error:  # NumPy parses a header as Python, so a damaged one raises anything
-            raise StudyError(f"Replay buffer field {path} can't be read: {error}. {remedy}") from None
+            why = getattr(error, "strerror", None) or str(error)[:200]
+            raise StudyError(f"Replay buffer field {path} can't be read: {why}. {remedy}") from None
     stored = Transitions(**fields)
     shapes = {name: field.shape for name, field in fields.items()}
     rows = {shape[0] if shape else 0 for shape in shapes.values()}
@@ -122,3 +126,16 @@ def load_replay(folder: Path) -> Transitions:
     if not fits or {field.dtype for field in stored} != {np.dtype(np.float32)}:
         raise StudyError(f"The fields of the replay buffer in {folder} don't fit together: {shapes}. {remedy}")
     return stored
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """A plain float32 array in a ``.npy`` file, memory-mapped. Raises anything if the file holds something else."""
+    with open(path, "rb", opener=regular) as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):  # what NumPy writes for plain arrays
+            raise ValueError(f"it has version {version[0]}.{version[1]} of the format")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        held = os.fstat(file.fileno()).st_size - file.tell()
+        if dtype != np.float32 or math.prod(shape) * dtype.itemsize != held:
+            raise ValueError(f"its {held:,} bytes are not a float32 array of the shape {shape}"[:200])
+        return np.memmap(file, dtype, mode="r", offset=file.tell(), shape=shape)

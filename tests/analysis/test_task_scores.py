@@ -160,9 +160,9 @@ class TestWhatIsMissingOrDamaged:
         ("rows", "said"),
         [
             (success(0.5), "no evaluation of the trained agent"),
-            ([{"kind": "evaluation", "env_steps": 100}], "does not contain rlottery's metrics"),
-            ([{"kind": "evaluation", "env_steps": 100, "return": float("nan")}], "does not contain rlottery's metrics"),
-            ([{"env_steps": 100}], "no metrics of rlottery"),
+            ([{"kind": "evaluation", "env_steps": 100}], "its return is not a finite number"),
+            ([{"kind": "evaluation", "env_steps": 100, "return": float("nan")}], "its return is not a finite number"),
+            ([{"env_steps": 100}], "not a row of rlottery's metrics"),
         ],
     )
     def test_a_run_without_a_score_is_unreadable(self, store: Store, rows: list[dict[str, Any]], said: str) -> None:

@@ -162,8 +162,8 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StudyError, match="not a regular file"):
         disk.read_arrays(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="not a regular file"):
-        disk.read_bytes(tmp_path / "pipe", 10)
+    with pytest.raises(OSError, match="not a regular file"):
+        disk.read_json(tmp_path / "pipe", 10)
 
 
 def test_json_that_is_too_large_or_too_deep_is_refused(tmp_path: Path) -> None:
