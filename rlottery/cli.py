@@ -14,7 +14,6 @@ from rlottery.errors import ConfigError, StudyError
 from rlottery.pipeline import (
     EXIT_CODES,
     METHOD_HELP,
-    SCRIPT,
     SOME_FAILED,
     end_with,
     fail,
@@ -23,6 +22,7 @@ from rlottery.pipeline import (
     run_and_conclude,
 )
 from rlottery.processes.stopping import own_process
+from rlottery.search_path import SCRIPT
 from rlottery.version import __version__
 
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ Overrides = Annotated[
     ),
 ]
 ConfigFile = Annotated[str, typer.Argument(metavar="CONFIG", help="The study's YAML file.")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Run code that a study of somebody else names: its tasks and criteria. Your own need no flag."
+    ),
+]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="The study's config file or its data folder.")]
 
 
@@ -77,16 +83,16 @@ def run(
     path, extra = _config_and_overrides(config, overrides)
     chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
-    from rlottery.storage.open_study import config_from_file
+    from rlottery.storage.open_study import config_to_run
 
     if not dry_run:
-        finish(lambda: run_and_conclude(config_from_file(path, extra), pruning_method, chosen, names))
+        finish(lambda: run_and_conclude(config_to_run(path, extra), pruning_method, chosen, names))
         return
     from rlottery.study.planning.plan import plan_study
     from rlottery.study.resources.estimate import estimate_table
 
     with plain_errors():
-        loaded = config_from_file(path, extra)
+        loaded = config_to_run(path, extra)
         _print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen, names)))
 
 
@@ -117,24 +123,27 @@ def report(
         Path | None,
         typer.Option(metavar="FOLDER", help="Where to write the page, its figures and tables. Default: DATA/report."),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Analyse the finished runs of a study and write the report: a page, figures, tables. Works on unfinished studies.
 
     To try other verdict settings on the same runs: rlottery report config.yaml verdict.margin=0.05 --to trial
     """
     from rlottery.storage.open_study import config_from_started_study
+    from rlottery.storage.trust import allow_code_of_study
     from rlottery.study.display import terminal
     from rlottery.study.reporting import report_folder, report_study
 
     path, extra = _config_and_overrides(study, overrides)
     with plain_errors():
-        loaded = config_from_started_study(path, extra)
+        loaded = config_from_started_study(path, extra, writes=True)
         if stability is not None:
             report_folder(loaded, to)  # fails before the long work does
+            allow_code_of_study(loaded, trust=trust, what="--stability")
             from rlottery.study.stages.resampling import measure_stability  # imports JAX
 
             measure_stability(loaded, stability, typer.echo)
-        report_study(loaded, terminal(), to)
+        report_study(loaded, terminal(), to, trust=trust)
 
 
 @app.command(epilog="Exit codes: 0 page written, 2 bad input.")
@@ -165,15 +174,13 @@ def play(
         Path | None, typer.Option(metavar="FILE", help="An .mp4 or .gif file. Default: an .mp4 in the current folder.")
     ] = None,
     episode: Annotated[int, typer.Option(metavar="N", help="Which evaluation episode to play, from 0.")] = 0,
+    trust: Trust = False,
 ) -> None:
     """Make a video of runs side by side, with the same start and goal. Existing files are not overwritten."""
     from rlottery.export.play import play as film
-    from rlottery.storage.open_study import allow_modules_of_run
 
-    for folder in run_folders:
-        allow_modules_of_run(folder)
     with plain_errors():
-        typer.echo(str(film(run_folders, to, episode)))
+        typer.echo(str(film(run_folders, to, episode, trust=trust)))
 
 
 @app.command()
@@ -227,6 +234,7 @@ def check(
             help="Try tasks with the arguments that this study gives them; check masks against its networks.",
         ),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Check tasks and mask files before a study uses them: what they are, and what is wrong. Changes no files.
 
@@ -234,11 +242,19 @@ def check(
     """
     from rlottery.storage.local_modules import allow_local_modules
     from rlottery.storage.open_study import config_from_study
+    from rlottery.storage.trust import allow_code
     from rlottery.study.check import check_mask, check_task, is_mask
 
     with plain_errors():
-        config = None if study is None else config_from_study(Path(study))
-        allow_local_modules()
+        config = None
+        if study is not None:
+            config = config_from_study(Path(study))
+            if Path(study).is_dir():
+                tried = [task for task in config.tasks if task.id in things or any(map(is_mask, things))]
+                allow_code(config.data, tried, trust=trust, what="This check")
+            else:
+                allow_local_modules([Path(study).parent])
+        allow_local_modules([Path.cwd()])
         problems = []
         for thing in things:
             found = (
@@ -260,17 +276,16 @@ def export(
     to: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to write the file. Default: TASK_seed_N_ARM.npz here.")
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Export a run's policy to a small .npz file that NumPy alone can read. Units that do nothing are removed.
 
     Existing files are not overwritten.
     """
     from rlottery.export.npz import export_policy
-    from rlottery.storage.open_study import allow_modules_of_run
 
-    allow_modules_of_run(run_folder)
     with plain_errors():
-        typer.echo(str(export_policy(run_folder, to)))
+        typer.echo(str(export_policy(run_folder, to, trust=trust)))
 
 
 @app.command()

@@ -7,10 +7,9 @@ Heavy modules are imported by the functions that need them, so that ``--help`` a
 import sys
 
 from rlottery.processes.stopping import own_process
+from rlottery.search_path import SCRIPT
 
 # isort: split
-
-SCRIPT = "run_pipeline.py"
 
 
 def _is_script() -> bool:
@@ -96,10 +95,10 @@ def main(
     stages = [stage for stage, wanted in chosen.items() if wanted]
     if not stages:
         raise RlotteryError("Nothing to do: set train_agent, create_ticket or run_ticket to True.")
-    from rlottery.storage.open_study import config_from_file
+    from rlottery.storage.open_study import config_to_run
 
     with lasting_streams():
-        return run_and_conclude(config_from_file(Path(config)), pruning_method, stages)
+        return run_and_conclude(config_to_run(Path(config)), pruning_method, stages)
 
 
 def run_and_conclude(
@@ -220,10 +219,10 @@ def _refuse_ignored_flags(values: dict[str, Any]) -> None:
 
 def _lists_arms(config: str) -> bool:
     """Whether a config lists its arms, so that there is no pruning method to choose."""
-    from rlottery.storage.open_study import config_from_file
+    from rlottery.config import load_config
 
     try:
-        return bool(config_from_file(Path(config)).arms)
+        return bool(load_config(Path(config)).arms)
     except RlotteryError:
         return False  # the pipeline reads it again, and reports what is wrong
 

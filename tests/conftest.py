@@ -21,6 +21,9 @@ if OWN_CACHE is not None:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
+if OWN_CACHE is not None:
+    os.environ["XDG_STATE_HOME"] = f"{OWN_CACHE}/state"  # the key that studies are signed with
+
 # Most of a short process is imports: compiled once, they take a third of the time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

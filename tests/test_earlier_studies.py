@@ -78,7 +78,7 @@ def test_it_loads(study: Path) -> None:
     assert loaded.problems == ()
     dense = loaded.runs[loaded.runs["arm"] == "dense"].iloc[0]
     assert dense["score"] == pytest.approx(loaded.evaluations.query("arm == 'dense'")["return"].iloc[-1])
-    agent = rlottery.load_agent(study / "data" / "runs" / "Pendulum-v1" / "seed_0" / "rigl")
+    agent = rlottery.load_agent(study / "data" / "runs" / "Pendulum-v1" / "seed_0" / "rigl", trust=True)
     assert agent.task == "Pendulum-v1"
 
 

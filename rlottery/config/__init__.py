@@ -1,6 +1,6 @@
 """The settings of a study: what a config file may contain, checked key by key."""
 
-from rlottery.config.loading import default_config_text, load_config
+from rlottery.config.loading import default_config_text, import_criteria, load_config, own_criteria
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.sections import (
     Deviation,
@@ -27,5 +27,7 @@ __all__ = [
     "config_to_dict",
     "default_config_text",
     "file_name",
+    "import_criteria",
     "load_config",
+    "own_criteria",
 ]

@@ -10,14 +10,18 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from rlottery.config.models import Config
-from rlottery.config.recipes import KEYS
+from rlottery.config.models import Config, config_to_dict
+from rlottery.config.recipes import KEYS, PrunedRecipe
 from rlottery.config.yaml_lines import Document, KeyPath, dotted, read_document, show
-from rlottery.errors import ConfigError
+from rlottery.errors import ConfigError, MaskError
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = (), *, runs_code: bool = False) -> Config:
     """Read a study's YAML file and apply `overrides`, each in the form `key.path=value` with a YAML value.
+
+    Args:
+        runs_code: whether to import the config's own criteria (``module:function``), and to check the arms that use
+            them against what they read. Without it, nothing that a config says is imported.
 
     Raises:
         ConfigError: the message has one line per fault: file and line (or the override), key, what is wrong, and what
@@ -26,6 +30,50 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     document = read_document(Path(path))
     for override in overrides:
         document.override(override)
+    config = _checked(document)
+    if runs_code and (own := own_criteria(config)):
+        for place, name in own.items():
+            try:
+                _import_criterion(name)
+            except MaskError as error:
+                document.fault(place, str(error))
+        config = _checked(document)
+    return config
+
+
+def own_criteria(config: Config) -> dict[KeyPath, str]:
+    """The import paths of the config's own criteria, by the place of their keys."""
+    recipes = enumerate(config.arms)
+    own = {index: recipe.own_criterion for index, recipe in recipes if isinstance(recipe, PrunedRecipe)}
+    return {("arms", index, "criterion"): name for index, name in own.items() if name is not None}
+
+
+def import_criteria(config: Config) -> None:
+    """Import the config's own criteria, and check the arms that use them. Raises ConfigError."""
+    own = own_criteria(config)
+    try:
+        for name in own.values():
+            _import_criterion(name)
+        if own:
+            Config.model_validate(config_to_dict(config))
+    except MaskError as error:
+        raise ConfigError(str(error)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{dotted(first['loc'])}: {first['msg']}") from None
+
+
+def _import_criterion(name: str) -> None:
+    from rlottery.pruning.criteria import find_criterion  # needs NumPy, which configs without arms don't
+
+    try:
+        find_criterion(name)
+    except MaskError as error:
+        raise MaskError(" ".join(str(error).split())) from None  # one in the user's module may have several lines
+
+
+def _checked(document: Document) -> Config:
+    """The settings in a document. Raises ConfigError if it has faults."""
     config = None
     try:
         config = Config.model_validate(document.value)

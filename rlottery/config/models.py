@@ -52,6 +52,9 @@ class Config(Section):
 
     name: str = Field(default="study", description="of the study; its random numbers depend on it")
     data: Path = Field(default=Path("data"), description="results folder, relative to the working directory")
+    data_anywhere: Switch = Field(
+        default=False, description="true lets commands write to a `data` folder outside the working directory"
+    )
     tasks: Annotated[tuple[Task, ...], FILLED] = Field(description="environments to learn")
     seeds: Annotated[tuple[Seed, ...], FILLED] = Field(description="one run of each arm per task and seed")
     workers: Workers = Field(default="auto", description="runs at the same time; auto: one per core")

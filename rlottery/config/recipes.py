@@ -55,8 +55,7 @@ def _known_criterion(name: str | None) -> str | None:
     try:
         _criterion(name)
     except MaskError as error:
-        # An error in the user's own module may have several lines.
-        raise fault(" ".join(str(error).split())) from None
+        raise fault(str(error)) from None
     return name
 
 
@@ -142,8 +141,13 @@ class PrunedRecipe(ArmRecipe):
 
     @property
     def scoring(self) -> "Criterion | None":
-        """What scores the weights; None if the schedule does so by itself."""
+        """What scores the weights; None if the schedule does so by itself, or an own function isn't imported yet."""
         return _criterion(self.criterion) if self.criterion else None
+
+    @property
+    def own_criterion(self) -> str | None:
+        """The import path of the criterion, if it is a function of the user's own."""
+        return self.criterion if self.criterion is not None and ":" in self.criterion else None
 
     @property
     def rewind_step(self) -> int | None:
@@ -200,10 +204,12 @@ class TicketRecipe(PrunedRecipe):
 
     def _problem(self) -> str | None:
         known, given = self.scoring, {key for key in self.model_fields_set if getattr(self, key) is not None}
-        if known is None:
+        if self.criterion is None:
             return "missing: criterion; `rlottery arms` lists them, or give your own function as module:function"
         if self.rescale and self.rewind.step != 0:
             return "rescale corrects the scale of initial weights; leave it out, or use rewind: initial"
+        if known is None:
+            return None  # checked once the function is imported (`import_criteria`)
         if known.reads_initial_weights and self.rewind.step != 0:
             return (
                 f"{self.criterion} scores the weights as they are before training; leave out rewind, or use another "
@@ -369,10 +375,10 @@ def _schedule_name(given: Mapping[str, Any]) -> object:
     return next(iter(schedule), None) if isinstance(schedule, dict) else schedule
 
 
-def _criterion(name: str) -> "Criterion":
-    from rlottery.pruning.criteria import find_criterion  # needs NumPy, which configs without arms don't
+def _criterion(name: str) -> "Criterion | None":
+    from rlottery.pruning.criteria import known_criterion  # needs NumPy, which configs without arms don't
 
-    return find_criterion(name)
+    return known_criterion(name)
 
 
 def _controls() -> "dict[str, Control]":

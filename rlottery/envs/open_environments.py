@@ -43,6 +43,10 @@ class OpenEnvironments:
         self._open.append((task, environment))
         return environment
 
+    def opened(self, task: str) -> Environment:
+        """One of the open environments of a task. Raises StopIteration if there is none."""
+        return next(environment for name, environment in self._open if name == task)
+
     def close(self) -> None:
         """Close them. If one can't be closed, a line is printed: nothing depends on it any more."""
         while self._open:

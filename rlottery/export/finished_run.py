@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from rlottery.pruning.masks import by_network, check_shapes
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import DamagedError, Manifest, check_files, read_manifest
 from rlottery.storage.paths import RunFiles
+from rlottery.storage.trust import allow_code_of_run
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,22 +88,47 @@ def read_actor(run: FinishedRun) -> tuple[Layers, Layers]:
     return actor, {name: {"kernel": kept} for name, kept in mask.items()}
 
 
-def environment_of(run: FinishedRun, actor: Layers) -> envs.Environment:
-    """The run's environment, already closed, for its sizes and the bounds of its actions.
+class Spaces(NamedTuple):
+    """The sizes of a task's observations and actions, and the bounds of its actions, (act,) float32."""
+
+    observation_size: int
+    action_size: int
+    action_low: np.ndarray
+    action_high: np.ndarray
+
+
+def spaces_of(run: FinishedRun, actor: Layers, *, trust: bool) -> Spaces:
+    """The spaces of the run's task: from its manifest, or of a run of an earlier version from its environment.
+
+    Args:
+        trust: whether the environment may be made even if somebody else's study names it.
 
     Raises:
+        UntrustedError: an environment is needed, and may not be made.
         TaskError: the task can't be made here.
         StudyError: the task here differs from the one that the actor was trained on.
     """
-    environment = envs.make_closed(run.task.id, run.task.kwargs)
-    sizes = environment.observation_size, environment.action_size
     inputs, outputs = actor["layer_0"]["kernel"].shape[0], actor[f"layer_{len(actor) - 1}"]["kernel"].shape[1]
-    if (inputs, outputs) != (sizes[0], run.algorithm.outputs_per_action * sizes[1]):
+    recorded = run.manifest.get("spaces")
+    if recorded is not None:
+        with np.errstate(all="ignore"):
+            low, high = (np.array(recorded[key]).astype(np.float32) for key in ("action_low", "action_high"))
+            wrong = low.shape != high.shape or not np.isfinite(high - low).all() or (low > high).any()
+        if wrong:
+            raise DamagedError(run.files.manifest, "its action_low and action_high are no bounds")
+        found, where = Spaces(recorded["observation_size"], len(low), low, high), "as it was in training"
+    else:
+        allow_code_of_run(run.files.folder, run.task, trust=trust, what="Reading the bounds of its actions")
+        environment = envs.make_closed(run.task.id, run.task.kwargs)
+        sizes = environment.observation_size, environment.action_size
+        found, where = Spaces(*sizes, environment.action_low, environment.action_high), "as it is on this machine"
+    if (inputs, outputs) != (found.observation_size, run.algorithm.outputs_per_action * found.action_size):
         raise StudyError(
-            f"The agent {run.files.agent} doesn't fit {run.task.id} as it is on this machine: its actor has {inputs} "
-            f"inputs and {outputs} outputs, but observations have {sizes[0]} entries and actions {sizes[1]}."
+            f"The agent {run.files.agent} doesn't fit {run.task.id} {where}: its actor has {inputs} inputs and "
+            f"{outputs} outputs, but observations have {found.observation_size} entries and actions "
+            f"{found.action_size}."
         )
-    return environment
+    return found
 
 
 def _finished_manifest(files: RunFiles) -> Manifest:

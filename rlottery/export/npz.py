@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rlottery.export.finished_run import environment_of, read_actor, read_finished
+from rlottery.export.finished_run import read_actor, read_finished, spaces_of
 from rlottery.export.new_file import write_new
 from rlottery.export.policy import layer_pairs, mlp_outputs
 from rlottery.export.policy_file import policy_bytes
@@ -55,21 +55,22 @@ class Export:
         )
 
 
-def export_policy(folder: Path, to: Path | None = None) -> Export:
+def export_policy(folder: Path, to: Path | None = None, *, trust: bool = False) -> Export:
     """Write the deterministic policy of a finished run, folded.
 
     Args:
         folder: the run's folder.
         to: the file to write; None for one in the working directory that is named after the run.
+        trust: as for `load_agent`.
 
     Raises:
-        StudyError: the folder has no finished run, its files are damaged, or the file can't be written.
-        TaskError: the task can't be made. It is needed for the bounds of the actions.
+        StudyError: the folder has no finished run, its files are damaged, or the file can't be written; or as
+            `load_agent`.
+        TaskError: the task is needed for the bounds of the actions, and can't be made.
     """
     run = read_finished(folder)
     actor, masks = read_actor(run)
-    environment = environment_of(run, actor)
-    observation_size, action_size = environment.observation_size, environment.action_size
+    observation_size, action_size, action_low, action_high = spaces_of(run, actor, trust=trust)
     whole = _deciding(actor, action_size)
     folded = fold(whole, _deciding(masks, action_size) if masks else {})
     read = folded.masks["layer_0"]["kernel"].any(axis=1) if masks else np.ones(observation_size, np.bool_)
@@ -81,8 +82,8 @@ def export_policy(folder: Path, to: Path | None = None) -> Export:
         "sparsity": run.sparsity,
         "observation_size": observation_size,
         "action_size": action_size,
-        "action_low": environment.action_low.tolist(),
-        "action_high": environment.action_high.tolist(),
+        "action_low": action_low.tolist(),
+        "action_high": action_high.tolist(),
         "unread_observations": unread,
         "rlottery": __version__,
     }

@@ -1,6 +1,7 @@
 """Videos of trained agents: one evaluation episode, with several agents side by side on the same one."""
 
 import base64
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from rlottery.processes.children import ChildError, call_in_child
 from rlottery.regular_files import read_bytes
 from rlottery.storage.disk import write_bytes
 from rlottery.storage.paths import DENSE, Store
+from rlottery.storage.trust import UntrustedError, allow_code_of_run
 
 SIZE = (320, 240)
 """Width and height of an agent's picture, in pixels."""
@@ -50,7 +52,14 @@ class Played:
         return "\n".join([*lines, *map(str, self.endings)])
 
 
-def play(folders: Sequence[Path], to: Path | None = None, episode: int = 0, size: tuple[int, int] = SIZE) -> Played:
+def play(
+    folders: Sequence[Path],
+    to: Path | None = None,
+    episode: int = 0,
+    size: tuple[int, int] = SIZE,
+    *,
+    trust: bool = False,
+) -> Played:
     """Make a video of finished runs of one task, side by side, on one evaluation episode with the same start and goal.
 
     A second of the video is a second of the task. An agent whose episode ends early keeps its last picture.
@@ -60,8 +69,10 @@ def play(folders: Sequence[Path], to: Path | None = None, episode: int = 0, size
         to: the file, .mp4 or .gif; None for an MP4 in the working directory that is named after the runs.
         episode: number of the evaluation episode in the study of the first run, from 0.
         size: width and height of each agent's picture, both even.
+        trust: whether the task's environment may be made even if the runs are of somebody else's study.
 
     Raises:
+        UntrustedError: your own commands have not run the task with these arguments in that study, and not `trust`.
         StudyError: runs are not finished or of different tasks, files are damaged, or the video's file exists or can't
             be written.
         TaskError: the task can't be made.
@@ -75,6 +86,8 @@ def play(folders: Sequence[Path], to: Path | None = None, episode: int = 0, size
     if any(side not in SIDES or side % 2 for side in size):
         allowed = f"must be even and within {SIDES[0]} to {SIDES[-1]}, not {size[0]}x{size[1]}"
         raise StudyError(f"The width and height of a picture {allowed}.")
+    for folder in folders:
+        allow_code_of_run(folder, read_finished(folder).task, trust=trust, what="A video")
     runs = [FilmedRun.read(folder) for folder in folders]
     for run in runs[1:]:
         if run.task != runs[0].task:
@@ -98,25 +111,35 @@ class NoFilm:
     why: str
 
 
-def film_for_report(store: Store, task: Task, arm: str, seed: int) -> tuple[str, bytes] | NoFilm:
+def film_for_report(
+    store: Store, task: Task, arm: str, seed: int, *, trust: bool = False
+) -> tuple[str, bytes] | NoFilm:
     """Media type and content of a short video of a dense agent and a ticket, for a report's page.
 
     It shows the first seconds of the first evaluation episode. It is stored in the report's folder and made again when
     one of the agents has changed. Errors are returned, not raised: a report doesn't fail because of a missing video.
+
+    Args:
+        trust: as for `play`.
     """
     try:
-        return "video/mp4", _film_for_report(store, task, arm, seed)
+        return "video/mp4", _film_for_report(store, task, arm, seed, trust)
+    except UntrustedError:
+        again = f"`rlottery report {shlex.quote(str(store.root))} --trust` makes them."
+        return NoFilm(f"none is made, because it would run code of a study that no command of yours has run. {again}")
     except RlotteryError as error:
         return NoFilm(str(error))
     except OSError as error:
         return NoFilm(f"No video of {task.id} could be made: {error}")
 
 
-def _film_for_report(store: Store, task: Task, arm: str, seed: int) -> bytes:
+def _film_for_report(store: Store, task: Task, arm: str, seed: int, trust: bool) -> bytes:
     folders = [store.run(task.name, seed, name).folder for name in (DENSE, arm)]
     file = store.film(task.name, seed, arm, "-".join(read_finished(folder).digest[:12] for folder in folders))
     if file.is_file():
         return read_bytes(file, MOST_BYTES)
+    for folder in folders:
+        allow_code_of_run(folder, read_finished(folder).task, trust=trust, what="A video")
     limit = (REPORT_BYTES, REPORT_SECONDS)
     data, _ = _recorded(task, folders, 0, "mp4", SIZE, limit, seconds=FILM_SECONDS)
     write_bytes(file, data)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rlottery.errors import StudyError, TaskError
-from rlottery.export.finished_run import environment_of, read_actor, read_finished
+from rlottery.export.finished_run import read_actor, read_finished, spaces_of
 from rlottery.export.policy_file import POLICY_FORMAT
 from rlottery.pruning.fold import Layers
 
@@ -102,33 +102,33 @@ class Policy:
         return given
 
 
-def load_agent(path: str | Path) -> Policy:
-    """The deterministic policy of a finished run.
+def load_agent(path: str | Path, trust: bool = False) -> Policy:
+    """The deterministic policy of a finished run. No code of the study runs, except as `trust` says.
 
     Args:
         path: the run's folder, data/runs/TASK/seed_N/ARM, or a file that `rlottery export` wrote. For a folder, the
-            files of the agent and the mask are verified against their checksums, other files of the run are not read,
-            and the task's environment is made to get the bounds of its actions.
+            files of the agent and the mask are verified against their checksums, and other files of the run are not
+            read.
+        trust: runs of versions that didn't record the bounds of actions need their task's environment, which may be
+            code that the study names. It is made if your own commands have run this study, or if you trust it.
 
     Returns:
         The policy: a callable that needs only NumPy.
 
     Raises:
-        StudyError: nothing is at that path, the run is not finished, or files are damaged or in another format.
+        StudyError: nothing is at that path, the run is not finished, files are damaged or in another format, or an
+            environment is needed and the study isn't trusted.
         TaskError: the task of the run can't be made on this machine.
     """
     path = Path(path)
-    return _from_file(path) if path.is_file() else _from_run(path)
+    return _from_file(path) if path.is_file() else _from_run(path, trust)
 
 
-def _from_run(folder: Path) -> Policy:
+def _from_run(folder: Path, trust: bool) -> Policy:
     run = read_finished(folder)
     actor, _ = read_actor(run)
-    environment = environment_of(run, actor)
-    sizes = environment.observation_size, environment.action_size
-    bounds = environment.action_low, environment.action_high
-    layers = layer_pairs(actor)
-    return Policy(run.task.id, run.task.kwargs, run.seed, run.arm, run.sparsity, *sizes, *bounds, layers)
+    spaces = spaces_of(run, actor, trust=trust)
+    return Policy(run.task.id, run.task.kwargs, run.seed, run.arm, run.sparsity, *spaces, layer_pairs(actor))
 
 
 def _from_file(path: Path) -> Policy:

@@ -80,7 +80,8 @@ class FilmedRun:
 
     @classmethod
     def read(cls, folder: Path) -> "FilmedRun":
-        run, policy = read_finished(folder), load_agent(folder)
+        """The run in a folder, whose environment may be made (`rlottery.storage.trust`)."""
+        run, policy = read_finished(folder), load_agent(folder, trust=True)
         fingerprint = run.manifest["fingerprint"]
         study, episodes = fingerprint.get("name"), fingerprint.get("evaluation", {}).get("episodes")
         if not isinstance(study, str) or not isinstance(episodes, int):

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from rlottery.errors import MaskError, typed_text
-from rlottery.pruning.import_path import did_you_mean, import_function
+from rlottery.pruning.import_path import check_import_path, did_you_mean, import_function
 from rlottery.pruning.method import Method
 from rlottery.pruning.ranking import RealArray, Scores
 
@@ -212,24 +212,36 @@ CRITERIA: dict[str, Criterion] = {
 }
 """The built-in criteria by name. The mask keeps the highest scores."""
 
+_imported: dict[str, Criterion] = {}
+"""The user's own criteria that this process has imported, by import path."""
+
+
+def known_criterion(name: str) -> Criterion | None:
+    """The criterion called `name`; None for a function of the user's own that this process has not imported yet.
+
+    Nothing is imported, so names in files of other people may be looked up.
+
+    Raises:
+        MaskError: the name is unknown, or an import path that can't be one.
+    """
+    if name in CRITERIA or ":" not in name:
+        return _built_in(name)
+    check_import_path(name)
+    return _imported.get(name)
+
 
 def find_criterion(name: str) -> Criterion:
-    """The criterion called `name`, or the function at an import path such as ``my_module:my_score``.
+    """The criterion called `name`, or the function at an import path such as ``my_module:my_score``, imported.
 
-    The function's module may be in the current folder, next to the config file, or installed. The first line of its
-    docstring becomes the summary.
+    Its module must be where Python finds it; `rlottery run` adds the current folder and that of the config file. The
+    first line of its docstring becomes the summary.
 
     Raises:
         MaskError: the name is unknown; the module is missing or fails, or has no such function; the function has no
             parameters, or one that names no statistic.
     """
-    if name in CRITERIA:
-        return CRITERIA[name]
-    if ":" not in name:
-        raise MaskError(
-            f"There is no criterion {name!r}.{did_you_mean(name, CRITERIA)} Choose one of {', '.join(CRITERIA)}, "
-            "or give your own function as module:function."
-        )
+    if name in CRITERIA or ":" not in name:
+        return _built_in(name)
     function = import_function(name)
     try:
         parameters = inspect.signature(function).parameters
@@ -245,7 +257,17 @@ def find_criterion(name: str) -> Criterion:
         )
     summary = (inspect.getdoc(function) or f"the function {name}").partition("\n")[0]
     found = Criterion(function, summary=summary, paper="", use="Your own function.")
-    return replace(found, cost="batches of data") if found.needs_data else found
+    _imported[name] = replace(found, cost="batches of data") if found.needs_data else found
+    return _imported[name]
+
+
+def _built_in(name: str) -> Criterion:
+    if name not in CRITERIA:
+        raise MaskError(
+            f"There is no criterion {name!r}.{did_you_mean(name, CRITERIA)} Choose one of {', '.join(CRITERIA)}, "
+            "or give your own function as module:function."
+        )
+    return CRITERIA[name]
 
 
 class Needed(NamedTuple):

@@ -4,7 +4,6 @@ import contextlib
 import difflib
 import importlib
 import inspect
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -13,18 +12,22 @@ from rlottery.errors import MaskError, error_text
 from rlottery.processes.user_code import isolated
 
 
+def check_import_path(name: str) -> None:
+    """Raise MaskError if an import path names a file. Nothing is imported."""
+    module_name, _, attribute = name.partition(":")
+    if module_name.endswith(".py") or "/" in module_name:
+        path = f"{module_name.removesuffix('.py').strip('./').replace('/', '.')}:{attribute}"
+        raise MaskError(f"The criterion {name!r} names a file. Give the import path of its module: {path}")
+
+
 def import_function(name: str) -> Callable[..., Any]:
     """The function at an import path such as ``my_module:my_score``.
 
     Raises:
         MaskError: the module is missing or fails, or has no such function.
     """
+    check_import_path(name)
     module_name, _, attribute = name.partition(":")
-    if module_name.endswith(".py") or "/" in module_name:
-        path = f"{module_name.removesuffix('.py').strip('./').replace('/', '.')}:{attribute}"
-        raise MaskError(f"The criterion {name!r} names a file. Give the import path of its module: {path}")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
     try:
         with contextlib.chdir("."), isolated("it", MaskError):
             module = importlib.import_module(module_name)

@@ -14,10 +14,11 @@ Films = Mapping[str, tuple[str, bytes]]
 """Task id -> media type and content."""
 
 
-def films_of(store: Store, config: Config, contents: Contents) -> tuple[Films, tuple[str, ...]]:
+def films_of(store: Store, config: Config, contents: Contents, *, trust: bool = False) -> tuple[Films, tuple[str, ...]]:
     """The videos of the tasks that have a ticket to show, and why other tasks have none, one line per reason.
 
-    Videos are made once and kept in the store.
+    Videos are made once and kept in the store. To make one, the task's environment is made: only if your own commands
+    have run it, or you `trust` the study.
     """
     from rlottery.export.play import NoFilm, film_for_report  # imports renderers
 
@@ -28,7 +29,7 @@ def films_of(store: Store, config: Config, contents: Contents) -> tuple[Films, t
         chosen = film_chosen(verdicts[task.id], contents)
         if chosen is None:
             continue
-        film = film_for_report(store, task, *chosen)
+        film = film_for_report(store, task, *chosen, trust=trust)
         if isinstance(film, NoFilm):
             reasons[film.why] = None
         else:

@@ -25,6 +25,7 @@ from rlottery.storage.stored_types import (
     LongText,
     Moment,
     Name,
+    Number,
     Recipe,
     Seconds,
     Seed,
@@ -63,6 +64,18 @@ class Session(TypedDict):
     notes: list[LongText]
 
 
+class RunSpaces(TypedDict):
+    """The sizes and bounds of a task as the run met them: loading its agent then needs no environment.
+
+    Attributes:
+        action_low, action_high: the actions that -1 and 1 map to, float32.
+    """
+
+    observation_size: Count
+    action_low: list[Number]
+    action_high: list[Number]
+
+
 class RunFacts(TypedDict, total=False):
     """What a manifest records about what was trained.
 
@@ -72,6 +85,7 @@ class RunFacts(TypedDict, total=False):
         recipe: the rest of the arm's entry in the config.
         round_of: the arm that a round of IMP belongs to.
         error: why the run failed or diverged.
+        spaces: of its task. Versions before this key recorded none.
     """
 
     replay: Literal["saved", "released"]
@@ -81,6 +95,7 @@ class RunFacts(TypedDict, total=False):
     recipe: Recipe
     round_of: Name
     error: LongText
+    spaces: RunSpaces
 
 
 class Manifest(RunFacts):

@@ -1,6 +1,7 @@
 """Opening a study: its settings, from its config file or from its data folder."""
 
-import contextlib
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,18 +12,25 @@ from rlottery.storage.paths import Store
 from rlottery.storage.study_record import config_from_record, read_study_record
 
 
-def config_from_file(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The settings in a config file. Its own tasks (module:Id) and criteria may be modules next to it.
+def config_to_run(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The settings in a config file, to run them. Its criteria are imported.
+
+    Its own tasks (module:Id) and criteria may be modules next to it, or in the working directory.
 
     Args:
         overrides: `key.path=value`, as on the command line.
+
+    Raises ConfigError if the file has an error, or `check_may_write` does.
     """
-    allow_local_modules([path.parent])
-    return load_config(path, overrides)
+    check_may_write(load_config(path, overrides), path, overrides)  # before anything is imported
+    allow_local_modules([path.parent, Path.cwd()])
+    return load_config(path, overrides, runs_code=True)
 
 
 def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
     """The settings of a study, which may not have been started yet, from its config file or its data folder.
+
+    Nothing that the study names is imported.
 
     Raises ConfigError if the config file has an error, or overrides are given for a data folder; StudyError if the
     folder holds no study, or no record of its settings.
@@ -33,20 +41,23 @@ def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
                 f"{path} is a data folder, and keys can be set only for a config file. Give the study's config file "
                 f"instead: config.yaml data={path} {overrides[0]}"
             )
-        record = read_study_record(path)
-        allow_local_modules(map(Path, record.get("module_folders", [])))
-        return config_from_record(record, path)
-    allow_local_modules([path.parent])
+        return config_from_record(read_study_record(path), path)
     if not path.exists() and not path.suffix:
         raise StudyError(f"There is no study at {path}. Give a study's data folder or its config file.")
     return load_config(path, overrides)
 
 
-def config_from_started_study(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """As `config_from_study`, but raises StudyError if the data folder of a config file has no runs."""
+def config_from_started_study(path: Path, overrides: Sequence[str] = (), *, writes: bool = False) -> Config:
+    """As `config_from_study`, but raises StudyError if the data folder of a config file has no runs.
+
+    Args:
+        writes: whether files are written to the data folder; then `check_may_write`.
+    """
     config = config_from_study(path, overrides)
     if path.is_dir():
         return config
+    if writes:
+        check_may_write(config, path, overrides)
     check_data_folder(config.data)
     if not Store(config.data).runs.is_dir():
         raise StudyError(
@@ -54,6 +65,22 @@ def config_from_started_study(path: Path, overrides: Sequence[str] = ()) -> Conf
             f"that folder instead of {path}."
         )
     return config
+
+
+def check_may_write(config: Config, path: Path, overrides: Sequence[str]) -> None:
+    """Raise ConfigError if a config file has a data folder outside the working directory that nobody has confirmed.
+
+    ``..`` and links are followed. An override of `data`, or the key `data_anywhere`, confirms it.
+    """
+    named = any(override.partition("=")[0].strip() == "data" for override in overrides)
+    here, folder = Path.cwd(), config.data
+    if named or config.data_anywhere or Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(here)):
+        return
+    raise ConfigError(
+        f"{path}: data: {folder} is outside the working directory ({here}), and this command writes there. If you want "
+        f"that, name the folder on the command line: data={shlex.quote(str(folder))}; or add this key to the config: "
+        "data_anywhere: true"
+    )
 
 
 def check_data_folder(folder: Path) -> None:
@@ -64,11 +91,3 @@ def check_data_folder(folder: Path) -> None:
         raise StudyError(f"The data folder can't be accessed: {error}. Choose another: data=FOLDER.") from None
     if not nearest.is_dir():
         raise StudyError(f"The data folder {folder} can't be made: {nearest} is a file. Choose another: data=FOLDER.")
-
-
-def allow_modules_of_run(run_folder: Path) -> None:
-    """Let the modules be imported that a run of a study may need: those of the study's record, if it has one."""
-    folders: list[str] = []
-    with contextlib.suppress(StudyError, IndexError):
-        folders = read_study_record(run_folder.absolute().parents[3]).get("module_folders", [])
-    allow_local_modules(map(Path, folders))

@@ -137,6 +137,16 @@ class Store:
             ) from None
 
 
+def data_folder_of(run_folder: Path) -> Path:
+    """The data folder of the study that a run's folder belongs to, if it lies where runs do: data/runs/TASK/seed_N/ARM.
+
+    Otherwise the folder itself, which is no data folder.
+    """
+    folder = run_folder.resolve()
+    found = folder.parents[3:4]
+    return found[0] if found and Store(found[0]).runs == folder.parents[2] else folder
+
+
 def replay_is_saved(files: RunFiles) -> bool:
     """Whether every file of the replay buffer exists."""
     return all((files.folder / name).is_file() for name in REPLAY_FILES)

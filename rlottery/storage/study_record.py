@@ -19,6 +19,8 @@ from rlottery.errors import StudyError
 from rlottery.storage.local_modules import local_folders
 from rlottery.storage.locks import one_at_a_time
 from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, checked, read_sealed, write_sealed
+from rlottery.storage.own_code import OwnCode, is_own
+from rlottery.storage.own_code import joined as join_code
 from rlottery.storage.paths import Store
 from rlottery.storage.stored_types import Count, LongText, Moment, Name, Seed
 from rlottery.version import __version__
@@ -52,6 +54,7 @@ class StudyRecord(TypedDict):
         config: the last command's settings, with the tasks and seeds of all commands.
         seeds_added: how many commands added seeds when there were results already.
         module_folders: where the last command imported modules of the user's own from.
+        own_code: the part of the settings that runs code, as far as this user's commands have run it, signed.
     """
 
     format_version: int
@@ -59,6 +62,7 @@ class StudyRecord(TypedDict):
     commands: Annotated[list[RecordedCommand], Field(max_length=MOST_COMMANDS)]
     seeds_added: Count
     module_folders: NotRequired[list[LongText]]
+    own_code: NotRequired[OwnCode]
 
 
 _RECORD = TypeAdapter(StudyRecord)
@@ -66,8 +70,11 @@ _TASKS = TypeAdapter(list[str | dict[str, Any]])
 _SEEDS = TypeAdapter(list[Seed])
 
 
-def note_command(config: Config, *, has_work: bool) -> None:
+def note_command(config: Config, *, has_work: bool, ran: OwnCode | None = None) -> None:
     """Add this process's command to the record, unless it has no work to do and doesn't change the settings.
+
+    Args:
+        ran: what of the config this command has run or is about to. It is signed, whether there is work or not.
 
     Raises StudyError if a later version of rlottery wrote the record, and OSError if it can't be written.
     """
@@ -78,7 +85,11 @@ def note_command(config: Config, *, has_work: bool) -> None:
         except (FileNotFoundError, DamagedError):
             known = None  # a new record is written: no run depends on it
         joined, added = _joined(known["config"] if known else None, config)
+        own = own_code_in(known) if known else None
+        signed = own if ran is None else join_code(own, ran)
         if known is not None and not has_work and joined == known["config"]:
+            if signed is not None and signed != own:
+                write_sealed(store.record, {**known, "own_code": signed})
             return
         line = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:2_000]
         command = RecordedCommand(when=time.time(), line=line, version=__version__, seeds=list(config.seeds))
@@ -91,7 +102,13 @@ def note_command(config: Config, *, has_work: bool) -> None:
             "seeds_added": (known["seeds_added"] if known else 0) + added,
             "module_folders": local_folders(),
         }
-        write_sealed(store.record, record)
+        write_sealed(store.record, record if signed is None else {**record, "own_code": signed})
+
+
+def own_code_in(record: StudyRecord) -> OwnCode | None:
+    """The part of a study that runs code and that this user's commands have run; None if they signed nothing."""
+    code = record.get("own_code")
+    return code if code is not None and is_own(code) else None
 
 
 def read_study_record(data: Path) -> StudyRecord:

@@ -49,8 +49,12 @@ def check_can_be_written(folder: Path) -> None:
     raise StudyError(f"The report can't be written to {folder}: {why}. Choose another folder: --to FOLDER")
 
 
-def report_study(config: Config, console: Console, to: Path | None = None) -> None:
-    """Show the summary of a study and write its report (`report_folder`); and write its record if it has none."""
+def report_study(config: Config, console: Console, to: Path | None = None, *, trust: bool = False) -> None:
+    """Show the summary of a study and write its report (`report_folder`); and write its record if it has none.
+
+    Args:
+        trust: as for `films_of`.
+    """
     store, folder = Store(config.data), report_folder(config, to)
     store.check_links()
     _announce_reading(config)
@@ -60,7 +64,7 @@ def report_study(config: Config, console: Console, to: Path | None = None) -> No
     say = plain_printer(console)
     if to is None and not store.record.exists():
         _begin_record(store, config, contents, say)
-    publish(store, config, contents, say, folder)
+    publish(store, config, contents, say, folder, trust=trust)
 
 
 def _begin_record(store: Store, config: Config, contents: Contents, say: Callable[[str], None]) -> None:
@@ -79,14 +83,20 @@ def _begin_record(store: Store, config: Config, contents: Contents, say: Callabl
 
 
 def publish(
-    store: Store, config: Config, contents: Contents, say: Callable[[str], None], folder: Path | None = None
+    store: Store,
+    config: Config,
+    contents: Contents,
+    say: Callable[[str], None],
+    folder: Path | None = None,
+    *,
+    trust: bool = False,
 ) -> None:
     """Write the files of a report to `folder` or the store's own, and print their paths. Videos stay in the store."""
     from rlottery.report.files import write_report  # Matplotlib takes a second to import, which --help can do without
 
     folder = store.report if folder is None else folder
     try:
-        films, no_films = films_of(store, config, contents)
+        films, no_films = films_of(store, config, contents, trust=trust)
         shown = replace(contents, films=films, missing=(*contents.missing, *no_films))
         written = write_report(folder, shown)
     except OSError as error:

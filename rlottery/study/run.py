@@ -23,6 +23,8 @@ from rlottery.storage.locks import PATIENCE_SECONDS, holder_of, in_use_error
 from rlottery.storage.manifests import read_manifest, write_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
 from rlottery.storage.study_record import note_command
+from rlottery.storage.trial_record import read_trials
+from rlottery.storage.trust import note_run
 from rlottery.study.display import display_for
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
@@ -123,8 +125,9 @@ def _prepare(
         _warn_without_kernels(config, waiting, say)
         wait_for_other_processes([t.job.files for t in waiting], say)
     try:
-        note_command(config, has_work=bool(waiting))
         record_trials(config)
+        sources = {name for trial in read_trials(config).values() for name in trial.sources}
+        note_command(config, has_work=bool(waiting), ran=note_run(config, sorted(sources)))
     except OSError as error:
         why = f"{store.record} or {store.trials} can't be written: {error.strerror}"
         raise StudyError(f"{why}. Fix this, then run this command again.") from None

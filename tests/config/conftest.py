@@ -28,7 +28,7 @@ def faults(write: Callable[[str | bytes], Path]) -> Faults:
     def faults(content: str | bytes, *overrides: str) -> list[str]:
         path = write(content)
         with pytest.raises(ConfigError) as error:
-            load_config(path, overrides)
+            load_config(path, overrides, runs_code=True)
         return str(error.value).replace(f"{path.parent}/", "").split("\n")
 
     return faults

@@ -36,6 +36,7 @@ def test_defaults(load: Callable[..., Config]) -> None:
     assert config_to_dict(load(MINIMAL)) == {
         "name": "study",
         "data": "data",
+        "data_anywhere": False,
         "tasks": [{"id": "a", "kwargs": {}, "sac": {}, "training": {}}],
         "seeds": [0],
         "workers": "auto",

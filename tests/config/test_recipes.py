@@ -53,7 +53,7 @@ def fault(tmp_path: Path) -> Fault:
         path = tmp_path / "config.yaml"
         path.write_text("\n  - ".join(["arms:", *arms]) + f"\n{study}")
         with pytest.raises(ConfigError) as error:
-            load_config(path, overrides)
+            load_config(path, overrides, runs_code=True)
         (line,) = str(error.value).splitlines()
         return line.removeprefix(f"{tmp_path}/config.yaml:")
 

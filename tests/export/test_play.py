@@ -23,6 +23,8 @@ from rlottery.processes.children import call_in_child
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import RunFiles, Store
+from rlottery.storage.study_record import note_command
+from rlottery.storage.trust import note_run
 from tests.laboratory import Laboratory, laboratory
 from tests.study.studies import change_manifest, contents
 
@@ -74,6 +76,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     small = ("training.env_steps=120", "training.warmup_steps=100", "evaluation.interval=120", "evaluation.episodes=3")
     made = laboratory(tmp_path_factory.mktemp("play"), ARMS, tasks, *small, "seeds=[0]")
     made.run()
+    note_command(made.config, has_work=True, ran=note_run(made.config))
     return made
 
 
@@ -224,11 +227,11 @@ def test_a_gif_has_the_colours_of_later_pictures_too() -> None:
         np.testing.assert_allclose(np.asarray(film.convert("RGB")), pictures[1], atol=43)
 
 
-def refusal(*arguments: Any) -> str:
+def refusal(*arguments: Any, trust: bool = False) -> str:
     """What is said when nothing may be written."""
     before = contents(Path())
     with pytest.raises(RlotteryError) as error:
-        play(*arguments)
+        play(*arguments, trust=trust)
     assert contents(Path()) == before
     return str(error.value)
 
@@ -275,7 +278,7 @@ class TestRefusals:
         change_manifest(
             RunFiles(folder), fingerprint={"sac": {}, "task": {"id": "rlottery-tests/Drawn-v0", "kwargs": {}}}
         )
-        assert "it doesn't say how the run was evaluated" in refusal([folder], Path("film.mp4"))
+        assert "it doesn't say how the run was evaluated" in refusal([folder], Path("film.mp4"), trust=True)
 
 
 class TestWhatCannotBeDrawn:
@@ -425,7 +428,7 @@ def test_code_that_leaves_while_it_draws_is_no_film(
     folder = Path(shutil.copytree(lab.job("dense").files.folder, tmp_path / "copy"))
     fingerprint = read_manifest(RunFiles(folder))["fingerprint"]  # type: ignore[index]
     change_manifest(RunFiles(folder), fingerprint={**fingerprint, "task": {"id": "leaving:Leaves-v0", "kwargs": {}}})
-    assert refusal([folder], Path("film.mp4")) == (
+    assert refusal([folder], Path("film.mp4"), trust=True) == (
         "No video of leaving:Leaves-v0 could be made: its process ended with exit code 0"
     )
 

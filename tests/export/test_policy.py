@@ -26,7 +26,7 @@ from rlottery.storage.paths import RunFiles
 from rlottery.training.evaluation import evaluate
 from tests.export.exported import policy_of_the_page
 from tests.laboratory import laboratory
-from tests.study.studies import change_manifest
+from tests.study.studies import change_manifest, forget_spaces
 
 ARMS = """\
 arms:
@@ -56,9 +56,9 @@ def exported(runs: Path, tmp_path: Path) -> Path:
     return export_policy(runs / "magnitude", tmp_path / "policy.npz").file
 
 
-def refusal(path: Path) -> str:
+def refusal(path: Path, trust: bool = False) -> str:
     with pytest.raises(RlotteryError) as error:
-        load_agent(path)
+        load_agent(path, trust)
     return str(error.value)
 
 
@@ -179,11 +179,37 @@ class TestFolders:
 
     def test_another_task_of_that_name(self, ticket: RunFiles) -> None:
         change_manifest(ticket, fingerprint={"sac": {}, "task": {"id": "MountainCarContinuous-v0", "kwargs": {}}})
-        assert "doesn't fit MountainCarContinuous-v0 as it is on this machine" in refusal(ticket.folder)
+        forget_spaces(ticket)
+        assert "doesn't fit MountainCarContinuous-v0 as it is on this machine" in refusal(ticket.folder, trust=True)
 
     def test_a_task_that_is_not_here(self, ticket: RunFiles) -> None:
         change_manifest(ticket, fingerprint={"sac": {}, "task": {"id": "Pendlum-v1", "kwargs": {}}})
-        assert "Did you mean Pendulum-v1" in refusal(ticket.folder)
+        assert load_agent(ticket.folder).task == "Pendlum-v1"
+        forget_spaces(ticket)
+        assert "Did you mean Pendulum-v1" in refusal(ticket.folder, trust=True)
+
+    def test_a_run_of_an_earlier_version_has_the_bounds_of_its_environment(self, ticket: RunFiles) -> None:
+        recorded = load_agent(ticket.folder)
+        forget_spaces(ticket)
+        made = load_agent(ticket.folder, trust=True)
+        np.testing.assert_array_equal(made(OBSERVATIONS), recorded(OBSERVATIONS))
+        assert made.action_low.dtype == recorded.action_low.dtype == np.float32
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"observation_size": 4},
+            {"action_low": [-2.0, -2.0], "action_high": [2.0, 2.0]},
+            {"action_low": [2.0], "action_high": [-2.0]},
+            {"action_low": [-1e300]},
+            {"action_low": []},
+        ],
+    )
+    def test_bounds_that_are_none(self, ticket: RunFiles, wrong: dict[str, Any]) -> None:
+        spaces = {"observation_size": 3, "action_low": [-2.0], "action_high": [2.0]}
+        change_manifest(ticket, spaces={**spaces, **wrong})
+        said = refusal(ticket.folder)
+        assert "are no bounds" in said or "doesn't fit Pendulum-v1 as it was in training" in said
 
 
 def rewritten(file: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:

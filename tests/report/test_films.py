@@ -17,7 +17,7 @@ NOWHERE = NoFilm("MuJoCo can't render on this machine. MUJOCO_GL=egl: no libEGL.
 def films(monkeypatch: pytest.MonkeyPatch, **found: Any) -> tuple[Any, Any]:
     """The result if a video is as `found` says for the first word of its task, else NOWHERE."""
 
-    def film(store: Store, task: Task, arm: str, seed: int) -> Any:
+    def film(store: Store, task: Task, arm: str, seed: int, *, trust: bool) -> Any:
         return found.get(task.id.split("-")[0], NOWHERE)
 
     monkeypatch.setattr("rlottery.export.play.film_for_report", film)

@@ -175,6 +175,12 @@ def change_manifest(run: RunFiles, /, **changes: Any) -> None:
     write_manifest(run, cast(Manifest, {**(read_manifest(run) or {}), **changes}))
 
 
+def forget_spaces(run: RunFiles) -> None:
+    """Make a run one of a version that recorded no bounds of actions, so that its environment is needed for them."""
+    manifest = {key: value for key, value in (read_manifest(run) or {}).items() if key != "spaces"}
+    write_manifest(run, cast(Manifest, manifest))
+
+
 def _write_manifest(of: Job, fingerprint: Fingerprint, names: tuple[str, ...], **facts: Any) -> None:
     manifest: Manifest = {
         "format_version": MANIFEST_FORMAT,

@@ -26,7 +26,7 @@ from time import sleep
 from typing import Any, NoReturn
 
 from rlottery.agents.description import Spec
-from rlottery.config import Config, config_to_dict
+from rlottery.config import Config, config_to_dict, import_criteria
 from rlottery.envs import OpenEnvironments
 from rlottery.errors import RlotteryError, StoppedError
 from rlottery.processes.descendants import MARK, kill_marked
@@ -70,6 +70,7 @@ def encode(jobs: Sequence[Job], core: int | None, endings: int | None = None) ->
 
 def _decode(message: Any) -> list[Job]:
     config, jobs = Config.model_validate(message["config"]), []
+    import_criteria(config)
     for task, (spec, code) in zip(config.tasks, message["tasks"], strict=True):
         note_task(task, Spec(*spec), code)
     for sent in message["jobs"]:

@@ -18,7 +18,7 @@ from rlottery.config.recipes import (
     percent,
 )
 from rlottery.config.schedules import Iterative
-from rlottery.errors import RlotteryError
+from rlottery.errors import MaskError, RlotteryError
 from rlottery.pruning.controls import Control
 from rlottery.pruning.criteria import Criterion
 from rlottery.pruning.schedule_math import round_sparsities
@@ -86,8 +86,16 @@ class Arm:
 
     @property
     def criterion(self) -> Criterion | None:
-        """What scores the weights, if a criterion does."""
-        return None if self.scores_by is None else self.scores_by.scoring
+        """What scores the weights, if a criterion does. An own function must have been imported before."""
+        recipe = self.scores_by
+        if recipe is None or recipe.criterion is None:
+            return None
+        if recipe.scoring is None:
+            raise MaskError(
+                f"The criterion {recipe.criterion!r} has not been imported, so it is not known what it reads. Reading "
+                "a study imports nothing; running it does: rlottery run CONFIG"
+            )
+        return recipe.scoring
 
     @property
     def criterion_name(self) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from rlottery.config import Config
+from rlottery.config import Config, import_criteria
 from rlottery.errors import RlotteryError
 from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import Store
@@ -78,6 +78,7 @@ def plan_study(
         raise RlotteryError(f"Unknown stage {unknown[0]!r}. Choose from: {', '.join(STAGES)}.")
     if not stages:
         raise RlotteryError(f"No stage was given. Choose from: {', '.join(STAGES)}.")
+    import_criteria(config)
     arms = arms_of(config, method)
     if names is not None:
         arms = chosen_arms(arms, names)

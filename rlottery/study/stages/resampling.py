@@ -5,7 +5,7 @@ from itertools import combinations
 
 from rlottery.analysis.mask_overlap import mean_overlap, pack
 from rlottery.analysis.stability import Stability, read_stability, write_stability
-from rlottery.config import Config
+from rlottery.config import Config, import_criteria
 from rlottery.config.recipes import ROUND
 from rlottery.errors import MaskError, RlotteryError, StudyError
 from rlottery.pruning.mask_file import read_mask
@@ -29,10 +29,13 @@ def measure_stability(config: Config, resamples: int, say: Callable[[str], None]
     Args:
         resamples: how many masks to make for each mask. Each takes as long as making the mask did.
         say: called with a line for each mask that was measured, or skipped and why.
+
+    Runs the config's criteria, and may make its tasks.
     """
     if resamples < FEWEST:
         raise RlotteryError(f"Stability needs at least {FEWEST} resamples, not {resamples}. Try: --stability 5")
     Store(config.data).check_links()
+    import_criteria(config)
     arms = arms_of(config, None) if config.arms else [arm_for(method, config.pruning) for method in METHODS]
     # The rounds of IMP are not arms of their own.
     arms = [arm for arm in arms if arm.needs_replay and ROUND not in arm.name]

@@ -24,7 +24,7 @@ from rlottery.study.stages.masking import create_mask, describe_mask
 from rlottery.study.stages.rewind import add_rewind_points
 from rlottery.study.stages.run_record import RunResult, record_run
 from rlottery.study.stages.starts import Start, start_of
-from rlottery.study.stages.train_run import save_agent, train_run
+from rlottery.study.stages.train_run import save_agent, spaces_of, train_run
 from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.dynamic_sparsity import masks_of
 from rlottery.training.learner import CpuLearner, Learner
@@ -82,7 +82,7 @@ def train_dense(
         damaged = {error.file.name for error in find_damage(job.files.folder, checkpoints.points)}
         points = [name for name in checkpoints.points if name not in damaged]
         names = (*save_agent(job, loop), job.files.initial.name, *REPLAY_FILES, *points)
-        return RunResult(names, {"replay": "saved"})
+        return RunResult(names, {"replay": "saved", "spaces": spaces_of(job, environments)})
 
     record_run(job, dense_fingerprint(job.config, job.task, job.seed), {}, work)
 
@@ -99,15 +99,16 @@ def train_ticket(
 
     def work(checkpoints: Checkpoints) -> RunResult:
         loop = train_run(job, start, checkpoints, stop_wanted, make_learner, environments)
-        names = save_agent(job, loop)
+        names, spaces = save_agent(job, loop), spaces_of(job, environments)
         if job.ticket_arm.recipe.is_dynamic:
             last = describe_mask(job, masks_of(loop.learner.state), job.ticket_arm.sparsity or {})
             write_bytes(job.files.mask, mask_to_bytes(last))
-            return RunResult((*names, job.files.mask.name), {"sparsity": last.metadata["sparsity_reached"]})
+            sparsity = last.metadata["sparsity_reached"]
+            return RunResult((*names, job.files.mask.name), {"sparsity": sparsity, "spaces": spaces})
         if mask is not None:
             write_bytes(job.files.mask, mask_bytes)
             names = (*names, job.files.mask.name)
-        return RunResult(names, {})
+        return RunResult(names, {"spaces": spaces})
 
     record_run(job, expected_ticket_fingerprint(job, mask), _facts(job, mask, start), work)
 

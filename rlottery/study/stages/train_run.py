@@ -13,6 +13,7 @@ from rlottery.errors import StoppedError
 from rlottery.processes.user_code import check_jax_settings, jax_settings
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import write_arrays
+from rlottery.storage.manifests import RunSpaces
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow, Position
 from rlottery.storage.progress import ProgressFile
 from rlottery.study.planning.jobs import Job
@@ -86,6 +87,16 @@ def training_plan(job: Job, start: Start) -> TrainingPlan:
 def environment_maker(job: Job, environments: OpenEnvironments) -> Callable[[], Environment]:
     """A function that makes an environment of the job's task, which `environments` closes."""
     return partial(environments.make, job.task.id, job.task.kwargs)
+
+
+def spaces_of(job: Job, environments: OpenEnvironments) -> RunSpaces:
+    """The sizes and bounds of the job's task, from an environment that it was trained in."""
+    environment = environments.opened(job.task.id)
+    return {
+        "observation_size": environment.observation_size,
+        "action_low": environment.action_low.tolist(),
+        "action_high": environment.action_high.tolist(),
+    }
 
 
 def save_agent(job: Job, loop: Loop) -> tuple[str, ...]:

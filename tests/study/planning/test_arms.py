@@ -6,6 +6,7 @@ import pytest
 from rlottery.config import Config, Pruning
 from rlottery.config.fields import Sparsity
 from rlottery.errors import RlotteryError
+from rlottery.pruning.criteria import find_criterion
 from rlottery.study.planning.arms import Arm, arm_for, arms_of, chosen_arms
 from rlottery.study.planning.fingerprints import Fingerprint, mask_fingerprint, ticket_fingerprint
 from rlottery.study.planning.jobs import Job
@@ -303,6 +304,7 @@ def test_the_source_of_ones_own_criterion_is_part_of_its_masks(tmp_path: Path, m
 
     def fingerprint(name: str, code: str) -> Fingerprint:
         (tmp_path / f"{name}.py").write_text(f"def own(weights):\n    return {code}\n")
+        find_criterion(f"{name}:own")
         arm = arms({"criterion": f"{name}:own", "sparsity": 0.5, "name": "own"})["own"]
         told = mask_fingerprint(arm, 0, {})
         del told["pruning"]["criterion"]
