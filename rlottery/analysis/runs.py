@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.storage.made_with import made_with
 from rlottery.storage.manifests import Manifest, check_files, list_differences, read_manifest
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import DENSE, RunFiles, Store
@@ -52,6 +53,7 @@ class Run:
         settings: what it was trained with, as the parts of a fingerprint; empty where the manifest does not say.
         seconds: wall-clock time; None where the manifest does not say.
         versions: the software it ran with.
+        sessions: the same for each of its sessions that has it.
         round_of: the arm that this run was a pruning round of; None for an arm itself.
         rounds: the earlier rounds of an iterative ticket, without evaluations.
         evaluations: in order of their steps. Of a run that failed or diverged, those before its end.
@@ -72,6 +74,7 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    sessions: tuple[Mapping[str, str], ...] = ()
     round_of: str | None = None
     rounds: tuple["Run", ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
@@ -180,7 +183,15 @@ def _read_run(files: RunFiles, seed: int, arm: str, dense: Manifest | None) -> R
     rewind = start.get("rewind")
     began_at = rewind["step"] if isinstance(rewind, dict) else 0
     facts: dict[str, Any] = {name: value for name, value in manifest.items() if name in _FACTS}
-    known = Run(arm, seed, files, "done", began_at=began_at, start=start, settings=_settings(manifest), **facts)
+    sessions = tuple(made_with(seed, arm, manifest).sessions)
+    known = Run(
+        *(arm, seed, files, "done"),
+        **facts,
+        began_at=began_at,
+        start=start,
+        settings=_settings(manifest),
+        sessions=sessions,
+    )
     status = manifest["status"]
     if known.round_of is not None:
         return replace(known, status=status)

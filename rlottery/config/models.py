@@ -77,6 +77,11 @@ class Config(Section):
         description="true keeps each dense agent's replay buffer; false deletes it when this command's stages for its "
         "task and seed are done",
     )
+    other_versions: Annotated[Literal["report", "refuse"], expects("report or refuse")] = Field(
+        default="report",
+        description="what to do if versions, processor or kernels differ from those of the runs that a command "
+        "continues, repeats or compares with: report it, or refuse to start",
+    )
 
     @property
     def recipes(self) -> list[Recipe]:

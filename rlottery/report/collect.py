@@ -19,6 +19,7 @@ from rlottery.errors import StudyError
 from rlottery.report.contents import Command, Contents
 from rlottery.report.task_sentences import FAILED_STATUSES
 from rlottery.report.wording import joined
+from rlottery.storage.made_with import MadeWith, change_lines
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.study_record import read_study_record
 from rlottery.storage.trial_record import code_name, deviation_lines, read_trials
@@ -58,7 +59,7 @@ def collect(store: Store, config: Config) -> Contents:
             trends,
             seeds_added,
             config.seeds,
-            (*deviation_lines(trials), *_code_lines(runs)),
+            (*deviation_lines(trials), *_code_lines(runs), *_version_lines(runs)),
         ),
         success_keys={task: trial.success_key for task, trial in trials.items()},
         masks=masks,
@@ -104,6 +105,13 @@ def _code_lines(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
                 f"Runs of {task} were made with {len(codes)} versions of its code, so arms may not be comparable. If "
                 "the change matters, train them again: data=ANOTHER_FOLDER."
             )
+
+
+def _version_lines(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
+    """The runs that were made with other versions than their dense agents, or continued with others."""
+    for task, of_task in runs.items():
+        made = [one for run in of_task for one in (run, *run.rounds)]
+        yield from change_lines(task, [MadeWith(run.seed, run.arm, run.versions, run.sessions) for run in made])
 
 
 def _layer_counts(task: TaskScores, masks: MaskAnalysis) -> dict[str, LayerCounts]:

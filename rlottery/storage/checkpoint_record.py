@@ -114,13 +114,16 @@ def checkpoint_damage(files: RunFiles, record: CheckpointRecord) -> list[Damaged
 
 
 def newest_checkpoint(files: RunFiles) -> CheckpointRecord | None:
-    """The newest checkpoint whose files exist and have the right size, or None if there is none."""
-    for path in reversed(record_paths(files)):
+    """The newest checkpoint whose files exist and have the right size, or None if there is none.
+
+    If the run is being trained again, that training's checkpoint.
+    """
+    for path in [*reversed(record_paths(files.aside)), *reversed(record_paths(files))]:
         try:
             record = read_checkpoint_record(path)
         except DamagedError:
             continue
-        if not find_damage(files.checkpoint, record["files"], contents=()):
+        if not find_damage(path.parent, record["files"], contents=()):
             return record
     return None
 

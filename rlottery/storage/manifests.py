@@ -57,11 +57,13 @@ class Session(TypedDict):
         started: seconds since 1970, by the machine's clock.
         env_steps: the step where it began: 0, or the checkpoint's.
         notes: the damaged checkpoints that it skipped.
+        versions: what it worked with, as a manifest's `versions`. Sessions of earlier versions of rlottery have none.
     """
 
     started: Moment
     env_steps: Count
     notes: list[LongText]
+    versions: NotRequired[dict[Name, LongText]]
 
 
 class RunSpaces(TypedDict):
@@ -86,6 +88,7 @@ class RunFacts(TypedDict, total=False):
         round_of: the arm that a round of IMP belongs to.
         error: why the run failed or diverged.
         spaces: of its task. Versions before this key recorded none.
+        replaced: what the run replaced, if it was trained again and came out with other bits.
     """
 
     replay: Literal["saved", "released"]
@@ -96,6 +99,7 @@ class RunFacts(TypedDict, total=False):
     round_of: Name
     error: LongText
     spaces: RunSpaces
+    replaced: LongText
 
 
 class Manifest(RunFacts):

@@ -15,6 +15,7 @@ data/
     stability.json                         how much masks from other batches of the same data overlap
     replay/*.npy                           the dense run's replay buffer
     checkpoint/                            where an unfinished run continues
+    retrained/                             the same files of a run that is trained again, until they are compared
     diverged.safetensors                   the batch and the agent of the update that diverged
     progress.json, {stage}.log, tensorboard/   for following a run
   report/                                  tables and figures
@@ -62,6 +63,11 @@ class RunFiles:
     lock = _Below(".lock")
     progress = _Below("progress.json")
     tensorboard = _Below("tensorboard")
+
+    @property
+    def aside(self) -> "RunFiles":
+        """The files of this run while it is trained again. Those of its earlier result stay as they are."""
+        return RunFiles(self.folder / "retrained")
 
     def rewind_point(self, env_steps: int) -> Path:
         return self.folder / f"rewind_{env_steps:09d}.safetensors"

@@ -78,9 +78,12 @@ def write_trial(store: Store, task: Task, trial: Trial) -> None:
     write_sealed(path, {"format_version": MANIFEST_FORMAT, "task": task.id, "trial": asdict(trial)})
 
 
+CODE_OF = "code of "
+
+
 def code_name(task: str) -> str:
     """The name of the digest of a task's code among the versions that a run was made with."""
-    return f"code of {task}"
+    return f"{CODE_OF}{task}"
 
 
 def read_trials(config: Config) -> dict[str, Trial]:

@@ -30,6 +30,7 @@ from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
 from rlottery.study.planning.finished_runs import damage_of_job
 from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.other_versions import report_other_versions
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.planning.trials import record_trials
 from rlottery.study.reporting import plain_printer, publish
@@ -115,6 +116,7 @@ def _prepare(
     elif found:
         say(f"Skipping {found} of {len(tracked)} jobs that are already done.")
     if waiting:
+        report_other_versions(config, [t.job for t in waiting], say)
         together = most_together(config.device)
         workers = worker_count(config.workers, len(waiting), together)
         check_memory(config, [t.job for t in waiting])
@@ -142,10 +144,11 @@ def _tidy(config: Config, tracked: Sequence[Tracked]) -> None:
         for job in {(t.job.task_index, t.job.seed): t.job for t in tracked}.values():
             _release_replay(job, tracked)
     for item in tracked:
-        # A process killed just after a run's end leaves the run's checkpoints.
+        # A process killed just after a run's end leaves its checkpoints, or the folder in which it was trained again.
         ended = item.state in (JobState.FOUND, JobState.DONE) and item.job.stage in ("dense", "ticket")
         if ended and holder_of(item.job.files) is None:
-            shutil.rmtree(item.job.files.checkpoint, ignore_errors=True)
+            for folder in (item.job.files.checkpoint, item.job.files.aside.folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _execute(

@@ -1,8 +1,8 @@
 """The status of a study: which runs are done. Read from the files alone, also while workers run."""
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from rich.console import Group
 from rich.table import Table
@@ -11,7 +11,8 @@ from rich.text import Text
 from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.report.wording import plural
-from rlottery.storage.checkpoint_record import newest_checkpoint
+from rlottery.storage.checkpoint_record import CheckpointRecord, newest_checkpoint
+from rlottery.storage.made_with import MadeWith, change_lines, made_with
 from rlottery.storage.manifests import DamagedError, Manifest, read_manifest
 from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import DENSE, RunFiles, Store
@@ -20,7 +21,7 @@ from rlottery.storage.trained_with import other_settings_message
 from rlottery.storage.trial_record import deviation_lines, read_trials
 from rlottery.study.display import duration
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.finished_runs import damage_of_run, replay_was_deleted
+from rlottery.study.planning.finished_runs import damage_of_run, ended_manifest, replay_was_deleted
 
 _SUMMARY_WORDS = {"to repeat": "to do", "mask made": "to do"}
 """States that the summary counts under another name."""
@@ -29,8 +30,8 @@ _SUMMARY_WORDS = {"to repeat": "to do", "mask made": "to do"}
 def status_table(config: Config) -> Group:
     """One line for each task, seed and arm: those of the config, and all others that the data folder has.
 
-    Below the table are the runs that were trained with other settings than the config's, how tasks deviate from what
-    comparisons rely on, and a summary.
+    Below the table are the runs that were made with other versions than others, those trained with other settings than
+    the config's, how tasks deviate from what comparisons rely on, and a summary.
     """
     check_data_folder(config.data)
     store = Store(config.data)
@@ -42,6 +43,7 @@ def status_table(config: Config) -> Group:
     others: list[str] = []
     for task in config.tasks:
         fingerprints = []
+        made: list[MadeWith] = []
         for seed in config.seeds:
             for arm in dict.fromkeys([DENSE, *listed, *store.arms(task.name, seed)]):
                 files = store.run(task.name, seed, arm)
@@ -49,7 +51,11 @@ def status_table(config: Config) -> Group:
                 # As Text, because brackets in an error message are not styles.
                 table.add_row(*map(Text, (task.name, str(seed), arm, state, details)))
                 states.append(state)
-                fingerprints.append(_fingerprint(files))
+                record = _manifest_or_checkpoint(files)
+                fingerprints.append(record["fingerprint"] if record is not None else {})
+                if record is not None:
+                    made.append(made_with(seed, arm, record))
+        others += change_lines(task.id, made)
         if message := other_settings_message(config, task, fingerprints):
             others.append(message)
     others += deviation_lines(read_trials(config))
@@ -65,13 +71,12 @@ def _summary(states: Iterable[str]) -> str:
     return ", ".join([f"{done} of {plural(total, 'run')} done", *others]) + "."
 
 
-def _fingerprint(files: RunFiles) -> Mapping[str, Any]:
-    """The fingerprint of a run, finished or not. Empty if no file has it."""
+def _manifest_or_checkpoint(files: RunFiles) -> Manifest | CheckpointRecord | None:
+    """What there is of a run, finished or not. None if no file can be read."""
     try:
-        made = read_manifest(files) or newest_checkpoint(files)
+        return read_manifest(files) or newest_checkpoint(files)
     except StudyError:
-        return {}
-    return made["fingerprint"] if made is not None else {}
+        return None
 
 
 def _state(files: RunFiles) -> tuple[str, str]:
@@ -82,11 +87,21 @@ def _state(files: RunFiles) -> tuple[str, str]:
         return "running", f"{progress.env_steps:,} of {progress.total_steps:,} steps{left}"
     try:
         manifest = read_manifest(files)
+        if trained_again := _trained_again(files):
+            return trained_again
         return _unfinished_state(files) if manifest is None else _ended_state(files, manifest)
     except DamagedError as error:
         return "damaged", _damage_text(error)
     except StudyError as error:
         return "damaged", str(error)
+
+
+def _trained_again(files: RunFiles) -> tuple[str, str] | None:
+    """The state of a run that was trained again and differs from its earlier result, which is kept."""
+    with contextlib.suppress(StudyError):
+        if ended_manifest(files.aside) is not None:
+            return "differs", "from its earlier result since it was trained again; `rlottery run` says what to do"
+    return None
 
 
 def _damage_text(error: DamagedError) -> str:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rlottery.agents.kernels.library import find
+from rlottery.processes.children import child_environment
 from rlottery.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "metaworld")
@@ -30,6 +31,11 @@ def versions() -> dict[str, str]:
     found |= {"machine": f"{platform.system()} {platform.machine()}", "commit": _commit()}
     found |= {"kernels": str(find()), "xla_flags": xla_flags(os.environ.get("XLA_FLAGS", ""))}
     return found | processor()
+
+
+def worker_versions(device: str) -> dict[str, str]:
+    """The versions that a worker of a study on this device has, as `versions` there would say."""
+    return versions() | {"xla_flags": xla_flags(child_environment(device)["XLA_FLAGS"])}
 
 
 def xla_flags(text: str) -> str:

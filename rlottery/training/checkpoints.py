@@ -63,20 +63,21 @@ class Checkpoints:
         files: the run's files; the caller holds their lock.
         fingerprint: what the run is made from. A checkpoint with another fingerprint is an error.
         interval: seconds of work that an interruption may cost.
+        versions: what this session works with.
 
     Attributes:
         points: manifest entries of the rewind points saved so far; part of each checkpoint.
         sessions: the run's sessions.
     """
 
-    def __init__(self, files: RunFiles, fingerprint: dict[str, Any], interval: float):
-        self._files, self._fingerprint, self._interval = files, fingerprint, interval
+    def __init__(self, files: RunFiles, fingerprint: dict[str, Any], interval: float, versions: dict[str, str]):
+        self._files, self._fingerprint, self._interval, self._versions = files, fingerprint, interval, versions
         self._segments: list[tuple[int, int]] = []
         self._entries: dict[str, FileEntry] = {}
         self.points: dict[str, FileEntry] = {}
         self._saved_at = self._episode_began = time.monotonic()
         self._longest_episode = 0.0
-        self.sessions = WorkSessions([_session(0)], began=time.monotonic())
+        self.sessions = WorkSessions([self._session(0)], began=time.monotonic())
 
     def restore(self, loop: Loop) -> Position | None:
         """Set a fresh `loop` to the newest intact checkpoint.
@@ -102,7 +103,7 @@ class Checkpoints:
                 continue
             self._segments, self._entries = list(record["segments"]), dict(record["files"])
             self.points = dict(record.get("points", {}))
-            past = [*record["sittings"], _session(record["env_steps"], notes)]
+            past = [*record["sittings"], self._session(record["env_steps"], notes)]
             self.sessions = WorkSessions(past, record["seconds"], time.monotonic(), record["written"], record["cost"])
             return position
         self.sessions.past[-1]["notes"] += notes
@@ -161,6 +162,9 @@ class Checkpoints:
         """Descriptions of the damaged checkpoints that `restore` skipped."""
         return self.sessions.past[-1]["notes"]
 
+    def _session(self, env_steps: int, notes: Sequence[str] = ()) -> Session:
+        return {"started": time.time(), "env_steps": env_steps, "notes": list(notes), "versions": self._versions}
+
     def _write(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         path = self._files.checkpoint / name
         write_arrays(path, arrays)
@@ -214,7 +218,3 @@ def _generator(state: Mapping[str, Any]) -> np.random.Generator:
     generator = np.random.default_rng()
     generator.bit_generator.state = state
     return generator
-
-
-def _session(env_steps: int, notes: Sequence[str] = ()) -> Session:
-    return {"started": time.time(), "env_steps": env_steps, "notes": list(notes)}

@@ -76,6 +76,7 @@ def test_defaults(load: Callable[..., Config]) -> None:
         },
         "checkpoint_seconds": 120.0,
         "keep_replay": True,
+        "other_versions": "report",
     }
 
 

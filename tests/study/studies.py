@@ -1,6 +1,7 @@
 """Studies written by hand: a config, and the files that finished runs would have left, without training anything."""
 
 import io
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from rlottery.storage.disk import write_arrays, write_bytes
 from rlottery.storage.manifests import (
     MANIFEST_FORMAT,
     Manifest,
+    Session,
     file_entry,
     read_manifest,
     write_manifest,
@@ -99,7 +101,7 @@ def write_ticket(config: Config, *, seed: int = 0, method: str = "magnitude") ->
     return ticket
 
 
-def write_record(of: Job, env_steps: int) -> None:
+def write_record(of: Job, env_steps: int, sittings: Sequence[Session] = ()) -> None:
     """What a checkpoint of an unfinished run says of itself, without the files that it names."""
     if of.stage == "dense":
         fingerprint = dense_fingerprint(of.config, of.task, of.seed)
@@ -117,7 +119,7 @@ def write_record(of: Job, env_steps: int) -> None:
         "episode": {"ended": {}, "episodes": 0, "wrote_at": 0},
         "metrics": (0, "0" * 64),
         "seconds": 1.0,
-        "sittings": [],
+        "sittings": list(sittings),
         "written": 1,
         "cost": 0.1,
     }

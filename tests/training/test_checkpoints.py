@@ -35,6 +35,7 @@ from tests.environments import Target
 
 SETTINGS = SACSetup(SACSettings(batch_size=8), NetworkSettings(actor=(4,), critic=(4,)))
 FINGERPRINT = {"version": 1, "sac": {"batch_size": 8}}
+VERSIONS = {"jax": "0.10.2"}
 
 
 class KilledError(Exception):
@@ -84,7 +85,7 @@ class Study:
 
     def run(self, save: Callable[[Loop], bool] = lambda loop: True, kill_after: int | None = None) -> Loop:
         """Train to the end, or until `kill_after` steps; a checkpoint where `save` says so."""
-        loop, saver = self.fresh(), Checkpoints(self.files, FINGERPRINT, 0)
+        loop, saver = self.fresh(), Checkpoints(self.files, FINGERPRINT, 0, VERSIONS)
         position = saver.restore(loop)
         self.notes, self.began_at = saver.notes, loop.env_steps
         with MetricsLog(self.files.metrics, self.files.tensorboard, position, loop.env_steps) as log:
@@ -210,7 +211,7 @@ class TestFiles:
         now = [100.0]
         monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
         monkeypatch.setattr(checkpoints.time, "time", lambda: -1e9)  # the machine's clock may jump
-        saver, due = Checkpoints(study.files, FINGERPRINT, 120), []
+        saver, due = Checkpoints(study.files, FINGERPRINT, 120, VERSIONS), []
         for seconds in (30, 30, 30, 30):
             now[0] += seconds
             due.append(saver.due())
@@ -267,7 +268,7 @@ class TestDamage:
         assert bits(study, loop) == undisturbed[False, "all"]
 
     def test_a_checkpoint_of_another_config_is_an_error(self, study: Study) -> None:
-        other = Checkpoints(study.files, FINGERPRINT | {"version": 2}, 0)
+        other = Checkpoints(study.files, FINGERPRINT | {"version": 2}, 0, VERSIONS)
         with pytest.raises(StudyError, match="version: the files have 1, this config asks for 2"):
             other.restore(study.fresh())
 
@@ -302,7 +303,7 @@ class TestDamage:
         other = Study(tmp_path / "other", sizes=(3, 1), make=partial(envs.make, "Pendulum-v1"))
         shutil.copytree(study.files.folder, other.files.folder)
         loop = other.fresh()
-        saver = Checkpoints(other.files, FINGERPRINT, 0)
+        saver = Checkpoints(other.files, FINGERPRINT, 0, VERSIONS)
         assert saver.restore(loop) is None
         assert all("doesn't fit this config" in note for note in saver.notes)
         assert (loop.env_steps, loop.replay.added) == (0, 0)

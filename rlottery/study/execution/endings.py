@@ -93,12 +93,15 @@ def resume_message(job: Job) -> str:
     return f"It continues from step {record['env_steps']:,}." if record else "It restarts from the beginning."
 
 
-def skipped_checkpoints_message(job: Job) -> str:
-    """The damaged checkpoints that the run's last session found, or "" if it found none."""
+def remarks(job: Job) -> str:
+    """What there is to say about a run that is done: the damaged checkpoints that its last session found, and whether
+    it replaced an earlier one. "" if there is nothing."""
     with contextlib.suppress(RlotteryError):
         manifest = read_manifest(job.files) if job.stage in ("dense", "ticket") else None
-        if manifest and (sessions := manifest.get("sittings")):
-            return "; ".join(f"skipped a damaged checkpoint: {note}" for note in sessions[-1]["notes"])
+        if manifest is not None:
+            notes = [note for session in manifest.get("sittings", [])[-1:] for note in session["notes"]]
+            replaced = [manifest["replaced"]] if "replaced" in manifest else []
+            return "; ".join([*(f"skipped a damaged checkpoint: {note}" for note in notes), *replaced])
     return ""
 
 

@@ -193,7 +193,7 @@ class Executor:
             except (RlotteryError, OSError) as error:
                 ending = Ending(code, ending.report or (str(error) if code == 0 else None))
         if done:
-            self._end(index, JobState.DONE, endings.skipped_checkpoints_message(tracked.job))
+            self._end(index, JobState.DONE, endings.remarks(tracked.job))
         elif code == -signal.SIGKILL and ending.report is None and not tracked.times_killed:
             tracked.times_killed += 1
             tracked.state = JobState.WAITING

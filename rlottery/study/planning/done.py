@@ -14,6 +14,7 @@ from rlottery.pruning.masks import Mask
 from rlottery.storage.checkpoint_record import newest_checkpoint, other_config_error
 from rlottery.storage.manifests import DamagedError, Manifest
 from rlottery.study.planning import finished_runs
+from rlottery.study.planning.earlier import check_aside
 from rlottery.study.planning.fingerprints import (
     Fingerprint,
     dense_fingerprint,
@@ -93,6 +94,7 @@ def _intact_manifest(job: Job, asked: Fingerprint) -> Manifest | None:
             if not finished_runs.damage_of_run(job.files, manifest):
                 finished_runs.check_converged(job.files, manifest)
                 return manifest
+    check_aside(job, asked)
     record = newest_checkpoint(job.files)
     if record is not None and (differences := differing_keys(asked, record["fingerprint"])):
         raise other_config_error(job.files, differences)

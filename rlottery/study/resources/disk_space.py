@@ -9,6 +9,7 @@ from rlottery.agents.description import Spec, kernel_shapes, weight_count
 from rlottery.config import Config, Task
 from rlottery.errors import StudyError
 from rlottery.storage.checkpoint_record import KEPT
+from rlottery.study.planning.earlier import repeated
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import networks_of, task_spec
 
@@ -33,8 +34,9 @@ def disk_use(jobs: Sequence[Job], specs: Sequence[Spec], at_once: int) -> DiskUs
 def check_room(config: Config, jobs: Sequence[Job], at_once: int) -> None:
     """Raise StudyError unless the disk has room for these jobs, of which `at_once` run at the same time."""
     needed = sum(disk_use(jobs, [task_spec(task) for task in config.tasks], at_once))
-    # The files of interrupted runs are there already.
-    made = [path for folder in {job.files.folder for job in jobs} for path in folder.rglob("*") if path.is_file()]
+    # The files of interrupted runs are there already. Finished results stay beside what is trained again.
+    folders = {job.files.folder if repeated(job) is None else job.files.aside.folder for job in jobs}
+    made = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     needed -= sum(path.stat().st_size for path in made)
     folder = next(path for path in (config.data, *config.data.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free

@@ -6,14 +6,17 @@ from typing import Any
 
 from rlottery.envs import OpenEnvironments
 from rlottery.errors import StoppedError, StudyError
+from rlottery.storage.made_with import changes
 from rlottery.storage.manifests import FileEntry, write_manifest
 from rlottery.storage.metrics_log import WALL_CLOCK, MetricsRow, read_metrics
 from rlottery.storage.progress import ProgressFile
 from rlottery.study.planning.finished_runs import dense_manifest, missing_rewind_points
 from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.versions_now import code_of
 from rlottery.study.stages.agents import streams_of, weights_from
 from rlottery.study.stages.starts import Start
 from rlottery.study.stages.train_run import RunRecorder, environment_maker, first_loop, training_plan
+from rlottery.study.versions import versions
 from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import train
 from rlottery.training.rewind_points import RewindPoints
@@ -35,10 +38,13 @@ def add_rewind_points(job: Job, stop_wanted: Callable[[], bool], environments: O
     if not _timeless(read_metrics(job.files.metrics), max(steps)).items() <= _timeless(rows, max(steps)).items():
         for step in steps:
             job.files.rewind_point(step).unlink(missing_ok=True)
+        found = changes(finished.get("versions", {}), versions() | code_of(job))
+        with_others = f"It was made with other versions: {', '.join(found)}. Restore them, or work in another folder"
         raise StudyError(
             f"{job.dense.label} can't be rewound to step {max(steps):,}: training it again on this machine gives other "
-            "numbers than its metrics have. This happens on another machine or with other versions of libraries. "
-            "Train the dense agent again with data=ANOTHER_FOLDER."
+            "numbers than its metrics have. "
+            + (with_others if found else "Work on the machine that trained it, or in another folder")
+            + " with data=ANOTHER_FOLDER."
         )
     write_manifest(job.files, {**finished, "files": {**finished["files"], **added}})
 

@@ -7,11 +7,11 @@ from rlottery.errors import DivergedError, StoppedError, located_text
 from rlottery.processes.user_code import no_exit
 from rlottery.storage.disk import FULL, write_arrays
 from rlottery.storage.manifests import Manifest, ManifestStatus, RunFacts, file_entry, write_manifest
-from rlottery.storage.trial_record import code_name
+from rlottery.storage.paths import RunFiles
 from rlottery.study.planning.fingerprints import Fingerprint
 from rlottery.study.planning.finished_runs import manifest_head
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.network_sizes import task_code
+from rlottery.study.planning.versions_now import code_of
 from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
 
@@ -24,19 +24,23 @@ class RunResult:
     facts: RunFacts
 
 
-def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callable[[Checkpoints], RunResult]) -> None:
+def record_run(
+    job: Job, files: RunFiles, fingerprint: Fingerprint, known: RunFacts, work: Callable[[Checkpoints], RunResult]
+) -> None:
     """Do a run's work, write its manifest and remove its checkpoints.
 
     A run that fails or diverges gets a manifest too. A run that is stopped, or that finds the disk full, gets none: it
     continues from its checkpoint.
 
     Args:
+        files: where the run is trained: `job.files`, or those aside.
         known: facts that are known before the work starts.
         work: trains the run, and writes its files. What it raises is raised again.
     """
-    checkpoints = Checkpoints(job.files, fingerprint, job.config.checkpoint_seconds)
-    job.files.manifest.unlink(missing_ok=True)
-    job.files.diverged.unlink(missing_ok=True)
+    made_with = versions() | code_of(job)
+    checkpoints = Checkpoints(files, fingerprint, job.config.checkpoint_seconds, made_with)
+    files.manifest.unlink(missing_ok=True)
+    files.diverged.unlink(missing_ok=True)
 
     def manifest_of(status: ManifestStatus, names: Sequence[str], facts: RunFacts) -> Manifest:
         """The manifest of the run if it ends now."""
@@ -44,12 +48,12 @@ def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callab
         common: Manifest = {
             **manifest_head(job, status, fingerprint),
             "env_steps": job.env_steps,
-            "versions": versions() | _code_of(job),
+            "versions": made_with,
             "started": sessions.past[0]["started"],
             "seconds": sessions.worked(),
             "sittings": sessions.past,
             "checkpoints": {"written": sessions.written, "seconds": sessions.cost},
-            "files": {name: file_entry(job.files.folder / name) for name in names},
+            "files": {name: file_entry(files.folder / name) for name in names},
         }
         return {**common, **facts}
 
@@ -58,10 +62,10 @@ def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callab
             result = work(checkpoints)
         manifest = manifest_of("done", result.names, {**known, **result.facts})
     except DivergedError as error:
-        write_arrays(job.files.diverged, error.arrays)
+        write_arrays(files.diverged, error.arrays)
         reason = f"{error}\nThe batch and the agent are in {job.files.diverged}."
-        names = [job.files.metrics.name, job.files.diverged.name]
-        write_manifest(job.files, manifest_of("diverged", names, {**known, "replay": "released", "error": reason}))
+        names = [files.metrics.name, files.diverged.name]
+        write_manifest(files, manifest_of("diverged", names, {**known, "replay": "released", "error": reason}))
         checkpoints.remove()
         raise
     except Exception as error:
@@ -70,12 +74,7 @@ def record_run(job: Job, fingerprint: Fingerprint, known: RunFacts, work: Callab
             facts: RunFacts = {"error": located_text(error)}
             if "round_of" in known:
                 facts["round_of"] = known["round_of"]
-            write_manifest(job.files, manifest_of("failed", (), facts))
+            write_manifest(files, manifest_of("failed", (), facts))
         raise
-    write_manifest(job.files, manifest)
+    write_manifest(files, manifest)
     checkpoints.remove()
-
-
-def _code_of(job: Job) -> dict[str, str]:
-    code = task_code(job.task)
-    return {code_name(job.task.id): code} if code else {}

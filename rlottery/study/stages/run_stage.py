@@ -12,19 +12,24 @@ from rlottery.envs import OpenEnvironments
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask
 from rlottery.storage.disk import remove_partials, write_arrays, write_bytes, write_folder
+from rlottery.storage.made_with import changes
 from rlottery.storage.manifests import RunFacts, find_damage
-from rlottery.storage.paths import REPLAY_FILES
+from rlottery.storage.paths import REPLAY_FILES, RunFiles
 from rlottery.study.planning.arms import comparable_method
+from rlottery.study.planning.earlier import earlier_of, recorded_rewind_steps
 from rlottery.study.planning.fingerprints import dense_fingerprint
+from rlottery.study.planning.finished_runs import dense_manifest
 from rlottery.study.planning.inputs import expected_ticket_fingerprint, read_ticket_mask
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import networks_of, task_spec
 from rlottery.study.stages.agents import streams_of, weights_from
 from rlottery.study.stages.masking import create_mask, describe_mask
+from rlottery.study.stages.retraining import train_in_place_or_aside
 from rlottery.study.stages.rewind import add_rewind_points
 from rlottery.study.stages.run_record import RunResult, record_run
 from rlottery.study.stages.starts import Start, start_of
 from rlottery.study.stages.train_run import save_agent, spaces_of, train_run
+from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.dynamic_sparsity import masks_of
 from rlottery.training.learner import CpuLearner, Learner
@@ -52,7 +57,8 @@ def run_stage(
         with OpenEnvironments() as environments:
             run_stage(job, stop_wanted, make_learner, environments)
         return
-    remove_partials(job.files.folder)
+    for files in (job.files, job.files.aside):
+        remove_partials(files.folder)
     if job.stage == "dense":
         train_dense(job, stop_wanted, make_learner, environments)
     elif job.stage == "rewind":
@@ -72,19 +78,24 @@ def train_dense(
 ) -> None:
     """Train the dense agent. Saves its initial weights, the agent, its metrics, replay buffer and rewind points."""
     weights = weights_from(job, streams_of(job).for_weights())
-    start = Start(weights, saves=job.config.rewind_steps)
+    fingerprint = dense_fingerprint(job.config, job.task, job.seed)
+    # Also what an earlier run saved for arms that the config no longer lists: it is repaired as the rest is.
+    start = Start(weights, saves=sorted({*job.config.rewind_steps, *recorded_rewind_steps(earlier_of(job))}))
 
-    def work(checkpoints: Checkpoints) -> RunResult:
-        write_arrays(job.files.initial, to_arrays(weights))
-        loop = train_run(job, start, checkpoints, stop_wanted, make_learner, environments)
-        write_folder(job.files.replay, loop.replay.save)
-        # An interrupted run may have passed a rewind point that was asked for, or damaged, only later.
-        damaged = {error.file.name for error in find_damage(job.files.folder, checkpoints.points)}
-        points = [name for name in checkpoints.points if name not in damaged]
-        names = (*save_agent(job, loop), job.files.initial.name, *REPLAY_FILES, *points)
-        return RunResult(names, {"replay": "saved", "spaces": spaces_of(job, environments)})
+    def train(files: RunFiles) -> None:
+        def work(checkpoints: Checkpoints) -> RunResult:
+            write_arrays(files.initial, to_arrays(weights))
+            loop = train_run(job, files, start, checkpoints, stop_wanted, make_learner, environments)
+            write_folder(files.replay, loop.replay.save)
+            # An interrupted run may have passed a rewind point that was asked for, or damaged, only later.
+            damaged = {error.file.name for error in find_damage(files.folder, checkpoints.points)}
+            points = [name for name in checkpoints.points if name not in damaged]
+            names = (*save_agent(files, loop), files.initial.name, *REPLAY_FILES, *points)
+            return RunResult(names, {"replay": "saved", "spaces": spaces_of(job, environments)})
 
-    record_run(job, dense_fingerprint(job.config, job.task, job.seed), {}, work)
+        record_run(job, files, fingerprint, {}, work)
+
+    train_in_place_or_aside(job, fingerprint, train)
 
 
 def train_ticket(
@@ -95,22 +106,27 @@ def train_ticket(
 ) -> None:
     """Train a ticket or a control: an empty buffer, a fresh optimiser, and whatever its recipe starts from."""
     mask, mask_bytes = read_ticket_mask(job) if "mask" in job.ticket_arm.stages else (None, b"")
-    start = start_of(job, mask)
+    start, fingerprint = start_of(job, mask), expected_ticket_fingerprint(job, mask)
+    if found := changes(dense_manifest(job).get("versions", {}), versions()):
+        print(f"The dense agent was made with other versions: {', '.join(found)}.", flush=True)
 
-    def work(checkpoints: Checkpoints) -> RunResult:
-        loop = train_run(job, start, checkpoints, stop_wanted, make_learner, environments)
-        names, spaces = save_agent(job, loop), spaces_of(job, environments)
-        if job.ticket_arm.recipe.is_dynamic:
-            last = describe_mask(job, masks_of(loop.learner.state), job.ticket_arm.sparsity or {})
-            write_bytes(job.files.mask, mask_to_bytes(last))
-            sparsity = last.metadata["sparsity_reached"]
-            return RunResult((*names, job.files.mask.name), {"sparsity": sparsity, "spaces": spaces})
-        if mask is not None:
-            write_bytes(job.files.mask, mask_bytes)
-            names = (*names, job.files.mask.name)
-        return RunResult(names, {"spaces": spaces})
+    def train(files: RunFiles) -> None:
+        def work(checkpoints: Checkpoints) -> RunResult:
+            loop = train_run(job, files, start, checkpoints, stop_wanted, make_learner, environments)
+            names, spaces = save_agent(files, loop), spaces_of(job, environments)
+            if job.ticket_arm.recipe.is_dynamic:
+                last = describe_mask(job, masks_of(loop.learner.state), job.ticket_arm.sparsity or {})
+                write_bytes(files.mask, mask_to_bytes(last))
+                sparsity = last.metadata["sparsity_reached"]
+                return RunResult((*names, files.mask.name), {"sparsity": sparsity, "spaces": spaces})
+            if mask is not None:
+                write_bytes(files.mask, mask_bytes)
+                names = (*names, files.mask.name)
+            return RunResult(names, {"spaces": spaces})
 
-    record_run(job, expected_ticket_fingerprint(job, mask), _facts(job, mask, start), work)
+        record_run(job, files, fingerprint, _facts(job, mask, start), work)
+
+    train_in_place_or_aside(job, fingerprint, train)
 
 
 def _facts(job: Job, mask: Mask | None, start: Start) -> RunFacts:

@@ -13,8 +13,10 @@ from rlottery.errors import StoppedError
 from rlottery.processes.user_code import check_jax_settings, jax_settings
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import write_arrays
+from rlottery.storage.made_with import session_changes
 from rlottery.storage.manifests import RunSpaces
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow, Position
+from rlottery.storage.paths import RunFiles
 from rlottery.storage.progress import ProgressFile
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import task_spec
@@ -28,6 +30,7 @@ from rlottery.training.rewind_points import RewindPoints
 
 def train_run(
     job: Job,
+    files: RunFiles,
     start: Start,
     checkpoints: Checkpoints,
     stop_wanted: Callable[[], bool],
@@ -36,16 +39,16 @@ def train_run(
 ) -> Loop:
     """Train a run to its end, from its newest checkpoint if there is one, else from `start`.
 
-    Writes metrics, progress and checkpoints as it goes. Raises DivergedError if a loss, a weight or an action became
-    NaN or infinite, and StoppedError if `stop_wanted`, once a checkpoint is saved.
+    Writes metrics and checkpoints to `files` as it goes, and progress to the run's own folder. Raises DivergedError if
+    a loss, a weight or an action became NaN or infinite, and StoppedError if `stop_wanted`, once a checkpoint is saved.
     """
     plan = training_plan(job, start)
     loop = first_loop(job, start, plan, make_learner)
     position = _restore(loop, checkpoints)
     progress = ProgressFile(job.files.progress, plan.training.env_steps, loop.env_steps)
     try:
-        with MetricsLog(job.files.metrics, job.files.tensorboard, position, loop.env_steps) as log:
-            rewind_points = RewindPoints(job.files, start.saves, checkpoints.points)
+        with MetricsLog(files.metrics, files.tensorboard, position, loop.env_steps) as log:
+            rewind_points = RewindPoints(files, start.saves, checkpoints.points)
             make_environment, recorder = environment_maker(job, environments), RunRecorder(log.write, progress)
             settings = jax_settings()
             for _ in train(loop, plan, make_environment, recorder, rewind_points):
@@ -99,11 +102,11 @@ def spaces_of(job: Job, environments: OpenEnvironments) -> RunSpaces:
     }
 
 
-def save_agent(job: Job, loop: Loop) -> tuple[str, ...]:
+def save_agent(files: RunFiles, loop: Loop) -> tuple[str, ...]:
     """Write the trained agent, once it has been checked. Returns the names of the run's files up to here."""
     check_sound(loop)
-    write_arrays(job.files.agent, to_arrays(loop.learner.state._replace(masks={})))
-    return (job.files.agent.name, job.files.metrics.name)
+    write_arrays(files.agent, to_arrays(loop.learner.state._replace(masks={})))
+    return (files.agent.name, files.metrics.name)
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,8 @@ def _restore(loop: Loop, checkpoints: Checkpoints) -> Position | None:
     if position is not None:
         _check_masks_hold(loop)
         print(f"Continuing from environment step {loop.env_steps:,}.", flush=True)
+        if found := session_changes([one["versions"] for one in checkpoints.sessions.past[-2:] if "versions" in one]):
+            print(f"The versions have changed since the last session: {', '.join(found)}.", flush=True)
     return position
 
 

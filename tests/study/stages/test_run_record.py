@@ -29,7 +29,7 @@ def recorded(ticket: Job, work: Callable[[Checkpoints], RunResult]) -> Manifest 
     write_bytes(ticket.files.diverged, b"of the try before")
     write_bytes(ticket.files.metrics, b"")
     write_bytes(ticket.files.checkpoint / "step_1.safetensors", b"")
-    record_run(ticket, {"version": 1}, KNOWN, work)
+    record_run(ticket, ticket.files, {"version": 1}, KNOWN, work)
     return read_manifest(ticket.files)
 
 

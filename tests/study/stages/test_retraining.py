@@ -1,0 +1,328 @@
+"""Runs that are trained again: their results are repaired or kept, never replaced. Nothing is trained here."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlottery.config import Config
+from rlottery.errors import DivergedError, StoppedError, StudyError
+from rlottery.storage.disk import write_bytes
+from rlottery.storage.manifests import Manifest, file_entry, read_manifest
+from rlottery.storage.paths import RunFiles
+from rlottery.study.execution.endings import remarks
+from rlottery.study.planning.earlier import earlier_of, recorded_rewind_steps
+from rlottery.study.planning.jobs import STAGES, Job
+from rlottery.study.planning.plan import JobState, plan_study
+from rlottery.study.stages.retraining import train_in_place_or_aside
+from rlottery.study.stages.run_record import RunResult, record_run
+from tests.study.studies import (
+    change_manifest,
+    contents,
+    job,
+    tiny_config,
+    write_dense,
+    write_mask,
+    write_record,
+    write_study,
+    write_ticket,
+)
+
+OLD, NEW = {"jax": "0.9.2", "kernels": "avx2"}, {"jax": "0.10.2", "kernels": "off (no compiler)"}
+CHANGED = "jax from 0.9.2 to 0.10.2, kernels from avx2 to off"
+Train = Callable[[RunFiles], None]
+
+
+@pytest.fixture(autouse=True)
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], None]:
+    """Sets the versions of now: new ones at first."""
+
+    def use(versions: dict[str, str]) -> None:
+        monkeypatch.setattr("rlottery.study.planning.versions_now.worker_versions", lambda device: versions)
+        for module in ("run_record", "retraining"):
+            monkeypatch.setattr(f"rlottery.study.stages.{module}.versions", lambda: versions)
+
+    use(NEW)
+    return use
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Config:
+    """A finished study of two arms, of which the config lists one."""
+    config = tiny_config(tmp_path)
+    write_study(tiny_config(tmp_path, "pruning.sparsity=0.5"))
+    write_study(config)
+    for folder in (config.data / "runs").glob("*/*/*"):
+        change_manifest(RunFiles(folder), versions=OLD)
+    return config
+
+
+def trained(of: Job, *, bits: int = 0, names: tuple[str, ...] = ()) -> Train:
+    """Training that writes the files of `studies.write_dense` and `write_ticket`, with other bits if `bits` isn't 0."""
+    ran = manifest_of(of)["fingerprint"] if read_manifest(of.files) else None
+    fingerprint = ran or {"version": 1}
+    made = tiny_config(of.config.data.parent / f"made-{bits}")
+    write_dense(made, trained=bits)
+    source = job(made, "dense").files.folder
+    if of.stage == "ticket":
+        write_mask(made)
+        write_ticket(made)
+        source = job(made, "ticket").files.folder
+        if bits:
+            write_bytes(source / "agent.safetensors", b"other bits")
+    there = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
+    names = names or tuple(name for name in there if name != "manifest.json")
+
+    def train(files: RunFiles) -> None:
+        def work(checkpoints: object) -> RunResult:
+            for name in names:
+                (files.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source / name, files.folder / name)
+            # Metrics contain times, so they always differ.
+            write_bytes(files.metrics, files.metrics.read_bytes() + b'{"kind": "losses", "env_steps": 300}\n')
+            return RunResult(names, {"replay": "saved"} if of.stage == "dense" else {})
+
+        record_run(of, files, fingerprint, {}, work)
+
+    return train
+
+
+def never(files: RunFiles) -> None:
+    raise AssertionError("it is trained")
+
+
+def again(of: Job, train: Train) -> None:
+    fingerprint = plan_fingerprint(of)
+    train_in_place_or_aside(of, fingerprint, train)
+
+
+def plan_fingerprint(of: Job) -> dict[str, Any]:
+    manifest = read_manifest(of.files.aside) or read_manifest(of.files)
+    return {"version": 1} if manifest is None else manifest["fingerprint"]
+
+
+def manifest_of(of: Job) -> Manifest:
+    manifest = read_manifest(of.files)
+    assert manifest is not None
+    return manifest
+
+
+def kept(config: Config) -> dict[str, Any]:
+    """Everything in the data folder but what was trained aside."""
+    return {path: value for path, value in contents(config.data).items() if "/retrained/" not in path}
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("name", ["agent.safetensors", "initial.safetensors", "replay/rewards.npy", "metrics.jsonl"])
+def test_the_same_bits_repair_what_was_damaged_and_nothing_else(study: Config, name: str) -> None:
+    dense = job(study, "dense")
+    before, manifest = kept(study), manifest_of(dense)
+    damage(dense.files.folder / name)
+    again(dense, trained(dense))
+    after = kept(study)
+    changed = {path.partition("dense/")[2] for path in before | after if before.get(path) != after.get(path)}
+    assert changed == {name, "manifest.json"}
+    if name == "metrics.jsonl":
+        manifest["files"][name] = file_entry(dense.files.metrics)
+    assert manifest_of(dense) == manifest and not dense.files.aside.folder.exists()
+    assert [t.state for t in plan_study(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
+
+
+@pytest.mark.parametrize("name", ["agent.safetensors", "initial.safetensors", "replay/rewards.npy", "metrics.jsonl"])
+def test_other_bits_replace_nothing(study: Config, name: str, use: Callable[[dict[str, str]], None]) -> None:
+    dense = job(study, "dense")
+    damage(dense.files.folder / name)
+    before = kept(study)
+    with pytest.raises(StudyError) as raised:
+        again(dense, trained(dense, bits=1))
+    message = str(raised.value)
+    assert "differs from the earlier result in: agent.safetensors" in message and CHANGED in message
+    assert str(job(study, "ticket").files.folder) in message and "magnitude-50" in message  # not listed by the config
+    assert "Restore these versions" in message and "data=ANOTHER_FOLDER" in message
+    assert f"delete {dense.files.folder.parent}, and" in message
+    assert kept(study) == before
+    # The next command says so before it trains anything, unless the versions are others.
+    with pytest.raises(StudyError, match="was trained again and differs"):
+        plan_study(study, "magnitude", STAGES)
+    use(OLD)
+    assert plan_study(study, "magnitude", STAGES)[0].state is JobState.WAITING
+    again(dense, trained(dense))
+    assert [t.state for t in plan_study(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
+
+
+@pytest.mark.parametrize("lost", ["folder", "manifest"])
+def test_without_a_manifest_what_was_made_from_the_run_is_compared(study: Config, lost: str) -> None:
+    dense = job(study, "dense")
+    same, other = trained(dense), trained(dense, bits=1)
+    shutil.rmtree(dense.files.folder) if lost == "folder" else damage(dense.files.manifest)
+    before = kept(study)
+    with pytest.raises(StudyError, match="agent.safetensors") as raised:
+        train_in_place_or_aside(dense, {"version": 2}, other)
+    assert CHANGED in str(raised.value)  # by the versions of the tickets
+    assert kept(study) == before
+    again(dense, same)
+    assert [t.state for t in plan_study(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
+
+
+def test_a_result_that_nobody_can_read_or_needs_is_replaced_and_that_is_said(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    dense = write_dense(config)
+    change_manifest(dense.files, versions=OLD)
+    damage(dense.files.metrics)
+    again(dense, trained(dense, bits=1))
+    assert f"replaced an earlier result that could no longer be read, and from which nothing was made ({CHANGED})" in (
+        remarks(dense)
+    )
+    assert plan_study(config, "magnitude", ("dense",))[0].state is JobState.FOUND
+    assert manifest_of(dense)["versions"] == NEW
+
+
+def test_a_result_that_can_be_read_is_kept_though_nothing_was_made_from_it(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    dense = write_dense(config)
+    shutil.rmtree(dense.files.replay)
+    before = kept(config)
+    with pytest.raises(StudyError, match="No version that is recorded differs"):
+        again(dense, trained(dense, bits=1))
+    assert kept(config) == before
+
+
+def test_a_ticket_keeps_its_score(study: Config) -> None:
+    ticket = job(study, "ticket")
+    damage(ticket.files.agent)
+    before = kept(study)
+    with pytest.raises(StudyError, match="magnitude-80 was trained again and differs") as raised:
+        again(ticket, trained(ticket, bits=1))
+    assert f"delete {ticket.files.folder}, and" in str(raised.value)
+    assert kept(study) == before
+
+
+def test_a_first_run_and_a_failed_one_are_trained_in_place(tmp_path: Path) -> None:
+    dense = job(tiny_config(tmp_path), "dense")
+    seen: list[RunFiles] = []
+    again(dense, seen.append)
+    write_dense(dense.config)
+    change_manifest(dense.files, status="failed", files={})
+    again(dense, seen.append)
+    assert seen == [dense.files, dense.files]
+
+
+class TestDiverged:
+    @pytest.fixture
+    def dense(self, study: Config) -> Job:
+        dense = job(study, "dense")
+        write_bytes(dense.files.diverged, b"evidence")
+        files = {path.name: file_entry(path) for path in (dense.files.metrics, dense.files.diverged)}
+        change_manifest(dense.files, status="diverged", error="Not finite.", files=files)
+        damage(dense.files.metrics)
+        return dense
+
+    def test_another_ending_is_another_result(self, dense: Job) -> None:
+        before = kept(dense.config)
+        with pytest.raises(StudyError, match=r"how it ended \(diverged, and now done\)"):
+            again(dense, trained(dense))
+        assert kept(dense.config) == before
+
+    def test_the_same_ending_repairs_it(self, dense: Job) -> None:
+        def diverge(files: RunFiles) -> None:
+            def work(checkpoints: object) -> RunResult:
+                write_bytes(files.metrics, b"")
+                raise DivergedError("Not finite.", {"data.rewards": np.ones(2)})
+
+            record_run(dense, files, plan_fingerprint(dense), {}, work)
+
+        with pytest.raises(StudyError, match=r"diverged\.safetensors"):
+            again(dense, diverge)  # on other data
+        evidence = file_entry(dense.files.aside.diverged)
+        shutil.copy(dense.files.aside.diverged, dense.files.diverged)
+        entries = manifest_of(dense)["files"]
+        change_manifest(dense.files, files=entries | {"diverged.safetensors": evidence})
+        shutil.rmtree(dense.files.aside.folder)
+        with pytest.raises(DivergedError):
+            again(dense, diverge)
+        planned = plan_study(dense.config, "magnitude", ("dense",))
+        assert planned[0].state is JobState.DIVERGED and not dense.files.aside.folder.exists()
+
+
+class TestInterrupted:
+    def test_while_files_are_put_in_place(self, study: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+        dense = job(study, "dense")
+        again_trained = trained(dense)
+        before, replace, calls = kept(study), Path.replace, [0]
+
+        def cut(path: Path, target: Path) -> Path:
+            if "retrained" in path.parts:
+                calls[0] += 1
+                if calls[0] % 2:
+                    raise KeyboardInterrupt
+            return replace(path, target)
+
+        shutil.rmtree(dense.files.folder)
+        again(dense, lambda files: again_trained(files))  # undisturbed, for what it looks like
+        whole = {path: content for path, (content, _) in kept(study).items() if "manifest.json" not in path}
+        assert whole.keys() == {path for path in before if "manifest.json" not in path}
+        shutil.rmtree(dense.files.folder)
+        again_trained(dense.files.aside)
+        monkeypatch.setattr(Path, "replace", cut)
+        for _ in range(20):
+            try:
+                again(dense, never)
+                break
+            except KeyboardInterrupt:
+                assert not dense.files.manifest.exists()
+        assert calls[0] > 8
+        assert whole == {path: content for path, (content, _) in kept(study).items() if "manifest.json" not in path}
+
+    def test_training_continues_aside_and_nothing_is_lost_meanwhile(self, study: Config) -> None:
+        dense = job(study, "dense")
+        damage(dense.files.agent)
+        before, seen = kept(study), []
+
+        def stop(files: RunFiles) -> None:
+            seen.append(files)
+            write_bytes(files.checkpoint / "something", b"")
+            raise StoppedError("Stopped.")
+
+        for _ in range(2):
+            with pytest.raises(StoppedError):
+                again(dense, stop)
+        assert seen == [dense.files.aside] * 2 and (dense.files.aside.checkpoint / "something").exists()
+        assert kept(study) == before
+
+    @pytest.mark.parametrize("restored", [False, True])
+    def test_it_restarts_once_the_versions_are_restored(
+        self, study: Config, restored: bool, use: Callable[[dict[str, str]], None]
+    ) -> None:
+        dense = job(study, "dense")
+        damage(dense.files.agent)
+        write_record(dense, 100, sittings=[{"started": 0.0, "env_steps": 0, "notes": [], "versions": NEW}])
+        dense.files.checkpoint.rename((dense.files.aside.folder.mkdir(), dense.files.aside.checkpoint)[1])
+        use(OLD if restored else NEW)
+        found: list[bool] = []
+
+        def look(files: RunFiles) -> None:
+            found.append(files.checkpoint.exists())
+            raise StoppedError("Stopped.")
+
+        with pytest.raises(StoppedError):
+            again(dense, look)
+        assert found == [not restored]
+
+
+def test_rewind_points_that_the_config_no_longer_lists_are_saved_again(study: Config) -> None:
+    dense, ticket = job(study, "dense"), job(study, "ticket")
+    write_bytes(dense.files.rewind_point(120), b"agent")
+    point, files = file_entry(dense.files.rewind_point(120)), manifest_of(dense)["files"]
+    change_manifest(dense.files, files=files | {"rewind_000000120.safetensors": point})
+    assert recorded_rewind_steps(earlier_of(dense)) == {120}
+    fingerprint = manifest_of(ticket)["fingerprint"]
+    inputs = fingerprint["inputs"] | {"start": "0" * 64}
+    change_manifest(ticket.files, fingerprint=fingerprint | {"inputs": inputs, "arm": {"rewind": {"step": 150}}})
+    shutil.rmtree(dense.files.folder)
+    assert recorded_rewind_steps(earlier_of(dense)) == {150}
