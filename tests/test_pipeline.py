@@ -307,7 +307,7 @@ def test_the_mask_of_a_ticket_that_is_there_is_not_written_over(study: Path) -> 
     files = (read_manifest(made.dense_files) or {})["files"]
     change_manifest(made.dense_files, files=files | {"agent.safetensors": file_entry(made.dense_files.agent)})
     before = contents(study / "data")
-    with pytest.raises(StudyError, match="inputs.mask"):
+    with pytest.raises(StudyError, match="inputs.agent"):
         create_mask(made)
     assert contents(study / "data") == before
 

@@ -15,6 +15,7 @@ from rlottery.storage.checkpoint_record import newest_checkpoint, other_config_e
 from rlottery.storage.manifests import DamagedError, Manifest
 from rlottery.study.planning import finished_runs
 from rlottery.study.planning.earlier import check_aside
+from rlottery.study.planning.earlier_masks import check_nothing_needs_old_mask
 from rlottery.study.planning.fingerprints import (
     Fingerprint,
     dense_fingerprint,
@@ -57,7 +58,10 @@ def _mask_is_done(job: Job, pending: Collection[Key]) -> bool:
     if pending:
         return False
     manifest = finished_runs.dense_manifest(job)
-    if (own := own_mask(job)) is not None:
+    own = own_mask(job)
+    if own is None:
+        check_nothing_needs_old_mask(job)
+    else:
         # The file under the method's name may hold the mask of another arm of that method. Then it is copied again.
         with contextlib.suppress(MaskError):
             return job.mask_path == job.files.mask or read_mask(job.mask_path).metadata == own.metadata

@@ -32,6 +32,12 @@ def check_same_study(files: RunFiles, manifest: Manifest, asked: Fingerprint) ->
     """Raise StudyError unless a finished run was made from what the config asks for. Lists each difference."""
     if differences := differing_keys(asked, manifest["fingerprint"]):
         listed = "\n  ".join(differences)
+        if all(line.startswith("inputs.") for line in differences):
+            raise StudyError(
+                f"{files.folder} holds a finished run that was made from other files:\n  {listed}\n"
+                "Finished results are never replaced. Restore these files, work in another folder with "
+                f"data=ANOTHER_FOLDER, or give up this run: delete {files.folder}."
+            )
         raise StudyError(
             f"{files.folder} holds a run of another study:\n  {listed}\n"
             "Restore the values, rename the arm, store this study in another folder with data=ANOTHER_FOLDER, or "

@@ -18,6 +18,7 @@ from rlottery.storage.disk import write_bytes
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.transitions import Transitions
 from rlottery.study.planning.checks import check_every_group
+from rlottery.study.planning.earlier_masks import check_nothing_needs_old_mask, check_ticket_has_mask, keep_ticket_of
 from rlottery.study.planning.finished_runs import matching_manifest
 from rlottery.study.planning.inputs import (
     expected_mask_fingerprint,
@@ -48,9 +49,10 @@ def create_mask(job: Job) -> None:
     """Make the mask in the arm's folder; for the two built-in methods, also publish it under the method's name.
 
     Raises MaskError if the mask can't be made, DamagedError if a file of the dense agent is not what was written, and
-    StudyError if the arm's ticket exists and was trained with another mask, which is kept.
+    StudyError if the arm's ticket, or something else that is finished, was made with another mask, which is kept.
     """
     if own_mask(job) is None:
+        check_nothing_needs_old_mask(job)
         try:
             mask = _made(job)
         except MaskError as error:
@@ -58,10 +60,12 @@ def create_mask(job: Job) -> None:
                 raise
             fix = f"The sparsity is set by {of.name}: change it there, or leave this arm out."
             raise MaskError(f"{error}\n{fix}") from None
+        check_ticket_has_mask(job, mask)
         if read_manifest(job.files) is not None:
             # Only then: what the ticket will start from may not exist yet.
             matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
         write_bytes(job.files.mask, mask_to_bytes(mask))
+        keep_ticket_of(job, mask)
     if job.mask_path != job.files.mask:
         write_bytes(job.mask_path, job.files.mask.read_bytes())
 
