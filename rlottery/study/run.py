@@ -111,12 +111,12 @@ def _prepare(
     workers = together = 0
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     found = sum(t.state is JobState.FOUND for t in tracked)
+    report_other_versions(config, [t.job for t in waiting], say)
     if found == len(tracked):
         say(f"All {found} jobs are already done.")
     elif found:
         say(f"Skipping {found} of {len(tracked)} jobs that are already done.")
     if waiting:
-        report_other_versions(config, [t.job for t in waiting], say)
         together = most_together(config.device)
         workers = worker_count(config.workers, len(waiting), together)
         check_memory(config, [t.job for t in waiting])
