@@ -1,7 +1,7 @@
 """Kills a study many times, damages its files, and checks that it still ends in the same bits.
 
 uv run python -m tests.faults --kills 50 --damages 20
-uv run python -m tests.faults --study arms --kills 12 --damages 2
+uv run python -m tests.faults --study arms --kills 12 --damages 2 --others 5
 
 There are two studies: the guide's two methods on three tasks, and every kind of arm on one. Each is run undisturbed.
 Others of the same config are killed: at random moments, and while a checkpoint is being written; all of it, or the
@@ -9,6 +9,10 @@ command alone, or a worker alone; and asked to stop by SIGTERM and by Ctrl-C. Af
 again. Once a study has finished, its weights, masks, metrics (but for fields of wall-clock time) and replay buffers are
 compared with those of the undisturbed one, byte by byte. Half of the studies keep JAX's compilations in a cache. Needs
 /proc, so Linux.
+
+`--others` loses a part of a finished study and runs it again with other XLA flags and without kernels, which gives
+other bits. No file of a finished result may change then, the next command must refuse, and with the flags of before the
+study must end in the same bits.
 
 The test suite uses the same functions, but draws no reports and shares one compilation cache among all commands.
 """
@@ -308,7 +312,67 @@ def repair(
     return seen, repaired, wrong
 
 
-def survives(study: Study, folder: Path, kills: int, kills_per_study: int, damages: int, chance: random.Random) -> bool:
+OTHERS = {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true --xla_cpu_max_isa=SSE4_2", "RLOTTERY_KERNELS": "off"}
+"""Variables that change the last digits of what a worker computes."""
+
+
+def lose_a_part(data: Path, chance: random.Random) -> str:
+    """Remove or damage a part of a finished run whose repair needs training; what was done to which."""
+    run = chance.choice([path.parent for path in sorted(data.glob("runs/*/*/*/manifest.json"))])
+    parts = {"its folder": run, "its agent": run / "agent.safetensors", "its manifest": run / "manifest.json"}
+    if run.name == "dense":
+        parts |= {"its replay": run / "replay", "its initial weights": run / "initial.safetensors"}
+    what = chance.choice(list(parts))
+    if parts[what].is_dir():
+        shutil.rmtree(parts[what])
+    elif chance.random() < 0.5:
+        parts[what].unlink()
+    else:
+        content = bytearray(parts[what].read_bytes())
+        content[len(content) // 2] ^= 1
+        parts[what].write_bytes(content)
+    return f"{run.relative_to(data)} lost {what}"
+
+
+def keep_results(
+    folder: Path, study: Study, times: int, chance: random.Random, expected: dict[str, str]
+) -> tuple[int, list[str]]:
+    """Lose parts of a finished study and train them to other bits. Counts how often that came out differently, and was
+    refused; and describes what went wrong."""
+    refused, wrong = 0, []
+    for number in range(times):
+        what = lose_a_part(folder / "data", chance)
+        left = digests(folder / "data")
+        codes = [start(folder, *command, NEVER, environment=OTHERS).wait() for command in study.commands]
+        found = digests(folder / "data")
+        if any(codes):
+            refused += 1
+            kept = all(found.get(path) == digest for path, digest in left.items())
+            codes = [start(folder, *command, NEVER, environment=OTHERS).wait() for command in study.commands]
+            kept &= 2 in codes and found == digests(folder / "data")
+        else:  # the same bits, or nothing finished was lost or depended on it
+            kept = "folder" in what or all(found.get(path) == digest for path, digest in expected.items())
+        restored = [start(folder, *command, NEVER).wait() for command in study.commands]
+        same = digests(folder / "data") == expected
+        print(f"others {number + 1}: {what}: {'refused' if any(codes) else 'done'}, ", end="")
+        print(f"{'kept' if kept else 'NOT KEPT'}, {'restored' if same else 'NOT RESTORED'}", flush=True)
+        if not kept or (any(codes) and (any(restored) or not same)):
+            wrong.append(what)
+        if not same:  # what had no result came out with other bits
+            restore(folder, study)
+    return refused, wrong
+
+
+def restore(folder: Path, study: Study) -> None:
+    """Train a study anew."""
+    shutil.rmtree(folder / "data")
+    for command in study.commands:
+        start(folder, *command, NEVER).wait()
+
+
+def survives(
+    study: Study, folder: Path, kills: int, kills_per_study: int, damages: int, others: int, chance: random.Random
+) -> bool:
     """Whether a study's bits are the same through kills and damages; what happened is printed."""
     undisturbed = make_study(folder / "undisturbed", study.config)
     for command in study.commands:
@@ -336,6 +400,10 @@ def survives(study: Study, folder: Path, kills: int, kills_per_study: int, damag
     if damages:
         seen, repaired, wrong = repair(undisturbed, study, damages, chance, expected)
         print(f"{damages} files damaged: {seen} seen by verify, {repaired} repaired.", flush=True)
+    if others:
+        refused, replaced = keep_results(undisturbed, study, others, chance, expected)
+        print(f"{others} parts lost and trained to other bits: {refused} refused, {len(replaced)} wrong.", flush=True)
+        wrong += replaced
     return not differing and not wrong
 
 
@@ -344,6 +412,7 @@ def main() -> int:
     parser.add_argument("--study", choices=(*STUDIES, "both"), default="both")
     parser.add_argument("--kills", type=int, default=50, help="of each study")
     parser.add_argument("--damages", type=int, default=0, help="to each study")
+    parser.add_argument("--others", type=int, default=0, help="parts lost and trained again with other bits")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and kinds of kills")
     parser.add_argument("--kills-per-study", type=int, default=25, help="before the study's files are compared")
     given = parser.parse_args()
@@ -352,7 +421,9 @@ def main() -> int:
         print(f"Study {name}:", flush=True)
         with tempfile.TemporaryDirectory(prefix="faults-") as folder:
             chance = random.Random(given.seed)
-            sound &= survives(STUDIES[name], Path(folder), given.kills, given.kills_per_study, given.damages, chance)
+            sound &= survives(
+                STUDIES[name], Path(folder), given.kills, given.kills_per_study, given.damages, given.others, chance
+            )
     return 0 if sound else 1
 
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from rlottery.config.recipes import ROUND
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.mask_file import read_mask
+from rlottery.storage.checkpoint_record import record_paths
 from rlottery.storage.made_with import Versions, changes, named
-from rlottery.storage.manifests import DamagedError, Manifest, find_damage
+from rlottery.storage.manifests import DamagedError, Manifest, file_entry, find_damage, read_manifest
 from rlottery.storage.paths import DENSE, RunFiles
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.fingerprints import Fingerprint, differing_keys
@@ -31,6 +32,7 @@ class Earlier:
 
     Attributes:
         manifest: the run's own; None if it is missing or damaged.
+        status: how it ended, "done" or "diverged".
         digests: the SHA-256 of its files by name, without metrics, which contain times. More than one where records
             contradict each other.
         dependents: the folders of the finished masks and runs that were made from these files.
@@ -39,6 +41,7 @@ class Earlier:
     """
 
     manifest: Manifest | None
+    status: str
     digests: Mapping[str, frozenset[str]]
     dependents: tuple[Path, ...]
     readable: bool
@@ -46,9 +49,8 @@ class Earlier:
 
     def differing(self, again: Manifest) -> list[str]:
         """In what the run that was trained again differs: names of files, or how it ended."""
-        ended = "done" if self.manifest is None else self.manifest["status"]
-        if ended != again["status"]:
-            return [f"how it ended ({ended}, and now {again['status']})"]
+        if self.status != again["status"]:
+            return [f"how it ended ({self.status}, and now {again['status']})"]
         found = {name: entry["sha256"] for name, entry in again["files"].items()}
         return [name for name, known in self.digests.items() if name in found and found[name] not in known]
 
@@ -78,8 +80,9 @@ class _Use(NamedTuple):
 def earlier_of(job: Job) -> Earlier | None:
     """What is recorded about an earlier result of the job's run; None if there is none, or if that run failed."""
     manifest = _ended(job.files)
+    left = {} if manifest is not None else _left_digests(job.files)
     scored = {} if job.arm is None else _scored_rounds(job)
-    if manifest is None and job.arm is not None and job.arm_name not in scored.values():
+    if manifest is None and not left and job.arm is not None and job.arm_name not in scored.values():
         return None  # nothing is made from its agent
     uses = list(_uses_in(job.files.folder.parent))
     if manifest is not None:
@@ -89,19 +92,22 @@ def earlier_of(job: Job) -> Earlier | None:
         readable = manifest["status"] == "diverged" or not find_damage(job.files.folder, metrics)
         return Earlier(
             manifest,
+            manifest["status"],
             {name: frozenset([entry["sha256"]]) for name, entry in entries.items() if name not in metrics},
             tuple(dict.fromkeys(use.holder for use in uses if use.sha256 in known and use.holder != job.files.folder)),
             readable,
             manifest.get("versions", {}),
         )
     files = [(use, name) for use in uses if (name := _name_of(use, job, scored)) is not None]
-    if not files:
+    if not files and not left:
         return None
     digests: dict[str, frozenset[str]] = {}
     for use, name in files:
         digests[name] = digests.get(name, frozenset()) | {use.sha256}
+    status = "diverged" if job.files.diverged.name in left and not files else "done"
     versions = next((use.versions for use, _ in files if use.versions), {})
-    return Earlier(None, digests, tuple(dict.fromkeys(use.holder for use, _ in files)), False, versions)
+    dependents = tuple(dict.fromkeys(use.holder for use, _ in files))
+    return Earlier(None, status, left | digests, dependents, bool(left), versions)
 
 
 def repeated(job: Job) -> Earlier | None:
@@ -171,6 +177,18 @@ def other_result_error(job: Job, earlier: Earlier, again: Manifest) -> StudyErro
         f"  - Give up the earlier results: delete {' and '.join(folders)}, and run this command again.",
     ]
     return StudyError("\n".join(lines))
+
+
+def _left_digests(files: RunFiles) -> dict[str, frozenset[str]]:
+    """The digests of what a run ended with, if its manifest is damaged or was deleted: of its agent, or of what it
+    diverged on. Empty if the run failed, or has not ended yet."""
+    with contextlib.suppress(DamagedError):
+        if read_manifest(files) is not None or record_paths(files):
+            return {}
+    for path in (files.agent, files.diverged):
+        with contextlib.suppress(OSError):
+            return {path.name: frozenset([file_entry(path)["sha256"]])}
+    return {}
 
 
 def _ended(files: RunFiles) -> Manifest | None:

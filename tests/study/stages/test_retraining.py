@@ -203,6 +203,22 @@ def test_a_ticket_keeps_its_score(study: Config) -> None:
     assert kept(study) == before
 
 
+@pytest.mark.parametrize("how", ["damaged", "deleted"])
+def test_a_ticket_without_a_manifest_is_compared_with_the_agent_that_it_has(study: Config, how: str) -> None:
+    ticket = job(study, "ticket")
+    same, other = trained(ticket), trained(ticket, bits=1)
+    damage(ticket.files.manifest) if how == "damaged" else ticket.files.manifest.unlink()
+    before, fingerprint = kept(study), {"version": 1}
+    with pytest.raises(StudyError, match="magnitude-80 was trained again and differs"):
+        train_in_place_or_aside(ticket, fingerprint, other)
+    assert kept(study) == before
+    shutil.rmtree(ticket.files.aside.folder)
+    train_in_place_or_aside(ticket, fingerprint, same)
+    assert manifest_of(ticket)["status"] == "done"
+    agent = ticket.files.agent
+    assert agent.read_bytes() == before[str(agent.relative_to(study.data))][0]
+
+
 def test_a_first_run_and_a_failed_one_are_trained_in_place(tmp_path: Path) -> None:
     dense = job(tiny_config(tmp_path), "dense")
     seen: list[RunFiles] = []
