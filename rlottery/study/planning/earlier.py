@@ -179,6 +179,17 @@ def other_result_error(job: Job, earlier: Earlier, again: Manifest) -> StudyErro
     return StudyError("\n".join(lines))
 
 
+def inputs_of(fingerprint: Mapping[str, Any]) -> dict[str, str]:
+    """The digests of what a run or a mask was made from."""
+    return {name: text for name, text in below(fingerprint, "inputs").items() if isinstance(text, str)}
+
+
+def below(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The mapping under a key; empty if there is none."""
+    found = values.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
 def _left_digests(files: RunFiles) -> dict[str, frozenset[str]]:
     """The digests of what a run ended with, if its manifest is damaged or was deleted: of its agent, or of what it
     diverged on. Empty if the run failed, or has not ended yet."""
@@ -207,18 +218,19 @@ def _uses_in(seed_folder: Path) -> Iterator[_Use]:
             manifest = ended_manifest(files)
         versions: Versions = {} if manifest is None else manifest.get("versions", {})
         if manifest is not None:
-            inputs, start = _texts(manifest["fingerprint"], "inputs"), manifest["fingerprint"].get("arm", {})
-            rewind = start.get("rewind") if isinstance(start, Mapping) else None
-            step = rewind.get("step") if isinstance(rewind, Mapping) else None
+            inputs = inputs_of(manifest["fingerprint"])
+            step = below(below(manifest["fingerprint"], "arm"), "rewind").get("step")
+            step = step if type(step) is int else None
             recipe = manifest.get("recipe", {})
-            later = "iterative" in str(recipe.get("of", recipe).get("schedule", "")) and _is_later(folder.name)
+            scoring = below(recipe, "of") if "of" in recipe else recipe  # a control starts where its ticket does
+            later = "iterative" in below(scoring, "schedule") and _is_later(folder.name)
             for key in ("initial", "start"):
                 if key in inputs:
                     yield _Use(folder, key, inputs[key], step if key == "start" else None, later, versions)
         with contextlib.suppress(MaskError):
             made_from = read_mask(files.mask).metadata["fingerprint"]
-            inputs = _texts(made_from, "inputs")
-            later = "mask" in inputs and "control" not in made_from.get("pruning", {})
+            inputs = inputs_of(made_from)
+            later = "mask" in inputs and "control" not in below(made_from, "pruning")
             for key in ("initial", "agent"):
                 if key in inputs:
                     yield _Use(folder, key, inputs[key], None, later, versions)
@@ -247,8 +259,3 @@ def _scored_rounds(job: Job) -> dict[str, str]:
 def _is_later(arm: str) -> bool:
     """Whether an arm of iterative pruning isn't the first round."""
     return not arm.endswith(f"{ROUND}1")
-
-
-def _texts(values: Mapping[str, Any], key: str) -> dict[str, str]:
-    found = values.get(key)
-    return {name: text for name, text in found.items() if isinstance(text, str)} if isinstance(found, Mapping) else {}

@@ -10,6 +10,7 @@ from rlottery.pruning.masks import Mask
 from rlottery.storage.made_with import named
 from rlottery.storage.manifests import Manifest, file_entry, list_differences, write_manifest
 from rlottery.storage.paths import RunFiles, Store
+from rlottery.study.planning.earlier import inputs_of
 from rlottery.study.planning.finished_runs import ended_manifest
 from rlottery.study.planning.inputs import expected_mask_fingerprint
 from rlottery.study.planning.jobs import Job
@@ -63,10 +64,9 @@ def _made_with(store: Store, digest: str) -> Iterator[Path]:
                 yield folder
                 continue
         with contextlib.suppress(MaskError):
-            if read_mask(files.mask).metadata["fingerprint"].get("inputs", {}).get("mask") == digest:
+            if inputs_of(read_mask(files.mask).metadata["fingerprint"]).get("mask") == digest:
                 yield folder
 
 
 def _mask_of(manifest: Manifest) -> str | None:
-    inputs = manifest["fingerprint"].get("inputs")
-    return inputs.get("mask") if isinstance(inputs, dict) else None
+    return inputs_of(manifest["fingerprint"]).get("mask")

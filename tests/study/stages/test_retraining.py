@@ -8,21 +8,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlottery.config import Config
+from rlottery.config import Config, load_config
 from rlottery.errors import DivergedError, StoppedError, StudyError
+from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.storage.disk import write_bytes
-from rlottery.storage.manifests import Manifest, file_entry, read_manifest
+from rlottery.storage.manifests import Manifest, file_entry, read_manifest, write_manifest
 from rlottery.storage.paths import RunFiles
 from rlottery.study.execution.endings import remarks
+from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.earlier import earlier_of, recorded_rewind_steps
-from rlottery.study.planning.jobs import STAGES, Job
+from rlottery.study.planning.jobs import STAGES, Job, list_jobs
 from rlottery.study.planning.plan import JobState, plan_study
 from rlottery.study.stages.retraining import train_in_place_or_aside
 from rlottery.study.stages.run_record import RunResult, record_run
 from tests.study.studies import (
+    TINY,
     change_manifest,
     contents,
     job,
+    mask_for,
     tiny_config,
     write_dense,
     write_mask,
@@ -113,6 +117,12 @@ def manifest_of(of: Job) -> Manifest:
 def kept(config: Config) -> dict[str, Any]:
     """Everything in the data folder but what was trained aside."""
     return {path: value for path, value in contents(config.data).items() if "/retrained/" not in path}
+
+
+def write_config(folder: Path) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(TINY.replace("pruning: {num_gradient_batches: 2, gradient_batch_size: 8}\n", ""))
+    return path
 
 
 def damage(path: Path) -> None:
@@ -329,6 +339,38 @@ class TestInterrupted:
         with pytest.raises(StoppedError):
             again(dense, look)
         assert found == [not restored]
+
+
+def test_a_round_of_iterative_pruning_is_compared_with_what_the_next_round_recorded(tmp_path: Path) -> None:
+    """Its own folder is gone; the next round's mask, and a control that goes on from its agent, remain."""
+    arms = (
+        "arms=[{name: imp, criterion: magnitude, sparsity: 0.75, schedule: {iterative: {rate: 0.5}}, rewind: none}, "
+        "{name: other, control: random, of: imp}]"
+    )
+    config = load_config(write_config(tmp_path), [f"data={tmp_path / 'data'}", arms])
+    jobs = {found.arm_name: found for found in list_jobs(config, arms_of(config, None), ("ticket",))}
+    assert list(jobs) == ["imp.round-1", "imp", "other"]
+    write_dense(tiny_config(tmp_path))
+    mask = mask_for(
+        job(tiny_config(tmp_path), "mask"), {"inputs": {"agent": "a" * 64, "mask": "b" * 64}, "pruning": {}}
+    )
+    write_bytes(jobs["imp"].files.mask, mask_to_bytes(mask))
+    earlier = earlier_of(jobs["imp.round-1"])
+    assert earlier is not None
+    assert earlier.digests == {"agent.safetensors": {"a" * 64}} and earlier.dependents == (jobs["imp"].files.folder,)
+    manifest: dict[str, Any] = {"inputs": {"initial": "c" * 64, "start": "d" * 64}, "arm": {"rewind": "none"}}
+    for name in ("other", "imp"):
+        arm = jobs[name].ticket_arm
+        write_manifest(
+            jobs[name].files,
+            {"format_version": 2, "status": "done", "fingerprint": manifest, "files": {}, "recipe": arm.as_dict()},
+        )
+    earlier = earlier_of(jobs["imp.round-1"])
+    assert earlier is not None and earlier.digests == {"agent.safetensors": {"a" * 64, "d" * 64}}
+    assert len(earlier.dependents) == 2
+    shutil.rmtree(jobs["imp"].dense_files.folder)
+    earlier = earlier_of(jobs["imp"].dense)
+    assert earlier is not None and earlier.digests == {"initial.safetensors": {"c" * 64}}
 
 
 def test_rewind_points_that_the_config_no_longer_lists_are_saved_again(study: Config) -> None:
