@@ -50,7 +50,7 @@ class Drawn:
 
 @contextmanager
 def themed(theme: Theme) -> Iterator[None]:
-    """A context in which figures use the colours of the theme."""
+    """A context in which figures use the colours of the theme, and Matplotlib's defaults otherwise."""
     style = {
         "font.size": 11,
         "text.color": theme.ink,
@@ -65,8 +65,10 @@ def themed(theme: Theme) -> Iterator[None]:
         "xtick.color": theme.quiet,
         "ytick.color": theme.quiet,
     }
-    with matplotlib.rc_context(style):  # type: ignore[arg-type]
-        yield
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a `matplotlibrc` in the current folder could start LaTeX
+        with matplotlib.rc_context(style):  # type: ignore[arg-type]
+            yield
 
 
 def draw(figure: Figure, alt: str) -> Drawn:
