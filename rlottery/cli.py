@@ -253,8 +253,9 @@ def check(
                 tried = [task for task in config.tasks if task.id in things or any(map(is_mask, things))]
                 allow_code(config.data, tried, trust=trust, what="This check")
             else:
-                allow_local_modules([Path(study).parent])
-        allow_local_modules([Path.cwd()])
+                allow_local_modules([Path(study).parent, Path.cwd()])
+        if not all(map(is_mask, things)):
+            allow_local_modules([Path.cwd()])
         problems = []
         for thing in things:
             found = (
