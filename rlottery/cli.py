@@ -21,6 +21,7 @@ from rlottery.pipeline import (
     plain_errors,
     run_and_conclude,
 )
+from rlottery.printable import on_one_line, printable
 from rlottery.processes.stopping import own_process
 from rlottery.search_path import SCRIPT
 from rlottery.version import __version__
@@ -142,7 +143,7 @@ def report(
             allow_code_of_study(loaded, trust=trust, what="--stability")
             from rlottery.study.stages.resampling import measure_stability  # imports JAX
 
-            measure_stability(loaded, stability, typer.echo)
+            measure_stability(loaded, stability, lambda line: typer.echo(printable(line)))
         report_study(loaded, terminal(), to, trust=trust)
 
 
@@ -180,7 +181,7 @@ def play(
     from rlottery.export.play import play as film
 
     with plain_errors():
-        typer.echo(str(film(run_folders, to, episode, trust=trust)))
+        typer.echo(printable(str(film(run_folders, to, episode, trust=trust))))
 
 
 @app.command()
@@ -215,13 +216,13 @@ def verify(study: StudyArgument = "config.yaml", overrides: Overrides = None) ->
     if not health.files and not health.in_use:
         fail(StudyError(f"{loaded.data} has no files of this study. Is this the right folder?"))
     for folder in health.in_use:
-        typer.echo(f"{folder}: skipped, in use by another process.")
+        typer.echo(on_one_line(f"{folder}: skipped, in use by another process."))
     for problem in health.problems:
-        typer.echo(f"{problem.file}: {problem.why}. {problem.fix}")
+        typer.echo(on_one_line(f"{problem.file}: {problem.why}. {problem.fix}"))
     if health.problems:
         typer.echo(f"{len(health.problems)} of {health.files:,} checked files are damaged.")
         raise typer.Exit(SOME_FAILED)
-    typer.echo(f"All {health.files:,} files in {loaded.data} are intact.")
+    typer.echo(on_one_line(f"All {health.files:,} files in {loaded.data} are intact."))
 
 
 @app.command(epilog="Exit codes: 0 nothing is wrong, 2 something is.")
@@ -261,7 +262,7 @@ def check(
             found = (
                 check_mask(Path(thing), config)
                 if is_mask(thing)
-                else check_task(thing, config, partial(typer.echo, err=True))
+                else check_task(thing, config, lambda line: typer.echo(printable(line), err=True))
             )
             _print(found.page)
             problems += found.problems
@@ -286,7 +287,7 @@ def export(
     from rlottery.export.npz import export_policy
 
     with plain_errors():
-        typer.echo(str(export_policy(run_folder, to, trust=trust)))
+        typer.echo(printable(str(export_policy(run_folder, to, trust=trust))))
 
 
 @app.command()
@@ -315,12 +316,12 @@ def init(
                 write_bytes(file, text.encode())
         except OSError as error:
             raise ConfigError(f"{path} can't be written: {error.strerror}") from None
-    typer.echo(f"Wrote {' and '.join(map(str, texts))}. Next:\n")
+    typer.echo(printable(f"Wrote {' and '.join(map(str, texts))}. Next:\n"))
     if is_folder and path.resolve() != Path.cwd():
-        typer.echo(f"  cd {path}")
+        typer.echo(printable(f"  cd {path}"))
     run = "rlottery run" if is_folder else f"rlottery run {path}"
-    typer.echo(f"  {run} --dry-run   # list the runs, with estimated time and disk space")
-    typer.echo(f"  {run}             # run the study: about 5 minutes on two cores")
+    typer.echo(printable(f"  {run} --dry-run   # list the runs, with estimated time and disk space"))
+    typer.echo(printable(f"  {run}             # run the study: about 5 minutes on two cores"))
 
 
 def main() -> None:

@@ -7,12 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rlottery.printable import printable
+
 
 class RlotteryError(Exception):
     """An error that the user can fix. The message says what is wrong, where, and how to fix it.
 
-    The command line prints only the message, without a traceback, and exits with code 2.
+    The command line prints only the message, without a traceback, and exits with code 2. Messages are safe to print,
+    whatever names and text from files they contain.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(RlotteryError):

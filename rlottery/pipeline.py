@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from rlottery.errors import RlotteryError, StudyError
+from rlottery.printable import on_one_line
 from rlottery.processes.standard_streams import lasting_streams
 from rlottery.processes.stopping import (
     INTERRUPTED,
@@ -211,7 +212,8 @@ def _refuse_ignored_flags(values: dict[str, Any]) -> None:
     if "--help" in given or any(flag is not None and str(flag) != str(values[name]) for name, flag in flags.items()):
         typer.echo(
             f"error: {SCRIPT} calls a `main` that does not read the command line, so it would ignore "
-            f"{' '.join(sys.argv[1:])}. Change its import to: from rlottery.pipeline import script_main as main",
+            f"{on_one_line(' '.join(sys.argv[1:]))}. Change its import to: from rlottery.pipeline import script_main "
+            "as main",
             err=True,
         )
         raise SystemExit(BAD_INPUT)

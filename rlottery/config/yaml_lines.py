@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from rlottery.errors import ConfigError
+from rlottery.printable import on_one_line
 from rlottery.regular_files import FileSizeError, read_bytes
 
 KeyPath = tuple[str | int, ...]
@@ -82,7 +83,7 @@ class Document:
         self.overrides += 1
         key, equals, text = assignment.partition("=")
         path: KeyPath = tuple(part.strip() for part in key.split("."))
-        origin = Origin(f"command line: {_printable(assignment)}", _MAX_BYTES + self.overrides, path)
+        origin = Origin(f"command line: {on_one_line(_cut(assignment))}", _MAX_BYTES + self.overrides, path)
         if not equals or not all(path):
             self.fault(path, "expected key.path=value, such as sac.batch_size=128", origin)
             return
@@ -149,7 +150,7 @@ def read_document(path: Path) -> Document:
 
 def dotted(path: Iterable[str | int]) -> str:
     """The path in the form `sac.batch_size`, safe for a terminal."""
-    return ".".join(_printable(str(part)) for part in path)
+    return ".".join(on_one_line(_cut(str(part))) for part in path)
 
 
 def is_number(text: str) -> bool:
@@ -180,11 +181,6 @@ def show_keys(value: object) -> str:
         )
         return _cut(f"{{{', '.join(shown)}}}")
     return show(value)
-
-
-def _printable(text: str) -> str:
-    cut = _cut(text)
-    return cut if cut.isprintable() else repr(cut)[1:-1]
 
 
 def _cut(text: str, width: int = 80) -> str:

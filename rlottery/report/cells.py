@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rlottery.report.drawn import Theme
-from rlottery.report.panels import plain
+from rlottery.report.labels import drawable, drawn_name
 
 COLOURS = matplotlib.colormaps["cividis"]
 """From dark (small) to light (large); readable with any colour vision, and in grey."""
@@ -67,12 +67,12 @@ def write_in_cell(axes: Axes, row: int, column: int, text: str, value: float, hi
 
 def name_rows(axes: Axes, names: Sequence[str], theme: Theme) -> None:
     """Write names to the left of the rows."""
-    axes.set_yticks(np.arange(len(names)) + 0.5, [plain(name) for name in names], color=theme.ink)
+    axes.set_yticks(np.arange(len(names)) + 0.5, [drawn_name(name) for name in names], color=theme.ink)
 
 
 def name_columns(axes: Axes, names: Sequence[str], theme: Theme) -> None:
     """Write names below the columns, upright."""
-    axes.set_xticks(np.arange(len(names)) + 0.5, [plain(name) for name in names], rotation=90, color=theme.ink)
+    axes.set_xticks(np.arange(len(names)) + 0.5, [drawn_name(name) for name in names], rotation=90, color=theme.ink)
 
 
 def colour_key(figure: Figure, place: tuple[float, float, float, float], highest: float) -> None:
@@ -90,13 +90,13 @@ def colour_key(figure: Figure, place: tuple[float, float, float, float], highest
 
 def name_width(names: Sequence[str]) -> float:
     """The width of the longest of these names in inches."""
-    return max((len(name) for name in names), default=0) * LETTER_INCHES + 0.15
+    return max((len(drawn_name(name)) for name in names), default=0) * LETTER_INCHES + 0.15
 
 
 def notes(width: float, *texts: str) -> list[str]:
     """The notes above the panels of a figure, wrapped to its width in inches."""
     letters = int((width - 0.2) / (LETTER_INCHES * _NOTE / SMALL))
-    return [line for text in texts for line in textwrap.wrap(text, max(letters, 30))]
+    return [line for text in texts for line in textwrap.wrap(drawable(text), max(letters, 30))]
 
 
 def notes_height(lines: Sequence[str]) -> float:
@@ -109,4 +109,4 @@ def write_notes(figure: Figure, lines: Sequence[str], theme: Theme) -> None:
     width, height = figure.get_size_inches()
     for number, line in enumerate(lines):
         top = 1 - (0.08 + _NOTE_LINE * number) / height
-        figure.text(0.08 / width, top, plain(line), color=theme.quiet, fontsize=_NOTE, va="top")
+        figure.text(0.08 / width, top, line, color=theme.quiet, fontsize=_NOTE, va="top")

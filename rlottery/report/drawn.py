@@ -9,6 +9,9 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from rlottery.printable import printable
+from rlottery.report.labels import FONT
+
 DOTS_PER_INCH = 150
 
 
@@ -52,6 +55,7 @@ class Drawn:
 def themed(theme: Theme) -> Iterator[None]:
     """A context in which figures use the colours of the theme, and Matplotlib's defaults otherwise."""
     style = {
+        "font.family": [FONT],
         "font.size": 11,
         "text.color": theme.ink,
         "axes.edgecolor": theme.quiet,
@@ -62,6 +66,8 @@ def themed(theme: Theme) -> Iterator[None]:
         "grid.color": theme.grid,
         "legend.edgecolor": theme.grid,
         "legend.facecolor": theme.background,
+        "text.parse_math": False,  # names may contain dollars
+        "text.usetex": False,
         "xtick.color": theme.quiet,
         "ytick.color": theme.quiet,
     }
@@ -82,4 +88,4 @@ def draw(figure: Figure, alt: str) -> Drawn:
         png, svg = io.BytesIO(), io.BytesIO()
         for stream, form, metadata in ((png, "png", None), (svg, "svg", {"Date": None})):
             figure.savefig(stream, format=form, dpi=DOTS_PER_INCH, facecolor=figure.get_facecolor(), metadata=metadata)
-    return Drawn(png.getvalue(), svg.getvalue().decode(), alt)
+    return Drawn(png.getvalue(), printable(svg.getvalue().decode()), printable(alt))

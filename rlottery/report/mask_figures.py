@@ -11,7 +11,8 @@ from rlottery.analysis.mask_analysis import ArmMasks, LayerSurvivors, MaskAnalys
 from rlottery.report import cells
 from rlottery.report.arm_styles import Look
 from rlottery.report.drawn import Drawn, Theme, draw, themed
-from rlottery.report.panels import Margins, dress, grid, plain
+from rlottery.report.labels import drawn_name
+from rlottery.report.panels import Margins, dress, grid
 from rlottery.report.wording import plural
 
 _CELL = (0.43, 0.24)
@@ -81,7 +82,7 @@ def overlap_figure(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme)
     if not rows:
         return None
     columns = min(len(tasks), _COLUMNS)
-    left = cells.name_width([label or _HEADINGS[kind] for kind, label in rows])
+    left = cells.name_width([name or _HEADINGS[kind] for kind, name in rows])
     texts = cells.notes(
         left + 3.25 * columns,
         "Mask overlap (Jaccard index): weights that both masks keep, of those that either keeps; means over n pairs, "
@@ -128,7 +129,7 @@ def overlap_between_tasks(masks: MaskAnalysis, looks: Mapping[str, Look], theme:
             chance = statistics.fmean(like.chance for like in of_arm)
             fewest, most = min(like.pairs for like in of_arm), max(like.pairs for like in of_arm)
             pairs = str(most) if fewest == most else f"{fewest} to {most}"
-            axes.set_title(plain(f"{arm} (random {100 * chance:.0f}, n = {pairs})"), fontsize=9, loc="left")
+            axes.set_title(f"{drawn_name(arm)} (random {100 * chance:.0f}, n = {pairs})", fontsize=9, loc="left")
             if number % columns == 0:
                 cells.name_rows(axes, tasks, theme)
             if number >= len(arms) - columns:
@@ -165,7 +166,7 @@ def _layer_cells(
         for number, ((task, by_arm), axes) in enumerate(zip(shares.items(), panels, strict=True)):
             rows = [[by_arm.get(name, {}).get(path, np.nan) for path in paths[task]] for name in names]
             cells.draw_cells(axes, np.array(rows), max(values), theme, _per_cent)
-            axes.set_title(plain(task), loc="left", weight="bold", fontsize=11, pad=8)
+            axes.set_title(drawn_name(task), loc="left", weight="bold", fontsize=11, pad=8)
             if number % columns == 0:
                 cells.name_rows(axes, names, theme)
             _name_layers(axes, paths[task], theme)
@@ -181,14 +182,16 @@ def _layer_cells(
 def _name_layers(axes: Axes, paths: Sequence[str], theme: Theme) -> None:
     """Write the numbers of the layers, and below them their networks."""
     networks = [path.rpartition(".")[0] for path in paths]
-    axes.set_xticks(np.arange(len(paths)) + 0.5, [path.rpartition("layer_")[2] for path in paths], color=theme.ink)
+    axes.set_xticks(
+        np.arange(len(paths)) + 0.5, [drawn_name(path.rpartition("layer_")[2]) for path in paths], color=theme.ink
+    )
     bottom, inches = axes.get_ylim()[0], 1 / _CELL[1]
     for network in dict.fromkeys(networks):
         first, number = networks.index(network), networks.count(network)
         y = bottom + 0.24 * inches
         axes.plot([first + 0.15, first + number - 0.15], [y, y], color=theme.quiet, linewidth=0.8, clip_on=False)
         centre, below = first + number / 2, y + 0.05 * inches
-        axes.text(centre, below, plain(network), color=theme.quiet, fontsize=cells.SMALL, ha="center", va="top")
+        axes.text(centre, below, drawn_name(network), color=theme.quiet, fontsize=cells.SMALL, ha="center", va="top")
 
 
 def _input_cells(axes: Axes, arms: Sequence[ArmMasks], part: range, highest: float, theme: Theme) -> None:
@@ -227,8 +230,8 @@ def _overlaps_of(masks: MaskAnalysis, task: str) -> dict[tuple[str, str], MaskOv
             found["batches", arm.arm] = MaskOverlap("batches", arm.arm, arm.arm, *overlap, task, arm.arm)
     for like in masks.overlaps:
         if like.task in (task, None) and like.kind in ("seed", "criterion"):
-            label = like.one if like.one == like.other else f"{like.one} \N{MULTIPLICATION SIGN} {like.other}"
-            found[like.kind, label] = like
+            both = like.one if like.one == like.other else f"{like.one} \N{MULTIPLICATION SIGN} {like.other}"
+            found[like.kind, both] = like
     return found
 
 
@@ -272,14 +275,14 @@ def _overlap_panel(
     axes.text(1.2, -1.0, "n", fontsize=cells.SMALL, color=theme.quiet, style="italic", va="center")
     axes.set_xlim(0, 1)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_title(plain(task), loc="left", weight="bold", fontsize=11)
+    axes.set_title(drawn_name(task), loc="left", weight="bold", fontsize=11)
     axes.set_xlabel("Jaccard index", fontsize=cells.SMALL + 1)
-    labels = [plain(label) if label else _HEADINGS[kind] for kind, label in rows]
+    labels = [drawn_name(name) if name else _HEADINGS[kind] for kind, name in rows]
     axes.set_yticks(range(len(rows)), labels if named else [""] * len(rows), fontsize=cells.SMALL, color=theme.ink)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=cells.SMALL)
-    for (_, label), text in zip(rows, axes.get_yticklabels(), strict=True):
-        text.set_fontweight("normal" if label else "bold")
+    for (_, name), text in zip(rows, axes.get_yticklabels(), strict=True):
+        text.set_fontweight("normal" if name else "bold")
 
 
 def _overlap_alt(masks: MaskAnalysis) -> str:

@@ -14,7 +14,7 @@ from rlottery.analysis.mask_analysis import ArmMasks
 from rlottery.report.arm_styles import Look
 from rlottery.report.cells import SMALL, name_rows, name_width, notes, notes_height, write_notes
 from rlottery.report.drawn import DOTS_PER_INCH, Drawn, Theme, draw, themed
-from rlottery.report.panels import plain
+from rlottery.report.labels import drawn_name
 
 _NEUTRAL = "#0072B2"
 _GAP = 75
@@ -128,7 +128,7 @@ def _draw_layer(
     axes.set_yticks([])
     axes.tick_params(length=0, labelsize=SMALL)
     axes.spines[:].set_visible(False)
-    axes.set_title(plain(layer.title), fontsize=SMALL, loc="left", pad=6)
+    axes.set_title(drawn_name(layer.title), fontsize=SMALL, loc="left", pad=6)
     # The frame is around the points, not over them.
     place = ((left - 2) / pixels[0], (bottom - 2) / pixels[1])
     size = ((layer.width + 4) / pixels[0], (layer.height + 4) / pixels[1])

@@ -13,6 +13,7 @@ from rlottery.analysis.runs import other_settings_lines, read_runs
 from rlottery.analysis.scores import score_tasks
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.printable import printable
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.summary import summarise
@@ -66,7 +67,8 @@ class Study:
         ]
         if self.problems:
             lines.append(f"  {plural(len(self.problems), 'problem')}: see .problems")
-        return "\n".join(line if len(line) <= _WIDTH else f"{line[: _WIDTH - 4]} ..." for line in lines)
+        shown = [printable(line) for line in lines]
+        return "\n".join(line if len(line) <= _WIDTH else f"{line[: _WIDTH - 4]} ..." for line in shown)
 
     def _repr_html_(self) -> str:
         """The verdict, the table of results of every task, and the main figure, as a notebook shows them."""
@@ -83,7 +85,7 @@ class Study:
             caption = f"<figcaption>{escape(figure.caption)}</figcaption>"
             parts.append(f'<figure style="background: white; color: black; margin: 1em 0">{svg}{caption}</figure>')
         problems = "".join(f"<li>{escape(line)}</li>" for line in self.problems[:_MOST_PROBLEMS])
-        return "".join(parts) + (f"<ul>{problems}</ul>" if problems else "")
+        return printable("".join(parts) + (f"<ul>{problems}</ul>" if problems else ""))
 
     @cached_property
     def _contents(self) -> Contents:

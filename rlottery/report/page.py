@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from rlottery.analysis.rules import margin_text
 from rlottery.analysis.verdict import Verdicts
+from rlottery.printable import on_one_line, printable
 from rlottery.report.answer import QUESTION, answer
 from rlottery.report.arm_styles import Look, looks
 from rlottery.report.contents import Command, Contents
@@ -26,7 +27,7 @@ from rlottery.report.score_tables import across_table, cost_table, run_table, sc
 from rlottery.report.table_formats import to_csv, to_markdown
 from rlottery.report.tables import Table
 from rlottery.report.verdict_tables import glance_table, method_table, pooled_table, verdict_table
-from rlottery.report.wording import on_one_line, plural
+from rlottery.report.wording import plural
 from rlottery.storage.disk import write_bytes
 
 PAGE = "report.html"
@@ -104,7 +105,7 @@ def _html(contents: Contents, figures: Mapping[str, Sequence[PageFigure]], table
         **page_frame(),
     }
     page: str = page_environment().get_template("page.html.jinja").render(values, contents_list=_contents_list(values))
-    return page
+    return printable(page)
 
 
 def _tables(contents: Contents, look: Mapping[str, Look]) -> dict[str, Table]:
@@ -127,7 +128,7 @@ def table_html(table: Table) -> str:
     """A table by itself, for notebooks."""
     parts = page_environment().get_template("parts.html.jinja").make_module({})
     html: str = parts.table(table, "plain")  # type: ignore[attr-defined]
-    return html
+    return printable(html)
 
 
 def page_environment() -> Environment:

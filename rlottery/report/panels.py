@@ -16,6 +16,7 @@ from rlottery.analysis.runs import Metric
 from rlottery.analysis.splits import is_uniform
 from rlottery.report.arm_styles import ALIKE, Look
 from rlottery.report.drawn import Theme
+from rlottery.report.labels import drawn_name
 from rlottery.report.wording import sparsity_text
 
 METRIC_AXES: dict[Metric, str] = {"success": "success rate", "return": "mean return"}
@@ -66,7 +67,7 @@ def titled_panels(
     figure, axes = grid(len(titles), columns, (2.78, height), Margins(left, 0.15, 0.55, 0.72, 0.22, 0.75))
     for index, (panel, title) in enumerate(zip(axes, titles, strict=True)):
         dress(panel, theme)
-        panel.set_title(title, loc="left", fontsize=11)
+        panel.set_title(drawn_name(title), loc="left", fontsize=11)
         if index % columns:
             panel.tick_params(labelleft=False)
         else:
@@ -201,14 +202,14 @@ def names_at_right(axes: Axes, names: Sequence[Name], *, gap: float = 0.085) -> 
         line: dict[str, Any] = {"color": name.colour, "linestyle": name.dash, "linewidth": 1.2}
         axes.plot([1.005, 1.045], [end, at], transform=axes.transAxes, clip_on=False, **line)
         words: dict[str, Any] = {"color": colour, "va": "center", "weight": name.weight}
-        axes.text(1.055, at, plain(name.text), transform=axes.transAxes, **words)
+        axes.text(1.055, at, drawn_name(name.text), transform=axes.transAxes, **words)
 
 
 def legend(figure: Figure, entries: Mapping[str, Look]) -> None:
     """Add a legend above the panels, in the order of the entries."""
     lines = [
-        Line2D([], [], color=a.colour, linestyle=a.dash, linewidth=1.6 if a.quiet else 2.4, label=plain(label))
-        for label, a in entries.items()
+        Line2D([], [], color=a.colour, linestyle=a.dash, linewidth=1.6 if a.quiet else 2.4, label=drawn_name(line))
+        for line, a in entries.items()
     ]
     figure.legend(
         handles=lines,
@@ -225,11 +226,6 @@ def legend(figure: Figure, entries: Mapping[str, Look]) -> None:
 def readable(colour: str) -> str:
     """A darker shade for text on white, so that even the lightest colour of the palette is readable."""
     return "#" + "".join(f"{round(0.68 * int(colour[at : at + 2], 16)):02X}" for at in (1, 3, 5))
-
-
-def plain(text: str) -> str:
-    """Text that Matplotlib does not read as mathematics."""
-    return text.replace("$", r"\$")
 
 
 def moved_apart(heights: Sequence[float], gap: float) -> list[float]:

@@ -15,6 +15,7 @@ from rlottery.analysis.splits import is_uniform
 from rlottery.report import panels
 from rlottery.report.arm_styles import Look
 from rlottery.report.drawn import Drawn, Theme, draw, themed
+from rlottery.report.labels import drawn_name
 from rlottery.report.wording import plural, sparsity_text
 from rlottery.storage.paths import DENSE
 
@@ -79,7 +80,7 @@ def _over_sparsity(
     near = untrained is not None and 2 * np.ptp(ends) >= np.ptp([*ends, untrained])
     names_of = _names_of([point.look for point in points])
     below = 0.6 + 0.17 * (max(map(len, names_of.values()), default=1) - 1)
-    right = max(1.3, 0.105 * max(map(len, lines)) + 0.3)
+    right = max(1.3, 0.105 * max(len(drawn_name(line)) for line in lines) + 0.3)
     with themed(theme):
         figure, (axes,) = panels.grid(
             1, 1, (3.35, 2.75), panels.Margins(max(0.92, panels.label_width(ends) + 0.3), right, below, 0.12)
@@ -216,7 +217,7 @@ def _rows(
     alt: str,
 ) -> Drawn:
     width = (10.4 - 0.25 * (len(columns) - 1)) / len(columns)
-    longest = max(len(name) for name in names)
+    longest = max(len(drawn_name(name)) for name in names)
     left = min(max(0.095 * longest + 0.25, 1.0), 3.5)
     with themed(theme):
         figure, axes = panels.grid(
@@ -245,7 +246,7 @@ def _rows(
             panel.set_xlabel(label)
             panel.xaxis.set_major_locator(MaxNLocator(5))
             panel.xaxis.set_major_formatter(FuncFormatter(panels.per_cent) if even == 0.5 else panels.NumberFormatter())
-            panel.set_yticks(range(len(names)), [panels.plain(name) for name in names] if index == 0 else [])
+            panel.set_yticks(range(len(names)), [drawn_name(name) for name in names] if index == 0 else [])
             panel.tick_params(axis="y", length=0)
             if index == 0:
                 for text, name in zip(panel.get_yticklabels(), names, strict=True):

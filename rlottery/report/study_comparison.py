@@ -19,6 +19,7 @@ from rlottery.analysis.study_comparison import (
 )
 from rlottery.analysis.verdict import PooledVerdict
 from rlottery.errors import StudyError
+from rlottery.printable import printable
 from rlottery.report.answer import answer
 from rlottery.report.contents import Contents
 from rlottery.report.headline import headline
@@ -308,4 +309,4 @@ def _html(of: StudyComparison) -> str:
     ]
     values = {**vars(of), **page_frame(), "title": " and ".join(of.studies), "studies": studies}
     page: str = page_environment().get_template("compare.html.jinja").render(values)
-    return page
+    return printable(page)

@@ -1,21 +1,36 @@
 """Tables as CSV and Markdown. `terminal` shows them on a console, and templates/parts.html.jinja on a page."""
 
-import csv
-import io
+import re
+from typing import Any
 
+from rlottery.printable import on_one_line, printable
 from rlottery.report.tables import Table
+
+_FORMULA = re.compile(r"\s*['\"]?\s*[=+\-@\uff1d\uff0b\uff0d\uff20|%]")
+"""How text begins that some spreadsheet runs as a formula or a command, also after spaces and quotes."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SEPARATING = re.compile(r"[\s,;|\"]")
+"""What separates fields in some program or country, and quotes."""
 
 
 def to_csv(table: Table) -> str:
-    """The plain values, one line per row; unknown values are empty."""
+    """The plain values, one line per row; unknown values are empty. Spreadsheets don't calculate text (`_field`)."""
     names = list(dict.fromkeys(name for row in table.rows for cell in row.cells for name in cell.values))
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(names)
+    lines: list[list[Any]] = [names]
     for row in table.rows:
         values = {name: value for cell in row.cells for name, value in cell.values.items()}
-        writer.writerow(["" if (value := values.get(name)) is None else value for name in names])
-    return stream.getvalue()
+        lines.append([values.get(name) for name in names])
+    return "".join(",".join(map(_field, line)) + "\n" for line in lines)
+
+
+def _field(value: Any) -> str:
+    """A value as a field of CSV. Text that spreadsheets would run as a formula gets an apostrophe, numbers do not."""
+    if value is None or isinstance(value, bool | int | float):
+        return "" if value is None else str(value)
+    text = printable(str(value))
+    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+        text = f"'{text}"
+    return '"' + text.replace('"', '""') + '"' if _SEPARATING.search(text) else text
 
 
 def to_markdown(table: Table) -> str:
@@ -34,5 +49,4 @@ def table_lines(table: Table) -> list[str]:
 
 def escaped(text: str) -> str:
     """Text on one line that Markdown shows as it is."""
-    line = " ".join(text.split())
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|~" else letter for letter in line)
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|~&$" else letter for letter in on_one_line(text))

@@ -1,19 +1,32 @@
-"""Tables and paragraphs on a console of any width. Numbers and names never break."""
+"""Consoles that print safe text alone; tables and paragraphs of any width, in which numbers and names never break."""
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from rlottery.report.tables import Table
+from rlottery.printable import on_one_line, printable
+from rlottery.report.tables import Row, Table
 
 _GAP = 2
 _TOGETHER = re.compile(r"(?<=\d) (?=%|seeds?\b)|(?<=seed) (?=\d)|(?<=\d:) (?=[-+\d])|(?<=p [<=]) |(?<=\bp) (?=[<=])")
 """Spaces at which no line is broken: in `80 %`, `2 seeds`, `seed 0: +0.05`, `p < 0.001`."""
+
+
+class SafeConsole(Console):
+    """A console whose text is `printable`. Rich passes on commands to the terminal that names and errors contain."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """The segments of anything that can be printed. Tables render their cells with this, too."""
+        if isinstance(renderable, Text) and not renderable.spans:
+            renderable = renderable.blank_copy(printable(renderable.plain))  # before it is wrapped
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,7 @@ class Paragraph:
     style: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        together = _TOGETHER.sub("\N{NO-BREAK SPACE}", self.text)
+        together = _TOGETHER.sub("\N{NO-BREAK SPACE}", printable(self.text))
         lines = textwrap.wrap(together, options.max_width, subsequent_indent="  ", break_on_hyphens=False)
         yield Text("\n".join(lines).replace("\N{NO-BREAK SPACE}", " "), style=self.style)
 
@@ -47,13 +60,13 @@ class FittedTable:
                 yield self._shown(kept, spare)
                 return
         for row in self.table.rows:
-            cells = (f"{column.title}: {cell.text}" for column, cell in zip(columns, row.cells, strict=True))
+            cells = (f"{column.title}: {cell}" for column, cell in zip(columns, _texts(row), strict=True))
             yield Paragraph("; ".join(cells), "bold" if row.strong else "")
 
     def _least_width(self, index: int) -> int:
         """The length of the column's longest cell, or of its longest word if it wraps."""
         column = self.table.columns[index]
-        cells = [row.cells[index].text for row in self.table.rows]
+        cells = [_texts(row)[index] for row in self.table.rows]
         parts = [word for cell in cells for word in (cell.split() if column.wraps else [cell])]
         return max([len(column.title), *map(len, parts), column.least])
 
@@ -62,11 +75,15 @@ class FittedTable:
         shown = TerminalTable(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
         for index in kept:
             column, width = self.table.columns[index], self._least_width(index)
-            more = min(spare, max((len(row.cells[index].text) for row in self.table.rows), default=0) - width)
+            more = min(spare, max((len(_texts(row)[index]) for row in self.table.rows), default=0) - width)
             if column.wraps and more > 0:
                 width, spare = width + more, spare - more
             shown.add_column(column.title, justify="right" if column.numeric else "left", width=width)
         for row in self.table.rows:
-            cells = [row.cells[index].text for index in kept]
+            cells = [_texts(row)[index] for index in kept]
             shown.add_row(*map(Text, cells), style="bold" if row.strong else "")
         return shown
+
+
+def _texts(row: Row) -> list[str]:
+    return [on_one_line(cell.text) for cell in row.cells]

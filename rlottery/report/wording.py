@@ -26,11 +26,6 @@ def capitalised(text: str) -> str:
     return text if any(letter.isdigit() for letter in text.split(" ")[0]) else text[:1].upper() + text[1:]
 
 
-def on_one_line(text: str) -> str:
-    """Text from a file on one line, without control characters."""
-    return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
-
-
 def last_evaluations(number: int) -> str:
     """What a score is: ``the last evaluation``, ``the mean of the last 3 evaluations``."""
     return "the last evaluation" if number == 1 else f"the mean of the last {number} evaluations"

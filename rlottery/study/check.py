@@ -14,6 +14,7 @@ from rich.text import Text
 from rlottery.agents.description import kernel_shapes
 from rlottery.config import Config, Task
 from rlottery.errors import MaskError, TaskError
+from rlottery.printable import on_one_line
 from rlottery.pruning.fold import depends_on_an_input, leads_to_an_output
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, by_network, kept_weights, sparsity_of
@@ -106,11 +107,11 @@ def check_mask(path: Path, study: Config | None = None) -> Checked:
 def _origin(mask: Mask) -> Text:
     about = mask.metadata
     made = ", ".join(f"{key} {about[key]}" for key in ("task", "seed", "method", "criterion"))
-    lines = [_printable(made)]
+    lines = [on_one_line(made)]
     for group, layers in mask.groups.items():
         total, kept = sum(layer.size for layer in layers.values()), kept_weights(layers)
         shares = f"sparsity {_percent(sparsity_of(layers))}, asked for {_percent(about['sparsity_asked'][group])}"
-        lines.append(f"{_printable(group)}: {kept:,} of {total:,} weights kept, {shares}")
+        lines.append(f"{on_one_line(group)}: {kept:,} of {total:,} weights kept, {shares}")
     return Text("\n".join(lines))
 
 
@@ -124,7 +125,7 @@ def _layers(mask: Mask) -> Table:
             for (path, layer), idle in zip(network.items(), _idle_units(list(network.values())), strict=True):
                 kept, share = f"{np.count_nonzero(layer):,}", _percent(sparsity_of({path: layer}))
                 shape = " x ".join(map(str, layer.shape))
-                table.add_row(_printable(f"{group}.{path}"), shape, kept, share, *idle)
+                table.add_row(on_one_line(f"{group}.{path}"), shape, kept, share, *idle)
     return table
 
 
@@ -138,8 +139,3 @@ def _idle_units(layers: Sequence[BoolArray]) -> list[tuple[str, str]]:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.4g} %"
-
-
-def _printable(text: str) -> str:
-    # Rich passes escape characters on to the terminal, which would obey them.
-    return text if text.isprintable() else repr(text)[1:-1]

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlottery.analysis.digits import Digits, number_formatter
+from rlottery.report.terminal import SafeConsole
 from rlottery.study.execution.executor import NOT_STARTED
 from rlottery.study.planning.plan import JobState, Tracked
 
@@ -47,7 +48,7 @@ _GAP = 2
 
 def terminal(least_width: int = 40) -> Console:
     """A console on standard output that is at least this wide. Narrower, tables fall apart; a terminal wraps lines."""
-    console = Console()
+    console = SafeConsole()
     if console.width < 1:  # COLUMNS=0: unknown
         console.width = _UNKNOWN_WIDTH
     elif console.width < least_width:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rlottery.analysis.runs import other_settings_lines
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.printable import on_one_line
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.films import films_of
@@ -136,7 +137,7 @@ def _announce_reading(config: Config) -> None:
     store = Store(config.data)
     places = [(task.name, seed) for task in config.tasks for seed in config.seeds]
     runs = sum(store.run(*place, arm).manifest.exists() for place in places for arm in store.arms(*place))
-    typer.echo(f"Reading {plural(runs, 'run')} of {config.data} ...", err=True)
+    typer.echo(on_one_line(f"Reading {plural(runs, 'run')} of {config.data} ..."), err=True)
 
 
 def plain_printer(console: Console) -> Callable[..., None]:

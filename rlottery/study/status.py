@@ -10,6 +10,7 @@ from rich.text import Text
 
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.printable import on_one_line
 from rlottery.report.wording import plural
 from rlottery.storage.checkpoint_record import CheckpointRecord, newest_checkpoint
 from rlottery.storage.made_with import MadeWith, change_lines, made_with
@@ -49,7 +50,7 @@ def status_table(config: Config) -> Group:
                 files = store.run(task.name, seed, arm)
                 state, details = _state(files)
                 # As Text, because brackets in an error message are not styles.
-                table.add_row(*map(Text, (task.name, str(seed), arm, state, details)))
+                table.add_row(*(Text(on_one_line(text)) for text in (task.name, str(seed), arm, state, details)))
                 states.append(state)
                 record = _manifest_or_checkpoint(files)
                 fingerprints.append(record["fingerprint"] if record is not None else {})

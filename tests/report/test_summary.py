@@ -251,7 +251,7 @@ class TestMarkdown:
     def test_errors_are_text(self, store: Store) -> None:
         write_run(store, "dense", 0, [], error="a | b\n# c <script> `d` \x1b[31m")
         page = summary_to_markdown(summarise(collect(store, config())))
-        assert r"a \| b \# c \<script\> \`d\` \[31m" in page
+        assert r"a \| b \# c \<script\> \`d\` \\x1b\[31m" in page
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,9 @@ def test_write_report(store: Store) -> None:
     write_run(store, "dense", 1, success(0.0, 1.0), error="diverged")
     paths = write_report(store.report, collect(store, config()))
     assert paths == [store.report / "report.html", store.report / "comparison.md"]
-    assert {path.name for path in store.report.iterdir()} == {"report.html", "comparison.md", "figures", "tables"}
+    assert {path.name for path in store.report.iterdir()} == {
+        *("report.html", "comparison.md", "figures", "tables", "report_files.json", ".report_files.json.lock")
+    }
 
 
 def test_a_line_of_csv_for_every_run(store: Store) -> None:
