@@ -1,6 +1,7 @@
 """Videos of trained agents: one evaluation episode, with several agents side by side on the same one."""
 
 import base64
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +10,14 @@ from typing import Any
 
 from rlottery.config import Task
 from rlottery.envs.rendering import RenderingError
-from rlottery.errors import RlotteryError, StudyError
+from rlottery.errors import StudyError
 from rlottery.export.finished_run import read_finished
 from rlottery.export.new_file import check_new, write_new
 from rlottery.export.recording import EpisodeEnd, FilmedRun
 from rlottery.export.recording import __name__ as RECORDING
 from rlottery.export.video import VideoFormat
 from rlottery.processes.children import ChildError, call_in_child
-from rlottery.regular_files import read_bytes
-from rlottery.storage.disk import write_bytes
+from rlottery.storage.owned_files import OwnedFiles
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.trust import UntrustedError, allow_code_of_run
 
@@ -105,47 +105,61 @@ def play(
 
 
 @dataclass(frozen=True)
-class NoFilm:
-    """The reason why there is no video, in a sentence."""
+class ReportFilm:
+    """A short video of a dense agent next to a ticket, for a report's page: the start of the first evaluation episode.
 
-    why: str
+    It is kept in the study's report folder, and made again when one of the agents has changed.
 
-
-def film_for_report(
-    store: Store, task: Task, arm: str, seed: int, *, trust: bool = False
-) -> tuple[str, bytes] | NoFilm:
-    """Media type and content of a short video of a dense agent and a ticket, for a report's page.
-
-    It shows the first seconds of the first evaluation episode. It is stored in the report's folder and made again when
-    one of the agents has changed. Errors are returned, not raised: a report doesn't fail because of a missing video.
-
-    Args:
-        trust: as for `play`.
+    Attributes:
+        files: the videos that reports keep in that folder.
     """
-    try:
-        return "video/mp4", _film_for_report(store, task, arm, seed, trust)
-    except UntrustedError:
-        again = f"`rlottery report {shlex.quote(str(store.root))} --trust` makes them."
-        return NoFilm(f"none is made, because it would run code of a study that no command of yours has run. {again}")
-    except RlotteryError as error:
-        return NoFilm(str(error))
-    except OSError as error:
-        return NoFilm(f"No video of {task.id} could be made: {error}")
 
+    store: Store
+    task: Task
+    arm: str
+    seed: int
+    files: OwnedFiles
 
-def _film_for_report(store: Store, task: Task, arm: str, seed: int, trust: bool) -> bytes:
-    folders = [store.run(task.name, seed, name).folder for name in (DENSE, arm)]
-    file = store.film(task.name, seed, arm, "-".join(read_finished(folder).digest[:12] for folder in folders))
-    if file.is_file():
-        return read_bytes(file, MOST_BYTES)
-    for folder in folders:
-        allow_code_of_run(folder, read_finished(folder).task, trust=trust, what="A video")
-    limit = (REPORT_BYTES, REPORT_SECONDS)
-    data, _ = _recorded(task, folders, 0, "mp4", SIZE, limit, seconds=FILM_SECONDS)
-    write_bytes(file, data)
-    for outdated in set(store.films(task.name, seed, arm)) - {file}:
-        outdated.unlink(missing_ok=True)
-    return data
+    def kept(self) -> bytes | None:
+        """The video if a report of this user's made it with this version of rlottery, and it is unchanged.
+
+        Runs no code. Raises StudyError if a run isn't finished.
+        """
+        return self.files.read(self._name(), MOST_BYTES)
+
+    def make(self, *, trust: bool = False) -> tuple[bytes, list[str]]:
+        """Make the video and keep it; and a line for each file that was in the way. Runs the task's code.
+
+        Args:
+            trust: as for `play`.
+
+        Raises:
+            RlotteryError: it can't be made, or its task may not be run.
+            OSError: it can't be written.
+        """
+        try:
+            for folder in self._folders:
+                allow_code_of_run(folder, read_finished(folder).task, trust=trust, what="A video")
+        except UntrustedError:
+            again = f"`rlottery report {shlex.quote(str(self.store.root))} --trust` makes them."
+            raise UntrustedError(
+                f"none is made, because it would run code of a study that no command of yours has run. {again}"
+            ) from None
+        name, limit = self._name(), (REPORT_BYTES, REPORT_SECONDS)
+        data, _ = _recorded(self.task, self._folders, 0, "mp4", SIZE, limit, seconds=FILM_SECONDS)
+        of_arm = re.compile(re.escape(self._name_of("")) + r"[0-9a-f]{12}-[0-9a-f]{12}\.mp4")
+        outdated = {other for other in self.files.names() if of_arm.fullmatch(other)} - {name}
+        return data, self.files.update({name: data}, outdated)
+
+    @property
+    def _folders(self) -> list[Path]:
+        return [self.store.run(self.task.name, self.seed, name).folder for name in (DENSE, self.arm)]
+
+    def _name(self) -> str:
+        return self._name_of("-".join(read_finished(folder).digest[:12] for folder in self._folders) + ".mp4")
+
+    def _name_of(self, agents: str) -> str:
+        return f"film_{self.task.name}_seed_{self.seed}_{self.arm}_{agents}"
 
 
 def _recorded(

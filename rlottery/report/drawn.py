@@ -67,7 +67,6 @@ def themed(theme: Theme) -> Iterator[None]:
         "legend.edgecolor": theme.grid,
         "legend.facecolor": theme.background,
         "text.parse_math": False,  # names may contain dollars
-        "text.usetex": False,
         "xtick.color": theme.quiet,
         "ytick.color": theme.quiet,
     }

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from rlottery.analysis.verdict import CLAIMS, ArmVerdict, Decision, TaskVerdict
 from rlottery.config import Config
+from rlottery.errors import RlotteryError
 from rlottery.report.contents import Contents
+from rlottery.report.folders import film_files
 from rlottery.storage.paths import DENSE, Store
 
 _WIN, _MATCH, _LOSS = CLAIMS
@@ -18,23 +20,29 @@ def films_of(store: Store, config: Config, contents: Contents, *, trust: bool = 
     """The videos of the tasks that have a ticket to show, and why other tasks have none, one line per reason.
 
     Videos are made once and kept in the store. To make one, the task's environment is made: only if your own commands
-    have run it, or you `trust` the study.
+    have run it, or you `trust` the study. Errors are lines: a report doesn't fail because of a missing video.
     """
-    from rlottery.export.play import NoFilm, film_for_report  # imports renderers
+    from rlottery.export.play import ReportFilm  # imports renderers
 
     films: dict[str, tuple[str, bytes]] = {}
-    reasons: dict[str, None] = {}
+    lines: dict[str, None] = {}
     verdicts = {task.task: task for task in contents.verdicts.tasks}
     for task in config.tasks:
         chosen = film_chosen(verdicts[task.id], contents)
         if chosen is None:
             continue
-        film = film_for_report(store, task, *chosen, trust=trust)
-        if isinstance(film, NoFilm):
-            reasons[film.why] = None
-        else:
-            films[task.id] = film
-    return films, tuple(f"Videos: {why}" for why in reasons)
+        film = ReportFilm(store, task, *chosen, film_files(store.report))
+        try:
+            data = film.kept()
+            if data is None:
+                data, in_the_way = film.make(trust=trust)
+                lines |= dict.fromkeys(in_the_way)
+            films[task.id] = ("video/mp4", data)
+        except RlotteryError as error:
+            lines[str(error)] = None
+        except OSError as error:
+            lines[f"No video of {task.id} could be made: {error}"] = None
+    return films, tuple(f"Videos: {line}" for line in lines)
 
 
 def film_chosen(task: TaskVerdict, contents: Contents) -> tuple[str, int] | None:

@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -28,7 +27,6 @@ from rlottery.report.table_formats import to_csv, to_markdown
 from rlottery.report.tables import Table
 from rlottery.report.verdict_tables import glance_table, method_table, pooled_table, verdict_table
 from rlottery.report.wording import plural
-from rlottery.storage.disk import write_bytes
 
 PAGE = "report.html"
 
@@ -39,14 +37,10 @@ _DARK = (
 )
 
 
-def write_page(contents: Contents, folder: Path) -> list[Path]:
-    """Write the page, and its figures and tables into folders next to it, each file atomically.
+def page_files(contents: Contents) -> dict[str, bytes]:
+    """The page, and its figures and tables in folders next to it, by name. The same contents give the same bytes.
 
-    The same contents give the same bytes. Figures and tables of an earlier report that this one does not have are
-    removed.
-
-    Returns:
-        The files: report.html, figures/*.png and *.svg, tables/*.csv and *.md, in the order of the page.
+    The names are report.html, figures/*.png and *.svg, tables/*.csv and *.md, in the order of the page.
     """
     look = looks(contents.scores)
     figures, tables = page_figures(contents, look), _tables(contents, look)
@@ -57,13 +51,7 @@ def write_page(contents: Contents, folder: Path) -> list[Path]:
     for table in (table for table in (*tables.values(), run_table(contents)) if table.rows):
         files[f"tables/{table.name}.csv"] = to_csv(table).encode()
         files[f"tables/{table.name}.md"] = to_markdown(table).encode()
-    for name, data in files.items():
-        write_bytes(folder / name, data)
-    written = [folder / name for name in files]
-    for pattern in ("figures/*.png", "figures/*.svg", "tables/*.csv", "tables/*.md"):
-        for path in set(folder.glob(pattern)).difference(written):
-            path.unlink(missing_ok=True)
-    return written
+    return files
 
 
 def report_html(contents: Contents) -> str:

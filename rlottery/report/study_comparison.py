@@ -1,7 +1,7 @@
 """The report on several studies: how their settings differ, their verdicts, and the arms and tasks that they share."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +22,7 @@ from rlottery.errors import StudyError
 from rlottery.printable import printable
 from rlottery.report.answer import answer
 from rlottery.report.contents import Contents
+from rlottery.report.folders import comparison_files
 from rlottery.report.headline import headline
 from rlottery.report.page import page_environment, page_frame
 from rlottery.report.table_formats import to_csv, to_markdown
@@ -29,7 +30,6 @@ from rlottery.report.tables import NOTHING, Cell, Column, Table, make_table, nor
 from rlottery.report.terminal import FittedTable
 from rlottery.report.verdict_tables import decision_column
 from rlottery.report.wording import METRIC_NAMES, interval_name, joined, plural
-from rlottery.storage.disk import write_bytes
 
 COMPARISON_PAGE = "compare.html"
 
@@ -76,20 +76,21 @@ def compare_contents(studies: Sequence[Contents]) -> StudyComparison:
     )
 
 
-def write_comparison(of: StudyComparison, folder: Path) -> list[Path]:
+def write_comparison(of: StudyComparison, folder: Path, say: Callable[[str], None] = lambda line: None) -> list[Path]:
     """Write compare.html, and the tables as CSV and Markdown, each file atomically.
 
     If no setting differs there is no table of settings, and that of an earlier comparison is removed.
+
+    Args:
+        say: shows a line for each file that the user put there or changed.
     """
     files = {COMPARISON_PAGE: _html(of)}
     for table in (of.settings, of.verdicts, of.differences):
         if table.rows or table is not of.settings:
             files[f"{table.name}.csv"] = to_csv(table)
             files[f"{table.name}.md"] = to_markdown(table)
-    for name, content in files.items():
-        write_bytes(folder / name, content.encode())
-    for name in {f"{of.settings.name}.csv", f"{of.settings.name}.md"}.difference(files):
-        (folder / name).unlink(missing_ok=True)
+    for line in comparison_files(folder).update({name: content.encode() for name, content in files.items()}):
+        say(line)
     return [folder / name for name in files]
 
 

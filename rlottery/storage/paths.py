@@ -18,11 +18,10 @@ data/
     retrained/                             the same files of a run that is trained again, until they are compared
     diverged.safetensors                   the batch and the agent of the update that diverged
     progress.json, {stage}.log, tensorboard/   for following a run
-  report/                                  tables and figures
+  report/                                  the report with figures and tables; its files are listed there
 """
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,16 +105,6 @@ class Store:
         folder = self.runs / task_name / f"seed_{seed}"
         found = {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
         return [DENSE, *sorted(found - {DENSE})]
-
-    def film(self, task_name: str, seed: int, arm: str, agents: str) -> Path:
-        """A report's video of a dense agent next to the arm's. `agents` is a digest of the agents that it shows."""
-        return self.report / f"film_{task_name}_seed_{seed}_{arm}_{agents}.mp4"
-
-    def films(self, task_name: str, seed: int, arm: str) -> list[Path]:
-        """The videos of that arm, of any agents."""
-        named = re.compile(re.escape(self.film(task_name, seed, arm, "").stem) + r"[0-9a-f]{12}-[0-9a-f]{12}\.mp4")
-        found = self.report.iterdir() if self.report.is_dir() else ()
-        return [path for path in found if named.fullmatch(path.name)]
 
     def check_links(self) -> None:
         """Raise StudyError if a symbolic link leads out of the data folder, as one could in an untrusted study.

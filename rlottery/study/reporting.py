@@ -16,6 +16,7 @@ from rlottery.printable import on_one_line
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.films import films_of
+from rlottery.report.folders import check_is_own, comparison_files, report_files
 from rlottery.report.summary import render_summary, summarise
 from rlottery.report.wording import plural
 from rlottery.storage.paths import DENSE, Store
@@ -25,15 +26,11 @@ from rlottery.storage.study_record import note_command
 def report_folder(config: Config, to: Path | None) -> Path:
     """The folder for a study's report: `to`, or one in its data folder. Checked before any long work.
 
-    Raises StudyError if it can't be written to, or `to` contains figures or tables that no report wrote.
+    Raises StudyError if it can't be written to, or files of the user's are in the places of its own.
     """
     folder = Store(config.data).report if to is None else to
     check_can_be_written(folder)
-    # A report removes the figures and tables of the one before it.
-    if to is not None and not (to / "report.html").exists():
-        for path in (to / "figures", to / "tables"):
-            if path.exists():
-                raise StudyError(f"{path} exists and was not written by a report. Choose another folder: --to FOLDER")
+    check_is_own(report_files(folder), "--to FOLDER")
     return folder
 
 
@@ -99,7 +96,7 @@ def publish(
     try:
         films, no_films = films_of(store, config, contents, trust=trust)
         shown = replace(contents, films=films, missing=(*contents.missing, *no_films))
-        written = write_report(folder, shown)
+        written = write_report(folder, shown, say)
     except OSError as error:
         raise StudyError(
             f"The report can't be written: {error}. Fix this, then rerun the report; or write it to another folder: "
@@ -122,14 +119,16 @@ def compare_studies(configs: Sequence[Config], to: Path, console: Console) -> No
             f"{next(path for path in folders if folders.count(path) > 1)} is given twice. Give different studies."
         )
     check_can_be_written(to)
+    check_is_own(comparison_files(to), "--to FOLDER")
     studies = []
     for config in configs:
         _announce_reading(config)
         studies.append(collect(Store(config.data), config))
     compared = compare_contents(studies)
     console.print(render_comparison(compared))
-    for path in write_comparison(compared, to):
-        plain_printer(console)(f"  {path}")
+    say = plain_printer(console)
+    for path in write_comparison(compared, to, say):
+        say(f"  {path}")
 
 
 def _announce_reading(config: Config) -> None:

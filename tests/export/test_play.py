@@ -16,10 +16,11 @@ from PIL import Image
 
 from rlottery.envs.rendering import RenderingError, Stage, without_a_screen
 from rlottery.errors import RlotteryError, StudyError, TaskError
-from rlottery.export.play import REPORT_BYTES, NoFilm, film_for_report, play
+from rlottery.export.play import REPORT_BYTES, ReportFilm, play
 from rlottery.export.recording import HEADER
 from rlottery.export.video import SizeLimit, stride_of, video_bytes
 from rlottery.processes.children import call_in_child
+from rlottery.report.folders import film_files
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import RunFiles, Store
@@ -360,42 +361,64 @@ class TestWhatCannotBeDrawn:
 
 
 class TestOfAReport:
-    def made(self, lab: Laboratory, arm: str = "magnitude") -> tuple[str, bytes] | NoFilm:
-        return film_for_report(Store(lab.config.data), lab.config.tasks[0], arm, 0)
+    def film(self, lab: Laboratory, arm: str = "magnitude") -> ReportFilm:
+        store = Store(lab.config.data)
+        return ReportFilm(store, lab.config.tasks[0], arm, 0, film_files(store.report))
 
     def why_not(self, lab: Laboratory, arm: str = "magnitude") -> str:
-        found = self.made(lab, arm)
-        assert isinstance(found, NoFilm)
-        return found.why
+        with pytest.raises(RlotteryError) as caught:
+            self.film(lab, arm).make()
+        return str(caught.value)
+
+    def listed(self, lab: Laboratory) -> list[Path]:
+        return sorted(path for path in Store(lab.config.data).report.iterdir() if path.suffix == ".mp4")
 
     def test_it_is_made_once(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-        found = self.made(lab)
-        assert isinstance(found, tuple) and found[0] == "video/mp4" and len(found[1]) < REPORT_BYTES
-        assert frames(found[1])[0].shape == (240 + HEADER, 640, 3)
-        kept = list(Store(lab.config.data).report.iterdir())
-        assert [path.read_bytes() for path in kept] == [found[1]]
-        monkeypatch.setattr(Stage, "__init__", None)
-        monkeypatch.setattr("rlottery.export.recording.load_agent", None)
-        assert self.made(lab) == found
+        data, in_the_way = self.film(lab).make()
+        assert len(data) < REPORT_BYTES and in_the_way == []
+        assert frames(data)[0].shape == (240 + HEADER, 640, 3)
+        assert [path.read_bytes() for path in self.listed(lab)] == [data]
+        monkeypatch.setattr("rlottery.export.play.call_in_child", None)
+        assert self.film(lab).kept() == data
 
-    def test_films_of_agents_before_are_removed(self, lab: Laboratory) -> None:
-        assert isinstance(self.made(lab), tuple)
-        (film,) = (report := Store(lab.config.data).report).iterdir()
-        before = film.rename(film.with_stem(f"{film.stem[:-25]}{'a' * 12}-{'b' * 12}"))
-        others = [film.with_name("film.mp4"), film.with_name(before.name.replace("magnitude", "magnitude_more"))]
+    def test_films_that_this_version_did_not_write_are_not_shown(
+        self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data, _ = self.film(lab).make()
+        (path,) = self.listed(lab)
+        path.write_bytes(b"planted")
+        assert self.film(lab).kept() is None
+        path.write_bytes(data)
+        assert self.film(lab).kept() == data
+        monkeypatch.setattr("rlottery.storage.owned_files.__version__", "0.0.1")
+        assert self.film(lab).kept() is None
+        (path.parent / "film_files.json").unlink()
+        assert self.film(lab).kept() is None
+        path.unlink()
+
+    def test_films_of_agents_before_are_removed_and_no_others(self, lab: Laboratory) -> None:
+        self.film(lab).make()
+        (film,) = self.listed(lab)
+        before = film.with_stem(f"{film.stem[:-25]}{'a' * 12}-{'b' * 12}").name
+        others = ["film.mp4", before.replace("magnitude", "magnitude_more"), before.replace("aaa", "ccc")]
+        film_files(film.parent).update({before: b"film", others[1]: b"film"}, ())
+        for other in (others[0], others[2]):
+            (film.parent / other).write_bytes(b"mine")
+        assert self.film(lab).make()[1] == []
+        assert {path.name for path in self.listed(lab)} == {film.name, *others}
         for other in others:
-            other.write_bytes(b"film")
-        assert isinstance(self.made(lab), tuple)
-        assert set(report.iterdir()) == {film, *others}
+            (film.parent / other).unlink()
 
     def test_other_agents_are_filmed_anew(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert isinstance(self.made(lab), tuple)
+        self.film(lab).make()
         monkeypatch.setattr("rlottery.export.recording.load_agent", lambda folder: None)
         change_manifest(lab.job("magnitude").files, files={"agent.safetensors": {"sha256": "0" * 64, "bytes": 1}})
-        assert "could be made" in self.why_not(lab), "the film of the agent before is not shown"
+        assert self.film(lab).kept() is None, "the film of the agent before is not shown"
+        assert "could be made" in self.why_not(lab)
 
     def test_it_is_told_why_there_is_none(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert "nosuch is not a folder" in self.why_not(lab, "nosuch")
+        with pytest.raises(RlotteryError, match="nosuch is not a folder"):
+            self.film(lab, "nosuch").kept()
         monkeypatch.setattr(Drawn, "render", lambda self: None)
         assert "rlottery-tests/Drawn-v0 can't be rendered" in self.why_not(lab, "dense")
         monkeypatch.setattr("rlottery.export.recording.video_bytes", lambda *_: 1 / 0)

@@ -5,39 +5,48 @@ from typing import Any
 
 import pytest
 
-from rlottery.config import Config, Task
-from rlottery.export.play import NoFilm
+from rlottery.config import Config
+from rlottery.envs.rendering import RenderingError
+from rlottery.export.play import ReportFilm
 from rlottery.report.films import films_of
 from rlottery.storage.paths import Store
 from tests.report.contents import SEEDS, TASKS, contents
 
-NOWHERE = NoFilm("MuJoCo can't render on this machine. MUJOCO_GL=egl: no libEGL.")
+NOWHERE = "MuJoCo can't render on this machine. MUJOCO_GL=egl: no libEGL."
 
 
 def films(monkeypatch: pytest.MonkeyPatch, **found: Any) -> tuple[Any, Any]:
-    """The result if a video is as `found` says for the first word of its task, else NOWHERE."""
+    """The result if making a video does as `found` says for the first word of its task, else fails with NOWHERE."""
 
-    def film(store: Store, task: Task, arm: str, seed: int, *, trust: bool) -> Any:
-        return found.get(task.id.split("-")[0], NOWHERE)
+    def made(film: ReportFilm, *, trust: bool) -> tuple[bytes, list[str]]:
+        outcome = found.get(film.task.id.split("-")[0], RenderingError(NOWHERE))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    monkeypatch.setattr("rlottery.export.play.film_for_report", film)
+    monkeypatch.setattr(ReportFilm, "kept", lambda film: None)
+    monkeypatch.setattr(ReportFilm, "make", made)
     config = Config.model_validate({"tasks": list(TASKS), "seeds": SEEDS})
     return films_of(Store(Path("data")), config, contents())
 
 
 def test_one_reason_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown, why_not = films(monkeypatch)
-    assert (shown, why_not) == ({}, ("Videos: MuJoCo can't render on this machine. MUJOCO_GL=egl: no libEGL.",))
+    assert films(monkeypatch) == ({}, (f"Videos: {NOWHERE}",))
 
 
 def test_some_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    film = ("video/mp4", b"film")
-    shown, why_not = films(monkeypatch, drawer=film, Reacher=NoFilm("Reacher-v5 can't be rendered."))
-    assert shown == {"drawer-close-v3": film}
-    assert why_not == (f"Videos: {NOWHERE.why}", "Videos: Reacher-v5 can't be rendered.")
+    film, full = (b"film", ["film.mp4 was changed."]), OSError(28, "No space left on device")
+    shown, lines = films(monkeypatch, drawer=film, Reacher=full)
+    assert shown == {"drawer-close-v3": ("video/mp4", b"film")}
+    full_line = f"Videos: No video of Reacher-v5 could be made: {full}"
+    assert set(lines) == {f"Videos: {NOWHERE}", "Videos: film.mp4 was changed.", full_line}
 
 
-def test_all_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    film = ("video/mp4", b"film")
-    shown, why_not = films(monkeypatch, InvertedDoublePendulum=film, drawer=film, Reacher=film)
-    assert (set(shown), why_not) == (set(TASKS), ())
+def test_one_that_was_made_before_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    film = (b"film", [])
+    shown, lines = films(monkeypatch, InvertedDoublePendulum=film, drawer=film, Reacher=film)
+    assert (set(shown), lines) == (set(TASKS), ())
+    monkeypatch.setattr(ReportFilm, "make", None)
+    monkeypatch.setattr(ReportFilm, "kept", lambda film: b"kept")
+    config = Config.model_validate({"tasks": list(TASKS), "seeds": SEEDS})
+    assert films_of(Store(Path("data")), config, contents()) == (dict.fromkeys(TASKS, ("video/mp4", b"kept")), ())

@@ -3,6 +3,7 @@ import csv
 import hashlib
 import io
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import replace
@@ -15,7 +16,8 @@ import matplotlib.image
 import pytest
 
 from rlottery.report.cells import DARK_TEXT, LIGHT_TEXT
-from rlottery.report.page import report_html, write_page
+from rlottery.report.files import write_report
+from rlottery.report.page import page_files, report_html
 from tests.report.contents import ARMS, GIF, SPARSITIES, TASKS, TICKETS, contents, empty, renamed
 
 VOID = {"meta", "input", "img", "br", "hr", "link"}
@@ -66,7 +68,7 @@ def page() -> Page:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    assert all(path.is_file() for path in write_page(contents(), folder))
+    assert all(path.is_file() for path in write_report(folder, contents()))
     return folder
 
 
@@ -74,8 +76,7 @@ def written(tmp_path_factory) -> Path:
 def half_done(tmp_path_factory) -> Path:
     """The report of a study with one of its five seeds."""
     folder = tmp_path_factory.mktemp("half-done")
-    listed = write_page(replace(contents(seeds=(0,), evaluations=3), seeds=(0, 1, 2, 3, 4)), folder)
-    assert sorted(listed) == sorted(path for path in folder.rglob("*") if path.is_file())
+    write_report(folder, replace(contents(seeds=(0,), evaluations=3), seeds=(0, 1, 2, 3, 4)))
     return folder
 
 
@@ -223,21 +224,22 @@ class TestOddStudies:
         assert "Nothing is decided" in page.by_id("verdict")
         assert not page.all("table")
 
-    def test_tasks_of_a_module_or_a_namespace_have_files_and_ids_of_their_own(self, tmp_path):
+    def test_tasks_of_a_module_or_a_namespace_have_files_and_ids_of_their_own(self):
         given = contents(seeds=(0,), evaluations=3)
         for task, name in zip(TASKS, ("pkg.envs:Walk-v0", "other/Walk-v0", "Walk-v0"), strict=True):
             given = renamed(given, task, name)
-        written = {str(path.relative_to(tmp_path)) for path in write_page(given, tmp_path)}
+        written = page_files(given)
         assert {
             "figures/curves-pkg.envs_Walk-v0.svg",
             "figures/sparsity-other_Walk-v0.png",
             "tables/scores_Walk-v0.csv",
-        } <= written
-        page = Page((tmp_path / "report.html").read_text())
+        } <= written.keys()
+        text = written["report.html"].decode()
+        page = Page(text)
         ids = Counter(a["id"] for _, a, _ in page.elements if a.get("id"))
         assert ids.most_common(1)[0][1] == 1
         assert not [name for name in ids if re.search(r"""[\s:/"'<>()#]""", name or "")]
-        assert set(re.findall(r"url\(#([^)]+)\)", (tmp_path / "report.html").read_text())) <= set(ids)
+        assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(ids)
 
     @pytest.mark.parametrize(("asked", "told"), [(0, 210), (12, 210), (300, 300)])
     def test_arms_that_have_not_started_are_asked_for_too(self, asked, told):
@@ -281,16 +283,16 @@ class TestWritePage:
     def test_the_same_contents_give_the_same_page(self, written):
         assert (written / "report.html").read_text() == html()
 
-    def test_what_an_earlier_report_left_is_removed_and_nothing_else(self, tmp_path):
-        stale = ("figures/curves-1.png", "figures/curves-1.svg", "tables/scores_9.csv", "tables/scores_9.md")
-        kept = ("figures/notes.txt", "figures/mine/own.png", "tables/films/film.md", "old.csv", "comparison.md")
-        for name in (*stale, *kept):
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text("from before")
-        listed = write_page(empty(), tmp_path)
-        assert [str(path.relative_to(tmp_path)) for path in listed] == ["report.html"]
-        assert not [name for name in stale if (tmp_path / name).exists()]
-        assert all((tmp_path / name).read_text() == "from before" for name in kept)
+    def test_what_an_earlier_report_wrote_is_removed_and_nothing_else(self, half_done, tmp_path):
+        shutil.copytree(half_done, tmp_path, dirs_exist_ok=True)
+        mine = ("figures/mine.png", "tables/mine.csv", "figures/notes.txt", "figures/old/own.png", "film.mp4")
+        for name in mine:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("mine")
+        write_report(tmp_path, empty())
+        left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("[!.]*") if path.is_file()}
+        assert left == {"report.html", "comparison.md", "report_files.json", *mine}
+        assert all((tmp_path / name).read_text() == "mine" for name in mine)
 
     def test_figures_are_pictures(self, written):
         drawn = sorted((written / "figures").glob("*.png"))

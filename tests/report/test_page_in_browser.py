@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.report.page import write_page
+from rlottery.report.files import write_report
 from tests.report.contents import TASKS, contents
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -19,7 +19,7 @@ VERDICT_ROWS = len(TASKS) * 13
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    return write_page(contents(), tmp_path_factory.mktemp("report"))[0]
+    return write_report(tmp_path_factory.mktemp("report"), contents())[0]
 
 
 def browse(page: Path, *options: str, width: int = 1440) -> subprocess.CompletedProcess[str]:

@@ -134,10 +134,42 @@ class TestReport:
         monkeypatch.setattr("rlottery.study.stages.resampling.measure_stability", None)
         assert "is a file" in refusal("report", "--stability", "2", "--to", "config.yaml")
 
-    def test_a_folder_with_figures_of_something_else(self) -> None:
-        Path("figures").mkdir()
-        Path("figures/mine.png").write_bytes(b"mine")
-        assert "figures exists and was not written by a report" in refusal("report", "--to", ".")
+    @pytest.mark.parametrize("name", ["figures/mine.png", "tables/mine.txt", "report.html", "comparison.md", "figures"])
+    def test_a_folder_with_files_of_the_users_in_the_places_of_its_own(self, name: str) -> None:
+        for folder in (Path("thesis"), Path("data/report")):
+            (folder / name).parent.mkdir(parents=True)
+            (folder / name).write_text("mine")
+            said = f"{folder / name} was not written by rlottery, and a file of the report would take its place."
+            place = [] if folder == Path("data/report") else ["--to", "thesis"]
+            assert f"{said} Move it, or choose another folder: --to FOLDER" in refusal("report", *place)
+        # A study asks before it trains: `data: .` in a repository may mean somebody's report.
+        assert f"{said} Move it, or choose another folder: data=FOLDER" in refusal("run", "config.yaml", "workers=1")
+        assert f"{said}" in refusal("run", "--dry-run")
+
+    def test_other_files_of_the_users_may_be_there(self) -> None:
+        mine = [Path("thesis/thesis.tex"), Path("thesis/notes/report.html")]
+        for path in mine:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("mine")
+        assert call("report", "--to", "thesis")[0] == call("report", "--to", "thesis")[0] == 0
+        assert [path.read_text() for path in mine] == ["mine", "mine"]
+
+    def test_a_report_of_an_earlier_version_is_replaced_and_what_it_left_stays(self) -> None:
+        call("report")
+        report = Path("data/report")
+        (report / "report_files.json").unlink()
+        (report / "report.html").write_text('<meta name="generator" content="rlottery">\nof before')
+        (report / "figures/own.png").write_text("mine")
+        assert call("report")[0] == 0
+        assert "of before" not in (report / "report.html").read_text()
+        assert (report / "figures/own.png").read_text() == "mine"
+
+    def test_edited_files_are_kept_and_the_terminal_says_where(self) -> None:
+        call("report")
+        Path("data/report/tables/runs.csv").write_text("mine")
+        assert "The changed file is now data/report/tables/runs.csv.changed" in text(call("report")[1])
+        assert Path("data/report/tables/runs.csv.changed").read_text() == "mine"
+        assert Path("data/report/tables/runs.csv").read_text() != "mine"
 
 
 class TestCompare:
@@ -146,7 +178,7 @@ class TestCompare:
         code, output, errors = call("compare", "config.yaml", "other", "--to", "compared")
         assert (code, errors) == (0, "Reading 4 runs of data ...\nReading 4 runs of other ...\n")
         assert {path.name for path in Path("compared").iterdir()} == {
-            "compare.html",
+            *("compare.html", "compare_files.json", ".compare_files.json.lock"),
             *("verdicts.csv", "verdicts.md", "differences.csv", "differences.md"),
         }
         rows = Path("compared/differences.csv").read_text().splitlines()
@@ -174,6 +206,13 @@ class TestCompare:
         assert "There is no study at nowhere" in refusal("compare", "data", "nowhere")
         Path("moved.yaml").write_text(Path("config.yaml").read_text().replace("data: data", "data: nowhere"))
         assert "give that folder instead of moved.yaml" in refusal("compare", "moved.yaml", "data")
+
+    def test_a_folder_with_files_of_the_users_in_the_places_of_its_own(self) -> None:
+        write_study("other.yaml", "other", rate=0.8)
+        Path("comparison").mkdir()
+        Path("comparison/verdicts.csv").write_text("mine")
+        assert "comparison/verdicts.csv was not written by rlottery" in refusal("compare", "data", "other")
+        assert [call("compare", "data", "other", "--to", "to")[0] for _ in range(2)] == [0, 0]
 
     def test_studies_that_share_nothing(self) -> None:
         settings = config(["push-v3"]).model_copy(update={"data": Path("other"), "name": "other"})

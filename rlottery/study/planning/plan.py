@@ -6,6 +6,7 @@ from enum import Enum
 
 from rlottery.config import Config, import_criteria
 from rlottery.errors import RlotteryError
+from rlottery.report.folders import check_is_own, report_files
 from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import Store
 from rlottery.storage.progress import Progress
@@ -84,6 +85,8 @@ def plan_study(
         arms = chosen_arms(arms, names)
     check_data_folder(config.data)
     Store(config.data).check_links()
+    if any(stage != "mask" for stage in stages):  # the command ends with a report
+        check_is_own(report_files(Store(config.data).report), "data=FOLDER")
     try_tasks(config, say)
     check_arms(config, arms)
     tracked: list[Tracked] = []
