@@ -62,6 +62,10 @@ class StoppedError(Exception):
     """A run was asked to stop. Nothing is wrong: it continues from its checkpoint when the study is run again."""
 
 
+class GoneError(StoppedError):
+    """The folder of a run was deleted while it was trained. Nothing may be written to a new one of that name."""
+
+
 def typed_text(error: BaseException) -> str:
     """The type and the message of an error in other people's code; if it has no message, the line that raised it."""
     kind, text = type(error).__name__, str(error)

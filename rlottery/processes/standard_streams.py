@@ -13,7 +13,7 @@ import select
 import sys
 import unicodedata
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 _READERS_GONE = (errno.EPIPE, errno.EIO)
 """Errors that say that nobody reads any more: the reader of a pipe has ended, or the terminal was closed."""
@@ -48,6 +48,11 @@ def lasting_streams() -> Iterator[Streams]:
         sys.stdout, sys.stderr = before
 
 
+def lasting(stream: TextIO) -> TextIO:
+    """The stream of a file, such as a log, that accepts everything and loses what can't be written."""
+    return cast(TextIO, _lasting(stream, Streams()))
+
+
 def _open_closed_ones() -> None:
     """Open the null device in the place of closed standard descriptors, which another file would get otherwise."""
     for number in range(3):
@@ -61,7 +66,7 @@ def _open_closed_ones() -> None:
 
 
 class _Lossy(io.FileIO):
-    """A file that accepts everything, and drops it once writing has failed."""
+    """A file that accepts everything. It drops what can't be written, and everything once nobody reads any more."""
 
     def __init__(self, descriptor: int, streams: Streams):
         super().__init__(descriptor, "w", closefd=False)
@@ -73,9 +78,9 @@ class _Lossy(io.FileIO):
                 while (written := super().write(data)) is None:  # a pipe that doesn't block, and is full
                     select.select([], [self], [])
             except OSError as error:
-                self._lost = True
-                if error.errno not in _READERS_GONE:
-                    self._streams.fault = error
+                self._lost = error.errno in _READERS_GONE
+                if not self._lost:  # a full disk may have room again later
+                    self._streams.fault = self._streams.fault or error
             else:
                 return written
         return len(memoryview(data).cast("B"))

@@ -1,29 +1,36 @@
-"""Locks: one process at a time works in a run's folder. The kernel releases a lock when its process ends in any way."""
+"""Locks: one process at a time works in a run's folder.
+
+A command takes the locks of its runs before any work starts, and hands each to the worker that does the run: the file
+descriptor is inherited, and the kernel releases the lock once all processes that have it have ended in any way.
+
+The lock files are in a folder of their own, so that deleting a run's folder lets nobody in while the run is trained.
+"""
 
 import contextlib
 import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import Any, Self
 
-from rlottery.errors import StudyError
-from rlottery.storage.disk import read_json
+from rlottery.errors import GoneError, StudyError
 from rlottery.storage.paths import RunFiles
 
 PATIENCE_SECONDS = 2.0
-"""How long `hold` waits for another process that may be about to end."""
+"""How long to wait for another process that may be about to end."""
 _MAX_BYTES = 4096
+_NEW = os.O_RDWR | os.O_CREAT
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that holds the lock of a run, the process that started it, and since when (seconds since 1970)."""
+    """A process that holds the lock of a run, the command that it works for, and since when (seconds since 1970)."""
 
     pid: int
     parent: int
@@ -36,84 +43,201 @@ class Holder:
     @property
     def is_orphan(self) -> bool:
         """Whether the command that started it has died. Then it saves its work and ends by itself."""
-        return self.host == socket.gethostname() and not _is_alive(self.parent)
+        return self.host == socket.gethostname() and not is_alive(self.parent)
 
 
-@contextlib.contextmanager
-def hold(files: RunFiles, parent: int = 0) -> Iterator[None]:
-    """Hold the lock of a run, so that no other process works in its folder. Raises StudyError if another one does.
+class RunLock:
+    """The lock of a run, which this process holds until `release`.
 
     Args:
-        parent: the process that this one works for. By default the one that started it.
+        files: the run.
+        descriptor: the lock file, opened and locked, here or in the process that has started this one.
     """
-    files.folder.mkdir(parents=True, exist_ok=True)
-    with _open(files.lock, os.O_RDWR | os.O_CREAT) as lock:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not _try(lock, fcntl.LOCK_EX):
-            if time.monotonic() > deadline:
-                raise in_use_error(files, _read_holder(files.lock))
-            time.sleep(0.05)
-        holder = Holder(os.getpid(), parent or os.getppid(), socket.gethostname(), time.time())
-        lock.truncate(0)
-        os.pwrite(lock.fileno(), json.dumps(asdict(holder)).encode(), 0)
-        yield
+
+    def __init__(self, files: RunFiles, descriptor: int):
+        self.files, self._descriptor, self._folder = files, descriptor, -1
+        os.set_inheritable(descriptor, False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def note_holder(self, parent: int) -> None:
+        """Write into the lock file that this process holds the lock, and works for the command `parent`."""
+        holder = Holder(os.getpid(), parent, socket.gethostname(), time.time())
+        with contextlib.suppress(OSError):  # a full disk; the lock holds all the same
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(asdict(holder)).encode(), 0)
+
+    def watch_folder(self) -> None:
+        """Let `is_intact` look at the run's folder too. It exists."""
+        # Kept open, so that no later folder can have the same number.
+        self._folder = os.open(self.files.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def check_intact(self) -> None:
+        """Raise GoneError if the lock file or the run's folder was deleted: others may lock and write new ones."""
+        for path, descriptor in ((self.files.lock, self._descriptor), (self.files.folder, self._folder)):
+            if descriptor >= 0 and not _is_at(path, descriptor):
+                raise GoneError(
+                    f"{path} was deleted or replaced while this run was trained, so the run has ended. Run this "
+                    "command again."
+                )
+
+    def release(self) -> None:
+        """Release the lock, unless a child still has it."""
+        for descriptor in (self._descriptor, self._folder):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self._folder = -1
+
+
+def try_lock(files: RunFiles) -> RunLock | None:
+    """Take the lock of a run; None if another process holds it. Raises StudyError if that can't be found out."""
+    if _is_held(files.earlier_lock):
+        return None
+    files.lock.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = _open(files.lock, _NEW)
+        try:
+            taken = _try(descriptor, fcntl.LOCK_EX, files.lock)
+        except StudyError:
+            os.close(descriptor)
+            raise
+        if taken and _is_at(files.lock, descriptor):
+            lock = RunLock(files, descriptor)
+            lock.note_holder(os.getpid())
+            return lock
+        os.close(descriptor)
+        if not taken:
+            return None
+        # It was deleted between opening and locking.
+
+
+def hold(files: RunFiles) -> RunLock:
+    """Take the lock of a run, so that no other process works in its folder. Raises StudyError if another one does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (lock := try_lock(files)) is None:
+        if time.monotonic() > deadline:
+            raise in_use_error(files)
+        time.sleep(0.05)
+    return lock
 
 
 @contextlib.contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
     """Hold a lock file, waiting for it if necessary. The file is made if it doesn't exist, and stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _open(path, os.O_RDWR | os.O_CREAT) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    descriptor = _open(path, _NEW)
+    try:
+        _flock(descriptor, fcntl.LOCK_EX, path)
         yield
+    finally:
+        os.close(descriptor)
 
 
 def holder_of(files: RunFiles) -> Holder | None:
     """The process that holds the lock of a run, or None."""
-    try:
-        with _open(files.lock, os.O_RDONLY) as lock:
-            # A shared lock, released at once: processes that only look don't disturb each other.
-            return None if _try(lock, fcntl.LOCK_SH) else _read_holder(files.lock)
-    except FileNotFoundError:
-        return None
+    for path in (files.lock, files.earlier_lock):
+        if _is_held(path):
+            return _read_holder(path)
+    return None
 
 
-def in_use_error(files: RunFiles, holder: Holder) -> StudyError:
+def in_use_error(files: RunFiles) -> StudyError:
     """The error for a run whose lock another process holds."""
+    holder = holder_of(files) or Holder(0, 0, "an unknown host", time.time())  # it has ended meanwhile
     return StudyError(
         f"Another process is using {files.folder}: {holder}. "
         "Wait until it ends, or end it, then run this command again."
     )
 
 
-def _open(path: Path, flags: int) -> IO[bytes]:
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "r+b", buffering=0)
-
-
-def _try(lock: IO[bytes], kind: int) -> bool:
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _read_holder(path: Path) -> Holder:
-    try:
-        saved = read_json(path, _MAX_BYTES)
-        return Holder(int(saved["pid"]), int(saved["parent"]), str(saved["host"])[:200], float(saved["since"]))
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
-        return Holder(0, 0, "an unknown host", 0.0)  # it has the lock and has not written its name yet
-
-
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs. A zombie has ended."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True
-    with contextlib.suppress(OSError, IndexError):  # a zombie has ended
+    with contextlib.suppress(OSError, IndexError):
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
     return True
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        descriptor = _open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        # A shared lock, released at once: processes that only look don't disturb each other.
+        return not _try(descriptor, fcntl.LOCK_SH, path)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a lock file. Links aren't followed, and pipes aren't waited for."""
+    what = "not a regular file"
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    except OSError as error:
+        if not os.path.lexists(path):
+            raise
+        if path.is_file() and not path.is_symlink():
+            what = str(error.strerror)
+    raise StudyError(f"The lock file {path} can't be used: {what}. Delete it, then run this command again.")
+
+
+def _try(descriptor: int, kind: int, path: Path) -> bool:
+    try:
+        _flock(descriptor, kind | fcntl.LOCK_NB, path)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _flock(descriptor: int, kind: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, kind)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise StudyError(
+            f"{path} can't be locked: {error.strerror}. The file system must have locks: mount Lustre with flock, and "
+            "NFS without nolock; or choose another data folder with data=FOLDER."
+        ) from None
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one that has this path. If that can't be found out now, it is."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def _read_holder(path: Path) -> Holder:
+    descriptor = -1
+    try:
+        descriptor = _open(path, os.O_RDONLY)
+        saved: Any = json.loads(os.pread(descriptor, _MAX_BYTES, 0))
+        holder = Holder(int(saved["pid"]), int(saved["parent"]), str(saved["host"])[:200], float(saved["since"]))
+        str(holder)  # the time may be none
+        return holder
+    except (OSError, StudyError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return Holder(0, 0, "an unknown host", 0.0)  # it has the lock and has not written its name yet
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)

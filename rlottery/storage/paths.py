@@ -19,6 +19,7 @@ data/
     diverged.safetensors                   the batch and the agent of the update that diverged
     progress.json, {stage}.log, tensorboard/   for following a run
   report/                                  the report with figures and tables; its files are listed there
+  .locks/                                  one lock file per run (earlier versions: .lock in the run's folder)
 """
 
 import os
@@ -30,6 +31,7 @@ from rlottery.errors import StudyError
 from rlottery.storage.transitions import Transitions
 
 DENSE = "dense"
+LOCKS = ".locks"
 REPLAY_FILES = tuple(f"replay/{field}.npy" for field in Transitions._fields)
 """The names of the replay buffer's files below a run's folder."""
 
@@ -59,7 +61,7 @@ class RunFiles:
     replay = _Below("replay")
     checkpoint = _Below("checkpoint")
     diverged = _Below("diverged.safetensors")
-    lock = _Below(".lock")
+    earlier_lock = _Below(".lock")
     progress = _Below("progress.json")
     tensorboard = _Below("tensorboard")
 
@@ -67,6 +69,12 @@ class RunFiles:
     def aside(self) -> "RunFiles":
         """The files of this run while it is trained again. Those of its earlier result stay as they are."""
         return RunFiles(self.folder / "retrained")
+
+    @property
+    def lock(self) -> Path:
+        """The lock file, outside of the run's folder: ``data/.locks/{task}/seed_{seed}/{arm}.lock``."""
+        seed, task, _, root = self.folder.parents[:4]
+        return root / LOCKS / task.name / seed.name / f"{self.folder.name}.lock"
 
     def rewind_point(self, env_steps: int) -> Path:
         return self.folder / f"rewind_{env_steps:09d}.safetensors"
@@ -86,6 +94,7 @@ class Store:
     trials = _Below("trials")
     record = _Below("study.json")
     record_lock = _Below(".study.lock")
+    locks = _Below(LOCKS)
 
     def run(self, task_name: str, seed: int, arm: str) -> RunFiles:
         """The files of a run. `task_name` is a task's name for file names (`config.Task.name`)."""
@@ -111,7 +120,7 @@ class Store:
 
         The data folder itself may be a link.
         """
-        for name in ("masks", "runs", "report", "trials", "study.json", ".study.lock"):
+        for name in ("masks", "runs", "report", "trials", "study.json", ".study.lock", LOCKS):
             for path in _with_all_below(self.root / name):
                 if path.is_symlink():
                     raise StudyError(

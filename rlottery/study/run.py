@@ -3,10 +3,10 @@
 import contextlib
 import shutil
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from shlex import quote
 
 from rich.console import Console
@@ -19,15 +19,17 @@ from rlottery.processes.stopping import AGAIN, StopSignals, say_when_stopped
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.summary import render_summary, summarise
-from rlottery.storage.locks import PATIENCE_SECONDS, holder_of, in_use_error
+from rlottery.storage.locks import holder_of, try_lock
 from rlottery.storage.manifests import read_manifest, write_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
 from rlottery.storage.study_record import note_command
 from rlottery.storage.trial_record import read_trials
 from rlottery.storage.trust import note_run
+from rlottery.storage.work_place import WorkPlace
 from rlottery.study.display import display_for
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
+from rlottery.study.execution.local import LocalBackend
 from rlottery.study.planning.finished_runs import damage_of_job
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.other_versions import report_other_versions
@@ -37,9 +39,6 @@ from rlottery.study.reporting import plain_printer, publish
 from rlottery.study.resources.disk_space import check_room
 from rlottery.study.resources.memory import check_memory, memory_warnings
 from rlottery.study.resources.process_limits import check_process_limits
-
-ORPHAN_SECONDS = 60.0
-"""How long a worker whose command has died may take to save its work and end."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,23 +87,32 @@ def run_study(
         KeyboardInterrupt: at the second Ctrl-C, once all workers have ended; and where a signal stops it at once.
     """
     say_when_stopped(AGAIN)
-    with StopSignals() as signals:
+    with StopSignals() as signals, WorkPlace(Store(config.data), plain_printer(console)) as place:
         with signals.at_once():
-            tracked, workers, together = _prepare(config, method, stages, names, console)
-        _execute(config, tracked, workers, together, console, signals)
+            tracked, workers, together = _prepare(config, method, stages, names, console, place)
+        _execute(config, tracked, workers, together, console, signals, place)
         if signals.number is not None:
             say_when_stopped("Stopped. All work is saved: run the same command again to continue.")
             return Outcome(tracked, None, signals.number)
         say_when_stopped(f"Stopped. All work is saved. To draw the report: rlottery report {quote(str(config.data))}")
         with signals.at_once():
+            place.leave()
             _tidy(config, tracked)
             return Outcome(tracked, collect(Store(config.data), config))
 
 
 def _prepare(
-    config: Config, method: str | None, stages: Sequence[str], names: Sequence[str] | None, console: Console
+    config: Config,
+    method: str | None,
+    stages: Sequence[str],
+    names: Sequence[str] | None,
+    console: Console,
+    place: WorkPlace,
 ) -> tuple[list[Tracked], int, int]:
-    """Plan the study, check that it can run here, and record it. The jobs, and how many workers do how many of them."""
+    """Plan the study, check that it can run here, take its runs, and record it.
+
+    Returns the jobs, and how many workers do how many of them.
+    """
     say, store = plain_printer(console), Store(config.data)
     tracked = plan_study(config, method, stages, names, say)
     store.check_writable()
@@ -125,7 +133,7 @@ def _prepare(
         for warning in memory_warnings(config, [t.job for t in waiting], workers, together):
             say(warning)
         _warn_without_kernels(config, waiting, say)
-        wait_for_other_processes([t.job.files for t in waiting], say)
+        place.enter(t.job.files for t in waiting)
     try:
         record_trials(config)
         sources = {name for trial in read_trials(config).values() for name in trial.sources}
@@ -146,17 +154,28 @@ def _tidy(config: Config, tracked: Sequence[Tracked]) -> None:
     for item in tracked:
         # A process killed just after a run's end leaves its checkpoints, or the folder in which it was trained again.
         ended = item.state in (JobState.FOUND, JobState.DONE) and item.job.stage in ("dense", "ticket")
-        if ended and holder_of(item.job.files) is None:
-            for folder in (item.job.files.checkpoint, item.job.files.aside.folder):
-                shutil.rmtree(folder, ignore_errors=True)
+        left = [item.job.files.checkpoint, item.job.files.aside.folder]
+        if ended and any(map(Path.exists, left)) and (lock := try_lock(item.job.files)):
+            with lock:
+                for folder in left:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _execute(
-    config: Config, tracked: list[Tracked], workers: int, together: int, console: Console, signals: StopSignals
+    config: Config,
+    tracked: list[Tracked],
+    workers: int,
+    together: int,
+    console: Console,
+    signals: StopSignals,
+    place: WorkPlace,
 ) -> None:
     """Run the jobs until all have ended, or until a signal asks to stop."""
     if all(item.state is not JobState.WAITING for item in tracked):
         return
+    of_run: dict[RunFiles, list[Tracked]] = {}
+    for item in tracked:
+        of_run.setdefault(item.job.files, []).append(item)
     with display_for(console, tracked) as display:
         announced = False
 
@@ -169,11 +188,13 @@ def _execute(
             return signals.wanted()
 
         def ended(item: Tracked) -> None:
+            if all(other.state not in (JobState.WAITING, JobState.RUNNING) for other in of_run[item.job.files]):
+                place.release(item.job.files)
             if not config.keep_replay:
                 with contextlib.suppress(OSError):  # a full disk is reported by the runs
                     _release_replay(item.job, tracked)
 
-        Executor(tracked, workers, display.refresh, ended, stop_wanted, together).run()
+        Executor(tracked, workers, display.refresh, ended, stop_wanted, together, LocalBackend(place)).run()
 
 
 def _warn_without_kernels(config: Config, waiting: Sequence[Tracked], say: Callable[[str], None]) -> None:
@@ -189,23 +210,6 @@ def _warn_without_kernels(config: Config, waiting: Sequence[Tracked], say: Calla
             f"The compiled kernels are off: {kernels.why}. Tickets are trained on the masked dense path. It is slower; "
             f"the results are the same up to rounding. To turn the kernels on, {kernels.remedy}"
         )
-
-
-def wait_for_other_processes(runs: Sequence[RunFiles], say: Callable[[str], None]) -> None:
-    """Wait until no other process uses these runs, if it is only saving its work.
-
-    Raises StudyError naming the process if one uses a run and does not end.
-    """
-    began, announced = time.monotonic(), False
-    for files in runs:
-        while (holder := holder_of(files)) is not None:
-            waited = time.monotonic() - began
-            if waited > (ORPHAN_SECONDS if holder.is_orphan else PATIENCE_SECONDS):
-                raise in_use_error(files, holder)
-            if holder.is_orphan and not announced:
-                say(f"Waiting for {holder} to save its work: the command that started it has died.")
-                announced = True
-            time.sleep(0.2)
 
 
 def conclude(outcome: Outcome, config: Config, console: Console) -> None:
@@ -235,7 +239,14 @@ def _release_replay(job: Job, tracked: Sequence[Tracked]) -> None:
     manifest = read_manifest(files)
     if manifest is None or manifest["status"] != "done":
         return
-    if manifest.get("replay") != "released":
-        kept = {name: entry for name, entry in manifest["files"].items() if name not in REPLAY_FILES}
-        write_manifest(files, {**manifest, "replay": "released", "files": kept})
-    shutil.rmtree(files.replay, ignore_errors=True)
+    if manifest.get("replay") == "released" and not files.replay.exists():
+        return
+    store = Store(job.config.data)
+    if any(holder_of(store.run(job.task.name, job.seed, arm)) for arm in store.arms(job.task.name, job.seed)):
+        return  # another command may need it
+    if lock := try_lock(files):
+        with lock:
+            if manifest.get("replay") != "released":
+                kept = {name: entry for name, entry in manifest["files"].items() if name not in REPLAY_FILES}
+                write_manifest(files, {**manifest, "replay": "released", "files": kept})
+            shutil.rmtree(files.replay, ignore_errors=True)

@@ -26,9 +26,18 @@ def test_paths_are_the_well_known_ones(tmp_path: Path) -> None:
 def test_files_of_a_run_are_apart() -> None:
     files = RunFiles(Path("run"))
     paths = [files.manifest, files.metrics, files.initial, files.agent, files.mask, files.replay, files.progress]
-    paths += [files.tensorboard, files.checkpoint, files.diverged, files.lock, files.log("dense"), files.log("ticket")]
+    paths += [
+        files.tensorboard,
+        files.checkpoint,
+        files.diverged,
+        files.earlier_lock,
+        files.log("dense"),
+        files.log("ticket"),
+    ]
     assert len(set(paths)) == len(paths)
     assert all(path.parent == files.folder for path in paths)
+    assert Store(Path("data")).run("A-v0", 1, "dense").lock == Path("data/.locks/A-v0/seed_1/dense.lock")
+    assert Store(Path()).run("A-v0", 1, "dense").lock == Path(".locks/A-v0/seed_1/dense.lock")
 
 
 def test_arms_are_the_folders_there_are_and_dense_first(tmp_path: Path) -> None:

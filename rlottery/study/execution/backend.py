@@ -50,5 +50,7 @@ class Backend(Protocol):
         """Start a worker on these jobs. Each job's folder and log exist, and the worker appends to the log.
 
         Raises:
-            OSError: the worker can't be started. If others run, the executor tries again once one has ended.
+            OSError: the worker can't be started. If others run and the machine lacks room for another process, the
+                executor tries again once one has ended.
+            RlotteryError: it can't be started for a reason that passes.
         """

@@ -1,11 +1,15 @@
 """How a worker's job ends: what the worker reports or how its process ended, and what to tell the user about it."""
 
 import contextlib
+import errno
 import signal
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
-from rlottery.errors import RlotteryError, StoppedError, located_text
+from rlottery.errors import GoneError, RlotteryError, StoppedError, located_text
 from rlottery.processes.children import ended_by
+from rlottery.processes.machine_faults import fix_for
 from rlottery.storage.checkpoint_record import newest_checkpoint
 from rlottery.storage.disk import FULL
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
@@ -19,6 +23,22 @@ STOPPED = 4
 """Exit code of a job that was asked to stop."""
 DISK_FULL = 5
 """Exit code of a job that found the disk full, so that its log may lack the message."""
+_BUG = "The environment or a library has a bug in compiled code"
+AGAIN = "Then run this command again."
+_CRASHES = {
+    "SIGABRT": "A library has given up, most likely because it got no memory or no thread (ulimit -v, ulimit -u)",
+    "SIGSEGV": _BUG,
+    "SIGBUS": "A file that was mapped into memory was cut short, or its disk is full",
+    "SIGILL": "The processor lacks an instruction that a library uses",
+    "SIGFPE": _BUG,
+    "SIGSYS": "The container forbids a system call that a library needs",
+    "SIGXCPU": "Its CPU time was used up: raise the limit (ulimit -t)",
+    "SIGXFSZ": "A file became too large: raise the limit (ulimit -f)",
+}
+"""What most likely happened to a process that was killed by a signal."""
+
+
+_LOG_BYTES = 2_000
 
 
 class Ending(NamedTuple):
@@ -28,17 +48,24 @@ class Ending(NamedTuple):
         code: 0, `FAILED`, `STOPPED` or `DISK_FULL`; or the exit code of the process, if it ended before it reported how
             the job did. A process killed by signal N has code -N.
         report: what the worker says about it; None if it said nothing.
+        began: whether the worker came as far as the job. If not, nothing is wrong with the job.
     """
 
     code: int
     report: str | None = None
+    began: bool = True
 
 
-def ending_of(error: BaseException) -> Ending:
-    """How a job ended that raised `error`."""
+def ending_of(error: BaseException, folder: Path | None = None) -> Ending:
+    """How a job ended that raised `error`. It writes to `folder`."""
+    if isinstance(error, GoneError):
+        return Ending(FAILED, str(error))
     if isinstance(error, StoppedError):
         return Ending(STOPPED, str(error))
-    return Ending(DISK_FULL if isinstance(error, OSError) and error.errno in FULL else FAILED, located_text(error))
+    if isinstance(error, OSError) and error.errno in FULL:
+        return Ending(DISK_FULL, located_text(error))
+    fix = fix_for(error, folder)
+    return Ending(FAILED, f"{located_text(error)}. {fix}. {AGAIN}" if fix else located_text(error))
 
 
 def begin_log(job: Job) -> None:
@@ -60,8 +87,26 @@ def failure_message(job: Job, ending: Ending, started_after: int, *, shares_work
     Args:
         started_after: `manifest_time` before the worker was started. A manifest as old as that is an earlier one.
     """
-    why = ending.report or _recorded_error(job, started_after) or _end_of_process(ending.code, shares_worker)
+    why = ending.report or _recorded_error(job, started_after)
+    if why is None:
+        why = _end_of_process(ending.code, shares_worker) if ending.began else _end_before(job, ending.code)
     return f"{why}\nlog: {job.log}"
+
+
+def unstarted_message(job: Job, error: OSError) -> str:
+    """Why a worker on the job couldn't be started, if that isn't for a lack of processes, and what to do about it."""
+    if error.filename == sys.executable or not sys.executable:
+        return (
+            f"Python can't be started: {sys.executable or 'its path is unknown'}: {error.strerror}. If its environment "
+            f"was changed or moved, repair it. {AGAIN}"
+        )
+    fix = fix_for(error, job.files.folder)
+    return f"{job.files.folder} can't be written: {error.strerror or error}.{f' {fix}.' if fix else ''} {AGAIN}"
+
+
+def is_lack_of_processes(error: OSError) -> bool:
+    """Whether a process can't be started because there are too many, or too little memory for it."""
+    return error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 def record_failure(job: Job, why: str) -> None:
@@ -130,8 +175,22 @@ def _end_of_process(code: int, shares_worker: bool) -> str:
             f"workers=1{also}"
         )
     if code < 0:
-        return f"the worker {ended_by(code)}"
+        hint = _CRASHES.get(ended_by(code).rpartition(" ")[2])
+        return f"the worker {ended_by(code)}{f'. {hint}' if hint else ''}"
     return (
         f"the worker {ended_by(code)} before the job was finished: the environment, a criterion or a library has "
         "ended the process"
     )
+
+
+def _end_before(job: Job, code: int) -> str:
+    """How a worker ended that did not come as far as the job, and what to do about it."""
+    said = ""
+    with contextlib.suppress(OSError), job.log.open("rb") as log:
+        log.seek(-min(_LOG_BYTES, job.log.stat().st_size), 2)
+        lines = log.read().decode(errors="replace").split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    hint = _CRASHES.get(ended_by(code).rpartition(" ")[2], "Free memory, raise the limits of this machine (ulimit -a)")
+    if "No module named" in said or "ImportError" in said:
+        hint = "Repair the installation (`rlottery doctor` shows what is missing)"
+    return f"the worker {ended_by(code)} before it could start the run{': ' * bool(said)}{said}. {hint}. {AGAIN}"

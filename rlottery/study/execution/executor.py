@@ -135,12 +135,12 @@ class Executor:
             return
         try:
             worker = self.backend.start(jobs)
-        except OSError as error:
-            if error.errno in FULL:
+        except (RlotteryError, OSError) as error:
+            if isinstance(error, OSError) and endings.is_lack_of_processes(error):
+                self._handle_no_start(jobs, error)
+            else:
                 for index in jobs:
                     self._fail(index, error)
-            else:
-                self._handle_no_start(jobs, error)
             return
         self._workers.append(worker)
         for index in jobs:
@@ -206,14 +206,17 @@ class Executor:
             state = JobState.DIVERGED if endings.has_diverged(tracked.job) else JobState.FAILED
             before = self._manifests[index]
             message = endings.failure_message(tracked.job, ending, before, shares_worker=shares_worker)
-            if ending.report is None and code != -signal.SIGKILL:  # from outside, so the run is only interrupted
+            # SIGKILL comes from outside, so the run is only interrupted.
+            if ending.report is None and ending.began and code != -signal.SIGKILL:
                 endings.record_failure(tracked.job, message)
             self._end(index, state, message)
 
     def _fail(self, index: int, error: RlotteryError | OSError) -> None:
         """Record that a job couldn't be started."""
-        is_full = isinstance(error, OSError) and error.errno in FULL
-        message = endings.disk_full_message(self.tracked[index].job) if is_full else str(error)
+        job, message = self.tracked[index].job, str(error)
+        if isinstance(error, OSError):
+            is_full = error.errno in FULL
+            message = endings.disk_full_message(job) if is_full else endings.unstarted_message(job, error)
         self._end(index, JobState.FAILED, message)
 
     def _end(self, index: int, state: JobState, message: str = "") -> None:

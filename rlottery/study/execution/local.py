@@ -4,15 +4,16 @@ import contextlib
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
 from rlottery.processes.children import child_environment, python_command
 from rlottery.processes.descendants import LEADER_SECONDS, MARK, end_families, has_ended, new_mark
+from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution.cores import Claim, claim_core
 from rlottery.study.execution.endings import Ending
-from rlottery.study.execution.reports import read_reports
+from rlottery.study.execution.reports import BEGAN, read_reports
 from rlottery.study.execution.worker import encode
 from rlottery.study.planning.jobs import Job
 
@@ -20,13 +21,21 @@ WORKER_COMMAND = tuple(python_command("rlottery.study.execution.worker"))
 
 
 class LocalBackend:
-    """Starts workers as child processes."""
+    """Starts workers as child processes.
+
+    Args:
+        place: has the locks of the runs, which workers inherit. Without it they take the locks themselves.
+    """
+
+    def __init__(self, place: WorkPlace | None = None):
+        self._place = place
 
     def start(self, jobs: Mapping[int, Job]) -> "LocalWorker":
         """Start a worker. One that does several jobs computes on an accelerator and is not pinned to a core."""
+        inherited = self._place.inherited([job.files for job in jobs.values()]) if self._place else []
         claim = claim_core() if len(jobs) == 1 else None
         try:
-            return _start(jobs, claim)
+            return _start(jobs, claim, inherited)
         except OSError:
             if claim:
                 claim.release()
@@ -52,7 +61,8 @@ class LocalWorker:
 
     def endings(self) -> dict[int, Ending]:
         code = self._process.poll()  # first: what it reported before it ended is then complete
-        reported, others = read_reports(self._reports.fileno()), None if code is None else Ending(code)
+        reported = read_reports(self._reports.fileno())
+        others = None if code is None else Ending(code, began=BEGAN in reported)
         found = {number: reported.get(place, others) for place, number in enumerate(self.jobs)}
         return {number: ending for number, ending in found.items() if ending is not None}
 
@@ -78,22 +88,27 @@ class LocalWorker:
             self._claim.release()
 
 
-def _start(jobs: Mapping[int, Job], claim: Claim | None) -> LocalWorker:
+def _start(jobs: Mapping[int, Job], claim: Claim | None, inherited: Sequence[int]) -> LocalWorker:
     first, mark = next(iter(jobs.values())), new_mark()
     # A nameless file: it lasts as long as one of the two processes. Where the log is there is room for it.
     reports = tempfile.TemporaryFile(dir=first.log.parent)  # noqa: SIM115
-    with first.log.open("ab") as log:
-        process = subprocess.Popen(
-            WORKER_COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            pass_fds=[reports.fileno()],
-            env=child_environment(first.config.device) | {MARK: mark},
-            start_new_session=True,  # Ctrl-C in the terminal reaches this process only, which then stops its workers
-        )
+    try:
+        with first.log.open("ab") as log:
+            process = subprocess.Popen(
+                WORKER_COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=[reports.fileno(), *inherited],
+                env=child_environment(first.config.device) | {MARK: mark},
+                start_new_session=True,  # Ctrl-C in the terminal reaches this process only, which stops its workers
+            )
+    except OSError:
+        reports.close()
+        raise
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it has already ended: its exit code says how
-        process.stdin.write(encode(list(jobs.values()), claim.core if claim else None, reports.fileno()).encode())
+        core = claim.core if claim else None
+        process.stdin.write(encode(list(jobs.values()), core, reports.fileno(), inherited).encode())
         process.stdin.flush()
     return LocalWorker(jobs, claim, process, reports, mark)

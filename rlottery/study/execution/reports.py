@@ -7,6 +7,8 @@ from threading import Event, Lock
 
 from rlottery.study.execution.endings import Ending
 
+BEGAN = -1
+"""The place in a report that says that the process has come as far as its jobs."""
 MOST_CHARACTERS = 8_000
 """The longest message that is reported; the job's log has all of it."""
 
@@ -31,18 +33,25 @@ class Reports:
         if file is not None:
             os.set_inheritable(file, False)
 
+    def begin(self) -> None:
+        """Report that the jobs begin now."""
+        self._write(BEGAN, Ending(0))
+
     def report(self, place: int, ending: Ending) -> None:
         """Report the end of the job at this place among the worker's jobs."""
         with self._lock:
             if place in self._endings:
                 return
             self._endings[place] = ending
-            if self._file is not None:
-                line = json.dumps([place, ending.code, (ending.report or "")[:MOST_CHARACTERS]])
-                with contextlib.suppress(OSError):  # a full disk: the exit code of the process has to do
-                    os.write(self._file, f"\n{line}\n".encode())  # the last one may have been cut off
+            self._write(place, ending)
             if len(self._endings) == self._jobs:
                 self.complete.set()
+
+    def _write(self, place: int, ending: Ending) -> None:
+        if self._file is not None:
+            line = json.dumps([place, ending.code, (ending.report or "")[:MOST_CHARACTERS]])
+            with contextlib.suppress(OSError):  # a full disk: the exit code of the process has to do
+                os.write(self._file, f"\n{line}\n".encode())  # the last one may have been cut off
 
     def report_rest(self, ending: Ending) -> None:
         """Report the same end for all jobs that have none yet."""
@@ -55,7 +64,10 @@ class Reports:
 
 
 def read_reports(file: int) -> dict[int, Ending]:
-    """What has been reported so far, by the job's place among the worker's jobs. Skips what a full disk has cut off."""
+    """What has been reported so far, by the job's place among the worker's jobs, and `BEGAN` if they have begun.
+
+    Skips what a full disk has cut off.
+    """
     found = {}
     for line in os.pread(file, os.fstat(file).st_size, 0).split(b"\n")[:-1]:
         with contextlib.suppress(ValueError):

@@ -19,7 +19,7 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Event, Thread
 from time import sleep
@@ -30,13 +30,15 @@ from rlottery.config import Config, config_to_dict, import_criteria
 from rlottery.envs import OpenEnvironments
 from rlottery.errors import RlotteryError, StoppedError
 from rlottery.processes.descendants import MARK, kill_marked
+from rlottery.processes.standard_streams import lasting_streams
 from rlottery.processes.user_code import no_exit, seed_global_generators
-from rlottery.storage.locks import hold
+from rlottery.storage.locks import RunLock, hold
+from rlottery.storage.work_place import adopt
 from rlottery.study.execution.cores import pin
 from rlottery.study.execution.endings import FAILED, STOPPED, Ending, ending_of
 from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import Job, Key
 from rlottery.study.planning.network_sizes import note_task, task_code, task_spec
 
 SAVE_SECONDS = 20.0
@@ -48,12 +50,14 @@ FLUSH_SECONDS = 2.0
 """How long the last output may take to be written."""
 
 
-def encode(jobs: Sequence[Job], core: int | None, endings: int | None = None) -> str:
+def encode(jobs: Sequence[Job], core: int | None, endings: int | None = None, inherited: Sequence[int] = ()) -> str:
     """What a worker reads on standard input: jobs of one study, and the core to pin itself to. Ends with a newline.
 
     Args:
         endings: a file descriptor that the worker inherits. It writes a line of JSON there when a job has ended: the
             job's place among the jobs, its exit code, and a message.
+        inherited: file descriptors that hold the locks of the jobs' runs, in this order, and others to keep open. If
+            there are none, the worker takes the locks itself.
     """
     sent = [
         {"stage": job.stage, "task_index": job.task_index, "seed": job.seed}
@@ -64,7 +68,7 @@ def encode(jobs: Sequence[Job], core: int | None, endings: int | None = None) ->
     config["data"] = str(jobs[0].config.data.absolute())  # environments may go to another folder
     # The sizes that the task's trial has found: another environment, only to look at them, may do anything.
     tasks = [(task_spec(task), task_code(task)) for task in jobs[0].config.tasks]
-    common = {"core": core, "parent": os.getpid(), "endings": endings}
+    common = {"core": core, "parent": os.getpid(), "endings": endings, "inherited": list(inherited)}
     return json.dumps({"config": config, "tasks": tasks, "jobs": sent} | common) + "\n"
 
 
@@ -86,13 +90,14 @@ def main() -> NoReturn:
         os._exit(STOPPED)  # the process that started this one has died
     message = json.loads(received)
     reports = Reports(message["endings"], len(message["jobs"]))
-    try:
-        stop = watch(_own_standard_input(), reports, message["parent"])
-        _work(message, stop, reports)
-    except BaseException as error:
-        _say(traceback.format_exc())
-        reports.report_rest(ending_of(error))
-    end_process(reports.exit_code(), message["parent"])
+    own = _own_standard_input()
+    with lasting_streams():  # the disk of the log may be full: what is printed is lost then
+        try:
+            _work(message, watch(own, reports, message["parent"]), reports)
+        except BaseException as error:
+            _say(traceback.format_exc())
+            reports.report_rest(ending_of(error))
+        end_process(reports.exit_code(), message["parent"])
 
 
 def _work(message: Any, stop: Event, reports: Reports) -> None:
@@ -103,7 +108,11 @@ def _work(message: Any, stop: Event, reports: Reports) -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
     jax.devices()  # chosen now, whatever platform the user's code names later
     jobs = _decode(message)  # imports criteria
-    work = partial(attempt, parent=message["parent"], stop=stop)
+    for descriptor in message["inherited"]:
+        os.set_inheritable(descriptor, False)
+    inherited = zip(jobs, message["inherited"], strict=False)
+    locks = {job.key: adopt(job.files, descriptor, message["parent"]) for job, descriptor in inherited}
+    work = partial(attempt, stop=stop, locks=locks)
     Thread(target=_end_if_closing_hangs, args=[reports, message["parent"]], daemon=True).start()
 
     def hung(message: str) -> None:
@@ -111,6 +120,7 @@ def _work(message: Any, stop: Event, reports: Reports) -> None:
         _say(f"error: {message}\n")
         reports.report_rest(Ending(FAILED, message))
 
+    reports.begin()
     if len(jobs) == 1:
         from rlottery.training.learner import CpuLearner
 
@@ -123,9 +133,18 @@ def _work(message: Any, stop: Event, reports: Reports) -> None:
 
 
 def attempt(
-    job: Job, make_learner: Callable[..., Any], environments: OpenEnvironments, *, parent: int, stop: Event
+    job: Job,
+    make_learner: Callable[..., Any],
+    environments: OpenEnvironments,
+    *,
+    stop: Event,
+    locks: Mapping[Key, RunLock],
 ) -> Ending:
-    """Do a job. Returns how it ended; an error message is also the last thing in its log."""
+    """Do a job. Returns how it ended; an error message is also the last thing in its log.
+
+    Args:
+        locks: those of runs that this process holds already, by job. They are released once the job has ended.
+    """
     import jax
 
     from rlottery.study.stages.agents import streams_of
@@ -138,10 +157,17 @@ def attempt(
                 "(pip install 'jax[cuda12]', or uv sync --extra cuda12), or set device: cpu."
             )
         seed_global_generators(streams_of(job).for_purpose("global generators"))
-        with hold(job.files, parent), no_exit("A criterion, an environment or a library", RlotteryError):
-            run_stage(job, stop.is_set, make_learner, environments)
+        held = locks[job.key] if job.key in locks else hold(job.files)
+        with held as lock, no_exit("A criterion, an environment or a library", RlotteryError):
+            lock.watch_folder()
+
+            def stop_wanted() -> bool:
+                lock.check_intact()
+                return stop.is_set()
+
+            run_stage(job, stop_wanted, make_learner, environments)
     except Exception as error:
-        ended = ending_of(error)
+        ended = ending_of(error, job.files.folder)
         plain = isinstance(error, RlotteryError | StoppedError) and error.__cause__ is None
         _say(f"{'error: ' * (ended.code == FAILED)}{error}\n" if plain else traceback.format_exc())
         return ended

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from rlottery.envs import OpenEnvironments
+from rlottery.processes.standard_streams import lasting
 from rlottery.study.execution.endings import Ending, ending_of
 from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.jobs import Job
@@ -39,13 +40,13 @@ def run_together(
         job = jobs[place]
         try:
             with _open_log(job) as log, OpenEnvironments(hung) as environments:
-                logs.use(log)
+                logs.use(lasting(log))
                 print(f"One of {len(jobs)} runs that train together. If all crash, {jobs[0].log} has the error.")
                 with group.place() as make_learner:
                     ending = attempt(job, make_learner, environments)
                 reports.report(place, ending)  # before the environments are closed, which may take forever
         except Exception as error:  # its log can't be written
-            reports.report(place, ending_of(error))
+            reports.report(place, ending_of(error, job.files.folder))
 
     # Daemon threads: one that hangs can't keep the process from ending.
     threads = [threading.Thread(target=work, args=[place], daemon=True) for place in range(len(jobs))]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rlottery.errors import DivergedError, StoppedError, located_text
+from rlottery.processes.machine_faults import fix_for
 from rlottery.processes.user_code import no_exit
 from rlottery.storage.disk import FULL, write_arrays
 from rlottery.storage.manifests import Manifest, ManifestStatus, RunFacts, file_entry, write_manifest
@@ -29,8 +30,8 @@ def record_run(
 ) -> None:
     """Do a run's work, write its manifest and remove its checkpoints.
 
-    A run that fails or diverges gets a manifest too. A run that is stopped, or that finds the disk full, gets none: it
-    continues from its checkpoint.
+    A run that fails or diverges gets a manifest too. A run that is stopped, or that meets a fault of the machine (such
+    as a full disk), gets none: it continues from its checkpoint.
 
     Args:
         files: where the run is trained: `job.files`, or those aside.
@@ -69,8 +70,9 @@ def record_run(
         checkpoints.remove()
         raise
     except Exception as error:
-        # A run that was stopped, or found no disk space for its checkpoint, is not over.
-        if not (isinstance(error, StoppedError) or (isinstance(error, OSError) and error.errno in FULL)):
+        # A run that was stopped, or that met a full disk or another fault of the machine, is not over.
+        full = isinstance(error, OSError) and error.errno in FULL
+        if not (full or isinstance(error, StoppedError) or fix_for(error, job.files.folder)):
             facts: RunFacts = {"error": located_text(error)}
             if "round_of" in known:
                 facts["round_of"] = known["round_of"]

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 GOOD, RAISES, REFUSES, KILLED, SILENT, SLOW, STUBBORN, TALKS, KILLED_ONCE, FULL_DISK, OBEDIENT = range(11)
-LEAVES, LEAVES_OTHERS = 11, 12
+LEAVES, LEAVES_OTHERS, NEVER_STARTS = 11, 12, 13
 OTHER, ANOTHER = 20, 21
 
 
 def main() -> int:
     message = json.loads(sys.stdin.readline())
+    if message["jobs"][0]["seed"] == NEVER_STARTS:
+        raise ModuleNotFoundError("No module named 'rlottery'")
+    os.write(message["endings"], b'[-1, 0, ""]\n')
     for place, job in enumerate(message["jobs"]):
         code, report = do(message, job)
         if report is None:

@@ -5,34 +5,38 @@ For tests of what a command writes and prints. How real workers start, stop and 
 
 import contextlib
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from threading import Event
 
 import pytest
 
 from rlottery.envs import OpenEnvironments
+from rlottery.storage.locks import RunLock
+from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution import worker
 from rlottery.study.execution.endings import Ending
-from rlottery.study.execution.executor import Executor
 from rlottery.study.planning.jobs import Job
 from rlottery.training.learner import CpuLearner
 
 
 def train_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `run_study` start no processes."""
-    monkeypatch.setattr("rlottery.study.run.Executor", partial(Executor, backend=InProcessBackend()))
+    monkeypatch.setattr("rlottery.study.run.LocalBackend", InProcessBackend)
 
 
 class InProcessBackend:
     """Does the jobs of a worker when the worker starts."""
 
+    def __init__(self, place: WorkPlace):
+        self._place = place
+
     def start(self, jobs: Mapping[int, Job]) -> "EndedWorker":
         received = worker._decode(json.loads(worker.encode(list(jobs.values()), core=None)))
-        return EndedWorker(jobs, {number: _do(job) for number, job in zip(jobs, received, strict=True)})
+        locks = [self._place.lock(job.files) for job in jobs.values()]
+        ended = [_do(job, lock) for job, lock in zip(received, locks, strict=True)]
+        return EndedWorker(jobs, dict(zip(jobs, ended, strict=True)))
 
 
 @dataclass(eq=False)
@@ -53,7 +57,7 @@ class EndedWorker:
     def kill(self) -> None: ...
 
 
-def _do(job: Job) -> Ending:
+def _do(job: Job, lock: RunLock) -> Ending:
     with (
         warnings.catch_warnings(),
         job.log.open("a") as log,
@@ -62,4 +66,4 @@ def _do(job: Job) -> Ending:
         OpenEnvironments() as environments,
     ):
         warnings.simplefilter("ignore")  # no error in a worker either
-        return worker.attempt(job, CpuLearner, environments, parent=os.getpid(), stop=Event())
+        return worker.attempt(job, CpuLearner, environments, stop=Event(), locks={job.key: lock})

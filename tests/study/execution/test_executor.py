@@ -27,6 +27,7 @@ from tests.study.execution.fake_worker import (
     KILLED_ONCE,
     LEAVES,
     LEAVES_OTHERS,
+    NEVER_STARTS,
     OBEDIENT,
     OTHER,
     RAISES,
@@ -105,6 +106,41 @@ def test_a_failure_is_told_with_its_log_and_stops_no_other(tmp_path: Path, seed:
         assert manifest is not None and (manifest["status"], manifest["error"]) == ("failed", tracked[0].message)
     else:
         assert manifest is None
+
+
+def test_a_worker_that_never_starts_says_nothing_about_the_run(tmp_path: Path) -> None:
+    tracked = plan(tmp_path, NEVER_STARTS, GOOD)
+    assert run(tracked) == [JobState.FAILED, JobState.DONE]
+    assert tracked[0].message.startswith(
+        "the worker ended with exit code 1 before it could start the run: ModuleNotFoundError: No module named "
+        "'rlottery'. Repair the installation"
+    )
+    assert read_manifest(tracked[0].job.files) is None
+
+
+def test_python_that_is_missing_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(local, "WORKER_COMMAND", (sys.executable,))
+    tracked = plan(tmp_path, GOOD)
+    assert run(tracked) == [JobState.FAILED]
+    assert tracked[0].message.startswith("Python can't be started: /nowhere/python: No such file or directory. If its")
+    assert read_manifest(tracked[0].job.files) is None
+
+
+@pytest.mark.parametrize(("number", "fix"), [(errno.EROFS, "is read-only: mount it"), (errno.EACCES, "Change who may")])
+def test_a_log_that_cannot_be_opened_is_told_in_words(
+    number: int, fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracked = plan(tmp_path, GOOD)
+
+    def refuse(job: Job) -> None:
+        raise OSError(number, os.strerror(number), str(job.log))
+
+    monkeypatch.setattr(executor.endings, "begin_log", refuse)
+    assert run(tracked) == [JobState.FAILED]
+    folder = tracked[0].job.files.folder
+    assert tracked[0].message.startswith(f"{folder} can't be written: {os.strerror(number)}. ")
+    assert fix in tracked[0].message and tracked[0].message.endswith("Then run this command again.")
 
 
 @pytest.mark.usefixtures("_inputs_are_there")
@@ -211,6 +247,7 @@ class FullMachine(local.LocalBackend):
     """Starts one worker, and no other while that one runs; or none at all."""
 
     def __init__(self, most: int):
+        super().__init__()
         self.most, self.started = most, list[local.LocalWorker]()
 
     def start(self, jobs: Mapping[int, Job]) -> local.LocalWorker:

@@ -113,7 +113,8 @@ def test_whatever_a_job_raises_is_its_end(
 
     monkeypatch.setattr(run_stage, "run_stage", fail)
     asked = job(tiny_config(tmp_path), "dense")
-    found = worker.attempt(asked, CpuLearner, OpenEnvironments(), parent=os.getpid(), stop=worker.Event())
+    asked.files.folder.mkdir(parents=True)
+    found = worker.attempt(asked, CpuLearner, OpenEnvironments(), stop=worker.Event(), locks={})
     assert found.code == ending.code and found.report is not None and ending.report is not None
     assert ending.report in found.report
     log = capsys.readouterr().err

@@ -117,7 +117,7 @@ def attempt(job, make_learner, environments):
 
 def test_without_an_accelerator_cuda_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = job(tiny_config(tmp_path, "device=cuda"), "dense")
-    ending = worker.attempt(asked, CpuLearner, OpenEnvironments(), parent=os.getpid(), stop=worker.Event())
+    ending = worker.attempt(asked, CpuLearner, OpenEnvironments(), stop=worker.Event(), locks={})
     assert ending.code == FAILED
     assert capsys.readouterr().err.startswith("error: The config has device: cuda, but JAX finds no NVIDIA GPU.")
 
