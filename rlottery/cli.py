@@ -22,6 +22,7 @@ from rlottery.pipeline import (
     run_and_conclude,
 )
 from rlottery.printable import on_one_line, printable
+from rlottery.processes.standard_streams import work_is_in_files
 from rlottery.processes.stopping import own_process
 from rlottery.search_path import SCRIPT
 from rlottery.version import __version__
@@ -136,6 +137,7 @@ def report(
     from rlottery.study.reporting import report_folder, report_study
 
     path, extra = _config_and_overrides(study, overrides)
+    work_is_in_files()
     with plain_errors():
         loaded = config_from_started_study(path, extra, writes=True)
         if stability is not None:
@@ -161,6 +163,7 @@ def compare(
     from rlottery.study.display import terminal
     from rlottery.study.reporting import compare_studies
 
+    work_is_in_files()
     with plain_errors():
         compare_studies([config_from_started_study(Path(study)) for study in studies], to, terminal())
 
@@ -180,6 +183,7 @@ def play(
     """Make a video of runs side by side, with the same start and goal. Existing files are not overwritten."""
     from rlottery.export.play import play as film
 
+    work_is_in_files()
     with plain_errors():
         typer.echo(printable(str(film(run_folders, to, episode, trust=trust))))
 
@@ -286,6 +290,7 @@ def export(
     """
     from rlottery.export.npz import export_policy
 
+    work_is_in_files()
     with plain_errors():
         typer.echo(printable(str(export_policy(run_folder, to, trust=trust))))
 
@@ -307,6 +312,7 @@ def init(
     texts = {path / "config.yaml" if is_folder else path: default_config_text()}
     if is_folder:
         texts[path / SCRIPT] = (files("rlottery.config") / "default_script.txt").read_text(encoding="utf-8")
+    work_is_in_files()
     with plain_errors():
         for file in texts:
             if file.exists():

@@ -34,7 +34,7 @@ import typer
 
 from rlottery.errors import RlotteryError, StudyError
 from rlottery.printable import on_one_line
-from rlottery.processes.standard_streams import lasting_streams
+from rlottery.processes.standard_streams import lasting_streams, work_is_in_files
 from rlottery.processes.stopping import (
     INTERRUPTED,
     OwnedProcess,
@@ -230,18 +230,23 @@ def _lists_arms(config: str) -> bool:
 
 
 def end_with(command: Callable[[], object]) -> None:
-    """End the process with the exit code of `command`, or that of bad input if its output could not be written."""
+    """End the process with the exit code of `command`.
+
+    That of bad input, if the command only prints and its output could not be written: whoever reads it must know. A
+    command that writes files has done its work then (`work_is_in_files`).
+    """
     try:
         with lasting_streams() as streams:
             command()
     except SystemExit as end:
-        if streams.fault is not None and not end.code:
+        if streams.fault is not None and streams.is_all and not end.code:
             raise SystemExit(BAD_INPUT) from None
         raise
 
 
 def finish(work: Callable[[], "Outcome"]) -> "Outcome":
     """Do `work` for a command, which ends with the exit code for bad input, for failed runs or for an interruption."""
+    work_is_in_files()
     with plain_errors("Finished work is intact: fix this, then run the same command again."):
         try:
             outcome = work()

@@ -61,6 +61,19 @@ def has_ended(child: int) -> bool:
         return True
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs. A zombie has ended."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
+    return True
+
+
 def kill_marked(mark: str) -> None:
     """Kill all processes but this one whose environment has this value of `MARK`."""
     for _ in range(_ROUNDS):

@@ -22,9 +22,23 @@ _PLAIN = dict(zip("━╌─│−–—×·•‘’“”", "=--|---x.*''\"\""
 
 
 class Streams:
-    """What became of standard output: the error that it met first, or None. Readers that have gone are no error."""
+    """What became of standard output.
+
+    Attributes:
+        fault: the error that it met first, or None. Readers that have gone are no error.
+        is_all: whether what is printed is all that the command gives. Others write files, which matter more.
+    """
 
     fault: OSError | None = None
+    is_all: bool = True
+
+
+_current = [Streams()]
+
+
+def work_is_in_files() -> None:
+    """What this command prints is not all that it gives, so that a full disk behind it changes no exit code."""
+    _current[-1].is_all = False
 
 
 @contextlib.contextmanager
@@ -38,9 +52,11 @@ def lasting_streams() -> Iterator[Streams]:
     streams = Streams()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _lasting(before[0], streams), _lasting(before[1], Streams())
+    _current.append(streams)
     try:
         yield streams
     finally:
+        _current.remove(streams)
         _flush(sys.stdout)
         if streams.fault is not None:
             print(f"error: standard output can't be written: {streams.fault.strerror}.", file=sys.stderr)

@@ -17,6 +17,7 @@ import safetensors.numpy
 
 from rlottery.errors import StudyError
 from rlottery.regular_files import read_bytes, regular
+from rlottery.storage.temporary_files import temporary_path
 
 MAX_ARRAYS_BYTES = 2**33
 """The most bytes that a file of arrays may need: an agent with 300 million weights and its moments."""
@@ -48,7 +49,7 @@ _DTYPES: dict[str, type[np.generic]] = {
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically, so that a crash of the machine leaves the old or the new content. Makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
+    partial = temporary_path(path)
     try:
         with partial.open("wb") as file:
             file.write(data)
@@ -74,7 +75,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Write a folder: `fill` writes its files to a temporary folder, which then replaces `path`."""
-    partial = _partial(path)
+    partial = temporary_path(path)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -220,10 +221,6 @@ def _check_depth(content: Any) -> None:
         depth += 1
         if depth > MAX_DEPTH:
             raise ValueError("it is nested too deeply")
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial-{os.getpid()}")
 
 
 def _sync_folder(folder: Path) -> None:

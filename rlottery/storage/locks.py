@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rlottery.errors import GoneError, StudyError
+from rlottery.processes.descendants import is_alive
 from rlottery.storage.paths import RunFiles
 
 PATIENCE_SECONDS = 2.0
@@ -155,19 +156,6 @@ def in_use_error(files: RunFiles) -> StudyError:
         f"Another process is using {files.folder}: {holder}. "
         "Wait until it ends, or end it, then run this command again."
     )
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs. A zombie has ended."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] != "Z"
-    return True
 
 
 def _is_held(path: Path) -> bool:

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlottery.errors import StudyError
+from rlottery.storage.temporary_files import probe_path
 from rlottery.storage.transitions import Transitions
 
 DENSE = "dense"
@@ -128,17 +129,26 @@ class Store:
                         "Replace it by the folder itself, or choose another data folder with data=FOLDER."
                     )
 
-    def check_writable(self) -> None:
-        """Raises StudyError unless files can be made in the data folder."""
-        probe = self.root / f".write-test-{os.getpid()}"
+    def check_writable(self) -> float:
+        """Raises StudyError unless files can be made in the data folder. Returns the time by the clock of its files."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            probe = probe_path(self.root)
             probe.write_bytes(b"")
+            now = probe.stat().st_mtime
             probe.unlink()
         except OSError as error:
             raise StudyError(
                 f"The data folder {self.root} can't be written: {error.strerror}. Choose another with data=FOLDER."
             ) from None
+        return now
+
+    def written_folders(self) -> Iterator[Path]:
+        """The folders whose files are written under temporary names first. Some may not exist."""
+        yield from (self.root, self.root / "masks", self.trials)
+        yield from (self.report, self.report / "figures", self.report / "tables")
+        for run in self.runs.glob("*/seed_*/*"):
+            yield from (run, run / "checkpoint", run / "retrained", run / "retrained" / "checkpoint")
 
 
 def data_folder_of(run_folder: Path) -> Path:

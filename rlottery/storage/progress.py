@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from rlottery.storage.disk import read_json
 from rlottery.storage.stored_types import Count, Number, Share
+from rlottery.storage.temporary_files import temporary_path
 
 RENEW_SECONDS = 1.0
 CHECK_STEPS = 10
@@ -75,7 +76,7 @@ class ProgressFile:
         progress = Progress(os.getpid(), step, self._total, speed, **self._last)
         # Not synced: it is worthless after a crash. A full disk is reported when the metrics are written.
         with contextlib.suppress(OSError):
-            partial = self._path.with_name(f".{self._path.name}.partial-{os.getpid()}")
+            partial = temporary_path(self._path)
             partial.write_text(json.dumps(asdict(progress)))
             partial.replace(self._path)
 

@@ -10,11 +10,13 @@ import hmac
 import json
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rlottery.regular_files import regular
+from rlottery.storage.temporary_files import remove_leftovers, temporary_path
 
 KEY_BYTES = 32
 
@@ -63,7 +65,8 @@ def _make_key() -> bytes | None:
     path = key_file()
     if path is None:
         return None
-    partial = path.with_name(f".key.partial-{os.getpid()}")
+    partial = temporary_path(path)
+    remove_leftovers([path.parent], time.time())
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

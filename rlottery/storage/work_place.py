@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Self
 
 from rlottery.errors import StudyError
-from rlottery.storage.locks import PATIENCE_SECONDS, RunLock, holder_of, in_use_error, is_alive, try_lock
+from rlottery.processes.descendants import is_alive
+from rlottery.storage.locks import PATIENCE_SECONDS, RunLock, holder_of, in_use_error, try_lock
 from rlottery.storage.paths import RunFiles, Store
 
 ORPHAN_SECONDS = 60.0

@@ -23,6 +23,7 @@ from rlottery.storage.locks import holder_of, try_lock
 from rlottery.storage.manifests import read_manifest, write_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
 from rlottery.storage.study_record import note_command
+from rlottery.storage.temporary_files import remove_leftovers
 from rlottery.storage.trial_record import read_trials
 from rlottery.storage.trust import note_run
 from rlottery.storage.work_place import WorkPlace
@@ -115,7 +116,7 @@ def _prepare(
     """
     say, store = plain_printer(console), Store(config.data)
     tracked = plan_study(config, method, stages, names, say)
-    store.check_writable()
+    remove_leftovers(store.written_folders(), now=store.check_writable())
     workers = together = 0
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     found = sum(t.state is JobState.FOUND for t in tracked)

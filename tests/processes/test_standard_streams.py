@@ -14,7 +14,7 @@ from rich.table import Table
 
 from rlottery.errors import StudyError
 from rlottery.pipeline import BAD_INPUT, SOME_FAILED, end_with, fail, plain_errors
-from rlottery.processes.standard_streams import lasting_streams
+from rlottery.processes.standard_streams import lasting_streams, work_is_in_files
 
 
 @pytest.fixture
@@ -56,20 +56,42 @@ def test_a_full_disk_is_one_line(streams: Any) -> None:
     assert errors.read_text() == "error: standard output can't be written: No space left on device.\n"
 
 
+@pytest.mark.parametrize("writes_files", [True, False])
 @pytest.mark.parametrize(
     ("file", "ends", "code"),
     [("/dev/full", 0, BAD_INPUT), ("/dev/full", SOME_FAILED, SOME_FAILED), ("/dev/null", 0, 0), ("/dev/null", 75, 75)],
 )
-def test_a_command_whose_output_is_lost_does_not_end_well(streams: Any, file: str, ends: int, code: int) -> None:
-    streams(file)
+def test_work_decides_and_output_only_where_there_is_nothing_else(
+    streams: Any, file: str, ends: int, code: int, writes_files: bool
+) -> None:
+    errors = streams(file)
 
     def command() -> None:
+        if writes_files:
+            work_is_in_files()
         say()
         raise SystemExit(ends)
 
     with pytest.raises(SystemExit) as end:
         end_with(command)
-    assert end.value.code == code
+    assert end.value.code == (ends if writes_files else code)
+    assert errors.read_text().count("standard output can't be written") == (file == "/dev/full")
+
+
+def test_a_log_goes_on_once_there_is_room_again(tmp_path: Path) -> None:
+    code = """
+import resource, signal
+from pathlib import Path
+from rlottery.processes.standard_streams import lasting
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with Path("log").open("a", buffering=1) as file:
+    log = lasting(file)
+    for limit in (0, 100):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        print("limit", limit, file=log, flush=True)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert (tmp_path / "log").read_text() == "limit 100\n"
 
 
 def test_errors_are_lost_without_ending_the_work(streams: Any, monkeypatch: pytest.MonkeyPatch) -> None:

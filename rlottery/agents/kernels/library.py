@@ -14,6 +14,7 @@ import platform
 import shlex
 import shutil
 import sys
+import time
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +26,7 @@ from rlottery.agents.kernels import build
 from rlottery.errors import ConfigError, RlotteryError
 from rlottery.processes.children import ChildError, call_in_child, ended_by
 from rlottery.storage.disk import file_digest, read_json, write_json
+from rlottery.storage.temporary_files import remove_leftovers
 
 KERNELS_VERSION = 1
 """Version of the calls between Python and the library. Raise it on both sides together (`rl_version` in ffi.cc)."""
@@ -199,6 +201,7 @@ def _test_result(library: Path, fresh: bool) -> tuple[_TestResult, str]:
         return result, ""
     if not path.is_absolute():
         return result, "this user has no home folder"
+    remove_leftovers([path.parent], time.time())
     try:
         write_json(path, asdict(result))
     except OSError as error:
