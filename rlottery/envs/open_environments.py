@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from rlottery.envs.environment import Environment, make
 from rlottery.errors import error_text
+from rlottery.printable import printable
 from rlottery.processes.user_code import no_exit
 
 HUNG_SECONDS = 1_800.0
@@ -55,7 +56,8 @@ class OpenEnvironments:
                 with no_exit("close()"):
                     environment.close()
             except Exception as error:
-                print(f"An environment of {task} was not closed: {error_text(error)}", file=sys.stderr, flush=True)
+                line = f"An environment of {task} was not closed: {error_text(error)}"
+                print(printable(line), file=sys.stderr, flush=True)
 
     def __enter__(self) -> Self:
         if self._hung is not None:

@@ -29,6 +29,7 @@ from rlottery.agents.description import Spec
 from rlottery.config import Config, config_to_dict, import_criteria
 from rlottery.envs import OpenEnvironments
 from rlottery.errors import RlotteryError, StoppedError
+from rlottery.printable import printable
 from rlottery.processes.descendants import MARK, kill_marked
 from rlottery.processes.standard_streams import lasting_streams
 from rlottery.processes.user_code import no_exit, seed_global_generators
@@ -245,7 +246,7 @@ def _end_if_closing_hangs(reports: Reports, parent: int) -> None:
 def _say(text: str) -> None:
     """Write to the log, if that is possible: the disk may be full, or the stream closed."""
     with contextlib.suppress(Exception):
-        print(text, end="", file=sys.stderr, flush=True)
+        print(printable(text), end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import jax
 from rlottery.agents.base import jax_key, nest_masks, to_arrays
 from rlottery.envs import Environment, OpenEnvironments
 from rlottery.errors import StoppedError
+from rlottery.printable import on_one_line
 from rlottery.processes.user_code import check_jax_settings, jax_settings
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import write_arrays
@@ -128,7 +129,7 @@ def _restore(loop: Loop, checkpoints: Checkpoints) -> Position | None:
     """Set `loop` to the newest intact checkpoint. Returns where its metrics ended, or None if there is none."""
     position = checkpoints.restore(loop)
     for note in checkpoints.notes:
-        print(f"Skipped a damaged checkpoint: {note}", flush=True)
+        print(on_one_line(f"Skipped a damaged checkpoint: {note}"), flush=True)
     if position is not None:
         _check_masks_hold(loop)
         print(f"Continuing from environment step {loop.env_steps:,}.", flush=True)
