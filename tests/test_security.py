@@ -15,9 +15,10 @@ import pytest
 import rlottery
 from rlottery.config import Task
 from rlottery.errors import ConfigError, RlotteryError, TaskError
-from rlottery.export.play import NoFilm, film_for_report, play
+from rlottery.export.play import ReportFilm, play
 from rlottery.export.policy import load_agent
 from rlottery.report.contents import Contents
+from rlottery.report.folders import film_files
 from rlottery.search_path import tidy
 from rlottery.storage import local_modules, signing, trust
 from rlottery.storage.manifests import read_sealed, write_sealed
@@ -76,7 +77,7 @@ def spy(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spy]:
         rlottery.envs.make(task, kwargs)  # type: ignore[attr-defined]
         raise TaskError("tried")
 
-    def missing(folder: Path, contents: Contents) -> list[Path]:
+    def missing(folder: Path, contents: Contents, say: object) -> list[Path]:
         print(*contents.missing)
         return []
 
@@ -88,7 +89,7 @@ def spy(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spy]:
     monkeypatch.setattr("rlottery.pruning.criteria._imported", {})
     monkeypatch.setattr("rlottery.study.planning.trials.ChildCall", tried)
     monkeypatch.setattr("rlottery.report.files.write_report", missing)
-    monkeypatch.setattr("rlottery.report.study_comparison.write_comparison", lambda compared, to: [])
+    monkeypatch.setattr("rlottery.report.study_comparison.write_comparison", lambda compared, to, say: [])
     monkeypatch.setattr("rlottery.report.films.film_chosen", lambda task, contents: ("magnitude-80", 0))
     yield spy
     spy.seen()
@@ -222,17 +223,15 @@ def test_a_study_of_somebody_else_needs_trust(planted: Planted, spy: Spy, line: 
 def test_python_says_trust_too(planted: Planted, spy: Spy) -> None:
     earlier()
     run, store, task = planted.run(), Store(planted.data), planted.config().tasks[0]
+    film = ReportFilm(store, task, "magnitude-80", 0, film_files(store.report))
     for asked in (
         lambda trust: load_agent(run, trust=trust),
         lambda trust: play([run], Path("film.mp4"), trust=trust),
-        lambda trust: film_for_report(store, task, "magnitude-80", 0, trust=trust),
+        lambda trust: film.make(trust=trust),
     ):
-        refused, film = "", None
-        try:
-            film = asked(False)
-        except RlotteryError as error:
-            refused = str(error)
-        assert "--trust" in (film.why if isinstance(film, NoFilm) else refused) and spy.seen() == set()
+        with pytest.raises(RlotteryError, match="--trust"):
+            asked(False)
+        assert spy.seen() == set()
         python(asked, True)()
         assert spy.seen() == {"planted_task"}
 
