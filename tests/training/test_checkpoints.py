@@ -204,6 +204,7 @@ class TestFiles:
         record = newest_checkpoint(study.files)
         assert record is not None
         assert [sitting["env_steps"] for sitting in record["sittings"]] == [0, 42]
+        assert [sitting.get("versions") for sitting in record["sittings"]] == [VERSIONS, VERSIONS]
         assert record["written"] == 7
         assert 0 < record["cost"] < record["seconds"]
 

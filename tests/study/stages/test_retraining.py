@@ -126,7 +126,7 @@ def write_config(folder: Path) -> Path:
 
 
 def damage(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
+    path.write_bytes(path.read_bytes()[:-2])
 
 
 @pytest.mark.parametrize("name", ["agent.safetensors", "initial.safetensors", "replay/rewards.npy", "metrics.jsonl"])

@@ -55,6 +55,7 @@ def test_a_run_that_is_done_has_its_files_and_facts(ticket: Job) -> None:
     assert (manifest["criterion"], manifest["sparsity"]) == ("magnitude", {"actor": 0.5})
     assert (manifest["stage"], manifest["arm"], manifest["seed"]) == ("ticket", "magnitude-80", 0)
     assert manifest["fingerprint"] == {"version": 1} and len(manifest["sittings"]) == 1
+    assert manifest["sittings"][0].get("versions") == manifest["versions"]
     assert not ticket.files.checkpoint.exists()
 
 
