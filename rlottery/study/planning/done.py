@@ -39,11 +39,15 @@ def is_done(job: Job, pending: Collection[Key] = ()) -> bool:
         MaskError: a mask can't be read or used.
     """
     if job.stage == "dense":
-        manifest = _intact_manifest(job, dense_fingerprint(job.config, job.task, job.seed))
+        asked = dense_fingerprint(job.config, job.task, job.seed)
+        manifest = _intact_manifest(job, asked)
         if manifest is None:
             return False
         released = manifest.get("replay") == "released"
-        return finished_runs.has_replay(job, manifest) or (released and not job.config.keep_replay)
+        if finished_runs.has_replay(job, manifest) or (released and not job.config.keep_replay):
+            return True
+        check_aside(job, asked)
+        return False
     if job.stage == "rewind":
         return not pending and not finished_runs.missing_rewind_points(job, finished_runs.dense_manifest(job))
     if job.stage == "mask":
