@@ -38,8 +38,7 @@ SHADOWS = (
 """Modules that commands import, but Python itself doesn't while it starts: it imports those before any of our code."""
 
 _MARK = """
-import pathlib
-with pathlib.Path({marks!r}).open("a") as marks:
+with open({marks!r}, "a") as marks:
     marks.write({name!r} + "\\n")
 """
 _BODIES = {

@@ -31,6 +31,12 @@ def test_the_svg_is_one_document_without_a_date_and_its_text_needs_no_font():
     assert "<text" not in svg
 
 
+def test_settings_of_a_matplotlibrc_have_no_effect():
+    expected = draw(figure(LIGHT), "a line")
+    with matplotlib.rc_context({"text.usetex": True, "axes.grid": True, "lines.linewidth": 9}):  # would start LaTeX
+        assert draw(figure(LIGHT), "a line") == expected
+
+
 def test_nothing_is_drawn_where_there_is_nothing():
     png = matplotlib.image.imread(io.BytesIO(draw(figure(DARK), "a line").png))
     assert png.shape == (150, 300, 4)
