@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import safetensors.numpy
 
 from rlottery.errors import StudyError
 from rlottery.regular_files import read_bytes, regular
+from rlottery.storage.syncing import make_folder, sync_file, sync_folder, writing
 from rlottery.storage.temporary_files import temporary_path
 
 MAX_ARRAYS_BYTES = 2**33
@@ -47,16 +48,20 @@ _DTYPES: dict[str, type[np.generic]] = {
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically, so that a crash of the machine leaves the old or the new content. Makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file atomically, so that a crash of the machine leaves the old or the new content. Makes its folder.
+
+    When this returns, the new content, the file's name and its folders survive a crash. Raises WriteError.
+    """
     partial = temporary_path(path)
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
+        with writing(path):
+            make_folder(path.parent)
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+            sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -74,18 +79,27 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Write a folder: `fill` writes its files to a temporary folder, which then replaces `path`."""
+    """Write a folder of files: `fill` writes them to a temporary folder, which is then renamed to `path`.
+
+    If `path` exists, its files are replaced one by one, so that at no moment a file is missing that was there before.
+    When this returns, the files survive a crash of the machine. Raises WriteError.
+    """
     partial = temporary_path(path)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
-        fill(partial)
-        for file in partial.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
-        _sync_folder(path.parent)
+        with writing(path):
+            make_folder(path.parent)
+            partial.mkdir()
+            fill(partial)
+            names = {file.name for file in partial.iterdir()}
+            for name in names:
+                sync_file(partial / name)
+            if path.is_dir():
+                _replace_files(path, partial, names)
+            else:
+                sync_folder(partial)
+                partial.replace(path)
+                sync_folder(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -96,7 +110,7 @@ def remove_partials(folder: Path, older_than: float = 0.0) -> None:
     0 seconds is safe only if no other process writes there.
     """
     for path in folder.glob(".*.partial-*"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if older_than == 0 or time.time() - path.stat().st_mtime > older_than:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
@@ -223,11 +237,12 @@ def _check_depth(content: Any) -> None:
             raise ValueError("it is nested too deeply")
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a file's new name survive a crash of the machine, if the system supports it."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _replace_files(folder: Path, by: Path, names: Collection[str]) -> None:
+    """Give a folder the files of another one with these names, and no others."""
+    make_folder(folder)
+    for name in names:
+        (by / name).replace(folder / name)
+    sync_folder(folder)
+    for file in folder.iterdir():
+        if file.name not in names:
+            file.unlink()

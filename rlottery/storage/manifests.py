@@ -31,6 +31,7 @@ from rlottery.storage.stored_types import (
     Seed,
     Share,
 )
+from rlottery.storage.syncing import sync_file, writing
 
 MANIFEST_FORMAT = 2
 MAX_MANIFEST_BYTES = 2**24
@@ -197,14 +198,22 @@ def checked(kind: TypeAdapter[_T], content: object, path: Path) -> _T:
 
 
 def write_manifest(files: RunFiles, manifest: Manifest) -> None:
-    """Write a run's manifest. From then on the run counts as finished."""
+    """Write a run's manifest. From then on the run counts as finished, even if the machine crashes.
+
+    The files that it lists survive a crash already (`file_entry`). Only now may what they replace be removed.
+    """
     error = {"error": manifest["error"][:MOST_TEXT]} if "error" in manifest else {}
     write_sealed(files.manifest, {**manifest, **error, "format_version": MANIFEST_FORMAT})
 
 
 def file_entry(path: Path) -> FileEntry:
-    """The checksum and size of a file as it is now."""
-    return {"sha256": file_digest(path), "bytes": path.stat().st_size}
+    """The checksum and size of a file, whose content is put on the disk first.
+
+    A record of a checksum survives a crash of the machine, so what it describes has to as well. Raises WriteError.
+    """
+    with writing(path):
+        sync_file(path)
+        return {"sha256": file_digest(path), "bytes": path.stat().st_size}
 
 
 def find_damage(

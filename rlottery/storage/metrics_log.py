@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from rlottery.errors import StudyError
 from rlottery.regular_files import regular
 from rlottery.storage.stored_types import LARGEST
+from rlottery.storage.syncing import make_folder, sync_folder, writing
 
 MetricsRow = dict[str, Any]
 
@@ -55,30 +56,41 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, tensorboard: Path, resume: Position | None = None, env_steps: int = 0):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._sha = hashlib.sha256()
-        if resume is None:
-            shutil.rmtree(tensorboard, ignore_errors=True)  # the curve of an interrupted run would overlap
-            self._file = open(path, "wb", buffering=0, opener=regular)  # noqa: SIM115
-        else:
-            self._file = open(path, "r+b", buffering=0, opener=regular)  # noqa: SIM115
-            self._file.truncate(resume.bytes)
-            self._sha.update(self._file.read())
-        self._board = _Board(tensorboard, None if resume is None else env_steps + 1)
+        self._path, self._tensorboard, self._sha = path, tensorboard, hashlib.sha256()
+        with writing(path):
+            make_folder(path.parent)
+            if resume is None:
+                shutil.rmtree(tensorboard, ignore_errors=True)  # the curve of an interrupted run would overlap
+                self._file = open(path, "wb", buffering=0, opener=regular)  # noqa: SIM115
+                sync_folder(path.parent)  # checkpoints rely on this file, and are in another folder
+            else:
+                self._file = open(path, "r+b", buffering=0, opener=regular)  # noqa: SIM115
+                self._file.truncate(resume.bytes)
+                self._sha.update(self._file.read())
+        try:
+            with writing(tensorboard):
+                self._board = _Board(tensorboard, None if resume is None else env_steps + 1)
+        except BaseException:
+            self._file.close()
+            raise
 
     def write(self, row: MetricsRow) -> None:
         """Append one row. Its values are JSON types, without NaN or infinity."""
         line = (json.dumps(row, allow_nan=False) + "\n").encode()
-        if self._file.write(line) != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+        with writing(self._path):
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._sha.update(line)
         scalars = {f"{row['kind']}/{name}": value for name, value in row.items() if isinstance(value, float)}
-        self._board.write(scalars, row["env_steps"])
+        with writing(self._tensorboard):
+            self._board.write(scalars, row["env_steps"])
 
     def position(self) -> Position:
-        """The position at the end of the log, once all of it is on the disk, also in TensorBoard's file."""
-        self._board.flush()
-        os.fsync(self._file.fileno())
+        """The position at the end of the log, once all of it is on the disk; TensorBoard's file is only flushed."""
+        with writing(self._tensorboard):
+            self._board.flush()
+        with writing(self._path):
+            os.fsync(self._file.fileno())
         return Position(self._file.tell(), self._sha.hexdigest())
 
     def __enter__(self) -> "MetricsLog":

@@ -67,7 +67,8 @@ class ProgressFile:
             self._last = {f"last_{name}": row[name] for name in ("return", "success") if name in row}
 
     def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     def _write(self, step: int) -> None:
         self._written = time.monotonic()

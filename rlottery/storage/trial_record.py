@@ -73,9 +73,7 @@ def read_trial(store: Store, task: Task) -> Trial | None:
 
 def write_trial(store: Store, task: Task, trial: Trial) -> None:
     """Record a trial. Raises OSError if it can't be written."""
-    path = store.trial(task.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_sealed(path, {"format_version": MANIFEST_FORMAT, "task": task.id, "trial": asdict(trial)})
+    write_sealed(store.trial(task.name), {"format_version": MANIFEST_FORMAT, "task": task.id, "trial": asdict(trial)})
 
 
 CODE_OF = "code of "

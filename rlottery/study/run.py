@@ -151,7 +151,10 @@ def _tidy(config: Config, tracked: Sequence[Tracked]) -> None:
     """Delete what finished runs don't need."""
     if not config.keep_replay:
         for job in {(t.job.task_index, t.job.seed): t.job for t in tracked}.values():
-            _release_replay(job, tracked)
+            try:
+                _release_replay(job, tracked)
+            except OSError as error:
+                raise StudyError(f"{error}. Fix this, then run this command again.") from None
     for item in tracked:
         # A process killed just after a run's end leaves its checkpoints, or the folder in which it was trained again.
         ended = item.state in (JobState.FOUND, JobState.DONE) and item.job.stage in ("dense", "ticket")
@@ -247,7 +250,7 @@ def _release_replay(job: Job, tracked: Sequence[Tracked]) -> None:
         return  # another command may need it
     if lock := try_lock(files):
         with lock:
-            if manifest.get("replay") != "released":
+            if manifest.get("replay") != "released":  # recorded before anything is deleted
                 kept = {name: entry for name, entry in manifest["files"].items() if name not in REPLAY_FILES}
                 write_manifest(files, {**manifest, "replay": "released", "files": kept})
             shutil.rmtree(files.replay, ignore_errors=True)

@@ -27,6 +27,7 @@ from rlottery.storage.disk import read_arrays, write_arrays
 from rlottery.storage.manifests import DamagedError, FileEntry, Session
 from rlottery.storage.metrics_log import Position
 from rlottery.storage.paths import RunFiles
+from rlottery.storage.syncing import writing
 from rlottery.storage.transitions import Transitions
 from rlottery.training.loop import Loop
 from rlottery.training.meters import EpisodeMeter, LossMeter
@@ -117,7 +118,7 @@ class Checkpoints:
         return now - self._saved_at + self._longest_episode > self._interval
 
     def save(self, loop: Loop, position: Position) -> None:
-        """Write a checkpoint of `loop`. The second to last one is removed when this one is complete."""
+        """Write a checkpoint of `loop`. The second to last one is removed when this one would survive a crash."""
         began = time.monotonic()
         added, capacity = loop.replay.added, loop.replay.capacity
         start = max(self._segments[-1][1] if self._segments else 0, added - capacity)
@@ -209,9 +210,10 @@ class Checkpoints:
                 named |= {path.name, *records.read_checkpoint_record(path)["files"]}
             except StudyError:  # damaged by now: its files are not kept
                 named.add(path.name)
-        for path in folder.iterdir():
-            if path.name not in named:
-                path.unlink()
+        with writing(folder):
+            for path in folder.iterdir():
+                if path.name not in named:
+                    path.unlink()
 
 
 def _generator(state: Mapping[str, Any]) -> np.random.Generator:

@@ -8,6 +8,7 @@ from rlottery.storage.checkpoint_record import newest_checkpoint
 from rlottery.storage.made_with import changes
 from rlottery.storage.manifests import FileEntry, Manifest, find_damage, read_manifest, write_manifest
 from rlottery.storage.paths import RunFiles
+from rlottery.storage.syncing import make_folder, sync_folder, writing
 from rlottery.study.planning.earlier import Earlier, earlier_of, other_result_error, trained_aside
 from rlottery.study.planning.fingerprints import Fingerprint
 from rlottery.study.planning.jobs import Job
@@ -65,10 +66,13 @@ def _put_in_place(files: RunFiles, earlier: Earlier, again: Manifest) -> None:
         entries = earlier.manifest["files"]
         kept = {name: entry for name, entry in entries.items() if not find_damage(files.folder, {name: entry})}
     moved = {name: entry for name, entry in again["files"].items() if name not in kept}
-    for name in moved:
-        if (files.aside.folder / name).exists():  # else it was moved before the last kill
-            (files.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (files.aside.folder / name).replace(files.folder / name)
+    with writing(files.folder):
+        for name in moved:
+            if (files.aside.folder / name).exists():  # else it was moved before the last kill
+                make_folder((files.folder / name).parent)
+                (files.aside.folder / name).replace(files.folder / name)
+        for folder in {(files.folder / name).parent for name in moved}:  # before the manifest says that they are there
+            sync_folder(folder)
     if files.aside.tensorboard.is_dir() and (differing or not files.tensorboard.exists()):
         shutil.rmtree(files.tensorboard, ignore_errors=True)
         files.aside.tensorboard.replace(files.tensorboard)

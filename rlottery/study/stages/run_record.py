@@ -1,5 +1,6 @@
 """The record of a run: its manifest is written when the run ends, whether it is done, has failed or has diverged."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from rlottery.processes.user_code import no_exit
 from rlottery.storage.disk import FULL, write_arrays
 from rlottery.storage.manifests import Manifest, ManifestStatus, RunFacts, file_entry, write_manifest
 from rlottery.storage.paths import RunFiles
+from rlottery.storage.syncing import WriteError, writing
 from rlottery.study.planning.fingerprints import Fingerprint
 from rlottery.study.planning.finished_runs import manifest_head
 from rlottery.study.planning.jobs import Job
@@ -33,6 +35,9 @@ def record_run(
     A run that fails or diverges gets a manifest too. A run that is stopped, or that meets a fault of the machine (such
     as a full disk), gets none: it continues from its checkpoint.
 
+    The order is what a power cut asks for: the files that the manifest lists are on the disk before the manifest is,
+    and the manifest is before the checkpoints are removed.
+
     Args:
         files: where the run is trained: `job.files`, or those aside.
         known: facts that are known before the work starts.
@@ -40,8 +45,9 @@ def record_run(
     """
     made_with = versions() | code_of(job)
     checkpoints = Checkpoints(files, fingerprint, job.config.checkpoint_seconds, made_with)
-    files.manifest.unlink(missing_ok=True)
-    files.diverged.unlink(missing_ok=True)
+    with writing(files.folder):
+        files.manifest.unlink(missing_ok=True)
+        files.diverged.unlink(missing_ok=True)
 
     def manifest_of(status: ManifestStatus, names: Sequence[str], facts: RunFacts) -> Manifest:
         """The manifest of the run if it ends now."""
@@ -72,11 +78,12 @@ def record_run(
     except Exception as error:
         # A run that was stopped, or that met a full disk or another fault of the machine, is not over.
         full = isinstance(error, OSError) and error.errno in FULL
-        if not (full or isinstance(error, StoppedError) or fix_for(error, job.files.folder)):
+        if not (full or isinstance(error, StoppedError | WriteError) or fix_for(error, job.files.folder)):
             facts: RunFacts = {"error": located_text(error)}
             if "round_of" in known:
                 facts["round_of"] = known["round_of"]
-            write_manifest(files, manifest_of("failed", (), facts))
+            with contextlib.suppress(OSError):  # the run's own error is the one to know
+                write_manifest(files, manifest_of("failed", (), facts))
         raise
     write_manifest(files, manifest)
     checkpoints.remove()

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from rlottery.agents.base import to_arrays
 from rlottery.agents.description import kernel_shapes, weight_count
 from rlottery.envs import OpenEnvironments
+from rlottery.errors import StudyError
+from rlottery.processes.machine_faults import fix_for
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask
-from rlottery.storage.disk import remove_partials, write_arrays, write_bytes, write_folder
+from rlottery.storage.disk import FULL, remove_partials, write_arrays, write_bytes, write_folder
 from rlottery.storage.made_with import changes
 from rlottery.storage.manifests import RunFacts, find_damage
 from rlottery.storage.paths import REPLAY_FILES, RunFiles
+from rlottery.storage.syncing import WriteError
 from rlottery.study.planning.arms import comparable_method
 from rlottery.study.planning.earlier import earlier_of, recorded_rewind_steps
 from rlottery.study.planning.fingerprints import dense_fingerprint
@@ -57,6 +60,21 @@ def run_stage(
         with OpenEnvironments() as environments:
             run_stage(job, stop_wanted, make_learner, environments)
         return
+    try:
+        _do(job, stop_wanted, make_learner, environments)
+    except WriteError as error:
+        if error.errno in FULL:
+            raise
+        fix = fix_for(error, job.config.data) or "Fix this"
+        raise StudyError(f"{error}. {fix}. Then run this command again.") from None
+
+
+def _do(
+    job: Job,
+    stop_wanted: Callable[[], bool],
+    make_learner: Callable[..., Learner],
+    environments: OpenEnvironments,
+) -> None:
     for files in (job.files, job.files.aside):
         remove_partials(files.folder)
     if job.stage == "dense":
