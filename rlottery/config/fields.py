@@ -52,6 +52,17 @@ def _not_too_deep(widths: tuple[int, ...]) -> tuple[int, ...]:
 FILLED = AfterValidator(_filled)
 
 
+def at_most(most: int) -> AfterValidator:
+    """No more entries than that."""
+
+    def check(items: tuple[_T, ...]) -> tuple[_T, ...]:
+        if len(items) > most:
+            raise fault(f"must have at most {most:,} entries, not {len(items):,}")
+        return items
+
+    return AfterValidator(check)
+
+
 def _text(value: object) -> object:
     if not isinstance(value, str):
         raise fault(f"must be text, not {show(value)}", wants="text")

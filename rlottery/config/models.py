@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -22,10 +23,20 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from rlottery.config.expand import RecipeError, spread
-from rlottery.config.fields import FILLED, Seconds, Section, Seed, Switch, Workers, expects
+from rlottery.config.fields import FILLED, Seconds, Section, Seed, Switch, Workers, at_most, expects
 from rlottery.config.numbers import LARGEST_COUNT, fault
 from rlottery.config.recipes import PrunedRecipe, Recipe, SparseTrainingRecipe, TransferRecipe, parse_recipe
-from rlottery.config.sections import EvaluationSettings, NetworkSettings, Pruning, SACSettings, Task, Training, Verdict
+from rlottery.config.sections import (
+    MOST_EPISODES,
+    MOST_EVALUATIONS,
+    EvaluationSettings,
+    NetworkSettings,
+    Pruning,
+    SACSettings,
+    Task,
+    Training,
+    Verdict,
+)
 from rlottery.config.yaml_lines import KeyPath, show
 
 _Recipe = Annotated[Recipe, PlainValidator(parse_recipe), PlainSerializer(lambda recipe: recipe.model_dump())]
@@ -40,9 +51,14 @@ def _merged(base: _S, overrides: _S) -> _S:
 _STEPS = ("training", "env_steps")
 _WARMUP = (("training", "warmup_steps"),)
 _INTERVAL = (("evaluation", "interval"),)
+_EPISODES = (("evaluation", "episodes"), *_INTERVAL)
 _SCORED = (("evaluation", "score_evaluations"), *_INTERVAL)
 _UPDATES = (("training", "updates_per_step"),)
 
+MOST_RUNS = 200_000
+"""The most runs of a study."""
+MOST_WEIGHTS = 2**28
+"""The most weights between hidden layers. A mask file has a byte for each weight, and larger ones are not read."""
 MOST_BOOTSTRAP_BYTES = 4 * 10**9
 """The most memory of the arrays of a bootstrap."""
 
@@ -55,14 +71,18 @@ class Config(Section):
     data_anywhere: Switch = Field(
         default=False, description="true lets commands write to a `data` folder outside the working directory"
     )
-    tasks: Annotated[tuple[Task, ...], FILLED] = Field(description="environments to learn")
-    seeds: Annotated[tuple[Seed, ...], FILLED] = Field(description="one run of each arm per task and seed")
+    tasks: Annotated[tuple[Task, ...], FILLED, at_most(1_000)] = Field(description="environments to learn")
+    seeds: Annotated[tuple[Seed, ...], FILLED, at_most(20_000)] = Field(
+        description="one run of each arm per task and seed"
+    )
     workers: Workers = Field(default="auto", description="runs at the same time; auto: one per core")
     device: Annotated[Literal["cpu", "cuda"], expects("cpu or cuda")] = Field(
         default="cpu", description="where networks are trained"
     )
     pruning: Pruning = Pruning()
-    arms: tuple[_Recipe, ...] = Field(default=(), description="recipes of tickets and controls, in place of pruning")
+    arms: Annotated[tuple[_Recipe, ...], at_most(1_000)] = Field(
+        default=(), description="recipes of tickets and controls, in place of pruning"
+    )
     network: NetworkSettings = NetworkSettings()
     sac: SACSettings = SACSettings()
     training: Training = Training()
@@ -140,14 +160,25 @@ class Config(Section):
         return tasks
 
     @model_validator(mode="after")
+    def _masks_fit(self) -> Self:
+        """Check that the masks of these networks can be saved and read."""
+        widths = self.network
+        weights = sum(one * next_one for of in (widths.actor, *[widths.critic] * 2) for one, next_one in pairwise(of))
+        if weights > MOST_WEIGHTS:
+            raise _at(("network",), f"makes {weights:,} weights between hidden layers; the most is {MOST_WEIGHTS:,}")
+        return self
+
+    @model_validator(mode="after")
     def _arms_agree(self) -> Self:
         """Check the arms against each other and against the rest of the config."""
         if self.arms and "pruning" in self.model_fields_set:
             raise _at(("pruning",), "arms and pruning exclude each other; leave one of the two out")
         try:
-            spread(self.arms)
+            runs = len(self.tasks) * len(self.seeds) * (1 + (len(spread(self.arms)) or 1))
         except RecipeError as error:
             raise _at(("arms", *error.place), str(error)) from None
+        if runs > MOST_RUNS:
+            raise _at(("seeds",), f"with these tasks and arms, they make {runs:,} runs; the most is {MOST_RUNS:,}")
         for index, recipe in enumerate(self.arms):
             for task in self.tasks:
                 for key, problem in _conflicts(recipe, self, task):
@@ -176,11 +207,24 @@ class Config(Section):
             steps, warmup = training.env_steps, training.warmup_steps
             updates = (steps - warmup) * training.updates_per_step
             interval, scored = self.evaluation.interval, self.evaluation.score_evaluations
+            episodes = self.evaluation.episodes
             made = self.evaluation.number(steps)
             too_many = f"at most the evaluations of a run ({made}: one per {interval} steps in {steps})"
             rules = [
                 (warmup < steps, f"warmup_steps ({warmup}) must be less than env_steps ({steps})", _WARMUP),
                 (interval <= steps, f"interval ({interval}) must be at most env_steps ({steps})", _INTERVAL),
+                (
+                    made <= MOST_EVALUATIONS,
+                    f"interval ({interval}) makes {made:,} evaluations of a run of {steps} steps; the most is "
+                    f"{MOST_EVALUATIONS:,}",
+                    _INTERVAL,
+                ),
+                (
+                    (made + 1) * episodes <= MOST_EPISODES,
+                    f"episodes ({episodes}) makes {(made + 1) * episodes:,} in all evaluations of a run; the most is "
+                    f"{MOST_EPISODES:,}",
+                    _EPISODES,
+                ),
                 (scored <= made, f"score_evaluations ({scored}) must be {too_many}", _SCORED),
                 (
                     updates <= LARGEST_COUNT,

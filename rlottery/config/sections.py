@@ -82,6 +82,12 @@ class Training(Section):
         return self.env_steps if self.replay_capacity == "all" else self.replay_capacity
 
 
+MOST_EVALUATIONS = 100_000
+"""The most evaluations of a run, not counting the one before training."""
+MOST_EPISODES = 2**22
+"""The most episodes of all evaluations of a run. A report holds their returns in memory."""
+
+
 class EvaluationSettings(Section):
     """When the deterministic policy is evaluated, and which evaluations count."""
 

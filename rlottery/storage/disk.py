@@ -186,7 +186,7 @@ def _layout(header: bytes, size: int) -> list[tuple[str, type[np.generic], tuple
         raise ValueError("it has no header of a safetensors file") from None
     layout, at = [], 0
     for start, end, name, dtype, shape in found:
-        if dtype not in _DTYPES:
+        if not isinstance(dtype, str) or dtype not in _DTYPES:
             raise ValueError(f"{name[:100]!r} has dtype {str(dtype)[:20]}")
         if not isinstance(shape, list) or len(shape) > MOST_AXES or any(type(n) is not int or n < 0 for n in shape):
             raise ValueError(f"{name[:100]!r} has no valid shape")

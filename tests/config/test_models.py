@@ -24,6 +24,7 @@ from rlottery.config import (
 )
 from rlottery.config.fields import Sparsity
 from rlottery.config.schedules import PruningSchedule
+from rlottery.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = "tasks: [a]\nseeds: [0]\n"
@@ -189,6 +190,42 @@ def test_round_trip(load: Callable[..., Config]) -> None:
 def test_number_of_evaluations(load: Callable[..., Config], env_steps: int, number: int) -> None:
     config = load(MINIMAL, "evaluation.score_evaluations=1", f"training.env_steps={env_steps}")
     assert config.evaluation.number(env_steps) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("network: {actor: [65536, 65536]}", "network: makes 4,295,098,368 weights between hidden layers; the most is"),
+        ("evaluation: {interval: 1}\ntraining: {env_steps: 100001}", "interval (1) makes 100,001 evaluations of a run"),
+        ("evaluation: {episodes: 100000, interval: 500}", "episodes (100000) makes 5,100,000 in all evaluations"),
+        (f"arms: [{{criterion: magnitude, sparsity: {[i / 512 for i in range(10)]}}}]", None),
+        (
+            f"arms: {json.dumps([{'criterion': 'magnitude', 'sparsity': 0.5}] * 1_001)}",
+            "must have at most 1,000 entries",
+        ),
+    ],
+)
+def test_sizes_have_limits(load: Callable[..., Config], text: str, said: str | None) -> None:
+    if said is None:
+        load(f"{MINIMAL}{text}")
+        return
+    with pytest.raises(ConfigError) as caught:
+        load(f"{MINIMAL}{text}")
+    assert str(caught.value).count("\n") == 0 and said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("seeds", list(range(20_001)), "must have at most 20,000 entries, not 20,001"),
+        ("tasks", [f"task-v{i}" for i in range(1_001)], "must have at most 1,000 entries, not 1,001"),
+        ("seeds", list(range(501)), "they make 200,400 runs; the most is 200,000"),
+    ],
+)
+def test_numbers_of_runs_have_limits(key: str, value: list[object], said: str) -> None:
+    tasks = [f"task-v{i}" for i in range(200)] if "runs" in said else ["task-v0"]
+    with pytest.raises(ValidationError, match=said):
+        Config.model_validate({"tasks": tasks, "seeds": [0], key: value})
 
 
 def test_settings_are_frozen_and_hashable(load: Callable[..., Config]) -> None:
