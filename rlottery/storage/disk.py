@@ -121,8 +121,8 @@ def read_json(path: Path, limit: int, values: int = MOST_VALUES) -> Any:
     Raises OSError, and ValueError if it is too large or not JSON, or has a number that isn't finite.
     """
     data = read_bytes(path, limit)
-    # Before each value stands one of these, or the only value has none. A small value takes twenty times its text.
-    if data.count(b",") + data.count(b"[") + data.count(b"{") > values:
+    # A small value takes twenty times its text.
+    if most_values(data) > values:
         raise ValueError(f"more than {values:,} values")
     try:
         content = json.loads(data, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
@@ -132,6 +132,11 @@ def read_json(path: Path, limit: int, values: int = MOST_VALUES) -> Any:
         raise ValueError("it is nested too deeply") from None
     _check_depth(content)
     return content
+
+
+def most_values(data: bytes) -> int:
+    """How many values JSON text can have, the whole not counted: before each of them stands one of these signs."""
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -176,8 +181,8 @@ def _layout(header: bytes, size: int) -> list[tuple[str, type[np.generic], tuple
 
     Raises ValueError unless they fill the content without a gap, as the format asks for.
     """
-    if header.count(b"{") > MOST_ARRAYS:
-        raise ValueError(f"it has more than {MOST_ARRAYS:,} arrays")
+    if header.count(b"{") > MOST_ARRAYS or most_values(header) > 10 * MOST_ARRAYS:
+        raise ValueError(f"it has more than {MOST_ARRAYS:,} arrays, or other values")
     try:
         declared = json.loads(header, parse_int=_whole, object_pairs_hook=_distinct)
         declared.pop("__metadata__", None)

@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rlottery.config.sections import MOST_EPISODES, MOST_EVALUATIONS
 from rlottery.errors import StudyError
 from rlottery.regular_files import regular
+from rlottery.storage.disk import most_values
 from rlottery.storage.stored_types import LARGEST
 from rlottery.storage.syncing import make_folder, sync_folder, writing
 
@@ -35,9 +37,6 @@ MAX_LINE_BYTES = 2**23
 """The longest line that is read: an evaluation of 100,000 episodes."""
 MOST_LINE_VALUES = 400_000
 """The most values in a line."""
-MOST_EVALUATIONS = 2**17
-MOST_EPISODES = 2**22
-"""The most evaluations of a run, and the most episodes in them, that are read. Each takes up to ten times its text."""
 
 
 class Position(NamedTuple):
@@ -167,8 +166,8 @@ def read_evaluations(path: Path) -> list[MetricsRow]:
             if row["kind"] == "evaluation":
                 rows.append(row)
                 episodes += len(row.get("returns", ()))
-                if len(rows) > MOST_EVALUATIONS or episodes > MOST_EPISODES:
-                    most = f"{MOST_EVALUATIONS:,} evaluations or {MOST_EPISODES:,} episodes in them"
+                if len(rows) > MOST_EVALUATIONS + 1 or episodes > MOST_EPISODES:
+                    most = f"{MOST_EVALUATIONS + 1:,} evaluations or {MOST_EPISODES:,} episodes in them"
                     raise _unusable(path, number, f"more than {most}")
     return rows
 
@@ -197,7 +196,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _checked_row(path: Path, number: int, line: bytes, last: dict[str, int]) -> MetricsRow:
     """The row in a line. `last` has the last step of each kind of rows, and is kept up to date."""
-    if line.count(b",") + line.count(b"[") + line.count(b"{") > MOST_LINE_VALUES:
+    if most_values(line) > MOST_LINE_VALUES:
         raise _unusable(path, number, f"more than {MOST_LINE_VALUES:,} values")
     try:
         row = json.loads(line)

@@ -10,7 +10,7 @@ from rlottery.agents.base import jax_key, nest_masks
 from rlottery.config.recipes import TicketRecipe
 from rlottery.errors import MaskError, naming
 from rlottery.pruning.criteria import ESTIMATES, Needed, score, statistics_for
-from rlottery.pruning.mask_file import mask_to_bytes, read_mask
+from rlottery.pruning.mask_file import mask_to_bytes, read_mask, read_mask_bytes
 from rlottery.pruning.masks import GroupMask, Mask, check_fits, make_mask, sparsity_of
 from rlottery.pruning.prune import prune
 from rlottery.pruning.ranking import Scores
@@ -67,7 +67,7 @@ def create_mask(job: Job) -> None:
         write_bytes(job.files.mask, mask_to_bytes(mask))
         keep_ticket_of(job, mask)
     if job.mask_path != job.files.mask:
-        write_bytes(job.mask_path, job.files.mask.read_bytes())
+        write_bytes(job.mask_path, read_mask_bytes(job.files.mask))
 
 
 @dataclass(frozen=True)
