@@ -181,7 +181,8 @@ def read_all(study: Study, changed: Path, *, shows: bool = True, figures: bool =
     told, contents = told_about(study)
     if changed == store.record:
         may_refuse(lambda: rlottery.load_study(study.root))
-        may_refuse(lambda: note_command(config, has_work=False))
+        with suppress(OSError):  # its callers say that it can't be written
+            may_refuse(lambda: note_command(config, has_work=False))
     if changed.suffix == ".pkl":
         may_refuse(lambda: read_mask(changed))
     if changed.suffix == ".safetensors":
