@@ -119,7 +119,7 @@ def make_study(folder: Path) -> Study:
     trial = Trial({}, 3, 1, None, 200, False, 9e3, {"carryover": "it does"}, ["slow"], "", packages, sources)
     write_trial(store, config.tasks[0], trial)
     _interrupt(store.run(TASK, 1, "rigl"))
-    write_json(store.run(TASK, 1, "rigl").lock, {"pid": os.getpid(), "parent": 1, "host": "here", "since": 1.7e9})
+    write_json(_parent(store.run(TASK, 1, "rigl").lock), {"pid": os.getpid(), "parent": 1, "host": "here", "since": 1.7e9})
     note_command(config, has_work=True)
     told, contents = told_about(study := Study(root, config, "", None))
     return replace(study, told=told, contents=contents)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rlottery.errors import GoneError, RlotteryError, StoppedError, located_text
 from rlottery.processes.children import ended_by
 from rlottery.processes.machine_faults import fix_for
+from rlottery.regular_files import regular
 from rlottery.storage.checkpoint_record import newest_checkpoint
 from rlottery.storage.disk import FULL
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
@@ -71,7 +72,7 @@ def ending_of(error: BaseException, folder: Path | None = None) -> Ending:
 def begin_log(job: Job) -> None:
     """Make the job's folder and its log, unless they exist."""
     job.files.folder.mkdir(parents=True, exist_ok=True)
-    job.log.open("ab").close()
+    open(job.log, "ab", opener=regular).close()
 
 
 def manifest_time(job: Job) -> int:
@@ -186,7 +187,7 @@ def _end_of_process(code: int, shares_worker: bool) -> str:
 def _end_before(job: Job, code: int) -> str:
     """How a worker ended that did not come as far as the job, and what to do about it."""
     said = ""
-    with contextlib.suppress(OSError), job.log.open("rb") as log:
+    with contextlib.suppress(OSError), open(job.log, "rb", opener=regular) as log:
         log.seek(-min(_LOG_BYTES, job.log.stat().st_size), 2)
         lines = log.read().decode(errors="replace").split("\n")
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -10,6 +10,7 @@ from typing import IO
 
 from rlottery.processes.children import child_environment, python_command
 from rlottery.processes.descendants import LEADER_SECONDS, MARK, end_families, has_ended, new_mark
+from rlottery.regular_files import regular
 from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution.cores import Claim, claim_core
 from rlottery.study.execution.endings import Ending
@@ -93,7 +94,7 @@ def _start(jobs: Mapping[int, Job], claim: Claim | None, inherited: Sequence[int
     # A nameless file: it lasts as long as one of the two processes. Where the log is there is room for it.
     reports = tempfile.TemporaryFile(dir=first.log.parent)  # noqa: SIM115
     try:
-        with first.log.open("ab") as log:
+        with open(first.log, "ab", opener=regular) as log:
             process = subprocess.Popen(
                 WORKER_COMMAND,
                 stdin=subprocess.PIPE,

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from rlottery.envs import OpenEnvironments
 from rlottery.processes.standard_streams import lasting
+from rlottery.regular_files import regular
 from rlottery.study.execution.endings import Ending, ending_of
 from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.jobs import Job
@@ -58,7 +59,7 @@ def run_together(
 
 
 def _open_log(job: Job) -> TextIO:
-    return job.log.open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
+    return open(job.log, "a", buffering=1, encoding="utf-8", errors="backslashreplace", opener=regular)
 
 
 class _LogOfThread(io.TextIOBase):
