@@ -119,7 +119,8 @@ def make_study(folder: Path) -> Study:
     trial = Trial({}, 3, 1, None, 200, False, 9e3, {"carryover": "it does"}, ["slow"], "", packages, sources)
     write_trial(store, config.tasks[0], trial)
     _interrupt(store.run(TASK, 1, "rigl"))
-    write_json(_parent(store.run(TASK, 1, "rigl").lock), {"pid": os.getpid(), "parent": 1, "host": "here", "since": 1.7e9})
+    holder = {"pid": os.getpid(), "parent": 1, "host": "here", "since": 1.7e9}
+    write_json(_parent(store.run(TASK, 1, "rigl").lock), holder)
     note_command(config, has_work=True)
     told, contents = told_about(study := Study(root, config, "", None))
     return replace(study, told=told, contents=contents)
@@ -196,7 +197,7 @@ def read_all(study: Study, changed: Path, *, shows: bool = True, figures: bool =
         run = RunFiles(changed.parent.parent if changed.suffix == ".npy" else changed.parent)
         may_refuse(lambda: read_actor(read_finished(run.folder)))
         may_refuse(lambda: read_stability(run, read_mask(run.mask).metadata["digest"]))
-        str(holder_of(run))
+        may_refuse(lambda: str(holder_of(run)))
     was_read = told == study.told and not refusals
     if was_read or shows:
         _show(study, contents, figures)

@@ -95,7 +95,7 @@ def test_special_files_are_refused_at_once(tmp_path: Path, kind: str) -> None:
 
 def test_a_pipe_in_a_study_stops_nothing(study: Study) -> None:
     run = study.run(0, "imp")
-    for path in (run.manifest, run.metrics, run.mask):
+    for path in (run.manifest, run.metrics, run.mask, study.run(1, "rigl").lock):
         assert special_files.try_of_study(study, "pipe", path) == "held"
 
 
