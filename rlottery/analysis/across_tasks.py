@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlottery.analysis.aggregates import (
-    bootstrap_paired,
-    improvement_over_tasks,
+    bootstrap_improvement,
     iqm_of_runs,
     mean_over_tasks,
     median_over_tasks,
@@ -102,7 +101,7 @@ def _improvement(tasks: Sequence[TaskScores], name: str, other: str | None, resa
     if not pairs:
         return None
     groups = [one for one, _ in pairs], [two for _, two in pairs]
-    interval = bootstrap_paired(*groups, improvement_over_tasks, seed=BOOTSTRAP_SEED, resamples=resamples)
+    interval = bootstrap_improvement(*groups, seed=BOOTSTRAP_SEED, resamples=resamples)
     return Estimate(probability_of_improvement(*groups), *(interval or (None, None)))
 
 

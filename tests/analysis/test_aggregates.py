@@ -1,5 +1,6 @@
 import json
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlottery.analysis import aggregates
 from rlottery.analysis.aggregates import (
     Groups,
     Statistic,
     bootstrap,
-    bootstrap_paired,
-    improvement_over_tasks,
+    bootstrap_improvement,
     iqm_of_runs,
     mean_over_tasks,
     median_of_runs,
@@ -77,7 +78,7 @@ def test_the_probability_of_improvement_is_that_of_rliable(of: dict[str, Any]) -
     assert probability_of_improvement(x, y) == pytest.approx(of["improvement"], rel=1e-12)
 
     def at(level: float) -> Any:
-        return bootstrap_paired(x, y, improvement_over_tasks, seed=0, resamples=20_000, level=level)
+        return bootstrap_improvement(x, y, seed=0, resamples=20_000, level=level)
 
     assert_same_quantiles(of["improvement_interval"], at, RLIABLE["resamples"], 20_000)
 
@@ -128,7 +129,7 @@ def test_runs_are_drawn_within_their_task() -> None:
     # No mean over tasks is left by other draws within them; drawn from all runs, it would scatter.
     tasks = [np.zeros(3), np.full(2, 10.0)]
     assert bootstrap(tasks, mean_over_tasks, seed=0) == (5, 5)
-    assert bootstrap_paired(tasks, [np.ones(2), np.full(4, 9.0)], improvement_over_tasks, seed=0) == (0.5, 0.5)
+    assert bootstrap_improvement(tasks, [np.ones(2), np.full(4, 9.0)], seed=0) == (0.5, 0.5)
 
 
 def test_the_bootstrap_of_two_runs_by_hand() -> None:
@@ -146,7 +147,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_one_another(statistic
     assert bootstrap(tasks, statistic, seed=3) == bootstrap(tasks, statistic, seed=3)
     assert bootstrap(tasks, statistic, seed=3) != bootstrap(tasks, statistic, seed=4)
     other = [task + 0.1 for task in tasks]
-    paired = [bootstrap_paired(tasks, other, improvement_over_tasks, seed=3, resamples=50) for _ in range(2)]
+    paired = [bootstrap_improvement(tasks, other, seed=3, resamples=50) for _ in range(2)]
     assert paired[0] == paired[1]
     bands = [performance_profile(tasks, [0.0], seed=3) for _ in range(2)]
     assert all((one == other).all() for one, other in zip(*bands, strict=True))
@@ -154,7 +155,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_one_another(statistic
 
 def test_a_single_run_of_some_task_leaves_no_interval() -> None:
     assert bootstrap([[1.0], [2.0]], mean_over_tasks, seed=0) is None
-    assert bootstrap_paired([[1.0]], [[2.0]], improvement_over_tasks, seed=0) is None
+    assert bootstrap_improvement([[1.0]], [[2.0]], seed=0) is None
     assert bootstrap([[1.0], [2.0, 4.0]], mean_over_tasks, seed=0) is None
     assert bootstrap([[1.0, 1.0], [2.0, 4.0]], mean_over_tasks, seed=0) == (1.5, 2.5)
 
@@ -168,6 +169,57 @@ def test_resamples_are_seen_a_row_each() -> None:
 
     bootstrap([[1.0, 2.0, 3.0], [4.0, 5.0]], look, seed=0, resamples=11)
     assert seen == [(11, 3), (11, 2)]
+
+
+def at_once(tasks: list[np.ndarray], seed: int, resamples: int) -> list[np.ndarray]:
+    """All resamples of each task in one array: what the bootstrap is defined by."""
+    generator = np.random.default_rng(seed)
+    return [task[generator.integers(task.size, size=(resamples, task.size))] for task in tasks]
+
+
+def compared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The share of pairs in which x is higher, ties half, by comparing all pairs of each resample."""
+    one, other = x[:, :, None], y[:, None, :]
+    return ((one > other).mean(axis=(1, 2)) + (one >= other).mean(axis=(1, 2))) / 2
+
+
+@pytest.mark.parametrize("block", [1, 300, aggregates._BLOCK])
+@pytest.mark.parametrize("tasks", [1, 2, 9])  # from nine tasks on, NumPy sums single rows in another order
+def test_resamples_in_blocks_are_those_drawn_at_once_to_the_last_bit(
+    tasks: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aggregates, "_BLOCK", block)
+    rng, resamples, level = np.random.default_rng(tasks), 333, 0.75
+    xs = [rng.normal(size=rng.integers(2, 20)) for _ in range(tasks)]
+    ys = [np.round(rng.normal(size=rng.integers(2, 20)), 1) for _ in range(tasks)]
+    for statistic in (*STATISTICS.values(), median_of_runs):
+        expected = np.quantile(statistic(at_once(xs, 3, resamples)), [0.125, 0.875])
+        assert bootstrap(xs, statistic, seed=3, resamples=resamples, level=level) == tuple(expected)
+    for x, y in ((xs, ys), (ys, [y[::-1] for y in ys])):  # without ties and with
+        drawn = at_once([*x, *y], 3, resamples)
+        shares = [compared(*pair) for pair in zip(drawn[:tasks], drawn[tasks:], strict=True)]
+        expected = np.quantile(np.mean(shares, axis=0), [0.125, 0.875])
+        assert bootstrap_improvement(x, y, seed=3, resamples=resamples, level=level) == tuple(expected)
+    reaches = np.concatenate(ys)[:, None] >= [0.0, 0.1, 1.0]
+    generator = np.random.default_rng(3)
+    drawn = [generator.multinomial(y.size, np.full(y.size, 1 / y.size), size=resamples) for y in ys]
+    expected = np.quantile(np.concatenate(drawn, axis=1) @ reaches / len(reaches), [0.125, 0.875], axis=0)
+    profile = performance_profile(ys, [0.0, 0.1, 1.0], seed=3, resamples=resamples, level=level)
+    np.testing.assert_array_equal(profile[1:], expected)
+
+
+def test_memory_does_not_grow_with_the_square_of_the_runs() -> None:
+    """2,000 resamples of 300 and 600 runs: all at once they take 5 and 10 MB, and their pairs 180 and 720 MB."""
+    peaks = []
+    for runs in (300, 600):
+        x, y = np.random.default_rng(0).normal(size=(2, runs))
+        tracemalloc.start()
+        bootstrap_improvement([x], [y], seed=0)
+        performance_profile([x], [0.0], seed=0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+    assert peaks[1] < 60e6
 
 
 @settings(deadline=None, max_examples=50)
