@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.analysis.mask_facts import MaskFacts, facts_of, readable_masks, stability_of, weight_sizes
-from rlottery.analysis.mask_overlap import Packed, mean_overlap
+from rlottery.analysis.mask_overlap import Packed, overlap_between, overlap_within
 from rlottery.analysis.runs import Run, arm_names
 from rlottery.config import Config
 from rlottery.envs import observation_names
 from rlottery.errors import MaskError
+from rlottery.pruning.masks import Overlap
 from rlottery.storage.paths import DENSE, Store
 
 SAME_SPARSITY = 0.001
@@ -131,7 +132,7 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
     Every mask file is read once, and only its bits and counts stay in memory: 1/8 byte per weight.
 
     Args:
-        runs: task id -> its runs (`rlottery.analysis.runs.read_runs`).
+        runs: task id -> its runs, by seed (`rlottery.analysis.runs.read_runs`).
     """
     problems: list[str] = []
     acting = algorithm_of(config).acting
@@ -140,13 +141,13 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
     pictures: dict[tuple[str, str], Mapping[str, NDArray[np.bool_]]] = {}
     for task in config.tasks:
         found: dict[str, list[MaskFacts]] = {}
-        dense: dict[int, dict[str, NDArray[np.float64]]] = {}
+        seed, dense = None, {}
         for run, mask in readable_masks(runs.get(task.id, ()), problems):
             stability = stability_of(run, mask, problems)
-            if run.seed not in dense:
-                dense[run.seed] = weight_sizes(store.run(task.name, run.seed, DENSE), acting, problems)
+            if run.seed != seed:
+                seed, dense = run.seed, weight_sizes(store.run(task.name, run.seed, DENSE), acting, problems)
             try:
-                facts = facts_of(run, mask, acting, dense[run.seed], stability)
+                facts = facts_of(run, mask, acting, dense, stability)
             except MaskError as error:
                 problems.append(f"{run.files.mask}: {error}")
                 continue
@@ -212,30 +213,31 @@ def _inputs(task: str, found: Sequence[MaskFacts]) -> tuple[InputShare, ...]:
 
 
 def _overlaps(of_task: Mapping[str, Mapping[str, Sequence[MaskFacts]]]) -> Iterator[MaskOverlap]:
-    def mean(
-        kind: str, one: str, other: str, pairs: Iterable[tuple[Packed, Packed]], **same: str
-    ) -> Iterator[MaskOverlap]:
-        if (found := mean_overlap(pairs)) is not None:
+    def mean(kind: str, one: str, other: str, found: tuple[int, Overlap] | None, **same: str) -> Iterator[MaskOverlap]:
+        if found is not None:
             count, overlap = found
             yield MaskOverlap(kind, one, other, count, overlap.jaccard, overlap.chance, **same)
 
     for task, by_arm in of_task.items():
-        for arm, found in by_arm.items():
-            seeds = combinations([facts.packed for facts in found], 2)
+        for arm, of_arm in by_arm.items():
+            seeds = overlap_within([facts.packed for facts in of_arm])
             yield from mean("seed", arm, arm, seeds, task=task, arm=arm)
     for task, by_arm in of_task.items():
         for one, other in combinations(by_arm, 2):
             if _same_sparsity(by_arm[one], by_arm[other]):
-                yield from mean("criterion", one, other, _same_seed(by_arm[one], by_arm[other]), task=task)
+                both = overlap_between(*_same_seed(by_arm[one], by_arm[other]))
+                yield from mean("criterion", one, other, both, task=task)
     for one, other in combinations(of_task, 2):
         for arm in of_task[one]:
-            pairs = _same_seed(of_task[one][arm], of_task[other].get(arm, ()))
-            yield from mean("task", one, other, pairs, arm=arm)
+            both = overlap_between(*_same_seed(of_task[one][arm], of_task[other].get(arm, ())))
+            yield from mean("task", one, other, both, arm=arm)
 
 
-def _same_seed(found: Iterable[MaskFacts], others: Iterable[MaskFacts]) -> Iterator[tuple[Packed, Packed]]:
+def _same_seed(found: Iterable[MaskFacts], others: Iterable[MaskFacts]) -> tuple[list[Packed], list[Packed]]:
+    """The masks of the seeds that both have."""
     by_seed = {facts.seed: facts.packed for facts in others}
-    return ((facts.packed, by_seed[facts.seed]) for facts in found if facts.seed in by_seed)
+    shared = [facts for facts in found if facts.seed in by_seed]
+    return [facts.packed for facts in shared], [by_seed[facts.seed] for facts in shared]
 
 
 def _same_sparsity(found: Sequence[MaskFacts], others: Sequence[MaskFacts]) -> bool:

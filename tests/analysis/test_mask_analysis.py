@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -6,12 +7,12 @@ import numpy as np
 import pytest
 
 from rlottery.analysis.mask_analysis import ArmMasks, MaskAnalysis, MaskOverlap, analyse_masks
-from rlottery.analysis.mask_overlap import Packed, pack, packed_overlap
+from rlottery.analysis.mask_overlap import PARTNERS, Packed, overlap_between, overlap_within, pack
 from rlottery.analysis.runs import read_runs
 from rlottery.analysis.stability import Stability, write_stability
 from rlottery.config import Config
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
-from rlottery.pruning.masks import make_mask, overlap
+from rlottery.pruning.masks import Overlap, make_mask, overlap
 from rlottery.storage.disk import write_arrays, write_bytes, write_json
 from rlottery.storage.manifests import file_entry
 from rlottery.storage.paths import DENSE, RunFiles, Store
@@ -197,13 +198,53 @@ class TestOverlap:
         rng = np.random.default_rng(seed)
         shapes = [(int(rng.integers(1, 9)), int(rng.integers(1, 9))) for _ in range(int(rng.integers(1, 5)))]
         one, other = ({f"layer_{i}": rng.random(s) < rng.random() for i, s in enumerate(shapes)} for _ in range(2))
-        found, expected = packed_overlap(pack(one), pack(other)), overlap(one, other)
-        assert found.jaccard == pytest.approx(expected.jaccard)
-        assert found.chance == pytest.approx(expected.chance)
+        found, expected = overlap_between([pack(one)], [pack(other)]), overlap(one, other)
+        assert found is not None and found[0] == 1
+        assert found[1].jaccard == pytest.approx(expected.jaccard)
+        assert found[1].chance == pytest.approx(expected.chance)
 
     def test_two_empty_masks_are_alike(self) -> None:
         empty: Packed = pack({"layer_0": np.zeros((2, 3), bool)})
-        assert packed_overlap(empty, empty).jaccard == 1
+        some: Packed = pack({"layer_0": np.ones((2, 3), bool)})
+        assert overlap_between([empty], [empty]) == (1, Overlap(1.0, 1.0))
+        assert overlap_within([empty, some, empty]) == (3, Overlap(1 / 3, 1 / 3))
+        assert overlap_within([some]) is None and overlap_between([], []) is None
+
+    @pytest.mark.parametrize("masks", [2, 9, 2 * PARTNERS + 1])
+    def test_all_pairs_of_masks_are_compared_up_to_129(self, masks: int) -> None:
+        made = many(masks)
+        found, every = overlap_within([pack(mask) for mask in made]), of_all_pairs(made)
+        assert found is not None and found[0] == len(every) == masks * (masks - 1) / 2
+        assert found[1].jaccard == pytest.approx(every.mean(), rel=1e-12)
+        if masks < 10:
+            chance = np.mean([overlap(*pair).chance for pair in combinations(made, 2)])
+            assert found[1].chance == pytest.approx(chance, rel=1e-12)
+
+    def test_of_more_each_is_compared_with_as_many_and_the_mean_is_that_of_all_pairs(self) -> None:
+        """64 pairs for each mask: with the 64 that follow it, and so with the 64 before it."""
+        masks = 300
+        made = many(masks)
+        found, every = overlap_within([pack(mask) for mask in made]), of_all_pairs(made)
+        assert found is not None and found[0] == masks * PARTNERS
+        assert found[1].jaccard == pytest.approx(every.mean(), abs=4 * every.std() / np.sqrt(masks * PARTNERS))
+        # One full mask among empty ones: each pair with it has the index 0, every other pair 1.
+        empty, full = pack({"layer_0": np.zeros((2, 3), bool)}), pack({"layer_0": np.ones((2, 3), bool)})
+        for place in (0, 1, PARTNERS, 150, 299):
+            one = overlap_within([full if index == place else empty for index in range(masks)])
+            assert one is not None and one[1].jaccard == pytest.approx(1 - 2 * PARTNERS / (masks * PARTNERS))
+
+
+def many(masks: int) -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return [{"layer_0": rng.random((7, 5)) < 0.4, "layer_1": rng.random((5, 3)) < 0.2} for _ in range(masks)]
+
+
+def of_all_pairs(made: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """The Jaccard index of every pair, by a product of matrices."""
+    bits = np.array([np.concatenate([layer.ravel() for layer in mask.values()]) for mask in made], dtype=int)
+    shared, kept = bits @ bits.T, bits.sum(axis=1)
+    indices: np.ndarray = (shared / (kept[:, None] + kept - shared))[np.triu_indices(len(made), 1)]
+    return indices
 
 
 def flat(made: Groups) -> dict[str, np.ndarray]:

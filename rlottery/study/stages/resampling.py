@@ -1,9 +1,8 @@
 """The stability of masks that are scored on batches of replay: how much masks from other batches overlap."""
 
 from collections.abc import Callable
-from itertools import combinations
 
-from rlottery.analysis.mask_overlap import mean_overlap, pack
+from rlottery.analysis.mask_overlap import overlap_within, pack
 from rlottery.analysis.stability import Stability, read_stability, write_stability
 from rlottery.config import Config, import_criteria
 from rlottery.config.recipes import ROUND
@@ -70,7 +69,7 @@ def _measure(job: Job, resamples: int, say: Callable[[str], None]) -> None:
         pack({f"{group}.{path}": layer for group, layers in groups.items() for path, layer in layers.items()})
         for groups in drawn
     ]
-    found = mean_overlap(combinations(masks, 2))
+    found = overlap_within(masks)
     assert found is not None  # masks of one agent have equal shapes
     measured = Stability(digest, resamples, found[1].jaccard, found[1].chance)
     write_stability(job.files, measured)
