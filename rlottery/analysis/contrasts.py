@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlottery.analysis.arrays import NORMALISED_ROUNDING, FloatArray, mean_of, rounding_of
-from rlottery.analysis.hypothesis_tests import TTest, paired_t, pooled_t, ratio_bounds, sign_flip
+from rlottery.analysis.hypothesis_tests import TTest, paired_t, pooled_t, ratio_bounds, sign_flips
 from rlottery.analysis.verdict import Contrast
 
 
@@ -75,7 +75,7 @@ def contrast(of: Paired, margin: float, level: float) -> Contrast:
     if len(of.seeds) < 2:
         return Contrast(of.against, differences, of.difference, None, None, None, None, None, None, {})
     low, high = ratio_bounds(of.differences, of.gains, level)
-    flips = [sign_flip(of.beyond(difference), of.rounding) for difference in (-margin, 0.0, margin)]
+    flips = sign_flips([of.beyond(difference) for difference in (-margin, 0.0, margin)], of.rounding)
     return Contrast(
         against=of.against,
         differences=differences,

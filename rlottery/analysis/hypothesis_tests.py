@@ -16,6 +16,9 @@ from rlottery.analysis.arrays import ROUNDING, FloatArray, checked, exponent_of,
 EXACT_FLIPS_UP_TO = 16
 RANDOM_FLIPS = 100_000
 
+_SIGN = np.uint64(2**63)
+"""The sign of a number in double precision."""
+
 
 class TTest(NamedTuple):
     """A one-sample t-test with both one-sided p-values.
@@ -153,22 +156,25 @@ def sign_flip(differences: ArrayLike, rounding: float = 0.0) -> tuple[float, flo
     Raises:
         ValueError: there are no differences, or some are NaN or infinite.
     """
-    values = checked(differences)
-    exponent = exponent_of(values)
-    values = scaled(values, exponent)
-    if values.size <= EXACT_FLIPS_UP_TO:
-        sums = np.zeros(1)
-        for value in values:
-            sums = np.concatenate([sums + value, sums - value])
-    else:
-        generator = np.random.default_rng(0)
-        sums = np.zeros(RANDOM_FLIPS)
-        for value in values:
-            sums += np.where(generator.random(RANDOM_FLIPS) < 0.5, value, -value)
-        sums = np.append(sums, values.sum())
-    error = max(ROUNDING * float(np.abs(values).max()), math.ldexp(rounding, -exponent))
-    observed, tie = values.sum(), error * values.size
-    return float(np.mean(sums >= observed - tie)), float(np.mean(sums <= observed + tie))
+    return sign_flips([differences], rounding)[0]
+
+
+def sign_flips(of_tests: Sequence[ArrayLike], rounding: float = 0.0) -> list[tuple[float, float]]:
+    """`sign_flip` of several differences of the same seeds, whose signs are drawn once.
+
+    Args:
+        of_tests: for every test its differences, shape (n,).
+    """
+    every = [checked(differences) for differences in of_tests]
+    exponents = [exponent_of(values) for values in every]
+    every = [scaled(values, exponent) for values, exponent in zip(every, exponents, strict=True)]
+    flipped = _every_flip if every[0].size <= EXACT_FLIPS_UP_TO else _random_flips
+    found = []
+    for values, exponent, sums in zip(every, exponents, flipped(every), strict=True):
+        error = max(ROUNDING * float(np.abs(values).max()), math.ldexp(rounding, -exponent))
+        observed, tie = values.sum(), error * values.size
+        found.append((float(np.mean(sums >= observed - tie)), float(np.mean(sums <= observed + tie))))
+    return found
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -197,6 +203,29 @@ def mean_and_sd(values: FloatArray, rounding: float = 0.0) -> tuple[float, float
     if np.ptp(values) > max(ROUNDING * np.abs(values).max(), rounding):
         return mean, sd
     return mean if abs(mean) > rounding else 0.0, 0.0
+
+
+def _every_flip(of_tests: Sequence[FloatArray]) -> list[FloatArray]:
+    """For every test the sums under all 2^n signs."""
+    found = []
+    for values in of_tests:
+        sums = np.zeros(1)
+        for value in values:
+            sums = np.concatenate([sums + value, sums - value])
+        found.append(sums)
+    return found
+
+
+def _random_flips(of_tests: Sequence[FloatArray]) -> list[FloatArray]:
+    """For every test the sums under `RANDOM_FLIPS` random signs, and the observed sum; equal signs for all tests."""
+    generator = np.random.default_rng(0).bit_generator
+    found = [np.zeros(RANDOM_FLIPS) for _ in of_tests]
+    for values in zip(*(values.view(np.uint64) for values in of_tests), strict=True):
+        # The first bit of 64 random ones becomes the sign: minus where they are a number of 0.5 or more, from 0 to 1.
+        flips = generator.random_raw(RANDOM_FLIPS) & _SIGN
+        for sums, value in zip(found, values, strict=True):
+            sums += (flips ^ value).view(np.float64)
+    return [np.append(sums, values.sum()) for sums, values in zip(found, of_tests, strict=True)]
 
 
 def _p_values(mean: float, error: float, df: float) -> tuple[float, float]:

@@ -9,7 +9,15 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlottery.analysis.hypothesis_tests import RANDOM_FLIPS, holm, paired_t, pooled_t, ratio_bounds, sign_flip
+from rlottery.analysis.hypothesis_tests import (
+    RANDOM_FLIPS,
+    holm,
+    paired_t,
+    pooled_t,
+    ratio_bounds,
+    sign_flip,
+    sign_flips,
+)
 
 SIGMAS = 4.0
 """Monte-Carlo errors that are allowed for: with fixed seeds, and one in 16,000 if the seeds were drawn."""
@@ -130,6 +138,22 @@ def test_flips_of_sixteen_are_exact_and_ties_count() -> None:
     assert sign_flip([0.0, 0.0]) == (1, 1)
     # 0.1 + 0.2 - 0.3 is not 0 in binary, but it ties with -0.1 - 0.2 + 0.3.
     assert sign_flip([0.1, 0.2, -0.3]) == (0.625, 0.625)
+
+
+@pytest.mark.parametrize("n", [16, 17, 40])
+def test_flips_of_several_tests_are_those_of_each_and_add_up_in_order(n: int) -> None:
+    """Random signs are minus where a random number is 0.5 or more, drawn value by value."""
+    rng = np.random.default_rng(n)
+    tests = [rng.normal(size=n), rng.integers(-2, 4, n) / 10, 1e-200 * rng.normal(size=n)]
+    found = sign_flips(tests)
+    assert found == [sign_flip(values) for values in tests]
+    if n > 16:
+        for values, (above, below) in zip(tests, found, strict=True):
+            generator, sums = np.random.default_rng(0), np.zeros(RANDOM_FLIPS)
+            for value in values:
+                sums += np.where(generator.random(RANDOM_FLIPS) < 0.5, value, -value)
+            sums, tie = np.append(sums, values.sum()), 1e-12 * np.abs(values).max() * n
+            assert above == np.mean(sums >= values.sum() - tie) and below == np.mean(sums <= values.sum() + tie)
 
 
 def test_random_flips_are_exact_within_monte_carlo_error() -> None:
