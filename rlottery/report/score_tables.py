@@ -28,12 +28,20 @@ from rlottery.storage.paths import DENSE
 
 @dataclass(frozen=True)
 class _ArmRow:
-    """One arm of one task. `scores` is None while it has none."""
+    """One arm of one task.
+
+    Attributes:
+        scores: None while it has none.
+        representative: a run that shows what kind of arm it is.
+        form: of the task's scores.
+    """
 
     task: TaskScores
     arm: str
     scores: ArmScores | None
     runs: Mapping[int, Run]
+    representative: Run
+    form: Digits
 
     @property
     def values(self) -> Mapping[int, float]:
@@ -42,10 +50,6 @@ class _ArmRow:
     @property
     def normalised(self) -> Mapping[int, float]:
         return self.scores.normalised if self.scores else {}
-
-    @property
-    def representative(self) -> Run:
-        return self.task.representative(self.arm)
 
     def status(self, seed: int) -> str:
         return self.runs[seed].status if seed in self.runs else "missing"
@@ -171,7 +175,11 @@ def cost_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
 
 
 def _arm_rows(task: TaskScores) -> list[_ArmRow]:
-    return [_ArmRow(task, arm, task.arm(arm), {run.seed: run for run in runs}) for arm, runs in task.runs.items()]
+    form = score_digits(task)
+    return [
+        _ArmRow(task, arm, task.arm(arm), {run.seed: run for run in runs}, task.representative(arm), form)
+        for arm, runs in task.runs.items()
+    ]
 
 
 def _arm_column() -> Column[_ArmRow]:
@@ -186,7 +194,7 @@ def _normalised_column() -> Column[_ArmRow]:
 
 def _score_of_run(run: _RunRow) -> Cell:
     score = run[0].values.get(run[1])
-    return Cell(NOTHING if score is None else score_text(run[0].task, score), {"score": score})
+    return Cell(NOTHING if score is None else run[0].form(score), {"score": score})
 
 
 def _seed_column(seed: int, form: Digits) -> Column[_ArmRow]:
@@ -211,15 +219,13 @@ def _sparsity_of_groups(row: _ArmRow) -> Cell:
 def _range(row: _ArmRow) -> Cell:
     low, high = min(row.values.values(), default=None), max(row.values.values(), default=None)
     several = len(row.done) > 1 and low is not None and high is not None
-    shown = f"{score_text(row.task, low)} to {score_text(row.task, high)}" if several else NOTHING  # type: ignore[arg-type]
+    shown = f"{row.form(low)} to {row.form(high)}" if several else NOTHING  # type: ignore[arg-type]
     return Cell(shown, {"lowest": low, "highest": high})
 
 
 def _each_seed(row: _ArmRow, seeds: Sequence[int]) -> Cell:
     """The score of every seed that the config asks for, or how its run ended."""
-    shown = [
-        score_text(row.task, row.values[seed]) if row.status(seed) == "done" else row.status(seed) for seed in seeds
-    ]
+    shown = [row.form(row.values[seed]) if row.status(seed) == "done" else row.status(seed) for seed in seeds]
     return Cell(", ".join(shown), {f"seed_{seed}": row.values.get(seed) for seed in seeds})
 
 
