@@ -59,8 +59,6 @@ MOST_RUNS = 200_000
 """The most runs of a study."""
 MOST_WEIGHTS = 2**28
 """The most weights between hidden layers. A mask file has a byte for each weight, and larger ones are not read."""
-MOST_BOOTSTRAP_BYTES = 4 * 10**9
-"""The most memory of the arrays of a bootstrap."""
 
 
 class Config(Section):
@@ -238,19 +236,6 @@ class Config(Section):
                     errors.append(InitErrorDetails(type=fault(problem, places=places), loc=places[0], input=None))
         if errors:
             raise ValidationError.from_exception_data("Config", errors)
-        return self
-
-    @model_validator(mode="after")
-    def _bootstrap_fits(self) -> Self:
-        """Check that reports can hold their resamples in memory."""
-        resamples, seeds, tasks = self.verdict.resamples, len(self.seeds), len(self.tasks)
-        # A draw and its score for each run, or a comparison for each pair of two arms' runs on a task.
-        needed = resamples * seeds * max(16 * tasks, seeds)
-        if needed > MOST_BOOTSTRAP_BYTES:
-            gigabytes = (
-                f"{needed / 1e9:,.1f} GB of memory for {seeds:,} seeds, more than {MOST_BOOTSTRAP_BYTES / 1e9:g} GB"
-            )
-            raise _at(("verdict", "resamples"), f"{resamples:,} resamples need {gigabytes}; lower it")
         return self
 
     def _given_places(self, index: int, keys: tuple[tuple[str, str], ...]) -> list[KeyPath]:

@@ -18,6 +18,9 @@ from rlottery.storage.paths import DENSE
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Environment steps, rising, and the score at each."""
 
+MOST_CURVES = 100
+"""How many runs of an arm are drawn as single curves. More could not be told apart."""
+
 _FAR = 0.25
 """Scores before training are cut off if they lie below all others by more than this share of the others' range."""
 
@@ -25,7 +28,8 @@ _FAR = 0.25
 def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
     """Every seed as a thin line, the mean of those that are done as a thick one, a cross where a run ended early.
 
-    Arms without a known sparsity share a panel. None if no run has an evaluation.
+    Of more than `MOST_CURVES` runs of an arm, only the first are thin lines; the mean is of all. Arms without a known
+    sparsity share a panel. None if no run has an evaluation.
     """
     shown = [run for run in runs if run.evaluations and run.arm in looks]
     if not shown:
@@ -106,14 +110,14 @@ def _draw_arm(axes: Axes, runs: Sequence[Run], metric: Metric, look: Look | None
     thickness = 1.5 if look.quiet else 2.3
     behind = 2 if look.arm == DENSE else 3
     done = []
-    for run in runs:
+    for index, run in enumerate(runs):
         steps = np.array([run.began_at + evaluation.env_steps for evaluation in run.evaluations], dtype=np.float64)
         values = np.array([evaluation.scores[metric] for evaluation in run.evaluations], dtype=np.float64)
-        if len(runs) > 1 or run.status != "done":
+        if index < MOST_CURVES and (len(runs) > 1 or run.status != "done"):
             axes.plot(steps, values, color=look.colour, linewidth=0.7, alpha=faint, zorder=behind)
         if run.status == "done":
             done.append((steps, values))
-        else:
+        elif index < MOST_CURVES:
             axes.plot(steps[-1:], values[-1:], "x", color=look.colour, markersize=7, markeredgewidth=1.8, zorder=5)
     if done:
         steps, values = mean_curve(done)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, MaskOverlap
+from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, MaskAnalysis, MaskOverlap
+from rlottery.analysis.mask_overlap import PARTNERS
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
 from rlottery.report.tables import NOTHING, Cell, Column, Item, Table, make_table, number, text
@@ -82,9 +83,17 @@ def overlap_table(contents: Contents) -> Table:
     )
     caption = (
         "Mask overlap: mean Jaccard index of all kernel weights over pairs of masks, and that of random masks with the "
-        "same counts in every layer."
+        f"same counts in every layer.{partners_sentence(contents.masks)}"
     )
     return make_table("mask_overlap", caption, columns, contents.masks.overlaps)
+
+
+def partners_sentence(masks: MaskAnalysis) -> str:
+    """Which pairs of seeds are compared, after a space; empty where it is all of them."""
+    most = 2 * PARTNERS + 1
+    if all(len(arm.seeds) <= most for arm in masks.arms):
+        return ""
+    return f" Of more than {most} seeds, each is compared with the {PARTNERS} that follow it."
 
 
 def _share(title: str, name: str, of: Callable[[Item], float | None]) -> Column[Item]:

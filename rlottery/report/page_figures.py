@@ -14,10 +14,11 @@ from rlottery.config import file_name
 from rlottery.report import mask_figures, score_figures
 from rlottery.report.arm_styles import Look, looks
 from rlottery.report.contents import Contents
-from rlottery.report.curve_panels import below_panels, curve_panels
+from rlottery.report.curve_panels import MOST_CURVES, below_panels, curve_panels
 from rlottery.report.drawn import LIGHT, Drawn
 from rlottery.report.inline_svg import inline
 from rlottery.report.mask_picture import mask_picture
+from rlottery.report.mask_tables import partners_sentence
 from rlottery.report.wording import BOOTSTRAP, METRIC_NAMES, last_evaluations, plural
 from rlottery.storage.paths import DENSE
 
@@ -90,6 +91,12 @@ def _curves(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) ->
     drawn = [run for run in runs if run.evaluations and run.arm in look]
     done = Counter(run.arm for run in drawn if run.status == "done")
     n = _n((done[run.arm] for run in drawn), len(contents.seeds), "seed", "per arm")
+    most = max(Counter(run.arm for run in drawn).values(), default=0)
+    thin = (
+        "Every seed is drawn, so there is no interval"
+        if most <= MOST_CURVES
+        else f"Thin: the first {MOST_CURVES} seeds of each arm; no interval"
+    )
     below = ""
     if (lowest := below_panels(runs, look)) is not None:
         below = f" Before training, some runs score as low as {number_formatter([lowest])(lowest)}, below the panels."
@@ -97,7 +104,7 @@ def _curves(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) ->
         f"curves-{file_name(task)}",
         task,
         f"{task}: score of the deterministic policy over environment steps. Thick: mean of the runs that are done, "
-        f"{n}. Every seed is drawn, so there is no interval.{below}",
+        f"{n}. {thin}.{below}",
         curve_panels(task, runs, look, LIGHT),
     )
 
@@ -199,7 +206,7 @@ def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigu
             "mask-overlap",
             "Mask overlap",
             f"Mask overlap: Jaccard index of the weights that two masks keep; {_overlap_means(masks)}, given next to "
-            "the rows; no interval.",
+            f"the rows; no interval.{partners_sentence(masks)}",
             mask_figures.overlap_figure(masks, look, LIGHT),
         ),
         _figure(
