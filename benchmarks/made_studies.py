@@ -86,7 +86,7 @@ def write_run(
         reached = {"actor": sparsity, "critic": sparsity}
         recipe = {"control": criterion, "of": {}} if criterion in ("random", "small-dense") else {}
         facts = {"criterion": criterion, "sparsity": reached, "recipe": recipe}
-    content = {
+    manifest = {
         "format_version": 2,
         "status": "done",
         "fingerprint": {} if fingerprint is None else fingerprint,
@@ -98,7 +98,7 @@ def write_run(
         "seconds": 100.0,
         **facts,
     }
-    write_sealed(files.manifest, content)
+    write_sealed(files.manifest, manifest)
 
 
 def kernel_shapes(width: int) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:

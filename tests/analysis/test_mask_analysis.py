@@ -1,3 +1,4 @@
+import weakref
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -257,6 +258,24 @@ def mixed(made: Groups, by: int = 0) -> Groups:
 
 
 class TestArms:
+    def test_weights_of_one_dense_agent_are_in_memory(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Weights(dict[str, np.ndarray]):
+            pass
+
+        alive: list[weakref.ref[Weights]] = []
+
+        def weights(*_: object) -> Weights:
+            assert sum(made() is not None for made in alive) <= 1
+            alive.append(weakref.ref(made := Weights()))
+            return made
+
+        monkeypatch.setattr("rlottery.analysis.mask_analysis.weight_sizes", weights)
+        for seed in range(4):
+            write(store, "taylor-80", seed, drawn(seed))
+            write(store, "taylor-90", seed, drawn(seed))
+        pages(store, seeds=(0, 1, 2, 3))
+        assert len(alive) == 4
+
     def test_the_first_seeds_picture(self, store: Store) -> None:
         write(store, "taylor-80", 1, drawn(1))
         arm = only(pages(store))

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from rlottery.analysis.scores import TaskScores
+from rlottery.report import score_tables
 from rlottery.report.contents import Contents
-from rlottery.report.mask_tables import inputs_table
-from rlottery.report.score_tables import file_name, score_table
+from rlottery.report.mask_tables import inputs_table, overlap_table
+from rlottery.report.score_tables import file_name, run_table, score_digits, score_table
 from rlottery.report.tables import Cell, Table
 from rlottery.report.verdict_tables import pooled_table, verdict_table
 from tests.report.contents import TASKS, contents
@@ -99,6 +100,21 @@ class TestScoreTable:
         cell = column(self.table(made, {0: None, 1: None})[0], "Steps to threshold")[0]
         assert cell.text == "\N{EN DASH} (0/2)"
         assert cell.values == {"steps_to_threshold": None, "reached_threshold": 0}
+
+
+def test_the_format_of_a_task_is_found_once_for_all_runs(made, monkeypatch):
+    """It reads all scores of the task, so that finding it for each run would grow with the square of the runs."""
+    found = []
+    monkeypatch.setattr(score_tables, "score_digits", lambda task: found.append(task.task) or score_digits(task))
+    assert len(run_table(made).rows) > 50
+    assert found == [task.task for task in made.scores]
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(129, ""), (130, " Of more than 129 seeds, each is compared with the 64")])
+def test_which_masks_are_compared_is_said_where_it_is_not_all_of_them(made, seeds, said):
+    arms = (replace(made.masks.arms[0], seeds=tuple(range(seeds))),)
+    caption = overlap_table(replace(made, masks=replace(made.masks, arms=arms))).caption
+    assert caption.partition("in every layer.")[2].startswith(said) and ("Of more" in caption) == bool(said)
 
 
 def test_inputs_of_unknown_saliency_are_left_open(made):

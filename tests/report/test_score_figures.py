@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from rlottery.report.arm_styles import looks
 from rlottery.report.curve_panels import below_panels, curve_panels, mean_curve
@@ -176,6 +177,18 @@ class TestCurvePanels:
         runs = made.scores[2].every_run
         whole = [run for run in runs if run.status == "done"]
         assert crosses(runs) > crosses(whole) == 0
+
+    def test_of_many_runs_the_first_are_drawn_and_the_mean_is_of_all(self, made, look, monkeypatch):
+        monkeypatch.setattr("rlottery.report.curve_panels.MOST_CURVES", 2)
+        done = [run for run in made.scores[2].every_run if run.arm == "dense" and run.status == "done"]
+        first, *rest = (replace(done[0], seed=seed) for seed in range(9))
+        drawn = []
+        monkeypatch.setattr(Axes, "plot", lambda _, steps, values, *__, **___: drawn.append(list(values)))
+        more = [replace(e, scores={"return": e.scores["return"] + 9}) for e in first.evaluations]
+        curve_panels("Reacher-v5", [*rest, replace(first, evaluations=tuple(more))], look, LIGHT)
+        scores = [evaluation.scores["return"] for evaluation in first.evaluations]
+        assert drawn[:2] == [scores, scores] and len(drawn) == 3
+        assert drawn[2] == pytest.approx([score + 1 for score in scores])
 
     def test_dark_and_light_differ_and_each_is_repeatable(self, made, look):
         runs = made.scores[2].every_run[:20]
