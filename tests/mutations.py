@@ -68,6 +68,10 @@ MOST_SECONDS = 30
 """Time for all readers of one change. Anything slower counts as a hang."""
 
 
+class HangError(BaseException):
+    """Something waits. No Exception, which readers may catch."""
+
+
 @dataclass(frozen=True)
 class Study:
     """A study to change: its data folder, its settings, and what commands say about it when nothing is changed."""
@@ -279,9 +283,15 @@ def change_json(content: Any, rng: random.Random) -> Any:
     """The content with one to three places changed."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         places = list(_places(content))
-        owner, key = rng.choice(places) if places else (None, None)
-        if owner is None or rng.random() < 0.02:
+        if not places or rng.random() < 0.02:
             return rng.choice(EXTREMES)
+        # Half of them from the top down: most places are settings, whose changes are all found in the same way.
+        owner, key = rng.choice(places)
+        if rng.random() < 0.5:
+            owner, key = content, rng.choice([key for owner, key in places if owner is content])
+            while isinstance(owner[key], dict | list) and owner[key] and rng.random() < 0.5:
+                owner = owner[key]
+                key = rng.choice(list(owner) if isinstance(owner, dict) else range(len(owner)))
         value = owner[key]
         if rng.random() < 0.05:
             owner[key] = _nested(value, rng)
@@ -398,7 +408,7 @@ def try_one(study: Study, paths: list[Path], number: int, seed: int, *, figures:
     try:
         with _in_time():
             return path.name, read_all(study, path, shows=figures or rng.random() < 0.1, figures=figures)
-    except Exception as error:
+    except (Exception, HangError) as error:
         error.add_note(f"change {number} of seed {seed}, to {path}")
         raise
     finally:
@@ -410,7 +420,7 @@ def try_one(study: Study, paths: list[Path], number: int, seed: int, *, figures:
 @contextmanager
 def _in_time() -> Iterator[None]:
     def late(*_: object) -> None:
-        raise TimeoutError(f"not read in {MOST_SECONDS} seconds")
+        raise HangError(f"not read in {MOST_SECONDS} seconds")
 
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(MOST_SECONDS)
@@ -439,7 +449,7 @@ def main() -> int:
             figures = bool(given.figures) and number % given.figures == given.figures - 1
             try:
                 counts[try_one(study, paths, number, given.seed, figures=figures)] += 1
-            except Exception as error:
+            except (Exception, HangError) as error:
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 ours = [one for one in traceback.extract_tb(error.__traceback__) if "/rlottery/" in one.filename][-1:]
                 where = "".join(f", from {one.filename}:{one.lineno}" for one in ours)

@@ -27,7 +27,7 @@ from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.disk import read_arrays, read_json, write_json
 from rlottery.storage.locks import one_at_a_time
 from rlottery.storage.metrics_log import MetricsLog, Position, read_evaluations
-from tests.mutations import Study, _in_time, make_study, read_all
+from tests.mutations import HangError, Study, _in_time, make_study, read_all
 
 
 def _socket(path: Path) -> None:
@@ -150,7 +150,7 @@ def main() -> int:
         for what, attempt in tries(study, Path(folder)).items():
             try:
                 counts[attempt()] += 1
-            except Exception as error:
+            except (Exception, HangError) as error:
                 counts["FAILED"] += 1
                 place = error.__traceback__
                 while place is not None and place.tb_next is not None:
