@@ -298,11 +298,14 @@ def plan(data: Path) -> list[Tracked]:
 
 
 def finish(data: Path) -> dict[str, str]:
-    """Run what is left of the study, in this process. Returns the digests of its files."""
-    for item in plan(data):
+    """Run what is left of the study's own runs here, and delete all others. Returns digests of their files."""
+    planned = plan(data)
+    for folder in set(data.glob("runs/*/*/*")) - {item.job.files.folder for item in planned}:
+        shutil.rmtree(folder)
+    for item in planned:
         if item.state is JobState.WAITING:
             _run(item.job)
-    return {path: digest for path, digest in digests(data).items() if "seed_0" in path}
+    return digests(data)
 
 
 def fail_somewhere(
@@ -368,7 +371,9 @@ def _with_fault(stage: Stage, data: Path, fault: Fault, expected: dict[str, str]
     if why:
         yield why
     stage.do(data)
-    if (found := digests(data)) != expected:
+    # Checkpoints that a finished run could not remove are removed by the command.
+    found = {path: digest for path, digest in digests(data).items() if "/checkpoint/" not in path}
+    if found != expected:
         yield f"other bits: {sorted(set(found.items()) ^ set(expected.items()))[:2]}"
 
 

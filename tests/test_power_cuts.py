@@ -9,6 +9,7 @@ import pytest
 
 from rlottery.storage import disk, syncing
 from rlottery.storage.manifests import file_entry
+from rlottery.storage.metrics_log import MetricsLog
 from tests.faults import digests
 from tests.power_cuts import Fault, copied, cut_everywhere, fail_somewhere, scratch, stages
 from tests.unsynced import Layer, State, states_left, strict_state, visible_state
@@ -111,3 +112,21 @@ def test_a_checksum_is_recorded_of_what_is_on_the_disk(tmp_path: Path) -> None:
         file_entry(folder / "metrics.jsonl")
         syncing.sync_folder(folder)
     assert strict_state(layer.moments[-1]) == {"metrics.jsonl": b"row\n"}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the file of tensorboardX
+def test_the_error_that_ends_a_run_is_the_first_one(tmp_path: Path) -> None:
+    """A disk that becomes read-only lets closing the TensorBoard file fail as well."""
+    path = tmp_path.resolve() / "metrics.jsonl"
+    operations: list[str] = []
+    with Layer(path.parent, operations.append, records=False), MetricsLog(path, path.parent / "tensorboard") as log:
+        log.write({"kind": "episode", "env_steps": 1, "return": 1.0})
+        first = len(operations)
+        log.position()
+    with (
+        pytest.raises(syncing.WriteError, match="(tensorboard|metrics.jsonl) can't be written: Read-only"),
+        Layer(path.parent, Fault(first, errno.EROFS, lasts=True), records=False),
+        MetricsLog(path, path.parent / "tensorboard") as log,
+    ):
+        log.write({"kind": "episode", "env_steps": 1, "return": 1.0})
+        log.position()

@@ -22,7 +22,7 @@ from rlottery.errors import StudyError
 from rlottery.regular_files import regular
 from rlottery.storage.disk import most_values
 from rlottery.storage.stored_types import LARGEST
-from rlottery.storage.syncing import make_folder, sync_folder, writing
+from rlottery.storage.syncing import WriteError, make_folder, sync_folder, writing
 
 MetricsRow = dict[str, Any]
 
@@ -95,9 +95,14 @@ class MetricsLog:
     def __enter__(self) -> "MetricsLog":
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._file.close()
-        self._board.close()
+        try:
+            with writing(self._tensorboard):
+                self._board.close()
+        except WriteError:
+            if kind is None:  # else what was raised before says what is wrong
+                raise
 
 
 class _Board:
