@@ -4,7 +4,7 @@
     uv run python -m benchmarks.report_scale --runs 1250 2500 --wide-runs --code before
 
 A study has one task, dense agents, three criteria at 90 % and their random control, and a fifth of its runs is its
-number of seeds. Runs have 20 evaluations, networks 2 x 64 units; of the largest sizes there are fewer with 2 x 256.
+number of seeds. Runs have 20 evaluations, networks 2 x 64 units; there are fewer runs with 2 x 256.
 There are no videos. Prints processor seconds and the peak resident memory, the exponent of growth between two sizes (1:
 linear, 2: with the square), and the size of the page. Writes benchmarks/results/report_scale.csv, where rows of other
 code are kept.
