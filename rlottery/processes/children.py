@@ -147,7 +147,7 @@ class ChildCall:
 
     def end(self) -> None:
         """End the process, if it still runs, and all that it has started."""
-        end_families([(self._process.pid, self._mark)], END_SECONDS)
+        end_families([(self._process, self._mark)], END_SECONDS)
         self._process.wait()
         if self in _running:
             _running.remove(self)
@@ -166,7 +166,7 @@ _running: list[ChildCall] = []
 
 @at_end
 def _end_all() -> None:
-    end_families([(call._process.pid, call._mark) for call in _running], END_SECONDS)
+    end_families([(call._process, call._mark) for call in _running], END_SECONDS)
 
 
 def ended_by(code: int) -> str:

@@ -7,6 +7,7 @@ own are found by a variable of their environment, where the system shows it (Lin
 import contextlib
 import os
 import signal
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -25,40 +26,30 @@ def new_mark() -> str:
     return uuid.uuid4().hex
 
 
-def end_families(families: Sequence[tuple[int, str]], seconds: float = LEADER_SECONDS) -> None:
+def end_families(families: Sequence[tuple[subprocess.Popen[bytes], str]], seconds: float = LEADER_SECONDS) -> None:
     """End children that each lead a session, if they still run, and then all that they have started.
 
     Each process gets SIGTERM first, so that it can finish what it is writing and remove its temporary files. What a
-    child has started is left alone until the child has ended, which may need it. Children stay to be waited for.
+    child has started is left alone until the child has ended, which may need it.
 
     Args:
-        families: the process ids of the children, and the values of their `MARK`.
+        families: the children, and the values of their `MARK`.
         seconds: how long the children may take after SIGTERM.
     """
-    leaders = [leader for leader, _ in families if not has_ended(leader)]
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for leader in leaders:
-            if not has_ended(leader):
-                _signal(os.kill, leader, number)
-        _wait(lambda: all(map(has_ended, leaders)), seconds)
+        for child, _ in families:
+            child.send_signal(number)  # unless it has ended
+        _wait(lambda: all(child.poll() is not None for child, _ in families), seconds)
     entries = [f"{MARK}={mark}".encode() for _, mark in families]
     if left := _marked(*entries):
-        for leader, _ in families:
-            _signal(os.killpg, leader, signal.SIGTERM)
+        for child, _ in families:
+            _signal(os.killpg, child.pid, signal.SIGTERM)
         for pid in left:
             _signal(os.kill, pid, signal.SIGTERM)
         _wait(lambda: not _marked(*entries), OTHERS_SECONDS)
-    for leader, mark in families:
-        _signal(os.killpg, leader, signal.SIGKILL)
+    for child, mark in families:
+        _signal(os.killpg, child.pid, signal.SIGKILL)
         kill_marked(mark)
-
-
-def has_ended(child: int) -> bool:
-    """Whether a child of this process has ended. Its exit code stays there for `os.waitpid`."""
-    try:
-        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:
-        return True
 
 
 def is_alive(pid: int) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from rlottery.processes.children import child_environment, python_command
-from rlottery.processes.descendants import LEADER_SECONDS, MARK, end_families, has_ended, new_mark
+from rlottery.processes.descendants import LEADER_SECONDS, MARK, end_families, new_mark
 from rlottery.regular_files import regular
 from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution.cores import Claim, claim_core
@@ -75,13 +75,12 @@ class LocalWorker:
     def terminate(self) -> None:
         if self._ends_by is None:
             self._ends_by = time.monotonic() + LEADER_SECONDS
-            if not has_ended(self._process.pid):
-                self._process.terminate()
+            self._process.terminate()
 
     def kill(self) -> None:
         self.terminate()
         assert self._ends_by is not None
-        end_families([(self._process.pid, self._mark)], max(0.0, self._ends_by - time.monotonic()))
+        end_families([(self._process, self._mark)], max(0.0, self._ends_by - time.monotonic()))
         self._process.wait()
         self.stop()  # closes the pipe
         self._reports.close()
