@@ -17,7 +17,7 @@ import time
 TYPE_CHECKING = False  # as in `typing`, which takes long to import, as do `signal` and `contextlib`
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import FrameType
     from typing import Any, NoReturn
 else:
@@ -30,7 +30,7 @@ AGAIN = "Stopped. Run the same command again."
 ONE_KEYSTROKE_SECONDS = 0.5
 """A second SIGINT within this time is the same Ctrl-C, forwarded by a process such as uv."""
 FLUSH_SECONDS = 1.0
-"""How long it may take to write what was printed before."""
+"""How long it may take to write what was printed before, and then the line."""
 
 _exit = os._exit
 """The real one: while code of the user runs, `os._exit` is another function."""
@@ -55,7 +55,7 @@ class OwnedProcess:
         self._before = _install(end_process)
 
     def __exit__(self, *exception: object) -> None:
-        _restore(self._before)
+        restore(self._before)
 
 
 def is_owned() -> bool:
@@ -88,8 +88,8 @@ def at_end(clean: Callable[[], None]) -> Callable[[], None]:
 def end_process(number: int, frame: FrameType | None = None) -> NoReturn:
     """End this process with the exit code for a signal. Shows the line, and does what `at_end` was given."""
     _ignore_signals()
-    _flush()
-    _attempt(os.write, 2, f"{_line}\n".encode(errors="replace"))
+    _in_time(_flush)
+    _in_time(_show_line)
     for clean in reversed(_at_end):
         _attempt(clean)
     _exit(exit_code(number))
@@ -126,7 +126,7 @@ class StopSignals:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _restore(self._before)
+        restore(self._before)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.stops_at_once:
@@ -161,16 +161,23 @@ class _AtOnce:
 def _install(handler: Callable[[int, FrameType | None], Any]) -> dict[int, Any]:
     """Handle signals, except those that are ignored. Returns the handlers of before. Only the main thread can."""
     before: dict[int, Any] = {}
-    for number in SIGNALS:
-        old = signal.getsignal(number)
+    for number, old in handlers_of(SIGNALS).items():
         if old not in (signal.SIG_IGN, handler) and _attempt(signal.signal, number, handler):
             before[number] = old
     return before
 
 
-def _restore(before: Mapping[int, Any]) -> None:
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def handlers_of(numbers: Iterable[int]) -> dict[int, Any]:
+    """The handlers of these signals, for `restore`. One that wasn't set by Python is left out: it can't be restored."""
+    found = {number: signal.getsignal(number) for number in numbers}
+    return {number: handler for number, handler in found.items() if handler is not None}
+
+
+def restore(handlers: Mapping[int, Any]) -> None:
+    """Set the handlers of signals again. Only the main thread can."""
+    for number, handler in handlers.items():
+        if signal.getsignal(number) != handler:
+            signal.signal(number, handler)
 
 
 def _ignore_signals() -> None:
@@ -179,16 +186,25 @@ def _ignore_signals() -> None:
 
 
 def _flush() -> None:
-    """Write what is in the buffers, unless that waits for somebody: a reader, or the frame that was interrupted."""
+    """Write what is in the buffers."""
+    for stream in (sys.stdout, sys.stderr):
+        _attempt(lambda stream=stream: stream.flush())
+
+
+def _show_line() -> None:
+    os.write(2, f"{_line}\n".encode(errors="replace"))
+
+
+def _in_time(write: Callable[[], object]) -> None:
+    """Write something, unless that waits for somebody: a reader of a full pipe, or the frame that was interrupted."""
     written = _thread.allocate_lock()
     written.acquire()
 
-    def flush() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            _attempt(lambda stream=stream: stream.flush())
+    def work() -> None:
+        _attempt(write)
         written.release()
 
-    if _attempt(_thread.start_new_thread, flush, ()):
+    if _attempt(_thread.start_new_thread, work, ()):
         written.acquire(timeout=FLUSH_SECONDS)
 
 

@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from rlottery.errors import RlotteryError, TaskError, place_of
+from rlottery.processes.stopping import SIGNALS, handlers_of, restore
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_KEPT_SIGNALS = (*_SIGNALS, signal.SIGPIPE)  # which Python ignores, so that a reader that has gone is an error
+_KEPT_SIGNALS = (*SIGNALS, signal.SIGPIPE)  # which Python ignores, so that a reader that has gone is an error
 _JAX_SETTINGS = (
     "jax_enable_x64",
     "jax_explicit_x64_dtypes",
@@ -105,7 +105,7 @@ def no_exit(what: str, error: type[RlotteryError] = TaskError) -> Iterator[None]
             raise
         except BaseException as end:
             status = getattr(end, "code", 1) or 0
-            if isinstance(end, KeyboardInterrupt) and (interrupted or end.args[:1] in [(n,) for n in _SIGNALS]):
+            if isinstance(end, KeyboardInterrupt) and (interrupted or end.args[:1] in [(n,) for n in SIGNALS]):
                 raise  # `StopSignals`
             raise error(f"{what} {_attempt(end)}") from end
         finally:
@@ -278,10 +278,8 @@ def _kept_signal_handlers() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _KEPT_SIGNALS}
+    before = handlers_of(_KEPT_SIGNALS)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            if handler is not None and signal.getsignal(number) != handler:
-                signal.signal(number, handler)
+        restore(before)

@@ -1,5 +1,7 @@
 """What signals do to a command, and to code that calls `main`. `python -m tests.signals` stops whole commands."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -73,6 +75,18 @@ def test_handlers_are_restored_and_what_is_ignored_stays_ignored(make: Any, hand
 
 
 @pytest.mark.parametrize("make", [StopSignals, OwnedProcess])
+def test_a_handler_that_was_not_set_by_python_stays(
+    make: Any, handlers: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = stopping.signal.getsignal
+    with monkeypatch.context() as patch:
+        patch.setattr("_signal.getsignal", lambda number: None if number == signal.SIGHUP else real(number))
+        with make(), isolated("a module"):
+            assert real(signal.SIGHUP) == handlers[signal.SIGHUP] and real(signal.SIGTERM) != handlers[signal.SIGTERM]
+    assert handled() == handlers
+
+
+@pytest.mark.parametrize("make", [StopSignals, OwnedProcess])
 def test_in_another_thread_nothing_changes(make: Any, handlers: dict[int, Any]) -> None:
     seen = []
 
@@ -125,6 +139,29 @@ def test_a_command_ends_at_once_with_one_line(name: str, code: int) -> None:
     assert time.monotonic() - began < 30
     if child:
         wait_until_dead(int(child))
+
+
+@pytest.mark.parametrize("full", ["stdout", "stderr"])
+def test_a_command_ends_though_nobody_reads_what_it_says(full: str) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(1024))
+    os.set_blocking(writer, True)
+    code = ENDS.format(setup="stopping.FLUSH_SECONDS = 0.1", name="SIGTERM")
+    out, errors = (writer if name == full else subprocess.PIPE for name in ("stdout", "stderr"))
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    arguments = [sys.executable, "-c", code]
+    with subprocess.Popen(arguments, stdout=out, stderr=errors, env=buffered, text=True) as process:
+        try:
+            said = process.communicate(timeout=20)
+        finally:
+            process.kill()
+            for end in (reader, writer):
+                os.close(end)
+    assert process.returncode == 75
+    assert said == ((None, "Stopped. All is well.\n") if full == "stdout" else ("printed before", None))
 
 
 def test_the_line_is_that_of_the_moment() -> None:
