@@ -76,7 +76,7 @@ class RunLock:
             os.pwrite(self._descriptor, json.dumps(asdict(holder)).encode(), 0)
 
     def watch_folder(self) -> None:
-        """Let `is_intact` look at the run's folder too. It exists."""
+        """Let `check_intact` look at the run's folder too. It exists."""
         # Kept open, so that no later folder can have the same number.
         self._folder = os.open(self.files.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
