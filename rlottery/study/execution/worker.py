@@ -102,6 +102,8 @@ def main() -> NoReturn:
 
 
 def _work(message: Any, stop: Event, reports: Reports) -> None:
+    for descriptor in message["inherited"]:  # first, so that nothing that is started here keeps the locks
+        os.set_inheritable(descriptor, False)
     pin(message["core"])
     import jax
 
@@ -109,8 +111,6 @@ def _work(message: Any, stop: Event, reports: Reports) -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
     jax.devices()  # chosen now, whatever platform the user's code names later
     jobs = _decode(message)  # imports criteria
-    for descriptor in message["inherited"]:
-        os.set_inheritable(descriptor, False)
     inherited = zip(jobs, message["inherited"], strict=False)
     locks = {job.key: adopt(job.files, descriptor, message["parent"]) for job, descriptor in inherited}
     work = partial(attempt, stop=stop, locks=locks)

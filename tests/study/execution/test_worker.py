@@ -137,6 +137,19 @@ def test_a_worker_has_an_absolute_data_folder_and_the_sizes_of_the_trial(
     assert network_sizes.task_spec(received.task) == Spec(7, 2)
 
 
+def test_nothing_that_a_worker_starts_keeps_the_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        os.set_inheritable(lock.fileno(), True)
+
+        def begin(core: int | None) -> None:
+            assert not os.get_inheritable(lock.fileno())
+            raise StoppedError("JAX and criteria would be imported now")
+
+        monkeypatch.setattr(worker, "pin", begin)
+        with pytest.raises(StoppedError):
+            worker._work({"inherited": [lock.fileno()], "core": None}, worker.Event(), Reports(None, 1))
+
+
 def test_the_users_code_is_imported_after_jax_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
     import jax
 
@@ -149,7 +162,7 @@ def test_the_users_code_is_imported_after_jax_is_set_up(monkeypatch: pytest.Monk
     monkeypatch.setattr(worker, "_decode", decode)
     try:
         with pytest.raises(MaskError, match="a criterion is imported"):
-            worker._work({"core": None, "parent": 0}, worker.Event(), Reports(None, 1))
+            worker._work({"core": None, "parent": 0, "inherited": []}, worker.Event(), Reports(None, 1))
     finally:
         jax.config.update("jax_cpu_enable_async_dispatch", before)
 
