@@ -1,7 +1,11 @@
 """The disk space that a study needs, estimated before it starts."""
 
+import contextlib
+import os
 import shutil
+import stat
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from rlottery.agents.algorithms import algorithm_of
@@ -36,8 +40,7 @@ def check_room(config: Config, jobs: Sequence[Job], at_once: int) -> None:
     needed = sum(disk_use(jobs, [task_spec(task) for task in config.tasks], at_once))
     # The files of interrupted runs are there already. Finished results stay beside what is trained again.
     folders = {job.files.folder if repeated(job) is None else job.files.aside.folder for job in jobs}
-    made = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    needed -= sum(path.stat().st_size for path in made)
+    needed -= sum(map(_bytes_in, folders))
     folder = next(path for path in (config.data, *config.data.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -46,6 +49,17 @@ def check_room(config: Config, jobs: Sequence[Job], at_once: int) -> None:
             f"This study needs about {size(needed)} of disk space, but {folder} has only {size(free)} free. "
             f"Free some space, choose another folder with data=FOLDER{buffers}."
         )
+
+
+def _bytes_in(folder: Path) -> int:
+    """Bytes of the files in a folder. Another command may be deleting them at this moment."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                status = Path(place, name).stat()
+                total += status.st_size * stat.S_ISREG(status.st_mode)
+    return total
 
 
 def kept_bytes(job: Job, spec: Spec) -> float:

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,6 +96,30 @@ def test_what_is_there_already_is_not_asked_for_again(small: Config, monkeypatch
     dense.files.checkpoint.mkdir(parents=True)
     (dense.files.checkpoint / "replay").write_bytes(bytes(2000))
     check_room(small, [dense], 1)
+
+
+def test_files_that_another_command_deletes_meanwhile_are_no_error(
+    small: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, folder = os.stat, job(small, "dense").files.checkpoint
+    folder.mkdir(parents=True)
+    for name in ("gone", "going", "stays"):
+        (folder / name).write_bytes(bytes(10))
+
+    def delete(path: Any, **options: Any) -> os.stat_result:
+        name = path.name if isinstance(path, Path) else ""
+        if name == "gone":
+            path.unlink()
+        try:
+            return real(path, **options)
+        finally:
+            if name == "going":
+                path.unlink()
+
+    monkeypatch.setattr(os, "stat", delete)
+    monkeypatch.setattr(disk_space, "task_spec", lambda task: SPEC)
+    check_room(small, [job(small, "dense")], 1)
+    assert [path.name for path in folder.iterdir()] == ["stays"]
 
 
 def test_sizes_as_a_person_says_them() -> None:
