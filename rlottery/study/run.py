@@ -20,7 +20,7 @@ from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.summary import render_summary, summarise
 from rlottery.storage.locks import holder_of, try_lock
-from rlottery.storage.manifests import read_manifest, write_manifest
+from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
 from rlottery.storage.study_record import note_command
 from rlottery.storage.temporary_files import remove_leftovers
@@ -240,17 +240,25 @@ def _release_replay(job: Job, tracked: Sequence[Tracked]) -> None:
     if any(t.state not in (JobState.DONE, JobState.FOUND) for t in same):
         return
     files = job.dense_files
-    manifest = read_manifest(files)
-    if manifest is None or manifest["status"] != "done":
-        return
-    if manifest.get("replay") == "released" and not files.replay.exists():
+    if _manifest_to_release(files) is None:
         return
     store = Store(job.config.data)
     if any(holder_of(store.run(job.task.name, job.seed, arm)) for arm in store.arms(job.task.name, job.seed)):
         return  # another command may need it
     if lock := try_lock(files):
         with lock:
+            manifest = _manifest_to_release(files)  # another command may have worked here until now
+            if manifest is None:
+                return
             if manifest.get("replay") != "released":  # recorded before anything is deleted
                 kept = {name: entry for name, entry in manifest["files"].items() if name not in REPLAY_FILES}
                 write_manifest(files, {**manifest, "replay": "released", "files": kept})
             shutil.rmtree(files.replay, ignore_errors=True)
+
+
+def _manifest_to_release(files: RunFiles) -> Manifest | None:
+    """The manifest of a dense run that is done and has a replay buffer, or a part of one; None if it is another."""
+    manifest = read_manifest(files)
+    if manifest is None or manifest["status"] != "done":
+        return None
+    return manifest if manifest.get("replay") != "released" or files.replay.exists() else None

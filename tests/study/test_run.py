@@ -1,12 +1,19 @@
 """What a study says before its work begins."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rlottery.agents.kernels.library import Found
+from rlottery.storage.locks import RunLock, try_lock
+from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
+from rlottery.storage.paths import RunFiles
 from rlottery.study import run
-from rlottery.study.planning.plan import Tracked
+from rlottery.study.planning.fingerprints import dense_fingerprint
+from rlottery.study.planning.finished_runs import manifest_head
+from rlottery.study.planning.plan import JobState, Tracked
 from tests.study.studies import job, tiny_config
 
 
@@ -31,6 +38,28 @@ def test_that_tickets_do_without_kernels_is_said_once(
             "The compiled kernels are off: no compiler. Tickets are trained on the masked dense path"
         )
         assert line.endswith("To turn the kernels on, run: uv sync")
+
+
+def test_what_another_command_recorded_just_now_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense = job(tiny_config(tmp_path), "dense")
+    dense.files.replay.mkdir(parents=True)
+    fingerprint = dense_fingerprint(dense.config, dense.task, dense.seed)
+    for facts in ({"seconds": 7.0}, {"status": "failed"}):
+        manifest: Manifest = {**manifest_head(dense, "done", fingerprint), "replay": "saved", "files": {}}
+        write_manifest(dense.files, manifest)
+
+        def lock_later(files: RunFiles, now: Any) -> RunLock | None:
+            write_manifest(files, now)
+            return try_lock(files)
+
+        monkeypatch.setattr(run, "try_lock", partial(lock_later, now={**manifest, **facts}))
+        run._release_replay(dense, [Tracked(dense, JobState.DONE)])
+        found = read_manifest(dense.files)
+        assert found is not None and facts.items() <= found.items()
+        assert dense.files.replay.exists() == ("status" in facts)
+        dense.files.replay.mkdir(exist_ok=True)
 
 
 def test_that_each_worker_tests_the_kernels_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
