@@ -49,12 +49,17 @@ def own_criteria(config: Config) -> dict[KeyPath, str]:
 
 
 def import_criteria(config: Config) -> None:
-    """Import the config's own criteria, and check the arms that use them. Raises ConfigError."""
+    """Import the config's own criteria, unless they are, and check the arms that use them. Raises ConfigError."""
     own = own_criteria(config)
+    if not own:
+        return
+    from rlottery.pruning.criteria import known_criterion  # needs NumPy, which configs without arms don't
+
     try:
-        for name in own.values():
+        missing = [name for name in own.values() if known_criterion(name) is None]
+        for name in missing:
             _import_criterion(name)
-        if own:
+        if missing:
             Config.model_validate(config_to_dict(config))
     except MaskError as error:
         raise ConfigError(str(error)) from None

@@ -120,7 +120,7 @@ class Verdict(Section):
     threshold: UpToOne = Field(
         default=0.9, description="normalised score that steps-to-threshold counts the environment steps to"
     )
-    resamples: Annotated[int, whole(100, 100_000)] = Field(
+    resamples: Annotated[int, whole(100, 1_000_000)] = Field(
         default=2_000, description="bootstrap resamples for each interval"
     )
 

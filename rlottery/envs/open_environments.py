@@ -45,8 +45,8 @@ class OpenEnvironments:
         return environment
 
     def opened(self, task: str) -> Environment:
-        """One of the open environments of a task. Raises StopIteration if there is none."""
-        return next(environment for name, environment in self._open if name == task)
+        """One of the open environments of a task, which `make` has made. Raises KeyError if there is none."""
+        return dict(self._open)[task]
 
     def close(self) -> None:
         """Close them. If one can't be closed, a line is printed: nothing depends on it any more."""

@@ -107,7 +107,7 @@ class Policy:
         return given
 
 
-def load_agent(path: str | Path, trust: bool = False) -> Policy:
+def load_agent(path: str | Path, *, trust: bool = False) -> Policy:
     """The deterministic policy of a finished run. No code of the study runs, except as `trust` says.
 
     Args:

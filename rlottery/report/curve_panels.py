@@ -117,7 +117,7 @@ def _draw_arm(axes: Axes, runs: Sequence[Run], metric: Metric, look: Look | None
             axes.plot(steps, values, color=look.colour, linewidth=0.7, alpha=faint, zorder=behind)
         if run.status == "done":
             done.append((steps, values))
-        elif index < MOST_CURVES:
+        else:
             axes.plot(steps[-1:], values[-1:], "x", color=look.colour, markersize=7, markeredgewidth=1.8, zorder=5)
     if done:
         steps, values = mean_curve(done)

@@ -1,11 +1,13 @@
 """Which files in a folder are a report's, a comparison's, or its videos. Everything else there is the user's."""
 
+import re
 from pathlib import Path
 
 from rlottery.errors import StudyError
 from rlottery.storage.owned_files import OwnedFiles
 
 _GENERATOR = '<meta name="generator" content="rlottery">'
+_FILM = re.compile(r"film_.+_seed_[0-9]+_.+_[0-9a-f]{12}-[0-9a-f]{12}\.mp4")
 _OF_REPORT = {"report.html": _GENERATOR, "comparison.md": "# Dense agents and their tickets\n"}
 
 
@@ -22,7 +24,7 @@ def comparison_files(folder: Path) -> OwnedFiles:
 
 def film_files(folder: Path) -> OwnedFiles:
     """The videos of a report, which are made once. Pages show only those that this user's commands made."""
-    return OwnedFiles(folder, "film_files.json", (), (), _OF_REPORT, signed=True)
+    return OwnedFiles(folder, "film_files.json", (), (), _OF_REPORT, _FILM, signed=True)
 
 
 def check_is_own(files: OwnedFiles, choice: str) -> None:

@@ -58,6 +58,8 @@ class OwnedFiles:
         always: names of the files that it always writes; folders: of the folders that it fills.
         marks: name -> text near the beginning of that file by which a folder of an earlier version is recognised.
             There, files without a listing are replaced where a new one has the same name, and nothing is removed.
+        earlier: a pattern of names that such a folder may have. Files with such names are replaced without a listing,
+            whether there is a listing of other files already or not.
         signed: whether the listing is signed, and `read` gives only what this user's commands wrote.
     """
 
@@ -66,6 +68,7 @@ class OwnedFiles:
     always: Sequence[str]
     folders: Sequence[str]
     marks: Mapping[str, str]
+    earlier: re.Pattern[str] | None = None
     signed: bool = False
 
     def foreign(self) -> Path | None:
@@ -122,7 +125,10 @@ class OwnedFiles:
             new = {}
             for name, data in files.items():
                 path, entry = self.folder / name, _entry(data)
-                is_foreign = os.path.lexists(path) and found[name] is None and not adopts
+                is_earlier = adopts or (
+                    name not in listed and self.earlier is not None and self.earlier.fullmatch(name)
+                )
+                is_foreign = os.path.lexists(path) and found[name] is None and not is_earlier
                 if is_foreign and name not in listed:
                     lines.append(f"{path} is not written: there is a file that no report wrote. Move it away.")
                     continue

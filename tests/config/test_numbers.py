@@ -201,7 +201,7 @@ class TestSeeds:
             ["training.env_steps=2e9", "training.updates_per_step=2", "evaluation.interval=1e5"],
             "would make 3,999,999,980 updates in a run",
         ),
-        (["verdict.resamples=100001"], "verdict.resamples=100001: must be at most 100,000, not 100001"),
+        (["verdict.resamples=1000001"], "verdict.resamples=1000001: must be at most 1,000,000, not 1000001"),
         (
             ["network.actor=[" + ", ".join(["4"] * 101) + "]"],
             "must have at most 100 entries, one for each hidden layer",

@@ -411,7 +411,7 @@ class TestOfAReport:
 
     def test_other_agents_are_filmed_anew(self, lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
         self.film(lab).make()
-        monkeypatch.setattr("rlottery.export.recording.load_agent", lambda folder: None)
+        monkeypatch.setattr("rlottery.export.recording.load_agent", lambda folder, **_: None)
         change_manifest(lab.job("magnitude").files, files={"agent.safetensors": {"sha256": "0" * 64, "bytes": 1}})
         assert self.film(lab).kept() is None, "the film of the agent before is not shown"
         assert "could be made" in self.why_not(lab)

@@ -58,7 +58,7 @@ def exported(runs: Path, tmp_path: Path) -> Path:
 
 def refusal(path: Path, trust: bool = False) -> str:
     with pytest.raises(RlotteryError) as error:
-        load_agent(path, trust)
+        load_agent(path, trust=trust)
     return str(error.value)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,6 +108,17 @@ def test_a_folder_of_an_earlier_version(owned: OwnedFiles) -> None:
     assert owned.foreign() is None
     assert owned.update(SECOND) == []
     assert found(owned) == {**SECOND, "tables/b.csv": b"b1", "figures/own.png": b"mine"}
+
+
+def test_files_of_an_earlier_version_that_are_replaced_one_after_the_other(owned: OwnedFiles) -> None:
+    owned = replace(owned, listing="film_files.json", earlier=re.compile(r"film_\d\.mp4"))
+    for name in ("report.html", "film_1.mp4", "film_2.mp4", "film.mp4"):
+        put(owned, name, b"<made>")
+    assert owned.update({"film_1.mp4": b"1"}, ()) == owned.update({"film_2.mp4": b"2"}, ()) == []
+    assert owned.read("film_1.mp4", 9) == b"1" and owned.read("film_2.mp4", 9) == b"2"
+    (owned.folder / "film_2.mp4").write_bytes(b"edited")
+    assert "is now" in owned.update({"film_2.mp4": b"3"}, ())[0]
+    assert "is not written" in owned.update({"film.mp4": b"4"}, ())[0]
 
 
 @pytest.mark.parametrize("name", ["../other.txt", "/etc/passwd", "figures/../../other.txt", "a/b.txt", ".hidden"])

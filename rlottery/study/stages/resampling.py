@@ -14,8 +14,8 @@ from rlottery.study.planning.inputs import own_mask
 from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.stages.masking import load_scored_agent, select_survivors
 
-FEWEST = 2
-"""At least two masks are needed to compare a pair."""
+FEWEST, MOST = 2, 100
+"""At least two masks are needed to compare a pair. All pairs are compared."""
 
 
 def measure_stability(config: Config, resamples: int, say: Callable[[str], None]) -> None:
@@ -31,8 +31,8 @@ def measure_stability(config: Config, resamples: int, say: Callable[[str], None]
 
     Runs the config's criteria, and may make its tasks.
     """
-    if resamples < FEWEST:
-        raise RlotteryError(f"Stability needs at least {FEWEST} resamples, not {resamples}. Try: --stability 5")
+    if not FEWEST <= resamples <= MOST:
+        raise RlotteryError(f"Stability needs {FEWEST} to {MOST} resamples, not {resamples}. Try: --stability 5")
     Store(config.data).check_links()
     import_criteria(config)
     arms = arms_of(config, None) if config.arms else [arm_for(method, config.pruning) for method in METHODS]

@@ -31,7 +31,7 @@ from rlottery.study.stages.retraining import train_in_place_or_aside
 from rlottery.study.stages.rewind import add_rewind_points
 from rlottery.study.stages.run_record import RunResult, record_run
 from rlottery.study.stages.starts import Start, start_of
-from rlottery.study.stages.train_run import save_agent, spaces_of, train_run
+from rlottery.study.stages.train_run import recorded_spaces, save_agent, train_run
 from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.dynamic_sparsity import masks_of
@@ -109,7 +109,7 @@ def train_dense(
             damaged = {error.file.name for error in find_damage(files.folder, checkpoints.points)}
             points = [name for name in checkpoints.points if name not in damaged]
             names = (*save_agent(files, loop), files.initial.name, *REPLAY_FILES, *points)
-            return RunResult(names, {"replay": "saved", "spaces": spaces_of(job, environments)})
+            return RunResult(names, {"replay": "saved", "spaces": recorded_spaces(job, environments)})
 
         record_run(job, files, fingerprint, {}, work)
 
@@ -131,7 +131,7 @@ def train_ticket(
     def train(files: RunFiles) -> None:
         def work(checkpoints: Checkpoints) -> RunResult:
             loop = train_run(job, files, start, checkpoints, stop_wanted, make_learner, environments)
-            names, spaces = save_agent(files, loop), spaces_of(job, environments)
+            names, spaces = save_agent(files, loop), recorded_spaces(job, environments)
             if job.ticket_arm.recipe.is_dynamic:
                 last = describe_mask(job, masks_of(loop.learner.state), job.ticket_arm.sparsity or {})
                 write_bytes(files.mask, mask_to_bytes(last))

@@ -93,7 +93,7 @@ def environment_maker(job: Job, environments: OpenEnvironments) -> Callable[[], 
     return partial(environments.make, job.task.id, job.task.kwargs)
 
 
-def spaces_of(job: Job, environments: OpenEnvironments) -> RunSpaces:
+def recorded_spaces(job: Job, environments: OpenEnvironments) -> RunSpaces:
     """The sizes and bounds of the job's task, from an environment that it was trained in."""
     environment = environments.opened(job.task.id)
     return {

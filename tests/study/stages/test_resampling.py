@@ -193,7 +193,7 @@ def test_the_guides_two_methods(tmp_path: Path) -> None:
     assert line.startswith("Pendulum-v1 seed 0 taylor-80-2x8 mask: masks from 2 draws")
 
 
-@pytest.mark.parametrize("resamples", [1, 0, -3])
+@pytest.mark.parametrize("resamples", [1, 0, -3, 101])
 def test_one_mask_has_no_pair(tmp_path: Path, resamples: int) -> None:
     with pytest.raises(RlotteryError, match=f"not {resamples}"):
         measure_stability(tiny_config(tmp_path), resamples, print)
