@@ -17,6 +17,7 @@ from rlottery.config import Task
 from rlottery.errors import ConfigError, RlotteryError, TaskError
 from rlottery.export.play import ReportFilm, play
 from rlottery.export.policy import load_agent
+from rlottery.pruning import criteria
 from rlottery.report.contents import Contents
 from rlottery.report.folders import film_files
 from rlottery.search_path import tidy
@@ -210,6 +211,7 @@ def test_a_study_of_somebody_else_needs_trust(planted: Planted, spy: Spy, line: 
             assert 'with the arguments {"power": 2.0}' in said
         for trusted in ([*command, "--trust"], list(command)):
             local_modules._folders.clear()
+            criteria._imported.clear()
             if trusted == list(command):  # its own: a command of this user has run it
                 sign(planted)
                 (planted.folder / "earlier.npz").unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Writes the files of exporters, which never replace an existing one."""
 
+import errno
 from pathlib import Path
 
 from rlottery.errors import StudyError
@@ -26,5 +27,5 @@ def write_new(file: Path, data: bytes) -> None:
         check_new(file)
         write_bytes(file, data)
     except OSError as error:
-        why = f"{file.parent} is not a folder" if isinstance(error, FileExistsError) else error.strerror
+        why = f"{file.parent} is not a folder" if error.errno == errno.EEXIST else error.strerror
         raise StudyError(f"{file} can't be written: {why}. Give another path: --to FILE") from None

@@ -23,6 +23,7 @@ from rlottery.storage.disk import file_digest, write_bytes
 from rlottery.storage.locks import one_at_a_time
 from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, read_sealed, write_sealed
 from rlottery.storage.signing import is_signed, signature
+from rlottery.storage.syncing import sync_folder
 from rlottery.version import __version__
 
 _NAME = re.compile(r"(figures/|tables/)?[^./\x00][^/\x00]*")
@@ -125,9 +126,7 @@ class OwnedFiles:
             new = {}
             for name, data in files.items():
                 path, entry = self.folder / name, _entry(data)
-                is_earlier = adopts or (
-                    name not in listed and self.earlier is not None and self.earlier.fullmatch(name)
-                )
+                is_earlier = adopts or (name not in listed and self._is_named_as_earlier(name))
                 is_foreign = os.path.lexists(path) and found[name] is None and not is_earlier
                 if is_foreign and name not in listed:
                     lines.append(f"{path} is not written: there is a file that no report wrote. Move it away.")
@@ -140,9 +139,11 @@ class OwnedFiles:
             self._write({**listed, **both})
             for name in new:
                 write_bytes(self.folder / name, files[name])
-            for name in outdated:
-                if found[name] is not None:
-                    (self.folder / name).unlink(missing_ok=True)
+            removed = [self.folder / name for name in outdated if found[name] is not None]
+            for path in removed:
+                path.unlink(missing_ok=True)
+            for folder in {path.parent for path in removed}:
+                sync_folder(folder)  # a power cut must not bring back a file that is no longer listed
             left = {name: entries for name, entries in listed.items() if name not in outdated}
             self._write({**left, **{name: [entry] for name, entry in new.items()}})
         return lines
@@ -166,6 +167,9 @@ class OwnedFiles:
             for entry in (entry for entries in files.values() for entry in entries):
                 entry["version"] = ""
         return files
+
+    def _is_named_as_earlier(self, name: str) -> bool:
+        return self.earlier is not None and self.earlier.fullmatch(name) is not None
 
     def _is_of_an_earlier_version(self) -> bool:
         return any(mark.encode() in _beginning(self.folder / name) for name, mark in self.marks.items())

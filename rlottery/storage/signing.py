@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rlottery.regular_files import regular
+from rlottery.storage.syncing import sync_folder
 from rlottery.storage.temporary_files import remove_leftovers, temporary_path
 
 KEY_BYTES = 32
@@ -75,6 +76,7 @@ def _make_key() -> bytes | None:
             file.flush()
             os.fsync(file.fileno())
         os.link(partial, path)  # whole, and only if there is none: an old key is never replaced
+        sync_folder(path.parent)  # records that are signed with it survive a crash, too
     except OSError:
         pass
     finally:
