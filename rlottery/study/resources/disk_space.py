@@ -38,7 +38,7 @@ def disk_use(jobs: Sequence[Job], specs: Sequence[Spec], at_once: int) -> DiskUs
 def check_room(config: Config, jobs: Sequence[Job], at_once: int) -> None:
     """Raise StudyError unless the disk has room for these jobs, of which `at_once` run at the same time."""
     needed = sum(disk_use(jobs, [task_spec(task) for task in config.tasks], at_once))
-    # The files of interrupted runs are there already. Finished results stay beside what is trained again.
+    # The files of interrupted runs are there already. Finished results stay next to what is trained again.
     folders = {job.files.folder if repeated(job) is None else job.files.aside.folder for job in jobs}
     needed -= sum(map(_bytes_in, folders))
     folder = next(path for path in (config.data, *config.data.absolute().parents) if path.exists())
