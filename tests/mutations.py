@@ -78,7 +78,7 @@ class Study:
 
     root: Path
     config: Config
-    shown: str
+    told: str
     contents: Any
 
     @property
@@ -126,8 +126,8 @@ def make_study(folder: Path) -> Study:
     holder = {"pid": os.getpid(), "parent": 1, "host": "here", "since": 1.7e9}
     write_json(_parent(store.run(TASK, 1, "rigl").lock), holder)
     note_command(config, has_work=True)
-    shown, contents = shown_of(study := Study(root, config, "", None))
-    return replace(study, shown=shown, contents=contents)
+    told, contents = told_about(study := Study(root, config, "", None))
+    return replace(study, told=told, contents=contents)
 
 
 def _parent(path: Path) -> Path:
@@ -158,7 +158,7 @@ def _interrupt(run: RunFiles) -> None:
 # ------------------------------------------------------------------------------------------- The readers
 
 
-def shown_of(study: Study) -> tuple[str, Contents]:
+def told_about(study: Study) -> tuple[str, Contents]:
     """What `status`, `verify` and a report say about a study, and the contents of that report."""
     status = shown(status_table(study.config))
     wrong = [f"{problem.file} {problem.why}" for problem in examine(study.config).problems]
@@ -183,7 +183,7 @@ def read_all(study: Study, changed: Path, *, shows: bool = True, figures: bool =
             refusals.append(str(error))
 
     store, config = study.store, study.config
-    shown, contents = shown_of(study)
+    told, contents = told_about(study)
     if changed == store.record:
         may_refuse(lambda: rlottery.load_study(study.root))
         with suppress(OSError):  # its callers say that it can't be written
@@ -202,7 +202,7 @@ def read_all(study: Study, changed: Path, *, shows: bool = True, figures: bool =
         may_refuse(lambda: read_actor(read_finished(run.folder)))
         may_refuse(lambda: read_stability(run, read_mask(run.mask).metadata["digest"]))
         may_refuse(lambda: str(holder_of(run)))
-    was_read = shown == study.shown and not refusals
+    was_read = told == study.told and not refusals
     if was_read or shows:
         _show(study, contents, figures)
         may_refuse(lambda: plan_study(config, None, STAGES))
