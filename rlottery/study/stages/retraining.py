@@ -33,7 +33,8 @@ def train_in_place_or_aside(job: Job, fingerprint: Fingerprint, train: Callable[
     again, diverged = trained_aside(job.files, fingerprint), None
     if again is None or not earlier.allows(again):
         if again is not None or _began_with_others(job, earlier):
-            shutil.rmtree(aside.folder)
+            with writing(aside.folder):
+                shutil.rmtree(aside.folder)
         print(f"This run has an earlier result. It is trained again in {aside.folder}, and compared.", flush=True)
         try:
             train(aside)
@@ -89,7 +90,7 @@ def _put_in_place(files: RunFiles, earlier: Earlier, again: Manifest) -> None:
     write_manifest(files, manifest)
     if again["status"] != "diverged":
         files.diverged.unlink(missing_ok=True)
-    shutil.rmtree(files.aside.folder)
+    shutil.rmtree(files.aside.folder, ignore_errors=True)  # what is left of it is removed by the command
     if differing:
         print(f"It {manifest['replaced']}.", flush=True)
     else:
