@@ -7,16 +7,15 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from rlottery.errors import GoneError, RlotteryError, StoppedError, located_text
+from rlottery.errors import GoneError, RlotteryError, located_text
 from rlottery.processes.children import ended_by
-from rlottery.processes.machine_faults import fix_for
 from rlottery.regular_files import regular
 from rlottery.storage.checkpoint_record import newest_checkpoint
-from rlottery.storage.disk import FULL
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.study.planning.fingerprints import dense_fingerprint, ticket_fingerprint
 from rlottery.study.planning.finished_runs import manifest_head
 from rlottery.study.planning.jobs import Job
+from rlottery.study.stages.faults import AGAIN, Fault, fault_of, with_fix
 
 FAILED = 3
 """Exit code of a job that ended with an error."""
@@ -25,7 +24,6 @@ STOPPED = 4
 DISK_FULL = 5
 """Exit code of a job that found the disk full, so that its log may lack the message."""
 _BUG = "The environment or a library has a bug in compiled code"
-AGAIN = "Then run this command again."
 _CRASHES = {
     "SIGABRT": "A library has given up, most likely because it got no memory or no thread (ulimit -v, ulimit -u)",
     "SIGSEGV": _BUG,
@@ -57,16 +55,14 @@ class Ending(NamedTuple):
     began: bool = True
 
 
-def ending_of(error: BaseException, folder: Path | None = None) -> Ending:
-    """How a job ended that raised `error`. It writes to `folder`."""
+def ending_of(error: BaseException, data: Path | None = None) -> Ending:
+    """How a job ended that raised `error`. It belongs to the study in the folder `data`."""
     if isinstance(error, GoneError):
         return Ending(FAILED, str(error))
-    if isinstance(error, StoppedError):
-        return Ending(STOPPED, str(error))
-    if isinstance(error, OSError) and error.errno in FULL:
-        return Ending(DISK_FULL, located_text(error))
-    fix = fix_for(error, folder)
-    return Ending(FAILED, f"{located_text(error)}. {fix}. {AGAIN}" if fix else located_text(error))
+    text, fault = located_text(error), fault_of(error, data)
+    if fault is Fault.MACHINE:
+        return Ending(FAILED, with_fix(text, error, data))
+    return Ending({Fault.STOPPED: STOPPED, Fault.DISK_FULL: DISK_FULL, None: FAILED}[fault], text)
 
 
 def begin_log(job: Job) -> None:
@@ -101,8 +97,7 @@ def unstarted_message(job: Job, error: OSError) -> str:
             f"Python can't be started: {sys.executable or 'its path is unknown'}: {error.strerror}. If its environment "
             f"was changed or moved, repair it. {AGAIN}"
         )
-    fix = fix_for(error, job.files.folder)
-    return f"{job.files.folder} can't be written: {error.strerror or error}.{f' {fix}.' if fix else ''} {AGAIN}"
+    return with_fix(f"{job.files.folder} can't be written: {error.strerror or error}", error, job.config.data)
 
 
 def is_lack_of_processes(error: OSError) -> bool:

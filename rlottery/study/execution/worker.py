@@ -168,7 +168,7 @@ def attempt(
 
             run_stage(job, stop_wanted, make_learner, environments)
     except Exception as error:
-        ended = ending_of(error, job.files.folder)
+        ended = ending_of(error, job.config.data)
         plain = isinstance(error, RlotteryError | StoppedError) and error.__cause__ is None
         _say(f"{'error: ' * (ended.code == FAILED)}{error}\n" if plain else traceback.format_exc())
         return ended

@@ -4,17 +4,17 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rlottery.errors import DivergedError, StoppedError, located_text
-from rlottery.processes.machine_faults import fix_for
+from rlottery.errors import DivergedError, located_text
 from rlottery.processes.user_code import no_exit
-from rlottery.storage.disk import FULL, write_arrays
+from rlottery.storage.disk import write_arrays
 from rlottery.storage.manifests import Manifest, ManifestStatus, RunFacts, file_entry, write_manifest
 from rlottery.storage.paths import RunFiles
-from rlottery.storage.syncing import WriteError, writing
+from rlottery.storage.syncing import writing
 from rlottery.study.planning.fingerprints import Fingerprint
 from rlottery.study.planning.finished_runs import manifest_head
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.versions_now import code_of
+from rlottery.study.stages.faults import fault_of
 from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
 
@@ -76,9 +76,7 @@ def record_run(
         checkpoints.remove()
         raise
     except Exception as error:
-        # A run that was stopped, or that met a full disk or another fault of the machine, is not over.
-        full = isinstance(error, OSError) and error.errno in FULL
-        if not (full or isinstance(error, StoppedError | WriteError) or fix_for(error, job.files.folder)):
+        if fault_of(error, job.config.data) is None:  # otherwise the run is not over
             facts: RunFacts = {"error": located_text(error)}
             if "round_of" in known:
                 facts["round_of"] = known["round_of"]

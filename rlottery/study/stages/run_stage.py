@@ -10,10 +10,9 @@ from rlottery.agents.base import to_arrays
 from rlottery.agents.description import kernel_shapes, weight_count
 from rlottery.envs import OpenEnvironments
 from rlottery.errors import StudyError
-from rlottery.processes.machine_faults import fix_for
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask
-from rlottery.storage.disk import FULL, remove_partials, write_arrays, write_bytes, write_folder
+from rlottery.storage.disk import remove_partials, write_arrays, write_bytes, write_folder
 from rlottery.storage.made_with import changes
 from rlottery.storage.manifests import RunFacts, find_damage
 from rlottery.storage.paths import REPLAY_FILES, RunFiles
@@ -26,6 +25,7 @@ from rlottery.study.planning.inputs import expected_ticket_fingerprint, read_tic
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import networks_of, task_spec
 from rlottery.study.stages.agents import streams_of, weights_from
+from rlottery.study.stages.faults import Fault, fault_of, with_fix
 from rlottery.study.stages.masking import create_mask, describe_mask
 from rlottery.study.stages.retraining import train_in_place_or_aside
 from rlottery.study.stages.rewind import add_rewind_points
@@ -63,10 +63,9 @@ def run_stage(
     try:
         _do(job, stop_wanted, make_learner, environments)
     except WriteError as error:
-        if error.errno in FULL:
+        if fault_of(error, job.config.data) is Fault.DISK_FULL:
             raise
-        fix = fix_for(error, job.config.data) or "Fix this"
-        raise StudyError(f"{error}. {fix}. Then run this command again.") from None
+        raise StudyError(with_fix(str(error), error, job.config.data)) from None
 
 
 def _do(
