@@ -31,6 +31,8 @@ _SIGN = "rlottery/data"
 class WorkPlace:
     """The locks of a command's runs, and its sign in the data folder. At the end of a `with` statement all are gone.
 
+    Until then the limit on open files may be raised.
+
     Args:
         store: the data folder.
         say: shows a line while another process is waited for.
@@ -42,6 +44,7 @@ class WorkPlace:
         self._folder = -1
         self._sign: socket.socket | None = None
         self._announced = False
+        self._limit: tuple[int, int] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +63,7 @@ class WorkPlace:
         try:
             self._show_sign()
             wanted = sorted(set(runs), key=lambda files: files.lock)
-            for files in wanted[: _room(len(wanted))]:
+            for files in wanted[: self._room(len(wanted))]:
                 self._locks[files] = self._lock(files)
         except BaseException:
             self.leave()
@@ -90,6 +93,24 @@ class WorkPlace:
             self._sign.close()
             os.close(self._folder)
             self._sign = None
+        if self._limit:
+            with contextlib.suppress(OSError, ValueError):  # the hard limit was lowered meanwhile
+                resource.setrlimit(resource.RLIMIT_NOFILE, self._limit)
+            self._limit = None
+
+    def _room(self, wanted: int) -> int:
+        """How many locks this process may hold at once. Raises its own limit on open files if that is too low."""
+        needed = wanted + OTHER_FILES
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY or soft >= needed:
+            return wanted
+        raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        if raised > soft:
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+                self._limit = self._limit or (soft, hard)
+                soft = raised
+        return max(0, min(wanted, soft - OTHER_FILES))
 
     def _lock(self, files: RunFiles) -> RunLock:
         began = time.monotonic()
@@ -147,17 +168,3 @@ def _signs(place: str) -> list[str]:
         return []
     names = (line.rpartition(" ")[2] for line in lines)
     return [name[1:] for name in names if name.startswith(f"@{place}") and name.rpartition("/")[2].isdecimal()]
-
-
-def _room(wanted: int) -> int:
-    """How many locks this process may hold at once. Raises its own limit on open files if it is too low."""
-    needed = wanted + OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return wanted
-    raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    if raised > soft:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-            soft = raised
-    return max(0, min(wanted, soft - OTHER_FILES))

@@ -208,3 +208,4 @@ def test_more_runs_than_open_files_are_locked_later(store: Store, monkeypatch: p
         assert locks.holder_of(late) is not None
         place.release(late)
         assert locks.holder_of(late) is None
+    assert limits == [(300, 310), (310, 310), (300, 310)]
