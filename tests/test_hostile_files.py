@@ -72,7 +72,7 @@ def test_a_manifest_with_values_of_other_types_or_ranges_is_damaged(study: Study
 def test_metrics_with_values_of_other_types_or_ranges_are_refused(tmp_path: Path, what: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(ROWS[what])
-    with pytest.raises(StudyError, match=r"metrics\.jsonl:[12]: .*Delete the run's folder"):
+    with pytest.raises(StudyError, match=r"metrics\.jsonl:[12]: .*Run the study again"):
         read_evaluations(path)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Literal, NamedTuple, NotRequired
 
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -114,17 +114,29 @@ def checkpoint_damage(files: RunFiles, record: CheckpointRecord) -> list[Damaged
 
 
 def newest_checkpoint(files: RunFiles) -> CheckpointRecord | None:
-    """The newest checkpoint whose files exist and have the right size, or None if there is none.
-
-    If the run is being trained again, that training's checkpoint.
-    """
-    for path in [*reversed(record_paths(files.aside)), *reversed(record_paths(files))]:
+    """The newest checkpoint whose files exist and have the right size, or None if there is none."""
+    for path in reversed(record_paths(files)):
         try:
             record = read_checkpoint_record(path)
         except DamagedError:
             continue
         if not find_damage(path.parent, record["files"], contents=()):
             return record
+    return None
+
+
+class Continued(NamedTuple):
+    """The checkpoint from which an unfinished run continues, and where it is being trained."""
+
+    files: RunFiles
+    record: CheckpointRecord
+
+
+def checkpoint_to_continue(files: RunFiles) -> Continued | None:
+    """Where a run continues: aside, if it is being trained again. None if it has no checkpoint."""
+    for place in (files.aside, files):
+        if (record := newest_checkpoint(place)) is not None:
+            return Continued(place, record)
     return None
 
 

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import shutil
-import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -104,17 +103,6 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def remove_partials(folder: Path, older_than: float = 0.0) -> None:
-    """Remove the half-written files that killed processes have left in `folder`, if older than that many seconds.
-
-    0 seconds is safe only if no other process writes there.
-    """
-    for path in folder.glob(".*.partial-*"):
-        with contextlib.suppress(OSError):
-            if older_than == 0 or time.time() - path.stat().st_mtime > older_than:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
-
-
 def read_json(path: Path, limit: int, values: int = MOST_VALUES) -> Any:
     """The content of a JSON file of at most `limit` bytes and `values` values.
 
@@ -161,7 +149,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return arrays
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise StudyError(f"{path} can't be read: {why}. Delete its folder to train that run again.") from None
+        raise StudyError(f"{path} can't be read: {why}. Run the study again to regenerate it.") from None
 
 
 def file_digest(path: Path, length: int | None = None) -> str:

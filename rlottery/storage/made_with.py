@@ -1,7 +1,9 @@
 """The versions, the processor and the kernels that runs were made with, compared. Bits may differ where they differ."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlottery.storage.paths import DENSE
@@ -10,8 +12,9 @@ from rlottery.storage.trial_record import CODE_OF
 Versions = Mapping[str, str]
 """What `study.versions.versions` returns."""
 
-_SOFTWARE = ("jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "metaworld")
-COMPARED = (*_SOFTWARE, "machine", "processor", "vectors", "kernels", "xla_flags")
+PACKAGES = ("jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "metaworld")
+"""The packages that results depend on."""
+COMPARED = (*PACKAGES, "machine", "processor", "vectors", "kernels", "xla_flags")
 """What counts as a change. No number of a run depends on Python's version, and a change of rlottery that changes
 results raises a version of the fingerprint."""
 _OWN_FLAGS = frozenset({"--xla_cpu_multi_thread_eigen=false"})
@@ -87,6 +90,13 @@ def named(labels: Sequence[str]) -> str:
     """The first labels, and how many more there are."""
     more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
     return f"{', '.join(labels[:_MOST_NAMED])}{more}"
+
+
+def some_folders(folders: Sequence[Path]) -> str:
+    """The first folders, and how many more there are and below which folder. "" if there are none."""
+    if len(folders) <= _MOST_NAMED:
+        return " and ".join(map(str, folders))
+    return f"{named(list(map(str, folders)))} below {os.path.commonpath(folders)}"
 
 
 def count(labels: Sequence[str], noun: str) -> str:

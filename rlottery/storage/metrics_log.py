@@ -196,7 +196,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 raise _unusable(path, number + 1, f"more than {MAX_LINE_BYTES:,} bytes")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise StudyError(f"Metrics {path} can't be read: {why}. Delete the run's folder to train it again.") from None
+        raise StudyError(f"Metrics {path} can't be read: {why}. Run the study again to regenerate it.") from None
 
 
 def _checked_row(path: Path, number: int, line: bytes, last: dict[str, int]) -> MetricsRow:
@@ -235,4 +235,4 @@ def _is_number(value: object) -> bool:
 
 
 def _unusable(path: Path, number: int, why: str) -> StudyError:
-    return StudyError(f"{path}:{number}: {why}. Delete the run's folder to train it again.")
+    return StudyError(f"{path}:{number}: {why}. Run the study again to regenerate it.")

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -63,6 +64,18 @@ def remove_leftovers(folders: Iterable[Path], now: float) -> None:
                     age = now - entry.stat(follow_symlinks=False).st_mtime
                     if _is_dead(int(named[1]), named[2], age):
                         _remove(Path(entry.path))
+
+
+def discard_folder(folder: Path) -> None:
+    """Remove a folder whose name is needed, or that must not be found again. Does nothing if there is none.
+
+    It gets a temporary name first: on a network file system, files that another process has open stay for a while.
+    Raises OSError if it can't be renamed.
+    """
+    away = temporary_path(folder.with_name(f"{folder.name}-{time.time_ns()}"))
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(away)
+        shutil.rmtree(away, ignore_errors=True)
 
 
 def _is_dead(pid: int, host: str | None, age: float) -> bool:

@@ -20,11 +20,12 @@ from rlottery.agents.kernels.library import build_command, look
 from rlottery.envs.renderers import try_renderers
 from rlottery.errors import error_text
 from rlottery.processes.children import ChildError, call_in_child, child_environment
+from rlottery.storage.made_with import PACKAGES
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.resources.disk_space import size
 from rlottery.study.resources.memory import ADDRESS_SPACE, available_memory
 from rlottery.study.resources.process_limits import address_space
-from rlottery.study.versions import PACKAGES, processor
+from rlottery.study.versions import processor
 from rlottery.version import __version__
 
 OPTIONAL = ("metaworld",)

@@ -12,7 +12,7 @@ from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.printable import on_one_line
 from rlottery.report.wording import plural
-from rlottery.storage.checkpoint_record import CheckpointRecord, newest_checkpoint
+from rlottery.storage.checkpoint_record import CheckpointRecord, checkpoint_to_continue
 from rlottery.storage.made_with import MadeWith, change_lines, made_with
 from rlottery.storage.manifests import DamagedError, Manifest, read_manifest
 from rlottery.storage.open_study import check_data_folder
@@ -22,7 +22,8 @@ from rlottery.storage.trained_with import other_settings_message
 from rlottery.storage.trial_record import deviation_lines, read_trials
 from rlottery.study.display import duration
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.finished_runs import damage_of_run, ended_manifest, replay_was_deleted
+from rlottery.study.planning.earlier import is_known_to_differ
+from rlottery.study.planning.finished_runs import damage_of_run, replay_was_deleted
 
 _SUMMARY_WORDS = {"to repeat": "to do", "mask made": "to do"}
 """States that the summary counts under another name."""
@@ -75,7 +76,10 @@ def _summary(states: Iterable[str]) -> str:
 def _manifest_or_checkpoint(files: RunFiles) -> Manifest | CheckpointRecord | None:
     """What there is of a run, finished or not. None if no file can be read."""
     try:
-        return read_manifest(files) or newest_checkpoint(files)
+        if (manifest := read_manifest(files)) is not None:
+            return manifest
+        found = checkpoint_to_continue(files)
+        return None if found is None else found.record
     except StudyError:
         return None
 
@@ -88,20 +92,24 @@ def _state(files: RunFiles) -> tuple[str, str]:
         return "running", f"{progress.env_steps:,} of {progress.total_steps:,} steps{left}"
     try:
         manifest = read_manifest(files)
-        if trained_again := _trained_again(files):
+        if trained_again := _trained_again(files, manifest):
             return trained_again
         return _unfinished_state(files) if manifest is None else _ended_state(files, manifest)
     except DamagedError as error:
-        return "damaged", _damage_text(error)
+        return _trained_again(files, None) or ("damaged", _damage_text(error))
     except StudyError as error:
         return "damaged", str(error)
 
 
-def _trained_again(files: RunFiles) -> tuple[str, str] | None:
-    """The state of a run that was trained again and differs from its earlier result, which is kept."""
+def _trained_again(files: RunFiles, manifest: Manifest | None) -> tuple[str, str] | None:
+    """The state of a run that was trained again and waits aside. Its earlier result, if there is one, is kept."""
     with contextlib.suppress(StudyError):
-        if ended_manifest(files.aside) is not None:
+        differs = is_known_to_differ(files)
+        if differs:
             return "differs", "from its earlier result since it was trained again; `rlottery run` says what to do"
+        ended = manifest is not None and _ended_state(files, manifest)[0] in ("done", "diverged")
+        if differs is not None and not ended:  # else a command was killed before it could delete the folder
+            return "trained again", "not compared yet with what there was; `rlottery run` does it"
     return None
 
 
@@ -111,9 +119,9 @@ def _damage_text(error: DamagedError) -> str:
 
 def _unfinished_state(files: RunFiles) -> tuple[str, str]:
     """The state of a run without a manifest, whose worker is not running."""
-    record = newest_checkpoint(files)
-    if record is not None:
-        return "interrupted", f"continues from step {record['env_steps']:,} when the study is run again"
+    found = checkpoint_to_continue(files)
+    if found is not None:
+        return "interrupted", f"continues from step {found.record['env_steps']:,} when the study is run again"
     if files.metrics.exists():
         return "interrupted", "restarts when the study is run again"
     return ("mask made", "ticket not trained yet") if files.mask.exists() else ("to do", "")

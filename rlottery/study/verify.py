@@ -19,9 +19,15 @@ from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import RunFiles, Store
 from rlottery.storage.study_record import read_study_record
 from rlottery.study.planning.arms import METHODS
-from rlottery.study.planning.finished_runs import damage_of_run, expected_files, replay_was_deleted
+from rlottery.study.planning.earlier import is_known_to_differ
+from rlottery.study.planning.finished_runs import damage_of_run, ended_manifest, expected_files, replay_was_deleted
 
 _REPEATED = "The run is repeated when the study is run again."
+_WAITS = {
+    False: "The run was trained again. That is compared with what there was when the study is run again.",
+    True: "The run was trained again and differs from its earlier result: `rlottery run` says what to do.",
+}
+"""What happens to a run that was trained again and waits aside, by whether it is known to differ."""
 _REMADE = "The mask is regenerated when the study is run again."
 _OTHER_VERSION = "Use the version of rlottery that wrote it."
 
@@ -75,30 +81,64 @@ def examine(config: Config) -> Health:
 
 def examine_run(run: RunFiles) -> tuple[int, list[Problem]]:
     """How many files of a run were checked, and what is wrong with them."""
+    files, problems = _examine_aside(run)
+    waits = _what_happens_to_aside(run)
+    repeated = waits or _REPEATED
     try:
         manifest = read_manifest(run)
     except DamagedError as error:
+        return 1 + files, [Problem(error.file, error.why, repeated), *problems]
+    except StudyError as error:
+        return 1 + files, [Problem(run.manifest, str(error), _OTHER_VERSION), *problems]
+    if manifest is None or manifest["status"] == "failed":
+        more, found_there = _examine_unfinished(run, repeated)
+        return more + files, [*found_there, *problems]
+    own = [Problem(error.file, error.why, repeated) for error in damage_of_run(run, manifest)]
+    if replay_was_deleted(run, manifest):
+        fix = waits or "The dense agent is trained again where it is needed."
+        own.append(Problem(run.replay, "it is missing", fix))
+    if not own:
+        own = [Problem(path, why, repeated) for path, why in _contradictions(run)]
+    return 1 + len(expected_files(run, manifest)) + files, [*own, *problems]
+
+
+def _examine_aside(run: RunFiles) -> tuple[int, list[Problem]]:
+    """Check what was trained again and waits aside, or is still being trained there."""
+    if not run.aside.folder.is_dir():
+        return 0, []
+    try:
+        again = ended_manifest(run.aside)
+    except DamagedError as error:
         return 1, [Problem(error.file, error.why, _REPEATED)]
     except StudyError as error:
-        return 1, [Problem(run.manifest, str(error), _OTHER_VERSION)]
-    if manifest is None or manifest["status"] == "failed":
-        return _examine_unfinished(run)
-    problems = [Problem(error.file, error.why, _REPEATED) for error in damage_of_run(run, manifest)]
-    if replay_was_deleted(run, manifest):
-        problems.append(Problem(run.replay, "it is missing", "The dense agent is trained again where it is needed."))
-    if not problems:
-        problems = [Problem(path, why, _REPEATED) for path, why in _contradictions(run)]
-    return 1 + len(expected_files(run, manifest)), problems
+        return 1, [Problem(run.aside.manifest, str(error), _OTHER_VERSION)]
+    if again is None:
+        return _examine_unfinished(run.aside, _REPEATED)
+    # A command that was interrupted may have put some of the files in place.
+    damaged = [
+        error
+        for name, entry in again["files"].items()
+        if find_damage(run.folder, {name: entry})
+        for error in find_damage(run.aside.folder, {name: entry})
+    ]
+    return 1 + len(again["files"]), [Problem(error.file, error.why, _REPEATED) for error in damaged]
 
 
-def _examine_unfinished(run: RunFiles) -> tuple[int, list[Problem]]:
-    """Check the checkpoints of a run that isn't finished, and its mask."""
+def _what_happens_to_aside(run: RunFiles) -> str | None:
+    with contextlib.suppress(StudyError):
+        differs = is_known_to_differ(run)
+        return None if differs is None else _WAITS[differs]
+    return None
+
+
+def _examine_unfinished(run: RunFiles, repeated: str) -> tuple[int, list[Problem]]:
+    """Check the checkpoints of a run that isn't finished, and its mask. `repeated` says what happens to the run."""
     paths = record_paths(run)
     files = len(paths)
     problems: list[Problem] = []
     if run.agent.exists() and not paths:
         why = "it is missing, or the run was interrupted at its very end"
-        problems.append(Problem(run.manifest, why, _REPEATED))
+        problems.append(Problem(run.manifest, why, repeated))
     damaged: dict[Path, str] = {}
     intact: list[int] = []
     for path in paths:

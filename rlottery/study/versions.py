@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rlottery.agents.kernels.library import find
 from rlottery.processes.children import child_environment
+from rlottery.storage.made_with import PACKAGES
 from rlottery.version import __version__
 
-PACKAGES = ("jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "metaworld")
 _VECTOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
 """Features of a processor that change the order in which XLA adds numbers."""
 _PLAIN_FLAG = re.compile(r"--xla_[a-z0-9_]+(=[A-Za-z0-9_.,-]*)?")

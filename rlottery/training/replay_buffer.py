@@ -109,7 +109,7 @@ def load_replay(folder: Path) -> Transitions:
         StudyError: a field is missing or not a plain array, or the fields don't fit together.
     """
     fields = {}
-    remedy = f"Delete {folder.parent} to train that agent again."
+    remedy = f"Delete {folder}, and run the study again to regenerate it."
     for name in Transitions._fields:
         path = folder / f"{name}.npy"
         try:

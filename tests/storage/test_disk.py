@@ -108,7 +108,7 @@ def test_damaged_arrays_are_refused(tmp_path: Path, damage: Any) -> None:
     path = tmp_path / "x.safetensors"
     disk.write_arrays(path, {"w": np.ones(3)})
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(StudyError, match=r"x\.safetensors can't be read.*to train that run again"):
+    with pytest.raises(StudyError, match=r"x\.safetensors can't be read.*Run the study again"):
         disk.read_arrays(path)
 
 
@@ -194,15 +194,6 @@ def test_damaged_arrays_are_refused_or_read_and_nothing_else_happens(data: st.Da
 @pytest.fixture(autouse=True)
 def _file_for_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_FILE", str(tmp_path / "file"))
-
-
-def test_partials_of_killed_writers_are_removed(tmp_path: Path) -> None:
-    (tmp_path / ".agent.safetensors.partial-123").write_bytes(b"half")
-    (tmp_path / ".replay.partial-123").mkdir()
-    (tmp_path / ".replay.partial-123" / "x.npy").write_bytes(b"half")
-    (tmp_path / "agent.safetensors").write_bytes(b"whole")
-    disk.remove_partials(tmp_path)
-    assert content(tmp_path) == {"agent.safetensors": b"whole"}
 
 
 def test_the_digest_of_a_beginning(tmp_path: Path) -> None:

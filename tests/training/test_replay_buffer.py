@@ -117,7 +117,7 @@ def test_loaded_fields_are_memory_mapped_and_read_only(saved: Path) -> None:
 @pytest.mark.parametrize("field", Transitions._fields)
 def test_a_missing_field_is_named(saved: Path, field: str) -> None:
     (saved / f"{field}.npy").unlink()
-    with pytest.raises(StudyError, match=rf"{field}\.npy can't be read.*to train that agent again"):
+    with pytest.raises(StudyError, match=rf"{field}\.npy can't be read.*run the study again"):
         replay.load_replay(saved)
 
 
@@ -157,7 +157,7 @@ def test_any_damage_to_a_header_is_refused_or_harmless(saved: Path) -> None:
             try:
                 assert replay.load_replay(saved).rewards.shape == (8,)
             except StudyError as error:
-                assert "to train that agent again" in str(error)
+                assert "run the study again" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_any_damage_to_a_header_is_refused_or_harmless(saved: Path) -> None:
 )
 def test_fields_that_do_not_fit_together_are_refused(saved: Path, field: str, array: np.ndarray) -> None:
     np.save(saved / f"{field}.npy", array)
-    with pytest.raises(StudyError, match=r"(don't fit together|can't be read).*to train that agent again"):
+    with pytest.raises(StudyError, match=r"(don't fit together|can't be read).*run the study again"):
         replay.load_replay(saved)
 
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from rlottery.errors import GoneError, RlotteryError, located_text
 from rlottery.processes.children import ended_by
 from rlottery.regular_files import regular
-from rlottery.storage.checkpoint_record import newest_checkpoint
+from rlottery.storage.checkpoint_record import checkpoint_to_continue
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
+from rlottery.study.planning.earlier import earlier_of
 from rlottery.study.planning.fingerprints import dense_fingerprint, ticket_fingerprint
 from rlottery.study.planning.finished_runs import manifest_head
 from rlottery.study.planning.jobs import Job
@@ -106,8 +107,16 @@ def is_lack_of_processes(error: OSError) -> bool:
 
 
 def record_failure(job: Job, why: str) -> None:
-    """Write the manifest of a run that failed, if its process ended before it could."""
+    """Write the manifest of a run that failed, if its process ended before it could.
+
+    A run with an earlier result gets none: it was trained aside, and without a manifest the result is still known.
+    """
     if job.stage not in ("dense", "ticket") or job.files.manifest.exists():
+        return
+    try:
+        if earlier_of(job) is not None:
+            return
+    except RlotteryError:
         return
     if job.stage == "dense":
         fingerprint = dense_fingerprint(job.config, job.task, job.seed)
@@ -130,8 +139,8 @@ def disk_full_message(job: Job) -> str:
 
 def resume_message(job: Job) -> str:
     """Where the job continues when the command is run again."""
-    record = newest_checkpoint(job.files)
-    return f"It continues from step {record['env_steps']:,}." if record else "It restarts from the beginning."
+    found = checkpoint_to_continue(job.files)
+    return f"It continues from step {found.record['env_steps']:,}." if found else "It restarts from the beginning."
 
 
 def remarks(job: Job) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask
-from rlottery.storage.checkpoint_record import newest_checkpoint, other_config_error
+from rlottery.storage.checkpoint_record import checkpoint_to_continue, other_config_error
 from rlottery.storage.manifests import DamagedError, Manifest
 from rlottery.study.planning import finished_runs
 from rlottery.study.planning.earlier import check_aside
@@ -103,9 +103,9 @@ def _intact_manifest(job: Job, asked: Fingerprint) -> Manifest | None:
                 finished_runs.check_converged(job.files, manifest)
                 return manifest
     check_aside(job, asked)
-    record = newest_checkpoint(job.files)
-    if record is not None and (differences := differing_keys(asked, record["fingerprint"])):
-        raise other_config_error(job.files, differences)
+    found = checkpoint_to_continue(job.files)
+    if found is not None and (differences := differing_keys(asked, found.record["fingerprint"])):
+        raise other_config_error(found.files, differences)
     return None
 
 

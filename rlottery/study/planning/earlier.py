@@ -7,7 +7,7 @@ that were made from the earlier result.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from rlottery.config.recipes import ROUND
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.checkpoint_record import record_paths
-from rlottery.storage.made_with import Versions, changes, named
+from rlottery.storage.made_with import Versions, changes, named, some_folders
 from rlottery.storage.manifests import DamagedError, Manifest, file_entry, find_damage, read_manifest
 from rlottery.storage.paths import DENSE, RunFiles
 from rlottery.study.planning.arms import arms_of
@@ -49,10 +49,7 @@ class Earlier:
 
     def differing(self, again: Manifest) -> list[str]:
         """In what the run that was trained again differs: names of files, or how it ended."""
-        if self.status != again["status"]:
-            return [f"how it ended ({self.status}, and now {again['status']})"]
-        found = {name: entry["sha256"] for name, entry in again["files"].items()}
-        return [name for name, known in self.digests.items() if name in found and found[name] not in known]
+        return _differing(self.status, self.digests, again)
 
     def allows(self, again: Manifest) -> bool:
         """Whether the run that was trained again may take its place."""
@@ -93,7 +90,7 @@ def earlier_of(job: Job) -> Earlier | None:
         return Earlier(
             manifest,
             manifest["status"],
-            {name: frozenset([entry["sha256"]]) for name, entry in entries.items() if name not in metrics},
+            _digests_in(job.files, manifest),
             tuple(dict.fromkeys(use.holder for use in uses if use.sha256 in known and use.holder != job.files.folder)),
             readable,
             manifest.get("versions", {}),
@@ -104,7 +101,7 @@ def earlier_of(job: Job) -> Earlier | None:
     digests: dict[str, frozenset[str]] = {}
     for use, name in files:
         digests[name] = digests.get(name, frozenset()) | {use.sha256}
-    status = "diverged" if job.files.diverged.name in left and not files else "done"
+    status = "done" if files else _status_of(job.files, left)
     versions = next((use.versions for use, _ in files if use.versions), {})
     dependents = tuple(dict.fromkeys(use.holder for use, _ in files))
     return Earlier(None, status, left | digests, dependents, bool(left), versions)
@@ -141,8 +138,23 @@ def trained_aside(files: RunFiles, fingerprint: Fingerprint) -> Manifest | None:
     return None if lost else again
 
 
+def is_known_to_differ(files: RunFiles) -> bool | None:
+    """Whether a run that was trained again, and waits aside, differs from the earlier result in the run's own folder.
+
+    None if none waits. What other runs were made from is compared only by the command that trains.
+    """
+    again = _ended(files.aside)
+    if again is None:
+        return None
+    manifest = _ended(files)
+    if manifest is not None:
+        return bool(_differing(manifest["status"], _digests_in(files, manifest), again))
+    left = _left_digests(files)
+    return bool(left) and bool(_differing(_status_of(files, left), left, again))
+
+
 def check_aside(job: Job, fingerprint: Fingerprint) -> None:
-    """Raise StudyError if the run was trained again with the versions of now, and came out as another result."""
+    """Raise StudyError if the run was trained again with the current versions, and came out as another result."""
     again = trained_aside(job.files, fingerprint)
     if again is None or (earlier := earlier_of(job)) is None or earlier.allows(again):
         return
@@ -153,10 +165,11 @@ def check_aside(job: Job, fingerprint: Fingerprint) -> None:
 def other_result_error(job: Job, earlier: Earlier, again: Manifest) -> StudyError:
     """The error for a run that was trained again and came out as another result than the one that is kept."""
     made_from = [str(folder) for folder in earlier.dependents]
+    aside = job.files.aside.folder
     found = changes(earlier.versions, again.get("versions", {}))
-    folders = [str(job.files.folder), *made_from]
-    if job.stage == DENSE and made_from:
-        folders = [str(job.files.folder.parent)]  # all runs of a seed are made from its dense agent
+    also = some_folders(earlier.dependents)
+    if job.stage == DENSE and made_from:  # all runs of a seed are made from its dense agent
+        also = f"all other folders in {job.files.folder.parent}"
     if found:
         why = f"It was made with other versions: {', '.join(found)}."
         first = "Restore these versions"
@@ -165,16 +178,17 @@ def other_result_error(job: Job, earlier: Earlier, again: Manifest) -> StudyErro
             "No version that is recorded differs. Code of the environment may have changed, and runs that are trained "
             "together on a GPU repeat only up to rounding."
         )
-        first = f"Find the difference, delete {job.files.aside.folder}"
+        first = f"Find the difference, delete {aside}"
     lines = [
         f"{job.label} was trained again and differs from the earlier result in: {', '.join(earlier.differing(again))}.",
         why,
         "Finished results are never replaced, so all files stay as they were"
         + (f", with what was made from them: {named(made_from)}." if made_from else "."),
-        f"What was trained now is in {job.files.aside.folder}. Choose one:",
+        f"What was trained now is in {aside}. Choose one:",
         f"  - {first}, and run this command again.",
-        "  - Train the whole study with the versions of now, in another folder: data=ANOTHER_FOLDER",
-        f"  - Give up the earlier results: delete {' and '.join(folders)}, and run this command again.",
+        "  - Train the whole study with the current versions, in another folder: data=ANOTHER_FOLDER",
+        f"  - Discard the earlier results, and keep the new one: delete everything in {job.files.folder} but "
+        f"{aside.name!r}{f', and {also}' if also else ''}. Then run this command again.",
     ]
     return StudyError("\n".join(lines))
 
@@ -200,6 +214,24 @@ def _left_digests(files: RunFiles) -> dict[str, frozenset[str]]:
         with contextlib.suppress(OSError):
             return {path.name: frozenset([file_entry(path)["sha256"]])}
     return {}
+
+
+def _status_of(files: RunFiles, left: Collection[str]) -> str:
+    """How a run without a manifest ended, by the names of the files that are left."""
+    return "diverged" if files.diverged.name in left else "done"
+
+
+def _digests_in(files: RunFiles, manifest: Manifest) -> dict[str, frozenset[str]]:
+    """The digests in a manifest, without that of the metrics, which contain times."""
+    entries = manifest["files"].items()
+    return {name: frozenset([entry["sha256"]]) for name, entry in entries if name != files.metrics.name}
+
+
+def _differing(status: str, digests: Mapping[str, frozenset[str]], again: Manifest) -> list[str]:
+    if status != again["status"]:
+        return [f"how it ended ({status}, and now {again['status']})"]
+    found = {name: entry["sha256"] for name, entry in again["files"].items()}
+    return [name for name, known in digests.items() if name in found and found[name] not in known]
 
 
 def _ended(files: RunFiles) -> Manifest | None:

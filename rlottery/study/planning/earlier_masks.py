@@ -7,7 +7,7 @@ from pathlib import Path
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask
-from rlottery.storage.made_with import named
+from rlottery.storage.made_with import some_folders
 from rlottery.storage.manifests import Manifest, file_entry, list_differences, write_manifest
 from rlottery.storage.paths import RunFiles, Store
 from rlottery.study.planning.earlier import inputs_of
@@ -22,14 +22,14 @@ def check_nothing_needs_old_mask(job: Job) -> None:
         mask = read_mask(job.files.mask)
     except MaskError:
         return
-    differences = list_differences(expected_mask_fingerprint(job), mask.metadata["fingerprint"], asker="now here is")
-    if differences and (made := [str(folder) for folder in _made_with(job.store, mask.metadata["digest"])]):
+    differences = list_differences(expected_mask_fingerprint(job), mask.metadata["fingerprint"], asker="now they are")
+    if differences and (made := list(_made_with(job.store, mask.metadata["digest"]))):
         listed = "\n  ".join(differences)
         raise StudyError(
             f"{job.files.mask} was made from something else:\n  {listed}\n"
-            f"Finished results are never replaced, and this mask belongs to {named(made)}. Restore the files that it "
-            "was made from, work in another folder with data=ANOTHER_FOLDER, or give up these results: delete "
-            f"{' and '.join(dict.fromkeys([str(job.files.folder), *made]))}."
+            f"Finished results are never replaced, and this mask belongs to {some_folders(made)}. Restore the "
+            "files that it was made from, work in another folder with data=ANOTHER_FOLDER, or discard these results: "
+            f"delete {some_folders(list(dict.fromkeys([job.files.folder, *made])))}."
         )
 
 
@@ -40,7 +40,7 @@ def check_ticket_has_mask(job: Job, mask: Mask) -> None:
         raise StudyError(
             f"The mask of {job.label} was made again, and differs from the one that its finished ticket was trained "
             "with. Finished results are never replaced, so the mask is not saved. Versions, kernels, XLA flags or a "
-            "criterion may have changed: restore them, work in another folder with data=ANOTHER_FOLDER, or give up the "
+            "criterion may have changed: restore them, work in another folder with data=ANOTHER_FOLDER, or discard the "
             f"ticket: delete {job.files.folder}."
         )
 

@@ -36,7 +36,7 @@ def check_same_study(files: RunFiles, manifest: Manifest, asked: Fingerprint) ->
             raise StudyError(
                 f"{files.folder} holds a finished run that was made from other files:\n  {listed}\n"
                 "Finished results are never replaced. Restore these files, work in another folder with "
-                f"data=ANOTHER_FOLDER, or give up this run: delete {files.folder}."
+                f"data=ANOTHER_FOLDER, or discard this run: delete {files.folder}."
             )
         raise StudyError(
             f"{files.folder} holds a run of another study:\n  {listed}\n"

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.storage.checkpoint_record import newest_checkpoint
+from rlottery.storage.checkpoint_record import checkpoint_to_continue
 from rlottery.storage.made_with import Versions, changes, count, named
 from rlottery.study.planning.earlier import repeated
 from rlottery.study.planning.finished_runs import ended_manifest
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.versions_now import versions_now
+from rlottery.study.planning.versions_now import code_versions, versions_in_worker
 
 _AGAIN, _CONTINUED, _COMPARED = "again", "continued", "compared"
 _TEXTS = {
@@ -29,8 +29,11 @@ def report_other_versions(config: Config, jobs: Iterable[Job], say: Callable[[st
     Raises StudyError with the same lines if the config has ``other_versions: refuse``.
     """
     found: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    jobs = list(jobs)
+    shared = versions_in_worker(config) if jobs else {}
+    codes = {index: code_versions(config.tasks[index]) for index in {job.task_index for job in jobs}}
     for job in jobs:
-        now = versions_now(job)
+        now = shared | codes[job.task_index]
         for how, then in _built_on(job):
             if differences := changes(then, now):
                 found.setdefault((how, differences), []).append(job.label)
@@ -42,8 +45,8 @@ def report_other_versions(config: Config, jobs: Iterable[Job], say: Callable[[st
         listed = "\n  ".join(lines)
         raise StudyError(
             f"This study refuses other versions (other_versions: refuse):\n  {listed}\n"
-            "Restore the versions, train the whole study with those of now in another folder with data=ANOTHER_FOLDER, "
-            "or set other_versions=report."
+            "Restore the versions, train the whole study with the current ones in another folder with "
+            "data=ANOTHER_FOLDER, or set other_versions=report."
         )
     for line in lines:
         say(line)
@@ -54,8 +57,10 @@ def _built_on(job: Job) -> Iterator[tuple[str, Versions]]:
     with contextlib.suppress(StudyError):
         if (earlier := repeated(job)) is not None:
             yield _AGAIN, earlier.versions
-        elif job.stage in ("dense", "ticket") and (record := newest_checkpoint(job.files)) is not None:
-            yield from ((_CONTINUED, session.get("versions", {})) for session in record["sittings"][-1:])
+        elif job.stage == "rewind" and (dense := ended_manifest(job.dense_files)) is not None:
+            yield _AGAIN, dense.get("versions", {})
+        elif job.stage in ("dense", "ticket") and (found := checkpoint_to_continue(job.files)) is not None:
+            yield from ((_CONTINUED, session.get("versions", {})) for session in found.record["sittings"][-1:])
     if job.arm is not None:
         with contextlib.suppress(StudyError):
             if (dense := ended_manifest(job.dense_files)) is not None:

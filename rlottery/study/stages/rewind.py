@@ -12,7 +12,7 @@ from rlottery.storage.metrics_log import WALL_CLOCK, MetricsRow, read_metrics
 from rlottery.storage.progress import ProgressFile
 from rlottery.study.planning.finished_runs import dense_manifest, missing_rewind_points
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.versions_now import code_of
+from rlottery.study.planning.versions_now import code_versions
 from rlottery.study.stages.agents import streams_of, weights_from
 from rlottery.study.stages.starts import Start
 from rlottery.study.stages.train_run import RunRecorder, environment_maker, first_loop, training_plan
@@ -38,7 +38,7 @@ def add_rewind_points(job: Job, stop_wanted: Callable[[], bool], environments: O
     if not _timeless(read_metrics(job.files.metrics), max(steps)).items() <= _timeless(rows, max(steps)).items():
         for step in steps:
             job.files.rewind_point(step).unlink(missing_ok=True)
-        found = changes(finished.get("versions", {}), versions() | code_of(job))
+        found = changes(finished.get("versions", {}), versions() | code_versions(job.task))
         with_others = f"It was made with other versions: {', '.join(found)}. Restore them, or work in another folder"
         raise StudyError(
             f"{job.dense.label} can't be rewound to step {max(steps):,}: training it again on this machine gives other "

@@ -13,7 +13,7 @@ from rlottery.storage.syncing import writing
 from rlottery.study.planning.fingerprints import Fingerprint
 from rlottery.study.planning.finished_runs import manifest_head
 from rlottery.study.planning.jobs import Job
-from rlottery.study.planning.versions_now import code_of
+from rlottery.study.planning.versions_now import code_versions
 from rlottery.study.stages.faults import fault_of
 from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
@@ -43,7 +43,7 @@ def record_run(
         known: facts that are known before the work starts.
         work: trains the run, and writes its files. What it raises is raised again.
     """
-    made_with = versions() | code_of(job)
+    made_with = versions() | code_versions(job.task)
     checkpoints = Checkpoints(files, fingerprint, job.config.checkpoint_seconds, made_with)
     with writing(files.folder):
         files.manifest.unlink(missing_ok=True)
@@ -70,9 +70,12 @@ def record_run(
         manifest = manifest_of("done", result.names, {**known, **result.facts})
     except DivergedError as error:
         write_arrays(files.diverged, error.arrays)
-        reason = f"{error}\nThe batch and the agent are in {job.files.diverged}."
+        reason = f"{error}\nThe batch and the agent are in {files.diverged}."
         names = [files.metrics.name, files.diverged.name]
-        write_manifest(files, manifest_of("diverged", names, {**known, "replay": "released", "error": reason}))
+        ended: RunFacts = {**known, "error": reason}
+        if job.stage == "dense":
+            ended["replay"] = "released"
+        write_manifest(files, manifest_of("diverged", names, ended))
         checkpoints.remove()
         raise
     except Exception as error:

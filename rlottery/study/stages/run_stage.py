@@ -4,6 +4,7 @@ The dense stage trains the agent that masks are scored on and tickets are compar
 ticket or a control from the weights and the mask that its recipe asks for.
 """
 
+import time
 from collections.abc import Callable
 
 from rlottery.agents.base import to_arrays
@@ -12,11 +13,12 @@ from rlottery.envs import OpenEnvironments
 from rlottery.errors import StudyError
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask
-from rlottery.storage.disk import remove_partials, write_arrays, write_bytes, write_folder
+from rlottery.storage.disk import write_arrays, write_bytes, write_folder
 from rlottery.storage.made_with import changes
 from rlottery.storage.manifests import RunFacts, find_damage
 from rlottery.storage.paths import REPLAY_FILES, RunFiles
 from rlottery.storage.syncing import WriteError
+from rlottery.storage.temporary_files import remove_leftovers
 from rlottery.study.planning.arms import comparable_method
 from rlottery.study.planning.earlier import earlier_of, recorded_rewind_steps
 from rlottery.study.planning.fingerprints import dense_fingerprint
@@ -36,9 +38,6 @@ from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.dynamic_sparsity import masks_of
 from rlottery.training.learner import CpuLearner, Learner
-
-STALE_SECONDS = 3600.0
-"""Age at which a half-written mask is removed. A younger one may be in use: other processes write to that folder."""
 
 
 def run_stage(
@@ -74,14 +73,15 @@ def _do(
     make_learner: Callable[..., Learner],
     environments: OpenEnvironments,
 ) -> None:
-    for files in (job.files, job.files.aside):
-        remove_partials(files.folder)
+    # A worker that was killed a moment ago may have left them, and a replay buffer is large.
+    files = (job.files, job.files.aside)
+    remove_leftovers([*(one.folder for one in files), *(one.checkpoint for one in files)], time.time())
     if job.stage == "dense":
         train_dense(job, stop_wanted, make_learner, environments)
     elif job.stage == "rewind":
         add_rewind_points(job, stop_wanted, environments)
     elif job.stage == "mask":
-        remove_partials(job.mask_path.parent, older_than=STALE_SECONDS)
+        remove_leftovers([job.mask_path.parent], time.time())
         create_mask(job)
     else:
         train_ticket(job, stop_wanted, make_learner, environments)
@@ -97,7 +97,8 @@ def train_dense(
     weights = weights_from(job, streams_of(job).for_weights())
     fingerprint = dense_fingerprint(job.config, job.task, job.seed)
     # Also what an earlier run saved for arms that the config no longer lists: it is repaired as the rest is.
-    start = Start(weights, saves=sorted({*job.config.rewind_steps, *recorded_rewind_steps(earlier_of(job))}))
+    earlier = earlier_of(job)
+    start = Start(weights, saves=sorted({*job.config.rewind_steps, *recorded_rewind_steps(earlier)}))
 
     def train(files: RunFiles) -> None:
         def work(checkpoints: Checkpoints) -> RunResult:
@@ -112,7 +113,7 @@ def train_dense(
 
         record_run(job, files, fingerprint, {}, work)
 
-    train_in_place_or_aside(job, fingerprint, train)
+    train_in_place_or_aside(job, earlier, fingerprint, train)
 
 
 def train_ticket(
@@ -143,7 +144,7 @@ def train_ticket(
 
         record_run(job, files, fingerprint, _facts(job, mask, start), work)
 
-    train_in_place_or_aside(job, fingerprint, train)
+    train_in_place_or_aside(job, earlier_of(job), fingerprint, train)
 
 
 def _facts(job: Job, mask: Mask | None, start: Start) -> RunFacts:

@@ -1,6 +1,7 @@
 """What a command, `status` and reports say about versions that differ. Nothing is trained here."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,19 @@ def test_runs_that_are_trained_again_say_so_before_they_are(study: Config) -> No
     assert "no finished result is replaced" in line
     shutil.rmtree(job(study, "dense").files.folder)
     assert lines(study, "dense")[0] == line  # then by the versions of the ticket
+
+
+def test_a_dense_agent_that_is_trained_again_for_a_rewind_point_counts_too(
+    study: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewind, asked = replace(job(study, "dense"), stage="rewind"), []
+    monkeypatch.setattr(
+        "rlottery.study.planning.versions_now.worker_versions", lambda device: asked.append(device) or NEW
+    )
+    found: list[str] = []
+    report_other_versions(study, [rewind, job(study, "mask"), job(study, "ticket")], found.append)
+    assert found[0].startswith(f"1 job will be trained again with other versions than before: {CHANGED} (Pendulum-v1")
+    assert len(asked) == 1  # and not once for each job
 
 
 def test_interrupted_runs_and_tickets_of_other_dense_agents(study: Config) -> None:

@@ -1,5 +1,6 @@
 """Runs that are trained again: their results are repaired or kept, never replaced. Nothing is trained here."""
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,19 +15,23 @@ from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.storage.disk import write_bytes
 from rlottery.storage.manifests import Manifest, file_entry, read_manifest, write_manifest
 from rlottery.storage.paths import RunFiles
-from rlottery.study.execution.endings import remarks
+from rlottery.storage.temporary_files import remove_leftovers
+from rlottery.study.execution.endings import record_failure, remarks
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.earlier import earlier_of, recorded_rewind_steps
 from rlottery.study.planning.jobs import STAGES, Job, list_jobs
 from rlottery.study.planning.plan import JobState, plan_study
 from rlottery.study.stages.retraining import train_in_place_or_aside
 from rlottery.study.stages.run_record import RunResult, record_run
+from rlottery.study.status import status_table
+from rlottery.study.verify import examine_run
 from tests.study.studies import (
     TINY,
     change_manifest,
     contents,
     job,
     mask_for,
+    shown,
     tiny_config,
     write_dense,
     write_mask,
@@ -100,7 +105,7 @@ def never(files: RunFiles) -> None:
 
 def again(of: Job, train: Train) -> None:
     fingerprint = plan_fingerprint(of)
-    train_in_place_or_aside(of, fingerprint, train)
+    train_in_place_or_aside(of, earlier_of(of), fingerprint, train)
 
 
 def plan_fingerprint(of: Job) -> dict[str, Any]:
@@ -155,7 +160,7 @@ def test_other_bits_replace_nothing(study: Config, name: str, use: Callable[[dic
     assert "differs from the earlier result in: agent.safetensors" in message and CHANGED in message
     assert str(job(study, "ticket").files.folder) in message and "magnitude-50" in message  # not listed by the config
     assert "Restore these versions" in message and "data=ANOTHER_FOLDER" in message
-    assert f"delete {dense.files.folder.parent}, and" in message
+    assert f"all other folders in {dense.files.folder.parent}. Then" in message
     assert kept(study) == before
     # The next command says so before it trains anything, unless the versions are others.
     with pytest.raises(StudyError, match="was trained again and differs"):
@@ -173,7 +178,7 @@ def test_without_a_manifest_what_was_made_from_the_run_is_compared(study: Config
     shutil.rmtree(dense.files.folder) if lost == "folder" else damage(dense.files.manifest)
     before = kept(study)
     with pytest.raises(StudyError, match="agent.safetensors") as raised:
-        train_in_place_or_aside(dense, {"version": 2}, other)
+        train_in_place_or_aside(dense, earlier_of(dense), {"version": 2}, other)
     assert CHANGED in str(raised.value)  # by the versions of the tickets
     assert kept(study) == before
     again(dense, same)
@@ -209,7 +214,7 @@ def test_a_ticket_keeps_its_score(study: Config) -> None:
     before = kept(study)
     with pytest.raises(StudyError, match="magnitude-80 was trained again and differs") as raised:
         again(ticket, trained(ticket, bits=1))
-    assert f"delete {ticket.files.folder}, and" in str(raised.value)
+    assert f"delete everything in {ticket.files.folder} but 'retrained'. Then" in str(raised.value)
     assert kept(study) == before
 
 
@@ -220,10 +225,10 @@ def test_a_ticket_without_a_manifest_is_compared_with_the_agent_that_it_has(stud
     damage(ticket.files.manifest) if how == "damaged" else ticket.files.manifest.unlink()
     before, fingerprint = kept(study), {"version": 1}
     with pytest.raises(StudyError, match="magnitude-80 was trained again and differs"):
-        train_in_place_or_aside(ticket, fingerprint, other)
+        train_in_place_or_aside(ticket, earlier_of(ticket), fingerprint, other)
     assert kept(study) == before
     shutil.rmtree(ticket.files.aside.folder)
-    train_in_place_or_aside(ticket, fingerprint, same)
+    train_in_place_or_aside(ticket, earlier_of(ticket), fingerprint, same)
     assert manifest_of(ticket)["status"] == "done"
     agent = ticket.files.agent
     assert agent.read_bytes() == before[str(agent.relative_to(study.data))][0]
@@ -237,6 +242,81 @@ def test_a_first_run_and_a_failed_one_are_trained_in_place(tmp_path: Path) -> No
     change_manifest(dense.files, status="failed", files={})
     again(dense, seen.append)
     assert seen == [dense.files, dense.files]
+
+
+@pytest.mark.parametrize("stage", ["dense", "ticket"])
+def test_the_new_result_takes_its_place_once_the_earlier_ones_are_discarded(study: Config, stage: str) -> None:
+    of, dense = job(study, stage), job(study, "dense")
+    damage(of.files.agent)
+    with pytest.raises(StudyError, match="Discard the earlier results, and keep the new one"):
+        again(of, trained(of, bits=1))
+    new = of.files.aside.agent.read_bytes()
+    for path in of.files.folder.iterdir():
+        if path.name != "retrained":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for folder in dense.files.folder.parent.iterdir() if stage == "dense" else ():
+        if folder != dense.files.folder:
+            shutil.rmtree(folder)
+    assert [t.state for t in plan_study(study, "magnitude", (stage,))] == [JobState.WAITING]
+    again(of, never)
+    assert of.files.agent.read_bytes() == new and not of.files.aside.folder.exists()
+    assert [t.state for t in plan_study(study, "magnitude", (stage,))] == [JobState.FOUND]
+
+
+def test_a_crash_while_it_is_trained_aside_makes_nothing_forgotten(study: Config) -> None:
+    ticket = job(study, "ticket")
+    ticket.files.manifest.unlink()
+    before = kept(study)
+    record_failure(ticket, "the worker was killed by SIGSEGV")
+    assert kept(study) == before and earlier_of(ticket) is not None
+    shutil.rmtree(ticket.files.folder)
+    record_failure(ticket, "the worker was killed by SIGSEGV")
+    assert manifest_of(ticket)["status"] == "failed"
+
+
+def test_files_that_another_process_has_open_on_a_network_file_system_fail_no_run(
+    study: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense = job(study, "dense")
+    damage(dense.files.agent)
+    train = trained(dense)
+    trained(dense, bits=1)(dense.files.aside)  # it is discarded, and trained again
+
+    def busy(folder: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", busy)
+        train_in_place_or_aside(dense, earlier_of(dense), manifest_of(dense)["fingerprint"], train)
+    left = list(dense.files.folder.glob(".retrained-*"))
+    assert len(left) == 2 and not dense.files.aside.folder.exists()
+    assert [t.state for t in plan_study(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
+    remove_leftovers([dense.files.folder], now=1e12)
+    assert not any(map(Path.exists, left))
+
+
+def test_status_and_verify_say_what_waits_aside(study: Config) -> None:
+    def said() -> tuple[str, str]:
+        fixes = [problem.fix for problem in examine_run(ticket.files)[1]]
+        return shown(status_table(study), width=1000), " ".join(fixes)
+
+    ticket = job(study, "ticket")
+    damage(ticket.files.agent)
+    assert "when the study is run again" in said()[0] and "The run is repeated" in said()[1]
+    trained(ticket)(ticket.files.aside)
+    assert "trained again" in said()[0] and "not compared yet" in said()[0] and "differs" not in said()[0]
+    assert "The run was trained again. That is compared" in said()[1]
+    shutil.rmtree(ticket.files.aside.folder)
+    trained(ticket, bits=1)(ticket.files.aside)
+    assert "differs" in said()[0] and "differs from its earlier result" in said()[1]
+    assert "repeated" not in said()[1]
+    damage(ticket.files.aside.agent)
+    assert any(problem.file == ticket.files.aside.agent for problem in examine_run(ticket.files)[1])
+    shutil.rmtree(ticket.files.aside.folder)
+    trained(ticket)(ticket.files.aside)
+    shutil.copy(ticket.files.aside.agent, ticket.files.agent)  # killed before the folder was deleted
+    assert "trained again" not in said()[0]
 
 
 class TestDiverged:
