@@ -85,7 +85,7 @@ def test_a_diverged_run_has_what_it_diverged_on(ticket: Job) -> None:
     assert manifest is not None and manifest["status"] == "diverged"
     assert manifest["error"].startswith("Not finite.\n") and str(ticket.files.diverged) in manifest["error"]
     assert manifest["files"].keys() == {"metrics.jsonl", "diverged.safetensors"}
-    assert (manifest["criterion"], manifest["replay"]) == ("magnitude", "released")
+    assert manifest["criterion"] == "magnitude" and "replay" not in manifest  # only dense runs have one
     assert read_arrays(ticket.files.diverged)["data.rewards"].tolist() == [1.0, 1.0]
     assert not ticket.files.checkpoint.exists()
 
