@@ -10,7 +10,7 @@
 Input that the caller can fix raises `RlotteryError`.
 """
 
-import rlottery.search_path  # noqa: F401 # isort: skip: before anything that the current folder could hide
+import rlottery.safety.search_path  # noqa: F401 # isort: skip: before anything that the current folder could hide
 from rlottery.version import __version__
 
 TYPE_CHECKING = False  # as in `typing`, which takes long to import: a command handles signals first of all

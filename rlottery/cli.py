@@ -21,10 +21,10 @@ from rlottery.pipeline import (
     plain_errors,
     run_and_conclude,
 )
-from rlottery.printable import on_one_line, printable
 from rlottery.processes.standard_streams import work_is_in_files
 from rlottery.processes.stopping import own_process
-from rlottery.search_path import SCRIPT
+from rlottery.safety.printable import on_one_line, printable
+from rlottery.safety.search_path import SCRIPT
 from rlottery.version import __version__
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlottery.printable import printable
+from rlottery.safety.printable import printable
 
 
 class RlotteryError(Exception):

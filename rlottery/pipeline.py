@@ -7,7 +7,7 @@ Heavy modules are imported by the functions that need them, so that ``--help`` a
 import sys
 
 from rlottery.processes.stopping import own_process
-from rlottery.search_path import SCRIPT
+from rlottery.safety.search_path import SCRIPT
 
 # isort: split
 
@@ -33,7 +33,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from rlottery.errors import RlotteryError, StudyError
-from rlottery.printable import on_one_line
 from rlottery.processes.standard_streams import lasting_streams, work_is_in_files
 from rlottery.processes.stopping import (
     INTERRUPTED,
@@ -44,6 +43,7 @@ from rlottery.processes.stopping import (
     is_owned,
     line_when_stopped,
 )
+from rlottery.safety.printable import on_one_line
 
 if TYPE_CHECKING:
     from rlottery.config import Config

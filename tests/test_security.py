@@ -20,7 +20,7 @@ from rlottery.export.policy import load_agent
 from rlottery.pruning import criteria
 from rlottery.report.contents import Contents
 from rlottery.report.folders import film_files
-from rlottery.search_path import tidy
+from rlottery.safety.search_path import tidy
 from rlottery.storage import local_modules, signing, trust
 from rlottery.storage.manifests import read_sealed, write_sealed
 from rlottery.storage.open_study import config_to_run

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from rlottery.errors import ConfigError
-from rlottery.printable import on_one_line
-from rlottery.regular_files import FileSizeError, read_bytes
+from rlottery.safety.printable import on_one_line
+from rlottery.safety.regular_files import FileSizeError, read_bytes
 
 KeyPath = tuple[str | int, ...]
 """The place of a value: `("tasks", 0, "id")`."""

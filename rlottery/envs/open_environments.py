@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from rlottery.envs.environment import Environment, make
 from rlottery.errors import error_text
-from rlottery.printable import printable
 from rlottery.processes.user_code import no_exit
+from rlottery.safety.printable import printable
 
 HUNG_SECONDS = 1_800.0
 """How long a constructor, a reset or a step may take. No simulator needs that long; a connection may be lost.

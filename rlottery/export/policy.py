@@ -15,7 +15,7 @@ from rlottery.errors import StudyError, TaskError
 from rlottery.export.finished_run import read_actor, read_finished, spaces_of
 from rlottery.export.policy_file import POLICY_FORMAT
 from rlottery.pruning.fold import Layers
-from rlottery.regular_files import regular
+from rlottery.safety.regular_files import regular
 
 MAX_POLICY_BYTES = 2**30
 """Largest policy that is read from a file, uncompressed: 268 million weights."""

@@ -17,7 +17,7 @@ import numpy as np
 from rlottery.errors import MaskError
 from rlottery.pruning.inert_pickle import read_plain_pickle
 from rlottery.pruning.masks import MASK_FORMAT, Mask, check_group_mask, digest, in_layer_order, layer_counts
-from rlottery.regular_files import NotRegularError, read_bytes
+from rlottery.safety.regular_files import NotRegularError, read_bytes
 
 MAX_MASK_BYTES = 256 * 2**20
 """Largest mask file that is read: with one byte per weight, 268 million weights."""

@@ -9,8 +9,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rlottery.printable import printable
 from rlottery.report.labels import FONT
+from rlottery.safety.printable import printable
 
 DOTS_PER_INCH = 150
 

@@ -4,7 +4,7 @@ from functools import cache
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from rlottery.printable import printable
+from rlottery.safety.printable import printable
 
 FONT = "DejaVu Sans"
 """The font of all figures. Matplotlib includes it, so that figures are the same on every machine."""

@@ -13,11 +13,11 @@ from rlottery.analysis.runs import other_settings_lines, read_runs
 from rlottery.analysis.scores import score_tasks
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.printable import printable
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.summary import summarise
 from rlottery.report.wording import plural
+from rlottery.safety.printable import printable
 from rlottery.storage.open_study import config_from_started_study
 from rlottery.storage.paths import Store
 

@@ -12,7 +12,6 @@ from markupsafe import Markup
 
 from rlottery.analysis.rules import margin_text
 from rlottery.analysis.verdict import Verdicts
-from rlottery.printable import on_one_line, printable
 from rlottery.report.answer import QUESTION, answer
 from rlottery.report.arm_styles import Look, looks
 from rlottery.report.contents import Command, Contents
@@ -27,6 +26,7 @@ from rlottery.report.table_formats import to_csv, to_markdown
 from rlottery.report.tables import Table
 from rlottery.report.verdict_tables import glance_table, method_table, pooled_table, verdict_table
 from rlottery.report.wording import plural
+from rlottery.safety.printable import on_one_line, printable
 
 PAGE = "report.html"
 

@@ -19,7 +19,6 @@ from rlottery.analysis.study_comparison import (
 )
 from rlottery.analysis.verdict import PooledVerdict
 from rlottery.errors import StudyError
-from rlottery.printable import printable
 from rlottery.report.answer import answer
 from rlottery.report.contents import Contents
 from rlottery.report.folders import comparison_files
@@ -30,6 +29,7 @@ from rlottery.report.tables import NOTHING, Cell, Column, Table, make_table, nor
 from rlottery.report.terminal import FittedTable
 from rlottery.report.verdict_tables import decision_column
 from rlottery.report.wording import METRIC_NAMES, interval_name, joined, plural
+from rlottery.safety.printable import printable
 
 COMPARISON_PAGE = "compare.html"
 

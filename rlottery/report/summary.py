@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 
-from rlottery.printable import on_one_line
 from rlottery.report.answer import OPTION, QUESTION, answer_or_advice
 from rlottery.report.contents import Contents
 from rlottery.report.headline import headline
@@ -15,6 +14,7 @@ from rlottery.report.tables import Table
 from rlottery.report.task_sentences import measured_line, not_normalised_lines, overlap_lines, problem_lines, task_line
 from rlottery.report.terminal import FittedTable, Paragraph
 from rlottery.report.wording import last_evaluations
+from rlottery.safety.printable import on_one_line
 from rlottery.storage.paths import DENSE
 
 KEY = (

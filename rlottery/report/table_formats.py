@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from rlottery.printable import on_one_line, printable
 from rlottery.report.tables import Table
+from rlottery.safety.printable import on_one_line, printable
 
 _FORMULA = re.compile(r"\s*['\"]?\s*[=+\-@\uff1d\uff0b\uff0d\uff20|%]")
 """How text begins that some spreadsheet runs as a formula or a command, also after spaces and quotes."""

@@ -9,8 +9,8 @@ from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import ArmScores, TaskScores
-from rlottery.printable import on_one_line
 from rlottery.report.wording import METRIC_NAMES, joined, plural, sparsity_text
+from rlottery.safety.printable import on_one_line
 from rlottery.storage.paths import DENSE
 
 MOST_TICKETS_IN_A_SENTENCE = 4

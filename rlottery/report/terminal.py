@@ -10,8 +10,8 @@ from rich.segment import Segment
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from rlottery.printable import on_one_line, printable
 from rlottery.report.tables import Row, Table
+from rlottery.safety.printable import on_one_line, printable
 
 _GAP = 2
 _TOGETHER = re.compile(r"(?<=\d) (?=%|seeds?\b)|(?<=seed) (?=\d)|(?<=\d:) (?=[-+\d])|(?<=p [<=]) |(?<=\bp) (?=[<=])")

@@ -15,7 +15,7 @@ import numpy as np
 import safetensors.numpy
 
 from rlottery.errors import StudyError
-from rlottery.regular_files import read_bytes, regular
+from rlottery.safety.regular_files import read_bytes, regular
 from rlottery.storage.syncing import make_folder, sync_file, sync_folder, writing
 from rlottery.storage.temporary_files import temporary_path
 

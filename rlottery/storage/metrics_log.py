@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from rlottery.config.sections import MOST_EPISODES, MOST_EVALUATIONS
 from rlottery.errors import StudyError
-from rlottery.regular_files import regular
+from rlottery.safety.regular_files import regular
 from rlottery.storage.disk import most_values
 from rlottery.storage.stored_types import LARGEST
 from rlottery.storage.syncing import WriteError, make_folder, sync_folder, writing

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from rlottery.regular_files import read_bytes, regular
+from rlottery.safety.regular_files import read_bytes, regular
 from rlottery.storage.disk import file_digest, write_bytes
 from rlottery.storage.locks import one_at_a_time
 from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, read_sealed, write_sealed

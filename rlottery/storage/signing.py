@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlottery.regular_files import regular
+from rlottery.safety.regular_files import regular
 from rlottery.storage.syncing import sync_folder
 from rlottery.storage.temporary_files import remove_leftovers, temporary_path
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from rlottery.regular_files import regular
+from rlottery.safety.regular_files import regular
 
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
 """The `errno` of an `OSError` where folders can't be synced at all, or not by this user."""

@@ -14,12 +14,12 @@ from rich.text import Text
 from rlottery.agents.description import kernel_shapes
 from rlottery.config import Config, Task
 from rlottery.errors import MaskError, TaskError
-from rlottery.printable import on_one_line
 from rlottery.pruning.fold import depends_on_an_input, leads_to_an_output
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, by_network, kept_weights, sparsity_of
 from rlottery.pruning.ranking import BoolArray
 from rlottery.report.wording import plural
+from rlottery.safety.printable import on_one_line
 from rlottery.storage.trial_record import Trial
 from rlottery.study.planning.checks import check_every_group, check_mask_fits
 from rlottery.study.planning.network_sizes import networks_of, task_spec

@@ -12,13 +12,13 @@ from rich.console import Console
 from rlottery.analysis.runs import other_settings_lines
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.printable import on_one_line
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.films import films_of
 from rlottery.report.folders import check_is_own, comparison_files, report_files
 from rlottery.report.summary import render_summary, summarise
 from rlottery.report.wording import plural
+from rlottery.safety.printable import on_one_line
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.study_record import note_command
 

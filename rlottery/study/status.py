@@ -10,8 +10,8 @@ from rich.text import Text
 
 from rlottery.config import Config
 from rlottery.errors import StudyError
-from rlottery.printable import on_one_line
 from rlottery.report.wording import plural
+from rlottery.safety.printable import on_one_line
 from rlottery.storage.checkpoint_record import CheckpointRecord, checkpoint_to_continue
 from rlottery.storage.made_with import MadeWith, change_lines, made_with
 from rlottery.storage.manifests import DamagedError, Manifest, read_manifest

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rlottery.errors import StudyError
-from rlottery.regular_files import regular
+from rlottery.safety.regular_files import regular
 from rlottery.storage.transitions import Transitions, columns
 
 

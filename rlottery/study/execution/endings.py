@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rlottery.errors import GoneError, RlotteryError, located_text
 from rlottery.processes.children import ended_by
-from rlottery.regular_files import regular
+from rlottery.safety.regular_files import regular
 from rlottery.storage.checkpoint_record import checkpoint_to_continue
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.study.planning.earlier import earlier_of

@@ -10,7 +10,7 @@ from typing import IO
 
 from rlottery.processes.children import child_environment, python_command
 from rlottery.processes.descendants import LEADER_SECONDS, MARK, end_families, new_mark
-from rlottery.regular_files import regular
+from rlottery.safety.regular_files import regular
 from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution.cores import Claim, claim_core
 from rlottery.study.execution.endings import Ending

@@ -29,10 +29,10 @@ from rlottery.agents.description import Spec
 from rlottery.config import Config, config_to_dict, import_criteria
 from rlottery.envs import OpenEnvironments
 from rlottery.errors import RlotteryError, StoppedError
-from rlottery.printable import printable
 from rlottery.processes.descendants import MARK, kill_marked
 from rlottery.processes.standard_streams import lasting_streams
 from rlottery.processes.user_code import no_exit, seed_global_generators
+from rlottery.safety.printable import printable
 from rlottery.storage.locks import RunLock, hold
 from rlottery.storage.work_place import adopt
 from rlottery.study.execution.cores import pin

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from rlottery.envs import OpenEnvironments
 from rlottery.processes.standard_streams import lasting
-from rlottery.regular_files import regular
+from rlottery.safety.regular_files import regular
 from rlottery.study.execution.endings import Ending, ending_of
 from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.jobs import Job

@@ -10,8 +10,8 @@ import jax
 from rlottery.agents.base import jax_key, nest_masks, to_arrays
 from rlottery.envs import Environment, OpenEnvironments
 from rlottery.errors import StoppedError
-from rlottery.printable import on_one_line
 from rlottery.processes.user_code import check_jax_settings, jax_settings
+from rlottery.safety.printable import on_one_line
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import write_arrays
 from rlottery.storage.made_with import session_changes

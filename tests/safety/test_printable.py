@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from rlottery.errors import StudyError
-from rlottery.printable import on_one_line, printable
+from rlottery.safety.printable import on_one_line, printable
 
 
 @pytest.mark.parametrize(
