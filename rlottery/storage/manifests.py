@@ -194,7 +194,8 @@ def checked(kind: TypeAdapter[_T], content: object, path: Path) -> _T:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))[:100]
-        raise DamagedError(path, f"{place}: {first['msg'][:200]}") from None
+        why = first["msg"].removeprefix("Value error, ")
+        raise DamagedError(path, f"{place}: {why[:200]}") from None
 
 
 def write_manifest(files: RunFiles, manifest: Manifest) -> None:

@@ -269,10 +269,14 @@ class TestDamage:
         change_manifest(ticket, files={})
         assert "it lists no agent.safetensors" in refusal("export", "magnitude")
 
-    @pytest.mark.parametrize("fingerprint", [{}, {"task": {"id": "../x"}}, {"task": 3}])
+    @pytest.mark.parametrize("fingerprint", [{}, {"task": {"id": "../x"}}])
     def test_a_manifest_that_names_no_task(self, ticket: RunFiles, fingerprint: dict[str, Any]) -> None:
         change_manifest(ticket, fingerprint=fingerprint)
         assert "it doesn't say which algorithm, task, seed and arm the run is of" in refusal("export", "magnitude")
+
+    def test_a_manifest_whose_task_is_a_number(self, ticket: RunFiles) -> None:
+        change_manifest(ticket, fingerprint={"task": 3})
+        assert "is damaged: fingerprint: task is not a mapping. Run the study again" in refusal("export", "magnitude")
 
 
 class TestOtherNetworks:
