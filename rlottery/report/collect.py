@@ -18,8 +18,9 @@ from rlottery.config import Config, config_to_dict
 from rlottery.errors import StudyError
 from rlottery.report.contents import Command, Contents
 from rlottery.report.task_sentences import FAILED_STATUSES
+from rlottery.report.version_lines import change_lines
 from rlottery.report.wording import joined
-from rlottery.storage.made_with import MadeWith, change_lines
+from rlottery.storage.made_with import MadeWith
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.study_record import read_study_record
 from rlottery.storage.trial_record import code_name, deviation_lines, read_trials

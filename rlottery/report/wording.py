@@ -1,6 +1,8 @@
 """Words and numbers as people read them. `rlottery.analysis.digits` decides how many digits scores have."""
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from rlottery.analysis.digits import Digits
 from rlottery.analysis.runs import Metric
@@ -8,6 +10,7 @@ from rlottery.analysis.runs import Metric
 METRIC_NAMES: dict[Metric, str] = {"success": "success rate", "return": "return"}
 METRIC_TITLES: dict[Metric, str] = {"success": "Success", "return": "Return"}
 BOOTSTRAP = "95 % bootstrap interval"
+_MOST_NAMED = 3
 
 
 def plural(number: int, noun: str) -> str:
@@ -24,6 +27,19 @@ def joined(items: Iterable[str]) -> str:
 def capitalised(text: str) -> str:
     """A sentence with a capital letter, unless it begins with the name of an arm."""
     return text if any(letter.isdigit() for letter in text.split(" ")[0]) else text[:1].upper() + text[1:]
+
+
+def named(labels: Sequence[str]) -> str:
+    """The first labels, and how many more there are."""
+    more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
+    return f"{', '.join(labels[:_MOST_NAMED])}{more}"
+
+
+def some_folders(folders: Sequence[Path]) -> str:
+    """The first folders, and how many more there are and below which folder. "" if there are none."""
+    if len(folders) <= _MOST_NAMED:
+        return " and ".join(map(str, folders))
+    return f"{named(list(map(str, folders)))} below {os.path.commonpath(folders)}"
 
 
 def last_evaluations(number: int) -> str:

@@ -10,10 +10,11 @@ from rich.text import Text
 
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.report.version_lines import change_lines
 from rlottery.report.wording import plural
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.checkpoint_record import CheckpointRecord, checkpoint_to_continue
-from rlottery.storage.made_with import MadeWith, change_lines, made_with
+from rlottery.storage.made_with import MadeWith, made_with
 from rlottery.storage.manifests import DamagedError, Manifest, read_manifest
 from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import DENSE, RunFiles, Store

@@ -62,12 +62,14 @@ def examine(config: Config) -> Health:
         for seed in config.seeds:
             for arm in store.arms(task.name, seed):
                 run = store.run(task.name, seed, arm)
+                holder = None
                 try:
-                    in_use += [run.folder] if (is_held := holder_of(run) is not None) else []
+                    holder = holder_of(run)
                 except StudyError as error:  # something else in the place of the lock file
                     problems.append(Problem(run.lock, str(error), "Delete it."))
-                    is_held = False
-                if not is_held and run.folder.is_dir():
+                if holder is not None:
+                    in_use.append(run.folder)
+                elif run.folder.is_dir():
                     number, found = examine_run(run)
                     files, problems = files + number, problems + found
             for path in sorted(_published_masks(store, task.name, seed)):

@@ -125,7 +125,7 @@ def test_a_run_notices_that_its_folder_or_lock_is_gone(files: RunFiles) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             with pytest.raises(GoneError, match=re.escape(f"{path} was deleted or replaced while this run")):
                 lock.check_intact()
-            path.mkdir() if path == files.folder else path.touch()  # made anew by somebody else
+            path.mkdir() if path == files.folder else path.touch()  # somebody else has created it again
             with pytest.raises(GoneError):
                 lock.check_intact()
 

@@ -36,9 +36,8 @@ _CRASHES = {
     "SIGXFSZ": "A file became too large: raise the limit (ulimit -f)",
 }
 """What most likely happened to a process that was killed by a signal."""
-
-
 _LOG_BYTES = 2_000
+"""How much of the end of a worker's log is read for its last line."""
 
 
 class Ending(NamedTuple):

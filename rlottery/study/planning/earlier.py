@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from rlottery.config.recipes import ROUND
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.mask_file import read_mask
+from rlottery.report.wording import named, some_folders
 from rlottery.storage.checkpoint_record import record_paths
-from rlottery.storage.made_with import Versions, changes, named, some_folders
+from rlottery.storage.made_with import Versions, changes
 from rlottery.storage.manifests import DamagedError, Manifest, file_entry, find_damage, read_manifest
 from rlottery.storage.paths import DENSE, RunFiles
 from rlottery.study.planning.arms import arms_of

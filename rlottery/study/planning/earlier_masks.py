@@ -7,7 +7,7 @@ from pathlib import Path
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask
-from rlottery.storage.made_with import some_folders
+from rlottery.report.wording import some_folders
 from rlottery.storage.manifests import Manifest, file_entry, list_differences, write_manifest
 from rlottery.storage.paths import RunFiles, Store
 from rlottery.study.planning.earlier import inputs_of

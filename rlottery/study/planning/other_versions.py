@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.report.wording import named, plural
 from rlottery.storage.checkpoint_record import checkpoint_to_continue
-from rlottery.storage.made_with import Versions, changes, count, named
+from rlottery.storage.made_with import Versions, changes
 from rlottery.study.planning.earlier import repeated
 from rlottery.study.planning.finished_runs import ended_manifest
 from rlottery.study.planning.jobs import Job
@@ -38,7 +39,7 @@ def report_other_versions(config: Config, jobs: Iterable[Job], say: Callable[[st
             if differences := changes(then, now):
                 found.setdefault((how, differences), []).append(job.label)
     lines = [
-        _TEXTS[how].format(number=count(labels, "job"), changes=", ".join(differences), labels=named(labels))
+        _TEXTS[how].format(number=plural(len(labels), "job"), changes=", ".join(differences), labels=named(labels))
         for (how, differences), labels in found.items()
     ]
     if lines and config.other_versions == "refuse":

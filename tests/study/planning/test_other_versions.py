@@ -10,7 +10,8 @@ import pytest
 from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.report.collect import collect
-from rlottery.storage.made_with import MadeWith, change_lines, changes, session_changes
+from rlottery.report.version_lines import change_lines
+from rlottery.storage.made_with import MadeWith, changes, session_changes
 from rlottery.storage.manifests import Session
 from rlottery.storage.paths import Store
 from rlottery.study.planning.other_versions import report_other_versions

@@ -422,7 +422,7 @@ class TestInterrupted:
 
 
 def test_a_round_of_iterative_pruning_is_compared_with_what_the_next_round_recorded(tmp_path: Path) -> None:
-    """Its own folder is gone; the next round's mask, and a control that goes on from its agent, remain."""
+    """Its own folder is gone; the next round's mask, and a control that starts from its agent remain."""
     arms = (
         "arms=[{name: imp, criterion: magnitude, sparsity: 0.75, schedule: {iterative: {rate: 0.5}}, rewind: none}, "
         "{name: other, control: random, of: imp}]"
