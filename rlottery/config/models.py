@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from rlottery.config.contrasts import Contrast, RegisteredContrast, objections
 from rlottery.config.expand import RecipeError, spread
 from rlottery.config.fields import FILLED, Seconds, Section, Seed, Switch, Workers, at_most, expects
 from rlottery.config.numbers import LARGEST_COUNT, fault
@@ -81,6 +82,9 @@ class Config(Section):
     arms: Annotated[tuple[_Recipe, ...], at_most(1_000)] = Field(
         default=(), description="recipes of tickets and controls, in place of pruning"
     )
+    contrasts: Annotated[tuple[Contrast, ...], at_most(1_000)] = Field(
+        default=(), description="claims about the order of arms, registered before the runs"
+    )
     network: NetworkSettings = NetworkSettings()
     sac: SACSettings = SACSettings()
     training: Training = Training()
@@ -111,6 +115,11 @@ class Config(Section):
         """The steps of a dense run that some arm is rewound to, in ascending order."""
         steps = {recipe.rewind_step for recipe in self.arms if isinstance(recipe, PrunedRecipe)}
         return tuple(sorted(step for step in steps if step))
+
+    @property
+    def registered_contrasts(self) -> tuple[RegisteredContrast, ...]:
+        """The claims in `contrasts`, one for each pair of neighbours in a chain."""
+        return tuple(part for contrast in self.contrasts for part in contrast.parts())
 
     def sac_for(self, task: Task) -> SACSettings:
         """SAC's settings, with those of the task overriding the study's."""
@@ -183,6 +192,16 @@ class Config(Section):
                     raise _at(("arms", index, *key), problem)  # the first is enough
         return self
 
+    @model_validator(mode="after")
+    def _contrasts_name_arms(self) -> Self:
+        """Check that contrasts compare arms that the config lists. `pruning` has arms for each method that is run."""
+        if self.contrasts and not self.arms:
+            raise _at(("contrasts",), "compare arms by name; list the arms under `arms`")
+        names = dict.fromkeys(["dense", *(recipe.name or "" for recipe in self.recipes)])
+        for index, problem in objections(self.contrasts, names):
+            raise _at(("contrasts", index), problem)  # the first is enough
+        return self
+
     @field_validator("arms")
     @classmethod
     def _some_arms(cls, arms: tuple[Recipe, ...]) -> tuple[Recipe, ...]:
@@ -194,6 +213,8 @@ class Config(Section):
     def _pruning_or_arms(self, as_usual: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
         plain = as_usual(self)
         del plain["pruning" if self.arms else "arms"]
+        if not self.contrasts:
+            del plain["contrasts"]  # as the records of earlier versions have it
         return plain
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -38,6 +38,18 @@ class RecordedCommand(TypedDict):
     seeds: list[Seed]
 
 
+class RecordedClaim(TypedDict):
+    """A contrast that the config registers: as its text, when it was first recorded, and how many runs had ended then.
+
+    With `measure` and text, a claim is one of `Config.registered_contrasts`.
+    """
+
+    claim: LongText
+    measure: Literal["score", "area"]
+    when: Moment
+    ended: Count
+
+
 def _with_runs(config: dict[str, Any]) -> dict[str, Any]:
     """The settings, if it is clear which runs they ask for. Their other keys may be those of another version."""
     for task in _TASKS.validate_python(config.get("tasks")):
@@ -55,6 +67,7 @@ class StudyRecord(TypedDict):
         seeds_added: how many commands added seeds when there were results already.
         module_folders: where the last command imported modules of the user's own from.
         own_code: the part of the settings that runs code, as far as this user's commands have run it, signed.
+        claims: the contrasts that were ever registered, in order; those of the last command are in `config`.
     """
 
     format_version: int
@@ -63,6 +76,7 @@ class StudyRecord(TypedDict):
     seeds_added: Count
     module_folders: NotRequired[list[LongText]]
     own_code: NotRequired[OwnCode]
+    claims: NotRequired[list[RecordedClaim]]
 
 
 _RECORD = TypeAdapter(StudyRecord)
@@ -94,7 +108,8 @@ def note_command(config: Config, *, has_work: bool, ran: OwnCode | None = None) 
         line = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:2_000]
         command = RecordedCommand(when=time.time(), line=line, version=__version__, seeds=list(config.seeds))
         # Before any run has ended, more seeds don't count as added.
-        added = added and any(store.runs.glob("*/seed_*/*/manifest.json"))
+        ended = sum(1 for _ in store.runs.glob("*/seed_*/*/manifest.json"))
+        added = added and ended > 0
         record: StudyRecord = {
             "format_version": MANIFEST_FORMAT,
             "config": joined,
@@ -102,7 +117,11 @@ def note_command(config: Config, *, has_work: bool, ran: OwnCode | None = None) 
             "seeds_added": (known["seeds_added"] if known else 0) + added,
             "module_folders": local_folders(),
         }
-        write_sealed(store.record, record if signed is None else {**record, "own_code": signed})
+        if claims := _claims(known, config, command["when"], ended):
+            record["claims"] = claims
+        if signed is not None:
+            record["own_code"] = signed
+        write_sealed(store.record, record)
 
 
 def own_code_in(record: StudyRecord) -> OwnCode | None:
@@ -139,6 +158,16 @@ def config_from_record(record: StudyRecord, data: Path) -> Config:
             f"The settings in {Store(data).record} can't be read by rlottery {__version__} "
             f"({dotted(first['loc'])}: {first['msg']}). Give the study's config file instead of the folder."
         ) from None
+
+
+def _claims(known: StudyRecord | None, config: Config, now: float, ended: int) -> list[RecordedClaim]:
+    """The claims on record, and those that the config registers now, when so many runs have ended."""
+    claims = list(known.get("claims", [])) if known else []
+    recorded = {(claim["claim"], claim["measure"]) for claim in claims}
+    for contrast in config.registered_contrasts:
+        if (str(contrast), contrast.measure) not in recorded:
+            claims.append(RecordedClaim(claim=str(contrast), measure=contrast.measure, when=now, ended=ended))
+    return claims
 
 
 def _read(store: Store) -> StudyRecord:

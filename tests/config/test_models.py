@@ -254,9 +254,9 @@ def test_shipped_config_is_the_packaged_one() -> None:
 
 def test_shipped_config_has_every_key() -> None:
     config = load_config(ROOT / "config.yaml")
-    # A config has one of the two.
-    assert config.model_fields_set == set(Config.model_fields) - {"arms"}
-    assert "#   arms:" in (ROOT / "config.yaml").read_text()
+    # A config has one of the two, and contrasts only with arms.
+    assert config.model_fields_set == set(Config.model_fields) - {"arms", "contrasts"}
+    assert {"#   arms:", "#   contrasts:"} <= set((ROOT / "config.yaml").read_text().splitlines())
     for section in (config.pruning, config.network, config.sac, config.training, config.evaluation, config.verdict):
         assert section.model_fields_set == set(type(section).model_fields)
 
@@ -334,6 +334,7 @@ def test_every_key_is_read() -> None:
     assert {key.partition(".")[0] for key in keys} == {
         *(
             "Config",
+            "Contrast",
             "Task",
             "Pruning",
             "Sparsity",

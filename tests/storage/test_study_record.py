@@ -136,3 +136,22 @@ def test_verify_finds_a_damaged_record(tmp_path: Path) -> None:
     Store(tmp_path).record.write_text('{"format_version": 2}')
     (problem,) = examine(asked).problems
     assert problem.file == Store(tmp_path).record and "The next run restarts it" in problem.fix
+
+
+def test_a_claim_is_recorded_with_the_runs_that_had_ended_before_it(tmp_path: Path) -> None:
+    def registering(*claims: str) -> Config:
+        arms = [{"criterion": "magnitude", "sparsity": 0.9}, {"criterion": "taylor", "sparsity": 0.9}]
+        return Config.model_validate(
+            {"data": str(tmp_path), "tasks": ["Pendulum-v1"], "seeds": [0], "arms": arms, "contrasts": claims}
+        )
+
+    note_command(registering("taylor-90 > magnitude-90"), has_work=True)
+    finish_a_run(tmp_path)
+    note_command(registering("dense vs magnitude-90 ", "taylor-90 > magnitude-90"), has_work=False)
+    note_command(registering(), has_work=True)
+    claims = read_study_record(tmp_path)["claims"]
+    assert [(claim["claim"], claim["measure"], claim["ended"]) for claim in claims] == [
+        ("taylor-90 > magnitude-90", "score", 0),
+        ("dense vs magnitude-90", "score", 1),
+    ]
+    assert claims[0]["when"] <= claims[1]["when"]
