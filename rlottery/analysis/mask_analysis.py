@@ -13,7 +13,7 @@ from rlottery.analysis.mask_facts import MaskFacts, facts_of, readable_masks, st
 from rlottery.analysis.mask_overlap import Packed, overlap_between, overlap_within
 from rlottery.analysis.runs import Run, arm_names
 from rlottery.config import Config
-from rlottery.envs import observation_names
+from rlottery.envs import entry_names
 from rlottery.errors import MaskError
 from rlottery.pruning.masks import Overlap
 from rlottery.storage.paths import DENSE, Store
@@ -190,10 +190,7 @@ def _arm_masks(task: str, arm: str, found: Sequence[MaskFacts], picture: Mapping
 
 
 def _inputs(task: str, found: Sequence[MaskFacts]) -> tuple[InputShare, ...]:
-    names: Sequence[str | None] = observation_names(task) or ()
-    entries = len(found[0].acting)
-    if len(names) != entries:  # unknown, or the task was made with arguments that change its observations
-        names = [None] * entries
+    names = entry_names(task, len(found[0].acting))
     kept = {group: np.mean([facts.inputs[group] for facts in found], axis=0) for group in found[0].inputs}
     acting = np.mean([facts.acting for facts in found], axis=0)
     ignored = np.sum([facts.acting == 0 for facts in found], axis=0)

@@ -11,8 +11,8 @@ from rlottery.config.sections import (
     Task,
     Training,
     Verdict,
-    file_name,
 )
+from rlottery.config.task_ids import file_name
 
 __all__ = [
     "Config",

@@ -1,7 +1,6 @@
 """The sections of a study's settings, each with its keys, defaults and limits."""
 
 import math
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_serializer, field_validator, model_validator
@@ -24,6 +23,7 @@ from rlottery.config.fields import (
     expects,
 )
 from rlottery.config.numbers import fault, real, whole
+from rlottery.config.task_ids import file_name, is_task_id, wrong_ending
 from rlottery.config.yaml_lines import show
 
 
@@ -132,14 +132,6 @@ unseeded: an episode doesn't follow from its seed. carryover: it depends on earl
 on other environments of the process.
 """
 
-_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-_TASK_ID = re.compile(rf"(?!.*\.\.)(?=.{{1,128}}\Z)(?:{_PART}:)?(?:{_PART}/)?{_PART}")
-
-
-def file_name(task_id: str) -> str:
-    """A task's id as a file name, or as part of one."""
-    return re.sub("[:/]", "_", task_id)
-
 
 def _not_plain(value: object, place: str) -> str | None:
     """What JSON would refuse or change in an argument of an environment, and where; None if it is nothing."""
@@ -160,7 +152,10 @@ def _not_plain(value: object, place: str) -> str | None:
 class Task(Section):
     """An environment to learn, with the settings that differ from the study's."""
 
-    id: str = Field(description="Gymnasium id, Meta-World task name, or module:Id to import a module first")
+    id: str = Field(
+        description="Gymnasium id, Meta-World task name, or module:Id to import a module first; "
+        "+noise50 at the end adds 50 noise inputs"
+    )
     kwargs: dict[str, Any] = Field(default={}, description="keyword arguments of the environment")
     allow: tuple[Annotated[Deviation, expects("unseeded, carryover or interference")], ...] = Field(
         default=(),
@@ -191,8 +186,10 @@ class Task(Section):
     @field_validator("id", mode="before")
     @classmethod
     def _safe_id(cls, value: object) -> object:
-        if isinstance(value, str) and _TASK_ID.fullmatch(value):
+        if isinstance(value, str) and is_task_id(value):
             return value
+        if isinstance(value, str) and (needed := wrong_ending(value)):
+            raise fault(f"{needed}, not {show(value)}", wants="text")
         raise fault(
             f"must be an id such as drawer-close-v3, namespace/Id-v0 or module:Id-v0, made of letters, "
             f"digits, '_', '-' and '.', not {show(value)}",

@@ -1,7 +1,7 @@
 """Tasks: environments that agents can learn, the names of their observations, and how they are rendered."""
 
 from rlottery.envs.environment import EPISODE_LIMIT, Environment, Step, make
-from rlottery.envs.families import is_metaworld, observation_names
+from rlottery.envs.families import entry_names, is_metaworld, observation_names
 from rlottery.envs.open_environments import OpenEnvironments, make_closed
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Environment",
     "OpenEnvironments",
     "Step",
+    "entry_names",
     "is_metaworld",
     "make",
     "make_closed",

@@ -1,8 +1,8 @@
 """Tasks: from a name to an environment that an agent can learn.
 
 A task is any Gymnasium environment with a flat Box observation and a bounded Box action, or a Meta-World v3 task by its
-name (``drawer-close-v3``). Agents see float32 observations and act in [-1, 1]. Everything random in an episode follows
-from the seed given to `reset`.
+name (``drawer-close-v3``), and noise inputs can be added to each (``drawer-close-v3+noise50``). Agents see float32
+observations and act in [-1, 1]. Everything random in an episode follows from the seed given to `reset`.
 """
 
 import contextlib
@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from rlottery.config.task_ids import task_parts, wrong_ending
 from rlottery.envs import contract
 from rlottery.envs.families import FAMILIES, family_of
 from rlottery.envs.family import RawEnvironment
 from rlottery.envs.mujoco_import import import_without_renderer
+from rlottery.envs.noise_inputs import NoiseInputs
 from rlottery.envs.spaces import action_bounds_of, observation_space_of
 from rlottery.errors import TaskError, located_text
 from rlottery.processes.user_code import isolated, restore_warning_filters, same_random_numbers
@@ -66,9 +68,10 @@ class Environment:
         self._task, self._env, self._family = task, env, family_of(task)
         self._space = observation_space_of(task, env)
         self._bounds = action_bounds_of(task, env)
+        self._noise = NoiseInputs(task_parts(task).noise)
         self._steps = 0
         self.action_low, self.action_high = self._bounds.low, self._bounds.high
-        self.observation_size = int(self._space.shape[0])
+        self.observation_size = int(self._space.shape[0]) + self._noise.count
         self.action_size = len(self.action_low)
         self.success_key: str | None = None
         self.called_at = math.inf
@@ -81,9 +84,10 @@ class Environment:
                 its space and an info.
         """
         self._steps = 0
+        self._noise.reset(seed)
         result = self._call("reset", self._family.reset, self._env, seed)
         try:
-            return contract.flat_observation(contract.first_observation(result), self._space)
+            return self._seen(contract.first_observation(result))
         except TaskError as error:
             raise TaskError(f"{self._task}: at reset(), {error}") from None
 
@@ -123,7 +127,11 @@ class Environment:
         success, key = contract.success_of(info)
         self.success_key = key or self.success_key
         reward = contract.finite_reward(reward)
-        return Step(contract.flat_observation(observation, self._space), reward, terminated, truncated, success)
+        return Step(self._seen(observation), reward, terminated, truncated, success)
+
+    def _seen(self, observation: Any) -> np.ndarray:
+        """What an agent sees of an observation: (obs,) float32. Raises TaskError, without the task and the step."""
+        return self._noise.appended_to(contract.flat_observation(observation, self._space))
 
     def _call(self, method: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """What the environment's `method` returns. NumPy's error state and filters of warnings stay what they are.
@@ -149,11 +157,15 @@ class Environment:
 def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
     """The environment of `task`: a Meta-World name, a Gymnasium id, or ``module:Id`` to import a module first.
 
+    Each may end in ``+noiseN``, which adds N noise inputs.
+
     Raises:
         TaskError: the task is unknown (the message suggests similar names), can't be imported or made, or has spaces
             that agents here can't learn.
     """
     kwargs = dict(kwargs or {})
+    if needed := wrong_ending(task):
+        raise TaskError(f"Task {task!r} can't be made: its id {needed}.")
     try:
         with isolated(f"Task {task!r}"), same_random_numbers():
             env = _raw_environment(task, kwargs)
@@ -166,7 +178,8 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
             "config (`rlottery check TASK --study CONFIG`), in the working directory, and where Python finds packages."
         ) from None
     except Exception as error:  # an environment's constructor may raise anything, and its user needs a plain message
-        is_known = task.rpartition(":")[2] in gymnasium.registry  # then its constructor asked for another one
+        environment = task_parts(task).environment
+        is_known = environment.rpartition(":")[2] in gymnasium.registry  # then its constructor asked for another one
         if isinstance(error, gymnasium.error.UnregisteredEnv) and not is_known:
             raise TaskError(f"Unknown task {task!r}.{_advice_on_names(task)}") from None
         raise TaskError(f"Task {task!r} can't be made with {kwargs or 'no arguments'}: {located_text(error)}") from None
@@ -179,8 +192,10 @@ def make(task: str, kwargs: Mapping[str, Any] | None = None) -> Environment:
 
 
 def _raw_environment(task: str, kwargs: Mapping[str, Any]) -> RawEnvironment:
+    environment = task_parts(task).environment
+
     def attempt() -> RawEnvironment:
-        return family_of(task).make(task, copy.deepcopy(kwargs))  # an environment may change its arguments
+        return family_of(task).make(environment, copy.deepcopy(kwargs))  # an environment may change its arguments
 
     try:
         return attempt()
@@ -196,10 +211,15 @@ def _advice_on_names(task: str) -> str:
     for family in FAMILIES:
         with contextlib.suppress(TaskError):
             known += family.task_names()
-    similar = difflib.get_close_matches(task, known, n=3, cutoff=0.6)
+    environment = task_parts(task).environment
+    similar = difflib.get_close_matches(environment, known, n=3, cutoff=0.6)
     lower = {name.lower(): name for name in known}
-    similar = similar or [lower[name] for name in difflib.get_close_matches(task.lower(), lower, n=3, cutoff=0.6)]
-    advice = f" Did you mean {' or '.join(similar)}?" if similar else " No similar name found."
+    similar = similar or [
+        lower[name] for name in difflib.get_close_matches(environment.lower(), lower, n=3, cutoff=0.6)
+    ]
+    ending = task.removeprefix(environment)
+    meant = " or ".join(f"{name}{ending}" for name in similar)
+    advice = f" Did you mean {meant}?" if similar else " No similar name found."
     if ":" in task:
         name = task.partition(":")[0]
         place = getattr(sys.modules.get(name), "__file__", None)

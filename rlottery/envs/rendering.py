@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from rlottery import envs
 from rlottery.config import Task
+from rlottery.config.task_ids import task_parts
 from rlottery.envs.contract import described, real_number
 from rlottery.envs.families import family_of
 from rlottery.envs.renderers import Renderer, try_renderers
@@ -140,7 +141,7 @@ def _set_up_camera(task: str, raw: Any, size: tuple[int, int]) -> None:
     model.vis.global_.offheight = max(model.vis.global_.offheight, renderer.height)
     model.vis.quality.shadowsize, model.vis.quality.offsamples = 0, 0
     model.mat_reflectance[:] = 0
-    camera = family_of(task).camera(task)
+    camera = family_of(task).camera(task_parts(task).environment)
     if camera is not None:
         renderer.camera_id, renderer.default_cam_config = -1, camera
 

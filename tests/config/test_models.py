@@ -121,6 +121,7 @@ def test_sparsity(load: Callable[..., Config], given: str, actor: float, critic:
         ("my_package.envs:Crawler-v0", "my_package.envs_Crawler-v0"),
         ("ns/Crawler-v0", "ns_Crawler-v0"),
         ("module:ns/Crawler-v0", "module_ns_Crawler-v0"),
+        ("module:ns/Crawler-v0+noise1000", "module_ns_Crawler-v0+noise1000"),
     ],
 )
 def test_task_name_is_a_file_name(id: str, name: str) -> None:
@@ -145,11 +146,36 @@ def test_task_name_is_a_file_name(id: str, name: str) -> None:
         "é",
         ".a",
         "a" * 129,
+        "../x+noise5",
+        "a..b+noise5",
+        "a b+noise5",
+        "a\n+noise5",
+        "a" * 122 + "+noise5",
     ],
 )
 def test_unsafe_task_ids_are_refused(id: str) -> None:
     with pytest.raises(ValidationError, match="must be an id such as"):
         Task(id=id)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "+",
+        "+noise",
+        "+noise0",
+        "+noise050",
+        "+noise1001",
+        "+noise-1",
+        "+noise50+noise50",
+        "+Noise5",
+        "+noise5 ",
+        "+noise5\n",
+    ],
+)
+def test_a_wrong_ending_of_a_task_id_is_refused(ending: str) -> None:
+    with pytest.raises(ValidationError, match=r"must end in '\+noiseN' once, .* 1 to 1,000"):
+        Task(id=f"Pendulum-v1{ending}")
 
 
 def test_task_overrides(load: Callable[..., Config]) -> None:

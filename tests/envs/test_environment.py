@@ -17,6 +17,7 @@ METAWORLD = sorted(name.removesuffix("-goal-observable") for name in ALL_V3_ENVI
 """Every sixth. A study tries each of its tasks before its first run."""
 GYMNASIUM = [
     "Pendulum-v1",
+    "Pendulum-v1+noise50",
     "InvertedPendulum-v5",
     "InvertedDoublePendulum-v5",
     "HalfCheetah-v5",
@@ -161,6 +162,10 @@ def test_a_solved_metaworld_episode_runs_to_its_time_limit(drawer: envs.Environm
             "`Pendulum-v1`",
             marks=pytest.mark.filterwarnings("ignore:.*out of date"),  # Gymnasium's own, before its error
         ),
+        ("Pendulm-v1+noise50", r"Unknown task 'Pendulm-v1\+noise50'.*Did you mean .*Pendulum-v1\+noise50"),
+        ("drawer-clos-v3+noise5", r"Unknown .*Did you mean .*drawer-close-v3\+noise5"),
+        ("nomod:Foo-v1+noise5", r"'nomod:Foo-v1\+noise5' needs a module.*'nomod'"),
+        ("Pendulum-v1+noise0", r"'\+noiseN' once, where N is a whole number from 1 to 1,000"),
         ("drawer-clos-v3", "Unknown task 'drawer-clos-v3'.*Did you mean .*drawer-close-v3"),
         ("Qzxwvut-v9", "No similar name found"),
         ("CartPole-v1", "Discrete actions; SAC needs continuous"),
