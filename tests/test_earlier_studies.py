@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 import rlottery
 from rlottery.cli import app
 from rlottery.config import Config, load_config
+from rlottery.pruning.mask_file import read_mask
+from rlottery.pruning.masks import by_network, kept_weights
 from rlottery.storage.manifests import read_manifest
 from rlottery.study.planning.jobs import STAGES
 from rlottery.study.planning.plan import JobState, plan_study
@@ -106,3 +108,14 @@ def test_a_new_seed_adds_that_seeds_jobs_alone(study: Path) -> None:
     added = left_to_do(config_with("seeds=[0, 1]"))
     assert len(added) > 2 * ARMS - 5
     assert all("seed 1" in label for label in added)
+
+
+def test_masks_are_made_as_they_were(study: Path) -> None:
+    """Twin critics shared a budget under `allocation: global`. Another mask would be refused: its ticket is kept."""
+    config = config_with()
+    made = next(t.job for t in plan_study(config, None, STAGES) if t.job.label == "Pendulum-v1 seed 0 imp.round-1 mask")
+    before = read_mask(made.files.mask)
+    made.files.mask.unlink()
+    run_stage(made)
+    assert read_mask(made.files.mask).metadata == before.metadata
+    assert [kept_weights(layers) for layers in by_network(before.groups["critic"]).values()] == [75, 71]

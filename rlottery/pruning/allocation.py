@@ -1,8 +1,9 @@
 """Step 2, allocate: how many weights survive in each layer.
 
-All allocations keep the same number of a group's weights, `survivor_count`, and distribute them over the layers in
-different ways. With `within`, the last mask of an iterative schedule, pruned weights stay pruned. Each layer keeps at
-least `floor` weights. The default of 1 lets a signal pass; a larger minimum would change the global ranking.
+All allocations keep the same number of the weights that they are given, `survivor_count`, and distribute them over the
+layers in different ways. `prune` gives `allocate_global` one network at a time, and the others a whole group. With
+`within`, the last mask of an iterative schedule, pruned weights stay pruned. Each layer keeps at least `floor` weights.
+The default of 1 lets a signal pass; a larger minimum would change the global ranking.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,15 +1,19 @@
 """From scores to a mask: allocate, select, and check that input and output are still connected."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 from rlottery.errors import MaskError, naming
 from rlottery.pruning.allocation import allocate_erk, allocate_given, allocate_global, allocate_uniform
-from rlottery.pruning.masks import GroupMask, check_connected, select
+from rlottery.pruning.masks import GroupMask, by_network, check_connected, select
 from rlottery.pruning.ranking import Scores
 from rlottery.pruning.structured import prune_units
 
+T = TypeVar("T")
+
 Rule = Literal["global", "uniform", "erk"]
+Twins = Literal["separate", "shared"]
+"""Whether each network of a group (each twin critic) has a budget of its own under the rule "global"."""
 
 
 def prune(
@@ -20,6 +24,7 @@ def prune(
     floor: int = 1,
     structure: Literal["weights", "units"] = "weights",
     within: GroupMask | None = None,
+    twins: Twins = "separate",
     group: str = "network",
 ) -> GroupMask:
     """The mask of one group that keeps the highest scores.
@@ -31,6 +36,9 @@ def prune(
         allocation: how many weights survive in each layer; ignored if `sparsity` has a share for each layer.
         floor: minimum weights per layer; minimum units per hidden layer if `structure` is "units".
         within: the last mask; only its survivors compete.
+        twins: with "separate", allocation "global" ranks the weights of each network (each twin critic) apart, and the
+            count is that of each network's weights. With "shared", all networks compete for one budget, as in masks of
+            earlier versions. The other allocations treat networks of equal shapes alike, to within one weight.
         group: the group's name, for messages.
 
     Raises:
@@ -41,9 +49,11 @@ def prune(
             counts = allocate_given({path: layer.shape for path, layer in scores.items()}, sparsity, floor)
             mask = select(scores, counts, within)
         elif structure == "weights":
-            mask = select(scores, allocate(allocation, scores, sparsity, floor, within), within)
+            mask = select(scores, allocate(allocation, scores, sparsity, floor, within, twins), within)
         elif allocation == "erk" or within is not None:
             raise MaskError("Whole units are pruned at once, with allocation global or uniform.")
+        elif allocation == "global" and twins == "separate":
+            mask = _of_each_network(scores, lambda own: prune_units(own, sparsity, floor))
         else:
             mask = prune_units(scores, sparsity, floor, allocation)
         check_connected(mask)
@@ -51,10 +61,38 @@ def prune(
 
 
 def allocate(
-    rule: Rule, scores: Scores, sparsity: float, floor: int = 1, within: GroupMask | None = None
+    rule: Rule,
+    scores: Scores,
+    sparsity: float,
+    floor: int = 1,
+    within: GroupMask | None = None,
+    twins: Twins = "separate",
 ) -> dict[str, int]:
-    """Survivors per layer by a rule. Only "global" reads the scores; the others need the shapes."""
+    """Survivors per layer by a rule. Only "global" reads the scores; the others need the shapes.
+
+    Args:
+        twins: as for `prune`.
+    """
+    if rule == "global" and twins == "separate":
+
+        def of_network(own: Scores) -> dict[str, int]:
+            return allocate_global(own, sparsity, floor, None if within is None else _part(within, own))
+
+        return _of_each_network(scores, of_network)
     if rule == "global":
         return allocate_global(scores, sparsity, floor, within)
     by_shape = {"uniform": allocate_uniform, "erk": allocate_erk}[rule]
     return by_shape({path: layer.shape for path, layer in scores.items()}, sparsity, floor, within)
+
+
+def _of_each_network(scores: Scores, make: Callable[[Scores], dict[str, T]]) -> dict[str, T]:
+    """What `make` returns for the layers of each network, joined, in the order of `scores`."""
+    # Without any layer there is no network; `make` says so.
+    made = [make(own) for own in by_network(scores).values() or [{}]]
+    joined = {path: of_layer for of_network in made for path, of_layer in of_network.items()}
+    return {path: joined[path] for path in scores}
+
+
+def _part(within: GroupMask, own: Scores) -> GroupMask:
+    """The layers of one network; all of them, if some are missing, so that the message lists what the mask has."""
+    return {path: within[path] for path in own} if own.keys() <= within.keys() else within

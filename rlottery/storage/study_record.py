@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from rlottery.config import Config, config_to_dict
 from rlottery.config.yaml_lines import dotted
 from rlottery.errors import StudyError
+from rlottery.pruning.prune import Twins
 from rlottery.storage.local_modules import local_folders
 from rlottery.storage.locks import one_at_a_time
 from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, checked, read_sealed, write_sealed
@@ -23,6 +24,7 @@ from rlottery.storage.own_code import OwnCode, is_own
 from rlottery.storage.own_code import joined as join_code
 from rlottery.storage.paths import Store
 from rlottery.storage.stored_types import Count, LongText, Moment, Name, Seed
+from rlottery.storage.twins import twins_of_masks
 from rlottery.version import __version__
 
 MOST_COMMANDS = 1_000
@@ -68,6 +70,8 @@ class StudyRecord(TypedDict):
         module_folders: where the last command imported modules of the user's own from.
         own_code: the part of the settings that runs code, as far as this user's commands have run it, signed.
         claims: the contrasts that were ever registered, in order; those of the last command are in `config`.
+        twins: whether each twin critic has a budget of its own under `allocation: global` in all masks of the study.
+            Versions without this key shared one.
     """
 
     format_version: int
@@ -77,6 +81,7 @@ class StudyRecord(TypedDict):
     module_folders: NotRequired[list[LongText]]
     own_code: NotRequired[OwnCode]
     claims: NotRequired[list[RecordedClaim]]
+    twins: NotRequired[Twins]
 
 
 _RECORD = TypeAdapter(StudyRecord)
@@ -116,12 +121,30 @@ def note_command(config: Config, *, has_work: bool, ran: OwnCode | None = None) 
             "commands": [*(known["commands"] if known else []), command][-MOST_COMMANDS:],
             "seeds_added": (known["seeds_added"] if known else 0) + added,
             "module_folders": local_folders(),
+            "twins": _twins(known, store),
         }
         if claims := _claims(known, config, command["when"], ended):
             record["claims"] = claims
         if signed is not None:
             record["own_code"] = signed
         write_sealed(store.record, record)
+
+
+def twins_of(data: Path) -> Twins:
+    """Whether each twin critic has a budget of its own under `allocation: global` in this study.
+
+    A new study has separate budgets. One whose masks an earlier version made goes on with the shared budget, so that
+    all its masks are made alike. The record says so; if it doesn't, the masks do.
+    """
+    store = Store(data)
+    try:
+        return _twins(_read(store), store)
+    except (FileNotFoundError, StudyError):
+        return _twins(None, store)
+
+
+def _twins(record: StudyRecord | None, store: Store) -> Twins:
+    return twins_of_masks(store) if record is None or "twins" not in record else record["twins"]
 
 
 def own_code_in(record: StudyRecord) -> OwnCode | None:

@@ -14,7 +14,7 @@ from rlottery.pruning.method import Method
 
 ALLOCATIONS: dict[str, Method] = {
     "global": Method(
-        summary="all layers of a group of networks compete in one ranking",
+        summary="all layers of a network compete in one ranking; each twin critic has its own",
         paper="Han et al. 2015, Learning both Weights and Connections for Efficient Neural Networks",
         use="The default for weights that have scores.",
     ),

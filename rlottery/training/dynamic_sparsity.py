@@ -19,7 +19,7 @@ from rlottery.agents.base import Algorithm, jax_key, kernels, nest_masks
 from rlottery.errors import naming
 from rlottery.pruning.criteria import Kernels
 from rlottery.pruning.masks import GroupMask, check_connected, first_connected, select, survivors
-from rlottery.pruning.prune import Rule, allocate
+from rlottery.pruning.prune import Rule, Twins, allocate
 from rlottery.pruning.ranking import Scores
 from rlottery.pruning.schedule_math import cubic_sparsity, drop_fraction
 from rlottery.seeding import Streams
@@ -33,6 +33,7 @@ def prune_more(
     sparsity: float,
     allocation: Rule = "global",
     floor: int = 1,
+    twins: Twins = "separate",
 ) -> GroupMask:
     """One step of gradual magnitude pruning (Zhu and Gupta 2017, arXiv:1710.01878): keep the largest survivors.
 
@@ -41,13 +42,14 @@ def prune_more(
         mask: the current survivors; pruned weights stay pruned.
         sparsity: share of the group's weights that is pruned afterwards, in [0, 1); the count is exact.
         floor: minimum weights per layer.
+        twins: as for `prune`.
 
     Raises:
         MaskError: there are fewer survivors than should be kept, the sparsity is out of range, or the minimum weights
             per layer can't be met.
     """
     scores = _magnitudes(weights, mask)
-    return select(scores, allocate(allocation, scores, sparsity, floor, within=mask), within=mask)
+    return select(scores, allocate(allocation, scores, sparsity, floor, mask, twins), within=mask)
 
 
 def drop_and_grow(
@@ -99,6 +101,7 @@ class DynamicSparsity:
         drop: share of each layer's survivors that is dropped at `begin`; it falls to 0 at `end`. Unused by "gradual".
         sparsity: group -> pruned share: constant for "set" and "rigl", reached at `end` for "gradual".
         floor: minimum weights per layer.
+        twins: as for `prune`; only "gradual" ranks globally.
     """
 
     kind: Literal["gradual", "set", "rigl"]
@@ -112,6 +115,7 @@ class DynamicSparsity:
     algorithm: Algorithm
     settings: Any
     streams: Streams
+    twins: Twins = "separate"
 
     @property
     def counts_change(self) -> bool:
@@ -174,7 +178,7 @@ class DynamicSparsity:
         for group, mask in masks.items():
             sparsity = cubic_sparsity(step, self.begin, self.end, self.sparsity[group])
             with naming(group):
-                pruned[group] = prune_more(weights[group], mask, sparsity, self.allocation, self.floor)
+                pruned[group] = prune_more(weights[group], mask, sparsity, self.allocation, self.floor, self.twins)
                 check_connected(pruned[group])
         return pruned
 

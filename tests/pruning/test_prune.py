@@ -1,11 +1,13 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from rlottery.errors import MaskError
 from rlottery.pruning.allocation import survivor_count
 from rlottery.pruning.masks import survivors
-from rlottery.pruning.prune import prune
-from rlottery.pruning.structured import is_structured
+from rlottery.pruning.prune import allocate, prune
+from rlottery.pruning.structured import is_structured, units_of
 from tests.pruning.networks import network, sizes
 
 TOTAL = 11 * 32 + 32 * 32 + 32 * 6
@@ -60,12 +62,49 @@ def test_whole_units() -> None:
         prune(sizes(network(3, 4, 1)), 0.1, structure="units", allocation="erk")
 
 
-def test_twin_critics_compete_in_one_ranking() -> None:
-    small = {path: k * np.float32(0.2) for path, k in network(4, 8, 1, prefix="q2.").items()}
-    mask = prune(sizes(network(4, 8, 1, prefix="q1.") | small), 0.3)
+def weak_twin() -> dict[str, np.ndarray]:
+    """Scores of two critics, those of the second all below those of the first."""
+    first, second = network(4, 8, 1, prefix="q1."), network(4, 8, 1, prefix="q2.", seed=1)
+    return {path: np.abs(k) + 10 for path, k in first.items()} | sizes(second)
+
+
+def test_each_twin_critic_has_its_own_budget() -> None:
+    mask = prune(weak_twin(), 0.3)
+    alone = {n: prune({p: s for p, s in weak_twin().items() if p.startswith(n)}, 0.3) for n in ("q1", "q2")}
+    assert all(np.array_equal(layer, alone[path[:2]][path]) for path, layer in mask.items())
     kept = {path: count for path, (count, _) in survivors(mask).items()}
-    assert kept["q1.layer_0"] + kept["q1.layer_1"] > kept["q2.layer_0"] + kept["q2.layer_1"]
-    assert sum(kept.values()) == 56
+    assert kept["q1.layer_0"] + kept["q1.layer_1"] == kept["q2.layer_0"] + kept["q2.layer_1"] == survivor_count(40, 0.3)
+
+
+def test_twin_critics_of_earlier_studies_share_a_budget() -> None:
+    mask = prune(weak_twin(), 0.3, twins="shared")
+    # All of the first one's 40, and 16 of the second's.
+    assert [sum(np.count_nonzero(m) for p, m in mask.items() if p.startswith(n)) for n in ("q1", "q2")] == [40, 16]
+
+
+def test_each_twin_keeps_within_its_own_last_mask() -> None:
+    before = prune(weak_twin(), 0.3)
+    # What is gone has the highest scores now.
+    scores = {path: np.where(before[path], score, 99.0) for path, score in weak_twin().items()}
+    mask = prune(scores, 0.6, within=before)
+    assert all(np.all(before[path][layer]) for path, layer in mask.items())
+    assert [sum(np.count_nonzero(m) for p, m in mask.items() if p.startswith(n)) for n in ("q1", "q2")] == [16, 16]
+
+
+def test_each_twin_keeps_as_much_of_its_own_units() -> None:
+    mask = prune(weak_twin(), 0.6, structure="units")
+    # A unit has 4 + 1 weights: 3 of 8 units are at most 16 of 40 weights.
+    assert {path: int(units.sum()) for path, units in units_of(mask).items()} == {"q1.layer_0": 3, "q2.layer_0": 3}
+    shared = units_of(prune(weak_twin(), 0.6, structure="units", twins="shared"))
+    assert {path: int(units.sum()) for path, units in shared.items()} == {"q1.layer_0": 5, "q2.layer_0": 1}
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "erk"])
+def test_allocations_by_shape_treat_twins_alike(allocation: Any) -> None:
+    for sparsity in (0.31, 0.5, 0.9):
+        kept = allocate(allocation, weak_twin(), sparsity)
+        for layer in ("layer_0", "layer_1"):
+            assert abs(kept[f"q1.{layer}"] - kept[f"q2.{layer}"]) <= 1
 
 
 def test_messages_begin_with_the_group() -> None:

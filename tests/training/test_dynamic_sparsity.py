@@ -15,7 +15,7 @@ from rlottery.agents.base import kernels, nest_kernels, to_arrays
 from rlottery.agents.sac import SAC
 from rlottery.errors import MaskError
 from rlottery.pruning.allocation import allocate_erk, allocate_uniform, survivor_count
-from rlottery.pruning.masks import GroupMask, check_connected, check_group_mask, survivors
+from rlottery.pruning.masks import GroupMask, by_network, check_connected, check_group_mask, survivors
 from rlottery.seeding import Streams
 from rlottery.storage.transitions import Transitions
 from rlottery.training import dynamic_sparsity as dynamic
@@ -365,16 +365,21 @@ def test_gradual_pruning_shrinks_to_exactly_what_was_asked(end: int) -> None:
     def see(step: int, before: Any, after: Any) -> None:
         old, new = masks_of(before), masks_of(after)
         assert not any((new[g][p] & ~old[g][p]).any() for g in GROUPS for p in old[g])
-        left.append({group: sum(counts(new[group]).values()) for group in GROUPS})
+        left.append({name: sum(counts(own).values()) for g in GROUPS for name, own in networks(g, new[g]).items()})
+
+    def networks(group: str, layers: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+        return {f"{group}.{name}": own for name, own in by_network(layers).items()}
 
     trained(masks, masks.start(fresh()), range(1, 25), see)
-    total = {group: sum(k.size for k in kernels(fresh().params[group]).values()) for group in GROUPS}
     by_hand = {step: 1 - (1 - (step - 4) / (end - 4)) ** 3 for step in range(4, end, 4)} | {end: 1.0}
-    for group in GROUPS:
-        found = [each[group] for each in left]
+    whole = {name: own for g in GROUPS for name, own in networks(g, kernels(fresh().params[g])).items()}
+    assert len(whole) == 3  # an actor and two critics, each with a budget of its own
+    for name, layers in whole.items():
+        total, sparsity = sum(layer.size for layer in layers.values()), SPARSITY[name.partition(".")[0]]
+        found = [each[name] for each in left]
         for step, share in by_hand.items():
-            assert found[step - 1] == pytest.approx(total[group] * (1 - share * SPARSITY[group]), abs=0.51)
-        assert found[end - 1] == found[-1] == survivor_count(total[group], SPARSITY[group])
+            assert found[step - 1] == pytest.approx(total * (1 - share * sparsity), abs=0.51)
+        assert found[end - 1] == found[-1] == survivor_count(total, sparsity)
     assert sum(left[end - 2].values()) > sum(left[end - 1].values())
 
 

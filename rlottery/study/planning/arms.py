@@ -21,7 +21,9 @@ from rlottery.config.schedules import Iterative
 from rlottery.errors import MaskError, RlotteryError
 from rlottery.pruning.controls import Control
 from rlottery.pruning.criteria import Criterion
+from rlottery.pruning.prune import Twins
 from rlottery.pruning.schedule_math import round_sparsities
+from rlottery.storage.study_record import twins_of
 
 METHODS = ("magnitude", "gradient")
 """The two built-in methods, which `pruning:` and `--pruning-method` choose from."""
@@ -39,6 +41,7 @@ class Arm:
         of: the arm that this one is a control of, or whose mask it takes.
         method: "magnitude" or "gradient" for the two built-in methods: names the file that the mask is published as.
         scored: the arm whose trained agent the criterion scores: the previous round, or None for the dense agent.
+        twins: whether each twin critic has a budget of its own under `allocation: global`, as its study has it.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Arm:
     of: "Arm | None" = None
     method: str | None = None
     scored: "Arm | None" = None
+    twins: Twins = "separate"
 
     @property
     def kind(self) -> str:
@@ -109,6 +113,12 @@ class Arm:
         return None if asked is None else {"actor": asked.actor, "critic": asked.critic}
 
     @property
+    def ranks_globally(self) -> bool:
+        """Whether its mask comes from one ranking over several layers (`allocation: global`)."""
+        recipe = self.recipe
+        return isinstance(recipe, PrunedRecipe) and _ranks_globally(recipe)
+
+    @property
     def stages(self) -> tuple[str, ...]:
         """The stages of its run."""
         return ("mask", "ticket") if self.has_mask and not self.recipe.is_dynamic else ("ticket",)
@@ -152,12 +162,14 @@ class Arm:
 def arms_of(config: Config, method: str | None) -> list[Arm]:
     """The arms of a study, each after the arms that it needs.
 
+    Reads from the data folder whether twin critics share a budget (`storage.study_record.twins_of`).
+
     Args:
         method: "magnitude" or "gradient", for the `pruning:` section. None means magnitude, or all arms of a config
             that lists them; such a config takes no method.
     """
     if not config.arms:
-        return [arm_for("magnitude" if method is None else method, config.pruning)]
+        return [arm_for("magnitude" if method is None else method, config.pruning, twins_of(config.data))]
     if method is not None:
         raise RlotteryError(
             f"The config lists its own arms, and the pruning method {method!r} chooses between the two that `pruning:` "
@@ -165,10 +177,12 @@ def arms_of(config: Config, method: str | None) -> list[Arm]:
         )
     resolved: dict[str, list[Arm]] = {}
     recipes = {recipe.name or "": recipe for recipe in config.recipes}
+    ranked = any(isinstance(recipe, PrunedRecipe) and _ranks_globally(recipe) for recipe in recipes.values())
+    twins: Twins = twins_of(config.data) if ranked else "separate"
     # Tickets first, then the arms that refer to them.
     for name, recipe in sorted(recipes.items(), key=lambda item: not isinstance(item[1], PrunedRecipe)):
         if isinstance(recipe, PrunedRecipe):
-            resolved[name] = _with_rounds(Arm(name, recipe))
+            resolved[name] = _with_rounds(Arm(name, recipe, twins=twins))
         else:
             resolved[name] = [Arm(name, recipe, resolved[recipe.of][-1] if recipe.of else None)]
     return [arm for arms in resolved.values() for arm in arms]
@@ -195,7 +209,7 @@ def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
     return [arm for arm in arms if arm.name in wanted]
 
 
-def arm_for(method: str, pruning: Pruning) -> Arm:
+def arm_for(method: str, pruning: Pruning, twins: Twins = "separate") -> Arm:
     """The arm that a pruning method and the config's `pruning:` section describe."""
     if method not in METHODS:
         raise RlotteryError(f"Unknown pruning method {method!r}; choose one of: {', '.join(METHODS)}.")
@@ -207,7 +221,7 @@ def arm_for(method: str, pruning: Pruning) -> Arm:
     if criterion != "magnitude" and batches != (_DEFAULTS.num_gradient_batches, _DEFAULTS.gradient_batch_size):
         name += f"-{batches[0]}x{batches[1]}"
         recipe |= {"batches": batches[0], "batch_size": batches[1]}
-    return Arm(name, TicketRecipe.model_validate(recipe), method=method)
+    return Arm(name, TicketRecipe.model_validate(recipe), method=method, twins=twins)
 
 
 def comparable_method(arm: Arm) -> str | None:
@@ -217,6 +231,10 @@ def comparable_method(arm: Arm) -> str | None:
     if not isinstance(arm.recipe, TicketRecipe) or arm.as_dict().keys() - {"batches", "batch_size"}:
         return None
     return {"magnitude": "magnitude", "taylor": "gradient", "gradient": "gradient"}.get(arm.criterion_name or "")
+
+
+def _ranks_globally(recipe: PrunedRecipe) -> bool:
+    return recipe.allocation.layers is None and recipe.rule == "global"
 
 
 def _with_rounds(arm: Arm) -> list[Arm]:
@@ -229,5 +247,6 @@ def _with_rounds(arm: Arm) -> list[Arm]:
     rounds: list[Arm] = []
     for number, sparsity in enumerate(before, start=1):
         of_round = recipe.model_copy(update={"sparsity": (Sparsity(**sparsity),)})
-        rounds.append(Arm(f"{arm.name}{ROUND}{number}", of_round, scored=rounds[-1] if rounds else None))
+        before_it = rounds[-1] if rounds else None
+        rounds.append(Arm(f"{arm.name}{ROUND}{number}", of_round, scored=before_it, twins=arm.twins))
     return [*rounds, replace(arm, scored=rounds[-1] if rounds else None)]

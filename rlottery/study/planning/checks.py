@@ -13,7 +13,7 @@ from rlottery.config.schedules import DropAndGrow
 from rlottery.errors import MaskError, StudyError, naming
 from rlottery.pruning.allocation import allocate_given, allocate_uniform, survivor_count
 from rlottery.pruning.mask_file import MAX_MASK_BYTES, read_mask
-from rlottery.pruning.masks import Mask, check_connected, check_fits, check_shapes
+from rlottery.pruning.masks import Mask, by_network, check_connected, check_fits, check_shapes
 from rlottery.pruning.prune import allocate
 from rlottery.pruning.structured import prune_units
 from rlottery.study.planning.arms import Arm
@@ -61,11 +61,12 @@ def _check(config: Config, arm: Arm, shapes: Mapping[str, LayerShapes], spec: Sp
                 check_shapes(_arrays(layers), _arrays(own[group]))
     for group, sparsity in (arm.sparsity or {}).items():
         assert isinstance(recipe, PrunedRecipe)
-        with naming(group):
-            if recipe.structure == "units":
-                prune_units(_arrays(own[group]), sparsity, recipe.floor)
-            else:
-                allocate_uniform(own[group], sparsity, recipe.floor)  # possible if any allocation is
+        for layers in _budgets(arm, own[group]):
+            with naming(group):
+                if recipe.structure == "units":
+                    prune_units(_arrays(layers), sparsity, recipe.floor)
+                else:
+                    allocate_uniform(layers, sparsity, recipe.floor)  # possible if any allocation is
     if isinstance(recipe, SparseTrainingRecipe) and isinstance(recipe.updates, DropAndGrow):
         _check_that_masks_change(recipe, recipe.updates.drop, own)
     if arm.has_small_network and (ticket := arm.of) is not None:
@@ -90,10 +91,15 @@ def _check_that_masks_change(recipe: SparseTrainingRecipe, drop: float, shapes: 
 def _survivors(arm: Arm, group: str, shapes: Mapping[str, tuple[int, int]]) -> int:
     """Weights of a group that the arm's mask keeps; an upper limit if whole units are pruned."""
     if arm.sparsity is not None:
-        return survivor_count(weight_count(shapes), arm.sparsity[group])
+        return sum(survivor_count(weight_count(layers), arm.sparsity[group]) for layers in _budgets(arm, shapes))
     recipe = arm.recipe
     assert isinstance(recipe, PrunedRecipe) and recipe.allocation.layers is not None
     return sum(allocate_given(shapes, getattr(recipe.allocation.layers, group), recipe.floor).values())
+
+
+def _budgets(arm: Arm, shapes: Mapping[str, tuple[int, int]]) -> list[Mapping[str, tuple[int, int]]]:
+    """The layers of a group, divided into those that share a budget."""
+    return list(by_network(shapes).values()) if arm.ranks_globally and arm.twins == "separate" else [shapes]
 
 
 def _check_file(job: Job, shapes: LayerShapes) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rlottery.config import Config, Task
 from rlottery.storage.manifests import list_differences
 from rlottery.storage.trained_with import trained_with
+from rlottery.storage.twins import TWINS
 from rlottery.study.planning.arms import Arm
 
 DENSE_VERSION = 1
@@ -36,7 +37,7 @@ def mask_fingerprint(arm: Arm, seed: int, inputs: dict[str, str] | None) -> Fing
     if arm.needs_replay and (recipe := arm.scores_by) is not None:
         pruning |= {"num_gradient_batches": recipe.batches, "gradient_batch_size": recipe.batch_size}
     recipe_keys = arm.scoring.as_dict() | arm.as_dict()
-    pruning |= {key: value for key, value in recipe_keys.items() if key in _OF_MASKS}
+    pruning |= {key: value for key, value in recipe_keys.items() if key in _OF_MASKS} | _budgets(arm)
     known = {} if inputs is None else {"inputs": inputs}
     return {"version": MASK_VERSION, "seed": seed, "pruning": pruning} | known
 
@@ -59,6 +60,7 @@ def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: 
         own["control"] = arm.kind
     if arm.recipe.is_dynamic:
         own |= {"sparsity": arm.sparsity} | {key: value for key, value in arm.as_dict().items() if key in _OF_MASKS}
+        own |= _budgets(arm)
     # A plain ticket has no such key, so its fingerprint equals the one that rlottery 0.1 wrote.
     return common | ({"arm": own} if own else {})
 
@@ -66,6 +68,11 @@ def ticket_fingerprint(config: Config, task: Task, seed: int, arm: Arm, inputs: 
 def differing_keys(asked: Fingerprint, found: Fingerprint) -> list[str]:
     """The keys in which two fingerprints differ, one line each. Inputs are compared only if `asked` has them."""
     return list_differences(asked, found if "inputs" in asked else {k: v for k, v in found.items() if k != "inputs"})
+
+
+def _budgets(arm: Arm) -> Fingerprint:
+    """Earlier versions knew only shared budgets, and wrote nothing about them (`storage.twins`)."""
+    return {TWINS: arm.twins} if arm.ranks_globally and arm.twins != "shared" else {}
 
 
 def _training_keys(config: Config, task: Task, seed: int) -> Fingerprint:

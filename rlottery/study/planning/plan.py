@@ -17,6 +17,13 @@ from rlottery.study.planning.finished_runs import DivergedRunError
 from rlottery.study.planning.jobs import STAGES, Job, Key, list_jobs
 from rlottery.study.planning.trials import try_tasks
 
+SHARED = (
+    "An earlier version of rlottery made masks of this study, in which both critics shared one budget under "
+    "allocation: global. Its further masks are made in the same way. A new study gives each critic its own budget: "
+    "data=ANOTHER_FOLDER."
+)
+"""What a command says before it goes on with such a study."""
+
 
 class JobState(Enum):
     """The state of a job in a command. The values are shown to the user."""
@@ -83,6 +90,8 @@ def plan_study(
     arms = arms_of(config, method)
     if names is not None:
         arms = chosen_arms(arms, names)
+    if any(arm.ranks_globally and arm.twins == "shared" for arm in arms):
+        say(SHARED)
     check_data_folder(config.data)
     Store(config.data).check_links()
     if any(stage != "mask" for stage in stages):  # the command ends with a report

@@ -208,6 +208,7 @@ def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> GroupMasks:
                 floor=recipe.floor,
                 structure=recipe.structure,
                 within=None if groups is None else groups[group],
+                twins=job.ticket_arm.twins,
                 group=group,
             )
             for group, of_group in scores.items()

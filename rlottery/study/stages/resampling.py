@@ -9,6 +9,7 @@ from rlottery.config.recipes import ROUND
 from rlottery.errors import MaskError, RlotteryError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.paths import Store, replay_is_saved
+from rlottery.storage.study_record import twins_of
 from rlottery.study.planning.arms import METHODS, arm_for, arms_of
 from rlottery.study.planning.inputs import own_mask
 from rlottery.study.planning.jobs import Job, list_jobs
@@ -35,7 +36,8 @@ def measure_stability(config: Config, resamples: int, say: Callable[[str], None]
         raise RlotteryError(f"Stability needs {FEWEST} to {MOST} resamples, not {resamples}. Try: --stability 5")
     Store(config.data).check_links()
     import_criteria(config)
-    arms = arms_of(config, None) if config.arms else [arm_for(method, config.pruning) for method in METHODS]
+    twins = twins_of(config.data)
+    arms = arms_of(config, None) if config.arms else [arm_for(method, config.pruning, twins) for method in METHODS]
     # The rounds of IMP are not arms of their own.
     arms = [arm for arm in arms if arm.needs_replay and ROUND not in arm.name]
     for job in list_jobs(config, arms, ("mask",)):

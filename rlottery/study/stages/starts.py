@@ -97,4 +97,5 @@ def _dynamic(job: Job, recipe: SparseTrainingRecipe) -> DynamicSparsity:
         algorithm=ALGORITHM,
         settings=settings_of(job),
         streams=streams_of(job),
+        twins=arm.twins,
     )

@@ -106,7 +106,7 @@ def test_the_shorthands_fingerprints_are_those_that_its_files_hold() -> None:
     assert mask_fingerprint(magnitude, 3, inputs) == {
         "version": 1,
         "seed": 3,
-        "pruning": {"criterion": "magnitude", "sparsity": {"actor": 0.8, "critic": 0.8}},
+        "pruning": {"criterion": "magnitude", "sparsity": {"actor": 0.8, "critic": 0.8}, "twins": "separate"},
         "inputs": {"agent": "0123"},
     }
     assert mask_fingerprint(gradient, 3, inputs)["pruning"] == {
@@ -114,12 +114,14 @@ def test_the_shorthands_fingerprints_are_those_that_its_files_hold() -> None:
         "sparsity": {"actor": 0.8, "critic": 0.8},
         "num_gradient_batches": 100,
         "gradient_batch_size": 256,
+        "twins": "separate",
     }
     assert mask_fingerprint(few, 3, inputs)["pruning"] == {
         "criterion": "taylor",
         "sparsity": {"actor": 0.9, "critic": 0.5},
         "num_gradient_batches": 5,
         "gradient_batch_size": 256,
+        "twins": "separate",
     }
     config = Config.model_validate({"tasks": ["a"], "seeds": [3]})
     ticket = ticket_fingerprint(config, config.tasks[0], 3, gradient, {"initial": "45", "mask": "67"})
