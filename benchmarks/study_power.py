@@ -33,7 +33,8 @@ ROOT = Path(__file__).parent
 def power(better: str, than: str, seeds: int, level: float, generator: np.random.Generator) -> float:
     """The share of studies with so many seeds in which the claim is shown at this level."""
     samples = [
-        generator.normal(np.mean(EARLIER[arm]), max(np.std(EARLIER[arm], ddof=1), LEAST_SD), (DRAWS, seeds))
+        float(np.mean(EARLIER[arm]))
+        + max(float(np.std(EARLIER[arm], ddof=1)), LEAST_SD) * generator.standard_normal((DRAWS, seeds))
         for arm in (better, than)
     ]
     test = stats.ttest_ind(*samples, axis=1, equal_var=False, alternative="greater")
