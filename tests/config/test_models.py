@@ -305,7 +305,7 @@ def test_paper_configs() -> None:
 def test_configs_say_how_to_run_them_and_share_no_folder() -> None:
     paths = [
         Path("config.yaml"),
-        *(Path("configs") / name for name in ("smoke.yaml", "mujoco.yaml", "metaworld.yaml")),
+        *(Path("configs") / name for name in ("smoke.yaml", "positive-control.yaml", "mujoco.yaml", "metaworld.yaml")),
     ]
     configs = [load_config(ROOT / path) for path in paths]
     for path in paths:
