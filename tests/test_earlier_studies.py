@@ -102,6 +102,7 @@ def test_a_new_arm_adds_its_own_jobs_alone_and_trains_from_the_earlier_files(stu
     assert left_to_do(config_with()) == []
     manifest = read_manifest(tracked.job.files)
     assert manifest is not None and manifest["status"] == "done"
+    assert manifest["effective"]["actor"] >= manifest["sparsity"]["actor"]
 
 
 def test_a_new_seed_adds_that_seeds_jobs_alone(study: Path) -> None:
@@ -117,5 +118,6 @@ def test_masks_are_made_as_they_were(study: Path) -> None:
     before = read_mask(made.files.mask)
     made.files.mask.unlink()
     run_stage(made)
-    assert read_mask(made.files.mask).metadata == before.metadata
+    again = read_mask(made.files.mask).metadata
+    assert again == {**again, **before.metadata}  # what later versions add says more about the same mask
     assert [kept_weights(layers) for layers in by_network(before.groups["critic"]).values()] == [75, 71]

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from rlottery.analysis.runs import Run, arm_names
 from rlottery.config import Config
 from rlottery.envs import entry_names
 from rlottery.errors import MaskError
-from rlottery.pruning.masks import Overlap
+from rlottery.pruning.masks import Overlap, by_network
 from rlottery.storage.paths import DENSE, Store
 
 SAME_SPARSITY = 0.001
@@ -29,19 +30,58 @@ class LayerSurvivors:
     Attributes:
         path: such as `actor.layer_0` or `critic.q1.layer_2`.
         kept: remaining weights; total: all weights.
+        useful: those of the remaining weights that are on a path from an input to an output.
         dead: hidden units of this layer without a path to an output. Every output of the network counts, also the
             actor's log standard deviations. 0 for the last layer.
         without_input: units of this layer that no input reaches, dead ones excepted: they are constant, but still learn
             their bias. For the last layer: constant outputs.
         units: hidden units of this layer; 0 for the last layer.
+        rank_one: `pruning.effective.rank_one_share` of the layer's scores, mean over the masks whose metadata have it.
     """
 
     path: str
     kept: float
+    useful: float
     total: int
     dead: float
     without_input: float
     units: int
+    rank_one: float | None = None
+
+    @property
+    def in_use(self) -> float:
+        """Hidden units of this layer that are on a path from an input to an output."""
+        return self.units - self.dead - self.without_input if self.units else 0.0
+
+
+@dataclass(frozen=True)
+class NetworkSurvivors:
+    """What remains of one network, as means over seeds.
+
+    Attributes:
+        path: such as `actor` or `critic.q1`.
+        kept, useful, total: sums over the layers of what `LayerSurvivors` has.
+        in_use, units: hidden units on a path from an input to an output, and all of them.
+        rank_one: mean over the layers for which it is known, weighted by their weights.
+    """
+
+    path: str
+    kept: float
+    useful: float
+    total: int
+    in_use: float
+    units: int
+    rank_one: float | None
+
+    @property
+    def idle(self) -> float:
+        """Share of the remaining weights that are on no path."""
+        return (self.kept - self.useful) / self.kept if self.kept else 0.0
+
+    @property
+    def effective_sparsity(self) -> float:
+        """Share of all weights that are on no path."""
+        return 1 - self.useful / self.total
 
 
 @dataclass(frozen=True)
@@ -97,6 +137,7 @@ class ArmMasks:
         stability: mean Jaccard index of masks made from independent draws of batches, over `stability_seeds`; None
             where it was not measured. stability_chance: that of random masks.
         kept: seed -> remaining weights of each layer, in the order of `layers`.
+        shares_budget: whether twin networks share a budget in some mask (`storage.twins`).
         picture: the mask of the first seed in the group that acts: layer path -> bool, shape (inputs, outputs).
     """
 
@@ -110,6 +151,12 @@ class ArmMasks:
     kept: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     stability_chance: float | None = None
     stability_seeds: tuple[int, ...] = ()
+    shares_budget: bool = False
+
+    @property
+    def networks(self) -> tuple[NetworkSurvivors, ...]:
+        """What remains of each network, in the order of `layers`."""
+        return tuple(_network(path, of) for path, of in by_network({of.path: of for of in self.layers}).items())
 
 
 @dataclass(frozen=True)
@@ -171,22 +218,45 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
 def _arm_masks(task: str, arm: str, found: Sequence[MaskFacts], picture: Mapping[str, NDArray[np.bool_]]) -> ArmMasks:
     shapes, hidden = found[0].packed.shapes, found[0].hidden
     layers = np.mean([facts.layers for facts in found], axis=0)
+    rank_ones = [_known_mean(of_layer) for of_layer in np.transpose([facts.rank_one for facts in found])]
     measured = {facts.seed: facts.stability for facts in found if facts.stability is not None}
     return ArmMasks(
         task=task,
         arm=arm,
         seeds=tuple(facts.seed for facts in found),
         layers=tuple(
-            LayerSurvivors(path, float(kept), shape[0] * shape[1], float(dead), float(without), units)
-            for (path, shape), (kept, dead, without), units in zip(shapes.items(), layers, hidden, strict=True)
+            LayerSurvivors(path, kept, useful, prod(shape), dead, without, units, rank_one)
+            for (path, shape), (kept, useful, dead, without), units, rank_one in zip(
+                shapes.items(), layers.tolist(), hidden, rank_ones, strict=True
+            )
         ),
         inputs=_inputs(task, found),
         stability=statistics.fmean(s.jaccard for s in measured.values()) if measured else None,
         picture=picture,
-        kept={facts.seed: tuple(int(kept) for kept, _, _ in facts.layers) for facts in found},
+        kept={facts.seed: tuple(int(kept) for kept, *_ in facts.layers) for facts in found},
         stability_chance=statistics.fmean(s.chance for s in measured.values()) if measured else None,
         stability_seeds=tuple(measured),
+        shares_budget=any(facts.shares_budget for facts in found),
     )
+
+
+def _network(path: str, layers: Mapping[str, LayerSurvivors]) -> NetworkSurvivors:
+    of = layers.values()
+    ranked = [(layer.rank_one, layer.total) for layer in of if layer.rank_one is not None]
+    return NetworkSurvivors(
+        path,
+        kept=sum(layer.kept for layer in of),
+        useful=sum(layer.useful for layer in of),
+        total=sum(layer.total for layer in of),
+        in_use=sum(layer.in_use for layer in of),
+        units=sum(layer.units for layer in of),
+        rank_one=sum(share * size for share, size in ranked) / sum(size for _, size in ranked) if ranked else None,
+    )
+
+
+def _known_mean(values: NDArray[np.float64]) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else None
 
 
 def _inputs(task: str, found: Sequence[MaskFacts]) -> tuple[InputShare, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,13 @@ from rlottery.analysis.mask_overlap import Packed, pack
 from rlottery.analysis.runs import Run
 from rlottery.analysis.stability import Stability, read_stability
 from rlottery.errors import MaskError, StudyError
-from rlottery.pruning.fold import depends_on_an_input, leads_to_an_output
+from rlottery.pruning.effective import check_chained, depends_on_an_input, leads_to_an_output, on_a_path
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, by_network, sparsity_of
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import check_files, read_manifest
 from rlottery.storage.paths import DENSE, RunFiles
+from rlottery.storage.twins import twins_of_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,23 +25,28 @@ class MaskFacts:
     """Facts about one mask.
 
     Attributes:
-        layers: remaining weights, dead units and units without input of each layer of the agent; shape (layers, 3).
+        layers: remaining weights, those of them on a path from an input to an output, dead units and units without
+            input of each layer of the agent; shape (layers, 4).
+        rank_one: `rank_one_share` of each layer's scores, NaN where it is unknown; shape (layers,).
         hidden: units of each layer, 0 for output layers; shape (layers,).
         inputs: group -> share of each observation entry's weights that remain; shape (observations,).
         acting: the same for the network that chooses actions.
         saliency: as in `InputShare`; shape (observations,).
         sparsity: reached, by group.
+        shares_budget: whether twin networks share a budget (`storage.twins`).
     """
 
     seed: int
     packed: Packed
     layers: NDArray[np.float64]
+    rank_one: NDArray[np.float64]
     hidden: tuple[int, ...]
     inputs: Mapping[str, NDArray[np.float64]]
     acting: NDArray[np.float64]
     saliency: NDArray[np.float64] | None
     sparsity: Mapping[str, float]
     stability: Stability | None
+    shares_budget: bool
 
 
 def weight_sizes(files: RunFiles, acting: str, problems: list[str]) -> dict[str, NDArray[np.float64]]:
@@ -105,15 +111,12 @@ def facts_of(
     first: dict[str, dict[str, NDArray[np.bool_]]] = {group: {} for group in mask.groups}
     for group, of_group in mask.groups.items():
         for prefix, network in by_network(of_group).items():
-            for (_, before), (path, after) in pairwise(network.items()):
-                if before.shape[1] != after.shape[0]:
-                    units = f"the layer before it {before.shape[1]} units"
-                    raise MaskError(f"layer {path!r} has {after.shape[0]} inputs, {units}")
+            check_chained(network)
             kept = list(network.values())
-            reach = zip(kept, leads_to_an_output(kept)[1:], depends_on_an_input(kept)[1:], strict=True)
-            for layer, lives, varies in reach:
+            lives, varies = leads_to_an_output(kept)[1:], depends_on_an_input(kept)[1:]
+            for layer, useful, live, varying in zip(kept, on_a_path(kept), lives, varies, strict=True):
                 hidden.append(0 if layer is kept[-1] else layer.shape[1])
-                layers.append((np.count_nonzero(layer), np.count_nonzero(~lives), np.count_nonzero(lives & ~varies)))
+                layers.append([np.count_nonzero(of) for of in (layer, useful, ~live, live & ~varying)])
             first[group][f"{group}.{prefix}" if prefix else group] = kept[0]
     acts = first[acting.partition(".")[0]][acting]
     entries = acts.shape[0]
@@ -129,12 +132,14 @@ def facts_of(
         seed=run.seed,
         packed=pack(mask.all_layers),
         layers=np.array(layers, np.float64),
+        rank_one=np.array([_rank_one(mask, group, path) for group, of in mask.groups.items() for path in of]),
         hidden=tuple(hidden),
         inputs=inputs,
         acting=acts.mean(axis=1),
         saliency=_saliency(acts, dense.get(next(path for path in mask.all_layers if path.startswith(f"{acting}.")))),
         sparsity={group: sparsity_of(layers) for group, layers in mask.groups.items()},
         stability=stability,
+        shares_budget=twins_of_mask(mask) == "shared",
     )
 
 
@@ -143,3 +148,11 @@ def _saliency(kept: NDArray[np.bool_], sizes: NDArray[np.float64] | None) -> NDA
         return None
     of_entry: NDArray[np.float64] = np.where(kept, sizes, 0).sum(axis=1) / sizes.sum()
     return of_entry
+
+
+def _rank_one(mask: Mask, group: str, path: str) -> float:
+    """What the mask's metadata say of a layer's scores; NaN if they say nothing, as in those of earlier versions."""
+    told: Any = mask.metadata
+    for key in ("rank_one", group, path):
+        told = told.get(key) if isinstance(told, dict) else None
+    return told if isinstance(told, float) and 0 <= told <= 1 else np.nan

@@ -3,10 +3,11 @@
 Folded networks are for use, not for training: a unit without inputs is constant only as long as its bias doesn't learn.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from rlottery.pruning.effective import depends_on_an_input, leads_to_an_output
 
 Layers = dict[str, dict[str, np.ndarray]]
 """``{"layer_0": {"kernel": (in, out), "bias": (out,)}, ...}``; masks have only the kernels, as bool."""
@@ -66,23 +67,3 @@ def fold(params: dict[str, Any], masks: dict[str, Any]) -> Folded:
         tuple(~live for live, _ in hidden),
         tuple(live & ~varying for live, varying in hidden),
     )
-
-
-def leads_to_an_output(kept: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """For the inputs, each hidden layer and the outputs: which units have a path to an output; bool (units,) each.
-
-    Args:
-        kept: the layers' masks, bool (inputs, outputs), from input to output.
-    """
-    found: list[np.ndarray] = [np.ones(kept[-1].shape[1], np.bool_)]
-    for mask in reversed(kept):
-        found.append(mask[:, found[-1]].any(axis=1))
-    return found[::-1]
-
-
-def depends_on_an_input(kept: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """For the inputs, each hidden layer and the outputs: which units have a path from an input."""
-    found: list[np.ndarray] = [np.ones(kept[0].shape[0], np.bool_)]
-    for mask in kept:
-        found.append(mask[found[-1]].any(axis=0))
-    return found

@@ -1,5 +1,6 @@
 """Step 3, select: masks, what they keep, and how two of them overlap."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rlottery.errors import MaskError, naming
+from rlottery.pruning.effective import Effective, check_chained, depends_on_an_input, effective
 from rlottery.pruning.ranking import BoolArray, Scores, keep_highest
 
 T = TypeVar("T")
@@ -34,8 +36,9 @@ class Mask:
     Attributes:
         groups: name of the group, such as actor or critic -> its mask.
         metadata: plain values: task, seed, method, criterion, estimator, sparsity_asked and
-            sparsity_reached (each by group), layers (group -> path -> [kept, total]), format_version,
-            fingerprint, digest.
+            sparsity_reached (each by group), layers (group -> path -> [kept, total]), effective (by group:
+            `Effective.as_metadata`), rank_one (group -> path -> `rank_one_share` of the scores), format_version,
+            fingerprint, digest. Masks of earlier versions have no `effective`.
     """
 
     groups: dict[str, GroupMask]
@@ -87,6 +90,7 @@ def make_mask(
     sparsity: Mapping[str, float] | None = None,
     fingerprint: Mapping[str, Any] = MappingProxyType({}),
     scored: Mapping[str, Any] | None = None,
+    rank_one: Mapping[str, Mapping[str, float | None]] | None = None,
 ) -> Mask:
     """Joins the masks of all groups and describes them. The defaults are for a mask of your own.
 
@@ -98,6 +102,7 @@ def make_mask(
         sparsity: the sparsity asked for, by group; by default the one that the mask reaches.
         fingerprint: what the mask was made from, as plain values.
         scored: batches, their size, and each group's loss, if the criterion read data.
+        rank_one: the `rank_one_share` of each layer's scores by group, if a criterion scored them.
 
     Raises:
         MaskError: a layer is neither a bool matrix nor one of zeros and ones.
@@ -121,8 +126,12 @@ def make_mask(
         "fingerprint": dict(fingerprint),
         "digest": digest(Mask(masks, {})),
     }
+    with contextlib.suppress(MaskError):  # its layers form no network, which is checked where the mask is used
+        metadata["effective"] = {group: effective_of(layers).as_metadata() for group, layers in masks.items()}
     if scored is not None:
         metadata["scored"] = dict(scored)
+    if rank_one is not None:
+        metadata["rank_one"] = {group: dict(layers) for group, layers in rank_one.items()}
     return Mask(masks, metadata)
 
 
@@ -171,6 +180,11 @@ def sparsity_of(mask: GroupMask) -> float:
     """Pruned share of the group's kernel weights."""
     total = sum(layer.size for layer in mask.values())
     return (total - kept_weights(mask)) / total
+
+
+def effective_of(mask: GroupMask) -> Effective:
+    """What the mask of a group really keeps. Raises MaskError if its layers form no networks."""
+    return effective(by_network(mask))
 
 
 def check_group_mask(layers: object, where: str) -> GroupMask:
@@ -251,14 +265,10 @@ def check_connected(mask: GroupMask, remedy: str = "Use a lower sparsity.") -> N
         MaskError: names the network that is cut, the layer at which paths end, and the remedy.
     """
     for name, layers in by_network(mask).items():
-        reached: BoolArray = np.ones(next(iter(layers.values())).shape[0], dtype=np.bool_)
-        for path, layer in layers.items():
-            if layer.shape[0] != reached.size:
-                raise MaskError(
-                    f"Layer {path!r} has {layer.shape[0]} inputs, but the layer before it has {reached.size} outputs."
-                )
-            reached = np.logical_or.reduce(layer[reached], axis=0)
-            if not reached.any():
+        check_chained(layers)
+        reached = depends_on_an_input(list(layers.values()))[1:]
+        for path, units in zip(layers, reached, strict=True):
+            if not units.any():
                 network = f"The network {name!r}" if name else "The network"
                 raise MaskError(
                     f"{network} is cut at layer {path!r}: no path of surviving weights leads on from an "

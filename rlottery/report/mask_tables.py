@@ -22,15 +22,18 @@ def layer_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         text("Layer", "layer", lambda row: row[1].path),
         number("Kept", "kept", lambda row: row[1].kept, ",.0f"),
         number("Weights", "weights", lambda row: row[1].total, ",d"),
+        number("On a path", "useful", lambda row: row[1].useful, ",.0f"),
         _share("Share", "share_kept", lambda row: row[1].kept / row[1].total if row[1].total else 0.0),
         number("Dead units", "dead", lambda row: row[1].dead, ".1f"),
         number("Without input", "without_input", lambda row: row[1].without_input, ".1f"),
         number("Units", "units", lambda row: row[1].units),
+        _share("Rank one", "rank_one", lambda row: row[1].rank_one),
         number("Masks", "masks", lambda row: len(row[0].seeds)),
     )
     caption = (
-        "Weights that remain in every layer, mean over the masks. Dead units have no path to an output. Units without "
-        "input are constant."
+        "Weights that remain in every layer, mean over the masks, and those of them on a path from an input to an "
+        "output. Dead units have no path to an output. Units without input are constant. Rank one: share of the "
+        "squared scores that one number per input and one per output explain."
     )
     return make_table(
         "mask_layers",

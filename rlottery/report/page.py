@@ -19,6 +19,7 @@ from rlottery.report.drawn import DARK
 from rlottery.report.glossary import glossary, term_id, term_of, with_terms
 from rlottery.report.headline import few_failures, headline, missing_line
 from rlottery.report.inline_svg import colours
+from rlottery.report.mask_networks import mask_lines, network_table
 from rlottery.report.mask_tables import inputs_table, layer_table, overlap_table
 from rlottery.report.page_figures import PageFigure, page_figures
 from rlottery.report.score_tables import across_table, cost_table, run_table, score_table
@@ -84,6 +85,7 @@ def _html(contents: Contents, figures: Mapping[str, Sequence[PageFigure]], table
         "across_figures": figures["across"],
         "mask_figures": [figure for figure in figures["masks"] if not figure.is_picture],
         "mask_pictures": [figure for figure in figures["masks"] if figure.is_picture],
+        "mask_lines": [on_one_line(line) for line in mask_lines(contents.masks)],
         "mask_problems": [on_one_line(line) for line in contents.masks.problems],
         "films": [_film(task, *film) for task, film in contents.films.items()],
         "rules": contents.verdicts.rules,
@@ -106,6 +108,7 @@ def _tables(contents: Contents, look: Mapping[str, Look]) -> dict[str, Table]:
         **{f"scores of {scores.task}": score_table(contents, scores, look) for scores in contents.scores},
         "across_table": across_table(contents.across, look),
         "layer_table": layer_table(contents, look),
+        "network_table": network_table(contents, look),
         "inputs_table": inputs_table(contents, look),
         "overlap_table": overlap_table(contents),
         "cost_table": cost_table(contents, look),

@@ -85,6 +85,8 @@ class RunFacts(TypedDict, total=False):
     Attributes:
         replay: "saved", or "released" after ``keep_replay: false`` deleted it. Dense runs only.
         method, criterion, sparsity: of a ticket's mask. Only the two built-in methods have a `method`.
+        effective: group -> share of the weights that are on no path from an input to an output. Versions before this
+            key recorded none.
         recipe: the rest of the arm's entry in the config.
         round_of: the arm that a round of IMP belongs to.
         error: why the run failed or diverged.
@@ -96,6 +98,7 @@ class RunFacts(TypedDict, total=False):
     method: Name
     criterion: Name
     sparsity: dict[Name, Share]
+    effective: dict[Name, Share]
     recipe: Recipe
     round_of: Name
     error: LongText

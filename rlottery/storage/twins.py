@@ -10,7 +10,7 @@ from typing import Any
 from rlottery.config.schedules import DROP_AND_GROW
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.mask_file import read_mask
-from rlottery.pruning.masks import by_network
+from rlottery.pruning.masks import Mask, by_network
 from rlottery.pruning.prune import Twins
 from rlottery.storage.checkpoint_record import checkpoint_to_continue
 from rlottery.storage.paths import RunFiles, Store
@@ -27,12 +27,16 @@ def twins_of_masks(store: Store) -> Twins:
     return "separate"
 
 
+def twins_of_mask(mask: Mask) -> Twins | None:
+    """How a mask was made; None if it wasn't allocated globally, or no group has several networks."""
+    several = any(len(by_network(layers)) > 1 for layers in mask.groups.values())
+    return _twins_in(mask.metadata["fingerprint"].get("pruning")) if several else None
+
+
 def _twins_of_run(files: RunFiles) -> Twins | None:
     """What a run's mask says, or the checkpoint of a run that prunes while it trains; None if neither says anything."""
     with contextlib.suppress(MaskError):
-        mask = read_mask(files.mask)
-        several = any(len(by_network(layers)) > 1 for layers in mask.groups.values())
-        return _twins_in(mask.metadata["fingerprint"].get("pruning")) if several else None
+        return twins_of_mask(read_mask(files.mask))
     with contextlib.suppress(StudyError):
         if (found := checkpoint_to_continue(files)) is not None:
             return _twins_in(found.record["fingerprint"].get("arm"))

@@ -1,7 +1,6 @@
 """What `rlottery check` shows of a task or a mask file: what it is, and what is wrong with it."""
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from rich.text import Text
 from rlottery.agents.description import kernel_shapes
 from rlottery.config import Config, Task
 from rlottery.errors import MaskError, TaskError
-from rlottery.pruning.fold import depends_on_an_input, leads_to_an_output
+from rlottery.pruning.effective import check_chained, depends_on_an_input, leads_to_an_output, on_a_path
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, by_network, kept_weights, sparsity_of
 from rlottery.pruning.ranking import BoolArray
@@ -118,23 +117,30 @@ def _origin(mask: Mask) -> Text:
 def _layers(mask: Mask) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("layer", header_style="dim", overflow="fold")
-    for heading in ("inputs x outputs", "kept", "sparsity", "dead", "no input"):
+    for heading in ("inputs x outputs", "kept", "on a path", "sparsity", "dead", "no input"):
         table.add_column(heading, justify="right", header_style="dim")
     for group, layers in mask.groups.items():
         for network in by_network(layers).values():
-            for (path, layer), idle in zip(network.items(), _idle_units(list(network.values())), strict=True):
+            for (path, layer), (useful, *idle) in zip(network.items(), _paths_through(network), strict=True):
                 kept, share = f"{np.count_nonzero(layer):,}", _percent(sparsity_of({path: layer}))
                 shape = " x ".join(map(str, layer.shape))
-                table.add_row(on_one_line(f"{group}.{path}"), shape, kept, share, *idle)
+                table.add_row(on_one_line(f"{group}.{path}"), shape, kept, useful, share, *idle)
     return table
 
 
-def _idle_units(layers: Sequence[BoolArray]) -> list[tuple[str, str]]:
-    """Of each layer's outputs, how many have no path to an output of the network, or none from an input."""
-    if any(before.shape[1] != after.shape[0] for before, after in pairwise(layers)):
-        return [("-", "-")] * len(layers)
-    reach = zip(leads_to_an_output(layers)[1:], depends_on_an_input(layers)[1:], strict=True)
-    return [(str(np.count_nonzero(~lives)), str(np.count_nonzero(lives & ~varies))) for lives, varies in reach]
+def _paths_through(network: Mapping[str, BoolArray]) -> list[tuple[str, str, str]]:
+    """Of each layer, how many survivors are on a path from input to output, and how many of its units have no path to
+    an output of the network, or none from an input."""
+    layers = list(network.values())
+    try:
+        check_chained(network)
+    except MaskError:
+        return [("-", "-", "-")] * len(layers)
+    reach = zip(on_a_path(layers), leads_to_an_output(layers)[1:], depends_on_an_input(layers)[1:], strict=True)
+    return [
+        (f"{np.count_nonzero(useful):,}", str(np.count_nonzero(~lives)), str(np.count_nonzero(lives & ~varies)))
+        for useful, lives, varies in reach
+    ]
 
 
 def _percent(share: float) -> str:

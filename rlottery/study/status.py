@@ -138,4 +138,10 @@ def _ended_state(files: RunFiles, manifest: Manifest) -> tuple[str, str]:
         return "damaged", _damage_text(damaged[0])
     sessions = len(manifest.get("sittings", []))
     suffix = f", in {sessions} sessions" if sessions > 1 else ""
-    return "done", f"in {duration(manifest.get('seconds', 0.0))}{suffix}"
+    return "done", f"in {duration(manifest.get('seconds', 0.0))}{suffix}{_effective_text(manifest)}"
+
+
+def _effective_text(manifest: Manifest) -> str:
+    """The effective sparsity of the run's mask, where the manifest has it."""
+    shares = [f"{group} {100 * share:.1f} %" for group, share in manifest.get("effective", {}).items()]
+    return f", effective sparsity: {', '.join(shares)}" if shares else ""

@@ -389,3 +389,30 @@ def list_mask(store: Store, files: RunFiles) -> None:
     """The run's manifest with the mask's checksum in it."""
     listed = {files.mask.name: file_entry(files.mask)["sha256"]}
     write_run(store, "taylor-80", 0, returns(0, 1, 2, 3), task=TASK, files=listed)
+
+
+def test_what_each_network_really_keeps(store: Store) -> None:
+    """As drawn by hand, mean over two seeds; the scores' rank is in the metadata of one of them."""
+    first = {"layer_0": [[1, 0], [1, 1]], "layer_1": [[1], [0]]}  # the edge into the second unit leads nowhere
+    whole = {"layer_0": [[1, 1], [1, 1]], "layer_1": [[1], [1]]}
+    twin = {"q1.layer_0": [[1]] * 3, "q1.layer_1": [[1]]}
+    write(store, "taylor-80", 0, groups(first, twin))
+    files = write(store, "taylor-80", 1, groups(whole, twin))
+    mask = read_mask(files.mask)
+    mask.metadata["rank_one"] = {"actor": {"layer_0": 0.75, "layer_1": None}, "critic": {}}
+    write_bytes(files.mask, mask_to_bytes(mask))
+    actor, critic = only(pages(store)).networks
+    assert (actor.path, actor.kept, actor.useful, actor.total) == ("actor", 5.0, 4.5, 6)
+    assert (actor.in_use, actor.units, actor.rank_one) == (1.5, 2, 0.75)
+    assert actor.idle == pytest.approx(0.1) and actor.effective_sparsity == pytest.approx(0.25)
+    assert (critic.path, critic.idle, critic.rank_one) == ("critic.q1", 0.0, None)
+
+
+def test_shared_budgets_are_named(store: Store) -> None:
+    twins = {f"{twin}.layer_{i}": np.ones((2, 2)) for twin in ("q1", "q2") for i in (0, 1)}
+    for arm, told in (("old-80", {}), ("new-80", {"twins": "separate"}), ("erk-80", {"allocation": "erk"})):
+        files = write(store, arm, 0, groups({"layer_0": np.ones((2, 2))}, twins))
+        mask = read_mask(files.mask)
+        mask.metadata["fingerprint"] = {"pruning": {"sparsity": {"actor": 0.8, "critic": 0.8}, **told}}
+        write_bytes(files.mask, mask_to_bytes(mask))
+    assert {arm.arm for arm in pages(store, seeds=(0,)).arms if arm.shares_budget} == {"old-80"}

@@ -306,5 +306,5 @@ class TestReadMask:
     def test_too_large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "mask.pkl").write_bytes(DATA)
         monkeypatch.setattr(mask_file, "MAX_MASK_BYTES", len(DATA) - 1)
-        with pytest.raises(MaskError, match=f"more than {len(DATA) - 1} bytes"):
+        with pytest.raises(MaskError, match=f"more than {len(DATA) - 1:,} bytes"):
             read_mask(tmp_path / "mask.pkl")

@@ -380,6 +380,7 @@ def _masks(arms: tuple[str, ...], seeds: tuple[int, ...]) -> MaskAnalysis:
                         LayerSurvivors(
                             path,
                             (1 - share) * rows * columns,
+                            0.9 * (1 - share) * rows * columns,
                             rows * columns,
                             0.0 if path.endswith("2") else 3.2 * share,
                             1.4 * share,

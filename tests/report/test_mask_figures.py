@@ -39,9 +39,9 @@ def arm(
         arm=name,
         seeds=seeds,
         layers=(
-            LayerSurvivors("actor.layer_0", 6.0, 12, 1.0, 0.5, 4),
-            LayerSurvivors("actor.layer_1", 0.25, 8, 0.0, 1.0, 0),
-            LayerSurvivors("critic.q1.layer_0", 16.0, 16, 0.0, 0.0, 4),
+            LayerSurvivors("actor.layer_0", 6.0, 5.0, 12, 1.0, 0.5, 4),
+            LayerSurvivors("actor.layer_1", 0.25, 0.25, 8, 0.0, 1.0, 0),
+            LayerSurvivors("critic.q1.layer_0", 16.0, 16.0, 16, 0.0, 0.0, 4),
         ),
         inputs=(
             InputShare(0, "cos angle", {"actor": 0.75, "critic": 0.5}, 0.75, 0.3, 0),

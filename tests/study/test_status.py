@@ -53,6 +53,13 @@ def test_done(tmp_path: Path) -> None:
     assert contents(config.data) == before
 
 
+def test_the_effective_sparsity_of_a_finished_mask(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    write_study(config)
+    change_manifest(job(config, "ticket").files, effective={"actor": 0.81234, "critic": 0.9})
+    assert status(config)["magnitude-80 0"] == "done   in 2 s, effective sparsity: actor 81.2 %, critic 90.0 %"
+
+
 def test_arms_of_another_sparsity_are_shown_too(tmp_path: Path) -> None:
     write_study(tiny_config(tmp_path))
     assert "magnitude-80 0" in status(tiny_config(tmp_path, "pruning.sparsity=0.5"))

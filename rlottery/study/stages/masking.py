@@ -10,8 +10,9 @@ from rlottery.agents.base import jax_key, nest_masks
 from rlottery.config.recipes import TicketRecipe
 from rlottery.errors import MaskError, naming
 from rlottery.pruning.criteria import ESTIMATES, Needed, score, statistics_for
+from rlottery.pruning.effective import rank_one_share
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask, read_mask_bytes
-from rlottery.pruning.masks import GroupMask, Mask, check_fits, make_mask, sparsity_of
+from rlottery.pruning.masks import GroupMask, Mask, check_fits, effective_of, make_mask, sparsity_of
 from rlottery.pruning.prune import prune
 from rlottery.pruning.ranking import Scores
 from rlottery.storage.disk import write_bytes
@@ -66,8 +67,22 @@ def create_mask(job: Job) -> None:
             matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
         write_bytes(job.files.mask, mask_to_bytes(mask))
         keep_ticket_of(job, mask)
+        print(_what_it_keeps(mask), flush=True)
     if job.mask_path != job.files.mask:
         write_bytes(job.mask_path, read_mask_bytes(job.files.mask))
+
+
+def _what_it_keeps(mask: Mask) -> str:
+    """A line for the log: what each group keeps, and how much of it is on a path from an input to an output."""
+    parts = []
+    for group, layers in mask.groups.items():
+        found = effective_of(layers)
+        kept, useful = sum(found.kept.values()), sum(found.useful.values())
+        parts.append(
+            f"{group} keeps {kept:,} of {found.total:,} weights, {useful:,} of them on a path from input to output "
+            f"(effective sparsity {100 * found.sparsity:.1f} %)"
+        )
+    return f"Mask made: {'; '.join(parts)}."
 
 
 @dataclass(frozen=True)
@@ -114,6 +129,13 @@ def select_survivors(job: Job, scored: ScoredAgent, resample: int | None = None)
         resample: None for the batches and the noise that the arm's own mask is made from, or the number of another,
             independent draw.
     """
+    return _scored_and_selected(job, scored, resample)[1]
+
+
+def _scored_and_selected(
+    job: Job, scored: ScoredAgent, resample: int | None = None
+) -> tuple[dict[str, Scores], GroupMasks]:
+    """The scores by group (of the last turn, if there are several), and the mask made from them."""
     control, source = job.ticket_arm.control, job.mask_source
     if control is None or source is None:
         return _pruned(job, scored, resample)
@@ -121,18 +143,27 @@ def select_survivors(job: Job, scored: ScoredAgent, resample: int | None = None)
     scores = _scores(scored, None, resample)
     given = given_mask(source).groups
     # A group in which nothing is pruned has only one mask.
-    return {g: control.rank_mask(scores[g], mask) if sparsity_of(mask) else mask for g, mask in given.items()}
+    return scores, {g: control.rank_mask(scores[g], mask) if sparsity_of(mask) else mask for g, mask in given.items()}
 
 
-def describe_mask(job: Job, groups: GroupMasks, asked: dict[str, float], data: dict[str, Any] | None = None) -> Mask:
+def describe_mask(
+    job: Job,
+    groups: GroupMasks,
+    asked: dict[str, float],
+    data: dict[str, Any] | None = None,
+    scores: Mapping[str, Scores] | None = None,
+) -> Mask:
     """The mask of the job's arm with its metadata.
 
     Args:
         asked: sparsity by group.
         data: what the scores were computed from, if from data: batches, their size, and each group's loss.
+        scores: by group, if a criterion scored the weights.
     """
     arm = job.ticket_arm
-    estimator = None
+    estimator = rank_one = None
+    if scores is not None:
+        rank_one = {g: {path: rank_one_share(of) for path, of in layers.items()} for g, layers in scores.items()}
     if arm.criterion is not None and arm.scores_by is not None:
         estimator = arm.criterion.estimator(arm.scores_by.estimator)
     return make_mask(
@@ -145,6 +176,7 @@ def describe_mask(job: Job, groups: GroupMasks, asked: dict[str, float], data: d
         sparsity=asked,
         fingerprint=expected_mask_fingerprint(job),
         scored=data,
+        rank_one=rank_one,
     )
 
 
@@ -161,7 +193,7 @@ def _made(job: Job) -> Mask:
             # A group in which nothing is pruned has only one mask.
             drawn = {group: draw(mask, generator) if sparsity_of(mask) else mask for group, mask in drawn.items()}
         return describe_mask(job, drawn, given.metadata["sparsity_asked"])
-    groups = select_survivors(job, load_scored_agent(job))
+    scores, groups = _scored_and_selected(job, load_scored_agent(job))
     if source is not None:
         asked = given_mask(source).metadata["sparsity_asked"]
     else:
@@ -171,7 +203,7 @@ def _made(job: Job) -> Mask:
         "batch_size": arm.scores_by.batch_size,
         "loss": dict(ALGORITHM.description.losses),
     }
-    return describe_mask(job, groups, asked, data if arm.needs_replay else None)
+    return describe_mask(job, groups, asked, data if arm.needs_replay else None, scores)
 
 
 def _transferred(job: Job) -> Mask:
@@ -189,8 +221,11 @@ def _transferred(job: Job) -> Mask:
     return describe_mask(job, groups, given.metadata["sparsity_asked"])
 
 
-def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> GroupMasks:
-    """The mask of a ticket: scores, allocation and selection, in as many turns as the criterion asks for."""
+def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> tuple[dict[str, Scores], GroupMasks]:
+    """The mask of a ticket: scores, allocation and selection, in as many turns as the criterion asks for.
+
+    Returns the scores of the last turn too.
+    """
     recipe = scored.recipe
     # By group, or by layer of each group.
     asked: dict[str, Any] = dict(recipe.allocation.layers or recipe.only_sparsity or ())
@@ -214,7 +249,7 @@ def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> GroupMasks:
             for group, of_group in scores.items()
         }
     assert groups is not None
-    return groups
+    return scores, groups
 
 
 def _scores(scored: ScoredAgent, masks: GroupMasks | None, resample: int | None) -> dict[str, Scores]:
