@@ -1,4 +1,9 @@
-"""The verdict on a study's tickets, as data: every decision with the numbers that it rests on."""
+"""The verdict on a study's tickets, as data: every answer with the numbers that it rests on.
+
+Two questions are asked of each ticket, on each task and over tasks. Is it as good as dense? Is it better than random
+masks with its layer counts? Each has its own answer, and what one can't answer doesn't keep the other from being
+answered. A ticket wins if it is non-inferior (or superior) to dense and better than random.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,81 +11,173 @@ from typing import Literal
 
 from rlottery.analysis.splits import Split
 
-Claim = Literal["winning", "matches dense, no better than random", "losing"]
-Decision = Literal["winning", "matches dense, no better than random", "losing", "undecided"]
+Question = Literal["dense", "random"]
+Claim = Literal["superior", "non-inferior", "better", "equivalent", "worse"]
+AnswerWord = Literal["superior", "non-inferior", "better", "equivalent", "worse", "open"]
 TaskState = Literal["learned", "did not learn", "too few seeds"]
 Kind = Literal["dense", "ticket", "control", "other"]
 Measure = Literal["score", "area"]
 """What is compared: the score of a run, or the area under its curve where scores are tied at the maximum."""
 
-CLAIMS: tuple[Claim, ...] = ("winning", "matches dense, no better than random", "losing")
-"""In order of precedence: a ticket that beats its control is winning, however small the difference."""
+CLAIMS: Mapping[Question, tuple[Claim, ...]] = {
+    "dense": ("superior", "non-inferior", "worse"),
+    "random": ("better", "worse", "equivalent"),
+}
+"""Question -> its claims, in order of precedence: better or worse is said however small the difference is.
 
-DECISIONS: tuple[Decision, ...] = (*CLAIMS, "undecided")
+Against dense: superior means that ticket - dense is above 0 (and shown to be above -margin), non-inferior that it is
+above -margin, worse that it is below -margin. Against random: better means that ticket - control is above 0, worse that
+it is below 0, equivalent that it is within the margin on both sides.
+"""
+
+ANSWERS: Mapping[Question, tuple[AnswerWord, ...]] = {
+    question: (*claims, "open") for question, claims in CLAIMS.items()
+}
+POSITIVE: tuple[AnswerWord, ...] = ("superior", "non-inferior", "equivalent")
+"""Answers that a failure not seen yet could make wrong."""
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """The difference between two arms, seed by seed.
-
-    Normalised differences are on the scale of the normalised score: (arm - against) / (dense - untrained).
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The difference between an arm and another one, from means of independent runs.
 
     Attributes:
         against: the other arm.
-        differences: seed -> arm - against, in the unit of the metric.
-        difference: the mean normalised difference.
+        n, n_other: runs of both, over all tasks.
+        difference: on the scale of the normalised score: (arm - other) / (dense - untrained). None without a scale.
         low, high: its one-sided bounds, each at the verdict's level, so that together they make a 90 % interval at a
-            level of 5 %. None with a single seed, and where no bound is finite.
-        p_non_inferior: p-value of the claim that the arm is not worse by the margin; one-sided paired t-test.
-        p_inferior: of the claim that it is worse by more than the margin.
-        p_superior: of the claim that it is better.
-        p_equivalent: of the claim that the two differ by less than the margin; two one-sided tests.
-        sign_flip: the same four p-values from sign-flip tests, by claim: non_inferior, inferior, superior, equivalent.
-
-    With a single seed there is no test: p-values are None, and `sign_flip` is empty. Pooled over tasks, `differences`
-    and `sign_flip` are empty.
+            level of 5 %. None with a single run of any arm, and where no bound is finite.
+        raw_difference, raw_low, raw_high: arm - other in the unit of the metric, with the same kind of interval. None
+            over tasks.
+        from_start: the difference with a second zero of the scale, where the arm's own agents start:
+            (arm - other) / (dense - start). None over tasks, without evaluations of these agents before training, and
+            where they start no lower than dense agents end.
+        p: claim -> one-sided p-value before correction, for the claims that can be tested (Welch's t-test).
     """
 
     against: str
-    differences: Mapping[int, float]
-    difference: float
-    low: float | None
-    high: float | None
-    p_non_inferior: float | None
-    p_inferior: float | None
-    p_superior: float | None
-    p_equivalent: float | None
-    sign_flip: Mapping[str, float]
+    n: int
+    n_other: int
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    raw_difference: float | None = None
+    raw_low: float | None = None
+    raw_high: float | None = None
+    from_start: float | None = None
+    p: Mapping[Claim, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NoFailureSeen:
+    """A positive answer that would be wrong if tickets failed as often as they may without having failed yet.
+
+    Attributes:
+        rate: the largest failure rate that these runs don't exclude: an exact one-sided bound at the verdict's level.
+        seeds: how many seeds without a failure would exclude rates that make the answer wrong; None where no number up
+            to 1,000 would.
+    """
+
+    rate: float
+    seeds: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The answer to one question about one arm.
+
+    Attributes:
+        question: "dense" or "random".
+        answer: None where the question can't be asked: no control, too few seeds, dense agents that did not learn.
+        why: what the answer rests on, what keeps it open, or why the question can't be asked.
+        measure: what was compared; None over tasks that were compared by different measures.
+        comparison: None where nothing can be compared. It is there, with its p-values, also where there are too few
+            seeds for an answer.
+        adjusted: claim -> p-value after Holm's correction over all tickets and tasks of which the question is asked.
+        small: whether a ticket is shown to be better or worse than random, and also equivalent: by less than the
+            margin.
+        more_seeds: how many more seeds would give 80 % power to answer an open question at current estimates; None
+            where no number up to 100 would, and over tasks.
+        detectable: the smallest normalised difference that this study would find with 80 % power at current spreads,
+            at the level divided by the number of tests: against random from 0, against dense from the margin. None
+            without a scale or a test.
+        raw_detectable: the same in the unit of the metric; None over tasks.
+        no_failure: set where a positive answer rests on no failure seen.
+    """
+
+    question: Question
+    answer: AnswerWord | None = None
+    why: str
+    measure: Measure | None = "score"
+    comparison: Comparison | None = None
+    adjusted: Mapping[Claim, float] = field(default_factory=dict)
+    small: bool = False
+    more_seeds: int | None = None
+    detectable: float | None = None
+    raw_detectable: float | None = None
+    no_failure: NoFailureSeen | None = None
+
+
+@dataclass(frozen=True)
+class FailedRuns:
+    """How many runs of an arm failed: their normalised score is below 0.5."""
+
+    failed: int
+    runs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failures:
+    """Failures of a ticket, beside its mean.
+
+    Attributes:
+        ticket, dense, control: None without a control.
+        rate_at_most: exact one-sided upper bound of the ticket's failure rate at the verdict's level (Clopper and
+            Pearson 1934).
+        p: question -> p-value of the claim that the ticket fails more often than dense or than random (Fisher's exact
+            test, one-sided).
+        adjusted: the same after Holm's correction over all tickets and tasks.
+    """
+
+    ticket: FailedRuns
+    dense: FailedRuns
+    control: FailedRuns | None
+    rate_at_most: float
+    p: Mapping[Question, float]
+    adjusted: Mapping[Question, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmVerdict:
-    """The verdict on one arm on one task. Only tickets are judged.
+    """The verdict on one arm on one task. Only tickets are judged; other arms are compared with dense.
 
     Attributes:
         control: the random control that keeps as many weights in every layer; None without one.
-        measure: what was compared.
-        decision: None where nothing may be decided.
-        why: what the decision rests on, or what keeps it open.
-        against_dense, against_control: None where no seed has both arms.
-        p: claim -> p-value before correction, for the claims that can be tested.
-        adjusted: the same after Holm's correction over arms and tasks.
-        more_seeds: how many more seeds would give 80 % power to decide an undecided ticket at current estimates; None
-            where no number up to 100 would.
+        dense, random: the answers to the two questions.
+        failures: None for arms that are not tickets, and without a scale.
+        headroom: 1 - the normalised score of the control: how far a ticket that is as good as dense would be above it,
+            by the measure of the question against random. None without control or scale.
     """
 
     task: str
     arm: str
     control: str | None
-    measure: Measure
-    decision: Decision | None = None
-    why: str
-    against_dense: Contrast | None
-    against_control: Contrast | None
-    p: Mapping[Claim, float] = field(default_factory=dict)
-    adjusted: Mapping[Claim, float] = field(default_factory=dict)
-    more_seeds: int | None = None
+    dense: Answer
+    random: Answer
+    failures: Failures | None = None
+    headroom: float | None = None
     kind: Kind = "ticket"
+
+    @property
+    def wins(self) -> bool:
+        """Whether it is as good as dense and better than random."""
+        return is_winning(self.dense, self.random)
+
+    @property
+    def no_room(self) -> bool:
+        """Whether this study could not have shown that a ticket as good as dense is better than random."""
+        least = self.random.detectable
+        return self.headroom is not None and least is not None and self.headroom < least
 
 
 @dataclass(frozen=True)
@@ -88,11 +185,11 @@ class TaskVerdict:
     """The verdict on one task.
 
     Attributes:
-        state: decisions are made only on a task that the dense agents learned, with enough seeds.
+        state: whether the dense agents learned it. If not, tickets are compared with random masks alone.
         why: the reason for the state.
         seeds: those whose dense agent is done.
         p_learned: p-value of the claim that training improved the dense agents (`learning.learning_test`); None with
-            fewer than two seeds.
+            fewer than two dense or untrained agents.
         arms: all but the dense arm.
         bimodal, head_start: cautions (`rlottery.analysis.cautions`); None where they do not apply.
     """
@@ -107,30 +204,121 @@ class TaskVerdict:
     head_start: str | None = None
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A pooled answer without one of its tasks."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    answer: AnswerWord
+
+
 @dataclass(frozen=True, kw_only=True)
-class PooledVerdict:
-    """The verdict on one kind of ticket over tasks, from the mean over tasks of its normalised differences.
+class PooledAnswer(Answer):
+    """The answer to one question about one kind of ticket, from the mean over tasks of its normalised differences.
 
     Attributes:
         tasks: those it rests on; left_out: task -> why it is not one of them.
         measures: task -> what was compared there.
-        difference, low, high: to dense, as in `Contrast`.
-        over_control: the same against the random controls (difference, low, high); None without them.
-        p, adjusted: as in `ArmVerdict`; Holm's correction is over the pooled arms.
+        median: the median over tasks of the normalised differences; None without tasks.
+        without: task -> the answer without it; empty with fewer than two tasks.
     """
 
+    tasks: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    median: float | None = None
+    without: Mapping[str, LeftOut] = field(default_factory=dict)
+
+    @property
+    def sign_decided_by(self) -> tuple[str, ...]:
+        """The tasks without any one of which the pooled difference would have the other sign."""
+        whole = self.comparison.difference if self.comparison else None
+        return tuple(task for task, rest in self.without.items() if whole and rest.difference * whole < 0)
+
+    @property
+    def answer_decided_by(self) -> tuple[str, ...]:
+        """The tasks without any one of which the answer would be another one."""
+        return tuple(task for task, rest in self.without.items() if rest.answer != self.answer)
+
+
+@dataclass(frozen=True)
+class PooledVerdict:
+    """The verdict on one kind of ticket over tasks. Each question is pooled over the tasks where it can be asked."""
+
     arm: str
-    tasks: tuple[str, ...]
-    left_out: Mapping[str, str]
-    measures: Mapping[str, Measure]
-    decision: Decision | None = None
-    why: str
-    difference: float | None
-    low: float | None
-    high: float | None
-    over_control: tuple[float, float | None, float | None] | None
-    p: Mapping[Claim, float]
-    adjusted: Mapping[Claim, float] = field(default_factory=dict)
+    dense: PooledAnswer
+    random: PooledAnswer
+
+    @property
+    def wins(self) -> bool:
+        """Whether it is as good as dense and better than random."""
+        return is_winning(self.dense, self.random)
+
+
+def is_winning(dense: Answer, random: Answer) -> bool:
+    """Whether these answers make a winning ticket."""
+    return dense.answer in ("superior", "non-inferior") and random.answer == "better"
+
+
+ContrastOrigin = Literal[
+    "registered",
+    "gradient against magnitude",
+    "ticket against control",
+    "dynamic against static",
+    "RigL against SET",
+    "against dense",
+]
+"""A contrast of the config, or the kind of default that it is. Holm's correction is over one of these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastResult:
+    """A contrast of arms, on one task or over tasks: a sum of means, each with the sign + or -.
+
+    Attributes:
+        text: the contrast as the config would say it: ``taylor-90 > magnitude-90``, ``random-90 vs dense``.
+        origin: whether the config registers it, or which default it is.
+        two_sided: tested for a difference in either direction; else only for the one that it says.
+        task: None over all tasks.
+        plus, minus: the arms with each sign, in the order of the text. Of ``a - b > c - d`` they are (a, d) and (c, b).
+        runs: arm -> its runs, over all tasks.
+        difference, low, high: in normalised units, as in `Comparison`; None without a scale.
+        raw_difference, raw_low, raw_high: in the unit of the metric; None over tasks.
+        p: one-sided or two-sided, as the contrast is; None with fewer than two runs of an arm.
+        adjusted: after Holm's correction over the contrasts of this origin and all tasks; over tasks, over the
+            contrasts. None where it is not tested.
+        outcome: "plus" (the difference is shown to be above 0), "minus" (below 0) or "open"; None where it is not
+            tested. A one-sided contrast can only be "plus" or "open".
+        why: why it is not tested; None where it is.
+        tasks: those it rests on; left_out: task -> why it is not one of them.
+        median: over tasks; None on one task.
+        without: task -> the difference, low and high without it.
+    """
+
+    text: str
+    origin: ContrastOrigin
+    two_sided: bool
+    task: str | None
+    measure: Measure
+    plus: tuple[str, ...]
+    minus: tuple[str, ...]
+    runs: Mapping[str, int]
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    raw_difference: float | None = None
+    raw_low: float | None = None
+    raw_high: float | None = None
+    p: float | None = None
+    adjusted: float | None = None
+    outcome: Literal["plus", "minus", "open"] | None = None
+    why: str | None = None
+    tasks: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    median: float | None = None
+    without: Mapping[str, tuple[float, float | None, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,7 +332,7 @@ class MethodContrast:
         difference, low, high: with the two-sided interval at twice the verdict's level (90 % at 5 %).
         p, adjusted: two-sided. Holm's correction is over the sparsities of the row's task, or of the pool. None with
             fewer than two seeds.
-        n: number of seed-wise differences; fewest: on the task that has the fewest.
+        n: runs of the arm that has fewer, over all tasks; fewest: on the task that has the fewest.
         tasks: those it rests on.
     """
 
@@ -174,7 +362,7 @@ class MethodTrend:
         change: the normalised difference at the highest sparsity minus that at the lowest; low, high: its interval.
         p: two-sided; adjusted: after Holm's correction over criteria and, for single tasks, over tasks. None with fewer
             than two seeds.
-        n: seeds that have both sparsities, over all tasks; fewest: on the task that has the fewest.
+        n: runs of the arm that has the fewest, over all tasks; fewest: on the task that has the fewest.
     """
 
     task: str | None
@@ -203,6 +391,7 @@ class Verdicts:
         seeds_added: how often seeds were added to the study after its first run.
         seeds: those that the config asks for.
         deviations: how tasks deviate from what comparisons rely on, in sentences.
+        contrasts: those of the config, then the defaults; of each first the tasks, then the pool.
     """
 
     rules: tuple[str, ...]
@@ -213,3 +402,4 @@ class Verdicts:
     seeds_added: int
     seeds: tuple[int, ...] = ()
     deviations: tuple[str, ...] = ()
+    contrasts: tuple[ContrastResult, ...] = ()
