@@ -15,7 +15,7 @@ from rlottery.analysis.aggregates import (
     probability_of_improvement,
 )
 from rlottery.analysis.kinds import made_alike
-from rlottery.analysis.scores import BOOTSTRAP_SEED, ArmScores, Estimate, TaskScores, estimate_of, on_scale
+from rlottery.analysis.scores import BOOTSTRAP_SEED, Estimate, TaskScores, estimate_of
 from rlottery.storage.paths import DENSE
 
 PROFILE_POINTS = np.round(np.linspace(-0.1, 1.2, 131), 2)
@@ -94,7 +94,7 @@ def across_tasks(
 def _improvement(tasks: Sequence[TaskScores], name: str, other: str | None, resamples: int) -> Estimate | None:
     """The probability that a run of one arm scores higher than a run of another, over the tasks that have both."""
     pairs = [
-        (_on_one_scale(task, one), _on_one_scale(task, two))
+        (list(one.normalised.values()), list(two.normalised.values()))
         for task in tasks
         if other is not None and (one := task.arm(name)) is not None and (two := task.arm(other)) is not None
     ]
@@ -103,12 +103,3 @@ def _improvement(tasks: Sequence[TaskScores], name: str, other: str | None, resa
     groups = [one for one, _ in pairs], [two for _, two in pairs]
     interval = bootstrap_improvement(*groups, seed=BOOTSTRAP_SEED, resamples=resamples)
     return Estimate(probability_of_improvement(*groups), *(interval or (None, None)))
-
-
-def _on_one_scale(task: TaskScores, arm: ArmScores) -> list[float]:
-    """All scores of an arm in units of the task's gain.
-
-    Which of two runs is better does not depend on the seeds that either arm shares with the dense arm.
-    """
-    assert task.gain is not None and task.untrained is not None
-    return [on_scale(score, task.untrained, task.gain) for score in arm.scores.values()]

@@ -1,64 +1,82 @@
-"""Decisions: the p-value of each claim, Holm's correction, and the claim that holds, with the reason."""
+"""Decisions: p-values of claims, Holm's correction, and the answer that holds to each question, with the reason."""
 
 from collections.abc import Mapping, Sequence
 
 from rlottery.analysis.hypothesis_tests import holm
+from rlottery.analysis.linear_forms import Hypothesis, LinearForm, welch_test
 from rlottery.analysis.rules import margin_text
-from rlottery.analysis.verdict import CLAIMS, Claim, Contrast, Decision
+from rlottery.analysis.verdict import CLAIMS, AnswerWord, Claim, Question
 from rlottery.config import Verdict
 
+RANDOM_MASKS = "random masks with the same layer counts"
 
-def claims(dense: Contrast, control: Contrast | None) -> dict[Claim, float]:
-    """The p-value of each claim that can be tested. Only "losing" can be tested without a control."""
-    if dense.p_inferior is None or dense.p_non_inferior is None:
+
+def hypotheses(question: Question, margin: float) -> dict[Claim, tuple[Hypothesis, ...]]:
+    """What must be shown for each claim, about the normalised difference."""
+    above, below = Hypothesis(-margin, 1), Hypothesis(margin, -1)
+    if question == "dense":
+        return {"superior": (Hypothesis(0.0, 1),), "non-inferior": (above,), "worse": (Hypothesis(-margin, -1),)}
+    return {"better": (Hypothesis(0.0, 1),), "worse": (Hypothesis(0.0, -1),), "equivalent": (above, below)}
+
+
+def p_values(question: Question, of: Sequence[LinearForm], margin: float) -> dict[Claim, float]:
+    """The p-value of each claim that can be tested, over one task or several.
+
+    Of a claim with two parts it is the larger one. Without a scale it can be better or worse than random.
+    """
+    if question == "dense" and any(form.gain is None for form in of):
         return {}
-    found: dict[Claim, float] = {"losing": dense.p_inferior}
-    if control is not None and control.p_superior is not None and control.p_equivalent is not None:
-        found["winning"] = max(dense.p_non_inferior, control.p_superior)
-        found["matches dense, no better than random"] = max(dense.p_non_inferior, control.p_equivalent)
+    found: dict[Claim, float] = {}
+    for claim, parts in hypotheses(question, margin).items():
+        tests = [(part, test) for part in parts if (test := welch_test(of, part.at)) is not None]
+        if len(tests) == len(parts):
+            found[claim] = max(test.p_above if part.sign > 0 else test.p_below for part, test in tests)
     return found
 
 
-def corrected(of: Sequence[Mapping[Claim, float]]) -> list[dict[Claim, float]]:
-    """The p-values of each claim after Holm's correction over all arms for which it can be tested."""
+def corrected(question: Question, of: Sequence[Mapping[Claim, float]]) -> list[dict[Claim, float]]:
+    """The p-values of each claim after Holm's correction over all arms and tasks for which it can be tested."""
     found: list[dict[Claim, float]] = [{} for _ in of]
-    for claim in CLAIMS:
+    for claim in CLAIMS[question]:
         for adjusted, value in zip(found, holm([p.get(claim) for p in of]), strict=True):
             if value is not None:
                 adjusted[claim] = value
     return found
 
 
-def decision_of(adjusted: Mapping[Claim, float], rules: Verdict) -> Decision:
-    """The first claim that holds after correction."""
-    return next((claim for claim in CLAIMS if adjusted.get(claim, 1.0) <= rules.level), "undecided")
+def answer_of(question: Question, adjusted: Mapping[Claim, float], level: float) -> AnswerWord:
+    """The first claim that holds after correction. A superior ticket is non-inferior, too."""
+    held = [claim for claim in CLAIMS[question] if adjusted.get(claim, 1.0) <= level]
+    if "superior" in held and "non-inferior" not in held:
+        held.remove("superior")
+    return held[0] if held else "open"
 
 
 def reason(
-    decision: Decision,
+    question: Question,
+    answer: AnswerWord,
     p: Mapping[Claim, float],
-    control: str | None,
-    against_control: Contrast | None,
+    adjusted: Mapping[Claim, float],
     more_seeds: int | None,
     rules: Verdict,
 ) -> str:
-    """What a decision rests on, or what keeps it open."""
-    non_inferior = f"non-inferior to dense at a margin of {margin_text(rules)}"
-    random = "random masks with the same layer counts"
-    match decision:
-        case "winning":
-            p_equivalent = None if against_control is None else against_control.p_equivalent
-            small = ", although by less than the margin" if (p_equivalent or 0) <= rules.level else ""
-            return f"{non_inferior}, and better than {random}{small if p_equivalent is not None else ''}"
-        case "matches dense, no better than random":
-            return f"{non_inferior}, and equivalent to {random}"
-        case "losing":
-            return f"worse than dense by more than the margin of {margin_text(rules)}"
-    uncorrected = next((claim for claim in CLAIMS if p.get(claim, 1.0) <= rules.level), None)
-    if control is None:
-        return "there is no random control with its layer counts, so only a loss could be shown"
-    if "winning" not in p:
-        return "too few seeds have a random control, so only a loss could be shown"
-    if uncorrected is not None:
-        return f'significant for "{uncorrected}" on its own, but not after correction for all arms and tasks'
+    """What an answer rests on, or what keeps it open."""
+    margin = margin_text(rules)
+    small = ", although by less than the margin" if adjusted.get("equivalent", 1.0) <= rules.level else ""
+    match answer:
+        case "superior":
+            return "better than dense"
+        case "non-inferior":
+            return f"non-inferior to dense at a margin of {margin}"
+        case "better":
+            return f"better than {RANDOM_MASKS}{small}"
+        case "equivalent":
+            return f"equivalent to {RANDOM_MASKS} at a margin of {margin}"
+        case "worse" if question == "dense":
+            return f"worse than dense by more than the margin of {margin}"
+        case "worse":
+            return f"worse than {RANDOM_MASKS}{small}"
+    alone = next((claim for claim in CLAIMS[question] if p.get(claim, 1.0) <= rules.level), None)
+    if alone is not None:
+        return f'significant for "{alone}" on its own, but not after correction for all arms and tasks'
     return "the intervals allow more than one answer" if more_seeds is not None else "too close, or too variable"

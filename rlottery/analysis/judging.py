@@ -1,20 +1,32 @@
 """From scores to verdicts: every ticket against the dense agents and its random control, by task and over tasks."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rlottery.analysis.arrays import FloatArray
+from rlottery.analysis.answers import Asked, answered
+from rlottery.analysis.arrays import mean_of
 from rlottery.analysis.cautions import bimodal, head_start
-from rlottery.analysis.contrasts import Paired, contrast, paired, pooled
-from rlottery.analysis.decisions import claims, corrected, decision_of, reason
+from rlottery.analysis.decisions import p_values
 from rlottery.analysis.digits import number_formatter
-from rlottery.analysis.hypothesis_tests import mean_and_sd
+from rlottery.analysis.failures import AtRisk, corrected_failures, failed_runs, failures_occur, failures_of
 from rlottery.analysis.kinds import LayerCounts, kind_of, made_alike, random_control_of
 from rlottery.analysis.learning import learning_test
-from rlottery.analysis.power import seeds_needed, seeds_needed_equivalent
-from rlottery.analysis.scores import ArmScores, Estimate, TaskScores
-from rlottery.analysis.verdict import ArmVerdict, Measure, PooledVerdict, TaskState, TaskVerdict
+from rlottery.analysis.linear_forms import LinearForm, bounds, linear_form, raw_bounds
+from rlottery.analysis.pooling import pool
+from rlottery.analysis.scores import ArmScores, TaskScores
+from rlottery.analysis.verdict import (
+    Answer,
+    ArmVerdict,
+    Comparison,
+    Failures,
+    Kind,
+    Measure,
+    PooledAnswer,
+    PooledVerdict,
+    Question,
+    TaskState,
+    TaskVerdict,
+)
 from rlottery.config import Verdict
 from rlottery.storage.paths import DENSE
 
@@ -22,9 +34,6 @@ _NOT_JUDGED: dict[TaskState, str] = {
     "did not learn": "dense agents can't be shown to have learned this task",
     "too few seeds": "too few seeds have a finished dense agent",
 }
-
-POWER = 0.8
-"""The power that the suggested number of more seeds would have."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +49,16 @@ class TaskToJudge:
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """The verdict on an arm, with the differences that pooling needs."""
+class _Compared:
+    """An arm on a task, with both questions asked and not answered."""
 
-    verdict: ArmVerdict
-    dense: Paired | None
-    control: Paired | None
-
-    @property
-    def is_ticket(self) -> bool:
-        return self.verdict.kind == "ticket"
+    arm: str
+    kind: Kind
+    control: str | None
+    dense: Asked
+    random: Asked
+    failures: Failures | None
+    headroom: float | None
 
 
 def controls_of(task: TaskToJudge) -> dict[str, str | None]:
@@ -62,49 +71,73 @@ def judge(tasks: Sequence[TaskToJudge], rules: Verdict) -> tuple[tuple[TaskVerdi
     """The verdicts on every task, and over tasks."""
     states = [_state(task.scores, rules) for task in tasks]
     compared = [
-        [_compare(task, state, why, arm, rules) for arm in task.scores.arms if arm.arm != DENSE]
-        for task, (state, why, _) in zip(tasks, states, strict=True)
+        _compare(task, state, arm, rules)
+        for task, (state, _, _) in zip(tasks, states, strict=True)
+        for arm in task.scores.arms
+        if arm.arm != DENSE
     ]
-    judged = _decided([item for of_task in compared for item in of_task], rules)
-    tickets = [item for item in judged if item.is_ticket]
-    verdicts = []
-    for task, (state, why, p_learned) in zip(tasks, states, strict=True):
-        name, learned = task.scores.task, state == "learned"
-        of_task = [item.verdict for item in tickets if item.verdict.task == name]
-        # Tickets and their random controls.
-        pruned = {arm for verdict in of_task for arm in (verdict.arm, verdict.control) if arm}
-        verdicts.append(
-            TaskVerdict(
-                task=name,
-                state=state,
-                why=why,
-                seeds=tuple(_dense(task.scores).scores),
-                p_learned=p_learned,
-                arms=tuple(item.verdict for item in judged if item.verdict.task == name),
-                bimodal=bimodal(task.scores, rules.margin) if learned else None,
-                head_start=head_start(task.scores, pruned, rules.margin) if learned else None,
+    to_dense = answered([one.dense for one in compared], rules)
+    to_random = answered([one.random for one in compared], rules)
+    failures = corrected_failures([one.failures for one in compared])
+    judged: dict[str, list[ArmVerdict]] = {task.scores.task: [] for task in tasks}
+    for one, dense, random, failed in zip(compared, to_dense, to_random, failures, strict=True):
+        task = one.dense.task
+        judged[task].append(
+            ArmVerdict(
+                task=task,
+                arm=one.arm,
+                control=one.control,
+                dense=dense,
+                random=random,
+                failures=failed,
+                headroom=one.headroom,
+                kind=one.kind,
             )
         )
-    alike = {arm: made_alike((task.scores for task in tasks), arm) for arm in {item.verdict.arm for item in tickets}}
-    pooled_tasks = {arm: [scores.task for scores in of_arm] for arm, of_arm in alike.items()}
-    return tuple(verdicts), _pool(verdicts, tickets, pooled_tasks, rules)
+    verdicts = []
+    for task_scores, (state, why, p_learned) in zip((task.scores for task in tasks), states, strict=True):
+        arms = judged[task_scores.task]
+        # Tickets and their random controls.
+        pruned = {name for arm in arms if arm.kind == "ticket" for name in (arm.arm, arm.control) if name}
+        dense_arm, learned = task_scores.arm(DENSE), state == "learned"
+        verdicts.append(
+            TaskVerdict(
+                task=task_scores.task,
+                state=state,
+                why=why,
+                seeds=tuple(dense_arm.scores) if dense_arm else (),
+                p_learned=p_learned,
+                arms=tuple(arms),
+                bimodal=bimodal(task_scores, rules.margin) if learned else None,
+                head_start=head_start(task_scores, pruned, rules.margin) if learned else None,
+            )
+        )
+    return tuple(verdicts), _pooled([one for one in compared if one.kind == "ticket"], tasks, rules)
 
 
-# ------------------------------------------------------------------------------------------ One task
+def _pooled(tickets: Sequence[_Compared], tasks: Sequence[TaskToJudge], rules: Verdict) -> tuple[PooledVerdict, ...]:
+    arms = dict.fromkeys(one.arm for one in tickets)
+    alike = {arm: [scores.task for scores in made_alike((task.scores for task in tasks), arm)] for arm in arms}
+    names = [task.scores.task for task in tasks]
 
+    def over_tasks(question: Question) -> dict[str, PooledAnswer]:
+        asked = {arm: {one.dense.task: getattr(one, question) for one in tickets if one.arm == arm} for arm in arms}
+        return pool(question, asked, alike, names, rules)
 
-def _dense(scores: TaskScores) -> ArmScores:
-    """The dense arm; without scores if no dense agent is done."""
-    nothing = Estimate(math.nan, None, None)
-    return scores.arm(DENSE) or ArmScores(DENSE, {}, {}, {}, {}, nothing, nothing, nothing)
+    to_dense, to_random = over_tasks("dense"), over_tasks("random")
+    return tuple(PooledVerdict(arm, to_dense[arm], to_random[arm]) for arm in arms)
 
 
 def _state(scores: TaskScores, rules: Verdict) -> tuple[TaskState, str, float | None]:
-    seeds, p = learning_test(_dense(scores).scores, scores.starts, rules.level)
+    arm = scores.arm(DENSE)
+    of_dense = arm.scores.values() if arm else ()
+    p, seeds = learning_test(of_dense, scores.untrained_sample), len(of_dense)
     if seeds < rules.least_seeds:
         have = "1 seed has" if seeds == 1 else f"{seeds} seeds have"
         return "too few seeds", f"only {have} a finished dense agent, and {rules.least_seeds} are needed", p
-    dense, untrained = scores.dense or 0.0, scores.untrained or 0.0
+    if scores.untrained is None or p is None:
+        return "did not learn", "the score of untrained agents is not known", p
+    dense, untrained = scores.dense or 0.0, scores.untrained
     shown = number_formatter([dense, untrained])
     if scores.gain is None:
         return (
@@ -116,168 +149,144 @@ def _state(scores: TaskScores, rules: Verdict) -> tuple[TaskState, str, float | 
     return "learned", f"training improved the dense agents by {dense - untrained:.4g} (one-sided p = {p:.2g})", p
 
 
-def _compare(task: TaskToJudge, state: TaskState, why: str, arm: ArmScores, rules: Verdict) -> _Judged:
+# ------------------------------------------------------------------------------------------ One arm
+
+
+def _compare(task: TaskToJudge, state: TaskState, arm: ArmScores, rules: Verdict) -> _Compared:
     """Compare one arm with dense and with its control, before any decision."""
     scores, run = task.scores, task.scores.representative(arm.arm)
     kind = kind_of(run)
-    is_ticket = kind == "ticket"
-    control = random_control_of(run, scores.runs, task.counts) if is_ticket else None
-    dense, of_control = _dense(scores), scores.arm(control) if control else None
-    # Arms that are not judged need no other measure than the score.
-    measure: Measure = "area" if is_ticket and _tied_at_maximum(scores, arm, dense, rules) else "score"
-    # Without a gain there is no scale for differences.
-    if scores.gain is None or (measure == "score" and not arm.normalised):
-        dense = replace(dense, scores={}, areas={})
-    to_dense = _paired(scores, arm, dense, dense, measure)
-    to_control = _paired(scores, arm, of_control, dense, measure) if of_control is not None else None
-    against_dense, against_control = (
-        None if of is None else contrast(of, rules.margin, rules.level) for of in (to_dense, to_control)
-    )
-    p = {}
-    if not is_ticket:
+    name = random_control_of(run, scores.runs, task.counts) if kind == "ticket" else None
+    dense, control = scores.arm(DENSE), scores.arm(name) if name else None
+    no_dense, no_control = _NOT_JUDGED.get(state), None if name else "there is no random control with its layer counts"
+    if kind != "ticket":
         it_is = "a control" if kind == "control" else "not a ticket with rewound weights"
-        why = f"{it_is}: compared, but not judged"
-    elif state != "learned":
-        why = _NOT_JUDGED[state]
-    elif (lacking := _lacking(to_dense, scores, arm, dense, measure, rules)) is not None:
-        why = lacking
-    elif against_dense is not None:
-        # Claims about the control need as many seeds that have one.
-        enough = to_control is not None and len(to_control.seeds) >= rules.least_seeds
-        p = claims(against_dense, against_control if enough else None)
-    verdict = ArmVerdict(
-        task=scores.task,
+        no_dense = no_control = f"{it_is}: compared, but not judged"
+    of = _Task(scores, state == "learned", rules)
+    judged = kind == "ticket"
+    to_random = of.ask("random", arm, control, no_control, judged=judged)
+    return _Compared(
         arm=arm.arm,
-        control=control,
-        measure=measure,
-        why=why,
-        against_dense=against_dense,
-        against_control=against_control,
-        p=p,
         kind=kind,
+        control=name,
+        dense=of.ask("dense", arm, dense, no_dense, judged=judged),
+        random=to_random,
+        failures=failures_of(arm, dense, control, rules.level) if judged and dense is not None else None,
+        headroom=None if control is None else of.headroom(control, to_random.answer.measure or "score"),
     )
-    return _Judged(verdict, to_dense, to_control)
 
 
-def _tied_at_maximum(scores: TaskScores, arm: ArmScores, dense: ArmScores, rules: Verdict) -> bool:
-    """Whether every run of both arms is as good as the best run of the task, up to a small share of the gain."""
-    if scores.gain is None or not arm.scores or not dense.scores:
-        return False
-    best = max(score for of in scores.arms for score in of.scores.values())
-    near = best - rules.saturated_within * scores.gain - scores.rounding
-    return min(*arm.scores.values(), *dense.scores.values()) >= near
+@dataclass(frozen=True)
+class _Task:
+    """A task on which questions are asked."""
 
+    scores: TaskScores
+    learned: bool
+    rules: Verdict
 
-def _paired(scores: TaskScores, arm: ArmScores, other: ArmScores, dense: ArmScores, measure: Measure) -> Paired | None:
-    ours, theirs, tops = ((of.areas if measure == "area" else of.scores) for of in (arm, other, dense))
-    return paired(other.arm, ours, theirs, tops, scores.zero)
+    def ask(
+        self, question: Question, arm: ArmScores, other: ArmScores | None, why_not: str | None, *, judged: bool
+    ) -> Asked:
+        """Compare an arm with another one.
 
-
-def _lacking(
-    of: Paired | None, scores: TaskScores, arm: ArmScores, dense: ArmScores, measure: Measure, rules: Verdict
-) -> str | None:
-    """Why a ticket on a task that the dense agents learned can't be judged; None if it can."""
-    if of is None and measure == "area" and not arm.areas:
-        return "scores are tied at the maximum, and runs that start at a later step have no area under the curve"
-    if of is None and measure == "area" and arm.areas.keys() & dense.areas.keys() & scores.starts.keys():
-        return "scores are tied at the maximum, and the dense agents' mean score over training is below untrained"
-    have = 0 if of is None else len(of.seeds)
-    if have < rules.least_seeds:
-        return f"it has {have} of {rules.least_seeds} seeds that are needed"
-    return None
-
-
-def _decided(compared: Sequence[_Judged], rules: Verdict) -> list[_Judged]:
-    """Decide, after Holm's correction of each claim over all arms and tasks for which it can be tested."""
-    family = sum(bool(item.verdict.p) for item in compared)
-    decided = []
-    for item, adjusted in zip(compared, corrected([item.verdict.p for item in compared]), strict=True):
-        verdict = item.verdict
-        if verdict.p:
-            decision = decision_of(adjusted, rules)
-            more = _more_seeds(item, rules.level / family, rules) if decision == "undecided" else None
-            why = reason(decision, verdict.p, verdict.control, verdict.against_control, more, rules)
-            verdict = replace(verdict, adjusted=adjusted, decision=decision, why=why, more_seeds=more)
-        decided.append(replace(item, verdict=verdict))
-    return decided
-
-
-def _more_seeds(item: _Judged, level: float, rules: Verdict) -> int | None:
-    """The smallest number of more seeds that gives 80 % power for one of the claims, at current estimates."""
-    dense, control = item.dense, item.control
-    assert dense is not None
-    n = len(dense.seeds)
-
-    def needed(of: Paired, differences: FloatArray, power: float) -> float:
-        found = seeds_needed(*mean_and_sd(differences, of.rounding), n, level=level, power=power)
-        return math.inf if found is None else found
-
-    totals = [needed(dense, -dense.beyond(-rules.margin), POWER)]
-    if control is not None and len(control.seeds) >= 2:
-        differences, each = control.beyond(0.0), (1 + POWER) / 2  # of two tests: one of them fails with 1 - POWER
-        non_inferior = needed(dense, dense.beyond(-rules.margin), each)
-        equivalent = seeds_needed_equivalent(
-            *mean_and_sd(differences, control.rounding), rules.margin, n, level=level, power=each
+        Args:
+            why_not: why the question can't be asked, if that is known; then the two are only compared.
+            judged: arms that are not need no other measure than the score.
+        """
+        measure: Measure = "area" if judged and self._tied_at_maximum(arm, other) else "score"
+        form = None if other is None else self._difference(arm, other, measure)
+        lacking = why_not or self._lacking(question, arm, other, form, measure)
+        answer = Answer(question=question, why=lacking or "", measure=measure)
+        if form is None or other is None:
+            return Asked(self.scores.task, arm.arm, answer)
+        compared = self._comparison(question, form, arm, other, measure)
+        # Only claims about the margin need a scale.
+        counted = {claim: p for claim, p in compared.p.items() if self.learned or claim != "equivalent"}
+        return Asked(
+            task=self.scores.task,
+            arm=arm.arm,
+            answer=replace(answer, comparison=compared),
+            form=form,
+            p={} if lacking else counted,
+            at_risk=self._at_risk(arm, measure),
         )
-        totals += [
-            max(non_inferior, needed(control, differences, each)),
-            max(non_inferior, math.inf if equivalent is None else equivalent),
-        ]
-    fewest = min(totals)
-    return None if math.isinf(fewest) else int(fewest) - n
+
+    def headroom(self, control: ArmScores, measure: Measure) -> float | None:
+        """1 - the normalised score of a control; None without a scale."""
+        dense = self.scores.arm(DENSE)
+        form = None if dense is None else self._difference(dense, control, measure)
+        return None if form is None else form.difference
+
+    def _difference(self, arm: ArmScores, other: ArmScores, measure: Measure) -> LinearForm | None:
+        dense = self.scores.arm(DENSE)
+        values = {of.arm: _values(of, measure) for of in (arm, other, dense) if of is not None}
+        untrained = () if self.scores.gain is None else self.scores.untrained_sample
+        return linear_form([arm.arm], [other.arm], values, untrained)
+
+    def _comparison(
+        self, question: Question, form: LinearForm, arm: ArmScores, other: ArmScores, measure: Measure
+    ) -> Comparison:
+        level = self.rules.level
+        low, high = bounds([form], level)
+        raw_low, raw_high = raw_bounds(form, level)
+        return Comparison(
+            against=other.arm,
+            n=form.runs[arm.arm],
+            n_other=form.runs[other.arm],
+            difference=form.difference,
+            low=low,
+            high=high,
+            raw_difference=form.raw,
+            raw_low=raw_low,
+            raw_high=raw_high,
+            from_start=self._from_start(form, arm, measure),
+            p=p_values(question, [form], self.rules.margin),
+        )
+
+    def _from_start(self, form: LinearForm, arm: ArmScores, measure: Measure) -> float | None:
+        """The difference as a share of what dense agents have over the untrained agents of this arm."""
+        dense = self.scores.arm(DENSE)
+        if form.gain is None or dense is None or not arm.before:
+            return None
+        above = mean_of(_values(dense, measure)) - mean_of(arm.before.values())
+        return form.raw / above if above > self.scores.rounding else None
+
+    def _at_risk(self, arm: ArmScores, measure: Measure) -> AtRisk | None:
+        dense, failed = self.scores.arm(DENSE), failed_runs(arm)
+        form = None if dense is None else self._difference(arm, dense, measure)
+        if failed is None or form is None or form.difference is None:
+            return None
+        return AtRisk(1 + form.difference, failed.runs, not failed.failed and failures_occur(self.scores))
+
+    def _tied_at_maximum(self, arm: ArmScores, other: ArmScores | None) -> bool:
+        """Whether every run of both arms is as good as the best run of the task.
+
+        Up to a small share of the gain, or one episode of a success rate; but a difference of the margin is none.
+        """
+        gain = self.scores.gain
+        if gain is None or other is None or not arm.scores or not other.scores:
+            return False
+        best = max(score for of in self.scores.arms for score in of.scores.values())
+        within = max(self.rules.saturated_within * gain, min(self.scores.resolution, self.rules.margin * gain))
+        return min(*arm.scores.values(), *other.scores.values()) >= best - within - self.scores.rounding
+
+    def _lacking(
+        self, question: Question, arm: ArmScores, other: ArmScores | None, form: LinearForm | None, measure: Measure
+    ) -> str | None:
+        """Why a question can't be asked about a ticket; None if it can."""
+        both = ("it has", arm), ("dense has" if question == "dense" else "its random control has", other)
+        for who, of in both:
+            found = _values(of, measure) if of is not None else ()
+            if measure == "area" and not found:
+                return (
+                    "scores are tied at the maximum, and runs that start at a later step have no area under the curve"
+                )
+            if len(found) < self.rules.least_seeds:
+                return f"{who} {len(found)} of {self.rules.least_seeds} seeds that are needed"
+        if question == "dense" and (form is None or form.gain is None):
+            return "scores are tied at the maximum, and the dense agents' mean score over training is below untrained"
+        return None
 
 
-# ------------------------------------------------------------------------------------------ Over tasks
-
-
-def _pool(
-    tasks: Sequence[TaskVerdict], tickets: Sequence[_Judged], alike: Mapping[str, Sequence[str]], rules: Verdict
-) -> tuple[PooledVerdict, ...]:
-    """The verdict on every kind of ticket, over the tasks on which it could be judged.
-
-    Args:
-        alike: arm -> the tasks on which it has the same recipe.
-    """
-    by_arm: dict[str, dict[str, _Judged]] = {}
-    for item in tickets:
-        by_arm.setdefault(item.verdict.arm, {})[item.verdict.task] = item
-    undecided = [_undecided(arm, of_task, tasks, alike[arm], rules) for arm, of_task in by_arm.items()]
-    pools = []
-    for verdict, adjusted in zip(undecided, corrected([verdict.p for verdict in undecided]), strict=True):
-        if not verdict.p:
-            pools.append(verdict)
-            continue
-        decision, control = decision_of(adjusted, rules), by_arm[verdict.arm][verdict.tasks[0]].verdict.control
-        over = "1 task" if len(verdict.tasks) == 1 else f"{len(verdict.tasks)} tasks"
-        why = f"over {over}: {reason(decision, verdict.p, control, None, None, rules)}"
-        pools.append(replace(verdict, adjusted=adjusted, decision=decision, why=why))
-    return tuple(pools)
-
-
-def _undecided(
-    arm: str, of_task: Mapping[str, _Judged], tasks: Sequence[TaskVerdict], alike: Sequence[str], rules: Verdict
-) -> PooledVerdict:
-    """The differences to dense; and to the controls, if every task has one with enough seeds."""
-    left_out = {
-        task.task: of_task[task.task].verdict.why if task.task in of_task else "it has no finished run there"
-        for task in tasks
-        if task.task not in of_task or not of_task[task.task].verdict.p
-    }
-    left_out |= {task: f"it has another recipe there than on {alike[0]}" for task in of_task if task not in alike}
-    used = {task: item for task, item in of_task.items() if task not in left_out}
-    dense = [item.dense for item in used.values() if item.dense is not None]
-    control = [item.control for item in used.values() if item.control is not None and "winning" in item.verdict.p]
-    to_dense = pooled(dense, rules.margin, rules.level) if dense else None
-    to_control = pooled(control, rules.margin, rules.level) if control and len(control) == len(dense) else None
-    return PooledVerdict(
-        arm=arm,
-        tasks=tuple(used),
-        left_out=left_out,
-        measures={task: item.verdict.measure for task, item in used.items()},
-        why="there is no task on which it could be judged",
-        difference=to_dense.difference if to_dense else None,
-        low=to_dense.low if to_dense else None,
-        high=to_dense.high if to_dense else None,
-        over_control=(to_control.difference, to_control.low, to_control.high) if to_control else None,
-        p=claims(to_dense, to_control) if to_dense else {},
-    )
+def _values(arm: ArmScores, measure: Measure) -> Collection[float]:
+    return (arm.areas if measure == "area" else arm.scores).values()

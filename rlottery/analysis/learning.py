@@ -1,10 +1,10 @@
 """Whether the dense agents of a task learned it, and what they gained."""
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from rlottery.analysis.arrays import mean_of, rounding_of
-from rlottery.analysis.hypothesis_tests import fewest_for_sign_flips, paired_t, sign_flip
+from rlottery.analysis.hypothesis_tests import rank_sum_above
 from rlottery.analysis.runs import Run, metric_of, untrained_evaluations
 from rlottery.config import Verdict
 
@@ -12,33 +12,29 @@ LEAST_SUCCESS_GAINED = 0.05
 """A dense agent whose success rate rises by no more than this has not learned."""
 
 
-def gain_of(dense: Mapping[int, float], starts: Mapping[int, float], least_gain: float, rules: Verdict) -> float | None:
-    """What the dense agents gained on average; None where they gained too little, or possibly by chance."""
-    if not dense or not starts:
+def gain_of(dense: Collection[float], untrained: Collection[float], least_gain: float, rules: Verdict) -> float | None:
+    """What the dense agents gained on average; None where they gained too little, or possibly by chance.
+
+    Args:
+        dense, untrained: scores of the trained dense agents, and of untrained policies.
+    """
+    if not dense or not untrained:
         return None
-    gain = mean_of(dense.values()) - mean_of(starts.values())
-    seeds, p = learning_test(dense, starts, rules.level)
-    by_chance = p is not None and seeds >= rules.least_seeds and p > rules.level
+    gain = mean_of(dense) - mean_of(untrained)
+    p = learning_test(dense, untrained)
+    by_chance = p is not None and len(dense) >= rules.least_seeds and p > rules.level
     return None if gain <= least_gain or by_chance else gain
 
 
-def learning_test(dense: Mapping[int, float], starts: Mapping[int, float], level: float) -> tuple[int, float | None]:
-    """Test whether training changed the dense agents' scores.
+def learning_test(dense: Collection[float], untrained: Collection[float]) -> float | None:
+    """p-value of the claim that training improved the dense agents; None with fewer than two dense agents.
 
-    A one-sided sign-flip test: had training changed nothing, before and after could be exchanged in each seed. Scores
-    of untrained agents have far outliers, which would make a t-test doubt that trained agents are better. With so few
-    seeds that sign flips can't reach the level, it is a paired t-test after all.
-
-    Returns:
-        The number of seeds with a dense agent before and after training, and the p-value; None with fewer than two.
+    A one-sided rank-sum test: had training changed nothing, trained and untrained agents could be exchanged. Scores of
+    untrained agents have far outliers, which would make a test of means doubt that trained agents are better.
     """
-    gains = [score - starts[seed] for seed, score in dense.items() if seed in starts]
-    if len(gains) < 2:
-        return len(gains), None
-    rounding = rounding_of([*dense.values(), *starts.values()])
-    if len(gains) >= fewest_for_sign_flips(level):
-        return len(gains), sign_flip(gains, rounding)[0]
-    return len(gains), paired_t(gains, rounding).p_above
+    if len(dense) < 2 or not untrained:
+        return None
+    return rank_sum_above(dense, untrained, rounding_of([*dense, *untrained]))
 
 
 def least_gain_of(runs: Iterable[Run]) -> float:

@@ -5,21 +5,18 @@ same two arms, by name, recipe and requested sparsity of each group: never by a 
 """
 
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import numpy as np
-
-from rlottery.analysis.contrasts import Paired, paired, pooled_bounds, pooled_difference, pooled_test
 from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.kinds import GRADIENT_CRITERIA, kind_of
+from rlottery.analysis.linear_forms import LinearForm, bounds, linear_form, mean_difference, two_sided, welch_test
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.splits import NOISE, REACHED, Split, kinds_of_split, same_split
 from rlottery.analysis.verdict import Measure, MethodContrast, MethodTrend
 from rlottery.config import Verdict
-from rlottery.storage.paths import DENSE
 
 MEASURES: tuple[Measure, ...] = ("score", "area")
 MethodRow = TypeVar("MethodRow", MethodContrast, MethodTrend)
@@ -33,6 +30,7 @@ class _Match:
     """A gradient arm with the matching magnitude arm, on one task and by one measure.
 
     Attributes:
+        scores: arm -> its scores by this measure, for all arms of the task; untrained: those of untrained policies.
         recipe: everything else that the gradient arm was made with, as JSON.
     """
 
@@ -43,7 +41,13 @@ class _Match:
     magnitude: str
     gradient: str
     recipe: str
-    paired: Paired
+    scores: Mapping[str, Collection[float]]
+    untrained: Collection[float]
+
+    @property
+    def form(self) -> LinearForm | None:
+        """Gradient - magnitude; None without runs of both."""
+        return linear_form([self.gradient], [self.magnitude], self.scores, self.untrained)
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -107,25 +111,18 @@ def _match_of(gradient: Run, arms: Iterable[Run], task: TaskScores) -> Run | Non
 
 def _matches(task: TaskScores, measure: Measure) -> list[_Match]:
     found = []
-    dense = task.arm(DENSE)
     arms = [task.representative(name) for name in task.runs]
+    scores = {arm.arm: (arm.areas if measure == "area" else arm.scores).values() for arm in task.arms}
     for gradient in arms:
         magnitude = _match_of(gradient, arms, task)
-        if magnitude is None or dense is None:
+        if magnitude is None:
             continue
-        ours, theirs, tops = (_values(task, name, measure) for name in (gradient.arm, magnitude.arm, DENSE))
-        both = paired(magnitude.arm, ours, theirs, tops, task.zero)
-        if both is not None:
-            names = magnitude.arm, gradient.arm
-            recipe = json.dumps([dict(gradient.recipe), dict(gradient.start)], sort_keys=True)
-            split = task.split(gradient.arm)
-            found.append(_Match(task.task, measure, str(gradient.criterion), split, *names, recipe, both))
+        recipe = json.dumps([dict(gradient.recipe), dict(gradient.start)], sort_keys=True)
+        made = (str(gradient.criterion), task.split(gradient.arm), magnitude.arm, gradient.arm, recipe)
+        match = _Match(task.task, measure, *made, scores, task.untrained_sample)
+        if match.form is not None and match.form.gain is not None:
+            found.append(match)
     return found
-
-
-def _values(scores: TaskScores, name: str, measure: Measure) -> Mapping[int, float]:
-    arm = scores.arm(name)
-    return {} if arm is None else arm.areas if measure == "area" else arm.scores
 
 
 def _rest(run: Run) -> dict[str, object]:
@@ -133,27 +130,25 @@ def _rest(run: Run) -> dict[str, object]:
 
 
 def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> MethodContrast:
-    first, of = group[0], [match.paired for match in group]
+    first, of = group[0], [match.form for match in group if match.form is not None]
     return MethodContrast(
         task=task,
         measure=first.measure,
         sparsity=first.split,
         magnitude=first.magnitude,
         gradient=first.gradient,
-        difference=pooled_difference(of),
+        difference=mean_difference(of),
         tasks=tuple(match.task for match in group),
         **_tested(of, rules.level),
     )
 
 
-def _tested(of: Sequence[Paired], level: float) -> dict[str, Any]:
-    """The fields that contrasts and trends share: interval and two-sided p of the pooled difference, and its seeds."""
-    seeds = [len(task.seeds) for task in of]
-    low = high = p = None
-    if min(seeds) >= 2:
-        (low, high), test = pooled_bounds(of, level), pooled_test(of, 0.0)
-        p = min(1.0, 2 * min(test.p_above, test.p_below))
-    return {"low": low, "high": high, "p": p, "adjusted": None, "n": sum(seeds), "fewest": min(seeds)}
+def _tested(of: Sequence[LinearForm], level: float) -> dict[str, Any]:
+    """The fields that contrasts and trends share: interval and two-sided p of the pooled difference, and its runs."""
+    low, high = bounds(of, level)
+    runs, test = [form.fewest for form in of], welch_test(of)
+    p = None if test is None else two_sided(test)
+    return {"low": low, "high": high, "p": p, "adjusted": None, "n": sum(runs), "fewest": min(runs)}
 
 
 def _corrected(rows: Sequence[MethodRow]) -> list[MethodRow]:
@@ -172,11 +167,11 @@ def _trends(task: str | None, rows: Sequence[Sequence[_Match]], rules: Verdict) 
         low, high = chain[min(chain)], chain[max(chain)]
         if max(chain) - min(chain) <= NOISE:
             continue
-        at_lowest = {match.task: match.paired for match in low}
+        at_lowest = {match.task: match for match in low}
         changes = [
             change
             for match in high
-            if match.task in at_lowest and (change := _change(match.paired, at_lowest[match.task])) is not None
+            if match.task in at_lowest and (change := _change(match, at_lowest[match.task])) is not None
         ]
         if not changes:
             continue
@@ -188,19 +183,14 @@ def _trends(task: str | None, rows: Sequence[Sequence[_Match]], rules: Verdict) 
                 lowest=low[0].split,
                 highest=high[0].split,
                 arms=(low[0].gradient, high[0].gradient),
-                change=pooled_difference(changes),
+                change=mean_difference(changes),
                 **_tested(changes, rules.level),
             )
         )
     return found
 
 
-def _change(high: Paired, low: Paired) -> Paired | None:
-    """The difference at the higher sparsity minus that at the lower, for the seeds that have both."""
-    at_low = dict(zip(low.seeds, low.differences, strict=True))
-    places = [index for index, seed in enumerate(high.seeds) if seed in at_low]
-    if not places:
-        return None
-    seeds = tuple(high.seeds[index] for index in places)
-    changes = high.differences[places] - np.array([at_low[seed] for seed in seeds])
-    return Paired("lowest sparsity", seeds, changes, high.gains[places], high.rounding + low.rounding)
+def _change(high: _Match, low: _Match) -> LinearForm | None:
+    """The difference at the higher sparsity minus that at the lower."""
+    arms = [high.gradient, low.magnitude], [high.magnitude, low.gradient]
+    return linear_form(*arms, high.scores, high.untrained)

@@ -1,76 +1,79 @@
-"""Power analysis: how many seeds a test would need, given the mean and spread of the seeds so far.
+"""Power analysis: how many more seeds a test would need, and what it can detect, given means and spreads so far.
 
 SciPy takes long to load, so it is imported where it is used.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import NDArray
 
 from rlottery.analysis.arrays import FloatArray
+from rlottery.analysis.linear_forms import Hypothesis, LinearForm, welch_test
 
 MOST_MORE_SEEDS = 100
 """The largest number of more seeds that the power analysis considers."""
 
+POWER = 0.8
+"""The power that the suggested number of more seeds would have."""
 
-def seeds_needed(
-    mean: float, sd: float, n: int, *, level: float, power: float = 0.8, most: int = MOST_MORE_SEEDS
+_CERTAIN = 1e3
+"""A noncentrality at which the power is 1 to the last digit; the distribution function fails for much larger ones."""
+
+
+def more_seeds_for(
+    form: LinearForm, hypotheses: Sequence[Hypothesis], *, level: float, power: float = POWER
 ) -> int | None:
-    """The smallest number of seeds above `n` that gives a one-sided t-test of "the mean is above 0" this power.
+    """The smallest number of more seeds for every arm that gives this power to show all these claims together.
 
-    Mean and sd are taken to be the true ones. Then t has a noncentral t distribution with noncentrality
-    mean / sd x sqrt(seeds) (Johnson and Welch 1940).
-
-    Args:
-        n: number of seeds so far.
-        level: of the test.
-        most: the largest number of more seeds to consider.
+    Means and spreads are taken to be the true ones. The power for several claims is at least the sum of their powers
+    minus the number of the others; of equivalence, whose two tests hardly ever fail together, it is nearly that.
 
     Returns:
-        The total number of seeds. None if the mean is not above 0, or n + most seeds are not enough.
+        None if no number up to `MOST_MORE_SEEDS` is enough.
+    """
+    more = np.arange(1, MOST_MORE_SEEDS + 1)
+    reached = sum(powers(form, one, more, level) for one in hypotheses) - (len(hypotheses) - 1)
+    enough = np.flatnonzero(reached >= power)
+    return int(more[enough[0]]) if enough.size else None
+
+
+def powers(form: LinearForm, claim: Hypothesis, more: np.ndarray, level: float) -> FloatArray:
+    """The power of Welch's test of a claim with so many more runs of each arm.
+
+    The statistic has a noncentral t distribution (Johnson and Welch 1940), with Satterthwaite's degrees of freedom.
+
+    Args:
+        more: whole numbers, shape (k,).
     """
     from scipy.special import nctdtr, stdtrit
 
-    if mean <= 0:
-        return None
-    seeds = _candidates(n, most)
-    # At 1e3 the power is 1 to the last digit; the distribution function fails for much larger values.
-    effect = min(mean / sd, 1e3) if sd > 0 else 1e3
-    reached = 1 - nctdtr(seeds - 1, np.minimum(effect * np.sqrt(seeds), 1e3), stdtrit(seeds - 1, 1 - level))
-    return _first(seeds, reached, power)
+    estimate = claim.sign * form.estimate(claim.at)
+    if estimate <= 0:
+        return np.zeros(more.size)
+    single, runs, grows = (
+        np.array(column, dtype=np.float64)[:, None] for column in zip(*form.parts(claim.at), strict=True)
+    )
+    n = runs + grows * more
+    most = float(single.max())
+    if most <= 0:
+        return np.ones(more.size)
+    parts = single / most / n
+    df = parts.sum(axis=0) ** 2 / (parts**2 / (n - 1)).sum(axis=0)
+    noncentrality = np.minimum(estimate / np.sqrt(most) / np.sqrt(parts.sum(axis=0)), _CERTAIN)
+    return np.asarray(1 - nctdtr(df, noncentrality, stdtrit(df, 1 - level)))
 
 
-def seeds_needed_equivalent(
-    mean: float, sd: float, margin: float, n: int, *, level: float, power: float = 0.8, most: int = MOST_MORE_SEEDS
-) -> int | None:
-    """The same for an equivalence test: two one-sided t-tests of "the mean is within `margin` of 0" (Schuirmann 1987).
-
-    Both tests reject if the mean is closer to 0 than margin - t sd / sqrt(seeds). The probability of that is integrated
-    over the distribution of the sample's sd (Owen 1965), which makes it exact.
+def detectable(of: Sequence[LinearForm], at: float, level: float, power: float = POWER) -> float | None:
+    """How far above `at` the true difference must be for a test at this level to show it with this power.
 
     Returns:
-        The total number of seeds. None if |mean| is the margin or more, or n + most seeds are not enough.
+        In units of the gain, or without a scale in that of the form; None without a test.
     """
-    from scipy.special import gammaincinv, ndtr, stdtrit
+    from scipy.special import nctdtrinc, stdtrit
 
-    if abs(mean) >= margin:
+    test = welch_test(of, at)
+    if test is None:
         return None
-    seeds = _candidates(n, most)
-    if sd <= 0:
-        return _first(seeds, np.ones(seeds.size), power)
-    # Gauss-Legendre over the quantiles of the sample's sd, in units of the true one.
-    nodes, weights = np.polynomial.legendre.leggauss(200)
-    df = (seeds - 1)[:, None]
-    sample_sd = np.sqrt(2 * gammaincinv(df / 2, (nodes + 1) / 2) / df)
-    room = margin / sd * np.sqrt(seeds)[:, None] - stdtrit(df, 1 - level) * sample_sd
-    centre = mean / sd * np.sqrt(seeds)[:, None]
-    both = np.maximum(ndtr(room - centre) - ndtr(-room - centre), 0)
-    return _first(seeds, both @ (weights / 2), power)
-
-
-def _candidates(n: int, most: int) -> NDArray[np.int64]:
-    return np.arange(max(n + 1, 2), n + most + 1)
-
-
-def _first(seeds: NDArray[np.int64], reached: FloatArray, power: float) -> int | None:
-    enough = np.flatnonzero(reached >= power)
-    return int(seeds[enough[0]]) if enough.size else None
+    if test.error == 0:
+        return 0.0 if max(form.least_p for form in of) <= level else None
+    return float(nctdtrinc(test.df, 1 - power, stdtrit(test.df, 1 - level))) * test.error

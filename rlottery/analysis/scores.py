@@ -36,7 +36,7 @@ class ArmScores:
         areas: seed -> area under the learning curve: the mean score from step 0 to the end, in the unit of the metric.
             Arms that start at a later step have none, because the steps before would be left out.
         steps: seed -> the first step with an evaluation at or above the task's threshold; None if it was never reached.
-        normalised: seed -> normalised score (`normalised_scores`); empty where the dense agents did not learn.
+        normalised: seed -> normalised score (`on_scale`); empty where the dense agents did not learn.
         mean, median, iqm: of the scores.
         before: seed -> score before training, for runs that start at step 0.
     """
@@ -72,6 +72,7 @@ class TaskScores:
         notes: what is unusual about single runs, one sentence each.
         asked: arm -> the sparsity that the config asks for, by group; for arms that it lists with one.
         rounding: what a score may differ by from a point of the scale from untrained to dense, and still be at it.
+        resolution: the smallest difference that two runs' scores can have: of success rates, that of one episode.
     """
 
     task: str
@@ -87,18 +88,16 @@ class TaskScores:
     notes: tuple[str, ...] = ()
     asked: Mapping[str, Split] = field(default_factory=dict)
     rounding: float = 0.0
+    resolution: float = 0.0
 
     def __repr__(self) -> str:
         """One line, since all runs with their evaluations fill pages."""
         return f"<TaskScores of {self.task}: {self.metric} of {len(self.arms)} of {len(self.runs)} arms>"
 
     @property
-    def zero(self) -> Mapping[int, float]:
-        """Seed -> the score that counts as no gain: for every seed the mean over all untrained agents.
-
-        Untrained agents of single seeds differ by chance, and by more than trained agents do.
-        """
-        return {} if self.untrained is None else dict.fromkeys(self.starts, self.untrained)
+    def untrained_sample(self) -> tuple[float, ...]:
+        """The scores of the untrained policies whose mean is the zero of the scale."""
+        return tuple(self.starts.values())
 
     @property
     def every_run(self) -> tuple[Run, ...]:
@@ -161,7 +160,7 @@ def task_scores(
     last = config.evaluation.score_evaluations
     scores = _merged({arm: _scores(of_arm, metric, last, untrained) for arm, of_arm in by_arm.items()})
     dense = scores.get(DENSE, {})
-    gain = gain_of(dense, starts, least_gain, rules)
+    gain = gain_of(dense.values(), starts.values(), least_gain, rules)
     rounding = rounding_of([*dense.values(), untrained or 0.0])
     threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
     whole = {arm: [run for run in of if run.seed in scores[arm] and run.began_at == 0] for arm, of in by_arm.items()}
@@ -187,7 +186,9 @@ def task_scores(
                 steps={}
                 if threshold is None
                 else {seed: steps_to(run, metric, threshold - rounding) for seed, run in ended.items()},
-                normalised={} if gain is None else normalised_scores(of_arm, dense, starts, least_gain),
+                normalised={}
+                if gain is None or untrained is None
+                else {seed: on_scale(score, untrained, gain) for seed, score in of_arm.items()},
                 mean=mean,
                 median=median,
                 iqm=iqm,
@@ -212,40 +213,19 @@ def task_scores(
         notes=notes,
         asked=_asked(config, by_arm),
         rounding=rounding,
+        resolution=1 / (config.evaluation.episodes * last) if metric == "success" else 0.0,
     )
 
 
-def normalised_scores(
-    scores: Mapping[int, float], dense: Mapping[int, float], starts: Mapping[int, float], least_gain: float
-) -> dict[int, float]:
-    """Normalised scores of an arm's runs, by seed: (score - untrained) / (dense - untrained).
-
-    `untrained` is the mean over all untrained agents. `dense` is the mean over the seeds that this arm and the dense
-    arm both have: in a study that is not finished, an arm is compared only with the dense agents of its own seeds. Runs
-    of other seeds have no normalised score. This is the only definition; every table, figure and data frame reads it.
-
-    Args:
-        scores, dense: seed -> score, of the arm and of the dense arm.
-        starts: seed -> score of the untrained dense agent.
-        least_gain: what these dense agents must gain on average for the scale to mean anything.
-
-    Returns:
-        Seed -> normalised score, as `on_scale`; empty without a scale.
-    """
-    shared = [seed for seed in scores if seed in dense and seed in starts]
-    if not shared:
-        return {}
-    untrained = mean_of(starts.values())
-    gain = mean_of(dense[seed] for seed in shared) - untrained
-    if gain <= least_gain:
-        return {}
-    return {seed: on_scale(scores[seed], untrained, gain) for seed in shared}
-
-
 def on_scale(score: float, untrained: float, gain: float) -> float:
-    """(score - untrained) / gain, rounded to nine decimals so that equal scores stay equal.
+    """The normalised score of a run: (score - untrained) / gain, where gain is dense - untrained.
 
-    Fewer decimals where the gain is so small, compared with the scores themselves, that rounding would change them.
+    `untrained` is the mean over all untrained policies and `dense` that over all dense agents of the task: one scale
+    for all arms, whose runs are independent of each other. This is the only definition; every table, figure and data
+    frame reads it.
+
+    It is rounded to nine decimals so that equal scores stay equal; to fewer where the gain is so small, compared with
+    the scores themselves, that rounding would change them.
     """
     share = rounding_of([score, untrained]) / gain
     return round((score - untrained) / gain, 9 if share < 1e-10 else max(0, math.floor(-math.log10(share))))
