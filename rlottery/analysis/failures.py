@@ -55,10 +55,12 @@ def corrected_failures(of: Sequence[Failures | None]) -> list[Failures | None]:
 
 
 def failures_occur(scores: TaskScores) -> bool:
-    """Whether runs of a task may fail altogether: some did, or each either succeeds or does not."""
-    return scores.metric == "success" or any(
-        found.failed for arm in scores.arms if (found := failed_runs(arm)) is not None
-    )
+    """Whether single runs of a task may fail: some of an arm did and others didn't, or each either succeeds or not.
+
+    An arm whose runs all fail is a bad arm, and says nothing about the failures of others.
+    """
+    found = [failed for arm in scores.arms if (failed := failed_runs(arm)) is not None]
+    return scores.metric == "success" or any(0 < one.failed < one.runs for one in found)
 
 
 @dataclass(frozen=True)

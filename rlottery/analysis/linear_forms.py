@@ -27,7 +27,7 @@ from rlottery.analysis.arrays import (
 from rlottery.storage.paths import DENSE
 
 FARTHEST_BOUND = 100.0
-"""A bound of a normalised difference that is farther than this from the estimate is none."""
+"""If a test doesn't reject a normalised difference that is as far from the estimate as this, there is no bound."""
 
 Bounds = tuple[float | None, float | None]
 
@@ -214,30 +214,32 @@ def welch_test(of: Sequence[LinearForm], at: float = 0.0) -> WelchTest | None:
 def bounds(of: Sequence[LinearForm], level: float) -> Bounds:
     """One-sided bounds of the mean normalised difference, each at `level`, by inverting `welch_test`.
 
-    p_above is below the level for every difference below the lower bound, and p_below for every one above the upper
-    bound, up to `FARTHEST_BOUND` from the estimate. A bound is None where the test rejects nothing up to there, because
-    the gain is not clearly above 0, or there are too few runs.
+    p_above is at most the level for every difference below the lower bound, and p_below for every one above the upper
+    bound. A bound is None where the test doesn't reject a difference as far from the estimate as `FARTHEST_BOUND`,
+    because the gain is not clearly above 0, or there are too few runs.
     """
     from scipy.optimize import brentq
 
     if any(form.gain is None or not form.can_be_tested(1.0) for form in of):
         return None, None
 
-    def rejects(difference: float, side: str) -> float:
+    def beyond_level(difference: float, side: str) -> float:
+        """How far the p-value is above the level; below 0, and not 0, where the difference is rejected."""
         test = welch_test(of, difference)
         assert test is not None
-        return float(getattr(test, side)) - level
+        above = float(getattr(test, side)) - level
+        return above if above > 0 else min(above, -1e-9)
 
     centre = mean_difference(of)
     found: list[float | None] = []
     for side, sign in (("p_above", -1), ("p_below", 1)):
-        reach = 0.01
-        while rejects(centre + sign * reach, side) > 0 and reach < FARTHEST_BOUND:
-            reach *= 2
-        if rejects(centre + sign * reach, side) > 0:
+        if beyond_level(centre + sign * FARTHEST_BOUND, side) > 0:
             found.append(None)
-        else:
-            found.append(brentq(rejects, centre, centre + sign * reach, args=(side,), xtol=1e-10))
+            continue
+        reach = 0.01
+        while beyond_level(centre + sign * reach, side) > 0:
+            reach = min(2 * reach, FARTHEST_BOUND)
+        found.append(brentq(beyond_level, centre, centre + sign * reach, args=(side,), xtol=1e-10))
     return found[0], found[1]
 
 
