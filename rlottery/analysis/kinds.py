@@ -40,7 +40,7 @@ def kind_of(run: Run) -> Kind:
     if "control" in run.recipe:
         return "control"
     rewound = run.criterion != "random" and run.start.get("rewind") != "none"
-    return "ticket" if rewound and _schedule(run) not in IN_TRAINING else "other"
+    return "ticket" if rewound and schedule_of(run) not in IN_TRAINING else "other"
 
 
 def arm_family(run: Run) -> str:
@@ -50,7 +50,7 @@ def arm_family(run: Run) -> str:
     if "control" in run.recipe:
         return str(run.recipe["control"])
     criterion = (run.criterion or run.method or run.arm).rpartition(":")[2]
-    schedule = _schedule(run)
+    schedule = schedule_of(run)
     if schedule in DROP_AND_GROW:
         return schedule
     if schedule not in ("", OneShot.name):
@@ -100,7 +100,7 @@ def _alike(one: TaskScores, other: TaskScores, arm: str) -> bool:
     return same_split(one.split(arm), other.split(arm), within)
 
 
-def _schedule(run: Run) -> str:
+def schedule_of(run: Run) -> str:
     """The name of its pruning schedule; empty where the recipe has none."""
     schedule = run.recipe.get("schedule")
     return schedule if isinstance(schedule, str) else next(iter(schedule), "") if schedule else ""

@@ -273,6 +273,9 @@ ContrastOrigin = Literal[
 """A contrast of the config, or the kind of default that it is. Holm's correction is over one of these."""
 
 
+Outcome = Literal["plus", "minus", "open"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ContrastResult:
     """A contrast of arms, on one task or over tasks: a sum of means, each with the sign + or -.
@@ -313,7 +316,7 @@ class ContrastResult:
     raw_high: float | None = None
     p: float | None = None
     adjusted: float | None = None
-    outcome: Literal["plus", "minus", "open"] | None = None
+    outcome: Outcome | None = None
     why: str | None = None
     tasks: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)

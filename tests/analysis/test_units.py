@@ -13,18 +13,23 @@ import pytest
 
 from rlottery.analysis.across_tasks import AcrossTasks, across_tasks
 from rlottery.analysis.arrays import mean_of, merged, rounding_of
+from rlottery.analysis.contrasts import evaluate_contrasts
 from rlottery.analysis.judging import TaskToJudge, controls_of, judge
 from rlottery.analysis.method_contrasts import compare_methods
 from rlottery.analysis.runs import Evaluation, Run
 from rlottery.analysis.scores import score_tasks
 from rlottery.analysis.study_comparison import StudyDifference, study_differences
-from rlottery.config import Config
+from rlottery.config import Config, RegisteredContrast
 from tests.analysis.made import COUNTS, control, run, ticket
 from tests.analysis.made import config as settings_of
 
 FACTORS = (1e-170, 1e40, 3e-9, 1.7e150, 1e-300, 1e300)
 OFFSETS = (1e9, -1e12, 1e9 / 3)
 TASKS = ("a", "b", "c")
+CONTRASTS = (
+    RegisteredContrast(("taylor-80",), ("magnitude-80",), two_sided=False, measure="score"),
+    RegisteredContrast(("taylor-95", "magnitude-80"), ("magnitude-95", "taylor-80"), two_sided=True, measure="area"),
+)
 Study = Mapping[str, list[Run]]
 """Task -> its runs."""
 
@@ -35,6 +40,7 @@ class Results:
 
     verdicts: Any
     methods: Any
+    contrasts: Any
     across: Sequence[AcrossTasks]
     differences: Sequence[StudyDifference]
     least_gains: Sequence[float]
@@ -102,6 +108,7 @@ def results(study: Study, other: Study, settings: Config) -> Results:
     return Results(
         judge(tasks, settings.verdict),
         compare_methods(scores, settings.verdict),
+        evaluate_contrasts(scores, CONTRASTS, settings.verdict),
         across_tasks(scores, controls, 50),
         study_differences(compared, {"one": 2, "other": 2}),
         [task.least_gain for task in scores],
@@ -131,7 +138,7 @@ IN_WORDS = (".why", ".head_start", ".bimodal")
 def is_difference(where: str) -> bool:
     """Whether a value is in the unit of the metric, but has no zero: multiplied, and not shifted."""
     of_studies = where.startswith(".differences[") and not where.endswith((".p", ".adjusted"))
-    return of_studies or where.startswith(".least_gains[") or (".against_" in where and ".differences[" in where)
+    return of_studies or where.startswith(".least_gains[") or ".raw_" in where
 
 
 def profiles(of: Results) -> np.ndarray:

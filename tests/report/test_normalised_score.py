@@ -46,11 +46,11 @@ def rows(folder: Path, table: str) -> dict[str, dict[str, str]]:
     return {row["arm"]: row for row in csv.DictReader((folder / "tables" / f"{table}.csv").read_text().splitlines())}
 
 
-def test_it_is_over_the_seeds_that_both_arms_have(half_done: dict[str, Any]) -> None:
+def test_it_is_on_one_scale_from_all_dense_agents(half_done: dict[str, Any]) -> None:
     (scores,) = half_done["contents"].scores
-    # (90 - 0) / (100 - 0), not (90 - 0) / (84 - 0).
-    assert scores.arm("magnitude-80").normalised == {0: 0.9, 1: 0.9, 2: 0.9, 3: 0.9}
-    assert scores.arm("magnitude-80").normalised_score == pytest.approx(0.9)
+    # (90 - 0) / (84 - 0), not (90 - 0) / (100 - 0) over the seeds that both arms have.
+    assert scores.arm("magnitude-80").normalised == pytest.approx(dict.fromkeys(range(4), 90 / 84))
+    assert scores.arm("magnitude-80").normalised_score == pytest.approx(90 / 84)
     assert scores.arm("dense").normalised_score == pytest.approx(1.0)
 
 
@@ -58,29 +58,27 @@ def test_terminal_and_markdown(half_done: dict[str, Any]) -> None:
     markdown = (half_done["folder"] / "comparison.md").read_text()
     for text in (half_done["terminal"], markdown):
         (line,) = [line for line in text.splitlines() if re.match(r"(\| )?magnitude-80 ", line)]
-        assert " 0.90 " in line
-        assert "1.07" not in text
+        assert " 1.07 " in line
+        assert " 0.90 " not in text
 
 
 def test_tables(half_done: dict[str, Any]) -> None:
-    assert float(rows(half_done["folder"], "verdicts")["magnitude-80"]["normalised"]) == pytest.approx(0.9)
+    assert float(rows(half_done["folder"], "verdicts")["magnitude-80"]["normalised"]) == pytest.approx(90 / 84)
     across = rows(half_done["folder"], "across_tasks")["magnitude-80"]
-    assert [float(across[name]) for name in ("mean", "median", "iqm")] == pytest.approx([0.9] * 3)
+    assert [float(across[name]) for name in ("mean", "median", "iqm")] == pytest.approx([90 / 84] * 3)
     assert across["runs"] == "4"
 
 
 def test_page_and_figures(half_done: dict[str, Any]) -> None:
     page = (half_done["folder"] / "report.html").read_text()
     labels = re.findall(r'aria-label="([^"]*)"', page)
-    assert not any("1.07" in label for label in labels)
-    assert "1.07" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
     (aggregates,) = [label for label in labels if "interquartile mean of runs" in label]
-    assert "magnitude-80 0.90" in aggregates
+    assert "magnitude-80 1.07" in aggregates
     (verdict,) = re.findall(r'<tr data-task="Pendulum-v1".*?</tr>', page, re.S)
-    assert ">0.90 [" in verdict
+    assert ">1.07 [" in verdict
 
 
 def test_data_frames(half_done: dict[str, Any]) -> None:
     runs = half_done["runs"]
-    assert runs[runs["arm"] == "magnitude-80"]["normalised_score"].tolist() == [0.9] * 4
+    assert runs[runs["arm"] == "magnitude-80"]["normalised_score"].tolist() == pytest.approx([90 / 84] * 4)
     assert runs[runs["arm"] == "dense"]["normalised_score"].mean() == pytest.approx(1.0)

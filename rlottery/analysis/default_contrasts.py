@@ -1,0 +1,72 @@
+"""The contrasts of a study whose config lists none: what its arms were made to be compared for.
+
+All are two-sided, since nobody said beforehand what they would show. Gradient against magnitude has its own tables
+(`rlottery.analysis.method_contrasts`), and the question against random masks is part of the verdict.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from rlottery.analysis.kinds import kind_of, schedule_of
+from rlottery.analysis.runs import Run
+from rlottery.analysis.scores import TaskScores
+from rlottery.analysis.splits import REACHED, same_split
+from rlottery.analysis.verdict import ContrastOrigin
+from rlottery.config import RegisteredContrast
+from rlottery.config.schedules import IN_TRAINING
+from rlottery.pruning.controls import CONTROLS
+from rlottery.storage.paths import DENSE
+
+Default = tuple[ContrastOrigin, RegisteredContrast]
+
+
+def default_contrasts(task: TaskScores) -> Iterator[Default]:
+    """The default contrasts of a task's arms, those of one kind together."""
+    arms = [task.representative(arm.arm) for arm in task.arms if arm.arm != DENSE]
+    for ticket in arms:
+        for control in arms:
+            if kind_of(ticket) == "ticket" and not _is_baseline(control) and _is_control_of(control, ticket, task):
+                yield "ticket against control", _differ(ticket, control)
+    dynamic = [run for run in arms if schedule_of(run) in IN_TRAINING]
+    static = [run for run in arms if _is_random(run)]
+    for one in dynamic:
+        for other in static:
+            if _same_sparsity(task, one, other):
+                yield "dynamic against static", _differ(one, other)
+    for one in dynamic:
+        for other in dynamic:
+            if (schedule_of(one), schedule_of(other)) == ("rigl", "set") and _same_sparsity(task, one, other):
+                yield "RigL against SET", _differ(one, other)
+    if task.arm(DENSE) is not None:
+        for one in (*static, *dynamic):
+            yield "against dense", RegisteredContrast((one.arm,), (DENSE,), two_sided=True, measure="score")
+
+
+def _differ(one: Run, other: Run) -> RegisteredContrast:
+    return RegisteredContrast((one.arm,), (other.arm,), two_sided=True, measure="score")
+
+
+def _is_baseline(run: Run) -> bool:
+    known = CONTROLS.get(str(run.recipe.get("control")))
+    return known is not None and known.is_baseline
+
+
+def _is_random(run: Run) -> bool:
+    """Whether its mask is random and stays as it is."""
+    if "control" in run.recipe:
+        return run.recipe["control"] in ("random", "random-erk")
+    return run.criterion == "random" and schedule_of(run) not in IN_TRAINING
+
+
+def _is_control_of(control: Run, ticket: Run, task: TaskScores) -> bool:
+    """Whether a control's recipe names this ticket's recipe."""
+    of = control.recipe.get("of")
+    if not isinstance(of, Mapping) or of.get("criterion") != ticket.criterion:
+        return False
+    rest = {key: value for key, value in of.items() if key not in ("criterion", "sparsity")}
+    asked = of.get("sparsity")
+    alike = not isinstance(asked, Mapping) or same_split(asked, task.split(ticket.arm), REACHED)
+    return alike and rest == dict(ticket.recipe)
+
+
+def _same_sparsity(task: TaskScores, one: Run, other: Run) -> bool:
+    return same_split(task.split(one.arm), task.split(other.arm), REACHED)
