@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import yaml
 
 from rlottery.analysis.across_tasks import across_tasks
+from rlottery.analysis.contrasts import evaluate_contrasts
 from rlottery.analysis.costs import costs_of
 from rlottery.analysis.judging import TaskToJudge, controls_of, judge
 from rlottery.analysis.kinds import LayerCounts
@@ -61,6 +62,7 @@ def collect(store: Store, config: Config) -> Contents:
             seeds_added,
             config.seeds,
             (*deviation_lines(trials), *_code_lines(runs), *_version_lines(runs)),
+            evaluate_contrasts(scores, config.registered_contrasts, config.verdict),
         ),
         success_keys={task: trial.success_key for task, trial in trials.items()},
         masks=masks,
