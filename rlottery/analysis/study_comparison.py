@@ -1,15 +1,12 @@
 """Comparison of studies: in which settings they differ, and the scores of every arm and task that they share."""
 
-import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from rlottery.analysis.arrays import exponent_of, mean_of, rounding_of, scaled
+from rlottery.analysis.arrays import mean_of
 from rlottery.analysis.hypothesis_tests import holm
+from rlottery.analysis.linear_forms import linear_form, raw_bounds, two_sided, welch_test
 from rlottery.analysis.runs import Metric, Run
 from rlottery.analysis.scores import TaskScores
 
@@ -186,8 +183,12 @@ def _compared(
             if (of_other := counterpart.arm(arm.arm)) is None:
                 continue
             a, b = (list(of.scores.values()) for of in (arm, of_other))
-            rounding = rounding_of([*a, *b])
-            low, high, p = (None, None, None) if min(len(a), len(b)) < least else _welch(a, b, rounding)
+            form = linear_form(["other"], ["one"], {"one": a, "other": b})
+            assert form is not None  # arms without scores are not among the arms
+            low = high = p = None
+            if min(len(a), len(b)) >= least and (test := welch_test([form])) is not None:
+                p = two_sided(test)
+                low, high = raw_bounds(form, 0.025) if form.has_spread else (None, None)
             row = StudyDifference(
                 task=task.task,
                 arm=arm.arm,
@@ -199,7 +200,7 @@ def _compared(
                 n_one=len(a),
                 n_other=len(b),
                 least=least,
-                difference=_difference(a, b, rounding),
+                difference=form.raw,
                 low=low,
                 high=high,
                 p=p,
@@ -207,31 +208,3 @@ def _compared(
             rows.append(row)
     adjusted = holm([row.p for row in rows])
     return [replace(row, adjusted=value) for row, value in zip(rows, adjusted, strict=True)]
-
-
-def _difference(a: Sequence[float], b: Sequence[float], rounding: float) -> float:
-    """mean(b) - mean(a), without the digits that large scores have in common; 0 where it is nothing but rounding."""
-    difference = mean_of([value - a[0] for value in b]) - mean_of([value - a[0] for value in a])
-    return difference if abs(difference) > rounding else 0.0
-
-
-def _welch(a: Sequence[float], b: Sequence[float], rounding: float) -> tuple[float | None, float | None, float | None]:
-    """The 95 % interval of mean(b) - mean(a) and its two-sided p-value."""
-    if min(len(a), len(b)) < 2:
-        return None, None, None
-    if all(max(of) - min(of) <= rounding for of in (a, b)):
-        # Without spread there is no t-test; this is the permutation test, for the two orders that separate the samples.
-        p = 1.0 if _difference(a, b, rounding) == 0 else 2 / math.comb(len(a) + len(b), len(a))
-        return None, None, p
-    from scipy import stats
-
-    shifted = [np.array(of) - a[0] for of in (a, b)]
-    exponent = exponent_of(*shifted)
-    one, other = (scaled(of, exponent) for of in shifted)
-    with warnings.catch_warnings():
-        # SciPy warns of lost precision if the scores of one study are all equal, but a variance of 0 is fine.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        test = stats.ttest_ind(other, one, equal_var=False)
-    interval = test.confidence_interval(0.95)
-    low, high = (math.ldexp(float(end), exponent) for end in interval)
-    return low, high, float(test.pvalue)
