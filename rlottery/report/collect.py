@@ -17,7 +17,7 @@ from rlottery.analysis.scores import TaskScores, score_tasks
 from rlottery.analysis.verdict import Verdicts
 from rlottery.config import Config, config_to_dict
 from rlottery.errors import StudyError
-from rlottery.report.contents import Command, Contents
+from rlottery.report.contents import Claims, Command, Contents
 from rlottery.report.task_sentences import FAILED_STATUSES
 from rlottery.report.version_lines import change_lines
 from rlottery.report.wording import joined
@@ -34,7 +34,7 @@ def collect(store: Store, config: Config) -> Contents:
     masks = analyse_masks(store, config, runs)
     tasks = [TaskToJudge(task, _layer_counts(task, masks)) for task in scores]
     controls = {ticket: found for task in reversed(tasks) for ticket, found in controls_of(task).items() if found}
-    commands, seeds_added, no_record = _history(store)
+    commands, seeds_added, claims, no_record = _history(store)
     trials = read_trials(config)
     settings = config_to_dict(config)
     verdicts, pooled = judge(tasks, config.verdict)
@@ -78,12 +78,13 @@ def collect(store: Store, config: Config) -> Contents:
             *no_record,
         ),
         films={},
+        claims=claims,
         asked=len(config.tasks) * len(config.seeds) * (1 + len(config.recipes)),
     )
 
 
-def _history(store: Store) -> tuple[tuple[Command, ...], int, tuple[str, ...]]:
-    """The commands in the study's record, how often seeds were added, and why the record can't be read.
+def _history(store: Store) -> tuple[tuple[Command, ...], int, Claims, tuple[str, ...]]:
+    """The commands in the study's record, how often seeds were added, its claims, and why the record can't be read.
 
     Studies made before there were records have none.
     """
@@ -91,12 +92,13 @@ def _history(store: Store) -> tuple[tuple[Command, ...], int, tuple[str, ...]]:
         record = read_study_record(store.root)
     except StudyError as error:
         unknown = f"{error} It is not known how often seeds were added."
-        return (), 0, (unknown,) if store.record.exists() else ()
+        return (), 0, {}, (unknown,) if store.record.exists() else ()
     commands = (
         Command(command["when"], command["line"], command["version"], tuple(command["seeds"]))
         for command in record["commands"]
     )
-    return tuple(commands), record["seeds_added"], ()
+    claims: Claims = {(claim["claim"], claim["measure"]): claim["ended"] for claim in record.get("claims", [])}
+    return tuple(commands), record["seeds_added"], claims, ()
 
 
 def _code_lines(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:

@@ -8,9 +8,13 @@ from rlottery.analysis.across_tasks import AcrossTasks
 from rlottery.analysis.costs import ArmCost
 from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.analysis.scores import TaskScores
-from rlottery.analysis.verdict import Verdicts
+from rlottery.analysis.verdict import Measure, Verdicts
 from rlottery.config import Verdict
+from rlottery.report.differences_in_words import Wording
 from rlottery.report.wording import METRIC_NAMES
+
+Claims = Mapping[tuple[str, Measure], int]
+"""Contrast, by its text and measure -> how many runs had ended when it was registered."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Contents:
         films: task id -> media type and content of a video, where one was made.
         success_keys: task id -> key of `info` that success is read from, where it is known.
         asked: number of runs that the settings ask for, as far as the config lists its arms.
+        claims: the contrasts in the study's record, also those that are no longer in the config.
     """
 
     title: str
@@ -64,6 +69,7 @@ class Contents:
     films: Mapping[str, tuple[str, bytes]]
     asked: int = 0
     success_keys: Mapping[str, str | None] = field(default_factory=dict)
+    claims: Claims = field(default_factory=dict)
 
     def metric_text(self, task: TaskScores) -> str:
         """What the scores of a task are: the return, or the success rate and where it is read."""
@@ -74,3 +80,8 @@ class Contents:
     def rules(self) -> Verdict:
         """The settings of the verdict."""
         return Verdict.model_validate(self.config.get("verdict") or {})
+
+    @property
+    def wording(self) -> Wording:
+        """How its differences are written."""
+        return Wording({task.task: task.metric for task in self.scores}, self.rules.level)

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 
-from rlottery.analysis.verdict import CLAIMS, ArmVerdict, Decision, TaskVerdict
+from rlottery.analysis.verdict import AnswerWord, ArmVerdict, TaskVerdict
 from rlottery.config import Config
 from rlottery.errors import RlotteryError
 from rlottery.report.contents import Contents
 from rlottery.report.folders import film_files
 from rlottery.storage.paths import DENSE, Store
 
-_WIN, _MATCH, _LOSS = CLAIMS
-_MOST_INTERESTING_FIRST: tuple[Decision | None, ...] = (_WIN, _MATCH, "undecided", _LOSS, None)
+_BEST_LAST: tuple[AnswerWord | None, ...] = (None, "worse", "open", "equivalent", "non-inferior", "superior", "better")
 
 Films = Mapping[str, tuple[str, bytes]]
 """Task id -> media type and content."""
@@ -46,17 +45,18 @@ def films_of(store: Store, config: Config, contents: Contents, *, trust: bool = 
 
 
 def film_chosen(task: TaskVerdict, contents: Contents) -> tuple[str, int] | None:
-    """The ticket and seed to show: by verdict, then sparsity, then score. None if no seed has both ticket and dense."""
+    """The ticket and seed to show: by its answers, then sparsity, then score. None if no seed has both it and dense."""
     runs = next(scores for scores in contents.scores if scores.task == task.task).every_run
     dense = {run.seed for run in runs if run.arm == DENSE and run.status == "done"}
     done = {(run.arm, run.seed): run for run in runs if run.status == "done" and run.seed in dense}
     tickets = [arm for arm in task.arms if arm.kind == "ticket"]
 
-    def interest(arm: ArmVerdict) -> tuple[int, float, float]:
+    def interest(arm: ArmVerdict) -> tuple[bool, int, int, float, float]:
         of_arm = [run for (name, _), run in done.items() if name == arm.arm]
         sparsity = sum((of_arm[0].sparsity or {}).values()) if of_arm else 0.0
-        difference = arm.against_dense.difference if arm.against_dense else -1.0
-        return -_MOST_INTERESTING_FIRST.index(arm.decision), sparsity, difference
+        difference = arm.dense.comparison.difference if arm.dense.comparison else None
+        random, to_dense = _BEST_LAST.index(arm.random.answer), _BEST_LAST.index(arm.dense.answer)
+        return arm.wins, random, to_dense, sparsity, -1.0 if difference is None else difference
 
     ranked = sorted(tickets, key=interest, reverse=True)
     return next(((arm.arm, seed) for arm in ranked for seed in sorted(dense) if (arm.arm, seed) in done), None)

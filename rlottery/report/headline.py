@@ -1,54 +1,223 @@
-"""The verdict on a study in a few sentences, which claim no more than its verdicts do."""
+"""The verdict on a study in sentences: what is shown, what is open, and what limits it."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from rlottery.analysis.verdict import DECISIONS, ArmVerdict, Decision, PooledVerdict, TaskVerdict, Verdicts
+from rlottery.analysis.power import MOST_MORE_SEEDS
+from rlottery.analysis.verdict import Answer, ArmVerdict, PooledAnswer, PooledVerdict, Question, is_winning
+from rlottery.report.answers_in_words import PAIRS, Pair, Shade, pair_sentence, shade
 from rlottery.report.contents import Contents
-from rlottery.report.wording import capitalised, interval_name, joined, plural, signed
+from rlottery.report.contrast_sentences import beats_dense
+from rlottery.report.differences_in_words import Wording
+from rlottery.report.limits import limits, not_learned
+from rlottery.report.wording import joined, p_text, plural
+
+ALL_OPEN = "Nothing is shown yet: every answer is open."
+QUESTIONS: tuple[Question, ...] = ("random", "dense")
 
 MOST_NAMED = 4
-"""How many arms a sentence names; of more it gives the number."""
+"""How many tickets a sentence names; of more it says how many there are."""
 
 
-def headline(verdicts: Verdicts, level: float) -> list[str]:
-    """The verdict in sentences, the most important first; last, what makes it less reliable."""
-    return [*_verdict_sentences(verdicts, level), *verdicts.deviations]
+@dataclass(frozen=True)
+class Headline:
+    """The verdict in sentences.
+
+    Attributes:
+        shown: what is shown, the most telling first; never empty.
+        open: what is not, and what more seeds would do.
+        limits: what makes it less reliable.
+    """
+
+    shown: tuple[str, ...]
+    open: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All sentences."""
+        return (*self.shown, *self.open, *self.limits)
 
 
-def _verdict_sentences(verdicts: Verdicts, level: float) -> list[str]:
-    """The verdict over tasks if there is one, else over the verdicts on single tasks; then what limits it."""
-    learned = [task for task in verdicts.tasks if task.state == "learned"]
+@dataclass(frozen=True)
+class _Judged:
+    """A ticket on a task, or over all tasks if that is None."""
+
+    arm: str
+    task: str | None
+    dense: Answer
+    random: Answer
+
+    @property
+    def pair(self) -> Pair:
+        return self.dense.answer, self.random.answer
+
+    def of(self, question: Question) -> Answer:
+        """Its answer to a question."""
+        return self.dense if question == "dense" else self.random
+
+    @property
+    def name(self) -> str:
+        return self.arm if self.task is None else f"{self.arm} on {self.task}"
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it has an answer that is not open."""
+        return any(answer not in (None, "open") for answer in self.pair)
+
+    @property
+    def wins(self) -> bool:
+        return is_winning(self.dense, self.random)
+
+    @property
+    def size(self) -> float:
+        """The largest of its normalised differences: who is named where there are too many."""
+        compared = (answer.comparison for answer in (self.random, self.dense))
+        return max((abs(c.difference) for c in compared if c and c.difference is not None), default=0.0)
+
+
+def headline(contents: Contents) -> Headline:
+    """The verdict in sentences, which claim no more than the verdicts do."""
+    verdicts, margin, wording = contents.verdicts, contents.rules.margin, contents.wording
     if not verdicts.tasks:
-        return ["Nothing is decided yet: there are no runs to judge."]
-    if not learned:
-        return ["Nothing is decided.", *_not_learned(verdicts.tasks)]
-    pooled = [arm for arm in verdicts.pooled if arm.decision is not None]
-    single = [arm for task in learned for arm in task.arms if arm.decision is not None]
-    if pooled:
-        sentences = _pooled_sentences(pooled, level)
-    elif single:
-        sentences = _single_sentences(single)
-    else:
-        return ["Nothing is decided: no ticket has been trained with enough seeds.", *_not_learned(verdicts.tasks)]
-    sentences += [
-        *_interim(verdicts),
-        *_power_sentences(single),
-        *_not_learned(verdicts.tasks),
-        *_seeds_added(verdicts),
+        return Headline(("Nothing is decided yet: there are no runs to judge.",), limits=verdicts.deviations)
+    single = [_of_arm(arm) for task in verdicts.tasks for arm in task.arms if arm.kind == "ticket"]
+    single = [ticket for ticket in single if ticket.pair != (None, None)]
+    pooled = [_of_pool(arm) for arm in verdicts.pooled if max(len(arm.dense.tasks), len(arm.random.tasks)) > 1]
+    pooled = [ticket for ticket in pooled if ticket.pair != (None, None)]
+    beats, lost, limiting = beats_dense(contents), not_learned(verdicts.tasks), limits(contents)
+    if not single and not pooled:
+        first = "Nothing is decided." if lost else "Nothing is decided: no ticket has been trained with enough seeds."
+        return Headline((*beats, first, *lost), (), tuple(limiting))
+    telling = [ticket for ticket in single if not pooled or ticket.random.answer in ("better", "worse")]
+    others = [ticket for ticket in single if ticket not in telling]
+    groups = _grouped(pooled, margin) + [
+        of_task for task in verdicts.tasks for of_task in _grouped([t for t in telling if t.task == task.task], margin)
     ]
-    decisions = {arm.decision for arm in pooled} | {arm.decision for arm in single}
-    positive = not decisions.isdisjoint({"winning", "matches dense, no better than random"})
-    return sentences + _cautions(learned, positive=positive)
+    sentences = [(of, _sentence(of, margin, wording)) for of in groups]
+    sentences += [(of, _sentence(of, margin, wording, numbers=False)) for of in _grouped(others, margin)]
+    shown = [sentence for of, sentence in sentences if of[0].is_shown]
+    unshown = [sentence for of, sentence in sentences if not of[0].is_shown]
+    shown += [*_failing(contents), *beats]
+    if not any(ticket.wins for ticket in (*single, *pooled)):
+        (shown if shown else unshown).append("No winning ticket is shown.")
+    more = [line for question in QUESTIONS if (line := _more_seeds(single, question))]
+    return Headline(tuple(shown or [ALL_OPEN]), (*unshown, *more), (*lost, *limiting))
 
 
-def few_failures(n: int) -> str:
-    """How little a few seeds without a failure show, where runs either learn or fail."""
-    return (
-        f"There, {n} good results in {n} seeds say little about the failure rate: of tickets that fail one time in "
-        f"ten, {100 * 0.9**n:.0f} % of studies with {plural(n, 'seed')} see no failure. A positive verdict then only "
-        "says that no more failures were seen than dense agents had."
+def _of_arm(arm: ArmVerdict) -> _Judged:
+    return _Judged(arm.arm, arm.task, arm.dense, arm.random)
+
+
+def _of_pool(arm: PooledVerdict) -> _Judged:
+    return _Judged(arm.arm, None, arm.dense, arm.random)
+
+
+def _grouped(tickets: Sequence[_Judged], margin: float) -> list[list[_Judged]]:
+    """Tickets with the same pair of answers together, in the order of `PAIRS`; the largest differences first."""
+    groups: dict[tuple[Pair, Shade], list[_Judged]] = {}
+    for ticket in tickets:
+        groups.setdefault((ticket.pair, shade(ticket.random, margin)), []).append(ticket)
+    order = {pair: place for place, pair in enumerate(PAIRS)}
+    ordered = sorted(groups, key=lambda group: (order[group[0]], group[1] != "far", group[1] == "small"))
+    return [sorted(groups[group], key=lambda ticket: -ticket.size) for group in ordered]
+
+
+def _sentence(tickets: Sequence[_Judged], margin: float, wording: Wording, *, numbers: bool = True) -> str:
+    """What a pair of answers says of the tickets that have it, with their numbers in the same order."""
+    where, pair = _where(tickets), tickets[0].pair
+    named = tickets[:MOST_NAMED]
+    names = [ticket.arm if where else ticket.name for ticket in named]
+    if len(tickets) > MOST_NAMED:
+        names.append(f"{len(tickets) - MOST_NAMED} more")
+    shown = [""] * 2
+    if numbers and tickets[0].is_shown:
+        shown = [_numbers(named, question, wording) for question in ("dense", "random")]
+    dense, random = shown
+    said = pair_sentence(
+        pair,
+        joined(names),
+        many=len(tickets) > 1,
+        dense=dense,
+        random=random,
+        shade=shade(tickets[0].random, margin),
     )
+    return wording.once(f"{where}{said}")
+
+
+def _where(tickets: Sequence[_Judged]) -> str:
+    """``On reach-v3, `` or ``Over 3 tasks, ``; "" for tickets on several tasks, whose names say where."""
+    tasks = {ticket.task for ticket in tickets}
+    if tasks == {None}:
+        answers = [
+            answer for ticket in tickets for answer in (ticket.dense, ticket.random) if answer.answer is not None
+        ]
+        numbers = sorted({len(answer.tasks) for answer in answers if isinstance(answer, PooledAnswer)})
+        return f"Over {plural(numbers[0], 'task') if len(numbers) == 1 else f'{numbers[0]} to {numbers[-1]} tasks'}, "
+    return f"On {tasks.pop()}, " if len(tasks) == 1 else ""
+
+
+def _numbers(tickets: Sequence[_Judged], question: Question, wording: Wording) -> str:
+    """The numbers of the answers to one question, with a space before them, as they follow its words.
+
+    Of several tickets, only those of an answer: an open one has its numbers in the tables.
+    """
+    answers = [(ticket.of(question), ticket.task) for ticket in tickets]
+    word = answers[0][0].answer
+    known = [
+        (answer.comparison, task, answer.measure)
+        for answer, task in answers
+        if answer.comparison is not None
+        and (answer.comparison.difference is not None or answer.comparison.raw_difference is not None)
+    ]
+    if word is None or len(known) < len(answers) or (word == "open" and len(known) > 1):
+        return ""
+    if word in ("superior", "better") or (question, word) == ("random", "worse"):
+        return f" {wording.by(known)}"
+    return f" ({wording.signed(known)})"
+
+
+def _more_seeds(single: Sequence[_Judged], question: Question) -> str | None:
+    """How many more seeds would answer what is open on single tasks."""
+    answers = [ticket.of(question) for ticket in single]
+    asked = [answer for answer in answers if answer.answer is not None]
+    undecided = [answer for answer in asked if answer.answer == "open"]
+    if not undecided:
+        return None
+    known = sorted(answer.more_seeds for answer in undecided if answer.more_seeds is not None)
+    against = "dense agents" if question == "dense" else "random masks"
+    are = "is" if len(undecided) == 1 else "are"
+    first = f"Against {against}, {len(undecided)} of {plural(len(asked), 'answer')} on single tasks {are} open."
+    if not known:
+        return (
+            f"{first} At current estimates, no number of more seeds up to {MOST_MORE_SEEDS} would give 80 % power to "
+            f"answer {'it' if len(undecided) == 1 else 'them'}."
+        )
+    seeds = f"{known[0]}" if known[0] == known[-1] else f"{known[0]} to {known[-1]}"
+    more = f"At current estimates, {seeds} more {'seed' if known[-1] == 1 else 'seeds'} would give 80 % power to answer"
+    if len(known) == len(undecided):
+        return f"{first} {more} {'it' if len(known) == 1 else 'them'}."
+    rest = "the other" if len(undecided) - len(known) == 1 else "the others"
+    return f"{first} {more} {len(known)} of them; for {rest}, no number up to {MOST_MORE_SEEDS} would."
+
+
+def _failing(contents: Contents) -> Iterable[str]:
+    """The tickets that are shown to fail more often than dense agents or random masks."""
+    for task in contents.verdicts.tasks:
+        for arm in task.arms:
+            if arm.failures is None:
+                continue
+            for question in QUESTIONS:
+                other = arm.failures.dense if question == "dense" else arm.failures.control
+                p = arm.failures.adjusted.get(question)
+                if p is None or p > contents.rules.level or other is None:
+                    continue
+                ticket, against = arm.failures.ticket, "dense agents" if question == "dense" else "random masks"
+                yield (
+                    f"On {task.task}, {arm.arm} fails more often than {against}: {ticket.failed} of "
+                    f"{plural(ticket.runs, 'run')} against {other.failed} of {other.runs} (Fisher's exact test, "
+                    f"Holm-corrected {p_text(p)})."
+                )
 
 
 def missing_line(contents: Contents) -> str | None:
@@ -57,151 +226,3 @@ def missing_line(contents: Contents) -> str | None:
     if not number:
         return None
     return f"This report is incomplete: {plural(number, 'thing')} {'is' if number == 1 else 'are'} missing or failed."
-
-
-def decision_counts(decisions: Iterable[Decision | None]) -> dict[Decision, int]:
-    """Decision -> how often it occurs, in the order of `DECISIONS`; those that do not occur are omitted."""
-    counted = Counter(decision for decision in decisions if decision is not None)
-    return {decision: counted[decision] for decision in DECISIONS if counted[decision]}
-
-
-def _pooled_sentences(pooled: Sequence[PooledVerdict], level: float) -> list[str]:
-    numbers = sorted({len(arm.tasks) for arm in pooled})
-    over = f"over {plural(numbers[0], 'task')}" if len(numbers) == 1 else f"over {numbers[0]} to {numbers[-1]} tasks"
-    by = {decision: [arm for arm in pooled if arm.decision == decision] for decision in DECISIONS}
-    if by["winning"]:
-        sentences = [_winners(by["winning"], f"{plural(len(pooled), 'kind')} of ticket", over, level)]
-    else:
-        sentences = [
-            f"No ticket is shown to win: of {plural(len(pooled), 'kind')}, {over}, none is shown to be both "
-            "non-inferior to dense agents and better than random masks."
-        ]
-    parts = []
-    if alike := by["matches dense, no better than random"]:
-        verb = "matches" if len(alike) == 1 else "match"
-        parts.append(f"{_named(arm.arm for arm in alike)} {verb} dense agents, but no better than random masks do")
-    if losing := by["losing"]:
-        verb = "scores" if len(losing) == 1 else "score"
-        parts.append(f"{_named(arm.arm for arm in losing)} {verb} lower than dense agents")
-    if undecided := by["undecided"]:
-        parts.append(f"{_named(arm.arm for arm in undecided)} {'is' if len(undecided) == 1 else 'are'} undecided")
-    if parts:
-        sentences.append(f"{capitalised('; '.join(parts))}.")
-    below = [
-        f"{arm.arm} ({signed(arm.over_control[0])})"
-        for arm in pooled
-        if arm.over_control and (high := arm.over_control[2]) is not None and high < 0
-    ]
-    if below:
-        sentences.append(f"Below random masks, by uncorrected {interval_name(level)}s: {joined(below)}.")
-    return sentences
-
-
-def _winners(winning: Sequence[PooledVerdict], of: str, over: str, level: float) -> str:
-    named = [_with_differences(arm, level) for arm in winning[:MOST_NAMED]]
-    if len(winning) == 1:
-        return (
-            f"One of {of} wins {over}: {named[0]} is non-inferior to dense agents and better than random masks with "
-            "the same layer counts."
-        )
-    rest = len(winning) - len(named)
-    more = f"; and {rest} more" if rest else ""
-    return (
-        f"{len(winning)} of {of} win {over}: they are non-inferior to dense agents and better than random masks with "
-        f"the same layer counts. They are {'; '.join(named)}{more}."
-    )
-
-
-def _with_differences(arm: PooledVerdict, level: float) -> str:
-    parts = []
-    to_dense = None if arm.difference is None else (arm.difference, arm.low, arm.high)
-    for what, bounds in (("dense", to_dense), ("random", arm.over_control)):
-        if bounds is not None:
-            difference, low, high = bounds
-            part = f"{signed(difference)} from {what}"
-            if low is not None and high is not None:
-                part += f", {interval_name(level)} {signed(low)} to {signed(high)}"
-            parts.append(part)
-    return f"{arm.arm} ({'; '.join(parts)})" if parts else arm.arm
-
-
-def _single_sentences(single: Sequence[ArmVerdict]) -> list[str]:
-    counts = decision_counts(arm.decision for arm in single)
-    listed = joined(f'{number} "{decision}"' for decision, number in counts.items())
-    first = "No ticket is shown to be better than random masks with the same layer counts."
-    if counts.get("winning"):
-        first = "Tickets win on single tasks."
-    return [first, f"Verdicts on single tasks: {listed}."]
-
-
-def _power_sentences(single: Sequence[ArmVerdict]) -> list[str]:
-    undecided = [arm for arm in single if arm.decision == "undecided"]
-    if not undecided:
-        return []
-    known = sorted(arm.more_seeds for arm in undecided if arm.more_seeds is not None)
-    are = "is" if len(undecided) == 1 else "are"
-    first = f"On single tasks, {len(undecided)} of {plural(len(single), 'verdict')} {are} undecided."
-    if not known:
-        return [
-            f"{first} At current estimates, no number of more seeds up to 100 would give 80 % power to decide them."
-        ]
-    seeds = f"{known[0]}" if known[0] == known[-1] else f"{known[0]} to {known[-1]}"
-    more = f"At current estimates, {seeds} more {'seed' if known[-1] == 1 else 'seeds'} would give 80 % power to decide"
-    if len(known) == len(undecided):
-        return [f"{first} {more} {'it' if len(known) == 1 else 'them'}."]
-    rest = "the other" if len(undecided) - len(known) == 1 else "the others"
-    return [f"{first} {more} {len(known)} of them; for {rest}, no number up to 100 would."]
-
-
-def _not_learned(tasks: Sequence[TaskVerdict]) -> list[str]:
-    return [f"{task.task}: {task.why.rstrip('.')}." for task in tasks if task.state != "learned"]
-
-
-def _cautions(learned: Sequence[TaskVerdict], *, positive: bool) -> list[str]:
-    """The cautions in short; those at the table of verdicts have the numbers."""
-    sentences = []
-    tied = {task.task: [arm.arm for arm in task.arms if arm.decision and arm.measure == "area"] for task in learned}
-    for task, arms in tied.items():
-        if arms:
-            sentences.append(
-                f"On {task}, the scores of {_named(arms)} are tied with those of dense agents at the maximum, so the "
-                "area under the learning curve decides: how early agents learn."
-            )
-    if positive and (split := [task.task for task in learned if task.bimodal is not None]):
-        sentences.append(
-            f"On {joined(split)}, runs of the same arm either learn or fail, so a few seeds without a failure say "
-            "little about the failure rate."
-        )
-    if ahead := [task.task for task in learned if task.head_start is not None]:
-        sentences.append(
-            f"On {joined(ahead)}, pruned agents start from different scores than dense agents, and the normalised "
-            "score counts that as gained by training."
-        )
-    return sentences
-
-
-def _interim(verdicts: Verdicts) -> list[str]:
-    asked = len(verdicts.seeds)
-    short = [task for task in verdicts.tasks if task.state == "learned" and len(task.seeds) < asked]
-    if not short:
-        return []
-    have = ", ".join(f"{len(task.seeds)} on {task.task}" for task in short)
-    return [
-        f"This is an interim result: the study asks for {plural(asked, 'seed')}, of which dense agents have finished "
-        f"{have}."
-    ]
-
-
-def _seeds_added(verdicts: Verdicts) -> list[str]:
-    if not verdicts.seeds_added:
-        return []
-    times = "once" if verdicts.seeds_added == 1 else f"{verdicts.seeds_added} times"
-    return [
-        f"Seeds were added {times} after the first run. Adding seeds after looking at results makes false claims more "
-        "likely than the level says."
-    ]
-
-
-def _named(names: Iterable[str]) -> str:
-    known = list(names)
-    return joined(known) if len(known) <= MOST_NAMED else f"{len(known)} kinds ({', '.join(known)})"

@@ -13,11 +13,14 @@ from markupsafe import Markup
 from rlottery.analysis.rules import margin_text
 from rlottery.analysis.verdict import Verdicts
 from rlottery.report.answer import QUESTION, answer
+from rlottery.report.answer_tables import answers_table, failure_table, leave_one_out_table
 from rlottery.report.arm_styles import Look, looks
 from rlottery.report.contents import Command, Contents
+from rlottery.report.contrast_sentences import contrast_lines
+from rlottery.report.contrast_tables import contrast_table, method_table
 from rlottery.report.drawn import DARK
 from rlottery.report.glossary import glossary, term_id, term_of, with_terms
-from rlottery.report.headline import few_failures, headline, missing_line
+from rlottery.report.headline import headline, missing_line
 from rlottery.report.inline_svg import colours
 from rlottery.report.mask_networks import mask_lines, network_table
 from rlottery.report.mask_tables import inputs_table, layer_table, overlap_table
@@ -25,7 +28,7 @@ from rlottery.report.page_figures import PageFigure, page_figures
 from rlottery.report.score_tables import across_table, cost_table, run_table, score_table
 from rlottery.report.table_formats import to_csv, to_markdown
 from rlottery.report.tables import Table
-from rlottery.report.verdict_tables import glance_table, method_table, pooled_table, verdict_table
+from rlottery.report.verdict_tables import glance_table, pooled_table, verdict_table
 from rlottery.report.wording import plural
 from rlottery.safety.printable import on_one_line, printable
 
@@ -67,7 +70,8 @@ def _html(contents: Contents, figures: Mapping[str, Sequence[PageFigure]], table
         **tables,
         "title": contents.title,
         "facts": _facts(contents),
-        "headline": headline(contents.verdicts, rules.level),
+        "headline": headline(contents),
+        "contrasts": contrast_lines(contents),
         "question": QUESTION,
         "answer": answer(contents.verdicts, rules.level, rules.least_seeds),
         "missing": [on_one_line(line) for line in contents.missing],
@@ -104,6 +108,10 @@ def _tables(contents: Contents, look: Mapping[str, Look]) -> dict[str, Table]:
         "glance": glance_table(contents, look),
         "pooled_table": pooled_table(contents, look),
         "verdict_table": verdict_table(contents, look),
+        "answers_table": answers_table(contents),
+        "failure_table": failure_table(contents),
+        "leave_one_out_table": leave_one_out_table(contents),
+        "contrast_table": contrast_table(contents),
         "method_table": method_table(contents),
         **{f"scores of {scores.task}": score_table(contents, scores, look) for scores in contents.scores},
         "across_table": across_table(contents.across, look),
@@ -165,6 +173,7 @@ def _contents_list(values: Mapping[str, Any]) -> list[dict[str, str]]:
         ("sparsity", "Sparsity", values["sparsity_figures"]),
         ("curves", "Curves", values["curve_figures"]),
         ("verdicts", "Verdicts", values["verdict_table"].rows),
+        ("contrasts", "Contrasts", values["contrast_table"].rows),
         ("scores", "Scores", values["score_tables"]),
         ("across", "Across tasks", values["across_figures"] or values["across_table"].rows),
         ("masks", "Masks", masks),
@@ -177,11 +186,8 @@ def _contents_list(values: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _cautions(verdicts: Verdicts) -> list[str]:
-    """What limits the verdicts: a line for runs that learn or fail, and one for each task with a head start."""
-    split = [task.bimodal for task in verdicts.tasks if task.bimodal is not None]
-    fewest = min((len(task.seeds) for task in verdicts.tasks if task.bimodal is not None), default=0)
-    lines = [" ".join([*split, few_failures(fewest)])] if split else []
-    lines += [task.head_start for task in verdicts.tasks if task.head_start is not None]
+    """What limits the verdicts: a line for each task whose runs learn or fail, and for each with a head start."""
+    lines = [line for task in verdicts.tasks for line in (task.bimodal, task.head_start) if line is not None]
     return [on_one_line(line) for line in lines]
 
 
@@ -196,9 +202,11 @@ def _facts(contents: Contents) -> str:
 
 def _filters(verdicts: Table) -> list[dict[str, Any]]:
     found = []
-    for name in ("task", "kind", "sparsity", "decision"):
+    titles = {"dense": "Against dense", "random": "Against random"}
+    for name in ("task", "kind", "sparsity", "dense", "random"):
         options = list(dict.fromkeys(row.tags.get(name, "") for row in verdicts.rows))
-        found.append({"name": name, "title": name.capitalize(), "options": [option for option in options if option]})
+        title = titles.get(name, name.capitalize())
+        found.append({"name": name, "title": title, "options": [option for option in options if option]})
     return found
 
 

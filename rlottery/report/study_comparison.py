@@ -25,9 +25,20 @@ from rlottery.report.folders import comparison_files
 from rlottery.report.headline import headline
 from rlottery.report.page import page_environment, page_frame
 from rlottery.report.table_formats import to_csv, to_markdown
-from rlottery.report.tables import NOTHING, Cell, Column, Table, make_table, normalised, number, p_value, text
+from rlottery.report.tables import (
+    NOTHING,
+    Cell,
+    Column,
+    Table,
+    difference,
+    make_table,
+    normalised,
+    number,
+    p_value,
+    text,
+)
 from rlottery.report.terminal import FittedTable
-from rlottery.report.verdict_tables import decision_column
+from rlottery.report.verdict_tables import answer_column, normalised_bounds
 from rlottery.report.wording import METRIC_NAMES, interval_name, joined, plural
 from rlottery.safety.printable import printable
 
@@ -100,7 +111,7 @@ def render_comparison(of: StudyComparison) -> RenderableType:
     if of.settings.rows:
         parts += [FittedTable(of.settings), "", Text(of.settings.caption, style="dim"), ""]
     for name, study in of.studies.items():
-        parts += [Text(name, style="bold"), Text(" ".join(headline(study.verdicts, study.rules.level))), ""]
+        parts += [Text(name, style="bold"), Text(" ".join(headline(study).lines)), ""]
     if of.verdicts.rows:
         parts += [FittedTable(of.verdicts), "", Text(of.verdicts.caption, style="dim"), ""]
     for task, what, part in _by_task(of.differences):
@@ -177,20 +188,21 @@ def _verdict_table(studies: Mapping[str, Contents]) -> Table:
     arms = list(dict.fromkeys(verdict.arm for _, verdict in items))
     items.sort(key=lambda item: arms.index(item[1].arm))
     interval = interval_name(next(iter(studies.values())).rules.level)
-    decision = decision_column()
+    to_dense, to_random = answer_column("dense"), answer_column("random")
     columns: tuple[Column[tuple[str, PooledVerdict]], ...] = (
         text("Arm", "arm", lambda item: item[1].arm),
         text("Study", "study", lambda item: item[0]),
-        replace(decision, cell=lambda item: decision.cell(item[1])),
-        normalised(
-            f"Normalised [{interval}]", "normalised", lambda item: (item[1].difference, item[1].low, item[1].high)
-        ),
-        number("Tasks", "tasks", lambda item: len(item[1].tasks), expendable=1),
-        text("Why", "why", lambda item: item[1].why, wraps=True, least=20, expendable=2),
+        replace(to_dense, cell=lambda item: to_dense.cell(item[1])),
+        normalised(f"Normalised [{interval}]", "normalised", lambda item: normalised_bounds(item[1].dense)),
+        replace(to_random, cell=lambda item: to_random.cell(item[1])),
+        difference(f"Over random [{interval}]", "over_control", lambda item: normalised_bounds(item[1].random)),
+        number("Tasks", "tasks", lambda item: len(item[1].dense.tasks), expendable=1),
+        number("Tasks", "tasks_over_control", lambda item: len(item[1].random.tasks), expendable=1),
     )
     caption = (
-        "The verdicts of each study over its own tasks. Normalised: mean over tasks of the normalised score, with its "
-        f"{interval} from two one-sided tests."
+        "The answers of each study over its own tasks. Normalised: mean over tasks of the normalised score; over "
+        f"random: of the difference to random masks. In brackets the {interval} from two one-sided tests. Tasks: those "
+        "that each answer rests on, against dense and against random."
     )
     return make_table("verdicts", caption, columns, items)
 
@@ -303,7 +315,7 @@ def _html(of: StudyComparison) -> str:
     studies: list[Mapping[str, Any]] = [
         {
             "name": name,
-            "headline": headline(study.verdicts, study.rules.level),
+            "headline": headline(study),
             "answer": answer(study.verdicts, study.rules.level, study.rules.least_seeds),
         }
         for name, study in of.studies.items()

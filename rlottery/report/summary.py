@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 
 from rlottery.report.answer import OPTION, QUESTION, answer_or_advice
 from rlottery.report.contents import Contents
+from rlottery.report.contrast_sentences import contrast_lines
 from rlottery.report.headline import headline
 from rlottery.report.score_tables import closing_table
 from rlottery.report.table_formats import escaped, table_lines
@@ -22,6 +23,8 @@ KEY = (
     "have.",
     "Sparsity: pruned share of the kernel weights; actor / critic where they differ.",
 )
+
+CONTRASTS = "Contrasts"
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ class Summary:
     Attributes:
         verdict: what may be said of its tickets, then how they did on each task.
         tasks: those that have a run.
+        contrasts: what each registered contrast shows, and the default ones that show something.
         problems: masks that could not be read.
         answer: whether gradient is better than magnitude, or how to find out.
     """
 
     verdict: tuple[str, ...]
     tasks: tuple[TaskSummary, ...]
+    contrasts: tuple[str, ...]
     problems: tuple[str, ...]
     answer: tuple[str, ...]
 
@@ -60,7 +65,7 @@ class Summary:
 def summarise(contents: Contents) -> Summary:
     """Summarise a study, finished or not."""
     has_ticket = any(run.status == "done" for task in contents.scores for run in task.every_run if run.arm != DENSE)
-    verdict = headline(contents.verdicts, contents.rules.level) if has_ticket else list(contents.verdicts.deviations)
+    verdict = list(headline(contents).lines if has_ticket else contents.verdicts.deviations)
     verdict += [task_line(task, len(contents.seeds)) for task in contents.scores]
     tasks = tuple(
         TaskSummary(
@@ -74,7 +79,7 @@ def summarise(contents: Contents) -> Summary:
         if task.runs
     )
     problems = tuple(map(on_one_line, contents.masks.problems))
-    return Summary(tuple(verdict), tasks, problems, tuple(answer_or_advice(contents)))
+    return Summary(tuple(verdict), tasks, tuple(contrast_lines(contents)), problems, tuple(answer_or_advice(contents)))
 
 
 def render_summary(summary: Summary) -> RenderableType:
@@ -88,6 +93,8 @@ def render_summary(summary: Summary) -> RenderableType:
     if summary.problems:
         parts += [*(Paragraph(line, "red") for line in summary.problems), ""]
     parts += [Paragraph(line, "bold") for line in summary.verdict]
+    if summary.contrasts:
+        parts += ["", Paragraph(CONTRASTS, "bold"), *map(Paragraph, summary.contrasts)]
     return Group(*parts, "", Paragraph(QUESTION, "bold"), *map(Paragraph, summary.answer))
 
 
@@ -97,6 +104,8 @@ def summary_to_markdown(summary: Summary) -> str:
     for task in summary.tasks:
         lines += [f"## {escaped(task.task)}", "", escaped(task.measured), "", *table_lines(task.table), ""]
         lines += [*_paragraphs(task.notes), *_bullets(task.problems)]
+    if summary.contrasts:
+        lines += [f"## {CONTRASTS}", "", *_bullets(summary.contrasts)]
     lines += [*_bullets(summary.problems), f"## {QUESTION}", "", *_paragraphs(summary.answer), *_bullets(KEY)[:-1]]
     return "\n".join(lines) + "\n"
 

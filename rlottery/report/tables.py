@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from rlottery.analysis.digits import Digits, with_minus
+from rlottery.analysis.runs import Metric
 from rlottery.analysis.scores import Estimate
+from rlottery.report.answers_in_words import Chip
+from rlottery.report.differences_in_words import Difference, raw_digits
 from rlottery.report.wording import signed
 
 NOTHING = "\N{EN DASH}"
@@ -22,12 +25,12 @@ class Cell:
     Attributes:
         text: what people read.
         values: CSV column -> plain value. Cells are sorted by the first that is known.
-        mark: the decision that the cell shows, for its symbol and colour.
+        chips: the same as answers with their symbols, for pages; empty in other cells.
     """
 
     text: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    mark: str = ""
+    chips: tuple[Chip, ...] = ()
 
     @property
     def order(self) -> Any:
@@ -130,6 +133,22 @@ def normalised(title: str, name: str, of: Callable[[Item], Bounded]) -> Column[I
 def difference(title: str, name: str, of: Callable[[Item], Bounded]) -> Column[Item]:
     """A column of normalised differences with bounds."""
     return Column(title, lambda item: bounded_cell(name, *of(item), at=0.0), numeric=True)
+
+
+def raw_difference(
+    title: str, name: str, of: Callable[[Item], Difference | None], metric: Callable[[Item], Metric]
+) -> Column[Item]:
+    """A column of differences in the unit of the metric, with bounds; each has as many digits as it needs."""
+
+    def cell(item: Item) -> Cell:
+        known = of(item)
+        if known is None or known.raw_difference is None:
+            return Cell(NOTHING, {name: None, f"{name}_low": None, f"{name}_high": None})
+        digits = raw_digits(known, metric(item))
+        bounds = known.raw_difference, known.raw_low, known.raw_high
+        return _interval_cell(name, lambda value: digits(value, "+"), *bounds)
+
+    return Column(title, cell, numeric=True)
 
 
 def estimate(title: str, name: str, of: Callable[[Item], Estimate | None], digits: Digits) -> Column[Item]:

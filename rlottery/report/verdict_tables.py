@@ -1,14 +1,13 @@
-"""The tables of verdicts: on each task, over tasks, at a glance, and of gradient against magnitude."""
+"""The tables of verdicts: at a glance, on each task, and over tasks. Both answers are in each."""
 
 import statistics
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from rlottery.analysis.digits import MINUS
-from rlottery.analysis.power import MOST_MORE_SEEDS
+from rlottery.analysis.digits import Digits
 from rlottery.analysis.splits import Split, is_uniform
-from rlottery.analysis.verdict import ArmVerdict, Claim, Contrast, MethodContrast, PooledVerdict
+from rlottery.analysis.verdict import Answer, ArmVerdict, Claim, PooledAnswer, PooledVerdict, Question
+from rlottery.report.answers_in_words import WINNING, Chip, chip
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
 from rlottery.report.panels import sparsity_groups
@@ -21,43 +20,43 @@ from rlottery.report.tables import (
     difference,
     make_table,
     normalised,
-    number,
-    p_value,
+    p_cell,
+    raw_difference,
     text,
 )
-from rlottery.report.wording import interval_name, joined, plural, sparsity_text
+from rlottery.report.wording import interval_name, joined, sparsity_text
 
 _NOWHERE: Bounded = (None, None, None)
+Item = TypeVar("Item")
 
 
 def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
-    """A row for every arm and task but the dense arm. Controls are compared, but not judged."""
+    """A row for every arm and task but the dense arm. Controls are compared with dense, but not judged."""
     interval = interval_name(contents.rules.level)
     sparsities = _nominal_sparsities(looks)
-    columns = (
+    columns: tuple[Column[ArmVerdict], ...] = (
         text("Arm", "arm", lambda arm: arm.arm),
         text("Task", "task", lambda arm: arm.task),
-        text("Kind", "kind", lambda arm: _family(arm.arm, looks)),
+        text("Kind", "kind", lambda arm: family(arm.arm, looks)),
         sparsity_column(looks),
-        decision_column(),
-        text("Measure", "measure", lambda arm: arm.measure),
-        normalised(f"Normalised [{interval}]", "normalised", lambda arm: _bounds(arm.against_dense)),
-        difference(f"Over random [{interval}]", "over_control", lambda arm: _bounds(arm.against_control)),
-        *_claim_columns(),
-        p_value("Sign-flip p", "p_sign_flip", _sign_flip_p),
-        Column("n", _seeds, numeric=True),
-        Column("More seeds", _more_seeds, numeric=True),
-        text("Why", "why", lambda arm: arm.why),
+        answer_column("dense"),
+        _raw_column(f"To dense [{interval}]", "dense", contents),
+        normalised(f"Normalised [{interval}]", "normalised", lambda arm: normalised_bounds(arm.dense)),
+        holm_column("dense"),
+        answer_column("random"),
+        _raw_column(f"To random [{interval}]", "random", contents),
+        difference(f"Over random [{interval}]", "over_control", lambda arm: normalised_bounds(arm.random)),
+        holm_column("random"),
+        Column("Runs", _runs, numeric=True),
     )
     caption = (
-        "Verdicts on each task. Measure: what is compared, the score or, where scores are tied at the maximum, the "
-        "area under the learning curve. Normalised: the normalised score of the arm by this measure, where 0 is "
-        f"untrained and 1 is dense: mean over the n seeds that both arms have, with its {interval} from two one-sided "
-        "tests. Over random: the difference to the random control with the same counts in every layer, with the same "
-        "kind of interval. p (one-sided t-test), its Holm correction over arms and tasks, and the sign-flip p belong "
-        "to the claim that is decided or, if none is, to the one with the smallest p. n: seeds that have both arm and "
-        "dense; after a slash, seeds that have both arm and random control, if that is another number. More seeds: "
-        "how many would give 80 % power to decide, at current estimates."
+        "Both answers for each ticket on each task. To dense, to random: the difference to dense agents, and to the "
+        "random control with the same counts in every layer, in the unit of the score (or of the area under the "
+        "learning curve, where scores are tied at the maximum: the table of answers says which). Normalised: the "
+        "normalised score of the arm, where 0 is untrained and 1 is dense. Over random: the difference to random on "
+        f"that scale. In brackets the {interval} from two one-sided tests. Holm p: of the claim that is the answer or, "
+        "if the answer is open, of the claim with the smallest (one-sided Welch tests; the correction of a claim is "
+        "over all tickets and tasks). Runs: of the arm, of dense, and of its random control."
     )
     return make_table(
         "verdicts",
@@ -66,85 +65,176 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         (arm for task in contents.verdicts.tasks for arm in task.arms),
         tags=lambda arm: {
             "task": arm.task,
-            "kind": _family(arm.arm, looks),
+            "kind": family(arm.arm, looks),
             "sparsity": sparsities.get(arm.arm, ""),
-            "decision": _decision(arm),
+            "dense": arm_chip(arm, "dense").words,
+            "random": arm_chip(arm, "random").words,
         },
     )
 
 
 def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
-    """A row for every ticket, over all tasks that the dense agents learned."""
+    """A row for every kind of ticket, over all tasks where its questions can be asked."""
     interval = interval_name(contents.rules.level)
     columns: tuple[Column[PooledVerdict], ...] = (
         text("Arm", "arm", lambda arm: arm.arm),
         sparsity_column(looks),
-        decision_column(),
-        Column("Measure", _measures),
-        normalised(f"Normalised [{interval}]", "normalised", lambda arm: (arm.difference, arm.low, arm.high)),
-        difference(f"Over random [{interval}]", "over_control", lambda arm: arm.over_control or _NOWHERE),
-        *_claim_columns(),
-        number("Tasks", "tasks", lambda arm: len(arm.tasks)),
-        text("Why", "why", lambda arm: f"{arm.why}; without {joined(arm.left_out)}" if arm.left_out else arm.why),
+        answer_column("dense"),
+        normalised(f"Normalised [{interval}]", "normalised", lambda arm: normalised_bounds(arm.dense)),
+        median_column("Median", "normalised_median", lambda arm: arm.dense.median, at=1.0),
+        holm_column("dense"),
+        Column("Tasks", lambda arm: tasks_cell(arm.dense, "tasks"), numeric=True),
+        answer_column("random"),
+        difference(f"Over random [{interval}]", "over_control", lambda arm: normalised_bounds(arm.random)),
+        median_column("Median", "over_control_median", lambda arm: arm.random.median),
+        holm_column("random"),
+        Column("Tasks", lambda arm: tasks_cell(arm.random, "tasks_over_control"), numeric=True),
+        text("Decided by one task", "decided_by", decided_by),
     )
     caption = (
-        f"Verdicts over tasks. Normalised: the mean over tasks of the normalised score, with its {interval} from two "
-        "one-sided tests. Measure: what it is computed from; where both are named, from scores on some tasks and from "
-        "areas under the learning curve on the others, where scores are tied at the maximum. p (one-sided t-test) and "
-        "its Holm correction over arms belong to the claim that is decided or, if none is, to the one with the "
-        "smallest p."
+        "Both answers for each kind of ticket over tasks. Normalised, over random: means over tasks, with their "
+        f"{interval} from two one-sided tests; median: over tasks, of the same differences. Holm p: as in the other "
+        "table, corrected over kinds of tickets. Decided by one task: without this task, the answer or the sign of the "
+        "difference would be another one (the table without single tasks has the numbers)."
     )
     return make_table("verdicts_over_tasks", caption, columns, contents.verdicts.pooled)
 
 
 def glance_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
-    """Tickets by tasks, with the decision in each cell."""
+    """Tickets by tasks, with both answers in each cell."""
     tasks = contents.verdicts.tasks
-    decided = {(task.task, arm.arm): arm.decision for task in tasks for arm in task.arms}
-    pooled = {arm.arm: arm.decision for arm in contents.verdicts.pooled}
-    judged = {arm for (_, arm), decision in decided.items() if decision} | {arm for arm, d in pooled.items() if d}
-    names = [arm for arm in looks if arm in judged] + sorted(judged - looks.keys())
+    judged = {
+        (task.task, arm.arm): arm
+        for task in tasks
+        for arm in task.arms
+        if arm.kind == "ticket" and (arm.dense.answer or arm.random.answer)
+    }
+    pooled = {arm.arm: arm for arm in contents.verdicts.pooled if arm.dense.answer or arm.random.answer}
+    found = {arm for _, arm in judged} | pooled.keys()
+    names = [arm for arm in looks if arm in found] + sorted(found - looks.keys())
 
-    def decisions(title: str, where: str, task: str | None) -> Column[str]:
-        def cell(arm: str) -> Cell:
-            decision = pooled.get(arm) if task is None else decided.get((task, arm))
-            return Cell(decision or NOTHING, {where: decision}, mark=decision or "")
+    def answers(title: str, where: str, task: str | None) -> Column[str]:
+        def cell(name: str) -> Cell:
+            arm: ArmVerdict | PooledVerdict | None = pooled.get(name) if task is None else judged.get((task, name))
+            values = {
+                f"{where}, against {question}": getattr(arm, question).answer if arm else None
+                for question in ("dense", "random")
+            }
+            return chips_cell(() if arm is None else both_chips(arm), values)
 
         return Column(title, cell)
 
     columns: list[Column[str]] = [
         text("Ticket", "arm", lambda arm: arm),
         Column("Sparsity", lambda arm: sparsity_cell(looks.get(arm)), numeric=True),
-        *([decisions("All tasks", "all tasks", None)] if pooled else []),
-        *(decisions(task.task, task.task, task.task) for task in tasks),
+        *([answers("All tasks", "all tasks", None)] if pooled else []),
+        *(answers(task.task, task.task, task.task) for task in tasks),
     ]
-    return make_table("decisions", "The decision on each kind of ticket.", columns, names)
+    return make_table("decisions", "Both answers for each kind of ticket.", columns, names)
 
 
-def method_table(contents: Contents) -> Table:
-    """Gradient minus magnitude at each sparsity, by task and over all tasks."""
-    interval = interval_name(contents.rules.level)
-    columns: tuple[Column[MethodContrast], ...] = (
-        text("Task", "task", lambda row: row.task or "all tasks"),
-        text("Gradient", "gradient", lambda row: row.gradient),
-        text("Magnitude", "magnitude", lambda row: row.magnitude),
-        Column("Sparsity", lambda row: split_cell(row.sparsity), numeric=True),
-        text("Measure", "measure", lambda row: row.measure),
-        difference(f"Difference [{interval}]", "difference", lambda row: (row.difference, row.low, row.high)),
-        p_value("p", "p", lambda row: row.p),
-        p_value("Holm p", "p_holm", lambda row: row.adjusted),
-        number("n", "n", lambda row: row.n),
-    )
-    caption = (
-        f"Gradient {MINUS} magnitude in normalised score, or in normalised area under the learning curve, with its "
-        f"{interval}; two-sided p, and its Holm correction over the sparsities of a task."
-    )
-    return make_table("gradient_against_magnitude", caption, columns, contents.verdicts.methods)
+# ------------------------------------------------------------------------------------------ Columns
+
+
+def answer_column(question: Question) -> Column[Any]:
+    """The answer to a question about a ticket, with its symbol; controls are not judged."""
+
+    def cell(arm: ArmVerdict | PooledVerdict) -> Cell:
+        return chips_cell((arm_chip(arm, question),), {f"answer_{question}": getattr(arm, question).answer})
+
+    return Column(f"Against {question}", cell, wraps=True)
+
+
+def holm_column(question: Question) -> Column[Any]:
+    """The Holm p of the claim that answers a question, else the smallest; in CSV also which claim, and its p."""
+
+    def cell(arm: ArmVerdict | PooledVerdict) -> Cell:
+        answer: Answer = getattr(arm, question)
+        claim = claim_of(answer)
+        p = answer.comparison.p.get(claim) if claim and answer.comparison else None
+        shown = p_cell(f"p_holm_{question}", None if claim is None else answer.adjusted.get(claim))
+        return Cell(shown.text, {**shown.values, f"claim_{question}": claim, f"p_{question}": p})
+
+    return Column("Holm p", cell, numeric=True)
+
+
+def median_column(title: str, name: str, of: Callable[[Item], float | None], at: float = 0.0) -> Column[Item]:
+    """The median over tasks of normalised differences, or with `at` = 1 of normalised scores."""
+
+    def cell(item: Item) -> Cell:
+        median = of(item)
+        if median is None:
+            return Cell(NOTHING, {name: None})
+        return Cell(Digits(2)(median + at, "" if at else "+"), {name: median + at})
+
+    return Column(title, cell, numeric=True)
 
 
 def sparsity_column(looks: Mapping[str, Look]) -> Column[Any]:
     """The sparsity of the arm that a row is about."""
     return Column("Sparsity", lambda row: sparsity_cell(looks.get(getattr(row, "arm", ""))), numeric=True)
+
+
+def _raw_column(title: str, question: Question, contents: Contents) -> Column[ArmVerdict]:
+    metrics = {task.task: task.metric for task in contents.scores}
+    return raw_difference(
+        title,
+        f"difference_{question}",
+        lambda arm: getattr(arm, question).comparison,
+        lambda arm: metrics.get(arm.task, "return"),
+    )
+
+
+# ------------------------------------------------------------------------------------------ Cells
+
+
+def arm_chip(arm: ArmVerdict | PooledVerdict, question: Question) -> Chip:
+    """The chip of an answer; of arms that are not tickets, that they are not judged."""
+    if isinstance(arm, ArmVerdict) and arm.kind != "ticket":
+        return Chip("", "not judged")
+    return chip(getattr(arm, question), question)
+
+
+def both_chips(arm: ArmVerdict | PooledVerdict) -> tuple[Chip, ...]:
+    """The chips of both answers; before them, that it is a winning ticket."""
+    both = (arm_chip(arm, "dense"), arm_chip(arm, "random"))
+    return (WINNING, *both) if arm.wins else both
+
+
+def chips_cell(chips: tuple[Chip, ...], values: Mapping[str, Any]) -> Cell:
+    """A cell of chips; in text they are joined by semicolons."""
+    return Cell("; ".join(chip.words for chip in chips) or NOTHING, values, chips)
+
+
+def claim_of(answer: Answer) -> Claim | None:
+    """The claim that is the answer, else the one with the smallest p-value; None without a test."""
+    p = answer.comparison.p if answer.comparison else {}
+    if answer.answer in p:
+        return next(claim for claim in p if claim == answer.answer)
+    return min(p, key=lambda claim: (answer.adjusted.get(claim, 1.0), p[claim]), default=None)
+
+
+def normalised_bounds(answer: Answer) -> Bounded:
+    """The normalised difference with its bounds."""
+    of = answer.comparison
+    return _NOWHERE if of is None else (of.difference, of.low, of.high)
+
+
+def tasks_cell(answer: PooledAnswer, name: str) -> Cell:
+    """How many tasks a pooled answer rests on; in CSV also which, and why others are left out."""
+    left_out = "; ".join(f"{task}: {why}" for task, why in answer.left_out.items()) or None
+    return Cell(str(len(answer.tasks)), {name: len(answer.tasks), f"{name}_left_out": left_out})
+
+
+def decided_by(arm: PooledVerdict) -> str | None:
+    """The tasks without any one of which an answer, or the sign of a difference, would be another one."""
+    parts = [
+        f"{joined(tasks)} (against {answer.question})"
+        for answer in (arm.dense, arm.random)
+        if answer.answer is not None
+        and (tasks := list(dict.fromkeys((*answer.answer_decided_by, *answer.sign_decided_by))))
+    ]
+    return "; ".join(parts) or None
 
 
 def sparsity_cell(look: Look | None) -> Cell:
@@ -158,78 +248,19 @@ def split_cell(split: Split) -> Cell:
     return Cell(sparsity_text(split) if split else NOTHING, values)
 
 
-def decision_column() -> Column[Any]:
-    """The decision on a ticket, with its symbol."""
-
-    def cell(arm: ArmVerdict | PooledVerdict) -> Cell:
-        return Cell(_decision(arm), {"decision": arm.decision}, mark=_decision(arm))
-
-    return Column("Decision", cell, wraps=True)
-
-
-def _decision(arm: ArmVerdict | PooledVerdict) -> str:
-    return arm.decision or "not judged"
-
-
-def _claim_columns() -> tuple[Column[Any], ...]:
-    """The claim that is decided, else the one with the smallest p, and its p-values."""
-    return (
-        text("Claim", "claim", _claim),
-        p_value("p", "p", lambda arm: arm.p.get(_claim(arm))),
-        p_value("Holm p", "p_holm", lambda arm: arm.adjusted.get(_claim(arm))),
-    )
-
-
-def _claim(arm: ArmVerdict | PooledVerdict) -> Claim | None:
-    for claim in arm.adjusted:
-        if claim == arm.decision:
-            return claim
-    return min(arm.adjusted, key=lambda claim: arm.adjusted[claim], default=None)
-
-
-def _sign_flip_p(arm: ArmVerdict) -> float | None:
-    """The sign-flip p-value of the claim. A claim with two parts holds if both do, so the larger p-value counts."""
-    dense, control = arm.against_dense, arm.against_control
-    parts: dict[Claim | None, list[tuple[Contrast | None, str]]] = {
-        "winning": [(dense, "non_inferior"), (control, "superior")],
-        "matches dense, no better than random": [(dense, "non_inferior"), (control, "equivalent")],
-        "losing": [(dense, "inferior")],
-    }
-    found = [contrast.sign_flip.get(name) if contrast else None for contrast, name in parts.get(_claim(arm), ())]
-    return max((p for p in found if p is not None), default=None) if None not in found else None
-
-
-def _bounds(contrast: Contrast | None) -> Bounded:
-    return _NOWHERE if contrast is None else (contrast.difference, contrast.low, contrast.high)
-
-
-def _seeds(arm: ArmVerdict) -> Cell:
-    """How many seeds the difference to dense is over; and the difference to the control, if that is another number."""
-    n = len(arm.against_dense.differences) if arm.against_dense else None
-    over = len(arm.against_control.differences) if arm.against_control else None
-    shown = NOTHING if n is None else str(n)
-    return Cell(shown if over in (n, None) else f"{shown} / {over}", {"n": n, "n_over_control": over})
-
-
-def _measures(arm: PooledVerdict) -> Cell:
-    tasks = Counter(arm.measures[task] for task in arm.tasks if task in arm.measures)
-    by_score, by_area = tasks["score"], tasks["area"]
-    values = {"measure": " and ".join(sorted(tasks, reverse=True)) or None}
-    shown = f"score and area ({by_score} and {plural(by_area, 'task')})" if by_score and by_area else values["measure"]
-    return Cell(shown or NOTHING, {**values, "tasks_by_score": by_score, "tasks_by_area": by_area})
-
-
-def _more_seeds(arm: ArmVerdict) -> Cell:
-    """Sorted by the smallest possible number: more than 100 comes after every number that is known."""
-    if arm.decision != "undecided":
-        return Cell(NOTHING, {"more_seeds_at_least": None, "more_seeds": None})
-    if arm.more_seeds is None:
-        return Cell(f"over {MOST_MORE_SEEDS}", {"more_seeds_at_least": MOST_MORE_SEEDS + 1, "more_seeds": None})
-    return Cell(str(arm.more_seeds), {"more_seeds_at_least": arm.more_seeds, "more_seeds": arm.more_seeds})
-
-
-def _family(arm: str, looks: Mapping[str, Look]) -> str:
+def family(arm: str, looks: Mapping[str, Look]) -> str:
+    """What kind of arm it is, as the filter of the page names it."""
     return looks[arm].family if arm in looks else ""
+
+
+def _runs(arm: ArmVerdict) -> Cell:
+    """``5``, or ``5, 8, 5`` where arm, dense and control have different numbers."""
+    dense, random = arm.dense.comparison, arm.random.comparison
+    n = (dense or random).n if dense or random else None  # type: ignore[union-attr]
+    n_dense, n_control = dense.n_other if dense else None, random.n_other if random else None
+    every = [known for known in (n, n_dense, n_control) if known is not None]
+    shown = ", ".join(map(str, every if len(set(every)) > 1 else every[:1])) or NOTHING
+    return Cell(shown, {"n": n, "n_dense": n_dense, "n_control": n_control})
 
 
 def _nominal_sparsities(looks: Mapping[str, Look]) -> dict[str, str]:

@@ -13,11 +13,19 @@ from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors
 from rlottery.analysis.runs import Evaluation, Run
 from rlottery.analysis.scores import ArmScores, Estimate, TaskScores
 from rlottery.analysis.verdict import (
+    Answer,
+    AnswerWord,
     ArmVerdict,
-    Contrast,
+    Comparison,
+    ContrastResult,
+    FailedRuns,
+    Failures,
+    LeftOut,
     MethodContrast,
     MethodTrend,
+    PooledAnswer,
     PooledVerdict,
+    Question,
     TaskVerdict,
     Verdicts,
 )
@@ -63,6 +71,7 @@ def contents(seeds: tuple[int, ...] = SEEDS, evaluations: int = 11, more_arms: i
             "drawer-close-v3, magnitude-98, seed 3: diverged: the critic's loss is NaN at step 17,250",
         ),
         films={"Reacher-v5": ("image/gif", GIF)},
+        claims={("taylor-95 > magnitude-95", "score"): 0},
     )
 
 
@@ -219,59 +228,101 @@ def _task_scores(task: str, runs: tuple[Run, ...], arms: tuple[str, ...]) -> Tas
     return TaskScores(task, metric, untrained, dense, gain, 0.05, threshold, starts, tuple(found), by_arm)
 
 
-def _contrast(against: str, share: float, seeds: tuple[int, ...]) -> Contrast:
+def compared(task: str, against: str, share: float, n: int) -> Comparison:
+    """A difference of this share of the gain, with an interval of 0.09 to both sides."""
     p = float(np.clip(0.5 - 2.5 * (share + 0.1), 0.001, 0.999))
-    sign_flip = {"non_inferior": p, "inferior": 1 - p, "superior": min(1.0, p + 0.3), "equivalent": 0.4}
-    return Contrast(
+    _, untrained, dense = TASKS[task]
+    raw = [part * (dense - untrained) for part in (share, share - 0.09, share + 0.09)]
+    claims: dict[Any, float] = {"better": p, "worse": 1 - p, "equivalent": 0.4}
+    if against == "dense":
+        claims = {"superior": min(1.0, p + 0.3), "non-inferior": p, "worse": 1 - p}
+    return Comparison(
         against=against,
-        differences={seed: share + 0.02 * (seed - 2) for seed in seeds},
+        n=n,
+        n_other=n,
         difference=share,
         low=share - 0.09,
         high=share + 0.09,
-        p_non_inferior=p,
-        p_inferior=1 - p,
-        p_superior=min(1.0, p + 0.3),
-        p_equivalent=0.4,
-        sign_flip=sign_flip,
+        raw_difference=raw[0],
+        raw_low=raw[1],
+        raw_high=raw[2],
+        from_start=share - 0.01,
+        p=claims,
     )
+
+
+def answer_of(question: Question, word: AnswerWord | None, comparison: Comparison | None, **more: Any) -> Answer:
+    """An answer with Holm p-values that make it."""
+    p = comparison.p if comparison else {}
+    adjusted = {claim: 0.01 if claim == word else min(1.0, 4 * value + 0.1) for claim, value in p.items()}
+    why = "as the numbers say" if word else "a control: compared, but not judged"
+    least = None if comparison is None else 0.15
+    given: dict[str, Any] = {"why": why, "adjusted": adjusted if word else {}, "detectable": least, **more}
+    return Answer(question=question, answer=word, comparison=comparison, **given)
 
 
 def _arm_verdict(task: str, arm: str, seeds: tuple[int, ...]) -> ArmVerdict:
     control = control_of(arm)
-    share = worth(arm, task) - 1
+    share, n = worth(arm, task) - 1, len(seeds)
+    to_dense = compared(task, "dense", share, n)
     if control is None:
-        return ArmVerdict(
-            task=task,
-            arm=arm,
-            control=None,
-            measure="score",
-            decision=None,
-            why="a control: compared, but not judged",
-            against_dense=_contrast("dense", share, seeds),
-            against_control=None,
-            p={},
-            adjusted={},
-            more_seeds=None,
-        )
+        none, nothing = answer_of("dense", None, to_dense), answer_of("random", None, None)
+        return ArmVerdict(task=task, arm=arm, control=None, dense=none, random=nothing, kind="control")
     over = worth(arm, task) - worth(control, task)
-    decision = "losing" if share < -0.2 else "winning" if over > 0.12 else "undecided"
+    dense: AnswerWord = "worse" if share < -0.2 else "non-inferior" if share > -0.02 else "open"
+    random: AnswerWord = "better" if over > 0.12 else "worse" if over < -0.1 else "open"
     if task == "drawer-close-v3" and arm == "taylor-80":
-        decision = "matches dense, no better than random"
-    p = {"winning": 0.04 if decision == "winning" else 0.31, "losing": 0.002 if decision == "losing" else 0.66}
-    if decision == "matches dense, no better than random":
-        p = {"winning": 0.31, "matches dense, no better than random": 0.01, "losing": 0.98}
+        random = "equivalent"
+    more = None if arm.endswith("90") else 7
+    measure = "area" if task == "drawer-close-v3" and arm.endswith("80") else "score"
+    failed = FailedRuns(1 if arm == "magnitude-98" else 0, n)
+    p: dict[Question, float] = {"dense": 0.5, "random": 0.75}
     return ArmVerdict(
         task=task,
         arm=arm,
         control=control,
-        measure="area" if task == "drawer-close-v3" and arm.endswith("80") else "score",
-        decision=decision,  # type: ignore[arg-type]
-        why="not worse than dense by more than the margin, but the difference to its random control is open",
-        against_dense=_contrast("dense", share, seeds),
-        against_control=_contrast(control, over, seeds),
-        p=p,  # type: ignore[arg-type]
-        adjusted={claim: min(1.0, 4 * value) for claim, value in p.items()},  # type: ignore[misc]
-        more_seeds=(None if arm.endswith("90") else 7) if decision == "undecided" else None,
+        dense=answer_of("dense", dense, to_dense, measure=measure, more_seeds=more if dense == "open" else None),
+        random=answer_of(
+            "random",
+            random,
+            compared(task, control, over, n),
+            measure=measure,
+            more_seeds=more if random == "open" else None,
+        ),
+        failures=Failures(
+            ticket=failed,
+            dense=FailedRuns(0, n),
+            control=FailedRuns(0, n),
+            rate_at_most=0.45,
+            p=p,
+            adjusted=dict.fromkeys(p, 1.0),
+        ),
+        headroom=1 - worth(control, task),
+    )
+
+
+def contrast_result(text: str, task: str | None, outcome: Any, difference: float, **more: Any) -> ContrastResult:
+    """A contrast of two arms, ``a > b`` or ``a vs b``, with an interval of 0.1 to both sides."""
+    plus, sign, minus = text.split()
+    raw: dict[str, Any] = {}
+    if task is not None:
+        gain = TASKS[task][2] - TASKS[task][1]
+        ends = zip(("raw_difference", "raw_low", "raw_high"), (0.0, -0.1, 0.1), strict=True)
+        raw = {name: (difference + end) * gain for name, end in ends}
+    given: dict[str, Any] = {"origin": "registered", "measure": "score", "p": 0.01, "adjusted": 0.02, **raw, **more}
+    return ContrastResult(
+        text=text,
+        two_sided=sign == "vs",
+        task=task,
+        plus=(plus,),
+        minus=(minus,),
+        runs={plus: 5, minus: 4},
+        difference=difference,
+        low=difference - 0.1,
+        high=difference + 0.1,
+        outcome=outcome,
+        tasks=(task,) if task else tuple(TASKS),
+        **given,
     )
 
 
@@ -317,28 +368,40 @@ def _verdicts(runs: dict[str, tuple[Run, ...]], arms: tuple[str, ...], seeds: tu
     rest = (*ends, ("taylor-80", "taylor-98"), 0.26, -0.02, 0.54, 0.09, 0.09)
     trends = tuple(MethodTrend(task, "score", "taylor", *rest, 5 if task else 15, 5) for task in (*TASKS, None))
     rules = (
-        "A ticket wins if it is non-inferior to dense at a margin of 0.10, and better than its random control.",
-        "One-sided paired t-tests at a level of 5 %, after Holm's correction over arms and tasks.",
+        "A winning ticket is non-inferior to dense at a margin of 0.10, and better than its random control.",
+        "One-sided Welch tests at a level of 5 %, after Holm's correction over arms and tasks.",
     )
-    return Verdicts(rules, tasks, pooled, tuple(methods), trends, seeds_added=0)
+    contrasts = (
+        contrast_result("taylor-95 > magnitude-95", "Reacher-v5", "plus", 0.2),
+        contrast_result("taylor-95 > magnitude-95", None, "open", 0.05, median=0.1),
+        contrast_result("random-80 vs dense", "Reacher-v5", "open", 0.01, origin="against dense"),
+    )
+    return Verdicts(rules, tasks, pooled, tuple(methods), trends, seeds_added=0, contrasts=contrasts)
+
+
+def pooled_answer(question: Question, word: AnswerWord | None, difference: float, **more: Any) -> PooledAnswer:
+    """An answer over all tasks, which any two of them would give, too."""
+    low, high = difference - 0.06, difference + 0.06
+    against = "dense" if question == "dense" else "its random control"
+    adjusted: dict[Any, float] = {"worse": 0.012 if word == "worse" else 1.0}
+    given: dict[str, Any] = {
+        "comparison": Comparison(
+            against=against, n=15, n_other=15, difference=difference, low=low, high=high, p={"worse": 0.003}
+        ),
+        "adjusted": adjusted,
+        "tasks": tuple(TASKS),
+        "measures": dict.fromkeys(TASKS, "score"),
+        "median": difference + 0.01,
+        "without": {task: LeftOut(difference, low, high, word) for task in TASKS} if word else {},
+        **more,
+    }
+    return PooledAnswer(question=question, answer=word, why="as the numbers say", **given)
 
 
 def _pooled(arm: str) -> PooledVerdict:
     share = statistics.fmean(worth(arm, task) for task in TASKS) - 1
-    decision = "losing" if share < -0.2 else "undecided"
     return PooledVerdict(
-        arm=arm,
-        tasks=tuple(TASKS),
-        left_out={},
-        measures=dict.fromkeys(TASKS, "score"),
-        decision=decision,  # type: ignore[arg-type]
-        why="the mean over tasks is below dense by the margin" if decision == "losing" else "the interval is too wide",
-        difference=share,
-        low=share - 0.06,
-        high=share + 0.06,
-        over_control=(0.05, -0.02, 0.12),
-        p={"losing": 0.003 if decision == "losing" else 0.5},
-        adjusted={"losing": 0.012 if decision == "losing" else 1.0},
+        arm, pooled_answer("dense", "worse" if share < -0.2 else "open", share), pooled_answer("random", "open", 0.05)
     )
 
 

@@ -1,0 +1,102 @@
+"""Differences between arms as sentences have them: in the unit of the metric first, then normalised."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from rlottery.analysis.digits import Digits, digits_for
+from rlottery.analysis.runs import Metric
+from rlottery.analysis.verdict import Measure
+from rlottery.report.wording import METRIC_NAMES, interval_name, joined
+
+
+class Difference(Protocol):
+    """A difference with its interval, normalised and in the unit of the metric (`Comparison`, `ContrastResult`)."""
+
+    @property
+    def difference(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def raw_difference(self) -> float | None: ...
+    @property
+    def raw_low(self) -> float | None: ...
+    @property
+    def raw_high(self) -> float | None: ...
+
+
+def raw_digits(of: Difference, metric: Metric) -> Digits:
+    """The format of a difference and its bounds in the unit of the metric."""
+    values = [value for value in (of.raw_difference, of.raw_low, of.raw_high) if value is not None]
+    apart = [of.raw_high - of.raw_low] if of.raw_low is not None and of.raw_high is not None else []
+    return digits_for(values, metric, apart or [values[0]] if values else ())
+
+
+Placed = tuple[Difference, str | None, Measure | None]
+"""A difference, its task (None over tasks, where there is no unit), and what was compared."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How the differences of a study are written.
+
+    Attributes:
+        metrics: task -> its metric.
+        level: of the tests; it names the intervals.
+    """
+
+    metrics: Mapping[str, Metric]
+    level: float
+
+    def signed(self, of: Iterable[Placed]) -> str:
+        """``+12 [90 % interval -20 to +44] in return; normalised +0.01 [-0.02 to +0.04]``, in the order of several."""
+        return "; ".join(self._parts(of, sign="+"))
+
+    def by(self, of: Iterable[Placed]) -> str:
+        """``by 1,251 [90 % interval 964 to 1,538] in return (normalised 0.96 [0.74 to 1.18])``.
+
+        Differences below 0 are turned around: a sentence says by how much an arm is worse.
+        """
+        first, *more = self._parts(of, sign="")
+        return " ".join([f"by {first}", *(f"({part})" for part in more)])
+
+    def once(self, sentence: str) -> str:
+        """A sentence in which only the first interval says of which kind it is."""
+        first, kind, rest = sentence.partition(f"[{interval_name(self.level)} ")
+        return first + kind + rest.replace(kind, "[") if kind else sentence
+
+    def _parts(self, of: Iterable[Placed], *, sign: str) -> list[str]:
+        """The differences in the unit of the metric, and the normalised ones."""
+        turned = not sign
+        raw: dict[str, list[str]] = {}
+        on_scale = []
+        for difference, task, measure in of:
+            if difference.raw_difference is not None and task is not None:
+                metric = self.metrics.get(task, "return")
+                bounds = _turned(turned, difference.raw_difference, difference.raw_low, difference.raw_high)
+                over = " (mean over training)" if measure == "area" else ""
+                number = self._bounded(*bounds, raw_digits(difference, metric), sign)
+                raw.setdefault(f"{METRIC_NAMES[metric]}{over}", []).append(number)
+            if difference.difference is not None:
+                bounds = _turned(turned, difference.difference, difference.low, difference.high)
+                on_scale.append(self._bounded(*bounds, Digits(2), sign))
+        parts = [" and ".join(f"{joined(numbers)} in {unit}" for unit, numbers in raw.items())] if raw else []
+        if on_scale:
+            parts.append(f"normalised {joined(on_scale)}" if raw else f"{joined(on_scale)} in normalised score")
+        return parts
+
+    def _bounded(self, value: float, low: float | None, high: float | None, digits: Digits, sign: str) -> str:
+        if low is None or high is None:
+            return digits(value, sign)
+        return f"{digits(value, sign)} [{interval_name(self.level)} {digits(low, sign)} to {digits(high, sign)}]"
+
+
+def _turned(
+    turned: bool, value: float, low: float | None, high: float | None
+) -> tuple[float, float | None, float | None]:
+    """The difference; with `turned` that of the arm that is ahead."""
+    if not turned or value >= 0:
+        return value, low, high
+    return -value, None if high is None else -high, None if low is None else -low

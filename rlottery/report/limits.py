@@ -1,0 +1,191 @@
+"""What limits the verdict, in sentences: what could make it wrong, and what this study could not have shown."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from rlottery.analysis.digits import Digits
+from rlottery.analysis.verdict import Answer, ArmVerdict, PooledAnswer, TaskVerdict, Verdicts
+from rlottery.report.answers_in_words import WORDS
+from rlottery.report.contents import Contents
+from rlottery.report.wording import joined, plural
+
+_MOST_NAMED = 4
+_DIGITS = Digits(2)
+
+Item = TypeVar("Item")
+Key = TypeVar("Key")
+
+
+def limits(contents: Contents) -> Iterator[str]:
+    """The limits of the verdicts of a study; those that touch its claims come first."""
+    verdicts = contents.verdicts
+    tickets = [arm for task in verdicts.tasks for arm in task.arms if arm.kind == "ticket"]
+    yield from _no_failure_seen(tickets, contents.rules.level)
+    yield from _no_room(tickets)
+    yield from _one_task_decides(contents)
+    yield from _by_area(tickets)
+    learned = [task for task in verdicts.tasks if task.state == "learned"]
+    positive = any(arm.dense.answer in ("superior", "non-inferior") for arm in tickets)
+    if positive and (split := [task.task for task in learned if task.bimodal is not None]):
+        yield (
+            f"On {joined(split)}, runs of the same arm either learn or fail, so a few seeds without a failure say "
+            "little about the failure rate."
+        )
+    if ahead := [task.task for task in learned if task.head_start is not None]:
+        yield (
+            f"On {joined(ahead)}, pruned agents start from different scores than dense agents, and the normalised "
+            "score counts that as gained by training. The table of answers has a second reading, from where they start."
+        )
+    yield from _without_control(tickets)
+    yield from _interim(verdicts)
+    yield from _dropped_claims(contents)
+    yield from _seeds_added(verdicts)
+    yield from verdicts.deviations
+
+
+def not_learned(tasks: Sequence[TaskVerdict]) -> list[str]:
+    """The tasks whose dense agents did not learn, or have too few seeds, and why."""
+    return [f"{task.task}: {task.why.rstrip('.')}." for task in tasks if task.state != "learned"]
+
+
+def _no_failure_seen(tickets: Sequence[ArmVerdict], level: float) -> Iterator[str]:
+    """The positive answers that a failure rate could make wrong which these runs don't exclude."""
+    found = [
+        (arm, answer) for arm in tickets for answer in (arm.dense, arm.random) if answer.no_failure and arm.failures
+    ]
+
+    def kind(item: tuple[ArmVerdict, Answer]) -> tuple[str, str, int, float, int | None]:
+        arm, answer = item
+        assert answer.no_failure is not None and arm.failures is not None
+        words = WORDS[answer.question][answer.answer]
+        return arm.task, words, arm.failures.ticket.runs, answer.no_failure.rate, answer.no_failure.seeds
+
+    for (task, words, runs, rate, seeds), items in _grouped(found, kind):
+        enough = (
+            f"It takes {seeds} seeds without a failure to exclude that."
+            if seeds is not None
+            else "No number of seeds up to 1,000 would exclude that."
+        )
+        yield (
+            f"On {task}, the answer '{words}' for {_named(arm.arm for arm, _ in items)} rests on no failure seen: "
+            f"{plural(runs, 'run')} without a failure {'does' if runs == 1 else 'do'} not exclude a failure rate of "
+            f"{100 * rate:.0f} % (exact {100 * (1 - level):g} % bound), and the answer would then be wrong. {enough}"
+        )
+
+
+def _no_room(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
+    """The comparisons with random masks in which a ticket as good as dense could not have been shown to be better."""
+    short = [arm for arm in tickets if arm.no_room and arm.random.answer in ("open", "equivalent")]
+    for task, arms in _grouped(short, lambda arm: arm.task):
+        headroom = [arm.headroom for arm in arms if arm.headroom is not None]
+        least = [arm.random.detectable for arm in arms if arm.random.detectable is not None]
+        yield (
+            f"On {task}, this study could not have shown a difference from random masks in favour of "
+            f"{_named(arm.arm for arm in arms)}: random masks leave a headroom of {_span(headroom)} in normalised "
+            "score below dense agents, and the smallest difference that this study would detect with 80 % power is "
+            f"{_span(least)}."
+        )
+
+
+def _one_task_decides(contents: Contents) -> Iterator[str]:
+    """The answers over tasks that would be others, or have the other sign, without one task."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for arm in contents.verdicts.pooled:
+        for answer in (arm.dense, arm.random):
+            if answer.answer in (None, "open"):
+                deciding = answer.sign_decided_by if answer.answer else ()
+            else:
+                deciding = tuple(dict.fromkeys((*answer.answer_decided_by, *answer.sign_decided_by)))
+            for task in deciding:
+                found.setdefault((task, answer.question, _without(answer, task)), []).append(
+                    f"{arm.arm} ({_mean_and_median(answer)})"
+                )
+    for (task, question, otherwise), arms in found.items():
+        against = "dense agents" if question == "dense" else "random masks"
+        yield f"Over tasks, {task} alone decides the answer against {against} of {_named(arms)}: {otherwise}."
+
+
+def _without(answer: PooledAnswer, task: str) -> str:
+    rest = answer.without[task]
+    if rest.answer != answer.answer:
+        return f"without it, the answer is '{WORDS[answer.question][rest.answer]}'"
+    return "without it, the difference has the other sign"
+
+
+def _mean_and_median(answer: PooledAnswer) -> str:
+    mean = answer.comparison.difference if answer.comparison else None
+    parts = [
+        f"{name} {_DIGITS(value, '+')}"
+        for name, value in (("mean over tasks", mean), ("median", answer.median))
+        if value is not None
+    ]
+    return ", ".join(parts)
+
+
+def _by_area(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
+    def tied_with(arm: ArmVerdict) -> tuple[str, ...]:
+        others = (("dense agents", arm.dense), ("their random masks", arm.random))
+        return tuple(name for name, answer in others if answer.answer is not None and answer.measure == "area")
+
+    tied = [arm for arm in tickets if tied_with(arm)]
+    for (task, others), arms in _grouped(tied, lambda arm: (arm.task, tied_with(arm))):
+        yield (
+            f"On {task}, the scores of {_named(arm.arm for arm in arms)} are tied with those of {joined(others)} at "
+            "the maximum, so the area under the learning curve is compared: how early agents learn."
+        )
+
+
+def _without_control(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
+    without = list(dict.fromkeys(arm.arm for arm in tickets if arm.control is None))
+    if without:
+        yield (
+            f"No random masks have the layer counts of {_named(without)}, so whether the choice of weights matters is "
+            f"not asked. Add {{control: random, of: {without[0]}}} to the arms."
+        )
+
+
+def _interim(verdicts: Verdicts) -> Iterator[str]:
+    asked = len(verdicts.seeds)
+    short = [task for task in verdicts.tasks if task.state == "learned" and len(task.seeds) < asked]
+    if short:
+        have = ", ".join(f"{len(task.seeds)} on {task.task}" for task in short)
+        yield (
+            f"This is an interim result: the study asks for {plural(asked, 'seed')}, of which dense agents have "
+            f"finished {have}."
+        )
+
+
+def _seeds_added(verdicts: Verdicts) -> Iterator[str]:
+    if verdicts.seeds_added:
+        times = "once" if verdicts.seeds_added == 1 else f"{verdicts.seeds_added} times"
+        yield (
+            f"Seeds were added {times} after the first run. Adding seeds after looking at results makes false claims "
+            "more likely than the level says."
+        )
+
+
+def _dropped_claims(contents: Contents) -> Iterator[str]:
+    """The contrasts that were registered once and that the config has no longer."""
+    kept = {(row.text, row.measure) for row in contents.verdicts.contrasts if row.origin == "registered"}
+    if dropped := [text for text, measure in contents.claims if (text, measure) not in kept]:
+        were = "was" if len(dropped) == 1 else "were"
+        yield f"The config no longer has {plural(len(dropped), 'contrast')} that {were} registered: {_named(dropped)}."
+
+
+def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> list[tuple[Key, list[Item]]]:
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.items())
+
+
+def _named(names: Iterable[str]) -> str:
+    known = list(dict.fromkeys(names))
+    if len(known) <= _MOST_NAMED:
+        return joined(known)
+    return f"{', '.join(known[:_MOST_NAMED])} and {len(known) - _MOST_NAMED} more"
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = _DIGITS(min(values)), _DIGITS(max(values))
+    return low if low == high else f"{low} to {high}"
