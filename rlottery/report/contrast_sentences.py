@@ -6,7 +6,8 @@ from rlottery.analysis.digits import MINUS
 from rlottery.analysis.verdict import ContrastResult
 from rlottery.report.contents import Contents
 from rlottery.report.differences_in_words import Wording
-from rlottery.report.wording import capitalised, joined, p_text, plural
+from rlottery.report.wording import joined, p_text, plural
+from rlottery.storage.paths import DENSE
 
 _MOST_NAMED = 4
 
@@ -100,22 +101,34 @@ def _part(row: ContrastResult, wording: Wording) -> str:
 
 
 def beats_dense(contents: Contents) -> list[str]:
-    """The random masks, and the other arms that no criterion chose, that are shown to be better than dense agents."""
-    rows = [row for row in contents.verdicts.contrasts if row.origin == "against dense" and row.outcome == "plus"]
-    controls = {arm.control for task in contents.verdicts.tasks for arm in task.arms if arm.control is not None}
+    """The random masks, and the other arms that are no tickets, that contrasts show to be better than dense agents."""
+    arms = [arm for task in contents.verdicts.tasks for arm in task.arms]
+    tickets, controls = {arm.arm for arm in arms if arm.kind == "ticket"}, {arm.control for arm in arms}
+    rows = [(ahead, row) for row in contents.verdicts.contrasts if (ahead := _ahead_of_dense(row)) is not None]
     lines = []
     for what, of in (
-        ("random masks beat dense agents", [row for row in rows if row.plus[0] in controls]),
-        ("these arms beat dense agents", [row for row in rows if row.plus[0] not in controls]),
+        ("random masks beat dense agents", [item for item in rows if item[0] in controls]),
+        ("other arms beat dense agents", [item for item in rows if item[0] not in controls | tickets]),
     ):
-        where = {row.task for row in of}
-        for task in sorted(where, key=lambda task: (task is not None, task)):
-            here = [row for row in of if row.task == task]
-            place = f"on {task}" if task is not None else f"over {plural(len(here[0].tasks), 'task')}"
-            named = [f"{row.plus[0]} {contents.wording.by([(row, task, row.measure)])}" for row in here[:_MOST_NAMED]]
+        tasks = dict.fromkeys(row.task for _, row in of)
+        for task in sorted(tasks, key=lambda task: task is not None):
+            here = [item for item in of if item[1].task == task]
+            place = f"on {task}" if task is not None else f"over {plural(len(here[0][1].tasks), 'task')}"
+            named = [
+                f"{arm} {contents.wording.by([(row, task, row.measure)])}"
+                + (f", Holm-corrected {p_text(row.adjusted)}" if row.adjusted is not None else "")
+                for arm, row in here[:_MOST_NAMED]
+            ]
             named += [f"{len(here) - _MOST_NAMED} more"] if len(here) > _MOST_NAMED else []
-            lines.append(contents.wording.once(capitalised(f"{place}, {what}: {joined(named)}.")))
+            lines.append(contents.wording.once(f"{place[:1].upper()}{place[1:]}, {what}: {'; '.join(named)}."))
     return lines
+
+
+def _ahead_of_dense(row: ContrastResult) -> str | None:
+    """The arm that a contrast with dense agents shows to be better than they are."""
+    if row.outcome == "plus" and row.minus == (DENSE,):
+        return row.plus[0]
+    return row.minus[0] if row.outcome == "minus" and row.plus == (DENSE,) else None
 
 
 def _is_below(row: ContrastResult) -> bool:

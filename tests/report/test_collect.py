@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.config import SACSettings
+from rlottery.config import Config, SACSettings
 from rlottery.report.collect import collect
+from rlottery.report.contrast_sentences import registered
 from rlottery.report.score_tables import closing_table
 from rlottery.storage.paths import Store
 from rlottery.storage.study_record import note_command
@@ -38,8 +39,9 @@ def test_a_whole_study(store: Store) -> None:
     assert [line for line in contents.missing if "agent.safetensors" not in line] == []
     (task,) = contents.verdicts.tasks
     ticket, control = task.arms
-    assert (ticket.arm, ticket.control, ticket.decision) == ("magnitude-70", "random-70", "losing")
-    assert control.kind == "control" and control.decision is None
+    assert (ticket.arm, ticket.control) == ("magnitude-70", "random-70")
+    assert (ticket.dense.answer, ticket.random.answer) == ("worse", "better")
+    assert control.kind == "control" and control.dense.answer is control.random.answer is None
     assert {arm.arm for arm in contents.across} == {"dense", "magnitude-70", "random-70"}
     costs = {cost.arm: cost for cost in contents.costs}
     assert costs["magnitude-70"].of_dense == pytest.approx(0.4)
@@ -87,7 +89,7 @@ def test_truncated_metrics_are_named_and_count_for_nothing(store: Store) -> None
     contents = collect(store, config(seeds=range(5)))
     assert any("magnitude-70, seed 1" in line for line in contents.missing)
     (task,) = contents.verdicts.tasks
-    assert task.arms[0].decision is None and "4 of 5 seeds" in task.arms[0].why
+    assert task.arms[0].dense.answer is None and "4 of 5 seeds" in task.arms[0].dense.why
 
 
 def test_runs_of_other_settings_than_the_configs_are_reported_once_per_task(store: Store) -> None:
@@ -142,6 +144,23 @@ def test_commands_and_added_seeds_come_from_the_record(store: Store) -> None:
     contents = collect(store, settings)
     assert [command.seeds for command in contents.commands] == [(0, 1, 2), (0, 1, 2, 3, 4)]
     assert contents.verdicts.seeds_added == 1
+
+
+def test_when_contrasts_were_registered_comes_from_the_record(store: Store) -> None:
+    first, second = "magnitude-70 > random-70", "magnitude-70 vs dense"
+    recipes = {"arms": [{"criterion": "magnitude", "sparsity": 0.7}, {"control": "random", "of": "magnitude"}]}
+    for known in ([first], [first, second]):
+        plain = config(seeds=range(5)).model_dump(mode="json", exclude={"pruning"})
+        settings = Config.model_validate({**plain, **recipes, "contrasts": known, "data": str(store.root)})
+        note_command(settings, has_work=True)
+        write_study(store)
+    contents = collect(store, settings)
+    assert dict(contents.claims) == {(first, "score"): 0, (second, "score"): 15}
+    told = {row.text: registered(row, contents) for row in contents.verdicts.contrasts}
+    assert told == {
+        first: "registered before the first run",
+        second: "registered after 15 runs had ended",
+    }
 
 
 def test_the_same_store_gives_the_same_intervals(store: Store) -> None:

@@ -1,113 +1,241 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from rlottery.analysis.verdict import PooledVerdict, Verdicts
-from rlottery.report.headline import decision_counts, missing_line
-from rlottery.report.headline import headline as headline_at
+from rlottery.analysis.verdict import (
+    ArmVerdict,
+    FailedRuns,
+    LeftOut,
+    NoFailureSeen,
+    PooledVerdict,
+    Verdicts,
+)
+from rlottery.report.contents import Contents
+from rlottery.report.headline import Headline, missing_line
+from rlottery.report.headline import headline as headline_of
 from rlottery.report.wording import interval_name, last_evaluations, p_text
-from tests.report.contents import contents, empty
+from tests.report.contents import TASKS, answer_of, compared, contents, contrast_result, empty, pooled_answer
+
+RETURNS, SUCCESS = "InvertedDoublePendulum-v5", "drawer-close-v3"
+GAIN = 9310 - 55
 
 
 @pytest.fixture(scope="module")
-def verdicts() -> Verdicts:
-    return contents().verdicts
+def made() -> Contents:
+    return contents(seeds=(0, 1, 2, 3, 4), evaluations=3)
 
 
-def headline(verdicts: Verdicts, level: float = 0.05) -> list[str]:
-    return headline_at(verdicts, level)
+def told(made: Contents, **changed: Any) -> Headline:
+    return headline_of(replace(made, verdicts=replace(made.verdicts, **changed)))
 
 
-def decided(verdicts: Verdicts, *decisions: str) -> Verdicts:
-    """With as many pooled arms as there are decisions, and these."""
-    pooled = tuple(
-        replace(arm, decision=decision, difference=0.01, low=-0.04, high=0.06, over_control=(0.2, 0.1, 0.3))
-        for arm, decision in zip(verdicts.pooled, decisions, strict=False)
+def ticket(made: Contents, task: str, dense: str | None, random: str | None, arm: str = "magnitude-80", **more: Any):
+    """A verdict with these answers: 0.02 below dense, and above or below random by 0.3."""
+    (given,) = (one for of in made.verdicts.tasks for one in of.arms if (one.task, one.arm) == (task, arm))
+    over = -0.3 if random == "worse" else 0.3
+    return replace(
+        given,
+        dense=answer_of("dense", dense, compared(task, "dense", -0.02, 5)),
+        random=answer_of("random", random, compared(task, "random-80", over, 5)),
+        **more,
     )
-    return replace(verdicts, pooled=pooled)
 
 
-class TestHeadline:
-    def test_a_win_is_shown_with_its_numbers_and_interval(self, verdicts):
-        first = headline(decided(verdicts, "winning", "undecided"), 0.05)[0]
-        assert "One of 2 kinds of ticket wins over 3 tasks" in first and "magnitude-80" in first
-        assert "+0.01 from dense, 90 % interval \N{MINUS SIGN}0.04 to +0.06" in first
-        assert "+0.20 from random, 90 % interval +0.10 to +0.30" in first
+def on_one_task(made: Contents, task: str, *arms: ArmVerdict, **more: Any) -> Headline:
+    (of,) = (one for one in made.verdicts.tasks if one.task == task)
+    given = {"tasks": (replace(of, arms=arms),), "pooled": (), "contrasts": (), **more}
+    return told(replace(made, claims={}), **given)
 
-    @pytest.mark.parametrize("decision", ["undecided", "losing", "matches dense, no better than random"])
-    def test_without_a_winner_no_win_is_claimed(self, verdicts, decision):
-        told = headline(decided(verdicts, decision, decision))
-        assert told[0].startswith("No ticket is shown to win: of 2 kinds, over 3 tasks, none")
-        assert not any(" win " in line or " wins " in line for line in told)
 
-    def test_each_decision_is_shown_for_the_right_tickets(self, verdicts):
-        second = headline(decided(verdicts, "matches dense, no better than random", "losing", "undecided"))[1]
-        parts = second.split("; ")
-        assert parts[0].startswith("magnitude-80 matches dense agents, but no better than random masks do")
-        assert parts[1].startswith("taylor-80 scores lower than dense agents")
-        assert parts[2].startswith("magnitude-90 is undecided")
-
-    def test_what_chooses_worse_than_chance_is_reported(self, verdicts):
-        assert not any("Below random" in line for line in headline(verdicts, 0.05))
-        first, *others = verdicts.pooled
-        below = replace(first, over_control=(-0.28, -0.47, -0.1))
-        assert "Below random masks, by uncorrected 90 % intervals: magnitude-80 (\N{MINUS SIGN}0.28)." in (
-            headline(replace(verdicts, pooled=(below, *others)))
+class TestShown:
+    def test_better_than_random_is_said_although_dense_is_open(self, made):
+        """Pendulum-v1 with noise inputs: 1251 above random masks, and not yet shown to match dense."""
+        first = on_one_task(made, RETURNS, ticket(made, RETURNS, "open", "better")).shown[0]
+        low, high = round(0.21 * GAIN), round(0.39 * GAIN)
+        assert first.startswith(
+            f"On {RETURNS}, magnitude-80 is better than random masks with the same layer counts by {0.3 * GAIN:,.0f} "
+            f"[90 % interval {low:,} to {high:,}] in return (normalised 0.30 [0.21 to 0.39]), "
+            "and not yet shown to match dense agents"
         )
 
-    def test_what_more_seeds_would_decide(self, verdicts):
-        undecided = [arm for task in verdicts.tasks for arm in task.arms if arm.decision == "undecided"]
-        known = [arm for arm in undecided if arm.more_seeds is not None]
-        judged = sum(arm.decision is not None for task in verdicts.tasks for arm in task.arms)
-        line = next(line for line in headline(verdicts, 0.05) if "more seeds" in line)
-        assert f"{len(undecided)} of {judged} verdicts are undecided" in line
-        assert f"7 more seeds would give 80 % power to decide {len(known)} of them" in line
+    def test_random_beats_dense_and_a_ticket_is_far_worse_than_random(self, made):
+        """reach-v3: random 0.88, dense 0.60, magnitude 0.09."""
+        far = ticket(made, SUCCESS, "worse", "worse")
+        shown = on_one_task(
+            made, SUCCESS, far, contrasts=(contrast_result("random-80 vs dense", SUCCESS, "plus", 0.3),)
+        ).shown
+        assert shown[0].startswith(f"On {SUCCESS}, magnitude-80 is far worse than random masks")
+        assert "by 0.29 [90 % interval 0.20 to 0.37] in success rate (normalised 0.30 [0.21 to 0.39])" in shown[0]
+        assert shown[1].startswith(f"On {SUCCESS}, random masks beat dense agents: random-80 by 0.29 [90 % interval ")
+        # The same, said the other way round; and dense agents that beat random masks are no news.
+        turned = contrast_result("dense vs random-80", SUCCESS, "minus", -0.3)
+        assert on_one_task(made, SUCCESS, far, contrasts=(turned,)).shown == shown
+        worse = contrast_result("random-80 vs dense", SUCCESS, "minus", -0.3)
+        assert "beat" not in " ".join(on_one_task(made, SUCCESS, far, contrasts=(worse,)).lines)
 
-    def test_what_the_dense_agents_did_not_learn_is_reported(self, verdicts):
-        lost = replace(verdicts.tasks[0], state="did not learn", why="the dense agents gained nothing")
-        told = headline(replace(verdicts, tasks=(lost, *verdicts.tasks[1:])))
-        assert any("the dense agents gained nothing" in line for line in told)
-        assert headline(replace(verdicts, tasks=(lost,), pooled=()))[0] == "Nothing is decided."
+    @pytest.mark.parametrize("dense", ["superior", "non-inferior"])
+    def test_a_winning_ticket_comes_first_with_its_numbers(self, made, dense):
+        wins = ticket(made, RETURNS, dense, "better", arm="taylor-80")
+        first, *others = on_one_task(made, RETURNS, ticket(made, RETURNS, "worse", "open"), wins).lines
+        assert first.startswith(f"On {RETURNS}, taylor-80 is a winning ticket: ")
+        assert not any("winning" in line for line in others)
 
-    def test_seeds_that_were_added_are_reported(self, verdicts):
-        assert "Seeds were added" not in " ".join(headline(verdicts, 0.05))
-        assert any("added 2 times" in line for line in headline(replace(verdicts, seeds_added=2)))
+    def test_without_a_winner_none_is_claimed(self, made):
+        lines = on_one_task(made, RETURNS, ticket(made, RETURNS, "worse", "better")).lines
+        assert [line for line in lines if "winning" in line] == ["No winning ticket is shown."]
 
-    def test_an_interim_result_is_reported(self, verdicts):
-        assert "interim" not in " ".join(headline(verdicts, 0.05))
-        told = headline(replace(verdicts, seeds=tuple(range(10))))
-        assert any("interim result: the study asks for 10 seeds" in line and "5 on" in line for line in told)
+    def test_tickets_with_the_same_answers_share_a_sentence_that_names_at_most_four(self, made):
+        arms = [f"{criterion}-{percent}" for criterion in ("magnitude", "taylor") for percent in (80, 90, 95)]
+        same = [ticket(made, RETURNS, "open", "better", arm=arm) for arm in arms]
+        (first,) = [line for line in on_one_task(made, RETURNS, *same).lines if "better than random" in line]
+        assert "magnitude-80, magnitude-90, magnitude-95, taylor-80 and 2 more are better than random masks" in first
+        assert first.count("90 % interval") == 1 and first.count(f"{0.3 * GAIN:,.0f}") == 4
 
-    def test_arms_judged_on_other_numbers_of_tasks(self, verdicts):
-        pooled = decided(verdicts, "winning", "winning").pooled
-        uneven = replace(verdicts, pooled=(replace(pooled[0], tasks=pooled[0].tasks[:1]), pooled[1]))
-        assert "win over 1 to 3 tasks" in headline(uneven)[0]
-
-    def test_a_caution_is_next_to_its_subject(self, verdicts):
-        lost = tuple(
-            replace(
-                task,
-                bimodal=f"Beware of {task.task}.",
-                arms=tuple(replace(arm, decision="losing") for arm in task.arms if arm.decision),
-            )
-            for task in verdicts.tasks
+    def test_over_tasks_first_then_what_random_masks_show_on_single_tasks(self, made):
+        pooled = (
+            PooledVerdict("taylor-80", pooled_answer("dense", "open", 0.0), pooled_answer("random", "better", 0.2)),
         )
-        said = "runs of the same arm either learn or fail"
-        assert not any(said in line for line in headline(decided(replace(verdicts, tasks=lost), "losing")))
-        (line,) = (line for line in headline(decided(replace(verdicts, tasks=lost), "winning")) if said in line)
-        assert all(task.task in line for task in lost)
+        tasks = [replace(task, arms=(ticket(made, task.task, "non-inferior", "open"),)) for task in made.verdicts.tasks]
+        tasks[1] = replace(tasks[1], arms=(ticket(made, SUCCESS, "open", "worse"),))
+        shown = told(made, tasks=tuple(tasks), pooled=pooled).shown
+        assert shown[0].startswith("Over 3 tasks, taylor-80 is better than random masks with the same layer counts by")
+        assert "by 0.20 [90 % interval 0.14 to 0.26] in normalised score" in shown[0]
+        assert shown[1].startswith(f"On {SUCCESS}, magnitude-80 is far worse than random masks")
+        assert shown[2].startswith(f"magnitude-80 on {RETURNS} and magnitude-80 on Reacher-v5 are as good as dense")
 
-    def test_cautions_about_normalised_scores_are_reported(self, verdicts):
-        assert not any("start from different scores" in line for line in headline(verdicts, 0.05))
-        by_area = {arm.task for task in verdicts.tasks for arm in task.arms if arm.decision and arm.measure == "area"}
-        (told,) = (line for line in headline(verdicts, 0.05) if "tied" in line)
-        assert all(told.startswith(f"On {task}, the scores of") for task in by_area)
-        first, *others = verdicts.tasks
-        ahead = headline(replace(verdicts, tasks=(replace(first, head_start="Beware."), *others)))
-        assert any(line.startswith(f"On {first.task}, pruned agents start from different scores") for line in ahead)
+    def test_a_pool_of_one_task_is_not_repeated(self, made):
+        one = {"tasks": (RETURNS,)}
+        pool = PooledVerdict(
+            "magnitude-80", pooled_answer("dense", "worse", -0.3, **one), pooled_answer("random", "open", 0, **one)
+        )
+        lines = on_one_task(made, RETURNS, ticket(made, RETURNS, "worse", "open"), pooled=(pool,)).lines
+        assert not any(line.startswith("Over") for line in lines)
+
+    def test_in_raw_units_where_there_is_no_scale(self, made):
+        given = ticket(made, RETURNS, None, "better")
+        unscaled = replace(given.random.comparison, difference=None, low=None, high=None)
+        given = replace(given, random=replace(given.random, comparison=unscaled))
+        (first, *_) = on_one_task(made, RETURNS, given).lines
+        assert "in return; against dense agents there is no answer." in first and "normalised" not in first
+
+    def test_tickets_that_fail_more_often_are_named(self, made):
+        failing = ticket(made, SUCCESS, "open", "open")
+        fails = replace(failing.failures, ticket=FailedRuns(4, 5), adjusted={"dense": 0.02, "random": 0.06})
+        lines = on_one_task(made, SUCCESS, replace(failing, failures=fails)).shown
+        assert lines == (
+            f"On {SUCCESS}, magnitude-80 fails more often than dense agents: 4 of 5 runs against 0 of 5 (Fisher's "
+            "exact test, Holm-corrected p = 0.020).",
+            "No winning ticket is shown.",
+        )
+
+    def test_by_area(self, made):
+        given = ticket(made, SUCCESS, "open", "better")
+        given = replace(given, random=replace(given.random, measure="area"))
+        told = on_one_task(made, SUCCESS, given)
+        assert "in success rate (mean over training)" in told.shown[0]
+        assert any("are tied with those of their random masks at the maximum" in line for line in told.limits)
+
+
+class TestOpen:
+    def test_what_more_seeds_would_answer(self, made):
+        tickets = [arm for task in made.verdicts.tasks for arm in task.arms if arm.kind == "ticket"]
+        still = [arm.random for arm in tickets if arm.random.answer == "open"]
+        known = [answer for answer in still if answer.more_seeds is not None]
+        (line,) = (line for line in told(made).open if line.startswith("Against random masks"))
+        assert f"{len(still)} of {len(tickets)} answers on single tasks are open" in line
+        assert f"7 more seeds would give 80 % power to answer {len(known)} of them" in line
+
+    def test_nothing_shown_yet(self, made):
+        headline = on_one_task(made, RETURNS, ticket(made, RETURNS, "open", "open"))
+        assert headline.shown == ("Nothing is shown yet: every answer is open.",)
+        assert any("no number of more seeds up to 100" in line for line in headline.open)
 
     def test_nothing_there(self):
-        assert headline(empty().verdicts) == ["Nothing is decided yet: there are no runs to judge."]
+        assert headline_of(empty()).lines == ("Nothing is decided yet: there are no runs to judge.",)
+
+    def test_no_ticket_with_enough_seeds(self, made):
+        none = ticket(made, RETURNS, None, None)
+        assert on_one_task(made, RETURNS, none).shown[0].startswith("Nothing is decided: no ticket has been trained")
+
+
+class TestLimits:
+    def test_an_answer_that_rests_on_no_failure_seen(self, made):
+        given = ticket(made, SUCCESS, "non-inferior", "better")
+        given = replace(given, dense=replace(given.dense, no_failure=NoFailureSeen(0.451, 29)))
+        (line, *_) = on_one_task(made, SUCCESS, given).limits
+        assert line == (
+            f"On {SUCCESS}, the answer 'as good as dense' for magnitude-80 rests on no failure seen: 5 runs without a "
+            "failure do not exclude a failure rate of 45 % (exact 95 % bound), and the answer would then be wrong. It "
+            "takes 29 seeds without a failure to exclude that."
+        )
+
+    @pytest.mark.parametrize(
+        ("headroom", "random", "there"), [(0.1, "open", True), (0.2, "open", False), (0.1, "worse", False)]
+    )
+    def test_a_study_that_could_not_have_shown_a_difference(self, made, headroom, random, there):
+        given = ticket(made, SUCCESS, "non-inferior", random, headroom=headroom)  # 0.15 is detectable
+        found = [
+            line for line in on_one_task(made, SUCCESS, given).limits if "could not have shown a difference" in line
+        ]
+        assert len(found) == there
+        assert all("headroom of 0.10" in line and "80 % power is 0.15" in line for line in found)
+
+    def test_one_task_that_decides_an_answer_over_tasks(self, made):
+        without = {RETURNS: LeftOut(-0.05, -0.2, 0.1, "open"), SUCCESS: LeftOut(-0.6, -0.7, -0.5, "worse")}
+        dense = pooled_answer("dense", "worse", -0.3, without=without, median=-0.08)
+        pool = PooledVerdict("magnitude-80", dense, pooled_answer("random", "open", 0.0))
+        found = [line for line in told(made, pooled=(pool,)).limits if "alone decides" in line]
+        assert found == [
+            f"Over tasks, {RETURNS} alone decides the answer against dense agents of magnitude-80 (mean over tasks "
+            "\N{MINUS SIGN}0.30, median \N{MINUS SIGN}0.08): without it, the answer is 'open against dense'."
+        ]
+
+    def test_what_the_dense_agents_did_not_learn_is_reported_and_random_is_answered(self, made):
+        lost = {"state": "did not learn", "why": "the dense agents gained nothing"}
+        task = replace(made.verdicts.tasks[0], arms=(ticket(made, RETURNS, None, "better"),), **lost)
+        headline = told(made, tasks=(task,), pooled=())
+        assert "is better than random masks" in headline.shown[0]
+        assert f"{RETURNS}: the dense agents gained nothing." in headline.limits
+
+    def test_seeds_that_were_added_are_reported(self, made):
+        assert "Seeds were added" not in " ".join(told(made).lines)
+        assert any("added 2 times" in line for line in told(made, seeds_added=2).limits)
+
+    def test_an_interim_result_is_reported(self, made):
+        assert "interim" not in " ".join(told(made).lines)
+        lines = told(made, seeds=tuple(range(10))).limits
+        assert any("interim result: the study asks for 10 seeds" in line and "5 on" in line for line in lines)
+
+    def test_tickets_without_random_masks_are_named(self, made):
+        given = replace(ticket(made, RETURNS, "worse", None), control=None)
+        (line,) = (line for line in on_one_task(made, RETURNS, given).limits if "random masks" in line)
+        assert "the layer counts of magnitude-80" in line and "{control: random, of: magnitude-80}" in line
+
+    def test_contrasts_that_were_dropped_from_the_config_are_reported(self, made):
+        dropped = replace(made, claims={**made.claims, ("a > b", "score"): 3})
+        (line,) = (line for line in headline_of(dropped).limits if "registered" in line)
+        assert line == "The config no longer has 1 contrast that was registered: a > b."
+        assert not any("registered" in line for line in headline_of(made).limits)
+
+    def test_a_caution_is_next_to_its_subject(self, made):
+        said = "runs of the same arm either learn or fail"
+        tasks = {
+            word: tuple(
+                replace(task, bimodal="Beware.", arms=(ticket(made, task.task, word, "open"),))
+                for task in made.verdicts.tasks
+            )
+            for word in ("worse", "non-inferior")
+        }
+        assert not any(said in line for line in told(made, tasks=tasks["worse"]).lines)
+        (line,) = (line for line in told(made, tasks=tasks["non-inferior"]).limits if said in line)
+        assert all(task in line for task in TASKS)
+
+    def test_pruned_agents_that_start_elsewhere_are_reported(self, made):
+        assert not any("start from different scores" in line for line in told(made).lines)
+        first, *others = made.verdicts.tasks
+        ahead = told(made, tasks=(replace(first, head_start="Beware."), *others)).limits
+        assert any(line.startswith(f"On {first.task}, pruned agents start from different scores") for line in ahead)
 
 
 def test_two_bounds_at_a_level_make_an_interval():
@@ -118,24 +246,17 @@ def test_p_values_in_words():
     assert [p_text(p) for p in (0.0004, 0.04, 0.5)] == ["p < 0.001", "p = 0.040", "p = 0.50"]
 
 
-def test_decisions_are_counted_in_order():
-    assert list(decision_counts(["undecided", "winning", None, "undecided"]).items()) == [
-        ("winning", 1),
-        ("undecided", 2),
-    ]
-
-
 def test_how_much_is_missing():
     assert missing_line(contents()) == "This report is incomplete: 2 things are missing or failed."
     assert missing_line(empty()) is None
 
 
-def test_pooled_arms_without_a_decision_are_no_verdict(verdicts):
-    nothing = {"difference": None, "low": None, "high": None, "over_control": None, "p": {}}
-    none = PooledVerdict(arm="a", tasks=(), left_out={}, measures={}, why="no task", **nothing)
-    assert "single tasks" in " ".join(headline(replace(verdicts, pooled=(none,))))
-
-
 def test_one_and_many_evaluations():
     assert last_evaluations(1) == "the last evaluation"
     assert last_evaluations(3) == "the mean of the last 3 evaluations"
+
+
+def test_a_study_without_verdicts_has_its_deviations(made):
+    nothing = replace(empty(), verdicts=replace(empty().verdicts, deviations=("Beware of this task.",)))
+    assert isinstance(nothing.verdicts, Verdicts)
+    assert headline_of(nothing).lines[-1] == "Beware of this task."

@@ -194,8 +194,8 @@ class TestThePage:
         made = replace(given, verdicts=replace(given.verdicts, tasks=cautious))
         page = Page(report_html(made))
         notices = [text for tag, a, text in page.all("p") if a.get("class") == "notice" and "two levels" in text]
-        assert len(notices) == 2 and notices[1] == "! Ahead, not at two levels."
-        assert notices[0].startswith(f"! On {first.task}, two levels. On {others[0].task}, two levels. There, ")
+        assert len(notices) == 3 and notices[1] == "! Ahead, not at two levels."
+        assert notices[0] == f"! On {first.task}, two levels."
         assert all(notice in page.by_id("verdicts") for notice in notices)
 
     def test_settings_commands_and_rules_are_reported(self, page):
@@ -206,16 +206,33 @@ class TestThePage:
         assert all(rule in made for rule in given.verdicts.rules)
         assert "0.10.2" in made
 
-    def test_verdicts_are_those_of_the_contents(self, page):
-        rows = [a for tag, a, _ in page.all("tr") if "data-decision" in a]
-        judged = Counter((a["data-task"], a["data-decision"]) for a in rows)
+    def test_answers_are_those_of_the_contents(self, page):
+        rows = [a for tag, a, _ in page.all("tr") if "data-dense" in a]
+        shown = Counter((a["data-task"], a["data-dense"], a["data-random"]) for a in rows)
+        dense = {"non-inferior": "as good as dense", "worse": "worse than dense", "open": "open against dense"}
+        random = {answer: f"{answer} than random" for answer in ("better", "worse")}
+        random |= {"equivalent": "equivalent to random", "open": "open against random"}
+        nothing = "not judged"
         for task in contents().verdicts.tasks:
-            decided = Counter(arm.decision or "not judged" for arm in task.arms)
-            assert {d: n for (t, d), n in judged.items() if t == task.task} == decided
+            told = [(dense.get(a.dense.answer, nothing), random.get(a.random.answer, nothing)) for a in task.arms]
+            assert {(d, r): n for (t, d, r), n in shown.items() if t == task.task} == Counter(told)
 
-    def test_a_decision_is_shown_by_a_shape_too(self, page):
+    def test_an_answer_is_shown_by_a_shape_too(self, page):
         marks = [a["class"] for _, a, _ in page.all("svg") if a.get("aria-hidden") == "true"]
-        assert {"mark mark-losing", "mark mark-undecided", "mark mark-winning"} <= set(marks)
+        assert {"mark mark-up", "mark mark-even", "mark mark-down", "mark mark-open"} <= set(marks)
+
+    def test_registered_contrasts_have_a_line_with_when_they_were_registered(self, page):
+        assert "taylor-95 > magnitude-95 (registered before the first run): open over 3 tasks" in page.by_id(
+            "contrasts"
+        )
+        table = page.by_id("table-contrasts")
+        assert "shown: taylor-95 is better than magnitude-95" in table
+        assert "not registered; a default comparison" in table
+
+    def test_what_limits_the_answers_follows_them(self, page):
+        verdict = page.by_id("verdict")
+        places = [verdict.index(part) for part in ("Over 3 tasks", "winning ticket", "Open", "Limits", "Is gradient")]
+        assert places == sorted(places)
 
 
 class TestOddStudies:
@@ -306,12 +323,13 @@ class TestWritePage:
         told = {(row["task"], row["arm"]): row for row in rows}
         for task in contents().verdicts.tasks:
             for arm in task.arms:
-                row = told[task.task, arm.arm]
-                assert row["decision"] == (arm.decision or "")
-                # A contrast is the difference to dense; the normalised score is one more.
-                assert float(row["normalised"]) == pytest.approx(1 + arm.against_dense.difference)
-                assert float(row["normalised_low"]) == pytest.approx(1 + arm.against_dense.low)
-                assert row["more_seeds"] == ("" if arm.more_seeds is None else str(arm.more_seeds))
+                row, dense = told[task.task, arm.arm], arm.dense.comparison
+                assert (row["answer_dense"], row["answer_random"]) == (arm.dense.answer or "", arm.random.answer or "")
+                # The normalised score is one more than the difference to dense.
+                assert float(row["normalised"]) == pytest.approx(1 + dense.difference)
+                assert float(row["normalised_low"]) == pytest.approx(1 + dense.low)
+                assert float(row["difference_dense"]) == pytest.approx(dense.raw_difference)
+                assert row["difference_random_high"] == str(arm.random.comparison.raw_high if arm.control else "")
 
     def test_scores_as_csv(self, written):
         rows = list(

@@ -86,7 +86,7 @@ def test_a_click_sorts_and_another_the_other_way(page):
         told.sorted = table.querySelectorAll("[aria-sort]").length;
         """,
     )
-    wanted = sorted(1 + arm.against_dense.difference for task in contents().verdicts.tasks for arm in task.arms)
+    wanted = sorted(1 + arm.dense.comparison.difference for task in contents().verdicts.tasks for arm in task.arms)
     assert told["rising"] == pytest.approx(wanted)
     assert told["falling"] == pytest.approx(wanted[::-1])
     assert (told["first"], told["second"], told["after"]) == ("ascending", "descending", None)
@@ -98,7 +98,7 @@ def test_what_is_not_known_is_sorted_last_both_ways(page):
     told = measured(
         page,
         """
-        const table = document.getElementById("table-verdicts");
+        const table = document.getElementById("table-answers");
         const titles = Array.from(table.tHead.rows[0].cells, cell => cell.textContent);
         const column = titles.indexOf("More seeds");
         const last = () => table.tBodies[0].rows[table.tBodies[0].rows.length - 1].cells[column].dataset.order;
@@ -123,21 +123,21 @@ def test_filters_narrow_the_verdicts(page):
           field.dispatchEvent(new Event("input", { bubbles: true }));
         };
         told.all = shown().length;
-        set("[data-filter=decision]", "losing");
-        told.losing = shown().length;
+        set("[data-filter=dense]", "worse than dense");
+        told.worse = shown().length;
         set("[data-filter=task]", "Reacher-v5");
         told.both = shown().map(row => row.cells[0].textContent.trim());
         told.count = form.querySelector("output").textContent;
-        set("[data-filter=decision]", ""); set("[data-filter=task]", "");
+        set("[data-filter=dense]", ""); set("[data-filter=task]", "");
         set("[data-filter-text]", "SMALL-dense");
         told.text = shown().length;
         """,
     )
     arms = [arm for task in contents().verdicts.tasks for arm in task.arms]
-    losing = [arm for arm in arms if arm.decision == "losing"]
+    worse = [arm for arm in arms if arm.dense.answer == "worse"]
     assert told["all"] == VERDICT_ROWS == len(arms)
-    assert told["losing"] == len(losing)
-    assert told["both"] == [arm.arm for arm in losing if arm.task == "Reacher-v5"] != []
+    assert told["worse"] == len(worse)
+    assert told["both"] == [arm.arm for arm in worse if arm.task == "Reacher-v5"] != []
     assert told["count"] == f"{len(told['both'])} of {VERDICT_ROWS}"
     assert told["text"] == sum(arm.arm == "small-dense-95" for arm in arms)
 

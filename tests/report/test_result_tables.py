@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 
 from rlottery.analysis.scores import TaskScores
+from rlottery.analysis.verdict import FailedRuns, Failures, LeftOut, NoFailureSeen
 from rlottery.report import score_tables
+from rlottery.report.answer_tables import answers_table, failure_table, leave_one_out_table
 from rlottery.report.contents import Contents
+from rlottery.report.contrast_tables import contrast_table
 from rlottery.report.mask_tables import inputs_table, overlap_table
 from rlottery.report.score_tables import file_name, run_table, score_digits, score_table
 from rlottery.report.tables import Cell, Table
 from rlottery.report.verdict_tables import pooled_table, verdict_table
-from tests.report.contents import TASKS, contents
+from tests.report.contents import TASKS, contents, contrast_result, pooled_answer
 
 
 @pytest.fixture(scope="module")
@@ -29,55 +32,119 @@ def with_first_verdict(given: Contents, **changed: Any) -> Contents:
     """The study with another first verdict alone."""
     first = given.verdicts.tasks[0]
     arm = replace(first.arms[0], **changed)
-    return replace(given, verdicts=replace(given.verdicts, tasks=(replace(first, arms=(arm,)),)))
+    return replace(given, verdicts=replace(given.verdicts, tasks=(replace(first, arms=(arm,)),), pooled=()))
 
 
 class TestVerdictTable:
-    def test_both_numbers_of_seeds_are_shown_where_they_differ(self, made):
+    @pytest.mark.parametrize(
+        ("dense", "control", "text", "orders"),
+        [(4, 4, "4", (4, 4, 4)), (8, 2, "4, 8, 2", (4, 8, 2)), (8, None, "4, 8", (4, 8, None))],
+    )
+    def test_numbers_of_runs_are_shown_where_they_differ(self, made, dense, control, text, orders):
         arm = made.verdicts.tasks[0].arms[0]
-        assert column(verdict_table(with_first_verdict(made), {}), "n")[0].text == "4"
-        fewer = replace(arm.against_control, differences={0: 0.1, 3: 0.2})
-        [cell] = column(verdict_table(with_first_verdict(made, against_control=fewer), {}), "n")
-        assert cell.text == "4 / 2"
-        assert cell.values == {"n": 4, "n_over_control": 2}
-        assert cell.order == 4
-        [cell] = column(verdict_table(with_first_verdict(made, against_control=None), {}), "n")
-        assert (cell.text, cell.values["n_over_control"]) == ("4", None)
+        to_dense = replace(arm.dense, comparison=replace(arm.dense.comparison, n_other=dense))
+        over = None if control is None else replace(arm.random.comparison, n_other=control)
+        changed = with_first_verdict(made, dense=to_dense, random=replace(arm.random, comparison=over))
+        [cell] = column(verdict_table(changed, {}), "Runs")
+        assert (cell.text, tuple(cell.values.values())) == (text, orders)
+
+    def test_p_is_that_of_the_answer_else_the_smallest(self, made):
+        arm = made.verdicts.tasks[0].arms[0]
+        comparison = replace(arm.dense.comparison, p={"superior": 0.2, "non-inferior": 0.01, "worse": 0.9})
+        holm = {"superior": 0.6, "non-inferior": 0.04, "worse": 1.0}
+        for word, claim, p in (("open", "non-inferior", 0.04), ("worse", "worse", 1.0)):
+            dense = replace(arm.dense, answer=word, comparison=comparison, adjusted=holm)
+            cell, _ = column_of_each(verdict_table(with_first_verdict(made, dense=dense), {}), "Holm p")
+            assert (cell.values["claim_dense"], cell.values["p_holm_dense"]) == (claim, p)
+
+
+def column_of_each(table: Table, title: str) -> list[Cell]:
+    """The cells of the first row in all columns of this title."""
+    return [table.rows[0].cells[place] for place, one in enumerate(table.columns) if one.title == title]
+
+
+class TestAnswersTable:
+    def test_every_claim_has_both_p_values(self, made):
+        dense, random = answers_table(with_first_verdict(made)).rows
+        arm = made.verdicts.tasks[0].arms[0]
+        values = {name: value for row in (dense, random) for cell in row.cells for name, value in cell.values.items()}
+        for row, answer in ((dense, arm.dense), (random, arm.random)):
+            values = {name: value for cell in row.cells for name, value in cell.values.items()}
+            for claim, p in answer.comparison.p.items():
+                name = f"{answer.question}_{claim}".replace("-", "_")
+                assert (values[f"p_{name}"], values[f"p_holm_{name}"]) == (p, answer.adjusted[claim])
+            assert values["from_start"] == answer.comparison.from_start
+            assert values["detectable"] == answer.detectable
+        assert values["headroom"] == arm.headroom
 
     def test_over_100_comes_after_every_number_and_before_what_is_not_asked(self, made):
-        found = [
-            column(verdict_table(with_first_verdict(made, decision=decision, more_seeds=further), {}), "More seeds")[0]
-            for decision, further in (("undecided", 1), ("undecided", 100), ("undecided", None), ("losing", None))
-        ]
+        dense = made.verdicts.tasks[0].arms[0].dense
+        found = []
+        for word, more in (("open", 1), ("open", 100), ("open", None), ("worse", None)):
+            changed = with_first_verdict(made, dense=replace(dense, answer=word, more_seeds=more))
+            found.append(column(answers_table(changed), "More seeds")[0])
         assert [cell.text for cell in found] == ["1", "100", "over 100", "\N{EN DASH}"]
         orders = [cell.order for cell in found]
         assert orders[0] < orders[1] < orders[2]
         assert orders[3] == ""
         assert [cell.values["more_seeds"] for cell in found] == [1, 100, None, None]
 
+    def test_an_answer_that_rests_on_no_failure_says_so(self, made):
+        dense = replace(made.verdicts.tasks[0].arms[0].dense, answer="non-inferior", no_failure=NoFailureSeen(0.45, 29))
+        cell = column(answers_table(with_first_verdict(made, dense=dense)), "No failure seen")[0]
+        assert cell.text == "45 %, 29 seeds"
+        assert cell.values == {"no_failure_rate": 0.45, "no_failure_seeds": 29}
 
-class TestPooledTable:
-    @pytest.mark.parametrize(
-        ("measures", "text", "told"),
-        [
-            (("score", "score", "score"), "score", ("score", 3, 0)),
-            (("area", "area", "area"), "area", ("area", 0, 3)),
-            (("area", "score", "score"), "score and area (2 and 1 task)", ("score and area", 2, 1)),
-            (("area", "area", "score"), "score and area (1 and 2 tasks)", ("score and area", 1, 2)),
-        ],
+
+def test_failures_are_counted_for_all_three_arms(made):
+    seen = Failures(
+        ticket=FailedRuns(1, 4),
+        dense=FailedRuns(0, 5),
+        control=None,
+        rate_at_most=0.75,
+        p={"dense": 0.44},
+        adjusted={"dense": 0.9},
     )
-    def test_it_says_what_is_measured_on_how_many_tasks(self, made, measures, text, told):
-        arm = replace(made.verdicts.pooled[0], measures=dict(zip(TASKS, measures, strict=True)))
-        table = pooled_table(replace(made, verdicts=replace(made.verdicts, pooled=(arm,))), {})
-        [cell] = column(table, "Measure")
-        assert cell.text == text
-        assert (cell.values["measure"], cell.values["tasks_by_score"], cell.values["tasks_by_area"]) == told
-        assert "areas" in table.caption
+    [row] = failure_table(with_first_verdict(made, failures=seen)).rows
+    assert [cell.text for cell in row.cells][2:] == [
+        *("1/4", "75 %", "0/5", "0.440", "0.900", "\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}")
+    ]
 
-    def test_without_a_task_there_is_no_measure(self, made):
-        arm = replace(made.verdicts.pooled[0], tasks=(), measures={})
-        table = pooled_table(replace(made, verdicts=replace(made.verdicts, pooled=(arm,))), {})
-        assert column(table, "Measure")[0].text == "\N{EN DASH}"
+
+class TestPooledTables:
+    def test_answers_that_one_task_decides_name_it(self, made):
+        arm, (first, *others) = made.verdicts.pooled[0], TASKS
+        without = {first: LeftOut(0.2, 0.1, 0.3, "open")} | {
+            task: LeftOut(-0.5, -0.6, -0.4, "worse") for task in others
+        }
+        arm = replace(arm, dense=pooled_answer("dense", "worse", -0.3, without=without))
+        changed = replace(made, verdicts=replace(made.verdicts, pooled=(arm,)))
+        [cell] = column(pooled_table(changed, {}), "Decided by one task")
+        assert cell.text == f"{first} (against dense)"
+        rows = [row for row in leave_one_out_table(changed).rows if row.cells[1].text == "against dense"]
+        told = {row.cells[2].text: (row.cells[3].values["difference"], row.cells[4].values["answer"]) for row in rows}
+        assert told == {task: (rest.difference, rest.answer) for task, rest in without.items()}
+
+    def test_the_median_of_normalised_scores_is_on_their_scale(self, made):
+        arm = replace(made.verdicts.pooled[0], dense=pooled_answer("dense", "open", -0.1, median=-0.25))
+        changed = replace(made, verdicts=replace(made.verdicts, pooled=(arm,)))
+        assert column_of_each(pooled_table(changed, {}), "Median")[0].values == {"normalised_median": 0.75}
+
+
+def test_contrasts_have_all_their_numbers(made):
+    row = contrast_result("a > b", "Reacher-v5", "plus", 0.25, adjusted=0.03)
+    [cells] = [
+        made.cells for made in contrast_table(replace(made, verdicts=replace(made.verdicts, contrasts=(row,)))).rows
+    ]
+    values = {name: value for cell in cells for name, value in cell.values.items()}
+    assert (values["difference"], values["normalised"]) == (pytest.approx(0.25 * 37.6), 0.25)  # -43 to -5.4
+    assert (values["p_holm"], values["outcome"], values["runs_at_least"], values["runs_at_most"]) == (
+        0.03,
+        "plus",
+        4,
+        5,
+    )
+    assert values["runs_ended_when_registered"] is None
 
 
 class TestScoreTable:

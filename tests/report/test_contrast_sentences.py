@@ -1,0 +1,81 @@
+"""What contrasts show, in sentences."""
+
+from dataclasses import replace
+
+import pytest
+
+from rlottery.report.contents import Contents
+from rlottery.report.contrast_sentences import contrast_line, contrast_lines, outcome, registered
+from tests.report.contents import contents, contrast_result
+
+TASK = "drawer-close-v3"
+
+
+@pytest.fixture(scope="module")
+def made() -> Contents:
+    return contents(seeds=(0, 1), evaluations=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "difference", "words"),
+    [
+        ("a > b", "plus", 0.3, "shown: a is better than b"),
+        ("a > b", "minus", -0.3, "the opposite is shown: b is better than a"),
+        ("a vs b", "plus", 0.3, "shown: a is better than b"),
+        ("a vs b", "minus", -0.3, "shown: b is better than a"),
+        ("a > b", "open", 0.05, "open"),
+        ("a > b", "open", -0.3, "open: its interval speaks for the opposite"),
+        ("a vs b", "open", -0.3, "open"),
+    ],
+)
+def test_outcomes_in_words(text, found, difference, words):
+    assert outcome(contrast_result(text, TASK, found, difference)) == words
+
+
+def test_a_difference_of_differences():
+    row = replace(contrast_result("a > b", TASK, "plus", 0.3), text="a - b > c - d", plus=("a", "d"), minus=("c", "b"))
+    assert outcome(row) == "shown: a \N{MINUS SIGN} b is larger than c \N{MINUS SIGN} d"
+
+
+def test_when_it_was_registered(made):
+    row = contrast_result("a > b", TASK, "open", 0.0)
+    for claims, words in (
+        ({("a > b", "score"): 0}, "registered before the first run"),
+        ({("a > b", "score"): 1}, "registered after 1 run had ended"),
+        ({("a > b", "area"): 1}, "registered; not recorded when"),
+    ):
+        assert registered(row, replace(made, claims=claims)) == words
+    assert registered(replace(row, origin="against dense"), made) == "not registered; a default comparison"
+
+
+def test_a_line_has_the_pool_first_then_where_it_is_shown_then_the_rest(made):
+    rows = [
+        contrast_result("a > b", "Reacher-v5", "open", 0.05),
+        contrast_result("a > b", TASK, "plus", 0.3, adjusted=0.004),
+        contrast_result("a > b", "InvertedDoublePendulum-v5", None, 0.0, why="a has 2 of 5 seeds that are needed"),
+        contrast_result("a > b", None, "plus", 0.2, adjusted=0.03),
+    ]
+    assert contrast_line(rows, replace(made, claims={("a > b", "score"): 3})) == (
+        "a > b (registered after 3 runs had ended): shown over 3 tasks, by 0.20 [90 % interval 0.10 to 0.30] in "
+        "normalised score, Holm-corrected p = 0.030; shown on drawer-close-v3, by 0.29 [0.19 to 0.38] in success rate "
+        "(normalised 0.30 [0.20 to 0.40]), Holm-corrected p = 0.004; open on Reacher-v5; not tested on "
+        "InvertedDoublePendulum-v5."
+    )
+
+
+def test_a_single_one_says_why_it_is_not_tested(made):
+    row = contrast_result("a > b", TASK, None, 0.0, why="a has no finished run", raw_difference=None)
+    line = contrast_line([replace(row, difference=None)], made)
+    assert line.endswith("not tested on drawer-close-v3, because a has no finished run.")
+
+
+def test_defaults_that_show_nothing_are_counted(made):
+    given = (
+        contrast_result("a vs dense", TASK, "plus", 0.3, origin="against dense"),
+        contrast_result("b vs dense", TASK, "open", 0.0, origin="against dense"),
+        contrast_result("c vs d", TASK, "open", 0.0),
+    )
+    lines = contrast_lines(replace(made, verdicts=replace(made.verdicts, contrasts=given)))
+    assert lines[0].startswith("a vs dense (not registered; a default comparison): it is shown on drawer-close-v3 that")
+    assert lines[1].startswith("c vs d (registered; not recorded when): open on drawer-close-v3 (0.00 [90 % interval")
+    assert lines[2].startswith("1 default comparison shows nothing yet") and len(lines) == 3
