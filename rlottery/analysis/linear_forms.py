@@ -72,6 +72,9 @@ class WelchTest(NamedTuple):
     p_below: float
 
 
+_ABOVE, _BELOW = (WelchTest._fields.index(name) for name in ("p_above", "p_below"))
+
+
 @dataclass(frozen=True)
 class LinearForm:
     """A difference between arms on one task, and the gain of its dense agents if that can serve as a scale.
@@ -91,14 +94,20 @@ class LinearForm:
     rounding: float
 
     @property
+    def raw_in_its_unit(self) -> float:
+        """The difference in the unit of the form; 0 where it is nothing but rounding."""
+        value = math.fsum(sample.weight * sample.mean for sample in self.samples)
+        return 0.0 if abs(value) <= self.rounding else value
+
+    @property
     def raw(self) -> float:
         """The difference in the unit of the metric."""
-        return math.ldexp(self._estimate(0.0), self.exponent)
+        return math.ldexp(self.raw_in_its_unit, self.exponent)
 
     @property
     def difference(self) -> float | None:
         """The normalised difference; None without a scale."""
-        return None if self.gain is None else self._estimate(0.0) / self.gain
+        return None if self.gain is None else self.raw_in_its_unit / self.gain
 
     @property
     def fewest(self) -> int:
@@ -125,23 +134,15 @@ class LinearForm:
             sample.n > 1 for sample in self.samples if sample.weight - at * sample.on_gain
         )
 
-    def estimate(self, at: float) -> float:
-        """The form if the normalised difference is said to be `at`; in units of the gain if there is one."""
-        return self._estimate(at) / (self.gain or 1.0)
-
     def parts(self, at: float) -> list[tuple[float, int, bool]]:
-        """For each sample that counts in the hypothesis: its part of the variance of `estimate` if it had one run, its
-        number of runs, and whether more seeds would give it more."""
+        """For each sample that counts in the hypothesis: its part of the variance if it had one run, its number
+        of runs, and whether more seeds would give it more."""
         coefficients = ((sample.weight - at * sample.on_gain) / (self.gain or 1.0) for sample in self.samples)
         return [
             (coefficient**2 * sample.variance, sample.n, sample.on_gain >= 0)
             for coefficient, sample in zip(coefficients, self.samples, strict=True)
             if coefficient
         ]
-
-    def _estimate(self, at: float) -> float:
-        value = math.fsum((sample.weight - at * sample.on_gain) * sample.mean for sample in self.samples)
-        return 0.0 if abs(value) <= self.rounding else value
 
 
 def linear_form(
@@ -198,17 +199,7 @@ def welch_test(of: Sequence[LinearForm], at: float = 0.0) -> WelchTest | None:
         Estimate and error in units of the gain, or without a scale in that of the form. None if the variance of a
         sample is not known because it has a single run.
     """
-    if not all(form.can_be_tested(at) for form in of):
-        return None
-    estimate = math.fsum(form.estimate(at) for form in of) / len(of)
-    error, df = _error_and_df([(part / n / len(of) ** 2, n - 1) for form in of for part, n, _ in form.parts(at)])
-    if error == 0 and abs(estimate) <= max(form.rounding / (form.gain or 1.0) for form in of):
-        estimate = 0.0
-    above, below = _p_values(estimate, error, df)
-    if not any(form.has_spread for form in of):
-        least = max(form.least_p for form in of)
-        above, below = max(above, least), max(below, least)
-    return WelchTest(estimate, error, df, above, below)
+    return _Mean(of).test(at) if all(form.can_be_tested(at) for form in of) else None
 
 
 def bounds(of: Sequence[LinearForm], level: float) -> Bounds:
@@ -222,24 +213,23 @@ def bounds(of: Sequence[LinearForm], level: float) -> Bounds:
 
     if any(form.gain is None or not form.can_be_tested(1.0) for form in of):
         return None, None
+    mean = _Mean(of)
 
-    def beyond_level(difference: float, side: str) -> float:
+    def beyond_level(difference: float, side: int) -> float:
         """How far the p-value is above the level; below 0, and not 0, where the difference is rejected."""
-        test = welch_test(of, difference)
-        assert test is not None
-        above = float(getattr(test, side)) - level
+        above = mean.test(difference)[side] - level
         return above if above > 0 else min(above, -1e-9)
 
-    centre = mean_difference(of)
     found: list[float | None] = []
-    for side, sign in (("p_above", -1), ("p_below", 1)):
-        if beyond_level(centre + sign * FARTHEST_BOUND, side) > 0:
+    for side, sign in ((_ABOVE, -1), (_BELOW, 1)):
+        if beyond_level(mean.estimate + sign * FARTHEST_BOUND, side) > 0:
             found.append(None)
             continue
-        reach = 0.01
-        while beyond_level(centre + sign * reach, side) > 0:
+        # About where a bound is whose error does not depend on the difference.
+        reach = min(max(3 * mean.test(0.0).error, 1e-3), FARTHEST_BOUND)
+        while beyond_level(mean.estimate + sign * reach, side) > 0:
             reach = min(2 * reach, FARTHEST_BOUND)
-        found.append(brentq(beyond_level, centre, centre + sign * reach, args=(side,), xtol=1e-10))
+        found.append(brentq(beyond_level, mean.estimate, mean.estimate + sign * reach, args=(side,), xtol=1e-10))
     return found[0], found[1]
 
 
@@ -272,15 +262,42 @@ def two_sided(test: WelchTest) -> float:
     return min(1.0, 2 * min(test.p_above, test.p_below))
 
 
-def _error_and_df(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """Standard error and degrees of freedom of a sum of independent parts with these variances."""
-    most = max(part for part, _ in parts)
-    if most <= 0:
-        return 0.0, float(sum(df for _, df in parts))
-    # Relative to the largest, so that squares of small numbers do not underflow.
-    relative = [(part / most, df) for part, df in parts]
-    total = math.fsum(part for part, _ in relative)
-    return math.sqrt(most) * math.sqrt(total), total**2 / math.fsum(part**2 / df for part, df in relative)
+class _Mean:
+    """The mean over tasks of linear forms, prepared for tests of many hypotheses.
+
+    Attributes:
+        estimate: in units of the gain if there is one.
+    """
+
+    def __init__(self, of: Sequence[LinearForm]) -> None:
+        units = [form.gain or 1.0 for form in of]
+        each = [form.raw_in_its_unit / unit for form, unit in zip(of, units, strict=True)]
+        self.estimate = math.fsum(each) / len(of)
+        self._rounding = max(form.rounding / unit for form, unit in zip(of, units, strict=True))
+        self._least_p = 0.0 if any(form.has_spread for form in of) else max(form.least_p for form in of)
+        rows = [
+            (sample.weight / unit / len(of), sample.on_gain / unit / len(of), sample.variance / sample.n, sample.n - 1)
+            for form, unit in zip(of, units, strict=True)
+            for sample in form.samples
+        ]
+        self._weights, self._on_gain, self._variances, freedom = np.array(rows, dtype=np.float64).T
+        self._freedom = np.maximum(freedom, 1)  # a sample with a single run does not count in what can be tested
+
+    def test(self, at: float) -> WelchTest:
+        """The test of the hypothesis that the mean is `at`."""
+        estimate = self.estimate - at
+        parts = (self._weights - at * self._on_gain) ** 2 * self._variances
+        most = float(parts.max())
+        if most <= 0:
+            estimate = 0.0 if abs(estimate) <= self._rounding else estimate
+            above, below, error, df = float(estimate <= 0), float(estimate >= 0), 0.0, float(self._freedom.sum())
+        else:
+            # Relative to the largest, so that squares of small numbers do not underflow.
+            relative = parts / most
+            total = float(relative.sum())
+            error, df = math.sqrt(most) * math.sqrt(total), total**2 / float((relative**2 / self._freedom).sum())
+            above, below = _p_values(estimate / error, df)
+        return WelchTest(estimate, error, df, max(above, self._least_p), max(below, self._least_p))
 
 
 def _sample(weight: float, on_gain: float, values: FloatArray, rounding: float) -> Sample:
@@ -291,10 +308,8 @@ def _sample(weight: float, on_gain: float, values: FloatArray, rounding: float) 
     return Sample(weight, on_gain, values.size, mean, variance)
 
 
-def _p_values(estimate: float, error: float, df: float) -> tuple[float, float]:
+def _p_values(t: float, df: float) -> tuple[float, float]:
     """p-values against "it is 0 or less" and "0 or more"."""
     from scipy.special import stdtr
 
-    if error == 0:
-        return float(estimate <= 0), float(estimate >= 0)
-    return float(stdtr(df, -estimate / error)), float(stdtr(df, estimate / error))
+    return float(stdtr(df, -t)), float(stdtr(df, t))

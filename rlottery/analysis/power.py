@@ -47,8 +47,8 @@ def powers(form: LinearForm, claim: Hypothesis, more: np.ndarray, level: float) 
     """
     from scipy.special import nctdtr, stdtrit
 
-    estimate = claim.sign * form.estimate(claim.at)
-    if estimate <= 0:
+    test = welch_test([form], claim.at)
+    if test is None or (estimate := claim.sign * test.estimate) <= 0:
         return np.zeros(more.size)
     single, runs, grows = (
         np.array(column, dtype=np.float64)[:, None] for column in zip(*form.parts(claim.at), strict=True)

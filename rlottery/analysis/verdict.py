@@ -189,7 +189,7 @@ class TaskVerdict:
         why: the reason for the state.
         seeds: those whose dense agent is done.
         p_learned: p-value of the claim that training improved the dense agents (`learning.learning_test`); None with
-            fewer than two dense or untrained agents.
+            fewer than two dense agents, or without untrained ones.
         arms: all but the dense arm.
         bimodal, head_start: cautions (`rlottery.analysis.cautions`); None where they do not apply.
     """
