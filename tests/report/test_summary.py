@@ -3,10 +3,14 @@
 import csv
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 import pytest
 from rich.console import Console
+from scipy.stats import ttest_ind
 
 from rlottery.analysis.digits import MINUS
 from rlottery.analysis.runs import read_runs
@@ -25,6 +29,7 @@ from rlottery.report.wording import sparsity_text
 from rlottery.storage.paths import Store
 from tests.analysis.stores import config, returns, success, write_mask, write_run
 
+CONTROL = {"control": "random", "of": {"criterion": "magnitude", "sparsity": {"actor": 0.9, "critic": 0.9}}}
 NUMBER = re.compile(rf"[-+{MINUS}]?\d[\d.,]*")
 
 
@@ -54,6 +59,24 @@ def pendulum(store: Store, settings: Config) -> Contents:
     last = settings.seeds[-1]
     error = "critic_loss became NaN [bold]at[/bold] step 11,000.\nLower it."
     write_run(store, "taylor-95", last, returns(-1234.5), task="Pendulum-v1", error=error)
+    return collect(store, settings)
+
+
+def with_control(
+    store: Store,
+    settings: Config,
+    scores: dict[str, tuple[float, ...]],
+    rows: Callable[..., list[dict[str, Any]]],
+    untrained: float,
+) -> Contents:
+    """A study of one task with a ticket at 90 % and its random control, by their scores."""
+    task = settings.tasks[0].name
+    for arm, of_arm in scores.items():
+        for seed, score in zip(settings.seeds, of_arm, strict=True):
+            facts = {"recipe": CONTROL} if arm == "random-90" else {}
+            write_run(store, arm, seed, rows(untrained, score, score, score), task=task, **facts)
+            if arm != "dense":
+                write_mask(store.run(task, seed, arm).mask, [seed])
     return collect(store, settings)
 
 
@@ -122,9 +145,33 @@ class TestVerdictInWords:
         for seed, rate in zip(settings.seeds, (0.1, 0.2, 0.1, 0.0, 0.15), strict=True):
             write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
             write_run(store, "magnitude-80", seed, success(0.0, rate, rate, rate))
-        contents = collect(store, settings)
-        assert contents.verdicts.pooled[0].decision == "losing"
-        assert "magnitude-80 scores lower than dense agents." in shown(contents, 1000)
+        told = shown(collect(store, settings), 1000)
+        assert "On reach-v3, magnitude-80 is worse than dense agents by more than the margin (" in told
+        assert "No random masks have the layer counts of magnitude-80" in told
+
+    def test_tickets_that_beat_random_masks_by_far_and_are_open_against_dense(self, store: Store) -> None:
+        """As on Pendulum-v1 with 50 noise inputs."""
+        dense, ticket = (-700, -100, -120, -600, -130), (-140, -150, -300, -130, -160)
+        scores = {"dense": dense, "magnitude-90": ticket, "random-90": (-1390, -1450, -1330, -1420, -1360)}
+        settings = config(["Pendulum-v1"], range(5))
+        told = shown(with_control(store, settings, scores, returns, -1500), 1000)
+        difference = mean(ticket) - mean(scores["random-90"])
+        welch = ttest_ind(ticket, scores["random-90"], equal_var=False).confidence_interval(0.9)
+        low, high = (f"{bound:,.0f}" for bound in welch)
+        assert (
+            f"On Pendulum-v1, magnitude-90 is better than random masks with the same layer counts by {difference:,.0f} "
+            f"[90 % interval {low} to {high}] in return (normalised "
+        ) in told
+        assert ", and not yet shown to match dense agents (" in told
+
+    def test_random_masks_that_beat_dense_agents_and_tickets_that_are_far_worse(self, store: Store) -> None:
+        """As on reach-v3 at 90 %, ERK."""
+        dense, random = (0.8, 0.73, 0.4, 0.5, 0.57), (1.0, 0.83, 0.8, 0.9, 0.87)
+        scores = {"dense": dense, "magnitude-90": (0.13, 0.13, 0.0, 0.1, 0.09), "random-90": random}
+        told = shown(with_control(store, config(seeds=range(5)), scores, success, 0.0), 1000)
+        assert "On reach-v3, magnitude-90 is far worse than random masks with the same layer counts by 0.79 [" in told
+        assert f"On reach-v3, random masks beat dense agents: random-90 by {mean(random) - mean(dense):.2f} [" in told
+        assert f"Holm-corrected p = {ttest_ind(random, dense, equal_var=False).pvalue:.3f}" in told
 
     def test_before_there_is_a_ticket_nothing_is_said_of_any(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
