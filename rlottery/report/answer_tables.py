@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from typing import cast
 
 from rlottery.analysis.power import MOST_MORE_SEEDS
-from rlottery.analysis.verdict import CLAIMS, Answer, ArmVerdict, FailedRuns, LeftOut, PooledVerdict, Question
+from rlottery.analysis.verdict import (
+    CLAIMS,
+    Answer,
+    ArmVerdict,
+    FailedRuns,
+    LeftOut,
+    PooledAnswer,
+    PooledVerdict,
+    Question,
+)
 from rlottery.report.answers_in_words import chip_of_word
 from rlottery.report.contents import Contents
 from rlottery.report.tables import (
@@ -62,7 +71,7 @@ def answers_table(contents: Contents) -> Table:
         text("Task", "task", lambda asked: asked.task or ALL_TASKS),
         text("Question", "question", lambda asked: f"against {asked.question}"),
         Column("Answer", _answer_cell),
-        text("Measure", "measure", lambda asked: asked.answer.measure or "score and area"),
+        text("Measure", "measure", _measure),
         Column("p (Holm p) of each claim", _claims_cell),
         number("From the start", "from_start", _from_start, "+.2f"),
         number("Headroom", "headroom", _headroom, ".2f"),
@@ -153,6 +162,12 @@ def _left_out(contents: Contents) -> Iterator[_Rest]:
 def _answer_cell(asked: _Asked) -> Cell:
     values = {"answer": asked.answer.answer, "small": asked.answer.small}
     return chips_cell((arm_chip(asked.arm, asked.question),), values)
+
+
+def _measure(asked: _Asked) -> str | None:
+    if isinstance(asked.answer, PooledAnswer):
+        return " and ".join(sorted(set(asked.answer.measures.values()), reverse=True)) or None
+    return asked.answer.measure
 
 
 def _claims_cell(asked: _Asked) -> Cell:

@@ -21,6 +21,10 @@ from rlottery.report.wording import sparsity_text
 
 METRIC_AXES: dict[Metric, str] = {"success": "success rate", "return": "mean return"}
 PANELS_IN_A_ROW = 4
+_KEY_INCHES, _LETTER_INCHES, _ROW_INCHES = 0.8, 0.092, 0.24
+"""Of a legend: the width of a line with its gaps, of a letter, and the height of a row."""
+_ROWS_IN_MARGIN = 2
+"""Rows of a legend that fit above titled panels."""
 
 
 @dataclass(frozen=True)
@@ -206,21 +210,45 @@ def names_at_right(axes: Axes, names: Sequence[Name], *, gap: float = 0.085) -> 
 
 
 def legend(figure: Figure, entries: Mapping[str, Look]) -> None:
-    """Add a legend above the panels, in the order of the entries."""
+    """Add a legend above the panels, in the order of the entries, in as many columns as fit.
+
+    A figure becomes wider for a very long name, and higher for more rows than its upper margin has room for.
+    """
     lines = [
         Line2D([], [], color=a.colour, linestyle=a.dash, linewidth=1.6 if a.quiet else 2.4, label=drawn_name(line))
         for line, a in entries.items()
     ]
+    widths = [_KEY_INCHES + _LETTER_INCHES * len(drawn_name(line)) for line in entries]
+    width = figure.get_size_inches()[0]
+    columns = next((n for n in range(min(len(widths), 6), 1, -1) if _columns_width(widths, n) <= width), 1)
+    rows = -(-len(widths) // columns)
+    _grow(figure, max(0.0, max(widths, default=0.0) - width), _ROW_INCHES * max(0, rows - _ROWS_IN_MARGIN))
     figure.legend(
         handles=lines,
         loc="upper left",
         bbox_to_anchor=(0.0, 1.0),
-        ncols=min(len(entries), 6),
+        ncols=columns,
         frameon=False,
         fontsize=10.5,
         handlelength=2.6,
         borderpad=0.1,
+        columnspacing=1.5,
     )
+
+
+def _columns_width(widths: Sequence[float], columns: int) -> float:
+    """The inches of a legend whose entries fill the columns one after the other."""
+    return sum(float(column.max()) for column in np.array_split(np.array(widths), columns)) + 0.05
+
+
+def _grow(figure: Figure, right: float, top: float) -> None:
+    """Add these inches to a figure, and leave its axes as they are."""
+    width, height = figure.get_size_inches()
+    for axes in figure.axes:
+        box = axes.get_position()
+        across, up = width / (width + right), height / (height + top)
+        axes.set_position((box.x0 * across, box.y0 * up, box.width * across, box.height * up))
+    figure.set_size_inches(width + right, height + top)
 
 
 def readable(colour: str) -> str:

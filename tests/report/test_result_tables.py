@@ -125,6 +125,21 @@ class TestPooledTables:
         told = {row.cells[2].text: (row.cells[3].values["difference"], row.cells[4].values["answer"]) for row in rows}
         assert told == {task: (rest.difference, rest.answer) for task, rest in without.items()}
 
+    @pytest.mark.parametrize(
+        ("measures", "text"),
+        [
+            (("score", "score", "score"), "score"),
+            (("area", "area", "area"), "area"),
+            (("area", "score", "score"), "score and area"),
+            ((), "\N{EN DASH}"),
+        ],
+    )
+    def test_it_says_what_is_measured(self, made, measures, text):
+        measured = dict(zip(TASKS, measures, strict=False))
+        arm = replace(made.verdicts.pooled[0], dense=pooled_answer("dense", "open", -0.1, measures=measured))
+        table = answers_table(replace(made, verdicts=replace(made.verdicts, tasks=(), pooled=(arm,))))
+        assert column(table, "Measure")[0].text == text
+
     def test_the_median_of_normalised_scores_is_on_their_scale(self, made):
         arm = replace(made.verdicts.pooled[0], dense=pooled_answer("dense", "open", -0.1, median=-0.25))
         changed = replace(made, verdicts=replace(made.verdicts, pooled=(arm,)))

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from rlottery.report.arm_styles import looks
 from rlottery.report.curve_panels import below_panels, curve_panels, mean_curve
@@ -11,6 +12,7 @@ from rlottery.report.drawn import DARK, LIGHT
 from rlottery.report.panels import (
     NumberFormatter,
     clusters,
+    legend,
     moved_apart,
     padded,
     place,
@@ -18,6 +20,7 @@ from rlottery.report.panels import (
     sparsity_axis,
     sparsity_groups,
     steps_text,
+    titled_panels,
 )
 from rlottery.report.score_figures import (
     aggregates,
@@ -232,6 +235,27 @@ class TestMeanCurve:
     def test_one_curve_is_its_own_mean(self):
         grid, mean = mean_curve([(np.array([0.0, 50.0]), np.array([1.0, 2.0]))])
         assert (grid.tolist(), mean.tolist()) == ([0, 50], [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("panels", "names"),
+    [
+        (1, ["dense", "magnitude", "taylor", "random"]),
+        (1, ["MMMMMMMMMMMMMMMMMMMM"] * 2 + ["iii"] * 12),
+        (1, ["a-very-long-name-of-an-arm-that-is-wider-than-a-panel"]),
+        (4, [f"family-number-{number}" for number in range(14)]),
+    ],
+)
+def test_a_legend_lies_within_its_figure_and_above_its_panels(look, panels, names):
+    figure, axes = titled_panels(["90 % sparsity"] * panels, 2.0, "score", LIGHT)
+    before = [tuple(panel.get_window_extent().size) for panel in axes]
+    legend(figure, {f"{name} {place}": look["taylor-80"] for place, name in enumerate(names)})
+    FigureCanvasAgg(figure).draw()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
+    tops = [panel.get_tightbbox().y1 for panel in axes]  # with their titles
+    assert max(tops) <= box.y0
+    assert [tuple(panel.get_window_extent().size) for panel in axes] == [pytest.approx(size) for size in before]
 
 
 class TestNamesMovedApart:
