@@ -1,13 +1,16 @@
 """What limits the verdict, in sentences: what could make it wrong, and what this study could not have shown."""
 
+import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from rlottery.analysis.digits import Digits
+from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.verdict import Answer, ArmVerdict, PooledAnswer, TaskVerdict, Verdicts
 from rlottery.report.answers_in_words import WORDS
 from rlottery.report.contents import Contents
-from rlottery.report.wording import joined, plural
+from rlottery.report.wording import capitalised, joined, plural
 
 _MOST_NAMED = 4
 _DIGITS = Digits(2)
@@ -40,6 +43,7 @@ def limits(contents: Contents) -> Iterator[str]:
     yield from _interim(verdicts)
     yield from _dropped_claims(contents)
     yield from _seeds_added(verdicts)
+    yield from _zero_of_the_scale(contents)
     yield from verdicts.deviations
 
 
@@ -162,6 +166,26 @@ def _seeds_added(verdicts: Verdicts) -> Iterator[str]:
             f"Seeds were added {times} after the first run. Adding seeds after looking at results makes false claims "
             "more likely than the level says."
         )
+
+
+def _zero_of_the_scale(contents: Contents) -> Iterator[str]:
+    """Which untrained policies the normalised score has its zero from, and how well their mean is known."""
+
+    def sample(task: TaskScores) -> tuple[bool, int]:
+        """Whether they are the dense agents before training, and how many there are."""
+        return task.untrained_sample == tuple(task.starts.values()), len(task.untrained_sample)
+
+    scaled = [task for task in contents.scores if task.gain is not None]
+    for (of_dense, number), tasks in _grouped(scaled, sample):
+        where = "" if len(tasks) == len(scaled) else f"On {joined(task.task for task in tasks)}, "
+        of = "untrained dense agents" if of_dense else "fresh untrained policies"
+        errors = [
+            statistics.stdev(task.untrained_sample) / math.sqrt(number) / task.gain
+            for task in tasks
+            if task.gain is not None and number > 1
+        ]
+        known = f" (standard error {_span(errors)} in normalised score)" if errors else ""
+        yield capitalised(f"{where}the zero of the normalised score is the mean of {number} {of}{known}.")
 
 
 def _dropped_claims(contents: Contents) -> Iterator[str]:

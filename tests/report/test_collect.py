@@ -148,7 +148,8 @@ def test_commands_and_added_seeds_come_from_the_record(store: Store) -> None:
 
 def test_when_contrasts_were_registered_comes_from_the_record(store: Store) -> None:
     first, second = "magnitude-70 > random-70", "magnitude-70 vs dense"
-    recipes = {"arms": [{"criterion": "magnitude", "sparsity": 0.7}, {"control": "random", "of": "magnitude"}]}
+    ticket = {"name": "magnitude-70", "criterion": "magnitude", "sparsity": 0.7}
+    recipes = {"arms": [ticket, {"name": "random-70", "control": "random", "of": "magnitude-70"}]}
     for known in ([first], [first, second]):
         plain = config(seeds=range(5)).model_dump(mode="json", exclude={"pruning"})
         settings = Config.model_validate({**plain, **recipes, "contrasts": known, "data": str(store.root)})

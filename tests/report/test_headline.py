@@ -218,6 +218,23 @@ class TestLimits:
         assert line == "The config no longer has 1 contrast that was registered: a > b."
         assert not any("registered" in line for line in headline_of(made).limits)
 
+    def test_the_zero_of_the_scale_is_named_with_its_standard_error(self, made):
+        def zero(scores):
+            found = headline_of(replace(made, scores=scores)).limits
+            return [line for line in found if "zero of the normalised score" in line]
+
+        given = [replace(task, starts=dict(enumerate((-1.0, 0.0, 1.0, 2.0))), gain=10.0) for task in made.scores]
+        # The sd of these is sqrt(5 / 3), over sqrt(4) and a gain of 10.
+        assert zero(tuple(given)) == [
+            "The zero of the normalised score is the mean of 4 untrained dense agents (standard error 0.06 in "
+            "normalised score)."
+        ]
+        more = replace(given[0], starts=dict(enumerate((0.0, 0.0))))
+        assert [line.partition(",")[0] for line in zero((more, *given[1:]))] == [
+            f"On {more.task}",
+            f"On {given[1].task} and {given[2].task}",
+        ]
+
     def test_a_caution_is_next_to_its_subject(self, made):
         said = "runs of the same arm either learn or fail"
         tasks = {
