@@ -90,7 +90,7 @@ def headline(contents: Contents) -> Headline:
         first = "Nothing is decided." if lost else "Nothing is decided: no ticket has been trained with enough seeds."
         return Headline((*beats, first, *lost), (), tuple(limiting))
     telling = [ticket for ticket in single if not pooled or ticket.random.answer in ("better", "worse")]
-    others = [ticket for ticket in single if ticket not in telling]
+    others = [ticket for ticket in single if ticket not in telling and ticket.is_shown]
     groups = _grouped(pooled, margin) + [
         of_task for task in verdicts.tasks for of_task in _grouped([t for t in telling if t.task == task.task], margin)
     ]

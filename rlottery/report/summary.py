@@ -19,8 +19,7 @@ from rlottery.safety.printable import on_one_line
 from rlottery.storage.paths import DENSE
 
 KEY = (
-    "Normalised: the normalised score, 0 = untrained, 1 = dense, over the seeds that the arm and the dense arm both "
-    "have.",
+    "Normalised: the normalised score, 0 = the mean of untrained agents, 1 = the mean of dense agents.",
     "Sparsity: pruned share of the kernel weights; actor / critic where they differ.",
 )
 
