@@ -83,20 +83,16 @@ def by_contrast(rows: Sequence[ContrastResult]) -> list[list[ContrastResult]]:
 
 
 def _part(row: ContrastResult, wording: Wording) -> str:
-    """``shown on reach-v3, by 0.12 in success rate; Holm-corrected p = 0.012``."""
+    """``shown on reach-v3: rigl-90 is better than set-90 by 0.12 in success rate, Holm-corrected p = 0.012``."""
     where = f"on {row.task}" if row.task is not None else f"over {plural(len(row.tasks), 'task')}"
     p = f", Holm-corrected {p_text(row.adjusted)}" if row.adjusted is not None else ""
+    first, _, claim = outcome(row).partition(": ")
     if row.outcome in ("plus", "minus"):
-        if row.two_sided:
-            said = f"it is shown {where} that {claim_of(row, opposite=row.outcome == 'minus')}"
-        else:
-            said = f"{'shown' if row.outcome == 'plus' else 'the opposite is shown'} {where}"
-        return f"{said}, {wording.by([(row, row.task, row.measure)])}{p}"
-    first, _, why = outcome(row).partition(": ")
-    said = f"{first} {where}" + (f", because {why}" if why and row.outcome is None else "")
+        return f"{first} {where}: {claim} {wording.by([(row, row.task, row.measure)])}{p}"
+    said = f"{first} {where}" + (f", because {claim}" if claim and row.outcome is None else "")
     if row.difference is None and row.raw_difference is None:
         return said
-    tail = f"; {why}" if why and row.outcome == "open" else ""
+    tail = f"; {claim}" if claim else ""
     return f"{said} ({wording.signed([(row, row.task, row.measure)])}{p}{tail})"
 
 

@@ -36,10 +36,10 @@ class Study:
         runs: one row per run that has ended, by task, seed and arm. The rounds of iterative pruning have no rows.
             `metric` is "success" or "return", and `score` the mean of the last evaluations in that unit. `area` is the
             mean score over all of training; arms that start at a later step have none. `untrained` is the mean score of
-            the task's untrained agents. `normalised_score` is 0 for that, and 1 for the mean of its dense agents. A run that diverged scores as an untrained agent. One that failed or
-            can't be read has no score, and `error` says why. `sparsity_actor` and `sparsity_critic` are the shares that
-            were pruned; dense agents have none. `control` is the kind of control. `env_steps` counts training steps,
-            `seconds` wall-clock time.
+            the task's untrained agents. `normalised_score` is 0 for that, and 1 for the mean of its dense agents. A run
+            that diverged scores as an untrained agent. One that failed or can't be read has no score, and `error` says
+            why. `sparsity_actor` and `sparsity_critic` are the shares that were pruned; dense agents have none.
+            `control` is the kind of control. `env_steps` counts training steps, `seconds` wall-clock time.
         evaluations: one row per evaluation: `return` is the mean over its `episodes`, and `success` the share of them
             that succeeded.
         masks: one row per layer of every mask: `kept` of `total` weights. `group` is actor or critic, and `digest`

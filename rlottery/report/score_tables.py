@@ -104,8 +104,8 @@ def score_table(contents: Contents, task: TaskScores, looks: Mapping[str, Look])
     untrained = "" if task.untrained is None else f" Untrained: {form(task.untrained)}."
     caption = (
         f"{task.task}: {measured}, {last_evaluations(contents.score_evaluations)} of each run. Mean, median "
-        f"and IQM are over n seeds; in brackets the {BOOTSTRAP}. Normalised: the mean of the normalised scores. Before: "
-        f"mean before training. Area: mean {METRIC_NAMES[task.metric]} over all of training.{untrained}"
+        f"and IQM are over n seeds; in brackets the {BOOTSTRAP}. Normalised: the mean of the normalised scores. "
+        f"Before: mean before training. Area: mean {METRIC_NAMES[task.metric]} over all of training.{untrained}"
         f"{_threshold_sentence(task)}"
     )
     return make_table(f"scores_{file_name(task.task)}", caption, columns, _arm_rows(task))

@@ -56,11 +56,20 @@ def test_a_line_has_the_pool_first_then_where_it_is_shown_then_the_rest(made):
         contrast_result("a > b", None, "plus", 0.2, adjusted=0.03),
     ]
     assert contrast_line(rows, replace(made, claims={("a > b", "score"): 3})) == (
-        "a > b (registered after 3 runs had ended): shown over 3 tasks, by 0.20 [90 % interval 0.10 to 0.30] in "
-        "normalised score, Holm-corrected p = 0.030; shown on drawer-close-v3, by 0.29 [0.19 to 0.38] in success rate "
-        "(normalised 0.30 [0.20 to 0.40]), Holm-corrected p = 0.004; open on Reacher-v5; not tested on "
-        "InvertedDoublePendulum-v5."
+        "a > b (registered after 3 runs had ended): shown over 3 tasks: a is better than b by 0.20 [90 % interval "
+        "0.10 to 0.30] in normalised score, Holm-corrected p = 0.030; shown on drawer-close-v3: a is better than b by "
+        "0.29 [0.19 to 0.38] in success rate (normalised 0.30 [0.20 to 0.40]), Holm-corrected p = 0.004; open on "
+        "Reacher-v5; not tested on InvertedDoublePendulum-v5."
     )
+
+
+def test_the_opposite_and_an_interval_that_speaks_for_it(made):
+    against = contrast_line([contrast_result("a > b", TASK, "minus", -0.3)], made)
+    assert (
+        "the opposite is shown on drawer-close-v3: b is better than a by 0.29 [90 % interval 0.19 to 0.38]" in against
+    )
+    leaning = contrast_line([contrast_result("a > b", TASK, "open", -0.3)], made)
+    assert leaning.endswith("Holm-corrected p = 0.020; its interval speaks for the opposite).")
 
 
 def test_a_single_one_says_why_it_is_not_tested(made):
@@ -76,6 +85,8 @@ def test_defaults_that_show_nothing_are_counted(made):
         contrast_result("c vs d", TASK, "open", 0.0),
     )
     lines = contrast_lines(replace(made, verdicts=replace(made.verdicts, contrasts=given)))
-    assert lines[0].startswith("a vs dense (not registered; a default comparison): it is shown on drawer-close-v3 that")
+    assert lines[0].startswith(
+        "a vs dense (not registered; a default comparison): shown on drawer-close-v3: a is better"
+    )
     assert lines[1].startswith("c vs d (registered; not recorded when): open on drawer-close-v3 (0.00 [90 % interval")
     assert lines[2].startswith("1 default comparison shows nothing yet") and len(lines) == 3
