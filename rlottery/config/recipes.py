@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 ROUND = ".round-"
 """Comes before the number in the name of a round of iterative pruning."""
 KEYS = (
-    *("name", "criterion", "sparsity", "allocation", "floor", "structure", "batches", "batch_size", "estimator"),
+    *(
+        "name",
+        "criterion",
+        "sparsity",
+        "allocation",
+        "floor",
+        "structure",
+        "reclaim",
+        "batches",
+        "batch_size",
+        "estimator",
+    ),
     *("schedule", "rewind", "rescale", "control", "of", "transfer"),
 )
 """The keys of an entry of `arms:`, whatever its kind, in the order in which they are saved."""
@@ -194,6 +205,9 @@ class PrunedRecipe(ArmRecipe):
 class TicketRecipe(PrunedRecipe):
     """A ticket: a criterion scores the weights, at once or in rounds, and the survivors are rewound and trained."""
 
+    reclaim: Switch = Field(
+        default=False, description="true exchanges survivors on no path from input to output for weights on one"
+    )
     batches: Batch = Field(default=100, description="replay batches that a score is averaged over")
     batch_size: Batch = Field(default=256, description="transitions per batch")
     estimator: Annotated[Literal["mean-abs", "abs-mean"], expects("mean-abs or abs-mean")] | None = Field(
@@ -208,6 +222,8 @@ class TicketRecipe(PrunedRecipe):
             return "missing: criterion; `rlottery arms` lists them, or give your own function as module:function"
         if self.rescale and self.rewind.step != 0:
             return "rescale corrects the scale of initial weights; leave it out, or use rewind: initial"
+        if self.reclaim and (problem := self._reclaims_nothing()):
+            return f"{problem}; leave out reclaim"
         if known is None:
             return None  # checked once the function is imported (`import_criteria`)
         if known.reads_initial_weights and self.rewind.step != 0:
@@ -225,6 +241,14 @@ class TicketRecipe(PrunedRecipe):
             return f"{self.criterion} has its own estimator; leave out estimator"
         return None
 
+    def _reclaims_nothing(self) -> str | None:
+        """Why reclaiming makes no sense with the other keys."""
+        if self.structure == "units":
+            return "pruning whole units leaves no weight idle"
+        if self.allocation.layers is not None:
+            return "reclaim moves weights between layers, but allocation gives the sparsity of each"
+        return "reclaim moves weights between layers and keeps no floor above 1" if self.floor > 1 else None
+
     def default_name(self) -> str:
         """What distinguishes this arm from others: criterion and sparsity in per cent first, as in `taylor-95`."""
         parts = [] if self.is_one_shot else [self.kind]
@@ -233,7 +257,7 @@ class TicketRecipe(PrunedRecipe):
         if {"batches", "batch_size"} & self.model_fields_set and (self.batches, self.batch_size) != (100, 256):
             parts.append(f"{self.batches}x{self.batch_size}")
         parts += {0: [], None: ["fine-tuned"]}.get(self.rewind.step, [f"from-step-{self.rewind.step}"])
-        return "-".join(parts + ["rescaled"] * self.rescale)
+        return "-".join(parts + ["reclaimed"] * self.reclaim + ["rescaled"] * self.rescale)
 
 
 class SparseTrainingRecipe(PrunedRecipe):
@@ -245,6 +269,8 @@ class SparseTrainingRecipe(PrunedRecipe):
     def takes_nothing_else(cls, given: Mapping[str, Any], others: Sequence[str]) -> str:
         if "of" in others:
             return super().takes_nothing_else(given, others)
+        if "reclaim" in others:
+            return f"{_schedule_name(given)} changes its mask while the agent trains; leave out reclaim"
         return f"{_schedule_name(given)} reads no replay; leave out {listed(sorted(others))}"
 
     @property

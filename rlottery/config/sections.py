@@ -18,6 +18,7 @@ from rlottery.config.fields import (
     Rate,
     Section,
     Sparsity,
+    Switch,
     UpToOne,
     Widths,
     expects,
@@ -39,6 +40,9 @@ class Pruning(Section):
     )
     num_gradient_batches: Batch = Field(default=100, description="replay batches the score is averaged over")
     gradient_batch_size: Batch = Field(default=256, description="transitions per batch")
+    reclaim: Switch = Field(
+        default=False, description="true exchanges survivors on no path from input to output for weights on one"
+    )
 
 
 class NetworkSettings(Section):

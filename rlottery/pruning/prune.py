@@ -1,4 +1,4 @@
-"""From scores to a mask: allocate, select, and check that input and output are still connected."""
+"""From scores to a mask: allocate, select, reclaim, and check that input and output are still connected."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
@@ -7,6 +7,7 @@ from rlottery.errors import MaskError, naming
 from rlottery.pruning.allocation import allocate_erk, allocate_given, allocate_global, allocate_uniform
 from rlottery.pruning.masks import GroupMask, by_network, check_connected, select
 from rlottery.pruning.ranking import Scores
+from rlottery.pruning.reclaim import reclaimed
 from rlottery.pruning.structured import prune_units
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ def prune(
     structure: Literal["weights", "units"] = "weights",
     within: GroupMask | None = None,
     twins: Twins = "separate",
+    reclaim: bool = False,
     group: str = "network",
 ) -> GroupMask:
     """The mask of one group that keeps the highest scores.
@@ -39,6 +41,8 @@ def prune(
         twins: with "separate", allocation "global" ranks the weights of each network (each twin critic) apart, and the
             count is that of each network's weights. With "shared", all networks compete for one budget, as in masks of
             earlier versions. The other allocations treat networks of equal shapes alike, to within one weight.
+        reclaim: whether survivors on no path are exchanged for the best weights on one (`reclaim.reclaimed`). Layers
+            may then keep more or fewer weights than allocated; the networks' numbers of weights stay the same.
         group: the group's name, for messages.
 
     Raises:
@@ -56,6 +60,8 @@ def prune(
             mask = _of_each_network(scores, lambda own: prune_units(own, sparsity, floor))
         else:
             mask = prune_units(scores, sparsity, floor, allocation)
+        if reclaim:
+            mask = reclaimed(scores, mask, within)
         check_connected(mask)
     return mask
 

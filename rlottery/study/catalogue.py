@@ -69,6 +69,12 @@ OTHER_CHOICES: dict[str, Method] = {
         paper="He et al. 2015; Evci et al. 2022, Gradient Flow in Sparse Neural Networks",
         use="For random masks and fresh weights at high sparsity, which may lose because of their scale alone.",
     ),
+    "reclaim: true": Method(
+        summary="survivors on no path from an input to an output are exchanged for the best-scoring weights on one",
+        paper="Vysogorets and Kempe 2023, Connectivity Matters, on effective sparsity",
+        cost="none beside making the mask",
+        use="At high sparsity, where a criterion may leave much of its budget on weights that do nothing.",
+    ),
     "transfer: {seed: next}": Method(
         summary="the mask of another seed's agent",
         paper="Morcos et al. 2019, One ticket to win them all",

@@ -165,7 +165,7 @@ BELOW_ONE = "must be a number from 0 to below 1, not "
         ("evaluation.score_evaluations", "0", COUNT + "0"),
         ("evaluation.episode", "1", "unknown key; did you mean 'episodes'?"),
         ("pruning.colour", "1", ("unknown key; the keys here are sparsity, gradient_method, "
-         "num_gradient_batches, gradient_batch_size")),
+         "num_gradient_batches, gradient_batch_size, reclaim")),
     ],
 )  # fmt: skip
 def test_fault_of_one_key(faults: Faults, key: str, value: str, message: str) -> None:

@@ -47,6 +47,7 @@ def test_defaults(load: Callable[..., Config]) -> None:
             "gradient_method": "taylor",
             "num_gradient_batches": 100,
             "gradient_batch_size": 256,
+            "reclaim": False,
         },
         "network": {"actor": [256, 256], "critic": [256, 256]},
         "sac": {

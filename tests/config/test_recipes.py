@@ -34,9 +34,10 @@ REWIND = "must be initial, none, or {step: k} with a whole number of env steps a
 NAME = "must be 1 to 64 letters, digits, '_', '-' and single '.', and neither dense nor with '.round-' in it, not "
 SHARE = "must be a number from 0 to below 1, not "
 KEYS = (
-    "the keys here are name, criterion, sparsity, allocation, floor, structure, batches, batch_size, estimator, "
-    "schedule, rewind, rescale, control, of, transfer"
+    "the keys here are name, criterion, sparsity, allocation, floor, structure, reclaim, batches, batch_size, "
+    "estimator, schedule, rewind, rescale, control, of, transfer"
 )
+MOVES = "reclaim moves weights between layers"
 INITIAL = "snip scores the weights as they are before training"
 OF = "of belongs to a control or a transfer; add one of them, such as control: random"
 OTHER = "use another criterion, such as magnitude"
@@ -358,6 +359,18 @@ def test_no_recipe(fault: Fault, arm: str, message: str) -> None:
         (
             "rescale: true, rewind: {step: 400}",
             "rescale corrects the scale of initial weights; leave it out, or use rewind: initial",
+        ),
+        # Idle weights
+        ("reclaim: 1", "reclaim: must be true or false, not 1"),
+        ("reclaim: true, structure: units", "pruning whole units leaves no weight idle; leave out reclaim"),
+        ("reclaim: true, floor: 2", f"{MOVES} and keeps no floor above 1; leave out reclaim"),
+        (
+            "reclaim: true, sparsity: null, allocation: {actor: [0.5, 0.9, 0.5], critic: [0.5, 0.9, 0.5]}",
+            f"{MOVES}, but allocation gives the sparsity of each; leave out reclaim",
+        ),
+        (
+            "schedule: set, reclaim: true",
+            "set changes its mask while the agent trains; leave out reclaim",
         ),
         # Other arms
         ("of: other", OF),
@@ -745,6 +758,7 @@ def test_a_control_may_stand_before_its_ticket_and_name_one_of_a_list() -> None:
         ({"criterion": "snip", "sparsity": 0.9, "rescale": True}, "snip-90-rescaled"),
         ({"criterion": "magnitude", "sparsity": 0.9, "schedule": "iterative"}, "iterative-magnitude-90"),
         ({"schedule": "gradual", "sparsity": 0.9}, "gradual-magnitude-90"),
+        ({"criterion": "taylor", "sparsity": 0.98, "reclaim": True}, "taylor-98-reclaimed"),
         ({"schedule": {"rigl": {"drop": 0.5}}, "sparsity": 0.9, "allocation": "uniform"}, "rigl-90-uniform"),
         ({"criterion": "magnitude", "allocation": {"actor": [0.5, 0], "critic": [0, 0.5]}}, "magnitude-given"),
         ({"control": "dense-again"}, "dense-again"),

@@ -221,6 +221,9 @@ def arm_for(method: str, pruning: Pruning, twins: Twins = "separate") -> Arm:
     if criterion != "magnitude" and batches != (_DEFAULTS.num_gradient_batches, _DEFAULTS.gradient_batch_size):
         name += f"-{batches[0]}x{batches[1]}"
         recipe |= {"batches": batches[0], "batch_size": batches[1]}
+    if pruning.reclaim:
+        name += "-reclaimed"
+        recipe["reclaim"] = True
     return Arm(name, TicketRecipe.model_validate(recipe), method=method, twins=twins)
 
 

@@ -18,7 +18,7 @@ TICKET_VERSION = 1
 
 Fingerprint = dict[str, Any]
 
-_OF_MASKS = ("allocation", "floor", "structure", "estimator", "schedule", "control", "transfer", "source")
+_OF_MASKS = ("allocation", "floor", "structure", "reclaim", "estimator", "schedule", "control", "transfer", "source")
 
 
 def dense_fingerprint(config: Config, task: Task, seed: int) -> Fingerprint:

@@ -244,6 +244,7 @@ def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> tuple[dict[s
                 structure=recipe.structure,
                 within=None if groups is None else groups[group],
                 twins=job.ticket_arm.twins,
+                reclaim=recipe.reclaim and turn == turns,
                 group=group,
             )
             for group, of_group in scores.items()

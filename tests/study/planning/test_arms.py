@@ -301,6 +301,18 @@ def test_the_name_of_a_list_of_sparsities_chooses_all_that_came_of_it() -> None:
     ]
 
 
+def test_reclaiming_is_in_a_fingerprint_only_if_asked_for() -> None:
+    plain, off, on = (
+        arms({"criterion": "magnitude", "sparsity": 0.9, "name": "mag", **given})["mag"]
+        for given in ({}, {"reclaim": False}, {"reclaim": True})
+    )
+    assert mask_fingerprint(plain, 0, {}) == mask_fingerprint(off, 0, {})
+    told = mask_fingerprint(on, 0, {})
+    assert told["pruning"].pop("reclaim") is True and told == mask_fingerprint(plain, 0, {})
+    short = arm_for("gradient", Pruning(reclaim=True))
+    assert short.name == "taylor-80-reclaimed" and mask_fingerprint(short, 0, {})["pruning"]["reclaim"] is True
+
+
 def test_the_source_of_ones_own_criterion_is_part_of_its_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
 
