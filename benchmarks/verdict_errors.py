@@ -1,79 +1,91 @@
-"""Type I errors of the verdict, by simulation: ``nice -n 15 uv run python -m benchmarks.verdict_errors``.
+"""How often the verdict's claims are false, by simulation: ``nice -n 15 uv run python -m benchmarks.verdict_errors``.
 
-Takes a minute of one core. Writes benchmarks/results/verdict_errors.csv, and prints whether errors on normal data stay
-within the nominal 5 %. Every case is on a boundary of its claim, where errors are most frequent. Scores are simulated,
-one per seed: U untrained, D dense, T ticket, C control. Dense agents gain 1 on average. The columns are:
+Takes two minutes of one core, and writes benchmarks/results/verdict_errors.csv. Every case is on the boundary of its
+claim, where false claims are most frequent. Dense agents gain 1 on average. The columns are:
 
-    claim         the false claim: "not worse" (non-inferior to dense at the margin), "losing" (worse than that),
-                  "winning" (non-inferior, and better than its control), "sparse" (non-inferior, equivalent to control)
-    data          normal: one ticket on one task; 24 together: 8 arms x 3 tasks, Holm; 3 pooled: mean over three tasks;
-                  0 or 1: a run ends at one of them; mixture: success rates of 95 % and 5 %, measured in 30 episodes;
-                  noise: one success rate, measured in 30 episodes; 24 of them: 8 arms x 3 tasks, Holm
+    claim         superior, non-inferior, worse than dense; better, worse than random, equivalent; wins (non-inferior
+                  and better); any false: superior, better or worse in any way; fails more often (Fisher's exact test);
+                  and contrasts: one is above the other, two differ, two differences differ
+    scores        normal or t3 (Student's t, 3 degrees of freedom), with the standard deviations of ticket and others;
+                  runs of a committed study (TASK TICKET), resampled and shifted to the boundary;
+                  rare failures (TASK): tickets are dense runs of a committed study, of which so many are replaced by
+                  failed runs that the mean is at the boundary; 0 or 1, and 0.95 or 0.05 measured in 30 episodes, with
+                  the share of dense agents that succeed
     boundary      where the means are
-    correlation   of the scores of a seed; for 0 or 1 and mixture, how often a seed's ticket and dense agent succeed or
-                  fail together
-    spread        normal: standard deviation over gain (half of that for U); otherwise the share of dense agents that
-                  succeed
-    procedure     t: the verdict's test. verdict: the same, only if dense agents learned and scores are not tied at the
-                  ceiling. flips: a sign-flip test. naive: t of T - D against -margin x mean gain
-    error, mc_error   share of simulated studies that make the claim, and the standard error of that share
+    structure     one ticket; 24: 8 tickets on each of 3 tasks, with Holm's correction (any false claim); pooled: the
+                  mean over 3 tasks; + others: one ticket, in a study with 6 more arms that fail as often as it does
+    seeds         runs of each arm
+    error         the share of simulated studies that make the claim
+    unflagged     the same without the claims that the report says to rest on no failure seen
+    by_area       the share of studies with a ticket that is tied with the other arm at the best score: there areas
+                  under the curve decide, which this simulation doesn't have
+    mc_error      standard error of `error`
 """
 
-import itertools
+import csv
+import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
-from rlottery.analysis.arrays import ROUNDING, FloatArray
+from benchmarks.simulated_verdicts import (
+    CLAIMS,
+    FAILED_BELOW,
+    LEVEL,
+    MARGIN,
+    Sample,
+    Task,
+    claimed,
+    contrast_p,
+    fails_more_often_p,
+    judged,
+    pooled_p_values,
+)
+from rlottery.analysis.arrays import FloatArray
 from rlottery.storage.disk import write_bytes
 
-RESULT = Path(__file__).parent / "results" / "verdict_errors.csv"
-MARGIN, LEVEL = 0.10, 0.05
-SEEDS = (5, 10, 20)
-SIMULATIONS, STUDIES = 100_000, 20_000
+ROOT = Path(__file__).parents[1]
+RESULT = ROOT / "benchmarks/results/verdict_errors.csv"
+REFERENCE = ROOT / "results/reference"
+SEEDS = (5, 8, 10, 20)
+SIMULATIONS, STUDIES = 20_000, 5_000
 ARMS, TASKS = 8, 3
+POLICIES, UNTRAINED_SPREAD = 100, 0.3
 EPISODES = 30
 GOOD, BAD = 0.95, 0.05
-TIED_WITHIN = 0.02
+OTHERS = 6
 
-WITHIN = {"equal, at the dense mean": (1.0, 1.0), "at -margin, above control": (1 - MARGIN, 0.5)}
-"""Means of T and C. Winning is false if a ticket only matches its control, and if it is only better than that."""
-
-APART = {
-    "above control by the margin": (1.0, 1 - MARGIN),
-    "below control by the margin": (1.0, 1 + MARGIN),
-    "at -margin, equal": (1 - MARGIN, 1 - MARGIN),
+BOUNDARIES = {
+    "all the same": (1.0, 1.0, ("superior", "better", "worse than random", "wins", "any false")),
+    "at -margin, above random": (1 - MARGIN, 0.5, ("non-inferior", "worse than dense", "wins")),
+    "above random by the margin": (1.0, 1 - MARGIN, ("equivalent",)),
+    "below random by the margin": (1.0, 1 + MARGIN, ("equivalent",)),
 }
-"""Means of T and C at which "matches dense, no better than random" is false."""
+"""Means of ticket and control, where that of dense is 1, and the claims that are false."""
 
-AT_MARGIN = {"at -margin": (1 - MARGIN, 1.0)}
+POSITIVE = ("superior", "non-inferior", "equivalent", "wins")
+"""Claims that a failure not seen yet could make wrong."""
 
-
-class Draw(NamedTuple):
-    """Scores, (..., seeds) each."""
-
-    untrained: FloatArray
-    dense: FloatArray
-    ticket: FloatArray
-    control: FloatArray
+Draw: TypeAlias = Callable[[tuple[int, ...]], FloatArray]
+"""Draws scores of a shape."""
 
 
 class Row(NamedTuple):
     """A row of the result."""
 
     claim: str
-    data: str
+    scores: str
     boundary: str
+    structure: str
     seeds: int
-    correlation: float
-    spread: float
-    procedure: str
     simulations: int
     error: float
+    unflagged: float
+    by_area: float
 
     @property
     def mc_error(self) -> float:
@@ -81,237 +93,260 @@ class Row(NamedTuple):
         return math.sqrt(self.error * (1 - self.error) / self.simulations)
 
 
-def t_statistic(values: FloatArray) -> FloatArray:
-    """t statistic of "mean 0" over the last axis. Without spread it is 0 or infinite, as in `paired_t`."""
-    mean, sd = values.mean(axis=-1), values.std(axis=-1, ddof=1)
-    largest = np.abs(values).max(axis=-1)
-    spread = np.ptp(values, axis=-1) > ROUNDING * largest
-    side = np.where(np.abs(mean) > ROUNDING, np.copysign(np.inf, mean), 0.0)
-    t: FloatArray = np.where(spread, mean / np.where(spread, sd, 1.0) * math.sqrt(values.shape[-1]), side)
-    return t
-
-
-def t_of_claims(draw: Draw) -> dict[str, FloatArray]:
-    """Claim -> the smallest of the t statistics that must all exceed the critical value, (...,)."""
-    gain = draw.dense - draw.untrained
-    not_worse = t_statistic(draw.ticket - draw.dense + MARGIN * gain)
-    over = draw.ticket - draw.control
-    equal = np.minimum(t_statistic(MARGIN * gain + over), t_statistic(MARGIN * gain - over))
-    return {
-        "not worse": not_worse,
-        "losing": -not_worse,
-        "winning": np.minimum(not_worse, t_statistic(over)),
-        "sparse": np.minimum(not_worse, equal),
-    }
-
-
-def naive_t(draw: Draw) -> FloatArray:
-    """t statistic of T - D against -margin x the mean gain, as if the gain were known."""
-    difference = draw.ticket - draw.dense
-    threshold = MARGIN * (draw.dense - draw.untrained).mean(axis=-1, keepdims=True)
-    spread = difference.std(axis=-1, ddof=1) / math.sqrt(difference.shape[-1])
-    t: FloatArray = (difference + threshold).mean(axis=-1) / spread
-    return t
-
-
-def flipped_p(values: FloatArray) -> FloatArray:
-    """The p-value of "mean 0 or less" over all sign flips, (simulations, seeds) to (simulations,)."""
-    seeds = values.shape[-1]
-    signs = np.array(list(itertools.product((1.0, -1.0), repeat=seeds))).T
-    blocks = np.array_split(values, max(1, len(values) * 2**seeds // 10_000_000))
-    shares = [(block @ signs >= block.sum(axis=-1, keepdims=True) - 1e-9).mean(axis=-1) for block in blocks]
-    return np.concatenate(shares)
-
-
-def as_decided(t: FloatArray, draw: Draw) -> FloatArray:
-    """t if scores decide (dense agents learned, and the two arms are not tied at the ceiling), otherwise -infinity."""
-    learned = t_statistic(draw.dense) >= stdtrit(draw.dense.shape[-1] - 1, 1 - LEVEL)
-    lowest = np.minimum(draw.ticket, draw.dense).min(axis=-1)
-    best = np.maximum(draw.ticket, draw.dense).max(axis=-1)
-    tied = lowest >= best - TIED_WITHIN * draw.dense.mean(axis=-1)
-    decided: FloatArray = np.where(learned & ~tied, t, -np.inf)
-    return decided
-
-
-def made(t: FloatArray, seeds: int, level: float = LEVEL) -> float:
-    """The share of studies that make the claim."""
-    return float(np.mean(t >= stdtrit(seeds - 1, 1 - level)))
-
-
-def normal(
-    generator: np.random.Generator,
-    shape: tuple[int, ...],
-    means: tuple[float, float],
-    correlation: float,
-    spread: float,
-    arms: tuple[int, ...] = (),
-) -> Draw:
-    """Normal scores; D, T and C of a seed share a factor, and all arms share D and U.
-
-    Args:
-        shape: (simulations, seeds); with arms, T and C are (simulations, arms, seeds).
-        means: of ticket and control.
-    """
-    full = (shape[0], *arms, shape[1])
-    one = (shape[0], *(1 for _ in arms), shape[1])
-    factor = generator.standard_normal(one)
-
-    def scores(mean: float, shape: tuple[int, ...]) -> FloatArray:
-        own = generator.standard_normal(shape)
-        return mean + spread * (math.sqrt(correlation) * factor + math.sqrt(1 - correlation) * own)
-
-    untrained = spread / 2 * generator.standard_normal(one)
-    return Draw(untrained, scores(1.0, one), scores(means[0], full), scores(means[1], full))
-
-
-def one_arm(generator: np.random.Generator) -> Iterator[Row]:
-    """One ticket on one task, normal scores."""
-    for seeds, correlation, spread in itertools.product(SEEDS, (0.0, 0.5, 0.9, 0.99), (0.1, 0.3, 1.0)):
-        for claims, boundaries in (
-            (("not worse", "losing"), AT_MARGIN),
-            (("winning",), WITHIN),
-            (("sparse",), APART),
-        ):
-            if correlation == 0.99 and boundaries is not AT_MARGIN:
-                continue
-            for boundary, means in boundaries.items():
-                draw = normal(generator, (SIMULATIONS, seeds), means, correlation, spread)
-                t = t_of_claims(draw)
-                for claim in claims:
-                    case = (claim, "normal", boundary, seeds, correlation, spread)
-                    yield Row(*case, "t", SIMULATIONS, made(t[claim], seeds))
-                    if boundaries is AT_MARGIN:
-                        naive = naive_t(draw) if claim == "not worse" else -naive_t(draw)
-                        yield Row(*case, "naive", SIMULATIONS, made(naive, seeds))
-
-
-def together(generator: np.random.Generator) -> Iterator[Row]:
-    """Eight arms on three tasks at the same boundary: any false claim after Holm's correction.
-
-    If all claims are false, Holm makes one exactly if the smallest p-value is at most level / 24.
-    """
-    correlation, spread = 0.5, 0.1
-    for seeds in SEEDS:
-        for claims, boundaries in (
-            (("not worse", "losing"), AT_MARGIN),
-            (("winning",), WITHIN),
-            (("sparse",), APART),
-        ):
-            for boundary, means in boundaries.items():
-                largest: dict[str, FloatArray] = {}
-                for _ in range(TASKS):
-                    draw = normal(generator, (STUDIES, seeds), means, correlation, spread, arms=(ARMS,))
-                    for claim, t in t_of_claims(draw).items():
-                        largest[claim] = np.maximum(largest.get(claim, -np.inf), t.max(axis=-1))
-                for claim in claims:
-                    error = made(largest[claim], seeds, LEVEL / (ARMS * TASKS))
-                    yield Row(claim, "24 together", boundary, seeds, correlation, spread, "t", STUDIES, error)
-
-
-def pooled(generator: np.random.Generator) -> Iterator[Row]:
-    """The mean over three tasks of their shares, all at the boundary: Welch and Satterthwaite's approximation.
-
-    The spreads are the row's, a third and a tenth of it.
-    """
-    for seeds, correlation, spread in itertools.product(SEEDS, (0.0, 0.9), (0.1, 0.3)):
-        means, squared = [], []
-        for of_task in (spread, spread / 3, spread / 10):
-            draw = normal(generator, (SIMULATIONS, seeds), AT_MARGIN["at -margin"], correlation, of_task)
-            gain = draw.dense - draw.untrained
-            values = (draw.ticket - draw.dense + MARGIN * gain) / gain.mean(axis=-1, keepdims=True)
-            means.append(values.mean(axis=-1))
-            squared.append(values.var(axis=-1, ddof=1) / seeds)
-        t = np.sum(means, axis=0) / np.sqrt(np.sum(squared, axis=0))
-        df = np.sum(squared, axis=0) ** 2 / np.sum(np.square(squared) / (seeds - 1), axis=0)
-        for claim, p in (("not worse", stdtr(df, -t)), ("losing", stdtr(df, t))):
-            error = float(np.mean(p <= LEVEL))
-            yield Row(claim, "3 pooled", "at -margin", seeds, correlation, spread, "t", SIMULATIONS, error)
-
-
-def success_rates(
-    generator: np.random.Generator, kind: str, shape: tuple[int, int], share: float, coupling: float, arms: int = 1
-) -> Draw:
-    """Success rates of dense agents of which `share` succeed, and of tickets whose mean is (1 - margin) of theirs.
-
-    With several arms T is (simulations, arms, seeds), D (simulations, 1, seeds).
-    """
-    one, full = ((shape[0], 1, shape[1]), (shape[0], arms, shape[1])) if arms > 1 else (shape, shape)
-    if kind == "noise":
-        dense, ticket = (
-            generator.binomial(EPISODES, rate, size) / EPISODES
-            for rate, size in ((share, one), ((1 - MARGIN) * share, full))
+def rows_of(tasks: Sequence[Task], claims: Sequence[str], scores: str, boundary: str, structure: str) -> Iterator[Row]:
+    """The rates of claims in simulated studies of one task or several."""
+    if structure == "pooled":
+        p, no_failure, tied = pooled_p_values(tasks), {}, {}
+    else:
+        of = [judged(task) for task in tasks]
+        p = {claim: np.concatenate([one.p[claim] for one in of], axis=-1) for claim in of[0].p}
+        no_failure, tied = (
+            {question: np.concatenate([getattr(one, name)[question] for one in of], axis=-1) for question in CLAIMS}
+            for name in ("no_failure", "tied")
         )
-        return Draw(np.zeros(one), dense, ticket, np.zeros(full))
-    good, bad = (1.0, 0.0) if kind == "0 or 1" else (GOOD, BAD)
-    ticket_share = ((1 - MARGIN) * (bad + (good - bad) * share) - bad) / (good - bad)
-    luck = generator.random(one)
-    ticket_luck = np.where(generator.random(full) < coupling, luck, generator.random(full))
-    dense, ticket = np.where(luck < share, good, bad), np.where(ticket_luck < ticket_share, good, bad)
-    if kind == "mixture":
-        dense, ticket = (generator.binomial(EPISODES, rates) / EPISODES for rates in (dense, ticket))
-    return Draw(np.zeros(one), dense, ticket, np.zeros(full))
+    made = claimed(p)
+    made["any false"] = made["superior"] | made["better"] | made["worse than dense"] | made["worse than random"]
+    studies, seeds = len(tasks[0].dense), tasks[0].dense.shape[-1]
+    for claim in claims:
+        question = "random" if claim in CLAIMS["random"] else "dense"
+        no_flag = np.zeros_like(made[claim])
+        flagged = no_failure.get(question, no_flag) if claim in POSITIVE else no_flag
+        error, unflagged = (float(which.any(axis=-1).mean()) for which in (made[claim], made[claim] & ~flagged))
+        by_area = float(tied.get(question, no_flag).any(axis=-1).mean())
+        yield Row(claim, scores, boundary, structure, seeds, studies, error, unflagged, by_area)
+
+
+# ------------------------------------------------------------------------------- Normal, heavy tails
+
+
+def _shaped(generator: np.random.Generator, name: str) -> Draw:
+    """Scores with mean 0 and standard deviation 1."""
+    if name == "normal":
+        return generator.standard_normal
+    return lambda shape: generator.standard_t(3, shape) / math.sqrt(3)
+
+
+def _untrained(generator: np.random.Generator, studies: int) -> Sample:
+    """Means and variances of normal scores of untrained policies: one sample for each study."""
+    mean = UNTRAINED_SPREAD / math.sqrt(POLICIES) * generator.standard_normal((studies, 1))
+    variance = UNTRAINED_SPREAD**2 * generator.chisquare(POLICIES - 1, (studies, 1)) / (POLICIES - 1)
+    return Sample(POLICIES, mean, variance)
+
+
+def _studies(
+    generator: np.random.Generator,
+    draw: Draw,
+    shape: tuple[int, int, int],
+    means: tuple[float, float],
+    spreads: tuple[float, float],
+) -> Task:
+    """A task of studies, tickets and seeds, with the spread of tickets and that of the other arms."""
+    studies, tickets, seeds = shape
+    ticket, other = spreads
+    return Task(
+        untrained=_untrained(generator, studies),
+        dense=1.0 + other * draw((studies, 1, seeds)),
+        ticket=means[0] + ticket * draw((studies, tickets, seeds)),
+        control=means[1] + other * draw((studies, tickets, seeds)),
+        learned=True,
+    )
+
+
+def smooth(generator: np.random.Generator) -> Iterator[Row]:
+    """One ticket on one task, many together, and tasks pooled."""
+    for name in ("normal", "t3"):
+        draw = _shaped(generator, name)
+        for seeds, (boundary, (ticket, control, claims)) in product(SEEDS, BOUNDARIES.items()):
+            means = ticket, control
+            for spreads in ((0.1, 0.1), (0.3, 0.3), (0.3, 0.1), (0.1, 0.3)):
+                task = _studies(generator, draw, (SIMULATIONS, 1, seeds), means, spreads)
+                scores = f"{name} {spreads[0]:g} and {spreads[1]:g}"
+                yield from rows_of([task], claims, scores, boundary, "one")
+            tasks = [_studies(generator, draw, (STUDIES, ARMS, seeds), means, (0.1, 0.1)) for _ in range(TASKS)]
+            yield from rows_of(tasks, claims, f"{name} 0.1 and 0.1", boundary, f"{ARMS * TASKS}")
+            for spread in (0.1, 0.3):
+                tasks = [
+                    _studies(generator, draw, (SIMULATIONS, 1, seeds), means, (of, of))
+                    for of in (spread, spread / 3, spread / 10)
+                ]
+                yield from rows_of(tasks, claims, f"{name} {spread:g}, a third and a tenth of it", boundary, "pooled")
+
+
+def contrasts(generator: np.random.Generator) -> Iterator[Row]:
+    """Contrasts of arms with the same mean: two arms, and two differences between arms."""
+    for name, seeds in product(("normal", "t3"), SEEDS):
+        draw = _shaped(generator, name)
+        for spreads in ((0.1,) * 4, (0.3, 0.1, 0.3, 0.1)):
+            arms = [spread * draw((SIMULATIONS, seeds)) for spread in spreads]
+            one, both = contrast_p(arms[:2], (1, -1)), contrast_p(arms, (1, -1, -1, 1))
+            rates = {
+                "above": one <= LEVEL,
+                "differ": 2 * np.minimum(one, 1 - one) <= LEVEL,
+                "differences differ": 2 * np.minimum(both, 1 - both) <= LEVEL,
+            }
+            for claim, made in rates.items():
+                error = float(made.mean())
+                scores = f"{name} {spreads[0]:g} and {spreads[1]:g}"
+                yield Row(claim, scores, "all the same", "one", seeds, SIMULATIONS, error, error, 0.0)
+
+
+# ------------------------------------------------------------------------------- From committed runs
+
+
+class Committed(NamedTuple):
+    """The runs of a task of a committed study, as normalised scores: 0 is untrained, 1 is the mean of dense.
+
+    Attributes:
+        arms: arm -> its runs.
+        resolution: the smallest difference between two success rates; None for returns.
+    """
+
+    task: str
+    arms: dict[str, FloatArray]
+    resolution: float | None
+
+    @property
+    def failed(self) -> FloatArray:
+        """The failed runs of the arms of which some fail and others don't."""
+        mixed = [of for of in self.arms.values() if 0 < (of < FAILED_BELOW).sum() < of.size]
+        runs = np.concatenate(mixed)
+        return runs[runs < FAILED_BELOW]
+
+
+def committed_tasks(folder: Path = REFERENCE) -> list[Committed]:
+    """The tasks of a committed study."""
+    scores: dict[str, dict[str, list[float]]] = {}
+    success = set()
+    for row in csv.DictReader((folder / "comparison.csv").read_text().splitlines()):
+        scores.setdefault(row["task"], {}).setdefault(row["arm"], []).append(float(row["score"]))
+        success |= {row["task"]} if row["metric"] == "success" else set()
+    found = []
+    for task, arms in scores.items():
+        table = csv.DictReader((folder / f"tables/scores_{task}.csv").read_text().splitlines())
+        untrained = next(float(row["before"]) for row in table if row["arm"] == "dense")
+        gain = float(np.mean(arms["dense"])) - untrained
+        normalised = {arm: (np.array(runs) - untrained) / gain for arm, runs in arms.items()}
+        found.append(Committed(task, normalised, 1 / EPISODES / gain if task in success else None))
+    return found
+
+
+def failing_share(task: Committed) -> float:
+    """The share of failed runs that takes the mean of dense agents to the margin."""
+    return MARGIN / (1.0 - float(task.failed.mean()))
+
+
+_ZERO = np.zeros(POLICIES)
+
+
+def shifted(generator: np.random.Generator) -> Iterator[Row]:
+    """Tickets, their controls and dense agents of the committed study, resampled, with shifted means."""
+    for task in committed_tasks():
+        for arm, runs in task.arms.items():
+            control = task.arms.get(f"random-{arm.rpartition('-')[2]}")
+            if not arm.startswith(("magnitude", "taylor")) or control is None or np.ptp(runs) == 0:
+                continue
+            for seeds, (boundary, (ticket_mean, control_mean, claims)) in product(SEEDS, BOUNDARIES.items()):
+                yield from rows_of(
+                    [
+                        Task(
+                            untrained=_ZERO,
+                            dense=generator.choice(task.arms["dense"], (STUDIES, 1, seeds)),
+                            ticket=generator.choice(runs - runs.mean() + ticket_mean, (STUDIES, 1, seeds)),
+                            control=generator.choice(control - control.mean() + control_mean, (STUDIES, 1, seeds)),
+                            learned=True,
+                        )
+                    ],
+                    [claim for claim in claims if claim != "any false"],
+                    f"{task.task} {arm}",
+                    boundary,
+                    "one",
+                )
+
+
+def rare_failures(generator: np.random.Generator) -> Iterator[Row]:
+    """Tickets that are as good as dense agents, but for failures that take their mean to the margin."""
+    for task in committed_tasks():
+        good, bad, rate = task.arms["dense"], task.failed, failing_share(task)
+
+        def failing(
+            shape: tuple[int, ...], rate: float = rate, good: FloatArray = good, bad: FloatArray = bad
+        ) -> FloatArray:
+            return np.where(generator.random(shape) < rate, generator.choice(bad, shape), generator.choice(good, shape))
+
+        for seeds in SEEDS:
+            one = (SIMULATIONS, 1, seeds)
+            for others in (0, OTHERS):
+                studies = Task(
+                    untrained=_ZERO,
+                    dense=generator.choice(good, one),
+                    ticket=failing(one),
+                    control=failing(one) - 0.5,
+                    others=failing((SIMULATIONS, others, seeds)) if others else None,
+                    resolution=task.resolution,
+                )
+                scores = f"rare failures ({task.task}, {rate:.3f} of tickets)"
+                structure = "one + others" if others else "one"
+                yield from rows_of([studies], ("non-inferior",), scores, "at -margin, above random", structure)
+                against = studies._replace(control=generator.choice(good, one))
+                yield from rows_of([against], ("equivalent",), scores, "below random by the margin", structure)
+            same = Task(_ZERO, failing(one), failing(one), failing(one), resolution=task.resolution)
+            yield from rows_of([same], BOUNDARIES["all the same"][2], scores, "all the same", "one")
+
+
+# ------------------------------------------------------------------------------------- Success rates
+
+
+def _ends(generator: np.random.Generator, kind: str, shape: tuple[int, ...], share: float) -> FloatArray:
+    """Scores of runs of which a share succeeds."""
+    success = generator.random(shape) < share
+    if kind == "0 or 1":
+        return success.astype(float)
+    return generator.binomial(EPISODES, np.where(success, GOOD, BAD)) / EPISODES
+
+
+def _two_ended(
+    generator: np.random.Generator, kind: str, shares: tuple[float, float, float], shape: tuple[int, int, int]
+) -> Task:
+    """A task with these shares of dense agents, tickets and controls that succeed."""
+    studies, _, seeds = shape
+    dense, ticket, control = (
+        _ends(generator, kind, of, share) for of, share in zip(((studies, 1, seeds), shape, shape), shares, strict=True)
+    )
+    return Task(_ZERO, dense, ticket, control, resolution=1 / EPISODES)
 
 
 def two_ends(generator: np.random.Generator) -> Iterator[Row]:
-    """One ticket on one task whose runs succeed or fail."""
-    kinds = (("0 or 1", (1.0, 0.8, 0.5)), ("mixture", (1.0, 0.8, 0.5)), ("noise", (0.95,)))
-    cases = [(kind, share) for kind, shares in kinds for share in shares]
-    for seeds, (kind, share), coupling in itertools.product(SEEDS, cases, (0.0, 0.5)):
-        if coupling and (share == 1 or kind == "noise"):
-            continue
-        draw = success_rates(generator, kind, (SIMULATIONS, seeds), share, coupling)
-        values = draw.ticket - (1 - MARGIN) * draw.dense
-        t = t_of_claims(draw)
-        for claim, side in (("not worse", 1), ("losing", -1)):
-            case = (claim, kind, "at -margin", seeds, coupling, share)
-            yield Row(*case, "t", SIMULATIONS, made(t[claim], seeds))
-            yield Row(*case, "verdict", SIMULATIONS, made(as_decided(t[claim], draw), seeds))
-            if seeds <= 10:
-                few = (side * values)[: SIMULATIONS // 5]
-                yield Row(*case, "flips", len(few), float(np.mean(flipped_p(few) <= LEVEL)))
-
-
-def two_ends_together(generator: np.random.Generator) -> Iterator[Row]:
-    """Eight arms on three tasks whose runs succeed or fail: any false claim after Holm's correction."""
-    for kind, seeds, share in itertools.product(("0 or 1", "mixture"), SEEDS, (1.0, 0.8)):
-        largest: dict[tuple[str, str], FloatArray] = {}
-        for _ in range(TASKS):
-            draw = success_rates(generator, kind, (STUDIES, seeds), share, 0.0, arms=ARMS)
-            t = t_of_claims(draw)
-            for claim in ("not worse", "losing"):
-                for procedure, values in (("t", t[claim]), ("verdict", as_decided(t[claim], draw))):
-                    before = largest.get((claim, procedure), -np.inf)
-                    largest[claim, procedure] = np.maximum(before, values.max(axis=-1))
-        for (claim, procedure), values in largest.items():
-            error = made(values, seeds, LEVEL / (ARMS * TASKS))
-            yield Row(claim, f"24 of {kind}", "at -margin", seeds, 0.0, share, procedure, STUDIES, error)
-
-
-def beyond_nominal(rows: list[Row]) -> Mapping[str, float]:
-    """The largest excess of the errors of t on normal data over 5 %, in Monte Carlo standard errors."""
-    worst: dict[str, float] = {}
-    nominal = math.sqrt(LEVEL * (1 - LEVEL))
-    for row in rows:
-        if row.procedure == "t" and row.data in ("normal", "24 together", "3 pooled"):
-            beyond = (row.error - LEVEL) / nominal * math.sqrt(row.simulations)
-            worst[row.data] = max(worst.get(row.data, -math.inf), beyond)
-    return worst
+    """Runs that succeed or fail, as their success rates show."""
+    for kind, share, seeds in product(("0 or 1", "0.95 or 0.05"), (1.0, 0.8, 0.5), SEEDS):
+        low, high = (0.0, 1.0) if kind == "0 or 1" else (BAD, GOOD)
+        fewer = ((1 - MARGIN) * (low + (high - low) * share) - low) / (high - low)
+        scores = f"{kind}, {share:g} succeed"
+        for structure, tasks, shape in (
+            ("one", 1, (SIMULATIONS, 1, seeds)),
+            (f"{ARMS * TASKS}", TASKS, (STUDIES, ARMS, seeds)),
+        ):
+            for boundary, of_ticket, of_control, claims in (
+                ("at -margin, above random", fewer, 0.1, ("non-inferior", "worse than dense")),
+                ("below random by the margin", fewer, share, ("equivalent",)),
+                ("all the same", share, share, BOUNDARIES["all the same"][2]),
+            ):
+                shares = share, of_ticket, of_control
+                made = [_two_ended(generator, kind, shares, shape) for _ in range(tasks)]
+                yield from rows_of(made, claims, scores, boundary, structure)
+        failed = [generator.binomial(seeds, 1 - share, SIMULATIONS) for _ in range(2)]
+        error = float((fails_more_often_p(failed[0], failed[1], seeds) <= LEVEL).mean())
+        yield Row("fails more often", scores, "all the same", "one", seeds, SIMULATIONS, error, error, 0.0)
 
 
 def main() -> None:
-    parts = (one_arm, together, pooled, two_ends, two_ends_together)
+    parts = (smooth, contrasts, shifted, rare_failures, two_ends)
     rows = [row for number, part in enumerate(parts) for row in part(np.random.default_rng([2026, number]))]
-    lines = [",".join((*Row._fields, "mc_error"))]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*Row._fields, "mc_error"))
     for row in rows:
-        numbers = (f"{value:g}" for value in row[3:6])
-        lines.append(
-            ",".join((*(f'"{text}"' if "," in text else text for text in row[:3]), *numbers, row.procedure))
-            + f",{row.simulations},{row.error:.4f},{row.mc_error:.4f}"
-        )
-    write_bytes(RESULT, ("\n".join(lines) + "\n").encode())
-    for data, beyond in beyond_nominal(rows).items():
-        cases = sum(row.procedure == "t" and row.data == data for row in rows)
-        print(f"{data}: {cases} cases, the largest error is {beyond:+.1f} standard errors from {LEVEL:.0%}")
+        writer.writerow((*row[:6], *(f"{value:.4f}" for value in (*row[6:], row.mc_error))))
+    write_bytes(RESULT, text.getvalue().encode())
 
 
 if __name__ == "__main__":
