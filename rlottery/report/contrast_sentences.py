@@ -64,13 +64,15 @@ def contrast_line(of: Sequence[ContrastResult], contents: Contents) -> str:
     measured = ", by area under the curve" if first.measure == "area" else ""
     pooled = [row for row in of if row.task is None]
     single = [row for row in of if row.task is not None]
-    parts = [_part(row, wording) for row in pooled]
-    parts += [_part(row, wording) for row in single if row.outcome in ("plus", "minus") or len(of) == 1]
-    open_on = [row.task or "" for row in single if row.outcome == "open"]
-    untested = [row.task or "" for row in single if row.outcome is None]
-    if len(of) > 1:
-        parts += [f"open on {_some(open_on)}"] if open_on else []
-        parts += [f"not tested on {_some(untested)}"] if untested else []
+    still_open = [row for row in single if row.outcome == "open"]
+    told = [row for row in single if row.outcome in ("plus", "minus")]
+    if len(of) == 1 or (not pooled and len(still_open) == 1):
+        told += [row for row in single if row not in told and (row.outcome == "open" or len(of) == 1)]
+        still_open = []
+    parts = [_part(row, wording) for row in (*pooled, *told)]
+    parts += [f"open on {_some([row.task or '' for row in still_open])}"] if still_open else []
+    untested = [row.task or "" for row in single if row.outcome is None and row not in told]
+    parts += [f"not tested on {_some(untested)}"] if untested else []
     return wording.once(f"{first.text}{measured} ({registered(first, contents)}): {'; '.join(parts)}.")
 
 

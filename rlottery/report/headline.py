@@ -181,23 +181,23 @@ def _more_seeds(single: Sequence[_Judged], question: Question) -> str | None:
     """How many more seeds would answer what is open on single tasks."""
     answers = [ticket.of(question) for ticket in single]
     asked = [answer for answer in answers if answer.answer is not None]
-    undecided = [answer for answer in asked if answer.answer == "open"]
-    if not undecided:
+    still_open = [answer for answer in asked if answer.answer == "open"]
+    if not still_open:
         return None
-    known = sorted(answer.more_seeds for answer in undecided if answer.more_seeds is not None)
+    known = sorted(answer.more_seeds for answer in still_open if answer.more_seeds is not None)
     against = "dense agents" if question == "dense" else "random masks"
-    are = "is" if len(undecided) == 1 else "are"
-    first = f"Against {against}, {len(undecided)} of {plural(len(asked), 'answer')} on single tasks {are} open."
+    are = "is" if len(still_open) == 1 else "are"
+    first = f"Against {against}, {len(still_open)} of {plural(len(asked), 'answer')} on single tasks {are} open."
     if not known:
         return (
             f"{first} At current estimates, no number of more seeds up to {MOST_MORE_SEEDS} would give 80 % power to "
-            f"answer {'it' if len(undecided) == 1 else 'them'}."
+            f"answer {'it' if len(still_open) == 1 else 'them'}."
         )
     seeds = f"{known[0]}" if known[0] == known[-1] else f"{known[0]} to {known[-1]}"
     more = f"At current estimates, {seeds} more {'seed' if known[-1] == 1 else 'seeds'} would give 80 % power to answer"
-    if len(known) == len(undecided):
+    if len(known) == len(still_open):
         return f"{first} {more} {'it' if len(known) == 1 else 'them'}."
-    rest = "the other" if len(undecided) - len(known) == 1 else "the others"
+    rest = "the other" if len(still_open) - len(known) == 1 else "the others"
     return f"{first} {more} {len(known)} of them; for {rest}, no number up to {MOST_MORE_SEEDS} would."
 
 

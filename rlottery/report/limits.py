@@ -48,8 +48,11 @@ def limits(contents: Contents) -> Iterator[str]:
 
 
 def not_learned(tasks: Sequence[TaskVerdict]) -> list[str]:
-    """The tasks whose dense agents did not learn, or have too few seeds, and why."""
-    return [f"{task.task}: {task.why.rstrip('.')}." for task in tasks if task.state != "learned"]
+    """The tasks whose dense agents did not learn, or have too few seeds, and why: one line for each reason."""
+    lost = [task for task in tasks if task.state != "learned"]
+    return [
+        f"{_named(task.task for task in of)}: {why}." for why, of in _grouped(lost, lambda task: task.why.rstrip("."))
+    ]
 
 
 def _no_failure_seen(tickets: Sequence[ArmVerdict], level: float) -> Iterator[str]:

@@ -63,6 +63,17 @@ def test_a_line_has_the_pool_first_then_where_it_is_shown_then_the_rest(made):
     )
 
 
+def test_the_only_task_that_is_tested_has_its_numbers(made):
+    rows = [
+        contrast_result("a > b", TASK, "open", 0.05),
+        contrast_result("a > b", "Reacher-v5", None, 0.0, why="a has no finished run"),
+    ]
+    assert contrast_line(rows, made).endswith(
+        "open on drawer-close-v3 (+0.05 [90 % interval \N{MINUS SIGN}0.05 to +0.14] in success rate; normalised +0.05 "
+        "[\N{MINUS SIGN}0.05 to +0.15], Holm-corrected p = 0.020); not tested on Reacher-v5."
+    )
+
+
 def test_the_opposite_and_an_interval_that_speaks_for_it(made):
     against = contrast_line([contrast_result("a > b", TASK, "minus", -0.3)], made)
     assert (
