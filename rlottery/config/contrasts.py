@@ -87,14 +87,16 @@ class Contrast(Section):
 
 def objections(contrasts: Sequence[Contrast], arms: Collection[str]) -> Iterator[tuple[int, str]]:
     """What is wrong with the contrasts of a study that has these arms: the place of each, and why."""
-    first: dict[RegisteredContrast, int] = {}
+    first: dict[object, tuple[int, RegisteredContrast]] = {}
     for index, contrast in enumerate(contrasts):
         for part in contrast.parts():
             for name in part.arms:
                 if name not in arms:
                     yield index, f"there is no arm {show(name)}; this study's arms are {', '.join(arms)}"
-            if (other := first.setdefault(part, index)) != index:
-                yield index, f"claims {part}, as contrasts.{other} does; leave one of the two out"
+            sides = frozenset((frozenset(part.plus), frozenset(part.minus)))
+            other, earlier = first.setdefault((sides, part.measure), (index, part))
+            if earlier is not part:
+                yield index, f"{part} compares the same as {earlier} in contrasts.{other}; leave one of the two out"
 
 
 def _split(words: Sequence[str], claim: str) -> tuple[list[tuple[str, ...]], list[str]]:

@@ -65,10 +65,24 @@ def test_contrasts_name_arms_of_the_study():
     assert [str(part) for part in asked.registered_contrasts] == ["taylor-90 > magnitude-90", "random vs dense"]
     with pytest.raises(ValidationError, match="there is no arm 'taylor'; this study's arms are dense, magnitude-80"):
         study("taylor > random", arms=ARMS)
-    with pytest.raises(ValidationError, match=r"as contrasts\.0 does"):
-        study("taylor-90 > random", "taylor-80 > taylor-90 > random", arms=ARMS)
     with pytest.raises(ValidationError, match="list the arms under `arms`"):
         study("taylor-80 > magnitude-80")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ("taylor-80 > taylor-90 > random",),
+        ("random > taylor-90",),
+        ("random vs taylor-90",),
+        ("taylor-90 - taylor-80 > magnitude-90 - dense", "taylor-90 - magnitude-90 > taylor-80 - dense"),
+        ("magnitude-80 > dense > magnitude-80",),
+    ],
+)
+def test_the_same_arms_are_compared_once(others):
+    with pytest.raises(ValidationError, match=r"compares the same as .* in contrasts\.\d; leave one of the two out"):
+        study("taylor-90 > random", *others, arms=ARMS)
+    study("taylor-90 > random", {"claim": "taylor-90 > random", "measure": "area"}, arms=ARMS)
 
 
 def test_settings_are_saved_as_they_were_given():
