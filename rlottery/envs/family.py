@@ -19,7 +19,10 @@ Camera: TypeAlias = Mapping[str, Any]
 
 
 class Family(Protocol):
-    """Environments that are made and seeded in the same way."""
+    """Environments that are made and seeded in the same way.
+
+    Names of tasks come without ``+noiseN``: noise inputs (`rlottery.envs.noise_inputs`) are added to any family's tasks.
+    """
 
     def includes(self, task: str) -> bool:
         """Whether the name `task` belongs to this family. This imports nothing."""
