@@ -21,7 +21,7 @@ Camera: TypeAlias = Mapping[str, Any]
 class Family(Protocol):
     """Environments that are made and seeded in the same way.
 
-    Names of tasks come without ``+noiseN``: noise inputs (`rlottery.envs.noise_inputs`) are added to any family's tasks.
+    Tasks come without ``+noiseN``: noise inputs (`rlottery.envs.noise_inputs`) are added to tasks of any family.
     """
 
     def includes(self, task: str) -> bool:
