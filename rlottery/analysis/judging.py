@@ -134,7 +134,8 @@ def _state(scores: TaskScores, rules: Verdict) -> tuple[TaskState, str, float | 
     p, seeds = learning_test(of_dense, scores.untrained_sample), len(of_dense)
     if seeds < rules.least_seeds:
         have = "1 seed has" if seeds == 1 else f"{seeds} seeds have"
-        return "too few seeds", f"only {have} a finished dense agent, and {rules.least_seeds} are needed", p
+        few = f"only {have} a finished dense agent, and {rules.least_seeds} are needed"
+        return "too few seeds", few if seeds else "no dense agent is done yet", p
     if scores.untrained is None or p is None:
         return "did not learn", "the score of untrained agents is not known", p
     dense, untrained = scores.dense or 0.0, scores.untrained

@@ -47,14 +47,54 @@ def registered(row: ContrastResult, contents: Contents) -> str:
 
 
 def contrast_lines(contents: Contents) -> list[str]:
-    """A line for each registered contrast and each default one that shows something; last, how many show nothing."""
+    """A line for each contrast that shows something; then those that are open, and those that can't be tested yet.
+
+    Default comparisons that show nothing are counted, and the others are named with their numbers.
+    """
     every = by_contrast(contents.verdicts.contrasts)
-    told = [of for of in every if of[0].origin == "registered" or any(row.outcome in ("plus", "minus") for row in of)]
-    lines = [contrast_line(of, contents) for of in told]
-    if rest := len(every) - len(told):
+    lines = [contrast_line(of, contents) for of in every if _shows(of)]
+    of_config = [of for of in every if of[0].origin == "registered" and not _shows(of)]
+    tested = [of for of in of_config if any(row.outcome == "open" for row in of)]
+    for when, group in _by_registration(tested, contents).items():
+        lines.append(contents.wording.once(f"Open ({when}): {'; '.join(_open_part(of, contents) for of in group)}."))
+    for when, group in _by_registration([of for of in of_config if of not in tested], contents).items():
+        can = "can't be tested yet" if len(group) > 1 else f"{group[0][0].text} can't be tested yet"
+        what = f"{len(group)} contrasts" if len(group) > 1 else "1 contrast"
+        named = f" ({_some([of[0].text for of in group])})" if len(group) > 1 else ""
+        least = plural(contents.rules.least_seeds, "seed")
+        lines.append(f"{what}{named}, {when}: {can}. Each of the arms needs {least} on a task.")
+    if rest := sum(of[0].origin != "registered" and not _shows(of) for of in every):
         what = f"{plural(rest, 'default comparison')} show{'s' if rest == 1 else ''} nothing yet"
         lines.append(f"{what} (tables/contrasts.csv has all, with their numbers).")
     return lines
+
+
+def _shows(of: Sequence[ContrastResult]) -> bool:
+    return any(row.outcome in ("plus", "minus") for row in of)
+
+
+def _by_registration(
+    contrasts: Sequence[Sequence[ContrastResult]], contents: Contents
+) -> dict[str, list[Sequence[ContrastResult]]]:
+    """When they were registered -> the contrasts."""
+    found: dict[str, list[Sequence[ContrastResult]]] = {}
+    for of in contrasts:
+        found.setdefault(registered(of[0], contents), []).append(of)
+    return found
+
+
+def _open_part(of: Sequence[ContrastResult], contents: Contents) -> str:
+    """``a > b (over 3 tasks +0.05 in normalised score, Holm-corrected p = 0.20)``, or on the only task with a test."""
+    pooled = [row for row in of if row.task is None and row.outcome == "open"]
+    single = [row for row in of if row.task is not None and row.outcome == "open"]
+    name = of[0].text + (", by area under the curve" if of[0].measure == "area" else "")
+    row = pooled[0] if pooled else single[0] if len(single) == 1 else None
+    if row is None or (row.difference is None and row.raw_difference is None):
+        return name
+    where = f"over {plural(len(row.tasks), 'task')}" if row.task is None else f"on {row.task}"
+    p = f", Holm-corrected {p_text(row.adjusted)}" if row.adjusted is not None else ""
+    leans = "; the interval speaks for the opposite" if not row.two_sided and _is_below(row) else ""
+    return f"{name} ({where} {contents.wording.signed([(row, row.task, row.measure)])}{p}{leans})"
 
 
 def contrast_line(of: Sequence[ContrastResult], contents: Contents) -> str:

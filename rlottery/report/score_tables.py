@@ -60,6 +60,9 @@ class _ArmRow:
         return [score for seed, score in self.values.items() if self.runs[seed].status == "done"]
 
 
+_MOST_NAMED_SEEDS = 3
+"""With more seeds, the column of single scores doesn't name them."""
+
 _RunRow = tuple[_ArmRow, int]
 """An arm and a seed."""
 
@@ -67,7 +70,7 @@ _RunRow = tuple[_ArmRow, int]
 def closing_table(contents: Contents, task: TaskScores) -> Table:
     """Every arm of one task, on few columns: for terminals, Markdown and notebooks."""
     form = score_digits(task)
-    each = f"Seed {', '.join(map(str, contents.seeds))}" if len(contents.seeds) <= 3 else "Each seed"
+    each = f"Seed {', '.join(map(str, contents.seeds))}" if len(contents.seeds) <= _MOST_NAMED_SEEDS else "Each seed"
     columns: tuple[Column[_ArmRow], ...] = (
         _arm_column(),
         Column("Sparsity", _sparsity_of_groups, numeric=True, expendable=3),
@@ -224,8 +227,10 @@ def _range(row: _ArmRow) -> Cell:
 
 
 def _each_seed(row: _ArmRow, seeds: Sequence[int]) -> Cell:
-    """The score of every seed that the config asks for, or how its run ended."""
+    """The score of every seed that the config asks for, or how its run ended; of many seeds, how many are missing."""
     shown = [row.form(row.values[seed]) if row.status(seed) == "done" else row.status(seed) for seed in seeds]
+    if len(seeds) > _MOST_NAMED_SEEDS and (missing := shown.count("missing")) > 1:
+        shown = [*(text for text in shown if text != "missing"), f"{missing} missing"]
     return Cell(", ".join(shown), {f"seed_{seed}": row.values.get(seed) for seed in seeds})
 
 

@@ -12,7 +12,7 @@ from rlottery.report.headline import headline
 from rlottery.report.score_tables import closing_table
 from rlottery.report.table_formats import escaped, table_lines
 from rlottery.report.tables import Table
-from rlottery.report.task_sentences import measured_line, not_normalised_lines, overlap_lines, problem_lines, task_line
+from rlottery.report.task_sentences import measured_line, not_normalised_lines, overlap_lines, problem_lines, task_lines
 from rlottery.report.terminal import FittedTable, Paragraph
 from rlottery.report.wording import last_evaluations
 from rlottery.safety.printable import on_one_line
@@ -65,7 +65,7 @@ def summarise(contents: Contents) -> Summary:
     """Summarise a study, finished or not."""
     has_ticket = any(run.status == "done" for task in contents.scores for run in task.every_run if run.arm != DENSE)
     verdict = list(headline(contents).lines if has_ticket else contents.verdicts.deviations)
-    verdict += [task_line(task, len(contents.seeds)) for task in contents.scores]
+    verdict += task_lines(contents.scores, len(contents.seeds))
     tasks = tuple(
         TaskSummary(
             task=task.task,

@@ -9,7 +9,7 @@ from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import ArmScores, TaskScores
-from rlottery.report.wording import METRIC_NAMES, joined, plural, sparsity_text
+from rlottery.report.wording import METRIC_NAMES, joined, named, plural, sparsity_text
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.paths import DENSE
 
@@ -17,12 +17,19 @@ MOST_TICKETS_IN_A_SENTENCE = 4
 FAILED_STATUSES = ("failed", "diverged", "unreadable")
 
 
-def task_line(task: TaskScores, seeds: int) -> str:
-    """How the arms did on a task.
+def task_lines(tasks: Sequence[TaskScores], seeds: int) -> list[str]:
+    """How the arms did on each task; tasks of which nothing else can be said share a line.
 
     Args:
         seeds: how many the config asks for.
     """
+    said: dict[str, list[str]] = {}
+    for task in tasks:
+        said.setdefault(_task_sentences(task, seeds), []).append(task.task)
+    return [f"{named(names)}: {sentences}" for sentences, names in said.items()]
+
+
+def _task_sentences(task: TaskScores, seeds: int) -> str:
     sentences = [_main_sentence(task)]
     dense = task.arm(DENSE)
     not_learned = task.dense_not_learned
@@ -33,7 +40,7 @@ def task_line(task: TaskScores, seeds: int) -> str:
     if failed:
         what = " or can't be read" if any(run.status == "unreadable" for run in failed) else ""
         sentences.append(f"{len(failed)} of {plural(seeds * len(task.runs), 'run')} failed{what}.")
-    return f"{task.task}: {' '.join(sentences)}"
+    return " ".join(sentences)
 
 
 def score_text(task: TaskScores, value: float) -> str:
@@ -111,7 +118,8 @@ def _main_sentence(task: TaskScores) -> str:
     if len(task.dense_not_learned) == len(dense.scores):
         return (
             f"the dense agents did not learn ({metric} {score_text(task, task.untrained or 0.0)} untrained, "
-            f"{score_text(task, dense.mean.value)} trained, {over}), so their tickets can't be judged."
+            f"{score_text(task, dense.mean.value)} trained, {over}), so their tickets are compared with "
+            "random masks alone."
         )
     others = [arm for arm in task.arms if arm.arm != DENSE]
     shown = [arm for arm in others if arm.normalised]

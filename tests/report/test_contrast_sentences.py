@@ -89,15 +89,51 @@ def test_a_single_one_says_why_it_is_not_tested(made):
     assert line.endswith("not tested on drawer-close-v3, because a has no finished run.")
 
 
+def lines(made, *rows, **claims):
+    registered = {(text, "score"): ended for text, ended in claims.items()}
+    return contrast_lines(replace(made, verdicts=replace(made.verdicts, contrasts=rows), claims=registered))
+
+
 def test_defaults_that_show_nothing_are_counted(made):
-    given = (
+    told = lines(
+        made,
         contrast_result("a vs dense", TASK, "plus", 0.3, origin="against dense"),
         contrast_result("b vs dense", TASK, "open", 0.0, origin="against dense"),
-        contrast_result("c vs d", TASK, "open", 0.0),
     )
-    lines = contrast_lines(replace(made, verdicts=replace(made.verdicts, contrasts=given)))
-    assert lines[0].startswith(
+    assert told[0].startswith(
         "a vs dense (not registered; a default comparison): shown on drawer-close-v3: a is better"
     )
-    assert lines[1].startswith("c vs d (registered; not recorded when): open on drawer-close-v3 (0.00 [90 % interval")
-    assert lines[2].startswith("1 default comparison shows nothing yet") and len(lines) == 3
+    assert told[1].startswith("1 default comparison shows nothing yet") and len(told) == 2
+
+
+def test_open_ones_share_a_line_with_their_numbers(made):
+    first, second, third = (f"a > {other}" for other in "bcd")
+    rows = [
+        contrast_result(first, TASK, "open", 0.05),
+        contrast_result(second, None, "open", -0.3, adjusted=1.0),
+        *(contrast_result(third, task, "open", 0.0) for task in (TASK, "Reacher-v5")),
+    ]
+    minus = "\N{MINUS SIGN}"
+    assert lines(made, *rows, **{first: 0, second: 0, third: 7}) == [
+        "Open (registered before the first run): a > b (on drawer-close-v3 +0.05 [90 % interval "
+        f"{minus}0.05 to +0.14] in success rate; normalised +0.05 [{minus}0.05 to +0.15], Holm-corrected p = 0.020); "
+        f"a > c (over 3 tasks {minus}0.30 [{minus}0.40 to {minus}0.20] in normalised score, Holm-corrected p = 1.00; "
+        "the interval speaks for the opposite).",
+        "Open (registered after 7 runs had ended): a > d.",
+    ]
+
+
+def test_those_that_cannot_be_tested_yet_share_a_line(made):
+    names = [f"a > {other}" for other in "bcdefg"]
+    rows = [
+        contrast_result(name, task, None, 0.0, why="a has 2 of 5 seeds that are needed")
+        for name in names
+        for task in (TASK, "Reacher-v5")
+    ]
+    assert lines(made, *rows, **dict.fromkeys(names, 0)) == [
+        "6 contrasts (a > b, a > c, a > d, a > e and 2 more), registered before the first run: can't be tested yet. "
+        "Each of the arms needs 5 seeds on a task."
+    ]
+    assert lines(made, *rows[:2], **{"a > b": 0})[0].startswith(
+        "1 contrast, registered before the first run: a > b can't be tested yet."
+    )

@@ -24,7 +24,7 @@ from rlottery.report.score_tables import run_table
 from rlottery.report.summary import render_summary, summarise, summary_to_markdown
 from rlottery.report.table_formats import to_csv
 from rlottery.report.tables import NOTHING
-from rlottery.report.task_sentences import not_normalised_lines, task_line
+from rlottery.report.task_sentences import not_normalised_lines, task_lines
 from rlottery.report.wording import sparsity_text
 from rlottery.storage.paths import Store
 from tests.analysis.stores import config, returns, success, write_mask, write_run
@@ -90,9 +90,9 @@ def with_control(
     return collect(store, settings)
 
 
-def task_lines(store: Store, of: Config) -> list[str]:
+def lines_of(store: Store, of: Config) -> list[str]:
     runs = {task.id: read_runs(store, task.name, of.seeds) for task in of.tasks}
-    return [task_line(task, len(of.seeds)) for task in score_tasks(of, runs)]
+    return task_lines(score_tasks(of, runs), len(of.seeds))
 
 
 class TestTaskLines:
@@ -101,7 +101,7 @@ class TestTaskLines:
             write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
             write_run(store, "magnitude-80", seed, success(0.0, 0.9, 0.96, 0.98))
             write_run(store, "taylor-80", seed, success(0.0, 1.0, 1.0, 1.0))
-        assert task_lines(store, config()) == [
+        assert lines_of(store, config()) == [
             "reach-v3: at 80 % sparsity, the normalised score is 0.97 for magnitude and 1.00 for taylor over 2 seeds.",
         ]
 
@@ -109,7 +109,7 @@ class TestTaskLines:
         write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
         for percent, rate in ((50, 1.0), (80, 0.75), (90, 0.5), (95, 0.25), (98, 0.0)):
             write_run(store, f"magnitude-{percent}", 0, success(0.0, rate, rate, rate))
-        assert task_lines(store, config(seeds=(0,)))[0] == (
+        assert lines_of(store, config(seeds=(0,)))[0] == (
             "reach-v3: the normalised scores of 5 arms range from 0.00 (magnitude-98) to 1.00 (magnitude-50) "
             "over 1 seed."
         )
@@ -117,10 +117,10 @@ class TestTaskLines:
     def test_dense_did_not_learn(self, store: Store) -> None:
         write_run(store, "dense", 0, success(0.0, 0.0, 0.0, 0.0))
         write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0, 1.0))
-        (line,) = task_lines(store, config(seeds=(0,)))
+        (line,) = lines_of(store, config(seeds=(0,)))
         assert line == (
             "reach-v3: the dense agents did not learn (success rate 0.00 untrained, 0.00 trained, over 1 seed), "
-            "so their tickets can't be judged."
+            "so their tickets are compared with random masks alone."
         )
 
     def test_a_dense_agent_that_did_not_learn_and_failures_are_reported(self, store: Store) -> None:
@@ -128,11 +128,16 @@ class TestTaskLines:
         write_run(store, "dense", 1, success(0.0, 0.0, 0.0, 0.0))
         write_run(store, "magnitude-80", 0, success(0.0, 0.5, 0.5, 0.5))
         write_run(store, "magnitude-80", 1, [], error="diverged")
-        line = task_lines(store, config())[0]
+        line = lines_of(store, config())[0]
         assert line.endswith("over 1 seed. The dense agent with seed 1 did not learn. 1 of 4 runs failed.")
 
     def test_no_runs(self, store: Store) -> None:
-        assert task_lines(store, config()) == ["reach-v3: no run is done yet."]
+        assert lines_of(store, config()) == ["reach-v3: no run is done yet."]
+
+    def test_tasks_without_runs_share_a_line(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+        lines = lines_of(store, config(["reach-v3", "push-v3", "door-open-v3"]))
+        assert lines[1:] == ["push-v3, door-open-v3: no run is done yet."] and lines[0].startswith("reach-v3: ")
 
 
 def closing(contents: Contents) -> list[str]:
@@ -256,6 +261,12 @@ class TestTerminal:
         assert cells(table, "dense") == sorted(f"dense {NOTHING} -131 -132 to -130 -130, -131, -132 1.00 3/3".split())
         told = "taylor-80 80 % -231 -232 to -230 -230, -231, -232 0.91 3/3"
         assert cells(table, "taylor-80") == sorted(told.split())
+
+    def test_of_many_seeds_the_missing_ones_are_counted(self, store: Store) -> None:
+        for seed in (0, 2):
+            write_run(store, "dense", seed, success(0.0, 1.0, 1.0, 1.0))
+        assert "1.00, 1.00, 4 missing" in shown(collect(store, config(seeds=range(6))), 120)
+        assert "1.00, missing, 1.00" in shown(collect(store, config(seeds=range(3))), 120)
 
     def test_failures_are_in_the_table_and_below_it(self, store: Store) -> None:
         table = shown(pendulum(store, config(["Pendulum-v1"], (0, 1))), 120)
