@@ -29,7 +29,7 @@ from rlottery.report.tables import (
     p_value,
     text,
 )
-from rlottery.report.verdict_tables import arm_chip, chips_cell
+from rlottery.report.verdict_tables import arm_chip, chips_cell, pooled_verdicts
 from rlottery.report.wording import interval_name
 
 _QUESTIONS: tuple[Question, ...] = ("dense", "random")
@@ -65,7 +65,7 @@ class _Rest:
 def answers_table(contents: Contents) -> Table:
     """A row for every question about every ticket: on each task, then over tasks."""
     tickets = [arm for task in contents.verdicts.tasks for arm in task.arms if arm.kind == "ticket"]
-    every: list[ArmVerdict | PooledVerdict] = [*tickets, *contents.verdicts.pooled]
+    every: list[ArmVerdict | PooledVerdict] = [*tickets, *pooled_verdicts(contents)]
     columns: tuple[Column[_Asked], ...] = (
         text("Arm", "arm", lambda asked: asked.arm.arm),
         text("Task", "task", lambda asked: asked.task or ALL_TASKS),
@@ -149,7 +149,7 @@ def leave_one_out_table(contents: Contents) -> Table:
 
 
 def _left_out(contents: Contents) -> Iterator[_Rest]:
-    for arm in contents.verdicts.pooled:
+    for arm in pooled_verdicts(contents):
         for question in _QUESTIONS:
             answer = arm.dense if question == "dense" else arm.random
             for task, without in answer.without.items():

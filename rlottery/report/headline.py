@@ -187,7 +187,10 @@ def _more_seeds(single: Sequence[_Judged], question: Question) -> str | None:
     known = sorted(answer.more_seeds for answer in still_open if answer.more_seeds is not None)
     against = "dense agents" if question == "dense" else "random masks"
     are = "is" if len(still_open) == 1 else "are"
-    first = f"Against {against}, {len(still_open)} of {plural(len(asked), 'answer')} on single tasks {are} open."
+    tasks = "" if len({ticket.task for ticket in single}) == 1 else " on single tasks"
+    first = f"Against {against}, {len(still_open)} of {plural(len(asked), 'answer')}{tasks} {are} open."
+    if len(asked) == 1:
+        first = f"Against {against}, the answer is open."
     if not known:
         return (
             f"{first} At current estimates, no number of more seeds up to {MOST_MORE_SEEDS} would give 80 % power to "

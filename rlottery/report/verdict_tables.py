@@ -74,7 +74,7 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
 
 
 def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
-    """A row for every kind of ticket, over all tasks where its questions can be asked."""
+    """A row for every kind of ticket, over all tasks where its questions can be asked; empty with a single task."""
     interval = interval_name(contents.rules.level)
     columns: tuple[Column[PooledVerdict], ...] = (
         text("Arm", "arm", lambda arm: arm.arm),
@@ -97,7 +97,12 @@ def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         "table, corrected over kinds of tickets. Decided by one task: without this task, the answer or the sign of the "
         "difference would be another one (the table without single tasks has the numbers)."
     )
-    return make_table("verdicts_over_tasks", caption, columns, contents.verdicts.pooled)
+    return make_table("verdicts_over_tasks", caption, columns, pooled_verdicts(contents))
+
+
+def pooled_verdicts(contents: Contents) -> tuple[PooledVerdict, ...]:
+    """The verdicts over tasks; none where there is a single task, which they would repeat."""
+    return contents.verdicts.pooled if len(contents.verdicts.tasks) > 1 else ()
 
 
 def glance_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
@@ -109,7 +114,7 @@ def glance_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         for arm in task.arms
         if arm.kind == "ticket" and (arm.dense.answer or arm.random.answer)
     }
-    pooled = {arm.arm: arm for arm in contents.verdicts.pooled if arm.dense.answer or arm.random.answer}
+    pooled = {arm.arm: arm for arm in pooled_verdicts(contents) if arm.dense.answer or arm.random.answer}
     found = {arm for _, arm in judged} | pooled.keys()
     names = [arm for arm in looks if arm in found] + sorted(found - looks.keys())
 

@@ -151,6 +151,10 @@ class TestOpen:
         assert headline.shown == ("Nothing is shown yet: every answer is open.",)
         assert any("no number of more seeds up to 100" in line for line in headline.open)
 
+    def test_the_only_answer_on_the_only_task(self, made):
+        told = on_one_task(made, RETURNS, ticket(made, RETURNS, "open", "better")).open
+        assert len(told) == 1 and told[0].startswith("Against dense agents, the answer is open. At current estimates,")
+
     def test_nothing_there(self):
         assert headline_of(empty()).lines == ("Nothing is decided yet: there are no runs to judge.",)
 

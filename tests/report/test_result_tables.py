@@ -14,7 +14,7 @@ from rlottery.report.contrast_tables import contrast_table
 from rlottery.report.mask_tables import inputs_table, overlap_table
 from rlottery.report.score_tables import file_name, run_table, score_digits, score_table
 from rlottery.report.tables import Cell, Table
-from rlottery.report.verdict_tables import pooled_table, verdict_table
+from rlottery.report.verdict_tables import glance_table, pooled_table, verdict_table
 from tests.report.contents import TASKS, contents, contrast_result, pooled_answer
 
 
@@ -137,8 +137,18 @@ class TestPooledTables:
     def test_it_says_what_is_measured(self, made, measures, text):
         measured = dict(zip(TASKS, measures, strict=False))
         arm = replace(made.verdicts.pooled[0], dense=pooled_answer("dense", "open", -0.1, measures=measured))
-        table = answers_table(replace(made, verdicts=replace(made.verdicts, tasks=(), pooled=(arm,))))
-        assert column(table, "Measure")[0].text == text
+        table = answers_table(replace(made, verdicts=replace(made.verdicts, pooled=(arm,))))
+        assert column(table, "Measure")[-2].text == text  # against dense, and random comes last
+
+    def test_a_single_task_is_not_repeated_as_all_tasks(self, made):
+        alone = replace(made, verdicts=replace(made.verdicts, tasks=made.verdicts.tasks[:1]))
+        assert pooled_table(alone, {}).rows == leave_one_out_table(alone).rows == ()
+        assert [one.title for one in glance_table(alone, {}).columns] == [
+            "Ticket",
+            "Sparsity",
+            "InvertedDoublePendulum-v5",
+        ]
+        assert "all tasks" not in {cell.text for cell in column(answers_table(alone), "Task")}
 
     def test_the_median_of_normalised_scores_is_on_their_scale(self, made):
         arm = replace(made.verdicts.pooled[0], dense=pooled_answer("dense", "open", -0.1, median=-0.25))
