@@ -41,3 +41,8 @@ def stream_seed(*names: str | int) -> int:
 def evaluation_seeds(study: str, task: str, episodes: int) -> list[int]:
     """Seeds of the evaluation episodes, and so their goals: the same for every arm and seed of a study."""
     return [stream_seed(study, task, "evaluation", episode) for episode in range(episodes)]
+
+
+def untrained_seeds(study: str, task: str, policies: int) -> list[int]:
+    """Seeds of the weights of a task's untrained policies. No run starts from these weights."""
+    return [stream_seed(study, task, "untrained policy", policy) for policy in range(policies)]

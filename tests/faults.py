@@ -55,7 +55,7 @@ seeds: [0]
 network: {actor: [16, 16], critic: [16, 16]}
 pruning: {sparsity: 0.7, num_gradient_batches: 4, gradient_batch_size: 32}
 training: {env_steps: 1400, warmup_steps: 200}
-evaluation: {interval: 400, episodes: 1, score_evaluations: 1}
+evaluation: {interval: 400, episodes: 1, score_evaluations: 1, untrained_policies: 2}
 """
 """Short episodes, long ones, and Meta-World's; a replay buffer that wraps."""
 
@@ -95,7 +95,7 @@ arms:
   - {control: random, of: fine-tuned}
   - {control: random, of: rigl}
 training: {env_steps: 800, warmup_steps: 200}
-evaluation: {interval: 400, episodes: 1, score_evaluations: 1}
+evaluation: {interval: 400, episodes: 1, score_evaluations: 1, untrained_policies: 2}
 """
 TRANSFER = "arms=[{name: magnitude, criterion: magnitude, sparsity: 0.8}, {transfer: {seed: next}, of: magnitude}]"
 ARMS = Study(ARMS_CONFIG, ((), ("seeds=[0, 1]", TRANSFER)))

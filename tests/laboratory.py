@@ -27,7 +27,7 @@ seeds: [0, 1]
 network: {{actor: [16, 16], critic: [16, 16]}}
 sac: {{batch_size: 32}}
 training: {{env_steps: {ENV_STEPS}, warmup_steps: {WARMUP}}}
-evaluation: {{interval: {INTERVAL}, episodes: 1, score_evaluations: 1}}
+evaluation: {{interval: {INTERVAL}, episodes: 1, score_evaluations: 1, untrained_policies: 2}}
 """
 MAGNITUDE = "  - {name: magnitude, criterion: magnitude, sparsity: 0.8}\n"
 ARMS = (

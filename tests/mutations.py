@@ -59,7 +59,7 @@ from rlottery.study.planning.plan import plan_study
 from rlottery.study.status import status_table
 from rlottery.study.verify import examine
 from rlottery.training.replay_buffer import load_replay
-from tests.study.studies import shown
+from tests.study.studies import shown, write_untrained
 from tests.test_earlier_studies import ARCHIVE
 
 ARMS = ("magnitude", "taylor", "imp", "rigl")
@@ -122,6 +122,8 @@ def make_study(folder: Path) -> Study:
     packages, sources = {"gymnasium": "1.4.0"}, {"my_task": "0" * 64}
     trial = Trial({}, 3, 1, None, 200, False, 9e3, {"carryover": "it does"}, ["slow"], "", packages, sources)
     write_trial(store, config.tasks[0], trial)
+    policies = [-1000.0 - policy for policy in range(config.evaluation.untrained_policies)]
+    write_untrained(config, *policies)
     _interrupt(store.run(TASK, 1, "rigl"))
     holder = {"pid": os.getpid(), "parent": 1, "host": "here", "since": 1.7e9}
     write_json(_parent(store.run(TASK, 1, "rigl").lock), holder)

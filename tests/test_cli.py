@@ -19,7 +19,7 @@ from rlottery.storage.study_record import note_command
 from rlottery.study.execution.executor import JobState, Tracked
 from rlottery.version import __version__
 from tests.command import call, refusal
-from tests.study.studies import TINY, contents, job, write_dense, write_mask, write_study
+from tests.study.studies import TINY, contents, job, write_dense, write_mask, write_study, write_untrained
 
 
 @pytest.fixture(autouse=True)
@@ -150,14 +150,16 @@ class TestDryRun:
         before = contents(workplace)
         code, output, message = call("run", "--dry-run", "--pruning-method", "gradient", "seeds=[0, 1]")
         assert (code, message) == (0, "")
-        assert len([line for line in output.splitlines() if "to do" in line]) == 6
+        assert len([line for line in output.splitlines() if "to do" in line]) == 7
         for part in ("Pendulum-v1 seed 1 taylor-80-2x8 mask", "time", "disk, MB", "core hours", "Nothing was started"):
             assert part in " ".join(output.split())
         assert contents(workplace) == before
 
     def test_of_a_finished_study_measures_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("rlottery.study.resources.estimate.call_in_child", None)
-        write_study(load_config("config.yaml"))
+        config = load_config("config.yaml")
+        write_study(config)
+        write_untrained(config, -1000.0, -1000.0)
         assert "Nothing is left to do" in call("run", "--dry-run")[1]
 
 
@@ -169,7 +171,7 @@ class TestStatus:
     def test_with_overrides_alone(self) -> None:
         code, output, _ = call("status", "seeds=[7, 8]")
         assert code == 0
-        assert [line.split()[1] for line in output.splitlines()[2:-1]] == ["7", "8"]
+        assert [line.split()[1] for line in output.splitlines()[3:-1]] == ["7", "8"]
 
     def test_done(self) -> None:
         write_study(load_config("config.yaml"))
@@ -262,10 +264,11 @@ class TestHelp:
 def test_a_run_that_is_done_says_so_and_ends_well() -> None:
     config = load_config("config.yaml")
     write_study(config)
+    write_untrained(config, *[-1000.0] * config.evaluation.untrained_policies)
     masks = contents(job(config, "mask").mask_path.parent)
     code, output, _ = call("run")
     assert code == 0
-    assert output.startswith("All 3 jobs are already done.")
+    assert output.startswith("All 4 jobs are already done.")
     assert contents(job(config, "mask").mask_path.parent) == masks
 
 

@@ -32,7 +32,7 @@ tasks: [Pendulum-v1]
 seeds: [0]
 pruning: {num_gradient_batches: 2, gradient_batch_size: 8}
 training: {env_steps: 250, warmup_steps: 200}
-evaluation: {interval: 250, episodes: 1, score_evaluations: 1}
+evaluation: {interval: 250, episodes: 1, score_evaluations: 1, untrained_policies: 2}
 """
 
 

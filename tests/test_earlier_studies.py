@@ -25,6 +25,9 @@ ARCHIVE = Path(__file__).parent / "fixtures" / "study-0.1.0.tar.gz"
 ARMS = 18
 """In its config, the dense agents not counted; one of them is iterative, with a round before its last."""
 
+UNTRAINED = "Pendulum-v1 untrained policies"
+"""The job that versions before 0.2 did not have."""
+
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -62,9 +65,9 @@ def add_arms(*entries: str) -> None:
     config.write_text(config.read_text() + "".join(f"  - {entry}\n" for entry in entries))
 
 
-def test_nothing_is_left_to_do_and_nothing_changes(study: Path) -> None:
+def test_nothing_but_the_untrained_policies_is_left_to_do_and_nothing_changes(study: Path) -> None:
     before = contents(study / "data")
-    assert left_to_do(config_with()) == []
+    assert left_to_do(config_with()) == [UNTRAINED]
     assert contents(study / "data") == before
 
 
@@ -95,12 +98,13 @@ def test_a_new_arm_adds_its_own_jobs_alone_and_trains_from_the_earlier_files(stu
     add_arms("{name: more, criterion: magnitude, sparsity: 0.3}", "{name: random-more, control: random, of: more}")
     label = "Pendulum-v1 seed 0"
     added = [f"{label} more mask", f"{label} more", f"{label} random-more mask", f"{label} random-more"]
-    assert sorted(left_to_do(config_with())) == sorted(added)
-    for tracked in plan_study(config_with(), None, STAGES):
+    few = "evaluation.untrained_policies=2"
+    assert sorted(left_to_do(config_with())) == sorted([*added, UNTRAINED])
+    for tracked in plan_study(config_with(few), None, STAGES):
         if tracked.state != JobState.FOUND:
             run_stage(tracked.job)
-    assert left_to_do(config_with()) == []
-    manifest = read_manifest(tracked.job.files)
+    assert left_to_do(config_with(few)) == []
+    manifest = read_manifest(tracked.job.store.run("Pendulum-v1", 0, "random-more"))
     assert manifest is not None and manifest["status"] == "done"
     assert manifest["effective"]["actor"] >= manifest["sparsity"]["actor"]
 
@@ -108,6 +112,7 @@ def test_a_new_arm_adds_its_own_jobs_alone_and_trains_from_the_earlier_files(stu
 def test_a_new_seed_adds_that_seeds_jobs_alone(study: Path) -> None:
     added = left_to_do(config_with("seeds=[0, 1]"))
     assert len(added) > 2 * ARMS - 5
+    assert added.pop() == UNTRAINED
     assert all("seed 1" in label for label in added)
 
 

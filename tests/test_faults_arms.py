@@ -18,7 +18,7 @@ arms:
   - {name: gradual, schedule: {gradual: {interval: 50}}, sparsity: 0.8}
   - {name: late, criterion: magnitude, sparsity: 0.75, rewind: {step: 250}}
 training: {env_steps: 650, warmup_steps: 150}
-evaluation: {interval: 150, episodes: 1, score_evaluations: 1}
+evaluation: {interval: 150, episodes: 1, score_evaluations: 1, untrained_policies: 2}
 """
 
 

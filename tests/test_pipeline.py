@@ -31,7 +31,7 @@ from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.run import Outcome, run_study
 from tests.study.execution import fake_worker
 from tests.study.execution.in_process import train_in_this_process
-from tests.study.studies import TINY, change_manifest, contents, job
+from tests.study.studies import TINY, change_manifest, contents, job, write_untrained
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("dense", "mask", "ticket")
@@ -223,7 +223,7 @@ class TestWhatThePersonSees:
         assert "\x1b" not in first_output[1]
 
     def test_the_second_method_skips_what_the_first_did(self, first_output: tuple[Path, str]) -> None:
-        assert "Skipping 1 of 3 jobs that are already done." in first_output[1]
+        assert "Skipping 2 of 4 jobs that are already done." in first_output[1]
 
     def test_the_table_has_every_arm_and_where_things_lie(self, first_output: tuple[Path, str]) -> None:
         table = first_output[1].split("already done")[1]
@@ -239,7 +239,7 @@ def test_a_second_run_does_nothing_and_says_so(study: Path, capsys: pytest.Captu
     before = contents(study / "data" / "runs") | contents(study / "data" / "masks")
     for method in ("magnitude", "gradient"):
         main(pruning_method=method)
-        assert capsys.readouterr().out.startswith("All 3 jobs are already done.")
+        assert capsys.readouterr().out.startswith("All 4 jobs are already done.")
     assert contents(study / "data" / "runs") | contents(study / "data" / "masks") == before
 
 
@@ -276,7 +276,7 @@ def test_a_dense_agent_without_its_replay_is_trained_again_to_the_same_bits(
     assert {name: (dense / name).read_bytes() for name in names} == before
     for method in ("magnitude", "gradient"):
         plan = plan_study(load_config("config.yaml"), method, STAGES)
-        assert [t.state for t in plan] == [JobState.FOUND] * 3
+        assert [t.state for t in plan] == [JobState.FOUND] * 4
 
 
 def test_a_replay_that_is_not_to_be_kept_is_released_once(study: Path) -> None:
@@ -285,13 +285,14 @@ def test_a_replay_that_is_not_to_be_kept_is_released_once(study: Path) -> None:
     assert not (arm(study, "dense") / "replay").exists()
     before = contents(study / "data" / "runs")
     outcome = run_study(config, "gradient", STAGES, Console(quiet=True))
-    assert [t.state for t in outcome.tracked] == [JobState.FOUND] * 3
+    assert [t.state for t in outcome.tracked] == [JobState.FOUND] * 4
     assert contents(study / "data" / "runs") == before
     sparser = load_config("config.yaml", ["keep_replay=false", "pruning.sparsity=0.9"])
     assert [t.state for t in plan_study(sparser, "magnitude", STAGES)] == [
         JobState.FOUND,
         JobState.WAITING,
         JobState.WAITING,
+        JobState.FOUND,
     ]
     with pytest.raises(StudyError, match="Replay buffer not found"):
         plan_study(sparser, "gradient", STAGES)
@@ -452,6 +453,7 @@ class TestEnds:
 import sys
 from rlottery.study.execution import local
 local.WORKER_COMMAND = (sys.executable, {fake_worker.__file__!r})"""
+            write_untrained(load_config(bad_tasks / "config.yaml"), -1.0, -2.0)
             command = Command(bad_tasks, f"seeds={seeds}", "workers=2", setup=setup)
             started.append(command)
             wait_until(lambda: all((bad_tasks / f"data/ready-{seed}").exists() for seed in seeds), seconds=300)

@@ -3,6 +3,7 @@
 data/
   study.json                               the settings, and the commands that were run
   trials/{task}.json                       what the trial of a task found before its first run
+  untrained/{task}/scores.json             what the untrained policies of a task score
   masks/{task}_seed_{seed}.pkl             the latest mask of pruning_method="magnitude"
   masks/{task}_seed_{seed}_gradient.pkl    the latest mask of pruning_method="gradient"
   runs/{task}/seed_{seed}/{arm}/           one run: an arm is "dense", a ticket ("magnitude-80") or a control
@@ -85,6 +86,18 @@ class RunFiles:
 
 
 @dataclass(frozen=True)
+class UntrainedFiles(RunFiles):
+    """The files of a task's untrained policies. They have a lock, a log and progress as a run has."""
+
+    scores = _Below("scores.json")
+
+    @property
+    def lock(self) -> Path:
+        """The lock file: ``data/.locks/{task}/untrained.lock``."""
+        return self.folder.parents[1] / LOCKS / self.folder.name / "untrained.lock"
+
+
+@dataclass(frozen=True)
 class Store:
     """The data folder of a study."""
 
@@ -93,6 +106,7 @@ class Store:
     runs = _Below("runs")
     report = _Below("report")
     trials = _Below("trials")
+    every_untrained = _Below("untrained")
     record = _Below("study.json")
     record_lock = _Below(".study.lock")
     locks = _Below(LOCKS)
@@ -104,6 +118,10 @@ class Store:
     def trial(self, task_name: str) -> Path:
         """The record of a task's trial."""
         return self.trials / f"{task_name}.json"
+
+    def untrained(self, task_name: str) -> UntrainedFiles:
+        """The files of a task's untrained policies."""
+        return UntrainedFiles(self.every_untrained / task_name)
 
     def mask(self, task_name: str, seed: int, method: str) -> Path:
         """The file with the latest mask of a pruning method, under its documented name."""
@@ -121,7 +139,7 @@ class Store:
 
         The data folder itself may be a link.
         """
-        for name in ("masks", "runs", "report", "trials", "study.json", ".study.lock", LOCKS):
+        for name in ("masks", "runs", "report", "trials", "untrained", "study.json", ".study.lock", LOCKS):
             for path in _with_all_below(self.root / name):
                 if path.is_symlink():
                     raise StudyError(
@@ -147,6 +165,7 @@ class Store:
         """The folders whose files are written under temporary names first. Some may not exist."""
         yield from (self.root, self.root / "masks", self.trials)
         yield from (self.report, self.report / "figures", self.report / "tables")
+        yield from self.every_untrained.glob("*")
         for run in self.runs.glob("*/seed_*/*"):
             yield from (run, run / "checkpoint", run / "retrained", run / "retrained" / "checkpoint")
 

@@ -23,7 +23,7 @@ _SLOWEST = 1e-6
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a run that is being trained.
+    """The progress of a run that is being trained; or of untrained policies, whose steps are policies.
 
     Attributes:
         steps_per_second: environment steps per second of this session. The time includes evaluations.
@@ -48,17 +48,22 @@ _PROGRESS = TypeAdapter(Progress)
 
 
 class ProgressFile:
-    """Writes `Progress` at most once a second. `began_at` is the step where this session began."""
+    """Writes `Progress` at most once a second.
 
-    def __init__(self, path: Path, total_steps: int, began_at: int = 0):
-        self._path, self._total, self._began_at = path, total_steps, began_at
+    Args:
+        began_at: the step where this session began.
+        check_steps: how many steps pass between two looks at the clock.
+    """
+
+    def __init__(self, path: Path, total_steps: int, began_at: int = 0, check_steps: int = CHECK_STEPS):
+        self._path, self._total, self._began_at, self._check_steps = path, total_steps, began_at, check_steps
         self._began = self._written = time.monotonic()
         self._last: dict[str, float] = {}
         self._write(began_at)
 
     def tick(self, step: int) -> None:
         """Call after each environment step."""
-        if step % CHECK_STEPS == 0 and time.monotonic() - self._written >= RENEW_SECONDS:
+        if step % self._check_steps == 0 and time.monotonic() - self._written >= RENEW_SECONDS:
             self._write(step)
 
     def saw(self, row: dict[str, Any]) -> None:

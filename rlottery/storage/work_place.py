@@ -69,6 +69,16 @@ class WorkPlace:
             self.leave()
             raise
 
+    def enter_if_free(self, files: RunFiles) -> bool:
+        """Take one more lock. Returns whether it was taken: False if another command has it, and goes on."""
+        try:
+            self.lock(files)
+        except StudyError:
+            if holder_of(files) is None:
+                raise
+            return False
+        return True
+
     def lock(self, files: RunFiles) -> RunLock:
         """The lock of a run. It is taken now if the limit on open files was too low for all. Raises StudyError."""
         if files not in self._locks:

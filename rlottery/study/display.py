@@ -13,7 +13,9 @@ from rich.text import Text
 
 from rlottery.analysis.digits import Digits, number_formatter
 from rlottery.report.terminal import SafeConsole
+from rlottery.storage.progress import Progress
 from rlottery.study.execution.executor import NOT_STARTED
+from rlottery.study.planning.jobs import UNTRAINED
 from rlottery.study.planning.plan import JobState, Tracked
 
 LINE_SECONDS = 30.0
@@ -119,13 +121,19 @@ def job_line(tracked: Tracked) -> str:
     """A job as a plain line."""
     parts = [f"{tracked.job.label}: {tracked.state.value}"]
     if tracked.state is JobState.RUNNING and (now := tracked.progress):
-        parts.append(f"{now.env_steps:,} of {now.total_steps:,} steps, {now.steps_per_second:.0f} steps/s")
+        parts.append(_speed(tracked, now))
         scores = zip(("return", "success"), _scores(tracked), strict=True)
         parts += [f"{name} {value}" for name, value in scores if value]
         parts.append(f"{left} left" if (left := _left(tracked)) else "")
     if tracked.state is JobState.DONE:
         parts.append(duration(tracked.seconds))
     return ", ".join(part for part in (*parts, tracked.message) if part)
+
+
+def _speed(tracked: Tracked, now: Progress) -> str:
+    if tracked.job.stage == UNTRAINED:
+        return f"{now.env_steps:,} of {now.total_steps:,} policies"
+    return f"{now.env_steps:,} of {now.total_steps:,} steps, {now.steps_per_second:.0f} steps/s"
 
 
 def jobs_table(tracked: list[Tracked], rows: int | None = None, width: int | None = None) -> Table:
@@ -158,7 +166,8 @@ def _cells(item: Tracked) -> dict[str, str]:
     """The text of a job's line by column."""
     running = item.state is JobState.RUNNING
     last = _left(item) if running else duration(item.seconds) if item.state is JobState.DONE else ""
-    speed = f"{item.progress.steps_per_second:.0f}" if running and item.progress else ""
+    counts_steps = running and item.job.stage != UNTRAINED
+    speed = f"{item.progress.steps_per_second:.0f}" if counts_steps and item.progress else ""
     texts = (item.job.label, item.state.value, _bar(item), speed, *_scores(item), last)
     return dict(zip(_COLUMNS, texts, strict=True))
 

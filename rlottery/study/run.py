@@ -32,7 +32,7 @@ from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
 from rlottery.study.execution.local import LocalBackend
 from rlottery.study.planning.finished_runs import damage_of_job
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import UNTRAINED, Job
 from rlottery.study.planning.other_versions import report_other_versions
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.planning.trials import record_trials
@@ -134,7 +134,7 @@ def _prepare(
         for warning in memory_warnings(config, [t.job for t in waiting], workers, together):
             say(warning)
         _warn_without_kernels(config, waiting, say)
-        place.enter(t.job.files for t in waiting)
+        tracked = _enter(place, tracked, say)
     try:
         record_trials(config)
         sources = {name for trial in read_trials(config).values() for name in trial.sources}
@@ -145,6 +145,19 @@ def _prepare(
     for damaged in (damaged for t in waiting for damaged in damage_of_job(t.job)):
         say(f"Damaged, will be regenerated: {damaged.file}: {damaged.why}")
     return tracked, workers, together
+
+
+def _enter(place: WorkPlace, tracked: list[Tracked], say: Callable[[str], None]) -> list[Tracked]:
+    """Take the locks of the jobs that are to do. Returns all jobs but those that another command does for this one.
+
+    Commands may share a data folder, each with seeds of its own. The untrained policies of a task belong to all.
+    """
+    waiting = [t for t in tracked if t.state is JobState.WAITING]
+    place.enter(t.job.files for t in waiting if t.job.stage != UNTRAINED)
+    others = [t for t in waiting if t.job.stage == UNTRAINED and not place.enter_if_free(t.job.files)]
+    for item in others:
+        say(f"{item.job.label}: another command evaluates them.")
+    return [t for t in tracked if t not in others]
 
 
 def _tidy(config: Config, tracked: Sequence[Tracked]) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.report.tables import NOTHING
 from rlottery.report.version_lines import change_lines
 from rlottery.report.wording import plural
 from rlottery.safety.printable import on_one_line
@@ -17,10 +18,11 @@ from rlottery.storage.checkpoint_record import CheckpointRecord, checkpoint_to_c
 from rlottery.storage.made_with import MadeWith, made_with
 from rlottery.storage.manifests import DamagedError, Manifest, read_manifest
 from rlottery.storage.open_study import check_data_folder
-from rlottery.storage.paths import DENSE, RunFiles, Store
+from rlottery.storage.paths import DENSE, RunFiles, Store, UntrainedFiles
 from rlottery.storage.progress import read_progress
 from rlottery.storage.trained_with import other_settings_message
 from rlottery.storage.trial_record import deviation_lines, read_trials
+from rlottery.storage.untrained_record import read_untrained, untrained_damage
 from rlottery.study.display import duration
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.earlier import is_known_to_differ
@@ -33,8 +35,9 @@ _SUMMARY_WORDS = {"to repeat": "to do", "mask made": "to do"}
 def status_table(config: Config) -> Group:
     """One line for each task, seed and arm: those of the config, and all others that the data folder has.
 
-    Below the table are the runs that were made with other versions than others, those trained with other settings than
-    the config's, how tasks deviate from what comparisons rely on, and a summary.
+    The first line of a task is about its untrained policies, which are no run. Below the table are the runs that were
+    made with other versions than others, those trained with other settings than the config's, how tasks deviate from
+    what comparisons rely on, and a summary.
     """
     check_data_folder(config.data)
     store = Store(config.data)
@@ -45,6 +48,8 @@ def status_table(config: Config) -> Group:
     states: list[str] = []
     others: list[str] = []
     for task in config.tasks:
+        state, details = _state_of_untrained(store.untrained(task.name), config.evaluation.untrained_policies)
+        table.add_row(*(Text(on_one_line(text)) for text in (task.name, NOTHING, "untrained", state, details)))
         fingerprints = []
         made: list[MadeWith] = []
         for seed in config.seeds:
@@ -100,6 +105,23 @@ def _state(files: RunFiles) -> tuple[str, str]:
         return _trained_again(files, None) or ("damaged", _damage_text(error))
     except StudyError as error:
         return "damaged", str(error)
+
+
+def _state_of_untrained(files: UntrainedFiles, asked: int) -> tuple[str, str]:
+    """The state of a task's untrained policies in a word or two, and details."""
+    if (progress := read_progress(files.progress)) is not None:
+        return "running", f"{progress.env_steps:,} of {progress.total_steps:,} policies"
+    try:
+        if damaged := untrained_damage(files):
+            return "damaged", _damage_text(damaged[0])
+        found = read_untrained(files)
+    except StudyError as error:
+        return "damaged", str(error)
+    if found is not None and found.done >= asked:
+        return "done", f"{found.done:,} policies"
+    if found is not None and found.done:
+        return "interrupted", f"continues after {found.done:,} of {asked:,} when the study is run again"
+    return "to do", ""
 
 
 def _trained_again(files: RunFiles, manifest: Manifest | None) -> tuple[str, str] | None:

@@ -16,8 +16,9 @@ from rlottery.storage.locks import holder_of
 from rlottery.storage.manifests import DamagedError, find_damage, read_manifest
 from rlottery.storage.metrics_log import read_metrics
 from rlottery.storage.open_study import check_data_folder
-from rlottery.storage.paths import RunFiles, Store
+from rlottery.storage.paths import RunFiles, Store, UntrainedFiles
 from rlottery.storage.study_record import read_study_record
+from rlottery.storage.untrained_record import untrained_damage
 from rlottery.study.planning.arms import METHODS
 from rlottery.study.planning.earlier import is_known_to_differ
 from rlottery.study.planning.finished_runs import damage_of_run, ended_manifest, expected_files, replay_was_deleted
@@ -29,6 +30,7 @@ _WAITS = {
 }
 """What happens to a run that was trained again and waits aside, by whether it is known to differ."""
 _REMADE = "The mask is regenerated when the study is run again."
+_EVALUATED_AGAIN = "The untrained policies are evaluated again when the study is run again."
 _OTHER_VERSION = "Use the version of rlottery that wrote it."
 
 
@@ -59,15 +61,15 @@ def examine(config: Config) -> Health:
     problems: list[Problem] = []
     in_use: list[Path] = []
     for task in config.tasks:
+        untrained = store.untrained(task.name)
+        if _is_held(untrained, problems):
+            in_use.append(untrained.folder)
+        elif untrained.folder.is_dir():
+            files, problems = files + 1, problems + _untrained_problems(untrained)
         for seed in config.seeds:
             for arm in store.arms(task.name, seed):
                 run = store.run(task.name, seed, arm)
-                holder = None
-                try:
-                    holder = holder_of(run)
-                except StudyError as error:  # something else in the place of the lock file
-                    problems.append(Problem(run.lock, str(error), "Delete it."))
-                if holder is not None:
+                if _is_held(run, problems):
                     in_use.append(run.folder)
                 elif run.folder.is_dir():
                     number, found = examine_run(run)
@@ -79,6 +81,15 @@ def examine(config: Config) -> Health:
         files += 1
         problems += _study_record_problems(store)
     return Health(files, tuple(problems), tuple(in_use))
+
+
+def _is_held(run: RunFiles, problems: list[Problem]) -> bool:
+    """Whether a process holds the lock of a run. Adds to `problems` if something else is in the place of its file."""
+    try:
+        return holder_of(run) is not None
+    except StudyError as error:
+        problems.append(Problem(run.lock, str(error), "Delete it."))
+        return False
 
 
 def examine_run(run: RunFiles) -> tuple[int, list[Problem]]:
@@ -199,6 +210,13 @@ def _mask_problems(path: Path) -> list[Problem]:
     except RlotteryError as error:
         return [Problem(path, str(error).removeprefix(f"{path} ").split(". Make the mask")[0], _REMADE)]
     return []
+
+
+def _untrained_problems(untrained: UntrainedFiles) -> list[Problem]:
+    try:
+        return [Problem(error.file, error.why, _EVALUATED_AGAIN) for error in untrained_damage(untrained)]
+    except StudyError as error:
+        return [Problem(untrained.scores, str(error), _OTHER_VERSION)]
 
 
 def _study_record_problems(store: Store) -> list[Problem]:

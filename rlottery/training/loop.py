@@ -123,7 +123,7 @@ def train(
     """
     environment, evaluation_environment = make_environment(), make_environment()
     for made in (environment, evaluation_environment):
-        _check_sizes(made, loop.spec)
+        check_sizes(made, loop.spec)
     collector = _Collector(environment, plan)
     if loop.env_steps == 0:
         recorder.write(_evaluation_row(loop, plan, evaluation_environment))
@@ -148,7 +148,8 @@ def train(
             yield loop
 
 
-def _check_sizes(environment: Environment, spec: Spec) -> None:
+def check_sizes(environment: Environment, spec: Spec) -> None:
+    """Raise TaskError unless an environment has these sizes."""
     found = Spec(environment.observation_size, environment.action_size)
     if found != spec:
         raise TaskError(

@@ -67,7 +67,7 @@ def test_defaults(load: Callable[..., Config]) -> None:
             "updates_per_step": 1,
             "replay_capacity": "all",
         },
-        "evaluation": {"interval": 2500, "episodes": 10, "score_evaluations": 3},
+        "evaluation": {"interval": 2500, "episodes": 10, "score_evaluations": 3, "untrained_policies": 100},
         "verdict": {
             "margin": 0.1,
             "level": 0.05,

@@ -81,7 +81,7 @@ def arm(key: str, value: str) -> str:
 
 
 def test_the_keys_are_found() -> None:
-    assert len(OF_STUDY) == 32 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
+    assert len(OF_STUDY) == 33 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
     assert len(OF_ARMS) == 18 and {"batches", "rewind.step", "schedule.rigl.drop", "sparsity[]"} <= {*OF_ARMS}
 
 

@@ -13,6 +13,7 @@ from rlottery.config import Config, load_config
 from rlottery.pruning.mask_file import mask_to_bytes
 from rlottery.pruning.masks import Mask, make_mask
 from rlottery.pruning.prune import prune
+from rlottery.storage import untrained_record as record
 from rlottery.storage.checkpoint_record import CheckpointRecord, record_path
 from rlottery.storage.disk import write_arrays, write_bytes
 from rlottery.storage.manifests import (
@@ -25,10 +26,12 @@ from rlottery.storage.manifests import (
     write_sealed,
 )
 from rlottery.storage.paths import REPLAY_FILES, RunFiles
+from rlottery.storage.untrained_record import UntrainedScores
 from rlottery.study.planning.arms import arm_for
-from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint
+from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, untrained_fingerprint
 from rlottery.study.planning.inputs import expected_mask_fingerprint, expected_ticket_fingerprint, initial_kernels
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import OF_TASK, UNTRAINED, Job
+from rlottery.study.planning.plan import Tracked, plan_study
 
 TINY = """\
 name: tiny
@@ -37,7 +40,7 @@ seeds: [0]
 network: {actor: [16, 16], critic: [16, 16]}
 pruning: {num_gradient_batches: 2, gradient_batch_size: 8}
 training: {env_steps: 300, warmup_steps: 100}
-evaluation: {interval: 150, episodes: 1, score_evaluations: 1}
+evaluation: {interval: 150, episodes: 1, score_evaluations: 1, untrained_policies: 2}
 """
 """Seconds of training; every test that trains in earnest uses it too."""
 
@@ -124,6 +127,21 @@ def write_record(of: Job, env_steps: int, sittings: Sequence[Session] = ()) -> N
         "cost": 0.1,
     }
     write_sealed(record_path(of.files, env_steps), record)
+
+
+def write_untrained(config: Config, *returns: float, policies: int | None = None) -> Job:
+    """The scores of untrained policies of the config's first task, as many as were asked for unless `policies` says."""
+    made = Job(config, UNTRAINED, 0, OF_TASK)
+    fingerprint = untrained_fingerprint(config, made.task)
+    successes: list[float | None] = [None] * len(returns)
+    scores = UntrainedScores(fingerprint, policies or len(returns), list(returns), successes, {})
+    record.write_untrained(made.untrained_files, made.task.id, scores)
+    return made
+
+
+def planned_runs(config: Config, method: str | None, stages: Sequence[str]) -> list[Tracked]:
+    """The plan, without the untrained policies of its tasks."""
+    return [tracked for tracked in plan_study(config, method, stages) if tracked.job.stage != UNTRAINED]
 
 
 def write_study(config: Config, *, method: str = "magnitude") -> None:

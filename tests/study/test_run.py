@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 
 from rlottery.agents.kernels.library import Found
-from rlottery.storage.locks import RunLock, try_lock
+from rlottery.storage import work_place
+from rlottery.storage.locks import RunLock, hold, holder_of, try_lock
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.storage.paths import RunFiles
+from rlottery.storage.work_place import WorkPlace
 from rlottery.study import run
 from rlottery.study.planning.fingerprints import dense_fingerprint
 from rlottery.study.planning.finished_runs import manifest_head
+from rlottery.study.planning.jobs import OF_TASK, UNTRAINED, Job
 from rlottery.study.planning.plan import JobState, Tracked
 from tests.study.studies import job, tiny_config
 
@@ -69,3 +72,18 @@ def test_that_each_worker_tests_the_kernels_is_said(tmp_path: Path, monkeypatch:
     run._warn_without_kernels(tiny_config(tmp_path), [Tracked(job(tiny_config(tmp_path), "dense"))], lines.append)
     (line,) = lines
     assert "/home/me/.cache/rlottery can't be written: Read-only file system. Each worker tests them again" in line
+
+
+def test_untrained_policies_that_another_command_evaluates_are_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work_place, "PATIENCE_SECONDS", 0.0)
+    config = tiny_config(tmp_path)
+    dense, untrained = Tracked(job(config, "dense")), Tracked(Job(config, UNTRAINED, 0, OF_TASK))
+    lines: list[str] = []
+    with hold(untrained.job.files), WorkPlace(untrained.job.store) as place:
+        assert run._enter(place, [dense, untrained], lines.append) == [dense]
+    assert lines == ["Pendulum-v1 untrained policies: another command evaluates them."]
+    with WorkPlace(untrained.job.store) as place:
+        assert run._enter(place, [dense, untrained], lines.append) == [dense, untrained]
+        assert holder_of(untrained.job.files) is not None

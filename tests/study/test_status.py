@@ -9,6 +9,7 @@ from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.storage.disk import write_bytes
 from rlottery.study.status import status_table
+from rlottery.study.verify import examine
 from tests.study.studies import (
     change_manifest,
     contents,
@@ -19,13 +20,14 @@ from tests.study.studies import (
     write_mask,
     write_record,
     write_study,
+    write_untrained,
 )
 
 
 def status(config: Config) -> dict[str, str]:
     """Arm and seed -> state and details."""
     rows = [line.split(maxsplit=3) for line in shown(status_table(config), width=500).splitlines()[2:-1]]
-    return {f"{arm} {seed}": rest.strip() for _, seed, arm, rest in rows}
+    return {f"{arm} {seed}": rest.strip() for _, seed, arm, rest in rows if arm != "untrained"}
 
 
 def test_nothing_yet(tmp_path: Path) -> None:
@@ -58,6 +60,26 @@ def test_the_effective_sparsity_of_a_finished_mask(tmp_path: Path) -> None:
     write_study(config)
     change_manifest(job(config, "ticket").files, effective={"actor": 0.81234, "critic": 0.9})
     assert status(config)["magnitude-80 0"] == "done   in 2 s, effective sparsity: actor 81.2 %, critic 90.0 %"
+
+
+def test_untrained_policies(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+
+    def line() -> list[str]:
+        return shown(status_table(config), width=500).splitlines()[2].rstrip().split(maxsplit=4)
+
+    assert line() == ["Pendulum-v1", "\N{EN DASH}", "untrained", "to", "do"]
+    made = write_untrained(config, -1.0, policies=2)
+    assert line()[2:] == ["untrained", "interrupted", "continues after 1 of 2 when the study is run again"]
+    write_untrained(config, -1.0, -2.0)
+    assert line()[2:] == ["untrained", "done", "2 policies"]
+    made.untrained_files.scores.write_text("{}")
+    assert line()[2:4] == ["untrained", "damaged"] and "again" in line()[4]
+    assert [problem.file for problem in examine(config).problems] == [made.untrained_files.scores]
+    made.untrained_files.scores.unlink()
+    assert examine(config).problems == ()
+    made.log.touch()  # a worker has begun
+    assert [problem.why for problem in examine(config).problems] == ["it is missing"]
 
 
 def test_arms_of_another_sparsity_are_shown_too(tmp_path: Path) -> None:

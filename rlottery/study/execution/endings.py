@@ -15,7 +15,7 @@ from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.study.planning.earlier import earlier_of
 from rlottery.study.planning.fingerprints import dense_fingerprint, ticket_fingerprint
 from rlottery.study.planning.finished_runs import manifest_head
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import UNTRAINED, Job
 from rlottery.study.stages.faults import AGAIN, Fault, fault_of, with_fix
 
 FAILED = 3
@@ -138,6 +138,8 @@ def disk_full_message(job: Job) -> str:
 
 def resume_message(job: Job) -> str:
     """Where the job continues when the command is run again."""
+    if job.stage == UNTRAINED:
+        return "It continues after the policies that are saved."
     found = checkpoint_to_continue(job.files)
     return f"It continues from step {found.record['env_steps']:,}." if found else "It restarts from the beginning."
 

@@ -24,7 +24,8 @@ from rlottery.study.planning.fingerprints import (
     ticket_fingerprint,
 )
 from rlottery.study.planning.inputs import own_mask, read_mask_file, read_ticket_mask, ticket_inputs
-from rlottery.study.planning.jobs import Job, Key
+from rlottery.study.planning.jobs import UNTRAINED, Job, Key
+from rlottery.study.planning.untrained import untrained_is_done
 
 
 def is_done(job: Job, pending: Collection[Key] = ()) -> bool:
@@ -38,6 +39,8 @@ def is_done(job: Job, pending: Collection[Key] = ()) -> bool:
         StudyError: the files were made by another config, or an input is missing that no job will make.
         MaskError: a mask can't be read or used.
     """
+    if job.stage == UNTRAINED:
+        return untrained_is_done(job)
     if job.stage == "dense":
         asked = dense_fingerprint(job.config, job.task, job.seed)
         manifest = _intact_manifest(job, asked)

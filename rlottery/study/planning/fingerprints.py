@@ -15,6 +15,7 @@ from rlottery.study.planning.arms import Arm
 DENSE_VERSION = 1
 MASK_VERSION = 1
 TICKET_VERSION = 1
+UNTRAINED_VERSION = 1
 
 Fingerprint = dict[str, Any]
 
@@ -24,6 +25,19 @@ _OF_MASKS = ("allocation", "floor", "structure", "reclaim", "estimator", "schedu
 def dense_fingerprint(config: Config, task: Task, seed: int) -> Fingerprint:
     """The fingerprint of a dense run."""
     return {"version": DENSE_VERSION, **_training_keys(config, task, seed)}
+
+
+def untrained_fingerprint(config: Config, task: Task) -> Fingerprint:
+    """The fingerprint of the scores of a task's untrained policies. More policies are added to those that are there."""
+    keys = trained_with(config, task)
+    return {
+        "version": UNTRAINED_VERSION,
+        "name": config.name,
+        "device": config.device,
+        "task": keys["task"],
+        "network": keys["network"],
+        "evaluation": {"episodes": config.evaluation.episodes},
+    }
 
 
 def mask_fingerprint(arm: Arm, seed: int, inputs: dict[str, str] | None) -> Fingerprint:

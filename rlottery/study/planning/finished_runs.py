@@ -14,8 +14,9 @@ from rlottery.storage.manifests import (
     read_manifest,
 )
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, replay_is_saved
+from rlottery.storage.untrained_record import untrained_damage
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, differing_keys
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import UNTRAINED, Job
 
 
 class DivergedRunError(StudyError):
@@ -105,6 +106,8 @@ def missing_rewind_points(job: Job, manifest: Manifest) -> list[int]:
 
 def damage_of_job(job: Job) -> list[DamagedError]:
     """Files of the job's run that are missing or differ from their checksums; the job will regenerate them."""
+    if job.stage == UNTRAINED:
+        return untrained_damage(job.untrained_files)
     if job.stage not in ("dense", "ticket"):
         return []
     try:

@@ -7,13 +7,18 @@ from pathlib import Path
 
 from rlottery.config import Config, Task
 from rlottery.config.recipes import ROUND
-from rlottery.storage.paths import DENSE, RunFiles, Store
+from rlottery.storage.paths import DENSE, RunFiles, Store, UntrainedFiles
 from rlottery.study.planning.arms import Arm
 
 STAGES = ("dense", "mask", "ticket")
 """The stages that a command can ask for."""
-ORDER = ("dense", "rewind", "mask", "ticket")
-"""The stages of jobs, in order. The rewind stage belongs to the command's dense stage."""
+UNTRAINED = "untrained"
+"""The stage of a job that evaluates the untrained policies of a task."""
+ORDER = ("dense", "rewind", "mask", "ticket", UNTRAINED)
+"""The stages of jobs; of those that are ready, the later ones start first. The rewind stage and the untrained policies
+belong to the command's dense stage."""
+OF_TASK = -1
+"""In place of the seed, in jobs that belong to a task as a whole."""
 Key = tuple[int, int, str, str]
 """Task index, seed, arm and stage. They identify a job in its study."""
 
@@ -23,9 +28,10 @@ class Job:
     """One stage of one arm for one task and seed. Workers do one or more jobs.
 
     Attributes:
-        stage: "dense", "rewind", "mask" or "ticket".
+        stage: "dense", "rewind", "mask", "ticket" or "untrained".
         task_index: an index into ``config.tasks``.
-        arm: None for the dense agent and its rewind points, which all arms share.
+        seed: `OF_TASK` for the task's untrained policies.
+        arm: None for the dense agent and its rewind points, which all arms share, and for untrained policies.
     """
 
     config: Config
@@ -40,7 +46,9 @@ class Job:
 
     @property
     def arm_name(self) -> str:
-        return DENSE if self.arm is None else self.arm.name
+        if self.arm is not None:
+            return self.arm.name
+        return UNTRAINED if self.stage == UNTRAINED else DENSE
 
     @property
     def ticket_arm(self) -> Arm:
@@ -61,6 +69,8 @@ class Job:
     @property
     def label(self) -> str:
         """The job's name for the user, such as ``drawer-close-v3 seed 0 dense``."""
+        if self.stage == UNTRAINED:
+            return f"{self.task.name} untrained policies"
         suffix = {"mask": " mask", "rewind": " rewind points"}.get(self.stage, "")
         return f"{self.task.name} seed {self.seed} {self.arm_name}{suffix}"
 
@@ -77,12 +87,19 @@ class Job:
     @cached_property
     def files(self) -> RunFiles:
         """The files that this job makes."""
+        if self.stage == UNTRAINED:
+            return self.untrained_files
         return self.store.run(self.task.name, self.seed, self.arm_name)
 
     @property
     def log(self) -> Path:
         """The log of the workers that do this job."""
         return self.files.log(self.stage)
+
+    @cached_property
+    def untrained_files(self) -> UntrainedFiles:
+        """The files of the task's untrained policies."""
+        return self.store.untrained(self.task.name)
 
     @cached_property
     def dense_files(self) -> RunFiles:
@@ -137,7 +154,8 @@ class Job:
 
 
 def list_jobs(config: Config, arms: Sequence[Arm], stages: Sequence[str]) -> list[Job]:
-    """The jobs of these stages of a study, each after the jobs that it needs, as the arms are (`arms.arms_of`)."""
+    """The jobs of the runs in these stages of a study, each after the jobs that it needs, as the arms are
+    (`arms.arms_of`)."""
     runs = [(index, seed) for index in range(len(config.tasks)) for seed in config.seeds]
     found = [Job(config, "dense", index, seed) for index, seed in runs] if "dense" in stages else []
     if found and any(arm.rewind_step for arm in arms):
@@ -146,6 +164,11 @@ def list_jobs(config: Config, arms: Sequence[Arm], stages: Sequence[str]) -> lis
         for stage in (stage for stage in arm.stages if stage in stages):
             found += [Job(config, stage, index, seed, arm) for index, seed in runs]
     return found
+
+
+def untrained_jobs(config: Config, stages: Sequence[str]) -> list[Job]:
+    """The jobs that evaluate untrained policies, one per task."""
+    return [Job(config, UNTRAINED, index, OF_TASK) for index in range(len(config.tasks)) if "dense" in stages]
 
 
 def prerequisites(planned: Sequence[Job]) -> list[list[int]]:

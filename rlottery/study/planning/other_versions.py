@@ -10,7 +10,8 @@ from rlottery.storage.checkpoint_record import checkpoint_to_continue
 from rlottery.storage.made_with import Versions, changes
 from rlottery.study.planning.earlier import repeated
 from rlottery.study.planning.finished_runs import ended_manifest
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import UNTRAINED, Job
+from rlottery.study.planning.untrained import untrained_scores
 from rlottery.study.planning.versions_now import code_versions, versions_in_worker
 
 _AGAIN, _CONTINUED, _COMPARED = "again", "continued", "compared"
@@ -58,6 +59,8 @@ def _built_on(job: Job) -> Iterator[tuple[str, Versions]]:
     with contextlib.suppress(StudyError):
         if (earlier := repeated(job)) is not None:
             yield _AGAIN, earlier.versions
+        elif job.stage == UNTRAINED and (begun := untrained_scores(job)) is not None and begun.done:
+            yield _CONTINUED, begun.versions
         elif job.stage == "rewind" and (dense := ended_manifest(job.dense_files)) is not None:
             yield _AGAIN, dense.get("versions", {})
         elif job.stage in ("dense", "ticket") and (found := checkpoint_to_continue(job.files)) is not None:

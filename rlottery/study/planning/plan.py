@@ -14,7 +14,7 @@ from rlottery.study.planning.arms import arms_of, chosen_arms
 from rlottery.study.planning.checks import check_arms
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.finished_runs import DivergedRunError
-from rlottery.study.planning.jobs import STAGES, Job, Key, list_jobs
+from rlottery.study.planning.jobs import STAGES, Job, Key, list_jobs, untrained_jobs
 from rlottery.study.planning.trials import try_tasks
 
 SHARED = (
@@ -100,7 +100,7 @@ def plan_study(
     check_arms(config, arms)
     tracked: list[Tracked] = []
     to_do: set[Key] = set()
-    for job in list_jobs(config, arms, tuple(stages)):
+    for job in [*list_jobs(config, arms, tuple(stages)), *untrained_jobs(config, stages)]:
         item = Tracked(job)
         try:
             if is_done(job, _pending(job, to_do)):

@@ -14,11 +14,13 @@ from rlottery.config import Config, Task
 from rlottery.errors import StudyError
 from rlottery.storage.checkpoint_record import KEPT
 from rlottery.study.planning.earlier import repeated
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import UNTRAINED, Job
 from rlottery.study.planning.network_sizes import networks_of, task_spec
 
 BYTES_PER_STEP_OF_METRICS = 1.0
 """As JSON lines. TensorBoard files take as much again."""
+BYTES_PER_UNTRAINED = 30.0
+"""Of each untrained policy: its return and its success."""
 
 
 class DiskUse(NamedTuple):
@@ -73,6 +75,8 @@ def kept_bytes(job: Job, spec: Spec) -> float:
     weights = sum(group_weights(config, job.task, spec).values())
     if job.stage == "rewind":
         return agent * len(config.rewind_steps) if job.dense_files.manifest.exists() else 0.0
+    if job.stage == UNTRAINED:
+        return BYTES_PER_UNTRAINED * config.evaluation.untrained_policies
     if job.stage == "mask":
         return 2.0 * weights
     metrics = 2 * BYTES_PER_STEP_OF_METRICS * config.training_for(job.task).env_steps
@@ -86,7 +90,7 @@ def kept_bytes(job: Job, spec: Spec) -> float:
 def working_bytes(job: Job, spec: Spec) -> float:
     """Additional bytes that a job needs while it runs: its checkpoints, and a replay buffer that is deleted later."""
     config = job.config
-    if job.stage in ("mask", "rewind"):
+    if job.stage in ("mask", "rewind", UNTRAINED):
         return 0.0
     replay = replay_bytes(config, job.task, spec)
     temporary = 0.0 if config.keep_replay else replay

@@ -25,7 +25,7 @@ from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.executor import worker_count
-from rlottery.study.planning.jobs import Job, prerequisites
+from rlottery.study.planning.jobs import UNTRAINED, Job, prerequisites
 from rlottery.study.planning.plan import JobState, Tracked
 from rlottery.study.planning.trials import try_tasks
 from rlottery.study.resources.disk_space import disk_use, group_weights, kept_bytes, size
@@ -125,6 +125,9 @@ def job_seconds(job: Job, rates: Rates) -> float:
     """Estimated seconds on one core."""
     if job.stage == "mask":
         return MASK_SECONDS
+    if job.stage == UNTRAINED:
+        policies = job.config.evaluation.untrained_policies
+        return START_SECONDS + policies * rates.episode_steps / rates.env_steps
     if job.stage == "rewind":  # a dense run that is still to be trained saves them on the way
         steps = max(job.config.rewind_steps) if job.dense_files.manifest.exists() else 0
         return train_seconds(job.config, job.task, rates, steps) if steps else 0.0

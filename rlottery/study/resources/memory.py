@@ -22,7 +22,7 @@ from rlottery.errors import StudyError
 from rlottery.report.wording import plural
 from rlottery.storage.paths import RunFiles
 from rlottery.study.execution.cgroups import memory_left
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import UNTRAINED, Job
 from rlottery.study.planning.network_sizes import networks_of, task_spec
 from rlottery.study.resources.disk_space import agent_bytes, group_weights, replay_bytes, size, transition_bytes
 from rlottery.study.resources.process_limits import address_space
@@ -32,9 +32,11 @@ LIBRARIES = 150 * MB
 """Code of JAX, NumPy and the other libraries that workers map from files."""
 COMMAND, REPORTED = 180 * MB, 0.6 * MB
 """The command that starts the workers and finally draws the report with its videos; and each run in the report."""
-WORKER_BYTES = {"dense": 248 * MB, "rewind": 248 * MB, "ticket": 255 * MB, "mask": 236 * MB}
+WORKER_BYTES = {"dense": 248 * MB, "rewind": 248 * MB, "ticket": 255 * MB, "mask": 236 * MB, UNTRAINED: 236 * MB}
 """A worker by stage: interpreter, JAX, compiled programs. Memory that compiling freed is reused when a checkpoint's
 pieces of replay are assembled (4 MB each, four copies). Masks by weight magnitude need half of it."""
+_ENVIRONMENTS = {"mask": 0, UNTRAINED: 1}
+"""How many environments a job has; training has two."""
 ADDRESS_SPACE = 1550 * MB
 """What a worker reserves besides its run: JAX and its compiler. It uses less than half of it."""
 METAWORLD, METAWORLD_MODEL = 72 * MB, 35 * MB
@@ -67,9 +69,10 @@ def run_memory(job: Job, spec: Spec) -> Memory:
     """Memory of a job, without its worker.
 
     Training: `AGENT_COPIES` agents, activations, the replay buffer, and two environments, one of them for evaluations.
-    A mask: one agent, `SALIENCY_ARRAYS` arrays of its weights, and activations.
+    A mask: one agent, `SALIENCY_ARRAYS` arrays of its weights, and activations. Untrained policies: two at a time, and
+    an environment.
     """
-    own = sum(_needs(job, spec).values()) + _environment_bytes(job, 0 if job.stage == "mask" else 2)
+    own = sum(_needs(job, spec).values()) + _environment_bytes(job, _ENVIRONMENTS.get(job.stage, 2))
     reads_replay = job.stage == "mask" and job.ticket_arm.needs_replay and job.ticket_arm.scores_by is not None
     return Memory(own, replay_bytes(job.config, job.task, spec) if reads_replay else 0.0)
 
@@ -78,6 +81,8 @@ def _needs(job: Job, spec: Spec) -> dict[str, float]:
     """Bytes of a job's own memory by the key that decides about them, without those of environments."""
     config, task = job.config, job.task
     agent = agent_bytes(config, task, spec)
+    if job.stage == UNTRAINED:
+        return {"network": 2 * agent}
     if job.stage == "mask":
         arm = job.ticket_arm
         saliency = SALIENCY_ARRAYS * 4.0 * sum(group_weights(config, task, spec).values())

@@ -8,10 +8,12 @@ from rlottery.agents.description import Spec
 from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.report.wording import plural
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import UNTRAINED, Job
 from rlottery.study.planning.network_sizes import task_spec
 from rlottery.study.resources.disk_space import agent_bytes, size
 
+SMALL_FILES = ("mask", UNTRAINED)
+"""Stages whose files are small."""
 OWN_FILES, FILES_EACH = 16, 4
 """Open files of the command or of a worker, and for each worker or each run of one; rounded up."""
 
@@ -24,7 +26,7 @@ def check_process_limits(config: Config, jobs: Sequence[Job], workers: int, toge
             f"This study needs {files} open files with {plural(workers, 'worker')}, but `ulimit -n` allows only "
             f"{allowed:.0f}. Run this first: ulimit -n {files}"
         )
-    largest = max((largest_file(job, task_spec(job.task)) for job in jobs if job.stage != "mask"), default=0.0)
+    largest = max((largest_file(job, task_spec(job.task)) for job in jobs if job.stage not in SMALL_FILES), default=0.0)
     if (allowed := _limit(resource.RLIMIT_FSIZE)) < largest:
         raise StudyError(
             f"This study writes files of up to {size(largest)}, but `ulimit -f` allows only {size(allowed)}. Run this "

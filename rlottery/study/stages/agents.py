@@ -43,6 +43,19 @@ def weights_from(job: Job, seed: int, widths: NetworkSettings | None = None) -> 
     return weights
 
 
+def fresh_policies(job: Job) -> Callable[[int], Tree]:
+    """A function from a seed to the acting network of a dense agent with fresh weights, as NumPy arrays."""
+    initialise = _init_params(job)
+    # One program for all seeds, which leaves the critics out.
+    make = jax.jit(lambda key: ALGORITHM.acting(initialise(key)))
+
+    def policy(seed: int) -> Tree:
+        network: Tree = jax.device_get(make(jax_key(seed)))
+        return network
+
+    return policy
+
+
 def initial_weights(job: Job) -> Tree:
     """The dense run's initial weights, from its file."""
     shapes = jax.eval_shape(_init_params(job), jax_key(0))

@@ -24,7 +24,7 @@ from rlottery.study.planning.earlier import earlier_of, recorded_rewind_steps
 from rlottery.study.planning.fingerprints import dense_fingerprint
 from rlottery.study.planning.finished_runs import dense_manifest
 from rlottery.study.planning.inputs import expected_ticket_fingerprint, read_ticket_mask
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import UNTRAINED, Job
 from rlottery.study.planning.network_sizes import networks_of, task_spec
 from rlottery.study.stages.agents import streams_of, weights_from
 from rlottery.study.stages.faults import Fault, fault_of, with_fix
@@ -34,6 +34,7 @@ from rlottery.study.stages.rewind import add_rewind_points
 from rlottery.study.stages.run_record import RunResult, record_run
 from rlottery.study.stages.starts import Start, start_of
 from rlottery.study.stages.train_run import recorded_spaces, save_agent, train_run
+from rlottery.study.stages.untrained import evaluate_untrained
 from rlottery.study.versions import versions
 from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.dynamic_sparsity import masks_of
@@ -78,6 +79,8 @@ def _do(
     remove_leftovers([*(one.folder for one in files), *(one.checkpoint for one in files)], time.time())
     if job.stage == "dense":
         train_dense(job, stop_wanted, make_learner, environments)
+    elif job.stage == UNTRAINED:
+        evaluate_untrained(job, stop_wanted, environments)
     elif job.stage == "rewind":
         add_rewind_points(job, stop_wanted, environments)
     elif job.stage == "mask":

@@ -255,6 +255,6 @@ class TestMaskFiles:
 
 def test_arms_that_were_not_asked_for_may_be_impossible(tmp_path: Path) -> None:
     config = study(tmp_path, MAG, {"name": "too-much", "criterion": "magnitude", "sparsity": 0.999})
-    assert [t.job.arm_name for t in plan_study(config, None, STAGES, ["mag"])] == ["dense", "mag", "mag"]
+    assert [t.job.arm_name for t in plan_study(config, None, STAGES, ["mag"])] == ["dense", "mag", "mag", "untrained"]
     with pytest.raises(RlotteryError, match="Arm too-much on"):
         plan_study(config, None, STAGES)

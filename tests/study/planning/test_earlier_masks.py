@@ -12,12 +12,13 @@ from rlottery.storage.disk import write_bytes
 from rlottery.study.planning.earlier_masks import check_nothing_needs_old_mask, check_ticket_has_mask, keep_ticket_of
 from rlottery.study.planning.inputs import expected_mask_fingerprint
 from rlottery.study.planning.jobs import STAGES
-from rlottery.study.planning.plan import JobState, plan_study
+from rlottery.study.planning.plan import JobState
 from tests.study.studies import (
     change_manifest,
     contents,
     job,
     mask_for,
+    planned_runs,
     tiny_config,
     write_dense,
     write_mask,
@@ -40,7 +41,7 @@ def test_a_mask_of_another_agent_is_kept_for_its_ticket(config: Config) -> None:
     with pytest.raises(
         StudyError, match=r"(?s)mask\.pkl was made from something else:\n  inputs\.agent: .* belongs to"
     ):
-        plan_study(config, "magnitude", STAGES)
+        planned_runs(config, "magnitude", STAGES)
     assert contents(config.data) == before
 
 
@@ -73,9 +74,9 @@ def test_the_same_mask_in_other_bytes_is_no_damage_to_its_ticket(config: Config)
     mask = read_mask(made.files.mask)
     write_bytes(made.files.mask, mask_to_bytes(replace(mask, metadata=mask.metadata | metadata)))
     write_bytes(made.mask_path, made.files.mask.read_bytes())
-    assert plan_study(config, "magnitude", STAGES)[2].state is JobState.WAITING
+    assert planned_runs(config, "magnitude", STAGES)[2].state is JobState.WAITING
     keep_ticket_of(made, mask)
-    assert [t.state for t in plan_study(config, "magnitude", STAGES)] == [JobState.FOUND] * 3
+    assert [t.state for t in planned_runs(config, "magnitude", STAGES)] == [JobState.FOUND] * 3
 
 
 def test_a_mask_without_a_ticket_follows_its_agent(tmp_path: Path) -> None:
@@ -83,5 +84,5 @@ def test_a_mask_without_a_ticket_follows_its_agent(tmp_path: Path) -> None:
     write_dense(config)
     write_mask(config)
     write_dense(config, trained=1)
-    assert [t.state.value for t in plan_study(config, "magnitude", STAGES)] == ["already done", "waiting", "waiting"]
+    assert [t.state.value for t in planned_runs(config, "magnitude", STAGES)] == ["already done", "waiting", "waiting"]
     write_ticket(config)

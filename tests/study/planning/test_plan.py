@@ -10,24 +10,26 @@ from rlottery.errors import RlotteryError, StudyError, TaskError
 from rlottery.storage.checkpoint_record import newest_checkpoint, record_path
 from rlottery.storage.manifests import read_manifest, write_sealed
 from rlottery.study.planning.finished_runs import damage_of_job
-from rlottery.study.planning.jobs import STAGES, list_jobs, prerequisites
+from rlottery.study.planning.jobs import STAGES, list_jobs, prerequisites, untrained_jobs
 from rlottery.study.planning.plan import JobState, plan_study
 from tests.study.studies import (
     change_manifest,
     contents,
     job,
+    planned_runs,
     tiny_config,
     write_dense,
     write_mask,
     write_record,
     write_study,
     write_ticket,
+    write_untrained,
 )
 
 
 def to_do(config: Config, method: str = "magnitude", stages: tuple[str, ...] = STAGES) -> list[str]:
-    """Labels of the jobs that are left."""
-    return [t.job.label for t in plan_study(config, method, stages) if t.state is JobState.WAITING]
+    """Labels of the jobs of runs that are left."""
+    return [t.job.label for t in planned_runs(config, method, stages) if t.state is JobState.WAITING]
 
 
 def refused(config: Config, method: str = "magnitude", stages: tuple[str, ...] = STAGES) -> str:
@@ -73,6 +75,16 @@ class TestWhatIsDone:
     def test_keys_without_an_effect_on_training(self, tmp_path: Path, override: str) -> None:
         write_study(tiny_config(tmp_path))
         assert to_do(tiny_config(tmp_path, override)) == []
+
+    def test_the_untrained_policies_of_each_task_are_to_do_once(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path, "seeds=[0, 1]", "tasks=[Pendulum-v1, MountainCarContinuous-v0]")
+        write_untrained(config, -1.0, -2.0)
+        found = {t.job.label: t.state for t in plan_study(config, None, ("dense",)) if t.job.arm_name == "untrained"}
+        assert found == {
+            "Pendulum-v1 untrained policies": JobState.FOUND,
+            "MountainCarContinuous-v0 untrained policies": JobState.WAITING,
+        }
+        assert untrained_jobs(config, ("mask", "ticket")) == []
 
     def test_a_failed_run_is_to_do(self, tmp_path: Path) -> None:
         config = tiny_config(tmp_path)
@@ -198,7 +210,7 @@ class TestDiverged:
     def test_what_depends_on_it_is_not_run(self, tmp_path: Path) -> None:
         config = tiny_config(tmp_path)
         change_manifest(write_dense(config).files, status="diverged", error="Not finite.")
-        planned = plan_study(config, "magnitude", STAGES)
+        planned = planned_runs(config, "magnitude", STAGES)
         assert [t.state for t in planned] == [JobState.DIVERGED, JobState.WAITING, JobState.WAITING]
         assert [t.state for t in plan_study(config, "magnitude", ("mask",))] == [JobState.SKIPPED]
 

@@ -20,7 +20,7 @@ from rlottery.study.execution.endings import record_failure, remarks
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.earlier import earlier_of, recorded_rewind_steps
 from rlottery.study.planning.jobs import STAGES, Job, list_jobs
-from rlottery.study.planning.plan import JobState, plan_study
+from rlottery.study.planning.plan import JobState
 from rlottery.study.stages.retraining import train_in_place_or_aside
 from rlottery.study.stages.run_record import RunResult, record_run
 from rlottery.study.status import status_table
@@ -31,6 +31,7 @@ from tests.study.studies import (
     contents,
     job,
     mask_for,
+    planned_runs,
     shown,
     tiny_config,
     write_dense,
@@ -146,7 +147,7 @@ def test_the_same_bits_repair_what_was_damaged_and_nothing_else(study: Config, n
     if name == "metrics.jsonl":
         manifest["files"][name] = file_entry(dense.files.metrics)
     assert manifest_of(dense) == manifest and not dense.files.aside.folder.exists()
-    assert [t.state for t in plan_study(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
+    assert [t.state for t in planned_runs(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
 
 
 @pytest.mark.parametrize("name", ["agent.safetensors", "initial.safetensors", "replay", "metrics.jsonl"])
@@ -164,11 +165,11 @@ def test_other_bits_replace_nothing(study: Config, name: str, use: Callable[[dic
     assert kept(study) == before
     # The next command says so before it trains anything, unless the versions are others.
     with pytest.raises(StudyError, match="was trained again and differs"):
-        plan_study(study, "magnitude", STAGES)
+        planned_runs(study, "magnitude", STAGES)
     use(OLD)
-    assert plan_study(study, "magnitude", STAGES)[0].state is JobState.WAITING
+    assert planned_runs(study, "magnitude", STAGES)[0].state is JobState.WAITING
     again(dense, trained(dense))
-    assert [t.state for t in plan_study(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
+    assert [t.state for t in planned_runs(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
 
 
 @pytest.mark.parametrize("lost", ["folder", "manifest"])
@@ -182,7 +183,7 @@ def test_without_a_manifest_what_was_made_from_the_run_is_compared(study: Config
     assert CHANGED in str(raised.value)  # by the versions of the tickets
     assert kept(study) == before
     again(dense, same)
-    assert [t.state for t in plan_study(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
+    assert [t.state for t in planned_runs(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
 
 
 def test_a_result_that_nobody_can_read_or_needs_is_replaced_and_that_is_said(tmp_path: Path) -> None:
@@ -194,7 +195,7 @@ def test_a_result_that_nobody_can_read_or_needs_is_replaced_and_that_is_said(tmp
     assert f"replaced an earlier result that could no longer be read, and from which nothing was made ({CHANGED})" in (
         remarks(dense)
     )
-    assert plan_study(config, "magnitude", ("dense",))[0].state is JobState.FOUND
+    assert planned_runs(config, "magnitude", ("dense",))[0].state is JobState.FOUND
     assert manifest_of(dense)["versions"] == NEW
 
 
@@ -257,10 +258,10 @@ def test_the_new_result_takes_its_place_once_the_earlier_ones_are_discarded(stud
     for folder in dense.files.folder.parent.iterdir() if stage == "dense" else ():
         if folder != dense.files.folder:
             shutil.rmtree(folder)
-    assert [t.state for t in plan_study(study, "magnitude", (stage,))] == [JobState.WAITING]
+    assert [t.state for t in planned_runs(study, "magnitude", (stage,))] == [JobState.WAITING]
     again(of, never)
     assert of.files.agent.read_bytes() == new and not of.files.aside.folder.exists()
-    assert [t.state for t in plan_study(study, "magnitude", (stage,))] == [JobState.FOUND]
+    assert [t.state for t in planned_runs(study, "magnitude", (stage,))] == [JobState.FOUND]
 
 
 def test_a_crash_while_it_is_trained_aside_makes_nothing_forgotten(study: Config) -> None:
@@ -291,7 +292,7 @@ def test_files_that_another_process_has_open_on_a_network_file_system_fail_no_ru
         train_in_place_or_aside(dense, earlier_of(dense), manifest_of(dense)["fingerprint"], train)
     left = list(dense.files.folder.glob(".retrained-*"))
     assert len(left) == 2 and not dense.files.aside.folder.exists()
-    assert [t.state for t in plan_study(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
+    assert [t.state for t in planned_runs(study, "magnitude", STAGES)] == [JobState.FOUND] * 3
     remove_leftovers([dense.files.folder], now=1e12)
     assert not any(map(Path.exists, left))
 
@@ -352,7 +353,7 @@ class TestDiverged:
         shutil.rmtree(dense.files.aside.folder)
         with pytest.raises(DivergedError):
             again(dense, diverge)
-        planned = plan_study(dense.config, "magnitude", ("dense",))
+        planned = planned_runs(dense.config, "magnitude", ("dense",))
         assert planned[0].state is JobState.DIVERGED and not dense.files.aside.folder.exists()
 
 
