@@ -46,7 +46,7 @@ def costs_of(
     totals: Counter[str] = Counter()  # kernel weights of the dense network by group
     for path, total in next((of_arm.totals for of_arm in counts.values()), {}).items():
         totals[path.partition(".")[0]] += total
-    seconds = {arm: [_seconds(run) for run in runs if run.status == "done"] for arm, runs in by_arm.items()}
+    seconds = {arm: [run_seconds(run) for run in runs if run.status == "done"] for arm, runs in by_arm.items()}
     known = {arm: [value for value in of_arm if value is not None] for arm, of_arm in seconds.items()}
     means = {arm: statistics.fmean(of_arm) if of_arm else None for arm, of_arm in known.items()}
     dense = means.get(DENSE)
@@ -64,7 +64,8 @@ def costs_of(
     )
 
 
-def _seconds(run: Run) -> float | None:
+def run_seconds(run: Run) -> float | None:
+    """Wall-clock seconds of a run, with its earlier rounds; None where a manifest doesn't say it."""
     of_each = [each.seconds for each in (*run.rounds, run)]
     return None if None in of_each else math.fsum(seconds for seconds in of_each if seconds is not None)
 

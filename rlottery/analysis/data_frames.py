@@ -24,7 +24,9 @@ _RESULTS = {
     "score": "Float64",
     "area": "Float64",
     "untrained": "Float64",
+    "task_untrained": "Float64",
     "normalised_score": "Float64",
+    "from_start": "Float64",
     "env_steps": "Int64",
     "seconds": "Float64",
     "folder": "string",
@@ -86,10 +88,11 @@ def _by_seed(task: TaskScores) -> list[Run]:
 
 def _run(task: TaskScores, run: Run, groups: Sequence[str]) -> list[Any]:
     sparsity, of_arm = run.sparsity or {}, task.arm(run.arm)
-    numbers = [of_arm.scores, of_arm.areas, of_arm.normalised] if of_arm else [{}, {}, {}]
-    score, area, normalised = (of.get(run.seed) for of in numbers)
+    numbers = [of_arm.scores, of_arm.areas, of_arm.before, of_arm.normalised, of_arm.from_start] if of_arm else [{}] * 5
+    score, area, before, normalised, from_start = (of.get(run.seed) for of in numbers)
     kind = [run.criterion, run.recipe.get("control"), *(sparsity.get(group) for group in groups)]
-    results = [task.metric, score, area, task.untrained, normalised, run.env_steps, run.seconds]
+    scaled = [before, task.untrained, normalised, from_start]
+    results = [task.metric, score, area, *scaled, run.env_steps, run.seconds]
     return [task.task, run.arm, run.seed, run.status, run.error, *kind, *results, str(run.files.folder)]
 
 

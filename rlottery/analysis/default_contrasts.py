@@ -6,8 +6,8 @@ All are two-sided, since nobody said beforehand what they would show. Gradient a
 
 from collections.abc import Iterator, Mapping
 
-from rlottery.analysis.kinds import kind_of, schedule_of
-from rlottery.analysis.runs import Run
+from rlottery.analysis.kinds import kind_of
+from rlottery.analysis.runs import Run, schedule_of
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.splits import REACHED, same_split
 from rlottery.analysis.verdict import ContrastOrigin

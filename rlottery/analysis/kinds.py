@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rlottery.analysis.runs import Run, representative
+from rlottery.analysis.runs import Run, representative, schedule_of
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.splits import A_UNIT, REACHED, same_split
 from rlottery.analysis.verdict import Kind
@@ -98,12 +98,6 @@ def _alike(one: TaskScores, other: TaskScores, arm: str) -> bool:
         return False
     within = A_UNIT if first.recipe.get("structure") == "units" else REACHED
     return same_split(one.split(arm), other.split(arm), within)
-
-
-def schedule_of(run: Run) -> str:
-    """The name of its pruning schedule; empty where the recipe has none."""
-    schedule = run.recipe.get("schedule")
-    return schedule if isinstance(schedule, str) else next(iter(schedule), "") if schedule else ""
 
 
 def _start(run: Run) -> tuple[object, bool]:

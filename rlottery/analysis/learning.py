@@ -7,6 +7,7 @@ from rlottery.analysis.arrays import mean_of, rounding_of
 from rlottery.analysis.hypothesis_tests import rank_sum_above
 from rlottery.analysis.runs import Run, metric_of, untrained_evaluations
 from rlottery.config import Verdict
+from rlottery.storage.untrained_record import UntrainedScores
 
 LEAST_SUCCESS_GAINED = 0.05
 """A dense agent whose success rate rises by no more than this has not learned."""
@@ -37,16 +38,20 @@ def learning_test(dense: Collection[float], untrained: Collection[float]) -> flo
     return rank_sum_above(dense, untrained, rounding_of([*dense, *untrained]))
 
 
-def least_gain_of(runs: Iterable[Run]) -> float:
+def least_gain_of(runs: Iterable[Run], sample: UntrainedScores | None = None) -> float:
     """What dense agents must gain to count as having learned.
 
-    For returns it is one standard deviation of single episodes of the untrained agents, and more than rounding. It
+    For returns it is one standard deviation of single episodes of untrained policies, and more than rounding. It
     doesn't depend on where the zero of the returns is.
+
+    Args:
+        sample: the task's fresh untrained policies; without them, the policies are the dense agents before training.
     """
     runs = list(runs)
     if metric_of(runs) == "success":
         return LEAST_SUCCESS_GAINED
-    returns = [value for evaluation in untrained_evaluations(runs).values() for value in evaluation.returns]
+    of_dense = (evaluation.returns for evaluation in untrained_evaluations(runs).values())
+    returns = sample.returns if sample is not None else [value for of_run in of_dense for value in of_run]
     if not returns:
         return 0.0
     return max(statistics.pstdev(returns), rounding_of(returns))

@@ -151,6 +151,12 @@ def representative(runs: Sequence[Run]) -> Run:
     return max(runs, key=lambda run: (run.sparsity is not None, run.criterion is not None or bool(run.recipe)))
 
 
+def schedule_of(run: Run) -> str:
+    """The name of a run's pruning schedule; empty where its recipe has none."""
+    schedule = run.recipe.get("schedule")
+    return schedule if isinstance(schedule, str) else next(iter(schedule), "") if schedule else ""
+
+
 def other_settings_lines(config: Config, runs: Mapping[str, Sequence[Run]]) -> list[str]:
     """A line for each task whose runs were trained with settings that differ from the config's.
 

@@ -9,10 +9,14 @@ import numpy as np
 from rlottery.analysis.aggregates import Statistic, bootstrap, iqm_of_runs, mean_over_tasks, median_of_runs, value_of
 from rlottery.analysis.arrays import exponent_of, mean_of, merged, rounding_of, scaled
 from rlottery.analysis.learning import gain_of, least_gain_of
-from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, representative, untrained_evaluations
+from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, representative, schedule_of, untrained_evaluations
 from rlottery.analysis.splits import A_UNIT, REACHED, Split, same_split
+from rlottery.analysis.untrained import scores_of
 from rlottery.config import Config, Training
+from rlottery.config.schedules import IN_TRAINING
+from rlottery.pruning.controls import CONTROLS
 from rlottery.storage.paths import DENSE
+from rlottery.storage.untrained_record import UntrainedScores
 
 BOOTSTRAP_SEED = 0
 """The same runs give the same intervals."""
@@ -39,6 +43,8 @@ class ArmScores:
         normalised: seed -> normalised score (`on_scale`); empty where the dense agents did not learn.
         mean, median, iqm: of the scores.
         before: seed -> score before training, for runs that start at step 0.
+        from_start: seed -> a second normalised score, whose zero is where pruned agents start (`TaskScores.start`);
+            empty without that scale.
     """
 
     arm: str
@@ -50,11 +56,17 @@ class ArmScores:
     median: Estimate
     iqm: Estimate
     before: Mapping[int, float] = field(default_factory=dict)
+    from_start: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def normalised_score(self) -> float | None:
         """The mean of the normalised scores of its runs; None where there are none."""
         return round(mean_of(self.normalised.values()), 9) if self.normalised else None
+
+    @property
+    def from_start_score(self) -> float | None:
+        """The mean of `from_start` over its runs; None where there are none."""
+        return round(mean_of(self.from_start.values()), 9) if self.from_start else None
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,11 +74,16 @@ class TaskScores:
     """The runs and scores of one task.
 
     Attributes:
-        untrained, dense: mean score of the dense agents before and after training; None where not known.
+        untrained: mean score of the untrained policies (`untrained_sample`); None where not known.
+        dense: mean score of the dense agents; None where not known.
         gain: dense - untrained; None where the dense agents did not learn.
         least_gain: what the dense agents must gain to count as having learned.
         threshold: the score that `ArmScores.steps` refers to; None where the dense agents did not learn.
         starts: seed -> score of the dense agent before training.
+        fresh: scores of the task's fresh untrained policies; empty in studies that have none, as those of earlier
+            versions, or not all of them yet.
+        start: where pruned agents start: mean score before training of tickets and controls with a mask, all arms with
+            the same weight; None where not known.
         arms: those that have a score, in the order of `runs`.
         runs: arm -> its runs by seed, also those without a score: dense first, then by sparsity, then by name.
         notes: what is unusual about single runs, one sentence each.
@@ -89,6 +106,8 @@ class TaskScores:
     asked: Mapping[str, Split] = field(default_factory=dict)
     rounding: float = 0.0
     resolution: float = 0.0
+    fresh: tuple[float, ...] = ()
+    start: float | None = None
 
     def __repr__(self) -> str:
         """One line, since all runs with their evaluations fill pages."""
@@ -96,8 +115,11 @@ class TaskScores:
 
     @property
     def untrained_sample(self) -> tuple[float, ...]:
-        """The scores of the untrained policies whose mean is the zero of the scale."""
-        return tuple(self.starts.values())
+        """The scores of the untrained policies whose mean is the zero of the scale.
+
+        Without fresh ones they are the dense agents before training, a poor sample if there are few.
+        """
+        return self.fresh or tuple(self.starts.values())
 
     @property
     def every_run(self) -> tuple[Run, ...]:
@@ -125,42 +147,54 @@ class TaskScores:
         return self.asked.get(arm) or self.representative(arm).sparsity or {}
 
 
-def score_tasks(config: Config, runs: Mapping[str, Sequence[Run]]) -> tuple[TaskScores, ...]:
+def score_tasks(
+    config: Config, runs: Mapping[str, Sequence[Run]], samples: Mapping[str, UntrainedScores] | None = None
+) -> tuple[TaskScores, ...]:
     """Score every task of a study, finished or not.
 
     Args:
         runs: task id -> its runs (`rlottery.analysis.runs.read_runs`).
+        samples: task id -> its fresh untrained policies (`rlottery.analysis.untrained.read_samples`).
     """
+    samples = samples or {}
     return tuple(
         task_scores(
             task.id,
             runs[task.id],
-            least_gain_of(runs[task.id]),
+            least_gain_of(runs[task.id], samples.get(task.id)),
             config,
             notes_on(runs[task.id], config.evaluation.score_evaluations, config.training_for(task)),
+            samples.get(task.id),
         )
         for task in config.tasks
     )
 
 
 def task_scores(
-    task: str, runs: Sequence[Run], least_gain: float, config: Config, notes: tuple[str, ...] = ()
+    task: str,
+    runs: Sequence[Run],
+    least_gain: float,
+    config: Config,
+    notes: tuple[str, ...] = (),
+    sample: UntrainedScores | None = None,
 ) -> TaskScores:
     """Score the runs of one task.
 
     Args:
         runs: in any order. Runs that are neither done nor diverged have no score.
         least_gain: what dense agents must gain on average to count as having learned, in the unit of the metric.
+        sample: the task's fresh untrained policies.
     """
     metric, rules = metric_of(runs), config.verdict
     starts = {seed: evaluation.scores[metric] for seed, evaluation in untrained_evaluations(runs).items()}
-    untrained = mean_of(starts.values()) if starts else None
+    fresh = () if sample is None else scores_of(sample, metric)
+    untrained = mean_of(fresh or starts.values()) if fresh or starts else None
     lengths = {run.seed: run.env_steps for run in runs if run.arm == DENSE}
     by_arm = {arm: tuple(run for run in runs if run.arm == arm) for arm in arm_names(runs)}
     last = config.evaluation.score_evaluations
     scores = _merged({arm: _scores(of_arm, metric, last, untrained) for arm, of_arm in by_arm.items()})
     dense = scores.get(DENSE, {})
-    gain = gain_of(dense.values(), starts.values(), least_gain, rules)
+    gain = gain_of(dense.values(), fresh or starts.values(), least_gain, rules)
     rounding = rounding_of([*dense.values(), untrained or 0.0])
     threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
     whole = {arm: [run for run in of if run.seed in scores[arm] and run.began_at == 0] for arm, of in by_arm.items()}
@@ -169,6 +203,17 @@ def task_scores(
         for arm, of_arm in whole.items()
     }
     areas = _merged(areas)
+    before = {
+        arm: {
+            run.seed: run.evaluations[0].scores[metric]
+            for run in of_arm
+            if run.evaluations and run.evaluations[0].env_steps == 0
+        }
+        for arm, of_arm in whole.items()
+    }
+    pruned = [of_arm for arm, of_arm in before.items() if of_arm and _starts_pruned(representative(by_arm[arm]))]
+    start = mean_of(mean_of(of_arm.values()) for of_arm in pruned) if pruned else None
+    from_start = None if gain is None or start is None else mean_of(dense.values()) - start
     arms = []
     for arm, of_arm in scores.items():
         if not of_arm:
@@ -192,11 +237,10 @@ def task_scores(
                 mean=mean,
                 median=median,
                 iqm=iqm,
-                before={
-                    run.seed: run.evaluations[0].scores[metric]
-                    for run in whole[arm]
-                    if run.evaluations and run.evaluations[0].env_steps == 0
-                },
+                before=before[arm],
+                from_start={}
+                if start is None or from_start is None or from_start <= least_gain
+                else {seed: on_scale(score, start, from_start) for seed, score in of_arm.items()},
             )
         )
     return TaskScores(
@@ -214,6 +258,8 @@ def task_scores(
         asked=_asked(config, by_arm),
         rounding=rounding,
         resolution=1 / (config.evaluation.episodes * last) if metric == "success" else 0.0,
+        fresh=fresh,
+        start=start,
     )
 
 
@@ -296,6 +342,13 @@ def estimate_of(groups: Sequence[Sequence[float]], statistic: Statistic, resampl
     interval = bootstrap(arrays, statistic, seed=BOOTSTRAP_SEED, resamples=resamples)
     value = math.ldexp(value_of(statistic, arrays), exponent)
     return Estimate(value, *((math.ldexp(end, exponent) for end in interval) if interval else (None, None)))
+
+
+def _starts_pruned(run: Run) -> bool:
+    """Whether the runs of this arm start with initial weights under the mask of a ticket or of its control."""
+    control = CONTROLS.get(str(run.recipe.get("control")))
+    has_mask = run.sparsity is not None and (control is None or control.has_mask)
+    return has_mask and schedule_of(run) not in IN_TRAINING and not run.start.get("rewind")
 
 
 def _merged(of_arms: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, float]]:

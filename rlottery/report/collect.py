@@ -14,6 +14,7 @@ from rlottery.analysis.method_contrasts import compare_methods
 from rlottery.analysis.rules import rules_as_sentences
 from rlottery.analysis.runs import Run, other_settings_lines, read_runs
 from rlottery.analysis.scores import TaskScores, score_tasks
+from rlottery.analysis.untrained import read_samples
 from rlottery.analysis.verdict import Verdicts
 from rlottery.config import Config, config_to_dict
 from rlottery.errors import StudyError
@@ -30,7 +31,8 @@ from rlottery.storage.trial_record import code_name, deviation_lines, read_trial
 def collect(store: Store, config: Config) -> Contents:
     """The contents of a report on a config's tasks and seeds, as far as the store has them."""
     runs = {task.id: tuple(read_runs(store, task.name, config.seeds)) for task in config.tasks}
-    scores = score_tasks(config, runs)
+    samples, unusable = read_samples(store, config, runs)
+    scores = score_tasks(config, runs, samples)
     masks = analyse_masks(store, config, runs)
     tasks = [TaskToJudge(task, _layer_counts(task, masks)) for task in scores]
     controls = {ticket: found for task in reversed(tasks) for ticket, found in controls_of(task).items() if found}
@@ -74,6 +76,7 @@ def collect(store: Store, config: Config) -> Contents:
         missing=(
             *other_settings_lines(config, runs),
             *(line for task in scores for line in _missing(config, task)),
+            *unusable,
             *masks.problems,
             *no_record,
         ),

@@ -176,7 +176,7 @@ def _zero_of_the_scale(contents: Contents) -> Iterator[str]:
 
     def sample(task: TaskScores) -> tuple[bool, int]:
         """Whether they are the dense agents before training, and how many there are."""
-        return task.untrained_sample == tuple(task.starts.values()), len(task.untrained_sample)
+        return not task.fresh, len(task.untrained_sample)
 
     scaled = [task for task in contents.scores if task.gain is not None]
     for (of_dense, number), tasks in _grouped(scaled, sample):

@@ -11,6 +11,7 @@ from rlottery.agents.algorithms import algorithm_of
 from rlottery.analysis.data_frames import evaluation_frame, mask_frame, run_frame
 from rlottery.analysis.runs import other_settings_lines, read_runs
 from rlottery.analysis.scores import score_tasks
+from rlottery.analysis.untrained import read_samples
 from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.report.collect import collect
@@ -35,17 +36,19 @@ class Study:
         data: its data folder.
         runs: one row per run that has ended, by task, seed and arm. The rounds of iterative pruning have no rows.
             `metric` is "success" or "return", and `score` the mean of the last evaluations in that unit. `area` is the
-            mean score over all of training; arms that start at a later step have none. `untrained` is the mean score of
-            the task's untrained agents. `normalised_score` is 0 for that, and 1 for the mean of its dense agents. A run
-            that diverged scores as an untrained agent. One that failed or can't be read has no score, and `error` says
-            why. `sparsity_actor` and `sparsity_critic` are the shares that were pruned; dense agents have none.
+            mean score over all of training; arms that start at a later step have none. `untrained` is the score of the
+            run's own agent before training, and `task_untrained` the mean of the task's fresh untrained policies, or of
+            its dense agents before training where the study has none. `normalised_score` is 0 for `task_untrained`, and
+            1 for the mean of the dense agents. `from_start` has its 0 at the mean of pruned agents before training. A
+            run that diverged scores as an untrained agent. One that failed or can't be read has no score, and `error`
+            says why. `sparsity_actor` and `sparsity_critic` are the shares that were pruned; dense agents have none.
             `control` is the kind of control. `env_steps` counts training steps, `seconds` wall-clock time.
         evaluations: one row per evaluation: `return` is the mean over its `episodes`, and `success` the share of them
             that succeeded.
         masks: one row per layer of every mask: `kept` of `total` weights. `group` is actor or critic, and `digest`
             identifies the mask. Masks that can't be read have no rows.
-        problems: why some masks and runs could not be read, and which runs were trained with other settings than
-            those of `config`.
+        problems: why some masks, runs and untrained policies could not be read, and which runs were trained with other
+            settings than those of `config`.
     """
 
     config: Config
@@ -113,7 +116,8 @@ def load_study(path: str | Path) -> Study:
             f"{store.root} has no finished run of the tasks and seeds of {path}. Run the study first: "
             "`rlottery run CONFIG`; or give another data folder."
         )
-    scores = score_tasks(config, runs)
+    samples, unusable = read_samples(store, config, runs)
+    scores = score_tasks(config, runs, samples)
     masks, problems = mask_frame(scores)
     unreadable = [
         f"{task}: {run.arm}, seed {run.seed}: {run.error}"
@@ -127,5 +131,5 @@ def load_study(path: str | Path) -> Study:
         runs=run_frame(scores, algorithm_of(config).groups),
         evaluations=evaluation_frame(scores),
         masks=masks,
-        problems=(*other_settings_lines(config, runs), *unreadable, *problems),
+        problems=(*other_settings_lines(config, runs), *unusable, *unreadable, *problems),
     )

@@ -2,11 +2,11 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlottery.analysis.across_tasks import AcrossTasks
-from rlottery.analysis.costs import ArmCost
+from rlottery.analysis.costs import ArmCost, run_seconds
 from rlottery.analysis.digits import Digits
 from rlottery.analysis.runs import Metric, Run
 from rlottery.analysis.scores import ArmScores, TaskScores
@@ -14,7 +14,7 @@ from rlottery.config import file_name
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
 from rlottery.report.tables import NOTHING, Cell, Column, Table, estimate, make_table, number, text
-from rlottery.report.task_sentences import score_digits, score_text
+from rlottery.report.task_sentences import score_digits, score_text, untrained_text
 from rlottery.report.verdict_tables import sparsity_cell, sparsity_column, split_cell
 from rlottery.report.wording import (
     BOOTSTRAP,
@@ -104,7 +104,7 @@ def score_table(contents: Contents, task: TaskScores, looks: Mapping[str, Look])
     ]
     unit: dict[Metric, str] = {"success": ", from 0 to 1", "return": " of an episode"}
     measured = contents.metric_text(task) + unit[task.metric]
-    untrained = "" if task.untrained is None else f" Untrained: {form(task.untrained)}."
+    untrained = "" if task.untrained is None else f" Untrained: {untrained_text(task)}."
     caption = (
         f"{task.task}: {measured}, {last_evaluations(contents.score_evaluations)} of each run. Mean, median "
         f"and IQM are over n seeds; in brackets the {BOOTSTRAP}. Normalised: the mean of the normalised scores. "
@@ -126,15 +126,34 @@ def run_table(contents: Contents) -> Table:
         number("Seed", "seed", lambda run: run[1]),
         text("Status", "status", lambda run: run[0].status(run[1])),
         text("Metric", "metric", lambda run: run[0].task.metric),
-        Column("Score", _score_of_run, numeric=True),
+        _run_column("Score", "score", lambda arm: arm.scores),
+        _run_column("Before", "untrained", lambda arm: arm.before),
+        _run_column("Area", "area", lambda arm: arm.areas),
         number("Normalised", "normalised_score", lambda run: run[0].normalised.get(run[1]), ".2f"),
+        number("From the start", "from_start", _from_start_of_run, ".2f"),
+        number("Steps to threshold", "steps_to_threshold", _steps_of_run, ",d"),
+        number("Seconds", "seconds", lambda run: run_seconds(of) if (of := run[0].runs.get(run[1])) else None, ",.0f"),
         text("Recipe", "recipe", lambda run: json.dumps(dict(of)) if (of := run[0].representative.recipe) else None),
     )
     caption = (
-        "Every run with its score and normalised score. Recipe: what the config says about the arm in addition to "
+        "Every run with its score, score before training, area and normalised score. From the start: the normalised "
+        "score with a zero where pruned agents start. Recipe: what the config says about the arm in addition to "
         "criterion and sparsity, as JSON."
     )
     return make_table("runs", caption, columns, rows)
+
+
+def untrained_table(contents: Contents) -> Table:
+    """Every untrained policy whose mean score is the zero of the normalised score."""
+    rows = [(task, *row) for task in contents.scores for row in enumerate(task.untrained_sample)]
+    columns: tuple[Column[tuple[TaskScores, int, float]], ...] = (
+        text("Task", "task", lambda row: row[0].task),
+        text("Policies", "policies", lambda row: "fresh" if row[0].fresh else "dense agents before training"),
+        number("Number", "number", lambda row: row[1]),
+        text("Metric", "metric", lambda row: row[0].metric),
+        Column("Score", lambda row: Cell(score_digits(row[0])(row[2]), {"score": row[2]}), numeric=True),
+    )
+    return make_table("untrained", "The untrained policies: their mean is 0 in normalised scores.", columns, rows)
 
 
 def across_table(across: Sequence[AcrossTasks], looks: Mapping[str, Look]) -> Table:
@@ -195,9 +214,22 @@ def _normalised_column() -> Column[_ArmRow]:
     )
 
 
-def _score_of_run(run: _RunRow) -> Cell:
-    score = run[0].values.get(run[1])
-    return Cell(NOTHING if score is None else run[0].form(score), {"score": score})
+def _run_column(title: str, name: str, of: Callable[[ArmScores], Mapping[int, float]]) -> Column[_RunRow]:
+    """A column of numbers in the unit of the task's metric."""
+
+    def cell(run: _RunRow) -> Cell:
+        value = of(run[0].scores).get(run[1]) if run[0].scores else None
+        return Cell(NOTHING if value is None else run[0].form(value), {name: value})
+
+    return Column(title, cell, numeric=True)
+
+
+def _from_start_of_run(run: _RunRow) -> float | None:
+    return run[0].scores.from_start.get(run[1]) if run[0].scores else None
+
+
+def _steps_of_run(run: _RunRow) -> int | None:
+    return run[0].scores.steps.get(run[1]) if run[0].scores else None
 
 
 def _seed_column(seed: int, form: Digits) -> Column[_ArmRow]:

@@ -58,8 +58,16 @@ def score_digits(task: TaskScores) -> Digits:
 
 def measured_line(task: TaskScores, metric: str, last: str) -> str:
     """What the scores of a task are: of which `metric`, and of which evaluations (``the last evaluation``)."""
-    untrained = "not known" if task.untrained is None else score_text(task, task.untrained)
-    return f"{metric[:1].upper()}{metric[1:]}, {last} of each run. Untrained: {untrained}."
+    return f"{metric[:1].upper()}{metric[1:]}, {last} of each run. Untrained: {untrained_text(task)}."
+
+
+def untrained_text(task: TaskScores) -> str:
+    """The score that is the zero of the scale, and which policies it is the mean of."""
+    if task.untrained is None:
+        return "not known"
+    number = len(task.untrained_sample)
+    of = f"{number} fresh policies" if task.fresh else f"{plural(number, 'dense agent')} before training"
+    return f"{score_text(task, task.untrained)} (mean of {of})" if number > 1 else score_text(task, task.untrained)
 
 
 def overlap_lines(task: TaskScores, masks: MaskAnalysis) -> list[str]:

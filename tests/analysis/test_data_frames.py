@@ -56,7 +56,9 @@ def test_a_run(store: Store) -> None:
         "score": pytest.approx(0.85),  # of the last two evaluations
         "area": pytest.approx((0.2 + 0.6 + 0.85) / 3),
         "untrained": 0.0,
+        "task_untrained": 0.0,
         "normalised_score": pytest.approx(1.0),
+        "from_start": pytest.approx(1.0),
         "env_steps": 300,
         "seconds": 12.5,
         "folder": str(store.run("reach-v3", 0, "dense").folder),
@@ -71,7 +73,8 @@ def test_normalised_scores_are_relative_to_the_dense_agents_gain(store: Store) -
         write_run(store, "dense", seed, returns(start, end, end, end), task="Pendulum-v1")
         write_run(store, "magnitude-80", seed, returns(start, start, -550.0, -550.0), task="Pendulum-v1")
     runs = loaded(store, config(("Pendulum-v1",))).runs
-    assert set(runs["metric"]) == {"return"} and set(runs["untrained"]) == {-900.0}
+    assert set(runs["metric"]) == {"return"} and set(runs["task_untrained"]) == {-900.0}
+    assert runs[runs["arm"] == "dense"]["untrained"].tolist() == [-1000.0, -800.0]
     shares = runs.pivot(index="seed", columns="arm", values="normalised_score")
     assert shares["dense"].tolist() == pytest.approx([800 / 700, 600 / 700])
     assert shares["magnitude-80"].tolist() == pytest.approx([350 / 700] * 2)
