@@ -160,7 +160,8 @@ def _left_out(contents: Contents) -> Iterator[_Rest]:
 
 
 def _answer_cell(asked: _Asked) -> Cell:
-    values = {"answer": asked.answer.answer, "small": asked.answer.small}
+    compared = asked.answer.comparison
+    values = {"answer": asked.answer.answer, "small": asked.answer.small, "against": compared and compared.against}
     return chips_cell((arm_chip(asked.arm, asked.question),), values)
 
 

@@ -25,7 +25,7 @@ from rlottery.report.inline_svg import colours
 from rlottery.report.mask_networks import mask_lines, network_table
 from rlottery.report.mask_tables import inputs_table, layer_table, overlap_table
 from rlottery.report.page_figures import PageFigure, page_figures
-from rlottery.report.score_tables import across_table, cost_table, run_table, score_table
+from rlottery.report.score_tables import across_table, cost_table, run_table, score_table, untrained_table
 from rlottery.report.table_formats import to_csv, to_markdown
 from rlottery.report.tables import Table
 from rlottery.report.verdict_tables import glance_table, pooled_table, verdict_table
@@ -52,7 +52,17 @@ def page_files(contents: Contents) -> dict[str, bytes]:
     for figure in (figure for of_section in figures.values() for figure in of_section):
         files[f"figures/{figure.name}.png"] = figure.drawn.png
         files[f"figures/{figure.name}.svg"] = figure.drawn.svg.encode()
-    for table in (table for table in (*tables.values(), run_table(contents)) if table.rows):
+    return files | _table_files(contents, tables)
+
+
+def table_files(contents: Contents) -> dict[str, bytes]:
+    """The tables of `page_files` alone."""
+    return _table_files(contents, _tables(contents, looks(contents.scores)))
+
+
+def _table_files(contents: Contents, tables: Mapping[str, Table]) -> dict[str, bytes]:
+    files = {}
+    for table in (table for table in (*tables.values(), run_table(contents), untrained_table(contents)) if table.rows):
         files[f"tables/{table.name}.csv"] = to_csv(table).encode()
         files[f"tables/{table.name}.md"] = to_markdown(table).encode()
     return files

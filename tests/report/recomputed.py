@@ -1,0 +1,632 @@
+"""A report's numbers, computed again from its tables of runs and of untrained policies: NumPy, SciPy, and no rlottery.
+
+`disagreements` reads the CSV files of a report and its config, and nothing else. Left out are bootstrap intervals,
+power, floating-point operations, and what is about masks.
+"""
+
+import csv
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+from scipy import special, stats
+
+Row = Mapping[str, Any]
+ALL = "all tasks"
+CLAIMS = {"dense": ("superior", "non-inferior", "worse"), "random": ("better", "worse", "equivalent")}
+POSITIVE = ("superior", "non-inferior", "equivalent")
+WITHOUT_MASK = ("small-dense", "dense-again")
+MASK_IN_TRAINING = ("gradual", "set", "rigl")
+FARTHEST = 100.0
+
+
+class Rules(NamedTuple):
+    margin: float = 0.1
+    level: float = 0.05
+    least_seeds: int = 5
+    saturated_within: float = 0.02
+    episodes: int = 10
+    score_evaluations: int = 3
+
+
+@dataclass
+class Task:
+    """The runs of one task: arm -> seed -> value, by column; and the scores of its untrained policies."""
+
+    metric: str
+    fresh: bool
+    untrained: np.ndarray
+    columns: dict[str, dict[str, dict[int, float]]] = field(default_factory=dict)
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    done: set[tuple[str, int]] = field(default_factory=set)
+
+    def of(self, arm: str, column: str = "score") -> np.ndarray:
+        return np.array(list(self.columns.get(column, {}).get(arm, {}).values()))
+
+    @property
+    def gain(self) -> float | None:
+        """What the dense agents gained; None where they did not learn."""
+        dense = self.of("dense")
+        if not dense.size:
+            return None
+        gain = dense.mean() - self.untrained.mean()
+        least = 0.05 if self.metric == "success" else self.untrained.std()
+        chance = stats.mannwhitneyu(dense, self.untrained, alternative="greater").pvalue
+        return None if gain <= least or (dense.size >= 5 and chance > 0.05) else gain
+
+    @property
+    def start(self) -> float | None:
+        """The mean over arms of where pruned agents start."""
+        means = [self.of(arm, "untrained").mean() for arm in self.columns["untrained"] if self.starts_pruned(arm)]
+        return float(np.mean(means)) if means else None
+
+    def starts_pruned(self, arm: str) -> bool:
+        recipe = self.recipes[arm]
+        schedule = recipe.get("schedule") or "one-shot"
+        name = schedule if isinstance(schedule, str) else next(iter(schedule))
+        return arm != "dense" and recipe.get("control") not in WITHOUT_MASK and name not in MASK_IN_TRAINING
+
+
+class Sample(NamedTuple):
+    """The scores of an arm, or of untrained policies: the weights of their mean in a difference and in the gain."""
+
+    weight: float
+    on_gain: float
+    n: int
+    mean: float
+    variance: float
+
+
+def sample(weight: float, on_gain: float, values: np.ndarray) -> Sample:
+    spread = values.size > 1 and np.ptp(values) > 1e-12 * np.abs(values).max()
+    return Sample(weight, on_gain, values.size, values.mean(), values.var(ddof=1) if spread else 0.0)
+
+
+class Form(NamedTuple):
+    """A difference of arms on one task."""
+
+    samples: list[Sample]
+    gain: float | None
+
+    @property
+    def arms(self) -> list[Sample]:
+        return [one for one in self.samples if one.weight]
+
+    @property
+    def two_fewest(self) -> list[int]:
+        return sorted(one.n for one in self.arms)[:2]
+
+    def raw(self) -> float:
+        return sum(one.weight * one.mean for one in self.arms)
+
+    def normalised(self) -> float:
+        assert self.gain is not None
+        return self.raw() / self.gain
+
+
+def form(task: Task, plus: Sequence[str], minus: Sequence[str], measure: str) -> Form | None:
+    weights = dict.fromkeys(plus, 1.0) | dict.fromkeys(minus, -1.0)
+    if not all(task.of(arm, measure).size for arm in weights):
+        return None
+    gain = None if task.gain is None else task.of("dense", measure).mean() - task.untrained.mean()
+    if gain is None or gain <= 0:
+        return Form([sample(weight, 0.0, task.of(arm, measure)) for arm, weight in weights.items()], None)
+    samples = [
+        sample(weight, float(arm == "dense"), task.of(arm, measure))
+        for arm, weight in ({"dense": 0.0} | weights).items()
+    ]
+    return Form([*samples, sample(0.0, -1.0, task.untrained)], gain)
+
+
+def p_above(forms: Sequence[Form], at: float) -> float:
+    """Welch's one-sided p-value against "the mean over tasks of the normalised differences is `at` or less"."""
+    shares = [
+        ((one.weight - at * one.on_gain) / (of.gain or 1.0) / len(forms), one) for of in forms for one in of.samples
+    ]
+    estimate = sum(share * one.mean for share, one in shares)
+    parts = [(share**2 * one.variance / one.n, one.n - 1) for share, one in shares if share]
+    p = _p(estimate if abs(estimate) > 1e-9 else 0.0, parts)
+    if not any(one.variance for of in forms for one in of.arms):
+        p = max(p, *(1 / math.comb(n + m, n) for n, m in (of.two_fewest for of in forms)))
+    return p
+
+
+def _p(estimate: float, parts: Sequence[tuple[float, int]]) -> float:
+    """The p-value of a sum of independent means with these variances and degrees of freedom."""
+    error, df = _error(parts)
+    return float(special.stdtr(df, -estimate / error)) if error else float(estimate <= 0)
+
+
+def _error(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
+    """Standard error, and degrees of freedom by Welch and Satterthwaite."""
+    variance = sum(part for part, _ in parts)
+    return (math.sqrt(variance), variance**2 / sum(part**2 / df for part, df in parts)) if variance else (0.0, 1.0)
+
+
+def mirrored(forms: Sequence[Form]) -> list[Form]:
+    """The negative differences: a claim that one is below is that its mirror is above."""
+    return [of._replace(samples=[one._replace(weight=-one.weight) for one in of.samples]) for of in forms]
+
+
+def p_below(forms: Sequence[Form], at: float) -> float:
+    return p_above(mirrored(forms), -at)
+
+
+def mean_of(forms: Sequence[Form]) -> float:
+    return float(np.mean([one.normalised() for one in forms]))
+
+
+def lower_bound(forms: Sequence[Form], level: float) -> float | None:
+    """The largest difference such that the test rejects all that are smaller."""
+    high = mean_of(forms)
+    low = high - FARTHEST
+    if p_above(forms, low) > level:
+        return None
+    for _ in range(45):
+        middle = (low + high) / 2
+        low, high = (middle, high) if p_above(forms, middle) <= level else (low, middle)
+    return low
+
+
+def bounds(forms: Sequence[Form], level: float) -> tuple[float | None, float | None]:
+    upper = lower_bound(mirrored(forms), level)
+    return lower_bound(forms, level), None if upper is None else -upper
+
+
+def raw_bounds(of: Form, level: float) -> tuple[float, float]:
+    """Welch's interval."""
+    error, df = _error([(one.weight**2 * one.variance / one.n, one.n - 1) for one in of.arms])
+    reach = special.stdtrit(df, 1 - level) * error
+    return of.raw() - reach, of.raw() + reach
+
+
+def claims(question: str, forms: Sequence[Form], margin: float) -> dict[str, float]:
+    """Claim -> p-value, of those that can be tested."""
+    has_scale = all(one.gain is not None for one in forms)
+    if question == "dense":
+        if not has_scale:
+            return {}
+        above = p_above(forms, -margin)
+        return {"superior": p_above(forms, 0), "non-inferior": above, "worse": p_below(forms, -margin)}
+    found = {"better": p_above(forms, 0), "worse": p_below(forms, 0)}
+    if has_scale:
+        found["equivalent"] = max(p_above(forms, -margin), p_below(forms, margin))
+    return found
+
+
+def holm(p: Mapping[Any, float]) -> dict[Any, float]:
+    """Step-down: the k-th smallest of n, times n - k + 1, and no smaller than the one before."""
+    order = sorted(p, key=lambda key: p[key])
+    raised = np.maximum.accumulate([min(1.0, (len(order) - place) * p[key]) for place, key in enumerate(order)] or [0])
+    return dict(zip(order, raised.tolist(), strict=False))
+
+
+def answer(question: str, adjusted: Mapping[str, float], level: float) -> str:
+    held = {claim for claim in CLAIMS[question] if adjusted.get(claim, 1.0) <= level}
+    if question == "dense" and "superior" in held and "non-inferior" not in held:
+        held.remove("superior")
+    return next((claim for claim in CLAIMS[question] if claim in held), "open")
+
+
+# ------------------------------------------------------------------------------------------ The files
+
+
+class Report:
+    """The tables of a report, and what follows from the runs in them."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.tasks, self.rules = folder, dict[str, Task](), _rules(folder / "config.yaml")
+        policies = self.table("untrained")
+        for row in self.table("runs"):
+            task = self.tasks.get(row["task"])
+            if task is None:
+                own = [one for one in policies if one["task"] == row["task"]]
+                scores = np.array([one["score"] for one in own])
+                task = self.tasks[row["task"]] = Task(row["metric"], own[0]["policies"] == "fresh", scores)
+            for column in (
+                "score",
+                "area",
+                "untrained",
+                "normalised_score",
+                "from_start",
+                "seconds",
+                "steps_to_threshold",
+            ):
+                task.columns.setdefault(column, {})
+                if row.get(column) is not None:
+                    task.columns[column].setdefault(row["arm"], {})[int(row["seed"])] = row[column]
+            task.recipes[row["arm"]] = json.loads(row["recipe"]) if row.get("recipe") else {}
+            if row["status"] == "done":
+                task.done.add((row["arm"], int(row["seed"])))
+
+    def table(self, name: str) -> list[Row]:
+        path = self.folder / "tables" / f"{name}.csv"
+        if name == "runs" and not path.exists():
+            path = self.folder / "comparison.csv"
+        if not path.exists():
+            return []
+        with path.open(newline="") as file:
+            return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
+
+    @property
+    def ready(self) -> list[Task]:
+        """The tasks with enough dense agents, or all tasks if none has."""
+        every = list(self.tasks.values())
+        return [task for task in every if task.of("dense").size >= self.rules.least_seeds] or every
+
+    def tied(self, task: Task, arm: str, other: str) -> bool:
+        """Whether all runs of both arms are as good as the task's best run."""
+        gain, rules = task.gain, self.rules
+        if gain is None:
+            return False
+        episode = 1 / (rules.episodes * rules.score_evaluations) if task.metric == "success" else 0.0
+        best = max(values.max() for values in map(task.of, task.columns["score"]))
+        within = max(rules.saturated_within * gain, min(episode, rules.margin * gain))
+        return min(task.of(arm).min(), task.of(other).min()) >= best - within - 1e-9 * abs(best)
+
+
+def _rules(path: Path) -> Rules:
+    given = yaml.safe_load(path.read_text()) if path.exists() else {}
+    keys = {**given.get("verdict", {}), **given.get("evaluation", {})}
+    return Rules(**{key: value for key, value in keys.items() if key in Rules._fields})
+
+
+def _value(text: str) -> Any:
+    if text in ("", "True", "False"):
+        return None if text == "" else text == "True"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+# ------------------------------------------------------------------------------------------ What is compared
+
+Check = tuple[str, Any, Any]
+"""What it is, the published value, and the recomputed one."""
+
+
+def checks(report: Report) -> Iterator[Check]:
+    for check in (_runs, _scores, _across, _verdicts, _answers, _failures, _without, _contrasts, _methods, _costs):
+        yield from check(report)
+
+
+def disagreements(folder: Path) -> tuple[int, list[str]]:
+    """How many numbers were compared, and those that differ, a line each."""
+    number, lines = 0, []
+    for what, published, expected in checks(Report(folder)):
+        number += 1
+        if not _agree(published, expected):
+            lines.append(f"{what}: published {published}, recomputed {expected}")
+    return number, lines
+
+
+def _agree(published: Any, expected: Any) -> bool:
+    if isinstance(published, float) and isinstance(expected, int | float):
+        return math.isclose(published, expected, rel_tol=1e-6, abs_tol=1e-8)
+    return bool(published == expected)
+
+
+def _runs(report: Report) -> Iterator[Check]:
+    for name, task in report.tasks.items():
+        zero, gain, start = task.untrained.mean(), task.gain, task.start
+        dense = task.of("dense").mean() if task.of("dense").size else math.nan
+        for arm, scores in task.columns["score"].items():
+            for seed, score in scores.items():
+                where = f"{name} {arm} seed {seed}"
+                expected = None if gain is None else (score - zero) / gain
+                yield f"{where} normalised", task.columns["normalised_score"].get(arm, {}).get(seed), expected
+                if (arm, seed) not in task.done:
+                    yield f"{where}, diverged", score, zero
+                if gain is not None and start is not None:
+                    above = (score - start) / (dense - start)
+                    yield f"{where} from the start", task.columns["from_start"].get(arm, {}).get(seed), above
+
+
+def _scores(report: Report) -> Iterator[Check]:
+    statistics: dict[str, Callable[[np.ndarray], float]] = {
+        "mean": np.mean,
+        "median": np.median,
+        "iqm": lambda values: stats.trim_mean(values, 0.25),
+    }
+    for name, task in report.tasks.items():
+        for row in report.table(f"scores_{re.sub('[:/]', '_', name)}"):
+            arm = row["arm"]
+            for statistic, of in statistics.items():
+                if task.of(arm).size:
+                    yield f"{name} {arm} {statistic}", row[statistic], float(of(task.of(arm)))
+            for column, title in (("area", "area"), ("untrained", "before"), ("normalised_score", "normalised_score")):
+                values = task.of(arm, column)
+                yield f"{name} {arm} {title}", row[title], float(values.mean()) if values.size else None
+            yield f"{name} {arm} n", row["n"], float(task.of(arm).size)
+            if row["reached_threshold"] is not None:
+                steps = task.of(arm, "steps_to_threshold")
+                yield f"{name} {arm} reached", row["reached_threshold"], float(steps.size)
+                median = float(np.median(steps)) if steps.size else None
+                yield f"{name} {arm} steps", row["steps_to_threshold"], median
+            for seed, score in task.columns["score"].get(arm, {}).items():
+                yield f"{name} {arm} seed {seed}", row[f"seed_{seed}"], score
+
+
+def _across(report: Report) -> Iterator[Check]:
+    controls = {row["arm"]: row["against"] for row in report.table("answers") if row["question"] == "against random"}
+    for row in report.table("across_tasks"):
+        arm = row["arm"]
+        own = [task for task in report.ready if task.of(arm, "normalised_score").size]
+        groups = [task.of(arm, "normalised_score") for task in own]
+        yield f"across {arm} tasks", row["tasks"], float(len(own))
+        means = [values.mean() for values in groups]
+        every = np.concatenate(groups)
+        yield f"across {arm} mean", row["mean"], float(np.mean(means))
+        yield f"across {arm} median", row["median"], float(np.median(means))
+        yield f"across {arm} iqm", row["iqm"], float(stats.trim_mean(every, 0.25))
+        yield f"across {arm} runs", row["runs"], float(every.size)
+        for other, title in (("dense", "over_dense"), (controls.get(arm), "over_control")):
+            if row[title] is not None and other is not None:
+                yield f"across {arm} {title}", row[title], float(np.mean([_above(task, arm, other) for task in own]))
+
+
+def _above(task: Task, arm: str, other: str) -> float:
+    """The probability that a run of an arm scores higher than one of another; ties count half."""
+    ours, theirs = (task.of(one, "normalised_score") for one in (arm, other))
+    return float((np.sign(ours[:, None] - theirs) + 1).mean() / 2)
+
+
+def _verdicts(report: Report) -> Iterator[Check]:
+    measures = {(row["arm"], row["task"], row["question"]): row for row in report.table("answers")}
+    for row in report.table("verdicts"):
+        task = report.tasks[row["task"]]
+        for question, normalised, at in (("dense", "normalised", 1.0), ("random", "over_control", 0.0)):
+            asked = measures.get((row["arm"], row["task"], f"against {question}"))
+            other = "dense" if question == "dense" else asked and asked["against"]
+            if row[f"difference_{question}"] is None or not other:
+                continue
+            measure = asked["measure"] if asked else "score"
+            one = form(task, [row["arm"]], [other], measure)
+            where = f"verdict {row['task']} {row['arm']} {question}"
+            assert one is not None, where
+            yield f"{where} difference", row[f"difference_{question}"], one.raw()
+            for side, bound in zip(("low", "high"), raw_bounds(one, report.rules.level), strict=True):
+                yield f"{where} {side}", row[f"difference_{question}_{side}"], bound
+            yield f"{where} normalised", row[normalised], None if one.gain is None else one.normalised() + at
+            if one.gain is not None:
+                for side, limit in zip(("low", "high"), bounds([one], report.rules.level), strict=True):
+                    yield (
+                        f"{where} normalised {side}",
+                        row[f"{normalised}_{side}"],
+                        None if limit is None else limit + at,
+                    )
+
+
+@dataclass
+class _Asked:
+    row: Row
+    task: Task | None
+    forms: list[Form]
+    p: dict[str, float]
+
+
+def _answers(report: Report) -> Iterator[Check]:
+    rows = report.table("answers")
+    for question in CLAIMS:
+        own = [row for row in rows if row["question"] == f"against {question}"]
+        single = {}
+        for row in (row for row in own if row["task"] != ALL):
+            other = "dense" if question == "dense" else row["against"]
+            task = report.tasks[row["task"]]
+            if other is None or not task.of(other).size:
+                continue
+            measure = "area" if report.tied(task, row["arm"], other) else "score"
+            where = f"answer {row['task']} {row['arm']} {question}"
+            yield f"{where} measure", row["measure"], measure
+            one = form(task, [row["arm"]], [other], measure)
+            if one is None:
+                continue
+            single[row["arm"], row["task"]] = _Asked(row, task, [one], claims(question, [one], report.rules.margin))
+            if question == "random" and one.gain is not None:
+                control = form(task, ["dense"], [other], measure)
+                yield f"{where} headroom", row["headroom"], None if control is None else control.normalised()
+            before = task.of(row["arm"], "untrained")
+            if one.gain is not None and before.size:
+                above = task.of("dense", measure).mean() - before.mean()
+                yield f"{where} from the start", row["from_start"], one.raw() / above if above > 1e-9 else None
+            if row["answer"] in POSITIVE:
+                seen = _no_failure_seen(report, task, row["arm"], measure, one.normalised())
+                yield f"{where} no failure", row["no_failure_rate"], seen
+        yield from _answers_of(report, question, single)
+        pooled = {}
+        for row in (row for row in own if row["task"] == ALL):
+            forms = [
+                asked.forms[0]
+                for (arm, _), asked in single.items()
+                if arm == row["arm"] and asked.row["answer"] is not None and asked.forms[0].gain is not None
+            ]
+            if forms:
+                pooled[row["arm"], ALL] = _Asked(row, None, forms, claims(question, forms, report.rules.margin))
+        yield from _answers_of(report, question, pooled)
+        yield from _pooled(report, question, pooled)
+
+
+def _no_failure_seen(report: Report, task: Task, arm: str, measure: str, difference: float) -> float | None:
+    """The failure rate that an arm's runs don't exclude, if none failed and such a rate would take it below the margin.
+
+    Only where failures occur: some run of an arm failed and another didn't, or the metric is a success rate.
+    """
+    failed, runs = _failed(task, arm)
+    occur = task.metric == "success" or any(0 < bad < n for bad, n in (_failed(task, one) for one in task.recipes))
+    to_dense = form(task, [arm], ["dense"], measure)
+    if failed or not occur or to_dense is None:
+        return None
+    rate = 1 - report.rules.level ** (1 / runs)
+    return rate if difference - (1 + to_dense.normalised()) * rate < -report.rules.margin else None
+
+
+def _answers_of(report: Report, question: str, asked: Mapping[tuple[str, str], _Asked]) -> Iterator[Check]:
+    """p-values, Holm's correction over those that have an answer, and the answers."""
+    counted = {key: one for key, one in asked.items() if one.row["answer"] is not None}
+    adjusted: dict[tuple[str, str], dict[str, float]] = {key: {} for key in counted}
+    for claim in CLAIMS[question]:
+        for key, p in holm({key: one.p[claim] for key, one in counted.items() if claim in one.p}).items():
+            adjusted[key][claim] = p
+    for key, one in asked.items():
+        for claim in CLAIMS[question]:
+            name, where = f"{question}_{claim}".replace("-", "_"), f"answer {key} {question} {claim}"
+            yield where, one.row[f"p_{name}"], one.p.get(claim)
+            yield f"{where} (Holm)", one.row[f"p_holm_{name}"], adjusted.get(key, {}).get(claim)
+        if key in counted:
+            yield f"answer {key} {question}", one.row["answer"], answer(question, adjusted[key], report.rules.level)
+
+
+def _pooled(report: Report, question: str, pooled: Mapping[tuple[str, str], _Asked]) -> Iterator[Check]:
+    normalised, at = ("normalised", 1.0) if question == "dense" else ("over_control", 0.0)
+    for row in report.table("verdicts_over_tasks"):
+        asked = pooled.get((row["arm"], ALL))
+        if asked is None:
+            continue
+        where = f"over tasks {row['arm']} {question}"
+        yield f"{where} mean", row[normalised], mean_of(asked.forms) + at
+        median = float(np.median([one.normalised() for one in asked.forms]))
+        yield f"{where} median", row[f"{normalised}_median"], median + at
+        for side, limit in zip(("low", "high"), bounds(asked.forms, report.rules.level), strict=True):
+            yield f"{where} {side}", row[f"{normalised}_{side}"], None if limit is None else limit + at
+
+
+def _failures(report: Report) -> Iterator[Check]:
+    level, rows = report.rules.level, report.table("failures")
+    controls = {
+        (row["arm"], row["task"]): row["against"]
+        for row in report.table("answers")
+        if row["question"] == "against random"
+    }
+    p: dict[str, dict[tuple[str, str], float]] = {"dense": {}, "random": {}}
+    for row in rows:
+        key, task = (row["arm"], row["task"]), report.tasks[row["task"]]
+        failed, runs = _failed(task, row["arm"])
+        yield f"failures {key}", (row["failed_ticket"], row["runs_ticket"]), (failed, runs)
+        bound = 1.0 if failed == runs else float(stats.beta.ppf(1 - level, failed + 1, runs - failed))
+        yield f"failures {key} bound", row["rate_at_most"], bound
+        for question, other in (("dense", "dense"), ("random", controls.get(key))):
+            if other is None or not task.of(other).size:
+                continue
+            bad, number = _failed(task, other)
+            table = [[failed, runs - failed], [bad, number - bad]]
+            p[question][key] = float(stats.fisher_exact(table, alternative="greater").pvalue)
+            yield f"failures {key} {question}", row[f"p_{question}"], p[question][key]
+    for question, of in p.items():
+        adjusted = holm(of)
+        for row in rows:
+            key = row["arm"], row["task"]
+            yield f"failures {key} {question} (Holm)", row[f"p_holm_{question}"], adjusted.get(key)
+
+
+def _failed(task: Task, arm: str) -> tuple[int, int]:
+    normalised = task.of(arm, "normalised_score")
+    return int((normalised < 0.5).sum()), normalised.size
+
+
+def _without(report: Report) -> Iterator[Check]:
+    answers = report.table("answers")
+    for row in report.table("leave_one_out"):
+        question = row["question"].removeprefix("against ")
+        own = [
+            one
+            for one in answers
+            if (one["arm"], one["question"]) == (row["arm"], row["question"])
+            and one["task"] not in (ALL, row["without"])
+            and one["answer"] is not None
+        ]
+        forms = [
+            found
+            for one in own
+            if (
+                found := form(
+                    report.tasks[one["task"]],
+                    [row["arm"]],
+                    ["dense" if question == "dense" else one["against"]],
+                    one["measure"],
+                )
+            )
+            and found.gain is not None
+        ]
+        where = f"without {row['without']} {row['arm']} {question}"
+        yield f"{where} mean", row["difference"], mean_of(forms)
+        for side, limit in zip(("low", "high"), bounds(forms, report.rules.level), strict=True):
+            yield f"{where} {side}", row[f"difference_{side}"], limit
+
+
+def _contrasts(report: Report) -> Iterator[Check]:
+    families: dict[tuple[str, bool], dict[int, float]] = {}
+    rows = report.table("contrasts")
+    for place, row in enumerate(rows):
+        if row["p"] is None:
+            continue
+        plus, minus = _sides(row["contrast"])
+        over = report.tasks.values() if row["task"] == ALL else [report.tasks[row["task"]]]
+        forms = [found for task in over if (found := form(task, plus, minus, row["measure"])) is not None]
+        if row["task"] == ALL:
+            fewest = report.rules.least_seeds
+            forms = [one for one in forms if one.gain is not None and one.two_fewest[0] >= fewest]
+        where = f"contrast {row['contrast']} on {row['task']}"
+        p = p_above(forms, 0)
+        p = min(1.0, 2 * min(p, p_below(forms, 0))) if row["two_sided"] else p
+        yield f"{where} p", row["p"], p
+        if row["p_holm"] is not None:
+            families.setdefault((row["family"], row["task"] == ALL), {})[place] = p
+        if row["task"] != ALL:
+            yield f"{where} difference", row["difference"], forms[0].raw()
+            for side, limit in zip(("low", "high"), raw_bounds(forms[0], report.rules.level), strict=True):
+                yield f"{where} difference {side}", row[f"difference_{side}"], limit
+        else:
+            yield f"{where} median", row["median"], float(np.median([one.normalised() for one in forms]))
+        if row["normalised"] is not None:
+            yield f"{where} normalised", row["normalised"], mean_of(forms)
+            for side, limit in zip(("low", "high"), bounds(forms, report.rules.level), strict=True):
+                yield f"{where} {side}", row[f"normalised_{side}"], limit
+    for of in families.values():
+        for place, p in holm(of).items():
+            yield f"contrast {rows[place]['contrast']} on {rows[place]['task']} (Holm)", rows[place]["p_holm"], p
+
+
+def _sides(text: str) -> tuple[list[str], list[str]]:
+    """The arms with a plus and those with a minus: of ``a > b``, ``a vs b`` and ``a - b > c - d``."""
+    left, right = re.split(" > | vs ", text)
+    one, other = left.split(" - "), right.split(" - ")
+    return [one[0], *other[1:]], [other[0], *one[1:]]
+
+
+def _methods(report: Report) -> Iterator[Check]:
+    for row in report.table("gradient_against_magnitude"):
+        over = report.ready if row["task"] == ALL else [report.tasks[row["task"]]]
+        found = [
+            form(task, [row["gradient"]], [row["magnitude"]], row["measure"]) for task in over if task.gain is not None
+        ]
+        forms = [one for one in found if one is not None and one.gain is not None]
+        where = f"methods {row['gradient']} {row['magnitude']} {row['measure']} on {row['task']}"
+        yield f"{where} difference", row["difference"], mean_of(forms)
+        for side, limit in zip(("low", "high"), bounds(forms, report.rules.level), strict=True):
+            yield f"{where} {side}", row[f"difference_{side}"], limit
+        if row["p"] is not None:
+            yield f"{where} p", row["p"], min(1.0, 2 * min(p_above(forms, 0), p_below(forms, 0)))
+
+
+def _costs(report: Report) -> Iterator[Check]:
+    for row in report.table("cost"):
+        task = report.tasks[row["task"]]
+        seconds = {
+            arm: [value for seed, value in of.items() if (arm, seed) in task.done]
+            for arm, of in task.columns["seconds"].items()
+        }
+        own = seconds.get(row["arm"], [])
+        yield f"cost {row['task']} {row['arm']}", row["seconds"], float(np.mean(own)) if own else None
+        if own and seconds.get("dense"):
+            yield (
+                f"cost {row['task']} {row['arm']} to dense",
+                row["of_dense"],
+                float(np.mean(own) / np.mean(seconds["dense"])),
+            )
