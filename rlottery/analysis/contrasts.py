@@ -1,10 +1,10 @@
-"""Contrasts of arms, on each task and over tasks: those that the config registers, else the defaults."""
+"""Contrasts of arms, on each task and over tasks: those that the config registers, and defaults."""
 
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rlottery.analysis.default_contrasts import default_contrasts
+from rlottery.analysis.default_contrasts import against_dense, default_contrasts
 from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.kinds import made_alike
 from rlottery.analysis.linear_forms import (
@@ -35,19 +35,22 @@ def evaluate_contrasts(
     """Test contrasts on every task and, if several tasks have their arms and a scale, over tasks.
 
     Args:
-        registered: those of the config. If there are none, the defaults are tested on the tasks that have their arms.
+        registered: those of the config, tested on every task. Without any, default contrasts compare the arms with each
+            other. In both cases, random masks and dynamic arms are compared with dense. Defaults are tested on the
+            tasks that have their arms.
 
     Returns:
         For every contrast the tasks, then the pool. Holm's correction is over all contrasts of the same origin and
         tasks; over tasks, over the contrasts.
     """
     chosen: dict[tuple[ContrastOrigin, RegisteredContrast], list[TaskScores]] = {}
-    if registered:
-        chosen = {("registered", contrast): list(tasks) for contrast in registered}
-    else:
-        for task in tasks:
-            for default in default_contrasts(task):
-                chosen.setdefault(default, []).append(task)
+    for contrast in registered:
+        chosen["registered", contrast] = list(tasks)
+    compared = {frozenset(contrast.arms) for contrast in registered if contrast.measure == "score"}
+    for task in tasks:
+        for origin, contrast in (*(() if registered else default_contrasts(task)), *against_dense(task)):
+            if frozenset(contrast.arms) not in compared:
+                chosen.setdefault((origin, contrast), []).append(task)
     rows = [[_on_task(origin, contrast, task, rules) for task in where] for (origin, contrast), where in chosen.items()]
     pools = [
         _over_tasks(origin, contrast, of, tasks, rules)

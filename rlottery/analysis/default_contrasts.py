@@ -1,10 +1,10 @@
-"""The contrasts of a study whose config lists none: what its arms were made to be compared for.
+"""Contrasts that no config has to list: what the arms of a study were made to be compared for.
 
 All are two-sided, since nobody said beforehand what they would show. Gradient against magnitude has its own tables
 (`rlottery.analysis.method_contrasts`), and the question against random masks is part of the verdict.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rlottery.analysis.kinds import kind_of
 from rlottery.analysis.runs import Run, schedule_of
@@ -20,29 +20,47 @@ Default = tuple[ContrastOrigin, RegisteredContrast]
 
 
 def default_contrasts(task: TaskScores) -> Iterator[Default]:
-    """The default contrasts of a task's arms, those of one kind together."""
-    arms = [task.representative(arm.arm) for arm in task.arms if arm.arm != DENSE]
+    """What arms are compared with each other in a study that registers no contrast, those of one kind together."""
+    arms = _sparse(task)
     for ticket in arms:
         for control in arms:
             if kind_of(ticket) == "ticket" and not _is_baseline(control) and _is_control_of(control, ticket, task):
-                yield "ticket against control", _differ(ticket, control)
-    dynamic = [run for run in arms if schedule_of(run) in IN_TRAINING]
-    static = [run for run in arms if _is_random(run)]
+                yield "ticket against control", _differ(ticket.arm, control.arm)
+    dynamic, static = _dynamic(arms), _static(arms)
     for one in dynamic:
         for other in static:
             if _same_sparsity(task, one, other):
-                yield "dynamic against static", _differ(one, other)
+                yield "dynamic against static", _differ(one.arm, other.arm)
     for one in dynamic:
         for other in dynamic:
             if (schedule_of(one), schedule_of(other)) == ("rigl", "set") and _same_sparsity(task, one, other):
-                yield "RigL against SET", _differ(one, other)
+                yield "RigL against SET", _differ(one.arm, other.arm)
+
+
+def against_dense(task: TaskScores) -> Iterator[Default]:
+    """Random masks and dynamic arms against dense, in every study: only tickets are judged by the verdict."""
     if task.arm(DENSE) is not None:
-        for one in (*static, *dynamic):
-            yield "against dense", RegisteredContrast((one.arm,), (DENSE,), two_sided=True, measure="score")
+        arms = _sparse(task)
+        for one in (*_static(arms), *_dynamic(arms)):
+            yield "against dense", _differ(one.arm, DENSE)
 
 
-def _differ(one: Run, other: Run) -> RegisteredContrast:
-    return RegisteredContrast((one.arm,), (other.arm,), two_sided=True, measure="score")
+def _sparse(task: TaskScores) -> list[Run]:
+    """A run of each arm that has a score, except dense."""
+    return [task.representative(arm.arm) for arm in task.arms if arm.arm != DENSE]
+
+
+def _dynamic(arms: Sequence[Run]) -> list[Run]:
+    return [run for run in arms if schedule_of(run) in IN_TRAINING]
+
+
+def _static(arms: Sequence[Run]) -> list[Run]:
+    """Those whose mask is random and stays as it is."""
+    return [run for run in arms if _is_random(run)]
+
+
+def _differ(one: str, other: str) -> RegisteredContrast:
+    return RegisteredContrast((one,), (other,), two_sided=True, measure="score")
 
 
 def _is_baseline(run: Run) -> bool:
@@ -51,7 +69,6 @@ def _is_baseline(run: Run) -> bool:
 
 
 def _is_random(run: Run) -> bool:
-    """Whether its mask is random and stays as it is."""
     if "control" in run.recipe:
         return run.recipe["control"] in ("random", "random-erk")
     return run.criterion == "random" and schedule_of(run) not in IN_TRAINING

@@ -67,7 +67,8 @@ def test_a_chain_is_one_sided_tests_with_holms_correction_over_contrasts_and_tas
 
 
 def test_only_two_sided_contrasts_can_show_the_opposite() -> None:
-    one_sided, two_sided = evaluated([task("a")], "magnitude-95 > taylor-95", "magnitude-95 vs taylor-95")
+    (one_sided,) = evaluated([task("a")], "magnitude-95 > taylor-95")
+    (two_sided,) = evaluated([task("a")], "magnitude-95 vs taylor-95")
     assert (one_sided.p, one_sided.outcome) == (pytest.approx(1 - welch("taylor-95", "magnitude-95")), "open")
     assert (two_sided.p, two_sided.outcome) == (pytest.approx(welch("taylor-95", "magnitude-95", "two-sided")), "minus")
 
@@ -142,9 +143,15 @@ def test_defaults_compare_what_a_study_contains() -> None:
         "against dense": {f"{arm} vs dense" for arm in ("random-90", "rigl-90", "set-90", "set-50")},
     }
     assert all(one.two_sided for one in found)
-    # A registered contrast takes their place.
-    registered = (as_registered(found[0]),)
-    assert [one.origin for one in evaluate_contrasts([made], registered, SETTINGS.verdict)] == ["registered"]
+    # Registered contrasts take their place, but for what only defaults say: whether random masks beat dense.
+    ranked = next(one for one in found if one.text == "set-90 vs dense")
+    registered = (as_registered(found[0]), as_registered(ranked))
+    still = evaluate_contrasts([made], registered, SETTINGS.verdict)
+    assert [(one.origin, one.text) for one in still] == [
+        ("registered", found[0].text),
+        ("registered", "set-90 vs dense"),
+        *(("against dense", f"{arm} vs dense") for arm in ("random-90", "set-50", "rigl-90")),
+    ]
 
 
 def as_registered(of: ContrastResult) -> RegisteredContrast:
