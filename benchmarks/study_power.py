@@ -2,7 +2,8 @@
 
     uv run python -m benchmarks.study_power
 
-Scores are success rates with one ranking over each network at 90 %, after 70,000 steps. They are resampled as normal
+Scores are success rates with one ranking over actor and critics each, at 90 %, after 70,000 steps; the twin critics
+shared one budget. The study trains for 45,000 steps, with a budget for each critic. Scores are resampled as normal
 scores with these means and standard deviations, of at least 0.05. Each row is the share of simulated studies in which
 Welch's one-sided test shows the claim at 5 %: by itself, and as one of all registered contrasts and tasks
 (Bonferroni, the first step of Holm's correction).

@@ -19,6 +19,7 @@ from rlottery.analysis.linear_forms import (
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.verdict import ContrastOrigin, ContrastResult, Outcome
 from rlottery.config import RegisteredContrast, Verdict
+from rlottery.storage.paths import DENSE
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,8 @@ _ORDER: tuple[ContrastOrigin, ...] = (
 
 
 def _on_task(origin: ContrastOrigin, contrast: RegisteredContrast, task: TaskScores, rules: Verdict) -> _Row:
-    scores: Mapping[str, Collection[float]] = {
-        arm.arm: (arm.areas if contrast.measure == "area" else arm.scores).values() for arm in task.arms
-    }
-    untrained = () if task.gain is None else task.untrained_sample
-    form = linear_form(contrast.plus, contrast.minus, scores, untrained)
+    scores = task.by(contrast.measure)
+    form = linear_form(contrast.plus, contrast.minus, scores, task.scale(contrast.measure), task.resolution)
     result = ContrastResult(
         text=str(contrast),
         origin=origin,
@@ -146,6 +144,8 @@ def _over_tasks(
             left_out[task] = f"{others[0]} has another recipe there"
         elif row.form is None or row.form.gain is None:
             left_out[task] = "there is no scale, since dense agents can't be shown to have learned this task"
+        elif row.form.fewest < rules.least_seeds:
+            left_out[task] = f"{DENSE} has {row.form.fewest} of {rules.least_seeds} seeds that are needed"
         else:
             del left_out[task]
             used[task] = row

@@ -86,4 +86,5 @@ def _is_control_of(control: Run, ticket: Run, task: TaskScores) -> bool:
 
 
 def _same_sparsity(task: TaskScores, one: Run, other: Run) -> bool:
-    return same_split(task.split(one.arm), task.split(other.arm), REACHED)
+    splits = task.split(one.arm), task.split(other.arm)
+    return all(splits) and same_split(*splits, REACHED)

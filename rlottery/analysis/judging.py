@@ -1,6 +1,6 @@
 """From scores to verdicts: every ticket against the dense agents and its random control, by task and over tasks."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rlottery.analysis.answers import Asked, answered
@@ -131,7 +131,7 @@ def _pooled(tickets: Sequence[_Compared], tasks: Sequence[TaskToJudge], rules: V
 def _state(scores: TaskScores, rules: Verdict) -> tuple[TaskState, str, float | None]:
     arm = scores.arm(DENSE)
     of_dense = arm.scores.values() if arm else ()
-    p, seeds = learning_test(of_dense, scores.untrained_sample), len(of_dense)
+    p, seeds = learning_test(of_dense, scores.starts.values()), len(of_dense)
     if seeds < rules.least_seeds:
         have = "1 seed has" if seeds == 1 else f"{seeds} seeds have"
         few = f"only {have} a finished dense agent, and {rules.least_seeds} are needed"
@@ -219,10 +219,8 @@ class _Task:
         return None if form is None else form.difference
 
     def _difference(self, arm: ArmScores, other: ArmScores, measure: Measure) -> LinearForm | None:
-        dense = self.scores.arm(DENSE)
-        values = {of.arm: _values(of, measure) for of in (arm, other, dense) if of is not None}
-        untrained = () if self.scores.gain is None else self.scores.untrained_sample
-        return linear_form([arm.arm], [other.arm], values, untrained)
+        scores = self.scores
+        return linear_form([arm.arm], [other.arm], scores.by(measure), scores.scale(measure), scores.resolution)
 
     def _comparison(
         self, question: Question, form: LinearForm, arm: ArmScores, other: ArmScores, measure: Measure
@@ -249,7 +247,7 @@ class _Task:
         dense = self.scores.arm(DENSE)
         if form.gain is None or dense is None or not arm.before:
             return None
-        above = mean_of(_values(dense, measure)) - mean_of(arm.before.values())
+        above = mean_of(dense.by(measure)) - mean_of(arm.before.values())
         return form.raw / above if above > self.scores.rounding else None
 
     def _at_risk(self, arm: ArmScores, measure: Measure) -> AtRisk | None:
@@ -277,7 +275,7 @@ class _Task:
         """Why a question can't be asked about a ticket; None if it can."""
         both = ("it has", arm), ("dense has" if question == "dense" else "its random control has", other)
         for who, of in both:
-            found = _values(of, measure) if of is not None else ()
+            found = of.by(measure) if of is not None else ()
             if measure == "area" and not found:
                 return (
                     "scores are tied at the maximum, and runs that start at a later step have no area under the curve"
@@ -285,9 +283,5 @@ class _Task:
             if len(found) < self.rules.least_seeds:
                 return f"{who} {len(found)} of {self.rules.least_seeds} seeds that are needed"
         if question == "dense" and (form is None or form.gain is None):
-            return "scores are tied at the maximum, and the dense agents' mean score over training is below untrained"
+            return "scores are tied at the maximum, and the dense agents' mean over training is close to untrained"
         return None
-
-
-def _values(arm: ArmScores, measure: Measure) -> Collection[float]:
-    return (arm.areas if measure == "area" else arm.scores).values()

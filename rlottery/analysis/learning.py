@@ -13,29 +13,33 @@ LEAST_SUCCESS_GAINED = 0.05
 """A dense agent whose success rate rises by no more than this has not learned."""
 
 
-def gain_of(dense: Collection[float], untrained: Collection[float], least_gain: float, rules: Verdict) -> float | None:
+def gain_of(
+    dense: Collection[float], starts: Collection[float], untrained: float | None, least_gain: float, rules: Verdict
+) -> float | None:
     """What the dense agents gained on average; None where they gained too little, or possibly by chance.
 
     Args:
-        dense, untrained: scores of the trained dense agents, and of untrained policies.
+        dense, starts: scores of the dense agents after and before training.
+        untrained: the mean score of untrained policies; None if not known.
     """
-    if not dense or not untrained:
+    if not dense or untrained is None:
         return None
-    gain = mean_of(dense) - mean_of(untrained)
-    p = learning_test(dense, untrained)
+    gain = mean_of(dense) - untrained
+    p = learning_test(dense, starts)
     by_chance = p is not None and len(dense) >= rules.least_seeds and p > rules.level
     return None if gain <= least_gain or by_chance else gain
 
 
-def learning_test(dense: Collection[float], untrained: Collection[float]) -> float | None:
+def learning_test(dense: Collection[float], starts: Collection[float]) -> float | None:
     """p-value of the claim that training improved the dense agents; None with fewer than two dense agents.
 
-    A one-sided rank-sum test: had training changed nothing, trained and untrained agents could be exchanged. Scores of
-    untrained agents have far outliers, which would make a test of means doubt that trained agents are better.
+    A one-sided rank-sum test of their scores after and before training: had training changed nothing, the two could be
+    exchanged. (Fresh untrained policies play fewer episodes, so that their scores scatter more.) Scores before training
+    have far outliers, which would make a test of means doubt that trained agents are better.
     """
-    if len(dense) < 2 or not untrained:
+    if len(dense) < 2 or not starts:
         return None
-    return rank_sum_above(dense, untrained, rounding_of([*dense, *untrained]))
+    return rank_sum_above(dense, starts, rounding_of([*dense, *starts]))
 
 
 def least_gain_of(runs: Iterable[Run], sample: UntrainedScores | None = None) -> float:

@@ -40,6 +40,7 @@ class Sample(NamedTuple):
         on_gain: of its mean in the gain: 1 for dense, -1 for untrained, else 0.
         n: number of runs. With a single one, the variance is not known.
         mean, variance: of its runs (with n - 1), relative to a reference score and in units of a power of two.
+        varies: whether its runs differ by more than the metric resolves.
     """
 
     weight: float
@@ -47,6 +48,7 @@ class Sample(NamedTuple):
     n: int
     mean: float
     variance: float
+    varies: bool
 
 
 class Hypothesis(NamedTuple):
@@ -111,17 +113,17 @@ class LinearForm:
 
     @property
     def fewest(self) -> int:
-        """The number of runs of the arm that has the fewest."""
-        return min(self.runs.values())
+        """The number of runs of the arm that has the fewest; dense counts where it makes the scale."""
+        return min(*self.runs.values(), *(sample.n for sample in self.samples if sample.on_gain > 0))
 
     @property
     def has_spread(self) -> bool:
-        """Whether the runs of any arm of the difference differ."""
-        return any(sample.weight and sample.variance for sample in self.samples)
+        """Whether the runs of any arm of the difference differ by more than the metric resolves."""
+        return any(sample.weight and sample.varies for sample in self.samples)
 
     @property
     def least_p(self) -> float:
-        """The p-value where no run of any arm differs from the others of its arm.
+        """The least p-value where the runs of each arm are alike: so few runs can't show how much runs may differ.
 
         That of the permutation test: the share of the ways to divide as many runs into two arms that are as extreme.
         """
@@ -150,6 +152,7 @@ def linear_form(
     minus: Sequence[str],
     scores: Mapping[str, Collection[float]],
     untrained: Collection[float] = (),
+    resolution: float = 0.0,
 ) -> LinearForm | None:
     """The sum of the mean scores of `plus` minus that of `minus`; None where one of these arms has no runs.
 
@@ -157,6 +160,7 @@ def linear_form(
         plus, minus: different arms.
         scores: arm -> scores of its runs; that of the dense arm gives the scale.
         untrained: scores of untrained policies; without any, there is no scale.
+        resolution: the smallest step of the metric, such as one episode of a success rate.
     """
     weights = dict.fromkeys(plus, 1.0) | dict.fromkeys(minus, -1.0)
     if not all(scores.get(arm) for arm in weights):
@@ -177,13 +181,13 @@ def linear_form(
     if scale:
         gain = mean_of(arms[list(every).index(DENSE)].tolist()) - mean_of(bottom.tolist())
         gain = gain if gain > rounding else None
-    rounding = max(rounding, NORMALISED_ROUNDING * (gain or 0.0))
+    rounding, step = max(rounding, NORMALISED_ROUNDING * (gain or 0.0)), math.ldexp(resolution, -exponent)
     samples = [
-        _sample(weight, on_gain if gain is not None else 0.0, values, rounding)
+        _sample(weight, on_gain if gain is not None else 0.0, values, rounding, step)
         for (weight, on_gain, _), values in zip(given.values(), arms, strict=True)
     ]
     if gain is not None:
-        samples.append(_sample(0.0, -1.0, bottom, rounding))
+        samples.append(_sample(0.0, -1.0, bottom, rounding, step))
     return LinearForm({arm: len(scores[arm]) for arm in weights}, tuple(samples), exponent, gain, rounding)
 
 
@@ -192,7 +196,7 @@ def welch_test(of: Sequence[LinearForm], at: float = 0.0) -> WelchTest | None:
 
     The standard error is that of a sum over independent samples with unequal variances, with degrees of freedom by
     Welch (1947) and Satterthwaite (1946). Of two arms on one task, at 0, it is Welch's t-test. Tasks have equal
-    weights, and are fixed. Where no run of any arm differs from the others of its arm, the p-value is not below
+    weights, and are fixed. Where no runs of one arm differ by more than the metric resolves, the p-value is not below
     `LinearForm.least_p`.
 
     Returns:
@@ -211,7 +215,7 @@ def bounds(of: Sequence[LinearForm], level: float) -> Bounds:
     """
     from scipy.optimize import brentq
 
-    if any(form.gain is None or not form.can_be_tested(1.0) for form in of):
+    if any(form.gain is None or any(sample.n < 2 for sample in form.samples) for form in of):
         return None, None
     mean = _Mean(of)
 
@@ -300,12 +304,13 @@ class _Mean:
         return WelchTest(estimate, error, df, max(above, self._least_p), max(below, self._least_p))
 
 
-def _sample(weight: float, on_gain: float, values: FloatArray, rounding: float) -> Sample:
+def _sample(weight: float, on_gain: float, values: FloatArray, rounding: float, step: float) -> Sample:
     """A sample, whose variance is 0 where its scores differ by nothing but rounding."""
-    mean, variance = mean_of(values.tolist()), 0.0
-    if values.size > 1 and np.ptp(values) > max(rounding, ROUNDING * float(np.abs(values).max())):
+    mean, variance, apart = mean_of(values.tolist()), 0.0, float(np.ptp(values))
+    rounding = max(rounding, ROUNDING * float(np.abs(values).max()))
+    if apart > rounding:
         variance = float(values.var(ddof=1))
-    return Sample(weight, on_gain, values.size, mean, variance)
+    return Sample(weight, on_gain, values.size, mean, variance, apart > rounding + step)
 
 
 def _p_values(t: float, df: float) -> tuple[float, float]:

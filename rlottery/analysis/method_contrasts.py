@@ -5,7 +5,7 @@ same two arms, by name, recipe and requested sparsity of each group: never by a 
 """
 
 import json
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -30,7 +30,7 @@ class _Match:
     """A gradient arm with the matching magnitude arm, on one task and by one measure.
 
     Attributes:
-        scores: arm -> its scores by this measure, for all arms of the task; untrained: those of untrained policies.
+        of: the scores of the task.
         recipe: everything else that the gradient arm was made with, as JSON.
     """
 
@@ -41,13 +41,17 @@ class _Match:
     magnitude: str
     gradient: str
     recipe: str
-    scores: Mapping[str, Collection[float]]
-    untrained: Collection[float]
+    of: TaskScores
 
     @property
     def form(self) -> LinearForm | None:
         """Gradient - magnitude; None without runs of both."""
-        return linear_form([self.gradient], [self.magnitude], self.scores, self.untrained)
+        return self.difference([self.gradient], [self.magnitude])
+
+    def difference(self, plus: Sequence[str], minus: Sequence[str]) -> LinearForm | None:
+        """A difference between arms of the task; None without runs of each."""
+        of, measure = self.of, self.measure
+        return linear_form(plus, minus, of.by(measure), of.scale(measure), of.resolution)
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -112,14 +116,13 @@ def _match_of(gradient: Run, arms: Iterable[Run], task: TaskScores) -> Run | Non
 def _matches(task: TaskScores, measure: Measure) -> list[_Match]:
     found = []
     arms = [task.representative(name) for name in task.runs]
-    scores = {arm.arm: (arm.areas if measure == "area" else arm.scores).values() for arm in task.arms}
     for gradient in arms:
         magnitude = _match_of(gradient, arms, task)
         if magnitude is None:
             continue
         recipe = json.dumps([dict(gradient.recipe), dict(gradient.start)], sort_keys=True)
         made = (str(gradient.criterion), task.split(gradient.arm), magnitude.arm, gradient.arm, recipe)
-        match = _Match(task.task, measure, *made, scores, task.untrained_sample)
+        match = _Match(task.task, measure, *made, task)
         if match.form is not None and match.form.gain is not None:
             found.append(match)
     return found
@@ -192,5 +195,4 @@ def _trends(task: str | None, rows: Sequence[Sequence[_Match]], rules: Verdict) 
 
 def _change(high: _Match, low: _Match) -> LinearForm | None:
     """The difference at the higher sparsity minus that at the lower."""
-    arms = [high.gradient, low.magnitude], [high.magnitude, low.gradient]
-    return linear_form(*arms, high.scores, high.untrained)
+    return high.difference([high.gradient, low.magnitude], [high.magnitude, low.gradient])

@@ -1,7 +1,7 @@
 """Scores of runs, and of arms on one task."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ from rlottery.analysis.learning import gain_of, least_gain_of
 from rlottery.analysis.runs import Metric, Run, arm_names, metric_of, representative, schedule_of, untrained_evaluations
 from rlottery.analysis.splits import A_UNIT, REACHED, Split, same_split
 from rlottery.analysis.untrained import scores_of
+from rlottery.analysis.verdict import Measure
 from rlottery.config import Config, Training
 from rlottery.config.schedules import IN_TRAINING
 from rlottery.pruning.controls import CONTROLS
@@ -57,6 +58,10 @@ class ArmScores:
     iqm: Estimate
     before: Mapping[int, float] = field(default_factory=dict)
     from_start: Mapping[int, float] = field(default_factory=dict)
+
+    def by(self, measure: Measure) -> Collection[float]:
+        """What is compared of its runs: their scores, or the areas under their curves."""
+        return (self.areas if measure == "area" else self.scores).values()
 
     @property
     def normalised_score(self) -> float | None:
@@ -138,6 +143,22 @@ class TaskScores:
         """The scores of an arm; None if it has none."""
         return next((arm for arm in self.arms if arm.arm == name), None)
 
+    def by(self, measure: Measure) -> dict[str, Collection[float]]:
+        """Arm -> what is compared of its runs: their scores, or the areas under their curves."""
+        return {arm.arm: arm.by(measure) for arm in self.arms}
+
+    def scale(self, measure: Measure) -> tuple[float, ...]:
+        """The scores of untrained policies that normalised differences count from; empty without a scale.
+
+        There is none where the dense agents did not learn, or gained no more than `least_gain` by this measure: agents
+        that learn late may have an area that is hardly above the untrained score.
+        """
+        dense = self.arm(DENSE)
+        found = None if dense is None else dense.by(measure)
+        if self.gain is None or self.untrained is None or not found:
+            return ()
+        return self.untrained_sample if mean_of(found) - self.untrained > self.least_gain else ()
+
     def representative(self, arm: str) -> Run:
         """A run that shows what kind of arm it is."""
         return representative(self.runs[arm])
@@ -194,7 +215,7 @@ def task_scores(
     last = config.evaluation.score_evaluations
     scores = _merged({arm: _scores(of_arm, metric, last, untrained) for arm, of_arm in by_arm.items()})
     dense = scores.get(DENSE, {})
-    gain = gain_of(dense.values(), fresh or starts.values(), least_gain, rules)
+    gain = gain_of(dense.values(), starts.values(), untrained, least_gain, rules)
     rounding = rounding_of([*dense.values(), untrained or 0.0])
     threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
     whole = {arm: [run for run in of if run.seed in scores[arm] and run.began_at == 0] for arm, of in by_arm.items()}

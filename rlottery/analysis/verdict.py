@@ -253,8 +253,8 @@ class PooledVerdict:
 
     @property
     def wins(self) -> bool:
-        """Whether it is as good as dense and better than random."""
-        return is_winning(self.dense, self.random)
+        """Whether it is as good as dense and better than random, over the same tasks."""
+        return is_winning(self.dense, self.random) and self.dense.tasks == self.random.tasks
 
 
 def is_winning(dense: Answer, random: Answer) -> bool:
@@ -264,7 +264,6 @@ def is_winning(dense: Answer, random: Answer) -> bool:
 
 ContrastOrigin = Literal[
     "registered",
-    "gradient against magnitude",
     "ticket against control",
     "dynamic against static",
     "RigL against SET",

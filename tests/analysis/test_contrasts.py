@@ -167,3 +167,24 @@ def test_another_recipe_of_the_same_name_is_not_pooled() -> None:
     tasks[1] = replace(tasks[1], runs=runs)
     *_, pool = evaluated(tasks, "taylor-95 > magnitude-95")
     assert pool.tasks == ("a", "c") and pool.left_out == {"b": "taylor-95 has another recipe there"}
+
+
+def test_areas_hardly_above_untrained_make_no_scale() -> None:
+    """Dense agents that learn at the end of training: a difference of areas is not divided by almost nothing."""
+    made = task("a")
+    arms = tuple(
+        replace(arm, areas=dict(enumerate([0.3, -0.3, 0.2, -0.2, 0.1] if arm.arm == "dense" else arm.scores.values())))
+        for arm in made.arms
+    )
+    late = replace(made, arms=arms)
+    assert late.gain is not None and late.scale("score") and not late.scale("area")
+    (found,) = evaluated([late], {"claim": "taylor-95 > magnitude-95", "measure": "area"})
+    assert (found.difference, found.outcome) == (None, "plus")
+    assert found.raw_difference == pytest.approx(np.mean(ARMS["taylor-95"]) - np.mean(ARMS["magnitude-95"]))
+
+
+def test_a_task_with_too_few_dense_runs_is_not_pooled() -> None:
+    few = {arm: ends[:1] if arm == "dense" else ends for arm, ends in ARMS.items()}
+    rows = evaluated([task("a"), task("b", few), task("c")], "taylor-95 > magnitude-95")
+    assert [row.task for row in rows] == ["a", "b", "c", None] and rows[1].outcome == "plus"
+    assert rows[-1].tasks == ("a", "c") and rows[-1].left_out == {"b": "dense has 1 of 5 seeds that are needed"}

@@ -194,3 +194,22 @@ def test_what_is_only_rounding_is_no_difference_and_no_spread() -> None:
     scores = {"dense": [1.0] * 3, "taylor": [0.9 + 1e-16] * 3}
     test = welch_test([made(["taylor"], ["dense"], scores, [0.0] * 3)], -0.1)
     assert test is not None and (test.p_above, test.p_below) == (1, 1)
+
+
+def test_runs_that_differ_by_less_than_the_metric_resolves_show_no_spread() -> None:
+    """Five successes against five failures: the p-value is that of the permutation test, however close they are."""
+    for last in (1.0, 1 - 1e-9, 1 - 1 / 30):
+        scores = {"a": [1.0, 1.0, 1.0, 1.0, last], "b": [0.0] * 5}
+        form = linear_form(["a"], ["b"], scores, resolution=1 / 30)
+        assert form is not None and (test := welch_test([form])) is not None
+        assert test.p_above == pytest.approx(1 / 252)
+    form = linear_form(["a"], ["b"], {"a": [1.0, 1.0, 1.0, 1.0, 0.9], "b": [0.0] * 5}, resolution=1 / 30)
+    assert form is not None and (test := welch_test([form])) is not None and test.p_above < 1e-6
+
+
+def test_a_single_dense_run_makes_no_scale_with_bounds() -> None:
+    scores = {"dense": [1.0], "a": [0.5, 0.6, 0.4]}
+    for plus, minus in ((["a"], ["dense"]), (["dense"], ["a"])):
+        form = linear_form(plus, minus, scores, [0.0, 0.1, -0.1])
+        assert form is not None and form.fewest == 1
+        assert bounds([form], 0.05) == (None, None)

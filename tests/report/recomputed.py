@@ -45,6 +45,7 @@ class Task:
     columns: dict[str, dict[str, dict[int, float]]] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     done: set[tuple[str, int]] = field(default_factory=set)
+    step: float = 0.0
 
     def of(self, arm: str, column: str = "score") -> np.ndarray:
         return np.array(list(self.columns.get(column, {}).get(arm, {}).values()))
@@ -56,9 +57,12 @@ class Task:
         if not dense.size:
             return None
         gain = dense.mean() - self.untrained.mean()
-        least = 0.05 if self.metric == "success" else self.untrained.std()
-        chance = stats.mannwhitneyu(dense, self.untrained, alternative="greater").pvalue
-        return None if gain <= least or (dense.size >= 5 and chance > 0.05) else gain
+        chance = stats.mannwhitneyu(dense, self.of("dense", "untrained"), alternative="greater", method="exact").pvalue
+        return None if gain <= self.least_gain or (dense.size >= 5 and chance > 0.05) else gain
+
+    @property
+    def least_gain(self) -> float:
+        return 0.05 if self.metric == "success" else float(self.untrained.std())
 
     @property
     def start(self) -> float | None:
@@ -81,11 +85,13 @@ class Sample(NamedTuple):
     n: int
     mean: float
     variance: float
+    varies: bool
 
 
-def sample(weight: float, on_gain: float, values: np.ndarray) -> Sample:
-    spread = values.size > 1 and np.ptp(values) > 1e-12 * np.abs(values).max()
-    return Sample(weight, on_gain, values.size, values.mean(), values.var(ddof=1) if spread else 0.0)
+def sample(weight: float, on_gain: float, values: np.ndarray, step: float) -> Sample:
+    rounding = 1e-12 * np.abs(values).max()
+    variance = values.var(ddof=1) if values.size > 1 and np.ptp(values) > rounding else 0.0
+    return Sample(weight, on_gain, values.size, values.mean(), variance, bool(np.ptp(values) > rounding + step))
 
 
 class Form(NamedTuple):
@@ -115,13 +121,13 @@ def form(task: Task, plus: Sequence[str], minus: Sequence[str], measure: str) ->
     if not all(task.of(arm, measure).size for arm in weights):
         return None
     gain = None if task.gain is None else task.of("dense", measure).mean() - task.untrained.mean()
-    if gain is None or gain <= 0:
-        return Form([sample(weight, 0.0, task.of(arm, measure)) for arm, weight in weights.items()], None)
+    if gain is None or gain <= task.least_gain:
+        return Form([sample(weight, 0.0, task.of(arm, measure), task.step) for arm, weight in weights.items()], None)
     samples = [
-        sample(weight, float(arm == "dense"), task.of(arm, measure))
+        sample(weight, float(arm == "dense"), task.of(arm, measure), task.step)
         for arm, weight in ({"dense": 0.0} | weights).items()
     ]
-    return Form([*samples, sample(0.0, -1.0, task.untrained)], gain)
+    return Form([*samples, sample(0.0, -1.0, task.untrained, task.step)], gain)
 
 
 def p_above(forms: Sequence[Form], at: float) -> float:
@@ -132,7 +138,7 @@ def p_above(forms: Sequence[Form], at: float) -> float:
     estimate = sum(share * one.mean for share, one in shares)
     parts = [(share**2 * one.variance / one.n, one.n - 1) for share, one in shares if share]
     p = _p(estimate if abs(estimate) > 1e-9 else 0.0, parts)
-    if not any(one.variance for of in forms for one in of.arms):
+    if not any(one.varies for of in forms for one in of.arms):
         p = max(p, *(1 / math.comb(n + m, n) for n, m in (of.two_fewest for of in forms)))
     return p
 
@@ -229,6 +235,8 @@ class Report:
                 own = [one for one in policies if one["task"] == row["task"]]
                 scores = np.array([one["score"] for one in own])
                 task = self.tasks[row["task"]] = Task(row["metric"], own[0]["policies"] == "fresh", scores)
+                if task.metric == "success":
+                    task.step = 1 / (self.rules.episodes * self.rules.score_evaluations)
             for column in (
                 "score",
                 "area",
@@ -265,9 +273,8 @@ class Report:
         gain, rules = task.gain, self.rules
         if gain is None:
             return False
-        episode = 1 / (rules.episodes * rules.score_evaluations) if task.metric == "success" else 0.0
         best = max(values.max() for values in map(task.of, task.columns["score"]))
-        within = max(rules.saturated_within * gain, min(episode, rules.margin * gain))
+        within = max(rules.saturated_within * gain, min(task.step, rules.margin * gain))
         return min(task.of(arm).min(), task.of(other).min()) >= best - within - 1e-9 * abs(best)
 
 
