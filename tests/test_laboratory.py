@@ -157,7 +157,7 @@ class TestMasks:
         mask = lab.mask(arm)
         assert (total(mask, "actor"), total(mask, "critic")) == (actor, critic)
 
-    def test_magnitude_keeps_the_largest_trained_weights_of_each_group(self, lab: Laboratory) -> None:
+    def test_magnitude_keeps_the_largest_trained_weights_of_each_network(self, lab: Laboratory) -> None:
         self.keeps_the_largest(lab.mask("magnitude"), lab.agent("dense"), dict.fromkeys(LAYERS, np.True_))
 
     def test_rounds_shrink_inside_each_other_and_score_what_the_round_before_trained(self, lab: Laboratory) -> None:
@@ -168,8 +168,8 @@ class TestMasks:
 
     @staticmethod
     def keeps_the_largest(mask: dict[str, np.ndarray], agent: dict[str, np.ndarray], within: dict[str, Any]) -> None:
-        for group in ("actor", "critic"):
-            paths = [path for path in LAYERS if path.startswith(group)]
+        for network in ("actor", "critic.q1", "critic.q2"):
+            paths = [path for path in LAYERS if path.startswith(network)]
             sizes = {path: np.abs(agent[f"params.{path}.kernel"]) for path in paths}
             lowest = min(sizes[path][mask[path]].min() for path in paths)
             assert lowest > max(sizes[path][within[path] & ~mask[path]].max(initial=0) for path in paths)
