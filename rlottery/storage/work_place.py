@@ -70,13 +70,12 @@ class WorkPlace:
             raise
 
     def enter_if_free(self, files: RunFiles) -> bool:
-        """Take one more lock. Returns whether it was taken: False if another command has it, and goes on."""
-        try:
-            self.lock(files)
-        except StudyError:
-            if holder_of(files) is None:
-                raise
-            return False
+        """Take one more lock. Returns whether it was taken: False, at once, if another command has it and goes on."""
+        if files not in self._locks:
+            lock = self._lock_within(files, 0.0)
+            if lock is None:
+                return False
+            self._locks[files] = lock
         return True
 
     def lock(self, files: RunFiles) -> RunLock:
@@ -123,12 +122,19 @@ class WorkPlace:
         return max(0, min(wanted, soft - OTHER_FILES))
 
     def _lock(self, files: RunFiles) -> RunLock:
+        lock = self._lock_within(files, PATIENCE_SECONDS)
+        if lock is None:
+            raise in_use_error(files)
+        return lock
+
+    def _lock_within(self, files: RunFiles, seconds: float) -> RunLock | None:
+        """The lock of a run; None if a process holds it for longer than that. Orphans are waited for longer."""
         began = time.monotonic()
         while (lock := try_lock(files)) is None:
             holder = holder_of(files)
             is_orphan = holder is not None and holder.is_orphan
-            if time.monotonic() - began > (ORPHAN_SECONDS if is_orphan else PATIENCE_SECONDS):
-                raise in_use_error(files)
+            if time.monotonic() - began >= (ORPHAN_SECONDS if is_orphan else seconds):
+                return None
             if is_orphan:
                 self._announce(f"Waiting for {holder} to save its work: the command that started it has died.")
             time.sleep(0.05)

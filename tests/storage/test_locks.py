@@ -116,6 +116,34 @@ def test_a_worker_keeps_the_lock_that_it_has_inherited(store: Store, files: RunF
         other.enter([files])
 
 
+def test_a_lock_that_is_taken_if_it_is_free_is_not_waited_for(store: Store, files: RunFiles) -> None:
+    other = locks.hold(files)
+    with pytest.MonkeyPatch.context() as patch, WorkPlace(store) as place:
+        patch.setattr(work_place.time, "sleep", lambda seconds: pytest.fail("it waits"))
+        assert not place.enter_if_free(files)
+        other.release()
+        assert place.enter_if_free(files) and place.enter_if_free(files)
+        assert locks.try_lock(files) is None
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_a_lock_that_is_released_while_it_is_looked_at_is_no_error(store: Store, files: RunFiles, looks: int) -> None:
+    other, calls = locks.hold(files), []
+
+    def holder_of(of: RunFiles) -> locks.Holder | None:
+        calls.append(of)
+        if len(calls) == looks:
+            other.release()
+        return locks.holder_of(of)
+
+    with pytest.MonkeyPatch.context() as patch, WorkPlace(store) as place:
+        patch.setattr(work_place, "holder_of", holder_of)
+        patch.setattr(work_place, "PATIENCE_SECONDS", 0.0)
+        place.enter_if_free(files)
+    other.release()
+    assert locks.holder_of(files) is None
+
+
 def test_a_run_notices_that_its_folder_or_lock_is_gone(files: RunFiles) -> None:
     for path in (files.folder, files.lock):
         files.folder.mkdir(parents=True, exist_ok=True)
