@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from math import ceil
 
 from rlottery.errors import ConfigError
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import UNTRAINED, Job
 
 MOST_TOGETHER = 16
 """The most runs per worker. Their replay buffers share its memory, and their environments share its interpreter."""
-TRAINED = ("dense", "ticket")
-"""Stages whose jobs can train together. The other stages are short."""
+SHORT = ("rewind", "mask")
+"""Stages whose jobs are short. Tickets wait for them."""
 
 
 def most_together(device: str) -> int:
@@ -27,7 +27,7 @@ def bundles(ready: Sequence[Job], workers: int, most: int, *, short_running: boo
     Dense agents and tickets of one task train together, because their networks have the same shapes. A small-dense
     control has other shapes and is trained alone. Short jobs come first, one per worker, and no others start until
     they are done, so that the jobs that wait for them can join the others. The remaining jobs are shared equally among
-    the workers.
+    the workers. Workers that are then still free evaluate untrained policies, which no other job waits for.
 
     Args:
         ready: jobs that can start, in order.
@@ -37,17 +37,18 @@ def bundles(ready: Sequence[Job], workers: int, most: int, *, short_running: boo
     """
     if most == 1:
         return [[job] for job in ready[:workers]]
-    short = [job for job in ready if job.stage not in TRAINED]
+    short = [job for job in ready if job.stage in SHORT]
     if short or short_running:
         return [[job] for job in short[:workers]]
-    left = list(ready)
+    left = [job for job in ready if job.stage != UNTRAINED]
     found: list[list[Job]] = []
     while left and len(found) < workers:
         share = ceil(len(left) / (workers - len(found)))
         found.append([job for job in left if _kind(job) == _kind(left[0])][: min(most, share)])
         keys = {job.key for job in found[-1]}
         left = [job for job in left if job.key not in keys]
-    return found
+    untrained = [job for job in ready if job.stage == UNTRAINED]
+    return found + [[job] for job in untrained[: workers - len(found)]]
 
 
 def _kind(job: Job) -> object:

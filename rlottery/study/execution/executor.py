@@ -14,7 +14,7 @@ from rlottery.storage.disk import FULL
 from rlottery.storage.progress import read_progress
 from rlottery.study.execution import endings
 from rlottery.study.execution.backend import Backend, Worker
-from rlottery.study.execution.bundles import TRAINED, bundles
+from rlottery.study.execution.bundles import SHORT, bundles
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.endings import DISK_FULL, STOPPED, Ending
 from rlottery.study.execution.local import LocalBackend
@@ -95,7 +95,7 @@ class Executor:
     def _launch(self) -> None:
         """Start workers on jobs that are ready, as long as there are free workers."""
         ready = self._ready()
-        short = any(self.tracked[index].job.stage not in TRAINED for index in self._running)
+        short = any(self.tracked[index].job.stage in SHORT for index in self._running)
         jobs, free = [self.tracked[index].job for index in ready], self.workers - len(self._workers)
         places = {job.key: index for job, index in zip(jobs, ready, strict=True)}
         for bundle in bundles(jobs, free, self.together, short_running=short):

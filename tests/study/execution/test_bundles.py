@@ -6,7 +6,7 @@ from rlottery.config import Config, load_config
 from rlottery.errors import ConfigError
 from rlottery.study.execution.bundles import MOST_TOGETHER, bundles, most_together
 from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.jobs import STAGES, Job, list_jobs
+from rlottery.study.planning.jobs import STAGES, Job, list_jobs, untrained_jobs
 
 STUDY = """\
 tasks: [Pendulum-v1, HalfCheetah-v5]
@@ -64,6 +64,16 @@ def test_short_jobs_come_first_one_a_worker_and_hold_back_the_others(config: Con
     assert [[job.stage for job in bundle] for bundle in found] == [["mask"], ["mask"]]
     assert bundles(ready[:4], 2, most=16, short_running=True) == []
     assert len(bundles(ready[:4], 2, most=16)) == 2
+
+
+def test_untrained_policies_take_the_workers_that_are_left_and_nothing_waits_for_them(config: Config) -> None:
+    ready = [*untrained_jobs(config, STAGES), *planned(config, "dense")]  # later stages start first
+    everywhere = labels(bundles(ready, 2, most=16))
+    assert everywhere == labels(bundles(planned(config, "dense"), 2, most=16))
+    assert labels(bundles(ready, 7, most=16))[6:] == [["Pendulum-v1 untrained policies"]]
+    assert labels(bundles(ready[:2], 2, most=16)) == [[job.label] for job in ready[:2]]
+    # They don't take a worker from tickets that wait for a mask.
+    assert bundles(ready[:2], 2, most=16, short_running=True) == []
 
 
 def test_without_a_program_for_many_jobs_begin_as_they_come(config: Config) -> None:
