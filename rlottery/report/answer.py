@@ -11,18 +11,28 @@ from rlottery.report.wording import capitalised, difference_text, joined, p_text
 QUESTION = "Is gradient better than magnitude, and more so at high sparsity?"
 OPTION = "--pruning-method"
 """What a line that is meant to be typed begins with."""
+NO_PAIR = (
+    "There is nothing to compare: no magnitude ticket and gradient ticket have the same sparsity on a task that the "
+    "dense agents learned."
+)
 
 
 def answer_or_advice(contents: Contents) -> list[str]:
-    """The answer; without pairs to compare, why there is none or how to get it."""
+    """The answer; without pairs to compare, why there is none or how to get it.
+
+    Empty for a study that lists its arms, and has no magnitude or no gradient tickets among them: it asks other
+    questions.
+    """
     if contents.verdicts.methods:
         return answer(contents.verdicts, contents.rules.level, contents.rules.least_seeds)
+    criteria = {task.representative(arm).criterion for task in contents.scores for arm in task.runs}
+    both = "magnitude" in criteria and not criteria.isdisjoint(GRADIENT_CRITERIA)
     for task in contents.scores:
         known = {task.representative(arm.arm).criterion for arm in task.arms}
         if task.gain is None and "magnitude" in known and known.intersection(GRADIENT_CRITERIA):
             return ["The methods can't be compared on a task that the dense agents did not learn."]
     if contents.lists_arms:
-        return ["To compare them, list a magnitude and a taylor ticket with the same sparsity among the arms."]
+        return [NO_PAIR] if both else []
     methods = {task.representative(arm).method for task in contents.scores for arm in task.runs}
     lacking = "magnitude" if "gradient" in methods and "magnitude" not in methods else "gradient"
     advice = "To compare them, train tickets of both methods at the same sparsity: run the same command with"
@@ -38,10 +48,7 @@ def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:
     """
     contrasts, trends, areas = _answering(verdicts)
     if not contrasts:
-        return [
-            "There is nothing to compare: no magnitude ticket and gradient ticket have the same sparsity on a task "
-            "that the dense agents learned."
-        ]
+        return [NO_PAIR]
     spans = [_span(trend) for trend in trends]
     lines = [
         _better(contrasts, level, least_seeds),

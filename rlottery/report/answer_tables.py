@@ -142,7 +142,7 @@ def leave_one_out_table(contents: Contents) -> Table:
         ),
     )
     caption = (
-        "Answers over tasks without one of the tasks: the mean of the normalised differences to dense or to random on "
+        "Answers over tasks with one task left out: the mean of the normalised differences to dense or to random on "
         f"the other tasks, with its {interval} from two one-sided tests, and the answer that would follow."
     )
     return make_table("leave_one_out", caption, columns, _left_out(contents))

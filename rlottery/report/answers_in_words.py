@@ -18,55 +18,56 @@ Mark = Literal["win", "up", "even", "down", "open", ""]
 """The symbol of an answer; "" where there is none."""
 
 _MASKS = "random masks with the same layer counts"
+_IS = "{x} <is/are>"
+_WINS = "{x} <is a winning ticket/are winning tickets>"
 _BETTER = f"better than {_MASKS}{{random}}{{small}}"
 _WORSE = f"{{far}}worse than {_MASKS}{{random}}{{small}}"
 _EQUIVALENT = f"equivalent to {_MASKS}{{random}}"
-_OPEN = f"whether <it beats/they beat> {_MASKS} is open{{random}}"
+_ABOVE = "better than dense agents{dense}"
 _AS_GOOD = "as good as dense agents{dense}"
 _BELOW = "worse than dense agents by more than the margin{dense}"
-_MATCH_OPEN = "whether <it matches/they match> dense agents is open{dense}"
+_OPEN_DENSE = "whether <it matches/they match> dense agents is open{dense}"
+_OPEN_RANDOM = f"whether <it differs/they differ> from {_MASKS} is open{{random}}"
+_NO_DENSE = "against dense agents there is no answer{no_dense}"
+_NO_RANDOM = "against random masks there is no answer{no_random}"
 
 PAIRS: Mapping[Pair, str] = {
-    (
-        "superior",
-        "better",
-    ): f"<is a winning ticket/are winning tickets>: better than dense agents{{dense}}, and {_BETTER}",
-    ("non-inferior", "better"): f"<is a winning ticket/are winning tickets>: {_AS_GOOD}, and {_BETTER}",
-    ("open", "better"): f"<is/are> {_BETTER}, and not yet shown to match dense agents{{dense}}",
-    ("worse", "better"): f"<is/are> {_BETTER}, but {_BELOW}",
-    (None, "better"): f"<is/are> {_BETTER}; against dense agents there is no answer",
-    ("superior", "worse"): f"<is/are> better than dense agents{{dense}}, but {_WORSE}",
-    ("non-inferior", "worse"): f"<is/are> {_AS_GOOD}, but {_WORSE}",
-    ("worse", "worse"): f"<is/are> {_WORSE}, and {_BELOW}",
-    ("open", "worse"): f"<is/are> {_WORSE}; {_MATCH_OPEN}",
-    (None, "worse"): f"<is/are> {_WORSE}; against dense agents there is no answer",
-    ("superior", "equivalent"): f"<is/are> better than dense agents{{dense}}, but {_EQUIVALENT}",
+    ("superior", "better"): f"{_WINS}: {_ABOVE}, and {_BETTER}",
+    ("non-inferior", "better"): f"{_WINS}: {_AS_GOOD}, and {_BETTER}",
+    ("open", "better"): f"{_IS} {_BETTER}; {_OPEN_DENSE}",
+    ("worse", "better"): f"{_IS} {_BETTER}, but {_BELOW}",
+    (None, "better"): f"{_IS} {_BETTER}; {_NO_DENSE}",
+    ("superior", "worse"): f"{_IS} {_ABOVE}, but {_WORSE}",
+    ("non-inferior", "worse"): f"{_IS} {_AS_GOOD}, but {_WORSE}",
+    ("worse", "worse"): f"{_IS} {_WORSE}, and {_BELOW}",
+    ("open", "worse"): f"{_IS} {_WORSE}; {_OPEN_DENSE}",
+    (None, "worse"): f"{_IS} {_WORSE}; {_NO_DENSE}",
+    ("superior", "equivalent"): f"{_IS} {_ABOVE}, but {_EQUIVALENT}",
     ("non-inferior", "equivalent"): (
-        f"<is/are> {_AS_GOOD}, and {_EQUIVALENT}: sparsity costs nothing here, but which weights are kept does not "
-        "matter"
+        f"{_IS} {_AS_GOOD}, and {_EQUIVALENT}: sparsity costs nothing here, but which weights are kept does not matter"
     ),
-    ("worse", "equivalent"): f"<is/are> {_BELOW}, and {_EQUIVALENT}",
-    ("open", "equivalent"): f"<is/are> {_EQUIVALENT}; {_MATCH_OPEN}",
-    (None, "equivalent"): f"<is/are> {_EQUIVALENT}; against dense agents there is no answer",
-    ("superior", "open"): f"<is/are> better than dense agents{{dense}}; {_OPEN}",
-    ("superior", None): "<is/are> better than dense agents{dense}; against random masks there is no answer",
-    ("non-inferior", "open"): f"<is/are> {_AS_GOOD}; {_OPEN}",
-    ("non-inferior", None): f"<is/are> {_AS_GOOD}; against random masks there is no answer",
-    ("worse", "open"): f"<is/are> {_BELOW}; {_OPEN}",
-    ("worse", None): f"<is/are> {_BELOW}; against random masks there is no answer",
+    ("worse", "equivalent"): f"{_IS} {_BELOW}, and {_EQUIVALENT}",
+    ("open", "equivalent"): f"{_IS} {_EQUIVALENT}; {_OPEN_DENSE}",
+    (None, "equivalent"): f"{_IS} {_EQUIVALENT}; {_NO_DENSE}",
+    ("superior", "open"): f"{_IS} {_ABOVE}; {_OPEN_RANDOM}",
+    ("superior", None): f"{_IS} {_ABOVE}; {_NO_RANDOM}",
+    ("non-inferior", "open"): f"{_IS} {_AS_GOOD}; {_OPEN_RANDOM}",
+    ("non-inferior", None): f"{_IS} {_AS_GOOD}; {_NO_RANDOM}",
+    ("worse", "open"): f"{_IS} {_BELOW}; {_OPEN_RANDOM}",
+    ("worse", None): f"{_IS} {_BELOW}; {_NO_RANDOM}",
     ("open", "open"): (
-        "<is/are> open in both questions: neither that <it matches/they match> dense agents{dense} nor that <it "
-        f"differs/they differ> from {_MASKS}{{random}} is shown"
+        f"whether {{x}} <matches/match> dense agents{{dense}}, and whether <it differs/they differ> from {_MASKS}"
+        "{random}, is open"
     ),
-    ("open", None): "<is/are> open against dense agents{dense}; against random masks there is no answer",
-    (None, "open"): "<is/are> open against random masks with the same layer counts{random}; against dense agents "
-    "there is no answer",
-    (None, None): "<is/are> not judged",
+    ("open", None): f"whether {{x}} <matches/match> dense agents is open{{dense}}; {_NO_RANDOM}",
+    (None, "open"): f"whether {{x}} <differs/differ> from {_MASKS} is open{{random}}; {_NO_DENSE}",
+    (None, None): f"{_IS} not judged",
 }
 """Pair of answers -> what it says of tickets, the most telling first.
 
-``<is/are>`` are the forms for one and for many tickets, and ``{dense}`` and ``{random}`` the places of numbers.
-"Better than random" is said where it is the answer, and nowhere else.
+``{x}`` are the tickets, ``<is/are>`` the forms for one and for many. ``{dense}`` and ``{random}`` are the places of
+numbers, and ``{no_dense}`` and ``{no_random}`` those of reasons. "Better than random" is said where it is the answer,
+and nowhere else.
 """
 
 WORDS: Mapping[Question, Mapping[AnswerWord | None, str]] = {
@@ -129,15 +130,31 @@ def shade(random: Answer, margin: float) -> Shade:
 
 
 def pair_sentence(
-    pair: Pair, subjects: str, *, many: bool, dense: str = "", random: str = "", shade: Shade = ""
+    pair: Pair,
+    tickets: str,
+    *,
+    many: bool,
+    dense: str = "",
+    random: str = "",
+    no_dense: str = "",
+    no_random: str = "",
+    shade: Shade = "",
 ) -> str:
-    """What a pair of answers says of tickets.
+    """What a pair of answers says of tickets, without a capital letter.
 
     Args:
-        subjects: the tickets, many or one.
+        tickets: their names, many or one.
         dense, random: the numbers of both comparisons, each with a space before it; "" for none.
+        no_dense, no_random: why a question can't be asked; "" if that is not said.
     """
     text = _FORMS.sub(lambda found: found.group(2 if many else 1), PAIRS[pair])
-    small = ", although by less than the margin" if shade == "small" else ""
-    said = text.format(dense=dense, random=random, small=small, far="far " if shade == "far" else "")
-    return f"{subjects} {said}."
+    said = text.format(
+        x=tickets,
+        dense=dense,
+        random=random,
+        no_dense=f" ({no_dense})" if no_dense else "",
+        no_random=f" ({no_random})" if no_random else "",
+        small=", but the difference is shown to be less than the margin" if shade == "small" else "",
+        far="far " if shade == "far" else "",
+    )
+    return f"{said}."

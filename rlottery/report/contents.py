@@ -46,6 +46,7 @@ class Contents:
         lists_arms: whether the config lists its arms, instead of using the two built-in methods.
         scores: one entry per task. across: one entry per arm; empty where no task was learned.
         missing: what does not exist yet, failed or can't be read, one sentence each.
+        no_films: why there are no videos of some tasks, one sentence each.
         films: task id -> media type and content of a video, where one was made.
         success_keys: task id -> key of `info` that success is read from, where it is known.
         asked: number of runs that the settings ask for, as far as the config lists its arms.
@@ -69,6 +70,7 @@ class Contents:
     films: Mapping[str, tuple[str, bytes]]
     asked: int = 0
     success_keys: Mapping[str, str | None] = field(default_factory=dict)
+    no_films: tuple[str, ...] = ()
     claims: Claims = field(default_factory=dict)
 
     def metric_text(self, task: TaskScores) -> str:

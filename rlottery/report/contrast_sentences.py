@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from rlottery.analysis.digits import MINUS
 from rlottery.analysis.verdict import ContrastResult
 from rlottery.report.contents import Contents
-from rlottery.report.differences_in_words import Wording
-from rlottery.report.wording import joined, p_text, plural
+from rlottery.report.wording import few, holm_text, plural
 from rlottery.storage.paths import DENSE
 
-_MOST_NAMED = 4
+_MOST_PLACES = 3
+"""On how many tasks an open contrast has its numbers in a sentence."""
 
 
 def claim_of(row: ContrastResult, *, opposite: bool = False) -> str:
@@ -30,7 +30,7 @@ def outcome(row: ContrastResult) -> str:
             opposite = "shown" if row.two_sided else "the opposite is shown"
             return f"{opposite}: {claim_of(row, opposite=True)}"
         case "open" if not row.two_sided and _is_below(row):
-            return "open: its interval speaks for the opposite"
+            return "open: its whole interval is below 0"
         case "open":
             return "open"
     return f"not tested: {row.why}" if row.why else "not tested"
@@ -58,15 +58,62 @@ def contrast_lines(contents: Contents) -> list[str]:
     for when, group in _by_registration(tested, contents).items():
         lines.append(contents.wording.once(f"Open ({when}): {'; '.join(_open_part(of, contents) for of in group)}."))
     for when, group in _by_registration([of for of in of_config if of not in tested], contents).items():
-        can = "can't be tested yet" if len(group) > 1 else f"{group[0][0].text} can't be tested yet"
-        what = f"{len(group)} contrasts" if len(group) > 1 else "1 contrast"
-        named = f" ({_some([of[0].text for of in group])})" if len(group) > 1 else ""
-        least = plural(contents.rules.least_seeds, "seed")
-        lines.append(f"{what}{named}, {when}: {can}. Each of the arms needs {least} on a task.")
+        named = few(f"{of[0].text} ({of[0].why})" if of[0].why else of[0].text for of in group)
+        lines.append(f"Not tested yet ({when}): {named}.")
     if rest := sum(of[0].origin != "registered" and not _shows(of) for of in every):
         what = f"{plural(rest, 'default comparison')} show{'s' if rest == 1 else ''} nothing yet"
         lines.append(f"{what} (tables/contrasts.csv has all, with their numbers).")
     return lines
+
+
+def contrast_line(of: Sequence[ContrastResult], contents: Contents) -> str:
+    """What a contrast that shows something shows: over tasks, on which tasks, and where it is open.
+
+    ``Over 3 tasks, a is better than b by 0.20 in normalised score, Holm-corrected p = 0.030; open on Reacher-v5
+    (registered before the first run).``
+    """
+    shown = [row for row in reversed(of) if row.outcome in ("plus", "minus")]  # the pool, which is last, comes first
+    parts, said = [], ""
+    for row in sorted(shown, key=lambda row: row.task is not None):
+        claim = claim_of(row, opposite=row.outcome == "minus")
+        opposite = " (the opposite of the claim)" if row.outcome == "minus" and not row.two_sided else ""
+        again = "" if claim == said else f"{claim} "
+        by = contents.wording.by((row, row.task, row.measure))
+        parts.append(f"{_place(row)}{',' if again else ''} {again}{by}{opposite}{holm_text(row.adjusted)}")
+        said = claim
+    parts += [_open(row, contents) for row in of if row.task is None and row.outcome == "open"]
+    rest = {
+        "open": [row.task or "" for row in of if row.task is not None and row.outcome == "open"],
+        "not tested": [row.task or "" for row in of if row.task is not None and row.outcome is None],
+    }
+    parts += [f"{word} on {few(tasks)}" for word, tasks in rest.items() if tasks]
+    line = f"{'; '.join(parts)} ({registered(of[0], contents)})."
+    return contents.wording.once(line[:1].upper() + line[1:])
+
+
+def _open_part(of: Sequence[ContrastResult], contents: Contents) -> str:
+    """A contrast that is open, with the numbers over tasks, or else those of the tasks on which it is tested."""
+    tested = [row for row in of if row.outcome == "open"]
+    rows = [row for row in tested if row.task is None] or tested[:_MOST_PLACES]
+    rest = (
+        [f"open on {plural(len(tested) - len(rows), 'more task')}"] if rows[0].task and len(tested) > len(rows) else []
+    )
+    untested = [row.task or "" for row in of if row.outcome is None]
+    rest += [f"not tested on {few(untested)}"] if untested else []
+    return f"{of[0].text} ({'; '.join([*(_open(row, contents, first='') for row in rows), *rest])})"
+
+
+def _open(row: ContrastResult, contents: Contents, first: str = "open ") -> str:
+    """``open over 3 tasks: +0.05 in normalised score, Holm-corrected p = 0.20``."""
+    if row.difference is None and row.raw_difference is None:
+        return f"{first}{_place(row)}"
+    below = ", the whole interval is below 0" if not row.two_sided and _is_below(row) else ""
+    numbers = contents.wording.signed((row, row.task, row.measure))
+    return f"{first}{_place(row)}{':' if first else ''} {numbers}{below}{holm_text(row.adjusted)}"
+
+
+def _place(row: ContrastResult) -> str:
+    return f"on {row.task}" if row.task is not None else f"over {plural(len(row.tasks), 'task')}"
 
 
 def _shows(of: Sequence[ContrastResult]) -> bool:
@@ -83,59 +130,12 @@ def _by_registration(
     return found
 
 
-def _open_part(of: Sequence[ContrastResult], contents: Contents) -> str:
-    """``a > b (over 3 tasks +0.05 in normalised score, Holm-corrected p = 0.20)``, or on the only task with a test."""
-    pooled = [row for row in of if row.task is None and row.outcome == "open"]
-    single = [row for row in of if row.task is not None and row.outcome == "open"]
-    name = of[0].text + (", by area under the curve" if of[0].measure == "area" else "")
-    row = pooled[0] if pooled else single[0] if len(single) == 1 else None
-    if row is None or (row.difference is None and row.raw_difference is None):
-        return name
-    where = f"over {plural(len(row.tasks), 'task')}" if row.task is None else f"on {row.task}"
-    p = f", Holm-corrected {p_text(row.adjusted)}" if row.adjusted is not None else ""
-    leans = "; the interval speaks for the opposite" if not row.two_sided and _is_below(row) else ""
-    return f"{name} ({where} {contents.wording.signed([(row, row.task, row.measure)])}{p}{leans})"
-
-
-def contrast_line(of: Sequence[ContrastResult], contents: Contents) -> str:
-    """What one contrast shows on its tasks and over them: over them first, then where it is shown, then the rest."""
-    wording = contents.wording
-    first = of[0]
-    measured = ", by area under the curve" if first.measure == "area" else ""
-    pooled = [row for row in of if row.task is None]
-    single = [row for row in of if row.task is not None]
-    still_open = [row for row in single if row.outcome == "open"]
-    told = [row for row in single if row.outcome in ("plus", "minus")]
-    if len(of) == 1 or (not pooled and len(still_open) == 1):
-        told += [row for row in single if row not in told and (row.outcome == "open" or len(of) == 1)]
-        still_open = []
-    parts = [_part(row, wording) for row in (*pooled, *told)]
-    parts += [f"open on {_some([row.task or '' for row in still_open])}"] if still_open else []
-    untested = [row.task or "" for row in single if row.outcome is None and row not in told]
-    parts += [f"not tested on {_some(untested)}"] if untested else []
-    return wording.once(f"{first.text}{measured} ({registered(first, contents)}): {'; '.join(parts)}.")
-
-
 def by_contrast(rows: Sequence[ContrastResult]) -> list[list[ContrastResult]]:
     """The rows of each contrast together: its tasks, then its pool."""
     found: dict[tuple[str, str, str], list[ContrastResult]] = {}
     for row in rows:
         found.setdefault((row.origin, row.text, row.measure), []).append(row)
     return list(found.values())
-
-
-def _part(row: ContrastResult, wording: Wording) -> str:
-    """``shown on reach-v3: rigl-90 is better than set-90 by 0.12 in success rate, Holm-corrected p = 0.012``."""
-    where = f"on {row.task}" if row.task is not None else f"over {plural(len(row.tasks), 'task')}"
-    p = f", Holm-corrected {p_text(row.adjusted)}" if row.adjusted is not None else ""
-    first, _, claim = outcome(row).partition(": ")
-    if row.outcome in ("plus", "minus"):
-        return f"{first} {where}: {claim} {wording.by([(row, row.task, row.measure)])}{p}"
-    said = f"{first} {where}" + (f", because {claim}" if claim and row.outcome is None else "")
-    if row.difference is None and row.raw_difference is None:
-        return said
-    tail = f"; {claim}" if claim else ""
-    return f"{said} ({wording.signed([(row, row.task, row.measure)])}{p}{tail})"
 
 
 def beats_dense(contents: Contents) -> list[str]:
@@ -151,14 +151,11 @@ def beats_dense(contents: Contents) -> list[str]:
         tasks = dict.fromkeys(row.task for _, row in of)
         for task in sorted(tasks, key=lambda task: task is not None):
             here = [item for item in of if item[1].task == task]
-            place = f"on {task}" if task is not None else f"over {plural(len(here[0][1].tasks), 'task')}"
-            named = [
-                f"{arm} {contents.wording.by([(row, task, row.measure)])}"
-                + (f", Holm-corrected {p_text(row.adjusted)}" if row.adjusted is not None else "")
-                for arm, row in here[:_MOST_NAMED]
-            ]
-            named += [f"{len(here) - _MOST_NAMED} more"] if len(here) > _MOST_NAMED else []
-            lines.append(contents.wording.once(f"{place[:1].upper()}{place[1:]}, {what}: {'; '.join(named)}."))
+            named = few(
+                f"{arm} {contents.wording.by((row, task, row.measure))}{holm_text(row.adjusted)}" for arm, row in here
+            )
+            place = _place(here[0][1])
+            lines.append(contents.wording.once(f"{place[:1].upper()}{place[1:]}, {what}: {named}."))
     return lines
 
 
@@ -172,9 +169,3 @@ def _ahead_of_dense(row: ContrastResult) -> str | None:
 def _is_below(row: ContrastResult) -> bool:
     highs = [high for high in (row.high, row.raw_high) if high is not None]
     return bool(highs) and max(highs) < 0
-
-
-def _some(names: Sequence[str]) -> str:
-    if len(names) <= _MOST_NAMED:
-        return joined(names)
-    return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"

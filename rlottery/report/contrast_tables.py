@@ -35,7 +35,9 @@ def contrast_table(contents: Contents) -> Table:
             lambda row: row,
             lambda row: metrics.get(row.task or "", "return"),
         ),
-        difference(f"Normalised [{interval}]", "normalised", lambda row: (row.difference, row.low, row.high)),
+        difference(
+            f"Normalised difference [{interval}]", "normalised", lambda row: (row.difference, row.low, row.high)
+        ),
         median_column("Median", "median", lambda row: row.median),
         p_value("p", "p", lambda row: row.p),
         p_value("Holm p", "p_holm", lambda row: row.adjusted),

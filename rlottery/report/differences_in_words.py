@@ -1,13 +1,13 @@
 """Differences between arms as sentences have them: in the unit of the metric first, then normalised."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from rlottery.analysis.digits import Digits, digits_for
 from rlottery.analysis.runs import Metric
 from rlottery.analysis.verdict import Measure
-from rlottery.report.wording import METRIC_NAMES, interval_name, joined
+from rlottery.report.wording import METRIC_NAMES, interval_name
 
 
 class Difference(Protocol):
@@ -50,41 +50,40 @@ class Wording:
     metrics: Mapping[str, Metric]
     level: float
 
-    def signed(self, of: Iterable[Placed]) -> str:
-        """``+12 [90 % interval -20 to +44] in return; normalised +0.01 [-0.02 to +0.04]``, in the order of several."""
-        return "; ".join(self._parts(of, sign="+"))
+    def signed(self, of: Placed) -> str:
+        """``+12 [90 % interval -20 to +44] in return; +0.01 [-0.02 to +0.04] in normalised score``."""
+        return "; ".join(f"{number} in {unit}" for number, unit in self._parts(of, sign="+"))
 
-    def by(self, of: Iterable[Placed]) -> str:
-        """``by 1,251 [90 % interval 964 to 1,538] in return (normalised 0.96 [0.74 to 1.18])``.
+    def by(self, of: Placed) -> str:
+        """``by 1,251 [90 % interval 964 to 1,538] in return (0.96 [0.74 to 1.18] in normalised score)``.
 
-        Differences below 0 are turned around: a sentence says by how much an arm is worse.
+        A difference below 0 is turned around: a sentence says by how much an arm is worse.
         """
-        first, *more = self._parts(of, sign="")
+        first, *more = (f"{number} in {unit}" for number, unit in self._parts(of, sign=""))
         return " ".join([f"by {first}", *(f"({part})" for part in more)])
+
+    def first(self, of: Placed) -> tuple[str, str]:
+        """The difference in the unit of the metric, with its sign, and the unit; the normalised one over tasks."""
+        return self._parts(of, sign="+")[0]
 
     def once(self, sentence: str) -> str:
         """A sentence in which only the first interval says of which kind it is."""
         first, kind, rest = sentence.partition(f"[{interval_name(self.level)} ")
         return first + kind + rest.replace(kind, "[") if kind else sentence
 
-    def _parts(self, of: Iterable[Placed], *, sign: str) -> list[str]:
-        """The differences in the unit of the metric, and the normalised ones."""
-        turned = not sign
-        raw: dict[str, list[str]] = {}
-        on_scale = []
-        for difference, task, measure in of:
-            if difference.raw_difference is not None and task is not None:
-                metric = self.metrics.get(task, "return")
-                bounds = _turned(turned, difference.raw_difference, difference.raw_low, difference.raw_high)
-                over = " (mean over training)" if measure == "area" else ""
-                number = self._bounded(*bounds, raw_digits(difference, metric), sign)
-                raw.setdefault(f"{METRIC_NAMES[metric]}{over}", []).append(number)
-            if difference.difference is not None:
-                bounds = _turned(turned, difference.difference, difference.low, difference.high)
-                on_scale.append(self._bounded(*bounds, Digits(2), sign))
-        parts = [" and ".join(f"{joined(numbers)} in {unit}" for unit, numbers in raw.items())] if raw else []
-        if on_scale:
-            parts.append(f"normalised {joined(on_scale)}" if raw else f"{joined(on_scale)} in normalised score")
+    def _parts(self, of: Placed, *, sign: str) -> list[tuple[str, str]]:
+        """The difference in the unit of the metric, and the normalised one; each with its unit."""
+        difference, task, measure = of
+        parts = []
+        if difference.raw_difference is not None and task is not None:
+            metric = self.metrics.get(task, "return")
+            bounds = _turned(not sign, difference.raw_difference, difference.raw_low, difference.raw_high)
+            over = " (mean over training)" if measure == "area" else ""
+            number = self._bounded(*bounds, raw_digits(difference, metric), sign)
+            parts.append((number, f"{METRIC_NAMES[metric]}{over}"))
+        if difference.difference is not None:
+            bounds = _turned(not sign, difference.difference, difference.low, difference.high)
+            parts.append((self._bounded(*bounds, Digits(2), sign), "normalised score"))
         return parts
 
     def _bounded(self, value: float, low: float | None, high: float | None, digits: Digits, sign: str) -> str:

@@ -8,15 +8,12 @@ from rlottery.analysis.verdict import Answer, ArmVerdict, PooledAnswer, PooledVe
 from rlottery.report.answers_in_words import PAIRS, Pair, Shade, pair_sentence, shade
 from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import beats_dense
-from rlottery.report.differences_in_words import Wording
+from rlottery.report.differences_in_words import Placed, Wording
 from rlottery.report.limits import limits, not_learned
-from rlottery.report.wording import joined, p_text, plural
+from rlottery.report.wording import AGAINST, FEW, capitalised, few, joined, p_text, plural
 
 ALL_OPEN = "Nothing is shown yet: every answer is open."
 QUESTIONS: tuple[Question, ...] = ("random", "dense")
-
-MOST_NAMED = 4
-"""How many tickets a sentence names; of more it says how many there are."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,11 @@ def headline(contents: Contents) -> Headline:
     single = [ticket for ticket in single if ticket.pair != (None, None)]
     pooled = [_of_pool(arm) for arm in verdicts.pooled if max(len(arm.dense.tasks), len(arm.random.tasks)) > 1]
     pooled = [ticket for ticket in pooled if ticket.pair != (None, None)]
-    beats, lost, limiting = beats_dense(contents), not_learned(verdicts.tasks), limits(contents)
+    beats, limiting = beats_dense(contents), tuple(limits(contents))
     if not single and not pooled:
+        lost = not_learned(verdicts.tasks)
         first = "Nothing is decided." if lost else "Nothing is decided: no ticket has been trained with enough seeds."
-        return Headline((*beats, first, *lost), (), tuple(limiting))
+        return Headline((*beats, first, *lost), (), limiting)
     telling = [ticket for ticket in single if not pooled or ticket.random.answer in ("better", "worse")]
     others = [ticket for ticket in single if ticket not in telling and ticket.is_shown]
     groups = _grouped(pooled, margin) + [
@@ -98,11 +96,13 @@ def headline(contents: Contents) -> Headline:
     sentences += [(of, _sentence(of, margin, wording, numbers=False)) for of in _grouped(others, margin)]
     shown = [sentence for of, sentence in sentences if of[0].is_shown]
     unshown = [sentence for of, sentence in sentences if not of[0].is_shown]
-    shown += [*_failing(contents), *beats]
+    shown += [*beats, *_failing(contents)]
     if not any(ticket.wins for ticket in (*single, *pooled)):
         (shown if shown else unshown).append("No winning ticket is shown.")
     more = [line for question in QUESTIONS if (line := _more_seeds(single, question))]
-    return Headline(tuple(shown or [ALL_OPEN]), (*unshown, *more), (*lost, *limiting))
+    # Of other tasks, the sentences on their tickets have said why there is no answer.
+    silent = [task for task in verdicts.tasks if task.task not in {ticket.task for ticket in single}]
+    return Headline(tuple(shown or [ALL_OPEN]), (*unshown, *more), (*not_learned(silent), *limiting))
 
 
 def _of_arm(arm: ArmVerdict) -> _Judged:
@@ -114,35 +114,42 @@ def _of_pool(arm: PooledVerdict) -> _Judged:
 
 
 def _grouped(tickets: Sequence[_Judged], margin: float) -> list[list[_Judged]]:
-    """Tickets with the same pair of answers together, in the order of `PAIRS`; the largest differences first."""
-    groups: dict[tuple[Pair, Shade], list[_Judged]] = {}
+    """Tickets of which the same is said together, in the order of `PAIRS`; the largest differences first."""
+    groups: dict[tuple[Pair, Shade, tuple[str, ...]], list[_Judged]] = {}
     for ticket in tickets:
-        groups.setdefault((ticket.pair, shade(ticket.random, margin)), []).append(ticket)
+        alike = tuple(
+            answer.why if answer.answer is None else str(answer.measure) for answer in (ticket.dense, ticket.random)
+        )
+        groups.setdefault((ticket.pair, shade(ticket.random, margin), alike), []).append(ticket)
     order = {pair: place for place, pair in enumerate(PAIRS)}
     ordered = sorted(groups, key=lambda group: (order[group[0]], group[1] != "far", group[1] == "small"))
     return [sorted(groups[group], key=lambda ticket: -ticket.size) for group in ordered]
 
 
 def _sentence(tickets: Sequence[_Judged], margin: float, wording: Wording, *, numbers: bool = True) -> str:
-    """What a pair of answers says of the tickets that have it, with their numbers in the same order."""
-    where, pair = _where(tickets), tickets[0].pair
-    named = tickets[:MOST_NAMED]
-    names = [ticket.arm if where else ticket.name for ticket in named]
-    if len(tickets) > MOST_NAMED:
-        names.append(f"{len(tickets) - MOST_NAMED} more")
-    shown = [""] * 2
-    if numbers and tickets[0].is_shown:
-        shown = [_numbers(named, question, wording) for question in ("dense", "random")]
-    dense, random = shown
+    """What a pair of answers says of the tickets that have it.
+
+    The numbers of one ticket follow each claim. Those of several follow the sentence, by ticket, in the unit of the
+    metric alone: the tables have the others.
+    """
+    first, where = tickets[0], _where(tickets)
+    names = few(ticket.arm if where else ticket.name for ticket in tickets)
+    dense = random = after = ""
+    if numbers and first.is_shown and len(tickets) == 1:
+        dense, random = (_numbers(first, question, wording) for question in ("dense", "random"))
+    elif numbers and first.is_shown:
+        after = "".join(f" {line}" for question in QUESTIONS if (line := _listed(tickets, question, wording)))
     said = pair_sentence(
-        pair,
-        joined(names),
+        first.pair,
+        names,
         many=len(tickets) > 1,
         dense=dense,
         random=random,
-        shade=shade(tickets[0].random, margin),
+        no_dense=first.dense.why,
+        no_random=first.random.why,
+        shade=shade(first.random, margin),
     )
-    return wording.once(f"{where}{said}")
+    return wording.once(f"{where}{said if where else capitalised(said)}{after}")
 
 
 def _where(tickets: Sequence[_Judged]) -> str:
@@ -157,24 +164,35 @@ def _where(tickets: Sequence[_Judged]) -> str:
     return f"On {tasks.pop()}, " if len(tasks) == 1 else ""
 
 
-def _numbers(tickets: Sequence[_Judged], question: Question, wording: Wording) -> str:
-    """The numbers of the answers to one question, with a space before them, as they follow its words.
-
-    Of several tickets, only those of an answer: an open one has its numbers in the tables.
-    """
-    answers = [(ticket.of(question), ticket.task) for ticket in tickets]
-    word = answers[0][0].answer
-    known = [
-        (answer.comparison, task, answer.measure)
-        for answer, task in answers
-        if answer.comparison is not None
-        and (answer.comparison.difference is not None or answer.comparison.raw_difference is not None)
-    ]
-    if word is None or len(known) < len(answers) or (word == "open" and len(known) > 1):
+def _numbers(ticket: _Judged, question: Question, wording: Wording) -> str:
+    """The numbers of an answer, with a space before them, as they follow its words."""
+    placed, word = _placed(ticket, question), ticket.of(question).answer
+    if placed is None or word is None:
         return ""
     if word in ("superior", "better") or (question, word) == ("random", "worse"):
-        return f" {wording.by(known)}"
-    return f" ({wording.signed(known)})"
+        return f" {wording.by(placed)}"
+    return f" ({wording.signed(placed)})"
+
+
+def _listed(tickets: Sequence[_Judged], question: Question, wording: Wording) -> str:
+    """``Against random, in return: magnitude-90 +1,251 [964 to 1,538], taylor-90 +900 [600 to 1,200].``"""
+    if tickets[0].of(question).answer in (None, "open"):
+        return ""
+    known = [(ticket.arm, placed) for ticket in tickets[:FEW] if (placed := _placed(ticket, question)) is not None]
+    numbers = [(arm, *wording.first(placed)) for arm, placed in known]
+    if not numbers:
+        return ""
+    unit = numbers[0][2]
+    return f"Against {question}, in {unit}: {', '.join(f'{arm} {number}' for arm, number, _ in numbers)}."
+
+
+def _placed(ticket: _Judged, question: Question) -> Placed | None:
+    """What was compared for a question; None without any number."""
+    answer = ticket.of(question)
+    of = answer.comparison
+    if of is None or (of.difference is None and of.raw_difference is None):
+        return None
+    return of, ticket.task, answer.measure
 
 
 def _more_seeds(single: Sequence[_Judged], question: Question) -> str | None:
@@ -185,42 +203,43 @@ def _more_seeds(single: Sequence[_Judged], question: Question) -> str | None:
     if not still_open:
         return None
     known = sorted(answer.more_seeds for answer in still_open if answer.more_seeds is not None)
-    against = "dense agents" if question == "dense" else "random masks"
-    are = "is" if len(still_open) == 1 else "are"
     tasks = "" if len({ticket.task for ticket in single}) == 1 else " on single tasks"
-    first = f"Against {against}, {len(still_open)} of {plural(len(asked), 'answer')}{tasks} {are} open."
+    are = "is" if len(still_open) == 1 else "are"
+    first = f"Against {AGAINST[question]}, {len(still_open)} of {plural(len(asked), 'answer')}{tasks} {are} open."
     if len(asked) == 1:
-        first = f"Against {against}, the answer is open."
+        first = f"Against {AGAINST[question]}, the answer is open."
     if not known:
-        return (
-            f"{first} At current estimates, no number of more seeds up to {MOST_MORE_SEEDS} would give 80 % power to "
-            f"answer {'it' if len(still_open) == 1 else 'them'}."
-        )
+        return f"{first} At current estimates, even {MOST_MORE_SEEDS} more seeds would not give 80 % power."
     seeds = f"{known[0]}" if known[0] == known[-1] else f"{known[0]} to {known[-1]}"
     more = f"At current estimates, {seeds} more {'seed' if known[-1] == 1 else 'seeds'} would give 80 % power to answer"
     if len(known) == len(still_open):
         return f"{first} {more} {'it' if len(known) == 1 else 'them'}."
     rest = "the other" if len(still_open) - len(known) == 1 else "the others"
-    return f"{first} {more} {len(known)} of them; for {rest}, no number up to {MOST_MORE_SEEDS} would."
+    return f"{first} {more} {len(known)} of them; for {rest}, even {MOST_MORE_SEEDS} would not."
 
 
 def _failing(contents: Contents) -> Iterable[str]:
-    """The tickets that are shown to fail more often than dense agents or random masks."""
+    """The tickets that are shown to fail more often than dense agents or random masks, one sentence for each task."""
     for task in contents.verdicts.tasks:
+        failing, others, found = [], dict[str, list[str]](), list[float]()
         for arm in task.arms:
             if arm.failures is None:
                 continue
-            for question in QUESTIONS:
+            beaten = {q: p for q, p in arm.failures.adjusted.items() if p <= contents.rules.level}
+            for question, p in beaten.items():
                 other = arm.failures.dense if question == "dense" else arm.failures.control
-                p = arm.failures.adjusted.get(question)
-                if p is None or p > contents.rules.level or other is None:
-                    continue
-                ticket, against = arm.failures.ticket, "dense agents" if question == "dense" else "random masks"
-                yield (
-                    f"On {task.task}, {arm.arm} fails more often than {against}: {ticket.failed} of "
-                    f"{plural(ticket.runs, 'run')} against {other.failed} of {other.runs} (Fisher's exact test, "
-                    f"Holm-corrected {p_text(p)})."
-                )
+                if other is not None:
+                    others.setdefault(AGAINST[question], []).append(f"{other.failed} of {other.runs}")
+                    found.append(p)
+            if beaten:
+                failing.append(f"{arm.arm} ({arm.failures.ticket.failed} of {plural(arm.failures.ticket.runs, 'run')})")
+        if failing:
+            than = joined(f"{name} ({joined(dict.fromkeys(counts))})" for name, counts in others.items())
+            at_most = "" if len(found) == 1 else " at most"
+            yield (
+                f"On {task.task}, {few(failing)} {'fails' if len(failing) == 1 else 'fail'} more often than {than} "
+                f"(Fisher's exact test, Holm-corrected {p_text(max(found))}{at_most})."
+            )
 
 
 def missing_line(contents: Contents) -> str | None:

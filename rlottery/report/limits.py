@@ -10,9 +10,8 @@ from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.verdict import Answer, ArmVerdict, PooledAnswer, TaskVerdict, Verdicts
 from rlottery.report.answers_in_words import WORDS
 from rlottery.report.contents import Contents
-from rlottery.report.wording import capitalised, joined, plural
+from rlottery.report.wording import AGAINST, capitalised, few, joined, plural
 
-_MOST_NAMED = 4
 _DIGITS = Digits(2)
 
 Item = TypeVar("Item")
@@ -27,32 +26,20 @@ def limits(contents: Contents) -> Iterator[str]:
     yield from _no_room(tickets)
     yield from _one_task_decides(contents)
     yield from _by_area(tickets)
-    learned = [task for task in verdicts.tasks if task.state == "learned"]
-    positive = any(arm.dense.answer in ("superior", "non-inferior") for arm in tickets)
-    if positive and (split := [task.task for task in learned if task.bimodal is not None]):
-        yield (
-            f"On {joined(split)}, runs of the same arm either learn or fail, so a few seeds without a failure say "
-            "little about the failure rate."
-        )
-    if ahead := [task.task for task in learned if task.head_start is not None]:
-        yield (
-            f"On {joined(ahead)}, pruned agents start from different scores than dense agents, and the normalised "
-            "score counts that as gained by training. The table of answers has a second reading, from where they start."
-        )
+    yield from _bimodal(verdicts, tickets)
+    yield from _head_start(verdicts)
     yield from _without_control(tickets)
     yield from _interim(verdicts)
     yield from _dropped_claims(contents)
     yield from _seeds_added(verdicts)
-    yield from _zero_of_the_scale(contents)
+    yield from zero_of_the_scale(contents, limiting=True)
     yield from verdicts.deviations
 
 
 def not_learned(tasks: Sequence[TaskVerdict]) -> list[str]:
     """The tasks whose dense agents did not learn, or have too few seeds, and why: one line for each reason."""
     lost = [task for task in tasks if task.state != "learned"]
-    return [
-        f"{_named(task.task for task in of)}: {why}." for why, of in _grouped(lost, lambda task: task.why.rstrip("."))
-    ]
+    return [f"{few(task.task for task in of)}: {why}." for why, of in _grouped(lost, lambda task: task.why.rstrip("."))]
 
 
 def _no_failure_seen(tickets: Sequence[ArmVerdict], level: float) -> Iterator[str]:
@@ -74,23 +61,25 @@ def _no_failure_seen(tickets: Sequence[ArmVerdict], level: float) -> Iterator[st
             else "No number of seeds up to 1,000 would exclude that."
         )
         yield (
-            f"On {task}, the answer '{words}' for {_named(arm.arm for arm, _ in items)} rests on no failure seen: "
+            f"On {task}, the answer '{words}' for {few(arm.arm for arm, _ in items)} rests on no failure seen: "
             f"{plural(runs, 'run')} without a failure {'does' if runs == 1 else 'do'} not exclude a failure rate of "
             f"{100 * rate:.0f} % (exact {100 * (1 - level):g} % bound), and the answer would then be wrong. {enough}"
         )
 
 
 def _no_room(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
-    """The comparisons with random masks in which a ticket as good as dense could not have been shown to be better."""
+    """The tasks where a ticket that is as good as dense could not have been shown to be better than random masks."""
     short = [arm for arm in tickets if arm.no_room and arm.random.answer in ("open", "equivalent")]
-    for task, arms in _grouped(short, lambda arm: arm.task):
-        headroom = [arm.headroom for arm in arms if arm.headroom is not None]
-        least = [arm.random.detectable for arm in arms if arm.random.detectable is not None]
+    if short:
+        least = [arm.random.detectable for arm in short if arm.random.detectable is not None]
+        rooms = [
+            f"{_span([arm.headroom for arm in arms if arm.headroom is not None])} on {task}"
+            for task, arms in _grouped(short, lambda arm: arm.task)
+        ]
         yield (
-            f"On {task}, this study could not have shown a difference from random masks in favour of "
-            f"{_named(arm.arm for arm in arms)}: random masks leave a headroom of {_span(headroom)} in normalised "
-            "score below dense agents, and the smallest difference that this study would detect with 80 % power is "
-            f"{_span(least)}."
+            f"Random masks score only {few(rooms)} below dense agents, in normalised score. The smallest difference "
+            f"that this study can detect there is {_span(least)} (80 % power), so for {few(arm.arm for arm in short)} "
+            "it could not have shown a difference, had they been as good as dense."
         )
 
 
@@ -108,8 +97,7 @@ def _one_task_decides(contents: Contents) -> Iterator[str]:
                     f"{arm.arm} ({_mean_and_median(answer)})"
                 )
     for (task, question, otherwise), arms in found.items():
-        against = "dense agents" if question == "dense" else "random masks"
-        yield f"Over tasks, {task} alone decides the answer against {against} of {_named(arms)}: {otherwise}."
+        yield f"Over tasks, {task} alone decides the answer against {AGAINST[question]} of {few(arms)}: {otherwise}."
 
 
 def _without(answer: PooledAnswer, task: str) -> str:
@@ -137,8 +125,25 @@ def _by_area(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
     tied = [arm for arm in tickets if tied_with(arm)]
     for (task, others), arms in _grouped(tied, lambda arm: (arm.task, tied_with(arm))):
         yield (
-            f"On {task}, the scores of {_named(arm.arm for arm in arms)} are tied with those of {joined(others)} at "
+            f"On {task}, the scores of {few(arm.arm for arm in arms)} are tied with those of {joined(others)} at "
             "the maximum, so the area under the learning curve is compared: how early agents learn."
+        )
+
+
+def _bimodal(verdicts: Verdicts, tickets: Sequence[ArmVerdict]) -> Iterator[str]:
+    positive = any(arm.dense.answer in ("superior", "non-inferior") for arm in tickets)
+    if positive and (split := [task.task for task in verdicts.tasks if task.bimodal is not None]):
+        yield (
+            f"On {joined(split)}, runs of the same arm either learn or fail, so a few seeds without a failure say "
+            "little about the failure rate."
+        )
+
+
+def _head_start(verdicts: Verdicts) -> Iterator[str]:
+    if ahead := [task.task for task in verdicts.tasks if task.head_start is not None]:
+        yield (
+            f"On {joined(ahead)}, pruned agents start from different scores than dense agents, and the normalised "
+            "score counts that as gained by training. The table of answers has a second reading, from where they start."
         )
 
 
@@ -146,8 +151,8 @@ def _without_control(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
     without = list(dict.fromkeys(arm.arm for arm in tickets if arm.control is None))
     if without:
         yield (
-            f"No random masks have the layer counts of {_named(without)}, so whether the choice of weights matters is "
-            f"not asked. Add {{control: random, of: {without[0]}}} to the arms."
+            f"To ask whether the choice of weights matters, add random masks with the layer counts of {few(without)}: "
+            f"{{control: random, of: {without[0]}}}."
         )
 
 
@@ -171,32 +176,40 @@ def _seeds_added(verdicts: Verdicts) -> Iterator[str]:
         )
 
 
-def _zero_of_the_scale(contents: Contents) -> Iterator[str]:
-    """Which untrained policies the normalised score has its zero from, and how well their mean is known."""
+def zero_of_the_scale(contents: Contents, *, limiting: bool) -> Iterator[str]:
+    """Which untrained policies the normalised score has its zero from, and how well their mean is known.
+
+    Args:
+        limiting: of the tasks whose zero limits the verdict, or of the others. It does if it is the mean of the study's
+            own few dense agents before training, or if its standard error is half of the margin or more.
+    """
 
     def sample(task: TaskScores) -> tuple[bool, int]:
         """Whether they are the dense agents before training, and how many there are."""
         return not task.fresh, len(task.untrained_sample)
 
+    def error(task: TaskScores) -> float:
+        of, gain = task.untrained_sample, task.gain or math.inf
+        return statistics.stdev(of) / math.sqrt(len(of)) / gain if len(of) > 1 else math.inf
+
+    def limits_it(task: TaskScores) -> bool:
+        return sample(task)[0] or error(task) >= contents.rules.margin / 2
+
     scaled = [task for task in contents.scores if task.gain is not None]
-    for (of_dense, number), tasks in _grouped(scaled, sample):
+    for (of_dense, size), tasks in _grouped([task for task in scaled if limits_it(task) is limiting], sample):
         where = "" if len(tasks) == len(scaled) else f"On {joined(task.task for task in tasks)}, "
         of = "untrained dense agents" if of_dense else "fresh untrained policies"
-        errors = [
-            statistics.stdev(task.untrained_sample) / math.sqrt(number) / task.gain
-            for task in tasks
-            if task.gain is not None and number > 1
-        ]
+        errors = [error(task) for task in tasks if math.isfinite(error(task))]
         known = f" (standard error {_span(errors)} in normalised score)" if errors else ""
-        yield capitalised(f"{where}the zero of the normalised score is the mean of {number} {of}{known}.")
+        yield capitalised(f"{where}the zero of the normalised score is the mean of {size} {of}{known}.")
 
 
 def _dropped_claims(contents: Contents) -> Iterator[str]:
     """The contrasts that were registered once and that the config has no longer."""
     kept = {(row.text, row.measure) for row in contents.verdicts.contrasts if row.origin == "registered"}
     if dropped := [text for text, measure in contents.claims if (text, measure) not in kept]:
-        were = "was" if len(dropped) == 1 else "were"
-        yield f"The config no longer has {plural(len(dropped), 'contrast')} that {were} registered: {_named(dropped)}."
+        what = "a contrast that was" if len(dropped) == 1 else f"{len(dropped)} contrasts that were"
+        yield f"The config no longer has {what} registered: {few(dropped)}."
 
 
 def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> list[tuple[Key, list[Item]]]:
@@ -204,13 +217,6 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> list[tuple[Ke
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return list(groups.items())
-
-
-def _named(names: Iterable[str]) -> str:
-    known = list(dict.fromkeys(names))
-    if len(known) <= _MOST_NAMED:
-        return joined(known)
-    return f"{', '.join(known[:_MOST_NAMED])} and {len(known) - _MOST_NAMED} more"
 
 
 def _span(values: Sequence[float]) -> str:

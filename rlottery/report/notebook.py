@@ -78,7 +78,7 @@ class Study:
         from rlottery.report.page_figures import main_figure
 
         summary = summarise(self._contents)
-        parts = [f"<p><b>{escape(self.config.name)}</b>: {escape(summary.verdict[0])}</p>"]
+        parts = [f"<p><b>{escape(self.config.name)}</b>: {escape((*summary.verdict, *summary.scores)[0])}</p>"]
         for task in summary.tasks:
             parts.append(f"<p><b>{escape(task.task)}</b><br>{escape(task.measured)}</p>{table_html(task.table)}")
         figure = main_figure(self._contents)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from rlottery.analysis.rules import margin_text
 from rlottery.analysis.verdict import Verdicts
-from rlottery.report.answer import QUESTION, answer
+from rlottery.report.answer import OPTION, QUESTION, answer_or_advice
 from rlottery.report.answer_tables import answers_table, failure_table, leave_one_out_table
 from rlottery.report.arm_styles import Look, looks
 from rlottery.report.contents import Command, Contents
@@ -22,6 +22,7 @@ from rlottery.report.drawn import DARK
 from rlottery.report.glossary import glossary, term_id, term_of, with_terms
 from rlottery.report.headline import headline, missing_line
 from rlottery.report.inline_svg import colours
+from rlottery.report.limits import zero_of_the_scale
 from rlottery.report.mask_networks import mask_lines, network_table
 from rlottery.report.mask_tables import inputs_table, layer_table, overlap_table
 from rlottery.report.page_figures import PageFigure, page_figures
@@ -83,8 +84,9 @@ def _html(contents: Contents, figures: Mapping[str, Sequence[PageFigure]], table
         "headline": headline(contents),
         "contrasts": contrast_lines(contents),
         "question": QUESTION,
-        "answer": answer(contents.verdicts, rules.level, rules.least_seeds),
-        "missing": [on_one_line(line) for line in contents.missing],
+        "answer": answer_or_advice(contents),
+        "option": OPTION,
+        "missing": [on_one_line(line) for line in (*contents.missing, *contents.no_films)],
         "missing_line": missing_line(contents),
         "sparsity_figures": figures["sparsity"],
         "curve_figures": figures["curves"],
@@ -102,7 +104,7 @@ def _html(contents: Contents, figures: Mapping[str, Sequence[PageFigure]], table
         "mask_lines": [on_one_line(line) for line in mask_lines(contents.masks)],
         "mask_problems": [on_one_line(line) for line in contents.masks.problems],
         "films": [_film(task, *film) for task, film in contents.films.items()],
-        "rules": contents.verdicts.rules,
+        "rules": (*contents.verdicts.rules, *zero_of_the_scale(contents, limiting=False)),
         "commands": [_command(command) for command in contents.commands],
         "versions": contents.versions,
         "config_text": contents.config_text,
@@ -182,7 +184,7 @@ def _contents_list(values: Mapping[str, Any]) -> list[dict[str, str]]:
         ("verdict", "Verdict", True),
         ("sparsity", "Sparsity", values["sparsity_figures"]),
         ("curves", "Curves", values["curve_figures"]),
-        ("verdicts", "Verdicts", values["verdict_table"].rows),
+        ("verdicts", "Answers in numbers", values["verdict_table"].rows),
         ("contrasts", "Contrasts", values["contrast_table"].rows),
         ("scores", "Scores", values["score_tables"]),
         ("across", "Across tasks", values["across_figures"] or values["across_table"].rows),

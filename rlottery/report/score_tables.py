@@ -70,15 +70,22 @@ _RunRow = tuple[_ArmRow, int]
 def closing_table(contents: Contents, task: TaskScores) -> Table:
     """Every arm of one task, on few columns: for terminals, Markdown and notebooks."""
     form = score_digits(task)
-    each = f"Seed {', '.join(map(str, contents.seeds))}" if len(contents.seeds) <= _MOST_NAMED_SEEDS else "Each seed"
+    named = len(contents.seeds) <= _MOST_NAMED_SEEDS
+    each = f"Seed {', '.join(map(str, contents.seeds))}" if named else "Each seed"
     columns: tuple[Column[_ArmRow], ...] = (
         _arm_column(),
-        Column("Sparsity", _sparsity_of_groups, numeric=True, expendable=3),
+        Column("Sparsity", _sparsity_of_groups, numeric=True, expendable=3 if named else 4),
         number(METRIC_TITLES[task.metric], "mean", lambda row: row.scores.mean.value if row.scores else None, form),
-        Column("Min to max", _range, numeric=True, expendable=1),
-        Column(each, lambda row: _each_seed(row, contents.seeds), wraps=True),
+        Column("Min to max", _range, numeric=True, expendable=1 if named else 2),
+        Column(
+            each,
+            lambda row: _each_seed(row, contents.seeds),
+            wraps=True,
+            least=0 if named else 24,
+            expendable=0 if named else 1,
+        ),
         _normalised_column(),
-        Column("Runs", lambda row: _runs_done(row, contents.seeds), numeric=True, expendable=2),
+        Column("Runs", lambda row: _runs_done(row, contents.seeds), numeric=True, expendable=2 if named else 3),
     )
     return make_table(
         f"closing_{file_name(task.task)}", "", columns, _arm_rows(task), strong=lambda row: row.arm == DENSE

@@ -19,7 +19,7 @@ from rlottery.analysis.study_comparison import (
 )
 from rlottery.analysis.verdict import PooledVerdict
 from rlottery.errors import StudyError
-from rlottery.report.answer import answer
+from rlottery.report.answer import answer_or_advice
 from rlottery.report.contents import Contents
 from rlottery.report.folders import comparison_files
 from rlottery.report.headline import headline
@@ -316,7 +316,7 @@ def _html(of: StudyComparison) -> str:
         {
             "name": name,
             "headline": headline(study),
-            "answer": answer(study.verdicts, study.rules.level, study.rules.least_seeds),
+            "answer": answer_or_advice(study),
         }
         for name, study in of.studies.items()
     ]

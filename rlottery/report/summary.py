@@ -5,23 +5,19 @@ from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 
+from rlottery.analysis.rules import margin_text
 from rlottery.report.answer import OPTION, QUESTION, answer_or_advice
 from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import contrast_lines
-from rlottery.report.headline import headline
+from rlottery.report.headline import Headline, headline
 from rlottery.report.score_tables import closing_table
 from rlottery.report.table_formats import escaped, table_lines
 from rlottery.report.tables import Table
 from rlottery.report.task_sentences import measured_line, not_normalised_lines, overlap_lines, problem_lines, task_lines
 from rlottery.report.terminal import FittedTable, Paragraph
-from rlottery.report.wording import last_evaluations
+from rlottery.report.wording import interval_name, last_evaluations
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.paths import DENSE
-
-KEY = (
-    "Normalised: the normalised score, 0 = the mean of untrained agents, 1 = the mean of dense agents.",
-    "Sparsity: pruned share of the kernel weights; actor / critic where they differ.",
-)
 
 CONTRASTS = "Contrasts"
 
@@ -47,25 +43,30 @@ class Summary:
     """A study in short.
 
     Attributes:
-        verdict: what may be said of its tickets, then how they did on each task.
+        verdict: what is shown of its tickets; scores: how they did on each task.
+        open: what is not shown; limits: what makes the verdict less reliable.
         tasks: those that have a run.
         contrasts: what each registered contrast shows, and the default ones that show something.
         problems: masks that could not be read.
-        answer: whether gradient is better than magnitude, or how to find out.
+        answer: whether gradient is better than magnitude, or how to find out; empty where nobody asks.
+        key: what words and brackets mean.
     """
 
     verdict: tuple[str, ...]
+    open: tuple[str, ...]
+    limits: tuple[str, ...]
+    scores: tuple[str, ...]
     tasks: tuple[TaskSummary, ...]
     contrasts: tuple[str, ...]
     problems: tuple[str, ...]
     answer: tuple[str, ...]
+    key: tuple[str, ...]
 
 
 def summarise(contents: Contents) -> Summary:
     """Summarise a study, finished or not."""
     has_ticket = any(run.status == "done" for task in contents.scores for run in task.every_run if run.arm != DENSE)
-    verdict = list(headline(contents).lines if has_ticket else contents.verdicts.deviations)
-    verdict += task_lines(contents.scores, len(contents.seeds))
+    said = headline(contents) if has_ticket else Headline((), limits=contents.verdicts.deviations)
     tasks = tuple(
         TaskSummary(
             task=task.task,
@@ -78,7 +79,17 @@ def summarise(contents: Contents) -> Summary:
         if task.runs
     )
     problems = tuple(map(on_one_line, contents.masks.problems))
-    return Summary(tuple(verdict), tasks, tuple(contrast_lines(contents)), problems, tuple(answer_or_advice(contents)))
+    return Summary(
+        verdict=said.shown,
+        open=said.open,
+        limits=said.limits,
+        scores=tuple(task_lines(contents.scores, len(contents.seeds))),
+        tasks=tasks,
+        contrasts=tuple(contrast_lines(contents)),
+        problems=problems,
+        answer=tuple(answer_or_advice(contents)),
+        key=_key(contents),
+    )
 
 
 def render_summary(summary: Summary) -> RenderableType:
@@ -88,25 +99,51 @@ def render_summary(summary: Summary) -> RenderableType:
         parts += [Paragraph(task.task, "bold cyan"), Paragraph(task.measured, "dim"), "", FittedTable(task.table), ""]
         notes = [*(Paragraph(line, "dim") for line in task.notes), *(Paragraph(line, "red") for line in task.problems)]
         parts += [*notes, ""] if notes else []
-    parts += [*(Paragraph(line, "dim") for line in KEY), ""]
+    parts += [*(Paragraph(line, "dim") for line in summary.key), ""]
     if summary.problems:
         parts += [*(Paragraph(line, "red") for line in summary.problems), ""]
-    parts += [Paragraph(line, "bold") for line in summary.verdict]
-    if summary.contrasts:
-        parts += ["", Paragraph(CONTRASTS, "bold"), *map(Paragraph, summary.contrasts)]
-    return Group(*parts, "", Paragraph(QUESTION, "bold"), *map(Paragraph, summary.answer))
+    parts += [*(Paragraph(line, "bold") for line in summary.verdict), *map(Paragraph, summary.scores)]
+    for title, lines in _sections(summary):
+        parts += ["", Paragraph(title, "bold"), *map(Paragraph, lines)]
+    return Group(*parts)
 
 
 def summary_to_markdown(summary: Summary) -> str:
     """The summary as a Markdown page, with the verdict first."""
-    lines = ["# Dense agents and their tickets", "", *_paragraphs(summary.verdict)]
+    lines = ["# Dense agents and their tickets", "", *_paragraphs(summary.verdict), *_paragraphs(summary.scores)]
+    of_verdict = [(title, of) for title, of in _sections(summary) if title in ("Open", "Limits")]
+    others = [section for section in _sections(summary) if section not in of_verdict]
+    for title, of_section in of_verdict:
+        lines += [f"## {title}", "", *_bullets(of_section)]
     for task in summary.tasks:
         lines += [f"## {escaped(task.task)}", "", escaped(task.measured), "", *table_lines(task.table), ""]
         lines += [*_paragraphs(task.notes), *_bullets(task.problems)]
-    if summary.contrasts:
-        lines += [f"## {CONTRASTS}", "", *_bullets(summary.contrasts)]
-    lines += [*_bullets(summary.problems), f"## {QUESTION}", "", *_paragraphs(summary.answer), *_bullets(KEY)[:-1]]
+    lines += _bullets(summary.problems)
+    for title, of_section in others:
+        lines += [f"## {title}", "", *(_paragraphs if title == QUESTION else _bullets)(of_section)]
+    lines += _bullets(summary.key)[:-1]
     return "\n".join(lines) + "\n"
+
+
+def _sections(summary: Summary) -> list[tuple[str, tuple[str, ...]]]:
+    """The headings that follow the verdict, with what is below them; those with nothing below are left out."""
+    every = [
+        ("Open", summary.open),
+        ("Limits", summary.limits),
+        (CONTRASTS, summary.contrasts),
+        (QUESTION, summary.answer),
+    ]
+    return [(title, lines) for title, lines in every if lines]
+
+
+def _key(contents: Contents) -> tuple[str, ...]:
+    rules = contents.rules
+    return (
+        "Normalised: the normalised score, 0 = the mean of untrained agents, 1 = the mean of dense agents.",
+        f"Margin: {margin_text(rules)} in normalised score. Brackets: {interval_name(rules.level)}s from two one-sided "
+        "tests.",
+        "Sparsity: pruned share of the kernel weights; actor / critic where they differ.",
+    )
 
 
 def _paragraphs(lines: Iterable[str]) -> list[str]:

@@ -34,35 +34,35 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
     """A row for every arm and task but the dense arm. Controls are compared with dense, but not judged."""
     interval = interval_name(contents.rules.level)
     sparsities = _nominal_sparsities(looks)
-    columns: tuple[Column[ArmVerdict], ...] = (
-        text("Arm", "arm", lambda arm: arm.arm),
-        text("Task", "task", lambda arm: arm.task),
-        text("Kind", "kind", lambda arm: family(arm.arm, looks)),
-        sparsity_column(looks),
+    arms = [arm for task in contents.verdicts.tasks for arm in task.arms]
+    columns: list[Column[ArmVerdict]] = [
+        Column("Arm", lambda arm: _arm_cell(arm, looks)),
+        *([text("Task", "task", lambda arm: arm.task)] if len(contents.verdicts.tasks) > 1 else []),
+        *([sparsity_column(looks)] if len({sparsities.get(arm.arm) for arm in arms}) > 1 else []),
         answer_column("dense"),
         answer_column("random"),
-        _raw_column(f"To dense [{interval}]", "dense", contents),
-        normalised(f"Normalised [{interval}]", "normalised", lambda arm: normalised_bounds(arm.dense)),
-        holm_column("dense"),
         _raw_column(f"To random [{interval}]", "random", contents),
-        difference(f"Over random [{interval}]", "over_control", lambda arm: normalised_bounds(arm.random)),
+        _raw_column(f"To dense [{interval}]", "dense", contents),
+        difference(f"Over random, normalised [{interval}]", "over_control", lambda arm: normalised_bounds(arm.random)),
+        normalised(f"Normalised score [{interval}]", "normalised", lambda arm: normalised_bounds(arm.dense)),
         holm_column("random"),
+        holm_column("dense"),
         Column("Runs", _runs, numeric=True),
-    )
+    ]
     caption = (
-        "Both answers for each ticket on each task. To dense, to random: the difference to dense agents, and to the "
-        "random control with the same counts in every layer, in the unit of the score (or of the area under the "
-        "learning curve, where scores are tied at the maximum: the table of answers says which). Normalised: the "
-        "normalised score of the arm, where 0 is untrained and 1 is dense. Over random: the difference to random on "
-        f"that scale. In brackets the {interval} from two one-sided tests. Holm p: of the claim that is the answer or, "
-        "if the answer is open, of the claim with the smallest (one-sided Welch tests; the correction of a claim is "
-        "over all tickets and tasks). Runs: of the arm, of dense, and of its random control."
+        "Both answers for each ticket on each task. To random, to dense: the difference to the random control with the "
+        "same counts in every layer, and to dense agents, in the unit of the score (or of the area under the learning "
+        "curve, where scores are tied at the maximum: the table of answers says which). Over random, normalised: the "
+        "first of them on the scale of the normalised score, where 0 is untrained and 1 is dense. In brackets the "
+        f"{interval} from two one-sided tests. Holm p: against random and against dense, of the claim that is the "
+        "answer or, if the answer is open, of the claim with the smallest (one-sided Welch tests; the correction of a "
+        "claim is over all tickets and tasks). Runs: of the arm, of dense, and of its random control."
     )
     return make_table(
         "verdicts",
         caption,
         columns,
-        (arm for task in contents.verdicts.tasks for arm in task.arms),
+        arms,
         tags=lambda arm: {
             "task": arm.task,
             "kind": family(arm.arm, looks),
@@ -81,21 +81,21 @@ def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         sparsity_column(looks),
         answer_column("dense"),
         answer_column("random"),
-        normalised(f"Normalised [{interval}]", "normalised", lambda arm: normalised_bounds(arm.dense)),
+        normalised(f"Normalised score [{interval}]", "normalised", lambda arm: normalised_bounds(arm.dense)),
         median_column("Median", "normalised_median", lambda arm: arm.dense.median, at=1.0),
         holm_column("dense"),
         Column("Tasks", lambda arm: tasks_cell(arm.dense, "tasks"), numeric=True),
-        difference(f"Over random [{interval}]", "over_control", lambda arm: normalised_bounds(arm.random)),
+        difference(f"Over random, normalised [{interval}]", "over_control", lambda arm: normalised_bounds(arm.random)),
         median_column("Median", "over_control_median", lambda arm: arm.random.median),
         holm_column("random"),
         Column("Tasks", lambda arm: tasks_cell(arm.random, "tasks_over_control"), numeric=True),
         text("Decided by one task", "decided_by", decided_by),
     )
     caption = (
-        "Both answers for each kind of ticket over tasks. Normalised, over random: means over tasks, with their "
-        f"{interval} from two one-sided tests; median: over tasks, of the same differences. Holm p: as in the other "
-        "table, corrected over kinds of tickets. Decided by one task: without this task, the answer or the sign of the "
-        "difference would be another one (the table without single tasks has the numbers)."
+        "Both answers for each kind of ticket over tasks. Normalised score, and over random, normalised: means over "
+        f"tasks, with their {interval} from two one-sided tests; median: over tasks, of the same numbers. Holm p: as "
+        "in the other table, corrected over kinds of tickets. Decided by one task: without this task, the answer or "
+        "the sign of the difference would be another one (the table with one task left out has the numbers)."
     )
     return make_table("verdicts_over_tasks", caption, columns, pooled_verdicts(contents))
 
@@ -158,7 +158,8 @@ def holm_column(question: Question) -> Column[Any]:
         claim = claim_of(answer)
         p = answer.comparison.p.get(claim) if claim and answer.comparison else None
         shown = p_cell(f"p_holm_{question}", None if claim is None else answer.adjusted.get(claim))
-        return Cell(shown.text, {**shown.values, f"claim_{question}": claim, f"p_{question}": p})
+        words = f"{shown.text} ({claim})" if claim and shown.text != NOTHING else shown.text
+        return Cell(words, {**shown.values, f"claim_{question}": claim, f"p_{question}": p})
 
     return Column("Holm p", cell, numeric=True)
 
@@ -256,6 +257,12 @@ def split_cell(split: Split) -> Cell:
 def family(arm: str, looks: Mapping[str, Look]) -> str:
     """What kind of arm it is, as the filter of the page names it."""
     return looks[arm].family if arm in looks else ""
+
+
+def _arm_cell(arm: ArmVerdict, looks: Mapping[str, Look]) -> Cell:
+    """The arm; in CSV also its task, kind and sparsity, which have no columns where they would not differ."""
+    of = {"arm": arm.arm, "task": arm.task, "kind": family(arm.arm, looks) or None}
+    return Cell(arm.arm, {**of, **sparsity_cell(looks.get(arm.arm)).values})
 
 
 def _runs(arm: ArmVerdict) -> Cell:

@@ -11,6 +11,10 @@ METRIC_NAMES: dict[Metric, str] = {"success": "success rate", "return": "return"
 METRIC_TITLES: dict[Metric, str] = {"success": "Success", "return": "Return"}
 BOOTSTRAP = "95 % bootstrap interval"
 _MOST_NAMED = 3
+FEW = 4
+"""How many arms or tasks a sentence names; of more it says how many there are."""
+AGAINST = {"dense": "dense agents", "random": "random masks"}
+"""Question of the verdict -> what tickets are compared with."""
 
 
 def plural(number: int, noun: str) -> str:
@@ -33,6 +37,17 @@ def named(labels: Sequence[str]) -> str:
     """The first labels, and how many more there are."""
     more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
     return f"{', '.join(labels[:_MOST_NAMED])}{more}"
+
+
+def few(names: Iterable[str]) -> str:
+    """Up to four names, joined: ``a, b and c``; of more the first four, ``a, b, c, d and 2 more``. Each name once."""
+    known = list(dict.fromkeys(names))
+    return joined(known if len(known) <= FEW else [*known[:FEW], f"{len(known) - FEW} more"])
+
+
+def holm_text(adjusted: float | None) -> str:
+    """``, Holm-corrected p = 0.04``; "" without a test."""
+    return f", Holm-corrected {p_text(adjusted)}" if adjusted is not None else ""
 
 
 def some_folders(folders: Sequence[Path]) -> str:

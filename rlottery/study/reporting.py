@@ -95,7 +95,7 @@ def publish(
     folder = store.report if folder is None else folder
     try:
         films, no_films = films_of(store, config, contents, trust=trust)
-        shown = replace(contents, films=films, missing=(*contents.missing, *no_films))
+        shown = replace(contents, films=films, no_films=no_films)
         written = write_report(folder, shown, say)
     except OSError as error:
         raise StudyError(

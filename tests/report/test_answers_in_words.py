@@ -1,6 +1,7 @@
 """Each pair of answers has a sentence of its own, which claims what the answers do and no more."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import pytest
@@ -49,6 +50,21 @@ def test_the_numbers_of_an_answer_have_a_place(pair):
     assert ("(34)" in sentence) is (pair[1] is not None)
 
 
+@pytest.mark.parametrize("pair", [pair for pair in EVERY if None in pair and pair != (None, None)])
+def test_why_a_question_has_no_answer_is_said_there(pair):
+    sentence = said(pair, no_dense="no seeds", no_random="no control")
+    assert ("against dense agents there is no answer (no seeds)" in sentence) is (pair[0] is None)
+    assert ("against random masks there is no answer (no control)" in sentence) is (pair[1] is None)
+
+
+@pytest.mark.parametrize("pair", [pair for pair in EVERY if "open" in pair])
+def test_open_is_always_said_in_the_same_words(pair):
+    sentence = said(pair)
+    assert ("matches dense agents" in sentence) is (pair[0] == "open")
+    assert bool(re.search("differs from random masks with the same layer counts", sentence)) is (pair[1] == "open")
+    assert "open" in sentence and "whether" in sentence
+
+
 def test_one_and_many():
     assert said(("open", "better")).startswith("x is better than random masks")
     assert said(("open", "better"), many=True).startswith("x are better than random masks")
@@ -60,8 +76,8 @@ def test_one_and_many():
         ("worse", -0.11, False, "x is far worse than random masks with the same layer counts"),
         ("worse", -0.09, False, "x is worse than random masks with the same layer counts"),
         ("worse", None, False, "x is worse than random masks with the same layer counts"),
-        ("worse", -0.01, True, "random masks with the same layer counts, although by less than the margin"),
-        ("better", 0.09, True, "random masks with the same layer counts, although by less than the margin"),
+        ("worse", -0.01, True, "the same layer counts, but the difference is shown to be less than the margin"),
+        ("better", 0.09, True, "the same layer counts, but the difference is shown to be less than the margin"),
     ],
 )
 def test_how_much_better_or_worse(answer, high, small, words):

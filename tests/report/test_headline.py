@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -55,8 +56,8 @@ class TestShown:
         low, high = round(0.21 * GAIN), round(0.39 * GAIN)
         assert first.startswith(
             f"On {RETURNS}, magnitude-80 is better than random masks with the same layer counts by {0.3 * GAIN:,.0f} "
-            f"[90 % interval {low:,} to {high:,}] in return (normalised 0.30 [0.21 to 0.39]), "
-            "and not yet shown to match dense agents"
+            f"[90 % interval {low:,} to {high:,}] in return (0.30 [0.21 to 0.39] in normalised score); "
+            "whether it matches dense agents is open ("
         )
 
     def test_random_beats_dense_and_a_ticket_is_far_worse_than_random(self, made):
@@ -66,7 +67,9 @@ class TestShown:
             made, SUCCESS, far, contrasts=(contrast_result("random-80 vs dense", SUCCESS, "plus", 0.3),)
         ).shown
         assert shown[0].startswith(f"On {SUCCESS}, magnitude-80 is far worse than random masks")
-        assert "by 0.29 [90 % interval 0.20 to 0.37] in success rate (normalised 0.30 [0.21 to 0.39])" in shown[0]
+        assert (
+            "by 0.29 [90 % interval 0.20 to 0.37] in success rate (0.30 [0.21 to 0.39] in normalised score)" in shown[0]
+        )
         assert shown[1].startswith(f"On {SUCCESS}, random masks beat dense agents: random-80 by 0.29 [90 % interval ")
         # The same, said the other way round; and dense agents that beat random masks are no news.
         turned = contrast_result("dense vs random-80", SUCCESS, "minus", -0.3)
@@ -90,7 +93,18 @@ class TestShown:
         same = [ticket(made, RETURNS, "open", "better", arm=arm) for arm in arms]
         (first,) = [line for line in on_one_task(made, RETURNS, *same).lines if "better than random" in line]
         assert "magnitude-80, magnitude-90, magnitude-95, taylor-80 and 2 more are better than random masks" in first
-        assert first.count("90 % interval") == 1 and first.count(f"{0.3 * GAIN:,.0f}") == 4
+        assert first.count("90 % interval") == 1
+        listed = first.partition(" Against random, in return: ")[2]
+        assert re.findall(r"(\S+-\d\d) \+([\d,]+)", listed) == [(arm, f"{0.3 * GAIN:,.0f}") for arm in arms[:4]]
+
+    def test_numbers_by_score_and_by_area_are_not_mixed(self, made):
+        arms = [
+            ticket(made, SUCCESS, "open", "better", arm=arm) for arm in ("magnitude-80", "taylor-80", "magnitude-90")
+        ]
+        arms[1] = replace(arms[1], random=replace(arms[1].random, measure="area"))
+        told = [line for line in on_one_task(made, SUCCESS, *arms).shown if "better than random" in line]
+        assert "magnitude-80 and magnitude-90 are better than random" in told[0] and "over training" not in told[0]
+        assert "taylor-80 is better than random" in told[1] and "in success rate (mean over training)" in told[1]
 
     def test_over_tasks_first_then_what_random_masks_show_on_single_tasks(self, made):
         pooled = (
@@ -117,16 +131,30 @@ class TestShown:
         unscaled = replace(given.random.comparison, difference=None, low=None, high=None)
         given = replace(given, random=replace(given.random, comparison=unscaled))
         (first, *_) = on_one_task(made, RETURNS, given).lines
-        assert "in return; against dense agents there is no answer." in first and "normalised" not in first
+        assert "in return; against dense agents there is no answer (a control: compared" in first
+        assert "normalised" not in first
 
-    def test_tickets_that_fail_more_often_are_named(self, made):
-        failing = ticket(made, SUCCESS, "open", "open")
-        fails = replace(failing.failures, ticket=FailedRuns(4, 5), adjusted={"dense": 0.02, "random": 0.06})
-        lines = on_one_task(made, SUCCESS, replace(failing, failures=fails)).shown
-        assert lines == (
-            f"On {SUCCESS}, magnitude-80 fails more often than dense agents: 4 of 5 runs against 0 of 5 (Fisher's "
-            "exact test, Holm-corrected p = 0.020).",
+    def test_tickets_that_fail_more_often_share_a_sentence_after_random_masks(self, made):
+        def failing(arm, failed, **adjusted):
+            given = ticket(made, SUCCESS, "open", "open", arm=arm)
+            return replace(given, failures=replace(given.failures, ticket=FailedRuns(failed, 5), adjusted=adjusted))
+
+        arms = (
+            failing("magnitude-80", 4, dense=0.02, random=0.06),
+            failing("magnitude-90", 5, dense=0.01, random=0.03),
+            failing("taylor-80", 1, dense=0.5, random=0.5),
+        )
+        beats = contrast_result("random-80 vs dense", SUCCESS, "plus", 0.3)
+        shown = on_one_task(made, SUCCESS, *arms, contrasts=(beats,)).shown
+        assert shown[1:] == (
+            f"On {SUCCESS}, magnitude-80 (4 of 5 runs) and magnitude-90 (5 of 5 runs) fail more often than dense agents "
+            "(0 of 5) and random masks (0 of 5) (Fisher's exact test, Holm-corrected at most p = 0.030).",
             "No winning ticket is shown.",
+        )
+        assert "random masks beat dense agents" in shown[0]
+        assert on_one_task(made, SUCCESS, arms[0]).shown[0] == (
+            f"On {SUCCESS}, magnitude-80 (4 of 5 runs) fails more often than dense agents (0 of 5) (Fisher's exact "
+            "test, Holm-corrected p = 0.020)."
         )
 
     def test_by_area(self, made):
@@ -149,7 +177,7 @@ class TestOpen:
     def test_nothing_shown_yet(self, made):
         headline = on_one_task(made, RETURNS, ticket(made, RETURNS, "open", "open"))
         assert headline.shown == ("Nothing is shown yet: every answer is open.",)
-        assert any("no number of more seeds up to 100" in line for line in headline.open)
+        assert any("even 100 more seeds would not give 80 % power" in line for line in headline.open)
 
     def test_the_only_answer_on_the_only_task(self, made):
         told = on_one_task(made, RETURNS, ticket(made, RETURNS, "open", "better")).open
@@ -179,11 +207,13 @@ class TestLimits:
     )
     def test_a_study_that_could_not_have_shown_a_difference(self, made, headroom, random, there):
         given = ticket(made, SUCCESS, "non-inferior", random, headroom=headroom)  # 0.15 is detectable
-        found = [
-            line for line in on_one_task(made, SUCCESS, given).limits if "could not have shown a difference" in line
-        ]
-        assert len(found) == there
-        assert all("headroom of 0.10" in line and "80 % power is 0.15" in line for line in found)
+        found = [line for line in on_one_task(made, SUCCESS, given).limits if "could not have shown" in line]
+        said = (
+            f"Random masks score only 0.10 on {SUCCESS} below dense agents, in normalised score. The smallest "
+            "difference that this study can detect there is 0.15 (80 % power), so for magnitude-80 it could not have "
+            "shown a difference, had they been as good as dense."
+        )
+        assert found == [said] * there
 
     def test_one_task_that_decides_an_answer_over_tasks(self, made):
         without = {RETURNS: LeftOut(-0.05, -0.2, 0.1, "open"), SUCCESS: LeftOut(-0.6, -0.7, -0.5, "worse")}
@@ -200,7 +230,10 @@ class TestLimits:
         task = replace(made.verdicts.tasks[0], arms=(ticket(made, RETURNS, None, "better"),), **lost)
         headline = told(made, tasks=(task,), pooled=())
         assert "is better than random masks" in headline.shown[0]
-        assert f"{RETURNS}: the dense agents gained nothing." in headline.limits
+        assert "against dense agents there is no answer" in headline.shown[0]
+        assert not any("gained nothing" in line for line in headline.limits)
+        silent = replace(made.verdicts.tasks[1], arms=(), **lost)
+        assert f"{SUCCESS}: the dense agents gained nothing." in told(made, tasks=(task, silent), pooled=()).limits
 
     def test_seeds_that_were_added_are_reported(self, made):
         assert "Seeds were added" not in " ".join(told(made).lines)
@@ -213,13 +246,13 @@ class TestLimits:
 
     def test_tickets_without_random_masks_are_named(self, made):
         given = replace(ticket(made, RETURNS, "worse", None), control=None)
-        (line,) = (line for line in on_one_task(made, RETURNS, given).limits if "random masks" in line)
+        (line,) = (line for line in on_one_task(made, RETURNS, given).limits if "add random masks" in line)
         assert "the layer counts of magnitude-80" in line and "{control: random, of: magnitude-80}" in line
 
     def test_contrasts_that_were_dropped_from_the_config_are_reported(self, made):
         dropped = replace(made, claims={**made.claims, ("a > b", "score"): 3})
         (line,) = (line for line in headline_of(dropped).limits if "registered" in line)
-        assert line == "The config no longer has 1 contrast that was registered: a > b."
+        assert line == "The config no longer has a contrast that was registered: a > b."
         assert not any("registered" in line for line in headline_of(made).limits)
 
     def test_the_zero_of_the_scale_is_named_with_its_standard_error(self, made):
@@ -231,6 +264,11 @@ class TestLimits:
         # The sd of these is sqrt(5 / 3), over sqrt(4) and a gain of 10.
         assert zero(tuple(given)) == [
             "The zero of the normalised score is the mean of 4 untrained dense agents (standard error 0.06 in "
+            "normalised score)."
+        ]
+        precise = [replace(task, gain=1000.0) for task in given]
+        assert zero(tuple(precise)) == [
+            "The zero of the normalised score is the mean of 4 untrained dense agents (standard error 0.00 in "
             "normalised score)."
         ]
         more = replace(given[0], starts=dict(enumerate((0.0, 0.0))))

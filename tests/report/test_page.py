@@ -180,6 +180,10 @@ class TestThePage:
         assert "2 things are missing or failed" in page.by_id("verdict")
         assert all(line in page.by_id("made") for line in contents().missing)
 
+    def test_a_video_that_could_not_be_made_is_listed_and_leaves_the_report_whole(self):
+        page = Page(report_html(replace(empty(), no_films=("Videos: no renderer.",))))
+        assert "incomplete" not in page.by_id("verdict") and "Videos: no renderer." in page.by_id("made")
+
     def test_what_is_whole_has_no_notice(self):
         page = Page(report_html(empty()))
         assert "incomplete" not in page.by_id("verdict")

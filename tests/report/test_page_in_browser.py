@@ -73,7 +73,7 @@ def test_a_click_sorts_and_another_the_other_way(page):
         """
         const table = document.getElementById("table-verdicts");
         const titles = Array.from(table.tHead.rows[0].cells, cell => cell.textContent);
-        const column = titles.indexOf("Normalised [90 % interval]");
+        const column = titles.indexOf("Normalised score [90 % interval]");
         const values = () => Array.from(table.tBodies[0].rows, row => Number(row.cells[column].dataset.order));
         const head = table.tHead.rows[0].cells[column];
         told.focusable = head.querySelector("button").tabIndex;

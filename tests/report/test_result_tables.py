@@ -54,7 +54,8 @@ class TestVerdictTable:
         holm = {"superior": 0.6, "non-inferior": 0.04, "worse": 1.0}
         for word, claim, p in (("open", "non-inferior", 0.04), ("worse", "worse", 1.0)):
             dense = replace(arm.dense, answer=word, comparison=comparison, adjusted=holm)
-            cell, _ = column_of_each(verdict_table(with_first_verdict(made, dense=dense), {}), "Holm p")
+            _, cell = column_of_each(verdict_table(with_first_verdict(made, dense=dense), {}), "Holm p")
+            assert cell.text == f"{p:.3f} ({claim})"
             assert (cell.values["claim_dense"], cell.values["p_holm_dense"]) == (claim, p)
 
 
