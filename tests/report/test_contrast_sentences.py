@@ -92,9 +92,8 @@ def test_defaults_that_show_nothing_are_counted(made):
         contrast_result("a vs dense", TASK, "plus", 0.3, origin="against dense"),
         contrast_result("b vs dense", TASK, "open", 0.0, origin="against dense"),
     )
-    assert told[0].startswith(
-        "a vs dense (not registered; a default comparison): shown on drawer-close-v3: a is better"
-    )
+    assert told[0].startswith("On drawer-close-v3, a is better than dense by 0.29 [")
+    assert told[0].endswith("(not registered; a default comparison).")
     assert told[1].startswith("1 default comparison shows nothing yet") and len(told) == 2
 
 

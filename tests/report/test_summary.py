@@ -208,9 +208,7 @@ class TestClosingQuestion:
         assert told == ["The methods can't be compared on a task that the dense agents did not learn."]
 
     @pytest.mark.parametrize("arms", [["magnitude-80"], ["taylor-80"], ["magnitude-80", "taylor-90"]])
-    def test_a_study_that_lists_its_arms_is_asked_only_if_it_has_both_methods(
-        self, store: Store, arms: list[str]
-    ) -> None:
+    def test_a_study_that_lists_its_arms_is_asked_if_it_has_both_methods(self, store: Store, arms: list[str]) -> None:
         for arm in ("dense", *arms):
             write_run(store, arm, 0, success(0.0, 1.0, 1.0, 1.0))
         listed = [{"criterion": arm.split("-")[0], "sparsity": int(arm.split("-")[1]) / 100} for arm in arms]
