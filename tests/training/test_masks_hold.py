@@ -17,6 +17,7 @@ from rlottery.agents.sac import SAC
 from rlottery.config import NetworkSettings, SACSettings
 from rlottery.errors import MaskError
 from rlottery.pruning.initial_weights import permute_weights, rescale
+from rlottery.pruning.masks import by_network
 from rlottery.seeding import Streams
 from rlottery.storage.transitions import Transitions
 from rlottery.training.dynamic_sparsity import DynamicSparsity, masks_of
@@ -134,9 +135,10 @@ def test_pruned_weights_stay_zero_through_a_thousand_updates(
             assert_zero(state)
     for group, layers in masks_of(state).items():
         if kind == "gradual":
-            size = sum(layer.size for layer in layers.values())
-            kept = sum(int(layer.sum()) for layer in layers.values())
-            assert abs(kept - (1 - sparsity[group]) * size) <= 0.5 + 1e-9
+            for network in by_network(layers).values():
+                size = sum(layer.size for layer in network.values())
+                kept = sum(int(layer.sum()) for layer in network.values())
+                assert abs(kept - (1 - sparsity[group]) * size) <= 0.5 + 1e-9
         for path, layer in layers.items():
             assert kind == "gradual" or layer.sum() == first[group][path].sum()
             if kind == "fixed":
