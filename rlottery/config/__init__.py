@@ -1,6 +1,6 @@
 """The settings of a study: what a config file may contain, checked key by key."""
 
-from rlottery.config.contrasts import RegisteredContrast
+from rlottery.config.contrasts import Contrast, RegisteredContrast
 from rlottery.config.loading import default_config_text, import_criteria, load_config, own_criteria
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.sections import (
@@ -17,6 +17,7 @@ from rlottery.config.task_ids import file_name
 
 __all__ = [
     "Config",
+    "Contrast",
     "Deviation",
     "EvaluationSettings",
     "NetworkSettings",

@@ -16,7 +16,7 @@ from rlottery.analysis.runs import Run, other_settings_lines, read_runs
 from rlottery.analysis.scores import TaskScores, score_tasks
 from rlottery.analysis.untrained import read_samples
 from rlottery.analysis.verdict import Verdicts
-from rlottery.config import Config, config_to_dict
+from rlottery.config import Config, Contrast, RegisteredContrast, config_to_dict
 from rlottery.errors import StudyError
 from rlottery.report.contents import Claims, Command, Contents
 from rlottery.report.task_sentences import FAILED_STATUSES
@@ -64,7 +64,7 @@ def collect(store: Store, config: Config) -> Contents:
             seeds_added,
             config.seeds,
             (*deviation_lines(trials), *_code_lines(runs), *_version_lines(runs)),
-            evaluate_contrasts(scores, config.registered_contrasts, config.verdict),
+            evaluate_contrasts(scores, _registered(config, claims), config.verdict),
         ),
         success_keys={task: trial.success_key for task, trial in trials.items()},
         masks=masks,
@@ -102,6 +102,12 @@ def _history(store: Store) -> tuple[tuple[Command, ...], int, Claims, tuple[str,
     )
     claims: Claims = {(claim["claim"], claim["measure"]): claim["ended"] for claim in record.get("claims", [])}
     return tuple(commands), record["seeds_added"], claims, ()
+
+
+def _registered(config: Config, claims: Claims) -> tuple[RegisteredContrast, ...]:
+    """The contrasts of the config and those that it had once: a claim that is dropped still counts in corrections."""
+    recorded = (part for claim, measure in claims for part in Contrast(claim=claim, measure=measure).parts())
+    return tuple(dict.fromkeys([*config.registered_contrasts, *recorded]))
 
 
 def _code_lines(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:

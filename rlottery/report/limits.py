@@ -8,6 +8,7 @@ from typing import TypeVar
 from rlottery.analysis.digits import Digits
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.verdict import Answer, ArmVerdict, PooledAnswer, TaskVerdict, Verdicts
+from rlottery.config import Contrast
 from rlottery.report.answers_in_words import WORDS
 from rlottery.report.contents import Contents
 from rlottery.report.wording import AGAINST, capitalised, few, joined, plural
@@ -206,10 +207,13 @@ def zero_of_the_scale(contents: Contents, *, limiting: bool) -> Iterator[str]:
 
 def _dropped_claims(contents: Contents) -> Iterator[str]:
     """The contrasts that were registered once and that the config has no longer."""
-    kept = {(row.text, row.measure) for row in contents.verdicts.contrasts if row.origin == "registered"}
+    given = map(Contrast.model_validate, contents.config.get("contrasts", ()))
+    kept = {(str(part), part.measure) for contrast in given for part in contrast.parts()}
     if dropped := [text for text, measure in contents.claims if (text, measure) not in kept]:
-        what = "a contrast that was" if len(dropped) == 1 else f"{len(dropped)} contrasts that were"
-        yield f"The config no longer has {what} registered: {few(dropped)}."
+        one = len(dropped) == 1
+        what = "a contrast that was" if one else f"{len(dropped)} contrasts that were"
+        still = "It is still tested, and counts" if one else "They are still tested, and count"
+        yield f"The config no longer has {what} registered: {few(dropped)}. {still} in the correction."
 
 
 def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> list[tuple[Key, list[Item]]]:

@@ -54,7 +54,11 @@ def contents(seeds: tuple[int, ...] = SEEDS, evaluations: int = 11, more_arms: i
     scores = tuple(_task_scores(task, runs[task], arms) for task in TASKS)
     return Contents(
         title="reference",
-        config={"name": "reference", "verdict": {"level": 0.05, "margin": 0.1, "threshold": 0.9}},
+        config={
+            "name": "reference",
+            "contrasts": ["taylor-95 > magnitude-95"],
+            "verdict": {"level": 0.05, "margin": 0.1, "threshold": 0.9},
+        },
         config_text="name: reference\ntasks:\n  - Reacher-v5  # <b>not bold</b>\nseeds: [0, 1, 2, 3, 4]\n",
         commands=(Command(1_790_000_000.0, "rlottery run results/reference/config.yaml", "0.1.0", seeds),),
         versions={"jax": "0.10.2", "numpy": "2.4.6", "rlottery": "0.1.0"},

@@ -159,6 +159,12 @@ def test_when_contrasts_were_registered_comes_from_the_record(store: Store) -> N
     assert dict(contents.claims) == {(first, "score"): 0, (second, "score"): 15}
     told = {row.text: registered(row, contents) for row in contents.verdicts.contrasts}
     assert (told[first], told[second]) == ("registered before the first run", "registered after 15 runs had ended")
+    # A claim that the config drops is still tested and corrected for.
+    without = collect(store, settings.model_copy(update={"contrasts": settings.contrasts[1:]}))
+    assert {row.text for row in without.verdicts.contrasts if row.origin == "registered"} == {first, second}
+    assert [row.adjusted for row in without.verdicts.contrasts if row.text == second] == [
+        row.adjusted for row in contents.verdicts.contrasts if row.text == second
+    ]
 
 
 def test_the_same_store_gives_the_same_intervals(store: Store) -> None:

@@ -252,7 +252,10 @@ class TestLimits:
     def test_contrasts_that_were_dropped_from_the_config_are_reported(self, made):
         dropped = replace(made, claims={**made.claims, ("a > b", "score"): 3})
         (line,) = (line for line in headline_of(dropped).limits if "registered" in line)
-        assert line == "The config no longer has a contrast that was registered: a > b."
+        dropped_line = (
+            "The config no longer has a contrast that was registered: a > b. It is still tested, and counts in"
+        )
+        assert line == f"{dropped_line} the correction."
         assert not any("registered" in line for line in headline_of(made).limits)
 
     def test_the_zero_of_the_scale_is_named_with_its_standard_error(self, made):
