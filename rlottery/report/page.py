@@ -184,7 +184,7 @@ def _contents_list(values: Mapping[str, Any]) -> list[dict[str, str]]:
         ("verdict", "Verdict", True),
         ("sparsity", "Sparsity", values["sparsity_figures"]),
         ("curves", "Curves", values["curve_figures"]),
-        ("verdicts", "Answers in numbers", values["verdict_table"].rows),
+        ("verdicts", "Answers", values["verdict_table"].rows),
         ("contrasts", "Contrasts", values["contrast_table"].rows),
         ("scores", "Scores", values["score_tables"]),
         ("across", "Across tasks", values["across_figures"] or values["across_table"].rows),

@@ -183,6 +183,7 @@ class TestThePage:
     def test_a_video_that_could_not_be_made_is_listed_and_leaves_the_report_whole(self):
         page = Page(report_html(replace(empty(), no_films=("Videos: no renderer.",))))
         assert "incomplete" not in page.by_id("verdict") and "Videos: no renderer." in page.by_id("made")
+        assert "See what" not in page.by_id("verdict")
 
     def test_what_is_whole_has_no_notice(self):
         page = Page(report_html(empty()))
