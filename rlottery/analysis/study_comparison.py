@@ -1,6 +1,6 @@
 """Comparison of studies: in which settings they differ, and the scores of every arm and task that they share."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.linear_forms import linear_form, raw_bounds, two_sided, welch_test
 from rlottery.analysis.runs import Metric, Run
 from rlottery.analysis.scores import TaskScores
+from rlottery.storage.twins import TWINS, ranks_globally
 
 _OF_TASKS, _OF_STUDIES = ("training", "sac"), ("network", "evaluation", "verdict")
 """Sections of a config that a task may override, and those that apply to all tasks."""
@@ -55,7 +56,8 @@ class SettingDifference:
     """A setting in which studies differ, on a task or arm that they share.
 
     Attributes:
-        key: as in the config: ``training.env_steps``, or ``arms.allocation`` for a key of an arm's recipe.
+        key: as in the config: ``training.env_steps``, or ``arms.allocation`` for a key of an arm's recipe;
+            ``arms.twins`` if twin critics share a budget (`storage.twins`).
         of: the arms or tasks that it applies to; empty for every shared task.
         values: study -> its value, for the studies that have the task or arm; None where the recipe omits the key.
         where: tasks, each with an arm or with None for all of its arms.
@@ -96,7 +98,9 @@ def study_differences(
 
 
 def setting_differences(
-    configs: Mapping[str, Mapping[str, Any]], studies: Mapping[str, Sequence[TaskScores]]
+    configs: Mapping[str, Mapping[str, Any]],
+    studies: Mapping[str, Sequence[TaskScores]],
+    shared: Collection[str] = (),
 ) -> tuple[SettingDifference, ...]:
     """The settings of training, networks, evaluation, verdict and arms in which the studies differ.
 
@@ -104,23 +108,24 @@ def setting_differences(
         configs: name -> the config of the study in plain values.
         studies: name -> its scores, whose runs have the recipes of the arms. Only tasks and arms that the first study
             shares with another count.
+        shared: the studies in whose globally allocated masks the twin critics share one budget.
     """
     tasks = {name: {task["id"]: task for task in config.get("tasks", ())} for name, config in configs.items()}
     first, *others = configs
-    shared = [task for task in tasks[first] if any(task in tasks[name] for name in others)]
+    in_both = [task for task in tasks[first] if any(task in tasks[name] for name in others)]
     found: dict[str, SettingDifference] = {}
     whole = {name: _flat({key: config.get(key, {}) for key in _OF_STUDIES}) for name, config in configs.items()}
-    for task in shared:
+    for task in in_both:
         having = {name: config for name, config in configs.items() if task in tasks[name]}
         of_task = {name: _task_settings(config, tasks[name][task]) for name, config in having.items()}
         for key, values in (*_unlike(of_task), *_unlike(whole)):
             _note(found, key, task, values, (task, None))
-    for task in shared:
-        made = {name: _recipes(scores, task) for name, scores in studies.items()}
+    for task in in_both:
+        made = {name: _recipes(scores, task, name in shared) for name, scores in studies.items()}
         for arm in made[first]:
             for key, values in _unlike({name: arms[arm] for name, arms in made.items() if arm in arms}):
                 _note(found, f"arms.{key}", arm, values, (task, arm))
-    differences = (replace(one, of=()) if one.of == tuple(shared) else one for one in found.values())
+    differences = (replace(one, of=()) if one.of == tuple(in_both) else one for one in found.values())
     order = (*_OF_TASKS, *_OF_STUDIES, "tasks", "arms")
     return tuple(sorted(differences, key=lambda one: order.index(one.key.partition(".")[0])))
 
@@ -135,20 +140,23 @@ def _flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
 
 
-def _recipes(scores: Sequence[TaskScores], task: str) -> dict[str, dict[str, Any]]:
+def _recipes(scores: Sequence[TaskScores], task: str, shared: bool) -> dict[str, dict[str, Any]]:
     """Arm -> key of its recipe -> value, for the arms that have a score."""
     found = next((of for of in scores if of.task == task), None)
-    return {arm.arm: _recipe(found, found.representative(arm.arm)) for arm in found.arms} if found else {}
+    return {arm.arm: _recipe(found, found.representative(arm.arm), shared) for arm in found.arms} if found else {}
 
 
-def _recipe(scores: TaskScores, run: Run) -> dict[str, Any]:
+def _recipe(scores: TaskScores, run: Run, shared: bool) -> dict[str, Any]:
     of = run.recipe.get("of") or {}
     recipe = {key: value for key, value in run.recipe.items() if key != "of"}
     recipe |= {f"of.{key}": value for key, value in of.items()}
     # Of arms that the config doesn't list, only the sparsity that was reached is known: networks of other widths reach
     # the requested one to within a weight.
     reached = {group: round(share, 3) for group, share in (run.sparsity or {}).items()}
-    return {"criterion": run.criterion, "sparsity": scores.asked.get(run.arm) or reached or None, **recipe}
+    made = {"criterion": run.criterion, "sparsity": scores.asked.get(run.arm) or reached or None, **recipe}
+    # A control has the layer counts of its ticket.
+    ranked = {TWINS: ranks_globally(made), f"of.{TWINS}": ranks_globally(of)}
+    return made | {key: "shared" for key, globally in ranked.items() if shared and globally}
 
 
 def _unlike(of: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -41,6 +41,7 @@ from rlottery.report.terminal import FittedTable
 from rlottery.report.verdict_tables import answer_column, normalised_bounds
 from rlottery.report.wording import METRIC_NAMES, interval_name, joined, plural
 from rlottery.safety.printable import printable
+from rlottery.storage.twins import TWINS
 
 COMPARISON_PAGE = "compare.html"
 
@@ -76,7 +77,8 @@ def compare_contents(studies: Sequence[Contents]) -> StudyComparison:
     if not differences:
         tasks = "; ".join(f"{name}: {', '.join(of.task for of in of_study)}" for name, of_study in scores.items())
         raise StudyError(f"These studies share no finished arm of any task, so there is nothing to compare ({tasks}).")
-    settings = setting_differences({name: study.config for name, study in named.items()}, scores)
+    shared = [name for name, study in named.items() if any(arm.shares_budget for arm in study.masks.arms)]
+    settings = setting_differences({name: study.config for name, study in named.items()}, scores, shared)
     return StudyComparison(
         studies=named,
         summary=_summary(settings),
@@ -156,6 +158,11 @@ def _setting_table(names: Iterable[str], settings: Sequence[SettingDifference]) 
         "Settings that differ on what the studies share, by their keys in the config; all others are the same. arms: "
         "how arms with the same name are made. default: the recipe omits the key."
     )
+    if any(setting.key.endswith(f".{TWINS}") for setting in settings):
+        caption += (
+            f" {TWINS}: shared if twin critics share one budget under allocation: global, as in earlier versions of "
+            "rlottery; by default each has its own."
+        )
     columns = (
         text("Setting", "setting", lambda setting: setting.key),
         Column("For", of_cell, wraps=True),

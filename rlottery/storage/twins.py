@@ -43,13 +43,18 @@ def _twins_of_run(files: RunFiles) -> Twins | None:
     return None
 
 
-def _twins_in(told: Any) -> Twins | None:
-    """What the keys of an arm in a fingerprint say; None if its mask wasn't allocated globally."""
-    if not isinstance(told, Mapping) or not isinstance(told.get("sparsity"), Mapping):
-        return None  # a control or a transfer, which has the layer counts of another mask, or nothing was pruned
-    if told.get(TWINS) == "separate":
-        return "separate"
-    schedule = told.get("schedule")
+def ranks_globally(keys: Mapping[str, Any]) -> bool:
+    """Whether an arm's mask was allocated globally, by the arm's keys without defaults, as files have them."""
+    if not isinstance(keys.get("sparsity"), Mapping) or any(key in keys for key in ("control", "transfer")):
+        return False  # it has the layer counts of another mask, or nothing was pruned
+    schedule = keys.get("schedule")
     rewired = isinstance(schedule, Mapping) and any(name in schedule for name in DROP_AND_GROW)
     # A global allocation is the default of all other schedules, and is not written.
-    return None if rewired or "allocation" in told or "control" in told else "shared"
+    return not rewired and "allocation" not in keys
+
+
+def _twins_in(told: Any) -> Twins | None:
+    """What the keys of an arm in a fingerprint say; None if its mask wasn't allocated globally."""
+    if not isinstance(told, Mapping) or not ranks_globally(told):
+        return None
+    return "separate" if told.get(TWINS) == "separate" else "shared"

@@ -184,6 +184,27 @@ class TestSettings:
             ("arms.of.criterion", ("taylor-90",), (None, "taylor")),
         ]
 
+    @pytest.mark.parametrize(
+        ("recipe", "keys"),
+        [
+            ({}, ["arms.twins"]),
+            ({"schedule": {"gradual": {"interval": 20}}}, ["arms.twins"]),
+            ({"allocation": "erk"}, []),
+            ({"schedule": {"rigl": {"interval": 20}}}, []),
+            ({"transfer": {"file": "a.pkl"}}, []),
+            ({"control": "random", "of": {"criterion": "taylor", "sparsity": {"actor": 0.9}}}, ["arms.of.twins"]),
+            ({"control": "random", "of": {"sparsity": {"actor": 0.9}, "allocation": "erk"}}, []),
+        ],
+    )
+    def test_a_budget_that_twin_critics_share(self, recipe: dict[str, Any], keys: list[str]) -> None:
+        made = {name: settings(**recipe) for name in ("one", "other")}
+        configs, studies = ({name: of[place] for name, of in made.items()} for place in (0, 1))
+        unlike = setting_differences(configs, studies, shared=["one"])
+        assert [(each.key, each.of, each.values) for each in unlike] == [
+            (key, ("taylor-90",), {"one": "shared", "other": None}) for key in keys
+        ]
+        assert setting_differences(configs, studies, shared=["one", "other"]) == ()
+
     def test_which_rows_are_touched(self) -> None:
         names = {"one": [scores("a", A), scores("b", A)], "two": [scores("a", A), scores("b", A)]}
         rows = differences(names)

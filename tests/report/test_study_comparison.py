@@ -2,12 +2,14 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from rlottery.analysis.mask_analysis import ArmMasks, MaskAnalysis
 from rlottery.config import Config, config_to_dict
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
@@ -129,6 +131,15 @@ class TestSettings:
         assert "These studies differ in 2 settings." in text and "\N{MINUS SIGN}0 " not in text
         assert "network.actor every task 256, 256 256, 256 64" in text
         assert "sac.discount Reacher-v5 0.99 \N{EN DASH} 0.9" in text
+
+    def test_critics_that_share_a_budget_are_marked(self, tmp_path: Path) -> None:
+        one, two = study(tmp_path, "one"), study(tmp_path, "two")
+        mask = ArmMasks(LONG, "magnitude-80", (0,), (), (), None, {}, shares_budget=True)
+        of = compare_contents([replace(one, masks=MaskAnalysis((mask,), (), ())), two])
+        text = words(shown(of, 140))
+        assert "arms.twins magnitude-80, taylor-95-erk-from-step-100 shared default" in text
+        assert "by default each has its own" in text
+        assert {row["arm"] for row in rows(of, tmp_path / "to") if row["differ"] == "arms.twins"} == set(ARMS[1:])
 
     def test_an_arm_that_is_made_differently_is_marked_alone(self, tmp_path: Path) -> None:
         one, two = study(tmp_path, "one"), study(tmp_path, "two")
