@@ -1,7 +1,6 @@
 """The fresh untrained policies of a task, as far as the store has all of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from rlottery.analysis.runs import Metric, Run
 from rlottery.config import Config
@@ -20,8 +19,9 @@ def read_samples(
         runs: task id -> its runs.
 
     Returns:
-        Task id -> the policies' scores, as many as the config asks for if there are more; and why those of some tasks
-        can't be used. Tasks without policies, or whose policies have not all been evaluated, are in neither.
+        Task id -> the scores of the first policies, as many as the config asks for, or as were asked for when they were
+        evaluated if that is less; and why those of some tasks can't be used. Tasks some of whose policies have not been
+        evaluated are in neither.
     """
     found: dict[str, UntrainedScores] = {}
     problems: list[str] = []
@@ -32,7 +32,7 @@ def read_samples(
         except StudyError as error:
             problems.append(f"{task.id}: the untrained policies can't be read: {error}")
             continue
-        if sample is None or not sample.is_complete:
+        if sample is None or (sample := sample.first(most)) is None:
             continue
         if differences := _unlike_dense(sample, runs[task.id]):
             problems.append(
@@ -40,7 +40,7 @@ def read_samples(
                 f"Delete {store.untrained(task.name).scores}, then run the study again."
             )
             continue
-        found[task.id] = replace(sample, returns=sample.returns[:most], successes=sample.successes[:most])
+        found[task.id] = sample
     return found, tuple(problems)
 
 

@@ -90,6 +90,8 @@ MOST_EVALUATIONS = 100_000
 """The most evaluations of a run, not counting the one before training."""
 MOST_EPISODES = 2**22
 """The most episodes of all evaluations of a run. A report holds their returns in memory."""
+LEAST_UNTRAINED = 2
+"""The fewest untrained policies of a task: their spread has to be known."""
 MOST_UNTRAINED = 10_000
 """The most untrained policies of a task."""
 
@@ -100,7 +102,7 @@ class EvaluationSettings(Section):
     interval: Count = Field(default=2_500, description="environment steps between evaluations; at most env_steps")
     episodes: Episodes = Field(default=10, description="episodes per evaluation; the same at every evaluation")
     score_evaluations: Count = Field(default=3, description="how many of the last evaluations make up a run's score")
-    untrained_policies: Annotated[int, whole(2, MOST_UNTRAINED)] = Field(
+    untrained_policies: Annotated[int, whole(LEAST_UNTRAINED, MOST_UNTRAINED)] = Field(
         default=100,
         description="fresh dense policies of each task, one episode each, whose mean score is the zero of the "
         "normalised score",

@@ -4,14 +4,15 @@
 evaluated. A damaged file is replaced: the policies are evaluated again, and score the same.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
+from rlottery.config.sections import LEAST_UNTRAINED, MOST_UNTRAINED
 from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, checked, read_sealed, write_sealed
 from rlottery.storage.paths import UntrainedFiles
-from rlottery.storage.stored_types import MOST_ENTRIES, Count, Fingerprint, LongText, Name, Number, Share
+from rlottery.storage.stored_types import MOST_ENTRIES, Fingerprint, LongText, Name, Number, Share
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class UntrainedScores:
     """
 
     fingerprint: Fingerprint
-    policies: Count
+    policies: Annotated[int, Field(strict=True, ge=LEAST_UNTRAINED, le=MOST_UNTRAINED)]
     returns: Annotated[list[Number], Field(max_length=MOST_ENTRIES)]
     successes: Annotated[list[Share | None], Field(max_length=MOST_ENTRIES)]
     versions: dict[Name, LongText]
@@ -36,10 +37,15 @@ class UntrainedScores:
         """How many policies have been evaluated."""
         return min(len(self.returns), len(self.successes))
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether it has as many policies as were asked for when it was written."""
-        return self.done >= max(self.policies, 2)
+    def first(self, asked: int) -> "UntrainedScores | None":
+        """Those of the first `asked` policies; None if not all of these have been evaluated.
+
+        If fewer were asked for when the file was written, those are enough.
+        """
+        needed = min(asked, self.policies)
+        if self.done < needed:
+            return None
+        return replace(self, policies=needed, returns=self.returns[:needed], successes=self.successes[:needed])
 
 
 _SCORES = TypeAdapter(UntrainedScores)

@@ -64,9 +64,10 @@ def test_without_them_the_dense_agents_are(store: Store) -> None:
     assert (task.fresh, sorted(task.untrained_sample), task.untrained) == ((), [-40.0, -20.0], -30.0)
 
 
-def test_a_part_of_what_was_asked_for_is_no_sample_and_more_is_cut(store: Store) -> None:
+def test_a_part_of_what_is_asked_for_is_no_sample_and_of_more_the_first_count(store: Store) -> None:
     write(store, FRESH[:3], policies=4)
     assert scored(store, settings())[0].fresh == ()
+    assert scored(store, settings(3))[0].fresh == tuple(FRESH[:3])
     write(store, FRESH)
     assert scored(store, settings(3))[0].fresh == tuple(FRESH[:3])
     assert scored(store, settings(5))[0].fresh == tuple(FRESH)  # until the study is run again

@@ -80,7 +80,7 @@ def test_what_was_interrupted_or_is_too_little_is_continued(tmp_path: Path) -> N
     whole = sample(tiny_config(tmp_path / "whole", "evaluation.untrained_policies=4")).returns
     config = tiny_config(tmp_path / "halted", "evaluation.untrained_policies=3")
     halted = sample(config, stop_after=1)
-    assert (halted.returns, halted.is_complete) == (whole[:1], False)
+    assert (halted.returns, halted.policies) == (whole[:1], 3)
     assert not untrained_is_done(Job(config, UNTRAINED, 0, OF_TASK))
     assert sample(config).returns == whole[:3]
     more = tiny_config(tmp_path / "halted", "evaluation.untrained_policies=4")
