@@ -176,7 +176,7 @@ class TestStatus:
     def test_done(self) -> None:
         write_study(load_config("config.yaml"))
         output = call("status")[1]
-        assert output.count("done") == 3 and output.endswith("2 of 2 runs done.\n")
+        assert output.count("done") == 3 and output.endswith("2 of 2 runs done. Untrained policies: 1 task to do.\n")
 
 
 class TestDataFolders:
@@ -190,7 +190,7 @@ class TestDataFolders:
 
     def test_status(self) -> None:
         code, output, _ = call("status", "data")
-        assert code == 0 and output.endswith("4 of 4 runs done.\n")
+        assert code == 0 and output.endswith("4 of 4 runs done. Untrained policies: 1 task to do.\n")
 
     def test_verify(self) -> None:
         assert call("verify", "data/") == call("verify", "config.yaml", "seeds=[0, 1]")

@@ -391,7 +391,7 @@ def test_a_failed_run_is_shown_with_its_log_and_can_be_run_again(
     status = rlottery("status", "tasks=[bad:Raises-v0, bad:NotANumber-v0]")[1]
     *listed, summary = status.splitlines()
     assert "\n".join(listed).count(" failed ") == 2 and "the motor is hot" in status
-    assert summary == "0 of 2 runs done, 2 failed."
+    assert summary == "0 of 2 runs done, 2 failed. Untrained policies: 2 tasks to do."
 
     (bad_tasks / "hot").unlink()
     code, output, message = rlottery("run", "tasks=[bad:Raises-v0]", "--stages", "dense")

@@ -46,10 +46,12 @@ def status_table(config: Config) -> Group:
         table.add_column(heading, header_style="dim", overflow="fold")
     listed = [arm.name for arm in arms_of(config, None)] if config.arms else []
     states: list[str] = []
+    of_untrained: list[str] = []
     others: list[str] = []
     for task in config.tasks:
         state, details = _state_of_untrained(store.untrained(task.name), config.evaluation.untrained_policies)
         table.add_row(*(Text(on_one_line(text)) for text in (task.name, NOTHING, "untrained", state, details)))
+        of_untrained.append(state)
         fingerprints = []
         made: list[MadeWith] = []
         for seed in config.seeds:
@@ -68,15 +70,20 @@ def status_table(config: Config) -> Group:
             others.append(message)
     others += deviation_lines(read_trials(config))
     title = Text(f"Study {config.name!r} in {config.data}", style="italic")
-    return Group(title, table, *(Text(line, style="yellow") for line in others), Text(_summary(states)))
+    return Group(title, table, *(Text(line, style="yellow") for line in others), Text(_summary(states, of_untrained)))
 
 
-def _summary(states: Iterable[str]) -> str:
-    """``3 of 6 runs done, 1 running, 2 to do.``"""
+def _summary(states: Iterable[str], of_untrained: Iterable[str]) -> str:
+    """``3 of 6 runs done, 1 running, 2 to do. Untrained policies: 1 task to do.``
+
+    Nothing about the untrained policies if those of all tasks are done.
+    """
     counted = Counter(_SUMMARY_WORDS.get(state, state) for state in states)
     done, total = counted["done"], counted.total()
     others = [f"{number} {state}" for state, number in counted.items() if state != "done"]
-    return ", ".join([f"{done} of {plural(total, 'run')} done", *others]) + "."
+    of_runs = ", ".join([f"{done} of {plural(total, 'run')} done", *others]) + "."
+    tasks = [f"{plural(number, 'task')} {state}" for state, number in Counter(of_untrained).items() if state != "done"]
+    return f"{of_runs} Untrained policies: {', '.join(tasks)}." if tasks else of_runs
 
 
 def _manifest_or_checkpoint(files: RunFiles) -> Manifest | CheckpointRecord | None:

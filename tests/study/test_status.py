@@ -124,6 +124,8 @@ def test_it_ends_with_a_summary(tmp_path: Path) -> None:
     def summary() -> str:
         return shown(status_table(config)).splitlines()[-1]
 
+    assert summary() == "0 of 4 runs done, 4 to do. Untrained policies: 1 task to do."
+    made = write_untrained(config, -1.0, -2.0)
     assert summary() == "0 of 4 runs done, 4 to do."
     write_dense(config)
     write_mask(config)
@@ -131,6 +133,8 @@ def test_it_ends_with_a_summary(tmp_path: Path) -> None:
     progress = {"pid": os.getpid(), "env_steps": 1500, "total_steps": 3000, "steps_per_second": 50.0}
     write_bytes(job(config, "dense", seed=2).files.progress, json.dumps(progress).encode())
     assert summary() == "1 of 5 runs done, 2 to do, 1 failed, 1 running."
+    made.untrained_files.scores.write_text("{}")
+    assert summary().endswith("1 running. Untrained policies: 1 task damaged.")
 
 
 def test_runs_of_other_settings_are_told_below_the_table(tmp_path: Path) -> None:
