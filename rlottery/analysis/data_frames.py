@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rlottery.analysis.mask_facts import readable_masks
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import TaskScores
+from rlottery.errors import MaskError
+from rlottery.pruning.masks import effective_of
 
 _RUN = {
     "task": "string",
@@ -48,6 +49,7 @@ _MASKS = {
     "layer": "string",
     "kept": "int64",
     "total": "int64",
+    "useful": "int64",
     "digest": "string",
 }
 
@@ -72,13 +74,20 @@ def evaluation_frame(scores: Sequence[TaskScores]) -> pd.DataFrame:
 def mask_frame(scores: Sequence[TaskScores]) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """One row per layer of every mask, and why some masks could not be read."""
     problems: list[str] = []
-    rows = [
-        [task.task, run.arm, run.seed, group, layer, np.count_nonzero(kept), kept.size, mask.metadata["digest"]]
-        for task in scores
-        for run, mask in readable_masks(_by_seed(task), problems)
-        for group, layers in mask.groups.items()
-        for layer, kept in layers.items()
-    ]
+    rows: list[list[Any]] = []
+    for task in scores:
+        for run, mask in readable_masks(_by_seed(task), problems):
+            try:
+                kept = {group: effective_of(layers) for group, layers in mask.groups.items()}
+            except MaskError as error:
+                problems.append(f"{run.files.mask}: {error}")
+                continue
+            about = [task.task, run.arm, run.seed]
+            rows += [
+                [*about, group, path, of.kept[path], layer.size, of.useful[path], mask.metadata["digest"]]
+                for group, of in kept.items()
+                for path, layer in mask.groups[group].items()
+            ]
     return _frame(rows, _MASKS), tuple(problems)
 
 

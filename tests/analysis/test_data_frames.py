@@ -5,14 +5,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import rlottery
 from rlottery.config import Config
 from rlottery.errors import ConfigError, StudyError
-from rlottery.pruning.mask_file import read_mask
+from rlottery.pruning.mask_file import mask_to_bytes, read_mask
+from rlottery.pruning.masks import make_mask
 from rlottery.report.notebook import Study, load_study
+from rlottery.storage.disk import write_bytes
 from rlottery.storage.paths import Store
 from rlottery.storage.study_record import note_command
 from tests.analysis.stores import config, returns, success, write_mask, write_run
@@ -133,6 +136,28 @@ def test_masks(store: Store) -> None:
     digest = read_mask(store.run("reach-v3", 0, "taylor-80").mask).metadata["digest"]
     assert set(study.masks["digest"][2:]) == {digest} != set(study.masks["digest"][:2])
     assert study.problems == ()
+
+
+def test_useful_survivors_are_on_a_path_through_all_layers_of_their_network(store: Store) -> None:
+    write_run(store, "dense", 0, success(0.0, 1.0, 1.0))
+    write_run(store, "magnitude-80", 0, success(0.0, 1.0, 1.0))
+    network = {
+        "layer_0": np.array([[True, True, False], [False, True, False]]),  # unit 1 leads nowhere, unit 2 reads nothing
+        "layer_1": np.array([[True], [False], [True]]),
+    }
+    critic = {f"{twin}.{path}": layer.copy() for twin in ("q1", "q2") for path, layer in network.items()}
+    critic["q2.layer_1"][1] = True
+    mask = make_mask({"actor": network, "critic": critic}, task="reach-v3", seed=0)
+    write_bytes(store.run("reach-v3", 0, "magnitude-80").mask, mask_to_bytes(mask))
+    masks = loaded(store, config(seeds=(0,))).masks
+    assert masks[["layer", "kept", "useful", "total"]].values.tolist() == [
+        ["layer_0", 3, 1, 6],
+        ["layer_1", 2, 1, 3],
+        ["q1.layer_0", 3, 1, 6],
+        ["q1.layer_1", 2, 1, 3],
+        ["q2.layer_0", 3, 3, 6],
+        ["q2.layer_1", 3, 2, 3],
+    ]
 
 
 def test_a_damaged_mask_is_reported_and_stops_nothing(store: Store) -> None:
