@@ -32,4 +32,5 @@ class NoiseInputs:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The names of the entries, in order: ``noise 1`` and so on."""
         return tuple(f"noise {number}" for number in range(1, self.count + 1))
