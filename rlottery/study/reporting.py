@@ -102,6 +102,8 @@ def publish(
             f"The report can't be written: {error}. Fix this, then rerun the report; or write it to another folder: "
             f"rlottery report {store.root} --to FOLDER"
         ) from None
+    for line in no_films:
+        say(line)
     say(f"Figures and tables: {folder}")
     for path in written:
         say(f"  {path}")
