@@ -1,7 +1,7 @@
 """The verdict on a study in sentences: what is shown, what is open, and what limits it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlottery.analysis.power import MOST_MORE_SEEDS
 from rlottery.analysis.verdict import Answer, ArmVerdict, PooledAnswer, PooledVerdict, Question, is_winning
@@ -110,7 +110,11 @@ def _of_arm(arm: ArmVerdict) -> _Judged:
 
 
 def _of_pool(arm: PooledVerdict) -> _Judged:
-    return _Judged(arm.arm, None, arm.dense, arm.random)
+    """A ticket over tasks. A win takes both answers over the same tasks; otherwise that against random is left out."""
+    random = arm.random
+    if is_winning(arm.dense, random) and not arm.wins:
+        random = replace(random, answer=None, why="that answer is over other tasks")
+    return _Judged(arm.arm, None, arm.dense, random)
 
 
 def _grouped(tickets: Sequence[_Judged], margin: float) -> list[list[_Judged]]:

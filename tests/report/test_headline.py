@@ -118,6 +118,13 @@ class TestShown:
         assert shown[1].startswith(f"On {SUCCESS}, magnitude-80 is far worse than random masks")
         assert shown[2].startswith(f"magnitude-80 on {RETURNS} and magnitude-80 on Reacher-v5 are as good as dense")
 
+    def test_answers_over_different_tasks_make_no_win(self, made):
+        better = pooled_answer("random", "better", 0.2, tasks=tuple(TASKS)[:2])
+        pooled = (PooledVerdict("taylor-80", pooled_answer("dense", "non-inferior", 0.0), better),)
+        first, *others = told(made, tasks=(made.verdicts.tasks[0],), pooled=pooled).shown
+        assert "taylor-80 is as good as dense agents" in first and "that answer is over other tasks" in first
+        assert "No winning ticket is shown." in others
+
     def test_a_pool_of_one_task_is_not_repeated(self, made):
         one = {"tasks": (RETURNS,)}
         pool = PooledVerdict(
