@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from benchmarks.result_tables import write_rows
+
 ROOT = Path(__file__).parent
 STUDIES = ("reference",)
 LEAST_SEEDS = 5
@@ -57,12 +59,7 @@ def main() -> None:
             for task, values in everything.items()
             if values
         ]
-    with (ROOT / "results" / "pairing_by_seed.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    for row in rows:
-        print(*row.values(), sep="  ")
+    write_rows("pairing_by_seed.csv", rows)
 
 
 if __name__ == "__main__":

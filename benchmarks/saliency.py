@@ -14,8 +14,6 @@ A line has, for one network of one agent:
 """
 
 import argparse
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from benchmarks.result_tables import write_rows
 from rlottery.agents.base import jax_key
 from rlottery.config import Config
 from rlottery.errors import StudyError
@@ -31,13 +30,11 @@ from rlottery.pruning.criteria import score
 from rlottery.pruning.effective import effective, rank_one_share
 from rlottery.pruning.masks import by_network, select
 from rlottery.pruning.ranking import Scores
-from rlottery.storage.disk import write_bytes
 from rlottery.storage.open_study import config_from_study
 from rlottery.study.planning.jobs import Job
 from rlottery.study.stages.agents import ALGORITHM, dense_replay, saved_agent, settings_of
 from rlottery.training.saliency import gather_statistics
 
-RESULT = Path(__file__).parent / "results" / "saliency.csv"
 BATCHES, BATCH_SIZE = 100, 256
 SPARSITY = 0.98
 READ = ("weights", "mean_abs_gradient", "mean_gradient", "mean_squared_gradient")
@@ -112,14 +109,10 @@ def main() -> None:
         raise SystemExit(
             "No dense agent could be measured: train some first (see the top of benchmarks/saliency.yaml)."
         )
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    for line in lines:
-        shown = {key: f"{value:.3f}" if isinstance(value, float) else value for key, value in line.items()}
-        writer.writerow(shown)
-        print(", ".join(f"{key} {value}" for key, value in shown.items()))
-    write_bytes(RESULT, text.getvalue().encode())
+    write_rows(
+        "saliency.csv",
+        [{key: f"{value:.3f}" if isinstance(value, float) else value for key, value in line.items()} for line in lines],
+    )
 
 
 if __name__ == "__main__":

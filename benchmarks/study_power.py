@@ -9,12 +9,12 @@ Welch's one-sided test shows the claim at 5 %: by itself, and as one of all regi
 (Bonferroni, the first step of Holm's correction).
 """
 
-import csv
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
+from benchmarks.result_tables import write_rows
 from rlottery.config import load_config
 
 EARLIER = {
@@ -58,12 +58,7 @@ def main() -> None:
         for better, than in CLAIMS
         for seeds in SEEDS
     ]
-    with (ROOT / "results" / "study_power.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    for row in rows:
-        print(*row.values(), sep="  ")
+    write_rows("study_power.csv", rows)
 
 
 if __name__ == "__main__":
