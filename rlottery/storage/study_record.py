@@ -133,7 +133,7 @@ def note_command(config: Config, *, has_work: bool, ran: OwnCode | None = None) 
 def twins_of(data: Path) -> Twins:
     """Whether each twin critic has a budget of its own under `allocation: global` in this study.
 
-    A new study has separate budgets. One whose masks an earlier version made goes on with the shared budget, so that
+    A new study has separate budgets. One whose masks an earlier version made continues with the shared budget, so that
     all its masks are made alike. The record says so; if it doesn't, the masks do.
     """
     store = Store(data)

@@ -70,7 +70,7 @@ class WorkPlace:
             raise
 
     def enter_if_free(self, files: RunFiles) -> bool:
-        """Take one more lock. Returns whether it was taken: False, at once, if another command has it and goes on."""
+        """Take one more lock. Returns whether it was taken: False, at once, if another running command has it."""
         if files not in self._locks:
             lock = self._lock_within(files, 0.0)
             if lock is None:

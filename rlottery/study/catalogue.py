@@ -72,7 +72,7 @@ OTHER_CHOICES: dict[str, Method] = {
     "reclaim: true": Method(
         summary="survivors on no path from an input to an output are exchanged for the best-scoring weights on one",
         paper="Vysogorets and Kempe 2023, Connectivity Matters, on effective sparsity",
-        cost="none beside making the mask",
+        cost="none besides making the mask",
         use="At high sparsity, where a criterion may leave much of its budget on weights that do nothing.",
     ),
     "transfer: {seed: next}": Method(

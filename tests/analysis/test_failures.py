@@ -1,4 +1,4 @@
-"""Failure counts beside means, and claims that rest on no failure seen."""
+"""Failure counts next to means, and claims that rest on no failure seen."""
 
 from dataclasses import replace
 

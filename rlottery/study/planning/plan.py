@@ -22,7 +22,7 @@ SHARED = (
     "allocation: global. Its further masks are made in the same way. A new study gives each critic its own budget: "
     "data=ANOTHER_FOLDER."
 )
-"""What a command says before it goes on with such a study."""
+"""What a command says before it continues such a study."""
 
 
 class JobState(Enum):
