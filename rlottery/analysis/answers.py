@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rlottery.analysis.decisions import answer_of, corrected, hypotheses, reason
+from rlottery.analysis.decisions import answer_of, corrected, detected_from, hypotheses, is_small, reason
 from rlottery.analysis.failures import AtRisk, no_failure_seen
 from rlottery.analysis.linear_forms import LinearForm
 from rlottery.analysis.power import detectable, more_seeds_for
@@ -44,22 +44,21 @@ def answered(of: Sequence[Asked], rules: Verdict) -> list[Answer]:
             continue
         word = answer_of(question, adjusted, rules.level)
         more = _more_seeds(one, rules.level / family, rules) if word == "open" else None
-        at = -rules.margin if question == "dense" else 0.0
-        least = detectable([one.form], at, rules.level / family)
-        unit = one.form.gain or 1.0
-        difference = one.form.difference
-        at_risk = word in POSITIVE and one.at_risk is not None and difference is not None
+        least = detectable([one.form], detected_from(question, rules.margin), rules.level / family)
+        unit, difference, seen = one.form.gain or 1.0, one.form.difference, None
+        if word in POSITIVE and one.at_risk is not None and difference is not None:
+            seen = no_failure_seen([one.at_risk], difference, rules.margin, rules.level)
         found.append(
             replace(
                 one.answer,
                 answer=word,
                 why=reason(question, word, one.p, adjusted, more, rules),
                 adjusted=adjusted,
-                small=word in ("better", "worse") and adjusted.get("equivalent", 1.0) <= rules.level,
+                small=is_small(word, adjusted, rules.level),
                 more_seeds=more,
                 detectable=None if one.form.gain is None else least,
                 raw_detectable=None if least is None else math.ldexp(least * unit, one.form.exponent),
-                no_failure=no_failure_seen([one.at_risk], difference, rules.margin, rules.level) if at_risk else None,  # type: ignore[list-item, arg-type]
+                no_failure=seen,
             )
         )
     return found

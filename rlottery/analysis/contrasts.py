@@ -12,10 +12,11 @@ from rlottery.analysis.linear_forms import (
     bounds,
     linear_form,
     mean_difference,
-    raw_bounds,
+    measured,
     two_sided,
     welch_test,
 )
+from rlottery.analysis.pooling import NO_SCALE
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.verdict import ContrastOrigin, ContrastResult, Outcome
 from rlottery.config import RegisteredContrast, Verdict
@@ -94,18 +95,7 @@ def _on_task(origin: ContrastOrigin, contrast: RegisteredContrast, task: TaskSco
     )
     if form is None:
         return _Row(replace(result, tasks=()), None)
-    low, high = bounds([form], rules.level)
-    raw_low, raw_high = raw_bounds(form, rules.level)
-    result = replace(
-        result,
-        difference=form.difference,
-        low=low,
-        high=high,
-        raw_difference=form.raw,
-        raw_low=raw_low,
-        raw_high=raw_high,
-        p=_p_value([form], contrast),
-    )
+    result = replace(result, **vars(measured(form, rules.level)), p=_p_value([form], contrast))
     return _Row(result, form)
 
 
@@ -143,7 +133,7 @@ def _over_tasks(
         elif others:
             left_out[task] = f"{others[0]} has another recipe there"
         elif row.form is None or row.form.gain is None:
-            left_out[task] = "there is no scale, since dense agents can't be shown to have learned this task"
+            left_out[task] = NO_SCALE
         elif row.form.fewest < rules.least_seeds:
             left_out[task] = f"{DENSE} has {row.form.fewest} of {rules.least_seeds} seeds that are needed"
         else:

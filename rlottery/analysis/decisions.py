@@ -52,6 +52,16 @@ def answer_of(question: Question, adjusted: Mapping[Claim, float], level: float)
     return held[0] if held else "open"
 
 
+def is_small(answer: AnswerWord, adjusted: Mapping[Claim, float], level: float) -> bool:
+    """Whether a ticket is shown to be better or worse than random, and also to differ by less than the margin."""
+    return answer in ("better", "worse") and adjusted.get("equivalent", 1.0) <= level
+
+
+def detected_from(question: Question, margin: float) -> float:
+    """The normalised difference from which it counts what a study can detect."""
+    return -margin if question == "dense" else 0.0
+
+
 def reason(
     question: Question,
     answer: AnswerWord,

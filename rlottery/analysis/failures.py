@@ -5,15 +5,13 @@ from dataclasses import dataclass, replace
 
 from rlottery.analysis.hypothesis_tests import fails_more_often, holm, rate_at_most
 from rlottery.analysis.scores import ArmScores, TaskScores
-from rlottery.analysis.verdict import FailedRuns, Failures, NoFailureSeen, Question
+from rlottery.analysis.verdict import QUESTIONS, FailedRuns, Failures, NoFailureSeen, Question
 
 FAILED_BELOW = 0.5
 """A run with a lower normalised score failed: it ended closer to untrained policies than to dense agents."""
 
 MOST_SEEDS = 1000
 """The largest number of seeds that is considered for excluding failures."""
-
-QUESTIONS: tuple[Question, ...] = ("dense", "random")
 
 
 def failures_of(ticket: ArmScores, dense: ArmScores, control: ArmScores | None, level: float) -> Failures | None:

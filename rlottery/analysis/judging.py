@@ -11,7 +11,7 @@ from rlottery.analysis.digits import number_formatter
 from rlottery.analysis.failures import AtRisk, corrected_failures, failed_runs, failures_occur, failures_of
 from rlottery.analysis.kinds import LayerCounts, kind_of, made_alike, random_control_of
 from rlottery.analysis.learning import learning_test
-from rlottery.analysis.linear_forms import LinearForm, bounds, linear_form, raw_bounds
+from rlottery.analysis.linear_forms import LinearForm, linear_form, measured
 from rlottery.analysis.pooling import pool
 from rlottery.analysis.scores import ArmScores, TaskScores
 from rlottery.analysis.verdict import (
@@ -225,19 +225,11 @@ class _Task:
     def _comparison(
         self, question: Question, form: LinearForm, arm: ArmScores, other: ArmScores, measure: Measure
     ) -> Comparison:
-        level = self.rules.level
-        low, high = bounds([form], level)
-        raw_low, raw_high = raw_bounds(form, level)
         return Comparison(
+            **vars(measured(form, self.rules.level)),
             against=other.arm,
             n=form.runs[arm.arm],
             n_other=form.runs[other.arm],
-            difference=form.difference,
-            low=low,
-            high=high,
-            raw_difference=form.raw,
-            raw_low=raw_low,
-            raw_high=raw_high,
             from_start=self._from_start(form, arm, measure),
             p=p_values(question, [form], self.rules.margin),
         )

@@ -24,6 +24,7 @@ from rlottery.analysis.arrays import (
     rounding_of,
     scaled,
 )
+from rlottery.analysis.verdict import Difference
 from rlottery.storage.paths import DENSE
 
 FARTHEST_BOUND = 100.0
@@ -247,6 +248,20 @@ def raw_bounds(form: LinearForm, level: float) -> Bounds:
     reach = float(stdtrit(test.df, 1 - level)) * test.error * (form.gain or 1.0) if test.error else 0.0
     reach = math.ldexp(reach, form.exponent)
     return form.raw - reach, form.raw + reach
+
+
+def measured(form: LinearForm, level: float) -> Difference:
+    """The difference, normalised and in the unit of the metric, with one-sided bounds at `level`."""
+    low, high = bounds([form], level)
+    raw_low, raw_high = raw_bounds(form, level)
+    return Difference(
+        difference=form.difference,
+        low=low,
+        high=high,
+        raw_difference=form.raw,
+        raw_low=raw_low,
+        raw_high=raw_high,
+    )
 
 
 def mean_difference(of: Sequence[LinearForm]) -> float:

@@ -7,6 +7,7 @@ same two arms, by name, recipe and requested sparsity of each group: never by a 
 import json
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from rlottery.analysis.hypothesis_tests import holm
@@ -43,7 +44,7 @@ class _Match:
     recipe: str
     of: TaskScores
 
-    @property
+    @cached_property
     def form(self) -> LinearForm | None:
         """Gradient - magnitude; None without runs of both."""
         return self.difference([self.gradient], [self.magnitude])

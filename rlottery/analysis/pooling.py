@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rlottery.analysis.answers import Asked
-from rlottery.analysis.decisions import answer_of, corrected, p_values, reason
+from rlottery.analysis.decisions import answer_of, corrected, detected_from, is_small, p_values, reason
 from rlottery.analysis.failures import no_failure_seen
 from rlottery.analysis.linear_forms import LinearForm, bounds, mean_difference
 from rlottery.analysis.power import detectable
@@ -19,7 +19,7 @@ from rlottery.analysis.verdict import (
 )
 from rlottery.config import Verdict
 
-_NO_SCALE = "there is no scale, since dense agents can't be shown to have learned this task"
+NO_SCALE = "there is no scale, since dense agents can't be shown to have learned this task"
 _NOWHERE = "there is no task on which it could be judged"
 
 
@@ -59,8 +59,8 @@ def pool(
             measure=next(iter(measures.values())) if len(set(measures.values())) == 1 else None,
             comparison=_comparison(used[arm], of_tasks, p[arm], rules.level),
             adjusted=adjusted,
-            small=word in ("better", "worse") and adjusted.get("equivalent", 1.0) <= rules.level,
-            detectable=detectable(of_tasks, -rules.margin if question == "dense" else 0.0, rules.level / family),
+            small=is_small(word, adjusted, rules.level),
+            detectable=detectable(of_tasks, detected_from(question, rules.margin), rules.level / family),
             tasks=tuple(forms[arm]),
             left_out=left_out,
             measures={task: measure for task, measure in measures.items() if measure is not None},
@@ -101,7 +101,7 @@ def _left_out(
         elif task not in alike:
             found[task] = f"it has another recipe there than on {alike[0]}"
         else:
-            found[task] = _NO_SCALE if of_task[task].p else of_task[task].answer.why
+            found[task] = NO_SCALE if of_task[task].p else of_task[task].answer.why
     return found
 
 

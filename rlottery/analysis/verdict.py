@@ -30,6 +30,8 @@ above -margin, worse that it is below -margin. Against random: better means that
 it is below 0, equivalent that it is within the margin on both sides.
 """
 
+QUESTIONS: tuple[Question, ...] = tuple(CLAIMS)
+
 ANSWERS: Mapping[Question, tuple[AnswerWord, ...]] = {
     question: (*claims, "open") for question, claims in CLAIMS.items()
 }
@@ -38,17 +40,32 @@ POSITIVE: tuple[AnswerWord, ...] = ("superior", "non-inferior", "equivalent")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The difference between an arm and another one, from means of independent runs.
+class Difference:
+    """A difference between arms, with its interval, from means of independent runs.
 
     Attributes:
-        against: the other arm.
-        n, n_other: runs of both, over all tasks.
         difference: on the scale of the normalised score: (arm - other) / (dense - untrained). None without a scale.
         low, high: its one-sided bounds, each at the verdict's level, so that together they make a 90 % interval at a
             level of 5 %. None with a single run of any arm, and where no bound is finite.
         raw_difference, raw_low, raw_high: arm - other in the unit of the metric, with the same kind of interval. None
             over tasks.
+    """
+
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    raw_difference: float | None = None
+    raw_low: float | None = None
+    raw_high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Difference):
+    """The difference between an arm and another one.
+
+    Attributes:
+        against: the other arm.
+        n, n_other: runs of both, over all tasks.
         from_start: the difference with a second zero of the scale, where the arm's own agents start:
             (arm - other) / (dense - start). None over tasks, without evaluations of these agents before training, and
             where they start no lower than dense agents end.
@@ -58,12 +75,6 @@ class Comparison:
     against: str
     n: int
     n_other: int
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    raw_difference: float | None = None
-    raw_low: float | None = None
-    raw_high: float | None = None
     from_start: float | None = None
     p: Mapping[Claim, float] = field(default_factory=dict)
 
@@ -128,7 +139,7 @@ class FailedRuns:
 
 @dataclass(frozen=True, kw_only=True)
 class Failures:
-    """Failures of a ticket, beside its mean.
+    """Failures of a ticket, which its mean may not show.
 
     Attributes:
         ticket, dense, control: None without a control.
@@ -167,6 +178,10 @@ class ArmVerdict:
     failures: Failures | None = None
     headroom: float | None = None
     kind: Kind = "ticket"
+
+    def of(self, question: Question) -> Answer:
+        """The answer to a question."""
+        return self.dense if question == "dense" else self.random
 
     @property
     def wins(self) -> bool:
@@ -251,6 +266,10 @@ class PooledVerdict:
     dense: PooledAnswer
     random: PooledAnswer
 
+    def of(self, question: Question) -> PooledAnswer:
+        """The answer to a question."""
+        return self.dense if question == "dense" else self.random
+
     @property
     def wins(self) -> bool:
         """Whether it is as good as dense and better than random, over the same tasks."""
@@ -276,7 +295,7 @@ Outcome = Literal["plus", "minus", "open"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContrastResult:
+class ContrastResult(Difference):
     """A contrast of arms, on one task or over tasks: a sum of means, each with the sign + or -.
 
     Attributes:
@@ -286,8 +305,6 @@ class ContrastResult:
         task: None over all tasks.
         plus, minus: the arms with each sign, in the order of the text. Of ``a - b > c - d`` they are (a, d) and (c, b).
         runs: arm -> its runs, over all tasks.
-        difference, low, high: in normalised units, as in `Comparison`; None without a scale.
-        raw_difference, raw_low, raw_high: in the unit of the metric; None over tasks.
         p: one-sided or two-sided, as the contrast is; None with fewer than two runs of an arm.
         adjusted: after Holm's correction over the contrasts of this origin and all tasks; over tasks, over the
             contrasts. None where it is not tested.
@@ -307,12 +324,6 @@ class ContrastResult:
     plus: tuple[str, ...]
     minus: tuple[str, ...]
     runs: Mapping[str, int]
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    raw_difference: float | None = None
-    raw_low: float | None = None
-    raw_high: float | None = None
     p: float | None = None
     adjusted: float | None = None
     outcome: Outcome | None = None

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 from rlottery.analysis.power import MOST_MORE_SEEDS
 from rlottery.analysis.verdict import (
     CLAIMS,
+    QUESTIONS,
     Answer,
     ArmVerdict,
     FailedRuns,
@@ -32,7 +32,6 @@ from rlottery.report.tables import (
 from rlottery.report.verdict_tables import arm_chip, chips_cell, pooled_verdicts
 from rlottery.report.wording import interval_name
 
-_QUESTIONS: tuple[Question, ...] = ("dense", "random")
 ALL_TASKS = "all tasks"
 
 
@@ -45,7 +44,7 @@ class _Asked:
 
     @property
     def answer(self) -> Answer:
-        return cast(Answer, getattr(self.arm, self.question))
+        return self.arm.of(self.question)
 
     @property
     def task(self) -> str | None:
@@ -90,7 +89,7 @@ def answers_table(contents: Contents) -> Table:
         "rate that these runs don't exclude and that would make the answer wrong, and the seeds without a failure that "
         "would exclude it."
     )
-    rows = [_Asked(arm, question) for arm in every for question in _QUESTIONS]
+    rows = [_Asked(arm, question) for arm in every for question in QUESTIONS]
     return make_table("answers", caption, columns, rows)
 
 
@@ -150,9 +149,8 @@ def leave_one_out_table(contents: Contents) -> Table:
 
 def _left_out(contents: Contents) -> Iterator[_Rest]:
     for arm in pooled_verdicts(contents):
-        for question in _QUESTIONS:
-            answer = arm.dense if question == "dense" else arm.random
-            for task, without in answer.without.items():
+        for question in QUESTIONS:
+            for task, without in arm.of(question).without.items():
                 yield _Rest(arm.arm, question, task, without)
 
 
@@ -181,7 +179,7 @@ def _claims_cell(asked: _Asked) -> Cell:
             holm = f" ({p_cell('', adjusted[claim]).text})" if claim in adjusted else ""
             shown.append(f"{claim} {p_cell('', p[claim]).text}{holm}")
     values: dict[str, float | None] = {}
-    for question in _QUESTIONS:
+    for question in QUESTIONS:
         for claim in CLAIMS[question]:
             here = question == asked.question
             name = f"{question}_{claim}".replace("-", "_")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rlottery.analysis.digits import MINUS
 from rlottery.analysis.verdict import ContrastResult
 from rlottery.report.contents import Contents
-from rlottery.report.wording import few, holm_text, plural
+from rlottery.report.wording import few, grouped, holm_text, plural
 from rlottery.storage.paths import DENSE
 
 _MOST_PLACES = 3
@@ -51,13 +51,17 @@ def contrast_lines(contents: Contents) -> list[str]:
 
     Default comparisons that show nothing are counted, and the others are named with their numbers.
     """
+
+    def when_registered(of: Sequence[ContrastResult]) -> str:
+        return registered(of[0], contents)
+
     every = by_contrast(contents.verdicts.contrasts)
     lines = [contrast_line(of, contents) for of in every if _shows(of)]
     of_config = [of for of in every if of[0].origin == "registered" and not _shows(of)]
     tested = [of for of in of_config if any(row.outcome == "open" for row in of)]
-    for when, group in _by_registration(tested, contents).items():
+    for when, group in grouped(tested, when_registered).items():
         lines.append(contents.wording.once(f"Open ({when}): {'; '.join(_open_part(of, contents) for of in group)}."))
-    for when, group in _by_registration([of for of in of_config if of not in tested], contents).items():
+    for when, group in grouped((of for of in of_config if of not in tested), when_registered).items():
         named = few(f"{of[0].text} ({of[0].why})" if of[0].why else of[0].text for of in group)
         lines.append(f"Not tested yet ({when}): {named}.")
     if rest := sum(of[0].origin != "registered" and not _shows(of) for of in every):
@@ -120,22 +124,9 @@ def _shows(of: Sequence[ContrastResult]) -> bool:
     return any(row.outcome in ("plus", "minus") for row in of)
 
 
-def _by_registration(
-    contrasts: Sequence[Sequence[ContrastResult]], contents: Contents
-) -> dict[str, list[Sequence[ContrastResult]]]:
-    """When they were registered -> the contrasts."""
-    found: dict[str, list[Sequence[ContrastResult]]] = {}
-    for of in contrasts:
-        found.setdefault(registered(of[0], contents), []).append(of)
-    return found
-
-
 def by_contrast(rows: Sequence[ContrastResult]) -> list[list[ContrastResult]]:
     """The rows of each contrast together: its tasks, then its pool."""
-    found: dict[tuple[str, str, str], list[ContrastResult]] = {}
-    for row in rows:
-        found.setdefault((row.origin, row.text, row.measure), []).append(row)
-    return list(found.values())
+    return list(grouped(rows, lambda row: (row.origin, row.text, row.measure)).values())
 
 
 def beats_dense(contents: Contents) -> list[str]:

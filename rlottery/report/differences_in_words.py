@@ -2,29 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from rlottery.analysis.digits import Digits, digits_for
 from rlottery.analysis.runs import Metric
-from rlottery.analysis.verdict import Measure
+from rlottery.analysis.verdict import Difference, Measure
 from rlottery.report.wording import METRIC_NAMES, interval_name
-
-
-class Difference(Protocol):
-    """A difference with its interval, normalised and in the unit of the metric (`Comparison`, `ContrastResult`)."""
-
-    @property
-    def difference(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-    @property
-    def raw_difference(self) -> float | None: ...
-    @property
-    def raw_low(self) -> float | None: ...
-    @property
-    def raw_high(self) -> float | None: ...
 
 
 def raw_digits(of: Difference, metric: Metric) -> Digits:

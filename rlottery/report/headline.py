@@ -4,16 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from rlottery.analysis.power import MOST_MORE_SEEDS
-from rlottery.analysis.verdict import Answer, ArmVerdict, PooledAnswer, PooledVerdict, Question, is_winning
+from rlottery.analysis.verdict import QUESTIONS, Answer, ArmVerdict, PooledAnswer, PooledVerdict, Question, is_winning
 from rlottery.report.answers_in_words import PAIRS, Pair, Shade, pair_sentence, shade
 from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import beats_dense
 from rlottery.report.differences_in_words import Placed, Wording
 from rlottery.report.limits import limits, not_learned
-from rlottery.report.wording import AGAINST, FEW, capitalised, few, joined, p_text, plural
+from rlottery.report.wording import AGAINST, FEW, capitalised, few, grouped, joined, p_text, plural
 
 ALL_OPEN = "Nothing is shown yet: every answer is open."
-QUESTIONS: tuple[Question, ...] = ("random", "dense")
+_RANDOM_FIRST = QUESTIONS[::-1]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def headline(contents: Contents) -> Headline:
     shown += [*beats, *_failing(contents)]
     if not any(ticket.wins for ticket in (*single, *pooled)):
         (shown if shown else unshown).append("No winning ticket is shown.")
-    more = [line for question in QUESTIONS if (line := _more_seeds(single, question))]
+    more = [line for question in _RANDOM_FIRST if (line := _more_seeds(single, question))]
     # Of other tasks, the sentences on their tickets have said why there is no answer.
     silent = [task for task in verdicts.tasks if task.task not in {ticket.task for ticket in single}]
     return Headline(tuple(shown or [ALL_OPEN]), (*unshown, *more), (*not_learned(silent), *limiting))
@@ -119,12 +119,14 @@ def _of_pool(arm: PooledVerdict) -> _Judged:
 
 def _grouped(tickets: Sequence[_Judged], margin: float) -> list[list[_Judged]]:
     """Tickets of which the same is said together, in the order of `PAIRS`; the largest differences first."""
-    groups: dict[tuple[Pair, Shade, tuple[str, ...]], list[_Judged]] = {}
-    for ticket in tickets:
-        alike = tuple(
+
+    def alike(ticket: _Judged) -> tuple[Pair, Shade, tuple[str, ...]]:
+        told = (
             answer.why if answer.answer is None else str(answer.measure) for answer in (ticket.dense, ticket.random)
         )
-        groups.setdefault((ticket.pair, shade(ticket.random, margin), alike), []).append(ticket)
+        return ticket.pair, shade(ticket.random, margin), tuple(told)
+
+    groups = grouped(tickets, alike)
     order = {pair: place for place, pair in enumerate(PAIRS)}
     ordered = sorted(groups, key=lambda group: (order[group[0]], group[1] != "far", group[1] == "small"))
     return [sorted(groups[group], key=lambda ticket: -ticket.size) for group in ordered]
@@ -142,7 +144,7 @@ def _sentence(tickets: Sequence[_Judged], margin: float, wording: Wording, *, nu
     if numbers and first.is_shown and len(tickets) == 1:
         dense, random = (_numbers(first, question, wording) for question in ("dense", "random"))
     elif numbers and first.is_shown:
-        after = "".join(f" {line}" for question in QUESTIONS if (line := _listed(tickets, question, wording)))
+        after = "".join(f" {line}" for question in _RANDOM_FIRST if (line := _listed(tickets, question, wording)))
     said = pair_sentence(
         first.pair,
         names,

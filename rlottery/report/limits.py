@@ -2,8 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
 
 from rlottery.analysis.digits import Digits
 from rlottery.analysis.scores import TaskScores
@@ -11,12 +10,9 @@ from rlottery.analysis.verdict import Answer, ArmVerdict, PooledAnswer, TaskVerd
 from rlottery.config import Contrast
 from rlottery.report.answers_in_words import WORDS
 from rlottery.report.contents import Contents
-from rlottery.report.wording import AGAINST, capitalised, few, joined, plural
+from rlottery.report.wording import AGAINST, capitalised, few, grouped, joined, plural
 
 _DIGITS = Digits(2)
-
-Item = TypeVar("Item")
-Key = TypeVar("Key")
 
 
 def limits(contents: Contents) -> Iterator[str]:
@@ -40,7 +36,10 @@ def limits(contents: Contents) -> Iterator[str]:
 def not_learned(tasks: Sequence[TaskVerdict]) -> list[str]:
     """The tasks whose dense agents did not learn, or have too few seeds, and why: one line for each reason."""
     lost = [task for task in tasks if task.state != "learned"]
-    return [f"{few(task.task for task in of)}: {why}." for why, of in _grouped(lost, lambda task: task.why.rstrip("."))]
+    return [
+        f"{few(task.task for task in of)}: {why}."
+        for why, of in grouped(lost, lambda task: task.why.rstrip(".")).items()
+    ]
 
 
 def _no_failure_seen(tickets: Sequence[ArmVerdict], level: float) -> Iterator[str]:
@@ -55,7 +54,7 @@ def _no_failure_seen(tickets: Sequence[ArmVerdict], level: float) -> Iterator[st
         words = WORDS[answer.question][answer.answer]
         return arm.task, words, arm.failures.ticket.runs, answer.no_failure.rate, answer.no_failure.seeds
 
-    for (task, words, runs, rate, seeds), items in _grouped(found, kind):
+    for (task, words, runs, rate, seeds), items in grouped(found, kind).items():
         enough = (
             f"It takes {seeds} seeds without a failure to exclude that."
             if seeds is not None
@@ -75,7 +74,7 @@ def _no_room(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
         least = [arm.random.detectable for arm in short if arm.random.detectable is not None]
         rooms = [
             f"{_span([arm.headroom for arm in arms if arm.headroom is not None])} on {task}"
-            for task, arms in _grouped(short, lambda arm: arm.task)
+            for task, arms in grouped(short, lambda arm: arm.task).items()
         ]
         yield (
             f"Random masks score only {few(rooms)} below dense agents, in normalised score. The smallest difference "
@@ -124,7 +123,7 @@ def _by_area(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
         return tuple(name for name, answer in others if answer.answer is not None and answer.measure == "area")
 
     tied = [arm for arm in tickets if tied_with(arm)]
-    for (task, others), arms in _grouped(tied, lambda arm: (arm.task, tied_with(arm))):
+    for (task, others), arms in grouped(tied, lambda arm: (arm.task, tied_with(arm))).items():
         yield (
             f"On {task}, the scores of {few(arm.arm for arm in arms)} are tied with those of {joined(others)} at "
             "the maximum, so the area under the learning curve is compared: how early agents learn."
@@ -197,7 +196,7 @@ def zero_of_the_scale(contents: Contents, *, limiting: bool) -> Iterator[str]:
         return sample(task)[0] or error(task) >= contents.rules.margin / 2
 
     scaled = [task for task in contents.scores if task.gain is not None]
-    for (of_dense, size), tasks in _grouped([task for task in scaled if limits_it(task) is limiting], sample):
+    for (of_dense, size), tasks in grouped((task for task in scaled if limits_it(task) is limiting), sample).items():
         where = "" if len(tasks) == len(scaled) else f"On {joined(task.task for task in tasks)}, "
         of = "untrained dense agents" if of_dense else "fresh untrained policies"
         errors = [error(task) for task in tasks if math.isfinite(error(task))]
@@ -214,13 +213,6 @@ def _dropped_claims(contents: Contents) -> Iterator[str]:
         what = "a contrast that was" if one else f"{len(dropped)} contrasts that were"
         still = "It is still tested, and counts" if one else "They are still tested, and count"
         yield f"The config no longer has {what} registered: {few(dropped)}. {still} in the correction."
-
-
-def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> list[tuple[Key, list[Item]]]:
-    groups: dict[Key, list[Item]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return list(groups.items())
 
 
 def _span(values: Sequence[float]) -> str:

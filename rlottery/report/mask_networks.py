@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from rlottery.analysis.mask_analysis import ArmMasks, LayerSurvivors, MaskAnalysis, NetworkSurvivors
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
-from rlottery.report.tables import NOTHING, Cell, Column, Table, make_table, number, text
+from rlottery.report.tables import Column, Table, make_table, number, percent, text
 from rlottery.report.verdict_tables import sparsity_cell
 from rlottery.report.wording import named
 
 STARVED = 0.25
 """A hidden layer with a smaller share of its units in use is named: the network is as narrow as one of that width."""
 MANY_IDLE = 0.1
-"""A network with a larger share of its survivors on no path is named. """
+"""A network with a larger share of its survivors on no path is named."""
 
 Row = tuple[ArmMasks, NetworkSurvivors]
 
@@ -26,11 +26,11 @@ def network_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         text("Network", "network", lambda row: row[1].path),
         number("Kept", "kept", lambda row: row[1].kept, ",.0f"),
         number("On a path", "useful", lambda row: row[1].useful, ",.0f"),
-        Column("Idle", lambda row: _percent("idle", row[1].idle), numeric=True),
-        Column("Effective sparsity", lambda row: _percent("effective_sparsity", row[1].effective_sparsity, 2), True),
+        percent("Idle", "idle", lambda row: row[1].idle, 1),
+        percent("Effective sparsity", "effective_sparsity", lambda row: row[1].effective_sparsity),
         number("Units in use", "in_use", lambda row: row[1].in_use, ",.1f"),
         number("Units", "units", lambda row: row[1].units),
-        Column("Rank one", lambda row: _percent("rank_one", row[1].rank_one), numeric=True),
+        percent("Rank one", "rank_one", lambda row: row[1].rank_one, 1),
         number("Masks", "masks", lambda row: len(row[0].seeds)),
     )
     caption = (
@@ -76,7 +76,3 @@ def _where(arm: ArmMasks) -> str:
 
 def _starved(layer: LayerSurvivors) -> str:
     return f"{layer.in_use:.0f} of {layer.units}"
-
-
-def _percent(name: str, share: float | None, digits: int = 1) -> Cell:
-    return Cell(NOTHING if share is None else f"{100 * share:.{digits}f} %", {name: share})

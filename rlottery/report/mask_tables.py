@@ -1,12 +1,12 @@
 """The tables of masks: what layers and observation entries keep, and how much masks overlap."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from rlottery.analysis.mask_analysis import ArmMasks, InputShare, LayerSurvivors, MaskAnalysis, MaskOverlap
 from rlottery.analysis.mask_overlap import PARTNERS
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
-from rlottery.report.tables import NOTHING, Cell, Column, Item, Table, make_table, number, text
+from rlottery.report.tables import Column, Table, make_table, number, percent, text
 from rlottery.report.verdict_tables import sparsity_cell
 
 Layer = tuple[ArmMasks, LayerSurvivors]
@@ -23,11 +23,11 @@ def layer_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         number("Kept", "kept", lambda row: row[1].kept, ",.0f"),
         number("Weights", "weights", lambda row: row[1].total, ",d"),
         number("On a path", "useful", lambda row: row[1].useful, ",.0f"),
-        _share("Share", "share_kept", lambda row: row[1].kept / row[1].total if row[1].total else 0.0),
+        percent("Share", "share_kept", lambda row: row[1].kept / row[1].total if row[1].total else 0.0),
         number("Dead units", "dead", lambda row: row[1].dead, ".1f"),
         number("Without input", "without_input", lambda row: row[1].without_input, ".1f"),
         number("Units", "units", lambda row: row[1].units),
-        _share("Rank one", "rank_one", lambda row: row[1].rank_one),
+        percent("Rank one", "rank_one", lambda row: row[1].rank_one),
         number("Masks", "masks", lambda row: len(row[0].seeds)),
     )
     caption = (
@@ -49,7 +49,7 @@ def inputs_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
     groups = dict.fromkeys(group for arm in contents.masks.arms for entry in arm.inputs for group in entry.kept)
 
     def kept(group: str) -> Column[Entry]:
-        return _share(group.capitalize(), group, lambda row: row[1].kept.get(group))
+        return percent(group.capitalize(), group, lambda row: row[1].kept.get(group))
 
     columns: tuple[Column[Entry], ...] = (
         text("Arm", "arm", lambda row: row[0].arm),
@@ -58,7 +58,7 @@ def inputs_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         number("Entry", "index", lambda row: row[1].index),
         text("Name", "name", lambda row: row[1].name),
         *map(kept, groups),
-        _share("Saliency", "saliency", lambda row: row[1].saliency),
+        percent("Saliency", "saliency", lambda row: row[1].saliency),
         number("Ignored", "ignored", lambda row: row[1].ignored),
         number("Masks", "masks", lambda row: len(row[0].seeds)),
     )
@@ -97,11 +97,3 @@ def partners_sentence(masks: MaskAnalysis) -> str:
     if all(len(arm.seeds) <= most for arm in masks.arms):
         return ""
     return f" Of more than {most} seeds, each is compared with the {PARTNERS} that follow it."
-
-
-def _share(title: str, name: str, of: Callable[[Item], float | None]) -> Column[Item]:
-    def cell(item: Item) -> Cell:
-        share = of(item)
-        return Cell(NOTHING if share is None else f"{100 * share:.2f} %", {name: share})
-
-    return Column(title, cell, numeric=True)

@@ -7,8 +7,9 @@ from typing import Any, Generic, TypeVar
 from rlottery.analysis.digits import Digits, with_minus
 from rlottery.analysis.runs import Metric
 from rlottery.analysis.scores import Estimate
+from rlottery.analysis.verdict import Difference
 from rlottery.report.answers_in_words import Chip
-from rlottery.report.differences_in_words import Difference, raw_digits
+from rlottery.report.differences_in_words import raw_digits
 from rlottery.report.wording import signed
 
 NOTHING = "\N{EN DASH}"
@@ -118,6 +119,16 @@ def number(
         return Cell(form(value) if isinstance(form, Digits) else with_minus(format(value, form)), {name: value})
 
     return Column(title, cell, numeric=True, **layout)
+
+
+def percent(title: str, name: str, of: Callable[[Item], float | None], digits: int = 2) -> Column[Item]:
+    """A column of shares in per cent, with so many decimals."""
+
+    def cell(item: Item) -> Cell:
+        share = of(item)
+        return Cell(NOTHING if share is None else f"{100 * share:.{digits}f} %", {name: share})
+
+    return Column(title, cell, numeric=True)
 
 
 def p_value(title: str, name: str, of: Callable[[Item], float | None], **layout: Any) -> Column[Item]:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from rlottery.analysis.digits import Digits
 from rlottery.analysis.splits import Split, is_uniform
-from rlottery.analysis.verdict import Answer, ArmVerdict, Claim, PooledAnswer, PooledVerdict, Question
+from rlottery.analysis.verdict import QUESTIONS, Answer, ArmVerdict, Claim, PooledAnswer, PooledVerdict, Question
 from rlottery.report.answers_in_words import WINNING, Chip, chip
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
@@ -122,8 +122,7 @@ def glance_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         def cell(name: str) -> Cell:
             arm: ArmVerdict | PooledVerdict | None = pooled.get(name) if task is None else judged.get((task, name))
             values = {
-                f"{where}, against {question}": getattr(arm, question).answer if arm else None
-                for question in ("dense", "random")
+                f"{where}, against {question}": arm.of(question).answer if arm else None for question in QUESTIONS
             }
             return chips_cell(() if arm is None else both_chips(arm), values)
 
@@ -145,7 +144,7 @@ def answer_column(question: Question) -> Column[Any]:
     """The answer to a question about a ticket, with its symbol; controls are not judged."""
 
     def cell(arm: ArmVerdict | PooledVerdict) -> Cell:
-        return chips_cell((arm_chip(arm, question),), {f"answer_{question}": getattr(arm, question).answer})
+        return chips_cell((arm_chip(arm, question),), {f"answer_{question}": arm.of(question).answer})
 
     return Column(f"Against {question}", cell, wraps=True)
 
@@ -154,7 +153,7 @@ def holm_column(question: Question) -> Column[Any]:
     """The Holm p of the claim that answers a question, else the smallest; in CSV also which claim, and its p."""
 
     def cell(arm: ArmVerdict | PooledVerdict) -> Cell:
-        answer: Answer = getattr(arm, question)
+        answer = arm.of(question)
         claim = claim_of(answer)
         p = answer.comparison.p.get(claim) if claim and answer.comparison else None
         shown = p_cell(f"p_holm_{question}", None if claim is None else answer.adjusted.get(claim))
@@ -186,7 +185,7 @@ def _raw_column(title: str, question: Question, contents: Contents) -> Column[Ar
     return raw_difference(
         title,
         f"difference_{question}",
-        lambda arm: getattr(arm, question).comparison,
+        lambda arm: arm.of(question).comparison,
         lambda arm: metrics.get(arm.task, "return"),
     )
 
@@ -198,12 +197,12 @@ def arm_chip(arm: ArmVerdict | PooledVerdict, question: Question) -> Chip:
     """The chip of an answer; of arms that are not tickets, that they are not judged."""
     if isinstance(arm, ArmVerdict) and arm.kind != "ticket":
         return Chip("", "not judged")
-    return chip(getattr(arm, question), question)
+    return chip(arm.of(question), question)
 
 
 def both_chips(arm: ArmVerdict | PooledVerdict) -> tuple[Chip, ...]:
     """The chips of both answers; before them, that it is a winning ticket."""
-    both = (arm_chip(arm, "dense"), arm_chip(arm, "random"))
+    both = tuple(arm_chip(arm, question) for question in QUESTIONS)
     return (WINNING, *both) if arm.wins else both
 
 

@@ -1,11 +1,15 @@
 """Words and numbers as people read them. `rlottery.analysis.digits` decides how many digits scores have."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rlottery.analysis.digits import Digits
 from rlottery.analysis.runs import Metric
+
+Item = TypeVar("Item")
+Key = TypeVar("Key")
 
 METRIC_NAMES: dict[Metric, str] = {"success": "success rate", "return": "return"}
 METRIC_TITLES: dict[Metric, str] = {"success": "Success", "return": "Return"}
@@ -43,6 +47,14 @@ def few(names: Iterable[str]) -> str:
     """Up to four names, joined: ``a, b and c``; of more the first four, ``a, b, c, d and 2 more``. Each name once."""
     known = list(dict.fromkeys(names))
     return joined(known if len(known) <= FEW else [*known[:FEW], f"{len(known) - FEW} more"])
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Key -> the items that have it; both in the order of the items."""
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def holm_text(adjusted: float | None) -> str:
