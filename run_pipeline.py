@@ -12,5 +12,5 @@ if __name__ == "__main__":
         train_agent=True,
         create_ticket=True,
         run_ticket=True,
-        pruning_method="magnitude",  # Change to "gradient" to score weights by |w * dL/dw|; ignored with `arms:`
+        pruning_method="magnitude",  # Change to "gradient" for better performance
     )
