@@ -139,6 +139,7 @@ def pair_sentence(
     no_dense: str = "",
     no_random: str = "",
     shade: Shade = "",
+    apart: bool = False,
 ) -> str:
     """What a pair of answers says of tickets, without a capital letter.
 
@@ -146,8 +147,12 @@ def pair_sentence(
         tickets: their names, many or one.
         dense, random: the numbers of both comparisons, each with a space before it; "" for none.
         no_dense, no_random: why a question can't be asked; "" if that is not said.
+        apart: as two sentences where the pair has two parts.
     """
     text = _FORMS.sub(lambda found: found.group(2 if many else 1), PAIRS[pair])
+    first, _, second = text.partition("; ")
+    if apart and second:
+        text = f"{first}. {second[0].upper()}{second[1:]}"
     said = text.format(
         x=tickets,
         dense=dense,

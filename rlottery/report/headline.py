@@ -10,35 +10,17 @@ from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import beats_dense
 from rlottery.report.differences_in_words import Placed, Wording
 from rlottery.report.limits import limits, not_learned
+from rlottery.report.task_sentences import early_look
 from rlottery.report.wording import AGAINST, FEW, capitalised, few, grouped, joined, p_text, plural
+from rlottery.storage.paths import DENSE
 
 ALL_OPEN = "Nothing is shown yet: every answer is open."
 _RANDOM_FIRST = QUESTIONS[::-1]
 
 
 @dataclass(frozen=True)
-class Headline:
-    """The verdict in sentences.
-
-    Attributes:
-        shown: what is shown, the most telling first; never empty.
-        open: what is not, and what more seeds would do.
-        limits: what makes it less reliable.
-    """
-
-    shown: tuple[str, ...]
-    open: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """All sentences."""
-        return (*self.shown, *self.open, *self.limits)
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A ticket on a task, or over all tasks if that is None."""
+class Judged:
+    """A ticket on a task, or over all tasks if that is None, with both answers."""
 
     arm: str
     task: str | None
@@ -73,6 +55,37 @@ class _Judged:
         return max((abs(c.difference) for c in compared if c and c.difference is not None), default=0.0)
 
 
+@dataclass(frozen=True)
+class Headline:
+    """The verdict in sentences.
+
+    Attributes:
+        shown: what is shown, the most telling first; never empty. Before anything can be answered, the scores so far.
+        open: what is not, and what more seeds would do.
+        limits: what makes it less reliable.
+        short: the first of `shown` without its numbers, in short sentences; "" where it has no such form.
+        named: the tickets that the first of `shown` is about; where nothing is shown, the first that are compared.
+        early: whether `shown` has an early look at the scores, because too few seeds are done for any answer.
+    """
+
+    shown: tuple[str, ...]
+    open: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    short: str = ""
+    named: tuple[Judged, ...] = ()
+    early: bool = False
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All sentences."""
+        return (*self.shown, *self.open, *self.limits)
+
+    @property
+    def lead(self) -> str:
+        """The answer in short."""
+        return self.short or next(iter(self.shown), "")
+
+
 def headline(contents: Contents) -> Headline:
     """The verdict in sentences, which claim no more than the verdicts do."""
     verdicts, margin, wording = contents.verdicts, contents.rules.margin, contents.wording
@@ -84,9 +97,7 @@ def headline(contents: Contents) -> Headline:
     pooled = [ticket for ticket in pooled if ticket.pair != (None, None)]
     beats, limiting = beats_dense(contents), tuple(limits(contents))
     if not single and not pooled:
-        lost = not_learned(verdicts.tasks)
-        first = "Nothing is decided." if lost else "Nothing is decided: no ticket has been trained with enough seeds."
-        return Headline((*beats, first, *lost), (), limiting)
+        return _undecided(contents, beats, limiting)
     telling = [ticket for ticket in single if not pooled or ticket.random.answer in ("better", "worse")]
     others = [ticket for ticket in single if ticket not in telling and ticket.is_shown]
     groups = _grouped(pooled, margin) + [
@@ -96,31 +107,51 @@ def headline(contents: Contents) -> Headline:
     sentences += [(of, _sentence(of, margin, wording, numbers=False)) for of in _grouped(others, margin)]
     shown = [sentence for of, sentence in sentences if of[0].is_shown]
     unshown = [sentence for of, sentence in sentences if not of[0].is_shown]
+    leading = next((of for of, _ in sentences if of[0].is_shown), sentences[0][0])
+    short = _sentence(leading, margin, wording, numbers=False, apart=True) if shown else ""
     shown += [*beats, *_failing(contents)]
     if not any(ticket.wins for ticket in (*single, *pooled)):
         (shown if shown else unshown).append("No winning ticket is shown.")
     more = [line for question in _RANDOM_FIRST if (line := _more_seeds(single, question))]
     # Of other tasks, the sentences on their tickets have said why there is no answer.
     silent = [task for task in verdicts.tasks if task.task not in {ticket.task for ticket in single}]
-    return Headline(tuple(shown or [ALL_OPEN]), (*unshown, *more), (*not_learned(silent), *limiting))
+    return Headline(
+        tuple(shown or [ALL_OPEN]),
+        (*unshown, *more),
+        (*not_learned(silent), *limiting),
+        short=short,
+        named=tuple(leading[:FEW]),
+    )
 
 
-def _of_arm(arm: ArmVerdict) -> _Judged:
-    return _Judged(arm.arm, arm.task, arm.dense, arm.random)
+def _undecided(contents: Contents, beats: Sequence[str], limiting: tuple[str, ...]) -> Headline:
+    """What there is while no ticket can be judged: the scores so far, and why they are no answer."""
+    tasks = contents.verdicts.tasks
+    early, lost = early_look(contents.scores, len(contents.seeds), contents.rules.least_seeds), not_learned(tasks)
+    if early and not any(run.status == "done" and run.arm != DENSE for of in contents.scores for run in of.every_run):
+        return Headline(tuple(early), limits=contents.verdicts.deviations, early=True)
+    first = "Nothing is decided." if lost else "Nothing is decided: no ticket has been trained with enough seeds."
+    compared = [_of_arm(arm) for arm in tasks[0].arms if arm.kind == "ticket"] if early else []
+    named = sorted(compared, key=lambda ticket: -ticket.size)[:FEW]
+    return Headline((*beats, *early, first, *lost), (), limiting, named=tuple(named), early=bool(early))
 
 
-def _of_pool(arm: PooledVerdict) -> _Judged:
+def _of_arm(arm: ArmVerdict) -> Judged:
+    return Judged(arm.arm, arm.task, arm.dense, arm.random)
+
+
+def _of_pool(arm: PooledVerdict) -> Judged:
     """A ticket over tasks. A win takes both answers over the same tasks; otherwise that against random is left out."""
     random = arm.random
     if is_winning(arm.dense, random) and not arm.wins:
         random = replace(random, answer=None, why="that answer is over other tasks")
-    return _Judged(arm.arm, None, arm.dense, random)
+    return Judged(arm.arm, None, arm.dense, random)
 
 
-def _grouped(tickets: Sequence[_Judged], margin: float) -> list[list[_Judged]]:
+def _grouped(tickets: Sequence[Judged], margin: float) -> list[list[Judged]]:
     """Tickets of which the same is said together, in the order of `PAIRS`; the largest differences first."""
 
-    def alike(ticket: _Judged) -> tuple[Pair, Shade, tuple[str, ...]]:
+    def alike(ticket: Judged) -> tuple[Pair, Shade, tuple[str, ...]]:
         told = (
             answer.why if answer.answer is None else str(answer.measure) for answer in (ticket.dense, ticket.random)
         )
@@ -132,8 +163,10 @@ def _grouped(tickets: Sequence[_Judged], margin: float) -> list[list[_Judged]]:
     return [sorted(groups[group], key=lambda ticket: -ticket.size) for group in ordered]
 
 
-def _sentence(tickets: Sequence[_Judged], margin: float, wording: Wording, *, numbers: bool = True) -> str:
-    """What a pair of answers says of the tickets that have it.
+def _sentence(
+    tickets: Sequence[Judged], margin: float, wording: Wording, *, numbers: bool = True, apart: bool = False
+) -> str:
+    """What a pair of answers says of the tickets that have it; with `apart`, in two sentences where it has two parts.
 
     The numbers of one ticket follow each claim. Those of several follow the sentence, by ticket, in the unit of the
     metric alone: the tables have the others.
@@ -154,11 +187,12 @@ def _sentence(tickets: Sequence[_Judged], margin: float, wording: Wording, *, nu
         no_dense=first.dense.why,
         no_random=first.random.why,
         shade=shade(first.random, margin),
+        apart=apart,
     )
     return wording.once(f"{where}{said if where else capitalised(said)}{after}")
 
 
-def _where(tickets: Sequence[_Judged]) -> str:
+def _where(tickets: Sequence[Judged]) -> str:
     """``On reach-v3, `` or ``Over 3 tasks, ``; "" for tickets on several tasks, whose names say where."""
     tasks = {ticket.task for ticket in tickets}
     if tasks == {None}:
@@ -170,7 +204,7 @@ def _where(tickets: Sequence[_Judged]) -> str:
     return f"On {tasks.pop()}, " if len(tasks) == 1 else ""
 
 
-def _numbers(ticket: _Judged, question: Question, wording: Wording) -> str:
+def _numbers(ticket: Judged, question: Question, wording: Wording) -> str:
     """The numbers of an answer, with a space before them, as they follow its words."""
     placed, word = _placed(ticket, question), ticket.of(question).answer
     if placed is None or word is None:
@@ -180,7 +214,7 @@ def _numbers(ticket: _Judged, question: Question, wording: Wording) -> str:
     return f" ({wording.signed(placed)})"
 
 
-def _listed(tickets: Sequence[_Judged], question: Question, wording: Wording) -> str:
+def _listed(tickets: Sequence[Judged], question: Question, wording: Wording) -> str:
     """``Against random, in return: magnitude-90 +1,251 [964 to 1,538], taylor-90 +900 [600 to 1,200].``"""
     if tickets[0].of(question).answer in (None, "open"):
         return ""
@@ -192,7 +226,7 @@ def _listed(tickets: Sequence[_Judged], question: Question, wording: Wording) ->
     return f"Against {question}, in {unit}: {', '.join(f'{arm} {number}' for arm, number, _ in numbers)}."
 
 
-def _placed(ticket: _Judged, question: Question) -> Placed | None:
+def _placed(ticket: Judged, question: Question) -> Placed | None:
     """What was compared for a question; None without any number."""
     answer = ticket.of(question)
     of = answer.comparison
@@ -201,7 +235,7 @@ def _placed(ticket: _Judged, question: Question) -> Placed | None:
     return of, ticket.task, answer.measure
 
 
-def _more_seeds(single: Sequence[_Judged], question: Question) -> str | None:
+def _more_seeds(single: Sequence[Judged], question: Question) -> str | None:
     """How many more seeds would answer what is open on single tasks."""
     answers = [ticket.of(question) for ticket in single]
     asked = [answer for answer in answers if answer.answer is not None]

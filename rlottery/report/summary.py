@@ -9,7 +9,7 @@ from rlottery.analysis.rules import margin_text
 from rlottery.report.answer import OPTION, QUESTION, answer_or_advice
 from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import contrast_lines
-from rlottery.report.headline import Headline, headline
+from rlottery.report.headline import headline
 from rlottery.report.score_tables import closing_table
 from rlottery.report.table_formats import escaped, table_lines
 from rlottery.report.tables import Table
@@ -17,7 +17,6 @@ from rlottery.report.task_sentences import measured_line, not_normalised_lines, 
 from rlottery.report.terminal import FittedTable, Paragraph
 from rlottery.report.wording import interval_name, last_evaluations
 from rlottery.safety.printable import on_one_line
-from rlottery.storage.paths import DENSE
 
 CONTRASTS = "Contrasts"
 
@@ -43,7 +42,7 @@ class Summary:
     """A study in short.
 
     Attributes:
-        verdict: what is shown of its tickets; scores: how they did on each task.
+        verdict: what is shown of its tickets; scores: how they did on each task, unless the verdict says it.
         open: what is not shown; limits: what makes the verdict less reliable.
         tasks: those that have a run.
         contrasts: what each registered contrast shows, and the default ones that show something.
@@ -65,8 +64,7 @@ class Summary:
 
 def summarise(contents: Contents) -> Summary:
     """Summarise a study, finished or not."""
-    has_ticket = any(run.status == "done" for task in contents.scores for run in task.every_run if run.arm != DENSE)
-    said = headline(contents) if has_ticket else Headline((), limits=contents.verdicts.deviations)
+    said = headline(contents)
     tasks = tuple(
         TaskSummary(
             task=task.task,
@@ -83,7 +81,7 @@ def summarise(contents: Contents) -> Summary:
         verdict=said.shown,
         open=said.open,
         limits=said.limits,
-        scores=tuple(task_lines(contents.scores, len(contents.seeds))),
+        scores=() if said.early else tuple(task_lines(contents.scores, len(contents.seeds))),
         tasks=tasks,
         contrasts=tuple(contrast_lines(contents)),
         problems=problems,

@@ -9,7 +9,7 @@ from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import ArmScores, TaskScores
-from rlottery.report.wording import METRIC_NAMES, joined, named, plural, sparsity_text
+from rlottery.report.wording import METRIC_NAMES, capitalised, joined, named, plural, sparsity_text
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.paths import DENSE
 
@@ -23,10 +23,27 @@ def task_lines(tasks: Sequence[TaskScores], seeds: int) -> list[str]:
     Args:
         seeds: how many the config asks for.
     """
+    return [f"{named(names)}: {sentences}" for sentences, names in _by_sentences(tasks, seeds).items()]
+
+
+def early_look(tasks: Sequence[TaskScores], seeds: int, least_seeds: int) -> list[str]:
+    """The same while an arm has fewer seeds than an answer needs, of the tasks that have a score; else nothing.
+
+    ``Early look: on reach-v3, at 80 % sparsity, the normalised score is 0.97 for magnitude over 2 seeds.``
+    """
+    known = [task for task in tasks if task.arms]
+    if not any(len(task.arms) == 1 or any(len(arm.scores) < least_seeds for arm in task.arms) for task in known):
+        return []
+    lines = [f"on {named(names)}, {sentences}" for sentences, names in _by_sentences(known, seeds).items()]
+    return [f"Early look: {line}" if number == 0 else capitalised(line) for number, line in enumerate(lines)]
+
+
+def _by_sentences(tasks: Sequence[TaskScores], seeds: int) -> dict[str, list[str]]:
+    """What is said -> the tasks of which it is."""
     said: dict[str, list[str]] = {}
     for task in tasks:
         said.setdefault(_task_sentences(task, seeds), []).append(task.task)
-    return [f"{named(names)}: {sentences}" for sentences, names in said.items()]
+    return said
 
 
 def _task_sentences(task: TaskScores, seeds: int) -> str:

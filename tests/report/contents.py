@@ -142,7 +142,7 @@ def _recipe(arm: str) -> dict[str, Any]:
 
 
 def _criterion(arm: str) -> str | None:
-    return None if arm == "dense" else "magnitude" if arm.startswith("magnitude") else "taylor"
+    return None if arm == "dense" else arm.rpartition("-")[0] if arm in (*TICKETS, *CONTROLS) else "taylor"
 
 
 def _runs(task: str, arms: tuple[str, ...], seeds: tuple[int, ...], evaluations: int) -> tuple[Run, ...]:

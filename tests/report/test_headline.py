@@ -1,4 +1,5 @@
 import re
+import statistics
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from rlottery.analysis.verdict import (
     PooledVerdict,
     Verdicts,
 )
+from rlottery.report.answers_in_words import PAIRS
 from rlottery.report.contents import Contents
 from rlottery.report.headline import Headline, missing_line
 from rlottery.report.headline import headline as headline_of
@@ -193,9 +195,65 @@ class TestOpen:
     def test_nothing_there(self):
         assert headline_of(empty()).lines == ("Nothing is decided yet: there are no runs to judge.",)
 
-    def test_no_ticket_with_enough_seeds(self, made):
-        none = ticket(made, RETURNS, None, None)
-        assert on_one_task(made, RETURNS, none).shown[0].startswith("Nothing is decided: no ticket has been trained")
+    def test_no_ticket_with_enough_seeds_has_an_early_look_at_the_scores(self):
+        few = contents(seeds=(0, 1), evaluations=3)
+        (scores,) = (task for task in few.scores if task.task == RETURNS)
+        kept = tuple(arm for arm in scores.arms if arm.arm in ("dense", "magnitude-80", "random-80"))
+        few = replace(few, scores=(replace(scores, arms=kept),))
+        told = on_one_task(few, RETURNS, ticket(few, RETURNS, None, None))
+        magnitude, random = (f"{statistics.fmean(arm.normalised.values()):.2f}" for arm in kept[1:])
+        assert (
+            told.lead
+            == told.shown[0]
+            == (
+                f"Early look: on {RETURNS}, at 80 % sparsity, the normalised score is {magnitude} for magnitude and "
+                f"{random} for random over 2 seeds."
+            )
+        )
+        assert told.early and told.shown[1].startswith("Nothing is decided: no ticket has been trained with enough")
+        assert [(one.arm, one.task) for one in told.named] == [("magnitude-80", RETURNS)]
+
+    def test_there_is_no_early_look_once_all_seeds_are_there(self, made):
+        lost = {"state": "did not learn", "why": "the dense agents gained nothing", "arms": ()}
+        tasks = tuple(replace(task, **lost) for task in made.verdicts.tasks[:1])
+        told = headline_of(
+            replace(made, scores=made.scores[:1], verdicts=replace(made.verdicts, tasks=tasks, pooled=()))
+        )
+        assert not told.early and not any("Early look" in line for line in told.lines)
+
+
+class TestInShort:
+    """What the first screen says: the same as the first sentence, without its numbers."""
+
+    def test_two_parts_are_two_sentences(self, made):
+        told = on_one_task(made, RETURNS, ticket(made, RETURNS, "open", "better"))
+        assert told.lead == (
+            f"On {RETURNS}, magnitude-80 is better than random masks with the same layer counts. Whether it matches "
+            "dense agents is open."
+        )
+        assert [one.arm for one in told.named] == ["magnitude-80"]
+
+    @pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair != (None, None)])
+    def test_every_pair_of_answers_keeps_its_words_and_has_no_numbers(self, made, pair):
+        told = on_one_task(made, RETURNS, ticket(made, RETURNS, *pair))
+        sentence = (told.shown if any(word not in (None, "open") for word in pair) else told.open)[0]
+        numberless = re.sub(r" \([^()]*\[[^()]*\)| by [-\d,.]+ \[[^]]*\] in return", "", sentence)
+        if told.short:
+            assert told.short.replace(". ", "; ").casefold() == numberless.casefold()
+            assert "[" not in told.short and len(told.short) < 300
+        else:
+            assert told.lead == "Nothing is shown yet: every answer is open."
+
+    def test_of_several_tasks_the_first_that_shows_something_leads(self, made):
+        first, second, *_ = made.verdicts.tasks
+        tasks = (
+            replace(first, arms=(ticket(made, first.task, "open", "open"),)),
+            replace(second, arms=(ticket(made, second.task, "worse", "worse"),)),
+        )
+        headline = told(made, tasks=tasks, pooled=())
+        assert headline.lead.startswith(f"On {second.task}, magnitude-80 is far worse than random masks")
+        assert headline.shown[0].startswith(headline.lead.partition(" with ")[0])
+        assert [one.task for one in headline.named] == [second.task]
 
 
 class TestLimits:
