@@ -53,7 +53,7 @@ tasks:
     training: {env_steps: 1600}
 seeds: [0]
 network: {actor: [16, 16], critic: [16, 16]}
-pruning: {sparsity: 0.7, num_gradient_batches: 4, gradient_batch_size: 32}
+pruning: {sparsity: 0.7, controls: [], num_gradient_batches: 4, gradient_batch_size: 32}
 training: {env_steps: 1400, warmup_steps: 200}
 evaluation: {interval: 400, episodes: 1, score_evaluations: 1, untrained_policies: 2}
 """

@@ -30,7 +30,7 @@ name: docs
 data: data
 tasks: [Pendulum-v1]
 seeds: [0]
-pruning: {num_gradient_batches: 2, gradient_batch_size: 8}
+pruning: {controls: [], num_gradient_batches: 2, gradient_batch_size: 8}
 training: {env_steps: 250, warmup_steps: 200}
 evaluation: {interval: 250, episodes: 1, score_evaluations: 1, untrained_policies: 2}
 """
@@ -98,7 +98,7 @@ def test_the_criterion_of_ones_own_works_as_it_is_written(tmp_path: Path, monkey
     code = next(code for language, code in found if language == "python" and "# my_scores.py" in code)
     arms = next(code for language, code in found if language == "yaml" and "my_scores:" in code)
     (tmp_path / "my_scores.py").write_text(code)
-    study = TINY.replace("pruning: {num_gradient_batches: 2, gradient_batch_size: 8}\n", arms)
+    study = TINY.replace("pruning: {controls: [], num_gradient_batches: 2, gradient_batch_size: 8}\n", arms)
     (tmp_path / "config.yaml").write_text(study)
     monkeypatch.chdir(tmp_path)
     run("uv run rlottery run --stages dense,mask", monkeypatch)

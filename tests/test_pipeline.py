@@ -243,14 +243,19 @@ def test_a_second_run_does_nothing_and_says_so(study: Path, capsys: pytest.Captu
     assert contents(study / "data" / "runs") | contents(study / "data" / "masks") == before
 
 
-def test_another_sparsity_adds_an_arm(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_sparsity_adds_a_ticket_and_its_control(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train_in_this_process(monkeypatch)
     published = study / "data" / "masks" / "Pendulum-v1_seed_0.pkl"
     others = {name: contents(arm(study, name)) for name in ("dense", "magnitude-80", GRADIENT_ARM)}
-    code, output, message = rlottery("run", "pruning.sparsity=0.5")  # no config argument
+    code, output, message = rlottery("run", "pruning.sparsity=0.5", "pruning.controls=[random]")  # no config argument
     assert code == 0, output + message
-    assert read_mask(published).metadata["sparsity_asked"] == {"actor": 0.5, "critic": 0.5}
-    assert json.loads((arm(study, "magnitude-50") / "manifest.json").read_text())["status"] == "done"
+    ticket, random = read_mask(published), read_mask(published.with_name("Pendulum-v1_seed_0_random.pkl"))
+    assert ticket.metadata["sparsity_asked"] == random.metadata["sparsity_asked"] == {"actor": 0.5, "critic": 0.5}
+    both = [(mask, random.all_layers[path]) for path, mask in ticket.all_layers.items()]
+    assert all(one.sum() == other.sum() for one, other in both) and any((one != other).any() for one, other in both)
+    for name in ("magnitude-50", "random-of-magnitude-50"):
+        assert json.loads((arm(study, name) / "manifest.json").read_text())["status"] == "done"
+        assert name in (study / "data" / "report" / "report.html").read_text()
 
     code, output, message = rlottery("run")  # back again: its mask is published, its ticket is there
     assert code == 0, output + message

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from rlottery.config.built_in import recipes_for
 from rlottery.config.contrasts import Contrast, RegisteredContrast, objections
 from rlottery.config.expand import RecipeError, spread
 from rlottery.config.fields import FILLED, Seconds, Section, Seed, Switch, Workers, at_most, expects
@@ -180,10 +181,7 @@ class Config(Section):
         """Check the arms against each other and against the rest of the config."""
         if self.arms and "pruning" in self.model_fields_set:
             raise _at(("pruning",), "arms and pruning exclude each other; leave one of the two out")
-        try:
-            runs = len(self.tasks) * len(self.seeds) * (1 + (len(spread(self.arms)) or 1))
-        except RecipeError as error:
-            raise _at(("arms", *error.place), str(error)) from None
+        runs = len(self.tasks) * len(self.seeds) * (1 + len(self._checked_recipes()))
         if runs > MOST_RUNS:
             raise _at(("seeds",), f"with these tasks and arms, they make {runs:,} runs; the most is {MOST_RUNS:,}")
         for index, recipe in enumerate(self.arms):
@@ -191,6 +189,16 @@ class Config(Section):
                 for key, problem in _conflicts(recipe, self, task):
                     raise _at(("arms", index, *key), problem)  # the first is enough
         return self
+
+    def _checked_recipes(self) -> list[Recipe]:
+        """The recipes of `arms`, or of one of the two methods: both have the same controls."""
+        try:
+            return spread(self.arms) or recipes_for("magnitude", self.pruning)
+        except RecipeError as error:
+            if self.arms:
+                raise _at(("arms", *error.place), str(error)) from None
+            control = ("pruning", "controls", int(error.place[0]) - 1)
+            raise _at(control, f"{error}; leave it out", ("pruning", "sparsity")) from None
 
     @model_validator(mode="after")
     def _contrasts_name_arms(self) -> Self:
@@ -304,9 +312,10 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
             )
 
 
-def _at(place: KeyPath, problem: str) -> ValidationError:
+def _at(place: KeyPath, problem: str, *others: KeyPath) -> ValidationError:
+    """The error at that place, or at another one that the command line has set."""
     return ValidationError.from_exception_data(
-        "Config", [InitErrorDetails(type=fault(problem, places=[place]), loc=place, input=None)]
+        "Config", [InitErrorDetails(type=fault(problem, places=[place, *others]), loc=place, input=None)]
     )
 
 

@@ -1,5 +1,6 @@
 """Recipes: what an entry of the config's `arms:` may say. Each kind of arm has a model with the keys that it takes."""
 
+import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
@@ -71,10 +72,16 @@ def _known_criterion(name: str | None) -> str | None:
 
 
 def _known_control(value: object) -> object:
-    if not isinstance(value, str) or value not in _controls():
-        raise fault(f"must be one of {', '.join(_controls())}, not {show(value)}")
-    return value
+    known = list(_controls())
+    if isinstance(value, str) and value in known:
+        return value
+    close = difflib.get_close_matches(value, known, n=1) if isinstance(value, str) else []
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    raise fault(f"must be one of {', '.join(known)}, not {show(value)}{hint}")
 
+
+ControlName = Annotated[str, BeforeValidator(_known_control)]
+"""A kind of control."""
 
 _RESCALE: Any = Field(default=False, description="true corrects each unit's scale for the inputs it lost")
 
@@ -305,7 +312,7 @@ class DerivedRecipe(ArmRecipe):
 class ControlRecipe(DerivedRecipe):
     """A control: an arm that differs from another one, its ticket, in one thing."""
 
-    control: Annotated[str, BeforeValidator(_known_control)] = Field(description="what differs from the ticket")
+    control: ControlName = Field(description="what differs from the ticket")
 
     kind: ClassVar[str] = "control"
 
@@ -336,6 +343,12 @@ class ControlRecipe(DerivedRecipe):
         """What distinguishes this arm from others: the control and its ticket."""
         name = self.control if self.of is None else f"{self.control}-of-{self.of}"
         return name + "-rescaled" * self.rescale
+
+
+def named_control(control: str, of: str | None) -> ControlRecipe:
+    """A control of this kind, of the ticket with this name if it is a control of one ticket at all."""
+    takes = _controls()[control].takes
+    return ControlRecipe.model_validate({"control": control} | ({"of": of} if "of" in takes else {}))
 
 
 class TransferRecipe(DerivedRecipe):

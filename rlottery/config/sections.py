@@ -1,7 +1,8 @@
 """The sections of a study's settings, each with its keys, defaults and limits."""
 
 import math
-from typing import Annotated, Any, Literal
+from collections import Counter
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, field_serializer, field_validator, model_validator
 
@@ -22,8 +23,11 @@ from rlottery.config.fields import (
     UpToOne,
     Widths,
     expects,
+    listed,
 )
 from rlottery.config.numbers import fault, real, whole
+from rlottery.config.recipe_keys import AllocationName
+from rlottery.config.recipes import ControlName
 from rlottery.config.task_ids import file_name, is_task_id, wrong_ending
 from rlottery.config.yaml_lines import show
 
@@ -35,6 +39,13 @@ class Pruning(Section):
         default=Sparsity(actor=0.8, critic=0.8),
         description="share of the kernel weights to prune, 0 to below 1, or {actor: s, critic: s}",
     )
+    controls: tuple[ControlName, ...] = Field(
+        default=("random",),
+        description="kinds of control to train next to each ticket; by default none if it prunes nothing",
+    )
+    allocation: Annotated[AllocationName, expects(listed(get_args(AllocationName)))] = Field(
+        default="global", description="how survivors are shared among layers: global, uniform or erk"
+    )
     gradient_method: Annotated[Literal["taylor", "gradient", "magnitude"], expects("taylor, gradient or magnitude")] = (
         Field(default="taylor", description="score of a weight w with loss L: |w dL/dw|, |dL/dw| or |w|")
     )
@@ -43,6 +54,19 @@ class Pruning(Section):
     reclaim: Switch = Field(
         default=False, description="true exchanges survivors on no path from input to output for weights on one"
     )
+
+    @field_validator("controls")
+    @classmethod
+    def _distinct_controls(cls, controls: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := [control for control, times in Counter(controls).items() if times > 1]:
+            raise fault(f"must be distinct; given more than once: {', '.join(twice)}")
+        return controls
+
+    @model_validator(mode="after")
+    def _none_if_nothing_is_pruned(self) -> Self:
+        if "controls" not in self.model_fields_set and not (self.sparsity.actor or self.sparsity.critic):
+            self.__dict__["controls"] = ()  # a random mask would be the ticket's own
+        return self
 
 
 class NetworkSettings(Section):

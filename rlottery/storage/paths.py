@@ -6,6 +6,7 @@ data/
   untrained/{task}/scores.json             what the untrained policies of a task score
   masks/{task}_seed_{seed}.pkl             the latest mask of pruning_method="magnitude"
   masks/{task}_seed_{seed}_gradient.pkl    the latest mask of pruning_method="gradient"
+  masks/..._random.pkl                     that of the method's random control, and likewise for other controls
   runs/{task}/seed_{seed}/{arm}/           one run: an arm is "dense", a ticket ("magnitude-80") or a control
     manifest.json                          written last: what the files were made from, and their checksums
     metrics.jsonl                          one JSON object per line
@@ -123,9 +124,9 @@ class Store:
         """The files of a task's untrained policies."""
         return UntrainedFiles(self.every_untrained / task_name)
 
-    def mask(self, task_name: str, seed: int, method: str) -> Path:
-        """The file with the latest mask of a pruning method, under its documented name."""
-        suffix = "" if method == "magnitude" else f"_{method}"
+    def mask(self, task_name: str, seed: int, method: str, control: str | None = None) -> Path:
+        """The file with the latest mask of a pruning method, under its documented name; or of one of its controls."""
+        suffix = "".join(f"_{part}" for part in (method, control) if part not in ("magnitude", None))
         return self.root / "masks" / f"{task_name}_seed_{seed}{suffix}.pkl"
 
     def arms(self, task_name: str, seed: int) -> list[str]:

@@ -173,8 +173,11 @@ def read_study_record(data: Path) -> StudyRecord:
 
 def config_from_record(record: StudyRecord, data: Path) -> Config:
     """The settings in a record, with `data` set to where the folder is now. Raises StudyError if they can't be read."""
+    settings = {**record["config"], "data": str(data)}
+    if isinstance(pruning := settings.get("pruning"), dict):
+        settings["pruning"] = {"controls": [], **pruning}  # versions without this key trained none
     try:
-        return Config.model_validate({**record["config"], "data": str(data)})
+        return Config.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         raise StudyError(

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from rlottery.config import Config
+from rlottery.config.built_in import METHODS
 from rlottery.errors import RlotteryError, StudyError
+from rlottery.pruning.controls import CONTROLS
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.checkpoint_record import checkpoint_damage, read_checkpoint_record, record_paths
 from rlottery.storage.disk import read_arrays
@@ -19,7 +21,6 @@ from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import RunFiles, Store, UntrainedFiles
 from rlottery.storage.study_record import read_study_record
 from rlottery.storage.untrained_record import untrained_damage
-from rlottery.study.planning.arms import METHODS
 from rlottery.study.planning.earlier import is_known_to_differ
 from rlottery.study.planning.finished_runs import damage_of_run, ended_manifest, expected_files, replay_was_deleted
 
@@ -195,7 +196,7 @@ def _contradictions(run: RunFiles) -> Iterator[tuple[Path, str]]:
 
 def _published_masks(store: Store, task_name: str, seed: int) -> set[Path]:
     """Mask files under the names of their methods: those that exist, and those that an arm's own mask implies."""
-    paths = {store.mask(task_name, seed, method) for method in METHODS}
+    paths = {store.mask(task_name, seed, method, control) for method in METHODS for control in (None, *CONTROLS)}
     found = {path for path in paths if path.exists()}
     for arm in store.arms(task_name, seed):
         with contextlib.suppress(RlotteryError):

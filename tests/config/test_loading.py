@@ -134,6 +134,9 @@ BELOW_ONE = "must be a number from 0 to below 1, not "
         ("pruning.sparsity", "true", BELOW_ONE + "true"),
         ("pruning.sparsity", ".nan", BELOW_ONE + "nan"),
         ("pruning.gradient_method", "tailor", "must be taylor, gradient or magnitude, not 'tailor'"),
+        ("pruning.controls", "random", "must be a list, not 'random'"),
+        ("pruning.controls", "[random, random]", "must be distinct; given more than once: random"),
+        ("pruning.allocation", "erc", "must be global, uniform or erk, not 'erc'"),
         ("pruning.num_gradient_batches", "0", COUNT + "0"),
         ("pruning.gradient_batch_size", "2.5", COUNT + "2.5"),
         ("pruning", "[0.8]", "must be a mapping of keys, not a list"),
@@ -164,7 +167,7 @@ BELOW_ONE = "must be a number from 0 to below 1, not "
         ("evaluation.episodes", "0", COUNT + "0"),
         ("evaluation.score_evaluations", "0", COUNT + "0"),
         ("evaluation.episode", "1", "unknown key; did you mean 'episodes'?"),
-        ("pruning.colour", "1", ("unknown key; the keys here are sparsity, gradient_method, "
+        ("pruning.colour", "1", ("unknown key; the keys here are sparsity, controls, allocation, gradient_method, "
          "num_gradient_batches, gradient_batch_size, reclaim")),
     ],
 )  # fmt: skip
@@ -193,6 +196,16 @@ def test_fault_of_one_key(faults: Faults, key: str, value: str, message: str) ->
         (
             "seeds: [0]\ntasks:\n- a\n- 5",
             "config.yaml:4: tasks.1: must be a task's id or a mapping with an id, not 5",
+        ),
+        (
+            "tasks: [a]\nseeds: [0]\npruning: {controls: [random, shufled]}",
+            "config.yaml:3: pruning.controls.1: must be one of random, random-erk, shuffled, first-layer, inverted, "
+            "permuted-weights, fresh-weights, small-dense, dense-again, not 'shufled'; did you mean 'shuffled'?",
+        ),
+        (
+            "tasks: [a]\nseeds: [0]\npruning:\n  sparsity: 0\n  controls:\n  - fresh-weights\n  - random",
+            "config.yaml:7: pruning.controls.1: magnitude-0 prunes nothing, so random would have the same mask; leave "
+            "it out",
         ),
         ("seeds: [0]\ntasks:\n- a\n- kwargs: {}", "config.yaml:4: tasks.1.id: missing; it has no default"),
         (

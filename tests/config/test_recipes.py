@@ -391,7 +391,7 @@ def test_fault_of_a_ticket(fault: Fault, key: str, message: str) -> None:
         (
             "{control: randum, of: mag}",
             "arms.1.control: must be one of random, random-erk, shuffled, first-layer, "
-            "inverted, permuted-weights, fresh-weights, small-dense, dense-again, not 'randum'",
+            "inverted, permuted-weights, fresh-weights, small-dense, dense-again, not 'randum'; did you mean 'random'?",
         ),
         ("{control: null, of: mag}", f"arms.1: {OF}"),
         ("{control: random}", "arms.1: a control needs the arm that it is compared with: of: NAME (random)"),

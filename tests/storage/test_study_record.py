@@ -33,6 +33,15 @@ def test_a_moved_study_has_the_folder_where_it_lies(tmp_path: Path) -> None:
     assert config_from_record(read_study_record(tmp_path / "b"), tmp_path / "b").data == tmp_path / "b"
 
 
+def test_a_study_of_before_there_were_controls_has_none(tmp_path: Path) -> None:
+    """Its readers would look for runs that nobody planned."""
+    note_command(config(tmp_path, [0]), has_work=True)
+    record = read_study_record(tmp_path)
+    assert config_from_record(record, tmp_path).pruning.controls == ("random",)
+    del record["config"]["pruning"]["controls"]
+    assert config_from_record(record, tmp_path).pruning.controls == ()
+
+
 def test_seeds_and_tasks_of_all_commands_are_joined_and_added_seeds_counted(tmp_path: Path) -> None:
     note_command(config(tmp_path, [0, 1]), has_work=True)
     finish_a_run(tmp_path)

@@ -38,7 +38,7 @@ name: tiny
 tasks: [Pendulum-v1]
 seeds: [0]
 network: {actor: [16, 16], critic: [16, 16]}
-pruning: {num_gradient_batches: 2, gradient_batch_size: 8}
+pruning: {controls: [], num_gradient_batches: 2, gradient_batch_size: 8}
 training: {env_steps: 300, warmup_steps: 100}
 evaluation: {interval: 150, episodes: 1, score_evaluations: 1, untrained_policies: 2}
 """

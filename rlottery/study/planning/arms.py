@@ -1,4 +1,4 @@
-"""The arms of a study: those that the config lists in `arms:`, or the two that `pruning:` is shorthand for."""
+"""The arms of a study: those that the config lists in `arms:`, or those that `pruning:` is shorthand for."""
 
 import re
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rlottery.config import Config, Pruning
+from rlottery.config.built_in import recipes_for
 from rlottery.config.fields import Sparsity
 from rlottery.config.recipe_keys import Transfer
 from rlottery.config.recipes import (
@@ -15,7 +16,6 @@ from rlottery.config.recipes import (
     Recipe,
     TicketRecipe,
     TransferRecipe,
-    percent,
 )
 from rlottery.config.schedules import Iterative
 from rlottery.errors import MaskError, RlotteryError
@@ -25,10 +25,7 @@ from rlottery.pruning.prune import Twins
 from rlottery.pruning.schedule_math import round_sparsities
 from rlottery.storage.study_record import twins_of
 
-METHODS = ("magnitude", "gradient")
-"""The two built-in methods, which `pruning:` and `--pruning-method` choose from."""
 _SPREAD = re.compile(r"-(\d[\d.]*|a\d[\d.]*-c\d[\d.]*)")
-_DEFAULTS = Pruning()
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,8 @@ class Arm:
         name: unique in the study; the name of its folder.
         recipe: with one sparsity at most.
         of: the arm that this one is a control of, or whose mask it takes.
-        method: "magnitude" or "gradient" for the two built-in methods: names the file that the mask is published as.
+        method: "magnitude" or "gradient" for a ticket of the two built-in methods and its controls: names the file that
+            the mask is published as.
         scored: the arm whose trained agent the criterion scores: the previous round, or None for the dense agent.
         twins: whether each twin critic has a budget of its own under `allocation: global`, as its study has it.
     """
@@ -169,7 +167,7 @@ def arms_of(config: Config, method: str | None) -> list[Arm]:
             that lists them; such a config takes no method.
     """
     if not config.arms:
-        return [arm_for("magnitude" if method is None else method, config.pruning, twins_of(config.data))]
+        return _built_in("magnitude" if method is None else method, config.pruning, twins_of(config.data))
     if method is not None:
         raise RlotteryError(
             f"The config lists its own arms, and the pruning method {method!r} chooses between the two that `pruning:` "
@@ -210,28 +208,30 @@ def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
 
 
 def arm_for(method: str, pruning: Pruning, twins: Twins = "separate") -> Arm:
-    """The arm that a pruning method and the config's `pruning:` section describe."""
-    if method not in METHODS:
-        raise RlotteryError(f"Unknown pruning method {method!r}; choose one of: {', '.join(METHODS)}.")
-    criterion: str = "magnitude" if method == "magnitude" else pruning.gradient_method
-    name: str = "gradient-magnitude" if method == "gradient" and criterion == "magnitude" else criterion
-    name += f"-{percent(pruning.sparsity)}"
-    recipe: dict[str, Any] = {"criterion": criterion, "sparsity": pruning.sparsity}
-    batches = (pruning.num_gradient_batches, pruning.gradient_batch_size)
-    if criterion != "magnitude" and batches != (_DEFAULTS.num_gradient_batches, _DEFAULTS.gradient_batch_size):
-        name += f"-{batches[0]}x{batches[1]}"
-        recipe |= {"batches": batches[0], "batch_size": batches[1]}
-    if pruning.reclaim:
-        name += "-reclaimed"
-        recipe["reclaim"] = True
-    return Arm(name, TicketRecipe.model_validate(recipe), method=method, twins=twins)
+    """The ticket that a pruning method and the config's `pruning:` section describe."""
+    return _built_in(method, pruning, twins)[0]
+
+
+def _built_in(method: str, pruning: Pruning, twins: Twins) -> list[Arm]:
+    """The ticket of a method, then its controls."""
+    recipe, *controls = recipes_for(method, pruning)
+    ticket = Arm(recipe.name or "", recipe, method=method, twins=twins)
+    return [ticket, *(_control(one, ticket, method) for one in controls)]
+
+
+def _control(recipe: Recipe, ticket: Arm, method: str) -> Arm:
+    assert isinstance(recipe, ControlRecipe)
+    # One that is of no ticket, such as dense-again, belongs to both methods.
+    return Arm(recipe.name or "", recipe, ticket, method) if recipe.of else Arm(recipe.name or "", recipe)
 
 
 def comparable_method(arm: Arm) -> str | None:
     """The built-in method ("magnitude" or "gradient") that would make the same ticket; None if neither would."""
+    if not isinstance(arm.recipe, TicketRecipe):
+        return None
     if arm.method is not None:
         return arm.method
-    if not isinstance(arm.recipe, TicketRecipe) or arm.as_dict().keys() - {"batches", "batch_size"}:
+    if arm.as_dict().keys() - {"batches", "batch_size"}:
         return None
     return {"magnitude": "magnitude", "taylor": "gradient", "gradient": "gradient"}.get(arm.criterion_name or "")
 

@@ -107,9 +107,11 @@ class Job:
 
     @property
     def mask_path(self) -> Path:
-        """The mask file that a ticket trains with. For the two built-in methods it has the method's name."""
-        method = self.ticket_arm.method
-        return self.files.mask if method is None else self.store.mask(self.task.name, self.seed, method)
+        """The mask file that a ticket trains with. Masks of the two built-in methods are named after them."""
+        arm = self.ticket_arm
+        if arm.method is None:
+            return self.files.mask
+        return self.store.mask(self.task.name, self.seed, arm.method, arm.kind if arm.control is not None else None)
 
     @property
     def dense(self) -> "Job":

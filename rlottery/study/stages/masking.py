@@ -47,7 +47,7 @@ LISTED = "listed"
 
 
 def create_mask(job: Job) -> None:
-    """Make the mask in the arm's folder; for the two built-in methods, also publish it under the method's name.
+    """Make the mask in the arm's folder; that of a built-in method or its control is also published under their names.
 
     Raises MaskError if the mask can't be made, DamagedError if a file of the dense agent is not what was written, and
     StudyError if the arm's ticket, or something else that is finished, was made with another mask, which is kept.
@@ -170,7 +170,7 @@ def describe_mask(
         groups,
         task=job.task.id,
         seed=job.seed,
-        method=arm.method or LISTED,
+        method=LISTED if arm.method is None or arm.of is not None else arm.method,
         criterion=arm.scoring.criterion_name or arm.kind,
         estimator=estimator,
         sparsity=asked,

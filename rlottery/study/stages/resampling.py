@@ -5,12 +5,12 @@ from collections.abc import Callable
 from rlottery.analysis.mask_overlap import overlap_within, pack
 from rlottery.analysis.stability import Stability, read_stability, write_stability
 from rlottery.config import Config, import_criteria
+from rlottery.config.built_in import METHODS
 from rlottery.config.recipes import ROUND
 from rlottery.errors import MaskError, RlotteryError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.paths import Store, replay_is_saved
-from rlottery.storage.study_record import twins_of
-from rlottery.study.planning.arms import METHODS, arm_for, arms_of
+from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.inputs import own_mask
 from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.stages.masking import load_scored_agent, select_survivors
@@ -36,8 +36,8 @@ def measure_stability(config: Config, resamples: int, say: Callable[[str], None]
         raise RlotteryError(f"Stability needs {FEWEST} to {MOST} resamples, not {resamples}. Try: --stability 5")
     Store(config.data).check_links()
     import_criteria(config)
-    twins = twins_of(config.data)
-    arms = arms_of(config, None) if config.arms else [arm_for(method, config.pruning, twins) for method in METHODS]
+    methods = [None] if config.arms else METHODS
+    arms = [arm for method in methods for arm in arms_of(config, method)]
     # The rounds of IMP are not arms of their own.
     arms = [arm for arm in arms if arm.needs_replay and ROUND not in arm.name]
     for job in list_jobs(config, arms, ("mask",)):

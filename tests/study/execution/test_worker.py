@@ -16,6 +16,8 @@ from rlottery.study.execution import worker
 from rlottery.study.execution.endings import DISK_FULL, FAILED, STOPPED, Ending
 from rlottery.study.execution.reports import Reports, read_reports
 from rlottery.study.planning import network_sizes
+from rlottery.study.planning.arms import arms_of
+from rlottery.study.planning.jobs import list_jobs
 from rlottery.study.stages import run_stage
 from rlottery.training.learner import CpuLearner
 from tests.processes.waiting import wait_until_dead
@@ -135,6 +137,16 @@ def test_a_worker_has_an_absolute_data_folder_and_the_sizes_of_the_trial(
     (received,) = worker._decode(json.loads(sent))
     assert received.config.data == tmp_path / "results"
     assert network_sizes.task_spec(received.task) == Spec(7, 2)
+
+
+@pytest.mark.parametrize("method", ["magnitude", "gradient"])
+def test_a_worker_knows_the_controls_of_each_method(tmp_path: Path, method: str) -> None:
+    config = tiny_config(tmp_path, "pruning.controls=[random, dense-again]")
+    network_sizes.note_task(config.tasks[0], Spec(3, 1), "")
+    asked = list_jobs(config, arms_of(config, method), ("ticket",))
+    assert len(asked) == 3
+    received = worker._decode(json.loads(worker.encode(asked, core=None)))
+    assert [one.arm for one in received] == [one.arm for one in asked]
 
 
 def test_nothing_that_a_worker_starts_keeps_the_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

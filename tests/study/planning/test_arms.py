@@ -6,8 +6,9 @@ import pytest
 from rlottery.config import Config, Pruning
 from rlottery.config.fields import Sparsity
 from rlottery.errors import RlotteryError
+from rlottery.pruning.controls import CONTROLS
 from rlottery.pruning.criteria import find_criterion
-from rlottery.study.planning.arms import Arm, arm_for, arms_of, chosen_arms
+from rlottery.study.planning.arms import Arm, arm_for, arms_of, chosen_arms, comparable_method
 from rlottery.study.planning.fingerprints import Fingerprint, mask_fingerprint, ticket_fingerprint
 from rlottery.study.planning.jobs import Job
 
@@ -93,10 +94,69 @@ IMP = {"name": "imp", "criterion": "magnitude", "sparsity": 0.8, "schedule": {"i
 RIGL = {"name": "rigl", "schedule": "rigl", "sparsity": 0.9, "rescale": True}
 
 
-def test_pruning_is_shorthand_for_two_arms() -> None:
+def pruning(**keys: Any) -> Config:
+    return Config.model_validate({"tasks": ["a"], "seeds": [0], "pruning": keys})
+
+
+def test_pruning_is_shorthand_for_two_tickets_and_their_random_masks() -> None:
     config = Config.model_validate({"tasks": ["a"], "seeds": [0]})
-    assert arms_of(config, None) == arms_of(config, "magnitude") == [arm_for("magnitude", config.pruning)]
-    assert arms_of(config, "gradient") == [arm_for("gradient", config.pruning)]
+    assert arms_of(config, None) == arms_of(config, "magnitude")
+    for method, ticket in (("magnitude", "magnitude-80"), ("gradient", "taylor-80")):
+        first, control = arms_of(config, method)
+        assert (first, control.of) == (arm_for(method, config.pruning), first)
+        assert (first.name, control.name, control.kind) == (ticket, f"random-of-{ticket}", "random")
+
+
+def test_without_controls_there_is_the_ticket_alone() -> None:
+    config = pruning(controls=[])
+    assert [arm.name for arm in arms_of(config, None)] == ["magnitude-80"]
+    assert [arm.name for arm in arms_of(config, "gradient")] == ["taylor-80"]
+
+
+def test_another_sparsity_or_allocation_makes_other_tickets_and_controls() -> None:
+    names = [arm.name for arm in arms_of(pruning(sparsity=0.95, controls=["random", "shuffled"]), "gradient")]
+    assert names == ["taylor-95", "random-of-taylor-95", "shuffled-of-taylor-95"]
+    names = [arm.name for arm in arms_of(pruning(sparsity={"actor": 0.9, "critic": 0.5}, allocation="erk"), None)]
+    assert names == ["magnitude-a90-c50-erk", "random-of-magnitude-a90-c50-erk"]
+
+
+@pytest.mark.parametrize("method", ["magnitude", "gradient"])
+def test_controls_of_pruning_are_those_that_arms_would_list(method: str) -> None:
+    """The same masks and runs, by their fingerprints, under the same names."""
+    kinds, criterion = list(CONTROLS), "magnitude" if method == "magnitude" else "taylor"
+    controls: list[dict[str, Any]] = [
+        {"control": kind} | ({} if kind == "dense-again" else {"of": f"{criterion}-80-erk"}) for kind in kinds
+    ]
+    entry = {"criterion": criterion, "sparsity": 0.8, "allocation": "erk"}
+    long, short = listed(entry, *controls), pruning(controls=kinds, allocation="erk")
+    told = [
+        {arm.name: (mask_fingerprint(arm, 0, {}), ticket_fingerprint(long, long.tasks[0], 0, arm, {})) for arm in arms}
+        for arms in (arms_of(long, None), arms_of(short, method))
+    ]
+    assert told[0] == told[1]
+    assert len(told[0]) == 1 + len(kinds)
+
+
+def test_masks_of_controls_are_published_next_to_those_of_their_tickets(tmp_path: Path) -> None:
+    config = pruning(controls=["random", "shuffled"]).model_copy(update={"data": tmp_path})
+    found = {
+        arm.name: Job(config, "mask", 0, 7, arm).mask_path.relative_to(tmp_path).as_posix()
+        for method in ("magnitude", "gradient")
+        for arm in arms_of(config, method)
+    }
+    assert found == {
+        "magnitude-80": "masks/a_seed_7.pkl",
+        "random-of-magnitude-80": "masks/a_seed_7_random.pkl",
+        "shuffled-of-magnitude-80": "masks/a_seed_7_shuffled.pkl",
+        "taylor-80": "masks/a_seed_7_gradient.pkl",
+        "random-of-taylor-80": "masks/a_seed_7_gradient_random.pkl",
+        "shuffled-of-taylor-80": "masks/a_seed_7_gradient_shuffled.pkl",
+    }
+
+
+def test_a_control_is_neither_of_the_two_methods() -> None:
+    ticket, control = arms_of(pruning(), "gradient")
+    assert (comparable_method(ticket), comparable_method(control)) == ("gradient", None)
 
 
 def test_the_shorthands_fingerprints_are_those_that_its_files_hold() -> None:

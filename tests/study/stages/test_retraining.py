@@ -127,7 +127,7 @@ def kept(config: Config) -> dict[str, Any]:
 
 def write_config(folder: Path) -> Path:
     path = folder / "config.yaml"
-    path.write_text(TINY.replace("pruning: {num_gradient_batches: 2, gradient_batch_size: 8}\n", ""))
+    path.write_text(TINY.replace("pruning: {controls: [], num_gradient_batches: 2, gradient_batch_size: 8}\n", ""))
     return path
 
 
