@@ -9,6 +9,7 @@ from rlottery.report.contents import Contents
 from rlottery.report.wording import capitalised, difference_text, joined, p_text, plural, signed, sparsity_text
 
 QUESTION = "Is gradient better than magnitude, and more so at high sparsity?"
+QUESTION_AT_ONE_SPARSITY = "Is gradient better than magnitude?"
 OPTION = "--pruning-method"
 """What a line that is meant to be typed begins with."""
 NO_PAIR = (
@@ -37,6 +38,17 @@ def answer_or_advice(contents: Contents) -> list[str]:
     lacking = "magnitude" if "gradient" in methods and "magnitude" not in methods else "gradient"
     advice = "To compare them, train tickets of both methods at the same sparsity: run the same command with"
     return [advice, f"{OPTION} {lacking}"]
+
+
+def compares_methods(contents: Contents) -> bool:
+    """Whether the study has tickets of both methods, so that the question is worth a section of the page."""
+    criteria = {task.representative(arm).criterion for task in contents.scores for arm in task.runs}
+    return bool(contents.verdicts.methods) or ("magnitude" in criteria and not criteria.isdisjoint(GRADIENT_CRITERIA))
+
+
+def question(verdicts: Verdicts) -> str:
+    """The question that a study can answer: with a single sparsity, nothing is asked about the others."""
+    return QUESTION if verdicts.trends else QUESTION_AT_ONE_SPARSITY
 
 
 def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:

@@ -12,13 +12,14 @@ from markupsafe import Markup
 
 from rlottery.analysis.rules import margin_text
 from rlottery.analysis.verdict import Verdicts
-from rlottery.report.answer import OPTION, QUESTION, answer_or_advice
+from rlottery.report.answer import answer_or_advice, compares_methods, question
 from rlottery.report.answer_tables import answers_table, failure_table, leave_one_out_table
 from rlottery.report.arm_styles import Look, looks
 from rlottery.report.contents import Command, Contents
 from rlottery.report.contrast_sentences import contrast_lines
 from rlottery.report.contrast_tables import contrast_table, method_table
 from rlottery.report.drawn import DARK
+from rlottery.report.evidence import evidence_table
 from rlottery.report.glossary import glossary, term_id, term_of, with_terms
 from rlottery.report.headline import headline, missing_line
 from rlottery.report.inline_svg import colours
@@ -38,7 +39,7 @@ PAGE = "report.html"
 _DARK = (
     f"--paper: {DARK.background}; --raised: #202020; --ink: {DARK.ink}; --quiet: {DARK.quiet}; --grid: #2E2E2E; "
     "--rule: #3A3A3A; --accent: #7CC0F5; --good: #56B4E9; --even: #E5C744; --bad: #FF8B4D; --notice: #2E2615; "
-    "--notice-rule: #E69F00; color-scheme: dark; "
+    "--notice-rule: #E69F00; --shade: rgb(255 255 255 / 0.22); color-scheme: dark; "
 )
 
 
@@ -76,19 +77,20 @@ def report_html(contents: Contents) -> str:
 
 
 def _html(contents: Contents, figures: Mapping[str, Sequence[PageFigure]], tables: Mapping[str, Table]) -> str:
-    rules = contents.rules
+    rules, said, over_sparsity = contents.rules, headline(contents), figures["sparsity"]
     values: dict[str, Any] = {
         **tables,
         "title": contents.title,
         "facts": _facts(contents),
-        "headline": headline(contents),
+        "headline": said,
+        "evidence": evidence_table(contents, said),
+        "main_figure": next(iter(over_sparsity), None),
         "contrasts": contrast_lines(contents),
-        "question": QUESTION,
-        "answer": answer_or_advice(contents),
-        "option": OPTION,
+        "question": question(contents.verdicts),
+        "answer": answer_or_advice(contents) if compares_methods(contents) else [],
         "missing": [on_one_line(line) for line in (*contents.missing, *contents.no_films)],
         "missing_line": missing_line(contents),
-        "sparsity_figures": figures["sparsity"],
+        "sparsity_figures": over_sparsity[1:],
         "curve_figures": figures["curves"],
         "margin": margin_text(rules),
         "cautions": _cautions(contents.verdicts),
@@ -99,6 +101,7 @@ def _html(contents: Contents, figures: Mapping[str, Sequence[PageFigure]], table
             if scores.arms
         ],
         "across_figures": figures["across"],
+        "across": len(contents.scores) > 1 and bool(figures["across"] or tables["across_table"].rows),
         "mask_figures": [figure for figure in figures["masks"] if not figure.is_picture],
         "mask_pictures": [figure for figure in figures["masks"] if figure.is_picture],
         "mask_lines": [on_one_line(line) for line in mask_lines(contents.masks)],
@@ -154,7 +157,22 @@ def page_environment() -> Environment:
     environment.filters["terms"] = with_terms
     environment.filters["term_id"] = term_id
     environment.filters["column_term"] = _column_term
+    environment.filters["bounded"] = _bounded
+    environment.finalize = _known
     return environment
+
+
+def _known(value: Any) -> Any:
+    """A value that a template prints. Nothing is printed as ``None``."""
+    if value is None:
+        raise TypeError("A template of the report prints a value that is not there.")
+    return value
+
+
+def _bounded(text: str) -> Markup:
+    """A number and its interval, or a title and what is in brackets, with a line break allowed between them alone."""
+    first, bracket, rest = text.partition(" [")
+    return Markup("{}{}").format(first, Markup(' <span class="bounds">[{}</span>').format(rest) if bracket else "")
 
 
 def _column_term(title: str) -> str | None:
@@ -165,7 +183,7 @@ def _column_term(title: str) -> str | None:
 
 def page_frame() -> dict[str, Any]:
     """What all pages need: the style sheet with the colours of both themes, the script with its hash, the glossary."""
-    script = _template("page.js")
+    script = _template("page.js") + _template("menu.js")
     style = _template("page.css").replace("{{ light }}", colours(dark=False))
     style = style.replace("{{ dark }}", _DARK + colours(dark=True))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -187,7 +205,7 @@ def _contents_list(values: Mapping[str, Any]) -> list[dict[str, str]]:
         ("verdicts", "Answers", values["verdict_table"].rows),
         ("contrasts", "Contrasts", values["contrast_table"].rows),
         ("scores", "Scores", values["score_tables"]),
-        ("across", "Across tasks", values["across_figures"] or values["across_table"].rows),
+        ("across", "Across tasks", values["across"]),
         ("masks", "Masks", masks),
         ("films", "Videos", values["films"]),
         ("cost", "Cost", values["cost_table"].rows),
@@ -217,8 +235,9 @@ def _filters(verdicts: Table) -> list[dict[str, Any]]:
     titles = {"dense": "Against dense", "random": "Against random"}
     for name in ("task", "kind", "sparsity", "dense", "random"):
         options = list(dict.fromkeys(row.tags.get(name, "") for row in verdicts.rows))
-        title = titles.get(name, name.capitalize())
-        found.append({"name": name, "title": title, "options": [option for option in options if option]})
+        if len(options) > 1:
+            title = titles.get(name, name.capitalize())
+            found.append({"name": name, "title": title, "options": [option for option in options if option]})
     return found
 
 

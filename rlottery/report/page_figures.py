@@ -122,8 +122,10 @@ def _over_all_tasks(contents: Contents, look: Mapping[str, Look]) -> PageFigure 
 
 
 def _across(contents: Contents, look: Mapping[str, Look]) -> list[PageFigure | None]:
-    """The figures of arms over tasks."""
+    """The figures of arms over tasks; none for a single task, of which the other figures show everything."""
     arms, tasks, n, without = _on_the_same_tasks(contents)
+    if tasks < 2:
+        return []
     over = f"{plural(tasks, 'task')}, {n}.{without}"
     return [
         _figure(

@@ -6,18 +6,26 @@ import re
 import shutil
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import pytest
+from rich.console import Console
 
+from rlottery.analysis.digits import MINUS
+from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.report.cells import DARK_TEXT, LIGHT_TEXT
+from rlottery.report.contents import Contents
 from rlottery.report.files import write_report
-from rlottery.report.page import page_files, report_html
+from rlottery.report.headline import headline
+from rlottery.report.page import page_environment, page_files, report_html
+from rlottery.report.summary import render_summary, summarise
 from tests.report.contents import ARMS, GIF, SPARSITIES, TASKS, TICKETS, contents, empty, renamed
 
 VOID = {"meta", "input", "img", "br", "hr", "link"}
@@ -53,6 +61,32 @@ class Page(HTMLParser):
 
     def by_id(self, name):
         return next("".join(text) for _, attributes, text in self.elements if attributes.get("id") == name)
+
+
+def quick(made: Contents, *, curves: bool = True) -> Contents:
+    """A study without the figures that take longest to draw: those of masks, and with `curves` off learning curves."""
+    scores = made.scores
+    if not curves:
+        scores = tuple(
+            replace(
+                of, runs={arm: tuple(replace(run, evaluations=()) for run in runs) for arm, runs in of.runs.items()}
+            )
+            for of in scores
+        )
+    return replace(made, masks=MaskAnalysis((), (), ()), scores=scores)
+
+
+def one_task(made: Contents, arms: Collection[str] = ARMS) -> Contents:
+    """The first task of a study alone, with these arms and without its masks and contrasts."""
+    scores, verdict = made.scores[0], made.verdicts.tasks[0]
+    runs = {arm: runs for arm, runs in scores.runs.items() if arm in arms}
+    scores = replace(scores, arms=tuple(arm for arm in scores.arms if arm.arm in arms), runs=runs)
+    verdict = replace(verdict, arms=tuple(arm for arm in verdict.arms if arm.arm in arms))
+    none: Any = {"pooled": (), "methods": (), "trends": (), "contrasts": ()}
+    judged = replace(made.verdicts, tasks=(verdict,), **none)
+    across = tuple(replace(arm, tasks=(scores.task,)) for arm in made.across if arm.arm in arms)
+    rest: Any = {"costs": (), "films": {}, "missing": (), "claims": {}}
+    return quick(replace(made, scores=(scores,), across=across, verdicts=judged, **rest))
 
 
 @cache
@@ -112,6 +146,13 @@ class TestThePage:
         links = [a["href"][1:] for _, a, _ in page.elements if (a.get("href") or "").startswith("#")]
         clips = re.findall(r"url\(#([^)]+)\)", html())
         assert clips and set(links) | set(clips) <= set(ids)
+
+    def test_every_heading_below_the_title_has_a_link_to_itself(self, page):
+        headings = page.all("h2", "h3")
+        links = [a["href"] for _, a, _ in page.all("a") if a.get("class") == "anchor"]
+        assert len(links) == len(set(links)) == len(headings) > 20
+        assert [a["id"].removesuffix("-title") for _, a, _ in headings] == [link[1:] for link in links]
+        assert {"#curves", "#curves-Reacher-v5", "#scores_Reacher-v5", "#open", "#limits", "#missing"} <= set(links)
 
     def test_every_figure_is_described_and_captioned(self, page):
         pictures = [a for tag, a, _ in page.all("svg") if a.get("aria-hidden") != "true"]
@@ -183,7 +224,11 @@ class TestThePage:
     def test_a_video_that_could_not_be_made_is_listed_and_leaves_the_report_whole(self):
         page = Page(report_html(replace(empty(), no_films=("Videos: no renderer.",))))
         assert "incomplete" not in page.by_id("verdict") and "Videos: no renderer." in page.by_id("made")
-        assert "See what" not in page.by_id("verdict")
+        assert "See what" not in page.by_id("verdict") and "None" not in page.by_id("verdict")
+
+    def test_no_template_prints_a_value_that_is_not_there(self):
+        with pytest.raises(TypeError, match="not there"):
+            page_environment().from_string("! {{ line }}").render(line=None)
 
     def test_what_is_whole_has_no_notice(self):
         page = Page(report_html(empty()))
@@ -192,7 +237,7 @@ class TestThePage:
 
     def test_cautions_are_next_to_the_verdicts(self, page):
         assert not [text for tag, a, text in page.all("p") if a.get("class") == "notice" and "two levels" in text]
-        given = contents(seeds=(0, 1), evaluations=3)
+        given = replace(contents(seeds=(0, 1), evaluations=3), scores=(), masks=MaskAnalysis((), (), ()))
         first, *others = given.verdicts.tasks
         split = [replace(task, bimodal=f"On {task.task}, two levels.") for task in (first, others[0])]
         cautious = (replace(split[0], head_start="Ahead, not at two levels."), split[1], *others[1:])
@@ -240,6 +285,45 @@ class TestThePage:
         assert places == sorted(places)
 
 
+class TestTheFirstScreen:
+    def test_the_answer_is_short_and_its_numbers_are_in_a_table(self, page):
+        said = headline(contents())
+        leads = [text for _, a, text in page.all("p") if a.get("class") == "lead"]
+        assert leads == [said.lead] and not re.search(r"\[|\d\.\d", said.lead)
+        told = page.by_id("table-evidence")
+        for arm in contents().verdicts.pooled:
+            if arm.arm in {named.arm for named in said.named}:
+                for of, against in ((arm.dense.comparison, "dense"), (arm.random.comparison, "its random control")):
+                    numbers = (f"{value:+.2f}".replace("-", MINUS) for value in (of.difference, of.low, of.high))
+                    shown = "{} [{}, {}]".format(*numbers)
+                    assert re.search(rf"{arm.arm} {MINUS} {against}\s*{re.escape(shown)}\s*{of.n}\s", told)
+
+    def test_too_few_seeds_have_an_early_look_in_the_words_of_the_terminal(self):
+        given = one_task(contents(seeds=(0, 1), evaluations=3))
+        none = [
+            replace(arm, dense=replace(arm.dense, answer=None), random=replace(arm.random, answer=None))
+            for arm in given.verdicts.tasks[0].arms
+        ]
+        tasks = (replace(given.verdicts.tasks[0], arms=tuple(none), state="too few seeds", why="only 2 seeds."),)
+        given = replace(given, verdicts=replace(given.verdicts, tasks=tasks))
+        lead = next(text for _, a, text in Page(report_html(given)).all("p") if a.get("class") == "lead")
+        assert lead.startswith("Early look: on InvertedDoublePendulum-v5, ") and lead.endswith(" over 2 seeds.")
+        console = Console(width=1000, file=io.StringIO())
+        console.print(render_summary(summarise(given)))
+        assert lead in console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+    def test_what_one_task_one_sparsity_and_one_method_leave_nothing_to_say_about_is_left_out(self):
+        given = contents(seeds=(0, 1, 2, 3, 4), evaluations=3)
+        kept = {"dense", "magnitude-90", "random-90"}
+        page = Page(report_html(one_task(given, kept)))
+        ids = {a["id"] for _, a, _ in page.elements if a.get("id")}
+        assert {"verdict", "curves", "verdicts", "scores"} <= ids
+        assert not {"across", "sparsity", "question", "tickets"} & ids
+        assert not page.all("form")
+        both = Page(report_html(one_task(given, kept | {"taylor-90"})))
+        assert "Is gradient better than magnitude?" in [text for _, _, text in both.all("h2")]
+
+
 class TestOddStudies:
     def test_nothing_done_yet(self):
         page = Page(report_html(empty()))
@@ -247,7 +331,7 @@ class TestOddStudies:
         assert not page.all("table")
 
     def test_tasks_of_a_module_or_a_namespace_have_files_and_ids_of_their_own(self):
-        given = contents(seeds=(0,), evaluations=3)
+        given = quick(contents(seeds=(0,), evaluations=3))
         for task, name in zip(TASKS, ("pkg.envs:Walk-v0", "other/Walk-v0", "Walk-v0"), strict=True):
             given = renamed(given, task, name)
         written = page_files(given)
@@ -266,13 +350,13 @@ class TestOddStudies:
     @pytest.mark.parametrize(("asked", "told"), [(0, 210), (12, 210), (300, 300)])
     def test_arms_that_have_not_started_are_asked_for_too(self, asked, told):
         """3 tasks of 5 seeds and 14 arms have begun; 1 run failed and 1 diverged."""
-        begun = replace(empty(), scores=contents().scores, asked=asked)
+        begun = replace(empty(), scores=quick(contents(evaluations=3), curves=False).scores, asked=asked)
         facts = [text for _, a, text in Page(report_html(begun)).all("p") if a.get("class") == "facts"]
         assert facts == [f"3 tasks, 5 seeds, {len(ARMS)} arms, 208 of {told} runs done"]
 
     def test_names_from_the_study_are_text(self):
         name = "<script>alert('$x_$')</script>"
-        made = renamed(contents(), "taylor-95", name)
+        made = renamed(one_task(contents(evaluations=3), {"dense", "taylor-95", "random-95"}), "taylor-95", name)
         made = replace(made, title=name, missing=(name,), config_text=name, versions={name: name})
         page = Page(report_html(made))
         assert len(page.all("script")) == 1
@@ -281,13 +365,13 @@ class TestOddStudies:
         assert any(name in (a.get("aria-label") or "") for _, a, _ in page.all("svg"))
 
     def test_one_seed_has_no_intervals_and_arms_without_a_colour_of_their_own_are_drawn(self):
-        page = Page(report_html(contents(seeds=(0,), evaluations=3, more_arms=6)))
+        page = Page(report_html(quick(contents(seeds=(0,), evaluations=3, more_arms=6))))
         means = [text for tag, _, text in page.all("td") if "[" in text and "," in text]
         assert "other5-95" in page.by_id("scores")
         assert not [text for text in means if text in page.by_id("scores")]
 
     def test_means_over_other_tasks_are_not_drawn_together(self):
-        given = contents(seeds=(0, 1), evaluations=3)
+        given = quick(contents(seeds=(0, 1), evaluations=3), curves=False)
         across = tuple(replace(arm, tasks=("Reacher-v5",)) if arm.arm == "taylor-98" else arm for arm in given.across)
         page = Page(report_html(replace(given, across=across)))
         captions = [text for _, _, text in page.all("figcaption") if "Not drawn" in text]

@@ -4,22 +4,40 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from rlottery.report.contents import Contents
 from rlottery.report.files import write_report
-from tests.report.contents import TASKS, contents
+from tests.report.contents import TASKS, contents, renamed
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here to open the page with")
 
 VERDICT_ROWS = len(TASKS) * 13
+LONG = "a_criterion_of_my_own-iterative-rewound_to_step_10000-95"
+
+
+@cache
+def made() -> Contents:
+    """A study of many arms with a long name, a commit as a version, and long words in its config and commands."""
+    given = renamed(contents(), "taylor-95", LONG)
+    return replace(
+        given,
+        title=f"{LONG}-and-more",
+        versions={**given.versions, "commit": "0123456789" * 4},
+        config_text=f"data: {'x' * 300}\n",
+        commands=(replace(given.commands[0], line=f"rlottery run {'folder/' * 40}config.yaml"),),
+        missing=(*given.missing, f"Reacher-v5: {'y' * 200}"),
+    )
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    return write_report(tmp_path_factory.mktemp("report"), contents())[0]
+    return write_report(tmp_path_factory.mktemp("report"), made())[0]
 
 
 def browse(page: Path, *options: str, width: int = 1440) -> subprocess.CompletedProcess[str]:
@@ -86,7 +104,7 @@ def test_a_click_sorts_and_another_the_other_way(page):
         told.sorted = table.querySelectorAll("[aria-sort]").length;
         """,
     )
-    wanted = sorted(1 + arm.dense.comparison.difference for task in contents().verdicts.tasks for arm in task.arms)
+    wanted = sorted(1 + arm.dense.comparison.difference for task in made().verdicts.tasks for arm in task.arms)
     assert told["rising"] == pytest.approx(wanted)
     assert told["falling"] == pytest.approx(wanted[::-1])
     assert (told["first"], told["second"], told["after"]) == ("ascending", "descending", None)
@@ -133,7 +151,7 @@ def test_filters_narrow_the_verdicts(page):
         told.text = shown().length;
         """,
     )
-    arms = [arm for task in contents().verdicts.tasks for arm in task.arms]
+    arms = [arm for task in made().verdicts.tasks for arm in task.arms]
     worse = [arm for arm in arms if arm.dense.answer == "worse"]
     assert told["all"] == VERDICT_ROWS == len(arms)
     assert told["worse"] == len(worse)
@@ -160,23 +178,77 @@ def test_the_theme_is_the_readers_until_the_button_is_pressed(page):
     assert (told["before"], told["after"], told["remembered"]) == (dark, light, "light")
 
 
-@pytest.mark.parametrize("width", [400, 1440])
-def test_nothing_but_tables_and_figures_scrolls_sideways(page, width):
+@pytest.fixture(scope="module")
+def screens(page) -> dict[str, dict]:
+    """What a computer (1280 x 800 pixels) and a phone (420 wide) show of the page."""
     # A window may not be as narrow as a phone; a frame may.
     frame = page.with_name("frame.html")
-    inner = """
-        const root = frames[0].document.documentElement;
-        told.wide = root.scrollWidth; told.inner = frames[0].innerWidth;
-        told.text = parseFloat(getComputedStyle(frames[0].document.body).fontSize);
-    """
     frame.write_text(
         '<meta http-equiv="Content-Security-Policy" content="default-src *"><title>frame</title>'
-        f'<iframe src="{page.name}" style="width: {width}px; height: 800px; border: 0"></iframe>'
+        f'<iframe src="{page.name}" style="width: 1280px; height: 800px; border: 0"></iframe>'
+        f'<iframe src="{page.name}" style="width: 420px; height: 800px; border: 0"></iframe>'
     )
-    told = measured(frame, inner, "--allow-file-access-from-files", width=1600)
-    assert told["inner"] == width
-    assert told["wide"] <= width
-    assert told["text"] >= 16
+    look = """
+        const look = function (frame) {
+          const page = frame.document, seen = {}, all = name => Array.from(page.querySelectorAll(name));
+          const box = name => page.querySelector(name).getBoundingClientRect().toJSON();
+          const places = () => all(".top nav a").map(link => link.getBoundingClientRect().toJSON());
+          seen.width = frame.innerWidth;
+          seen.wide = page.documentElement.scrollWidth;
+          seen.text = parseFloat(frame.getComputedStyle(page.body).fontSize);
+          for (const name of [".lead", ".evidence", ".first figure"]) seen[name] = box(name);
+          seen.links = places();
+          page.querySelector("[data-menu]").click();
+          seen.unfolded = places();
+          page.querySelector(".top nav a").click();
+          seen.folded = places();
+          all("details").forEach(part => { part.open = true; });
+          seen.wide_unfolded = page.documentElement.scrollWidth;
+          seen.scrolling = all("main *").filter(part => part.scrollWidth > part.clientWidth + 1
+            && ["auto", "scroll"].includes(frame.getComputedStyle(part).overflowX)).map(part => ({
+              table: part.querySelector("table") !== null, focus: part.tabIndex,
+              shade: frame.getComputedStyle(part).backgroundAttachment }));
+          return seen;
+        };
+        told.computer = look(frames[0]); told.phone = look(frames[1]);
+    """
+    return measured(frame, look, "--allow-file-access-from-files", width=1800)
+
+
+@pytest.mark.parametrize(("screen", "width"), [("computer", 1280), ("phone", 420)])
+def test_nothing_but_tables_and_figures_scrolls_sideways(screens, screen, width):
+    seen = screens[screen]
+    assert seen["width"] == width
+    assert max(seen["wide"], seen["wide_unfolded"]) <= width
+    assert seen["text"] >= 16
+
+
+@pytest.mark.parametrize("screen", ["computer", "phone"])
+def test_what_scrolls_shows_it_and_can_be_reached_by_keyboard(screens, screen):
+    scrolling = screens[screen]["scrolling"]
+    assert sum(part["table"] for part in scrolling) >= 3
+    assert all(part["focus"] == 0 for part in scrolling)
+    # The shade stays at the edge, and the patch that covers it at the end moves with the content.
+    assert all(part["shade"] == "local, scroll" for part in scrolling if part["table"])
+
+
+def test_the_first_screen_has_the_answer_its_numbers_and_the_main_figure(screens):
+    computer, phone = screens["computer"], screens["phone"]
+    lead, numbers, figure = (computer[name] for name in (".lead", ".evidence", ".first figure"))
+    assert lead["bottom"] <= numbers["top"] < numbers["bottom"] < 800
+    assert figure["left"] >= max(lead["right"], numbers["right"]) and figure["top"] < 400
+    assert phone[".lead"]["bottom"] < phone[".evidence"]["top"] < phone[".first figure"]["top"]
+    assert phone[".lead"]["bottom"] < 800
+
+
+def test_every_part_can_be_reached_from_the_bar_at_the_top(screens):
+    whole = screens["computer"]["links"]
+    assert len(whole) >= 12
+    for links, width in ((whole, 1280), (screens["phone"]["unfolded"], 420)):
+        assert all(0 <= link["left"] < link["right"] <= width and 0 <= link["top"] < 800 for link in links)
+        assert len({(link["left"], link["top"]) for link in links}) == len(whole)
+    assert not any(link["width"] for link in screens["phone"]["links"] + screens["phone"]["folded"])
+    assert screens["computer"]["folded"] == whole
 
 
 def test_a_term_is_explained_on_hover_and_on_focus(page):
