@@ -180,10 +180,9 @@ class Executor:
     def _handle_ending(self, index: int, ending: Ending, *, shares_worker: bool) -> None:
         """Record how a job ended. Its files say whether it is done, whatever its process says or how that ended."""
         tracked, code = self.tracked[index], ending.code
-        if self._stopping and ending.report is None and code in (-signal.SIGTERM, -signal.SIGKILL, STOPPED):
-            ending = Ending(STOPPED, "")  # the signal came before the worker could handle it, or the user killed it
         done = False
-        if ending.report is None or code == 0:
+        # A run may also be asked to stop, or be killed, between its last file and its report.
+        if ending.report is None or code in (0, STOPPED):
             try:
                 done = is_done(tracked.job)
             except DivergedRunError as error:
@@ -192,6 +191,8 @@ class Executor:
                 return
             except (RlotteryError, OSError) as error:
                 ending = Ending(code, ending.report or (str(error) if code == 0 else None))
+        if self._stopping and ending.report is None and code in (-signal.SIGTERM, -signal.SIGKILL, STOPPED):
+            ending = Ending(STOPPED, "")  # the signal came before the worker could handle it, or the user killed it
         if done:
             self._end(index, JobState.DONE, endings.remarks(tracked.job))
         elif code == -signal.SIGKILL and ending.report is None and not tracked.times_killed:
@@ -239,12 +240,19 @@ class Executor:
             worker.terminate()  # all at once, so that their time runs at once
         for worker in self._workers:
             worker.kill()
-        for index in self._running:
-            tracked = self.tracked[index]
-            tracked.job.files.progress.unlink(missing_ok=True)
-            tracked.state, tracked.message = JobState.STOPPED, endings.resume_message(tracked.job)
+        killed = [self.tracked[index] for index in self._running]
         self._workers.clear()
         self._running.clear()
+        for tracked in killed:
+            tracked.job.files.progress.unlink(missing_ok=True)
+            tracked.state, tracked.message = JobState.STOPPED, endings.resume_message(tracked.job)
+            try:
+                if is_done(tracked.job):  # it had just written its last file
+                    tracked.state, tracked.message = JobState.DONE, endings.remarks(tracked.job)
+            except DivergedRunError as error:
+                tracked.set_diverged(error)
+            except (RlotteryError, OSError):
+                continue  # the next command says what is wrong
 
 
 def worker_count(asked: int | str, jobs: int, together: int = 1) -> int:

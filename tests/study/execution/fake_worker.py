@@ -14,6 +14,8 @@ from typing import Any
 
 GOOD, RAISES, REFUSES, KILLED, SILENT, SLOW, STUBBORN, TALKS, KILLED_ONCE, FULL_DISK, OBEDIENT = range(11)
 LEAVES, LEAVES_OTHERS, NEVER_STARTS = 11, 12, 13
+LATE, MUTE = 14, 15
+"""Their last file is written just when they are asked to stop; one says that it has stopped, one nothing."""
 OTHER, ANOTHER = 20, 21
 
 
@@ -57,6 +59,14 @@ def do(message: dict[str, Any], job: dict[str, Any]) -> tuple[int, str | None]:
             os.kill(os.getpid(), signal.SIGTERM)
         (data / "saved").touch()
         return 4, "saved"
+    if seed in (LATE, MUTE):
+        with (data / "order.txt").open("a") as file:
+            file.write(f"{stage} {seed} end\n")
+        (data / f"ready-{seed}").touch()
+        if seed == MUTE:
+            time.sleep(60)
+        sys.stdin.read()
+        return 4, "stopped"
     if seed == TALKS:
         print("x" * 1_000_000)  # more than a pipe holds
     if seed == LEAVES_OTHERS:

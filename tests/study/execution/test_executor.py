@@ -25,8 +25,10 @@ from tests.study.execution.fake_worker import (
     GOOD,
     KILLED,
     KILLED_ONCE,
+    LATE,
     LEAVES,
     LEAVES_OTHERS,
+    MUTE,
     NEVER_STARTS,
     OBEDIENT,
     OTHER,
@@ -347,6 +349,24 @@ def test_a_worker_that_dies_while_it_is_to_stop_was_stopped(tmp_path: Path, numb
 
     Executor(tracked, 1, stop_wanted=stop_wanted).run()
     assert [t.state for t in tracked] == [JobState.STOPPED, JobState.SKIPPED]
+
+
+@pytest.mark.parametrize(("seed", "interrupts"), [(LATE, False), (MUTE, False), (MUTE, True)])
+def test_a_run_whose_files_are_all_there_is_done_however_its_worker_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, interrupts: bool
+) -> None:
+    monkeypatch.setattr(executor, "GRACE_SECONDS", 5.0 if seed == LATE else 0.1)
+    tracked = plan(tmp_path, seed, OTHER)
+    is_ready = (tracked[0].job.config.data / f"ready-{seed}").exists
+
+    def interrupt() -> None:
+        if interrupts and is_ready():
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        Executor(tracked, 1, changed=interrupt, stop_wanted=lambda: is_ready() and not interrupts).run()
+    assert (tracked[0].state, tracked[0].message) == (JobState.DONE, "")
+    assert tracked[1].state is (JobState.WAITING if interrupts else JobState.SKIPPED)
 
 
 @pytest.mark.parametrize("seed", [SLOW, STUBBORN])
