@@ -288,6 +288,9 @@ class _Ticks:
         """Pass the step on."""
         self.on_step(step)
 
+    def enter(self, phase: str | None) -> None:
+        """Ignore phases."""
+
 
 def _train(agent: Agent, env_steps: int, tick: Callable[[int], object]) -> None:
     """Train. The first episode has random actions, except for its last 100 steps, in which updates are compiled."""

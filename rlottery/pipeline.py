@@ -106,6 +106,7 @@ def run_and_conclude(
     config: "Config", method: str | None, stages: Sequence[str], names: Sequence[str] | None = None
 ) -> "Outcome":
     """Run a study and print its results on this process's terminal. Raises as `main`."""
+    typer.echo(on_one_line(_first_line(config)))  # before the imports below, which take a second
     from rlottery.study.display import terminal
     from rlottery.study.run import conclude, run_study
 
@@ -126,6 +127,13 @@ def run_and_conclude(
             raise
         _stop(interrupt.args[0])
     return outcome
+
+
+def _first_line(config: "Config") -> str:
+    """``Study 'study' in data: Pendulum-v1, 5 seeds. Checking what is left to do ...``"""
+    tasks = config.tasks[0].id if len(config.tasks) == 1 else f"{len(config.tasks)} tasks"
+    seeds = "1 seed" if len(config.seeds) == 1 else f"{len(config.seeds)} seeds"
+    return f"Study {config.name!r} in {config.data}: {tasks}, {seeds}. Checking what is left to do ..."
 
 
 def _stop(number: int) -> NoReturn:

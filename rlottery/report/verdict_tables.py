@@ -10,7 +10,6 @@ from rlottery.analysis.verdict import QUESTIONS, Answer, ArmVerdict, Claim, Pool
 from rlottery.report.answers_in_words import WINNING, Chip, chip
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
-from rlottery.report.panels import sparsity_groups
 from rlottery.report.tables import (
     NOTHING,
     Bounded,
@@ -276,4 +275,6 @@ def _runs(arm: ArmVerdict) -> Cell:
 
 def _nominal_sparsities(looks: Mapping[str, Look]) -> dict[str, str]:
     """Arm -> its sparsity as a filter names it: arms that nearly have the same sparsity share a name."""
+    from rlottery.report.panels import sparsity_groups  # Matplotlib takes a second to import
+
     return {arm: title for title, arms in sparsity_groups(looks.values()) for arm in arms}

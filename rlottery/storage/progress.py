@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -19,6 +19,8 @@ CHECK_STEPS = 10
 """How many steps pass between two looks at the clock, so that progress costs no time."""
 _MAX_BYTES = 4096
 _SLOWEST = 1e-6
+Phase = Literal["compiling", "evaluating"]
+"""What a run does while its steps stand still: compiling its update, or evaluating the agent before the first step."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Progress:
     Attributes:
         steps_per_second: environment steps per second of this session. The time includes evaluations.
         last_return, last_success: of the last evaluation.
+        phase: what the run does while its steps stand still. None while it takes steps.
     """
 
     pid: Annotated[int, Field(strict=True, gt=0, lt=2**31)]
@@ -36,6 +39,7 @@ class Progress:
     steps_per_second: Annotated[float, Field(strict=True, ge=0, le=1e12)]
     last_return: Number | None = None
     last_success: Share | None = None
+    phase: Phase | None = None
 
     @property
     def seconds_left(self) -> float | None:
@@ -59,27 +63,36 @@ class ProgressFile:
         self._path, self._total, self._began_at, self._check_steps = path, total_steps, began_at, check_steps
         self._began = self._written = time.monotonic()
         self._last: dict[str, float] = {}
-        self._write(began_at)
+        self._step = began_at
+        self._phase: Phase | None = None
+        self._write()
 
     def tick(self, step: int) -> None:
         """Call after each environment step."""
+        self._step = step
         if step % self._check_steps == 0 and time.monotonic() - self._written >= RENEW_SECONDS:
-            self._write(step)
+            self._write()
+
+    def enter(self, phase: Phase | None) -> None:
+        """Call when a phase begins; with None when it is over."""
+        self._phase = phase
+        self._write()
 
     def saw(self, row: dict[str, Any]) -> None:
         """Take the last return and success from a row of metrics, if it is an evaluation."""
         if row["kind"] == "evaluation":
             self._last = {f"last_{name}": row[name] for name in ("return", "success") if name in row}
+            self._write()
 
     def remove(self) -> None:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    def _write(self, step: int) -> None:
+    def _write(self) -> None:
         self._written = time.monotonic()
         elapsed = self._written - self._began
-        speed = (step - self._began_at) / elapsed if elapsed > 0 else 0.0
-        progress = Progress(os.getpid(), step, self._total, speed, **self._last)
+        speed = (self._step - self._began_at) / elapsed if elapsed > 0 else 0.0
+        progress = Progress(os.getpid(), self._step, self._total, speed, phase=self._phase, **self._last)
         # Not synced: it is worthless after a crash. A full disk is reported when the metrics are written.
         with contextlib.suppress(OSError):
             partial = temporary_path(self._path)

@@ -6,25 +6,30 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from rlottery.analysis.digits import Digits, number_formatter
 from rlottery.report.terminal import SafeConsole
-from rlottery.storage.progress import Progress
-from rlottery.study.execution.executor import NOT_STARTED
+from rlottery.report.wording import few
+from rlottery.study.execution.executor import ENDED_BADLY, NOT_STARTED
+from rlottery.study.execution.time_left import TimeLeft
 from rlottery.study.planning.jobs import UNTRAINED
 from rlottery.study.planning.plan import JobState, Tracked
+from rlottery.study.run_rows import Row, rows_of, tally
 
 LINE_SECONDS = 30.0
-"""How often to print a line about a running job when there is no terminal."""
+LINE_SHARE = 0.25
+MOST_LINE_SECONDS = 600.0
+"""Without a terminal, a line about the whole study follows the last line after half a minute; or after a quarter of
+the elapsed time if that is longer, at most ten minutes."""
 DRAW_SECONDS = 1.0
-"""How often to draw the live table, unless a job changes its state. Drawing takes time from the workers."""
+"""How often to draw the live table, unless a run changes its state. Drawing takes time from the workers."""
 
 LIVE_WIDTH = 60
-"""Narrowest terminal in which the table of jobs is drawn."""
+"""Narrowest terminal in which the table of runs is drawn."""
 _UNKNOWN_WIDTH = 80
 
 _STYLES = {
@@ -38,12 +43,12 @@ _STYLES = {
     JobState.FOUND: "dim green",
 }
 """How each state is shown, the most interesting first."""
-_BAR_WIDTH = 12
-_COLUMNS = ("run", "state", "progress", "steps/s", "return", "success", "left")
-_LEFT = _COLUMNS[:3]
-_DISPENSABLE = ("steps/s", "success", "return", "progress")
+_BAR_WIDTH = 10
+_COLUMNS = ("run", "state", "steps/s", "return", "success", "elapsed", "left")
+_TO_THE_LEFT = _COLUMNS[:2]
+_DISPENSABLE = ("steps/s", "success", "return", "elapsed")
 """The columns that a narrow terminal does without, in this order."""
-_USUAL_WIDTHS = {"state": 7, "progress": _BAR_WIDTH + 5, "return": 8, "left": 9}
+_USUAL_WIDTHS = {"state": _BAR_WIDTH + 5, "return": 8, "elapsed": 9, "left": 9}
 _GAP = 2
 """Spaces between two columns."""
 
@@ -58,17 +63,53 @@ def terminal(least_width: int = 40) -> Console:
     return console
 
 
-def display_for(console: Console, tracked: list[Tracked]) -> "LiveTable | Lines":
+def display_for(console: Console, tracked: list[Tracked], time_left: TimeLeft) -> "LiveTable | Lines":
     """The live table if the console is a terminal that can redraw it and is wide enough, else lines."""
     live = console.is_interactive and console.width >= LIVE_WIDTH
-    return LiveTable(console, tracked) if live else Lines(console, tracked)
+    return LiveTable(console, tracked, time_left) if live else Lines(console, tracked, time_left)
+
+
+class Overall:
+    """A line about all runs of a command."""
+
+    def __init__(self, rows: Sequence[Row], time_left: TimeLeft):
+        self._rows, self._time_left, self._began = rows, time_left, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the runs began."""
+        return time.monotonic() - self._began
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no row is waiting or running."""
+        return all(row.state not in (JobState.WAITING, JobState.RUNNING) for row in self._rows)
+
+    def line(self) -> str:
+        """``3 of 22 runs done, 4 min 5 s elapsed, about 12 min left``; no time left while it can't be estimated."""
+        left = self._time_left.seconds()
+        parts = [tally(self._rows), f"{duration(self.seconds)} elapsed"]
+        return ", ".join([*parts, f"about {rough_duration(left)} left"] if left is not None else parts)
+
+    def last_line(self) -> str:
+        """``22 of 22 runs done in 16 min 10 s.``"""
+        return f"{tally(self._rows)} in {duration(self.seconds)}."
 
 
 class LiveTable:
-    """One line per job, updated in place. Jobs that don't fit the terminal are counted; the end shows all of them."""
+    """One line per run, updated in place, and a line about all. Runs that don't fit the terminal are counted.
 
-    def __init__(self, console: Console, tracked: list[Tracked]):
-        self._tracked = tracked
+    The end leaves the last line alone: `ending_lines` says what went wrong, and other tables say what came out.
+
+    Attributes:
+        has_said: whether the messages of the jobs have been shown.
+    """
+
+    has_said = False
+
+    def __init__(self, console: Console, tracked: list[Tracked], time_left: TimeLeft):
+        self._tracked, self._time_left, self._rows = tracked, time_left, rows_of(tracked)
+        self._overall = Overall(self._rows, time_left)
         self._live = Live(console=console, auto_refresh=False)
         self._drawn = -DRAW_SECONDS
         self._states: list[JobState] = []
@@ -79,97 +120,155 @@ class LiveTable:
 
     def __exit__(self, *exception: object) -> None:
         try:
-            self._live.update(jobs_table(self._tracked, width=self._live.console.width), refresh=True)
+            self._live.update(Text(self._overall.last_line()), refresh=True)
         finally:
             self._live.stop()
 
     def refresh(self) -> None:
+        self._time_left.look()
         now, states = time.monotonic(), [t.state for t in self._tracked]
         if states != self._states or now - self._drawn >= DRAW_SECONDS:
             self._drawn, self._states = now, states
             size = self._live.console.size
-            self._live.update(jobs_table(self._tracked, size.height - 2, size.width), refresh=True)
+            rows = size.height - 4  # the heading, two lines below, and the cursor's
+            table = runs_table(self._rows, self._time_left, rows, size.width)
+            self._live.update(Group(table, "", Text(self._overall.line(), style="bold")), refresh=True)
 
 
 class Lines:
-    """A plain line when a job changes its state, and every half minute for a running job."""
+    """A plain line when a run has ended, and now and then one about all runs.
 
-    def __init__(self, console: Console, tracked: list[Tracked]):
-        self._console, self._tracked = console, tracked
-        self._states = [t.state for t in tracked]
-        self._printed = [0.0] * len(tracked)
+    Attributes:
+        has_said: whether the messages of the jobs have been shown.
+    """
+
+    has_said = True
+
+    def __init__(self, console: Console, tracked: list[Tracked], time_left: TimeLeft):
+        self._console, self._time_left, self._rows = console, time_left, rows_of(tracked)
+        self._overall = Overall(self._rows, time_left)
+        self._states = [row.state for row in self._rows]
+        self._messages = [""] * len(self._rows)
+        self._printed: float | None = None
 
     def __enter__(self) -> "Lines":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.refresh()
+        for line in self._changes():
+            self._print(line)
+        self._print(self._overall.last_line())
 
     def refresh(self) -> None:
-        now = time.monotonic()
-        for index, tracked in enumerate(self._tracked):
-            changed = tracked.state is not self._states[index]
-            due = tracked.state is JobState.RUNNING and now - self._printed[index] >= LINE_SECONDS
-            # When a study is stopped, the jobs that had not started are not worth a line.
-            not_started = tracked.state is JobState.SKIPPED and tracked.message == NOT_STARTED
-            if (changed and not not_started) or due:
-                self._states[index], self._printed[index] = tracked.state, now
-                self._console.print(job_line(tracked), highlight=False, markup=False, soft_wrap=True)
+        self._time_left.look()
+        if changes := self._changes():
+            if not self._overall.is_over:
+                if "\n" in changes[-1]:  # the path of a log
+                    changes.append(self._overall.line())
+                else:
+                    changes[-1] += f". {self._overall.line()}"
+            for line in changes:
+                self._print(line)
+        elif self._is_due():
+            running = few(_where(row) for row in self._rows if row.state is JobState.RUNNING)
+            self._print(f"{self._overall.line()}{f'; running: {running}' if running else ''}")
+
+    def _is_due(self) -> bool:
+        if self._printed is None:
+            return any(row.state is JobState.RUNNING for row in self._rows)
+        pause = min(max(LINE_SECONDS, LINE_SHARE * self._overall.seconds), MOST_LINE_SECONDS)
+        return time.monotonic() - self._printed >= pause
+
+    def _changes(self) -> list[str]:
+        """A line for each row that has ended since the last call. Rows that one failure prevents share a line."""
+        lines: list[str] = []
+        skipped: dict[str, list[str]] = {}
+        for index, row in enumerate(self._rows):
+            state, message = row.state, row.current.message
+            changed, self._states[index] = state is not self._states[index], state
+            new, self._messages[index] = message != self._messages[index], message
+            if changed and state is JobState.SKIPPED and message != NOT_STARTED:
+                skipped.setdefault(message, []).append(row.label)
+            elif changed and (state is JobState.DONE or state in ENDED_BADLY) and message != NOT_STARTED:
+                lines.append(ended_line(row))
+            elif new and message and state in (JobState.WAITING, JobState.RUNNING):
+                lines.append(f"{row.label}: {message}")
+        return lines + [f"{few(labels)}: {JobState.SKIPPED.value}, because {why}" for why, labels in skipped.items()]
+
+    def _print(self, line: str) -> None:
+        self._printed = time.monotonic()
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def job_line(tracked: Tracked) -> str:
-    """A job as a plain line."""
-    parts = [f"{tracked.job.label}: {tracked.state.value}"]
-    if tracked.state is JobState.RUNNING and (now := tracked.progress):
-        parts.append(_speed(tracked, now))
-        scores = zip(("return", "success"), _scores(tracked), strict=True)
-        parts += [f"{name} {value}" for name, value in scores if value]
-        parts.append(f"{left} left" if (left := _left(tracked)) else "")
-    if tracked.state is JobState.DONE:
-        parts.append(duration(tracked.seconds))
-    return ", ".join(part for part in (*parts, tracked.message) if part)
+def ended_line(row: Row) -> str:
+    """A run that has ended, as a plain line: ``reach-v3 seed 0 dense: done in 3 min 10 s, return 4,210.5``."""
+    if row.state is not JobState.DONE:
+        return f"{row.label}: {row.state.value}{f': {row.current.message}' if row.current.message else ''}"
+    scores = [f"{name} {value}" for name, value in zip(("return", "success"), _scores(row), strict=True) if value]
+    messages = [t.message for t in row.jobs if t.message]
+    return f"{row.label}: {', '.join([f'done in {duration(row.seconds)}', *scores, *messages])}"
 
 
-def _speed(tracked: Tracked, now: Progress) -> str:
-    if tracked.job.stage == UNTRAINED:
-        return f"{now.env_steps:,} of {now.total_steps:,} policies"
-    return f"{now.env_steps:,} of {now.total_steps:,} steps, {now.steps_per_second:.0f} steps/s"
-
-
-def jobs_table(tracked: list[Tracked], rows: int | None = None, width: int | None = None) -> Table:
-    """One line per job: state, progress, environment steps per second, last return and success, time left.
+def ending_lines(tracked: Sequence[Tracked], *, has_said: bool) -> list[str]:
+    """What there is to say about jobs when all have ended: why some did not end well, once for each reason.
 
     Args:
-        rows: how many lines fit. The last one counts the jobs that don't. None shows all jobs.
+        has_said: whether the messages have been shown already. Then the lines only name the jobs.
+    """
+    whys: dict[tuple[JobState, str], list[Tracked]] = {}
+    for item in tracked:
+        if item.state in ENDED_BADLY and item.message != NOT_STARTED:
+            why, _, _ = item.message.partition("\nlog: ")
+            whys.setdefault((item.state, "see above" if has_said else why), []).append(item)
+    lines = []
+    for (state, why), items in whys.items():
+        log = items[0].message.partition("\nlog: ")[2]
+        where = f"\n  log: {log}" if log and not has_said else ""
+        lines.append(f"{few(t.job.label for t in items)}: {state.value}{f': {why}' if why else ''}{where}")
+    if not has_said:
+        lines += [f"{t.job.label}: {t.message}" for t in tracked if t.state is JobState.DONE and t.message]
+    return lines
+
+
+def runs_table(rows: Sequence[Row], time_left: TimeLeft, number: int | None = None, width: int | None = None) -> Table:
+    """One line per run: state or progress, environment steps per second, last return and success, elapsed and left.
+
+    Args:
+        number: how many lines fit below the heading. The last one counts the runs that don't. None shows all runs.
         width: how many characters fit. Columns that don't are left out, and names are shortened. None shows everything.
     """
-    shown, hidden = tracked, ""
-    if rows is not None and len(tracked) > rows:
-        shown, hidden = _most_interesting(tracked, max(1, rows - 1))
-    cells = [_cells(item) for item in shown]
+    shown, hidden = rows, ""
+    if number is not None and len(rows) > number:
+        shown, hidden = _most_interesting(rows, max(1, number - 1))
+    one_task = len({row.jobs[0].job.task_index for row in rows}) == 1
+    cells = [_cells(row, time_left, short=one_task) for row in shown]
     columns, longest_name = _columns_that_fit(cells, width)
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     for heading in columns:
-        justify: Literal["left", "right"] = "left" if heading in _LEFT else "right"
+        justify: Literal["left", "right"] = "left" if heading in _TO_THE_LEFT else "right"
         table.add_column(heading, no_wrap=True, justify=justify, header_style="dim")
-    for item, row in zip(shown, cells, strict=True):
-        style = _STYLES[item.state]
-        name = row["run"] if len(row["run"]) <= longest_name else ".." + row["run"][-max(1, longest_name - 2) :]
-        texts = [Text(name, style=style), Text(row["state"], style=style)]
-        table.add_row(*texts, *(row[heading] for heading in columns[2:]))
+    for row, texts in zip(shown, cells, strict=True):
+        style = _STYLES[row.state]
+        name = texts["run"] if len(texts["run"]) <= longest_name else ".." + texts["run"][-max(1, longest_name - 2) :]
+        styled = [Text(name, style=style), Text(texts["state"], style=style)]
+        table.add_row(*styled, *(texts[heading] for heading in columns[2:]))
     if hidden:
         table.add_row(Text(hidden if width is None else hidden[:longest_name], style="dim"))
     return table
 
 
-def _cells(item: Tracked) -> dict[str, str]:
-    """The text of a job's line by column."""
-    running = item.state is JobState.RUNNING
-    last = _left(item) if running else duration(item.seconds) if item.state is JobState.DONE else ""
-    counts_steps = running and item.job.stage != UNTRAINED
-    speed = f"{item.progress.steps_per_second:.0f}" if counts_steps and item.progress else ""
-    texts = (item.job.label, item.state.value, _bar(item), speed, *_scores(item), last)
-    return dict(zip(_COLUMNS, texts, strict=True))
+def _cells(row: Row, time_left: TimeLeft, *, short: bool) -> dict[str, str]:
+    """The text of a run's line by column. `short`: without its task."""
+    name = row.label.removeprefix(f"{row.jobs[0].job.task.name} ") if short else row.label
+    running = row.state is JobState.RUNNING
+    progress = row.current.progress if running else None
+    counts_steps = progress is not None and not row.phase and row.current.job.stage != UNTRAINED
+    speed = f"{progress.steps_per_second:.0f}" if counts_steps and progress is not None else ""
+    elapsed = duration(row.seconds) if running or row.state is JobState.DONE else ""
+    left = time_left.of(row.current) if running else None
+    rough = "" if left is None else rough_duration(left)
+    state = _bar(row) if running else row.state.value
+    return dict(zip(_COLUMNS, (name, state, speed, *_scores(row), elapsed, rough), strict=True))
 
 
 def _columns_that_fit(cells: Sequence[Mapping[str, str]], width: int | None) -> tuple[list[str], int]:
@@ -198,25 +297,47 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _most_interesting(tracked: list[Tracked], number: int) -> tuple[list[Tracked], str]:
-    """The jobs to show when not all fit, in their order, and a count of the others."""
+def rough_duration(seconds: float) -> str:
+    """An estimated time, no more precise than it is known: ``40 s``, ``3 min``, ``2 h 10 min``, ``3 days``."""
+    if seconds < 55:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    tens = 10 * round(minutes / 10)
+    if tens < 24 * 60:
+        return f"{tens // 60} h {tens % 60} min" if tens % 60 else f"{tens // 60} h"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def _where(row: Row) -> str:
+    """``reach-v3 seed 0 dense 45 %``"""
+    if row.phase or row.share is None:
+        return f"{row.label} ({row.phase})" if row.phase else row.label
+    return f"{row.label} {100 * row.share:.0f} %"
+
+
+def _most_interesting(rows: Sequence[Row], number: int) -> tuple[list[Row], str]:
+    """The runs to show when not all fit, in their order, and a count of the others."""
     by_interest = list(_STYLES)
-    ranked = sorted(range(len(tracked)), key=lambda index: by_interest.index(tracked[index].state))
+    ranked = sorted(range(len(rows)), key=lambda index: by_interest.index(rows[index].state))
     shown, others = sorted(ranked[:number]), ranked[number:]
-    counts = Counter(tracked[index].state.value for index in others)
-    return [tracked[index] for index in shown], "and " + ", ".join(f"{n} {state}" for state, n in counts.items())
+    counts = Counter(rows[index].state.value for index in others)
+    return [rows[index] for index in shown], "and " + ", ".join(f"{n} {state}" for state, n in counts.items())
 
 
-def _bar(tracked: Tracked) -> str:
-    if tracked.progress is None or tracked.state is not JobState.RUNNING:
-        return ""
-    share = tracked.progress.env_steps / tracked.progress.total_steps
-    filled = round(share * _BAR_WIDTH)
-    return f"{'━' * filled}{'╌' * (_BAR_WIDTH - filled)} {share:4.0%}"
+def _bar(row: Row) -> str:
+    """The progress of a running row, or what it does while it makes none."""
+    if row.phase or row.share is None:
+        return row.phase
+    filled = round(row.share * _BAR_WIDTH)
+    return f"{'━' * filled}{'╌' * (_BAR_WIDTH - filled)} {row.share:4.0%}"
 
 
-def _scores(tracked: Tracked) -> tuple[str, str]:
-    progress = tracked.progress
+def _scores(row: Row) -> tuple[str, str]:
+    """The last return and success."""
+    progress = next((t.progress for t in reversed(row.jobs) if t.progress is not None), None)
     if progress is None:
         return "", ""
     shown = "" if progress.last_return is None else return_text(progress.last_return)
@@ -227,8 +348,3 @@ def return_text(value: float) -> str:
     """A single return: ``1,234.5``, or ``0.00333`` and ``1e+40`` where that would hide it or fill the line."""
     usual = 0.1 <= abs(value) < 1e10 or value == 0
     return Digits(1)(value) if usual else number_formatter([value])(value)
-
-
-def _left(tracked: Tracked) -> str:
-    left = tracked.progress.seconds_left if tracked.progress else None
-    return "" if left is None else duration(left)

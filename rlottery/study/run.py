@@ -27,10 +27,11 @@ from rlottery.storage.temporary_files import remove_leftovers
 from rlottery.storage.trial_record import read_trials
 from rlottery.storage.trust import note_run
 from rlottery.storage.work_place import WorkPlace
-from rlottery.study.display import display_for
+from rlottery.study.display import display_for, ending_lines
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
 from rlottery.study.execution.local import LocalBackend
+from rlottery.study.execution.time_left import TimeLeft
 from rlottery.study.planning.finished_runs import damage_of_job
 from rlottery.study.planning.jobs import UNTRAINED, Job
 from rlottery.study.planning.other_versions import report_other_versions
@@ -38,6 +39,7 @@ from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.planning.trials import record_trials
 from rlottery.study.reporting import plain_printer, publish
 from rlottery.study.resources.disk_space import check_room
+from rlottery.study.resources.estimate import expected_seconds
 from rlottery.study.resources.memory import check_memory, memory_warnings
 from rlottery.study.resources.process_limits import check_process_limits
 
@@ -52,11 +54,13 @@ class Outcome:
         scores: The scores of every arm, one entry per task. Empty if a signal stopped the command early.
         failed: The jobs that failed or diverged, and those skipped because of them.
         stopped: The number of the signal that stopped the command early, its work saved. None if it ran to the end.
+        has_said: Whether the messages of failed jobs have been shown.
     """
 
     tracked: list[Tracked]
     contents: Contents | None
     stopped: int | None = None
+    has_said: bool = False
 
     @property
     def scores(self) -> tuple[TaskScores, ...]:
@@ -91,15 +95,17 @@ def run_study(
     with StopSignals() as signals, WorkPlace(Store(config.data), plain_printer(console)) as place:
         with signals.at_once():
             tracked, workers, together = _prepare(config, method, stages, names, console, place)
-        _execute(config, tracked, workers, together, console, signals, place)
+        has_said = _execute(config, tracked, workers, together, console, signals, place)
         if signals.number is not None:
+            for line in [] if has_said else ending_lines(tracked, has_said=False):
+                plain_printer(console)(line)
             say_when_stopped("Stopped. All work is saved: run the same command again to continue.")
-            return Outcome(tracked, None, signals.number)
+            return Outcome(tracked, None, signals.number, has_said)
         say_when_stopped(f"Stopped. All work is saved. To draw the report: rlottery report {quote(str(config.data))}")
         with signals.at_once():
             place.leave()
             _tidy(config, tracked)
-            return Outcome(tracked, collect(Store(config.data), config))
+            return Outcome(tracked, collect(Store(config.data), config), None, has_said)
 
 
 def _prepare(
@@ -186,14 +192,19 @@ def _execute(
     console: Console,
     signals: StopSignals,
     place: WorkPlace,
-) -> None:
-    """Run the jobs until all have ended, or until a signal asks to stop."""
+) -> bool:
+    """Run the jobs until all have ended, or until a signal asks to stop.
+
+    Returns whether the messages of jobs that ended badly have been shown.
+    """
     if all(item.state is not JobState.WAITING for item in tracked):
-        return
+        return False
     of_run: dict[RunFiles, list[Tracked]] = {}
     for item in tracked:
         of_run.setdefault(item.job.files, []).append(item)
-    with display_for(console, tracked) as display:
+    with signals.at_once():
+        expected = expected_seconds(config, [item.job for item in tracked])
+    with display_for(console, tracked, TimeLeft(tracked, expected, workers * together)) as display:
         announced = False
 
         def stop_wanted() -> bool:
@@ -212,6 +223,7 @@ def _execute(
                     _release_replay(item.job, tracked)
 
         Executor(tracked, workers, display.refresh, ended, stop_wanted, together, LocalBackend(place)).run()
+    return display.has_said
 
 
 def _warn_without_kernels(config: Config, waiting: Sequence[Tracked], say: Callable[[str], None]) -> None:
@@ -238,8 +250,8 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
     console.print()
     console.print(render_summary(summarise(outcome.contents)))
     say, store = plain_printer(console), Store(config.data)
-    for item in outcome.failed:
-        say(f"\n{item.job.label}: {item.state.value}: {item.message}", style="red")
+    for line in ending_lines(outcome.tracked, has_said=outcome.has_said):
+        say(line, style="red")
     say()
     if any(t.job.stage != "mask" for t in outcome.tracked):
         publish(store, config, outcome.contents, say)

@@ -15,6 +15,7 @@ from rlottery.envs import Environment, Step
 from rlottery.errors import DivergedError, TaskError
 from rlottery.seeding import Streams
 from rlottery.storage.metrics_log import MetricsRow
+from rlottery.storage.progress import Phase
 from rlottery.storage.transitions import columns
 from rlottery.training.dynamic_sparsity import DynamicSparsity
 from rlottery.training.evaluation import evaluate
@@ -55,10 +56,11 @@ class TrainingPlan:
 
 
 class Recorder(Protocol):
-    """Receives what a run reports while it trains: rows of metrics, and each environment step that is done."""
+    """Receives what a run reports while it trains: rows of metrics, each environment step that is done, and phases."""
 
     def write(self, row: MetricsRow) -> None: ...
     def tick(self, step: int) -> None: ...
+    def enter(self, phase: Phase | None) -> None: ...
 
 
 @dataclass
@@ -126,12 +128,20 @@ def train(
         check_sizes(made, loop.spec)
     collector = _Collector(environment, plan)
     if loop.env_steps == 0:
+        recorder.enter("evaluating")
         recorder.write(_evaluation_row(loop, plan, evaluation_environment))
+        recorder.enter(None)
+    compiled = False  # the first update is compiled when it is called
     while loop.env_steps < plan.last_step:
         outcome = collector.step(loop)
         step, is_last = loop.env_steps, loop.env_steps == plan.last_step
         recorder.tick(step)
+        if not compiled and step > plan.training.warmup_steps:
+            recorder.enter("compiling")
         batch = _update(loop, plan)
+        if not compiled and batch is not None:
+            recorder.enter(None)
+            compiled = True
         if batch is not None and plan.dynamic is not None and plan.dynamic.due(step):
             loop.learner.state = plan.dynamic.update(loop.learner.state, step, columns(batch, *loop.spec))
         if rewind_points is not None and rewind_points.due(step):

@@ -3,18 +3,23 @@
 from collections.abc import Callable, Iterator
 
 from rlottery.storage.metrics_log import MetricsRow
+from rlottery.storage.progress import Phase
 from rlottery.training.loop import Loop
 
 
 class Rows:
-    """Keeps the rows of metrics; `tick` is called after each environment step."""
+    """Keeps the rows of metrics and the phases; `tick` is called after each environment step."""
 
     def __init__(self, tick: Callable[[int], object] = lambda step: None) -> None:
         self.rows: list[MetricsRow] = []
+        self.phases: list[Phase | None] = []
         self.tick = tick
 
     def write(self, row: MetricsRow) -> None:
         self.rows.append(row)
+
+    def enter(self, phase: Phase | None) -> None:
+        self.phases.append(phase)
 
 
 def to_the_end(training: Iterator[Loop], between_episodes: Callable[[Loop], object] = lambda loop: None) -> None:

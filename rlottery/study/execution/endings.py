@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from rlottery.processes.children import ended_by
 from rlottery.safety.regular_files import regular
 from rlottery.storage.checkpoint_record import checkpoint_to_continue
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
+from rlottery.storage.metrics_log import read_evaluations
+from rlottery.storage.progress import Progress
 from rlottery.study.planning.earlier import earlier_of
 from rlottery.study.planning.fingerprints import dense_fingerprint, ticket_fingerprint
 from rlottery.study.planning.finished_runs import manifest_head
@@ -154,6 +157,15 @@ def remarks(job: Job) -> str:
             replaced = [manifest["replaced"]] if "replaced" in manifest else []
             return "; ".join([*(f"skipped a damaged checkpoint: {note}" for note in notes), *replaced])
     return ""
+
+
+def last_progress(job: Job) -> Progress | None:
+    """The progress of a run that is done, with its last evaluation; None if there is none, or the job isn't a run."""
+    with contextlib.suppress(RlotteryError, OSError):
+        if job.stage in ("dense", "ticket") and (rows := read_evaluations(job.files.metrics)):
+            last = {f"last_{name}": rows[-1][name] for name in ("return", "success") if name in rows[-1]}
+            return Progress(os.getpid(), rows[-1]["env_steps"], job.env_steps, 0.0, **last)
+    return None
 
 
 def has_diverged(job: Job) -> bool:

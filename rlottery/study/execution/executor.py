@@ -66,7 +66,7 @@ class Executor:
     def __post_init__(self) -> None:
         jobs = [t.job for t in self.tracked]
         self._before = prerequisites(jobs)
-        self._order = _starting_order(jobs, self._before)
+        self._order = starting_order(jobs, self._before)
 
     def run(self) -> None:
         """Run until nothing is left to do, or until `stop_wanted`. A failed job stops only the jobs that depend on it.
@@ -222,8 +222,11 @@ class Executor:
 
     def _end(self, index: int, state: JobState, message: str = "") -> None:
         """Record the final state of a job."""
-        self.tracked[index].state, self.tracked[index].message = state, message
-        self.ended(self.tracked[index])
+        tracked = self.tracked[index]
+        tracked.state, tracked.message = state, message
+        if state is JobState.DONE:
+            tracked.progress = endings.last_progress(tracked.job)
+        self.ended(tracked)
 
     def _stop(self) -> float:
         """Ask all workers to stop. Returns the time until which they may run."""
@@ -264,7 +267,7 @@ def worker_count(asked: int | str, jobs: int, together: int = 1) -> int:
     return max(1, min(jobs, automatic if asked == "auto" else int(asked)))
 
 
-def _starting_order(jobs: Sequence[Job], before: Sequence[Sequence[int]]) -> list[int]:
+def starting_order(jobs: Sequence[Job], before: Sequence[Sequence[int]]) -> list[int]:
     """The order in which jobs start when several are ready.
 
     Later stages come first, so that runs are finished and their replay buffers released before others start. Within a

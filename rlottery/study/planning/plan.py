@@ -46,7 +46,7 @@ class Tracked:
         message: an error or the reason why the job was skipped, for the user.
         began: when its worker started, by the monotonic clock.
         seconds: how long it has been running, or ran.
-        progress: the last progress that its worker reported.
+        progress: the last progress that its worker reported; of a run that is done, its end.
         times_killed: how often its worker was killed by something else.
     """
 

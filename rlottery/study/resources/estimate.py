@@ -6,6 +6,7 @@ episode only: the time of environment steps is as good as that.
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,8 @@ MASK_SECONDS = 10.0
 """A mask job, including its start."""
 MEASURING_SECONDS = 120.0
 """The longest that the measurement of this machine may take. It takes about two seconds."""
+USUAL_GEMM = 1e11
+"""float32 FLOP/s of one core."""
 SLOWEST = 0.1
 """Environment steps per second, if the trial of a task shows fewer: it may end before the first step."""
 _GEMM_SIZE = 256
@@ -158,7 +161,7 @@ def train_seconds(config: Config, task: Task, rates: Rates, env_steps: int | Non
     """
     training = config.training_for(task)
     env_steps = training.env_steps if env_steps is None else env_steps
-    updates = (env_steps - training.warmup_steps) * training.updates_per_step
+    updates = max(0, env_steps - training.warmup_steps) * training.updates_per_step
     evaluations = config.evaluation.number(env_steps) + 1
     steps = env_steps + evaluations * config.evaluation.episodes * rates.episode_steps
     flops = share * update_flops(config, task, rates.spec)
@@ -182,6 +185,12 @@ def _operations(config: Config, task: Task, spec: Spec) -> dict[str, float]:
     return {group: per_weight[group] * float(n) for group, n in group_weights(config, task, spec).items()}
 
 
+def expected_seconds(config: Config, jobs: Sequence[Job]) -> list[float]:
+    """Estimated seconds of each job on a core of usual speed. Their ratios hold on others."""
+    rates = _rates(config, USUAL_GEMM)
+    return [job_seconds(job, rates[job.task_index]) for job in jobs]
+
+
 def measure(config: Config) -> list[Rates]:
     """The rates of each of the config's tasks: from its trial, and of one core in a process like a worker.
 
@@ -189,12 +198,16 @@ def measure(config: Config) -> list[Rates]:
         TaskError: a task can't be used.
         StudyError: no process can measure this machine.
     """
-    trials = try_tasks(config)
     function = f"{__name__}:{gemm_rate.__name__}"
     try:
         gemm = call_in_child(function, seconds=MEASURING_SECONDS, environment=child_environment(config.device))
     except (ChildError, OSError) as error:
         raise StudyError(f"The speed of this machine can't be measured: {error}") from None
+    return _rates(config, gemm)
+
+
+def _rates(config: Config, gemm: float) -> list[Rates]:
+    trials = try_tasks(config)
     return [
         Rates(gemm, max(of.steps_per_second, SLOWEST), of.steps, Spec(of.observation_size, of.action_size))
         for of in (trials[task.id] for task in config.tasks)

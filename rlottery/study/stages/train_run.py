@@ -18,7 +18,7 @@ from rlottery.storage.made_with import session_changes
 from rlottery.storage.manifests import RunSpaces
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow, Position
 from rlottery.storage.paths import RunFiles
-from rlottery.storage.progress import ProgressFile
+from rlottery.storage.progress import Phase, ProgressFile
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import task_spec
 from rlottery.study.stages.agents import ALGORITHM, settings_of, streams_of
@@ -123,6 +123,9 @@ class RunRecorder:
 
     def tick(self, step: int) -> None:
         self.progress.tick(step)
+
+    def enter(self, phase: Phase | None) -> None:
+        self.progress.enter(phase)
 
 
 def _restore(loop: Loop, checkpoints: Checkpoints) -> Position | None:

@@ -1,0 +1,108 @@
+"""The rows of the display while a study runs: one per run, with the mask that it needs, in the order of the config."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlottery.config import Config
+from rlottery.config.recipes import ROUND
+from rlottery.report.wording import plural
+from rlottery.storage.paths import DENSE
+from rlottery.study.execution.executor import ENDED_BADLY
+from rlottery.study.execution.time_left import TRAINING
+from rlottery.study.planning.jobs import UNTRAINED, Job
+from rlottery.study.planning.plan import JobState, Tracked
+
+STARTING, MAKING_MASK = "starting", "making mask"
+_ENDED_WELL = (JobState.DONE, JobState.FOUND)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The jobs of one run, or the untrained policies of a task.
+
+    Attributes:
+        jobs: in the order in which they are done.
+    """
+
+    jobs: tuple[Tracked, ...]
+
+    @property
+    def current(self) -> Tracked:
+        """The job that is to do next, is under way or ended the row; the last one if all ended well."""
+        return next((t for t in self.jobs if t.state not in _ENDED_WELL), self.jobs[-1])
+
+    @property
+    def state(self) -> JobState:
+        """The state of the current job; done only if one of the jobs was done by this command."""
+        if all(t.state in _ENDED_WELL for t in self.jobs):
+            return JobState.DONE if any(t.state is JobState.DONE for t in self.jobs) else JobState.FOUND
+        return self.current.state
+
+    @property
+    def label(self) -> str:
+        """The name of the run, with its task; of a mask, if it is all that the row is about."""
+        return self.jobs[-1].job.label
+
+    @property
+    def is_run(self) -> bool:
+        """Whether an agent is trained."""
+        return any(t.job.stage in TRAINING for t in self.jobs)
+
+    @property
+    def seconds(self) -> float:
+        """How long its jobs have been running, or ran, in this command."""
+        return sum(t.seconds for t in self.jobs if t.state is not JobState.WAITING)
+
+    @property
+    def phase(self) -> str:
+        """What a running row does while it makes no progress; "" if it does."""
+        current = self.current
+        if current.state is not JobState.RUNNING:
+            return ""
+        if current.job.stage == "mask":
+            return MAKING_MASK
+        return STARTING if current.progress is None else current.progress.phase or ""
+
+    @property
+    def share(self) -> float | None:
+        """How much of the current job is done, from 0 to 1; None where that is not known."""
+        now = self.current.progress
+        return None if now is None or self.current.state is not JobState.RUNNING else now.env_steps / now.total_steps
+
+
+def rows_of(tracked: Sequence[Tracked]) -> list[Row]:
+    """The rows of a command's jobs: by task, then as the config lists the arms, then by seed."""
+    jobs: dict[tuple[int, int, str], list[Tracked]] = {}
+    for item in tracked:
+        task, seed, arm, _ = item.job.key
+        jobs.setdefault((task, seed, arm), []).append(item)
+    places = _places([t.job for t in tracked])
+    rows = [Row(tuple(of_run)) for of_run in jobs.values()]
+    return sorted(rows, key=lambda row: places[row.jobs[0].job.key[0], row.jobs[0].job.arm_name])
+
+
+def tally(rows: Sequence[Row]) -> str:
+    """``3 of 22 runs done, 1 failed``."""
+    runs = [row for row in rows if row.is_run]
+    counted, noun = (runs, "run") if runs else (rows, "mask" if _are_masks(rows) else "job")
+    done = sum(row.state in _ENDED_WELL for row in counted)
+    bad = [row.state for row in counted if row.state in ENDED_BADLY]
+    others = [f"{bad.count(state)} {state.value}" for state in dict.fromkeys(bad)]
+    return ", ".join([f"{done} of {plural(len(counted), noun)} done", *others])
+
+
+def _are_masks(rows: Sequence[Row]) -> bool:
+    return all(t.job.stage == "mask" for row in rows for t in row.jobs)
+
+
+def _places(jobs: Sequence[Job]) -> dict[tuple[int, str], tuple[int, int]]:
+    """Task index and arm -> the place of its rows: untrained policies and dense agents first."""
+    listed = _listed(jobs[0].config) if jobs else []
+    names = list(dict.fromkeys(job.arm_name for job in jobs))
+    known = [UNTRAINED, DENSE, *listed]
+    order = {name: known.index(of) if (of := name.partition(ROUND)[0]) in known else len(known) for name in names}
+    return {(job.task_index, job.arm_name): (job.task_index, order[job.arm_name]) for job in jobs}
+
+
+def _listed(config: Config) -> list[str]:
+    return [recipe.name for recipe in config.recipes if recipe.name]
