@@ -41,11 +41,12 @@ from rlottery.export.finished_run import read_actor, read_finished
 from rlottery.pruning.mask_file import read_mask
 from rlottery.report import page
 from rlottery.report.arm_styles import looks
+from rlottery.report.closing import Closing
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.files import write_report
 from rlottery.report.study_comparison import compare_contents, render_comparison
-from rlottery.report.summary import render_summary, summarise
+from rlottery.report.summary import summarise
 from rlottery.storage.checkpoint_record import newest_checkpoint, read_checkpoint_record, record_path
 from rlottery.storage.disk import file_digest, read_arrays, write_json
 from rlottery.storage.locks import holder_of
@@ -214,7 +215,7 @@ def read_all(study: Study, changed: Path, *, shows: bool = True, figures: bool =
 
 
 def _show(study: Study, contents: Contents, figures: bool) -> None:
-    shown(render_summary(summarise(contents)))
+    shown(Closing(summarise(contents)))
     shown(render_comparison(compare_contents([study.contents, contents])))
     if figures:
         with tempfile.TemporaryDirectory() as folder:

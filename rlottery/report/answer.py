@@ -13,8 +13,8 @@ QUESTION_AT_ONE_SPARSITY = "Is gradient better than magnitude?"
 OPTION = "--pruning-method"
 """What a line that is meant to be typed begins with."""
 NO_PAIR = (
-    "There is nothing to compare: no magnitude ticket and gradient ticket have the same sparsity on a task that the "
-    "dense agents learned."
+    "There is nothing to compare: no magnitude ticket and gradient ticket have finished with the same sparsity on a "
+    "task that the dense agents learned."
 )
 
 
@@ -32,7 +32,7 @@ def answer_or_advice(contents: Contents) -> list[str]:
         known = {task.representative(arm.arm).criterion for arm in task.arms}
         if task.gain is None and "magnitude" in known and known.intersection(GRADIENT_CRITERIA):
             return ["The methods can't be compared on a task that the dense agents did not learn."]
-    if contents.lists_arms:
+    if both or contents.lists_arms:
         return [NO_PAIR] if both else []
     methods = {task.representative(arm).method for task in contents.scores for arm in task.runs}
     lacking = "magnitude" if "gradient" in methods and "magnitude" not in methods else "gradient"

@@ -1,12 +1,11 @@
-"""The summary of a study: a table for every task, the verdict and the answer. Shown in terminals and as Markdown."""
+"""The summary of a study, and its Markdown page: the verdict, a table for every task, and the answer."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-
-from rich.console import Group, RenderableType
 
 from rlottery.analysis.rules import margin_text
 from rlottery.report.answer import OPTION, QUESTION, answer_or_advice
+from rlottery.report.closing_tables import task_table
 from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import contrast_lines
 from rlottery.report.headline import headline
@@ -14,7 +13,6 @@ from rlottery.report.score_tables import closing_table
 from rlottery.report.table_formats import escaped, table_lines
 from rlottery.report.tables import Table
 from rlottery.report.task_sentences import measured_line, not_normalised_lines, overlap_lines, problem_lines, task_lines
-from rlottery.report.terminal import FittedTable, Paragraph
 from rlottery.report.wording import interval_name, last_evaluations
 from rlottery.safety.printable import on_one_line
 
@@ -42,9 +40,10 @@ class Summary:
     """A study in short.
 
     Attributes:
-        verdict: what is shown of its tickets; scores: how they did on each task, unless the verdict says it.
+        verdict: what is shown of its tickets; lead: the first of it in short.
+        scores: how they did on each task, unless the verdict says it; not_started: of tasks without a run.
         open: what is not shown; limits: what makes the verdict less reliable.
-        tasks: those that have a run.
+        tasks: those that have a run; by_task: the scores of all arms on them.
         contrasts: what each registered contrast shows, and the default ones that show something.
         problems: masks that could not be read.
         answer: whether gradient is better than magnitude, or how to find out; empty where nobody asks.
@@ -52,26 +51,33 @@ class Summary:
     """
 
     verdict: tuple[str, ...]
+    lead: str
     open: tuple[str, ...]
     limits: tuple[str, ...]
     scores: tuple[str, ...]
+    not_started: tuple[str, ...]
     tasks: tuple[TaskSummary, ...]
+    by_task: Table
     contrasts: tuple[str, ...]
     problems: tuple[str, ...]
     answer: tuple[str, ...]
     key: tuple[str, ...]
 
 
-def summarise(contents: Contents) -> Summary:
-    """Summarise a study, finished or not."""
+def summarise(contents: Contents, told: Collection[tuple[str, int, str]] = ()) -> Summary:
+    """Summarise a study, finished or not.
+
+    Args:
+        told: task, seed and arm of runs that failed, and of which the reader knows it.
+    """
     said = headline(contents)
     tasks = tuple(
         TaskSummary(
             task=task.task,
             measured=measured_line(task, contents.metric_text(task), last_evaluations(contents.score_evaluations)),
             table=closing_table(contents, task),
-            notes=(*overlap_lines(task, contents.masks), *not_normalised_lines(task)),
-            problems=tuple(problem_lines(task)),
+            notes=(*overlap_lines(task, contents.masks), *(() if said.early else not_normalised_lines(task))),
+            problems=tuple(problem_lines(task, told)),
         )
         for task in contents.scores
         if task.runs
@@ -79,31 +85,18 @@ def summarise(contents: Contents) -> Summary:
     problems = tuple(map(on_one_line, contents.masks.problems))
     return Summary(
         verdict=said.shown,
+        lead=said.lead,
         open=said.open,
         limits=said.limits,
         scores=() if said.early else tuple(task_lines(contents.scores, len(contents.seeds))),
+        not_started=tuple(task_lines([task for task in contents.scores if not task.runs], len(contents.seeds))),
         tasks=tasks,
+        by_task=task_table(contents),
         contrasts=tuple(contrast_lines(contents)),
         problems=problems,
         answer=tuple(answer_or_advice(contents)),
         key=_key(contents),
     )
-
-
-def render_summary(summary: Summary) -> RenderableType:
-    """The summary for a terminal, with the verdict at the end, where it is read."""
-    parts: list[RenderableType] = []
-    for task in summary.tasks:
-        parts += [Paragraph(task.task, "bold cyan"), Paragraph(task.measured, "dim"), "", FittedTable(task.table), ""]
-        notes = [*(Paragraph(line, "dim") for line in task.notes), *(Paragraph(line, "red") for line in task.problems)]
-        parts += [*notes, ""] if notes else []
-    parts += [*(Paragraph(line, "dim") for line in summary.key), ""]
-    if summary.problems:
-        parts += [*(Paragraph(line, "red") for line in summary.problems), ""]
-    parts += [*(Paragraph(line, "bold") for line in summary.verdict), *map(Paragraph, summary.scores)]
-    for title, lines in _sections(summary):
-        parts += ["", Paragraph(title, "bold"), *map(Paragraph, lines)]
-    return Group(*parts)
 
 
 def summary_to_markdown(summary: Summary) -> str:

@@ -1,7 +1,7 @@
 """The results of one task in sentences."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rlottery.analysis.arrays import rounding_of
 from rlottery.analysis.digits import Digits, digits_for
@@ -117,12 +117,16 @@ def not_normalised_lines(task: TaskScores) -> list[str]:
     return [f"{who} no normalised score: {why}." for why, who in named.items()]
 
 
-def problem_lines(task: TaskScores) -> list[str]:
-    """Runs that failed or can't be read, with their errors, and what else is unusual."""
+def problem_lines(task: TaskScores, told: Collection[tuple[str, int, str]] = ()) -> list[str]:
+    """Runs that failed or can't be read, with their errors, and what else is unusual.
+
+    Args:
+        told: task, seed and arm of runs to leave out.
+    """
     lines = [
         f"{run.status.capitalize()}: {run.arm}, seed {run.seed}: {on_one_line(run.error or '')}"
         for run in task.every_run
-        if run.status in FAILED_STATUSES
+        if run.status in FAILED_STATUSES and (task.task, run.seed, run.arm) not in told
     ]
     return lines + [on_one_line(note) for note in task.notes]
 

@@ -4,6 +4,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
@@ -52,29 +53,41 @@ class FittedTable:
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if (kept := self.columns_for(options.max_width)) is not None:
+            yield self._shown(kept, options.max_width - self._width(kept))
+            return
+        for row in self.table.rows:
+            titles = (" ".join(column.title.split()) for column in self.table.columns)
+            cells = (f"{title}: {cell}" for title, cell in zip(titles, _texts(row), strict=True))
+            yield Paragraph("; ".join(cells), "bold" if row.strong else "")
+
+    def columns_for(self, width: int) -> list[int] | None:
+        """The places of the columns that are shown on so many characters; None if each row becomes a paragraph."""
         columns = self.table.columns
         for dropped in range(max((column.expendable for column in columns), default=0) + 1):
             kept = [i for i, column in enumerate(columns) if not 0 < column.expendable <= dropped]
-            spare = options.max_width + _GAP - sum(self._least_width(i) + _GAP for i in kept)
-            if spare >= 0:
-                yield self._shown(kept, spare)
-                return
-        for row in self.table.rows:
-            cells = (f"{column.title}: {cell}" for column, cell in zip(columns, _texts(row), strict=True))
-            yield Paragraph("; ".join(cells), "bold" if row.strong else "")
+            if self._width(kept) <= width:
+                return kept
+        return None
 
-    def _least_width(self, index: int) -> int:
-        """The length of the column's longest cell, or of its longest word if it wraps."""
-        column = self.table.columns[index]
-        cells = [_texts(row)[index] for row in self.table.rows]
-        parts = [word for cell in cells for word in (cell.split() if column.wraps else [cell])]
-        return max([len(column.title), *map(len, parts), column.least])
+    def _width(self, kept: Sequence[int]) -> int:
+        return sum(self._least_widths[i] + _GAP for i in kept) - _GAP
+
+    @cached_property
+    def _least_widths(self) -> list[int]:
+        """For each column, the length of its longest cell, or of its longest word if it wraps."""
+        rows = [_texts(row) for row in self.table.rows]
+        widths = []
+        for index, column in enumerate(self.table.columns):
+            parts = [word for row in rows for word in (row[index].split() if column.wraps else [row[index]])]
+            widths.append(max([*map(len, column.title.split("\n")), *map(len, parts), column.least]))
+        return widths
 
     def _shown(self, kept: Sequence[int], spare: int) -> TerminalTable:
         """Columns that wrap share the spare width, from left to right."""
         shown = TerminalTable(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
         for index in kept:
-            column, width = self.table.columns[index], self._least_width(index)
+            column, width = self.table.columns[index], self._least_widths[index]
             more = min(spare, max((len(_texts(row)[index]) for row in self.table.rows), default=0) - width)
             if column.wraps and more > 0:
                 width, spare = width + more, spare - more

@@ -12,11 +12,12 @@ from rich.console import Console
 from rlottery.analysis.runs import other_settings_lines
 from rlottery.config import Config
 from rlottery.errors import StudyError
+from rlottery.report.closing import Closing
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.films import films_of
 from rlottery.report.folders import check_is_own, comparison_files, report_files
-from rlottery.report.summary import render_summary, summarise
+from rlottery.report.summary import summarise
 from rlottery.report.wording import plural
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.paths import DENSE, Store
@@ -57,7 +58,7 @@ def report_study(config: Config, console: Console, to: Path | None = None, *, tr
     store.check_links()
     _announce_reading(config)
     contents = collect(store, config)
-    console.print(render_summary(summarise(contents)))
+    console.print(Closing(summarise(contents)))
     console.print()
     say = plain_printer(console)
     if to is None and not store.record.exists():
@@ -104,9 +105,7 @@ def publish(
         ) from None
     for line in no_films:
         say(line)
-    say(f"Figures and tables: {folder}")
-    for path in written:
-        say(f"  {path}")
+    say(f"Page:   {written[0]}")
 
 
 def compare_studies(configs: Sequence[Config], to: Path, console: Console) -> None:

@@ -16,9 +16,10 @@ from rlottery.analysis.scores import TaskScores
 from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.processes.stopping import AGAIN, StopSignals, say_when_stopped
+from rlottery.report.closing import Closing
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
-from rlottery.report.summary import render_summary, summarise
+from rlottery.report.summary import summarise
 from rlottery.storage.locks import holder_of, try_lock
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
@@ -242,21 +243,25 @@ def _warn_without_kernels(config: Config, waiting: Sequence[Tracked], say: Calla
 
 
 def conclude(outcome: Outcome, config: Config, console: Console) -> None:
-    """Show the closing table, the errors, and where the files are. Raises StudyError if the report can't be written.
+    """Show the closing text, what failed, and where the page is. Raises StudyError if the report can't be written.
 
     For a command that has run to its end.
     """
     assert outcome.contents is not None
-    console.print()
-    console.print(render_summary(summarise(outcome.contents)))
     say, store = plain_printer(console), Store(config.data)
+    told = {(t.job.task.id, t.job.seed, t.job.arm_name) for t in outcome.failed}
+    console.print()
+    console.print(Closing(summarise(outcome.contents, told)))
     for line in ending_lines(outcome.tracked, has_said=outcome.has_said):
         say(line, style="red")
     say()
-    if any(t.job.stage != "mask" for t in outcome.tracked):
+    if all(t.job.stage == "mask" for t in outcome.tracked):
+        say(f"Masks: {store.root / 'masks'}")
+        return
+    drawing = console.status("Drawing the page ...") if console.is_interactive else contextlib.nullcontext()
+    with drawing:
         publish(store, config, outcome.contents, say)
-    say(f"Runs and masks:  {store.root}")
-    say(f"Training curves: tensorboard --logdir {store.runs}")
+    say(f"Curves: tensorboard --logdir {store.runs}")
 
 
 def _release_replay(job: Job, tracked: Sequence[Tracked]) -> None:

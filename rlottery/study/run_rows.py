@@ -33,9 +33,7 @@ class Row:
 
     @property
     def state(self) -> JobState:
-        """The state of the current job; done only if one of the jobs was done by this command."""
-        if all(t.state in _ENDED_WELL for t in self.jobs):
-            return JobState.DONE if any(t.state is JobState.DONE for t in self.jobs) else JobState.FOUND
+        """The state of the current job. A run that was done before stays so, though its mask was made again."""
         return self.current.state
 
     @property

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from rlottery.report.closing import Closing
 from rlottery.report.collect import collect
 from rlottery.report.files import write_report
 from rlottery.report.notebook import load_study
-from rlottery.report.summary import render_summary, summarise
+from rlottery.report.summary import summarise
 from rlottery.storage.paths import Store
 from rlottery.storage.study_record import note_command
 from tests.analysis.stores import config, returns, write_run
@@ -32,7 +33,7 @@ def half_done(tmp_path_factory: Any) -> dict[str, Any]:
     note_command(settings, has_work=True)
     contents = collect(store, settings)
     console = Console(width=200, file=io.StringIO(), force_terminal=False)
-    console.print(render_summary(summarise(contents)))
+    console.print(Closing(summarise(contents)))
     write_report(store.report, contents)
     return {
         "contents": contents,

@@ -17,17 +17,19 @@ from rlottery.analysis.runs import read_runs
 from rlottery.analysis.scores import score_tasks
 from rlottery.config import Config
 from rlottery.report.answer import QUESTION
+from rlottery.report.closing import Closing
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.files import write_report
 from rlottery.report.score_tables import run_table
-from rlottery.report.summary import render_summary, summarise, summary_to_markdown
+from rlottery.report.summary import summarise, summary_to_markdown
 from rlottery.report.table_formats import to_csv
 from rlottery.report.tables import NOTHING
 from rlottery.report.task_sentences import not_normalised_lines, task_lines
 from rlottery.report.wording import sparsity_text
 from rlottery.storage.paths import Store
 from tests.analysis.stores import config, returns, success, write_mask, write_run
+from tests.report.contents import contents as made
 
 CONTROL = {"control": "random", "of": {"criterion": "magnitude", "sparsity": {"actor": 0.9, "critic": 0.9}}}
 ROOT = Path(__file__).parents[2]
@@ -39,9 +41,9 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "data")
 
 
-def shown(contents: Contents, width: int = 80) -> str:
-    console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(render_summary(summarise(contents)))
+def shown(contents: Contents, width: int = 80, height: int = 100) -> str:
+    console = Console(width=width, height=height, file=io.StringIO(), force_terminal=False)
+    console.print(Closing(summarise(contents)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(len(line) <= width for line in text.splitlines())
     return str(text)
@@ -140,10 +142,11 @@ class TestTaskLines:
         assert lines[1:] == ["push-v3, door-open-v3: no run is done yet."] and lines[0].startswith("reach-v3: ")
 
 
-def closing(contents: Contents) -> list[str]:
-    """What is below the closing question."""
-    lines = [line.strip() for line in shown(contents, 1000).splitlines()]
-    return [line for line in lines[lines.index(QUESTION) + 1 :] if line]
+def closing(contents: Contents) -> tuple[str, ...]:
+    """The answer to the closing question. What is to be typed ends the closing text, too."""
+    answer = summarise(contents).answer
+    assert answer[-1].lower() in shown(contents, 1000).lower()
+    return answer
 
 
 class TestVerdictInWords:
@@ -205,7 +208,7 @@ class TestClosingQuestion:
         for arm in ("dense", "magnitude-80", "taylor-80"):
             write_run(store, arm, 0, success(0.0, 0.0, 0.0, 0.0))
         told = closing(collect(store, config()))
-        assert told == ["The methods can't be compared on a task that the dense agents did not learn."]
+        assert told == ("The methods can't be compared on a task that the dense agents did not learn.",)
 
     @pytest.mark.parametrize("arms", [["magnitude-80"], ["taylor-80"], ["magnitude-80", "taylor-90"]])
     def test_a_study_that_lists_its_arms_is_asked_if_it_has_both_methods(self, store: Store, arms: list[str]) -> None:
@@ -215,7 +218,7 @@ class TestClosingQuestion:
         plain = config(seeds=(0,)).model_dump(mode="json", exclude={"pruning"})
         contents = collect(store, Config.model_validate(plain | {"arms": listed}))
         if len(arms) == 1:
-            assert QUESTION not in shown(contents) and QUESTION not in summary_to_markdown(summarise(contents))
+            assert "radient" not in shown(contents) and QUESTION not in summary_to_markdown(summarise(contents))
         else:
             assert closing(contents)[0].startswith(
                 "There is nothing to compare: no magnitude ticket and gradient ticket"
@@ -303,6 +306,59 @@ class TestTerminal:
 
     def test_no_runs(self, store: Store) -> None:
         assert "no run is done yet" in shown(collect(store, config()))
+
+
+class TestOneScreen:
+    """The closing text of a command leaves room on a screen of 80 x 24 for the path of the page and the next prompt."""
+
+    def test_of_a_study_with_a_ticket_and_its_control(self, store: Store) -> None:
+        contents = with_control(store, config(["Pendulum-v1"], range(5)), committed("positive-control"), returns, -1200)
+        lines = shown(contents, 80, 24).splitlines()
+        assert len(lines) <= 20
+        answer = next(place for place, line in enumerate(lines) if "magnitude-90 is better than random" in line)
+        first, last = (
+            next(p for p, line in enumerate(lines) if line.startswith(arm)) for arm in ("dense ", "random-90 ")
+        )
+        assert answer < first == last - 2
+        assert any(line.startswith("Open: Against dense agents") for line in lines)
+
+    @pytest.mark.parametrize("size", [(80, 24), (60, 24), (120, 40), (200, 60)])
+    @pytest.mark.parametrize("more_arms", [0, 40])
+    def test_of_many_arms_and_tasks(self, size: tuple[int, int], more_arms: int) -> None:
+        contents = made(more_arms=more_arms)
+        lines = shown(contents, *size).splitlines()
+        assert len(lines) <= size[1] - 3
+        text, summary = " ".join(" ".join(lines).split()), summarise(contents)
+        arms = {arm for task in contents.scores for arm in task.runs} - {"dense"}
+        named = {arm for arm in arms if any(line.startswith(f"{arm} ") for line in lines)}
+        hidden = re.search(r"(\d+) more arms?", text)
+        assert len(named) >= 8 and len(arms - named) == int(hidden[1] if hidden else 0)
+        # What there is no room for is counted: limits are whole sentences.
+        counted = re.search(r"(\d+) limits?\b", text.split("The page also has")[-1])
+        assert int(counted[1] if counted else 0) == sum(limit not in text for limit in summary.limits)
+
+    def test_no_sentence_is_said_twice(self, store: Store) -> None:
+        for seed in (0, 1):
+            write_run(store, "dense", seed, success(0.0, 0.0, 0.0, 0.0))
+            write_run(store, "magnitude-80", seed, success(0.0, 0.0, 0.0, 0.0))
+        told = " ".join(shown(collect(store, config()), 80).split())
+        assert told.count("did not learn") == 1 and "no normalised score" not in told
+        sentences = [sentence for sentence in re.split(r"(?<=[.:]) ", told) if len(sentence) > 20]
+        assert len(sentences) == len(set(sentences))
+
+    def test_a_failure_that_the_command_has_told_is_not_repeated(self, store: Store) -> None:
+        write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
+        write_run(store, "magnitude-80", 0, [], error="boom")
+        contents = collect(store, config(seeds=(0,)))
+        assert summarise(contents).tasks[0].problems == ("Failed: magnitude-80, seed 0: boom",)
+        assert summarise(contents, [("reach-v3", 0, "magnitude-80")]).tasks[0].problems == ()
+
+    def test_both_methods_are_not_asked_for_where_both_are(self, store: Store) -> None:
+        """With different sparsities, for example, there is no pair to compare."""
+        for arm in ("dense", "magnitude-80", "taylor-90"):
+            write_run(store, arm, 0, success(0.0, 1.0, 1.0, 1.0))
+        (told,) = summarise(collect(store, config(seeds=(0,)))).answer
+        assert told.startswith("There is nothing to compare") and "--pruning-method" not in told
 
 
 class TestMarkdown:
