@@ -130,10 +130,10 @@ def run_and_conclude(
 
 
 def _first_line(config: "Config") -> str:
-    """``Study 'study' in data: Pendulum-v1, 5 seeds. Checking what is left to do ...``"""
+    """``Study 'study' in data: Pendulum-v1, 5 seeds. Planning ...``"""
     tasks = config.tasks[0].id if len(config.tasks) == 1 else f"{len(config.tasks)} tasks"
     seeds = "1 seed" if len(config.seeds) == 1 else f"{len(config.seeds)} seeds"
-    return f"Study {config.name!r} in {config.data}: {tasks}, {seeds}. Checking what is left to do ..."
+    return f"Study {config.name!r} in {config.data}: {tasks}, {seeds}. Planning ..."
 
 
 def _stop(number: int) -> NoReturn:

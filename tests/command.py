@@ -20,7 +20,7 @@ def refusal(*arguments: str | Path) -> str:
     """The message of a command that must refuse its input and change no file. `rlottery run` may print a first line."""
     before = contents(Path())
     code, output, message = call(*arguments)
-    assert code == 2 and re.fullmatch(r"(Study .* Checking what is left to do \.\.\.\n)?", output)
+    assert code == 2 and re.fullmatch(r"(Study .* Planning \.\.\.\n)?", output)
     assert message.startswith("error: ") and message.count("error: ") == 1 and "Traceback" not in message
     assert contents(Path()) == before
     return message

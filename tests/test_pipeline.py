@@ -218,7 +218,7 @@ class TestWhatThePersonSees:
     def test_plain_lines_without_a_terminal(self, first_output: tuple[Path, str]) -> None:
         may_be = ("The compiled kernels are off: ", "Trying Pendulum-v1 ")
         lines = [line for line in first_output[1].splitlines() if not line.startswith(may_be)]
-        assert lines[0] == "Study 'tiny' in data: Pendulum-v1, 1 seed. Checking what is left to do ..."
+        assert lines[0] == "Study 'tiny' in data: Pendulum-v1, 1 seed. Planning ..."
         started = lines[1].partition("; running: ")
         assert started[0] == "0 of 2 runs done, 0 s elapsed" and "Pendulum-v1 seed 0 dense (starting)" in started[2]
         (done,) = (line for line in lines if line.startswith("Pendulum-v1 seed 0 magnitude-80: done in "))

@@ -92,8 +92,8 @@ class Overall:
         return ", ".join([*parts, f"about {rough_duration(left)} left"] if left is not None else parts)
 
     def last_line(self) -> str:
-        """``22 of 22 runs done in 16 min 10 s.``"""
-        return f"{tally(self._rows)} in {duration(self.seconds)}."
+        """``After 16 min 10 s: 22 of 22 runs done.``"""
+        return f"After {duration(self.seconds)}: {tally(self._rows)}."
 
 
 class LiveTable:

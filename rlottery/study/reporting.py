@@ -105,7 +105,8 @@ def publish(
         ) from None
     for line in no_films:
         say(line)
-    say(f"Page:   {written[0]}")
+    for page in written[:1]:
+        say(f"Page:   {page}")
 
 
 def compare_studies(configs: Sequence[Config], to: Path, console: Console) -> None:

@@ -28,8 +28,20 @@ class Row:
 
     @property
     def current(self) -> Tracked:
-        """The job that is to do next, is under way or ended the row; the last one if all ended well."""
-        return next((t for t in self.jobs if t.state not in _ENDED_WELL), self.jobs[-1])
+        """The job that is to do next, is under way or ended the row; the run itself if all ended well.
+
+        Rewind points of a finished run are another matter: they count only while, or because, they are made.
+        """
+        to_run = self.jobs[: self._place_of_run + 1]
+        for item in to_run:
+            if item.state not in _ENDED_WELL:
+                return item
+        *_, run = to_run
+        for item in self.jobs[len(to_run) :]:
+            made = item.state is JobState.DONE and run.state is JobState.FOUND
+            if made or item.state not in (*_ENDED_WELL, JobState.WAITING, JobState.SKIPPED):
+                return item
+        return run
 
     @property
     def state(self) -> JobState:
@@ -39,7 +51,15 @@ class Row:
     @property
     def label(self) -> str:
         """The name of the run, with its task; of a mask, if it is all that the row is about."""
-        return self.jobs[-1].job.label
+        current, place = self.current, self._place_of_run
+        named = current if any(current is later for later in self.jobs[place:]) else self.jobs[place]
+        return named.job.label
+
+    @property
+    def _place_of_run(self) -> int:
+        """Where the job that trains is among the jobs; the last place if there is none."""
+        found = [place for place, item in enumerate(self.jobs) if item.job.stage in TRAINING]
+        return found[0] if found else len(self.jobs) - 1
 
     @property
     def is_run(self) -> bool:

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,19 @@ class TestRows:
         mask.state = ticket.state = JobState.FOUND
         assert row.state is JobState.FOUND
 
+    def test_a_run_is_done_before_its_rewind_points_are(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path)
+        dense, points = Tracked(job(config, "dense")), Tracked(replace(job(config, "dense"), stage="rewind"))
+        (row,) = rows_of([dense, points])
+        dense.state = JobState.RUNNING
+        assert (row.label, row.state) == ("Pendulum-v1 seed 0 dense", JobState.RUNNING)
+        dense.state = JobState.DONE
+        assert tally([row]) == "1 of 1 run done" and row.state is JobState.DONE
+        points.state = JobState.FOUND  # the run saved them on the way
+        assert (row.label, row.state) == ("Pendulum-v1 seed 0 dense", JobState.DONE)
+        for dense.state, points.state in ((JobState.FOUND, JobState.RUNNING), (JobState.FOUND, JobState.DONE)):
+            assert (row.label, row.state) == ("Pendulum-v1 seed 0 dense rewind points", points.state)
+
     def test_arms_are_in_the_order_of_the_config(self, tmp_path: Path) -> None:
         """A control runs after its ticket, and may be listed before another one."""
         arms = [
@@ -186,7 +200,7 @@ class TestLines:
         assert [line.rpartition(" in ")[0] or line for line in written.getvalue().splitlines()] == [
             "1 of 2 runs done, 0 s elapsed; running: Pendulum-v1 seed 0 magnitude-80 (making mask)",
             "Pendulum-v1 seed 0 magnitude-80: done",
-            "2 of 2 runs done",
+            "After 0 s: 2 of 2 runs done.",
         ]
 
     def test_with_the_end_of_a_run_comes_how_far_the_study_is(
@@ -224,7 +238,7 @@ class TestLines:
             item.state = JobState.FOUND
         with Lines(Console(file=written), tracked, left(tracked)) as lines:
             lines.refresh()
-        assert written.getvalue() == "2 of 2 runs done in 0 s.\n"
+        assert written.getvalue() == "After 0 s: 2 of 2 runs done.\n"
 
     def test_runs_that_one_failure_prevents_share_a_line(self, tmp_path: Path, written: io.StringIO) -> None:
         tracked = tracked_jobs(tmp_path, seeds=2)
@@ -333,7 +347,7 @@ class TestTable:
             table.refresh()
             drawn = written.getvalue().splitlines()
             assert 8 <= len(drawn) < 10 and "0 of 40 runs done, 0 s elapsed" in drawn[-1]
-        assert "0 of 40 runs done in 0 s." in written.getvalue()
+        assert "After 0 s: 0 of 40 runs done." in written.getvalue()
 
     def test_is_drawn_once_a_second_or_when_a_state_changes(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
