@@ -70,11 +70,8 @@ def test_tables(half_done: dict[str, Any]) -> None:
     assert across["runs"] == "4"
 
 
-def test_page_and_figures(half_done: dict[str, Any]) -> None:
+def test_page(half_done: dict[str, Any]) -> None:
     page = (half_done["folder"] / "report.html").read_text()
-    labels = re.findall(r'aria-label="([^"]*)"', page)
-    (aggregates,) = [label for label in labels if "interquartile mean of runs" in label]
-    assert "magnitude-80 1.07" in aggregates
     (verdict,) = re.findall(r'<tr data-task="Pendulum-v1".*?</tr>', page, re.S)
     assert ">1.07 [" in verdict
 
