@@ -72,6 +72,7 @@ def evaluate_contrasts(
 _ORDER: tuple[ContrastOrigin, ...] = (
     "registered",
     "ticket against control",
+    "random against random",
     "dynamic against static",
     "RigL against SET",
     "against dense",

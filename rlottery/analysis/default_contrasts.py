@@ -4,7 +4,10 @@ All are two-sided, since nobody said beforehand what they would show. Gradient a
 (`rlottery.analysis.method_contrasts`), and the question against random masks is part of the verdict.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
 
 from rlottery.analysis.kinds import kind_of
 from rlottery.analysis.runs import Run, schedule_of
@@ -15,6 +18,19 @@ from rlottery.config import RegisteredContrast
 from rlottery.config.schedules import IN_TRAINING
 from rlottery.pruning.controls import CONTROLS
 from rlottery.storage.paths import DENSE
+
+_OF_COUNTS = (
+    "criterion",
+    "allocation",
+    "floor",
+    "structure",
+    "reclaim",
+    "schedule",
+    "estimator",
+    "batches",
+    "batch_size",
+)
+"""Keys of a recipe that the number of weights in each layer may depend on."""
 
 Default = tuple[ContrastOrigin, RegisteredContrast]
 
@@ -27,6 +43,10 @@ def default_contrasts(task: TaskScores) -> Iterator[Default]:
             if kind_of(ticket) == "ticket" and not _is_baseline(control) and _is_control_of(control, ticket, task):
                 yield "ticket against control", _differ(ticket.arm, control.arm)
     dynamic, static = _dynamic(arms), _static(arms)
+    # A difference between a gradient ticket's control and a magnitude ticket's has the sign of that of the tickets.
+    for one, other in combinations(sorted(static, key=lambda run: _of(run).get("criterion") == "magnitude"), 2):
+        if _counts_from(one) != _counts_from(other) and one.start == other.start and _same_sparsity(task, one, other):
+            yield "random against random", _differ(one.arm, other.arm)
     for one in dynamic:
         for other in static:
             if _same_sparsity(task, one, other):
@@ -74,10 +94,27 @@ def _is_random(run: Run) -> bool:
     return run.criterion == "random" and schedule_of(run) not in IN_TRAINING
 
 
+def _of(run: Run) -> Mapping[str, Any]:
+    """The recipe of the ticket that a run is a control of; empty without one."""
+    of = run.recipe.get("of")
+    return of if isinstance(of, Mapping) else {}
+
+
+def _counts_from(random: Run) -> str:
+    """What decides how many weights a random mask keeps in each layer, apart from its sparsity."""
+    if random.recipe.get("control") == "random-erk":
+        return "erk"
+    of = {"criterion": random.criterion, **random.recipe, **_of(random)}
+    allocation = of.get("allocation")
+    if allocation in ("erk", "uniform") and "structure" not in of and "reclaim" not in of and "floor" not in of:
+        return str(allocation)  # whatever the criterion
+    return json.dumps({key: value for key, value in of.items() if key in _OF_COUNTS}, sort_keys=True)
+
+
 def _is_control_of(control: Run, ticket: Run, task: TaskScores) -> bool:
     """Whether a control's recipe names this ticket's recipe."""
-    of = control.recipe.get("of")
-    if not isinstance(of, Mapping) or of.get("criterion") != ticket.criterion:
+    of = _of(control)
+    if of.get("criterion") != ticket.criterion:
         return False
     rest = {key: value for key, value in of.items() if key not in ("criterion", "sparsity")}
     asked = of.get("sparsity")

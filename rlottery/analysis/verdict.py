@@ -284,6 +284,7 @@ def is_winning(dense: Answer, random: Answer) -> bool:
 ContrastOrigin = Literal[
     "registered",
     "ticket against control",
+    "random against random",
     "dynamic against static",
     "RigL against SET",
     "against dense",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,36 @@ def test_defaults_compare_what_a_study_contains() -> None:
         ("registered", "set-90 vs dense"),
         *(("against dense", f"{arm} vs dense") for arm in ("random-90", "set-50", "rigl-90")),
     ]
+
+
+def test_random_masks_are_compared_where_only_their_layer_counts_differ() -> None:
+    """Two random masks with one allocation by rule differ in nothing but luck, whatever the criteria of their tickets.
+
+    Those that start from other weights, or have another sparsity, differ in more than the counts.
+    """
+
+    def random(criterion: str, share: float = 0.8, kind: str = "random", **more: Any) -> dict[str, Any]:
+        sparsity = {"actor": share, "critic": share}
+        of = {"criterion": criterion, "sparsity": sparsity, **more}
+        return {"criterion": "random", "sparsity": sparsity, "recipe": {"control": kind, "of": of}}
+
+    kinds: dict[str, dict[str, Any]] = {
+        "dense": {},
+        "of-magnitude": random("magnitude"),
+        "of-taylor": random("taylor"),
+        "again": random("taylor"),
+        "erk-magnitude": random("magnitude", allocation="erk"),
+        "erk-taylor": random("taylor", allocation="erk"),
+        "erk": random("taylor", kind="random-erk"),
+        "sparser": random("taylor", 0.9),
+        "rescaled": {**random("magnitude"), "start": {"rescale": True}},
+    }
+    runs = [run(arm, seed, 0, 5, 6 + seed, **facts) for arm, facts in kinds.items() for seed in range(5)]
+    found = evaluate_contrasts([task_scores("a", runs, 0.1, SETTINGS)], (), SETTINGS.verdict)
+    pairs = {frozenset(one.plus + one.minus) for one in found if one.origin == "random against random"}
+    counts = [["of-magnitude"], ["of-taylor", "again"], ["erk-magnitude", "erk-taylor", "erk"]]
+    assert pairs == {frozenset((a, b)) for one, other in combinations(counts, 2) for a in one for b in other}
+    assert ("of-taylor",) in {one.plus for one in found if one.minus == ("of-magnitude",)}
 
 
 def as_registered(of: ContrastResult) -> RegisteredContrast:
