@@ -1,6 +1,7 @@
 """The masks of a study: what remains in every layer, which inputs are read, and how much masks overlap."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -13,6 +14,7 @@ from rlottery.agents.algorithms import algorithm_of
 from rlottery.analysis.mask_facts import MaskFacts, facts_of, readable_masks, stability_of, weight_sizes
 from rlottery.analysis.mask_overlap import Packed, overlap_between, overlap_within
 from rlottery.analysis.runs import Run, arm_names
+from rlottery.analysis.starved_layers import StarvedLayers, starved_in
 from rlottery.config import Config
 from rlottery.envs import entry_names
 from rlottery.errors import MaskError
@@ -138,6 +140,7 @@ class ArmMasks:
             where it was not measured. stability_chance: that of random masks.
         kept: seed -> remaining weights of each layer, in the order of `layers`.
         shares_budget: whether twin networks share a budget in some mask (`storage.twins`).
+        starved: the layers that some mask starves.
         picture: the mask of the first seed in the group that acts: layer path -> bool, shape (inputs, outputs).
     """
 
@@ -152,6 +155,7 @@ class ArmMasks:
     stability_chance: float | None = None
     stability_seeds: tuple[int, ...] = ()
     shares_budget: bool = False
+    starved: tuple[StarvedLayers, ...] = ()
 
     @property
     def networks(self) -> tuple[NetworkSurvivors, ...]:
@@ -237,7 +241,14 @@ def _arm_masks(task: str, arm: str, found: Sequence[MaskFacts], picture: Mapping
         stability_chance=statistics.fmean(s.chance for s in measured.values()) if measured else None,
         stability_seeds=tuple(measured),
         shares_budget=any(facts.shares_budget for facts in found),
+        starved=tuple(starved_in([facts.starved for facts in found], _twins(shapes))),
     )
+
+
+def _twins(layers: Iterable[str]) -> dict[str, int]:
+    """Group -> the number of its networks, from the paths of their layers."""
+    networks = by_network(dict.fromkeys(layers))
+    return dict(Counter(path.partition(".")[0] for path in networks))
 
 
 def _network(path: str, layers: Mapping[str, LayerSurvivors]) -> NetworkSurvivors:

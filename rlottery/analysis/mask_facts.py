@@ -1,6 +1,6 @@
 """Facts about one mask: counts, shares and packed bits. Only these are held in memory, not the masks of a study."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.effective import check_chained, depends_on_an_input, leads_to_an_output, on_a_path
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, by_network, sparsity_of
+from rlottery.pruning.starved import StarvedLayer, starved_layers
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import check_files, read_manifest
 from rlottery.storage.paths import DENSE, RunFiles
@@ -34,6 +35,7 @@ class MaskFacts:
         saliency: as in `InputShare`; shape (observations,).
         sparsity: reached, by group.
         shares_budget: whether twin networks share a budget (`storage.twins`).
+        starved: group -> its starved layers.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class MaskFacts:
     sparsity: Mapping[str, float]
     stability: Stability | None
     shares_budget: bool
+    starved: Mapping[str, Sequence[StarvedLayer]]
 
 
 def weight_sizes(files: RunFiles, acting: str, problems: list[str]) -> dict[str, NDArray[np.float64]]:
@@ -140,6 +143,7 @@ def facts_of(
         sparsity={group: sparsity_of(layers) for group, layers in mask.groups.items()},
         stability=stability,
         shares_budget=twins_of_mask(mask) == "shared",
+        starved={group: tuple(starved_layers(layers)) for group, layers in mask.groups.items()},
     )
 
 

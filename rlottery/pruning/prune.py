@@ -16,6 +16,9 @@ Rule = Literal["global", "uniform", "erk"]
 Twins = Literal["separate", "shared"]
 """Whether each network of a group (each twin critic) has a budget of its own under the rule "global"."""
 
+_LESS = "Use a lower sparsity."
+_LESS_OR_ERK = "Use a lower sparsity, or allocation: erk, which gives every layer its share."
+
 
 def prune(
     scores: Scores,
@@ -62,7 +65,8 @@ def prune(
             mask = prune_units(scores, sparsity, floor, allocation)
         if reclaim:
             mask = reclaimed(scores, mask, within)
-        check_connected(mask)
+        ranked = allocation == "global" and structure == "weights" and isinstance(sparsity, float | int)
+        check_connected(mask, _LESS_OR_ERK if ranked else _LESS)
     return mask
 
 

@@ -10,6 +10,7 @@ from rlottery.analysis.verdict import Answer, ArmVerdict, PooledAnswer, TaskVerd
 from rlottery.config import Contrast
 from rlottery.report.answers_in_words import WORDS
 from rlottery.report.contents import Contents
+from rlottery.report.starved_layers import starved_limits
 from rlottery.report.wording import AGAINST, capitalised, few, grouped, joined, plural
 
 _DIGITS = Digits(2)
@@ -22,6 +23,7 @@ def limits(contents: Contents) -> Iterator[str]:
     yield from _no_failure_seen(tickets, contents.rules.level)
     yield from _no_room(tickets)
     yield from _one_task_decides(contents)
+    yield from starved_limits(contents)
     yield from _by_area(tickets)
     yield from _bimodal(verdicts, tickets)
     yield from _head_start(verdicts)

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 
 from rlottery.analysis.mask_analysis import ArmMasks, LayerSurvivors, MaskAnalysis, NetworkSurvivors
+from rlottery.pruning.starved import NARROW
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
 from rlottery.report.tables import Column, Table, make_table, number, percent, text
 from rlottery.report.verdict_tables import sparsity_cell
 from rlottery.report.wording import named
 
-STARVED = 0.25
-"""A hidden layer with a smaller share of its units in use is named: the network is as narrow as one of that width."""
 MANY_IDLE = 0.1
 """A network with a larger share of its survivors on no path is named."""
 
@@ -44,16 +43,19 @@ def network_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
 
 
 def mask_lines(masks: MaskAnalysis) -> list[str]:
-    """Sentences about starved layers, idle survivors and shared budgets; none where there is nothing to say."""
+    """Sentences about narrow layers, idle survivors and shared budgets; none where there is nothing to say.
+
+    Networks that are narrow because a layer is starved have sentences of their own (`report.starved_layers`).
+    """
     lines = []
-    if starved := sorted(
-        (layer.in_use / layer.units, f"{_where(arm)} ({layer.path}: {_starved(layer)})")
+    if narrow := sorted(
+        (layer.in_use / layer.units, f"{_where(arm)} ({layer.path}: {_in_use(layer)})")
         for arm in masks.arms
         for layer in arm.layers
-        if layer.units and layer.in_use < STARVED * layer.units
+        if layer.in_use < NARROW * layer.units and not _has_starved(arm, layer)
     ):
-        about = f"Starved layers, with fewer than {100 * STARVED:.0f} % of their units on a path from input to output"
-        lines.append(f"{about}: {named([entry for _, entry in starved])}.")
+        about = f"Narrow layers, with fewer than {100 * NARROW:.0f} % of their units on a path from input to output"
+        lines.append(f"{about}: {named([entry for _, entry in narrow])}.")
     if idle := sorted(
         (-network.idle, f"{100 * network.idle:.0f} % in {network.path} of {_where(arm)}")
         for arm in masks.arms
@@ -74,5 +76,10 @@ def _where(arm: ArmMasks) -> str:
     return f"{arm.arm} on {arm.task}"
 
 
-def _starved(layer: LayerSurvivors) -> str:
+def _in_use(layer: LayerSurvivors) -> str:
     return f"{layer.in_use:.0f} of {layer.units}"
+
+
+def _has_starved(arm: ArmMasks, layer: LayerSurvivors) -> bool:
+    """Whether a layer of the same networks is starved."""
+    return any(starved.group == layer.path.partition(".")[0] for starved in arm.starved)

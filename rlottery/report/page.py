@@ -28,6 +28,7 @@ from rlottery.report.mask_networks import mask_lines, network_table
 from rlottery.report.mask_tables import inputs_table, layer_table, overlap_table
 from rlottery.report.page_figures import PageFigure, page_figures
 from rlottery.report.score_tables import across_table, cost_table, run_table, score_table, untrained_table
+from rlottery.report.starved_layers import starved_lines
 from rlottery.report.table_formats import to_csv, to_markdown
 from rlottery.report.tables import Table
 from rlottery.report.verdict_tables import glance_table, pooled_table, verdict_table
@@ -104,7 +105,7 @@ def _html(contents: Contents, figures: Mapping[str, Sequence[PageFigure]], table
         "across": len(contents.scores) > 1 and bool(figures["across"] or tables["across_table"].rows),
         "mask_figures": [figure for figure in figures["masks"] if not figure.is_picture],
         "mask_pictures": [figure for figure in figures["masks"] if figure.is_picture],
-        "mask_lines": [on_one_line(line) for line in mask_lines(contents.masks)],
+        "mask_lines": [on_one_line(line) for line in (*starved_lines(contents), *mask_lines(contents.masks))],
         "mask_problems": [on_one_line(line) for line in contents.masks.problems],
         "films": [_film(task, *film) for task, film in contents.films.items()],
         "rules": (*contents.verdicts.rules, *zero_of_the_scale(contents, limiting=False)),

@@ -17,6 +17,7 @@ from rlottery.pruning.effective import check_chained, depends_on_an_input, leads
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, by_network, kept_weights, sparsity_of
 from rlottery.pruning.ranking import BoolArray
+from rlottery.pruning.starved import starved_layers
 from rlottery.report.wording import plural
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.trial_record import Trial
@@ -87,9 +88,12 @@ def check_mask(path: Path, study: Config | None = None) -> Checked:
         mask = read_mask(path)
     except MaskError as error:
         return Checked(Group(), [str(error)])
-    fits, problems = [], []
+    notes, problems = [], []
     try:
         check_every_group(mask)
+        notes = [
+            f"{group}.{layer.in_words}" for group, layers in mask.groups.items() for layer in starved_layers(layers)
+        ]
     except MaskError as error:
         problems.append(f"{path}: {error}")
     if study is not None:
@@ -97,10 +101,11 @@ def check_mask(path: Path, study: Config | None = None) -> Checked:
         for task in study.tasks:
             try:
                 check_mask_fits(mask, kernel_shapes(networks_of(study, task, task_spec(task))))
-                fits.append(Text(f"Its shapes fit the networks of {task.id}."))
+                notes.append(f"Its shapes fit the networks of {task.id}.")
             except MaskError as error:
                 problems.append(f"{path} doesn't fit the networks of {task.id}. {error}")
-    return Checked(Group(Text(str(path), style="italic"), _origin(mask), _layers(mask), *fits), problems)
+    lines = (Text(on_one_line(note)) for note in notes)
+    return Checked(Group(Text(str(path), style="italic"), _origin(mask), _layers(mask), *lines), problems)
 
 
 def _origin(mask: Mask) -> Text:

@@ -20,14 +20,14 @@ def test_nothing_is_said_of_a_mask_that_keeps_what_it_counts() -> None:
     assert mask_lines(analysis(layer("actor.layer_0", 100, 91), layer("actor.layer_1", 50, 50, units=0))) == []
 
 
-def test_starved_layers_and_idle_survivors_and_shared_budgets() -> None:
+def test_narrow_layers_and_idle_survivors_and_shared_budgets() -> None:
     masks = analysis(
         layer("critic.q1.layer_0", 100, 60, dead=80),
         layer("critic.q2.layer_0", 100, 95, dead=74),
         shares_budget=True,
     )
     assert mask_lines(masks) == [
-        "Starved layers, with fewer than 25 % of their units on a path from input to output: taylor-98 on Pusher-v5 "
+        "Narrow layers, with fewer than 25 % of their units on a path from input to output: taylor-98 on Pusher-v5 "
         "(critic.q1.layer_0: 20 of 100).",
         "Many remaining weights are idle, on no path from an input to an output: 40 % in critic.q1 of taylor-98 on "
         "Pusher-v5.",

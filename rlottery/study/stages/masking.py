@@ -15,6 +15,7 @@ from rlottery.pruning.mask_file import mask_to_bytes, read_mask, read_mask_bytes
 from rlottery.pruning.masks import GroupMask, Mask, check_fits, effective_of, make_mask, sparsity_of
 from rlottery.pruning.prune import prune
 from rlottery.pruning.ranking import Scores
+from rlottery.pruning.starved import starved_layers
 from rlottery.storage.disk import write_bytes
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.transitions import Transitions
@@ -73,7 +74,7 @@ def create_mask(job: Job) -> None:
 
 
 def _what_it_keeps(mask: Mask) -> str:
-    """A line for the log: what each group keeps, and how much of it is on a path from an input to an output."""
+    """A line for the log: what each group keeps, how much of it is on a path from input to output, starved layers."""
     parts = []
     for group, layers in mask.groups.items():
         found = effective_of(layers)
@@ -82,7 +83,8 @@ def _what_it_keeps(mask: Mask) -> str:
             f"{group} keeps {kept:,} of {found.total:,} weights, {useful:,} of them on a path from input to output "
             f"(effective sparsity {100 * found.sparsity:.1f} %)"
         )
-    return f"Mask made: {'; '.join(parts)}."
+    starved = [f" {group}.{one.in_words}" for group, layers in mask.groups.items() for one in starved_layers(layers)]
+    return f"Mask made: {'; '.join(parts)}.{''.join(starved)}"
 
 
 @dataclass(frozen=True)
