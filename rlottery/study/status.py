@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlottery.config import Config
+from rlottery.config.built_in import METHODS
 from rlottery.errors import StudyError
 from rlottery.report.tables import NOTHING
 from rlottery.report.version_lines import change_lines
@@ -44,7 +45,8 @@ def status_table(config: Config) -> Group:
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     for heading in ("task", "seed", "arm", "state", "details"):
         table.add_column(heading, header_style="dim", overflow="fold")
-    listed = [arm.name for arm in arms_of(config, None)] if config.arms else []
+    methods = [None] if config.arms else METHODS
+    listed = [arm.name for method in methods for arm in arms_of(config, method)]
     states: list[str] = []
     of_untrained: list[str] = []
     others: list[str] = []
@@ -55,7 +57,10 @@ def status_table(config: Config) -> Group:
         fingerprints = []
         made: list[MadeWith] = []
         for seed in config.seeds:
-            for arm in dict.fromkeys([DENSE, *listed, *store.arms(task.name, seed)]):
+            there = store.arms(task.name, seed)
+            # Which methods and controls of `pruning:` a study has run, its folders say.
+            asked = listed if config.arms else [name for name in listed if name in there]
+            for arm in dict.fromkeys([DENSE, *asked, *there]):
                 files = store.run(task.name, seed, arm)
                 state, details = _state(files)
                 # As Text, because brackets in an error message are not styles.

@@ -8,6 +8,7 @@ import pytest
 from rlottery.config import Config
 from rlottery.errors import StudyError
 from rlottery.storage.disk import write_bytes
+from rlottery.storage.paths import Store
 from rlottery.study.status import status_table
 from rlottery.study.verify import examine
 from tests.study.studies import (
@@ -85,6 +86,18 @@ def test_untrained_policies(tmp_path: Path) -> None:
 def test_arms_of_another_sparsity_are_shown_too(tmp_path: Path) -> None:
     write_study(tiny_config(tmp_path))
     assert "magnitude-80 0" in status(tiny_config(tmp_path, "pruning.sparsity=0.5"))
+
+
+def test_each_ticket_of_pruning_has_its_controls_below_it_and_nothing_that_never_began(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "pruning.controls=[shuffled, random]")
+    write_study(config)
+    begun = ["taylor-80-2x8", "random-of-magnitude-80", "random-of-taylor-80-2x8", "earlier-50"]
+    for name in begun:
+        Store(config.data).run("Pendulum-v1", 0, name).folder.mkdir()
+    assert [name.partition(" ")[0] for name in status(config)] == [
+        *("dense", "magnitude-80", "random-of-magnitude-80", "taylor-80-2x8", "random-of-taylor-80-2x8"),
+        "earlier-50",
+    ]
 
 
 def test_failed(tmp_path: Path) -> None:
