@@ -6,6 +6,7 @@ from rlottery.analysis.digits import MINUS
 from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.verdict import MethodContrast, MethodTrend, Verdicts
 from rlottery.report.contents import Contents
+from rlottery.report.layer_counts import layer_count_lines
 from rlottery.report.wording import capitalised, difference_text, joined, p_text, plural, signed, sparsity_text
 
 QUESTION = "Is gradient better than magnitude, and more so at high sparsity?"
@@ -25,7 +26,8 @@ def answer_or_advice(contents: Contents) -> list[str]:
     questions.
     """
     if contents.verdicts.methods:
-        return answer(contents.verdicts, contents.rules.level, contents.rules.least_seeds)
+        told = answer(contents.verdicts, contents.rules.level, contents.rules.least_seeds)
+        return [*told, *layer_count_lines(contents)]
     criteria = {task.representative(arm).criterion for task in contents.scores for arm in task.runs}
     both = "magnitude" in criteria and not criteria.isdisjoint(GRADIENT_CRITERIA)
     for task in contents.scores:

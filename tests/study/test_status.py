@@ -100,6 +100,14 @@ def test_each_ticket_of_pruning_has_its_controls_below_it_and_nothing_that_never
     ]
 
 
+def test_a_damaged_mask_of_a_control_is_found_under_its_published_name(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    write_study(config)
+    published = config.data / "masks" / "Pendulum-v1_seed_0_gradient_random.pkl"
+    write_bytes(published, b"no mask")
+    assert published in [problem.file for problem in examine(config).problems]
+
+
 def test_failed(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     dense = write_dense(config)
