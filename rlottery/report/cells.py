@@ -1,29 +1,23 @@
 """Numbers as coloured cells, for the figures of masks."""
 
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rlottery.report.drawn import Theme
-from rlottery.report.labels import drawable, drawn_name
+from rlottery.report.labels import broken, drawn_name, text_inches
 
 COLOURS = matplotlib.colormaps["cividis"]
 """From dark (small) to light (large); readable with any colour vision, and in grey."""
 DARK_TEXT, LIGHT_TEXT = "#0A0A0A", "#FAFAFA"
 """Text on cells, which have the same colours on light and dark pages."""
 
-SMALL = 8.5
+SMALL = 9.5
 """Font size of text in and next to cells, in points."""
-LETTER_INCHES = 0.072
-"""Width of a letter of that size."""
-_NOTE, _NOTE_LINE = 9.5, 0.2
-"""Font size of a note in points, and inches from line to line."""
 
 
 def draw_cells(
@@ -65,9 +59,9 @@ def write_in_cell(axes: Axes, row: int, column: int, text: str, value: float, hi
     axes.text(column + 0.5, row + 0.52, text, color=colour, fontsize=SMALL, ha="center", va="center")
 
 
-def name_rows(axes: Axes, names: Sequence[str], theme: Theme) -> None:
-    """Write names to the left of the rows."""
-    axes.set_yticks(np.arange(len(names)) + 0.5, [drawn_name(name) for name in names], color=theme.ink)
+def name_rows(axes: Axes, names: Sequence[str], theme: Theme, most: float) -> None:
+    """Write names to the left of the rows, in lines of at most this width in inches."""
+    axes.set_yticks(np.arange(len(names)) + 0.5, ["\n".join(_lines(name, most)) for name in names], color=theme.ink)
 
 
 def name_columns(axes: Axes, names: Sequence[str], theme: Theme) -> None:
@@ -75,38 +69,28 @@ def name_columns(axes: Axes, names: Sequence[str], theme: Theme) -> None:
     axes.set_xticks(np.arange(len(names)) + 0.5, [drawn_name(name) for name in names], rotation=90, color=theme.ink)
 
 
-def colour_key(figure: Figure, place: tuple[float, float, float, float], highest: float) -> None:
-    """Draw the scale of colours; `place` is left, bottom, width and height as fractions of the figure."""
-    axes = figure.add_axes(place)
+def colour_key(axes: Axes, highest: float) -> None:
+    """Draw the scale of colours."""
     axes.imshow(
         np.linspace(0, 1, 128)[None], cmap=COLOURS, extent=(0, highest, 0, 1), aspect="auto", interpolation="none"
     )
     axes.set_yticks([])
     axes.tick_params(length=2, labelsize=SMALL)
-    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="x", nbins=3)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
     axes.spines[:].set_visible(False)
 
 
-def name_width(names: Sequence[str]) -> float:
-    """The width of the longest of these names in inches."""
-    return max((len(drawn_name(name)) for name in names), default=0) * LETTER_INCHES + 0.15
+def name_width(names: Sequence[str], most: float = 100.0) -> float:
+    """The inches that the longest of these names takes, in lines of at most `most`."""
+    lines = [line for name in names for line in _lines(name, most)]
+    return max((text_inches(line, SMALL) for line in lines), default=0.0) + 0.1
 
 
-def notes(width: float, *texts: str) -> list[str]:
-    """The notes above the panels of a figure, wrapped to its width in inches."""
-    letters = int((width - 0.2) / (LETTER_INCHES * _NOTE / SMALL))
-    return [line for text in texts for line in textwrap.wrap(drawable(text), max(letters, 30))]
+def row_height(names: Sequence[str], most: float, least: float) -> float:
+    """The inches of each row: `least`, or as many lines as the longest name has."""
+    return max(least, 0.165 * max((len(_lines(name, most)) for name in names), default=1) + 0.05)
 
 
-def notes_height(lines: Sequence[str]) -> float:
-    """The height of these notes in inches."""
-    return 0.15 + _NOTE_LINE * len(lines)
-
-
-def write_notes(figure: Figure, lines: Sequence[str], theme: Theme) -> None:
-    """Write notes in the upper left corner of a figure."""
-    width, height = figure.get_size_inches()
-    for number, line in enumerate(lines):
-        top = 1 - (0.08 + _NOTE_LINE * number) / height
-        figure.text(0.08 / width, top, line, color=theme.quiet, fontsize=_NOTE, va="top")
+def _lines(name: str, most: float) -> list[str]:
+    return broken(drawn_name(name), most, SMALL)

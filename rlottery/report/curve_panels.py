@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from rlottery.analysis.arrays import mean_of
 from rlottery.analysis.runs import Metric, Run, metric_of
 from rlottery.report import panels
 from rlottery.report.arm_styles import Look
-from rlottery.report.drawn import Drawn, Theme, draw, themed
-from rlottery.report.wording import plural
+from rlottery.report.drawn import Drawn, Theme, themed
+from rlottery.report.figure_data import Block, shortened
+from rlottery.report.ticks import number_ticks, step_ticks
+from rlottery.report.wording import METRIC_NAMES, plural
 from rlottery.storage.paths import DENSE
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -36,27 +37,34 @@ def curve_panels(task: str, runs: Sequence[Run], looks: Mapping[str, Look], them
         return None
     metric = metric_of(shown)
     groups = _panels(shown, looks)
+    drawn_arms = [DENSE, *(arm for _, arms in groups for arm in arms)]
+    keys = panels.keys(looks[arm] for arm in drawn_arms if arm in looks)
+    limits = (-0.03, 1.03) if metric == "success" else panels.padded(_span(shown, metric), 0.04)
+    labels = "environment steps", panels.METRIC_AXES[metric]
     with themed(theme):
-        left = max(0.85, panels.label_width(_span(shown, metric)) + 0.3)
-        label = panels.METRIC_AXES[metric]
-        figure, axes = panels.titled_panels([title for title, _ in groups], 2.35, label, theme, left)
-        for index, (panel, (_, arms)) in enumerate(zip(axes, groups, strict=True)):
+        made = panels.titled_panels([title for title, _ in groups], 2.2, labels, limits, theme, keys)
+        for panel, (_, arms) in zip(made.axes, groups, strict=True):
             for arm in [DENSE, *arms]:
                 _draw_arm(panel, [run for run in shown if run.arm == arm], metric, looks.get(arm))
             panel.set_xlim(0, max(run.began_at + run.evaluations[-1].env_steps for run in shown) or 1)
-            panel.set_ylim((-0.03, 1.03) if metric == "success" else panels.padded(_span(shown, metric), 0.04))
-            panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-            panel.xaxis.set_major_formatter(FuncFormatter(panels.steps_text))
-            panel.yaxis.set_major_locator(MaxNLocator(5))
-            panel.yaxis.set_major_formatter(panels.NumberFormatter())
-            if index + panels.PANELS_IN_A_ROW >= len(groups):
-                panel.set_xlabel("environment steps")
-        drawn_arms = [DENSE, *(arm for _, arms in groups for arm in arms)]
-        panels.legend(figure, {looks[arm].line: looks[arm] for arm in drawn_arms if arm in looks})
+            panel.set_ylim(*limits)
+            step_ticks(panel)
+            number_ticks(panel, "y", share=metric == "success")
         of = plural(len({run.seed for run in shown}), "seed")
         parts = "; ".join(f"{title}: {', '.join(arms) or DENSE}" for title, arms in groups)
         measured = f"{panels.METRIC_AXES[metric]} over environment steps, {of}, dense agents in every panel"
-        return draw(figure, f"Learning curves on {task}: {measured}. {parts}.")
+        blocks = [
+            block
+            for arm in drawn_arms
+            if arm in looks
+            for block in _blocks(
+                task,
+                [run for run in shown if run.arm == arm],
+                metric,
+                tuple(at for at, (_, arms) in enumerate(groups) if arm in (DENSE, *arms)),
+            )
+        ]
+        return made.draw(f"Learning curves on {task}: {measured}. {parts}.", blocks)
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
@@ -111,8 +119,7 @@ def _draw_arm(axes: Axes, runs: Sequence[Run], metric: Metric, look: Look | None
     behind = 2 if look.arm == DENSE else 3
     done = []
     for index, run in enumerate(runs):
-        steps = np.array([run.began_at + evaluation.env_steps for evaluation in run.evaluations], dtype=np.float64)
-        values = np.array([evaluation.scores[metric] for evaluation in run.evaluations], dtype=np.float64)
+        steps, values = _curve(run, metric)
         if index < MOST_CURVES and (len(runs) > 1 or run.status != "done"):
             axes.plot(steps, values, color=look.colour, linewidth=0.7, alpha=faint, zorder=behind)
         if run.status == "done":
@@ -122,3 +129,29 @@ def _draw_arm(axes: Axes, runs: Sequence[Run], metric: Metric, look: Look | None
     if done:
         steps, values = mean_curve(done)
         axes.plot(steps, values, color=look.colour, linestyle=look.dash, linewidth=thickness, zorder=behind + 2)
+
+
+def _curve(run: Run, metric: Metric) -> Curve:
+    steps = np.array([run.began_at + evaluation.env_steps for evaluation in run.evaluations], dtype=np.float64)
+    return steps, np.array([evaluation.scores[metric] for evaluation in run.evaluations], dtype=np.float64)
+
+
+def _blocks(task: str, runs: Sequence[Run], metric: Metric, where: tuple[int, ...]) -> list[Block]:
+    """The numbers of an arm's curves: those that are drawn as thin lines, and their mean with its range over seeds."""
+    found, done = [], [_curve(run, metric) for run in runs if run.status == "done"]
+    value = f"{{{metric}:v}} {METRIC_NAMES[metric]} at {{env_steps}} steps"
+    for run in runs[:MOST_CURVES]:
+        steps, values = _curve(run, metric)
+        same = {"task": task, "arm": run.arm, "statistic": "seed", "seed": run.seed, "status": run.status}
+        each = {"env_steps": tuple(map(int, steps)), metric: shortened(values)}
+        ended = "" if run.status == "done" else f" ({run.status})"
+        found.append(Block(where, same, each, "env_steps", metric, f"{{arm}}, seed {{seed}}{ended}: {value}"))
+    if len(done) > 1:
+        steps, values = mean_curve(done)
+        every = np.array([np.interp(steps, *curve) for curve in done])
+        ends = {"lowest": shortened(every.min(axis=0)), "highest": shortened(every.max(axis=0))}
+        same = {"task": task, "arm": runs[0].arm, "statistic": "mean", "n": len(done)}
+        each = {"env_steps": tuple(map(int, steps)), metric: shortened(values), **ends}
+        words = f"{{arm}}, mean of n = {{n}} seeds: {value} (seeds: {{lowest:v}} to {{highest:v}})"
+        found.append(Block(where, same, each, "env_steps", metric, words))
+    return found

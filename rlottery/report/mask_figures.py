@@ -1,27 +1,26 @@
 """Figures of masks: what remains in every layer, idle units, which inputs are read, and how much masks overlap."""
 
-import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from rlottery.analysis.mask_analysis import ArmMasks, LayerSurvivors, MaskAnalysis, MaskOverlap
+from rlottery.analysis.mask_analysis import ArmMasks, LayerSurvivors, MaskAnalysis
 from rlottery.report import cells
 from rlottery.report.arm_styles import Look
-from rlottery.report.drawn import Drawn, Theme, draw, themed
-from rlottery.report.labels import drawn_name
-from rlottery.report.panels import Margins, dress, grid
+from rlottery.report.drawn import Drawn, Theme, themed
+from rlottery.report.figure_data import Block
+from rlottery.report.labels import broken, drawn_name
+from rlottery.report.sheets import LINE, TITLE, WIDTH, Around, sheet, title_lines
 from rlottery.report.wording import plural
 
-_CELL = (0.43, 0.24)
+_CELL = (0.33, 0.24)
 _INPUT_CELL = (0.25, 0.22)
-_ENTRIES = 40
-"""Observation entries in one row; more continue below."""
-_COLUMNS = 3
-_DOT_ROW = 0.23
-_NEUTRAL = "#0072B2"
+_IN_A_ROW = 3
+_MOST_NAME, _MOST_ROW = 1.1, 1.6
+"""Inches of a line of an arm's name, and of one with its number of seeds."""
+_N = 0.36
+"""Inches for the numbers of seeds next to rows."""
 
 
 def survivors_figure(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
@@ -47,96 +46,56 @@ def input_strip(masks: MaskAnalysis, task: str, looks: Mapping[str, Look], theme
         return None
     shown = [f"{entry.index}  {entry.name}" if entry.name else str(entry.index) for entry in arms[0].inputs]
     rows = [f"{arm.arm}  (n = {len(arm.seeds)})" for arm in arms]
-    kept = np.array([[entry.acting for entry in arm.inputs] for arm in arms])
-    parts = [range(at, min(at + _ENTRIES, len(shown))) for at in range(0, len(shown), _ENTRIES)]
-    left, names, tall = cells.name_width(rows), cells.name_width(shown), _INPUT_CELL[1] * len(arms)
-    width = max(left + _INPUT_CELL[0] * len(parts[0]) + 0.3, 5.0)
-    lines = cells.notes(
-        width,
+    highest = max(entry.acting for arm in arms for entry in arm.inputs)
+    left = cells.name_width(rows, _MOST_ROW) + 0.05
+    fit = int((WIDTH - left - 0.15) / _INPUT_CELL[0])
+    in_one = -(-len(shown) // -(-len(shown) // fit))  # as few parts as possible, about equally long
+    parts = [range(at, min(at + in_one, len(shown))) for at in range(0, len(shown), in_one)]
+    size = (_INPUT_CELL[0] * len(parts[0]), cells.row_height(rows, _MOST_ROW, _INPUT_CELL[1]) * len(arms))
+    around = Around(left, max(WIDTH - left - size[0], 0.15), cells.name_width(shown) + 0.05, 0.5)
+    notes = [
         f"{task}: share of each observation entry's weights in the actor's first layer that remain; means over n "
         "seeds.",
         "\N{MULTIPLICATION SIGN}: read in no seed. Number: seeds in which it is not read.",
-    )
-    head = cells.notes_height(lines) + 0.5
-    height = head + len(parts) * (tall + names)
+    ]
+    titles = [f"{task}, entries {part[0]} to {part[-1]}" for part in parts]
     alt = f"Weights of the actor that remain by observation entry on {task}: {_least_read(arms)}"
     with themed(theme):
-        figure = Figure(figsize=(width, height))
-        cells.write_notes(figure, lines, theme)
-        cells.colour_key(
-            figure, (left / width, 1 - (head - 0.4) / height, 1.6 / width, 0.1 / height), float(kept.max())
-        )
-        for number, part in enumerate(parts):
-            bottom = height - head - (number + 1) * tall - number * names
-            size = (_INPUT_CELL[0] * len(part) / width, tall / height)
-            axes = figure.add_axes((left / width, bottom / height, *size))
-            _input_cells(axes, arms, part, float(kept.max()), theme)
-            cells.name_rows(axes, rows, theme)
+        made = sheet(titles, size, around, theme, notes=notes, in_a_row=_IN_A_ROW)
+        for number, (axes, part) in enumerate(zip(made.axes, parts, strict=True)):
+            box = axes.get_position()
+            inch = box.height / size[1]
+            place = (box.x0, box.y1 + 0.3 * inch, box.width * 1.5 / size[0], 0.1 * inch)
+            scale = made.figure.add_axes(place)
+            scale.set_gid(f"panel-{number}-key")
+            cells.colour_key(scale, highest)
+            if len(part) < len(parts[0]):
+                axes.set_position((box.x0, box.y0, box.width * len(part) / len(parts[0]), box.height))
+            _input_cells(axes, arms, part, highest, theme)
+            cells.name_rows(axes, rows, theme, _MOST_ROW)
             cells.name_columns(axes, [shown[i] for i in part], theme)
-        return draw(figure, alt)
+        blocks = [
+            _input_block(task, arm, row, number, part)
+            for number, part in enumerate(parts)
+            for row, arm in enumerate(arms)
+        ]
+        return made.draw(alt, blocks)
 
 
-def overlap_figure(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Overlap of masks of one task: over draws of batches, seeds and criteria. None without any."""
-    tasks, rows = _tasks(masks), _overlap_rows(masks, looks)
-    if not rows:
-        return None
-    columns = min(len(tasks), _COLUMNS)
-    left = cells.name_width([name or _HEADINGS[kind] for kind, name in rows])
-    texts = cells.notes(
-        left + 3.25 * columns,
-        "Mask overlap (Jaccard index): weights that both masks keep, of those that either keeps; means over n pairs, "
-        "or over n seeds where batches differ.",
-        "Point: measured. Bar: random masks with the same counts.",
+def _input_block(task: str, arm: ArmMasks, row: int, number: int, part: range) -> Block:
+    entries = [arm.inputs[index] for index in part]
+    each = {
+        "entry": tuple(part),
+        "name": tuple(entry.name for entry in entries),
+        "share": tuple(entry.acting for entry in entries),
+        "not_read": tuple(entry.ignored for entry in entries),
+    }
+    words = (
+        "{arm}, entry {entry} {name}: {share:%} of its weights in the actor remain, mean of n = {n} seeds; not read in "
+        "{not_read} of them"
     )
-    margins = Margins(left, 0.75, 0.5, cells.notes_height(texts) + 0.45, between=0.75, under=0.95)
-    with themed(theme):
-        figure, panels = grid(len(tasks), columns, (2.5, _DOT_ROW * len(rows) + 0.1), margins)
-        cells.write_notes(figure, texts, theme)
-        for number, (task, axes) in enumerate(zip(tasks, panels, strict=True)):
-            _overlap_panel(axes, task, rows, _overlaps_of(masks, task), looks, theme, named=number % columns == 0)
-        return draw(figure, _overlap_alt(masks))
-
-
-def overlap_between_tasks(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Overlap of an arm's masks of two tasks: one matrix per arm. None where no two tasks have equal shapes."""
-    found = [like for like in masks.overlaps if like.kind == "task"]
-    if not found:
-        return None
-    tasks = list(dict.fromkeys(task for like in found for task in (like.one, like.other)))
-    arms = [arm for arm in looks if any(like.arm == arm for like in found)]
-    highest = max(like.jaccard for like in found)
-    side = 0.43 * len(tasks)
-    columns = min(len(arms), _COLUMNS)
-    names = cells.name_width(tasks)
-    panel = (max(side, 2.4), max(side, 0.9))
-    texts = cells.notes(
-        names + columns * (panel[0] + 0.5),
-        "Mask overlap between tasks (Jaccard index) in %: weights that both masks keep, of those that either keeps; "
-        "means over n pairs of equal seed.",
-    )
-    margins = Margins(names, 0.3, names, cells.notes_height(texts) + 0.45, between=0.5, under=0.75)
-    with themed(theme):
-        figure, panels = grid(len(arms), columns, panel, margins)
-        cells.write_notes(figure, texts, theme)
-        for number, (arm, axes) in enumerate(zip(arms, panels, strict=True)):
-            of_arm = [like for like in found if like.arm == arm]
-            table = np.full((len(tasks), len(tasks)), np.nan)
-            for like in of_arm:
-                first, second = sorted((tasks.index(like.one), tasks.index(like.other)))
-                table[second, first] = like.jaccard
-            cells.draw_cells(axes, table, highest, theme, lambda share: f"{100 * share:.0f}")
-            chance = statistics.fmean(like.chance for like in of_arm)
-            fewest, most = min(like.pairs for like in of_arm), max(like.pairs for like in of_arm)
-            pairs = str(most) if fewest == most else f"{fewest} to {most}"
-            axes.set_title(f"{drawn_name(arm)} (random {100 * chance:.0f}, n = {pairs})", fontsize=9, loc="left")
-            if number % columns == 0:
-                cells.name_rows(axes, tasks, theme)
-            if number >= len(arms) - columns:
-                cells.name_columns(axes, tasks, theme)
-        above = sum(like.jaccard > like.chance for like in found)
-        of_all = f"{above} of {plural(len(found), 'pair')} of tasks and arm"
-        return draw(figure, f"Mask overlap between tasks: above that of random masks in {of_all}")
+    same = {"task": task, "arm": arm.arm, "n": len(arm.seeds)}
+    return Block((number,), same, each, tuple(at + 0.5 for at in range(len(part))), row + 0.5, words)
 
 
 def _layer_cells(
@@ -146,52 +105,85 @@ def _layer_cells(
     note: str,
     share: Callable[[LayerSurvivors], float | None],
 ) -> Drawn | None:
-    """One panel per task, with a row for each arm and a column for each layer that has a share."""
+    """A panel per task, with a row for each arm and a column for each layer that has a share; more for many layers."""
     names = list(dict.fromkeys(arm.arm for arm in _ordered(masks.arms, looks)))
-    shares: dict[str, dict[str, dict[str, float]]] = {task: {} for task in _tasks(masks)}
+    shares: dict[str, dict[str, dict[str, float]]] = {task: {} for task in dict.fromkeys(a.task for a in masks.arms)}
     for arm in masks.arms:
         shares[arm.task][arm.arm] = {la.path: of for la in arm.layers if (of := share(la)) is not None}
     values = [of for by_arm in shares.values() for by_path in by_arm.values() for of in by_path.values()]
     if not values:
         return None
     seeds = {(arm.task, arm.arm): len(arm.seeds) for arm in masks.arms}
-    paths = {task: list(next(iter(by_arm.values()))) for task, by_arm in shares.items()}
-    columns = min(len(shares), _COLUMNS)
-    panel = (max(_CELL[0] * max(map(len, paths.values())), 2.2), _CELL[1] * len(names))
-    texts = cells.notes(cells.name_width(names) + columns * (panel[0] + 0.5), f"{note}; means over n seeds.")
-    margins = Margins(cells.name_width(names), 0.45, 0.55, cells.notes_height(texts) + 0.5, between=0.55, under=1.0)
+    left = cells.name_width(names, _MOST_NAME)
+    most = int((WIDTH - left - _N) / _CELL[0] + 1e-9)
+    parts = [
+        (task, part) for task, by_arm in shares.items() for part in _parts(list(next(iter(by_arm.values()))), most)
+    ]
+    columns = max(len(part) for _, part in parts)
+    size = (_CELL[0] * columns, cells.row_height(names, _MOST_NAME, _CELL[1]) * len(names))
+    networks = {path.rpartition(".")[0] for _, part in parts for path in part}
+    lines = max(len(_network_lines(network, 1)) for network in networks)
+    titles = [title_lines(task) for task, _ in parts]
+    around = Around(left, max(WIDTH - left - size[0], _N), 0.32 + LINE * lines, 0.3 + LINE * max(map(len, titles)))
     with themed(theme):
-        figure, panels = grid(len(shares), columns, panel, margins)
-        cells.write_notes(figure, texts, theme)
-        for number, ((task, by_arm), axes) in enumerate(zip(shares.items(), panels, strict=True)):
-            rows = [[by_arm.get(name, {}).get(path, np.nan) for path in paths[task]] for name in names]
+        notes = [f"{note}; means over n seeds."]
+        made = sheet([task for task, _ in parts], size, around, theme, notes=notes, in_a_row=_IN_A_ROW)
+        blocks = []
+        for number, ((task, part), axes, title) in enumerate(zip(parts, made.axes, titles, strict=True)):
+            box = axes.get_position()
+            axes.set_position((box.x0, box.y0, box.width * len(part) / columns, box.height))
+            rows = [[shares[task].get(name, {}).get(path, np.nan) for path in part] for name in names]
             cells.draw_cells(axes, np.array(rows), max(values), theme, _per_cent)
-            axes.set_title(drawn_name(task), loc="left", weight="bold", fontsize=11, pad=8)
-            if number % columns == 0:
-                cells.name_rows(axes, names, theme)
-            _name_layers(axes, paths[task], theme)
-            right = len(paths[task]) + 0.2
+            # Above the names of the rows, where there is room for a long one.
+            x = -left / (_CELL[0] * len(part))
+            axes.set_title("\n".join(title), loc="left", weight="bold", fontsize=TITLE, pad=13, x=x)
+            cells.name_rows(axes, names, theme, _MOST_NAME)
+            _name_layers(axes, part, theme, size[1] / len(names))
+            right = len(part) + 0.2
             for row, name in enumerate(names):
                 n = str(seeds.get((task, name), "\N{EN DASH}"))
                 axes.text(right, row + 0.52, n, fontsize=cells.SMALL, color=theme.quiet, va="center")
+                if (task, name) in seeds:
+                    same = {"task": task, "arm": name, "n": seeds[task, name]}
+                    each = {"layer": tuple(part), "share": tuple(map(float, rows[row]))}
+                    words = "{arm}, {layer}: {share:%}, mean of n = {n} seeds"
+                    where = tuple(at + 0.5 for at in range(len(part)))
+                    blocks.append(Block((number,), same, each, where, row + 0.5, words))
             axes.text(right, -0.1, "n", fontsize=cells.SMALL, color=theme.quiet, style="italic")
         span = f"{_per_cent(min(values))} to {_per_cent(max(values))}"
-        return draw(figure, f"{note}: {span} over {plural(len(names), 'arm')} and {plural(len(shares), 'task')}")
+        alt = f"{note}: {span} over {plural(len(names), 'arm')} and {plural(len(shares), 'task')}"
+        return made.draw(alt, blocks)
 
 
-def _name_layers(axes: Axes, paths: Sequence[str], theme: Theme) -> None:
-    """Write the numbers of the layers, and below them their networks."""
+def _parts(paths: Sequence[str], most: int) -> list[list[str]]:
+    """Layers in groups of at most this number, where networks stay whole if they can."""
+    parts: list[list[str]] = [[]]
+    for network in dict.fromkeys(path.rpartition(".")[0] for path in paths):
+        layers = [path for path in paths if path.rpartition(".")[0] == network]
+        for piece in (layers[at : at + most] for at in range(0, len(layers), most)):
+            if parts[-1] and len(parts[-1]) + len(piece) > most:
+                parts.append([])
+            parts[-1] += piece
+    return parts
+
+
+def _network_lines(network: str, layers: int) -> list[str]:
+    return broken(drawn_name(network), max(_CELL[0] * layers, 0.62), cells.SMALL)
+
+
+def _name_layers(axes: Axes, paths: Sequence[str], theme: Theme, row: float) -> None:
+    """Write the numbers of the layers, and below them their networks. `row` is the height of a row in inches."""
     networks = [path.rpartition(".")[0] for path in paths]
     axes.set_xticks(
         np.arange(len(paths)) + 0.5, [drawn_name(path.rpartition("layer_")[2]) for path in paths], color=theme.ink
     )
-    bottom, inches = axes.get_ylim()[0], 1 / _CELL[1]
+    bottom, inches = axes.get_ylim()[0], 1 / row
     for network in dict.fromkeys(networks):
         first, number = networks.index(network), networks.count(network)
         y = bottom + 0.24 * inches
         axes.plot([first + 0.15, first + number - 0.15], [y, y], color=theme.quiet, linewidth=0.8, clip_on=False)
-        centre, below = first + number / 2, y + 0.05 * inches
-        axes.text(centre, below, drawn_name(network), color=theme.quiet, fontsize=cells.SMALL, ha="center", va="top")
+        text, below = "\n".join(_network_lines(network, number)), y + 0.05 * inches
+        axes.text(first + number / 2, below, text, color=theme.quiet, fontsize=cells.SMALL, ha="center", va="top")
 
 
 def _input_cells(axes: Axes, arms: Sequence[ArmMasks], part: range, highest: float, theme: Theme) -> None:
@@ -215,92 +207,6 @@ def _least_read(arms: Sequence[ArmMasks]) -> str:
         if (never := [entry for entry in arm.inputs if entry.ignored == len(arm.seeds)])
     ]
     return "; ".join([*unread[:6], *(["and others"] if len(unread) > 6 else [])]) or "every arm reads every entry"
-
-
-_HEADINGS = {"batches": "same seed, other batches", "seed": "other seed", "criterion": "other arm, same sparsity"}
-
-
-def _overlaps_of(masks: MaskAnalysis, task: str) -> dict[tuple[str, str], MaskOverlap]:
-    """(kind, label) -> overlap on a task."""
-    found = {}
-    for arm in masks.arms:
-        if arm.task == task and arm.stability is not None:
-            chance = arm.stability_chance if arm.stability_chance is not None else float("nan")
-            overlap = (len(arm.stability_seeds), arm.stability, chance)
-            found["batches", arm.arm] = MaskOverlap("batches", arm.arm, arm.arm, *overlap, task, arm.arm)
-    for like in masks.overlaps:
-        if like.task in (task, None) and like.kind in ("seed", "criterion"):
-            both = like.one if like.one == like.other else f"{like.one} \N{MULTIPLICATION SIGN} {like.other}"
-            found[like.kind, both] = like
-    return found
-
-
-def _overlap_rows(masks: MaskAnalysis, looks: Mapping[str, Look]) -> list[tuple[str, str]]:
-    """(kind, label) of every row; the heading of a kind is (kind, "")."""
-    found: dict[tuple[str, str], MaskOverlap] = {}
-    for task in _tasks(masks):
-        found |= _overlaps_of(masks, task)
-    places = {arm: place for place, arm in enumerate(looks)}
-    rows = []
-    for kind in _HEADINGS:
-        of_kind = [(key, like) for key, like in found.items() if key[0] == kind]
-        of_kind.sort(key=lambda item: tuple(places.get(arm, len(places)) for arm in (item[1].one, item[1].other)))
-        rows += [(kind, ""), *(key for key, _ in of_kind)] if of_kind else []
-    return rows
-
-
-def _overlap_panel(
-    axes: Axes,
-    task: str,
-    rows: Sequence[tuple[str, str]],
-    found: Mapping[tuple[str, str], MaskOverlap],
-    looks: Mapping[str, Look],
-    theme: Theme,
-    *,
-    named: bool,
-) -> None:
-    dress(axes, theme)
-    axes.grid(visible=False, axis="y")
-    for row, key in enumerate(rows):
-        like = found.get(key)
-        if like is None:
-            continue
-        look = looks.get(like.one)
-        colour, marker = (look.colour, look.marker or "o") if look and like.one == like.other else (_NEUTRAL, "o")
-        axes.plot([like.chance, like.jaccard], [row, row], color=theme.quiet, linewidth=1)
-        axes.plot([like.chance] * 2, [row - 0.32, row + 0.32], color=theme.ink, linewidth=2)
-        axes.plot([like.jaccard], [row], marker, color=colour, markersize=6.5, clip_on=False)
-        axes.text(1.03, row, f"{like.jaccard:.2f}", fontsize=cells.SMALL, color=theme.ink, va="center")
-        axes.text(1.2, row, str(like.pairs), fontsize=cells.SMALL, color=theme.quiet, va="center")
-    axes.text(1.2, -1.0, "n", fontsize=cells.SMALL, color=theme.quiet, style="italic", va="center")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_title(drawn_name(task), loc="left", weight="bold", fontsize=11)
-    axes.set_xlabel("Jaccard index", fontsize=cells.SMALL + 1)
-    labels = [drawn_name(name) if name else _HEADINGS[kind] for kind, name in rows]
-    axes.set_yticks(range(len(rows)), labels if named else [""] * len(rows), fontsize=cells.SMALL, color=theme.ink)
-    axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", labelsize=cells.SMALL)
-    for (_, name), text in zip(rows, axes.get_yticklabels(), strict=True):
-        text.set_fontweight("normal" if name else "bold")
-
-
-def _overlap_alt(masks: MaskAnalysis) -> str:
-    parts = []
-    for kind, words in (("seed", "between seeds"), ("criterion", "between arms with the same sparsity")):
-        of_kind = [like for like in masks.overlaps if like.kind == kind]
-        if of_kind:
-            chance = _range(like.chance for like in of_kind)
-            parts.append(f"{words} {_range(like.jaccard for like in of_kind)}, random masks {chance}")
-    stable = [arm.stability for arm in masks.arms if arm.stability is not None]
-    if stable:
-        parts.append(f"over draws of the batches {_range(stable)}")
-    return f"Mask overlap (Jaccard index): {'; '.join(parts)}"
-
-
-def _range(values: Iterable[float]) -> str:
-    known = list(values)
-    return f"{min(known):.2f} to {max(known):.2f}"
 
 
 def _tasks(masks: MaskAnalysis) -> list[str]:

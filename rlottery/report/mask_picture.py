@@ -12,16 +12,20 @@ from numpy.typing import NDArray
 
 from rlottery.analysis.mask_analysis import ArmMasks
 from rlottery.report.arm_styles import Look
-from rlottery.report.cells import SMALL, name_rows, name_width, notes, notes_height, write_notes
-from rlottery.report.drawn import DOTS_PER_INCH, Drawn, Theme, draw, themed
-from rlottery.report.labels import drawn_name
+from rlottery.report.cells import SMALL, name_rows, name_width
+from rlottery.report.drawn import DOTS_PER_INCH, Cell, Drawn, Theme, draw, themed
+from rlottery.report.figure_data import Block
+from rlottery.report.labels import broken, drawable, drawn_name
+from rlottery.report.sheets import LINE, SIZE
 
 _NEUTRAL = "#0072B2"
 _GAP = 75
 """Pixels between layers, for their titles and labels."""
 _FEW, _SOME, _MANY = 20, 60, 512
 """Up to this many rows or columns, a weight is 14, 8 or 2 pixels high or wide; beyond, it is one pixel."""
-_NAMED = 20
+_MOST_NAME = 1.5
+"""Inches of a line of the name of an input."""
+_NAMED = 24
 """Height in pixels of a row with a name."""
 
 
@@ -62,30 +66,47 @@ def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Draw
     look = looks.get(arm.arm)
     kept = sum(int(layer.sum()) for layer in arm.picture.values())
     total = sum(layer.size for layer in arm.picture.values())
-    left = max(name_width(rows), 0.6) + 0.1
+    left = max(name_width(rows, _MOST_NAME), 0.6) + 0.1
     ends = [(la.left / DOTS_PER_INCH + max(la.width / DOTS_PER_INCH, name_width([la.title]))) for la in placed]
     width = left + max(ends) + 0.1
-    texts = notes(
-        width,
-        f"{arm.arm} on {arm.task}, seed {arm.seeds[0]} (n = 1): the weights that remain in the actor, "
-        f"{kept:,} of {total:,}. One point is one weight.",
+    texts = broken(
+        drawable(
+            f"{arm.arm} on {arm.task}, seed {arm.seeds[0]} (n = 1): the weights that remain in the actor, "
+            f"{kept:,} of {total:,}. One point is one weight."
+        ),
+        width - 0.16,
+        SIZE,
     )
-    head, foot = notes_height(texts) + 0.3, 0.35
+    head, foot = 0.12 + LINE * len(texts) + 0.3, 0.35
     height = head + max(layer.top + layer.height for layer in placed) / DOTS_PER_INCH + foot
     # Whole pixels, so that the edges of weights are sharp.
     pixels = (round(width * DOTS_PER_INCH), round(height * DOTS_PER_INCH))
     with themed(theme):
         figure = Figure(figsize=(pixels[0] / DOTS_PER_INCH, pixels[1] / DOTS_PER_INCH))
-        write_notes(figure, texts, theme)
+        for place, line in enumerate(texts):
+            at = 0.08 / width, 1 - (0.08 + LINE * place) / height
+            figure.text(*at, line, color=theme.quiet, fontsize=SIZE, va="top")
         corner, colour = (round(left * DOTS_PER_INCH), round(head * DOTS_PER_INCH)), look.colour if look else _NEUTRAL
         for number, layer in enumerate(placed):
             axes = _draw_layer(figure, layer, corner, pixels, colour, theme)
             onward = "outputs" if layer is placed[-1] else f"units of hidden layer {number + 1}"
             (axes.set_ylabel if number % 2 else axes.set_xlabel)(onward, fontsize=SMALL, labelpad=5)
         if rows:
-            name_rows(figure.axes[0], rows, theme)
+            name_rows(figure.axes[0], rows, theme, _MOST_NAME)
         counts = ", ".join(f"{path} {int(m.sum()):,} of {m.size:,}" for path, m in arm.picture.items())
-        return draw(figure, f"Weights that remain in the actor of {arm.arm} on {arm.task}: {counts}")
+        for place, part in enumerate(figure.get_children()):
+            part.set_gid(f"panel-0-{place}")
+        points = 72 / DOTS_PER_INCH
+        whole = pixels[0] * points, pixels[1] * points
+        cell = Cell(f"{arm.arm} on {arm.task}", 0.0, 0.0, *whole, scale=(0.0, 1.0, 0.0, 1.0))
+        same = {"task": arm.task, "arm": arm.arm, "seed": arm.seeds[0]}
+        each = {
+            "layer": tuple(arm.picture),
+            "kept": tuple(int(layer.sum()) for layer in arm.picture.values()),
+            "total": tuple(layer.size for layer in arm.picture.values()),
+        }
+        alt = f"Weights that remain in the actor of {arm.arm} on {arm.task}: {counts}"
+        return draw(figure, alt, [cell], blocks=[Block((), same, each)])
 
 
 def _place(picture: Mapping[str, NDArray[np.bool_]], *, named: bool) -> list[_Placed]:

@@ -26,7 +26,7 @@ from rlottery.report.inline_svg import colours
 from rlottery.report.limits import zero_of_the_scale
 from rlottery.report.mask_networks import mask_lines, network_table
 from rlottery.report.mask_tables import inputs_table, layer_table, overlap_table
-from rlottery.report.page_figures import PageFigure, page_figures
+from rlottery.report.page_figures import PageFigure, letters, page_figures
 from rlottery.report.score_tables import across_table, cost_table, run_table, score_table, untrained_table
 from rlottery.report.starved_layers import starved_lines
 from rlottery.report.table_formats import to_csv, to_markdown
@@ -107,6 +107,7 @@ def _html(contents: Contents, figures: Mapping[str, Sequence[PageFigure]], table
         "mask_pictures": [figure for figure in figures["masks"] if figure.is_picture],
         "mask_lines": [on_one_line(line) for line in (*starved_lines(contents), *mask_lines(contents.masks))],
         "mask_problems": [on_one_line(line) for line in contents.masks.problems],
+        "letters": letters(figure for of_section in figures.values() for figure in of_section),
         "films": [_film(task, *film) for task, film in contents.films.items()],
         "rules": (*contents.verdicts.rules, *zero_of_the_scale(contents, limiting=False)),
         "commands": [_command(command) for command in contents.commands],
@@ -184,8 +185,8 @@ def _column_term(title: str) -> str | None:
 
 def page_frame() -> dict[str, Any]:
     """What all pages need: the style sheet with the colours of both themes, the script with its hash, the glossary."""
-    script = _template("page.js") + _template("menu.js")
-    style = _template("page.css").replace("{{ light }}", colours(dark=False))
+    script = _template("page.js") + _template("menu.js") + _template("figures.js")
+    style = (_template("page.css") + _template("figures.css")).replace("{{ light }}", colours(dark=False))
     style = style.replace("{{ dark }}", _DARK + colours(dark=True))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {"style": Markup(style), "script": Markup(script), "script_hash": f"sha256-{digest}", "glossary": glossary()}

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from markupsafe import Markup
 
@@ -11,16 +13,28 @@ from rlottery.analysis.digits import number_formatter
 from rlottery.analysis.mask_analysis import ArmMasks, MaskAnalysis, MaskOverlap
 from rlottery.analysis.scores import TaskScores
 from rlottery.config import file_name
-from rlottery.report import mask_figures, score_figures
+from rlottery.report import mask_figures, mask_overlap_figures, over_sparsity, score_figures
 from rlottery.report.arm_styles import Look, looks
 from rlottery.report.contents import Contents
 from rlottery.report.curve_panels import MOST_CURVES, below_panels, curve_panels
 from rlottery.report.drawn import LIGHT, Drawn
-from rlottery.report.inline_svg import inline
+from rlottery.report.figure_data import data_as_json
+from rlottery.report.inline_svg import Inline, css_colour, inline, letters_of
+from rlottery.report.labels import drawn_name
 from rlottery.report.mask_picture import mask_picture
 from rlottery.report.mask_tables import partners_sentence
 from rlottery.report.wording import BOOTSTRAP, METRIC_NAMES, last_evaluations, plural
 from rlottery.storage.paths import DENSE
+
+
+@dataclass(frozen=True)
+class PageKey:
+    """An entry of a legend on the page: a name with its line, as CSS."""
+
+    name: str
+    colour: str
+    width: float
+    dashes: str
 
 
 @dataclass(frozen=True)
@@ -43,9 +57,52 @@ class PageFigure:
         return self.name.startswith("mask-picture")
 
     @property
-    def svg(self) -> Markup:
-        """The figure as a part of the page. Names from the study are outlines in it, or escaped."""
-        return Markup(inline(self.drawn.svg, self.name, self.drawn.alt))
+    def alt(self) -> str:
+        """What it shows, for screen readers."""
+        return self.drawn.alt
+
+    @property
+    def panels(self) -> list[Markup]:
+        """Its panels as parts of the page. Names from the study are outlines in them, or escaped."""
+        return [Markup(panel) for panel in self.inlined.panels]
+
+    @property
+    def rest(self) -> Markup:
+        """What lies outside of the panels. The page has it for files that are saved from it."""
+        return Markup(self.inlined.rest)
+
+    @property
+    def panel_pixels(self) -> int:
+        """The natural width of a panel. A point is 4/3 of a page's pixel."""
+        return round(4 / 3 * max(cell.width for cell in self.drawn.cells))
+
+    @property
+    def keys(self) -> list[PageKey]:
+        """Its legend."""
+        return [
+            PageKey(drawn_name(key.name), css_colour(key.colour), key.width, _dashes(key.dash, key.width))
+            for key in self.drawn.keys
+        ]
+
+    @property
+    def data(self) -> Markup:
+        """Its numbers as JSON."""
+        return Markup(data_as_json(self.drawn.blocks, [cell.scale for cell in self.drawn.cells]))
+
+    @cached_property
+    def inlined(self) -> Inline:
+        """The figure as parts of the page."""
+        return inline(self.drawn, self.name)
+
+
+def letters(figures: Iterable[PageFigure]) -> Markup:
+    """The outlines of the letters of all figures of a page."""
+    return Markup(letters_of(figure.inlined for figure in figures))
+
+
+def _dashes(dash: Any, width: float) -> str:
+    """Matplotlib's line style, whose lengths are multiples of the line's width, as that of an SVG."""
+    return "none" if isinstance(dash, str) else " ".join(f"{part * width:g}" for part in dash[1])
 
 
 def page_figures(contents: Contents, look: Mapping[str, Look]) -> dict[str, list[PageFigure]]:
@@ -82,7 +139,7 @@ def _over_sparsity(contents: Contents, scores: TaskScores, look: Mapping[str, Lo
         task,
         f"{task}: mean {METRIC_NAMES[scores.metric]} of {n}, with its {BOOTSTRAP}; dots: single seeds. "
         f"Score: {last_evaluations(contents.score_evaluations)} of a run.{counted}",
-        score_figures.score_over_sparsity(scores, look, LIGHT),
+        over_sparsity.score_over_sparsity(scores, look, LIGHT),
     )
 
 
@@ -117,7 +174,7 @@ def _over_all_tasks(contents: Contents, look: Mapping[str, Look]) -> PageFigure 
         "All tasks",
         f"All tasks: normalised score (0 = untrained, 1 = dense), mean over {plural(tasks, 'task')} ({n}), with its "
         f"{BOOTSTRAP}.{without}",
-        score_figures.normalised_over_sparsity(arms, look, LIGHT) if tasks > 1 else None,
+        over_sparsity.normalised_over_sparsity(arms, look, LIGHT) if tasks > 1 else None,
     )
 
 
@@ -209,14 +266,14 @@ def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigu
             "Mask overlap",
             f"Mask overlap: Jaccard index of the weights that two masks keep; {_overlap_means(masks)}, given next to "
             f"the rows; no interval.{partners_sentence(masks)}",
-            mask_figures.overlap_figure(masks, look, LIGHT),
+            mask_overlap_figures.overlap_figure(masks, look, LIGHT),
         ),
         _figure(
             "mask-overlap-tasks",
             "Mask overlap between tasks",
             f"Mask overlap between tasks: Jaccard index of the weights that masks keep, in %; means over "
             f"{_pairs(between)} of masks with the same seed; no interval.",
-            mask_figures.overlap_between_tasks(masks, look, LIGHT),
+            mask_overlap_figures.overlap_between_tasks(masks, look, LIGHT),
         ),
         *(
             _figure(

@@ -1,88 +1,72 @@
-"""Parts that figures share: axes, the sparsity scale, legends, and names next to lines."""
+"""Parts that figures share: axes, the sparsity scale, and names next to lines."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, Formatter, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from rlottery.analysis.arrays import rounding_of
-from rlottery.analysis.digits import number_formatter, with_minus
 from rlottery.analysis.runs import Metric
 from rlottery.analysis.splits import is_uniform
 from rlottery.report.arm_styles import ALIKE, Look
-from rlottery.report.drawn import Theme
-from rlottery.report.labels import drawn_name
+from rlottery.report.drawn import Key, Theme
+from rlottery.report.labels import broken, drawn_name, text_inches
+from rlottery.report.sheets import LINE, SIZE, TITLE, Around, Sheet, panel_width, sheet
+from rlottery.report.ticks import TICK_SIZE, label_width, per_cent
 from rlottery.report.wording import sparsity_text
 
 METRIC_AXES: dict[Metric, str] = {"success": "success rate", "return": "mean return"}
-PANELS_IN_A_ROW = 4
-_KEY_INCHES, _LETTER_INCHES, _ROW_INCHES = 0.8, 0.092, 0.24
-"""Of a legend: the width of a line with its gaps, of a letter, and the height of a row."""
-_ROWS_IN_MARGIN = 2
-"""Rows of a legend that fit above titled panels."""
-
-
-@dataclass(frozen=True)
-class Margins:
-    """Inches around the axes of a figure."""
-
-    left: float
-    right: float
-    bottom: float
-    top: float
-    between: float = 0.3
-    under: float = 0.7
-
-
-def grid(number: int, columns: int, panel: tuple[float, float], margins: Margins) -> tuple[Figure, list[Axes]]:
-    """A figure with this number of axes of `panel` inches each, row by row.
-
-    Axes are placed explicitly, because Matplotlib's layout engines draw all text several times.
-    """
-    rows = -(-number // columns)
-    width = margins.left + columns * panel[0] + (columns - 1) * margins.between + margins.right
-    height = margins.bottom + rows * panel[1] + (rows - 1) * margins.under + margins.top
-    figure = Figure(figsize=(width, height))
-    axes = []
-    for index in range(rows * columns):
-        row, column = divmod(index, columns)
-        left = margins.left + column * (panel[0] + margins.between)
-        bottom = margins.bottom + (rows - 1 - row) * (panel[1] + margins.under)
-        axes.append(figure.add_axes((left / width, bottom / height, panel[0] / width, panel[1] / height)))
-    for unused in axes[number:]:
-        unused.set_axis_off()
-    return figure, axes[:number]
+_BESIDE = 0.3
+"""Length of the axis of sparsities before the first and after the last."""
+_DODGE = 0.028
+"""Distance between the intervals of two lines at the same sparsity, as a share of the axis; less for many lines."""
+_TO_NAME = 0.18
+"""Inches from the axes to the names at their right."""
 
 
 def titled_panels(
-    titles: Sequence[str], height: float, label: str, theme: Theme, left: float = 0.85
-) -> tuple[Figure, list[Axes]]:
-    """Panels of one height in inches, four in a row, with one label for all vertical axes and room for a legend.
+    titles: Sequence[str],
+    height: float,
+    labels: tuple[str, str],
+    limits: tuple[float, float],
+    theme: Theme,
+    keys: Sequence[Key] = (),
+) -> Sheet:
+    """Panels with titles and a legend, which have the same vertical axis.
 
     Args:
-        left: inches for the label and the numbers of the vertical axes.
+        height: of the axes in inches.
+        labels: of the horizontal and the vertical axis.
+        limits: of the vertical axis.
     """
-    columns = min(len(titles), PANELS_IN_A_ROW)
-    figure, axes = grid(len(titles), columns, (2.78, height), Margins(left, 0.15, 0.55, 0.72, 0.22, 0.75))
-    for index, (panel, title) in enumerate(zip(axes, titles, strict=True)):
+    left = 0.42 + label_width(*limits, height)
+    lines = [broken(drawn_name(title), panel_width(len(titles)) - left - 0.1, TITLE) for title in titles]
+    top = 0.12 + LINE * max(map(len, lines))
+    around = Around(left, 0.16, 0.55, top)
+    made = sheet(titles, (panel_width(len(titles)) - left - around.right, height), around, theme, keys)
+    for panel, title in zip(made.axes, lines, strict=True):
         dress(panel, theme)
-        panel.set_title(drawn_name(title), loc="left", fontsize=11)
-        if index % columns:
-            panel.tick_params(labelleft=False)
-        else:
-            panel.set_ylabel(label)
-    return figure, axes
+        panel.set_ylim(*limits)
+        panel.set_title("\n".join(title), loc="left", fontsize=TITLE)
+        panel.set_xlabel(labels[0], fontsize=SIZE)
+        panel.set_ylabel(labels[1], fontsize=SIZE)
+    return made
+
+
+def keys(looks: Iterable[Look]) -> list[Key]:
+    """The legend of these arms: an entry for each line."""
+    lines = {look.line: look for look in looks}
+    return [Key(line, look.colour, look.dash, 1.6 if look.quiet else 2.4) for line, look in lines.items()]
 
 
 def dress(axes: Axes, theme: Theme) -> None:
     """Style axes: open to the top and right, with grid lines behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(length=3, labelsize=10)
+    axes.tick_params(length=3, labelsize=TICK_SIZE)
     axes.grid(color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
 
@@ -93,38 +77,6 @@ def padded(values: Iterable[float], share: float) -> tuple[float, float]:
     apart = high - low
     room = share * (apart if apart > rounding_of(known) else max(abs(low), abs(high))) or share
     return low - room, high + room
-
-
-class NumberFormatter(Formatter):
-    """Numbers of an axis, with as many digits as its ticks need."""
-
-    def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """The labels of these ticks, which are evenly apart."""
-        apart = max(values) / max(len(values) - 1, 1) - min(values) / max(len(values) - 1, 1)
-        shown = number_formatter(values, [0.1 * apart])  # ticks are multiples of numbers such as 2.5
-        return [shown(value) for value in values]
-
-    def __call__(self, value: float, pos: int | None = None) -> str:
-        """The label of a tick by itself."""
-        return number_formatter([value])(value)
-
-
-def label_width(values: Iterable[float]) -> float:
-    """The inches that the numbers of an axis of these values take, about."""
-    known = list(values)
-    return 0.08 * (2 + max(len(number_formatter(known)(value)) for value in (min(known), max(known))))
-
-
-def per_cent(value: float, _: Any = None) -> str:
-    """Format a share for an axis."""
-    return with_minus(f"{100 * value:.4g} %")
-
-
-def steps_text(steps: float, _: Any = None) -> str:
-    """Format environment steps for an axis."""
-    if steps >= 1e6:
-        return f"{steps / 1e6:g}M"
-    return f"{steps / 1e3:g}k" if steps >= 1e3 else f"{steps:g}"
 
 
 def clusters(sparsities: Iterable[float]) -> list[tuple[float, ...]]:
@@ -164,24 +116,42 @@ def place(sparsity: float) -> float:
     return -float(np.log2(max(1 - sparsity, 1e-4)))
 
 
-def sparsity_axis(axes: Axes, sparsities: Iterable[float], names: Mapping[float, Sequence[str]] | None = None) -> None:
+def sparsity_axis(
+    axes: Axes, sparsities: Iterable[float], names: Mapping[float, Sequence[str]] | None = None, inches: float = 3.0
+) -> None:
     """Label the sparsities, except those too close to their neighbour.
 
     Args:
         names: sparsity -> what is written there, in lines; the sparsity itself by default.
+        inches: the length of the axis.
     """
     ticks = [nominal(cluster) for cluster in clusters(sparsities)]
-    apart = 0.07 * max(place(ticks[-1]) - place(ticks[0]), 1.0)
+    low, high = place(ticks[0]) - _BESIDE, place(ticks[-1]) + _BESIDE
     shown: list[float] = []
+    labels: list[list[str]] = []
+    end = -np.inf
     for tick in ticks:
-        if not shown or place(tick) - place(shown[-1]) >= apart:
+        lines = list((names or {}).get(tick, [per_cent(tick)]))
+        centre = (place(tick) - low) / (high - low) * inches
+        half = max(text_inches(line, TICK_SIZE) for line in lines) / 2
+        if centre - half > end:
             shown.append(tick)
+            labels.append(lines)
+            end = centre + half + 0.08
     axes.xaxis.set_major_locator(FixedLocator([place(tick) for tick in shown]))
-    labels = ["\n".join((names or {}).get(tick, [per_cent(tick)])) for tick in shown]
-    axes.xaxis.set_major_formatter(FixedFormatter(labels))
+    axes.xaxis.set_major_formatter(FixedFormatter(["\n".join(lines) for lines in labels]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlim(place(ticks[0]) - 0.3, place(ticks[-1]) + 0.3)
-    axes.set_xlabel("sparsity (log scale of the remaining weights)")
+    axes.set_xlim(low, high)
+    axes.set_xlabel("sparsity (log scale of the remaining weights)", fontsize=SIZE)
+
+
+def dodges(sparsities: Iterable[float], number: int) -> list[float]:
+    """What this number of lines are moved by on the axis of sparsities, so that their points lie next to each other."""
+    places = [place(nominal(cluster)) for cluster in clusters(sparsities)]
+    nearest = min((right - left for left, right in pairwise(places)), default=2 * _BESIDE)
+    long = places[-1] - places[0] + 2 * _BESIDE
+    apart = min(_DODGE * long, 0.75 * min(nearest, 2 * _BESIDE) / max(number, 1))
+    return [(index - (number - 1) / 2) * apart for index in range(number)]
 
 
 @dataclass(frozen=True)
@@ -196,59 +166,29 @@ class Name:
     weight: str = "normal"
 
 
-def names_at_right(axes: Axes, names: Sequence[Name], *, gap: float = 0.085) -> None:
-    """Write names at the right edge, moved apart where they would overlap."""
+def right_of(names: Iterable[str], height: float, most: float) -> float | None:
+    """The width of names at the right of axes of this height, in inches; None if it is above `most` or they overlap."""
+    known = [drawn_name(name) for name in names]
+    width = _TO_NAME + max((text_inches(name, SIZE, "bold") for name in known), default=0.0) + 0.05
+    return width if width <= most and LINE * len(known) <= height else None
+
+
+def names_at_right(axes: Axes, names: Sequence[Name], panel: tuple[float, float]) -> None:
+    """Write names at the right edge, moved apart where they would overlap.
+
+    Args:
+        panel: inches of the axes. There is room for all names (`right_of`).
+    """
     low, high = axes.get_ylim()
     ends = [min(max((name.height - low) / (high - low), 0.0), 1.0) for name in names]
-    for name, end, at in zip(names, ends, moved_apart(ends, gap=gap), strict=True):
+    wide = panel[0]
+    for name, end, at in zip(names, ends, moved_apart(ends, gap=LINE / panel[1]), strict=True):
         # Names are darker than their lines, so that small letters are readable.
         colour = readable(name.colour) if name.of_family else name.colour
         line: dict[str, Any] = {"color": name.colour, "linestyle": name.dash, "linewidth": 1.2}
-        axes.plot([1.005, 1.045], [end, at], transform=axes.transAxes, clip_on=False, **line)
-        words: dict[str, Any] = {"color": colour, "va": "center", "weight": name.weight}
-        axes.text(1.055, at, drawn_name(name.text), transform=axes.transAxes, **words)
-
-
-def legend(figure: Figure, entries: Mapping[str, Look]) -> None:
-    """Add a legend above the panels, in the order of the entries, in as many columns as fit.
-
-    A figure becomes wider for a very long name, and higher for more rows than its upper margin has room for.
-    """
-    lines = [
-        Line2D([], [], color=a.colour, linestyle=a.dash, linewidth=1.6 if a.quiet else 2.4, label=drawn_name(line))
-        for line, a in entries.items()
-    ]
-    widths = [_KEY_INCHES + _LETTER_INCHES * len(drawn_name(line)) for line in entries]
-    width = figure.get_size_inches()[0]
-    columns = next((n for n in range(min(len(widths), 6), 1, -1) if _columns_width(widths, n) <= width), 1)
-    rows = -(-len(widths) // columns)
-    _grow(figure, max(0.0, max(widths, default=0.0) - width), _ROW_INCHES * max(0, rows - _ROWS_IN_MARGIN))
-    figure.legend(
-        handles=lines,
-        loc="upper left",
-        bbox_to_anchor=(0.0, 1.0),
-        ncols=columns,
-        frameon=False,
-        fontsize=10.5,
-        handlelength=2.6,
-        borderpad=0.1,
-        columnspacing=1.5,
-    )
-
-
-def _columns_width(widths: Sequence[float], columns: int) -> float:
-    """The inches of a legend whose entries fill the columns one after the other."""
-    return sum(float(column.max()) for column in np.array_split(np.array(widths), columns)) + 0.05
-
-
-def _grow(figure: Figure, right: float, top: float) -> None:
-    """Add these inches to a figure, and leave its axes as they are."""
-    width, height = figure.get_size_inches()
-    for axes in figure.axes:
-        box = axes.get_position()
-        across, up = width / (width + right), height / (height + top)
-        axes.set_position((box.x0 * across, box.y0 * up, box.width * across, box.height * up))
-    figure.set_size_inches(width + right, height + top)
+        axes.plot([1 + 0.02 / wide, 1 + 0.14 / wide], [end, at], transform=axes.transAxes, clip_on=False, **line)
+        words: dict[str, Any] = {"color": colour, "va": "center", "weight": name.weight, "fontsize": SIZE}
+        axes.text(1 + _TO_NAME / wide, at, drawn_name(name.text), transform=axes.transAxes, **words)
 
 
 def readable(colour: str) -> str:

@@ -1,149 +1,23 @@
-"""Figures of scores: over sparsity, over tasks, as performance profiles, and as probability of improvement."""
+"""Figures of scores over tasks: aggregates, performance profiles, and probability of improvement."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rlottery.analysis.across_tasks import AcrossTasks
-from rlottery.analysis.digits import Digits, number_formatter
-from rlottery.analysis.scores import Estimate, TaskScores
-from rlottery.analysis.splits import is_uniform
+from rlottery.analysis.digits import Digits
+from rlottery.analysis.scores import Estimate
 from rlottery.report import panels
 from rlottery.report.arm_styles import Look
-from rlottery.report.drawn import Drawn, Theme, draw, themed
-from rlottery.report.labels import drawn_name
-from rlottery.report.wording import plural, sparsity_text
+from rlottery.report.drawn import Drawn, Theme, themed
+from rlottery.report.figure_data import Block, shortened
+from rlottery.report.labels import broken, drawn_name, text_inches
+from rlottery.report.sheets import LINE, NARROW, SIZE, TITLE, WIDTH, Around, sheet
+from rlottery.report.ticks import number_ticks, per_cent
+from rlottery.report.wording import BOOTSTRAP
 from rlottery.storage.paths import DENSE
-
-_DODGE = 0.028
-"""Distance between the intervals of two lines at the same sparsity, as a share of the axis."""
-
-
-@dataclass(frozen=True)
-class _Point:
-    look: Look
-    sparsity: float
-    estimate: Estimate
-    seeds: tuple[float, ...]
-
-
-def score_over_sparsity(scores: TaskScores, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Mean score of every arm over its sparsity, with single seeds, and the mean and interval of the dense agents.
-
-    None if no arm with a known sparsity has a score.
-    """
-    arms = [(arm.arm, arm.mean, tuple(arm.scores.values())) for arm in scores.arms]
-    label = panels.METRIC_AXES[scores.metric]
-    seeds = max((len(arm.scores) for arm in scores.arms), default=0)
-    alt = f"{label} on {scores.task} over sparsity, mean of {plural(seeds, 'seed')}"
-    return _over_sparsity(arms, looks, scores.untrained, label, theme, alt)
-
-
-def normalised_over_sparsity(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """The same over all tasks, in normalised score."""
-    arms = [(arm.arm, arm.mean, ()) for arm in across]
-    tasks = max((len(arm.tasks) for arm in across), default=0)
-    alt = f"normalised score over sparsity, mean of {plural(tasks, 'task')}"
-    return _over_sparsity(arms, looks, None, "normalised score", theme, alt)
-
-
-def _over_sparsity(
-    arms: Iterable[tuple[str, Estimate, tuple[float, ...]]],
-    looks: Mapping[str, Look],
-    untrained: float | None,
-    label: str,
-    theme: Theme,
-    alt: str,
-) -> Drawn | None:
-    """Draw arms, each given by its name, its estimate and its single seeds."""
-    points, dense = [], None
-    for arm, mean, seeds in arms:
-        if arm == DENSE:
-            dense = mean
-        if arm in looks and (sparsity := looks[arm].sparsity) is not None:
-            points.append(_Point(looks[arm], sparsity, mean, seeds))
-    if not points:
-        return None
-    tickets_first = sorted(points, key=lambda point: point.look.quiet)
-    lines: dict[str, list[_Point]] = {point.look.line: [] for point in tickets_first}
-    for point in sorted(points, key=lambda point: point.sparsity):
-        lines[point.look.line].append(point)
-    estimates = [point.estimate for point in points] + ([dense] if dense else [])
-    ends = [v for e in estimates for v in (e.value, e.low, e.high) if v is not None]
-    ends += [seed for point in points for seed in point.seeds]
-    shown = number_formatter([estimate.value for estimate in estimates])
-    # The axis includes the untrained agents where that leaves half of its height to the arms.
-    near = untrained is not None and 2 * np.ptp(ends) >= np.ptp([*ends, untrained])
-    names_of = _names_of([point.look for point in points])
-    below = 0.6 + 0.17 * (max(map(len, names_of.values()), default=1) - 1)
-    right = max(1.3, 0.105 * max(len(drawn_name(line)) for line in lines) + 0.3)
-    with themed(theme):
-        figure, (axes,) = panels.grid(
-            1, 1, (3.35, 2.75), panels.Margins(max(0.92, panels.label_width(ends) + 0.3), right, below, 0.12)
-        )
-        panels.dress(axes, theme)
-        axes.grid(axis="x", visible=False)
-        panels.sparsity_axis(axes, [point.sparsity for point in points], names_of)
-        width = axes.get_xlim()[1] - axes.get_xlim()[0]
-        names = []
-        if dense is not None:
-            if dense.low is not None and dense.high is not None:
-                axes.axhspan(dense.low, dense.high, color=theme.quiet, alpha=0.16, linewidth=0, zorder=0.5)
-            axes.axhline(dense.value, color=theme.ink, linewidth=1.6, zorder=1)
-            names.append(panels.Name(DENSE, dense.value, theme.ink, weight="bold"))
-        if untrained is not None and near:
-            axes.axhline(untrained, color=theme.quiet, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-            names.append(panels.Name("untrained", untrained, theme.quiet))
-        for index, (line, of_line) in enumerate(lines.items()):
-            offset = (index - (len(lines) - 1) / 2) * _DODGE * width
-            _draw_line(axes, of_line, offset)
-            look, weight = of_line[-1].look, "normal" if of_line[-1].look.quiet else "bold"
-            names.append(panels.Name(line, of_line[-1].estimate.value, look.colour, look.dash, True, weight))
-        axes.set_ylabel(label)
-        axes.yaxis.set_major_locator(MaxNLocator(6))
-        axes.yaxis.set_major_formatter(panels.NumberFormatter())
-        axes.set_ylim(*panels.padded([*ends, untrained] if untrained is not None and near else ends, 0.04))
-        if untrained is not None and not near:
-            beyond = "below" if untrained < axes.get_ylim()[0] else "above"
-            note = f"untrained: {shown(untrained)}, {beyond}"
-            axes.text(0.015, 0.02, note, transform=axes.transAxes, size=9, color=theme.quiet)
-        panels.names_at_right(axes, names)
-        values = [f"dense {shown(dense.value)}"] if dense else []
-        for line, of_line in lines.items():
-            at = (f"{shown(point.estimate.value)} at {sparsity_text(point.look.split)}" for point in of_line)
-            values.append(f"{line} {', '.join(at)}")
-        return draw(figure, f"{alt[0].upper()}{alt[1:]}. {'; '.join(values)}.")
-
-
-def _names_of(looks: Iterable[Look]) -> dict[float, list[str]]:
-    """Sparsity -> the splits that have it as their mean, where groups differ; any uniform sparsity first."""
-    found: dict[float, dict[str, None]] = {}
-    for look in sorted(looks, key=lambda look: not is_uniform(look.split)):
-        if look.sparsity is not None:
-            text = panels.per_cent(look.sparsity) if is_uniform(look.split) else sparsity_text(look.split)
-            found.setdefault(look.sparsity, {})[text] = None
-    return {sparsity: list(names) for sparsity, names in found.items()}
-
-
-def _draw_line(axes: Axes, points: Sequence[_Point], offset: float) -> None:
-    look = points[0].look
-    at = [panels.place(point.sparsity) + offset for point in points]
-    values = [point.estimate.value for point in points]
-    axes.plot(at, values, color=look.colour, linestyle=look.dash, linewidth=1.2 if look.quiet else 2.0, zorder=3)
-    for x, point in zip(at, points, strict=True):
-        estimate = point.estimate
-        if point.seeds:
-            axes.plot([x] * len(point.seeds), point.seeds, ".", color=look.colour, markersize=4, alpha=0.4, zorder=2.5)
-        if estimate.low is not None and estimate.high is not None:
-            width = 1.0 if look.quiet else 1.6
-            axes.plot([x, x], [estimate.low, estimate.high], color=look.colour, linewidth=width, zorder=3)
-    size, face = (5, "none") if look.quiet else (6.5, "full")
-    mark: dict[str, Any] = {"marker": look.marker or "o", "markersize": size, "fillstyle": face}
-    axes.plot(at, values, linestyle="none", color=look.colour, markeredgewidth=1.2, zorder=4, **mark)
 
 
 def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
@@ -152,29 +26,39 @@ def profiles(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Th
     groups = panels.sparsity_groups(looks[arm.arm] for arm in shown)
     if not groups:
         return None
+    where = {
+        arm.arm: tuple(at for at, (_, of_group) in enumerate(groups) if arm.arm in (DENSE, *of_group)) for arm in shown
+    }
+    keys = panels.keys(look for arm, look in looks.items() if where.get(arm))
+    titles = [f"{sparsity} sparsity" for sparsity, _ in groups]
+    labels = "normalised score, at least", "runs that reach it"
     with themed(theme):
-        titles = [f"{sparsity} sparsity" for sparsity, _ in groups]
-        figure, axes = panels.titled_panels(titles, 2.05, "runs that reach it", theme)
-        drawn = set()
-        for panel, (_, of_group) in zip(axes, groups, strict=True):
-            for arm in shown:
-                look = looks[arm.arm]
-                if arm.arm not in (DENSE, *of_group):
-                    continue
-                drawn.add(arm.arm)
-                of, colour, width = arm.profile, look.colour, 1.4 if look.quiet else 2.2
-                panel.fill_between(of.at, of.low, of.high, color=colour, alpha=0.13, linewidth=0, zorder=2)
-                panel.plot(of.at, of.reached, color=colour, linestyle=look.dash, linewidth=width, zorder=3)
-            panel.set_ylim(-0.02, 1.02)
+        made = panels.titled_panels(titles, 2.05, labels, (-0.02, 1.02), theme, keys)
+        for arm in shown:
+            look, of = looks[arm.arm], arm.profile
+            width = 1.4 if look.quiet else 2.2
+            for panel in (made.axes[at] for at in where[arm.arm]):
+                panel.fill_between(of.at, of.low, of.high, color=look.colour, alpha=0.13, linewidth=0, zorder=2)
+                panel.plot(of.at, of.reached, color=look.colour, linestyle=look.dash, linewidth=width, zorder=3)
+        for panel in made.axes:
             panel.set_xlim(0, max(float(shown[0].profile.at[-1]), 1.0))
-            panel.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
-            panel.xaxis.set_major_formatter(panels.NumberFormatter())
-            panel.yaxis.set_major_formatter(FuncFormatter(panels.per_cent))
-            panel.set_xlabel("normalised score, at least")
-        panels.legend(figure, {look.line: look for arm, look in looks.items() if arm in drawn})
+            number_ticks(panel, "x", share=True)
+            number_ticks(panel, "y", share=True, per_cent_signs=True)
         reached = {arm.arm: np.interp(0.9, arm.profile.at, arm.profile.reached) for arm in shown}
-        reach = "; ".join(f"{arm} {panels.per_cent(float(np.round(share, 2)))}" for arm, share in reached.items())
-        return draw(figure, f"Performance profiles. Share of runs that reach a normalised score of 0.9: {reach}.")
+        reach = "; ".join(f"{arm} {per_cent(float(np.round(share, 2)))}" for arm, share in reached.items())
+        alt = f"Performance profiles. Share of runs that reach a normalised score of 0.9: {reach}."
+        return made.draw(alt, [_profile_block(arm, where[arm.arm]) for arm in shown])
+
+
+def _profile_block(arm: AcrossTasks, where: tuple[int, ...]) -> Block:
+    of = arm.profile
+    shares = {"share": shortened(of.reached), "low": shortened(of.low), "high": shortened(of.high)}
+    each = {"normalised_score": shortened(of.at), **shares}
+    words = (
+        f"{{arm}}: {{share:%}} of n = {{n}} runs reach a normalised score of {{normalised_score:v}} [{BOOTSTRAP} "
+        "{low:%} to {high:%}]"
+    )
+    return Block(where, {"arm": arm.arm, "n": arm.runs}, each, "normalised_score", "share", words)
 
 
 def aggregates(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
@@ -189,7 +73,7 @@ def aggregates(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: 
     ]
     values = "; ".join(f"{arm.arm} {Digits(2)(arm.iqm.value)}" for arm in shown)
     alt = f"Normalised score over tasks, interquartile mean of runs: {values}."
-    return _rows([arm.arm for arm in shown], columns, looks, theme, 1.0, "normalised score", alt)
+    return _rows([(arm.arm, arm.runs) for arm in shown], columns, looks, theme, 1.0, "normalised score", alt)
 
 
 def improvement(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
@@ -200,15 +84,13 @@ def improvement(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme:
     columns = [("above dense", [arm.over_dense for arm in shown])]
     if any(arm.over_control for arm in shown):
         columns.append(("above its random control", [arm.over_control for arm in shown]))
-    values = "; ".join(
-        f"{arm.arm} {panels.per_cent(round(arm.over_dense.value, 2))}" for arm in shown if arm.over_dense
-    )
+    values = "; ".join(f"{arm.arm} {per_cent(round(arm.over_dense.value, 2))}" for arm in shown if arm.over_dense)
     alt = f"Probability that a run scores higher than a dense run: {values}."
-    return _rows([arm.arm for arm in shown], columns, looks, theme, 0.5, "probability", alt)
+    return _rows([(arm.arm, arm.runs) for arm in shown], columns, looks, theme, 0.5, "probability", alt)
 
 
 def _rows(
-    names: Sequence[str],
+    arms: Sequence[tuple[str, int]],
     columns: Sequence[tuple[str, Sequence[Estimate | None]]],
     looks: Mapping[str, Look],
     theme: Theme,
@@ -216,39 +98,59 @@ def _rows(
     label: str,
     alt: str,
 ) -> Drawn:
-    width = (10.4 - 0.25 * (len(columns) - 1)) / len(columns)
-    longest = max(len(drawn_name(name)) for name in names)
-    left = min(max(0.095 * longest + 0.25, 1.0), 3.5)
+    """A panel for each column, with a row for each arm, given by its name and its number of runs."""
+    cell = WIDTH if len(columns) < 3 else 1.3 * NARROW
+    most = 0.42 * cell
+    names = [broken(drawn_name(name), most, SIZE) for name, _ in arms]
+    left = 0.15 + max(text_inches(line, SIZE) for lines in names for line in lines)
+    # Rows are as high as their names; the place of a row is its centre, in inches from the top.
+    heights = [LINE * len(lines) + 0.06 for lines in names]
+    centres = [float(end) - height / 2 for end, height in zip(np.cumsum(heights), heights, strict=True)]
+    around = Around(left, 0.2, 0.55, 0.34)
+    size = (cell - left - around.right, sum(heights))
+    chances = even == 0.5
+    ends = [v for _, of in columns for e in of if e for v in (e.value, e.low, e.high) if v is not None]
     with themed(theme):
-        figure, axes = panels.grid(
-            len(columns), len(columns), (width, 0.235 * len(names) + 0.1), panels.Margins(left, 0.2, 0.55, 0.35, 0.25)
-        )
-        ends = [v for _, of in columns for e in of if e for v in (e.value, e.low, e.high) if v is not None]
-        for index, (panel, (title, estimates)) in enumerate(zip(axes, columns, strict=True)):
+        made = sheet([title for title, _ in columns], size, around, theme)
+        for panel, (title, estimates) in zip(made.axes, columns, strict=True):
             panels.dress(panel, theme)
             panel.grid(axis="y", visible=False)
             panel.spines["left"].set_visible(False)
-            panel.set_title(title, loc="left", fontsize=11)
+            panel.set_title(title, loc="left", fontsize=TITLE)
             panel.axvline(even, color=theme.quiet, linewidth=1.0, zorder=1)
-            for row, (name, estimate) in enumerate(zip(names, estimates, strict=True)):
-                look = looks[name]
-                if estimate is None:
-                    continue
-                width, face = (1.6, "none") if look.quiet else (3, "full")
-                if estimate.low is not None and estimate.high is not None:
-                    interval = [estimate.low, estimate.high]
-                    line: dict[str, Any] = {"color": look.colour, "linewidth": width, "alpha": 0.55}
-                    panel.plot(interval, [row, row], solid_capstyle="round", **line)
-                mark = look.marker or "o"
-                panel.plot([estimate.value], [row], marker=mark, markersize=6, color=look.colour, fillstyle=face)
-            panel.set_ylim(len(names) - 0.4, -0.6)
-            panel.set_xlim(*panels.padded([even, *ends], 0.05))
-            panel.set_xlabel(label)
-            panel.xaxis.set_major_locator(MaxNLocator(5))
-            panel.xaxis.set_major_formatter(FuncFormatter(panels.per_cent) if even == 0.5 else panels.NumberFormatter())
-            panel.set_yticks(range(len(names)), [drawn_name(name) for name in names] if index == 0 else [])
-            panel.tick_params(axis="y", length=0)
-            if index == 0:
-                for text, name in zip(panel.get_yticklabels(), names, strict=True):
-                    text.set_color(panels.readable(looks[name].colour))
-        return draw(figure, alt)
+            for row, (name, _), estimate in zip(centres, arms, estimates, strict=True):
+                if estimate is not None:
+                    _draw_row(panel, row, estimate, looks[name])
+            panel.set_ylim(sum(heights), 0)
+            panel.set_xlim(*((-0.03, 1.03) if chances else panels.padded([even, *ends], 0.05)))
+            panel.set_xlabel(label, fontsize=SIZE)
+            number_ticks(panel, "x", share=True, per_cent_signs=chances)
+            panel.set_yticks(centres, ["\n".join(lines) for lines in names], fontsize=SIZE)
+            panel.tick_params(axis="y", length=0, labelsize=SIZE)
+            for text, (name, _) in zip(panel.get_yticklabels(), arms, strict=True):
+                text.set_color(panels.readable(looks[name].colour))
+        blocks = [
+            _row_block(index, title, name, n, estimate, label, row)
+            for index, (title, estimates) in enumerate(columns)
+            for row, (name, n), estimate in zip(centres, arms, estimates, strict=True)
+            if estimate is not None
+        ]
+        return made.draw(alt, blocks)
+
+
+def _draw_row(axes: Axes, row: float, estimate: Estimate, look: Look) -> None:
+    width, face = (1.6, "none") if look.quiet else (3, "full")
+    if estimate.low is not None and estimate.high is not None:
+        line: dict[str, Any] = {"color": look.colour, "linewidth": width, "alpha": 0.55}
+        axes.plot([estimate.low, estimate.high], [row, row], solid_capstyle="round", **line)
+    axes.plot([estimate.value], [row], marker=look.marker or "o", markersize=6, color=look.colour, fillstyle=face)
+
+
+def _row_block(index: int, title: str, arm: str, n: int, estimate: Estimate, label: str, row: float) -> Block:
+    has_interval = estimate.low is not None and estimate.high is not None
+    interval = f" [{BOOTSTRAP} {{low:v}} to {{high:v}}]" if has_interval else ", no interval"
+    column = label.replace(" ", "_")
+    same = {"arm": arm, "statistic": title, "n": n}
+    each = {column: (estimate.value,), "low": (estimate.low,), "high": (estimate.high,)}
+    words = f"{{arm}}, {title}, n = {{n}} runs: {{{column}:v}} {label}{interval}"
+    return Block((index,), same, each, column, row, words)

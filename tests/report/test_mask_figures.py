@@ -17,10 +17,9 @@ from rlottery.report.drawn import DARK, LIGHT, Drawn, Theme
 from rlottery.report.mask_figures import (
     idle_units,
     input_strip,
-    overlap_between_tasks,
-    overlap_figure,
     survivors_figure,
 )
+from rlottery.report.mask_overlap_figures import overlap_between_tasks, overlap_figure
 from rlottery.report.mask_picture import mask_picture
 
 BLUE, RED = "#0072B2", "#D55E00"

@@ -2,6 +2,7 @@ import base64
 import csv
 import hashlib
 import io
+import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -128,7 +129,7 @@ class TestThePage:
         policy = next(a["content"] for _, a, _ in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
         directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
         assert directives["default-src"] == "'none'"
-        [(_, _, script)] = page.all("script")
+        [script] = [text for _, a, text in page.all("script") if "type" not in a]
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert directives["script-src"] == f"'sha256-{digest}'"
 
@@ -155,9 +156,11 @@ class TestThePage:
         assert {"#curves", "#curves-Reacher-v5", "#scores_Reacher-v5", "#open", "#limits", "#missing"} <= set(links)
 
     def test_every_figure_is_described_and_captioned(self, page):
-        pictures = [a for tag, a, _ in page.all("svg") if a.get("aria-hidden") != "true"]
+        pictures = [a for _, a, _ in page.all("div") if a.get("class") == "panels"]
         assert len(pictures) >= 2 * len(TASKS) + 4
-        assert all(a["role"] == "img" and len(a["aria-label"] or "") > 40 for a in pictures)
+        assert all(a["role"] == "group" and len(a["aria-label"] or "") > 40 for a in pictures)
+        panels = [a for _, a, _ in page.all("svg") if a.get("aria-hidden") != "true"]
+        assert len(panels) > len(pictures) and all(a["role"] == "img" and a["aria-label"] for a in panels)
         captions = [text for _, _, text in page.all("figcaption")]
         assert len(captions) == len(pictures) + 1  # and the video's
         figures = [text for text in captions if "in the same episode" not in text]
@@ -268,7 +271,7 @@ class TestThePage:
             assert {(d, r): n for (t, d, r), n in shown.items() if t == task.task} == Counter(told)
 
     def test_an_answer_is_shown_by_a_shape_too(self, page):
-        marks = [a["class"] for _, a, _ in page.all("svg") if a.get("aria-hidden") == "true"]
+        marks = [a.get("class") for _, a, _ in page.all("svg") if a.get("aria-hidden") == "true"]
         assert {"mark mark-up", "mark mark-even", "mark mark-down", "mark mark-open"} <= set(marks)
 
     def test_registered_contrasts_have_a_line_with_when_they_were_registered(self, page):
@@ -359,10 +362,12 @@ class TestOddStudies:
         made = renamed(one_task(contents(evaluations=3), {"dense", "taylor-95", "random-95"}), "taylor-95", name)
         made = replace(made, title=name, missing=(name,), config_text=name, versions={name: name})
         page = Page(report_html(made))
-        assert len(page.all("script")) == 1
+        assert len([a for _, a, _ in page.all("script") if "type" not in a]) == 1
+        data = [json.loads(text) for _, a, text in page.all("script") if "type" in a]
+        assert any(name in block["same"].values() for figure in data for block in figure["blocks"])
         assert page.by_id("verdict-title") == name
         assert name in page.by_id("verdicts")
-        assert any(name in (a.get("aria-label") or "") for _, a, _ in page.all("svg"))
+        assert any(name in (a.get("aria-label") or "") for _, a, _ in page.all("div"))
 
     def test_one_seed_has_no_intervals_and_arms_without_a_colour_of_their_own_are_drawn(self):
         page = Page(report_html(quick(contents(seeds=(0,), evaluations=3, more_arms=6))))
@@ -376,7 +381,7 @@ class TestOddStudies:
         page = Page(report_html(replace(given, across=across)))
         captions = [text for _, _, text in page.all("figcaption") if "Not drawn" in text]
         assert len(captions) == 4 and all("done on other tasks: taylor-98." in text for text in captions)
-        labels = [a["aria-label"] for _, a, _ in page.all("svg") if "nterquartile mean" in (a.get("aria-label") or "")]
+        labels = [a["aria-label"] for _, a, _ in page.all("div") if "nterquartile mean" in (a.get("aria-label") or "")]
         assert labels and "taylor-95" in labels[0] and "taylor-98" not in labels[0]
 
 

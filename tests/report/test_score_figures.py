@@ -4,31 +4,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from rlottery.report.arm_styles import looks
 from rlottery.report.curve_panels import below_panels, curve_panels, mean_curve
 from rlottery.report.drawn import DARK, LIGHT
+from rlottery.report.over_sparsity import normalised_over_sparsity, score_over_sparsity
 from rlottery.report.panels import (
-    NumberFormatter,
     clusters,
-    legend,
     moved_apart,
     padded,
     place,
     readable,
     sparsity_axis,
     sparsity_groups,
-    steps_text,
-    titled_panels,
 )
-from rlottery.report.score_figures import (
-    aggregates,
-    improvement,
-    normalised_over_sparsity,
-    profiles,
-    score_over_sparsity,
-)
+from rlottery.report.score_figures import aggregates, improvement, profiles
+from rlottery.report.ticks import NumberFormatter, share_ticks, steps_text
 from rlottery.report.verdict_tables import sparsity_cell
 from tests.report.contents import TASKS, contents
 
@@ -237,25 +228,19 @@ class TestMeanCurve:
         assert (grid.tolist(), mean.tolist()) == ([0, 50], [1, 2])
 
 
-@pytest.mark.parametrize(
-    ("panels", "names"),
-    [
-        (1, ["dense", "magnitude", "taylor", "random"]),
-        (1, ["MMMMMMMMMMMMMMMMMMMM"] * 2 + ["iii"] * 12),
-        (1, ["a-very-long-name-of-an-arm-that-is-wider-than-a-panel"]),
-        (4, [f"family-number-{number}" for number in range(14)]),
-    ],
-)
-def test_a_legend_lies_within_its_figure_and_above_its_panels(look, panels, names):
-    figure, axes = titled_panels(["90 % sparsity"] * panels, 2.0, "score", LIGHT)
-    before = [tuple(panel.get_window_extent().size) for panel in axes]
-    legend(figure, {f"{name} {place}": look["taylor-80"] for place, name in enumerate(names)})
-    FigureCanvasAgg(figure).draw()
-    box = figure.legends[0].get_window_extent()
-    assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
-    tops = [panel.get_tightbbox().y1 for panel in axes]  # with their titles
-    assert max(tops) <= box.y0
-    assert [tuple(panel.get_window_extent().size) for panel in axes] == [pytest.approx(size) for size in before]
+class TestTicks:
+    @pytest.mark.parametrize(
+        ("low", "high", "most", "ticks"),
+        [
+            (-0.03, 1.03, 7, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+            (0.86, 1.04, 6, [0.9, 0.95, 1.0]),
+            (0.4, 1.02, 5, [0.4, 0.6, 0.8, 1.0]),
+            (-7.0, 1.2, 6, [-7, -5, -3, -1, 1]),
+            (0.2, 2.6, 4, [1, 2]),
+        ],
+    )
+    def test_an_axis_of_shares_has_a_tick_at_the_whole(self, low, high, most, ticks):
+        assert share_ticks(low, high, most) == pytest.approx(ticks) and len(ticks) <= most
 
 
 class TestNamesMovedApart:
