@@ -40,7 +40,7 @@ class _Drawing:
 
     Attributes:
         arms: name, estimate, score of each seed, and number of seeds or runs.
-        untrained: mean score of untrained policies.
+        untrained: mean score of untrained policies; untrained_n: how many they are.
         column: of the data; words: what a value is; n_of: what the estimates are means over.
         same: columns of the data that all rows have.
         share: whether 1 is the whole.
@@ -48,6 +48,7 @@ class _Drawing:
 
     arms: Sequence[tuple[str, Estimate, Mapping[int, float], int]]
     untrained: float | None
+    untrained_n: int
     label: str
     column: str
     words: str
@@ -66,6 +67,7 @@ def score_over_sparsity(scores: TaskScores, looks: Mapping[str, Look], theme: Th
     drawing = _Drawing(
         arms=[(arm.arm, arm.mean, arm.scores, len(arm.scores)) for arm in scores.arms],
         untrained=scores.untrained,
+        untrained_n=len(scores.untrained_sample),
         label=label,
         column="score",
         words=METRIC_NAMES[scores.metric],
@@ -84,6 +86,7 @@ def normalised_over_sparsity(across: Sequence[AcrossTasks], looks: Mapping[str, 
     drawing = _Drawing(
         arms=[(arm.arm, arm.mean, {}, len(arm.tasks)) for arm in across],
         untrained=None,
+        untrained_n=0,
         label="normalised score",
         column="normalised_score",
         words="normalised score",
@@ -182,8 +185,8 @@ def _blocks(drawing: _Drawing, looks: Mapping[str, Look], offsets: Mapping[str, 
         ends = {column: (mean.value,), "low": (mean.low,), "high": (mean.high,)}
         found.append(Block((0,), {**same, "statistic": "mean", "n": n}, ends, x, column, words))
     if drawing.untrained is not None:
-        same = {**drawing.same, "arm": "untrained", "statistic": "mean"}
-        words = f"untrained policies, mean: {value}"
+        same = {**drawing.same, "arm": "untrained", "statistic": "mean", "n": drawing.untrained_n}
+        words = f"untrained, mean of n = {{n}} policies: {value}"
         found.append(Block((0,) if near else (), same, {column: (drawing.untrained,)}, None, column, words))
     return found
 
