@@ -59,9 +59,10 @@ def write_in_cell(axes: Axes, row: int, column: int, text: str, value: float, hi
     axes.text(column + 0.5, row + 0.52, text, color=colour, fontsize=SMALL, ha="center", va="center")
 
 
-def name_rows(axes: Axes, names: Sequence[str], theme: Theme, most: float) -> None:
+def name_rows(axes: Axes, names: Sequence[str], theme: Theme, most: float, size: float = SMALL) -> None:
     """Write names to the left of the rows, in lines of at most this width in inches."""
-    axes.set_yticks(np.arange(len(names)) + 0.5, ["\n".join(_lines(name, most)) for name in names], color=theme.ink)
+    lines = ["\n".join(_lines(name, most, size)) for name in names]
+    axes.set_yticks(np.arange(len(names)) + 0.5, lines, color=theme.ink, fontsize=size)
 
 
 def name_columns(axes: Axes, names: Sequence[str], theme: Theme) -> None:
@@ -81,16 +82,16 @@ def colour_key(axes: Axes, highest: float) -> None:
     axes.spines[:].set_visible(False)
 
 
-def name_width(names: Sequence[str], most: float = 100.0) -> float:
+def name_width(names: Sequence[str], most: float = 100.0, size: float = SMALL) -> float:
     """The inches that the longest of these names takes, in lines of at most `most`."""
-    lines = [line for name in names for line in _lines(name, most)]
-    return max((text_inches(line, SMALL) for line in lines), default=0.0) + 0.1
+    lines = [line for name in names for line in _lines(name, most, size)]
+    return max((text_inches(line, size) for line in lines), default=0.0) + 0.1
 
 
 def row_height(names: Sequence[str], most: float, least: float) -> float:
     """The inches of each row: `least`, or as many lines as the longest name has."""
-    return max(least, 0.165 * max((len(_lines(name, most)) for name in names), default=1) + 0.05)
+    return max(least, 0.165 * max((len(_lines(name, most, SMALL)) for name in names), default=1) + 0.05)
 
 
-def _lines(name: str, most: float) -> list[str]:
-    return broken(drawn_name(name), most, SMALL)
+def _lines(name: str, most: float, size: float) -> list[str]:
+    return broken(drawn_name(name), most, size)

@@ -73,7 +73,7 @@ def inline(drawn: Drawn, name: str) -> Inline:
     body, letters = _themed(drawn.svg), {}
 
     def taken(found: re.Match[str]) -> str:
-        letters[_SHARED + found.group(1)] = f'<path id="{_SHARED}{found.group(1)}"{_in_one_line(found.group(2))}/>'
+        letters[_SHARED + found.group(1)] = f'<path id="{_SHARED}{found.group(1)}" {_in_one_line(found.group(2))}/>'
         return ""
 
     body = _LETTER.sub(taken, body).replace("xlink:href=", "href=")

@@ -14,12 +14,12 @@ from rlottery.report.labels import broken, drawn_name
 from rlottery.report.sheets import LINE, TITLE, WIDTH, Around, sheet, title_lines
 from rlottery.report.wording import plural
 
-_CELL = (0.33, 0.24)
+_CELL = (0.32, 0.24)
 _INPUT_CELL = (0.25, 0.22)
 _IN_A_ROW = 3
-_MOST_NAME, _MOST_ROW = 1.1, 1.6
+_MOST_NAME, _MOST_ROW = 1.05, 1.6
 """Inches of a line of an arm's name, and of one with its number of seeds."""
-_N = 0.36
+_N = 0.34
 """Inches for the numbers of seeds next to rows."""
 
 

@@ -12,20 +12,19 @@ from numpy.typing import NDArray
 
 from rlottery.analysis.mask_analysis import ArmMasks
 from rlottery.report.arm_styles import Look
-from rlottery.report.cells import SMALL, name_rows, name_width
+from rlottery.report.cells import name_rows, name_width
 from rlottery.report.drawn import DOTS_PER_INCH, Cell, Drawn, Theme, draw, themed
 from rlottery.report.figure_data import Block
 from rlottery.report.labels import broken, drawable, drawn_name
-from rlottery.report.sheets import LINE, SIZE
 
 _NEUTRAL = "#0072B2"
-_GAP = 75
+_GAP = 105
 """Pixels between layers, for their titles and labels."""
 _FEW, _SOME, _MANY = 20, 60, 512
 """Up to this many rows or columns, a weight is 14, 8 or 2 pixels high or wide; beyond, it is one pixel."""
-_MOST_NAME = 1.5
-"""Inches of a line of the name of an input."""
-_NAMED = 24
+_TEXT, _LINE = 11.5, 0.21
+"""Font size of all text in points, and inches from line to line: a page may show the picture smaller than it is."""
+_NAMED = 28
 """Height in pixels of a row with a name."""
 
 
@@ -49,7 +48,7 @@ class _Placed:
 
     @property
     def title(self) -> str:
-        return f"{self.path}: {int(self.points.sum()):,} of {self.points.size:,}"
+        return f"{drawn_name(self.path)}:\n{int(self.points.sum()):,} of {self.points.size:,}"
 
 
 def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
@@ -66,8 +65,11 @@ def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Draw
     look = looks.get(arm.arm)
     kept = sum(int(layer.sum()) for layer in arm.picture.values())
     total = sum(layer.size for layer in arm.picture.values())
-    left = max(name_width(rows, _MOST_NAME), 0.6) + 0.1
-    ends = [(la.left / DOTS_PER_INCH + max(la.width / DOTS_PER_INCH, name_width([la.title]))) for la in placed]
+    left = max(name_width(rows, size=_TEXT), 0.6) + 0.1
+    ends = [
+        (la.left / DOTS_PER_INCH + max(la.width / DOTS_PER_INCH, name_width(la.title.split("\n"), size=_TEXT)))
+        for la in placed
+    ]
     width = left + max(ends) + 0.1
     texts = broken(
         drawable(
@@ -75,24 +77,24 @@ def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Draw
             f"{kept:,} of {total:,}. One point is one weight."
         ),
         width - 0.16,
-        SIZE,
+        _TEXT,
     )
-    head, foot = 0.12 + LINE * len(texts) + 0.3, 0.35
+    head, foot = 0.12 + _LINE * len(texts) + 0.5, 0.4
     height = head + max(layer.top + layer.height for layer in placed) / DOTS_PER_INCH + foot
     # Whole pixels, so that the edges of weights are sharp.
     pixels = (round(width * DOTS_PER_INCH), round(height * DOTS_PER_INCH))
     with themed(theme):
         figure = Figure(figsize=(pixels[0] / DOTS_PER_INCH, pixels[1] / DOTS_PER_INCH))
         for place, line in enumerate(texts):
-            at = 0.08 / width, 1 - (0.08 + LINE * place) / height
-            figure.text(*at, line, color=theme.quiet, fontsize=SIZE, va="top")
+            at = 0.08 / width, 1 - (0.08 + _LINE * place) / height
+            figure.text(*at, line, color=theme.quiet, fontsize=_TEXT, va="top")
         corner, colour = (round(left * DOTS_PER_INCH), round(head * DOTS_PER_INCH)), look.colour if look else _NEUTRAL
         for number, layer in enumerate(placed):
             axes = _draw_layer(figure, layer, corner, pixels, colour, theme)
             onward = "outputs" if layer is placed[-1] else f"units of hidden layer {number + 1}"
-            (axes.set_ylabel if number % 2 else axes.set_xlabel)(onward, fontsize=SMALL, labelpad=5)
+            (axes.set_ylabel if number % 2 else axes.set_xlabel)(onward, fontsize=_TEXT, labelpad=5)
         if rows:
-            name_rows(figure.axes[0], rows, theme, _MOST_NAME)
+            name_rows(figure.axes[0], rows, theme, most=100.0, size=_TEXT)
         counts = ", ".join(f"{path} {int(m.sum()):,} of {m.size:,}" for path, m in arm.picture.items())
         for place, part in enumerate(figure.get_children()):
             part.set_gid(f"panel-0-{place}")
@@ -147,9 +149,9 @@ def _draw_layer(
     axes.imshow(image, extent=(0, columns, rows, 0), aspect="auto", interpolation="none")
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.tick_params(length=0, labelsize=SMALL)
+    axes.tick_params(length=0, labelsize=_TEXT)
     axes.spines[:].set_visible(False)
-    axes.set_title(drawn_name(layer.title), fontsize=SMALL, loc="left", pad=6)
+    axes.set_title(layer.title, fontsize=_TEXT, loc="left", pad=6)
     # The frame is around the points, not over them.
     place = ((left - 2) / pixels[0], (bottom - 2) / pixels[1])
     size = ((layer.width + 4) / pixels[0], (layer.height + 4) / pixels[1])

@@ -12,7 +12,7 @@ from rlottery.report.drawn import Cell, Drawn, Key, Theme, draw
 from rlottery.report.figure_data import Block
 from rlottery.report.labels import broken, drawable, drawn_name, text_inches
 
-WIDTH = 4.5
+WIDTH = 4.4
 """Inches of a panel with its labels that stands alone: its text is still readable on a telephone of 420 pixels."""
 NARROW = 3.15
 """The same of one of many panels."""

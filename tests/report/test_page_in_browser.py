@@ -1,9 +1,12 @@
 """The page in a real browser, opened from a file as people do."""
 
+import csv
+import io
 import json
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -58,7 +61,7 @@ def measured(page: Path, script: str, *options: str, width: int = 1440) -> dict:
     run = f"""<script>
       const told = {{ errors: [] }};
       window.addEventListener("error", event => told.errors.push(String(event.message)));
-      window.addEventListener("load", function () {{
+      window.addEventListener("load", async function () {{
         try {{ {script} }} catch (error) {{ told.errors.push(String(error)); }}
         const left = document.createElement("script");
         left.type = "application/json";
@@ -162,7 +165,7 @@ def test_filters_narrow_the_verdicts(page):
 
 COLOURS = """
     const paper = () => getComputedStyle(document.body).backgroundColor;
-    const drawn = () => getComputedStyle(document.querySelector(".figure svg [style*='--figure-1f1f1f']")).stroke;
+    const drawn = () => getComputedStyle(document.querySelector(".panels svg [style*='--figure-1f1f1f']")).stroke;
     told.before = [paper(), drawn()];
     document.querySelector("[data-toggle-theme]").click();
     told.after = [paper(), drawn()];
@@ -176,6 +179,40 @@ def test_the_theme_is_the_readers_until_the_button_is_pressed(page):
     assert (told["before"], told["after"], told["remembered"]) == (light, dark, "dark")
     told = measured(page, COLOURS, "--blink-settings=preferredColorScheme=0")
     assert (told["before"], told["after"], told["remembered"]) == (dark, light, "light")
+
+
+FIGURES = """
+    // A pixel of rounding. A line of text is an element with outlines of letters.
+    const within = (one, other) => one.left >= other.left - 1 && one.right <= other.right + 1 &&
+      one.top >= other.top - 1 && one.bottom <= other.bottom + 1;
+    const overlap = (one, other) => one.left < other.right - 1 && other.left < one.right - 1 &&
+      one.top < other.bottom - 1 && other.top < one.bottom - 1;
+    const lookAtFigures = function (page) {
+      const told = { panels: 0, texts: 0, small: [], outside: [], overlap: [] };
+      const check = (name, whole, parts) => parts.forEach((part, place) => {
+        if (!within(part, whole)) told.outside.push(name);
+        if (parts.slice(place + 1).some(other => overlap(part, other))) told.overlap.push(name);
+      });
+      page.querySelectorAll("figure[data-figure]").forEach(figure => {
+        const name = figure.dataset.figure, boxes = each => each.getBoundingClientRect();
+        check(name, boxes(figure), Array.from(figure.querySelectorAll(".keys li"), boxes));
+        figure.querySelectorAll(".panels > svg").forEach(panel => {
+          const letters = panel.querySelectorAll("use[href^='#letter-']");
+          const lines = Array.from(new Set(Array.from(letters, use => use.parentNode)));
+          check(name, boxes(panel), lines.map(boxes));
+          told.panels += 1; told.texts += lines.length;
+          lines.forEach(line => {
+            const scale = line.getScreenCTM();  // the outlines are of letters of 100 units
+            const size = 100 * Math.hypot(scale.a, scale.b);
+            if (size < 11) told.small.push(`${name}: ${size.toFixed(2)}`);
+          });
+        });
+      });
+      const first = page.querySelector("#curves .panels");
+      told.columns = page.defaultView.getComputedStyle(first).gridTemplateColumns.split(" ").length;
+      return told;
+    };
+"""
 
 
 @pytest.fixture(scope="module")
@@ -208,11 +245,12 @@ def screens(page) -> dict[str, dict]:
             && ["auto", "scroll"].includes(frame.getComputedStyle(part).overflowX)).map(part => ({
               table: part.querySelector("table") !== null, focus: part.tabIndex,
               shade: frame.getComputedStyle(part).backgroundAttachment }));
+          seen.figures = lookAtFigures(page);
           return seen;
         };
         told.computer = look(frames[0]); told.phone = look(frames[1]);
     """
-    return measured(frame, look, "--allow-file-access-from-files", width=1800)
+    return measured(frame, FIGURES + look, "--allow-file-access-from-files", width=1800)
 
 
 @pytest.mark.parametrize(("screen", "width"), [("computer", 1280), ("phone", 420)])
@@ -249,6 +287,111 @@ def test_every_part_can_be_reached_from_the_bar_at_the_top(screens):
         assert len({(link["left"], link["top"]) for link in links}) == len(whole)
     assert not any(link["width"] for link in screens["phone"]["links"] + screens["phone"]["folded"])
     assert screens["computer"]["folded"] == whole
+
+
+@pytest.mark.parametrize(("screen", "columns"), [("computer", 4), ("phone", 1)])
+def test_text_in_figures_is_whole_apart_and_readable(screens, screen, columns):
+    told = screens[screen]["figures"]
+    assert told["panels"] >= 30 and told["texts"] >= 500
+    assert (sorted(set(told["outside"])), sorted(set(told["overlap"]))) == ([], [])
+    assert sorted(set(told["small"])) == []
+    assert told["columns"] == columns
+
+
+POINTS = """
+    const tip = document.querySelector(".tip.point");
+    const figure = document.querySelector("figure[data-figure='sparsity-Reacher-v5']");
+    const panel = figure.querySelector(".panels > svg");
+    const point = (svg, mark) => {
+      const box = mark.getBoundingClientRect();
+      svg.dispatchEvent(new PointerEvent("pointermove", {
+        clientX: box.left + box.width / 2, clientY: box.top + box.height / 2, pointerType: "mouse",
+      }));
+      return tip.hidden ? null : tip.textContent;
+    };
+    const marks = (svg, style) => Array.from(svg.querySelectorAll(`use[style*="${style}"]`));
+    told.means = marks(panel, "stroke: var(--figure-0072b2); stroke-width: 1.2").map(mark => point(panel, mark));
+    panel.dispatchEvent(new PointerEvent("pointerleave", { pointerType: "mouse" }));
+    told.left = tip.hidden;
+    const curves = document.querySelectorAll("figure[data-figure='curves-drawer-close-v3'] .panels > svg")[3];
+    told.diverged = marks(curves, "stroke-width: 1.8").map(mark => point(curves, mark));
+    panel.focus();
+    told.reached = document.activeElement === panel;
+    const press = key => panel.dispatchEvent(new KeyboardEvent("keydown", { key }));
+    told.keys = ["ArrowRight", "ArrowRight", "ArrowDown"].map(key => { press(key); return tip.textContent; });
+    press("Escape");
+    told.escape = tip.hidden;
+
+    const saved = {}, blobs = [], address = URL.createObjectURL;
+    URL.createObjectURL = blob => { blobs.push(blob); return address(blob); };
+    HTMLAnchorElement.prototype.click = function () { saved[this.download] = blobs[blobs.length - 1]; };
+    for (const form of ["csv", "svg", "png"]) {
+      const button = figure.querySelector(`[data-save=${form}]`);
+      told.focusable = button.tabIndex === 0 && button.getClientRects().length > 0 && told.focusable !== false;
+      button.click();
+    }
+    for (let left = 400; left && Object.keys(saved).length < 3; left -= 1) {
+      await new Promise(then => setTimeout(then, 50));
+    }
+    told.csv = await saved["sparsity-Reacher-v5.csv"].text();
+    told.svg = await saved["sparsity-Reacher-v5.svg"].text();
+    const picture = await createImageBitmap(saved["sparsity-Reacher-v5.png"]);
+    told.png = [picture.width, picture.height];
+    const canvas = document.createElement("canvas");
+    canvas.width = picture.width; canvas.height = picture.height;
+    const context = canvas.getContext("2d");
+    context.drawImage(picture, 0, 0);
+    told.corner = Array.from(context.getImageData(0, 0, 1, 1).data);
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    told.blue = 0;
+    for (let at = 0; at < pixels.length; at += 4) {
+      told.blue += pixels[at] === 0 && pixels[at + 1] === 0x72 && pixels[at + 2] === 0xb2 ? 1 : 0;
+    }
+"""
+
+
+@pytest.fixture(scope="module")
+def pointed(page):
+    """What the script of points and files tells, on a dark page."""
+    return measured(page, POINTS, "--blink-settings=preferredColorScheme=0", "--virtual-time-budget=30000")
+
+
+def test_a_point_says_its_arm_its_value_and_what_it_is_of(page, pointed):
+    scores = next(scores for scores in contents().scores if scores.task == "Reacher-v5")
+    arms = [scores.arm(f"magnitude-{percent}") for percent in (80, 90, 95, 98)]
+    minus = str.maketrans("-", "\N{MINUS SIGN}")
+    assert len(pointed["means"]) == len(arms)
+    for said, arm in zip(pointed["means"], arms, strict=True):
+        value, low, high = (
+            f"{number:.1f}".translate(minus) for number in (arm.mean.value, arm.mean.low, arm.mean.high)
+        )
+        interval = f"[95 % bootstrap interval {low} to {high}]"
+        assert said == f"{arm.arm}, mean of n = {len(arm.scores)} seeds: {value} return {interval}"
+    [run] = [run for scores in contents().scores for run in scores.every_run if run.status == "diverged"]
+    last = run.evaluations[-1]
+    ended = (
+        f"{run.arm}, seed {run.seed} (diverged): {last.scores['success']:.2f} success rate at {last.env_steps:,} steps"
+    )
+    assert pointed["diverged"] == [ended]
+    assert (pointed["left"], pointed["reached"], pointed["escape"]) == (True, True, True)
+    assert len(set(pointed["keys"])) == 3 and pointed["keys"][1].startswith("magnitude-80, seed 1: ")
+
+
+def test_a_figure_is_saved_with_its_numbers(page, pointed):
+    assert pointed["focusable"]
+    runs = csv.DictReader(io.StringIO((page.parent / "tables" / "runs.csv").read_text()))
+    known = {(row["arm"], row["seed"]): row["score"] for row in runs if row["task"] == "Reacher-v5" and row["score"]}
+    rows = list(csv.DictReader(io.StringIO(pointed["csv"])))
+    saved = {(row["arm"], row["seed"]): row["score"] for row in rows if row["statistic"] == "seed"}
+    assert {key: float(score) for key, score in saved.items()} == {key: float(score) for key, score in known.items()}
+    drawing = ET.fromstring(pointed["svg"])
+    assert "var(" not in pointed["svg"] and "ring" not in pointed["svg"]
+    ids = {element.get("id") for element in drawing.iter()}
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', pointed["svg"])) <= ids
+    size = int(drawing.get("width")), int(drawing.get("height"))
+    # The picture is of the light theme on white, although the page is dark, and not empty.
+    assert pointed["png"] == [2 * size[0], 2 * size[1]]
+    assert pointed["corner"] == [255, 255, 255, 255] and pointed["blue"] > 100
 
 
 def test_a_term_is_explained_on_hover_and_on_focus(page):

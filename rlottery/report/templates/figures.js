@@ -155,12 +155,15 @@
       return made;
     };
     root.setAttributeNS("http://www.w3.org/2000/xmlns/", "xmlns:xlink", "http://www.w3.org/1999/xlink");
-    root.setAttribute("viewBox", [box.x, box.y, box.width, box.height].join(" "));
-    root.setAttribute("width", Math.round(box.width * 4 / 3));
-    root.setAttribute("height", Math.round(box.height * 4 / 3));
+    // Whole pixels, of which a point of the figure has 4/3.
+    const width = Math.ceil(box.width * 4 / 3), height = Math.ceil(box.height * 4 / 3);
+    const paper = { width: width * 3 / 4, height: height * 3 / 4, fill: "#ffffff" };
+    root.setAttribute("viewBox", [0, 0, paper.width, paper.height].join(" "));
+    root.setAttribute("width", width);
+    root.setAttribute("height", height);
     root.setAttribute("stroke-linejoin", "round");
     add("title", {}).textContent = figure.querySelector(".panels").getAttribute("aria-label");
-    add("rect", { x: box.x, y: box.y, width: box.width, height: box.height, fill: "#ffffff" });
+    add("rect", paper);
     const letters = add("defs", {});
     figure.querySelectorAll(".panels > svg, svg.rest").forEach(function (svg) {
       Array.from(svg.children).forEach(function (part) {
