@@ -69,8 +69,8 @@ def _sentence(group: Sequence[Sequence[_Found]]) -> str:
     return (
         f"Starved layer on {few(arm.task for arm, _ in every)}: {few(arms)} {'keep' if len(arms) > 1 else 'keeps'} "
         f"{_percent([layer.share for layer in layers])} of the weights of {_where(first)}{often}{numbers}, where the "
-        f"whole network keeps {_percent([layer.of_network for layer in layers])}. Of {first.units} units, "
-        f"{_numbers([layer.in_use for layer in layers])} are in use."
+        f"whole network keeps {_percent([layer.of_network for layer in layers])}. Of {first.units} hidden units next "
+        f"to it, {_numbers([layer.in_use for layer in layers])} are in use."
     )
 
 

@@ -49,7 +49,7 @@ def test_a_ticket_and_its_control_have_one_sentence_and_a_setting() -> None:
     task = made.scores[0].task
     assert list(starved_lines(made)) == [
         f"Starved layer on {task}: {TICKET} and {CONTROL} keep 0.4 % of the weights of the critics' first layer (4 of "
-        "1,000), where the whole network keeps 20 %. Of 64 units, 3 to 6 are in use.",
+        "1,000), where the whole network keeps 20 %. Of 64 hidden units next to it, 3 to 6 are in use.",
         "One ranking over each whole network leaves layers so little. To avoid it, set pruning.allocation: erk, or "
         "uniform.",
     ]
