@@ -22,11 +22,12 @@ from rich.console import Console
 from rlottery.analysis.digits import MINUS
 from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.report.cells import DARK_TEXT, LIGHT_TEXT
+from rlottery.report.closing import Closing
 from rlottery.report.contents import Contents
 from rlottery.report.files import write_report
 from rlottery.report.headline import headline
 from rlottery.report.page import page_environment, page_files, report_html
-from rlottery.report.summary import render_summary, summarise
+from rlottery.report.summary import summarise
 from tests.report.contents import ARMS, GIF, SPARSITIES, TASKS, TICKETS, contents, empty, renamed
 
 VOID = {"meta", "input", "img", "br", "hr", "link"}
@@ -312,7 +313,7 @@ class TestTheFirstScreen:
         lead = next(text for _, a, text in Page(report_html(given)).all("p") if a.get("class") == "lead")
         assert lead.startswith("Early look: on InvertedDoublePendulum-v5, ") and lead.endswith(" over 2 seeds.")
         console = Console(width=1000, file=io.StringIO())
-        console.print(render_summary(summarise(given)))
+        console.print(Closing(summarise(given)))
         assert lead in console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
     def test_what_one_task_one_sparsity_and_one_method_leave_nothing_to_say_about_is_left_out(self):
