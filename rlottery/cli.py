@@ -224,7 +224,8 @@ def verify(study: StudyArgument = "config.yaml", overrides: Overrides = None) ->
     for problem in health.problems:
         typer.echo(on_one_line(f"{problem.file}: {problem.why}. {problem.fix}"))
     if health.problems:
-        typer.echo(f"{len(health.problems)} of {health.files:,} checked files are damaged.")
+        are = "is" if len(health.problems) == 1 else "are"
+        typer.echo(f"{len(health.problems)} of {health.files:,} checked files {are} damaged.")
         raise typer.Exit(SOME_FAILED)
     typer.echo(on_one_line(f"All {health.files:,} files in {loaded.data} are intact."))
 

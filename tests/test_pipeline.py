@@ -226,7 +226,7 @@ class TestWhatThePersonSees:
         assert "\x1b" not in first_output[1]
 
     def test_the_second_method_skips_what_the_first_did(self, first_output: tuple[Path, str]) -> None:
-        assert "Skipping 2 of 4 jobs that are already done." in first_output[1]
+        assert "1 of 2 runs is already done." in first_output[1]
 
     def test_the_table_has_every_arm_and_where_things_lie(self, first_output: tuple[Path, str]) -> None:
         table = first_output[1].split("already done")[1]
@@ -242,7 +242,7 @@ def test_a_second_run_does_nothing_and_says_so(study: Path, capsys: pytest.Captu
     before = contents(study / "data" / "runs") | contents(study / "data" / "masks")
     for method in ("magnitude", "gradient"):
         main(pruning_method=method)
-        assert capsys.readouterr().out.splitlines()[1] == "All 4 jobs are already done."
+        assert capsys.readouterr().out.splitlines()[1] == "All 2 runs are already done."
     assert contents(study / "data" / "runs") | contents(study / "data" / "masks") == before
 
 

@@ -332,12 +332,16 @@ def notes_on(runs: Sequence[Run], last: int, training: Training) -> tuple[str, .
         last: how many of the last evaluations make a score.
     """
     notes = []
+    what, some = (
+        ("the last evaluation", "that was made in some runs")
+        if last == 1
+        else (f"the mean of the last {last} evaluations", "some of these were made")
+    )
     counted = [run.trained[-last:] for run in runs if run.status == "done" and run.began_at == 0]
     if any(of_run[0].env_steps <= training.warmup_steps for of_run in counted):
         notes.append(
-            f"A score is the mean of the last {last} evaluations, and some of these were made before the first update "
-            f"(step {training.warmup_steps:,}). Train longer, or lower evaluation.interval or "
-            "evaluation.score_evaluations."
+            f"A score is {what}, and {some} before the first update (step {training.warmup_steps:,}). Train longer, or "
+            "lower evaluation.interval or evaluation.score_evaluations."
         )
     for run in runs:
         if run.status != "done":
@@ -345,7 +349,7 @@ def notes_on(runs: Sequence[Run], last: int, training: Training) -> tuple[str, .
         where, trained = f"{run.arm}, seed {run.seed}", run.trained
         if len(trained) < last:
             there = "there is only 1" if len(trained) == 1 else f"there are only {len(trained)}"
-            notes.append(f"{where}: a score is the mean of the last {last} evaluations, but {there}.")
+            notes.append(f"{where}: a score is {what}, but {there}.")
         asked = run.env_steps or training.env_steps
         if trained[-1].env_steps != asked:
             ended = trained[-1].env_steps

@@ -205,29 +205,35 @@ def ended_line(row: Row) -> str:
     if row.state is not JobState.DONE:
         return f"{row.label}: {row.state.value}{f': {row.current.message}' if row.current.message else ''}"
     scores = [f"{name} {value}" for name, value in zip(("return", "success"), _scores(row), strict=True) if value]
-    messages = [t.message for t in row.jobs if t.message]
-    return f"{row.label}: {', '.join([f'done in {duration(row.seconds)}', *scores, *messages])}"
+    return f"{row.label}: {', '.join([f'done in {duration(row.seconds)}', *scores, *_messages(row)])}"
 
 
 def ending_lines(tracked: Sequence[Tracked], *, has_said: bool) -> list[str]:
-    """What there is to say about jobs when all have ended: why some did not end well, once for each reason.
+    """What there is to say about runs when all have ended: why some did not end well, once for each reason.
 
     Args:
-        has_said: whether the messages have been shown already. Then the lines only name the jobs.
+        has_said: whether the messages have been shown already. Then the lines only name the runs that failed.
     """
-    whys: dict[tuple[JobState, str], list[Tracked]] = {}
-    for item in tracked:
-        if item.state in ENDED_BADLY and item.message != NOT_STARTED:
-            why, _, _ = item.message.partition("\nlog: ")
-            whys.setdefault((item.state, "see above" if has_said else why), []).append(item)
+    whys: dict[tuple[JobState, str], list[Row]] = {}
+    rows = rows_of(tracked)
+    for row in rows:
+        state, message = row.state, row.current.message
+        if state not in ENDED_BADLY or message == NOT_STARTED or (has_said and state is JobState.SKIPPED):
+            continue
+        whys.setdefault((state, "see above" if has_said else message.partition("\nlog: ")[0]), []).append(row)
     lines = []
-    for (state, why), items in whys.items():
-        log = items[0].message.partition("\nlog: ")[2]
+    for (state, why), of_why in whys.items():
+        log = of_why[0].current.message.partition("\nlog: ")[2]
+        reason = f", because {why}" if state is JobState.SKIPPED else f": {why}" if why else ""
         where = f"\n  log: {log}" if log and not has_said else ""
-        lines.append(f"{few(t.job.label for t in items)}: {state.value}{f': {why}' if why else ''}{where}")
+        lines.append(f"{few(row.label for row in of_why)}: {state.value}{reason}{where}")
     if not has_said:
-        lines += [f"{t.job.label}: {t.message}" for t in tracked if t.state is JobState.DONE and t.message]
+        lines += [f"{row.label}: {line}" for row in rows if row.state is JobState.DONE for line in _messages(row)]
     return lines
+
+
+def _messages(row: Row) -> list[str]:
+    return [t.message for t in row.jobs if t.message]
 
 
 def runs_table(rows: Sequence[Row], time_left: TimeLeft, number: int | None = None, width: int | None = None) -> Table:

@@ -20,6 +20,7 @@ from rlottery.report.closing import Closing
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.summary import summarise
+from rlottery.report.wording import plural
 from rlottery.storage.locks import holder_of, try_lock
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
@@ -43,6 +44,7 @@ from rlottery.study.resources.disk_space import check_room
 from rlottery.study.resources.estimate import expected_seconds
 from rlottery.study.resources.memory import check_memory, memory_warnings
 from rlottery.study.resources.process_limits import check_process_limits
+from rlottery.study.run_rows import already_done, rows_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,7 +78,7 @@ class Outcome:
         states = Counter(t.state.value for t in self.tracked)
         counts = ", ".join(f"{count} {state}" for state, count in states.items())
         stopped = "" if self.stopped is None else f"; stopped by {signal.Signals(self.stopped).name}"
-        return f"<Outcome of {len(self.tracked)} jobs{': ' * bool(counts)}{counts}{stopped}>"
+        return f"<Outcome of {plural(len(self.tracked), 'job')}{': ' * bool(counts)}{counts}{stopped}>"
 
 
 def run_study(
@@ -128,10 +130,8 @@ def _prepare(
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     found = sum(t.state is JobState.FOUND for t in tracked)
     report_other_versions(config, [t.job for t in waiting], say)
-    if found == len(tracked):
-        say(f"All {found} jobs are already done.")
-    elif found:
-        say(f"Skipping {found} of {len(tracked)} jobs that are already done.")
+    if found:
+        say(already_done(rows_of(tracked)))
     if waiting:
         together = most_together(config.device)
         workers = worker_count(config.workers, len(waiting), together)
@@ -252,9 +252,11 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
     told = {(t.job.task.id, t.job.seed, t.job.arm_name) for t in outcome.failed}
     console.print()
     console.print(Closing(summarise(outcome.contents, told)))
-    for line in ending_lines(outcome.tracked, has_said=outcome.has_said):
-        say(line, style="red")
     say()
+    if failures := ending_lines(outcome.tracked, has_said=outcome.has_said):
+        for line in failures:
+            say(line, style="red")
+        say()
     if all(t.job.stage == "mask" for t in outcome.tracked):
         say(f"Masks: {store.root / 'masks'}")
         return

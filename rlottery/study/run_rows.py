@@ -99,18 +99,28 @@ def rows_of(tracked: Sequence[Tracked]) -> list[Row]:
     return sorted(rows, key=lambda row: places[row.jobs[0].job.key[0], row.jobs[0].job.arm_name])
 
 
+def already_done(rows: Sequence[Row]) -> str:
+    """``All 22 runs are already done.``, ``3 of 22 runs are already done.``"""
+    counted, noun = _counted(rows)
+    found = sum(row.state is JobState.FOUND for row in counted)
+    what = f"{found} of {plural(len(counted), noun)}" if found < len(counted) else f"All {plural(found, noun)}"
+    return f"{what if len(counted) > 1 else f'The {noun}'} {'is' if found == 1 else 'are'} already done."
+
+
 def tally(rows: Sequence[Row]) -> str:
     """``3 of 22 runs done, 1 failed``."""
-    runs = [row for row in rows if row.is_run]
-    counted, noun = (runs, "run") if runs else (rows, "mask" if _are_masks(rows) else "job")
+    counted, noun = _counted(rows)
     done = sum(row.state in _ENDED_WELL for row in counted)
     bad = [row.state for row in counted if row.state in ENDED_BADLY]
     others = [f"{bad.count(state)} {state.value}" for state in dict.fromkeys(bad)]
     return ", ".join([f"{done} of {plural(len(counted), noun)} done", *others])
 
 
-def _are_masks(rows: Sequence[Row]) -> bool:
-    return all(t.job.stage == "mask" for row in rows for t in row.jobs)
+def _counted(rows: Sequence[Row]) -> tuple[Sequence[Row], str]:
+    """The rows that are counted, and what one of them is: runs, if there are any."""
+    if runs := [row for row in rows if row.is_run]:
+        return runs, "run"
+    return rows, "mask" if all(t.job.stage == "mask" for row in rows for t in row.jobs) else "job"
 
 
 def _places(jobs: Sequence[Job]) -> dict[tuple[int, str], tuple[int, int]]:

@@ -130,7 +130,7 @@ def _state_of_untrained(files: UntrainedFiles, asked: int) -> tuple[str, str]:
     except StudyError as error:
         return "damaged", str(error)
     if found is not None and found.done >= asked:
-        return "done", f"{found.done:,} policies"
+        return "done", "1 policy" if found.done == 1 else f"{found.done:,} policies"
     if found is not None and found.done:
         return "interrupted", f"continues after {found.done:,} of {asked:,} when the study is run again"
     return "to do", ""

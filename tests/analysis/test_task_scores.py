@@ -228,8 +228,9 @@ def test_scores_of_untrained_agents_are_noted(tmp_path: Path) -> None:
     store = Store(tmp_path)
     write_run(store, "dense", 0, success(0.0, 1.0, 1.0, 1.0))
 
-    def notes(warmup_steps: int) -> tuple[str, ...]:
+    def notes(warmup_steps: int, last: int = 2) -> tuple[str, ...]:
         asked = config(seeds=(0,))
+        asked = asked.model_copy(update={"evaluation": asked.evaluation.model_copy(update={"score_evaluations": last})})
         training = asked.training.model_copy(update={"warmup_steps": warmup_steps})
         return scored(store, asked.model_copy(update={"training": training}))[0].notes
 
@@ -238,6 +239,8 @@ def test_scores_of_untrained_agents_are_noted(tmp_path: Path) -> None:
         "A score is the mean of the last 2 evaluations, and some of these were made before the first update"
     )
     assert notes(199) == ()
+    (note,) = notes(300, last=1)
+    assert note.startswith("A score is the last evaluation, and that was made in some runs before the first update")
 
 
 def test_what_an_arm_is_about_is_no_difference_from_the_dense_agent(tmp_path: Path) -> None:

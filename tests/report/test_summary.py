@@ -322,8 +322,7 @@ class TestOneScreen:
         assert answer < first == last - 2
         assert any(line.startswith("Open: Against dense agents") for line in lines)
 
-    @pytest.mark.parametrize("size", [(80, 24), (60, 24), (120, 40), (200, 60)])
-    @pytest.mark.parametrize("more_arms", [0, 40])
+    @pytest.mark.parametrize(("size", "more_arms"), [((80, 24), 0), ((60, 24), 40), ((200, 60), 0)])
     def test_of_many_arms_and_tasks(self, size: tuple[int, int], more_arms: int) -> None:
         contents = made(more_arms=more_arms)
         lines = shown(contents, *size).splitlines()

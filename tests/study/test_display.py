@@ -28,7 +28,7 @@ from rlottery.study.execution.time_left import TimeLeft
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, list_jobs, untrained_jobs
 from rlottery.study.planning.plan import JobState, Tracked
-from rlottery.study.run_rows import rows_of, tally
+from rlottery.study.run_rows import already_done, rows_of, tally
 from tests.study.studies import job, shown, tiny_config
 
 HALF_WAY = Progress(1, 150, 300, steps_per_second=50.0, last_return=-1234.56, last_success=0.5)
@@ -160,6 +160,11 @@ class TestRows:
         assert tally(rows_of(tracked)) == "2 of 4 runs done, 1 failed"
         assert tally(rows_of(tracked[2:4])) == "0 of 2 masks done, 1 failed"
         assert tally(rows_of(tracked[:1])) == "1 of 1 run done"
+        assert already_done(rows_of(tracked)) == "1 of 4 runs is already done."
+        assert already_done(rows_of(tracked[:1])) == "The run is already done."
+        for item in tracked:
+            item.state = JobState.FOUND
+        assert already_done(rows_of(tracked)) == "All 4 runs are already done."
 
 
 class TestLines:
@@ -265,8 +270,11 @@ class TestEnding:
         tracked = tracked_jobs(tmp_path, seeds=2)
         for number, item in enumerate(tracked[:2]):
             item.state, item.message = JobState.FAILED, f"boom\nlog: data/{number}.log"
+        for item in tracked[2:]:
+            item.state, item.message = JobState.SKIPPED, "dense failed"
         assert ending_lines(tracked, has_said=False) == [
-            "Pendulum-v1 seed 0 dense and Pendulum-v1 seed 1 dense: failed: boom\n  log: data/0.log"
+            "Pendulum-v1 seed 0 dense and Pendulum-v1 seed 1 dense: failed: boom\n  log: data/0.log",
+            "Pendulum-v1 seed 0 magnitude-80 and Pendulum-v1 seed 1 magnitude-80: not run, because dense failed",
         ]
         assert ending_lines(tracked, has_said=True) == [
             "Pendulum-v1 seed 0 dense and Pendulum-v1 seed 1 dense: failed: see above"
