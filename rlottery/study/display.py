@@ -265,7 +265,7 @@ def runs_table(rows: Sequence[Row], time_left: TimeLeft, number: int | None = No
 
 def _cells(row: Row, time_left: TimeLeft, *, short: bool) -> dict[str, str]:
     """The text of a run's line by column. `short`: without its task."""
-    name = row.label.removeprefix(f"{row.jobs[0].job.task.name} ") if short else row.label
+    name = row.short_label if short else row.label
     running = row.state is JobState.RUNNING
     progress = row.current.progress if running else None
     counts_steps = progress is not None and not row.phase and row.current.job.stage != UNTRAINED

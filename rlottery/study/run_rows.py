@@ -56,6 +56,11 @@ class Row:
         return named.job.label
 
     @property
+    def short_label(self) -> str:
+        """The same without its task."""
+        return self.label.removeprefix(f"{self.jobs[0].job.task.name} ")
+
+    @property
     def _place_of_run(self) -> int:
         """Where the job that trains is among the jobs; the last place if there is none."""
         found = [place for place, item in enumerate(self.jobs) if item.job.stage in TRAINING]

@@ -26,12 +26,14 @@ from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.executor import worker_count
+from rlottery.study.execution.time_left import TRAINING
 from rlottery.study.planning.jobs import UNTRAINED, Job, prerequisites
 from rlottery.study.planning.plan import JobState, Tracked
 from rlottery.study.planning.trials import try_tasks
 from rlottery.study.resources.disk_space import disk_use, group_weights, kept_bytes, size
 from rlottery.study.resources.memory import available_memory, memory_warnings, study_memory
 from rlottery.study.resources.process_limits import address_space, check_process_limits
+from rlottery.study.run_rows import rows_of
 
 GEMM_SHARE = {True: 0.88, False: 0.72}
 """Share of NumPy's matrix-multiplication rate that an update reaches, with the compiled kernels and without
@@ -71,27 +73,28 @@ class Rates:
 
 
 def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
-    """A table of the jobs of a plan with their estimated time and disk space, and the totals for this machine."""
+    """A table of the runs of a plan with their estimated time and disk space, and the totals for this machine."""
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     rates = measure(config) if waiting else []
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("run", header_style="dim")
     for heading in ("state", "env steps", "time", "disk, MB"):
         table.add_column(heading, justify="right", header_style="dim")
-    work = 0.0
+    takes = {id(t): job_seconds(t.job, rates[t.job.task_index]) for t in waiting}
     ends: list[float] = []  # when each job would end if it had a worker of its own
     for item, before in zip(tracked, prerequisites([t.job for t in tracked]), strict=True):
-        job = item.job
-        ends.append(max((ends[needed] for needed in before), default=0.0))
-        if item.state is not JobState.WAITING:
-            table.add_row(Text(job.label), item.state.value, "", "", "")
+        ends.append(max((ends[needed] for needed in before), default=0.0) + takes.get(id(item), 0.0))
+    for row in rows_of(tracked):
+        name = row.short_label if len(config.tasks) == 1 else row.label
+        to_do = [item for item in row.jobs if item.state is JobState.WAITING]
+        if not to_do:
+            table.add_row(Text(name), row.state.value, "", "", "")
             continue
-        seconds = job_seconds(job, rates[job.task_index])
-        megabytes = kept_bytes(job, rates[job.task_index].spec) / 1e6
-        ends[-1] += seconds
-        work += seconds
-        steps = f"{job.env_steps:,}" if job.stage in ("dense", "ticket") else ""
-        table.add_row(Text(job.label), "to do", steps, duration(seconds), f"{megabytes:,.1f}")
+        seconds = sum(takes[id(item)] for item in to_do)
+        megabytes = sum(kept_bytes(item.job, rates[item.job.task_index].spec) for item in to_do) / 1e6
+        steps = "".join(f"{item.job.env_steps:,}" for item in to_do if item.job.stage in TRAINING)
+        table.add_row(Text(name), "to do", steps, duration(seconds), f"{megabytes:,.1f}")
+    work = sum(takes.values())
     if not waiting:
         return Group(table, "\nNothing is left to do.")
     together = most_together(config.device)

@@ -115,13 +115,14 @@ class TestTable:
         tracked = [Tracked(j, JobState.FOUND if j.stage in done else JobState.WAITING) for j in planned]
         return shown(estimate_table(config, tracked))
 
-    def test_a_line_a_job_with_steps_time_and_disk(self, small: Config) -> None:
+    def test_a_line_a_run_with_steps_time_and_disk(self, small: Config) -> None:
         lines = self.table(small).splitlines()
-        assert lines[1].split() == ["Pendulum-v1", "seed", "0", "dense", "to", "do", "300", "9", "s", "0.0"]
-        assert lines[2].split() == ["Pendulum-v1", "seed", "0", "magnitude-80", "mask", "to", "do", "10", "s", "0.0"]
+        assert lines[1].split() == ["seed", "0", "dense", "to", "do", "300", "9", "s", "0.0"]
+        # The mask takes another 10 s.
+        assert lines[2].split() == ["seed", "0", "magnitude-80", "to", "do", "300", "19", "s", "0.0"]
 
     def test_work_that_is_done_costs_nothing(self, small: Config) -> None:
-        assert self.table(small, done=("dense",)).splitlines()[1].split()[3:] == ["dense", "already", "done"]
+        assert self.table(small, done=("dense",)).splitlines()[1].split()[2:] == ["dense", "already", "done"]
         assert "Nothing is left to do" in self.table(small, done=STAGES)
 
     def test_stages_of_one_seed_wait_for_each_other(self, tmp_path: Path) -> None:
