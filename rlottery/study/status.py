@@ -106,9 +106,11 @@ def _state(files: RunFiles) -> tuple[str, str]:
     """The state of a run in a word or two, and details."""
     progress = read_progress(files.progress)
     if progress is not None:
-        left = "" if progress.seconds_left is None or progress.phase is not None else f", {duration(progress.seconds_left)} left"
-        phase = "" if progress.phase is None else f"{progress.phase}, "
-        return "running", f"{phase}{progress.env_steps:,} of {progress.total_steps:,} steps{left}"
+        done = f"{progress.env_steps:,} of {progress.total_steps:,} steps"
+        if progress.phase is not None:
+            return "running", f"{progress.phase}, {done}"
+        left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
+        return "running", f"{done}{left}"
     try:
         manifest = read_manifest(files)
         if trained_again := _trained_again(files, manifest):

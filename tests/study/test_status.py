@@ -120,6 +120,8 @@ def test_running(tmp_path: Path) -> None:
     progress = {"pid": os.getpid(), "env_steps": 1500, "total_steps": 3000, "steps_per_second": 50.0}
     write_bytes(job(config, "dense").files.progress, json.dumps(progress).encode())
     assert status(config)["dense 0"] == "running  1,500 of 3,000 steps, 30 s left"
+    write_bytes(job(config, "dense").files.progress, json.dumps(progress | {"phase": "compiling"}).encode())
+    assert status(config)["dense 0"] == "running  compiling, 1,500 of 3,000 steps"
 
 
 def test_cut_short(tmp_path: Path) -> None:

@@ -117,6 +117,11 @@ def test_evaluations_stand_at_the_start_at_each_interval_and_at_the_end(plain: t
     assert run.ticks == list(range(1, 51))
 
 
+def test_phases_in_which_no_step_is_taken_are_named(plain: tuple[Run, Loop]) -> None:
+    """The first evaluation, and the first update, whose compilation takes seconds."""
+    assert plain[0].recorder.phases == ["evaluating", None, "compiling", None]
+
+
 def test_an_evaluation_row_holds_the_deterministic_policys_episodes(plain: tuple[Run, Loop]) -> None:
     run, _ = plain
     row = run.of_kind("evaluation")[0]
