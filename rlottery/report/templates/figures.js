@@ -186,7 +186,8 @@
       canvas.width = 2 * picture.width;
       canvas.height = 2 * picture.height;
       canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
-      canvas.toBlob(then, "image/png");
+      const bytes = window.atob(canvas.toDataURL("image/png").split(",")[1]);
+      then(new Blob([Uint8Array.from(bytes, function (byte) { return byte.charCodeAt(0); })], { type: "image/png" }));
     };
     picture.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(text);
   };
