@@ -49,7 +49,7 @@ class Closing:
     def _others(self) -> Iterator[tuple[str, str, Sequence[str]]]:
         """What one of the lines is, or "" if they are not worth counting; their style; and the lines."""
         summary = self.summary
-        yield "open answer", "", [f"Open: {line}" for line in summary.open]
+        yield "open answer", "", [_open(line) for line in summary.open]
         problems = [*(line for task in summary.tasks for line in task.problems), *summary.problems]
         yield "problem", "red", [textwrap.shorten(line, _PROBLEM_WIDTH, placeholder=" ...") for line in problems]
         yield "line", "", _of_methods(summary.answer)
@@ -57,6 +57,12 @@ class Closing:
         yield "contrast", "", [f"Contrast: {line}" for line in summary.contrasts]
         yield "note", "dim", [*(line for task in summary.tasks for line in task.notes), *summary.not_started]
         yield "", "dim", summary.key[1:]  # the first is below the scores
+
+
+def _open(line: str) -> str:
+    """What is open, without saying twice that it is."""
+    said = ", the answer is open."
+    return f"Open a{line[1:].replace(said, '.', 1)}" if line.startswith("A") and said in line else f"Open: {line}"
 
 
 def _of_methods(answer: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ _ROUGHLY = Digits(2)
 
 
 def task_table(contents: Contents) -> Table:
-    """Every arm but dense on every task that has a run: its normalised score, else its score.
+    """Every arm but dense on every task that has a run: its normalised score, else its score in the task's metric.
 
     The column over tasks has the IQM over runs. Where columns don't fit, the sparsity is dropped, then the last tasks.
     """
@@ -34,6 +34,8 @@ def task_table(contents: Contents) -> Table:
 
 def _column(task: TaskScores, expendable: int) -> Column[str]:
     name = "\n".join(textwrap.wrap(task.task, _TITLE_WIDTH, break_long_words=False))
+    if task.gain is None:
+        name += f"\n({task.metric})"
 
     def cell(arm: str) -> Cell:
         scores = task.arm(arm)

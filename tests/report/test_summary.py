@@ -320,7 +320,7 @@ class TestOneScreen:
             next(p for p, line in enumerate(lines) if line.startswith(arm)) for arm in ("dense ", "random-90 ")
         )
         assert answer < first == last - 2
-        assert any(line.startswith("Open: Against dense agents") for line in lines)
+        assert any(line.startswith("Open against dense agents. At current estimates") for line in lines)
 
     @pytest.mark.parametrize(("size", "more_arms"), [((80, 24), 0), ((60, 24), 40), ((200, 60), 0)])
     def test_of_many_arms_and_tasks(self, size: tuple[int, int], more_arms: int) -> None:
@@ -335,6 +335,15 @@ class TestOneScreen:
         # What there is no room for is counted: limits are whole sentences.
         counted = re.search(r"(\d+) limits?\b", text.split("The page also has")[-1])
         assert int(counted[1] if counted else 0) == sum(limit not in text for limit in summary.limits)
+
+    def test_where_dense_did_not_learn_a_column_has_scores_and_says_so(self, store: Store) -> None:
+        for arm in ("dense", *(f"magnitude-{percent}" for percent in range(50, 90))):
+            for task, rates in (("reach-v3", (0.0, 1.0, 1.0, 0.5)), ("push-v3", (0.25, 0.25, 0.25, 0.25))):
+                write_run(store, arm, 0, success(*rates), task=task)
+        lines = shown(collect(store, config(["reach-v3", "push-v3"], seeds=(0,))), 80, 24).splitlines()
+        assert any(line.endswith("  (success)") for line in lines)
+        (row,) = (line.split() for line in lines if line.startswith("magnitude-50 "))
+        assert row[-2:] == ["1.00", "0.25"]  # normalised, and a success rate
 
     def test_no_sentence_is_said_twice(self, store: Store) -> None:
         for seed in (0, 1):
