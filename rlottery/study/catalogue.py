@@ -127,7 +127,10 @@ def catalogue_table() -> Group:
     for section in sections():
         key = f"  {section.key}:" if section.key else ""
         parts += [Text.assemble((section.question, "bold"), (key, "cyan")), _table(section), Text()]
-    closing = "Combine them freely in a config's `arms:`. Combinations that make no sense are refused with a reason. "
+    closing = (
+        "Combine them freely in a config's `arms:`. Controls and rules of allocation also fit into `pruning:`. "
+        "Combinations that make no sense are refused with a reason. "
+    )
     return Group(*parts, Text(f"{closing}Examples, costs and papers: docs/arms.md."))
 
 
