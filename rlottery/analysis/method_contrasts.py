@@ -12,7 +12,15 @@ from typing import Any, TypeVar
 
 from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.kinds import GRADIENT_CRITERIA, kind_of
-from rlottery.analysis.linear_forms import LinearForm, bounds, linear_form, mean_difference, two_sided, welch_test
+from rlottery.analysis.linear_forms import (
+    LinearForm,
+    bounds,
+    linear_form,
+    mean_difference,
+    raw_bounds,
+    two_sided,
+    welch_test,
+)
 from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.splits import NOISE, REACHED, Split, kinds_of_split, same_split
@@ -135,6 +143,7 @@ def _rest(run: Run) -> dict[str, object]:
 
 def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> MethodContrast:
     first, of = group[0], [match.form for match in group if match.form is not None]
+    raw_low, raw_high = (None, None) if task is None else raw_bounds(of[0], rules.level)
     return MethodContrast(
         task=task,
         measure=first.measure,
@@ -143,6 +152,9 @@ def _contrast(task: str | None, group: Sequence[_Match], rules: Verdict) -> Meth
         gradient=first.gradient,
         difference=mean_difference(of),
         tasks=tuple(match.task for match in group),
+        raw_difference=None if task is None else of[0].raw,
+        raw_low=raw_low,
+        raw_high=raw_high,
         **_tested(of, rules.level),
     )
 

@@ -344,6 +344,7 @@ class MethodContrast:
         sparsity: of both arms, by group.
         magnitude, gradient: the arms.
         difference, low, high: with the two-sided interval at twice the verdict's level (90 % at 5 %).
+        raw_difference, raw_low, raw_high: the same in the unit of the metric; None over tasks.
         p, adjusted: two-sided. Holm's correction is over the sparsities of the row's task, or of the pool. None with
             fewer than two seeds.
         n: runs of the arm that has fewer, over all tasks; fewest: on the task that has the fewest.
@@ -363,6 +364,21 @@ class MethodContrast:
     n: int
     fewest: int
     tasks: tuple[str, ...]
+    raw_difference: float | None = None
+    raw_low: float | None = None
+    raw_high: float | None = None
+
+    @property
+    def as_difference(self) -> Difference:
+        """The difference alone, as sentences and tables take it."""
+        return Difference(
+            difference=self.difference,
+            low=self.low,
+            high=self.high,
+            raw_difference=self.raw_difference,
+            raw_low=self.raw_low,
+            raw_high=self.raw_high,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,23 @@
 """The answer to whether gradient is better than magnitude, and more so at high sparsity."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rlottery.analysis.digits import MINUS
 from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.verdict import MethodContrast, MethodTrend, Verdicts
 from rlottery.report.contents import Contents
 from rlottery.report.layer_counts import layer_count_lines
-from rlottery.report.wording import capitalised, difference_text, joined, p_text, plural, signed, sparsity_text
+from rlottery.report.wording import (
+    capitalised,
+    difference_text,
+    holm_text,
+    joined,
+    p_text,
+    plural,
+    signed,
+    sparsity_text,
+)
 
 QUESTION = "Is gradient better than magnitude, and more so at high sparsity?"
 QUESTION_AT_ONE_SPARSITY = "Is gradient better than magnitude?"
@@ -51,6 +61,40 @@ def compares_methods(contents: Contents) -> bool:
 def question(verdicts: Verdicts) -> str:
     """The question that a study can answer: with a single sparsity, nothing is asked about the others."""
     return QUESTION if verdicts.trends else QUESTION_AT_ONE_SPARSITY
+
+
+class MethodClaim(NamedTuple):
+    """What a study says first of the two methods.
+
+    Attributes:
+        short: the answer in one sentence; full: with its numbers.
+        row: the one comparison that it rests on; None where there are several.
+    """
+
+    short: str
+    full: str
+    row: MethodContrast | None
+
+
+def method_claim(contents: Contents) -> MethodClaim | None:
+    """The answer by scores; None without a test, and for a study that lists its arms: it asks other questions first."""
+    rules, (rows, _, _) = contents.rules, _answering(contents.verdicts)
+    shown = [row for row in rows if _is_shown(row, rules.level, rules.least_seeds)]
+    tested = any(row.adjusted is not None and row.fewest >= rules.least_seeds for row in rows)
+    if contents.lists_arms or not tested or rows[0].measure != "score":
+        return None
+    if len(rows) > 1:
+        sentence = _better(rows, rules.level, rules.least_seeds)
+        return MethodClaim(sentence, sentence, None)
+    (row,) = rows
+    where = f"On {row.task}, " if row.task is not None else f"Over {plural(len(row.tasks), 'task')}, "
+    of = row.as_difference, row.task, row.measure
+    if not shown:
+        claim = f"{where}whether {row.gradient} differs from {row.magnitude} is open"
+        return MethodClaim(f"{claim}.", f"{claim} ({contents.wording.signed(of)}{holm_text(row.adjusted)}).", row)
+    better, worse = (row.gradient, row.magnitude)[:: 1 if row.difference > 0 else -1]
+    claim = f"{where}{better} is better than {worse}"
+    return MethodClaim(f"{claim}.", f"{claim} {contents.wording.by(of)}{holm_text(row.adjusted)}.", row)
 
 
 def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:

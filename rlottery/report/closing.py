@@ -49,10 +49,13 @@ class Closing:
     def _others(self) -> Iterator[tuple[str, str, Sequence[str]]]:
         """What one of the lines is, or "" if they are not worth counting; their style; and the lines."""
         summary = self.summary
+        asked = _advice(summary.answer)
+        yield "line", "", asked
+        yield "more sentence", "", summary.verdict[summary.in_short :]
         yield "open answer", "", [_open(line) for line in summary.open]
         problems = [*(line for task in summary.tasks for line in task.problems), *summary.problems]
         yield "problem", "red", [textwrap.shorten(line, _PROBLEM_WIDTH, placeholder=" ...") for line in problems]
-        yield "line", "", _of_methods(summary.answer)
+        yield "line", "", [] if asked else _of_methods(summary.answer)[summary.in_lead :]
         yield "limit", "", [f"Limit: {line}" for line in summary.limits]
         yield "contrast", "", [f"Contrast: {line}" for line in summary.contrasts]
         yield "note", "dim", [*(line for task in summary.tasks for line in task.notes), *summary.not_started]
@@ -65,10 +68,14 @@ def _open(line: str) -> str:
     return f"Open a{line[1:].replace(said, '.', 1)}" if line.startswith("A") and said in line else f"Open: {line}"
 
 
+def _advice(answer: Sequence[str]) -> list[str]:
+    """How to compare the two methods, if only one of them has been used."""
+    asked = bool(answer) and answer[-1].startswith(OPTION)
+    return [f"To compare the other method, run the same command with {answer[-1]}"] if asked else []
+
+
 def _of_methods(answer: Sequence[str]) -> list[str]:
-    """The answer to the question of the two methods, or how to get it."""
-    if answer and answer[-1].startswith(OPTION):
-        return [f"To compare the other method, run the same command with {answer[-1]}"]
+    """The answer to the question of the two methods."""
     return [
         f"Gradient and magnitude: {line[:1].lower()}{line[1:]}" if n == 0 else line for n, line in enumerate(answer)
     ]
@@ -134,21 +141,21 @@ def _scores(summary: Summary) -> list[RenderableType]:
 
 
 def _add_fully(summary: Summary, screen: _Screen) -> bool:
-    """Add the whole answer and the scores of each task, if there is room for them."""
-    parts = [*(Paragraph(sentence, "bold") for sentence in summary.verdict), *_scores(summary)]
-    fits = screen.height(*parts) <= screen.room
-    if fits:
-        screen.add(*parts)
-    return fits
+    """Add the answer and the scores of each task, if there is room; between them the numbers of the answer, if any."""
+    answer, scores = Paragraph(summary.lead, "bold"), _scores(summary)
+    numbers = ["", FittedTable(summary.evidence)] if summary.evidence.rows else []
+    for parts in ([answer, *numbers, *scores], [answer, *scores]):
+        if screen.height(*parts) <= screen.room:
+            screen.add(*parts)
+            return True
+    return False
 
 
 def _add_in_short(summary: Summary, screen: _Screen) -> list[str]:
-    """Add the answer in short, and as much of one table as there is room for. Returns what was left out."""
+    """Add the answer, and as much of one table as there is room for. Returns what was left out."""
     screen.add(Paragraph(summary.lead, "bold"))
-    sentences = len(summary.verdict) - 1
-    left_out = [plural(sentences, "more sentence")] if sentences else []
     if not summary.tasks:
-        return left_out
+        return []
     if len(summary.tasks) == 1:
         heading, table = _scores(summary)[1], summary.tasks[0].table
     else:
@@ -159,7 +166,7 @@ def _add_in_short(summary: Summary, screen: _Screen) -> list[str]:
     arms, columns = len(table.rows) - len(shown.table.rows), shown.columns_for(screen.width)
     # Tasks are the last columns, and dropped from the end.
     tasks = 0 if len(summary.tasks) == 1 or columns is None else len(table.columns) - 1 - columns[-1]
-    return [*left_out, *(plural(number, noun) for number, noun in ((arms, "more arm"), (tasks, "more task")) if number)]
+    return [plural(number, noun) for number, noun in ((arms, "more arm"), (tasks, "more task")) if number]
 
 
 def _first_rows(table: Table, screen: _Screen) -> FittedTable:

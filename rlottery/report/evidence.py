@@ -1,9 +1,11 @@
 """The numbers that carry the answer: how the tickets that the headline names differ from random masks and dense."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from rlottery.analysis.digits import MINUS
-from rlottery.analysis.verdict import QUESTIONS, Answer, Comparison
+from rlottery.analysis.runs import Metric
+from rlottery.analysis.verdict import QUESTIONS, Difference, Measure, MethodContrast
 from rlottery.report.contents import Contents
 from rlottery.report.headline import Headline, Judged
 from rlottery.report.tables import Cell, Column, Table, difference, make_table, raw_difference
@@ -12,35 +14,36 @@ from rlottery.report.wording import METRIC_NAMES, METRIC_TITLES, interval_name, 
 
 @dataclass(frozen=True)
 class _Row:
-    """What was compared for one question about a ticket."""
+    """What was compared.
 
-    ticket: Judged
-    answer: Answer
-    of: Comparison
+    Attributes:
+        names: of both arms, such as ``magnitude-90 - random-90``.
+        runs: of each.
+    """
+
+    names: str
+    task: str | None
+    measure: Measure | None
+    of: Difference
+    runs: tuple[int, ...]
 
 
 def evidence_table(contents: Contents, of: Headline) -> Table:
-    """A row for each comparison behind the headline's first sentence; few columns, for the first screen of the page."""
+    """A row for each comparison behind the headline's first sentences; few columns, for the first screen."""
     interval = interval_name(contents.rules.level)
     metrics = {task.task: task.metric for task in contents.scores}
-    rows = [
-        _Row(ticket, answer, answer.comparison)
-        for ticket in of.named
-        for answer in map(ticket.of, QUESTIONS[::-1])
-        if answer.comparison is not None
-    ]
-    found = dict.fromkeys(metrics[row.ticket.task] for row in rows if row.ticket.task in metrics)
+    rows = [*_of_methods(of.methods), *_of_tickets(of.named)]
+    found = dict.fromkeys(metrics[row.task] for row in rows if row.task in metrics)
     title = METRIC_TITLES[next(iter(found))] if len(found) == 1 else "Score"
+
+    def metric(row: _Row) -> Metric:
+        return metrics.get(row.task or "", "return")
+
     columns: list[Column[_Row]] = [
-        Column("Difference", lambda row: Cell(_compared(row, several=len({r.ticket.task for r in rows}) > 1))),
-        raw_difference(
-            f"{title} [{interval}]",
-            "difference",
-            lambda row: row.of,
-            lambda row: metrics.get(row.ticket.task or "", "return"),
-        ),
-        difference(f"Normalised [{interval}]", "normalised", lambda row: (row.of.difference, row.of.low, row.of.high)),
-        Column("Runs", _runs, numeric=True),
+        Column("Difference", lambda row: Cell(_compared(row, several=len({r.task for r in rows}) > 1))),
+        replace(raw_difference(f"{title}\n[{interval}]", "difference", lambda row: row.of, metric), expendable=1),
+        difference(f"Normalised\n[{interval}]", "normalised", lambda row: (row.of.difference, row.of.low, row.of.high)),
+        Column("Runs", _runs, numeric=True, expendable=2),
     ]
     shown = [
         column
@@ -53,14 +56,29 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
     return make_table("evidence", caption, shown, rows)
 
 
+def _of_methods(row: MethodContrast | None) -> Iterator[_Row]:
+    """Gradient against magnitude."""
+    if row is not None:
+        yield _Row(f"{row.gradient} {MINUS} {row.magnitude}", row.task, row.measure, row.as_difference, (row.n,))
+
+
+def _of_tickets(tickets: Iterable[Judged]) -> Iterator[_Row]:
+    """Each ticket against random masks, and against dense agents."""
+    for ticket in tickets:
+        for answer in map(ticket.of, QUESTIONS[::-1]):
+            of = answer.comparison
+            if of is not None:
+                names = f"{ticket.arm} {MINUS} {of.against}"
+                yield _Row(names, ticket.task, answer.measure, of, (of.n, of.n_other))
+
+
 def _compared(row: _Row, *, several: bool) -> str:
     """``magnitude-90 - random-90``; with its task where there are `several`."""
-    where = f" on {row.ticket.task}" if several and row.ticket.task is not None else ""
-    over = " (mean over training)" if row.answer.measure == "area" else ""
-    return f"{row.ticket.arm} {MINUS} {row.of.against}{where}{over}"
+    where = f" on {row.task}" if several and row.task is not None else ""
+    over = " (mean over training)" if row.measure == "area" else ""
+    return f"{row.names}{where}{over}"
 
 
 def _runs(row: _Row) -> Cell:
     """``5``, or ``5, 8`` where the arms have different numbers."""
-    each = (row.of.n, row.of.n_other)
-    return Cell(", ".join(map(str, dict.fromkeys(each))), {"n": row.of.n, "n_other": row.of.n_other})
+    return Cell(", ".join(map(str, dict.fromkeys(row.runs))), {"n": row.runs[0], "n_other": row.runs[-1]})

@@ -4,7 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from rlottery.analysis.power import MOST_MORE_SEEDS
-from rlottery.analysis.verdict import QUESTIONS, Answer, ArmVerdict, PooledAnswer, PooledVerdict, Question, is_winning
+from rlottery.analysis.verdict import (
+    QUESTIONS,
+    Answer,
+    ArmVerdict,
+    MethodContrast,
+    PooledAnswer,
+    PooledVerdict,
+    Question,
+    is_winning,
+)
+from rlottery.report.answer import method_claim
 from rlottery.report.answers_in_words import PAIRS, Pair, Shade, pair_sentence, shade
 from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import beats_dense
@@ -63,8 +73,10 @@ class Headline:
         shown: what is shown, the most telling first; never empty. Before anything can be answered, the scores so far.
         open: what is not, and what more seeds would do.
         limits: what makes it less reliable.
-        short: the first of `shown` without its numbers, in short sentences; "" where it has no such form.
-        named: the tickets that the first of `shown` is about; where nothing is shown, the first that are compared.
+        short: the first of `shown` without their numbers, in short sentences; "" where they have no such form.
+        in_short: how many of `shown` it says.
+        methods: the comparison of the two methods that it begins with.
+        named: the tickets that the rest of it is about; where nothing is shown, the first that are compared.
         early: whether `shown` has an early look at the scores, because too few seeds are done for any answer.
     """
 
@@ -72,6 +84,8 @@ class Headline:
     open: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     short: str = ""
+    in_short: int = 1
+    methods: MethodContrast | None = None
     named: tuple[Judged, ...] = ()
     early: bool = False
 
@@ -109,6 +123,10 @@ def headline(contents: Contents) -> Headline:
     unshown = [sentence for of, sentence in sentences if not of[0].is_shown]
     leading = next((of for of, _ in sentences if of[0].is_shown), sentences[0][0])
     short = _sentence(leading, margin, wording, numbers=False, apart=True) if shown else ""
+    in_short, on_methods = 1, method_claim(contents)
+    if on_methods is not None:
+        in_short, short = len(shown[:1]) + 1, _continued(on_methods.short, short)
+        shown.insert(0, on_methods.full)
     shown += [*beats, *_failing(contents)]
     if not any(ticket.wins for ticket in (*single, *pooled)):
         (shown if shown else unshown).append("No winning ticket is shown.")
@@ -120,8 +138,18 @@ def headline(contents: Contents) -> Headline:
         (*unshown, *more),
         (*not_learned(silent), *limiting),
         short=short,
+        in_short=in_short,
+        methods=None if on_methods is None else on_methods.row,
         named=tuple(leading[:FEW]),
     )
+
+
+def _continued(first: str, second: str) -> str:
+    """Two sentences in a row; if both begin with the same task, the second doesn't name it again."""
+    where = first.partition(", ")[0]
+    if first.startswith("On ") and second.startswith(f"{where}, "):
+        second = f"There, {second.removeprefix(f'{where}, ')}"
+    return f"{first} {second}".rstrip()
 
 
 def _undecided(contents: Contents, beats: Sequence[str], limiting: tuple[str, ...]) -> Headline:

@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rlottery.analysis.rules import margin_text
-from rlottery.report.answer import OPTION, QUESTION, answer_or_advice
+from rlottery.report.answer import OPTION, QUESTION, answer_or_advice, method_claim
 from rlottery.report.closing_tables import task_table
 from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import contrast_lines
+from rlottery.report.evidence import evidence_table
 from rlottery.report.headline import headline
 from rlottery.report.score_tables import closing_table
 from rlottery.report.table_formats import escaped, table_lines
@@ -40,18 +41,22 @@ class Summary:
     """A study in short.
 
     Attributes:
-        verdict: what is shown of its tickets; lead: the first of it in short.
+        verdict: what is shown of its tickets; lead: the first `in_short` sentences of it in short.
+        evidence: the numbers of the lead.
         scores: how they did on each task, unless the verdict says it; not_started: of tasks without a run.
         open: what is not shown; limits: what makes the verdict less reliable.
         tasks: those that have a run; by_task: the scores of all arms on them.
         contrasts: what each registered contrast shows, and the default ones that show something.
         problems: masks that could not be read.
-        answer: whether gradient is better than magnitude, or how to find out; empty where nobody asks.
+        answer: whether gradient is better than magnitude, or how to find out; empty where nobody asks. `in_lead`: how
+            many of its lines the lead and its numbers say.
         key: what words and brackets mean.
     """
 
     verdict: tuple[str, ...]
     lead: str
+    in_short: int
+    evidence: Table
     open: tuple[str, ...]
     limits: tuple[str, ...]
     scores: tuple[str, ...]
@@ -61,6 +66,7 @@ class Summary:
     contrasts: tuple[str, ...]
     problems: tuple[str, ...]
     answer: tuple[str, ...]
+    in_lead: int
     key: tuple[str, ...]
 
 
@@ -70,7 +76,7 @@ def summarise(contents: Contents, told: Collection[tuple[str, int, str]] = ()) -
     Args:
         told: task, seed and arm of runs that failed, and of which the reader knows it.
     """
-    said = headline(contents)
+    said, claim = headline(contents), method_claim(contents)
     tasks = tuple(
         TaskSummary(
             task=task.task,
@@ -86,6 +92,8 @@ def summarise(contents: Contents, told: Collection[tuple[str, int, str]] = ()) -
     return Summary(
         verdict=said.shown,
         lead=said.lead,
+        in_short=said.in_short,
+        evidence=evidence_table(contents, said),
         open=said.open,
         limits=said.limits,
         scores=() if said.early else tuple(task_lines(contents.scores, len(contents.seeds))),
@@ -95,6 +103,7 @@ def summarise(contents: Contents, told: Collection[tuple[str, int, str]] = ()) -
         contrasts=tuple(contrast_lines(contents)),
         problems=problems,
         answer=tuple(answer_or_advice(contents)),
+        in_lead=0 if claim is None else 1 if claim.row is None else 2,
         key=_key(contents),
     )
 

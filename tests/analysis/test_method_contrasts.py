@@ -42,6 +42,9 @@ def test_differences_on_one_task() -> None:
     assert [row.adjusted for row in scores] == pytest.approx([max(2 * expected[1], expected[0]), 2 * expected[1]])
     gain = np.mean(DENSE)
     assert scores[1].difference == pytest.approx((np.mean(ARMS["taylor-95"]) - np.mean(ARMS["magnitude-95"])) / gain)
+    welch = stats.ttest_ind(ARMS["taylor-95"], ARMS["magnitude-95"], equal_var=False).confidence_interval(0.9)
+    raw = scores[1].as_difference
+    assert (raw.raw_difference, raw.raw_low, raw.raw_high) == pytest.approx((scores[1].difference * gain, *welch))
     (trend,) = (trend for trend in trends if trend.measure == "score")
     arms = [np.array(ARMS[name]) for name in ("taylor-95", "magnitude-80", "magnitude-95", "taylor-80")]
     change = arms[0].mean() + arms[1].mean() - arms[2].mean() - arms[3].mean()
@@ -61,6 +64,7 @@ def test_the_pool_is_last_and_is_the_mean_over_tasks() -> None:
     rows = [row for row in found if row.measure == "score" and row.sparsity["actor"] == 0.95]
     assert [row.task for row in rows] == ["a", "b", None]
     assert rows[2].difference == pytest.approx((rows[0].difference + rows[1].difference) / 2)
+    assert rows[2].raw_difference is None
     assert rows[2].n == 10 and rows[0].difference > 0 > rows[1].difference
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from rlottery.analysis.verdict import MethodContrast, Verdicts
 from rlottery.report.answer import answer
+from rlottery.report.evidence import evidence_table
+from rlottery.report.headline import headline
 from tests.report.contents import contents, empty
 
 
@@ -105,3 +107,40 @@ def test_comparisons_that_would_read_the_same_are_named(verdicts):
     assert "from 80 % (taylor-80-erk) to 98 % (taylor-98-erk)" in told[5]
     both = answer(replace(verdicts, methods=(one, replace(other, difference=0.3)), trends=()), 0.05, 5)
     assert both[0] == "Gradient is shown to be better at 90 % (g) and 90 % (g-erk)."
+
+
+TASK = "InvertedDoublePendulum-v5"
+
+
+class TestFirstOfAll:
+    """A study of `pruning:` with both methods begins with the answer about them."""
+
+    def made(self, *rows: MethodContrast, lists_arms: bool = False):
+        made = contents(seeds=(0, 1, 2, 3, 4), evaluations=3)
+        return replace(made, lists_arms=lists_arms, verdicts=replace(made.verdicts, methods=rows, trends=(), pooled=()))
+
+    def row(self, difference: float, adjusted: float | None) -> MethodContrast:
+        raw = [9000 * value for value in (difference, difference - 0.1, difference + 0.1)]
+        of = replace(contrast(80, difference, adjusted), task=TASK, tasks=(TASK,), n=5, fewest=5)
+        return replace(of, raw_difference=raw[0], raw_low=raw[1], raw_high=raw[2])
+
+    @pytest.mark.parametrize(("difference", "claim"), [(0.5, "g is better than m"), (-0.5, "m is better than g")])
+    def test_the_better_one_is_named_and_its_numbers_come_first(self, difference, claim):
+        made = self.made(self.row(difference, 0.01))
+        said = headline(made)
+        assert said.lead.startswith(f"On {TASK}, {claim}. ") and said.lead.count(TASK) <= 2
+        assert said.shown[0].startswith(f"On {TASK}, {claim} by 4,500 [90 % interval 3,600 to 5,400] in return (0.50 [")
+        assert said.shown[said.in_short - 1] not in said.lead and said.in_short == 2
+        first, *others = evidence_table(made, said).rows
+        assert first.cells[0].text == "g \N{MINUS SIGN} m" and others
+        assert first.cells[1].text.replace("\N{MINUS SIGN}", "-").startswith(f"{9000 * difference:+,.0f}")
+
+    def test_what_is_not_shown_is_open(self):
+        said = headline(self.made(self.row(0.2, 0.3)))
+        assert said.lead.startswith(f"On {TASK}, whether g differs from m is open.")
+
+    def test_without_a_test_or_with_listed_arms_the_tickets_come_first(self):
+        first = headline(self.made()).lead
+        assert headline(self.made(self.row(0.5, None))).lead == first
+        assert headline(self.made(self.row(0.5, 0.01), lists_arms=True)).lead == first
+        assert headline(self.made(replace(self.row(0.5, 0.01), n=4, fewest=4))).lead == first
