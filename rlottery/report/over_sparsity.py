@@ -1,10 +1,9 @@
-"""Scores over sparsity: of one task, and normalised over all tasks."""
+"""Scores over sparsity, of one task and normalised over all tasks; a row for each arm if they have one sparsity."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from rlottery.analysis.across_tasks import AcrossTasks
@@ -12,16 +11,16 @@ from rlottery.analysis.digits import number_formatter
 from rlottery.analysis.scores import Estimate, TaskScores
 from rlottery.analysis.splits import is_uniform
 from rlottery.report import panels
+from rlottery.report.arm_rows import UNTRAINED, arm_rows, have_one_sparsity
 from rlottery.report.arm_styles import Look
 from rlottery.report.drawn import Drawn, Key, Theme, themed
-from rlottery.report.figure_data import Block
+from rlottery.report.scored_arms import ScoredArms
 from rlottery.report.sheets import LINE, SIZE, WIDTH, Around, sheet
 from rlottery.report.ticks import TICK_SIZE, label_width, number_ticks, per_cent
-from rlottery.report.wording import BOOTSTRAP, METRIC_NAMES, plural, sparsity_text
+from rlottery.report.wording import METRIC_NAMES, plural, sparsity_text
 from rlottery.storage.paths import DENSE
 
 _HEIGHT = 2.7
-_UNTRAINED = (0, (1, 2))
 _MOST_RIGHT = 1.6
 """Inches for names next to their lines; longer ones, or more than fit, are in a legend."""
 
@@ -34,37 +33,16 @@ class _Point:
     seeds: Mapping[int, float]
 
 
-@dataclass(frozen=True)
-class _Drawing:
-    """What is drawn over sparsity.
-
-    Attributes:
-        arms: name, estimate, score of each seed, and number of seeds or runs.
-        untrained: mean score of untrained policies; untrained_n: how many they are.
-        column: of the data; words: what a value is; n_of: what the estimates are means over.
-        same: columns of the data that all rows have.
-        share: whether 1 is the whole.
-    """
-
-    arms: Sequence[tuple[str, Estimate, Mapping[int, float], int]]
-    untrained: float | None
-    untrained_n: int
-    label: str
-    column: str
-    words: str
-    n_of: str
-    same: Mapping[str, Any]
-    share: bool
-
-
 def score_over_sparsity(scores: TaskScores, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
     """Mean score of every arm over its sparsity, with single seeds, and the mean and interval of the dense agents.
+
+    A row for each arm instead if they have one sparsity.
 
     None if no arm with a known sparsity has a score.
     """
     seeds = max((len(arm.scores) for arm in scores.arms), default=0)
     label = panels.METRIC_AXES[scores.metric]
-    drawing = _Drawing(
+    scored = ScoredArms(
         arms=[(arm.arm, arm.mean, arm.scores, len(arm.scores)) for arm in scores.arms],
         untrained=scores.untrained,
         untrained_n=len(scores.untrained_sample),
@@ -75,15 +53,13 @@ def score_over_sparsity(scores: TaskScores, looks: Mapping[str, Look], theme: Th
         same={"task": scores.task, "metric": scores.metric},
         share=scores.metric == "success",
     )
-    return _over_sparsity(
-        drawing, looks, theme, f"{label} on {scores.task} over sparsity, mean of {plural(seeds, 'seed')}"
-    )
+    return _drawn(scored, looks, theme, f"{label} on {scores.task}", f"mean of {plural(seeds, 'seed')}")
 
 
 def normalised_over_sparsity(across: Sequence[AcrossTasks], looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
     """The same over all tasks, in normalised score."""
     tasks = max((len(arm.tasks) for arm in across), default=0)
-    drawing = _Drawing(
+    scored = ScoredArms(
         arms=[(arm.arm, arm.mean, {}, len(arm.tasks)) for arm in across],
         untrained=None,
         untrained_n=0,
@@ -94,32 +70,35 @@ def normalised_over_sparsity(across: Sequence[AcrossTasks], looks: Mapping[str, 
         same={},
         share=True,
     )
-    return _over_sparsity(drawing, looks, theme, f"normalised score over sparsity, mean of {plural(tasks, 'task')}")
+    return _drawn(scored, looks, theme, "normalised score", f"mean of {plural(tasks, 'task')}")
 
 
-def _over_sparsity(drawing: _Drawing, looks: Mapping[str, Look], theme: Theme, alt: str) -> Drawn | None:
-    arms = [arm for arm in drawing.arms if arm[0] in looks]
+def _drawn(scored: ScoredArms, looks: Mapping[str, Look], theme: Theme, what: str, of: str) -> Drawn | None:
     points = [
         _Point(looks[arm], sparsity, mean, seeds)
-        for arm, mean, seeds, _ in arms
-        if arm != DENSE and (sparsity := looks[arm].sparsity) is not None
+        for arm, mean, seeds, _ in scored.arms
+        if arm != DENSE and arm in looks and (sparsity := looks[arm].sparsity) is not None
     ]
     if not points:
         return None
-    dense = next((mean for arm, mean, _, _ in drawing.arms if arm == DENSE), None)
+    if have_one_sparsity(point.look for point in points):
+        [(shared, _)] = panels.sparsity_groups(point.look for point in points)
+        return arm_rows(scored, looks, theme, f"{what} of each arm at {shared} sparsity, {of}")
+    return _over_sparsity(scored, points, looks, theme, f"{what} over sparsity, {of}")
+
+
+def _over_sparsity(
+    scored: ScoredArms, points: Sequence[_Point], looks: Mapping[str, Look], theme: Theme, alt: str
+) -> Drawn:
+    dense = next((mean for arm, mean, _, _ in scored.arms if arm == DENSE), None)
     tickets_first = sorted(points, key=lambda point: point.look.quiet)
     lines: dict[str, list[_Point]] = {point.look.line: [] for point in tickets_first}
     for point in sorted(points, key=lambda point: point.sparsity):
         lines[point.look.line].append(point)
     estimates = [point.estimate for point in points] + ([dense] if dense else [])
-    ends = [v for e in estimates for v in (e.value, e.low, e.high) if v is not None]
-    ends += [seed for point in points for seed in point.seeds.values()]
-    ends += [1.0] if drawing.share else []
     shown = number_formatter([estimate.value for estimate in estimates])
-    # The axis includes the untrained agents where that leaves half of its height to the arms.
-    untrained = drawing.untrained
-    near = untrained is not None and 2 * np.ptp(ends) >= np.ptp([*ends, untrained])
-    limits = panels.padded([*ends, untrained] if untrained is not None and near else ends, 0.04)
+    untrained = scored.untrained
+    limits, near = scored.limits(estimates, (score for point in points for score in point.seeds.values()))
     names = [panels.Name(DENSE, dense.value, theme.ink, weight="bold")] if dense else []
     names += [panels.Name("untrained", untrained, theme.quiet)] if untrained is not None and near else []
     for line, of_line in lines.items():
@@ -143,13 +122,13 @@ def _over_sparsity(drawing: _Drawing, looks: Mapping[str, Look], theme: Theme, a
                 axes.axhspan(dense.low, dense.high, color=theme.quiet, alpha=0.16, linewidth=0, zorder=0.5)
             axes.axhline(dense.value, color=theme.ink, linewidth=1.6, zorder=1)
         if untrained is not None and near:
-            axes.axhline(untrained, color=theme.quiet, linewidth=1, linestyle=_UNTRAINED, zorder=1)
+            axes.axhline(untrained, color=theme.quiet, linewidth=1, linestyle=UNTRAINED, zorder=1)
         offsets = dict(zip(lines, panels.dodges([point.sparsity for point in points], len(lines)), strict=True))
         for line, of_line in lines.items():
             _draw_line(axes, of_line, offsets[line])
-        axes.set_ylabel(drawing.label, fontsize=SIZE)
+        axes.set_ylabel(scored.label, fontsize=SIZE)
         axes.set_ylim(*limits)
-        number_ticks(axes, "y", share=drawing.share)
+        number_ticks(axes, "y", share=scored.share)
         if untrained is not None and not near:
             beyond = "below" if untrained < limits[0] else "above"
             note = f"untrained: {shown(untrained)}, {beyond}"
@@ -158,37 +137,12 @@ def _over_sparsity(drawing: _Drawing, looks: Mapping[str, Look], theme: Theme, a
             panels.names_at_right(axes, names, (width, _HEIGHT))
         values = [f"dense {shown(dense.value)}"] if dense else []
         for line, of_line in lines.items():
-            at = (f"{shown(point.estimate.value)} at {sparsity_text(point.look.split)}" for point in of_line)
-            values.append(f"{line} {', '.join(at)}")
-        return made.draw(f"{alt[0].upper()}{alt[1:]}. {'; '.join(values)}.", _blocks(drawing, looks, offsets, near))
-
-
-def _blocks(drawing: _Drawing, looks: Mapping[str, Look], offsets: Mapping[str, float], near: bool) -> list[Block]:
-    """The numbers of the figure: of each arm its seeds, then its mean."""
-    found, column = [], drawing.column
-    value = f"{{{column}:v}} {drawing.words}"
-    for arm, mean, seeds, n in drawing.arms:
-        sparsity = looks[arm].sparsity if arm in looks else None
-        if arm not in looks or (sparsity is None and arm != DENSE):
-            continue
+            told = (f"{shown(point.estimate.value)} at {sparsity_text(point.look.split)}" for point in of_line)
+            values.append(f"{line} {', '.join(told)}")
+        at = {point.look.arm: panels.place(point.sparsity) + offsets[point.look.line] for point in points}
         # Dense agents are a line along the axis; their single seeds are not drawn.
-        x = None if arm == DENSE or sparsity is None else panels.place(sparsity) + offsets[looks[arm].line]
-        same = {**drawing.same, "arm": arm, "sparsity": sparsity}
-        if seeds:
-            each = {"seed": tuple(seeds), column: tuple(seeds.values())}
-            where = () if arm == DENSE else (0,)
-            of_seed = {**same, "statistic": "seed"}
-            found.append(Block(where, of_seed, each, x, column, f"{{arm}}, seed {{seed}}: {value}"))
-        has_interval = mean.low is not None and mean.high is not None
-        interval = f" [{BOOTSTRAP} {{low:v}} to {{high:v}}]" if has_interval else ", no interval"
-        words = f"{{arm}}, mean of n = {{n}} {drawing.n_of}: {value}{interval}"
-        ends = {column: (mean.value,), "low": (mean.low,), "high": (mean.high,)}
-        found.append(Block((0,), {**same, "statistic": "mean", "n": n}, ends, x, column, words))
-    if drawing.untrained is not None:
-        same = {**drawing.same, "arm": "untrained", "statistic": "mean", "n": drawing.untrained_n}
-        words = f"untrained, mean of n = {{n}} policies: {value}"
-        found.append(Block((0,) if near else (), same, {column: (drawing.untrained,)}, None, column, words))
-    return found
+        blocks = scored.blocks(looks, {**at, DENSE: None}, at, None, near=near, upright=True)
+        return made.draw(f"{alt[0].upper()}{alt[1:]}. {'; '.join(values)}.", blocks)
 
 
 def _names_of(looks: Iterable[Look]) -> dict[float, list[str]]:

@@ -202,7 +202,7 @@ def _contents_list(values: Mapping[str, Any]) -> list[dict[str, str]]:
     )
     parts = [
         ("verdict", "Verdict", True),
-        ("sparsity", "Sparsity", values["sparsity_figures"]),
+        ("sparsity", "By task", values["sparsity_figures"]),
         ("curves", "Curves", values["curve_figures"]),
         ("verdicts", "Answers", values["verdict_table"].rows),
         ("contrasts", "Contrasts", values["contrast_table"].rows),

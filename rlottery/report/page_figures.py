@@ -14,6 +14,7 @@ from rlottery.analysis.mask_analysis import ArmMasks, MaskAnalysis, MaskOverlap
 from rlottery.analysis.scores import TaskScores
 from rlottery.config import file_name
 from rlottery.report import mask_figures, mask_overlap_figures, over_sparsity, score_figures
+from rlottery.report.arm_rows import have_one_sparsity
 from rlottery.report.arm_styles import Look, looks
 from rlottery.report.contents import Contents
 from rlottery.report.curve_panels import MOST_CURVES, below_panels, curve_panels
@@ -44,12 +45,14 @@ class PageFigure:
     Attributes:
         name: of its files, and the prefix of its ids.
         caption: what it shows, with unit, number of seeds and kind of interval.
+        note: what its marks mean; empty where it says so itself.
     """
 
     name: str
     title: str
     caption: str
     drawn: Drawn
+    note: str = ""
 
     @property
     def is_picture(self) -> bool:
@@ -140,6 +143,7 @@ def _over_sparsity(contents: Contents, scores: TaskScores, look: Mapping[str, Lo
         f"{task}: mean {METRIC_NAMES[scores.metric]} of {n}, with its {BOOTSTRAP}; dots: single seeds. "
         f"Score: {last_evaluations(contents.score_evaluations)} of a run.{counted}",
         over_sparsity.score_over_sparsity(scores, look, LIGHT),
+        _marks(arms, look),
     )
 
 
@@ -175,6 +179,17 @@ def _over_all_tasks(contents: Contents, look: Mapping[str, Look]) -> PageFigure 
         f"All tasks: normalised score (0 = untrained, 1 = dense), mean over {plural(tasks, 'task')} ({n}), with its "
         f"{BOOTSTRAP}.{without}",
         over_sparsity.normalised_over_sparsity(arms, look, LIGHT) if tasks > 1 else None,
+        _marks((arm.arm for arm in arms), look),
+    )
+
+
+def _marks(arms: Iterable[str], look: Mapping[str, Look]) -> str:
+    """What the marks of a figure of these arms mean."""
+    if have_one_sparsity(look[arm] for arm in arms if arm in look):
+        return "Filled markers: means of tickets. Hollow: of controls. Line and band: dense agents."
+    return (
+        "Fewer weights remain further to the right. Filled markers: tickets. Hollow: controls. Line and band: dense "
+        "agents."
     )
 
 
@@ -323,5 +338,5 @@ def _n(numbers: Iterable[int], asked: int, what: str, each: str = "") -> str:
     return " ".join(["n =", *([span, "of"] if asked else []), things, *([each] if each else [])])
 
 
-def _figure(name: str, title: str, caption: str, drawn: Drawn | None) -> PageFigure | None:
-    return None if drawn is None else PageFigure(name, title, caption, drawn)
+def _figure(name: str, title: str, caption: str, drawn: Drawn | None, note: str = "") -> PageFigure | None:
+    return None if drawn is None else PageFigure(name, title, caption, drawn, note)

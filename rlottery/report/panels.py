@@ -1,4 +1,4 @@
-"""Parts that figures share: axes, the sparsity scale, and names next to lines."""
+"""Parts that figures share: axes, the sparsity scale, rows of names, and names next to lines."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,6 +69,44 @@ def dress(axes: Axes, theme: Theme) -> None:
     axes.tick_params(length=3, labelsize=TICK_SIZE)
     axes.grid(color=theme.grid, linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+@dataclass(frozen=True)
+class NameRows:
+    """Rows with names at the left of the axes, as high as their names.
+
+    Attributes:
+        names: each in lines.
+        left: inches that they take.
+        centres: of the rows, in inches from the top.
+        height: of all rows, in inches.
+    """
+
+    names: list[list[str]]
+    left: float
+    centres: list[float]
+    height: float
+
+
+def name_rows(names: Sequence[str], most: float, least: Sequence[float] = ()) -> NameRows:
+    """A row for each name, which is at most `most` inches wide; each row has at least its `least` inches of height."""
+    lines = [broken(drawn_name(name), most, SIZE) for name in names]
+    left = 0.15 + max(text_inches(line, SIZE) for of_name in lines for line in of_name)
+    heights = [LINE * len(of_name) + 0.06 for of_name in lines]
+    heights = [max(pair) for pair in zip(heights, least or heights, strict=True)]
+    centres = [float(end) - height / 2 for end, height in zip(np.cumsum(heights), heights, strict=True)]
+    return NameRows(lines, left, centres, sum(heights))
+
+
+def label_rows(axes: Axes, rows: NameRows, colours: Sequence[str]) -> None:
+    """Make the vertical axis one of rows, in inches from the top, with names in these colours."""
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(rows.height, 0)
+    axes.set_yticks(rows.centres, ["\n".join(lines) for lines in rows.names], fontsize=SIZE)
+    axes.tick_params(axis="y", length=0, labelsize=SIZE)
+    for text, colour in zip(axes.get_yticklabels(), colours, strict=True):
+        text.set_color(readable(colour))
 
 
 def padded(values: Iterable[float], share: float) -> tuple[float, float]:

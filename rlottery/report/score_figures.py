@@ -13,8 +13,7 @@ from rlottery.report import panels
 from rlottery.report.arm_styles import Look
 from rlottery.report.drawn import Drawn, Theme, themed
 from rlottery.report.figure_data import Block, shortened
-from rlottery.report.labels import broken, drawn_name, text_inches
-from rlottery.report.sheets import LINE, NARROW, SIZE, TITLE, WIDTH, Around, sheet
+from rlottery.report.sheets import NARROW, SIZE, TITLE, WIDTH, Around, sheet
 from rlottery.report.ticks import number_ticks, per_cent
 from rlottery.report.wording import BOOTSTRAP
 from rlottery.storage.paths import DENSE
@@ -100,39 +99,28 @@ def _rows(
 ) -> Drawn:
     """A panel for each column, with a row for each arm, given by its name and its number of runs."""
     cell = WIDTH if len(columns) < 3 else 1.3 * NARROW
-    most = 0.42 * cell
-    names = [broken(drawn_name(name), most, SIZE) for name, _ in arms]
-    left = 0.15 + max(text_inches(line, SIZE) for lines in names for line in lines)
-    # Rows are as high as their names; the place of a row is its centre, in inches from the top.
-    heights = [LINE * len(lines) + 0.06 for lines in names]
-    centres = [float(end) - height / 2 for end, height in zip(np.cumsum(heights), heights, strict=True)]
-    around = Around(left, 0.2, 0.55, 0.34)
-    size = (cell - left - around.right, sum(heights))
+    rows = panels.name_rows([name for name, _ in arms], 0.42 * cell)
+    around = Around(rows.left, 0.2, 0.55, 0.34)
+    size = (cell - rows.left - around.right, rows.height)
     chances = even == 0.5
     ends = [v for _, of in columns for e in of if e for v in (e.value, e.low, e.high) if v is not None]
     with themed(theme):
         made = sheet([title for title, _ in columns], size, around, theme)
         for panel, (title, estimates) in zip(made.axes, columns, strict=True):
             panels.dress(panel, theme)
-            panel.grid(axis="y", visible=False)
-            panel.spines["left"].set_visible(False)
             panel.set_title(title, loc="left", fontsize=TITLE)
             panel.axvline(even, color=theme.quiet, linewidth=1.0, zorder=1)
-            for row, (name, _), estimate in zip(centres, arms, estimates, strict=True):
+            for row, (name, _), estimate in zip(rows.centres, arms, estimates, strict=True):
                 if estimate is not None:
                     _draw_row(panel, row, estimate, looks[name])
-            panel.set_ylim(sum(heights), 0)
             panel.set_xlim(*((-0.03, 1.03) if chances else panels.padded([even, *ends], 0.05)))
             panel.set_xlabel(label, fontsize=SIZE)
             number_ticks(panel, "x", share=True, per_cent_signs=chances)
-            panel.set_yticks(centres, ["\n".join(lines) for lines in names], fontsize=SIZE)
-            panel.tick_params(axis="y", length=0, labelsize=SIZE)
-            for text, (name, _) in zip(panel.get_yticklabels(), arms, strict=True):
-                text.set_color(panels.readable(looks[name].colour))
+            panels.label_rows(panel, rows, [looks[name].colour for name, _ in arms])
         blocks = [
             _row_block(index, title, name, n, estimate, label, row)
             for index, (title, estimates) in enumerate(columns)
-            for row, (name, n), estimate in zip(centres, arms, estimates, strict=True)
+            for row, (name, n), estimate in zip(rows.centres, arms, estimates, strict=True)
             if estimate is not None
         ]
         return made.draw(alt, blocks)

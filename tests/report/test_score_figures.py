@@ -1,14 +1,19 @@
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from rlottery.report import sheets
 from rlottery.report.arm_styles import looks
 from rlottery.report.curve_panels import below_panels, curve_panels, mean_curve
 from rlottery.report.drawn import DARK, LIGHT
 from rlottery.report.over_sparsity import normalised_over_sparsity, score_over_sparsity
+from rlottery.report.page_figures import main_figure
 from rlottery.report.panels import (
     clusters,
     moved_apart,
@@ -21,7 +26,9 @@ from rlottery.report.panels import (
 from rlottery.report.score_figures import aggregates, improvement, profiles
 from rlottery.report.ticks import NumberFormatter, share_ticks, steps_text
 from rlottery.report.verdict_tables import sparsity_cell
-from tests.report.contents import TASKS, contents
+from tests.report.contents import TASKS, contents, renamed
+
+LONG = "a-very-long-name-of-an-arm-that-is-wider-than-half-a-panel-95"
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +144,81 @@ class TestScoreOverSparsity:
         scores = replace(made.scores[0], arms=made.scores[0].arms[:1])
         assert score_over_sparsity(scores, look, LIGHT) is None
         assert normalised_over_sparsity((), look, LIGHT) is None
+
+
+@pytest.fixture(scope="module")
+def task():
+    """The arms at 95 % of a study with ten seeds, of which some have equal scores, and one arm a long name."""
+    scores = renamed(contents(seeds=tuple(range(10)), evaluations=3), "taylor-95", LONG).scores[1]
+    arms = tuple(arm for arm in scores.arms if arm.arm in ("dense", LONG) or arm.arm.endswith("-95"))
+    first = replace(arms[0], scores={seed: 1.0 if seed < 7 else score for seed, score in arms[0].scores.items()})
+    runs = {arm.arm: scores.runs[arm.arm] for arm in arms}
+    return replace(scores, arms=(first, *arms[1:]), runs=runs)
+
+
+class TestArmsOfOneSparsity:
+    def test_each_seed_is_a_dot_at_its_score_that_covers_no_other_and_can_be_pointed_at(self, task):
+        look = looks([task])
+        drawn = score_over_sparsity(task, look, LIGHT)
+        [cell] = drawn.cells
+        x0, kx, y0, ky = cell.scale
+        found, places = [], {}
+        for use in ET.fromstring(drawn.svg).iter("{http://www.w3.org/2000/svg}use"):
+            if (style := re.match(r"fill: (#\w{6}); fill-opacity: 0.75", use.get("style", ""))) is not None:
+                places.setdefault(style.group(1), []).append((float(use.get("x", "")), float(use.get("y", ""))))
+        assert all(np.hypot(*np.subtract(*pair)) > 3.5 for dots in places.values() for pair in combinations(dots, 2))
+        for arm in task.arms:
+            dots = places[look[arm.arm].colour.lower()]
+            assert len(dots) == 10
+            found += zip(sorted(x for x, _ in dots), sorted(arm.scores.values()), strict=True)
+            [block] = [b for b in drawn.blocks if b.same["arm"] == arm.arm and b.same["statistic"] == "seed"]
+            pointed = [(x0 + kx * x, y0 + ky * y) for x, y in zip(block.each["score"], block.y, strict=True)]
+            assert np.allclose(sorted(pointed), sorted(dots), atol=0.01)
+        assert np.corrcoef(np.transpose(found))[0, 1] == pytest.approx(1)
+
+    @pytest.mark.parametrize(
+        ("untrained", "said"), [(0.0, ""), (0.97, ""), (-50.0, ": \N{MINUS SIGN}50, further left")]
+    )
+    def test_each_row_has_the_whole_name_of_its_arm_and_no_text_is_over_another(
+        self, task, monkeypatch, untrained, said
+    ):
+        figures = []
+        real = sheets.draw
+        monkeypatch.setattr(sheets, "draw", lambda figure, *rest: figures.append(figure) or real(figure, *rest))
+        drawn = score_over_sparsity(replace(task, untrained=untrained), looks([task]), LIGHT)
+        [figure] = figures
+        [axes] = figure.axes
+        FigureCanvasAgg(figure).draw()
+        rows = axes.get_yticklabels()
+        names = [row.get_text().replace("\n", "") for row in rows]
+        assert names == ["dense", "magnitude-95", LONG, "random-95", "small-dense-95"]
+        assert drawn.keys == () and [text.get_text() for text in axes.texts] == ["dense", f"untrained{said}"]
+        texts = [*rows, *axes.get_xticklabels(), *axes.texts, axes.xaxis.label]
+        boxes = [text.get_window_extent() for text in texts]
+        assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0 for box in boxes)
+        assert all(box.y1 <= figure.bbox.height for box in boxes)
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+    def test_words_around_it_fit(self, task, made):
+        given = replace(made, scores=(task,), across=())
+        figure = main_figure(given)
+        assert "over sparsity" not in figure.alt and "of each arm at 95 % sparsity" in figure.alt
+        assert "further to the right" not in figure.note and "Hollow: of controls" in figure.note
+        assert "further to the right" in main_figure(made).note and "over sparsity" in main_figure(made).alt
+
+    def test_arms_of_different_sparsities_in_actor_and_critic_are_drawn_over_sparsity(self, task):
+        split = {"actor": 0.95, "critic": 0.9}
+        runs = {
+            arm: tuple(replace(run, sparsity=split) for run in of) for arm, of in task.runs.items() if arm != "dense"
+        }
+        other = replace(task, runs={"dense": task.runs["dense"], **runs})
+        assert "over sparsity" in score_over_sparsity(other, looks([other]), LIGHT).alt
+
+    def test_over_all_tasks_there_are_means_without_seeds(self, made, look):
+        across = [arm for arm in made.across if arm.arm == "dense" or arm.arm.endswith("-95")]
+        drawn = normalised_over_sparsity(across, look, LIGHT)
+        assert drawn.alt.startswith("Normalised score of each arm at 95 % sparsity, mean of 3 tasks. dense 1")
+        assert {block.same["statistic"] for block in drawn.blocks} == {"mean"}
 
 
 class TestAcrossTasks:
