@@ -53,7 +53,7 @@ def import_criteria(config: Config) -> None:
     own = own_criteria(config)
     if not own:
         return
-    from rlottery.pruning.criteria import known_criterion  # needs NumPy, which configs without arms don't
+    from rlottery.pruning.criteria import known_criterion  # here, so that `import rlottery.config` needs no NumPy
 
     try:
         missing = [name for name in own.values() if known_criterion(name) is None]
@@ -69,7 +69,7 @@ def import_criteria(config: Config) -> None:
 
 
 def _import_criterion(name: str) -> None:
-    from rlottery.pruning.criteria import find_criterion  # needs NumPy, which configs without arms don't
+    from rlottery.pruning.criteria import find_criterion  # as above
 
     try:
         find_criterion(name)

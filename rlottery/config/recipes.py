@@ -415,13 +415,13 @@ def _schedule_name(given: Mapping[str, Any]) -> object:
 
 
 def _criterion(name: str) -> "Criterion | None":
-    from rlottery.pruning.criteria import known_criterion  # needs NumPy, which configs without arms don't
+    from rlottery.pruning.criteria import known_criterion  # here, so that `import rlottery.config` needs no NumPy
 
     return known_criterion(name)
 
 
 def _controls() -> "dict[str, Control]":
-    from rlottery.pruning.controls import CONTROLS  # needs NumPy too
+    from rlottery.pruning.controls import CONTROLS  # as above
 
     return CONTROLS
 

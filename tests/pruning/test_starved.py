@@ -17,7 +17,7 @@ def first(inputs: int, units: int, used: int) -> np.ndarray:
 
 
 def test_a_layer_with_few_weights_that_leaves_few_units_is_starved() -> None:
-    # 10 of 100 weights are far less than the network's (10 + 400 + 20) / (100 + 400 + 20), and lead to 1 of 20 units.
+    # 2 of 100 weights are far less than the network's (2 + 400 + 20) / (100 + 400 + 20), and lead to 1 of 20 units.
     mask = {"layer_0": first(5, 20, 0), "layer_1": np.ones((20, 20), bool), "layer_2": np.ones((20, 1), bool)}
     mask["layer_0"][:2, 0] = True
     (found,) = starved_layers(mask)
