@@ -35,7 +35,7 @@ from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_coun
 from rlottery.study.execution.local import LocalBackend
 from rlottery.study.execution.time_left import TimeLeft
 from rlottery.study.planning.finished_runs import damage_of_job
-from rlottery.study.planning.jobs import UNTRAINED, Job
+from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job
 from rlottery.study.planning.other_versions import report_other_versions
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.planning.trials import record_trials
@@ -177,7 +177,7 @@ def _tidy(config: Config, tracked: Sequence[Tracked]) -> None:
                 raise StudyError(f"{error}. Fix this, then run this command again.") from None
     for item in tracked:
         # A process killed just after a run's end leaves its checkpoints, or the folder in which it was trained again.
-        ended = item.state in (JobState.FOUND, JobState.DONE) and item.job.stage in ("dense", "ticket")
+        ended = item.state in (JobState.FOUND, JobState.DONE) and item.job.stage in TRAINING
         left = [item.job.files.checkpoint, item.job.files.aside.folder]
         if ended and any(map(Path.exists, left)) and (lock := try_lock(item.job.files)):
             with lock:

@@ -8,8 +8,7 @@ from rlottery.config.recipes import ROUND
 from rlottery.report.wording import plural
 from rlottery.storage.paths import DENSE
 from rlottery.study.execution.executor import ENDED_BADLY
-from rlottery.study.execution.time_left import TRAINING
-from rlottery.study.planning.jobs import UNTRAINED, Job
+from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job
 from rlottery.study.planning.plan import JobState, Tracked
 
 STARTING, MAKING_MASK = "starting", "making mask"

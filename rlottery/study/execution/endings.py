@@ -18,7 +18,7 @@ from rlottery.storage.progress import Progress
 from rlottery.study.planning.earlier import earlier_of
 from rlottery.study.planning.fingerprints import dense_fingerprint, ticket_fingerprint
 from rlottery.study.planning.finished_runs import manifest_head
-from rlottery.study.planning.jobs import UNTRAINED, Job
+from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job
 from rlottery.study.stages.faults import AGAIN, Fault, fault_of, with_fix
 
 FAILED = 3
@@ -77,7 +77,7 @@ def begin_log(job: Job) -> None:
 def manifest_time(job: Job) -> int:
     """When the manifest of the job's run was written; 0 if there is none, or if the job isn't a run."""
     with contextlib.suppress(OSError):
-        return job.files.manifest.stat().st_mtime_ns if job.stage in ("dense", "ticket") else 0
+        return job.files.manifest.stat().st_mtime_ns if job.stage in TRAINING else 0
     return 0
 
 
@@ -113,7 +113,7 @@ def record_failure(job: Job, why: str) -> None:
 
     A run with an earlier result gets none: it was trained aside, and without a manifest the result is still known.
     """
-    if job.stage not in ("dense", "ticket") or job.files.manifest.exists():
+    if job.stage not in TRAINING or job.files.manifest.exists():
         return
     try:
         if earlier_of(job) is not None:
@@ -151,7 +151,7 @@ def remarks(job: Job) -> str:
     """What there is to say about a run that is done: the damaged checkpoints that its last session found, and whether
     it replaced an earlier one. "" if there is nothing."""
     with contextlib.suppress(RlotteryError):
-        manifest = read_manifest(job.files) if job.stage in ("dense", "ticket") else None
+        manifest = read_manifest(job.files) if job.stage in TRAINING else None
         if manifest is not None:
             notes = [note for session in manifest.get("sittings", [])[-1:] for note in session["notes"]]
             replaced = [manifest["replaced"]] if "replaced" in manifest else []
@@ -162,7 +162,7 @@ def remarks(job: Job) -> str:
 def last_progress(job: Job) -> Progress | None:
     """The progress of a run that is done, with its last evaluation; None if there is none, or the job isn't a run."""
     with contextlib.suppress(RlotteryError, OSError):
-        if job.stage in ("dense", "ticket") and (rows := read_evaluations(job.files.metrics)):
+        if job.stage in TRAINING and (rows := read_evaluations(job.files.metrics)):
             last = {f"last_{name}": rows[-1][name] for name in ("return", "success") if name in rows[-1]}
             return Progress(os.getpid(), rows[-1]["env_steps"], job.env_steps, 0.0, **last)
     return None

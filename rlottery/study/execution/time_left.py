@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 from rlottery.storage.progress import Progress
 from rlottery.study.execution.executor import starting_order
-from rlottery.study.planning.jobs import Job, prerequisites
+from rlottery.study.planning.jobs import TRAINING, Job, prerequisites
 from rlottery.study.planning.plan import JobState, Tracked
 
 MEASURED_SECONDS = 3.0
 MEASURED_SHARE = 0.02
 """A run has a speed of its own after so many seconds, and this share of its steps, of updates."""
-TRAINING = ("dense", "ticket")
-"""Stages whose jobs are runs."""
 
 
 @dataclass

@@ -23,7 +23,7 @@ from rlottery.storage.paths import DENSE, RunFiles
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.fingerprints import Fingerprint, differing_keys
 from rlottery.study.planning.finished_runs import damage_of_job, ended_manifest
-from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.jobs import TRAINING, Job
 from rlottery.study.planning.versions_now import versions_now
 
 
@@ -113,7 +113,7 @@ def repeated(job: Job) -> Earlier | None:
 
     None if there is none, or if the job only waits for others: its run will be found done.
     """
-    if job.stage not in ("dense", "ticket"):
+    if job.stage not in TRAINING:
         return None
     waits = job.stage == "ticket" and _ended(job.files) is not None and not damage_of_job(job)
     return None if waits else earlier_of(job)

@@ -16,7 +16,7 @@ from rlottery.storage.manifests import (
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, replay_is_saved
 from rlottery.storage.untrained_record import untrained_damage
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, differing_keys
-from rlottery.study.planning.jobs import UNTRAINED, Job
+from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job
 
 
 class DivergedRunError(StudyError):
@@ -108,7 +108,7 @@ def damage_of_job(job: Job) -> list[DamagedError]:
     """Files of the job's run that are missing or differ from their checksums; the job will regenerate them."""
     if job.stage == UNTRAINED:
         return untrained_damage(job.untrained_files)
-    if job.stage not in ("dense", "ticket"):
+    if job.stage not in TRAINING:
         return []
     try:
         manifest = ended_manifest(job.files)

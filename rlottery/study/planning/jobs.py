@@ -12,6 +12,8 @@ from rlottery.study.planning.arms import Arm
 
 STAGES = ("dense", "mask", "ticket")
 """The stages that a command can ask for."""
+TRAINING = ("dense", "ticket")
+"""The stages whose jobs train an agent."""
 UNTRAINED = "untrained"
 """The stage of a job that evaluates the untrained policies of a task."""
 ORDER = ("dense", "rewind", "mask", "ticket", UNTRAINED)

@@ -10,7 +10,7 @@ from rlottery.storage.checkpoint_record import checkpoint_to_continue
 from rlottery.storage.made_with import Versions, changes
 from rlottery.study.planning.earlier import repeated
 from rlottery.study.planning.finished_runs import ended_manifest
-from rlottery.study.planning.jobs import UNTRAINED, Job
+from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job
 from rlottery.study.planning.untrained import untrained_scores
 from rlottery.study.planning.versions_now import code_versions, versions_in_worker
 
@@ -63,7 +63,7 @@ def _built_on(job: Job) -> Iterator[tuple[str, Versions]]:
             yield _CONTINUED, begun.versions
         elif job.stage == "rewind" and (dense := ended_manifest(job.dense_files)) is not None:
             yield _AGAIN, dense.get("versions", {})
-        elif job.stage in ("dense", "ticket") and (found := checkpoint_to_continue(job.files)) is not None:
+        elif job.stage in TRAINING and (found := checkpoint_to_continue(job.files)) is not None:
             yield from ((_CONTINUED, session.get("versions", {})) for session in found.record["sittings"][-1:])
     if job.arm is not None:
         with contextlib.suppress(StudyError):

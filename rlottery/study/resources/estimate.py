@@ -26,8 +26,7 @@ from rlottery.study.display import duration
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.executor import worker_count
-from rlottery.study.execution.time_left import TRAINING
-from rlottery.study.planning.jobs import UNTRAINED, Job, prerequisites
+from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job, prerequisites
 from rlottery.study.planning.plan import JobState, Tracked
 from rlottery.study.planning.trials import try_tasks
 from rlottery.study.resources.disk_space import disk_use, group_weights, kept_bytes, size
