@@ -214,4 +214,4 @@ def test_a_worker_that_another_process_stops_continues(tmp_path: Path) -> None:
     os.kill(json.loads(progress.read_text())["pid"], signal.SIGTERM)
     assert process.wait(timeout=300) == 1
     said = (study / "command.log").read_text()
-    assert "Pendulum-v1 seed 0 dense: stopped: It continues from step" in said
+    assert "Pendulum-v1 seed 0 dense: stopped. It continues from step" in said

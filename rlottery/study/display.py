@@ -1,24 +1,20 @@
 """The display while a study runs: a live table in a terminal, and plain lines elsewhere."""
 
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
-from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from rlottery.analysis.digits import Digits, number_formatter
 from rlottery.report.terminal import SafeConsole
 from rlottery.report.wording import few
+from rlottery.study.durations import duration, rough_duration
 from rlottery.study.execution.executor import ENDED_BADLY, NOT_STARTED
 from rlottery.study.execution.time_left import TimeLeft
-from rlottery.study.planning.jobs import UNTRAINED
 from rlottery.study.planning.plan import JobState, Tracked
 from rlottery.study.run_rows import Row, rows_of, tally
+from rlottery.study.runs_table import runs_table, scores
 
 LINE_SECONDS = 30.0
 LINE_SHARE = 0.25
@@ -31,26 +27,6 @@ DRAW_SECONDS = 1.0
 LIVE_WIDTH = 60
 """Narrowest terminal in which the table of runs is drawn."""
 _UNKNOWN_WIDTH = 80
-
-_STYLES = {
-    JobState.RUNNING: "bold",
-    JobState.FAILED: "bold red",
-    JobState.DIVERGED: "bold red",
-    JobState.WAITING: "dim",
-    JobState.STOPPED: "yellow",
-    JobState.SKIPPED: "yellow",
-    JobState.DONE: "green",
-    JobState.FOUND: "dim green",
-}
-"""How each state is shown, the most interesting first."""
-_BAR_WIDTH = 10
-_COLUMNS = ("run", "state", "steps/s", "return", "success", "elapsed", "left")
-_TO_THE_LEFT = _COLUMNS[:2]
-_DISPENSABLE = ("steps/s", "success", "return", "elapsed")
-"""The columns that a narrow terminal does without, in this order."""
-_USUAL_WIDTHS = {"state": _BAR_WIDTH + 5, "return": 8, "elapsed": 9, "left": 9}
-_GAP = 2
-"""Spaces between two columns."""
 
 
 def terminal(least_width: int = 40) -> Console:
@@ -193,7 +169,7 @@ class Lines:
                 lines.append(ended_line(row))
             elif new and message and state in (JobState.WAITING, JobState.RUNNING):
                 lines.append(f"{row.label}: {message}")
-        return lines + [f"{few(labels)}: {JobState.SKIPPED.value}, because {why}" for why, labels in skipped.items()]
+        return lines + [f"{few(labels)}: {_bad_end(JobState.SKIPPED, why)}" for why, labels in skipped.items()]
 
     def _print(self, line: str) -> None:
         self._printed = time.monotonic()
@@ -203,9 +179,9 @@ class Lines:
 def ended_line(row: Row) -> str:
     """A run that has ended, as a plain line: ``reach-v3 seed 0 dense: done in 3 min 10 s, return 4,210.5``."""
     if row.state is not JobState.DONE:
-        return f"{row.label}: {row.state.value}{f': {row.current.message}' if row.current.message else ''}"
-    scores = [f"{name} {value}" for name, value in zip(("return", "success"), _scores(row), strict=True) if value]
-    return f"{row.label}: {', '.join([f'done in {duration(row.seconds)}', *scores, *_messages(row)])}"
+        return f"{row.label}: {_bad_end(row.state, row.current.message)}"
+    shown = [f"{name} {value}" for name, value in zip(("return", "success"), scores(row), strict=True) if value]
+    return f"{row.label}: {', '.join([f'done in {duration(row.seconds)}', *shown, *_messages(row)])}"
 
 
 def ending_lines(tracked: Sequence[Tracked], *, has_said: bool) -> list[str]:
@@ -224,97 +200,21 @@ def ending_lines(tracked: Sequence[Tracked], *, has_said: bool) -> list[str]:
     lines = []
     for (state, why), of_why in whys.items():
         log = of_why[0].current.message.partition("\nlog: ")[2]
-        reason = f", because {why}" if state is JobState.SKIPPED else f": {why}" if why else ""
         where = f"\n  log: {log}" if log and not has_said else ""
-        lines.append(f"{few(row.label for row in of_why)}: {state.value}{reason}{where}")
+        lines.append(f"{few(row.label for row in of_why)}: {_bad_end(state, why)}{where}")
     if not has_said:
         lines += [f"{row.label}: {line}" for row in rows if row.state is JobState.DONE for line in _messages(row)]
     return lines
 
 
+def _bad_end(state: JobState, why: str) -> str:
+    """``failed: boom``, ``not run, because dense failed``, ``stopped. It continues from step 1,000.``"""
+    joint = {JobState.SKIPPED: ", because ", JobState.STOPPED: ". "}.get(state, ": ")
+    return f"{state.value}{joint}{why}" if why else state.value
+
+
 def _messages(row: Row) -> list[str]:
     return [t.message for t in row.jobs if t.message]
-
-
-def runs_table(rows: Sequence[Row], time_left: TimeLeft, number: int | None = None, width: int | None = None) -> Table:
-    """One line per run: state or progress, environment steps per second, last return and success, elapsed and left.
-
-    Args:
-        number: how many lines fit below the heading. The last one counts the runs that don't. None shows all runs.
-        width: how many characters fit. Columns that don't are left out, and names are shortened. None shows everything.
-    """
-    shown, hidden = rows, ""
-    if number is not None and len(rows) > number:
-        shown, hidden = _most_interesting(rows, max(1, number - 1))
-    one_task = len({row.jobs[0].job.task_index for row in rows}) == 1
-    cells = [_cells(row, time_left, short=one_task) for row in shown]
-    columns, longest_name = _columns_that_fit(cells, width)
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    for heading in columns:
-        justify: Literal["left", "right"] = "left" if heading in _TO_THE_LEFT else "right"
-        table.add_column(heading, no_wrap=True, justify=justify, header_style="dim")
-    for row, texts in zip(shown, cells, strict=True):
-        style = _STYLES[row.state]
-        name = texts["run"] if len(texts["run"]) <= longest_name else ".." + texts["run"][-max(1, longest_name - 2) :]
-        styled = [Text(name, style=style), Text(texts["state"], style=style)]
-        table.add_row(*styled, *(texts[heading] for heading in columns[2:]))
-    if hidden:
-        table.add_row(Text(hidden if width is None else hidden[:longest_name], style="dim"))
-    return table
-
-
-def _cells(row: Row, time_left: TimeLeft, *, short: bool) -> dict[str, str]:
-    """The text of a run's line by column. `short`: without its task."""
-    name = row.short_label if short else row.label
-    running = row.state is JobState.RUNNING
-    progress = row.current.progress if running else None
-    counts_steps = progress is not None and not row.phase and row.current.job.stage != UNTRAINED
-    speed = f"{progress.steps_per_second:.0f}" if counts_steps and progress is not None else ""
-    elapsed = duration(row.seconds) if running or row.state is JobState.DONE else ""
-    left = time_left.of(row.current) if running else None
-    rough = "" if left is None else rough_duration(left)
-    state = _bar(row) if running else row.state.value
-    return dict(zip(_COLUMNS, (name, state, speed, *_scores(row), elapsed, rough), strict=True))
-
-
-def _columns_that_fit(cells: Sequence[Mapping[str, str]], width: int | None) -> tuple[list[str], int]:
-    """The columns to show, and how long a name may be."""
-    columns = list(_COLUMNS)
-    needed = {name: max(cell_len(text) for text in (name, *(row[name] for row in cells))) for name in columns}
-    if width is not None:  # columns don't come and go while a study runs
-        needed |= {name: max(needed[name], usual) for name, usual in _USUAL_WIDTHS.items()}
-    if width is None:
-        return columns, needed["run"]
-    for dispensable in (*_DISPENSABLE, None):
-        others = sum(needed[name] + _GAP for name in columns[1:])
-        if dispensable is None or others + needed["run"] <= width:
-            break
-        columns.remove(dispensable)
-    return columns, width - others
-
-
-def duration(seconds: float) -> str:
-    """Seconds in readable units: ``42 s``, ``3 min 10 s``, ``2 h 5 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def rough_duration(seconds: float) -> str:
-    """An estimated time, no more precise than it is known: ``40 s``, ``3 min``, ``2 h 10 min``, ``3 days``."""
-    if seconds < 55:
-        return f"{max(5, 5 * round(seconds / 5))} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    tens = 10 * round(minutes / 10)
-    if tens < 24 * 60:
-        return f"{tens // 60} h {tens % 60} min" if tens % 60 else f"{tens // 60} h"
-    days, hours = divmod(round(seconds / 3600), 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
 
 
 def _where(row: Row) -> str:
@@ -322,35 +222,3 @@ def _where(row: Row) -> str:
     if row.phase or row.share is None:
         return f"{row.label} ({row.phase})" if row.phase else row.label
     return f"{row.label} {100 * row.share:.0f} %"
-
-
-def _most_interesting(rows: Sequence[Row], number: int) -> tuple[list[Row], str]:
-    """The runs to show when not all fit, in their order, and a count of the others."""
-    by_interest = list(_STYLES)
-    ranked = sorted(range(len(rows)), key=lambda index: by_interest.index(rows[index].state))
-    shown, others = sorted(ranked[:number]), ranked[number:]
-    counts = Counter(rows[index].state.value for index in others)
-    return [rows[index] for index in shown], "and " + ", ".join(f"{n} {state}" for state, n in counts.items())
-
-
-def _bar(row: Row) -> str:
-    """The progress of a running row, or what it does while it makes none."""
-    if row.phase or row.share is None:
-        return row.phase
-    filled = round(row.share * _BAR_WIDTH)
-    return f"{'━' * filled}{'╌' * (_BAR_WIDTH - filled)} {row.share:4.0%}"
-
-
-def _scores(row: Row) -> tuple[str, str]:
-    """The last return and success."""
-    progress = next((t.progress for t in reversed(row.jobs) if t.progress is not None), None)
-    if progress is None:
-        return "", ""
-    shown = "" if progress.last_return is None else return_text(progress.last_return)
-    return shown, "" if progress.last_success is None else f"{progress.last_success:.2f}"
-
-
-def return_text(value: float) -> str:
-    """A single return: ``1,234.5``, or ``0.00333`` and ``1e+40`` where that would hide it or fill the line."""
-    usual = 0.1 <= abs(value) < 1e10 or value == 0
-    return Digits(1)(value) if usual else number_formatter([value])(value)

@@ -24,7 +24,7 @@ from rlottery.storage.progress import read_progress
 from rlottery.storage.trained_with import other_settings_message
 from rlottery.storage.trial_record import deviation_lines, read_trials
 from rlottery.storage.untrained_record import read_untrained, untrained_damage
-from rlottery.study.display import duration
+from rlottery.study.durations import duration
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.earlier import is_known_to_differ
 from rlottery.study.planning.finished_runs import damage_of_run, replay_was_deleted

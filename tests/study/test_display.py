@@ -15,20 +15,18 @@ from rlottery.study.display import (
     Lines,
     LiveTable,
     display_for,
-    duration,
     ended_line,
     ending_lines,
-    return_text,
-    rough_duration,
-    runs_table,
     terminal,
 )
+from rlottery.study.durations import duration, rough_duration
 from rlottery.study.execution.executor import NOT_STARTED
 from rlottery.study.execution.time_left import TimeLeft
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, list_jobs, untrained_jobs
 from rlottery.study.planning.plan import JobState, Tracked
 from rlottery.study.run_rows import already_done, rows_of, tally
+from rlottery.study.runs_table import return_text, runs_table
 from tests.study.studies import job, shown, tiny_config
 
 HALF_WAY = Progress(1, 150, 300, steps_per_second=50.0, last_return=-1234.56, last_success=0.5)
@@ -286,7 +284,7 @@ class TestEnding:
         mask.state = ticket.state = JobState.SKIPPED
         mask.message = ticket.message = NOT_STARTED
         (line,) = ending_lines(tracked, has_said=False)
-        assert line == "Pendulum-v1 seed 0 dense: stopped: It continues from step 1,000."
+        assert line == "Pendulum-v1 seed 0 dense: stopped. It continues from step 1,000."
 
     def test_remarks_on_runs_that_are_done_are_shown(self, tmp_path: Path) -> None:
         tracked = tracked_jobs(tmp_path)

@@ -22,7 +22,7 @@ from rlottery.config.recipes import SparseTrainingRecipe
 from rlottery.errors import StudyError
 from rlottery.processes.children import ChildError, call_in_child, child_environment
 from rlottery.report.wording import plural
-from rlottery.study.display import duration
+from rlottery.study.durations import duration
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.executor import worker_count
