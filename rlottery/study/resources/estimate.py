@@ -76,7 +76,7 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     rates = measure(config) if waiting else []
     table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("run", header_style="dim")
+    table.add_column("run", overflow="fold", header_style="dim")
     for heading in ("state", "env steps", "time", "disk, MB"):
         table.add_column(heading, justify="right", header_style="dim")
     takes = {id(t): job_seconds(t.job, rates[t.job.task_index]) for t in waiting}

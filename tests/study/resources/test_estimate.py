@@ -115,6 +115,13 @@ class TestTable:
         tracked = [Tracked(j, JobState.FOUND if j.stage in done else JobState.WAITING) for j in planned]
         return shown(estimate_table(config, tracked))
 
+    def test_a_long_name_is_shown_whole_in_a_narrow_terminal(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path, "pruning.controls=[permuted-weights]")
+        planned = list_jobs(config, arms_of(config, "magnitude"), ("ticket",))
+        said = shown(estimate_table(config, [Tracked(of, JobState.FOUND) for of in planned]), 50)
+        runs = [line.partition("already done")[0].partition("   ")[0].strip() for line in said.splitlines()]
+        assert "permuted-weights-of-magnitude-80" in "".join(runs)
+
     def test_a_line_a_run_with_steps_time_and_disk(self, small: Config) -> None:
         lines = self.table(small).splitlines()
         assert lines[1].split() == ["seed", "0", "dense", "to", "do", "300", "9", "s", "0.0"]
