@@ -73,8 +73,8 @@ def main(
 
     Args:
         train_agent: Train the dense agents and save their replay buffers.
-        create_ticket: Create the pruning masks.
-        run_ticket: Train the tickets: the initial weights times the mask.
+        create_ticket: Create the pruning masks of tickets and controls.
+        run_ticket: Train the tickets, the initial weights times the mask, and their controls.
         pruning_method: ``"magnitude"`` scores weights by |w|, ``"gradient"`` as ``pruning.gradient_method`` says. None
             means magnitude, or every arm of a config that lists its arms under ``arms``.
         config: The study's YAML file.

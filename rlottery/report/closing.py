@@ -50,7 +50,7 @@ class Closing:
         """What one of the lines is, or "" if they are not worth counting; their style; and the lines."""
         summary = self.summary
         asked = _advice(summary.answer)
-        yield "line", "", asked
+        yield "", "", asked
         yield "more sentence", "", summary.verdict[summary.in_short :]
         yield "open answer", "", [_open(line) for line in summary.open]
         problems = [*(line for task in summary.tasks for line in task.problems), *summary.problems]

@@ -343,6 +343,7 @@ class TestOneScreen:
             for task, rates in (("reach-v3", (0.0, 1.0, 1.0, 0.5)), ("push-v3", (0.25, 0.25, 0.25, 0.25))):
                 write_run(store, arm, 0, success(*rates), task=task)
         lines = shown(collect(store, config(["reach-v3", "push-v3"], seeds=(0,))), 80, 24).splitlines()
+        assert "gradient and magnitude" not in " ".join(" ".join(lines).split())  # there is one method
         assert any(line.endswith("  (success)") for line in lines)
         (row,) = (line.split() for line in lines if line.startswith("magnitude-50 "))
         assert row[-2:] == ["1.00", "0.25"]  # normalised, and a success rate
