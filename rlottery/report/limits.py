@@ -70,18 +70,20 @@ def _no_failure_seen(tickets: Sequence[ArmVerdict], level: float) -> Iterator[st
 
 
 def _no_room(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
-    """The tasks where a ticket that is as good as dense could not have been shown to be better than random masks."""
+    """The tasks where a ticket that is as good as dense might not have been shown to be better than random."""
     short = [arm for arm in tickets if arm.no_room and arm.random.answer in ("open", "equivalent")]
     if short:
         least = [arm.random.detectable for arm in short if arm.random.detectable is not None]
+        names = {arm.arm for arm in short}
         rooms = [
             f"{_span([arm.headroom for arm in arms if arm.headroom is not None])} on {task}"
             for task, arms in grouped(short, lambda arm: arm.task).items()
         ]
         yield (
-            f"Random masks score only {few(rooms)} below dense agents, in normalised score. The smallest difference "
-            f"that this study can detect there is {_span(least)} (80 % power), so for {few(arm.arm for arm in short)} "
-            "it could not have shown a difference, had they been as good as dense."
+            f"The normalised score of random masks is below that of dense agents by only {few(rooms)}. The smallest "
+            f"difference that this study detects there with 80 % power is {_span(least)}. So even if "
+            f"{few(arm.arm for arm in short)} {'is' if len(names) == 1 else 'are'} as good as dense agents, this study "
+            "may miss that random masks are worse."
         )
 
 
