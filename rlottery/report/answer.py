@@ -153,9 +153,8 @@ def _better(contrasts: Sequence[MethodContrast], level: float, least_seeds: int)
     shown = [contrast for contrast in contrasts if _is_shown(contrast, level, least_seeds)]
     ahead, behind = [c for c in shown if c.difference > 0], [c for c in shown if c.difference < 0]
     if not ahead and not behind:
-        if len(tested) == 1:
-            return "No difference is shown in the one comparison."
-        return f"No difference is shown in any of {len(tested)} comparisons."
+        none = "No difference between gradient and magnitude is shown"
+        return f"{none}." if len(tested) == 1 else f"{none} in any of {len(tested)} comparisons."
     parts = []
     if ahead:
         parts.append(f"gradient is shown to be better at {_where(ahead, contrasts)}")

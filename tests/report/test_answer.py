@@ -37,9 +37,11 @@ class TestAnswer:
         )
 
     def test_nothing_shown(self, verdicts):
-        assert self.said(verdicts, contrast(80, 0.9, 0.2))[0] == ("No difference is shown in the one comparison.")
+        assert (
+            self.said(verdicts, contrast(80, 0.9, 0.2))[0] == "No difference between gradient and magnitude is shown."
+        )
         told = self.said(verdicts, contrast(80, 0.9, 0.2), contrast(90, 0.9, 0.2))
-        assert told[0] == "No difference is shown in any of 2 comparisons."
+        assert told[0] == "No difference between gradient and magnitude is shown in any of 2 comparisons."
 
     def test_too_few_seeds_show_nothing(self, verdicts):
         assert self.said(verdicts, contrast(80, 0.9, 0.001, n=12))[0] == (
@@ -53,7 +55,7 @@ class TestAnswer:
     def test_what_single_tasks_show_follows_the_pool(self, verdicts):
         single = replace(contrast(95, 0.3, 0.04), task="Reacher-v5"), replace(contrast(98, 0.3, 0.06), task="a")
         told = self.said(verdicts, contrast(95, 0.1, 0.4), *single)
-        assert told[0].startswith("No difference is shown")
+        assert told[0].startswith("No difference between gradient and magnitude is shown")
         assert (
             "Shown on single tasks, Holm-corrected within each: g \N{MINUS SIGN} m = +0.30 on Reacher-v5 (p = 0.040)."
             in told
@@ -70,7 +72,7 @@ class TestAnswer:
 
     def test_areas_follow_scores(self, verdicts):
         told = self.said(verdicts, contrast(80, 0.1, 0.5), contrast(80, -0.2, 0.01, measure="area"))
-        assert told[0].startswith("No difference is shown")
+        assert told[0].startswith("No difference between gradient and magnitude is shown")
         assert "area under the learning curve" in told[-1] and "magnitude is shown to be better at 80 %" in told[-1]
 
     @pytest.mark.parametrize(
