@@ -8,6 +8,8 @@ from importlib import resources
 import yaml
 from markupsafe import Markup, escape
 
+from rlottery.report.wording import unbroken
+
 
 @dataclass(frozen=True)
 class Term:
@@ -49,7 +51,7 @@ def term_of(text: str) -> Term | None:
 
 
 def with_terms(text: str) -> Markup:
-    """HTML of a text in which the first occurrence of each term links to its definition."""
+    """HTML of a text in which the first occurrence of each term links to its definition, and no number is broken."""
     seen: set[str] = set()
     parts, end = [], 0
     for found in _pattern().finditer(text):
@@ -57,10 +59,11 @@ def with_terms(text: str) -> Markup:
         if entry.term in seen or not entry.hover:
             continue
         seen.add(entry.term)
-        link = Markup('<a class="term" href="#{0}" data-term="{0}">{1}</a>').format(term_id(entry.term), found.group())
-        parts += [escape(text[end : found.start()]), link]
+        words = unbroken(found.group())
+        link = Markup('<a class="term" href="#{0}" data-term="{0}">{1}</a>').format(term_id(entry.term), words)
+        parts += [escape(unbroken(text[end : found.start()])), link]
         end = found.end()
-    return Markup("").join([*parts, escape(text[end:])])
+    return Markup("").join([*parts, escape(unbroken(text[end:]))])
 
 
 @cache

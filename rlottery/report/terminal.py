@@ -1,6 +1,5 @@
 """Consoles that print safe text alone; tables and paragraphs of any width, in which numbers and names never break."""
 
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,10 @@ from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from rlottery.report.tables import Row, Table
+from rlottery.report.wording import unbroken
 from rlottery.safety.printable import on_one_line, printable
 
 _GAP = 2
-_TOGETHER = re.compile(r"(?<=\d) (?=%|seeds?\b)|(?<=seed) (?=\d)|(?<=\d:) (?=[-+\d])|(?<=p [<=]) |(?<=\bp) (?=[<=])")
-"""Spaces at which no line is broken: in `80 %`, `2 seeds`, `seed 0: +0.05`, `p < 0.001`."""
 
 
 class SafeConsole(Console):
@@ -38,7 +36,7 @@ class Paragraph:
     style: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        together = _TOGETHER.sub("\N{NO-BREAK SPACE}", printable(self.text))
+        together = unbroken(printable(self.text))
         lines = textwrap.wrap(together, options.max_width, subsequent_indent="  ", break_on_hyphens=False)
         yield Text("\n".join(lines).replace("\N{NO-BREAK SPACE}", " "), style=self.style)
 

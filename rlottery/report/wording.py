@@ -1,6 +1,7 @@
 """Words and numbers as people read them. `rlottery.analysis.digits` decides how many digits scores have."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,13 @@ FEW = 4
 """How many arms or tasks a sentence names; of more it says how many there are."""
 AGAINST = {"dense": "dense agents", "random": "random masks"}
 """Question of the verdict -> what tickets are compared with."""
+_TOGETHER = re.compile(r"(?<=\d) (?=%|seeds?\b)|(?<=seed) (?=\d)|(?<=\d:) (?=[-+\d])|(?<=p [<=]) |(?<=\bp) (?=[<=])")
+"""Spaces at which no line is broken: in `80 %`, `2 seeds`, `seed 0: +0.05`, `p < 0.001`."""
+
+
+def unbroken(text: str) -> str:
+    """A text with no-break spaces between numbers and what belongs to them."""
+    return _TOGETHER.sub("\N{NO-BREAK SPACE}", text)
 
 
 def plural(number: int, noun: str) -> str:

@@ -35,3 +35,8 @@ def test_the_first_occurrence_of_a_term_links_to_its_definition():
 
 def test_everyday_words_are_not_marked():
     assert with_terms("every run of a task, <b>in seconds</b>") == "every run of a task, &lt;b&gt;in seconds&lt;/b&gt;"
+
+
+def test_numbers_and_p_values_stay_on_one_line():
+    shown = with_terms("a 90 % interval, Holm-corrected p < 0.001, over 2 seeds").replace("\N{NO-BREAK SPACE}", "_")
+    assert ">90_% interval</a>" in shown and "p_&lt;_0.001" in shown and shown.endswith("over 2_seeds")
