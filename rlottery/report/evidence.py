@@ -33,6 +33,7 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
     interval = interval_name(contents.rules.level)
     metrics = {task.task: task.metric for task in contents.scores}
     rows = [*_of_methods(of.methods), *_of_tickets(of.named)]
+    tasks = {row.task for row in rows}
     found = dict.fromkeys(metrics[row.task] for row in rows if row.task in metrics)
     title = METRIC_TITLES[next(iter(found))] if len(found) == 1 else "Score"
 
@@ -40,7 +41,7 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
         return metrics.get(row.task or "", "return")
 
     columns: list[Column[_Row]] = [
-        Column("Difference", lambda row: Cell(_compared(row, several=len({r.task for r in rows}) > 1))),
+        Column("Difference", lambda row: Cell(_compared(row, several=len(tasks) > 1))),
         replace(raw_difference(f"{title}\n[{interval}]", "difference", lambda row: row.of, metric), expendable=1),
         difference(f"Normalised\n[{interval}]", "normalised", lambda row: (row.of.difference, row.of.low, row.of.high)),
         Column("Runs", _runs, numeric=True, expendable=2),
@@ -52,7 +53,8 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
     ]
     units = [f"in {joined(METRIC_NAMES[metric] for metric in found)}"] if found else []
     units += ["in normalised score"] if any(row.of.difference is not None for row in rows) else []
-    caption = f"Difference {joined(units)}, with its {interval}." if units else "Difference of the scores."
+    where = f" on {', '.join(map(str, tasks))}" if len(tasks) == 1 < len(metrics) and None not in tasks else ""
+    caption = f"Difference {joined(units)}{where}, with its {interval}." if units else "Difference of the scores."
     return make_table("evidence", caption, shown, rows)
 
 

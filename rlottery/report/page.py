@@ -173,7 +173,7 @@ def _known(value: Any) -> Any:
 
 def _bounded(text: str) -> Markup:
     """A number and its interval, or a title and what is in brackets, with a line break allowed between them alone."""
-    first, bracket, rest = text.partition(" [")
+    first, bracket, rest = " ".join(text.split()).partition(" [")
     return Markup("{}{}").format(first, Markup(' <span class="bounds">[{}</span>').format(rest) if bracket else "")
 
 

@@ -311,6 +311,10 @@ class TestTheFirstScreen:
                     shown = "{} [{}, {}]".format(*numbers)
                     assert re.search(rf"{arm.arm} {MINUS} {against}\s*{re.escape(shown)}\s*{of.n}\s", told)
 
+    def test_a_title_is_only_broken_before_its_bracket(self):
+        page = page_environment().from_string("{{ title | bounded }}").render(title="Return\n[90 % interval]")
+        assert page == 'Return <span class="bounds">[90 % interval]</span>'
+
     def test_too_few_seeds_have_an_early_look_in_the_words_of_the_terminal(self):
         given = one_task(contents(seeds=(0, 1), evaluations=3))
         none = [
