@@ -333,7 +333,7 @@ def notes_on(runs: Sequence[Run], last: int, training: Training) -> tuple[str, .
     """
     notes = []
     what, some = (
-        ("the last evaluation", "that was made in some runs")
+        ("the last evaluation", "some runs made it")
         if last == 1
         else (f"the mean of the last {last} evaluations", "some of these were made")
     )

@@ -240,7 +240,7 @@ def test_scores_of_untrained_agents_are_noted(tmp_path: Path) -> None:
     )
     assert notes(199) == ()
     (note,) = notes(300, last=1)
-    assert note.startswith("A score is the last evaluation, and that was made in some runs before the first update")
+    assert note.startswith("A score is the last evaluation, and some runs made it before the first update")
 
 
 def test_what_an_arm_is_about_is_no_difference_from_the_dense_agent(tmp_path: Path) -> None:
