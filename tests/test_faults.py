@@ -103,7 +103,7 @@ class TestSmallDisk:
     def test_a_disk_that_is_too_small_is_reported_before_anything_starts(self, study: Path) -> None:
         code, said = self.run(study, "64k")
         assert code == 2
-        assert said.startswith("error: This study needs about") and "data=FOLDER" in said
+        assert "\nerror: This study needs about" in said and "data=FOLDER" in said
         assert not list((study / "kept").iterdir())
 
     def test_a_disk_that_fills_leaves_what_was_saved(self, finished: Path, study: Path) -> None:
