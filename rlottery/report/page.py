@@ -179,7 +179,7 @@ def _bounded(text: str) -> Markup:
 
 def _column_term(title: str) -> str | None:
     """The id of the term that explains a column, if there is one."""
-    entry = term_of(title.partition(" [")[0])
+    entry = term_of(" ".join(title.split()).partition(" [")[0])
     return None if entry is None else term_id(entry.term)
 
 
