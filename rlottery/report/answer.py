@@ -90,10 +90,13 @@ def method_claim(contents: Contents) -> MethodClaim | None:
     where = f"On {row.task}, " if row.task is not None else f"Over {plural(len(row.tasks), 'task')}, "
     of = row.as_difference, row.task, row.measure
     if not shown:
-        claim = f"{where}whether {row.gradient} differs from {row.magnitude} is open"
+        claim = (
+            f"{where}whether gradient tickets ({row.gradient}) and magnitude tickets ({row.magnitude}) differ is open"
+        )
         return MethodClaim(f"{claim}.", f"{claim} ({contents.wording.signed(of)}{holm_text(row.adjusted)}).", row)
-    better, worse = (row.gradient, row.magnitude)[:: 1 if row.difference > 0 else -1]
-    claim = f"{where}{better} is better than {worse}"
+    both = f"gradient tickets ({row.gradient})", f"magnitude tickets ({row.magnitude})"
+    better, worse = both[:: 1 if row.difference > 0 else -1]
+    claim = f"{where}{better} are better than {worse}"
     return MethodClaim(f"{claim}.", f"{claim} {contents.wording.by(of)}{holm_text(row.adjusted)}.", row)
 
 

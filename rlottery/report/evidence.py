@@ -8,8 +8,14 @@ from rlottery.analysis.runs import Metric
 from rlottery.analysis.verdict import QUESTIONS, Difference, Measure, MethodContrast
 from rlottery.report.contents import Contents
 from rlottery.report.headline import Headline, Judged
-from rlottery.report.tables import Cell, Column, Table, difference, make_table, raw_difference
+from rlottery.report.tables import NOTHING, Cell, Column, Table, difference, make_table, raw_difference
 from rlottery.report.wording import METRIC_NAMES, METRIC_TITLES, interval_name, joined
+
+OPEN = "open"
+ANSWER_WORDS = {"superior": "better", "non-inferior": "as good", "equivalent": "equivalent"} | {
+    word: word for word in ("better", "worse", OPEN)
+}
+"""What is shown of a ticket, in a word; "" where the question can't be asked."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,7 @@ class _Row:
 
     Attributes:
         names: of both arms, such as ``magnitude-90 - random-90``.
+        answer: what is shown of the first.
         runs: of each.
     """
 
@@ -25,6 +32,7 @@ class _Row:
     task: str | None
     measure: Measure | None
     of: Difference
+    answer: str
     runs: tuple[int, ...]
 
 
@@ -32,7 +40,7 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
     """A row for each comparison behind the headline's first sentences; few columns, for the first screen."""
     interval = interval_name(contents.rules.level)
     metrics = {task.task: task.metric for task in contents.scores}
-    rows = [*_of_methods(of.methods), *_of_tickets(of.named)]
+    rows = [*_of_methods(of.methods, contents.rules.level), *_of_tickets(of.named)]
     tasks = {row.task for row in rows}
     found = dict.fromkeys(metrics[row.task] for row in rows if row.task in metrics)
     title = METRIC_TITLES[next(iter(found))] if len(found) == 1 else "Score"
@@ -44,7 +52,7 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
         Column("Difference", lambda row: Cell(_compared(row, several=len(tasks) > 1))),
         replace(raw_difference(f"{title}\n[{interval}]", "difference", lambda row: row.of, metric), expendable=1),
         difference(f"Normalised\n[{interval}]", "normalised", lambda row: (row.of.difference, row.of.low, row.of.high)),
-        Column("Runs", _runs, numeric=True, expendable=2),
+        Column("Shown", lambda row: Cell(row.answer)),
     ]
     shown = [
         column
@@ -55,13 +63,22 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
     units += ["in normalised score"] if any(row.of.difference is not None for row in rows) else []
     where = f" on {', '.join(map(str, tasks))}" if len(tasks) == 1 < len(metrics) and None not in tasks else ""
     caption = f"Difference {joined(units)}{where}, with its {interval}." if units else "Difference of the scores."
+    if counts := sorted({n for row in rows for n in row.runs}):
+        caption += f" Runs of each arm: {counts[0]}{f' to {counts[-1]}' * (len(counts) > 1)}."
+    if any(row.answer == OPEN and _excludes_0(row.of) for row in rows):
+        caption += " If the interval excludes 0, an answer can be open, because several are tested (Holm's correction)."
     return make_table("evidence", caption, shown, rows)
 
 
-def _of_methods(row: MethodContrast | None) -> Iterator[_Row]:
+def _of_methods(row: MethodContrast | None, level: float) -> Iterator[_Row]:
     """Gradient against magnitude."""
     if row is not None:
-        yield _Row(f"{row.gradient} {MINUS} {row.magnitude}", row.task, row.measure, row.as_difference, (row.n,))
+        shown = OPEN if row.adjusted is None or row.adjusted > level else "better" if row.difference > 0 else "worse"
+        yield _Row(f"{row.gradient} {MINUS} {row.magnitude}", row.task, row.measure, row.as_difference, shown, (row.n,))
+
+
+def _excludes_0(of: Difference) -> bool:
+    return of.low is not None and of.high is not None and not of.low <= 0 <= of.high
 
 
 def _of_tickets(tickets: Iterable[Judged]) -> Iterator[_Row]:
@@ -71,7 +88,8 @@ def _of_tickets(tickets: Iterable[Judged]) -> Iterator[_Row]:
             of = answer.comparison
             if of is not None:
                 names = f"{ticket.arm} {MINUS} {of.against}"
-                yield _Row(names, ticket.task, answer.measure, of, (of.n, of.n_other))
+                shown = ANSWER_WORDS.get(answer.answer or "", NOTHING)
+                yield _Row(names, ticket.task, answer.measure, of, shown, (of.n, of.n_other))
 
 
 def _compared(row: _Row, *, several: bool) -> str:
@@ -79,8 +97,3 @@ def _compared(row: _Row, *, several: bool) -> str:
     where = f" on {row.task}" if several and row.task is not None else ""
     over = " (mean over training)" if row.measure == "area" else ""
     return f"{row.names}{where}{over}"
-
-
-def _runs(row: _Row) -> Cell:
-    """``5``, or ``5, 8`` where the arms have different numbers."""
-    return Cell(", ".join(map(str, dict.fromkeys(row.runs))), {"n": row.runs[0], "n_other": row.runs[-1]})

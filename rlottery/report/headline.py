@@ -24,6 +24,7 @@ from rlottery.report.task_sentences import early_look
 from rlottery.report.wording import AGAINST, FEW, capitalised, few, grouped, joined, p_text, plural
 from rlottery.storage.paths import DENSE
 
+NO_WINNER = "No winning ticket is shown."
 ALL_OPEN = "Nothing is shown yet: every answer is open."
 _RANDOM_FIRST = QUESTIONS[::-1]
 
@@ -124,12 +125,15 @@ def headline(contents: Contents) -> Headline:
     leading = next((of for of, _ in sentences if of[0].is_shown), sentences[0][0])
     short = _sentence(leading, margin, wording, numbers=False, apart=True) if shown else ""
     in_short, on_methods = 1, method_claim(contents)
-    if on_methods is not None:
-        in_short, short = len(shown[:1]) + 1, _continued(on_methods.short, short)
-        shown.insert(0, on_methods.full)
+    wins = any(ticket.wins for ticket in (*single, *pooled))
     shown += [*beats, *_failing(contents)]
-    if not any(ticket.wins for ticket in (*single, *pooled)):
-        (shown if shown else unshown).append("No winning ticket is shown.")
+    if on_methods is not None:
+        first = (shown[:1], short) if wins else ([NO_WINNER], NO_WINNER)
+        in_short, short = 2, _continued(on_methods.short, first[1])
+        shown = [on_methods.full, *first[0], *(shown[1:] if wins else shown)]
+        leading = _of_both(on_methods.row, single) or leading
+    elif not wins:
+        (shown if shown else unshown).append(NO_WINNER)
     more = [line for question in _RANDOM_FIRST if (line := _more_seeds(single, question))]
     # Of other tasks, the sentences on their tickets have said why there is no answer.
     silent = [task for task in verdicts.tasks if task.task not in {ticket.task for ticket in single}]
@@ -142,6 +146,12 @@ def headline(contents: Contents) -> Headline:
         methods=None if on_methods is None else on_methods.row,
         named=tuple(leading[:FEW]),
     )
+
+
+def _of_both(row: MethodContrast | None, tickets: Sequence[Judged]) -> list[Judged]:
+    """The tickets that a comparison of the two methods is about, the gradient ticket first."""
+    arms = [] if row is None else [row.gradient, row.magnitude]
+    return [ticket for arm in arms for ticket in tickets if row and (ticket.arm, ticket.task) == (arm, row.task)]
 
 
 def _continued(first: str, second: str) -> str:

@@ -309,7 +309,8 @@ class TestTheFirstScreen:
                 for of, against in ((arm.dense.comparison, "dense"), (arm.random.comparison, "its random control")):
                     numbers = (f"{value:+.2f}".replace("-", MINUS) for value in (of.difference, of.low, of.high))
                     shown = "{} [{}, {}]".format(*numbers)
-                    assert re.search(rf"{arm.arm} {MINUS} {against}\s*{re.escape(shown)}\s*{of.n}\s", told)
+                    assert re.search(rf"{arm.arm} {MINUS} {against}\s*{re.escape(shown)}\s*\w+", told)
+        assert "Runs of each arm: 15." in told
 
     def test_a_title_is_only_broken_before_its_bracket(self):
         page = page_environment().from_string("{{ title | bounded }}").render(title="Return\n[90 % interval]")
