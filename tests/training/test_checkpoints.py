@@ -94,7 +94,9 @@ class Study:
                 if kill_after is not None and step >= kill_after:
                     raise KilledError
 
-            for _ in train(loop, self.schedule, self.make, SimpleNamespace(write=log.write, tick=tick)):
+            for _ in train(
+                loop, self.schedule, self.make, SimpleNamespace(write=log.write, tick=tick, enter=lambda phase: None)
+            ):
                 if save(loop):
                     saver.save(loop, log.position())
             return loop

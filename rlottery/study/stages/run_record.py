@@ -77,7 +77,7 @@ def record_run(
             ended["replay"] = "released"
         write_manifest(files, manifest_of("diverged", names, ended))
         checkpoints.remove()
-        raise DivergedError(reason, error.arrays) from error
+        raise DivergedError(reason, error.arrays) from None
     except Exception as error:
         if fault_of(error, job.config.data) is None:  # otherwise the run is not over
             facts: RunFacts = {"error": located_text(error)}
