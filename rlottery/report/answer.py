@@ -68,12 +68,13 @@ class MethodClaim(NamedTuple):
 
     Attributes:
         short: the answer in one sentence; full: with its numbers.
-        row: the one comparison that it rests on; None where there are several.
+        row: the one comparison that it rests on; None where there are several. is_shown: whether a difference is shown.
     """
 
     short: str
     full: str
     row: MethodContrast | None
+    is_shown: bool
 
 
 def method_claim(contents: Contents) -> MethodClaim | None:
@@ -85,7 +86,7 @@ def method_claim(contents: Contents) -> MethodClaim | None:
         return None
     if len(rows) > 1:
         sentence = _better(rows, rules.level, rules.least_seeds)
-        return MethodClaim(sentence, sentence, None)
+        return MethodClaim(sentence, sentence, None, bool(shown))
     (row,) = rows
     where = f"On {row.task}, " if row.task is not None else f"Over {plural(len(row.tasks), 'task')}, "
     of = row.as_difference, row.task, row.measure
@@ -93,11 +94,13 @@ def method_claim(contents: Contents) -> MethodClaim | None:
         claim = (
             f"{where}whether gradient tickets ({row.gradient}) and magnitude tickets ({row.magnitude}) differ is open"
         )
-        return MethodClaim(f"{claim}.", f"{claim} ({contents.wording.signed(of)}{holm_text(row.adjusted)}).", row)
+        return MethodClaim(
+            f"{claim}.", f"{claim} ({contents.wording.signed(of)}{holm_text(row.adjusted)}).", row, False
+        )
     both = f"gradient tickets ({row.gradient})", f"magnitude tickets ({row.magnitude})"
     better, worse = both[:: 1 if row.difference > 0 else -1]
     claim = f"{where}{better} are better than {worse}"
-    return MethodClaim(f"{claim}.", f"{claim} {contents.wording.by(of)}{holm_text(row.adjusted)}.", row)
+    return MethodClaim(f"{claim}.", f"{claim} {contents.wording.by(of)}{holm_text(row.adjusted)}.", row, True)
 
 
 def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:

@@ -5,17 +5,16 @@ from dataclasses import dataclass, replace
 
 from rlottery.analysis.digits import MINUS
 from rlottery.analysis.runs import Metric
-from rlottery.analysis.verdict import QUESTIONS, Difference, Measure, MethodContrast
+from rlottery.analysis.verdict import QUESTIONS, Difference, Measure
+from rlottery.report.answer import MethodClaim
 from rlottery.report.contents import Contents
 from rlottery.report.headline import Headline, Judged
 from rlottery.report.tables import NOTHING, Cell, Column, Table, difference, make_table, raw_difference
 from rlottery.report.wording import METRIC_NAMES, METRIC_TITLES, interval_name, joined
 
-OPEN = "open"
-ANSWER_WORDS = {"superior": "better", "non-inferior": "as good", "equivalent": "equivalent"} | {
-    word: word for word in ("better", "worse", OPEN)
-}
-"""What is shown of a ticket, in a word; "" where the question can't be asked."""
+_OPEN = "open"
+_IN_A_WORD = {"superior": "better", "non-inferior": "as good", None: NOTHING}
+"""What is shown of a ticket, where another word than that of the answer says it."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,8 @@ class _Row:
 
     Attributes:
         names: of both arms, such as ``magnitude-90 - random-90``.
-        answer: what is shown of the first.
+        shown: of the first. kept_open: whether nothing is shown because of Holm's correction alone: the interval, which
+            isn't corrected, excludes 0 on a side where the claim is about 0.
         runs: of each.
     """
 
@@ -32,7 +32,8 @@ class _Row:
     task: str | None
     measure: Measure | None
     of: Difference
-    answer: str
+    shown: str
+    kept_open: bool
     runs: tuple[int, ...]
 
 
@@ -40,7 +41,7 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
     """A row for each comparison behind the headline's first sentences; few columns, for the first screen."""
     interval = interval_name(contents.rules.level)
     metrics = {task.task: task.metric for task in contents.scores}
-    rows = [*_of_methods(of.methods, contents.rules.level), *_of_tickets(of.named)]
+    rows = [*_of_methods(of.methods), *_of_tickets(of.named)]
     tasks = {row.task for row in rows}
     found = dict.fromkeys(metrics[row.task] for row in rows if row.task in metrics)
     title = METRIC_TITLES[next(iter(found))] if len(found) == 1 else "Score"
@@ -52,7 +53,7 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
         Column("Difference", lambda row: Cell(_compared(row, several=len(tasks) > 1))),
         replace(raw_difference(f"{title}\n[{interval}]", "difference", lambda row: row.of, metric), expendable=1),
         difference(f"Normalised\n[{interval}]", "normalised", lambda row: (row.of.difference, row.of.low, row.of.high)),
-        Column("Shown", lambda row: Cell(row.answer)),
+        Column("Shown", lambda row: Cell(row.shown)),
     ]
     shown = [
         column
@@ -65,31 +66,40 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
     caption = f"Difference {joined(units)}{where}, with its {interval}." if units else "Difference of the scores."
     if counts := sorted({n for row in rows for n in row.runs}):
         caption += f" Runs of each arm: {counts[0]}{f' to {counts[-1]}' * (len(counts) > 1)}."
-    if any(row.answer == OPEN and _excludes_0(row.of) for row in rows):
+    if any(row.kept_open for row in rows):
         caption += " If the interval excludes 0, an answer can be open, because several are tested (Holm's correction)."
     return make_table("evidence", caption, shown, rows)
 
 
-def _of_methods(row: MethodContrast | None, level: float) -> Iterator[_Row]:
+def _of_methods(claim: MethodClaim | None) -> Iterator[_Row]:
     """Gradient against magnitude."""
-    if row is not None:
-        shown = OPEN if row.adjusted is None or row.adjusted > level else "better" if row.difference > 0 else "worse"
-        yield _Row(f"{row.gradient} {MINUS} {row.magnitude}", row.task, row.measure, row.as_difference, shown, (row.n,))
-
-
-def _excludes_0(of: Difference) -> bool:
-    return of.low is not None and of.high is not None and not of.low <= 0 <= of.high
+    if claim is not None and (row := claim.row) is not None:
+        names, of = f"{row.gradient} {MINUS} {row.magnitude}", row.as_difference
+        shown = ("better" if row.difference > 0 else "worse") if claim.is_shown else _OPEN
+        kept_open = not claim.is_shown and (_is_above_0(of) or _is_below_0(of))
+        yield _Row(names, row.task, row.measure, of, shown, kept_open, (row.n,))
 
 
 def _of_tickets(tickets: Iterable[Judged]) -> Iterator[_Row]:
     """Each ticket against random masks, and against dense agents."""
     for ticket in tickets:
-        for answer in map(ticket.of, QUESTIONS[::-1]):
-            of = answer.comparison
-            if of is not None:
-                names = f"{ticket.arm} {MINUS} {of.against}"
-                shown = ANSWER_WORDS.get(answer.answer or "", NOTHING)
-                yield _Row(names, ticket.task, answer.measure, of, shown, (of.n, of.n_other))
+        for question in QUESTIONS[::-1]:
+            answer = ticket.of(question)
+            if (of := answer.comparison) is None:
+                continue
+            names, shown = f"{ticket.arm} {MINUS} {of.against}", _IN_A_WORD.get(answer.answer, answer.answer or NOTHING)
+            # "Worse than dense" takes more than a difference below 0: one below the margin.
+            by_correction = _is_above_0(of) or (question == "random" and _is_below_0(of))
+            kept_open = answer.answer == _OPEN and by_correction
+            yield _Row(names, ticket.task, answer.measure, of, shown, kept_open, (of.n, of.n_other))
+
+
+def _is_above_0(of: Difference) -> bool:
+    return of.low is not None and of.low > 0
+
+
+def _is_below_0(of: Difference) -> bool:
+    return of.high is not None and of.high < 0
 
 
 def _compared(row: _Row, *, several: bool) -> str:

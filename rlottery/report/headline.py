@@ -14,7 +14,7 @@ from rlottery.analysis.verdict import (
     Question,
     is_winning,
 )
-from rlottery.report.answer import method_claim
+from rlottery.report.answer import MethodClaim, method_claim
 from rlottery.report.answers_in_words import PAIRS, Pair, Shade, pair_sentence, shade
 from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import beats_dense
@@ -76,7 +76,7 @@ class Headline:
         limits: what makes it less reliable.
         short: the first of `shown` without their numbers, in short sentences; "" where they have no such form.
         in_short: how many of `shown` it says.
-        methods: the comparison of the two methods that it begins with.
+        methods: what it begins with, in a study that has used both methods.
         named: the tickets that the rest of it is about; where nothing is shown, the first that are compared.
         early: whether `shown` has an early look at the scores, because too few seeds are done for any answer.
     """
@@ -86,7 +86,7 @@ class Headline:
     limits: tuple[str, ...] = ()
     short: str = ""
     in_short: int = 1
-    methods: MethodContrast | None = None
+    methods: MethodClaim | None = None
     named: tuple[Judged, ...] = ()
     early: bool = False
 
@@ -128,9 +128,9 @@ def headline(contents: Contents) -> Headline:
     wins = any(ticket.wins for ticket in (*single, *pooled))
     shown += [*beats, *_failing(contents)]
     if on_methods is not None:
-        first = (shown[:1], short) if wins else ([NO_WINNER], NO_WINNER)
-        in_short, short = 2, _continued(on_methods.short, first[1])
-        shown = [on_methods.full, *first[0], *(shown[1:] if wins else shown)]
+        if not wins:
+            shown, short = [NO_WINNER, *shown], NO_WINNER
+        shown, in_short, short = [on_methods.full, *shown], 2, _continued(on_methods.short, short)
         leading = _of_both(on_methods.row, single) or leading
     elif not wins:
         (shown if shown else unshown).append(NO_WINNER)
@@ -143,7 +143,7 @@ def headline(contents: Contents) -> Headline:
         (*not_learned(silent), *limiting),
         short=short,
         in_short=in_short,
-        methods=None if on_methods is None else on_methods.row,
+        methods=on_methods,
         named=tuple(leading[:FEW]),
     )
 

@@ -1,4 +1,4 @@
-"""What limits the verdict, in sentences: what could make it wrong, and what this study could not have shown."""
+"""What limits the verdict, in sentences: what could make it wrong, and what this study may miss."""
 
 import math
 import statistics

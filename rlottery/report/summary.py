@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rlottery.analysis.rules import margin_text
-from rlottery.report.answer import OPTION, QUESTION, answer_or_advice, method_claim
+from rlottery.report.answer import OPTION, QUESTION, answer_or_advice
 from rlottery.report.closing_tables import task_table
 from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import contrast_lines
@@ -76,7 +76,7 @@ def summarise(contents: Contents, told: Collection[tuple[str, int, str]] = ()) -
     Args:
         told: task, seed and arm of runs that failed, and of which the reader knows it.
     """
-    said, claim = headline(contents), method_claim(contents)
+    said = headline(contents)
     tasks = tuple(
         TaskSummary(
             task=task.task,
@@ -103,7 +103,7 @@ def summarise(contents: Contents, told: Collection[tuple[str, int, str]] = ()) -
         contrasts=tuple(contrast_lines(contents)),
         problems=problems,
         answer=tuple(answer_or_advice(contents)),
-        in_lead=0 if claim is None else 1 if claim.row is None else 2,
+        in_lead=0 if said.methods is None else 1 if said.methods.row is None else 2,
         key=_key(contents),
     )
 

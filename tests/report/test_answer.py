@@ -8,7 +8,7 @@ from rlottery.analysis.verdict import MethodContrast, Verdicts
 from rlottery.report.answer import answer
 from rlottery.report.evidence import evidence_table
 from rlottery.report.headline import headline
-from tests.report.contents import contents, empty
+from tests.report.contents import answer_of, compared, contents, empty
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +155,16 @@ class TestFirstOfAll:
         assert headline(self.made(self.row(0.5, None))).lead == first
         assert headline(self.made(self.row(0.5, 0.01), lists_arms=True)).lead == first
         assert headline(self.made(replace(self.row(0.5, 0.01), n=4, fewest=4))).lead == first
+
+    @pytest.mark.parametrize(("low", "high", "is_kept"), [(0.01, 0.4, True), (-0.15, -0.02, False)])
+    def test_holms_correction_explains_an_open_answer_only_where_the_claim_is_about_0(self, low, high, is_kept):
+        """Worse than dense means below -margin: such an interval below 0 is open by itself."""
+        made = self.made()
+        (task,) = (of for of in made.verdicts.tasks if of.task == TASK)
+        arm = next(arm for arm in task.arms if arm.arm == "magnitude-80")
+        between = replace(compared(TASK, "dense", (low + high) / 2, 5), low=low, high=high)
+        arm = replace(
+            arm, dense=answer_of("dense", "open", between), random=replace(arm.random, answer=None, comparison=None)
+        )
+        made = replace(made, claims={}, verdicts=replace(made.verdicts, tasks=(replace(task, arms=(arm,)),)))
+        assert ("Holm's correction" in evidence_table(made, headline(made)).caption) is is_kept
