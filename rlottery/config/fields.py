@@ -1,5 +1,6 @@
 """Types of the values in settings: what they may be, and the message if they aren't."""
 
+import difflib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, TypeVar
 
@@ -120,6 +121,12 @@ class Sparsity(Section):
     def _shortest(self) -> float | dict[str, float]:
         # One form per meaning, so that equal settings have equal fingerprints.
         return self.actor if self.actor == self.critic else {"actor": self.actor, "critic": self.critic}
+
+
+def or_closest(name: str, known: Sequence[str]) -> str:
+    """``; did you mean 'random'?`` with the closest known name; "" if none is close."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """Loading settings: from YAML with overrides, with the file, line and key of every fault."""
 
-import difflib
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from rlottery.config.fields import or_closest
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.recipes import KEYS, PrunedRecipe
 from rlottery.config.yaml_lines import Document, KeyPath, dotted, read_document, show
@@ -134,8 +134,8 @@ def _unknown_key(path: KeyPath) -> str:
             fields = _fields_of(fields[part].annotation)
     key = str(path[-1])
     here = [name for name in KEYS if name in fields] if fields.keys() == set(KEYS) else list(fields)
-    if close := difflib.get_close_matches(key, here, n=1):
-        return f"unknown key; did you mean '{close[0]}'?"
+    if hint := or_closest(key, here):
+        return f"unknown key{hint}"
     for name, field in Config.model_fields.items() if path[0] != "arms" else ():
         if key in _fields_of(field.annotation):
             return f"unknown key; did you mean '{dotted((name, key))}'?"

@@ -1,13 +1,12 @@
 """Recipes: what an entry of the config's `arms:` may say. Each kind of arm has a model with the keys that it takes."""
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_serializer, model_validator
 
-from rlottery.config.fields import Batch, Count, Section, Sparsity, Switch, Text, expects, listed
+from rlottery.config.fields import Batch, Count, Section, Sparsity, Switch, Text, expects, listed, or_closest
 from rlottery.config.numbers import fault
 from rlottery.config.recipe_keys import Allocation, AllocationName, Rewind, Transfer
 from rlottery.config.schedules import IN_TRAINING, InTraining, OneShot, PruningSchedule
@@ -75,8 +74,7 @@ def _known_control(value: object) -> object:
     known = list(_controls())
     if isinstance(value, str) and value in known:
         return value
-    close = difflib.get_close_matches(value, known, n=1) if isinstance(value, str) else []
-    hint = f"; did you mean '{close[0]}'?" if close else ""
+    hint = or_closest(value, known) if isinstance(value, str) else ""
     raise fault(f"must be one of {', '.join(known)}, not {show(value)}{hint}")
 
 
