@@ -391,12 +391,12 @@ def config_of(data: Path, *overrides: str) -> Config:
 
 def _job(data: Path, stage: str, method: str | None = None, *, seed: int = 0, arms: str = "", arm: str = "") -> Job:
     """A job of the study: of the arms' config if there is one, else of the two built-in methods'."""
-    from rlottery.study.planning.arms import arm_for, arms_of
+    from rlottery.study.planning.arms import arms_of, built_in_arms
 
     config = config_of(data, f"seeds=[{seed}]", *filter(None, [arms]))
     if arm:
         return Job(config, stage, 0, seed, next(a for a in arms_of(config, None) if a.name == arm))
-    return Job(config, stage, 0, seed, arm_for(method, config.pruning) if method else None)
+    return Job(config, stage, 0, seed, built_in_arms(method, config.pruning)[0] if method else None)
 
 
 def _run(job: Job, stop: Callable[[], bool] = lambda: False) -> None:

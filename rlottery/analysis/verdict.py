@@ -32,9 +32,6 @@ it is below 0, equivalent that it is within the margin on both sides.
 
 QUESTIONS: tuple[Question, ...] = tuple(CLAIMS)
 
-ANSWERS: Mapping[Question, tuple[AnswerWord, ...]] = {
-    question: (*claims, "open") for question, claims in CLAIMS.items()
-}
 POSITIVE: tuple[AnswerWord, ...] = ("superior", "non-inferior", "equivalent")
 """Answers that a failure not seen yet could make wrong."""
 
@@ -190,7 +187,7 @@ class ArmVerdict:
 
     @property
     def no_room(self) -> bool:
-        """Whether this study could not have shown that a ticket as good as dense is better than random."""
+        """Whether this study may miss that a ticket as good as dense is better than random, for lack of power."""
         least = self.random.detectable
         return self.headroom is not None and least is not None and self.headroom < least
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from rlottery.analysis.verdict import ANSWERS
+from rlottery.analysis.verdict import CLAIMS
 from rlottery.report.answers_in_words import PAIRS, chip_of_word, pair_sentence, shade
 from tests.report.contents import answer_of, compared
 
+ANSWERS = {question: (*claims, "open") for question, claims in CLAIMS.items()}
 EVERY = list(itertools.product((*ANSWERS["dense"], None), (*ANSWERS["random"], None)))
 BETTER_THAN_DENSE = "better than dense agents"
 MATCHES = "as good as dense agents"

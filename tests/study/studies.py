@@ -27,7 +27,7 @@ from rlottery.storage.manifests import (
 )
 from rlottery.storage.paths import REPLAY_FILES, RunFiles
 from rlottery.storage.untrained_record import UntrainedScores
-from rlottery.study.planning.arms import arm_for
+from rlottery.study.planning.arms import built_in_arms
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, untrained_fingerprint
 from rlottery.study.planning.inputs import expected_mask_fingerprint, expected_ticket_fingerprint, initial_kernels
 from rlottery.study.planning.jobs import OF_TASK, UNTRAINED, Job
@@ -54,7 +54,7 @@ def tiny_config(folder: Path, *overrides: str) -> Config:
 
 
 def job(config: Config, stage: str, *, seed: int = 0, method: str = "magnitude", task_index: int = 0) -> Job:
-    arm = None if stage == "dense" else arm_for(method, config.pruning)
+    arm = None if stage == "dense" else built_in_arms(method, config.pruning)[0]
     return Job(config, stage, task_index, seed, arm)
 
 

@@ -167,7 +167,7 @@ def arms_of(config: Config, method: str | None) -> list[Arm]:
             that lists them; such a config takes no method.
     """
     if not config.arms:
-        return _built_in("magnitude" if method is None else method, config.pruning, twins_of(config.data))
+        return built_in_arms("magnitude" if method is None else method, config.pruning, twins_of(config.data))
     if method is not None:
         raise RlotteryError(
             f"The config lists its own arms, and the pruning method {method!r} chooses between the two that `pruning:` "
@@ -207,13 +207,8 @@ def chosen_arms(arms: Sequence[Arm], names: Sequence[str]) -> list[Arm]:
     return [arm for arm in arms if arm.name in wanted]
 
 
-def arm_for(method: str, pruning: Pruning, twins: Twins = "separate") -> Arm:
-    """The ticket that a pruning method and the config's `pruning:` section describe."""
-    return _built_in(method, pruning, twins)[0]
-
-
-def _built_in(method: str, pruning: Pruning, twins: Twins) -> list[Arm]:
-    """The ticket of a method, then its controls."""
+def built_in_arms(method: str, pruning: Pruning, twins: Twins = "separate") -> list[Arm]:
+    """The ticket of a method, as the config's `pruning:` section describes it, then its controls."""
     recipe, *controls = recipes_for(method, pruning)
     ticket = Arm(recipe.name or "", recipe, method=method, twins=twins)
     return [ticket, *(_control(one, ticket, method) for one in controls)]

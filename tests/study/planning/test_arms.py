@@ -8,13 +8,13 @@ from rlottery.config.fields import Sparsity
 from rlottery.errors import RlotteryError
 from rlottery.pruning.controls import CONTROLS
 from rlottery.pruning.criteria import find_criterion
-from rlottery.study.planning.arms import Arm, arm_for, arms_of, chosen_arms, comparable_method
+from rlottery.study.planning.arms import Arm, arms_of, built_in_arms, chosen_arms, comparable_method
 from rlottery.study.planning.fingerprints import Fingerprint, mask_fingerprint, ticket_fingerprint
 from rlottery.study.planning.jobs import Job
 
 
 def name(method: str, **pruning: object) -> str:
-    return arm_for(method, Pruning.model_validate(pruning)).name
+    return built_in_arms(method, Pruning.model_validate(pruning))[0].name
 
 
 def test_names_say_criterion_and_sparsity() -> None:
@@ -36,20 +36,23 @@ def test_names_tell_batches_that_are_not_the_guides() -> None:
 
 
 def test_idle_keys_make_no_other_arm() -> None:
-    assert arm_for("magnitude", Pruning(num_gradient_batches=5)) == arm_for("magnitude", Pruning())
+    assert built_in_arms("magnitude", Pruning(num_gradient_batches=5))[0] == built_in_arms("magnitude", Pruning())[0]
     by_size = Pruning(gradient_method="magnitude")
-    assert arm_for("gradient", by_size.model_copy(update={"gradient_batch_size": 5})) == arm_for("gradient", by_size)
+    assert (
+        built_in_arms("gradient", by_size.model_copy(update={"gradient_batch_size": 5}))[0]
+        == built_in_arms("gradient", by_size)[0]
+    )
 
 
 def test_magnitude_by_the_gradient_method_is_an_arm_of_its_own() -> None:
-    arm = arm_for("gradient", Pruning(gradient_method="magnitude"))
+    arm = built_in_arms("gradient", Pruning(gradient_method="magnitude"))[0]
     assert arm.name == "gradient-magnitude-80"
     assert (arm.method, arm.recipe.criterion, arm.needs_replay) == ("gradient", "magnitude", False)
 
 
 def test_only_gradients_need_the_replay_buffer() -> None:
-    assert not arm_for("magnitude", Pruning()).needs_replay
-    assert arm_for("gradient", Pruning()).needs_replay
+    assert not built_in_arms("magnitude", Pruning())[0].needs_replay
+    assert built_in_arms("gradient", Pruning())[0].needs_replay
 
 
 def test_every_recipe_has_a_name_of_its_own() -> None:
@@ -60,14 +63,14 @@ def test_every_recipe_has_a_name_of_its_own() -> None:
         for actor in (0.5, 0.8, 0.95)
         for critic in (0.5, 0.8)
     ]
-    arms = {arm_for(method, pruning) for method, pruning in recipes}
+    arms = {built_in_arms(method, pruning)[0] for method, pruning in recipes}
     assert len(arms) == 4 * 6
     assert len({arm.name for arm in arms}) == len(arms)
 
 
 def test_unknown_method_names_the_known_ones() -> None:
     with pytest.raises(RlotteryError, match="'taylor'.*magnitude, gradient"):
-        arm_for("taylor", Pruning())
+        built_in_arms("taylor", Pruning())[0]
 
 
 # Arms that a config lists
@@ -103,7 +106,7 @@ def test_pruning_is_shorthand_for_two_tickets_and_their_random_masks() -> None:
     assert arms_of(config, None) == arms_of(config, "magnitude")
     for method, ticket in (("magnitude", "magnitude-80"), ("gradient", "taylor-80")):
         first, control = arms_of(config, method)
-        assert (first, control.of) == (arm_for(method, config.pruning), first)
+        assert (first, control.of) == (built_in_arms(method, config.pruning)[0], first)
         assert (first.name, control.name, control.kind) == (ticket, f"random-of-{ticket}", "random")
 
 
@@ -161,8 +164,8 @@ def test_a_control_is_neither_of_the_two_methods() -> None:
 
 def test_the_shorthands_fingerprints_are_those_that_its_files_hold() -> None:
     inputs = {"agent": "0123"}
-    magnitude, gradient = arm_for("magnitude", Pruning()), arm_for("gradient", Pruning())
-    few = arm_for("gradient", Pruning(sparsity=Sparsity(actor=0.9, critic=0.5), num_gradient_batches=5))
+    magnitude, gradient = built_in_arms("magnitude", Pruning())[0], built_in_arms("gradient", Pruning())[0]
+    few = built_in_arms("gradient", Pruning(sparsity=Sparsity(actor=0.9, critic=0.5), num_gradient_batches=5))[0]
     assert mask_fingerprint(magnitude, 3, inputs) == {
         "version": 1,
         "seed": 3,
@@ -369,7 +372,7 @@ def test_reclaiming_is_in_a_fingerprint_only_if_asked_for() -> None:
     assert mask_fingerprint(plain, 0, {}) == mask_fingerprint(off, 0, {})
     told = mask_fingerprint(on, 0, {})
     assert told["pruning"].pop("reclaim") is True and told == mask_fingerprint(plain, 0, {})
-    short = arm_for("gradient", Pruning(reclaim=True))
+    short = built_in_arms("gradient", Pruning(reclaim=True))[0]
     assert short.name == "taylor-80-reclaimed" and mask_fingerprint(short, 0, {})["pruning"]["reclaim"] is True
 
 

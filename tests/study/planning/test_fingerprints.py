@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rlottery.storage.manifests import list_differences
-from rlottery.study.planning.arms import arm_for
+from rlottery.study.planning.arms import built_in_arms
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, mask_fingerprint, ticket_fingerprint
 from tests.study.studies import job, tiny_config
 
@@ -84,7 +84,7 @@ def test_a_mask_depends_on_the_dense_agent(tmp_path: Path) -> None:
 def test_a_ticket_depends_on_training_keys_and_inputs_but_not_on_pruning_keys(tmp_path: Path) -> None:
     def ticket(*overrides: str, mask: str = "digest") -> Fingerprint:
         config = tiny_config(tmp_path, *overrides)
-        arm = arm_for("magnitude", config.pruning)
+        arm = built_in_arms("magnitude", config.pruning)[0]
         return ticket_fingerprint(config, config.tasks[0], 0, arm, {"initial": "weights", "mask": mask})
 
     assert ticket("pruning.sparsity=0.5") == ticket()  # its mask's digest says which

@@ -11,7 +11,7 @@ from rlottery.config import Config
 from rlottery.errors import RlotteryError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import kept_weights
-from rlottery.study.planning.arms import arm_for
+from rlottery.study.planning.arms import built_in_arms
 from rlottery.study.planning.jobs import Job
 from rlottery.study.stages import masking
 from rlottery.study.stages.masking import load_scored_agent, select_survivors
@@ -186,7 +186,7 @@ def test_the_guides_two_methods(tmp_path: Path) -> None:
     config: Config = tiny_config(tmp_path)
     run_stage(Job(config, "dense", 0, 0))
     for method in ("magnitude", "gradient"):
-        run_stage(Job(config, "mask", 0, 0, arm_for(method, config.pruning)))
+        run_stage(Job(config, "mask", 0, 0, built_in_arms(method, config.pruning)[0]))
     said: list[str] = []
     measure_stability(config, 2, said.append)
     (line,) = said
