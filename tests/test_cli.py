@@ -268,7 +268,7 @@ def test_a_run_that_is_done_says_so_and_ends_well() -> None:
     masks = contents(job(config, "mask").mask_path.parent)
     code, output, _ = call("run")
     assert code == 0
-    assert output.splitlines()[1] == "All 2 runs are already done."
+    assert output.splitlines()[1] == "All 2 runs of this command are already done."
     assert contents(job(config, "mask").mask_path.parent) == masks
 
 

@@ -242,7 +242,7 @@ def test_a_second_run_does_nothing_and_says_so(study: Path, capsys: pytest.Captu
     before = contents(study / "data" / "runs") | contents(study / "data" / "masks")
     for method in ("magnitude", "gradient"):
         main(pruning_method=method)
-        assert capsys.readouterr().out.splitlines()[1] == "All 2 runs are already done."
+        assert capsys.readouterr().out.splitlines()[1] == "All 2 runs of this command are already done."
     assert contents(study / "data" / "runs") | contents(study / "data" / "masks") == before
 
 

@@ -19,6 +19,7 @@ from rlottery.analysis.verdict import Verdicts
 from rlottery.config import Config, Contrast, RegisteredContrast, config_to_dict
 from rlottery.errors import StudyError
 from rlottery.report.contents import Claims, Command, Contents
+from rlottery.report.setting import setting_line
 from rlottery.report.task_sentences import FAILED_STATUSES
 from rlottery.report.version_lines import change_lines
 from rlottery.report.wording import joined
@@ -82,6 +83,7 @@ def collect(store: Store, config: Config) -> Contents:
         ),
         films={},
         claims=claims,
+        setting=setting_line(config),
         asked=len(config.tasks) * len(config.seeds) * (1 + len(config.recipes)),
     )
 

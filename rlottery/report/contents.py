@@ -49,6 +49,7 @@ class Contents:
         no_films: why there are no videos of some tasks, one sentence each.
         films: task id -> media type and content of a video, where one was made.
         success_keys: task id -> key of `info` that success is read from, where it is known.
+        setting: what the answers hold for, in one line; "" if it isn't known.
         asked: number of runs that the settings ask for, as far as the config lists its arms.
         claims: the contrasts in the study's record, also those that are no longer in the config.
     """
@@ -68,6 +69,7 @@ class Contents:
     costs: tuple[ArmCost, ...]
     missing: tuple[str, ...]
     films: Mapping[str, tuple[str, bytes]]
+    setting: str = ""
     asked: int = 0
     success_keys: Mapping[str, str | None] = field(default_factory=dict)
     no_films: tuple[str, ...] = ()

@@ -224,12 +224,14 @@ def _cautions(verdicts: Verdicts) -> list[str]:
 
 
 def _facts(contents: Contents) -> str:
+    """The setting and the size of the study: what its answers hold for."""
     arms = {arm for task in contents.scores for arm in task.runs}
     begun = len(contents.seeds) * sum(len(task.runs) for task in contents.scores)
     asked = max(contents.asked, begun)  # the settings may list more arms than have begun
     done = sum(run.status == "done" for task in contents.scores for run in task.every_run)
     counts = [plural(len(contents.scores), "task"), plural(len(contents.seeds), "seed"), plural(len(arms), "arm")]
-    return ", ".join([*counts, f"{done} of {plural(asked, 'run')} done"])
+    counted = ", ".join([*counts, f"{done} of {plural(asked, 'run')} done"])
+    return on_one_line(". ".join([text for text in (contents.setting, counted) if text]))
 
 
 def _filters(verdicts: Table) -> list[dict[str, Any]]:

@@ -104,11 +104,14 @@ def rows_of(tracked: Sequence[Tracked]) -> list[Row]:
 
 
 def already_done(rows: Sequence[Row]) -> str:
-    """``All 22 runs are already done.``, ``3 of 22 runs are already done.``"""
+    """``All 22 runs of this command are already done.``, ``3 of 22 runs are already done.``"""
     counted, noun = _counted(rows)
     found = sum(row.state is JobState.FOUND for row in counted)
-    what = f"{found} of {plural(len(counted), noun)}" if found < len(counted) else f"All {plural(found, noun)}"
-    return f"{what if len(counted) > 1 else f'The {noun}'} {'is' if found == 1 else 'are'} already done."
+    if found == len(counted):
+        what = f"All {plural(found, noun)} of this command" if found > 1 else f"The {noun}"
+    else:
+        what = f"{found} of {plural(len(counted), noun)}"
+    return f"{what} {'is' if found == 1 else 'are'} already done."
 
 
 def tally(rows: Sequence[Row]) -> str:

@@ -162,7 +162,7 @@ class TestRows:
         assert already_done(rows_of(tracked[:1])) == "The run is already done."
         for item in tracked:
             item.state = JobState.FOUND
-        assert already_done(rows_of(tracked)) == "All 4 runs are already done."
+        assert already_done(rows_of(tracked)) == "All 4 runs of this command are already done."
 
 
 class TestLines:
