@@ -29,8 +29,20 @@ _BASELINE = next(name for name, control in CONTROLS.items() if control.is_baseli
 _OWN_COLOURS = {"magnitude": MAGNITUDE, "taylor": TAYLOR, _BASELINE: RANDOM}
 _OWN_MARKERS = {"magnitude": "o", "taylor": "s", _BASELINE: "D", DENSE: ""}
 _MARKERS = ("^", "v", "P", "X", "<", ">", "h", "*")
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-_CONTROL_DASHES: tuple[Any, ...] = ((0, (3.5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)))
+_DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.6)),
+    (0, (1.2, 1.2)),
+    (0, (6, 1.5, 1.2, 1.5)),
+    (0, (6, 1.5, 1.2, 1.5, 1.2, 1.5)),
+)
+_CONTROL_DASHES: tuple[Any, ...] = (
+    (0, (3.5, 1.8)),
+    (0, (1.2, 1.4)),
+    (0, (6, 1.5, 1.2, 1.5)),
+    (0, (9, 3)),
+    (0, (6, 1.5, 1.2, 1.5, 1.2, 1.5)),
+)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,13 @@ class TestFamilies:
         alike = [(one.dash, one.colour) for one in many.values() if one.arm.startswith(("other", "taylor-95"))]
         assert len({str(pair) for pair in alike}) == len(alike)
 
+    @pytest.mark.parametrize("arm", ["random-95", "taylor-95"])
+    def test_five_lines_of_one_family_are_distinct(self, made, arm):
+        task = made.scores[0]
+        others = {f"{arm[:-3]}-{name}-95": task.runs[arm] for name in ("erk", "uniform", "of-a", "of-b")}
+        found = looks([replace(task, runs={**task.runs, **others})])
+        assert len({str(found[name].dash) for name in (arm, *others)}) == 5
+
     def test_a_control_without_a_sparsity_has_that_of_its_ticket(self, made):
         task = made.scores[0]
         runs = tuple(replace(run, sparsity=None) for run in task.runs["small-dense-95"])
