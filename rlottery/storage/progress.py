@@ -100,11 +100,16 @@ class ProgressFile:
             partial.replace(self._path)
 
 
-def read_progress(path: Path) -> Progress | None:
-    """The last progress that a run reported, or None if there is none or its process has ended."""
+def read_progress(path: Path, *, is_remote: bool = False) -> Progress | None:
+    """The last progress that a run reported, or None if there is none or its process has ended.
+
+    Args:
+        is_remote: whether the process is known to run on another machine, so that its number says nothing here.
+    """
     try:
         progress = _PROGRESS.validate_python(read_json(path, _MAX_BYTES))
-        os.kill(progress.pid, 0)
+        if not is_remote:
+            os.kill(progress.pid, 0)
     except (OSError, ValueError, OverflowError):
         return None
     return progress

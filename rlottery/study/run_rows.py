@@ -81,6 +81,8 @@ class Row:
         current = self.current
         if current.state is not JobState.RUNNING:
             return ""
+        if current.queued:
+            return current.queued
         if current.job.stage == "mask":
             return MAKING_MASK
         return STARTING if current.progress is None else current.progress.phase or ""

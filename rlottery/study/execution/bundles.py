@@ -3,10 +3,12 @@
 import os
 from collections.abc import Sequence
 from math import ceil
+from typing import TypeVar
 
 from rlottery.errors import ConfigError
 from rlottery.study.planning.jobs import UNTRAINED, Job
 
+T = TypeVar("T")
 MOST_TOGETHER = 16
 """The most runs per worker. Their replay buffers share its memory, and their environments share its interpreter."""
 SHORT = ("rewind", "mask")
@@ -49,6 +51,11 @@ def bundles(ready: Sequence[Job], workers: int, most: int, *, short_running: boo
         left = [job for job in left if job.key not in keys]
     untrained = [job for job in ready if job.stage == UNTRAINED]
     return found + [[job] for job in untrained[: workers - len(found)]]
+
+
+def shares(runs: Sequence[T], cores: int) -> list[Sequence[T]]:
+    """The runs of each allocation: as many as it has cores, the last one perhaps fewer."""
+    return [runs[first : first + cores] for first in range(0, len(runs), cores)]
 
 
 def _kind(job: Job) -> object:

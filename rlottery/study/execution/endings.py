@@ -27,6 +27,8 @@ STOPPED = 4
 """Exit code of a job that was asked to stop."""
 DISK_FULL = 5
 """Exit code of a job that found the disk full, so that its log may lack the message."""
+AGAIN_LATER = 75
+"""In place of an exit code: the job waits to be started again, because its machine or its time was lost."""
 _BUG = "The environment or a library has a bug in compiled code"
 _CRASHES = {
     "SIGABRT": "A library has given up, most likely because it got no memory or no thread (ulimit -v, ulimit -u)",
@@ -47,8 +49,8 @@ class Ending(NamedTuple):
     """How a job ended.
 
     Attributes:
-        code: 0, `FAILED`, `STOPPED` or `DISK_FULL`; or the exit code of the process, if it ended before it reported how
-            the job did. A process killed by signal N has code -N.
+        code: 0, `FAILED`, `STOPPED`, `DISK_FULL` or `AGAIN_LATER`; or the exit code of the process, if it ended before
+            it reported how the job did. A process killed by signal N has code -N.
         report: what the worker says about it; None if it said nothing.
         began: whether the worker came as far as the job. If not, nothing is wrong with the job.
     """

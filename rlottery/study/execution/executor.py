@@ -1,33 +1,38 @@
 """The executor: decides which jobs run when, starts workers on them, and follows how they end.
 
-On a CPU each job has a worker of its own. On an accelerator a worker trains several runs together. How a worker is
-started is the backend's business (`rlottery.study.execution.backend`).
+On a CPU each job has a worker of its own. On an accelerator a worker trains several runs together. On a cluster a
+worker is an allocation, which does all stages of its runs. How a worker is started is the backend's business
+(`rlottery.study.execution.backend`).
 """
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rlottery.errors import RlotteryError
 from rlottery.storage.disk import FULL
+from rlottery.storage.paths import RunFiles
 from rlottery.storage.progress import read_progress
 from rlottery.study.execution import endings
-from rlottery.study.execution.backend import Backend, Worker
-from rlottery.study.execution.bundles import SHORT, bundles
+from rlottery.study.execution.backend import Answer, Backend, Worker
+from rlottery.study.execution.bundles import SHORT, bundles, shares
 from rlottery.study.execution.cores import usable_cores
-from rlottery.study.execution.endings import DISK_FULL, STOPPED, Ending
+from rlottery.study.execution.endings import AGAIN_LATER, DISK_FULL, STOPPED, Ending
 from rlottery.study.execution.local import LocalBackend
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.finished_runs import DivergedRunError
-from rlottery.study.planning.jobs import ORDER, Job, prerequisites
+from rlottery.study.planning.jobs import ORDER, Job, Key, prerequisites
 from rlottery.study.planning.plan import JobState, Tracked
 
 POLL_SECONDS = 0.2
+PROGRESS_FILES = 100
+"""The most files of running jobs that are read at a time, so that a shared file system has little to do."""
 GRACE_SECONDS = 25.0
 """How long a worker may take to save its work and end once it is asked to stop."""
 NOT_STARTED = "stopped before it started"
 ENDED_BADLY = (JobState.FAILED, JobState.SKIPPED, JobState.STOPPED, JobState.DIVERGED)
+_ENDED_WELL = (JobState.DONE, JobState.FOUND)
 _VERBS = {
     JobState.FAILED: "failed",
     JobState.SKIPPED: "was not run",
@@ -39,6 +44,8 @@ _VERBS = {
 @dataclass
 class Executor:
     """Runs jobs once their prerequisites are done, in at most `workers` workers at a time.
+
+    If the workers are remote, the end of `run` leaves them alone.
 
     Args:
         tracked: the jobs, earlier stages first. Those already done are marked so.
@@ -59,14 +66,19 @@ class Executor:
     _workers: list[Worker] = field(default_factory=list)
     _running: dict[int, Worker] = field(default_factory=dict)
     _manifests: dict[int, int] = field(default_factory=dict)
+    _looked: int = 0
     _before: list[list[int]] = field(init=False)
     _order: list[int] = field(init=False)
+    _of_run: dict[RunFiles, list[int]] = field(init=False)
     _stopping: bool = False
 
     def __post_init__(self) -> None:
         jobs = [t.job for t in self.tracked]
         self._before = prerequisites(jobs)
         self._order = starting_order(jobs, self._before)
+        self._of_run = {}
+        for index, job in enumerate(jobs):
+            self._of_run.setdefault(job.files, []).append(index)
 
     def run(self) -> None:
         """Run until nothing is left to do, or until `stop_wanted`. A failed job stops only the jobs that depend on it.
@@ -80,26 +92,58 @@ class Executor:
             while self._workers or any(t.state in (JobState.WAITING, JobState.RUNNING) for t in self.tracked):
                 self._collect()
                 if self.stop_wanted():
+                    if self.backend.is_remote:
+                        break
                     deadline = deadline or self._stop()
                     if not self._workers or time.monotonic() > deadline:
                         break
                 else:
+                    self._adopt()
                     self._launch()
                 self.changed()
-                if self._workers:
-                    time.sleep(POLL_SECONDS)
+                if self._workers or self.backend.is_remote:
+                    time.sleep(max(POLL_SECONDS, self.backend.poll_seconds))
         finally:
-            self._kill()
+            if not self.backend.is_remote:
+                self._kill()
         self.changed()
+
+    def _adopt(self) -> None:
+        """Follow the workers that earlier commands have left with jobs of this one."""
+        waiting = {index: t.job for index, t in enumerate(self.tracked) if t.state is JobState.WAITING}
+        for worker in self.backend.adopt(waiting):
+            self._follow(worker)
 
     def _launch(self) -> None:
         """Start workers on jobs that are ready, as long as there are free workers."""
+        bundled = [jobs for indices in self._bundles() if (jobs := self._to_start(indices))]
+        for jobs, answer in zip(bundled, self.backend.submit(bundled) if bundled else (), strict=True):
+            self._take(jobs, answer)
+
+    def _bundles(self) -> list[list[int]]:
+        """The jobs that each of the free workers starts."""
+        free = min(self.workers, self.backend.capacity or self.workers) - len(self._workers)
         ready = self._ready()
+        if self.backend.cores is not None:
+            runs = [self._stages_of_run(index) for index in ready[: max(0, free) * self.backend.cores]]
+            return [[index for run in share for index in run] for share in shares(runs, self.backend.cores)]
         short = any(self.tracked[index].job.stage in SHORT for index in self._running)
-        jobs, free = [self.tracked[index].job for index in ready], self.workers - len(self._workers)
+        jobs = [self.tracked[index].job for index in ready]
         places = {job.key: index for job, index in zip(jobs, ready, strict=True)}
-        for bundle in bundles(jobs, free, self.together, short_running=short):
-            self._start_unless_done([places[job.key] for job in bundle])
+        return [[places[job.key] for job in of] for of in bundles(jobs, free, self.together, short_running=short)]
+
+    def _stages_of_run(self, ready: int) -> list[int]:
+        """A job that is ready and the later ones of its run that need nothing else to be done first."""
+        found, files = [ready], self.tracked[ready].job.files
+        for index in self._of_run[files]:
+            before = (needed for needed in self._before[index] if needed not in found)
+            if (
+                index not in found
+                and self.tracked[index].state is JobState.WAITING
+                and all(self.tracked[needed].state in _ENDED_WELL for needed in before)
+            ):
+                found.append(index)
+        return found
 
     def _ready(self) -> list[int]:
         """The jobs that can start, in order. Marks those that never can as skipped."""
@@ -110,49 +154,62 @@ class Executor:
                 continue
             if bad := next((needed for needed in before if needed.state in ENDED_BADLY), None):
                 self._end(index, JobState.SKIPPED, f"{bad.job.label} {_VERBS[bad.state]}")
-            elif all(needed.state in (JobState.DONE, JobState.FOUND) for needed in before):
+            elif all(needed.state in _ENDED_WELL for needed in before):
                 ready.append(index)
         return ready
 
-    def _start_unless_done(self, indices: Sequence[int]) -> None:
-        """Start a worker on those of the jobs that are still to do."""
+    def _to_start(self, indices: Sequence[int]) -> dict[int, Job]:
+        """Those of the jobs that are still to do. Each may need the files of those before it."""
         jobs: dict[int, Job] = {}
+        pending: set[Key] = set()
         for index in indices:
             tracked = self.tracked[index]
             try:
-                if is_done(tracked.job):
+                if is_done(tracked.job, pending & {self.tracked[needed].job.key for needed in self._before[index]}):
                     self._end(index, JobState.FOUND)
                 else:
                     endings.begin_log(tracked.job)
                     self._manifests[index] = endings.manifest_time(tracked.job)
                     jobs[index] = tracked.job
+                    pending.add(tracked.job.key)
             except DivergedRunError as error:
                 tracked.set_diverged(error)
                 self.ended(tracked)
             except (RlotteryError, OSError) as error:
                 self._fail(index, error)
-        if not jobs:
-            return
-        try:
-            worker = self.backend.start(jobs)
-        except (RlotteryError, OSError) as error:
-            if isinstance(error, OSError) and endings.is_lack_of_processes(error):
-                self._handle_no_start(jobs, error)
-            else:
-                for index in jobs:
-                    self._fail(index, error)
-            return
+        return jobs
+
+    def _take(self, jobs: Mapping[int, Job], answer: Answer) -> None:
+        """Handle what became of jobs that the backend was asked to start."""
+        if isinstance(answer, OSError) and endings.is_lack_of_processes(answer):
+            self._handle_no_start(jobs, answer)
+        elif isinstance(answer, RlotteryError | OSError):
+            for index in jobs:
+                self._fail(index, answer)
+        elif answer is not None:
+            self._follow(answer)
+
+    def _follow(self, worker: Worker) -> None:
         self._workers.append(worker)
-        for index in jobs:
+        for index in worker.jobs:
             self._running[index] = worker
+            self._manifests.setdefault(index, endings.manifest_time(self.tracked[index].job))
             self.tracked[index].state, self.tracked[index].began = JobState.RUNNING, time.monotonic()
 
     def _collect(self) -> None:
         """Update the jobs that run, and handle those that have ended."""
-        for index in self._running:
+        now = time.monotonic()
+        for index, worker in self._running.items():
             tracked = self.tracked[index]
-            tracked.seconds = time.monotonic() - tracked.began
-            tracked.progress = read_progress(tracked.job.files.progress) or tracked.progress
+            if queued := worker.queued():
+                tracked.began = now
+            tracked.queued, tracked.seconds = queued, now - tracked.began
+        running = [index for index in self._running if not self.tracked[index].queued]
+        for index in _some(running, self._looked):
+            tracked = self.tracked[index]
+            found = read_progress(tracked.job.files.progress, is_remote=self.backend.is_remote)
+            tracked.progress = found or tracked.progress
+        self._looked += PROGRESS_FILES
         for worker in list(self._workers):
             has_ended = worker.has_ended()
             for index, ending in worker.endings().items():
@@ -182,7 +239,7 @@ class Executor:
         tracked, code = self.tracked[index], ending.code
         done = False
         # A run may also be asked to stop, or be killed, between its last file and its report.
-        if ending.report is None or code in (0, STOPPED):
+        if ending.report is None or code in (0, STOPPED, AGAIN_LATER):
             try:
                 done = is_done(tracked.job)
             except DivergedRunError as error:
@@ -195,6 +252,8 @@ class Executor:
             ending = Ending(STOPPED, "")  # the signal came before the worker could handle it, or the user killed it
         if done:
             self._end(index, JobState.DONE, endings.remarks(tracked.job))
+        elif code == AGAIN_LATER:
+            tracked.state, tracked.message = JobState.WAITING, ending.report or ""
         elif code == -signal.SIGKILL and ending.report is None and not tracked.times_killed:
             tracked.times_killed += 1
             tracked.state = JobState.WAITING
@@ -223,7 +282,7 @@ class Executor:
     def _end(self, index: int, state: JobState, message: str = "") -> None:
         """Record the final state of a job."""
         tracked = self.tracked[index]
-        tracked.state, tracked.message = state, message
+        tracked.state, tracked.message, tracked.queued = state, message, ""
         if state is JobState.DONE:
             tracked.progress = endings.last_progress(tracked.job)
         self.ended(tracked)
@@ -278,3 +337,11 @@ def starting_order(jobs: Sequence[Job], before: Sequence[Sequence[int]]) -> list
         for needed in before[index]:
             chain[needed] = max(chain[needed], chain[index] + 1)
     return sorted(range(len(jobs)), key=lambda index: (-ORDER.index(jobs[index].stage), -chain[index]))
+
+
+def _some(running: Sequence[int], looked: int) -> Sequence[int]:
+    """`PROGRESS_FILES` of the running jobs, others each time."""
+    if len(running) <= PROGRESS_FILES:
+        return running
+    first = looked % len(running)
+    return [*running[first:], *running[:first]][:PROGRESS_FILES]

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from rlottery.errors import RlotteryError
 from rlottery.processes.children import child_environment, python_command
 from rlottery.processes.descendants import LEADER_SECONDS, MARK, end_families, new_mark
 from rlottery.safety.regular_files import regular
 from rlottery.storage.work_place import WorkPlace
+from rlottery.study.execution.backend import Answer, Worker
 from rlottery.study.execution.cores import Claim, claim_core
 from rlottery.study.execution.endings import Ending
 from rlottery.study.execution.reports import BEGAN, read_reports
@@ -28,8 +30,25 @@ class LocalBackend:
         place: has the locks of the runs, which workers inherit. Without it they take the locks themselves.
     """
 
+    is_remote = False
+    capacity: int | None = None
+    cores: int | None = None
+    poll_seconds = 0.0
+
     def __init__(self, place: WorkPlace | None = None):
         self._place = place
+
+    def adopt(self, jobs: Mapping[int, Job]) -> Sequence[Worker]:
+        return ()
+
+    def submit(self, bundles: Sequence[Mapping[int, Job]]) -> list[Answer]:
+        return [self._answer(jobs) for jobs in bundles]
+
+    def _answer(self, jobs: Mapping[int, Job]) -> Answer:
+        try:
+            return self.start(jobs)
+        except (RlotteryError, OSError) as error:
+            return error
 
     def start(self, jobs: Mapping[int, Job]) -> "LocalWorker":
         """Start a worker. One that does several jobs computes on an accelerator and is not pinned to a core."""
@@ -56,6 +75,9 @@ class LocalWorker:
     _reports: IO[bytes]
     _mark: str
     _ends_by: float | None = None
+
+    def queued(self) -> str:
+        return ""
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None

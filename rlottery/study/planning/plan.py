@@ -44,7 +44,8 @@ class Tracked:
 
     Attributes:
         message: an error or the reason why the job was skipped, for the user.
-        began: when its worker started, by the monotonic clock.
+        queued: what its worker waits for before it begins; "" once it has begun.
+        began: when its worker began, by the monotonic clock.
         seconds: how long it has been running, or ran.
         progress: the last progress that its worker reported; of a run that is done, its end.
         times_killed: how often its worker was killed by something else.
@@ -53,6 +54,7 @@ class Tracked:
     job: Job
     state: JobState = JobState.WAITING
     message: str = ""
+    queued: str = ""
     began: float = 0.0
     seconds: float = 0.0
     progress: Progress | None = None

@@ -14,9 +14,9 @@ import pytest
 
 from rlottery.envs import OpenEnvironments
 from rlottery.storage.locks import RunLock
-from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution import worker
 from rlottery.study.execution.endings import Ending
+from rlottery.study.execution.local import LocalBackend
 from rlottery.study.planning.jobs import Job
 from rlottery.training.learner import CpuLearner
 
@@ -26,13 +26,11 @@ def train_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlottery.study.run.LocalBackend", InProcessBackend)
 
 
-class InProcessBackend:
+class InProcessBackend(LocalBackend):
     """Does the jobs of a worker when the worker starts."""
 
-    def __init__(self, place: WorkPlace):
-        self._place = place
-
-    def start(self, jobs: Mapping[int, Job]) -> "EndedWorker":
+    def start(self, jobs: Mapping[int, Job]) -> "EndedWorker":  # type: ignore[override]
+        assert self._place is not None
         received = worker._decode(json.loads(worker.encode(list(jobs.values()), core=None)))
         locks = [self._place.lock(job.files) for job in jobs.values()]
         ended = [_do(job, lock) for job, lock in zip(received, locks, strict=True)]
@@ -43,6 +41,9 @@ class InProcessBackend:
 class EndedWorker:
     jobs: Mapping[int, Job]
     ended: dict[int, Ending]
+
+    def queued(self) -> str:
+        return ""
 
     def has_ended(self) -> bool:
         return True

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rlottery.storage.manifests import read_manifest, write_manifest
 from rlottery.study.execution import cores, executor, local
 from rlottery.study.execution.executor import Executor, worker_count
 from rlottery.study.planning.done import is_done
-from rlottery.study.planning.jobs import Job, list_jobs
+from rlottery.study.planning.jobs import Job, Key, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
 from tests.processes.waiting import is_alive, wait_until_dead
 from tests.study.execution import fake_worker
@@ -46,10 +46,10 @@ from tests.study.studies import job, tiny_config, write_dense, write_study
 def _fast_and_fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "WORKER_COMMAND", (sys.executable, fake_worker.__file__))
     monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(executor, "is_done", lambda job: has_ended(job) or is_done(job))
+    monkeypatch.setattr(executor, "is_done", lambda job, pending=(): has_ended(job) or is_done(job, pending))
 
 
-def has_ended(job: Job) -> bool:
+def has_ended(job: Job, pending: Collection[Key] = ()) -> bool:
     """Whether a fake worker has come to the end of the job. It writes no other files."""
     order = job.config.data / "order.txt"
     return order.exists() and f"{job.stage} {job.seed} end" in order.read_text().splitlines()
