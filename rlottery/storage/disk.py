@@ -16,6 +16,7 @@ import safetensors.numpy
 
 from rlottery.errors import StudyError
 from rlottery.safety.regular_files import read_bytes, regular
+from rlottery.storage.fence import check_fence
 from rlottery.storage.syncing import make_folder, sync_file, sync_folder, writing
 from rlottery.storage.temporary_files import temporary_path
 
@@ -49,7 +50,8 @@ _DTYPES: dict[str, type[np.generic]] = {
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically, so that a crash of the machine leaves the old or the new content. Makes its folder.
 
-    When this returns, the new content, the file's name and its folders survive a crash. Raises WriteError.
+    When this returns, the new content, the file's name and its folders survive a crash. Raises WriteError; and
+    GoneError if another process has taken over the run that this thread works on (`rlottery.storage.fence`).
     """
     partial = temporary_path(path)
     try:
@@ -59,7 +61,7 @@ def write_bytes(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
+            _put_in_place(partial, path)
             sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
@@ -97,7 +99,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
                 _replace_files(path, partial, names)
             else:
                 sync_folder(partial)
-                partial.replace(path)
+                _put_in_place(partial, path)
                 sync_folder(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -234,8 +236,18 @@ def _replace_files(folder: Path, by: Path, names: Collection[str]) -> None:
     """Give a folder the files of another one with these names, and no others."""
     make_folder(folder)
     for name in names:
-        (by / name).replace(folder / name)
+        _put_in_place(by / name, folder / name)
     sync_folder(folder)
     for file in folder.iterdir():
         if file.name not in names:
             file.unlink()
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    """Give a file or folder its name, unless the run that it belongs to is another process's by now."""
+    check_fence()
+    try:
+        partial.replace(path)
+    except FileNotFoundError:
+        check_fence()  # whoever has taken the run over since then has removed it
+        raise

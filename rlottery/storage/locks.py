@@ -1,7 +1,11 @@
 """Locks: one process at a time works in a run's folder.
 
+A lock is the kernel's (flock), and beside it a lease, for file systems on which the kernels of two machines don't know
+of each other's locks (`rlottery.storage.lease`).
+
 A command takes the locks of its runs before any work starts, and hands each to the worker that does the run: the file
-descriptor is inherited, and the kernel releases the lock once all processes that have it have ended in any way.
+descriptor is inherited, and the kernel releases the lock once all processes that have it have ended in any way. The
+command renews its leases; workers check them.
 
 The lock files are in a folder of their own, so that deleting a run's folder lets nobody in while the run is trained.
 """
@@ -10,7 +14,6 @@ import contextlib
 import fcntl
 import json
 import os
-import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -21,48 +24,66 @@ from typing import Any, Self
 
 from rlottery.errors import GoneError, StudyError
 from rlottery.processes.descendants import is_alive
+from rlottery.storage import fence, lease
+from rlottery.storage.heartbeat import STALE_SECONDS, Owner, this_host, this_job
+from rlottery.storage.lease import Lease, Standing
 from rlottery.storage.paths import RunFiles
+from rlottery.storage.temporary_files import revoke
 
 PATIENCE_SECONDS = 2.0
 """How long to wait for another process that may be about to end."""
+RECENT_SECONDS = 3_600.0
+"""The age of a heartbeat, by clocks that differ, until which a process of another machine is said to be at work."""
 _MAX_BYTES = 4096
 _NEW = os.O_RDWR | os.O_CREAT
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that holds the lock of a run, the command that it works for, and since when (seconds since 1970)."""
+    """A process that holds the lock of a run, the command that it works for, and since when (seconds since 1970).
+
+    `job` is the engine's job that it belongs to, such as "Slurm job 12"; "" if there is none.
+    """
 
     pid: int
     parent: int
     host: str
     since: float
+    job: str = ""
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}, since {datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M}"
+        job = f" ({self.job})" if self.job else ""
+        return f"process {self.pid} on {self.host}{job}, since {datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M}"
 
     @property
     def is_orphan(self) -> bool:
         """Whether the command that started it has died. Then it saves its work and ends by itself."""
-        return self.host == socket.gethostname() and not is_alive(self.parent)
+        return self.host == this_host().name and not is_alive(self.parent)
 
 
 class RunLock:
-    """The lock of a run, which this process holds until `release`.
+    """The lock of a run and its lease, which this process holds until `release`.
+
+    In a `with` statement, nothing is put in place (`rlottery.storage.fence`) unless `check` finds the lease intact.
 
     Args:
         files: the run.
         descriptor: the lock file, opened and locked, here or in the process that has started this one.
+        lease: the lease, taken here or in the process that has started this one.
     """
 
-    def __init__(self, files: RunFiles, descriptor: int):
-        self.files, self._descriptor, self._folder = files, descriptor, -1
+    def __init__(self, files: RunFiles, descriptor: int, lease: Lease):
+        self.files, self._descriptor, self._folder, self._lease = files, descriptor, -1, lease
+        self._parent = os.getpid()
+        self._fences: list[fence.Raised] = []
         os.set_inheritable(descriptor, False)
 
     def __enter__(self) -> Self:
+        self._fences.append(fence.raise_fence(self.check))
         return self
 
     def __exit__(self, *exception: object) -> None:
+        fence.lower_fence(self._fences.pop())
         self.release()
 
     def fileno(self) -> int:
@@ -70,7 +91,8 @@ class RunLock:
 
     def note_holder(self, parent: int) -> None:
         """Write into the lock file that this process holds the lock, and works for the command `parent`."""
-        holder = Holder(os.getpid(), parent, socket.gethostname(), time.time())
+        self._parent = parent
+        holder = Holder(os.getpid(), parent, this_host().name, time.time(), this_job())
         with contextlib.suppress(OSError):  # a full disk; the lock holds all the same
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, json.dumps(asdict(holder)).encode(), 0)
@@ -81,20 +103,40 @@ class RunLock:
         self._folder = os.open(self.files.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def check_intact(self) -> None:
-        """Raise GoneError if the lock file or the run's folder was deleted: others may lock and write new ones."""
+        """Raise GoneError if others may work here: the lock file or the run's folder was deleted, or the lease is seen
+        to be lost. Quick enough for every episode."""
         for path, descriptor in ((self.files.lock, self._descriptor), (self.files.folder, self._folder)):
             if descriptor >= 0 and not _is_at(path, descriptor):
                 raise GoneError(
                     f"{path} was deleted or replaced while this run was trained, so the run has ended. Run this "
                     "command again."
                 )
+        if self._lease.has_successor():
+            raise self._lost_error()
+
+    def check(self) -> None:
+        """`check_intact`, and raise GoneError if the lease is lost. Raises OSError if that can't be found out."""
+        self.check_intact()
+        if not self._lease.is_newest():
+            raise self._lost_error()
 
     def release(self) -> None:
-        """Release the lock, unless a child still has it."""
+        """Release the lock, unless a child still has it. A worker leaves the lease to its command, if that lives."""
+        if self._descriptor >= 0 and (self._lease.is_own or not is_alive(self._parent)):
+            self._lease.release()
         for descriptor in (self._descriptor, self._folder):
             if descriptor >= 0:
                 os.close(descriptor)
         self._descriptor = self._folder = -1
+
+    def _lost_error(self) -> GoneError:
+        owner = lease.look(self.files.lock).owner
+        by = _holder(owner) if owner is not None else "another process"
+        return GoneError(
+            f"{self.files.folder} was taken over by {by}: this process and its command gave no sign of life for "
+            f"{STALE_SECONDS:.0f} seconds. So the run has ended here, and nothing more is written. If it is not done "
+            "elsewhere, run this command again."
+        )
 
 
 def try_lock(files: RunFiles) -> RunLock | None:
@@ -104,29 +146,55 @@ def try_lock(files: RunFiles) -> RunLock | None:
     files.lock.parent.mkdir(parents=True, exist_ok=True)
     while True:
         descriptor = _open(files.lock, _NEW)
+        lock = None
         try:
-            taken = _try(descriptor, fcntl.LOCK_EX, files.lock)
-        except StudyError:
-            os.close(descriptor)
-            raise
-        if taken and _is_at(files.lock, descriptor):
-            lock = RunLock(files, descriptor)
-            lock.note_holder(os.getpid())
-            return lock
-        os.close(descriptor)
-        if not taken:
+            if not _try(descriptor, fcntl.LOCK_EX, files.lock):
+                return None
+            if _is_at(files.lock, descriptor):
+                lock = _leased(files, descriptor)
+                return lock
+            # It was deleted between opening and locking.
+        finally:
+            if lock is None:
+                os.close(descriptor)
+
+
+def _leased(files: RunFiles, descriptor: int) -> RunLock | None:
+    """The lock of a run whose lock file is locked, if there is a lease to be had."""
+    try:
+        taken = lease.take(files.lock)
+        if taken is None:
             return None
-        # It was deleted between opening and locking.
+        if not taken.was_released:
+            revoke(one for of in (files, files.aside) for one in (of.folder, of.checkpoint))
+    except OSError as error:
+        raise StudyError(
+            f"{error.filename or files.lock} can't be written: {error.strerror}. Fix this, then run this command again."
+        ) from None
+    lock = RunLock(files, descriptor, taken)
+    lock.note_holder(os.getpid())
+    return lock
 
 
 def hold(files: RunFiles) -> RunLock:
     """Take the lock of a run, so that no other process works in its folder. Raises StudyError if another one does."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (lock := try_lock(files)) is None:
-        if time.monotonic() > deadline:
+        unsure = is_unsure(files)
+        if time.monotonic() > deadline and not unsure:
             raise in_use_error(files)
-        time.sleep(0.05)
+        time.sleep(pause(unsure=unsure))
     return lock
+
+
+def is_unsure(files: RunFiles) -> bool:
+    """Whether only watching can show that the process of another machine which has the run still lives."""
+    return not _is_held(files.lock) and lease.look(files.lock).standing is Standing.UNSURE
+
+
+def pause(*, unsure: bool) -> float:
+    """Seconds between two looks at a run that another process has."""
+    return 1.0 if unsure else 0.05
 
 
 @contextlib.contextmanager
@@ -142,11 +210,22 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def holder_of(files: RunFiles) -> Holder | None:
-    """The process that holds the lock of a run, or None."""
+    """The process that holds the lock of a run, or None.
+
+    Whether a process of another machine lives can only be judged by its heartbeat's age, if the lock doesn't show it.
+    """
     for path in (files.lock, files.earlier_lock):
         if _is_held(path):
             return _read_holder(path)
-    return None
+    newest = lease.look(files.lock)
+    is_recent = abs(time.time() - newest.beat) < RECENT_SECONDS
+    if newest.owner is None or newest.standing is Standing.FREE or not is_recent:
+        return None
+    return _holder(newest.owner)
+
+
+def _holder(owner: Owner) -> Holder:
+    return Holder(owner.pid, owner.pid, owner.host, owner.since, owner.job)
 
 
 def in_use_error(files: RunFiles) -> StudyError:
@@ -221,10 +300,11 @@ def _read_holder(path: Path) -> Holder:
     try:
         descriptor = _open(path, os.O_RDONLY)
         saved: Any = json.loads(os.pread(descriptor, _MAX_BYTES, 0))
-        holder = Holder(int(saved["pid"]), int(saved["parent"]), str(saved["host"])[:200], float(saved["since"]))
+        job = str(saved.get("job", ""))[:200]  # earlier versions wrote none
+        holder = Holder(int(saved["pid"]), int(saved["parent"]), str(saved["host"])[:200], float(saved["since"]), job)
         str(holder)  # the time may be none
         return holder
-    except (OSError, StudyError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except (OSError, StudyError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return Holder(0, 0, "an unknown host", 0.0)  # it has the lock and has not written its name yet
     finally:
         if descriptor >= 0:

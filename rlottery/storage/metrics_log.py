@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from rlottery.config.sections import MOST_EPISODES, MOST_EVALUATIONS
 from rlottery.errors import StudyError
 from rlottery.safety.regular_files import regular
-from rlottery.storage.disk import most_values
+from rlottery.storage.disk import most_values, write_bytes
 from rlottery.storage.stored_types import LARGEST
-from rlottery.storage.syncing import WriteError, make_folder, sync_folder, writing
+from rlottery.storage.syncing import WriteError, make_folder, writing
 
 MetricsRow = dict[str, Any]
 
@@ -60,12 +60,15 @@ class MetricsLog:
             make_folder(path.parent)
             if resume is None:
                 shutil.rmtree(tensorboard, ignore_errors=True)  # the curve of an interrupted run would overlap
-                self._file = open(path, "wb", buffering=0, opener=regular)  # noqa: SIM115
-                sync_folder(path.parent)  # checkpoints rely on this file, and are in another folder
+                kept = b""
             else:
-                self._file = open(path, "r+b", buffering=0, opener=regular)  # noqa: SIM115
-                self._file.truncate(resume.bytes)
-                self._sha.update(self._file.read())
+                with open(path, "rb", opener=regular) as file:
+                    kept = file.read(resume.bytes)
+            # A new file: a process that has lost this run, and doesn't know it yet, may still append to the old one.
+            write_bytes(path, kept)
+            self._sha.update(kept)
+            self._file = open(path, "r+b", buffering=0, opener=regular)  # noqa: SIM115
+            self._file.seek(len(kept))
         try:
             with writing(tensorboard):
                 self._board = _Board(tensorboard, None if resume is None else env_steps + 1)

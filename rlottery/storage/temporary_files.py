@@ -66,6 +66,19 @@ def remove_leftovers(folders: Iterable[Path], now: float) -> None:
                         _remove(Path(entry.path))
 
 
+def revoke(folders: Iterable[Path]) -> None:
+    """Remove the temporary files of all other processes in these folders, but not below them.
+
+    Then none of them can put in place what it has written: there is nothing left to rename. Raises OSError.
+    """
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                named = _NAMED.fullmatch(entry.name)
+                if named is not None and (int(named[1]), named[2]) != (os.getpid(), _HOST):
+                    _remove(Path(entry.path))
+
+
 def discard_folder(folder: Path) -> None:
     """Remove a folder whose name is needed, or that must not be found again. Does nothing if there is none.
 

@@ -18,7 +18,9 @@ from typing import Self
 
 from rlottery.errors import StudyError
 from rlottery.processes.descendants import is_alive
-from rlottery.storage.locks import PATIENCE_SECONDS, RunLock, holder_of, in_use_error, try_lock
+from rlottery.storage import lease
+from rlottery.storage.heartbeat import STALE_SECONDS, WATCH
+from rlottery.storage.locks import PATIENCE_SECONDS, RunLock, holder_of, in_use_error, is_unsure, pause, try_lock
 from rlottery.storage.paths import RunFiles, Store
 
 ORPHAN_SECONDS = 60.0
@@ -30,6 +32,8 @@ _SIGN = "rlottery/data"
 
 class WorkPlace:
     """The locks of a command's runs, and its sign in the data folder. At the end of a `with` statement all are gone.
+
+    While it has locks, a thread renews the command's heartbeat, which all their leases share.
 
     Until then the limit on open files may be raised.
 
@@ -70,7 +74,10 @@ class WorkPlace:
             raise
 
     def enter_if_free(self, files: RunFiles) -> bool:
-        """Take one more lock. Returns whether it was taken: False, at once, if another running command has it."""
+        """Take one more lock. Returns whether it was taken: False, at once, if another running command has it.
+
+        Only for a command of another machine, whose lock this one can't see, it takes some seconds to know.
+        """
         if files not in self._locks:
             lock = self._lock_within(files, 0.0)
             if lock is None:
@@ -131,13 +138,20 @@ class WorkPlace:
         """The lock of a run; None if a process holds it for longer than that. Orphans are waited for longer."""
         began = time.monotonic()
         while (lock := try_lock(files)) is None:
-            holder = holder_of(files)
+            holder, unsure = holder_of(files), is_unsure(files)
             is_orphan = holder is not None and holder.is_orphan
-            if time.monotonic() - began >= (ORPHAN_SECONDS if is_orphan else seconds):
+            waited = time.monotonic() - began
+            if not unsure and waited >= (ORPHAN_SECONDS if is_orphan else seconds):
                 return None
             if is_orphan:
                 self._announce(f"Waiting for {holder} to save its work: the command that started it has died.")
-            time.sleep(0.05)
+            elif unsure:
+                WATCH.look_at_all(lease.beats_of(files.lock))
+                self._announce(
+                    f"Waiting for up to {STALE_SECONDS:.0f} seconds to see whether {holder or 'a process'} of another "
+                    "machine still works here."
+                )
+            time.sleep(pause(unsure=unsure))
         return lock
 
     def _show_sign(self) -> None:
@@ -171,7 +185,7 @@ class WorkPlace:
 
 def adopt(files: RunFiles, descriptor: int, parent: int) -> RunLock:
     """The lock of a run that this process has inherited from the command `parent`."""
-    lock = RunLock(files, descriptor)
+    lock = RunLock(files, descriptor, lease.inherited(files.lock, parent))
     lock.note_holder(parent)
     return lock
 

@@ -24,6 +24,7 @@ from rlottery.storage import checkpoint_record as records
 from rlottery.storage import manifests
 from rlottery.storage.checkpoint_record import agent_name, record_path, record_paths, segment_name
 from rlottery.storage.disk import read_arrays, write_arrays
+from rlottery.storage.fence import check_fence
 from rlottery.storage.manifests import DamagedError, FileEntry, Session
 from rlottery.storage.metrics_log import Position
 from rlottery.storage.paths import RunFiles
@@ -211,6 +212,7 @@ class Checkpoints:
             except StudyError:  # damaged by now: its files are not kept
                 named.add(path.name)
         with writing(folder):
+            check_fence()
             for path in folder.iterdir():
                 if path.name not in named:
                     path.unlink()

@@ -53,6 +53,20 @@ def test_rows_come_back_as_they_were(written: Path) -> None:
     assert read_evaluations(written) == [ROWS[0], ROWS[2]]
 
 
+def test_who_has_lost_the_run_appends_to_no_file_of_whoever_goes_on(written: Path, tmp_path: Path) -> None:
+    length = written.stat().st_size
+    for resume in (Position(length, ""), None):
+        with MetricsLog(written, tmp_path / "board", Position(length, "")) as lost:
+            with MetricsLog(written, tmp_path / "board", resume) as log:
+                lost.write({"kind": "episode", "env_steps": 11, "return": 9.0, "length": 5})
+                log.write({"kind": "episode", "env_steps": 11, "return": 1.0, "length": 5})
+                assert log.position().bytes == written.stat().st_size
+            assert b"9.0" not in written.read_bytes()
+        kept = ROWS if resume else []
+        assert list(read_metrics(written)) == [*kept, {"kind": "episode", "env_steps": 11, "return": 1.0, "length": 5}]
+        written.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+
+
 def test_evaluations_are_read_without_the_rest(written: Path) -> None:
     expected = [row for row in read_metrics(written) if row["kind"] == "evaluation"]
     assert expected and read_evaluations(written) == expected

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from rlottery.errors import DivergedError
 from rlottery.storage.checkpoint_record import newest_checkpoint
+from rlottery.storage.fence import check_fence
 from rlottery.storage.made_with import changes
 from rlottery.storage.manifests import FileEntry, Manifest, find_damage, read_manifest, write_manifest
 from rlottery.storage.paths import RunFiles
@@ -77,6 +78,7 @@ def _put_in_place(files: RunFiles, earlier: Earlier | None, again: Manifest) -> 
         kept = {name: entry for name, entry in entries.items() if not find_damage(files.folder, {name: entry})}
     moved = {name: entry for name, entry in again["files"].items() if name not in kept}
     with writing(files.folder):
+        check_fence()
         for name in moved:
             if (files.aside.folder / name).exists():  # else it was moved before the last kill
                 make_folder((files.folder / name).parent)

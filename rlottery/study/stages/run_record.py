@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rlottery.errors import DivergedError, located_text
 from rlottery.processes.user_code import no_exit
 from rlottery.storage.disk import write_arrays
+from rlottery.storage.fence import check_fence
 from rlottery.storage.manifests import Manifest, ManifestStatus, RunFacts, file_entry, write_manifest
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.syncing import writing
@@ -46,6 +47,7 @@ def record_run(
     made_with = versions() | code_versions(job.task)
     checkpoints = Checkpoints(files, fingerprint, job.config.checkpoint_seconds, made_with)
     with writing(files.folder):
+        check_fence()
         files.manifest.unlink(missing_ok=True)
         files.diverged.unlink(missing_ok=True)
 
