@@ -77,6 +77,16 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs with estimated time and disk space, and start nothing.")
     ] = False,
+    on: Annotated[
+        str | None, typer.Option("--on", metavar="ENGINE", help="Run on a cluster: slurm (docs/clusters.md).")
+    ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What jobs ask the cluster for. `rlottery init --cluster slurm` writes it."),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Let a job submit the others, and return at once. For --on slurm.")
+    ] = False,
 ) -> None:
     """Train dense agents, create masks, train tickets, compare. Finished work is skipped.
 
@@ -87,15 +97,23 @@ def run(
     names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
     from rlottery.storage.open_study import config_to_run
 
+    asked = None
+    if on is not None or profile is not None or detach:
+        from rlottery.study.clusters import asked_for
+
+        with plain_errors():
+            asked = asked_for(on, profile, detach=detach)
     if not dry_run:
-        finish(lambda: run_and_conclude(config_to_run(path, extra), pruning_method, chosen, names))
+        finish(lambda: run_and_conclude(config_to_run(path, extra), pruning_method, chosen, names, asked))
         return
+    from rlottery.config.cluster_profile import load_profile
     from rlottery.study.planning.plan import plan_study
     from rlottery.study.resources.estimate import estimate_table
 
     with plain_errors():
         loaded = config_to_run(path, extra)
-        _print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen, names)))
+        profile_read = None if asked is None else load_profile(asked.profile)
+        _print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen, names), profile_read))
 
 
 @app.command()
@@ -302,6 +320,10 @@ def init(
         Path,
         typer.Argument(metavar="FOLDER", help="Where to start the study. With FILE.yaml, only that config is written."),
     ] = Path(),
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ENGINE", help="Write cluster.yaml instead, the profile of a cluster: slurm."),
+    ] = None,
 ) -> None:
     """Start a study: write config.yaml, with every key explained, and run_pipeline.py. Existing files are kept."""
     from importlib.resources import files
@@ -311,10 +333,16 @@ def init(
 
     is_folder = path.is_dir() or not path.suffix
     texts = {path / "config.yaml" if is_folder else path: default_config_text()}
-    if is_folder:
+    if cluster is not None:
+        from rlottery.config.cluster_profile import default_profile_text
+
+        texts = {path / "cluster.yaml" if is_folder else path: default_profile_text()}
+    elif is_folder:
         texts[path / SCRIPT] = (files("rlottery.config") / "default_script.txt").read_text(encoding="utf-8")
     work_is_in_files()
     with plain_errors():
+        if cluster not in (None, "slurm"):
+            raise ConfigError(f"--cluster {cluster}: unknown. Choose from: slurm.")
         for file in texts:
             if file.exists():
                 raise ConfigError(f"{file} already exists. Choose another name: rlottery init FOLDER, or FILE.yaml")
@@ -323,6 +351,10 @@ def init(
                 write_bytes(file, text.encode())
         except OSError as error:
             raise ConfigError(f"{path} can't be written: {error.strerror}") from None
+    if cluster is not None:
+        (file,) = texts
+        typer.echo(printable(f"Wrote {file}. Fill it in, then:\n\n  rlottery run --on slurm --profile {file}"))
+        return
     typer.echo(printable(f"Wrote {' and '.join(map(str, texts))}. Next:\n"))
     if is_folder and path.resolve() != Path.cwd():
         typer.echo(printable(f"  cd {path}"))

@@ -47,6 +47,7 @@ from rlottery.safety.printable import on_one_line
 
 if TYPE_CHECKING:
     from rlottery.config import Config
+    from rlottery.study.clusters import Asked
     from rlottery.study.run import Outcome
 
 BAD_INPUT, SOME_FAILED = 2, 1
@@ -103,16 +104,24 @@ def main(
 
 
 def run_and_conclude(
-    config: "Config", method: str | None, stages: Sequence[str], names: Sequence[str] | None = None
+    config: "Config",
+    method: str | None,
+    stages: Sequence[str],
+    names: Sequence[str] | None = None,
+    asked: "Asked | None" = None,
 ) -> "Outcome":
-    """Run a study and print its results on this process's terminal. Raises as `main`."""
+    """Run a study and print its results on this process's terminal. Raises as `main`.
+
+    Args:
+        asked: the cluster to run on; None: this machine.
+    """
     typer.echo(on_one_line(_first_line(config)))  # before the imports below, which take a second
     from rlottery.study.display import terminal
     from rlottery.study.run import conclude, run_study
 
     console = terminal()
     try:
-        outcome = run_study(config, method, stages, console, names)
+        outcome = run_study(config, method, stages, console, names, asked)
         if outcome.stopped is not None:
             _stop(outcome.stopped)
         try:

@@ -3,7 +3,7 @@
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -14,6 +14,8 @@ from rlottery.config.models import Config, config_to_dict
 from rlottery.config.recipes import KEYS, PrunedRecipe
 from rlottery.config.yaml_lines import Document, KeyPath, dotted, read_document, show
 from rlottery.errors import ConfigError, MaskError
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), *, runs_code: bool = False) -> Config:
@@ -30,15 +32,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, runs_code: b
     document = read_document(Path(path))
     for override in overrides:
         document.override(override)
-    config = _checked(document)
+    config = _checked(document, Config)
     if runs_code and (own := own_criteria(config)):
         for place, name in own.items():
             try:
                 _import_criterion(name)
             except MaskError as error:
                 document.fault(place, str(error))
-        config = _checked(document)
+        config = _checked(document, Config)
     return config
+
+
+def load_settings(path: Path, model: type[Settings]) -> Settings:
+    """Read a YAML file with other settings than a study's. Raises ConfigError, as `load_config`."""
+    return _checked(read_document(path), model)
 
 
 def own_criteria(config: Config) -> dict[KeyPath, str]:
@@ -77,15 +84,15 @@ def _import_criterion(name: str) -> None:
         raise MaskError(" ".join(str(error).split())) from None  # one in the user's module may have several lines
 
 
-def _checked(document: Document) -> Config:
+def _checked(document: Document, model: type[Settings]) -> Settings:
     """The settings in a document. Raises ConfigError if it has faults."""
     config = None
     try:
-        config = Config.model_validate(document.value)
+        config = model.model_validate(document.value)
     except ValidationError as error:
         for details in error.errors(include_url=False):
             place = _place(details, document)
-            document.fault(place, _problem(details) + _quotes(details, place, document))
+            document.fault(place, _problem(details, model) + _quotes(details, place, document))
     if config is None or document.faults:
         raise ConfigError(document.message())
     return config
@@ -102,11 +109,11 @@ def _place(details: ErrorDetails, document: Document) -> KeyPath:
     return next((place for place in places if document.origin(place).override is not None), places[0])
 
 
-def _problem(details: ErrorDetails) -> str:
+def _problem(details: ErrorDetails, model: type[BaseModel]) -> str:
     value = show(details["input"])
     match details["type"]:
         case "extra_forbidden":
-            return _unknown_key(details["loc"])
+            return _unknown_key(details["loc"], model)
         case "missing":
             return "missing; it has no default"
         case "model_type" | "dict_type":
@@ -127,8 +134,8 @@ def _quotes(details: ErrorDetails, place: KeyPath, document: Document) -> str:
     return f"; put it in quotes: {quoted}"
 
 
-def _unknown_key(path: KeyPath) -> str:
-    fields = dict(Config.model_fields)
+def _unknown_key(path: KeyPath, model: type[BaseModel]) -> str:
+    fields = dict(model.model_fields)
     for part in path[:-1]:
         if isinstance(part, str):
             fields = _fields_of(fields[part].annotation)
@@ -136,7 +143,7 @@ def _unknown_key(path: KeyPath) -> str:
     here = [name for name in KEYS if name in fields] if fields.keys() == set(KEYS) else list(fields)
     if hint := or_closest(key, here):
         return f"unknown key{hint}"
-    for name, field in Config.model_fields.items() if path[0] != "arms" else ():
+    for name, field in model.model_fields.items() if path[0] != "arms" else ():
         if key in _fields_of(field.annotation):
             return f"unknown key; did you mean '{dotted((name, key))}'?"
     if "." in key:

@@ -22,6 +22,7 @@ data/
     progress.json, {stage}.log, tensorboard/   for following a run
   report/                                  the report with figures and tables; its files are listed there
   .locks/                                  one lock file per run (earlier versions: .lock in the run's folder)
+  .cluster/                                what a command and the nodes of a cluster tell each other while runs are left
 """
 
 import os
@@ -35,6 +36,7 @@ from rlottery.storage.transitions import Transitions
 
 DENSE = "dense"
 LOCKS = ".locks"
+CLUSTER = ".cluster"
 REPLAY_FILES = tuple(f"replay/{field}.npy" for field in Transitions._fields)
 """The names of the replay buffer's files below a run's folder."""
 
@@ -99,6 +101,16 @@ class UntrainedFiles(RunFiles):
 
 
 @dataclass(frozen=True)
+class HeadFiles(RunFiles):
+    """What a command that works on a cluster needs a lock for."""
+
+    @property
+    def lock(self) -> Path:
+        """The lock file: ``data/.locks/head.lock``."""
+        return self.folder.parent / LOCKS / "head.lock"
+
+
+@dataclass(frozen=True)
 class Store:
     """The data folder of a study."""
 
@@ -111,6 +123,12 @@ class Store:
     record = _Below("study.json")
     record_lock = _Below(".study.lock")
     locks = _Below(LOCKS)
+    cluster = _Below(CLUSTER)
+
+    @property
+    def head(self) -> RunFiles:
+        """The files of the command that hands in allocations. They have a lock as a run has."""
+        return HeadFiles(self.cluster)
 
     def run(self, task_name: str, seed: int, arm: str) -> RunFiles:
         """The files of a run. `task_name` is a task's name for file names (`config.Task.name`)."""
@@ -140,7 +158,7 @@ class Store:
 
         The data folder itself may be a link.
         """
-        for name in ("masks", "runs", "report", "trials", "untrained", "study.json", ".study.lock", LOCKS):
+        for name in ("masks", "runs", "report", "trials", "untrained", "study.json", ".study.lock", LOCKS, CLUSTER):
             for path in _with_all_below(self.root / name):
                 if path.is_symlink():
                     raise StudyError(

@@ -29,6 +29,7 @@ from rlottery.storage.temporary_files import remove_leftovers
 from rlottery.storage.trial_record import read_trials
 from rlottery.storage.trust import note_run
 from rlottery.storage.work_place import WorkPlace
+from rlottery.study.clusters import Asked, Cluster
 from rlottery.study.display import display_for, ending_lines
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
@@ -58,12 +59,14 @@ class Outcome:
         failed: The jobs that failed or diverged, and those skipped because of them.
         stopped: The number of the signal that stopped the command early, its work saved. None if it ran to the end.
         has_said: Whether the messages of failed jobs have been shown.
+        reports: Whether this command writes the report. Not if it has only followed another one's work on a cluster.
     """
 
     tracked: list[Tracked]
     contents: Contents | None
     stopped: int | None = None
     has_said: bool = False
+    reports: bool = True
 
     @property
     def scores(self) -> tuple[TaskScores, ...]:
@@ -82,33 +85,52 @@ class Outcome:
 
 
 def run_study(
-    config: Config, method: str | None, stages: Sequence[str], console: Console, names: Sequence[str] | None = None
+    config: Config,
+    method: str | None,
+    stages: Sequence[str],
+    console: Console,
+    names: Sequence[str] | None = None,
+    asked: Asked | None = None,
 ) -> Outcome:
     """Do what is left to do of a study (`plan_study`), then compare all its runs.
 
     The first signal lets the runs save their work. Before they start and after they have ended, it stops the command
-    at once (`StopSignals.at_once`).
+    at once (`StopSignals.at_once`). On a cluster, it leaves the runs alone.
+
+    Args:
+        asked: where to run; None: on this machine.
 
     Raises:
         RlotteryError: before any work starts, as `plan_study`; or another process uses the same runs, or the disk or
-            a limit of `ulimit` is too small.
+            a limit of `ulimit` is too small; or the cluster would not take the jobs.
         KeyboardInterrupt: at the second Ctrl-C, once all workers have ended; and where a signal stops it at once.
     """
     say_when_stopped(AGAIN)
-    with StopSignals() as signals, WorkPlace(Store(config.data), plain_printer(console)) as place:
+    say = plain_printer(console)
+    with StopSignals() as signals, WorkPlace(Store(config.data), say) as place, contextlib.ExitStack() as left:
         with signals.at_once():
-            tracked, workers, together = _prepare(config, method, stages, names, console, place)
-        has_said = _execute(config, tracked, workers, together, console, signals, place)
+            cluster = None if asked is None else left.enter_context(Cluster(asked, config, say))
+            tracked, workers, together = _prepare(config, method, stages, names, console, place, cluster)
+            waits = any(t.state is JobState.WAITING for t in tracked)
+            if asked is not None and cluster is not None and asked.detach and waits:
+                say(cluster.detach())
+                raise SystemExit(0)
+        has_said = _execute(config, tracked, workers, together, console, signals, place, cluster)
         if signals.number is not None:
             for line in [] if has_said else ending_lines(tracked, has_said=False):
-                plain_printer(console)(line)
-            say_when_stopped("Stopped. All work is saved: run the same command again to continue.")
+                say(line)
+            saved = "Stopped. All work is saved: run the same command again to continue."
+            say_when_stopped(saved if cluster is None else cluster.line_when_left)
             return Outcome(tracked, None, signals.number, has_said)
         say_when_stopped(f"Stopped. All work is saved. To draw the report: rlottery report {quote(str(config.data))}")
         with signals.at_once():
             place.leave()
-            _tidy(config, tracked)
-            return Outcome(tracked, collect(Store(config.data), config), None, has_said)
+            reports = cluster is None or cluster.is_head or not any(t.state is JobState.DONE for t in tracked)
+            if reports:
+                _tidy(config, tracked)
+            if cluster is not None and all(t.state in (JobState.DONE, JobState.FOUND) for t in tracked):
+                cluster.tidy()
+            return Outcome(tracked, collect(Store(config.data), config), None, has_said, reports)
 
 
 def _prepare(
@@ -118,8 +140,9 @@ def _prepare(
     names: Sequence[str] | None,
     console: Console,
     place: WorkPlace,
+    cluster: Cluster | None,
 ) -> tuple[list[Tracked], int, int]:
-    """Plan the study, check that it can run here, take its runs, and record it.
+    """Plan the study, check that it can run here, take its runs, and record it. On a cluster, nodes take the runs.
 
     Returns the jobs, and how many workers do how many of them.
     """
@@ -132,7 +155,10 @@ def _prepare(
     report_other_versions(config, [t.job for t in waiting], say)
     if found:
         say(already_done(rows_of(tracked)))
-    if waiting:
+    if waiting and cluster is not None:
+        together, workers = 1, cluster.profile.jobs * cluster.profile.cores
+        check_room(config, [t.job for t in waiting], min(workers, len(waiting)))
+    elif waiting:
         together = most_together(config.device)
         workers = worker_count(config.workers, len(waiting), together)
         check_memory(config, [t.job for t in waiting])
@@ -193,6 +219,7 @@ def _execute(
     console: Console,
     signals: StopSignals,
     place: WorkPlace,
+    cluster: Cluster | None,
 ) -> bool:
     """Run the jobs until all have ended, or until a signal asks to stop.
 
@@ -213,7 +240,8 @@ def _execute(
             if signals.wanted() and not announced:
                 announced = True
                 again = " Press Ctrl-C again to stop at once." if signals.number == signal.SIGINT else ""
-                console.print(f"Stopping: each run saves a checkpoint at the end of its episode.{again}")
+                if cluster is None:
+                    console.print(f"Stopping: each run saves a checkpoint at the end of its episode.{again}")
             return signals.wanted()
 
         def ended(item: Tracked) -> None:
@@ -223,7 +251,8 @@ def _execute(
                 with contextlib.suppress(OSError):  # a full disk is reported by the runs
                     _release_replay(item.job, tracked)
 
-        Executor(tracked, workers, display.refresh, ended, stop_wanted, together, LocalBackend(place)).run()
+        backend = LocalBackend(place) if cluster is None else cluster.backend()
+        Executor(tracked, workers, display.refresh, ended, stop_wanted, together, backend).run()
     return display.has_said
 
 
@@ -259,6 +288,9 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
         say()
     if all(t.job.stage == "mask" for t in outcome.tracked):
         say(f"Masks: {store.root / 'masks'}")
+        return
+    if not outcome.reports:
+        say(f"The report: {store.report}, once the command that submitted the jobs has drawn it")
         return
     drawing = console.status("Drawing the page ...") if console.is_interactive else contextlib.nullcontext()
     with drawing:

@@ -25,6 +25,7 @@ from rlottery.storage.trained_with import other_settings_message
 from rlottery.storage.trial_record import deviation_lines, read_trials
 from rlottery.storage.untrained_record import read_untrained, untrained_damage
 from rlottery.study.durations import duration
+from rlottery.study.execution.allocations import Open, open_runs
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.earlier import is_known_to_differ
 from rlottery.study.planning.finished_runs import damage_of_run, replay_was_deleted
@@ -49,6 +50,7 @@ def status_table(config: Config) -> Group:
     listed = [arm.name for method in methods for arm in arms_of(config, method)]
     states: list[str] = []
     of_untrained: list[str] = []
+    submitted = open_runs(store)
     others: list[str] = []
     for task in config.tasks:
         state, details = _state_of_untrained(store.untrained(task.name), config.evaluation.untrained_policies)
@@ -62,7 +64,7 @@ def status_table(config: Config) -> Group:
             asked = listed if config.arms else [name for name in listed if name in there]
             for arm in dict.fromkeys([DENSE, *asked, *there]):
                 files = store.run(task.name, seed, arm)
-                state, details = _state(files)
+                state, details = _state(files, submitted.get((task.name, seed, "" if arm == DENSE else arm)))
                 # As Text, because brackets in an error message are not styles.
                 table.add_row(*(Text(on_one_line(text)) for text in (task.name, str(seed), arm, state, details)))
                 states.append(state)
@@ -102,9 +104,13 @@ def _manifest_or_checkpoint(files: RunFiles) -> Manifest | CheckpointRecord | No
         return None
 
 
-def _state(files: RunFiles) -> tuple[str, str]:
-    """The state of a run in a word or two, and details."""
-    progress = read_progress(files.progress)
+def _state(files: RunFiles, submitted: Open | None) -> tuple[str, str]:
+    """The state of a run in a word or two, and details. `submitted`: the allocation on a cluster that is to do it."""
+    progress = read_progress(files.progress, is_remote=submitted is not None and submitted.began)
+    if submitted is not None and not files.manifest.exists():
+        if progress is None:
+            return ("starting" if submitted.began else "queued"), f"on the cluster as {submitted.name}"
+        return "running", f"{progress.env_steps:,} of {progress.total_steps:,} steps, as {submitted.name}"
     if progress is not None:
         done = f"{progress.env_steps:,} of {progress.total_steps:,} steps"
         if progress.phase is not None:

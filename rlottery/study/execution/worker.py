@@ -60,20 +60,29 @@ def encode(jobs: Sequence[Job], core: int | None, endings: int | None = None, in
         inherited: file descriptors that hold the locks of the jobs' runs, in this order, and others to keep open. If
             there are none, the worker takes the locks itself.
     """
-    sent = [
+    common = {"core": core, "parent": os.getpid(), "endings": endings, "inherited": list(inherited)}
+    return json.dumps(encode_study(jobs[0].config) | {"jobs": encode_jobs(jobs)} | common) + "\n"
+
+
+def encode_study(config: Config) -> dict[str, Any]:
+    """What jobs of a study have in common."""
+    settings = config_to_dict(config)
+    settings["data"] = str(config.data.absolute())  # environments may go to another folder
+    # The sizes that the task's trial has found: another environment, only to look at them, may do anything.
+    return {"config": settings, "tasks": [(task_spec(task), task_code(task)) for task in config.tasks]}
+
+
+def encode_jobs(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Which jobs of their study they are."""
+    return [
         {"stage": job.stage, "task_index": job.task_index, "seed": job.seed}
         | {"arm": job.arm and job.arm.name, "method": job.arm and job.arm.method}
         for job in jobs
     ]
-    config = config_to_dict(jobs[0].config)
-    config["data"] = str(jobs[0].config.data.absolute())  # environments may go to another folder
-    # The sizes that the task's trial has found: another environment, only to look at them, may do anything.
-    tasks = [(task_spec(task), task_code(task)) for task in jobs[0].config.tasks]
-    common = {"core": core, "parent": os.getpid(), "endings": endings, "inherited": list(inherited)}
-    return json.dumps({"config": config, "tasks": tasks, "jobs": sent} | common) + "\n"
 
 
-def _decode(message: Any) -> list[Job]:
+def decode(message: Any) -> list[Job]:
+    """The jobs of a message that has what `encode_study` returns, and under "jobs" what `encode_jobs` does."""
     config, jobs = Config.model_validate(message["config"]), []
     import_criteria(config)
     for task, (spec, code) in zip(config.tasks, message["tasks"], strict=True):
@@ -110,7 +119,7 @@ def _work(message: Any, stop: Event, reports: Reports) -> None:
     # On one core, a second thread for dispatch only costs time.
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
     jax.devices()  # chosen now, whatever platform the user's code names later
-    jobs = _decode(message)  # imports criteria
+    jobs = decode(message)  # imports criteria
     inherited = zip(jobs, message["inherited"], strict=False)
     locks = {job.key: adopt(job.files, descriptor, message["parent"]) for job, descriptor in inherited}
     work = partial(attempt, stop=stop, locks=locks)

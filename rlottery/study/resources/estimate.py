@@ -6,6 +6,7 @@ episode only: the time of environment steps is as good as that.
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find
 from rlottery.config import Config, Task
+from rlottery.config.cluster_profile import ClusterProfile
 from rlottery.config.recipes import SparseTrainingRecipe
 from rlottery.errors import StudyError
 from rlottery.processes.children import ChildError, call_in_child, child_environment
@@ -71,8 +73,11 @@ class Rates:
     spec: Spec
 
 
-def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
-    """A table of the runs of a plan with their estimated time and disk space, and the totals for this machine."""
+def estimate_table(config: Config, tracked: list[Tracked], profile: ClusterProfile | None = None) -> Group:
+    """A table of the runs of a plan with their estimated time and disk space, and the totals for this machine.
+
+    With the profile of a cluster, the totals are for the cluster. Its cores are taken to be like those of this machine.
+    """
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     rates = measure(config) if waiting else []
     table = Table(box=None, pad_edge=False, padding=(0, 1))
@@ -96,6 +101,8 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
     work = sum(takes.values())
     if not waiting:
         return Group(table, "\nNothing is left to do.")
+    if profile is not None:
+        return Group(table, Text(_cluster_totals(config, waiting, rates, work, max(takes.values()), profile)))
     together = most_together(config.device)
     workers = worker_count(config.workers, len(waiting), together)
     elapsed = max(work / workers, *ends)
@@ -113,6 +120,39 @@ def estimate_table(config: Config, tracked: list[Tracked]) -> Group:
         "Nothing was started."
     )
     return Group(table, Text(total))
+
+
+def _cluster_totals(
+    config: Config,
+    waiting: Sequence[Tracked],
+    rates: Sequence[Rates],
+    work: float,
+    longest: float,
+    profile: ClusterProfile,
+) -> str:
+    """What a study takes on a cluster, and how it is queued there."""
+    chains = Counter(_wave(t.job) for t in waiting if t.job.stage != "mask")
+    jobs = {wave: -(-runs // profile.cores) for wave, runs in chains.items()}
+    waves = [f"{plural(jobs[wave], 'job')} of {what}" for wave, what in _WAVES.items() if wave in jobs]
+    most = min(profile.jobs, max(jobs.values(), default=1))
+    disk = disk_use([t.job for t in waiting], [of_task.spec for of_task in rates], most * profile.cores)
+    limit = profile.time * 60
+    sittings = f"The longest run takes about {duration(longest)}; a job may take {duration(limit)}"
+    requeued = f", so it is requeued about {plural(math.ceil(longest / limit) - 1, 'time')}" if longest > limit else ""
+    return (
+        f"\nAbout {work / 3600:.2g} core hours at this machine's speed. On Slurm: {', then '.join(waves)}, "
+        f"with {plural(profile.cores, 'core')} each; at most {most:,} in the queue or running "
+        f"({most * profile.cores:,} cores).\n{sittings}{requeued}.\n"
+        f"About {size(disk.kept)} in {config.data}, and up to {size(disk.working)} more while it runs.\n"
+        "Nothing was submitted."
+    )
+
+
+_WAVES = {0: "dense agents and untrained policies", 1: "tickets and controls with their masks"}
+
+
+def _wave(job: Job) -> int:
+    return 0 if job.arm is None else 1
 
 
 def machine_limits() -> list[str]:

@@ -31,7 +31,7 @@ class InProcessBackend(LocalBackend):
 
     def start(self, jobs: Mapping[int, Job]) -> "EndedWorker":  # type: ignore[override]
         assert self._place is not None
-        received = worker._decode(json.loads(worker.encode(list(jobs.values()), core=None)))
+        received = worker.decode(json.loads(worker.encode(list(jobs.values()), core=None)))
         locks = [self._place.lock(job.files) for job in jobs.values()]
         ended = [_do(job, lock) for job, lock in zip(received, locks, strict=True)]
         return EndedWorker(jobs, dict(zip(jobs, ended, strict=True)))

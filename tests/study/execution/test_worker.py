@@ -134,7 +134,7 @@ def test_a_worker_has_an_absolute_data_folder_and_the_sizes_of_the_trial(
     sent = worker.encode([job(config, "dense")], core=None)
     assert sent.endswith("}\n") and sent.count("\n") == 1
     monkeypatch.setattr(network_sizes, "_known", {})
-    (received,) = worker._decode(json.loads(sent))
+    (received,) = worker.decode(json.loads(sent))
     assert received.config.data == tmp_path / "results"
     assert network_sizes.task_spec(received.task) == Spec(7, 2)
 
@@ -145,7 +145,7 @@ def test_a_worker_knows_the_controls_of_each_method(tmp_path: Path, method: str)
     network_sizes.note_task(config.tasks[0], Spec(3, 1), "")
     asked = list_jobs(config, arms_of(config, method), ("ticket",))
     assert len(asked) == 3
-    received = worker._decode(json.loads(worker.encode(asked, core=None)))
+    received = worker.decode(json.loads(worker.encode(asked, core=None)))
     assert [one.arm for one in received] == [one.arm for one in asked]
 
 
@@ -171,7 +171,7 @@ def test_the_users_code_is_imported_after_jax_is_set_up(monkeypatch: pytest.Monk
 
     before = jax.config.values["jax_cpu_enable_async_dispatch"]
     jax.config.update("jax_cpu_enable_async_dispatch", True)
-    monkeypatch.setattr(worker, "_decode", decode)
+    monkeypatch.setattr(worker, "decode", decode)
     try:
         with pytest.raises(MaskError, match="a criterion is imported"):
             worker._work({"core": None, "parent": 0, "inherited": []}, worker.Event(), Reports(None, 1))

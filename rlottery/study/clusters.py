@@ -1,0 +1,166 @@
+"""Running a study on a cluster: what a command needs for that, checked before anything is submitted.
+
+One command at a time hands in the allocations of a data folder. It holds the lock `Store.head`. Others that are started
+meanwhile follow its work, and one of them goes on with it if that command ends early.
+"""
+
+import contextlib
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Self
+
+from rlottery.config import Config
+from rlottery.config.cluster_profile import ClusterProfile, load_profile
+from rlottery.errors import ConfigError, StudyError
+from rlottery.processes.children import python_command
+from rlottery.storage.locks import RunLock, holder_of, try_lock
+from rlottery.storage.paths import Store
+from rlottery.study.execution.cluster import ClusterBackend
+from rlottery.study.execution.slurm import HEAD, Sitting, Slurm, check_slurm, job_name, sbatch_flags, submit
+
+ENGINES = ("slurm",)
+TAKE_OVER_SECONDS = 10.0
+"""How often to look whether the command that hands in has ended."""
+_LOCAL = ("tmpfs", "ramfs", "devtmpfs")
+_LOCAL_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line says about where to run.
+
+    Attributes:
+        engine: one of `ENGINES`.
+        profile: the file that says what jobs ask for.
+        detach: whether the command that hands in runs on the cluster as well.
+    """
+
+    engine: str
+    profile: Path
+    detach: bool = False
+
+
+class Cluster:
+    """An engine on which a command runs a study. At the end of a `with` statement another command may hand in.
+
+    Raises:
+        RlotteryError: nothing can be submitted here, with what is asked for. Nothing was.
+    """
+
+    def __init__(self, asked: Asked, config: Config, say: Callable[[str], None]):
+        self._asked, self._config, self._say = asked, config, say
+        self._store = Store(config.data)
+        self.profile: ClusterProfile = load_profile(asked.profile)
+        check_slurm(self.profile)
+        check_is_shared(config.data, self.profile)
+        self._lock: RunLock | None = None
+        self._looked = 0.0
+        self.is_head = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def take(self) -> bool:
+        """Become the command that hands in, if there is none. Returns whether this one is it."""
+        if self._lock is None and (self._looked == 0.0 or time.monotonic() - self._looked > TAKE_OVER_SECONDS):
+            first, self._looked = self._looked == 0.0, time.monotonic()
+            self._store.head.lock.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = try_lock(self._store.head)
+            self.is_head = self._lock is not None
+            if self.is_head and not first:
+                self._say("The command that submitted jobs has ended. This one goes on with its work.")
+            elif first and not self.is_head:
+                self._say(f"Joining {self._holder()}: it submits the jobs. Ctrl-C leaves, and changes nothing.")
+        return self.is_head
+
+    def _holder(self) -> str:
+        return f"the command that runs this study ({holder_of(self._store.head) or 'elsewhere'})"
+
+    def backend(self) -> ClusterBackend:
+        """What the executor hands jobs to."""
+        engine = Slurm(self._store, self.profile)
+        return ClusterBackend(self._store, engine, self.profile.cores, self.profile.jobs, self._say, self.take)
+
+    def detach(self) -> str:
+        """Submit this command as a job of its own, which submits the others. Returns what to tell the user.
+
+        Raises StudyError if a command hands in already.
+        """
+        if holder := holder_of(self._store.head):
+            raise StudyError(f"This study is running: {holder} submits its jobs. To follow it, leave out --detach.")
+        arguments = [word for word in sys.argv[1:] if word != "--detach"]
+        small = self.profile.model_copy(
+            update={"time": self.profile.head_time, "cores": 1, "whole_nodes": False, "memory": "2G"}
+        )
+        command = [*python_command("rlottery"), *arguments]
+        [name] = submit(self._store, small, [Sitting(command)], sbatch_flags(small) | {"comment": "head"}, HEAD)
+        follow = " ".join(map(quote, ["rlottery", *arguments]))
+        return (
+            f"Submitted as Slurm job {name}, which submits the others and writes the report. What it prints is in "
+            f"{self._store.cluster / HEAD}. To follow the runs: {follow}\n{self.how_to_cancel}"
+        )
+
+    def tidy(self) -> None:
+        """Delete what the nodes were told, and have answered. For a study whose runs are all done."""
+        if self.is_head:
+            for path in self._store.cluster.glob("*"):
+                if path.name != HEAD:
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+    @property
+    def how_to_cancel(self) -> str:
+        return f"To cancel all its jobs: scancel --name={job_name(self._store)}"
+
+    @property
+    def line_when_left(self) -> str:
+        """What a command says when a signal ends it."""
+        return f"Left. Submitted jobs go on: run the same command again to follow them. {self.how_to_cancel}"
+
+
+def asked_for(engine: str | None, profile: Path | None, *, detach: bool) -> Asked | None:
+    """What a command's flags ask for; None: this machine. Raises ConfigError if they don't fit together."""
+    if engine is None:
+        for flag, given in (("--profile", profile is not None), ("--detach", detach)):
+            if given:
+                raise ConfigError(f"{flag} is for a study on a cluster: add --on slurm.")
+        return None
+    if engine not in ENGINES:
+        raise ConfigError(f"--on {engine}: unknown. Choose from: {', '.join(ENGINES)}.")
+    if profile is None:
+        raise ConfigError("--on slurm needs --profile cluster.yaml. `rlottery init --cluster slurm` writes that file.")
+    return Asked(engine, profile, detach)
+
+
+def check_is_shared(data: Path, profile: ClusterProfile) -> None:
+    """Raise StudyError if nodes can't see the data folder, as far as that can be told on this machine."""
+    if profile.data_is_shared:
+        return
+    folder = data.resolve()
+    kind = _file_system(folder)
+    if kind in _LOCAL or any(folder.is_relative_to(local) for local in _LOCAL_FOLDERS):
+        raise StudyError(
+            f"The data folder {data} belongs to this machine alone ({kind or 'a local folder'}), so nodes can't read "
+            "it. Choose a folder on a file system that they share with data=FOLDER, or set data_is_shared: true in "
+            "the profile if this one is."
+        )
+
+
+def _file_system(folder: Path) -> str:
+    """The type of the file system that has a folder, or its closest parent that exists; "" if unknown."""
+    best, kind = "", ""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
+            before, _, after = line.partition(" - ")
+            mounted = before.split(" ")[4]
+            if folder.is_relative_to(mounted) and len(mounted) >= len(best):
+                best, kind = mounted, after.split(" ")[0]
+    return kind

@@ -1,0 +1,195 @@
+"""Allocations: bundles of jobs that an engine runs on nodes, and the files by which a command and the nodes talk.
+
+data/.cluster/study-{digest}.json     the settings of the study, written once
+data/.cluster/{batch}.json            allocations that were handed in together: their jobs, and the engine's names
+data/.cluster/{batch}/{index}.jsonl   how the jobs of an allocation ended, written by the node that does them
+data/.cluster/sittings/               how far each run was whenever a node began with it (`sittings`)
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rlottery.errors import StudyError
+from rlottery.processes.children import python_command
+from rlottery.storage.disk import write_bytes
+from rlottery.storage.local_modules import local_folders
+from rlottery.storage.paths import Store
+from rlottery.study.execution.worker import encode_jobs, encode_study
+from rlottery.study.planning.jobs import Job
+
+
+class End(NamedTuple):
+    """How a job of an allocation ended: the name of a `JobState`, and a message."""
+
+    state: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """An allocation's place: the batch that it was handed in with, and its index there."""
+
+    store: Store
+    batch: str
+    index: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it is called in one study."""
+        return self.batch, self.index
+
+    @property
+    def command(self) -> list[str]:
+        """The command that does its jobs on a node."""
+        place = [str(self.store.root.absolute()), self.batch, str(self.index)]
+        return [*python_command("rlottery.study.execution.node"), *place]
+
+    @property
+    def _file(self) -> Path:
+        return self.store.cluster / self.batch / f"{self.index}.jsonl"
+
+    def message(self) -> dict[str, Any]:
+        """What a node needs: what `worker.decode` takes, the number of cores, and folders with modules."""
+        batch = _read(self.store.cluster / f"{self.batch}.json")
+        study = _read(self.store.cluster / batch["study"])
+        return study | {"jobs": batch["allocations"][self.index], "cores": batch["cores"], "modules": batch["modules"]}
+
+    def note_beginning(self) -> None:
+        """Record that a node has begun with the jobs."""
+        self._append({"host": socket.gethostname(), "pid": os.getpid()})
+
+    def note_end(self, place: int, end: End) -> None:
+        """Record how the job at this place ended."""
+        self._append([place, *end])
+
+    def read(self) -> tuple[bool, dict[int, End]]:
+        """Whether a node has begun, and how the jobs ended that have ended, by their places."""
+        began, ends = False, {}
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._file.read_bytes().split(b"\n"):
+                with contextlib.suppress(ValueError, TypeError, AttributeError):
+                    match json.loads(line):  # a full disk may have cut it off
+                        case [int(place), str(state), str(message)]:
+                            ends[place] = End(state, message)
+                        case dict():
+                            began = True
+        return began, ends
+
+    def _append(self, entry: object) -> None:
+        append_line(self._file, entry)
+
+
+def append_line(path: Path, entry: object) -> None:
+    """Append a line of JSON to a file that one process at a time writes. It is closed so that other machines see it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(f"\n{json.dumps(entry)}\n".encode())  # the last one may have been cut off
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_batch(store: Store, bundles: Sequence[Sequence[Job]], cores: int) -> list[Allocation]:
+    """Write the files of allocations with these jobs, one for each bundle."""
+    config = bundles[0][0].config
+    study = json.dumps(encode_study(config) | {"names": [task.name for task in config.tasks]}).encode()
+    shared = store.cluster / f"study-{hashlib.sha256(study).hexdigest()[:16]}.json"
+    store.cluster.mkdir(parents=True, exist_ok=True)
+    if not shared.exists():
+        write_bytes(shared, study)
+    name = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+    (store.cluster / name).mkdir()
+    listed = [encode_jobs(jobs) for jobs in bundles]
+    batch = {"study": shared.name, "cores": cores, "modules": local_folders(), "allocations": listed, "names": None}
+    write_bytes(store.cluster / f"{name}.json", json.dumps(batch).encode())
+    return [Allocation(store, name, index) for index in range(len(bundles))]
+
+
+def note_names(allocations: Sequence[Allocation], names: Sequence[str]) -> None:
+    """Record what the engine calls the allocations of a batch."""
+    path = allocations[0].store.cluster / f"{allocations[0].batch}.json"
+    write_bytes(path, json.dumps(_read(path) | {"names": list(names)}).encode())
+
+
+def forget_batch(allocations: Sequence[Allocation]) -> None:
+    """Remove the files of a batch that the engine did not take. If it did take it, its nodes do nothing."""
+    folder = allocations[0].store.cluster / allocations[0].batch
+    folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Known(NamedTuple):
+    """An allocation that was handed in, the engine's name for it ("" if unknown), and its jobs' keys by place.
+
+    A job is (name of its task, seed, arm, stage). Two commands may number the tasks differently.
+    """
+
+    allocation: Allocation
+    name: str
+    jobs: list[tuple[str, int, str, str]]
+
+
+def batch_names(store: Store) -> list[str]:
+    """The batches whose files exist, oldest first."""
+    return sorted(path.stem for path in store.cluster.glob("[0-9]*.json"))
+
+
+def known_allocations(store: Store, batch: str) -> list[Known]:
+    """The allocations of a batch; none if its files are damaged."""
+    with contextlib.suppress(StudyError, KeyError, TypeError, IndexError):
+        read = _read(store.cluster / f"{batch}.json")
+        tasks = _read(store.cluster / read["study"])["names"]
+        names = read["names"] or [""] * len(read["allocations"])
+        return [
+            Known(Allocation(store, batch, index), names[index], [_key(job, tasks) for job in jobs])
+            for index, jobs in enumerate(read["allocations"])
+        ]
+    return []
+
+
+class Open(NamedTuple):
+    """An allocation that has not ended a run: what the engine calls it, and whether a node has begun with it."""
+
+    name: str
+    began: bool
+
+
+def open_runs(store: Store) -> dict[tuple[str, int, str], Open]:
+    """The allocations of the runs that were handed in and have not ended: by task, seed and arm, "" for dense agents.
+
+    Whether the engine still has them, the engine knows.
+    """
+    found = {}
+    for batch in batch_names(store):
+        for allocation, name, jobs in known_allocations(store, batch):
+            began, ends = allocation.read()
+            for place, (task, seed, arm, _) in enumerate(jobs):
+                if place not in ends:
+                    found[task, seed, arm] = Open(name or batch, began)
+    return found
+
+
+def key_of(job: Job) -> tuple[str, int, str, str]:
+    """A job's key in `Known.jobs`."""
+    return job.task.name, job.seed, job.arm_name if job.arm else "", job.stage
+
+
+def _key(job: Mapping[str, Any], tasks: Sequence[str]) -> tuple[str, int, str, str]:
+    return tasks[job["task_index"]], job["seed"], job["arm"] or "", job["stage"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path} can't be read: {error}. Do the nodes share this folder?") from None
+    return found

@@ -1,0 +1,105 @@
+"""What an allocation runs on its node: ``python -m rlottery.study.execution.node DATA BATCH INDEX``.
+
+It does the jobs of the allocation as a command does its own: worker processes on the cores of the allocation, with the
+locks of the runs. Each job's end goes to a file that the command which handed in the allocation reads. At SIGTERM the
+runs save checkpoints, and the process ends with the exit code for "try again" if jobs are left.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+from rlottery.errors import RlotteryError, StudyError
+from rlottery.processes.stopping import TERMINATED, StopSignals
+from rlottery.storage.local_modules import allow_local_modules
+from rlottery.storage.paths import RunFiles, Store
+from rlottery.storage.work_place import WorkPlace
+from rlottery.study.execution.allocations import Allocation, End
+from rlottery.study.execution.executor import Executor
+from rlottery.study.execution.local import LocalBackend
+from rlottery.study.execution.sittings import begin_sitting, stop_sitting
+from rlottery.study.execution.worker import decode
+from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.plan import JobState, Tracked
+
+ENTER_SECONDS = 300.0
+"""How long to wait for a process that holds a run: the allocation's last sitting may still be ending elsewhere."""
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Do the jobs of an allocation."""
+    # Slurm warns all processes of a step. The one that has started this one passes the warning on as SIGTERM.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    data, batch, index = arguments
+    try:
+        done = do_jobs(Allocation(Store(Path(data)), batch, int(index)))
+    except RlotteryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    raise SystemExit(0 if done else TERMINATED)
+
+
+def do_jobs(allocation: Allocation) -> bool:
+    """Do the jobs of an allocation that have not ended yet. Returns whether all have ended now."""
+    with StopSignals() as signals:
+        message = allocation.message()
+        allow_local_modules(map(Path, message["modules"]))
+        allocation.note_beginning()
+        _, ended = allocation.read()
+        left = {place: job for place, job in enumerate(decode(message)) if place not in ended}
+        _do(allocation, left, message["cores"], signals.wanted)
+    return not left
+
+
+def _do(allocation: Allocation, left: dict[int, Job], cores: int, stop_wanted: Callable[[], bool]) -> None:
+    """Do these jobs. Those that have ended are removed."""
+    store = allocation.store
+
+    def end(place: int, state: JobState, message: str = "") -> None:
+        del left[place]
+        allocation.note_end(place, End(state.name, message.partition("\nlog: ")[0]))
+
+    def fail(whys: Iterable[tuple[RunFiles, str]]) -> None:
+        for files, why in whys:
+            for place in [place for place, job in left.items() if why and job.files == files]:
+                end(place, JobState.FAILED, why)
+
+    with WorkPlace(store) as place:
+        runs = {job.files for job in left.values()}
+        try:
+            _enter(place, runs, stop_wanted)
+        except StudyError as error:
+            fail((files, str(error)) for files in runs)
+            return
+        fail([(files, begin_sitting(store, files)) for files in runs])
+        places = list(left)
+        tracked = [Tracked(left[number]) for number in places]
+
+        def ended(item: Tracked) -> None:
+            number = places[next(index for index, other in enumerate(tracked) if other is item)]
+            if item.state is not JobState.STOPPED:
+                end(number, item.state, item.message)
+
+        Executor(tracked, cores, ended=ended, stop_wanted=stop_wanted, backend=LocalBackend(place)).run()
+        fail([(files, stop_sitting(store, files)) for files in {job.files for job in left.values()}])
+
+
+def _enter(place: WorkPlace, runs: Iterable[RunFiles], stop_wanted: Callable[[], bool]) -> None:
+    """Take the locks of the runs. Raises StudyError if another process has one for too long."""
+    enter = partial(place.enter, list(runs))
+    deadline = time.monotonic() + ENTER_SECONDS
+    while not stop_wanted():
+        try:
+            return enter()
+        except StudyError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1.0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,215 @@
+"""Slurm, by way of submitit: an allocation is a job, and those that are handed in together are an array.
+
+submitit writes the batch script, submits it, and hears Slurm's warning before the time limit in the job. It then asks
+`Sitting.checkpoint` what to do, and puts the job back into the queue. How often that may happen is for
+`rlottery.study.execution.sittings` to say: submitit's own count of timeouts takes every limit below twelve minutes for
+one that was reached.
+
+What jobs do is asked of `squeue`, because many sites have no accounting, which submitit's `sacct` needs.
+"""
+
+import getpass
+import hashlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rlottery.config.cluster_profile import ClusterProfile
+from rlottery.errors import StudyError
+from rlottery.processes.stopping import TERMINATED
+from rlottery.storage.paths import Store
+from rlottery.study.execution.allocations import Allocation
+from rlottery.study.execution.cluster import Phase, RefusedError, Standing
+from rlottery.study.execution.executor import GRACE_SECONDS
+
+WARNING_SECONDS = 60
+"""How long before the time limit Slurm warns a job; it may do so a minute earlier. Also what a node needs to save."""
+MOST_TIMEOUTS = 1_000_000
+"""submitit's limit, out of the way of ours."""
+ASK_SECONDS = 60.0
+"""How long one of Slurm's commands may take."""
+POLL_SECONDS = 3.0
+SUBMITTED, HEAD = "submitit", "head"
+"""Folders below `Store.cluster` for the jobs that do runs, and for the one that submits them."""
+_KEPT = ("SLURM_CONF",)
+"""Variables that say where Slurm is."""
+_OVER = (
+    "COMPLETED",
+    "FAILED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "BOOT_FAIL",
+    "DEADLINE",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+)
+_RUNNING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED")
+
+
+class Slurm:
+    """Slurm with the settings of a profile (`cluster.Engine`)."""
+
+    name = "Slurm"
+    poll_seconds = POLL_SECONDS
+
+    def __init__(self, store: Store, profile: ClusterProfile):
+        self._store, self._profile = store, profile
+        self.most_at_once = profile.array_size
+
+    def hand_in(self, allocations: Sequence[Allocation]) -> list[str]:
+        sittings = [Sitting(allocation.command) for allocation in allocations]
+        flags = sbatch_flags(self._profile) | {"comment": allocations[0].batch}
+        return submit(self._store, self._profile, sittings, flags, SUBMITTED)
+
+    def standings(self) -> Mapping[tuple[str, int], Standing] | None:
+        asked = ["squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}"]
+        answer = ask([*asked, f"--name={job_name(self._store)}", "--format=%k|%K|%T|%r"])
+        return None if answer.returncode else read_standings(answer.stdout)
+
+
+class Sitting:
+    """What submitit runs in a job: a command that saves its work at SIGTERM, and ends with 75 if more is left to do."""
+
+    def __init__(self, command: Sequence[str]):
+        self._command = list(command)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_command": self._command, "_process": None}
+
+    def __call__(self) -> int:
+        """Run the command to its end. Returns its exit code."""
+        # The warning reaches all processes of the step, and ends those that don't expect it.
+        ignore = lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # noqa: E731
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, preexec_fn=ignore)
+        while not self._is_over():
+            time.sleep(0.2)
+        return self._process.wait()
+
+    def checkpoint(self) -> Any:
+        """Called by submitit at Slurm's warning. Returns what continues in the next job; None if nothing is left."""
+        from submitit.helpers import DelayedSubmission
+
+        assert self._process is not None
+        deadline = time.monotonic() + GRACE_SECONDS + 10.0
+        while not self._is_over() and time.monotonic() < deadline:
+            self._process.send_signal(signal.SIGTERM)
+            time.sleep(1.0)
+        return None if self._process.poll() not in (TERMINATED, None) else DelayedSubmission(Sitting(self._command))
+
+    def _is_over(self) -> bool:
+        """Whether the command has ended. It isn't waited for: a signal handler may have interrupted that."""
+        assert self._process is not None
+        try:
+            return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        except ChildProcessError:
+            return True
+
+
+def sbatch_flags(profile: ClusterProfile) -> dict[str, Any]:
+    """What a job of the study asks for, by sbatch's names."""
+    named = {name: getattr(profile, name) for name in ("partition", "account", "qos", "constraint")}
+    flags = {"time": profile.time, "cpus-per-task": profile.cores, "nodes": 1, "ntasks": 1} | named
+    memory = {"mem": "0", "exclusive": True} if profile.whole_nodes else {"mem-per-cpu": profile.memory}
+    flags |= memory | {"requeue" if profile.requeue else "no-requeue": True}
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def submit(
+    store: Store, profile: ClusterProfile, sittings: Sequence[Sitting], flags: Mapping[str, Any], folder: str
+) -> list[str]:
+    """Submit jobs, as one array if there are several. Returns their ids. Raises RefusedError with Slurm's words.
+
+    Args:
+        folder: where submitit keeps its files and what the jobs print, below `Store.cluster`.
+    """
+    import submitit
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    executor = submitit.SlurmExecutor(store.cluster / folder, max_num_timeout=MOST_TIMEOUTS)
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in profile.environment.items()]
+    executor.update_parameters(
+        job_name=job_name(store),
+        signal_delay_s=WARNING_SECONDS,
+        setup=[*profile.setup, *exports],
+        array_parallelism=profile.jobs,
+        stderr_to_stdout=True,
+        time=flags["time"],
+        srun_args=[f"--cpus-per-task={flags['cpus-per-task']}"],  # srun doesn't take it from sbatch
+        additional_parameters=dict(flags),
+    )
+    try:
+        # In a job, such as that of --detach, its variables would be taken for the new jobs'.
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        with submitit.helpers.clean_env(), executor.batch():
+            os.environ.update(kept)
+            jobs = [executor.submit(sitting) for sitting in sittings]
+    except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError, OSError) as error:
+        raise RefusedError(_words(str(error))) from None
+    return [job.job_id for job in jobs]
+
+
+def job_name(store: Store) -> str:
+    """The name of a study's jobs: ``scancel --name=...`` cancels all."""
+    digest = hashlib.sha256(os.fsencode(store.root.resolve())).hexdigest()[:8]
+    return f"rlottery-{digest}"
+
+
+def read_standings(listed: str) -> dict[tuple[str, int], Standing]:
+    """What squeue lists, by batch and index. Jobs that have ended are left out, unless somebody has cancelled them."""
+    found = {}
+    for line in listed.splitlines():
+        batch, index, state, why = [*line.strip().split("|", 3), "", "", ""][:4]
+        place = int(index) if index.isdecimal() else 0
+        if state in _RUNNING:
+            found[batch, place] = Standing(Phase.RUNNING)
+        elif state.startswith("CANCELLED"):
+            found[batch, place] = Standing(Phase.CANCELLED)
+        elif state and state not in _OVER:
+            found[batch, place] = Standing(Phase.QUEUED, "" if why in ("None", "Priority", "Resources") else why)
+    return found
+
+
+def check_slurm(profile: ClusterProfile) -> None:
+    """Raise StudyError if jobs with this profile can't be submitted here. Nothing is submitted."""
+    for command in ("sbatch", "srun", "squeue", "scontrol"):
+        if shutil.which(command) is None:
+            raise StudyError(
+                f"{command} is not on the path. Run this command on a login node of a Slurm cluster, or load its "
+                "module first (module load slurm)."
+            )
+    try:
+        import submitit  # noqa: F401
+    except ImportError:
+        raise StudyError(
+            f"--on slurm needs submitit: {sys.executable} -m pip install 'rlottery[slurm]', or uv sync --extra slurm"
+        ) from None
+    flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in sbatch_flags(profile).items()]
+    answer = ask(["sbatch", "--test-only", *flags, "--wrap=true"])
+    if answer.returncode:
+        raise StudyError(
+            f"Slurm would not take these jobs: {_words(answer.stderr)}. Change the profile (partition, account, qos, "
+            "time, memory, cores, constraint). `sinfo -s` lists partitions, `scontrol show partition` their limits."
+        )
+
+
+def ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run one of Slurm's commands. One that can't run or takes too long has failed."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ASK_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))
+
+
+def _words(said: str) -> str:
+    """What Slurm says, on one line, without its prefixes."""
+    lines = [line.removeprefix("sbatch: ").removeprefix("error: ").strip(" .") for line in said.splitlines()]
+    told = [line for line in lines if line and not line.startswith(("Traceback", "File ", "subprocess."))]
+    return "; ".join(dict.fromkeys(told[-3:])) or "it says nothing"

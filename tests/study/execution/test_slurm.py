@@ -1,0 +1,76 @@
+"""What rlottery says to Slurm and reads from it. `tests/test_slurm.py` runs a study on a real one."""
+
+import pickle
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from rlottery.config.cluster_profile import ClusterProfile
+from rlottery.processes.stopping import TERMINATED
+from rlottery.study.execution.cluster import Phase, Standing
+from rlottery.study.execution.slurm import Sitting, read_standings, sbatch_flags
+
+LISTED = """\
+20261129-a|0|RUNNING|None
+20261129-a|1|PENDING|Priority
+20261129-a|2|PENDING|QOSMaxJobsPerUserLimit
+20261129-a|3|COMPLETED|None
+20261129-b|N/A|CANCELLED|None
+20261129-c|N/A|REQUEUED|BeginTime
+head|N/A|RUNNING|None
+
+nonsense
+"""
+
+
+def test_what_squeue_lists_is_read_by_batch_and_index() -> None:
+    assert read_standings(LISTED) == {
+        ("20261129-a", 0): Standing(Phase.RUNNING),
+        ("20261129-a", 1): Standing(Phase.QUEUED),
+        ("20261129-a", 2): Standing(Phase.QUEUED, "QOSMaxJobsPerUserLimit"),
+        ("20261129-b", 0): Standing(Phase.CANCELLED),
+        ("20261129-c", 0): Standing(Phase.QUEUED, "BeginTime"),
+        ("head", 0): Standing(Phase.RUNNING),
+    }
+
+
+def test_a_profile_asks_for_cores_and_memory_or_for_whole_nodes() -> None:
+    profile = ClusterProfile.model_validate({"time": "2:00:00", "cores": 4, "partition": "cpu", "memory": "3G"})
+    flags = {"time": 120, "cpus-per-task": 4, "nodes": 1, "ntasks": 1, "partition": "cpu", "requeue": True}
+    assert sbatch_flags(profile) == flags | {"mem-per-cpu": "3G"}
+    whole = profile.model_copy(update={"whole_nodes": True})
+    assert sbatch_flags(whole) == flags | {"mem": "0", "exclusive": True}
+
+
+SAVES = f"""\
+import pathlib, signal, sys, time
+def save(number, frame):
+    pathlib.Path(sys.argv[1]).write_text("saved")
+    sys.exit({TERMINATED})
+signal.signal(signal.SIGTERM, save)
+pathlib.Path(sys.argv[2]).write_text("")
+time.sleep(60)
+"""
+
+
+def test_at_the_warning_the_command_saves_and_what_continues_is_returned(tmp_path: Path) -> None:
+    saved, began = tmp_path / "saved", tmp_path / "began"
+    sitting = pickle.loads(pickle.dumps(Sitting([sys.executable, "-c", SAVES, str(saved), str(began)])))
+    codes = list[int]()
+    thread = threading.Thread(target=lambda: codes.append(sitting()))
+    thread.start()
+    while not began.exists():
+        time.sleep(0.01)
+    assert sitting._process is not None
+    sitting._process.send_signal(signal.SIGUSR2)  # Slurm's warning reaches all processes of the step
+    again = sitting.checkpoint()
+    thread.join()
+    assert saved.read_text() == "saved" and codes == [TERMINATED]
+    assert isinstance(again.function, Sitting) and again.function._command == sitting._command
+
+
+def test_nothing_continues_that_has_ended(tmp_path: Path) -> None:
+    sitting = Sitting([sys.executable, "-c", "pass"])
+    assert sitting() == 0 and sitting.checkpoint() is None

@@ -1,0 +1,103 @@
+"""A study on a real Slurm: the same bits as on one machine, though jobs are killed and reach their limits."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rlottery.config.cluster_profile import ClusterProfile
+from rlottery.errors import StudyError
+from rlottery.storage.paths import Store
+from rlottery.study.clusters import check_is_shared
+from rlottery.study.execution.allocations import open_runs
+from rlottery.study.execution.slurm import check_slurm
+from tests.faults import ALWAYS, digests, make_study, start
+from tests.slurm_cluster import SlurmCluster, missing
+
+CONFIG = """\
+name: on-slurm
+tasks: [Pendulum-v1]
+seeds: [0]
+network: {actor: [16, 16], critic: [16, 16]}
+arms:
+  - {name: magnitude, criterion: magnitude, sparsity: 0.8}
+training: {env_steps: 1000, warmup_steps: 300}
+evaluation: {interval: 500, episodes: 1, score_evaluations: 1, untrained_policies: 2}
+"""
+PROFILE = "{time: '0:30:00', memory: 100M, data_is_shared: true}"
+ON = ("--on", "slurm", "--profile", "cluster.yaml", ALWAYS)
+PATIENCE_SECONDS = 500.0
+_needs_slurm = pytest.mark.skipif(bool(missing()), reason=missing())
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    with SlurmCluster(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+def wait_for(holds: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def job_of(folder: Path, arm: str) -> str:
+    """The Slurm job that does a run."""
+    return open_runs(Store(folder / "data"))["Pendulum-v1", 0, arm].name
+
+
+@_needs_slurm
+def test_a_study_on_slurm_ends_in_the_same_bits_whatever_happens_to_its_jobs(
+    cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    here, there = make_study(tmp_path / "here", CONFIG), make_study(tmp_path / "there", CONFIG)
+    (there / "cluster.yaml").write_text(PROFILE)
+    environment = cluster.environment
+    process = start(there, *ON, environment=environment)
+    dense, ticket = (there / f"data/runs/Pendulum-v1/seed_0/{arm}" for arm in ("dense", "magnitude"))
+    wait_for(lambda: any((dense / "checkpoint").glob("step_*.json")), process)
+    cluster.ask("scancel", "--signal=USR2", job_of(there, ""))  # Slurm's warning before a limit
+    wait_for(lambda: any((ticket / "checkpoint").glob("step_*.json")), process)
+    cluster.ask("scancel", "--signal=KILL", job_of(there, "magnitude"))
+    assert start(here, ALWAYS).wait(PATIENCE_SECONDS) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0, (there / "command.log").read_text()
+    expected = digests(here / "data")
+    assert digests(there / "data") == expected and len(expected) == 13
+    assert not list((there / "data/.cluster").glob("*"))
+
+
+@_needs_slurm
+def test_what_slurm_refuses_is_told_before_anything_is_submitted(
+    cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    good = ClusterProfile.model_validate({"time": "1:00:00", "memory": "100M"})
+    check_slurm(good)
+    for bad, said in (
+        ({"partition": "nowhere"}, "Slurm would not take these jobs: .*[Ii]nvalid partition"),
+        ({"cores": 500}, "Slurm would not take these jobs: .*[Rr]equested node configuration is not available"),
+        ({"constraint": "zen9"}, "Slurm would not take these jobs: .*[Ii]nvalid feature"),
+    ):
+        with pytest.raises(StudyError, match=said):
+            check_slurm(good.model_copy(update=bad))
+    assert cluster.ask("squeue", "--noheader") == ""
+
+
+def test_a_machine_without_slurm_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(StudyError, match="sbatch is not on the path. Run this command on a login node"):
+        check_slurm(ClusterProfile.model_validate({"time": "1:00:00"}))
+
+
+@pytest.mark.skipif(not Path("/proc/self/mountinfo").exists(), reason="needs Linux's list of mounts")
+def test_a_folder_of_this_machine_alone_is_refused() -> None:
+    profile = ClusterProfile.model_validate({"time": "1:00:00"})
+    with pytest.raises(StudyError, match="belongs to this machine alone .* set data_is_shared: true"):
+        check_is_shared(Path("/tmp/study/data"), profile)
+    check_is_shared(Path("/tmp/study/data"), profile.model_copy(update={"data_is_shared": True}))
+    check_is_shared(Path(os.path.sep), profile)
