@@ -214,12 +214,21 @@ def arms() -> None:
     _print(catalogue_table())
 
 
-@app.command(epilog="Exit codes: 0 studies can run here, 1 something they need is missing.")
-def doctor() -> None:
+@app.command(epilog="Exit codes: 0 studies can run here, 1 something they need is missing, 2 bad input.")
+def doctor(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Check this data folder instead: its file system, locks, renames, free space."
+        ),
+    ] = None,
+) -> None:
     """Check this machine: kernels, cores, devices, versions, rendering. Says what is missing and how to install it."""
     from rlottery.study.doctor import diagnose, doctor_page, what_is_missing
+    from rlottery.study.shared_folder import check_shared_folder
 
-    found = diagnose()
+    with plain_errors():
+        found = diagnose() if data is None else {f"Data folder {data}": check_shared_folder(data)}
     _print(doctor_page(found))
     if what_is_missing(found):
         raise typer.Exit(SOME_FAILED)

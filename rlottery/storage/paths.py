@@ -21,7 +21,8 @@ data/
     diverged.safetensors                   the batch and the agent of the update that diverged
     progress.json, {stage}.log, tensorboard/   for following a run
   report/                                  the report with figures and tables; its files are listed there
-  .locks/                                  one lock file per run (earlier versions: .lock in the run's folder)
+  .locks/                                  one lock file per run (earlier versions: .lock in the run's folder), the
+                                           leases beside it, and the heartbeats of processes
   .cluster/                                what a command and the nodes of a cluster tell each other while runs are left
 """
 
