@@ -33,7 +33,7 @@ BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
 """For how long a heartbeat must be seen not to change until its process counts as dead. It is longer than a network
 file system hides a change (60 s), and than a worker takes to end whose command has died."""
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 30.0
 """The most that one look adds to the time of watching: the watcher may have been suspended since the one before."""
 _JOBS = {"SLURM_JOB_ID": "Slurm job", "PBS_JOBID": "PBS job", "LSB_JOBID": "LSF job"}
 _MAX_BYTES = 4096

@@ -52,13 +52,22 @@ class Holder:
     job: str = ""
 
     def __str__(self) -> str:
-        job = f" ({self.job})" if self.job else ""
-        return f"process {self.pid} on {self.host}{job}, since {datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M}"
+        return f"process {self.pid} {self.place}, since {datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M}"
+
+    @property
+    def place(self) -> str:
+        """Where it is: ``on node7 (Slurm job 12)``."""
+        return f"on {self.host}{f' ({self.job})' if self.job else ''}"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is on another machine."""
+        return self.host != this_host().name
 
     @property
     def is_orphan(self) -> bool:
         """Whether the command that started it has died. Then it saves its work and ends by itself."""
-        return self.host == this_host().name and not is_alive(self.parent)
+        return not self.is_elsewhere and not is_alive(self.parent)
 
 
 class RunLock:

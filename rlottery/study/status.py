@@ -16,11 +16,12 @@ from rlottery.report.version_lines import change_lines
 from rlottery.report.wording import plural
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.checkpoint_record import CheckpointRecord, checkpoint_to_continue
+from rlottery.storage.locks import holder_of
 from rlottery.storage.made_with import MadeWith, made_with
 from rlottery.storage.manifests import DamagedError, Manifest, read_manifest
 from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import DENSE, RunFiles, Store, UntrainedFiles
-from rlottery.storage.progress import read_progress
+from rlottery.storage.progress import Progress, read_progress
 from rlottery.storage.trained_with import other_settings_message
 from rlottery.storage.trial_record import deviation_lines, read_trials
 from rlottery.storage.untrained_record import read_untrained, untrained_damage
@@ -106,7 +107,7 @@ def _manifest_or_checkpoint(files: RunFiles) -> Manifest | CheckpointRecord | No
 
 def _state(files: RunFiles, submitted: Open | None) -> tuple[str, str]:
     """The state of a run in a word or two, and details. `submitted`: the allocation on a cluster that is to do it."""
-    progress = read_progress(files.progress, is_remote=submitted is not None and submitted.began)
+    progress, place = _progress(files, is_remote=submitted is not None and submitted.began)
     if submitted is not None and not files.manifest.exists():
         if progress is None:
             return ("starting" if submitted.began else "queued"), f"on the cluster as {submitted.name}"
@@ -114,9 +115,9 @@ def _state(files: RunFiles, submitted: Open | None) -> tuple[str, str]:
     if progress is not None:
         done = f"{progress.env_steps:,} of {progress.total_steps:,} steps"
         if progress.phase is not None:
-            return "running", f"{progress.phase}, {done}"
+            return "running", f"{progress.phase}, {done}{place}"
         left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
-        return "running", f"{done}{left}"
+        return "running", f"{done}{left}{place}"
     try:
         manifest = read_manifest(files)
         if trained_again := _trained_again(files, manifest):
@@ -128,10 +129,27 @@ def _state(files: RunFiles, submitted: Open | None) -> tuple[str, str]:
         return "damaged", str(error)
 
 
+def _progress(files: RunFiles, *, is_remote: bool = False) -> tuple[Progress | None, str]:
+    """The progress of a run that is being trained, and where, if that is another machine or a job of an engine.
+
+    Args:
+        is_remote: whether it is known to be another machine.
+    """
+    if not files.progress.exists():
+        return None, ""
+    holder = None
+    with contextlib.suppress(StudyError, OSError):
+        holder = holder_of(files)
+    progress = read_progress(files.progress, is_remote=is_remote or (holder is not None and holder.is_elsewhere))
+    said = holder is not None and (holder.is_elsewhere or holder.job)
+    return progress, f", {holder.place}" if holder is not None and said else ""
+
+
 def _state_of_untrained(files: UntrainedFiles, asked: int) -> tuple[str, str]:
     """The state of a task's untrained policies in a word or two, and details."""
-    if (progress := read_progress(files.progress)) is not None:
-        return "running", f"{progress.env_steps:,} of {progress.total_steps:,} policies"
+    progress, place = _progress(files)
+    if progress is not None:
+        return "running", f"{progress.env_steps:,} of {progress.total_steps:,} policies{place}"
     try:
         if damaged := untrained_damage(files):
             return "damaged", _damage_text(damaged[0])

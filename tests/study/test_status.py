@@ -11,6 +11,7 @@ from rlottery.storage.disk import write_bytes
 from rlottery.storage.paths import Store
 from rlottery.study.status import status_table
 from rlottery.study.verify import examine
+from tests.storage.test_lease import leased_by
 from tests.study.studies import (
     change_manifest,
     contents,
@@ -122,6 +123,18 @@ def test_running(tmp_path: Path) -> None:
     assert status(config)["dense 0"] == "running  1,500 of 3,000 steps, 30 s left"
     write_bytes(job(config, "dense").files.progress, json.dumps(progress | {"phase": "compiling"}).encode())
     assert status(config)["dense 0"] == "running  compiling, 1,500 of 3,000 steps"
+
+
+def test_running_on_another_machine(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    files = job(config, "dense").files
+    progress = {"pid": 2**30, "env_steps": 1500, "total_steps": 3000, "steps_per_second": 50.0}
+    write_bytes(files.progress, json.dumps(progress).encode())
+    files.lock.parent.mkdir(parents=True)
+    beat = leased_by(files.lock)
+    assert status(config)["dense 0"] == "running  1,500 of 3,000 steps, 30 s left, on node7 (Slurm job 12)"
+    beat.unlink()  # it has left
+    assert status(config)["dense 0"] == "to do"
 
 
 def test_cut_short(tmp_path: Path) -> None:
