@@ -5,6 +5,7 @@ meanwhile follow its work, and one of them goes on with it if that command ends 
 """
 
 import contextlib
+import secrets
 import shutil
 import sys
 import time
@@ -21,9 +22,11 @@ from rlottery.processes.children import python_command
 from rlottery.storage.locks import RunLock, holder_of, try_lock
 from rlottery.storage.paths import Store
 from rlottery.study.execution.cluster import ClusterBackend
-from rlottery.study.execution.slurm import HEAD, Sitting, Slurm, check_slurm, job_name, sbatch_flags, submit
+from rlottery.study.execution.slurm import Sitting, Slurm, check_slurm, job_name, sbatch_flags, submit
 
 ENGINES = ("slurm",)
+HEAD = "head"
+"""What the job of `--detach` is called, and the name of its folder begins with."""
 TAKE_OVER_SECONDS = 10.0
 """How often to look whether the command that hands in has ended."""
 _LOCAL = ("tmpfs", "ramfs", "devtmpfs")
@@ -102,18 +105,20 @@ class Cluster:
             update={"time": self.profile.head_time, "cores": 1, "whole_nodes": False, "memory": "2G"}
         )
         command = [*python_command("rlottery"), *arguments]
-        [name] = submit(self._store, small, [Sitting(command)], sbatch_flags(small) | {"comment": "head"}, HEAD)
+        folder = self._store.cluster / f"{HEAD}-{secrets.token_hex(4)}"
+        folder.mkdir(parents=True)
+        [name] = submit(self._store, small, [Sitting(command)], sbatch_flags(small) | {"comment": HEAD}, folder)
         follow = " ".join(map(quote, ["rlottery", *arguments]))
         return (
             f"Submitted as Slurm job {name}, which submits the others and writes the report. What it prints is in "
-            f"{self._store.cluster / HEAD}. To follow the runs: {follow}\n{self.how_to_cancel}"
+            f"{folder}. To follow the runs: {follow}\n{self.how_to_cancel}"
         )
 
     def tidy(self) -> None:
         """Delete what the nodes were told, and have answered. For a study whose runs are all done."""
         if self.is_head:
             for path in self._store.cluster.glob("*"):
-                if path.name != HEAD:
+                if not path.name.startswith(HEAD):
                     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     @property

@@ -3,6 +3,7 @@
 data/.cluster/study-{digest}.json     the settings of the study, written once
 data/.cluster/{batch}.json            allocations that were handed in together: their jobs, and the engine's names
 data/.cluster/{batch}/{index}.jsonl   how the jobs of an allocation ended, written by the node that does them
+data/.cluster/{batch}/jobs/           what the engine keeps about the jobs, and what they print
 data/.cluster/sittings/               how far each run was whenever a node began with it (`sittings`)
 """
 
@@ -21,11 +22,14 @@ from typing import Any, NamedTuple
 
 from rlottery.errors import StudyError
 from rlottery.processes.children import python_command
-from rlottery.storage.disk import write_bytes
+from rlottery.storage.disk import read_json, write_bytes
 from rlottery.storage.local_modules import local_folders
 from rlottery.storage.paths import Store
 from rlottery.study.execution.worker import encode_jobs, encode_study
 from rlottery.study.planning.jobs import Job
+
+_MAX_BYTES, _MAX_VALUES = 2**26, 2**22
+"""More than the files of ten thousand runs have."""
 
 
 class End(NamedTuple):
@@ -64,26 +68,31 @@ class Allocation:
         study = _read(self.store.cluster / batch["study"])
         return study | {"jobs": batch["allocations"][self.index], "cores": batch["cores"], "modules": batch["modules"]}
 
-    def note_beginning(self) -> None:
-        """Record that a node has begun with the jobs."""
-        self._append({"host": socket.gethostname(), "pid": os.getpid()})
+    def note_beginning(self) -> str:
+        """Record that a node has begun with the jobs. Returns what to call this sitting."""
+        sitting = secrets.token_hex(4)
+        self._append({"sitting": sitting, "host": socket.gethostname(), "pid": os.getpid()})
+        return sitting
 
-    def note_end(self, place: int, end: End) -> None:
+    def note_end(self, place: int, end: End, sitting: str) -> None:
         """Record how the job at this place ended."""
-        self._append([place, *end])
+        self._append([place, *end, sitting])
 
     def read(self) -> tuple[bool, dict[int, End]]:
-        """Whether a node has begun, and how the jobs ended that have ended, by their places."""
-        began, ends = False, {}
+        """Whether a node has begun, and how the jobs ended that have ended, by their places.
+
+        A node that was given up may live on, and see that another has taken its runs over. It has no say any more.
+        """
+        last, ends = "", {}
         with contextlib.suppress(FileNotFoundError):
             for line in self._file.read_bytes().split(b"\n"):
                 with contextlib.suppress(ValueError, TypeError, AttributeError):
                     match json.loads(line):  # a full disk may have cut it off
-                        case [int(place), str(state), str(message)]:
+                        case [int(place), str(state), str(message), sitting] if sitting == last:
                             ends[place] = End(state, message)
-                        case dict():
-                            began = True
-        return began, ends
+                        case {"sitting": str(sitting)}:
+                            last = sitting
+        return bool(last), ends
 
     def _append(self, entry: object) -> None:
         append_line(self._file, entry)
@@ -104,10 +113,11 @@ def write_batch(store: Store, bundles: Sequence[Sequence[Job]], cores: int) -> l
     study = json.dumps(encode_study(config) | {"names": [task.name for task in config.tasks]}).encode()
     shared = store.cluster / f"study-{hashlib.sha256(study).hexdigest()[:16]}.json"
     store.cluster.mkdir(parents=True, exist_ok=True)
-    if not shared.exists():
-        write_bytes(shared, study)
-    name = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
-    (store.cluster / name).mkdir()
+    write_bytes(shared, study)  # even if it is there: who made it is not known
+    name = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{secrets.token_hex(2)}"
+    (store.cluster / name).mkdir()  # new, so that nobody has put anything there
+    for index in range(len(bundles)):  # now: a network file system remembers for a while that a file isn't there
+        (store.cluster / name / f"{index}.jsonl").touch()
     listed = [encode_jobs(jobs) for jobs in bundles]
     batch = {"study": shared.name, "cores": cores, "modules": local_folders(), "allocations": listed, "names": None}
     write_bytes(store.cluster / f"{name}.json", json.dumps(batch).encode())
@@ -125,6 +135,11 @@ def forget_batch(allocations: Sequence[Allocation]) -> None:
     folder = allocations[0].store.cluster / allocations[0].batch
     folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def jobs_folder(allocation: Allocation) -> Path:
+    """The folder for what the engine keeps about the allocations of this one's batch."""
+    return allocation.store.cluster / allocation.batch / "jobs"
 
 
 class Known(NamedTuple):
@@ -189,7 +204,7 @@ def _key(job: Mapping[str, Any], tasks: Sequence[str]) -> tuple[str, int, str, s
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
+        found: dict[str, Any] = read_json(path, _MAX_BYTES, _MAX_VALUES)
     except (OSError, ValueError) as error:
         raise StudyError(f"{path} can't be read: {error}. Do the nodes share this folder?") from None
     return found

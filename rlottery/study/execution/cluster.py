@@ -26,6 +26,7 @@ from rlottery.study.execution.allocations import (
     write_batch,
 )
 from rlottery.study.execution.endings import AGAIN_LATER, FAILED, STOPPED, Ending
+from rlottery.study.execution.sittings import forget_sittings
 from rlottery.study.planning.jobs import TRAINING, Job, Key
 from rlottery.study.planning.plan import JobState
 
@@ -128,7 +129,7 @@ class AllocationWorker:
 
     def endings(self) -> dict[int, Ending]:
         ended = {number: self._ends[place] for number, place in self.places.items() if place in self._ends}
-        found = {number: _ending(end) for number, end in ended.items() if self._is_visible()}
+        found = {number: _ending(end) for number, end in ended.items()} if self._is_visible() else {}
         if self.has_ended():
             rest = Ending(STOPPED, "") if self._is_cancelled and not self.was_left else self._lost
             found |= {number: rest for number in self.jobs if number not in found}
@@ -203,7 +204,9 @@ class ClusterBackend:
 
     def adopt(self, jobs: Mapping[int, Job]) -> Sequence[AllocationWorker]:
         found = [] if self._hands_in else self._find(jobs)
-        self._hands_in = self._may_hand_in()
+        if not self._hands_in and self._may_hand_in():
+            self._hands_in = True
+            forget_sittings(self._store)
         self._workers += found
         self._look()
         return found
@@ -256,10 +259,10 @@ class ClusterBackend:
         )
 
     def _find(self, jobs: Mapping[int, Job]) -> list[AllocationWorker]:
-        """The allocations of other commands that still do some of these jobs."""
+        """The allocations of other commands that still do some of these jobs. The latest one has a lost one's jobs."""
         numbers = {key_of(job): number for number, job in jobs.items()}
         found = []
-        for batch in [name for name in batch_names(self._store) if name not in self._batches]:
+        for batch in [name for name in reversed(batch_names(self._store)) if name not in self._batches]:
             self._batches.add(batch)
             for allocation, name, keys in known_allocations(self._store, batch):
                 _, ends = allocation.read()

@@ -48,20 +48,22 @@ def do_jobs(allocation: Allocation) -> bool:
     with StopSignals() as signals:
         message = allocation.message()
         allow_local_modules(map(Path, message["modules"]))
-        allocation.note_beginning()
+        sitting = allocation.note_beginning()
         _, ended = allocation.read()
         left = {place: job for place, job in enumerate(decode(message)) if place not in ended}
-        _do(allocation, left, message["cores"], signals.wanted)
+        _do(allocation, sitting, left, message["cores"], signals.wanted)
     return not left
 
 
-def _do(allocation: Allocation, left: dict[int, Job], cores: int, stop_wanted: Callable[[], bool]) -> None:
+def _do(
+    allocation: Allocation, sitting: str, left: dict[int, Job], cores: int, stop_wanted: Callable[[], bool]
+) -> None:
     """Do these jobs. Those that have ended are removed."""
     store = allocation.store
 
     def end(place: int, state: JobState, message: str = "") -> None:
         del left[place]
-        allocation.note_end(place, End(state.name, message.partition("\nlog: ")[0]))
+        allocation.note_end(place, End(state.name, message.partition("\nlog: ")[0]), sitting)
 
     def fail(whys: Iterable[tuple[RunFiles, str]]) -> None:
         for files, why in whys:
@@ -70,12 +72,12 @@ def _do(allocation: Allocation, left: dict[int, Job], cores: int, stop_wanted: C
 
     with WorkPlace(store) as place:
         runs = {job.files for job in left.values()}
-        try:
-            _enter(place, runs, stop_wanted)
-        except StudyError as error:
-            fail((files, str(error)) for files in runs)
-            return
         fail([(files, begin_sitting(store, files)) for files in runs])
+        try:
+            _enter(place, {job.files for job in left.values()}, stop_wanted)
+        except StudyError as error:  # a node that was given up may still do them: they are for a later allocation
+            print(f"error: {error}", file=sys.stderr)
+            return
         places = list(left)
         tracked = [Tracked(left[number]) for number in places]
 

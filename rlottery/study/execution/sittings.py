@@ -6,6 +6,7 @@ as far as before each time would be started for ever.
 
 import contextlib
 import json
+import shutil
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -17,6 +18,7 @@ from rlottery.storage.paths import RunFiles, Store, UntrainedFiles
 from rlottery.storage.untrained_record import read_untrained
 from rlottery.study.execution.allocations import append_line
 
+_FOLDER = "sittings"
 MOST_STOPPED = 2
 """How often a run may reach its time limit without progress."""
 MOST_LOST = 5
@@ -42,6 +44,11 @@ def stop_sitting(store: Store, files: RunFiles) -> str:
     """Record that a node has saved the work on a run and ends. Returns why it must not begin again; "" if it may."""
     append_line(_path(store, files), [])
     return why_stuck(store, files)
+
+
+def forget_sittings(store: Store) -> None:
+    """Let every run begin again: a new command may come with a longer limit."""
+    shutil.rmtree(store.cluster / _FOLDER, ignore_errors=True)
 
 
 def why_stuck(store: Store, files: RunFiles) -> str:
@@ -92,4 +99,4 @@ def _sittings(path: Path) -> Sequence[Sitting]:
 
 def _path(store: Store, files: RunFiles) -> Path:
     """The record of a run's sittings, beside others as its lock is."""
-    return store.cluster / "sittings" / files.lock.relative_to(store.locks).with_suffix(".jsonl")
+    return store.cluster / _FOLDER / files.lock.relative_to(store.locks).with_suffix(".jsonl")

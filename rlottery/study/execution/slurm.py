@@ -18,13 +18,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rlottery.config.cluster_profile import ClusterProfile
 from rlottery.errors import StudyError
 from rlottery.processes.stopping import TERMINATED
 from rlottery.storage.paths import Store
-from rlottery.study.execution.allocations import Allocation
+from rlottery.study.execution.allocations import Allocation, jobs_folder
 from rlottery.study.execution.cluster import Phase, RefusedError, Standing
 from rlottery.study.execution.executor import GRACE_SECONDS
 
@@ -35,8 +36,6 @@ MOST_TIMEOUTS = 1_000_000
 ASK_SECONDS = 60.0
 """How long one of Slurm's commands may take."""
 POLL_SECONDS = 3.0
-SUBMITTED, HEAD = "submitit", "head"
-"""Folders below `Store.cluster` for the jobs that do runs, and for the one that submits them."""
 _KEPT = ("SLURM_CONF",)
 """Variables that say where Slurm is."""
 _OVER = (
@@ -66,7 +65,7 @@ class Slurm:
     def hand_in(self, allocations: Sequence[Allocation]) -> list[str]:
         sittings = [Sitting(allocation.command) for allocation in allocations]
         flags = sbatch_flags(self._profile) | {"comment": allocations[0].batch}
-        return submit(self._store, self._profile, sittings, flags, SUBMITTED)
+        return submit(self._store, self._profile, sittings, flags, jobs_folder(allocations[0]))
 
     def standings(self) -> Mapping[tuple[str, int], Standing] | None:
         asked = ["squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}"]
@@ -123,17 +122,17 @@ def sbatch_flags(profile: ClusterProfile) -> dict[str, Any]:
 
 
 def submit(
-    store: Store, profile: ClusterProfile, sittings: Sequence[Sitting], flags: Mapping[str, Any], folder: str
+    store: Store, profile: ClusterProfile, sittings: Sequence[Sitting], flags: Mapping[str, Any], folder: Path
 ) -> list[str]:
     """Submit jobs, as one array if there are several. Returns their ids. Raises RefusedError with Slurm's words.
 
     Args:
-        folder: where submitit keeps its files and what the jobs print, below `Store.cluster`.
+        folder: where submitit keeps its files and what the jobs print. A new one: submitit's files can run code.
     """
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    executor = submitit.SlurmExecutor(store.cluster / folder, max_num_timeout=MOST_TIMEOUTS)
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=MOST_TIMEOUTS)
     exports = [f"export {name}={shlex.quote(value)}" for name, value in profile.environment.items()]
     executor.update_parameters(
         job_name=job_name(store),

@@ -47,12 +47,11 @@ class Played:
     def _play(self, allocation: Allocation, fate: int) -> None:
         if fate == SLEEPS:
             self.queued.add(allocation.key)
-        elif fate != DIES:
-            allocation.note_beginning()
+        sitting = "" if fate in (SLEEPS, DIES) else allocation.note_beginning()
         for place, job in enumerate(decode(allocation.message())) if fate in (DONE, FAILS) else ():
             if fate == DONE:
                 write_dense(job.config, seed=job.seed)
-            allocation.note_end(place, End("DONE") if fate == DONE else End("FAILED", "boom"))
+            allocation.note_end(place, End("DONE") if fate == DONE else End("FAILED", "boom"), sitting)
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +144,8 @@ def test_what_a_node_reports_as_done_is_waited_for_until_it_is_seen(tmp_path: Pa
         def standings(self) -> Mapping[tuple[str, int], Standing]:
             states.append(item.state)
             if len(states) == 2:
-                Allocation(store, batch_names(store)[0], 0).note_end(0, End("DONE"))
+                allocation = Allocation(store, batch_names(store)[0], 0)
+                allocation.note_end(0, End("DONE"), allocation.note_beginning())
             if len(states) == 9:
                 write_dense(item.job.config)
             return super().standings()
@@ -162,3 +162,21 @@ def test_damaged_files_of_allocations_are_passed_over(tmp_path: Path) -> None:
     (batch,) = batch_names(store)
     (store.cluster / f"{batch}.json").write_text("{")
     assert follow(dense(tmp_path, 0), engine) == [JobState.DONE]
+
+
+def test_a_node_that_was_given_up_has_no_say(tmp_path: Path) -> None:
+    allocation = Allocation(Store(tmp_path), "batch", 0)
+    first = allocation.note_beginning()
+    allocation.note_end(0, End("DONE"), first)
+    second = allocation.note_beginning()
+    allocation.note_end(1, End("FAILED", "another process has taken the run over"), first)
+    allocation.note_end(2, End("DONE"), second)
+    assert allocation.read() == (True, {0: End("DONE"), 2: End("DONE")})
+
+
+def test_the_latest_allocation_of_a_job_is_followed(tmp_path: Path) -> None:
+    tracked, engine = dense(tmp_path, 0), Played(LOST, SLEEPS)
+    assert follow(tracked, engine, looks=8) == [JobState.RUNNING] and engine.arrays == [1, 1]
+    (again,) = tracked = dense(tmp_path, 0)
+    assert follow(tracked, engine, looks=8) == [JobState.RUNNING]
+    assert again.queued == "queued as 7_0: Dependency" and engine.arrays == [1, 1]

@@ -1,0 +1,48 @@
+"""What is told before anything is submitted, by the command line."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rlottery.config.cluster_profile import default_profile_text
+from tests.command import call, refusal
+from tests.study.studies import TINY
+
+
+@pytest.fixture(autouse=True)
+def _in_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(TINY)
+    Path("cluster.yaml").write_text(default_profile_text())
+
+
+def test_flags_that_do_not_fit_together_are_refused() -> None:
+    assert "--profile is for a study on a cluster: add --on slurm." in refusal("run", "--profile", "cluster.yaml")
+    assert "--detach is for a study on a cluster" in refusal("run", "--detach")
+    assert "--on slurm needs --profile cluster.yaml. `rlottery init --cluster slurm`" in refusal("run", "--on", "slurm")
+    assert "--on pbs: unknown. Choose from: slurm" in refusal("run", "--on", "pbs", "--profile", "cluster.yaml")
+
+
+def test_a_profile_that_is_wrong_is_refused() -> None:
+    Path("cluster.yaml").write_text("time: '1:00:00'\ncore: 4\n")
+    said = refusal("run", "--on", "slurm", "--profile", "cluster.yaml")
+    assert said == "error: cluster.yaml:2: core: unknown key; did you mean 'cores'?\n"
+
+
+def test_a_machine_without_slurm_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", os.devnull)
+    said = refusal("run", "--on", "slurm", "--profile", "cluster.yaml")
+    assert "sbatch is not on the path. Run this command on a login node of a Slurm cluster" in said
+
+
+def test_init_writes_the_profile_and_keeps_one_that_exists() -> None:
+    assert "cluster.yaml already exists" in refusal("init", "--cluster", "slurm")
+    assert "--cluster pbs: unknown. Choose from: slurm." in refusal("init", "--cluster", "pbs")
+    Path("cluster.yaml").unlink()
+    code, said, _ = call("init", "--cluster", "slurm")
+    assert (
+        code == 0
+        and said == "Wrote cluster.yaml. Fill it in, then:\n\n  rlottery run --on slurm --profile cluster.yaml\n"
+    )
+    assert Path("cluster.yaml").read_text() == default_profile_text()
