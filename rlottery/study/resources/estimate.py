@@ -24,7 +24,7 @@ from rlottery.config.recipes import SparseTrainingRecipe
 from rlottery.errors import StudyError
 from rlottery.processes.children import ChildError, call_in_child, child_environment
 from rlottery.report.wording import plural
-from rlottery.study.durations import duration
+from rlottery.study.durations import duration, rough_duration
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.executor import worker_count
@@ -131,13 +131,13 @@ def _cluster_totals(
     profile: ClusterProfile,
 ) -> str:
     """What a study takes on a cluster, and how it is queued there."""
-    chains = Counter(_wave(t.job) for t in waiting if t.job.stage != "mask")
-    jobs = {wave: -(-runs // profile.cores) for wave, runs in chains.items()}
-    waves = [f"{plural(jobs[wave], 'job')} of {what}" for wave, what in _WAVES.items() if wave in jobs]
+    runs = Counter({t.job.files: _WAVES[t.job.arm is None] for t in waiting}.values())
+    jobs = {wave: -(-number // profile.cores) for wave, number in runs.items()}
+    waves = [f"{plural(jobs[wave], 'job')} of {wave}" for wave in _WAVES.values() if wave in jobs]
     most = min(profile.jobs, max(jobs.values(), default=1))
     disk = disk_use([t.job for t in waiting], [of_task.spec for of_task in rates], most * profile.cores)
     limit = profile.time * 60
-    sittings = f"The longest run takes about {duration(longest)}; a job may take {duration(limit)}"
+    sittings = f"The longest run takes about {rough_duration(longest)}; a job may take {rough_duration(limit)}"
     requeued = f", so it is requeued about {plural(math.ceil(longest / limit) - 1, 'time')}" if longest > limit else ""
     return (
         f"\nAbout {work / 3600:.2g} core hours at this machine's speed. On Slurm: {', then '.join(waves)}, "
@@ -148,11 +148,8 @@ def _cluster_totals(
     )
 
 
-_WAVES = {0: "dense agents and untrained policies", 1: "tickets and controls with their masks"}
-
-
-def _wave(job: Job) -> int:
-    return 0 if job.arm is None else 1
+_WAVES = {True: "dense agents and untrained policies", False: "tickets and controls with their masks"}
+"""The runs of a cluster's first jobs, and of those that they wait for: whether they have no arm."""
 
 
 def machine_limits() -> list[str]:

@@ -5,6 +5,7 @@ import pytest
 from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import Found, find
 from rlottery.config import Config, Task, load_config
+from rlottery.config.cluster_profile import ClusterProfile
 from rlottery.errors import StudyError
 from rlottery.processes.children import call_in_child
 from rlottery.storage.trial_record import Trial
@@ -127,6 +128,15 @@ class TestTable:
         assert lines[1].split() == ["seed", "0", "dense", "to", "do", "300", "9", "s", "0.0"]
         # The mask takes another 10 s.
         assert lines[2].split() == ["seed", "0", "magnitude-80", "to", "do", "300", "19", "s", "0.0"]
+
+    def test_on_a_cluster_the_waves_of_jobs_are_listed(self, tmp_path: Path) -> None:
+        config = tiny_config(tmp_path, "seeds=[0, 1, 2]")
+        planned = list_jobs(config, [job(config, "mask").ticket_arm], STAGES)
+        profile = ClusterProfile.model_validate({"time": "0:04:00", "cores": 2})
+        said = " ".join(shown(estimate_table(config, [Tracked(of) for of in planned], profile)).split())
+        waves = "2 jobs of dense agents and untrained policies, then 2 jobs of tickets and controls with their masks"
+        assert f"On Slurm: {waves}, with 2 cores each; at most 2 in the queue or running (4 cores)." in said
+        assert "a job may take 4 min." in said and said.endswith("Nothing was submitted.")
 
     def test_work_that_is_done_costs_nothing(self, small: Config) -> None:
         assert self.table(small, done=("dense",)).splitlines()[1].split()[2:] == ["dense", "already", "done"]
