@@ -1,7 +1,6 @@
-"""A study on a real Slurm: the same bits as on one machine, though jobs are killed and reach their limits."""
+"""What a real Slurm of two nodes says, and what becomes of jobs there."""
 
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,24 +11,11 @@ from rlottery.config.cluster_profile import ClusterProfile
 from rlottery.errors import StudyError
 from rlottery.storage.paths import Store
 from rlottery.study.clusters import check_is_shared
-from rlottery.study.execution.allocations import open_runs
-from rlottery.study.execution.slurm import check_slurm
-from tests.faults import ALWAYS, digests, make_study, start
+from rlottery.study.execution.cluster import Phase, Standing
+from rlottery.study.execution.slurm import Sitting, Slurm, check_slurm, sbatch_flags, submit
 from tests.slurm_cluster import SlurmCluster, missing
 
-CONFIG = """\
-name: on-slurm
-tasks: [Pendulum-v1]
-seeds: [0]
-network: {actor: [16, 16], critic: [16, 16]}
-arms:
-  - {name: magnitude, criterion: magnitude, sparsity: 0.8}
-training: {env_steps: 1000, warmup_steps: 300}
-evaluation: {interval: 500, episodes: 1, score_evaluations: 1, untrained_policies: 2}
-"""
-PROFILE = "{time: '0:30:00', memory: 100M, data_is_shared: true}"
-ON = ("--on", "slurm", "--profile", "cluster.yaml", ALWAYS)
-PATIENCE_SECONDS = 500.0
+PATIENCE_SECONDS = 600.0
 _needs_slurm = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
@@ -37,38 +23,6 @@ _needs_slurm = pytest.mark.skipif(bool(missing()), reason=missing())
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
     with SlurmCluster(tmp_path_factory.mktemp("slurm")) as running:
         yield running
-
-
-def wait_for(holds: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def job_of(folder: Path, arm: str) -> str:
-    """The Slurm job that does a run."""
-    return open_runs(Store(folder / "data"))["Pendulum-v1", 0, arm].name
-
-
-@_needs_slurm
-def test_a_study_on_slurm_ends_in_the_same_bits_whatever_happens_to_its_jobs(
-    cluster: SlurmCluster, tmp_path: Path
-) -> None:
-    here, there = make_study(tmp_path / "here", CONFIG), make_study(tmp_path / "there", CONFIG)
-    (there / "cluster.yaml").write_text(PROFILE)
-    environment = cluster.environment
-    process = start(there, *ON, environment=environment)
-    dense, ticket = (there / f"data/runs/Pendulum-v1/seed_0/{arm}" for arm in ("dense", "magnitude"))
-    wait_for(lambda: any((dense / "checkpoint").glob("step_*.json")), process)
-    cluster.ask("scancel", "--signal=USR2", job_of(there, ""))  # Slurm's warning before a limit
-    wait_for(lambda: any((ticket / "checkpoint").glob("step_*.json")), process)
-    cluster.ask("scancel", "--signal=KILL", job_of(there, "magnitude"))
-    assert start(here, ALWAYS).wait(PATIENCE_SECONDS) == 0
-    assert process.wait(PATIENCE_SECONDS) == 0, (there / "command.log").read_text()
-    expected = digests(here / "data")
-    assert digests(there / "data") == expected and len(expected) == 13
-    assert not list((there / "data/.cluster").glob("*"))
 
 
 @_needs_slurm
@@ -86,6 +40,47 @@ def test_what_slurm_refuses_is_told_before_anything_is_submitted(
         with pytest.raises(StudyError, match=said):
             check_slurm(good.model_copy(update=bad))
     assert cluster.ask("squeue", "--noheader") == ""
+
+
+SAVES_AT_SIGTERM = """\
+trap 'echo saved >> log; exit 75' TERM
+echo "job $SLURM_JOB_ID began" >> log
+if [ $(grep -c began log) = 2 ]; then echo finished >> log; exit 0; fi
+while true; do sleep 0.1; done
+"""
+"""What a node does, as far as Slurm is concerned: at first more is left to do than fits the time limit."""
+
+
+@_needs_slurm
+def test_a_job_that_is_warned_of_its_time_limit_saves_and_goes_on_as_the_same_job(
+    cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    store, log = Store(tmp_path / "data"), tmp_path / "log"
+    profile = ClusterProfile.model_validate({"time": "0:30:00", "memory": "100M", "setup": [f"cd {tmp_path}"]})
+    jobs, flags = tmp_path / "jobs", sbatch_flags(profile) | {"comment": "batch"}
+    sittings = [Sitting(["bash", "-c", SAVES_AT_SIGTERM]), Sitting(["bash", "-c", "echo other >> other"])]
+    first, second = submit(store, profile, sittings, flags, jobs)
+    assert second == first.replace("_0", "_1")
+    wait_for(lambda: "began" in written(log) and written(tmp_path / "other") == "other\n")
+    assert (Slurm(store, profile).standings() or {})["batch", 0] == Standing(Phase.RUNNING)
+    cluster.ask("scancel", "--signal=USR2", first)  # Slurm's warning reaches all processes of a job
+    wait_for(lambda: "finished" in written(log))
+    job = written(log).split()[1]
+    began = f"job {job} began\n"
+    assert written(log) == f"{began}saved\n{began}finished\n"
+    wait_for(lambda: Slurm(store, profile).standings() == {})
+
+
+def written(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def wait_for(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mountinfo").exists(), reason="needs Linux's list of mounts")
