@@ -25,7 +25,7 @@ from typing import Any, Self
 from rlottery.errors import GoneError, StudyError
 from rlottery.processes.descendants import is_alive
 from rlottery.storage import fence, lease
-from rlottery.storage.heartbeat import STALE_SECONDS, Owner, this_host, this_job
+from rlottery.storage.heartbeat import STALE_SECONDS, WATCH, Owner, this_host, this_job
 from rlottery.storage.lease import Lease, Standing
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.temporary_files import revoke
@@ -216,6 +216,19 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def one_machine_at_a_time(path: Path) -> Iterator[None]:
+    """`one_at_a_time` for a lock file among the locks of runs, also where locks don't hold between machines."""
+    with one_at_a_time(path):
+        while (taken := lease.take(path)) is None:
+            WATCH.look_at_all(lease.beats_of(path))
+            time.sleep(pause(unsure=lease.look(path).standing is Standing.UNSURE))
+        try:
+            yield
+        finally:
+            taken.release()
 
 
 def holder_of(files: RunFiles) -> Holder | None:

@@ -123,6 +123,7 @@ class Store:
     every_untrained = _Below("untrained")
     record = _Below("study.json")
     record_lock = _Below(".study.lock")
+    record_lease = _Below(f"{LOCKS}/study.lock")
     locks = _Below(LOCKS)
     cluster = _Below(CLUSTER)
 

@@ -18,7 +18,7 @@ from rlottery.config.yaml_lines import dotted
 from rlottery.errors import StudyError
 from rlottery.pruning.prune import Twins
 from rlottery.storage.local_modules import local_folders
-from rlottery.storage.locks import one_at_a_time
+from rlottery.storage.locks import one_at_a_time, one_machine_at_a_time
 from rlottery.storage.manifests import MANIFEST_FORMAT, DamagedError, checked, read_sealed, write_sealed
 from rlottery.storage.own_code import OwnCode, is_own
 from rlottery.storage.own_code import joined as join_code
@@ -98,7 +98,10 @@ def note_command(config: Config, *, has_work: bool, ran: OwnCode | None = None) 
     Raises StudyError if a later version of rlottery wrote the record, and OSError if it can't be written.
     """
     store = Store(config.data)
-    with one_at_a_time(store.record_lock):  # the jobs of a cluster's array start at the same time
+    with (
+        one_at_a_time(store.record_lock),
+        one_machine_at_a_time(store.record_lease),
+    ):  # the jobs of an array start at once
         try:
             known = _read(store)
         except (FileNotFoundError, DamagedError):

@@ -41,7 +41,7 @@ def path(files: RunFiles) -> Path:
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of the clock by which others are watched."""
     now = [0.0]
-    for module in (lease, work_place):
+    for module in (lease, locks, work_place):
         monkeypatch.setattr(module, "WATCH", Watch(lambda: now[0]))
     return now
 
@@ -342,6 +342,26 @@ def test_a_command_says_that_it_watches_and_takes_over(
     (line,) = said
     assert line.startswith("Waiting for up to 120 seconds to see whether process")
     assert "on node7 (Slurm job 12), since" in line
+
+
+def test_the_record_of_a_study_is_changed_by_one_machine_at_a_time(
+    tmp_path: Path, now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Store(tmp_path).record_lease
+    path.parent.mkdir()
+    beat = leased_by(path)
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        naps.append(seconds)
+        if len(naps) == 3:
+            beat.unlink()
+
+    monkeypatch.setattr(locks.time, "sleep", sleep)
+    with locks.one_machine_at_a_time(path):
+        assert naps == [1.0, 1.0, 1.0] and look(path).token == 2
+    assert look(path).standing is Standing.FREE
 
 
 def test_a_process_elsewhere_that_lives_is_named(files: RunFiles, now: list[float]) -> None:
