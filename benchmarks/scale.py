@@ -1,0 +1,324 @@
+"""What studies of many runs take: to plan, to show, to schedule and to report, each in a process of its own.
+
+    uv run python -m benchmarks.scale                                  # 100 runs: a minute
+    uv run python -m benchmarks.scale --runs 100 1000 10000            # most of an hour, 3 GB of temporary files
+    uv run python -m benchmarks.scale --runs 1000 --parts status report --code before
+
+A study has one task and twenty arms: dense agents, twelve tickets of three criteria at four sparsities, and seven
+controls. A twentieth of its runs is its number of seeds. Its files are real, but random (`benchmarks.finished_jobs`),
+and its networks have 2 x 32 units. Times of larger agents grow by the checksums of their files alone.
+
+The parts, in order:
+
+- `plan`: `plan_study` where nothing is done.
+- `dry-run`: `rlottery run --dry-run` there.
+- `run`: `rlottery run` with 64 workers, whose jobs a backend finishes at once. The processor's time is without that of
+  making the files, the plan and the report, and is also given for each job. The memory is that of the whole command up
+  to the report. `idle` is ten seconds of it in which 64 jobs run and none ends.
+- `replan`: `plan_study` where everything is done.
+- `status`: `rlottery status` there.
+- `report`: `rlottery report` there.
+
+Prints seconds by the wall clock and of the processor, the latter also for each run (or job, or second of `idle`), the
+peak resident memory, and the exponent of growth from the size before (1: linear, 2: with the square). Processor seconds
+are those of user and system, of the process and its children.
+Writes benchmarks/results/scale.csv, where rows of other code or other parts are kept.
+"""
+
+import argparse
+import csv
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from rich.console import Console
+
+from benchmarks.finished_jobs import WARMUP_STEPS, FinishedJobs
+from benchmarks.made_studies import Sizes
+from rlottery.config import Config
+from rlottery.storage.open_study import config_to_run
+from rlottery.storage.study_record import note_command
+from rlottery.storage.work_place import WorkPlace
+from rlottery.study import run as study_run
+from rlottery.study.execution.endings import Ending
+from rlottery.study.execution.executor import Executor
+from rlottery.study.execution.local import LocalBackend
+from rlottery.study.execution.worker import encode
+from rlottery.study.planning.arms import arms_of
+from rlottery.study.planning.jobs import STAGES, Job, list_jobs, untrained_jobs
+from rlottery.study.planning.plan import JobState, plan_study
+from rlottery.study.planning.trials import record_trials, try_tasks
+from rlottery.study.versions import processor
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "scale.csv"
+KEYS = ("code", "processor", "part", "runs", "evaluations")
+HEADINGS = (*KEYS, "seconds", "processor_seconds", "each_ms", "growth", "most_mib")
+PARTS = ("plan", "dry-run", "run", "replan", "status", "report")
+STUDY = "study.yaml"
+COMMANDS = {"dry-run": ["run", STUDY, "--dry-run"], "status": ["status", STUDY], "report": ["report", STUDY]}
+CRITERIA, SPARSITIES = ("magnitude", "taylor", "gradient"), (0.5, 0.7, 0.8, 0.9)
+ARMS: tuple[Mapping[str, object], ...] = (
+    *({"criterion": criterion, "sparsity": list(SPARSITIES)} for criterion in CRITERIA),
+    *({"control": "random", "of": f"{criterion}-90"} for criterion in CRITERIA),
+    *({"control": "fresh-weights", "of": f"{criterion}-90"} for criterion in CRITERIA),
+    {"control": "dense-again"},
+)
+OF_ARMS = 20
+"""Runs of each seed."""
+WORKERS = 64
+IDLE_SECONDS = 10.0
+"""How long the first jobs of `run` last; the others are done at once."""
+
+
+class Used(NamedTuple):
+    """Seconds by the wall clock, seconds of the processor, and the peak resident memory in MiB."""
+
+    seconds: float
+    processor_seconds: float
+    most_mib: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, nargs="*", default=[100], help=f"multiples of {OF_ARMS}")
+    parser.add_argument("--evaluations", type=int, default=20, help="of each run")
+    parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS, help="without `run`, files are made first")
+    parser.add_argument("--code", default="now", help="what the rows are called")
+    parser.add_argument("--in-process", nargs=2, metavar=("PART", "FOLDER"), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.in_process:
+        part, folder = asked.in_process
+        os.chdir(folder)
+        config, sizes = config_to_run(Path(STUDY)), sizes_of(asked.evaluations)
+        parts = {"plan": lambda: plan(config), "files": lambda: make_files(config, sizes)}
+        print(json.dumps(parts.get(part, lambda: run(config, sizes, IDLE_SECONDS))()))
+        return
+    for row in measure(asked.code, sorted(asked.runs), asked.evaluations, asked.parts):
+        keep(row)
+
+
+def keep(row: Sequence[object]) -> None:
+    """Add a row to the results, in place of an earlier one of the same code, processor and study."""
+    key = [str(value) for value in row[: len(KEYS)]]
+    rows = list(csv.reader(RESULTS.read_text().splitlines()))[1:] if RESULTS.exists() else []
+    with RESULTS.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerows([HEADINGS, *(one for one in rows if one[: len(KEYS)] != key), row])
+
+
+def measure(code: str, sizes: Sequence[int], evaluations: int, parts: Sequence[str]) -> Iterator[list[object]]:
+    """A row for each part and number of runs, smallest first."""
+    before: dict[str, tuple[int, float]] = {}
+    name = processor().get("processor", "")
+    for runs in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            write_config(Path(folder), runs, evaluations)
+            if "run" not in parts and {"replan", "status", "report"} & set(parts):
+                in_process("files", Path(folder), evaluations)
+            for part, each, used in measured_parts(Path(folder), runs, evaluations, parts):
+                taken, growth = used.processor_seconds, ""
+                if part in before:
+                    growth = f"{math.log(taken / before[part][1]) / math.log(runs / before[part][0]):.2f}"
+                before[part] = runs, taken
+                numbers = [f"{used.seconds:.1f}", f"{taken:.2f}", f"{1e3 * taken / each:.2f}", growth]
+                row = [code, name, part, runs, evaluations, *numbers, f"{used.most_mib:.0f}"]
+                print(*row, sep="  ", flush=True)
+                yield row
+
+
+def measured_parts(
+    folder: Path, runs: int, evaluations: int, parts: Sequence[str]
+) -> Iterator[tuple[str, float, Used]]:
+    """Each part, what its time is divided by (a number of runs, of jobs, or of seconds), and what it takes."""
+    for part in (part for part in PARTS if part in parts):
+        if part == "run":
+            found, used = in_process(part, folder, evaluations)
+            yield "idle", IDLE_SECONDS, Used(IDLE_SECONDS, found["idle_seconds"], found["most_mib"])
+            yield part, found["jobs"], Used(used.seconds, found["processor_seconds"], found["most_mib"])
+        elif part in COMMANDS:
+            yield part, runs, use_of([sys.executable, "-m", "rlottery", *COMMANDS[part]], folder)[1]
+        else:
+            states, used = in_process("plan", folder, evaluations)
+            if set(states) != {JobState.WAITING.value if part == "plan" else JobState.FOUND.value}:
+                raise SystemExit(f"The jobs are in other states than they should be: {states}")
+            yield part, runs, used
+
+
+def in_process(part: str, folder: Path, evaluations: int) -> tuple[dict[str, Any], Used]:
+    """What `plan` or `run` returns in a process of its own, and what that takes."""
+    options = ["--evaluations", str(evaluations), "--in-process", part, str(folder)]
+    text, used = use_of([sys.executable, "-m", "benchmarks.scale", *options], ROOT)
+    return json.loads(text.splitlines()[-1]), used
+
+
+def use_of(command: Sequence[str], folder: Path) -> tuple[str, Used]:
+    """What a command prints, and what it takes, with its children."""
+    began = time.monotonic()
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        text = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{text}")
+    return text, Used(time.monotonic() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def write_config(folder: Path, runs: int, evaluations: int) -> Path:
+    """Write the config of a study with this many runs. Returns its path."""
+    sizes = sizes_of(evaluations)
+    path = folder / STUDY
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "name": "scale",
+                "data": "data",
+                "tasks": ["Pendulum-v1"],
+                "seeds": list(range(runs // OF_ARMS)),
+                "workers": WORKERS,
+                "keep_replay": False,
+                "network": {"actor": [sizes.width, sizes.width], "critic": [sizes.width, sizes.width]},
+                "arms": list(ARMS),
+                "training": {"env_steps": sizes.evaluations * sizes.interval, "warmup_steps": WARMUP_STEPS},
+                "evaluation": {
+                    "interval": sizes.interval,
+                    "episodes": sizes.episodes,
+                    "score_evaluations": 5,
+                    "untrained_policies": 100,
+                },
+            }
+        )
+    )
+    return path
+
+
+def sizes_of(evaluations: int) -> Sizes:
+    """How much there is to read in a run."""
+    return Sizes(evaluations=evaluations, episodes=10, losses=1, width=32, interval=500)
+
+
+def make_files(config: Config, sizes: Sizes) -> None:
+    """Let every job of a study be done."""
+    try_tasks(config)
+    jobs, work = FinishedJobs(sizes, releases=True), list_jobs(config, arms_of(config, None), STAGES)
+    for job in [*work, *untrained_jobs(config, STAGES)]:
+        jobs.finish(job)
+    record_trials(config)
+    note_command(config, has_work=True)
+
+
+def plan(config: Config) -> dict[str, int]:
+    """How many jobs of the plan are in each state."""
+    return Counter(tracked.state.value for tracked in plan_study(config, None, STAGES))
+
+
+class _OverError(Exception):
+    """The last job has ended."""
+
+
+def run(config: Config, sizes: Sizes, idle_seconds: float) -> dict[str, float]:
+    """Run the study with jobs that are done at once, in a live table that nobody sees, up to the report.
+
+    Returns the number of jobs; seconds of the processor while they ran, without those of making their files; seconds
+    of it while the first jobs did nothing, `idle_seconds` long; and the most MiB of memory until then.
+    """
+    found: dict[str, float] = {}
+
+    class Measured(Executor):
+        def run(self) -> None:
+            backend = self.backend
+            assert isinstance(backend, _AtOnce)
+            began = time.process_time()
+            super().run()
+            taken = time.process_time() - began - backend.spent - backend.idle.taken
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            found.update(
+                jobs=len(self.tracked), processor_seconds=taken, idle_seconds=backend.idle.taken, most_mib=most
+            )
+            raise _OverError
+
+    def backend(place: WorkPlace) -> "_AtOnce":
+        return _AtOnce(place, FinishedJobs(sizes, releases=False), _Idle(idle_seconds))
+
+    replaced = {"Executor": Measured, "LocalBackend": backend}
+    kept = {name: getattr(study_run, name) for name in replaced}
+    try:
+        for name, other in replaced.items():
+            setattr(study_run, name, other)
+        with Path(os.devnull).open("w") as nowhere:
+            study_run.run_study(config, None, STAGES, Console(file=nowhere, force_terminal=True, width=120, height=40))
+    except _OverError:
+        return found
+    finally:
+        for name, one in kept.items():
+            setattr(study_run, name, one)
+    raise AssertionError("nothing was to do")
+
+
+class _Idle:
+    """Some seconds in which no job ends, from the first look at one."""
+
+    def __init__(self, seconds: float):
+        self._seconds, self._until, self._began, self.taken = seconds, 0.0, 0.0, 0.0
+
+    def lasts(self) -> bool:
+        if not self._until:
+            self._until, self._began = time.monotonic() + self._seconds, time.process_time()
+        if time.monotonic() < self._until:
+            return True
+        self.taken = self.taken or time.process_time() - self._began
+        return False
+
+
+class _AtOnce(LocalBackend):
+    """A backend whose workers have done their jobs as soon as they are started."""
+
+    def __init__(self, place: WorkPlace, jobs: FinishedJobs, idle: _Idle):
+        super().__init__(place)
+        self._held, self._jobs, self.idle, self.spent = place, jobs, idle, 0.0
+
+    def start(self, jobs: Mapping[int, Job]) -> "_Ended":  # type: ignore[override]
+        self._held.inherited([job.files for job in jobs.values()])
+        encode(list(jobs.values()), core=None)
+        began = time.process_time()
+        for job in jobs.values():
+            self._jobs.finish(job)
+        self.spent += time.process_time() - began
+        return _Ended(jobs, self.idle)
+
+
+class _Ended:
+    """A worker that has done its jobs."""
+
+    def __init__(self, jobs: Mapping[int, Job], idle: _Idle):
+        self.jobs, self._idle = jobs, idle
+
+    def queued(self) -> str:
+        return ""
+
+    def has_ended(self) -> bool:
+        return not self._idle.lasts()
+
+    def endings(self) -> dict[int, Ending]:
+        return {} if self._idle.lasts() else dict.fromkeys(self.jobs, Ending(0))
+
+    def stop(self) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""The benchmark of scale, at its smallest: what it makes is a study like any other."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import scale
+from rlottery.config import load_config
+from rlottery.study.status import status_table
+from rlottery.study.verify import examine
+from tests.study.studies import shown
+
+JOBS = 1 + 18 + 19 + 1
+"""Of a seed: its dense agent, the masks of all arms but dense-again, the tickets; and the untrained policies."""
+
+
+def test_every_command_reads_what_the_backend_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(scale.write_config(tmp_path, runs=scale.OF_ARMS, evaluations=5), [f"data={tmp_path / 'data'}"])
+    monkeypatch.setattr("rlottery.study.execution.executor.POLL_SECONDS", 0.0)
+    found = scale.run(config, scale.sizes_of(5), idle_seconds=0.0)
+    assert found["jobs"] == JOBS and found["processor_seconds"] > 0 < found["most_mib"]
+    assert scale.plan(config) == {"already done": JOBS}
+    assert examine(config).problems == ()
+    assert "20 of 20 runs done." in shown(status_table(config))
+
+
+def test_files_without_the_executor_are_the_same_study(tmp_path: Path) -> None:
+    config = load_config(scale.write_config(tmp_path, runs=scale.OF_ARMS, evaluations=5), [f"data={tmp_path / 'data'}"])
+    scale.make_files(config, scale.sizes_of(5))
+    assert scale.plan(config) == {"already done": JOBS}
