@@ -23,7 +23,7 @@ from rlottery.study.planning.fingerprints import (
     mask_fingerprint,
     ticket_fingerprint,
 )
-from rlottery.study.planning.inputs import own_mask, read_mask_file, read_ticket_mask, ticket_inputs
+from rlottery.study.planning.inputs import mask_in, own_mask, read_mask_file, read_ticket_mask, ticket_inputs
 from rlottery.study.planning.jobs import UNTRAINED, Job, Key
 from rlottery.study.planning.untrained import untrained_is_done
 
@@ -115,7 +115,7 @@ def _intact_manifest(job: Job, asked: Fingerprint) -> Manifest | None:
 def _check_same_recipe(job: Job) -> None:
     """Raises StudyError if the arm's folder holds a run whose mask has another recipe. Lists each difference."""
     try:
-        manifest, mask = finished_runs.ended_manifest(job.files), read_mask(job.files.mask)
+        manifest, (mask, _) = finished_runs.ended_manifest(job.files), mask_in(job.files.mask)
     except (DamagedError, MaskError):
         return
     if manifest is None:

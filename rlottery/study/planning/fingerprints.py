@@ -11,6 +11,7 @@ from rlottery.storage.manifests import list_differences
 from rlottery.storage.trained_with import trained_with
 from rlottery.storage.twins import TWINS
 from rlottery.study.planning.arms import Arm
+from rlottery.study.planning.read_once import once
 
 DENSE_VERSION = 1
 MASK_VERSION = 1
@@ -90,4 +91,5 @@ def _budgets(arm: Arm) -> Fingerprint:
 
 
 def _training_keys(config: Config, task: Task, seed: int) -> Fingerprint:
-    return {"name": config.name, "seed": seed, "device": config.device, **trained_with(config, task)}
+    training = once(("trained with", task.id), lambda: trained_with(config, task))
+    return {"name": config.name, "seed": seed, "device": config.device, **training}

@@ -17,6 +17,7 @@ from rlottery.storage.paths import REPLAY_FILES, RunFiles, replay_is_saved
 from rlottery.storage.untrained_record import untrained_damage
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, differing_keys
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job
+from rlottery.study.planning.read_once import once
 
 
 class DivergedRunError(StudyError):
@@ -48,7 +49,7 @@ def check_same_study(files: RunFiles, manifest: Manifest, asked: Fingerprint) ->
 
 def ended_manifest(files: RunFiles) -> Manifest | None:
     """The manifest of a run that is done or has diverged, or None if there is no such run."""
-    manifest = read_manifest(files)
+    manifest = once(("manifest", files), lambda: read_manifest(files))
     return None if manifest is None or manifest["status"] == "failed" else manifest
 
 
@@ -69,6 +70,10 @@ def dense_manifest(job: Job) -> Manifest:
 
     Raises StudyError if the run isn't finished, or has files that are missing or have the wrong size.
     """
+    return once(("dense", job.dense_files), lambda: _dense_manifest(job))
+
+
+def _dense_manifest(job: Job) -> Manifest:
     fix = "Train it first: main(train_agent=True), or this command with: --stages dense"
     manifest = matching_manifest(job.dense_files, dense_fingerprint(job.config, job.task, job.seed))
     if manifest is None:

@@ -17,6 +17,7 @@ from rlottery.storage.manifests import check_files, list_differences
 from rlottery.study.planning.fingerprints import Fingerprint, mask_fingerprint, ticket_fingerprint
 from rlottery.study.planning.finished_runs import dense_manifest, saved_digest
 from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.read_once import once
 
 
 def expected_mask_fingerprint(job: Job) -> Fingerprint:
@@ -62,7 +63,7 @@ def own_mask(job: Job) -> Mask | None:
     Raises StudyError or MaskError if a file that it is made from is missing or can't be used.
     """
     try:
-        mask = read_mask(job.files.mask)
+        mask, _ = mask_in(job.files.mask)
     except MaskError:
         return None
     return mask if mask.metadata["fingerprint"] == expected_mask_fingerprint(job) else None
@@ -98,8 +99,17 @@ def read_mask_file(job: Job) -> tuple[Mask, bytes]:
     """The mask in the job's mask file, whatever it was made from, and the file's content."""
     if not job.mask_path.exists():
         raise MaskError(f"Mask not found: {job.mask_path}\n{how_to_make_masks(job)}")
-    data = read_mask_bytes(job.mask_path)
-    return mask_from_bytes(data, str(job.mask_path)), data
+    return mask_in(job.mask_path)
+
+
+def mask_in(path: Path) -> tuple[Mask, bytes]:
+    """The mask in a file, and the file's content. Raises MaskError."""
+
+    def read() -> tuple[Mask, bytes]:
+        data = read_mask_bytes(path)
+        return mask_from_bytes(data, str(path)), data
+
+    return once(("mask", path), read)
 
 
 def foreign_mask_path(job: Job) -> Path:
@@ -111,6 +121,10 @@ def foreign_mask_path(job: Job) -> Path:
 
 def initial_kernels(job: Job) -> dict[str, dict[str, np.ndarray]]:
     """The dense run's initial kernels by group and path, from input to output, as NumPy arrays."""
+    return once(("initial", job.dense_files), lambda: _initial_kernels(job))
+
+
+def _initial_kernels(job: Job) -> dict[str, dict[str, np.ndarray]]:
     check_files(job.dense_files.folder, dense_manifest(job)["files"], job.dense_files.initial.name)
     groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in algorithm_of(job.config).groups}
     for name, array in read_arrays(job.dense_files.initial).items():

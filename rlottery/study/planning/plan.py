@@ -15,6 +15,7 @@ from rlottery.study.planning.checks import check_arms
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.finished_runs import DivergedRunError
 from rlottery.study.planning.jobs import STAGES, Job, Key, list_jobs, untrained_jobs
+from rlottery.study.planning.read_once import reading_once
 from rlottery.study.planning.trials import try_tasks
 
 SHARED = (
@@ -100,19 +101,32 @@ def plan_study(
         check_is_own(report_files(Store(config.data).report), "data=FOLDER")
     try_tasks(config, say)
     check_arms(config, arms)
-    tracked: list[Tracked] = []
+    tracked = [Tracked(job) for job in [*list_jobs(config, arms, tuple(stages)), *untrained_jobs(config, stages)]]
     to_do: set[Key] = set()
-    for job in [*list_jobs(config, arms, tuple(stages)), *untrained_jobs(config, stages)]:
-        item = Tracked(job)
-        try:
-            if is_done(job, _pending(job, to_do)):
-                item.state = JobState.FOUND
-        except DivergedRunError as error:
-            item.set_diverged(error)
-        if item.state is not JobState.FOUND:
-            to_do.add(job.key)
-        tracked.append(item)
+    for sharing in _sharing(tracked):
+        with reading_once():
+            for item in sharing:
+                try:
+                    if is_done(item.job, _pending(item.job, to_do)):
+                        item.state = JobState.FOUND
+                except DivergedRunError as error:
+                    item.set_diverged(error)
+                if item.state is not JobState.FOUND:
+                    to_do.add(item.job.key)
     return tracked
+
+
+def _sharing(tracked: Sequence[Tracked]) -> list[list[Tracked]]:
+    """The jobs in parts that share files, each job after those that it needs: by task and seed.
+
+    A mask that is transferred from another task or seed belongs to another part, so then each job is a part.
+    """
+    if any(t.job.arm is not None and t.job.arm.transfer is not None for t in tracked):
+        return [[item] for item in tracked]
+    found: dict[tuple[int, int], list[Tracked]] = {}
+    for item in tracked:
+        found.setdefault((item.job.task_index, item.job.seed), []).append(item)
+    return list(found.values())
 
 
 def _pending(job: Job, to_do: Collection[Key]) -> set[Key]:
