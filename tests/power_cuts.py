@@ -443,7 +443,7 @@ def _damage(data: Path) -> None:
 
 def _release(data: Path) -> None:
     dense = _job(data, "dense")
-    _release_replay(dense, [Tracked(dense, JobState.DONE)])
+    _release_replay([Tracked(dense, JobState.DONE)])
 
 
 def _report(data: Path) -> None:

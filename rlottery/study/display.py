@@ -23,6 +23,8 @@ MOST_LINE_SECONDS = 600.0
 the elapsed time if that is longer, at most ten minutes."""
 DRAW_SECONDS = 1.0
 """How often to draw the live table, unless a run changes its state. Drawing takes time from the workers."""
+PAUSES = 20.0
+"""After a drawing, the next one waits so many times as long as that one took: studies may have thousands of runs."""
 
 LIVE_WIDTH = 60
 """Narrowest terminal in which the table of runs is drawn."""
@@ -87,7 +89,7 @@ class LiveTable:
         self._tracked, self._time_left, self._rows = tracked, time_left, rows_of(tracked)
         self._overall = Overall(self._rows, time_left)
         self._live = Live(console=console, auto_refresh=False)
-        self._drawn = -DRAW_SECONDS
+        self._drawn, self._pause = -DRAW_SECONDS, 0.0
         self._states: list[JobState] = []
 
     def __enter__(self) -> "LiveTable":
@@ -103,12 +105,13 @@ class LiveTable:
     def refresh(self) -> None:
         self._time_left.look()
         now, states = time.monotonic(), [t.state for t in self._tracked]
-        if states != self._states or now - self._drawn >= DRAW_SECONDS:
+        if now - self._drawn >= (DRAW_SECONDS if states == self._states else 0.0) + self._pause:
             self._drawn, self._states = now, states
             size = self._live.console.size
             rows = size.height - 4  # the heading, two lines below, and the cursor's
             table = runs_table(self._rows, self._time_left, rows, size.width)
             self._live.update(Group(table, "", Text(self._overall.line(), style="bold")), refresh=True)
+            self._pause = PAUSES * (time.monotonic() - now)
 
 
 class Lines:
@@ -122,6 +125,8 @@ class Lines:
 
     def __init__(self, console: Console, tracked: list[Tracked], time_left: TimeLeft):
         self._console, self._time_left, self._rows = console, time_left, rows_of(tracked)
+        self._tracked, self._seen = tracked, [(t.state, "") for t in tracked]
+        self._places = {id(t): index for index, row in enumerate(self._rows) for t in row.jobs}
         self._overall = Overall(self._rows, time_left)
         self._states = [row.state for row in self._rows]
         self._messages = [""] * len(self._rows)
@@ -159,7 +164,8 @@ class Lines:
         """A line for each row that has ended since the last call. Rows that one failure prevents share a line."""
         lines: list[str] = []
         skipped: dict[str, list[str]] = {}
-        for index, row in enumerate(self._rows):
+        for index in self._changed_rows():
+            row = self._rows[index]
             state, message = row.state, row.current.message
             changed, self._states[index] = state is not self._states[index], state
             new, self._messages[index] = message != self._messages[index], message
@@ -170,6 +176,15 @@ class Lines:
             elif new and message and state in (JobState.WAITING, JobState.RUNNING):
                 lines.append(f"{row.label}: {message}")
         return lines + [f"{few(labels)}: {_bad_end(JobState.SKIPPED, why)}" for why, labels in skipped.items()]
+
+    def _changed_rows(self) -> list[int]:
+        """The rows with a job whose state or message has changed since the last call, in order."""
+        changed = set()
+        for index, item in enumerate(self._tracked):
+            if (seen := (item.state, item.message)) != self._seen[index]:
+                self._seen[index] = seen
+                changed.add(self._places[id(item)])
+        return sorted(changed)
 
     def _print(self, line: str) -> None:
         self._printed = time.monotonic()

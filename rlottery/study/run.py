@@ -36,7 +36,7 @@ from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_coun
 from rlottery.study.execution.local import LocalBackend
 from rlottery.study.execution.time_left import TimeLeft
 from rlottery.study.planning.finished_runs import damage_of_job
-from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job
+from rlottery.study.planning.jobs import TRAINING, UNTRAINED
 from rlottery.study.planning.other_versions import report_other_versions
 from rlottery.study.planning.plan import JobState, Tracked, plan_study
 from rlottery.study.planning.trials import record_trials
@@ -196,9 +196,9 @@ def _enter(place: WorkPlace, tracked: list[Tracked], say: Callable[[str], None])
 def _tidy(config: Config, tracked: Sequence[Tracked]) -> None:
     """Delete what finished runs don't need."""
     if not config.keep_replay:
-        for job in {(t.job.task_index, t.job.seed): t.job for t in tracked}.values():
+        for same in _by_seed(tracked).values():
             try:
-                _release_replay(job, tracked)
+                _release_replay(same)
             except OSError as error:
                 raise StudyError(f"{error}. Fix this, then run this command again.") from None
     for item in tracked:
@@ -227,6 +227,7 @@ def _execute(
     """
     if all(item.state is not JobState.WAITING for item in tracked):
         return False
+    of_seed = _by_seed(tracked)
     of_run: dict[RunFiles, list[Tracked]] = {}
     for item in tracked:
         of_run.setdefault(item.job.files, []).append(item)
@@ -249,7 +250,7 @@ def _execute(
                 place.release(item.job.files)
             if not config.keep_replay:
                 with contextlib.suppress(OSError):  # a full disk is reported by the runs
-                    _release_replay(item.job, tracked)
+                    _release_replay(of_seed[item.job.task_index, item.job.seed])
 
         backend = LocalBackend(place) if cluster is None else cluster.backend()
         Executor(tracked, workers, display.refresh, ended, stop_wanted, together, backend).run()
@@ -298,11 +299,19 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
     say(f"Curves: tensorboard --logdir {store.runs}")
 
 
-def _release_replay(job: Job, tracked: Sequence[Tracked]) -> None:
-    """Delete the replay buffer of the job's task and seed, once all jobs of that task and seed are done."""
-    same = [t for t in tracked if (t.job.task_index, t.job.seed) == (job.task_index, job.seed)]
+def _by_seed(tracked: Sequence[Tracked]) -> dict[tuple[int, int], list[Tracked]]:
+    """The jobs of each task and seed."""
+    found: dict[tuple[int, int], list[Tracked]] = {}
+    for item in tracked:
+        found.setdefault((item.job.task_index, item.job.seed), []).append(item)
+    return found
+
+
+def _release_replay(same: Sequence[Tracked]) -> None:
+    """Delete the replay buffer of a task and seed, of which these are all jobs, once all of them are done."""
     if any(t.state not in (JobState.DONE, JobState.FOUND) for t in same):
         return
+    job = same[0].job
     files = job.dense_files
     if _manifest_to_release(files) is None:
         return

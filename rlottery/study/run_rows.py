@@ -1,7 +1,9 @@
 """The rows of the display while a study runs: one per run, with the mask that it needs, in the order of the config."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rlottery.config import Config
 from rlottery.config.recipes import ROUND
@@ -59,13 +61,13 @@ class Row:
         """The same without its task."""
         return self.label.removeprefix(f"{self.jobs[0].job.task.name} ")
 
-    @property
+    @cached_property
     def _place_of_run(self) -> int:
         """Where the job that trains is among the jobs; the last place if there is none."""
         found = [place for place, item in enumerate(self.jobs) if item.job.stage in TRAINING]
         return found[0] if found else len(self.jobs) - 1
 
-    @property
+    @cached_property
     def is_run(self) -> bool:
         """Whether an agent is trained."""
         return any(t.job.stage in TRAINING for t in self.jobs)
@@ -119,9 +121,9 @@ def already_done(rows: Sequence[Row]) -> str:
 def tally(rows: Sequence[Row]) -> str:
     """``3 of 22 runs done, 1 failed``."""
     counted, noun = _counted(rows)
-    done = sum(row.state in _ENDED_WELL for row in counted)
-    bad = [row.state for row in counted if row.state in ENDED_BADLY]
-    others = [f"{bad.count(state)} {state.value}" for state in dict.fromkeys(bad)]
+    states = Counter(row.state for row in counted)
+    done = sum(states[state] for state in _ENDED_WELL)
+    others = [f"{number} {state.value}" for state, number in states.items() if state in ENDED_BADLY]
     return ", ".join([f"{done} of {plural(len(counted), noun)} done", *others])
 
 

@@ -58,7 +58,7 @@ def test_what_another_command_recorded_just_now_is_not_written_over(
             return try_lock(files)
 
         monkeypatch.setattr(run, "try_lock", partial(lock_later, now={**manifest, **facts}))
-        run._release_replay(dense, [Tracked(dense, JobState.DONE)])
+        run._release_replay([Tracked(dense, JobState.DONE)])
         found = read_manifest(dense.files)
         assert found is not None and facts.items() <= found.items()
         assert dense.files.replay.exists() == ("status" in facts)

@@ -123,6 +123,8 @@ class Executor:
     def _bundles(self) -> list[list[int]]:
         """The jobs that each of the free workers starts."""
         free = min(self.workers, self.backend.capacity or self.workers) - len(self._workers)
+        if free <= 0:
+            return []
         ready = self._ready()
         if self.backend.cores is not None:
             runs = [self._stages_of_run(index) for index in ready[: max(0, free) * self.backend.cores]]
@@ -149,9 +151,9 @@ class Executor:
         """The jobs that can start, in order. Marks those that never can as skipped."""
         ready = []
         for index in self._order:
-            tracked, before = self.tracked[index], [self.tracked[needed] for needed in self._before[index]]
-            if tracked.state is not JobState.WAITING:
+            if self.tracked[index].state is not JobState.WAITING:
                 continue
+            before = [self.tracked[needed] for needed in self._before[index]]
             if bad := next((needed for needed in before if needed.state in ENDED_BADLY), None):
                 self._end(index, JobState.SKIPPED, f"{bad.job.label} {_VERBS[bad.state]}")
             elif all(needed.state in _ENDED_WELL for needed in before):

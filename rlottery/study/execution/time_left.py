@@ -68,6 +68,7 @@ class TimeLeft:
         self._paces = [_Pace() for _ in tracked]
         self._places_of = {id(item): index for index, item in enumerate(tracked)}
         jobs = [t.job for t in tracked]
+        self._kinds = [_kinds(job) for job in jobs]
         self._before = prerequisites(jobs)
         self._order = {index: place for place, index in enumerate(starting_order(jobs, self._before))}
 
@@ -93,7 +94,7 @@ class TimeLeft:
         scales = self._scales()
         left: dict[int, float] = {}
         for index in unfinished:
-            scale = _scale(self._tracked[index].job, scales)
+            scale = self._scale(index, scales)
             if scale is None:
                 return None
             left[index] = self._left(index, scale * self._expected[index])
@@ -103,11 +104,18 @@ class TimeLeft:
         """Measured over expected seconds: of each kind of job, of all jobs of a stage and task, and of all runs."""
         found: dict[tuple[object, ...], list[float]] = {}
         for index, tracked in enumerate(self._tracked):
+            if tracked.state is not JobState.DONE and self._paces[index].first is None:
+                continue  # nothing has been measured
             seconds, expected = self._whole(index), self._expected[index]
             if seconds is not None and expected > 0:
-                for key in _kinds(tracked.job):
+                for key in self._kinds[index]:
                     found.setdefault(key, []).append(seconds / expected)
         return {key: statistics.fmean(scales) for key, scales in found.items()}
+
+    def _scale(self, index: int, scales: dict[tuple[object, ...], float]) -> float | None:
+        """Measured over expected seconds for a job. Others than runs are as expected until one of them is measured."""
+        found = next((scales[kind] for kind in self._kinds[index] if kind in scales), None)
+        return 1.0 if found is None and self._tracked[index].job.stage not in TRAINING else found
 
     def _whole(self, index: int) -> float | None:
         """The seconds that the whole job takes, from its start without a checkpoint; None if they are not known."""
@@ -165,13 +173,7 @@ def _warmup(job: Job) -> int:
     return min(job.config.training_for(job.task).warmup_steps, job.env_steps)
 
 
-def _kinds(job: Job) -> list[tuple[object, ...]]:
+def _kinds(job: Job) -> tuple[tuple[object, ...], ...]:
     """The groups of jobs that take about as long as this one, in units of what is expected; the closest first."""
     stage = "run" if job.stage in TRAINING else job.stage
-    return [(job.task_index, job.stage, job.arm_name), (job.task_index, stage), (stage,)]
-
-
-def _scale(job: Job, scales: dict[tuple[object, ...], float]) -> float | None:
-    """Measured over expected seconds for a job. Other jobs than runs are as expected until one of them is measured."""
-    found = next((scales[kind] for kind in _kinds(job) if kind in scales), None)
-    return 1.0 if found is None and job.stage not in TRAINING else found
+    return (job.task_index, job.stage, job.arm_name), (job.task_index, stage), (stage,)
