@@ -79,9 +79,8 @@ def earlier_of(job: Job) -> Earlier | None:
     """What is recorded about an earlier result of the job's run; None if there is none, or if that run failed."""
     manifest = _ended(job.files)
     left = {} if manifest is not None else _left_digests(job.files)
-    scored = {} if job.arm is None else _scored_rounds(job)
-    if manifest is None and not left and job.arm is not None and job.arm_name not in scored.values():
-        return None  # nothing is made from its agent
+    if manifest is None and not left and job.arm is not None and job.round_of is None:
+        return None  # nothing is made from its agent: only rounds of iterative pruning are scored
     uses = list(_uses_in(job.files.folder.parent))
     if manifest is not None:
         entries = manifest["files"]
@@ -96,6 +95,7 @@ def earlier_of(job: Job) -> Earlier | None:
             readable,
             manifest.get("versions", {}),
         )
+    scored = {} if job.round_of is None else _scored_rounds(job)
     files = [(use, name) for use in uses if (name := _name_of(use, job, scored)) is not None]
     if not files and not left:
         return None

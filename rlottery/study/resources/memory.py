@@ -10,7 +10,8 @@ main memory.
 """
 
 import contextlib
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +78,16 @@ def run_memory(job: Job, spec: Spec) -> Memory:
     return Memory(own, replay_bytes(job.config, job.task, spec) if reads_replay else 0.0)
 
 
+def _memory_of(jobs: Sequence[Job], specs: Sequence[Spec]) -> Iterator[Memory]:
+    """The memory of each job. Runs that differ in their seeds alone need the same."""
+    known: dict[tuple[int, str, str], Memory] = {}
+    for job in jobs:
+        kind = job.task_index, job.stage, job.arm_name
+        if kind not in known:
+            known[kind] = run_memory(job, specs[job.task_index])
+        yield known[kind]
+
+
 def _needs(job: Job, spec: Spec) -> dict[str, float]:
     """Bytes of a job's own memory by the key that decides about them, without those of environments."""
     config, task = job.config, job.task
@@ -105,7 +116,7 @@ def study_memory(jobs: Sequence[Job], specs: Sequence[Spec], workers: int, toget
         specs: of every task of the config.
         together: the most jobs that one worker runs at the same time.
     """
-    runs = [(job, run_memory(job, specs[job.task_index])) for job in jobs]
+    runs = list(zip(jobs, _memory_of(jobs, specs), strict=True))
     largest = sorted(runs, key=lambda run: -sum(run[1]))[: workers * together]
     buffers: dict[RunFiles, float] = {}
     for job, run in largest:
@@ -127,13 +138,14 @@ def memory_warnings(config: Config, jobs: Sequence[Job], workers: int, together:
     specs, available = [task_spec(task) for task in config.tasks], available_memory()
     warnings = []
     if available and (needed := sum(study_memory(jobs, specs, workers, together))) > available.bytes:
-        fewer = [n for n in range(1, workers) if sum(study_memory(jobs, specs, n, together)) <= available.bytes]
+        less = range(1, workers)  # fewer workers never need more
+        fit = bisect_right(less, available.bytes, key=lambda n: sum(study_memory(jobs, specs, n, together)))
         smaller = "Even one worker may be too much: set a smaller replay_capacity"
         warnings.append(
             f"This study may need {size(needed)} of memory with {plural(workers, 'worker')}, but only {available} is "
-            f"available. {f'Set workers={fewer[-1]}' if fewer else smaller}."
+            f"available. {f'Set workers={less[fit - 1]}' if fit else smaller}."
         )
-    largest = max((sum(run_memory(job, specs[job.task_index])) for job in jobs), default=0.0)
+    largest = max(map(sum, _memory_of(jobs, specs)), default=0.0)
     if (allowed := address_space()) < (needed := ADDRESS_SPACE + together * largest):
         warnings.append(
             f"A worker of this study reserves about {size(needed)} of address space, but `ulimit -v` allows only "
@@ -145,8 +157,9 @@ def memory_warnings(config: Config, jobs: Sequence[Job], workers: int, together:
 def check_memory(config: Config, jobs: Sequence[Job], root: Path = Path("/")) -> None:
     """Raise StudyError if one of these jobs alone needs more memory than the whole machine has, swap included."""
     specs = [task_spec(task) for task in config.tasks]
-    largest = max(jobs, key=lambda job: run_memory(job, specs[job.task_index]).own)
-    needed = run_memory(largest, specs[largest.task_index]).own
+    memory = [of.own for of in _memory_of(jobs, specs)]
+    needed = max(memory)
+    largest = jobs[memory.index(needed)]
     try:
         lines = _meminfo(root)
         total = sum(int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "SwapTotal"))
