@@ -23,13 +23,13 @@ def trained_with(config: Config, task: Task) -> dict[str, dict[str, Any]]:
     }
 
 
-def differing_settings(config: Config, task: Task, fingerprint: Mapping[str, Any]) -> list[str]:
-    """The keys for which a run was trained with other settings than a config's, one line each.
+def differing_settings(asked: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> list[str]:
+    """The keys for which a run was trained with other settings than these (`trained_with`), one line each.
 
     Keys that the run's fingerprint lacks are not compared.
     """
-    asked = {part: of for part, of in trained_with(config, task).items() if part in fingerprint}
-    return list_differences(asked, {part: fingerprint[part] for part in asked})
+    both = [part for part in asked if part in fingerprint]
+    return list_differences({part: asked[part] for part in both}, {part: fingerprint[part] for part in both})
 
 
 def other_settings_message(config: Config, task: Task, fingerprints: Iterable[Mapping[str, Any]]) -> str | None:
@@ -37,8 +37,8 @@ def other_settings_message(config: Config, task: Task, fingerprints: Iterable[Ma
 
     None if all runs, of which these are the fingerprints, have the config's settings.
     """
-    fingerprints = list(fingerprints)
-    found = [lines for fingerprint in fingerprints if (lines := differing_settings(config, task, fingerprint))]
+    fingerprints, asked = list(fingerprints), trained_with(config, task)
+    found = [lines for fingerprint in fingerprints if (lines := differing_settings(asked, fingerprint))]
     if not found:
         return None
     lines, runs = found[0], "1 run was" if len(found) == 1 else f"{len(found)} runs were"
@@ -59,4 +59,7 @@ def _recorded(config: Config, task: Task, fingerprints: Iterable[Mapping[str, An
     except StudyError:
         return False
     own = next((one for one in recorded.tasks if one.name == task.name), None)
-    return own is not None and not any(differing_settings(recorded, own, fingerprint) for fingerprint in fingerprints)
+    if own is None:
+        return False
+    asked = trained_with(recorded, own)
+    return not any(differing_settings(asked, fingerprint) for fingerprint in fingerprints)

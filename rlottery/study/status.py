@@ -65,11 +65,11 @@ def status_table(config: Config) -> Group:
             asked = listed if config.arms else [name for name in listed if name in there]
             for arm in dict.fromkeys([DENSE, *asked, *there]):
                 files = store.run(task.name, seed, arm)
-                state, details = _state(files, submitted.get((task.name, seed, "" if arm == DENSE else arm)))
+                allocation = submitted.get((task.name, seed, "" if arm == DENSE else arm))
+                state, details, record = _look(files, allocation)
                 # As Text, because brackets in an error message are not styles.
                 table.add_row(*(Text(on_one_line(text)) for text in (task.name, str(seed), arm, state, details)))
                 states.append(state)
-                record = _manifest_or_checkpoint(files)
                 fingerprints.append(record["fingerprint"] if record is not None else {})
                 if record is not None:
                     made.append(made_with(seed, arm, record))
@@ -94,21 +94,45 @@ def _summary(states: Iterable[str], of_untrained: Iterable[str]) -> str:
     return f"{of_runs} Untrained policies: {', '.join(tasks)}." if tasks else of_runs
 
 
-def _manifest_or_checkpoint(files: RunFiles) -> Manifest | CheckpointRecord | None:
-    """What there is of a run, finished or not. None if no file can be read."""
+def _manifest_or_error(files: RunFiles) -> Manifest | StudyError | None:
+    """The manifest of a run, or why it can't be read; None if there is none."""
     try:
-        if (manifest := read_manifest(files)) is not None:
-            return manifest
-        found = checkpoint_to_continue(files)
-        return None if found is None else found.record
-    except StudyError:
-        return None
+        return read_manifest(files)
+    except StudyError as error:
+        return error
 
 
-def _state(files: RunFiles, submitted: Open | None) -> tuple[str, str]:
-    """The state of a run in a word or two, and details. `submitted`: the allocation on a cluster that is to do it."""
+def _manifest_or_checkpoint(files: RunFiles, found: Manifest | StudyError | None) -> Manifest | CheckpointRecord | None:
+    """What there is of a run, finished or not. None if no file can be read.
+
+    Args:
+        found: as `_manifest_or_error` returns it.
+    """
+    if found is not None:
+        return None if isinstance(found, StudyError) else found
+    with contextlib.suppress(StudyError):
+        if (continued := checkpoint_to_continue(files)) is not None:
+            return continued.record
+    return None
+
+
+def _look(files: RunFiles, submitted: Open | None) -> tuple[str, str, Manifest | CheckpointRecord | None]:
+    """The state of a run in a word or two, details, and what there is of it.
+
+    Args:
+        submitted: the allocation on a cluster that is to do the run.
+    """
+    # The progress first: a run that ends meanwhile has a manifest.
     progress, place = _progress(files, is_remote=submitted is not None and submitted.began)
-    if submitted is not None and not files.manifest.exists():
+    found = _manifest_or_error(files)
+    return *_state(files, progress, place, found, submitted), _manifest_or_checkpoint(files, found)
+
+
+def _state(
+    files: RunFiles, progress: Progress | None, place: str, found: Manifest | StudyError | None, submitted: Open | None
+) -> tuple[str, str]:
+    """The state of a run in a word or two, and details, from what `_look` has read."""
+    if submitted is not None and found is None:
         if progress is None:
             return ("starting" if submitted.began else "queued"), f"on the cluster as {submitted.name}"
         return "running", f"{progress.env_steps:,} of {progress.total_steps:,} steps, as {submitted.name}"
@@ -119,10 +143,11 @@ def _state(files: RunFiles, submitted: Open | None) -> tuple[str, str]:
         left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
         return "running", f"{done}{left}{place}"
     try:
-        manifest = read_manifest(files)
-        if trained_again := _trained_again(files, manifest):
+        if isinstance(found, StudyError):
+            raise found
+        if trained_again := _trained_again(files, found):
             return trained_again
-        return _unfinished_state(files) if manifest is None else _ended_state(files, manifest)
+        return _unfinished_state(files) if found is None else _ended_state(files, found)
     except DamagedError as error:
         return _trained_again(files, None) or ("damaged", _damage_text(error))
     except StudyError as error:

@@ -1,15 +1,21 @@
 """Runs that were trained with other settings than the config's are reported, with how to fix it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rlottery.config import Config
 from rlottery.storage.study_record import note_command
-from rlottery.storage.trained_with import differing_settings, other_settings_message
+from rlottery.storage.trained_with import differing_settings, other_settings_message, trained_with
 from rlottery.study.planning.fingerprints import dense_fingerprint
 
 
 def config(data: Path, **settings: object) -> Config:
     return Config.model_validate({"data": str(data), "tasks": ["Pendulum-v1"], "seeds": [0, 1], **settings})
+
+
+def differences(asked: Config, fingerprint: Mapping[str, Any]) -> list[str]:
+    return differing_settings(trained_with(asked, asked.tasks[0]), fingerprint)
 
 
 def test_what_a_run_is_trained_with_is_compared_key_by_key(tmp_path: Path) -> None:
@@ -22,7 +28,7 @@ def test_what_a_run_is_trained_with_is_compared_key_by_key(tmp_path: Path) -> No
         evaluation={"interval": 500, "episodes": 3},
         tasks=[{"id": "Pendulum-v1", "kwargs": {"g": 5.0}}],
     )
-    assert differing_settings(asked, asked.tasks[0], dense_fingerprint(trained, trained.tasks[0], 0)) == [
+    assert differences(asked, dense_fingerprint(trained, trained.tasks[0], 0)) == [
         "evaluation.episodes: the files have 3, this config asks for 10",
         "evaluation.interval: the files have 500, this config asks for 2500",
         "network.actor: the files have [32, 32], this config asks for [256, 256]",
@@ -37,7 +43,7 @@ def test_a_tasks_own_settings_are_compared_not_the_studys(tmp_path: Path) -> Non
     fingerprint = dense_fingerprint(trained, trained.tasks[0], 0)
     own = {"id": "Pendulum-v1", "training": {"env_steps": 1500, "warmup_steps": 100}}
     asked = config(tmp_path, tasks=[own], evaluation={"interval": 500})
-    assert differing_settings(asked, asked.tasks[0], fingerprint) == []
+    assert differences(asked, fingerprint) == []
 
 
 def test_what_makes_no_run_is_not_compared(tmp_path: Path) -> None:
@@ -51,13 +57,13 @@ def test_what_makes_no_run_is_not_compared(tmp_path: Path) -> None:
         verdict={"margin": 0.05},
         keep_replay=False,
     )
-    assert differing_settings(asked, asked.tasks[0], dense_fingerprint(trained, trained.tasks[0], 0)) == []
+    assert differences(asked, dense_fingerprint(trained, trained.tasks[0], 0)) == []
 
 
 def test_what_a_fingerprint_does_not_tell_is_not_compared(tmp_path: Path) -> None:
     asked = config(tmp_path)
-    assert differing_settings(asked, asked.tasks[0], {}) == []
-    assert differing_settings(asked, asked.tasks[0], {"evaluation": {"interval": 2500, "episodes": 10}}) == []
+    assert differences(asked, {}) == []
+    assert differences(asked, {"evaluation": {"interval": 2500, "episodes": 10}}) == []
 
 
 def test_the_words_count_the_runs_and_name_the_first_keys(tmp_path: Path) -> None:
