@@ -1,6 +1,7 @@
 """The runs of a study, read from its files: how each ended, and its evaluations."""
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -20,9 +21,9 @@ _FACTS = ("method", "criterion", "sparsity", "env_steps", "recipe", "seconds", "
 """Keys of a manifest that are fields of a `Run`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluation of the deterministic policy, after `env_steps` of training.
+    """One evaluation of the deterministic policy, after `env_steps` of training. A study may have a million of them.
 
     Attributes:
         env_steps: 0 for the untrained policy.
@@ -32,7 +33,7 @@ class Evaluation:
 
     env_steps: int
     scores: Mapping[str, float]
-    returns: tuple[float, ...]
+    returns: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -255,7 +256,7 @@ def _evaluations(files: RunFiles) -> tuple[Evaluation, ...]:
         Evaluation(
             row["env_steps"],
             {name: float(row[name]) for name in ("return", "success") if name in row},
-            tuple(map(float, row.get("returns", ()))),
+            array("d", row.get("returns", ())),
         )
         for row in read_evaluations(files.metrics)
     )
