@@ -63,7 +63,8 @@ class StoppedError(Exception):
 
 
 class GoneError(StoppedError):
-    """The folder of a run was deleted while it was trained. Nothing may be written to a new one of that name."""
+    """The folder of a run was deleted while it was trained, or another process has taken the run over. Nothing more may
+    be written there."""
 
 
 def typed_text(error: BaseException) -> str:
