@@ -1,7 +1,7 @@
 """What studies of many runs take: to plan, to show, to schedule and to report, each in a process of its own.
 
-    uv run python -m benchmarks.scale                                  # 100 runs: a minute
-    uv run python -m benchmarks.scale --runs 100 1000 10000            # most of an hour, 3 GB of temporary files
+    uv run python -m benchmarks.scale                          # 100 runs
+    uv run python -m benchmarks.scale --runs 100 1000 10000    # each size takes up to ten times as long as the last
     uv run python -m benchmarks.scale --runs 1000 --parts status report --code before
 
 A study has one task and twenty arms: dense agents, twelve tickets of three criteria at four sparsities, and seven
