@@ -78,11 +78,14 @@ def run(
         bool, typer.Option("--dry-run", help="List the runs with estimated time and disk space, and start nothing.")
     ] = False,
     on: Annotated[
-        str | None, typer.Option("--on", metavar="ENGINE", help="Run on a cluster: slurm (docs/clusters.md).")
+        str | None, typer.Option("--on", metavar="ENGINE", help="Run on a cluster: slurm or dask (docs/clusters.md).")
     ] = None,
     profile: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="What jobs ask the cluster for. `rlottery init --cluster slurm` writes it."),
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The scheduler of Dask, tcp://HOST:8786. For --on dask.")
     ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Let a job submit the others, and return at once. For --on slurm.")
@@ -98,11 +101,11 @@ def run(
     from rlottery.storage.open_study import config_to_run
 
     asked = None
-    if on is not None or profile is not None or detach:
+    if on is not None or profile is not None or scheduler is not None or detach:
         from rlottery.study.clusters import asked_for
 
         with plain_errors():
-            asked = asked_for(on, profile, detach=detach)
+            asked = asked_for(on, profile, scheduler, detach=detach)
     if not dry_run:
         finish(lambda: run_and_conclude(config_to_run(path, extra), pruning_method, chosen, names, asked))
         return
@@ -112,7 +115,7 @@ def run(
 
     with plain_errors():
         loaded = config_to_run(path, extra)
-        profile_read = None if asked is None else load_profile(asked.profile)
+        profile_read = load_profile(asked.profile) if asked and asked.profile else None
         _print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen, names), profile_read))
 
 

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ from rlottery.pruning.criteria import CRITERIA, find_criterion
 from rlottery.pruning.fold import fold
 from rlottery.storage.transitions import Transitions
 from rlottery.study.catalogue import sections
+from rlottery.study.execution.cluster import Phase
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
 
@@ -133,3 +135,17 @@ def test_exporter() -> None:
     for name, array in zip(("kernel_0", "bias_0"), expected, strict=True):
         read = np.array([float(number.removesuffix("f")) for number in written[name].split(", ")], np.float32)
         assert read.tolist() == array.ravel().tolist()
+
+
+def test_engine(tmp_path: Path) -> None:
+    hosts = run(blocks("An engine for clusters")[0])["Hosts"]([("sh", "-c")])
+    command = [sys.executable, "-c", "import sys; open(sys.argv[1], 'x').close()"]
+    tasks = [
+        SimpleNamespace(batch="b", index=index, key=("b", index), command=[*command, str(tmp_path / f"it's {index}")])
+        for index in range(2)
+    ]
+    assert hosts.hand_in(tasks) == ["b-0", "b-1"]
+    assert {key: standing.phase for key, standing in hosts.standings().items()}[("b", 1)] is Phase.QUEUED
+    while hosts.standings():
+        pass
+    assert all((tmp_path / f"it's {index}").exists() for index in range(2))

@@ -22,9 +22,10 @@ from rlottery.processes.children import python_command
 from rlottery.storage.locks import RunLock, holder_of, try_lock
 from rlottery.storage.paths import Store
 from rlottery.study.execution.cluster import ClusterBackend
+from rlottery.study.execution.dask import Dask
 from rlottery.study.execution.slurm import Sitting, Slurm, check_slurm, job_name, sbatch_flags, submit
 
-ENGINES = ("slurm",)
+ENGINES = ("slurm", "dask")
 HEAD = "head"
 """What the job of `--detach` is called, and the name of its folder begins with."""
 TAKE_OVER_SECONDS = 10.0
@@ -39,28 +40,42 @@ class Asked:
 
     Attributes:
         engine: one of `ENGINES`.
-        profile: the file that says what jobs ask for.
+        profile: the file that says what Slurm's jobs ask for.
         detach: whether the command that hands in runs on the cluster as well.
+        scheduler: the address of Dask's scheduler.
     """
 
     engine: str
-    profile: Path
+    profile: Path | None = None
     detach: bool = False
+    scheduler: str = ""
+
+
+def open_cluster(asked: Asked, config: Config, say: Callable[[str], None]) -> "Cluster":
+    """The cluster that a command asks for.
+
+    Raises:
+        RlotteryError: nothing can be submitted there, with what is asked for. Nothing was.
+    """
+    if asked.profile is not None:
+        return OnSlurm(asked.profile, config, say)
+    return OnDask(asked.scheduler, config, say)
 
 
 class Cluster:
     """An engine on which a command runs a study. At the end of a `with` statement another command may hand in.
 
-    Raises:
-        RlotteryError: nothing can be submitted here, with what is asked for. Nothing was.
+    Attributes:
+        how_to_cancel: what to tell the user about it.
+        most_runs: the most runs at a time.
+        is_head: whether this command hands in.
     """
 
-    def __init__(self, asked: Asked, config: Config, say: Callable[[str], None]):
-        self._asked, self._config, self._say = asked, config, say
-        self._store = Store(config.data)
-        self.profile: ClusterProfile = load_profile(asked.profile)
-        check_slurm(self.profile)
-        check_is_shared(config.data, self.profile)
+    how_to_cancel: str
+    most_runs: int
+
+    def __init__(self, config: Config, say: Callable[[str], None]):
+        self._say, self._store = say, Store(config.data)
         self._lock: RunLock | None = None
         self._looked = 0.0
         self.is_head = False
@@ -90,8 +105,39 @@ class Cluster:
 
     def backend(self) -> ClusterBackend:
         """What the executor hands jobs to."""
+        raise NotImplementedError
+
+    def detach(self) -> str:
+        """Let the cluster run this command. Returns what to tell the user. Raises StudyError if one runs already."""
+        raise NotImplementedError
+
+    def tidy(self) -> None:
+        """Delete what the nodes were told, and have answered. For a study whose runs are all done."""
+        if self.is_head:
+            for path in self._store.cluster.glob("*"):
+                if not path.name.startswith(HEAD):
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+    @property
+    def line_when_left(self) -> str:
+        """What a command says when a signal ends it."""
+        return f"Left. Submitted jobs go on: run the same command again to follow them. {self.how_to_cancel}"
+
+
+class OnSlurm(Cluster):
+    """A study on Slurm, with what a profile asks for."""
+
+    def __init__(self, profile: Path, config: Config, say: Callable[[str], None]):
+        super().__init__(config, say)
+        self.profile: ClusterProfile = load_profile(profile)
+        check_slurm(self.profile)
+        check_is_shared(config.data, self.profile)
+        self.most_runs = self.profile.jobs * self.profile.cores
+        self.how_to_cancel = f"To cancel all its jobs: scancel --name={job_name(self._store)}"
+
+    def backend(self) -> ClusterBackend:
         engine = Slurm(self._store, self.profile)
-        return ClusterBackend(self._store, engine, self.profile.cores, self.profile.jobs, self._say, self.take)
+        return ClusterBackend(self._store, engine, self.profile.cores, self._say, self.take)
 
     def detach(self) -> str:
         """Submit this command as a job of its own, which submits the others. Returns what to tell the user.
@@ -114,32 +160,39 @@ class Cluster:
             f"{folder}. To follow the runs: {follow}\n{self.how_to_cancel}"
         )
 
-    def tidy(self) -> None:
-        """Delete what the nodes were told, and have answered. For a study whose runs are all done."""
-        if self.is_head:
-            for path in self._store.cluster.glob("*"):
-                if not path.name.startswith(HEAD):
-                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
-    @property
-    def how_to_cancel(self) -> str:
-        return f"To cancel all its jobs: scancel --name={job_name(self._store)}"
+class OnDask(Cluster):
+    """A study on a Dask cluster that runs already. It does a run on each thread of its workers."""
 
-    @property
-    def line_when_left(self) -> str:
-        """What a command says when a signal ends it."""
-        return f"Left. Submitted jobs go on: run the same command again to follow them. {self.how_to_cancel}"
+    how_to_cancel = "To stop them, end the workers of Dask: runs save checkpoints first."
+    most_runs = 100_000
+
+    def __init__(self, scheduler: str, config: Config, say: Callable[[str], None]):
+        super().__init__(config, say)
+        self._dask = Dask(self._store, scheduler)
+
+    def __exit__(self, *exception: object) -> None:
+        self._dask.close()
+        super().__exit__(*exception)
+
+    def backend(self) -> ClusterBackend:
+        return ClusterBackend(self._store, self._dask, 1, self._say, self.take)
 
 
-def asked_for(engine: str | None, profile: Path | None, *, detach: bool) -> Asked | None:
+def asked_for(engine: str | None, profile: Path | None, scheduler: str | None, *, detach: bool) -> Asked | None:
     """What a command's flags ask for; None: this machine. Raises ConfigError if they don't fit together."""
-    if engine is None:
-        for flag, given in (("--profile", profile is not None), ("--detach", detach)):
-            if given:
-                raise ConfigError(f"{flag} is for a study on a cluster: add --on slurm.")
-        return None
-    if engine not in ENGINES:
+    if engine not in (None, *ENGINES):
         raise ConfigError(f"--on {engine}: unknown. Choose from: {', '.join(ENGINES)}.")
+    flags = {"--profile": ("slurm", profile), "--detach": ("slurm", detach), "--scheduler": ("dask", scheduler)}
+    for flag, (needs, given) in flags.items():
+        if given and engine != needs:
+            raise ConfigError(f"{flag} is for a study on {needs.capitalize()}: add --on {needs}, or leave it out.")
+    if engine is None:
+        return None
+    if engine == "dask":
+        if not scheduler:
+            raise ConfigError("--on dask needs --scheduler ADDRESS: what `dask scheduler` prints, tcp://HOST:8786.")
+        return Asked(engine, scheduler=scheduler)
     if profile is None:
         raise ConfigError("--on slurm needs --profile cluster.yaml. `rlottery init --cluster slurm` writes that file.")
     return Asked(engine, profile, detach)

@@ -29,7 +29,7 @@ from rlottery.storage.temporary_files import remove_leftovers
 from rlottery.storage.trial_record import read_trials
 from rlottery.storage.trust import note_run
 from rlottery.storage.work_place import WorkPlace
-from rlottery.study.clusters import Asked, Cluster
+from rlottery.study.clusters import Asked, Cluster, open_cluster
 from rlottery.study.display import display_for, ending_lines
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
@@ -109,7 +109,7 @@ def run_study(
     say = plain_printer(console)
     with StopSignals() as signals, WorkPlace(Store(config.data), say) as place, contextlib.ExitStack() as left:
         with signals.at_once():
-            cluster = None if asked is None else left.enter_context(Cluster(asked, config, say))
+            cluster = None if asked is None else left.enter_context(open_cluster(asked, config, say))
             tracked, workers, together = _prepare(config, method, stages, names, console, place, cluster)
             waits = any(t.state is JobState.WAITING for t in tracked)
             if asked is not None and cluster is not None and asked.detach and waits:
@@ -156,7 +156,7 @@ def _prepare(
     if found:
         say(already_done(rows_of(tracked)))
     if waiting and cluster is not None:
-        together, workers = 1, cluster.profile.jobs * cluster.profile.cores
+        together, workers = 1, cluster.most_runs
         check_room(config, [t.job for t in waiting], min(workers, len(waiting)))
     elif waiting:
         together = most_together(config.device)

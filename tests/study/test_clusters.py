@@ -18,10 +18,13 @@ def _in_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_flags_that_do_not_fit_together_are_refused() -> None:
-    assert "--profile is for a study on a cluster: add --on slurm." in refusal("run", "--profile", "cluster.yaml")
-    assert "--detach is for a study on a cluster" in refusal("run", "--detach")
+    assert "--profile is for a study on Slurm: add --on slurm" in refusal("run", "--profile", "cluster.yaml")
+    assert "--detach is for a study on Slurm" in refusal("run", "--detach")
+    assert "--scheduler is for a study on Dask: add --on dask" in refusal("run", "--scheduler", "tcp://host:8786")
+    assert "--detach is for a study on Slurm" in refusal("run", "--on", "dask", "--detach")
+    assert "--on dask needs --scheduler ADDRESS" in refusal("run", "--on", "dask")
     assert "--on slurm needs --profile cluster.yaml. `rlottery init --cluster slurm`" in refusal("run", "--on", "slurm")
-    assert "--on pbs: unknown. Choose from: slurm" in refusal("run", "--on", "pbs", "--profile", "cluster.yaml")
+    assert "--on pbs: unknown. Choose from: slurm, dask." in refusal("run", "--on", "pbs", "--profile", "cluster.yaml")
 
 
 def test_a_profile_that_is_wrong_is_refused() -> None:

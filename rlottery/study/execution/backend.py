@@ -59,15 +59,17 @@ class Backend(Protocol):
 
     Attributes:
         is_remote: whether the workers outlive the command. If so, they run on other machines.
-        capacity: the most workers at a time, queued or running. None if the command decides.
         cores: how many runs each worker does at a time, each run with all its stages. None if `bundles` decides.
         poll_seconds: the least time between two looks at the workers.
     """
 
     is_remote: bool
-    capacity: int | None
     cores: int | None
     poll_seconds: float
+
+    @property
+    def capacity(self) -> int | None:
+        """The most workers at a time, queued or running. It may change. None if the command decides."""
 
     def adopt(self, jobs: Mapping[int, Job]) -> Sequence[Worker]:
         """Workers from earlier commands that still do some of these jobs. Called before each submission."""

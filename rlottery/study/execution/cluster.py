@@ -66,11 +66,13 @@ class Engine(Protocol):
         name: how messages call it.
         poll_seconds: the least time between two looks at it.
         most_at_once: the most allocations that are handed in together.
+        capacity: the most allocations at a time, queued or running. It may change.
     """
 
     name: str
     poll_seconds: float
     most_at_once: int
+    capacity: int
 
     def hand_in(self, allocations: Sequence[Allocation]) -> list[str]:
         """Have `Allocation.command` run on a node for each of these, which belong to one batch.
@@ -173,7 +175,6 @@ class ClusterBackend:
 
     Args:
         cores: how many runs an allocation does at a time.
-        capacity: the most allocations at a time, queued or running.
         say: shows a line.
         may_hand_in: whether this command hands in allocations; if not, another one does, and this one only follows
             what it finds. Asked at each look.
@@ -186,12 +187,10 @@ class ClusterBackend:
         store: Store,
         engine: Engine,
         cores: int,
-        capacity: int,
         say: Callable[[str], None],
         may_hand_in: Callable[[], bool] = lambda: True,
     ):
         self.cores: int | None = cores
-        self.capacity: int | None = capacity
         self.poll_seconds = engine.poll_seconds
         self._store, self._engine, self._say, self._may_hand_in = store, engine, say, may_hand_in
         self._workers: list[AllocationWorker] = []
@@ -201,6 +200,10 @@ class ClusterBackend:
         self._refused: float | None = None
         self._said = ""
         self._hands_in = False
+
+    @property
+    def capacity(self) -> int | None:
+        return self._engine.capacity
 
     def adopt(self, jobs: Mapping[int, Job]) -> Sequence[AllocationWorker]:
         found = [] if self._hands_in else self._find(jobs)

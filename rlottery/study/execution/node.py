@@ -1,10 +1,11 @@
 """What an allocation runs on its node: ``python -m rlottery.study.execution.node DATA BATCH INDEX``.
 
 It does the jobs of the allocation as a command does its own: worker processes on the cores of the allocation, with the
-locks of the runs. Each job's end goes to a file that the command which handed in the allocation reads. At SIGTERM the
-runs save checkpoints, and the process ends with the exit code for "try again" if jobs are left.
+locks of the runs. Each job's end goes to a file that the command which handed in the allocation reads. At SIGTERM, and
+when its parent dies, the runs save checkpoints. The process ends with the exit code for "try again" if jobs are left.
 """
 
+import os
 import signal
 import sys
 import time
@@ -55,11 +56,13 @@ def do_jobs(allocation: Allocation) -> bool:
     return not left
 
 
-def _do(
-    allocation: Allocation, sitting: str, left: dict[int, Job], cores: int, stop_wanted: Callable[[], bool]
-) -> None:
+def _do(allocation: Allocation, sitting: str, left: dict[int, Job], cores: int, is_warned: Callable[[], bool]) -> None:
     """Do these jobs. Those that have ended are removed."""
-    store = allocation.store
+    store, parent = allocation.store, os.getppid()
+
+    def stop_wanted() -> bool:
+        # What has started this process may die without a word to it, such as a worker of Dask.
+        return is_warned() or os.getppid() != parent
 
     def end(place: int, state: JobState, message: str = "") -> None:
         del left[place]
@@ -87,7 +90,8 @@ def _do(
                 end(number, item.state, item.message)
 
         Executor(tracked, cores, ended=ended, stop_wanted=stop_wanted, backend=LocalBackend(place)).run()
-        fail([(files, stop_sitting(store, files)) for files in {job.files for job in left.values()}])
+        if is_warned():
+            fail([(files, stop_sitting(store, files)) for files in {job.files for job in left.values()}])
 
 
 def _enter(place: WorkPlace, runs: Iterable[RunFiles], stop_wanted: Callable[[], bool]) -> None:

@@ -60,7 +60,7 @@ class Slurm:
 
     def __init__(self, store: Store, profile: ClusterProfile):
         self._store, self._profile = store, profile
-        self.most_at_once = profile.array_size
+        self.most_at_once, self.capacity = profile.array_size, profile.jobs
 
     def hand_in(self, allocations: Sequence[Allocation]) -> list[str]:
         sittings = [Sitting(allocation.command) for allocation in allocations]

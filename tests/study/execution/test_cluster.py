@@ -25,6 +25,7 @@ class Played:
     name = "Played"
     poll_seconds = 0.0
     most_at_once = 2
+    capacity = 100
 
     def __init__(self, *fates: int):
         self.fates, self.queued = list(fates), set[tuple[str, int]]()
@@ -75,7 +76,7 @@ def follow(
     """Let a command do the jobs; it is left after so many looks."""
     store, left = Store(tracked[0].job.config.data), iter(range(looks))
     say = (said if said is not None else []).append
-    backend = ClusterBackend(store, engine, 1, 100, say, may_hand_in)
+    backend = ClusterBackend(store, engine, 1, say, may_hand_in)
     Executor(tracked, 100, backend=backend, stop_wanted=lambda: next(left, None) is None).run()
     return [item.state for item in tracked]
 
