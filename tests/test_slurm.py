@@ -11,10 +11,24 @@ from rlottery.config.cluster_profile import ClusterProfile
 from rlottery.errors import StudyError
 from rlottery.storage.paths import Store
 from rlottery.study.clusters import check_is_shared
+from rlottery.study.execution.allocations import open_runs
 from rlottery.study.execution.cluster import Phase, Standing
 from rlottery.study.execution.slurm import Sitting, Slurm, check_slurm, sbatch_flags, submit
+from tests.faults import ALWAYS, digests, make_study, start
 from tests.slurm_cluster import SlurmCluster, missing
 
+CONFIG = """\
+name: on-slurm
+tasks: [Pendulum-v1]
+seeds: [0]
+network: {actor: [16, 16], critic: [16, 16]}
+arms:
+  - {name: magnitude, criterion: magnitude, sparsity: 0.8}
+training: {env_steps: 1000, warmup_steps: 300}
+evaluation: {interval: 500, episodes: 1, score_evaluations: 1, untrained_policies: 2}
+"""
+PROFILE = "{time: '0:30:00', memory: 100M, data_is_shared: true}"
+ON = ("--on", "slurm", "--profile", "cluster.yaml", ALWAYS)
 PATIENCE_SECONDS = 600.0
 _needs_slurm = pytest.mark.skipif(bool(missing()), reason=missing())
 
@@ -70,6 +84,31 @@ def test_a_job_that_is_warned_of_its_time_limit_saves_and_goes_on_as_the_same_jo
     began = f"job {job} began\n"
     assert written(log) == f"{began}saved\n{began}finished\n"
     wait_for(lambda: Slurm(store, profile).standings() == {})
+
+
+def job_of(folder: Path, arm: str) -> str:
+    """The Slurm job that does a run."""
+    return open_runs(Store(folder / "data"))["Pendulum-v1", 0, arm].name
+
+
+@_needs_slurm
+def test_a_study_on_slurm_ends_in_the_same_bits_whatever_happens_to_its_jobs(
+    cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    here, there = make_study(tmp_path / "here", CONFIG), make_study(tmp_path / "there", CONFIG)
+    (there / "cluster.yaml").write_text(PROFILE)
+    environment = cluster.environment
+    process = start(there, *ON, environment=environment)
+    dense, ticket = (there / f"data/runs/Pendulum-v1/seed_0/{arm}" for arm in ("dense", "magnitude"))
+    wait_for(lambda: any((dense / "checkpoint").glob("step_*.json")))
+    cluster.ask("scancel", "--signal=USR2", job_of(there, ""))  # Slurm's warning before a limit
+    wait_for(lambda: any((ticket / "checkpoint").glob("step_*.json")))
+    cluster.ask("scancel", "--signal=KILL", job_of(there, "magnitude"))
+    assert start(here, ALWAYS).wait(PATIENCE_SECONDS) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0, (there / "command.log").read_text()
+    expected = digests(here / "data")
+    assert digests(there / "data") == expected and len(expected) == 11
+    assert not list((there / "data/.cluster").glob("*"))
 
 
 def written(path: Path) -> str:
