@@ -71,8 +71,10 @@ READERS: dict[str, Callable[[Path], object]] = {
     "values.json": lambda path: read_json(path, 100),
 }
 WRITERS: dict[str, Callable[[Path], object]] = {
-    "metrics.jsonl": lambda path: MetricsLog(path, path.parent / "board").__exit__(),
-    "continued metrics.jsonl": lambda path: MetricsLog(path, path.parent / "board", Position(0, "")).__exit__(),
+    "metrics.jsonl": lambda path: MetricsLog(path, path.parent / "board").__exit__(None, None, None),
+    "continued metrics.jsonl": lambda path: MetricsLog(path, path.parent / "board", Position(0, "")).__exit__(
+        None, None, None
+    ),
     "values.json": lambda path: write_json(path, {}),
     ".study.lock": lambda path: one_at_a_time(path).__enter__(),
 }

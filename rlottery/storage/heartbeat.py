@@ -24,7 +24,7 @@ from pydantic import Field, TypeAdapter
 
 from rlottery.processes.descendants import is_alive
 from rlottery.processes.stopping import at_end
-from rlottery.storage.disk import read_json
+from rlottery.storage.disk import read_json, write_bytes
 from rlottery.storage.stored_types import Count, Moment, Name
 from rlottery.storage.temporary_files import DEAD_AFTER_SECONDS
 
@@ -143,8 +143,7 @@ class Heartbeat:
         self.path = folder / self.owner.id
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with self.path.open("x") as file:
-                file.write(json.dumps(asdict(self.owner)))
+            write_bytes(self.path, json.dumps(asdict(self.owner)).encode())  # leases are links to it
             _remove_old(folder, self.path.stat().st_mtime)
         except OSError:
             self._remove()

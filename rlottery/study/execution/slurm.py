@@ -85,9 +85,12 @@ class Sitting:
 
     def __call__(self) -> int:
         """Run the command to its end. Returns its exit code."""
-        # The warning reaches all processes of the step, and ends those that don't expect it.
-        ignore = lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # noqa: E731
-        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, preexec_fn=ignore)
+        # The warning reaches all processes of the step. It would end the command before that has begun to ignore it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        try:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         while not self._is_over():
             time.sleep(0.2)
         return self._process.wait()
