@@ -34,6 +34,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlottery.storage.metrics_log import WALL_CLOCK
+from rlottery.storage.paths import RunFiles
+from rlottery.storage.progress import read_progress
 
 
 class Study(NamedTuple):
@@ -144,6 +146,17 @@ def make_study(folder: Path, config: str) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(config)
     return folder
+
+
+def starter_of_node(files: RunFiles) -> int:
+    """The engine's process that has started the node which trains a run: the parent of the worker's parent."""
+    progress = read_progress(files.progress)
+    assert progress is not None
+    return _parent(_parent(progress.pid))
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def digests(data: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What a real Slurm of two nodes says, and what becomes of jobs there."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from rlottery.study.clusters import check_is_shared
 from rlottery.study.execution.allocations import open_runs
 from rlottery.study.execution.cluster import Phase, Standing
 from rlottery.study.execution.slurm import Sitting, Slurm, check_slurm, sbatch_flags, submit
-from tests.faults import ALWAYS, digests, make_study, start
+from tests.faults import ALWAYS, digests, make_study, start, starter_of_node
 from tests.slurm_cluster import SlurmCluster, missing
 
 CONFIG = """\
@@ -103,7 +104,7 @@ def test_a_study_on_slurm_ends_in_the_same_bits_whatever_happens_to_its_jobs(
     wait_for(lambda: any((dense / "checkpoint").glob("step_*.json")))
     cluster.ask("scancel", "--signal=USR2", job_of(there, ""))  # Slurm's warning before a limit
     wait_for(lambda: any((ticket / "checkpoint").glob("step_*.json")))
-    cluster.ask("scancel", "--signal=KILL", job_of(there, "magnitude"))
+    os.kill(starter_of_node(Store(there / "data").run("Pendulum-v1", 0, "magnitude")), signal.SIGKILL)
     assert start(here, ALWAYS).wait(PATIENCE_SECONDS) == 0
     assert process.wait(PATIENCE_SECONDS) == 0, (there / "command.log").read_text()
     expected = digests(here / "data")
