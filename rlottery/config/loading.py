@@ -43,9 +43,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, runs_code: b
     return config
 
 
-def load_settings(path: Path, model: type[Settings]) -> Settings:
-    """Read a YAML file with other settings than a study's. Raises ConfigError, as `load_config`."""
-    return _checked(read_document(path), model)
+def load_settings(path: Path, model: type[Settings], made_by: str) -> Settings:
+    """Read a YAML file with other settings than a study's, which the command `made_by` writes. Raises ConfigError."""
+    return _checked(read_document(path, made_by), model)
 
 
 def own_criteria(config: Config) -> dict[KeyPath, str]:

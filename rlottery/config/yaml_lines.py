@@ -112,8 +112,11 @@ class Document:
             self.fault(path + below, problem, origin)
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, made_by: str = "rlottery init") -> Document:
     """Read a YAML file whose top level is a mapping. Faults in single keys are recorded in the document.
+
+    Args:
+        made_by: the command that writes such a file.
 
     Raises:
         ConfigError: the file can't be read, or isn't YAML.
@@ -123,7 +126,7 @@ def read_document(path: Path) -> Document:
             raise ConfigError(f"{path}: this is a folder; give the path of a config file")
         content = read_bytes(path, _MAX_BYTES)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; `rlottery init` writes a commented one") from None
+        raise ConfigError(f"{path}: there is no such file; `{made_by}` writes a commented one") from None
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror or error}") from None
     except FileSizeError:

@@ -44,3 +44,8 @@ def test_a_fault_is_told_with_its_line_and_key(tmp_path: Path, text: str, said: 
     with pytest.raises(ConfigError) as error:
         load_profile(write(tmp_path, text))
     assert said in str(error.value) and str(error.value).startswith(str(tmp_path / "cluster.yaml"))
+
+
+def test_a_missing_profile_names_the_command_that_writes_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="rlottery init --cluster slurm"):
+        load_profile(tmp_path / "cluster.yaml")
