@@ -372,7 +372,7 @@ def init(
         typer.echo(printable(f"  cd {path}"))
     run = "rlottery run" if is_folder else f"rlottery run {path}"
     typer.echo(printable(f"  {run} --dry-run   # list the runs, with estimated time and disk space"))
-    typer.echo(printable(f"  {run}             # run the study: 5 to 10 minutes on two cores"))
+    typer.echo(printable(f"  {run}             # run the study: 4 to 10 minutes on two cores"))
 
 
 def main() -> None:
