@@ -14,7 +14,7 @@ from rlottery.storage.paths import Store
 from rlottery.study.clusters import check_is_shared
 from rlottery.study.execution.allocations import open_runs
 from rlottery.study.execution.cluster import Phase, Standing
-from rlottery.study.execution.slurm import Sitting, Slurm, check_slurm, sbatch_flags, submit
+from rlottery.study.execution.slurm import SavingCommand, Slurm, check_slurm, sbatch_flags, submit
 from tests.faults import ALWAYS, digests, make_study, start, starter_of_node
 from tests.slurm_cluster import SlurmCluster, missing
 
@@ -74,8 +74,8 @@ def test_a_job_that_is_warned_of_its_time_limit_saves_and_goes_on_as_the_same_jo
     store, log = Store(tmp_path / "data"), tmp_path / "log"
     profile = ClusterProfile.model_validate({"time": "0:30:00", "memory": "100M", "setup": [f"cd {tmp_path}"]})
     jobs, flags = tmp_path / "jobs", sbatch_flags(profile) | {"comment": "batch"}
-    sittings = [Sitting(["bash", "-c", SAVES_AT_SIGTERM]), Sitting(["bash", "-c", "echo other >> other"])]
-    first, second = submit(store, profile, sittings, flags, jobs)
+    commands = [SavingCommand(["bash", "-c", SAVES_AT_SIGTERM]), SavingCommand(["bash", "-c", "echo other >> other"])]
+    first, second = submit(store, profile, commands, flags, jobs)
     assert second == first.replace("_0", "_1")
     wait_for(lambda: "began" in written(log) and written(tmp_path / "other") == "other\n")
     assert (Slurm(store, profile).standings() or {})["batch", 0] == Standing(Phase.RUNNING)

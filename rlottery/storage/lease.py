@@ -1,8 +1,8 @@
 """Leases: one process of one machine at a time works on a run, also where a file system's locks don't reach further.
 
-A lease stands beside the lock file of a run (`rlottery.storage.locks`), whose holder alone takes it. Locks hold between
-the processes of one machine. On some cluster file systems they don't hold between machines; creating a name does, on
-all of them.
+A lease stands next to the lock file of a run (`rlottery.storage.locks`), whose holder alone takes it. Locks hold
+between the processes of one machine. On some cluster file systems they don't hold between machines; creating a name
+does, on all of them.
 
     .locks/{task}/seed_{seed}/{arm}.lock.000000007        the seventh lease: a link to its owner's heartbeat
     .locks/{task}/seed_{seed}/{arm}.lock.000000007.free   its owner has released it
@@ -66,7 +66,7 @@ class Lease:
     """A lease that this process has, or had.
 
     Args:
-        path: the lock file that it stands beside.
+        path: the lock file that it stands next to.
         token: its number. A lease with number 0 is lost.
         owner: the id of its owner: this process, or the command that this worker belongs to.
         heartbeat: this process's, if it is the owner.
@@ -116,7 +116,7 @@ class Lease:
 
 
 def take(path: Path) -> Lease | None:
-    """Take the lease beside a lock file; None if another process has it, or may have it.
+    """Take the lease next to a lock file; None if another process has it, or may have it.
 
     The caller holds the lock. Raises OSError if the lease can't be written.
     """
@@ -148,7 +148,7 @@ def inherited(path: Path, parent: int) -> Lease:
 
 
 def look(path: Path) -> Newest:
-    """The newest lease beside a lock file. The caller holds the lock, or has seen that it is free."""
+    """The newest lease next to a lock file. The caller holds the lock, or has seen that it is free."""
     tokens = _tokens(path)
     newest = max(tokens, default=0)
     if tokens.get(newest, True):
@@ -167,7 +167,7 @@ def look(path: Path) -> Newest:
 
 
 def beats_of(path: Path) -> Path:
-    """Where the heartbeats of the owners of leases beside this lock file are."""
+    """Where the heartbeats of the owners of leases next to this lock file are."""
     return next(folder for folder in path.parents if folder.name == LOCKS) / BEATS
 
 
@@ -213,7 +213,7 @@ def _touch(path: Path) -> None:
 
 
 def _tokens(path: Path) -> dict[int, bool]:
-    """The numbers of the leases beside a lock file, and whether each was released."""
+    """The numbers of the leases next to a lock file, and whether each was released."""
     try:
         names = os.listdir(path.parent)  # noqa: PTH208
     except FileNotFoundError:

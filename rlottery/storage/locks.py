@@ -1,6 +1,6 @@
 """Locks: one process at a time works in a run's folder.
 
-A lock is the kernel's (flock), and beside it a lease, for file systems on which the kernels of two machines don't know
+A lock is the kernel's (flock), and next to it a lease, for file systems on which the kernels of two machines don't know
 of each other's locks (`rlottery.storage.lease`).
 
 A command takes the locks of its runs before any work starts, and hands each to the worker that does the run: the file

@@ -22,7 +22,7 @@ data/
     progress.json, {stage}.log, tensorboard/   for following a run
   report/                                  the report with figures and tables; its files are listed there
   .locks/                                  one lock file per run (earlier versions: .lock in the run's folder), the
-                                           leases beside it, and the heartbeats of processes
+                                           leases next to it, and the heartbeats of processes
   .cluster/                                what a command and the nodes of a cluster tell each other while runs are left
 """
 

@@ -1,7 +1,7 @@
 """Running a study on a cluster: what a command needs for that, checked before anything is submitted.
 
 One command at a time hands in the allocations of a data folder. It holds the lock `Store.head`. Others that are started
-meanwhile follow its work, and one of them goes on with it if that command ends early.
+meanwhile follow its work, and one of them continues it if that command ends early.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import secrets
 import shutil
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from rlottery.storage.locks import RunLock, holder_of, try_lock
 from rlottery.storage.paths import Store
 from rlottery.study.execution.cluster import ClusterBackend
 from rlottery.study.execution.dask import Dask
-from rlottery.study.execution.slurm import Sitting, Slurm, check_slurm, job_name, sbatch_flags, submit
+from rlottery.study.execution.slurm import SavingCommand, Slurm, check_slurm, job_name, sbatch_flags, submit
 
 ENGINES = ("slurm", "dask")
 HEAD = "head"
@@ -62,7 +63,7 @@ def open_cluster(asked: Asked, config: Config, say: Callable[[str], None]) -> "C
     return OnDask(asked.scheduler, config, say)
 
 
-class Cluster:
+class Cluster(ABC):
     """An engine on which a command runs a study. At the end of a `with` statement another command may hand in.
 
     Attributes:
@@ -95,7 +96,7 @@ class Cluster:
             self._lock = try_lock(self._store.head)
             self.is_head = self._lock is not None
             if self.is_head and not first:
-                self._say("The command that submitted jobs has ended. This one goes on with its work.")
+                self._say("The command that submitted jobs has ended. This one continues its work.")
             elif first and not self.is_head:
                 self._say(f"Joining {self._holder()}: it submits the jobs. Ctrl-C leaves, and changes nothing.")
         return self.is_head
@@ -103,13 +104,13 @@ class Cluster:
     def _holder(self) -> str:
         return f"the command that runs this study ({holder_of(self._store.head) or 'elsewhere'})"
 
+    @abstractmethod
     def backend(self) -> ClusterBackend:
         """What the executor hands jobs to."""
-        raise NotImplementedError
 
     def detach(self) -> str:
         """Let the cluster run this command. Returns what to tell the user. Raises StudyError if one runs already."""
-        raise NotImplementedError
+        raise StudyError("--detach is for a study on Slurm.")
 
     def tidy(self) -> None:
         """Delete what the nodes were told, and have answered. For a study whose runs are all done."""
@@ -153,7 +154,7 @@ class OnSlurm(Cluster):
         command = [*python_command("rlottery"), *arguments]
         folder = self._store.cluster / f"{HEAD}-{secrets.token_hex(4)}"
         folder.mkdir(parents=True)
-        [name] = submit(self._store, small, [Sitting(command)], sbatch_flags(small) | {"comment": HEAD}, folder)
+        [name] = submit(self._store, small, [SavingCommand(command)], sbatch_flags(small) | {"comment": HEAD}, folder)
         follow = " ".join(map(quote, ["rlottery", *arguments]))
         return (
             f"Submitted as Slurm job {name}, which submits the others and writes the report. What it prints is in "

@@ -20,7 +20,7 @@ from rlottery.report.closing import Closing
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.summary import summarise
-from rlottery.report.wording import plural
+from rlottery.report.wording import grouped, plural
 from rlottery.storage.locks import holder_of, try_lock
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
@@ -38,7 +38,7 @@ from rlottery.study.execution.time_left import TimeLeft
 from rlottery.study.planning.finished_runs import damage_of_job
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED
 from rlottery.study.planning.other_versions import report_other_versions
-from rlottery.study.planning.plan import JobState, Tracked, plan_study
+from rlottery.study.planning.plan import JobState, Tracked, plan_study, seed_of
 from rlottery.study.planning.trials import record_trials
 from rlottery.study.reporting import plain_printer, publish
 from rlottery.study.resources.disk_space import check_room
@@ -196,7 +196,7 @@ def _enter(place: WorkPlace, tracked: list[Tracked], say: Callable[[str], None])
 def _tidy(config: Config, tracked: Sequence[Tracked]) -> None:
     """Delete what finished runs don't need."""
     if not config.keep_replay:
-        for same in _by_seed(tracked).values():
+        for same in grouped(tracked, seed_of).values():
             try:
                 _release_replay(same)
             except OSError as error:
@@ -227,10 +227,8 @@ def _execute(
     """
     if all(item.state is not JobState.WAITING for item in tracked):
         return False
-    of_seed = _by_seed(tracked)
-    of_run: dict[RunFiles, list[Tracked]] = {}
-    for item in tracked:
-        of_run.setdefault(item.job.files, []).append(item)
+    of_seed = grouped(tracked, seed_of)
+    of_run = grouped(tracked, lambda item: item.job.files)
     with signals.at_once():
         expected = expected_seconds(config, [item.job for item in tracked])
     with display_for(console, tracked, TimeLeft(tracked, expected, workers * together)) as display:
@@ -297,14 +295,6 @@ def conclude(outcome: Outcome, config: Config, console: Console) -> None:
     with drawing:
         publish(store, config, outcome.contents, say)
     say(f"Curves: tensorboard --logdir {store.runs}")
-
-
-def _by_seed(tracked: Sequence[Tracked]) -> dict[tuple[int, int], list[Tracked]]:
-    """The jobs of each task and seed."""
-    found: dict[tuple[int, int], list[Tracked]] = {}
-    for item in tracked:
-        found.setdefault((item.job.task_index, item.job.seed), []).append(item)
-    return found
 
 
 def _release_replay(same: Sequence[Tracked]) -> None:

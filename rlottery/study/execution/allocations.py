@@ -4,7 +4,7 @@ data/.cluster/study-{digest}.json     the settings of the study, written once
 data/.cluster/{batch}.json            allocations that were handed in together: their jobs, and the engine's names
 data/.cluster/{batch}/{index}.jsonl   how the jobs of an allocation ended, written by the node that does them
 data/.cluster/{batch}/jobs/           what the engine keeps about the jobs, and what they print
-data/.cluster/sittings/               how far each run was whenever a node began with it (`sittings`)
+data/.cluster/sessions/               how far each run was whenever a node began with it (`sessions`)
 """
 
 import contextlib
@@ -69,14 +69,14 @@ class Allocation:
         return study | {"jobs": batch["allocations"][self.index], "cores": batch["cores"], "modules": batch["modules"]}
 
     def note_beginning(self) -> str:
-        """Record that a node has begun with the jobs. Returns what to call this sitting."""
-        sitting = secrets.token_hex(4)
-        self._append({"sitting": sitting, "host": socket.gethostname(), "pid": os.getpid()})
-        return sitting
+        """Record that a node has begun with the jobs. Returns what to call this session."""
+        session = secrets.token_hex(4)
+        self._append({"session": session, "host": socket.gethostname(), "pid": os.getpid()})
+        return session
 
-    def note_end(self, place: int, end: End, sitting: str) -> None:
+    def note_end(self, place: int, end: End, session: str) -> None:
         """Record how the job at this place ended."""
-        self._append([place, *end, sitting])
+        self._append([place, *end, session])
 
     def read(self) -> tuple[bool, dict[int, End]]:
         """Whether a node has begun, and how the jobs ended that have ended, by their places.
@@ -88,10 +88,10 @@ class Allocation:
             for line in self._file.read_bytes().split(b"\n"):
                 with contextlib.suppress(ValueError, TypeError, AttributeError):
                     match json.loads(line):  # a full disk may have cut it off
-                        case [int(place), str(state), str(message), sitting] if sitting == last:
+                        case [int(place), str(state), str(message), session] if session == last:
                             ends[place] = End(state, message)
-                        case {"sitting": str(sitting)}:
-                            last = sitting
+                        case {"session": str(session)}:
+                            last = session
         return bool(last), ends
 
     def _append(self, entry: object) -> None:

@@ -26,7 +26,7 @@ from rlottery.study.execution.allocations import (
     write_batch,
 )
 from rlottery.study.execution.endings import AGAIN_LATER, FAILED, STOPPED, Ending
-from rlottery.study.execution.sittings import forget_sittings
+from rlottery.study.execution.sessions import forget_sessions
 from rlottery.study.planning.jobs import TRAINING, Job, Key
 from rlottery.study.planning.plan import JobState
 
@@ -209,7 +209,7 @@ class ClusterBackend:
         found = [] if self._hands_in else self._find(jobs)
         if not self._hands_in and self._may_hand_in():
             self._hands_in = True
-            forget_sittings(self._store)
+            forget_sessions(self._store)
         self._workers += found
         self._look()
         return found

@@ -3,7 +3,7 @@
 A task takes one thread of a worker, starts a node process there and waits for it. Dask queues the tasks, places them,
 notices lost workers, and starts their tasks on others; after the fourth loss it gives a task up (KilledWorker), which
 is then handed in anew. Either way the node goes on at the run's checkpoint, and
-`rlottery.study.execution.sittings` says when to stop.
+`rlottery.study.execution.sessions` says when to stop.
 
 The scheduler keeps the tasks as published datasets, so that they go on without the command, and a later one finds them.
 """

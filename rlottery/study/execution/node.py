@@ -22,13 +22,13 @@ from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution.allocations import Allocation, End
 from rlottery.study.execution.executor import Executor
 from rlottery.study.execution.local import LocalBackend
-from rlottery.study.execution.sittings import begin_sitting, stop_sitting
+from rlottery.study.execution.sessions import begin_session, stop_session
 from rlottery.study.execution.worker import decode
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import JobState, Tracked
 
 ENTER_SECONDS = 300.0
-"""How long to wait for a process that holds a run: the allocation's last sitting may still be ending elsewhere."""
+"""How long to wait for a process that holds a run: the allocation's last session may still be ending elsewhere."""
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -49,14 +49,14 @@ def do_jobs(allocation: Allocation) -> bool:
     with StopSignals() as signals:
         message = allocation.message()
         allow_local_modules(map(Path, message["modules"]))
-        sitting = allocation.note_beginning()
+        session = allocation.note_beginning()
         _, ended = allocation.read()
         left = {place: job for place, job in enumerate(decode(message)) if place not in ended}
-        _do(allocation, sitting, left, message["cores"], signals.wanted)
+        _do(allocation, session, left, message["cores"], signals.wanted)
     return not left
 
 
-def _do(allocation: Allocation, sitting: str, left: dict[int, Job], cores: int, is_warned: Callable[[], bool]) -> None:
+def _do(allocation: Allocation, session: str, left: dict[int, Job], cores: int, is_warned: Callable[[], bool]) -> None:
     """Do these jobs. Those that have ended are removed."""
     store, parent = allocation.store, os.getppid()
 
@@ -66,7 +66,7 @@ def _do(allocation: Allocation, sitting: str, left: dict[int, Job], cores: int, 
 
     def end(place: int, state: JobState, message: str = "") -> None:
         del left[place]
-        allocation.note_end(place, End(state.name, message.partition("\nlog: ")[0]), sitting)
+        allocation.note_end(place, End(state.name, message.partition("\nlog: ")[0]), session)
 
     def fail(whys: Iterable[tuple[RunFiles, str]]) -> None:
         for files, why in whys:
@@ -75,7 +75,7 @@ def _do(allocation: Allocation, sitting: str, left: dict[int, Job], cores: int, 
 
     with WorkPlace(store) as place:
         runs = {job.files for job in left.values()}
-        fail([(files, begin_sitting(store, files)) for files in runs])
+        fail([(files, begin_session(store, files)) for files in runs])
         try:
             _enter(place, {job.files for job in left.values()}, stop_wanted)
         except StudyError as error:  # a node that was given up may still do them: they are for a later allocation
@@ -91,7 +91,7 @@ def _do(allocation: Allocation, sitting: str, left: dict[int, Job], cores: int, 
 
         Executor(tracked, cores, ended=ended, stop_wanted=stop_wanted, backend=LocalBackend(place)).run()
         if is_warned():
-            fail([(files, stop_sitting(store, files)) for files in {job.files for job in left.values()}])
+            fail([(files, stop_session(store, files)) for files in {job.files for job in left.values()}])
 
 
 def _enter(place: WorkPlace, runs: Iterable[RunFiles], stop_wanted: Callable[[], bool]) -> None:

@@ -1,8 +1,8 @@
 """Slurm, by way of submitit: an allocation is a job, and those that are handed in together are an array.
 
 submitit writes the batch script, submits it, and hears Slurm's warning before the time limit in the job. It then asks
-`Sitting.checkpoint` what to do, and puts the job back into the queue. How often that may happen is for
-`rlottery.study.execution.sittings` to say: submitit's own count of timeouts takes every limit below twelve minutes for
+`SavingCommand.checkpoint` what to do, and puts the job back into the queue. How often that may happen is for
+`rlottery.study.execution.sessions` to say: submitit's own count of timeouts takes every limit below twelve minutes for
 one that was reached.
 
 What jobs do is asked of `squeue`, because many sites have no accounting, which submitit's `sacct` needs.
@@ -63,9 +63,9 @@ class Slurm:
         self.most_at_once, self.capacity = profile.array_size, profile.jobs
 
     def hand_in(self, allocations: Sequence[Allocation]) -> list[str]:
-        sittings = [Sitting(allocation.command) for allocation in allocations]
+        commands = [SavingCommand(allocation.command) for allocation in allocations]
         flags = sbatch_flags(self._profile) | {"comment": allocations[0].batch}
-        return submit(self._store, self._profile, sittings, flags, jobs_folder(allocations[0]))
+        return submit(self._store, self._profile, commands, flags, jobs_folder(allocations[0]))
 
     def standings(self) -> Mapping[tuple[str, int], Standing] | None:
         asked = ["squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}"]
@@ -73,7 +73,7 @@ class Slurm:
         return None if answer.returncode else read_standings(answer.stdout)
 
 
-class Sitting:
+class SavingCommand:
     """What submitit runs in a job: a command that saves its work at SIGTERM, and ends with 75 if more is left to do."""
 
     def __init__(self, command: Sequence[str]):
@@ -104,7 +104,8 @@ class Sitting:
         while not self._is_over() and time.monotonic() < deadline:
             self._process.send_signal(signal.SIGTERM)
             time.sleep(1.0)
-        return None if self._process.poll() not in (TERMINATED, None) else DelayedSubmission(Sitting(self._command))
+        has_more = self._process.poll() in (TERMINATED, None)
+        return DelayedSubmission(SavingCommand(self._command)) if has_more else None
 
     def _is_over(self) -> bool:
         """Whether the command has ended. It isn't waited for: a signal handler may have interrupted that."""
@@ -125,7 +126,7 @@ def sbatch_flags(profile: ClusterProfile) -> dict[str, Any]:
 
 
 def submit(
-    store: Store, profile: ClusterProfile, sittings: Sequence[Sitting], flags: Mapping[str, Any], folder: Path
+    store: Store, profile: ClusterProfile, commands: Sequence[SavingCommand], flags: Mapping[str, Any], folder: Path
 ) -> list[str]:
     """Submit jobs, as one array if there are several. Returns their ids. Raises RefusedError with Slurm's words.
 
@@ -152,7 +153,7 @@ def submit(
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         with submitit.helpers.clean_env(), executor.batch():
             os.environ.update(kept)
-            jobs = [executor.submit(sitting) for sitting in sittings]
+            jobs = [executor.submit(command) for command in commands]
     except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError, OSError) as error:
         raise RefusedError(_words(str(error))) from None
     return [job.job_id for job in jobs]

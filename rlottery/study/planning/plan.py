@@ -7,6 +7,7 @@ from enum import Enum
 from rlottery.config import Config, import_criteria
 from rlottery.errors import RlotteryError
 from rlottery.report.folders import check_is_own, report_files
+from rlottery.report.wording import grouped
 from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import Store
 from rlottery.storage.progress import Progress
@@ -123,10 +124,12 @@ def _sharing(tracked: Sequence[Tracked]) -> list[list[Tracked]]:
     """
     if any(t.job.arm is not None and t.job.arm.transfer is not None for t in tracked):
         return [[item] for item in tracked]
-    found: dict[tuple[int, int], list[Tracked]] = {}
-    for item in tracked:
-        found.setdefault((item.job.task_index, item.job.seed), []).append(item)
-    return list(found.values())
+    return list(grouped(tracked, seed_of).values())
+
+
+def seed_of(tracked: Tracked) -> tuple[int, int]:
+    """The task, by its index, and the seed of a job."""
+    return tracked.job.task_index, tracked.job.seed
 
 
 def _pending(job: Job, to_do: Collection[Key]) -> set[Key]:

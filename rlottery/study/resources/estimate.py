@@ -137,12 +137,12 @@ def _cluster_totals(
     most = min(profile.jobs, max(jobs.values(), default=1))
     disk = disk_use([t.job for t in waiting], [of_task.spec for of_task in rates], most * profile.cores)
     limit = profile.time * 60
-    sittings = f"The longest run takes about {rough_duration(longest)}; a job may take {rough_duration(limit)}"
+    sessions = f"The longest run takes about {rough_duration(longest)}; a job may take {rough_duration(limit)}"
     requeued = f", so it is requeued about {plural(math.ceil(longest / limit) - 1, 'time')}" if longest > limit else ""
     return (
         f"\nAbout {work / 3600:.2g} core hours at this machine's speed. On Slurm: {', then '.join(waves)}, "
         f"with {plural(profile.cores, 'core')} each; at most {most:,} in the queue or running "
-        f"({most * profile.cores:,} cores).\n{sittings}{requeued}.\n"
+        f"({most * profile.cores:,} cores).\n{sessions}{requeued}.\n"
         f"About {size(disk.kept)} in {config.data}, and up to {size(disk.working)} more while it runs.\n"
         "Nothing was submitted."
     )

@@ -48,11 +48,11 @@ class Played:
     def _play(self, allocation: Allocation, fate: int) -> None:
         if fate == SLEEPS:
             self.queued.add(allocation.key)
-        sitting = "" if fate in (SLEEPS, DIES) else allocation.note_beginning()
+        session = "" if fate in (SLEEPS, DIES) else allocation.note_beginning()
         for place, job in enumerate(decode(allocation.message())) if fate in (DONE, FAILS) else ():
             if fate == DONE:
                 write_dense(job.config, seed=job.seed)
-            allocation.note_end(place, End("DONE") if fate == DONE else End("FAILED", "boom"), sitting)
+            allocation.note_end(place, End("DONE") if fate == DONE else End("FAILED", "boom"), session)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from rlottery.config.cluster_profile import ClusterProfile
 from rlottery.processes.stopping import TERMINATED
 from rlottery.study.execution.cluster import Phase, Standing
-from rlottery.study.execution.slurm import Sitting, read_standings, sbatch_flags
+from rlottery.study.execution.slurm import SavingCommand, read_standings, sbatch_flags
 
 LISTED = """\
 20261129-a|0|RUNNING|None
@@ -57,20 +57,20 @@ time.sleep(60)
 
 def test_at_the_warning_the_command_saves_and_what_continues_is_returned(tmp_path: Path) -> None:
     saved, began = tmp_path / "saved", tmp_path / "began"
-    sitting = pickle.loads(pickle.dumps(Sitting([sys.executable, "-c", SAVES, str(saved), str(began)])))
+    command = pickle.loads(pickle.dumps(SavingCommand([sys.executable, "-c", SAVES, str(saved), str(began)])))
     codes = list[int]()
-    thread = threading.Thread(target=lambda: codes.append(sitting()))
+    thread = threading.Thread(target=lambda: codes.append(command()))
     thread.start()
     while not began.exists():
         time.sleep(0.01)
-    assert sitting._process is not None
-    sitting._process.send_signal(signal.SIGUSR2)  # Slurm's warning reaches all processes of the step
-    again = sitting.checkpoint()
+    assert command._process is not None
+    command._process.send_signal(signal.SIGUSR2)  # Slurm's warning reaches all processes of the step
+    again = command.checkpoint()
     thread.join()
     assert saved.read_text() == "saved" and codes == [TERMINATED]
-    assert isinstance(again.function, Sitting) and again.function._command == sitting._command
+    assert isinstance(again.function, SavingCommand) and again.function._command == command._command
 
 
 def test_nothing_continues_that_has_ended(tmp_path: Path) -> None:
-    sitting = Sitting([sys.executable, "-c", "pass"])
-    assert sitting() == 0 and sitting.checkpoint() is None
+    command = SavingCommand([sys.executable, "-c", "pass"])
+    assert command() == 0 and command.checkpoint() is None

@@ -18,21 +18,21 @@ from rlottery.storage.paths import RunFiles, Store, UntrainedFiles
 from rlottery.storage.untrained_record import read_untrained
 from rlottery.study.execution.allocations import append_line
 
-_FOLDER = "sittings"
+_FOLDER = "sessions"
 MOST_STOPPED = 2
 """How often a run may reach its time limit without progress."""
 MOST_LOST = 5
 """How often its node may be lost without progress."""
 
 
-class Sitting(NamedTuple):
+class Session(NamedTuple):
     """A node's work on a run: how far the run was, and whether the node was asked to stop and could save the work."""
 
     mark: str
     stopped: bool
 
 
-def begin_sitting(store: Store, files: RunFiles) -> str:
+def begin_session(store: Store, files: RunFiles) -> str:
     """Record that a node begins with a run. Returns why it must not; "" if it may."""
     if why := why_stuck(store, files):
         return why
@@ -40,13 +40,13 @@ def begin_sitting(store: Store, files: RunFiles) -> str:
     return ""
 
 
-def stop_sitting(store: Store, files: RunFiles) -> str:
+def stop_session(store: Store, files: RunFiles) -> str:
     """Record that a node has saved the work on a run and ends. Returns why it must not begin again; "" if it may."""
     append_line(_path(store, files), [])
     return why_stuck(store, files)
 
 
-def forget_sittings(store: Store) -> None:
+def forget_sessions(store: Store) -> None:
     """Let every run begin again: a new command may come with a longer limit."""
     shutil.rmtree(store.cluster / _FOLDER, ignore_errors=True)
 
@@ -54,8 +54,8 @@ def forget_sittings(store: Store) -> None:
 def why_stuck(store: Store, files: RunFiles) -> str:
     """Why the run gets nowhere; "" if it does."""
     now = mark(files)
-    same = list(takewhile(lambda sitting: sitting.mark == now, reversed(_sittings(_path(store, files)))))
-    stopped = sum(sitting.stopped for sitting in same)
+    same = list(takewhile(lambda session: session.mark == now, reversed(_sessions(_path(store, files)))))
+    stopped = sum(session.stopped for session in same)
     if stopped >= MOST_STOPPED:
         return (
             f"Its allocation reached its time limit {stopped} times without progress: the limit is too short to get "
@@ -84,19 +84,19 @@ def mark(files: RunFiles) -> str:
     return f"steps {steps}, {'a' if files.mask.exists() else 'no'} mask, {files.manifest.exists()}"
 
 
-def _sittings(path: Path) -> Sequence[Sitting]:
-    found: list[Sitting] = []
+def _sessions(path: Path) -> Sequence[Session]:
+    found: list[Session] = []
     with contextlib.suppress(FileNotFoundError):
         for line in path.read_text(errors="replace").split("\n"):
             with contextlib.suppress(ValueError):
                 match json.loads(line) if line else None:
                     case [str(where)]:
-                        found.append(Sitting(where, stopped=False))
+                        found.append(Session(where, stopped=False))
                     case [] if found:
                         found[-1] = found[-1]._replace(stopped=True)
     return found
 
 
 def _path(store: Store, files: RunFiles) -> Path:
-    """The record of a run's sittings, beside others as its lock is."""
+    """The record of a run's sessions, in the same place below its folder as its lock."""
     return store.cluster / _FOLDER / files.lock.relative_to(store.locks).with_suffix(".jsonl")
