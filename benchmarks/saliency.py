@@ -32,7 +32,7 @@ from rlottery.pruning.masks import by_network, select
 from rlottery.pruning.ranking import Scores
 from rlottery.storage.open_study import config_from_study
 from rlottery.study.planning.jobs import Job
-from rlottery.study.stages.agents import ALGORITHM, dense_replay, saved_agent, settings_of
+from rlottery.study.stages.agents import algorithm_for, dense_replay, saved_agent, settings_of
 from rlottery.training.saliency import gather_statistics
 
 BATCHES, BATCH_SIZE = 100, 256
@@ -51,7 +51,7 @@ def measure(config: Config) -> Iterator[dict[str, Any]]:
                 print(f"{job.label}: skipped. {error}")
                 continue
             statistics = gather_statistics(
-                ALGORITHM,
+                algorithm_for(job),
                 settings_of(job),
                 state,
                 READ,

@@ -243,7 +243,7 @@ class Agent(NamedTuple):
     @property
     def settings(self) -> SACSetup:
         widths = (self.width, self.width)
-        return SACSetup(SETTINGS.sac, config.NetworkSettings(actor=widths, critic=widths))
+        return SACSetup(SETTINGS.hyperparameters, config.NetworkSettings(actor=widths, critic=widths))
 
     def learner(self) -> CpuLearner:
         """A learner with fresh weights."""

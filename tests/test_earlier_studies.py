@@ -3,6 +3,7 @@
 `fixtures/study-0.1.0.tar.gz` holds its config and its data folder, less logs and its report. Commit ec1aa7b ran it.
 """
 
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -12,10 +13,11 @@ from typer.testing import CliRunner
 
 import rlottery
 from rlottery.cli import app
-from rlottery.config import Config, load_config
+from rlottery.config import Config, config_to_dict, load_config
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import by_network, kept_weights
 from rlottery.storage.manifests import read_manifest
+from rlottery.study.planning.fingerprints import dense_fingerprint, untrained_fingerprint
 from rlottery.study.planning.jobs import STAGES
 from rlottery.study.planning.plan import JobState, plan_study
 from rlottery.study.stages.run_stage import run_stage
@@ -69,6 +71,17 @@ def test_nothing_but_the_untrained_policies_is_left_to_do_and_nothing_changes(st
     before = contents(study / "data")
     assert left_to_do(config_with()) == [UNTRAINED]
     assert contents(study / "data") == before
+
+
+def test_records_are_written_as_they_were(study: Path) -> None:
+    """With the same keys in the same order, so that files have the same bytes. None names the only algorithm then."""
+    config, recorded = config_with(), json.loads(Path("data/study.json").read_text())["config"]
+    (task,), written = config.tasks, config_to_dict(config)
+    manifest = json.loads(Path("data/runs/Pendulum-v1/seed_0/dense/manifest.json").read_text())
+    assert json.dumps(dense_fingerprint(config, task, 0)) == json.dumps(manifest["fingerprint"])
+    assert [key for key in written if key in recorded] == list(recorded)
+    assert json.dumps([written[key] for key in ("tasks", "sac")]) == json.dumps([recorded[k] for k in ("tasks", "sac")])
+    assert "algorithm" not in written.keys() | untrained_fingerprint(config, task).keys()
 
 
 def test_it_verifies(study: Path) -> None:

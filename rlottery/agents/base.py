@@ -13,6 +13,7 @@ An agent's state is a NamedTuple with `params`, `masks`, `patterns`, and whateve
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
+from importlib import import_module
 from operator import getitem
 from typing import Any
 
@@ -38,8 +39,8 @@ class Algorithm:
             temperature) and a fresh optimiser. `key` seeds the noise of the updates to come.
         map_weights: (f, state) -> state with every tree shaped like a group's weights (the weights, targets, the
             optimiser's moments) replaced by ``f(group, tree)``.
-        explore: (outputs of the acting network (..., out), standard normal noise (..., act)) -> actions (..., act) in
-            [-1, 1] for collecting data; NumPy to NumPy.
+        explore: (outputs of the acting network (..., out), standard normal noise (..., act), settings) -> actions
+            (..., act) in [-1, 1] for collecting data; NumPy to NumPy.
         exploit: (outputs) -> the deterministic actions that are evaluated.
         update: (state, batch, settings) -> (state, metrics as scalars by name).
         losses: (state, batch, key, settings) -> ``{group: f(the group's params) -> scalar}``: each group's own loss as
@@ -83,6 +84,13 @@ class Algorithm:
         if state.masks:
             self.map_weights(look, state)
         return all(held)
+
+
+def functions_of(description: Description) -> Algorithm:
+    """The algorithm with this description. Its code, and JAX with it, is imported here."""
+    module, _, name = description.functions.partition(":")
+    algorithm: Algorithm = getattr(import_module(module), name)
+    return algorithm
 
 
 def apply_masks(tree: Any, masks: Any) -> Any:

@@ -49,6 +49,8 @@ class Description:
 
     Attributes:
         name: also its section of the YAML file.
+        label: its name in reports.
+        functions: its `rlottery.agents.base.Algorithm`, as ``module:name``. The module is imported where it is needed.
         settings: (config, task, hidden widths or None for the config's) -> what the algorithm's functions take as
             `settings`: hashable, with a ``batch_size``.
         networks: (spec, settings) -> its prunable networks, group by group.
@@ -56,18 +58,21 @@ class Description:
         outputs_per_action: outputs of that network for each entry of an action. The first ones, one for each entry,
             are all that the deterministic policy reads.
         copies: group -> arrays of the weights' size that a saved agent holds: weights, targets, optimiser moments.
-        operations: group -> floating-point operations of an update per weight and transition.
+        operations: settings -> group -> floating-point operations of an update per weight and transition, as a mean
+            over updates.
         losses: group -> what its loss is, as text.
         divergence_advice: which settings to lower if training diverges.
     """
 
     name: str
+    label: str
+    functions: str
     settings: Callable[..., Any]
     networks: Callable[[Spec, Any], tuple[Network, ...]]
     acting: str
     outputs_per_action: int
     copies: Mapping[str, int]
-    operations: Mapping[str, int]
+    operations: Callable[[Any], Mapping[str, float]]
     losses: Mapping[str, str]
     divergence_advice: str
 

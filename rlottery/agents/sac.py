@@ -50,7 +50,7 @@ def init_params(key: jax.Array, spec: Spec, settings: SACSetup) -> Tree:
 
 def init(params: Tree, key: jax.Array, settings: SACSetup) -> SACState:
     """A dense agent at the start of training: targets equal to the critics, a fresh optimiser."""
-    log_temperature = jnp.log(jnp.float32(settings.sac.initial_temperature))
+    log_temperature = jnp.log(jnp.float32(settings.hyperparameters.initial_temperature))
     learned = params | {"temperature": log_temperature}
     optimizer = {name: adam.init(learned[name]) for name, adam in _optimizers(settings).items()}
     targets = jax.tree.map(jnp.copy, params["critic"])
@@ -77,7 +77,7 @@ def map_weights(change: Callable[[str, Any], Any], state: SACState) -> SACState:
     )
 
 
-def explore(outputs: Any, noise: Any) -> Any:
+def explore(outputs: Any, noise: Any, settings: SACSetup) -> Any:
     """Stochastic actions (..., act) in [-1, 1] from the actor's outputs and standard normal noise; NumPy or JAX."""
     xp: Any = np if isinstance(outputs, np.ndarray) else jnp
     mean, log_std = outputs[..., : outputs.shape[-1] // 2], outputs[..., outputs.shape[-1] // 2 :]
@@ -96,7 +96,7 @@ def critic_loss(critic: Tree, state: SACState, batch: Transitions, key: jax.Arra
     next_actions, next_log_probs = _sample(state.params["actor"], patterns, batch.next_observations, key)
     next_values = _smaller_q(state.target_critic, patterns, batch.next_observations, next_actions)
     next_values -= jnp.exp(state.log_temperature) * next_log_probs
-    sac = settings.sac
+    sac = settings.hyperparameters
     targets = sac.reward_scale * batch.rewards + sac.discount * (1.0 - batch.terminations) * next_values
     targets = jax.lax.stop_gradient(targets)
     errors = (q - targets for q in q_values(critic, patterns, batch.observations, batch.actions))
@@ -131,12 +131,12 @@ def update(state: SACState, batch: Transitions, settings: SACSetup) -> tuple[SAC
     actor = optax.apply_updates(state.params["actor"], step)
 
     # The loss is log_temperature x (entropy - target), as in SB3 and CleanRL. Its gradient is the gap itself.
-    target = settings.sac.target_entropy
+    target = settings.hyperparameters.target_entropy
     gap = entropy - (-float(batch.actions.shape[-1]) if target == "auto" else float(target))
     step, optimizer["temperature"] = optimizers["temperature"].update(gap, optimizer["temperature"])
     log_temperature = optax.apply_updates(state.log_temperature, step)
 
-    polyak = settings.sac.polyak
+    polyak = settings.hyperparameters.polyak
     target_critic = jax.tree.map(lambda t, w: t + polyak * (w - t), state.target_critic, critic)
     new_state = state._replace(
         params={"actor": actor, "critic": critic},
@@ -194,7 +194,7 @@ def _sample(actor: Tree, patterns: Tree, observations: jax.Array, key: jax.Array
 
 
 def _optimizers(settings: SACSetup) -> dict[str, optax.GradientTransformation]:
-    sac = settings.sac
+    sac = settings.hyperparameters
     return {
         "actor": optax.adam(sac.actor_learning_rate),
         "critic": optax.adam(sac.critic_learning_rate),

@@ -72,15 +72,14 @@ def run_seconds(run: Run) -> float | None:
 
 def _flops(run: Run, task: Task, config: Config, totals: Mapping[str, int]) -> float | None:
     algorithm = algorithm_of(config)
-    if not totals or totals.keys() - algorithm.operations.keys():
+    settings = algorithm.settings(config, task)
+    operations = algorithm.operations(settings)
+    if not totals or totals.keys() - operations.keys():
         return None
     training, flops = config.training_for(task), 0.0
-    batch_size = algorithm.settings(config, task).batch_size
     for each in (*run.rounds, run):
         updates = max((each.env_steps or training.env_steps) - training.warmup_steps, 0) * training.updates_per_step
         sparsity = each.sparsity or {}
-        weights = sum(
-            algorithm.operations[group] * total * (1 - sparsity.get(group, 0.0)) for group, total in totals.items()
-        )
-        flops += updates * batch_size * weights
+        weights = sum(operations[group] * total * (1 - sparsity.get(group, 0.0)) for group, total in totals.items())
+        flops += updates * settings.batch_size * weights
     return flops

@@ -9,9 +9,10 @@ from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.linear_forms import linear_form, raw_bounds, two_sided, welch_test
 from rlottery.analysis.runs import Metric, Run
 from rlottery.analysis.scores import TaskScores
+from rlottery.config import ALGORITHMS, DEFAULT_ALGORITHM
 from rlottery.storage.twins import TWINS, ranks_globally
 
-_OF_TASKS, _OF_STUDIES = ("training", "sac"), ("network", "evaluation", "verdict")
+_OF_TASKS, _OF_STUDIES = ("training", *ALGORITHMS), ("network", "evaluation", "verdict")
 """Sections of a config that a task may override, and those that apply to all tasks."""
 
 
@@ -115,25 +116,41 @@ def setting_differences(
     in_both = [task for task in tasks[first] if any(task in tasks[name] for name in others)]
     found: dict[str, SettingDifference] = {}
     whole = {name: _flat({key: config.get(key, {}) for key in _OF_STUDIES}) for name, config in configs.items()}
+    algorithms = {name: _algorithm(config) for name, config in configs.items()}
     for task in in_both:
-        having = {name: config for name, config in configs.items() if task in tasks[name]}
-        of_task = {name: _task_settings(config, tasks[name][task]) for name, config in having.items()}
-        for key, values in (*_unlike(of_task), *_unlike(whole)):
-            _note(found, key, task, values, (task, None))
+        of_task = {name: _task_settings(configs[name], of[task]) for name, of in tasks.items() if task in of}
+        # The settings of an algorithm are compared between the studies that train with it.
+        by_algorithm = (
+            {name: _section(configs[name], tasks[name][task], one) for name in of_task if algorithms[name] == one}
+            for one in ALGORITHMS
+        )
+        for settings in (of_task, *by_algorithm, whole):
+            for key, values in _unlike(settings):
+                _note(found, key, task, values, (task, None))
     for task in in_both:
         made = {name: _recipes(scores, task, name in shared) for name, scores in studies.items()}
         for arm in made[first]:
             for key, values in _unlike({name: arms[arm] for name, arms in made.items() if arm in arms}):
                 _note(found, f"arms.{key}", arm, values, (task, arm))
     differences = (replace(one, of=()) if one.of == tuple(in_both) else one for one in found.values())
-    order = (*_OF_TASKS, *_OF_STUDIES, "tasks", "arms")
+    order = ("algorithm", *_OF_TASKS, *_OF_STUDIES, "tasks", "arms")
     return tuple(sorted(differences, key=lambda one: order.index(one.key.partition(".")[0])))
 
 
 def _task_settings(config: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
-    """Key -> value, where the task's own settings override the study's."""
-    settings = _flat({section: {**config.get(section, {}), **task.get(section, {})} for section in _OF_TASKS})
-    return settings | {f"tasks.kwargs.{key}": value for key, value in task.get("kwargs", {}).items()}
+    """Key -> value: the algorithm's name, and what training and the environment are set to."""
+    kwargs = {f"tasks.kwargs.{key}": value for key, value in task.get("kwargs", {}).items()}
+    return {"algorithm": _algorithm(config), **_section(config, task, "training"), **kwargs}
+
+
+def _algorithm(config: Mapping[str, Any]) -> str:
+    name: str = config.get("algorithm", DEFAULT_ALGORITHM)
+    return name
+
+
+def _section(config: Mapping[str, Any], task: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """Key -> value of a section, where the task's own settings override the study's."""
+    return _flat({section: {**config.get(section, {}), **task.get(section, {})}})
 
 
 def _flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from rlottery.analysis.runs import Metric, Run
-from rlottery.config import Config
+from rlottery.config import DEFAULT_ALGORITHM, Config
 from rlottery.errors import StudyError
-from rlottery.storage.manifests import list_differences
+from rlottery.storage.manifests import algorithm_in, list_differences
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.untrained_record import UntrainedScores, read_untrained
 
@@ -58,4 +58,6 @@ def _unlike_dense(sample: UntrainedScores, runs: Sequence[Run]) -> list[str]:
         ours["evaluation"], theirs["evaluation"] = (
             {"episodes": of["evaluation"].get("episodes")} for of in (ours, theirs)
         )
+    if (algorithm := algorithm_in(dense)) is not None:
+        theirs["algorithm"], ours["algorithm"] = algorithm, sample.fingerprint.get("algorithm", DEFAULT_ALGORITHM)
     return list_differences(theirs, ours, asker="the dense agents have")

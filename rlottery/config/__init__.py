@@ -4,6 +4,9 @@ from rlottery.config.contrasts import Contrast, RegisteredContrast
 from rlottery.config.loading import default_config_text, import_criteria, load_config, own_criteria
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.sections import (
+    ALGORITHMS,
+    DEFAULT_ALGORITHM,
+    AlgorithmName,
     Deviation,
     EvaluationSettings,
     NetworkSettings,
@@ -16,6 +19,9 @@ from rlottery.config.sections import (
 from rlottery.config.task_ids import file_name
 
 __all__ = [
+    "ALGORITHMS",
+    "DEFAULT_ALGORITHM",
+    "AlgorithmName",
     "Config",
     "Contrast",
     "Deviation",

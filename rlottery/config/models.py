@@ -25,12 +25,15 @@ from pydantic_core import InitErrorDetails
 from rlottery.config.built_in import recipes_for
 from rlottery.config.contrasts import Contrast, RegisteredContrast, objections
 from rlottery.config.expand import RecipeError, spread
-from rlottery.config.fields import FILLED, Seconds, Section, Seed, Switch, Workers, at_most, expects
+from rlottery.config.fields import FILLED, Seconds, Section, Seed, Switch, Workers, at_most, expects, listed
 from rlottery.config.numbers import LARGEST_COUNT, fault
 from rlottery.config.recipes import PrunedRecipe, Recipe, SparseTrainingRecipe, TransferRecipe, parse_recipe
 from rlottery.config.sections import (
+    ALGORITHMS,
+    DEFAULT_ALGORITHM,
     MOST_EPISODES,
     MOST_EVALUATIONS,
+    AlgorithmName,
     EvaluationSettings,
     NetworkSettings,
     Pruning,
@@ -39,7 +42,7 @@ from rlottery.config.sections import (
     Training,
     Verdict,
 )
-from rlottery.config.yaml_lines import KeyPath, show
+from rlottery.config.yaml_lines import KeyPath, dotted, show
 
 _Recipe = Annotated[Recipe, PlainValidator(parse_recipe), PlainSerializer(lambda recipe: recipe.model_dump())]
 _STUDY_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -87,6 +90,9 @@ class Config(Section):
         default=(), description="claims about the order of arms, registered before the runs"
     )
     network: NetworkSettings = NetworkSettings()
+    algorithm: Annotated[AlgorithmName, expects(listed(ALGORITHMS))] = Field(
+        default=DEFAULT_ALGORITHM, description="what trains the agents; the section of this name has its settings"
+    )
     sac: SACSettings = SACSettings()
     training: Training = Training()
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -122,9 +128,9 @@ class Config(Section):
         """The claims in `contrasts`, one for each pair of neighbours in a chain."""
         return tuple(part for contrast in self.contrasts for part in contrast.parts())
 
-    def sac_for(self, task: Task) -> SACSettings:
-        """SAC's settings, with those of the task overriding the study's."""
-        return _merged(self.sac, task.sac)
+    def hyperparameters_for(self, task: Task) -> SACSettings:
+        """The settings of the study's algorithm, with those of the task overriding the study's."""
+        return _merged(*{"sac": (self.sac, task.sac)}[self.algorithm])
 
     def training_for(self, task: Task) -> Training:
         """The training settings, with those of the task overriding the study's."""
@@ -217,12 +223,36 @@ class Config(Section):
             raise fault("must have at least one entry; without this key, a study has the arms of pruning")
         return arms
 
+    @model_validator(mode="after")
+    def _one_algorithm(self) -> Self:
+        """Check that the sections of other algorithms are left out: nothing would read them."""
+        places: list[tuple[KeyPath, Section]] = [((), self)]
+        places += [(("tasks", index), task) for index, task in enumerate(self.tasks)]
+        for name in ALGORITHMS:
+            for place, section in places:
+                if name != self.algorithm and name in section.model_fields_set:
+                    section_text = dotted((*place, name))
+                    raise _at(
+                        (*place, name),
+                        f"`{section_text}` has settings of {name}, but `algorithm` is {self.algorithm}; remove "
+                        f"`{section_text}`, or set `algorithm: {name}`",
+                        ("algorithm",),
+                    )
+        return self
+
     @model_serializer(mode="wrap")
-    def _pruning_or_arms(self, as_usual: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+    def _what_is_chosen(self, as_usual: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+        """Without the keys that don't apply to this study, as the records of earlier versions have it."""
         plain = as_usual(self)
+        for section in (plain, *plain["tasks"]):
+            for name in ALGORITHMS:
+                if name != self.algorithm:
+                    del section[name]
+        if self.algorithm == DEFAULT_ALGORITHM:
+            del plain["algorithm"]
         del plain["pruning" if self.arms else "arms"]
         if not self.contrasts:
-            del plain["contrasts"]  # as the records of earlier versions have it
+            del plain["contrasts"]
         return plain
 
     @model_validator(mode="after")

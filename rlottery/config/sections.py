@@ -76,6 +76,13 @@ class NetworkSettings(Section):
     critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of each critic")
 
 
+AlgorithmName = Literal["sac"]
+"""The algorithms. Each has a section of its name, with its hyperparameters."""
+ALGORITHMS: tuple[AlgorithmName, ...] = get_args(AlgorithmName)
+DEFAULT_ALGORITHM: AlgorithmName = "sac"
+"""The algorithm of configs that choose none. Records don't name it, as those of versions that knew no other."""
+
+
 class SACSettings(Section):
     """Hyperparameters of soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905)."""
 
@@ -200,7 +207,7 @@ class Task(Section):
         description="deviations of the task that you accept; `rlottery check TASK` lists them",
     )
     sac: SACSettings = Field(
-        default=SACSettings(), description="keys of sac for this task alone; read through Config.sac_for"
+        default=SACSettings(), description="keys of sac for this task alone; read through Config.hyperparameters_for"
     )
     training: Training = Field(
         default=Training(), description="keys of training for this task alone; read through Config.training_for"

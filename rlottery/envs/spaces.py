@@ -65,7 +65,7 @@ def action_bounds_of(task: str, env: RawEnvironment) -> ActionBounds:
     space = _declared(task, env, "action_space")
     if not isinstance(space, gymnasium.spaces.Box):
         raise TaskError(
-            f"{task} has {type(space).__name__} actions; SAC needs continuous ones (a bounded Box). "
+            f"{task} has {type(space).__name__} actions; agents need continuous ones (a bounded Box). "
             "Choose a continuous task, such as Pendulum-v1."
         )
     own_low, own_high = np.array(space.low), np.array(space.high)

@@ -17,7 +17,7 @@ from rlottery.pruning.fold import Layers
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import by_network, check_shapes
 from rlottery.storage.disk import read_arrays
-from rlottery.storage.manifests import DamagedError, Manifest, check_files, read_manifest
+from rlottery.storage.manifests import DamagedError, Manifest, algorithm_in, check_files, read_manifest
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.trust import allow_code_of_run
 
@@ -54,8 +54,7 @@ def read_finished(folder: Path) -> FinishedRun:
     manifest = _finished_manifest(files)
     try:
         fingerprint = manifest["fingerprint"]
-        # The settings of a run's algorithm are in its fingerprint under the algorithm's name.
-        algorithm = ALGORITHMS[next((name for name in fingerprint if name in ALGORITHMS), "")]
+        algorithm = ALGORITHMS[algorithm_in(fingerprint) or ""]
         task = Task.model_validate(fingerprint["task"])
         return FinishedRun(files, manifest, algorithm, task, manifest["seed"], manifest["arm"])
     except (KeyError, ValidationError):

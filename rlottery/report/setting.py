@@ -1,5 +1,6 @@
 """The setting that a study's answers hold for, in one line: algorithm, network, training steps, allocation."""
 
+from rlottery.agents.algorithms import algorithm_of
 from rlottery.config import Config
 from rlottery.config.recipes import PrunedRecipe
 from rlottery.report.wording import joined
@@ -15,7 +16,7 @@ def setting_line(config: Config) -> str:
     steps = [config.training_for(task).env_steps for task in config.tasks]
     low, high = min(steps), max(steps)
     span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-    made = [f"SAC with {_networks(config)}", f"{span} steps"]
+    made = [f"{algorithm_of(config).label} with {_networks(config)}", f"{span} steps"]
     return ", ".join([*made, joined(allocations)] if (allocations := _allocations(config)) else made)
 
 

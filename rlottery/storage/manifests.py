@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from rlottery.config import ALGORITHMS
 from rlottery.errors import StudyError
 from rlottery.storage.disk import file_digest, read_json, write_json
 from rlottery.storage.paths import RunFiles
@@ -244,9 +245,16 @@ def list_differences(
 ) -> list[str]:
     """The keys in which fingerprints differ, one line each.
 
-    For example ``sac.batch_size: the files have 256, this config asks for 128``.
+    For example ``sac.batch_size: the files have 256, this config asks for 128``. Of two algorithms, only the names
+    differ: all their settings do.
     """
     lines = []
+    algorithms = algorithm_in(asked), algorithm_in(found)
+    if not prefix and None not in algorithms and algorithms[0] != algorithms[1]:
+        asked, found = (
+            {**{key: value for key, value in of.items() if key != name}, "algorithm": name}
+            for of, name in zip((asked, found), algorithms, strict=True)
+        )
     for key in sorted(asked.keys() | found.keys()):
         ours, theirs = asked.get(key), found.get(key)
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
@@ -255,6 +263,11 @@ def list_differences(
             has, asks = (repr(of[key])[:200] if key in of else "nothing" for of in (found, asked))
             lines.append(f"{prefix}{key}: the files have {has}, {asker} {asks}")
     return lines
+
+
+def algorithm_in(fingerprint: Mapping[str, Any]) -> str | None:
+    """The algorithm that a run was trained with: its settings are under its name. None where there are no settings."""
+    return next((name for name in ALGORITHMS if name in fingerprint), None)
 
 
 def _what_is_wrong(path: Path, expected: FileEntry, compare_content: bool) -> str | None:

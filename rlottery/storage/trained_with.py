@@ -5,7 +5,7 @@ from typing import Any
 
 from rlottery.config import Config, Task
 from rlottery.errors import StudyError
-from rlottery.storage.manifests import list_differences
+from rlottery.storage.manifests import algorithm_in, list_differences
 from rlottery.storage.study_record import config_from_record, read_study_record
 
 MOST_SHOWN = 3
@@ -17,7 +17,7 @@ def trained_with(config: Config, task: Task) -> dict[str, dict[str, Any]]:
     return {
         "task": {"id": task.id, "kwargs": task.kwargs},
         "network": config.network.model_dump(mode="json"),
-        "sac": config.sac_for(task).model_dump(mode="json"),
+        config.algorithm: config.hyperparameters_for(task).model_dump(mode="json"),
         "training": config.training_for(task).model_dump(mode="json"),
         "evaluation": {"interval": config.evaluation.interval, "episodes": config.evaluation.episodes},
     }
@@ -28,8 +28,10 @@ def differing_settings(asked: Mapping[str, Any], fingerprint: Mapping[str, Any])
 
     Keys that the run's fingerprint lacks are not compared.
     """
-    both = [part for part in asked if part in fingerprint]
-    return list_differences({part: asked[part] for part in both}, {part: fingerprint[part] for part in both})
+    algorithms = {algorithm_in(asked), algorithm_in(fingerprint)}
+    compared = asked.keys() & fingerprint.keys() | (set() if None in algorithms else algorithms)
+    ours, theirs = ({part: of[part] for part in of if part in compared} for of in (asked, fingerprint))
+    return list_differences(ours, theirs)
 
 
 def other_settings_message(config: Config, task: Task, fingerprints: Iterable[Mapping[str, Any]]) -> str | None:

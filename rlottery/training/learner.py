@@ -26,8 +26,8 @@ class Learner(ABC):
         noise: seed of the action noise, as the two words of a JAX key.
     """
 
-    def __init__(self, algorithm: Algorithm, spec: Spec, noise: np.ndarray):
-        self.algorithm = algorithm
+    def __init__(self, algorithm: Algorithm, settings: Any, spec: Spec, noise: np.ndarray):
+        self.algorithm, self._settings = algorithm, settings
         self._noise = Noise(noise, spec.action_size)
 
     @property
@@ -52,7 +52,7 @@ class Learner(ABC):
 
     def act(self, observation: np.ndarray, step: int) -> np.ndarray:
         """The exploring action (act,) for `observation` (obs,) at an environment step of the run."""
-        action: np.ndarray = self.algorithm.explore(self.outputs(observation), self._noise.at(step))
+        action: np.ndarray = self.algorithm.explore(self.outputs(observation), self._noise.at(step), self._settings)
         return action
 
     def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ class CpuLearner(Learner):
         kernels: bool | None = None,
         masks_change: bool = False,
     ):
-        super().__init__(algorithm, spec, noise)
+        super().__init__(algorithm, settings, spec, noise)
         compiled = jax.default_backend() == "cpu" and find().usable if kernels is None else kernels
         if compiled:
             networks = algorithm.description.networks(spec, settings)

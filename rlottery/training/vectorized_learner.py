@@ -160,7 +160,7 @@ class _Member(Learner):
         *,
         masks_change: bool = False,  # always possible: the masks are data of the program
     ):
-        super().__init__(algorithm, spec, noise)
+        super().__init__(algorithm, settings, spec, noise)
         self._group, self._place = group, place
         self._unpack = _unpacks(algorithm.acting(state.params))
         self._is_dense = not state.masks

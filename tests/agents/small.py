@@ -115,7 +115,7 @@ def numpy_q(q: Tree, observations: np.ndarray, actions: np.ndarray) -> np.ndarra
 
 def numpy_critic_losses(critic: Tree, state: sac.SACState, batch: Transitions, noise: np.ndarray) -> np.ndarray:
     """Half the squared error of each twin, summed, for each transition; `state` and `batch` of double precision."""
-    settings = SETTINGS.sac
+    settings = SETTINGS.hyperparameters
     next_actions, log_density = numpy_policy(state.params["actor"], batch.next_observations, noise)
     q1, q2 = (numpy_q(state.target_critic[twin], batch.next_observations, next_actions) for twin in ("q1", "q2"))
     value = np.where(q1 < q2, q1, q2) - np.exp(state.log_temperature) * log_density

@@ -51,7 +51,7 @@ def drawn(actor: Tree, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         outputs = mlp(actor, observation)
-        action = sac.explore(outputs, jax.random.normal(key, (1, outputs.shape[1] // 2)))[0]
+        action = sac.explore(outputs, jax.random.normal(key, (1, outputs.shape[1] // 2)), SETTINGS)[0]
         state = fresh()._replace(log_temperature=jnp.float32(0.0))
         _, entropy = sac.actor_loss(actor, zero_critic(action.size), state, observation, key)
         return action, -entropy  # of a single action, the estimate is its own log-density
@@ -109,8 +109,8 @@ def test_data_is_collected_around_the_mean_and_evaluated_at_it() -> None:
     key = jax.random.key(5)
     by_hand, _ = numpy_policy(doubled(actor), observations, normals(key))
     noise = np.asarray(jax.random.normal(key, (BATCH_SIZE, 2)))
-    np.testing.assert_allclose(sac.explore(outputs, noise), by_hand, atol=1e-5)
-    np.testing.assert_allclose(jax.jit(sac.explore)(outputs, noise), by_hand, atol=1e-5)
+    np.testing.assert_allclose(sac.explore(outputs, noise, SETTINGS), by_hand, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(sac.explore, static_argnums=2)(outputs, noise, SETTINGS), by_hand, atol=1e-5)
 
 
 def test_a_dense_agent_starts_with_targets_equal_to_its_critics_and_empty_moments() -> None:
@@ -131,8 +131,8 @@ def test_a_task_overrides_the_settings_of_the_study() -> None:
         }
     )
     first, second = (SAC.description.settings(config, task) for task in config.tasks)
-    assert (first.sac.discount, second.sac.discount) == (0.99, 0.5)
-    assert first.sac.polyak == second.sac.polyak == 0.1
+    assert (first.hyperparameters.discount, second.hyperparameters.discount) == (0.99, 0.5)
+    assert first.hyperparameters.polyak == second.hyperparameters.polyak == 0.1
     assert first.network.actor == second.network.actor == (4,)
     assert hash(first) == hash(SAC.description.settings(config, config.tasks[0]))
 
@@ -233,7 +233,7 @@ def test_temperature_falls_above_the_target_entropy_and_rises_below(log_std: flo
 def test_an_update_moves_critics_then_actor_then_temperature_then_targets() -> None:
     start, batch = fresh(7), random_batch(7)
     found, metrics = compiled("update")(start, batch)
-    rates = SETTINGS.sac
+    rates = SETTINGS.hyperparameters
     _, critic_key, actor_key = jax.random.split(start.key, 3)
 
     @jax.jit

@@ -198,16 +198,16 @@ def test_task_overrides(load: Callable[..., Config]) -> None:
         "training: {warmup_steps: 30000, env_steps: 50000}\n"
     )
     plain, special = config.tasks
-    assert config.sac_for(plain) == config.sac
+    assert config.hyperparameters_for(plain) == config.sac
     assert config.training_for(plain) == config.training
     assert special.kwargs == {"x": [1, {"y": None}]}
-    assert (config.sac_for(special).discount, config.sac_for(special).batch_size) == (0.5, 64)
+    assert (config.hyperparameters_for(special).discount, config.hyperparameters_for(special).batch_size) == (0.5, 64)
     assert config.training_for(special).env_steps == 100_000
     assert config.training_for(special).warmup_steps == 30_000
     assert config.training_for(special).capacity == 100_000
     # A default that a task states is stated: it wins over the study's value.
     config = load("tasks: [{id: a, sac: {discount: 0.99}}]\nseeds: [0]\nsac: {discount: 0.5}")
-    assert config.sac_for(config.tasks[0]).discount == 0.99
+    assert config.hyperparameters_for(config.tasks[0]).discount == 0.99
 
 
 def test_round_trip(load: Callable[..., Config]) -> None:
@@ -219,7 +219,7 @@ def test_round_trip(load: Callable[..., Config]) -> None:
     again = Config.model_validate(json.loads(json.dumps(plain)))
     assert again == config
     assert config_to_dict(again) == plain
-    assert again.sac_for(again.tasks[1]) == config.sac_for(config.tasks[1])
+    assert again.hyperparameters_for(again.tasks[1]) == config.hyperparameters_for(config.tasks[1])
 
 
 @pytest.mark.parametrize(("env_steps", "number"), [(2500, 1), (2501, 2), (25000, 10), (24999, 10)])

@@ -98,9 +98,9 @@ def edited(low: Any = -1.0, high: Any = 1.0) -> Box:
         (edited(low=2.0), r"the lower bound is above the upper bound in entry 1 of the actions \(2.0 to 1.0\). Swap"),
         (edited(low=np.nan), "flat, bounded Box of floats"),
         (edited(high=np.inf), "flat, bounded Box of floats"),
-        (spaces.Discrete(3), "Discrete actions; SAC needs continuous"),
-        (spaces.MultiBinary(3), "MultiBinary actions; SAC needs continuous"),
-        (spaces.Dict(a=Box(-1.0, 1.0, (1,))), "Dict actions; SAC needs continuous"),
+        (spaces.Discrete(3), "Discrete actions; agents need continuous"),
+        (spaces.MultiBinary(3), "MultiBinary actions; agents need continuous"),
+        (spaces.Dict(a=Box(-1.0, 1.0, (1,))), "Dict actions; agents need continuous"),
     ],
 )
 def test_actions_that_agents_cannot_choose_are_refused(box: Any, words: str) -> None:

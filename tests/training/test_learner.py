@@ -44,7 +44,9 @@ def test_actions_are_the_policys(sparsity: float | None, kernels: bool) -> None:
         noise = jax.random.normal(jax.random.fold_in(jax.random.wrap_key_data(NOISE), step), (SPEC.action_size,))
         expected = outputs(state, given)
         np.testing.assert_allclose(agent.act_deterministic(given), SAC.exploit(expected), atol=2e-6)
-        np.testing.assert_allclose(agent.act(given, step), SAC.explore(expected, np.asarray(noise)), atol=2e-6)
+        np.testing.assert_allclose(
+            agent.act(given, step), SAC.explore(expected, np.asarray(noise), SETTINGS), atol=2e-6
+        )
         assert agent.act(given, step).dtype == np.float32
 
 

@@ -6,7 +6,7 @@ is raised by hand when a change to the code changes what a stage makes. The comm
 
 from typing import Any
 
-from rlottery.config import Config, Task
+from rlottery.config import DEFAULT_ALGORITHM, Config, Task
 from rlottery.storage.manifests import list_differences
 from rlottery.storage.trained_with import trained_with
 from rlottery.storage.twins import TWINS
@@ -35,6 +35,7 @@ def untrained_fingerprint(config: Config, task: Task) -> Fingerprint:
         "version": UNTRAINED_VERSION,
         "name": config.name,
         "device": config.device,
+        **({} if config.algorithm == DEFAULT_ALGORITHM else {"algorithm": config.algorithm}),
         "task": keys["task"],
         "network": keys["network"],
         "evaluation": {"episodes": config.evaluation.episodes},

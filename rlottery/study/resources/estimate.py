@@ -220,7 +220,8 @@ def update_flops(config: Config, task: Task, spec: Spec) -> float:
 
 def _operations(config: Config, task: Task, spec: Spec) -> dict[str, float]:
     """Floating-point operations of a dense update per transition, by group of networks."""
-    per_weight = algorithm_of(config).operations
+    algorithm = algorithm_of(config)
+    per_weight = algorithm.operations(algorithm.settings(config, task))
     return {group: per_weight[group] * float(n) for group, n in group_weights(config, task, spec).items()}
 
 

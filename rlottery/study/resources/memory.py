@@ -104,7 +104,9 @@ def _needs(job: Job, spec: Spec) -> dict[str, float]:
         return {"network": agent + saliency} | batches
     return {
         "network": AGENT_COPIES * agent,
-        "sac.batch_size": _activation_bytes(job, spec, algorithm_of(config).settings(config, task).batch_size),
+        f"{config.algorithm}.batch_size": _activation_bytes(
+            job, spec, algorithm_of(config).settings(config, task).batch_size
+        ),
         "training.replay_capacity": _buffer_bytes(job, spec),
     }
 

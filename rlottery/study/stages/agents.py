@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from rlottery.agents.base import Algorithm, from_arrays, jax_key
+from rlottery.agents.algorithms import algorithm_of
+from rlottery.agents.base import Algorithm, from_arrays, functions_of, jax_key
 from rlottery.agents.networks import Tree
-from rlottery.agents.sac import SAC
 from rlottery.config import NetworkSettings
 from rlottery.errors import StudyError
 from rlottery.seeding import Streams
@@ -23,8 +23,10 @@ from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import task_spec
 from rlottery.training import replay_buffer as replay
 
-ALGORITHM: Algorithm = SAC
-"""The algorithm of every study; its description is what `algorithms.algorithm_of` returns."""
+
+def algorithm_for(job: Job) -> Algorithm:
+    """The functions of the algorithm that the job's study trains."""
+    return functions_of(algorithm_of(job.config))
 
 
 def streams_of(job: Job) -> Streams:
@@ -34,7 +36,7 @@ def streams_of(job: Job) -> Streams:
 
 def settings_of(job: Job, widths: NetworkSettings | None = None) -> Any:
     """The algorithm's settings for the job's task, with the config's hidden widths or with these."""
-    return ALGORITHM.description.settings(job.config, job.task, widths)
+    return algorithm_of(job.config).settings(job.config, job.task, widths)
 
 
 def weights_from(job: Job, seed: int, widths: NetworkSettings | None = None) -> Tree:
@@ -45,9 +47,9 @@ def weights_from(job: Job, seed: int, widths: NetworkSettings | None = None) -> 
 
 def fresh_policies(job: Job) -> Callable[[int], Tree]:
     """A function from a seed to the acting network of a dense agent with fresh weights, as NumPy arrays."""
-    initialise = _init_params(job)
+    initialise, algorithm = _init_params(job), algorithm_for(job)
     # One program for all seeds, which leaves the critics out.
-    make = jax.jit(lambda key: ALGORITHM.acting(initialise(key)))
+    make = jax.jit(lambda key: algorithm.acting(initialise(key)))
 
     def policy(seed: int) -> Tree:
         network: Tree = jax.device_get(make(jax_key(seed)))
@@ -65,8 +67,8 @@ def initial_weights(job: Job) -> Tree:
 
 def saved_agent(of: Job, path: Path) -> Any:
     """The complete agent that a run saved in `path`, without its masks."""
-    settings = settings_of(of)
-    shapes = jax.eval_shape(lambda key: ALGORITHM.init(_init_params(of)(key), key, settings), jax_key(0))
+    settings, algorithm = settings_of(of), algorithm_for(of)
+    shapes = jax.eval_shape(lambda key: algorithm.init(_init_params(of)(key), key, settings), jax_key(0))
     return from_arrays(shapes, checked_arrays(of, path))
 
 
@@ -103,4 +105,4 @@ def warmup_replay(job: Job) -> Transitions:
 
 def _init_params(job: Job, widths: NetworkSettings | None = None) -> Callable[[jax.Array], Tree]:
     """A function from a key to fresh weights for the job's networks."""
-    return partial(ALGORITHM.init_params, spec=task_spec(job.task), settings=settings_of(job, widths))
+    return partial(algorithm_for(job).init_params, spec=task_spec(job.task), settings=settings_of(job, widths))

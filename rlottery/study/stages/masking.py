@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.base import jax_key, nest_masks
 from rlottery.config.recipes import TicketRecipe
 from rlottery.errors import MaskError, naming
@@ -32,7 +33,7 @@ from rlottery.study.planning.inputs import (
 )
 from rlottery.study.planning.jobs import Job
 from rlottery.study.stages.agents import (
-    ALGORITHM,
+    algorithm_for,
     dense_replay,
     initial_weights,
     saved_agent,
@@ -112,7 +113,8 @@ def load_scored_agent(job: Job) -> ScoredAgent:
     recipe = job.ticket_arm.scores_by
     assert recipe is not None and recipe.criterion is not None  # nothing else asks for an agent to score
     needed = statistics_for(recipe.criterion, recipe.estimator)
-    initial = ALGORITHM.init(initial_weights(job), jax_key(0), settings_of(job)) if needed.initial else None
+    make = algorithm_for(job).init
+    initial = make(initial_weights(job), jax_key(0), settings_of(job)) if needed.initial else None
     return ScoredAgent(
         job=replace(job, arm=job.ticket_arm.scoring),
         recipe=recipe,
@@ -203,7 +205,7 @@ def _made(job: Job) -> Mask:
     data = {
         "batches": arm.scores_by.batches,
         "batch_size": arm.scores_by.batch_size,
-        "loss": dict(ALGORITHM.description.losses),
+        "loss": dict(algorithm_of(job.config).losses),
     }
     return describe_mask(job, groups, asked, data if arm.needs_replay else None, scores)
 
@@ -263,7 +265,8 @@ def _scores(scored: ScoredAgent, masks: GroupMasks | None, resample: int | None)
         found = _statistics(scored, scored.trained, needed.trained, scored.replay, "", resample)
         gathered = {group: dict(statistics) for group, statistics in found.items()}
     if needed.initial:
-        state = scored.initial if masks is None else ALGORITHM.with_masks(scored.initial, nest_masks(masks))
+        with_masks = algorithm_for(scored.job).with_masks
+        state = scored.initial if masks is None else with_masks(scored.initial, nest_masks(masks))
         found = as_initial(_statistics(scored, state, needed.initial, scored.warmup, "initial ", resample))
         gathered = {group: gathered.get(group, {}) | statistics for group, statistics in found.items()}
     scores = {}
@@ -289,7 +292,8 @@ def _statistics(
             "batch_size": scored.recipe.batch_size,
         }
     uniform = streams.generator("random scores")
-    return gather_statistics(ALGORITHM, settings_of(scored.job), state, names, uniform=uniform, **data)
+    algorithm, settings = algorithm_for(scored.job), settings_of(scored.job)
+    return gather_statistics(algorithm, settings, state, names, uniform=uniform, **data)
 
 
 def _part_of(asked: Mapping[str, Any], part: float) -> dict[str, Any]:

@@ -20,7 +20,14 @@ from rlottery.pruning.masks import Mask, kept_weights
 from rlottery.study.planning.inputs import given_mask, rewound_to
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import small_network, task_spec
-from rlottery.study.stages.agents import ALGORITHM, initial_weights, saved_agent, settings_of, streams_of, weights_from
+from rlottery.study.stages.agents import (
+    algorithm_for,
+    initial_weights,
+    saved_agent,
+    settings_of,
+    streams_of,
+    weights_from,
+)
 from rlottery.training.dynamic_sparsity import DynamicSparsity, masks_of
 
 
@@ -60,7 +67,7 @@ def start_of(job: Job, mask: Mask | None) -> Start:
     if isinstance(arm.recipe, SparseTrainingRecipe):
         dynamic = _dynamic(job, arm.recipe)
         if arm.rescale:
-            first = masks_of(dynamic.start(ALGORITHM.init(weights, jax_key(0), settings_of(job))))
+            first = masks_of(dynamic.start(algorithm_for(job).init(weights, jax_key(0), settings_of(job))))
             weights = _with_kernels(weights, lambda layers, group: rescale(layers, first[group]))
         return Start(weights, dynamic=dynamic)
     if mask is not None and control is not None and (change := control.change_weights) is not None:
@@ -94,7 +101,7 @@ def _dynamic(job: Job, recipe: SparseTrainingRecipe) -> DynamicSparsity:
         sparsity=arm.sparsity,
         allocation=recipe.rule,
         floor=recipe.floor,
-        algorithm=ALGORITHM,
+        algorithm=algorithm_for(job),
         settings=settings_of(job),
         streams=streams_of(job),
         twins=arm.twins,

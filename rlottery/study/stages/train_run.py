@@ -21,7 +21,7 @@ from rlottery.storage.paths import RunFiles
 from rlottery.storage.progress import Phase, ProgressFile
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import task_spec
-from rlottery.study.stages.agents import ALGORITHM, settings_of, streams_of
+from rlottery.study.stages.agents import algorithm_for, settings_of, streams_of
 from rlottery.study.stages.starts import Start
 from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.learner import Learner
@@ -71,7 +71,7 @@ def first_loop(job: Job, start: Start, plan: TrainingPlan, make_learner: Callabl
     settings, spec, noise = settings_of(job, start.network), task_spec(job.task), action_noise(streams_of(job))
     masks_change = start.dynamic is not None and start.dynamic.counts_change
     state = _first_state(job, start, settings)
-    return begin(make_learner(ALGORITHM, settings, state, spec, noise, masks_change=masks_change), plan, spec)
+    return begin(make_learner(algorithm_for(job), settings, state, spec, noise, masks_change=masks_change), plan, spec)
 
 
 def training_plan(job: Job, start: Start) -> TrainingPlan:
@@ -142,15 +142,16 @@ def _restore(loop: Loop, checkpoints: Checkpoints) -> Position | None:
 
 
 def _check_masks_hold(loop: Loop) -> None:
-    assert ALGORITHM.masks_hold(loop.learner.state), "a pruned weight is no longer zero"
+    assert loop.learner.algorithm.masks_hold(loop.learner.state), "a pruned weight is no longer zero"
 
 
 def _first_state(job: Job, start: Start, settings: Any) -> Any:
     """The agent's state before its first step."""
     key = jax_key(streams_of(job).for_purpose("updates"))
-    make = ALGORITHM.init if start.agent is None else ALGORITHM.rewind
+    algorithm = algorithm_for(job)
+    make = algorithm.init if start.agent is None else algorithm.rewind
     # One jitted program: compiling each small operation alone would take longer.
     state = jax.jit(partial(make, settings=settings))(start.weights if start.agent is None else start.agent, key=key)
     if start.masks is not None:
-        state = jax.jit(ALGORITHM.with_masks)(state, nest_masks(start.masks.groups))
+        state = jax.jit(algorithm.with_masks)(state, nest_masks(start.masks.groups))
     return state if start.dynamic is None else start.dynamic.start(state)

@@ -63,11 +63,11 @@ def transitions(number: int) -> list[np.ndarray]:
     dynamics = generator.normal(size=(obs, obs + act)) * 0.3
     batches = []
     for _ in range(number):
-        observations = generator.normal(size=(SETTINGS.sac.batch_size, obs))
-        actions = np.tanh(generator.normal(size=(SETTINGS.sac.batch_size, act)))
+        observations = generator.normal(size=(SETTINGS.batch_size, obs))
+        actions = np.tanh(generator.normal(size=(SETTINGS.batch_size, act)))
         following = np.tanh(np.concatenate([observations, actions], 1) @ dynamics.T)
         rewards = following[:, :1] - (actions**2).sum(1, keepdims=True)
-        ends = generator.random((SETTINGS.sac.batch_size, 1)) < 0.05
+        ends = generator.random((SETTINGS.batch_size, 1)) < 0.05
         batches.append(np.concatenate([observations, actions, rewards, following, ends], 1).astype(np.float32))
     return batches
 
