@@ -78,7 +78,7 @@ def _flops(run: Run, task: Task, config: Config, totals: Mapping[str, int]) -> f
         return None
     training, flops = config.training_for(task), 0.0
     for each in (*run.rounds, run):
-        updates = max((each.env_steps or training.env_steps) - training.warmup_steps, 0) * training.updates_per_step
+        updates = training.updates_by(each.env_steps or training.env_steps)
         sparsity = each.sparsity or {}
         weights = sum(operations[group] * total * (1 - sparsity.get(group, 0.0)) for group, total in totals.items())
         flops += updates * settings.batch_size * weights

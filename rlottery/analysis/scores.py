@@ -338,9 +338,9 @@ def notes_on(runs: Sequence[Run], last: int, training: Training) -> tuple[str, .
         else (f"the mean of the last {last} evaluations", "some of these were made")
     )
     counted = [run.trained[-last:] for run in runs if run.status == "done" and run.began_at == 0]
-    if any(of_run[0].env_steps <= training.warmup_steps for of_run in counted):
+    if any(of_run[0].env_steps < training.first_update for of_run in counted):
         notes.append(
-            f"A score is {what}, and {some} before the first update (step {training.warmup_steps:,}). Train longer, or "
+            f"A score is {what}, and {some} before the first update (step {training.first_update:,}). Train longer, or "
             "lower evaluation.interval or evaluation.score_evaluations."
         )
     for run in runs:

@@ -262,7 +262,7 @@ class Config(Section):
         for index, task in enumerate(self.tasks):
             training = self.training_for(task)
             steps, warmup = training.env_steps, training.warmup_steps
-            updates = (steps - warmup) * training.updates_per_step
+            updates, waits = training.updates_by(steps), training.first_update
             interval, scored = self.evaluation.interval, self.evaluation.score_evaluations
             episodes = self.evaluation.episodes
             made = self.evaluation.number(steps)
@@ -283,6 +283,12 @@ class Config(Section):
                     _EPISODES,
                 ),
                 (scored <= made, f"score_evaluations ({scored}) must be {too_many}", _SCORED),
+                (
+                    warmup >= steps or updates > 0,
+                    f"updates_per_step ({training.updates_per_step}) makes the first update after step {waits}, but "
+                    f"env_steps is {steps}",
+                    _UPDATES,
+                ),
                 (
                     updates <= LARGEST_COUNT,
                     f"would make {updates:,} updates in a run; the most is {LARGEST_COUNT:,}",
@@ -326,14 +332,16 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
             kept = f"the last {training.capacity} of {steps} transitions"
             yield ("criterion",), f"{reads}, but only {kept} are kept; set replay_capacity: all"
     if isinstance(recipe, SparseTrainingRecipe):
-        for key, problem in recipe.updates.conflicts(steps, warmup, evaluation.first_scored(steps)):
+        for key, problem in recipe.updates.conflicts(training, evaluation.first_scored(steps)):
             yield ("schedule", recipe.kind, key), problem
     if step := recipe.rewind_step:
         # The remaining steps must be enough for the ticket's own warm-up, and for the evaluations that make its score.
-        needed = max(warmup + 1, evaluation.interval, (evaluation.score_evaluations - 1) * evaluation.interval + 1)
-        if step <= warmup:
+        first, interval = training.first_update, evaluation.interval
+        needed = max(first, interval, (evaluation.score_evaluations - 1) * interval + 1)
+        if step < first:
             until = "until then the weights are the initial ones"
-            yield ("rewind", "step"), f"must be above warmup_steps ({warmup}), not {step}: {until}"
+            least = f"above warmup_steps ({warmup})" if first == warmup + 1 else f"at least {first} (the first update)"
+            yield ("rewind", "step"), f"must be {least}, not {step}: {until}"
         if step > steps - needed:
             yield (
                 ("rewind", "step"),

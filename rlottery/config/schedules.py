@@ -17,6 +17,7 @@ from rlottery.config.yaml_lines import show_keys
 from rlottery.pruning.method import Method
 
 if TYPE_CHECKING:
+    from rlottery.config.sections import Training
     from rlottery.pruning.controls import Ticket
 
     class PrunedArm(Ticket, Protocol):
@@ -130,18 +131,19 @@ class Gradual(_ScheduleKeys):
             return "gradual pruning starts dense, so there is no scale to correct; leave out rescale"
         return None
 
-    def window(self, env_steps: int, warmup_steps: int) -> tuple[int, int]:
+    def window(self, training: "Training") -> tuple[int, int]:
         """The first step after which masks may change, and the last one."""
-        return max(warmup_steps + 1, round(self.start * env_steps)), round(self.end * env_steps)
+        return max(training.first_update, round(self.start * training.env_steps)), round(self.end * training.env_steps)
 
-    def conflicts(self, env_steps: int, warmup_steps: int, first_scored: int) -> Iterator[tuple[str, str]]:
+    def conflicts(self, training: "Training", first_scored: int) -> Iterator[tuple[str, str]]:
         """The keys that make no sense with the training settings, and why.
 
         Args:
             first_scored: the step of the first evaluation that counts for a run's score.
         """
-        _, end = self.window(env_steps, warmup_steps)
-        yield from _ends_in_warmup(end, warmup_steps)
+        _, end = self.window(training)
+        yield from _ends_too_early(end, training)
+        yield from _faster_than_updates(self.interval, training)
         if end > first_scored:
             reached = f"before the sparsity is reached ({end}); lower end, or evaluation.score_evaluations"
             yield "end", f"the score counts evaluations from step {first_scored} on, {reached}"
@@ -168,16 +170,18 @@ class DropAndGrow(_ScheduleKeys):
             return f"{self.name} starts from a random mask, which has no scores to rank globally; use erk or uniform"
         return f"{self.name} takes allocation: erk or uniform" if arm.allocation.layers else None
 
-    def window(self, env_steps: int, warmup_steps: int) -> tuple[int, int]:
+    def window(self, training: "Training") -> tuple[int, int]:
         """The first step after which masks may change, and the last one."""
-        return warmup_steps + 1, round(self.end * env_steps)
+        return training.first_update, round(self.end * training.env_steps)
 
-    def conflicts(self, env_steps: int, warmup_steps: int, first_scored: int) -> Iterator[tuple[str, str]]:
+    def conflicts(self, training: "Training", first_scored: int) -> Iterator[tuple[str, str]]:
         """The keys that make no sense with the training settings, and why."""
-        first, end = self.window(env_steps, warmup_steps)
-        yield from _ends_in_warmup(end, warmup_steps)
+        first, end = self.window(training)
+        yield from _ends_too_early(end, training)
+        yield from _faster_than_updates(self.interval, training)
         if -(-first // self.interval) * self.interval >= end:
-            between = f"warmup_steps ({warmup_steps}) and step {end} (end x env_steps)"
+            begin = f"warmup_steps ({training.warmup_steps})" if _every_step(training) else f"step {first}"
+            between = f"{begin} and step {end} (end x env_steps)"
             yield "interval", f"masks would never change: no multiple of {self.interval} is between {between}; lower it"
 
 
@@ -266,7 +270,19 @@ def _trains_from_initial_weights(name: str, arm: "PrunedArm") -> str | None:
     return None if arm.rewind_step == 0 else f"{name} always trains from the initial weights; leave out rewind"
 
 
-def _ends_in_warmup(end: int, warmup_steps: int) -> Iterator[tuple[str, str]]:
-    if end <= warmup_steps + 1:
-        begins = f"training begins after warmup_steps ({warmup_steps}); raise end, or lower warmup_steps"
-        yield "end", f"masks would change until step {end} (end x env_steps), but {begins}"
+def _every_step(training: "Training") -> bool:
+    return training.updates_per_step.longest_wait == 1
+
+
+def _ends_too_early(end: int, training: "Training") -> Iterator[tuple[str, str]]:
+    if end <= training.first_update:
+        warmup = f"training begins after warmup_steps ({training.warmup_steps})"
+        begins = warmup if _every_step(training) else f"the first update is made after step {training.first_update}"
+        fix = "raise end, or lower warmup_steps"
+        yield "end", f"masks would change until step {end} (end x env_steps), but {begins}; {fix}"
+
+
+def _faster_than_updates(interval: int, training: "Training") -> Iterator[tuple[str, str]]:
+    if interval < (wait := training.updates_per_step.longest_wait):
+        updates = f"{wait} with updates_per_step ({training.updates_per_step})"
+        yield "interval", f"must be at least the steps between two updates, {updates}, not {interval}"

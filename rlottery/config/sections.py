@@ -29,6 +29,7 @@ from rlottery.config.numbers import fault, real, whole
 from rlottery.config.recipe_keys import AllocationName
 from rlottery.config.recipes import ControlName
 from rlottery.config.task_ids import file_name, is_task_id, wrong_ending
+from rlottery.config.updates import Updates
 from rlottery.config.yaml_lines import show
 
 
@@ -106,8 +107,10 @@ class Training(Section):
     warmup_steps: CountOrZero = Field(
         default=1_000, description="first steps, with random actions and no updates; fewer than env_steps"
     )
-    updates_per_step: Count = Field(
-        default=1, description="gradient updates per environment step after the warm-up (UTD)"
+    updates_per_step: Updates = Field(
+        default=Updates(),
+        description="gradient updates per environment step after the warm-up (UTD): a number, a fraction, or "
+        "{every: steps, updates: n}",
     )
     replay_capacity: CountOrAll = Field(default="all", description="transitions in the replay buffer; all: env_steps")
 
@@ -115,6 +118,15 @@ class Training(Section):
     def capacity(self) -> int:
         """Transitions that the replay buffer holds."""
         return self.env_steps if self.replay_capacity == "all" else self.replay_capacity
+
+    def updates_by(self, step: int) -> int:
+        """Gradient updates of a run up to an environment step."""
+        return self.updates_per_step.after(step - self.warmup_steps)
+
+    @property
+    def first_update(self) -> int:
+        """The environment step after which the first update is made."""
+        return self.warmup_steps + self.updates_per_step.longest_wait
 
 
 MOST_EVALUATIONS = 100_000

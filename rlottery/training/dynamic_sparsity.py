@@ -96,8 +96,8 @@ class DynamicSparsity:
     Attributes:
         kind: "gradual" prunes more and more weights; "set" and "rigl" drop and grow a constant number.
         interval: environment steps between two mask updates.
-        begin, end: the window of environment steps in which masks change; `begin` is after the warm-up. Gradual
-            pruning reaches its full sparsity at `end`, even if `end` is not a multiple of the interval.
+        begin, end: the window of environment steps in which masks change, from the first update on. Gradual pruning
+            reaches its full sparsity at `end`, even if `end` is not a multiple of the interval.
         drop: share of each layer's survivors that is dropped at `begin`; it falls to 0 at `end`. Unused by "gradual".
         sparsity: group -> pruned share: constant for "set" and "rigl", reached at `end` for "gradual".
         floor: minimum weights per layer.
@@ -142,11 +142,12 @@ class DynamicSparsity:
     def update(self, state: Any, step: int, batch: Transitions) -> Any:
         """`state` after the mask update that is due at `step`, or `state` itself if none is.
 
-        To be called after the gradient updates of an environment step. A grown weight starts from zero, with zero
-        moments and a zero in the target, even if the same update dropped it.
+        To be called after the gradient updates of an environment step, if there are any. A grown weight starts from
+        zero, with zero moments and a zero in the target, even if the same update dropped it.
 
         Args:
-            batch: the last batch that the agent was updated on; RigL takes the dense gradient on it.
+            batch: RigL takes the dense gradient on it. The last batch that the agent was updated on after this step; if
+                there was no update, one that was sampled for this.
 
         Raises:
             MaskError: gradual pruning disconnected a network, or can't meet its sparsity. SET and RigL may disconnect

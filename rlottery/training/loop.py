@@ -25,7 +25,7 @@ from rlottery.training.replay_buffer import ReplayBuffer
 from rlottery.training.rewind_points import RewindPoints
 
 LOSS_INTERVAL = 1_000
-"""Environment steps between two rows of losses in the metrics."""
+"""Environment steps between two rows of losses in the metrics; more if there was no update in the meantime."""
 
 
 @dataclass(frozen=True)
@@ -136,18 +136,21 @@ def train(
         outcome = collector.step(loop)
         step, is_last = loop.env_steps, loop.env_steps == plan.last_step
         recorder.tick(step)
-        if not compiled and step > plan.training.warmup_steps:
+        updates = plan.training.updates_by(step) - plan.training.updates_by(step - 1)
+        if not compiled and updates:
             recorder.enter("compiling")
-        batch = _update(loop, plan)
-        if not compiled and batch is not None:
+        batch = _update(loop, plan, updates)
+        if not compiled and updates:
             recorder.enter(None)
             compiled = True
-        if batch is not None and plan.dynamic is not None and plan.dynamic.due(step):
+        if plan.dynamic is not None and plan.dynamic.due(step):
+            if batch is None:  # there are fewer updates than steps
+                batch = loop.replay.sample(loop.minibatches, plan.batch_size)
             loop.learner.state = plan.dynamic.update(loop.learner.state, step, columns(batch, *loop.spec))
         if rewind_points is not None and rewind_points.due(step):
             check_sound(loop)
             rewind_points.save(step, loop.learner.state)
-        if batch is not None and step % LOSS_INTERVAL == 0:
+        if loop.losses.updates and step % LOSS_INTERVAL == 0:
             recorder.write(loop.losses.row(step))
         if (outcome.over or is_last) and loop.episode.due(step, last=is_last):
             recorder.write(loop.episode.row(step))
@@ -208,11 +211,10 @@ class _Collector:
         return _checked_action(loop, loop.learner.act(observation, loop.env_steps), observation)
 
 
-def _update(loop: Loop, plan: TrainingPlan) -> np.ndarray | None:
-    """The updates of one environment step. Returns the rows of the last batch; None during the warm-up."""
+def _update(loop: Loop, plan: TrainingPlan, updates: int) -> np.ndarray | None:
+    """Make so many updates. Returns the rows of the last batch; None if there is no update."""
     batch = None
-    is_warm_up = loop.env_steps <= plan.training.warmup_steps
-    for _ in range(0 if is_warm_up else plan.training.updates_per_step):
+    for _ in range(updates):
         batch = loop.replay.sample(loop.minibatches, plan.batch_size)
         result = loop.learner.update(batch)
         loop.losses.add(result.metrics)

@@ -37,6 +37,11 @@ class LossMeter:
         return {"kind": "losses", "env_steps": step, **means, "updates_per_second": rate}
 
     @property
+    def updates(self) -> int:
+        """Updates since the last row."""
+        return self._updates
+
+    @property
     def last_finite(self) -> dict[str, float]:
         """The metrics of the last update, or of the update before if those are not finite."""
         return self._last if all(map(math.isfinite, self._last.values())) else self._before

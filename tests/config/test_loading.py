@@ -112,6 +112,10 @@ COUNT = "must be a whole number of at least 1, not "
 ABOVE_ZERO = "must be a number above 0, not "
 TO_ONE = "must be a number above 0 and at most 1, not "
 BELOW_ONE = "must be a number from 0 to below 1, not "
+UPDATES = (
+    "must be a whole number of at least 1, a fraction such as 0.25 (an update every 4 steps) or "
+    "{every: 8, updates: 2}, not "
+)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +165,13 @@ BELOW_ONE = "must be a number from 0 to below 1, not "
         ("training.env_steps", "1:30", COUNT + "'1:30'"),
         ("training.env_steps", "2001-01-01", COUNT + "'2001-01-01'"),
         ("training.warmup_steps", "-1", "must be a whole number of at least 0, not -1"),
-        ("training.updates_per_step", "0.5", COUNT + "0.5"),
+        ("training.updates_per_step", "0", UPDATES + "0"),
+        ("training.updates_per_step", "1/4", UPDATES + "'1/4'"),
+        ("training.updates_per_step", "-0.25", UPDATES + "-0.25"),
+        ("training.updates_per_step", "'0.25'", UPDATES + "'0.25'; leave the quotes out"),
+        ("training.updates_per_step", "0.3333", ("must be a fraction that comes out even within 1,000 environment "
+         "steps, not 0.3333; write {every: 3, updates: 1}")),
+        ("training.updates_per_step", "3e9", "must be at most 2,147,483,647, not 3000000000"),
         ("training.replay_capacity", "0", "must be a whole number of at least 1, or all, not 0"),
         ("evaluation.interval", "0", COUNT + "0"),
         ("evaluation.episodes", "0", COUNT + "0"),
@@ -283,6 +293,13 @@ def test_fault_of_a_document(faults: Faults, text: str, message: str) -> None:
                 "training: {warmup_steps: 6000}\nevaluation: {score_evaluations: 1}\n"
             ),
             [("config.yaml:5: tasks.1.training.env_steps: warmup_steps (6000) must be less than env_steps (5000)")],
+        ),
+        (
+            MINIMAL + "training: {env_steps: 9000, updates_per_step: {every: 8001, updates: 9}}\n",
+            [
+                "config.yaml:3: training.updates_per_step: updates_per_step ({every: 8001, updates: 9}) makes the "
+                "first update after step 9001, but env_steps is 9000"
+            ],
         ),
         # Two tasks that share a setting find one fault.
         (

@@ -81,7 +81,7 @@ def arm(key: str, value: str) -> str:
 
 
 def test_the_keys_are_found() -> None:
-    assert len(OF_STUDY) == 33 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
+    assert len(OF_STUDY) == 35 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
     assert len(OF_ARMS) == 18 and {"batches", "rewind.step", "schedule.rigl.drop", "sparsity[]"} <= {*OF_ARMS}
 
 
@@ -126,7 +126,8 @@ def test_whole_numbers_may_be_written_with_an_exponent(load: Load, faults: Fault
     for written in ("100", "1e2", "1.0e2", "100.0", "1_00", "+1e+2"):
         value = value_of(load(MINIMAL, setting(key, written)), key)
         assert (type(value), value) == (int, 100)
-    for written in ("100.5", "1e-2", "1e2.0", "0x64"):
+    is_share = key == "training.updates_per_step.updates"  # fractions are more than a slip here
+    for written in ("1e2.0", "0x64") if is_share else ("100.5", "1e-2", "1e2.0", "0x64"):
         assert "must be a whole number" in faults(MINIMAL, setting(key, written))[0]
 
 

@@ -386,6 +386,36 @@ def test_fault_of_a_ticket(fault: Fault, key: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (
+            "schedule: {rigl: {interval: 499}}",
+            "schedule.rigl.interval: must be at least the steps between two updates, 500 with updates_per_step "
+            "(0.002), not 499",
+        ),
+        (
+            "schedule: {gradual: {start: 0.05, end: 0.5}}",
+            "schedule.gradual.end: masks would change until step 600 (end x env_steps), but the first update is made "
+            "after step 700; raise end, or lower warmup_steps",
+        ),
+        (
+            "schedule: {rigl: {interval: 730, end: 0.6}}",
+            "schedule.rigl.interval: masks would never change: no multiple of 730 is between step 700 and step 720 "
+            "(end x env_steps); lower it",
+        ),
+        (
+            "criterion: magnitude, rewind: {step: 699}",
+            "rewind.step: must be at least 700 (the first update), not 699: until then the weights are the initial "
+            "ones",
+        ),
+    ],
+)
+def test_masks_and_rewind_points_wait_for_the_first_update(fault: Fault, key: str, message: str) -> None:
+    found = fault(f"{{sparsity: 0.9, {key}}}", overrides=("training.updates_per_step=0.002",))
+    assert found == f"2: arms.0.{message}"
+
+
+@pytest.mark.parametrize(
     ("arm", "message"),
     [
         (

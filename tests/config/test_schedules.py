@@ -1,5 +1,6 @@
 """Schedules: their descriptions, and when they change masks."""
 
+from rlottery.config import Training
 from rlottery.config.schedules import IN_TRAINING, SCHEDULES, Gradual, PruningSchedule, RigL
 
 
@@ -11,6 +12,13 @@ def test_every_schedule_is_described() -> None:
 
 
 def test_masks_change_only_after_the_warm_up() -> None:
-    assert Gradual(start=0.5, end=0.75).window(env_steps=1000, warmup_steps=200) == (500, 750)
-    assert Gradual(start=0.1, end=0.75).window(env_steps=1000, warmup_steps=200) == (201, 750)
-    assert RigL(end=0.8).window(env_steps=1000, warmup_steps=200) == (201, 800)
+    training = Training(env_steps=1000, warmup_steps=200)
+    assert Gradual(start=0.5, end=0.75).window(training) == (500, 750)
+    assert Gradual(start=0.1, end=0.75).window(training) == (201, 750)
+    assert RigL(end=0.8).window(training) == (201, 800)
+
+
+def test_masks_change_only_after_the_first_update() -> None:
+    seldom = Training(env_steps=1000, warmup_steps=200, updates_per_step={"every": 50, "updates": 4})
+    assert Gradual(start=0.1, end=0.75).window(seldom) == (250, 750)
+    assert RigL(end=0.8).window(seldom) == (250, 800)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.config import Config, SACSettings
+from rlottery.config import Config, SACSettings, Training
 from rlottery.report.collect import collect
 from rlottery.report.contrast_sentences import registered
 from rlottery.report.score_tables import closing_table
@@ -48,6 +48,14 @@ def test_a_whole_study(store: Store) -> None:
     # (300 - 10) updates of 256 transitions; 10 weights a group, 8 and 12 operations each.
     assert costs["dense"].flops == 290 * 256 * (8 * 10 + 12 * 10)
     assert costs["magnitude-70"].flops == pytest.approx(0.3 * 290 * 256 * 200)
+
+
+def test_fewer_updates_than_steps_cost_less(store: Store) -> None:
+    write_study(store, range(1))
+    asked = config(seeds=(0,))
+    training = Training(**asked.training.model_dump() | {"updates_per_step": 0.25})
+    costs = {cost.arm: cost for cost in collect(store, asked.model_copy(update={"training": training})).costs}
+    assert costs["dense"].flops == 72 * 256 * (8 * 10 + 12 * 10)  # after 10 steps of warm-up, every fourth of 290
 
 
 def test_an_iterative_ticket_costs_all_its_rounds(store: Store) -> None:

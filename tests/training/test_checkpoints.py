@@ -29,6 +29,7 @@ from rlottery.storage.metrics_log import WALL_CLOCK, MetricsLog, read_metrics
 from rlottery.storage.paths import RunFiles
 from rlottery.training import checkpoints
 from rlottery.training.checkpoints import Checkpoints
+from rlottery.training.dynamic_sparsity import DynamicSparsity
 from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train
 from tests.environments import Target
@@ -36,6 +37,21 @@ from tests.environments import Target
 SETTINGS = SACSetup(SACSettings(batch_size=8), NetworkSettings(actor=(4,), critic=(4,)))
 FINGERPRINT = {"version": 1, "sac": {"batch_size": 8}}
 VERSIONS = {"jax": "0.10.2"}
+
+
+RIGL = partial(
+    DynamicSparsity,
+    kind="rigl",
+    interval=10,
+    begin=18,
+    end=45,
+    drop=0.5,
+    sparsity={"actor": 0.4, "critic": 0.4},
+    allocation="uniform",
+    floor=1,
+    algorithm=SAC,
+    settings=SETTINGS,
+)
 
 
 class KilledError(Exception):
@@ -50,6 +66,8 @@ class Study:
         ticket: whether it is trained with a mask.
         capacity: of the replay buffer.
         make: its environment.
+        updates_per_step: of the training settings.
+        rigl: whether its masks change, at steps 20, 30 and 40.
     """
 
     def __init__(
@@ -61,11 +79,16 @@ class Study:
         env_steps: int = 60,
         sizes: tuple[int, int] = (2, 1),
         make: Callable[[], Environment] = lambda: Environment("Target", Target(steps=7)),
+        updates_per_step: Any = 1,
+        rigl: bool = False,
     ) -> None:
         self.files, self.make, self.sizes = RunFiles(folder), make, sizes
         self.streams = Streams("tests", "Target-v0", 0, "ticket" if ticket else "dense")
-        training = Training(env_steps=env_steps, warmup_steps=10, replay_capacity=capacity)
-        self.schedule = TrainingPlan(training, 8, 20, [1, 2], self.streams)
+        training = Training(
+            env_steps=env_steps, warmup_steps=10, replay_capacity=capacity, updates_per_step=updates_per_step
+        )
+        dynamic = RIGL(streams=self.streams) if rigl else None
+        self.schedule = TrainingPlan(training, 8, 20, [1, 2], self.streams, dynamic=dynamic)
         self.ticket = ticket
 
     def fresh(self) -> Loop:
@@ -80,6 +103,8 @@ class Study:
                 layers = {name: arrays[f"{name}.kernel"] for name in names}
                 masks[group] = nest_kernels(prune({name: np.abs(layer) for name, layer in layers.items()}, 0.4))
             state = SAC.with_masks(state, masks)
+        if self.schedule.dynamic is not None:
+            state = self.schedule.dynamic.start(state)
         spec = Spec(*self.sizes)
         return begin(CpuLearner(SAC, SETTINGS, state, spec, action_noise(self.streams)), self.schedule, spec)
 
@@ -152,6 +177,18 @@ def test_wherever_it_is_saved_and_killed(
     for after in sorted(kills):
         study.killed(after, lambda loop: loop.episodes in saved)
     assert bits(study, study.run(lambda loop: loop.episodes in saved)) == undisturbed[False, capacity]
+
+
+def test_killed_between_two_updates_and_before_masks_change(tmp_path: Path) -> None:
+    """Updates at steps 18, 26, 34, ...; masks change at 20, 30 and 40, on batches that were sampled for it."""
+    whole, other = (
+        Study(tmp_path / name, updates_per_step={"every": 8, "updates": 2}, rigl=True) for name in ("whole", "other")
+    )
+    expected = bits(whole, whole.run(save=lambda loop: False))
+    for after in (16, 25, 33, 38):
+        other.killed(after)
+    assert bits(other, other.run()) == expected
+    assert other.began_at == 35
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class Run:
         *,
         env_steps: int = 40,
         warmup_steps: int = 10,
-        updates_per_step: int = 1,
+        updates_per_step: Any = 1,
         replay_capacity: int | str = "all",
         interval: int = 20,
         batch_size: int = 8,
@@ -45,6 +45,8 @@ class Run:
         settings: Any = ToySettings(),  # noqa: B008
         state: Any = None,
         environment: Callable[[], Target] = Target,
+        dynamic: Any = None,
+        rewind_points: Any = None,
     ) -> None:
         self.ticks: list[int] = []
         self.recorder = Rows(self.ticks.append)
@@ -67,6 +69,7 @@ class Run:
             evaluation_interval=interval,
             evaluation_seeds=EVALUATION_SEEDS,
             streams=self.streams,
+            dynamic=dynamic,
         )
         spec = Spec(2, 1)
         # The toy knows nothing of compact networks.
@@ -79,7 +82,7 @@ class Run:
             kernels=False if algorithm is TOY else None,
         )
         self.loop = begin(learner, schedule, spec)
-        self._training = lambda: train(self.loop, schedule, make, self.recorder)
+        self._training = lambda: train(self.loop, schedule, make, self.recorder, rewind_points)
 
     def train(self, between_episodes: Callable[[Loop], None] = lambda loop: None) -> Loop:
         to_the_end(self._training(), between_episodes)
@@ -170,6 +173,59 @@ def test_loss_rows_are_means_since_the_last(monkeypatch: pytest.MonkeyPatch) -> 
 def test_warm_up_makes_no_updates(warmup_steps: int, updates_per_step: int) -> None:
     trained = Run(warmup_steps=warmup_steps, updates_per_step=updates_per_step).train()
     assert trained.learner.state.updates == (40 - warmup_steps) * updates_per_step
+
+
+EVERY_8 = {"every": 8, "updates": 2}
+"""With a warm-up of 10 steps: 2 updates at step 18, 26, 34, 42, ..."""
+
+
+def test_fewer_updates_than_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses are reported at the next step that is due, however few updates there were."""
+    monkeypatch.setattr(training, "LOSS_INTERVAL", 5)
+    run = Run(env_steps=45, updates_per_step=EVERY_8)
+    made: list[int] = []
+    run.recorder.tick = lambda step: made.append(int(run.loop.learner.state.updates))
+    run.train()
+    assert made == [max(0, step - 11) // 8 * 2 for step in range(1, 46)]  # a tick comes before the step's updates
+    # The toy's loss counts the updates.
+    assert [(row["env_steps"], row["loss"]) for row in run.of_kind("losses")] == [
+        (20, 0.5),
+        (30, 2.5),
+        (35, 4.5),
+        (45, 6.5),
+    ]
+
+
+def test_masks_change_also_at_steps_without_an_update() -> None:
+    seen: list[tuple[int, int, tuple[int, ...]]] = []
+
+    class Masks:
+        def due(self, step: int) -> bool:
+            return step in (18, 20, 25, 30)
+
+        def update(self, state: Any, step: int, batch: Any) -> Any:
+            stored = run.loop.replay.stored()
+            assert np.isin(batch.rewards, stored.rewards).all()
+            seen.append((step, int(state.updates), batch.actions.shape))
+            return state
+
+    run = Run(updates_per_step=EVERY_8, dynamic=Masks())
+    run.train()
+    assert seen == [(18, 2, (8, 1)), (20, 2, (8, 1)), (25, 2, (8, 1)), (30, 4, (8, 1))]
+
+
+def test_a_rewind_point_between_two_updates() -> None:
+    saved: dict[int, int] = {}
+
+    class Points:
+        def due(self, step: int) -> bool:
+            return step in (18, 25, 26)
+
+        def save(self, step: int, state: Any) -> None:
+            saved[step] = int(state.updates)
+
+    Run(updates_per_step=EVERY_8, rewind_points=Points()).train()
+    assert saved == {18: 2, 25: 2, 26: 4}
 
 
 def test_warm_up_actions_are_uniform() -> None:

@@ -200,7 +200,7 @@ def train_seconds(config: Config, task: Task, rates: Rates, env_steps: int | Non
     """
     training = config.training_for(task)
     env_steps = training.env_steps if env_steps is None else env_steps
-    updates = max(0, env_steps - training.warmup_steps) * training.updates_per_step
+    updates = training.updates_by(env_steps)
     evaluations = config.evaluation.number(env_steps) + 1
     steps = env_steps + evaluations * config.evaluation.episodes * rates.episode_steps
     flops = share * update_flops(config, task, rates.spec)

@@ -47,8 +47,8 @@ AGENT_COPIES = 5
 (also of a ticket that trains only its survivors), their bytes, and the content of the file."""
 SALIENCY_ARRAYS = 6
 """Mask stage: the largest number of weight-sized arrays (gradients, their means, scores) that was measured."""
-ACTIVATIONS = 2
-"""Each activation of an update, and its gradient."""
+ACTIVATIONS = 3
+"""Each activation of an update, its gradient, and what is computed on the way. Measured at batches of up to 4,096."""
 
 
 class Memory(NamedTuple):

@@ -91,7 +91,7 @@ def _with_kernels(weights: Tree, change: Callable[[Mapping[str, Any], str], Mapp
 def _dynamic(job: Job, recipe: SparseTrainingRecipe) -> DynamicSparsity:
     arm, training = job.ticket_arm, job.config.training_for(job.task)
     assert arm.sparsity is not None
-    begin, end = recipe.updates.window(training.env_steps, training.warmup_steps)
+    begin, end = recipe.updates.window(training)
     return DynamicSparsity(
         kind=cast(Any, recipe.kind),
         interval=recipe.updates.interval,

@@ -65,6 +65,13 @@ def test_seconds_of_a_run(small: Config) -> None:
     assert quarter == pytest.approx(START_SECONDS + updates + 0.9)
 
 
+def test_seconds_of_a_run_with_fewer_updates_than_steps(tmp_path: Path) -> None:
+    small = tiny_config(tmp_path, *SMALL, "training.updates_per_step={every: 60, updates: 7}")
+    # Steps 101 to 300: three groups of 60 steps.
+    updates = 21 * (7 * 680 / (GEMM_SHARE[find().usable] * 1e9) + UPDATE_SECONDS)
+    assert train_seconds(small, small.tasks[0], RATES) == pytest.approx(START_SECONDS + updates + 0.9)
+
+
 ARMS = """
 tasks: [Pendulum-v1]
 seeds: [0]

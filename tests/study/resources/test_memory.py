@@ -45,7 +45,7 @@ UNITS = (3 + 2 + 2) + 2 * (4 + 5 + 1)
 """Of the actor and of both critics, inputs and outputs among them."""
 TRANSITION = 4 * (3 + 1 + 1 + 3 + 1)
 RING = 300 * TRANSITION
-TRAINED = 5 * AGENT + 2 * 4 * 7 * UNITS + RING
+TRAINED = 5 * AGENT + 3 * 4 * 7 * UNITS + RING
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_run_holds_its_agent_its_activations_and_its_ring(small: Config, stage
 
 def test_a_mask_holds_an_agent_and_evidence_and_maps_the_replay_that_it_reads(small: Config) -> None:
     own = AGENT + 6 * WEIGHTS
-    assert run_memory(job(small, "mask", method="gradient"), SPEC) == (own + 2 * 4 * 8 * UNITS, RING)  # batches of 8
+    assert run_memory(job(small, "mask", method="gradient"), SPEC) == (own + 3 * 4 * 8 * UNITS, RING)  # batches of 8
     assert run_memory(job(small, "mask", method="magnitude"), SPEC) == (own, 0)
 
 
@@ -165,8 +165,8 @@ class TestMoreThanTheMachineHas:
         ("override", "key", "needs"),
         [
             # Batches: 2 x 4 bytes of 27 units
-            ("sac.batch_size=1e5", "sac.batch_size", 2 * 4 * 1e5 * UNITS),
-            ("pruning.gradient_batch_size=1e5", "pruning.gradient_batch_size", 2 * 4 * 1e5 * UNITS),
+            ("sac.batch_size=1e5", "sac.batch_size", 3 * 4 * 1e5 * UNITS),
+            ("pruning.gradient_batch_size=1e5", "pruning.gradient_batch_size", 3 * 4 * 1e5 * UNITS),
             ("training.env_steps=1e6", "training.replay_capacity", 1e6 * TRANSITION),
             # 3 x 60,000 + 60,000 x 2 weights of the actor, and 50 of the critics
             ("network.actor=[6e4]", "network", 5 * 4 * (3 * 30e4 + 4 * 50)),

@@ -1,0 +1,88 @@
+"""How many gradient updates a run makes, and after which environment steps: its replay ratio."""
+
+import math
+from fractions import Fraction
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator, TypeAdapter, model_serializer, model_validator
+
+from rlottery.config.fields import Count, Section
+from rlottery.config.numbers import fault
+from rlottery.config.yaml_lines import is_number, show, show_keys
+
+LONGEST_FRACTION = 1_000
+"""The most steps in which a fraction has to come out even: 0.25 does in 4. With `every`, there is no such limit."""
+
+
+def _number_of_updates(value: object) -> int | float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+        if value % 1:
+            return _even(value)
+        count: int = TypeAdapter(Count).validate_python(value)
+        return count
+    unquoted = "; leave the quotes out" if isinstance(value, str) and is_number(value) else ""
+    raise fault(
+        "must be a whole number of at least 1, a fraction such as 0.25 (an update every 4 steps) or "
+        f"{{every: 8, updates: 2}}, not {show(value)}{unquoted}"
+    )
+
+
+def _even(value: float) -> float:
+    exact = _exactly(value)
+    if exact.denominator <= LONGEST_FRACTION:
+        return value
+    near = exact.limit_denominator(LONGEST_FRACTION)
+    instead = f"every: {near.denominator}, updates: {near.numerator}" if near else "every: STEPS, updates: 1"
+    raise fault(
+        f"must be a fraction that comes out even within {LONGEST_FRACTION:,} environment steps, not {show(value)}; "
+        f"write {{{instead}}}"
+    )
+
+
+NumberOfUpdates = Annotated[int | float, PlainValidator(_number_of_updates)]
+
+
+class Updates(Section):
+    """When a run makes gradient updates. A number in the YAML means so many after each environment step.
+
+    A fraction is spread evenly: after t steps, floor(fraction x t) updates have been made. With `every`, all updates
+    are made at once after so many steps. Steps are counted from the end of the warm-up.
+    """
+
+    every: Count = Field(default=1, description="environment steps from one group of updates to the next")
+    updates: NumberOfUpdates = Field(default=1, description="gradient updates in a group")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_alone(cls, value: object) -> object:
+        if isinstance(value, dict | Updates):
+            return value
+        return {"every": 1, "updates": TypeAdapter(NumberOfUpdates).validate_python(value)}
+
+    @model_serializer
+    def _shortest(self) -> int | float | dict[str, Any]:
+        # One form per meaning, so that equal settings have equal fingerprints.
+        if self.every == 1:
+            return self.updates
+        if self.updates == 1 and _exactly(1 / self.every) == Fraction(1, self.every):
+            return 1 / self.every
+        return {"every": self.every, "updates": self.updates}
+
+    def __str__(self) -> str:
+        return show_keys(self.model_dump())
+
+    def after(self, steps: int) -> int:
+        """The updates that have been made `steps` environment steps after the warm-up."""
+        return math.floor(max(steps, 0) // self.every * _exactly(self.updates))
+
+    @property
+    def longest_wait(self) -> int:
+        """Environment steps until the first update, and the most between two updates."""
+        return self.every * math.ceil(1 / _exactly(self.updates))
+
+
+@cache
+def _exactly(value: int | float) -> Fraction:
+    """The number as it is written: 0.1 is a tenth."""
+    return Fraction(repr(value))

@@ -1,0 +1,80 @@
+"""How many updates are made, and when."""
+
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from rlottery.config import Training
+from rlottery.config.updates import Updates
+
+
+def after_each(updates: Any, steps: int) -> list[int]:
+    """The updates after each of the first steps after the warm-up."""
+    made = Updates.model_validate(updates)
+    return [now - before for before, now in pairwise(made.after(step) for step in range(steps + 1))]
+
+
+@pytest.mark.parametrize(
+    ("updates", "expected"),
+    [
+        (1, [1, 1, 1, 1, 1, 1, 1, 1]),
+        (3, [3, 3, 3, 3, 3, 3, 3, 3]),
+        (0.25, [0, 0, 0, 1, 0, 0, 0, 1]),
+        (0.75, [0, 1, 1, 1, 0, 1, 1, 1]),
+        (1.5, [1, 2, 1, 2, 1, 2, 1, 2]),
+        ({"every": 4, "updates": 3}, [0, 0, 0, 3, 0, 0, 0, 3]),
+        ({"every": 3, "updates": 1}, [0, 0, 1, 0, 0, 1, 0, 0]),
+    ],
+)
+def test_by_hand(updates: Any, expected: list[int]) -> None:
+    assert after_each(updates, 8) == expected
+
+
+@given(st.integers(1, 1_000), st.integers(1, 5_000), st.integers(0, 2**31))
+def test_a_fraction_is_never_an_update_behind_or_ahead(denominator: int, numerator: int, steps: int) -> None:
+    share = Fraction(numerator, denominator)
+    written = float(share)
+    if Fraction(repr(written)) != share:  # such as a third
+        return
+    made = Updates.model_validate(written)
+    assert 0 <= share * steps - made.after(steps) < 1
+    wait = made.longest_wait
+    assert made.after(wait - 1) == 0 < made.after(wait)
+    assert made.after(steps + wait) > made.after(steps)
+
+
+@pytest.mark.parametrize(
+    ("updates", "written"),
+    [
+        (1, 1),
+        (2.0, 2),
+        (0.25, 0.25),
+        ({"every": 4, "updates": 1}, 0.25),
+        ({"every": 3, "updates": 1}, {"every": 3, "updates": 1}),
+        ({"every": 1, "updates": 5}, 5),
+        ({"every": 8, "updates": 2}, {"every": 8, "updates": 2}),
+    ],
+)
+def test_one_form_for_one_meaning(updates: Any, written: Any) -> None:
+    plain = Training(updates_per_step=updates).model_dump(mode="json")["updates_per_step"]
+    assert plain == written
+    assert type(plain) is type(written)
+    assert after_each(plain, 50) == after_each(updates, 50)
+
+
+def test_a_third_is_not_a_decimal() -> None:
+    for third in (1 / 3, 0.333333):
+        with pytest.raises(ValidationError, match=r"comes out even .* write \{every: 3, updates: 1\}"):
+            Updates.model_validate(third)
+
+
+def test_updates_begin_after_the_warm_up() -> None:
+    training = Training(warmup_steps=10, updates_per_step={"every": 8, "updates": 2})
+    assert [training.updates_by(step) for step in (0, 10, 17, 18, 25, 26)] == [0, 0, 0, 2, 2, 4]
+    assert training.first_update == 18
+    assert Training(warmup_steps=10).first_update == 11
