@@ -24,6 +24,7 @@ data/
   .locks/                                  one lock file per run (earlier versions: .lock in the run's folder), the
                                            leases next to it, and the heartbeats of processes
   .cluster/                                what a command and the nodes of a cluster tell each other while runs are left
+  .cluster/jobs/                           what their engine keeps about jobs, and what these print
 """
 
 import os
@@ -126,6 +127,7 @@ class Store:
     record_lease = _Below(f"{LOCKS}/study.lock")
     locks = _Below(LOCKS)
     cluster = _Below(CLUSTER)
+    cluster_jobs = _Below(f"{CLUSTER}/jobs")
 
     @property
     def head(self) -> RunFiles:
@@ -158,10 +160,11 @@ class Store:
     def check_links(self) -> None:
         """Raise StudyError if a symbolic link leads out of the data folder, as one could in an untrusted study.
 
-        The data folder itself may be a link.
+        The data folder itself may be a link. An engine may make links in a folder of its own: each of its jobs has a
+        new one, so that no file is written to a folder of an untrusted study.
         """
         for name in ("masks", "runs", "report", "trials", "untrained", "study.json", ".study.lock", LOCKS, CLUSTER):
-            for path in _with_all_below(self.root / name):
+            for path in _with_all_below(self.root / name, but_not_below=self.cluster_jobs):
                 if path.is_symlink():
                     raise StudyError(
                         f"{path} is a symbolic link, so files written there would be outside the study. "
@@ -206,8 +209,9 @@ def replay_is_saved(files: RunFiles) -> bool:
     return all((files.folder / name).is_file() for name in REPLAY_FILES)
 
 
-def _with_all_below(path: Path) -> Iterator[Path]:
+def _with_all_below(path: Path, but_not_below: Path) -> Iterator[Path]:
     """A path and everything below it. Links are not followed."""
     yield path
     for folder, folders, names in os.walk(path):
         yield from (Path(folder) / name for name in (*folders, *names))
+        folders[:] = [name for name in folders if Path(folder) / name != but_not_below]

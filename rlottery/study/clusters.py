@@ -22,13 +22,13 @@ from rlottery.errors import ConfigError, StudyError
 from rlottery.processes.children import python_command
 from rlottery.storage.locks import RunLock, holder_of, try_lock
 from rlottery.storage.paths import Store
-from rlottery.study.execution.cluster import ClusterBackend
+from rlottery.study.execution.cluster import ClusterBackend, Phase
 from rlottery.study.execution.dask import Dask
 from rlottery.study.execution.slurm import SavingCommand, Slurm, check_slurm, job_name, sbatch_flags, submit
 
 ENGINES = ("slurm", "dask")
 HEAD = "head"
-"""What the job of `--detach` is called, and the name of its folder begins with."""
+"""What the comment of the job of `--detach`, which is the name of its folder, begins with."""
 TAKE_OVER_SECONDS = 10.0
 """How often to look whether the command that hands in has ended."""
 _LOCAL = ("tmpfs", "ramfs", "devtmpfs")
@@ -115,9 +115,12 @@ class Cluster(ABC):
     def tidy(self) -> None:
         """Delete what the nodes were told, and have answered. For a study whose runs are all done."""
         if self.is_head:
-            for path in self._store.cluster.glob("*"):
-                if not path.name.startswith(HEAD):
+            folder, jobs = self._store.cluster, self._store.cluster_jobs
+            for path in [*jobs.glob("*"), *folder.glob("*")]:
+                if not path.name.startswith(HEAD) and path != jobs:
                     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the job of --detach still prints there
+                jobs.rmdir()
 
     @property
     def line_when_left(self) -> str:
@@ -147,14 +150,22 @@ class OnSlurm(Cluster):
         """
         if holder := holder_of(self._store.head):
             raise StudyError(f"This study is running: {holder} submits its jobs. To follow it, leave out --detach.")
+        found = Slurm(self._store, self.profile).standings() or {}
+        if any(name.startswith(HEAD) and job.phase is not Phase.CANCELLED for (name, _), job in found.items()):
+            raise StudyError(
+                "A job of --detach is queued or running already. To follow it, leave out --detach. "
+                f"To see it: squeue --name={job_name(self._store)}"
+            )
         arguments = [word for word in sys.argv[1:] if word != "--detach"]
         small = self.profile.model_copy(
             update={"time": self.profile.head_time, "cores": 1, "whole_nodes": False, "memory": "2G"}
         )
+        check_slurm(small)
         command = [*python_command("rlottery"), *arguments]
-        folder = self._store.cluster / f"{HEAD}-{secrets.token_hex(4)}"
+        folder = self._store.cluster_jobs / f"{HEAD}-{secrets.token_hex(4)}"
         folder.mkdir(parents=True)
-        [name] = submit(self._store, small, [SavingCommand(command)], sbatch_flags(small) | {"comment": HEAD}, folder)
+        flags = sbatch_flags(small) | {"comment": folder.name}
+        [name] = submit(self._store, small, [SavingCommand(command)], flags, folder)
         follow = " ".join(map(quote, ["rlottery", *arguments]))
         return (
             f"Submitted as Slurm job {name}, which submits the others and writes the report. What it prints is in "

@@ -60,7 +60,18 @@ def test_a_data_folder_that_cannot_be_written_is_refused_with_its_mend(tmp_path:
 
 
 @pytest.mark.parametrize(
-    "place", ["runs", "runs/A-v0", "runs/A-v0/seed_0/dense/metrics.jsonl", "masks/x.pkl", "report", "report/x.png"]
+    "place",
+    [
+        "runs",
+        "runs/A-v0",
+        "runs/A-v0/seed_0/dense/metrics.jsonl",
+        "masks/x.pkl",
+        "report",
+        "report/x.png",
+        ".cluster",
+        ".cluster/jobs",
+        ".cluster/sessions/A-v0",
+    ],
 )
 def test_a_link_out_of_the_data_folder_is_refused(tmp_path: Path, place: str) -> None:
     root = tmp_path / "data"
@@ -71,6 +82,13 @@ def test_a_link_out_of_the_data_folder_is_refused(tmp_path: Path, place: str) ->
     link.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StudyError, match=re.escape(f"{link} is a symbolic link")):
         Store(root).check_links()
+
+
+def test_an_engine_may_make_links_among_what_it_keeps_about_jobs(tmp_path: Path) -> None:
+    jobs = tmp_path / ".cluster" / "jobs" / "20261129-120000"
+    jobs.mkdir(parents=True)
+    (jobs / ".submission_file.sh").symlink_to(jobs / "7_submission.sh")
+    Store(tmp_path).check_links()
 
 
 def test_the_data_folder_itself_may_be_a_link(tmp_path: Path) -> None:

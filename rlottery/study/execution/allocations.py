@@ -3,7 +3,7 @@
 data/.cluster/study-{digest}.json     the settings of the study, written once
 data/.cluster/{batch}.json            allocations that were handed in together: their jobs, and the engine's names
 data/.cluster/{batch}/{index}.jsonl   how the jobs of an allocation ended, written by the node that does them
-data/.cluster/{batch}/jobs/           what the engine keeps about the jobs, and what they print
+data/.cluster/jobs/{batch}/           what the engine keeps about the jobs, and what they print
 data/.cluster/sessions/               how far each run was whenever a node began with it (`sessions`)
 """
 
@@ -134,12 +134,13 @@ def forget_batch(allocations: Sequence[Allocation]) -> None:
     """Remove the files of a batch that the engine did not take. If it did take it, its nodes do nothing."""
     folder = allocations[0].store.cluster / allocations[0].batch
     folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    for of_batch in (folder, jobs_folder(allocations[0])):
+        shutil.rmtree(of_batch, ignore_errors=True)
 
 
 def jobs_folder(allocation: Allocation) -> Path:
     """The folder for what the engine keeps about the allocations of this one's batch."""
-    return allocation.store.cluster / allocation.batch / "jobs"
+    return allocation.store.cluster_jobs / allocation.batch
 
 
 class Known(NamedTuple):

@@ -258,7 +258,8 @@ class ClusterBackend:
             return None
         return RlotteryError(
             f"Its allocation ended {MOST_UNBEGUN} times before it began. The node may not share {self._store.root} or "
-            f"{sys.executable}, or a line of `setup` in the profile fails. What it printed is in {self._store.cluster}."
+            f"{sys.executable}, or a line of `setup` in the profile fails. What it printed is in "
+            f"{self._store.cluster_jobs}."
         )
 
     def _find(self, jobs: Mapping[int, Job]) -> list[AllocationWorker]:
