@@ -11,6 +11,7 @@ What jobs do is asked of `squeue`, because many sites have no accounting, which 
 import getpass
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -53,6 +54,10 @@ _RUNNING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED")
 
 
 class Slurm:
+_LIMIT = re.compile(r"(?:(\d+)-)?(\d+):(\d+):(\d+)")
+"""Days, hours, minutes and seconds, as scontrol shows them."""
+
+
     """Slurm with the settings of a profile (`cluster.Engine`)."""
 
     name = "Slurm"
@@ -199,6 +204,11 @@ def check_slurm(profile: ClusterProfile) -> None:
     if answer.returncode:
         raise StudyError(
             f"Slurm would not take these jobs: {_words(answer.stderr)}. Change the profile (partition, account, qos, "
+    listed = ask(["scontrol", "--oneliner", "show", "partition"])
+    if listed.returncode:
+        raise StudyError(
+            f"Slurm doesn't answer: {_words(listed.stderr)}. `sinfo` shows whether it does. Try again once it does."
+        )
             "time, memory, cores, constraint). `sinfo -s` lists partitions, `scontrol show partition` their limits."
         )
 
@@ -206,6 +216,32 @@ def check_slurm(profile: ClusterProfile) -> None:
 def ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run one of Slurm's commands. One that can't run or takes too long has failed."""
     try:
+    most = most_minutes(listed.stdout, profile.partition)
+    if most is not None and profile.time > most and profile.qos is None:  # a quality of service may allow more
+        raise StudyError(
+            f"Jobs would wait for ever: their time limit is {profile.time} minutes, and the partition's is {most}. "
+            "Lower `time` in the profile (with --detach also `head_time`), or choose another partition. `sinfo -s` "
+            "lists them with their limits."
+        )
+
+
+def most_minutes(listed: str, partition: str | None) -> int | None:
+    """The highest time limit of the partitions that jobs are for, in minutes; None if there is none.
+
+    Args:
+        listed: what ``scontrol --oneliner show partition`` lists.
+        partition: the names of partitions, with commas between them; None: the default one.
+    """
+    limits = []
+    for line in listed.splitlines():
+        found = dict(part.partition("=")[::2] for part in line.split())
+        if found.get("Default") == "YES" if partition is None else found.get("PartitionName") in partition.split(","):
+            limit = _LIMIT.fullmatch(found.get("MaxTime", ""))
+            if limit is None:  # UNLIMITED
+                return None
+            days, hours, minutes, seconds = (int(number or 0) for number in limit.groups())
+            limits.append(60 * (24 * days + hours) + minutes + (seconds > 0))
+    return max(limits, default=None)
         return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ASK_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))

@@ -10,7 +10,7 @@ from pathlib import Path
 from rlottery.config.cluster_profile import ClusterProfile
 from rlottery.processes.stopping import TERMINATED
 from rlottery.study.execution.cluster import Phase, Standing
-from rlottery.study.execution.slurm import SavingCommand, read_standings, sbatch_flags
+from rlottery.study.execution.slurm import SavingCommand, most_minutes, read_standings, sbatch_flags
 
 LISTED = """\
 20261129-a|0|RUNNING|None
@@ -42,6 +42,19 @@ def test_a_profile_asks_for_cores_and_memory_or_for_whole_nodes() -> None:
     assert sbatch_flags(profile) == flags | {"mem-per-cpu": "3G"}
     whole = profile.model_copy(update={"whole_nodes": True})
     assert sbatch_flags(whole) == flags | {"mem": "0", "exclusive": True}
+
+PARTITIONS = """\
+PartitionName=long AllowGroups=ALL Default=YES DefaultTime=NONE MaxTime=2-00:00:00 MinNodes=0 Nodes=n[1-2]
+PartitionName=short AllowGroups=ALL Default=NO DefaultTime=NONE MaxTime=01:30:30 MinNodes=0 Nodes=n[1-2]
+PartitionName=free AllowGroups=ALL Default=NO DefaultTime=NONE MaxTime=UNLIMITED MinNodes=0 Nodes=n[1-2]
+"""
+
+
+def test_the_time_limit_is_that_of_the_most_patient_partition_that_jobs_are_for() -> None:
+    expected = {None: 2880, "short": 91, "short,long": 2880, "free": None, "short,free": None, "unlisted": None}
+    assert {names: most_minutes(PARTITIONS, names) for names in expected} == expected
+    assert most_minutes("", None) is None
+
 
 
 SAVES = f"""\
