@@ -3,6 +3,8 @@
 It does the jobs of the allocation as a command does its own: worker processes on the cores of the allocation, with the
 locks of the runs. Each job's end goes to a file that the command which handed in the allocation reads. At SIGTERM, and
 when its parent dies, the runs save checkpoints. The process ends with the exit code for "try again" if jobs are left.
+
+A SIGUSR2 before the SIGTERM says that the allocation is stopped because it reaches its time limit.
 """
 
 import os
@@ -22,7 +24,7 @@ from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution.allocations import Allocation, End
 from rlottery.study.execution.executor import Executor
 from rlottery.study.execution.local import LocalBackend
-from rlottery.study.execution.sessions import begin_session, stop_session
+from rlottery.study.execution.sessions import LIMIT_REACHED, begin_session, stop_session
 from rlottery.study.execution.worker import decode
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import JobState, Tracked
@@ -33,8 +35,8 @@ ENTER_SECONDS = 300.0
 
 def main(arguments: Sequence[str]) -> NoReturn:
     """Do the jobs of an allocation."""
-    # Slurm warns all processes of a step. The one that has started this one passes the warning on as SIGTERM.
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    # Blocked and not ignored: it stays pending. Slurm sends it to all processes of a step, which inherit that.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {LIMIT_REACHED})
     data, batch, index = arguments
     try:
         done = do_jobs(Allocation(Store(Path(data)), batch, int(index)))
@@ -90,7 +92,7 @@ def _do(allocation: Allocation, session: str, left: dict[int, Job], cores: int, 
                 end(number, item.state, item.message)
 
         Executor(tracked, cores, ended=ended, stop_wanted=stop_wanted, backend=LocalBackend(place)).run()
-        if is_warned():
+        if is_warned() and LIMIT_REACHED in signal.sigpending():
             fail([(files, stop_session(store, files)) for files in {job.files for job in left.values()}])
 
 

@@ -7,6 +7,7 @@ as far as before each time would be started for ever.
 import contextlib
 import json
 import shutil
+import signal
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -18,15 +19,17 @@ from rlottery.storage.paths import RunFiles, Store, UntrainedFiles
 from rlottery.storage.untrained_record import read_untrained
 from rlottery.study.execution.allocations import append_line
 
+LIMIT_REACHED = signal.SIGUSR2
+"""What a node is sent before SIGTERM, if it has to stop because its allocation reaches its time limit."""
 _FOLDER = "sessions"
 MOST_STOPPED = 2
 """How often a run may reach its time limit without progress."""
 MOST_LOST = 5
-"""How often its node may be lost without progress."""
+"""How often its node may be lost, or stopped before its time limit, without progress."""
 
 
 class Session(NamedTuple):
-    """A node's work on a run: how far the run was, and whether the node was asked to stop and could save the work."""
+    """A node's work on a run: how far the run was, and whether the node saved the work at its time limit."""
 
     mark: str
     stopped: bool
@@ -41,7 +44,8 @@ def begin_session(store: Store, files: RunFiles) -> str:
 
 
 def stop_session(store: Store, files: RunFiles) -> str:
-    """Record that a node has saved the work on a run and ends. Returns why it must not begin again; "" if it may."""
+    """Record that a node has saved the work on a run at its time limit. Returns why it must not begin again; "" if it
+    may."""
     append_line(_path(store, files), [])
     return why_stuck(store, files)
 

@@ -29,6 +29,7 @@ from rlottery.storage.paths import Store
 from rlottery.study.execution.allocations import Allocation, jobs_folder
 from rlottery.study.execution.cluster import Phase, RefusedError, Standing
 from rlottery.study.execution.executor import GRACE_SECONDS
+from rlottery.study.execution.sessions import LIMIT_REACHED
 
 WARNING_SECONDS = 60
 """How long before the time limit Slurm warns a job; it may do so a minute earlier. Also what a node needs to save."""
@@ -53,11 +54,11 @@ _OVER = (
 _RUNNING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED")
 
 
-class Slurm:
 _LIMIT = re.compile(r"(?:(\d+)-)?(\d+):(\d+):(\d+)")
 """Days, hours, minutes and seconds, as scontrol shows them."""
 
 
+class Slurm:
     """Slurm with the settings of a profile (`cluster.Engine`)."""
 
     name = "Slurm"
@@ -79,7 +80,10 @@ _LIMIT = re.compile(r"(?:(\d+)-)?(\d+):(\d+):(\d+)")
 
 
 class SavingCommand:
-    """What submitit runs in a job: a command that saves its work at SIGTERM, and ends with 75 if more is left to do."""
+    """What submitit runs in a job: a command that saves its work at SIGTERM, and ends with 75 if more is left to do.
+
+    The command starts with `LIMIT_REACHED` blocked. It gets this one before SIGTERM when the time limit is near.
+    """
 
     def __init__(self, command: Sequence[str]):
         self._command = list(command)
@@ -90,8 +94,8 @@ class SavingCommand:
 
     def __call__(self) -> int:
         """Run the command to its end. Returns its exit code."""
-        # The warning reaches all processes of the step. It would end the command before that has begun to ignore it.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        # Slurm's warning reaches all processes of the step. Blocked, it ends none, and stays pending.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {LIMIT_REACHED})
         try:
             self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
         finally:
@@ -106,6 +110,7 @@ class SavingCommand:
 
         assert self._process is not None
         deadline = time.monotonic() + GRACE_SECONDS + 10.0
+        self._process.send_signal(LIMIT_REACHED)
         while not self._is_over() and time.monotonic() < deadline:
             self._process.send_signal(signal.SIGTERM)
             time.sleep(1.0)
@@ -199,23 +204,18 @@ def check_slurm(profile: ClusterProfile) -> None:
         raise StudyError(
             f"--on slurm needs submitit: {sys.executable} -m pip install 'rlottery[slurm]', or uv sync --extra slurm"
         ) from None
-    flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in sbatch_flags(profile).items()]
-    answer = ask(["sbatch", "--test-only", *flags, "--wrap=true"])
-    if answer.returncode:
-        raise StudyError(
-            f"Slurm would not take these jobs: {_words(answer.stderr)}. Change the profile (partition, account, qos, "
     listed = ask(["scontrol", "--oneliner", "show", "partition"])
     if listed.returncode:
         raise StudyError(
             f"Slurm doesn't answer: {_words(listed.stderr)}. `sinfo` shows whether it does. Try again once it does."
         )
+    flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in sbatch_flags(profile).items()]
+    answer = ask(["sbatch", "--test-only", *flags, "--wrap=true"])
+    if answer.returncode:
+        raise StudyError(
+            f"Slurm would not take these jobs: {_words(answer.stderr)}. Change the profile (partition, account, qos, "
             "time, memory, cores, constraint). `sinfo -s` lists partitions, `scontrol show partition` their limits."
         )
-
-
-def ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run one of Slurm's commands. One that can't run or takes too long has failed."""
-    try:
     most = most_minutes(listed.stdout, profile.partition)
     if most is not None and profile.time > most and profile.qos is None:  # a quality of service may allow more
         raise StudyError(
@@ -242,6 +242,11 @@ def most_minutes(listed: str, partition: str | None) -> int | None:
             days, hours, minutes, seconds = (int(number or 0) for number in limit.groups())
             limits.append(60 * (24 * days + hours) + minutes + (seconds > 0))
     return max(limits, default=None)
+
+
+def ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run one of Slurm's commands. One that can't run or takes too long has failed."""
+    try:
         return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ASK_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))

@@ -1,0 +1,45 @@
+"""What a node notes about its runs. `tests/test_slurm.py` and `tests/test_dask.py` run nodes on real clusters."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rlottery.storage.paths import Store
+from rlottery.study.execution import node, sessions
+from rlottery.study.execution.allocations import write_batch
+from rlottery.study.planning.jobs import list_jobs
+from tests.study.studies import tiny_config
+
+
+@pytest.fixture
+def _limit_reached_is_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {sessions.LIMIT_REACHED})
+    yield
+    signal.sigtimedwait({sessions.LIMIT_REACHED}, 0.0)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.usefixtures("_limit_reached_is_blocked")
+@pytest.mark.parametrize("is_limit", [False, True])
+def test_only_a_stop_at_the_time_limit_counts_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_limit: bool
+) -> None:
+    """A job may be preempted often while its run starts."""
+    config = tiny_config(tmp_path)
+    [job] = list_jobs(config, [], ("dense",))
+    store = Store(config.data)
+    [allocation] = write_batch(store, [[job]], 1)
+
+    class Warned:
+        def __init__(self, *arguments: object, **options: object): ...
+
+        def run(self) -> None:
+            for number in [sessions.LIMIT_REACHED] * is_limit + [signal.SIGTERM]:
+                signal.raise_signal(number)
+
+    monkeypatch.setattr(node, "Executor", Warned)
+    assert not node.do_jobs(allocation)
+    [session] = sessions._sessions(sessions._path(store, job.files))
+    assert session.stopped is is_limit
