@@ -31,6 +31,7 @@ from rlottery.storage.trust import note_run
 from rlottery.storage.work_place import WorkPlace
 from rlottery.study.clusters import Asked, Cluster, open_cluster
 from rlottery.study.display import display_for, ending_lines
+from rlottery.study.execution.allocations import key_of, open_runs
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
 from rlottery.study.execution.local import LocalBackend
@@ -175,7 +176,9 @@ def _prepare(
     except OSError as error:
         why = f"{store.record} or {store.trials} can't be written: {error.strerror}"
         raise StudyError(f"{why}. Fix this, then run this command again.") from None
-    for damaged in (damaged for t in waiting for damaged in damage_of_job(t.job)):
+    at_work = {} if cluster is None else open_runs(store)
+    idle = [t.job for t in waiting if key_of(t.job)[:3] not in at_work]
+    for damaged in (damaged for job in idle for damaged in damage_of_job(job)):
         say(f"Damaged, will be regenerated: {damaged.file}: {damaged.why}")
     return tracked, workers, together
 
