@@ -216,13 +216,16 @@ class ClusterBackend:
 
     def submit(self, bundles: Sequence[Mapping[int, Job]]) -> Sequence[AllocationWorker | RlotteryError | None]:
         answers: list[AllocationWorker | RlotteryError | None] = []
-        most = self._engine.most_at_once
-        for first in range(0, len(bundles), most):
-            answers += self._hand_in(bundles[first : first + most])
+        while len(answers) < len(bundles):
+            answers += self._hand_in(bundles[len(answers) :][: self._most])
         return answers
 
     def _hand_in(self, bundles: Sequence[Mapping[int, Job]]) -> Sequence[AllocationWorker | RlotteryError | None]:
+    def record_failure(self, job: Job, why: str) -> None:
+        """Nothing: the node has recorded it, which has the lock of the run."""
+
         resting = self._refused is not None and time.monotonic() - self._refused < RETRY_SECONDS
+        """Hand in some bundles together. Returns an answer for each; none if fewer are to be tried."""
         if not self._hands_in or resting:
             return [None] * len(bundles)
         failed = [self._failure(jobs) for jobs in bundles]
@@ -234,7 +237,7 @@ class ClusterBackend:
             try:
                 names = self._engine.hand_in(allocations)
                 note_names(allocations, names)
-                self._refused = None
+                self._refused, self._most = None, min(2 * self._most, self._engine.most_at_once)
                 handed_in = [
                     AllocationWorker(allocation, jobs, {number: place for place, number in enumerate(jobs)}, name)
                     for allocation, jobs, name in zip(allocations, sound, names, strict=True)
@@ -243,6 +246,9 @@ class ClusterBackend:
             except RefusedError as refusal:
                 forget_batch(allocations)
                 self._refuse(refusal)
+                if len(sound) > 1:  # a site may limit how many can be submitted together, or are in the queue
+                    self._most = len(sound) // 2
+                    return []
         rest = iter(handed_in)
         return [next(rest) if why is None else why for why in failed]
 

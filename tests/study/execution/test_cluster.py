@@ -32,9 +32,10 @@ class Played:
         self.cancelled = set[tuple[str, int]]()
         self.arrays: list[int] = []
         self.refuses = False
+        self.most = 100
 
     def hand_in(self, allocations: Sequence[Allocation]) -> list[str]:
-        if self.refuses:
+        if self.refuses or len(allocations) > self.most:
             raise RefusedError("too many jobs")
         self.arrays.append(len(allocations))
         for allocation in allocations:
@@ -86,6 +87,13 @@ def test_jobs_are_handed_in_as_arrays_and_end_as_their_nodes_say(tmp_path: Path)
     assert follow(tracked, engine) == [JobState.DONE, JobState.FAILED, JobState.DONE]
     assert engine.arrays == [2, 1]
     assert tracked[1].message == f"boom\nlog: {tracked[1].job.log}"
+
+
+def test_what_is_refused_together_is_handed_in_in_smaller_arrays(tmp_path: Path) -> None:
+    tracked, engine, said = dense(tmp_path, *range(11)), Played(*[DONE] * 11), list[str]()
+    engine.most_at_once, engine.most = 8, 3
+    assert follow(tracked, engine, said=said) == [JobState.DONE] * 11
+    assert engine.arrays == [2, 2, 2, 2, 3] and not said
 
 
 def test_a_lost_allocation_is_handed_in_again(tmp_path: Path) -> None:
