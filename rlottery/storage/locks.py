@@ -95,6 +95,15 @@ class RunLock:
         fence.lower_fence(self._fences.pop())
         self.release()
 
+    @contextlib.contextmanager
+    def fenced(self) -> Iterator[None]:
+        """A context with the fence of a `with` statement, after which this process still holds the lock."""
+        raised = fence.raise_fence(self.check)
+        try:
+            yield
+        finally:
+            fence.lower_fence(raised)
+
     def fileno(self) -> int:
         return self._descriptor
 

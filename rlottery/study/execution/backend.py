@@ -80,3 +80,6 @@ class Backend(Protocol):
         Each job's folder and log exist, and the worker appends to the log. An OSError says that a process can't be
         started. If others run and the machine lacks room for another, the executor tries again once one has ended.
         """
+
+    def record_failure(self, job: Job, why: str) -> None:
+        """Record that a job failed whose worker ended before it could (`endings.record_failure`)."""

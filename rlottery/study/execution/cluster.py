@@ -197,6 +197,7 @@ class ClusterBackend:
         self._batches: set[str] = set()
         self._unbegun: dict[Key, int] = {}
         self._turn = 0
+        self._most = engine.most_at_once
         self._refused: float | None = None
         self._said = ""
         self._hands_in = False
@@ -220,12 +221,12 @@ class ClusterBackend:
             answers += self._hand_in(bundles[len(answers) :][: self._most])
         return answers
 
-    def _hand_in(self, bundles: Sequence[Mapping[int, Job]]) -> Sequence[AllocationWorker | RlotteryError | None]:
     def record_failure(self, job: Job, why: str) -> None:
         """Nothing: the node has recorded it, which has the lock of the run."""
 
-        resting = self._refused is not None and time.monotonic() - self._refused < RETRY_SECONDS
+    def _hand_in(self, bundles: Sequence[Mapping[int, Job]]) -> Sequence[AllocationWorker | RlotteryError | None]:
         """Hand in some bundles together. Returns an answer for each; none if fewer are to be tried."""
+        resting = self._refused is not None and time.monotonic() - self._refused < RETRY_SECONDS
         if not self._hands_in or resting:
             return [None] * len(bundles)
         failed = [self._failure(jobs) for jobs in bundles]
@@ -245,10 +246,10 @@ class ClusterBackend:
                 self._workers += [worker for worker in handed_in if worker is not None]
             except RefusedError as refusal:
                 forget_batch(allocations)
-                self._refuse(refusal)
                 if len(sound) > 1:  # a site may limit how many can be submitted together, or are in the queue
                     self._most = len(sound) // 2
                     return []
+                self._refuse(refusal)
         rest = iter(handed_in)
         return [next(rest) if why is None else why for why in failed]
 

@@ -270,7 +270,7 @@ class Executor:
             message = endings.failure_message(tracked.job, ending, before, shares_worker=shares_worker)
             # SIGKILL comes from outside, so the run is only interrupted.
             if ending.report is None and ending.began and code != -signal.SIGKILL:
-                endings.record_failure(tracked.job, message)
+                self.backend.record_failure(tracked.job, message)
             self._end(index, state, message)
 
     def _fail(self, index: int, error: RlotteryError | OSError) -> None:

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from rlottery.errors import RlotteryError
+from rlottery.errors import GoneError, RlotteryError, StudyError
 from rlottery.processes.children import child_environment, python_command
 from rlottery.processes.descendants import LEADER_SECONDS, MARK, end_families, new_mark
 from rlottery.safety.regular_files import regular
+from rlottery.storage.locks import try_lock
 from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution.backend import Answer, Worker
 from rlottery.study.execution.cores import Claim, claim_core
-from rlottery.study.execution.endings import Ending
+from rlottery.study.execution.endings import Ending, record_failure
 from rlottery.study.execution.reports import BEGAN, read_reports
 from rlottery.study.execution.worker import encode
 from rlottery.study.planning.jobs import Job
@@ -49,6 +50,16 @@ class LocalBackend:
             return self.start(jobs)
         except (RlotteryError, OSError) as error:
             return error
+
+    def record_failure(self, job: Job, why: str) -> None:
+        # Another process may have taken the run over: then the failure is not for this one to record.
+        with contextlib.suppress(GoneError, StudyError):
+            if self._place is not None:
+                with self._place.lock(job.files).fenced():
+                    record_failure(job, why)
+            elif lock := try_lock(job.files):
+                with lock:
+                    record_failure(job, why)
 
     def start(self, jobs: Mapping[int, Job]) -> "LocalWorker":
         """Start a worker. One that does several jobs computes on an accelerator and is not pinned to a core."""

@@ -58,6 +58,8 @@ class InstantBackend:
     def submit(self, bundles: Sequence[Mapping[int, Job]]) -> list[InstantWorker]:
         return [self._start(jobs) for jobs in bundles]
 
+    def record_failure(self, job: Job, why: str) -> None: ...
+
     def _start(self, jobs: Mapping[int, Job]) -> InstantWorker:
         self.started.append([job.seed for job in jobs.values()])
         for of in jobs.values():

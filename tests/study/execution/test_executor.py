@@ -12,8 +12,11 @@ import pytest
 
 from rlottery.storage.disk import FULL
 from rlottery.storage.manifests import read_manifest, write_manifest
+from rlottery.storage.paths import Store
+from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution import cores, executor, local
 from rlottery.study.execution.executor import Executor, worker_count
+from rlottery.study.execution.local import LocalBackend
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.jobs import Job, Key, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
@@ -108,6 +111,24 @@ def test_a_failure_is_told_with_its_log_and_stops_no_other(tmp_path: Path, seed:
         assert manifest is not None and (manifest["status"], manifest["error"]) == ("failed", tracked[0].message)
     else:
         assert manifest is None
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_failure_is_recorded_by_the_process_that_has_the_run(tmp_path: Path, is_lost: bool) -> None:
+    tracked = plan(tmp_path, SILENT)
+    files = tracked[0].job.files
+    with WorkPlace(Store(tracked[0].job.config.data)) as place:
+        place.enter([files])
+
+        def lose() -> bool:
+            if is_lost and tracked[0].state is JobState.RUNNING:  # another machine takes the run over
+                newest = max(files.lock.parent.glob("dense.lock.*"))
+                newest.rename(newest.with_suffix(f".{int(newest.suffix[1:]) + 1:09}"))
+            return False
+
+        Executor(tracked, 1, stop_wanted=lose, backend=LocalBackend(place)).run()
+        assert tracked[0].state is JobState.FAILED
+        assert files.manifest.exists() is not is_lost
 
 
 def test_a_worker_that_never_starts_says_nothing_about_the_run(tmp_path: Path) -> None:
