@@ -8,7 +8,6 @@ one that was reached.
 What jobs do is asked of `squeue`, because many sites have no accounting, which submitit's `sacct` needs.
 """
 
-import getpass
 import hashlib
 import os
 import re
@@ -74,7 +73,7 @@ class Slurm:
         return submit(self._store, self._profile, commands, flags, jobs_folder(allocations[0]))
 
     def standings(self) -> Mapping[tuple[str, int], Standing] | None:
-        asked = ["squeue", "--noheader", "--array", "--states=all", f"--user={getpass.getuser()}"]
+        asked = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}"]
         answer = ask([*asked, f"--name={job_name(self._store)}", "--format=%k|%K|%T|%r"])
         return None if answer.returncode else read_standings(answer.stdout)
 
