@@ -24,7 +24,7 @@ from rlottery.storage.work_place import WorkPlace
 from rlottery.study.execution.allocations import Allocation, End
 from rlottery.study.execution.executor import Executor
 from rlottery.study.execution.local import LocalBackend
-from rlottery.study.execution.sessions import LIMIT_REACHED, begin_session, stop_session
+from rlottery.study.execution.sessions import LIMIT_REACHED, begin_session, stop_session, why_stuck
 from rlottery.study.execution.worker import decode
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import JobState, Tracked
@@ -76,13 +76,15 @@ def _do(allocation: Allocation, session: str, left: dict[int, Job], cores: int, 
                 end(place, JobState.FAILED, why)
 
     with WorkPlace(store) as place:
-        runs = {job.files for job in left.values()}
-        fail([(files, begin_session(store, files)) for files in runs])
+        fail([(files, why_stuck(store, files)) for files in {job.files for job in left.values()}])
         try:
-            _enter(place, {job.files for job in left.values()}, stop_wanted)
+            if not _enter(place, {job.files for job in left.values()}, stop_wanted):
+                return
         except StudyError as error:  # a node that was given up may still do them: they are for a later allocation
             print(f"error: {error}", file=sys.stderr)
             return
+        # Only now: an allocation that waits for another one, which does the runs, isn't lost.
+        fail([(files, begin_session(store, files)) for files in {job.files for job in left.values()}])
         places = list(left)
         tracked = [Tracked(left[number]) for number in places]
 
@@ -96,17 +98,20 @@ def _do(allocation: Allocation, session: str, left: dict[int, Job], cores: int, 
             fail([(files, stop_session(store, files)) for files in {job.files for job in left.values()}])
 
 
-def _enter(place: WorkPlace, runs: Iterable[RunFiles], stop_wanted: Callable[[], bool]) -> None:
-    """Take the locks of the runs. Raises StudyError if another process has one for too long."""
+def _enter(place: WorkPlace, runs: Iterable[RunFiles], stop_wanted: Callable[[], bool]) -> bool:
+    """Take the locks of the runs. Returns False if it is to stop. Raises StudyError if another process has one for too
+    long."""
     enter = partial(place.enter, list(runs))
     deadline = time.monotonic() + ENTER_SECONDS
     while not stop_wanted():
         try:
-            return enter()
+            enter()
+            return True
         except StudyError:
             if time.monotonic() > deadline:
                 raise
         time.sleep(1.0)
+    return False
 
 
 if __name__ == "__main__":

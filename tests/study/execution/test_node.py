@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rlottery.storage import locks, work_place
 from rlottery.storage.paths import Store
 from rlottery.study.execution import node, sessions
 from rlottery.study.execution.allocations import write_batch
@@ -43,3 +44,16 @@ def test_only_a_stop_at_the_time_limit_counts_as_one(
     assert not node.do_jobs(allocation)
     [session] = sessions._sessions(sessions._path(store, job.files))
     assert session.stopped is is_limit
+
+
+def test_waiting_for_another_node_counts_as_no_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that was given up may live on, and do its runs for hours. Meanwhile, others wait in vain."""
+    config = tiny_config(tmp_path)
+    [job] = list_jobs(config, [], ("dense",))
+    store = Store(config.data)
+    [allocation] = write_batch(store, [[job]], 1)
+    monkeypatch.setattr(node, "ENTER_SECONDS", 0.0)
+    monkeypatch.setattr(work_place, "PATIENCE_SECONDS", 0.0)
+    with locks.hold(job.files):
+        assert not node.do_jobs(allocation)
+    assert not sessions._sessions(sessions._path(store, job.files))
