@@ -134,10 +134,20 @@ class OnSlurm(Cluster):
     def __init__(self, profile: Path, config: Config, say: Callable[[str], None]):
         super().__init__(config, say)
         self.profile: ClusterProfile = load_profile(profile)
-        check_slurm(self.profile)
+        self._check()
         check_is_shared(config.data, self.profile)
         self.most_runs = self.profile.jobs * self.profile.cores
         self.how_to_cancel = f"To cancel all its jobs: scancel --name={job_name(self._store)}"
+
+    def _check(self) -> None:
+        """Raise StudyError if Slurm would not take jobs, unless it has some: nodes may be away now, or a queue full."""
+        try:
+            check_slurm(self.profile)
+        except StudyError as error:
+            found = Slurm(self._store, self.profile).standings() or {}
+            if all(job.phase is Phase.CANCELLED for job in found.values()):
+                raise
+            self._say(f"{error} Jobs of this study are in the queue, so this command goes on.")
 
     def backend(self) -> ClusterBackend:
         engine = Slurm(self._store, self.profile)
