@@ -113,7 +113,8 @@ class SavingCommand:
         while not self._is_over() and time.monotonic() < deadline:
             self._process.send_signal(signal.SIGTERM)
             time.sleep(1.0)
-        has_more = self._process.poll() in (TERMINATED, None)
+        # One that has just saved, and takes itself apart, dies of the next SIGTERM.
+        has_more = self._process.poll() in (TERMINATED, -signal.SIGTERM, None)
         return DelayedSubmission(SavingCommand(self._command)) if has_more else None
 
     def _is_over(self) -> bool:

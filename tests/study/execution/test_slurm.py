@@ -67,6 +67,9 @@ time.sleep(60)
 """
 
 
+DIES = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+
+
 def test_at_the_warning_the_command_saves_and_what_continues_is_returned(tmp_path: Path) -> None:
     saved, began = tmp_path / "saved", tmp_path / "began"
     command = pickle.loads(pickle.dumps(SavingCommand([sys.executable, "-c", SAVES, str(saved), str(began)])))
@@ -79,6 +82,16 @@ def test_at_the_warning_the_command_saves_and_what_continues_is_returned(tmp_pat
     thread.join()
     assert saved.read_text() == "saved, True" and codes == [TERMINATED]
     assert isinstance(again.function, SavingCommand) and again.function._command == command._command
+
+
+def test_a_command_that_dies_of_the_warning_continues(tmp_path: Path) -> None:
+    command, began = SavingCommand([sys.executable, "-c", DIES, str(tmp_path / "began")]), tmp_path / "began"
+    thread = threading.Thread(target=command)
+    thread.start()
+    while not began.exists():
+        time.sleep(0.01)
+    assert command.checkpoint() is not None
+    thread.join()
 
 
 def test_nothing_continues_that_has_ended(tmp_path: Path) -> None:
