@@ -2,6 +2,7 @@
 
 uv run python -m tests.faults --kills 50 --damages 20
 uv run python -m tests.faults --study arms --kills 12 --damages 2 --others 5
+uv run python -m tests.faults --study arms --on slurm --faults 50
 
 There are two studies: the guide's two methods on three tasks, and every kind of arm on one. Each is run undisturbed.
 Others of the same config are killed: at random moments, and while a checkpoint is being written; all of it, or the
@@ -13,6 +14,8 @@ compared with those of the undisturbed one, byte by byte. Half of the studies ke
 `--others` loses a part of a finished study and runs it again with other XLA flags and without kernels, which gives
 other bits. No file of a finished result may change then, the next command must refuse, and with the flags of before the
 study must end in the same bits.
+
+`--on` runs a study on a cluster of this machine, and does to its jobs and nodes what happens there.
 
 The test suite uses the same functions, but draws no reports and shares one compilation cache among all commands.
 """
@@ -103,7 +106,16 @@ TRANSFER = "arms=[{name: magnitude, criterion: magnitude, sparsity: 0.8}, {trans
 ARMS = Study(ARMS_CONFIG, ((), ("seeds=[0, 1]", TRANSFER)))
 """Every kind of arm; an arm that needs a second seed has its own command, so that the others need none."""
 
-STUDIES = {"guide": GUIDE, "arms": ARMS}
+FEW_ARMS = (
+    "arms=[{name: magnitude, criterion: magnitude, sparsity: 0.8}, {control: random, of: magnitude}, "
+    "{name: iterative, criterion: magnitude, sparsity: 0.75, schedule: {iterative: {rate: 0.5}}, rewind: {step: 300}}, "
+    "{name: gradual, schedule: {gradual: {interval: 100}}, sparsity: 0.8}, "
+    "{name: rigl, schedule: {rigl: {interval: 50}}, sparsity: 0.8, rescale: true}]"
+)
+FEW = Study(ARMS_CONFIG, ((FEW_ARMS,),))
+"""An arm of each way of training."""
+
+STUDIES = {"guide": GUIDE, "arms": ARMS, "few": FEW}
 
 KINDS = ("all", "all", "all", "command", "worker", "SIGTERM", "SIGINT")
 LATEST_KILL_SECONDS = 12.0
@@ -152,10 +164,10 @@ def starter_of_node(files: RunFiles) -> int:
     """The engine's process that has started the node which trains a run: the parent of the worker's parent."""
     progress = read_progress(files.progress)
     assert progress is not None
-    return _parent(_parent(progress.pid))
+    return parent(parent(progress.pid))
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
@@ -426,18 +438,36 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50, help="of each study")
     parser.add_argument("--damages", type=int, default=0, help="to each study")
     parser.add_argument("--others", type=int, default=0, help="parts lost and trained again with other bits")
+    parser.add_argument("--on", choices=("slurm",), help="do the faults to studies on a cluster, and no kills")
+    parser.add_argument("--faults", type=int, default=50, help="of each study on a cluster")
+    parser.add_argument("--cores", type=int, default=1, help="of each job on Slurm")
+    parser.add_argument("--no-requeue", action="store_true", help="jobs on Slurm may not requeue themselves")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and kinds of kills")
     parser.add_argument("--kills-per-study", type=int, default=25, help="before the study's files are compared")
     given = parser.parse_args()
     sound = True
-    for name in STUDIES if given.study == "both" else (given.study,):
+    for name in ("guide", "arms") if given.study == "both" else (given.study,):
         print(f"Study {name}:", flush=True)
         with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-            chance = random.Random(given.seed)
-            sound &= survives(
-                STUDIES[name], Path(folder), given.kills, given.kills_per_study, given.damages, given.others, chance
-            )
+            chance, study = random.Random(given.seed), STUDIES[name]
+            if given.on:
+                sound &= on_cluster(given, study, Path(folder), chance)
+            else:
+                sound &= survives(
+                    study, Path(folder), given.kills, given.kills_per_study, given.damages, given.others, chance
+                )
     return 0 if sound else 1
+
+
+def on_cluster(given: argparse.Namespace, study: Study, folder: Path, chance: random.Random) -> bool:
+    """Whether a study's bits are the same on a cluster to which faults happen."""
+    from tests.cluster_faults import survives_on
+    from tests.slurm_cluster import SlurmCluster
+    from tests.slurm_faults import SlurmFaults
+
+    with SlurmCluster(folder / "slurm") as cluster:
+        engine = SlurmFaults(cluster, given.cores, requeue=not given.no_requeue)
+        return survives_on(engine, study, folder, given.faults, given.kills_per_study, chance)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ SelectTypeParameters=CR_CPU
 SlurmdTimeout=20
 SlurmdParameters=config_overrides
 KillWait=30
+MaxArraySize=5
 ReturnToService=2
 MpiDefault=none
 AccountingStorageType=accounting_storage/none
@@ -51,6 +52,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=1
 {nodes}
 PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
+PartitionName=short Nodes=n[1-2] MaxTime=0:30:00 State=UP
 """
 
 
@@ -88,7 +90,7 @@ class SlurmCluster:
             options = [f"--{name}{'-file' * (name != 'socket')}={folder}/munge.{name}" for name in names]
             self._start("munged", "--foreground", "--force", f"--key-file={folder}/munge.key", *options)
             _wait(lambda: (folder / "munge.socket").exists(), "munged makes no socket")
-            self._start("slurmctld", "-D")
+            self.start_controller()
             for node in NODES:
                 self.start_node(node)
             _wait(lambda: self.ask("sinfo", "--noheader", "--format=%T %D") == "idle 2", f"no idle nodes: {folder}")
@@ -111,8 +113,44 @@ class SlurmCluster:
         self._start("slurmd", "-D", "-N", node, name=node)
 
     def kill_node(self, node: str) -> None:
-        """Kill the daemon of a node at once, as if the node had died. Its jobs' processes live on, unseen."""
+        """Kill the daemon of a node. Its jobs' processes live on, unseen."""
         self._end(node, signal.SIGKILL)
+
+    def cut_power(self, node: str) -> None:
+        """Kill everything that runs on a node, so that Slurm hears no more of it."""
+        self.kill_node(node)
+        # Each step has a socket: n1_12.0
+        jobs = {path.name.partition("_")[2].partition(".")[0] for path in self._spool(node).glob(f"{node}_*")}
+        for is_step in (True, False):  # steps first: they would report that their processes were killed
+            for pid in self._processes():
+                title = _read(pid, "cmdline").partition(" [")[2].partition(".")[0]
+                job = title if is_step else _variables(pid).get("SLURM_JOB_ID")
+                if job in jobs:
+                    self.kill_process(pid)
+
+    def kill_process(self, pid: int) -> bool:
+        """Kill a process of a job. Returns whether it was one, and lived."""
+        if pid in self._processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                return True
+        return False
+
+    def kill_controller(self) -> None:
+        self._end("slurmctld", signal.SIGKILL)
+
+    def start_controller(self) -> None:
+        self._start("slurmctld", "-D")
+
+    def _processes(self) -> list[int]:
+        """All processes of the jobs of this cluster, and of their steps."""
+        numbers = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+        daemons = {daemon.pid for daemon in self._daemons.values()}
+        mine = f"{self._folder}/slurm.conf"
+        return [pid for pid in numbers if pid not in daemons and _is_of_job(pid, mine)]
+
+    def _spool(self, node: str) -> Path:
+        return self._folder / f"spool-{node}"
 
     def _start(self, program: str, *arguments: str, name: str = "") -> None:
         log = (self._folder / f"{name or program}.out").open("ab")
@@ -136,6 +174,22 @@ class SlurmCluster:
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
+
+
+def _read(pid: int, name: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/{name}").read_bytes().decode(errors="replace").rstrip("\0")
+    return ""
+
+
+def _variables(pid: int) -> dict[str, str]:
+    return dict(line.partition("=")[::2] for line in _read(pid, "environ").split("\0"))
+
+
+def _is_of_job(pid: int, configuration: str) -> bool:
+    found = _variables(pid)
+    is_step = _read(pid, "cmdline").startswith("slurmstepd: [")
+    return found.get("SLURM_CONF") == configuration and (is_step or "SLURM_JOB_ID" in found)
 
 
 def _program(name: str) -> str | None:
