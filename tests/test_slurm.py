@@ -1,5 +1,6 @@
 """What a real Slurm of two nodes says, and what becomes of jobs there."""
 
+import getpass
 import os
 import signal
 import time
@@ -11,12 +12,13 @@ import pytest
 from rlottery.config.cluster_profile import ClusterProfile
 from rlottery.errors import StudyError
 from rlottery.storage.paths import Store
-from rlottery.study.clusters import check_is_shared
+from rlottery.study.clusters import OnSlurm, check_is_shared
 from rlottery.study.execution.allocations import open_runs
-from rlottery.study.execution.cluster import Phase, Standing
+from rlottery.study.execution.cluster import Phase, RefusedError, Standing
 from rlottery.study.execution.slurm import SavingCommand, Slurm, check_slurm, sbatch_flags, submit
 from tests.faults import ALWAYS, digests, make_study, start, starter_of_node
 from tests.slurm_cluster import SlurmCluster, missing
+from tests.study.studies import tiny_config
 
 CONFIG = """\
 name: on-slurm
@@ -51,10 +53,46 @@ def test_what_slurm_refuses_is_told_before_anything_is_submitted(
         ({"partition": "nowhere"}, "Slurm would not take these jobs: .*[Ii]nvalid partition"),
         ({"cores": 500}, "Slurm would not take these jobs: .*[Rr]equested node configuration is not available"),
         ({"constraint": "zen9"}, "Slurm would not take these jobs: .*[Ii]nvalid feature"),
+        ({"partition": "short"}, "their time limit is 60 minutes, and the partition's is 30"),
     ):
         with pytest.raises(StudyError, match=said):
             check_slurm(good.model_copy(update=bad))
     assert cluster.ask("squeue", "--noheader") == ""
+
+
+@_needs_slurm
+def test_an_array_that_is_too_large_is_refused(
+    cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    profile = ClusterProfile.model_validate({"time": "1:00:00", "memory": "100M"})
+    commands = [SavingCommand(["true"])] * 6
+    with pytest.raises(RefusedError, match="[Ii]nvalid job array specification"):
+        submit(Store(tmp_path / "data"), profile, commands, sbatch_flags(profile), tmp_path / "jobs")
+    assert cluster.ask("squeue", "--noheader") == ""
+
+
+@_needs_slurm
+def test_a_study_with_jobs_in_the_queue_is_joined_and_not_detached_again(
+    cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    (tmp_path / "cluster.yaml").write_text(PROFILE.replace("{", "{setup: [sleep 60], "))
+    (tmp_path / "refused.yaml").write_text(PROFILE.replace("{", "{partition: nowhere, "))
+    told, config = list[str](), tiny_config(tmp_path)
+    with pytest.raises(StudyError, match="Slurm would not take these jobs"):
+        OnSlurm(tmp_path / "refused.yaml", config, told.append)
+    slurm = OnSlurm(tmp_path / "cluster.yaml", config, told.append)
+    assert not told
+    said = slurm.detach()
+    OnSlurm(tmp_path / "refused.yaml", config, told.append)
+    assert "Jobs of this study are in the queue, so this command goes on." in told[0]
+    with pytest.raises(StudyError, match="A job of --detach is queued or running already"):
+        slurm.detach()
+    cluster.ask("scancel", said.split("Slurm job ")[1].partition(",")[0])
+    wait_for(lambda: cluster.ask("squeue", "--noheader") == "")
+    assert "Submitted as Slurm job" in slurm.detach(), "one that was cancelled is no more"
+    cluster.ask("scancel", f"--user={getpass.getuser()}")
 
 
 SAVES_AT_SIGTERM = """\
