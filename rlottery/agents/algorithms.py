@@ -3,12 +3,12 @@
 To add one, describe it here, add its settings to `rlottery.config` and its functions to `rlottery.agents`.
 """
 
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from rlottery.agents.description import Description, Network, Spec
-from rlottery.config import Config, NetworkSettings, SACSettings, Task
+from rlottery.config import Config, Hyperparameters, NetworkSettings, SACSettings, Task, TD3Settings
 
-_Hyperparameters = TypeVar("_Hyperparameters", bound=SACSettings)
+_Hyperparameters = TypeVar("_Hyperparameters", bound=Hyperparameters)
 
 
 class Setup(NamedTuple, Generic[_Hyperparameters]):
@@ -24,13 +24,14 @@ class Setup(NamedTuple, Generic[_Hyperparameters]):
 
 
 SACSetup = Setup[SACSettings]
+TD3Setup = Setup[TD3Settings]
 
 
-def _setup(config: Config, task: Task, widths: NetworkSettings | None = None) -> Setup[SACSettings]:
+def _setup(config: Config, task: Task, widths: NetworkSettings | None = None) -> Setup[Any]:
     return Setup(config.hyperparameters_for(task), widths or config.network)
 
 
-def _actor_and_twin_critics(spec: Spec, settings: SACSetup, outputs_per_action: int) -> tuple[Network, ...]:
+def _actor_and_twin_critics(spec: Spec, settings: Setup[Any], outputs_per_action: int) -> tuple[Network, ...]:
     observations, actions = spec
     actor = (observations, *settings.network.actor, outputs_per_action * actions)
     critic = (observations + actions, *settings.network.critic, 1)
@@ -55,7 +56,32 @@ SAC_DESCRIPTION = Description(
     divergence_advice="Lower sac.critic_learning_rate and sac.actor_learning_rate, or sac.reward_scale",
 )
 
-ALGORITHMS = {description.name: description for description in (SAC_DESCRIPTION,)}
+
+def _td3_operations(settings: TD3Setup) -> dict[str, float]:
+    """By group, counted as for SAC, per update.
+
+    Actor: forward as a target; forward and backward in its loss. Critics: forward as targets, forward and backward in
+    their loss; forward and backward to the inputs in the actor's loss, but only of the first critic, half of the group.
+    """
+    actor_updates = 1 / settings.hyperparameters.policy_delay
+    return {"actor": 2 + 6 * actor_updates, "critic": 8 + 4 / 2 * actor_updates}
+
+
+TD3_DESCRIPTION = Description(
+    name="td3",
+    label="TD3",
+    functions="rlottery.agents.td3:TD3",
+    settings=_setup,
+    networks=lambda spec, settings: _actor_and_twin_critics(spec, settings, outputs_per_action=1),
+    acting="actor",
+    outputs_per_action=1,
+    copies={"actor": 4, "critic": 4},  # weights, targets, Adam's two moments
+    operations=_td3_operations,
+    losses={"actor": "minus the first critic's value", "critic": "squared Bellman error of both twins"},
+    divergence_advice="Lower td3.critic_learning_rate and td3.actor_learning_rate, or td3.reward_scale",
+)
+
+ALGORITHMS = {description.name: description for description in (SAC_DESCRIPTION, TD3_DESCRIPTION)}
 """Every algorithm by its name."""
 
 

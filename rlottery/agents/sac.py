@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rlottery.agents.actor_critic import layer_inputs, map_moments, masked_step, q_values, smaller_q
 from rlottery.agents.algorithms import SAC_DESCRIPTION, SACSetup
-from rlottery.agents.base import Algorithm, apply_masks
+from rlottery.agents.base import Algorithm
 from rlottery.agents.description import Spec
-from rlottery.agents.networks import Tree, init_networks, mlp, mlp_layer_inputs
+from rlottery.agents.networks import Tree, init_networks, mlp
 from rlottery.storage.transitions import Transitions
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -67,8 +68,7 @@ def map_weights(change: Callable[[str, Any], Any], state: SACState) -> SACState:
     """`state` with weights, target critics and Adam's moments replaced by ``change(group, tree)``."""
 
     def of_optimizer(group: str) -> optax.OptState:
-        adam, *rest = state.optimizer[group]
-        return (adam._replace(mu=change(group, adam.mu), nu=change(group, adam.nu)), *rest)
+        return map_moments(lambda moment: change(group, moment), state.optimizer[group])
 
     return state._replace(
         params={group: change(group, tree) for group, tree in state.params.items()},
@@ -94,7 +94,7 @@ def critic_loss(critic: Tree, state: SACState, batch: Transitions, key: jax.Arra
     """Sum over both critics of half the mean squared soft Bellman error (eqs. 5 and 6)."""
     patterns = state.patterns
     next_actions, next_log_probs = _sample(state.params["actor"], patterns, batch.next_observations, key)
-    next_values = _smaller_q(state.target_critic, patterns, batch.next_observations, next_actions)
+    next_values = smaller_q(state.target_critic, patterns, batch.next_observations, next_actions)
     next_values -= jnp.exp(state.log_temperature) * next_log_probs
     sac = settings.hyperparameters
     targets = sac.reward_scale * batch.rewards + sac.discount * (1.0 - batch.terminations) * next_values
@@ -108,7 +108,7 @@ def actor_loss(
 ) -> tuple[jax.Array, jax.Array]:
     """Mean of temperature x log-probability - min(Q1, Q2) (eq. 7), and an estimate of the policy's entropy."""
     actions, log_probs = _sample(actor, state.patterns, observations, key)
-    values = _smaller_q(critic, state.patterns, observations, actions)
+    values = smaller_q(critic, state.patterns, observations, actions)
     return jnp.mean(jnp.exp(state.log_temperature) * log_probs - values), -jnp.mean(log_probs)
 
 
@@ -119,16 +119,16 @@ def update(state: SACState, batch: Transitions, settings: SACSetup) -> tuple[SAC
     optimizer = dict(state.optimizer)
 
     critic_value, gradient = jax.value_and_grad(critic_loss)(state.params["critic"], state, batch, critic_key, settings)
-    gradient = apply_masks(gradient, state.masks.get("critic", {}))
-    step, optimizer["critic"] = optimizers["critic"].update(gradient, optimizer["critic"])
-    critic = optax.apply_updates(state.params["critic"], step)
+    critic, optimizer["critic"] = masked_step(
+        optimizers["critic"], gradient, optimizer["critic"], state.params["critic"], state.masks.get("critic", {})
+    )
 
     (actor_value, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
         state.params["actor"], critic, state, batch.observations, actor_key
     )
-    gradient = apply_masks(gradient, state.masks.get("actor", {}))
-    step, optimizer["actor"] = optimizers["actor"].update(gradient, optimizer["actor"])
-    actor = optax.apply_updates(state.params["actor"], step)
+    actor, optimizer["actor"] = masked_step(
+        optimizers["actor"], gradient, optimizer["actor"], state.params["actor"], state.masks.get("actor", {})
+    )
 
     # The loss is log_temperature x (entropy - target), as in SB3 and CleanRL. Its gradient is the gap itself.
     target = settings.hyperparameters.target_entropy
@@ -159,26 +159,6 @@ def losses(
         "actor": lambda actor: actor_loss(actor, state.params["critic"], state, batch.observations, actor_key)[0],
         "critic": lambda critic: critic_loss(critic, state, batch, critic_key, settings),
     }
-
-
-def layer_inputs(state: SACState, batch: Transitions) -> dict[str, dict[str, jax.Array]]:
-    """The input of each kernel, (batch, in): the actor reads observations, the critics observations and actions."""
-    pairs = jnp.concatenate([batch.observations, batch.actions], axis=-1)
-    of_critics = {name: mlp_layer_inputs(q, pairs) for name, q in state.params["critic"].items()}
-    return {
-        "actor": mlp_layer_inputs(state.params["actor"], batch.observations),
-        "critic": {f"{name}.{layer}": inputs for name, q in of_critics.items() for layer, inputs in q.items()},
-    }
-
-
-def q_values(critic: Tree, patterns: Tree, observations: jax.Array, actions: jax.Array) -> list[jax.Array]:
-    """Q-values of each critic: (batch,)."""
-    of_critic = patterns.get("critic", {})
-    return [mlp(q, observations, actions, pattern=of_critic.get(name))[..., 0] for name, q in critic.items()]
-
-
-def _smaller_q(critic: Tree, patterns: Tree, observations: jax.Array, actions: jax.Array) -> jax.Array:
-    return jnp.minimum(*q_values(critic, patterns, observations, actions))
 
 
 def _sample(actor: Tree, patterns: Tree, observations: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -35,10 +35,12 @@ from rlottery.config.sections import (
     MOST_EVALUATIONS,
     AlgorithmName,
     EvaluationSettings,
+    Hyperparameters,
     NetworkSettings,
     Pruning,
     SACSettings,
     Task,
+    TD3Settings,
     Training,
     Verdict,
 )
@@ -94,6 +96,7 @@ class Config(Section):
         default=DEFAULT_ALGORITHM, description="what trains the agents; the section of this name has its settings"
     )
     sac: SACSettings = SACSettings()
+    td3: TD3Settings = TD3Settings()
     training: Training = Training()
     evaluation: EvaluationSettings = EvaluationSettings()
     verdict: Verdict = Verdict()
@@ -128,9 +131,11 @@ class Config(Section):
         """The claims in `contrasts`, one for each pair of neighbours in a chain."""
         return tuple(part for contrast in self.contrasts for part in contrast.parts())
 
-    def hyperparameters_for(self, task: Task) -> SACSettings:
+    def hyperparameters_for(self, task: Task) -> Hyperparameters:
         """The settings of the study's algorithm, with those of the task overriding the study's."""
-        return _merged(*{"sac": (self.sac, task.sac)}[self.algorithm])
+        sections: dict[AlgorithmName, tuple[Any, Any]] = {"sac": (self.sac, task.sac), "td3": (self.td3, task.td3)}
+        merged: Hyperparameters = _merged(*sections[self.algorithm])
+        return merged
 
     def training_for(self, task: Task) -> Training:
         """The training settings, with those of the task overriding the study's."""

@@ -14,6 +14,7 @@ from rlottery.config.fields import (
     Discount,
     Episodes,
     Fraction,
+    NotNegative,
     NumberOrAuto,
     Positive,
     Rate,
@@ -77,7 +78,7 @@ class NetworkSettings(Section):
     critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of each critic")
 
 
-AlgorithmName = Literal["sac"]
+AlgorithmName = Literal["sac", "td3"]
 """The algorithms. Each has a section of its name, with its hyperparameters."""
 ALGORITHMS: tuple[AlgorithmName, ...] = get_args(AlgorithmName)
 DEFAULT_ALGORITHM: AlgorithmName = "sac"
@@ -98,6 +99,30 @@ class SACSettings(Section):
     )
     batch_size: Batch = Field(default=256, description="transitions per update")
     reward_scale: Positive = Field(default=1.0, description="factor on the rewards that the critic learns")
+
+
+class TD3Settings(Section):
+    """Hyperparameters of twin delayed DDPG (Fujimoto et al. 2018, arXiv:1802.09477)."""
+
+    discount: Discount = Field(default=0.99, description="weight of the next step's value, 0 to below 1")
+    polyak: Rate = Field(
+        default=0.005, description="share of the online weights moved into the targets whenever the actor is updated"
+    )
+    actor_learning_rate: Rate = Field(default=1e-3, description="Adam's step size, actor")
+    critic_learning_rate: Rate = Field(default=1e-3, description="Adam's step size, critics")
+    batch_size: Batch = Field(default=256, description="transitions per update")
+    policy_delay: Count = Field(default=2, description="updates of the critics per update of the actor and the targets")
+    target_noise: NotNegative = Field(
+        default=0.2, description="standard deviation of the noise that smooths target actions, which are from -1 to 1"
+    )
+    target_noise_clip: NotNegative = Field(default=0.5, description="largest absolute value of that noise")
+    exploration_noise: NotNegative = Field(
+        default=0.1, description="standard deviation of the noise on actions from -1 to 1 that collect data"
+    )
+    reward_scale: Positive = Field(default=1.0, description="factor on the rewards that the critic learns")
+
+
+Hyperparameters = SACSettings | TD3Settings
 
 
 class Training(Section):
@@ -221,6 +246,9 @@ class Task(Section):
     sac: SACSettings = Field(
         default=SACSettings(), description="keys of sac for this task alone; read through Config.hyperparameters_for"
     )
+    td3: TD3Settings = Field(
+        default=TD3Settings(), description="keys of td3 for this task alone; read through Config.hyperparameters_for"
+    )
     training: Training = Field(
         default=Training(), description="keys of training for this task alone; read through Config.training_for"
     )
@@ -264,6 +292,6 @@ class Task(Section):
                 )
         return value
 
-    @field_serializer("sac", "training")
+    @field_serializer(*ALGORITHMS, "training")
     def _what_was_given(self, value: BaseModel) -> dict[str, Any]:
         return value.model_dump(mode="json", exclude_unset=True)

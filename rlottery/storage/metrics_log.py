@@ -4,7 +4,7 @@ Every row has a `kind` and `env_steps`. The kinds are:
 
 - `evaluation`: return, returns, lengths, seconds; also success and successes if the task has a success measure.
 - `episode` (training): return, length and success; means over the `episodes` that ended since the last such row.
-- `losses`: critic_loss, actor_loss, temperature, entropy, updates_per_second; means since the last such row.
+- `losses`: updates_per_second, and the algorithm's metrics, such as critic_loss; means since the last such row.
 """
 
 import errno

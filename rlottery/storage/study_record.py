@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from rlottery.config import Config, config_to_dict
+from rlottery.config import DEFAULT_ALGORITHM, Config, config_to_dict
 from rlottery.config.yaml_lines import dotted
 from rlottery.errors import StudyError
 from rlottery.pruning.prune import Twins
@@ -95,7 +95,8 @@ def note_command(config: Config, *, has_work: bool, ran: OwnCode | None = None) 
     Args:
         ran: what of the config this command has run or is about to. It is signed, whether there is work or not.
 
-    Raises StudyError if a later version of rlottery wrote the record, and OSError if it can't be written.
+    Raises StudyError if a later version of rlottery wrote the record, or if it is of a study that trains with another
+    algorithm; and OSError if it can't be written.
     """
     store = Store(config.data)
     with (
@@ -106,6 +107,11 @@ def note_command(config: Config, *, has_work: bool, ran: OwnCode | None = None) 
             known = _read(store)
         except (FileNotFoundError, DamagedError):
             known = None  # a new record is written: no run depends on it
+        if known and (other := known["config"].get("algorithm", DEFAULT_ALGORITHM)) != config.algorithm:
+            raise StudyError(
+                f"The study in {config.data} trains with {other}, and this config with {config.algorithm}. "
+                "A folder holds one study: use data=ANOTHER_FOLDER."
+            )
         joined, added = _joined(known["config"] if known else None, config)
         own = own_code_in(known) if known else None
         signed = own if ran is None else join_code(own, ran)

@@ -2,20 +2,24 @@ import jax
 import numpy as np
 import pytest
 
-from rlottery.agents.base import apply_masks, nest_masks
+from rlottery.agents.base import Algorithm, apply_masks, nest_masks
 from rlottery.agents.compact import compact, expand
 from rlottery.agents.kernels.layout import BREAK_EVEN, FULL, SPARSE
 from rlottery.agents.sac import SAC
+from rlottery.agents.td3 import TD3
 from tests.agents.kernels.agents import arrays, fresh, random_masks, ticket
 
+ALGORITHMS = pytest.mark.parametrize("algorithm", [SAC, TD3], ids=["SAC", "TD3"])
 
+
+@ALGORITHMS
 @pytest.mark.parametrize("masks_change", [False, True])
 @pytest.mark.parametrize("sparsity", [None, 0.2, 0.9])
-def test_there_and_back_nothing_is_lost(sparsity: float | None, masks_change: bool) -> None:
-    state = fresh() if sparsity is None else ticket(sparsity)
-    there, networks = compact(SAC, state, masks_change=masks_change)
+def test_there_and_back_nothing_is_lost(sparsity: float | None, masks_change: bool, algorithm: Algorithm) -> None:
+    state = fresh(algorithm=algorithm) if sparsity is None else ticket(sparsity, algorithm=algorithm)
+    there, networks = compact(algorithm, state, masks_change=masks_change)
     assert len(jax.tree.leaves(there.params)) == 3
-    back = expand(SAC, there, networks, state.masks)
+    back = expand(algorithm, there, networks, state.masks)
     assert back.patterns == {}
     assert back.masks is state.masks
     one, other = arrays(state), arrays(back)
@@ -39,14 +43,15 @@ def test_layers_that_keep_most_weights_are_full_and_masked_in_the_vector() -> No
     assert compact(SAC, fresh())[0].masks == {"actor": {}, "critic": {"q1": {}, "q2": {}}}
 
 
-def test_a_ticket_holds_its_survivors_and_biases_alone() -> None:
-    state = ticket(0.9)
-    there, _ = compact(SAC, state)
-    for group, masks in random_masks(0.9).items():
+@ALGORITHMS
+def test_a_ticket_holds_its_survivors_and_biases_alone(algorithm: Algorithm) -> None:
+    there, _ = compact(algorithm, ticket(0.9, algorithm=algorithm))
+    for group, masks in random_masks(0.9, algorithm=algorithm).items():
         packed = jax.tree.leaves(there.params[group])
         biases = sum(mask.shape[1] for mask in masks.values())
         assert sum(vector.size for vector in packed) == sum(int(mask.sum()) for mask in masks.values()) + biases
-    sizes = {leaf.size for leaf in jax.tree.leaves((there.params, there.target_critic)) if leaf.size > 1}
+    targets = there.targets if algorithm is TD3 else there.target_critic
+    sizes = {leaf.size for leaf in jax.tree.leaves((there.params, targets)) if leaf.size > 1}
     moments = {leaf.size for leaf in jax.tree.leaves(there.optimizer) if leaf.size > 1}
     assert moments == sizes
 

@@ -2,6 +2,7 @@
 
 import ast
 import datetime
+import itertools
 import json
 import math
 import subprocess
@@ -18,6 +19,7 @@ from rlottery.config import (
     Config,
     SACSettings,
     Task,
+    TD3Settings,
     config_to_dict,
     default_config_text,
     load_config,
@@ -25,6 +27,7 @@ from rlottery.config import (
 from rlottery.config.fields import Sparsity
 from rlottery.config.schedules import PruningSchedule
 from rlottery.errors import ConfigError
+from tests.config.conftest import Faults
 
 ROOT = Path(__file__).parents[2]
 MINIMAL = "tasks: [a]\nseeds: [0]\n"
@@ -210,6 +213,35 @@ def test_task_overrides(load: Callable[..., Config]) -> None:
     assert config.hyperparameters_for(config.tasks[0]).discount == 0.99
 
 
+def test_the_algorithm_is_chosen_by_name_and_read_from_its_section(load: Callable[..., Config]) -> None:
+    """Without the key it is SAC. Records have the section of the chosen one alone."""
+    of_task = "tasks: [{id: a, td3: {policy_delay: 5}}]\nseeds: [0]\ntd3: {batch_size: 100}\nalgorithm: td3\n"
+    config = load(of_task)
+    found = config.hyperparameters_for(config.tasks[0])
+    assert found == TD3Settings(policy_delay=5, batch_size=100)
+    plain = config_to_dict(config)
+    assert plain["algorithm"] == "td3" and "sac" not in plain
+    assert plain["tasks"] == [{"id": "a", "kwargs": {}, "td3": {"policy_delay": 5}, "training": {}}]
+    assert Config.model_validate(plain) == config
+    sac = load(MINIMAL + "algorithm: sac\nsac: {batch_size: 100}")
+    assert sac.hyperparameters_for(sac.tasks[0]) == SACSettings(batch_size=100)
+    assert config_to_dict(sac) == config_to_dict(load(MINIMAL + "sac: {batch_size: 100}"))
+
+
+def test_the_section_of_another_algorithm_is_refused(faults: Faults) -> None:
+    said = "`{0}` has settings of {1}, but `algorithm` is {2}; remove `{0}`, or set `algorithm: {1}`"
+    assert faults(MINIMAL + "td3: {discount: 0.9}") == [f"config.yaml:3: td3: {said.format('td3', 'td3', 'sac')}"]
+    in_task = "tasks: [a, {id: b, sac: {}}]\nseeds: [0]\nalgorithm: td3"
+    (line,) = faults(in_task)
+    assert line == f"config.yaml:1: tasks.1.sac: {said.format('tasks.1.sac', 'sac', 'td3')}"
+    override = "td3.batch_size=100"
+    (line,) = faults(MINIMAL, override)
+    assert line == f"command line: {override}: td3: {said.format('td3', 'td3', 'sac')}"
+    (line,) = faults(MINIMAL + "sac: {discount: 0.9}", "algorithm=td3")
+    assert line == f"command line: algorithm=td3: {said.format('sac', 'sac', 'td3')}"
+    assert faults(MINIMAL + "algorithm: TD3") == ["config.yaml:3: algorithm: must be sac or td3, not 'TD3'"]
+
+
 def test_round_trip(load: Callable[..., Config]) -> None:
     config = load(
         "tasks: [a, {id: 'm:b', kwargs: {k: 1}, sac: {discount: 0.99}}]\nseeds: [3, 1]\n"
@@ -288,11 +320,17 @@ def test_shipped_config_is_the_packaged_one() -> None:
     assert (ROOT / "config.yaml").read_bytes().decode() == default_config_text()
 
 
-def test_shipped_config_has_every_key() -> None:
+def test_shipped_config_has_every_key(load: Callable[..., Config]) -> None:
     config = load_config(ROOT / "config.yaml")
     # A config has one of the two, and contrasts only with arms.
-    assert config.model_fields_set == set(Config.model_fields) - {"arms", "contrasts"}
-    assert {"#   arms:", "#   contrasts:"} <= set((ROOT / "config.yaml").read_text().splitlines())
+    assert config.model_fields_set == set(Config.model_fields) - {"arms", "contrasts", "td3"}
+    lines = (ROOT / "config.yaml").read_text().splitlines()
+    assert {"#   arms:", "#   contrasts:"} <= set(lines)
+    # Nor the section of another algorithm. It is there as comments, with the defaults.
+    of_td3 = itertools.takewhile(lambda line: line.startswith("#"), lines[lines.index("# td3:") + 1 :])
+    section = "".join(f"{line.removeprefix('#')}\n" for line in of_td3)
+    td3 = load(f"{MINIMAL}algorithm: td3\ntd3:\n{section}").td3
+    assert td3.model_fields_set == set(TD3Settings.model_fields) and td3 == TD3Settings()
     for section in (config.pruning, config.network, config.sac, config.training, config.evaluation, config.verdict):
         assert section.model_fields_set == set(type(section).model_fields)
 
@@ -378,6 +416,7 @@ def test_every_key_is_read() -> None:
             "Sparsity",
             "NetworkSettings",
             "SACSettings",
+            "TD3Settings",
             "Training",
             "Updates",
             "EvaluationSettings",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from rlottery.config import Config
+from rlottery.config import ALGORITHMS, Config
 from rlottery.config.fields import Discount, NumberOrAuto, Positive, Rate, Section
 from rlottery.config.recipes import TicketRecipe
 from tests.config.conftest import Faults
@@ -65,6 +65,12 @@ def setting(key: str, value: str) -> str:
     return f"{key[:-2]}=[{value}]" if key.endswith("[]") else f"{key}={value}"
 
 
+def minimal(key: str) -> str:
+    """A config that may have this key."""
+    section = key.partition(".")[0]
+    return f"{MINIMAL}algorithm: {section}\n" if section in ALGORITHMS else MINIMAL
+
+
 def arm(key: str, value: str) -> str:
     """An override that lists one arm, with one of its keys set."""
     path = [part for part in key.removesuffix("[]").split(".") if part != "layers"]
@@ -81,7 +87,7 @@ def arm(key: str, value: str) -> str:
 
 
 def test_the_keys_are_found() -> None:
-    assert len(OF_STUDY) == 35 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
+    assert len(OF_STUDY) == 45 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
     assert len(OF_ARMS) == 18 and {"batches", "rewind.step", "schedule.rigl.drop", "sparsity[]"} <= {*OF_ARMS}
 
 
@@ -90,7 +96,7 @@ def test_no_key_takes_what_cannot_be_computed_with(faults: Faults, key: str) -> 
     place = key.replace("[]", ".0")
     for value in IMPOSSIBLE:
         override = setting(key, value)
-        found = [line.removeprefix(f"command line: {override}: ") for line in faults(MINIMAL, override)]
+        found = [line.removeprefix(f"command line: {override}: ") for line in faults(minimal(key), override)]
         assert any(f"{line}".startswith((f"{place}: must be ", "must be ")) for line in found), (value, found)
 
 
@@ -108,7 +114,7 @@ def test_numbers_have_no_quotes(faults: Faults, key: str) -> None:
     if key == "rewind.step":
         return  # its message shows what it takes
     override = setting(key, '"1e2"') if key in OF_STUDY else arm(key, '"1e2"')
-    assert any(line.endswith("not '1e2'; leave the quotes out") for line in faults(MINIMAL, override))
+    assert any(line.endswith("not '1e2'; leave the quotes out") for line in faults(minimal(key), override))
 
 
 def value_of(config: Config, key: str) -> object:
@@ -124,7 +130,7 @@ def test_whole_numbers_may_be_written_with_an_exponent(load: Load, faults: Fault
     if not isinstance(default, int) and key not in ("workers", "training.replay_capacity"):
         return
     for written in ("100", "1e2", "1.0e2", "100.0", "1_00", "+1e+2"):
-        value = value_of(load(MINIMAL, setting(key, written)), key)
+        value = value_of(load(minimal(key), setting(key, written)), key)
         assert (type(value), value) == (int, 100)
     is_share = key == "training.updates_per_step.updates"  # fractions are more than a slip here
     for written in ("1e2.0", "0x64") if is_share else ("100.5", "1e-2", "1e2.0", "0x64"):

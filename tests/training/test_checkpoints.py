@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlottery import envs
-from rlottery.agents.algorithms import SACSetup
-from rlottery.agents.base import jax_key, nest_kernels, to_arrays
+from rlottery.agents.algorithms import SACSetup, TD3Setup
+from rlottery.agents.base import Algorithm, jax_key, nest_kernels, to_arrays
 from rlottery.agents.description import Spec
 from rlottery.agents.sac import SAC
-from rlottery.config import NetworkSettings, SACSettings, Training
+from rlottery.agents.td3 import TD3
+from rlottery.config import NetworkSettings, SACSettings, TD3Settings, Training
 from rlottery.envs import Environment
 from rlottery.errors import StudyError
 from rlottery.pruning.prune import prune
@@ -35,6 +36,7 @@ from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, trai
 from tests.environments import Target
 
 SETTINGS = SACSetup(SACSettings(batch_size=8), NetworkSettings(actor=(4,), critic=(4,)))
+TD3_SETTINGS = TD3Setup(TD3Settings(batch_size=8), SETTINGS.network)
 FINGERPRINT = {"version": 1, "sac": {"batch_size": 8}}
 VERSIONS = {"jax": "0.10.2"}
 
@@ -81,7 +83,9 @@ class Study:
         make: Callable[[], Environment] = lambda: Environment("Target", Target(steps=7)),
         updates_per_step: Any = 1,
         rigl: bool = False,
+        algorithm: Algorithm = SAC,
     ) -> None:
+        self.algorithm, self.settings = algorithm, SETTINGS if algorithm is SAC else TD3_SETTINGS
         self.files, self.make, self.sizes = RunFiles(folder), make, sizes
         self.streams = Streams("tests", "Target-v0", 0, "ticket" if ticket else "dense")
         training = Training(
@@ -92,8 +96,9 @@ class Study:
         self.ticket = ticket
 
     def fresh(self) -> Loop:
-        params = SAC.init_params(jax_key(1), Spec(*self.sizes), SETTINGS)
-        state = SAC.init(params, jax_key(self.streams.for_purpose("updates")), SETTINGS)
+        algorithm, settings = self.algorithm, self.settings
+        params = algorithm.init_params(jax_key(1), Spec(*self.sizes), settings)
+        state = algorithm.init(params, jax_key(self.streams.for_purpose("updates")), settings)
         if self.ticket:
             masks = {}
             for group in ("actor", "critic"):
@@ -102,11 +107,12 @@ class Study:
                 arrays = to_arrays(params[group])
                 layers = {name: arrays[f"{name}.kernel"] for name in names}
                 masks[group] = nest_kernels(prune({name: np.abs(layer) for name, layer in layers.items()}, 0.4))
-            state = SAC.with_masks(state, masks)
+            state = algorithm.with_masks(state, masks)
         if self.schedule.dynamic is not None:
             state = self.schedule.dynamic.start(state)
         spec = Spec(*self.sizes)
-        return begin(CpuLearner(SAC, SETTINGS, state, spec, action_noise(self.streams)), self.schedule, spec)
+        learner = CpuLearner(algorithm, settings, state, spec, action_noise(self.streams))
+        return begin(learner, self.schedule, spec)
 
     def run(self, save: Callable[[Loop], bool] = lambda loop: True, kill_after: int | None = None) -> Loop:
         """Train to the end, or until `kill_after` steps; a checkpoint where `save` says so."""
@@ -162,6 +168,15 @@ def test_killed_and_gone_on_with_is_never_killed(
     loop = study.run()
     assert study.began_at == kills[-1] // 7 * 7 - (7 if kills[-1] % 7 == 0 else 0)
     assert bits(study, loop) == undisturbed[ticket, capacity]
+
+
+def test_the_delay_of_an_actor_goes_on_where_it_was(tmp_path: Path) -> None:
+    """TD3's updates are counted in its state. After the kill, an odd number of them has been made."""
+    one, other = (Study(tmp_path / name, ticket=True, algorithm=TD3) for name in ("one", "other"))
+    whole = bits(one, one.run(lambda loop: False))
+    other.killed(22)
+    assert bits(other, other.run()) == whole
+    assert (other.began_at, whole["updates"]) == (21, np.int32(50).tobytes())
 
 
 @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])

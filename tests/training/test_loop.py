@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -6,11 +7,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.algorithms import SACSetup, TD3Setup
 from rlottery.agents.base import Algorithm, jax_key, to_arrays
 from rlottery.agents.description import Spec
 from rlottery.agents.sac import SAC
-from rlottery.config import NetworkSettings, SACSettings, Training
+from rlottery.agents.td3 import TD3
+from rlottery.config import NetworkSettings, SACSettings, TD3Settings, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError, TaskError
 from rlottery.seeding import Streams
@@ -393,7 +395,7 @@ def test_keys_hold_all_bits_of_a_seed() -> None:
     assert words == [[0, 0], [0, 1], [1, 0], [2**31, 1], [2**32 - 1, 2**32 - 1]]
 
 
-# The loop with SAC.
+# The loop with SAC and TD3.
 
 SETTINGS = SACSetup(
     SACSettings(
@@ -408,32 +410,39 @@ SETTINGS = SACSetup(
 )
 
 
-@jax.jit
-def fresh_sac(weights: jax.Array, noise: jax.Array) -> Any:
-    return SAC.init(SAC.init_params(weights, Spec(2, 1), SETTINGS), noise, SETTINGS)
+TD3_SETTINGS = TD3Setup(
+    TD3Settings(discount=0.0, actor_learning_rate=0.01, critic_learning_rate=0.01, exploration_noise=0.3),
+    SETTINGS.network,
+)
 
 
-def sac_run(interval: int) -> tuple[Run, Loop]:
-    state = fresh_sac(jax_key(STREAMS.for_weights()), jax_key(STREAMS.for_purpose("updates")))
+@partial(jax.jit, static_argnums=(0, 1))
+def fresh(algorithm: Algorithm, settings: Any, weights: jax.Array, noise: jax.Array) -> Any:
+    return algorithm.init(algorithm.init_params(weights, Spec(2, 1), settings), noise, settings)
+
+
+def learning_run(interval: int, algorithm: Algorithm = SAC, settings: Any = SETTINGS) -> tuple[Run, Loop]:
+    keys = jax_key(STREAMS.for_weights()), jax_key(STREAMS.for_purpose("updates"))
     run = Run(
         env_steps=900,
         warmup_steps=100,
         interval=interval,
         batch_size=32,
-        algorithm=SAC,
-        settings=SETTINGS,
-        state=state,
+        algorithm=algorithm,
+        settings=settings,
+        state=fresh(algorithm, settings, *keys),
     )
     return run, run.train()
 
 
 @pytest.fixture(scope="module")
 def learnt() -> tuple[Run, Loop]:
-    return sac_run(interval=450)
+    return learning_run(interval=450)
 
 
-def test_sac_learns(learnt: tuple[Run, Loop]) -> None:
-    run, _ = learnt
+@pytest.mark.parametrize("algorithm", [SAC, TD3], ids=["SAC", "TD3"])
+def test_agents_learn(learnt: tuple[Run, Loop], algorithm: Algorithm) -> None:
+    run, _ = learnt if algorithm is SAC else learning_run(450, TD3, TD3_SETTINGS)
     returns = [row["return"] for row in run.of_kind("evaluation")]
     assert len(returns) == 3
     # At worst 0.2 beside the best action in each of five steps, where it was much further off.
@@ -442,7 +451,7 @@ def test_sac_learns(learnt: tuple[Run, Loop]) -> None:
 
 def test_the_same_seed_gives_the_same_bits_however_often_it_is_evaluated(learnt: tuple[Run, Loop]) -> None:
     run, trained = learnt
-    again, retrained = sac_run(interval=225)
+    again, retrained = learning_run(interval=225)
     assert bits(trained.learner.state) == bits(retrained.learner.state)
     assert run.of_kind("episode") == again.of_kind("episode")
     by_step = {row["env_steps"]: row["returns"] for row in again.of_kind("evaluation")}

@@ -1,6 +1,6 @@
 """Pruned weights stay exactly zero, in every arm: thousands of updates of random agents, with masks of every kind."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from rlottery.agents import sac
-from rlottery.agents.algorithms import SACSetup
-from rlottery.agents.base import kernels, nest_kernels
+from rlottery.agents.algorithms import SACSetup, TD3Setup
+from rlottery.agents.base import Algorithm, kernels, nest_kernels
 from rlottery.agents.networks import Tree
 from rlottery.agents.sac import SAC
-from rlottery.config import NetworkSettings, SACSettings
+from rlottery.agents.td3 import TD3
+from rlottery.config import NetworkSettings, SACSettings, TD3Settings
 from rlottery.errors import MaskError
 from rlottery.pruning.initial_weights import permute_weights, rescale
 from rlottery.pruning.masks import by_network
@@ -23,7 +23,8 @@ from rlottery.storage.transitions import Transitions
 from rlottery.training.dynamic_sparsity import DynamicSparsity, masks_of
 from tests.agents.small import SPEC, random_batch
 
-SETTINGS = SACSetup(SACSettings(), NetworkSettings(actor=(6,), critic=(6, 5)))
+NETWORK = NetworkSettings(actor=(6,), critic=(6, 5))
+SETTINGS: dict[Algorithm, Any] = {SAC: SACSetup(SACSettings(), NETWORK), TD3: TD3Setup(TD3Settings(), NETWORK)}
 STARTS = ("initial", "fresh", "permuted", "rescaled", "fine-tuned", "rewound")
 MASKS = ("fixed", "gradual", "set", "rigl")
 UPDATES, CHUNK = 1000, 125
@@ -36,29 +37,31 @@ def batches() -> Transitions:
     return Transitions(*(np.stack(fields) for fields in zip(*map(random_batch, range(CHUNK)), strict=True)))
 
 
-@jax.jit
-def updated(state: sac.SACState) -> sac.SACState:
+@partial(jax.jit, static_argnums=0)
+def updated(algorithm: Algorithm, state: Any) -> Any:
     """The state `CHUNK` updates later."""
-    return jax.lax.scan(lambda state, batch: (sac.update(state, batch, SETTINGS)[0], None), state, batches())[0]
+    settings = SETTINGS[algorithm]
+    return jax.lax.scan(lambda state, batch: (algorithm.update(state, batch, settings)[0], None), state, batches())[0]
 
 
-@jax.jit
-def fresh(key: jax.Array) -> sac.SACState:
-    return sac.init(sac.init_params(key, SPEC, SETTINGS), key, SETTINGS)
+@partial(jax.jit, static_argnums=0)
+def fresh(algorithm: Algorithm, key: jax.Array) -> Any:
+    settings = SETTINGS[algorithm]
+    return algorithm.init(algorithm.init_params(key, SPEC, settings), key, settings)
 
 
-def started(how: str, seed: int, masks: Tree) -> sac.SACState:
+def started(algorithm: Algorithm, how: str, seed: int, masks: Tree) -> Any:
     """An agent of these masks that starts as such arms do."""
     generator = np.random.default_rng(seed)
-    state = fresh(jax.random.key(seed + (how == "fresh")))
+    state = fresh(algorithm, jax.random.key(seed + (how == "fresh")))
     if how in ("fine-tuned", "rewound"):
-        state = sac.rewind(updated(state), jax.random.key(seed), SETTINGS)
+        state = algorithm.rewind(updated(algorithm, state), jax.random.key(seed), SETTINGS[algorithm])
     for group, alive in masks.items():
         change: Any = {"permuted": lambda k, m: permute_weights(k, m, generator), "rescaled": rescale}.get(how)
         if change is not None and alive:
             flat = {path: np.asarray(kernel) for path, kernel in kernels(state.params[group]).items()}
             set_kernels(state.params[group], change(flat, {path: np.asarray(m) for path, m in kernels(alive).items()}))
-    return SAC.with_masks(state, masks)
+    return algorithm.with_masks(state, masks)
 
 
 def set_kernels(tree: Tree, changed: dict[str, np.ndarray]) -> None:
@@ -69,7 +72,7 @@ def set_kernels(tree: Tree, changed: dict[str, np.ndarray]) -> None:
         node["kernel"] = jax.numpy.asarray(kernel)
 
 
-def dynamic(kind: Any, seed: int, sparsity: dict[str, float]) -> DynamicSparsity:
+def dynamic(algorithm: Algorithm, kind: Any, seed: int, sparsity: dict[str, float]) -> DynamicSparsity:
     return DynamicSparsity(
         kind=kind,
         interval=CHUNK,
@@ -79,23 +82,24 @@ def dynamic(kind: Any, seed: int, sparsity: dict[str, float]) -> DynamicSparsity
         sparsity=sparsity,
         allocation="global" if kind == "gradual" else "erk",
         floor=1,
-        algorithm=SAC,
-        settings=SETTINGS,
+        algorithm=algorithm,
+        settings=SETTINGS[algorithm],
         streams=Streams("tests", "hold", seed, kind),
     )
 
 
-def assert_zero(state: sac.SACState) -> None:
+def assert_zero(algorithm: Algorithm, state: Any) -> None:
     """By hand, not by the algorithm's own check: NumPy, every place, negative zeros and NaN told apart."""
     for group, mask in masks_of(state).items():
         adam = state.optimizer[group][0]
-        trees = [state.params[group], adam.mu, adam.nu, *([state.target_critic] if group == "critic" else [])]
+        targets = state.targets if algorithm is TD3 else {"critic": state.target_critic}
+        trees = [state.params[group], adam.mu, adam.nu, *([targets[group]] if group in targets else [])]
         for tree in trees:
             for path, kernel in kernels(tree).items():
                 array = np.asarray(kernel)
                 assert np.isfinite(array).all()
                 assert (array[~mask[path]] == 0).all(), path
-    assert SAC.masks_hold(state)
+    assert algorithm.masks_hold(state)
 
 
 @settings(max_examples=8, deadline=None, derandomize=True, database=None)
@@ -105,25 +109,26 @@ def assert_zero(state: sac.SACState) -> None:
     sparsity=st.fixed_dictionaries({"actor": st.floats(0, 0.8), "critic": st.floats(0, 0.8)}),
 )
 @pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("algorithm", SETTINGS, ids=["SAC", "TD3"])
 def test_pruned_weights_stay_zero_through_a_thousand_updates(
-    kind: str, seed: int, how: str, sparsity: dict[str, float]
+    algorithm: Algorithm, kind: str, seed: int, how: str, sparsity: dict[str, float]
 ) -> None:
     rng = np.random.default_rng(seed)
-    shapes = fresh(jax.random.key(0)).params
+    shapes = fresh(algorithm, jax.random.key(0)).params
     drawn = {
         group: nest_kernels({p: rng.random(k.shape) >= sparsity[group] for p, k in kernels(tree).items()})
         for group, tree in shapes.items()
     }
-    masks = None if kind == "fixed" else dynamic(kind, seed, sparsity)
-    state = started(how, seed, drawn if masks is None else {"actor": {}, "critic": {}})
+    masks = None if kind == "fixed" else dynamic(algorithm, kind, seed, sparsity)
+    state = started(algorithm, how, seed, drawn if masks is None else {"actor": {}, "critic": {}})
     if masks is not None:
         state = masks.start(state)
     first = masks_of(state)
-    assert_zero(state)
+    assert_zero(algorithm, state)
     for step in range(CHUNK, UPDATES + CHUNK, CHUNK):
         before = np.asarray(kernels(state.params["actor"])["layer_0"])
-        state = updated(state)
-        assert_zero(state)
+        state = updated(algorithm, state)
+        assert_zero(algorithm, state)
         alive = masks_of(state)["actor"]["layer_0"]
         assert not alive.any() or (np.asarray(kernels(state.params["actor"])["layer_0"]) != before)[alive].any()
         if masks is not None:
@@ -132,7 +137,7 @@ def test_pruned_weights_stay_zero_through_a_thousand_updates(
             except MaskError as error:
                 assert kind == "gradual" and "is cut at layer" in str(error)
                 reject()  # so few weights are left that no path leads through: refused, as it should be
-            assert_zero(state)
+            assert_zero(algorithm, state)
     for group, layers in masks_of(state).items():
         if kind == "gradual":
             for network in by_network(layers).values():

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.algorithms import SACSetup, TD3Setup
 from rlottery.agents.base import Algorithm, jax_key, kernels, nest_masks, to_arrays
 from rlottery.agents.description import Spec
 from rlottery.agents.sac import SAC
-from rlottery.config import NetworkSettings, SACSettings, Training
+from rlottery.agents.td3 import TD3
+from rlottery.config import NetworkSettings, SACSettings, TD3Settings, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError
 from rlottery.seeding import Streams
@@ -35,6 +36,7 @@ SETTINGS = SACSetup(
     SACSettings(discount=0.5, initial_temperature=0.1, target_entropy=-3.0),
     NetworkSettings(actor=(16, 16), critic=(16, 16)),
 )
+TD3_SETTINGS = TD3Setup(TD3Settings(discount=0.5), SETTINGS.network)
 STEPS, WARMUP = 70, 20
 PATIENCE = 120.0
 """Seconds after which a thread is taken to wait forever."""
@@ -49,7 +51,7 @@ def _rows_in_plenty() -> Iterator[None]:
 
 
 class Run:
-    """One run of SAC on a toy task, whoever makes its learner."""
+    """One run of SAC, or of TD3, on a toy task, whoever makes its learner."""
 
     def __init__(
         self,
@@ -62,7 +64,9 @@ class Run:
         tick: Callable[[int], object] = lambda step: None,
         dynamic: Any = None,
         between_episodes: Callable[[Loop], None] = lambda loop: None,
+        algorithm: Algorithm = SAC,
     ) -> None:
+        self.algorithm, self.settings = algorithm, SETTINGS if algorithm is SAC else TD3_SETTINGS
         self.streams = Streams("tests", "Target-v0", seed, arm)
         self.recorder = Rows(tick)
         self.rows = self.recorder.rows
@@ -78,14 +82,16 @@ class Run:
             dynamic=dynamic,
         )
         key = jax_key(self.streams.for_purpose("updates"))
-        self.start = SAC.init(SAC.init_params(jax_key(seed), SPEC, SETTINGS), key, SETTINGS)
+        weights = algorithm.init_params(jax_key(seed), SPEC, self.settings)
+        self.start = algorithm.init(weights, key, self.settings)
         if arm != "dense":
-            self.start = SAC.with_masks(self.start, nest_masks(random_masks(self.start, seed)))
+            self.start = algorithm.with_masks(self.start, nest_masks(random_masks(self.start, seed)))
 
     def train(self, make_learner: Callable[..., Learner]) -> None:
         loop, self.loop = self.loop, None
         state = self.start if loop is None else loop.learner.state
-        learner = make_learner(SAC, SETTINGS, jax.tree.map(jnp.copy, state), SPEC, action_noise(self.streams))
+        state, noise = jax.tree.map(jnp.copy, state), action_noise(self.streams)
+        learner = make_learner(self.algorithm, self.settings, state, SPEC, noise)
         if loop is None:
             loop = begin(learner, self.schedule, SPEC)
         loop.learner, self.loop = learner, loop
@@ -166,11 +172,13 @@ def assert_same(run: Run, alone: Run) -> None:
             np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-def test_agents_of_one_program_become_what_they_are_alone() -> None:
+@pytest.mark.parametrize("algorithm", [SAC, TD3], ids=["SAC", "TD3"])
+def test_agents_of_one_program_become_what_they_are_alone(algorithm: Algorithm) -> None:
     recipes: list[dict[str, Any]] = [
-        {"seed": 0},
-        {"seed": 0, "arm": "ticket"},
-        {"seed": 1, "arm": "ticket", "env_steps": 45},  # it leaves while the others train
+        {"seed": 0, "algorithm": algorithm},
+        {"seed": 0, "algorithm": algorithm, "arm": "ticket"},
+        # It leaves while the others train.
+        {"seed": 1, "algorithm": algorithm, "arm": "ticket", "env_steps": 45},
     ]
     runs = [Run(**recipe) for recipe in recipes]
     assert together(*runs) == [None] * 3
@@ -179,7 +187,7 @@ def test_agents_of_one_program_become_what_they_are_alone() -> None:
     dense, ticket, _ = runs
     assert dense.loop is not None and ticket.loop is not None
     assert dense.loop.learner.state.masks == {}
-    assert SAC.masks_hold(ticket.loop.learner.state)
+    assert algorithm.masks_hold(ticket.loop.learner.state)
     assert to_arrays(ticket.loop.learner.state.masks).keys() == to_arrays(ticket.start.masks).keys()
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rlottery.agents.kernels.library import find
-from rlottery.agents.sac import SAC, SACState
+from rlottery.agents.sac import SACState
+from rlottery.agents.td3 import TD3
 from tests.agents.kernels.agents import arrays, copied, fresh, learner, ticket, transitions
 
 pytestmark = pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
@@ -22,11 +23,15 @@ STATES = {
     "90 %, ERK": lambda: ticket(0.9, "erk"),
     "95 %": lambda: ticket(0.95),
     "97 %": lambda: ticket(0.97, seed=1),
+    "TD3, dense": lambda: fresh(algorithm=TD3),
+    "TD3, 90 %, ERK": lambda: ticket(0.9, "erk", algorithm=TD3),
+    "TD3, 97 %": lambda: ticket(0.97, seed=5, algorithm=TD3),
 }
 
 
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 def test_an_update_is_equal_to_rounding_in_everything(state: Any) -> None:
+    """Three updates: every second one of TD3 changes its actor and its targets."""
     compact, masked = (learner(state(), kernels=kernels) for kernels in (True, False))
     for number, rows in enumerate(transitions(3)):
         found, expected = compact.update(rows), masked.update(rows)
@@ -40,7 +45,7 @@ def test_an_update_is_equal_to_rounding_in_everything(state: Any) -> None:
             # Moments are of gradients, or of their squares: sums over a batch, whose terms cancel.
             scale = float(np.abs(other[name]).max()) if ".mu." in name or ".nu." in name else 1.0
             np.testing.assert_allclose(array, other[name], rtol=2e-5, atol=2e-6 * scale, err_msg=f"{number} {name}")
-        assert SAC.masks_hold(compact.state)
+        assert compact.algorithm.masks_hold(compact.state)
         masked.state = copied(compact.state)
 
 

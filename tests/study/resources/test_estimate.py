@@ -50,6 +50,17 @@ def test_operations_of_an_update(small: Config) -> None:
     assert update_flops(small, small.tasks[0], Spec(3, 1)) == total
 
 
+def test_operations_of_an_update_of_td3(tmp_path: Path) -> None:
+    """Its actor 3-2-1 has no standard deviations, and is updated every fourth time, through one of the critics."""
+    config = tiny_config(tmp_path, "algorithm=td3", *SMALL[:2], "td3={batch_size: 7, policy_delay: 4}")
+    actor, critic, forward = 3 * 2 + 2 * 1, 25, 2
+    critic_loss = (forward + 2 + 2) * 2 * critic
+    targets = forward * actor + forward * 2 * critic
+    actor_loss = (forward + 2 + 2) * actor + (forward + 2) * critic
+    expected = 7 * (critic_loss + targets + actor_loss / 4)
+    assert update_flops(config, config.tasks[0], Spec(3, 1)) == pytest.approx(expected, rel=1e-12)
+
+
 def test_operations_of_a_usual_update_are_as_published(tmp_path: Path) -> None:
     usual = tiny_config(tmp_path, "network.actor=[256, 256]", "network.critic=[256, 256]")
     assert update_flops(usual, usual.tasks[0], Spec(39, 4)) == pytest.approx(631e6, rel=1e-3)
