@@ -7,6 +7,17 @@ for seed in 0 1 2 3; do for task in InvertedDoublePendulum-v5 HalfCheetah-v5; do
     sb3/bin/python benchmarks/peers/sb3_sac.py --task $task --seed $seed --out data/sb3/$task-$seed.jsonl
 done; done
 uv run python -m benchmarks.learning.against_sb3 --ours data/sb3-settings --sb3 data/sb3
+
+The same for TD3:
+
+uv run rlottery run benchmarks/learning/td3_settings.yaml --stages dense
+for seed in 0 1 2 3 4; do
+    sb3/bin/python benchmarks/peers/sb3_td3.py --task InvertedDoublePendulum-v5 --seed $seed --steps 50000 \\
+        --out data/sb3-td3/InvertedDoublePendulum-v5-$seed.jsonl
+    sb3/bin/python benchmarks/peers/sb3_td3.py --task HalfCheetah-v5 --seed $seed \\
+        --out data/sb3-td3/HalfCheetah-v5-$seed.jsonl
+done
+uv run python -m benchmarks.learning.against_sb3 --ours data/td3-settings --sb3 data/sb3-td3 --name td3_against_sb3
 """
 
 import argparse
@@ -22,7 +33,7 @@ from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import DENSE, Store
 
 TASKS = ("InvertedDoublePendulum-v5", "HalfCheetah-v5")
-SEEDS = (0, 1, 2, 3)
+SEEDS = range(10)
 COLOURS = {"rlottery": "#0072B2", "Stable-Baselines3": "#E69F00"}
 RESULTS = Path(__file__).parent / "results"
 
@@ -50,8 +61,9 @@ def sb3_curve(path: Path) -> Curve:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare rlottery's learning curves with Stable-Baselines3's.")
-    parser.add_argument("--ours", type=Path, required=True, help="data folder of the study sb3_settings.yaml")
+    parser.add_argument("--ours", type=Path, required=True, help="data folder of our study")
     parser.add_argument("--sb3", type=Path, required=True, help="folder with {task}-{seed}.jsonl")
+    parser.add_argument("--name", default="against_sb3", help="of the files in benchmarks/learning/results")
     arguments = parser.parse_args()
     store = Store(arguments.ours)
     curves: dict[tuple[str, str], dict[int, Curve]] = {}
@@ -60,13 +72,13 @@ def main() -> None:
         curves[task, "rlottery"] = {seed: our_curve(our_file(store, task, seed)) for seed in seeds}
         curves[task, "Stable-Baselines3"] = {seed: sb3_curve(sb3_file(arguments.sb3, task, seed)) for seed in seeds}
     RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / "against_sb3.csv").open("w", newline="") as file:
+    with (RESULTS / f"{arguments.name}.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["task", "library", "seed", "env_steps", "return"])
         for (task, library), runs in curves.items():
             for seed, curve in runs.items():
                 writer.writerows([task, library, seed, step, round(value, 2)] for step, value in curve.items())
-    draw(curves, RESULTS / "against_sb3.png")
+    draw(curves, RESULTS / f"{arguments.name}.png")
     for (task, library), runs in curves.items():
         both = [curve for other in COLOURS for curve in curves[task, other].values()]
         steps = sorted(set.intersection(*map(set, both)))
