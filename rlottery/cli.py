@@ -110,13 +110,15 @@ def run(
         finish(lambda: run_and_conclude(config_to_run(path, extra), pruning_method, chosen, names, asked))
         return
     from rlottery.config.cluster_profile import load_profile
-    from rlottery.study.planning.plan import plan_study
+    from rlottery.study.planning.plan import left_to_other_method, plan_study
     from rlottery.study.resources.estimate import estimate_table
 
     with plain_errors():
         loaded = config_to_run(path, extra)
         profile_read = load_profile(asked.profile) if asked and asked.profile else None
-        _print(estimate_table(loaded, plan_study(loaded, pruning_method, chosen, names), profile_read))
+        tracked = plan_study(loaded, pruning_method, chosen, names)
+        other = None if names is not None else left_to_other_method(loaded, pruning_method, chosen, tracked)
+        _print(estimate_table(loaded, tracked, profile_read, other))
 
 
 @app.command()
@@ -393,7 +395,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Show the versi
 def _print(page: "RenderableType") -> None:
     from rlottery.study.display import LIVE_WIDTH, terminal
 
-    terminal(LIVE_WIDTH).print(page)
+    terminal(LIVE_WIDTH).print(page, crop=False)  # a name that is longer than a line goes on in the next one
 
 
 def _config_and_overrides(first: str, rest: list[str] | None) -> tuple[Path, list[str]]:

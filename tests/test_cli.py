@@ -153,6 +153,7 @@ class TestDryRun:
         assert len([line for line in output.splitlines() if "to do" in line]) == 5
         for part in ("seed 1 taylor-80-2x8", "time", "disk, MB", "core hours", "Nothing was started"):
             assert part in " ".join(output.split())
+        assert "To compare both methods, --pruning-method magnitude adds 2 runs: about" in " ".join(output.split())
         assert contents(workplace) == before
 
     def test_of_a_finished_study_measures_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:

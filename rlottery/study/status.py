@@ -3,10 +3,9 @@
 import contextlib
 from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from rlottery.config import Config
 from rlottery.config.built_in import METHODS
@@ -14,7 +13,7 @@ from rlottery.errors import StudyError
 from rlottery.report.tables import NOTHING
 from rlottery.report.version_lines import change_lines
 from rlottery.report.wording import plural
-from rlottery.safety.printable import on_one_line
+from rlottery.safety.printable import on_one_line, printable
 from rlottery.storage.checkpoint_record import CheckpointRecord, checkpoint_to_continue
 from rlottery.storage.locks import holder_of
 from rlottery.storage.made_with import MadeWith, made_with
@@ -27,6 +26,7 @@ from rlottery.storage.trial_record import deviation_lines, read_trials
 from rlottery.storage.untrained_record import read_untrained, untrained_damage
 from rlottery.study.durations import duration
 from rlottery.study.execution.allocations import Open, open_runs
+from rlottery.study.line_tables import RunLine, Sentence, StateTable
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.earlier import is_known_to_differ
 from rlottery.study.planning.finished_runs import damage_of_run, replay_was_deleted
@@ -35,8 +35,16 @@ _SUMMARY_WORDS = {"to repeat": "to do", "mask made": "to do"}
 """States that the summary counts under another name."""
 
 
+class State(NamedTuple):
+    """The state of a run in a word or two, details, and more of them, which a narrow terminal does without."""
+
+    word: str
+    details: str = ""
+    more: str = ""
+
+
 def status_table(config: Config) -> Group:
-    """One line for each task, seed and arm: those of the config, and all others that the data folder has.
+    """A line for each task, seed and arm: those of the config, and all others that the data folder has.
 
     The first line of a task is about its untrained policies, which are no run. Below the table are the runs that were
     made with other versions than others, those trained with other settings than the config's, how tasks deviate from
@@ -44,9 +52,7 @@ def status_table(config: Config) -> Group:
     """
     check_data_folder(config.data)
     store = Store(config.data)
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    for heading in ("task", "seed", "arm", "state", "details"):
-        table.add_column(heading, header_style="dim", overflow="fold")
+    rows: list[RunLine] = []
     methods = [None] if config.arms else METHODS
     listed = [arm.name for method in methods for arm in arms_of(config, method)]
     states: list[str] = []
@@ -54,9 +60,9 @@ def status_table(config: Config) -> Group:
     submitted = open_runs(store)
     others: list[str] = []
     for task in config.tasks:
-        state, details = _state_of_untrained(store.untrained(task.name), config.evaluation.untrained_policies)
-        table.add_row(*(Text(on_one_line(text)) for text in (task.name, NOTHING, "untrained", state, details)))
-        of_untrained.append(state)
+        state = _state_of_untrained(store.untrained(task.name), config.evaluation.untrained_policies)
+        rows.append(_line(task.name, NOTHING, "untrained", state))
+        of_untrained.append(state.word)
         fingerprints = []
         made: list[MadeWith] = []
         for seed in config.seeds:
@@ -66,10 +72,9 @@ def status_table(config: Config) -> Group:
             for arm in dict.fromkeys([DENSE, *asked, *there]):
                 files = store.run(task.name, seed, arm)
                 allocation = submitted.get((task.name, seed, "" if arm == DENSE else arm))
-                state, details, record = _look(files, allocation)
-                # As Text, because brackets in an error message are not styles.
-                table.add_row(*(Text(on_one_line(text)) for text in (task.name, str(seed), arm, state, details)))
-                states.append(state)
+                state, record = _look(files, allocation)
+                rows.append(_line(task.name, str(seed), arm, state))
+                states.append(state.word)
                 fingerprints.append(record["fingerprint"] if record is not None else {})
                 if record is not None:
                     made.append(made_with(seed, arm, record))
@@ -77,8 +82,17 @@ def status_table(config: Config) -> Group:
         if message := other_settings_message(config, task, fingerprints):
             others.append(message)
     others += deviation_lines(read_trials(config))
-    title = Text(f"Study {config.name!r} in {config.data}", style="italic")
-    return Group(title, table, *(Text(line, style="yellow") for line in others), Text(_summary(states, of_untrained)))
+    return Group(
+        Sentence(f"Study {config.name!r} in {config.data}", "italic"),
+        StateTable(rows),
+        *(Sentence(line, "yellow") for line in others),
+        Sentence(_summary(states, of_untrained)),
+    )
+
+
+def _line(task: str, seed: str, arm: str, state: State) -> RunLine:
+    shown = [on_one_line(text) for text in (task, seed, arm, state.word, state.details)]
+    return RunLine(*shown, printable(state.more))
 
 
 def _summary(states: Iterable[str], of_untrained: Iterable[str]) -> str:
@@ -116,8 +130,8 @@ def _manifest_or_checkpoint(files: RunFiles, found: Manifest | StudyError | None
     return None
 
 
-def _look(files: RunFiles, submitted: Open | None) -> tuple[str, str, Manifest | CheckpointRecord | None]:
-    """The state of a run in a word or two, details, and what there is of it.
+def _look(files: RunFiles, submitted: Open | None) -> tuple[State, Manifest | CheckpointRecord | None]:
+    """The state of a run, and what there is of it.
 
     Args:
         submitted: the allocation on a cluster that is to do the run.
@@ -125,23 +139,23 @@ def _look(files: RunFiles, submitted: Open | None) -> tuple[str, str, Manifest |
     # The progress first: a run that ends meanwhile has a manifest.
     progress, place = _progress(files, is_remote=submitted is not None and submitted.began)
     found = _manifest_or_error(files)
-    return *_state(files, progress, place, found, submitted), _manifest_or_checkpoint(files, found)
+    return _state(files, progress, place, found, submitted), _manifest_or_checkpoint(files, found)
 
 
 def _state(
     files: RunFiles, progress: Progress | None, place: str, found: Manifest | StudyError | None, submitted: Open | None
-) -> tuple[str, str]:
-    """The state of a run in a word or two, and details, from what `_look` has read."""
+) -> State:
+    """The state of a run, from what `_look` has read."""
     if submitted is not None and found is None:
         if progress is None:
-            return ("starting" if submitted.began else "queued"), f"on the cluster as {submitted.name}"
-        return "running", f"{progress.env_steps:,} of {progress.total_steps:,} steps, as {submitted.name}"
+            return State("starting" if submitted.began else "queued", f"on the cluster as {submitted.name}")
+        return State("running", f"{progress.env_steps:,} of {progress.total_steps:,} steps, as {submitted.name}")
     if progress is not None:
         done = f"{progress.env_steps:,} of {progress.total_steps:,} steps"
         if progress.phase is not None:
-            return "running", f"{progress.phase}, {done}{place}"
+            return State("running", f"{progress.phase}, {done}{place}")
         left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
-        return "running", f"{done}{left}{place}"
+        return State("running", f"{done}{left}{place}")
     try:
         if isinstance(found, StudyError):
             raise found
@@ -149,9 +163,9 @@ def _state(
             return trained_again
         return _unfinished_state(files) if found is None else _ended_state(files, found)
     except DamagedError as error:
-        return _trained_again(files, None) or ("damaged", _damage_text(error))
+        return _trained_again(files, None) or State("damaged", _damage_text(error))
     except StudyError as error:
-        return "damaged", str(error)
+        return State("damaged", str(error))
 
 
 def _progress(files: RunFiles, *, is_remote: bool = False) -> tuple[Progress | None, str]:
@@ -170,33 +184,35 @@ def _progress(files: RunFiles, *, is_remote: bool = False) -> tuple[Progress | N
     return progress, f", {holder.place}" if holder is not None and said else ""
 
 
-def _state_of_untrained(files: UntrainedFiles, asked: int) -> tuple[str, str]:
-    """The state of a task's untrained policies in a word or two, and details."""
+def _state_of_untrained(files: UntrainedFiles, asked: int) -> State:
+    """The state of a task's untrained policies."""
     progress, place = _progress(files)
     if progress is not None:
-        return "running", f"{progress.env_steps:,} of {progress.total_steps:,} policies{place}"
+        return State("running", f"{progress.env_steps:,} of {progress.total_steps:,} policies{place}")
     try:
         if damaged := untrained_damage(files):
-            return "damaged", _damage_text(damaged[0])
+            return State("damaged", _damage_text(damaged[0]))
         found = read_untrained(files)
     except StudyError as error:
-        return "damaged", str(error)
+        return State("damaged", str(error))
     if found is not None and found.done >= asked:
-        return "done", "1 policy" if found.done == 1 else f"{found.done:,} policies"
+        return State("done", "1 policy" if found.done == 1 else f"{found.done:,} policies")
     if found is not None and found.done:
-        return "interrupted", f"continues after {found.done:,} of {asked:,} when the study is run again"
-    return "to do", ""
+        return State("interrupted", f"continues after {found.done:,} of {asked:,} when the study is run again")
+    return State("to do")
 
 
-def _trained_again(files: RunFiles, manifest: Manifest | None) -> tuple[str, str] | None:
+def _trained_again(files: RunFiles, manifest: Manifest | None) -> State | None:
     """The state of a run that was trained again and waits aside. Its earlier result, if there is one, is kept."""
     with contextlib.suppress(StudyError):
         differs = is_known_to_differ(files)
         if differs:
-            return "differs", "from its earlier result since it was trained again; `rlottery run` says what to do"
-        ended = manifest is not None and _ended_state(files, manifest)[0] in ("done", "diverged")
+            return State(
+                "differs", "from its earlier result since it was trained again; `rlottery run` says what to do"
+            )
+        ended = manifest is not None and _ended_state(files, manifest).word in ("done", "diverged")
         if differs is not None and not ended:  # else a command was killed before it could delete the folder
-            return "trained again", "not compared yet with what there was; `rlottery run` does it"
+            return State("trained again", "not compared yet with what there was; `rlottery run` does it")
     return None
 
 
@@ -204,27 +220,27 @@ def _damage_text(error: DamagedError) -> str:
     return f"{error.file.name}: {error.why}; repeated when the study is run again"
 
 
-def _unfinished_state(files: RunFiles) -> tuple[str, str]:
+def _unfinished_state(files: RunFiles) -> State:
     """The state of a run without a manifest, whose worker is not running."""
     found = checkpoint_to_continue(files)
     if found is not None:
-        return "interrupted", f"continues from step {found.record['env_steps']:,} when the study is run again"
+        return State("interrupted", f"continues from step {found.record['env_steps']:,} when the study is run again")
     if files.metrics.exists():
-        return "interrupted", "restarts when the study is run again"
-    return ("mask made", "ticket not trained yet") if files.mask.exists() else ("to do", "")
+        return State("interrupted", "restarts when the study is run again")
+    return State("mask made", "ticket not trained yet") if files.mask.exists() else State("to do")
 
 
-def _ended_state(files: RunFiles, manifest: Manifest) -> tuple[str, str]:
+def _ended_state(files: RunFiles, manifest: Manifest) -> State:
     """The state of a run with a manifest."""
     if manifest["status"] != "done":
-        return manifest["status"], manifest.get("error", "").split("\n")[0]
+        return State(manifest["status"], manifest.get("error", "").split("\n")[0])
     if replay_was_deleted(files, manifest):
-        return "to repeat", "its replay buffer was deleted"
+        return State("to repeat", "its replay buffer was deleted")
     if damaged := damage_of_run(files, manifest, contents=()):
-        return "damaged", _damage_text(damaged[0])
+        return State("damaged", _damage_text(damaged[0]))
     sessions = len(manifest.get("sittings", []))
     suffix = f", in {sessions} sessions" if sessions > 1 else ""
-    return "done", f"in {duration(manifest.get('seconds', 0.0))}{suffix}{_effective_text(manifest)}"
+    return State("done", f"in {duration(manifest.get('seconds', 0.0))}{suffix}", _effective_text(manifest))
 
 
 def _effective_text(manifest: Manifest) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from rlottery.config import Config, import_criteria
+from rlottery.config.built_in import METHODS
 from rlottery.errors import RlotteryError
 from rlottery.report.folders import check_is_own, report_files
 from rlottery.report.wording import grouped
@@ -115,6 +116,28 @@ def plan_study(
                 if item.state is not JobState.FOUND:
                     to_do.add(item.job.key)
     return tracked
+
+
+def left_to_other_method(
+    config: Config, method: str | None, stages: Sequence[str], tracked: Sequence[Tracked]
+) -> tuple[str, list[Job]]:
+    """The built-in method that a command doesn't run, and what it would add to the command's jobs and is not done yet.
+
+    No jobs for a config that lists its arms, and where that method can't be planned.
+
+    Args:
+        method: as for `plan_study`, whose jobs are `tracked`.
+    """
+    other = METHODS[1 if method in (None, METHODS[0]) else 0]
+    if config.arms:
+        return other, []
+    planned = {item.job.key for item in tracked}
+    try:
+        of_other = plan_study(config, other, stages)
+    except RlotteryError:
+        return other, []
+    waiting = (item.job for item in of_other if item.state is JobState.WAITING)
+    return other, [job for job in waiting if job.key not in planned]
 
 
 def _sharing(tracked: Sequence[Tracked]) -> list[list[Tracked]]:

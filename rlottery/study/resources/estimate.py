@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from rlottery.agents.algorithms import algorithm_of
@@ -28,6 +27,7 @@ from rlottery.study.durations import duration, rough_duration
 from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.execution.executor import worker_count
+from rlottery.study.line_tables import RunTable
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED, Job, prerequisites
 from rlottery.study.planning.plan import JobState, Tracked
 from rlottery.study.planning.trials import try_tasks
@@ -54,6 +54,7 @@ USUAL_GEMM = 1e11
 SLOWEST = 0.1
 """Environment steps per second, if the trial of a task shows fewer: it may end before the first step."""
 _GEMM_SIZE = 256
+_COLUMNS = ("run", "state", "env steps", "time", "disk, MB")
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,23 @@ class Rates:
     spec: Spec
 
 
-def estimate_table(config: Config, tracked: list[Tracked], profile: ClusterProfile | None = None) -> Group:
+def estimate_table(
+    config: Config,
+    tracked: list[Tracked],
+    profile: ClusterProfile | None = None,
+    other: tuple[str, Sequence[Job]] | None = None,
+) -> Group:
     """A table of the runs of a plan with their estimated time and disk space, and the totals for this machine.
 
     With the profile of a cluster, the totals are for the cluster. Its cores are taken to be like those of this machine.
+
+    Args:
+        other: the built-in method that is not in the plan, and the jobs that it would add (`left_to_other_method`).
     """
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     rates = measure(config) if waiting else []
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("run", overflow="fold", header_style="dim")
-    for heading in ("state", "env steps", "time", "disk, MB"):
-        table.add_column(heading, justify="right", header_style="dim")
+    added = [Text(_added(*other, rates))] if waiting and other and other[1] else []
+    rows: list[tuple[str, ...]] = []
     takes = {id(t): job_seconds(t.job, rates[t.job.task_index]) for t in waiting}
     ends: list[float] = []  # when each job would end if it had a worker of its own
     for item, before in zip(tracked, prerequisites([t.job for t in tracked]), strict=True):
@@ -92,17 +99,19 @@ def estimate_table(config: Config, tracked: list[Tracked], profile: ClusterProfi
         name = row.short_label if len(config.tasks) == 1 else row.label
         to_do = [item for item in row.jobs if item.state is JobState.WAITING]
         if not to_do:
-            table.add_row(Text(name), row.state.value, "", "", "")
+            rows.append((name, row.state.value, "", "", ""))
             continue
         seconds = sum(takes[id(item)] for item in to_do)
         megabytes = sum(kept_bytes(item.job, rates[item.job.task_index].spec) for item in to_do) / 1e6
         steps = "".join(f"{item.job.env_steps:,}" for item in to_do if item.job.stage in TRAINING)
-        table.add_row(Text(name), "to do", steps, duration(seconds), f"{megabytes:,.1f}")
+        rows.append((name, "to do", steps, duration(seconds), f"{megabytes:,.1f}"))
+    table = RunTable(_COLUMNS, rows, to_the_left=_COLUMNS[:1], dispensable=("env steps", "disk, MB"))
     work = sum(takes.values())
     if not waiting:
-        return Group(table, "\nNothing is left to do.")
+        return Group(table, Text("\nNothing is left to do."))
     if profile is not None:
-        return Group(table, Text(_cluster_totals(config, waiting, rates, work, max(takes.values()), profile)))
+        totals = _cluster_totals(config, waiting, rates, work, max(takes.values()), profile)
+        return Group(table, Text(totals), *added)
     together = most_together(config.device)
     workers = worker_count(config.workers, len(waiting), together)
     elapsed = max(work / workers, *ends)
@@ -119,7 +128,18 @@ def estimate_table(config: Config, tracked: list[Tracked], profile: ClusterProfi
         f"Memory at most {size(memory)} with {plural(workers, 'worker')}.\nThis machine: {here}.\n{warnings}"
         "Nothing was started."
     )
-    return Group(table, Text(total))
+    return Group(table, Text(total), *added)
+
+
+def _added(method: str, jobs: Sequence[Job], rates: Sequence[Rates]) -> str:
+    """What the other built-in method would add to a plan, and how to have it planned."""
+    seconds = sum(job_seconds(job, rates[job.task_index]) for job in jobs)
+    kept = sum(kept_bytes(job, rates[job.task_index].spec) for job in jobs)
+    runs = len({job.files for job in jobs if job.stage in TRAINING})
+    return (
+        f"To compare both methods, --pruning-method {method} adds {plural(runs, 'run')}: about {seconds / 3600:.2g} "
+        f"core hours and {size(kept)}."
+    )
 
 
 def _cluster_totals(
