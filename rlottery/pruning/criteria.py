@@ -10,6 +10,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -89,7 +90,7 @@ class Criterion(Method):
         except (OSError, TypeError):
             return None
 
-    @property
+    @cached_property
     def reads(self) -> tuple[str, ...]:
         """Names of the statistics that the function reads."""
         return tuple(inspect.signature(self.function).parameters)

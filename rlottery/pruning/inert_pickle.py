@@ -8,8 +8,9 @@ so the result is a tree no larger than the file.
 """
 
 import io
-import pickletools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pickletools import OpcodeInfo, opcodes
 
 import numpy as np
 
@@ -52,8 +53,6 @@ _KNOWN_NAMES = {_NDARRAY, _DTYPE} | _RECONSTRUCT | _FROMBUFFER
 _BOOL = _BoolDtype()
 _BOOL_STATE = (3, "|", None, None, None, -1, -1, 0)
 
-_OPCODES = {info.code: info for info in pickletools.opcodes}
-
 
 def read_plain_pickle(data: bytes) -> object:
     """The object in `data`: dicts with string keys, lists, tuples, plain scalars and bool arrays.
@@ -84,10 +83,10 @@ class _Reader:
 
     def read(self) -> object:
         for _ in range(MAX_OPCODES):
-            opcode = _OPCODES[self.stream.read(1).decode("latin-1")]
+            opcode, run = _OPCODES[self.stream.read(1)]
             if opcode.name == "STOP":
                 break
-            self._run(opcode)
+            run(self, opcode)
         else:
             raise MaskError(f"it contains more than {MAX_OPCODES} pickle instructions, more than any mask")
         if self.stream.read(1):
@@ -96,71 +95,69 @@ class _Reader:
             raise MaskError("it doesn't contain exactly one object")
         return self.stack[0]
 
-    def _run(self, opcode: pickletools.OpcodeInfo) -> None:
-        def argument() -> object:
-            assert opcode.arg is not None
-            return opcode.arg.reader(self.stream)
+    def argument(self, opcode: OpcodeInfo) -> object:
+        assert opcode.arg is not None
+        return opcode.arg.reader(self.stream)
 
-        stack = self.stack
-        match opcode.name:
-            case "PROTO" | "FRAME":
-                argument()
-            case "MARK":
-                self.marks.append(len(stack))
-            case "NONE":
-                stack.append(None)
-            case "NEWTRUE" | "NEWFALSE":
-                stack.append(opcode.name == "NEWTRUE")
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "SHORT_BINBYTES" | "BINBYTES" | "BYTEARRAY8":
-                stack.append(argument())
-            case "SHORT_BINUNICODE" | "BINUNICODE":
-                stack.append(self._counted(argument()))
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                stack.append(tuple(self._pop(int(opcode.name[-1]))))
-            case "TUPLE":
-                stack.append(tuple(self._pop()))
-            case "APPEND" | "APPENDS":
-                items = self._pop(1 if opcode.name == "APPEND" else None)
-                if type(target := stack[-1]) is not list:
-                    raise MaskError("it appends to something that is not a list")
-                target.extend(items)
-            case "SETITEM" | "SETITEMS":
-                items = self._pop(2 if opcode.name == "SETITEM" else None)
-                # String keys only: hashing a nested tuple can take exponential time.
-                if (
-                    type(target := stack[-1]) is not dict
-                    or len(items) % 2
-                    or any(type(key) is not str for key in items[::2])
-                ):
-                    raise MaskError("it contains a dict whose keys are not strings")
-                target.update(zip(items[::2], items[1::2], strict=True))
-            case "MEMOIZE":
-                self.memo[len(self.memo)] = stack[-1]
-            case "BINPUT" | "LONG_BINPUT":
-                self.memo[argument()] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                value = self.memo[argument()]
-                # Repeating any other value could make the result larger than the file.
-                if not isinstance(value, str | _Name | _BoolDtype) and not (type(value) is bytes and len(value) <= 1):
-                    raise MaskError(f"it uses one {type(value).__name__} in several places")
-                stack.append(self._counted(value))
-            case "GLOBAL":
-                # Read as Python's loader does. pickletools would decode escapes in names.
-                stack.append(_known_name(*(self.stream.readline().rstrip(b"\n").decode("ascii") for _ in range(2))))
-            case "STACK_GLOBAL":
-                stack.append(_known_name(*self._pop(2)))
-            case "REDUCE":
-                stack.append(_call(*self._pop(2)))
-            case "BUILD":
-                stack.append(_set_state(*self._pop(2)))
-            case _:
-                raise MaskError(f"it contains the pickle instruction {opcode.name}, which was not executed")
+    def push_scalar(self, opcode: OpcodeInfo) -> None:
+        self.stack.append(self.argument(opcode))
+
+    def push_text(self, opcode: OpcodeInfo) -> None:
+        self.stack.append(self._counted(self.argument(opcode)))
+
+    def push_constant(self, opcode: OpcodeInfo) -> None:
+        self.stack.append(_CONSTANTS[opcode.name]())
+
+    def mark(self, opcode: OpcodeInfo) -> None:
+        self.marks.append(len(self.stack))
+
+    def make_tuple(self, opcode: OpcodeInfo) -> None:
+        last = opcode.name[-1]
+        self.stack.append(tuple(self._pop(int(last) if last.isdigit() else None)))
+
+    def append(self, opcode: OpcodeInfo) -> None:
+        items = self._pop(1 if opcode.name == "APPEND" else None)
+        if type(target := self.stack[-1]) is not list:
+            raise MaskError("it appends to something that is not a list")
+        target.extend(items)
+
+    def set_items(self, opcode: OpcodeInfo) -> None:
+        items = self._pop(2 if opcode.name == "SETITEM" else None)
+        # String keys only: hashing a nested tuple can take exponential time.
+        if (
+            type(target := self.stack[-1]) is not dict
+            or len(items) % 2
+            or any(type(key) is not str for key in items[::2])
+        ):
+            raise MaskError("it contains a dict whose keys are not strings")
+        target.update(zip(items[::2], items[1::2], strict=True))
+
+    def remember(self, opcode: OpcodeInfo) -> None:
+        place = len(self.memo) if opcode.name == "MEMOIZE" else self.argument(opcode)
+        self.memo[place] = self.stack[-1]
+
+    def recall(self, opcode: OpcodeInfo) -> None:
+        value = self.memo[self.argument(opcode)]
+        # Repeating any other value could make the result larger than the file.
+        if not isinstance(value, str | _Name | _BoolDtype) and not (type(value) is bytes and len(value) <= 1):
+            raise MaskError(f"it uses one {type(value).__name__} in several places")
+        self.stack.append(self._counted(value))
+
+    def push_name(self, opcode: OpcodeInfo) -> None:
+        if opcode.name == "STACK_GLOBAL":
+            names: Sequence[object] = self._pop(2)
+        else:  # Read as Python's loader does. pickletools would decode escapes in names.
+            names = [self.stream.readline().rstrip(b"\n").decode("ascii") for _ in range(2)]
+        self.stack.append(_known_name(*names))
+
+    def call(self, opcode: OpcodeInfo) -> None:
+        self.stack.append(_call(*self._pop(2)))
+
+    def build(self, opcode: OpcodeInfo) -> None:
+        self.stack.append(_set_state(*self._pop(2)))
+
+    def refuse(self, opcode: OpcodeInfo) -> None:
+        raise MaskError(f"it contains the pickle instruction {opcode.name}, which was not executed")
 
     def _counted(self, value: object) -> object:
         if isinstance(value, str):
@@ -177,6 +174,37 @@ class _Reader:
         items = self.stack[start:]
         del self.stack[start:]
         return items
+
+
+_CONSTANTS: dict[str, Callable[[], object]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+}
+_Run = Callable[[_Reader, OpcodeInfo], object]
+_KNOWN_OPCODES: dict[str, _Run] = {
+    **dict.fromkeys(("PROTO", "FRAME"), _Reader.argument),
+    "MARK": _Reader.mark,
+    **dict.fromkeys(_CONSTANTS, _Reader.push_constant),
+    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"), _Reader.push_scalar),
+    **dict.fromkeys(("SHORT_BINBYTES", "BINBYTES", "BYTEARRAY8"), _Reader.push_scalar),
+    **dict.fromkeys(("SHORT_BINUNICODE", "BINUNICODE"), _Reader.push_text),
+    **dict.fromkeys(("TUPLE1", "TUPLE2", "TUPLE3", "TUPLE"), _Reader.make_tuple),
+    **dict.fromkeys(("APPEND", "APPENDS"), _Reader.append),
+    **dict.fromkeys(("SETITEM", "SETITEMS"), _Reader.set_items),
+    **dict.fromkeys(("MEMOIZE", "BINPUT", "LONG_BINPUT"), _Reader.remember),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), _Reader.recall),
+    **dict.fromkeys(("GLOBAL", "STACK_GLOBAL"), _Reader.push_name),
+    "REDUCE": _Reader.call,
+    "BUILD": _Reader.build,
+}
+_OPCODES: dict[bytes, tuple[OpcodeInfo, _Run]] = {
+    info.code.encode("latin-1"): (info, _KNOWN_OPCODES.get(info.name, _Reader.refuse)) for info in opcodes
+}
+"""Every opcode of pickle, by its byte. Those that no mask needs are refused."""
 
 
 def _known_name(module: object, name: object) -> _Name:

@@ -164,12 +164,11 @@ class Store:
         new one, so that no file is written to a folder of an untrusted study.
         """
         for name in ("masks", "runs", "report", "trials", "untrained", "study.json", ".study.lock", LOCKS, CLUSTER):
-            for path in _with_all_below(self.root / name, but_not_below=self.cluster_jobs):
-                if path.is_symlink():
-                    raise StudyError(
-                        f"{path} is a symbolic link, so files written there would be outside the study. "
-                        "Replace it by the folder itself, or choose another data folder with data=FOLDER."
-                    )
+            for link in _links_in(self.root / name, but_not_below=self.cluster_jobs):
+                raise StudyError(
+                    f"{link} is a symbolic link, so files written there would be outside the study. "
+                    "Replace it by the folder itself, or choose another data folder with data=FOLDER."
+                )
 
     def check_writable(self) -> float:
         """Raises StudyError unless files can be made in the data folder. Returns the time by the clock of its files."""
@@ -209,9 +208,19 @@ def replay_is_saved(files: RunFiles) -> bool:
     return all((files.folder / name).is_file() for name in REPLAY_FILES)
 
 
-def _with_all_below(path: Path, but_not_below: Path) -> Iterator[Path]:
-    """A path and everything below it. Links are not followed."""
-    yield path
-    for folder, folders, names in os.walk(path):
-        yield from (Path(folder) / name for name in (*folders, *names))
-        folders[:] = [name for name in folders if Path(folder) / name != but_not_below]
+def _links_in(path: Path, but_not_below: Path) -> Iterator[str]:
+    """The symbolic links among a path and everything below it. They are not followed."""
+    if path.is_symlink():
+        yield str(path)
+        return
+    folders = [str(path)]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_symlink():
+                        yield entry.path
+                    elif entry.is_dir(follow_symlinks=False) and entry.path != str(but_not_below):
+                        folders.append(entry.path)
+        except OSError:
+            continue  # no folder, or none that can be read

@@ -215,11 +215,11 @@ NESTED = b"".join([b"\x80\x04", b"\x8c\x01x", b"\x85" * 40_000])
     ],
 )  # fmt: skip
 def test_hostile_instructions_are_refused(data: bytes, message: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(MaskError, match=message) as caught:
         read_plain_pickle(data)
     assert str(caught.value).isprintable()
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize("opcode", pickletools.opcodes, ids=lambda opcode: opcode.name)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from rlottery.config import Config, Pruning
@@ -141,6 +142,10 @@ class Arm:
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe without name, criterion, sparsity and defaults, in plain types. Fingerprints hold parts of it."""
+        return dict(self._own_keys)
+
+    @cached_property
+    def _own_keys(self) -> dict[str, Any]:
         recipe = self.recipe
         kept = {
             key: value
