@@ -271,9 +271,10 @@ class ClusterBackend:
 
     def _find(self, jobs: Mapping[int, Job]) -> list[AllocationWorker]:
         """The allocations of other commands that still do some of these jobs. The latest one has a lost one's jobs."""
-        numbers = {key_of(job): number for number, job in jobs.items()}
+        batches = [name for name in reversed(batch_names(self._store)) if name not in self._batches]
+        numbers = {key_of(job): number for number, job in jobs.items()} if batches else {}
         found = []
-        for batch in [name for name in reversed(batch_names(self._store)) if name not in self._batches]:
+        for batch in batches:
             self._batches.add(batch)
             for allocation, name, keys in known_allocations(self._store, batch):
                 _, ends = allocation.read()

@@ -7,7 +7,7 @@ worker is an allocation, which does all stages of its runs. How a worker is star
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rlottery.errors import RlotteryError
@@ -33,12 +33,31 @@ GRACE_SECONDS = 25.0
 NOT_STARTED = "stopped before it started"
 ENDED_BADLY = (JobState.FAILED, JobState.SKIPPED, JobState.STOPPED, JobState.DIVERGED)
 _ENDED_WELL = (JobState.DONE, JobState.FOUND)
+_NOT_ENDED = (JobState.WAITING, JobState.RUNNING)
 _VERBS = {
     JobState.FAILED: "failed",
     JobState.SKIPPED: "was not run",
     JobState.STOPPED: "was stopped",
     JobState.DIVERGED: "diverged",
 }
+
+
+class _Waiting(Mapping[int, Job]):
+    """The jobs that wait, by number. Nothing is looked at until a backend asks: there may be thousands of them."""
+
+    def __init__(self, tracked: Sequence[Tracked]):
+        self._tracked = tracked
+
+    def __getitem__(self, index: int) -> Job:
+        if self._tracked[index].state is not JobState.WAITING:
+            raise KeyError(index)
+        return self._tracked[index].job
+
+    def __iter__(self) -> Iterator[int]:
+        return (index for index, item in enumerate(self._tracked) if item.state is JobState.WAITING)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass
@@ -110,8 +129,7 @@ class Executor:
 
     def _adopt(self) -> None:
         """Follow the workers that earlier commands have left with jobs of this one."""
-        waiting = {index: t.job for index, t in enumerate(self.tracked) if t.state is JobState.WAITING}
-        for worker in self.backend.adopt(waiting):
+        for worker in self.backend.adopt(_Waiting(self.tracked)):
             self._follow(worker)
 
     def _launch(self) -> None:
@@ -130,6 +148,7 @@ class Executor:
             runs = [self._stages_of_run(index) for index in ready[: max(0, free) * self.backend.cores]]
             return [[index for run in share for index in run] for share in shares(runs, self.backend.cores)]
         short = any(self.tracked[index].job.stage in SHORT for index in self._running)
+        ready = ready[:free] if self.together == 1 else ready
         jobs = [self.tracked[index].job for index in ready]
         places = {job.key: index for job, index in zip(jobs, ready, strict=True)}
         return [[places[job.key] for job in of] for of in bundles(jobs, free, self.together, short_running=short)]
@@ -150,6 +169,7 @@ class Executor:
     def _ready(self) -> list[int]:
         """The jobs that can start, in order. Marks those that never can as skipped."""
         ready = []
+        self._order = [index for index in self._order if self.tracked[index].state in _NOT_ENDED]
         for index in self._order:
             if self.tracked[index].state is not JobState.WAITING:
                 continue
