@@ -11,6 +11,7 @@ main memory.
 
 import contextlib
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -31,8 +32,12 @@ from rlottery.study.resources.process_limits import address_space
 MB = 2**20
 LIBRARIES = 150 * MB
 """Code of JAX, NumPy and the other libraries that workers map from files."""
-COMMAND, REPORTED = 180 * MB, 0.6 * MB
-"""The command that starts the workers and finally draws the report with its videos; and each run in the report."""
+COMMAND = 180 * MB
+"""The command that starts the workers and finally draws the report with its videos."""
+FIGURES, MOST_IN_FIGURES = 0.5 * MB, 200
+"""What figures take for each run, and for how many runs at most: figures of many seeds draw the first ones."""
+REPORTED, EVALUATION, EPISODE = 20_000, 740, 8
+"""What the report remembers of each run besides its mask, of each of its evaluations, and of each episode of those."""
 WORKER_BYTES = {"dense": 248 * MB, "rewind": 248 * MB, "ticket": 255 * MB, "mask": 236 * MB, UNTRAINED: 236 * MB}
 """A worker by stage: interpreter, JAX, compiled programs. Memory that compiling freed is reused when a checkpoint's
 pieces of replay are assembled (4 MB each, four copies). Masks by weight magnitude need half of it."""
@@ -126,10 +131,22 @@ def study_memory(jobs: Sequence[Job], specs: Sequence[Spec], workers: int, toget
     processes = min(workers, len(jobs)) * max((WORKER_BYTES[job.stage] for job in jobs), default=0)
     films = max((_environment_bytes(job, 1) for job in jobs), default=0)
     return StudyMemory(
-        command=COMMAND + REPORTED * len({job.files for job in jobs}) + films,
+        command=COMMAND + _reported(jobs, specs) + films,
         workers=processes + sum(run.own for _, run in largest),
         shared=LIBRARIES + sum(buffers.values()),
     )
+
+
+def _reported(jobs: Sequence[Job], specs: Sequence[Spec]) -> float:
+    """What the report on the runs of these jobs takes. Masks are remembered with one bit per weight."""
+    runs = {job.files: job for job in jobs}
+    found = FIGURES * min(len(runs), MOST_IN_FIGURES)
+    for index, number in Counter(job.task_index for job in runs.values()).items():
+        config, task = jobs[0].config, jobs[0].config.tasks[index]
+        evaluations = config.evaluation.number(config.training_for(task).env_steps) + 1
+        mask = sum(group_weights(config, task, specs[index]).values()) / 8
+        found += number * (REPORTED + mask + evaluations * (EVALUATION + EPISODE * config.evaluation.episodes))
+    return found
 
 
 def memory_warnings(config: Config, jobs: Sequence[Job], workers: int, together: int) -> list[str]:

@@ -18,9 +18,13 @@ from rlottery.study.resources.estimate import Rates, estimate_table
 from rlottery.study.resources.memory import (
     ADDRESS_SPACE,
     COMMAND,
+    EPISODE,
+    EVALUATION,
+    FIGURES,
     LIBRARIES,
     METAWORLD,
     METAWORLD_MODEL,
+    MOST_IN_FIGURES,
     REPORTED,
     WORKER_BYTES,
     Available,
@@ -46,6 +50,11 @@ UNITS = (3 + 2 + 2) + 2 * (4 + 5 + 1)
 TRANSITION = 4 * (3 + 1 + 1 + 3 + 1)
 RING = 300 * TRANSITION
 TRAINED = 5 * AGENT + 3 * 4 * 7 * UNITS + RING
+EVALUATIONS, EPISODES = 3, 1
+"""Of the tiny study: before training, half-way and at the end."""
+REMEMBERED = REPORTED + 60 / 8 + EVALUATIONS * (EVALUATION + EPISODES * EPISODE)
+"""Of each run by the report: 60 weights are 60 bits."""
+OF_RUN = FIGURES + REMEMBERED
 
 
 @pytest.fixture
@@ -84,14 +93,14 @@ def test_what_is_trained_again_for_rewind_points_stops_at_the_last(tmp_path: Pat
 def test_meta_world_tasks_add_what_they_import_and_each_environment(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, *SMALL, "tasks=[reach-v3]")
     assert run_memory(job(config, "dense"), SPEC).own == TRAINED + METAWORLD + 2 * METAWORLD_MODEL
-    assert study_memory([job(config, "dense")], [SPEC], 1).command == COMMAND + REPORTED + METAWORLD + METAWORLD_MODEL
+    assert study_memory([job(config, "dense")], [SPEC], 1).command == COMMAND + OF_RUN + METAWORLD + METAWORLD_MODEL
 
 
 class TestStudy:
     def test_workers_add_up_and_code_is_there_once(self, small: Config) -> None:
         todo = [job(small, "dense", seed=seed) for seed in range(3)]
         assert study_memory(todo, [SPEC], 2) == (
-            COMMAND + 3 * REPORTED,
+            COMMAND + 3 * OF_RUN,
             2 * (WORKER_BYTES["dense"] + TRAINED),
             LIBRARIES,
         )
@@ -109,6 +118,12 @@ class TestStudy:
         todo = [job(small, "dense", seed=seed) for seed in range(4)]
         assert study_memory(todo, [SPEC], 1, together=4).workers == WORKER_BYTES["dense"] + 4 * TRAINED
 
+    def test_figures_take_no_more_for_thousands_of_runs(self, small: Config) -> None:
+        few = [job(small, "dense", seed=seed) for seed in range(MOST_IN_FIGURES)]
+        more = [job(small, "dense", seed=seed) for seed in range(MOST_IN_FIGURES + 7)]
+        added = study_memory(more, [SPEC], 1).command - study_memory(few, [SPEC], 1).command
+        assert added == pytest.approx(7 * REMEMBERED)
+
     def test_nothing_to_do(self) -> None:
         assert study_memory([], [SPEC], 2).workers == 0
 
@@ -125,12 +140,12 @@ class TestWarnings:
         return memory_warnings(config, [job(config, "dense", seed=seed) for seed in range(4)], 4, 1)
 
     def test_a_machine_with_room(self, small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-        needed = COMMAND + 4 * REPORTED + LIBRARIES + 4 * (WORKER_BYTES["dense"] + TRAINED)
+        needed = COMMAND + 4 * OF_RUN + LIBRARIES + 4 * (WORKER_BYTES["dense"] + TRAINED)
         assert self.told(small, needed, monkeypatch) == []
         assert self.told(small, None, monkeypatch) == []
 
     def test_a_machine_without(self, small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-        for_two = COMMAND + 4 * REPORTED + LIBRARIES + 2 * (WORKER_BYTES["dense"] + TRAINED)
+        for_two = COMMAND + 4 * OF_RUN + LIBRARIES + 2 * (WORKER_BYTES["dense"] + TRAINED)
         (said,) = self.told(small, for_two, monkeypatch)
         assert "memory with 4 workers" in said and "MB (what /group/memory.max leaves) is available" in said
         assert said.endswith("Set workers=2.")
@@ -187,7 +202,7 @@ class TestMoreThanTheMachineHas:
 def test_a_dry_run_tells(small: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = Rates(gemm=1e9, env_steps=1000.0, episode_steps=200.0, spec=SPEC)
     monkeypatch.setattr(estimate, "measure", lambda config: [rates])
-    needed = COMMAND + REPORTED + LIBRARIES + WORKER_BYTES["dense"] + TRAINED
+    needed = COMMAND + OF_RUN + LIBRARIES + WORKER_BYTES["dense"] + TRAINED
     said = shown(estimate_table(small, [Tracked(job(small, "dense"))]))
     assert f"Memory at most {needed / 1e6:.1f} MB with 1 worker." in said
     assert f"This machine: {'; '.join(estimate.machine_limits())}." in " ".join(said.split())
