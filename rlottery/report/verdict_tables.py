@@ -49,13 +49,16 @@ def verdict_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
         Column("Runs", _runs, numeric=True),
     ]
     caption = (
-        "Both answers for each ticket on each task. To random, to dense: the difference to the random control with the "
-        "same counts in every layer, and to dense agents, in the unit of the score (or of the area under the learning "
-        "curve, where scores are tied at the maximum: the table of answers says which). Over random, normalised: the "
-        "first of them on the scale of the normalised score, where 0 is untrained and 1 is dense. In brackets the "
-        f"{interval} from two one-sided tests. Holm p: against random and against dense, of the claim that is the "
-        "answer or, if the answer is open, of the claim with the smallest (one-sided Welch tests; the correction of a "
-        "claim is over all tickets and tasks). Runs: of the arm, of dense, and of its random control."
+        "Tickets have two answers; controls are compared with dense agents, but not judged. To random, to dense: the "
+        "arm's mean minus that of its random control, which keeps as many weights in every layer, and minus that of "
+        "dense agents. Both are in the unit of the score, or of the area under the learning curve where scores are "
+        "tied at the maximum (the table of answers, below, says where). Over random, normalised: the difference to "
+        "random, as a share of what dense agents gain by training. Normalised score: 0 is untrained, 1 is dense; its "
+        f"interval is that of the difference to dense agents. In brackets: the {interval} from two one-sided tests, "
+        "not corrected. Holm p, first against random, then against dense: of the claim in parentheses, which is the "
+        "answer or, if that is open, the claim with the smallest (one-sided Welch tests, corrected over all tickets "
+        f"{'and tasks' if len(contents.verdicts.tasks) > 1 else 'of the study'}). Runs: of the arm, or, where they "
+        "differ, of the arm, of dense agents and of its random control."
     )
     return make_table(
         "verdicts",
@@ -93,8 +96,8 @@ def pooled_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
     caption = (
         "Both answers for each kind of ticket over tasks. Normalised score, and over random, normalised: means over "
         f"tasks, with their {interval} from two one-sided tests; median: over tasks, of the same numbers. Holm p: as "
-        "in the other table, corrected over kinds of tickets. Decided by one task: without this task, the answer or "
-        "the sign of the difference would be another one (the table with one task left out has the numbers)."
+        "in the table of single tasks, corrected over kinds of tickets. Decided by one task: without this task, the "
+        "answer or the sign of the difference would be another one (the table with one task left out has the numbers)."
     )
     return make_table("verdicts_over_tasks", caption, columns, pooled_verdicts(contents))
 
