@@ -1,14 +1,16 @@
 """The answer to whether gradient is better than magnitude, and more so at high sparsity."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from rlottery.analysis.digits import MINUS
 from rlottery.analysis.kinds import GRADIENT_CRITERIA
-from rlottery.analysis.verdict import MethodContrast, MethodTrend, Verdicts
+from rlottery.analysis.verdict import ContrastResult, MethodContrast, MethodTrend, Verdicts
 from rlottery.report.contents import Contents
 from rlottery.report.layer_counts import layer_count_lines
 from rlottery.report.wording import (
+    FEW,
     capitalised,
     difference_text,
     holm_text,
@@ -68,25 +70,39 @@ class MethodClaim(NamedTuple):
 
     Attributes:
         short: the answer in one sentence; full: with its numbers.
-        row: the one comparison that it rests on; None where there are several. is_shown: whether a difference is shown.
+        rows: the comparisons that it rests on. shown: those of them that show a difference.
     """
 
     short: str
     full: str
-    row: MethodContrast | None
-    is_shown: bool
+    rows: tuple[MethodContrast, ...]
+    shown: tuple[MethodContrast, ...]
+
+    @property
+    def row(self) -> MethodContrast | None:
+        """The only comparison; None where there are several."""
+        return self.rows[0] if len(self.rows) == 1 else None
 
 
 def method_claim(contents: Contents) -> MethodClaim | None:
-    """The answer by scores; None without a test, and for a study that lists its arms: it asks other questions first."""
-    rules, (rows, _, _) = contents.rules, _answering(contents.verdicts)
-    shown = [row for row in rows if _is_shown(row, rules.level, rules.least_seeds)]
+    """The answer by scores; None without a test.
+
+    A config that lists its arms may register contrasts, and then asks its own questions: the answer is that of the
+    contrasts which compare a gradient ticket with the magnitude ticket of the same recipe, and None without any.
+    """
+    rules, (rows, _, _), contrasts = contents.rules, _answering(contents.verdicts), contents.verdicts.contrasts
+    if contents.lists_arms and any(contrast.origin == "registered" for contrast in contrasts):
+        rows = list(_registered(rows, contrasts))
+    shown = tuple(row for row in rows if _is_shown(row, rules.level, rules.least_seeds))
     tested = any(row.adjusted is not None and row.fewest >= rules.least_seeds for row in rows)
-    if contents.lists_arms or not tested or rows[0].measure != "score":
+    if not tested or rows[0].measure != "score":
         return None
     if len(rows) > 1:
         sentence = _better(rows, rules.level, rules.least_seeds)
-        return MethodClaim(sentence, sentence, None, bool(shown))
+        if rows[0].task is None:
+            sentence = f"Over {plural(len(rows[0].tasks), 'task')}, {sentence[:1].lower()}{sentence[1:]}"
+        numbers = "".join(f" {_numbers(row, contents)}" for row in shown[:FEW])
+        return MethodClaim(sentence, contents.wording.once(f"{sentence}{numbers}"), tuple(rows), shown)
     (row,) = rows
     where = f"On {row.task}, " if row.task is not None else f"Over {plural(len(row.tasks), 'task')}, "
     of = row.as_difference, row.task, row.measure
@@ -94,13 +110,31 @@ def method_claim(contents: Contents) -> MethodClaim | None:
         claim = (
             f"{where}whether gradient tickets ({row.gradient}) and magnitude tickets ({row.magnitude}) differ is open"
         )
-        return MethodClaim(
-            f"{claim}.", f"{claim} ({contents.wording.signed(of)}{holm_text(row.adjusted)}).", row, False
-        )
+        numbers = f"{contents.wording.signed(of)}{holm_text(row.adjusted)}"
+        return MethodClaim(f"{claim}.", f"{claim} ({numbers}).", (row,), ())
     both = f"gradient tickets ({row.gradient})", f"magnitude tickets ({row.magnitude})"
     better, worse = both[:: 1 if row.difference > 0 else -1]
     claim = f"{where}{better} are better than {worse}"
-    return MethodClaim(f"{claim}.", f"{claim} {contents.wording.by(of)}{holm_text(row.adjusted)}.", row, True)
+    return MethodClaim(f"{claim}.", f"{claim} {contents.wording.by(of)}{holm_text(row.adjusted)}.", (row,), shown)
+
+
+def _registered(rows: Iterable[MethodContrast], contrasts: Iterable[ContrastResult]) -> Iterator[MethodContrast]:
+    """The rows that a registered contrast compares as well, with the p-value that the contrast has."""
+    known = {
+        (frozenset([*of.plus, *of.minus]), of.task, of.measure): of for of in contrasts if of.origin == "registered"
+    }
+    for row in rows:
+        contrast = known.get((frozenset([row.gradient, row.magnitude]), row.task, row.measure))
+        if contrast is not None:
+            yield replace(row, adjusted=contrast.adjusted)
+
+
+def _numbers(row: MethodContrast, contents: Contents) -> str:
+    """``taylor-90 - magnitude-90: +0.76 [90 % interval +0.60 to +0.94] in normalised score, ... p = 0.001.``"""
+    of = row.as_difference, row.task, row.measure
+    where = f" on {row.task}" if row.task is not None else ""
+    signed_numbers = contents.wording.signed(of)
+    return f"{row.gradient} {MINUS} {row.magnitude}{where}: {signed_numbers}{holm_text(row.adjusted)}."
 
 
 def answer(verdicts: Verdicts, level: float, least_seeds: int) -> list[str]:

@@ -10,7 +10,7 @@ from rlottery.report.answer import MethodClaim
 from rlottery.report.contents import Contents
 from rlottery.report.headline import Headline, Judged
 from rlottery.report.tables import NOTHING, Cell, Column, Table, difference, make_table, raw_difference
-from rlottery.report.wording import METRIC_NAMES, METRIC_TITLES, interval_name, joined
+from rlottery.report.wording import FEW, METRIC_NAMES, METRIC_TITLES, interval_name, joined
 
 _OPEN = "open"
 _IN_A_WORD = {"superior": "better", "non-inferior": "as good", None: NOTHING}
@@ -73,10 +73,12 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
 
 def _of_methods(claim: MethodClaim | None) -> Iterator[_Row]:
     """Gradient against magnitude."""
-    if claim is not None and (row := claim.row) is not None:
-        names, of = f"{row.gradient} {MINUS} {row.magnitude}", row.as_difference
-        shown = ("better" if row.difference > 0 else "worse") if claim.is_shown else _OPEN
-        kept_open = not claim.is_shown and (_is_above_0(of) or _is_below_0(of))
+    if claim is None:
+        return
+    for row in (claim.shown or claim.rows)[:FEW]:
+        names, of, is_shown = f"{row.gradient} {MINUS} {row.magnitude}", row.as_difference, row in claim.shown
+        shown = ("better" if row.difference > 0 else "worse") if is_shown else _OPEN
+        kept_open = not is_shown and (_is_above_0(of) or _is_below_0(of))
         yield _Row(names, row.task, row.measure, of, shown, kept_open, (row.n,))
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from rlottery.analysis.verdict import MethodContrast, Verdicts
+from rlottery.analysis.verdict import ContrastResult, MethodContrast, Verdicts
 from rlottery.report.answer import answer
 from rlottery.report.evidence import evidence_table
 from rlottery.report.headline import headline
-from tests.report.contents import answer_of, compared, contents, empty
+from tests.report.contents import answer_of, compared, contents, contrast_result, empty
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +115,15 @@ TASK = "InvertedDoublePendulum-v5"
 
 
 class TestFirstOfAll:
-    """A study of `pruning:` with both methods begins with the answer about them."""
+    """A study with both methods begins with the answer about them."""
 
-    def made(self, *rows: MethodContrast, lists_arms: bool = False):
+    def made(
+        self, *rows: MethodContrast, lists_arms: bool = False, contrasts: tuple[ContrastResult, ...] | None = None
+    ):
         made = contents(seeds=(0, 1, 2, 3, 4), evaluations=3)
-        return replace(made, lists_arms=lists_arms, verdicts=replace(made.verdicts, methods=rows, trends=(), pooled=()))
+        kept = made.verdicts.contrasts if contrasts is None else contrasts
+        verdicts = replace(made.verdicts, methods=rows, trends=(), pooled=(), contrasts=kept)
+        return replace(made, lists_arms=lists_arms, verdicts=verdicts, claims={})
 
     def row(self, difference: float, adjusted: float | None) -> MethodContrast:
         raw = [9000 * value for value in (difference, difference - 0.1, difference + 0.1)]
@@ -150,11 +154,48 @@ class TestFirstOfAll:
             f"On {TASK}, whether gradient tickets (g) and magnitude tickets (m) differ is open."
         )
 
-    def test_without_a_test_or_with_listed_arms_the_tickets_come_first(self):
+    def test_without_a_test_the_tickets_come_first(self):
         first = headline(self.made()).lead
         assert headline(self.made(self.row(0.5, None))).lead == first
-        assert headline(self.made(self.row(0.5, 0.01), lists_arms=True)).lead == first
         assert headline(self.made(replace(self.row(0.5, 0.01), n=4, fewest=4))).lead == first
+
+    def test_listed_arms_are_no_other_question_unless_contrasts_ask_one(self):
+        asked = headline(self.made(self.row(0.5, 0.01))).lead
+        assert asked.startswith(f"On {TASK}, gradient tickets (g) are better")
+        assert headline(self.made(self.row(0.5, 0.01), lists_arms=True, contrasts=())).lead == asked
+        others = contrast_result("random-80 vs dense", TASK, "open", 0.1)
+        told = headline(self.made(self.row(0.5, 0.01), lists_arms=True, contrasts=(others,)))
+        assert told.methods is None and told.lead != asked
+
+    @pytest.mark.parametrize("claim", ["g > m", "g vs m", "m vs g"])
+    def test_a_registered_contrast_answers_with_its_own_p_value(self, claim):
+        def said(adjusted: float):
+            registered = contrast_result(claim, TASK, "plus" if adjusted < 0.05 else "open", 0.5, adjusted=adjusted)
+            return headline(self.made(self.row(0.5, 0.9), lists_arms=True, contrasts=(registered,)))
+
+        assert said(0.01).lead.startswith(f"On {TASK}, gradient tickets (g) are better than magnitude tickets (m).")
+        assert "Holm-corrected p = 0.010" in said(0.01).shown[0]
+        assert said(0.2).lead.startswith(f"On {TASK}, whether gradient tickets (g) and magnitude tickets (m) differ is")
+
+    def test_of_several_comparisons_those_that_are_shown_have_their_numbers(self):
+        rows = [replace(contrast(80, 0.5, 0.9), gradient="g-80", magnitude="m-80"),
+                replace(contrast(90, 0.7, 0.9), gradient="g-90", magnitude="m-90"),
+                replace(contrast(95, 0.1, 0.9), gradient="g-95", magnitude="m-95")]  # fmt: skip
+        contrasts = [
+            contrast_result(f"g-{percent} > m-{percent}", None, outcome, 0.5, adjusted=p)
+            for percent, outcome, p in ((80, "plus", 0.03), (90, "plus", 0.01), (70, "plus", 0.01))
+        ]
+        made = self.made(*rows, lists_arms=True, contrasts=tuple(contrasts))
+        told = headline(made)
+        assert told.lead.startswith("Over 3 tasks, gradient is shown to be better at 80 % and 90 %.")
+        first = told.shown[0].replace("\N{MINUS SIGN}", "-")
+        assert (
+            "g-80 - m-80: +0.50 [90 % interval +0.40 to +0.60] in normalised score, Holm-corrected p = 0.030." in first
+        )
+        assert "g-90 - m-90: +0.70 [+0.60 to +0.80] in normalised score, Holm-corrected p = 0.010." in first
+        assert "95" not in first
+        compared = [row.cells[0].text.replace("\N{MINUS SIGN}", "-") for row in evidence_table(made, told).rows]
+        assert compared[:2] == ["g-80 - m-80", "g-90 - m-90"]
 
     @pytest.mark.parametrize(("low", "high", "is_kept"), [(0.01, 0.4, True), (-0.15, -0.02, False)])
     def test_holms_correction_explains_an_open_answer_only_where_the_claim_is_about_0(self, low, high, is_kept):
