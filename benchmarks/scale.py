@@ -3,6 +3,7 @@
     uv run python -m benchmarks.scale                          # 100 runs
     uv run python -m benchmarks.scale --runs 100 1000 10000    # each size takes up to ten times as long as the last
     uv run python -m benchmarks.scale --runs 1000 --parts status report --code before
+    TMPDIR=/dev/shm uv run python -m benchmarks.scale --bars   # all that is asked for; about 15 minutes, 3 GB of files
 
 A study has one task and twenty arms: dense agents, twelve tickets of three criteria at four sparsities, and seven
 controls. A twentieth of its runs is its number of seeds. Its files are real, but random (`benchmarks.finished_jobs`),
@@ -22,7 +23,8 @@ The parts, in order:
 Prints seconds by the wall clock and of the processor, the latter also for each run (or job, or second of `idle`), the
 peak resident memory, and the exponent of growth from the size before (1: linear, 2: with the square). Processor seconds
 are those of user and system, of the process and its children.
-Writes benchmarks/results/scale.csv, where rows of other code or other parts are kept.
+Writes benchmarks/results/scale.csv, where rows of other code or other parts are kept. With `--bars`, it says which of
+the bars are met, and ends with an error if one is not. Seconds by the wall clock mean something on idle cores only.
 """
 
 import argparse
@@ -81,6 +83,32 @@ IDLE_SECONDS = 10.0
 """How long the first jobs of `run` last; the others are done at once."""
 
 
+class Bar(NamedTuple):
+    """What a part of a study of this size may take at most: seconds, the processor's ms for each job, MiB."""
+
+    part: str
+    runs: int
+    evaluations: int
+    most_mib: float
+    seconds: float = math.inf
+    each_ms: float = math.inf
+
+
+BARS = (
+    Bar("plan", 10_000, 20, most_mib=500, seconds=30),
+    Bar("dry-run", 10_000, 20, most_mib=500),
+    Bar("run", 10_000, 20, most_mib=500, each_ms=50),
+    Bar("replan", 10_000, 20, most_mib=500, seconds=30),
+    Bar("status", 10_000, 20, most_mib=500, seconds=10),
+    Bar("report", 3_000, 200, most_mib=1024, seconds=60),
+)
+MEASURED_FOR_BARS: tuple[tuple[Sequence[int], int, Sequence[str]], ...] = (
+    ((100, 1_000, 10_000), 20, PARTS),
+    ((3_000,), 200, ("report",)),
+)
+"""Numbers of runs, evaluations of each, and parts."""
+
+
 class Used(NamedTuple):
     """Seconds by the wall clock, seconds of the processor, and the peak resident memory in MiB."""
 
@@ -94,6 +122,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="*", default=[100], help=f"multiples of {OF_ARMS}")
     parser.add_argument("--evaluations", type=int, default=20, help="of each run")
     parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS, help="without `run`, files are made first")
+    parser.add_argument("--bars", action="store_true", help="measure what has a bar, at 100 to 10,000 runs")
     parser.add_argument("--code", default="now", help="what the rows are called")
     parser.add_argument("--in-process", nargs=2, metavar=("PART", "FOLDER"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -104,8 +133,31 @@ def main() -> None:
         parts = {"plan": lambda: plan(config), "files": lambda: make_files(config, sizes)}
         print(json.dumps(parts.get(part, lambda: run(config, sizes, IDLE_SECONDS))()))
         return
-    for row in measure(asked.code, sorted(asked.runs), asked.evaluations, asked.parts):
-        keep(row)
+    measured = MEASURED_FOR_BARS if asked.bars else ((sorted(asked.runs), asked.evaluations, asked.parts),)
+    rows = []
+    for numbers, evaluations, chosen in measured:
+        for row in measure(asked.code, numbers, evaluations, chosen):
+            keep(row)
+            rows.append(dict(zip(HEADINGS, map(str, row), strict=True)))
+    if asked.bars:
+        told = [judged(bar, row) for bar in BARS for row in rows if is_about(bar, row)]
+        print(*(line for line, _ in told), sep="\n")
+        if not all(is_met for _, is_met in told):
+            raise SystemExit(1)
+
+
+def is_about(bar: Bar, row: Mapping[str, str]) -> bool:
+    """Whether a row of the results is of the part and the study that a bar is for."""
+    return (row["part"], row["runs"], row["evaluations"]) == (bar.part, str(bar.runs), str(bar.evaluations))
+
+
+def judged(bar: Bar, row: Mapping[str, str]) -> tuple[str, bool]:
+    """A line about a bar, and whether it is met."""
+    names = {"seconds": "s", "each_ms": "ms for each job", "most_mib": "MiB"}
+    limits = {name: limit for name in names if (limit := getattr(bar, name)) < math.inf}
+    is_met = all(float(row[name]) <= limit for name, limit in limits.items())
+    numbers = ", ".join(f"{row[name]} of {limit:g} {names[name]}" for name, limit in limits.items())
+    return f"{'met' if is_met else 'MISSED'}: {bar.part} of {bar.runs:,} runs: {numbers}", is_met
 
 
 def keep(row: Sequence[object]) -> None:

@@ -24,6 +24,13 @@ def test_every_command_reads_what_the_backend_made(tmp_path: Path, monkeypatch: 
     assert "20 of 20 runs done." in shown(status_table(config))
 
 
+def test_a_bar_is_met_by_all_its_numbers_or_missed() -> None:
+    row = {"part": "status", "runs": "10000", "evaluations": "20", "seconds": "9.9", "each_ms": "1", "most_mib": "500"}
+    (bar,) = (bar for bar in scale.BARS if scale.is_about(bar, row))
+    assert scale.judged(bar, row) == ("met: status of 10,000 runs: 9.9 of 10 s, 500 of 500 MiB", True)
+    assert not scale.judged(bar, row | {"most_mib": "501"})[1] and not scale.judged(bar, row | {"seconds": "10.1"})[1]
+
+
 def test_files_without_the_executor_are_the_same_study(tmp_path: Path) -> None:
     config = load_config(scale.write_config(tmp_path, runs=scale.OF_ARMS, evaluations=5), [f"data={tmp_path / 'data'}"])
     scale.make_files(config, scale.sizes_of(5))
