@@ -137,17 +137,24 @@ def test_a_study_on_slurm_ends_in_the_same_bits_whatever_happens_to_its_jobs(
     here, there = make_study(tmp_path / "here", CONFIG), make_study(tmp_path / "there", CONFIG)
     (there / "cluster.yaml").write_text(PROFILE)
     environment = cluster.environment
+    assert start(there, *ON, "--detach", environment=environment).wait(PATIENCE_SECONDS) == 0
+    wait_for(lambda: open_runs(Store(there / "data")))  # the job of --detach hands in
     process = start(there, *ON, environment=environment)
     dense, ticket = (there / f"data/runs/Pendulum-v1/seed_0/{arm}" for arm in ("dense", "magnitude"))
     wait_for(lambda: any((dense / "checkpoint").glob("step_*.json")))
     cluster.ask("scancel", "--signal=USR2", job_of(there, ""))  # Slurm's warning before a limit
     wait_for(lambda: any((ticket / "checkpoint").glob("step_*.json")))
+    head = written(there / "command.log").split("Submitted as Slurm job ")[1].partition(",")[0]
+    cluster.ask("scancel", "--signal=KILL", head)
     os.kill(starter_of_node(Store(there / "data").run("Pendulum-v1", 0, "magnitude")), signal.SIGKILL)
     assert start(here, ALWAYS).wait(PATIENCE_SECONDS) == 0
     assert process.wait(PATIENCE_SECONDS) == 0, (there / "command.log").read_text()
+    said = (there / "command.log").read_text()
+    assert "Joining the command that runs this study" in said and "This one continues its work" in said
     expected = digests(here / "data")
     assert digests(there / "data") == expected and len(expected) == 11
-    assert not list((there / "data/.cluster").glob("*"))
+    [left] = (there / "data/.cluster").rglob("*_log.out")
+    assert left.parent.name.startswith("head-"), "what nodes were told is gone"
 
 
 def written(path: Path) -> str:
