@@ -91,8 +91,8 @@ def status_table(config: Config) -> Group:
 
 
 def _line(task: str, seed: str, arm: str, state: State) -> RunLine:
-    shown = [on_one_line(text) for text in (task, seed, arm, state.word, state.details)]
-    return RunLine(*shown, printable(state.more))
+    word, details = on_one_line(state.word), on_one_line(state.details)
+    return RunLine(on_one_line(task), seed, on_one_line(arm), word, details, printable(state.more))
 
 
 def _summary(states: Iterable[str], of_untrained: Iterable[str]) -> str:
