@@ -35,8 +35,8 @@ def plural(number: int, noun: str) -> str:
 
 
 def joined(items: Iterable[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    *first, last = items
+    """``a``, ``a and b``, ``a, b and c``; "" for nothing."""
+    *first, last = [*items] or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 

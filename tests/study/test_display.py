@@ -235,6 +235,18 @@ class TestLines:
         assert pauses == sorted(pauses) and max(pauses) == 600
         assert "; running: Pendulum-v1 seed 0 dense 50 %" in written.getvalue()
 
+    def test_a_line_is_due_while_nothing_runs(
+        self, tracked: list[Tracked], written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 0.0
+        monkeypatch.setattr(display.time, "monotonic", lambda: now)
+        lines = Lines(Console(file=written), tracked, left(tracked))
+        tracked[0].state = JobState.RUNNING
+        lines.refresh()
+        now, tracked[0].state = 60.0, JobState.WAITING
+        lines.refresh()
+        assert written.getvalue().splitlines()[1:] == ["0 of 2 runs done, 1 min 0 s elapsed"]
+
     def test_what_was_done_before_is_not_repeated(self, tmp_path: Path, written: io.StringIO) -> None:
         tracked = tracked_jobs(tmp_path)
         for item in tracked:
