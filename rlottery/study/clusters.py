@@ -191,7 +191,7 @@ class OnDask(Cluster):
 
     def __init__(self, scheduler: str, config: Config, say: Callable[[str], None]):
         super().__init__(config, say)
-        self._dask = Dask(self._store, scheduler)
+        self._dask = Dask(self._store, scheduler, say)
 
     def __exit__(self, *exception: object) -> None:
         self._dask.close()

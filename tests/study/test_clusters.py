@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rlottery.config.cluster_profile import default_profile_text
+from rlottery.study.execution import dask
 from tests.command import call, refusal
 from tests.study.studies import TINY
 
@@ -37,6 +38,14 @@ def test_a_machine_without_slurm_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PATH", os.devnull)
     said = refusal("run", "--on", "slurm", "--profile", "cluster.yaml")
     assert "sbatch is not on the path. Run this command on a login node of a Slurm cluster" in said
+
+
+def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed", reason="needs Dask: uv sync, or pip install 'rlottery[dask]'")
+    monkeypatch.setattr(dask, "ANSWER_SECONDS", 0.1)
+    said = refusal("run", "--on", "dask", "--scheduler", "tcp://127.0.0.1:1")
+    assert said.startswith("error: No Dask scheduler answers at tcp://127.0.0.1:1: ") and said.count("\n") == 1
+    assert not Path("data").exists()
 
 
 def test_init_writes_the_profile_and_keeps_one_that_exists() -> None:

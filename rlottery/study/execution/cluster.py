@@ -46,6 +46,8 @@ class Phase(Enum):
     QUEUED = auto()
     RUNNING = auto()
     CANCELLED = auto()
+    LOST = auto()
+    """The engine has lost it, as it has lost all others: it says nothing about the allocation."""
 
 
 class Standing(NamedTuple):
@@ -124,7 +126,12 @@ class AllocationWorker:
     @property
     def is_gone(self) -> bool:
         """Whether the engine doesn't have it any more."""
-        return self.unlisted >= 2 or self._is_cancelled
+        return self.unlisted >= 2 or self._is_cancelled or self.was_lost
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether the engine has lost it, by no fault of its own."""
+        return self.standing is not None and self.standing.phase is Phase.LOST
 
     def has_ended(self) -> bool:
         return (self.is_complete or self.is_gone) and self._is_visible()
@@ -301,5 +308,6 @@ class ClusterBackend:
             worker.look()
         for worker in [worker for worker in self._workers if worker.has_ended()]:
             self._workers.remove(worker)
+            counts = not (worker.was_lost or worker.was_left)
             for job in worker.jobs.values():
-                self._unbegun[job.key] = 0 if worker.began else self._unbegun.get(job.key, 0) + 1
+                self._unbegun[job.key] = 0 if worker.began else self._unbegun.get(job.key, 0) + counts

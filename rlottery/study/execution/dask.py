@@ -1,21 +1,22 @@
 """Dask: an allocation is a task of a scheduler that runs already (``--on dask --scheduler ADDRESS``).
 
-A task takes one thread of a worker, starts a node process there and waits for it. Dask queues the tasks, places them,
-notices lost workers, and starts their tasks on others; after the fourth loss it gives a task up (KilledWorker), which
-is then handed in anew. Either way the node goes on at the run's checkpoint, and
+A task takes one thread of a worker, starts a node process there and waits for it (`dask_tasks.do_allocation`). Dask
+queues the tasks, places them, notices lost workers, and starts their tasks on others; after the fourth loss it gives a
+task up (KilledWorker), which is then handed in anew. Either way the node goes on at the run's checkpoint, and
 `rlottery.study.execution.sessions` says when to stop.
 
 The scheduler keeps the tasks as published datasets, so that they go on without the command, and a later one finds them.
+A scheduler that has died takes them along. Its workers close, their runs save, and the next one at its address gets
+them anew.
 """
 
 import contextlib
-import subprocess
+import logging
 import sys
-import time
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from rlottery.errors import StudyError
@@ -23,15 +24,20 @@ from rlottery.storage.disk import write_bytes
 from rlottery.storage.paths import Store
 from rlottery.study.execution.allocations import Allocation, jobs_folder
 from rlottery.study.execution.cluster import Phase, RefusedError, Standing
+from rlottery.study.execution.dask_tasks import do_allocation, is_file
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-CONNECT_SECONDS = 20.0
-"""How long the scheduler may take to answer, at first and whenever it has been lost."""
-WAIT_SECONDS = 0.5
-"""How often a task looks at its node process, and at whether it is still wanted."""
+ANSWER_SECONDS = 20.0
+"""How long the scheduler may take to answer."""
+RECONNECT_SECONDS = 5.0
+"""How long an attempt may take to connect to a scheduler that was lost. The command shows nothing new meanwhile."""
+_SAME = ["rlottery", "distributed"]
+"""Packages that have the same versions everywhere."""
 _PREFIX = "rlottery-"
+_TO_DO = ("released", "waiting", "no-worker", "queued", "processing")
+"""The states of a task that has not ended, in Dask's words."""
 
 
 class Dask:
@@ -39,6 +45,9 @@ class Dask:
 
     It is handed in more than it has threads for, so that free threads needn't wait for the command, and a cluster that
     adapts to its queue adds workers.
+
+    Args:
+        say: shows a line, when the scheduler or all workers are lost and when they are back.
 
     Attributes:
         threads: how many its workers have together.
@@ -51,13 +60,14 @@ class Dask:
     poll_seconds = 1.0
     most_at_once = 500
 
-    def __init__(self, store: Store, address: str):
-        self._store, self._address = store, address
+    def __init__(self, store: Store, address: str, say: Callable[[str], None] = lambda line: None):
+        self._address, self._say = address, say
+        self._lacks, self._scheduler = "", ""
+        self._kept, self._lost = set[str](), set[str]()
         self._client = connect(address)
-        self._futures: dict[str, Future[Any]] = {}
         try:
             check(self._client, address, store)
-            self._count_threads()
+            self._look()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError | TimeoutError):
@@ -68,80 +78,86 @@ class Dask:
         jobs_folder(allocations[0]).mkdir(parents=True, exist_ok=True)
         named = {f"{_PREFIX}{allocation.batch}-{allocation.index}": allocation for allocation in allocations}
         try:
-            self._reconnect()
+            self._listed()
             futures = {name: self._submit(name, allocation) for name, allocation in named.items()}
-            self._client.publish_dataset(**futures)
+            self._client.publish_dataset(**futures)  # from now on, the scheduler keeps them
         except (OSError, TimeoutError) as error:
             raise RefusedError(f"the scheduler at {self._address} doesn't answer: {_line(error)}") from None
-        self._futures |= futures
+        self._kept |= futures.keys()
         return list(named)
 
-    def _submit(self, name: str, allocation: Allocation) -> "Future[Any]":
+    def _submit(self, name: str, allocation: Allocation) -> "Future[int]":
         log = jobs_folder(allocation).absolute() / f"{allocation.index}.log"
         return self._client.submit(do_allocation, allocation.command[1:], str(log), key=name, pure=False)
 
     def standings(self) -> Mapping[tuple[str, int], Standing] | None:
         try:
-            self._reconnect()
-            listed = {name for name in self._client.list_datasets() if str(name).startswith(_PREFIX)}
-            for name in listed - self._futures.keys():
-                self._futures[name] = self._client.get_dataset(name)
-            for name in list(self._futures):
-                if name not in listed or self._futures[name].status != "pending":
-                    del self._futures[name]
-                    with contextlib.suppress(KeyError):
-                        self._client.unpublish_dataset(name)
-            self._count_threads()
-        except (OSError, TimeoutError, KeyError):  # KeyError: another command has removed one meanwhile
+            names = self._listed()
+            states = self._ask("get_task_status", keys=names)
+            if ended := [name for name in names if states[name] not in _TO_DO]:
+                self._client.unpublish_dataset(ended, callback_timeout=ANSWER_SECONDS)
+                self._kept.difference_update(ended)
+        except (OSError, TimeoutError):
+            self._note(f"The Dask scheduler at {self._address} doesn't answer. Waiting for it, or for a new one there.")
             return None
-        return {_key(name): Standing(Phase.RUNNING) for name in self._futures}
+        self._note("" if self.threads else self._no_workers)
+        phases = dict.fromkeys(self._lost, Phase.LOST)
+        phases |= {name: Phase.RUNNING if states[name] == "processing" else Phase.QUEUED for name in names}
+        return {_key(name): Standing(phase) for name, phase in phases.items() if name not in ended}
 
     def close(self) -> None:
         """Leave the cluster. What was handed in goes on."""
         with contextlib.suppress(Exception):
             self._client.close(timeout=1)
 
-    def _count_threads(self) -> None:
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        self.threads = sum(worker["nthreads"] for worker in workers)
+    def _listed(self) -> list[str]:
+        """The names of the tasks that the scheduler keeps.
+
+        Raises:
+            OSError, TimeoutError: it doesn't answer.
+            StudyError: another scheduler has taken its place, with other versions.
+        """
+        if self._client.status != "running":
+            self.close()
+            self._client = _client(self._address, RECONNECT_SECONDS)
+            check_versions(f"scheduler at {self._address}", self._ask("versions", packages=_SAME)["packages"])
+        self._look()
+        names = [name for name in map(str, self._ask("publish_list")) if name.startswith(_PREFIX)]
+        self._kept |= set(names)
+        return names
+
+    def _ask(self, what: str, **arguments: Any) -> Any:
+        """What the scheduler answers to one of its calls."""
+        return self._client.sync(getattr(self._client.scheduler, what), callback_timeout=ANSWER_SECONDS, **arguments)
+
+    def _look(self) -> None:
+        """Note how many threads there are, and what is lost if the scheduler is another one."""
+        identity = self._ask("identity", n_workers=0)
+        if identity["id"] != self._scheduler:
+            self._scheduler, self._lost, self._kept = identity["id"], self._lost | self._kept, set()
+        self.threads = int(identity["total_threads"])
         self.capacity = 2 * self.threads + 1
 
-    def _reconnect(self) -> None:
-        """Connect again if the scheduler was lost. What the lost one had is gone. Raises OSError."""
-        if self._client.status == "running":
-            return
-        self.close()
-        self._client = _client(self._address)
-        self._futures.clear()
+    @property
+    def _no_workers(self) -> str:
+        return (
+            f"The Dask scheduler at {self._address} has no workers left. Waiting for new ones: "
+            f"dask worker {self._address} --nthreads NUMBER_OF_CORES"
+        )
 
-
-def do_allocation(arguments: Sequence[str], log: str) -> int:
-    """The task: run a command of Python on a worker, and wait. Returns its exit code.
-
-    The command is asked to save its work and to end (SIGTERM) when the worker closes, or when the task is cancelled.
-    It must notice by itself that the worker has died.
-
-    Args:
-        log: the file that its output is appended to.
-    """
-    from distributed import Status, get_worker
-
-    worker = get_worker()
-    task = worker.get_current_task()
-    with Path(log).open("ab") as output:
-        process = subprocess.Popen([sys.executable, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    while process.poll() is None:
-        state = worker.state.tasks.get(task)
-        if worker.status not in (Status.running, Status.paused) or state is None or state.state != "executing":
-            process.terminate()
-        time.sleep(WAIT_SECONDS)
-    return process.returncode
+    def _note(self, lacks: str) -> None:
+        """Say what is waited for, if that is new, and that it is there again."""
+        if lacks and lacks != self._lacks:
+            self._say(lacks)
+        if self._lacks and not lacks:
+            self._say(f"The Dask scheduler at {self._address} has workers again.")
+        self._lacks = lacks
 
 
 def connect(address: str) -> "Client":
     """A client of the scheduler at this address. Raises StudyError."""
     try:
-        return _client(address)
+        return _client(address, ANSWER_SECONDS)
     except ImportError:
         raise StudyError(
             f"--on dask needs Dask: {sys.executable} -m pip install 'rlottery[dask]', or uv sync --extra dask"
@@ -153,32 +169,37 @@ def connect(address: str) -> "Client":
         ) from None
 
 
-def _client(address: str) -> "Client":
+def threads_at(address: str) -> int | None:
+    """How many threads the workers of a scheduler have together; None if that can't be found out within seconds."""
+    try:
+        client = _client(address, RECONNECT_SECONDS)
+    except (ImportError, OSError, TimeoutError, ValueError):
+        return None
+    with client:
+        return int(client.scheduler_info(n_workers=0)["total_threads"])
+
+
+def _client(address: str, seconds: float) -> "Client":
     from distributed import Client
     from distributed.versions import VersionMismatchWarning
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the loss of a scheduler is told in one line
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VersionMismatchWarning)  # `check` says what matters
-        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="rlottery")
+        return Client(address, timeout=seconds, set_as_default=False, name="rlottery")
 
 
 def check(client: "Client", address: str, store: Store) -> None:
     """Raise StudyError if there are no workers, or if one of them can't do runs of the study. Nothing is submitted."""
-    versions = client.get_versions(packages=["rlottery"])
+    versions = client.get_versions(packages=_SAME)
     if not versions["workers"]:
         raise StudyError(
             f"The Dask scheduler at {address} has no workers. Start some on machines that share {store.root}: "
             f"dask worker {address} --nthreads NUMBER_OF_CORES"
         )
-    for place, found in [("scheduler", versions["scheduler"]), *versions["workers"].items()]:
-        for package in ("rlottery", "distributed"):
-            other, own = found["packages"].get(package), versions["client"]["packages"].get(package)
-            if other != own:
-                raise StudyError(
-                    f"The Dask {place if place == 'scheduler' else f'worker at {place}'} has "
-                    f"{f'{package} {other}' if other else f'no {package}'}, and this command has {own}. Start the "
-                    "scheduler and all workers with the same versions."
-                )
+    check_versions(f"scheduler at {address}", versions["scheduler"]["packages"])
+    for worker, found in versions["workers"].items():
+        check_versions(f"worker at {worker}", found["packages"])
     mark = (store.cluster / f"shared-{uuid.uuid4().hex}").absolute()
     try:
         mark.parent.mkdir(parents=True, exist_ok=True)
@@ -201,9 +222,20 @@ def check(client: "Client", address: str, store: Store) -> None:
         )
 
 
-def is_file(path: str) -> bool:
-    """Whether a worker sees this file."""
-    return Path(path).is_file()
+def check_versions(place: str, packages: Mapping[str, Any]) -> None:
+    """Raise StudyError if the scheduler or a worker has other versions of packages than this command.
+
+    Args:
+        place: how to call it in the message.
+        packages: its versions by package.
+    """
+    for package in _SAME:
+        other, own = packages.get(package), version(package)
+        if other != own:
+            raise StudyError(
+                f"The Dask {place} has {f'{package} {other}' if other else f'no {package}'}, and this command has "
+                f"{own}. Start the scheduler and all workers with the same versions."
+            )
 
 
 def _key(name: str) -> tuple[str, int]:

@@ -1,8 +1,9 @@
-"""What an allocation runs on its node: ``python -m rlottery.study.execution.node DATA BATCH INDEX``.
+"""What an allocation runs on its node: ``python -m rlottery.study.execution.node DATA BATCH INDEX [PARENT]``.
 
 It does the jobs of the allocation as a command does its own: worker processes on the cores of the allocation, with the
 locks of the runs. Each job's end goes to a file that the command which handed in the allocation reads. At SIGTERM, and
 when its parent dies, the runs save checkpoints. The process ends with the exit code for "try again" if jobs are left.
+An engine whose processes are killed names the parent, which may have died before this process asks for it.
 
 A SIGUSR2 before the SIGTERM says that the allocation is stopped because it reaches its time limit.
 """
@@ -37,34 +38,49 @@ def main(arguments: Sequence[str]) -> NoReturn:
     """Do the jobs of an allocation."""
     # Blocked and not ignored: it stays pending. Slurm sends it to all processes of a step, which inherit that.
     signal.pthread_sigmask(signal.SIG_BLOCK, {LIMIT_REACHED})
-    data, batch, index = arguments
+    data, batch, index, *parent = arguments
     try:
-        done = do_jobs(Allocation(Store(Path(data)), batch, int(index)))
+        done = do_jobs(Allocation(Store(Path(data)), batch, int(index)), int(parent[0]) if parent else os.getppid())
     except RlotteryError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     raise SystemExit(0 if done else TERMINATED)
 
 
-def do_jobs(allocation: Allocation) -> bool:
-    """Do the jobs of an allocation that have not ended yet. Returns whether all have ended now."""
+def do_jobs(allocation: Allocation, parent: int) -> bool:
+    """Do the jobs of an allocation that have not ended yet. Returns whether all have ended now.
+
+    Args:
+        parent: the process that has started this one. The work stops when it has died.
+    """
     with StopSignals() as signals:
+
+        def stop_wanted() -> bool:
+            # What has started this process may die without a word to it, such as a worker of Dask.
+            return signals.wanted() or os.getppid() != parent
+
         message = allocation.message()
         allow_local_modules(map(Path, message["modules"]))
+        jobs = decode(message)
+        if os.getppid() != parent:  # another node may have begun meanwhile, whose word counts
+            return False
         session = allocation.note_beginning()
         _, ended = allocation.read()
-        left = {place: job for place, job in enumerate(decode(message)) if place not in ended}
-        _do(allocation, session, left, message["cores"], signals.wanted)
+        left = {place: job for place, job in enumerate(jobs) if place not in ended}
+        _do(allocation, session, left, message["cores"], signals.wanted, stop_wanted)
     return not left
 
 
-def _do(allocation: Allocation, session: str, left: dict[int, Job], cores: int, is_warned: Callable[[], bool]) -> None:
+def _do(
+    allocation: Allocation,
+    session: str,
+    left: dict[int, Job],
+    cores: int,
+    is_warned: Callable[[], bool],
+    stop_wanted: Callable[[], bool],
+) -> None:
     """Do these jobs. Those that have ended are removed."""
-    store, parent = allocation.store, os.getppid()
-
-    def stop_wanted() -> bool:
-        # What has started this process may die without a word to it, such as a worker of Dask.
-        return is_warned() or os.getppid() != parent
+    store = allocation.store
 
     def end(place: int, state: JobState, message: str = "") -> None:
         del left[place]

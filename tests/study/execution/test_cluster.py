@@ -1,5 +1,6 @@
 """The backend of engines, with one that the test plays: what nodes and the engine do is written down by hand."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import pytest
 
 from rlottery.storage.paths import Store
 from rlottery.study.execution import cluster, executor
-from rlottery.study.execution.allocations import Allocation, End, batch_names
+from rlottery.study.execution.allocations import Allocation, End, batch_names, write_batch
 from rlottery.study.execution.cluster import ClusterBackend, Phase, RefusedError, Standing
 from rlottery.study.execution.executor import Executor
+from rlottery.study.execution.node import do_jobs
 from rlottery.study.execution.worker import decode
 from rlottery.study.planning.jobs import list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
@@ -107,6 +109,19 @@ def test_an_allocation_that_never_begins_fails_in_words(tmp_path: Path) -> None:
     assert "ended 3 times before it began. The node may not share" in tracked[0].message
 
 
+def test_what_the_engine_loses_is_not_counted_against_an_allocation(tmp_path: Path) -> None:
+    tracked = dense(tmp_path, 0)
+
+    class Forgetful(Played):
+        def standings(self) -> Mapping[tuple[str, int], Standing]:
+            lost = {key: Standing(Phase.LOST) for key in self.queued}
+            self.queued.clear()
+            return lost
+
+    assert follow(tracked, engine := Forgetful(*[SLEEPS] * 5, DONE)) == [JobState.DONE]
+    assert engine.arrays == [1] * 6
+
+
 def test_a_job_that_somebody_cancels_is_not_handed_in_again(tmp_path: Path) -> None:
     tracked, engine = dense(tmp_path, 0), Played(SLEEPS)
     follow(tracked, engine, looks=3)
@@ -181,6 +196,13 @@ def test_a_node_that_was_given_up_has_no_say(tmp_path: Path) -> None:
     allocation.note_end(1, End("FAILED", "another process has taken the run over"), first)
     allocation.note_end(2, End("DONE"), second)
     assert allocation.read() == (True, {0: End("DONE"), 2: End("DONE")})
+
+
+def test_a_node_whose_parent_has_died_before_it_looked_does_nothing(tmp_path: Path) -> None:
+    (item,) = dense(tmp_path, 0)
+    (allocation,) = write_batch(Store(item.job.config.data), [[item.job]], cores=1)
+    assert not do_jobs(allocation, parent=os.getpid())
+    assert allocation.read() == (False, {}) and not item.job.files.folder.exists()
 
 
 def test_the_latest_allocation_of_a_job_is_followed(tmp_path: Path) -> None:

@@ -1,12 +1,8 @@
 """Allocations as tasks of a real Dask cluster: a scheduler and two workers, each a process of its own."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +12,9 @@ from rlottery.errors import StudyError
 from rlottery.storage.paths import Store
 from rlottery.study.execution import dask
 from rlottery.study.execution.allocations import Allocation
-from rlottery.study.execution.cluster import Phase, RefusedError
-from rlottery.study.execution.dask import Dask
+from rlottery.study.execution.cluster import Phase, RefusedError, Standing
+from rlottery.study.execution.dask import Dask, threads_at
+from tests.dask_cluster import DaskCluster, wait_for
 
 pytest.importorskip("distributed", reason="needs Dask: uv sync, or pip install 'rlottery[dask]'")
 
@@ -49,66 +46,41 @@ def task(store: Store, index: int, code: str, *arguments: Path) -> Code:
     return Code(store, "20260101-000000-ab", index, (code, *map(str, arguments)))
 
 
-class Cluster:
-    """A scheduler and its workers."""
-
-    def __init__(self, folder: Path):
-        self._folder, self._processes = folder, list[subprocess.Popen[bytes]]()
-        file = folder / "scheduler.json"
-        self._start("scheduler", "--port=0", f"--scheduler-file={file}", "--host=127.0.0.1", "--dashboard-address=:0")
-        wait_for(file.exists)
-        self.address = json.loads(file.read_text())["address"]
-
-    def add_worker(self) -> subprocess.Popen[bytes]:
-        threads = ["--nthreads=1", "--no-nanny", "--no-dashboard", f"--local-directory={self._folder}"]
-        return self._start("worker", self.address, *threads)
-
-    def close(self) -> None:
-        for process in reversed(self._processes):
-            process.kill()
-        for process in self._processes:
-            process.wait()
-
-    def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
-        with (self._folder / "dask.log").open("ab") as log:
-            command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments]
-            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
-        return self._processes[-1]
-
-
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    started = Cluster(tmp_path_factory.mktemp("dask"))
-    yield started
-    started.close()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    with DaskCluster(tmp_path_factory.mktemp("dask")) as running:
+        yield running
 
 
 def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_what_is_wrong_with_a_cluster(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def standing(engine: Dask, index: int) -> Standing | None:
+    found = engine.standings()
+    return found.get(("20260101-000000-ab", index)) if found else None
+
+
+def test_what_is_wrong_with_a_cluster(cluster: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path / "data")
-    monkeypatch.setattr(dask, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(dask, "ANSWER_SECONDS", 1.0)
     with pytest.raises(StudyError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:1: .*--scheduler tcp://"):
         Dask(store, "tcp://127.0.0.1:1")
     monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(dask, "RECONNECT_SECONDS", 1.0)
+        assert threads_at("tcp://127.0.0.1:1") is None
     with pytest.raises(StudyError, match=r"has no workers.*dask worker tcp://"):
         Dask(store, cluster.address)
-    workers = [cluster.add_worker(), cluster.add_worker()]
-    client = dask.connect(cluster.address)
-    client.wait_for_workers(len(workers), timeout=120)
-    client.close()
+    cluster.add_worker()
+    cluster.add_worker()
+    cluster.wait_for_workers()
+    assert threads_at(cluster.address) == 2
     with monkeypatch.context() as patched:
-        patched.setattr("distributed.versions._version_cached", lambda package: "99.0")  # asked by this process
-        with pytest.raises(StudyError, match=r"The Dask scheduler has rlottery .*, and this command has 99\.0\."):
+        patched.setattr(dask, "version", lambda package: "99.0")  # this process's
+        with pytest.raises(
+            StudyError, match=r"The Dask scheduler at tcp:.* has rlottery .*, and this command has 99\.0\."
+        ):
             Dask(store, cluster.address)
     with monkeypatch.context() as patched:
         patched.setattr(dask, "write_bytes", lambda path, content: None)
@@ -118,7 +90,7 @@ def test_what_is_wrong_with_a_cluster(cluster: Cluster, tmp_path: Path, monkeypa
 
 
 def test_tasks_outlive_the_command_and_their_workers(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where workers are not
     store, end = Store(Path("data")), tmp_path / "end"
@@ -135,33 +107,69 @@ def test_tasks_outlive_the_command_and_their_workers(
     assert standings is not None and {key: s.phase for key, s in standings.items()} == {
         allocation.key: Phase.RUNNING for allocation in tasks
     }
+    later._client.close()  # its connection is lost
+    assert later.standings() == standings
     process, worker = map(int, lines(seen[0])[0].split())
     assert worker != int(lines(seen[1])[0].split()[1])  # each has a worker of its own
-    os.kill(worker, signal.SIGKILL)
+    cluster.lose_worker(worker)
     os.kill(process, signal.SIGKILL)  # a real node notices by itself
     end.touch()  # the other one ends, and its worker takes the task
     wait_for(lambda: len(lines(seen[0])) == 2)
     wait_for(lambda: later.standings() == {})
     assert later._client.list_datasets() == ()
-    later._client.close()
+    later.close()
 
 
-def test_a_worker_that_closes_lets_the_task_save(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_worker_that_closes_lets_the_task_save(cluster: DaskCluster, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     engine = Dask(Store(tmp_path / "data"), cluster.address)
-    engine.hand_in([task(engine._store, 0, DAWDLE, seen, tmp_path / "never")])
+    engine.hand_in([task(Store(tmp_path), 0, DAWDLE, seen, tmp_path / "never")])
     wait_for(lambda: lines(seen))
-    engine._futures["rlottery-20260101-000000-ab-0"].cancel(force=True)
+    engine._client.get_dataset("rlottery-20260101-000000-ab-0").cancel(force=True)
     wait_for(lambda: lines(seen)[-1] == "saved")
     wait_for(lambda: engine.standings() == {})
-    engine._client.close()
+    engine.close()
 
 
-def test_a_lost_scheduler(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Dask(Store(tmp_path / "data"), cluster.address)
-    monkeypatch.setattr(dask, "CONNECT_SECONDS", 1.0)
-    cluster.close()
-    wait_for(lambda: engine._client.status != "running")
-    assert engine.standings() is None
-    with pytest.raises(RefusedError, match=r"the scheduler at tcp://.* doesn't answer"):
-        engine.hand_in([task(engine._store, 0, "")])
+def test_what_is_lost_is_told_and_waited_for(
+    cluster: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, seen, end = list[str](), tmp_path / "seen", tmp_path / "end"
+    engine = Dask(Store(tmp_path / "data"), cluster.address, said.append)
+    only = task(Store(tmp_path), 0, DAWDLE, seen, end)
+    engine.hand_in([only])
+    wait_for(lambda: lines(seen))
+    for worker in list(cluster.workers):
+        cluster.lose_worker(worker.pid)
+    wait_for(lambda: engine.standings() and engine.threads == 0)
+    assert engine.standings() == {only.key: Standing(Phase.QUEUED)} and engine.capacity == 1
+    address = cluster.address
+    assert said == [
+        f"The Dask scheduler at {address} has no workers left. Waiting for new ones: dask worker {address} --nthreads "
+        "NUMBER_OF_CORES"
+    ]
+    end.touch()
+    cluster.add_worker()  # takes the task, and ends it
+    wait_for(lambda: engine.standings() == {})
+    assert said.pop() == f"The Dask scheduler at {address} has workers again." and len(lines(seen)) == 2
+
+    end.unlink()
+    engine.hand_in([task(Store(tmp_path), 3, DAWDLE, tmp_path / "third", end)])
+    wait_for(lambda: lines(tmp_path / "third"))
+    cluster.kill_scheduler()
+    wait_for(lambda: lines(tmp_path / "third")[-1] == "saved")
+    wait_for(lambda: engine.standings() is None)
+    assert said[1:] == [f"The Dask scheduler at {address} doesn't answer. Waiting for it, or for a new one there."]
+    with pytest.raises(RefusedError, match=rf"the scheduler at {address} doesn't answer"):
+        engine.hand_in([task(Store(tmp_path), 1, "")])
+    cluster.start_scheduler()
+    wait_for(lambda: standing(engine, 3) == Standing(Phase.LOST))
+    assert standing(engine, 0) is None and "no workers left" in said[2]
+    cluster.add_worker()
+    wait_for(lambda: engine.standings() and engine.threads == 1)
+    engine.hand_in([task(Store(tmp_path), 2, DAWDLE, tmp_path / "other", end)])
+    wait_for(lambda: standing(engine, 2) == Standing(Phase.RUNNING))
+    end.touch()
+    wait_for(lambda: standing(engine, 2) is None)
+    assert len(lines(tmp_path / "other")) == 1 and len(said) == 4
+    engine.close()
