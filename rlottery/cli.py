@@ -109,16 +109,14 @@ def run(
     if not dry_run:
         finish(lambda: run_and_conclude(config_to_run(path, extra), pruning_method, chosen, names, asked))
         return
-    from rlottery.config.cluster_profile import load_profile
     from rlottery.study.planning.plan import left_to_other_method, plan_study
     from rlottery.study.resources.estimate import estimate_table
 
     with plain_errors():
         loaded = config_to_run(path, extra)
-        profile_read = load_profile(asked.profile) if asked and asked.profile else None
         tracked = plan_study(loaded, pruning_method, chosen, names)
         other = None if names is not None else left_to_other_method(loaded, pruning_method, chosen, tracked)
-        _print(estimate_table(loaded, tracked, profile_read, other))
+        _print(estimate_table(loaded, tracked, None if asked is None else asked.size(), other))
 
 
 @app.command()

@@ -23,8 +23,9 @@ from rlottery.processes.children import python_command
 from rlottery.storage.locks import RunLock, holder_of, try_lock
 from rlottery.storage.paths import Store
 from rlottery.study.execution.cluster import ClusterBackend, Phase
-from rlottery.study.execution.dask import Dask
+from rlottery.study.execution.dask import Dask, threads_at
 from rlottery.study.execution.slurm import SavingCommand, Slurm, check_slurm, job_name, sbatch_flags, submit
+from rlottery.study.resources.estimate import DaskCores
 
 ENGINES = ("slurm", "dask")
 HEAD = "head"
@@ -50,6 +51,12 @@ class Asked:
     profile: Path | None = None
     detach: bool = False
     scheduler: str = ""
+
+    def size(self) -> ClusterProfile | DaskCores:
+        """What a dry run tells about. A scheduler that can't be reached is none of its errors."""
+        if self.profile is not None:
+            return load_profile(self.profile)
+        return DaskCores(self.scheduler, threads_at(self.scheduler))
 
 
 def open_cluster(asked: Asked, config: Config, say: Callable[[str], None]) -> "Cluster":

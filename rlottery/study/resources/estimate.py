@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Group
@@ -74,17 +75,23 @@ class Rates:
     spec: Spec
 
 
+class DaskCores(NamedTuple):
+    """The threads of the workers of a Dask cluster, each of which does a run at a time; None if they aren't known."""
+
+    scheduler: str
+    threads: int | None
+
+
 def estimate_table(
     config: Config,
     tracked: list[Tracked],
-    profile: ClusterProfile | None = None,
+    cluster: ClusterProfile | DaskCores | None = None,
     other: tuple[str, Sequence[Job]] | None = None,
 ) -> Group:
     """A table of the runs of a plan with their estimated time and disk space, and the totals for this machine.
 
-    With the profile of a cluster, the totals are for the cluster. Its cores are taken to be like those of this machine.
-
     Args:
+        cluster: what the totals are for; None: this machine. The cluster's cores are taken to be like this machine's.
         other: the built-in method that is not in the plan, and the jobs that it would add (`left_to_other_method`).
     """
     waiting = [t for t in tracked if t.state is JobState.WAITING]
@@ -109,8 +116,10 @@ def estimate_table(
     work = sum(takes.values())
     if not waiting:
         return Group(table, Text("\nNothing is left to do."))
-    if profile is not None:
-        totals = _cluster_totals(config, waiting, rates, work, max(takes.values()), profile)
+    if isinstance(cluster, DaskCores):
+        return Group(table, Text(_dask_totals(config, waiting, rates, work, max(ends), cluster)), *added)
+    if cluster is not None:
+        totals = _slurm_totals(config, waiting, rates, work, max(takes.values()), cluster)
         return Group(table, Text(totals), *added)
     together = most_together(config.device)
     workers = worker_count(config.workers, len(waiting), together)
@@ -142,7 +151,36 @@ def _added(method: str, jobs: Sequence[Job], rates: Sequence[Rates]) -> str:
     )
 
 
-def _cluster_totals(
+def _dask_totals(
+    config: Config,
+    waiting: Sequence[Tracked],
+    rates: Sequence[Rates],
+    work: float,
+    longest: float,
+    cluster: DaskCores,
+) -> str:
+    """What a study takes on a Dask cluster, and how it is done there."""
+    runs = Counter({t.job.files: _WAVES[t.job.arm is None] for t in waiting}.values())
+    waves = [f"{plural(runs[wave], 'run')} of {wave}" for wave in _WAVES.values() if wave in runs]
+    most = max(runs.values())
+    if cluster.threads is None:
+        at_a_time = f"The scheduler at {cluster.scheduler} doesn't answer, so the number of its threads is unknown."
+    elif not cluster.threads:
+        at_a_time = f"The scheduler at {cluster.scheduler} has no workers now."
+    else:
+        most = min(most, cluster.threads)
+        elapsed = duration(max(work / cluster.threads, longest))
+        at_a_time = f"The cluster has {plural(cluster.threads, 'thread')} now: {elapsed}, if nobody else uses it."
+    disk = disk_use([t.job for t in waiting], [of_task.spec for of_task in rates], most)
+    return (
+        f"\nAbout {work / 3600:.2g} core hours at this machine's speed. On Dask: {', then '.join(waves)}, each on a "
+        f"thread of a worker. {at_a_time}\n"
+        f"About {size(disk.kept)} in {config.data}, and up to {size(disk.working)} more while it runs.\n"
+        "Nothing was submitted."
+    )
+
+
+def _slurm_totals(
     config: Config,
     waiting: Sequence[Tracked],
     rates: Sequence[Rates],
@@ -150,7 +188,7 @@ def _cluster_totals(
     longest: float,
     profile: ClusterProfile,
 ) -> str:
-    """What a study takes on a cluster, and how it is queued there."""
+    """What a study takes on Slurm, and how it is queued there."""
     runs = Counter({t.job.files: _WAVES[t.job.arm is None] for t in waiting}.values())
     jobs = {wave: -(-number // profile.cores) for wave, number in runs.items()}
     waves = [f"{plural(jobs[wave], 'job')} of {wave}" for wave in _WAVES.values() if wave in jobs]

@@ -19,6 +19,7 @@ from rlottery.study.resources.estimate import (
     SPARSE_SHARE,
     START_SECONDS,
     UPDATE_SECONDS,
+    DaskCores,
     Rates,
     estimate_table,
     measure,
@@ -155,6 +156,23 @@ class TestTable:
         waves = "2 jobs of dense agents and untrained policies, then 2 jobs of tickets and controls with their masks"
         assert f"On Slurm: {waves}, with 2 cores each; at most 2 in the queue or running (4 cores)." in said
         assert "a job may take 4 min." in said and said.endswith("Nothing was submitted.")
+
+    @pytest.mark.parametrize(
+        ("threads", "said"),
+        [
+            (2, "The cluster has 2 threads now: {time}, if nobody else uses it."),
+            (0, "The scheduler at tcp://a:8786 has no workers now."),
+            (None, "The scheduler at tcp://a:8786 doesn't answer, so the number of its threads is unknown."),
+        ],
+    )
+    def test_on_dask_the_threads_of_its_workers_count(self, tmp_path: Path, threads: int | None, said: str) -> None:
+        config = tiny_config(tmp_path, *SMALL, "seeds=[0, 1, 2]")
+        planned = [Tracked(of) for of in list_jobs(config, [job(config, "mask").ticket_arm], STAGES)]
+        told = " ".join(shown(estimate_table(config, planned, DaskCores("tcp://a:8786", threads))).split())
+        waves = "3 runs of dense agents and untrained policies, then 3 runs of tickets and controls with their masks"
+        time = f"{3 / 2 * (2 * train_seconds(config, Task(id='Pendulum-v1'), RATES) + MASK_SECONDS):.0f} s"
+        assert f"On Dask: {waves}, each on a thread of a worker. {said.format(time=time)} About" in told
+        assert "This machine" not in told and told.endswith("Nothing was submitted.")
 
     def test_work_that_is_done_costs_nothing(self, small: Config) -> None:
         assert self.table(small, done=("dense",)).splitlines()[1].split()[2:] == ["dense", "already", "done"]
