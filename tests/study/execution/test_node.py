@@ -1,5 +1,6 @@
 """What a node notes about its runs. `tests/test_slurm.py` and `tests/test_dask.py` run nodes on real clusters."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_only_a_stop_at_the_time_limit_counts_as_one(
                 signal.raise_signal(number)
 
     monkeypatch.setattr(node, "Executor", Warned)
-    assert not node.do_jobs(allocation)
+    assert not node.do_jobs(allocation, os.getppid())
     [session] = sessions._sessions(sessions._path(store, job.files))
     assert session.stopped is is_limit
 
@@ -55,5 +56,5 @@ def test_waiting_for_another_node_counts_as_no_session(tmp_path: Path, monkeypat
     monkeypatch.setattr(node, "ENTER_SECONDS", 0.0)
     monkeypatch.setattr(work_place, "PATIENCE_SECONDS", 0.0)
     with locks.hold(job.files):
-        assert not node.do_jobs(allocation)
+        assert not node.do_jobs(allocation, os.getppid())
     assert not sessions._sessions(sessions._path(store, job.files))
