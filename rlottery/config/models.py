@@ -61,6 +61,7 @@ _INTERVAL = (("evaluation", "interval"),)
 _EPISODES = (("evaluation", "episodes"), *_INTERVAL)
 _SCORED = (("evaluation", "score_evaluations"), *_INTERVAL)
 _UPDATES = (("training", "updates_per_step"),)
+_ENVIRONMENTS = (("training", "environments"),)
 
 MOST_RUNS = 200_000
 """The most runs of a study."""
@@ -271,6 +272,9 @@ class Config(Section):
             interval, scored = self.evaluation.interval, self.evaluation.score_evaluations
             episodes = self.evaluation.episodes
             made = self.evaluation.number(steps)
+            at_once = training.environments
+            uneven = {"env_steps": steps, "warmup_steps": warmup, "interval": interval}
+            uneven = {key: value for key, value in uneven.items() if value % at_once}
             too_many = f"at most the evaluations of a run ({made}: one per {interval} steps in {steps})"
             rules = [
                 (warmup < steps, f"warmup_steps ({warmup}) must be less than env_steps ({steps})", _WARMUP),
@@ -293,6 +297,18 @@ class Config(Section):
                     f"updates_per_step ({training.updates_per_step}) makes the first update after step {waits}, but "
                     f"env_steps is {steps}",
                     _UPDATES,
+                ),
+                (
+                    not uneven,
+                    f"environments ({at_once}) must divide "
+                    + " and ".join(f"{key} ({value})" for key, value in uneven.items()),
+                    _ENVIRONMENTS,
+                ),
+                (
+                    at_once == 1 or not task.allow,
+                    f"environments ({at_once}) needs episodes that follow from their seeds alone, but {task.id} allows "
+                    f"{' and '.join(task.allow)}; set it to 1 for this task",
+                    _ENVIRONMENTS,
                 ),
                 (
                     updates <= LARGEST_COUNT,
@@ -347,6 +363,8 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
             until = "until then the weights are the initial ones"
             least = f"above warmup_steps ({warmup})" if first == warmup + 1 else f"at least {first} (the first update)"
             yield ("rewind", "step"), f"must be {least}, not {step}: {until}"
+        if step % training.environments:
+            yield ("rewind", "step"), f"must be a multiple of environments ({training.environments}), not {step}"
         if step > steps - needed:
             yield (
                 ("rewind", "step"),

@@ -133,7 +133,7 @@ class Gradual(_ScheduleKeys):
 
     def window(self, training: "Training") -> tuple[int, int]:
         """The first step after which masks may change, and the last one."""
-        return max(training.first_update, round(self.start * training.env_steps)), round(self.end * training.env_steps)
+        return max(training.first_update, round(self.start * training.env_steps)), _step_at(self.end, training)
 
     def conflicts(self, training: "Training", first_scored: int) -> Iterator[tuple[str, str]]:
         """The keys that make no sense with the training settings, and why.
@@ -143,6 +143,7 @@ class Gradual(_ScheduleKeys):
         """
         _, end = self.window(training)
         yield from _ends_too_early(end, training)
+        yield from _uneven(self.interval, training)
         yield from _faster_than_updates(self.interval, training)
         if end > first_scored:
             reached = f"before the sparsity is reached ({end}); lower end, or evaluation.score_evaluations"
@@ -172,12 +173,13 @@ class DropAndGrow(_ScheduleKeys):
 
     def window(self, training: "Training") -> tuple[int, int]:
         """The first step after which masks may change, and the last one."""
-        return training.first_update, round(self.end * training.env_steps)
+        return training.first_update, _step_at(self.end, training)
 
     def conflicts(self, training: "Training", first_scored: int) -> Iterator[tuple[str, str]]:
         """The keys that make no sense with the training settings, and why."""
         first, end = self.window(training)
         yield from _ends_too_early(end, training)
+        yield from _uneven(self.interval, training)
         yield from _faster_than_updates(self.interval, training)
         if -(-first // self.interval) * self.interval >= end:
             begin = f"warmup_steps ({training.warmup_steps})" if _every_step(training) else f"step {first}"
@@ -268,6 +270,17 @@ def _one_sparsity(name: str) -> str:
 
 def _trains_from_initial_weights(name: str, arm: "PrunedArm") -> str | None:
     return None if arm.rewind_step == 0 else f"{name} always trains from the initial weights; leave out rewind"
+
+
+def _step_at(share: float, training: "Training") -> int:
+    """The environment step at a share of training, at which all environments have taken their step."""
+    at_once = training.environments
+    return round(share * training.env_steps / at_once) * at_once
+
+
+def _uneven(interval: int, training: "Training") -> Iterator[tuple[str, str]]:
+    if interval % training.environments:
+        yield "interval", f"must be a multiple of environments ({training.environments}), not {interval}"
 
 
 def _every_step(training: "Training") -> bool:

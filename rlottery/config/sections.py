@@ -12,6 +12,7 @@ from rlottery.config.fields import (
     CountOrAll,
     CountOrZero,
     Discount,
+    Environments,
     Episodes,
     Fraction,
     NotNegative,
@@ -138,6 +139,11 @@ class Training(Section):
         "{every: steps, updates: n}",
     )
     replay_capacity: CountOrAll = Field(default="all", description="transitions in the replay buffer; all: env_steps")
+    environments: Environments = Field(
+        default=1,
+        exclude_if=lambda number: number == 1,  # as the records of earlier versions have it
+        description="training episodes at the same time; each takes one of the environment steps in turn",
+    )
 
     @property
     def capacity(self) -> int:

@@ -55,10 +55,19 @@ class SavedGenerator(TypedDict):
     uinteger: Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 
 
+class SavedOpenEpisode(TypedDict):
+    """A training episode that is not over: in which of the run's environments, and its number in the run."""
+
+    environment: Count
+    number: Count
+
+
 class CheckpointRecord(TypedDict):
     """The content of a checkpoint's JSON file.
 
     Attributes:
+        open: the episodes that are not over. Their actions and newest observations are in a file of their own. A run
+            with one environment has none when it is saved, and no such key.
         segments: [start, stop) of the run's transitions, in order. Together they are the replay buffer's content.
         generators: the states of NumPy's bit generators, by the name of the loop's field.
         metrics: length and SHA-256 of the metrics up to this step.
@@ -72,6 +81,7 @@ class CheckpointRecord(TypedDict):
     fingerprint: Fingerprint
     env_steps: Count
     episodes: Count
+    open: NotRequired[list[SavedOpenEpisode]]
     files: dict[FileName, FileEntry]
     segments: list[tuple[Count, Count]]
     generators: dict[Name, SavedGenerator]
@@ -148,6 +158,11 @@ def record_path(files: RunFiles, env_steps: int) -> Path:
 def agent_name(env_steps: int) -> str:
     """The name of the agent's file at a step."""
     return f"step_{env_steps:09d}.safetensors"
+
+
+def open_name(env_steps: int) -> str:
+    """The name of the file with the open episodes at a step."""
+    return f"open_{env_steps:09d}.safetensors"
 
 
 def segment_name(start: int, stop: int) -> str:

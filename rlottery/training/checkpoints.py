@@ -1,12 +1,14 @@
-"""Checkpoints: the state of training between two episodes, on disk. An interrupted run continues with the same bits.
+"""Checkpoints: the state of training between two steps, on disk. An interrupted run continues with the same bits.
 
 checkpoint/
   step_000012000.json                       written last: small values, and the checksums of the other files
   step_000012000.safetensors                the agent: weights, targets, optimiser, masks, random key
+  open_000012000.safetensors                with several environments: actions and newest observations of open episodes
   replay_000000000_000006000.safetensors    transitions 0 to 5,999 of the run; each is written once
 
 The last two checkpoints are kept, so that damage to the newest agent or JSON costs one interval and not the run. Both
-use the same pieces of replay. Environments are not saved: an episode depends only on the seed of its reset.
+use the same pieces of replay. Environments are not saved: an episode depends only on the seed of its reset and on its
+actions. Open ones are played again (`open_episodes`).
 """
 
 import shutil
@@ -22,7 +24,14 @@ from rlottery.agents.base import from_arrays, to_arrays
 from rlottery.errors import StudyError
 from rlottery.storage import checkpoint_record as records
 from rlottery.storage import manifests
-from rlottery.storage.checkpoint_record import agent_name, record_path, record_paths, segment_name
+from rlottery.storage.checkpoint_record import (
+    SavedOpenEpisode,
+    agent_name,
+    open_name,
+    record_path,
+    record_paths,
+    segment_name,
+)
 from rlottery.storage.disk import read_arrays, write_arrays
 from rlottery.storage.fence import check_fence
 from rlottery.storage.manifests import DamagedError, FileEntry, Session
@@ -32,6 +41,7 @@ from rlottery.storage.syncing import writing
 from rlottery.storage.transitions import Transitions
 from rlottery.training.loop import Loop
 from rlottery.training.meters import EpisodeMeter, LossMeter
+from rlottery.training.open_episodes import OpenEpisode
 
 _GENERATORS = ("minibatches", "exploration")
 
@@ -131,6 +141,9 @@ class Checkpoints:
         agent = agent_name(loop.env_steps)
         self._write(agent, to_arrays(loop.learner.state))
         named = [agent, *(segment_name(*segment) for segment in self._segments)]
+        if open_episodes := _open_episodes(loop):
+            self._write(open_name(loop.env_steps), _open_arrays(loop))
+            named.append(open_name(loop.env_steps))
         self._entries = {name: self._entries[name] for name in named}
         sessions = self.sessions
         record: records.CheckpointRecord = {
@@ -150,6 +163,8 @@ class Checkpoints:
             "written": sessions.written + 1,
             "cost": sessions.cost + time.monotonic() - began,
         }
+        if open_episodes:
+            record["open"] = open_episodes
         manifests.write_sealed(record_path(self._files, loop.env_steps), record)
         self._prune(loop)
         self._saved_at = self._episode_began = time.monotonic()
@@ -177,8 +192,11 @@ class Checkpoints:
         folder, added = self._files.checkpoint, record["env_steps"]
         try:
             needed = {agent_name(added), *(segment_name(*segment) for segment in record["segments"])}
+            needed |= {open_name(added)} if "open" in record else set()
             if needed != record["files"].keys():
                 raise ValueError("it lists other files than it needs")
+            arrays = read_arrays(folder / open_name(added)) if "open" in record else {}
+            open_episodes = _restored(record.get("open", []), arrays, loop)
             state = from_arrays(loop.learner.state, read_arrays(folder / agent_name(added)))
             generators = {name: _generator(record["generators"][name]) for name in _GENERATORS}
             losses, episode = LossMeter.restore(record["losses"]), EpisodeMeter.restore(record["episode"])
@@ -195,7 +213,7 @@ class Checkpoints:
             raise DamagedError(path, str(error)) from None
         loop.learner.state, loop.env_steps, loop.episodes = state, added, record["episodes"]
         loop.minibatches, loop.exploration = generators["minibatches"], generators["exploration"]
-        loop.losses, loop.episode = losses, episode
+        loop.losses, loop.episode, loop.open = losses, episode, open_episodes
         return Position(*record["metrics"])
 
     def _prune(self, loop: Loop) -> None:
@@ -216,6 +234,32 @@ class Checkpoints:
             for path in folder.iterdir():
                 if path.name not in named:
                     path.unlink()
+
+
+def _open_episodes(loop: Loop) -> list[SavedOpenEpisode]:
+    return [{"environment": i, "number": one.number} for i, one in enumerate(loop.open) if one is not None]
+
+
+def _open_arrays(loop: Loop) -> dict[str, np.ndarray]:
+    """The actions (steps, act) and the newest observation (obs,) of each open episode, by its environment."""
+    arrays: dict[str, np.ndarray] = {}
+    for index, episode in enumerate(loop.open):
+        if episode is not None:
+            arrays |= {f"{index}.actions": np.stack(episode.actions), f"{index}.observation": episode.observation}
+    return arrays
+
+
+def _restored(
+    saved: Sequence[SavedOpenEpisode], arrays: Mapping[str, np.ndarray], loop: Loop
+) -> list[OpenEpisode | None]:
+    """The open episodes of a checkpoint by environment. Raises ValueError or KeyError if they don't fit the run."""
+    found: list[OpenEpisode | None] = [None] * len(loop.open)
+    for one in saved:
+        actions, observation = (arrays[f"{one['environment']}.{name}"] for name in ("actions", "observation"))
+        if actions.shape[1:] != (loop.spec.action_size,) or observation.shape != (loop.spec.observation_size,):
+            raise ValueError("its open episodes are of another task")
+        found[one["environment"]] = OpenEpisode(one["number"], observation, list(actions))
+    return found
 
 
 def _generator(state: Mapping[str, Any]) -> np.random.Generator:

@@ -55,10 +55,18 @@ class Learner(ABC):
         action: np.ndarray = self.algorithm.explore(self.outputs(observation), self._noise.at(step), self._settings)
         return action
 
+    def act_together(self, observations: np.ndarray, first_step: int) -> np.ndarray:
+        """Exploring actions (n, act) for `observations` (n, obs) at consecutive steps. Each is what `act` gives."""
+        return np.stack([self.act(observation, first_step + index) for index, observation in enumerate(observations)])
+
     def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
         """The deterministic action (act,) that is evaluated."""
         action: np.ndarray = self.algorithm.exploit(self.outputs(observation))
         return action
+
+    def act_deterministic_together(self, observations: np.ndarray) -> np.ndarray:
+        """Deterministic actions (n, act) for `observations` (n, obs). Each is what `act_deterministic` gives."""
+        return np.stack([self.act_deterministic(observation) for observation in observations])
 
 
 class CpuLearner(Learner):

@@ -11,7 +11,7 @@ import numpy as np
 from rlottery.agents.base import jax_key, to_arrays
 from rlottery.agents.description import Spec
 from rlottery.config import Training
-from rlottery.envs import Environment, Step
+from rlottery.envs import Environment
 from rlottery.errors import DivergedError, TaskError
 from rlottery.seeding import Streams
 from rlottery.storage.metrics_log import MetricsRow
@@ -21,16 +21,21 @@ from rlottery.training.dynamic_sparsity import DynamicSparsity
 from rlottery.training.evaluation import evaluate
 from rlottery.training.learner import Learner
 from rlottery.training.meters import EpisodeMeter, LossMeter
+from rlottery.training.open_episodes import OpenEpisode, play_again
 from rlottery.training.replay_buffer import ReplayBuffer
 from rlottery.training.rewind_points import RewindPoints
 
 LOSS_INTERVAL = 1_000
 """Environment steps between two rows of losses in the metrics; more if there was no update in the meantime."""
+SAVE_INTERVAL = 1_000
+"""The most environment steps until training with several environments can be saved."""
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
     """How one run is trained.
+
+    With several environments, all steps in it are multiples of their number.
 
     Attributes:
         evaluation_interval: environment steps between evaluations. There is also one at step 0 and one at the end.
@@ -65,13 +70,14 @@ class Recorder(Protocol):
 
 @dataclass
 class Loop:
-    """The state of training between two episodes: everything that the next episode depends on.
+    """The state of training between two steps: everything that the next step depends on.
 
-    The environment is not part of it: an episode depends only on the seed of its reset.
+    Environments are not part of it: an episode depends only on the seed of its reset and on its actions.
 
     Attributes:
         minibatches, exploration: generators of minibatch indices and of random warm-up actions.
-        env_steps, episodes: done so far.
+        env_steps, episodes: done so far, in all environments.
+        open: the current episode of each environment; None where the next step begins one.
     """
 
     learner: Learner
@@ -83,12 +89,14 @@ class Loop:
     episode: EpisodeMeter = field(default_factory=EpisodeMeter)
     env_steps: int = 0
     episodes: int = 0
+    open: list[OpenEpisode | None] = field(default_factory=list)
 
 
 def begin(learner: Learner, plan: TrainingPlan, spec: Spec) -> Loop:
     """The state of training before the first step."""
     minibatches, exploration = (plan.streams.generator(purpose) for purpose in ("minibatches", "warm-up actions"))
-    return Loop(learner, spec, ReplayBuffer(plan.training.capacity, *spec), minibatches, exploration)
+    replay = ReplayBuffer(plan.training.capacity, *spec)
+    return Loop(learner, spec, replay, minibatches, exploration, open=[None] * plan.training.environments)
 
 
 def action_noise(streams: Streams) -> np.ndarray:
@@ -105,38 +113,41 @@ def train(
 ) -> Iterator[Loop]:
     """Train from the current state of `loop` to the plan's last step.
 
-    Data is collected with the stochastic policy. The deterministic policy is evaluated in a separate environment;
+    Data is collected with the stochastic policy. The deterministic policy is evaluated in separate environments;
     evaluations change nothing that training depends on. Start and goal of training episode k depend only on the run
-    and on k.
+    and on k. With n environments, all take a step, which are n environment steps; then the updates due are made.
 
     Args:
-        make_environment: called twice. The environments are the caller's, who closes them.
+        make_environment: called several times. The environments are the caller's, who closes them.
         recorder: receives metrics as they arise.
         rewind_points: saves the agent at certain steps.
 
     Yields:
-        `loop`, whenever a training episode has ended before the last step, and all its metrics are written. Here
-        training can be saved or stopped: it continues from a copy of `loop` with the same bits.
+        `loop`, whenever a training episode has ended before the last step, and all its metrics are written; with
+        several environments at least every `SAVE_INTERVAL` steps. Here training can be saved or stopped: it continues
+        from a copy of `loop` with the same bits.
 
     Raises:
         DivergedError: a loss, a weight or an action became NaN or infinite. The error holds the batch and the agent.
-        TaskError: the environment returned something else than its spaces and Gymnasium's interface say, or its sizes
-            differ from `loop.spec`.
+        TaskError: the environment returned something else than its spaces and Gymnasium's interface say, its sizes
+            differ from `loop.spec`, or an open episode takes another course when it is played again.
     """
-    environment, evaluation_environment = make_environment(), make_environment()
-    for made in (environment, evaluation_environment):
+    environments = [make_environment() for _ in loop.open]
+    evaluation_environments = [make_environment() for _ in loop.open[: len(plan.evaluation_seeds)]]
+    for made in (*environments, *evaluation_environments):
         check_sizes(made, loop.spec)
-    collector = _Collector(environment, plan)
+    collector = _Collector(environments, plan)
+    collector.continue_episodes(loop)
     if loop.env_steps == 0:
         recorder.enter("evaluating")
-        recorder.write(_evaluation_row(loop, plan, evaluation_environment))
+        recorder.write(_evaluation_row(loop, plan, evaluation_environments))
         recorder.enter(None)
     compiled = False  # the first update is compiled when it is called
-    while loop.env_steps < plan.last_step:
-        outcome = collector.step(loop)
+    while (before := loop.env_steps) < plan.last_step:
+        ended = collector.step(loop)
         step, is_last = loop.env_steps, loop.env_steps == plan.last_step
         recorder.tick(step)
-        updates = plan.training.updates_by(step) - plan.training.updates_by(step - 1)
+        updates = plan.training.updates_by(step) - plan.training.updates_by(before)
         if not compiled and updates:
             recorder.enter("compiling")
         batch = _update(loop, plan, updates)
@@ -150,14 +161,15 @@ def train(
         if rewind_points is not None and rewind_points.due(step):
             check_sound(loop)
             rewind_points.save(step, loop.learner.state)
-        if loop.losses.updates and step % LOSS_INTERVAL == 0:
+        if loop.losses.updates and step // LOSS_INTERVAL > before // LOSS_INTERVAL:
             recorder.write(loop.losses.row(step))
-        if (outcome.over or is_last) and loop.episode.due(step, last=is_last):
+        if (ended or is_last) and loop.episode.due(step, last=is_last):
             recorder.write(loop.episode.row(step))
         if step % plan.evaluation_interval == 0 or is_last:
             check_sound(loop)
-            recorder.write(_evaluation_row(loop, plan, evaluation_environment))
-        if outcome.over and not is_last:
+            recorder.write(_evaluation_row(loop, plan, evaluation_environments))
+        can_be_saved = ended or (len(environments) > 1 and step // SAVE_INTERVAL > before // SAVE_INTERVAL)
+        if can_be_saved and not is_last:
             yield loop
 
 
@@ -186,29 +198,59 @@ def check_sound(loop: Loop) -> None:
 
 
 class _Collector:
-    """Takes the steps of training in its environment, and adds them to the replay buffer."""
+    """Takes the steps of training in its environments, and adds them to the replay buffer."""
 
-    def __init__(self, environment: Environment, plan: TrainingPlan):
-        self._environment, self._plan = environment, plan
-        self._observation: np.ndarray | None = None
+    def __init__(self, environments: Sequence[Environment], plan: TrainingPlan):
+        self._environments, self._plan = environments, plan
 
-    def step(self, loop: Loop) -> Step:
-        """Take one step, in a new episode if the last one is over."""
-        if self._observation is None:
-            self._observation = self._environment.reset(self._plan.streams.for_purpose("episode", loop.episodes))
-        loop.env_steps += 1
-        action = self._action(loop, self._observation)
-        outcome = self._environment.step(action)
-        loop.replay.add(self._observation, action, outcome.reward, outcome.observation, outcome.terminated)
-        loop.episode.add(outcome)
-        loop.episodes += outcome.over
-        self._observation = None if outcome.over else outcome.observation
-        return outcome
+    def continue_episodes(self, loop: Loop) -> None:
+        """Bring new environments to where those of the open episodes were."""
+        loop.episode = EpisodeMeter.restore(loop.episode.save())  # without them
+        for index, (environment, episode) in enumerate(zip(self._environments, loop.open, strict=True)):
+            if episode is not None:
+                for step in play_again(environment, self._seed(episode.number), episode):
+                    loop.episode.add(step, index)
 
-    def _action(self, loop: Loop, observation: np.ndarray) -> np.ndarray:
+    def step(self, loop: Loop) -> bool:
+        """Take one step in each environment, in a new episode if the last one is over.
+
+        Returns:
+            whether an episode has ended.
+        """
+        episodes, before = self._episodes(loop), loop.episodes
+        loop.env_steps += len(episodes)
+        actions = self._actions(loop, np.stack([episode.observation for episode in episodes]))
+        for index, (environment, episode, action) in enumerate(zip(self._environments, episodes, actions, strict=True)):
+            outcome = environment.step(action)
+            loop.replay.add(episode.observation, action, outcome.reward, outcome.observation, outcome.terminated)
+            loop.episode.add(outcome, index)
+            loop.episodes += outcome.over
+            episode.actions.append(action)
+            episode.observation = outcome.observation
+            if outcome.over:
+                loop.open[index] = None
+        return loop.episodes > before
+
+    def _episodes(self, loop: Loop) -> list[OpenEpisode]:
+        """The current episode of each environment; a new one where there is none."""
+        episodes = []
+        for index, (environment, current) in enumerate(zip(self._environments, loop.open, strict=True)):
+            if current is None:
+                number = loop.episodes + sum(episode is not None for episode in loop.open)  # so many have begun
+                current = loop.open[index] = OpenEpisode(number, environment.reset(self._seed(number)))
+            episodes.append(current)
+        return episodes
+
+    def _seed(self, number: int) -> int:
+        return self._plan.streams.for_purpose("episode", number)
+
+    def _actions(self, loop: Loop, observations: np.ndarray) -> np.ndarray:
+        """Actions (n, act) for observations (n, obs), at the last n environment steps."""
         if self._plan.warms_up_at_random and loop.env_steps <= self._plan.training.warmup_steps:
-            return loop.exploration.uniform(-1.0, 1.0, loop.spec.action_size).astype(np.float32)
-        return _checked_action(loop, loop.learner.act(observation, loop.env_steps), observation)
+            shape = len(observations), loop.spec.action_size
+            return loop.exploration.uniform(-1.0, 1.0, shape).astype(np.float32)
+        actions = loop.learner.act_together(observations, loop.env_steps - len(observations) + 1)
+        return _checked_actions(loop, actions, observations)
 
 
 def _update(loop: Loop, plan: TrainingPlan, updates: int) -> np.ndarray | None:
@@ -224,24 +266,25 @@ def _update(loop: Loop, plan: TrainingPlan, updates: int) -> np.ndarray | None:
     return batch
 
 
-def _evaluation_row(loop: Loop, plan: TrainingPlan, environment: Environment) -> MetricsRow:
+def _evaluation_row(loop: Loop, plan: TrainingPlan, environments: Sequence[Environment]) -> MetricsRow:
     """Evaluate the deterministic policy."""
     began = time.perf_counter()
 
-    def choose(observation: np.ndarray) -> np.ndarray:
-        return _checked_action(loop, loop.learner.act_deterministic(observation), observation)
+    def choose(observations: np.ndarray) -> np.ndarray:
+        return _checked_actions(loop, loop.learner.act_deterministic_together(observations), observations)
 
-    found = evaluate(choose, environment, plan.evaluation_seeds)
+    found = evaluate(choose, environments, plan.evaluation_seeds)
     row: MetricsRow = {"kind": "evaluation", "env_steps": loop.env_steps, "return": float(np.mean(found.returns))}
     if found.successes is not None:
         row |= {"success": float(np.mean(found.successes)), "successes": found.successes}
     return row | {"returns": found.returns, "lengths": found.lengths, "seconds": time.perf_counter() - began}
 
 
-def _checked_action(loop: Loop, action: np.ndarray, observation: np.ndarray) -> np.ndarray:
-    if not np.isfinite(action).all():
-        raise _diverged(loop, "action", {"observation": observation}, loop.learner.state)
-    return action
+def _checked_actions(loop: Loop, actions: np.ndarray, observations: np.ndarray) -> np.ndarray:
+    for action, observation in zip(actions, observations, strict=True):
+        if not np.isfinite(action).all():
+            raise _diverged(loop, "action", {"observation": observation}, loop.learner.state)
+    return actions
 
 
 def _diverged(loop: Loop, what: str, data: Mapping[str, Any], state: Any) -> DivergedError:

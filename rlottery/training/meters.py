@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import dataclass
 
 from rlottery.envs import Step
 from rlottery.storage.checkpoint_record import SavedEpisodes, SavedLosses
@@ -60,31 +61,40 @@ class LossMeter:
         return meter
 
 
+@dataclass
+class _Episode:
+    """An episode so far. `success` is None as long as the task has not reported it."""
+
+    total: float = 0.0
+    length: int = 0
+    success: bool | None = None
+
+
 class EpisodeMeter:
-    """Return, length and success of the current training episode, and means of the episodes since the last row."""
+    """Return, length and success of the current training episodes, and means of the episodes since the last row."""
 
     def __init__(self) -> None:
         self._ended: dict[str, float] = {}
         self._episodes = 0
         self._wrote_at = 0
-        self._return, self._length = 0.0, 0
-        self._success: bool | None = None
+        self._current: dict[int, _Episode] = {}
 
-    def add(self, outcome: Step) -> None:
-        """Add one step of the current episode."""
-        self._return += outcome.reward
-        self._length += 1
+    def add(self, outcome: Step, environment: int = 0) -> None:
+        """Add one step of the current episode of an environment, by its number."""
+        current = self._current.setdefault(environment, _Episode())
+        current.total += outcome.reward
+        current.length += 1
         if outcome.success is not None:
-            self._success = bool(self._success or outcome.success)
+            current.success = bool(current.success or outcome.success)
         if not outcome.over:
             return
-        totals = {"return": self._return, "length": float(self._length)}
-        if self._success is not None:
-            totals["success"] = float(self._success)
+        totals = {"return": current.total, "length": float(current.length)}
+        if current.success is not None:
+            totals["success"] = float(current.success)
         for name, value in totals.items():
             self._ended[name] = self._ended.get(name, 0.0) + value
         self._episodes += 1
-        self._return, self._length, self._success = 0.0, 0, None
+        del self._current[environment]
 
     def due(self, step: int, *, last: bool) -> bool:
         """Whether to write a row: an episode has ended, and either enough steps have passed or this is the last one."""
@@ -98,7 +108,7 @@ class EpisodeMeter:
         return {"kind": "episode", "env_steps": step, **means, "episodes": episodes}
 
     def save(self) -> SavedEpisodes:
-        """The meter's state between two episodes, in plain JSON types."""
+        """The meter's state without the current episodes, in plain JSON types."""
         return {"ended": self._ended, "episodes": self._episodes, "wrote_at": self._wrote_at}
 
     @classmethod

@@ -172,6 +172,8 @@ UPDATES = (
         ("training.updates_per_step", "0.3333", ("must be a fraction that comes out even within 1,000 environment "
          "steps, not 0.3333; write {every: 3, updates: 1}")),
         ("training.updates_per_step", "3e9", "must be at most 2,147,483,647, not 3000000000"),
+        ("training.environments", "0", COUNT + "0"),
+        ("training.environments", "1025", "must be at most 1,024, not 1025"),
         ("training.replay_capacity", "0", "must be a whole number of at least 1, or all, not 0"),
         ("evaluation.interval", "0", COUNT + "0"),
         ("evaluation.episodes", "0", COUNT + "0"),
@@ -299,6 +301,21 @@ def test_fault_of_a_document(faults: Faults, text: str, message: str) -> None:
             [
                 "config.yaml:3: training.updates_per_step: updates_per_step ({every: 8001, updates: 9}) makes the "
                 "first update after step 9001, but env_steps is 9000"
+            ],
+        ),
+        # All environments take a step together.
+        (
+            MINIMAL + "training: {environments: 3}\n",
+            [
+                "config.yaml:3: training.environments: environments (3) must divide env_steps (25000) and warmup_steps "
+                "(1000) and interval (2500)"
+            ],
+        ),
+        (
+            "tasks: [{id: a, allow: [carryover, interference]}]\nseeds: [0]\ntraining: {environments: 2}\n",
+            [
+                "config.yaml:3: training.environments: environments (2) needs episodes that follow from their seeds "
+                "alone, but a allows carryover and interference; set it to 1 for this task"
             ],
         ),
         # Two tasks that share a setting find one fault.

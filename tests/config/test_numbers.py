@@ -87,7 +87,7 @@ def arm(key: str, value: str) -> str:
 
 
 def test_the_keys_are_found() -> None:
-    assert len(OF_STUDY) == 45 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
+    assert len(OF_STUDY) == 46 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
     assert len(OF_ARMS) == 18 and {"batches", "rewind.step", "schedule.rigl.drop", "sparsity[]"} <= {*OF_ARMS}
 
 
@@ -129,8 +129,10 @@ def test_whole_numbers_may_be_written_with_an_exponent(load: Load, faults: Fault
     default = value_of(Config(tasks=["a"], seeds=[0]), key)  # type: ignore[arg-type, list-item]
     if not isinstance(default, int) and key not in ("workers", "training.replay_capacity"):
         return
+    # 100 environments must divide these.
+    others = ["training.warmup_steps=100", "evaluation.interval=100"] if key == "training.environments" else []
     for written in ("100", "1e2", "1.0e2", "100.0", "1_00", "+1e+2"):
-        value = value_of(load(minimal(key), setting(key, written)), key)
+        value = value_of(load(minimal(key), setting(key, written), *others), key)
         assert (type(value), value) == (int, 100)
     is_share = key == "training.updates_per_step.updates"  # fractions are more than a slip here
     for written in ("1e2.0", "0x64") if is_share else ("100.5", "1e-2", "1e2.0", "0x64"):

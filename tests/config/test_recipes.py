@@ -389,6 +389,25 @@ def test_fault_of_a_ticket(fault: Fault, key: str, message: str) -> None:
     ("key", "message"),
     [
         (
+            "schedule: {gradual: {interval: 50}}",
+            "schedule.gradual.interval: must be a multiple of environments (4), not 50",
+        ),
+        ("schedule: {set: {interval: 50}}", "schedule.set.interval: must be a multiple of environments (4), not 50"),
+        (
+            "criterion: magnitude, rewind: {step: 401}",
+            "rewind.step: must be a multiple of environments (4), not 401",
+        ),
+    ],
+)
+def test_steps_at_which_all_environments_have_taken_theirs(fault: Fault, key: str, message: str) -> None:
+    found = fault(f"{{sparsity: 0.9, {key}}}", overrides=("training.environments=4",))
+    assert found == f"2: arms.0.{message}"
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (
             "schedule: {rigl: {interval: 499}}",
             "schedule.rigl.interval: must be at least the steps between two updates, 500 with updates_per_step "
             "(0.002), not 499",

@@ -67,7 +67,7 @@ def test_the_evaluation_that_training_ended_with_is_repeated(runs: Path, arm: st
     policy = load_agent(runs / arm)
     row = read_evaluations(RunFiles(runs / arm).metrics)[-1]
     environment = envs.make(policy.task, policy.kwargs)
-    again = evaluate(policy.squashed, environment, evaluation_seeds("laboratory", "Pendulum-v1", 2))
+    again = evaluate(policy.squashed, [environment], evaluation_seeds("laboratory", "Pendulum-v1", 2))
     # Training sums in the order of its kernels: what is left of 200 steps is rounding.
     assert again.returns == pytest.approx(row["returns"], rel=1e-5)
     assert again.lengths == row["lengths"] == [200, 200]

@@ -1,5 +1,6 @@
 """A run resumed from a checkpoint ends with the same bits, and a damaged checkpoint is never used."""
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from rlottery.agents.sac import SAC
 from rlottery.agents.td3 import TD3
 from rlottery.config import NetworkSettings, SACSettings, TD3Settings, Training
 from rlottery.envs import Environment
-from rlottery.errors import StudyError
+from rlottery.errors import StudyError, TaskError
 from rlottery.pruning.prune import prune
 from rlottery.seeding import Streams
 from rlottery.storage.checkpoint_record import newest_checkpoint, record_paths
@@ -70,6 +71,7 @@ class Study:
         make: its environment.
         updates_per_step: of the training settings.
         rigl: whether its masks change, at steps 20, 30 and 40.
+        environments: episodes at the same time.
     """
 
     def __init__(
@@ -84,12 +86,17 @@ class Study:
         updates_per_step: Any = 1,
         rigl: bool = False,
         algorithm: Algorithm = SAC,
+        environments: int = 1,
     ) -> None:
         self.algorithm, self.settings = algorithm, SETTINGS if algorithm is SAC else TD3_SETTINGS
         self.files, self.make, self.sizes = RunFiles(folder), make, sizes
         self.streams = Streams("tests", "Target-v0", 0, "ticket" if ticket else "dense")
         training = Training(
-            env_steps=env_steps, warmup_steps=10, replay_capacity=capacity, updates_per_step=updates_per_step
+            env_steps=env_steps,
+            warmup_steps=10,
+            replay_capacity=capacity,
+            updates_per_step=updates_per_step,
+            environments=environments,
         )
         dynamic = RIGL(streams=self.streams) if rigl else None
         self.schedule = TrainingPlan(training, 8, 20, [1, 2], self.streams, dynamic=dynamic)
@@ -206,12 +213,108 @@ def test_killed_between_two_updates_and_before_masks_change(tmp_path: Path) -> N
     assert other.began_at == 35
 
 
+def several(folder: Path, **changes: Any) -> Study:
+    """5 environments, whose episodes have 3, 4, 5, 6 and 7 steps; with 60 steps, each takes 12."""
+    left = itertools.cycle([3, 4, 5, 6, 7, 7, 7])  # the last two are for evaluations
+    make = lambda: Environment("Target", Target(steps=next(left), success_at=2))  # noqa: E731
+    return Study(folder, make=make, environments=5, **changes)
+
+
+@pytest.fixture(scope="module")
+def several_undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[int | str, dict[str, Any]]:
+    found = {}
+    for capacity in ("all", 20):
+        study = several(tmp_path_factory.mktemp("whole") / "run", capacity=capacity)
+        found[capacity] = bits(study, study.run(save=lambda loop: False))
+    return found
+
+
+class TestSeveralEnvironments:
+    @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        kills=st.lists(st.integers(1, 60), max_size=4),
+        saved=st.sets(st.integers(1, 12)),
+        capacity=st.sampled_from(["all", 20]),
+    )
+    def test_wherever_it_is_saved_and_killed(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        several_undisturbed: Any,
+        kills: list[int],
+        saved: set[int],
+        capacity: int | str,
+    ) -> None:
+        study = several(tmp_path_factory.mktemp("any") / "run", capacity=capacity)
+        for after in sorted(kills):
+            study.killed(after, lambda loop: loop.env_steps // 5 in saved)
+        assert bits(study, study.run(lambda loop: loop.env_steps // 5 in saved)) == several_undisturbed[capacity]
+
+    def test_open_episodes_are_saved_with_what_they_need(self, tmp_path: Path) -> None:
+        study = several(tmp_path / "run")
+        study.killed(22)
+        record = newest_checkpoint(study.files)
+        assert record is not None and record["env_steps"] == 20
+        # After 4 steps of each: the episode of 3 has ended and another has begun, that of 4 has ended.
+        assert record["open"] == [{"environment": i, "number": k} for i, k in ((0, 5), (2, 2), (3, 3), (4, 4))]
+        assert "open_000000020.safetensors" in record["files"]
+        assert record["files"]["open_000000020.safetensors"]["bytes"] < 1_000
+        assert record["episode"] == {"ended": record["episode"]["ended"], "episodes": 2, "wrote_at": 0}
+
+    def test_with_one_environment_nothing_is_open(self, tmp_path: Path) -> None:
+        study = Study(tmp_path / "run")
+        study.killed(30)
+        record = newest_checkpoint(study.files)
+        assert record is not None and "open" not in record
+        assert not list(study.files.checkpoint.glob("open_*"))
+
+    @pytest.mark.parametrize("change", ["start", "dynamics", "length"])
+    def test_an_episode_that_takes_another_course_is_an_error(self, tmp_path: Path, change: str) -> None:
+        class Changed(Target):
+            def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+                super().reset(seed=seed)
+                self._observation[0] += change == "start"
+                return self._observe(), {}
+
+            def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+                self._observation[0] += 1e-3 * (change == "dynamics")
+                return super().step(action)
+
+        study = several(tmp_path / "run")
+        study.killed(22)
+        study.make = lambda: Environment("Target", Changed(steps=2 if change == "length" else 7))
+        with pytest.raises(TaskError, match=r"can't continue in the middle of episode [25]: .* lead to another obs"):
+            study.run()
+
+    @pytest.mark.parametrize("spoil", ["number", "environment", "missing"])
+    def test_open_episodes_that_make_no_sense_are_passed_over(
+        self, tmp_path: Path, several_undisturbed: Any, spoil: str
+    ) -> None:
+        study = several(tmp_path / "run")
+        study.killed(22)
+        path = record_paths(study.files)[-1]
+        record: dict[str, Any] = dict(read_sealed(path))
+        if spoil == "missing":
+            del record["open"]
+        else:
+            record["open"][-1][spoil] = -1 if spoil == "number" else 7
+        write_sealed(path, record)
+        assert bits(study, study.run()) == several_undisturbed["all"]
+        assert study.began_at == 15
+        assert len(study.notes) == 1
+
+
 @pytest.mark.parametrize(
-    ("task", "sizes", "steps"), [("Pendulum-v1", (3, 1), 450), ("InvertedPendulum-v5", (4, 1), 90)]
+    ("task", "sizes", "steps", "environments"),
+    [("Pendulum-v1", (3, 1), 450, 1), ("InvertedPendulum-v5", (4, 1), 90, 1), ("InvertedPendulum-v5", (4, 1), 90, 5)],
 )
-def test_on_gymnasiums_own_environments(tmp_path: Path, task: str, sizes: tuple[int, int], steps: int) -> None:
+def test_on_gymnasiums_own_environments(
+    tmp_path: Path, task: str, sizes: tuple[int, int], steps: int, environments: int
+) -> None:
     make = partial(envs.make, task, {"max_episode_steps": 60})
-    one, other = (Study(tmp_path / name, env_steps=steps, sizes=sizes, make=make) for name in ("one", "other"))
+    one, other = (
+        Study(tmp_path / name, env_steps=steps, sizes=sizes, make=make, environments=environments)
+        for name in ("one", "other")
+    )
     whole = bits(one, one.run(lambda loop: False))
     other.killed(steps // 2)
     assert bits(other, other.run()) == whole

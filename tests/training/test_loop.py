@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -47,6 +48,7 @@ class Run:
         settings: Any = ToySettings(),  # noqa: B008
         state: Any = None,
         environment: Callable[[], Target] = Target,
+        environments: int = 1,
         dynamic: Any = None,
         rewind_points: Any = None,
     ) -> None:
@@ -66,6 +68,7 @@ class Run:
                 warmup_steps=warmup_steps,
                 updates_per_step=updates_per_step,
                 replay_capacity=replay_capacity,
+                environments=environments,
             ),
             batch_size=batch_size,
             evaluation_interval=interval,
@@ -393,6 +396,91 @@ def test_keys_hold_all_bits_of_a_seed() -> None:
     seeds = [0, 1, 2**32, 2**63 + 1, 2**64 - 1]
     words = [jax.random.key_data(jax_key(seed)).tolist() for seed in seeds]
     assert words == [[0, 0], [0, 1], [1, 0], [2**31, 1], [2**32 - 1, 2**32 - 1]]
+
+
+# Several environments.
+
+
+def lengths(*steps: int) -> Callable[[], Target]:
+    """Makes environments whose episodes have these lengths, one after the other, then those of evaluations."""
+    left = itertools.chain(steps, itertools.repeat(5))
+    return lambda: Target(steps=next(left))
+
+
+def test_several_environments_take_turns_and_each_step_has_its_true_end() -> None:
+    # 3 environments: episodes of 2, 3 and 4 steps.
+    run = Run(env_steps=24, warmup_steps=6, interval=12, environments=3, environment=lengths(2, 3, 4))
+    stored = run.train().replay.stored()
+    turns = np.arange(24) // 3  # all of them have taken so many steps
+    for index, length in enumerate((2, 3, 4)):
+        of_one = slice(index, None, 3)
+        np.testing.assert_array_equal(stored.observations[of_one, 1], turns[of_one] % length)
+        np.testing.assert_array_equal(stored.next_observations[of_one, 1], turns[of_one] % length + 1)
+        np.testing.assert_array_equal(stored.next_observations[of_one, 0], stored.observations[of_one, 0])
+        np.testing.assert_allclose(stored.actions[of_one, 0], run.environments[index].actions, atol=1e-6)
+    # Episodes are numbered as they begin. Those of 2 steps end after turn 2, 4 and 6, those of 3 after 3 and 6, ...
+    numbers = [[0, 3, 5, 7], [1, 4, 8], [2, 6]]
+    for environment, expected in zip(run.environments, numbers, strict=False):
+        assert environment.seeds == [run.streams.for_purpose("episode", k) % 2**31 for k in expected]
+    assert run.ticks == list(range(3, 25, 3))
+    assert [row["env_steps"] for row in run.of_kind("evaluation")] == [0, 12, 24]
+
+
+def test_episodes_of_several_environments_are_told_apart() -> None:
+    run = Run(env_steps=24, warmup_steps=6, interval=12, environments=3, environment=lengths(2, 3, 4))
+    run.train()
+    rows = run.of_kind("episode")
+    # Ended after turn 2: one of 2 steps; turn 3: one of 3 steps; turn 4: of 2 and 4; turn 6: of 2 and 3; 8: of 2 and 4.
+    assert [(row["env_steps"], row["episodes"], row["length"]) for row in rows] == [
+        (6, 1, 2.0),
+        (9, 1, 3.0),
+        (12, 2, 3.0),
+        (18, 2, 2.5),
+        (24, 2, 3.0),
+    ]
+    actions = [np.array(one.actions) for one in run.environments[:3]]
+    first, second = -((actions[0][2:4] - 0.5) ** 2).sum(), -((actions[2][:4] - 0.5) ** 2).sum()
+    assert rows[2]["return"] == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+def test_no_two_environments_share_noise_or_actions() -> None:
+    # Without updates the policy stays tanh(0.3 start + 0.01 step + noise).
+    run = Run(env_steps=200, warmup_steps=40, interval=200, environments=8, updates_per_step={"every": 500})
+    stored = run.train().replay.stored()
+    actions = stored.actions[:, 0].astype(np.float64)
+    assert len(set(actions.tolist())) == 200
+    noise = np.arctanh(actions) - stored.observations @ [0.3, 0.01]
+    key = jax.random.wrap_key_data(action_noise(run.streams))
+    for step in (41, 42, 48, 49, 200):
+        (drawn,) = np.asarray(jax.random.normal(jax.random.fold_in(key, step), (1,)))
+        assert noise[step - 1] == pytest.approx(drawn, abs=1e-3)
+
+
+@pytest.mark.parametrize("updates", [1, 3, 0.25, {"every": 6, "updates": 2}])
+def test_updates_are_per_environment_step(updates: Any) -> None:
+    run = Run(env_steps=40, warmup_steps=8, environments=4, updates_per_step=updates)
+    made: list[int] = []
+    run.recorder.tick = lambda step: made.append(int(run.loop.learner.state.updates))
+    state = run.train().learner.state
+    asked = Training(warmup_steps=8, updates_per_step=updates)
+    assert made == [asked.updates_by(step - 4) for step in range(4, 41, 4)]
+    assert int(state.updates) == asked.updates_by(40)
+
+
+def test_losses_are_reported_where_several_environments_pass_a_multiple(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "LOSS_INTERVAL", 10)
+    run = Run(env_steps=40, warmup_steps=8, environments=4)
+    run.train()
+    assert [row["env_steps"] for row in run.of_kind("losses")] == [12, 20, 32, 40]
+
+
+def test_with_several_environments_training_can_be_saved_in_the_middle_of_episodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "SAVE_INTERVAL", 12)
+    run, seen = Run(env_steps=60, environments=4, warmup_steps=8, environment=lambda: Target(steps=10)), []
+    run.train(lambda loop: seen.append((loop.env_steps, loop.episodes)))
+    assert seen == [(12, 0), (24, 0), (36, 0), (40, 4), (48, 4)]
 
 
 # The loop with SAC and TD3.

@@ -59,7 +59,8 @@ class Run:
         arm: str = "dense",
         *,
         env_steps: int = STEPS,
-        updates_per_step: int = 1,
+        updates_per_step: Any = 1,
+        environments: int = 1,
         environment: Callable[[], Target] = Target,
         tick: Callable[[int], object] = lambda step: None,
         dynamic: Any = None,
@@ -74,7 +75,12 @@ class Run:
         self.between_episodes = between_episodes
         self._environment = environment
         self.schedule = TrainingPlan(
-            training=Training(env_steps=env_steps, warmup_steps=WARMUP, updates_per_step=updates_per_step),
+            training=Training(
+                env_steps=env_steps,
+                warmup_steps=WARMUP,
+                updates_per_step=updates_per_step,
+                environments=environments,
+            ),
             batch_size=8,
             evaluation_interval=30,
             evaluation_seeds=[1, 2],
@@ -196,6 +202,17 @@ def test_several_updates_a_step() -> None:
     assert together(*runs) == [None] * 3
     assert_same(runs[0], Run(0, updates_per_step=3).alone())
     assert_same(runs[1], Run(1, "ticket", updates_per_step=2).alone())
+
+
+def test_several_environments_and_fewer_updates_than_steps() -> None:
+    recipes: list[dict[str, Any]] = [
+        {"seed": 0, "environments": 5, "updates_per_step": {"every": 10, "updates": 2}},
+        {"seed": 1, "arm": "ticket", "environments": 2, "updates_per_step": 0.5},
+    ]
+    runs = [Run(**recipe) for recipe in recipes]
+    assert together(*runs) == [None] * 2
+    for run, recipe in zip(runs, recipes, strict=True):
+        assert_same(run, Run(**recipe).alone())
 
 
 def test_who_diverges_ends_alone_and_leaves_its_evidence() -> None:

@@ -42,7 +42,7 @@ WORKER_BYTES = {"dense": 248 * MB, "rewind": 248 * MB, "ticket": 255 * MB, "mask
 """A worker by stage: interpreter, JAX, compiled programs. Memory that compiling freed is reused when a checkpoint's
 pieces of replay are assembled (4 MB each, four copies). Masks by weight magnitude need half of it."""
 _ENVIRONMENTS = {"mask": 0, UNTRAINED: 1}
-"""How many environments a job has; training has two."""
+"""How many environments a job has; training has those that it trains in, and as many for evaluations."""
 ADDRESS_SPACE = 1550 * MB
 """What a worker reserves besides its run: JAX and its compiler. It uses less than half of it."""
 METAWORLD, METAWORLD_MODEL = 72 * MB, 35 * MB
@@ -74,11 +74,13 @@ class StudyMemory(NamedTuple):
 def run_memory(job: Job, spec: Spec) -> Memory:
     """Memory of a job, without its worker.
 
-    Training: `AGENT_COPIES` agents, activations, the replay buffer, and two environments, one of them for evaluations.
+    Training: `AGENT_COPIES` agents, activations, the replay buffer, its environments, and those for evaluations.
     A mask: one agent, `SALIENCY_ARRAYS` arrays of its weights, and activations. Untrained policies: two at a time, and
     an environment.
     """
-    own = sum(_needs(job, spec).values()) + _environment_bytes(job, _ENVIRONMENTS.get(job.stage, 2))
+    at_once = job.config.training_for(job.task).environments
+    environments = _ENVIRONMENTS.get(job.stage, at_once + min(at_once, job.config.evaluation.episodes))
+    own = sum(_needs(job, spec).values()) + _environment_bytes(job, environments)
     reads_replay = job.stage == "mask" and job.ticket_arm.needs_replay and job.ticket_arm.scores_by is not None
     return Memory(own, replay_bytes(job.config, job.task, spec) if reads_replay else 0.0)
 

@@ -29,6 +29,7 @@ def mask(folder: Path, *overrides: str, method: str = "gradient") -> Fingerprint
         ("training.warmup_steps=50", "training.warmup_steps"),
         ("training.updates_per_step=2", "training.updates_per_step"),
         ("training.replay_capacity=100", "training.replay_capacity"),
+        ("training.environments=2", "training.environments"),
         ("evaluation.interval=100", "evaluation.interval"),
         ("evaluation.episodes=2", "evaluation.episodes"),
         ("tasks=[{id: Pendulum-v1, sac: {discount: 0.9}}]", "sac.discount"),

@@ -96,6 +96,12 @@ def test_meta_world_tasks_add_what_they_import_and_each_environment(tmp_path: Pa
     assert study_memory([job(config, "dense")], [SPEC], 1).command == COMMAND + OF_RUN + METAWORLD + METAWORLD_MODEL
 
 
+def test_several_environments_are_counted_in_training_and_in_evaluations(tmp_path: Path) -> None:
+    settings = "training.environments=50", "evaluation.episodes=3", "tasks=[reach-v3]"
+    config = tiny_config(tmp_path, *SMALL, *settings)
+    assert run_memory(job(config, "dense"), SPEC).own == TRAINED + METAWORLD + 53 * METAWORLD_MODEL
+
+
 class TestStudy:
     def test_workers_add_up_and_code_is_there_once(self, small: Config) -> None:
         todo = [job(small, "dense", seed=seed) for seed in range(3)]
