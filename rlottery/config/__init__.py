@@ -15,10 +15,10 @@ from rlottery.config.sections import (
     SACSettings,
     Task,
     TD3Settings,
-    Training,
     Verdict,
 )
 from rlottery.config.task_ids import file_name
+from rlottery.config.training import Training
 
 __all__ = [
     "ALGORITHMS",

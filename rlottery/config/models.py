@@ -41,9 +41,9 @@ from rlottery.config.sections import (
     SACSettings,
     Task,
     TD3Settings,
-    Training,
     Verdict,
 )
+from rlottery.config.training import Training
 from rlottery.config.yaml_lines import KeyPath, dotted, show
 
 _Recipe = Annotated[Recipe, PlainValidator(parse_recipe), PlainSerializer(lambda recipe: recipe.model_dump())]

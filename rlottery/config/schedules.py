@@ -13,11 +13,11 @@ from pydantic import Field, model_serializer, model_validator
 from rlottery.config.fields import Count, Fraction, OpenFraction, Section, Sparsity, UpToOne, listed
 from rlottery.config.numbers import fault
 from rlottery.config.recipe_keys import Allocation
+from rlottery.config.training import Training
 from rlottery.config.yaml_lines import show_keys
 from rlottery.pruning.method import Method
 
 if TYPE_CHECKING:
-    from rlottery.config.sections import Training
     from rlottery.pruning.controls import Ticket
 
     class PrunedArm(Ticket, Protocol):
@@ -131,11 +131,11 @@ class Gradual(_ScheduleKeys):
             return "gradual pruning starts dense, so there is no scale to correct; leave out rescale"
         return None
 
-    def window(self, training: "Training") -> tuple[int, int]:
+    def window(self, training: Training) -> tuple[int, int]:
         """The first step after which masks may change, and the last one."""
         return max(training.first_update, round(self.start * training.env_steps)), _step_at(self.end, training)
 
-    def conflicts(self, training: "Training", first_scored: int) -> Iterator[tuple[str, str]]:
+    def conflicts(self, training: Training, first_scored: int) -> Iterator[tuple[str, str]]:
         """The keys that make no sense with the training settings, and why.
 
         Args:
@@ -171,11 +171,11 @@ class DropAndGrow(_ScheduleKeys):
             return f"{self.name} starts from a random mask, which has no scores to rank globally; use erk or uniform"
         return f"{self.name} takes allocation: erk or uniform" if arm.allocation.layers else None
 
-    def window(self, training: "Training") -> tuple[int, int]:
+    def window(self, training: Training) -> tuple[int, int]:
         """The first step after which masks may change, and the last one."""
         return training.first_update, _step_at(self.end, training)
 
-    def conflicts(self, training: "Training", first_scored: int) -> Iterator[tuple[str, str]]:
+    def conflicts(self, training: Training, first_scored: int) -> Iterator[tuple[str, str]]:
         """The keys that make no sense with the training settings, and why."""
         first, end = self.window(training)
         yield from _ends_too_early(end, training)
@@ -272,22 +272,22 @@ def _trains_from_initial_weights(name: str, arm: "PrunedArm") -> str | None:
     return None if arm.rewind_step == 0 else f"{name} always trains from the initial weights; leave out rewind"
 
 
-def _step_at(share: float, training: "Training") -> int:
+def _step_at(share: float, training: Training) -> int:
     """The environment step at a share of training, at which all environments have taken their step."""
     at_once = training.environments
     return round(share * training.env_steps / at_once) * at_once
 
 
-def _uneven(interval: int, training: "Training") -> Iterator[tuple[str, str]]:
+def _uneven(interval: int, training: Training) -> Iterator[tuple[str, str]]:
     if interval % training.environments:
         yield "interval", f"must be a multiple of environments ({training.environments}), not {interval}"
 
 
-def _every_step(training: "Training") -> bool:
+def _every_step(training: Training) -> bool:
     return training.updates_per_step.longest_wait == 1
 
 
-def _ends_too_early(end: int, training: "Training") -> Iterator[tuple[str, str]]:
+def _ends_too_early(end: int, training: Training) -> Iterator[tuple[str, str]]:
     if end <= training.first_update:
         warmup = f"training begins after warmup_steps ({training.warmup_steps})"
         begins = warmup if _every_step(training) else f"the first update is made after step {training.first_update}"
@@ -295,7 +295,7 @@ def _ends_too_early(end: int, training: "Training") -> Iterator[tuple[str, str]]
         yield "end", f"masks would change until step {end} (end x env_steps), but {begins}; {fix}"
 
 
-def _faster_than_updates(interval: int, training: "Training") -> Iterator[tuple[str, str]]:
+def _faster_than_updates(interval: int, training: Training) -> Iterator[tuple[str, str]]:
     if interval < (wait := training.updates_per_step.longest_wait):
         updates = f"{wait} with updates_per_step ({training.updates_per_step})"
         yield "interval", f"must be at least the steps between two updates, {updates}, not {interval}"
