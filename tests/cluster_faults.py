@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Protocol
 
+from rlottery.storage.locks import holder_of
+from rlottery.storage.paths import Store
 from tests.faults import ALWAYS, NEVER, Study, digests, make_study, start
 
 COMMAND = ("command killed", "command interrupted")
@@ -66,7 +68,8 @@ def _disturb(engine: Engine, folder: Path, process: subprocess.Popen[str], chanc
         if process.poll() is not None:
             return None
         time.sleep(0.2)
-    if chance.random() < COMMAND_SHARE and (folder / "data/.cluster").exists():
+    is_at_work = holder_of(Store(folder / "data").head) is not None  # or else it may never get past its start
+    if chance.random() < COMMAND_SHARE and is_at_work:
         what = chance.choice(COMMAND)
         process.send_signal(signal.SIGKILL if what == "command killed" else signal.SIGINT)
         process.wait()

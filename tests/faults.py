@@ -3,6 +3,7 @@
 uv run python -m tests.faults --kills 50 --damages 20
 uv run python -m tests.faults --study arms --kills 12 --damages 2 --others 5
 uv run python -m tests.faults --study arms --on slurm --faults 50
+uv run python -m tests.faults --study arms --on dask --faults 50
 
 There are two studies: the guide's two methods on three tasks, and every kind of arm on one. Each is run undisturbed.
 Others of the same config are killed: at random moments, and while a checkpoint is being written; all of it, or the
@@ -438,7 +439,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50, help="of each study")
     parser.add_argument("--damages", type=int, default=0, help="to each study")
     parser.add_argument("--others", type=int, default=0, help="parts lost and trained again with other bits")
-    parser.add_argument("--on", choices=("slurm",), help="do the faults to studies on a cluster, and no kills")
+    parser.add_argument("--on", choices=("slurm", "dask"), help="do the faults to studies on a cluster, and no kills")
     parser.add_argument("--faults", type=int, default=50, help="of each study on a cluster")
     parser.add_argument("--cores", type=int, default=1, help="of each job on Slurm")
     parser.add_argument("--no-requeue", action="store_true", help="jobs on Slurm may not requeue themselves")
@@ -461,12 +462,19 @@ def main() -> int:
 
 def on_cluster(given: argparse.Namespace, study: Study, folder: Path, chance: random.Random) -> bool:
     """Whether a study's bits are the same on a cluster to which faults happen."""
-    from tests.cluster_faults import survives_on
+    from tests.cluster_faults import Engine, survives_on
+    from tests.dask_cluster import DaskCluster
+    from tests.dask_faults import DaskFaults
     from tests.slurm_cluster import SlurmCluster
     from tests.slurm_faults import SlurmFaults
 
-    with SlurmCluster(folder / "slurm") as cluster:
-        engine = SlurmFaults(cluster, given.cores, requeue=not given.no_requeue)
+    with contextlib.ExitStack() as running:
+        engine: Engine
+        if given.on == "dask":
+            engine = DaskFaults(running.enter_context(DaskCluster(folder / "dask")))
+        else:
+            slurm = running.enter_context(SlurmCluster(folder / "slurm"))
+            engine = SlurmFaults(slurm, given.cores, requeue=not given.no_requeue)
         return survives_on(engine, study, folder, given.faults, given.kills_per_study, chance)
 
 

@@ -42,7 +42,7 @@ class SlurmFaults:
     def __init__(self, cluster: SlurmCluster, cores: int, requeue: bool):
         self._cluster, self._profile = cluster, PROFILE % (cores, "true" if requeue else "false")
         self.environment = cluster.environment
-        self.arguments = ("--on", "slurm", "--profile", "cluster.yaml")
+        self.arguments: tuple[str, ...] = ("--on", "slurm", "--profile", "cluster.yaml")
         self._killed = set[tuple[str, str]]()
         self._kinds: dict[str, Callable[[Running, random.Random], bool]] = {
             "worker killed": self._kill_worker,

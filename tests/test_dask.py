@@ -1,4 +1,4 @@
-"""A study on a real Dask cluster that loses its workers and its scheduler.
+"""A study on a real Dask cluster that loses workers and its scheduler; `python -m tests.faults --on dask` does more.
 
 A file of its own, because whole files go to a process of the test run.
 """
