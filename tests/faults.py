@@ -54,16 +54,16 @@ name: faults
 tasks:
   - Pendulum-v1
   - id: InvertedPendulum-v5
-    training: {replay_capacity: 400}
+    training: {replay_capacity: 400, environments: 4}
   - id: drawer-close-v3
-    training: {env_steps: 1600}
+    training: {env_steps: 1600, environments: 2, updates_per_step: 0.25}
 seeds: [0]
 network: {actor: [16, 16], critic: [16, 16]}
 pruning: {sparsity: 0.7, controls: [], num_gradient_batches: 4, gradient_batch_size: 32}
 training: {env_steps: 1400, warmup_steps: 200}
 evaluation: {interval: 400, episodes: 1, score_evaluations: 1, untrained_policies: 2}
 """
-"""Short episodes, long ones, and Meta-World's; a replay buffer that wraps."""
+"""Short episodes, long ones, and Meta-World's; a replay buffer that wraps; one environment, and several."""
 
 GUIDE = Study(GUIDE_CONFIG, (("--pruning-method", "magnitude"), ("--pruning-method", "gradient")))
 
