@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from math import prod
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,6 +187,7 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
         runs: task id -> its runs, by seed (`rlottery.analysis.runs.read_runs`).
     """
     problems: list[str] = []
+    removed: list[Path] = []
     acting = algorithm_of(config).acting
     group = acting.partition(".")[0]
     of_task: dict[str, dict[str, list[MaskFacts]]] = {}
@@ -196,7 +198,8 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
         for run, mask in readable_masks(runs.get(task.id, ()), problems):
             stability = stability_of(run, mask, problems)
             if run.seed != seed:
-                seed, dense = run.seed, weight_sizes(store.run(task.name, run.seed, DENSE), acting, problems)
+                seed = run.seed
+                dense = weight_sizes(store.run(task.name, seed, DENSE), acting, problems, removed)
             try:
                 facts = facts_of(run, mask, acting, dense, stability)
             except MaskError as error:
@@ -216,6 +219,11 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
         for task, by_arm in of_task.items()
         for arm, facts in by_arm.items()
     )
+    if removed:
+        problems.append(
+            f"The weights of {len(removed)} dense agent{'' if len(removed) == 1 else 's'} were removed (such as "
+            f"{removed[0]}), so the saliency of their observation entries isn't known."
+        )
     return MaskAnalysis(arms, tuple(_overlaps(of_task)), tuple(dict.fromkeys(problems)))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,14 +53,20 @@ class MaskFacts:
     starved: Mapping[str, Sequence[StarvedLayer]]
 
 
-def weight_sizes(files: RunFiles, acting: str, problems: list[str]) -> dict[str, NDArray[np.float64]]:
+def weight_sizes(
+    files: RunFiles, acting: str, problems: list[str], removed: list[Path]
+) -> dict[str, NDArray[np.float64]]:
     """Layer path -> |w|, shape (inputs, outputs), of the network that chooses actions in a trained dense agent.
 
-    Empty where the agent is not done or can't be read; a damaged file is added to `problems`.
+    Empty where the agent is not done, was removed or can't be read; a damaged file is added to `problems`, and the path
+    of a removed one to `removed`.
     """
     try:
         manifest = read_manifest(files)
         if manifest is None or manifest["status"] != "done":
+            return {}
+        if not files.agent.exists():
+            removed.append(files.agent)
             return {}
         check_files(files.folder, manifest["files"], files.agent.name)
         kernels = {

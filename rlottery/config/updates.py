@@ -29,7 +29,7 @@ def _number_of_updates(value: object) -> int | float:
 
 
 def _even(value: float) -> float:
-    exact = _exactly(value)
+    exact = Fraction(_exactly(value))
     if exact.denominator <= LONGEST_FRACTION:
         return value
     near = exact.limit_denominator(LONGEST_FRACTION)
@@ -83,6 +83,6 @@ class Updates(Section):
 
 
 @cache
-def _exactly(value: int | float) -> Fraction:
+def _exactly(value: int | float) -> int | Fraction:
     """The number as it is written: 0.1 is a tenth."""
-    return Fraction(repr(value))
+    return value if isinstance(value, int) else Fraction(repr(value))

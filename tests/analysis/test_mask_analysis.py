@@ -384,6 +384,17 @@ class TestProblems:
         (problem,) = found.problems
         assert str(agent) in problem
 
+    def test_removed_dense_agents_are_one_line(self, store: Store) -> None:
+        """Such as those of an archive that holds a study's records alone."""
+        for seed in range(2):
+            write_run(store, DENSE, seed, returns(0, 1, 2, 3), task=TASK)
+            write(store, "taylor-80", seed, drawn(seed))
+        found = pages(store)
+        assert only(found).inputs[0].saliency is None
+        (problem,) = found.problems
+        assert problem.startswith("The weights of 2 dense agents were removed")
+        assert str(store.run(TASK, 0, DENSE).agent) in problem
+
 
 def list_mask(store: Store, files: RunFiles) -> None:
     """The run's manifest with the mask's checksum in it."""
