@@ -1,7 +1,8 @@
 """What can go wrong on Slurm, done to the jobs of a study on a real one (`tests.faults --on slurm`).
 
 A run fails, as it should, if it gets nowhere too often, and if its worker is killed twice in one job. So nothing is
-done to a run that has come no further since the last faults.
+done to a run that has come no further since the last faults. Nor is a job sent SIGKILL by scancel: Slurm says then that
+it was cancelled, and a job that its user has cancelled isn't submitted again.
 """
 
 import random
@@ -48,7 +49,6 @@ class SlurmFaults:
             "worker killed": self._kill_worker,
             "node process killed": self._kill_node_process,
             "job's first process killed": self._kill_first_process,
-            "scancel --signal=KILL": self._signal_job("KILL"),
             "scancel --signal=TERM": self._signal_job("TERM"),
             "scancel --signal=USR2": self._signal_job("USR2"),
             "scontrol requeue": self._requeue,

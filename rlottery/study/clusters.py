@@ -24,7 +24,15 @@ from rlottery.storage.locks import RunLock, holder_of, try_lock
 from rlottery.storage.paths import Store
 from rlottery.study.execution.cluster import ClusterBackend, Phase
 from rlottery.study.execution.dask import Dask, threads_at
-from rlottery.study.execution.slurm import SavingCommand, Slurm, check_slurm, job_name, sbatch_flags, submit
+from rlottery.study.execution.slurm import (
+    SavingCommand,
+    Slurm,
+    check_slurm,
+    check_tools,
+    job_name,
+    sbatch_flags,
+    submit,
+)
 from rlottery.study.resources.estimate import DaskCores
 
 ENGINES = ("slurm", "dask")
@@ -53,7 +61,7 @@ class Asked:
     scheduler: str = ""
 
     def size(self) -> ClusterProfile | DaskCores:
-        """What a dry run tells about. A scheduler that can't be reached is none of its errors."""
+        """What a dry run's totals are for. A scheduler that can't be reached is not an error."""
         if self.profile is not None:
             return load_profile(self.profile)
         return DaskCores(self.scheduler, threads_at(self.scheduler))
@@ -141,6 +149,7 @@ class OnSlurm(Cluster):
     def __init__(self, profile: Path, config: Config, say: Callable[[str], None]):
         super().__init__(config, say)
         self.profile: ClusterProfile = load_profile(profile)
+        check_tools()
         self._check()
         check_is_shared(config.data, self.profile)
         self.most_runs = self.profile.jobs * self.profile.cores
@@ -167,7 +176,9 @@ class OnSlurm(Cluster):
         """
         if holder := holder_of(self._store.head):
             raise StudyError(f"This study is running: {holder} submits its jobs. To follow it, leave out --detach.")
-        found = Slurm(self._store, self.profile).standings() or {}
+        found = Slurm(self._store, self.profile).standings()
+        if found is None:
+            raise StudyError("Slurm doesn't answer: `squeue` failed. Try again once it does.")
         if any(name.startswith(HEAD) and job.phase is not Phase.CANCELLED for (name, _), job in found.items()):
             raise StudyError(
                 "A job of --detach is queued or running already. To follow it, leave out --detach. "

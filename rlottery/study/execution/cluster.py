@@ -58,7 +58,15 @@ class Standing(NamedTuple):
 
 
 class RefusedError(RlotteryError):
-    """The engine takes no more allocations now."""
+    """The engine takes no more allocations now.
+
+    Attributes:
+        fewer_may_do: whether it may take fewer of them: a site may limit how many are submitted together.
+    """
+
+    def __init__(self, why: str, *, fewer_may_do: bool = True):
+        super().__init__(why)
+        self.fewer_may_do = fewer_may_do
 
 
 class Engine(Protocol):
@@ -146,7 +154,8 @@ class AllocationWorker:
 
     @property
     def _lost(self) -> Ending:
-        return Ending(AGAIN_LATER, f"{self.name} ended early; handed in again")
+        what = "was lost with the scheduler" if self.was_lost else "ended early"
+        return Ending(AGAIN_LATER, f"{self.name} {what}; handed in again")
 
     @property
     def _is_cancelled(self) -> bool:
@@ -253,7 +262,7 @@ class ClusterBackend:
                 self._workers += [worker for worker in handed_in if worker is not None]
             except RefusedError as refusal:
                 forget_batch(allocations)
-                if len(sound) > 1:  # a site may limit how many can be submitted together, or are in the queue
+                if refusal.fewer_may_do and len(sound) > 1:
                     self._most = len(sound) // 2
                     return []
                 self._refuse(refusal)

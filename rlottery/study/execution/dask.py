@@ -2,12 +2,12 @@
 
 A task takes one thread of a worker, starts a node process there and waits for it (`dask_tasks.do_allocation`). Dask
 queues the tasks, places them, notices lost workers, and starts their tasks on others; after the fourth loss it gives a
-task up (KilledWorker), which is then handed in anew. Either way the node goes on at the run's checkpoint, and
+task up (KilledWorker), which is then handed in again. Either way the node goes on at the run's checkpoint, and
 `rlottery.study.execution.sessions` says when to stop.
 
 The scheduler keeps the tasks as published datasets, so that they go on without the command, and a later one finds them.
-A scheduler that has died takes them along. Its workers close, their runs save, and the next one at its address gets
-them anew.
+They are lost if the scheduler dies. Its workers close, their runs save, and the command hands them in again once a new
+scheduler has the address.
 """
 
 import contextlib
@@ -82,7 +82,8 @@ class Dask:
             futures = {name: self._submit(name, allocation) for name, allocation in named.items()}
             self._client.publish_dataset(**futures)  # from now on, the scheduler keeps them
         except (OSError, TimeoutError) as error:
-            raise RefusedError(f"the scheduler at {self._address} doesn't answer: {_line(error)}") from None
+            why = f"the scheduler at {self._address} doesn't answer: {_line(error)}"
+            raise RefusedError(why, fewer_may_do=False) from None
         self._kept |= futures.keys()
         return list(named)
 
@@ -175,15 +176,17 @@ def threads_at(address: str) -> int | None:
         client = _client(address, RECONNECT_SECONDS)
     except (ImportError, OSError, TimeoutError, ValueError):
         return None
-    with client:
+    with client, contextlib.suppress(OSError, TimeoutError):
         return int(client.scheduler_info(n_workers=0)["total_threads"])
+    return None
 
 
 def _client(address: str, seconds: float) -> "Client":
     from distributed import Client
     from distributed.versions import VersionMismatchWarning
 
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # the loss of a scheduler is told in one line
+    # The loss of a scheduler is reported in one line.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VersionMismatchWarning)  # `check` says what matters
         return Client(address, timeout=seconds, set_as_default=False, name="rlottery")

@@ -62,7 +62,7 @@ def do_jobs(allocation: Allocation, parent: int) -> bool:
         message = allocation.message()
         allow_local_modules(map(Path, message["modules"]))
         jobs = decode(message)
-        if os.getppid() != parent:  # another node may have begun meanwhile, whose word counts
+        if os.getppid() != parent:  # another node may have begun meanwhile, whose entries count
             return False
         session = allocation.note_beginning()
         _, ended = allocation.read()

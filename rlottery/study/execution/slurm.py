@@ -24,6 +24,7 @@ from typing import Any
 from rlottery.config.cluster_profile import ClusterProfile
 from rlottery.errors import StudyError
 from rlottery.processes.stopping import TERMINATED
+from rlottery.report.wording import plural
 from rlottery.storage.paths import Store
 from rlottery.study.execution.allocations import Allocation, jobs_folder
 from rlottery.study.execution.cluster import Phase, RefusedError, Standing
@@ -165,7 +166,8 @@ def submit(
             os.environ.update(kept)
             jobs = [executor.submit(command) for command in commands]
     except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError, OSError) as error:
-        raise RefusedError(_words(str(error))) from None
+        answers = ask(["scontrol", "ping"]).returncode == 0
+        raise RefusedError(_words(str(error)), fewer_may_do=answers) from None
     return [job.job_id for job in jobs]
 
 
@@ -190,8 +192,8 @@ def read_standings(listed: str) -> dict[tuple[str, int], Standing]:
     return found
 
 
-def check_slurm(profile: ClusterProfile) -> None:
-    """Raise StudyError if jobs with this profile can't be submitted here. Nothing is submitted."""
+def check_tools() -> None:
+    """Raise StudyError if Slurm's commands or submitit are missing here."""
     for command in ("sbatch", "srun", "squeue", "scontrol"):
         if shutil.which(command) is None:
             raise StudyError(
@@ -204,6 +206,10 @@ def check_slurm(profile: ClusterProfile) -> None:
         raise StudyError(
             f"--on slurm needs submitit: {sys.executable} -m pip install 'rlottery[slurm]', or uv sync --extra slurm"
         ) from None
+
+
+def check_slurm(profile: ClusterProfile) -> None:
+    """Raise StudyError if Slurm would not take jobs with this profile. Nothing is submitted."""
     listed = ask(["scontrol", "--oneliner", "show", "partition"])
     if listed.returncode:
         raise StudyError(
@@ -219,9 +225,9 @@ def check_slurm(profile: ClusterProfile) -> None:
     most = most_minutes(listed.stdout, profile.partition)
     if most is not None and profile.time > most and profile.qos is None:  # a quality of service may allow more
         raise StudyError(
-            f"Jobs would wait for ever: their time limit is {profile.time} minutes, and the partition's is {most}. "
-            "Lower `time` in the profile (with --detach also `head_time`), or choose another partition. `sinfo -s` "
-            "lists them with their limits."
+            f"Jobs would never start: their time limit is {plural(profile.time, 'minute')}, and the partition's is "
+            f"{most}. Lower `time` in the profile (with --detach also `head_time`), or choose another partition. "
+            "`sinfo -s` lists them with their limits."
         )
 
 

@@ -120,7 +120,7 @@ def test_tasks_outlive_the_command_and_their_workers(
     later.close()
 
 
-def test_a_worker_that_closes_lets_the_task_save(cluster: DaskCluster, tmp_path: Path) -> None:
+def test_a_cancelled_task_saves(cluster: DaskCluster, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     engine = Dask(Store(tmp_path / "data"), cluster.address)
     engine.hand_in([task(Store(tmp_path), 0, DAWDLE, seen, tmp_path / "never")])
