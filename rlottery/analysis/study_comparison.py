@@ -9,7 +9,7 @@ from rlottery.analysis.hypothesis_tests import holm
 from rlottery.analysis.linear_forms import linear_form, raw_bounds, two_sided, welch_test
 from rlottery.analysis.runs import Metric, Run
 from rlottery.analysis.scores import TaskScores
-from rlottery.config import ALGORITHMS, DEFAULT_ALGORITHM
+from rlottery.config import ALGORITHMS, DEFAULT_ALGORITHM, LEFT_OUT
 from rlottery.storage.twins import TWINS, ranks_globally
 
 _OF_TASKS, _OF_STUDIES = ("training", *ALGORITHMS), ("network", "evaluation", "verdict")
@@ -150,7 +150,8 @@ def _algorithm(config: Mapping[str, Any]) -> str:
 
 def _section(config: Mapping[str, Any], task: Mapping[str, Any], section: str) -> dict[str, Any]:
     """Key -> value of a section, where the task's own settings override the study's."""
-    return _flat({section: {**config.get(section, {}), **task.get(section, {})}})
+    left_out = LEFT_OUT if section == "training" else {}
+    return _flat({section: {**left_out, **config.get(section, {}), **task.get(section, {})}})
 
 
 def _flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -18,11 +18,12 @@ from rlottery.config.sections import (
     Verdict,
 )
 from rlottery.config.task_ids import file_name
-from rlottery.config.training import Training
+from rlottery.config.training import LEFT_OUT, Training
 
 __all__ = [
     "ALGORITHMS",
     "DEFAULT_ALGORITHM",
+    "LEFT_OUT",
     "AlgorithmName",
     "Config",
     "Contrast",

@@ -263,4 +263,10 @@ class Task(Section):
 
     @field_serializer(*ALGORITHMS, "training")
     def _what_was_given(self, value: BaseModel) -> dict[str, Any]:
-        return value.model_dump(mode="json", exclude_unset=True)
+        plain = value.model_dump(mode="json", exclude_unset=True)
+        # What `exclude_if` leaves out as a default may override the study's.
+        return {
+            key: plain.get(key, getattr(value, key))
+            for key in type(value).model_fields
+            if key in value.model_fields_set
+        }

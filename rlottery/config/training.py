@@ -5,6 +5,9 @@ from pydantic import Field
 from rlottery.config.fields import Count, CountOrAll, CountOrZero, Environments, Section
 from rlottery.config.updates import Updates
 
+LEFT_OUT = {"environments": 1}
+"""The settings of training that records have only where they differ from this: earlier versions didn't have them."""
+
 
 class Training(Section):
     """Length and update schedule of one run."""
@@ -21,7 +24,7 @@ class Training(Section):
     replay_capacity: CountOrAll = Field(default="all", description="transitions in the replay buffer; all: env_steps")
     environments: Environments = Field(
         default=1,
-        exclude_if=lambda number: number == 1,  # as the records of earlier versions have it
+        exclude_if=lambda number: number == LEFT_OUT["environments"],
         description="training episodes at the same time; each takes one of the environment steps in turn",
     )
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator, TypeAdapter, model_serializer, model_validator
 
 from rlottery.config.fields import Count, Section
-from rlottery.config.numbers import fault
+from rlottery.config.numbers import LARGEST_COUNT, fault
 from rlottery.config.yaml_lines import is_number, show, show_keys
 
 LONGEST_FRACTION = 1_000
@@ -32,7 +32,8 @@ def _even(value: float) -> float:
     exact = Fraction(_exactly(value))
     if exact.denominator <= LONGEST_FRACTION:
         return value
-    near = exact.limit_denominator(LONGEST_FRACTION)
+    as_it_is = exact.numerator == 1 and exact.denominator <= LARGEST_COUNT
+    near = exact if as_it_is else exact.limit_denominator(LONGEST_FRACTION)
     instead = f"every: {near.denominator}, updates: {near.numerator}" if near else "every: STEPS, updates: 1"
     raise fault(
         f"must be a fraction that comes out even within {LONGEST_FRACTION:,} environment steps, not {show(value)}; "
@@ -63,11 +64,15 @@ class Updates(Section):
     @model_serializer
     def _shortest(self) -> int | float | dict[str, Any]:
         # One form per meaning, so that equal settings have equal fingerprints.
-        if self.every == 1:
-            return self.updates
-        if self.updates == 1 and _exactly(1 / self.every) == Fraction(1, self.every):
-            return 1 / self.every
-        return {"every": self.every, "updates": self.updates}
+        every, updates = self.every, self.updates
+        share = Fraction(_exactly(updates))
+        if share.numerator == 1 and every * share.denominator <= LARGEST_COUNT:  # 0.5 every 2 steps is 1 every 4
+            every, updates = every * share.denominator, 1
+        if every == 1:
+            return updates
+        if updates == 1 and every <= LONGEST_FRACTION and _exactly(1 / every) == Fraction(1, every):
+            return 1 / every
+        return {"every": every, "updates": updates}
 
     def __str__(self) -> str:
         return show_keys(self.model_dump())

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from rlottery.config import ALGORITHMS
+from rlottery.config import ALGORITHMS, LEFT_OUT
 from rlottery.errors import StudyError
 from rlottery.storage.disk import file_digest, read_json, write_json
 from rlottery.storage.paths import RunFiles
@@ -258,6 +258,8 @@ def list_differences(
     for key in sorted(asked.keys() | found.keys()):
         ours, theirs = asked.get(key), found.get(key)
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+            if not prefix and key == "training":
+                ours, theirs = LEFT_OUT | dict(ours), LEFT_OUT | dict(theirs)
             lines += list_differences(ours, theirs, f"{prefix}{key}.", asker)
         elif ours != theirs or (key in asked) != (key in found):  # null differs from a missing key
             has, asks = (repr(of[key])[:200] if key in of else "nothing" for of in (found, asked))

@@ -164,6 +164,12 @@ class TestSettings:
             ("verdict.margin", (), (0.1, 0.2)),
         ]
 
+    def test_a_study_that_says_nothing_of_environments_has_one(self) -> None:
+        several = {"training": {"environments": 2}}
+        assert found(settings(), settings(several)) == [("training.environments", (), (1, 2))]
+        one = [{"id": task, "training": {"environments": 1}} for task in ("a", "b")]
+        assert found(settings(), settings({**several, "tasks": one})) == []
+
     def test_a_task_s_own_settings_count_and_not_where_they_are(self) -> None:
         longer = {"id": "b", "training": {"env_steps": 600}, "sac": {"reward_scale": 5.0}, "kwargs": {"frames": 2}}
         assert found(settings(), settings({"tasks": ["a", longer]})) == [

@@ -254,6 +254,18 @@ def test_round_trip(load: Callable[..., Config]) -> None:
     assert again.hyperparameters_for(again.tasks[1]) == config.hyperparameters_for(config.tasks[1])
 
 
+def test_a_task_s_default_that_overrides_the_study_survives_a_round_trip(load: Callable[..., Config]) -> None:
+    config = load(
+        "tasks: [a, {id: b, training: {environments: 1, replay_capacity: all}}]\nseeds: [0]\n"
+        "training: {environments: 8, replay_capacity: 5000}\nevaluation: {interval: 1000}\n"
+    )
+    plain = config_to_dict(config)
+    assert [task["training"] for task in plain["tasks"]] == [{}, {"replay_capacity": "all", "environments": 1}]
+    again = Config.model_validate(json.loads(json.dumps(plain)))
+    assert [again.training_for(task).environments for task in again.tasks] == [8, 1]
+    assert again == config
+
+
 @pytest.mark.parametrize(("env_steps", "number"), [(2500, 1), (2501, 2), (25000, 10), (24999, 10)])
 def test_number_of_evaluations(load: Callable[..., Config], env_steps: int, number: int) -> None:
     config = load(MINIMAL, "evaluation.score_evaluations=1", f"training.env_steps={env_steps}")

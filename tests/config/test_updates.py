@@ -1,5 +1,6 @@
 """How many updates are made, and when."""
 
+import re
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -35,13 +36,14 @@ def test_by_hand(updates: Any, expected: list[int]) -> None:
     assert after_each(updates, 8) == expected
 
 
-@given(st.integers(1, 1_000), st.integers(1, 5_000), st.integers(0, 2**31))
+DECIMALS = [2**a * 5**b for a in range(10) for b in range(5) if 2**a * 5**b <= 1_000]
+"""The denominators of fractions that end as decimals."""
+
+
+@given(st.sampled_from(DECIMALS), st.integers(1, 5_000), st.integers(0, 2**31))
 def test_a_fraction_is_never_an_update_behind_or_ahead(denominator: int, numerator: int, steps: int) -> None:
     share = Fraction(numerator, denominator)
-    written = float(share)
-    if Fraction(repr(written)) != share:  # such as a third
-        return
-    made = Updates.model_validate(written)
+    made = Updates.model_validate(float(share))
     assert 0 <= share * steps - made.after(steps) < 1
     wait = made.longest_wait
     assert made.after(wait - 1) == 0 < made.after(wait)
@@ -58,19 +60,42 @@ def test_a_fraction_is_never_an_update_behind_or_ahead(denominator: int, numerat
         ({"every": 3, "updates": 1}, {"every": 3, "updates": 1}),
         ({"every": 1, "updates": 5}, 5),
         ({"every": 8, "updates": 2}, {"every": 8, "updates": 2}),
+        ({"every": 2, "updates": 0.5}, 0.25),
+        ({"every": 3, "updates": 0.5}, {"every": 6, "updates": 1}),
+        ({"every": 2, "updates": 0.75}, {"every": 2, "updates": 0.75}),
+        ({"every": 1_000, "updates": 1}, 0.001),
+        ({"every": 2_000, "updates": 1}, {"every": 2_000, "updates": 1}),
+        ({"every": 1_000, "updates": 0.001}, {"every": 1_000_000, "updates": 1}),
+        ({"every": 2**31 - 1, "updates": 0.5}, {"every": 2**31 - 1, "updates": 0.5}),
     ],
 )
 def test_one_form_for_one_meaning(updates: Any, written: Any) -> None:
     plain = Training(updates_per_step=updates).model_dump(mode="json")["updates_per_step"]
     assert plain == written
     assert type(plain) is type(written)
-    assert after_each(plain, 50) == after_each(updates, 50)
+    assert after_each(plain, 4_100) == after_each(updates, 4_100)
+    made, again = Updates.model_validate(updates), Updates.model_validate(plain)
+    assert again.model_dump() == plain
+    assert again.longest_wait == made.longest_wait
 
 
 def test_a_third_is_not_a_decimal() -> None:
     for third in (1 / 3, 0.333333):
         with pytest.raises(ValidationError, match=r"comes out even .* write \{every: 3, updates: 1\}"):
             Updates.model_validate(third)
+
+
+@pytest.mark.parametrize(
+    ("share", "instead"),
+    [
+        (0.0008, "{every: 1250, updates: 1}"),
+        (0.0001, "{every: 10000, updates: 1}"),
+        (1e-300, "{every: STEPS, updates: 1}"),
+    ],
+)
+def test_a_small_share_is_written_with_every(share: float, instead: str) -> None:
+    with pytest.raises(ValidationError, match=rf"comes out even .* write {re.escape(instead)}"):
+        Updates.model_validate(share)
 
 
 def test_updates_begin_after_the_warm_up() -> None:

@@ -240,6 +240,13 @@ def test_a_key_that_one_side_lacks_is_a_difference_even_to_null() -> None:
     ]
 
 
+def test_a_record_without_environments_has_one() -> None:
+    one, several = {"training": {}}, {"training": {"environments": 8}}
+    assert list_differences(several, one) == ["training.environments: the files have 1, this config asks for 8"]
+    assert list_differences(one, several) == ["training.environments: the files have 8, this config asks for 1"]
+    assert list_differences(one, {"training": {"environments": 1}}) == []
+
+
 @given(fingerprints, fingerprints)
 def test_there_is_a_difference_where_fingerprints_are_unequal_and_only_there(one: Any, other: Any) -> None:
     assert (list_differences(one, other) == []) == (one == other)
