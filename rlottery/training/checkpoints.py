@@ -87,8 +87,8 @@ class Checkpoints:
         self._segments: list[tuple[int, int]] = []
         self._entries: dict[str, FileEntry] = {}
         self.points: dict[str, FileEntry] = {}
-        self._saved_at = self._episode_began = time.monotonic()
-        self._longest_episode = 0.0
+        self._saved_at = self._wait_began = time.monotonic()
+        self._longest_wait = 0.0
         self.sessions = WorkSessions([self._session(0)], began=time.monotonic())
 
     def restore(self, loop: Loop) -> Position | None:
@@ -122,11 +122,11 @@ class Checkpoints:
         return None
 
     def due(self) -> bool:
-        """Whether to save now, after an episode: waiting for the end of the next one could exceed the interval."""
+        """Whether to save now: waiting for the next point at which training can be saved could exceed the interval."""
         now = time.monotonic()
-        self._longest_episode = max(self._longest_episode, now - self._episode_began)
-        self._episode_began = now
-        return now - self._saved_at + self._longest_episode > self._interval
+        self._longest_wait = max(self._longest_wait, now - self._wait_began)
+        self._wait_began = now
+        return now - self._saved_at + self._longest_wait > self._interval
 
     def save(self, loop: Loop, position: Position) -> None:
         """Write a checkpoint of `loop`. The second to last one is removed when this one would survive a crash."""
@@ -167,7 +167,7 @@ class Checkpoints:
             record["open"] = open_episodes
         manifests.write_sealed(record_path(self._files, loop.env_steps), record)
         self._prune(loop)
-        self._saved_at = self._episode_began = time.monotonic()
+        self._saved_at = self._wait_began = time.monotonic()
         sessions.written, sessions.cost = sessions.written + 1, sessions.cost + self._saved_at - began
 
     def remove(self) -> None:

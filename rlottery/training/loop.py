@@ -27,8 +27,11 @@ from rlottery.training.rewind_points import RewindPoints
 
 LOSS_INTERVAL = 1_000
 """Environment steps between two rows of losses in the metrics; more if there was no update in the meantime."""
-SAVE_INTERVAL = 1_000
-"""The most environment steps until training with several environments can be saved."""
+SAVE_INTERVAL = 100
+"""The most environment steps until training with several environments can be saved; with more, each step of them all.
+
+So many updates on large batches take less time than clusters give a process after SIGTERM.
+"""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def train(
 
     Yields:
         `loop`, whenever a training episode has ended before the last step, and all its metrics are written; with
-        several environments at least every `SAVE_INTERVAL` steps. Here training can be saved or stopped: it continues
+        several environments also every `SAVE_INTERVAL` steps. Here training can be saved or stopped: it continues
         from a copy of `loop` with the same bits.
 
     Raises:
@@ -225,7 +228,8 @@ class _Collector:
             loop.replay.add(episode.observation, action, outcome.reward, outcome.observation, outcome.terminated)
             loop.episode.add(outcome, index)
             loop.episodes += outcome.over
-            episode.actions.append(action)
+            if len(episodes) > 1:  # a single one is over whenever training is saved
+                episode.actions.append(action)
             episode.observation = outcome.observation
             if outcome.over:
                 loop.open[index] = None

@@ -20,7 +20,7 @@ class OpenEpisode:
     Attributes:
         number: it is the run's training episode of this number, counted from 0; its seed follows from that.
         observation: the newest one, (obs,).
-        actions: all actions so far, (act,) each.
+        actions: all actions so far, (act,) each; with one environment, they are not kept.
     """
 
     number: int
@@ -50,6 +50,6 @@ def _other_course(episode: OpenEpisode) -> TaskError:
         f"Training can't continue in the middle of episode {episode.number:,}: from the same seed, the same "
         f"{len(episode.actions):,} actions now lead to another observation. If the versions of the task's packages, or "
         "the processor, have changed since the checkpoint, restore them. Otherwise its episodes depend on more than "
-        "their seeds, which `rlottery check` may show: set training.environments: 1. To train the run from its start, "
-        "delete the folder `checkpoint` in its folder."
+        "their seeds, which `rlottery check` may show: use training.environments: 1 and data=ANOTHER_FOLDER. To train "
+        "this run again from its start, delete the folder `checkpoint` in its folder."
     )

@@ -286,7 +286,7 @@ class TestSeveralEnvironments:
             study.run()
 
     @pytest.mark.parametrize("spoil", ["number", "environment", "missing"])
-    def test_open_episodes_that_make_no_sense_are_passed_over(
+    def test_open_episodes_that_make_no_sense_are_skipped(
         self, tmp_path: Path, several_undisturbed: Any, spoil: str
     ) -> None:
         study = several(tmp_path / "run")
@@ -356,12 +356,12 @@ class TestFiles:
         ]
         assert bits(study, study.run()) == undisturbed[False, "all"]
 
-    def test_the_record_tells_of_the_sittings(self, study: Study) -> None:
+    def test_the_record_lists_the_sessions(self, study: Study) -> None:
         study.killed(50)
         record = newest_checkpoint(study.files)
         assert record is not None
-        assert [sitting["env_steps"] for sitting in record["sittings"]] == [0, 42]
-        assert [sitting.get("versions") for sitting in record["sittings"]] == [VERSIONS, VERSIONS]
+        assert [session["env_steps"] for session in record["sittings"]] == [0, 42]
+        assert [session.get("versions") for session in record["sittings"]] == [VERSIONS, VERSIONS]
         assert record["written"] == 7
         assert 0 < record["cost"] < record["seconds"]
 
