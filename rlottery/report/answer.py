@@ -197,9 +197,10 @@ def _better(contrasts: Sequence[MethodContrast], level: float, least_seeds: int)
         return f"{none}." if len(tested) == 1 else f"{none} in any of {len(tested)} comparisons."
     parts = []
     if ahead:
-        parts.append(f"gradient is shown to be better at {_where(ahead, contrasts)}")
+        parts.append(f"gradient is shown to be better than magnitude at {_where(ahead, contrasts)}")
     if behind:
-        parts.append(f"magnitude is shown to be better at {_where(behind, contrasts)}")
+        than = "" if ahead else " than gradient"
+        parts.append(f"magnitude is shown to be better{than} at {_where(behind, contrasts)}")
     rest = len(contrasts) - len(shown)
     other = "comparison" if rest == 1 else f"{rest} comparisons"
     tail = f"; in the other {other} no difference is shown" if rest else ""

@@ -232,7 +232,7 @@ class TestClosingQuestion:
                 for arm, rate in zip(("magnitude", "taylor"), rates, strict=True):
                     write_run(store, f"{arm}-{percent}", seed, success(0.0, rate, rate, rate))
         told = closing(collect(store, config(seeds=range(5))))
-        assert "gradient is shown to be better at 80 %" in told[0].lower()
+        assert "gradient is shown to be better than magnitude at 80 %" in told[0].lower()
         assert "taylor-95 \N{MINUS SIGN} magnitude-95 = +0.44" in told[2]  # 0.6 + mean(0 .. 0.08) - 0.2
         assert "advantage of taylor over magnitude grows with sparsity" in told[3]
 

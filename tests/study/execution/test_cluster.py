@@ -179,7 +179,7 @@ def test_what_a_node_reports_as_done_is_waited_for_until_it_is_seen(tmp_path: Pa
     assert states[1:9] == [JobState.RUNNING] * 8
 
 
-def test_damaged_files_of_allocations_are_passed_over(tmp_path: Path) -> None:
+def test_damaged_files_of_allocations_are_skipped(tmp_path: Path) -> None:
     tracked, engine = dense(tmp_path, 0), Played(SLEEPS, DONE)
     follow(tracked, engine, looks=2)
     store = Store(tracked[0].job.config.data)
