@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from rlottery.config.fields import or_closest
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.recipes import KEYS, PrunedRecipe
+from rlottery.config.sections import ALGORITHMS
 from rlottery.config.yaml_lines import Document, KeyPath, dotted, read_document, show
 from rlottery.errors import ConfigError, MaskError
 
@@ -32,6 +33,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, runs_code: b
     document = read_document(Path(path))
     for override in overrides:
         document.override(override)
+    _leave_out_other_algorithms(document)
     config = _checked(document, Config)
     if runs_code and (own := own_criteria(config)):
         for place, name in own.items():
@@ -41,6 +43,21 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, runs_code: b
                 document.fault(place, str(error))
         config = _checked(document, Config)
     return config
+
+
+def _leave_out_other_algorithms(document: Document) -> None:
+    """Leave out the file's sections of other algorithms if the command line chooses the algorithm."""
+    chosen = document.value.get("algorithm")
+    if document.origin(("algorithm",)).override is None or chosen not in ALGORITHMS:
+        return
+    tasks = document.value.get("tasks")
+    places: list[tuple[KeyPath, Any]] = [((), document.value)]
+    places += [(("tasks", index), task) for index, task in enumerate(tasks if isinstance(tasks, list) else ())]
+    for place, section in places:
+        for path in [(*place, name) for name in ALGORITHMS if name != chosen]:
+            asked_for = any(o.override is not None for at, o in document.origins.items() if at[: len(path)] == path)
+            if isinstance(section, dict) and not asked_for:
+                section.pop(path[-1], None)
 
 
 def load_settings(path: Path, model: type[Settings], made_by: str) -> Settings:

@@ -228,6 +228,16 @@ def test_the_algorithm_is_chosen_by_name_and_read_from_its_section(load: Callabl
     assert config_to_dict(sac) == config_to_dict(load(MINIMAL + "sac: {batch_size: 100}"))
 
 
+def test_the_command_line_chooses_another_algorithm_than_the_files(load: Callable[..., Config]) -> None:
+    """As with the default config, which has all keys of `sac`. The file's sections of others are not read then."""
+    of_file = "tasks: [a, {id: b, sac: {discount: 0.9}, td3: {discount: 0.8}}]\nseeds: [0]\nsac: {batch_size: 100}"
+    config = load(of_file, "algorithm=td3", "td3.batch_size=64")
+    assert config.hyperparameters_for(config.tasks[1]).model_dump(include={"batch_size", "discount"}) == {
+        "batch_size": 64,
+        "discount": 0.8,
+    }
+
+
 def test_the_section_of_another_algorithm_is_refused(faults: Faults) -> None:
     said = "`{0}` has settings of {1}, but `algorithm` is {2}; remove `{0}`, or set `algorithm: {1}`"
     assert faults(MINIMAL + "td3: {discount: 0.9}") == [f"config.yaml:3: td3: {said.format('td3', 'td3', 'sac')}"]
@@ -237,8 +247,8 @@ def test_the_section_of_another_algorithm_is_refused(faults: Faults) -> None:
     override = "td3.batch_size=100"
     (line,) = faults(MINIMAL, override)
     assert line == f"command line: {override}: td3: {said.format('td3', 'td3', 'sac')}"
-    (line,) = faults(MINIMAL + "sac: {discount: 0.9}", "algorithm=td3")
-    assert line == f"command line: algorithm=td3: {said.format('sac', 'sac', 'td3')}"
+    (line,) = faults(MINIMAL, "algorithm=td3", "sac.batch_size=64")
+    assert line.endswith(said.format("sac", "sac", "td3"))
     assert faults(MINIMAL + "algorithm: TD3") == ["config.yaml:3: algorithm: must be sac or td3, not 'TD3'"]
 
 
