@@ -393,7 +393,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Show the versi
 def _print(page: "RenderableType") -> None:
     from rlottery.study.display import LIVE_WIDTH, terminal
 
-    terminal(LIVE_WIDTH).print(page, crop=False)  # a name that is longer than a line goes on in the next one
+    terminal(LIVE_WIDTH).print(page, crop=False)  # a name that is longer than a line is wrapped
 
 
 def _config_and_overrides(first: str, rest: list[str] | None) -> tuple[Path, list[str]]:

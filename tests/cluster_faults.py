@@ -11,7 +11,7 @@ from typing import Protocol
 
 from rlottery.storage.locks import holder_of
 from rlottery.storage.paths import Store
-from tests.faults import ALWAYS, NEVER, Study, digests, make_study, start
+from tests.faults import ALWAYS, NEVER, Study, count_differing, digests, make_study, start
 
 COMMAND = ("command killed", "command interrupted")
 COMMAND_SHARE = 0.05
@@ -94,12 +94,8 @@ def survives_on(engine: Engine, study: Study, folder: Path, faults: int, per_stu
     while suffered.total() < faults:
         there = make_study(folder / f"there_{studies}", study.config)
         suffered += endure(engine, there, study, min(per_study, faults - suffered.total()), chance)
-        found = digests(there / "data")
         studies += 1
-        for path in sorted(expected.keys() | found.keys()):
-            if found.get(path) != expected.get(path):
-                differing += 1
-                print(f"{there.name}: {path} DIFFERS", flush=True)
+        differing += count_differing(there, expected)
     for kind, times in suffered.most_common():
         print(f"  {times:3} {kind}")
     print(f"{suffered.total()} faults, {studies} studies compared, {differing} of their files differ.", flush=True)

@@ -34,6 +34,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -396,6 +397,15 @@ def restore(folder: Path, study: Study) -> None:
         start(folder, *command, NEVER).wait()
 
 
+def count_differing(folder: Path, expected: Mapping[str, str]) -> int:
+    """How many files of a study differ from those with these digests; each is printed."""
+    found = digests(folder / "data")
+    differing = [path for path in sorted(expected.keys() | found.keys()) if found.get(path) != expected.get(path)]
+    for path in differing:
+        print(f"{folder.name}: {path} DIFFERS", flush=True)
+    return len(differing)
+
+
 def survives(
     study: Study, folder: Path, kills: int, kills_per_study: int, damages: int, others: int, chance: random.Random
 ) -> bool:
@@ -413,12 +423,8 @@ def survives(
         killed = make_study(folder / f"killed_{compared}", study.config)
         left = min(kills_per_study, kills - survived.total())
         survived += endure(killed, study, left, chance, cache=bool(compared % 2))
-        found = digests(killed / "data")
         compared += 1
-        for path in sorted(expected.keys() | found.keys()):
-            if found.get(path) != expected.get(path):
-                differing += 1
-                print(f"{killed.name}: {path} DIFFERS", flush=True)
+        differing += count_differing(killed, expected)
     for kind, times in survived.most_common():
         print(f"  {times:3} {kind}")
     print(f"{survived.total()} kills, {compared} studies compared, {differing} of their files differ.", flush=True)

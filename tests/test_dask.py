@@ -16,23 +16,13 @@ from rlottery.storage.paths import RunFiles, Store
 from rlottery.storage.progress import read_progress
 from tests.dask_cluster import PATIENCE_SECONDS, DaskCluster, wait_for
 from tests.faults import ALWAYS, digests, make_study, start, starter_of_node
+from tests.study.studies import ON_A_CLUSTER
 
 pytest.importorskip("distributed", reason="needs Dask: uv sync, or pip install 'rlottery[dask]'")
 
-CONFIG = """\
-name: on-dask
-tasks: [Pendulum-v1]
-seeds: [0]
-network: {actor: [16, 16], critic: [16, 16]}
-arms:
-  - {name: magnitude, criterion: magnitude, sparsity: 0.8}
-training: {env_steps: 1000, warmup_steps: 300}
-evaluation: {interval: 500, episodes: 1, score_evaluations: 1, untrained_policies: 2}
-"""
-
 
 def test_a_study_goes_on_with_new_workers_and_a_new_scheduler_to_the_same_bits(tmp_path: Path) -> None:
-    here, there = make_study(tmp_path / "here", CONFIG), make_study(tmp_path / "there", CONFIG)
+    here, there = make_study(tmp_path / "here", ON_A_CLUSTER), make_study(tmp_path / "there", ON_A_CLUSTER)
     undisturbed = start(here, ALWAYS)
     dense, ticket = (Store(there / "data").run("Pendulum-v1", 0, arm) for arm in ("dense", "magnitude"))
     with DaskCluster(tmp_path / "dask") as cluster:

@@ -18,18 +18,8 @@ from rlottery.study.execution.cluster import Phase, RefusedError, Standing
 from rlottery.study.execution.slurm import SavingCommand, Slurm, check_slurm, sbatch_flags, submit
 from tests.faults import ALWAYS, digests, make_study, start, starter_of_node
 from tests.slurm_cluster import SlurmCluster, missing
-from tests.study.studies import tiny_config
+from tests.study.studies import ON_A_CLUSTER, tiny_config
 
-CONFIG = """\
-name: on-slurm
-tasks: [Pendulum-v1]
-seeds: [0]
-network: {actor: [16, 16], critic: [16, 16]}
-arms:
-  - {name: magnitude, criterion: magnitude, sparsity: 0.8}
-training: {env_steps: 1000, warmup_steps: 300}
-evaluation: {interval: 500, episodes: 1, score_evaluations: 1, untrained_policies: 2}
-"""
 PROFILE = "{time: '0:30:00', memory: 100M, data_is_shared: true}"
 ON = ("--on", "slurm", "--profile", "cluster.yaml", ALWAYS)
 PATIENCE_SECONDS = 600.0
@@ -86,7 +76,7 @@ def test_a_study_with_jobs_in_the_queue_is_joined_and_not_detached_again(
     assert not told
     said = slurm.detach()
     OnSlurm(tmp_path / "refused.yaml", config, told.append)
-    assert "Jobs of this study are in the queue, so this command goes on." in told[0]
+    assert "Jobs of this study are in the queue, so this command continues." in told[0]
     with pytest.raises(StudyError, match="A job of --detach is queued or running already"):
         slurm.detach()
     cluster.ask("scancel", said.split("Slurm job ")[1].partition(",")[0])
@@ -134,7 +124,7 @@ def job_of(folder: Path, arm: str) -> str:
 def test_a_study_on_slurm_ends_in_the_same_bits_whatever_happens_to_its_jobs(
     cluster: SlurmCluster, tmp_path: Path
 ) -> None:
-    here, there = make_study(tmp_path / "here", CONFIG), make_study(tmp_path / "there", CONFIG)
+    here, there = make_study(tmp_path / "here", ON_A_CLUSTER), make_study(tmp_path / "there", ON_A_CLUSTER)
     (there / "cluster.yaml").write_text(PROFILE)
     environment = cluster.environment
     assert start(there, *ON, "--detach", environment=environment).wait(PATIENCE_SECONDS) == 0

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 EVALUATION_SEED = 1_000_003
 
 
-def evaluate(model: SAC, task: str, episodes: int) -> list[float]:
+def evaluate(model: OffPolicyAlgorithm, task: str, episodes: int) -> list[float]:
     """Undiscounted returns of `episodes` episodes with the deterministic policy and fixed seeds."""
     env = gymnasium.make(task)
     returns = []
@@ -58,20 +59,31 @@ class WriteCurve(BaseCallback):
             file.write(json.dumps(row) + "\n")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def curve_parser(description: str, steps: int) -> argparse.ArgumentParser:
+    """The flags of a learning curve: task, seed, file, and how often it is evaluated in how many episodes."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--task", required=True)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--steps", type=int, default=50_000)
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--interval", type=int, default=5_000)
     parser.add_argument("--episodes", type=int, default=10)
-    parser.add_argument("--learning-starts", type=int, default=1_000)
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
+    return parser
 
+
+def learn(model: OffPolicyAlgorithm, arguments: argparse.Namespace) -> None:
+    """Train on one core, and write the learning curve."""
     torch.set_num_threads(1)
     arguments.out.unlink(missing_ok=True)
+    curve = WriteCurve(arguments.out, arguments.task, arguments.interval, arguments.episodes)
+    model.learn(arguments.steps, callback=curve)
+
+
+def main() -> None:
+    parser = curve_parser(__doc__.splitlines()[0], steps=50_000)
+    parser.add_argument("--learning-starts", type=int, default=1_000)
+    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    arguments = parser.parse_args()
     model = SAC(
         "MlpPolicy",
         gymnasium.make(arguments.task),
@@ -83,10 +95,7 @@ def main() -> None:
         seed=arguments.seed,
         device="cpu",
     )
-    model.learn(
-        arguments.steps,
-        callback=WriteCurve(arguments.out, arguments.task, arguments.interval, arguments.episodes),
-    )
+    learn(model, arguments)
 
 
 if __name__ == "__main__":

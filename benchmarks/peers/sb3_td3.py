@@ -3,29 +3,15 @@
 python benchmarks/peers/sb3_td3.py --task HalfCheetah-v5 --seed 0 --steps 200000 --out curve.jsonl
 """
 
-import argparse
-from pathlib import Path
-
 import gymnasium
 import numpy as np
-import torch
-from sb3_sac import WriteCurve
+from sb3_sac import curve_parser, learn
 from stable_baselines3 import TD3
 from stable_baselines3.common.noise import NormalActionNoise
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--task", required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--steps", type=int, default=200_000)
-    parser.add_argument("--interval", type=int, default=5_000)
-    parser.add_argument("--episodes", type=int, default=10)
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-
-    torch.set_num_threads(1)
-    arguments.out.unlink(missing_ok=True)
+    arguments = curve_parser(__doc__.splitlines()[0], steps=200_000).parse_args()
     env = gymnasium.make(arguments.task)
     size = env.action_space.shape[0]
     model = TD3(
@@ -42,10 +28,7 @@ def main() -> None:
         seed=arguments.seed,
         device="cpu",
     )
-    model.learn(
-        arguments.steps,
-        callback=WriteCurve(arguments.out, arguments.task, arguments.interval, arguments.episodes),
-    )
+    learn(model, arguments)
 
 
 if __name__ == "__main__":

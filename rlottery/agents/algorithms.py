@@ -31,20 +31,24 @@ def _setup(config: Config, task: Task, widths: NetworkSettings | None = None) ->
     return Setup(config.hyperparameters_for(task), widths or config.network)
 
 
-def _actor_and_twin_critics(spec: Spec, settings: Setup[Any], outputs_per_action: int) -> tuple[Network, ...]:
-    observations, actions = spec
-    actor = (observations, *settings.network.actor, outputs_per_action * actions)
-    critic = (observations + actions, *settings.network.critic, 1)
-    return Network("actor", actor), Network("critic.q1", critic), Network("critic.q2", critic)
+def _with_twin_critics(outputs_per_action: int, **facts: Any) -> Description:
+    """The description of an algorithm with an actor and twin critics, and these facts."""
+
+    def networks(spec: Spec, settings: Setup[Any]) -> tuple[Network, ...]:
+        observations, actions = spec
+        actor = (observations, *settings.network.actor, outputs_per_action * actions)
+        critic = (observations + actions, *settings.network.critic, 1)
+        return Network("actor", actor), Network("critic.q1", critic), Network("critic.q2", critic)
+
+    return Description(
+        settings=_setup, networks=networks, acting="actor", outputs_per_action=outputs_per_action, **facts
+    )
 
 
-SAC_DESCRIPTION = Description(
+SAC_DESCRIPTION = _with_twin_critics(
     name="sac",
     label="SAC",
     functions="rlottery.agents.sac:SAC",
-    settings=_setup,
-    networks=lambda spec, settings: _actor_and_twin_critics(spec, settings, outputs_per_action=2),
-    acting="actor",
     outputs_per_action=2,  # mean and logarithm of the standard deviation
     copies={"actor": 3, "critic": 4},  # weights, Adam's two moments; the critics' targets
     # An update uses each weight in these passes. Forward takes 2 operations; backward takes 2 for the weights and 2 for
@@ -67,13 +71,10 @@ def _td3_operations(settings: TD3Setup) -> dict[str, float]:
     return {"actor": 2 + 6 * actor_updates, "critic": 8 + 4 / 2 * actor_updates}
 
 
-TD3_DESCRIPTION = Description(
+TD3_DESCRIPTION = _with_twin_critics(
     name="td3",
     label="TD3",
     functions="rlottery.agents.td3:TD3",
-    settings=_setup,
-    networks=lambda spec, settings: _actor_and_twin_critics(spec, settings, outputs_per_action=1),
-    acting="actor",
     outputs_per_action=1,
     copies={"actor": 4, "critic": 4},  # weights, targets, Adam's two moments
     operations=_td3_operations,

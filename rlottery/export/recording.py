@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rlottery.config import Task
+from rlottery.envs import EpisodeTotals
 from rlottery.envs.rendering import BACKGROUND, Picture, Stage, without_a_screen
 from rlottery.errors import StudyError
 from rlottery.export.finished_run import read_finished
@@ -104,9 +105,7 @@ class _Player:
     run: FilmedRun
     stage: Stage
     observation: np.ndarray
-    total: float = 0.0
-    steps: int = 0
-    success: bool | None = None
+    totals: EpisodeTotals = field(default_factory=EpisodeTotals)
     over: bool = False
     picture: Picture = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
 
@@ -114,9 +113,7 @@ class _Player:
         """Take one step."""
         outcome = self.stage.environment.step(self.run.policy.squashed(self.observation))
         self.observation, self.over = outcome.observation, outcome.over
-        self.total, self.steps = self.total + outcome.reward, self.steps + 1
-        if outcome.success is not None:
-            self.success = bool(self.success or outcome.success)
+        self.totals.add(outcome)
 
     def look(self) -> None:
         """Render the current picture."""
@@ -124,15 +121,15 @@ class _Player:
         header = Image.new("RGB", (picture.shape[1], HEADER), BACKGROUND)
         draw, policy = ImageDraw.Draw(header), self.run.policy
         sparse = f"{policy.sparsity:.1%} sparse".replace("%", " %") if policy.sparsity else ""
-        steps = f"ended at step {self.steps:,}" if self.over else f"step {self.steps:,}"
-        status, colour = ("success", _GOOD) if self.success else (steps, _FAINT)
+        steps = f"ended at step {self.totals.length:,}" if self.over else f"step {self.totals.length:,}"
+        status, colour = ("success", _GOOD) if self.totals.success else (steps, _FAINT)
         _line(draw, 4, (f"{self.run.arm}, seed {self.run.seed}", _PLAIN), (sparse, _FAINT))
-        _line(draw, 24, (f"return {self.total:,.1f}", _PLAIN), (status, colour))
+        _line(draw, 24, (f"return {self.totals.total:,.1f}", _PLAIN), (status, colour))
         self.picture = np.concatenate([np.asarray(header), picture])
 
     @property
     def ending(self) -> EpisodeEnd:
-        return EpisodeEnd(self.run.arm, self.run.seed, self.total, self.steps, self.success)
+        return EpisodeEnd(self.run.arm, self.run.seed, self.totals.total, self.totals.length, self.totals.success)
 
 
 def _filmed(

@@ -163,7 +163,7 @@ class OnSlurm(Cluster):
             found = Slurm(self._store, self.profile).standings() or {}
             if all(job.phase is Phase.CANCELLED for job in found.values()):
                 raise
-            self._say(f"{error} Jobs of this study are in the queue, so this command goes on.")
+            self._say(f"{error} Jobs of this study are in the queue, so this command continues.")
 
     def backend(self) -> ClusterBackend:
         engine = Slurm(self._store, self.profile)

@@ -93,7 +93,7 @@ class StateTable:
         """The width of the columns before the details."""
         return sum(width + len(_GAP) for width in self._widths[by_task:])
 
-    def _wanted(self, layout: "_Layout") -> int:
+    def _wanted(self, layout: _Layout) -> int:
         """The room that details need so that nothing more has to give way."""
         short = (cell_len(row.details) + cell_len(row.more) * layout.has_more for row in self.rows if row.more)
         longest = max((cell_len(row.details) for row in self.rows), default=0)

@@ -1,12 +1,12 @@
 """Evaluation: a deterministic policy on fixed episodes of its own."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from rlottery.envs import Environment
+from rlottery.envs import Environment, EpisodeTotals
 
 ChooseAction = Callable[[np.ndarray], np.ndarray]
 """From one observation (obs,) to one action (act,) in [-1, 1]."""
@@ -27,36 +27,36 @@ def evaluate(choose: ChooseActions, environments: Sequence[Environment], seeds: 
 
     As many episodes take place at the same time as there are environments. That changes no result.
     """
-    episodes = _played(choose, environments, seeds)
-    returns, lengths, successes = ([getattr(one, name) for one in episodes] for name in ("total", "length", "success"))
+    episodes = [episode.totals for episode in _played(choose, environments, seeds)]
+    successes = [one.success for one in episodes]
     reports_success = any(success is not None for success in successes)
-    return EpisodeResults(returns, lengths, [float(bool(s)) for s in successes] if reports_success else None)
+    return EpisodeResults(
+        returns=[one.total for one in episodes],
+        lengths=[one.length for one in episodes],
+        successes=[float(bool(success)) for success in successes] if reports_success else None,
+    )
 
 
-def run_episode(choose: ChooseAction, environment: Environment, seed: int) -> tuple[float, int, bool | None]:
-    """Undiscounted return, length in steps and success of the episode that starts from `seed`."""
+def run_episode(choose: ChooseAction, environment: Environment, seed: int) -> EpisodeTotals:
+    """The episode that starts from `seed`, to its end."""
     (episode,) = _played(lambda observations: choose(observations[0])[None], [environment], [seed])
-    return episode.total, episode.length, episode.success
+    return episode.totals
 
 
 @dataclass
 class _Episode:
-    """An episode so far: its environment, the newest observation, and its return, length and success."""
+    """An episode so far: its environment, the newest observation, and what it has come to."""
 
     environment: Environment
     observation: np.ndarray
-    total: float = 0.0
-    length: int = 0
-    success: bool | None = None
+    totals: EpisodeTotals = field(default_factory=EpisodeTotals)
     over: bool = False
 
     def take(self, action: np.ndarray) -> None:
         """Take a step."""
         step = self.environment.step(action)
         self.observation, self.over = step.observation, step.over
-        self.total += step.reward
-        self.length += 1
-        self.success = step.success if self.success is None else bool(self.success or step.success)
+        self.totals.add(step)
 
 
 def _played(choose: ChooseActions, environments: Sequence[Environment], seeds: Sequence[int]) -> list[_Episode]:

@@ -146,11 +146,13 @@ def train(
         recorder.write(_evaluation_row(loop, plan, evaluation_environments))
         recorder.enter(None)
     compiled = False  # the first update is compiled when it is called
+    updates_made = plan.training.updates_by(loop.env_steps)
     while (before := loop.env_steps) < plan.last_step:
         ended = collector.step(loop)
         step, is_last = loop.env_steps, loop.env_steps == plan.last_step
         recorder.tick(step)
-        updates = plan.training.updates_by(step) - plan.training.updates_by(before)
+        updates = plan.training.updates_by(step) - updates_made
+        updates_made += updates
         if not compiled and updates:
             recorder.enter("compiling")
         batch = _update(loop, plan, updates)

@@ -2,9 +2,8 @@
 
 import math
 import time
-from dataclasses import dataclass
 
-from rlottery.envs import Step
+from rlottery.envs import EpisodeTotals, Step
 from rlottery.storage.checkpoint_record import SavedEpisodes, SavedLosses
 from rlottery.storage.metrics_log import MetricsRow
 
@@ -61,15 +60,6 @@ class LossMeter:
         return meter
 
 
-@dataclass
-class _Episode:
-    """An episode so far. `success` is None as long as the task has not reported it."""
-
-    total: float = 0.0
-    length: int = 0
-    success: bool | None = None
-
-
 class EpisodeMeter:
     """Return, length and success of the current training episodes, and means of the episodes since the last row."""
 
@@ -77,15 +67,12 @@ class EpisodeMeter:
         self._ended: dict[str, float] = {}
         self._episodes = 0
         self._wrote_at = 0
-        self._current: dict[int, _Episode] = {}
+        self._current: dict[int, EpisodeTotals] = {}
 
     def add(self, outcome: Step, environment: int = 0) -> None:
         """Add one step of the current episode of an environment, by its number."""
-        current = self._current.setdefault(environment, _Episode())
-        current.total += outcome.reward
-        current.length += 1
-        if outcome.success is not None:
-            current.success = bool(current.success or outcome.success)
+        current = self._current.setdefault(environment, EpisodeTotals())
+        current.add(outcome)
         if not outcome.over:
             return
         totals = {"return": current.total, "length": float(current.length)}

@@ -2,7 +2,7 @@
 
 A task takes one thread of a worker, starts a node process there and waits for it (`dask_tasks.do_allocation`). Dask
 queues the tasks, places them, notices lost workers, and starts their tasks on others; after the fourth loss it gives a
-task up (KilledWorker), which is then handed in again. Either way the node goes on at the run's checkpoint, and
+task up (KilledWorker), which is then handed in again. Either way the run continues from its checkpoint, and
 `rlottery.study.execution.sessions` says when to stop.
 
 The scheduler keeps the tasks as published datasets, so that they go on without the command, and a later one finds them.

@@ -160,7 +160,7 @@ def _dask_totals(
     cluster: DaskCores,
 ) -> str:
     """What a study takes on a Dask cluster, and how it is done there."""
-    runs = Counter({t.job.files: _WAVES[t.job.arm is None] for t in waiting}.values())
+    runs = _runs_by_wave(waiting)
     waves = [f"{plural(runs[wave], 'run')} of {wave}" for wave in _WAVES.values() if wave in runs]
     most = max(runs.values())
     if cluster.threads is None:
@@ -171,12 +171,9 @@ def _dask_totals(
         most = min(most, cluster.threads)
         elapsed = duration(max(work / cluster.threads, longest))
         at_a_time = f"The cluster has {plural(cluster.threads, 'thread')} now: {elapsed}, if nobody else uses it."
-    disk = disk_use([t.job for t in waiting], [of_task.spec for of_task in rates], most)
     return (
         f"\nAbout {work / 3600:.2g} core hours at this machine's speed. On Dask: {', then '.join(waves)}, each on a "
-        f"thread of a worker. {at_a_time}\n"
-        f"About {size(disk.kept)} in {config.data}, and up to {size(disk.working)} more while it runs.\n"
-        "Nothing was submitted."
+        f"thread of a worker. {at_a_time}\n{_disk_on_a_cluster(config, waiting, rates, most)}"
     )
 
 
@@ -189,11 +186,10 @@ def _slurm_totals(
     profile: ClusterProfile,
 ) -> str:
     """What a study takes on Slurm, and how it is queued there."""
-    runs = Counter({t.job.files: _WAVES[t.job.arm is None] for t in waiting}.values())
+    runs = _runs_by_wave(waiting)
     jobs = {wave: -(-number // profile.cores) for wave, number in runs.items()}
     waves = [f"{plural(jobs[wave], 'job')} of {wave}" for wave in _WAVES.values() if wave in jobs]
     most = min(profile.jobs, max(jobs.values(), default=1))
-    disk = disk_use([t.job for t in waiting], [of_task.spec for of_task in rates], most * profile.cores)
     limit = profile.time * 60
     sessions = f"The longest run takes about {rough_duration(longest)}; a job may take {rough_duration(limit)}"
     requeued = f", so it is requeued about {plural(math.ceil(longest / limit) - 1, 'time')}" if longest > limit else ""
@@ -201,13 +197,26 @@ def _slurm_totals(
         f"\nAbout {work / 3600:.2g} core hours at this machine's speed. On Slurm: {', then '.join(waves)}, "
         f"with {plural(profile.cores, 'core')} each; at most {most:,} in the queue or running "
         f"({most * profile.cores:,} cores).\n{sessions}{requeued}.\n"
-        f"About {size(disk.kept)} in {config.data}, and up to {size(disk.working)} more while it runs.\n"
-        "Nothing was submitted."
+        f"{_disk_on_a_cluster(config, waiting, rates, most * profile.cores)}"
     )
 
 
 _WAVES = {True: "dense agents and untrained policies", False: "tickets and controls with their masks"}
 """The runs of a cluster's first jobs, and of those that they wait for: whether they have no arm."""
+
+
+def _runs_by_wave(waiting: Sequence[Tracked]) -> Counter[str]:
+    """How many runs each of `_WAVES` has."""
+    return Counter({t.job.files: _WAVES[t.job.arm is None] for t in waiting}.values())
+
+
+def _disk_on_a_cluster(config: Config, waiting: Sequence[Tracked], rates: Sequence[Rates], at_a_time: int) -> str:
+    """The disk space for so many runs at a time, and the end of a dry run for a cluster."""
+    disk = disk_use([t.job for t in waiting], [of_task.spec for of_task in rates], at_a_time)
+    return (
+        f"About {size(disk.kept)} in {config.data}, and up to {size(disk.working)} more while it runs.\n"
+        "Nothing was submitted."
+    )
 
 
 def machine_limits() -> list[str]:

@@ -82,5 +82,5 @@ def _play(
             )
         return action
 
-    total, _, success = run_episode(choose, environment, seed)
-    return total, success
+    episode = run_episode(choose, environment, seed)
+    return episode.total, episode.success
