@@ -98,4 +98,4 @@ def wait_for(holds: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> 
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.02)

@@ -3,7 +3,7 @@
 Only seeds that both libraries have trained are compared.
 
 uv run rlottery run benchmarks/learning/sb3_settings.yaml --stages dense
-for seed in 0 1 2 3; do for task in InvertedDoublePendulum-v5 HalfCheetah-v5; do
+for seed in 0 1 2 3 4 5 6 7 8 9; do for task in InvertedDoublePendulum-v5 HalfCheetah-v5; do
     sb3/bin/python benchmarks/peers/sb3_sac.py --task $task --seed $seed --out data/sb3/$task-$seed.jsonl
 done; done
 uv run python -m benchmarks.learning.against_sb3 --ours data/sb3-settings --sb3 data/sb3
@@ -12,7 +12,7 @@ The same for TD3:
 
 uv run rlottery run benchmarks/learning/td3_settings.yaml --stages dense
 for seed in 0 1 2 3 4; do
-    sb3/bin/python benchmarks/peers/sb3_td3.py --task InvertedDoublePendulum-v5 --seed $seed --steps 50000 \\
+    sb3/bin/python benchmarks/peers/sb3_td3.py --task InvertedDoublePendulum-v5 --seed $seed --steps 30000 \\
         --out data/sb3-td3/InvertedDoublePendulum-v5-$seed.jsonl
     sb3/bin/python benchmarks/peers/sb3_td3.py --task HalfCheetah-v5 --seed $seed \\
         --out data/sb3-td3/HalfCheetah-v5-$seed.jsonl

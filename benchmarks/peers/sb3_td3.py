@@ -1,6 +1,6 @@
 """Trains Stable-Baselines3's TD3 as its zoo does on MuJoCo's tasks, and writes its learning curve like sb3_sac.py.
 
-python benchmarks/peers/sb3_td3.py --task HalfCheetah-v5 --seed 0 --steps 200000 --out curve.jsonl
+python benchmarks/peers/sb3_td3.py --task HalfCheetah-v5 --seed 0 --steps 50000 --out curve.jsonl
 """
 
 import gymnasium
@@ -11,7 +11,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 
 
 def main() -> None:
-    arguments = curve_parser(__doc__.splitlines()[0], steps=200_000).parse_args()
+    arguments = curve_parser(__doc__.splitlines()[0], steps=50_000).parse_args()
     env = gymnasium.make(arguments.task)
     size = env.action_space.shape[0]
     model = TD3(

@@ -52,10 +52,11 @@ seeds: [0]
 network: {actor: [16, 16], critic: [16, 16]}
 arms:
   - {name: magnitude, criterion: magnitude, sparsity: 0.8}
-training: {env_steps: 1000, warmup_steps: 300}
+training: {env_steps: 10000, warmup_steps: 300}
 evaluation: {interval: 500, episodes: 1, score_evaluations: 1, untrained_policies: 2}
 """
-"""A study of a dense agent and its ticket that trains for seconds: long enough to be interrupted."""
+"""A study of a dense agent and its ticket: each trains for seconds after its first checkpoint, even on a fast core,
+so a test that watches for the checkpoint has time to interrupt it."""
 
 
 def tiny_config(folder: Path, *overrides: str) -> Config:
