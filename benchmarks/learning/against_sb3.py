@@ -1,105 +1,137 @@
 """Compares rlottery's learning curves with Stable-Baselines3's, as a table and a figure.
 
-Only seeds that both libraries have trained are compared.
+Only seeds that both libraries have trained are compared. Seeds that the table has from earlier stay in it, so a
+comparison can grow. `ALGORITHM` is sac, td3, dqn or ppo:
 
-uv run rlottery run benchmarks/learning/sb3_settings.yaml --stages dense
-for seed in 0 1 2 3 4 5 6 7 8 9; do for task in InvertedDoublePendulum-v5 HalfCheetah-v5; do
-    sb3/bin/python benchmarks/peers/sb3_sac.py --task $task --seed $seed --out data/sb3/$task-$seed.jsonl
-done; done
-uv run python -m benchmarks.learning.against_sb3 --ours data/sb3-settings --sb3 data/sb3
+    uv run rlottery run benchmarks/learning/sb3_settings.yaml --stages dense          # {td3,dqn,ppo}_settings.yaml
+    for seed in 0 1 2 3 4; do
+        sb3/bin/python benchmarks/peers/sb3_ALGORITHM.py --task TASK --seed $seed --out data/sb3-ALGORITHM/TASK-$seed.jsonl
+    done
+    uv run python -m benchmarks.learning.against_sb3 ALGORITHM --ours data/ALGORITHM-settings --sb3 data/sb3-ALGORITHM
 
-The same for TD3:
-
-uv run rlottery run benchmarks/learning/td3_settings.yaml --stages dense
-for seed in 0 1 2 3 4; do
-    sb3/bin/python benchmarks/peers/sb3_td3.py --task InvertedDoublePendulum-v5 --seed $seed --steps 30000 \\
-        --out data/sb3-td3/InvertedDoublePendulum-v5-$seed.jsonl
-    sb3/bin/python benchmarks/peers/sb3_td3.py --task HalfCheetah-v5 --seed $seed \\
-        --out data/sb3-td3/HalfCheetah-v5-$seed.jsonl
-done
-uv run python -m benchmarks.learning.against_sb3 --ours data/td3-settings --sb3 data/sb3-td3 --name td3_against_sb3
+`benchmarks/learning/README.md` has the tasks and the number of steps of each.
 """
 
 import argparse
 import csv
 import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy import stats
 
 from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import DENSE, Store
 
-TASKS = ("InvertedDoublePendulum-v5", "HalfCheetah-v5")
-SEEDS = range(10)
-COLOURS = {"rlottery": "#0072B2", "Stable-Baselines3": "#E69F00"}
+OURS, THEIRS = "rlottery", "Stable-Baselines3"
+COLOURS = {OURS: "#0072B2", THEIRS: "#E69F00"}
 RESULTS = Path(__file__).parent / "results"
+LAST = 3
+"""Evaluations whose mean is a run's final return, as in a study's scores."""
 
 Curve = dict[int, float]
 """Environment steps -> mean return of the deterministic policy over the evaluation's episodes."""
-
-
-def our_file(store: Store, task: str, seed: int) -> Path:
-    return store.run(task, seed, DENSE).metrics
-
-
-def sb3_file(folder: Path, task: str, seed: int) -> Path:
-    return folder / f"{task}-{seed}.jsonl"
-
-
-def our_curve(path: Path) -> Curve:
-    rows = read_evaluations(path)
-    return {row["env_steps"]: row["return"] for row in rows}
-
-
-def sb3_curve(path: Path) -> Curve:
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return {row["env_steps"]: row["return"] for row in rows}
+Libraries = dict[str, dict[int, Curve]]
+"""Library -> seed -> learning curve."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare rlottery's learning curves with Stable-Baselines3's.")
-    parser.add_argument("--ours", type=Path, required=True, help="data folder of our study")
-    parser.add_argument("--sb3", type=Path, required=True, help="folder with {task}-{seed}.jsonl")
-    parser.add_argument("--name", default="against_sb3", help="of the files in benchmarks/learning/results")
+    parser.add_argument("algorithm", help="sac, td3, dqn or ppo: the name of the table and the figure")
+    parser.add_argument("--ours", type=Path, help="data folder of our study; without it, only the table is read")
+    parser.add_argument("--sb3", type=Path, help="folder with TASK-SEED.jsonl; ':' and '/' in TASK are '_'")
     arguments = parser.parse_args()
-    store = Store(arguments.ours)
-    curves: dict[tuple[str, str], dict[int, Curve]] = {}
-    for task in TASKS:
-        seeds = [s for s in SEEDS if our_file(store, task, s).exists() and sb3_file(arguments.sb3, task, s).exists()]
-        curves[task, "rlottery"] = {seed: our_curve(our_file(store, task, seed)) for seed in seeds}
-        curves[task, "Stable-Baselines3"] = {seed: sb3_curve(sb3_file(arguments.sb3, task, seed)) for seed in seeds}
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / f"{arguments.name}.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
+    table = RESULTS / f"against_sb3_{arguments.algorithm}.csv"
+    curves = read_table(table)
+    if arguments.ours is not None:
+        add_runs(curves, arguments.ours, arguments.sb3)
+        write_table(table, curves)
+    draw(curves, table.with_suffix(".png"))
+    for task, libraries in curves.items():
+        print_comparison(task, libraries)
+
+
+def add_runs(curves: dict[str, Libraries], ours: Path, sb3: Path) -> None:
+    """Add the curves of each task and seed that both libraries have trained."""
+    for theirs in sorted(sb3.glob("*.jsonl")):
+        task, _, seed = theirs.stem.rpartition("-")
+        for metrics in Store(ours).runs.glob(f"*/seed_{seed}/{DENSE}/metrics.jsonl"):
+            if metrics.parents[2].name == task:
+                curves[task][OURS][int(seed)] = curve(read_evaluations(metrics))
+                curves[task][THEIRS][int(seed)] = curve(map(json.loads, theirs.read_text().splitlines()))
+
+
+def curve(rows: Iterable[Mapping[str, Any]]) -> Curve:
+    return {row["env_steps"]: row["return"] for row in rows}
+
+
+def read_table(path: Path) -> dict[str, Libraries]:
+    curves: dict[str, Libraries] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
+    if path.exists():
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                of_seed = curves[row["task"]][row["library"]][int(row["seed"])]
+                of_seed[int(row["env_steps"])] = float(row["return"])
+    return curves
+
+
+def write_table(path: Path, curves: dict[str, Libraries]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["task", "library", "seed", "env_steps", "return"])
-        for (task, library), runs in curves.items():
-            for seed, curve in runs.items():
-                writer.writerows([task, library, seed, step, round(value, 2)] for step, value in curve.items())
-    draw(curves, RESULTS / f"{arguments.name}.png")
-    for (task, library), runs in curves.items():
-        both = [curve for other in COLOURS for curve in curves[task, other].values()]
-        steps = sorted(set.intersection(*map(set, both)))
-        last = [curve[steps[-1]] for curve in runs.values()]
-        area = [float(np.mean([curve[step] for step in steps])) for curve in runs.values()]
-        print(f"{task:26} {library:18} at {steps[-1]:,} {np.round(last)}, mean up to there {np.round(area)}")
+        for task, libraries in curves.items():
+            for library, runs in libraries.items():
+                for seed, found in sorted(runs.items()):
+                    writer.writerows([task, library, seed, step, round(value, 2)] for step, value in found.items())
 
 
-def draw(curves: dict[tuple[str, str], dict[int, Curve]], path: Path) -> None:
+def print_comparison(task: str, libraries: Libraries) -> None:
+    """Print the final returns of both libraries, and the difference of their means with its 95 % interval (Welch)."""
+    steps = common_steps(libraries)
+    final = {
+        library: [float(np.mean([found[step] for step in steps[-LAST:]])) for _, found in sorted(runs.items())]
+        for library, runs in libraries.items()
+    }
+    area = {
+        library: [float(np.mean([found[step] for step in steps])) for _, found in sorted(runs.items())]
+        for library, runs in libraries.items()
+    }
+    print(f"{task}, {steps[-1]:,} steps, mean of the last {LAST} evaluations; whole curve")
+    for library, values in final.items():
+        seeds = ", ".join(f"{value:,.0f}" for value in values)
+        print(f"  {library:18} median {np.median(values):,.0f}, mean {np.mean(values):,.0f} ({seeds}); "
+              f"{np.mean(area[library]):,.0f}")  # fmt: skip
+    for name, values in (("final", final), ("whole curve", area)):
+        test = stats.ttest_ind(values[OURS], values[THEIRS], equal_var=False)
+        low, high = test.confidence_interval(0.95)
+        difference = np.mean(values[OURS]) - np.mean(values[THEIRS])
+        print(f"  difference, {name}: {difference:+,.0f} [{low:+,.0f} to {high:+,.0f}], p = {test.pvalue:.2g}")
+
+
+def common_steps(libraries: Libraries) -> list[int]:
+    """The steps at which every run of both libraries was evaluated."""
+    return sorted(set.intersection(*(set(found) for runs in libraries.values() for found in runs.values())))
+
+
+def draw(curves: dict[str, Libraries], path: Path) -> None:
     """Draw one panel per task. Thin lines are seeds, and thick lines are their means."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(4.5 * len(curves), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, task in zip(figure.subplots(1, len(TASKS)), TASKS, strict=True):
-        for library, colour in COLOURS.items():
-            runs = list(curves[task, library].values())
-            for curve in runs:
-                axes.plot([s / 1000 for s in curve], list(curve.values()), color=colour, alpha=0.35, linewidth=1)
-            steps = sorted(set.intersection(*(set(curve) for curve in runs)))
-            mean = [np.mean([curve[step] for curve in runs]) for step in steps]
-            axes.plot([s / 1000 for s in steps], mean, color=colour, linewidth=2.2, label=library)
-        axes.set_title(f"{task}, {len(curves[task, 'rlottery'])} seeds", loc="left", fontsize=10)
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axes, (task, libraries) in zip(panels, curves.items(), strict=True):
+        for library, runs in libraries.items():
+            for found in runs.values():
+                thousands = [step / 1000 for step in found]
+                axes.plot(thousands, list(found.values()), color=COLOURS[library], alpha=0.35, linewidth=1)
+            steps = common_steps(libraries)
+            mean = [np.mean([found[step] for found in runs.values()]) for step in steps]
+            axes.plot([s / 1000 for s in steps], mean, color=COLOURS[library], linewidth=2.2, label=library)
+        axes.set_title(f"{task}, {len(libraries[OURS])} seeds", loc="left", fontsize=10)
         axes.set_xlabel("environment steps, thousands")
         axes.set_ylabel("return of an episode")
         axes.grid(alpha=0.25)
