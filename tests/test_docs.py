@@ -19,7 +19,7 @@ from rlottery.storage.disk import read_arrays
 from tests.study.execution.in_process import train_in_this_process
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "extending.md")]
+PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "extending.md")]
 """Pages whose blocks are commands and programs; test_extending.py has the examples of the other one."""
 
 NOT_RUN = ("pip install", "uv sync", "uv run pytest", "git clone")

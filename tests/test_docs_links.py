@@ -14,7 +14,7 @@ def pages() -> list[Path]:
     """Every Markdown file of the repository; of an unpacked source archive, those that were in it."""
     listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True)
     found = [ROOT / line for line in listed.stdout.splitlines()]
-    return found or sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+    return found or sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def prose(page: Path) -> str:
