@@ -309,7 +309,7 @@ def _train(agent: Agent, env_steps: int, tick: Callable[[int], object]) -> None:
 @cache
 def _updates(agent: Agent, *, samples: bool = False) -> Callable[[], object]:
     """One update as in training, on existing batches or on batches sampled from a replay buffer."""
-    generator, learner, buffer = np.random.default_rng(1), agent.learner(), ReplayBuffer(REPLAY_SIZE, *SPEC)
+    generator, learner, buffer = np.random.default_rng(1), agent.learner(), ReplayBuffer(REPLAY_SIZE, *SPEC.sizes)
     buffer.extend(random_replay())
     batches = cycle([buffer.sample(generator, METAWORLD.batch_size) for _ in range(16)])
 

@@ -79,7 +79,7 @@ TOY = Algorithm(
     init_params=lambda key, spec, settings: initial().params,
     init=lambda params, key, settings: initial()._replace(params=params),
     map_weights=lambda change, state: state._replace(params={g: change(g, tree) for g, tree in state.params.items()}),
-    explore=lambda outputs, noise, settings: np.tanh(outputs + noise),
+    explore=lambda outputs, noise, step, settings: np.tanh(outputs + noise),
     exploit=np.tanh,
     update=_update,
     rewind=lambda saved, key, settings: saved._replace(masks={}, updates=jnp.int32(0)),

@@ -35,7 +35,7 @@ def _with_twin_critics(outputs_per_action: int, **facts: Any) -> Description:
     """The description of an algorithm with an actor and twin critics, and these facts."""
 
     def networks(spec: Spec, settings: Setup[Any]) -> tuple[Network, ...]:
-        observations, actions = spec
+        observations, actions = spec.sizes
         actor = (observations, *settings.network.actor, outputs_per_action * actions)
         critic = (observations + actions, *settings.network.critic, 1)
         return Network("actor", actor), Network("critic.q1", critic), Network("critic.q2", critic)

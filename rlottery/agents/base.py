@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.description import Description
+from rlottery.agents.description import Description, Spec
 from rlottery.agents.kernels.native import Compact
 from rlottery.agents.networks import Tree
 from rlottery.errors import StudyError
@@ -39,9 +39,11 @@ class Algorithm:
             temperature) and a fresh optimiser. `key` seeds the noise of the updates to come.
         map_weights: (f, state) -> state with every tree shaped like a group's weights (the weights, targets, the
             optimiser's moments) replaced by ``f(group, tree)``.
-        explore: (outputs of the acting network (..., out), standard normal noise (..., act), settings) -> actions
-            (..., act) in [-1, 1] for collecting data; NumPy to NumPy.
-        exploit: (outputs) -> the deterministic actions that are evaluated.
+        explore: (outputs of the acting network (..., out), standard normal noise (..., `noise_size`), step, settings)
+            -> actions (..., act) for collecting data, in [-1, 1] or one-hot; NumPy to NumPy. The step is the agent's,
+            for schedules: that of the run, counted on from the step that the agent was rewound to. Actions are NaN
+            where outputs are not finite.
+        exploit: (outputs) -> the deterministic actions that are evaluated; NaN as for `explore`.
         update: (state, batch, settings) -> (state, metrics as scalars by name).
         losses: (state, batch, key, settings) -> ``{group: f(the group's params) -> scalar}``: each group's own loss as
             a function of its weights, everything else fixed at `state`. A loss is a mean over the batch's transitions
@@ -49,6 +51,7 @@ class Algorithm:
             single transitions can therefore be separated at the cost of one.
         layer_inputs: (state, batch) -> ``{group: {path: (batch, in)}}``: the input of each kernel on the batch's
             observations (and actions, for a critic), with the paths of `kernels`.
+        noise_size: (spec) -> the number of standard normal numbers that `explore` needs for an action.
     """
 
     description: Description = field(hash=False)  # holds dicts, which have no hash, and `jax.jit` needs one
@@ -61,6 +64,7 @@ class Algorithm:
     update: Callable[..., tuple[Any, dict[str, jax.Array]]]
     losses: Callable[..., dict[str, Callable[[Tree], jax.Array]]]
     layer_inputs: Callable[..., dict[str, dict[str, jax.Array]]]
+    noise_size: Callable[[Spec], int] = lambda spec: spec.action_size
 
     def acting(self, params: Tree) -> Any:
         """The network that chooses actions."""

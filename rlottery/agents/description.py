@@ -6,17 +6,52 @@ The process that plans a study reads descriptions and never imports an algorithm
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 Shape = tuple[int, int]
 """(inputs, outputs) of a kernel."""
 
 
+ActionKind = Literal["continuous", "discrete"]
+"""Vectors in [-1, 1], or the choice of one entry, as one-hot vectors."""
+
+
+class Sized(Protocol):
+    """What has the sizes of a `Spec`, such as an environment."""
+
+    @property
+    def observation_size(self) -> int: ...
+    @property
+    def action_size(self) -> int: ...
+    @property
+    def discrete(self) -> bool: ...
+
+
 class Spec(NamedTuple):
-    """Sizes that a task gives to an agent: flat observations, and flat actions in [-1, 1]."""
+    """What a task gives to an agent: flat observations, and flat actions in [-1, 1] or one-hot.
+
+    Attributes:
+        action_size: entries of an action; if it is discrete, the number of actions.
+    """
 
     observation_size: int
     action_size: int
+    discrete: bool = False
+
+    @classmethod
+    def of(cls, sized: Sized) -> Self:
+        """That of an environment or of a task's trial."""
+        return cls(sized.observation_size, sized.action_size, sized.discrete)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Entries of an observation and of an action."""
+        return self.observation_size, self.action_size
+
+    @property
+    def actions(self) -> ActionKind:
+        """The kind of the actions."""
+        return "discrete" if self.discrete else "continuous"
 
 
 class Network(NamedTuple):
@@ -62,6 +97,7 @@ class Description:
             over updates.
         losses: group -> what its loss is, as text.
         divergence_advice: which settings to lower if training diverges.
+        learns: the kinds of actions that it can learn.
     """
 
     name: str
@@ -75,6 +111,7 @@ class Description:
     operations: Callable[[Any], Mapping[str, float]]
     losses: Mapping[str, str]
     divergence_advice: str
+    learns: tuple[ActionKind, ...] = ("continuous",)
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def map_weights(change: Callable[[str, Any], Any], state: SACState) -> SACState:
     )
 
 
-def explore(outputs: Any, noise: Any, settings: SACSetup) -> Any:
+def explore(outputs: Any, noise: Any, step: int, settings: SACSetup) -> Any:
     """Stochastic actions (..., act) in [-1, 1] from the actor's outputs and standard normal noise; NumPy or JAX."""
     xp: Any = np if isinstance(outputs, np.ndarray) else jnp
     mean, log_std = outputs[..., : outputs.shape[-1] // 2], outputs[..., outputs.shape[-1] // 2 :]

@@ -74,7 +74,7 @@ def map_weights(change: Callable[[str, Any], Any], state: TD3State) -> TD3State:
     )
 
 
-def explore(outputs: np.ndarray, noise: np.ndarray, settings: TD3Setup) -> np.ndarray:
+def explore(outputs: np.ndarray, noise: np.ndarray, step: int, settings: TD3Setup) -> np.ndarray:
     """Actions (..., act) in [-1, 1] with Gaussian noise, from the actor's outputs and standard normal noise."""
     actions: np.ndarray = np.clip(np.tanh(outputs) + settings.hyperparameters.exploration_noise * noise, -1.0, 1.0)
     return actions

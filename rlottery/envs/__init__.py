@@ -4,9 +4,12 @@ from rlottery.envs.environment import EPISODE_LIMIT, Environment, Step, make
 from rlottery.envs.episode import EpisodeTotals
 from rlottery.envs.families import entry_names, is_metaworld, observation_names
 from rlottery.envs.open_environments import OpenEnvironments, make_closed
+from rlottery.envs.spaces import ActionBounds, DiscreteActions
 
 __all__ = [
     "EPISODE_LIMIT",
+    "ActionBounds",
+    "DiscreteActions",
     "Environment",
     "EpisodeTotals",
     "OpenEnvironments",

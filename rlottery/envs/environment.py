@@ -1,8 +1,9 @@
 """Tasks: from a name to an environment that an agent can learn.
 
-A task is any Gymnasium environment with a flat Box observation and a bounded Box action, or a Meta-World v3 task by its
-name (``drawer-close-v3``), and noise inputs can be added to each (``drawer-close-v3+noise50``). Agents see float32
-observations and act in [-1, 1]. Everything random in an episode follows from the seed given to `reset`.
+A task is any Gymnasium environment with a flat Box observation and a bounded Box or Discrete action, or a Meta-World v3
+task by its name (``drawer-close-v3``), and noise inputs can be added to each (``drawer-close-v3+noise50``). Agents see
+float32 observations. They act in [-1, 1], or choose a discrete action by a one-hot vector. Everything random in an
+episode follows from the seed given to `reset`.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from rlottery.envs.families import FAMILIES, family_of
 from rlottery.envs.family import RawEnvironment
 from rlottery.envs.mujoco_import import import_without_renderer
 from rlottery.envs.noise_inputs import NoiseInputs
-from rlottery.envs.spaces import action_bounds_of, observation_space_of
+from rlottery.envs.spaces import ActionBounds, DiscreteActions, actions_of, observation_space_of
 from rlottery.errors import TaskError, located_text
 from rlottery.processes.user_code import isolated, restore_warning_filters, same_random_numbers
 
@@ -54,8 +55,9 @@ class Environment:
 
     Attributes:
         observation_size: entries of an observation.
-        action_size: entries of an action, each in [-1, 1].
-        action_low, action_high: the task's own actions that -1 and 1 map to; (act,) float32.
+        action_size: entries of an action, each in [-1, 1]; of discrete actions, how many there are.
+        discrete: whether an action is a choice of one of its entries.
+        actions: how they are turned into the task's own.
         called_at: when the reset or step in progress began, by the monotonic clock; infinity if there is none.
         success_key: the entry of `info` that success was read from, "success" or "is_success"; None before a step has
             reported it.
@@ -67,12 +69,11 @@ class Environment:
     def __init__(self, task: str, env: RawEnvironment):
         self._task, self._env, self._family = task, env, family_of(task)
         self._space = observation_space_of(task, env)
-        self._bounds = action_bounds_of(task, env)
+        self.actions: ActionBounds | DiscreteActions = actions_of(task, env)
         self._noise = NoiseInputs(task_parts(task).noise)
         self._steps = 0
-        self.action_low, self.action_high = self._bounds.low, self._bounds.high
         self.observation_size = int(self._space.shape[0]) + self._noise.count
-        self.action_size = len(self.action_low)
+        self.action_size, self.discrete = self.actions.size, isinstance(self.actions, DiscreteActions)
         self.success_key: str | None = None
         self.called_at = math.inf
 
@@ -92,16 +93,16 @@ class Environment:
             raise TaskError(f"{self._task}: at reset(), {error}") from None
 
     def step(self, action: np.ndarray) -> Step:
-        """Take `action`, (act,) in [-1, 1].
+        """Take `action`, (act,) in [-1, 1]; a discrete one is where the largest entry is.
 
         Raises:
             TaskError: the environment returned something else than its spaces and Gymnasium's interface say, or the
                 episode never ends.
             ValueError: the action has another shape.
         """
-        if np.shape(action) != self.action_low.shape:
-            raise ValueError(f"actions of {self._task} have the shape {self.action_low.shape}, not {np.shape(action)}")
-        result = self._call("step", self._env.step, self._bounds.scaled(action))
+        if np.shape(action) != (self.action_size,):
+            raise ValueError(f"actions of {self._task} have the shape {(self.action_size,)}, not {np.shape(action)}")
+        result = self._call("step", self._env.step, self.actions.own(action))
         self._steps += 1
         try:
             return self._checked(result)

@@ -1,4 +1,4 @@
-"""The spaces that agents can learn: flat observations, and flat actions between bounds."""
+"""The spaces that agents can learn: flat observations, and actions that are flat and bounded, or one of a few."""
 
 from typing import Any, NamedTuple
 
@@ -7,12 +7,15 @@ import numpy as np
 
 from rlottery.envs.family import RawEnvironment
 from rlottery.errors import TaskError
+from rlottery.storage.transitions import one_hot
 
+MOST_ACTIONS = 65_536
+"""The most actions of a discrete space: a network has an output for each."""
 _WRAP = "in a module of yours, and write it as module:Id"
 
 
 class ActionBounds(NamedTuple):
-    """The bounds of a task's actions.
+    """Continuous actions between bounds. Agents act in [-1, 1], (act,).
 
     Attributes:
         low, high, width: as float32, and their difference; (act,) each.
@@ -25,13 +28,43 @@ class ActionBounds(NamedTuple):
     own_low: np.ndarray
     own_high: np.ndarray
 
-    def scaled(self, action: np.ndarray) -> np.ndarray:
+    @property
+    def size(self) -> int:
+        """Entries of an action."""
+        return len(self.low)
+
+    def random(self, generator: np.random.Generator, number: int) -> np.ndarray:
+        """Uniformly random actions in [-1, 1], (number, act)."""
+        return generator.uniform(-1.0, 1.0, (number, self.size)).astype(np.float32)
+
+    def own(self, action: np.ndarray) -> np.ndarray:
         """The task's own action for one in [-1, 1], (act,). The task's space always contains it."""
         low, _, width, own_low, own_high = self
         unlimited = low + (np.minimum(np.maximum(action, -1.0), 1.0) + 1.0) * 0.5 * width
         # Rounding may exceed the bounds in the task's own dtype.
         limited: np.ndarray = np.minimum(np.maximum(unlimited.astype(own_low.dtype), own_low), own_high)
         return limited
+
+
+class DiscreteActions(NamedTuple):
+    """One of `size` actions. Agents choose by a vector, (size,): the position of its largest entry counts.
+
+    Attributes:
+        first: the smallest of the task's own actions, which are consecutive integers.
+        dtype: of the task's own actions.
+    """
+
+    size: int
+    first: int
+    dtype: np.dtype[Any]
+
+    def random(self, generator: np.random.Generator, number: int) -> np.ndarray:
+        """Uniformly random actions as one-hot vectors, (number, act)."""
+        return one_hot(generator.integers(self.size, size=number), self.size)
+
+    def own(self, action: np.ndarray) -> Any:
+        """The task's own action, an integer, for a vector (act,)."""
+        return self.dtype.type(self.first + int(np.argmax(action)))
 
 
 def observation_space_of(task: str, env: RawEnvironment) -> gymnasium.spaces.Box:
@@ -55,19 +88,41 @@ def observation_space_of(task: str, env: RawEnvironment) -> gymnasium.spaces.Box
     return space
 
 
-def action_bounds_of(task: str, env: RawEnvironment) -> ActionBounds:
-    """The bounds of the actions, if agents can learn them: a flat Box of floats with finite bounds.
+def actions_of(task: str, env: RawEnvironment) -> ActionBounds | DiscreteActions:
+    """The actions, if agents can learn them: a flat Box of floats with finite bounds, or a Discrete space.
 
     Raises:
         TaskError: it is another space, its bounds are not finite, in a wrong order, too far apart for float32 or too
             close together for it, or it leaves nothing to choose.
     """
     space = _declared(task, env, "action_space")
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return _discrete(task, space)
     if not isinstance(space, gymnasium.spaces.Box):
         raise TaskError(
-            f"{task} has {type(space).__name__} actions; agents need continuous ones (a bounded Box). "
-            "Choose a continuous task, such as Pendulum-v1."
+            f"{task} has {type(space).__name__} actions ({space}); agents need a flat, bounded Box of floats, or a "
+            "Discrete space. Let one number stand for each combination of choices, with "
+            f"gymnasium.wrappers.TransformAction and a Discrete space, {_WRAP}."
         )
+    return _bounds(task, space)
+
+
+def _discrete(task: str, space: gymnasium.spaces.Discrete) -> DiscreteActions:
+    count = int(space.n)
+    if count < 2:
+        raise TaskError(
+            f"{task}: there is only one action ({space}), so there is nothing to choose. Declare a Discrete space with "
+            "at least two actions."
+        )
+    if count > MOST_ACTIONS:
+        raise TaskError(
+            f"{task} has {count:,} actions ({space}), and agents choose among at most {MOST_ACTIONS:,}. Declare a "
+            "space with fewer, or a Box if the numbers are a quantity."
+        )
+    return DiscreteActions(count, int(space.start), np.dtype(space.dtype))
+
+
+def _bounds(task: str, space: gymnasium.spaces.Box) -> ActionBounds:
     own_low, own_high = np.array(space.low), np.array(space.high)
     bounded = bool(np.isfinite(own_low).all() and np.isfinite(own_high).all())
     if not (bounded and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating)):

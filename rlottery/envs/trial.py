@@ -69,6 +69,7 @@ def try_task(task: str, kwargs: dict[str, Any], rendering: bool = False) -> dict
         "kwargs": kwargs,
         "observation_size": one.observation_size,
         "action_size": one.action_size,
+        "discrete": one.discrete,
         "success_key": one.success_key,
         "steps": len(first) - 1,
         "ended": ended,
@@ -111,12 +112,20 @@ def _steps(environment: Environment, seed: int, most: int) -> Iterator[_Moment]:
     observation, actions = environment.reset(seed), np.random.default_rng(0)
     yield _Moment(observation.tobytes(), b"", False, False, None)
     for _ in range(most):
-        # Wider than the limits, so that some actions are at them.
-        step = environment.step(actions.uniform(-1.2, 1.2, environment.action_size).clip(-1, 1).astype(np.float32))
+        step = environment.step(_action(environment, actions))
         reward = np.float32(step.reward).tobytes()
         yield _Moment(step.observation.tobytes(), reward, step.terminated, step.truncated, step.success)
         if step.over:
             return
+
+
+def _action(environment: Environment, generator: np.random.Generator) -> np.ndarray:
+    if environment.discrete:
+        chosen: np.ndarray = environment.actions.random(generator, 1)[0]
+        return chosen
+    # Wider than the limits, so that some entries are at them.
+    wide: np.ndarray = generator.uniform(-1.2, 1.2, environment.action_size)
+    return wide.clip(-1, 1).astype(np.float32)
 
 
 def _play(environment: Environment, seed: int, most: int) -> tuple[_Episode, bool]:

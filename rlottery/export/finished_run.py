@@ -109,6 +109,8 @@ def spaces_of(run: FinishedRun, actor: Layers, *, trust: bool) -> Spaces:
     """
     inputs, outputs = actor["layer_0"]["kernel"].shape[0], actor[f"layer_{len(actor) - 1}"]["kernel"].shape[1]
     recorded = run.manifest.get("spaces")
+    if recorded is not None and "actions" in recorded:
+        raise StudyError(f"{run.files.folder} is of a task with discrete actions, which can't be loaded yet.")
     if recorded is not None:
         with np.errstate(all="ignore"):
             low, high = (np.array(recorded[key]).astype(np.float32) for key in ("action_low", "action_high"))
@@ -119,8 +121,11 @@ def spaces_of(run: FinishedRun, actor: Layers, *, trust: bool) -> Spaces:
     else:
         allow_code_of_run(run.files.folder, run.task, trust=trust, what="Reading the bounds of its actions")
         environment = envs.make_closed(run.task.id, run.task.kwargs)
-        sizes = environment.observation_size, environment.action_size
-        found, where = Spaces(*sizes, environment.action_low, environment.action_high), "as it is on this machine"
+        actions = environment.actions
+        if not isinstance(actions, envs.ActionBounds):
+            raise StudyError(f"{run.task.id} has discrete actions on this machine, and the run's were continuous.")
+        found = Spaces(environment.observation_size, actions.size, actions.low, actions.high)
+        where = "as it is on this machine"
     if (inputs, outputs) != (found.observation_size, run.algorithm.outputs_per_action * found.action_size):
         raise StudyError(
             f"The agent {run.files.agent} doesn't fit {run.task.id} {where}: its actor has {inputs} inputs and "

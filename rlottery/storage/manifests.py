@@ -80,6 +80,14 @@ class RunSpaces(TypedDict):
     action_high: list[Number]
 
 
+class DiscreteRunSpaces(TypedDict):
+    """The same, of a task with discrete actions: how many there are, and the smallest of their integers."""
+
+    observation_size: Count
+    actions: Count
+    first_action: Annotated[int, Field(strict=True)]
+
+
 class RunFacts(TypedDict, total=False):
     """What a manifest records about what was trained.
 
@@ -103,7 +111,7 @@ class RunFacts(TypedDict, total=False):
     recipe: Recipe
     round_of: Name
     error: LongText
-    spaces: RunSpaces
+    spaces: RunSpaces | DiscreteRunSpaces
     replaced: LongText
 
 

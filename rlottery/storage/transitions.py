@@ -10,7 +10,7 @@ class Transitions(NamedTuple):
 
     Attributes:
         observations, next_observations: (n, obs).
-        actions: (n, act), in [-1, 1].
+        actions: (n, act), in [-1, 1]; discrete ones are one-hot.
         rewards: (n,).
         terminations: (n,), 1.0 where the episode terminated. Truncation by a time limit is not termination: the next
             state's value is then bootstrapped.
@@ -21,6 +21,12 @@ class Transitions(NamedTuple):
     rewards: Any
     next_observations: Any
     terminations: Any
+
+
+def one_hot(chosen: np.ndarray, size: int) -> np.ndarray:
+    """Discrete actions (...,) as vectors (..., size) with a one at the chosen place, float32."""
+    vectors: np.ndarray = np.eye(size, dtype=np.float32)[chosen]
+    return vectors
 
 
 def columns(rows: Any, observation_size: int, action_size: int) -> Transitions:

@@ -23,7 +23,7 @@ class Trial:
 
     Attributes:
         kwargs: the arguments that the environment was made with.
-        observation_size, action_size: entries of an observation and of an action.
+        observation_size, action_size: entries of an observation and of an action; the number of discrete actions.
         success_key: the key of `info` that success was read from; None if there was none.
         steps: of the first episode, and whether it `ended`.
         steps_per_second: in that episode, on that machine.
@@ -32,6 +32,7 @@ class Trial:
         rendering: what happened when the task was rendered; "" if that was not tried.
         packages: package -> version, of those that the environment comes from.
         sources: module of the user's own -> the SHA-256 of its file.
+        discrete: whether actions are. Earlier versions learnt continuous ones only, and didn't record it.
     """
 
     kwargs: dict[str, Any]
@@ -46,6 +47,7 @@ class Trial:
     rendering: LongText
     packages: dict[Name, LongText]
     sources: dict[LongText, Name]
+    discrete: Annotated[bool, Field(strict=True)] = False
 
     @property
     def code(self) -> str:

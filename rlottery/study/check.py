@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rlottery.agents.description import kernel_shapes
+from rlottery.agents.description import Spec, kernel_shapes
 from rlottery.config import Config, Task
 from rlottery.errors import MaskError, TaskError
 from rlottery.pruning.effective import check_chained, depends_on_an_input, leads_to_an_output, on_a_path
@@ -21,6 +21,7 @@ from rlottery.pruning.starved import starved_layers
 from rlottery.report.wording import plural
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.trial_record import Trial
+from rlottery.study.planning.action_kinds import check_actions, learners
 from rlottery.study.planning.checks import check_every_group, check_mask_fits
 from rlottery.study.planning.network_sizes import networks_of, task_spec
 from rlottery.study.planning.trials import deviation_text, how_to_allow, try_task, try_tasks
@@ -51,6 +52,11 @@ def check_task(name: str, study: Config | None = None, say: Callable[[str], None
     allowed = [f"Allowed by the study: {trial.deviations[kind]}" for kind in trial.deviations if kind in task.allow]
     lines = [Text(line) for line in (*allowed, *trial.notes)]
     problems = [f"{name}: {deviation_text(trial, kind)} {how_to_allow(task, refused)}" for kind in refused]
+    if study is not None:
+        try:
+            check_actions(study, name, Spec.of(trial))
+        except TaskError as error:
+            problems.append(str(error))
     return Checked(Group(Text(name, style="italic"), _facts(trial), *lines), problems)
 
 
@@ -62,7 +68,8 @@ def _facts(trial: Trial) -> Table:
     end = "" if trial.ended else ", where the trial stopped"
     rows = {
         "observation": plural(trial.observation_size, "number"),
-        "action": plural(trial.action_size, "number"),
+        "action": f"one of {trial.action_size}" if trial.discrete else plural(trial.action_size, "number"),
+        "algorithms": ", ".join(learners(Spec.of(trial))) or "none learns such actions",
         "success": success,
         "first episode": f"{plural(trial.steps, 'step')}{end}",
         "speed": f"{trial.steps_per_second:,.0f} steps/s",

@@ -57,7 +57,7 @@ def update_with_packed_result(
     names: list[str] = []
 
     def update(state: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
-        state, metrics = algorithm.update(state, columns(rows, *spec), settings)
+        state, metrics = algorithm.update(state, columns(rows, *spec.sizes), settings)
         names[:] = sorted(metrics)
         finite = jnp.all(jnp.array([_all_finite(leaf) for leaf in jax.tree.leaves(state.params)]))
         return state, jnp.stack([*(metrics[name] for name in names), finite.astype(jnp.float32)])
@@ -84,13 +84,13 @@ def _all_finite(array: jax.Array) -> jax.Array:
 
 
 @cache
-def compile_noise(action_size: int, steps: int) -> Callable[..., jax.Array]:
-    """``(words of a key, first step) -> noise (steps, act)``. A step's key is the key folded with the step."""
+def compile_noise(size: int, steps: int) -> Callable[..., jax.Array]:
+    """``(words of a key, first step) -> noise (steps, size)``. A step's key is the key folded with the step."""
 
     @jax.jit
     def draw(words: jax.Array, first: int) -> jax.Array:
         keys = jax.vmap(partial(jax.random.fold_in, jax.random.wrap_key_data(words)))(first + jnp.arange(steps))
-        drawn: jax.Array = jax.vmap(lambda key: jax.random.normal(key, (action_size,)))(keys)
+        drawn: jax.Array = jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)
         return drawn
 
     return draw

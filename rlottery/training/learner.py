@@ -28,7 +28,7 @@ class Learner(ABC):
 
     def __init__(self, algorithm: Algorithm, settings: Any, spec: Spec, noise: np.ndarray):
         self.algorithm, self._settings = algorithm, settings
-        self._noise = Noise(noise, spec.action_size)
+        self._noise = Noise(noise, algorithm.noise_size(spec))
 
     @property
     @abstractmethod
@@ -50,14 +50,21 @@ class Learner(ABC):
     def outputs(self, observation: np.ndarray) -> np.ndarray:
         """The outputs (out,) of the network that chooses actions, for `observation` (obs,)."""
 
-    def act(self, observation: np.ndarray, step: int) -> np.ndarray:
-        """The exploring action (act,) for `observation` (obs,) at an environment step of the run."""
-        action: np.ndarray = self.algorithm.explore(self.outputs(observation), self._noise.at(step), self._settings)
+    def act(self, observation: np.ndarray, step: int, steps_before: int = 0) -> np.ndarray:
+        """The exploring action (act,) for `observation` (obs,) at an environment step of the run.
+
+        Args:
+            steps_before: the agent's environment steps before this run, for schedules.
+        """
+        action: np.ndarray = self.algorithm.explore(
+            self.outputs(observation), self._noise.at(step), steps_before + step, self._settings
+        )
         return action
 
-    def act_together(self, observations: np.ndarray, first_step: int) -> np.ndarray:
+    def act_together(self, observations: np.ndarray, first_step: int, steps_before: int = 0) -> np.ndarray:
         """Exploring actions (n, act) for `observations` (n, obs) at consecutive steps. Each is what `act` gives."""
-        return np.stack([self.act(observation, first_step + index) for index, observation in enumerate(observations)])
+        steps = enumerate(observations, start=first_step)
+        return np.stack([self.act(observation, step, steps_before) for step, observation in steps])
 
     def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
         """The deterministic action (act,) that is evaluated."""
@@ -126,12 +133,12 @@ class CpuLearner(Learner):
 class Noise:
     """Standard normal noise for a run's actions. A step's noise depends only on the run and the step."""
 
-    def __init__(self, words: np.ndarray, action_size: int):
-        self._words, self._draw = words, compile_noise(action_size, NOISE_STEPS)
+    def __init__(self, words: np.ndarray, size: int):
+        self._words, self._draw = words, compile_noise(size, NOISE_STEPS)
         self._block, self._drawn = -1, np.empty(0)
 
     def at(self, step: int) -> np.ndarray:
-        """(act,), float32."""
+        """(size,), float32."""
         block, row = divmod(step, NOISE_STEPS)
         if block != self._block:
             self._block, self._drawn = block, np.asarray(self._draw(self._words, block * NOISE_STEPS))

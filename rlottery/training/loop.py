@@ -44,6 +44,7 @@ class TrainingPlan:
         evaluation_interval: environment steps between evaluations. There is also one at step 0 and one at the end.
         evaluation_seeds: seeds of the episodes of an evaluation.
         warms_up_at_random: the warm-up's actions are uniformly random, not the policy's.
+        steps_before: the agent's environment steps before this run. Schedules of exploration continue from there.
         stop_at: ends training at this step, before `training.env_steps`, and changes nothing else.
         dynamic: how the masks change during training; None if they don't.
     """
@@ -54,6 +55,7 @@ class TrainingPlan:
     evaluation_seeds: Sequence[int]
     streams: Streams
     warms_up_at_random: bool = True
+    steps_before: int = 0
     stop_at: int | None = None
     dynamic: DynamicSparsity | None = None
 
@@ -98,7 +100,7 @@ class Loop:
 def begin(learner: Learner, plan: TrainingPlan, spec: Spec) -> Loop:
     """The state of training before the first step."""
     minibatches, exploration = (plan.streams.generator(purpose) for purpose in ("minibatches", "warm-up actions"))
-    replay = ReplayBuffer(plan.training.capacity, *spec)
+    replay = ReplayBuffer(plan.training.capacity, *spec.sizes)
     return Loop(learner, spec, replay, minibatches, exploration, open=[None] * plan.training.environments)
 
 
@@ -162,7 +164,7 @@ def train(
         if plan.dynamic is not None and plan.dynamic.due(step):
             if batch is None:  # there are fewer updates than steps
                 batch = loop.replay.sample(loop.minibatches, plan.batch_size)
-            loop.learner.state = plan.dynamic.update(loop.learner.state, step, columns(batch, *loop.spec))
+            loop.learner.state = plan.dynamic.update(loop.learner.state, step, columns(batch, *loop.spec.sizes))
         if rewind_points is not None and rewind_points.due(step):
             check_sound(loop)
             rewind_points.save(step, loop.learner.state)
@@ -180,12 +182,13 @@ def train(
 
 def check_sizes(environment: Environment, spec: Spec) -> None:
     """Raise TaskError unless an environment has these sizes."""
-    found = Spec(environment.observation_size, environment.action_size)
+    found = Spec.of(environment)
     if found != spec:
         raise TaskError(
             f"The task's spaces change from one environment to the next: {spec.observation_size} and then "
-            f"{found.observation_size} entries of observations, {spec.action_size} and then {found.action_size} of "
-            "actions. Make them depend on the arguments of the task alone."
+            f"{found.observation_size} entries of observations, {spec.action_size} {spec.actions} and then "
+            f"{found.action_size} {found.actions} entries of actions. Make them depend on the arguments of the task "
+            "alone."
         )
 
 
@@ -253,9 +256,9 @@ class _Collector:
     def _actions(self, loop: Loop, observations: np.ndarray) -> np.ndarray:
         """Actions (n, act) for observations (n, obs), at the last n environment steps."""
         if self._plan.warms_up_at_random and loop.env_steps <= self._plan.training.warmup_steps:
-            shape = len(observations), loop.spec.action_size
-            return loop.exploration.uniform(-1.0, 1.0, shape).astype(np.float32)
-        actions = loop.learner.act_together(observations, loop.env_steps - len(observations) + 1)
+            return self._environments[0].actions.random(loop.exploration, len(observations))
+        first_step = loop.env_steps - len(observations) + 1
+        actions = loop.learner.act_together(observations, first_step, self._plan.steps_before)
         return _checked_actions(loop, actions, observations)
 
 
@@ -268,7 +271,7 @@ def _update(loop: Loop, plan: TrainingPlan, updates: int) -> np.ndarray | None:
         loop.losses.add(result.metrics)
         if not result.finite:
             state = loop.learner.state
-            raise _diverged(loop, _not_finite(result.metrics, state), columns(batch, *loop.spec)._asdict(), state)
+            raise _diverged(loop, _not_finite(result.metrics, state), columns(batch, *loop.spec.sizes)._asdict(), state)
     return batch
 
 

@@ -51,7 +51,7 @@ def drawn(actor: Tree, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         outputs = mlp(actor, observation)
-        action = sac.explore(outputs, jax.random.normal(key, (1, outputs.shape[1] // 2)), SETTINGS)[0]
+        action = sac.explore(outputs, jax.random.normal(key, (1, outputs.shape[1] // 2)), 1, SETTINGS)[0]
         state = fresh()._replace(log_temperature=jnp.float32(0.0))
         _, entropy = sac.actor_loss(actor, zero_critic(action.size), state, observation, key)
         return action, -entropy  # of a single action, the estimate is its own log-density
@@ -109,7 +109,7 @@ def test_data_is_collected_around_the_mean_and_evaluated_at_it() -> None:
     key = jax.random.key(5)
     by_hand, _ = numpy_policy(doubled(actor), observations, normals(key))
     noise = np.asarray(jax.random.normal(key, (BATCH_SIZE, 2)))
-    np.testing.assert_allclose(sac.explore(outputs, noise, SETTINGS), by_hand, atol=1e-5)
+    np.testing.assert_allclose(sac.explore(outputs, noise, 1, SETTINGS), by_hand, atol=1e-5)
     np.testing.assert_allclose(jax.jit(sac.explore, static_argnums=2)(outputs, noise, SETTINGS), by_hand, atol=1e-5)
 
 

@@ -197,7 +197,7 @@ def test_data_is_collected_with_noise_within_the_bounds_and_evaluated_without() 
     outputs = np.array([[0.2, -3.0], [0.0, 3.0]], np.float32)
     noise = np.array([[1.0, -1.0], [-0.5, 1.0]], np.float32)
     expected = [[np.tanh(0.2) + 0.3, -1.0], [-0.15, 1.0]]
-    np.testing.assert_allclose(td3.explore(outputs, noise, SETTINGS), expected, atol=1e-6)
+    np.testing.assert_allclose(td3.explore(outputs, noise, 1, SETTINGS), expected, atol=1e-6)
     np.testing.assert_allclose(td3.exploit(outputs), np.tanh(outputs), atol=1e-6)
     actor = fresh().params["actor"]
     assert mlp(actor, np.zeros((1, 3), np.float32)).shape == (1, SPEC.action_size)

@@ -168,7 +168,6 @@ def test_a_solved_metaworld_episode_runs_to_its_time_limit(drawer: envs.Environm
         ("Pendulum-v1+noise0", r"'\+noiseN' once, where N is a whole number from 1 to 1,000"),
         ("drawer-clos-v3", "Unknown task 'drawer-clos-v3'.*Did you mean .*drawer-close-v3"),
         ("Qzxwvut-v9", "No similar name found"),
-        ("CartPole-v1", "Discrete actions; agents need continuous"),
         ("rlottery-tests/Image-v0", r"images or another grid .*\(8, 8, 3\).*FlattenObservation"),
         ("rlottery-tests/Dict-v0", "Dict as observations.*FlattenObservation"),
         ("rlottery-tests/Unbounded-v0", "flat, bounded Box.*inf"),

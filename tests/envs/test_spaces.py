@@ -98,14 +98,41 @@ def edited(low: Any = -1.0, high: Any = 1.0) -> Box:
         (edited(low=2.0), r"the lower bound is above the upper bound in entry 1 of the actions \(2.0 to 1.0\). Swap"),
         (edited(low=np.nan), "flat, bounded Box of floats"),
         (edited(high=np.inf), "flat, bounded Box of floats"),
-        (spaces.Discrete(3), "Discrete actions; agents need continuous"),
-        (spaces.MultiBinary(3), "MultiBinary actions; agents need continuous"),
-        (spaces.Dict(a=Box(-1.0, 1.0, (1,))), "Dict actions; agents need continuous"),
+        (spaces.Discrete(1, start=4), "only one action .*nothing to choose"),
+        (spaces.Discrete(65_537), "65,537 actions .*at most 65,536"),
+        (spaces.MultiDiscrete([2, 3]), "MultiDiscrete actions .*or a Discrete space.*TransformAction"),
+        (spaces.MultiBinary(3), "MultiBinary actions .*or a Discrete space"),
+        (spaces.Dict(a=Box(-1.0, 1.0, (1,))), "Dict actions .*a flat, bounded Box of floats, or a Discrete space"),
     ],
 )
 def test_actions_that_agents_cannot_choose_are_refused(box: Any, words: str) -> None:
     with pytest.raises(TaskError, match=f"Case.*{words}"):
         Environment("Case", Strange(action=box))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8])
+@pytest.mark.parametrize("first", [0, 7, -3])
+def test_a_discrete_task_gets_its_own_integers(first: int, dtype: Any) -> None:
+    space = spaces.Discrete(3, start=first, dtype=dtype)
+    raw = Recorder(action=space)
+    raw.taken = []
+    environment = Environment("", raw)
+    assert environment.discrete and environment.action_size == 3
+    environment.reset(0)
+    for vector in ([0, 0, 1], [1, 0, 0], [-2.5, -0.5, -1]):
+        environment.step(np.array(vector, np.float32))
+    assert raw.taken == [first + 2, first, first + 1]
+    assert all(space.contains(action) and type(action) is type(space.sample()) for action in raw.taken)
+    with pytest.raises(ValueError, match=r"actions of .* have the shape \(3,\), not \(\)"):
+        environment.step(np.array(1))
+
+
+def test_random_discrete_actions_are_one_hot_and_uniform() -> None:
+    actions = Environment("", Strange(action=spaces.Discrete(5, start=2))).actions
+    drawn = actions.random(np.random.default_rng(0), 10_000)
+    assert drawn.dtype == np.float32 and drawn.shape == (10_000, 5)
+    assert set(np.unique(drawn)) == {0, 1} and (drawn.sum(1) == 1).all()
+    np.testing.assert_allclose(drawn.mean(0), 0.2, atol=0.02)
 
 
 @pytest.mark.parametrize("bounds", [(-1e38, 1e38), (0.0, BIG), (1e-30, 2e-30), (-BIG, 0.0)])

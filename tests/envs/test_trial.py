@@ -41,6 +41,20 @@ class Walk(gymnasium.Env[np.ndarray, np.ndarray]):
         return np.array([self.position, self.steps], np.float32)
 
 
+class Chooses(Walk):
+    """An action is one of three integers."""
+
+    action_space = spaces.Discrete(3, start=-1)  # type: ignore[assignment]
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action)
+        taken.append(int(action))
+        return super().step([action])  # type: ignore[arg-type]
+
+
+taken: list[int] = []
+
+
 class NumPysGenerator(Walk):
     def draw(self) -> float:
         return float(np.random.uniform())
@@ -170,7 +184,14 @@ def test_a_task_that_keeps_its_promises(trial: Of) -> None:
     assert found["deviations"] == {} and found["notes"] == []
     assert (found["observation_size"], found["action_size"], found["success_key"]) == (2, 1, None)
     assert (found["steps"], found["ended"]) == (12, True)
-    assert found["rendering"] == ""
+    assert found["rendering"] == "" and found["discrete"] is False
+
+
+def test_a_task_with_discrete_actions(trial: Of) -> None:
+    taken.clear()
+    found = trial(Chooses)
+    assert (found["action_size"], found["discrete"], found["deviations"]) == (3, True, {})
+    assert set(taken) == {-1, 0, 1}
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_actions_are_the_policys(sparsity: float | None, kernels: bool) -> None:
         expected = outputs(state, given)
         np.testing.assert_allclose(agent.act_deterministic(given), SAC.exploit(expected), atol=2e-6)
         np.testing.assert_allclose(
-            agent.act(given, step), SAC.explore(expected, np.asarray(noise), SETTINGS), atol=2e-6
+            agent.act(given, step), SAC.explore(expected, np.asarray(noise), step, SETTINGS), atol=2e-6
         )
         assert agent.act(given, step).dtype == np.float32
 

@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -51,6 +52,8 @@ class Run:
         environments: int = 1,
         dynamic: Any = None,
         rewind_points: Any = None,
+        spec: Spec = Spec(2, 1),  # noqa: B008
+        steps_before: int = 0,
     ) -> None:
         self.ticks: list[int] = []
         self.recorder = Rows(self.ticks.append)
@@ -75,8 +78,8 @@ class Run:
             evaluation_seeds=EVALUATION_SEEDS,
             streams=self.streams,
             dynamic=dynamic,
+            steps_before=steps_before,
         )
-        spec = Spec(2, 1)
         # The toy knows nothing of compact networks.
         learner = CpuLearner(
             algorithm,
@@ -239,6 +242,36 @@ def test_warm_up_actions_are_uniform() -> None:
     counts, _ = np.histogram(run.environments[0].actions[:599], bins=5, range=(-1, 1))
     assert counts.sum() == 599
     assert counts.min() > 85
+
+
+class Doors(Target):
+    """The target, for one of three actions."""
+
+    action_space = spaces.Discrete(3, start=5)  # type: ignore[assignment]
+
+    def step(self, action: Any) -> Any:
+        return super().step([action])  # type: ignore[arg-type]
+
+
+def test_discrete_actions_are_one_hot_and_know_the_step_of_training() -> None:
+    """Random ones in the warm-up; then those of the algorithm, which reads how far training is."""
+    seen: list[tuple[int, int]] = []
+
+    def explore(outputs: np.ndarray, noise: np.ndarray, step: int, settings: Any) -> np.ndarray:
+        seen.append((step, len(noise)))
+        return np.eye(3, dtype=np.float32)[step % 3]
+
+    algorithm = replace(
+        TOY, explore=explore, exploit=lambda outputs: np.eye(3)[1], noise_size=lambda spec: spec.action_size + 1
+    )
+    discrete = {"algorithm": algorithm, "environment": Doors, "spec": Spec(2, 3, discrete=True)}
+    run = Run(env_steps=62, warmup_steps=60, updates_per_step={"every": 500}, interval=62, steps_before=7, **discrete)
+    stored = run.train().replay.stored()
+    assert (stored.actions.sum(1) == 1).all() and set(np.unique(stored.actions)) == {0, 1}
+    assert (stored.actions[:60].sum(0) > 10).all()
+    assert seen == [(68, 4), (69, 4)] and stored.actions[60:].tolist() == [[0, 0, 1], [1, 0, 0]]
+    own = [5 + chosen for chosen in stored.actions.argmax(1)]
+    assert run.environments[0].actions == own and set(run.environments[1].actions) == {6}
 
 
 def test_every_action_has_noise_of_its_own(plain: tuple[Run, Loop]) -> None:

@@ -82,6 +82,12 @@ class Job:
         rewound_to = 0 if self.arm is None else self.arm.rewind_step or 0
         return self.config.training_for(self.task).env_steps - rewound_to
 
+    @property
+    def steps_before(self) -> int:
+        """Environment steps of its agent before the run: up to the rewind point, or a whole run if it isn't rewound."""
+        step = 0 if self.arm is None else self.arm.rewind_step
+        return self.config.training_for(self.task).env_steps if step is None else step
+
     @cached_property
     def store(self) -> Store:
         return Store(self.config.data)

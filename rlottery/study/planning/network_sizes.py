@@ -20,8 +20,7 @@ def task_spec(task: Task) -> Spec:
     Without a trial, from the environment. Raises TaskError if that can't be made.
     """
     if _key(task) not in _known:
-        environment = envs.make_closed(task.id, task.kwargs)
-        note_task(task, Spec(environment.observation_size, environment.action_size), "")
+        note_task(task, Spec.of(envs.make_closed(task.id, task.kwargs)), "")
     return _known[_key(task)][0]
 
 

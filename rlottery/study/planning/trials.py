@@ -21,6 +21,7 @@ from rlottery.report.wording import capitalised, joined
 from rlottery.storage.disk import file_digest
 from rlottery.storage.paths import Store
 from rlottery.storage.trial_record import Trial, read_trial, trial_from_dict, write_trial
+from rlottery.study.planning.action_kinds import check_actions
 from rlottery.study.planning.network_sizes import note_task
 
 SECONDS = 600.0
@@ -50,7 +51,8 @@ def try_tasks(config: Config, say: Callable[[str], None] = lambda line: None) ->
         say: called from another thread with a line to show, if this takes long.
 
     Raises:
-        TaskError: a task can't be used, or it deviates in a way that its key `allow` doesn't list.
+        TaskError: a task can't be used, its actions are of a kind that the algorithm can't learn, or it deviates in a
+            way that its key `allow` doesn't list.
     """
     store = Store(config.data)
     trials = {task.id: trial for task in config.tasks if (trial := _known(store, task)) is not None}
@@ -64,7 +66,9 @@ def try_tasks(config: Config, say: Callable[[str], None] = lambda line: None) ->
                     trials[task.id] = _made[_key(task)] = _result(task, call)
     for task in config.tasks:
         trial = trials[task.id]
-        note_task(task, Spec(trial.observation_size, trial.action_size), trial.code)
+        spec = Spec.of(trial)
+        note_task(task, spec, trial.code)
+        check_actions(config, task.id, spec)
         if refused := [kind for kind in trial.deviations if kind not in task.allow]:
             raise TaskError(f"{task.id}: {deviation_text(trial, refused[0])} {how_to_allow(task, refused)}")
     return trials

@@ -316,7 +316,7 @@ def measure(config: Config) -> list[Rates]:
 def _rates(config: Config, gemm: float) -> list[Rates]:
     trials = try_tasks(config)
     return [
-        Rates(gemm, max(of.steps_per_second, SLOWEST), of.steps, Spec(of.observation_size, of.action_size))
+        Rates(gemm, max(of.steps_per_second, SLOWEST), of.steps, Spec.of(of))
         for of in (trials[task.id] for task in config.tasks)
     ]
 

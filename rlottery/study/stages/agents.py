@@ -82,7 +82,7 @@ def dense_replay(job: Job) -> Transitions:
     """The dense run's replay buffer, verified to be intact and of this task."""
     check_files(job.dense_files.folder, dense_manifest(job)["files"], *REPLAY_FILES)
     stored, spec = replay.load_replay(job.dense_files.replay), task_spec(job.task)
-    if (stored.observations.shape[1], stored.actions.shape[1]) != tuple(spec):
+    if (stored.observations.shape[1], stored.actions.shape[1]) != spec.sizes:
         raise StudyError(
             f"The replay buffer in {job.dense_files.replay} is of another task: its observations have "
             f"{stored.observations.shape[1]} entries and its actions {stored.actions.shape[1]}, but this task has "

@@ -8,14 +8,14 @@ from typing import Any
 import jax
 
 from rlottery.agents.base import jax_key, nest_masks, to_arrays
-from rlottery.envs import Environment, OpenEnvironments
+from rlottery.envs import DiscreteActions, Environment, OpenEnvironments
 from rlottery.errors import StoppedError
 from rlottery.processes.user_code import check_jax_settings, jax_settings
 from rlottery.safety.printable import on_one_line
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import write_arrays
 from rlottery.storage.made_with import session_changes
-from rlottery.storage.manifests import RunSpaces
+from rlottery.storage.manifests import DiscreteRunSpaces, RunSpaces
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow, Position
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.progress import Phase, ProgressFile
@@ -84,6 +84,7 @@ def training_plan(job: Job, start: Start) -> TrainingPlan:
         evaluation_seeds=evaluation_seeds(config.name, job.task.name, config.evaluation.episodes),
         streams=streams_of(job),
         warms_up_at_random=start.agent is None,
+        steps_before=job.steps_before,
         dynamic=start.dynamic,
     )
 
@@ -93,14 +94,13 @@ def environment_maker(job: Job, environments: OpenEnvironments) -> Callable[[], 
     return partial(environments.make, job.task.id, job.task.kwargs)
 
 
-def recorded_spaces(job: Job, environments: OpenEnvironments) -> RunSpaces:
+def recorded_spaces(job: Job, environments: OpenEnvironments) -> RunSpaces | DiscreteRunSpaces:
     """The sizes and bounds of the job's task, from an environment that it was trained in."""
     environment = environments.opened(job.task.id)
-    return {
-        "observation_size": environment.observation_size,
-        "action_low": environment.action_low.tolist(),
-        "action_high": environment.action_high.tolist(),
-    }
+    size, actions = environment.observation_size, environment.actions
+    if isinstance(actions, DiscreteActions):
+        return {"observation_size": size, "actions": actions.size, "first_action": actions.first}
+    return {"observation_size": size, "action_low": actions.low.tolist(), "action_high": actions.high.tolist()}
 
 
 def save_agent(files: RunFiles, loop: Loop) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def learner(state: Any, *, kernels: bool, masks_change: bool = False) -> CpuLear
 def transitions(number: int) -> list[np.ndarray]:
     """Minibatches of a task with something to learn: rows as the replay buffer holds them."""
     generator = np.random.default_rng(3)
-    obs, act = SPEC
+    obs, act = SPEC.sizes
     dynamics = generator.normal(size=(obs, obs + act)) * 0.3
     batches = []
     for _ in range(number):

@@ -123,10 +123,15 @@ def test_rewinding_shortens_training(config: Config) -> None:
     plain = config_to_dict(config)
     rewound = {"name": "late", "criterion": "magnitude", "sparsity": 0.8, "rewind": {"step": 120}}
     late = Config.model_validate({**plain, "arms": [rewound, {"control": "random", "of": "late"}]})
-    assert {(job.arm_name, job.env_steps) for job in all_jobs(late)} == {
-        ("dense", 300),
-        ("late", 180),
-        ("random-of-late", 180),
+    assert {(job.arm_name, job.env_steps, job.steps_before) for job in all_jobs(late)} == {
+        ("dense", 300, 0),
+        ("late", 180, 120),
+        ("random-of-late", 180, 120),
+    }
+    tuned = Config.model_validate({**plain, "arms": [rewound | {"rewind": "none"}]})
+    assert {(job.arm_name, job.env_steps, job.steps_before) for job in all_jobs(tuned)} == {
+        ("dense", 300, 0),
+        ("late", 300, 300),
     }
 
 

@@ -10,6 +10,7 @@ from rlottery.errors import ConfigError, TaskError
 from rlottery.processes.children import ChildCall
 from rlottery.report.collect import collect
 from rlottery.report.headline import headline
+from rlottery.storage.manifests import read_sealed, write_sealed
 from rlottery.storage.paths import Store
 from rlottery.storage.trial_record import code_name, read_trial
 from rlottery.study.check import check_task
@@ -52,10 +53,20 @@ def planned(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "_made", {})
 
 
+def _without(record: Path, key: str) -> None:
+    content: Any = read_sealed(record)
+    del content["trial"][key]
+    write_sealed(record, content)
+
+
 def test_a_task_is_tried_once(tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     own_task(tmp_path, monkeypatch, "Walk", "walks")
     config = tiny_config(tmp_path, "tasks=['walks:Own-v0']")
     planned(config, monkeypatch)
+    planned(config, monkeypatch)
+    assert calls == ["walks:Own-v0"]
+    record = Store(config.data).trial("walks_Own-v0")
+    _without(record, "discrete")  # as records were before there were discrete actions
     planned(config, monkeypatch)
     assert calls == ["walks:Own-v0"]
     # Another trial if its code, its arguments or a package changes, or the record is damaged.
@@ -65,7 +76,6 @@ def test_a_task_is_tried_once(tmp_path: Path, calls: list[str], monkeypatch: pyt
     assert len(calls) == 2
     planned(tiny_config(tmp_path, "tasks=[{id: 'walks:Own-v0', kwargs: {max_episode_steps: 5}}]"), monkeypatch)
     assert len(calls) == 3
-    record = Store(config.data).trial("walks_Own-v0")
     record.write_bytes(record.read_bytes()[:-9])
     assert read_trial(Store(config.data), config.tasks[0]) is None
     planned(config, monkeypatch)
@@ -143,6 +153,14 @@ def test_the_page_of_a_task(tmp_path: Path, calls: list[str], monkeypatch: pytes
         "counting:Own-v0", tiny_config(tmp_path, "tasks=[{id: 'counting:Own-v0', allow: [carryover]}]")
     )
     assert problems == []
+    own_task(tmp_path, monkeypatch, "Chooses", "choosing")
+    page, problems = check_task("choosing:Own-v0")
+    assert problems == [] and "one of 3" in shown(page)
+    study = tiny_config(tmp_path, "tasks=['choosing:Own-v0']")
+    _, problems = check_task("choosing:Own-v0", study)
+    assert "choosing:Own-v0 has discrete actions (one of 3), and SAC learns continuous ones" in problems[0]
+    with pytest.raises(TaskError, match="discrete actions"):
+        trials.try_tasks(study)
     assert check_task("not a task").problems[0].startswith("must be an id")
 
 

@@ -1,0 +1,31 @@
+"""Which algorithms can learn a task, by the kind of its actions. No JAX here."""
+
+from rlottery.agents.algorithms import ALGORITHMS, algorithm_of
+from rlottery.agents.description import Spec
+from rlottery.config import Config
+from rlottery.errors import TaskError
+from rlottery.report.wording import plural
+
+
+def learners(spec: Spec) -> list[str]:
+    """The names of the algorithms that can learn tasks with such actions."""
+    return [name for name, algorithm in ALGORITHMS.items() if spec.actions in algorithm.learns]
+
+
+def actions_in_words(spec: Spec) -> str:
+    """``discrete actions (one of 2)`` or ``continuous actions (3 numbers)``."""
+    size = f"one of {spec.action_size}" if spec.discrete else plural(spec.action_size, "number")
+    return f"{spec.actions} actions ({size})"
+
+
+def check_actions(config: Config, task: str, spec: Spec) -> None:
+    """Raise TaskError unless the study's algorithm can learn the task's actions."""
+    algorithm = algorithm_of(config)
+    if spec.actions in algorithm.learns:
+        return
+    settings = [f"algorithm: {name}" for name in learners(spec)]
+    instead = f"Set {' or '.join(settings)}, or choose" if settings else "Choose"
+    raise TaskError(
+        f"{task} has {actions_in_words(spec)}, and {algorithm.label} learns {' or '.join(algorithm.learns)} ones. "
+        f"{instead} a task with {' or '.join(algorithm.learns)} actions."
+    )
