@@ -50,30 +50,33 @@ class Learner(ABC):
     def outputs(self, observation: np.ndarray) -> np.ndarray:
         """The outputs (out,) of the network that chooses actions, for `observation` (obs,)."""
 
+    def outputs_together(self, observations: np.ndarray) -> np.ndarray:
+        """The outputs (n, out) for `observations` (n, obs). Each row has the bits that `outputs` gives."""
+        return np.stack([self.outputs(observation) for observation in observations])
+
     def act(self, observation: np.ndarray, step: int, steps_before: int = 0) -> np.ndarray:
         """The exploring action (act,) for `observation` (obs,) at an environment step of the run.
 
         Args:
             steps_before: the agent's environment steps before this run, for schedules.
         """
-        action: np.ndarray = self.algorithm.explore(
-            self.outputs(observation), self._noise.at(step), steps_before + step, self._settings
-        )
+        action: np.ndarray = self.act_together(np.asarray(observation)[None], step, steps_before)[0]
         return action
 
     def act_together(self, observations: np.ndarray, first_step: int, steps_before: int = 0) -> np.ndarray:
         """Exploring actions (n, act) for `observations` (n, obs) at consecutive steps. Each is what `act` gives."""
-        steps = enumerate(observations, start=first_step)
-        return np.stack([self.act(observation, step, steps_before) for step, observation in steps])
+        rows = enumerate(self.outputs_together(observations), start=first_step)
+        explore, noise = self.algorithm.explore, self._noise
+        return np.stack([explore(row, noise.at(step), steps_before + step, self._settings) for step, row in rows])
 
     def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
         """The deterministic action (act,) that is evaluated."""
-        action: np.ndarray = self.algorithm.exploit(self.outputs(observation))
+        action: np.ndarray = self.act_deterministic_together(np.asarray(observation)[None])[0]
         return action
 
     def act_deterministic_together(self, observations: np.ndarray) -> np.ndarray:
         """Deterministic actions (n, act) for `observations` (n, obs). Each is what `act_deterministic` gives."""
-        return np.stack([self.act_deterministic(observation) for observation in observations])
+        return np.stack([self.algorithm.exploit(outputs) for outputs in self.outputs_together(observations)])
 
 
 class CpuLearner(Learner):
@@ -127,7 +130,15 @@ class CpuLearner(Learner):
 
     def outputs(self, observation: np.ndarray) -> np.ndarray:
         network = self.algorithm.acting(self._held.params)
-        return mlp_in_numpy(network, observation) if self._library is None else self._compact(network, observation)
+        if self._library is None:
+            return mlp_in_numpy(network, observation)
+        outputs: np.ndarray = self._compact(network, np.asarray(observation)[None])[0]
+        return outputs
+
+    def outputs_together(self, observations: np.ndarray) -> np.ndarray:
+        if self._library is None:  # NumPy's product of two matrices has other bits than those of its rows
+            return super().outputs_together(observations)
+        return self._compact(self.algorithm.acting(self._held.params), observations)
 
 
 class Noise:
@@ -147,7 +158,7 @@ class Noise:
 
 
 class _CompactOutputs:
-    """The outputs of a compact network for one observation, by a plain call of the library.
+    """The outputs of a compact network for observations, by a plain call of the library.
 
     The library reads what it is pointed to, so the size of every array is checked before.
     """
@@ -155,22 +166,23 @@ class _CompactOutputs:
     def __init__(self, library: ctypes.CDLL, network: Compact, pattern: np.ndarray):
         layout = network.layout
         self._call = library.rl_act
-        self._numbers, self._pattern, self._outputs = layout.numbers, pattern, np.empty(layout.widths[-1], np.float32)
-        self._input_shape, self._size = (layout.widths[0],), layout.size
+        self._numbers, self._pattern = layout.numbers, pattern
+        self._inputs, self._outputs, self._size = layout.widths[0], layout.widths[-1], layout.size
         self._before = (_pointer(self._numbers, np.int64), ctypes.c_int64(len(self._numbers)))
         self._after = (ctypes.c_int64(layout.size), _pointer(pattern, np.int32), ctypes.c_int64(len(pattern)))
-        self._to = _pointer(self._outputs, np.float32)
 
-    def __call__(self, network: Compact, observation: np.ndarray) -> np.ndarray:
-        vector, given = network.vector, np.ascontiguousarray(observation, np.float32)
-        if given.shape != self._input_shape:
-            raise ValueError(f"observations have the shape {self._input_shape}, not {given.shape}")
+    def __call__(self, network: Compact, observations: np.ndarray) -> np.ndarray:
+        vector, given = network.vector, np.ascontiguousarray(observations, np.float32)
+        if given.ndim != 2 or given.shape[1] != self._inputs:
+            raise ValueError(f"observations have the shape ({self._inputs},), not {given.shape[1:]}")
         if vector.shape != (self._size,) or vector.dtype != np.float32:
             raise ValueError(f"the network has {self._size} float32 parameters, not {vector.shape} of {vector.dtype}")
         parameters = ctypes.c_void_p(vector.unsafe_buffer_pointer())
-        if self._call(*self._before, parameters, *self._after, ctypes.c_void_p(given.ctypes.data), self._to):
+        outputs = np.empty((len(given), self._outputs), np.float32)
+        pointers = ctypes.c_void_p(given.ctypes.data), ctypes.c_int64(len(given)), ctypes.c_void_p(outputs.ctypes.data)
+        if self._call(*self._before, parameters, *self._after, *pointers):
             raise AssertionError("the compact network doesn't fit its layout")
-        return self._outputs.copy()
+        return outputs
 
 
 def _pointer(array: np.ndarray, dtype: Any) -> ctypes.c_void_p:

@@ -184,9 +184,9 @@ class _Member(Learner):
         self._network = None
         return result
 
-    def act_deterministic(self, observation: np.ndarray) -> np.ndarray:
+    def act_deterministic_together(self, observations: np.ndarray) -> np.ndarray:
         self._group.stand_aside(self._place)  # an evaluation has started
-        return super().act_deterministic(observation)
+        return super().act_deterministic_together(observations)
 
     def outputs(self, observation: np.ndarray) -> np.ndarray:
         if self._network is None:

@@ -69,13 +69,27 @@ def test_the_kernels_get_no_pointer_to_another_array() -> None:
     compact, network = agent._compact, agent.algorithm.acting(agent._held.params)
     for wrong in (network.vector[:-1], network.vector.astype(np.float16), network.vector[None]):
         with pytest.raises(ValueError, match="float32 parameters, not"):
-            compact(replace(network, vector=wrong), given)
+            compact(replace(network, vector=wrong), given[None])
     pattern = np.asarray(agent.algorithm.acting(agent._held.patterns))
     for wrong in (pattern.astype(np.int64), np.repeat(pattern, 2)[::2], pattern[None]):
         with pytest.raises(ValueError, match="the kernels read vectors of int32, not"):
             _CompactOutputs(agent._library, network, wrong)
     with pytest.raises(AssertionError, match="doesn't fit its layout"):
-        _CompactOutputs(agent._library, network, pattern[:-1])(network, given)
+        _CompactOutputs(agent._library, network, pattern[:-1])(network, given[None])
+
+
+@pytest.mark.parametrize("kernels", FORMS)
+@pytest.mark.parametrize("sparsity", [None, 0.2, 0.9])
+def test_several_observations_have_the_actions_of_each_alone_to_the_bit(sparsity: float | None, kernels: bool) -> None:
+    agent = learner(fresh() if sparsity is None else ticket(sparsity), kernels=kernels)
+    observations = np.stack([observation(seed) for seed in range(37)])
+    observations[::3] = 0.0
+    for number in (1, 2, 8, 16, 37):
+        given = observations[:number]
+        together, alone = agent.act_together(given, 5), [agent.act(one, 5 + i) for i, one in enumerate(given)]
+        assert together.tobytes() == np.stack(alone).tobytes()
+        together = agent.act_deterministic_together(given)
+        assert together.tobytes() == np.stack([agent.act_deterministic(one) for one in given]).tobytes()
 
 
 @pytest.mark.parametrize("kernels", FORMS)

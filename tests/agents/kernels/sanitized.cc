@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <vector>
@@ -189,14 +190,20 @@ bool agrees(const Kernels& kernels) {
       if (to && !close(g[b * inputs + i], i < first ? to[b * first + i] : to[b * second + i - first], 1))
         return std::printf("gradient of inputs differs\n"), false;
     }
-  // One observation alone.
-  int64_t units = 0;
-  for (const Dense& layer : layers) units += layer.out;
-  auto one = exact(outputs), own = exact(units), observation = exact(inputs);
-  for (int i = 0; i < inputs; i++) observation[i] = static_cast<float>(x[0][i]);
-  kernels.act(mlp, packed.parameters.data(), observation.get(), one.get(), own.get());
-  for (int j = 0; j < outputs; j++)
-    if (!close(x[depth][j], one[j], 1)) return std::printf("a single output differs\n"), false;
+  // Acting: all observations together, and each alone with the same bits.
+  std::vector<float> observations;
+  for (double value : x[0]) observations.push_back(static_cast<float>(value));
+  auto together = exact(batch * outputs), one = exact(outputs), own = exact(kernels.act_floats(mlp));
+  kernels.act(mlp, packed.parameters.data(), observations.data(), batch, together.get(), own.get());
+  for (int b = 0; b < batch; b++) {
+    auto observation = exact(inputs);
+    std::memcpy(observation.get(), observations.data() + b * inputs, inputs * sizeof(float));
+    kernels.act(mlp, packed.parameters.data(), observation.get(), 1, one.get(), own.get());
+    for (int j = 0; j < outputs; j++)
+      if (!close(x[depth][b * outputs + j], one[j], 1)) return std::printf("a single output differs\n"), false;
+    if (std::memcmp(one.get(), together.get() + b * outputs, outputs * sizeof(float)))
+      return std::printf("outputs of observations together differ\n"), false;
+  }
   return true;
 }
 

@@ -144,23 +144,22 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_backward, rlottery::run_backward,
 
 #pragma GCC visibility pop
 
-RLOTTERY_EXPORT int rl_version() { return 1; }
+RLOTTERY_EXPORT int rl_version() { return 2; }
 
 RLOTTERY_EXPORT const char* rl_isa() { return rlottery::chosen().name; }
 
-// The outputs of a network for one observation: inputs (in) -> outputs (out). Returns 1 if the arguments don't fit
-// together, otherwise 0.
+// The outputs of a network for observations: inputs (batch, in) -> outputs (batch, out). Returns 1 if the arguments
+// don't fit together, otherwise 0.
 RLOTTERY_EXPORT int rl_act(const int64_t* network, int64_t network_length, const float* parameters,
                            int64_t parameter_count, const int32_t* pattern, int64_t pattern_length,
-                           const float* inputs, float* outputs) {
+                           const float* inputs, int64_t batch, float* outputs) {
   rlottery::Mlp mlp;
   if (rlottery::read_network(network, static_cast<size_t>(network_length), pattern, pattern_length, parameter_count,
                              &mlp))
     return 1;
-  int64_t units = 0;
-  for (int32_t l = 0; l < mlp.depth; l++) units += mlp.layer[l].out;
-  float* memory = rlottery::scratch(units);
+  const rlottery::Kernels& kernels = *rlottery::chosen().kernels;
+  float* memory = rlottery::scratch(kernels.act_floats(mlp));
   if (!memory) return 1;
-  rlottery::chosen().kernels->act(mlp, parameters, inputs, outputs, memory);
+  kernels.act(mlp, parameters, inputs, batch, outputs, memory);
   return 0;
 }

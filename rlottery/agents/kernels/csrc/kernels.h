@@ -458,39 +458,117 @@ void backward(const Mlp& mlp, const float* parameters, const float* kept, int64_
   }
 }
 
-void act(const Mlp& mlp, const float* parameters, const float* inputs, float* outputs, float* scratch) {
-  const float* x = inputs;
-  for (int32_t l = 0; l < mlp.depth; l++) {
-    const Layer& layer = mlp.layer[l];
-    bool hidden = l + 1 < mlp.depth;
-    float* y = hidden ? scratch : outputs;
-    const float *values = parameters + layer.offset, *bias = values + layer.count;
-    if (layer.kind == kFull) {
-      for (int32_t j = 0; j < layer.out; j++) y[j] = bias[j];
-      for (int32_t i = 0; i < layer.in; i++) {
-        float xi = x[i];
-        if (xi == 0.0f) continue;  // about half of the units after ReLU
-        const float* row = values + int64_t{i} * layer.out;
-        for (int32_t j = 0; j < layer.out; j++) y[j] += xi * row[j];
-      }
-    } else {
-      for (int32_t j = 0; j < layer.out; j++) {
-        float total = bias[j];
-        for (int32_t k = layer.row_start[j]; k < layer.row_start[j + 1]; k++)
-          total += values[k] * x[layer.row_input[k]];
-        y[j] = total;
-      }
+// ---- Acting -------------------------------------------------------------------------------------------------------
+//
+// A few observations at a time. For each of them the same numbers are added in the same order, whatever their number,
+// so that an agent acts in several environments as it does in one.
+
+constexpr int kTogether = kWidth;    // observations that pass through a layer together
+constexpr int32_t kTileInputs = 256; // the most inputs of a tile of weights that all of them read
+constexpr int32_t kTileFloats = 4096;
+
+// y += a[0] weights[0] + a[1] weights[1] + ..., added one after the other.
+template <int N>
+RLOTTERY_INLINE void add_products(const float* a, const float* const* weights, int32_t out, float* y) {
+  int32_t j = 0;
+  for (; j + kWidth <= out; j += kWidth) {
+    Vec total = load(y + j);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; n++) total += splat(a[n]) * load(weights[n] + j);
+    store(y + j, total);
+  }
+  for (; j < out; j++) {
+    float total = y[j];
+    for (int n = 0; n < N; n++) total += a[n] * weights[n][j];
+    y[j] = total;
+  }
+}
+
+// y += x weights for the inputs from `first` to `last` - 1 that aren't zero: about half of the units after ReLU.
+void add_inputs(const float* weights, int32_t out, int32_t first, int32_t last, const float* x, float* y) {
+  int32_t active[kTileInputs], count = 0, k = 0;
+  for (int32_t i = first; i < last; i++) {
+    active[count] = i;
+    count += x[i] != 0.0f;
+  }
+  const float* rows[4];
+  float a[4];
+  auto gather = [&](int n) {
+    for (int m = 0; m < n; m++) {
+      a[m] = x[active[k + m]];
+      rows[m] = weights + int64_t{active[k + m]} * out;
     }
-    if (hidden)
-      for (int32_t j = 0; j < layer.out; j++) y[j] = y[j] > 0.0f ? y[j] : 0.0f;
-    x = y;
-    scratch += layer.out;
+  };
+  for (; k + 4 <= count; k += 4) {
+    gather(4);
+    add_products<4>(a, rows, out, y);
+  }
+  gather(count - k);
+  switch (count - k) {
+    case 3: add_products<3>(a, rows, out, y); break;
+    case 2: add_products<2>(a, rows, out, y); break;
+    case 1: add_products<1>(a, rows, out, y); break;
+    default: break;
+  }
+}
+
+// (count, in) -> (count, out), before ReLU.
+void dense_act(const Layer& layer, const float* weights, const float* bias, const float* x, int count, float* y) {
+  int32_t in = layer.in, out = layer.out;
+  for (int c = 0; c < count; c++)
+    for (int32_t j = 0; j < out; j++) y[c * out + j] = bias[j];
+  int32_t tile = count == 1 ? kTileInputs : kTileFloats / out;
+  tile = tile < 8 ? 8 : tile > kTileInputs ? kTileInputs : tile;
+  for (int32_t first = 0; first < in; first += tile) {
+    int32_t last = in - first < tile ? in : first + tile;
+    for (int c = 0; c < count; c++) add_inputs(weights, out, first, last, x + int64_t{c} * in, y + int64_t{c} * out);
+  }
+}
+
+// (in) -> (out), before ReLU. Compiled once for all: whether compilers fuse multiplications and additions here depends
+// on how they vectorise the loop.
+__attribute__((noinline)) void sparse_act(const Layer& layer, const float* values, const float* bias, const float* x,
+                                          float* y) {
+  for (int32_t j = 0; j < layer.out; j++) {
+    float total = bias[j];
+    for (int32_t k = layer.row_start[j]; k < layer.row_start[j + 1]; k++) total += values[k] * x[layer.row_input[k]];
+    y[j] = total;
+  }
+}
+
+// All units of as many observations as pass together.
+int64_t act_floats(const Mlp& mlp) {
+  int64_t units = 0;
+  for (int32_t l = 0; l < mlp.depth; l++) units += mlp.layer[l].out;
+  return units * kTogether;
+}
+
+void act(const Mlp& mlp, const float* parameters, const float* inputs, int64_t batch, float* outputs, float* scratch) {
+  for (int64_t start = 0; start < batch; start += kTogether) {
+    int count = batch - start < kTogether ? static_cast<int>(batch - start) : kTogether;
+    const float* x = inputs + start * mlp.layer[0].in;
+    float* next = scratch;
+    for (int32_t l = 0; l < mlp.depth; l++) {
+      const Layer& layer = mlp.layer[l];
+      bool hidden = l + 1 < mlp.depth;
+      float* y = hidden ? next : outputs + start * layer.out;
+      const float *values = parameters + layer.offset, *bias = values + layer.count;
+      if (layer.kind == kFull)
+        dense_act(layer, values, bias, x, count, y);
+      else
+        for (int c = 0; c < count; c++) sparse_act(layer, values, bias, x + c * layer.in, y + c * layer.out);
+      int64_t size = int64_t{count} * layer.out;
+      if (hidden)
+        for (int64_t u = 0; u < size; u++) y[u] = y[u] > 0.0f ? y[u] : 0.0f;
+      x = y;
+      next += size;
+    }
   }
 }
 
 }  // namespace
 
 extern const Kernels RLOTTERY_TABLE;
-const Kernels RLOTTERY_TABLE = {forward, backward, act, scratch_floats};
+const Kernels RLOTTERY_TABLE = {forward, backward, act, scratch_floats, act_floats};
 
 }  // namespace rlottery

@@ -50,10 +50,12 @@ struct Kernels {
   // From the gradient of the outputs to those of the parameters and of both inputs. A null gradient is not computed.
   void (*backward)(const Mlp&, const float* parameters, const float* kept, int64_t batch, const float* output_gradient,
                    float* gradient, float* const input_gradient[2], const int32_t columns[2], float* scratch);
-  // One observation (in) to one output (out).
-  void (*act)(const Mlp&, const float* parameters, const float* inputs, float* outputs, float* scratch);
+  // Observations (batch, in) to outputs (batch, out). Each output is, to the bit, what it is for its observation alone.
+  void (*act)(const Mlp&, const float* parameters, const float* inputs, int64_t batch, float* outputs, float* scratch);
   // The most scratch memory that forward and backward need.
   int64_t (*scratch_floats)(const Mlp&, int64_t batch);
+  // The scratch memory that act needs.
+  int64_t (*act_floats)(const Mlp&);
 };
 
 extern const Kernels kAvx512, kAvx2, kPortable;
