@@ -2,24 +2,23 @@ import jax
 import numpy as np
 import pytest
 
-from rlottery.agents.base import Algorithm, apply_masks, nest_masks
+from rlottery.agents.base import apply_masks, nest_masks
 from rlottery.agents.compact import compact, expand
 from rlottery.agents.kernels.layout import BREAK_EVEN, FULL, SPARSE
 from rlottery.agents.sac import SAC
-from rlottery.agents.td3 import TD3
-from tests.agents.kernels.agents import arrays, fresh, random_masks, ticket
-
-ALGORITHMS = pytest.mark.parametrize("algorithm", [SAC, TD3], ids=["SAC", "TD3"])
+from tests.agents.kernels.agents import arrays, fresh, random_masks, settings_of, spec_of, ticket
+from tests.cases import EACH, Case
 
 
-@ALGORITHMS
+@EACH
 @pytest.mark.parametrize("masks_change", [False, True])
 @pytest.mark.parametrize("sparsity", [None, 0.2, 0.9])
-def test_there_and_back_nothing_is_lost(sparsity: float | None, masks_change: bool, algorithm: Algorithm) -> None:
-    state = fresh(algorithm=algorithm) if sparsity is None else ticket(sparsity, algorithm=algorithm)
-    there, networks = compact(algorithm, state, masks_change=masks_change)
-    assert len(jax.tree.leaves(there.params)) == 3
-    back = expand(algorithm, there, networks, state.masks)
+def test_there_and_back_nothing_is_lost(sparsity: float | None, masks_change: bool, case: Case) -> None:
+    state = fresh(case=case) if sparsity is None else ticket(sparsity, case=case)
+    there, networks = compact(case.algorithm, state, masks_change=masks_change)
+    networks_of = case.description.networks(spec_of(case), settings_of(case))
+    assert len(jax.tree.leaves(there.params)) == len(networks_of)
+    back = expand(case.algorithm, there, networks, state.masks)
     assert back.patterns == {}
     assert back.masks is state.masks
     one, other = arrays(state), arrays(back)
@@ -43,17 +42,16 @@ def test_layers_that_keep_most_weights_are_full_and_masked_in_the_vector() -> No
     assert compact(SAC, fresh())[0].masks == {"actor": {}, "critic": {"q1": {}, "q2": {}}}
 
 
-@ALGORITHMS
-def test_a_ticket_holds_its_survivors_and_biases_alone(algorithm: Algorithm) -> None:
-    there, _ = compact(algorithm, ticket(0.9, algorithm=algorithm))
-    for group, masks in random_masks(0.9, algorithm=algorithm).items():
+@EACH
+def test_a_ticket_holds_its_survivors_and_biases_alone(case: Case) -> None:
+    there, _ = compact(case.algorithm, ticket(0.9, case=case))
+    for group, masks in random_masks(0.9, case=case).items():
         packed = jax.tree.leaves(there.params[group])
         biases = sum(mask.shape[1] for mask in masks.values())
         assert sum(vector.size for vector in packed) == sum(int(mask.sum()) for mask in masks.values()) + biases
-    targets = there.targets if algorithm is TD3 else there.target_critic
-    sizes = {leaf.size for leaf in jax.tree.leaves((there.params, targets)) if leaf.size > 1}
-    moments = {leaf.size for leaf in jax.tree.leaves(there.optimizer) if leaf.size > 1}
-    assert moments == sizes
+    sizes = {leaf.size for leaf in jax.tree.leaves(there.params)}
+    everything = {leaf.size for leaf in jax.tree.leaves(there._replace(masks={}, patterns={})) if leaf.ndim}
+    assert {size for size in everything if size >= min(sizes)} == sizes  # also targets and moments
 
 
 def test_masks_that_will_change_are_one_vector_beside_all_weights() -> None:

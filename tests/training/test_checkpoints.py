@@ -15,12 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlottery import envs
-from rlottery.agents.algorithms import SACSetup, TD3Setup
-from rlottery.agents.base import Algorithm, jax_key, nest_kernels, to_arrays
+from rlottery.agents.algorithms import SACSetup
+from rlottery.agents.base import jax_key, nest_kernels, to_arrays
 from rlottery.agents.description import Spec
 from rlottery.agents.sac import SAC
-from rlottery.agents.td3 import TD3
-from rlottery.config import NetworkSettings, SACSettings, TD3Settings, Training
+from rlottery.config import NetworkSettings, SACSettings, Training
 from rlottery.envs import Environment
 from rlottery.errors import StudyError, TaskError
 from rlottery.pruning.prune import prune
@@ -34,10 +33,11 @@ from rlottery.training.checkpoints import Checkpoints
 from rlottery.training.dynamic_sparsity import DynamicSparsity
 from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train
+from tests.cases import OTHERS, TD3, Case
+from tests.cases import SAC as SAC_CASE
 from tests.environments import Target
 
 SETTINGS = SACSetup(SACSettings(batch_size=8), NetworkSettings(actor=(4,), critic=(4,)))
-TD3_SETTINGS = TD3Setup(TD3Settings(batch_size=8), SETTINGS.network)
 FINGERPRINT = {"version": 1, "sac": {"batch_size": 8}}
 VERSIONS = {"jax": "0.10.2"}
 
@@ -81,15 +81,15 @@ class Study:
         ticket: bool = False,
         capacity: int | str = "all",
         env_steps: int = 60,
-        sizes: tuple[int, int] = (2, 1),
+        spec: Spec = Spec(2, 1),  # noqa: B008
         make: Callable[[], Environment] = lambda: Environment("Target", Target(steps=7)),
         updates_per_step: Any = 1,
         rigl: bool = False,
-        algorithm: Algorithm = SAC,
+        case: Case = SAC_CASE,
         environments: int = 1,
     ) -> None:
-        self.algorithm, self.settings = algorithm, SETTINGS if algorithm is SAC else TD3_SETTINGS
-        self.files, self.make, self.sizes = RunFiles(folder), make, sizes
+        self.algorithm, self.settings = case.algorithm, SETTINGS if case is SAC_CASE else case.settings(4)
+        self.files, self.make, self.spec = RunFiles(folder), make, spec
         self.streams = Streams("tests", "Target-v0", 0, "ticket" if ticket else "dense")
         training = Training(
             env_steps=env_steps,
@@ -99,12 +99,12 @@ class Study:
             environments=environments,
         )
         dynamic = RIGL(streams=self.streams) if rigl else None
-        self.schedule = TrainingPlan(training, 8, 20, [1, 2], self.streams, dynamic=dynamic)
+        self.schedule = TrainingPlan(training, self.settings.batch_size, 20, [1, 2], self.streams, dynamic=dynamic)
         self.ticket = ticket
 
     def fresh(self) -> Loop:
         algorithm, settings = self.algorithm, self.settings
-        params = algorithm.init_params(jax_key(1), Spec(*self.sizes), settings)
+        params = algorithm.init_params(jax_key(1), self.spec, settings)
         state = algorithm.init(params, jax_key(self.streams.for_purpose("updates")), settings)
         if self.ticket:
             masks = {}
@@ -117,9 +117,8 @@ class Study:
             state = algorithm.with_masks(state, masks)
         if self.schedule.dynamic is not None:
             state = self.schedule.dynamic.start(state)
-        spec = Spec(*self.sizes)
-        learner = CpuLearner(algorithm, settings, state, spec, action_noise(self.streams))
-        return begin(learner, self.schedule, spec)
+        learner = CpuLearner(algorithm, settings, state, self.spec, action_noise(self.streams))
+        return begin(learner, self.schedule, self.spec)
 
     def run(self, save: Callable[[Loop], bool] = lambda loop: True, kill_after: int | None = None) -> Loop:
         """Train to the end, or until `kill_after` steps; a checkpoint where `save` says so."""
@@ -179,7 +178,7 @@ def test_killed_and_gone_on_with_is_never_killed(
 
 def test_the_delay_of_an_actor_goes_on_where_it_was(tmp_path: Path) -> None:
     """TD3's updates are counted in its state. After the kill, an odd number of them has been made."""
-    one, other = (Study(tmp_path / name, ticket=True, algorithm=TD3) for name in ("one", "other"))
+    one, other = (Study(tmp_path / name, ticket=True, case=TD3) for name in ("one", "other"))
     whole = bits(one, one.run(lambda loop: False))
     other.killed(22)
     assert bits(other, other.run()) == whole
@@ -304,21 +303,43 @@ class TestSeveralEnvironments:
 
 
 @pytest.mark.parametrize(
-    ("task", "sizes", "steps", "environments"),
-    [("Pendulum-v1", (3, 1), 450, 1), ("InvertedPendulum-v5", (4, 1), 90, 1), ("InvertedPendulum-v5", (4, 1), 90, 5)],
+    ("task", "spec", "steps", "environments"),
+    [
+        ("Pendulum-v1", Spec(3, 1), 450, 1),
+        ("InvertedPendulum-v5", Spec(4, 1), 90, 1),
+        ("InvertedPendulum-v5", Spec(4, 1), 90, 5),
+    ],
 )
-def test_on_gymnasiums_own_environments(
-    tmp_path: Path, task: str, sizes: tuple[int, int], steps: int, environments: int
-) -> None:
+def test_on_gymnasiums_own_environments(tmp_path: Path, task: str, spec: Spec, steps: int, environments: int) -> None:
     make = partial(envs.make, task, {"max_episode_steps": 60})
     one, other = (
-        Study(tmp_path / name, env_steps=steps, sizes=sizes, make=make, environments=environments)
+        Study(tmp_path / name, env_steps=steps, spec=spec, make=make, environments=environments)
         for name in ("one", "other")
     )
     whole = bits(one, one.run(lambda loop: False))
     other.killed(steps // 2)
     assert bits(other, other.run()) == whole
     assert other.began_at > 0
+
+
+@OTHERS
+def test_every_algorithm_with_several_environments(tmp_path: Path, case: Case) -> None:
+    one, other = (
+        Study(
+            tmp_path / name,
+            env_steps=300,
+            spec=case.spec,
+            make=partial(envs.make, case.task, {"max_episode_steps": 60}),
+            environments=5,
+            updates_per_step=0.25,
+            case=case,
+        )
+        for name in ("one", "other")
+    )
+    whole = bits(one, one.run(lambda loop: False))
+    other.killed(250)
+    assert bits(other, other.run()) == whole
+    assert other.began_at == 200
 
 
 class TestFiles:
@@ -458,7 +479,7 @@ class TestDamage:
         assert bits(study, loop) == undisturbed[False, "all"]
 
     def test_an_agent_of_other_shapes_is_passed_over(self, study: Study, tmp_path: Path) -> None:
-        other = Study(tmp_path / "other", sizes=(3, 1), make=partial(envs.make, "Pendulum-v1"))
+        other = Study(tmp_path / "other", spec=Spec(3, 1), make=partial(envs.make, "Pendulum-v1"))
         shutil.copytree(study.files.folder, other.files.folder)
         loop = other.fresh()
         saver = Checkpoints(other.files, FINGERPRINT, 0, VERSIONS)

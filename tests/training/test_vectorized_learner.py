@@ -11,12 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlottery.agents.algorithms import SACSetup, TD3Setup
+from rlottery.agents.algorithms import SACSetup
 from rlottery.agents.base import Algorithm, jax_key, kernels, nest_masks, to_arrays
 from rlottery.agents.description import Spec
 from rlottery.agents.sac import SAC
-from rlottery.agents.td3 import TD3
-from rlottery.config import NetworkSettings, SACSettings, TD3Settings, Training
+from rlottery.config import NetworkSettings, SACSettings, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError
 from rlottery.seeding import Streams
@@ -27,6 +26,8 @@ from rlottery.training import meters
 from rlottery.training.learner import CpuLearner, Learner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train
 from rlottery.training.vectorized_learner import Group
+from tests.cases import EACH, Case
+from tests.cases import SAC as SAC_CASE
 from tests.environments import Target
 from tests.toy import TOY, ToySettings, initial
 from tests.training.recording import Rows, to_the_end
@@ -36,7 +37,6 @@ SETTINGS = SACSetup(
     SACSettings(discount=0.5, initial_temperature=0.1, target_entropy=-3.0),
     NetworkSettings(actor=(16, 16), critic=(16, 16)),
 )
-TD3_SETTINGS = TD3Setup(TD3Settings(discount=0.5), SETTINGS.network)
 STEPS, WARMUP = 70, 20
 PATIENCE = 120.0
 """Seconds after which a thread is taken to wait forever."""
@@ -51,7 +51,7 @@ def _rows_in_plenty() -> Iterator[None]:
 
 
 class Run:
-    """One run of SAC, or of TD3, on a toy task, whoever makes its learner."""
+    """One run on a toy task, whoever makes its learner."""
 
     def __init__(
         self,
@@ -65,9 +65,10 @@ class Run:
         tick: Callable[[int], object] = lambda step: None,
         dynamic: Any = None,
         between_episodes: Callable[[Loop], None] = lambda loop: None,
-        algorithm: Algorithm = SAC,
+        case: Case = SAC_CASE,
     ) -> None:
-        self.algorithm, self.settings = algorithm, SETTINGS if algorithm is SAC else TD3_SETTINGS
+        algorithm = self.algorithm = case.algorithm
+        self.settings = SETTINGS if case is SAC_CASE else case.settings(16, 16, discount=0.5)
         self.streams = Streams("tests", "Target-v0", seed, arm)
         self.recorder = Rows(tick)
         self.rows = self.recorder.rows
@@ -178,13 +179,13 @@ def assert_same(run: Run, alone: Run) -> None:
             np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-@pytest.mark.parametrize("algorithm", [SAC, TD3], ids=["SAC", "TD3"])
-def test_agents_of_one_program_become_what_they_are_alone(algorithm: Algorithm) -> None:
+@EACH
+def test_agents_of_one_program_become_what_they_are_alone(case: Case) -> None:
     recipes: list[dict[str, Any]] = [
-        {"seed": 0, "algorithm": algorithm},
-        {"seed": 0, "algorithm": algorithm, "arm": "ticket"},
+        {"seed": 0, "case": case},
+        {"seed": 0, "case": case, "arm": "ticket"},
         # It leaves while the others train.
-        {"seed": 1, "algorithm": algorithm, "arm": "ticket", "env_steps": 45},
+        {"seed": 1, "case": case, "arm": "ticket", "env_steps": 45},
     ]
     runs = [Run(**recipe) for recipe in recipes]
     assert together(*runs) == [None] * 3
@@ -193,7 +194,7 @@ def test_agents_of_one_program_become_what_they_are_alone(algorithm: Algorithm) 
     dense, ticket, _ = runs
     assert dense.loop is not None and ticket.loop is not None
     assert dense.loop.learner.state.masks == {}
-    assert algorithm.masks_hold(ticket.loop.learner.state)
+    assert case.algorithm.masks_hold(ticket.loop.learner.state)
     assert to_arrays(ticket.loop.learner.state.masks).keys() == to_arrays(ticket.start.masks).keys()
 
 

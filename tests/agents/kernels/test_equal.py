@@ -1,5 +1,7 @@
 """Training on the nonzeros is training under a mask: the same numbers but for rounding."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,32 +10,37 @@ import pytest
 
 from rlottery.agents.kernels.library import find
 from rlottery.agents.sac import SACState
-from rlottery.agents.td3 import TD3
 from tests.agents.kernels.agents import arrays, copied, fresh, learner, ticket, transitions
+from tests.cases import CASES, SAC, Case
 
 pytestmark = pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
 
 UPDATES = 1000
 PERTURBED = 5
 STATES = {
-    "dense": lambda: fresh(),
-    "20 %": lambda: ticket(0.2),
-    "45 %": lambda: ticket(0.45),
-    "80 %": lambda: ticket(0.8),
-    "90 %, ERK": lambda: ticket(0.9, "erk"),
-    "95 %": lambda: ticket(0.95),
-    "97 %": lambda: ticket(0.97, seed=1),
-    "TD3, dense": lambda: fresh(algorithm=TD3),
-    "TD3, 90 %, ERK": lambda: ticket(0.9, "erk", algorithm=TD3),
-    "TD3, 97 %": lambda: ticket(0.97, seed=5, algorithm=TD3),
+    "dense": partial(fresh),
+    "20 %": partial(ticket, 0.2),
+    "45 %": partial(ticket, 0.45),
+    "80 %": partial(ticket, 0.8),
+    "90 %, ERK": partial(ticket, 0.9, "erk"),
+    "95 %": partial(ticket, 0.95),
+    "97 %": partial(ticket, 0.97, seed=1),
 }
+MADE = [pytest.param(SAC, make, id=name) for name, make in STATES.items()]
+MADE += [
+    pytest.param(case, partial(make, seed=5, case=case), id=f"{case}, {name}")
+    for case in CASES
+    if case is not SAC
+    for name, make in STATES.items()
+    if name in ("dense", "90 %, ERK", "97 %")
+]
 
 
-@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
-def test_an_update_is_equal_to_rounding_in_everything(state: Any) -> None:
+@pytest.mark.parametrize(("case", "make"), MADE)
+def test_an_update_is_equal_to_rounding_in_everything(case: Case, make: Callable[[], Any]) -> None:
     """Three updates: every second one of TD3 changes its actor and its targets."""
-    compact, masked = (learner(state(), kernels=kernels) for kernels in (True, False))
-    for number, rows in enumerate(transitions(3)):
+    compact, masked = (learner(make(), kernels=kernels, case=case) for kernels in (True, False))
+    for number, rows in enumerate(transitions(3, case)):
         found, expected = compact.update(rows), masked.update(rows)
         assert found.finite
         assert expected.finite
