@@ -110,15 +110,20 @@ def random_batch(spec: Spec, seed: int = 0, size: int = 16) -> Transitions:
 
 
 def places(case: Case, state: Any, group: str, path: str) -> dict[str, np.ndarray]:
-    """All that an agent holds for the weights of one kernel, by its name in a saved agent.
+    """`held` of an agent's state."""
+    return held(case, {name: a for name, a in to_arrays(state).items() if not name.startswith("masks.")}, group, path)
+
+
+def held(case: Case, agent: Mapping[str, np.ndarray], group: str, path: str) -> dict[str, np.ndarray]:
+    """All that a saved agent holds for the weights of one kernel, by name.
 
     That is as many arrays as the description says: the weights, targets, the optimiser's moments.
     """
     others = set(case.groups) - {group}
     found = {
         name: array
-        for name, array in to_arrays(state).items()
-        if name.endswith(f".{path}.kernel") and not name.startswith("masks.") and not any(o in name for o in others)
+        for name, array in agent.items()
+        if name.endswith(f".{path}.kernel") and not any(other in name for other in others)
     }
     assert len(found) == case.description.copies[group], found.keys()
     return found

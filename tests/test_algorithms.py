@@ -1,14 +1,18 @@
-"""A study of another algorithm than the default one, from its config to its results, with arms of every kind."""
+"""A study of every algorithm but the default one, from its config to its results, with arms of every way of training.
+
+Two environments, and updates at every second step where the algorithm learns from replay.
+"""
 
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import rlottery
-from rlottery.agents.base import kernels
 from rlottery.agents.networks import mlp_in_numpy
 from rlottery.config import Config, load_config
+from rlottery.envs import make
 from rlottery.errors import StudyError
 from rlottery.export.policy import load_agent
 from rlottery.pruning.mask_file import read_mask
@@ -20,31 +24,32 @@ from rlottery.storage.study_record import note_command
 from rlottery.study.planning.jobs import STAGES
 from rlottery.study.planning.plan import JobState, plan_study
 from rlottery.study.stages.run_stage import run_stage
+from tests.cases import CASES, Case, held
 
 STUDY = """
-name: td3
-algorithm: td3
-tasks: [Pendulum-v1]
 seeds: [0]
-network: {actor: [8, 8], critic: [8, 8]}
-td3: {batch_size: 16}
-training: {env_steps: 160, warmup_steps: 60}
-evaluation: {interval: 80, episodes: 1, score_evaluations: 1, untrained_policies: 2}
+evaluation: {interval: 80, episodes: 2, score_evaluations: 1, untrained_policies: 2}
 arms:
   - {name: taylor, criterion: taylor, sparsity: 0.5, allocation: erk, batches: 2, batch_size: 8}
-  - {name: late, criterion: magnitude, sparsity: 0.5, rewind: {step: 70}}
-  - {name: gradual, sparsity: 0.5, schedule: {gradual: {start: 0.4, end: 0.75, interval: 20}}}
+  - {name: late, criterion: magnitude, sparsity: 0.5, rewind: {step: 80}}
   - {name: rigl, sparsity: 0.5, schedule: {rigl: {drop: 0.3, end: 0.75, interval: 20}}}
   - {name: random, control: random, of: taylor}
-  - {name: small, control: small-dense, of: taylor}
 """
-SPARSE = ("taylor", "late", "gradual", "rigl", "random")
+SPARSE = ("taylor", "late", "rigl", "random")
+
+
+@pytest.fixture(scope="module", params=CASES[1:], ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    path = tmp_path_factory.mktemp("td3") / "config.yaml"
-    path.write_text(STUDY)
+def study(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    path = tmp_path_factory.mktemp(case.name) / "config.yaml"
+    own = {"name": case.name, "algorithm": case.name, "tasks": [case.task], case.name: case.section}
+    own["network"] = {group: [8, 8] for group in case.groups}
+    own["training"] = {"env_steps": 160, "environments": 2, **case.training}
+    path.write_text(yaml.safe_dump(own) + STUDY)
     config = load_config(path, [f"data={path.parent / 'data'}"])
     note_command(config, has_work=True)
     for tracked in plan_study(config, None, STAGES):
@@ -53,57 +58,70 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def files(study: Config, arm: str) -> RunFiles:
-    return RunFiles(study.data / "runs" / "Pendulum-v1" / "seed_0" / arm)
+    return RunFiles(study.data / "runs" / study.tasks[0].name / "seed_0" / arm)
 
 
-def test_everything_is_done_and_says_what_trained_it(study: Config) -> None:
+def test_everything_is_done_and_says_what_trained_it(study: Config, case: Case) -> None:
     assert {tracked.state for tracked in plan_study(study, None, STAGES)} == {JobState.FOUND}
-    for arm in ("dense", "small", *SPARSE):
+    for arm in ("dense", *SPARSE):
         manifest = read_manifest(files(study, arm))
         assert manifest is not None and manifest["status"] == "done"
-        assert manifest["fingerprint"]["td3"]["batch_size"] == 16 and "sac" not in manifest["fingerprint"]
+        assert manifest["fingerprint"][case.name]["batch_size"] == case.section["batch_size"]
+        assert "sac" not in manifest["fingerprint"]
     assert set(rlottery.load_study(study.data).runs["status"]) == {"done"}
-    assert setting_line(study).startswith("TD3 with 2 x 8 units, 160 steps, ")
+    assert setting_line(study).startswith(f"{case.description.label} with 2 x 8 units, 160 steps, ")
 
 
 @pytest.mark.parametrize("arm", SPARSE)
-def test_pruned_weights_are_zero_in_networks_targets_and_moments(study: Config, arm: str) -> None:
+def test_pruned_weights_are_zero_in_networks_targets_and_moments(study: Config, case: Case, arm: str) -> None:
     agent, masks = read_arrays(files(study, arm).agent), read_mask(files(study, arm).mask).groups
+    assert tuple(masks) == case.groups
     for group, layers in masks.items():
         for path, mask in layers.items():
             assert 0 < mask.sum() < mask.size or mask.all()
-            for place in ("params", "targets"):
-                kernel = agent[f"{place}.{group}.{path}.kernel"]
-                assert not kernel[~mask].any() and kernel[mask].any()
-            for moment in ("mu", "nu"):
-                assert not agent[f"optimizer.{group}.0.{moment}.{path}.kernel"][~mask].any()
-    assert int(agent["updates"]) == (30 if arm == "late" else 100)
+            for name, array in held(case, agent, group, path).items():
+                assert not array[~mask].any(), name
+            kernel = agent[f"params.{group}.{path}.kernel"]
+            assert kernel[mask].any()
 
 
-def test_its_policies_are_exported_as_they_act(study: Config) -> None:
-    run = files(study, "taylor")
-    named = {name: array for name, array in read_arrays(run.agent).items() if name.startswith("params.actor.")}
-    actor: dict[str, Any] = {}
-    for name, array in named.items():
-        *_, layer, leaf = name.split(".")
-        actor.setdefault(layer, {})[leaf] = array
-    assert len(kernels(actor)) == 3
-    observation = np.array([0.3, -0.9, 1.2], np.float32)
-    expected = 2.0 * np.tanh(mlp_in_numpy(actor, observation))
-    np.testing.assert_allclose(load_agent(run.folder)(observation), expected, rtol=1e-5)
+@pytest.mark.parametrize("arm", ["dense", *SPARSE])
+def test_updates_are_as_many_as_the_study_says(study: Config, case: Case, arm: str) -> None:
+    """A ticket that is rewound to step 80 of 160 is trained for the other 80 steps, with a fresh optimiser."""
+    training = study.training_for(study.tasks[0])
+    last = case.groups[-1]  # TD3's actor is updated less often
+    count = int(read_arrays(files(study, arm).agent)[f"optimizer.{last}.0.count"])
+    assert count == training.updates_by(80 if arm == "late" else 160) > 0
 
 
-def test_another_algorithm_in_the_same_folder_is_refused(study: Config) -> None:
-    path = study.data.parent / "sac.yaml"
-    path.write_text(STUDY.replace("algorithm: td3\n", "").replace("td3: {batch", "sac: {batch"))
-    config = load_config(path, [f"data={study.data}"])
-    with pytest.raises(StudyError, match="algorithm: the files have 'td3', this config asks for 'sac'"):
-        plan_study(config, None, STAGES)
+@pytest.mark.parametrize("arm", ["dense", "taylor", "rigl"])
+def test_its_policies_are_exported_as_they_act(study: Config, case: Case, arm: str) -> None:
+    """By the weights in the file: where these say an action, the policy says it in the task's own terms."""
+    run, spec = files(study, arm), case.spec
+    acting = case.description.acting
+    network: dict[str, Any] = {}
+    for name, array in read_arrays(run.agent).items():
+        if name.startswith(f"params.{acting}."):
+            layer, leaf = name.removeprefix(f"params.{acting}.").split(".")
+            network.setdefault(layer, {})[leaf] = array
+    observations = np.random.default_rng(0).normal(size=(5, spec.observation_size)).astype(np.float32)
+    own = make(case.task, {})
+    expected = [own.actions.own(case.algorithm.exploit(mlp_in_numpy(network, one))) for one in observations]
+    own.close()
+    np.testing.assert_allclose(load_agent(run.folder)(observations), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_folder_holds_the_runs_of_one_algorithm(study: Config) -> None:
+def test_another_algorithm_in_the_same_folder_is_refused(study: Config, case: Case) -> None:
     """Also where no run of the other one is in its way: the record could not say what trained which task."""
-    path = study.data.parent / "other.yaml"
-    path.write_text("tasks: [InvertedPendulum-v5]\nseeds: [0]\n")
-    with pytest.raises(StudyError, match="trains with td3, and this config with sac. A folder holds one study"):
-        note_command(load_config(path, [f"data={study.data}"]), has_work=True)
+    other = study.data.parent / "other.yaml"
+    other.write_text(
+        "tasks: [Pendulum-v1, InvertedPendulum-v5]\nseeds: [0]\nnetwork: {actor: [8, 8], critic: [8, 8]}\n"
+    )
+    config = load_config(other, [f"data={study.data}"])
+    with pytest.raises(
+        StudyError, match=f"trains with {case.name}, and this config with sac. A folder holds one study"
+    ):
+        note_command(config, has_work=True)
+    if case.task == "Pendulum-v1":
+        with pytest.raises(StudyError, match=f"algorithm: the files have '{case.name}', this config asks for 'sac'"):
+            plan_study(config, None, STAGES)

@@ -2,11 +2,13 @@
 
 import ast
 import datetime
+import inspect
 import itertools
 import json
 import math
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -26,6 +28,7 @@ from rlottery.config import (
 )
 from rlottery.config.fields import Sparsity
 from rlottery.config.schedules import PruningSchedule
+from rlottery.config.sections import ALGORITHMS
 from rlottery.errors import ConfigError
 from tests.config.conftest import Faults
 
@@ -428,6 +431,8 @@ def test_every_key_is_read() -> None:
     for _ in range(2):  # one may pass on what another passes on
         read |= {key for name, keys in passed_on.items() if name in read for key in keys}
     read |= set(PruningSchedule.model_fields)  # `chosen` reads each by its name
+    if "hyperparameters_for" in read:  # it reads the section of the algorithm's name
+        read |= set(ALGORITHMS)
     keys = {f"{model.__name__}.{key}" for model in sections(Config) for key in model.model_fields}
     assert {key.partition(".")[0] for key in keys} == {
         *(
@@ -448,6 +453,16 @@ def test_every_key_is_read() -> None:
         *("Gradual", "SET", "RigL", "Rewind", "Transfer", "Allocation", "LayerSparsities"),
     }
     assert {key for key in keys if key.partition(".")[2] not in read} == set()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_hyperparameter_is_read_by_its_own_algorithm(algorithm: str) -> None:
+    """Not only by another one that has a key of the same name."""
+    agents = ROOT / "rlottery" / "agents"
+    read = attributes_read(ast.parse((agents / f"{algorithm}.py").read_text())) | {"batch_size"}  # by `Setup`
+    settings = type(getattr(Config(tasks=("a",), seeds=(0,)), algorithm))
+    methods = textwrap.dedent(inspect.getsource(settings))
+    assert set(settings.model_fields) - read - attributes_read(ast.parse(methods)) == set()
 
 
 def test_every_key_is_documented() -> None:
