@@ -56,6 +56,7 @@ SAC_DESCRIPTION = _with_twin_critics(
     # forward and backward in their loss, forward and backward to the inputs in the actor's loss. The first layers'
     # input gradients are counted although nothing reads them: a few per cent too many.
     operations=lambda settings: {"actor": 8, "critic": 12},
+    teachers=("critic.q1", "critic.q2"),
     losses={"actor": "SAC's actor loss", "critic": "soft Bellman error of both twins"},
     divergence_advice="Lower sac.critic_learning_rate and sac.actor_learning_rate, or sac.reward_scale",
 )
@@ -78,6 +79,7 @@ TD3_DESCRIPTION = _with_twin_critics(
     outputs_per_action=1,
     copies={"actor": 4, "critic": 4},  # weights, targets, Adam's two moments
     operations=_td3_operations,
+    teachers=("critic.q1",),
     losses={"actor": "minus the first critic's value", "critic": "squared Bellman error of both twins"},
     divergence_advice="Lower td3.critic_learning_rate and td3.actor_learning_rate, or td3.reward_scale",
 )

@@ -98,6 +98,8 @@ class Description:
         losses: group -> what its loss is, as text.
         divergence_advice: which settings to lower if training diverges.
         learns: the kinds of actions that it can learn.
+        teachers: paths of the networks through whose value of its actions the acting network learns; none if its own
+            loss doesn't pass through another network.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Description:
     losses: Mapping[str, str]
     divergence_advice: str
     learns: tuple[ActionKind, ...] = ("continuous",)
+    teachers: tuple[str, ...] = ()
 
     @property
     def groups(self) -> tuple[str, ...]:

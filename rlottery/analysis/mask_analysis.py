@@ -20,6 +20,7 @@ from rlottery.config import Config
 from rlottery.envs import entry_names
 from rlottery.errors import MaskError
 from rlottery.pruning.masks import Overlap, by_network
+from rlottery.pruning.untaught import is_untaught
 from rlottery.storage.paths import DENSE, Store
 
 SAME_SPARSITY = 0.001
@@ -142,6 +143,7 @@ class ArmMasks:
         kept: seed -> remaining weights of each layer, in the order of `layers`.
         shares_budget: whether twin networks share a budget in some mask (`storage.twins`).
         starved: the layers that some mask starves.
+        untaught: seeds whose mask lets no action reach the output of any teacher of the acting network.
         picture: the mask of the first seed in the group that acts: layer path -> bool, shape (inputs, outputs).
     """
 
@@ -157,6 +159,7 @@ class ArmMasks:
     stability_seeds: tuple[int, ...] = ()
     shares_budget: bool = False
     starved: tuple[StarvedLayers, ...] = ()
+    untaught: tuple[int, ...] = ()
 
     @property
     def networks(self) -> tuple[NetworkSurvivors, ...]:
@@ -171,11 +174,14 @@ class MaskAnalysis:
     Attributes:
         overlaps: between seeds, criteria and tasks.
         problems: why some masks could not be read.
+        acting, teachers: the network that chooses actions, and those through which it learns.
     """
 
     arms: tuple[ArmMasks, ...]
     overlaps: tuple[MaskOverlap, ...]
     problems: tuple[str, ...]
+    acting: str = ""
+    teachers: tuple[str, ...] = ()
 
 
 def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]]) -> MaskAnalysis:
@@ -188,7 +194,7 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
     """
     problems: list[str] = []
     removed: list[Path] = []
-    acting = algorithm_of(config).acting
+    acting, teachers = algorithm_of(config).acting, algorithm_of(config).teachers
     group = acting.partition(".")[0]
     of_task: dict[str, dict[str, list[MaskFacts]]] = {}
     pictures: dict[tuple[str, str], Mapping[str, NDArray[np.bool_]]] = {}
@@ -215,7 +221,7 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
             )
         of_task[task.id] = {arm: found[arm] for arm in arm_names(runs.get(task.id, ())) if found.get(arm)}
     arms = tuple(
-        _arm_masks(task, arm, facts, pictures[task, arm])
+        _arm_masks(task, arm, facts, pictures[task, arm], teachers)
         for task, by_arm in of_task.items()
         for arm, facts in by_arm.items()
     )
@@ -224,10 +230,16 @@ def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]
             f"The weights of {len(removed)} dense agent{'' if len(removed) == 1 else 's'} were removed (such as "
             f"{removed[0]}), so the saliency of their observation entries isn't known."
         )
-    return MaskAnalysis(arms, tuple(_overlaps(of_task)), tuple(dict.fromkeys(problems)))
+    return MaskAnalysis(arms, tuple(_overlaps(of_task)), tuple(dict.fromkeys(problems)), acting, teachers)
 
 
-def _arm_masks(task: str, arm: str, found: Sequence[MaskFacts], picture: Mapping[str, NDArray[np.bool_]]) -> ArmMasks:
+def _arm_masks(
+    task: str,
+    arm: str,
+    found: Sequence[MaskFacts],
+    picture: Mapping[str, NDArray[np.bool_]],
+    teachers: Sequence[str],
+) -> ArmMasks:
     shapes, hidden = found[0].packed.shapes, found[0].hidden
     layers = np.mean([facts.layers for facts in found], axis=0)
     rank_ones = [_known_mean(of_layer) for of_layer in np.transpose([facts.rank_one for facts in found])]
@@ -250,6 +262,7 @@ def _arm_masks(task: str, arm: str, found: Sequence[MaskFacts], picture: Mapping
         stability_seeds=tuple(measured),
         shares_budget=any(facts.shares_budget for facts in found),
         starved=tuple(starved_in([facts.starved for facts in found], _twins(shapes))),
+        untaught=tuple(facts.seed for facts in found if is_untaught(facts.blind, teachers)),
     )
 
 

@@ -16,6 +16,7 @@ from rlottery.pruning.effective import check_chained, depends_on_an_input, leads
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, by_network, sparsity_of
 from rlottery.pruning.starved import StarvedLayer, starved_layers
+from rlottery.pruning.untaught import blind_networks
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import check_files, read_manifest
 from rlottery.storage.paths import DENSE, RunFiles
@@ -37,6 +38,7 @@ class MaskFacts:
         sparsity: reached, by group.
         shares_budget: whether twin networks share a budget (`storage.twins`).
         starved: group -> its starved layers.
+        blind: paths of the networks that read actions, and in which no action reaches an output.
     """
 
     seed: int
@@ -51,6 +53,7 @@ class MaskFacts:
     stability: Stability | None
     shares_budget: bool
     starved: Mapping[str, Sequence[StarvedLayer]]
+    blind: tuple[str, ...]
 
 
 def weight_sizes(
@@ -151,6 +154,7 @@ def facts_of(
         stability=stability,
         shares_budget=twins_of_mask(mask) == "shared",
         starved={group: tuple(starved_layers(layers)) for group, layers in mask.groups.items()},
+        blind=blind_networks(mask.groups, acting),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from rlottery.analysis.mask_analysis import ArmMasks, LayerSurvivors, MaskAnalysis, NetworkSurvivors
 from rlottery.pruning.starved import NARROW
+from rlottery.pruning.untaught import untaught_in_words
 from rlottery.report.arm_styles import Look
 from rlottery.report.contents import Contents
 from rlottery.report.tables import Column, Table, make_table, number, percent, text
@@ -43,11 +44,14 @@ def network_table(contents: Contents, looks: Mapping[str, Look]) -> Table:
 
 
 def mask_lines(masks: MaskAnalysis) -> list[str]:
-    """Sentences about narrow layers, idle survivors and shared budgets; none where there is nothing to say.
+    """Sentences about actors that can't learn, narrow layers, idle survivors and shared budgets; none where there is
+    nothing to say.
 
     Networks that are narrow because a layer is starved have sentences of their own (`report.starved_layers`).
     """
     lines = []
+    if untaught := [f"{_where(arm)} ({len(arm.untaught)} of {len(arm.seeds)})" for arm in masks.arms if arm.untaught]:
+        lines.append(f"In some masks {untaught_in_words(masks.teachers, masks.acting)}: {named(untaught)}.")
     if narrow := sorted(
         (layer.in_use / layer.units, f"{_where(arm)} ({layer.path}: {_in_use(layer)})")
         for arm in masks.arms

@@ -21,6 +21,7 @@ from tests.analysis.stores import config, returns, write_run
 
 TASK = "Pendulum-v1"
 Groups = dict[str, dict[str, np.ndarray]]
+NONE = MaskAnalysis((), (), (), "actor", ("critic.q1", "critic.q2"))
 
 
 @pytest.fixture
@@ -74,6 +75,19 @@ def only(found: MaskAnalysis) -> ArmMasks:
 
 def kind(found: MaskAnalysis, name: str) -> list[MaskOverlap]:
     return [overlap for overlap in found.overlaps if overlap.kind == name]
+
+
+def test_seeds_whose_actor_has_no_teacher_are_known(store: Store) -> None:
+    """The only action is the fourth input of both critics. SAC learns through both of them."""
+    blind, half = drawn(0, share=1.0), drawn(1, share=1.0)
+    for made, twins in ((blind, ("q1", "q2")), (half, ("q1",))):
+        for q in twins:
+            made["critic"][f"{q}.layer_0"][3] = False
+    write(store, "magnitude-80", 0, blind)
+    write(store, "magnitude-80", 1, half)
+    found = pages(store)
+    assert only(found).untaught == (0,)
+    assert (found.acting, found.teachers) == ("actor", ("critic.q1", "critic.q2"))
 
 
 class TestLayers:
@@ -286,10 +300,10 @@ class TestArms:
     def test_dense_runs_and_dense_controls_have_none(self, store: Store) -> None:
         write_run(store, DENSE, 0, returns(0, 1, 2, 3), task=TASK)
         write_run(store, "small-95", 0, returns(0, 1, 2, 3), task=TASK)
-        assert pages(store) == MaskAnalysis((), (), ())
+        assert pages(store) == NONE
 
     def test_no_runs(self, store: Store) -> None:
-        assert analyse_masks(store, config((TASK,)), {}) == MaskAnalysis((), (), ())
+        assert analyse_masks(store, config((TASK,)), {}) == NONE
 
 
 class TestStability:

@@ -36,6 +36,15 @@ def test_narrow_layers_and_idle_survivors_and_shared_budgets() -> None:
     ]
 
 
+def test_actors_that_learn_nothing_from_their_critics_are_named() -> None:
+    found = analysis(layer("actor.layer_0", 100, 91))
+    found = replace(found, arms=(replace(found.arms[0], seeds=(0, 1, 2), untaught=(1, 2)),))
+    assert mask_lines(replace(found, acting="actor", teachers=("critic.q1",))) == [
+        "In some masks no action reaches the output of critic.q1, through which the actor learns, so that it learns "
+        "nothing from it: taylor-98 on Pusher-v5 (2 of 3)."
+    ]
+
+
 def test_the_table_has_a_row_for_each_network() -> None:
     masks = analysis(layer("actor.layer_0", 100, 60, dead=80), layer("actor.layer_1", 100, 60, units=0))
     table = network_table(replace(contents(evaluations=3), masks=masks), {})

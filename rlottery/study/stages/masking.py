@@ -8,6 +8,7 @@ import numpy as np
 
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.base import jax_key, nest_masks
+from rlottery.agents.description import Description
 from rlottery.config.recipes import TicketRecipe
 from rlottery.errors import MaskError, naming
 from rlottery.pruning.criteria import ESTIMATES, Needed, score, statistics_for
@@ -17,6 +18,7 @@ from rlottery.pruning.masks import GroupMask, Mask, check_fits, effective_of, ma
 from rlottery.pruning.prune import prune
 from rlottery.pruning.ranking import Scores
 from rlottery.pruning.starved import starved_layers
+from rlottery.pruning.untaught import blind_networks, is_untaught, untaught_in_words
 from rlottery.storage.disk import write_bytes
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.transitions import Transitions
@@ -69,13 +71,14 @@ def create_mask(job: Job) -> None:
             matching_manifest(job.files, expected_ticket_fingerprint(job, mask))
         write_bytes(job.files.mask, mask_to_bytes(mask))
         keep_ticket_of(job, mask)
-        print(_what_it_keeps(mask), flush=True)
+        print(_what_it_keeps(mask, algorithm_of(job.config)), flush=True)
     if job.mask_path != job.files.mask:
         write_bytes(job.mask_path, read_mask_bytes(job.files.mask))
 
 
-def _what_it_keeps(mask: Mask) -> str:
-    """A line for the log: what each group keeps, how much of it is on a path from input to output, starved layers."""
+def _what_it_keeps(mask: Mask, algorithm: Description) -> str:
+    """A line for the log: what each group keeps, how much of it is on a path from input to output, starved layers, and
+    whether the actor can't learn."""
     parts = []
     for group, layers in mask.groups.items():
         found = effective_of(layers)
@@ -85,7 +88,11 @@ def _what_it_keeps(mask: Mask) -> str:
             f"(effective sparsity {100 * found.sparsity:.1f} %)"
         )
     starved = [f" {group}.{one.in_words}" for group, layers in mask.groups.items() for one in starved_layers(layers)]
-    return f"Mask made: {'; '.join(parts)}.{''.join(starved)}"
+    untaught = ""
+    if is_untaught(blind_networks(mask.groups, algorithm.acting), algorithm.teachers):
+        words = untaught_in_words(algorithm.teachers, algorithm.acting)
+        untaught = f" {words[0].upper()}{words[1:]}."
+    return f"Mask made: {'; '.join(parts)}.{''.join(starved)}{untaught}"
 
 
 @dataclass(frozen=True)
