@@ -34,7 +34,8 @@ def rules_as_sentences(config: Config) -> tuple[str, ...]:
         "For an open answer, the report says how many more seeds would give 80 % power, if the true differences are as "
         "estimated now.",
         f"No question is answered with fewer than {rules.least_seeds} seeds of the arms that it compares. Where "
-        f"the dense agents did not learn (a rank-sum test of scores after and before training, one-sided at {level}), "
+        "the dense agents can't be shown to have learned (a rank-sum test of scores after and before training, "
+        f"one-sided at {level}), "
         "tickets are compared with random masks alone, without a margin.",
         f"Where every run of the two arms ends within {rules.saturated_within:g} of the gain below the best run of "
         "the task (or within one episode of a success rate), scores are tied at the maximum, and the area under the "

@@ -2,12 +2,15 @@
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+
+from pydantic import ValidationError
 
 from rlottery.analysis.digits import Digits
 from rlottery.analysis.scores import TaskScores
 from rlottery.analysis.verdict import Answer, ArmVerdict, PooledAnswer, TaskVerdict, Verdicts
-from rlottery.config import Contrast
+from rlottery.config import Config, Contrast
+from rlottery.config.recipes import ControlRecipe
 from rlottery.report.answers_in_words import WORDS
 from rlottery.report.contents import Contents
 from rlottery.report.starved_layers import starved_limits
@@ -27,7 +30,7 @@ def limits(contents: Contents) -> Iterator[str]:
     yield from _by_area(tickets)
     yield from _bimodal(verdicts, tickets)
     yield from _head_start(verdicts)
-    yield from _without_control(tickets)
+    yield from _without_control(tickets, _with_planned_control(contents))
     yield from _interim(verdicts)
     yield from _dropped_claims(contents)
     yield from _seeds_added(verdicts)
@@ -80,7 +83,7 @@ def _no_room(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
             for task, arms in grouped(short, lambda arm: arm.task).items()
         ]
         yield (
-            f"The normalised score of random masks is below that of dense agents by only {few(rooms)}. The smallest "
+            f"The normalised score of random masks is below that of dense agents by {few(rooms)}. The smallest "
             f"difference that this study detects there with 80 % power is {_span(least)}. So even if "
             f"{few(arm.arm for arm in short)} {'is' if len(names) == 1 else 'are'} as good as dense agents, this study "
             "may miss that random masks are worse."
@@ -151,9 +154,26 @@ def _head_start(verdicts: Verdicts) -> Iterator[str]:
         )
 
 
-def _without_control(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
-    without = list(dict.fromkeys(arm.arm for arm in tickets if arm.control is None))
-    if without:
+def _with_planned_control(contents: Contents) -> Collection[str]:
+    """The tickets for which the config has random masks with their layer counts."""
+    try:
+        config = Config.model_validate(contents.config)
+    except ValidationError:  # of another version
+        return ()
+    if config.arms:
+        return {r.of or "" for r in config.recipes if isinstance(r, ControlRecipe) and r.control == "random"}
+    every = {arm.arm for task in contents.verdicts.tasks for arm in task.arms}
+    return every if "random" in config.pruning.controls else ()
+
+
+def _without_control(tickets: Sequence[ArmVerdict], planned: Collection[str]) -> Iterator[str]:
+    every = list(dict.fromkeys(arm.arm for arm in tickets if arm.control is None))
+    if unfinished := [arm for arm in every if arm in planned]:
+        yield (
+            f"Whether the choice of weights matters isn't known yet: the random masks with the layer counts of "
+            f"{few(unfinished)}, which the config asks for, are not finished."
+        )
+    if without := [arm for arm in every if arm not in planned]:
         yield (
             f"To ask whether the choice of weights matters, add random masks with the layer counts of {few(without)}: "
             f"{{control: random, of: {without[0]}}}."

@@ -52,7 +52,7 @@ def _task_sentences(task: TaskScores, seeds: int) -> str:
     not_learned = task.dense_not_learned
     if dense is not None and 0 < len(not_learned) < len(dense.scores):
         agents = "agent with seed" if len(not_learned) == 1 else "agents with seeds"
-        sentences.append(f"The dense {agents} {joined(map(str, not_learned))} did not learn.")
+        sentences.append(f"The dense {agents} {joined(map(str, not_learned))} can't be shown to have learned.")
     failed = [run for run in task.every_run if run.status in FAILED_STATUSES]
     if failed:
         what = " or can't be read" if any(run.status == "unreadable" for run in failed) else ""
@@ -146,8 +146,8 @@ def _main_sentence(task: TaskScores) -> str:
     metric, over = METRIC_NAMES[task.metric], f"over {plural(len(dense.scores), 'seed')}"
     if len(task.dense_not_learned) == len(dense.scores):
         return (
-            f"the dense agents did not learn ({metric} {score_text(task, task.untrained or 0.0)} untrained, "
-            f"{score_text(task, dense.mean.value)} trained, {over}), so their tickets are compared with "
+            f"the dense agents can't be shown to have learned ({metric} {score_text(task, task.untrained or 0.0)} "
+            f"untrained, {score_text(task, dense.mean.value)} trained, {over}), so their tickets are compared with "
             "random masks alone."
         )
     others = [arm for arm in task.arms if arm.arm != DENSE]

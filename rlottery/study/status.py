@@ -55,6 +55,10 @@ def status_table(config: Config) -> Group:
     rows: list[RunLine] = []
     methods = [None] if config.arms else METHODS
     listed = [arm.name for method in methods for arm in arms_of(config, method)]
+    if not config.arms:
+        # Which methods and controls of `pruning:` a study has, its folders say: those of any task and seed.
+        begun = {arm for task in config.tasks for seed in config.seeds for arm in store.arms(task.name, seed)}
+        listed = [arm for arm in listed if arm in begun]
     states: list[str] = []
     of_untrained: list[str] = []
     submitted = open_runs(store)
@@ -66,10 +70,7 @@ def status_table(config: Config) -> Group:
         fingerprints = []
         made: list[MadeWith] = []
         for seed in config.seeds:
-            there = store.arms(task.name, seed)
-            # Which methods and controls of `pruning:` a study has run, its folders say.
-            asked = listed if config.arms else [name for name in listed if name in there]
-            for arm in dict.fromkeys([DENSE, *asked, *there]):
+            for arm in dict.fromkeys([DENSE, *listed, *store.arms(task.name, seed)]):
                 files = store.run(task.name, seed, arm)
                 allocation = submitted.get((task.name, seed, "" if arm == DENSE else arm))
                 state, record = _look(files, allocation)

@@ -277,7 +277,7 @@ class TestLimits:
         given = ticket(made, SUCCESS, "non-inferior", random, headroom=headroom)  # 0.15 is detectable
         found = [line for line in on_one_task(made, SUCCESS, given).limits if "80 % power" in line]
         said = (
-            f"The normalised score of random masks is below that of dense agents by only 0.10 on {SUCCESS}. The "
+            f"The normalised score of random masks is below that of dense agents by 0.10 on {SUCCESS}. The "
             "smallest difference that this study detects there with 80 % power is 0.15. So even if magnitude-80 is as "
             "good as dense agents, this study may miss that random masks are worse."
         )
