@@ -77,6 +77,14 @@ OTHERS = pytest.mark.parametrize("case", CASES[1:], ids=str)
 """All but SAC, with which everything is tested anyway."""
 
 
+def case_called(name: str) -> Case:
+    """The case of an algorithm, or of an algorithm on a task: ``ppo`` or ``ppo-CartPole-v1``."""
+    found = [case for case in CASES if name in (case.name, str(case))]
+    if not found:
+        raise SystemExit(f"No case is called {name}; there are: {', '.join(map(str, CASES))}.")
+    return found[0]
+
+
 @cache
 def _initialised(algorithm: Algorithm, spec: Spec, settings: Any) -> Any:
     @jax.jit

@@ -2,10 +2,12 @@
 
 uv run python -m tests.faults --kills 50 --damages 20
 uv run python -m tests.faults --study arms --kills 12 --damages 2 --others 5
+uv run python -m tests.faults --study arms --algorithm td3 --kills 50
 uv run python -m tests.faults --study arms --on slurm --faults 50
 uv run python -m tests.faults --study arms --on dask --faults 50
 
-There are two studies: the guide's two methods on three tasks, and every kind of arm on one. Each is run undisturbed.
+There are two studies: the guide's two methods on three tasks, and every kind of arm on one; `--algorithm` trains both
+with another algorithm, on a task of `tests/cases.py`. Each is run undisturbed.
 Others of the same config are killed: at random moments, and while a checkpoint is being written; all of it, or the
 command alone, or a worker alone; and asked to stop by SIGTERM and by Ctrl-C. After each, the same command is started
 again. Once a study has finished, its weights, masks, metrics (but for fields of wall-clock time) and replay buffers are
@@ -36,11 +38,16 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
 
 from rlottery.storage.metrics_log import WALL_CLOCK
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.progress import read_progress
+
+if TYPE_CHECKING:  # imports JAX
+    from tests.cases import Case
 
 
 class Study(NamedTuple):
@@ -118,6 +125,31 @@ FEW = Study(ARMS_CONFIG, ((FEW_ARMS,),))
 """An arm of each way of training."""
 
 STUDIES = {"guide": GUIDE, "arms": ARMS, "few": FEW}
+
+
+def with_case(study: Study, case: "Case") -> Study:
+    """The same study of another algorithm, with each task replaced by the case's."""
+    config = yaml.safe_load(study.config)
+    config |= {"algorithm": case.name, case.name: dict(case.section), "tasks": [case.task]}
+    config["network"] = own_groups(config["network"], case)
+    if not case.training:  # it learns from rollouts, without a warm-up
+        config["training"] = {"env_steps": config["training"]["env_steps"]}
+    arms = [of_case(arm, case) for arm in config.pop("arms", [])]
+    return study._replace(config=yaml.safe_dump(config | ({"arms": arms} if arms else {}), sort_keys=False))
+
+
+def of_case(arm: dict[str, Any], case: "Case") -> dict[str, Any]:
+    """An arm with the case's groups of networks, whose last layers may have one output, which a ranking can cut off."""
+    safe = {"allocation": "erk"} if arm.get("name") == "gradual" else {}
+    return {key: own_groups(value, case) for key, value in (arm | safe).items()}
+
+
+def own_groups(value: Any, case: "Case") -> Any:
+    """What is given for actor and critic, for the groups of another algorithm; a group of its own gets the critic's."""
+    if isinstance(value, dict) and value.keys() == {"actor", "critic"}:
+        return {group: value.get(group, value["critic"]) for group in case.groups}
+    return value
+
 
 KINDS = ("all", "all", "all", "command", "worker", "SIGTERM", "SIGINT")
 LATEST_KILL_SECONDS = 12.0
@@ -442,6 +474,7 @@ def survives(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", choices=(*STUDIES, "both"), default="both")
+    parser.add_argument("--algorithm", help="sac, td3, ...; also NAME-TASK, such as td3-Pendulum-v1")
     parser.add_argument("--kills", type=int, default=50, help="of each study")
     parser.add_argument("--damages", type=int, default=0, help="to each study")
     parser.add_argument("--others", type=int, default=0, help="parts lost and trained again with other bits")
@@ -457,6 +490,10 @@ def main() -> int:
         print(f"Study {name}:", flush=True)
         with tempfile.TemporaryDirectory(prefix="faults-") as folder:
             chance, study = random.Random(given.seed), STUDIES[name]
+            if given.algorithm:
+                from tests.cases import case_called
+
+                study = with_case(study, case_called(given.algorithm))
             if given.on:
                 sound &= on_cluster(given, study, Path(folder), chance)
             else:
