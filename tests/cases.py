@@ -60,19 +60,40 @@ class Case:
         study = {"tasks": [self.task], "seeds": [0], "algorithm": self.name, self.name: {**self.section, **section}}
         widths = {group: list(actor if actor and group == "actor" else hidden) for group in self.groups}
         config = Config.model_validate(study | {"network": widths})
-        return self.description.settings(config, config.tasks[0])
+        return self.description.fit(self.description.settings(config, config.tasks[0]), self.spec)
 
     def fresh(self, settings: Any, seed: int = 0, spec: Spec | None = None) -> Any:
         """A dense agent of its own arrays: an update uses up those that it is given."""
         return _initialised(self.algorithm, spec or self.spec, settings)(jax.random.key(seed))
 
+    def transitions(self, seed: int = 0, size: int = 16) -> Transitions:
+        """Plausible ones; for an on-policy algorithm, with the ends of episodes."""
+        drawn = random_batch(self.spec, seed, size)
+        if self.algorithm.prepare is None:
+            return drawn
+        return drawn._replace(ends=np.maximum(drawn.terminations, np.arange(size) % 7 == 6).astype(np.float32))
 
+    def batch(self, seed: int = 0, size: int = 16) -> Any:
+        """What an update reads: transitions, or a part of a prepared rollout."""
+        drawn = self.transitions(seed, size)
+        if self.algorithm.prepare is None:
+            return drawn
+        judged = np.random.default_rng(seed).normal(-1.0, 0.5, (size, 3))
+        rows = np.concatenate([drawn.observations, drawn.actions, judged], axis=1).astype(np.float32)
+        return self.algorithm.batch(rows, self.spec)
+
+
+_ROLLOUTS = {"rollout_steps": 20, "batch_size": 10, "epochs": 2, "linear_decay": True}
+_NORMALIZED = {**_ROLLOUTS, "normalize_observations": True, "normalize_rewards": True}
 CASES = (
     Case("sac", "Pendulum-v1", Spec(3, 1), {"batch_size": 16}),
     Case("td3", "Pendulum-v1", Spec(3, 1), {"batch_size": 16}),
+    Case("ppo", "Pendulum-v1", Spec(3, 1), _NORMALIZED, training={}),
+    Case("ppo", "CartPole-v1", Spec(4, 2, discrete=True), _ROLLOUTS, training={}),
 )
-SAC, TD3 = CASES
+SAC, TD3, PPO, _ = CASES
 EACH = pytest.mark.parametrize("case", CASES, ids=str)
+CONTINUOUS = pytest.mark.parametrize("case", [case for case in CASES if not case.spec.discrete], ids=str)
 OTHERS = pytest.mark.parametrize("case", CASES[1:], ids=str)
 """All but SAC, with which everything is tested anyway."""
 

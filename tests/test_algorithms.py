@@ -97,16 +97,20 @@ def test_updates_are_as_many_as_the_study_says(study: Config, case: Case, arm: s
 @pytest.mark.parametrize("arm", ["dense", "taylor", "rigl"])
 def test_its_policies_are_exported_as_they_act(study: Config, case: Case, arm: str) -> None:
     """By the weights in the file: where these say an action, the policy says it in the task's own terms."""
-    run, spec = files(study, arm), case.spec
-    acting = case.description.acting
+    run, spec, algorithm = files(study, arm), case.spec, case.algorithm
+    acting, agent = case.description.acting, read_arrays(run.agent)
+    beside = {name: agent[name] for name in ("log_std",) if name in agent}
+    if "observations.mean" in agent:
+        beside |= {name: agent[f"observations.{name}"] for name in ("mean", "variance")}
     network: dict[str, Any] = {}
-    for name, array in read_arrays(run.agent).items():
+    for name, array in agent.items():
         if name.startswith(f"params.{acting}."):
             layer, leaf = name.removeprefix(f"params.{acting}.").split(".")
             network.setdefault(layer, {})[leaf] = array
     observations = np.random.default_rng(0).normal(size=(5, spec.observation_size)).astype(np.float32)
     own = make(case.task, {})
-    expected = [own.actions.own(case.algorithm.exploit(mlp_in_numpy(network, one))) for one in observations]
+    outputs = [algorithm.complete(mlp_in_numpy(network, algorithm.see(one, beside)), beside) for one in observations]
+    expected = [own.actions.own(algorithm.deterministic(row, spec)) for row in outputs]
     own.close()
     np.testing.assert_allclose(load_agent(run.folder)(observations), expected, rtol=1e-5, atol=1e-6)
 

@@ -13,7 +13,6 @@ from rlottery.agents.base import functions_of
 from rlottery.agents.description import Spec
 from rlottery.config import Config
 from rlottery.config.yaml_lines import show
-from rlottery.storage.transitions import Transitions
 
 DOCS = Path(__file__).parent.parent / "docs"
 SECTIONS = ("Networks", "Keys", "Metrics", "What criteria read", "Differences", "Learning curves")
@@ -65,7 +64,7 @@ def test_its_page_has_every_metric(name: str) -> None:
     settings = algorithm.description.settings(config, config.tasks[0])
     key = jax.random.key(0)
     state = algorithm.init(algorithm.init_params(key, spec, settings), key, settings)
-    batch = Transitions(jnp.zeros((n, 3)), jnp.zeros((n, 2)), jnp.zeros(n), jnp.zeros((n, 3)), jnp.zeros(n))
+    batch = algorithm.batch(jnp.zeros((n, 10)), spec)  # of transitions; a prepared rollout has fewer columns
     _, metrics = jax.eval_shape(partial(algorithm.update, settings=settings), state, batch)
     assert {plain(row[0]) for row in rows(page(name), "Metrics")} == metrics.keys()
 

@@ -5,8 +5,8 @@ To add one, describe it here, add its settings to `rlottery.config` and its func
 
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from rlottery.agents.description import Description, Network, Spec
-from rlottery.config import Config, Hyperparameters, NetworkSettings, SACSettings, Task, TD3Settings
+from rlottery.agents.description import Description, Network, Rollouts, Spec
+from rlottery.config import Config, Hyperparameters, NetworkSettings, PPOSettings, SACSettings, Task, TD3Settings
 
 _Hyperparameters = TypeVar("_Hyperparameters", bound=Hyperparameters)
 
@@ -25,6 +25,31 @@ class Setup(NamedTuple, Generic[_Hyperparameters]):
 
 SACSetup = Setup[SACSettings]
 TD3Setup = Setup[TD3Settings]
+
+
+class PPOSetup(NamedTuple):
+    """What PPO reads from the config, and whether actions are discrete.
+
+    Attributes:
+        environments: whose steps a rollout has in turn.
+        updates: gradient updates of a whole run.
+    """
+
+    hyperparameters: PPOSettings
+    network: NetworkSettings
+    environments: int = 1
+    updates: int = 1
+    discrete: bool = False
+
+    @property
+    def batch_size(self) -> int:
+        """Transitions per update."""
+        return self.hyperparameters.batch_size
+
+    @property
+    def rollouts(self) -> Rollouts:
+        """How data is collected and learned from."""
+        return Rollouts(self.hyperparameters.rollout_steps, self.hyperparameters.epochs, self.batch_size)
 
 
 def _setup(config: Config, task: Task, widths: NetworkSettings | None = None) -> Setup[Any]:
@@ -84,7 +109,50 @@ TD3_DESCRIPTION = _with_twin_critics(
     divergence_advice="Lower td3.critic_learning_rate and td3.actor_learning_rate, or td3.reward_scale",
 )
 
-ALGORITHMS = {description.name: description for description in (SAC_DESCRIPTION, TD3_DESCRIPTION)}
+
+def _ppo_setup(config: Config, task: Task, widths: NetworkSettings | None = None) -> PPOSetup:
+    hyperparameters, training = config.hyperparameters_for(task), config.training_for(task)
+    assert isinstance(hyperparameters, PPOSettings)
+    updates = training.updates_by(training.env_steps)
+    return PPOSetup(hyperparameters, widths or config.network, training.environments, updates)
+
+
+def _ppo_networks(spec: Spec, settings: PPOSetup) -> tuple[Network, ...]:
+    observations, actions = spec.sizes
+    actor, critic = settings.network.actor, settings.network.critic
+    return Network("actor", (observations, *actor, actions)), Network("critic", (observations, *critic, 1))
+
+
+def _ppo_operations(settings: PPOSetup) -> dict[str, float]:
+    """By group, counted as for SAC, per update: forward and backward in the loss.
+
+    Also what prepares a rollout, shared among the epochs: forward of the actor, and of the critic before and after
+    each step.
+    """
+    epochs = settings.hyperparameters.epochs
+    return {"actor": 6 + 2 / epochs, "critic": 6 + 4 / epochs}
+
+
+PPO_DESCRIPTION = Description(
+    name="ppo",
+    label="PPO",
+    functions="rlottery.agents.ppo:PPO",
+    settings=_ppo_setup,
+    networks=_ppo_networks,
+    acting="actor",
+    outputs_per_action=1,
+    copies={"actor": 3, "critic": 3},  # weights, Adam's two moments
+    operations=_ppo_operations,
+    losses={"actor": "PPO's clipped surrogate and entropy", "critic": "squared error of the values"},
+    divergence_advice="Lower ppo.learning_rate, or set ppo.normalize_rewards: true",
+    learns=("continuous", "discrete"),
+    rollouts=lambda settings: settings.rollouts,
+    fit=lambda settings, spec: settings._replace(discrete=spec.discrete),
+    statistics="observations",
+    squash="clip",
+)
+
+ALGORITHMS = {description.name: description for description in (SAC_DESCRIPTION, TD3_DESCRIPTION, PPO_DESCRIPTION)}
 """Every algorithm by its name."""
 
 

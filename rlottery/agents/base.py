@@ -22,9 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlottery.agents.description import Description, Spec
+from rlottery.agents.discrete import largest
 from rlottery.agents.kernels.native import Compact
 from rlottery.agents.networks import Tree
 from rlottery.errors import StudyError
+from rlottery.storage.transitions import columns
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,15 @@ class Algorithm:
         layer_inputs: (state, batch) -> ``{group: {path: (batch, in)}}``: the input of each kernel on the batch's
             observations (and actions, for a critic), with the paths of `kernels`.
         noise_size: (spec) -> the number of standard normal numbers that `explore` needs for an action.
+        beside: (state) -> small arrays by name that acting needs beside the acting network, such as the statistics that
+            observations are normalised with.
+        see: (observations (..., obs), those arrays) -> the inputs of the acting network; NumPy to NumPy.
+        complete: (outputs of the acting network, those arrays) -> the outputs that `explore` and `exploit` are given.
+        observe: (state, rollout, settings) -> state, with statistics that include those of a rollout. On-policy only.
+        prepare: (state, rollout, settings, the state that collected it) -> rows that `update` learns from, (n, row). A
+            rollout is `Transitions` in order of time, those of several environments in turn. None: transitions
+            themselves are learned from.
+        batch: (rows, spec) -> the batch that `update`, `losses` and `layer_inputs` read, as a NamedTuple of arrays.
     """
 
     description: Description = field(hash=False)  # holds dicts, which have no hash, and `jax.jit` needs one
@@ -65,10 +76,21 @@ class Algorithm:
     losses: Callable[..., dict[str, Callable[[Tree], jax.Array]]]
     layer_inputs: Callable[..., dict[str, dict[str, jax.Array]]]
     noise_size: Callable[[Spec], int] = lambda spec: spec.action_size
+    beside: Callable[[Any], dict[str, Any]] = lambda state: {}
+    see: Callable[[Any, Mapping[str, Any]], Any] = lambda observations, beside: observations
+    complete: Callable[[Any, Mapping[str, Any]], Any] = lambda outputs, beside: outputs
+    observe: Callable[..., Any] = lambda state, rollout, settings: state
+    prepare: Callable[..., jax.Array] | None = None
+    batch: Callable[[Any, Spec], Any] = lambda rows, spec: columns(rows, *spec.sizes)
 
     def acting(self, params: Tree) -> Any:
         """The network that chooses actions."""
         return reduce(getitem, self.description.acting.split("."), params)
+
+    def deterministic(self, outputs: np.ndarray, spec: Spec) -> np.ndarray:
+        """The deterministic actions (..., act) for outputs (..., out): of discrete ones, that of the largest output."""
+        actions: np.ndarray = largest(outputs) if spec.discrete else self.exploit(outputs)
+        return actions
 
     def with_masks(self, state: Any, masks: Tree) -> Any:
         """`state` with pruned weights set to zero in online and target networks and in the optimiser's moments.

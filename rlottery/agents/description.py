@@ -16,6 +16,10 @@ ActionKind = Literal["continuous", "discrete"]
 """Vectors in [-1, 1], or the choice of one entry, as one-hot vectors."""
 
 
+Squash = Literal["tanh", "clip"]
+"""How outputs of an acting network become continuous actions in [-1, 1]."""
+
+
 class Sized(Protocol):
     """What has the sizes of a `Spec`, such as an environment."""
 
@@ -78,6 +82,25 @@ class Network(NamedTuple):
         return {f"{prefix}.layer_{index}" if prefix else f"layer_{index}": shape for index, shape in shapes}
 
 
+class Rollouts(NamedTuple):
+    """How an on-policy algorithm learns: a rollout is collected with a fixed policy, learned from, and not used again.
+
+    Attributes:
+        steps: environment steps in a rollout, in all environments together.
+        epochs: how often an update sees each transition of a rollout.
+        batch_size: transitions per update; it divides `steps`.
+    """
+
+    steps: int
+    epochs: int
+    batch_size: int
+
+    @property
+    def updates(self) -> int:
+        """Gradient updates on each rollout."""
+        return self.epochs * self.steps // self.batch_size
+
+
 @dataclass(frozen=True)
 class Description:
     """The facts about an algorithm that are known before anything is trained.
@@ -100,6 +123,11 @@ class Description:
         learns: the kinds of actions that it can learn.
         teachers: paths of the networks through whose value of its actions the acting network learns; none if its own
             loss doesn't pass through another network.
+        rollouts: settings -> how it collects rollouts and learns from them; None if it learns from replay.
+        fit: (settings, spec) -> settings for a task with these actions. Functions get no others.
+        statistics: where a saved agent has ``mean`` and ``variance`` of observations if it normalises them.
+        squash: how the acting network's outputs become actions in [-1, 1]: by tanh, or clipped. Discrete actions are
+            where the largest output is.
     """
 
     name: str
@@ -115,6 +143,10 @@ class Description:
     divergence_advice: str
     learns: tuple[ActionKind, ...] = ("continuous",)
     teachers: tuple[str, ...] = ()
+    rollouts: Callable[[Any], Rollouts | None] = lambda settings: None
+    fit: Callable[[Any, Spec], Any] = lambda settings, spec: settings
+    statistics: str | None = None
+    squash: Squash = "tanh"
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 During training a network may also be `Compact`: a single vector, for the kernels of `rlottery.agents.kernels`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -27,6 +27,26 @@ def init_networks(key: jax.Array, networks: Sequence[Network]) -> Tree:
         for parent in parents:
             node = node.setdefault(parent, {})
         node[name] = init_mlp(own_key, network.sizes)
+    return params
+
+
+def init_orthogonal(key: jax.Array, networks: Sequence[Network], gains: Mapping[str, float]) -> Tree:
+    """Fresh weights of networks whose paths are their groups, as is usual in on-policy learning.
+
+    Kernels are orthogonal (Saxe et al. 2013, arXiv:1312.6120) and biases zero.
+
+    Args:
+        gains: path -> gain of the output layer. Hidden layers have the square root of 2.
+    """
+    orthogonal, params = jax.nn.initializers.orthogonal, {}
+    for network, own_key in zip(networks, jax.random.split(key, len(networks)), strict=True):
+        shapes = list(pairwise(network.sizes))
+        of_layers = [2.0**0.5] * (len(shapes) - 1) + [gains[network.path]]
+        keys = jax.random.split(own_key, len(shapes))
+        params[network.path] = {
+            f"layer_{index}": {"kernel": orthogonal(gain)(layer_key, shape), "bias": jnp.zeros(shape[1])}
+            for index, (gain, layer_key, shape) in enumerate(zip(of_layers, keys, shapes, strict=True))
+        }
     return params
 
 

@@ -89,6 +89,7 @@ NotNegative = Annotated[float, real("a number of at least 0", lambda x: x >= 0, 
 Positive = Annotated[float, real("a number above 0", lambda x: x > 0, float32=True)]
 Rate = Annotated[float, real("a number above 0 and at most 1", lambda x: 0 < x <= 1, float32=True)]
 Discount = Annotated[float, real("a number from 0 to below 1", lambda x: 0 <= x < 1, float32=True)]
+ZeroToOne = Annotated[float, real("a number from 0 to 1", lambda x: 0 <= x <= 1, float32=True)]
 NumberOrAuto = Annotated[float | Literal["auto"], real("a number", lambda _: True, float32=True, word="auto")]
 Seconds = Annotated[float, real("a number of seconds from 0 to 1e9", lambda x: 0 <= x <= 1e9)]
 UpToOne = Annotated[float, real("a number above 0 and at most 1", lambda x: 0 < x <= 1)]

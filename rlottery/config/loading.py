@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 from rlottery.config.fields import or_closest
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.recipes import KEYS, PrunedRecipe
-from rlottery.config.sections import ALGORITHMS
+from rlottery.config.sections import ALGORITHMS, ON_POLICY
+from rlottery.config.training import NOT_FOR_ROLLOUTS
 from rlottery.config.yaml_lines import Document, KeyPath, dotted, read_document, show
 from rlottery.errors import ConfigError, MaskError
 
@@ -46,7 +47,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, runs_code: b
 
 
 def _leave_out_other_algorithms(document: Document) -> None:
-    """Leave out the file's sections of other algorithms if the command line chooses the algorithm."""
+    """Leave out what the file says about other algorithms if the command line chooses the algorithm.
+
+    These are their sections, and for an algorithm that learns from rollouts the keys of training that are for replay.
+    """
     chosen = document.value.get("algorithm")
     if document.origin(("algorithm",)).override is None or chosen not in ALGORITHMS:
         return
@@ -54,10 +58,16 @@ def _leave_out_other_algorithms(document: Document) -> None:
     places: list[tuple[KeyPath, Any]] = [((), document.value)]
     places += [(("tasks", index), task) for index, task in enumerate(tasks if isinstance(tasks, list) else ())]
     for place, section in places:
-        for path in [(*place, name) for name in ALGORITHMS if name != chosen]:
-            asked_for = any(o.override is not None for at, o in document.origins.items() if at[: len(path)] == path)
-            if isinstance(section, dict) and not asked_for:
-                section.pop(path[-1], None)
+        if not isinstance(section, dict):
+            continue
+        unread: list[tuple[KeyPath, dict[Any, Any]]] = [
+            ((*place, name), section) for name in ALGORITHMS if name != chosen
+        ]
+        if chosen in ON_POLICY and isinstance(training := section.get("training"), dict):
+            unread += [((*place, "training", name), training) for name in NOT_FOR_ROLLOUTS]
+        for path, holder in unread:
+            if not any(o.override is not None for at, o in document.origins.items() if at[: len(path)] == path):
+                holder.pop(path[-1], None)
 
 
 def load_settings(path: Path, model: type[Settings], made_by: str) -> Settings:

@@ -33,17 +33,19 @@ from rlottery.config.sections import (
     DEFAULT_ALGORITHM,
     MOST_EPISODES,
     MOST_EVALUATIONS,
+    ON_POLICY,
     AlgorithmName,
     EvaluationSettings,
     Hyperparameters,
     NetworkSettings,
+    PPOSettings,
     Pruning,
     SACSettings,
     Task,
     TD3Settings,
     Verdict,
 )
-from rlottery.config.training import Training
+from rlottery.config.training import NOT_FOR_ROLLOUTS, Training, TrainingOnRollouts
 from rlottery.config.yaml_lines import KeyPath, dotted, show
 
 _Recipe = Annotated[Recipe, PlainValidator(parse_recipe), PlainSerializer(lambda recipe: recipe.model_dump())]
@@ -54,6 +56,8 @@ _S = TypeVar("_S", bound=Section)
 def _merged(base: _S, overrides: _S) -> _S:
     return base.model_copy(update={key: getattr(overrides, key) for key in overrides.model_fields_set})
 
+
+KeyPaths = tuple[tuple[str, str], ...]
 
 _STEPS = ("training", "env_steps")
 _WARMUP = (("training", "warmup_steps"),)
@@ -98,6 +102,7 @@ class Config(Section):
     )
     sac: SACSettings = SACSettings()
     td3: TD3Settings = TD3Settings()
+    ppo: PPOSettings = PPOSettings()
     training: Training = Training()
     evaluation: EvaluationSettings = EvaluationSettings()
     verdict: Verdict = Verdict()
@@ -134,13 +139,21 @@ class Config(Section):
 
     def hyperparameters_for(self, task: Task) -> Hyperparameters:
         """The settings of the study's algorithm, with those of the task overriding the study's."""
-        sections: dict[AlgorithmName, tuple[Any, Any]] = {"sac": (self.sac, task.sac), "td3": (self.td3, task.td3)}
+        sections: dict[AlgorithmName, tuple[Any, Any]] = {
+            "sac": (self.sac, task.sac),
+            "td3": (self.td3, task.td3),
+            "ppo": (self.ppo, task.ppo),
+        }
         merged: Hyperparameters = _merged(*sections[self.algorithm])
         return merged
 
     def training_for(self, task: Task) -> Training:
-        """The training settings, with those of the task overriding the study's."""
-        return _merged(self.training, task.training)
+        """The training settings, with those of the task overriding the study's.
+
+        On-policy algorithms decide about the schedule of updates in their own section.
+        """
+        merged, own = _merged(self.training, task.training), self.hyperparameters_for(task)
+        return own.schedule(merged) if isinstance(own, PPOSettings) else merged
 
     @field_validator("name", mode="before")
     @classmethod
@@ -246,6 +259,25 @@ class Config(Section):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _no_warmup_of_rollouts(self) -> Self:
+        """Check that keys of training that on-policy algorithms don't read are left out."""
+        if self.algorithm not in ON_POLICY:
+            return self
+        why = {
+            "warmup_steps": "it learns from its own rollouts from the first step on, so there is no warm-up",
+            "updates_per_step": "it updates on each rollout, as rollout_steps, epochs and batch_size say",
+        }
+        places: list[tuple[KeyPath, Training]] = [((), self.training)]
+        places += [(("tasks", index), task.training) for index, task in enumerate(self.tasks)]
+        for place, training in places:
+            for key in NOT_FOR_ROLLOUTS:
+                if key in training.model_fields_set:
+                    path = (*place, "training", key)
+                    problem = f"`{dotted(path)}` doesn't apply to {self.algorithm}: {why[key]}; remove it"
+                    raise _at(path, problem, ("algorithm",))
+        return self
+
     @model_serializer(mode="wrap")
     def _what_is_chosen(self, as_usual: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
         """Without the keys that don't apply to this study, as the records of earlier versions have it."""
@@ -256,6 +288,9 @@ class Config(Section):
                     del section[name]
         if self.algorithm == DEFAULT_ALGORITHM:
             del plain["algorithm"]
+        if self.algorithm in ON_POLICY:
+            for key in NOT_FOR_ROLLOUTS:
+                del plain["training"][key]
         del plain["pruning" if self.arms else "arms"]
         if not self.contrasts:
             del plain["contrasts"]
@@ -274,6 +309,7 @@ class Config(Section):
             made = self.evaluation.number(steps)
             at_once = training.environments
             uneven = {"env_steps": steps, "warmup_steps": warmup, "interval": interval}
+            uneven |= {"rollout_steps": training.stride} if isinstance(training, TrainingOnRollouts) else {}
             uneven = {key: value for key, value in uneven.items() if value % at_once}
             too_many = f"at most the evaluations of a run ({made}: one per {interval} steps in {steps})"
             rules = [
@@ -292,8 +328,9 @@ class Config(Section):
                     _EPISODES,
                 ),
                 (scored <= made, f"score_evaluations ({scored}) must be {too_many}", _SCORED),
+                *_rules_of_rollouts(training, self.hyperparameters_for(task)),
                 (
-                    warmup >= steps or updates > 0,
+                    warmup >= steps or updates > 0 or isinstance(training, TrainingOnRollouts),
                     f"updates_per_step ({training.updates_per_step}) makes the first update after step {waits}, but "
                     f"env_steps is {steps}",
                     _UPDATES,
@@ -326,10 +363,36 @@ class Config(Section):
 
     def _given_places(self, index: int, keys: tuple[tuple[str, str], ...]) -> list[KeyPath]:
         """The places where the keys of a check were given, the task's own first. Defaults have no place."""
-        own = self.tasks[index].training.model_fields_set
-        places: list[KeyPath] = [("tasks", index, *key) for key in keys if key[0] == "training" and key[1] in own]
+        task = self.tasks[index]
+        own = {name: getattr(task, name).model_fields_set for name in ("training", *ALGORITHMS)}
+        places: list[KeyPath] = [("tasks", index, *key) for key in keys if key[1] in own.get(key[0], ())]
         places += [key for key in keys if key[1] in getattr(self, key[0]).model_fields_set]
         return places or [keys[0]]
+
+
+def _rules_of_rollouts(training: Training, settings: Hyperparameters) -> Iterator[tuple[bool, str, KeyPaths]]:
+    """Whether an on-policy algorithm's rollouts fit the training and their batches; the problem; keys to change."""
+    if not isinstance(settings, PPOSettings):
+        return
+    rollout, batch, name = settings.rollout_steps, settings.batch_size, "ppo"
+    steps, kept = (name, "rollout_steps"), training.capacity
+    yield (
+        rollout <= training.env_steps,
+        f"rollout_steps ({rollout}) must be at most env_steps ({training.env_steps}): nothing would be learned",
+        (steps,),
+    )
+    yield (
+        rollout % batch == 0,
+        f"batch_size ({batch}) must divide rollout_steps ({rollout})"
+        if batch <= rollout
+        else f"batch_size ({batch}) must be at most rollout_steps ({rollout}), and divide it",
+        ((name, "batch_size"), steps),
+    )
+    yield (
+        rollout <= kept or training.replay_capacity == "all",
+        f"replay_capacity ({kept}) must be at least rollout_steps ({rollout}): a rollout is learned from as a whole",
+        (("training", "replay_capacity"), steps),
+    )
 
 
 def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[KeyPath, str]]:
@@ -345,9 +408,10 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
         if len(shares) != (layers := len(getattr(config.network, group)) + 1):
             entries = f"{layers} entries, one for each layer that network.{group} makes"
             yield ("allocation", group), f"must have {entries}, not {len(shares)}"
+    on_rollouts = isinstance(training, TrainingOnRollouts)
     if recipe.scoring is not None and recipe.scoring.needs_warmup:
-        reads = f"{recipe.criterion} reads the data of the warm-up"
-        if warmup == 0:
+        reads = f"{recipe.criterion} reads the {'first rollout' if on_rollouts else 'data of the warm-up'}"
+        if warmup == 0 and not on_rollouts:
             yield ("criterion",), f"{reads}, but warmup_steps is 0; raise it"
         if training.capacity < steps:
             kept = f"the last {training.capacity} of {steps} transitions"
@@ -363,12 +427,13 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
             until = "until then the weights are the initial ones"
             least = f"above warmup_steps ({warmup})" if first == warmup + 1 else f"at least {first} (the first update)"
             yield ("rewind", "step"), f"must be {least}, not {step}: {until}"
-        if step % training.environments:
-            yield ("rewind", "step"), f"must be a multiple of environments ({training.environments}), not {step}"
+        if step % training.stride:
+            yield ("rewind", "step"), f"must be a multiple of {training.stride_key}, not {step}"
         if step > steps - needed:
             yield (
                 ("rewind", "step"),
-                f"must leave the ticket at least {needed} of env_steps ({steps}), for a warm-up ({warmup}) and "
+                f"must leave the ticket at least {needed} of env_steps ({steps}), for "
+                f"{f'a rollout ({first})' if on_rollouts else f'a warm-up ({warmup})'} and "
                 f"score_evaluations ({evaluation.score_evaluations}), one per {evaluation.interval} steps, not {step}",
             )
 

@@ -273,14 +273,13 @@ def _trains_from_initial_weights(name: str, arm: "PrunedArm") -> str | None:
 
 
 def _step_at(share: float, training: Training) -> int:
-    """The environment step at a share of training, at which all environments have taken their step."""
-    at_once = training.environments
-    return round(share * training.env_steps / at_once) * at_once
+    """The environment step at a share of training, at which masks may change."""
+    return round(share * training.env_steps / training.stride) * training.stride
 
 
 def _uneven(interval: int, training: Training) -> Iterator[tuple[str, str]]:
-    if interval % training.environments:
-        yield "interval", f"must be a multiple of environments ({training.environments}), not {interval}"
+    if interval % training.stride:
+        yield "interval", f"must be a multiple of {training.stride_key}, not {interval}"
 
 
 def _every_step(training: Training) -> bool:
@@ -291,11 +290,11 @@ def _ends_too_early(end: int, training: Training) -> Iterator[tuple[str, str]]:
     if end <= training.first_update:
         warmup = f"training begins after warmup_steps ({training.warmup_steps})"
         begins = warmup if _every_step(training) else f"the first update is made after step {training.first_update}"
-        fix = "raise end, or lower warmup_steps"
+        fix = f"raise end, or lower {'warmup_steps' if training.warmup_steps else training.wait_key.split()[0]}"
         yield "end", f"masks would change until step {end} (end x env_steps), but {begins}; {fix}"
 
 
 def _faster_than_updates(interval: int, training: Training) -> Iterator[tuple[str, str]]:
     if interval < (wait := training.updates_per_step.longest_wait):
-        updates = f"{wait} with updates_per_step ({training.updates_per_step})"
+        updates = f"{wait} with {training.wait_key}"
         yield "interval", f"must be at least the steps between two updates, {updates}, not {interval}"

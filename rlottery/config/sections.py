@@ -21,6 +21,7 @@ from rlottery.config.fields import (
     Switch,
     UpToOne,
     Widths,
+    ZeroToOne,
     expects,
     listed,
 )
@@ -28,7 +29,7 @@ from rlottery.config.numbers import fault, real, whole
 from rlottery.config.recipe_keys import AllocationName
 from rlottery.config.recipes import ControlName
 from rlottery.config.task_ids import file_name, is_task_id, wrong_ending
-from rlottery.config.training import Training
+from rlottery.config.training import Training, TrainingOnRollouts
 from rlottery.config.yaml_lines import show
 
 
@@ -76,9 +77,11 @@ class NetworkSettings(Section):
     critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of each critic")
 
 
-AlgorithmName = Literal["sac", "td3"]
+AlgorithmName = Literal["sac", "td3", "ppo"]
 """The algorithms. Each has a section of its name, with its hyperparameters."""
 ALGORITHMS: tuple[AlgorithmName, ...] = get_args(AlgorithmName)
+ON_POLICY: tuple[AlgorithmName, ...] = ("ppo",)
+"""Those that learn from rollouts of the current policy, not from replay."""
 DEFAULT_ALGORITHM: AlgorithmName = "sac"
 """The algorithm of configs that choose none. Records don't name it, as those of versions that knew no other."""
 
@@ -120,7 +123,54 @@ class TD3Settings(Section):
     reward_scale: Positive = Field(default=1.0, description="factor on the rewards that the critic learns")
 
 
-Hyperparameters = SACSettings | TD3Settings
+class PPOSettings(Section):
+    """Hyperparameters of proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347)."""
+
+    discount: Discount = Field(default=0.99, description="weight of the next step's value, 0 to below 1")
+    gae_lambda: ZeroToOne = Field(
+        default=0.95, description="weight of later errors in advantages, 0 to 1; 1: of the whole return"
+    )
+    learning_rate: Rate = Field(default=3e-4, description="Adam's step size, both networks")
+    clip: Rate = Field(
+        default=0.2, description="share by which updates may change the probability of an action, above 0 to 1"
+    )
+    linear_decay: Switch = Field(
+        default=False, description="true: learning_rate and clip fall linearly, from rollout to rollout, to 0"
+    )
+    rollout_steps: Count = Field(
+        default=2_048, description="environment steps in a rollout, in all environments together"
+    )
+    epochs: Count = Field(default=10, description="how often updates see each transition of a rollout")
+    batch_size: Batch = Field(default=64, description="transitions per update; it divides rollout_steps")
+    entropy_weight: NotNegative = Field(default=0.0, description="weight of the policy's entropy in the loss")
+    value_weight: Positive = Field(default=0.5, description="weight of the critic's squared error in the loss")
+    max_gradient_norm: Positive = Field(
+        default=0.5, description="the norm that the gradient of both networks together is scaled down to"
+    )
+    normalize_advantages: Switch = Field(
+        default=True, description="true: advantages have mean 0 and standard deviation 1 in each batch"
+    )
+    normalize_observations: Switch = Field(
+        default=False, description="true: networks see observations with mean 0 and variance 1"
+    )
+    normalize_rewards: Switch = Field(
+        default=False, description="true: rewards are divided by the standard deviation of discounted returns"
+    )
+    initial_log_std: Annotated[float, real("a number from -20 to 2", lambda x: -20 <= x <= 2, float32=True)] = Field(
+        default=0.0, description="logarithm of the standard deviation of continuous actions at the start"
+    )
+
+    @property
+    def updates(self) -> int:
+        """Gradient updates on a rollout."""
+        return self.epochs * self.rollout_steps // self.batch_size
+
+    def schedule(self, training: Training) -> Training:
+        """The settings of `training`, with the schedule of updates that follows from these."""
+        return TrainingOnRollouts.of(training, self.rollout_steps, max(1, self.updates))
+
+
+Hyperparameters = SACSettings | TD3Settings | PPOSettings
 
 
 MOST_EVALUATIONS = 100_000
@@ -217,6 +267,9 @@ class Task(Section):
     )
     td3: TD3Settings = Field(
         default=TD3Settings(), description="keys of td3 for this task alone; read through Config.hyperparameters_for"
+    )
+    ppo: PPOSettings = Field(
+        default=PPOSettings(), description="keys of ppo for this task alone; read through Config.hyperparameters_for"
     )
     training: Training = Field(
         default=Training(), description="keys of training for this task alone; read through Config.training_for"

@@ -1,10 +1,15 @@
 """The section `training`: how long a run is, when the agent is updated, and how data is collected."""
 
-from pydantic import Field
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import Field, model_serializer
 
 from rlottery.config.fields import Count, CountOrAll, CountOrZero, Environments, Section
 from rlottery.config.updates import Updates
 
+NOT_FOR_ROLLOUTS = ("warmup_steps", "updates_per_step")
+"""The settings that on-policy algorithms don't read."""
 LEFT_OUT = {"environments": 1}
 """The settings of training that records have only where they differ from this: earlier versions didn't have them."""
 
@@ -29,6 +34,21 @@ class Training(Section):
     )
 
     @property
+    def stride(self) -> int:
+        """Environment steps between two points at which masks may change and agents be saved for rewinding."""
+        return self.environments
+
+    @property
+    def stride_key(self) -> str:
+        """The setting that decides about `stride`, with its value, for messages."""
+        return f"environments ({self.environments})"
+
+    @property
+    def wait_key(self) -> str:
+        """The setting that decides how long updates wait for each other, with its value, for messages."""
+        return f"updates_per_step ({self.updates_per_step})"
+
+    @property
     def capacity(self) -> int:
         """Transitions that the replay buffer holds."""
         return self.env_steps if self.replay_capacity == "all" else self.replay_capacity
@@ -41,3 +61,35 @@ class Training(Section):
     def first_update(self) -> int:
         """The environment step after which the first update is made."""
         return self.warmup_steps + self.updates_per_step.longest_wait
+
+
+class TrainingOnRollouts(Training):
+    """Training of an on-policy agent: no warm-up, and all updates on a rollout at its end."""
+
+    @model_serializer(mode="wrap")
+    def _what_applies(self, as_usual: Callable[["TrainingOnRollouts"], dict[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in as_usual(self).items() if key not in NOT_FOR_ROLLOUTS}
+
+    @classmethod
+    def of(cls, training: Training, rollout_steps: int, updates: int) -> "TrainingOnRollouts":
+        """The settings of `training` that apply, with so many updates after each rollout."""
+        given = {name: getattr(training, name) for name in cls.model_fields}
+        schedule = {"warmup_steps": 0, "updates_per_step": Updates(every=rollout_steps, updates=updates)}
+        return cls.model_construct(**given | schedule)
+
+    @property
+    def rollout_steps(self) -> int:
+        """Environment steps in a rollout, in all environments together."""
+        return self.updates_per_step.every
+
+    @property
+    def stride(self) -> int:
+        return self.rollout_steps
+
+    @property
+    def stride_key(self) -> str:
+        return f"rollout_steps ({self.rollout_steps})"
+
+    @property
+    def wait_key(self) -> str:
+        return self.stride_key

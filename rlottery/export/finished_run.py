@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
@@ -87,13 +87,35 @@ def read_actor(run: FinishedRun) -> tuple[Layers, Layers]:
     return actor, {name: {"kernel": kept} for name, kept in mask.items()}
 
 
+def read_statistics(run: FinishedRun) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean and variance (obs,) that the policy normalises observations with, from the agent's file; None if it doesn't.
+
+    Raises:
+        DamagedError: they are no finite numbers.
+    """
+    arrays, prefix = read_arrays(run.files.agent), run.algorithm.statistics
+    names = [f"{prefix}.{name}" for name in ("mean", "variance")]
+    if prefix is None or not all(name in arrays for name in names):
+        return None
+    mean, variance = (arrays[name] for name in names)
+    if not np.isfinite([mean, variance]).all() or (variance < 0).any():
+        raise DamagedError(run.files.agent, f"{prefix} has no finite mean and variance")
+    return mean, variance
+
+
 class Spaces(NamedTuple):
-    """The sizes of a task's observations and actions, and the bounds of its actions, (act,) float32."""
+    """The sizes of a task's observations and actions, and the task's own actions.
+
+    Attributes:
+        action_low, action_high: the bounds, (act,) float32; empty if actions are discrete.
+        first_action: the smallest of the integers that are discrete actions; None if actions are continuous.
+    """
 
     observation_size: int
     action_size: int
     action_low: np.ndarray
     action_high: np.ndarray
+    first_action: int | None = None
 
 
 def spaces_of(run: FinishedRun, actor: Layers, *, trust: bool) -> Spaces:
@@ -108,10 +130,12 @@ def spaces_of(run: FinishedRun, actor: Layers, *, trust: bool) -> Spaces:
         StudyError: the task here differs from the one that the actor was trained on.
     """
     inputs, outputs = actor["layer_0"]["kernel"].shape[0], actor[f"layer_{len(actor) - 1}"]["kernel"].shape[1]
-    recorded = run.manifest.get("spaces")
+    recorded: Any = run.manifest.get("spaces")
     if recorded is not None and "actions" in recorded:
-        raise StudyError(f"{run.files.folder} is of a task with discrete actions, which can't be loaded yet.")
-    if recorded is not None:
+        none = np.empty(0, np.float32)
+        found = Spaces(recorded["observation_size"], recorded["actions"], none, none, recorded["first_action"])
+        where = "as it was in training"
+    elif recorded is not None:
         with np.errstate(all="ignore"):
             low, high = (np.array(recorded[key]).astype(np.float32) for key in ("action_low", "action_high"))
             wrong = low.shape != high.shape or not np.isfinite(high - low).all() or (low > high).any()

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rlottery.export.finished_run import read_actor, read_finished, spaces_of
+from rlottery.agents.description import Squash
+from rlottery.export.finished_run import read_actor, read_finished, read_statistics, spaces_of
 from rlottery.export.new_file import write_new
-from rlottery.export.policy import layer_pairs, mlp_outputs
+from rlottery.export.policy import layer_pairs, mlp_outputs, squashed
 from rlottery.export.policy_file import policy_bytes
 from rlottery.pruning.fold import Layers, fold
 from rlottery.version import __version__
@@ -27,7 +28,8 @@ class Export:
         dead, constant: hidden units that were removed.
         of_units: hidden units of the run's actor.
         unread: observation entries that the policy doesn't read, out of `observation_size`.
-        difference: largest difference between an action of the file's policy and one of the run's, both in [-1, 1].
+        difference: largest difference between an action of the file's policy and one of the run's, both in [-1, 1];
+            of discrete actions, between the outputs that choose them.
     """
 
     file: Path
@@ -40,18 +42,20 @@ class Export:
     unread: tuple[int, ...]
     observation_size: int
     difference: float
+    discrete: bool = False
 
     def __str__(self) -> str:
         unread = f"{', '.join(map(str, self.unread)) or 'none'} (of {self.observation_size})"
         if len(self.unread) == self.observation_size:
             unread = f"all {self.observation_size}, so the actions never change"
+        compared, within = ("outputs", "") if self.discrete else ("actions", "actions in [-1, 1], ")
         return (
             f"Wrote {self.file}, {self.bytes:,} bytes.\n"
             f"Weights: {self.weights:,}, of {self.of_weights:,} in the run.\n"
             f"Hidden units removed: {self.dead:,} dead and {self.constant:,} constant, of {self.of_units:,}.\n"
             f"Observation entries that are not read: {unread}.\n"
-            f"Largest difference from the run's actions: {self.difference:.1e} "
-            f"(actions in [-1, 1], {OBSERVATIONS:,} random observations)."
+            f"Largest difference from the run's {compared}: {self.difference:.1e} "
+            f"({within}{OBSERVATIONS:,} random observations)."
         )
 
 
@@ -70,7 +74,7 @@ def export_policy(folder: Path, to: Path | None = None, *, trust: bool = False) 
     """
     run = read_finished(folder)
     actor, masks = read_actor(run)
-    observation_size, action_size, action_low, action_high = spaces_of(run, actor, trust=trust)
+    observation_size, action_size, action_low, action_high, first_action = spaces_of(run, actor, trust=trust)
     whole = _deciding(actor, action_size)
     folded = fold(whole, _deciding(masks, action_size) if masks else {})
     read = folded.masks["layer_0"]["kernel"].any(axis=1) if masks else np.ones(observation_size, np.bool_)
@@ -87,7 +91,8 @@ def export_policy(folder: Path, to: Path | None = None, *, trust: bool = False) 
         "unread_observations": unread,
         "rlottery": __version__,
     }
-    data = policy_bytes(folded, about)
+    squash, statistics = run.algorithm.squash, read_statistics(run)
+    data = policy_bytes(folded, about, squash, statistics, first_action)
     file = to or Path(f"{run.task.name}_seed_{run.seed}_{folder.resolve().name}.npz")
     write_new(file, data)
     return Export(
@@ -100,7 +105,8 @@ def export_policy(folder: Path, to: Path | None = None, *, trust: bool = False) 
         of_units=sum(len(units) for units in folded.dead),
         unread=unread,
         observation_size=observation_size,
-        difference=_difference(whole, folded.params),
+        difference=_difference(whole, folded.params, squash if first_action is None else None),
+        discrete=first_action is not None,
     )
 
 
@@ -115,9 +121,14 @@ def _weights(params: Layers, masks: Layers) -> int:
     return sum(int(masks[name]["kernel"].sum()) if masks else layer["kernel"].size for name, layer in params.items())
 
 
-def _difference(one: Layers, other: Layers) -> float:
-    """The largest difference between the actions of two policies on random observations, in float32."""
+def _difference(one: Layers, other: Layers, squash: Squash | None) -> float:
+    """The largest difference between the actions of two policies on random (normalised) observations, in float32.
+
+    Of discrete actions, for which `squash` is None, between the outputs that choose them.
+    """
     entries = one["layer_0"]["kernel"].shape[0]
     observations = np.random.default_rng(0).normal(size=(OBSERVATIONS, entries)).astype(np.float32)
-    first, second = (np.tanh(mlp_outputs(layer_pairs(network), observations)) for network in (one, other))
+    first, second = (mlp_outputs(layer_pairs(network), observations) for network in (one, other))
+    if squash is not None:
+        first, second = squashed(squash, first), squashed(squash, second)
     return float(np.abs(first - second).max())

@@ -6,13 +6,16 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rlottery.agents.description import Squash
+from rlottery.agents.discrete import largest
+from rlottery.agents.normalization import normalized
 from rlottery.errors import StudyError, TaskError
-from rlottery.export.finished_run import read_actor, read_finished, spaces_of
+from rlottery.export.finished_run import read_actor, read_finished, read_statistics, spaces_of
 from rlottery.export.policy_file import POLICY_FORMAT
 from rlottery.pruning.fold import Layers
 from rlottery.safety.regular_files import regular
@@ -43,9 +46,17 @@ def mlp_outputs(layers: PolicyLayers, inputs: NDArray[np.float32]) -> NDArray[np
     return hidden @ kernel + bias
 
 
+def squashed(how: Squash, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Actions in [-1, 1] for outputs (..., act) of an actor."""
+    actions: NDArray[np.float32] = np.tanh(outputs) if how == "tanh" else np.clip(outputs, -1.0, 1.0)
+    return actions
+
+
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """A deterministic policy in NumPy: tanh of the actor's mean, scaled to the task's action bounds.
+    """A deterministic policy in NumPy: the actor's outputs, squashed to [-1, 1] and scaled to the task's action bounds.
+
+    Or, if actions are discrete, the number of the largest output, counted from the task's first action.
 
     Call it with observations to get actions. `rlottery.load_agent` makes one.
 
@@ -55,9 +66,12 @@ class Policy:
         seed, arm: the seed and the arm of the run.
         sparsity: pruned share of the actor's weights; 0.0 for a dense agent.
         observation_size, action_size: entries of an observation and of an action.
-        action_low, action_high: the actions that -1 and 1 of the tanh are scaled to; (act,) float32.
+        action_low, action_high: the actions that -1 and 1 are scaled to; (act,) float32. Empty if actions are discrete.
         layers: kernel (in, out) and bias (out,) of each layer of the actor. Outputs of the last layer after the first
             `action_size` are used only for exploration.
+        squash: how outputs become actions in [-1, 1]: by tanh, or clipped.
+        statistics: mean and variance that observations are normalised with, (obs,) float32; None if they are not.
+        first_action: the smallest of the integers that are discrete actions; None if actions are continuous.
     """
 
     task: str
@@ -70,18 +84,26 @@ class Policy:
     action_low: NDArray[np.float32]
     action_high: NDArray[np.float32]
     layers: PolicyLayers
+    squash: Squash = "tanh"
+    statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    first_action: int | None = None
 
     def __repr__(self) -> str:
         sparse = f"sparsity={self.sparsity:.3g}, " if self.sparsity else ""
         sizes = f"observation_size={self.observation_size}, action_size={self.action_size}"
         return f"Policy(task={self.task!r}, arm={self.arm!r}, seed={self.seed}, {sparse}{sizes})"
 
-    def __call__(self, observations: ArrayLike) -> NDArray[np.float32]:
-        """Actions within the task's bounds: (obs,) -> (act,), or (batch, obs) -> (batch, act).
+    def __call__(self, observations: ArrayLike) -> NDArray[Any]:
+        """Actions within the task's bounds: (obs,) -> (act,), or (batch, obs) -> (batch, act), float32.
+
+        Discrete ones are the task's integers: (obs,) -> one, or (batch, obs) -> (batch,), int64.
 
         Raises:
             TaskError: the observations have another shape, or aren't numbers.
         """
+        if self.first_action is not None:
+            chosen: NDArray[np.int64] = self.first_action + np.argmax(self.squashed(observations), axis=-1)
+            return chosen
         low, high = self.action_low, self.action_high
         # The same operations as in `rlottery.envs.spaces`, to get the same bits.
         scaled = low + (self.squashed(observations) + np.float32(1.0)) * np.float32(0.5) * (high - low)
@@ -89,10 +111,15 @@ class Policy:
         return limited
 
     def squashed(self, observations: ArrayLike) -> NDArray[np.float32]:
-        """Actions in [-1, 1], which `rlottery.envs.Environment.step` takes. Shapes and errors as for a call."""
-        outputs = mlp_outputs(self.layers, self._checked(observations))
-        actions: NDArray[np.float32] = np.tanh(outputs[..., : self.action_size])
-        return actions
+        """Actions in [-1, 1], or one-hot, which `rlottery.envs.Environment.step` takes, (..., act).
+
+        Errors as for a call.
+        """
+        seen = self._checked(observations)
+        if self.statistics is not None:
+            seen = normalized(seen, *self.statistics)
+        outputs = mlp_outputs(self.layers, seen)[..., : self.action_size]
+        return squashed(self.squash, outputs) if self.first_action is None else largest(outputs)
 
     def _checked(self, observations: ArrayLike) -> NDArray[np.float32]:
         size = self.observation_size
@@ -133,7 +160,17 @@ def _from_run(folder: Path, trust: bool) -> Policy:
     run = read_finished(folder)
     actor, _ = read_actor(run)
     spaces = spaces_of(run, actor, trust=trust)
-    return Policy(run.task.id, run.task.kwargs, run.seed, run.arm, run.sparsity, *spaces, layer_pairs(actor))
+    return Policy(
+        task=run.task.id,
+        kwargs=run.task.kwargs,
+        seed=run.seed,
+        arm=run.arm,
+        sparsity=run.sparsity,
+        **spaces._asdict(),
+        layers=layer_pairs(actor),
+        squash=run.algorithm.squash,
+        statistics=read_statistics(run),
+    )
 
 
 def _from_file(path: Path) -> Policy:
@@ -153,9 +190,9 @@ def _from_file(path: Path) -> Policy:
         raise StudyError(f"{path} can't be read: {error.strerror or error}.") from None
     except Exception:  # zipfile, NumPy and json raise anything for other formats, and for more than the memory holds
         raise _not_a_policy(path, "it is not an .npz file with the content of one") from None
-    if version != POLICY_FORMAT:
+    if version not in range(1, POLICY_FORMAT + 1):
         raise StudyError(
-            f"{path} has format {str(version)[:20]}, but this version of rlottery reads format {POLICY_FORMAT}. "
+            f"{path} has format {str(version)[:20]}, but this version of rlottery reads formats 1 to {POLICY_FORMAT}. "
             "Export the run again."
         )
     try:
@@ -195,12 +232,37 @@ def _checked_policy(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         layers.append((kernel, bias))
         inputs = len(bias)
     low, high = (np.array(about[key], np.float32) for key in ("action_low", "action_high"))
-    if not layers or not inputs == about["action_size"] == len(low) == len(high):
+    first, squash = about.get("first_action"), about.get("squash", "tanh")
+    bounds = inputs if first is None else 0
+    if not layers or inputs != about["action_size"] or not bounds == len(low) == len(high):
         raise ValueError
-    sizes = about["observation_size"], about["action_size"]
+    if squash not in get_args(Squash) or type(first) not in (int, type(None)):
+        raise ValueError
     return Policy(
-        about["task"], {}, about["seed"], about["arm"], float(about["sparsity"]), *sizes, low, high, tuple(layers)
+        task=about["task"],
+        kwargs={},
+        seed=about["seed"],
+        arm=about["arm"],
+        sparsity=float(about["sparsity"]),
+        observation_size=about["observation_size"],
+        action_size=about["action_size"],
+        action_low=low,
+        action_high=high,
+        layers=tuple(layers),
+        squash=squash,
+        statistics=_statistics(arrays, about["observation_size"]),
+        first_action=first,
     )
+
+
+def _statistics(arrays: Mapping[str, np.ndarray], size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    names = ("observations.mean", "observations.variance")
+    if not any(name in arrays for name in names):
+        return None
+    mean, variance = (_floats(arrays[name], 1) for name in names)
+    if not len(mean) == len(variance) == size or (variance < 0).any():
+        raise ValueError
+    return mean, variance
 
 
 def _kernel(arrays: Mapping[str, np.ndarray], name: str, inputs: int, outputs: int) -> NDArray[np.float32]:

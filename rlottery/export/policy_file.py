@@ -7,24 +7,40 @@ from typing import Any
 
 import numpy as np
 
+from rlottery.agents.description import Squash
 from rlottery.pruning.fold import Folded
 
-POLICY_FORMAT = 1
-"""Raised by hand when the content of the file changes."""
+POLICY_FORMAT = 2
+"""Raised by hand when the content of the file changes. Policies that format 1 can hold are written in it."""
 
 
-def policy_bytes(policy: Folded, about: Mapping[str, Any]) -> bytes:
+def policy_bytes(
+    policy: Folded,
+    about: Mapping[str, Any],
+    squash: Squash = "tanh",
+    statistics: tuple[np.ndarray, np.ndarray] | None = None,
+    first_action: int | None = None,
+) -> bytes:
     """The content of a policy's file.
 
     Args:
         about: plain values that describe the policy; format version and number of layers are added.
+        squash, statistics, first_action: as of a `Policy`.
     """
     arrays: dict[str, np.ndarray] = {}
     for name, layer in policy.params.items():
         arrays[f"{name}.bias"] = layer["bias"]
         kept = policy.masks[name]["kernel"] if policy.masks else None
         arrays |= _kernel(name, layer["kernel"], kept)
-    described = {"format_version": POLICY_FORMAT, "layers": len(policy.params), **about}
+    more: dict[str, Any] = {}
+    if first_action is not None:
+        more["first_action"] = first_action
+    elif squash != "tanh":
+        more["squash"] = squash
+    if statistics is not None:
+        arrays |= {f"observations.{name}": of for name, of in zip(("mean", "variance"), statistics, strict=True)}
+    version = POLICY_FORMAT if more or statistics is not None else 1
+    described = {"format_version": version, "layers": len(policy.params), **about, **more}
     return _npz(arrays | {"about": np.array(json.dumps(described).encode())})
 
 

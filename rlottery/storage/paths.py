@@ -40,7 +40,7 @@ DENSE = "dense"
 LOCKS = ".locks"
 CLUSTER = ".cluster"
 REPLAY_FILES = tuple(f"replay/{field}.npy" for field in Transitions._fields)
-"""The names of the replay buffer's files below a run's folder."""
+"""The names of the replay buffer's files below a run's folder. The last one is only that of on-policy algorithms."""
 
 
 class _Below:
@@ -204,8 +204,8 @@ def data_folder_of(run_folder: Path) -> Path:
 
 
 def replay_is_saved(files: RunFiles) -> bool:
-    """Whether every file of the replay buffer exists."""
-    return all((files.folder / name).is_file() for name in REPLAY_FILES)
+    """Whether every file exists that each replay buffer has."""
+    return all((files.folder / name).is_file() for name in REPLAY_FILES[:-1])
 
 
 def _links_in(path: Path, but_not_below: Path) -> Iterator[str]:

@@ -14,6 +14,8 @@ class Transitions(NamedTuple):
         rewards: (n,).
         terminations: (n,), 1.0 where the episode terminated. Truncation by a time limit is not termination: the next
             state's value is then bootstrapped.
+        ends: (n,), 1.0 where the episode ended, by termination or truncation. Only on-policy algorithms need it; None
+            for others.
     """
 
     observations: Any
@@ -21,6 +23,12 @@ class Transitions(NamedTuple):
     rewards: Any
     next_observations: Any
     terminations: Any
+    ends: Any = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields that are stored, by name."""
+        return {name: field for name, field in self._asdict().items() if field is not None}
 
 
 def one_hot(chosen: np.ndarray, size: int) -> np.ndarray:
@@ -30,9 +38,14 @@ def one_hot(chosen: np.ndarray, size: int) -> np.ndarray:
 
 
 def columns(rows: Any, observation_size: int, action_size: int) -> Transitions:
-    """The fields of transitions stored in rows, (n, 2 obs + act + 2), as views; NumPy or JAX."""
-    ends = np.cumsum([observation_size, action_size, 1, observation_size]).tolist()
+    """The fields of transitions stored in rows, as views; NumPy or JAX.
+
+    Args:
+        rows: (n, 2 obs + act + 2), or (n, 2 obs + act + 3) with the ends of episodes.
+    """
+    edges = np.cumsum([observation_size, action_size, 1, observation_size]).tolist()
     observations, actions, rewards, next_observations = (
-        rows[:, start:end] for start, end in zip([0, *ends], ends, strict=False)
+        rows[:, start:end] for start, end in zip([0, *edges], edges, strict=False)
     )
-    return Transitions(observations, actions, rewards[:, 0], next_observations, rows[:, ends[-1]])
+    terminations, *ends = (rows[:, column] for column in range(edges[-1], rows.shape[1]))
+    return Transitions(observations, actions, rewards[:, 0], next_observations, terminations, *ends)

@@ -136,7 +136,7 @@ class Checkpoints:
         most = max(1, records.PIECE_BYTES // loop.replay.row_bytes)
         for segment in ((begin, min(begin + most, added)) for begin in range(start, added, most)):
             self._segments.append(segment)
-            self._write(segment_name(*segment), loop.replay.between(*segment)._asdict())
+            self._write(segment_name(*segment), loop.replay.between(*segment).fields)
         self._segments = [segment for segment in self._segments if segment[1] > added - capacity]
         agent = agent_name(loop.env_steps)
         self._write(agent, to_arrays(loop.learner.state))

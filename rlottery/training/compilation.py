@@ -57,7 +57,7 @@ def update_with_packed_result(
     names: list[str] = []
 
     def update(state: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
-        state, metrics = algorithm.update(state, columns(rows, *spec.sizes), settings)
+        state, metrics = algorithm.update(state, algorithm.batch(rows, spec), settings)
         names[:] = sorted(metrics)
         finite = jnp.all(jnp.array([_all_finite(leaf) for leaf in jax.tree.leaves(state.params)]))
         return state, jnp.stack([*(metrics[name] for name in names), finite.astype(jnp.float32)])
@@ -67,6 +67,23 @@ def update_with_packed_result(
         return UpdateResult(dict(zip(names, metrics, strict=True)), finite == 1.0 and all(map(isfinite, metrics)))
 
     return update, unpack
+
+
+@cache
+def compile_preparation(algorithm: Algorithm, settings: Any, spec: Spec) -> Callable[..., tuple[Any, jax.Array]]:
+    """``(state, rows of a rollout) -> (state with its statistics, rows that updates read)``, compiled.
+
+    The given state is consumed.
+    """
+
+    @partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
+    def prepare(state: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
+        assert algorithm.prepare is not None
+        rollout = columns(rows, *spec.sizes)
+        observed = algorithm.observe(state, rollout, settings)
+        return observed, algorithm.prepare(observed, rollout, settings, state)
+
+    return prepare
 
 
 def _all_finite(array: jax.Array) -> jax.Array:

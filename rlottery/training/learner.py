@@ -13,7 +13,7 @@ from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find, register
 from rlottery.agents.kernels.native import MAX_LAYERS, Compact
 from rlottery.agents.networks import mlp_in_numpy
-from rlottery.training.compilation import UpdateResult, compile_noise, compile_update
+from rlottery.training.compilation import UpdateResult, compile_noise, compile_preparation, compile_update
 
 NOISE_STEPS = 1024
 """Steps whose action noise is drawn in one call. A step's noise doesn't depend on this number."""
@@ -27,7 +27,7 @@ class Learner(ABC):
     """
 
     def __init__(self, algorithm: Algorithm, settings: Any, spec: Spec, noise: np.ndarray):
-        self.algorithm, self._settings = algorithm, settings
+        self.algorithm, self._settings, self._spec = algorithm, settings, spec
         self._noise = Noise(noise, algorithm.noise_size(spec))
 
     @property
@@ -47,8 +47,12 @@ class Learner(ABC):
         """One update on transitions (batch, row), in the replay buffer's format."""
 
     @abstractmethod
+    def prepare(self, rows: np.ndarray) -> np.ndarray:
+        """What updates learn from a rollout, (n, row), whose transitions are (n, row). Statistics learn from it too."""
+
+    @abstractmethod
     def outputs(self, observation: np.ndarray) -> np.ndarray:
-        """The outputs (out,) of the network that chooses actions, for `observation` (obs,)."""
+        """The outputs (out,) of what chooses actions, for `observation` (obs,)."""
 
     def outputs_together(self, observations: np.ndarray) -> np.ndarray:
         """The outputs (n, out) for `observations` (n, obs). Each row has the bits that `outputs` gives."""
@@ -76,7 +80,8 @@ class Learner(ABC):
 
     def act_deterministic_together(self, observations: np.ndarray) -> np.ndarray:
         """Deterministic actions (n, act) for `observations` (n, obs). Each is what `act_deterministic` gives."""
-        return np.stack([self.algorithm.exploit(outputs) for outputs in self.outputs_together(observations)])
+        outputs = self.outputs_together(observations)
+        return np.stack([self.algorithm.deterministic(row, self._spec) for row in outputs])
 
 
 class CpuLearner(Learner):
@@ -106,6 +111,7 @@ class CpuLearner(Learner):
         self._library = register() if compiled else None
         self._masks_change = masks_change
         self._update = compile_update(algorithm, settings, spec)
+        self._beside: dict[str, np.ndarray] | None = None
         self.state = state
 
     @property
@@ -116,7 +122,7 @@ class CpuLearner(Learner):
 
     @state.setter
     def state(self, state: Any) -> None:
-        self._held = state
+        self._held, self._beside = state, None
         if self._library is not None:
             self._masks = state.masks
             self._held, self._packings = compact(self.algorithm, state, masks_change=self._masks_change)
@@ -126,19 +132,28 @@ class CpuLearner(Learner):
 
     def update(self, rows: np.ndarray) -> UpdateResult:
         self._held, result = self._update(self._held, rows)
+        self._beside = None
         return result
 
+    def prepare(self, rows: np.ndarray) -> np.ndarray:
+        self._held, prepared = compile_preparation(self.algorithm, self._settings, self._spec)(self._held, rows)
+        self._beside = None
+        return np.asarray(prepared)
+
     def outputs(self, observation: np.ndarray) -> np.ndarray:
-        network = self.algorithm.acting(self._held.params)
-        if self._library is None:
-            return mlp_in_numpy(network, observation)
-        outputs: np.ndarray = self._compact(network, np.asarray(observation)[None])[0]
+        outputs: np.ndarray = self.outputs_together(np.asarray(observation)[None])[0]
         return outputs
 
     def outputs_together(self, observations: np.ndarray) -> np.ndarray:
+        if self._beside is None:
+            self._beside = {name: np.array(array) for name, array in self.algorithm.beside(self._held).items()}
+        network, seen = self.algorithm.acting(self._held.params), self.algorithm.see(observations, self._beside)
         if self._library is None:  # NumPy's product of two matrices has other bits than those of its rows
-            return super().outputs_together(observations)
-        return self._compact(self.algorithm.acting(self._held.params), observations)
+            outputs = np.stack([mlp_in_numpy(network, one) for one in seen])
+        else:
+            outputs = self._compact(network, seen)
+        completed: np.ndarray = self.algorithm.complete(outputs, self._beside)
+        return completed
 
 
 class Noise:

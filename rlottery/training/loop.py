@@ -9,18 +9,18 @@ import jax
 import numpy as np
 
 from rlottery.agents.base import jax_key, to_arrays
-from rlottery.agents.description import Spec
+from rlottery.agents.description import Rollouts, Spec
 from rlottery.config import Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError, TaskError
 from rlottery.seeding import Streams
 from rlottery.storage.metrics_log import MetricsRow
 from rlottery.storage.progress import Phase
-from rlottery.storage.transitions import columns
 from rlottery.training.dynamic_sparsity import DynamicSparsity
 from rlottery.training.evaluation import evaluate
 from rlottery.training.learner import Learner
 from rlottery.training.meters import EpisodeMeter, LossMeter
+from rlottery.training.minibatches import from_replay, from_rollout
 from rlottery.training.open_episodes import OpenEpisode, play_again
 from rlottery.training.replay_buffer import ReplayBuffer
 from rlottery.training.rewind_points import RewindPoints
@@ -47,6 +47,7 @@ class TrainingPlan:
         steps_before: the agent's environment steps before this run. Schedules of exploration continue from there.
         stop_at: ends training at this step, before `training.env_steps`, and changes nothing else.
         dynamic: how the masks change during training; None if they don't.
+        rollouts: how an on-policy agent collects data and learns from it; None for one that learns from replay.
     """
 
     training: Training
@@ -58,6 +59,7 @@ class TrainingPlan:
     steps_before: int = 0
     stop_at: int | None = None
     dynamic: DynamicSparsity | None = None
+    rollouts: Rollouts | None = None
 
     @property
     def last_step(self) -> int:
@@ -100,7 +102,7 @@ class Loop:
 def begin(learner: Learner, plan: TrainingPlan, spec: Spec) -> Loop:
     """The state of training before the first step."""
     minibatches, exploration = (plan.streams.generator(purpose) for purpose in ("minibatches", "warm-up actions"))
-    replay = ReplayBuffer(plan.training.capacity, *spec.sizes)
+    replay = ReplayBuffer(plan.training.capacity, *spec.sizes, with_ends=plan.rollouts is not None)
     return Loop(learner, spec, replay, minibatches, exploration, open=[None] * plan.training.environments)
 
 
@@ -164,7 +166,8 @@ def train(
         if plan.dynamic is not None and plan.dynamic.due(step):
             if batch is None:  # there are fewer updates than steps
                 batch = loop.replay.sample(loop.minibatches, plan.batch_size)
-            loop.learner.state = plan.dynamic.update(loop.learner.state, step, columns(batch, *loop.spec.sizes))
+            seen = loop.learner.algorithm.batch(batch, loop.spec)
+            loop.learner.state = plan.dynamic.update(loop.learner.state, step, seen)
         if rewind_points is not None and rewind_points.due(step):
             check_sound(loop)
             rewind_points.save(step, loop.learner.state)
@@ -230,7 +233,8 @@ class _Collector:
         actions = self._actions(loop, np.stack([episode.observation for episode in episodes]))
         for index, (environment, episode, action) in enumerate(zip(self._environments, episodes, actions, strict=True)):
             outcome = environment.step(action)
-            loop.replay.add(episode.observation, action, outcome.reward, outcome.observation, outcome.terminated)
+            ends = outcome.terminated, outcome.over
+            loop.replay.add(episode.observation, action, outcome.reward, outcome.observation, *ends)
             loop.episode.add(outcome, index)
             loop.episodes += outcome.over
             if len(episodes) > 1:  # a single one is over whenever training is saved
@@ -263,16 +267,30 @@ class _Collector:
 
 
 def _update(loop: Loop, plan: TrainingPlan, updates: int) -> np.ndarray | None:
-    """Make so many updates. Returns the rows of the last batch; None if there is no update."""
+    """Make so many updates. Returns the rows of the last batch; None if there is no update.
+
+    An on-policy agent makes all of a rollout's at once.
+    """
     batch = None
-    for _ in range(updates):
-        batch = loop.replay.sample(loop.minibatches, plan.batch_size)
+    for batch in _batches(loop, plan, updates):
         result = loop.learner.update(batch)
         loop.losses.add(result.metrics)
         if not result.finite:
             state = loop.learner.state
-            raise _diverged(loop, _not_finite(result.metrics, state), columns(batch, *loop.spec.sizes)._asdict(), state)
+            raise _diverged(loop, _not_finite(result.metrics, state), _named(loop, batch), state)
     return batch
+
+
+def _batches(loop: Loop, plan: TrainingPlan, updates: int) -> Iterator[np.ndarray]:
+    if plan.rollouts is not None and updates:
+        return from_rollout(loop.replay, loop.minibatches, loop.learner, plan.rollouts)
+    return from_replay(loop.replay, loop.minibatches, plan.batch_size, updates)
+
+
+def _named(loop: Loop, batch: np.ndarray) -> dict[str, Any]:
+    """The fields of a batch's rows by name."""
+    fields: dict[str, Any] = loop.learner.algorithm.batch(batch, loop.spec)._asdict()
+    return {name: field for name, field in fields.items() if field is not None}
 
 
 def _evaluation_row(loop: Loop, plan: TrainingPlan, environments: Sequence[Environment]) -> MetricsRow:

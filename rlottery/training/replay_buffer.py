@@ -3,12 +3,15 @@
 import math
 import os
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from rlottery.errors import StudyError
 from rlottery.safety.regular_files import regular
 from rlottery.storage.transitions import Transitions, columns
+
+_Stored = TypeVar("_Stored", bound="tuple[Any, ...]")
 
 
 class ReplayBuffer:
@@ -17,16 +20,19 @@ class ReplayBuffer:
     Transition t of the run, counted from 0, is in row t modulo `capacity`. All of its fields are in that row, so a
     minibatch is a single array.
 
+    Args:
+        with_ends: whether the ends of episodes are stored, in another 4 bytes of each row.
+
     Attributes:
         capacity: the maximum number of transitions.
         added: transitions added so far, including those since overwritten. Set it to continue a run's count.
     """
 
-    def __init__(self, capacity: int, observation_size: int, action_size: int):
+    def __init__(self, capacity: int, observation_size: int, action_size: int, *, with_ends: bool = False):
         self.capacity = capacity
         self.added = 0
-        self._sizes = (observation_size, action_size)
-        self._rows = np.empty((capacity, 2 * observation_size + action_size + 2), np.float32)
+        self._sizes, self._with_ends = (observation_size, action_size), with_ends
+        self._rows = np.empty((capacity, 2 * observation_size + action_size + 2 + with_ends), np.float32)
 
     def add(
         self,
@@ -35,8 +41,12 @@ class ReplayBuffer:
         reward: float,
         next_observation: np.ndarray,
         termination: bool,
+        end: bool = False,
     ) -> None:
         """Add one transition. A full buffer overwrites its oldest.
+
+        Args:
+            end: whether the episode ended, for either reason. Stored only `with_ends`.
 
         Raises:
             ValueError: an observation (obs,) or the action (act,) has another shape, which NumPy might stretch.
@@ -48,8 +58,10 @@ class ReplayBuffer:
         row[:obs] = observation
         row[obs : obs + act] = action
         row[obs + act] = reward
-        row[obs + act + 1 : -1] = next_observation
-        row[-1] = termination
+        row[obs + act + 1 : 2 * obs + act + 1] = next_observation
+        row[2 * obs + act + 1] = termination
+        if self._with_ends:
+            row[-1] = end
         self.added += 1
 
     @property
@@ -64,8 +76,13 @@ class ReplayBuffer:
 
     def between(self, start: int, stop: int) -> Transitions:
         """Copies of transitions `start` to `stop` of the run, in order of time. They must still be in the buffer."""
-        rows = self._rows[np.arange(start, stop) % self.capacity]
-        return Transitions(*map(np.ascontiguousarray, columns(rows, *self._sizes)))
+        stored = columns(self.rows_between(start, stop), *self._sizes)
+        return Transitions(**{name: np.ascontiguousarray(field) for name, field in stored.fields.items()})
+
+    def rows_between(self, start: int, stop: int) -> np.ndarray:
+        """As `between`, but as rows."""
+        rows: np.ndarray = self._rows[np.arange(start, stop) % self.capacity]
+        return rows
 
     def extend(self, transitions: Transitions) -> None:
         """Add consecutive transitions.
@@ -73,13 +90,14 @@ class ReplayBuffer:
         Raises:
             ValueError: their shapes differ from the buffer's.
         """
-        number = len(transitions.rewards)
-        fields = columns(self._rows, *self._sizes)
-        if any(new.shape != (number, *field.shape[1:]) for field, new in zip(fields, transitions, strict=True)):
+        number, given = len(transitions.rewards), transitions.fields
+        fields = columns(self._rows, *self._sizes).fields
+        wanted = {name: (number, *field.shape[1:]) for name, field in fields.items()}
+        if {name: new.shape for name, new in given.items()} != wanted:
             raise ValueError("Transitions of another shape.")
         rows = np.arange(self.added, self.added + number) % self.capacity
-        for field, new in zip(fields, transitions, strict=True):
-            field[rows] = new
+        for name, field in fields.items():
+            field[rows] = given[name]
         self.added += len(rows)
 
     def sample(self, generator: np.random.Generator, batch_size: int) -> np.ndarray:
@@ -92,14 +110,19 @@ class ReplayBuffer:
 
     def save(self, folder: Path) -> None:
         """Write each field to ``folder/<field>.npy``. The folder must exist; the caller makes the write atomic."""
-        for name, field in self.stored()._asdict().items():
+        for name, field in self.stored().fields.items():
             np.save(folder / f"{name}.npy", field, allow_pickle=False)
 
 
-def sample(stored: Transitions, generator: np.random.Generator, batch_size: int) -> Transitions:
-    """Copies of `batch_size` transitions sampled uniformly with replacement from `stored` (or a memory map)."""
-    rows = generator.integers(len(stored.rewards), size=batch_size)
-    return Transitions(*(np.take(field, rows, axis=0) for field in stored))
+def sample(stored: _Stored, generator: np.random.Generator, batch_size: int) -> _Stored:
+    """Copies of `batch_size` transitions sampled uniformly with replacement from `stored` (or a memory map).
+
+    Args:
+        stored: `Transitions`, or what an on-policy algorithm makes of them: a NamedTuple of arrays of one length.
+    """
+    rows = generator.integers(len(stored[0]), size=batch_size)
+    taken: Any = [None if field is None else np.take(field, rows, axis=0) for field in stored]
+    return type(stored)(*taken)
 
 
 def load_replay(folder: Path) -> Transitions:
@@ -112,6 +135,8 @@ def load_replay(folder: Path) -> Transitions:
     remedy = f"Delete {folder}, and run the study again to regenerate it."
     for name in Transitions._fields:
         path = folder / f"{name}.npy"
+        if name in Transitions._field_defaults and not path.exists():
+            continue
         try:
             fields[name] = _mapped(path)
         except Exception as error:  # NumPy parses a header as Python, so a damaged one raises anything
@@ -120,10 +145,10 @@ def load_replay(folder: Path) -> Transitions:
     stored = Transitions(**fields)
     shapes = {name: field.shape for name, field in fields.items()}
     rows = {shape[0] if shape else 0 for shape in shapes.values()}
-    ranks = tuple(field.ndim for field in stored)
-    fits = len(rows) == 1 and 0 not in rows and ranks == (2, 2, 1, 2, 1)
+    ranks = tuple(field.ndim for field in fields.values())
+    fits = len(rows) == 1 and 0 not in rows and ranks == (2, 2, 1, 2, 1, 1)[: len(fields)]
     fits = fits and shapes["observations"] == shapes["next_observations"]
-    if not fits or {field.dtype for field in stored} != {np.dtype(np.float32)}:
+    if not fits or {field.dtype for field in fields.values()} != {np.dtype(np.float32)}:
         raise StudyError(f"The fields of the replay buffer in {folder} don't fit together: {shapes}. {remedy}")
     return stored
 

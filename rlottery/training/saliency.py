@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlottery.agents.base import Algorithm, kernels
+from rlottery.agents.description import Spec
 from rlottery.agents.networks import Tree
 from rlottery.pruning.criteria import ESTIMATES, INITIAL
 from rlottery.pruning.masks import by_network
@@ -41,7 +42,8 @@ def gather_statistics(
     batch has fresh noise. Each group's gradients are those of its own loss (`Algorithm.losses`).
 
     Args:
-        stored: the replay to sample from, uniformly with replacement; it may be memory-mapped.
+        stored: the replay to sample from, uniformly with replacement; it may be memory-mapped. For an on-policy
+            algorithm, transitions of rollouts, in order of time; they are prepared with `state` first.
         key: the key of the noise; batch i uses the i-th key folded from it.
         generator: samples the batches.
         uniform: draws `random`, group by group in the order of ``state.params``.
@@ -59,8 +61,9 @@ def gather_statistics(
         if stored is None or key is None or generator is None or batches < 1 or batch_size < 1:
             raise ValueError(f"{', '.join(from_data)} need replay, a key, a generator and batches.")
         total = _zeros(state, from_data)
+        data = _learned_from(algorithm, settings, state, stored)
         for index in range(batches):
-            batch = replay.sample(stored, generator, batch_size)
+            batch = replay.sample(data, generator, batch_size)
             total = _accumulate(total, state, batch, key, np.int32(index), algorithm, settings, batches)
         for group, means in total.items():
             found[group] |= {name: _as_numpy(layers) for name, layers in means.items()}
@@ -74,6 +77,15 @@ def gather_statistics(
                 raise ValueError("random needs a generator.")
             found[group]["random"] = {path: uniform.random(kernel.shape) for path, kernel in layers.items()}
     return {group: {name: statistics[name] for name in names} for group, statistics in found.items()}
+
+
+def _learned_from(algorithm: Algorithm, settings: Any, state: Any, stored: Transitions) -> Any:
+    """What updates would learn from these transitions."""
+    if algorithm.prepare is None:
+        return stored
+    rollout = Transitions(*map(np.asarray, stored))
+    rows = jax.jit(algorithm.prepare, static_argnums=2)(state, rollout, settings, state)
+    return algorithm.batch(np.asarray(rows), Spec(stored.observations.shape[1], stored.actions.shape[1]))
 
 
 def as_initial(found: Statistics) -> Statistics:

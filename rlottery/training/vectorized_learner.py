@@ -23,7 +23,12 @@ import numpy as np
 from rlottery.agents.base import Algorithm, kernels, nest_masks
 from rlottery.agents.description import Spec
 from rlottery.agents.networks import Tree, mlp_in_numpy
-from rlottery.training.compilation import UpdateResult, compiler_options, update_with_packed_result
+from rlottery.training.compilation import (
+    UpdateResult,
+    compile_preparation,
+    compiler_options,
+    update_with_packed_result,
+)
 from rlottery.training.learner import Learner
 
 
@@ -129,15 +134,21 @@ class Group:
             self._ready.discard(place)
             self._lock.notify_all()
 
-    def take(self, place: int) -> Any:
-        """A copy of the state in this place."""
-        self.stand_aside(place)
+    def take(self, place: int, *, aside: bool = True) -> Any:
+        """A copy of the state in this place.
+
+        Args:
+            aside: whether the others needn't wait for this agent until its next update.
+        """
+        if aside:
+            self.stand_aside(place)
         with self._lock:
             return _take(self._states, place)
 
-    def put(self, place: int, state: Any) -> None:
-        """Replace the state in this place."""
-        self.stand_aside(place)
+    def put(self, place: int, state: Any, *, aside: bool = True) -> None:
+        """Replace the state in this place. `aside` is as for `take`."""
+        if aside:
+            self.stand_aside(place)
         with self._lock:
             self._states = _put(self._states, place, state)
 
@@ -162,10 +173,10 @@ class _Member(Learner):
     ):
         super().__init__(algorithm, settings, spec, noise)
         self._group, self._place = group, place
-        self._unpack = _unpacks(algorithm.acting(state.params))
+        self._unpack = _unpacks(_acting(algorithm, state))
         self._is_dense = not state.masks
         self._networks: jax.Array | None = None
-        self._network: Tree | None = jax.tree.map(np.asarray, algorithm.acting(state.params))
+        self._acting: tuple[Tree, dict[str, np.ndarray]] | None = jax.tree.map(np.asarray, _acting(algorithm, state))
         group.join(place, algorithm, settings, spec, _with_masks(state))
 
     @property
@@ -176,22 +187,39 @@ class _Member(Learner):
     @state.setter
     def state(self, state: Any) -> None:
         self._is_dense = not state.masks
-        self._network = jax.tree.map(np.asarray, self.algorithm.acting(state.params))
+        self._acting = jax.tree.map(np.asarray, _acting(self.algorithm, state))
         self._group.put(self._place, _with_masks(state))
 
     def update(self, rows: np.ndarray) -> UpdateResult:
         result, self._networks = self._group.update(self._place, rows)
-        self._network = None
+        self._acting = None
         return result
+
+    def prepare(self, rows: np.ndarray) -> np.ndarray:
+        # The others wait meanwhile, as they would while this agent takes steps: all then update together.
+        state = self._group.take(self._place, aside=False)
+        observed, prepared = compile_preparation(self.algorithm, self._settings, self._spec)(state, rows)
+        self._acting = jax.tree.map(np.asarray, _acting(self.algorithm, observed))
+        self._group.put(self._place, observed, aside=False)
+        return np.asarray(prepared)
 
     def act_deterministic_together(self, observations: np.ndarray) -> np.ndarray:
         self._group.stand_aside(self._place)  # an evaluation has started
         return super().act_deterministic_together(observations)
 
     def outputs(self, observation: np.ndarray) -> np.ndarray:
-        if self._network is None:
-            self._network = self._unpack(np.asarray(self._networks)[self._place])
-        return mlp_in_numpy(self._network, observation)
+        if self._acting is None:
+            self._acting = self._unpack(np.asarray(self._networks)[self._place])
+        network, beside = self._acting
+        outputs: np.ndarray = self.algorithm.complete(
+            mlp_in_numpy(network, self.algorithm.see(observation, beside)), beside
+        )
+        return outputs
+
+
+def _acting(algorithm: Algorithm, state: Any) -> tuple[Tree, dict[str, Any]]:
+    """Everything in a state that acting needs."""
+    return algorithm.acting(state.params), algorithm.beside(state)
 
 
 def _with_masks(state: Any) -> Any:
@@ -219,7 +247,7 @@ def _compile(
         after, packed = packed_update(before, rows)
         state = jax.tree.map(partial(jnp.where, updates), after, before)
         # One array, so that the copy to the host is one transfer.
-        network = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(algorithm.acting(state.params))])
+        network = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(_acting(algorithm, state))])
         return state, packed, network
 
     return update, unpack
@@ -241,14 +269,13 @@ def _spread(state: Any, size: int) -> Any:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size, *leaf.shape)), state)
 
 
-def _unpacks(network: Tree) -> Callable[[np.ndarray], Tree]:
-    """The function that turns a vector from the group's program into a network like this one, as views."""
+def _unpacks(network: Any) -> Callable[[np.ndarray], Any]:
+    """The function that turns a vector from the group's program into a tree like this one, as views."""
     leaves, structure = jax.tree.flatten(network)
     ends = np.cumsum([0, *(leaf.size for leaf in leaves)]).tolist()
     pieces = [(slice(*span), leaf.shape) for span, leaf in zip(pairwise(ends), leaves, strict=True)]
 
-    def unpack(vector: np.ndarray) -> Tree:
-        tree: Tree = jax.tree.unflatten(structure, [vector[where].reshape(shape) for where, shape in pieces])
-        return tree
+    def unpack(vector: np.ndarray) -> Any:
+        return jax.tree.unflatten(structure, [vector[where].reshape(shape) for where, shape in pieces])
 
     return unpack

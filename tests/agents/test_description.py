@@ -8,7 +8,7 @@ from rlottery.agents.description import Spec, kernel_shapes
 from rlottery.agents.sac import init_params
 from rlottery.config import NetworkSettings, SACSettings
 from rlottery.config.sections import ALGORITHMS
-from tests.cases import CASES, EACH, Case, places, random_batch
+from tests.cases import CASES, EACH, Case, places
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_description_describes_its_functions(case: Case) -> None:
     for group, layers in fresh.items():
         for path in layers:
             assert len(places(case, state, group, path)) == description.copies[group]
-    batch = random_batch(case.spec)
+    batch = case.batch()
     assert case.algorithm.losses(state, batch, jax.random.key(0), settings).keys() == set(description.groups)
     inputs = case.algorithm.layer_inputs(state, batch)
     assert {

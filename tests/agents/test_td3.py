@@ -16,6 +16,7 @@ from rlottery.agents.networks import Tree, mlp
 from rlottery.agents.td3 import TD3
 from rlottery.config import NetworkSettings, TD3Settings
 from rlottery.storage.transitions import Transitions
+from tests.agents.numpy_networks import backward
 from tests.agents.small import BATCH_SIZE, SPEC, doubled, numpy_mlp, random_batch, random_masks
 
 SETTINGS = TD3Setup(
@@ -119,19 +120,6 @@ class Reference:
         for entry in path:
             node = node.get(entry.key, {}) if isinstance(node, dict) else node
         return 1.0 if isinstance(node, dict) else node
-
-
-def backward(params: Tree, inputs: np.ndarray, by_output: np.ndarray) -> tuple[Tree, np.ndarray]:
-    """The gradient with respect to the weights of an MLP and to its inputs, from that with respect to its outputs."""
-    entering = [inputs]
-    for index in range(len(params) - 1):
-        layer = params[f"layer_{index}"]
-        entering.append(np.maximum(entering[-1] @ layer["kernel"] + layer["bias"], 0))
-    gradient: Tree = {}
-    for index in reversed(range(len(params))):
-        gradient[f"layer_{index}"] = {"kernel": entering[index].T @ by_output, "bias": by_output.sum(0)}
-        by_output = by_output @ params[f"layer_{index}"]["kernel"].T * (entering[index] > 0 if index else 1)
-    return gradient, by_output
 
 
 def close(one: Any, other: Any, atol: float = 1e-5) -> bool:

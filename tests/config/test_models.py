@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from rlottery.config import (
     Config,
+    PPOSettings,
     SACSettings,
     Task,
     TD3Settings,
@@ -252,7 +253,54 @@ def test_the_section_of_another_algorithm_is_refused(faults: Faults) -> None:
     assert line == f"command line: {override}: td3: {said.format('td3', 'td3', 'sac')}"
     (line,) = faults(MINIMAL, "algorithm=td3", "sac.batch_size=64")
     assert line.endswith(said.format("sac", "sac", "td3"))
-    assert faults(MINIMAL + "algorithm: TD3") == ["config.yaml:3: algorithm: must be sac or td3, not 'TD3'"]
+    assert faults(MINIMAL + "algorithm: TD3") == ["config.yaml:3: algorithm: must be sac, td3 or ppo, not 'TD3'"]
+
+
+PPO = "tasks: [a]\nseeds: [0]\nalgorithm: ppo\n"
+
+
+def test_training_on_rollouts_has_its_own_schedule(load: Callable[..., Config]) -> None:
+    """12 updates on each rollout of 64 steps; what replay needs is neither read nor recorded."""
+    config = load(PPO + "ppo: {rollout_steps: 64, epochs: 3, batch_size: 16}\ntraining: {environments: 4}")
+    training = config.training_for(config.tasks[0])
+    assert [training.updates_by(step) for step in (0, 63, 64, 127, 128)] == [0, 0, 12, 12, 24]
+    assert (training.first_update, training.warmup_steps, training.stride) == (64, 0, 64)
+    plain = config_to_dict(config)
+    recorded = {"env_steps", "replay_capacity", "environments"}
+    assert plain["training"].keys() == training.model_dump().keys() == recorded
+    assert Config.model_validate(json.loads(json.dumps(plain))) == config
+    assert config_to_dict(Config.model_validate(plain)) == plain
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (
+            "training: {warmup_steps: 5}",
+            "`training.warmup_steps` doesn't apply to ppo: it learns from its own",
+        ),
+        ("training: {updates_per_step: 1}", "`training.updates_per_step` doesn't apply to ppo: it updates on each"),
+        ("ppo: {rollout_steps: 32768}", "rollout_steps (32768) must be at most env_steps (25000): nothing would be"),
+        ("ppo: {batch_size: 48}", "batch_size (48) must divide rollout_steps (2048)"),
+        ("ppo: {batch_size: 65536}", "batch_size (65536) must be at most rollout_steps (2048), and divide it"),
+        ("training: {environments: 5}", "environments (5) must divide rollout_steps (2048)"),
+        ("training: {replay_capacity: 2000}", "replay_capacity (2000) must be at least rollout_steps (2048)"),
+        (
+            "arms: [{criterion: magnitude, sparsity: 0.5, rewind: {step: 3000}}]",
+            "must be a multiple of rollout_steps (2048), not 3000",
+        ),
+        ("arms: [{schedule: rigl, sparsity: 0.5}]", "must be a multiple of rollout_steps (2048), not 500"),
+    ],
+)
+def test_rollouts_that_do_not_fit_are_refused(faults: Faults, keys: str, said: str) -> None:
+    (line,) = faults(PPO + keys)
+    assert said in line
+
+
+def test_the_command_line_chooses_rollouts_over_a_file_for_replay(load: Callable[..., Config]) -> None:
+    of_file = "tasks: [{id: a, training: {warmup_steps: 5}}]\nseeds: [0]\ntraining: {updates_per_step: 2}"
+    config = load(of_file, "algorithm=ppo")
+    assert config.training_for(config.tasks[0]).first_update == 2048
 
 
 def test_round_trip(load: Callable[..., Config]) -> None:
@@ -348,14 +396,16 @@ def test_shipped_config_is_the_packaged_one() -> None:
 def test_shipped_config_has_every_key(load: Callable[..., Config]) -> None:
     config = load_config(ROOT / "config.yaml")
     # A config has one of the two, and contrasts only with arms.
-    assert config.model_fields_set == set(Config.model_fields) - {"arms", "contrasts", "td3"}
+    assert config.model_fields_set == set(Config.model_fields) - {"arms", "contrasts", "td3", "ppo"}
     lines = (ROOT / "config.yaml").read_text().splitlines()
     assert {"#   arms:", "#   contrasts:"} <= set(lines)
     # Nor the section of another algorithm. It is there as comments, with the defaults.
-    of_td3 = itertools.takewhile(lambda line: line.startswith("#"), lines[lines.index("# td3:") + 1 :])
-    section = "".join(f"{line.removeprefix('#')}\n" for line in of_td3)
-    td3 = load(f"{MINIMAL}algorithm: td3\ntd3:\n{section}").td3
-    assert td3.model_fields_set == set(TD3Settings.model_fields) and td3 == TD3Settings()
+    for name, default in (("td3", TD3Settings()), ("ppo", PPOSettings())):
+        starts = next(index for index, line in enumerate(lines) if line.startswith(f"# {name}:"))
+        of_it = itertools.takewhile(lambda line: line.startswith("#"), lines[starts + 1 :])
+        section = "".join(f"{line.removeprefix('#')}\n" for line in of_it)
+        found = getattr(load(f"{MINIMAL}algorithm: {name}\n{name}:\n{section}"), name)
+        assert found.model_fields_set == set(type(default).model_fields) and found == default
     for section in (config.pruning, config.network, config.sac, config.training, config.evaluation, config.verdict):
         assert section.model_fields_set == set(type(section).model_fields)
 
@@ -444,6 +494,7 @@ def test_every_key_is_read() -> None:
             "NetworkSettings",
             "SACSettings",
             "TD3Settings",
+            "PPOSettings",
             "Training",
             "Updates",
             "EvaluationSettings",

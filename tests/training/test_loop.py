@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rlottery.agents.algorithms import SACSetup, TD3Setup
+from rlottery.agents.algorithms import PPOSetup, SACSetup, TD3Setup
 from rlottery.agents.base import Algorithm, jax_key, to_arrays
 from rlottery.agents.description import Spec
+from rlottery.agents.ppo import PPO
 from rlottery.agents.sac import SAC
 from rlottery.agents.td3 import TD3
-from rlottery.config import NetworkSettings, SACSettings, TD3Settings, Training
+from rlottery.config import NetworkSettings, PPOSettings, SACSettings, TD3Settings, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError, TaskError
 from rlottery.seeding import Streams
@@ -65,19 +66,22 @@ class Run:
             self.environments.append(environment())
             return Environment("Target", self.environments[-1])
 
+        given = Training(
+            env_steps=env_steps,
+            warmup_steps=warmup_steps,
+            updates_per_step=updates_per_step,
+            replay_capacity=replay_capacity,
+            environments=environments,
+        )
+        rollouts = algorithm.description.rollouts(settings)
         schedule = TrainingPlan(
-            training=Training(
-                env_steps=env_steps,
-                warmup_steps=warmup_steps,
-                updates_per_step=updates_per_step,
-                replay_capacity=replay_capacity,
-                environments=environments,
-            ),
+            training=given if rollouts is None else settings.hyperparameters.schedule(given),
             batch_size=batch_size,
             evaluation_interval=interval,
             evaluation_seeds=EVALUATION_SEEDS,
             streams=self.streams,
             dynamic=dynamic,
+            rollouts=rollouts,
             steps_before=steps_before,
         )
         # The toy knows nothing of compact networks.
@@ -537,6 +541,12 @@ TD3_SETTINGS = TD3Setup(
 )
 
 
+PPO_SETTINGS = PPOSetup(
+    PPOSettings(discount=0.0, learning_rate=0.01, rollout_steps=100, batch_size=25, initial_log_std=-1.0),
+    SETTINGS.network,
+)
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def fresh(algorithm: Algorithm, settings: Any, weights: jax.Array, noise: jax.Array) -> Any:
     return algorithm.init(algorithm.init_params(weights, Spec(2, 1), settings), noise, settings)
@@ -561,9 +571,10 @@ def learnt() -> tuple[Run, Loop]:
     return learning_run(interval=450)
 
 
-@pytest.mark.parametrize("algorithm", [SAC, TD3], ids=["SAC", "TD3"])
+@pytest.mark.parametrize("algorithm", [SAC, TD3, PPO], ids=["SAC", "TD3", "PPO"])
 def test_agents_learn(learnt: tuple[Run, Loop], algorithm: Algorithm) -> None:
-    run, _ = learnt if algorithm is SAC else learning_run(450, TD3, TD3_SETTINGS)
+    settings = {TD3: TD3_SETTINGS, PPO: PPO_SETTINGS}
+    run, _ = learnt if algorithm is SAC else learning_run(450, algorithm, settings[algorithm])
     returns = [row["return"] for row in run.of_kind("evaluation")]
     assert len(returns) == 3
     # At worst 0.2 beside the best action in each of five steps, where it was much further off.

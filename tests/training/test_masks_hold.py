@@ -15,9 +15,8 @@ from rlottery.errors import MaskError
 from rlottery.pruning.initial_weights import permute_weights, rescale
 from rlottery.pruning.masks import by_network
 from rlottery.seeding import Streams
-from rlottery.storage.transitions import Transitions
 from rlottery.training.dynamic_sparsity import DynamicSparsity, masks_of
-from tests.cases import EACH, SAC, TD3, Case, places, random_batch
+from tests.cases import EACH, SAC, TD3, Case, places
 
 STARTS = ("initial", "fresh", "permuted", "rescaled", "fine-tuned", "rewound")
 MASKS = ("fixed", "gradual", "set", "rigl")
@@ -31,10 +30,10 @@ def settings_of(case: Case) -> Any:
 
 
 @cache
-def batches(case: Case) -> Transitions:
+def batches(case: Case) -> Any:
     """`CHUNK` batches, one behind the other."""
-    drawn = [random_batch(case.spec, seed) for seed in range(CHUNK)]
-    return Transitions(*(np.stack(fields) for fields in zip(*drawn, strict=True)))
+    drawn = [case.batch(seed) for seed in range(CHUNK)]
+    return jax.tree.map(lambda *fields: np.stack(fields), *drawn)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -127,7 +126,7 @@ def test_pruned_weights_stay_zero_through_a_thousand_updates(
         assert case is not SAC or not alive.any() or moved["actor"]["layer_0"]["kernel"][alive].any()
         if masks is not None:
             try:
-                state = masks.update(state, step, random_batch(case.spec, step))
+                state = masks.update(state, step, case.batch(step))
             except MaskError as error:
                 assert kind == "gradual" and "is cut at layer" in str(error)
                 reject()  # so few weights are left that no path leads through: refused, as it should be

@@ -95,11 +95,11 @@ def test_what_was_saved_is_loaded_to_the_bit(tmp_path: Path, rows: int) -> None:
     buffer = filled(8, rows)
     buffer.save(tmp_path)
     loaded = replay.load_replay(tmp_path)
-    for name, field in buffer.stored()._asdict().items():
+    for name, field in buffer.stored().fields.items():
         found = getattr(loaded, name)
         assert (found.dtype, found.shape, found.tobytes()) == (np.float32, field.shape, field.tobytes())
         assert np.array_equal(np.load(tmp_path / f"{name}.npy", allow_pickle=False), field)
-    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.npy" for name in Transitions._fields}
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.npy" for name in buffer.stored().fields}
 
 
 def test_loaded_fields_are_memory_mapped_and_read_only(saved: Path) -> None:

@@ -26,7 +26,7 @@ from rlottery.training import meters
 from rlottery.training.learner import CpuLearner, Learner
 from rlottery.training.loop import Loop, TrainingPlan, action_noise, begin, train
 from rlottery.training.vectorized_learner import Group
-from tests.cases import EACH, Case
+from tests.cases import CONTINUOUS, Case
 from tests.cases import SAC as SAC_CASE
 from tests.environments import Target
 from tests.toy import TOY, ToySettings, initial
@@ -75,18 +75,21 @@ class Run:
         self.loop: Loop | None = None
         self.between_episodes = between_episodes
         self._environment = environment
+        given = Training(
+            env_steps=env_steps,
+            warmup_steps=WARMUP,
+            updates_per_step=updates_per_step,
+            environments=environments,
+        )
+        rollouts = case.description.rollouts(self.settings)
         self.schedule = TrainingPlan(
-            training=Training(
-                env_steps=env_steps,
-                warmup_steps=WARMUP,
-                updates_per_step=updates_per_step,
-                environments=environments,
-            ),
+            training=given if rollouts is None else self.settings.hyperparameters.schedule(given),
             batch_size=8,
             evaluation_interval=30,
             evaluation_seeds=[1, 2],
             streams=self.streams,
             dynamic=dynamic,
+            rollouts=rollouts,
         )
         key = jax_key(self.streams.for_purpose("updates"))
         weights = algorithm.init_params(jax_key(seed), SPEC, self.settings)
@@ -179,7 +182,7 @@ def assert_same(run: Run, alone: Run) -> None:
             np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-@EACH
+@CONTINUOUS
 def test_agents_of_one_program_become_what_they_are_alone(case: Case) -> None:
     recipes: list[dict[str, Any]] = [
         {"seed": 0, "case": case},

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.description import Spec, kernel_shapes, weight_count
-from rlottery.config import Config, Task
+from rlottery.config import ON_POLICY, Config, Task
 from rlottery.errors import StudyError
 from rlottery.storage.checkpoint_record import KEPT
 from rlottery.study.planning.earlier import repeated
@@ -106,12 +106,12 @@ def agent_bytes(config: Config, task: Task, spec: Spec) -> float:
 def replay_bytes(config: Config, task: Task, spec: Spec) -> float:
     """Bytes of a replay buffer at the end of a run."""
     training = config.training_for(task)
-    return transition_bytes(spec) * min(training.capacity, training.env_steps)
+    return transition_bytes(config, spec) * min(training.capacity, training.env_steps)
 
 
-def transition_bytes(spec: Spec) -> float:
-    """Bytes of one transition: two observations, an action, a reward and a termination."""
-    return 4.0 * (2 * spec.observation_size + spec.action_size + 2)
+def transition_bytes(config: Config, spec: Spec) -> float:
+    """Bytes of one transition: two observations, an action, a reward, a termination; on-policy, an episode's end."""
+    return 4.0 * (2 * spec.observation_size + spec.action_size + 2 + (config.algorithm in ON_POLICY))
 
 
 def group_weights(config: Config, task: Task, spec: Spec) -> dict[str, int]:

@@ -114,8 +114,20 @@ def _needs(job: Job, spec: Spec) -> dict[str, float]:
         f"{config.algorithm}.batch_size": _activation_bytes(
             job, spec, algorithm_of(config).settings(config, task).batch_size
         ),
+        **_rollout_bytes(job, spec),
         "training.replay_capacity": _buffer_bytes(job, spec),
     }
+
+
+def _rollout_bytes(job: Job, spec: Spec) -> dict[str, float]:
+    """What preparing a rollout takes, by the key that decides about it; {} for algorithms that learn from replay."""
+    config, algorithm = job.config, algorithm_of(job.config)
+    rollouts = algorithm.rollouts(algorithm.settings(config, job.task))
+    if rollouts is None:
+        return {}
+    units = max(max(network.sizes) for network in networks_of(config, job.task, spec))
+    rows = transition_bytes(config, spec) + 4.0 * 2 * units  # a hidden layer and the next one, without gradients
+    return {f"{config.algorithm}.rollout_steps": 2 * rows * rollouts.steps}
 
 
 def study_memory(jobs: Sequence[Job], specs: Sequence[Spec], workers: int, together: int = 1) -> StudyMemory:
@@ -227,7 +239,7 @@ def _buffer_bytes(job: Job, spec: Spec) -> float:
     config = job.config
     steps = job.env_steps if job.stage != "rewind" else max(config.rewind_steps)
     training = config.training_for(job.task).model_copy(update={"env_steps": job.env_steps})
-    return transition_bytes(spec) * min(training.capacity, steps)
+    return transition_bytes(config, spec) * min(training.capacity, steps)
 
 
 def _activation_bytes(job: Job, spec: Spec, batch_size: int) -> float:

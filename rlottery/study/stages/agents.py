@@ -10,7 +10,7 @@ import numpy as np
 
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.base import Algorithm, from_arrays, functions_of, jax_key
-from rlottery.agents.networks import Tree
+from rlottery.agents.networks import Tree, mlp_in_numpy
 from rlottery.config import NetworkSettings
 from rlottery.errors import StudyError
 from rlottery.seeding import Streams
@@ -22,6 +22,9 @@ from rlottery.study.planning.finished_runs import dense_manifest, run_manifest
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import task_spec
 from rlottery.training import replay_buffer as replay
+
+SCORED_ROLLOUTS = 8_192
+"""The transitions that statistics of a trained on-policy agent read: the last ones, or a rollout if that has more."""
 
 
 def algorithm_for(job: Job) -> Algorithm:
@@ -36,7 +39,8 @@ def streams_of(job: Job) -> Streams:
 
 def settings_of(job: Job, widths: NetworkSettings | None = None) -> Any:
     """The algorithm's settings for the job's task, with the config's hidden widths or with these."""
-    return algorithm_of(job.config).settings(job.config, job.task, widths)
+    algorithm = algorithm_of(job.config)
+    return algorithm.fit(algorithm.settings(job.config, job.task, widths), task_spec(job.task))
 
 
 def weights_from(job: Job, seed: int, widths: NetworkSettings | None = None) -> Tree:
@@ -45,15 +49,23 @@ def weights_from(job: Job, seed: int, widths: NetworkSettings | None = None) -> 
     return weights
 
 
-def fresh_policies(job: Job) -> Callable[[int], Tree]:
-    """A function from a seed to the acting network of a dense agent with fresh weights, as NumPy arrays."""
-    initialise, algorithm = _init_params(job), algorithm_for(job)
-    # One program for all seeds, which leaves the critics out.
-    make = jax.jit(lambda key: algorithm.acting(initialise(key)))
+def fresh_policies(job: Job) -> Callable[[int], Callable[[np.ndarray], np.ndarray]]:
+    """A function from a seed to the deterministic policy of a dense agent with fresh weights: (obs,) -> (act,)."""
+    initialise, algorithm, settings, spec = _init_params(job), algorithm_for(job), settings_of(job), task_spec(job.task)
 
-    def policy(seed: int) -> Tree:
-        network: Tree = jax.device_get(make(jax_key(seed)))
-        return network
+    @jax.jit  # one program for all seeds, which leaves the critics out
+    def acting(key: jax.Array) -> tuple[Tree, dict[str, jax.Array]]:
+        params = initialise(key)
+        return algorithm.acting(params), algorithm.beside(algorithm.init(params, key, settings))
+
+    def policy(seed: int) -> Callable[[np.ndarray], np.ndarray]:
+        network, beside = jax.device_get(acting(jax_key(seed)))
+
+        def choose(observation: np.ndarray) -> np.ndarray:
+            outputs = mlp_in_numpy(network, algorithm.see(observation, beside))
+            return algorithm.deterministic(algorithm.complete(outputs, beside), spec)
+
+        return choose
 
     return policy
 
@@ -79,7 +91,7 @@ def checked_arrays(of: Job, path: Path) -> dict[str, np.ndarray]:
 
 
 def dense_replay(job: Job) -> Transitions:
-    """The dense run's replay buffer, verified to be intact and of this task."""
+    """The dense run's replay buffer, verified to be intact and of this task and algorithm."""
     check_files(job.dense_files.folder, dense_manifest(job)["files"], *REPLAY_FILES)
     stored, spec = replay.load_replay(job.dense_files.replay), task_spec(job.task)
     if (stored.observations.shape[1], stored.actions.shape[1]) != spec.sizes:
@@ -88,19 +100,36 @@ def dense_replay(job: Job) -> Transitions:
             f"{stored.observations.shape[1]} entries and its actions {stored.actions.shape[1]}, but this task has "
             f"{spec.observation_size} and {spec.action_size}."
         )
+    if (stored.ends is None) != (algorithm_of(job.config).rollouts(settings_of(job)) is None):
+        raise StudyError(f"The replay buffer in {job.dense_files.replay} was saved by another kind of algorithm.")
     return stored
 
 
-def warmup_replay(job: Job) -> Transitions:
-    """The transitions that the dense run's random policy collected before the first update, if the buffer kept them."""
+def scored_replay(job: Job) -> Transitions:
+    """What statistics of a trained agent read: the whole replay buffer, or the last rollouts in order of time."""
+    stored, training = dense_replay(job), job.config.training_for(job.task)
+    rollouts = algorithm_of(job.config).rollouts(settings_of(job))
+    if rollouts is None:
+        return stored
+    size, steps, at_once = len(stored.rewards), training.env_steps, training.environments
+    number = min(max(rollouts.steps, SCORED_ROLLOUTS), size) // at_once * at_once
+    rows = np.arange(steps - number, steps) % size  # where the buffer has them, once it has wrapped around
+    return Transitions(*(field[rows] for field in stored))
+
+
+def first_replay(job: Job) -> Transitions:
+    """The transitions before the first update, if the buffer kept them: of the random policy, or the first rollout."""
     training = job.config.training_for(job.task)
+    rollouts = algorithm_of(job.config).rollouts(settings_of(job))
     if training.capacity < training.env_steps:
+        what = "warm-up" if rollouts is None else "first rollout"
         raise StudyError(
-            f"{job.arm_name} scores on the transitions of the warm-up, but the replay buffer in "
+            f"{job.arm_name} scores on the transitions of the {what}, but the replay buffer in "
             f"{job.dense_files.replay} has only the last {training.capacity:,} of {training.env_steps:,} transitions. "
             "Set replay_capacity: all and data=ANOTHER_FOLDER."
         )
-    return Transitions(*(field[: training.warmup_steps] for field in dense_replay(job)))
+    number = training.warmup_steps if rollouts is None else rollouts.steps
+    return Transitions(*(None if field is None else field[:number] for field in dense_replay(job)))
 
 
 def _init_params(job: Job, widths: NetworkSettings | None = None) -> Callable[[jax.Array], Tree]:

@@ -36,12 +36,12 @@ from rlottery.study.planning.inputs import (
 from rlottery.study.planning.jobs import Job
 from rlottery.study.stages.agents import (
     algorithm_for,
-    dense_replay,
+    first_replay,
     initial_weights,
     saved_agent,
+    scored_replay,
     settings_of,
     streams_of,
-    warmup_replay,
 )
 from rlottery.training.saliency import Statistics, as_initial, gather_statistics
 
@@ -128,8 +128,8 @@ def load_scored_agent(job: Job) -> ScoredAgent:
         needed=needed,
         trained=saved_agent(job.scored, job.scored.files.agent) if needed.trained else None,
         initial=initial,
-        replay=dense_replay(job) if ESTIMATES.keys() & set(needed.trained) else None,
-        warmup=warmup_replay(job) if ESTIMATES.keys() & set(needed.initial) else None,
+        replay=scored_replay(job) if ESTIMATES.keys() & set(needed.trained) else None,
+        warmup=first_replay(job) if ESTIMATES.keys() & set(needed.initial) else None,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rlottery.analysis.mask_overlap import overlap_within, pack
 from rlottery.analysis.stability import Stability, read_stability, write_stability
-from rlottery.config import Config, import_criteria
+from rlottery.config import ON_POLICY, Config, import_criteria
 from rlottery.config.built_in import METHODS
 from rlottery.config.recipes import ROUND
 from rlottery.errors import MaskError, RlotteryError, StudyError
@@ -59,8 +59,9 @@ def _measure(job: Job, resamples: int, say: Callable[[str], None]) -> None:
         say(_overlap_line(job, known, "measured before"))
         return
     if not replay_is_saved(job.dense_files):
+        what = "rollouts are" if job.config.algorithm in ON_POLICY else "replay buffer is"
         raise StudyError(
-            f"Its replay buffer is missing: {job.dense_files.replay}. "
+            f"Its {what} missing: {job.dense_files.replay}. "
             "Set keep_replay: true to keep it the next time that the dense agent is trained."
         )
     if own_mask(job) is None:

@@ -111,7 +111,8 @@ def train_dense(
             # An interrupted run may have passed a rewind point that was asked for, or damaged, only later.
             damaged = {error.file.name for error in find_damage(files.folder, checkpoints.points)}
             points = [name for name in checkpoints.points if name not in damaged]
-            names = (*save_agent(files, loop), files.initial.name, *REPLAY_FILES, *points)
+            saved = [name for name in REPLAY_FILES if (files.folder / name).exists()]
+            names = (*save_agent(files, loop), files.initial.name, *saved, *points)
             return RunResult(names, {"replay": "saved", "spaces": recorded_spaces(job, environments)})
 
         record_run(job, files, fingerprint, {}, work)

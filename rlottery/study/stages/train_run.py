@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.base import jax_key, nest_masks, to_arrays
 from rlottery.envs import DiscreteActions, Environment, OpenEnvironments
 from rlottery.errors import StoppedError
@@ -76,16 +77,17 @@ def first_loop(job: Job, start: Start, plan: TrainingPlan, make_learner: Callabl
 
 def training_plan(job: Job, start: Start) -> TrainingPlan:
     """How a run is trained: for how long, with which data, evaluated when."""
-    config = job.config
+    config, settings = job.config, settings_of(job)
     return TrainingPlan(
         training=config.training_for(job.task).model_copy(update={"env_steps": job.env_steps}),
-        batch_size=settings_of(job).batch_size,
+        batch_size=settings.batch_size,
         evaluation_interval=config.evaluation.interval,
         evaluation_seeds=evaluation_seeds(config.name, job.task.name, config.evaluation.episodes),
         streams=streams_of(job),
         warms_up_at_random=start.agent is None,
         steps_before=job.steps_before,
         dynamic=start.dynamic,
+        rollouts=algorithm_of(config).rollouts(settings),
     )
 
 

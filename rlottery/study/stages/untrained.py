@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rlottery.agents.networks import Tree, mlp_in_numpy
 from rlottery.envs import Environment, OpenEnvironments
 from rlottery.errors import StoppedError, TaskError
 from rlottery.seeding import evaluation_seeds, untrained_seeds
@@ -20,9 +19,9 @@ from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import task_spec
 from rlottery.study.planning.untrained import untrained_scores
 from rlottery.study.planning.versions_now import code_versions
-from rlottery.study.stages.agents import algorithm_for, fresh_policies
+from rlottery.study.stages.agents import fresh_policies
 from rlottery.study.versions import versions
-from rlottery.training.evaluation import run_episode
+from rlottery.training.evaluation import ChooseAction, run_episode
 from rlottery.training.loop import check_sizes
 
 
@@ -44,16 +43,13 @@ def evaluate_untrained(job: Job, stop_wanted: Callable[[], bool], environments: 
 
     save()  # from here on a file that is missing was deleted
     environment, policy = environments.make(task.id, task.kwargs), fresh_policies(job)
-    algorithm = algorithm_for(job)
     check_sizes(environment, task_spec(task))
     seeds = untrained_seeds(config.name, task.name, asked)
     episodes = evaluation_seeds(config.name, task.name, config.evaluation.episodes)
     progress, saved_at = ProgressFile(job.files.progress, asked, len(returns), check_steps=1), time.monotonic()
     try:
         while (index := len(returns)) < asked:
-            total, success = _play(
-                policy(seeds[index]), algorithm.exploit, environment, episodes[index % len(episodes)]
-            )
+            total, success = _play(policy(seeds[index]), environment, episodes[index % len(episodes)])
             returns.append(total)
             successes.append(None if success is None else float(success))
             progress.tick(len(returns))
@@ -68,13 +64,11 @@ def evaluate_untrained(job: Job, stop_wanted: Callable[[], bool], environments: 
         progress.remove()
 
 
-def _play(
-    network: Tree, exploit: Callable[[np.ndarray], np.ndarray], environment: Environment, seed: int
-) -> tuple[float, bool | None]:
+def _play(policy: ChooseAction, environment: Environment, seed: int) -> tuple[float, bool | None]:
     """The return and the success of a deterministic policy on the episode of a seed."""
 
     def choose(observation: np.ndarray) -> np.ndarray:
-        action = exploit(mlp_in_numpy(network, observation))
+        action = policy(observation)
         if not np.isfinite(action).all():
             raise TaskError(
                 f"An untrained policy chose {action} for the observation {observation}: let the environment return "

@@ -16,13 +16,13 @@ from rlottery.training.learner import CpuLearner
 from tests.cases import SAC, Case
 
 SPEC = Spec(observation_size=11, action_size=3)
-BATCH_SIZE = 50
+BATCH_SIZE, ROLLOUT = 50, 150
 NOISE = np.array([1, 2], np.uint32)
 
 
 @cache
 def settings_of(case: Case) -> Any:
-    return case.settings(64, 48, batch_size=BATCH_SIZE)
+    return case.settings(64, 48, batch_size=BATCH_SIZE, **({"rollout_steps": ROLLOUT} if case.name == "ppo" else {}))
 
 
 def spec_of(case: Case) -> Spec:
@@ -77,6 +77,22 @@ def transitions(number: int, case: Case = SAC) -> list[np.ndarray]:
         ends = generator.random((BATCH_SIZE, 1)) < 0.05
         batches.append(np.concatenate([observations, actions, rewards, following, ends], 1).astype(np.float32))
     return batches
+
+
+def learned_from(case: Case) -> list[np.ndarray]:
+    """Three minibatches as rows that updates read: transitions, or those of a rollout that a fresh agent prepared."""
+    batches = transitions(3, case)
+    return (
+        batches
+        if case.algorithm.prepare is None
+        else np.split(learner(fresh(case=case), kernels=False, case=case).prepare(rollout(case)), 3)
+    )
+
+
+def rollout(case: Case) -> np.ndarray:
+    """A rollout as rows, whose episodes all end by terminating."""
+    rows = np.concatenate(transitions(3, case))
+    return np.concatenate([rows, rows[:, -1:]], axis=1)
 
 
 def arrays(state: Any) -> dict[str, np.ndarray]:

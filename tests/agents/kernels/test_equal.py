@@ -10,8 +10,18 @@ import pytest
 
 from rlottery.agents.kernels.library import find
 from rlottery.agents.sac import SACState
-from tests.agents.kernels.agents import arrays, copied, fresh, learner, ticket, transitions
-from tests.cases import CASES, SAC, Case
+from tests.agents.kernels.agents import (
+    SPEC,
+    arrays,
+    copied,
+    fresh,
+    learned_from,
+    learner,
+    rollout,
+    ticket,
+    transitions,
+)
+from tests.cases import CASES, PPO, SAC, Case
 
 pytestmark = pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
 
@@ -40,7 +50,7 @@ MADE += [
 def test_an_update_is_equal_to_rounding_in_everything(case: Case, make: Callable[[], Any]) -> None:
     """Three updates: every second one of TD3 changes its actor and its targets."""
     compact, masked = (learner(make(), kernels=kernels, case=case) for kernels in (True, False))
-    for number, rows in enumerate(transitions(3, case)):
+    for number, rows in enumerate(learned_from(case)):
         found, expected = compact.update(rows), masked.update(rows)
         assert found.finite
         assert expected.finite
@@ -54,6 +64,17 @@ def test_an_update_is_equal_to_rounding_in_everything(case: Case, make: Callable
             np.testing.assert_allclose(array, other[name], rtol=2e-5, atol=2e-6 * scale, err_msg=f"{number} {name}")
         assert compact.algorithm.masks_hold(compact.state)
         masked.state = copied(compact.state)
+
+
+def test_a_rollout_is_prepared_as_under_a_mask() -> None:
+    start = ticket(0.9, "erk", case=PPO)
+    compact, masked = (learner(start, kernels=kernels, case=PPO) for kernels in (True, False))
+    found, expected = (agent.prepare(rollout(PPO)) for agent in (compact, masked))
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+    assert arrays(compact.state)["observations.count"] > 100
+    observations = transitions(1, PPO)[0][:5, : SPEC.observation_size]
+    seen = [agent.outputs_together(observations) for agent in (compact, masked)]
+    np.testing.assert_allclose(*seen, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("sparsity", [0.45, 0.8, 0.95])
