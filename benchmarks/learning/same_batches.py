@@ -70,7 +70,7 @@ def record() -> None:
     generator = np.random.default_rng(SEED)
     size = settings.batch_size
     indices = generator.integers(STEPS, size=(UPDATES, size))
-    batches = Transitions(*(field[indices] for field in stored))
+    batches = Transitions(*(field[indices] for field in stored.fields.values()))
     noise: dict[str, list[np.ndarray]] = {"actor_noise": [], "critic_noise": []}
     results: dict[str, Any] = {}
     step = jax.jit(update, static_argnums=2)
@@ -78,14 +78,14 @@ def record() -> None:
         _, *keys = jax.random.split(state.key, 3)
         for name, one in zip(("critic_noise", "actor_noise"), keys, strict=True):
             noise[name].append(np.asarray(jax.random.normal(one, (size, spec.action_size))))
-        state, metrics = step(state, Transitions(*(field[done - 1] for field in batches)), settings)
+        state, metrics = step(state, Transitions(*(field[done - 1] for field in batches.fields.values())), settings)
         for name, value in metrics.items():
             results.setdefault(name, []).append(float(value))
         if done in KEPT:
             for name, weights in named(state.params).items():
                 results.setdefault(name, []).append(weights)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    given: dict[str, Any] = {"task": np.array(TASK), "kept": np.array(KEPT)} | batches._asdict() | initial
+    given: dict[str, Any] = {"task": np.array(TASK), "kept": np.array(KEPT)} | batches.fields | initial
     given |= {name: np.stack(values) for name, values in noise.items()}
     np.savez(FOLDER / "recorded.npz", **given)
     np.savez(FOLDER / "ours.npz", **results)
