@@ -14,6 +14,7 @@ from rlottery.agents.description import Spec
 from rlottery.agents.networks import Tree
 from rlottery.config import NetworkSettings, SACSettings
 from rlottery.storage.transitions import Transitions
+from tests.cases import SAC
 
 SPEC = Spec(observation_size=3, action_size=2)
 SETTINGS = SACSetup(
@@ -45,13 +46,8 @@ def gradients(state: sac.SACState, batch: Transitions, key: jax.Array) -> dict[s
 
 
 def fresh(seed: int = 0) -> sac.SACState:
-    return _fresh(jax.random.key(seed))
-
-
-@jax.jit
-def _fresh(key: jax.Array) -> sac.SACState:
-    weights, noise = jax.random.split(key)
-    return sac.init(sac.init_params(weights, SPEC, SETTINGS), noise, SETTINGS)
+    state: sac.SACState = SAC.fresh(SETTINGS, seed, SPEC)
+    return state
 
 
 with_masks = jax.jit(sac.SAC.with_masks)

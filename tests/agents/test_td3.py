@@ -16,6 +16,7 @@ from rlottery.agents.networks import Tree, mlp
 from rlottery.agents.td3 import TD3
 from rlottery.config import NetworkSettings, TD3Settings
 from rlottery.storage.transitions import Transitions
+from tests import cases
 from tests.agents.numpy_networks import backward
 from tests.agents.small import BATCH_SIZE, SPEC, doubled, numpy_mlp, random_batch, random_masks
 
@@ -42,13 +43,8 @@ def compiled(name: str) -> Any:
 
 
 def fresh(seed: int = 0) -> td3.TD3State:
-    return _fresh(jax.random.key(seed))
-
-
-@jax.jit
-def _fresh(key: jax.Array) -> td3.TD3State:
-    weights, noise = jax.random.split(key)
-    return td3.init(td3.init_params(weights, SPEC, SETTINGS), noise, SETTINGS)
+    state: td3.TD3State = cases.TD3.fresh(SETTINGS, seed, SPEC)
+    return state
 
 
 with_masks = jax.jit(TD3.with_masks)
