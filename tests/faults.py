@@ -119,7 +119,7 @@ FEW_ARMS = (
     "arms=[{name: magnitude, criterion: magnitude, sparsity: 0.8}, {control: random, of: magnitude}, "
     "{name: iterative, criterion: magnitude, sparsity: 0.75, schedule: {iterative: {rate: 0.5}}, rewind: {step: 300}}, "
     "{name: gradual, schedule: {gradual: {interval: 100}}, sparsity: 0.8}, "
-    "{name: rigl, schedule: {rigl: {interval: 50}}, sparsity: 0.8, rescale: true}]"
+    "{name: rigl, schedule: {rigl: {interval: 100}}, sparsity: 0.8, rescale: true}]"
 )
 FEW = Study(ARMS_CONFIG, ((FEW_ARMS,),))
 """An arm of each way of training."""
@@ -139,9 +139,18 @@ def with_case(study: Study, case: "Case") -> Study:
 
 
 def of_case(arm: dict[str, Any], case: "Case") -> dict[str, Any]:
-    """An arm with the case's groups of networks, whose last layers may have one output, which a ranking can cut off."""
-    safe = {"allocation": "erk"} if arm.get("name") == "gradual" else {}
-    return {key: own_groups(value, case) for key, value in (arm | safe).items()}
+    """An arm with the case's groups of networks, whose last layers may have one output, which a ranking can cut off.
+
+    Masks change only between two rollouts of an algorithm that learns from these.
+    """
+    arm = {key: own_groups(value, case) for key, value in arm.items()}
+    if arm.get("name") == "gradual":
+        arm["allocation"] = "erk"
+    steps = case.section.get("rollout_steps", 1)
+    for kind, keys in dict(arm.get("schedule", {})).items():
+        if "interval" in keys:
+            arm["schedule"] = {kind: keys | {"interval": -(-keys["interval"] // steps) * steps}}
+    return arm
 
 
 def own_groups(value: Any, case: "Case") -> Any:
