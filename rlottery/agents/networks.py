@@ -3,7 +3,7 @@
 During training a network may also be `Compact`: a single vector, for the kernels of `rlottery.agents.kernels`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,11 +11,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlottery.agents.description import Network
+from rlottery.agents.description import Description, Network, Spec
 from rlottery.agents.kernels.native import Compact, compact_mlp
 
 Tree = dict[str, Any]
 """Nested dicts of arrays."""
+
+
+def fresh_weights(description: Description) -> Callable[..., Tree]:
+    """(key, spec, settings) -> fresh weights of the networks that `description` has: `Algorithm.init_params`."""
+
+    def init_params(key: jax.Array, spec: Spec, settings: Any) -> Tree:
+        return init_networks(key, description.networks(spec, settings))
+
+    return init_params
 
 
 def init_networks(key: jax.Array, networks: Sequence[Network]) -> Tree:

@@ -15,8 +15,7 @@ import optax
 from rlottery.agents.actor_critic import layer_inputs, map_moments, masked_step, q_values, smaller_q
 from rlottery.agents.algorithms import SAC_DESCRIPTION, SACSetup
 from rlottery.agents.base import Algorithm
-from rlottery.agents.description import Spec
-from rlottery.agents.networks import Tree, init_networks, mlp
+from rlottery.agents.networks import Tree, fresh_weights, mlp
 from rlottery.storage.transitions import Transitions
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -44,9 +43,8 @@ class SACState(NamedTuple):
     patterns: Tree
 
 
-def init_params(key: jax.Array, spec: Spec, settings: SACSetup) -> Tree:
-    """Fresh weights, ``{"actor": ..., "critic": {"q1": ..., "q2": ...}}``, which depend on `key` alone."""
-    return init_networks(key, SAC_DESCRIPTION.networks(spec, settings))
+init_params = fresh_weights(SAC_DESCRIPTION)
+"""Fresh weights, ``{"actor": ..., "critic": {"q1": ..., "q2": ...}}``, which depend on `key` alone."""
 
 
 def init(params: Tree, key: jax.Array, settings: SACSetup) -> SACState:
