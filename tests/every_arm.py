@@ -4,8 +4,9 @@ uv run python -m tests.every_arm
 uv run python -m tests.every_arm td3 ppo-CartPole-v1
 
 For each case of `tests/cases.py`: a tiny study with every criterion, schedule, control and transfer, rewinding, units,
-reclaiming and layer sparsities; then `status`, `verify`, `report`, the export of every policy, and a film of one
-where pygame is installed. All of it runs in this process. What a plan refuses is printed with its reason. Ends with 1 if anything fails.
+reclaiming and layer sparsities; then `status`, `verify`, `report`, the export of every policy, and a film of one where
+pygame is installed. All of it runs in this process. What a plan refuses is printed with its reason. Ends with 1 if
+anything fails.
 """
 
 import contextlib
