@@ -22,6 +22,7 @@ from tests.agents.kernels.agents import (
     ticket,
     transitions,
 )
+from tests.cases import EACH, Case
 
 FORMS = [False, pytest.param(True, marks=pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}"))]
 
@@ -78,10 +79,14 @@ def test_the_kernels_get_no_pointer_to_another_array() -> None:
         _CompactOutputs(agent._library, network, pattern[:-1])(network, given[None])
 
 
+@EACH
 @pytest.mark.parametrize("kernels", FORMS)
 @pytest.mark.parametrize("sparsity", [None, 0.2, 0.9])
-def test_several_observations_have_the_actions_of_each_alone_to_the_bit(sparsity: float | None, kernels: bool) -> None:
-    agent = learner(fresh() if sparsity is None else ticket(sparsity), kernels=kernels)
+def test_several_observations_have_the_actions_of_each_alone_to_the_bit(
+    sparsity: float | None, kernels: bool, case: Case
+) -> None:
+    state = fresh(case=case) if sparsity is None else ticket(sparsity, case=case)
+    agent = learner(state, kernels=kernels, case=case)
     observations = np.stack([observation(seed) for seed in range(37)])
     observations[::3] = 0.0
     for number in (1, 2, 8, 16, 37):
