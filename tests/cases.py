@@ -88,10 +88,11 @@ _NORMALIZED = {**_ROLLOUTS, "normalize_observations": True, "normalize_rewards":
 CASES = (
     Case("sac", "Pendulum-v1", Spec(3, 1), {"batch_size": 16}),
     Case("td3", "Pendulum-v1", Spec(3, 1), {"batch_size": 16}),
+    Case("dqn", "CartPole-v1", Spec(4, 2, discrete=True), {"batch_size": 16, "exploration_steps": 100}),
     Case("ppo", "Pendulum-v1", Spec(3, 1), _NORMALIZED, training={}),
     Case("ppo", "CartPole-v1", Spec(4, 2, discrete=True), _ROLLOUTS, training={}),
 )
-SAC, TD3, PPO, _ = CASES
+SAC, TD3, DQN, PPO, _ = CASES
 EACH = pytest.mark.parametrize("case", CASES, ids=str)
 CONTINUOUS = pytest.mark.parametrize("case", [case for case in CASES if not case.spec.discrete], ids=str)
 OTHERS = pytest.mark.parametrize("case", CASES[1:], ids=str)

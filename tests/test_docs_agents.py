@@ -59,7 +59,8 @@ def test_its_page_has_every_key_with_its_default(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_its_page_has_every_metric(name: str) -> None:
-    algorithm, spec, n = functions_of(ALGORITHMS[name]), Spec(3, 2), 4
+    algorithm, n = functions_of(ALGORITHMS[name]), 4
+    spec = Spec(3, 2, discrete=algorithm.description.learns == ("discrete",))
     config = Config(tasks=("A-v0",), seeds=(0,), algorithm=name)
     settings = algorithm.description.settings(config, config.tasks[0])
     key = jax.random.key(0)

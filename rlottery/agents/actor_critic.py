@@ -1,13 +1,10 @@
-"""What algorithms with an actor and twin critics share: values, gradient steps that keep masks, and layer inputs."""
+"""What algorithms with an actor and twin critics share: values and layer inputs."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from rlottery.agents.base import apply_masks
 from rlottery.agents.networks import Tree, mlp, mlp_layer_inputs
 from rlottery.storage.transitions import Transitions
 
@@ -21,25 +18,6 @@ def q_values(critic: Tree, patterns: Tree, observations: jax.Array, actions: jax
 def smaller_q(critic: Tree, patterns: Tree, observations: jax.Array, actions: jax.Array) -> jax.Array:
     """The smaller of the two Q-values of each pair: (batch,)."""
     return jnp.minimum(*q_values(critic, patterns, observations, actions))
-
-
-def masked_step(
-    optimizer: optax.GradientTransformation, gradient: Tree, state: optax.OptState, weights: Tree, masks: Tree
-) -> tuple[Tree, optax.OptState]:
-    """A group's weights and its optimiser's state after one step. Pruned weights and their moments stay zero.
-
-    Args:
-        masks: of the group's kernels; {} if it is dense.
-    """
-    step, state = optimizer.update(apply_masks(gradient, masks), state)
-    updated: Any = optax.apply_updates(weights, step)
-    return updated, state
-
-
-def map_moments(change: Callable[[Any], Any], state: optax.OptState) -> optax.OptState:
-    """The state of `optax.adam` with both moments replaced by ``change(moment)``."""
-    adam, *rest = state
-    return (adam._replace(mu=change(adam.mu), nu=change(adam.nu)), *rest)
 
 
 def layer_inputs(state: Any, batch: Transitions) -> dict[str, dict[str, jax.Array]]:

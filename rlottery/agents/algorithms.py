@@ -6,7 +6,16 @@ To add one, describe it here, add its settings to `rlottery.config` and its func
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rlottery.agents.description import Description, Network, Rollouts, Spec
-from rlottery.config import Config, Hyperparameters, NetworkSettings, PPOSettings, SACSettings, Task, TD3Settings
+from rlottery.config import (
+    Config,
+    DQNSettings,
+    Hyperparameters,
+    NetworkSettings,
+    PPOSettings,
+    SACSettings,
+    Task,
+    TD3Settings,
+)
 
 _Hyperparameters = TypeVar("_Hyperparameters", bound=Hyperparameters)
 
@@ -25,6 +34,7 @@ class Setup(NamedTuple, Generic[_Hyperparameters]):
 
 SACSetup = Setup[SACSettings]
 TD3Setup = Setup[TD3Settings]
+DQNSetup = Setup[DQNSettings]
 
 
 class PPOSetup(NamedTuple):
@@ -110,6 +120,27 @@ TD3_DESCRIPTION = _with_twin_critics(
 )
 
 
+def _q_network(spec: Spec, settings: DQNSetup) -> tuple[Network, ...]:
+    return (Network("q", (spec.observation_size, *settings.network.q, spec.action_size)),)
+
+
+DQN_DESCRIPTION = Description(
+    name="dqn",
+    label="DQN",
+    functions="rlottery.agents.dqn:DQN",
+    settings=_setup,
+    networks=_q_network,
+    acting="q",
+    outputs_per_action=1,
+    copies={"q": 4},  # weights, target, Adam's two moments
+    # Forward as the target, forward and backward in the loss; with double, forward for the next actions.
+    operations=lambda settings: {"q": 10 if settings.hyperparameters.double else 8},
+    losses={"q": "Huber loss of the Bellman error"},
+    divergence_advice="Lower dqn.learning_rate or dqn.reward_scale",
+    learns=("discrete",),
+)
+
+
 def _ppo_setup(config: Config, task: Task, widths: NetworkSettings | None = None) -> PPOSetup:
     hyperparameters, training = config.hyperparameters_for(task), config.training_for(task)
     assert isinstance(hyperparameters, PPOSettings)
@@ -152,7 +183,7 @@ PPO_DESCRIPTION = Description(
     squash="clip",
 )
 
-ALGORITHMS = {description.name: description for description in (SAC_DESCRIPTION, TD3_DESCRIPTION, PPO_DESCRIPTION)}
+ALGORITHMS = {one.name: one for one in (SAC_DESCRIPTION, TD3_DESCRIPTION, DQN_DESCRIPTION, PPO_DESCRIPTION)}
 """Every algorithm by its name."""
 
 

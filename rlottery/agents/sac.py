@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rlottery.agents.actor_critic import layer_inputs, map_moments, masked_step, q_values, smaller_q
+from rlottery.agents.actor_critic import layer_inputs, q_values, smaller_q
 from rlottery.agents.algorithms import SAC_DESCRIPTION, SACSetup
 from rlottery.agents.base import Algorithm
+from rlottery.agents.masked_steps import map_moments, masked_step
 from rlottery.agents.networks import Tree, fresh_weights, mlp
 from rlottery.storage.transitions import Transitions
 

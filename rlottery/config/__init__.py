@@ -1,14 +1,12 @@
 """The settings of a study: what a config file may contain, checked key by key."""
 
 from rlottery.config.contrasts import Contrast, RegisteredContrast
+from rlottery.config.groups import ALGORITHMS, DEFAULT_ALGORITHM, GROUPS, ON_POLICY, AlgorithmName
 from rlottery.config.loading import default_config_text, import_criteria, load_config, own_criteria
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.sections import (
-    ALGORITHMS,
-    DEFAULT_ALGORITHM,
-    ON_POLICY,
-    AlgorithmName,
     Deviation,
+    DQNSettings,
     EvaluationSettings,
     Hyperparameters,
     NetworkSettings,
@@ -25,11 +23,13 @@ from rlottery.config.training import LEFT_OUT, Training
 __all__ = [
     "ALGORITHMS",
     "DEFAULT_ALGORITHM",
+    "GROUPS",
     "LEFT_OUT",
     "ON_POLICY",
     "AlgorithmName",
     "Config",
     "Contrast",
+    "DQNSettings",
     "Deviation",
     "EvaluationSettings",
     "Hyperparameters",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -16,7 +17,9 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticKnownError
 
+from rlottery.config.groups import DEFAULT_ALGORITHM, GROUPS, groups_named
 from rlottery.config.numbers import LARGEST_SEED, fault, real, whole
 from rlottery.config.yaml_lines import show
 
@@ -100,6 +103,18 @@ Switch = Annotated[bool, PlainValidator(_switch)]
 Widths = Annotated[tuple[Annotated[int, whole(1, 65_536)], ...], FILLED, AfterValidator(_not_too_deep)]
 
 
+def _present(value: object) -> object:
+    if value is MISSING:
+        raise PydanticKnownError("missing")
+    return value
+
+
+MISSING = object()
+"""Stands in for a key that has to be given."""
+_Share = Annotated[float | None, real("a number from 0 to below 1", lambda x: 0 <= x < 1), BeforeValidator(_present)]
+"""Of a group, if the group is given."""
+
+
 class Section(BaseModel):
     """A mapping with known keys only."""
 
@@ -107,23 +122,42 @@ class Section(BaseModel):
 
 
 class Sparsity(Section):
-    """Pruned share of the kernel weights of each network; one number in the YAML means both."""
+    """Pruned share of the kernel weights of each group of networks; one number in the YAML means all groups.
 
-    actor: Fraction = Field(description="pruned share of the actor's kernel weights")
-    critic: Fraction = Field(description="pruned share of the kernel weights of the twin critic")
+    A study's config keeps the shares of its algorithm's groups (`restricted`).
+    """
+
+    actor: _Share = Field(default=None, description="pruned share of the actor's kernel weights")
+    critic: _Share = Field(default=None, description="pruned share of the kernel weights of the twin critic")
+    q: _Share = Field(default=None, description="pruned share of the Q-network's kernel weights")
 
     @model_validator(mode="before")
     @classmethod
-    def _one_for_both(cls, value: object) -> object:
-        if isinstance(value, dict | Sparsity):
+    def _one_for_all(cls, value: object) -> object:
+        if isinstance(value, Sparsity):
             return value
+        if isinstance(value, dict):
+            return dict.fromkeys(groups_named(value) or GROUPS[DEFAULT_ALGORITHM], MISSING) | value
         share = TypeAdapter(Fraction).validate_python(value)
-        return {"actor": share, "critic": share}
+        return dict.fromkeys(cls.model_fields, share)
 
     @model_serializer
     def _shortest(self) -> float | dict[str, float]:
         # One form per meaning, so that equal settings have equal fingerprints.
-        return self.actor if self.actor == self.critic else {"actor": self.actor, "critic": self.critic}
+        shares = list(self.by_group.values())
+        return shares[0] if len(set(shares)) == 1 else self.by_group
+
+    @property
+    def by_group(self) -> dict[str, float]:
+        """Group -> the pruned share of its weights."""
+        return {group: share for group, share in self if share is not None}
+
+    def restricted(self, groups: Sequence[str]) -> "Sparsity | None":
+        """The shares of these groups alone; None if others were given, or not all of these."""
+        shares = self.by_group
+        if shares.keys() != set(groups) and shares.keys() != type(self).model_fields.keys():
+            return None
+        return Sparsity(**{group: shares[group] for group in groups})
 
 
 def or_closest(name: str, known: Sequence[str]) -> str:

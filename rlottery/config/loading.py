@@ -10,9 +10,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from rlottery.config.fields import or_closest
+from rlottery.config.groups import ALGORITHMS, GROUPS, ON_POLICY
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.recipes import KEYS, PrunedRecipe
-from rlottery.config.sections import ALGORITHMS, ON_POLICY
 from rlottery.config.training import NOT_FOR_ROLLOUTS
 from rlottery.config.yaml_lines import Document, KeyPath, dotted, read_document, show
 from rlottery.errors import ConfigError, MaskError
@@ -49,7 +49,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, runs_code: b
 def _leave_out_other_algorithms(document: Document) -> None:
     """Leave out what the file says about other algorithms if the command line chooses the algorithm.
 
-    These are their sections, and for an algorithm that learns from rollouts the keys of training that are for replay.
+    These are their sections and networks, and for an algorithm that learns from rollouts the keys of training that are
+    for replay.
     """
     chosen = document.value.get("algorithm")
     if document.origin(("algorithm",)).override is None or chosen not in ALGORITHMS:
@@ -57,17 +58,20 @@ def _leave_out_other_algorithms(document: Document) -> None:
     tasks = document.value.get("tasks")
     places: list[tuple[KeyPath, Any]] = [((), document.value)]
     places += [(("tasks", index), task) for index, task in enumerate(tasks if isinstance(tasks, list) else ())]
-    for place, section in places:
-        if not isinstance(section, dict):
-            continue
-        unread: list[tuple[KeyPath, dict[Any, Any]]] = [
-            ((*place, name), section) for name in ALGORITHMS if name != chosen
+    groups = {group for of_one in GROUPS.values() for group in of_one} - set(GROUPS[chosen])
+    unread: list[tuple[KeyPath, Any]] = [
+        ((*place, name), section) for place, section in places for name in ALGORITHMS if name != chosen
+    ]
+    unread += [(("network", group), document.value.get("network")) for group in groups]
+    if chosen in ON_POLICY:
+        trainings = [
+            ((*place, "training"), section.get("training")) for place, section in places if isinstance(section, dict)
         ]
-        if chosen in ON_POLICY and isinstance(training := section.get("training"), dict):
-            unread += [((*place, "training", name), training) for name in NOT_FOR_ROLLOUTS]
-        for path, holder in unread:
-            if not any(o.override is not None for at, o in document.origins.items() if at[: len(path)] == path):
-                holder.pop(path[-1], None)
+        unread += [((*place, name), training) for place, training in trainings for name in NOT_FOR_ROLLOUTS]
+    for path, holder in unread:
+        asked_for = any(o.override is not None for at, o in document.origins.items() if at[: len(path)] == path)
+        if isinstance(holder, dict) and not asked_for:
+            holder.pop(path[-1], None)
 
 
 def load_settings(path: Path, model: type[Settings], made_by: str) -> Settings:

@@ -25,16 +25,14 @@ from pydantic_core import InitErrorDetails
 from rlottery.config.built_in import recipes_for
 from rlottery.config.contrasts import Contrast, RegisteredContrast, objections
 from rlottery.config.expand import RecipeError, spread
-from rlottery.config.fields import FILLED, Seconds, Section, Seed, Switch, Workers, at_most, expects, listed
+from rlottery.config.fields import FILLED, Seconds, Section, Seed, Sparsity, Switch, Workers, at_most, expects, listed
+from rlottery.config.groups import ALGORITHMS, DEFAULT_ALGORITHM, GROUPS, ON_POLICY, AlgorithmName
 from rlottery.config.numbers import LARGEST_COUNT, fault
 from rlottery.config.recipes import PrunedRecipe, Recipe, SparseTrainingRecipe, TransferRecipe, parse_recipe
 from rlottery.config.sections import (
-    ALGORITHMS,
-    DEFAULT_ALGORITHM,
     MOST_EPISODES,
     MOST_EVALUATIONS,
-    ON_POLICY,
-    AlgorithmName,
+    DQNSettings,
     EvaluationSettings,
     Hyperparameters,
     NetworkSettings,
@@ -102,6 +100,7 @@ class Config(Section):
     )
     sac: SACSettings = SACSettings()
     td3: TD3Settings = TD3Settings()
+    dqn: DQNSettings = DQNSettings()
     ppo: PPOSettings = PPOSettings()
     training: Training = Training()
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -142,10 +141,21 @@ class Config(Section):
         sections: dict[AlgorithmName, tuple[Any, Any]] = {
             "sac": (self.sac, task.sac),
             "td3": (self.td3, task.td3),
+            "dqn": (self.dqn, task.dqn),
             "ppo": (self.ppo, task.ppo),
         }
         merged: Hyperparameters = _merged(*sections[self.algorithm])
         return merged
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of networks of the study's algorithm."""
+        return GROUPS[self.algorithm]
+
+    @property
+    def hidden_layers(self) -> dict[str, tuple[int, ...]]:
+        """Group of networks -> the widths of its hidden layers."""
+        return self.network.of(self.groups)
 
     def training_for(self, task: Task) -> Training:
         """The training settings, with those of the task overriding the study's.
@@ -193,10 +203,40 @@ class Config(Section):
         return tasks
 
     @model_validator(mode="after")
+    def _own_groups(self) -> Self:
+        """Check that only groups of the algorithm are named, and let every sparsity have the shares of these alone."""
+        own = f"the networks of {self.algorithm} are {' and '.join(self.groups)}"
+        for group in NetworkSettings.model_fields:
+            if group in self.network.model_fields_set and group not in self.groups:
+                raise _at(("network", group), f"`network.{group}` is of another algorithm; {own}", ("algorithm",))
+
+        def shares(place: KeyPath, given: Sparsity) -> Sparsity:
+            if (found := given.restricted(self.groups)) is None:
+                named = " and ".join(given.by_group)
+                raise _at(place, f"names {named}, but {own}; one number means all", ("algorithm",))
+            return found
+
+        pruning = {"sparsity": shares(("pruning", "sparsity"), self.pruning.sparsity)}
+        self.__dict__["pruning"] = self.pruning.model_copy(update=pruning)
+        arms = []
+        for index, recipe in enumerate(self.arms):
+            if isinstance(recipe, PrunedRecipe):
+                layers = recipe.allocation.layers
+                if layers is not None and layers.by_group.keys() != set(self.groups):
+                    named = " and ".join(layers.by_group)
+                    raise _at(("arms", index, "allocation"), f"names {named}, but {own}", ("algorithm",))
+                if recipe.sparsity is not None:
+                    kept = tuple(shares(("arms", index, "sparsity"), one) for one in recipe.sparsity)
+                    recipe = recipe.model_copy(update={"sparsity": kept})
+            arms.append(recipe)
+        self.__dict__["arms"] = tuple(arms)
+        return self
+
+    @model_validator(mode="after")
     def _masks_fit(self) -> Self:
         """Check that the masks of these networks can be saved and read."""
-        widths = self.network
-        weights = sum(one * next_one for of in (widths.actor, *[widths.critic] * 2) for one, next_one in pairwise(of))
+        networks = [of for group, of in self.hidden_layers.items() for _ in range(2 if group == "critic" else 1)]
+        weights = sum(one * next_one for of in networks for one, next_one in pairwise(of))
         if weights > MOST_WEIGHTS:
             raise _at(("network",), f"makes {weights:,} weights between hidden layers; the most is {MOST_WEIGHTS:,}")
         return self
@@ -286,6 +326,7 @@ class Config(Section):
             for name in ALGORITHMS:
                 if name != self.algorithm:
                     del section[name]
+        plain["network"] = {group: plain["network"][group] for group in self.groups}
         if self.algorithm == DEFAULT_ALGORITHM:
             del plain["algorithm"]
         if self.algorithm in ON_POLICY:
@@ -404,7 +445,7 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
             yield ("transfer", key), problem
     if not isinstance(recipe, PrunedRecipe):
         return
-    for group, shares in recipe.allocation.layers or ():
+    for group, shares in (recipe.allocation.layers.by_group if recipe.allocation.layers else {}).items():
         if len(shares) != (layers := len(getattr(config.network, group)) + 1):
             entries = f"{layers} entries, one for each layer that network.{group} makes"
             yield ("allocation", group), f"must have {entries}, not {len(shares)}"

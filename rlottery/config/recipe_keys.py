@@ -5,13 +5,23 @@ from collections.abc import Iterator, Sequence
 from string import Formatter
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_serializer, model_validator
 
 from rlottery.config.fields import FILLED, CountOrZero, Fraction, Section, Text, expects, listed
+from rlottery.config.groups import GROUPS
 from rlottery.config.numbers import fault
 from rlottery.config.yaml_lines import show, show_keys
 
 AllocationName = Literal["global", "uniform", "erk"]
+
+
+def _list(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        raise fault(f"must be a list, not {show(value)}")
+    return value
+
+
+_Shares = Annotated[tuple[Fraction, ...] | None, FILLED, BeforeValidator(_list)]
 _LAYERS = "{actor: [0.5, 0.9, 0.5], critic: [0.5, 0.9, 0.5]}"
 
 
@@ -88,10 +98,16 @@ class Transfer(Section):
 
 
 class LayerSparsities(Section):
-    """Pruned share of each layer, from input to output; both critics take the same."""
+    """Pruned share of each layer of each group of networks, from input to output; both critics take the same."""
 
-    actor: Annotated[tuple[Fraction, ...], FILLED] = Field(description="for the actor's layers")
-    critic: Annotated[tuple[Fraction, ...], FILLED] = Field(description="for the layers of each critic")
+    actor: _Shares = Field(default=None, description="for the actor's layers")
+    critic: _Shares = Field(default=None, description="for the layers of each critic")
+    q: _Shares = Field(default=None, description="for the layers of the Q-network")
+
+    @property
+    def by_group(self) -> dict[str, tuple[float, ...]]:
+        """Group -> the share of each of its layers."""
+        return {group: shares for group, shares in self if shares is not None}
 
 
 class Allocation(Section):
@@ -109,7 +125,7 @@ class Allocation(Section):
             return {}
         if isinstance(value, str) and value in get_args(AllocationName):
             return {"rule": value}
-        if isinstance(value, dict) and value.keys() == LayerSparsities.model_fields.keys():
+        if isinstance(value, dict) and any(value.keys() == set(groups) for groups in GROUPS.values()):
             return {"layers": LayerSparsities.model_validate(value)}
         raise fault(
             f"must be {listed(get_args(AllocationName))}, or the sparsity of each layer of both networks: {_LAYERS}, "
@@ -118,4 +134,4 @@ class Allocation(Section):
 
     @model_serializer
     def _as_given(self) -> str | dict[str, Any] | None:
-        return self.rule or (self.layers.model_dump(mode="json") if self.layers else None)
+        return self.rule or (self.layers.model_dump(mode="json", exclude_none=True) if self.layers else None)

@@ -183,8 +183,8 @@ class PrunedRecipe(ArmRecipe):
     def layer_sparsities(self) -> Mapping[str, Sequence[float]]:
         """Group -> the sparsity of each layer, or of the whole group alone."""
         if self.allocation.layers is not None:
-            return dict(self.allocation.layers)
-        return {group: (share,) for group, share in self.only_sparsity or ()}
+            return self.allocation.layers.by_group
+        return {group: (share,) for group, share in (self.only_sparsity.by_group if self.only_sparsity else {}).items()}
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -401,8 +401,10 @@ def percent(sparsity: Sparsity | None) -> str:
     """A sparsity as names have it: ``95``, or ``a95-c90`` if actor and critic differ."""
     if sparsity is None:
         return ""
-    actor, critic = (f"{100 * share + 0:.10g}" for share in (sparsity.actor, sparsity.critic))
-    return actor if actor == critic else f"a{actor}-c{critic}"
+    shares = {group: f"{100 * share + 0:.10g}" for group, share in sparsity.by_group.items()}
+    if len(set(shares.values())) == 1:
+        return next(iter(shares.values()))
+    return "-".join(f"{group[0]}{share}" for group, share in shares.items())
 
 
 def _schedule_name(given: Mapping[str, Any]) -> object:

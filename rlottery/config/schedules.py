@@ -43,7 +43,7 @@ class _ScheduleKeys(Section):
         """Why the schedule makes no sense with the arm's other keys; None if it does."""
         if arm.structure == "units":
             return f"whole units are pruned at once; leave out structure: units, or schedule: {self.name}"
-        if any(one.actor == one.critic == 0 for one in arm.sparsity or ()):
+        if any(not any(one.by_group.values()) for one in arm.sparsity or ()):
             return f"a sparsity of 0 prunes nothing, which makes no sense with schedule: {self.name}"
         return None
 
@@ -95,7 +95,7 @@ class Iterative(_ScheduleKeys):
 
     def _rounds(self, sparsity: Sparsity) -> float:
         """Rounds to a sparsity, to within one; infinite for the smallest rates."""
-        return log1p(-max(sparsity.actor, sparsity.critic)) / log1p(-self.rate)
+        return log1p(-max(sparsity.by_group.values())) / log1p(-self.rate)
 
 
 class Gradual(_ScheduleKeys):

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, field_serializer, field_validator, model_validator
@@ -25,6 +26,7 @@ from rlottery.config.fields import (
     expects,
     listed,
 )
+from rlottery.config.groups import ALGORITHMS
 from rlottery.config.numbers import fault, real, whole
 from rlottery.config.recipe_keys import AllocationName
 from rlottery.config.recipes import ControlName
@@ -37,7 +39,7 @@ class Pruning(Section):
     """Pruning by one of the two built-in methods. Changing these keys adds tickets; dense agents stay as they are."""
 
     sparsity: Sparsity = Field(
-        default=Sparsity(actor=0.8, critic=0.8),
+        default=Sparsity.model_validate(0.8),
         description="share of the kernel weights to prune, 0 to below 1, or {actor: s, critic: s}",
     )
     controls: tuple[ControlName, ...] = Field(
@@ -65,25 +67,21 @@ class Pruning(Section):
 
     @model_validator(mode="after")
     def _none_if_nothing_is_pruned(self) -> Self:
-        if "controls" not in self.model_fields_set and not (self.sparsity.actor or self.sparsity.critic):
+        if "controls" not in self.model_fields_set and not any(self.sparsity.by_group.values()):
             self.__dict__["controls"] = ()  # a random mask would be the ticket's own
         return self
 
 
 class NetworkSettings(Section):
-    """Hidden layers of the networks."""
+    """Hidden layers of the networks, by group. Only the groups of the study's algorithm are read."""
 
     actor: Widths = Field(default=(256, 256), description="widths of the actor's hidden layers")
     critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of each critic")
+    q: Widths = Field(default=(256, 256), description="widths of the hidden layers of the Q-network")
 
-
-AlgorithmName = Literal["sac", "td3", "ppo"]
-"""The algorithms. Each has a section of its name, with its hyperparameters."""
-ALGORITHMS: tuple[AlgorithmName, ...] = get_args(AlgorithmName)
-ON_POLICY: tuple[AlgorithmName, ...] = ("ppo",)
-"""Those that learn from rollouts of the current policy, not from replay."""
-DEFAULT_ALGORITHM: AlgorithmName = "sac"
-"""The algorithm of configs that choose none. Records don't name it, as those of versions that knew no other."""
+    def of(self, groups: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Group -> the widths of its hidden layers, for these groups."""
+        return {group: getattr(self, group) for group in groups}
 
 
 class SACSettings(Section):
@@ -121,6 +119,34 @@ class TD3Settings(Section):
         default=0.1, description="standard deviation of the noise on actions from -1 to 1 that collect data"
     )
     reward_scale: Positive = Field(default=1.0, description="factor on the rewards that the critic learns")
+
+
+class DQNSettings(Section):
+    """Hyperparameters of deep Q-networks (Mnih et al. 2015, doi:10.1038/nature14236)."""
+
+    discount: Discount = Field(default=0.99, description="weight of the next step's value, 0 to below 1")
+    learning_rate: Rate = Field(default=1e-3, description="Adam's step size")
+    batch_size: Batch = Field(default=64, description="transitions per update")
+    target_interval: Count = Field(default=500, description="updates from one copy of the network to the next")
+    double: Switch = Field(
+        default=False, description="true: the network chooses the next action, and its copy values it (double DQN)"
+    )
+    exploration_start: ZeroToOne = Field(default=1.0, description="probability of a random action at first")
+    exploration_end: ZeroToOne = Field(
+        default=0.05, description="the same from exploration_steps on; at most exploration_start"
+    )
+    exploration_steps: Count = Field(
+        default=10_000, description="environment steps in which it changes from one to the other, along a line"
+    )
+    max_gradient_norm: Positive = Field(default=10.0, description="longer gradients are scaled down to this length")
+    reward_scale: Positive = Field(default=1.0, description="factor on the rewards that the network learns")
+
+    @model_validator(mode="after")
+    def _explores_less_and_less(self) -> Self:
+        if self.exploration_end > self.exploration_start:
+            start, end = self.exploration_start, self.exploration_end
+            raise fault(f"exploration_end ({end:g}) must be at most exploration_start ({start:g})")
+        return self
 
 
 class PPOSettings(Section):
@@ -170,7 +196,7 @@ class PPOSettings(Section):
         return TrainingOnRollouts.of(training, self.rollout_steps, max(1, self.updates))
 
 
-Hyperparameters = SACSettings | TD3Settings | PPOSettings
+Hyperparameters = SACSettings | TD3Settings | DQNSettings | PPOSettings
 
 
 MOST_EVALUATIONS = 100_000
@@ -268,6 +294,8 @@ class Task(Section):
     td3: TD3Settings = Field(
         default=TD3Settings(), description="keys of td3 for this task alone; read through Config.hyperparameters_for"
     )
+    dqn: DQNSettings = Field(
+        default=DQNSettings(), description="keys of dqn for this task alone; read through Config.hyperparameters_for"
     ppo: PPOSettings = Field(
         default=PPOSettings(), description="keys of ppo for this task alone; read through Config.hyperparameters_for"
     )

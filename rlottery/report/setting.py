@@ -21,10 +21,10 @@ def setting_line(config: Config) -> str:
 
 
 def _networks(config: Config) -> str:
-    actor, critic = config.network.actor, config.network.critic
-    if actor == critic:
-        return f"{_units(actor)} units"
-    return f"{_units(actor)} units in the actor and {_units(critic)} in each critic"
+    widths = config.hidden_layers
+    if len(set(widths.values())) == 1:
+        return f"{_units(next(iter(widths.values())))} units"
+    return f"{_units(widths['actor'])} units in the actor and {_units(widths['critic'])} in each critic"
 
 
 def _units(widths: tuple[int, ...]) -> str:

@@ -85,7 +85,7 @@ class DiscreteRunSpaces(TypedDict):
 
     observation_size: Count
     actions: Count
-    first_action: Annotated[int, Field(strict=True)]
+    first_action: Annotated[int, Field(strict=True, ge=-(2**62), le=2**62)]
 
 
 class RunFacts(TypedDict, total=False):

@@ -17,6 +17,7 @@ from rlottery.agents.td3 import TD3
 from rlottery.config import NetworkSettings, TD3Settings
 from rlottery.storage.transitions import Transitions
 from tests import cases
+from tests.agents.by_hand import ByHand, close, same
 from tests.agents.numpy_networks import backward
 from tests.agents.small import BATCH_SIZE, SPEC, doubled, numpy_mlp, random_batch, random_masks
 
@@ -50,19 +51,17 @@ def fresh(seed: int = 0) -> td3.TD3State:
 with_masks = jax.jit(TD3.with_masks)
 
 
-class Reference:
+class Reference(ByHand):
     """One agent in NumPy, which is trained as the paper's algorithm 1 says.
 
     Attributes:
-        params, targets: of double precision.
+        targets: of double precision.
     """
 
     def __init__(self, state: td3.TD3State):
-        self.params, self.targets = doubled(state.params), doubled(state.targets)
-        self.masks = jax.tree.map(np.asarray, state.masks)
+        super().__init__(state)
+        self.targets = doubled(state.targets)
         self.key, self.updates, self.actor_loss = state.key, 0, 0.0
-        self.moments = {group: [jax.tree.map(np.zeros_like, tree)] * 2 for group, tree in self.params.items()}
-        self.steps = dict.fromkeys(self.params, 0)
 
     def goals(self, batch: Transitions) -> np.ndarray:
         self.key, noise_key = jax.random.split(self.key)
@@ -96,36 +95,6 @@ class Reference:
         by_output = by_pair[:, SPEC.observation_size :] * (1 - actions**2)
         self.adam("actor", backward(actor, observations, by_output)[0], 1e-3)
         self.targets = jax.tree.map(lambda t, w: 0.98 * t + 0.02 * w, self.targets, self.params)
-
-    def adam(self, group: str, gradient: Tree, rate: float) -> None:
-        """Kingma & Ba 2015, algorithm 1, on the gradient of the weights that are not pruned."""
-        masked = jax.tree_util.tree_map_with_path(lambda path, g: g * self.mask(group, path), gradient)
-        self.steps[group] += 1
-        first, second = self.moments[group]
-        first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, masked)
-        second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, second, masked)
-        self.moments[group] = [first, second]
-        share, share_of_squares = 1 - 0.9 ** self.steps[group], 1 - 0.999 ** self.steps[group]
-        self.params[group] = jax.tree.map(
-            lambda w, m, v: w - rate * (m / share) / (np.sqrt(v / share_of_squares) + 1e-8),
-            *(self.params[group], first, second),
-        )
-
-    def mask(self, group: str, path: Any) -> Any:
-        node = self.masks.get(group, {})
-        for entry in path:
-            node = node.get(entry.key, {}) if isinstance(node, dict) else node
-        return 1.0 if isinstance(node, dict) else node
-
-
-def close(one: Any, other: Any, atol: float = 1e-5) -> bool:
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(np.allclose(a, b, rtol=1e-5, atol=atol) for a, b in pairs)
-
-
-def same(one: Any, other: Any) -> bool:
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 def training(state: td3.TD3State, number: int) -> Iterator[tuple[td3.TD3State, dict[str, Any], Transitions]]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from rlottery.config import (
     Config,
+    DQNSettings,
     PPOSettings,
     SACSettings,
     Task,
@@ -253,7 +254,7 @@ def test_the_section_of_another_algorithm_is_refused(faults: Faults) -> None:
     assert line == f"command line: {override}: td3: {said.format('td3', 'td3', 'sac')}"
     (line,) = faults(MINIMAL, "algorithm=td3", "sac.batch_size=64")
     assert line.endswith(said.format("sac", "sac", "td3"))
-    assert faults(MINIMAL + "algorithm: TD3") == ["config.yaml:3: algorithm: must be sac, td3 or ppo, not 'TD3'"]
+    assert faults(MINIMAL + "algorithm: TD3") == ["config.yaml:3: algorithm: must be sac, td3, dqn or ppo, not 'TD3'"]
 
 
 PPO = "tasks: [a]\nseeds: [0]\nalgorithm: ppo\n"
@@ -396,17 +397,18 @@ def test_shipped_config_is_the_packaged_one() -> None:
 def test_shipped_config_has_every_key(load: Callable[..., Config]) -> None:
     config = load_config(ROOT / "config.yaml")
     # A config has one of the two, and contrasts only with arms.
-    assert config.model_fields_set == set(Config.model_fields) - {"arms", "contrasts", "td3", "ppo"}
+    assert config.model_fields_set == set(Config.model_fields) - {"arms", "contrasts", "td3", "dqn", "ppo"}
     lines = (ROOT / "config.yaml").read_text().splitlines()
     assert {"#   arms:", "#   contrasts:"} <= set(lines)
     # Nor the section of another algorithm. It is there as comments, with the defaults.
-    for name, default in (("td3", TD3Settings()), ("ppo", PPOSettings())):
+    for name, default in (("td3", TD3Settings()), ("dqn", DQNSettings()), ("ppo", PPOSettings())):
         starts = next(index for index, line in enumerate(lines) if line.startswith(f"# {name}:"))
         of_it = itertools.takewhile(lambda line: line.startswith("#"), lines[starts + 1 :])
         section = "".join(f"{line.removeprefix('#')}\n" for line in of_it)
         found = getattr(load(f"{MINIMAL}algorithm: {name}\n{name}:\n{section}"), name)
         assert found.model_fields_set == set(type(default).model_fields) and found == default
-    for section in (config.pruning, config.network, config.sac, config.training, config.evaluation, config.verdict):
+    assert config.network.model_fields_set == set(config.groups)
+    for section in (config.pruning, config.sac, config.training, config.evaluation, config.verdict):
         assert section.model_fields_set == set(type(section).model_fields)
 
 
@@ -494,6 +496,7 @@ def test_every_key_is_read() -> None:
             "NetworkSettings",
             "SACSettings",
             "TD3Settings",
+            "DQNSettings",
             "PPOSettings",
             "Training",
             "Updates",

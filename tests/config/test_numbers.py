@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from rlottery.config import ALGORITHMS, Config
+from rlottery.config import ALGORITHMS, DEFAULT_ALGORITHM, ON_POLICY, Config
 from rlottery.config.fields import Discount, NumberOrAuto, Positive, Rate, Section
 from rlottery.config.recipes import TicketRecipe
 from tests.config.conftest import Faults
@@ -67,8 +67,10 @@ def setting(key: str, value: str) -> str:
 
 def minimal(key: str) -> str:
     """A config that may have this key."""
-    section = key.partition(".")[0]
-    return f"{MINIMAL}algorithm: {section}\n" if section in ALGORITHMS else MINIMAL
+    section, _, inner = key.removesuffix("[]").partition(".")
+    owner = section if section in ALGORITHMS else "dqn" if inner.endswith("q") else DEFAULT_ALGORITHM
+    made = MINIMAL if owner not in ON_POLICY else MINIMAL.replace(", warmup_steps: 10", "")
+    return f"{made}algorithm: {owner}\n"
 
 
 def arm(key: str, value: str) -> str:
@@ -76,8 +78,8 @@ def arm(key: str, value: str) -> str:
     path = [part for part in key.removesuffix("[]").split(".") if part != "layers"]
     text = f"[{value}]" if key.endswith("[]") else value
     if path[0] == "allocation":
-        other = "critic" if path[1] == "actor" else "actor"
-        return f"arms=[{{criterion: taylor, allocation: {{{path[1]}: {text}, {other}: [0.5, 0.5, 0.5]}}}}]"
+        others = {"actor": ", critic: [0.5, 0.5, 0.5]", "critic": ", actor: [0.5, 0.5, 0.5]", "q": ""}
+        return f"arms=[{{criterion: taylor, allocation: {{{path[1]}: {text}{others[path[1]]}}}}}]"
     for part in reversed(path):
         text = f"{{{part}: {text}}}"
     scored = "" if path[0] == "schedule" and path[1] != "iterative" else "criterion: magnitude, "
@@ -87,8 +89,8 @@ def arm(key: str, value: str) -> str:
 
 
 def test_the_keys_are_found() -> None:
-    assert len(OF_STUDY) == 46 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
-    assert len(OF_ARMS) == 18 and {"batches", "rewind.step", "schedule.rigl.drop", "sparsity[]"} <= {*OF_ARMS}
+    assert len(OF_STUDY) == 68 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
+    assert len(OF_ARMS) == 19 and {"batches", "rewind.step", "schedule.rigl.drop", "sparsity[]"} <= {*OF_ARMS}
 
 
 @pytest.mark.parametrize("key", OF_STUDY)
@@ -105,7 +107,7 @@ def test_no_key_of_an_arm_does(faults: Faults, key: str) -> None:
     for value in IMPOSSIBLE:
         if key == "sparsity" and value == "null":  # as if it weren't given
             continue
-        found = faults(MINIMAL, arm(key, value))[0]
+        found = faults(minimal(key), arm(key, value))[0]
         assert key.removesuffix("[]").rpartition(".")[2] in found and "must be " in found, (value, found)
 
 
@@ -124,13 +126,21 @@ def value_of(config: Config, key: str) -> object:
     return value[0] if key.endswith("[]") else value
 
 
+DIVIDED = {
+    "training.environments": ["training.warmup_steps=100", "evaluation.interval=100"],
+    "ppo.rollout_steps": ["ppo.batch_size=50"],
+    "ppo.batch_size": ["ppo.rollout_steps=200"],
+    "ppo.epochs": ["ppo.rollout_steps=64"],
+}
+"""What else has to be set if a key is 100, because one must divide the other or fit into it."""
+
+
 @pytest.mark.parametrize("key", OF_STUDY)
 def test_whole_numbers_may_be_written_with_an_exponent(load: Load, faults: Faults, key: str) -> None:
     default = value_of(Config(tasks=["a"], seeds=[0]), key)  # type: ignore[arg-type, list-item]
     if not isinstance(default, int) and key not in ("workers", "training.replay_capacity"):
         return
-    # 100 environments must divide these.
-    others = ["training.warmup_steps=100", "evaluation.interval=100"] if key == "training.environments" else []
+    others = DIVIDED.get(key, [])
     for written in ("100", "1e2", "1.0e2", "100.0", "1_00", "+1e+2"):
         value = value_of(load(minimal(key), setting(key, written), *others), key)
         assert (type(value), value) == (int, 100)

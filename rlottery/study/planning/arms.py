@@ -109,7 +109,7 @@ class Arm:
     def sparsity(self) -> dict[str, float] | None:
         """Pruned share by group as its own recipe asks for it; None if given for layers, or by another arm."""
         asked = self.recipe.only_sparsity
-        return None if asked is None else {"actor": asked.actor, "critic": asked.critic}
+        return None if asked is None else asked.by_group
 
     @property
     def ranks_globally(self) -> bool:

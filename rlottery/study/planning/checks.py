@@ -39,7 +39,7 @@ def check_arms(config: Config, arms: Sequence[Arm]) -> None:
         if weights > MOST_WEIGHTS:
             raise StudyError(
                 f"network: on {task.id}, the agent's networks have {weights:,} weights, and a mask file holds at most "
-                f"{MOST_WEIGHTS:,}. Lower the widths in network.actor or network.critic."
+                f"{MOST_WEIGHTS:,}. Lower the widths in {' or '.join(f'network.{group}' for group in config.groups)}."
             )
         # Rounds of iterative pruning last: if one is impossible, so is the whole arm, whose message is clearer.
         for arm in sorted(arms, key=lambda arm: ROUND in arm.name):

@@ -164,7 +164,8 @@ def test_a_control_is_neither_of_the_two_methods() -> None:
 
 def test_the_shorthands_fingerprints_are_those_that_its_files_hold() -> None:
     inputs = {"agent": "0123"}
-    magnitude, gradient = built_in_arms("magnitude", Pruning())[0], built_in_arms("gradient", Pruning())[0]
+    plain = pruning().pruning  # of a config, which has the shares of its algorithm's networks
+    magnitude, gradient = built_in_arms("magnitude", plain)[0], built_in_arms("gradient", plain)[0]
     few = built_in_arms("gradient", Pruning(sparsity=Sparsity(actor=0.9, critic=0.5), num_gradient_batches=5))[0]
     assert mask_fingerprint(magnitude, 3, inputs) == {
         "version": 1,

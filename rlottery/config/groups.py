@@ -1,0 +1,31 @@
+"""The algorithms, and the groups of networks of each."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from rlottery.config.numbers import fault
+from rlottery.config.yaml_lines import show_keys
+
+AlgorithmName = Literal["sac", "td3", "dqn", "ppo"]
+"""The algorithms. Each has a section of its name, with its hyperparameters."""
+ALGORITHMS: tuple[AlgorithmName, ...] = get_args(AlgorithmName)
+ON_POLICY: tuple[AlgorithmName, ...] = ("ppo",)
+"""Those that learn from rollouts of the current policy, not from replay."""
+DEFAULT_ALGORITHM: AlgorithmName = "sac"
+"""The algorithm of configs that choose none. Records don't name it, as those of versions that knew no other."""
+GROUPS: dict[AlgorithmName, tuple[str, ...]] = {
+    "sac": ("actor", "critic"),
+    "td3": ("actor", "critic"),
+    "dqn": ("q",),
+    "ppo": ("actor", "critic"),
+}
+"""The groups of networks of each algorithm: the keys of `network`, and of sparsities and allocations by group."""
+
+
+def groups_named(value: Mapping[str, Any]) -> tuple[str, ...]:
+    """The groups of the algorithms whose groups a mapping names; () if it names none."""
+    named = [groups for groups in dict.fromkeys(GROUPS.values()) if not value.keys().isdisjoint(groups)]
+    if len(named) > 1:
+        sets = " or ".join(" and ".join(groups) for groups in named)
+        raise fault(f"must name the networks of one algorithm, {sets}, not {show_keys(value)}")
+    return named[0] if named else ()
