@@ -296,6 +296,7 @@ class Task(Section):
     )
     dqn: DQNSettings = Field(
         default=DQNSettings(), description="keys of dqn for this task alone; read through Config.hyperparameters_for"
+    )
     ppo: PPOSettings = Field(
         default=PPOSettings(), description="keys of ppo for this task alone; read through Config.hyperparameters_for"
     )

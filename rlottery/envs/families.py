@@ -4,9 +4,10 @@ from rlottery.config.task_ids import task_parts
 from rlottery.envs.family import Family, Names
 from rlottery.envs.gymnasium_tasks import GymnasiumTasks
 from rlottery.envs.metaworld import MetaWorld
+from rlottery.envs.minatar import MinAtar
 from rlottery.envs.noise_inputs import NoiseInputs
 
-FAMILIES: tuple[Family, ...] = (MetaWorld(), GymnasiumTasks())
+FAMILIES: tuple[Family, ...] = (MetaWorld(), MinAtar(), GymnasiumTasks())
 """A task belongs to the first family that includes it. The last one includes every name."""
 
 
