@@ -83,7 +83,7 @@ class Case:
         return self.algorithm.batch(rows, self.spec)
 
 
-_ROLLOUTS = {"rollout_steps": 20, "batch_size": 10, "epochs": 2, "linear_decay": True}
+_ROLLOUTS = {"rollout_steps": 10, "batch_size": 5, "epochs": 2, "linear_decay": True}
 _NORMALIZED = {**_ROLLOUTS, "normalize_observations": True, "normalize_rewards": True}
 CASES = (
     Case("sac", "Pendulum-v1", Spec(3, 1), {"batch_size": 16}),

@@ -29,7 +29,7 @@ from rlottery.study.execution.allocations import Open, open_runs
 from rlottery.study.line_tables import RunLine, Sentence, StateTable
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.earlier import is_known_to_differ
-from rlottery.study.planning.finished_runs import damage_of_run, replay_was_deleted
+from rlottery.study.planning.finished_runs import collected_data, damage_of_run, replay_was_deleted
 
 _SUMMARY_WORDS = {"to repeat": "to do", "mask made": "to do"}
 """States that the summary counts under another name."""
@@ -236,7 +236,8 @@ def _ended_state(files: RunFiles, manifest: Manifest) -> State:
     if manifest["status"] != "done":
         return State(manifest["status"], manifest.get("error", "").split("\n")[0])
     if replay_was_deleted(files, manifest):
-        return State("to repeat", "its replay buffer was deleted")
+        data = collected_data(manifest["fingerprint"])
+        return State("to repeat", f"its {data} {'were' if data.endswith('s') else 'was'} deleted")
     if damaged := damage_of_run(files, manifest, contents=()):
         return State("damaged", _damage_text(damaged[0]))
     sessions = len(manifest.get("sittings", []))

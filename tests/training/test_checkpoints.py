@@ -88,7 +88,8 @@ class Study:
         case: Case = SAC_CASE,
         environments: int = 1,
     ) -> None:
-        self.algorithm, self.settings = case.algorithm, SETTINGS if case is SAC_CASE else case.settings(4)
+        own = {"rollout_steps": 20, "batch_size": 10} if case.name == "ppo" else {}
+        self.algorithm, self.settings = case.algorithm, SETTINGS if case is SAC_CASE else case.settings(4, **own)
         rollouts = case.description.rollouts(self.settings)
         if rollouts is not None:
             updates = env_steps // rollouts.steps * rollouts.updates

@@ -8,7 +8,6 @@ import contextlib
 from collections.abc import Collection
 from dataclasses import replace
 
-from rlottery.config import ON_POLICY
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask
@@ -133,9 +132,10 @@ def _check_same_recipe(job: Job) -> None:
 def _no_replay_error(job: Job, manifest: Manifest) -> StudyError:
     released = " (deleted because of keep_replay: false)" if manifest.get("replay") == "released" else ""
     keep = "Set keep_replay: true. " if released else ""
-    missing, needed = ("Replay buffer", "buffer") if job.config.algorithm not in ON_POLICY else ("Rollouts", "rollouts")
+    data = finished_runs.collected_data(manifest["fingerprint"])
+    needed = data.split()[-1]
     return StudyError(
-        f"{missing} not found{released}: {job.dense_files.replay}\n"
+        f"{data.capitalize()} not found{released}: {job.dense_files.replay}\n"
         f"Gradient saliency needs the {needed} that dense training saves. {keep}Train the dense agent again:\n"
         "  main(train_agent=True, create_ticket=False, run_ticket=False)\n"
         "or this command with: --stages dense"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from rlottery.config import ON_POLICY
 from rlottery.errors import StudyError
 from rlottery.storage.manifests import (
     MANIFEST_FORMAT,
@@ -10,6 +11,7 @@ from rlottery.storage.manifests import (
     FileEntry,
     Manifest,
     ManifestStatus,
+    algorithm_in,
     find_damage,
     read_manifest,
 )
@@ -139,6 +141,11 @@ def expected_files(files: RunFiles, manifest: Manifest) -> dict[str, FileEntry]:
 def replay_was_deleted(files: RunFiles, manifest: Manifest) -> bool:
     """Whether the whole replay buffer was deleted by something other than rlottery."""
     return manifest.get("replay") == "saved" and not files.replay.exists()
+
+
+def collected_data(fingerprint: Fingerprint) -> str:
+    """What a run with this fingerprint keeps for criteria to read: ``replay buffer`` or ``rollouts``."""
+    return "rollouts" if algorithm_in(fingerprint) in ON_POLICY else "replay buffer"
 
 
 def has_replay(job: Job, manifest: Manifest) -> bool:
