@@ -88,8 +88,12 @@ class Algorithm:
         return reduce(getitem, self.description.acting.split("."), params)
 
     def deterministic(self, outputs: np.ndarray, spec: Spec) -> np.ndarray:
-        """The deterministic actions (..., act) for outputs (..., out): of discrete ones, that of the largest output."""
-        actions: np.ndarray = largest(outputs) if spec.discrete else self.exploit(outputs)
+        """The deterministic actions (..., act) for outputs (..., out).
+
+        An algorithm that learns both kinds of actions chooses discrete ones by the largest output.
+        """
+        chooses = spec.discrete and "continuous" in self.description.learns and "discrete" in self.description.learns
+        actions: np.ndarray = largest(outputs) if chooses else self.exploit(outputs)
         return actions
 
     def with_masks(self, state: Any, masks: Tree) -> Any:

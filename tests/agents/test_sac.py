@@ -110,7 +110,9 @@ def test_data_is_collected_around_the_mean_and_evaluated_at_it() -> None:
     by_hand, _ = numpy_policy(doubled(actor), observations, normals(key))
     noise = np.asarray(jax.random.normal(key, (BATCH_SIZE, 2)))
     np.testing.assert_allclose(sac.explore(outputs, noise, 1, SETTINGS), by_hand, atol=1e-5)
-    np.testing.assert_allclose(jax.jit(sac.explore, static_argnums=2)(outputs, noise, SETTINGS), by_hand, atol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(sac.explore, static_argnums=(2, 3))(outputs, noise, 1, SETTINGS), by_hand, atol=1e-5
+    )
 
 
 def test_a_dense_agent_starts_with_targets_equal_to_its_critics_and_empty_moments() -> None:

@@ -104,17 +104,17 @@ def test_what_was_saved_is_loaded_to_the_bit(tmp_path: Path, rows: int) -> None:
 
 def test_loaded_fields_are_memory_mapped_and_read_only(saved: Path) -> None:
     loaded = replay.load_replay(saved)
-    for field in loaded:
+    for field in loaded.fields.values():
         assert isinstance(field, np.memmap)
         with pytest.raises(ValueError, match="read-only"):
             field[0] = 0
     drawn = replay.sample(loaded, np.random.default_rng(0), 4)
-    assert not any(np.shares_memory(a, b) for a, b in zip(drawn, loaded, strict=True))
+    assert not any(np.shares_memory(a, b) for a, b in zip(drawn.fields.values(), loaded.fields.values(), strict=True))
     again = columns(filled(8, 11).sample(np.random.default_rng(0), 4), 3, 2)
-    assert all(np.array_equal(a, b) for a, b in zip(drawn, again, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(drawn.fields.values(), again.fields.values(), strict=True))
 
 
-@pytest.mark.parametrize("field", Transitions._fields)
+@pytest.mark.parametrize("field", Transitions._fields[:-1])
 def test_a_missing_field_is_named(saved: Path, field: str) -> None:
     (saved / f"{field}.npy").unlink()
     with pytest.raises(StudyError, match=rf"{field}\.npy can't be read.*run the study again"):

@@ -82,7 +82,7 @@ class ByHand:
             rows = generator.integers(100, size=BATCH_SIZE)
             keys = jax.random.split(jax.random.fold_in(jax.random.key(6), index))
             noise = [np.asarray(jax.random.normal(key, (BATCH_SIZE, SPEC.action_size)), np.float64) for key in keys]
-            batch = Transitions(*(field[rows] for field in stored()))
+            batch = Transitions(*(field[rows] for field in stored().fields.values()))
             self.batches.append((doubled(batch), dict(zip(("critic", "actor"), noise, strict=True))))
 
     def losses(self, group: str) -> np.ndarray:

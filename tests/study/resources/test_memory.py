@@ -260,4 +260,4 @@ def test_a_mapped_replay_is_read_in_place(buffer: ReplayBuffer, tmp_path: Path) 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5 * 64 * buffer.row_bytes + 100_000  # a header is read as Python
-    assert all(isinstance(field, np.memmap) and not field.flags.writeable for field in stored)
+    assert all(isinstance(field, np.memmap) and not field.flags.writeable for field in stored.fields.values())
