@@ -10,12 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-PATIENCE_SECONDS = 600.0
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 
 class DaskCluster:
@@ -86,16 +84,6 @@ class DaskCluster:
     def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self._folder / "dask.log").open("ab") as log:
             command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments]
-            # Runs are compiled as users have it, not as the tests do.
-            environment = os.environ | {"XLA_FLAGS": ""}
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._processes.append(process)
         return process
-
-
-def wait_for(holds: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

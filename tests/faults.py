@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
+from rlottery.storage.manifests import read_manifest
 from rlottery.storage.metrics_log import WALL_CLOCK
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.progress import read_progress
@@ -162,10 +163,9 @@ def own_groups(value: Any, case: "Case") -> Any:
 
 KINDS = ("all", "all", "all", "command", "worker", "SIGTERM", "SIGINT")
 LATEST_KILL_SECONDS = 12.0
-QUICKLY = 4.0
-"""The latest kill, in seconds, for the small studies of the test suite: they take little longer."""
-REPORTS = __name__ == "__main__"
-"""Whether the commands draw reports. The test suite compares weights, masks, metrics and replay buffers alone."""
+IS_SCRIPT = __name__ == "__main__"
+"""Whether the commands draw reports, and compile as users have it. The test suite compares weights, masks, metrics and
+replay buffers alone, and compiles in half the time."""
 WITHOUT_REPORT = (
     "import sys, types; sys.modules['rlottery.report.files'] = types.SimpleNamespace(write_report=lambda *_: []); "
 )
@@ -180,15 +180,13 @@ def start(folder: Path, *arguments: str, environment: dict[str, str] | None = No
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from rlottery.__main__ import main; main()"
     )
-    code = code if REPORTS else WITHOUT_REPORT + code
+    code = code if IS_SCRIPT else WITHOUT_REPORT + code
+    own = {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])} | ({"XLA_FLAGS": ""} if IS_SCRIPT else {})
     with (folder / "command.log").open("a") as log:
         return subprocess.Popen(
             [sys.executable, "-c", code, "run", "config.yaml", *arguments],
             cwd=folder,
-            # Compiled as users have it, not as the tests do.
-            env=os.environ
-            | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path]), "XLA_FLAGS": ""}
-            | (environment or {}),
+            env=os.environ | own | (environment or {}),
             stdout=log,
             stderr=log,
             text=True,
@@ -201,6 +199,13 @@ def make_study(folder: Path, config: str) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(config)
     return folder
+
+
+def sessions(run: RunFiles) -> int:
+    """How many processes have trained a run, one after the other."""
+    manifest = read_manifest(run)
+    assert manifest is not None
+    return len(manifest["sittings"])
 
 
 def starter_of_node(files: RunFiles) -> int:

@@ -3,31 +3,51 @@
 A file of its own, because whole files go to a process of the test run.
 """
 
-import random
 from pathlib import Path
 
-from tests.faults import QUICKLY, Study, digests, endure, make_study, start
+from rlottery.storage.paths import Store
+from tests.faults import ALWAYS, digests, kill, sessions, start
+from tests.study.execution.in_process import run_in_this_process
+from tests.waiting import TASK, Hold, make_study, wait_for
 
-TRAINED_OTHERWISE = """\
-name: tiny
-tasks: [Pendulum-v1]
+CONFIG = f"""\
+name: held
+tasks: ["{TASK}"]
 seeds: [0]
-network: {actor: [16, 16], critic: [16, 16]}
+network: {{actor: [16, 16], critic: [16, 16]}}
 arms:
-  - {name: rigl, schedule: {rigl: {interval: 50}}, sparsity: 0.8, rescale: true}
-  - {name: gradual, schedule: {gradual: {interval: 50}}, sparsity: 0.8}
-  - {name: late, criterion: magnitude, sparsity: 0.75, rewind: {step: 250}}
-training: {env_steps: 650, warmup_steps: 150}
-evaluation: {interval: 150, episodes: 1, score_evaluations: 1, untrained_policies: 2}
+  - {{name: rigl, schedule: {{rigl: {{interval: 50}}}}, sparsity: 0.8, rescale: true}}
+  - {{name: gradual, schedule: {{gradual: {{interval: 50}}}}, sparsity: 0.8}}
+  - {{name: late, criterion: magnitude, sparsity: 0.75, rewind: {{step: 250}}}}
+training: {{env_steps: 650, warmup_steps: 150}}
+evaluation: {{interval: 150, episodes: 1, score_evaluations: 1, untrained_policies: 2}}
 """
 
 
 def test_arms_that_prune_in_training_or_go_back_into_it_end_in_the_same_bits(tmp_path: Path) -> None:
-    undisturbed = make_study(tmp_path / "undisturbed", TRAINED_OTHERWISE)
-    assert start(undisturbed).wait(timeout=600) == 0, (undisturbed / "command.log").read_text()
-    killed = make_study(tmp_path / "killed", TRAINED_OTHERWISE)
-    survived = endure(killed, Study(TRAINED_OTHERWISE, ((),)), 2, random.Random(2), latest=QUICKLY)
-    assert survived.total() > 0
+    undisturbed, disturbed = make_study(tmp_path / "undisturbed", CONFIG), make_study(tmp_path / "disturbed", CONFIG)
+    run_in_this_process(undisturbed)
+
+    # The rewound run has the 400 steps that are left.
+    rigl, gradual, late = (
+        Hold(disturbed, arm, from_step=step) for arm, step in (("rigl", 400), ("gradual", 440), ("late", 260))
+    )
+    process = start(disturbed, ALWAYS, "workers=1")
+    wait_for(rigl.is_reached, process)
+    kill(process, "worker")  # it is started once more
+    rigl.release()
+    wait_for(gradual.is_reached, process)
+    kill(process, "SIGINT")
+    assert process.wait(timeout=600) == 130
+    gradual.release()
+    process = start(disturbed, ALWAYS, "workers=1")
+    wait_for(late.is_reached, process)
+    kill(process, "worker")
+    late.release()
+    assert process.wait(timeout=600) == 0, (disturbed / "command.log").read_text()
+
     expected = digests(undisturbed / "data")
     assert len(expected) == 18
-    assert digests(killed / "data") == expected
+    assert digests(disturbed / "data") == expected
+    runs = [Store(disturbed / "data").run("held_Held-v0", 0, arm) for arm in ("rigl", "gradual", "late")]
+    assert [sessions(run) for run in runs] == [2, 2, 2]

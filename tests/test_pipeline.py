@@ -32,6 +32,7 @@ from rlottery.study.run import Outcome, run_study
 from tests.study.execution import fake_worker
 from tests.study.execution.in_process import train_in_this_process
 from tests.study.studies import TINY, change_manifest, contents, job, write_untrained
+from tests.waiting import is_alive, wait_for
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("dense", "mask", "ticket")
@@ -361,11 +362,11 @@ class Slow(PendulumEnv):
 
     def step(self, action):
         if IN_WORKER:
-            time.sleep(0.05)
+            time.sleep(0.2)
         return super().step(action)
 
-for kind in (Raises, NotANumber, Slow):
-    gymnasium.register(f"{kind.__name__}-v0", kind, max_episode_steps=50)
+for kind, steps in ((Raises, 50), (NotANumber, 50), (Slow, 10)):
+    gymnasium.register(f"{kind.__name__}-v0", kind, max_episode_steps=steps)
 """
 
 
@@ -430,7 +431,7 @@ class Command:
 
     def end(self) -> tuple[int, str, str]:
         """Wait for the end: exit code, standard output, standard error."""
-        output, message = self.process.communicate(timeout=300)
+        output, message = self.process.communicate(timeout=600)
         return self.process.returncode, output, message
 
 
@@ -444,7 +445,7 @@ class TestEnds:
             command = Command(bad_tasks, "tasks=[bad:Slow-v0]", f"seeds={seeds}", "workers=2")
             started.append(command)
             found = [bad_tasks / f"data/runs/bad_Slow-v0/seed_{seed}/dense/progress.json" for seed in seeds]
-            wait_until(lambda: all(path.exists() for path in found), seconds=1200)
+            wait_for(lambda: all(path.exists() for path in found), command.process)
             command.workers = [json.loads(path.read_text())["pid"] for path in found]
             return command
 
@@ -464,7 +465,7 @@ local.WORKER_COMMAND = (sys.executable, {fake_worker.__file__!r})"""
             write_untrained(load_config(bad_tasks / "config.yaml"), -1.0, -2.0)
             command = Command(bad_tasks, f"seeds={seeds}", "workers=2", setup=setup)
             started.append(command)
-            wait_until(lambda: all((bad_tasks / f"data/ready-{seed}").exists() for seed in seeds), seconds=300)
+            wait_for(lambda: all((bad_tasks / f"data/ready-{seed}").exists() for seed in seeds), command.process)
             lines = (bad_tasks / "data/order.txt").read_text().splitlines()
             command.workers = [int(line.split()[3]) for line in lines]
             assert len(command.workers) == len(seeds)
@@ -520,7 +521,7 @@ local.WORKER_COMMAND = (sys.executable, {fake_worker.__file__!r})"""
         first.end()
         code, output, message = rlottery("run", "tasks=[bad:Slow-v0]", "seeds=[1]", "--stages", "dense")
         assert code == 0, output + message
-        wait_until(lambda: not any(map(is_alive, first.workers)), seconds=60)
+        wait_for(lambda: not any(map(is_alive, first.workers)))
         manifest = json.loads((bad_tasks / "data/runs/bad_Slow-v0/seed_1/dense/manifest.json").read_text())
         assert [session["env_steps"] > 0 for session in manifest["sittings"]] == [False, True]
         assert not list(bad_tasks.glob("data/runs/bad_Slow-v0/seed_1/dense/checkpoint"))
@@ -533,26 +534,6 @@ def stop(commands: list[Command]) -> None:
             assert pipe is not None
             pipe.close()
         command.process.wait()
-
-
-def wait_until(true: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-def is_alive(process: int) -> bool:
-    """Whether a process still runs. A zombie does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        pass
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return not Path("/proc/self").exists()
 
 
 def test_main_refuses_what_is_no_input(tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 import getpass
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,14 @@ from rlottery.study.clusters import OnSlurm, check_is_shared
 from rlottery.study.execution.allocations import open_runs
 from rlottery.study.execution.cluster import Phase, RefusedError, Standing
 from rlottery.study.execution.slurm import SavingCommand, Slurm, check_slurm, sbatch_flags, submit
-from tests.faults import ALWAYS, digests, make_study, start, starter_of_node
+from tests.faults import ALWAYS, digests, sessions, start, starter_of_node
 from tests.slurm_cluster import SlurmCluster, missing
-from tests.study.studies import ON_A_CLUSTER, tiny_config
+from tests.study.execution.in_process import run_in_this_process
+from tests.study.studies import tiny_config
+from tests.waiting import PATIENCE_SECONDS, Hold, make_study, wait_for
 
 PROFILE = "{time: '0:30:00', memory: 100M, data_is_shared: true}"
 ON = ("--on", "slurm", "--profile", "cluster.yaml", ALWAYS)
-PATIENCE_SECONDS = 600.0
 _needs_slurm = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
@@ -115,47 +115,41 @@ def test_a_job_that_is_warned_of_its_time_limit_saves_and_goes_on_as_the_same_jo
     wait_for(lambda: Slurm(store, profile).standings() == {})
 
 
-def job_of(folder: Path, arm: str) -> str:
-    """The Slurm job that does a run."""
-    return open_runs(Store(folder / "data"))["Pendulum-v1", 0, arm].name
-
-
 @_needs_slurm
 def test_a_study_on_slurm_ends_in_the_same_bits_whatever_happens_to_its_jobs(
     cluster: SlurmCluster, tmp_path: Path
 ) -> None:
-    here, there = make_study(tmp_path / "here", ON_A_CLUSTER), make_study(tmp_path / "there", ON_A_CLUSTER)
+    here, there = make_study(tmp_path / "here"), make_study(tmp_path / "there")
+    run_in_this_process(here)
     (there / "cluster.yaml").write_text(PROFILE)
-    environment = cluster.environment
+    store, environment = Store(there / "data"), cluster.environment
+    dense, ticket = (store.run("held_Held-v0", 0, arm) for arm in ("dense", "magnitude-80"))
+    dense_held, ticket_held = (Hold(there, run.folder.name) for run in (dense, ticket))
     assert start(there, *ON, "--detach", environment=environment).wait(PATIENCE_SECONDS) == 0
-    wait_for(lambda: open_runs(Store(there / "data")))  # the job of --detach hands in
+    wait_for(lambda: open_runs(store))  # the job of --detach hands in
     process = start(there, *ON, environment=environment)
-    dense, ticket = (there / f"data/runs/Pendulum-v1/seed_0/{arm}" for arm in ("dense", "magnitude"))
-    wait_for(lambda: any((dense / "checkpoint").glob("step_*.json")))
-    cluster.ask("scancel", "--signal=USR2", job_of(there, ""))  # Slurm's warning before a limit
-    wait_for(lambda: any((ticket / "checkpoint").glob("step_*.json")))
+    wait_for(dense_held.is_reached, process)
+    job = open_runs(store)["held_Held-v0", 0, ""].name
+    cluster.ask("scancel", "--signal=USR2", job)  # Slurm's warning before a limit
+    wait_for(lambda: "Continuing from environment step" in dense.log("dense").read_text(), process)
+    dense_held.release()
+    wait_for(ticket_held.is_reached, process)
     head = written(there / "command.log").split("Submitted as Slurm job ")[1].partition(",")[0]
     cluster.ask("scancel", "--signal=KILL", head)
-    os.kill(starter_of_node(Store(there / "data").run("Pendulum-v1", 0, "magnitude")), signal.SIGKILL)
-    assert start(here, ALWAYS).wait(PATIENCE_SECONDS) == 0
+    os.kill(starter_of_node(ticket), signal.SIGKILL)
+    ticket_held.release()
     assert process.wait(PATIENCE_SECONDS) == 0, (there / "command.log").read_text()
     said = (there / "command.log").read_text()
     assert "Joining the command that runs this study" in said and "This one continues its work" in said
     expected = digests(here / "data")
-    assert digests(there / "data") == expected and len(expected) == 11
+    assert digests(there / "data") == expected and len(expected) == 12
+    assert sessions(dense) == sessions(ticket) == 2
     [left] = (there / "data/.cluster").rglob("*_log.out")
     assert left.parent.name.startswith("head-"), "what nodes were told is gone"
 
 
 def written(path: Path) -> str:
     return path.read_text() if path.exists() else ""
-
-
-def wait_for(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mountinfo").exists(), reason="needs Linux's list of mounts")

@@ -8,7 +8,7 @@ import pytest
 
 from rlottery.errors import MaskError
 from rlottery.processes.children import ChildError, call_in_child, child_environment, ended_by
-from tests.processes.waiting import wait_until_dead
+from tests.waiting import wait_until_dead
 
 
 def answer(value: Any, other: Any) -> Any:

@@ -45,20 +45,6 @@ evaluation: {interval: 150, episodes: 1, score_evaluations: 1, untrained_policie
 """Seconds of training; every test that trains in earnest uses it too."""
 
 
-ON_A_CLUSTER = """\
-name: on-a-cluster
-tasks: [Pendulum-v1]
-seeds: [0]
-network: {actor: [16, 16], critic: [16, 16]}
-arms:
-  - {name: magnitude, criterion: magnitude, sparsity: 0.8}
-training: {env_steps: 10000, warmup_steps: 300}
-evaluation: {interval: 500, episodes: 1, score_evaluations: 1, untrained_policies: 2}
-"""
-"""A study of a dense agent and its ticket: each trains for seconds after its first checkpoint, even on a fast core,
-so a test that watches for the checkpoint has time to interrupt it."""
-
-
 def tiny_config(folder: Path, *overrides: str) -> Config:
     """The tiny study with its data in `folder`, and overrides as the command line takes them."""
     folder.mkdir(parents=True, exist_ok=True)

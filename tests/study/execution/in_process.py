@@ -5,13 +5,17 @@ For tests of what a command writes and prints. How real workers start, stop and 
 
 import contextlib
 import json
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 
 import pytest
+from typer.testing import CliRunner
 
+from rlottery.cli import app
 from rlottery.envs import OpenEnvironments
 from rlottery.storage.locks import RunLock
 from rlottery.study.execution import worker
@@ -24,6 +28,17 @@ from rlottery.training.learner import CpuLearner
 def train_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `run_study` start no processes."""
     monkeypatch.setattr("rlottery.study.run.LocalBackend", InProcessBackend)
+
+
+def run_in_this_process(study: Path, *arguments: str) -> None:
+    """`rlottery run` in a study's folder, without a report. It ends in the bits of a command with workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(study)
+        patch.setattr("sys.path", list(sys.path))
+        patch.setattr("rlottery.report.files.write_report", lambda *_: [])
+        train_in_this_process(patch)
+        result = CliRunner().invoke(app, ["run", "config.yaml", *arguments])
+    assert result.exit_code == 0, result.output
 
 
 class InProcessBackend(LocalBackend):

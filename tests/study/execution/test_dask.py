@@ -14,7 +14,8 @@ from rlottery.study.execution import dask
 from rlottery.study.execution.allocations import Allocation
 from rlottery.study.execution.cluster import Phase, RefusedError, Standing
 from rlottery.study.execution.dask import Dask, threads_at
-from tests.dask_cluster import DaskCluster, wait_for
+from tests.dask_cluster import DaskCluster
+from tests.waiting import wait_for
 
 pytest.importorskip("distributed", reason="needs Dask: uv sync, or pip install 'rlottery[dask]'")
 

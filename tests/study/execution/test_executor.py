@@ -3,7 +3,6 @@ import errno
 import os
 import signal
 import sys
-import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from rlottery.study.execution.local import LocalBackend
 from rlottery.study.planning.done import is_done
 from rlottery.study.planning.jobs import Job, Key, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
-from tests.processes.waiting import is_alive, wait_until_dead
 from tests.study.execution import fake_worker
 from tests.study.execution.fake_worker import (
     ANOTHER,
@@ -43,6 +41,7 @@ from tests.study.execution.fake_worker import (
     TALKS,
 )
 from tests.study.studies import job, tiny_config, write_dense, write_study
+from tests.waiting import is_alive, wait_until_dead
 
 
 @pytest.fixture(autouse=True)
@@ -400,10 +399,9 @@ def test_an_interrupt_ends_all_workers(tmp_path: Path, monkeypatch: pytest.Monke
         if (data / f"ready-{seed}").exists():
             raise KeyboardInterrupt
 
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         Executor(tracked, 1, changed=interrupt).run()
-    assert time.monotonic() - began < 20
+    assert not (data / "saved").exists()
     (started,) = [line for line in order(tracked) if "start" in line]
     assert not is_alive(int(started.split()[3]))
     assert (tracked[0].state, tracked[0].message) == (JobState.STOPPED, "It restarts from the beginning.")

@@ -20,8 +20,8 @@ from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import list_jobs
 from rlottery.study.stages import run_stage
 from rlottery.training.learner import CpuLearner
-from tests.processes.waiting import wait_until_dead
 from tests.study.studies import job, tiny_config
+from tests.waiting import wait_until_dead
 
 PRELUDE = """
 import atexit, os, signal, subprocess, sys, threading, time
@@ -36,7 +36,7 @@ stop = worker.watch(worker._own_standard_input(), Reports(None, 1), parent=0)  #
 def ended(code: str, grace: float) -> subprocess.CompletedProcess[str]:
     """A process that watches its standard input, which ends when the code creates the file `end`."""
     prelude = PRELUDE.format(grace=grace)
-    return subprocess.run([sys.executable, "-c", prelude + code], capture_output=True, text=True, timeout=300, input="")
+    return subprocess.run([sys.executable, "-c", prelude + code], capture_output=True, text=True, timeout=900, input="")
 
 
 def test_a_worker_that_is_told_to_end_goes_on_until_it_has_saved() -> None:
@@ -44,13 +44,13 @@ def test_a_worker_that_is_told_to_end_goes_on_until_it_has_saved() -> None:
     code = """
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, signal.SIG_IGN)
-assert stop.wait(60)
+assert stop.wait(600)
 threading.Thread(target=time.sleep, args=[600]).start()
 atexit.register(os._exit, 7)
 print("told and saved", end="")
 worker.end_process(5, parent=0)
 """
-    result = ended(code, grace=60)
+    result = ended(code, grace=600)
     assert (result.returncode, result.stdout, result.stderr) == (5, "told and saved", "")
 
 
@@ -83,10 +83,10 @@ for number in (signal.SIGTERM, signal.SIGINT):
     assert not stop.is_set()
     os.kill(os.getpid(), number)
     os.kill(os.getpid(), number)
-    assert stop.wait(60)
+    assert stop.wait(600)
 worker.end_process(0, os.getppid())
 """
-    subprocess.run([sys.executable, "-c", code], pass_fds=[reader], timeout=300, check=True)
+    subprocess.run([sys.executable, "-c", code], pass_fds=[reader], timeout=900, check=True)
     os.close(reader)
     os.close(writer)
 

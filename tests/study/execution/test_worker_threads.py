@@ -5,15 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rlottery.config import load_config
 from rlottery.envs import OpenEnvironments
 from rlottery.pruning.mask_file import read_mask
 from rlottery.seeding import Streams
@@ -24,16 +21,14 @@ from rlottery.storage.paths import Store
 from rlottery.study.execution import worker
 from rlottery.study.execution.endings import FAILED, STOPPED
 from rlottery.study.execution.reports import read_reports
-from rlottery.study.planning.arms import arms_of
-from rlottery.study.planning.jobs import STAGES, list_jobs
-from rlottery.study.stages.run_stage import run_stage
 from rlottery.training.learner import CpuLearner
+from tests import waiting
 from tests.faults import ALWAYS, kill, make_study, start, workers_of
+from tests.study.execution.in_process import run_in_this_process
 from tests.study.studies import TINY, job, tiny_config
+from tests.waiting import Hold, wait_for
 
-QUICK = {"XLA_FLAGS": os.environ["XLA_FLAGS"]}
-"""Compiled as the tests do."""
-TOGETHER = QUICK | {"RLOTTERY_TOGETHER": "1"}
+TOGETHER = {"RLOTTERY_TOGETHER": "1"}
 
 PRELUDE = """
 import os, signal, sys, time
@@ -62,7 +57,7 @@ def ended(folder: Path, attempt: str) -> tuple[int, dict[int, int], list[str]]:
     make_study(folder, TINY.replace("seeds: [0]", "seeds: [0, 1, 2]"))
     code = PRELUDE + attempt + "\nrun_together(jobs, attempt, reports, print, close_seconds=0.5)\nos._exit(0)\n"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, timeout=600)
     with (folder / "reports").open("rb") as reports:
         outcomes = {place: ending.code for place, ending in read_reports(reports.fileno()).items()}
     runs = folder / "data" / "runs" / "Pendulum-v1"
@@ -124,61 +119,38 @@ def test_without_an_accelerator_cuda_is_refused(tmp_path: Path, capsys: pytest.C
 
 # Whole studies.
 
-STUDY = TINY.replace("seeds: [0]", "seeds: [0, 1]").replace(
-    "env_steps: 300, warmup_steps: 100", "env_steps: 1000, warmup_steps: 300"
-)
-
-
-def runs_of(study: Path) -> list[Path]:
-    return [
-        study / "data" / "runs" / "Pendulum-v1" / f"seed_{seed}" / arm for seed in (0, 1) for arm in ("dense", TICKET)
-    ]
-
-
 TICKET = "magnitude-80"
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def have_saved(*runs: Path) -> Callable[[], bool]:
-    return lambda: all(any(run.glob("checkpoint/step_*.json")) for run in runs)
-
-
-def train_alone(study: Path) -> None:
-    """A study run by run, in this process."""
-    config = load_config(study / "config.yaml", [f"data={study / 'data'}"])
-    for planned in list_jobs(config, arms_of(config, None), STAGES):
-        run_stage(planned)
+def runs_of(study: Path) -> list[Path]:
+    return [Store(study / "data").run("held_Held-v0", seed, arm).folder for seed in (0, 1) for arm in ("dense", TICKET)]
 
 
 def test_a_study_of_runs_that_train_together_survives_kills_and_is_that_of_runs_alone(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "killed", STUDY)
-    dense = [run for run in runs_of(study) if run.name == "dense"]
-    tickets = [run for run in runs_of(study) if run.name == TICKET]
+    config = waiting.STUDY.replace("seeds: [0]", "seeds: [0, 1]")
+    study, alone = waiting.make_study(tmp_path / "killed", config), waiting.make_study(tmp_path / "alone", config)
+    dense, tickets = ([Hold(study, arm, seed) for seed in (0, 1)] for arm in ("dense", TICKET))
 
     process = start(study, ALWAYS, environment=TOGETHER)
-    wait_until(have_saved(*dense), process)
+    wait_for(lambda: all(hold.is_reached() for hold in dense), process)
     assert len(workers_of(process)) == 1
     kill(process, "worker")  # it is started once more
-    wait_until(
-        lambda: all("Continuing from environment step" in (run / "dense.log").read_text() for run in dense), process
-    )
+    logs = [run / "dense.log" for run in runs_of(study) if run.name == "dense"]
+    wait_for(lambda: all("Continuing from environment step" in log.read_text() for log in logs), process)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=120) == 75, (study / "command.log").read_text()
+    assert process.wait(timeout=600) == 75, (study / "command.log").read_text()
+    for hold in dense:
+        hold.release()
 
     process = start(study, ALWAYS, environment=TOGETHER)
-    wait_until(have_saved(*tickets), process)
+    wait_for(lambda: all(hold.is_reached() for hold in tickets), process)
     kill(process, "all")
     process.wait()
+    for hold in tickets:
+        hold.release()
 
     assert start(study, ALWAYS, environment=TOGETHER).wait(timeout=600) == 0, (study / "command.log").read_text()
-    alone = make_study(tmp_path / "alone", STUDY)
-    train_alone(alone)
+    run_in_this_process(alone)
     assert_same_study(study, alone)
 
 
@@ -241,7 +213,9 @@ pendulum.PendulumEnv.reset, pendulum.PendulumEnv.step = seen, spoilt
 
 
 def test_who_diverges_or_fails_ends_alone(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "study", STUDY.replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
+    study = make_study(
+        tmp_path / "study", TINY.replace("seeds: [0]", "seeds: [0, 1, 2]").replace("env_steps: 300", "env_steps: 1000")
+    )
     (study / "spoilt.py").write_text(SPOILT)
     name = "spoilt_Pendulum-v1"
     third = {seed: str(Streams("tiny", name, seed, "dense").for_purpose("episode", 2) % 2**31) for seed in (1, 2)}
