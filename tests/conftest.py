@@ -36,14 +36,16 @@ if WORKER and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
 
 LONG_FILES = [
-    "test_docs.py",
-    "test_faults.py",
-    "test_pipeline.py",
+    "test_slurm.py",
     "test_laboratory.py",
-    "test_page.py",
-    "test_worker_threads.py",
-    "test_equal.py",
+    "test_faults.py",
+    "test_docs.py",
+    "test_pipeline.py",
+    "test_dask.py",
     "test_faults_arms.py",
+    "test_worker_threads.py",
+    "test_page.py",
+    "test_equal.py",
     "test_npz.py",
     "test_vectorized_learner.py",
     "test_sanitized.py",
