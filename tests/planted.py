@@ -170,7 +170,7 @@ def started(planted: Planted, words: tuple[str, ...], way: str) -> subprocess.Co
         shutil.copyfile(Path(__file__).parents[1] / "run_pipeline.py", planted.folder / "run_pipeline.py")
         program = [sys.executable, "run_pipeline.py"]
     command = [*program, *words]
-    return subprocess.run(command, cwd=planted.folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=planted.folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
 WAYS = ("rlottery", "python -m rlottery", "PYTHONPATH=: rlottery", "PYTHONSAFEPATH=1 python -m rlottery")

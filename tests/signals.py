@@ -96,7 +96,7 @@ def stop(folder: Path, process: subprocess.Popen[str], number: signal.Signals, a
         time.sleep(min(0.005, max(0.0, deadline - time.monotonic())))
     received, began = process.poll() is None, time.monotonic()
     process.send_signal(number)
-    code = process.wait(timeout=120)
+    code = process.wait(timeout=600)
     return Ended(code, time.monotonic() - began, (folder / "errors.log").read_text(), received)
 
 
@@ -133,12 +133,14 @@ def faults_of(ended: Ended, number: signal.Signals, longest: float, lines: int =
     return wrong
 
 
-def try_command(folder: Path, arguments: Sequence[str], number: signal.Signals, after: float) -> list[str]:
+def try_command(
+    folder: Path, arguments: Sequence[str], number: signal.Signals, after: float, longest: float = ENDING_SECONDS
+) -> list[str]:
     """Stop a command of a finished study once. Returns what was wrong."""
     new = f"new-{time.monotonic_ns()}"
     process = start(folder, *(argument.format(new=new) for argument in arguments))
     ended = stop(folder, process, number, after)
-    return faults_of(ended, number, ENDING_SECONDS) + left_over(folder)
+    return faults_of(ended, number, longest) + left_over(folder)
 
 
 def continue_until_done(folder: Path, stops: Sequence[tuple[signal.Signals, float]], *more: str) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 NODES = ("n1", "n2")
-START_SECONDS = 60.0
+START_SECONDS = 600.0
 _PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "sinfo")
 _PLACES = "/usr/sbin:/sbin"
 CONFIGURATION = """\
@@ -106,7 +106,7 @@ class SlurmCluster:
     def ask(self, *command: str) -> str:
         """What one of Slurm's commands prints."""
         return subprocess.run(
-            command, env=os.environ | self.environment, capture_output=True, text=True, timeout=60
+            command, env=os.environ | self.environment, capture_output=True, text=True, timeout=600
         ).stdout.strip()
 
     def start_node(self, node: str) -> None:

@@ -50,7 +50,7 @@ def browse(page: Path, *options: str, width: int = 1440) -> subprocess.Completed
     command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command += [f"--user-data-dir={profile}", f"--window-size={width},900", "--virtual-time-budget=3000"]
     command += ["--enable-logging=stderr", "--dump-dom", *options, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
 
 
 def measured(page: Path, script: str, *options: str, width: int = 1440) -> dict:

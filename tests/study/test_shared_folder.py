@@ -34,7 +34,7 @@ def test_a_file_system_whose_locks_and_renames_dont_hold_is_seen(
     monkeypatch.setattr(shared_folder, "_LOCK", "print('locked', flush=True)\nimport sys; sys.stdin.read()")
     # Each process makes all names; the file has two contents at times.
     monkeypatch.setattr(shared_folder, "_MAKE_NAMES", "print('ready', flush=True); input(); print(*'1' * 100)")
-    code = "import time\nfor n in range(200): open('whole', 'w').write('a' * n); time.sleep(0.001)"
+    code = "import time\nfor n in range(200): open('whole', 'w').write('a' * n); time.sleep(0.005)"
     monkeypatch.setattr(shared_folder, "_RENAME", code)
     found = {one.about: one for one in check_shared_folder(tmp_path)}
     assert "two processes of this machine had the same lock" in found["locks (flock)"].text

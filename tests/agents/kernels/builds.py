@@ -41,7 +41,7 @@ def compile_library(folder: Path, code: str) -> Path:
     """A library of `code` in `folder`, under the name and with the record of the kernels."""
     path = folder / LIBRARY.name
     command = [COMPILER, "-shared", "-fPIC", "-x", "c++", "-", "-o", str(path)]
-    subprocess.run(command, input=code, text=True, check=True, timeout=60)
+    subprocess.run(command, input=code, text=True, check=True, timeout=600)
     write_record(folder)
     return path
 

@@ -107,7 +107,7 @@ class TestLibrariesThatCannotBeUsed:
             "print(*probe.result_for(sys.argv[1]))"
         )
         arguments = [sys.executable, "-c", code, str(folder / LIBRARY.name)]
-        told = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=120).stdout
+        told = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=600).stdout
         assert "their results differ from NumPy's: gradient of the first inputs, by up to 1" in told
 
 
@@ -215,5 +215,5 @@ def test_the_kernels_that_are_built_here_work_and_who_looks_imports_no_jax(folde
         "print(look(Path(sys.argv[1])), sorted({'jax', 'jaxlib'} & set(sys.modules)))"
     )
     arguments = [sys.executable, "-c", code, str(folder)]
-    told = subprocess.run(arguments, env=os.environ, capture_output=True, text=True, check=True, timeout=120).stdout
+    told = subprocess.run(arguments, env=os.environ, capture_output=True, text=True, check=True, timeout=600).stdout
     assert told in [f"{name} []\n" for name in record.instruction_sets]

@@ -89,7 +89,7 @@ def test_every_instruction_set_agrees(instruction_set: str) -> None:
         env=dict(os.environ) | {VARIABLE: instruction_set},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert told.returncode == 0, told.stderr
     if not told.stdout.startswith(instruction_set):

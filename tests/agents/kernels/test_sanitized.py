@@ -32,9 +32,9 @@ def test_random_networks_agree_and_nothing_is_touched_that_should_not_be(instruc
     kernels, test = SOURCES / f"{instruction_set}.cc", Path(__file__).with_name("sanitized.cc")
     tested = f"-DRLOTTERY_TESTED={TABLES[instruction_set]}"
     command = [COMPILER, *FLAGS, f"-I{SOURCES}", *flags, tested, str(kernels), str(test), "-o", str(program)]
-    subprocess.run(command, check=True, timeout=300)
+    subprocess.run(command, check=True, timeout=600)
     environment = dict(os.environ) | {"ASAN_OPTIONS": "detect_leaks=0"}  # that needs ptrace, which a container may lack
-    told = subprocess.run([program, str(NETWORKS)], capture_output=True, text=True, timeout=300, env=environment)
+    told = subprocess.run([program, str(NETWORKS)], capture_output=True, text=True, timeout=600, env=environment)
     assert told.returncode == 0, told.stdout + told.stderr
     assert told.stdout == f"{NETWORKS} networks agree\n"
 

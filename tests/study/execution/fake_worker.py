@@ -53,7 +53,7 @@ def do(message: dict[str, Any], job: dict[str, Any]) -> tuple[int, str | None]:
     if seed in (SLOW, STUBBORN, OBEDIENT):
         (data / f"ready-{seed}").touch()
         if seed == STUBBORN:
-            time.sleep(60)
+            time.sleep(600)
         sys.stdin.read()  # it ends when the worker is to stop
         if seed == SLOW:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -64,7 +64,7 @@ def do(message: dict[str, Any], job: dict[str, Any]) -> tuple[int, str | None]:
             file.write(f"{stage} {seed} end\n")
         (data / f"ready-{seed}").touch()
         if seed == MUTE:
-            time.sleep(60)
+            time.sleep(600)
         sys.stdin.read()
         return 4, "stopped"
     if seed == TALKS:

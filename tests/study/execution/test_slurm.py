@@ -63,11 +63,11 @@ def save(number, frame):
     sys.exit({TERMINATED})
 signal.signal(signal.SIGTERM, save)
 pathlib.Path(sys.argv[2]).write_text("")
-time.sleep(60)
+time.sleep(600)
 """
 
 
-DIES = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+DIES = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
 
 
 def test_at_the_warning_the_command_saves_and_what_continues_is_returned(tmp_path: Path) -> None:
