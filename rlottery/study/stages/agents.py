@@ -45,7 +45,8 @@ def settings_of(job: Job, widths: NetworkSettings | None = None) -> Any:
 
 def weights_from(job: Job, seed: int, widths: NetworkSettings | None = None) -> Tree:
     """Fresh weights for the job's networks, which depend on `seed` alone."""
-    weights: Tree = jax.jit(_init_params(job, widths))(jax_key(seed))
+    initialise = jax.jit(algorithm_for(job).init_params, static_argnames=("spec", "settings"))
+    weights: Tree = initialise(jax_key(seed), spec=task_spec(job.task), settings=settings_of(job, widths))
     return weights
 
 
@@ -132,6 +133,6 @@ def first_replay(job: Job) -> Transitions:
     return Transitions(*(None if field is None else field[:number] for field in dense_replay(job)))
 
 
-def _init_params(job: Job, widths: NetworkSettings | None = None) -> Callable[[jax.Array], Tree]:
+def _init_params(job: Job) -> Callable[[jax.Array], Tree]:
     """A function from a key to fresh weights for the job's networks."""
-    return partial(algorithm_for(job).init_params, spec=task_spec(job.task), settings=settings_of(job, widths))
+    return partial(algorithm_for(job).init_params, spec=task_spec(job.task), settings=settings_of(job))

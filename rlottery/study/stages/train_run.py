@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from rlottery.agents.algorithms import algorithm_of
-from rlottery.agents.base import jax_key, nest_masks, to_arrays
+from rlottery.agents.base import Algorithm, jax_key, nest_masks, to_arrays
 from rlottery.envs import DiscreteActions, Environment, OpenEnvironments
 from rlottery.errors import StoppedError
 from rlottery.processes.user_code import check_jax_settings, jax_settings
@@ -151,9 +151,10 @@ def _first_state(job: Job, start: Start, settings: Any) -> Any:
     """The agent's state before its first step."""
     key = jax_key(streams_of(job).for_purpose("updates"))
     algorithm = algorithm_for(job)
-    make = algorithm.init if start.agent is None else algorithm.rewind
-    # One jitted program: compiling each small operation alone would take longer.
-    state = jax.jit(partial(make, settings=settings))(start.weights if start.agent is None else start.agent, key=key)
+    # One jitted program: compiling each small operation alone would take longer. JAX keeps it for other runs like this.
+    make = jax.jit(algorithm.init if start.agent is None else algorithm.rewind, static_argnames="settings")
+    state = make(start.weights if start.agent is None else start.agent, key=key, settings=settings)
     if start.masks is not None:
-        state = jax.jit(algorithm.with_masks)(state, nest_masks(start.masks.groups))
+        put_on = jax.jit(Algorithm.with_masks, static_argnums=0)
+        state = put_on(algorithm, state, nest_masks(start.masks.groups))
     return state if start.dynamic is None else start.dynamic.start(state)
