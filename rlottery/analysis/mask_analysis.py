@@ -183,6 +183,11 @@ class MaskAnalysis:
     acting: str = ""
     teachers: tuple[str, ...] = ()
 
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks of its arms, in their order."""
+        return list(dict.fromkeys(arm.task for arm in self.arms))
+
 
 def analyse_masks(store: Store, config: Config, runs: Mapping[str, Sequence[Run]]) -> MaskAnalysis:
     """Analyse the masks of these runs. Masks that can't be read are skipped and reported.

@@ -68,11 +68,6 @@ class ArmScores:
         """The mean of the normalised scores of its runs; None where there are none."""
         return round(mean_of(self.normalised.values()), 9) if self.normalised else None
 
-    @property
-    def from_start_score(self) -> float | None:
-        """The mean of `from_start` over its runs; None where there are none."""
-        return round(mean_of(self.from_start.values()), 9) if self.from_start else None
-
 
 @dataclass(frozen=True, repr=False)
 class TaskScores:

@@ -107,7 +107,7 @@ def _layer_cells(
 ) -> Drawn | None:
     """A panel per task, with a row for each arm and a column for each layer that has a share; more for many layers."""
     names = list(dict.fromkeys(arm.arm for arm in _ordered(masks.arms, looks)))
-    shares: dict[str, dict[str, dict[str, float]]] = {task: {} for task in dict.fromkeys(a.task for a in masks.arms)}
+    shares: dict[str, dict[str, dict[str, float]]] = {task: {} for task in masks.tasks}
     for arm in masks.arms:
         shares[arm.task][arm.arm] = {la.path: of for la in arm.layers if (of := share(la)) is not None}
     values = [of for by_arm in shares.values() for by_path in by_arm.values() for of in by_path.values()]
@@ -207,10 +207,6 @@ def _least_read(arms: Sequence[ArmMasks]) -> str:
         if (never := [entry for entry in arm.inputs if entry.ignored == len(arm.seeds)])
     ]
     return "; ".join([*unread[:6], *(["and others"] if len(unread) > 6 else [])]) or "every arm reads every entry"
-
-
-def _tasks(masks: MaskAnalysis) -> list[str]:
-    return list(dict.fromkeys(arm.task for arm in masks.arms))
 
 
 def _ordered(arms: Iterable[ArmMasks], looks: Mapping[str, Look]) -> list[ArmMasks]:

@@ -29,7 +29,7 @@ _NEUTRAL = "#0072B2"
 
 def overlap_figure(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
     """Overlap of masks of one task: over draws of batches, seeds and criteria. None without any."""
-    tasks, rows = _tasks(masks), _overlap_rows(masks, looks)
+    tasks, rows = masks.tasks, _overlap_rows(masks, looks)
     if not rows:
         return None
     names = [name or _HEADINGS[kind] for kind, name in rows]
@@ -154,7 +154,7 @@ def _overlaps_of(masks: MaskAnalysis, task: str) -> dict[tuple[str, str], MaskOv
 def _overlap_rows(masks: MaskAnalysis, looks: Mapping[str, Look]) -> list[tuple[str, str]]:
     """(kind, label) of every row; the heading of a kind is (kind, "")."""
     found: dict[tuple[str, str], MaskOverlap] = {}
-    for task in _tasks(masks):
+    for task in masks.tasks:
         found |= _overlaps_of(masks, task)
     places = {arm: place for place, arm in enumerate(looks)}
     rows = []
@@ -215,7 +215,3 @@ def _overlap_alt(masks: MaskAnalysis) -> str:
 def _range(values: Iterable[float]) -> str:
     known = list(values)
     return f"{min(known):.2f} to {max(known):.2f}"
-
-
-def _tasks(masks: MaskAnalysis) -> list[str]:
-    return list(dict.fromkeys(arm.task for arm in masks.arms))

@@ -245,7 +245,7 @@ def _on_the_same_tasks(contents: Contents) -> tuple[list[AcrossTasks], int, str,
 
 def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigure | None]:
     masks, seeds = contents.masks, len(contents.seeds)
-    tasks = list(dict.fromkeys(arm.task for arm in masks.arms))
+    tasks = masks.tasks
 
     def means(arms: Iterable[ArmMasks]) -> str:
         n = _n((len(arm.seeds) for arm in arms), seeds, "seed", "per arm")

@@ -41,7 +41,6 @@ def answers(of: ArmVerdict | PooledVerdict) -> tuple[str | None, str | None]:
 
 
 WAVERING = [97.0, 60.0, 99.0, 70.0, 96.0]
-LIKE_CLOSE = [96.0, 100.0, 96.5, 98.0, 97.0]
 ABOVE = [104.0, 106.0, 103.0, 107.0, 105.0]
 TO_DENSE = {"superior": ABOVE, "non-inferior": CLOSE, "worse": FAR, "open": [86.0, 99.0, 89.0, 101.0, 87.0]}
 SHIFTS = {"better": -30.0, "equivalent": 0.0, "worse": 30.0}

@@ -56,7 +56,6 @@ def test_fresh_policies_are_the_zero(store: Store) -> None:
     # The second zero is where the pruned agents start, at -70.
     assert task.start == -70.0
     assert dict(ticket.from_start) == pytest.approx({0: 75 / 70, 1: 55 / 70})
-    assert ticket.from_start_score == pytest.approx(65 / 70)
 
 
 def test_without_them_the_dense_agents_are(store: Store) -> None:

@@ -56,7 +56,6 @@ def _with_validators(field: FieldInfo) -> object:
 
 OF_STUDY = [key for key in number_keys(Config) if not key.startswith(("tasks", "arms"))]
 OF_ARMS = list(number_keys(TicketRecipe))
-INTERVALS = [key for key in OF_ARMS if key.endswith("interval")]
 IMPOSSIBLE = [".nan", ".inf", "-.inf", "1e400", "1" + 30 * "0", "-1e400", "1e300", "-1e300", "true", "null", "x"]
 
 

@@ -363,13 +363,14 @@ def test_every_algorithm_with_several_environments(tmp_path: Path, case: Case) -
     assert other.began_at >= 200
 
 
-class TestFiles:
-    @pytest.fixture
-    def study(self, tmp_path: Path) -> Study:
-        study = Study(tmp_path / "run")
-        study.killed(45)
-        return study
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    study = Study(tmp_path / "run")
+    study.killed(45)
+    return study
 
+
+class TestFiles:
     def names(self, study: Study) -> list[str]:
         return sorted(path.name for path in study.files.checkpoint.iterdir())
 
@@ -420,12 +421,6 @@ class TestFiles:
 
 
 class TestDamage:
-    @pytest.fixture
-    def study(self, tmp_path: Path) -> Study:
-        study = Study(tmp_path / "run")
-        study.killed(45)
-        return study
-
     @pytest.mark.parametrize("how", ["flipped", "cut short", "removed"])
     @pytest.mark.parametrize(
         ("name", "goes_on_at"),
