@@ -26,7 +26,7 @@ from tests.cases import CASES, PPO, SAC, Case
 pytestmark = pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
 
 UPDATES = 1000
-PERTURBED = 5
+PERTURBED = 3
 STATES = {
     "dense": partial(fresh),
     "20 %": partial(ticket, 0.2),
