@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +35,7 @@ class Worker:
         )
 
     def ask(self, workload: str, **arguments: Any) -> Any:
-        """The result of the function `workload` of `benchmarks.workloads`."""
+        """The result of a function of `benchmarks.workloads`, or of another module, as ``module:function``."""
         self.send(workload, **arguments)
         return self.receive()
 
@@ -76,11 +77,11 @@ def main() -> None:
     import jax
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
-    from benchmarks import workloads
-
     for line in sys.stdin:
         workload, arguments = json.loads(line)
-        print(json.dumps(getattr(workloads, workload)(**arguments)), file=replies, flush=True)
+        module, _, function = workload.rpartition(":")
+        call = getattr(import_module(module or "benchmarks.workloads"), function)
+        print(json.dumps(call(**arguments)), file=replies, flush=True)
 
 
 if __name__ == "__main__":

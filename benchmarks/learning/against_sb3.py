@@ -1,13 +1,14 @@
 """Compares rlottery's learning curves with Stable-Baselines3's, as a table and a figure.
 
 Only seeds that both libraries have trained are compared. Seeds that the table has from earlier stay in it, so a
-comparison can grow. `ALGORITHM` is sac, td3, dqn or ppo:
+comparison can grow. For SAC, and the other algorithms in the same way:
 
-    uv run rlottery run benchmarks/learning/sb3_settings.yaml --stages dense          # {td3,dqn,ppo}_settings.yaml
+    uv run rlottery run benchmarks/learning/sb3_settings.yaml --stages dense    # {td3,dqn,ppo}_settings.yaml
     for seed in 0 1 2 3 4; do
-        sb3/bin/python benchmarks/peers/sb3_ALGORITHM.py --task TASK --seed $seed --out data/sb3-ALGORITHM/TASK-$seed.jsonl
+        sb3/bin/python benchmarks/peers/sb3_sac.py --task HalfCheetah-v5 --seed $seed \\
+            --out data/sb3/HalfCheetah-v5-$seed.jsonl
     done
-    uv run python -m benchmarks.learning.against_sb3 ALGORITHM --ours data/ALGORITHM-settings --sb3 data/sb3-ALGORITHM
+    uv run python -m benchmarks.learning.against_sb3 sac --ours data/sb3-settings --sb3 data/sb3
 
 `benchmarks/learning/README.md` has the tasks and the number of steps of each.
 """
@@ -93,24 +94,25 @@ def write_table(path: Path, curves: dict[str, Libraries]) -> None:
 def print_comparison(task: str, libraries: Libraries) -> None:
     """Print the final returns of both libraries, and the difference of their means with its 95 % interval (Welch)."""
     steps = common_steps(libraries)
-    final = {
-        library: [float(np.mean([found[step] for step in steps[-LAST:]])) for _, found in sorted(runs.items())]
-        for library, runs in libraries.items()
-    }
-    area = {
-        library: [float(np.mean([found[step] for step in steps])) for _, found in sorted(runs.items())]
-        for library, runs in libraries.items()
-    }
-    print(f"{task}, {steps[-1]:,} steps, mean of the last {LAST} evaluations; whole curve")
-    for library, values in final.items():
-        seeds = ", ".join(f"{value:,.0f}" for value in values)
-        print(f"  {library:18} median {np.median(values):,.0f}, mean {np.mean(values):,.0f} ({seeds}); "
-              f"{np.mean(area[library]):,.0f}")  # fmt: skip
-    for name, values in (("final", final), ("whole curve", area)):
-        test = stats.ttest_ind(values[OURS], values[THEIRS], equal_var=False)
+    print(f"{task}, {steps[-1]:,} steps")
+    for name, counted in ((f"mean of the last {LAST} evaluations", steps[-LAST:]), ("mean of the whole curve", steps)):
+        means = {library: means_over(counted, runs) for library, runs in libraries.items()}
+        for library, values in means.items():
+            seeds = ", ".join(f"{value:,.0f}" for value in values)
+            print(f"  {name}: {library:18} median {np.median(values):,.0f}, mean {np.mean(values):,.0f} ({seeds})")
+        ours, theirs = means[OURS], means[THEIRS]
+        if len({*ours, *theirs}) == 1:
+            print("  no difference")
+            continue
+        test = stats.ttest_ind(ours, theirs, equal_var=False)
         low, high = test.confidence_interval(0.95)
-        difference = np.mean(values[OURS]) - np.mean(values[THEIRS])
-        print(f"  difference, {name}: {difference:+,.0f} [{low:+,.0f} to {high:+,.0f}], p = {test.pvalue:.2g}")
+        difference = np.mean(ours) - np.mean(theirs)
+        print(f"  difference {difference:+,.0f} [{low:+,.0f} to {high:+,.0f}], p = {test.pvalue:.2g}")
+
+
+def means_over(steps: list[int], runs: dict[int, Curve]) -> list[float]:
+    """The mean return over these steps, seed by seed."""
+    return [float(np.mean([found[step] for step in steps])) for _, found in sorted(runs.items())]
 
 
 def common_steps(libraries: Libraries) -> list[int]:
