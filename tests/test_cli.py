@@ -68,7 +68,7 @@ class TestBadInput:
         [
             ("Pendlum-v1", "Did you mean Pendulum-v1"),
             ("drawer-clos-v3", "Did you mean drawer-close-v3"),
-            ("CartPole-v1", "CartPole-v1 has discrete actions (one of 2), and SAC learns continuous ones"),
+            ("CartPole-v1", "and SAC learns continuous ones. Set algorithm to dqn or ppo, or choose a task"),
             ("nosuchmodule:Foo-v0", "nosuchmodule"),
         ],
     )

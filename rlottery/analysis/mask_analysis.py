@@ -162,6 +162,11 @@ class ArmMasks:
     untaught: tuple[int, ...] = ()
 
     @property
+    def acting(self) -> str:
+        """What the network is called whose mask is the `picture`: ``actor`` or ``Q-network``."""
+        return "Q-network" if any(path.startswith("q.") for path in self.picture) else "actor"
+
+    @property
     def networks(self) -> tuple[NetworkSurvivors, ...]:
         """What remains of each network, in the order of `layers`."""
         return tuple(_network(path, of) for path, of in by_network({of.path: of for of in self.layers}).items())

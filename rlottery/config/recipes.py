@@ -127,7 +127,8 @@ class PrunedRecipe(ArmRecipe):
         default=None, description="what scores the weights, or module:function"
     )
     sparsity: Annotated[tuple[Sparsity, ...] | None, BeforeValidator(_one_or_more)] = Field(
-        default=None, description="pruned share of the kernel weights, or {actor: s, critic: s}; a list: one arm each"
+        default=None,
+        description="pruned share of the kernel weights, or {actor: s, critic: s}, or {q: s}; a list: one arm each",
     )
     allocation: Allocation = Field(
         default=Allocation.model_validate(None), description="global, uniform, erk, or the sparsity of each layer"

@@ -40,7 +40,7 @@ class Pruning(Section):
 
     sparsity: Sparsity = Field(
         default=Sparsity.model_validate(0.8),
-        description="share of the kernel weights to prune, 0 to below 1, or {actor: s, critic: s}",
+        description="share of the kernel weights to prune, 0 to below 1, or {actor: s, critic: s}, or {q: s}",
     )
     controls: tuple[ControlName, ...] = Field(
         default=("random",),

@@ -40,7 +40,7 @@ def idle_units(masks: MaskAnalysis, looks: Mapping[str, Look], theme: Theme) -> 
 
 
 def input_strip(masks: MaskAnalysis, task: str, looks: Mapping[str, Look], theme: Theme) -> Drawn | None:
-    """Share of each observation entry's weights that remain in the actor: one row per arm. None without masks."""
+    """Share of each observation entry's weights that remain in the network that acts, by arm. None without masks."""
     arms = _ordered([arm for arm in masks.arms if arm.task == task], looks)
     if not arms:
         return None
@@ -54,12 +54,12 @@ def input_strip(masks: MaskAnalysis, task: str, looks: Mapping[str, Look], theme
     size = (_INPUT_CELL[0] * len(parts[0]), cells.row_height(rows, _MOST_ROW, _INPUT_CELL[1]) * len(arms))
     around = Around(left, max(WIDTH - left - size[0], 0.15), cells.name_width(shown) + 0.05, 0.5)
     notes = [
-        f"{task}: share of each observation entry's weights in the actor's first layer that remain; means over n "
-        "seeds.",
+        f"{task}: share of each observation entry's weights in the {arms[0].acting}'s first layer that remain; means "
+        "over n seeds.",
         "\N{MULTIPLICATION SIGN}: read in no seed. Number: seeds in which it is not read.",
     ]
     titles = [f"{task}, entries {part[0]} to {part[-1]}" for part in parts]
-    alt = f"Weights of the actor that remain by observation entry on {task}: {_least_read(arms)}"
+    alt = f"Weights of the {arms[0].acting} that remain by observation entry on {task}: {_least_read(arms)}"
     with themed(theme):
         made = sheet(titles, size, around, theme, notes=notes, in_a_row=_IN_A_ROW)
         for number, (axes, part) in enumerate(zip(made.axes, parts, strict=True)):
@@ -91,8 +91,9 @@ def _input_block(task: str, arm: ArmMasks, row: int, number: int, part: range) -
         "not_read": tuple(entry.ignored for entry in entries),
     }
     words = (
-        "{arm}, entry {entry} {name}: {share:%} of its weights in the actor remain, mean of n = {n} seeds; not read in "
-        "{not_read} of them"
+        "{arm}, entry {entry} {name}: {share:%} of its weights in the "
+        + arm.acting
+        + " remain, mean of n = {n} seeds; not read in {not_read} of them"
     )
     same = {"task": task, "arm": arm.arm, "n": len(arm.seeds)}
     return Block((number,), same, each, tuple(at + 0.5 for at in range(len(part))), row + 0.5, words)

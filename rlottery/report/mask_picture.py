@@ -73,7 +73,7 @@ def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Draw
     width = left + max(ends) + 0.1
     texts = broken(
         drawable(
-            f"{arm.arm} on {arm.task}, seed {arm.seeds[0]} (n = 1): the weights that remain in the actor, "
+            f"{arm.arm} on {arm.task}, seed {arm.seeds[0]} (n = 1): the weights that remain in the {arm.acting}, "
             f"{kept:,} of {total:,}. One point is one weight."
         ),
         width - 0.16,
@@ -107,7 +107,7 @@ def mask_picture(arm: ArmMasks, looks: Mapping[str, Look], theme: Theme) -> Draw
             "kept": tuple(int(layer.sum()) for layer in arm.picture.values()),
             "total": tuple(layer.size for layer in arm.picture.values()),
         }
-        alt = f"Weights that remain in the actor of {arm.arm} on {arm.task}: {counts}"
+        alt = f"Weights that remain in the {arm.acting} of {arm.arm} on {arm.task}: {counts}"
         return draw(figure, alt, [cell], blocks=[Block((), same, each)])
 
 

@@ -41,11 +41,12 @@ class Study:
             its dense agents before training where the study has none. `normalised_score` is 0 for `task_untrained`, and
             1 for the mean of the dense agents. `from_start` has its 0 at the mean of pruned agents before training. A
             run that diverged scores as an untrained agent. One that failed or can't be read has no score, and `error`
-            says why. `sparsity_actor` and `sparsity_critic` are the shares that were pruned; dense agents have none.
-            `control` is the kind of control. `env_steps` counts training steps, `seconds` wall-clock time.
+            says why. `sparsity_actor` and `sparsity_critic` (of DQN, `sparsity_q`) are the shares that were pruned;
+            dense agents have none. `control` is the kind of control. `env_steps` counts training steps, `seconds`
+            wall-clock time.
         evaluations: one row per evaluation: `return` is the mean over its `episodes`, and `success` the share of them
             that succeeded.
-        masks: one row per layer of every mask: `kept` of `total` weights. `group` is actor or critic, and `digest`
+        masks: one row per layer of every mask: `kept` of `total` weights. `group` is actor, critic or q, and `digest`
             identifies the mask. Masks that can't be read have no rows.
         problems: why some masks, runs and untrained policies could not be read, and which runs were trained with other
             settings than those of `config`.

@@ -251,6 +251,8 @@ def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigu
         n = _n((len(arm.seeds) for arm in arms), seeds, "seed", "per arm")
         return f"Means over {n}, given next to the rows; no interval."
 
+    acting = masks.arms[0].acting if masks.arms else ""
+    critics = "the critics, and " if acting == "actor" else ""
     between = [found for found in masks.overlaps if found.kind == "task"]
     return [
         _figure(
@@ -269,9 +271,9 @@ def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigu
             _figure(
                 f"mask-inputs-{file_name(task)}",
                 f"Inputs kept on {task}",
-                f"{task}: share of each observation entry's weights in the actor's first layer that remain. "
+                f"{task}: share of each observation entry's weights in the {acting}'s first layer that remain. "
                 f"{means(arm for arm in masks.arms if arm.task == task)} Cross: read in no seed; number: seeds in "
-                "which it is not read. The table of inputs has the critics, and the saliency of each entry.",
+                f"which it is not read. The table of inputs has {critics}the saliency of each entry.",
                 mask_figures.input_strip(masks, task, look, LIGHT),
             )
             for task in tasks
@@ -294,7 +296,8 @@ def _mask_figures(contents: Contents, look: Mapping[str, Look]) -> list[PageFigu
             _figure(
                 f"mask-picture-{kind}-{file_name(task)}",
                 f"{arm.arm} on {task}",
-                f"{arm.arm} on {task}: the actor's mask of one seed, one point per weight; n = 1 seed, no interval.",
+                f"{arm.arm} on {task}: the {arm.acting}'s mask of one seed, one point per weight; n = 1 seed, no "
+                "interval.",
                 mask_picture(arm, look, LIGHT),
             )
             for task in tasks

@@ -29,7 +29,7 @@ ALLOCATIONS: dict[str, Method] = {
         use="The default of set and rigl. Graesser et al. 2022 found it better than uniform for agents.",
     ),
     "{actor: [...]}": Method(
-        summary="the sparsity of each layer of actor and critic, from input to output, in place of sparsity",
+        summary="the sparsity of each layer of actor and critic (or q), from input to output, in place of sparsity",
         paper="-",
         use="To find out how few weights one layer needs.",
     ),

@@ -69,7 +69,7 @@ def _facts(trial: Trial) -> Table:
     rows = {
         "observation": plural(trial.observation_size, "number"),
         "action": f"one of {trial.action_size}" if trial.discrete else plural(trial.action_size, "number"),
-        "algorithms": ", ".join(learners(Spec.of(trial))) or "none learns such actions",
+        "algorithms": ", ".join(learners(Spec.of(trial))),
         "success": success,
         "first episode": f"{plural(trial.steps, 'step')}{end}",
         "speed": f"{trial.steps_per_second:,.0f} steps/s",

@@ -29,8 +29,9 @@ from rlottery.config import (
     load_config,
 )
 from rlottery.config.fields import Sparsity
+from rlottery.config.groups import ALGORITHMS
+from rlottery.config.recipes import TicketRecipe
 from rlottery.config.schedules import PruningSchedule
-from rlottery.config.sections import ALGORITHMS
 from rlottery.errors import ConfigError
 from tests.config.conftest import Faults
 
@@ -430,7 +431,10 @@ def test_paper_configs() -> None:
 def test_configs_say_how_to_run_them_and_share_no_folder() -> None:
     paths = [
         Path("config.yaml"),
-        *(Path("configs") / name for name in ("smoke.yaml", "positive-control.yaml", "mujoco.yaml", "metaworld.yaml")),
+        *(
+            Path("configs") / f"{name}.yaml"
+            for name in ("smoke", "positive-control", "mujoco", "metaworld", "dqn", "ppo")
+        ),
     ]
     configs = [load_config(ROOT / path) for path in paths]
     for path in paths:
@@ -463,6 +467,67 @@ def sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 def attributes_read(tree: ast.AST) -> set[str]:
     return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+
+
+class TestGroups:
+    """What names networks fits the algorithm; one number means all of them."""
+
+    DQN = "tasks: [a]\nseeds: [0]\nalgorithm: dqn\n"
+
+    @pytest.mark.parametrize("given", ["0.9", "{q: 0.9}"])
+    def test_of_dqn(self, load: Callable[..., Config], given: str) -> None:
+        arms = f"arms: [{{criterion: magnitude, sparsity: [{given}, 0.5]}}]\nnetwork: {{q: [8, 4]}}\n"
+        config = load(self.DQN + arms)
+        assert [recipe.name for recipe in config.recipes] == ["magnitude-90", "magnitude-50"]
+        assert config.recipes[0].only_sparsity == Sparsity(q=0.9)
+        assert config.hidden_layers == {"q": (8, 4)}
+        plain = config_to_dict(config)
+        assert plain["network"] == {"q": [8, 4]} and plain["arms"][0]["sparsity"] == [0.9, 0.5]
+        assert Config.model_validate(json.loads(json.dumps(plain))) == config
+        built_in = load(self.DQN + f"pruning: {{sparsity: {given}}}")
+        assert built_in.pruning.sparsity == Sparsity(q=0.9)
+        layers = load(self.DQN + "arms: [{criterion: magnitude, allocation: {q: [0.5, 0.9, 0]}}]").recipes[0]
+        assert isinstance(layers, TicketRecipe) and layers.layer_sparsities == {"q": (0.5, 0.9, 0.0)}
+
+    @pytest.mark.parametrize(
+        ("algorithm", "keys", "said"),
+        [
+            (
+                "dqn",
+                "network: {actor: [8]}",
+                "network.actor: `network.actor` is of another algorithm; the networks of ",
+            ),
+            ("sac", "network: {q: [8]}", "is of another algorithm; the networks of sac are actor and critic"),
+            (
+                "dqn",
+                "pruning: {sparsity: {actor: 0.9, critic: 0.5}}",
+                "pruning.sparsity: names actor and critic, but the networks of dqn are q; one number means all",
+            ),
+            ("td3", "arms: [{criterion: magnitude, sparsity: {q: 0.9}}]", "names q, but the networks of td3 are actor"),
+            ("dqn", "arms: [{criterion: taylor, allocation: {actor: [0.5], critic: [0]}}]", "names actor and critic"),
+            (
+                "dqn",
+                "arms: [{criterion: taylor, allocation: {q: [0.5, 0]}}]",
+                "must have 3 entries, one for each layer",
+            ),
+            ("dqn", "arms: [{criterion: taylor, sparsity: {q: 0.5, critic: 0}}]", "the networks of one algorithm"),
+            (
+                "dqn",
+                "dqn: {exploration_start: 0.1, exploration_end: 0.2}",
+                "(0.2) must be at most exploration_start (0",
+            ),
+        ],
+    )
+    def test_another_algorithms(self, faults: Faults, algorithm: str, keys: str, said: str) -> None:
+        (line,) = faults(f"tasks: [a]\nseeds: [0]\nalgorithm: {algorithm}\n{keys}")
+        assert said in line
+
+    def test_the_command_line_chooses_another_algorithm(self, load: Callable[..., Config], faults: Faults) -> None:
+        """The networks of the file's are left out with its section, but not what the command line says."""
+        config = load("tasks: [a]\nseeds: [0]\nnetwork: {actor: [8], critic: [8]}\nsac: {}", "algorithm=dqn")
+        assert config.hidden_layers == {"q": (256, 256)}
+        (line,) = faults(MINIMAL, "algorithm=dqn", "network.actor=[8]")
+        assert line.startswith("command line: network.actor=[8]: `network.actor` is of another algorithm")
 
 
 def test_every_key_is_read() -> None:

@@ -3,6 +3,7 @@
 from rlottery.agents.algorithms import ALGORITHMS, algorithm_of
 from rlottery.agents.description import Spec
 from rlottery.config import Config
+from rlottery.config.fields import listed
 from rlottery.errors import TaskError
 from rlottery.report.wording import plural
 
@@ -23,9 +24,8 @@ def check_actions(config: Config, task: str, spec: Spec) -> None:
     algorithm = algorithm_of(config)
     if spec.actions in algorithm.learns:
         return
-    settings = [f"algorithm: {name}" for name in learners(spec)]
-    instead = f"Set {' or '.join(settings)}, or choose" if settings else "Choose"
+    own = " or ".join(algorithm.learns)
     raise TaskError(
-        f"{task} has {actions_in_words(spec)}, and {algorithm.label} learns {' or '.join(algorithm.learns)} ones. "
-        f"{instead} a task with {' or '.join(algorithm.learns)} actions."
+        f"{task} has {actions_in_words(spec)}, and {algorithm.label} learns {own} ones. Set algorithm to "
+        f"{listed(learners(spec))}, or choose a task with {own} actions."
     )
