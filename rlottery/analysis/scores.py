@@ -381,7 +381,7 @@ def _asked(config: Config, runs: Mapping[str, Sequence[Run]]) -> dict[str, Split
     """Arm -> the sparsity that its recipe asks for, unless its runs were made with another one."""
     found: dict[str, Split] = {}
     for recipe in config.recipes:
-        asked = None if recipe.only_sparsity is None else dict(recipe.only_sparsity)
+        asked = None if recipe.only_sparsity is None else recipe.only_sparsity.by_group
         name = recipe.name or ""
         reached = representative(runs[name]).sparsity if name in runs else None
         # Whole units are pruned until at least the requested share is reached.

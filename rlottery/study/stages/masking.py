@@ -239,7 +239,8 @@ def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> tuple[dict[s
     """
     recipe = scored.recipe
     # By group, or by layer of each group.
-    asked: dict[str, Any] = dict(recipe.allocation.layers or recipe.only_sparsity or ())
+    given = recipe.allocation.layers or recipe.only_sparsity
+    asked: dict[str, Any] = {} if given is None else dict(given.by_group)
     turns = job.ticket_arm.criterion.iterations if job.ticket_arm.criterion is not None else 1
     groups = read_mask(job.scored.files.mask).groups if job.ticket_arm.scored is not None else None
     for turn in range(1, turns + 1):
