@@ -100,6 +100,11 @@ class Rollouts(NamedTuple):
         """Gradient updates on each rollout."""
         return self.epochs * self.steps // self.batch_size
 
+    @property
+    def scored(self) -> int:
+        """How many transitions statistics of a trained agent read: the last ones, at least a rollout."""
+        return max(self.steps, 8_192)
+
 
 @dataclass(frozen=True)
 class Description:

@@ -107,7 +107,7 @@ def _needs(job: Job, spec: Spec) -> dict[str, float]:
         batches = {}
         if arm.needs_replay and arm.scores_by is not None:
             key = "pruning.gradient_batch_size" if arm.method else f"batch_size of arm {arm.name}"
-            batches = {key: _activation_bytes(job, spec, arm.scores_by.batch_size)}
+            batches = {key: _activation_bytes(job, spec, arm.scores_by.batch_size)} | _rollout_bytes(job, spec)
         return {"network": agent + saliency} | batches
     return {
         "network": AGENT_COPIES * agent,
@@ -127,7 +127,8 @@ def _rollout_bytes(job: Job, spec: Spec) -> dict[str, float]:
         return {}
     units = max(max(network.sizes) for network in networks_of(config, job.task, spec))
     rows = transition_bytes(config, spec) + 4.0 * 2 * units  # a hidden layer and the next one, without gradients
-    return {f"{config.algorithm}.rollout_steps": 2 * rows * rollouts.steps}
+    number = rollouts.scored if job.stage == "mask" else rollouts.steps
+    return {f"{config.algorithm}.rollout_steps": 2 * rows * number}
 
 
 def study_memory(jobs: Sequence[Job], specs: Sequence[Spec], workers: int, together: int = 1) -> StudyMemory:

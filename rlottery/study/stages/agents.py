@@ -23,9 +23,6 @@ from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import task_spec
 from rlottery.training import replay_buffer as replay
 
-SCORED_ROLLOUTS = 8_192
-"""The transitions that statistics of a trained on-policy agent read: the last ones, or a rollout if that has more."""
-
 
 def algorithm_for(job: Job) -> Algorithm:
     """The functions of the algorithm that the job's study trains."""
@@ -113,7 +110,7 @@ def scored_replay(job: Job) -> Transitions:
     if rollouts is None:
         return stored
     size, steps, at_once = len(stored.rewards), training.env_steps, training.environments
-    number = min(max(rollouts.steps, SCORED_ROLLOUTS), size) // at_once * at_once
+    number = min(rollouts.scored, size) // at_once * at_once
     rows = np.arange(steps - number, steps) % size  # where the buffer has them, once it has wrapped around
     return Transitions(*(field[rows] for field in stored))
 
