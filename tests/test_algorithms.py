@@ -31,11 +31,12 @@ seeds: [0]
 evaluation: {interval: 80, episodes: 2, score_evaluations: 1, untrained_policies: 2}
 arms:
   - {name: taylor, criterion: taylor, sparsity: 0.5, allocation: erk, batches: 2, batch_size: 8}
+  - {name: synflow, criterion: synflow, sparsity: 0.5}
   - {name: late, criterion: magnitude, sparsity: 0.5, rewind: {step: 80}}
   - {name: rigl, sparsity: 0.5, schedule: {rigl: {drop: 0.3, end: 0.75, interval: 20}}}
   - {name: random, control: random, of: taylor}
 """
-SPARSE = ("taylor", "late", "rigl", "random")
+SPARSE = ("taylor", "synflow", "late", "rigl", "random")
 
 
 @pytest.fixture(scope="module", params=CASES[1:], ids=str)
