@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rlottery.agents.algorithms import PPOSetup, SACSetup, TD3Setup
+from rlottery.agents.algorithms import DQNSetup, PPOSetup, SACSetup, TD3Setup
 from rlottery.agents.base import Algorithm, jax_key, to_arrays
 from rlottery.agents.description import Spec
+from rlottery.agents.dqn import DQN
 from rlottery.agents.ppo import PPO
 from rlottery.agents.sac import SAC
 from rlottery.agents.td3 import TD3
-from rlottery.config import NetworkSettings, PPOSettings, SACSettings, TD3Settings, Training
+from rlottery.config import DQNSettings, NetworkSettings, PPOSettings, SACSettings, TD3Settings, Training
 from rlottery.envs import Environment
 from rlottery.errors import DivergedError, TaskError
 from rlottery.seeding import Streams
@@ -547,13 +548,32 @@ PPO_SETTINGS = PPOSetup(
 )
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def fresh(algorithm: Algorithm, settings: Any, weights: jax.Array, noise: jax.Array) -> Any:
-    return algorithm.init(algorithm.init_params(weights, Spec(2, 1), settings), noise, settings)
+DQN_SETTINGS = DQNSetup(DQNSettings(discount=0.0, learning_rate=0.01, exploration_steps=500), NetworkSettings(q=(16,)))
 
 
-def learning_run(interval: int, algorithm: Algorithm = SAC, settings: Any = SETTINGS) -> tuple[Run, Loop]:
-    keys = jax_key(STREAMS.for_weights()), jax_key(STREAMS.for_purpose("updates"))
+class Thirds(Target):
+    """Rewards -1, or 0 for the one of three actions in whose third of [-1, 1] the episode's own number lies."""
+
+    action_space = spaces.Discrete(3, start=5)  # type: ignore[assignment]
+
+    def step(self, action: Any) -> Any:
+        best = 5 + int(1.5 * (self._observation[0] + 1))
+        return super().step([0.5 if action == best else 1.5])  # type: ignore[arg-type]
+
+
+@partial(jax.jit, static_argnums=(0, 1, 4))
+def fresh(algorithm: Algorithm, settings: Any, weights: jax.Array, noise: jax.Array, spec: Spec = Spec(2, 1)) -> Any:  # noqa: B008
+    return algorithm.init(algorithm.init_params(weights, spec, settings), noise, settings)
+
+
+def learning_run(
+    interval: int,
+    algorithm: Algorithm = SAC,
+    settings: Any = SETTINGS,
+    spec: Spec = Spec(2, 1),  # noqa: B008
+    **keys: Any,
+) -> tuple[Run, Loop]:
+    streams = jax_key(STREAMS.for_weights()), jax_key(STREAMS.for_purpose("updates"))
     run = Run(
         env_steps=900,
         warmup_steps=100,
@@ -561,7 +581,9 @@ def learning_run(interval: int, algorithm: Algorithm = SAC, settings: Any = SETT
         batch_size=32,
         algorithm=algorithm,
         settings=settings,
-        state=fresh(algorithm, settings, *keys),
+        state=fresh(algorithm, settings, *streams, spec),
+        spec=spec,
+        **keys,
     )
     return run, run.train()
 
@@ -579,6 +601,14 @@ def test_agents_learn(learnt: tuple[Run, Loop], algorithm: Algorithm) -> None:
     assert len(returns) == 3
     # At worst 0.2 beside the best action in each of five steps, where it was much further off.
     assert returns[-1] > 5 * -(0.2**2) > returns[0]
+
+
+def test_agents_learn_discrete_actions() -> None:
+    """The episodes that are evaluated need two different ones."""
+    assert {int(1.5 * (np.random.default_rng(seed).uniform(-1, 1) + 1)) for seed in EVALUATION_SEEDS} == {0, 2}
+    run, _ = learning_run(450, DQN, DQN_SETTINGS, Spec(2, 3, discrete=True), environment=Thirds)
+    returns = [row["return"] for row in run.of_kind("evaluation")]
+    assert returns[-1] == 0 > returns[0]
 
 
 def test_the_same_seed_gives_the_same_bits_however_often_it_is_evaluated(learnt: tuple[Run, Loop]) -> None:
