@@ -78,7 +78,8 @@ def test_a_call_that_does_not_return_is_reported(method: str, monkeypatch: pytes
         environment = environments.make(TASK)
         environment.reset(0)
         environment.step(np.zeros(1))
-    assert messages == [f"The environment of {TASK} has not returned from a call for 0 minutes."]
+    # On a busy machine the other calls take that long too.
+    assert set(messages) == {f"The environment of {TASK} has not returned from a call for 0 minutes."}
 
 
 class Watched(OpenEnvironments):

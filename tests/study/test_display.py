@@ -2,6 +2,7 @@ import io
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,11 @@ from rlottery.study.runs_table import return_text, runs_table
 from tests.study.studies import job, shown, tiny_config
 
 HALF_WAY = Progress(1, 150, 300, steps_per_second=50.0, last_return=-1234.56, last_success=0.5)
+
+
+@pytest.fixture(autouse=True)
+def _no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 def tracked_jobs(folder: Path, seeds: int = 1) -> list[Tracked]:
@@ -322,7 +328,7 @@ class TestTable:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = 0.0
-        monkeypatch.setattr(display.time, "monotonic", lambda: now)
+        monkeypatch.setattr("time.monotonic", lambda: now)
         tracked = tracked_jobs(tmp_path)
         known = left(tracked)
         tracked[0].state = JobState.RUNNING
