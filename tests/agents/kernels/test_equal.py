@@ -77,7 +77,7 @@ def test_a_rollout_is_prepared_as_under_a_mask() -> None:
     np.testing.assert_allclose(*seen, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("sparsity", [0.45, 0.8, 0.95])
+@pytest.mark.parametrize("sparsity", [0.45, 0.95])
 def test_a_thousand_updates_drift_no_further_than_one_ulp_at_the_start_does(sparsity: float) -> None:
     start = ticket(sparsity)
 
