@@ -210,9 +210,14 @@ def sessions(run: RunFiles) -> int:
 
 def starter_of_node(files: RunFiles) -> int:
     """The engine's process that has started the node which trains a run: the parent of the worker's parent."""
+    return parent(parent(worker_of(files)))
+
+
+def worker_of(files: RunFiles) -> int:
+    """The process that trains a run."""
     progress = read_progress(files.progress)
     assert progress is not None
-    return parent(parent(progress.pid))
+    return progress.pid
 
 
 def parent(pid: int) -> int:

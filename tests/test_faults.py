@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from rlottery.storage.paths import Store
-from rlottery.storage.progress import read_progress
 from tests import waiting
 from tests.faults import (
     ALWAYS,
@@ -28,6 +27,7 @@ from tests.faults import (
     repair,
     sessions,
     start,
+    worker_of,
 )
 from tests.study.execution.in_process import run_in_this_process
 from tests.study.studies import TINY
@@ -74,7 +74,8 @@ def test_a_study_that_is_killed_ends_in_the_same_bits_and_holds_no_secret_of_the
     study = waiting.make_study(tmp_path / "killed")
     (study / "sitecustomize.py").write_text(WRITES_HALF)
     environment = {"PYTHONPATH": f"{study}:{Path.cwd()}", "API_TOKEN": SECRET}
-    dense, ticket = (Hold(study, arm) for arm in ("dense", "taylor-80-2x8"))
+    runs = [Store(study / "data").run("held_Held-v0", 0, arm) for arm in ("dense", "taylor-80-2x8")]
+    dense, ticket = (Hold(study, run.folder.name) for run in runs)
 
     process = start(study, *GRADIENT, ALWAYS, "workers=1", environment=environment)
     wait_for(dense.is_reached, process)
@@ -87,11 +88,10 @@ def test_a_study_that_is_killed_ends_in_the_same_bits_and_holds_no_secret_of_the
 
     process = start(study, *GRADIENT, ALWAYS, "workers=1", environment=environment)
     wait_for(ticket.is_reached, process)
-    kill(process, "worker")  # it is started once more
+    os.kill(worker_of(runs[1]), signal.SIGKILL)  # it is started once more
     ticket.release()
     assert process.wait(timeout=600) == 0, (study / "command.log").read_text()
 
-    runs = [Store(study / "data").run("held_Held-v0", 0, arm) for arm in ("dense", "taylor-80-2x8")]
     assert [sessions(run) for run in runs] == [2, 2]
     found, expected = digests(study / "data"), digests(finished / "data")
     assert len(found) == 12
@@ -254,9 +254,7 @@ def test_a_worker_that_another_process_stops_continues(tmp_path: Path) -> None:
     dense = Hold(study, "dense", from_step=100)
     process = start(study, ALWAYS, "--stages", "dense")
     wait_for(dense.is_reached, process)
-    progress = read_progress(Store(study / "data").run("held_Held-v0", 0, "dense").progress)
-    assert progress is not None
-    os.kill(progress.pid, signal.SIGTERM)
+    os.kill(worker_of(Store(study / "data").run("held_Held-v0", 0, "dense")), signal.SIGTERM)
     assert process.wait(timeout=600) == 1
     said = (study / "command.log").read_text()
     assert "held_Held-v0 seed 0 dense: stopped. It continues from step " in said

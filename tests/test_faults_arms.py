@@ -3,10 +3,12 @@
 A file of its own, because whole files go to a process of the test run.
 """
 
+import os
+import signal
 from pathlib import Path
 
 from rlottery.storage.paths import Store
-from tests.faults import ALWAYS, digests, kill, sessions, start
+from tests.faults import ALWAYS, digests, sessions, start, worker_of
 from tests.study.execution.in_process import run_in_this_process
 from tests.waiting import TASK, Hold, make_study, wait_for
 
@@ -28,26 +30,26 @@ def test_arms_that_prune_in_training_or_go_back_into_it_end_in_the_same_bits(tmp
     undisturbed, disturbed = make_study(tmp_path / "undisturbed", CONFIG), make_study(tmp_path / "disturbed", CONFIG)
     run_in_this_process(undisturbed)
 
+    runs = [Store(disturbed / "data").run("held_Held-v0", 0, arm) for arm in ("rigl", "gradual", "late")]
     # The rewound run has the 400 steps that are left.
     rigl, gradual, late = (
         Hold(disturbed, arm, from_step=step) for arm, step in (("rigl", 400), ("gradual", 440), ("late", 260))
     )
     process = start(disturbed, ALWAYS, "workers=1")
     wait_for(rigl.is_reached, process)
-    kill(process, "worker")  # it is started once more
+    os.kill(worker_of(runs[0]), signal.SIGKILL)  # it is started once more
     rigl.release()
     wait_for(gradual.is_reached, process)
-    kill(process, "SIGINT")
+    process.send_signal(signal.SIGINT)
     assert process.wait(timeout=600) == 130
     gradual.release()
     process = start(disturbed, ALWAYS, "workers=1")
     wait_for(late.is_reached, process)
-    kill(process, "worker")
+    os.kill(worker_of(runs[2]), signal.SIGKILL)
     late.release()
     assert process.wait(timeout=600) == 0, (disturbed / "command.log").read_text()
 
     expected = digests(undisturbed / "data")
     assert len(expected) == 18
     assert digests(disturbed / "data") == expected
-    runs = [Store(disturbed / "data").run("held_Held-v0", 0, arm) for arm in ("rigl", "gradual", "late")]
     assert [sessions(run) for run in runs] == [2, 2, 2]

@@ -38,7 +38,7 @@ SETTINGS = SACSetup(
     NetworkSettings(actor=(16, 16), critic=(16, 16)),
 )
 STEPS, WARMUP = 70, 20
-PATIENCE = 120.0
+PATIENCE = 1200.0
 """Seconds after which a thread is taken to wait forever."""
 
 
