@@ -10,10 +10,14 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
 from tests.waiting import PATIENCE_SECONDS, wait_for
+
+DASK = find_spec("distributed") is not None
+"""Whether Dask is installed. Importing it takes longer than most tests."""
 
 
 class DaskCluster:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from rlottery.storage.paths import Store
-from tests.dask_cluster import DaskCluster
+from tests.dask_cluster import DASK, DaskCluster
 from tests.faults import ALWAYS, digests, sessions, start, starter_of_node
 from tests.waiting import PATIENCE_SECONDS, Hold, make_study, wait_for
 
-pytest.importorskip("distributed", reason="needs Dask: uv sync, or pip install 'rlottery[dask]'")
+pytestmark = pytest.mark.skipif(not DASK, reason="needs Dask: uv sync, or pip install 'rlottery[dask]'")
 
 
 def test_a_study_goes_on_with_new_workers_and_a_new_scheduler_to_the_same_bits(

@@ -14,10 +14,10 @@ from rlottery.study.execution import dask
 from rlottery.study.execution.allocations import Allocation
 from rlottery.study.execution.cluster import Phase, RefusedError, Standing
 from rlottery.study.execution.dask import Dask, threads_at
-from tests.dask_cluster import DaskCluster
+from tests.dask_cluster import DASK, DaskCluster
 from tests.waiting import wait_for
 
-pytest.importorskip("distributed", reason="needs Dask: uv sync, or pip install 'rlottery[dask]'")
+pytestmark = pytest.mark.skipif(not DASK, reason="needs Dask: uv sync, or pip install 'rlottery[dask]'")
 
 DAWDLE = """\
 import os, signal, sys, time
