@@ -65,7 +65,7 @@ def map_weights(change: Callable[[str, Any], Any], state: DQNState) -> DQNState:
     return state._replace(
         params={"q": change("q", state.params["q"])},
         target=change("q", state.target),
-        optimizer={"q": map_moments(lambda moment: change("q", moment), state.optimizer["q"])},
+        optimizer=map_moments(change, state.optimizer, state.params),
     )
 
 

@@ -1,6 +1,6 @@
 """Gradient steps of an optimiser that leave pruned weights and their moments at zero."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import optax
@@ -22,7 +22,12 @@ def masked_step(
     return updated, state
 
 
-def map_moments(change: Callable[[Any], Any], state: optax.OptState) -> optax.OptState:
-    """The state of `optax.adam` with both moments replaced by ``change(moment)``."""
-    adam, *rest = state
-    return (adam._replace(mu=change(adam.mu), nu=change(adam.nu)), *rest)
+def map_moments(
+    change: Callable[[str, Any], Any], optimizer: Mapping[str, optax.OptState], groups: Iterable[str]
+) -> dict[str, optax.OptState]:
+    """States of `optax.adam` by name, with both moments of these groups replaced by ``change(group, moment)``."""
+    changed = {}
+    for group in groups:
+        adam, *rest = optimizer[group]
+        changed[group] = (adam._replace(mu=change(group, adam.mu), nu=change(group, adam.nu)), *rest)
+    return {**optimizer, **changed}

@@ -109,13 +109,9 @@ def rewind(saved: PPOState, key: jax.Array, settings: PPOSetup) -> PPOState:
 
 def map_weights(change: Callable[[str, Any], Any], state: PPOState) -> PPOState:
     """`state` with weights and Adam's moments replaced by ``change(group, tree)``."""
-
-    def of_optimizer(group: str) -> optax.OptState:
-        return map_moments(lambda moment: change(group, moment), state.optimizer[group])
-
     return state._replace(
         params={group: change(group, tree) for group, tree in state.params.items()},
-        optimizer=state.optimizer | {group: of_optimizer(group) for group in state.params},
+        optimizer=map_moments(change, state.optimizer, state.params),
     )
 
 

@@ -65,14 +65,10 @@ def rewind(saved: SACState, key: jax.Array, settings: SACSetup) -> SACState:
 
 def map_weights(change: Callable[[str, Any], Any], state: SACState) -> SACState:
     """`state` with weights, target critics and Adam's moments replaced by ``change(group, tree)``."""
-
-    def of_optimizer(group: str) -> optax.OptState:
-        return map_moments(lambda moment: change(group, moment), state.optimizer[group])
-
     return state._replace(
         params={group: change(group, tree) for group, tree in state.params.items()},
         target_critic=change("critic", state.target_critic),
-        optimizer=state.optimizer | {group: of_optimizer(group) for group in state.params},
+        optimizer=map_moments(change, state.optimizer, state.params),
     )
 
 

@@ -62,14 +62,10 @@ def rewind(saved: TD3State, key: jax.Array, settings: TD3Setup) -> TD3State:
 
 def map_weights(change: Callable[[str, Any], Any], state: TD3State) -> TD3State:
     """`state` with weights, targets and Adam's moments replaced by ``change(group, tree)``."""
-
-    def of_optimizer(group: str) -> optax.OptState:
-        return map_moments(lambda moment: change(group, moment), state.optimizer[group])
-
     return state._replace(
         params={group: change(group, tree) for group, tree in state.params.items()},
         targets={group: change(group, tree) for group, tree in state.targets.items()},
-        optimizer={group: of_optimizer(group) for group in state.params},
+        optimizer=map_moments(change, state.optimizer, state.params),
     )
 
 

@@ -16,6 +16,7 @@ from rlottery.agents.ppo import PPO, Samples
 from rlottery.config import NetworkSettings, PPOSettings
 from rlottery.storage.transitions import Transitions, one_hot
 from rlottery.training.saliency import gather_statistics
+from tests.agents.by_hand import close
 from tests.agents.numpy_networks import backward
 from tests.agents.small import doubled, numpy_mlp, random_masks
 
@@ -176,11 +177,6 @@ class Reference:
         self.learned[name] = jax.tree.map(
             lambda w, m, v: w - 3e-3 * (m / share) / (np.sqrt(v / of_squares) + 1e-5), self.learned[name], first, second
         )
-
-
-def close(one: Any, other: Any, atol: float = 1e-5) -> bool:
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(np.allclose(a, b, rtol=1e-5, atol=atol) for a, b in pairs)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -12,6 +12,7 @@ from rlottery.agents.base import kernels
 from rlottery.agents.networks import Tree, mlp
 from rlottery.agents.sac import SAC
 from rlottery.config import Config
+from tests.agents.by_hand import close
 from tests.agents.small import (
     BATCH_SIZE,
     SETTINGS,
@@ -251,11 +252,11 @@ def test_an_update_moves_critics_then_actor_then_temperature_then_targets() -> N
     gradients, params, entropy = in_order()
     targets = jax.tree.map(lambda t, w: 0.98 * t + 0.02 * w, doubled(start.target_critic), doubled(params["critic"]))
 
-    assert _close(found.params, params)
-    assert _close(found.target_critic, targets)
+    assert close(found.params, params, atol=2e-6)
+    assert close(found.target_critic, targets, atol=2e-6)
     # Adam's first step hardly tells one gradient from another of the same signs; its first moment, a tenth, does.
     for group, gradient in gradients.items():
-        assert _close(found.optimizer[group][0].mu, jax.tree.map(lambda g: 0.1 * g, doubled(gradient)), atol=1e-7)
+        assert close(found.optimizer[group][0].mu, jax.tree.map(lambda g: 0.1 * g, doubled(gradient)), atol=1e-7)
     gap = float(entropy) + 2
     assert found.log_temperature - start.log_temperature == pytest.approx(-np.sign(gap) * 2e-3, rel=1e-3)
     assert metrics["entropy"] == pytest.approx(float(entropy), rel=1e-4)
@@ -269,7 +270,7 @@ def test_targets_follow_by_the_polyak_share() -> None:
     expected = jax.tree.map(
         lambda t, w: t + 0.02 * (w - t), doubled(before.target_critic), doubled(after.params["critic"])
     )
-    assert _close(after.target_critic, expected, atol=1e-7)
+    assert close(after.target_critic, expected, atol=1e-7)
 
 
 def test_full_masks_change_no_bit() -> None:
@@ -333,7 +334,7 @@ def test_agents_updated_together_are_as_if_updated_alone() -> None:
     for index, (state, own_batch) in enumerate(zip(states, batches, strict=True)):
         alone, own_metrics = compiled("update")(state, own_batch)
         mine = jax.tree.map(lambda leaf, index=index: leaf[index], together)
-        assert _close(mine._replace(key=0), alone._replace(key=0), atol=1e-5)
+        assert close(mine._replace(key=0), alone._replace(key=0), atol=1e-5)
         assert np.array_equal(jax.random.key_data(mine.key), jax.random.key_data(alone.key))
         assert metrics["critic_loss"][index] == pytest.approx(float(own_metrics["critic_loss"]), rel=1e-4)
 
@@ -351,11 +352,6 @@ def _doubled_state(state: sac.SACState) -> sac.SACState:
 def _same(one: Any, other: Any) -> bool:
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)
-
-
-def _close(one: Any, other: Any, atol: float = 2e-6) -> bool:
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(np.allclose(a, b, rtol=1e-5, atol=atol) for a, b in pairs)
 
 
 def _with_log_std(actor: Tree, log_std: float) -> Tree:
