@@ -30,7 +30,7 @@ from rlottery.storage.untrained_record import UntrainedScores
 from rlottery.study.planning.arms import built_in_arms
 from rlottery.study.planning.fingerprints import Fingerprint, dense_fingerprint, untrained_fingerprint
 from rlottery.study.planning.inputs import expected_mask_fingerprint, expected_ticket_fingerprint, initial_kernels
-from rlottery.study.planning.jobs import OF_TASK, UNTRAINED, Job
+from rlottery.study.planning.jobs import OF_TASK, UNTRAINED, Job, list_jobs
 from rlottery.study.planning.plan import Tracked, plan_study
 
 TINY = """\
@@ -56,6 +56,12 @@ def tiny_config(folder: Path, *overrides: str) -> Config:
 def job(config: Config, stage: str, *, seed: int = 0, method: str = "magnitude", task_index: int = 0) -> Job:
     arm = None if stage == "dense" else built_in_arms(method, config.pruning)[0]
     return Job(config, stage, task_index, seed, arm)
+
+
+def dense_jobs(folder: Path, *seeds: int) -> list[Tracked]:
+    """The dense runs of the tiny study with these seeds, to do."""
+    config = tiny_config(folder, f"seeds={list(seeds)}")
+    return [Tracked(job) for job in list_jobs(config, [], ("dense",))]
 
 
 def write_dense(config: Config, *, seed: int = 0, trained: int = 0) -> Job:

@@ -11,7 +11,7 @@ from rlottery.study.execution.endings import AGAIN_LATER, FAILED, STOPPED, Endin
 from rlottery.study.execution.executor import Executor
 from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
-from tests.study.studies import job, tiny_config, write_dense
+from tests.study.studies import dense_jobs, job, tiny_config, write_dense
 
 
 @dataclass
@@ -68,20 +68,15 @@ class InstantBackend:
         return InstantWorker(jobs)
 
 
-def tracked(folder: Path, *seeds: int) -> list[Tracked]:
-    config = tiny_config(folder, f"seeds={list(seeds)}")
-    return [Tracked(job) for job in list_jobs(config, [], ("dense",))]
-
-
 def test_it_starts_workers_and_their_exit_codes_decide(tmp_path: Path) -> None:
-    jobs, backend = tracked(tmp_path, 0, FAILED), InstantBackend()
+    jobs, backend = dense_jobs(tmp_path, 0, FAILED), InstantBackend()
     Executor(jobs, 1, backend=backend).run()
     assert [item.state for item in jobs] == [JobState.DONE, JobState.FAILED]
     assert backend.started == [[0], [FAILED]]
 
 
 def test_a_stop_reaches_its_workers(tmp_path: Path) -> None:
-    jobs, backend = tracked(tmp_path, 9, 0), InstantBackend()
+    jobs, backend = dense_jobs(tmp_path, 9, 0), InstantBackend()
     Executor(jobs, 1, backend=backend, stop_wanted=lambda: bool(backend.started)).run()
     assert [item.state for item in jobs] == [JobState.STOPPED, JobState.SKIPPED]
 
@@ -159,7 +154,7 @@ def test_an_allocation_has_all_stages_of_as_many_runs_as_it_has_cores(tmp_path: 
 
 @pytest.mark.usefixtures("_all_is_done_that_says_so")
 def test_no_more_allocations_than_the_engine_takes_and_a_lost_one_is_handed_in_again(tmp_path: Path) -> None:
-    jobs, queue = tracked(tmp_path, 1, 2), Queue(1, 1, AGAIN_LATER, 0, 0)
+    jobs, queue = dense_jobs(tmp_path, 1, 2), Queue(1, 1, AGAIN_LATER, 0, 0)
     said = []
     Executor(jobs, 100, lambda: said.append((jobs[0].state, jobs[0].message)), backend=queue).run()
     assert queue.handed_in == [["seed 1 dense"], ["seed 1 dense"], ["seed 2 dense"]]
@@ -169,11 +164,11 @@ def test_no_more_allocations_than_the_engine_takes_and_a_lost_one_is_handed_in_a
 
 @pytest.mark.usefixtures("_all_is_done_that_says_so")
 def test_a_command_that_ends_leaves_allocations_alone_and_the_next_one_follows_them(tmp_path: Path) -> None:
-    jobs, queue = tracked(tmp_path, 1), Queue(1, 9)
+    jobs, queue = dense_jobs(tmp_path, 1), Queue(1, 9)
     looks = iter([False, False, True])
     Executor(jobs, 100, stop_wanted=lambda: next(looks), backend=queue).run()
     assert (jobs[0].state, jobs[0].queued, jobs[0].seconds) == (JobState.RUNNING, "queued as 7", 0.0)
     left = Allocation({0: jobs[0].job}, code=0)
-    queue.left, again = [left], tracked(tmp_path, 1)
+    queue.left, again = [left], dense_jobs(tmp_path, 1)
     Executor(again, 100, backend=queue).run()
     assert again[0].state is JobState.DONE and len(queue.handed_in) == 1

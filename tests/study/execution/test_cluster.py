@@ -13,9 +13,8 @@ from rlottery.study.execution.cluster import ClusterBackend, Phase, RefusedError
 from rlottery.study.execution.executor import Executor
 from rlottery.study.execution.node import do_jobs
 from rlottery.study.execution.worker import decode
-from rlottery.study.planning.jobs import list_jobs
 from rlottery.study.planning.plan import JobState, Tracked
-from tests.study.studies import tiny_config, write_dense
+from tests.study.studies import dense_jobs, write_dense
 
 DONE, LOST, DIES, FAILS, SLEEPS = range(5)
 """What becomes of allocations: all is done; the node is lost after it began, or before; the job fails; it is queued."""
@@ -63,11 +62,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "POLL_SECONDS", 0.0)
 
 
-def dense(folder: Path, *seeds: int) -> list[Tracked]:
-    config = tiny_config(folder, f"seeds={list(seeds)}")
-    return [Tracked(job) for job in list_jobs(config, [], ("dense",))]
-
-
 def follow(
     tracked: list[Tracked],
     engine: Played,
@@ -85,32 +79,32 @@ def follow(
 
 
 def test_jobs_are_handed_in_as_arrays_and_end_as_their_nodes_say(tmp_path: Path) -> None:
-    tracked, engine = dense(tmp_path, 0, 1, 2), Played(DONE, FAILS, DONE)
+    tracked, engine = dense_jobs(tmp_path, 0, 1, 2), Played(DONE, FAILS, DONE)
     assert follow(tracked, engine) == [JobState.DONE, JobState.FAILED, JobState.DONE]
     assert engine.arrays == [2, 1]
     assert tracked[1].message == f"boom\nlog: {tracked[1].job.log}"
 
 
 def test_what_is_refused_together_is_handed_in_in_smaller_arrays(tmp_path: Path) -> None:
-    tracked, engine, said = dense(tmp_path, *range(11)), Played(*[DONE] * 11), list[str]()
+    tracked, engine, said = dense_jobs(tmp_path, *range(11)), Played(*[DONE] * 11), list[str]()
     engine.most_at_once, engine.most = 8, 3
     assert follow(tracked, engine, said=said) == [JobState.DONE] * 11
     assert engine.arrays == [2, 2, 2, 2, 3] and not said
 
 
 def test_a_lost_allocation_is_handed_in_again(tmp_path: Path) -> None:
-    assert follow(dense(tmp_path, 0), engine := Played(LOST, LOST, LOST, LOST, DONE)) == [JobState.DONE]
+    assert follow(dense_jobs(tmp_path, 0), engine := Played(LOST, LOST, LOST, LOST, DONE)) == [JobState.DONE]
     assert engine.arrays == [1] * 5
 
 
 def test_an_allocation_that_never_begins_fails_in_words(tmp_path: Path) -> None:
-    tracked, engine = dense(tmp_path, 0), Played(DIES, DIES, DIES)
+    tracked, engine = dense_jobs(tmp_path, 0), Played(DIES, DIES, DIES)
     assert follow(tracked, engine) == [JobState.FAILED]
     assert "ended 3 times before it began. The node may not share" in tracked[0].message
 
 
 def test_what_the_engine_loses_is_not_counted_against_an_allocation(tmp_path: Path) -> None:
-    tracked = dense(tmp_path, 0)
+    tracked = dense_jobs(tmp_path, 0)
 
     class Forgetful(Played):
         def standings(self) -> Mapping[tuple[str, int], Standing]:
@@ -123,34 +117,34 @@ def test_what_the_engine_loses_is_not_counted_against_an_allocation(tmp_path: Pa
 
 
 def test_a_job_that_somebody_cancels_is_not_handed_in_again(tmp_path: Path) -> None:
-    tracked, engine = dense(tmp_path, 0), Played(SLEEPS)
+    tracked, engine = dense_jobs(tmp_path, 0), Played(SLEEPS)
     follow(tracked, engine, looks=3)
     engine.cancelled, engine.queued = engine.queued, set()
-    tracked, engine.fates = dense(tmp_path, 0), [DONE]
+    tracked, engine.fates = dense_jobs(tmp_path, 0), [DONE]
     assert follow(tracked, engine) == [JobState.DONE], "a new command starts what was cancelled under another one"
 
 
 def test_a_command_that_is_left_leaves_its_allocations_to_the_next(tmp_path: Path) -> None:
-    tracked, engine = dense(tmp_path, 0, 1), Played(SLEEPS, DONE)
+    tracked, engine = dense_jobs(tmp_path, 0, 1), Played(SLEEPS, DONE)
     assert follow(tracked, engine, looks=5) == [JobState.RUNNING, JobState.DONE]
     assert tracked[0].queued == "queued as 7_0: Dependency" and tracked[0].seconds == 0.0
     store = Store(tracked[0].job.config.data)
-    again = dense(tmp_path, 0)
+    again = dense_jobs(tmp_path, 0)
     assert follow(again, engine, looks=3) == [JobState.RUNNING] and again[0].queued == "queued as 7_0: Dependency"
     engine.queued.clear()
     Played(DONE)._play(Allocation(store, batch_names(store)[0], 0), DONE)
-    assert follow(dense(tmp_path, 0), engine) == [JobState.FOUND] and engine.arrays == [2]
+    assert follow(dense_jobs(tmp_path, 0), engine) == [JobState.FOUND] and engine.arrays == [2]
 
 
 def test_a_command_that_only_follows_hands_in_nothing_until_it_may(tmp_path: Path) -> None:
     engine, may = Played(DONE), iter([False] * 5 + [True] * 100)
-    tracked = dense(tmp_path, 0)
+    tracked = dense_jobs(tmp_path, 0)
     assert follow(tracked, engine, looks=5, may_hand_in=lambda: next(may)) == [JobState.WAITING] and not engine.arrays
     assert follow(tracked, engine, may_hand_in=lambda: next(may)) == [JobState.DONE]
 
 
 def test_an_engine_that_takes_no_more_is_asked_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracked, engine, said = dense(tmp_path, 0), Played(DONE), list[str]()
+    tracked, engine, said = dense_jobs(tmp_path, 0), Played(DONE), list[str]()
     engine.refuses = True
     assert follow(tracked, engine, looks=5, said=said) == [JobState.WAITING]
     assert said == ["Played takes no more allocations now: too many jobs. Trying again every minute."]
@@ -161,7 +155,7 @@ def test_an_engine_that_takes_no_more_is_asked_again_later(tmp_path: Path, monke
 
 
 def test_what_a_node_reports_as_done_is_waited_for_until_it_is_seen(tmp_path: Path) -> None:
-    (item,) = tracked = dense(tmp_path, 0)
+    (item,) = tracked = dense_jobs(tmp_path, 0)
     states = list[JobState]()
 
     class SlowFiles(Played):
@@ -180,12 +174,12 @@ def test_what_a_node_reports_as_done_is_waited_for_until_it_is_seen(tmp_path: Pa
 
 
 def test_damaged_files_of_allocations_are_skipped(tmp_path: Path) -> None:
-    tracked, engine = dense(tmp_path, 0), Played(SLEEPS, DONE)
+    tracked, engine = dense_jobs(tmp_path, 0), Played(SLEEPS, DONE)
     follow(tracked, engine, looks=2)
     store = Store(tracked[0].job.config.data)
     (batch,) = batch_names(store)
     (store.cluster / f"{batch}.json").write_text("{")
-    assert follow(dense(tmp_path, 0), engine) == [JobState.DONE]
+    assert follow(dense_jobs(tmp_path, 0), engine) == [JobState.DONE]
 
 
 def test_a_node_that_was_given_up_has_no_say(tmp_path: Path) -> None:
@@ -199,15 +193,15 @@ def test_a_node_that_was_given_up_has_no_say(tmp_path: Path) -> None:
 
 
 def test_a_node_whose_parent_has_died_before_it_looked_does_nothing(tmp_path: Path) -> None:
-    (item,) = dense(tmp_path, 0)
+    (item,) = dense_jobs(tmp_path, 0)
     (allocation,) = write_batch(Store(item.job.config.data), [[item.job]], cores=1)
     assert not do_jobs(allocation, parent=os.getpid())
     assert allocation.read() == (False, {}) and not item.job.files.folder.exists()
 
 
 def test_the_latest_allocation_of_a_job_is_followed(tmp_path: Path) -> None:
-    tracked, engine = dense(tmp_path, 0), Played(LOST, SLEEPS)
+    tracked, engine = dense_jobs(tmp_path, 0), Played(LOST, SLEEPS)
     assert follow(tracked, engine, looks=8) == [JobState.RUNNING] and engine.arrays == [1, 1]
-    (again,) = tracked = dense(tmp_path, 0)
+    (again,) = tracked = dense_jobs(tmp_path, 0)
     assert follow(tracked, engine, looks=8) == [JobState.RUNNING]
     assert again.queued == "queued as 7_0: Dependency" and engine.arrays == [1, 1]
