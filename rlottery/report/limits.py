@@ -74,8 +74,15 @@ def _no_failure_seen(tickets: Sequence[ArmVerdict], level: float) -> Iterator[st
 
 def _no_room(tickets: Sequence[ArmVerdict]) -> Iterator[str]:
     """The tasks where a ticket that is as good as dense might not have been shown to be better than random."""
-    short = [arm for arm in tickets if arm.no_room and arm.random.answer in ("open", "equivalent")]
-    if short:
+    undecided = [arm for arm in tickets if arm.no_room and arm.random.answer in ("open", "equivalent")]
+    none = [arm for arm in undecided if arm.headroom is not None and arm.headroom <= 0]
+    for task, arms in grouped(none, lambda arm: arm.task).items():
+        yield (
+            f"On {task}, the normalised score of random masks is not below that of dense agents (dense minus random: "
+            f"{_span([arm.headroom for arm in arms if arm.headroom is not None])}). A ticket that is as good as dense "
+            "agents is then no better than random masks."
+        )
+    if short := [arm for arm in undecided if arm not in none]:
         least = [arm.random.detectable for arm in short if arm.random.detectable is not None]
         names = {arm.arm for arm in short}
         rooms = [

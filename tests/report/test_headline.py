@@ -283,6 +283,14 @@ class TestLimits:
         )
         assert found == [said] * there
 
+    def test_random_masks_that_score_no_lower_than_dense_agents(self, made):
+        given = ticket(made, SUCCESS, "open", "open", headroom=-0.05)
+        found = [line for line in on_one_task(made, SUCCESS, given).limits if "random masks" in line]
+        assert found == [
+            f"On {SUCCESS}, the normalised score of random masks is not below that of dense agents (dense minus "
+            "random: −0.05). A ticket that is as good as dense agents is then no better than random masks."
+        ]
+
     def test_one_task_that_decides_an_answer_over_tasks(self, made):
         without = {RETURNS: LeftOut(-0.05, -0.2, 0.1, "open"), SUCCESS: LeftOut(-0.6, -0.7, -0.5, "worse")}
         dense = pooled_answer("dense", "worse", -0.3, without=without, median=-0.08)

@@ -134,8 +134,9 @@ def _no_replay_error(job: Job, manifest: Manifest) -> StudyError:
     keep = "Set keep_replay: true. " if released else ""
     data = finished_runs.collected_data(manifest["fingerprint"])
     needed = data.split()[-1]
+    missing = {"replay buffer": "Replay buffer not found", "rollouts": "Rollouts not found"}[data]
     return StudyError(
-        f"{data.capitalize()} not found{released}: {job.dense_files.replay}\n"
+        f"{missing}{released}: {job.dense_files.replay}\n"
         f"Gradient saliency needs the {needed} that dense training saves. {keep}Train the dense agent again:\n"
         "  main(train_agent=True, create_ticket=False, run_ticket=False)\n"
         "or this command with: --stages dense"
