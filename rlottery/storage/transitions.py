@@ -33,7 +33,8 @@ class Transitions(NamedTuple):
 
 def one_hot(chosen: np.ndarray, size: int) -> np.ndarray:
     """Discrete actions (...,) as vectors (..., size) with a one at the chosen place, float32."""
-    vectors: np.ndarray = np.eye(size, dtype=np.float32)[chosen]
+    vectors = np.zeros((*np.shape(chosen), size), np.float32)
+    np.put_along_axis(vectors, np.asarray(chosen)[..., None], 1.0, axis=-1)
     return vectors
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rlottery.envs import Environment
 from rlottery.errors import TaskError
+from rlottery.storage.transitions import one_hot
 from tests.environments import Strange
 
 Box = spaces.Box
@@ -133,6 +134,12 @@ def test_random_discrete_actions_are_one_hot_and_uniform() -> None:
     assert drawn.dtype == np.float32 and drawn.shape == (10_000, 5)
     assert set(np.unique(drawn)) == {0, 1} and (drawn.sum(1) == 1).all()
     np.testing.assert_allclose(drawn.mean(0), 0.2, atol=0.02)
+
+
+def test_many_discrete_actions_take_no_more_memory_than_their_vectors() -> None:
+    many = 1_000_000  # a matrix of all their vectors would take 4 TB
+    assert one_hot(np.array(3), many).nonzero()[0].tolist() == [3]
+    assert one_hot(np.array([5, 3]), many).argmax(1).tolist() == [5, 3]
 
 
 @pytest.mark.parametrize("bounds", [(-1e38, 1e38), (0.0, BIG), (1e-30, 2e-30), (-BIG, 0.0)])
