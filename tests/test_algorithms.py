@@ -100,9 +100,9 @@ def test_its_policies_are_exported_as_they_act(study: Config, case: Case, arm: s
     """By the weights in the file: where these say an action, the policy says it in the task's own terms."""
     run, spec, algorithm = files(study, arm), case.spec, case.algorithm
     acting, agent = case.description.acting, read_arrays(run.agent)
-    beside = {name: agent[name] for name in ("log_std",) if name in agent}
+    arrays = {name: agent[name] for name in ("log_std",) if name in agent}
     if "observations.mean" in agent:
-        beside |= {name: agent[f"observations.{name}"] for name in ("mean", "variance")}
+        arrays |= {name: agent[f"observations.{name}"] for name in ("mean", "variance")}
     network: dict[str, Any] = {}
     for name, array in agent.items():
         if name.startswith(f"params.{acting}."):
@@ -110,7 +110,7 @@ def test_its_policies_are_exported_as_they_act(study: Config, case: Case, arm: s
             network.setdefault(layer, {})[leaf] = array
     observations = np.random.default_rng(0).normal(size=(5, spec.observation_size)).astype(np.float32)
     own = make(case.task, {})
-    outputs = [algorithm.complete(mlp_in_numpy(network, algorithm.see(one, beside)), beside) for one in observations]
+    outputs = [algorithm.complete(mlp_in_numpy(network, algorithm.see(one, arrays)), arrays) for one in observations]
     expected = [own.actions.own(algorithm.deterministic(row, spec)) for row in outputs]
     own.close()
     np.testing.assert_allclose(load_agent(run.folder)(observations), expected, rtol=1e-5, atol=1e-6)

@@ -42,9 +42,10 @@ class Algorithm:
         map_weights: (f, state) -> state with every tree shaped like a group's weights (the weights, targets, the
             optimiser's moments) replaced by ``f(group, tree)``.
         explore: (outputs of the acting network (..., out), standard normal noise (..., `noise_size`), step, settings)
-            -> actions (..., act) for collecting data, in [-1, 1] or one-hot; NumPy to NumPy. The step is the agent's,
-            for schedules: that of the run, counted on from the step that the agent was rewound to. Actions are NaN
-            where outputs are not finite.
+            -> actions (..., act) for collecting data; NumPy to NumPy. Discrete ones are one-hot. Continuous ones may
+            exceed [-1, 1]: they are stored as they are, and environments clip them. The step is the agent's, for
+            schedules: that of the run, counted on from the step that the agent was rewound to. Actions are NaN where
+            outputs are not finite.
         exploit: (outputs) -> the deterministic actions that are evaluated; NaN as for `explore`.
         update: (state, batch, settings) -> (state, metrics as scalars by name).
         losses: (state, batch, key, settings) -> ``{group: f(the group's params) -> scalar}``: each group's own loss as
@@ -54,8 +55,8 @@ class Algorithm:
         layer_inputs: (state, batch) -> ``{group: {path: (batch, in)}}``: the input of each kernel on the batch's
             observations (and actions, for a critic), with the paths of `kernels`.
         noise_size: (spec) -> the number of standard normal numbers that `explore` needs for an action.
-        beside: (state) -> small arrays by name that acting needs beside the acting network, such as the statistics that
-            observations are normalised with.
+        acting_arrays: (state) -> small arrays by name that acting needs in addition to the acting network, such as the
+            statistics that observations are normalised with.
         see: (observations (..., obs), those arrays) -> the inputs of the acting network; NumPy to NumPy.
         complete: (outputs of the acting network, those arrays) -> the outputs that `explore` and `exploit` are given.
         observe: (state, rollout, settings) -> state, with statistics that include those of a rollout. On-policy only.
@@ -76,9 +77,9 @@ class Algorithm:
     losses: Callable[..., dict[str, Callable[[Tree], jax.Array]]]
     layer_inputs: Callable[..., dict[str, dict[str, jax.Array]]]
     noise_size: Callable[[Spec], int] = lambda spec: spec.action_size
-    beside: Callable[[Any], dict[str, Any]] = lambda state: {}
-    see: Callable[[Any, Mapping[str, Any]], Any] = lambda observations, beside: observations
-    complete: Callable[[Any, Mapping[str, Any]], Any] = lambda outputs, beside: outputs
+    acting_arrays: Callable[[Any], dict[str, Any]] = lambda state: {}
+    see: Callable[[Any, Mapping[str, Any]], Any] = lambda observations, arrays: observations
+    complete: Callable[[Any, Mapping[str, Any]], Any] = lambda outputs, arrays: outputs
     observe: Callable[..., Any] = lambda state, rollout, settings: state
     prepare: Callable[..., jax.Array] | None = None
     batch: Callable[[Any, Spec], Any] = lambda rows, spec: columns(rows, *spec.sizes)

@@ -99,10 +99,10 @@ def init(params: Tree, key: jax.Array, settings: PPOSetup) -> PPOState:
 def rewind(saved: PPOState, key: jax.Array, settings: PPOSetup) -> PPOState:
     """A dense agent with the weights, standard deviations and statistics of `saved`, and a fresh optimiser.
 
-    A schedule continues where it was. After a whole run, it begins anew (Renda et al. 2020, arXiv:2003.02389).
+    A schedule continues where it was. After a whole run, it restarts (Renda et al. 2020, arXiv:2003.02389).
     """
     dense = init(saved.params, key, settings)
-    returns = saved.returns | {"so_far": dense.returns["so_far"]} if saved.returns else {}  # episodes begin anew
+    returns = saved.returns | {"so_far": dense.returns["so_far"]} if saved.returns else {}  # episodes restart
     updates = jnp.where(saved.updates < settings.updates, saved.updates, 0)
     return dense._replace(log_std=saved.log_std, updates=updates, observations=saved.observations, returns=returns)
 
@@ -115,22 +115,22 @@ def map_weights(change: Callable[[str, Any], Any], state: PPOState) -> PPOState:
     )
 
 
-def beside(state: PPOState) -> dict[str, Any]:
-    """What acting needs beside the actor: standard deviations, and the statistics that normalise observations."""
+def acting_arrays(state: PPOState) -> dict[str, Any]:
+    """What acting needs in addition to the actor: standard deviations, and the statistics of observations."""
     log_std = {} if state.log_std is None else {"log_std": state.log_std}
     return log_std | {name: state.observations[name] for name in ("mean", "variance") if state.observations}
 
 
-def see(observations: Any, beside: Mapping[str, Any]) -> Any:
+def see(observations: Any, arrays: Mapping[str, Any]) -> Any:
     """Observations as the networks see them, (..., obs); NumPy or JAX."""
-    return normalized(observations, beside["mean"], beside["variance"]) if "mean" in beside else observations
+    return normalized(observations, arrays["mean"], arrays["variance"]) if "mean" in arrays else observations
 
 
-def complete(outputs: np.ndarray, beside: Mapping[str, np.ndarray]) -> np.ndarray:
+def complete(outputs: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """The actor's outputs, for continuous actions with the logarithms of their standard deviations after the means."""
-    if "log_std" not in beside:
+    if "log_std" not in arrays:
         return outputs
-    return np.concatenate([outputs, np.broadcast_to(beside["log_std"], outputs.shape)], axis=-1)
+    return np.concatenate([outputs, np.broadcast_to(arrays["log_std"], outputs.shape)], axis=-1)
 
 
 def explore(outputs: np.ndarray, noise: np.ndarray, step: int, settings: PPOSetup) -> np.ndarray:
@@ -174,7 +174,7 @@ def prepare(state: PPOState, rollout: Transitions, settings: PPOSetup, collected
         rollout: transitions in order of time, those of several environments in turn.
         collected_by: the state that chose the actions. It has other statistics than `state`, if any.
     """
-    before, after = (see(seen, beside(state)) for seen in (rollout.observations, rollout.next_observations))
+    before, after = (see(seen, acting_arrays(state)) for seen in (rollout.observations, rollout.next_observations))
     values, next_values = (_values(state.params["critic"], state.patterns, seen) for seen in (before, after))
     rewards = rollout.rewards
     if state.returns:
@@ -183,7 +183,8 @@ def prepare(state: PPOState, rollout: Transitions, settings: PPOSetup, collected
     parts = (rewards, values, next_values, rollout.terminations, rollout.ends)
     of_steps = [_by_environment(part, settings) for part in parts]
     advantages = estimate_advantages(settings, *of_steps).reshape(-1)
-    outputs = _outputs(collected_by.params["actor"], state.patterns, see(rollout.observations, beside(collected_by)))
+    seen = see(rollout.observations, acting_arrays(collected_by))
+    outputs = _outputs(collected_by.params["actor"], state.patterns, seen)
     log_probs, _ = _judged(outputs, collected_by.log_std, rollout.actions)
     columns = [column[:, None] for column in (log_probs, advantages, values + advantages)]
     return jnp.concatenate([before, rollout.actions, *columns], axis=1)
@@ -355,7 +356,7 @@ PPO = Algorithm(
     update,
     losses,
     layer_inputs,
-    beside=beside,
+    acting_arrays=acting_arrays,
     see=see,
     complete=complete,
     observe=observe,

@@ -93,7 +93,7 @@ class Environment:
             raise TaskError(f"{self._task}: at reset(), {error}") from None
 
     def step(self, action: np.ndarray) -> Step:
-        """Take `action`, (act,) in [-1, 1]; a discrete one is where the largest entry is.
+        """Take `action`, (act,), clipped to [-1, 1]; a discrete one is where the largest entry is.
 
         Raises:
             TaskError: the environment returned something else than its spaces and Gymnasium's interface say, or the

@@ -38,7 +38,7 @@ class ActionBounds(NamedTuple):
         return generator.uniform(-1.0, 1.0, (number, self.size)).astype(np.float32)
 
     def own(self, action: np.ndarray) -> np.ndarray:
-        """The task's own action for one in [-1, 1], (act,). The task's space always contains it."""
+        """The task's own action for one that is clipped to [-1, 1], (act,). The task's space always contains it."""
         low, _, width, own_low, own_high = self
         unlimited = low + (np.minimum(np.maximum(action, -1.0), 1.0) + 1.0) * 0.5 * width
         # Rounding may exceed the bounds in the task's own dtype.

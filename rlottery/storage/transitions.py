@@ -10,7 +10,8 @@ class Transitions(NamedTuple):
 
     Attributes:
         observations, next_observations: (n, obs).
-        actions: (n, act), in [-1, 1]; discrete ones are one-hot.
+        actions: (n, act), as the agent chose them. Continuous ones may exceed [-1, 1], as PPO's do: environments clip
+            them. Discrete ones are one-hot.
         rewards: (n,).
         terminations: (n,), 1.0 where the episode terminated. Truncation by a time limit is not termination: the next
             state's value is then bootstrapped.

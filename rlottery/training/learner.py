@@ -111,7 +111,7 @@ class CpuLearner(Learner):
         self._library = register() if compiled else None
         self._masks_change = masks_change
         self._update = compile_update(algorithm, settings, spec)
-        self._beside: dict[str, np.ndarray] | None = None
+        self._acting_arrays: dict[str, np.ndarray] | None = None
         self.state = state
 
     @property
@@ -122,7 +122,7 @@ class CpuLearner(Learner):
 
     @state.setter
     def state(self, state: Any) -> None:
-        self._held, self._beside = state, None
+        self._held, self._acting_arrays = state, None
         if self._library is not None:
             self._masks = state.masks
             self._held, self._packings = compact(self.algorithm, state, masks_change=self._masks_change)
@@ -132,12 +132,12 @@ class CpuLearner(Learner):
 
     def update(self, rows: np.ndarray) -> UpdateResult:
         self._held, result = self._update(self._held, rows)
-        self._beside = None
+        self._acting_arrays = None
         return result
 
     def prepare(self, rows: np.ndarray) -> np.ndarray:
         self._held, prepared = compile_preparation(self.algorithm, self._settings, self._spec)(self._held, rows)
-        self._beside = None
+        self._acting_arrays = None
         return np.asarray(prepared)
 
     def outputs(self, observation: np.ndarray) -> np.ndarray:
@@ -145,14 +145,16 @@ class CpuLearner(Learner):
         return outputs
 
     def outputs_together(self, observations: np.ndarray) -> np.ndarray:
-        if self._beside is None:
-            self._beside = {name: np.array(array) for name, array in self.algorithm.beside(self._held).items()}
-        network, seen = self.algorithm.acting(self._held.params), self.algorithm.see(observations, self._beside)
+        if self._acting_arrays is None:
+            self._acting_arrays = {
+                name: np.array(array) for name, array in self.algorithm.acting_arrays(self._held).items()
+            }
+        network, seen = self.algorithm.acting(self._held.params), self.algorithm.see(observations, self._acting_arrays)
         if self._library is None:  # NumPy's product of two matrices has other bits than those of its rows
             outputs = np.stack([mlp_in_numpy(network, one) for one in seen])
         else:
             outputs = self._compact(network, seen)
-        completed: np.ndarray = self.algorithm.complete(outputs, self._beside)
+        completed: np.ndarray = self.algorithm.complete(outputs, self._acting_arrays)
         return completed
 
 

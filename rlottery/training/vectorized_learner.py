@@ -210,16 +210,16 @@ class _Member(Learner):
     def outputs(self, observation: np.ndarray) -> np.ndarray:
         if self._acting is None:
             self._acting = self._unpack(np.asarray(self._networks)[self._place])
-        network, beside = self._acting
+        network, arrays = self._acting
         outputs: np.ndarray = self.algorithm.complete(
-            mlp_in_numpy(network, self.algorithm.see(observation, beside)), beside
+            mlp_in_numpy(network, self.algorithm.see(observation, arrays)), arrays
         )
         return outputs
 
 
 def _acting(algorithm: Algorithm, state: Any) -> tuple[Tree, dict[str, Any]]:
     """Everything in a state that acting needs."""
-    return algorithm.acting(state.params), algorithm.beside(state)
+    return algorithm.acting(state.params), algorithm.acting_arrays(state)
 
 
 def _with_masks(state: Any) -> Any:

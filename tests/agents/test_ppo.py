@@ -301,9 +301,9 @@ def test_rewinding_gives_back_deviations_and_statistics_and_nothing_else() -> No
 @KINDS
 def test_data_is_collected_from_the_policy_and_evaluated_at_its_most_likely_action(discrete: bool) -> None:
     settings, state = SETTINGS[discrete], fresh(SETTINGS[discrete], 4)
-    beside = {name: np.asarray(array) for name, array in ppo.beside(state).items()}
+    arrays = {name: np.asarray(array) for name, array in ppo.acting_arrays(state).items()}
     raw = np.array([0.4, -1.5, 0.1, 0.9][: spec(discrete).action_size], np.float32)
-    outputs = ppo.complete(raw, beside)
+    outputs = ppo.complete(raw, arrays)
     noise = np.random.default_rng(0).normal(size=(20_000, len(raw))).astype(np.float32)
     actions = ppo.explore(np.broadcast_to(outputs, (20_000, len(outputs))), noise, 1, settings)
     best = PPO.deterministic(outputs, spec(discrete))

@@ -54,14 +54,14 @@ def fresh_policies(job: Job) -> Callable[[int], Callable[[np.ndarray], np.ndarra
     @jax.jit  # one program for all seeds, which leaves the critics out
     def acting(key: jax.Array) -> tuple[Tree, dict[str, jax.Array]]:
         params = initialise(key)
-        return algorithm.acting(params), algorithm.beside(algorithm.init(params, key, settings))
+        return algorithm.acting(params), algorithm.acting_arrays(algorithm.init(params, key, settings))
 
     def policy(seed: int) -> Callable[[np.ndarray], np.ndarray]:
-        network, beside = jax.device_get(acting(jax_key(seed)))
+        network, arrays = jax.device_get(acting(jax_key(seed)))
 
         def choose(observation: np.ndarray) -> np.ndarray:
-            outputs = mlp_in_numpy(network, algorithm.see(observation, beside))
-            return algorithm.deterministic(algorithm.complete(outputs, beside), spec)
+            outputs = mlp_in_numpy(network, algorithm.see(observation, arrays))
+            return algorithm.deterministic(algorithm.complete(outputs, arrays), spec)
 
         return choose
 
