@@ -1,7 +1,8 @@
 """Deep Q-networks (DQN, Mnih et al. 2015) as pure functions; double DQN (van Hasselt et al. 2016) by option.
 
-One network has a value for each action, and another one, the target, is copied from it now and then. Data is collected
-with random actions at a rate that falls along a line, and otherwise with the action of the highest value.
+One network has a value for each action. Every `target_interval` updates it is copied into the target network, whose
+values it learns from. Data is collected with random actions at a rate that falls along a line, and otherwise with the
+action of the highest value.
 """
 
 from collections.abc import Callable

@@ -128,7 +128,7 @@ class Sparsity(Section):
     """
 
     actor: _Share = Field(default=None, description="pruned share of the actor's kernel weights")
-    critic: _Share = Field(default=None, description="pruned share of the kernel weights of the twin critic")
+    critic: _Share = Field(default=None, description="pruned share of the kernel weights of the critic, or of both")
     q: _Share = Field(default=None, description="pruned share of the Q-network's kernel weights")
 
     @model_validator(mode="before")

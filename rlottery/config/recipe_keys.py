@@ -22,7 +22,7 @@ def _list(value: object) -> object:
 
 
 _Shares = Annotated[tuple[Fraction, ...] | None, FILLED, BeforeValidator(_list)]
-_LAYERS = "{actor: [0.5, 0.9, 0.5], critic: [0.5, 0.9, 0.5]}"
+_LAYERS = "{actor: [0.5, 0.9, 0.5], critic: [0.5, 0.9, 0.5]}, or {q: [0.5, 0.9, 0.5]} of dqn"
 
 
 class Rewind(Section):
@@ -98,10 +98,10 @@ class Transfer(Section):
 
 
 class LayerSparsities(Section):
-    """Pruned share of each layer of each group of networks, from input to output; both critics take the same."""
+    """Pruned share of each layer of each group of networks, from input to output. Two critics get the same."""
 
     actor: _Shares = Field(default=None, description="for the actor's layers")
-    critic: _Shares = Field(default=None, description="for the layers of each critic")
+    critic: _Shares = Field(default=None, description="for the layers of the critic, or of each")
     q: _Shares = Field(default=None, description="for the layers of the Q-network")
 
     @property
@@ -128,7 +128,7 @@ class Allocation(Section):
         if isinstance(value, dict) and any(value.keys() == set(groups) for groups in GROUPS.values()):
             return {"layers": LayerSparsities.model_validate(value)}
         raise fault(
-            f"must be {listed(get_args(AllocationName))}, or the sparsity of each layer of both networks: {_LAYERS}, "
+            f"must be {listed(get_args(AllocationName))}, or the sparsity of each layer: {_LAYERS}, "
             f"not {show_keys(value)}"
         )
 

@@ -76,7 +76,7 @@ class NetworkSettings(Section):
     """Hidden layers of the networks, by group. Only the groups of the study's algorithm are read."""
 
     actor: Widths = Field(default=(256, 256), description="widths of the actor's hidden layers")
-    critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of each critic")
+    critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of the critic, or of each")
     q: Widths = Field(default=(256, 256), description="widths of the hidden layers of the Q-network")
 
     def of(self, groups: Sequence[str]) -> dict[str, tuple[int, ...]]:

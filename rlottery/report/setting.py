@@ -1,6 +1,9 @@
 """The setting that a study's answers hold for, in one line: algorithm, network, training steps, allocation."""
 
+from collections import Counter
+
 from rlottery.agents.algorithms import algorithm_of
+from rlottery.agents.description import Spec
 from rlottery.config import Config
 from rlottery.config.recipes import PrunedRecipe
 from rlottery.report.wording import joined
@@ -24,7 +27,11 @@ def _networks(config: Config) -> str:
     widths = config.hidden_layers
     if len(set(widths.values())) == 1:
         return f"{_units(next(iter(widths.values())))} units"
-    return f"{_units(widths['actor'])} units in the actor and {_units(widths['critic'])} in each critic"
+    algorithm = algorithm_of(config)
+    networks = algorithm.networks(Spec(1, 1), algorithm.settings(config, config.tasks[0]))  # as many for every task
+    number = Counter(network.group for network in networks)
+    critics = "the critic" if number["critic"] == 1 else "each critic"
+    return f"{_units(widths['actor'])} units in the actor and {_units(widths['critic'])} in {critics}"
 
 
 def _units(widths: tuple[int, ...]) -> str:

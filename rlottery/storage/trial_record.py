@@ -32,7 +32,7 @@ class Trial:
         rendering: what happened when the task was rendered; "" if that was not tried.
         packages: package -> version, of those that the environment comes from.
         sources: module of the user's own -> the SHA-256 of its file.
-        discrete: whether actions are. Earlier versions learnt continuous ones only, and didn't record it.
+        discrete: whether actions are. Earlier versions learned continuous ones only, and didn't record it.
     """
 
     kwargs: dict[str, Any]

@@ -27,7 +27,8 @@ evaluation: {interval: 400, episodes: 1, score_evaluations: 1}
 """
 MAG = "{name: mag, criterion: magnitude, sparsity: 0.9}"
 RULE = (
-    "must be global, uniform or erk, or the sparsity of each layer of both networks: {actor: [0.5, 0.9, 0.5], critic: "
+    "must be global, uniform or erk, or the sparsity of each layer: {actor: [0.5, 0.9, 0.5], critic: [0.5, 0.9, 0.5]}, "
+    "or {q: [0.5, 0.9, 0.5]} of dqn, not "
 )
 SCHEDULES = "must be one-shot, iterative, gradual, set or rigl, or one of them with its keys: {rigl: {drop: 0.5}}, not "
 REWIND = "must be initial, none, or {step: k} with a whole number of env steps above 0, not "
@@ -192,10 +193,10 @@ def test_no_recipe(fault: Fault, arm: str, message: str) -> None:
         ("criterion: 5", 'criterion: must be text, not 5; put it in quotes: criterion: "5"'),
         ("criterion: [magnitude]", "criterion: must be text, not a list"),
         # Allocation
-        ("allocation: erdos", f"allocation: {RULE}[0.5, 0.9, 0.5]}}, not 'erdos'"),
-        ("allocation: []", f"allocation: {RULE}[0.5, 0.9, 0.5]}}, not an empty list"),
-        ("allocation: {rule: erk}", f"allocation: {RULE}[0.5, 0.9, 0.5]}}, not {{rule: 'erk'}}"),
-        ("allocation: {actor: [0.5]}", f"allocation: {RULE}[0.5, 0.9, 0.5]}}, not {{actor: ...}}"),
+        ("allocation: erdos", f"allocation: {RULE}'erdos'"),
+        ("allocation: []", f"allocation: {RULE}an empty list"),
+        ("allocation: {rule: erk}", f"allocation: {RULE}{{rule: 'erk'}}"),
+        ("allocation: {actor: [0.5]}", f"allocation: {RULE}{{actor: ...}}"),
         ("allocation: {actor: 0.5, critic: [0.5]}", "allocation.actor: must be a list, not 0.5"),
         ("allocation: {actor: [], critic: [0.5]}", "allocation.actor: must have at least one entry"),
         ("allocation: {actor: [0, 1, 0], critic: [0, 0, 0]}", f"allocation.actor.1: {SHARE}1"),

@@ -38,6 +38,12 @@ def test_networks(network: dict[str, Any], told: str) -> None:
     assert f"SAC with {told}, " in line(network=network)
 
 
+@pytest.mark.parametrize(("algorithm", "critics"), [("td3", "each critic"), ("ppo", "the critic")])
+def test_one_critic_or_two(algorithm: str, critics: str) -> None:
+    found = line(algorithm=algorithm, network={"actor": [64], "critic": [32]})
+    assert f"1 x 64 units in the actor and 1 x 32 in {critics}, " in found
+
+
 @pytest.mark.parametrize(
     ("arms", "told"),
     [
