@@ -222,12 +222,16 @@ def batch(rows: Any, spec: Spec) -> Samples:
 
 
 def actor_loss(
-    actor: Tree, log_std: jax.Array | None, state: PPOState, batch: Samples, settings: PPOSetup
+    actor: Tree, log_std: jax.Array | None, state: PPOState, batch: Samples, settings: PPOSetup, clip: Any
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Minus the clipped surrogate objective (eq. 7) and the weighted entropy; and metrics of the policy."""
+    """Minus the clipped surrogate objective (eq. 7) and the weighted entropy; and metrics of the policy.
+
+    Args:
+        clip: how far the ratio of probabilities may be from 1.
+    """
     ppo = settings.hyperparameters
     log_probs, entropy = _judged(_outputs(actor, state.patterns, batch.observations), log_std, batch.actions)
-    advantages, change, clip = batch.advantages, log_probs - batch.log_probs, ppo.clip * _left(state, settings)
+    advantages, change = batch.advantages, log_probs - batch.log_probs
     if ppo.normalize_advantages and advantages.shape[0] > 1:
         advantages = (advantages - jnp.mean(advantages)) / (jnp.std(advantages, ddof=1) + 1e-8)
     ratio = jnp.exp(change)
@@ -253,9 +257,12 @@ def update(state: PPOState, batch: Samples, settings: PPOSetup) -> tuple[PPOStat
     outside the clip, and the norm of the gradient before it is limited.
     """
     ppo, adam = settings.hyperparameters, _adam(settings)
+    left = _left(state, settings)
 
     def total(learned: dict[str, Any]) -> tuple[jax.Array, dict[str, jax.Array]]:
-        of_actor, metrics = actor_loss(learned["actor"], learned.get("log_std"), state, batch, settings)
+        of_actor, metrics = actor_loss(
+            learned["actor"], learned.get("log_std"), state, batch, settings, ppo.clip * left
+        )
         of_critic = critic_loss(learned["critic"], state, batch)
         return of_actor + ppo.value_weight * of_critic, metrics | {"actor_loss": of_actor, "critic_loss": of_critic}
 
@@ -268,7 +275,7 @@ def update(state: PPOState, batch: Samples, settings: PPOSetup) -> tuple[PPOStat
     for name, gradient in gradients.items():
         limited = jax.tree.map(lambda slope: slope * share, gradient)
         step, optimizer[name] = adam.update(limited, state.optimizer[name])
-        step = jax.tree.map(lambda change: change * _left(state, settings), step)
+        step = jax.tree.map(lambda change: change * left, step)
         learned[name] = optax.apply_updates(learned[name], step)
     params = {group: learned[group] for group in state.params}
     updates, log_std = state.updates + 1, learned.get("log_std")
@@ -279,9 +286,13 @@ def update(state: PPOState, batch: Samples, settings: PPOSetup) -> tuple[PPOStat
 def losses(
     state: PPOState, batch: Samples, key: jax.Array, settings: PPOSetup
 ) -> dict[str, Callable[[Tree], jax.Array]]:
-    """The actor's loss as a function of its weights, and the critic's loss as a function of its own."""
+    """The actor's loss as a function of its weights, and the critic's loss as a function of its own.
+
+    The clip is that of the start of training: with `linear_decay` it is 0 at the end, where no gradient is defined.
+    """
+    clip = settings.hyperparameters.clip
     return {
-        "actor": lambda actor: actor_loss(actor, state.log_std, state, batch, settings)[0],
+        "actor": lambda actor: actor_loss(actor, state.log_std, state, batch, settings, clip)[0],
         "critic": lambda critic: critic_loss(critic, state, batch),
     }
 

@@ -363,6 +363,23 @@ def test_criteria_read_the_losses_of_updates_on_rollouts_prepared_with_the_agent
         np.testing.assert_allclose(statistics["input_norm"]["layer_0"], size, rtol=1e-4)
 
 
+@KINDS
+def test_criteria_read_the_same_at_the_end_of_a_decay_that_leaves_no_clip(discrete: bool) -> None:
+    falling = SETTINGS[discrete].hyperparameters.model_copy(update={"linear_decay": True})
+    settings = SETTINGS[discrete]._replace(hyperparameters=falling)
+    settings = settings._replace(updates=settings.rollouts.updates)
+    finished = fresh(settings, 5)._replace(updates=jax.numpy.int32(settings.updates))
+    rollout = random_rollout(discrete, 2)
+
+    def gradients(of: PPOSetup) -> dict[str, Any]:
+        drawn = {"key": jax.random.key(0), "generator": np.random.default_rng(3), "batches": 2, "batch_size": SAMPLES}
+        found = gather_statistics(PPO, of, finished, ["mean_gradient"], stored=rollout, **drawn)
+        return {group: statistics["mean_gradient"] for group, statistics in found.items()}
+
+    decayed, constant = gradients(settings), gradients(SETTINGS[discrete])
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), decayed, constant)
+
+
 def test_fresh_kernels_are_orthogonal_with_the_usual_gains() -> None:
     params = ppo.init_params(jax.random.key(0), spec(False), CONTINUOUS)
     for group, gain in (("actor", 0.01), ("critic", 1.0)):

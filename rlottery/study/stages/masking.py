@@ -273,8 +273,11 @@ def _scores(scored: ScoredAgent, masks: GroupMasks | None, resample: int | None)
         found = _statistics(scored, scored.trained, needed.trained, scored.replay, "", resample)
         gathered = {group: dict(statistics) for group, statistics in found.items()}
     if needed.initial:
-        with_masks = algorithm_for(scored.job).with_masks
-        state = scored.initial if masks is None else with_masks(scored.initial, nest_masks(masks))
+        algorithm, state = algorithm_for(scored.job), scored.initial
+        if scored.warmup is not None:  # normalised as the first updates see it
+            state = algorithm.observe(state, scored.warmup, settings_of(scored.job))
+        if masks is not None:
+            state = algorithm.with_masks(state, nest_masks(masks))
         found = as_initial(_statistics(scored, state, needed.initial, scored.warmup, "initial ", resample))
         gathered = {group: gathered.get(group, {}) | statistics for group, statistics in found.items()}
     scores = {}
