@@ -88,7 +88,12 @@ _NORMALIZED = {**_ROLLOUTS, "normalize_observations": True, "normalize_rewards":
 CASES = (
     Case("sac", "Pendulum-v1", Spec(3, 1), {"batch_size": 16}),
     Case("td3", "Pendulum-v1", Spec(3, 1), {"batch_size": 16}),
-    Case("dqn", "CartPole-v1", Spec(4, 2, discrete=True), {"batch_size": 16, "exploration_steps": 100}),
+    Case(
+        "dqn",
+        "CartPole-v1",
+        Spec(4, 2, discrete=True),
+        {"batch_size": 16, "exploration_steps": 100, "target_interval": 20},
+    ),
     Case("ppo", "Pendulum-v1", Spec(3, 1), _NORMALIZED, training={}),
     Case("ppo", "CartPole-v1", Spec(4, 2, discrete=True), _ROLLOUTS, training={}),
 )

@@ -6,7 +6,7 @@ Nothing here imports JAX or an environment: the process that starts the workers 
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -58,12 +58,15 @@ def _merged(base: _S, overrides: _S) -> _S:
 KeyPaths = tuple[tuple[str, str], ...]
 
 _STEPS = ("training", "env_steps")
-_WARMUP = (("training", "warmup_steps"),)
-_INTERVAL = (("evaluation", "interval"),)
+_WARMUP = (("training", "warmup_steps"), _STEPS)
+_INTERVAL = (("evaluation", "interval"), _STEPS)
 _EPISODES = (("evaluation", "episodes"), *_INTERVAL)
 _SCORED = (("evaluation", "score_evaluations"), *_INTERVAL)
-_UPDATES = (("training", "updates_per_step"),)
-_ENVIRONMENTS = (("training", "environments"),)
+_UPDATES = (("training", "updates_per_step"), _STEPS)
+_UPDATES_ON_ROLLOUTS = (("ppo", "epochs"), ("ppo", "rollout_steps"), ("ppo", "batch_size"), _STEPS)
+_ENVIRONMENTS = (("training", "environments"), _STEPS)
+_EXPLORATION = (("dqn", "exploration_end"), ("dqn", "exploration_start"))
+_TARGET = (("dqn", "target_interval"), *_UPDATES)
 
 MOST_RUNS = 200_000
 """The most runs of a study."""
@@ -202,18 +205,29 @@ class Config(Section):
             ids[task.name.casefold()] = task.id
         return tasks
 
+    @model_validator(mode="before")
+    @classmethod
+    def _names_own_groups(cls, value: object) -> object:
+        """Check that mappings by group name groups of the algorithm, before it is checked that they name all."""
+        algorithm = value.get("algorithm", DEFAULT_ALGORITHM) if isinstance(value, dict) else None
+        if isinstance(value, dict) and algorithm in ALGORITHMS:
+            for place, by_group in _mappings_by_group(value):
+                named = [group for group in NetworkSettings.model_fields if group in by_group]
+                if named and not set(named) & set(GROUPS[algorithm]):
+                    raise _of_others(place, named, algorithm)
+        return value
+
     @model_validator(mode="after")
     def _own_groups(self) -> Self:
         """Check that only groups of the algorithm are named, and let every sparsity have the shares of these alone."""
-        own = f"the networks of {self.algorithm} are {' and '.join(self.groups)}"
         for group in NetworkSettings.model_fields:
             if group in self.network.model_fields_set and group not in self.groups:
+                own = f"the networks of {self.algorithm} are {' and '.join(self.groups)}"
                 raise _at(("network", group), f"`network.{group}` is of another algorithm; {own}", ("algorithm",))
 
         def shares(place: KeyPath, given: Sparsity) -> Sparsity:
             if (found := given.restricted(self.groups)) is None:
-                named = " and ".join(given.by_group)
-                raise _at(place, f"names {named}, but {own}; one number means all", ("algorithm",))
+                raise _of_others(place, given.by_group, self.algorithm)
             return found
 
         pruning = {"sparsity": shares(("pruning", "sparsity"), self.pruning.sparsity)}
@@ -223,8 +237,7 @@ class Config(Section):
             if isinstance(recipe, PrunedRecipe):
                 layers = recipe.allocation.layers
                 if layers is not None and layers.by_group.keys() != set(self.groups):
-                    named = " and ".join(layers.by_group)
-                    raise _at(("arms", index, "allocation"), f"names {named}, but {own}", ("algorithm",))
+                    raise _of_others(("arms", index, "allocation"), layers.by_group, self.algorithm)
                 if recipe.sparsity is not None:
                     kept = tuple(shares(("arms", index, "sparsity"), one) for one in recipe.sparsity)
                     recipe = recipe.model_copy(update={"sparsity": kept})
@@ -350,7 +363,8 @@ class Config(Section):
             made = self.evaluation.number(steps)
             at_once = training.environments
             uneven = {"env_steps": steps, "warmup_steps": warmup, "interval": interval}
-            uneven |= {"rollout_steps": training.stride} if isinstance(training, TrainingOnRollouts) else {}
+            on_rollouts = isinstance(training, TrainingOnRollouts)
+            uneven |= {"rollout_steps": training.stride} if on_rollouts else {}
             uneven = {key: value for key, value in uneven.items() if value % at_once}
             too_many = f"at most the evaluations of a run ({made}: one per {interval} steps in {steps})"
             rules = [
@@ -370,8 +384,9 @@ class Config(Section):
                 ),
                 (scored <= made, f"score_evaluations ({scored}) must be {too_many}", _SCORED),
                 *_rules_of_rollouts(training, self.hyperparameters_for(task)),
+                *_rules_of_dqn(updates, self.hyperparameters_for(task)),
                 (
-                    warmup >= steps or updates > 0 or isinstance(training, TrainingOnRollouts),
+                    warmup >= steps or updates > 0 or on_rollouts,
                     f"updates_per_step ({training.updates_per_step}) makes the first update after step {waits}, but "
                     f"env_steps is {steps}",
                     _UPDATES,
@@ -386,17 +401,17 @@ class Config(Section):
                     at_once == 1 or not task.allow,
                     f"environments ({at_once}) needs episodes that follow from their seeds alone, but {task.id} allows "
                     f"{' and '.join(task.allow)}; set it to 1 for this task",
-                    _ENVIRONMENTS,
+                    (("training", "environments"),),
                 ),
                 (
                     updates <= LARGEST_COUNT,
                     f"would make {updates:,} updates in a run; the most is {LARGEST_COUNT:,}",
-                    _UPDATES,
+                    _UPDATES_ON_ROLLOUTS if on_rollouts else _UPDATES,
                 ),
             ]
             for holds, problem, keys in rules:
                 if not holds:
-                    places = self._given_places(index, (*keys, _STEPS))
+                    places = self._given_places(index, keys)
                     errors.append(InitErrorDetails(type=fault(problem, places=places), loc=places[0], input=None))
         if errors:
             raise ValidationError.from_exception_data("Config", errors)
@@ -420,7 +435,7 @@ def _rules_of_rollouts(training: Training, settings: Hyperparameters) -> Iterato
     yield (
         rollout <= training.env_steps,
         f"rollout_steps ({rollout}) must be at most env_steps ({training.env_steps}): nothing would be learned",
-        (steps,),
+        (steps, _STEPS),
     )
     yield (
         rollout % batch == 0,
@@ -433,6 +448,20 @@ def _rules_of_rollouts(training: Training, settings: Hyperparameters) -> Iterato
         rollout <= kept or training.replay_capacity == "all",
         f"replay_capacity ({kept}) must be at least rollout_steps ({rollout}): a rollout is learned from as a whole",
         (("training", "replay_capacity"), steps),
+    )
+
+
+def _rules_of_dqn(updates: int, settings: Hyperparameters) -> Iterator[tuple[bool, str, KeyPaths]]:
+    """Whether a deep Q-network explores less and less, and its target is renewed; the problem; keys to change."""
+    if not isinstance(settings, DQNSettings):
+        return
+    start, end, interval = settings.exploration_start, settings.exploration_end, settings.target_interval
+    yield end <= start, f"exploration_end ({end:g}) must be at most exploration_start ({start:g})", _EXPLORATION
+    yield (
+        interval <= updates or updates == 0,  # another rule is about no updates at all
+        f"target_interval ({interval}) must be at most the updates of a run ({updates}): its target would never be "
+        "renewed",
+        _TARGET,
     )
 
 
@@ -466,7 +495,8 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
         needed = max(first, interval, (evaluation.score_evaluations - 1) * interval + 1)
         if step < first:
             until = "until then the weights are the initial ones"
-            least = f"above warmup_steps ({warmup})" if first == warmup + 1 else f"at least {first} (the first update)"
+            after_warmup = f"above warmup_steps ({warmup})"
+            least = after_warmup if training.updates_every_step else f"at least {first} (the first update)"
             yield ("rewind", "step"), f"must be {least}, not {step}: {until}"
         if step % training.stride:
             yield ("rewind", "step"), f"must be a multiple of {training.stride_key}, not {step}"
@@ -477,6 +507,27 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
                 f"{f'a rollout ({first})' if on_rollouts else f'a warm-up ({warmup})'} and "
                 f"score_evaluations ({evaluation.score_evaluations}), one per {evaluation.interval} steps, not {step}",
             )
+
+
+def _mappings_by_group(plain: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+    """The sparsities and allocations by group in a config that is not yet validated, and their places."""
+    pruning, arms = plain.get("pruning"), plain.get("arms")
+    given: list[tuple[KeyPath, Any]] = []
+    if isinstance(pruning, dict):
+        given.append((("pruning", "sparsity"), pruning.get("sparsity")))
+    for index, arm in enumerate(arms if isinstance(arms, list | tuple) else ()):
+        if isinstance(arm, dict):
+            given += [(("arms", index, key), arm.get(key)) for key in ("sparsity", "allocation")]
+    for place, value in given:
+        parts = [((*place, at), one) for at, one in enumerate(value)] if isinstance(value, list | tuple) else []
+        yield from ((at, one) for at, one in [(place, value), *parts] if isinstance(one, dict))
+
+
+def _of_others(place: KeyPath, named: Iterable[str], algorithm: AlgorithmName) -> ValidationError:
+    """The error that a sparsity or an allocation names groups that are not those of the algorithm."""
+    own = f"the networks of {algorithm} are {' and '.join(GROUPS[algorithm])}"
+    hint = "; one number means all" if "sparsity" in place else ""
+    return _at(place, f"`{dotted(place)}` names {' and '.join(named)}, but {own}{hint}", ("algorithm",))
 
 
 def _at(place: KeyPath, problem: str, *others: KeyPath) -> ValidationError:

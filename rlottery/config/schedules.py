@@ -182,7 +182,7 @@ class DropAndGrow(_ScheduleKeys):
         yield from _uneven(self.interval, training)
         yield from _faster_than_updates(self.interval, training)
         if -(-first // self.interval) * self.interval >= end:
-            begin = f"warmup_steps ({training.warmup_steps})" if _every_step(training) else f"step {first}"
+            begin = f"warmup_steps ({training.warmup_steps})" if training.updates_every_step else f"step {first}"
             between = f"{begin} and step {end} (end x env_steps)"
             yield "interval", f"masks would never change: no multiple of {self.interval} is between {between}; lower it"
 
@@ -282,14 +282,12 @@ def _uneven(interval: int, training: Training) -> Iterator[tuple[str, str]]:
         yield "interval", f"must be a multiple of {training.stride_key}, not {interval}"
 
 
-def _every_step(training: Training) -> bool:
-    return training.updates_per_step.longest_wait == 1
-
-
 def _ends_too_early(end: int, training: Training) -> Iterator[tuple[str, str]]:
     if end <= training.first_update:
         warmup = f"training begins after warmup_steps ({training.warmup_steps})"
-        begins = warmup if _every_step(training) else f"the first update is made after step {training.first_update}"
+        begins = (
+            warmup if training.updates_every_step else f"the first update is made after step {training.first_update}"
+        )
         fix = f"raise end, or lower {'warmup_steps' if training.warmup_steps else training.wait_key.split()[0]}"
         yield "end", f"masks would change until step {end} (end x env_steps), but {begins}; {fix}"
 

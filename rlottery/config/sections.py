@@ -141,13 +141,6 @@ class DQNSettings(Section):
     max_gradient_norm: Positive = Field(default=10.0, description="longer gradients are scaled down to this length")
     reward_scale: Positive = Field(default=1.0, description="factor on the rewards that the network learns")
 
-    @model_validator(mode="after")
-    def _explores_less_and_less(self) -> Self:
-        if self.exploration_end > self.exploration_start:
-            start, end = self.exploration_start, self.exploration_end
-            raise fault(f"exploration_end ({end:g}) must be at most exploration_start ({start:g})")
-        return self
-
 
 class PPOSettings(Section):
     """Hyperparameters of proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347)."""

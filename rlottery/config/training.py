@@ -53,6 +53,11 @@ class Training(Section):
         """Transitions that the replay buffer holds."""
         return self.env_steps if self.replay_capacity == "all" else self.replay_capacity
 
+    @property
+    def updates_every_step(self) -> bool:
+        """Whether there is an update after each step that follows the warm-up."""
+        return self.updates_per_step.longest_wait == 1
+
     def updates_by(self, step: int) -> int:
         """Gradient updates of a run up to an environment step."""
         return self.updates_per_step.after(step - self.warmup_steps)
@@ -74,13 +79,21 @@ class TrainingOnRollouts(Training):
     def of(cls, training: Training, rollout_steps: int, updates: int) -> "TrainingOnRollouts":
         """The settings of `training` that apply, with so many updates after each rollout."""
         given = {name: getattr(training, name) for name in cls.model_fields}
-        schedule = {"warmup_steps": 0, "updates_per_step": Updates(every=rollout_steps, updates=updates)}
+        # Not validated: `Config` checks the updates of a whole run, at the keys that they follow from.
+        schedule = {
+            "warmup_steps": 0,
+            "updates_per_step": Updates.model_construct(every=rollout_steps, updates=updates),
+        }
         return cls.model_construct(**given | schedule)
 
     @property
     def rollout_steps(self) -> int:
         """Environment steps in a rollout, in all environments together."""
         return self.updates_per_step.every
+
+    @property
+    def updates_every_step(self) -> bool:
+        return False  # there is no warm-up, even if a rollout is a single step
 
     @property
     def stride(self) -> int:

@@ -285,6 +285,10 @@ def test_training_on_rollouts_has_its_own_schedule(load: Callable[..., Config]) 
         ("ppo: {rollout_steps: 32768}", "rollout_steps (32768) must be at most env_steps (25000): nothing would be"),
         ("ppo: {batch_size: 48}", "batch_size (48) must divide rollout_steps (2048)"),
         ("ppo: {batch_size: 65536}", "batch_size (65536) must be at most rollout_steps (2048), and divide it"),
+        (
+            "ppo: {epochs: 2000000000}",
+            "config.yaml:4: ppo.epochs: would make 768,000,000,000 updates in a run; the most is 2,147,483,647",
+        ),
         ("training: {environments: 5}", "environments (5) must divide rollout_steps (2048)"),
         ("training: {replay_capacity: 2000}", "replay_capacity (2000) must be at least rollout_steps (2048)"),
         (
@@ -292,6 +296,10 @@ def test_training_on_rollouts_has_its_own_schedule(load: Callable[..., Config]) 
             "must be a multiple of rollout_steps (2048), not 3000",
         ),
         ("arms: [{schedule: rigl, sparsity: 0.5}]", "must be a multiple of rollout_steps (2048), not 500"),
+        (
+            "ppo: {rollout_steps: 1, batch_size: 1}\narms: [{schedule: {rigl: {end: 1.0e-5}}, sparsity: 0.5}]",
+            "(end x env_steps), but the first update is made after step 1; raise end, or lower rollout_steps",
+        ),
     ],
 )
 def test_rollouts_that_do_not_fit_are_refused(faults: Faults, keys: str, said: str) -> None:
@@ -501,8 +509,19 @@ class TestGroups:
             (
                 "dqn",
                 "pruning: {sparsity: {actor: 0.9, critic: 0.5}}",
-                "pruning.sparsity: names actor and critic, but the networks of dqn are q; one number means all",
+                "pruning.sparsity: `pruning.sparsity` names actor and critic, but the networks of dqn are q; one",
             ),
+            (
+                "dqn",
+                "pruning: {sparsity: {actor: 0.9}}",
+                "`pruning.sparsity` names actor, but the networks of dqn",
+            ),
+            (
+                "dqn",
+                "arms: [{criterion: taylor, sparsity: [0.5, {critic: 0.9}]}]",
+                "`arms.0.sparsity.1` names critic, but the networks of dqn are q",
+            ),
+            ("dqn", "arms: [{criterion: taylor, allocation: {actor: [0.5]}}]", "`arms.0.allocation` names actor, but"),
             ("td3", "arms: [{criterion: magnitude, sparsity: {q: 0.9}}]", "names q, but the networks of td3 are actor"),
             ("dqn", "arms: [{criterion: taylor, allocation: {actor: [0.5], critic: [0]}}]", "names actor and critic"),
             (
@@ -516,6 +535,11 @@ class TestGroups:
                 "dqn: {exploration_start: 0.1, exploration_end: 0.2}",
                 "(0.2) must be at most exploration_start (0",
             ),
+            (
+                "dqn",
+                "dqn: {target_interval: 24001}",
+                "target_interval (24001) must be at most the updates of a run (24000): its target would never be",
+            ),
         ],
     )
     def test_another_algorithms(self, faults: Faults, algorithm: str, keys: str, said: str) -> None:
@@ -528,6 +552,17 @@ class TestGroups:
         assert config.hidden_layers == {"q": (256, 256)}
         (line,) = faults(MINIMAL, "algorithm=dqn", "network.actor=[8]")
         assert line.startswith("command line: network.actor=[8]: `network.actor` is of another algorithm")
+        (line,) = faults(MINIMAL + "pruning: {sparsity: {actor: 0.9, critic: 0.8}}", "algorithm=dqn")
+        assert line.startswith("command line: algorithm=dqn: `pruning.sparsity` names actor and critic, but")
+
+    def test_exploration_is_checked_with_the_keys_of_tasks(self, load: Callable[..., Config], faults: Faults) -> None:
+        study = "tasks: [{{id: a, dqn: {{{}}}}}]\nseeds: [0]\nalgorithm: dqn\ndqn: {{{}}}"
+        assert faults(study.format("exploration_end: 0.8", "exploration_start: 0.5"), "training.env_steps=30000") == [
+            "config.yaml:1: tasks.0.dqn.exploration_end: exploration_end (0.8) must be at most exploration_start (0.5)"
+        ]
+        config = load(study.format("exploration_start: 0.01", "exploration_end: 0.001"))
+        settings = config.hyperparameters_for(config.tasks[0])
+        assert isinstance(settings, DQNSettings) and settings.exploration_start == 0.01
 
 
 def test_every_key_is_read() -> None:
