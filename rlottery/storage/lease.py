@@ -90,7 +90,7 @@ class Lease:
 
     def is_newest(self) -> bool:
         """Whether it is the newest, asked of the file system itself. Raises OSError if that can't be found out."""
-        # A folder that this machine has just changed is read anew, also on NFS.
+        # A folder that this machine has just changed is read again, also on NFS.
         probe = self.path.with_name(f".{self.path.name}.{self._owner[:8]}")
         with contextlib.suppress(OSError):  # a full disk
             _touch(probe)
