@@ -28,7 +28,7 @@ data/
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -203,9 +203,10 @@ def data_folder_of(run_folder: Path) -> Path:
     return found[0] if found and Store(found[0]).runs == folder.parents[2] else folder
 
 
-def replay_is_saved(files: RunFiles) -> bool:
-    """Whether every file exists that each replay buffer has."""
-    return all((files.folder / name).is_file() for name in REPLAY_FILES[:-1])
+def replay_is_saved(files: RunFiles, recorded: Container[str]) -> bool:
+    """Whether every file exists that each replay buffer has, and every other one of it among those recorded."""
+    needed = (name for name in REPLAY_FILES if name != REPLAY_FILES[-1] or name in recorded)
+    return all((files.folder / name).is_file() for name in needed)
 
 
 def _links_in(path: Path, but_not_below: Path) -> Iterator[str]:

@@ -141,7 +141,7 @@ def load_replay(folder: Path) -> Transitions:
             fields[name] = _mapped(path)
         except Exception as error:  # NumPy parses a header as Python, so a damaged one raises anything
             why = getattr(error, "strerror", None) or str(error)[:200]
-            raise StudyError(f"Replay buffer field {path} can't be read: {why}. {remedy}") from None
+            raise StudyError(f"{path} can't be read: {why}. {remedy}") from None
     stored = Transitions(**fields)
     shapes = {name: field.shape for name, field in fields.items()}
     rows = {shape[0] if shape else 0 for shape in shapes.values()}
@@ -149,7 +149,7 @@ def load_replay(folder: Path) -> Transitions:
     fits = len(rows) == 1 and 0 not in rows and ranks == (2, 2, 1, 2, 1, 1)[: len(fields)]
     fits = fits and shapes["observations"] == shapes["next_observations"]
     if not fits or {field.dtype for field in fields.values()} != {np.dtype(np.float32)}:
-        raise StudyError(f"The fields of the replay buffer in {folder} don't fit together: {shapes}. {remedy}")
+        raise StudyError(f"The arrays in {folder} don't fit together: {shapes}. {remedy}")
     return stored
 
 

@@ -102,6 +102,7 @@ def test_a_buffer_with_a_field_missing_is_not_saved(tmp_path: Path) -> None:
     buffer = ReplayBuffer(2, 1, 1)
     buffer.add(np.zeros(1), np.zeros(1), 0.0, np.zeros(1), False)
     write_folder(files.replay, buffer.save)
-    assert store.replay_is_saved(files)
+    assert store.replay_is_saved(files, recorded=())
+    assert not store.replay_is_saved(files, recorded=["replay/ends.npy"])  # as an on-policy algorithm records it
     (files.replay / "rewards.npy").unlink()
-    assert not store.replay_is_saved(files)
+    assert not store.replay_is_saved(files, recorded=())

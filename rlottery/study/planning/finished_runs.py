@@ -157,7 +157,7 @@ def has_replay(job: Job, manifest: Manifest) -> bool:
     entries = {name: entry for name, entry in manifest["files"].items() if name in REPLAY_FILES}
     if manifest.get("replay") == "released":
         return False  # a process killed while deleting it may have left some of the files
-    return replay_is_saved(job.dense_files) and not find_damage(job.dense_files.folder, entries, contents=())
+    return replay_is_saved(job.dense_files, entries) and not find_damage(job.dense_files.folder, entries, contents=())
 
 
 def manifest_head(job: Job, status: ManifestStatus, fingerprint: Fingerprint) -> Manifest:

@@ -18,7 +18,7 @@ from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import check_files
 from rlottery.storage.paths import REPLAY_FILES
 from rlottery.storage.transitions import Transitions
-from rlottery.study.planning.finished_runs import dense_manifest, run_manifest
+from rlottery.study.planning.finished_runs import collected_data, dense_manifest, run_manifest
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.network_sizes import task_spec
 from rlottery.training import replay_buffer as replay
@@ -90,16 +90,18 @@ def checked_arrays(of: Job, path: Path) -> dict[str, np.ndarray]:
 
 def dense_replay(job: Job) -> Transitions:
     """The dense run's replay buffer, verified to be intact and of this task and algorithm."""
-    check_files(job.dense_files.folder, dense_manifest(job)["files"], *REPLAY_FILES)
+    manifest = dense_manifest(job)
+    check_files(job.dense_files.folder, manifest["files"], *REPLAY_FILES)
+    data = collected_data(manifest["fingerprint"])
     stored, spec = replay.load_replay(job.dense_files.replay), task_spec(job.task)
     if (stored.observations.shape[1], stored.actions.shape[1]) != spec.sizes:
         raise StudyError(
-            f"The replay buffer in {job.dense_files.replay} is of another task: its observations have "
-            f"{stored.observations.shape[1]} entries and its actions {stored.actions.shape[1]}, but this task has "
+            f"{job.dense_files.replay} holds the {data} of another task: observations have "
+            f"{stored.observations.shape[1]} entries and actions {stored.actions.shape[1]}, but this task has "
             f"{spec.observation_size} and {spec.action_size}."
         )
     if (stored.ends is None) != (algorithm_of(job.config).rollouts(settings_of(job)) is None):
-        raise StudyError(f"The replay buffer in {job.dense_files.replay} was saved by another kind of algorithm.")
+        raise StudyError(f"{job.dense_files.replay} doesn't hold {data}: another kind of algorithm saved it.")
     return stored
 
 
@@ -122,9 +124,9 @@ def first_replay(job: Job) -> Transitions:
     if training.capacity < training.env_steps:
         what = "warm-up" if rollouts is None else "first rollout"
         raise StudyError(
-            f"{job.arm_name} scores on the transitions of the {what}, but the replay buffer in "
-            f"{job.dense_files.replay} has only the last {training.capacity:,} of {training.env_steps:,} transitions. "
-            "Set replay_capacity: all and data=ANOTHER_FOLDER."
+            f"{job.arm_name} scores on the transitions of the {what}, but {job.dense_files.replay} has only the last "
+            f"{training.capacity:,} of {training.env_steps:,} transitions. Set replay_capacity: all and "
+            "data=ANOTHER_FOLDER."
         )
     number = training.warmup_steps if rollouts is None else rollouts.steps
     return Transitions(*(None if field is None else field[:number] for field in dense_replay(job)))

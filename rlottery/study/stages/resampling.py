@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from rlottery.analysis.mask_overlap import overlap_within, pack
 from rlottery.analysis.stability import Stability, read_stability, write_stability
-from rlottery.config import ON_POLICY, Config, import_criteria
+from rlottery.config import Config, import_criteria
 from rlottery.config.built_in import METHODS
 from rlottery.config.recipes import ROUND
 from rlottery.errors import MaskError, RlotteryError, StudyError
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.paths import Store, replay_is_saved
 from rlottery.study.planning.arms import arms_of
+from rlottery.study.planning.finished_runs import collected_data, dense_manifest
 from rlottery.study.planning.inputs import own_mask
 from rlottery.study.planning.jobs import Job, list_jobs
 from rlottery.study.stages.masking import load_scored_agent, select_survivors
@@ -58,10 +59,10 @@ def _measure(job: Job, resamples: int, say: Callable[[str], None]) -> None:
     if known is not None and known.resamples >= resamples:
         say(_overlap_line(job, known, "measured before"))
         return
-    if not replay_is_saved(job.dense_files):
-        what = "rollouts are" if job.config.algorithm in ON_POLICY else "replay buffer is"
+    dense = dense_manifest(job)
+    if not replay_is_saved(job.dense_files, dense["files"]):
         raise StudyError(
-            f"Its {what} missing: {job.dense_files.replay}. "
+            f"No {collected_data(dense['fingerprint'])} in {job.dense_files.replay}, or not all of it. "
             "Set keep_replay: true to keep it the next time that the dense agent is trained."
         )
     if own_mask(job) is None:
