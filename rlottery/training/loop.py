@@ -30,7 +30,8 @@ LOSS_INTERVAL = 1_000
 SAVE_INTERVAL = 100
 """The most environment steps until training with several environments can be saved; with more, each step of them all.
 
-So many updates on large batches take less time than clusters give a process after SIGTERM.
+So many updates on large batches take less time than clusters give a process after SIGTERM. It doesn't bound the updates
+on a rollout, which are made within one step.
 """
 
 
