@@ -288,7 +288,7 @@ class TestLimits:
         found = [line for line in on_one_task(made, SUCCESS, given).limits if "random masks" in line]
         assert found == [
             f"On {SUCCESS}, the normalised score of random masks is not below that of dense agents (dense minus "
-            "random: −0.05). A ticket that is as good as dense agents is then no better than random masks."
+            "random: \u22120.05). A ticket that is as good as dense agents is then no better than random masks."
         ]
 
     def test_one_task_that_decides_an_answer_over_tasks(self, made):
