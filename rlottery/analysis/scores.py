@@ -14,6 +14,7 @@ from rlottery.analysis.splits import A_UNIT, REACHED, Split, same_split
 from rlottery.analysis.untrained import scores_of
 from rlottery.analysis.verdict import Measure
 from rlottery.config import Config, Training
+from rlottery.config.recipes import DerivedRecipe
 from rlottery.config.schedules import IN_TRAINING
 from rlottery.pruning.controls import CONTROLS
 from rlottery.storage.paths import DENSE
@@ -378,14 +379,15 @@ def _merged(of_arms: Mapping[str, Mapping[int, float]]) -> dict[str, dict[int, f
 
 
 def _asked(config: Config, runs: Mapping[str, Sequence[Run]]) -> dict[str, Split]:
-    """Arm -> the sparsity that its recipe asks for, unless its runs were made with another one."""
+    """Arm -> the sparsity that its recipe, or its ticket's, asks for, unless its runs were made with another one."""
     found: dict[str, Split] = {}
-    for recipe in config.recipes:
-        asked = None if recipe.only_sparsity is None else recipe.only_sparsity.by_group
-        name = recipe.name or ""
+    recipes = {recipe.name or "": recipe for recipe in config.recipes}
+    for name, recipe in recipes.items():
+        ticket = recipes.get(recipe.of or "", recipe) if isinstance(recipe, DerivedRecipe) else recipe
+        asked = None if ticket.only_sparsity is None else ticket.only_sparsity.by_group
         reached = representative(runs[name]).sparsity if name in runs else None
         # Whole units are pruned until at least the requested share is reached.
-        within = A_UNIT if getattr(recipe, "structure", "") == "units" else REACHED
+        within = A_UNIT if getattr(ticket, "structure", "") == "units" else REACHED
         if asked is not None and reached is not None and same_split(asked, reached, within):
             found[name] = asked
     return found

@@ -38,3 +38,20 @@ def test_the_requested_sparsity_is_the_configs_if_the_runs_reached_it(
     (task,) = score_tasks(settings, {"a": runs})
     shown = reached if asked is None else asked
     assert task.split("m") == {"actor": shown, "critic": shown}
+
+
+@pytest.mark.parametrize("control", ["random", "random-erk", "shuffled"])
+def test_a_control_has_the_requested_sparsity_of_its_ticket(control: str) -> None:
+    arms = [
+        {"name": "ticket", "criterion": "taylor", "sparsity": 0.8},
+        {"name": "control", "control": control, "of": "ticket"},
+    ]
+    settings = Config.model_validate({"tasks": ["a"], "seeds": [0], "arms": arms})
+    reached = {"actor": 1 - 70 / 352, "critic": 1 - 70 / 352}
+    runs = [run("ticket", 0, 0.0, 1.0, criterion="taylor", sparsity=reached)]
+    runs.append(run("control", 0, 0.0, 1.0, sparsity=reached, recipe={"control": control}))
+    (task,) = score_tasks(settings, {"a": runs})
+    assert task.split("control") == task.split("ticket") == {"actor": 0.8, "critic": 0.8}
+    runs[-1] = run("control", 0, 0.0, 1.0, sparsity={"actor": 0.5, "critic": 0.5}, recipe={"control": control})
+    (task,) = score_tasks(settings, {"a": runs})
+    assert task.split("control") == {"actor": 0.5, "critic": 0.5}
