@@ -187,7 +187,7 @@ def _normalised(arm: ArmScores) -> str:
 
 
 def _criterion(task: TaskScores, arm: str, runs: Mapping[str, Run]) -> str:
-    """The criterion, if that and the sparsity as it is shown identify the arm; else its name."""
+    """The criterion, if the arm is named after it, and it and the sparsity as shown identify the arm; else its name."""
     criterion, sparsity = runs[arm].criterion, sparsity_text(task.split(arm))
     alike = [name for name in runs if (runs[name].criterion, sparsity_text(task.split(name))) == (criterion, sparsity)]
-    return criterion if criterion and len(alike) == 1 else arm
+    return criterion if criterion and arm.startswith(criterion) and len(alike) == 1 else arm
