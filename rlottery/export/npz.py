@@ -45,18 +45,27 @@ class Export:
     discrete: bool = False
 
     def __str__(self) -> str:
-        unread = f"{', '.join(map(str, self.unread)) or 'none'} (of {self.observation_size})"
-        if len(self.unread) == self.observation_size:
-            unread = f"all {self.observation_size}, so the actions never change"
         compared, within = ("outputs", "") if self.discrete else ("actions", "actions in [-1, 1], ")
         return (
             f"Wrote {self.file}, {self.bytes:,} bytes.\n"
             f"Weights: {self.weights:,}, of {self.of_weights:,} in the run.\n"
             f"Hidden units removed: {self.dead:,} dead and {self.constant:,} constant, of {self.of_units:,}.\n"
-            f"Observation entries that are not read: {unread}.\n"
+            f"Observation entries that are not read: {self._unread_text}.\n"
             f"Largest difference from the run's {compared}: {self.difference:.1e} "
             f"({within}{OBSERVATIONS:,} random observations)."
         )
+
+    @property
+    def _unread_text(self) -> str:
+        """``none of 4``, ``entry 0 (1 of 4)``, ``entries 0 and 3 (2 of 4)``."""
+        size, number = self.observation_size, len(self.unread)
+        if number == 0:
+            return f"none of {size}"
+        if number == size:
+            return f"all {size}, so the actions never change"
+        *first, last = map(str, self.unread)
+        entries = f"entries {', '.join(first)} and {last}" if first else f"entry {last}"
+        return f"{entries} ({number} of {size})"
 
 
 def export_policy(folder: Path, to: Path | None = None, *, trust: bool = False) -> Export:

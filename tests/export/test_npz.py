@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rlottery.agents.sac import SAC
-from rlottery.export.npz import OBSERVATIONS, export_policy
+from rlottery.export.npz import OBSERVATIONS, Export, export_policy
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
 from rlottery.pruning.masks import make_mask
 from rlottery.storage.disk import read_arrays, write_arrays, write_bytes, write_json
@@ -127,14 +127,30 @@ def test_what_is_said_of_a_ticket(runs: Path) -> None:
     alive = [np.ones(3, bool), *((o[:, 0] > 0) & (i > 0) for o, i in zip(out_of[1:], into, strict=True)), [True]]
     weights = sum(int(mask[np.ix_(alive[i], alive[i + 1])].sum()) for i, mask in enumerate(means))
     assert dead > 0
-    unread = [str(file_entry) for file_entry in range(3) if not out_of[0][file_entry].any()]
+    unread = [str(entry) for entry in range(3) if not out_of[0][entry].any()]
+    assert len(unread) < 2
+    unread_text = f"entry {unread[0]} (1 of 3)" if unread else "none of 3"
     assert said.splitlines()[:4] == [
         f"Wrote policy.npz, {Path('policy.npz').stat().st_size:,} bytes.",
         f"Weights: {weights:,}, of {sum(int(mask.sum()) for mask in kept):,} in the run.",
         f"Hidden units removed: {dead} dead and {constant} constant, of 128.",
-        f"Observation entries that are not read: {', '.join(unread) or 'none'} (of 3).",
+        f"Observation entries that are not read: {unread_text}.",
     ]
     assert said.splitlines()[4].startswith("Largest difference from the run's actions: ")
+
+
+@pytest.mark.parametrize(
+    ("unread", "said"),
+    [
+        ((), "none of 4"),
+        ((0,), "entry 0 (1 of 4)"),
+        ((0, 3), "entries 0 and 3 (2 of 4)"),
+        ((0, 1, 3), "entries 0, 1 and 3"),
+    ],
+)
+def test_unread_entries_are_not_mistaken_for_their_number(unread: tuple[int, ...], said: str) -> None:
+    exported = Export(Path("a.npz"), 1, 1, 1, 0, 0, 2, unread, observation_size=4, difference=0.0)
+    assert f"\nObservation entries that are not read: {said}" in str(exported)
 
 
 def test_what_a_file_says_of_itself(runs: Path) -> None:
