@@ -223,7 +223,9 @@ class Config(Section):
         for group in NetworkSettings.model_fields:
             if group in self.network.model_fields_set and group not in self.groups:
                 own = f"the networks of {self.algorithm} are {' and '.join(self.groups)}"
-                raise _at(("network", group), f"`network.{group}` is of another algorithm; {own}", ("algorithm",))
+                use = listed([f"network.{name}" for name in self.groups])
+                problem = f"`network.{group}` is of another algorithm; {own}: use {use}"
+                raise _at(("network", group), problem, ("algorithm",))
 
         def shares(place: KeyPath, given: Sparsity) -> Sparsity:
             if (found := given.restricted(self.groups)) is None:
@@ -426,27 +428,34 @@ class Config(Section):
         return places or [keys[0]]
 
 
+def _key_text(settings: Hyperparameters, key: str) -> str:
+    """``rollout_steps (128)``, or ``rollout_steps (2048, its default)`` where no key gives it."""
+    default = "" if key in settings.model_fields_set else ", its default"
+    return f"{key} ({getattr(settings, key)}{default})"
+
+
 def _rules_of_rollouts(training: Training, settings: Hyperparameters) -> Iterator[tuple[bool, str, KeyPaths]]:
     """Whether an on-policy algorithm's rollouts fit the training and their batches; the problem; keys to change."""
     if not isinstance(settings, PPOSettings):
         return
     rollout, batch, name = settings.rollout_steps, settings.batch_size, "ppo"
+    rollout_text, batch_text = _key_text(settings, "rollout_steps"), _key_text(settings, "batch_size")
     steps, kept = (name, "rollout_steps"), training.capacity
     yield (
         rollout <= training.env_steps,
-        f"rollout_steps ({rollout}) must be at most env_steps ({training.env_steps}): nothing would be learned",
+        f"{rollout_text} must be at most env_steps ({training.env_steps}): nothing would be learned",
         (steps, _STEPS),
     )
     yield (
         rollout % batch == 0,
-        f"batch_size ({batch}) must divide rollout_steps ({rollout})"
+        f"{batch_text} must divide {rollout_text}"
         if batch <= rollout
-        else f"batch_size ({batch}) must be at most rollout_steps ({rollout}), and divide it",
+        else f"{batch_text} must be at most {rollout_text}, and divide it",
         ((name, "batch_size"), steps),
     )
     yield (
         rollout <= kept or training.replay_capacity == "all",
-        f"replay_capacity ({kept}) must be at least rollout_steps ({rollout}): a rollout is learned from as a whole",
+        f"replay_capacity ({kept}) must be at least {rollout_text}: a rollout is learned from as a whole",
         (("training", "replay_capacity"), steps),
     )
 
@@ -459,8 +468,8 @@ def _rules_of_dqn(updates: int, settings: Hyperparameters) -> Iterator[tuple[boo
     yield end <= start, f"exploration_end ({end:g}) must be at most exploration_start ({start:g})", _EXPLORATION
     yield (
         interval <= updates or updates == 0,  # another rule is about no updates at all
-        f"target_interval ({interval}) must be at most the updates of a run ({updates}): its target would never be "
-        "renewed",
+        f"{_key_text(settings, 'target_interval')} must be at most the updates of a run ({updates}): its target "
+        "would never be renewed",
         _TARGET,
     )
 

@@ -283,14 +283,24 @@ def test_training_on_rollouts_has_its_own_schedule(load: Callable[..., Config]) 
         ),
         ("training: {updates_per_step: 1}", "`training.updates_per_step` doesn't apply to ppo: it updates on each"),
         ("ppo: {rollout_steps: 32768}", "rollout_steps (32768) must be at most env_steps (25000): nothing would be"),
-        ("ppo: {batch_size: 48}", "batch_size (48) must divide rollout_steps (2048)"),
-        ("ppo: {batch_size: 65536}", "batch_size (65536) must be at most rollout_steps (2048), and divide it"),
+        (
+            "training: {env_steps: 2000}\nevaluation: {interval: 100}",
+            "rollout_steps (2048, its default) must be at most env_steps (2000)",
+        ),
+        ("ppo: {batch_size: 48}", "batch_size (48) must divide rollout_steps (2048, its default)"),
+        (
+            "ppo: {batch_size: 65536}",
+            "batch_size (65536) must be at most rollout_steps (2048, its default), and divide it",
+        ),
         (
             "ppo: {epochs: 2000000000}",
             "config.yaml:4: ppo.epochs: would make 768,000,000,000 updates in a run; the most is 2,147,483,647",
         ),
         ("training: {environments: 5}", "environments (5) must divide rollout_steps (2048)"),
-        ("training: {replay_capacity: 2000}", "replay_capacity (2000) must be at least rollout_steps (2048)"),
+        (
+            "training: {replay_capacity: 2000}",
+            "replay_capacity (2000) must be at least rollout_steps (2048, its default)",
+        ),
         (
             "arms: [{criterion: magnitude, sparsity: 0.5, rewind: {step: 3000}}]",
             "must be a multiple of rollout_steps (2048), not 3000",
@@ -503,9 +513,13 @@ class TestGroups:
             (
                 "dqn",
                 "network: {actor: [8]}",
-                "network.actor: `network.actor` is of another algorithm; the networks of ",
+                "network.actor: `network.actor` is of another algorithm; the networks of dqn are q: use network.q",
             ),
-            ("sac", "network: {q: [8]}", "is of another algorithm; the networks of sac are actor and critic"),
+            (
+                "sac",
+                "network: {q: [8]}",
+                "; the networks of sac are actor and critic: use network.actor or network.critic",
+            ),
             (
                 "dqn",
                 "pruning: {sparsity: {actor: 0.9, critic: 0.5}}",
