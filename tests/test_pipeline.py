@@ -282,6 +282,7 @@ def test_a_dense_agent_without_its_replay_is_trained_again_to_the_same_bits(
     shutil.rmtree(dense / "replay")
     code, output, message = rlottery("run", "--stages", "dense")
     assert code == 0, output + message
+    assert "Replay buffer missing, will be trained again: Pendulum-v1 seed 0 dense\n" in output
     assert {name: (dense / name).read_bytes() for name in names} == before
     for method in ("magnitude", "gradient"):
         plan = plan_study(load_config("config.yaml"), method, STAGES)

@@ -20,7 +20,7 @@ from rlottery.report.closing import Closing
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
 from rlottery.report.summary import summarise
-from rlottery.report.wording import grouped, plural
+from rlottery.report.wording import few, grouped, plural
 from rlottery.storage.locks import holder_of, try_lock
 from rlottery.storage.manifests import Manifest, read_manifest, write_manifest
 from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
@@ -36,7 +36,7 @@ from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
 from rlottery.study.execution.local import LocalBackend
 from rlottery.study.execution.time_left import TimeLeft
-from rlottery.study.planning.finished_runs import damage_of_job
+from rlottery.study.planning.finished_runs import damage_of_job, missing_data
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED
 from rlottery.study.planning.other_versions import report_other_versions
 from rlottery.study.planning.plan import JobState, Tracked, plan_study, seed_of
@@ -180,6 +180,9 @@ def _prepare(
     idle = [t.job for t in waiting if key_of(t.job)[:3] not in at_work]
     for damaged in (damaged for job in idle for damaged in damage_of_job(job)):
         say(f"Damaged, will be regenerated: {damaged.file}: {damaged.why}")
+    for data, jobs in grouped(idle, missing_data).items():
+        if data:
+            say(f"{data.capitalize()} missing, will be trained again: {few(job.label for job in jobs)}")
     return tracked, workers, together
 
 

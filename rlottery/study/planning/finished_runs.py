@@ -1,5 +1,6 @@
 """Finished runs: their manifests, compared with what the config asks for, and their damaged files."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -158,6 +159,20 @@ def has_replay(job: Job, manifest: Manifest) -> bool:
     if manifest.get("replay") == "released":
         return False  # a process killed while deleting it may have left some of the files
     return replay_is_saved(job.dense_files, entries) and not find_damage(job.dense_files.folder, entries, contents=())
+
+
+def missing_data(job: Job) -> str:
+    """What a dense job's finished run no longer has: ``replay buffer`` or ``rollouts``; "" if it lacks nothing else.
+
+    The job, which is to do, trains the agent again for it. Damaged files are the concern of `damage_of_job`.
+    """
+    if job.stage != "dense":
+        return ""
+    with contextlib.suppress(DamagedError):
+        manifest = ended_manifest(job.files)
+        if manifest is not None and not has_replay(job, manifest) and not damage_of_run(job.files, manifest, ()):
+            return collected_data(manifest["fingerprint"])
+    return ""
 
 
 def manifest_head(job: Job, status: ManifestStatus, fingerprint: Fingerprint) -> Manifest:
