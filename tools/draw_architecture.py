@@ -32,7 +32,7 @@ BOXES = {
     "training": Box(696, 1, 264, "science", "loop, replay, saliency"),
     "analysis": Box(40, 2, 124, "results", "scores, tests"),
     "export": Box(180, 2, 124, "results", "npz, videos"),
-    "agents": Box(696, 3, 124, "science", "algorithms, kernels"),
+    "agents": Box(696, 3, 124, "science", "updates, kernels"),
     "storage": Box(368, 4, 264, "experiment", "files, manifests, locks"),
     "envs": Box(836, 3, 124, "science", "environments"),
     "config": Box(368, 5, 264, "experiment", "YAML to checked settings"),
