@@ -129,7 +129,7 @@ def first_replay(job: Job) -> Transitions:
             "data=ANOTHER_FOLDER."
         )
     number = training.warmup_steps if rollouts is None else rollouts.steps
-    return Transitions(*(None if field is None else field[:number] for field in dense_replay(job)))
+    return Transitions(**{name: field[:number] for name, field in dense_replay(job).fields.items()})
 
 
 def _init_params(job: Job) -> Callable[[jax.Array], Tree]:
