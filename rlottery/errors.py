@@ -29,6 +29,11 @@ class MaskError(RlotteryError):
     """A mask that can't be made, read or applied."""
 
 
+def install_extra(extra: str) -> str:
+    """How to install what an extra of rlottery brings, as the end of a message."""
+    return f"pip install 'rlottery[{extra}]', or in a checkout: uv sync --extra {extra}"
+
+
 @contextmanager
 def naming(where: str) -> Iterator[None]:
     """Prefix the message of a MaskError raised inside with `where`, such as the name of a group."""

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from rlottery.envs.family import Camera, Names, RawEnvironment
-from rlottery.errors import TaskError
+from rlottery.errors import TaskError, install_extra
 
 _SUFFIX = "-goal-observable"
 """Ends the library's names for tasks whose observations include the goal."""
@@ -81,7 +81,8 @@ def _classes() -> Mapping[str, Any]:
         module = importlib.import_module("metaworld.env_dict")
     except ImportError as error:
         raise TaskError(
-            f"Meta-World can't be imported ({error}). Reinstall it: pip install metaworld, or with uv: uv sync"
+            f"Meta-World's tasks need a package that can't be imported: {error}. Install the extra: "
+            f"{install_extra('metaworld')}"
         ) from None
     classes: Mapping[str, Any] = module.ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
     return classes

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 
 from rlottery.envs.family import Camera, Names, RawEnvironment
-from rlottery.errors import TaskError
+from rlottery.errors import TaskError, install_extra
 
 EPISODE_STEPS = 5_000
 """The time limit of episodes, which the library has none for: a good player of Breakout never loses."""
@@ -84,7 +84,7 @@ def _register() -> None:
     except ModuleNotFoundError as error:
         raise TaskError(
             f"MinAtar's tasks need a package that can't be imported: {error}. Install the extra: "
-            "pip install 'rlottery[minatar]', or uv sync --extra minatar."
+            f"{install_extra('minatar')}"
         ) from None
     if f"{_NAMESPACE}Breakout-v1" not in gymnasium.registry:
         register_envs()

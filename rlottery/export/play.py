@@ -15,7 +15,7 @@ from rlottery.export.finished_run import read_finished
 from rlottery.export.new_file import check_new, write_new
 from rlottery.export.recording import EpisodeEnd, FilmedRun
 from rlottery.export.recording import __name__ as RECORDING
-from rlottery.export.video import VideoFormat
+from rlottery.export.video import VideoFormat, check_encoder
 from rlottery.processes.children import ChildError, call_in_child
 from rlottery.storage.owned_files import OwnedFiles
 from rlottery.storage.paths import DENSE, Store
@@ -76,11 +76,14 @@ def play(
         StudyError: runs are not finished or of different tasks, files are damaged, or the video's file exists or can't
             be written.
         TaskError: the task can't be made.
-        RenderingError: the task can't be rendered on this machine, or its code ended or hung while it was.
+        RenderingError: the task can't be rendered on this machine, or its code ended or hung while it was; or MP4 can't
+            be written here.
     """
     suffix = to.suffix.lower() if to else ".mp4"
     if suffix not in (".mp4", ".gif"):
         raise StudyError(f"{to} has no known video format. Give a name that ends in .mp4 or .gif: --to FILE")
+    video_format: VideoFormat = "gif" if suffix == ".gif" else "mp4"
+    check_encoder(video_format)
     if not 1 <= len(folders) <= MOST_AGENTS:
         raise StudyError(f"Give the folders of 1 to {MOST_AGENTS} runs, not {len(folders)}.")
     if any(side not in SIDES or side % 2 for side in size):
@@ -98,7 +101,6 @@ def play(
     runs[0].episode_seed(episode)
     file = to or Path(f"{runs[0].task.name}_{'_beside_'.join(f'seed_{run.seed}_{run.arm}' for run in runs)[:150]}.mp4")
     check_new(file)
-    video_format: VideoFormat = "gif" if suffix == ".gif" else "mp4"
     data, endings = _recorded(runs[0].task, folders, episode, video_format, size, seconds=PLAY_SECONDS)
     write_new(file, data)
     return Played(file, len(data), episode, endings)
@@ -145,6 +147,7 @@ class ReportFilm:
             raise UntrustedError(
                 f"none is made, because it would run code of a study that no command of yours has run. {again}"
             ) from None
+        check_encoder("mp4")
         name, limit = self._name(), (REPORT_BYTES, REPORT_SECONDS)
         data, _ = _recorded(self.task, self._folders, 0, "mp4", SIZE, limit, seconds=FILM_SECONDS)
         of_arm = re.compile(re.escape(self._name_of("")) + r"[0-9a-f]{12}-[0-9a-f]{12}\.mp4")

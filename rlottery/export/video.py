@@ -1,5 +1,6 @@
 """Videos from pictures: MP4 that browsers can play, or GIF."""
 
+import importlib.util
 import io
 import itertools
 import tempfile
@@ -9,7 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from rlottery.envs.rendering import Picture
+from rlottery.envs.rendering import Picture, RenderingError
+from rlottery.errors import install_extra
 
 VideoFormat = Literal["mp4", "gif"]
 
@@ -18,6 +20,16 @@ MOST_PER_SECOND: dict[VideoFormat, int] = {"mp4": 30, "gif": 15}
 QUALITY = 28
 """H.264's constant rate factor: 18 looks lossless, 51 is worst."""
 GIF_COLOURS = 128
+
+
+def check_encoder(video_format: VideoFormat) -> None:
+    """Check that videos of this format can be written.
+
+    Raises:
+        RenderingError: PyAV, which writes MP4, isn't installed.
+    """
+    if video_format == "mp4" and importlib.util.find_spec("av") is None:
+        raise RenderingError(f"MP4 videos need PyAV: {install_extra('film')}")
 
 
 def stride_of(video_format: VideoFormat, per_second: float) -> int:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import Any
 
+from packaging.requirements import Requirement
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +19,7 @@ from rich.text import Text
 from rlottery.agents.kernels.build import read_build_record
 from rlottery.agents.kernels.library import build_command, look
 from rlottery.envs.renderers import try_renderers
-from rlottery.errors import error_text
+from rlottery.errors import error_text, install_extra
 from rlottery.processes.children import ChildError, call_in_child, child_environment
 from rlottery.storage.made_with import PACKAGES
 from rlottery.study.execution.cores import usable_cores
@@ -29,7 +30,7 @@ from rlottery.study.versions import processor
 from rlottery.version import __version__
 
 OPTIONAL = ("metaworld",)
-"""Packages that only some tasks need."""
+"""Packages that come with an extra of the same name, for some tasks."""
 _MASKED_DENSE = "masked dense (slower, same results up to rounding), because the compiled kernels are off"
 CHECK_SECONDS = 120
 """How long a check in a child process may take."""
@@ -136,7 +137,7 @@ def check_devices() -> list[Finding]:
         if fault and name == "cpu":
             text, severity = f"JAX can't be used: {fault}", Severity.MISSING
         elif name == "cuda" and backend != "gpu":
-            fix = "To use one: pip install 'jax[cuda12]', or with uv: uv sync --extra cuda12"
+            fix = f"To use one: {install_extra('cuda12')}"
             text, severity = f"not available: {fault or 'JAX finds no NVIDIA GPU'}. {fix}", Severity.NOTE
         findings.append(Finding(f"device: {name}", text, severity))
     return findings
@@ -154,6 +155,8 @@ def check_packages() -> list[Finding]:
         try:
             text = version(name)
         except PackageNotFoundError:
+            if name in OPTIONAL:
+                continue
             text = f"not installed: pip install {name}, or with uv: uv sync"
         else:
             if name in faults:
@@ -162,6 +165,34 @@ def check_packages() -> list[Finding]:
                 severity = Severity.GOOD
         findings.append(Finding(name, text, severity))
     return findings
+
+
+def check_extras() -> list[Finding]:
+    """The packages of each extra of rlottery, or how to install it."""
+    try:
+        listed = [Requirement(line) for line in requires("rlottery") or ()]
+        extras = metadata("rlottery").get_all("Provides-Extra") or []
+    except PackageNotFoundError:
+        return [Finding("extras", "unknown, because rlottery itself isn't installed here", Severity.HINT)]
+    findings = []
+    for extra in extras:
+        brought = [one for one in listed if one.marker and one.marker.evaluate({"extra": extra})]
+        packages = [one.name for one in brought if not one.extras]
+        if not packages:  # CUDA's, an extra of JAX itself: `check_devices` says whether it works
+            continue
+        found = {name: _installed_version(name) for name in packages}
+        if None in found.values():
+            findings.append(Finding(extra, f"not installed: {install_extra(extra)}", Severity.HINT))
+        else:
+            findings.append(Finding(extra, ", ".join(f"{name} {number}" for name, number in found.items())))
+    return findings
+
+
+def _installed_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def check_rendering() -> list[Finding]:
@@ -179,6 +210,7 @@ _PARTS: dict[str, Callable[[], list[Finding]]] = {
     "Machine": check_machine,
     "Device": check_devices,
     "Versions": check_packages,
+    "Extras": check_extras,
     "Rendering": check_rendering,
 }
 

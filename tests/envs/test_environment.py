@@ -252,7 +252,7 @@ def test_unknown_arguments_are_named(task: str, kwargs: dict[str, float], words:
 
 def test_missing_metaworld_is_named_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "metaworld.env_dict", None)
-    with pytest.raises(TaskError, match="Meta-World can't be imported .*uv sync"):
+    with pytest.raises(TaskError, match=r"metaworld.*Install the extra: pip install 'rlottery\[metaworld\]'"):
         envs.make(DRAWER)
     with pytest.raises(TaskError, match="Pendulum-v1"):
         envs.make("Pendulm-v1")

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -248,6 +249,11 @@ class TestRefusals:
 
     def test_a_name_of_no_film(self, runs: Path) -> None:
         assert "Give a name that ends in .mp4 or .gif" in refusal([runs / "dense"], Path("film.avi"))
+
+    def test_no_pyav(self, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "av", None)
+        said = refusal([runs / "dense"], Path("film.mp4"))
+        assert said.startswith("MP4 videos need PyAV: pip install 'rlottery[film]'")
 
     def test_an_existing_file(self, runs: Path) -> None:
         Path("film.mp4").write_text("mine")

@@ -1,6 +1,8 @@
 """What the doctor says of a machine, and that nothing that is broken keeps it from saying the rest."""
 
 from collections.abc import Callable
+from email.message import Message
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from rlottery.study.execution.cores import CoreLimit
 from rlottery.study.resources.memory import Available
 from tests.study.studies import shown
 
-PARTS = ["Kernels", "Machine", "Device", "Versions", "Rendering"]
+PARTS = ["Kernels", "Machine", "Device", "Versions", "Extras", "Rendering"]
 
 
 def answers(fault: str = "", **others: Any) -> Callable[..., tuple[Any, str]]:
@@ -120,6 +122,31 @@ class TestPackages:
         assert said("no-such-package") == Finding(
             "no-such-package", "not installed: pip install no-such-package, or with uv: uv sync", Severity.MISSING
         )
+
+
+class TestExtras:
+    LISTED = ("numpy>=2", "no-such-package>=1 ; extra == 'film'", "numpy>=2 ; extra == 'film'", "scipy ; extra == 'c'")
+
+    def test_installed_or_how_to_install_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor, "requires", lambda name: [*self.LISTED, "jax[cuda12] ; extra == 'cuda12'"])
+        about = Message()
+        for extra in ("film", "c", "cuda12"):
+            about["Provides-Extra"] = extra
+        monkeypatch.setattr(doctor, "metadata", lambda name: about)
+        film, c = doctor.check_extras()
+        assert film.about == "film" and film.severity is Severity.HINT
+        assert film.text.startswith("not installed: pip install 'rlottery[film]'")
+        assert c == Finding("c", f"scipy {version('scipy')}")
+
+    def test_those_of_this_package(self) -> None:
+        assert {"film", "metaworld", "minatar"} <= {finding.about for finding in doctor.check_extras()}
+
+    def test_a_package_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def none(name: str) -> None:
+            raise PackageNotFoundError(name)
+
+        monkeypatch.setattr(doctor, "requires", none)
+        assert said("extras").severity is Severity.HINT
 
 
 class TestRendering:

@@ -12,14 +12,13 @@ scheduler has the address.
 
 import contextlib
 import logging
-import sys
 import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from rlottery.errors import StudyError
+from rlottery.errors import StudyError, install_extra
 from rlottery.storage.disk import write_bytes
 from rlottery.storage.paths import Store
 from rlottery.study.execution.allocations import Allocation, jobs_folder
@@ -160,9 +159,7 @@ def connect(address: str) -> "Client":
     try:
         return _client(address, ANSWER_SECONDS)
     except ImportError:
-        raise StudyError(
-            f"--on dask needs Dask: {sys.executable} -m pip install 'rlottery[dask]', or uv sync --extra dask"
-        ) from None
+        raise StudyError(f"--on dask needs Dask: {install_extra('dask')}") from None
     except (OSError, TimeoutError, ValueError) as error:
         raise StudyError(
             f"No Dask scheduler answers at {address}: {_line(error)}. Give the address that `dask scheduler` prints "

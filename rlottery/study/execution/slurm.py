@@ -15,14 +15,13 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlottery.config.cluster_profile import ClusterProfile
-from rlottery.errors import StudyError
+from rlottery.errors import StudyError, install_extra
 from rlottery.processes.stopping import TERMINATED
 from rlottery.report.wording import plural
 from rlottery.storage.paths import Store
@@ -203,9 +202,7 @@ def check_tools() -> None:
     try:
         import submitit  # noqa: F401
     except ImportError:
-        raise StudyError(
-            f"--on slurm needs submitit: {sys.executable} -m pip install 'rlottery[slurm]', or uv sync --extra slurm"
-        ) from None
+        raise StudyError(f"--on slurm needs submitit: {install_extra('slurm')}") from None
 
 
 def check_slurm(profile: ClusterProfile) -> None:

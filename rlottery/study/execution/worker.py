@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 from rlottery.agents.description import Spec
 from rlottery.config import Config, config_to_dict, import_criteria
 from rlottery.envs import OpenEnvironments
-from rlottery.errors import RlotteryError, StoppedError
+from rlottery.errors import RlotteryError, StoppedError, install_extra
 from rlottery.processes.descendants import MARK, kill_marked
 from rlottery.processes.standard_streams import lasting_streams
 from rlottery.processes.user_code import no_exit, seed_global_generators
@@ -164,7 +164,7 @@ def attempt(
         if job.config.device == "cuda" and jax.default_backend() != "gpu":
             raise RlotteryError(
                 "The config has device: cuda, but JAX finds no NVIDIA GPU. Install JAX with CUDA "
-                "(pip install 'jax[cuda12]', or uv sync --extra cuda12), or set device: cpu."
+                f"({install_extra('cuda12')}), or set device: cpu."
             )
         seed_global_generators(streams_of(job).for_purpose("global generators"))
         held = locks[job.key] if job.key in locks else hold(job.files)
