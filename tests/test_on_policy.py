@@ -3,14 +3,17 @@
 import shutil
 from pathlib import Path
 
+import minari
 import numpy as np
 import pytest
 
 from rlottery.agents.normalization import normalized
 from rlottery.config import Config, load_config
+from rlottery.envs import make
 from rlottery.errors import StudyError
 from rlottery.export.npz import export_policy
 from rlottery.export.policy import load_agent
+from rlottery.interop.minari import read_dataset, write_dataset
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import read_manifest
@@ -23,6 +26,7 @@ from rlottery.study.planning.plan import JobState, plan_study
 from rlottery.study.resources.disk_space import replay_bytes
 from rlottery.study.resources.estimate import Rates, train_seconds
 from rlottery.study.stages.run_stage import run_stage
+from rlottery.training.replay_buffer import load_replay
 from tests.export.exported import policy_of_the_page
 
 STUDY = """
@@ -127,3 +131,21 @@ def test_without_rollouts_criteria_say_so(study: Config, tmp_path: Path) -> None
     files(config, "taylor").mask.unlink()
     with pytest.raises(StudyError, match=r"Rollouts not found: .*\nGradient saliency needs the rollouts that dense"):
         plan_study(config, None, ("mask",))
+
+
+def test_its_rollouts_become_a_minari_dataset(study: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    folder, name = files(study, "dense").folder, "rlottery/pendulum/ppo-v0"
+    written = write_dataset(folder, name)
+    assert (written.transitions, written.episodes) == (250, 2) and written.folder == tmp_path / name
+    stored, read = load_replay(folder / "replay"), read_dataset(name, "Pendulum-v1", 3, make("Pendulum-v1").actions)
+    order = np.r_[0:250:2, 1:250:2]  # one environment after the other
+    for field in ("observations", "next_observations", "rewards", "terminations"):
+        np.testing.assert_array_equal(getattr(read, field), np.asarray(getattr(stored, field))[order])
+    np.testing.assert_allclose(read.actions, np.clip(stored.actions[order], -1, 1), atol=2e-7)
+    for wrong, words in ((name, "already, and it was not changed"), ("pendulum", "must end in a version")):
+        with pytest.raises(StudyError, match=words):
+            write_dataset(folder, wrong)
+    with pytest.raises(StudyError, match="Replay buffer not found"):
+        write_dataset(files(study, "taylor").folder, "rlottery/pendulum/ticket-v0")
+    assert list(minari.list_local_datasets()) == [name]
