@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlottery.errors import ConfigError, StudyError
+from rlottery.export.formats import format_help
 from rlottery.pipeline import (
     EXIT_CODES,
     METHOD_HELP,
@@ -311,19 +312,26 @@ def export(
         Path, typer.Argument(metavar="RUN_FOLDER", help="A finished run: data/runs/TASK/seed_N/ARM.")
     ],
     to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write the file. Default: TASK_seed_N_ARM.npz here.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to write the file. Its ending says in which format. Default: TASK_seed_N_ARM.npz here.",
+        ),
+    ] = None,
+    format_name: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help=f"The format, if not by --to: {format_help()}.")
     ] = None,
     trust: Trust = False,
 ) -> None:
-    """Export a run's policy to a small .npz file that NumPy alone can read. Units that do nothing are removed.
+    """Export a run's policy to a small file for other programs (docs/export.md). Units that do nothing are removed.
 
     Existing files are not overwritten.
     """
-    from rlottery.export.npz import export_policy
+    from rlottery.export.export import export_policy
 
     work_is_in_files()
     with plain_errors():
-        typer.echo(printable(str(export_policy(run_folder, to, trust=trust))))
+        typer.echo(printable(str(export_policy(run_folder, to, format_name, trust=trust))))
 
 
 @app.command()

@@ -14,6 +14,8 @@ from rlottery.agents.networks import mlp_in_numpy
 from rlottery.config import Config, load_config
 from rlottery.envs import make
 from rlottery.errors import StudyError
+from rlottery.export.folded_policy import read_folded
+from rlottery.export.formats import FORMATS
 from rlottery.export.policy import load_agent
 from rlottery.pruning.mask_file import read_mask
 from rlottery.report.setting import setting_line
@@ -25,6 +27,7 @@ from rlottery.study.planning.jobs import STAGES
 from rlottery.study.planning.plan import JobState, plan_study
 from rlottery.study.stages.run_stage import run_stage
 from tests.cases import CASES, Case, held
+from tests.export.exported import writer_here
 
 STUDY = """
 seeds: [0]
@@ -114,6 +117,15 @@ def test_its_policies_are_exported_as_they_act(study: Config, case: Case, arm: s
     expected = [own.actions.own(algorithm.deterministic(row, spec)) for row in outputs]
     own.close()
     np.testing.assert_allclose(load_agent(run.folder)(observations), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_of_every_format_act_as_its_policies_do(study: Config, case: Case, name: str) -> None:
+    run, writer = files(study, "taylor").folder, writer_here(name)
+    policy = read_folded(run, trust=False).folded
+    observations = np.random.default_rng(0).normal(size=(50, case.spec.observation_size)).astype(np.float32)
+    found = writer.actions(writer.content(policy), policy, observations).actions
+    np.testing.assert_allclose(found, load_agent(run)(observations), rtol=0, atol=1e-5)
 
 
 def test_another_algorithm_in_the_same_folder_is_refused(study: Config, case: Case) -> None:

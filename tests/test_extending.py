@@ -1,5 +1,6 @@
 """The examples of docs/extending.md work as they are written."""
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -18,14 +19,13 @@ from rlottery.agents.description import Spec, kernel_shapes
 from rlottery.config import load_config
 from rlottery.envs.gymnasium_tasks import GymnasiumTasks
 from rlottery.envs.metaworld import MetaWorld
-from rlottery.export.policy import load_agent
-from rlottery.export.policy_file import policy_bytes
+from rlottery.export import formats
 from rlottery.pruning.controls import CONTROLS
 from rlottery.pruning.criteria import CRITERIA, find_criterion
-from rlottery.pruning.fold import fold
 from rlottery.storage.transitions import Transitions
 from rlottery.study.catalogue import sections
 from rlottery.study.execution.cluster import Phase
+from tests.export.exported import random_policy
 
 PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
 
@@ -124,17 +124,16 @@ def test_environment_family(monkeypatch: pytest.MonkeyPatch) -> None:
     assert envs.observation_names("windy/Pendulum-v1") is None
 
 
-def test_exporter() -> None:
-    layer = {"kernel": np.array([[1.5], [-2e-7]], np.float32), "bias": np.array([0.1], np.float32)}
-    bounds = {"observation_size": 2, "action_size": 1, "action_low": [-1.0], "action_high": [1.0]}
-    about = {**bounds, "task": "Pendulum-v1", "seed": 0, "arm": "dense", "sparsity": 0.0, "unread_observations": []}
-    Path("policy.npz").write_bytes(policy_bytes(fold({"layer_0": layer}, {}), about))
-    run(blocks("An exporter")[0])["export_c"](Path("policy.npz"), Path("policy.c"))
-    written = dict(re.findall(r"^static const float (\w+)\S* = \{(.*)\};$", Path("policy.c").read_text(), flags=re.M))
-    (expected,) = load_agent("policy.npz").layers
-    for name, array in zip(("kernel_0", "bias_0"), expected, strict=True):
-        read = np.array([float(number.removesuffix("f")) for number in written[name].split(", ")], np.float32)
-        assert read.tolist() == array.ravel().tolist()
+def test_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, table = blocks("An exporter")
+    writer = SimpleNamespace(**run(module))
+    monkeypatch.setattr(formats, "FORMATS", run("from rlottery.export.formats import Format\n" + table)["FORMATS"])
+    monkeypatch.setitem(sys.modules, formats.FORMATS["json"].module, writer)  # type: ignore[arg-type]
+    assert formats.writer_of(formats.format_of(None, Path("policy.json"))) is writer
+    policy = random_policy([4, 8, 2], 0.3, normalised=True)
+    data, seen = writer.content(policy), np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    assert json.loads(data)["about"]["agent_sha256"] == policy.agent_sha256
+    np.testing.assert_array_equal(writer.actions(data, policy, seen).actions, policy.policy(seen))
 
 
 def test_engine(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rlottery.agents.normalization import normalized
 from rlottery.config import Config, load_config
 from rlottery.envs import make
 from rlottery.errors import StudyError
-from rlottery.export.npz import export_policy
+from rlottery.export.export import export_policy
 from rlottery.export.policy import load_agent
 from rlottery.interop.minari import read_dataset, write_dataset
 from rlottery.pruning.mask_file import read_mask

@@ -11,9 +11,13 @@ def check_new(file: Path) -> None:
     """Check that there is no such file yet.
 
     Raises:
-        StudyError: there is.
+        StudyError: there is, or there can't be one.
     """
-    if file.exists():
+    try:
+        exists = file.exists()
+    except OSError as error:
+        raise _unwritable(file, error) from None
+    if exists:
         raise StudyError(f"{file} already exists and was not changed. Give another name: --to FILE")
 
 
@@ -23,9 +27,13 @@ def write_new(file: Path, data: bytes) -> None:
     Raises:
         StudyError: it exists, or it can't be written.
     """
+    check_new(file)
     try:
-        check_new(file)
         write_bytes(file, data)
     except OSError as error:
-        why = f"{file.parent} is not a folder" if error.errno == errno.EEXIST else error.strerror
-        raise StudyError(f"{file} can't be written: {why}. Give another path: --to FILE") from None
+        raise _unwritable(file, error) from None
+
+
+def _unwritable(file: Path, error: OSError) -> StudyError:
+    why = f"{file.parent} is not a folder" if error.errno == errno.EEXIST else error.strerror
+    return StudyError(f"{file} can't be written: {why}. Give another path: --to FILE")

@@ -16,10 +16,11 @@ from rlottery.agents.discrete import largest
 from rlottery.agents.normalization import normalized
 from rlottery.errors import StudyError, TaskError
 from rlottery.export.finished_run import read_actor, read_finished, read_statistics, spaces_of
-from rlottery.export.policy_file import POLICY_FORMAT
 from rlottery.pruning.fold import Layers
 from rlottery.safety.regular_files import regular
 
+POLICY_FORMAT = 2
+"""Of the .npz files of policies (`rlottery.export.npz`). Raised by hand when their content changes."""
 MAX_POLICY_BYTES = 2**30
 """Largest policy that is read from a file, uncompressed: 268 million weights."""
 _MAX_DIRECTORY_BYTES = 2**20
@@ -176,18 +177,34 @@ def _from_run(folder: Path, trust: bool) -> Policy:
 def _from_file(path: Path) -> Policy:
     try:
         with open(path, "rb", opener=regular) as file:
-            _check_directory(file)
-            # Checked before anything is decompressed: a small malicious file may expand to terabytes.
-            with zipfile.ZipFile(file) as archive:
-                if sum(entry.file_size for entry in archive.infolist()) > MAX_POLICY_BYTES:
-                    raise ValueError(f"it has more than {MAX_POLICY_BYTES:,} bytes")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as content:
-                arrays = dict(content)
-        about = json.loads(arrays["about"].item())
-        version = about["format_version"]
+            return read_policy(file, path)
     except OSError as error:
         raise StudyError(f"{path} can't be read: {error.strerror or error}.") from None
+
+
+def read_policy(file: BinaryIO, path: Path) -> Policy:
+    """The policy in an .npz file of `rlottery export`.
+
+    Args:
+        path: names the file in messages.
+
+    Raises:
+        StudyError: it is another file, or damaged.
+        OSError: it can't be read.
+    """
+    try:
+        _check_directory(file)
+        # Checked before anything is decompressed: a small malicious file may expand to terabytes.
+        with zipfile.ZipFile(file) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_POLICY_BYTES:
+                raise ValueError(f"it has more than {MAX_POLICY_BYTES:,} bytes")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as content:
+            arrays = dict(content)
+        about = json.loads(arrays["about"].item())
+        version = about["format_version"]
+    except OSError:
+        raise
     except Exception:  # zipfile, NumPy and json raise anything for other formats, and for more than the memory holds
         raise _not_a_policy(path, "it is not an .npz file with the content of one") from None
     if version not in range(1, POLICY_FORMAT + 1):

@@ -1,17 +1,67 @@
-"""The reader of exported policies as docs/export.md has it."""
+"""Policies to export: the reader of .npz files as docs/export.md has it, and folded policies of random networks."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from rlottery.export.folded_policy import FoldedPolicy, folded_policy
+from rlottery.export.formats import Writer, writer_of
+from rlottery.export.policy import Policy
+from rlottery.pruning.fold import Layers, fold
+from tests.agents.kernels.networks import random_network
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 
 def policy_of_the_page() -> Any:
-    """The class of the page's Python block."""
+    """The class of the page's first Python block."""
     code = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.M | re.S)
-    (reader,) = (block.partition('policy = Policy("')[0] for block in code)
+    reader = code[0].partition('policy = Policy("')[0]
     assert set(re.findall(r"^\s*(?:import|from) (\w+)", reader, flags=re.M)) == {"json", "numpy"}
     names: dict[str, Any] = {}
     exec(reader, names)
     return names["Policy"]
+
+
+def writer_here(name: str) -> Writer:
+    """The writer of a format. Skips the test if this machine lacks what runs its files."""
+    return writer_of(name)
+
+
+def random_policy(
+    widths: Sequence[int], density: float | None, seed: int = 0, *, normalised: bool = False, **fields: Any
+) -> FoldedPolicy:
+    """A folded policy of a random network.
+
+    Args:
+        widths: inputs, hidden units, outputs.
+        density: share of weights that survive in each layer; None for a network without masks.
+        normalised: whether it normalises observations.
+        fields: of the `Policy`, such as `first_action` or `squash`; bounds of actions go from -2 to 3 otherwise.
+    """
+    rng = np.random.default_rng(seed)
+    layers, masks = random_network(rng, widths, [density] * (len(widths) - 1))
+    named: Layers = {f"layer_{index}": layer for index, layer in enumerate(layers)}
+    named_masks = {} if density is None else {f"layer_{i}": {"kernel": mask} for i, mask in enumerate(masks)}
+    whole = Policy(
+        task="Pendulum-v1",
+        kwargs={},
+        seed=seed,
+        arm="ticket",
+        sparsity=1 - (1.0 if density is None else density),
+        observation_size=widths[0],
+        action_size=widths[-1],
+        action_low=np.full(widths[-1], -2, np.float32),
+        action_high=np.full(widths[-1], 3, np.float32),
+        layers=(),
+    )
+    if normalised:
+        mean, variance = rng.normal(size=widths[0]), rng.uniform(0.0, 9.0, widths[0])
+        whole = replace(whole, statistics=(mean.astype(np.float32), variance.astype(np.float32)))
+    if "first_action" in fields:
+        whole = replace(whole, action_low=np.empty(0, np.float32), action_high=np.empty(0, np.float32))
+    return folded_policy(replace(whole, **fields), fold(named, named_masks), "0" * 64)

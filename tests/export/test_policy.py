@@ -16,7 +16,7 @@ import pytest
 import rlottery
 from rlottery import envs
 from rlottery.errors import RlotteryError, StudyError, TaskError
-from rlottery.export.npz import export_policy
+from rlottery.export.export import export_policy
 from rlottery.export.policy import Policy, load_agent
 from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import read_arrays

@@ -1,0 +1,155 @@
+"""Exports the policy of a finished run as one small file, and compares the actions that the file computes."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from rlottery.errors import StudyError
+from rlottery.export.folded_policy import FoldedPolicy, read_folded
+from rlottery.export.formats import FORMATS, format_of, writer_of
+from rlottery.export.new_file import check_new, write_new
+from rlottery.export.policy import Policy
+
+OBSERVATIONS = 1_000
+"""Random observations on which the actions are compared."""
+LARGEST_DIFFERENCE = 0.01
+"""Of actions in [-1, 1], and of the share of discrete ones. Rounding doesn't explain more: no such file is written."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """The file that was written, and how its policy compares with the run's actor.
+
+    Attributes:
+        bytes: size of the file.
+        weights: weights in the kernels of the file.
+        of_weights: weights of the run's actor, including those for exploration.
+        dead, constant: hidden units that were removed.
+        of_units: hidden units of the run's actor.
+        unread: observation entries that the policy doesn't read, out of `observation_size`.
+        difference: largest difference between an action of the file and one of the run's policy, both in [-1, 1]; of
+            discrete actions, how many of the random observations get another one.
+        reader: what computed the file's actions.
+    """
+
+    file: Path
+    bytes: int
+    weights: int
+    of_weights: int
+    dead: int
+    constant: int
+    of_units: int
+    unread: tuple[int, ...]
+    observation_size: int
+    difference: float
+    reader: str = "NumPy"
+    discrete: bool = False
+
+    def __str__(self) -> str:
+        compared = f"Largest difference from the run's actions: {self.difference:.1e} (actions in [-1, 1], "
+        if self.discrete:
+            compared = f"Actions that differ from the run's: {self.difference:,.0f} ("
+        return (
+            f"Wrote {self.file}, {self.bytes:,} bytes.\n"
+            f"Weights: {self.weights:,}, of {self.of_weights:,} in the run.\n"
+            f"Hidden units removed: {self.dead:,} dead and {self.constant:,} constant, of {self.of_units:,}.\n"
+            f"Observation entries that are not read: {self._unread_text}.\n"
+            f"{compared}{OBSERVATIONS:,} random observations, computed with {self.reader})."
+        )
+
+    @property
+    def _unread_text(self) -> str:
+        """``none of 4``, ``entry 0 (1 of 4)``, ``entries 0 and 3 (2 of 4)``."""
+        size, number = self.observation_size, len(self.unread)
+        if number == 0:
+            return f"none of {size}"
+        if number == size:
+            return f"all {size}, so the actions never change"
+        *first, last = map(str, self.unread)
+        entries = f"entries {', '.join(first)} and {last}" if first else f"entry {last}"
+        return f"{entries} ({number} of {size})"
+
+
+def export_policy(folder: Path, to: Path | None = None, format: str | None = None, *, trust: bool = False) -> Export:
+    """Write the deterministic policy of a finished run, folded.
+
+    Args:
+        folder: the run's folder.
+        to: the file to write; None for one in the working directory that is named after the run.
+        format: one of `FORMATS`; None for that of the ending of `to`, or an .npz.
+        trust: as for `load_agent`.
+
+    Raises:
+        StudyError: there is no such format or it can't be written here, the folder has no finished run, its files are
+            damaged, or the file can't be written; or as `load_agent`.
+        TaskError: the task is needed for the bounds of the actions, and can't be made.
+    """
+    chosen = format_of(format, to)
+    writer = writer_of(chosen)
+    if to is not None:
+        check_new(to)
+    read = read_folded(folder, trust=trust)
+    run = read.run
+    default = f"{run.task.name}_seed_{run.seed}_{folder.resolve().name}{FORMATS[chosen].endings[0]}"
+    file = to or Path(default)
+    check_new(file)
+    policy = replace(read.folded, name=file.name.removesuffix(file.suffix))
+    data = writer.content(policy)
+    observations = random_observations(policy.policy)
+    actions, reader = writer.actions(data, policy, observations)
+    _check_same(actions, policy, observations, chosen)
+    write_new(file, data)
+    return Export(
+        file,
+        len(data),
+        weights=policy.weights,
+        of_weights=read.of_weights,
+        dead=read.dead,
+        constant=read.constant,
+        of_units=read.of_units,
+        unread=policy.unread,
+        observation_size=policy.policy.observation_size,
+        difference=difference(actions, read.whole(observations), policy.policy),
+        reader=reader,
+        discrete=policy.policy.first_action is not None,
+    )
+
+
+def random_observations(policy: Policy) -> np.ndarray:
+    """`OBSERVATIONS` observations (batch, obs), float32: standard normal, or so once they are normalised."""
+    drawn = np.random.default_rng(0).normal(size=(OBSERVATIONS, policy.observation_size)).astype(np.float32)
+    if policy.statistics is None:
+        return drawn
+    mean, variance = policy.statistics
+    seen: np.ndarray = mean + np.sqrt(variance) * drawn
+    return seen
+
+
+def difference(some: np.ndarray, others: np.ndarray, policy: Policy) -> float:
+    """The largest difference of actions in [-1, 1], or of discrete ones, how many differ; of actions of the task."""
+    if policy.first_action is not None:
+        return float(np.count_nonzero(some != others))
+    low, high = policy.action_low.astype(np.float64), policy.action_high.astype(np.float64)
+    half = np.where(high > low, (high - low) / 2, 1.0)
+    return float(np.max(np.abs(some.astype(np.float64) - others) / half))
+
+
+def _check_same(actions: np.ndarray, policy: FoldedPolicy, observations: np.ndarray, name: str) -> None:
+    """Raise StudyError if a file's actions are not the policy's."""
+    acts = policy.policy
+    expected = acts(observations)
+    if actions.shape == expected.shape:
+        most, found = LARGEST_DIFFERENCE, difference(actions, expected, acts)
+        if acts.first_action is not None:
+            most = LARGEST_DIFFERENCE * OBSERVATIONS
+        else:  # bounds may be close together and far from zero, where float32 is coarse
+            low, high = acts.action_low.astype(np.float64), acts.action_high.astype(np.float64)
+            coarse = np.finfo(np.float32).eps * np.maximum(abs(low), abs(high))
+            most += 4 * float(np.max(coarse / np.where(high > low, (high - low) / 2, 1.0)))
+        if found <= most:
+            return
+    raise StudyError(
+        f"The {name} file would compute other actions than the run, so it was not written. Choose another --format, "
+        "and please report this with the versions that `rlottery doctor` shows."
+    )

@@ -1,0 +1,145 @@
+"""The policy of a finished run as exporters write it: read, checked, and folded."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlottery.export.finished_run import FinishedRun, read_actor, read_finished, read_statistics, spaces_of
+from rlottery.export.policy import Policy, PolicyLayers, layer_pairs
+from rlottery.pruning.fold import Folded, Layers, fold
+from rlottery.version import __version__
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedPolicy:
+    """A policy without dead and constant units, and where it comes from.
+
+    Attributes:
+        policy: what it computes. Its layers have only the outputs that the deterministic policy reads.
+        kept: which weights of each kernel survive, (in, out); the others are zero.
+        unread: the observation entries that no weight reads.
+        agent_sha256: the checksum of the file of the run's agent, in hexadecimal.
+        name: of the file, without its ending. C's names begin with it.
+    """
+
+    policy: Policy
+    kept: tuple[NDArray[np.bool_], ...]
+    unread: tuple[int, ...]
+    agent_sha256: str
+    name: str = "policy"
+
+    @property
+    def weights(self) -> int:
+        """How many weights survive."""
+        return sum(int(kept.sum()) for kept in self.kept)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Which run the policy is of, as every file records it."""
+        policy = self.policy
+        return {
+            "task": policy.task,
+            "seed": policy.seed,
+            "arm": policy.arm,
+            "sparsity": policy.sparsity,
+            "rlottery": __version__,
+            "agent_sha256": self.agent_sha256,
+        }
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """`source`, and how actions follow from the layers' outputs; of JSON types."""
+        policy = self.policy
+        action: dict[str, Any] = {"first_action": policy.first_action}
+        if policy.first_action is None:
+            action = {"squash": policy.squash}
+        return {
+            **self.source,
+            "layers": len(policy.layers),
+            "observation_size": policy.observation_size,
+            "action_size": policy.action_size,
+            **action,
+            "unread_observations": list(self.unread),
+        }
+
+    @property
+    def connected(self) -> PolicyLayers:
+        """The layers; if hidden ones have no units, a single one without weights: the constant outputs."""
+        layers = self.policy.layers
+        if all(kernel.size for kernel, _ in layers):
+            return layers
+        _, outputs = layers[-1]
+        return ((np.zeros((self.policy.observation_size, len(outputs)), np.float32), outputs),)
+
+
+class FoldedRun(NamedTuple):
+    """A run's policy before and after folding.
+
+    Attributes:
+        whole: the policy with all units.
+        of_weights: weights of the run's network, including those for exploration.
+        dead, constant: hidden units that were removed, out of `of_units`.
+    """
+
+    run: FinishedRun
+    whole: Policy
+    folded: FoldedPolicy
+    of_weights: int
+    dead: int
+    constant: int
+    of_units: int
+
+
+def read_folded(folder: Path, *, trust: bool) -> FoldedRun:
+    """The policy of a finished run, folded.
+
+    Raises as `load_agent`.
+    """
+    run = read_finished(folder)
+    actor, masks = read_actor(run)
+    spaces = spaces_of(run, actor, trust=trust)
+    deciding = _deciding(actor, spaces.action_size)
+    folded = fold(deciding, _deciding(masks, spaces.action_size) if masks else {})
+    whole = Policy(
+        task=run.task.id,
+        kwargs={},
+        seed=run.seed,
+        arm=run.arm,
+        sparsity=run.sparsity,
+        **spaces._asdict(),
+        layers=layer_pairs(deciding),
+        squash=run.algorithm.squash,
+        statistics=read_statistics(run),
+    )
+    return FoldedRun(
+        run,
+        whole,
+        folded_policy(whole, folded, run.digest),
+        of_weights=sum(int(kept.sum()) for kept in _kept(actor, masks)),
+        dead=sum(int(units.sum()) for units in folded.dead),
+        constant=sum(int(units.sum()) for units in folded.constant),
+        of_units=sum(len(units) for units in folded.dead),
+    )
+
+
+def folded_policy(whole: Policy, folded: Folded, agent_sha256: str) -> FoldedPolicy:
+    """A policy with the layers of its folded network."""
+    kept = _kept(folded.params, folded.masks)
+    unread = tuple(np.flatnonzero(~kept[0].any(axis=1)).tolist()) if folded.masks else ()
+    return FoldedPolicy(replace(whole, layers=layer_pairs(folded.params)), kept, unread, agent_sha256)
+
+
+def _deciding(layers: Layers, action_size: int) -> Layers:
+    """The network, or its masks, with only the outputs that the deterministic policy reads, one per action entry."""
+    last = f"layer_{len(layers) - 1}"
+    return layers | {last: {leaf: array[..., :action_size] for leaf, array in layers[last].items()}}
+
+
+def _kept(params: Layers, masks: Layers) -> tuple[NDArray[np.bool_], ...]:
+    """Which weights of each kernel are not pruned: all, if there are no masks."""
+    if masks:
+        return tuple(masks[name]["kernel"] for name in params)
+    return tuple(np.ones(layer["kernel"].shape, np.bool_) for layer in params.values())

@@ -1,0 +1,105 @@
+"""The formats of exported policies: the table from which the command, its messages and the docs take their names."""
+
+import importlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+from rlottery.errors import StudyError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rlottery.export.folded_policy import FoldedPolicy
+
+
+class Format(NamedTuple):
+    """A format.
+
+    Attributes:
+        endings: of its files' names. The first one is that of a file without a given name.
+        module: the module that writes it (`Writer`). It is imported where it is needed.
+        holds: what a file is, for people.
+        extra: the extra of rlottery that the module's imports need; "" if none.
+    """
+
+    endings: tuple[str, ...]
+    module: str
+    holds: str
+    extra: str = ""
+
+
+FORMATS = {
+    "npz": Format((".npz",), "rlottery.export.npz", "arrays for NumPy"),
+    "safetensors": Format((".safetensors",), "rlottery.export.safetensors_file", "arrays for torch, JAX and NumPy"),
+}
+DEFAULT = "npz"
+
+
+class Computed(NamedTuple):
+    """The actions that a file's own reader computes of observations, and the reader's name.
+
+    Attributes:
+        actions: in the task's bounds, (batch, act) float32; discrete ones are the task's integers, (batch,).
+    """
+
+    actions: "np.ndarray"
+    reader: str
+
+
+class Writer(Protocol):
+    """What the module of a format has."""
+
+    def content(self, policy: "FoldedPolicy") -> bytes:
+        """The file. The same policy gives the same bytes."""
+
+    def actions(self, data: bytes, policy: "FoldedPolicy", observations: "np.ndarray") -> Computed:
+        """What `data`, the content of `policy`, computes of observations (batch, obs), float32."""
+
+
+def writer_of(name: str) -> Writer:
+    """The module of a format.
+
+    Raises:
+        StudyError: its extra isn't installed.
+    """
+    about = FORMATS[name]
+    try:
+        return cast(Writer, importlib.import_module(about.module))
+    except ImportError as error:
+        if not about.extra:
+            raise
+        raise StudyError(
+            f"--format {name} needs packages that can't be imported: {error}. Install the extra: "
+            f"pip install 'rlottery[{about.extra}]', or uv sync --extra {about.extra}."
+        ) from None
+
+
+def format_of(asked: str | None, to: Path | None) -> str:
+    """The name of the format to write: the one that is asked for, or that of the file's ending, or `DEFAULT`.
+
+    Raises:
+        StudyError: there is no such format, or the file's ending is that of another one.
+    """
+    ending = "" if to is None else to.suffix.lower()
+    by_ending = next((name for name, about in FORMATS.items() if ending in about.endings), None)
+    if asked is not None and asked not in FORMATS:
+        raise StudyError(f"--format {asked}: unknown. Choose from: {', '.join(FORMATS)}.")
+    # What follows a dot in magnitude-0.95 is no ending.
+    if asked is None and by_ending is None and re.fullmatch(r"\.[a-z]\w*", ending):
+        raise StudyError(f"{to}: no format has the ending {ending}. Choose one with --format: {_with_endings()}.")
+    if asked is not None and by_ending not in (None, asked):
+        raise StudyError(
+            f"{to} has the ending of the format {by_ending}, not of {asked}. Give a name that ends in "
+            f"{FORMATS[asked].endings[0]}, or leave out --format."
+        )
+    return asked or by_ending or DEFAULT
+
+
+def format_help() -> str:
+    """What the formats hold: "npz (arrays for NumPy), ..."."""
+    return ", ".join(f"{name} ({about.holds})" for name, about in FORMATS.items())
+
+
+def _with_endings() -> str:
+    return ", ".join(f"{name} ({about.endings[0]})" for name, about in FORMATS.items())

@@ -1,0 +1,97 @@
+"""Every format of exported policies: its file computes the run's actions, records the run, and bad input is refused."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rlottery.errors import StudyError
+from rlottery.export import formats
+from rlottery.export.export import export_policy
+from rlottery.export.formats import FORMATS, format_of
+from tests.export.exported import PAGE, random_policy, writer_here
+
+EACH = pytest.mark.parametrize("name", FORMATS)
+SHAPES: dict[str, tuple[Sequence[int], float | None, dict[str, Any]]] = {
+    "sparse": ([17, 40, 30, 3], 0.15, {}),
+    "dense": ([3, 16, 16, 1], None, {"squash": "clip"}),
+    "discrete": ([6, 12, 4], 0.5, {"first_action": -1}),
+    "normalised": ([5, 9, 2], 0.6, {"normalised": True}),
+    "one unit": ([1, 1, 1], None, {}),
+    "no hidden layer": ([4, 2], 0.5, {}),
+    "unread inputs": ([300, 4, 2], 0.01, {"normalised": True}),
+    "constant": ([3, 8, 8, 2], 0.0, {}),
+    "constant and discrete": ([3, 8, 3], 0.0, {"first_action": 5}),
+}
+
+
+def observations(size: int) -> np.ndarray:
+    return np.random.default_rng(1).normal(0, 2, (50, size)).astype(np.float32)
+
+
+@EACH
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_file_computes_the_policys_actions(name: str, shape: str) -> None:
+    widths, density, fields = SHAPES[shape]
+    policy, seen = random_policy(widths, density, **fields), observations(widths[0])
+    writer = writer_here(name)
+    found, expected = writer.actions(writer.content(policy), policy, seen).actions, policy.policy(seen)
+    assert found.shape == expected.shape and found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+
+
+@EACH
+def test_the_same_policy_is_the_same_bytes_and_says_what_it_is_of(name: str) -> None:
+    data = {writer_here(name).content(random_policy([9, 8, 2], 0.4)) for _ in range(2)}
+    assert len(data) == 1
+    (content,) = data
+    for told in ("Pendulum-v1", "ticket", "0.6", "0" * 64):
+        assert told.encode() in content
+
+
+@EACH
+def test_the_page_has_a_section_for_it(name: str) -> None:
+    page = PAGE.read_text()
+    assert f"\n## {name}\n" in page
+    row = re.search(rf"^\| \[`{name}`\]\(#{name}\).*$", page, flags=re.M)
+    assert row and f"`{FORMATS[name].endings[0]}`" in row[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "to", "expected"),
+    [
+        (None, None, "npz"),
+        (None, "new/policy", "npz"),
+        (None, "magnitude-0.95", "npz"),
+        (None, "a.SafeTensors", "safetensors"),
+        ("safetensors", None, "safetensors"),
+        ("safetensors", "weights.bin", "safetensors"),
+    ],
+)
+def test_the_format_is_the_endings_unless_it_is_given(asked: str | None, to: str | None, expected: str) -> None:
+    assert format_of(asked, to and Path(to)) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asked", "to", "said"),
+    [
+        ("onx", None, "--format onx: unknown. Choose from: npz, "),
+        (None, "a.tflite", "a.tflite: no format has the ending .tflite. Choose one with --format: npz (.npz), "),
+        ("npz", "a.safetensors", "has the ending of the format safetensors, not of npz. Give a name that ends in .npz"),
+    ],
+)
+def test_what_is_no_format_is_refused(asked: str | None, to: str | None, said: str) -> None:
+    with pytest.raises(StudyError) as error:
+        export_policy(Path("nosuch"), to and Path(to), asked)  # type: ignore[arg-type]
+    assert said in str(error.value)
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(formats.FORMATS, "odd", formats.Format((".odd",), "nosuch_module", "nothing", extra="odd"))
+    with pytest.raises(
+        StudyError, match="--format odd needs .* No module named 'nosuch_module'. Install the extra: pip"
+    ):
+        export_policy(Path("nosuch"), Path("policy.odd"))
