@@ -166,7 +166,10 @@ NOTHING = {
         python(rlottery.load_study, "config.yaml"),
     ],
     "`rlottery arms`, `doctor`, `init`": [words("arms"), words("init", "another")],
-    "`rlottery export`, `load_agent()`": [words("export", DENSE), python(load_agent, DENSE)],
+    "`rlottery export`, `load_agent()`": [
+        *(words("export", DENSE, "--format", name) for name in ("npz", "safetensors", "c")),
+        python(load_agent, DENSE),
+    ],
 }
 """The lines of commands that run nothing."""
 

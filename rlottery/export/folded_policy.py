@@ -8,9 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlottery.export.finished_run import FinishedRun, read_actor, read_finished, read_statistics, spaces_of
-from rlottery.export.policy import Policy, PolicyLayers, layer_pairs
+from rlottery.export.policy import Policy, layer_pairs
 from rlottery.pruning.fold import Folded, Layers, fold
 from rlottery.version import __version__
+
+
+class ConnectedLayer(NamedTuple):
+    """A layer that has inputs and outputs.
+
+    Attributes:
+        kernel, bias: (in, out) and (out,), float32.
+        integers, scales: if weights are 8-bit integers: (in, out) int8, whose columns times scales (out,) are `kernel`.
+    """
+
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    integers: NDArray[np.int8] | None = None
+    scales: NDArray[np.float32] | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Its units."""
+        return len(self.bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +85,13 @@ class FoldedPolicy:
         }
 
     @property
-    def connected(self) -> PolicyLayers:
+    def connected(self) -> tuple[ConnectedLayer, ...]:
         """The layers; if hidden ones have no units, a single one without weights: the constant outputs."""
-        layers = self.policy.layers
-        if all(kernel.size for kernel, _ in layers):
-            return layers
-        _, outputs = layers[-1]
-        return ((np.zeros((self.policy.observation_size, len(outputs)), np.float32), outputs),)
+        layers = [ConnectedLayer(kernel, bias) for kernel, bias in self.policy.layers]
+        if all(layer.kernel.size for layer in layers):
+            return tuple(layers)
+        bias = layers[-1].bias
+        return (ConnectedLayer(np.zeros((self.policy.observation_size, len(bias)), np.float32), bias),)
 
 
 class FoldedRun(NamedTuple):

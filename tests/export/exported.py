@@ -17,6 +17,20 @@ from tests.agents.kernels.networks import random_network
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
 
+SHAPES: dict[str, tuple[Sequence[int], float | None, dict[str, Any]]] = {
+    "sparse": ([17, 40, 30, 3], 0.15, {}),
+    "dense": ([3, 16, 16, 1], None, {"squash": "clip"}),
+    "discrete": ([6, 12, 4], 0.5, {"first_action": -1}),
+    "normalised": ([5, 9, 2], 0.6, {"normalised": True}),
+    "one unit": ([1, 1, 1], None, {}),
+    "no hidden layer": ([4, 2], 0.5, {}),
+    "unread inputs": ([300, 4, 2], 0.01, {"normalised": True}),
+    "constant": ([3, 8, 8, 2], 0.0, {}),
+    "constant and discrete": ([3, 8, 3], 0.0, {"first_action": 5}),
+}
+"""Widths, density and fields of random policies: the usual ones, and awkward ones."""
+
+
 def policy_of_the_page() -> Any:
     """The class of the page's first Python block."""
     code = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.M | re.S)
@@ -33,7 +47,13 @@ def writer_here(name: str) -> Writer:
 
 
 def random_policy(
-    widths: Sequence[int], density: float | None, seed: int = 0, *, normalised: bool = False, **fields: Any
+    widths: Sequence[int],
+    density: float | None,
+    seed: int = 0,
+    *,
+    normalised: bool = False,
+    name: str = "policy",
+    **fields: Any,
 ) -> FoldedPolicy:
     """A folded policy of a random network.
 
@@ -41,6 +61,7 @@ def random_policy(
         widths: inputs, hidden units, outputs.
         density: share of weights that survive in each layer; None for a network without masks.
         normalised: whether it normalises observations.
+        name: of the file.
         fields: of the `Policy`, such as `first_action` or `squash`; bounds of actions go from -2 to 3 otherwise.
     """
     rng = np.random.default_rng(seed)
@@ -64,4 +85,4 @@ def random_policy(
         whole = replace(whole, statistics=(mean.astype(np.float32), variance.astype(np.float32)))
     if "first_action" in fields:
         whole = replace(whole, action_low=np.empty(0, np.float32), action_high=np.empty(0, np.float32))
-    return folded_policy(replace(whole, **fields), fold(named, named_masks), "0" * 64)
+    return replace(folded_policy(replace(whole, **fields), fold(named, named_masks), "0" * 64), name=name)

@@ -1,9 +1,7 @@
 """Every format of exported policies: its file computes the run's actions, records the run, and bad input is refused."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,20 +10,9 @@ from rlottery.errors import StudyError
 from rlottery.export import formats
 from rlottery.export.export import export_policy
 from rlottery.export.formats import FORMATS, format_of
-from tests.export.exported import PAGE, random_policy, writer_here
+from tests.export.exported import PAGE, SHAPES, random_policy, writer_here
 
 EACH = pytest.mark.parametrize("name", FORMATS)
-SHAPES: dict[str, tuple[Sequence[int], float | None, dict[str, Any]]] = {
-    "sparse": ([17, 40, 30, 3], 0.15, {}),
-    "dense": ([3, 16, 16, 1], None, {"squash": "clip"}),
-    "discrete": ([6, 12, 4], 0.5, {"first_action": -1}),
-    "normalised": ([5, 9, 2], 0.6, {"normalised": True}),
-    "one unit": ([1, 1, 1], None, {}),
-    "no hidden layer": ([4, 2], 0.5, {}),
-    "unread inputs": ([300, 4, 2], 0.01, {"normalised": True}),
-    "constant": ([3, 8, 8, 2], 0.0, {}),
-    "constant and discrete": ([3, 8, 3], 0.0, {"first_action": 5}),
-}
 
 
 def observations(size: int) -> np.ndarray:
