@@ -54,6 +54,8 @@ Trust = Annotated[
         "--trust", help="Run code that a study of somebody else names: its tasks and criteria. Your own need no flag."
     ),
 ]
+DATASET = "minari"
+"""The format of `rlottery export` that is no file of a policy."""
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="The study's config file or its data folder.")]
 
 
@@ -319,7 +321,13 @@ def export(
         ),
     ] = None,
     format_name: Annotated[
-        str | None, typer.Option("--format", metavar="FORMAT", help=f"The format, if not by --to: {format_help()}.")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"The format, if not by --to: {format_help()}. Or {DATASET}: the replay buffer of a dense run as a "
+            "Minari dataset, whose id is --to.",
+        ),
     ] = None,
     trust: Trust = False,
 ) -> None:
@@ -327,9 +335,17 @@ def export(
 
     Existing files are not overwritten.
     """
+    work_is_in_files()
+    if format_name == DATASET:
+        from rlottery.interop.minari import write_dataset
+
+        with plain_errors():
+            if to is None:
+                raise StudyError("Give the dataset an id: --to rlottery/pendulum/sac-v0")
+            typer.echo(printable(str(write_dataset(run_folder, str(to), trust=trust))))
+        return
     from rlottery.export.export import export_policy
 
-    work_is_in_files()
     with plain_errors():
         typer.echo(printable(str(export_policy(run_folder, to, format_name, trust=trust))))
 

@@ -59,9 +59,10 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def one_process(monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> Iterator[None]:
     """Commands and code run in this process, which imports JAX and compiles only once."""
     train_in_this_process(monkeypatch)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(shared_folder / "minari"))
     path = list(sys.path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
