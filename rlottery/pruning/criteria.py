@@ -127,7 +127,7 @@ class Criterion(Method):
             MaskError: the criterion doesn't read `mean_abs_gradient`, the only statistic that `choice` applies to.
         """
         averages = []
-        for parameter, source in _sources(self, choice).items():
+        for parameter, source in sources_of(self, choice).items():
             if (base := source.removeprefix(INITIAL)) in ESTIMATES:
                 words = ESTIMATES[base] if source == parameter else ABS_MEAN_BATCH_GRADIENT
                 averages.append(f"{words}, at the initial weights" if source.startswith(INITIAL) else words)
@@ -243,7 +243,16 @@ def find_criterion(name: str) -> Criterion:
     """
     if name in CRITERIA or ":" not in name:
         return _built_in(name)
-    function = import_function(name)
+    _imported[name] = criterion_of(import_function(name), name)
+    return _imported[name]
+
+
+def criterion_of(function: Callable[..., RealArray], name: str) -> Criterion:
+    """The criterion that scores by a function of the user's own; the first line of its docstring is the summary.
+
+    Raises:
+        MaskError: the function has no parameters, or one that names no statistic.
+    """
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -258,8 +267,7 @@ def find_criterion(name: str) -> Criterion:
         )
     summary = (inspect.getdoc(function) or f"the function {name}").partition("\n")[0]
     found = Criterion(function, summary=summary, paper="", use="Your own function.")
-    _imported[name] = replace(found, cost="batches of data") if found.needs_data else found
-    return _imported[name]
+    return replace(found, cost="batches of data") if found.needs_data else found
 
 
 def _built_in(name: str) -> Criterion:
@@ -289,7 +297,7 @@ def statistics_for(criterion: str, estimator: Estimator | None = None) -> Needed
     """
     chosen = find_criterion(criterion)
     names = dict.fromkeys(
-        [f"{INITIAL}weights" if chosen.before_training else "weights", *_sources(chosen, estimator).values()]
+        [f"{INITIAL}weights" if chosen.before_training else "weights", *sources_of(chosen, estimator).values()]
     )
     initial = [name for name in names if name.startswith(INITIAL) or (name == "random" and chosen.before_training)]
     return Needed(
@@ -315,12 +323,22 @@ def score(name: str, statistics: Mapping[str, Mapping[str, Any]], *, estimator: 
         MaskError: as `statistics_for`; a statistic is missing, has other layers or shapes, is not finite, or is
             negative where that is impossible; the function fails, or doesn't return one finite score for each weight.
     """
-    chosen = find_criterion(name)
+    return score_with(find_criterion(name), name, statistics, estimator=estimator)
+
+
+def score_with(
+    chosen: Criterion,
+    name: str,
+    statistics: Mapping[str, Mapping[str, Any]],
+    *,
+    estimator: Estimator | None = None,
+) -> Scores:
+    """As `score`, by a criterion that needs no name to be found by; `name` is for messages."""
     kernels = statistics.get("weights", statistics.get(f"{INITIAL}weights"))
     if kernels is None:
         raise MaskError(f"The criterion {name!r} was given no weights, so its layers are unknown.")
     read = {}
-    for parameter, source in _sources(chosen, estimator).items():
+    for parameter, source in sources_of(chosen, estimator).items():
         layers = _checked(name, source, statistics, kernels)
         read[parameter] = layers if source == parameter else {path: np.abs(layer) for path, layer in layers.items()}
     return {
@@ -329,8 +347,12 @@ def score(name: str, statistics: Mapping[str, Mapping[str, Any]], *, estimator: 
     }
 
 
-def _sources(criterion: Criterion, estimator: Estimator | None) -> dict[str, str]:
-    """Parameter -> the statistic that it is computed from."""
+def sources_of(criterion: Criterion, estimator: Estimator | None) -> dict[str, str]:
+    """Parameter of a criterion -> the statistic that it is computed from.
+
+    Raises:
+        MaskError: `estimator` is given to a criterion that doesn't read `mean_abs_gradient`.
+    """
     averaged = {f"{at}mean_abs_gradient": f"{at}mean_gradient" for at in ("", INITIAL)}
     if estimator is None:
         return {name: name for name in criterion.reads}

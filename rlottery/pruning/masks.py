@@ -254,7 +254,12 @@ def check_shapes(mask: GroupMask, kernels: Mapping[str, NDArray[Any]]) -> None:
         if layer.shape != kernels[path].shape:
             raise MaskError(
                 f"The mask of layer {path!r} has shape {layer.shape}, but the network's kernel has shape "
-                f"{kernels[path].shape}. A mask fits only networks with the inputs and widths that it was made for."
+                f"{kernels[path].shape}. "
+                + (
+                    "It looks transposed: rows must be inputs, and columns units."
+                    if layer.shape[::-1] == kernels[path].shape
+                    else "A mask fits only networks with the inputs and widths that it was made for."
+                )
             )
 
 

@@ -1,4 +1,4 @@
-"""Arithmetic of the pruning schedules: rounds (iterative), the cubic curve (gradual), and the cosine (SET, RigL).
+"""Arithmetic of pruning schedules: rounds (iterative), turns, the cubic curve (gradual), and the cosine (SET, RigL).
 
 A share is read as the shortest decimal that prints as it, and computed exactly: 0.9 at a rate of 0.9 takes one round,
 although the nearest binary numbers might give two.
@@ -53,6 +53,18 @@ def round_sparsities(sparsity: Mapping[str, float], rate: float) -> list[dict[st
         {group: float(min(1 - survive**r, _exact(share))) for group, share in sparsity.items()}
         for r in range(1, rounds + 1)
     ]
+
+
+def sparsity_after(part: float, final: float) -> float:
+    """Sparsity after `part` of the turns of a criterion that scores and prunes in turn; exactly `final` after the last.
+
+    The surviving share falls by the same factor in each turn (Tanaka et al. 2020, SynFlow).
+
+    Args:
+        part: turns done over all turns, in (0, 1].
+        final: sparsity after the last turn, in [0, 1).
+    """
+    return final if part == 1 else 1 - (1 - final) ** part
 
 
 def cubic_sparsity(step: int, start: int, end: int, final: float) -> float:

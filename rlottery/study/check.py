@@ -14,8 +14,8 @@ from rlottery.agents.description import Spec, kernel_shapes
 from rlottery.config import Config, Task
 from rlottery.errors import MaskError, TaskError
 from rlottery.pruning.effective import check_chained, depends_on_an_input, leads_to_an_output, on_a_path
-from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import Mask, by_network, kept_weights, sparsity_of
+from rlottery.pruning.plain_mask_file import PLAIN, read_any_mask
 from rlottery.pruning.ranking import BoolArray
 from rlottery.pruning.starved import starved_layers
 from rlottery.report.wording import plural
@@ -82,7 +82,7 @@ def _facts(trial: Trial) -> Table:
 
 def is_mask(thing: str) -> bool:
     """Whether an argument of `rlottery check` means a mask file."""
-    return Path(thing).is_file() or Path(thing).suffix == ".pkl"
+    return Path(thing).is_file() or Path(thing).suffix in (".pkl", *PLAIN)
 
 
 def check_mask(path: Path, study: Config | None = None) -> Checked:
@@ -92,7 +92,7 @@ def check_mask(path: Path, study: Config | None = None) -> Checked:
         TaskError: a task of the study can't be used.
     """
     try:
-        mask = read_mask(path)
+        mask = read_any_mask(path)
     except MaskError as error:
         return Checked(Group(), [str(error)])
     notes, problems = [], []
@@ -117,7 +117,8 @@ def check_mask(path: Path, study: Config | None = None) -> Checked:
 
 def _origin(mask: Mask) -> Text:
     about = mask.metadata
-    made = ", ".join(f"{key} {about[key]}" for key in ("task", "seed", "method", "criterion"))
+    keys = ("task", "seed", "method", "criterion") if about["task"] else ("criterion",)
+    made = ", ".join(f"{key} {about[key]}" for key in keys)
     lines = [on_one_line(made)]
     for group, layers in mask.groups.items():
         total, kept = sum(layer.size for layer in layers.values()), kept_weights(layers)

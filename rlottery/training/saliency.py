@@ -13,7 +13,7 @@ from rlottery.agents.base import Algorithm, kernels
 from rlottery.agents.description import Spec
 from rlottery.agents.networks import Tree
 from rlottery.pruning.criteria import ESTIMATES, INITIAL
-from rlottery.pruning.masks import by_network
+from rlottery.pruning.synaptic_flow import synaptic_flow
 from rlottery.storage.transitions import Transitions
 from rlottery.training import replay_buffer as replay
 
@@ -94,32 +94,6 @@ def as_initial(found: Statistics) -> Statistics:
         group: {name if name == "random" else f"{INITIAL}{name}": layers for name, layers in statistics.items()}
         for group, statistics in found.items()
     }
-
-
-def synaptic_flow(kernels: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """dR/d|w| of every kernel, with R = 1^T |W_1| ... |W_n| 1 of each network (SynFlow, Tanaka et al. 2020).
-
-    Biases are not part of R. The flows of all networks of a group stay on one scale, so that their
-    scores can be ranked together. Double precision makes normalisation unnecessary.
-
-    Args:
-        kernels: path -> (inputs, outputs), pruned weights zero, layers of a network in order.
-
-    Returns:
-        path -> (inputs, outputs) float64.
-    """
-    sizes = {path: np.abs(np.asarray(kernel, np.float64)) for path, kernel in kernels.items()}
-    flow: dict[str, np.ndarray] = {}
-    for layers in by_network(sizes).values():
-        into, out_of = {}, {}
-        reached = np.ones(next(iter(layers.values())).shape[0])
-        for path, layer in layers.items():
-            into[path], reached = reached, reached @ layer
-        onward = np.ones_like(reached)
-        for path, layer in reversed(layers.items()):
-            out_of[path], onward = onward, layer @ onward
-        flow |= {path: np.outer(into[path], out_of[path]) for path in layers}
-    return flow
 
 
 @partial(jax.jit, donate_argnames="total", static_argnames=("algorithm", "settings", "batches"))

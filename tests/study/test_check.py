@@ -50,7 +50,7 @@ def test_all_that_is_wrong_is_listed() -> None:
     first, second, third, fourth = errors.splitlines()
     assert first.startswith("error: cut.pkl: actor: The network is cut at layer 'layer_1': ")
     assert second == "odd.pkl: actor: Layer 'layer_1' has 5 inputs, but the layer before it has 4 outputs."
-    assert third.startswith("junk can't be used as a mask: it is not a pickle of protocol 3, 4 or 5.")
+    assert third.startswith("junk can't be used as a mask: it is none of the formats of masks")
     assert fourth.startswith("There is no mask at none.pkl.")
 
 
@@ -70,6 +70,16 @@ def test_against_the_networks_of_a_study(monkeypatch: pytest.MonkeyPatch) -> Non
     code, output, errors = call("check", "8.pkl", "--study", "config.yaml")
     assert code == 2 and "shapes fit" not in output
     assert errors.startswith("error: 8.pkl doesn't fit the networks of Pendulum-v1. actor: The mask of layer 'layer_0'")
+
+
+def test_a_mask_of_another_tool() -> None:
+    layers = {f"{group}.{path}": kept for group, of in groups_of(4).items() for path, kept in of.items()}
+    np.savez("theirs.npz", **layers)
+    code, output, errors = call("check", "theirs.npz")
+    assert (code, errors) == (0, "") and "criterion by hand" in output and "task" not in output
+    np.savez("turned.npz", **{name: kept.T for name, kept in layers.items()})
+    code, _, errors = call("check", "turned.npz")
+    assert code == 2 and "Layer 'layer_1' has" in errors
 
 
 def test_a_folder_named_like_a_task_is_no_mask() -> None:

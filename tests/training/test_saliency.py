@@ -9,8 +9,9 @@ from rlottery.agents import sac
 from rlottery.agents.base import kernels
 from rlottery.agents.sac import SAC
 from rlottery.pruning.criteria import CRITERIA, STATISTICS, score, statistics_for
+from rlottery.pruning.synaptic_flow import synaptic_flow
 from rlottery.storage.transitions import Transitions
-from rlottery.training.saliency import Statistics, as_initial, gather_statistics, synaptic_flow
+from rlottery.training.saliency import Statistics, as_initial, gather_statistics
 from tests.agents.small import (
     SETTINGS,
     SPEC,

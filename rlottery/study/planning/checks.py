@@ -12,8 +12,9 @@ from rlottery.config.recipes import ROUND, PrunedRecipe, SparseTrainingRecipe
 from rlottery.config.schedules import DropAndGrow
 from rlottery.errors import MaskError, StudyError, naming
 from rlottery.pruning.allocation import allocate_given, allocate_uniform, survivor_count
-from rlottery.pruning.mask_file import MAX_MASK_BYTES, read_mask
+from rlottery.pruning.mask_file import MAX_MASK_BYTES
 from rlottery.pruning.masks import Mask, by_network, check_connected, check_fits, check_shapes
+from rlottery.pruning.plain_mask_file import read_any_mask
 from rlottery.pruning.prune import allocate
 from rlottery.pruning.structured import prune_units
 from rlottery.study.planning.arms import Arm
@@ -110,7 +111,7 @@ def _check_file(job: Job, shapes: LayerShapes) -> None:
         raise MaskError(f"transfer.file can't be read: {error}") from None
     if not found:
         raise MaskError(f"there is no file {path.absolute()}, which transfer.file gives for seed {job.seed}.")
-    mask = read_mask(path)
+    mask = read_any_mask(path)
     with naming(f"{path} doesn't fit"):
         check_mask_fits(mask, shapes)
     with naming(str(path)):

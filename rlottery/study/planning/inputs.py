@@ -12,6 +12,7 @@ from rlottery.agents.algorithms import algorithm_of
 from rlottery.errors import MaskError
 from rlottery.pruning.mask_file import mask_from_bytes, read_mask, read_mask_bytes
 from rlottery.pruning.masks import Mask, check_fits, in_layer_order
+from rlottery.pruning.plain_mask_file import read_any_mask
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import check_files, list_differences
 from rlottery.study.planning.fingerprints import Fingerprint, mask_fingerprint, ticket_fingerprint
@@ -157,7 +158,7 @@ def _mask_inputs(job: Job) -> dict[str, str]:
     elif arm.criterion is not None or arm.recipe.is_dynamic:
         inputs["initial"] = saved_digest(job.dense, job.dense_files.initial)
     if arm.transfer is not None and arm.transfer.file is not None:
-        inputs["mask"] = read_mask(foreign_mask_path(job)).metadata["digest"]
+        inputs["mask"] = read_any_mask(foreign_mask_path(job)).metadata["digest"]
     elif (source := job.mask_source) is not None:
         inputs["mask"] = given_mask(source).metadata["digest"]
     elif arm.scored is not None:

@@ -15,8 +15,10 @@ from rlottery.pruning.criteria import ESTIMATES, Needed, score, statistics_for
 from rlottery.pruning.effective import rank_one_share
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask, read_mask_bytes
 from rlottery.pruning.masks import GroupMask, Mask, check_fits, effective_of, make_mask, sparsity_of
+from rlottery.pruning.plain_mask_file import read_any_mask
 from rlottery.pruning.prune import prune
 from rlottery.pruning.ranking import Scores
+from rlottery.pruning.schedule_math import sparsity_after
 from rlottery.pruning.starved import starved_layers
 from rlottery.pruning.untaught import blind_networks, is_untaught, untaught_in_words
 from rlottery.storage.disk import write_bytes
@@ -220,7 +222,7 @@ def _made(job: Job) -> Mask:
 def _transferred(job: Job) -> Mask:
     if (source := job.mask_source) is None:
         where = str(foreign_mask_path(job))
-        given = read_mask(foreign_mask_path(job))
+        given = read_any_mask(foreign_mask_path(job))
     else:
         given, where = given_mask(source), source.label
     initial = initial_kernels(job)
@@ -244,7 +246,6 @@ def _pruned(job: Job, scored: ScoredAgent, resample: int | None) -> tuple[dict[s
     turns = job.ticket_arm.criterion.iterations if job.ticket_arm.criterion is not None else 1
     groups = read_mask(job.scored.files.mask).groups if job.ticket_arm.scored is not None else None
     for turn in range(1, turns + 1):
-        # Tanaka et al. 2020: the surviving share falls by the same factor in each turn.
         shares = asked if turns == 1 else _part_of(asked, turn / turns)
         scores = _scores(scored, groups if turns > 1 else None, resample)
         groups = {
@@ -309,8 +310,7 @@ def _statistics(
 
 def _part_of(asked: Mapping[str, Any], part: float) -> dict[str, Any]:
     """The sparsities after `part` of all turns; exactly the final ones after the last turn."""
-
-    def share(sparsity: float) -> float:
-        return sparsity if part == 1 else 1 - (1 - sparsity) ** part
-
-    return {g: share(s) if isinstance(s, float) else tuple(map(share, s)) for g, s in asked.items()}
+    return {
+        g: sparsity_after(part, s) if isinstance(s, float) else tuple(sparsity_after(part, each) for each in s)
+        for g, s in asked.items()
+    }

@@ -167,6 +167,16 @@ class TestMaskFiles:
         config = self.config(tmp_path, "{task}_{seed}.pkl")
         check_arms(config, arms_of(config, None))
 
+    def test_from_another_tool(self, tmp_path: Path) -> None:
+        layers = {f"{group}.{path}": layer for group, of in groups_of(16).items() for path, layer in of.items()}
+        np.savez(tmp_path / "mask.npz", **layers)
+        config = self.config(tmp_path, "mask.npz")
+        check_arms(config, arms_of(config, None))
+        np.savez(tmp_path / "turned.npz", **layers | {"actor.layer_0": layers["actor.layer_0"].T})
+        assert refused(self.config(tmp_path, "turned.npz")).endswith(
+            "has shape (3, 16). It looks transposed: rows must be inputs, and columns units."
+        )
+
     def test_of_other_shapes(self, tmp_path: Path) -> None:
         mask_file(tmp_path / "mask.pkl", groups_of(8))
         assert refused(self.config(tmp_path, "mask.pkl")) == (

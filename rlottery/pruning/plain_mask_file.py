@@ -1,0 +1,178 @@
+"""Mask files that any tool can write: an .npz or a .safetensors file with a matrix for every layer.
+
+    actor.layer_0    (inputs, outputs): true or 1 if the weight survives
+    critic.q1.layer_0
+    ...
+
+The first part of a name is the group; the rest is the path of the layer. Metadata are optional (docs/masks.md).
+"""
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlottery.errors import MaskError, typed_text
+from rlottery.pruning.mask_file import MAX_MASK_BYTES, mask_from_bytes, read_mask_bytes
+from rlottery.pruning.masks import Mask, digest, in_layer_order, make_mask
+
+PLAIN = (".npz", ".safetensors")
+"""How these files end."""
+LONE_GROUP = "network"
+"""The group of layers whose names have no dot."""
+
+_ZIPS, _PICKLE = (b"PK\3\4", b"PK\5\6"), b"\x80"
+_METADATA = "metadata"
+"""The entry of an .npz file, and the key of a .safetensors file, with metadata as JSON."""
+_KERNEL = ".kernel"
+_MAX_DIRECTORY_BYTES = 2**20
+_MAX_METADATA_BYTES = 2**20
+_END_OF_ZIP = 22
+
+
+def read_any_mask(path: Path) -> Mask:
+    """Reads a mask file of any format, whatever it is called. Nothing in it is executed.
+
+    Raises:
+        MaskError: it is missing, unreadable, too large, or no mask.
+    """
+    data = read_mask_bytes(path)
+    is_zip = data.startswith(_ZIPS)
+    if data.startswith(_PICKLE) or (path.suffix == ".pkl" and not is_zip):
+        return mask_from_bytes(data, str(path))
+    try:
+        if not data:
+            raise MaskError("it is empty")
+        arrays, text = _from_npz(data) if is_zip else _from_safetensors(data)
+        return _as_mask(arrays, _metadata(text))
+    except MaskError as error:
+        raise MaskError(
+            f"{path} can't be used as a mask: {str(error)[:500].removesuffix('.')}. A mask file is a pickle as "
+            "`mask_to_bytes` writes it, or an .npz or .safetensors file with a matrix for each layer (docs/masks.md)."
+        ) from None
+
+
+def plain_mask_bytes(mask: Mask, suffix: str) -> bytes:
+    """The content of a plain mask file.
+
+    Args:
+        suffix: one of `PLAIN`.
+    """
+    about = {key: mask.metadata[key] for key in ("task", "seed", "criterion", "estimator")}
+    about |= {"digest": digest(mask)} | dict(mask.metadata["fingerprint"])
+    text, arrays = json.dumps(about), mask.all_layers
+    if suffix == ".npz":
+        stream = io.BytesIO()
+        np.savez(stream, **arrays, **{_METADATA: np.array(text.encode())})  # type: ignore[arg-type]
+        return stream.getvalue()
+    import safetensors.numpy
+
+    data: bytes = safetensors.numpy.save(arrays, {_METADATA: text})
+    return data
+
+
+def _as_mask(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Mask:
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in in_layer_order({name.removesuffix(_KERNEL): array for name, array in arrays.items()}).items():
+        group, dot, path = name.partition(".")
+        groups.setdefault(group if dot else LONE_GROUP, {})[path if dot else name] = array
+    if not groups:
+        raise MaskError("it has no matrices")
+    mask = make_mask(
+        groups,
+        task=about.get("task", ""),
+        seed=about.get("seed", 0),
+        criterion=about.get("criterion", "by hand"),
+        estimator=about.get("estimator"),
+        fingerprint={"parameters": about["parameters"]} if "parameters" in about else {},
+    )
+    if about.get("digest", digest(mask)) != digest(mask):
+        raise MaskError("it is corrupt, or was edited: its matrices do not match the digest in its metadata")
+    return mask
+
+
+def _metadata(text: str | None) -> dict[str, Any]:
+    try:
+        about = {} if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        raise MaskError("its metadata are not JSON") from None
+    if type(about) is not dict:
+        raise MaskError("its metadata are not a JSON object")
+    kinds: dict[str, Any] = {
+        "task": str,
+        "seed": int,
+        "criterion": str,
+        "estimator": (str, type(None)),
+        "parameters": dict,
+        "digest": str,
+    }
+    for key, kind in kinds.items():
+        if key in about and (not isinstance(about[key], kind) or isinstance(about[key], bool)):
+            raise MaskError(f"{key} in its metadata is of type {type(about[key]).__name__}")
+    return about
+
+
+def _from_npz(data: bytes) -> tuple[dict[str, np.ndarray], str | None]:
+    """The arrays, and the metadata's text. What the file declares is checked before anything is decompressed."""
+    end = data[-_END_OF_ZIP:]
+    if not end.startswith(b"PK\5\6") or int.from_bytes(end[12:16], "little") > _MAX_DIRECTORY_BYTES:
+        raise MaskError("it is a damaged .npz file, or has too many entries")
+    arrays, text = {}, None
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > MAX_MASK_BYTES:
+                raise MaskError(f"it has more than {MAX_MASK_BYTES} bytes")
+            for entry in entries:
+                name = entry.filename.removesuffix(".npy")
+                if name in arrays:
+                    raise MaskError(f"it has two entries {name[:100]!r}")
+                array = _array(archive.read(entry), name)
+                if name == _METADATA and array.dtype.kind in "SU":
+                    text = _text(array)
+                else:
+                    arrays[name] = array
+    except MaskError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy raise anything for damaged files
+        raise MaskError(f"it is not an .npz file of arrays ({typed_text(error)[:200]})") from None
+    return arrays, text
+
+
+def _array(content: bytes, name: str) -> np.ndarray:
+    """The array in the content of an .npy file. Nothing is unpickled, and no more memory is used than it has bytes."""
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, by_column, dtype = read_header(stream)
+    rest = content[stream.tell() :]
+    if dtype.kind not in "biufSU" or math.prod(shape) * dtype.itemsize != len(rest):
+        raise MaskError(f"its entry {name[:100]!r} is no array of numbers, or is cut off")
+    return np.frombuffer(rest, dtype).reshape(shape, order="F" if by_column else "C")
+
+
+def _text(array: np.ndarray) -> str:
+    if array.nbytes > _MAX_METADATA_BYTES or array.ndim:
+        raise MaskError("its metadata are too long, or more than one text")
+    value = array.item()
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _from_safetensors(data: bytes) -> tuple[dict[str, np.ndarray], str | None]:
+    import safetensors
+    import safetensors.numpy
+
+    try:
+        arrays = safetensors.numpy.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except Exception as error:  # SafetensorError, and KeyError for types that NumPy doesn't have
+        raise MaskError(f"it is none of the formats of masks ({typed_text(error)[:200]})") from None
+    text = header.get("__metadata__", {}).get(_METADATA)
+    if text is not None and len(text) > _MAX_METADATA_BYTES:
+        raise MaskError("its metadata are too long")
+    return dict(sorted(arrays.items())), text  # the format has no order
