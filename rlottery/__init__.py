@@ -7,6 +7,10 @@
     >>> study = rlottery.load_study("data")  # doctest: +SKIP
     >>> policy = rlottery.load_agent("data/runs/Pendulum-v1/seed_0/dense")  # doctest: +SKIP
 
+`prune` makes a mask for anybody's arrays, without a study, and `load_mask` reads one:
+
+    >>> mask = rlottery.prune(weights, "magnitude", sparsity=0.9)  # doctest: +SKIP
+
 Input that the caller can fix raises `RlotteryError`.
 """
 
@@ -20,19 +24,36 @@ if TYPE_CHECKING:
     from rlottery.errors import RlotteryError
     from rlottery.export.policy import Policy, load_agent
     from rlottery.pipeline import main
+    from rlottery.pruning.as_function import prune
+    from rlottery.pruning.parameter_mask import ParameterMask, load_mask
     from rlottery.report.notebook import Study, load_study
     from rlottery.study.run import Outcome
 
-__all__ = ["Outcome", "Policy", "RlotteryError", "Study", "__version__", "load_agent", "load_study", "main"]
+__all__ = [
+    "Outcome",
+    "ParameterMask",
+    "Policy",
+    "RlotteryError",
+    "Study",
+    "__version__",
+    "load_agent",
+    "load_mask",
+    "load_study",
+    "main",
+    "prune",
+]
 
 _MODULES = {
     "Outcome": "rlottery.study.run",
+    "ParameterMask": "rlottery.pruning.parameter_mask",
     "Policy": "rlottery.export.policy",
     "RlotteryError": "rlottery.errors",
     "Study": "rlottery.report.notebook",
     "load_agent": "rlottery.export.policy",
+    "load_mask": "rlottery.pruning.parameter_mask",
     "load_study": "rlottery.report.notebook",
     "main": "rlottery.pipeline",
+    "prune": "rlottery.pruning.as_function",
 }
 """The module of each public name. It is imported on first use, so that the command line need not import pandas."""
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -87,12 +88,14 @@ def test_code_blocks_run(page: Path, shared_folder: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(shared_folder)
     if page.name not in SHOW_REPORTS:
         monkeypatch.setattr("rlottery.report.files.write_report", lambda *_: [])
+    names = {"__name__": "__main__"}  # a block may use what earlier ones of its page have made
     for language, code in blocks(page):
         assert language in ("bash", "python", "yaml"), f"{page.name}: how is a {language} block to be tested?"
         if name := re.match(r"# (\w+\.py)\n", code):
             (shared_folder / name[1]).write_text(code)
-        if language == "python":
-            exec(compile(code, page.name, "exec"), {"__name__": "__main__"})
+        if language == "python" and not ("import torch" in code and find_spec("torch") is None):
+            # Without PyTorch, tests/test_functions_with_torch.py runs the examples for it.
+            exec(compile(code, page.name, "exec"), names)
         for command in commands(code) if language == "bash" else []:
             assert command.startswith("uv run ") or "pip install" in code, f"{page.name}: {command} is run without uv"
             run(command, monkeypatch)
