@@ -32,6 +32,7 @@ class Format(NamedTuple):
 FORMATS = {
     "npz": Format((".npz",), "rlottery.export.npz", "arrays for NumPy"),
     "safetensors": Format((".safetensors",), "rlottery.export.safetensors_file", "arrays for torch, JAX and NumPy"),
+    "onnx": Format((".onnx",), "rlottery.export.onnx_model", "a model for ONNX runtimes", extra="onnx"),
     "c": Format((".h", ".hpp", ".hh"), "rlottery.export.c_header", "a header for C and C++"),
 }
 DEFAULT = "npz"
