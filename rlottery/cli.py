@@ -1,4 +1,4 @@
-"""The command line: run, status, report, compare, play, verify, check, export, arms, doctor, init.
+"""The command line: run, status, report, compare, play, verify, check, export, track, arms, doctor, init.
 
 Each command imports what it needs, so that ``--help`` answers at once.
 """
@@ -30,6 +30,8 @@ from rlottery.version import __version__
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from rlottery.config import Config
 
 app = typer.Typer(
     add_completion=False,
@@ -93,6 +95,13 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Let a job submit the others, and return at once. For --on slurm.")
     ] = False,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRACKERS",
+            help="Send metrics also to wandb, trackio or mlflow, comma-separated. Settings: `tracking` in the config.",
+        ),
+    ] = None,
 ) -> None:
     """Train dense agents, create masks, train tickets, compare. Finished work is skipped.
 
@@ -110,13 +119,17 @@ def run(
         with plain_errors():
             asked = asked_for(on, profile, scheduler, detach=detach)
     if not dry_run:
-        finish(lambda: run_and_conclude(config_to_run(path, extra), pruning_method, chosen, names, asked))
+        finish(
+            lambda: run_and_conclude(
+                _tracked_by(config_to_run(path, extra), track), pruning_method, chosen, names, asked
+            )
+        )
         return
     from rlottery.study.planning.plan import left_to_other_method, plan_study
     from rlottery.study.resources.estimate import estimate_table
 
     with plain_errors():
-        loaded = config_to_run(path, extra)
+        loaded = _tracked_by(config_to_run(path, extra), track)
         tracked = plan_study(loaded, pruning_method, chosen, names)
         other = None if names is not None else left_to_other_method(loaded, pruning_method, chosen, tracked)
         _print(estimate_table(loaded, tracked, None if asked is None else asked.size(), other))
@@ -210,6 +223,33 @@ def play(
     work_is_in_files()
     with plain_errors():
         typer.echo(printable(str(film(run_folders, to, episode, trust=trust))))
+
+
+@app.command(epilog="Exit codes: 0 everything is sent, 2 bad input, or something can't be sent.")
+def track(
+    study: StudyArgument = "config.yaml",
+    overrides: Overrides = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="TRACKERS", help="wandb, trackio or mlflow, comma-separated.")
+    ] = None,
+) -> None:
+    """Send the metrics of a study's runs to trackers, as far as they were not sent yet, also long after the runs.
+
+    Settings of the trackers are under `tracking` in the config (docs/tracking.md). With a data folder, give them here:
+    tracking.wandb.project=NAME
+    """
+    from rlottery.config import load_tracking
+    from rlottery.storage.open_study import config_from_started_study
+    from rlottery.study.track import send_study
+
+    path, extra = _config_and_overrides(study, overrides)
+    work_is_in_files()
+    with plain_errors():
+        if path.is_dir():
+            loaded = config_from_started_study(path).model_copy(update={"tracking": load_tracking(extra)})
+        else:
+            loaded = config_from_started_study(path, extra, writes=True)
+        send_study(_tracked_by(loaded, to), lambda line: typer.echo(printable(line)))
 
 
 @app.command()
@@ -418,6 +458,14 @@ def _print(page: "RenderableType") -> None:
     from rlottery.study.display import LIVE_WIDTH, terminal
 
     terminal(LIVE_WIDTH).print(page, crop=False)  # a name that is longer than a line is wrapped
+
+
+def _tracked_by(config: "Config", trackers: str | None) -> "Config":
+    """The config with trackers of the command line. Raises ConfigError if one has an unknown name."""
+    from rlottery.config import with_trackers
+
+    names = [name.strip() for name in (trackers or "").split(",") if name.strip()]
+    return with_trackers(config, names)
 
 
 def _config_and_overrides(first: str, rest: list[str] | None) -> tuple[Path, list[str]]:

@@ -2,8 +2,8 @@
 
 from rlottery.config.contrasts import Contrast, RegisteredContrast
 from rlottery.config.groups import ALGORITHMS, DEFAULT_ALGORITHM, GROUPS, ON_POLICY, AlgorithmName
-from rlottery.config.loading import default_config_text, import_criteria, load_config, own_criteria
-from rlottery.config.models import Config, config_to_dict
+from rlottery.config.loading import default_config_text, import_criteria, load_config, load_tracking, own_criteria
+from rlottery.config.models import Config, config_to_dict, recorded_settings, with_trackers
 from rlottery.config.sections import (
     Deviation,
     DQNSettings,
@@ -18,6 +18,7 @@ from rlottery.config.sections import (
     Verdict,
 )
 from rlottery.config.task_ids import file_name
+from rlottery.config.tracking import TRACKERS, TrackerName, TrackerSettings, Tracking
 from rlottery.config.training import LEFT_OUT, Training
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "GROUPS",
     "LEFT_OUT",
     "ON_POLICY",
+    "TRACKERS",
     "AlgorithmName",
     "Config",
     "Contrast",
@@ -40,6 +42,9 @@ __all__ = [
     "SACSettings",
     "TD3Settings",
     "Task",
+    "TrackerName",
+    "TrackerSettings",
+    "Tracking",
     "Training",
     "Verdict",
     "config_to_dict",
@@ -47,5 +52,8 @@ __all__ = [
     "file_name",
     "import_criteria",
     "load_config",
+    "load_tracking",
     "own_criteria",
+    "recorded_settings",
+    "with_trackers",
 ]

@@ -9,10 +9,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from rlottery.config.fields import or_closest
+from rlottery.config.fields import Section, or_closest
 from rlottery.config.groups import ALGORITHMS, GROUPS, ON_POLICY
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.recipes import KEYS, PrunedRecipe
+from rlottery.config.tracking import Tracking
 from rlottery.config.training import NOT_FOR_ROLLOUTS
 from rlottery.config.yaml_lines import Document, KeyPath, dotted, read_document, show
 from rlottery.errors import ConfigError, MaskError
@@ -77,6 +78,20 @@ def _leave_out_other_algorithms(document: Document) -> None:
 def load_settings(path: Path, model: type[Settings], made_by: str) -> Settings:
     """Read a YAML file with other settings than a study's, which the command `made_by` writes. Raises ConfigError."""
     return _checked(read_document(path, made_by), model)
+
+
+class _TrackingAlone(Section):
+    """What the command line can say about the study in a data folder."""
+
+    tracking: Tracking = Tracking()
+
+
+def load_tracking(overrides: Sequence[str]) -> Tracking:
+    """The trackers that overrides such as ``tracking.wandb.project=x`` choose. Raises ConfigError."""
+    document = Document("command line", {}, {})
+    for override in overrides:
+        document.override(override)
+    return _checked(document, _TrackingAlone).tracking
 
 
 def own_criteria(config: Config) -> dict[KeyPath, str]:

@@ -6,7 +6,7 @@ Nothing here imports JAX or an environment: the process that starts the workers 
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -25,7 +25,19 @@ from pydantic_core import InitErrorDetails
 from rlottery.config.built_in import recipes_for
 from rlottery.config.contrasts import Contrast, RegisteredContrast, objections
 from rlottery.config.expand import RecipeError, spread
-from rlottery.config.fields import FILLED, Seconds, Section, Seed, Sparsity, Switch, Workers, at_most, expects, listed
+from rlottery.config.fields import (
+    FILLED,
+    Seconds,
+    Section,
+    Seed,
+    Sparsity,
+    Switch,
+    Workers,
+    at_most,
+    expects,
+    listed,
+    or_closest,
+)
 from rlottery.config.groups import ALGORITHMS, DEFAULT_ALGORITHM, GROUPS, ON_POLICY, AlgorithmName
 from rlottery.config.numbers import LARGEST_COUNT, fault
 from rlottery.config.recipes import PrunedRecipe, Recipe, SparseTrainingRecipe, TransferRecipe, parse_recipe
@@ -43,8 +55,10 @@ from rlottery.config.sections import (
     TD3Settings,
     Verdict,
 )
+from rlottery.config.tracking import TRACKERS, Tracking
 from rlottery.config.training import NOT_FOR_ROLLOUTS, Training, TrainingOnRollouts
 from rlottery.config.yaml_lines import KeyPath, dotted, show
+from rlottery.errors import ConfigError
 
 _Recipe = Annotated[Recipe, PlainValidator(parse_recipe), PlainSerializer(lambda recipe: recipe.model_dump())]
 _STUDY_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -112,6 +126,7 @@ class Config(Section):
         default=120.0,
         description="the most seconds of training that are lost if a run is killed; 0: save after every episode",
     )
+    tracking: Tracking = Tracking()
     keep_replay: Switch = Field(
         default=True,
         description="true keeps each dense agent's replay buffer; false deletes it when this command's stages for its "
@@ -350,6 +365,8 @@ class Config(Section):
         del plain["pruning" if self.arms else "arms"]
         if not self.contrasts:
             del plain["contrasts"]
+        if not self.tracking.chosen:
+            del plain["tracking"]
         return plain
 
     @model_validator(mode="after")
@@ -549,3 +566,21 @@ def _at(place: KeyPath, problem: str, *others: KeyPath) -> ValidationError:
 def config_to_dict(config: Config) -> dict[str, Any]:
     """The settings in plain JSON types. `Config.model_validate` restores them."""
     return config.model_dump(mode="json")
+
+
+def recorded_settings(config: Config) -> dict[str, Any]:
+    """What is recorded and shown of the settings, in plain JSON types: not where this user's metrics are sent."""
+    return {key: value for key, value in config_to_dict(config).items() if key != "tracking"}
+
+
+def with_trackers(config: Config, names: Sequence[str]) -> Config:
+    """`config` with these trackers too. Those that its `tracking` doesn't list have their defaults.
+
+    Raises:
+        ConfigError: there is no such tracker.
+    """
+    if unknown := [name for name in names if name not in TRACKERS]:
+        hint = or_closest(unknown[0], TRACKERS)
+        raise ConfigError(f"There is no tracker {unknown[0]!r}{hint or '; there are ' + ', '.join(TRACKERS)}")
+    chosen = {name: {} for name in names} | config.tracking.model_dump()
+    return config.model_copy(update={"tracking": Tracking.model_validate(chosen)})

@@ -16,7 +16,7 @@ from rlottery.analysis.runs import Run, other_settings_lines, read_runs
 from rlottery.analysis.scores import TaskScores, score_tasks
 from rlottery.analysis.untrained import read_samples
 from rlottery.analysis.verdict import Verdicts
-from rlottery.config import Config, Contrast, RegisteredContrast, config_to_dict
+from rlottery.config import Config, Contrast, RegisteredContrast, recorded_settings
 from rlottery.errors import StudyError
 from rlottery.report.contents import Claims, Command, Contents
 from rlottery.report.setting import setting_line
@@ -39,7 +39,7 @@ def collect(store: Store, config: Config) -> Contents:
     controls = {ticket: found for task in reversed(tasks) for ticket, found in controls_of(task).items() if found}
     commands, seeds_added, claims, no_record = _history(store)
     trials = read_trials(config)
-    settings = config_to_dict(config)
+    settings = recorded_settings(config)
     verdicts, pooled = judge(tasks, config.verdict)
     # Where no task has enough seeds all are shown, and nothing is claimed.
     least = config.verdict.least_seeds

@@ -20,6 +20,8 @@ data/
     retrained/                             the same files of a run that is trained again, until they are compared
     diverged.safetensors                   the batch and the agent of the update that diverged
     progress.json, {stage}.log, tensorboard/   for following a run
+    tracking/                              how far its metrics were sent to trackers
+  tracking/                                what trackers keep on this machine, and what their libraries print
   report/                                  the report with figures and tables; its files are listed there
   .locks/                                  one lock file per run (earlier versions: .lock in the run's folder), the
                                            leases next to it, and the heartbeats of processes
@@ -71,6 +73,7 @@ class RunFiles:
     earlier_lock = _Below(".lock")
     progress = _Below("progress.json")
     tensorboard = _Below("tensorboard")
+    tracking = _Below("tracking")
 
     @property
     def aside(self) -> "RunFiles":
@@ -121,6 +124,7 @@ class Store:
     runs = _Below("runs")
     report = _Below("report")
     trials = _Below("trials")
+    tracking = _Below("tracking")
     every_untrained = _Below("untrained")
     record = _Below("study.json")
     record_lock = _Below(".study.lock")
@@ -161,10 +165,11 @@ class Store:
         """Raise StudyError if a symbolic link leads out of the data folder, as one could in an untrusted study.
 
         The data folder itself may be a link. An engine may make links in a folder of its own: each of its jobs has a
-        new one, so that no file is written to a folder of an untrusted study.
+        new one, so that no file is written to a folder of an untrusted study. So may the libraries of trackers.
         """
-        for name in ("masks", "runs", "report", "trials", "untrained", "study.json", ".study.lock", LOCKS, CLUSTER):
-            for link in _links_in(self.root / name, but_not_below=self.cluster_jobs):
+        folders = ("masks", "runs", "report", "trials", "untrained", "tracking", LOCKS, CLUSTER)
+        for name in (*folders, "study.json", ".study.lock"):
+            for link in _links_in(self.root / name, but_not_below=(self.cluster_jobs, self.tracking)):
                 raise StudyError(
                     f"{link} is a symbolic link, so files written there would be outside the study. "
                     "Replace it by the folder itself, or choose another data folder with data=FOLDER."
@@ -209,19 +214,19 @@ def replay_is_saved(files: RunFiles, recorded: Container[str]) -> bool:
     return all((files.folder / name).is_file() for name in needed)
 
 
-def _links_in(path: Path, but_not_below: Path) -> Iterator[str]:
+def _links_in(path: Path, but_not_below: Container[Path]) -> Iterator[str]:
     """The symbolic links among a path and everything below it. They are not followed."""
     if path.is_symlink():
         yield str(path)
         return
-    folders = [str(path)]
+    folders = [str(path)] if path not in but_not_below else []
     while folders:
         try:
             with os.scandir(folders.pop()) as entries:
                 for entry in entries:
                     if entry.is_symlink():
                         yield entry.path
-                    elif entry.is_dir(follow_symlinks=False) and entry.path != str(but_not_below):
+                    elif entry.is_dir(follow_symlinks=False) and Path(entry.path) not in but_not_below:
                         folders.append(entry.path)
         except OSError:
             continue  # no folder, or none that can be read

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from rlottery.config import DEFAULT_ALGORITHM, Config, config_to_dict
+from rlottery.config import DEFAULT_ALGORITHM, Config, recorded_settings
 from rlottery.config.yaml_lines import dotted
 from rlottery.errors import StudyError
 from rlottery.pruning.prune import Twins
@@ -183,6 +183,7 @@ def read_study_record(data: Path) -> StudyRecord:
 def config_from_record(record: StudyRecord, data: Path) -> Config:
     """The settings in a record, with `data` set to where the folder is now. Raises StudyError if they can't be read."""
     settings = {**record["config"], "data": str(data)}
+    settings.pop("tracking", None)  # somebody else's record could send what is measured here anywhere
     if isinstance(pruning := settings.get("pruning"), dict):
         settings["pruning"] = {"controls": [], **pruning}  # versions without this key trained none
     try:
@@ -211,7 +212,7 @@ def _read(store: Store) -> StudyRecord:
 
 def _joined(known: dict[str, Any] | None, config: Config) -> tuple[dict[str, Any], bool]:
     """The settings with the known tasks and seeds added, and whether the config has seeds that were not known."""
-    settings = config_to_dict(config)
+    settings = recorded_settings(config)
     if known is None:
         return settings, False
     seeds = list(dict.fromkeys([*known.get("seeds", []), *settings["seeds"]]))

@@ -36,6 +36,7 @@ from rlottery.study.execution.bundles import most_together
 from rlottery.study.execution.executor import ENDED_BADLY, Executor, worker_count
 from rlottery.study.execution.local import LocalBackend
 from rlottery.study.execution.time_left import TimeLeft
+from rlottery.study.execution.tracking import check_trackers, following
 from rlottery.study.planning.finished_runs import damage_of_job, missing_data
 from rlottery.study.planning.jobs import TRAINING, UNTRAINED
 from rlottery.study.planning.other_versions import report_other_versions
@@ -153,6 +154,8 @@ def _prepare(
     workers = together = 0
     waiting = [t for t in tracked if t.state is JobState.WAITING]
     found = sum(t.state is JobState.FOUND for t in tracked)
+    if waiting:
+        check_trackers(config)
     report_other_versions(config, [t.job for t in waiting], say)
     if found:
         say(already_done(rows_of(tracked)))
@@ -257,7 +260,15 @@ def _execute(
                     _release_replay(of_seed[item.job.task_index, item.job.seed])
 
         backend = LocalBackend(place) if cluster is None else cluster.backend()
-        Executor(tracked, workers, display.refresh, ended, stop_wanted, together, backend).run()
+        # On a cluster, the nodes follow the runs that they do.
+        waiting = [t.job for t in tracked if t.state is JobState.WAITING] if cluster is None else []
+        with following(config, waiting, plain_printer(console), signals.wanted) as followers:
+
+            def changed() -> None:
+                display.refresh()
+                followers.look()
+
+            Executor(tracked, workers, changed, ended, stop_wanted, together, backend).run()
     return display.has_said
 
 

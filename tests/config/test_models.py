@@ -416,9 +416,9 @@ def test_shipped_config_is_the_packaged_one() -> None:
 def test_shipped_config_has_every_key(load: Callable[..., Config]) -> None:
     config = load_config(ROOT / "config.yaml")
     # A config has one of the two, and contrasts only with arms.
-    assert config.model_fields_set == set(Config.model_fields) - {"arms", "contrasts", "td3", "dqn", "ppo"}
+    assert config.model_fields_set == set(Config.model_fields) - {"arms", "contrasts", "tracking", "td3", "dqn", "ppo"}
     lines = (ROOT / "config.yaml").read_text().splitlines()
-    assert {"#   arms:", "#   contrasts:"} <= set(lines)
+    assert {"#   arms:", "#   contrasts:", "#   tracking:"} <= set(lines)
     # Nor the section of another algorithm. It is there as comments, with the defaults.
     for name, default in (("td3", TD3Settings()), ("dqn", DQNSettings()), ("ppo", PPOSettings())):
         starts = next(index for index, line in enumerate(lines) if line.startswith(f"# {name}:"))
@@ -610,6 +610,10 @@ def test_every_key_is_read() -> None:
             "Updates",
             "EvaluationSettings",
             "Verdict",
+            "Tracking",
+            "WandbSettings",
+            "TrackioSettings",
+            "MlflowSettings",
         ),
         *("TicketRecipe", "SparseTrainingRecipe", "ControlRecipe", "TransferRecipe", "PruningSchedule", "Iterative"),
         *("Gradual", "SET", "RigL", "Rewind", "Transfer", "Allocation", "LayerSparsities"),

@@ -26,6 +26,7 @@ from rlottery.study.execution.allocations import Allocation, End
 from rlottery.study.execution.executor import Executor
 from rlottery.study.execution.local import LocalBackend
 from rlottery.study.execution.sessions import LIMIT_REACHED, begin_session, stop_session, why_stuck
+from rlottery.study.execution.tracking import following
 from rlottery.study.execution.worker import decode
 from rlottery.study.planning.jobs import Job
 from rlottery.study.planning.plan import JobState, Tracked
@@ -109,7 +110,9 @@ def _do(
             if item.state is not JobState.STOPPED:
                 end(number, item.state, item.message)
 
-        Executor(tracked, cores, ended=ended, stop_wanted=stop_wanted, backend=LocalBackend(place)).run()
+        jobs = [item.job for item in tracked]
+        with following(jobs[0].config, jobs, partial(print, flush=True), stop_wanted) as followers:
+            Executor(tracked, cores, followers.look, ended, stop_wanted, backend=LocalBackend(place)).run()
         if is_warned() and LIMIT_REACHED in signal.sigpending():
             fail([(files, stop_session(store, files)) for files in {job.files for job in left.values()}])
 
