@@ -189,19 +189,86 @@ def report(
 @app.command(epilog="Exit codes: 0 page written, 2 bad input.")
 def compare(
     studies: Annotated[
-        list[str], typer.Argument(metavar="STUDY_A STUDY_B ...", help="Two or more config files or data folders.")
-    ],
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the page and its table.")] = Path(
+        list[str] | None,
+        typer.Argument(
+            metavar="STUDY_A STUDY_B ...",
+            help="Two or more config files or data folders. With --csv: more files, and settings such as "
+            "verdict.margin=0.05",
+        ),
+    ] = None,
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the page and its tables.")] = Path(
         "comparison"
     ),
+    csv: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Judge runs that were made elsewhere: a CSV with the columns task, arm, seed, step and score, a CSV "
+            "of Weights & Biases, monitor.csv or evaluations.npz of Stable-Baselines3, or a folder of them. A path may "
+            "have {task}, {arm}, {seed} and * (docs/results.md).",
+        ),
+    ] = None,
+    dense: Annotated[str | None, typer.Option(metavar="ARM", help="--csv: the arm of dense agents.")] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ARM=TICKET", help="--csv: an arm of random masks with TICKET's layer counts. May be given again."
+        ),
+    ] = None,
+    untrained: Annotated[
+        str | None, typer.Option(metavar="ARM", help="--csv: the arm whose scores are those of untrained agents.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="--csv: names of columns: arm=algo,score=eval/mean_reward")
+    ] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN", help="--csv: what names of runs mean: '{arm}-seed{seed}', with * for the rest."
+        ),
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(metavar="METRIC", help="--csv: what scores are: return or success.")
+    ] = "return",
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="--csv: the title of the page.")] = None,
 ) -> None:
-    """Compare studies: their verdicts, and each arm that they share on each task that they share."""
+    """Compare studies: their verdicts, and each arm that they share on each task that they share.
+
+    With --csv: judge runs that any other tool has trained, with the same statistics and page.
+    """
     from rlottery.storage.open_study import config_from_started_study
     from rlottery.study.display import terminal
-    from rlottery.study.reporting import compare_studies
+    from rlottery.study.reporting import ResultsAsked, compare_results, compare_studies
 
     work_is_in_files()
     with plain_errors():
+        only_with_csv = {"--dense": dense, "--control": control, "--untrained": untrained, "--columns": columns}
+        given = [flag for flag, value in (only_with_csv | {"--names": names, "--title": title}).items() if value]
+        if csv is None and given:
+            raise StudyError(
+                f"{given[0]} is for runs that were made elsewhere: rlottery compare --csv FILE {given[0]} ..."
+            )
+        if csv is not None:
+            if metric not in ("return", "success"):
+                raise StudyError(f"--metric {metric}: unknown. Choose return or success.")
+            more = [each for each in studies or [] if "=" not in each or Path(each).exists()]
+            asked = ResultsAsked(
+                sources=[*csv, *more],
+                settings=[each for each in studies or [] if each not in more],
+                columns=dict(_pairs(columns.split(",") if columns else [], "--columns arm=NAME,score=NAME")),
+                names=names,
+                dense=dense,
+                controls=_by_first(_pairs(control or [], "--control ARM=TICKET")),
+                untrained=untrained,
+                metric="success" if metric == "success" else "return",
+                title=title,
+            )
+            compare_results(asked, to, terminal())
+            return
+        if not studies:
+            raise StudyError(
+                "Name two studies: rlottery compare STUDY_A STUDY_B. Or files: rlottery compare --csv FILE"
+            )
         compare_studies([config_from_started_study(Path(study)) for study in studies], to, terminal())
 
 
@@ -466,6 +533,21 @@ def _tracked_by(config: "Config", trackers: str | None) -> "Config":
 
     names = [name.strip() for name in (trackers or "").split(",") if name.strip()]
     return with_trackers(config, names)
+
+
+def _pairs(texts: list[str], usage: str) -> list[tuple[str, str]]:
+    """``["a=b"]`` as ``[("a", "b")]``."""
+    found = []
+    for text in texts:
+        name, equals, value = map(str.strip, text.partition("="))
+        if not equals or not name or not value:
+            raise StudyError(f"{text!r} should be as in {usage}.")
+        found.append((name, value))
+    return found
+
+
+def _by_first(pairs: list[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    return {first: tuple(value for name, value in pairs if name == first) for first, _ in pairs}
 
 
 def _config_and_overrides(first: str, rest: list[str] | None) -> tuple[Path, list[str]]:

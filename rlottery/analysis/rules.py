@@ -9,16 +9,21 @@ def margin_text(rules: Verdict) -> str:
     return f"{rules.margin:.2f}" if round(rules.margin, 2) == rules.margin else f"{rules.margin:g}"
 
 
-def rules_as_sentences(config: Config) -> tuple[str, ...]:
-    """One paragraph per rule."""
+def rules_as_sentences(config: Config, scored: str | None = None) -> tuple[str, ...]:
+    """One paragraph per rule.
+
+    Args:
+        scored: what the score of a run is, in a sentence, if it isn't that of a study.
+    """
     rules, last, episodes = config.verdict, config.evaluation.score_evaluations, config.evaluation.episodes
     margin, level = margin_text(rules), f"{100 * rules.level:g} %"
     interval = f"{100 * (1 - 2 * rules.level):g} %"
     mean = "its last evaluation" if last == 1 else f"the mean of its last {last} evaluations"
     each = "of 1 episode" if episodes == 1 else f"of {episodes} episodes"
     return (
-        f"The score of a run is {mean}, {each if last == 1 else f'each {each}'}, with the deterministic policy. A run "
-        "that diverged counts, with the score of an untrained agent.",
+        scored
+        or f"The score of a run is {mean}, {each if last == 1 else f'each {each}'}, with the deterministic policy. A "
+        "run that diverged counts, with the score of an untrained agent.",
         "Differences are on the scale of the normalised score, where 0 is untrained and 1 is dense: (ticket - "
         "other) / (dense - untrained). Untrained is the mean over all untrained policies. Runs of different arms "
         "are independent samples, also with the same seed.",

@@ -20,6 +20,8 @@ from rlottery.pruning.controls import CONTROLS
 from rlottery.storage.paths import DENSE
 from rlottery.storage.untrained_record import UntrainedScores
 
+WITHOUT_DENSE = "no arm is dense, so scores have no scale"
+"""Why there is no normalised score where arms are compared with each other alone."""
 BOOTSTRAP_SEED = 0
 """The same runs give the same intervals."""
 
@@ -83,6 +85,8 @@ class TaskScores:
         starts: seed -> score of the dense agent before training.
         fresh: scores of the task's fresh untrained policies; empty in studies that have none, as those of earlier
             versions, or not all of them yet.
+        by_first: whether the untrained scores are first evaluations of dense runs, for want of earlier ones.
+        without_dense: whether nobody says which arm is dense, so that no arm is compared with it.
         start: where pruned agents start: mean score before training of tickets and controls with a mask, all arms with
             the same weight; None where not known.
         arms: those that have a score, in the order of `runs`.
@@ -109,6 +113,8 @@ class TaskScores:
     resolution: float = 0.0
     fresh: tuple[float, ...] = ()
     start: float | None = None
+    by_first: bool = False
+    without_dense: bool = False
 
     def __repr__(self) -> str:
         """One line, since all runs with their evaluations fill pages."""
@@ -194,6 +200,7 @@ def task_scores(
     config: Config,
     notes: tuple[str, ...] = (),
     sample: UntrainedScores | None = None,
+    starts: Mapping[int, float] | None = None,
 ) -> TaskScores:
     """Score the runs of one task.
 
@@ -201,9 +208,11 @@ def task_scores(
         runs: in any order. Runs that are neither done nor diverged have no score.
         least_gain: what dense agents must gain on average to count as having learned, in the unit of the metric.
         sample: the task's fresh untrained policies.
+        starts: scores of dense agents before training, by seed; None for those of the runs at step 0.
     """
     metric, rules = metric_of(runs), config.verdict
-    starts = {seed: evaluation.scores[metric] for seed, evaluation in untrained_evaluations(runs).items()}
+    if starts is None:
+        starts = {seed: evaluation.scores[metric] for seed, evaluation in untrained_evaluations(runs).items()}
     fresh = () if sample is None else scores_of(sample, metric)
     untrained = mean_of(fresh or starts.values()) if fresh or starts else None
     lengths = {run.seed: run.env_steps for run in runs if run.arm == DENSE}

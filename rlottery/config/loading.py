@@ -80,6 +80,14 @@ def load_settings(path: Path, model: type[Settings], made_by: str) -> Settings:
     return _checked(read_document(path, made_by), model)
 
 
+def settings_from(overrides: Sequence[str], model: type[Settings]) -> Settings:
+    """Settings from the command line alone, each in the form `key.path=value`. Raises ConfigError."""
+    document = Document("command line", {}, {})
+    for override in overrides:
+        document.override(override)
+    return _checked(document, model)
+
+
 class _TrackingAlone(Section):
     """What the command line can say about the study in a data folder."""
 
@@ -88,10 +96,7 @@ class _TrackingAlone(Section):
 
 def load_tracking(overrides: Sequence[str]) -> Tracking:
     """The trackers that overrides such as ``tracking.wandb.project=x`` choose. Raises ConfigError."""
-    document = Document("command line", {}, {})
-    for override in overrides:
-        document.override(override)
-    return _checked(document, _TrackingAlone).tracking
+    return settings_from(overrides, _TrackingAlone).tracking
 
 
 def own_criteria(config: Config) -> dict[KeyPath, str]:

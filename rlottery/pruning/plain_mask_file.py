@@ -9,8 +9,6 @@ The first part of a name is the group; the rest is the path of the layer. Metada
 
 import io
 import json
-import math
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,19 +18,18 @@ import numpy as np
 from rlottery.errors import MaskError, typed_text
 from rlottery.pruning.mask_file import MAX_MASK_BYTES, mask_from_bytes, read_mask_bytes
 from rlottery.pruning.masks import Mask, digest, in_layer_order, make_mask
+from rlottery.safety.npz import BEGINNINGS, read_npz
 
 PLAIN = (".npz", ".safetensors")
 """How these files end."""
 LONE_GROUP = "network"
 """The group of layers whose names have no dot."""
 
-_ZIPS, _PICKLE = (b"PK\3\4", b"PK\5\6"), b"\x80"
+_PICKLE = b"\x80"
 _METADATA = "metadata"
 """The entry of an .npz file, and the key of a .safetensors file, with metadata as JSON."""
 _KERNEL = ".kernel"
-_MAX_DIRECTORY_BYTES = 2**20
 _MAX_METADATA_BYTES = 2**20
-_END_OF_ZIP = 22
 
 
 def read_any_mask(path: Path) -> Mask:
@@ -42,7 +39,7 @@ def read_any_mask(path: Path) -> Mask:
         MaskError: it is missing, unreadable, too large, or no mask.
     """
     data = read_mask_bytes(path)
-    is_zip = data.startswith(_ZIPS)
+    is_zip = data.startswith(BEGINNINGS)
     if data.startswith(_PICKLE) or (path.suffix == ".pkl" and not is_zip):
         return mask_from_bytes(data, str(path))
     try:
@@ -118,42 +115,15 @@ def _metadata(text: str | None) -> dict[str, Any]:
 
 
 def _from_npz(data: bytes) -> tuple[dict[str, np.ndarray], str | None]:
-    """The arrays, and the metadata's text. What the file declares is checked before anything is decompressed."""
-    end = data[-_END_OF_ZIP:]
-    if not end.startswith(b"PK\5\6") or int.from_bytes(end[12:16], "little") > _MAX_DIRECTORY_BYTES:
-        raise MaskError("it is a damaged .npz file, or has too many entries")
-    arrays, text = {}, None
+    """The arrays, and the metadata's text."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
-            if sum(entry.file_size for entry in entries) > MAX_MASK_BYTES:
-                raise MaskError(f"it has more than {MAX_MASK_BYTES} bytes")
-            for entry in entries:
-                name = entry.filename.removesuffix(".npy")
-                if name in arrays:
-                    raise MaskError(f"it has two entries {name[:100]!r}")
-                array = _array(archive.read(entry), name)
-                if name == _METADATA and array.dtype.kind in "SU":
-                    text = _text(array)
-                else:
-                    arrays[name] = array
-    except MaskError:
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy raise anything for damaged files
-        raise MaskError(f"it is not an .npz file of arrays ({typed_text(error)[:200]})") from None
-    return arrays, text
-
-
-def _array(content: bytes, name: str) -> np.ndarray:
-    """The array in the content of an .npy file. Nothing is unpickled, and no more memory is used than it has bytes."""
-    stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-    shape, by_column, dtype = read_header(stream)
-    rest = content[stream.tell() :]
-    if dtype.kind not in "biufSU" or math.prod(shape) * dtype.itemsize != len(rest):
-        raise MaskError(f"its entry {name[:100]!r} is no array of numbers, or is cut off")
-    return np.frombuffer(rest, dtype).reshape(shape, order="F" if by_column else "C")
+        arrays = read_npz(data, MAX_MASK_BYTES)
+    except ValueError as error:
+        raise MaskError(str(error)) from None
+    about = arrays.get(_METADATA)
+    if about is None or about.dtype.kind not in "SU":
+        return arrays, None
+    return {name: array for name, array in arrays.items() if name != _METADATA}, _text(about)
 
 
 def _text(array: np.ndarray) -> str:

@@ -52,6 +52,7 @@ class Contents:
         setting: what the answers hold for, in one line; "" if it isn't known.
         asked: number of runs that the settings ask for, as far as the config lists its arms.
         claims: the contrasts in the study's record, also those that are no longer in the config.
+        elsewhere: what was read, one line per file, if the runs are no study's but were made by other tools.
     """
 
     title: str
@@ -74,6 +75,7 @@ class Contents:
     success_keys: Mapping[str, str | None] = field(default_factory=dict)
     no_films: tuple[str, ...] = ()
     claims: Claims = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
 
     def metric_text(self, task: TaskScores) -> str:
         """What the scores of a task are: the return, or the success rate and where it is read."""

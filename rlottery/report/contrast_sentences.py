@@ -40,6 +40,8 @@ def registered(row: ContrastResult, contents: Contents) -> str:
     """When a contrast was registered: ``registered before the first run``."""
     if row.origin != "registered":
         return "not registered; a default comparison"
+    if contents.elsewhere:
+        return "named after the runs, as far as rlottery knows"
     ended = contents.claims.get((row.text, row.measure))
     if ended is None:
         return "registered; not recorded when"

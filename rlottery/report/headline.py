@@ -17,7 +17,7 @@ from rlottery.analysis.verdict import (
 from rlottery.report.answer import MethodClaim, method_claim
 from rlottery.report.answers_in_words import PAIRS, Pair, Shade, pair_sentence, shade
 from rlottery.report.contents import Contents
-from rlottery.report.contrast_sentences import beats_dense
+from rlottery.report.contrast_sentences import beats_dense, contrast_lines
 from rlottery.report.differences_in_words import Placed, Wording
 from rlottery.report.limits import limits, not_learned
 from rlottery.report.task_sentences import early_look
@@ -165,6 +165,8 @@ def _continued(first: str, second: str) -> str:
 def _undecided(contents: Contents, beats: Sequence[str], limiting: tuple[str, ...]) -> Headline:
     """What there is while no ticket can be judged: the scores so far, and why they are no answer."""
     tasks = contents.verdicts.tasks
+    if all(task.without_dense for task in contents.scores):
+        return Headline(tuple(contrast_lines(contents)), limits=limiting)
     early, lost = early_look(contents.scores, len(contents.seeds), contents.rules.least_seeds), not_learned(tasks)
     if early and not any(run.status == "done" and run.arm != DENSE for of in contents.scores for run in of.every_run):
         return Headline(tuple(early), limits=contents.verdicts.deviations, early=True)

@@ -30,7 +30,7 @@ def limits(contents: Contents) -> Iterator[str]:
     yield from _by_area(tickets)
     yield from _bimodal(verdicts, tickets)
     yield from _head_start(verdicts)
-    yield from _without_control(tickets, _with_planned_control(contents))
+    yield from _without_control(tickets, _with_planned_control(contents), elsewhere=bool(contents.elsewhere))
     yield from _interim(verdicts)
     yield from _dropped_claims(contents)
     yield from _seeds_added(verdicts)
@@ -163,6 +163,8 @@ def _head_start(verdicts: Verdicts) -> Iterator[str]:
 
 def _with_planned_control(contents: Contents) -> Collection[str]:
     """The tickets for which the config has random masks with their layer counts."""
+    if contents.elsewhere:
+        return ()
     try:
         config = Config.model_validate(contents.config)
     except ValidationError:  # of another version
@@ -173,14 +175,20 @@ def _with_planned_control(contents: Contents) -> Collection[str]:
     return every if "random" in config.pruning.controls else ()
 
 
-def _without_control(tickets: Sequence[ArmVerdict], planned: Collection[str]) -> Iterator[str]:
+def _without_control(tickets: Sequence[ArmVerdict], planned: Collection[str], *, elsewhere: bool) -> Iterator[str]:
     every = list(dict.fromkeys(arm.arm for arm in tickets if arm.control is None))
     if unfinished := [arm for arm in every if arm in planned]:
         yield (
             f"Whether the choice of weights matters isn't known yet: the random masks with the layer counts of "
             f"{few(unfinished)}, which the config asks for, are not finished."
         )
-    if without := [arm for arm in every if arm not in planned]:
+    without = [arm for arm in every if arm not in planned]
+    if without and elsewhere:
+        yield (
+            f"Whether the choice of weights matters can't be asked: no arm is said to be random masks with the layer "
+            f"counts of {few(without)}. If there is one: --control NAME={without[0]}."
+        )
+    elif without:
         yield (
             f"To ask whether the choice of weights matters, add random masks with the layer counts of {few(without)}: "
             f"{{control: random, of: {without[0]}}}."
@@ -215,21 +223,21 @@ def zero_of_the_scale(contents: Contents, *, limiting: bool) -> Iterator[str]:
             own few dense agents before training, or if its standard error is half of the margin or more.
     """
 
-    def sample(task: TaskScores) -> tuple[bool, int]:
-        """Whether they are the dense agents before training, and how many there are."""
-        return not task.fresh, len(task.untrained_sample)
+    def sample(task: TaskScores) -> tuple[str, int]:
+        """Which policies they are, and how many."""
+        of_dense = "first evaluations of dense agents" if task.by_first else "untrained dense agents"
+        return "fresh untrained policies" if task.fresh else of_dense, len(task.untrained_sample)
 
     def error(task: TaskScores) -> float:
         of, gain = task.untrained_sample, task.gain or math.inf
         return statistics.stdev(of) / math.sqrt(len(of)) / gain if len(of) > 1 else math.inf
 
     def limits_it(task: TaskScores) -> bool:
-        return sample(task)[0] or error(task) >= contents.rules.margin / 2
+        return not task.fresh or error(task) >= contents.rules.margin / 2
 
     scaled = [task for task in contents.scores if task.gain is not None]
-    for (of_dense, size), tasks in grouped((task for task in scaled if limits_it(task) is limiting), sample).items():
+    for (of, size), tasks in grouped((task for task in scaled if limits_it(task) is limiting), sample).items():
         where = "" if len(tasks) == len(scaled) else f"On {joined(task.task for task in tasks)}, "
-        of = "untrained dense agents" if of_dense else "fresh untrained policies"
         errors = [error(task) for task in tasks if math.isfinite(error(task))]
         known = f" (standard error {_span(errors)} in normalised score)" if errors else ""
         yield capitalised(f"{where}the zero of the normalised score is the mean of {size} {of}{known}.")

@@ -113,6 +113,7 @@ def _html(contents: Contents, figures: Mapping[str, Sequence[PageFigure]], table
         "commands": [_command(command) for command in contents.commands],
         "versions": contents.versions,
         "config_text": contents.config_text,
+        "elsewhere": [on_one_line(line) for line in contents.elsewhere],
         **page_frame(),
     }
     page: str = page_environment().get_template("page.html.jinja").render(values, contents_list=_contents_list(values))
@@ -229,6 +230,8 @@ def _facts(contents: Contents) -> str:
     begun = len(contents.seeds) * sum(len(task.runs) for task in contents.scores)
     asked = max(contents.asked, begun)  # the settings may list more arms than have begun
     done = sum(run.status == "done" for task in contents.scores for run in task.every_run)
+    if contents.elsewhere:
+        asked = done
     counts = [plural(len(contents.scores), "task"), plural(len(contents.seeds), "seed"), plural(len(arms), "arm")]
     counted = ", ".join([*counts, f"{done} of {plural(asked, 'run')} done"])
     return on_one_line(". ".join([text for text in (contents.setting, counted) if text]))

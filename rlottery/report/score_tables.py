@@ -155,12 +155,18 @@ def untrained_table(contents: Contents) -> Table:
     rows = [(task, *row) for task in contents.scores for row in enumerate(task.untrained_sample)]
     columns: tuple[Column[tuple[TaskScores, int, float]], ...] = (
         text("Task", "task", lambda row: row[0].task),
-        text("Policies", "policies", lambda row: "fresh" if row[0].fresh else "dense agents before training"),
+        text("Policies", "policies", lambda row: _policies(row[0])),
         number("Number", "number", lambda row: row[1]),
         text("Metric", "metric", lambda row: row[0].metric),
         Column("Score", lambda row: Cell(score_digits(row[0])(row[2]), {"score": row[2]}), numeric=True),
     )
     return make_table("untrained", "The untrained policies: their mean is 0 in normalised scores.", columns, rows)
+
+
+def _policies(task: TaskScores) -> str:
+    if task.fresh:
+        return "fresh"
+    return "first evaluations of dense agents" if task.by_first else "dense agents before training"
 
 
 def across_table(across: Sequence[AcrossTasks], looks: Mapping[str, Look]) -> Table:

@@ -8,7 +8,7 @@ from rlottery.analysis.digits import Digits, digits_for
 from rlottery.analysis.kinds import GRADIENT_CRITERIA
 from rlottery.analysis.mask_analysis import MaskAnalysis
 from rlottery.analysis.runs import Run
-from rlottery.analysis.scores import ArmScores, TaskScores
+from rlottery.analysis.scores import WITHOUT_DENSE, ArmScores, TaskScores
 from rlottery.report.wording import METRIC_NAMES, capitalised, joined, named, plural, sparsity_text
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.paths import DENSE
@@ -84,6 +84,8 @@ def untrained_text(task: TaskScores) -> str:
         return "not known"
     number = len(task.untrained_sample)
     of = f"{number} fresh policies" if task.fresh else f"{plural(number, 'dense agent')} before training"
+    if task.by_first:
+        of = f"the first evaluations of {plural(number, 'dense agent')}"
     return f"{score_text(task, task.untrained)} (mean of {of})" if number > 1 else score_text(task, task.untrained)
 
 
@@ -132,6 +134,8 @@ def problem_lines(task: TaskScores, told: Collection[tuple[str, int, str]] = ())
 
 
 def _why_not_normalised(task: TaskScores, arm: ArmScores) -> str:
+    if task.without_dense:
+        return WITHOUT_DENSE
     if task.arm(DENSE) is None:
         return "no dense agent is done yet"
     if task.untrained is None:
@@ -141,6 +145,8 @@ def _why_not_normalised(task: TaskScores, arm: ArmScores) -> str:
 
 def _main_sentence(task: TaskScores) -> str:
     dense = task.arm(DENSE)
+    if task.without_dense:
+        return f"{WITHOUT_DENSE}."
     if dense is None:
         return "no dense agent is done yet." if task.runs else "no run is done yet."
     metric, over = METRIC_NAMES[task.metric], f"over {plural(len(dense.scores), 'seed')}"

@@ -1,20 +1,25 @@
 """The report on a study, written at the end of every run and on request; and the comparison of several studies."""
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
-from rlottery.analysis.runs import other_settings_lines
+from rlottery.analysis.runs import Metric, other_settings_lines
 from rlottery.config import Config
+from rlottery.config.judging import judging_from
 from rlottery.errors import StudyError
+from rlottery.interop.results import read_results
+from rlottery.interop.run_names import Pattern
+from rlottery.interop.score_csv import Naming
 from rlottery.report.closing import Closing
 from rlottery.report.collect import collect
 from rlottery.report.contents import Contents
+from rlottery.report.elsewhere import collect_elsewhere, evaluations_per_score, roles_of
 from rlottery.report.films import films_of
 from rlottery.report.folders import check_is_own, comparison_files, report_files
 from rlottery.report.summary import summarise
@@ -22,6 +27,27 @@ from rlottery.report.wording import plural
 from rlottery.safety.printable import on_one_line
 from rlottery.storage.paths import DENSE, Store
 from rlottery.storage.study_record import note_command
+
+
+@dataclass(frozen=True)
+class ResultsAsked:
+    """What `rlottery compare --csv` was asked to read, and what the user says of it.
+
+    Attributes:
+        sources: files, folders or patterns; settings: `key.path=value`.
+        columns: what a column means -> its name. names: pattern of the names of runs.
+        controls: arm of random masks -> its tickets.
+    """
+
+    sources: Sequence[str]
+    settings: Sequence[str] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    names: str | None = None
+    dense: str | None = None
+    controls: Mapping[str, tuple[str, ...]] | None = None
+    untrained: str | None = None
+    metric: Metric = "return"
+    title: str | None = None
 
 
 def report_folder(config: Config, to: Path | None) -> Path:
@@ -131,6 +157,30 @@ def compare_studies(configs: Sequence[Config], to: Path, console: Console) -> No
     say = plain_printer(console)
     for path in write_comparison(compared, to, say):
         say(f"  {path}")
+
+
+def compare_results(asked: ResultsAsked, to: Path, console: Console) -> None:
+    """Judge runs that were made elsewhere as those of a study: show the summary, and write the page."""
+    from rlottery.report.files import write_report  # as above
+
+    check_can_be_written(to)
+    check_is_own(report_files(to), "--to FOLDER")
+    judging = judging_from(asked.settings)
+    naming = Naming(asked.columns, None if asked.names is None else Pattern(asked.names))
+    found = read_results(asked.sources, naming, asked.metric, judging.evaluation.episodes)
+    config = judging.config(evaluations_per_score(found))
+    roles = roles_of(found, asked.dense, asked.controls, asked.untrained)
+    title = asked.title or ", ".join(Path(source).name for source in asked.sources[:3])
+    contents = collect_elsewhere(found, roles, config, asked.metric, title)
+    console.print(Closing(summarise(contents)))
+    console.print()
+    say = plain_printer(console)
+    try:
+        written = write_report(to, contents, say)
+    except OSError as error:
+        raise StudyError(f"The page can't be written: {error}. Choose another folder: --to FOLDER") from None
+    for page in written[:1]:
+        say(f"Page:   {page}")
 
 
 def _announce_reading(config: Config) -> None:

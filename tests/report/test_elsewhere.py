@@ -1,0 +1,188 @@
+"""Reports on runs that were made elsewhere."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlottery.config.judging import judging_from
+from rlottery.errors import StudyError
+from rlottery.interop.scored_runs import Elsewhere, Row, runs_of
+from rlottery.report.contents import Contents
+from rlottery.report.elsewhere import collect_elsewhere, evaluations_per_score, roles_of
+from rlottery.report.page import report_html, table_files
+from rlottery.report.summary import summarise, summary_to_markdown
+from tests.command import call
+
+RESULTS = Path(__file__).parents[2] / "results"
+PUBLISHED = ["default", "td3", "ppo", "dqn", "positive-control"]
+NOT_OF_SCORES = ("from_start", "why")
+"""These need to know which arms have masks, or are in words."""
+
+
+def table(text: str) -> dict[tuple[str, ...], dict[str, str]]:
+    rows = csv.DictReader(io.StringIO(text))
+    return {(row["arm"], row["task"], row["question"]): row for row in rows}
+
+
+def published(name: str) -> tuple[list[Row], dict[tuple[str, ...], dict[str, str]]]:
+    """The scores of a committed study, and its answers."""
+    folder, rows = RESULTS / name, []
+    for row in csv.DictReader((folder / "comparison.csv").read_text().splitlines()):
+        run = (row["task"], row["arm"], int(row["seed"]))
+        rows += [Row(*run, 0, float(row["untrained"]), "")] if row["untrained"] else []
+        rows += [Row(*run, 1000, float(row["score"]), "")] if row["score"] else []
+    for row in csv.DictReader((folder / "tables" / "untrained.csv").read_text().splitlines()):
+        if row["policies"] == "fresh":
+            rows.append(Row(row["task"], "untrained", int(row["number"]), 0, float(row["score"]), ""))
+    return rows, table((folder / "tables" / "answers.csv").read_text())
+
+
+def contents(rows: list[Row], *settings: str, **roles: Any) -> Contents:
+    found = Elsewhere(runs_of(rows), sources=("scores.csv",))
+    config = judging_from(settings).config(evaluations_per_score(found))
+    return collect_elsewhere(found, roles_of(found, **roles), config)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_answers_are_those_of_a_study_with_these_scores(name: str) -> None:
+    rows, answers = published(name)
+    controls: dict[str, tuple[str, ...]] = {}
+    for row in answers.values():
+        if row["question"] == "against random" and row["against"]:
+            controls[row["against"]] = (*controls.get(row["against"], ()), row["arm"])
+    made = contents(rows, controls=controls)
+    found = table(table_files(made)["tables/answers.csv"].decode())
+    compared = 0
+    for key, theirs in answers.items():
+        ours = found[key]
+        if theirs["measure"] == ours["measure"] == "score":
+            for column in theirs.keys() - set(NOT_OF_SCORES):
+                one, other = _number(ours[column]), _number(theirs[column])
+                assert one == (pytest.approx(other, rel=1e-9) if isinstance(other, float) else other), (key, column)
+                compared += 1
+    assert compared > 40
+
+
+STEPS = (0, 100, 200, 300)
+
+
+def rows(worth: dict[str, float], tasks: tuple[str, ...] = ("T",), seeds: int = 6, steps: Any = STEPS) -> list[Row]:
+    """Scores that begin near 0 and end near what an arm is worth, with some scatter."""
+    return [
+        Row(
+            task,
+            arm,
+            seed,
+            step,
+            (value if step is None or step > 50 else 0.0) + 0.1 * ((7 * seed + index) % 5),
+            "s.csv:1",
+        )
+        for task in tasks
+        for arm, value in worth.items()
+        for seed in range(seeds)
+        for index, step in enumerate(steps)
+    ]
+
+
+WORTH = {"full": 10.0, "lth": 9.9, "rnd": 5.0}
+
+
+def test_a_page_says_what_can_be_said_without_masks() -> None:
+    made = contents(rows(WORTH, ("T", "U")), dense="full", controls={"rnd": ("lth",)})
+    text = summary_to_markdown(summarise(made))
+    assert "lth is a winning ticket" in text and "The dense agents are those of the arm full." in text
+    assert "is not checked: rnd of lth" in text
+    page = report_html(made)
+    assert "The runs were made elsewhere" in page and "<li>scores.csv</li>" in page
+    for absent in ('id="masks"', 'id="films"', 'id="cost"', "This report is incomplete", "The config, as YAML"):
+        assert absent not in page
+
+
+def test_the_zero_is_the_first_evaluation_if_nothing_is_earlier() -> None:
+    made = contents(rows(WORTH, steps=(50, 100, 200, 300, 400)), dense="full")
+    assert "the mean of 6 first evaluations of dense agents" in summary_to_markdown(summarise(made))
+    [task] = made.scores
+    assert task.untrained == pytest.approx(sum(0.1 * (7 * seed % 5) for seed in range(6)) / 6)
+
+
+def test_final_scores_alone_are_compared_without_a_scale() -> None:
+    made = contents(rows(WORTH, steps=(None,)), dense="full", controls={"rnd": ("lth",)})
+    assert made.score_evaluations == 1 and made.scores[0].untrained is None
+    text = summary_to_markdown(summarise(made))
+    assert "lth is better than random masks" in text and "an arm of untrained agents: --untrained NAME" in text
+
+
+def test_two_arms_are_compared_without_a_dense_one() -> None:
+    made = contents(rows({"ppo": 5.0, "sac": 9.0}))
+    assert summarise(made).lead.startswith("On T, sac is better than ppo by ")
+    assert "dense agent is done" not in summary_to_markdown(summarise(made))
+    made = contents(rows({"a": 5.0, "b": 9.0, "c": 1.0}), "contrasts=[b > c]")
+    assert "On T, b is better than c by" in summary_to_markdown(summarise(made))
+
+
+def test_what_differs_between_runs_is_said() -> None:
+    made = [*rows(WORTH), Row("T", "lth", 9, 1000, 9.0, "s.csv:1")]
+    text = summary_to_markdown(summarise(contents(made, dense="full")))
+    assert "different numbers of seeds: dense 6, lth 7 and rnd 6" in text
+    assert "1 run has fewer than 3 evaluations, such as lth, seed 9" in text
+    assert "runs end at different steps, from 300 to 1,000" in text
+    assert "only 1 seed has" in summary_to_markdown(summarise(contents(rows(WORTH, seeds=1), dense="full")))
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "dense": ({"dense": "ful"}, "--dense: there is no arm 'ful' in the files; did you mean 'full'"),
+    "control": ({"dense": "full", "controls": {"r": ("lth",)}}, "--control r=lth: there is no arm 'r'"),
+    "control of dense": ({"dense": "full", "controls": {"rnd": ("full",)}}, "a control is an arm of random"),
+    "nobody": ({}, "the arms full, lth and rnd. Say which one is dense: --dense NAME"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("roles", "message"), BAD.values(), ids=BAD)
+def test_roles_that_make_no_sense(roles: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError) as refused:
+        contents(rows(WORTH), **roles)
+    assert message in str(refused.value)
+
+
+def test_runs_that_were_only_evaluated_before_training_or_alone() -> None:
+    with pytest.raises(StudyError, match="s.csv:1: arm lth, seed 0 has no evaluation after step 0"):
+        contents(rows({"dense": 1.0}) + rows({"lth": 1.0}, steps=(0,)))
+    with pytest.raises(StudyError, match="one arm, dense, so there is nothing to compare"):
+        contents(rows({"dense": 1.0}))
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = [f"{row.task},{row.arm},{row.seed},{row.step},{row.score}" for row in rows(WORTH)]
+    half = len(lines) // 2
+    Path("a.csv").write_text("\n".join(["task,arm,seed,step,score", *lines[:half]]))
+    Path("b.csv").write_text("\n".join(["task,algo,run,step,score", *lines[half:]]))
+    command = ("compare", "--csv", "a.csv", "b.csv", "--dense", "full", "--control", "rnd=lth")
+    code, _, errors = call(*command)
+    assert code == 2 and errors.startswith("error: b.csv:1: there is no column for the seed.")
+    assert not Path("comparison").exists()
+    Path("b.csv").write_text(Path("b.csv").read_text().replace("run", "seed", 1))
+    code, output, errors = call(*command, "verdict.margin=0.2", "--title", "Mine")
+    assert (code, errors) == (0, "") and "lth is a winning ticket" in output
+    page = Path("comparison/report.html").read_text()
+    assert "Mine" in page and "Margin: 0.20" in page and Path("comparison/tables/runs.csv").exists()
+    for arguments, message in (
+        (("compare",), "Name two studies"),
+        (("compare", "x", "--dense", "y"), "--dense is for runs that were made elsewhere"),
+        ((*command, "verdict.margi=2"), "did you mean"),
+        ((*command, "--metric", "loss"), "Choose return or success"),
+        ((*command, "--control", "rnd"), "'rnd' should be as in --control ARM=TICKET"),
+    ):
+        code, _, errors = call(*arguments)
+        assert code == 2 and message in errors, errors
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text
