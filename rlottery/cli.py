@@ -1,4 +1,4 @@
-"""The command line: run, status, report, compare, play, verify, check, export, track, arms, doctor, init.
+"""The command line: run, status, report, compare, play, verify, check, export, import, track, arms, doctor, init.
 
 Each command imports what it needs, so that ``--help`` answers at once.
 """
@@ -455,6 +455,55 @@ def export(
 
     with plain_errors():
         typer.echo(printable(str(export_policy(run_folder, to, format_name, trust=trust))))
+
+
+@app.command("import", epilog="Exit codes: 0 agent imported, 2 bad input.")
+def import_(
+    agent: Annotated[Path, typer.Argument(metavar="AGENT", help="The agent's file, such as a .zip of SB3.")],
+    overrides: Overrides = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="ID", help="The task that it was trained on, such as Pendulum-v1.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its replay buffer: what save_replay_buffer wrote.")
+    ] = None,
+    initial: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The agent as it was before training, saved in the same way.")
+    ] = None,
+    collect: Annotated[
+        int,
+        typer.Option(
+            metavar="STEPS", min=0, help="Take so many steps with the agent in the task, in place of a replay buffer."
+        ),
+    ] = 0,
+    normalisation: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For PPO: the statistics of observations and rewards, of VecNormalize.save."),
+    ] = None,
+    algorithm: Annotated[str | None, typer.Option(metavar="NAME", help="sac, td3, dqn or ppo.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="The run's seed. Default: the agent's own, or 0.")
+    ] = None,
+    to: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The study's folder, with its config.yaml and data.")
+    ] = Path(),
+    study: Annotated[
+        Path | None, typer.Option(metavar="CONFIG", help="The config file of a study that gets the run, instead.")
+    ] = None,
+) -> None:
+    """Make a dense run from an agent that another library trained, to prune it and to train tickets.
+
+    If the folder has no study yet, its config.yaml gets the agent's settings. Then: rlottery run (docs/import.md)
+    """
+    from rlottery.study.importing import Request, import_agent
+
+    work_is_in_files()
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    with plain_errors():
+        request = Request(
+            agent, task, initial, replay, algorithm, seed, to, study, overrides or (), normalisation, collect
+        )
+        typer.echo(printable(import_agent(request, lambda line: typer.echo(printable(line), err=True))))
 
 
 @app.command()

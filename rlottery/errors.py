@@ -47,6 +47,10 @@ class StudyError(RlotteryError):
     """Files of a study that are missing or damaged, or that another configuration made."""
 
 
+class ForeignFileError(RlotteryError):
+    """A file of another tool that can't be read, or that has no agent, replay or results that can be used here."""
+
+
 class TaskError(RlotteryError):
     """A task that can't be made, or that no agent here can learn."""
 

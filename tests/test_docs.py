@@ -56,6 +56,8 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     shutil.copy(ROOT / "run_pipeline.py", folder)
     (folder / "config.yaml").write_text(TINY)
+    for name in ("agent.zip", "initial.zip", "replay.pkl"):
+        shutil.copy(ROOT / "tests" / "fixtures" / "sb3" / name, folder)
     return folder
 
 

@@ -17,7 +17,7 @@ from rlottery.storage.trained_with import other_settings_message
 Metric = Literal["success", "return"]
 Status = Literal["done", "failed", "diverged", "unreadable", "missing"]
 
-_FACTS = ("method", "criterion", "sparsity", "env_steps", "recipe", "seconds", "versions", "round_of")
+_FACTS = ("method", "criterion", "sparsity", "env_steps", "recipe", "seconds", "versions", "round_of", "imported")
 """Keys of a manifest that are fields of a `Run`."""
 
 
@@ -56,6 +56,8 @@ class Run:
         versions: the software it ran with.
         sessions: the same for each of its sessions that has it.
         round_of: the arm that this run was a pruning round of; None for an arm itself.
+        imported: what it was made from, if another tool trained it (`storage.manifests.Imported`); it has no learning
+            curve.
         rounds: the earlier rounds of an iterative ticket, without evaluations.
         evaluations: in order of their steps. Of a run that failed or diverged, those before its end.
     """
@@ -77,6 +79,7 @@ class Run:
     versions: Mapping[str, str] = field(default_factory=dict)
     sessions: tuple[Mapping[str, str], ...] = ()
     round_of: str | None = None
+    imported: Mapping[str, Any] | None = None
     rounds: tuple["Run", ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
 

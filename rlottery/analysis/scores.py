@@ -42,8 +42,10 @@ class ArmScores:
     Attributes:
         scores: seed -> score: the mean of the run's last evaluations. A run that diverged scores as untrained agents.
         areas: seed -> area under the learning curve: the mean score from step 0 to the end, in the unit of the metric.
-            Arms that start at a later step have none, because the steps before would be left out.
+            Arms that start at a later step have none, because the steps before would be left out; nor have imported
+            agents, whose curve isn't known.
         steps: seed -> the first step with an evaluation at or above the task's threshold; None if it was never reached.
+            Imported agents have none.
         normalised: seed -> normalised score (`on_scale`); empty where the dense agents did not learn.
         mean, median, iqm: of the scores.
         before: seed -> score before training, for runs that start at step 0.
@@ -225,7 +227,11 @@ def task_scores(
     threshold = None if gain is None or untrained is None else untrained + rules.threshold * gain
     whole = {arm: [run for run in of if run.seed in scores[arm] and run.began_at == 0] for arm, of in by_arm.items()}
     areas = {
-        arm: {run.seed: area_under_curve(run, metric, untrained, lengths.get(run.seed)) for run in of_arm}
+        arm: {
+            run.seed: area_under_curve(run, metric, untrained, lengths.get(run.seed))
+            for run in of_arm
+            if run.imported is None
+        }
         for arm, of_arm in whole.items()
     }
     areas = _merged(areas)
@@ -256,7 +262,11 @@ def task_scores(
                 areas=areas[arm],
                 steps={}
                 if threshold is None
-                else {seed: steps_to(run, metric, threshold - rounding) for seed, run in ended.items()},
+                else {
+                    seed: steps_to(run, metric, threshold - rounding)
+                    for seed, run in ended.items()
+                    if run.imported is None
+                },
                 normalised={}
                 if gain is None or untrained is None
                 else {seed: on_scale(score, untrained, gain) for seed, score in of_arm.items()},

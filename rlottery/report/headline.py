@@ -19,6 +19,7 @@ from rlottery.report.answers_in_words import PAIRS, Pair, Shade, pair_sentence, 
 from rlottery.report.contents import Contents
 from rlottery.report.contrast_sentences import beats_dense, contrast_lines
 from rlottery.report.differences_in_words import Placed, Wording
+from rlottery.report.imported import FINE_TUNING, fine_tuning_line
 from rlottery.report.limits import limits, not_learned
 from rlottery.report.task_sentences import early_look
 from rlottery.report.wording import AGAINST, FEW, capitalised, few, grouped, joined, p_text, plural
@@ -103,6 +104,14 @@ class Headline:
 
 def headline(contents: Contents) -> Headline:
     """The verdict in sentences, which claim no more than the verdicts do."""
+    said, fine_tuning = _headline(contents), fine_tuning_line(contents)
+    if fine_tuning is None:
+        return said
+    short = f"{FINE_TUNING} {said.short}" if said.short else ""
+    return replace(said, shown=(fine_tuning, *said.shown), short=short, in_short=said.in_short + 1 if short else 1)
+
+
+def _headline(contents: Contents) -> Headline:
     verdicts, margin, wording = contents.verdicts, contents.rules.margin, contents.wording
     if not verdicts.tasks:
         return Headline(("Nothing is decided yet: there are no runs to judge.",), limits=verdicts.deviations)

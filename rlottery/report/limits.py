@@ -13,6 +13,7 @@ from rlottery.config import Config, Contrast
 from rlottery.config.recipes import ControlRecipe
 from rlottery.report.answers_in_words import WORDS
 from rlottery.report.contents import Contents
+from rlottery.report.imported import imported_limits
 from rlottery.report.starved_layers import starved_limits
 from rlottery.report.wording import AGAINST, capitalised, few, grouped, joined, plural
 
@@ -23,6 +24,7 @@ def limits(contents: Contents) -> Iterator[str]:
     """The limits of the verdicts of a study; those that touch its claims come first."""
     verdicts = contents.verdicts
     tickets = [arm for task in verdicts.tasks for arm in task.arms if arm.kind == "ticket"]
+    yield from imported_limits(contents)
     yield from _no_failure_seen(tickets, contents.rules.level)
     yield from _no_room(tickets)
     yield from _one_task_decides(contents)

@@ -88,6 +88,33 @@ class DiscreteRunSpaces(TypedDict):
     first_action: Annotated[int, Field(strict=True, ge=-(2**62), le=2**62)]
 
 
+class SourceFile(TypedDict):
+    """A file of another tool that a run was made from: its name and checksum."""
+
+    file: LongText
+    sha256: Name
+
+
+class Imported(TypedDict):
+    """What a dense run was made from that another tool trained.
+
+    Attributes:
+        agent: the file of the agent.
+        library: what trained it.
+        initial: the file of its initial weights; without it, they are not known, and the run's are the agent's own.
+        replay: the file of its replay buffer.
+        collected: how many environment steps were taken with the agent for the replay buffer.
+        notes: what could not be taken over, one sentence each.
+    """
+
+    agent: SourceFile
+    library: LongText
+    initial: NotRequired[SourceFile]
+    replay: NotRequired[SourceFile]
+    collected: NotRequired[Count]
+    notes: Annotated[list[LongText], Field(max_length=100)]
+
+
 class RunFacts(TypedDict, total=False):
     """What a manifest records about what was trained.
 
@@ -101,6 +128,7 @@ class RunFacts(TypedDict, total=False):
         error: why the run failed or diverged.
         spaces: of its task. Versions before this key recorded none.
         replaced: what the run replaced, if it was trained again and came out with other bits.
+        imported: what it was made from, if it was imported. Dense runs only.
     """
 
     replay: Literal["saved", "released"]
@@ -113,6 +141,7 @@ class RunFacts(TypedDict, total=False):
     error: LongText
     spaces: RunSpaces | DiscreteRunSpaces
     replaced: LongText
+    imported: Imported
 
 
 class Manifest(RunFacts):

@@ -217,8 +217,9 @@ def _trained_again(files: RunFiles, manifest: Manifest | None) -> State | None:
     return None
 
 
-def _damage_text(error: DamagedError) -> str:
-    return f"{error.file.name}: {error.why}; repeated when the study is run again"
+def _damage_text(error: DamagedError, *, imported: bool = False) -> str:
+    then = "import the agent again" if imported else "repeated when the study is run again"
+    return f"{error.file.name}: {error.why}; {then}"
 
 
 def _unfinished_state(files: RunFiles) -> State:
@@ -235,13 +236,16 @@ def _ended_state(files: RunFiles, manifest: Manifest) -> State:
     """The state of a run with a manifest."""
     if manifest["status"] != "done":
         return State(manifest["status"], manifest.get("error", "").split("\n")[0])
-    if replay_was_deleted(files, manifest):
+    if replay_was_deleted(files, manifest) and "imported" not in manifest:
         data = collected_data(manifest["fingerprint"])
         return State("to repeat", f"its {data} {'were' if data.endswith('s') else 'was'} deleted")
     if damaged := damage_of_run(files, manifest, contents=()):
-        return State("damaged", _damage_text(damaged[0]))
+        return State("damaged", _damage_text(damaged[0], imported="imported" in manifest))
     sessions = len(manifest.get("sittings", []))
     suffix = f", in {sessions} sessions" if sessions > 1 else ""
+    if (imported := manifest.get("imported")) is not None:
+        start = "" if "initial" in imported else "; initial weights not known: tickets are fine-tuned"
+        return State("done", f"imported from {imported['agent']['file']}, {imported['library']}{start}")
     return State("done", f"in {duration(manifest.get('seconds', 0.0))}{suffix}", _effective_text(manifest))
 
 

@@ -30,6 +30,7 @@ _WAITS = {
     True: "The run was trained again and differs from its earlier result: `rlottery run` says what to do.",
 }
 """What happens to a run that was trained again and waits aside, by whether it is known to differ."""
+_IMPORT_AGAIN = "Import the agent again: rlottery import, as before."
 _REMADE = "The mask is regenerated when the study is run again."
 _EVALUATED_AGAIN = "The untrained policies are evaluated again when the study is run again."
 _OTHER_VERSION = "Use the version of rlottery that wrote it."
@@ -107,9 +108,12 @@ def examine_run(run: RunFiles) -> tuple[int, list[Problem]]:
     if manifest is None or manifest["status"] == "failed":
         more, found_there = _examine_unfinished(run, repeated)
         return more + files, [*found_there, *problems]
+    if "imported" in manifest:
+        repeated = _IMPORT_AGAIN
     own = [Problem(error.file, error.why, repeated) for error in damage_of_run(run, manifest)]
     if replay_was_deleted(run, manifest):
-        fix = waits or "The dense agent is trained again where it is needed."
+        again = _IMPORT_AGAIN if "imported" in manifest else "The dense agent is trained again where it is needed."
+        fix = waits or again
         own.append(Problem(run.replay, "it is missing", fix))
     if not own:
         own = [Problem(path, why, repeated) for path, why in _contradictions(run)]

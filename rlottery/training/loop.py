@@ -148,7 +148,7 @@ def train(
     collector.continue_episodes(loop)
     if loop.env_steps == 0:
         recorder.enter("evaluating")
-        recorder.write(_evaluation_row(loop, plan, evaluation_environments))
+        recorder.write(evaluation_row(loop, plan, evaluation_environments))
         recorder.enter(None)
     compiled = False  # the first update is compiled when it is called
     updates_made = plan.training.updates_by(loop.env_steps)
@@ -178,10 +178,20 @@ def train(
             recorder.write(loop.episode.row(step))
         if step % plan.evaluation_interval == 0 or is_last:
             check_sound(loop)
-            recorder.write(_evaluation_row(loop, plan, evaluation_environments))
+            recorder.write(evaluation_row(loop, plan, evaluation_environments))
         can_be_saved = ended or (len(environments) > 1 and step // SAVE_INTERVAL > before // SAVE_INTERVAL)
         if can_be_saved and not is_last:
             yield loop
+
+
+def collect(loop: Loop, plan: TrainingPlan, make_environment: Callable[[], Environment]) -> None:
+    """Take environment steps to the plan's last one with the loop's agent, which learns nothing from them.
+
+    They are in `loop.replay`. Raises as `train`.
+    """
+    collector = _Collector([make_environment() for _ in loop.open], plan)
+    while loop.env_steps < plan.last_step:
+        collector.step(loop)
 
 
 def check_sizes(environment: Environment, spec: Spec) -> None:
@@ -294,7 +304,7 @@ def _named(loop: Loop, batch: np.ndarray) -> dict[str, Any]:
     return {name: field for name, field in fields.items() if field is not None}
 
 
-def _evaluation_row(loop: Loop, plan: TrainingPlan, environments: Sequence[Environment]) -> MetricsRow:
+def evaluation_row(loop: Loop, plan: TrainingPlan, environments: Sequence[Environment]) -> MetricsRow:
     """Evaluate the deterministic policy."""
     began = time.perf_counter()
 

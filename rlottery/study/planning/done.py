@@ -43,6 +43,10 @@ def is_done(job: Job, pending: Collection[Key] = ()) -> bool:
         return untrained_is_done(job)
     if job.stage == "dense":
         asked = dense_fingerprint(job.config, job.task, job.seed)
+        if (imported := finished_runs.imported_manifest(job)) is not None:
+            finished_runs.check_same_study(job.files, imported, asked)
+            finished_runs.check_imported_is_intact(job.files, imported)
+            return True
         manifest = _intact_manifest(job, asked)
         if manifest is None:
             return False
@@ -52,7 +56,15 @@ def is_done(job: Job, pending: Collection[Key] = ()) -> bool:
         check_aside(job, asked)
         return False
     if job.stage == "rewind":
-        return not pending and not finished_runs.missing_rewind_points(job, finished_runs.dense_manifest(job))
+        if pending:
+            return False
+        missing = finished_runs.missing_rewind_points(job, finished_runs.dense_manifest(job))
+        if missing and finished_runs.imported_manifest(job.dense) is not None:
+            raise StudyError(
+                f"{job.dense.label} was imported, and no agent at step {missing[0]:,} of its training is known. Arms "
+                "can be rewound to 0, its initial weights, or not at all: rewind: none"
+            )
+        return not missing
     if job.stage == "mask":
         return _mask_is_done(job, pending)
     inputs = _known_ticket_inputs(job, pending)
@@ -130,6 +142,13 @@ def _check_same_recipe(job: Job) -> None:
 
 
 def _no_replay_error(job: Job, manifest: Manifest) -> StudyError:
+    if "imported" in manifest:
+        with_it = "" if manifest["fingerprint"].get("ppo") else ", with --replay FILE"
+        return StudyError(
+            f"Replay buffer not found: {job.dense_files.replay}\n"
+            f"Gradient saliency needs transitions, and the dense agent was imported without them. Import it again"
+            f"{with_it}. Or use a criterion that reads only weights, such as magnitude."
+        )
     released = " (deleted because of keep_replay: false)" if manifest.get("replay") == "released" else ""
     keep = "Set keep_replay: true. " if released else ""
     data = finished_runs.collected_data(manifest["fingerprint"])

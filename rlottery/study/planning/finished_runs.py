@@ -87,6 +87,25 @@ def _dense_manifest(job: Job) -> Manifest:
     return manifest
 
 
+def imported_manifest(job: Job) -> Manifest | None:
+    """The manifest of the job's dense run if another tool trained it; it can't be trained again here."""
+    with contextlib.suppress(DamagedError):
+        manifest = ended_manifest(job.files)
+        if manifest is not None and "imported" in manifest:
+            return manifest
+    return None
+
+
+def check_imported_is_intact(files: RunFiles, manifest: Manifest) -> None:
+    """Raise StudyError if files of an imported run are missing, or differ from their checksums."""
+    for error in damage_of_run(files, manifest):
+        source = manifest["imported"]["agent"]["file"]
+        raise StudyError(
+            f"{error.file} is damaged: {error.why}. The agent was imported from {source} and can't be trained again "
+            "here. Import it again, as before: rlottery import"
+        )
+
+
 def run_manifest(job: Job) -> Manifest:
     """The manifest of a run that another job reads files of. Raises StudyError if it isn't finished or has diverged."""
     if job.stage == "dense":

@@ -1,0 +1,144 @@
+"""An agent of another tool, in the terms of this one: its networks, what else it learned, and its settings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rlottery.errors import ForeignFileError
+
+Layer = str | tuple[str, ...]
+"""The name of a linear layer in a file, without ``.weight``; or of several, whose outputs are one after the other."""
+Layers = Mapping[str, Sequence[Layer]]
+"""Where a network is in a saved agent, such as ``params.critic.q1`` -> its layers from input to output."""
+
+
+@dataclass(frozen=True)
+class ForeignAgent:
+    """What was read of an agent.
+
+    Attributes:
+        algorithm: its name in a config: sac, td3, dqn or ppo.
+        library: what trained it, for people: "Stable-Baselines3 2.9.2".
+        arrays: parts of a saved agent by their names in `agent.safetensors`: all of its weights, and what else was
+            found. A fresh agent's stand for the others.
+        observation_size, action_size: entries of an observation, and of an action or the number of discrete ones.
+        discrete: whether actions are discrete; None if the file doesn't say.
+        action_low, action_high: bounds of continuous actions; None if the file doesn't say.
+        settings: its settings as sections of a config: ``{"sac": {"discount": 0.99}, "training": {...}}``.
+        env_steps: how long it was trained; None if the file doesn't say.
+        seed: what it was trained with; None if the file doesn't say.
+        notes: what a person has to know about it, one sentence each.
+    """
+
+    algorithm: str
+    library: str
+    arrays: Mapping[str, np.ndarray]
+    observation_size: int
+    action_size: int
+    discrete: bool | None = None
+    action_low: np.ndarray | None = None
+    action_high: np.ndarray | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    env_steps: int | None = None
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def hidden(self) -> dict[str, list[int]]:
+        """Group of networks -> the widths of its hidden layers. Raises ForeignFileError if networks of one differ."""
+        found: dict[str, list[int]] = {}
+        for network, shapes in self.networks.items():
+            widths = [outputs for _, outputs in shapes[:-1]]
+            group = network.partition(".")[0]
+            if found.setdefault(group, widths) != widths:
+                raise ForeignFileError(f"its networks of the {group} have different hidden layers, and must have equal")
+        return found
+
+    @property
+    def networks(self) -> dict[str, list[tuple[int, int]]]:
+        """Path of each network, such as ``critic.q1`` -> (inputs, outputs) of its layers."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for name, array in self.arrays.items():
+            if name.startswith("params.") and name.endswith(".kernel"):
+                network = name.removeprefix("params.").rpartition(".layer_")[0]
+                found.setdefault(network, []).append((array.shape[0], array.shape[1]))
+        return found
+
+
+class Weights:
+    """The tensors of a file by name. It keeps in mind which of them were used.
+
+    Args:
+        ignored: tensors that hold nothing that was learned.
+    """
+
+    def __init__(self, tensors: Mapping[str, np.ndarray], ignored: Sequence[str] = ()):
+        self._tensors, self._unused = tensors, dict.fromkeys(name for name in tensors if name not in ignored)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def names(self, prefix: str) -> list[str]:
+        """The names that begin so, in the order of the file."""
+        return [name for name in self._tensors if name.startswith(prefix)]
+
+    def take(self, name: str) -> np.ndarray:
+        """A tensor, as float32. Raises ForeignFileError if it is missing, or not finite."""
+        if name not in self._tensors:
+            raise ForeignFileError(f"it lacks {name[:100]!r}")
+        self._unused.pop(name, None)
+        tensor = np.asarray(self._tensors[name])
+        if tensor.dtype.kind not in "fiu" or not np.isfinite(tensor).all():
+            raise ForeignFileError(f"{name[:100]!r} has entries that are not finite numbers")
+        return tensor.astype(np.float32)
+
+    def sequence(self, prefix: str) -> list[Layer]:
+        """The linear layers of a `torch.nn.Sequential`, whose names are numbers after the prefix, in their order."""
+        numbers = {name.removeprefix(prefix).partition(".")[0] for name in self.names(prefix)}
+        return [f"{prefix}{number}" for number in sorted((n for n in numbers if n.isdecimal()), key=int)]
+
+    def check_all_used(self, what: str) -> None:
+        """Raise ForeignFileError if a tensor belongs to nothing that the agent here has."""
+        for name in self._unused:
+            raise ForeignFileError(f"it has {name[:100]!r}, which {what} has no place for")
+
+
+def network_arrays(weights: Weights, layers: Layers) -> dict[str, np.ndarray]:
+    """The arrays of networks by their names in a saved agent. PyTorch's weights (out, in) become kernels (in, out).
+
+    Raises ForeignFileError if a tensor is missing, or has a shape that doesn't fit the layer before it.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for place, of_network in layers.items():
+        if not of_network:
+            raise ForeignFileError(f"it has no layers of {place}")
+        before: int | None = None
+        for index, layer in enumerate(of_network):
+            kernel, bias = _linear(weights, (layer,) if isinstance(layer, str) else layer)
+            if before not in (None, kernel.shape[0]):
+                raise ForeignFileError(
+                    f"{layer!r} reads {kernel.shape[0]} inputs, but the layer before it has {before} outputs"
+                )
+            before = kernel.shape[1]
+            arrays |= {f"{place}.layer_{index}.kernel": kernel, f"{place}.layer_{index}.bias": bias}
+    return arrays
+
+
+def _linear(weights: Weights, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel (in, out) and bias (out,) of linear layers next to each other."""
+    kernels, biases = [], []
+    for name in names:
+        kernel = weights.take(f"{name}.weight")
+        if kernel.ndim != 2 or 0 in kernel.shape:
+            raise ForeignFileError(f"'{name}.weight' has the shape {kernel.shape}, and a layer's weights are a matrix")
+        # A layer without a bias acts as one with zeros.
+        bias = weights.take(f"{name}.bias") if f"{name}.bias" in weights else np.zeros(len(kernel), np.float32)
+        if bias.shape != kernel.shape[:1]:
+            raise ForeignFileError(f"'{name}.bias' has the shape {bias.shape}, and its layer {len(kernel)} outputs")
+        kernels.append(kernel.T)
+        biases.append(bias)
+    if len({kernel.shape[0] for kernel in kernels}) > 1:
+        raise ForeignFileError(f"{' and '.join(names)} read different numbers of inputs")
+    return np.ascontiguousarray(np.concatenate(kernels, axis=1)), np.concatenate(biases)

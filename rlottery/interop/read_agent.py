@@ -1,0 +1,57 @@
+"""Reads an agent of another tool from a file, whatever kind of file it is."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rlottery.errors import ForeignFileError
+from rlottery.interop.agent import ForeignAgent
+from rlottery.interop.replay import read_normalisation
+from rlottery.interop.sb3 import read_sb3
+from rlottery.safety.regular_files import FileSizeError, read_bytes
+
+MOST_BYTES = 2**32
+"""The largest file that is read."""
+
+
+@dataclass(frozen=True)
+class AgentFile:
+    """A file with an agent, and its SHA-256."""
+
+    path: Path
+    sha256: str
+    agent: ForeignAgent
+
+
+def read_agent(path: Path) -> AgentFile:
+    """The agent in a file of Stable-Baselines3. Raises ForeignFileError if there is none that can be trained here."""
+    try:
+        data = read_bytes(path, MOST_BYTES)
+    except (OSError, FileSizeError) as error:
+        raise ForeignFileError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+    try:
+        agent = read_sb3(data)
+        agent.hidden  # noqa: B018  # raises if networks differ
+    except ForeignFileError as error:
+        raise ForeignFileError(f"{path} can't be imported: {str(error).rstrip('.')}.") from None
+    return AgentFile(path, hashlib.sha256(data).hexdigest(), agent)
+
+
+def normalised(file: AgentFile, path: Path) -> AgentFile:
+    """An agent of PPO with the running statistics that its observations and rewards were normalised with.
+
+    Raises ForeignFileError: the file has none, or the agent is one of another algorithm.
+    """
+    agent = file.agent
+    if agent.algorithm != "ppo":
+        raise ForeignFileError(f"{path}: only agents of PPO can normalise observations here, not {agent.algorithm}.")
+    found = read_normalisation(path, agent.observation_size)
+    arrays = dict(agent.arrays)
+    for place, statistics in (("observations", found.observations), ("returns", found.returns)):
+        arrays |= {f"{place}.{name}": array for name, array in (statistics or {}).items()}
+    switches = {
+        "normalize_observations": found.observations is not None,
+        "normalize_rewards": found.returns is not None,
+    }
+    own = {**agent.settings["ppo"], **switches}
+    return replace(file, agent=replace(agent, arrays=arrays, settings={**agent.settings, "ppo": own}))

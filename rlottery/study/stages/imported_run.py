@@ -1,0 +1,202 @@
+"""A dense run made from an agent that another tool trained: the files that `rlottery run` would have left."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from rlottery.agents.base import from_arrays, jax_key, to_arrays
+from rlottery.agents.description import Spec
+from rlottery.envs import DiscreteActions, OpenEnvironments
+from rlottery.errors import ForeignFileError
+from rlottery.interop.agent import ForeignAgent
+from rlottery.storage.disk import write_arrays, write_folder
+from rlottery.storage.manifests import Imported, Manifest, file_entry, write_manifest
+from rlottery.storage.metrics_log import MetricsLog, MetricsRow
+from rlottery.storage.paths import REPLAY_FILES, RunFiles
+from rlottery.storage.syncing import make_folder, sync_folder, writing
+from rlottery.storage.temporary_files import temporary_path
+from rlottery.storage.transitions import Transitions
+from rlottery.study.planning.fingerprints import dense_fingerprint
+from rlottery.study.planning.finished_runs import manifest_head
+from rlottery.study.planning.jobs import Job
+from rlottery.study.planning.network_sizes import task_spec
+from rlottery.study.planning.versions_now import code_versions
+from rlottery.study.stages.agents import algorithm_for, settings_of, streams_of, weights_from
+from rlottery.study.stages.starts import Start
+from rlottery.study.stages.train_run import environment_maker, recorded_spaces, save_agent, training_plan
+from rlottery.study.versions import versions
+from rlottery.training.learner import CpuLearner
+from rlottery.training.loop import Loop, action_noise, begin, check_sizes, collect, evaluation_row
+
+
+@dataclass(frozen=True)
+class ImportedRun:
+    """A dense run before it is written.
+
+    Attributes:
+        loop: with the agent, at the end of its training.
+        initial: its initial weights.
+        rows: its metrics: an evaluation of the initial agent, if that is known, and one of the agent.
+    """
+
+    loop: Loop
+    initial: Any
+    rows: tuple[MetricsRow, ...]
+    spaces: Any
+
+    @property
+    def score(self) -> MetricsRow:
+        """The evaluation of the agent."""
+        return self.rows[-1]
+
+
+def make_imported_run(job: Job, agent: ForeignAgent, initial: ForeignAgent | None) -> ImportedRun:
+    """Build the agent, and evaluate it in the task.
+
+    Raises:
+        ForeignFileError: the task has other sizes or bounds of actions than the agent.
+        TaskError: as `train`.
+    """
+    spec = task_spec(job.task)
+    check_fits(agent, spec, job.task.id)
+    state = state_of(job, agent)
+    with OpenEnvironments() as environments:
+        make_environment = environment_maker(job, environments)
+        environment = make_environment()
+        check_sizes(environment, spec)
+        _check_bounds(agent, environment.actions, job.task.id)
+        rows = []
+        if initial is not None:
+            rows.append(_evaluated(job, state_of(job, initial), 0, environment)[1])
+        loop, row = _evaluated(job, state, job.env_steps, environment)
+        spaces = recorded_spaces(job, environments)
+    first = loop.learner.state.params if initial is None else state_of(job, initial).params
+    return ImportedRun(loop, jax.device_get(first), (*rows, row), spaces)
+
+
+def collected(job: Job, agent: ForeignAgent, steps: int) -> Transitions:
+    """So many transitions of the agent's own exploring policy in the task, as the replay buffer of its run.
+
+    They count as the last ones of its training: transition t is in row t modulo their number.
+    """
+    state, spec = state_of(job, agent), task_spec(job.task)
+    plan = training_plan(job, Start(agent=state))
+    training = plan.training.model_copy(update={"env_steps": steps, "replay_capacity": "all"})
+    plan = replace(plan, training=training, steps_before=job.env_steps)
+    learner = CpuLearner(algorithm_for(job), settings_of(job), state, spec, action_noise(streams_of(job)))
+    loop = begin(learner, plan, spec)
+    with OpenEnvironments() as environments:
+        collect(loop, plan, environment_maker(job, environments))
+    return Transitions(
+        **{name: np.roll(field, job.env_steps % steps, axis=0) for name, field in loop.replay.stored().fields.items()}
+    )
+
+
+def check_fits(agent: ForeignAgent, spec: Spec, task: str) -> None:
+    """Raise ForeignFileError unless an agent has the sizes of a task."""
+    kinds = {True: "discrete actions", False: "continuous actions", None: "actions"}
+    kind = kinds[agent.discrete]
+    if (agent.observation_size, agent.action_size) != spec.sizes or agent.discrete not in (None, spec.discrete):
+        raise ForeignFileError(
+            f"The agent doesn't fit {task}: it reads {agent.observation_size} observations and has "
+            f"{agent.action_size} {kind}, but the task has {spec.observation_size} and {spec.action_size} "
+            f"{kinds[spec.discrete]}. Give the task that it was trained on: --task ID"
+        )
+
+
+def state_of(job: Job, agent: ForeignAgent) -> Any:
+    """The whole agent. What its file doesn't have is as in a fresh agent."""
+    algorithm, settings = algorithm_for(job), settings_of(job)
+    fresh = algorithm.init(weights_from(job, streams_of(job).for_weights()), jax_key(0), settings)
+    arrays = to_arrays(fresh)
+    given = {name: np.asarray(array, arrays[name].dtype) for name, array in agent.arrays.items() if name in arrays}
+    if lost := [name for name in agent.arrays if name not in arrays]:
+        raise ForeignFileError(f"The agent has {lost[0]!r}, and agents of this study have no such part.")
+    targets = _targets(arrays, agent.arrays)
+    if "updates" in arrays and "updates" not in given:  # those of its whole run
+        given["updates"] = np.asarray(getattr(settings, "updates", 0), np.int32)
+    return from_arrays(fresh, {**arrays, **targets, **given})
+
+
+def _targets(arrays: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The agent's own networks in place of targets that its file doesn't have."""
+    places = {"target_critic.": "params.critic.", "targets.": "params.", "target.": "params.q."}
+    return {
+        name: given[f"{ours}{name.removeprefix(prefix)}"]
+        for name in arrays
+        for prefix, ours in places.items()
+        if name.startswith(prefix) and f"{ours}{name.removeprefix(prefix)}" in given
+    }
+
+
+def _check_bounds(agent: ForeignAgent, actions: Any, task: str) -> None:
+    if isinstance(actions, DiscreteActions) or agent.action_low is None or agent.action_high is None:
+        return
+    if not (np.array_equal(agent.action_low, actions.low) and np.array_equal(agent.action_high, actions.high)):
+        raise ForeignFileError(
+            f"The agent doesn't fit {task}: it acts from {agent.action_low.tolist()} to {agent.action_high.tolist()}, "
+            f"and the task from {actions.low.tolist()} to {actions.high.tolist()}. A wrapper may have changed its "
+            "actions; make a task of your own with it: module:Id"
+        )
+
+
+def _evaluated(job: Job, state: Any, env_steps: int, environment: Any) -> tuple[Loop, MetricsRow]:
+    """The loop with an agent at a step of its training, and its evaluation."""
+    plan, spec = training_plan(job, Start(agent=state)), task_spec(job.task)
+    learner = CpuLearner(algorithm_for(job), settings_of(job), state, spec, action_noise(streams_of(job)))
+    loop = begin(learner, plan, spec)
+    loop.env_steps = env_steps
+    return loop, evaluation_row(loop, plan, [environment])
+
+
+def write_imported_run(job: Job, run: ImportedRun, imported: Imported, replay: Transitions | None) -> None:
+    """Write the run's folder, in one step. A run that is there is replaced."""
+    folder = job.files.folder
+    files = RunFiles(temporary_path(folder))
+    shutil.rmtree(files.folder, ignore_errors=True)
+    began = time.time()
+    try:
+        with writing(files.folder):
+            make_folder(files.folder)
+        write_arrays(files.initial, to_arrays(run.initial))
+        with MetricsLog(files.metrics, files.tensorboard) as log:
+            for row in run.rows:
+                log.write(row)
+        names = [*save_agent(files, run.loop), files.initial.name]
+        if replay is not None:
+            write_folder(files.replay, lambda at: _save_replay(at, replay.fields))
+            names += [name for name in REPLAY_FILES if (files.folder / name).exists()]
+        manifest: Manifest = {
+            **manifest_head(job, "done", dense_fingerprint(job.config, job.task, job.seed)),
+            "env_steps": job.env_steps,
+            "versions": versions() | code_versions(job.task),
+            "started": began,
+            "replay": "released" if replay is None else "saved",
+            "spaces": run.spaces,
+            "imported": imported,
+            "files": {name: file_entry(files.folder / name) for name in names},
+        }
+        write_manifest(files, manifest)
+        _put_in_place(files, folder)
+    finally:
+        shutil.rmtree(files.folder, ignore_errors=True)
+
+
+def _save_replay(folder: Any, fields: Mapping[str, np.ndarray]) -> None:
+    for name, array in fields.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def _put_in_place(files: RunFiles, folder: Any) -> None:
+    old = temporary_path(folder.with_name(f"{folder.name}-earlier"))
+    with writing(folder):
+        if folder.exists():
+            folder.replace(old)
+        files.folder.replace(folder)
+        sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,331 @@
+"""Importing an agent into a study, with the small agent of Stable-Baselines3 in tests/fixtures/sb3."""
+
+import base64
+import io
+import json
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+import rlottery
+from rlottery.config import load_config
+from rlottery.storage.manifests import read_manifest
+from rlottery.storage.paths import RunFiles
+from tests.command import call, refusal
+from tests.study.execution.in_process import train_in_this_process
+from tests.study.studies import contents
+
+FILES = Path(__file__).parent.parent / "fixtures" / "sb3"
+AGENT, INITIAL, REPLAY = FILES / "agent.zip", FILES / "initial.zip", FILES / "replay.pkl"
+TASK = ("--task", "Pendulum-v1")
+QUICK = ("evaluation.episodes=1", "evaluation.untrained_policies=2", "pruning.controls=[]", "pruning.sparsity=0.5",
+         "evaluation.interval=250", "pruning.num_gradient_batches=2")  # fmt: skip
+DENSE = Path("data/runs/Pendulum-v1/seed_0/dense")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train_in_this_process(monkeypatch)
+    monkeypatch.setattr("rlottery.report.files.write_report", lambda *_: [])
+
+
+def imported(*arguments: str | Path, agent: Path = AGENT) -> str:
+    code, output, message = call("import", agent, *arguments)
+    assert code == 0, message
+    return output
+
+
+def changed(tmp_path: Path, change: Callable[[dict[str, bytes]], object], source: Path = AGENT) -> Path:
+    """A copy of an archive with some of its files changed."""
+    with zipfile.ZipFile(source) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    path = tmp_path / "changed.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def with_settings(**settings: Any) -> Callable[[dict[str, bytes]], object]:
+    def change(files: dict[str, bytes]) -> None:
+        files["data"] = json.dumps({**json.loads(files["data"]), **settings}).encode()
+
+    return change
+
+
+def test_the_imported_agent_acts_like_the_original() -> None:
+    imported(*TASK, *QUICK)
+    with np.load(FILES / "acted.npz") as acted:
+        actions = rlottery.load_agent(DENSE)(acted["observations"])
+        assert np.abs(actions - acted["actions"]).max() <= 1e-5 and np.ptp(actions) > 0.01
+
+
+def test_from_one_file_to_a_study_that_goes_on() -> None:
+    output = imported("--initial", INITIAL, "--replay", REPLAY, *TASK, *QUICK)
+    assert "Next: rlottery run config.yaml" in output and "Data: 250 transitions, from its replay buffer" in output
+    before = contents(DENSE)
+    for method in ("magnitude", "gradient"):
+        code, output, message = call("run", "--pruning-method", method)
+        assert code == 0, output + message
+        assert "1 of 2 runs is already done" in output or "2 of 3 runs are already done" in output
+    assert contents(DENSE) == before
+    assert {path.name for path in DENSE.parent.iterdir()} == {"dense", "magnitude-50", "taylor-50-2x256"}
+    assert "imported from agent.zip, Stable-Baselines3 2.9.2" in call("status")[1]
+    assert call("verify")[0] == 0 and call("verify", "data")[0] == 0
+    assert call("export", DENSE)[0] == 0
+
+
+def test_the_manifest_says_where_the_agent_comes_from() -> None:
+    imported("--initial", INITIAL, "--replay", REPLAY, *TASK, *QUICK)
+    manifest = read_manifest(RunFiles(DENSE))
+    assert manifest is not None and manifest["env_steps"] == 250
+    recorded = manifest["imported"]
+    for name, file in (("agent", AGENT), ("initial", INITIAL), ("replay", REPLAY)):
+        digest = rlottery.storage.disk.file_digest(file)
+        assert recorded[name] == {"file": file.name, "sha256": digest}  # type: ignore[literal-required]
+    assert recorded["library"] == "Stable-Baselines3 2.9.2"
+
+
+def test_without_initial_weights_nothing_is_claimed_about_tickets() -> None:
+    assert "no evidence about lottery tickets" in imported(*TASK, *QUICK)
+    assert call("run")[0] == 0
+    assert "tickets are fine-tuned" in call("status")[1]
+    _, output, _ = call("report")
+    assert "This is fine-tuning, and no test of lottery tickets." in " ".join(output.split())
+    initial, agent = (rlottery.storage.disk.read_arrays(DENSE / f"{n}.safetensors") for n in ("initial", "agent"))
+    assert all((agent[f"params.{name}"] == array).all() for name, array in initial.items())
+
+
+def test_without_replay_only_criteria_of_weights_work_and_it_can_be_added() -> None:
+    imported("--initial", INITIAL, *TASK, *QUICK)
+    message = refusal("run", "--pruning-method", "gradient")
+    assert "Replay buffer not found" in message and "with --replay FILE" in message
+    assert call("run")[0] == 0
+    assert call("import", AGENT, "--initial", INITIAL, "--replay", REPLAY, *TASK)[0] == 0
+    code, output, message = call("run", "--pruning-method", "gradient")
+    assert code == 0, output + message
+
+
+def test_data_is_collected_with_the_agent() -> None:
+    assert "Data: 300 transitions, collected with the agent" in imported("--collect", "300", *TASK, *QUICK)
+    replay = {path.stem: np.load(path) for path in (DENSE / "replay").iterdir()}
+    # Transition t of the run is in row t modulo their number: it began at 0 modulo 50 of the 250th step.
+    order = np.roll(np.arange(300), -250)
+    follows = (replay["observations"][order][1:] == replay["next_observations"][order][:-1]).all(axis=1)
+    assert np.flatnonzero(~follows).tolist() == [199]  # an episode of Pendulum-v1 has 200 steps
+    assert call("run", "--pruning-method", "gradient")[0] == 0
+
+
+def test_importing_again_changes_nothing() -> None:
+    imported("--initial", INITIAL, *TASK, *QUICK)
+    before = contents(Path())
+    assert "Nothing was changed" in imported("--initial", INITIAL)
+    assert contents(Path()) == before
+
+
+def test_another_seed_is_another_run_of_the_study(tmp_path: Path) -> None:
+    imported(*TASK, *QUICK)
+    imported(*TASK, agent=changed(tmp_path, with_settings(seed=3)))
+    assert load_config(Path("config.yaml")).seeds == (0, 3)
+    code, output, message = call("run")
+    assert code == 0 and "2 of 4 runs are already done" in output, output + message
+
+
+def test_a_study_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    output = imported("--to", "my study", *TASK, *QUICK)
+    assert "Next: cd 'my study' && rlottery run config.yaml" in output
+    imported("--to", "my study", "--seed", "1")
+    assert {path.name for path in Path("my study").iterdir()} == {"config.yaml", "data"}
+    assert len(list(Path("my study/data/runs/Pendulum-v1").iterdir())) == 2
+
+
+def test_an_existing_study_gets_the_run() -> None:
+    imported("--to", "first", *TASK, *QUICK)
+    shutil.copy("first/config.yaml", "study.yaml")
+    imported("--study", "study.yaml")
+    assert (DENSE / "manifest.json").exists() and call("status", "study.yaml")[0] == 0
+
+
+def test_a_contradiction_with_the_study_is_refused() -> None:
+    imported(*TASK, *QUICK)
+    config = yaml.safe_load(Path("config.yaml").read_text())
+    config["sac"]["discount"], config["network"]["critic"] = 0.9, [8]
+    Path("other.yaml").write_text(yaml.safe_dump(config))
+    message = refusal("import", AGENT, "--study", "other.yaml", "--seed", "1")
+    assert "sac.discount: the agent has 0.99, the config 0.9" in message
+    assert "network.critic: the agent has [8, 8], the config [8]" in message
+    Path("dqn.yaml").write_text("tasks: [CartPole-v1]\nseeds: [0]\nalgorithm: dqn\n")
+    assert "the agent has sac, the config dqn" in refusal("import", AGENT, "--study", "dqn.yaml")
+
+
+def test_a_run_that_is_there_is_never_replaced(tmp_path: Path) -> None:
+    imported(*TASK, *QUICK)
+    other = changed(tmp_path, with_settings(verbose=1))
+    assert "has another agent, imported from agent.zip" in refusal("import", other, *TASK)
+    assert "with other initial weights" in refusal("import", AGENT, "--initial", INITIAL, *TASK)
+
+
+def test_damage_is_repaired_by_importing_again() -> None:
+    imported("--initial", INITIAL, *TASK, *QUICK)
+    before = (DENSE / "agent.safetensors").read_bytes()
+    (DENSE / "agent.safetensors").write_bytes(before[:-1] + b"x")
+    assert "Import it again" in refusal("run")
+    code, output, _ = call("verify")
+    assert code == 1 and "Import the agent again" in output
+    imported("--initial", INITIAL)
+    assert (DENSE / "agent.safetensors").read_bytes() == before and call("verify")[0] == 0
+
+
+def test_it_cant_be_rewound_to_a_step_that_nobody_saved() -> None:
+    more = ("training.warmup_steps=10", "evaluation.interval=50")
+    imported("--initial", INITIAL, *TASK, *QUICK, *more)
+    text = Path("config.yaml").read_text()
+    start, end = text.index("\npruning:"), text.index("\nnetwork:")
+    arms = "\narms: [{criterion: magnitude, sparsity: 0.5, rewind: {step: 100}}]\n"
+    Path("config.yaml").write_text(text[:start] + arms + text[end:])
+    assert "no agent at step 100 of its training is known" in refusal("run")
+
+
+class Calls:
+    """Pickles as a call of any function with any arguments."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.parts = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.parts
+
+
+def serialized(value: object) -> dict[str, str]:
+    return {":serialized:": base64.b64encode(pickle.dumps(value)).decode()}
+
+
+def executing(tmp_path: Path) -> Calls:
+    return Calls(Path.touch, tmp_path / "executed")
+
+
+TANH = base64.b64encode(b"\x80\x02}X\x0d\0\0\0activation_fnctorch.nn.modules.activation\nTanh\ns.").decode()
+REFUSED: Mapping[str, tuple[Callable[[Path], Callable[[dict[str, bytes]], object]], str]] = {
+    "no settings": (lambda at: lambda files: files.pop("data"), "no settings of an agent"),
+    "settings that are no JSON": (lambda at: lambda files: files.update(data=b"{"), "no settings of an agent"),
+    "settings that are a list": (lambda at: lambda files: files.update(data=b"[1]"), "no settings of an agent"),
+    "no weights": (lambda at: lambda files: files.pop("policy.pth"), "'policy.pth' is missing"),
+    "weights of nothing": (lambda at: lambda files: files.update({"policy.pth": b"x"}), "not a file of torch.save"),
+    "a policy that executes": (lambda at: with_settings(policy_class=serialized(executing(at))), "was not executed"),
+    "a space that executes": (lambda at: with_settings(observation_space=serialized(executing(at))), "not executed"),
+    "another policy": (lambda at: with_settings(policy_class="x"), "doesn't say what policy"),
+    "tanh": (lambda at: with_settings(policy_kwargs={":serialized:": TANH}), "hidden layers have Tanh"),
+    "state-dependent noise": (lambda at: with_settings(use_sde=True), "state-dependent noise"),
+    "no training": (lambda at: with_settings(num_timesteps=0), "was not trained yet"),
+    "no discount below 1": (lambda at: with_settings(gamma=1.0), "sac.discount: must be"),
+    "a learning rate that is no number": (lambda at: with_settings(tau=-1), "sac.polyak: must be"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_file_that_is_no_agent_for_here_is_refused(what: str, tmp_path: Path) -> None:
+    change, why = REFUSED[what]
+    file = changed(tmp_path, change(tmp_path))
+    message = refusal("import", file, *TASK)
+    assert str(file) in message
+    assert why in message
+    assert not (tmp_path / "executed").exists() and not Path("data").exists()
+
+
+def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
+    nothing, text, cut = tmp_path / "nothing.zip", tmp_path / "text.zip", tmp_path / "cut.zip"
+    text.write_text("an agent")
+    cut.write_bytes(AGENT.read_bytes()[:-30])
+    assert "No such file" in refusal("import", nothing, *TASK)
+    assert "can't be imported" in refusal("import", text, *TASK)
+    assert "can't be imported" in refusal("import", cut, *TASK)
+    assert "not a regular file" in refusal("import", tmp_path, *TASK)
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlottery.interop.sb3.MOST_BYTES", 2**20)
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data", bytes(2**20 + 1))
+    assert "more than 1,048,576 bytes" in refusal("import", bomb, *TASK)
+
+
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        ("CartPole-v1", "CartPole-v1 has discrete actions"),
+        ("Pendulum-v9", "Pendulum-v9"),
+        ("MountainCarContinuous-v0", "doesn't fit MountainCarContinuous-v0: it reads 3 observations"),
+    ],
+)
+def test_another_task_is_refused(task: str, why: str) -> None:
+    assert why in refusal("import", AGENT, "--task", task)
+
+
+class ReplayBuffer:
+    """Is pickled as the library's."""
+
+
+def replay_with(tmp_path: Path, **state: Any) -> Path:
+    """A replay buffer as the library pickles it, with some of its attributes changed."""
+    shapes = {"observations": 3, "next_observations": 3, "actions": 1}
+    buffer = ReplayBuffer()
+    vars(buffer).update({"buffer_size": 10, "pos": 4, "full": False})
+    vars(buffer).update({name: np.zeros((10, 1, entries), np.float32) for name, entries in shapes.items()})
+    vars(buffer).update({name: np.zeros((10, 1), np.float32) for name in ("rewards", "dones", "timeouts")})
+    vars(buffer).update(state)
+    own, theirs = (f"\x8c{chr(len(name))}{name}".encode("latin1") for name in (__name__, LIBRARY))
+    data = pickle.dumps(buffer, 4)
+    assert own in data
+    path = tmp_path / "replay.pkl"
+    path.write_bytes(data.replace(own, theirs))
+    return path
+
+
+LIBRARY = "stable_baselines3.common.buffers"
+REPLAYS: Mapping[str, tuple[dict[str, Any], str]] = {
+    "another space": ({"observations": np.zeros((10, 1, 4), np.float32)}, "observations have 4 entries"),
+    "images": ({"observations": np.zeros((10, 1, 8, 8, 3), np.uint8)}, "isn't that of flat observations"),
+    "nothing": ({"pos": 0}, "it is empty"),
+    "a place beyond its end": ({"pos": 11}, "how full it is"),
+    "NaN": ({"rewards": np.full((10, 1), np.nan, np.float32)}, "not finite"),
+    "actions that are not scaled": ({"actions": np.full((10, 1, 1), 2, np.float32)}, "outside of [-1, 1]"),
+    "objects": ({"rewards": np.array([[None]] * 10)}, "no array of numbers"),
+    "a dict": ({"observations": {"a": 1}}, "no array of numbers"),
+    "more rewards": ({"rewards": np.zeros((9, 1), np.float32)}, "rewards have the shape (9, 1)"),
+}
+
+
+@pytest.mark.parametrize("what", REPLAYS)
+def test_another_replay_is_refused(what: str, tmp_path: Path) -> None:
+    state, why = REPLAYS[what]
+    file = replay_with(tmp_path, **state)
+    message = refusal("import", AGENT, "--replay", file, *TASK)
+    assert why in message and str(file) in message
+
+
+def test_a_replay_that_would_execute_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "replay.pkl"
+    file.write_bytes(pickle.dumps({"observations": executing(tmp_path)}))
+    message = refusal("import", AGENT, "--replay", file, *TASK)
+    assert "names 'pathlib" in message and "was not executed" in message and not (tmp_path / "executed").exists()
+    pickle.load(io.BytesIO(file.read_bytes()))
+    assert (tmp_path / "executed").exists()  # with an ordinary loader, it runs
+
+
+def test_options_that_contradict_each_other_are_refused() -> None:
+    assert "--task is missing" in refusal("import", AGENT)
+    assert "exclude each other" in refusal("import", AGENT, *TASK, "--replay", REPLAY, "--collect", "10")
+    assert "not of td3" in refusal("import", AGENT, *TASK, "--algorithm", "td3")
+    assert "unknown. Choose from" in refusal("import", AGENT, *TASK, "--algorithm", "a2c")
+    assert "only agents of PPO" in refusal("import", AGENT, *TASK, "--normalisation", REPLAY)
+    assert "unknown key" in refusal("import", AGENT, *TASK, "sac.rate=1")

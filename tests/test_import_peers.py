@@ -1,0 +1,149 @@
+"""Agents that the real libraries trained act in the same way once they are imported, and can be pruned and trained."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+import rlottery
+from rlottery.config import load_config
+from rlottery.export.policy import mlp_outputs
+from rlottery.storage.disk import read_arrays
+from tests.command import call, refusal
+from tests.peer_environments import run_peer
+
+RELU = {"net_arch": [8, 6], "activation_fn": "ReLU"}
+OFF_POLICY = {"steps": 120, "learning_starts": 60, "buffer_size": 1_000}
+AGENTS: dict[str, dict[str, Any]] = {
+    "sac": {"algorithm": "SAC", "task": "Pendulum-v1", **OFF_POLICY, "policy_kwargs": {"net_arch": [8, 6]}},
+    "sac of two": {
+        "algorithm": "SAC",
+        "task": "Pendulum-v1",
+        **OFF_POLICY,
+        "environments": 2,
+        "ent_coef": "auto_0.1",
+        "policy_kwargs": {"net_arch": {"pi": [8], "qf": [6, 4]}},
+        "buffer_size": 100,
+        "gradient_steps": -1,
+    },
+    "td3": {"algorithm": "TD3", "task": "Pendulum-v1", **OFF_POLICY, "policy_kwargs": {"net_arch": [8, 6]}},
+    "dqn": {
+        "algorithm": "DQN",
+        "task": "CartPole-v1",
+        **OFF_POLICY,
+        "policy_kwargs": {"net_arch": [8, 6]},
+        "optimize_memory_usage": True,
+        "replay_buffer_kwargs": {"handle_timeout_termination": False},
+    },
+    "ppo": {"algorithm": "PPO", "task": "Pendulum-v1", "steps": 128, "n_steps": 64, "policy_kwargs": RELU},
+    "ppo normalised": {
+        "algorithm": "PPO",
+        "task": "Pendulum-v1",
+        "steps": 128,
+        "n_steps": 64,
+        "policy_kwargs": RELU,
+        "normalise": True,
+    },
+    "ppo discrete": {"algorithm": "PPO", "task": "CartPole-v1", "steps": 128, "n_steps": 64, "policy_kwargs": RELU},
+    "tanh": {"algorithm": "PPO", "task": "CartPole-v1", "steps": 64, "n_steps": 64},
+    "a2c": {"algorithm": "A2C", "task": "CartPole-v1", "steps": 10},
+    "ddpg": {"algorithm": "DDPG", "task": "Pendulum-v1", **OFF_POLICY},
+    "gsde": {"algorithm": "SAC", "task": "Pendulum-v1", **OFF_POLICY, "use_sde": True},
+    "tqc": {"algorithm": "TQC", "task": "Pendulum-v1", **OFF_POLICY},
+    "trpo": {"algorithm": "TRPO", "task": "CartPole-v1", "steps": 64, "n_steps": 64},
+}
+REFUSED = {
+    "tanh": "hidden layers have Tanh, the default of its policy",
+    "a2c": "agent of A2C",
+    "ddpg": "another number of critics than two, as DDPG has",
+    "gsde": "state-dependent noise",
+    "tqc": "agent of TQC",
+    "trpo": "agent of TRPO",
+}
+QUICK = ["evaluation.episodes=1"]
+
+
+@pytest.fixture(scope="module")
+def sb3_agents(sb3_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all agents, each in a folder of its name."""
+    folder = tmp_path_factory.mktemp("sb3")
+    run_peer(sb3_python, "sb3_agents.py", folder, json.dumps(AGENTS))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def arrays_in(file: Path) -> dict[str, np.ndarray]:
+    with np.load(file) as arrays:
+        return dict(arrays)
+
+
+def imported(*arguments: str | Path) -> str:
+    code, output, message = call("import", *arguments)
+    assert code == 0, message
+    return output
+
+
+@pytest.mark.parametrize("name", [name for name in AGENTS if name not in REFUSED])
+def test_an_agent_acts_like_the_original(name: str, sb3_agents: Path) -> None:
+    files, task = sb3_agents / name, AGENTS[name]["task"]
+    more = ["--normalisation", files / "vecnormalize.pkl"] if name == "ppo normalised" else []
+    imported(files / "agent.zip", "--task", task, "--initial", files / "initial.zip", *more, *QUICK)
+    policy = rlottery.load_agent(f"data/runs/{task}/seed_0/dense")
+    acted = arrays_in(files / "acted.npz")
+    assert len(acted["observations"]) == 1_000
+    actions = policy(acted["observations"])
+    assert np.abs(actions - acted["actions"].reshape(actions.shape)).max() <= 1e-5
+    if "outputs" in acted:
+        outputs = mlp_outputs(policy.layers, acted["observations"])
+        outputs = log_softmax(outputs, axis=1) if name.startswith("ppo") else outputs
+        assert np.abs(outputs - acted["outputs"]).max() <= 1e-5 and np.ptp(outputs) > 0.01
+    else:
+        assert np.ptp(actions) > 0.01
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_another_agent_is_refused(name: str, sb3_agents: Path) -> None:
+    file = sb3_agents / name / "agent.zip"
+    message = refusal("import", file, "--task", AGENTS[name]["task"])
+    assert REFUSED[name] in message and str(file) in message
+
+
+def test_settings_are_those_of_the_agent(sb3_agents: Path) -> None:
+    imported(sb3_agents / "sac of two" / "agent.zip", "--task", "Pendulum-v1", *QUICK)
+    config = load_config(Path("config.yaml"))
+    assert config.hidden_layers == {"actor": (8,), "critic": (6, 4)}
+    assert config.sac.initial_temperature == 0.1 and config.sac.polyak == 0.005 and config.sac.batch_size == 256
+    training = config.training
+    assert (training.env_steps, training.warmup_steps, training.environments) == (120, 60, 2)
+    assert training.updates_per_step.model_dump() == {"every": 2, "updates": 2}
+
+
+@pytest.mark.parametrize("name", ["sac", "sac of two", "dqn"])
+def test_the_replay_is_what_the_library_stored(name: str, sb3_agents: Path) -> None:
+    files, task = sb3_agents / name, AGENTS[name]["task"]
+    imported(files / "agent.zip", "--task", task, "--replay", files / "replay.pkl", *QUICK)
+    stored = {path.stem: np.load(path) for path in Path(f"data/runs/{task}/seed_0/dense/replay").iterdir()}
+    expected = arrays_in(files / "replay.npz")
+    for field in ("observations", "next_observations", "rewards", "terminations"):
+        np.testing.assert_array_equal(stored[field], expected[field])
+    actions = expected["actions"]
+    if task == "CartPole-v1":
+        assert stored["actions"].sum() == len(actions)
+        actions, stored["actions"] = actions[:, 0], stored["actions"].argmax(axis=1)
+    np.testing.assert_array_equal(stored["actions"], actions)
+
+
+def test_adams_moments_are_imported(sb3_agents: Path) -> None:
+    imported(sb3_agents / "sac" / "agent.zip", "--task", "Pendulum-v1", *QUICK)
+    agent = read_arrays(Path("data/runs/Pendulum-v1/seed_0/dense/agent.safetensors"))
+    expected = arrays_in(sb3_agents / "sac" / "moments.npz")
+    np.testing.assert_array_equal(agent["optimizer.actor.0.nu.layer_0.kernel"], expected["first"].T)
+    np.testing.assert_array_equal(agent["optimizer.critic.0.mu.q2.layer_2.kernel"], expected["last"].T)
+    assert agent["optimizer.critic.0.count"] == expected["steps"]
