@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlottery.errors import ConfigError, StudyError
-from rlottery.export.formats import format_help
+from rlottery.export.formats import format_help, int8_names
 from rlottery.pipeline import (
     EXIT_CODES,
     METHOD_HELP,
@@ -436,6 +436,14 @@ def export(
             "Minari dataset, whose id is --to.",
         ),
     ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8",
+            help=f"Weights as 8-bit integers, for {int8_names()}. Evaluates the policy in its task, with and without, "
+            "and records both returns.",
+        ),
+    ] = False,
     trust: Trust = False,
 ) -> None:
     """Export a run's policy to a small file for other programs (docs/export.md). Units that do nothing are removed.
@@ -447,6 +455,8 @@ def export(
         from rlottery.interop.minari import write_dataset
 
         with plain_errors():
+            if int8:
+                raise StudyError(f"--int8 is not for the format {DATASET}, which has no weights.")
             if to is None:
                 raise StudyError("Give the dataset an id: --to rlottery/pendulum/sac-v0")
             typer.echo(printable(str(write_dataset(run_folder, str(to), trust=trust))))
@@ -454,7 +464,7 @@ def export(
     from rlottery.export.export import export_policy
 
     with plain_errors():
-        typer.echo(printable(str(export_policy(run_folder, to, format_name, trust=trust))))
+        typer.echo(printable(str(export_policy(run_folder, to, format_name, int8=int8, trust=trust))))
 
 
 @app.command("import", epilog="Exit codes: 0 agent imported, 2 bad input.")

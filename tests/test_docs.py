@@ -99,11 +99,12 @@ def test_code_blocks_run(page: Path, shared_folder: Path, monkeypatch: pytest.Mo
         if name := re.match(r"# (\w+\.py)\n", code):
             (shared_folder / name[1]).write_text(code)
         if language == "python" and not ("import torch" in code and find_spec("torch") is None):
-            # Without PyTorch, tests/test_functions_with_torch.py runs the examples for it.
+            # Without PyTorch, test_functions_with_torch.py and export/test_torch_program.py run the examples for it.
             exec(compile(code, page.name, "exec"), names)
         for command in commands(code) if language == "bash" else []:
             assert command.startswith("uv run ") or "pip install" in code, f"{page.name}: {command} is run without uv"
-            run(command, monkeypatch)
+            if not (command.endswith(".pt2") and find_spec("torch") is None):
+                run(command, monkeypatch)
 
 
 def test_the_criterion_of_ones_own_works_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

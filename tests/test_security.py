@@ -154,6 +154,7 @@ NEED_TRUST = {
     "`rlottery play`, `play()`": [(("play", DENSE, "--to", "film.mp4"), {"planted_task"})],
     "`rlottery report`": [(("report", "data"), {"planted_task"}), (("report", "config.yaml"), {"planted_task"})],
     "`rlottery report --stability K`": [(("report", "data", "--stability", "2"), {"planted_score"})],
+    "`rlottery export --int8`": [(("export", DENSE, "--int8", "--to", "int8.h"), {"planted_task"})],
     "`rlottery export`, `load_agent()`": [(("export", DENSE, "--to", "earlier.npz"), {"planted_task"})],
 }
 """The lines of commands that run something of a study that is yours or trusted: what they import then."""
@@ -217,7 +218,8 @@ def test_a_study_of_somebody_else_needs_trust(planted: Planted, spy: Spy, line: 
             criteria._imported.clear()
             if trusted == list(command):  # its own: a command of this user has run it
                 sign(planted)
-                (planted.folder / "earlier.npz").unlink(missing_ok=True)
+                for made in ("earlier.npz", "int8.h"):
+                    (planted.folder / made).unlink(missing_ok=True)
             shutil.rmtree(Store(planted.data).report, ignore_errors=True)  # a film that there is needs no code
             sys.path[:] = path
             said = call(*trusted)

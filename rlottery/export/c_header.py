@@ -92,7 +92,7 @@ class _Array:
         ending = "f" if self.kind == "float" else ""
         yield f"static const {self.kind} {self.name}[{self.values.size}] = {{"
         for start in range(0, self.values.size, _PER_LINE):
-            yield "  " + " ".join(f"{number}{ending}," for number in self.values[start : start + _PER_LINE])
+            yield "  " + " ".join(f"{number!s}{ending}," for number in self.values[start : start + _PER_LINE])
         yield "};"
 
 

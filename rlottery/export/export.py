@@ -8,8 +8,10 @@ import numpy as np
 from rlottery.errors import StudyError
 from rlottery.export.folded_policy import FoldedPolicy, read_folded
 from rlottery.export.formats import FORMATS, format_of, writer_of
+from rlottery.export.int8 import in_int8, measured
 from rlottery.export.new_file import check_new, write_new
 from rlottery.export.policy import Policy
+from rlottery.export.returns import Returns
 
 OBSERVATIONS = 1_000
 """Random observations on which the actions are compared."""
@@ -31,6 +33,7 @@ class Export:
         difference: largest difference between an action of the file and one of the run's policy, both in [-1, 1]; of
             discrete actions, how many of the random observations get another one.
         reader: what computed the file's actions.
+        returns: what int8 weights cost, if the file has them.
     """
 
     file: Path
@@ -45,17 +48,19 @@ class Export:
     difference: float
     reader: str = "NumPy"
     discrete: bool = False
+    returns: Returns | None = None
 
     def __str__(self) -> str:
         compared = f"Largest difference from the run's actions: {self.difference:.1e} (actions in [-1, 1], "
         if self.discrete:
             compared = f"Actions that differ from the run's: {self.difference:,.0f} ("
+        cost = "" if self.returns is None else f"\n{self.returns}"
         return (
             f"Wrote {self.file}, {self.bytes:,} bytes.\n"
             f"Weights: {self.weights:,}, of {self.of_weights:,} in the run.\n"
             f"Hidden units removed: {self.dead:,} dead and {self.constant:,} constant, of {self.of_units:,}.\n"
             f"Observation entries that are not read: {self._unread_text}.\n"
-            f"{compared}{OBSERVATIONS:,} random observations, computed with {self.reader})."
+            f"{compared}{OBSERVATIONS:,} random observations, computed with {self.reader}).{cost}"
         )
 
     @property
@@ -71,21 +76,26 @@ class Export:
         return f"{entries} ({number} of {size})"
 
 
-def export_policy(folder: Path, to: Path | None = None, format: str | None = None, *, trust: bool = False) -> Export:
+def export_policy(
+    folder: Path, to: Path | None = None, format: str | None = None, *, int8: bool = False, trust: bool = False
+) -> Export:
     """Write the deterministic policy of a finished run, folded.
 
     Args:
         folder: the run's folder.
         to: the file to write; None for one in the working directory that is named after the run.
         format: one of `FORMATS`; None for that of the ending of `to`, or an .npz.
-        trust: as for `load_agent`.
+        int8: whether weights are 8-bit integers. The policy is then evaluated in its task, with and without.
+        trust: as for `load_agent`; with `int8`, whether the task may be made even if the run is of somebody else's
+            study.
 
     Raises:
+        UntrustedError: the task is needed, your own commands have not run it in that study, and not `trust`.
         StudyError: there is no such format or it can't be written here, the folder has no finished run, its files are
             damaged, or the file can't be written; or as `load_agent`.
         TaskError: the task is needed for the bounds of the actions, and can't be made.
     """
-    chosen = format_of(format, to)
+    chosen = format_of(format, to, int8=int8)
     writer = writer_of(chosen)
     if to is not None:
         check_new(to)
@@ -95,6 +105,8 @@ def export_policy(folder: Path, to: Path | None = None, format: str | None = Non
     file = to or Path(default)
     check_new(file)
     policy = replace(read.folded, name=file.name.removesuffix(file.suffix))
+    if int8:
+        policy = replace(in_int8(policy), returns=measured(run, trust=trust))
     data = writer.content(policy)
     observations = random_observations(policy.policy)
     actions, reader = writer.actions(data, policy, observations)
@@ -113,6 +125,7 @@ def export_policy(folder: Path, to: Path | None = None, format: str | None = Non
         difference=difference(actions, read.whole(observations), policy.policy),
         reader=reader,
         discrete=policy.policy.first_action is not None,
+        returns=policy.returns,
     )
 
 

@@ -16,6 +16,7 @@ from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.fold import Layers
 from rlottery.pruning.mask_file import read_mask
 from rlottery.pruning.masks import by_network, check_shapes
+from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import read_arrays
 from rlottery.storage.manifests import DamagedError, Manifest, algorithm_in, check_files, read_manifest
 from rlottery.storage.paths import RunFiles
@@ -42,6 +43,18 @@ class FinishedRun:
     def digest(self) -> str:
         """SHA-256 of the agent's file in hexadecimal, from the manifest."""
         return str(self.manifest["files"][self.files.agent.name]["sha256"])
+
+    def evaluation_seeds(self) -> list[int]:
+        """Seeds of the episodes that the run's study evaluates on.
+
+        Raises:
+            DamagedError: the manifest doesn't say.
+        """
+        fingerprint = self.manifest["fingerprint"]
+        study, episodes = fingerprint.get("name"), fingerprint.get("evaluation", {}).get("episodes")
+        if not isinstance(study, str) or not isinstance(episodes, int):
+            raise DamagedError(self.files.manifest, "it doesn't say how the run was evaluated")
+        return evaluation_seeds(study, self.task.name, episodes)
 
 
 def read_finished(folder: Path) -> FinishedRun:

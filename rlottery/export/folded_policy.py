@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rlottery.export.finished_run import FinishedRun, read_actor, read_finished, read_statistics, spaces_of
 from rlottery.export.policy import Policy, layer_pairs
+from rlottery.export.returns import Returns
 from rlottery.pruning.fold import Folded, Layers, fold
 from rlottery.version import __version__
 
@@ -31,6 +32,12 @@ class ConnectedLayer(NamedTuple):
         """Its units."""
         return len(self.bias)
 
+    def scaled(self, scales: NDArray[np.float32] | None) -> "ConnectedLayer":
+        """The layer with the integers of its kernel, whose entries are multiples of `scales`; itself if None."""
+        if scales is None:
+            return self
+        return self._replace(integers=np.rint(self.kernel / scales).astype(np.int8), scales=scales)
+
 
 @dataclass(frozen=True, eq=False)
 class FoldedPolicy:
@@ -42,6 +49,8 @@ class FoldedPolicy:
         unread: the observation entries that no weight reads.
         agent_sha256: the checksum of the file of the run's agent, in hexadecimal.
         name: of the file, without its ending. C's names begin with it.
+        scales: of each unit's weights, (out,) for each layer, if the weights are int8 (`rlottery.export.int8`).
+        returns: what these cost, measured.
     """
 
     policy: Policy
@@ -49,6 +58,8 @@ class FoldedPolicy:
     unread: tuple[int, ...]
     agent_sha256: str
     name: str = "policy"
+    scales: tuple[NDArray[np.float32], ...] | None = None
+    returns: Returns | None = None
 
     @property
     def weights(self) -> int:
@@ -57,8 +68,9 @@ class FoldedPolicy:
 
     @property
     def source(self) -> dict[str, Any]:
-        """Which run the policy is of, as every file records it."""
+        """Which run the policy is of, as every file records it; of int8 weights also what they cost."""
         policy = self.policy
+        cost = {} if self.returns is None else self.returns.about
         return {
             "task": policy.task,
             "seed": policy.seed,
@@ -66,6 +78,7 @@ class FoldedPolicy:
             "sparsity": policy.sparsity,
             "rlottery": __version__,
             "agent_sha256": self.agent_sha256,
+            **cost,
         }
 
     @property
@@ -89,7 +102,8 @@ class FoldedPolicy:
         """The layers; if hidden ones have no units, a single one without weights: the constant outputs."""
         layers = [ConnectedLayer(kernel, bias) for kernel, bias in self.policy.layers]
         if all(layer.kernel.size for layer in layers):
-            return tuple(layers)
+            scales = self.scales or [None] * len(layers)
+            return tuple(layer.scaled(by) for layer, by in zip(layers, scales, strict=True))
         bias = layers[-1].bias
         return (ConnectedLayer(np.zeros((self.policy.observation_size, len(bias)), np.float32), bias),)
 

@@ -20,20 +20,23 @@ class Format(NamedTuple):
         endings: of its files' names. The first one is that of a file without a given name.
         module: the module that writes it (`Writer`). It is imported where it is needed.
         holds: what a file is, for people.
+        int8: whether its weights can be 8-bit integers.
         extra: the extra of rlottery that the module's imports need; "" if none.
     """
 
     endings: tuple[str, ...]
     module: str
     holds: str
+    int8: bool = False
     extra: str = ""
 
 
 FORMATS = {
     "npz": Format((".npz",), "rlottery.export.npz", "arrays for NumPy"),
     "safetensors": Format((".safetensors",), "rlottery.export.safetensors_file", "arrays for torch, JAX and NumPy"),
-    "onnx": Format((".onnx",), "rlottery.export.onnx_model", "a model for ONNX runtimes", extra="onnx"),
-    "c": Format((".h", ".hpp", ".hh"), "rlottery.export.c_header", "a header for C and C++"),
+    "onnx": Format((".onnx",), "rlottery.export.onnx_model", "a model for ONNX runtimes", int8=True, extra="onnx"),
+    "torch": Format((".pt2",), "rlottery.export.torch_program", "a program for torch alone"),
+    "c": Format((".h", ".hpp", ".hh"), "rlottery.export.c_header", "a header for C and C++", int8=True),
 }
 DEFAULT = "npz"
 
@@ -77,11 +80,11 @@ def writer_of(name: str) -> Writer:
         ) from None
 
 
-def format_of(asked: str | None, to: Path | None) -> str:
+def format_of(asked: str | None, to: Path | None, *, int8: bool = False) -> str:
     """The name of the format to write: the one that is asked for, or that of the file's ending, or `DEFAULT`.
 
     Raises:
-        StudyError: there is no such format, or the file's ending is that of another one.
+        StudyError: there is no such format, the file's ending is that of another one, or it has no `int8` weights.
     """
     ending = "" if to is None else to.suffix.lower()
     by_ending = next((name for name, about in FORMATS.items() if ending in about.endings), None)
@@ -95,7 +98,15 @@ def format_of(asked: str | None, to: Path | None) -> str:
             f"{to} has the ending of the format {by_ending}, not of {asked}. Give a name that ends in "
             f"{FORMATS[asked].endings[0]}, or leave out --format."
         )
-    return asked or by_ending or DEFAULT
+    name = asked or by_ending or DEFAULT
+    if int8 and not FORMATS[name].int8:
+        raise StudyError(f"--int8 is not for the format {name}. Choose one with --format: {int8_names()}.")
+    return name
+
+
+def int8_names() -> str:
+    """The formats that have int8 weights: "onnx, c"."""
+    return ", ".join(name for name, about in FORMATS.items() if about.int8)
 
 
 def format_help() -> str:

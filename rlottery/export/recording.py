@@ -22,8 +22,6 @@ from rlottery.errors import StudyError
 from rlottery.export.finished_run import read_finished
 from rlottery.export.policy import Policy, load_agent
 from rlottery.export.video import SizeLimit, VideoFormat, stride_of, video_bytes
-from rlottery.seeding import evaluation_seeds
-from rlottery.storage.manifests import DamagedError
 
 HEADER = 44
 """Height of the text above a picture."""
@@ -69,33 +67,28 @@ class EpisodeEnd:
 
 @dataclass(frozen=True)
 class FilmedRun:
-    """A finished run, how its study evaluates it, and its policy."""
+    """A finished run, the seeds of the episodes that its study evaluates on, and its policy."""
 
     folder: Path
     task: Task
     seed: int
     arm: str
-    study: str
-    episodes: int
+    seeds: Sequence[int]
     policy: Policy
 
     @classmethod
     def read(cls, folder: Path) -> "FilmedRun":
         """The run in a folder, whose environment may be made (`rlottery.storage.trust`)."""
         run, policy = read_finished(folder), load_agent(folder, trust=True)
-        fingerprint = run.manifest["fingerprint"]
-        study, episodes = fingerprint.get("name"), fingerprint.get("evaluation", {}).get("episodes")
-        if not isinstance(study, str) or not isinstance(episodes, int):
-            raise DamagedError(run.files.manifest, "it doesn't say how the run was evaluated")
-        return cls(folder, run.task, run.seed, run.arm, study, episodes, policy)
+        return cls(folder, run.task, run.seed, run.arm, run.evaluation_seeds(), policy)
 
     def episode_seed(self, episode: int) -> int:
-        if not 0 <= episode < self.episodes:
+        if not 0 <= episode < len(self.seeds):
             raise StudyError(
                 f"The run in {self.folder} has no evaluation episode {episode}: episodes are numbered 0 to "
-                f"{self.episodes - 1}."
+                f"{len(self.seeds) - 1}."
             )
-        return evaluation_seeds(self.study, self.task.name, self.episodes)[episode]
+        return self.seeds[episode]
 
 
 @dataclass

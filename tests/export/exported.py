@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from rlottery.export.folded_policy import FoldedPolicy, folded_policy
 from rlottery.export.formats import Writer, writer_of
 from rlottery.export.policy import Policy
+from rlottery.export.torch_program import VARIABLE
 from rlottery.pruning.fold import Layers, fold
 from tests.agents.kernels.networks import random_network
+from tests.peer_environments import peer_python
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 
@@ -41,8 +44,10 @@ def policy_of_the_page() -> Any:
     return names["Policy"]
 
 
-def writer_here(name: str) -> Writer:
-    """The writer of a format. Skips the test if this machine lacks what runs its files."""
+def writer_here(name: str, monkeypatch: pytest.MonkeyPatch) -> Writer:
+    """The writer of a format. Skips the test if there is no torch for it."""
+    if name == "torch":
+        monkeypatch.setenv(VARIABLE, str(peer_python("sb3")))
     return writer_of(name)
 
 

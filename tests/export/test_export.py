@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rlottery import envs
 from rlottery.agents.sac import SAC
 from rlottery.export.export import OBSERVATIONS, Export, export_policy
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
 from rlottery.pruning.masks import make_mask
+from rlottery.seeding import evaluation_seeds
 from rlottery.storage.disk import read_arrays, write_arrays, write_bytes, write_json
 from rlottery.storage.manifests import file_entry, read_manifest, write_sealed
+from rlottery.storage.metrics_log import read_evaluations
 from rlottery.storage.paths import RunFiles
+from rlottery.training.evaluation import evaluate
 from rlottery.version import __version__
 from tests.command import call, refusal
 from tests.export.exported import policy_of_the_page
@@ -226,6 +230,34 @@ def test_a_run_folder_that_was_moved_elsewhere(ticket: RunFiles) -> None:
     code, said, _ = call("export", "from-the-cluster")
     assert code == 0 and said.startswith("Wrote Pendulum-v1_seed_0_from-the-cluster.npz, ")
     assert Policy("Pendulum-v1_seed_0_from-the-cluster.npz").about["arm"] == "magnitude"
+
+
+def test_what_int8_weights_cost_is_measured_on_the_runs_evaluation_episodes(runs: Path) -> None:
+    exported = export_policy(runs / "dense", Path("policy.h"), int8=True, trust=True)
+    assert exported.returns is not None and f"\n{exported.returns}" in str(exported)
+    files = RunFiles(runs / "dense")
+    before = read_evaluations(files.metrics)[-1]["returns"]
+    assert exported.returns.float32 == pytest.approx(np.mean(before), rel=1e-5)
+
+    def act(observations: np.ndarray) -> np.ndarray:
+        hidden = observations.astype(np.float64)
+        for index, (kernel, bias) in enumerate(actor(files)):
+            deciding = kernel[:, :1] if index == 2 else kernel
+            step = np.abs(deciding).max(axis=0) / 127
+            hidden = (np.maximum(hidden, 0) if index else hidden) @ (np.rint(deciding / step) * step)
+            hidden += bias[:1] if index == 2 else bias
+        return np.tanh(hidden)
+
+    again = evaluate(act, [envs.make("Pendulum-v1")], evaluation_seeds("laboratory", "Pendulum-v1", 1))
+    assert exported.returns.int8 == pytest.approx(np.mean(again.returns), rel=1e-4)
+    assert exported.returns.int8 != exported.returns.float32
+    text = Path("policy.h").read_text()
+    assert f"#define POLICY_RETURN_INT8 {exported.returns.int8}\n" in text
+    assert "#define POLICY_EVALUATION_EPISODES 1\n" in text and "static const int8_t policy_weights_1[" in text
+
+
+def test_without_trust_int8_makes_no_task(runs: Path) -> None:
+    assert "--int8 would run code" in refusal("export", runs / "dense", "--int8", "--to", "policy.h")
 
 
 class TestNoRun:

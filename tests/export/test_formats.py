@@ -9,30 +9,32 @@ import pytest
 from rlottery.errors import StudyError
 from rlottery.export import formats
 from rlottery.export.export import export_policy
-from rlottery.export.formats import FORMATS, format_of
-from tests.export.exported import PAGE, SHAPES, random_policy, writer_here
+from rlottery.export.formats import FORMATS, format_of, writer_of
+from tests.export.exported import PAGE, SHAPES, random_policy
 
 EACH = pytest.mark.parametrize("name", FORMATS)
+QUICK = pytest.mark.parametrize("name", [name for name in FORMATS if name != "torch"])
+"""test_torch_program.py has the same tests for torch, which takes seconds to start."""
 
 
 def observations(size: int) -> np.ndarray:
     return np.random.default_rng(1).normal(0, 2, (50, size)).astype(np.float32)
 
 
-@EACH
+@QUICK
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_file_computes_the_policys_actions(name: str, shape: str) -> None:
     widths, density, fields = SHAPES[shape]
     policy, seen = random_policy(widths, density, **fields), observations(widths[0])
-    writer = writer_here(name)
+    writer = writer_of(name)
     found, expected = writer.actions(writer.content(policy), policy, seen).actions, policy.policy(seen)
     assert found.shape == expected.shape and found.dtype == expected.dtype
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
 
 
-@EACH
+@QUICK
 def test_the_same_policy_is_the_same_bytes_and_says_what_it_is_of(name: str) -> None:
-    data = {writer_here(name).content(random_policy([9, 8, 2], 0.4)) for _ in range(2)}
+    data = {writer_of(name).content(random_policy([9, 8, 2], 0.4)) for _ in range(2)}
     assert len(data) == 1
     (content,) = data
     for told in ("Pendulum-v1", "ticket", "0.6", "0" * 64):
