@@ -5,6 +5,8 @@ Every row has a `kind` and `env_steps`. The kinds are:
 - `evaluation`: return, returns, lengths, seconds; also success and successes if the task has a success measure.
 - `episode` (training): return, length and success; means over the `episodes` that ended since the last such row.
 - `losses`: updates_per_second, and the algorithm's metrics, such as critic_loss; means since the last such row.
+- `agent`: norms, gradient norms and sparsities by group of networks, values, replay ratio (`training.agent_metrics`).
+  Runs of earlier versions have none.
 """
 
 import errno
@@ -180,7 +182,7 @@ def read_evaluations(path: Path) -> list[MetricsRow]:
     return rows
 
 
-KINDS = ("evaluation", "episode", "losses")
+KINDS = ("evaluation", "episode", "losses", "agent")
 _KIND, _EVALUATION = b'{"kind": "', b'{"kind": "evaluation"'
 """How `MetricsLog` begins a line. A line that begins in another way is parsed."""
 

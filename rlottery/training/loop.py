@@ -16,6 +16,7 @@ from rlottery.errors import DivergedError, TaskError
 from rlottery.seeding import Streams
 from rlottery.storage.metrics_log import MetricsRow
 from rlottery.storage.progress import Phase
+from rlottery.training.agent_metrics import agent_row
 from rlottery.training.dynamic_sparsity import DynamicSparsity
 from rlottery.training.evaluation import evaluate
 from rlottery.training.learner import Learner
@@ -178,6 +179,8 @@ def train(
             recorder.write(loop.episode.row(step))
         if step % plan.evaluation_interval == 0 or is_last:
             check_sound(loop)
+            learner, stored = loop.learner, loop.replay.stored()
+            recorder.write(agent_row(learner.algorithm, learner.state, stored, step, updates_made))
             recorder.write(evaluation_row(loop, plan, evaluation_environments))
         can_be_saved = ended or (len(environments) > 1 and step // SAVE_INTERVAL > before // SAVE_INTERVAL)
         if can_be_saved and not is_last:
