@@ -58,7 +58,9 @@ def read_results(sources: Sequence[str], naming: Naming, metric: str = "return",
         rows += of_run.rows(named, path, episodes)
         files = str(path) if number == 1 else f"{number} files in {path.parent}"
         told.append(f"{files}: training episodes, {len(rows) - before:,} means of {episodes}")
-    return Elsewhere(runs_of(rows), naming.kinds, naming.controls, tuple(told), training=bool(monitored))
+    return Elsewhere(
+        *(runs_of(rows), naming.kinds, naming.controls, naming.sparsity, tuple(told)), training=bool(monitored)
+    )
 
 
 def _files(source: str) -> Iterator[_File]:

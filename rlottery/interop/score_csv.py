@@ -27,6 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "kind": ("kind",),
     "of": ("of", "control_of"),
+    "sparsity": ("sparsity",),
 }
 """What a column means -> the names by which it is recognised, in any case of letters."""
 KINDS = ("dense", "ticket", "control", "other")
@@ -44,13 +45,14 @@ class Naming:
     Attributes:
         columns: what a column means -> its name, where the user says so.
         runs: the pattern of names of runs, if the user gives one.
-        kinds, controls: what columns said of arms; filled while tables are read.
+        kinds, controls, sparsity: what columns said of arms; filled while tables are read.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     runs: Pattern | None = None
     kinds: dict[str, str] = field(default_factory=dict)
     controls: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sparsity: dict[str, float] = field(default_factory=dict)
 
     def run(self, name: str, where: str) -> Named:
         """What the name of a run says. Raises StudyError if it says no arm or no seed."""
@@ -138,10 +140,12 @@ def _of_table(
         if not arm:
             raise StudyError(f"{where}: the arm is missing.")
         step = entry("step")
+        arm = on_one_line(arm)
         _note_kind(arm, entry("kind"), entry("of"), where, naming)
+        _note_sparsity(arm, entry("sparsity"), where, naming)
         yield Row(
             task=on_one_line(task),
-            arm=on_one_line(arm),
+            arm=arm,
             seed=_seed(entry("seed"), where) if at["seed"] is not None else int(known["seed"]),
             step=None if step is None else _whole(step, "step", where),
             score=_number(score, "score", where),
@@ -208,6 +212,16 @@ def _note_kind(arm: str, kind: str | None, of: str | None, where: str, naming: N
     tickets = tuple(map(str.strip, re.split("[;,]", of))) if of else ()
     if tickets and (before := naming.controls.setdefault(arm, tickets)) != tickets:
         raise StudyError(f"{where}: {on_one_line(arm)} is a control of {of}, and of {', '.join(before)} before.")
+
+
+def _note_sparsity(arm: str, text: str | None, where: str, naming: Naming) -> None:
+    if not text:
+        return
+    share = _number(text, "sparsity", where)
+    if not 0 <= share < 1:
+        raise StudyError(f"{where}: the sparsity {share:g} is not the pruned share of the weights, from 0 to below 1.")
+    if (before := naming.sparsity.setdefault(arm, share)) != share:
+        raise StudyError(f"{where}: {arm} has the sparsity {share:g}, and {before:g} before. Give them two names.")
 
 
 def _number(text: str, what: str, where: str) -> float:

@@ -55,6 +55,7 @@ class Elsewhere:
         runs: by task, arm and seed, each in the order of the files.
         kinds: arm -> "dense", "ticket", "control" or "other", where a column says so.
         controls: control -> the tickets that it is a control of, where a column says so.
+        sparsity: arm -> pruned share of its weights, where a column says so.
         sources: what was read, one line per file or group of files.
         training: whether scores are those of training episodes, with exploration.
     """
@@ -62,6 +63,7 @@ class Elsewhere:
     runs: tuple[ScoredRun, ...]
     kinds: Mapping[str, str] = field(default_factory=dict)
     controls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sparsity: Mapping[str, float] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     training: bool = False
 

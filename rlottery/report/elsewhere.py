@@ -37,6 +37,10 @@ _AS_LONG = 0.95
 """Runs are as long as others from this share of their steps on; episodes don't end at the same step."""
 
 
+_WEIGHTS = "weights"
+"""The group of networks that a sparsity is of."""
+
+
 @dataclass(frozen=True)
 class Roles:
     """What the arms of somebody's files are. All other arms are tickets.
@@ -165,7 +169,7 @@ class _OfTask:
         self.task, self.metric, self.last = task, metric, last
         of_task = [run for run in found.runs if run.task == task]
         self.untrained = [row.score for run in of_task if run.arm == roles.untrained for row in run.rows]
-        self.runs = [_run(run, roles, metric) for run in of_task if run.arm != roles.untrained]
+        self.runs = [_run(run, found, roles, metric) for run in of_task if run.arm != roles.untrained]
         self.given = [run for run in of_task if run.arm != roles.untrained]
         dense = {run.seed: run for run in self.runs if run.arm == DENSE}
         before = {seed: run.evaluations[0] for seed, run in dense.items() if run.evaluations[0].env_steps == 0}
@@ -196,7 +200,7 @@ class _OfTask:
         return max(statistics.pstdev(values), rounding_of(values)) if values else 0.0
 
 
-def _run(given: ScoredRun, roles: Roles, metric: Metric) -> Run:
+def _run(given: ScoredRun, found: Elsewhere, roles: Roles, metric: Metric) -> Run:
     """The run as if a study had it. Raises StudyError if it was evaluated before training alone."""
     evaluations = tuple(
         # A score without a step is one of a trained agent.
@@ -205,7 +209,7 @@ def _run(given: ScoredRun, roles: Roles, metric: Metric) -> Run:
     )
     if all(evaluation.env_steps == 0 for evaluation in evaluations):
         raise StudyError(f"{given.rows[0].where}: arm {given.arm}, seed {given.seed} has no evaluation after step 0.")
-    of = roles.controls.get(given.arm)
+    of, share = roles.controls.get(given.arm), found.sparsity.get(given.arm)
     return Run(
         arm=DENSE if given.arm == roles.dense else given.arm,
         seed=given.seed,
@@ -214,6 +218,7 @@ def _run(given: ScoredRun, roles: Roles, metric: Metric) -> Run:
         # A name that no criterion has: nobody says how an arm was made.
         criterion=None if given.arm == roles.dense or of is not None else f"elsewhere:{given.arm}",
         env_steps=evaluations[-1].env_steps if given.has_steps else None,
+        sparsity=None if share is None or given.arm == roles.dense else {_WEIGHTS: share},
         recipe={} if of is None else {"control": "random", "of": ", ".join(of)},
         start={"rewind": "none"} if given.arm in roles.others or roles.dense is None else {},
         evaluations=evaluations,

@@ -13,6 +13,7 @@ from rlottery.interop.results import read_results
 from rlottery.interop.run_names import Named, Pattern, usual_name
 from rlottery.interop.score_csv import Naming
 from rlottery.interop.scored_runs import Elsewhere
+from tests.peer_environments import run_peer
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,7 @@ def test_columns_say_what_arms_are() -> None:
     found = read('arm,seed,score,kind,of\nbase,0,1,Dense,\nlth,0,1,,\nrnd,0,1,control,"lth;imp"\nimp,0,1,ticket,\n')
     assert found.kinds == {"base": "dense", "rnd": "control", "imp": "ticket"}
     assert found.controls == {"rnd": ("lth", "imp")}
+    assert read("arm,seed,score,sparsity\na,0,1,0.9\nb,0,1,\n").sparsity == {"a": 0.9}
 
 
 def test_a_chart_of_weights_and_biases() -> None:
@@ -173,6 +175,8 @@ BAD: dict[str, tuple[str, str]] = {
     "two columns": ("arm,arm,score\n", r"scores.csv:1: two columns are called 'arm'"),
     "no arm": (HEADER + "a,,0,1,2\n", r"scores.csv:2: the arm is missing"),
     "unknown kind": ("arm,seed,score,kind\nb,0,1,best\n", r"scores.csv:2: the kind 'best' is unknown"),
+    "percent": ("arm,seed,score,sparsity\nb,0,1,90\n", r"scores.csv:2: the sparsity 90 is not the pruned share"),
+    "two sparsities": ("arm,seed,score,sparsity\nb,0,1,0.9\nb,1,1,0.8\n", r"scores.csv:3: b has the sparsity 0.8, and"),
     "two kinds": ("arm,seed,score,kind\nb,0,1,dense\nb,1,1,ticket\n", r"scores.csv:3: b is called ticket, and dense"),
     "odd run": ("Step,fluffy-cloud - return\n1,2\n", r"scores.csv:1: the run is called 'fluffy-cloud'.*--names"),
     "two metrics": ("Step,a-1 - loss,a-1 - return\n1,2,3\n", "scores.csv:1: the columns have several metrics: loss"),
@@ -213,3 +217,17 @@ def test_an_npz_file_that_would_unpickle_is_refused() -> None:
     np.savez("evaluations.npz", timesteps=np.array([1]), results=np.array([[None]]))
     with pytest.raises(StudyError, match="is no array of numbers"):
         read_results(["evaluations.npz"], Naming())
+
+
+def test_logs_of_the_real_stable_baselines3(sb3_python: Path) -> None:
+    """Evaluations as NumPy reads them, and episodes in the order of Stable-Baselines3's own reader."""
+    told = json.loads(run_peer(sb3_python, "sb3_results.py", Path.cwd() / "logs").splitlines()[-1])
+    for seed, expected in told.items():
+        key = ("task", "ppo", int(seed))
+        assert curves(read_results(["logs"], Naming()))[key] == list(
+            zip(expected["steps"], expected["means"], strict=True)
+        )
+        found = read_results(["logs/{arm}/seed_{seed}/*.monitor.csv"], Naming(), episodes=1)
+        returns, lengths = zip(*expected["episodes"], strict=True)
+        steps = np.cumsum(lengths).tolist()
+        assert curves(found)["CartPole-v1", "ppo", int(seed)] == list(zip(steps, returns, strict=True))

@@ -123,6 +123,13 @@ def test_two_arms_are_compared_without_a_dense_one() -> None:
     assert "On T, b is better than c by" in summary_to_markdown(summarise(made))
 
 
+def test_sparsities_of_a_column_are_shown() -> None:
+    found = Elsewhere(runs_of(rows(WORTH)), sparsity={"full": 0.0, "lth": 0.9, "rnd": 0.9}, sources=("s.csv",))
+    made = collect_elsewhere(found, roles_of(found, "full", {"rnd": ("lth",)}), judging_from(()).config(None))
+    assert "| lth | 90 % |" in summary_to_markdown(summarise(made))
+    assert [run.sparsity for run in made.scores[0].every_run if run.seed == 0] == [None, *[{"weights": 0.9}] * 2]
+
+
 def test_what_differs_between_runs_is_said() -> None:
     made = [*rows(WORTH), Row("T", "lth", 9, 1000, 9.0, "s.csv:1")]
     text = summary_to_markdown(summarise(contents(made, dense="full")))
