@@ -469,13 +469,13 @@ def export(
 
 @app.command("import", epilog="Exit codes: 0 agent imported, 2 bad input.")
 def import_(
-    agent: Annotated[Path, typer.Argument(metavar="AGENT", help="The agent's file, such as a .zip of SB3.")],
+    agent: Annotated[Path, typer.Argument(metavar="AGENT", help="Its file: .zip, .cleanrl_model, .pth, .safetensors.")],
     overrides: Overrides = None,
     task: Annotated[
         str | None, typer.Option(metavar="ID", help="The task that it was trained on, such as Pendulum-v1.")
     ] = None,
     replay: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its replay buffer: what save_replay_buffer wrote.")
+        Path | None, typer.Option(metavar="FILE", help="Its replay buffer, of save_replay_buffer, or minari:ID.")
     ] = None,
     initial: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The agent as it was before training, saved in the same way.")
@@ -489,6 +489,10 @@ def import_(
     normalisation: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="For PPO: the statistics of observations and rewards, of VecNormalize.save."),
+    ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For files of weights: which tensors are which layers (docs/import.md)."),
     ] = None,
     algorithm: Annotated[str | None, typer.Option(metavar="NAME", help="sac, td3, dqn or ppo.")] = None,
     seed: Annotated[
@@ -511,7 +515,7 @@ def import_(
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     with plain_errors():
         request = Request(
-            agent, task, initial, replay, algorithm, seed, to, study, overrides or (), normalisation, collect
+            agent, task, initial, replay, algorithm, seed, to, study, overrides or (), normalisation, collect, mapping
         )
         typer.echo(printable(import_agent(request, lambda line: typer.echo(printable(line), err=True))))
 

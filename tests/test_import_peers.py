@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
+import yaml
 from scipy.special import log_softmax
 
 import rlottery
 from rlottery.config import load_config
 from rlottery.export.policy import mlp_outputs
+from rlottery.interop.torch_file import read_torch
 from rlottery.storage.disk import read_arrays
 from tests.command import call, refusal
 from tests.peer_environments import run_peer
@@ -138,6 +141,82 @@ def test_the_replay_is_what_the_library_stored(name: str, sb3_agents: Path) -> N
         assert stored["actions"].sum() == len(actions)
         actions, stored["actions"] = actions[:, 0], stored["actions"].argmax(axis=1)
     np.testing.assert_array_equal(stored["actions"], actions)
+
+
+@pytest.fixture(scope="module")
+def torch_agents(sb3_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of tests/peers/torch_agents.py."""
+    folder = tmp_path_factory.mktemp("torch")
+    run_peer(sb3_python, "torch_agents.py", folder)
+    return folder
+
+
+def mapping(**settings: Any) -> list[str]:
+    file = Path("mapping.yaml")
+    layers = ["network.0", "network.2", "network.4"]
+    file.write_text(yaml.safe_dump({"algorithm": "dqn", "activation": "relu", "networks": {"q": layers}, **settings}))
+    return ["--mapping", str(file)]
+
+
+@pytest.mark.parametrize("algorithm", ["td3", "sac"])
+def test_cleanrls_actors_act_like_the_original(algorithm: str, torch_agents: Path) -> None:
+    steps = ("training.env_steps=500", "training.warmup_steps=100")
+    imported(torch_agents / f"{algorithm}.cleanrl_model", "--task", "Pendulum-v1", *QUICK, *steps)
+    policy = rlottery.load_agent("data/runs/Pendulum-v1/seed_0/dense")
+    acted = arrays_in(torch_agents / f"{algorithm}.npz")
+    assert np.abs(policy(acted["observations"]) - acted["actions"]).max() <= 1e-5 and np.ptp(acted["actions"]) > 0.1
+    assert load_config(Path("config.yaml")).algorithm == algorithm
+
+
+@pytest.mark.parametrize("file", ["dqn.cleanrl_model", "checkpoint.pth", "half.pth", "weights.safetensors"])
+def test_files_of_weights_act_like_the_original(file: str, torch_agents: Path) -> None:
+    layers = ["network.0", "network.2", "network.4"]
+    given: dict[str, Any] = {}
+    if file == "checkpoint.pth":
+        given = {"networks": {"q": [f"model.{layer}" for layer in layers]}}
+    elif file == "weights.safetensors":  # as JAX libraries have them
+        tensors = read_torch((torch_agents / "dqn.cleanrl_model").read_bytes())
+        renamed = {name.replace(".weight", ".kernel"): np.ascontiguousarray(of.T) for name, of in tensors.items()}
+        safetensors.numpy.save_file(renamed, file)
+        given = {"weight": "kernel", "axes": "in_out"}
+    path = Path(file) if file == "weights.safetensors" else torch_agents / file
+    arguments = [] if file == "dqn.cleanrl_model" else mapping(**given)
+    imported(path, "--task", "CartPole-v1", *arguments, *QUICK)
+    policy = rlottery.load_agent("data/runs/CartPole-v1/seed_0/dense")
+    acted = arrays_in(torch_agents / ("dqn.npz" if file == "weights.safetensors" else f"{path.stem}.npz"))
+    outputs = mlp_outputs(policy.layers, acted["observations"])
+    assert np.abs(outputs - acted["actions"]).max() <= 1e-5 and np.ptp(outputs) > 0.1
+
+
+def test_weights_that_cant_be_used_are_refused(torch_agents: Path) -> None:
+    def why(file: str, *arguments: str) -> str:
+        return refusal("import", torch_agents / file, "--task", "CartPole-v1", *arguments)
+
+    assert "CleanRL's PPO, whose hidden layers have tanh" in why("ppo.cleanrl_model")
+    assert "names '__main__.Tanh'" in why("module.pth") and "was not executed" in why("module.pth")
+    assert "PyTorch before 1.6" in why("old.pth")
+    assert "it isn't known what its layers are for: model.network.0" in why("checkpoint.pth")
+    Path("mapping.yaml").write_text("algorithm: dqn\nactivation: tanh\nnetworks: {q: [network.0]}\n")
+    assert "mapping.yaml:2: activation" in why("dqn.cleanrl_model", "--mapping", "mapping.yaml")
+    assert "no such mapping file" in why("dqn.cleanrl_model", "--mapping", "nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"networks": {"q": ["network.0", "network.9"]}}, "it lacks 'network.9.weight'"),
+        ({"networks": {"q": ["network.0", "network.4"]}}, "'network.4' reads 6 inputs, but the layer before it has 8"),
+        ({"networks": {"actor": ["network.0"]}}, "must name the networks of dqn, q"),
+        ({"axes": "in_out"}, "reads 6 inputs|reads 8 inputs|bias' has the shape"),
+        ({"algorithm": "td3"}, "must name the networks of td3"),
+        ({"targets": {"actor": ["network.0"]}}, "no target of 'actor'"),
+        ({"arrays": {"log_std": "network.0.bias"}}, "no such part"),
+    ],
+)
+def test_a_mapping_that_doesnt_fit_is_refused(settings: dict[str, Any], why: str, torch_agents: Path) -> None:
+    arguments = mapping(**settings)
+    message = refusal("import", torch_agents / "dqn.cleanrl_model", "--task", "CartPole-v1", *arguments)
+    assert any(part in message for part in why.split("|")), message
 
 
 def test_adams_moments_are_imported(sb3_agents: Path) -> None:

@@ -67,6 +67,20 @@ class ForeignAgent:
         return found
 
 
+@dataclass(frozen=True)
+class Naming:
+    """How a library names the tensors of a linear layer, and the order of their axes.
+
+    Attributes:
+        weight, bias: what comes after the name of the layer.
+        out_first: whether a weight has the shape (out, in).
+    """
+
+    weight: str = ".weight"
+    bias: str = ".bias"
+    out_first: bool = True
+
+
 class Weights:
     """The tensors of a file by name. It keeps in mind which of them were used.
 
@@ -105,7 +119,7 @@ class Weights:
             raise ForeignFileError(f"it has {name[:100]!r}, which {what} has no place for")
 
 
-def network_arrays(weights: Weights, layers: Layers) -> dict[str, np.ndarray]:
+def network_arrays(weights: Weights, layers: Layers, naming: Naming = Naming()) -> dict[str, np.ndarray]:
     """The arrays of networks by their names in a saved agent. PyTorch's weights (out, in) become kernels (in, out).
 
     Raises ForeignFileError if a tensor is missing, or has a shape that doesn't fit the layer before it.
@@ -116,7 +130,7 @@ def network_arrays(weights: Weights, layers: Layers) -> dict[str, np.ndarray]:
             raise ForeignFileError(f"it has no layers of {place}")
         before: int | None = None
         for index, layer in enumerate(of_network):
-            kernel, bias = _linear(weights, (layer,) if isinstance(layer, str) else layer)
+            kernel, bias = _linear(weights, (layer,) if isinstance(layer, str) else layer, naming)
             if before not in (None, kernel.shape[0]):
                 raise ForeignFileError(
                     f"{layer!r} reads {kernel.shape[0]} inputs, but the layer before it has {before} outputs"
@@ -126,18 +140,21 @@ def network_arrays(weights: Weights, layers: Layers) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _linear(weights: Weights, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _linear(weights: Weights, names: Sequence[str], naming: Naming) -> tuple[np.ndarray, np.ndarray]:
     """Kernel (in, out) and bias (out,) of linear layers next to each other."""
     kernels, biases = [], []
     for name in names:
-        kernel = weights.take(f"{name}.weight")
+        weight, bias_name = f"{name}{naming.weight}", f"{name}{naming.bias}"
+        kernel = weights.take(weight)
         if kernel.ndim != 2 or 0 in kernel.shape:
-            raise ForeignFileError(f"'{name}.weight' has the shape {kernel.shape}, and a layer's weights are a matrix")
+            raise ForeignFileError(f"{weight!r} has the shape {kernel.shape}, and a layer's weights are a matrix")
+        kernel = kernel.T if naming.out_first else kernel
+        outputs = kernel.shape[1]
         # A layer without a bias acts as one with zeros.
-        bias = weights.take(f"{name}.bias") if f"{name}.bias" in weights else np.zeros(len(kernel), np.float32)
-        if bias.shape != kernel.shape[:1]:
-            raise ForeignFileError(f"'{name}.bias' has the shape {bias.shape}, and its layer {len(kernel)} outputs")
-        kernels.append(kernel.T)
+        bias = weights.take(bias_name) if bias_name in weights else np.zeros(outputs, np.float32)
+        if bias.shape != (outputs,):
+            raise ForeignFileError(f"{bias_name!r} has the shape {bias.shape}, and its layer {outputs} outputs")
+        kernels.append(kernel)
         biases.append(bias)
     if len({kernel.shape[0] for kernel in kernels}) > 1:
         raise ForeignFileError(f"{' and '.join(names)} read different numbers of inputs")

@@ -1,14 +1,19 @@
 """Reads an agent of another tool from a file, whatever kind of file it is."""
 
 import hashlib
+import io
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent
+from rlottery.interop.mapping import Mapping
 from rlottery.interop.replay import read_normalisation
 from rlottery.interop.sb3 import read_sb3
+from rlottery.interop.weights_file import read_weights
 from rlottery.safety.regular_files import FileSizeError, read_bytes
+from rlottery.safety.zip_files import checked_zip
 
 MOST_BYTES = 2**32
 """The largest file that is read."""
@@ -23,18 +28,33 @@ class AgentFile:
     agent: ForeignAgent
 
 
-def read_agent(path: Path) -> AgentFile:
-    """The agent in a file of Stable-Baselines3. Raises ForeignFileError if there is none that can be trained here."""
+def read_agent(path: Path, mapping: Mapping | None = None) -> AgentFile:
+    """The agent in a file of Stable-Baselines3 or CleanRL, or in a file of weights.
+
+    Args:
+        mapping: which tensors of a file of weights are which layers.
+
+    Raises ForeignFileError if there is none that can be trained here.
+    """
     try:
         data = read_bytes(path, MOST_BYTES)
     except (OSError, FileSizeError) as error:
         raise ForeignFileError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
     try:
-        agent = read_sb3(data)
+        agent = read_sb3(data) if _is_sb3(data) and mapping is None else read_weights(path, data, mapping)
         agent.hidden  # noqa: B018  # raises if networks differ
     except ForeignFileError as error:
         raise ForeignFileError(f"{path} can't be imported: {str(error).rstrip('.')}.") from None
     return AgentFile(path, hashlib.sha256(data).hexdigest(), agent)
+
+
+def _is_sb3(data: bytes) -> bool:
+    """Whether a file is an archive that isn't one of PyTorch alone. Damaged archives count as one of SB3 too."""
+    try:
+        with checked_zip(io.BytesIO(data), MOST_BYTES) as archive:
+            return not any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (ValueError, zipfile.BadZipFile):
+        return data.startswith(b"PK")
 
 
 def normalised(file: AgentFile, path: Path) -> AgentFile:

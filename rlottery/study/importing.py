@@ -1,13 +1,19 @@
 """`rlottery import`: a dense run of a study from an agent that another tool trained, and its replay buffer."""
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+import numpy as np
+
+from rlottery.agents.description import Spec
 from rlottery.config import ON_POLICY, Config, Task, config_to_dict, load_config
+from rlottery.envs import OpenEnvironments
 from rlottery.errors import ConfigError, ForeignFileError, StudyError
+from rlottery.interop.mapping import read_mapping
 from rlottery.interop.read_agent import AgentFile, normalised, read_agent
 from rlottery.interop.replay import ForeignReplay, read_replay
 from rlottery.report.wording import plural
@@ -39,6 +45,7 @@ class Request:
 
     Attributes:
         agent, initial, replay: the files.
+        mapping: which tensors of a file of weights are which layers.
         normalisation: the running statistics of observations and rewards.
         collect: how many environment steps to take with the agent, in place of a replay buffer; 0: none.
         task: the task's id; None for the only one of an existing study.
@@ -60,6 +67,7 @@ class Request:
     overrides: Sequence[str] = ()
     normalisation: Path | None = None
     collect: int = 0
+    mapping: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,8 @@ def import_agent(request: Request, say: Callable[[str], None] = lambda line: Non
 
 
 def _read_agents(request: Request) -> tuple[AgentFile, AgentFile | None]:
-    file = read_agent(request.agent)
+    mapping = None if request.mapping is None else read_mapping(request.mapping)
+    file = read_agent(request.agent, mapping)
     check_algorithm(file.agent, request.algorithm)
     if request.normalisation is not None:
         file = normalised(file, request.normalisation)
@@ -144,7 +153,7 @@ def _read_agents(request: Request) -> tuple[AgentFile, AgentFile | None]:
         )
     if request.initial is None:
         return file, None
-    initial = read_agent(request.initial)
+    initial = read_agent(request.initial, mapping)
     if (initial.agent.algorithm, initial.agent.networks) != (file.agent.algorithm, file.agent.networks):
         raise ForeignFileError(
             f"{initial.path} is no agent that {file.path} can have been at first: its algorithm or its networks' sizes "
@@ -213,13 +222,32 @@ def _with_replay(request: Request, study: _Study) -> tuple[_Study, ForeignReplay
     if study.config.algorithm in ON_POLICY:
         raise ForeignFileError(f"{request.replay}: agents of PPO have no replay buffer. Leave out --replay.")
     spec = task_spec(study.task)
-    replay = read_replay(request.replay, *spec.sizes, discrete=spec.discrete)
+    if (dataset := dataset_of(request.replay)) is not None:
+        replay = _dataset(dataset, study, spec)
+    else:
+        replay = read_replay(request.replay, *spec.sizes, discrete=spec.discrete)
     steps = study.config.training_for(study.task).env_steps
     if study.new is not None and (kept := len(replay.transitions.rewards)) < steps:
         study.new.keep_only(replay.capacity or kept)
         config = study.new.config(study.config.data)
         study = _Study(study.path, config, config.tasks[0], study.new)
     return study, replay
+
+
+def dataset_of(replay: Path) -> str | None:
+    """The id of a Minari dataset that `--replay` names; None if it names a file."""
+    kind, colon, name = str(replay).partition(":")
+    return name if colon and kind == "minari" else None
+
+
+def _dataset(name: str, study: _Study, spec: Spec) -> ForeignReplay:
+    """The transitions of a Minari dataset."""
+    from rlottery.interop.minari import read_dataset
+
+    with OpenEnvironments() as environments:
+        actions = environments.make(study.task.id, study.task.kwargs).actions
+    found = read_dataset(name, study.task.id, spec.observation_size, actions)
+    return ForeignReplay(found._replace(ends=None), capacity=None)
 
 
 def _check_collect(request: Request, study: _Study) -> None:
@@ -246,10 +274,23 @@ def _imported(
     if initial is not None:
         imported["initial"] = SourceFile(file=initial.path.name, sha256=initial.sha256)
     if request.replay is not None:
-        imported["replay"] = SourceFile(file=request.replay.name, sha256=file_digest(request.replay))
+        dataset = dataset_of(request.replay)
+        imported["replay"] = (
+            SourceFile(file=request.replay.name, sha256=file_digest(request.replay))
+            if dataset is None
+            else SourceFile(file=str(request.replay), sha256=_digest_of(replay))
+        )
     if request.collect:
         imported["collected"] = request.collect
     return imported
+
+
+def _digest_of(replay: ForeignReplay | None) -> str:
+    """The SHA-256 of transitions, field by field: a dataset has no file of its own."""
+    sha = hashlib.sha256()
+    for array in replay.transitions.fields.values() if replay is not None else ():
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
 
 
 def _existing_run(job: Job, imported: Imported) -> Manifest | None:

@@ -125,6 +125,20 @@ def test_data_is_collected_with_the_agent() -> None:
     assert call("run", "--pruning-method", "gradient")[0] == 0
 
 
+def test_a_minari_dataset_is_read_as_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    imported("--to", "first", "--replay", REPLAY, *TASK, *QUICK)
+    name, again = "rlottery/pendulum/sac-v0", Path("second") / DENSE
+    code, _, message = call("export", Path("first") / DENSE, "--format", "minari", "--to", name)
+    assert code == 0, message
+    imported("--to", "second", "--replay", f"minari:{name}", *TASK, *QUICK)
+    for field in ("observations", "rewards", "terminations"):
+        stored = [np.load(folder / "replay" / f"{field}.npy") for folder in (Path("first") / DENSE, again)]
+        np.testing.assert_array_equal(*stored)
+    assert "no dataset rlottery/x-v0" in refusal("import", AGENT, "--replay", "minari:rlottery/x-v0", *TASK)
+
+
 def test_importing_again_changes_nothing() -> None:
     imported("--initial", INITIAL, *TASK, *QUICK)
     before = contents(Path())

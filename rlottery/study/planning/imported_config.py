@@ -64,21 +64,21 @@ class ImportedConfig:
             given = found.get(section, {})
             values[section] = {key: given[key] for key in keys if given.get(key) is not None}
             self.defaults += [f"{section}.{key}" for key in keys if given.get(key) is None]
-        steps, together = training["env_steps"], training.get("environments", 1)
-        interval = max(steps // EVALUATIONS // together, 1) * together
-        values["evaluation"] = {"interval": interval, "episodes": 10, "score_evaluations": 1}
+        values["evaluation"] = {"interval": None, "episodes": 10, "score_evaluations": 1}
         self.values = values
         for override in overrides:
             self._set(override)
+        if values["evaluation"]["interval"] is None:
+            values["evaluation"]["interval"] = self._interval()
+        if agent.env_steps is None and not any(one.startswith("training.env_steps=") for one in overrides):
+            self.notes.append(
+                f"The file doesn't say how long the agent was trained: training.env_steps is {DEFAULT_ENV_STEPS:,}, "
+                "which is how long tickets are trained. Set it: training.env_steps=N"
+            )
 
     def _fit(self, training: dict[str, Any], agent: ForeignAgent) -> None:
         """Change what a config can't have: numbers that are out of range, or that don't divide each other."""
         steps = training["env_steps"] = agent.env_steps or DEFAULT_ENV_STEPS
-        if agent.env_steps is None:
-            self.notes.append(
-                f"The file doesn't say how long the agent was trained: training.env_steps is {steps:,}, which is how "
-                "long tickets are trained. Set it: training.env_steps=N"
-            )
         warmup = training.get("warmup_steps")
         if type(warmup) is int and warmup >= steps:
             training["warmup_steps"] = steps - 1
@@ -86,6 +86,14 @@ class ImportedConfig:
         if steps % together or (training.get("warmup_steps") or 0) % together or together > 1_024:
             training["environments"] = 1
             self.notes.append(f"It was trained in {together} environments at a time, which don't divide its steps.")
+
+    def _interval(self) -> int:
+        """Environment steps between evaluations."""
+        steps, together = (self.values["training"].get(key) for key in ("env_steps", "environments"))
+        if type(steps) is not int or steps < 1 or type(together) not in (int, type(None)):
+            return 1  # the settings are refused anyway
+        together = max(together or 1, 1)
+        return max(steps // EVALUATIONS // together, 1) * together
 
     def _set(self, override: str) -> None:
         key, equals, text = override.partition("=")

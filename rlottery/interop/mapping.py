@@ -1,0 +1,53 @@
+"""A mapping file: which tensors of a file of weights are the layers of which network here.
+
+algorithm: sac
+activation: relu
+networks:
+  actor: [actor.fc1, actor.fc2, [actor.fc_mean, actor.fc_logstd]]
+  critic.q1: [qf1.fc1, qf1.fc2, qf1.fc3]
+  critic.q2: [qf2.fc1, qf2.fc2, qf2.fc3]
+targets: {critic.q1: [...], critic.q2: [...]}      # optional
+arrays: {log_temperature: log_alpha}               # optional; of PPO: log_std
+weight: weight                                     # what the names of weights and biases end in, after a dot
+bias: bias
+axes: out_in                                       # or in_out, as of JAX libraries
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rlottery.config import AlgorithmName
+from rlottery.config.loading import load_settings
+from rlottery.errors import ConfigError
+
+Modules = Annotated[list[str | list[str]], Field(min_length=1, max_length=100)]
+
+
+class Mapping(BaseModel):
+    """The content of a mapping file. Its module has an example.
+
+    Attributes:
+        networks, targets: path of a network -> the names of its layers, from input to output. A list of names stands
+            for layers whose outputs are one after the other.
+        arrays: part of an agent -> the name of a tensor.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    algorithm: AlgorithmName
+    activation: Literal["relu"]
+    networks: dict[str, Modules]
+    targets: dict[str, Modules] = {}
+    arrays: dict[Literal["log_temperature", "log_std"], str] = {}
+    weight: str = "weight"
+    bias: str = "bias"
+    axes: Literal["out_in", "in_out"] = "out_in"
+
+
+def read_mapping(path: Path) -> Mapping:
+    """The mapping in a YAML file. Raises ConfigError, with file and line."""
+    if not path.exists():
+        raise ConfigError(f"{path}: there is no such mapping file. docs/import.md has an example.")
+    return load_settings(path, Mapping, "rlottery import")
