@@ -15,8 +15,6 @@ from rlottery.storage.stored_types import Count, Number, Share
 from rlottery.storage.temporary_files import temporary_path
 
 RENEW_SECONDS = 1.0
-CHECK_STEPS = 10
-"""How many steps pass between two looks at the clock, so that progress costs no time."""
 _MAX_BYTES = 4096
 _SLOWEST = 1e-6
 Phase = Literal["compiling", "evaluating"]
@@ -56,11 +54,10 @@ class ProgressFile:
 
     Args:
         began_at: the step where this session began.
-        check_steps: how many steps pass between two looks at the clock.
     """
 
-    def __init__(self, path: Path, total_steps: int, began_at: int = 0, check_steps: int = CHECK_STEPS):
-        self._path, self._total, self._began_at, self._check_steps = path, total_steps, began_at, check_steps
+    def __init__(self, path: Path, total_steps: int, began_at: int = 0):
+        self._path, self._total, self._began_at = path, total_steps, began_at
         self._began = self._written = time.monotonic()
         self._last: dict[str, float] = {}
         self._step = began_at
@@ -68,9 +65,9 @@ class ProgressFile:
         self._write()
 
     def tick(self, step: int) -> None:
-        """Call after each environment step."""
+        """Call after each environment step, and meanwhile as often as you like."""
         self._step = step
-        if step % self._check_steps == 0 and time.monotonic() - self._written >= RENEW_SECONDS:
+        if time.monotonic() - self._written >= RENEW_SECONDS:
             self._write()
 
     def enter(self, phase: Phase | None) -> None:

@@ -70,7 +70,10 @@ class TrainingPlan:
 
 
 class Recorder(Protocol):
-    """Receives what a run reports while it trains: rows of metrics, each environment step that is done, and phases."""
+    """Receives what a run reports while it trains: rows of metrics, the environment steps done, and phases.
+
+    `tick` is called after each environment step, and again after each update that follows it.
+    """
 
     def write(self, row: MetricsRow) -> None: ...
     def tick(self, step: int) -> None: ...
@@ -161,10 +164,13 @@ def train(
         updates_made += updates
         if not compiled and updates:
             recorder.enter("compiling")
-        batch = _update(loop, plan, updates)
-        if not compiled and updates:
-            recorder.enter(None)
-            compiled = True
+        batch = None
+        for rows in _updates(loop, plan, updates):
+            batch = rows
+            if not compiled:
+                recorder.enter(None)
+                compiled = True
+            recorder.tick(step)
         if plan.dynamic is not None and plan.dynamic.due(step):
             if batch is None:  # there are fewer updates than steps
                 batch = loop.replay.sample(loop.minibatches, plan.batch_size)
@@ -280,19 +286,15 @@ class _Collector:
         return _checked_actions(loop, actions, observations)
 
 
-def _update(loop: Loop, plan: TrainingPlan, updates: int) -> np.ndarray | None:
-    """Make so many updates. Returns the rows of the last batch; None if there is no update.
-
-    An on-policy agent makes all of a rollout's at once.
-    """
-    batch = None
+def _updates(loop: Loop, plan: TrainingPlan, updates: int) -> Iterator[np.ndarray]:
+    """Make so many updates, and yield the rows of each one's batch. An on-policy agent makes all of a rollout's."""
     for batch in _batches(loop, plan, updates):
         result = loop.learner.update(batch)
         loop.losses.add(result.metrics)
         if not result.finite:
             state = loop.learner.state
             raise _diverged(loop, _not_finite(result.metrics, state), _named(loop, batch), state)
-    return batch
+        yield batch
 
 
 def _batches(loop: Loop, plan: TrainingPlan, updates: int) -> Iterator[np.ndarray]:

@@ -8,7 +8,7 @@ from rlottery.training.loop import Loop
 
 
 class Rows:
-    """Keeps the rows of metrics and the phases; `tick` is called after each environment step."""
+    """Keeps the rows of metrics and the phases; `tick` is called after each environment step and update."""
 
     def __init__(self, tick: Callable[[int], object] = lambda step: None) -> None:
         self.rows: list[MetricsRow] = []

@@ -130,7 +130,7 @@ def test_evaluations_stand_at_the_start_at_each_interval_and_at_the_end(plain: t
     assert [row["env_steps"] for row in run.of_kind("evaluation")] == [0, 20, 40, 50]
     assert run.rows[0]["kind"] == "evaluation"
     assert run.rows[-1] == run.of_kind("evaluation")[-1]
-    assert run.ticks == list(range(1, 51))
+    assert list(dict.fromkeys(run.ticks)) == list(range(1, 51))
 
 
 def test_phases_in_which_no_step_is_taken_are_named(plain: tuple[Run, Loop]) -> None:
@@ -196,10 +196,12 @@ def test_fewer_updates_than_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses are reported at the next step that is due, however few updates there were."""
     monkeypatch.setattr(training, "LOSS_INTERVAL", 5)
     run = Run(env_steps=45, updates_per_step=EVERY_8)
-    made: list[int] = []
-    run.recorder.tick = lambda step: made.append(int(run.loop.learner.state.updates))
+    made: list[tuple[int, int]] = []
+    run.recorder.tick = lambda step: made.append((step, int(run.loop.learner.state.updates)))
     run.train()
-    assert made == [max(0, step - 11) // 8 * 2 for step in range(1, 46)]  # a tick comes before the step's updates
+    before = {step: max(0, step - 11) // 8 * 2 for step in range(1, 46)}
+    after_updates = [(step, before[step] + number) for step in (18, 26, 34, 42) for number in (1, 2)]
+    assert made == sorted([*before.items(), *after_updates])
     # The toy's loss counts the updates.
     assert [(row["env_steps"], row["loss"]) for row in run.of_kind("losses")] == [
         (20, 0.5),
@@ -267,7 +269,10 @@ def test_discrete_actions_are_one_hot_and_know_the_step_of_training() -> None:
         return np.eye(3, dtype=np.float32)[step % 3]
 
     algorithm = replace(
-        TOY, explore=explore, exploit=lambda outputs: np.eye(3)[1], noise_size=lambda spec: spec.action_size + 1
+        TOY,
+        explore=explore,
+        complete=lambda outputs, arrays: np.tile(np.float32([0, 1, 0]), (len(outputs), 1)),  # action 1 is the best
+        noise_size=lambda spec: spec.action_size + 1,
     )
     discrete = {"algorithm": algorithm, "environment": Doors, "spec": Spec(2, 3, discrete=True)}
     run = Run(env_steps=62, warmup_steps=60, updates_per_step={"every": 500}, interval=62, steps_before=7, **discrete)
@@ -460,7 +465,7 @@ def test_several_environments_take_turns_and_each_step_has_its_true_end() -> Non
     numbers = [[0, 3, 5, 7], [1, 4, 8], [2, 6]]
     for environment, expected in zip(run.environments, numbers, strict=False):
         assert environment.seeds == [run.streams.for_purpose("episode", k) % 2**31 for k in expected]
-    assert run.ticks == list(range(3, 25, 3))
+    assert list(dict.fromkeys(run.ticks)) == list(range(3, 25, 3))
     assert [row["env_steps"] for row in run.of_kind("evaluation")] == [0, 12, 24]
 
 
@@ -497,11 +502,11 @@ def test_no_two_environments_share_noise_or_actions() -> None:
 @pytest.mark.parametrize("updates", [1, 3, 0.25, {"every": 6, "updates": 2}])
 def test_updates_are_per_environment_step(updates: Any) -> None:
     run = Run(env_steps=40, warmup_steps=8, environments=4, updates_per_step=updates)
-    made: list[int] = []
-    run.recorder.tick = lambda step: made.append(int(run.loop.learner.state.updates))
+    made: dict[int, int] = {}  # at the first tick of each step, before its updates
+    run.recorder.tick = lambda step: made.setdefault(step, int(run.loop.learner.state.updates))
     state = run.train().learner.state
     asked = Training(warmup_steps=8, updates_per_step=updates)
-    assert made == [asked.updates_by(step - 4) for step in range(4, 41, 4)]
+    assert made == {step: asked.updates_by(step - 4) for step in range(4, 41, 4)}
     assert int(state.updates) == asked.updates_by(40)
 
 

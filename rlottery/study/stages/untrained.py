@@ -46,7 +46,7 @@ def evaluate_untrained(job: Job, stop_wanted: Callable[[], bool], environments: 
     check_sizes(environment, task_spec(task))
     seeds = untrained_seeds(config.name, task.name, asked)
     episodes = evaluation_seeds(config.name, task.name, config.evaluation.episodes)
-    progress, saved_at = ProgressFile(job.files.progress, asked, len(returns), check_steps=1), time.monotonic()
+    progress, saved_at = ProgressFile(job.files.progress, asked, len(returns)), time.monotonic()
     try:
         while (index := len(returns)) < asked:
             total, success = _play(policy(seeds[index]), environment, episodes[index % len(episodes)])
