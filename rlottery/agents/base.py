@@ -46,7 +46,6 @@ class Algorithm:
             exceed [-1, 1]: they are stored as they are, and environments clip them. The step is the agent's, for
             schedules: that of the run, counted on from the step that the agent was rewound to. Actions are NaN where
             outputs are not finite.
-        exploit: (outputs) -> the deterministic actions that are evaluated; NaN as for `explore`.
         update: (state, batch, settings) -> (state, metrics as scalars by name).
         losses: (state, batch, key, settings) -> ``{group: f(the group's params) -> scalar}``: each group's own loss as
             a function of its weights, everything else fixed at `state`. A loss is a mean over the batch's transitions
@@ -54,6 +53,8 @@ class Algorithm:
             single transitions can therefore be separated at the cost of one.
         layer_inputs: (state, batch) -> ``{group: {path: (batch, in)}}``: the input of each kernel on the batch's
             observations (and actions, for a critic), with the paths of `kernels`.
+        exploit: (outputs) -> the deterministic continuous actions that are evaluated; NaN as for `explore`. Discrete
+            ones are where the largest output is.
         noise_size: (spec) -> the number of standard normal numbers that `explore` needs for an action.
         acting_arrays: (state) -> small arrays by name that acting needs in addition to the acting network, such as the
             statistics that observations are normalised with.
@@ -72,10 +73,10 @@ class Algorithm:
     rewind: Callable[..., Any]
     map_weights: Callable[..., Any]
     explore: Callable[..., Any]
-    exploit: Callable[..., Any]
     update: Callable[..., tuple[Any, dict[str, jax.Array]]]
     losses: Callable[..., dict[str, Callable[[Tree], jax.Array]]]
     layer_inputs: Callable[..., dict[str, dict[str, jax.Array]]]
+    exploit: Callable[..., Any] = largest
     noise_size: Callable[[Spec], int] = lambda spec: spec.action_size
     acting_arrays: Callable[[Any], dict[str, Any]] = lambda state: {}
     see: Callable[[Any, Mapping[str, Any]], Any] = lambda observations, arrays: observations
@@ -89,12 +90,8 @@ class Algorithm:
         return reduce(getitem, self.description.acting.split("."), params)
 
     def deterministic(self, outputs: np.ndarray, spec: Spec) -> np.ndarray:
-        """The deterministic actions (..., act) for outputs (..., out).
-
-        An algorithm that learns both kinds of actions chooses discrete ones by the largest output.
-        """
-        chooses = spec.discrete and "continuous" in self.description.learns and "discrete" in self.description.learns
-        actions: np.ndarray = largest(outputs) if chooses else self.exploit(outputs)
+        """The deterministic actions (..., act) for outputs (..., out); discrete ones where the largest output is."""
+        actions: np.ndarray = largest(outputs) if spec.discrete else self.exploit(outputs)
         return actions
 
     def with_masks(self, state: Any, masks: Tree) -> Any:

@@ -152,9 +152,8 @@ DQN = Algorithm(
     rewind,
     map_weights,
     explore,
-    exploit=largest,
-    update=update,
-    losses=losses,
-    layer_inputs=layer_inputs,
+    update,
+    losses,
+    layer_inputs,
     noise_size=noise_size,
 )

@@ -177,4 +177,6 @@ def _optimizers(settings: SACSetup) -> dict[str, optax.GradientTransformation]:
     }
 
 
-SAC = Algorithm(SAC_DESCRIPTION, init_params, init, rewind, map_weights, explore, exploit, update, losses, layer_inputs)
+SAC = Algorithm(
+    SAC_DESCRIPTION, init_params, init, rewind, map_weights, explore, update, losses, layer_inputs, exploit=exploit
+)

@@ -157,4 +157,6 @@ def _optimizers(settings: TD3Setup) -> dict[str, optax.GradientTransformation]:
     return {"actor": optax.adam(td3.actor_learning_rate), "critic": optax.adam(td3.critic_learning_rate)}
 
 
-TD3 = Algorithm(TD3_DESCRIPTION, init_params, init, rewind, map_weights, explore, exploit, update, losses, layer_inputs)
+TD3 = Algorithm(
+    TD3_DESCRIPTION, init_params, init, rewind, map_weights, explore, update, losses, layer_inputs, exploit=exploit
+)

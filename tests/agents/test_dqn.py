@@ -152,9 +152,9 @@ def test_values_that_are_not_finite_give_no_action(wrong: float) -> None:
     """Also where the action is random: the loop has to notice."""
     outputs = np.array([[0.1, wrong, 0.2, 0.3], [0.1, 0.5, 0.2, 0.3]], np.float32)
     noise = np.array([[1, 0, 0, 0, -9], [0, 0, 1, 0, -9]], np.float32)
-    for actions in (DQN.exploit(outputs), dqn.explore(outputs, noise, 1, SINGLE)):
+    for actions in (DQN.deterministic(outputs, SPEC), dqn.explore(outputs, noise, 1, SINGLE)):
         assert np.isnan(actions[0]).all() and actions[1].sum() == 1
-    assert DQN.exploit(outputs)[1].argmax() == 1 and dqn.explore(outputs, noise, 1, SINGLE)[1].argmax() == 2
+    assert DQN.deterministic(outputs, SPEC)[1].argmax() == 1 and dqn.explore(outputs, noise, 1, SINGLE)[1].argmax() == 2
 
 
 def test_criteria_read_the_loss_of_training_with_targets_that_stay() -> None:
