@@ -27,6 +27,8 @@ _T = TypeVar("_T")
 
 MAX_LAYERS = 100
 """The most hidden layers of a network."""
+MOST_ENVIRONMENTS = 1_024
+"""The most training episodes at the same time."""
 
 
 def expects(what: str) -> WrapValidator:
@@ -86,7 +88,7 @@ CountOrAll = Annotated[int | Literal["all"], whole(1, word="all")]
 Workers = Annotated[int | Literal["auto"], whole(1, 1_024, word="auto")]
 Seed = Annotated[int, whole(0, LARGEST_SEED)]
 Episodes = Annotated[int, whole(1, 100_000)]
-Environments = Annotated[int, whole(1, 1_024)]
+Environments = Annotated[int, whole(1, MOST_ENVIRONMENTS)]
 Batch = Annotated[int, whole(1, 1_000_000)]
 NotNegative = Annotated[float, real("a number of at least 0", lambda x: x >= 0, float32=True)]
 Positive = Annotated[float, real("a number above 0", lambda x: x > 0, float32=True)]

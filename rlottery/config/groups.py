@@ -13,13 +13,15 @@ ON_POLICY: tuple[AlgorithmName, ...] = ("ppo",)
 """Those that learn from rollouts of the current policy, not from replay."""
 DEFAULT_ALGORITHM: AlgorithmName = "sac"
 """The algorithm of configs that choose none. Records don't name it, as those of versions that knew no other."""
-GROUPS: dict[AlgorithmName, tuple[str, ...]] = {
-    "sac": ("actor", "critic"),
-    "td3": ("actor", "critic"),
-    "dqn": ("q",),
-    "ppo": ("actor", "critic"),
+NETWORKS: dict[AlgorithmName, dict[str, int]] = {
+    "sac": {"actor": 1, "critic": 2},
+    "td3": {"actor": 1, "critic": 2},
+    "dqn": {"q": 1},
+    "ppo": {"actor": 1, "critic": 1},
 }
-"""The groups of networks of each algorithm: the keys of `network`, and of sparsities and allocations by group."""
+"""The groups of networks of each algorithm, and how many networks are in each."""
+GROUPS: dict[AlgorithmName, tuple[str, ...]] = {name: tuple(groups) for name, groups in NETWORKS.items()}
+"""The groups of each algorithm: the keys of `network`, and of sparsities and allocations by group."""
 
 
 def groups_named(value: Mapping[str, Any]) -> tuple[str, ...]:

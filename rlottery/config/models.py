@@ -27,6 +27,7 @@ from rlottery.config.contrasts import Contrast, RegisteredContrast, objections
 from rlottery.config.expand import RecipeError, spread
 from rlottery.config.fields import (
     FILLED,
+    MOST_ENVIRONMENTS,
     Seconds,
     Section,
     Seed,
@@ -38,8 +39,8 @@ from rlottery.config.fields import (
     listed,
     or_closest,
 )
-from rlottery.config.groups import ALGORITHMS, DEFAULT_ALGORITHM, GROUPS, ON_POLICY, AlgorithmName
-from rlottery.config.numbers import LARGEST_COUNT, fault
+from rlottery.config.groups import ALGORITHMS, DEFAULT_ALGORITHM, GROUPS, NETWORKS, ON_POLICY, AlgorithmName
+from rlottery.config.numbers import LARGEST_COUNT, fault, nearest_divisors, nearest_multiples
 from rlottery.config.recipes import PrunedRecipe, Recipe, SparseTrainingRecipe, TransferRecipe, parse_recipe
 from rlottery.config.sections import (
     MOST_EPISODES,
@@ -57,6 +58,7 @@ from rlottery.config.sections import (
 )
 from rlottery.config.tracking import TRACKERS, Tracking
 from rlottery.config.training import NOT_FOR_ROLLOUTS, Training, TrainingOnRollouts
+from rlottery.config.updates import at_the_least
 from rlottery.config.yaml_lines import KeyPath, dotted, show
 from rlottery.errors import ConfigError
 
@@ -265,10 +267,21 @@ class Config(Section):
     @model_validator(mode="after")
     def _masks_fit(self) -> Self:
         """Check that the masks of these networks can be saved and read."""
-        networks = [of for group, of in self.hidden_layers.items() for _ in range(2 if group == "critic" else 1)]
-        weights = sum(one * next_one for of in networks for one, next_one in pairwise(of))
+        numbers, layers = NETWORKS[self.algorithm], self.hidden_layers
+        weights = sum(numbers[group] * one * after for group in layers for one, after in pairwise(layers[group]))
         if weights > MOST_WEIGHTS:
             raise _at(("network",), f"makes {weights:,} weights between hidden layers; the most is {MOST_WEIGHTS:,}")
+        return self
+
+    @model_validator(mode="after")
+    def _updates_come_out_even(self) -> Self:
+        """Check fractions of an update, before anything is compared with the steps of the first one."""
+        for index, task in enumerate(self.tasks):
+            training = self.training_for(task)
+            steps = training.env_steps - training.warmup_steps
+            if steps > 0 and (problem := training.updates_per_step.uneven(steps)):
+                place, *others = self._given_places(index, _UPDATES[:1])
+                raise _at(place, problem, *others)
         return self
 
     @model_validator(mode="after")
@@ -381,10 +394,10 @@ class Config(Section):
             episodes = self.evaluation.episodes
             made = self.evaluation.number(steps)
             at_once = training.environments
-            uneven = {"env_steps": steps, "warmup_steps": warmup, "interval": interval}
+            counts = {"env_steps": steps, "warmup_steps": warmup, "interval": interval}
             on_rollouts = isinstance(training, TrainingOnRollouts)
-            uneven |= {"rollout_steps": training.stride} if on_rollouts else {}
-            uneven = {key: value for key, value in uneven.items() if value % at_once}
+            counts |= {"rollout_steps": training.stride} if on_rollouts else {}
+            uneven = [f"{key} ({value})" for key, value in counts.items() if value % at_once]
             too_many = f"at most the evaluations of a run ({made}: one per {interval} steps in {steps})"
             rules = [
                 (warmup < steps, f"warmup_steps ({warmup}) must be less than env_steps ({steps})", _WARMUP),
@@ -407,13 +420,13 @@ class Config(Section):
                 (
                     warmup >= steps or updates > 0 or on_rollouts,
                     f"updates_per_step ({training.updates_per_step}) makes the first update after step {waits}, but "
-                    f"env_steps is {steps}",
+                    f"env_steps is {steps}; {at_the_least(max(steps - warmup, 1))}",
                     _UPDATES,
                 ),
                 (
                     not uneven,
-                    f"environments ({at_once}) must divide "
-                    + " and ".join(f"{key} ({value})" for key, value in uneven.items()),
+                    f"environments ({at_once}) must divide {' and '.join(uneven)}"
+                    + nearest_divisors(at_once, *counts.values(), most=MOST_ENVIRONMENTS),
                     _ENVIRONMENTS,
                 ),
                 (
@@ -465,9 +478,7 @@ def _rules_of_rollouts(training: Training, settings: Hyperparameters) -> Iterato
     )
     yield (
         rollout % batch == 0,
-        f"{batch_text} must divide {rollout_text}"
-        if batch <= rollout
-        else f"{batch_text} must be at most {rollout_text}, and divide it",
+        f"{batch_text} must divide {rollout_text}{nearest_divisors(batch, rollout)}",
         ((name, "batch_size"), steps),
     )
     yield (
@@ -525,7 +536,10 @@ def _conflicts(recipe: Recipe, config: Config, task: Task) -> Iterator[tuple[Key
             least = after_warmup if training.updates_every_step else f"at least {first} (the first update)"
             yield ("rewind", "step"), f"must be {least}, not {step}: {until}"
         if step % training.stride:
-            yield ("rewind", "step"), f"must be a multiple of {training.stride_key}, not {step}"
+            yield (
+                ("rewind", "step"),
+                f"must be a multiple of {training.stride_key}, not {step}{nearest_multiples(step, training.stride)}",
+            )
         if step > steps - needed:
             yield (
                 ("rewind", "step"),

@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pydantic import PlainValidator
 from pydantic_core import PydanticCustomError
@@ -77,6 +77,25 @@ def real(
         return number
 
     return PlainValidator(check)
+
+
+def nearest_divisors(number: int, *dividends: int, most: int = LARGEST_COUNT) -> str:
+    """``; the nearest are 2 and 4``: the closest whole numbers, below and above, that divide all of these."""
+    common = math.gcd(*dividends)
+    small = [divisor for divisor in range(1, math.isqrt(common) + 1) if common % divisor == 0]
+    return _nearest(number, [one for one in (*small, *(common // one for one in small)) if one <= most])
+
+
+def nearest_multiples(number: int, of: int) -> str:
+    """``; the nearest are 2048 and 4096``: the closest multiples of `of`, below and above."""
+    below = number // of * of
+    return _nearest(number, [below, below + of] if below else [of])
+
+
+def _nearest(number: int, choices: Sequence[int]) -> str:
+    below, above = [one for one in choices if one < number], [one for one in choices if one > number]
+    nearest = [str(one) for one in (max(below, default=None), min(above, default=None)) if one is not None]
+    return f"; the nearest {'is' if len(nearest) == 1 else 'are'} {' and '.join(nearest)}"
 
 
 def _as_float32(number: float) -> float:

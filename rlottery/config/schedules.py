@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, get_ar
 from pydantic import Field, model_serializer, model_validator
 
 from rlottery.config.fields import Count, Fraction, OpenFraction, Section, Sparsity, UpToOne, listed
-from rlottery.config.numbers import fault
+from rlottery.config.numbers import fault, nearest_multiples
 from rlottery.config.recipe_keys import Allocation
 from rlottery.config.training import Training
 from rlottery.config.yaml_lines import show_keys
@@ -279,7 +279,8 @@ def _step_at(share: float, training: Training) -> int:
 
 def _uneven(interval: int, training: Training) -> Iterator[tuple[str, str]]:
     if interval % training.stride:
-        yield "interval", f"must be a multiple of {training.stride_key}, not {interval}"
+        nearest = nearest_multiples(interval, training.stride)
+        yield "interval", f"must be a multiple of {training.stride_key}, not {interval}{nearest}"
 
 
 def _ends_too_early(end: int, training: Training) -> Iterator[tuple[str, str]]:

@@ -17,10 +17,7 @@ LONGEST_FRACTION = 1_000
 
 def _number_of_updates(value: object) -> int | float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
-        if value % 1:
-            return _even(value)
-        count: int = TypeAdapter(Count).validate_python(value)
-        return count
+        return value if value % 1 else _whole(value)
     unquoted = "; leave the quotes out" if isinstance(value, str) and is_number(value) else ""
     raise fault(
         "must be a whole number of at least 1, a fraction such as 0.25 (an update every 4 steps) or "
@@ -28,17 +25,9 @@ def _number_of_updates(value: object) -> int | float:
     )
 
 
-def _even(value: float) -> float:
-    exact = Fraction(_exactly(value))
-    if exact.denominator <= LONGEST_FRACTION:
-        return value
-    as_it_is = exact.numerator == 1 and exact.denominator <= LARGEST_COUNT
-    near = exact if as_it_is else exact.limit_denominator(LONGEST_FRACTION)
-    instead = f"every: {near.denominator}, updates: {near.numerator}" if near else "every: STEPS, updates: 1"
-    raise fault(
-        f"must be a fraction that comes out even within {LONGEST_FRACTION:,} environment steps, not {show(value)}; "
-        f"write {{{instead}}}"
-    )
+def _whole(value: float) -> int:
+    count: int = TypeAdapter(Count).validate_python(value)
+    return count
 
 
 NumberOfUpdates = Annotated[int | float, PlainValidator(_number_of_updates)]
@@ -81,10 +70,32 @@ class Updates(Section):
         """The updates that have been made `steps` environment steps after the warm-up."""
         return math.floor(max(steps, 0) // self.every * _exactly(self.updates))
 
+    def uneven(self, steps: int) -> str | None:
+        """What is wrong with a fraction that doesn't come out even, and what to write; None if it does.
+
+        Args:
+            steps: environment steps of a run after its warm-up.
+        """
+        exact = Fraction(_exactly(self.updates))
+        if exact.denominator <= LONGEST_FRACTION:
+            return None
+        each = exact / self.every
+        even = each if each.numerator == 1 else each.limit_denominator(LONGEST_FRACTION)
+        near = Updates.model_construct(every=even.denominator, updates=even.numerator)
+        return (
+            f"must be a fraction that comes out even within {LONGEST_FRACTION:,} environment steps, not "
+            f"{show(self.updates)}; {f'write {near}' if near.after(steps) else at_the_least(steps)}"
+        )
+
     @property
     def longest_wait(self) -> int:
         """Environment steps until the first update, and the most between two updates."""
         return self.every * math.ceil(1 / _exactly(self.updates))
+
+
+def at_the_least(steps: int) -> str:
+    """What to write for the fewest updates in a run with so many environment steps after its warm-up."""
+    return f"for a single update in a run, write {Updates(every=steps)}"
 
 
 @cache

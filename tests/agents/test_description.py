@@ -1,3 +1,5 @@
+from collections import Counter
+
 import jax
 import pytest
 
@@ -7,6 +9,7 @@ from rlottery.agents.base import kernels
 from rlottery.agents.description import Spec, kernel_shapes
 from rlottery.agents.sac import init_params
 from rlottery.config import NetworkSettings, SACSettings
+from rlottery.config.groups import NETWORKS
 from rlottery.config.sections import ALGORITHMS
 from tests.cases import CASES, EACH, Case, places
 
@@ -38,6 +41,7 @@ def test_a_description_describes_its_functions(case: Case) -> None:
     assert (description.name, case.algorithm.description) == (case.name, description)
     networks = description.networks(case.spec, settings)
     assert tuple(dict.fromkeys(network.group for network in networks)) == description.groups
+    assert Counter(network.group for network in networks) == NETWORKS[case.name]
     assert description.copies.keys() == description.operations(settings).keys() == set(description.groups)
     state = case.fresh(settings)
     fresh = {

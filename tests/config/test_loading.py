@@ -300,7 +300,8 @@ def test_fault_of_a_document(faults: Faults, text: str, message: str) -> None:
             MINIMAL + "training: {env_steps: 9000, updates_per_step: {every: 8001, updates: 9}}\n",
             [
                 "config.yaml:3: training.updates_per_step: updates_per_step ({every: 8001, updates: 9}) makes the "
-                "first update after step 9001, but env_steps is 9000"
+                "first update after step 9001, but env_steps is 9000; for a single update in a run, write "
+                "{every: 8000, updates: 1}"
             ],
         ),
         # All environments take a step together.
@@ -308,7 +309,7 @@ def test_fault_of_a_document(faults: Faults, text: str, message: str) -> None:
             MINIMAL + "training: {environments: 3}\n",
             [
                 "config.yaml:3: training.environments: environments (3) must divide env_steps (25000) and warmup_steps "
-                "(1000) and interval (2500)"
+                "(1000) and interval (2500); the nearest are 2 and 4"
             ],
         ),
         (

@@ -287,25 +287,31 @@ def test_training_on_rollouts_has_its_own_schedule(load: Callable[..., Config]) 
             "training: {env_steps: 2000}\nevaluation: {interval: 100}",
             "rollout_steps (2048, its default) must be at most env_steps (2000)",
         ),
-        ("ppo: {batch_size: 48}", "batch_size (48) must divide rollout_steps (2048, its default)"),
+        (
+            "ppo: {batch_size: 48}",
+            "batch_size (48) must divide rollout_steps (2048, its default); the nearest are 32 and 64",
+        ),
         (
             "ppo: {batch_size: 65536}",
-            "batch_size (65536) must be at most rollout_steps (2048, its default), and divide it",
+            "batch_size (65536) must divide rollout_steps (2048, its default); the nearest is 2048",
         ),
         (
             "ppo: {epochs: 2000000000}",
             "config.yaml:4: ppo.epochs: would make 768,000,000,000 updates in a run; the most is 2,147,483,647",
         ),
-        ("training: {environments: 5}", "environments (5) must divide rollout_steps (2048)"),
+        ("training: {environments: 5}", "environments (5) must divide rollout_steps (2048); the nearest is 4"),
         (
             "training: {replay_capacity: 2000}",
             "replay_capacity (2000) must be at least rollout_steps (2048, its default)",
         ),
         (
             "arms: [{criterion: magnitude, sparsity: 0.5, rewind: {step: 3000}}]",
-            "must be a multiple of rollout_steps (2048), not 3000",
+            "must be a multiple of rollout_steps (2048), not 3000; the nearest are 2048 and 4096",
         ),
-        ("arms: [{schedule: rigl, sparsity: 0.5}]", "must be a multiple of rollout_steps (2048), not 500"),
+        (
+            "arms: [{schedule: rigl, sparsity: 0.5}]",
+            "must be a multiple of rollout_steps (2048), not 500; the nearest is 2048",
+        ),
         (
             "ppo: {rollout_steps: 1, batch_size: 1}\narms: [{schedule: {rigl: {end: 1.0e-5}}, sparsity: 0.5}]",
             "(end x env_steps), but the first update is made after step 1; raise end, or lower rollout_steps",
@@ -357,6 +363,8 @@ def test_number_of_evaluations(load: Callable[..., Config], env_steps: int, numb
     ("text", "said"),
     [
         ("network: {actor: [65536, 65536]}", "network: makes 4,295,098,368 weights between hidden layers; the most is"),
+        ("network: {critic: [12000, 12000]}", "network: makes 288,065,536 weights between hidden layers"),
+        ("network: {critic: [12000, 12000]}\nalgorithm: ppo", None),  # which has one critic
         ("evaluation: {interval: 1}\ntraining: {env_steps: 100001}", "interval (1) makes 100,001 evaluations of a run"),
         ("evaluation: {episodes: 100000, interval: 500}", "episodes (100000) makes 5,100,000 in all evaluations"),
         (f"arms: [{{criterion: magnitude, sparsity: {[i / 512 for i in range(10)]}}}]", None),

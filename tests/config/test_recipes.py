@@ -395,12 +395,15 @@ def test_fault_of_a_ticket(fault: Fault, key: str, message: str) -> None:
     [
         (
             "schedule: {gradual: {interval: 50}}",
-            "schedule.gradual.interval: must be a multiple of environments (4), not 50",
+            "schedule.gradual.interval: must be a multiple of environments (4), not 50; the nearest are 48 and 52",
         ),
-        ("schedule: {set: {interval: 50}}", "schedule.set.interval: must be a multiple of environments (4), not 50"),
+        (
+            "schedule: {set: {interval: 3}}",
+            "schedule.set.interval: must be a multiple of environments (4), not 3; the nearest is 4",
+        ),
         (
             "criterion: magnitude, rewind: {step: 401}",
-            "rewind.step: must be a multiple of environments (4), not 401",
+            "rewind.step: must be a multiple of environments (4), not 401; the nearest are 400 and 404",
         ),
     ],
 )

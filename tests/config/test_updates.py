@@ -1,6 +1,6 @@
 """How many updates are made, and when."""
 
-import re
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
-from rlottery.config import Training
+from rlottery.config import Config, Training
 from rlottery.config.updates import Updates
+from tests.config.conftest import Faults
+
+Load = Callable[..., Config]
 
 
 def after_each(updates: Any, steps: int) -> list[int]:
@@ -79,23 +81,42 @@ def test_one_form_for_one_meaning(updates: Any, written: Any) -> None:
     assert again.longest_wait == made.longest_wait
 
 
-def test_a_third_is_not_a_decimal() -> None:
-    for third in (1 / 3, 0.333333):
-        with pytest.raises(ValidationError, match=r"comes out even .* write \{every: 3, updates: 1\}"):
-            Updates.model_validate(third)
+STUDY = "tasks: [a]\nseeds: [0]\n"
+"""Of 25,000 steps, 1,000 of them for the warm-up."""
 
 
 @pytest.mark.parametrize(
-    ("share", "instead"),
+    ("updates", "instead"),
     [
-        (0.0008, "{every: 1250, updates: 1}"),
-        (0.0001, "{every: 10000, updates: 1}"),
-        (1e-300, "{every: STEPS, updates: 1}"),
+        ("0.3333333333333333", "write {every: 3, updates: 1}"),
+        ("0.333333", "write {every: 3, updates: 1}"),
+        ("{every: 2, updates: 0.6667}", "write {every: 3, updates: 1}"),
+        ("1000000000.3333", "write {every: 3, updates: 3000000001}"),
+        ("0.0008", "write {every: 1250, updates: 1}"),
+        ("0.00005", "write {every: 20000, updates: 1}"),
+        # One update in 30,000 steps would be none in this study.
+        ("0.0000333333333", "for a single update in a run, write {every: 24000, updates: 1}"),
+        ("0.00001", "for a single update in a run, write {every: 24000, updates: 1}"),
+        ("1e-300", "for a single update in a run, write {every: 24000, updates: 1}"),
+        ("{every: 24001, updates: 3}", "for a single update in a run, write {every: 24000, updates: 1}"),
     ],
 )
-def test_a_small_share_is_written_with_every(share: float, instead: str) -> None:
-    with pytest.raises(ValidationError, match=rf"comes out even .* write {re.escape(instead)}"):
-        Updates.model_validate(share)
+def test_what_to_write_in_place_of_a_fraction_is_accepted(
+    load: Load, faults: Faults, updates: str, instead: str
+) -> None:
+    (found,) = faults(f"{STUDY}training: {{updates_per_step: {updates}}}")
+    assert found.startswith("config.yaml:3: training.updates_per_step: ") and found.endswith(f"; {instead}")
+    if "3000000001" not in instead:  # which is too many, as what was given
+        written = load(f"{STUDY}training: {{updates_per_step: {instead.partition('write ')[2]}}}")
+        assert written.training.updates_by(25_000) > 0
+
+
+def test_a_task_with_fewer_steps_is_told_its_own_number(faults: Faults) -> None:
+    short = "training: {env_steps: 3000, warmup_steps: 200}, sac: {batch_size: 8}"
+    (found,) = faults(f"tasks: [a, {{id: b, {short}}}]\nseeds: [0]\ntraining: {{updates_per_step: 0.0001}}")
+    assert found.endswith("write {every: 10000, updates: 1}")
+    (found,) = faults(f"tasks: [{{id: b, {short}}}, a]\nseeds: [0]\ntraining: {{updates_per_step: 0.0001}}")
+    assert found.endswith("for a single update in a run, write {every: 2800, updates: 1}")
 
 
 def test_updates_begin_after_the_warm_up() -> None:
