@@ -480,7 +480,7 @@ local.WORKER_COMMAND = (sys.executable, {fake_worker.__file__!r})"""
         command.process.send_signal(signal.SIGINT)
         code, output, message = command.end()
         assert code == 130
-        assert message == "Stopped. All work is saved: run the same command again to continue.\n"
+        assert message == "Stopped. Run the same command again to continue from the last checkpoints.\n"
         assert "Stopping: each run saves a checkpoint at the end of its episode. Press Ctrl-C again" in output
         assert not any(map(is_alive, command.workers))
         status = rlottery("status", "tasks=[bad:Slow-v0]", "seeds=[0, 1]")[1]
@@ -492,7 +492,7 @@ local.WORKER_COMMAND = (sys.executable, {fake_worker.__file__!r})"""
         command.process.send_signal(signal.SIGTERM)
         code, output, message = command.end()
         assert code == 75
-        assert message == "Stopped. All work is saved: run the same command again to continue.\n"
+        assert message == "Stopped. Run the same command again to continue from the last checkpoints.\n"
         assert "Stopping: each run saves a checkpoint at the end of its episode." in output
         assert "Ctrl-C" not in output
         assert (bad_tasks / "data/saved").exists()

@@ -1,7 +1,7 @@
 """The scores of a task's untrained policies, and the file of them in a study's data folder.
 
-`untrained/TASK/scores.json` contains a checksum, as manifests do. It is written now and then while the policies are
-evaluated. A damaged file is replaced: the policies are evaluated again, and score the same.
+`untrained/TASK/scores.json` contains a checksum, as manifests do. It is written as often as checkpoints while the
+policies are evaluated. A damaged file is replaced: the policies are evaluated again, and score the same.
 """
 
 from dataclasses import asdict, dataclass, replace

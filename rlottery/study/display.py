@@ -115,7 +115,7 @@ class LiveTable:
 
 
 class Lines:
-    """A plain line when a run has ended, and now and then one about all runs.
+    """A plain line when a run has ended, and at intervals one about all runs.
 
     Attributes:
         has_said: whether the messages of the jobs have been shown.

@@ -121,7 +121,7 @@ def run_study(
         if signals.number is not None:
             for line in [] if has_said else ending_lines(tracked, has_said=False):
                 say(line)
-            saved = "Stopped. All work is saved: run the same command again to continue."
+            saved = "Stopped. Run the same command again to continue from the last checkpoints."
             say_when_stopped(saved if cluster is None else cluster.line_when_left)
             return Outcome(tracked, None, signals.number, has_said)
         say_when_stopped(f"Stopped. All work is saved. To draw the report: rlottery report {quote(str(config.data))}")
