@@ -97,7 +97,7 @@ CASES = (
     Case("ppo", "Pendulum-v1", Spec(3, 1), _NORMALIZED, training={}),
     Case("ppo", "CartPole-v1", Spec(4, 2, discrete=True), _ROLLOUTS, training={}),
 )
-SAC, TD3, DQN, PPO, _ = CASES
+SAC, TD3, DQN, PPO, PPO_DISCRETE = CASES
 EACH = pytest.mark.parametrize("case", CASES, ids=str)
 CONTINUOUS = pytest.mark.parametrize("case", [case for case in CASES if not case.spec.discrete], ids=str)
 OTHERS = pytest.mark.parametrize("case", CASES[1:], ids=str)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rlottery.agents.base import to_arrays
 from rlottery.config import Config, load_config
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.disk import read_arrays
+from rlottery.storage.study_record import note_command
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, Job, list_jobs
 from rlottery.study.stages import masking, train_run
@@ -102,11 +104,15 @@ class Laboratory:
     began: dict[Key, Began] = field(default_factory=dict)
     read: dict[Key, list[Any]] = field(default_factory=dict)
 
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """The study's jobs, in order."""
+        return list_jobs(self.config, arms_of(self.config, None), STAGES)
+
     def job(self, arm: str, stage: str = "ticket", seed: int = 0) -> Job:
         """A job of the study, done or not."""
-        found = list_jobs(self.config, arms_of(self.config, None), STAGES)
         stage = "dense" if arm == "dense" and stage == "ticket" else stage
-        return next(j for j in found if (j.arm_name, j.stage, j.seed) == (arm, stage, seed))
+        return next(j for j in self.jobs if (j.arm_name, j.stage, j.seed) == (arm, stage, seed))
 
     def mask(self, arm: str, seed: int = 0) -> dict[str, np.ndarray]:
         """An arm's mask by layer, ``actor.layer_0`` and so on."""
@@ -123,7 +129,7 @@ class Laboratory:
     def run(self, wanted: Callable[[Job], bool] = lambda job: True) -> None:
         """Do the wanted jobs in order, in this process."""
         with self._seen():
-            for job in list_jobs(self.config, arms_of(self.config, None), STAGES):
+            for job in self.jobs:
                 if wanted(job):
                     run_stage(job)
                     self.done.append(job)
@@ -159,7 +165,9 @@ def laboratory(folder: Path, arms: str = ARMS, *overrides: str) -> Laboratory:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "config.yaml"
     path.write_text(STUDY + arms)
-    return Laboratory(load_config(path, [f"data={folder / 'data'}", *overrides]))
+    config = load_config(path, [f"data={folder / 'data'}", *overrides])
+    note_command(config, has_work=True)  # else each plan would look into all masks for how they were made
+    return Laboratory(config)
 
 
 def copied(state: Any) -> dict[str, np.ndarray]:

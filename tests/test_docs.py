@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from rlottery.cli import app
 from rlottery.pruning.mask_file import read_mask
+from rlottery.report import files
 from rlottery.storage.disk import read_arrays
 from tests.study.execution.in_process import train_in_this_process
 
@@ -23,8 +24,10 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "extending.md")]
 """Pages whose blocks are commands and programs; test_extending.py has the examples of the other one."""
 
+DRAWS_REPORTS = "uv run rlottery report"
+"""Commands that begin like this, on the pages of `SHOW_REPORTS`, draw a report. It takes longer than a tiny study, so
+others that would write one don't."""
 SHOW_REPORTS = ("README.md", "masks.md", "report.md")
-"""Elsewhere commands write none: drawing one takes longer than all that they train."""
 NOT_RUN = ("pip install", "uv sync", "uv run pytest", "git clone")
 """Installing, and the tests that this test is part of."""
 
@@ -91,8 +94,8 @@ def test_code_blocks_run(page: Path, shared_folder: Path, monkeypatch: pytest.Mo
     if page.name == "tracking.md":  # there may be no tracker here
         monkeypatch.syspath_prepend(str(ROOT / "tests" / "tracking" / "stand_in"))
         monkeypatch.setenv("STAND_IN_FILE", str(shared_folder / "sent"))
-    if page.name not in SHOW_REPORTS:
-        monkeypatch.setattr("rlottery.report.files.write_report", lambda *_: [])
+    draw = files.write_report
+    monkeypatch.setattr(files, "write_report", lambda *_: [])
     names = {"__name__": "__main__"}  # a block may use what earlier ones of its page have made
     for language, code in blocks(page):
         assert language in ("bash", "python", "yaml"), f"{page.name}: how is a {language} block to be tested?"
@@ -103,8 +106,11 @@ def test_code_blocks_run(page: Path, shared_folder: Path, monkeypatch: pytest.Mo
             exec(compile(code, page.name, "exec"), names)
         for command in commands(code) if language == "bash" else []:
             assert command.startswith("uv run ") or "pip install" in code, f"{page.name}: {command} is run without uv"
+            if page.name in SHOW_REPORTS and command.startswith(DRAWS_REPORTS):
+                monkeypatch.setattr(files, "write_report", draw)
             if not (command.endswith(".pt2") and find_spec("torch") is None):
                 run(command, monkeypatch)
+            monkeypatch.setattr(files, "write_report", lambda *_: [])
 
 
 def test_the_criterion_of_ones_own_works_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rlottery.storage.manifests import read_manifest
 from rlottery.storage.paths import Store
 from tests import waiting
 from tests.faults import (
@@ -31,7 +32,7 @@ from tests.faults import (
 )
 from tests.study.execution.in_process import run_in_this_process
 from tests.study.studies import TINY
-from tests.waiting import STUDY, Hold, wait_for
+from tests.waiting import STUDY, Hold, wait_for, without_runs
 
 
 def finish(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
@@ -71,7 +72,7 @@ os.replace = waiting
 def test_a_study_that_is_killed_ends_in_the_same_bits_and_holds_no_secret_of_the_environment(
     finished: Path, tmp_path: Path
 ) -> None:
-    study = waiting.make_study(tmp_path / "killed")
+    study = without_runs(finished, tmp_path / "killed")
     (study / "sitecustomize.py").write_text(WRITES_HALF)
     environment = {"PYTHONPATH": f"{study}:{Path.cwd()}", "API_TOKEN": SECRET}
     runs = [Store(study / "data").run("held_Held-v0", 0, arm) for arm in ("dense", "taylor-80-2x8")]
@@ -100,14 +101,32 @@ def test_a_study_that_is_killed_ends_in_the_same_bits_and_holds_no_secret_of_the
     assert len(files) > 20 and not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
-def test_alone_or_with_others_and_in_any_order_gives_the_same_bits(finished: Path, tmp_path: Path) -> None:
-    study = waiting.make_study(tmp_path / "other", STUDY.replace("seeds: [0]", "seeds: [1, 0]"))
-    code, said = finish(study, "workers=2", "--stages", "dense")
+JUMPING_CLOCK = """
+import time
+
+calls, true = [], time.time
+
+def jumping():
+    calls.append(1)
+    return true() + (1e8 if len(calls) % 2 else -1e8)
+
+time.time = jumping
+"""
+
+
+def test_neither_other_runs_nor_their_order_nor_a_clock_that_jumps_change_bits(finished: Path, tmp_path: Path) -> None:
+    study = without_runs(finished, tmp_path / "other")
+    (study / "sitecustomize.py").write_text(JUMPING_CLOCK)
+    jumps = {"PYTHONPATH": f"{study}:{Path.cwd()}"}
+    code, said = finish(study, "seeds=[1, 0]", "workers=2", ALWAYS, "--stages", "dense", environment=jumps)
     assert code == 0, said
     found = {path: digest for path, digest in digests(study / "data").items() if "seed_1" not in path}
     assert len(found) == 8
     expected = digests(finished / "data")
     assert found == {path: expected[path] for path in found}
+    for seed in (0, 1):
+        manifest = read_manifest(Store(study / "data").run("held_Held-v0", seed, "dense"))
+        assert manifest is not None and 0 < manifest["seconds"] < 1e6
 
 
 def test_damage_is_seen_and_repaired(finished: Path, tmp_path: Path) -> None:
@@ -202,31 +221,6 @@ def test_a_folder_that_cannot_be_written_is_reported_before_anything_starts(tmp_
     assert "error: The data folder /proc/nowhere can't be written" in said
 
 
-def test_a_clock_that_jumps_changes_nothing(finished: Path, tmp_path: Path) -> None:
-    study = waiting.make_study(tmp_path / "study")
-    (study / "sitecustomize.py").write_text(JUMPING_CLOCK)
-    code, said = finish(study, ALWAYS, "--stages", "dense", environment={"PYTHONPATH": f"{study}:{Path.cwd()}"})
-    assert code == 0, said
-    found = digests(study / "data")
-    expected = digests(finished / "data")
-    assert found == {path: expected[path] for path in found}
-    manifest = json.loads((study / "data/runs/held_Held-v0/seed_0/dense/manifest.json").read_text())
-    assert 0 < manifest["seconds"] < 1e6
-
-
-JUMPING_CLOCK = """
-import time
-
-calls, true = [], time.time
-
-def jumping():
-    calls.append(1)
-    return true() + (1e8 if len(calls) % 2 else -1e8)
-
-time.time = jumping
-"""
-
-
 def test_a_run_that_diverges_is_marked_and_counted(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", TINY)
     wild = ("sac.critic_learning_rate=1", "sac.actor_learning_rate=1", "sac.reward_scale=1e30")
@@ -249,8 +243,8 @@ def test_a_run_that_diverges_is_marked_and_counted(tmp_path: Path) -> None:
     assert code == 1 and "running:" not in said
 
 
-def test_a_worker_that_another_process_stops_continues(tmp_path: Path) -> None:
-    study = waiting.make_study(tmp_path / "study")
+def test_a_worker_that_another_process_stops_continues(finished: Path, tmp_path: Path) -> None:
+    study = without_runs(finished, tmp_path / "study")
     dense = Hold(study, "dense", from_step=100)
     process = start(study, ALWAYS, "--stages", "dense")
     wait_for(dense.is_reached, process)

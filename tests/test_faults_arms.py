@@ -4,6 +4,7 @@ A file of its own, because whole files go to a process of the test run.
 """
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -27,7 +28,9 @@ evaluation: {{interval: 150, episodes: 1, score_evaluations: 1, untrained_polici
 
 
 def test_arms_that_prune_in_training_or_go_back_into_it_end_in_the_same_bits(tmp_path: Path) -> None:
-    undisturbed, disturbed = make_study(tmp_path / "undisturbed", CONFIG), make_study(tmp_path / "disturbed", CONFIG)
+    undisturbed = make_study(tmp_path / "undisturbed", CONFIG)
+    run_in_this_process(undisturbed, "--stages", "dense")
+    disturbed = Path(shutil.copytree(undisturbed, tmp_path / "disturbed"))
     run_in_this_process(undisturbed)
 
     runs = [Store(disturbed / "data").run("held_Held-v0", 0, arm) for arm in ("rigl", "gradual", "late")]

@@ -12,6 +12,8 @@ from rlottery.config import Config, load_config
 from rlottery.envs import make
 from rlottery.errors import StudyError
 from rlottery.export.export import export_policy
+from rlottery.export.folded_policy import read_folded
+from rlottery.export.formats import FORMATS
 from rlottery.export.policy import load_agent
 from rlottery.interop.minari import read_dataset, write_dataset
 from rlottery.pruning.mask_file import read_mask
@@ -27,7 +29,7 @@ from rlottery.study.resources.disk_space import replay_bytes
 from rlottery.study.resources.estimate import Rates, train_seconds
 from rlottery.study.stages.run_stage import run_stage
 from rlottery.training.replay_buffer import load_replay
-from tests.export.exported import policy_of_the_page
+from tests.export.exported import policy_of_the_page, writer_here
 
 STUDY = """
 name: ppo
@@ -108,6 +110,17 @@ def test_policies_act_on_normalised_observations_wherever_they_are_read(study: C
     exported = export_policy(run.folder, tmp_path / "policy.npz").file
     for policy in (load_agent(run.folder), load_agent(exported), policy_of_the_page()(exported)):
         np.testing.assert_allclose(policy(observations), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_of_every_format_act_on_normalised_observations(
+    study: Config, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, writer = files(study, "taylor").folder, writer_here(name, monkeypatch)
+    policy = read_folded(run, trust=False).folded
+    observations = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    found = writer.actions(writer.content(policy), policy, observations).actions
+    np.testing.assert_allclose(found, load_agent(run)(observations), rtol=0, atol=1e-5)
 
 
 def test_estimates_count_the_updates_and_the_ends_of_episodes(study: Config) -> None:

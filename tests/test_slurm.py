@@ -19,7 +19,7 @@ from tests.faults import ALWAYS, digests, sessions, start, starter_of_node
 from tests.slurm_cluster import SlurmCluster, missing
 from tests.study.execution.in_process import run_in_this_process
 from tests.study.studies import tiny_config
-from tests.waiting import PATIENCE_SECONDS, Hold, make_study, wait_for
+from tests.waiting import PATIENCE_SECONDS, Hold, make_study, wait_for, without_runs
 
 PROFILE = "{time: '0:30:00', memory: 100M, data_is_shared: true}"
 ON = ("--on", "slurm", "--profile", "cluster.yaml", ALWAYS)
@@ -119,8 +119,9 @@ def test_a_job_that_is_warned_of_its_time_limit_saves_and_goes_on_as_the_same_jo
 def test_a_study_on_slurm_ends_in_the_same_bits_whatever_happens_to_its_jobs(
     cluster: SlurmCluster, tmp_path: Path
 ) -> None:
-    here, there = make_study(tmp_path / "here"), make_study(tmp_path / "there")
+    here = make_study(tmp_path / "here")
     run_in_this_process(here)
+    there = without_runs(here, tmp_path / "there")
     (there / "cluster.yaml").write_text(PROFILE)
     store, environment = Store(there / "data"), cluster.environment
     dense, ticket = (store.run("held_Held-v0", 0, arm) for arm in ("dense", "magnitude-80"))

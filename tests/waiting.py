@@ -1,6 +1,7 @@
 """Tests that wait for other processes, and a study whose runs wait for the tests."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,17 @@ def make_study(folder: Path, config: str = STUDY) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(config)
     (folder / "held.py").write_text(_HELD)
+    return folder
+
+
+def without_runs(finished: Path, folder: Path) -> Path:
+    """A copy of a study without its runs and masks. Its task has been tried, and its untrained policies are scored.
+
+    A command would start a process for each of the two.
+    """
+    shutil.copytree(finished, folder)
+    for name in ("runs", "masks"):
+        shutil.rmtree(folder / "data" / name)
     return folder
 
 

@@ -33,7 +33,7 @@ def test_statistics_are_those_of_each_groups_loss(case: Case) -> None:
     """Against the gradients of single transitions, at double precision."""
     # PPO's loss of a transition depends on the batch through its advantages' mean, unless they are taken as they are.
     alone = {"normalize_advantages": False} if case.name == "ppo" else {}
-    settings = case.settings(7, 5, discount=0.87, **alone)  # of this test alone: what is compiled here has no noise
+    settings = case.settings(7, discount=0.87, **alone)  # of this test alone: what is compiled here has no noise
     state = case.fresh(settings)
     for seed in range(5):
         state, _ = updated(case.algorithm, settings)(state, case.batch(seed))

@@ -25,7 +25,7 @@ from tests.cases import CASES, PPO, SAC, Case
 
 pytestmark = pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
 
-UPDATES = 1000
+UPDATES = 200
 PERTURBED = 3
 STATES = {
     "dense": partial(fresh),
@@ -78,7 +78,7 @@ def test_a_rollout_is_prepared_as_under_a_mask() -> None:
 
 
 @pytest.mark.parametrize("sparsity", [0.45, 0.95])
-def test_a_thousand_updates_drift_no_further_than_one_ulp_at_the_start_does(sparsity: float) -> None:
+def test_updates_drift_no_further_than_one_ulp_at_the_start_does(sparsity: float) -> None:
     start = ticket(sparsity)
 
     def trained(state: SACState, *, kernels: bool = False) -> np.ndarray:

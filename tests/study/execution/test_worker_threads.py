@@ -128,7 +128,9 @@ def runs_of(study: Path) -> list[Path]:
 
 def test_a_study_of_runs_that_train_together_survives_kills_and_is_that_of_runs_alone(tmp_path: Path) -> None:
     config = waiting.STUDY.replace("seeds: [0]", "seeds: [0, 1]")
-    study, alone = waiting.make_study(tmp_path / "killed", config), waiting.make_study(tmp_path / "alone", config)
+    alone = waiting.make_study(tmp_path / "alone", config)
+    run_in_this_process(alone)
+    study = waiting.without_runs(alone, tmp_path / "killed")
     dense, tickets = ([Hold(study, arm, seed) for seed in (0, 1)] for arm in ("dense", TICKET))
 
     process = start(study, ALWAYS, environment=TOGETHER)
@@ -150,7 +152,6 @@ def test_a_study_of_runs_that_train_together_survives_kills_and_is_that_of_runs_
         hold.release()
 
     assert start(study, ALWAYS, environment=TOGETHER).wait(timeout=600) == 0, (study / "command.log").read_text()
-    run_in_this_process(alone)
     assert_same_study(study, alone)
 
 
