@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 import textwrap
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -590,12 +591,11 @@ def test_every_key_is_read() -> None:
         if path not in models:
             read |= attributes_read(ast.parse(path.read_text()))
     # A property or a method of a section passes its keys on, if it is read itself.
-    passed_on = {
-        function.name: attributes_read(function)
-        for path in models
-        for function in ast.walk(ast.parse(path.read_text()))
-        if isinstance(function, ast.FunctionDef) and not function.name.startswith("_")
-    }
+    passed_on: dict[str, set[str]] = defaultdict(set)  # several sections may have one of that name
+    for path in models:
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef) and not function.name.startswith("_"):
+                passed_on[function.name] |= attributes_read(function)
     for _ in range(2):  # one may pass on what another passes on
         read |= {key for name, keys in passed_on.items() if name in read for key in keys}
     read |= set(PruningSchedule.model_fields)  # `chosen` reads each by its name
