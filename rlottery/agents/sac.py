@@ -88,7 +88,7 @@ def exploit(outputs: np.ndarray) -> np.ndarray:
 def critic_loss(critic: Tree, state: SACState, batch: Transitions, key: jax.Array, settings: SACSetup) -> jax.Array:
     """Sum over both critics of half the mean squared soft Bellman error (eqs. 5 and 6)."""
     patterns = state.patterns
-    next_actions, next_log_probs = _sample(state.params["actor"], patterns, batch.next_observations, key)
+    next_actions, next_log_probs = _sample(state.params["actor"], patterns, batch.next_observations, key, settings)
     next_values = smaller_q(state.target_critic, patterns, batch.next_observations, next_actions)
     next_values -= jnp.exp(state.log_temperature) * next_log_probs
     sac = settings.hyperparameters
@@ -99,10 +99,10 @@ def critic_loss(critic: Tree, state: SACState, batch: Transitions, key: jax.Arra
 
 
 def actor_loss(
-    actor: Tree, critic: Tree, state: SACState, observations: jax.Array, key: jax.Array
+    actor: Tree, critic: Tree, state: SACState, observations: jax.Array, key: jax.Array, settings: SACSetup
 ) -> tuple[jax.Array, jax.Array]:
     """Mean of temperature x log-probability - min(Q1, Q2) (eq. 7), and an estimate of the policy's entropy."""
-    actions, log_probs = _sample(actor, state.patterns, observations, key)
+    actions, log_probs = _sample(actor, state.patterns, observations, key, settings)
     values = smaller_q(critic, state.patterns, observations, actions)
     return jnp.mean(jnp.exp(state.log_temperature) * log_probs - values), -jnp.mean(log_probs)
 
@@ -119,7 +119,7 @@ def update(state: SACState, batch: Transitions, settings: SACSetup) -> tuple[SAC
     )
 
     (actor_value, entropy), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.params["actor"], critic, state, batch.observations, actor_key
+        state.params["actor"], critic, state, batch.observations, actor_key, settings
     )
     actor, optimizer["actor"] = masked_step(
         optimizers["actor"], gradient, optimizer["actor"], state.params["actor"], state.masks.get("actor", {})
@@ -151,21 +151,28 @@ def losses(
     critic_key, actor_key = jax.random.split(key)
 
     return {
-        "actor": lambda actor: actor_loss(actor, state.params["critic"], state, batch.observations, actor_key)[0],
+        "actor": lambda actor: actor_loss(
+            actor, state.params["critic"], state, batch.observations, actor_key, settings
+        )[0],
         "critic": lambda critic: critic_loss(critic, state, batch, critic_key, settings),
     }
 
 
-def _sample(actor: Tree, patterns: Tree, observations: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _sample(
+    actor: Tree, patterns: Tree, observations: jax.Array, key: jax.Array, settings: SACSetup
+) -> tuple[jax.Array, jax.Array]:
     """Actions (batch, act), reparametrised, and their log-probabilities (batch,)."""
     mean, log_std = jnp.split(mlp(actor, observations, pattern=patterns.get("actor")), 2, axis=-1)
     log_std = jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
     noise = jax.random.normal(key, mean.shape)
     unsquashed = mean + jnp.exp(log_std) * noise
     gaussian = -0.5 * jnp.square(noise) - log_std - 0.5 * jnp.log(2.0 * jnp.pi)
-    # log(1 - tanh(u)^2), in a form that doesn't underflow for large |u|.
-    squash = 2.0 * (jnp.log(2.0) - unsquashed - jax.nn.softplus(-2.0 * unsquashed))
-    return jnp.tanh(unsquashed), jnp.sum(gaussian - squash, axis=-1)
+    actions, epsilon = jnp.tanh(unsquashed), settings.hyperparameters.log_prob_epsilon
+    if epsilon > 0.0:
+        squash = jnp.log(1.0 - jnp.square(actions) + epsilon)
+    else:  # log(1 - tanh(u)^2), in a form that doesn't underflow for large |u|
+        squash = 2.0 * (jnp.log(2.0) - unsquashed - jax.nn.softplus(-2.0 * unsquashed))
+    return actions, jnp.sum(gaussian - squash, axis=-1)
 
 
 def _optimizers(settings: SACSetup) -> dict[str, optax.GradientTransformation]:

@@ -150,7 +150,7 @@ def _algorithm(config: Mapping[str, Any]) -> str:
 
 def _section(config: Mapping[str, Any], task: Mapping[str, Any], section: str) -> dict[str, Any]:
     """Key -> value of a section, where the task's own settings override the study's."""
-    left_out = LEFT_OUT if section == "training" else {}
+    left_out = LEFT_OUT.get(section, {})
     return _flat({section: {**left_out, **config.get(section, {}), **task.get(section, {})}})
 
 

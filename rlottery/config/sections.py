@@ -31,7 +31,7 @@ from rlottery.config.numbers import fault, real, whole
 from rlottery.config.recipe_keys import AllocationName
 from rlottery.config.recipes import ControlName
 from rlottery.config.task_ids import file_name, is_task_id, wrong_ending
-from rlottery.config.training import Training, TrainingOnRollouts
+from rlottery.config.training import LEFT_OUT, Training, TrainingOnRollouts
 from rlottery.config.yaml_lines import show
 
 
@@ -98,6 +98,11 @@ class SACSettings(Section):
     )
     batch_size: Batch = Field(default=256, description="transitions per update")
     reward_scale: Positive = Field(default=1.0, description="factor on the rewards that the critic learns")
+    log_prob_epsilon: NotNegative = Field(
+        default=0.0,
+        description="added to 1 - tanh(u)^2 in the log-probability of actions, which bounds it; 0: exact",
+        exclude_if=lambda epsilon: epsilon == LEFT_OUT["sac"]["log_prob_epsilon"],
+    )
 
 
 class TD3Settings(Section):

@@ -10,8 +10,8 @@ from rlottery.config.updates import Updates
 
 NOT_FOR_ROLLOUTS = ("warmup_steps", "updates_per_step")
 """The settings that on-policy algorithms don't read."""
-LEFT_OUT = {"environments": 1}
-"""The settings of training that records have only where they differ from this: earlier versions didn't have them."""
+LEFT_OUT: dict[str, dict[str, Any]] = {"training": {"environments": 1}, "sac": {"log_prob_epsilon": 0.0}}
+"""Section -> the settings that records have only where they differ from this: earlier versions didn't have them."""
 
 
 class Training(Section):
@@ -29,7 +29,7 @@ class Training(Section):
     replay_capacity: CountOrAll = Field(default="all", description="transitions in the replay buffer; all: env_steps")
     environments: Environments = Field(
         default=1,
-        exclude_if=lambda number: number == LEFT_OUT["environments"],
+        exclude_if=lambda number: number == LEFT_OUT["training"]["environments"],
         description="training episodes at the same time; each takes one of the environment steps in turn",
     )
 

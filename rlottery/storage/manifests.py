@@ -295,8 +295,8 @@ def list_differences(
     for key in sorted(asked.keys() | found.keys()):
         ours, theirs = asked.get(key), found.get(key)
         if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-            if not prefix and key == "training":
-                ours, theirs = LEFT_OUT | dict(ours), LEFT_OUT | dict(theirs)
+            if not prefix:
+                ours, theirs = (LEFT_OUT.get(key, {}) | dict(of) for of in (ours, theirs))
             lines += list_differences(ours, theirs, f"{prefix}{key}.", asker)
         elif ours != theirs or (key in asked) != (key in found):  # null differs from a missing key
             has, asks = (repr(of[key])[:200] if key in of else "nothing" for of in (found, asked))

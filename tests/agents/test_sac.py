@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import jax
@@ -45,16 +46,18 @@ def zero_critic(actions: int) -> Tree:
     return {"q1": q, "q2": q}
 
 
-@jax.jit
-def drawn(actor: Tree, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+@partial(jax.jit, static_argnames="epsilon")
+def drawn(actor: Tree, keys: jax.Array, epsilon: float = 0.0) -> tuple[jax.Array, jax.Array]:
     """Actions (n, act) of a constant policy, one a key, and their log-densities (n,)."""
     observation = jnp.zeros((1, 3))
+    hyperparameters = SETTINGS.hyperparameters.model_copy(update={"log_prob_epsilon": epsilon})
+    settings = SETTINGS._replace(hyperparameters=hyperparameters)
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         outputs = mlp(actor, observation)
         action = sac.explore(outputs, jax.random.normal(key, (1, outputs.shape[1] // 2)), 1, SETTINGS)[0]
         state = fresh()._replace(log_temperature=jnp.float32(0.0))
-        _, entropy = sac.actor_loss(actor, zero_critic(action.size), state, observation, key)
+        _, entropy = sac.actor_loss(actor, zero_critic(action.size), state, observation, key, settings)
         return action, -entropy  # of a single action, the estimate is its own log-density
 
     return jax.vmap(one)(keys)
@@ -86,6 +89,17 @@ def test_log_density_is_the_change_of_variables(mean: list[float], log_std: list
     np.testing.assert_allclose(actions[0], by_hand[0], atol=2e-5)
     np.testing.assert_allclose(log_density[0], expected[0], rtol=1e-4, atol=1e-3)
     assert np.abs(actions).max() <= 1
+
+
+@pytest.mark.parametrize("mean", [0.5, 4.0, -30.0])
+def test_an_epsilon_bounds_the_log_density_of_actions_at_their_bounds(mean: float) -> None:
+    """As Stable-Baselines3's, log N(u) - log(1 - tanh(u)^2 + epsilon), which is at most log N(u) - log(epsilon)."""
+    key, epsilon = jax.random.key(3), 1e-3
+    _, found = drawn(constant_policy([mean], [-1.0]), key[None], epsilon)
+    noise = np.asarray(jax.random.normal(key, (1, 1)), np.float64)
+    before = mean + np.exp(-1.0) * noise
+    expected = -0.5 * noise**2 + 1.0 - 0.5 * np.log(2 * np.pi) - np.log(1 / np.cosh(before) ** 2 + epsilon)
+    np.testing.assert_allclose(found[0], expected[0, 0], rtol=1e-4)
 
 
 @pytest.mark.parametrize(("beyond", "bound"), [(100.0, 2.0), (-100.0, -20.0)])
@@ -244,7 +258,7 @@ def test_an_update_moves_critics_then_actor_then_temperature_then_targets() -> N
         of_critic = jax.grad(sac.critic_loss)(start.params["critic"], start, batch, critic_key, SETTINGS)
         critic = _first_adam_step(start.params["critic"], of_critic, rates.critic_learning_rate)
         of_actor, entropy = jax.grad(sac.actor_loss, has_aux=True)(
-            start.params["actor"], critic, start, batch.observations, actor_key
+            start.params["actor"], critic, start, batch.observations, actor_key, SETTINGS
         )
         actor = _first_adam_step(start.params["actor"], of_actor, rates.actor_learning_rate)
         return {"critic": of_critic, "actor": of_actor}, {"critic": critic, "actor": actor}, entropy

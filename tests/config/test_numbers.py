@@ -88,7 +88,7 @@ def arm(key: str, value: str) -> str:
 
 
 def test_the_keys_are_found() -> None:
-    assert len(OF_STUDY) == 68 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
+    assert len(OF_STUDY) == 69 and {"seeds[]", "network.actor[]", "sac.discount", "verdict.level"} <= {*OF_STUDY}
     assert len(OF_ARMS) == 19 and {"batches", "rewind.step", "schedule.rigl.drop", "sparsity[]"} <= {*OF_ARMS}
 
 

@@ -326,7 +326,7 @@ def gradients_by_hand(state: sac.SACState, batch: Transitions, key: jax.Array) -
     critic_key, actor_key = jax.random.split(key)
 
     def by_actor(actor: Any) -> jax.Array:
-        return sac.actor_loss(actor, state.params["critic"], state, batch.observations, actor_key)[0]
+        return sac.actor_loss(actor, state.params["critic"], state, batch.observations, actor_key, SETTINGS)[0]
 
     by_critic = jax.grad(sac.critic_loss)(state.params["critic"], state, batch, critic_key, SETTINGS)
     return {"actor": jax.grad(by_actor)(state.params["actor"]), "critic": by_critic}
