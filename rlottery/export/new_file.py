@@ -1,6 +1,5 @@
 """Writes the files of exporters, which never replace an existing one."""
 
-import errno
 from pathlib import Path
 
 from rlottery.errors import StudyError
@@ -15,10 +14,13 @@ def check_new(file: Path) -> None:
     """
     try:
         exists = file.exists()
+        above = next((folder for folder in file.parents if folder.exists()), None)
     except OSError as error:
-        raise _unwritable(file, error) from None
+        raise _unwritable(file, error.strerror) from None
     if exists:
         raise StudyError(f"{file} already exists and was not changed. Give another name: --to FILE")
+    if above is not None and not above.is_dir():
+        raise _unwritable(file, f"{above} is not a folder")
 
 
 def write_new(file: Path, data: bytes) -> None:
@@ -31,9 +33,8 @@ def write_new(file: Path, data: bytes) -> None:
     try:
         write_bytes(file, data)
     except OSError as error:
-        raise _unwritable(file, error) from None
+        raise _unwritable(file, error.strerror) from None
 
 
-def _unwritable(file: Path, error: OSError) -> StudyError:
-    why = f"{file.parent} is not a folder" if error.errno == errno.EEXIST else error.strerror
+def _unwritable(file: Path, why: str) -> StudyError:
     return StudyError(f"{file} can't be written: {why}. Give another path: --to FILE")

@@ -46,8 +46,7 @@ def content(policy: FoldedPolicy) -> bytes:
         producer_name="rlottery",
         producer_version=__version__,
     )
-    told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in policy.about.items()}
-    helper.set_model_props(model, told)
+    helper.set_model_props(model, {name: _text(value) for name, value in policy.about.items()})
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString(deterministic=True)
     return data
@@ -59,6 +58,11 @@ def actions(data: bytes, policy: FoldedPolicy, observations: NDArray[np.float32]
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     (found,) = session.run(["actions"], {"observations": observations})
     return Computed(found, f"onnxruntime {onnxruntime.__version__}")
+
+
+def _text(value: Any) -> str:
+    """A value as metadata, which must be valid Unicode."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else json.dumps(value)
 
 
 class _Chain:

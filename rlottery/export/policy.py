@@ -139,7 +139,7 @@ def load_agent(path: str | Path, *, trust: bool = False) -> Policy:
     """The deterministic policy of a finished run. No code of the study runs, except as `trust` says.
 
     Args:
-        path: the run's folder, data/runs/TASK/seed_N/ARM, or a file that `rlottery export` wrote. For a folder, the
+        path: the run's folder, data/runs/TASK/seed_N/ARM, or an .npz that `rlottery export` wrote. For a folder, the
             files of the agent and the mask are verified against their checksums, and other files of the run are not
             read.
         trust: runs of versions that didn't record the bounds of actions need their task's environment, which may be

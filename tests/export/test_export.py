@@ -12,7 +12,9 @@ import pytest
 
 from rlottery import envs
 from rlottery.agents.sac import SAC
+from rlottery.export import npz
 from rlottery.export.export import OBSERVATIONS, Export, export_policy
+from rlottery.export.formats import Computed
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
 from rlottery.pruning.masks import make_mask
 from rlottery.seeding import evaluation_seeds
@@ -260,6 +262,14 @@ def test_without_trust_int8_makes_no_task(runs: Path) -> None:
     assert "--int8 would run code" in refusal("export", runs / "dense", "--int8", "--to", "policy.h")
 
 
+@pytest.mark.parametrize("change", [lambda actions: actions + 0.03, lambda actions: actions[:, 0]])
+def test_a_file_that_acts_differently_is_not_written(runs: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    true = npz.actions
+    monkeypatch.setattr(npz, "actions", lambda *given: Computed(change(true(*given).actions), "a broken program"))
+    said = refusal("export", runs / "dense", "--to", "policy.npz")
+    assert "The npz file would compute other actions than the run, so it was not written" in said
+
+
 class TestNoRun:
     def test_no_folder(self) -> None:
         assert "nosuch is not a folder. Give the folder of a finished run: data/runs/TASK/seed_N/ARM" in refusal(
@@ -394,10 +404,10 @@ class TestWriting:
         Path("here").mkdir()
         assert "here already exists" in refusal("export", runs / "dense", "--to", "here")
 
-    def test_below_a_file(self, runs: Path) -> None:
+    def test_below_a_file(self) -> None:
         Path("file").write_text("text")
-        for name, said in (("file/policy.npz", "file is not a folder"), ("file/a/policy.npz", "Not a directory")):
-            assert f"{name} can't be written: {said}" in refusal("export", runs / "dense", "--to", name)
+        for name in ("file/policy.npz", "file/a/policy.npz"):
+            assert f"{name} can't be written: file is not a folder" in refusal("export", "nosuch", "--to", name)
 
     @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no file system here that refuses everyone")
     def test_where_nothing_can_be_written(self, runs: Path) -> None:

@@ -41,6 +41,13 @@ def test_the_same_policy_is_the_same_bytes_and_says_what_it_is_of(name: str) -> 
         assert told.encode() in content
 
 
+@QUICK
+def test_texts_of_others_do_no_harm(name: str) -> None:
+    policy = random_policy([3, 2], None, arm="\ud800 \x00 */ \u202e", task='"')
+    data, seen = writer_of(name).content(policy), np.ones((1, 3), np.float32)
+    np.testing.assert_allclose(writer_of(name).actions(data, policy, seen).actions, policy.policy(seen), atol=1e-5)
+
+
 @EACH
 def test_the_page_has_a_section_for_it(name: str) -> None:
     page = PAGE.read_text()

@@ -18,8 +18,9 @@ from tests.export.exported import PAGE, SHAPES, random_policy
 from tests.peer_environments import peer_python
 
 
-def test_programs_compute_the_policies_actions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, str(peer_python("sb3")))
+def test_programs_compute_the_policies_actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = peer_python("sb3")
+    monkeypatch.setenv(VARIABLE, str(python))
     shapes = [SHAPES[name] for name in ("sparse", "sparse", "dense", "discrete", "normalised", "constant")]
     policies = [random_policy(widths, density, **fields) for widths, density, fields in shapes]
     seen = [np.random.default_rng(1).normal(0, 3, (20, widths[0])).astype(np.float32) for widths, *_ in shapes]
@@ -37,19 +38,17 @@ def test_programs_compute_the_policies_actions(monkeypatch: pytest.MonkeyPatch) 
             assert policy.source.items() <= json.loads(told).items()
             graph = archive.read(next(name for name in archive.namelist() if name.endswith("model.json")))
         assert b"torch_child" not in graph, "the places of files on this machine are nobody's business"
+    (tmp_path / "ticket.pt2").write_bytes(files[2])
+    task, actions = page_program(python, tmp_path).split(" ", 1)
+    assert task == "Pendulum-v1"
+    np.testing.assert_allclose(json.loads(actions), policies[2].policy(np.zeros((5, 3))), rtol=0, atol=1e-5)
 
 
-def test_the_program_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    python = peer_python("sb3")
-    monkeypatch.setenv(VARIABLE, str(python))
-    policy = random_policy([3, 8, 1], 0.5)
-    (tmp_path / "ticket.pt2").write_bytes(content(policy))
+def page_program(python: Path, folder: Path) -> str:
+    """What the page's example prints of the file ticket.pt2 in a folder, for a task with 3 entries."""
     section = re.split(r"^## ", PAGE.read_text().partition("\n## torch\n")[2], flags=re.M)[0]
     (code,) = re.findall(r"^```python\n(.*?)^```", section, flags=re.M | re.S)
-    done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    task, actions = done.stdout.split(" ", 1)
-    assert task == "Pendulum-v1"
-    np.testing.assert_allclose(json.loads(actions), policy.policy(np.zeros((5, 3))), rtol=0, atol=1e-5)
+    return subprocess.run([python, "-c", code], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize(
