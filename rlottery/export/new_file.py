@@ -36,5 +36,5 @@ def write_new(file: Path, data: bytes) -> None:
         raise _unwritable(file, error.strerror) from None
 
 
-def _unwritable(file: Path, why: str) -> StudyError:
+def _unwritable(file: Path, why: str | None) -> StudyError:
     return StudyError(f"{file} can't be written: {why}. Give another path: --to FILE")
