@@ -78,12 +78,11 @@ def read_csv(text: str, path: Path, named: Named, naming: Naming, *, guessed: bo
     if not text.strip():
         raise StudyError(f"{path}: the file is empty.")
     header, lines = _table(text, path)
-    first = header[0].casefold() if header else ""
     charts = [name for name in header[1:] if _OF_CHART in name and not name.endswith(_SPREAD)]
-    if charts and first in COLUMNS["step"] and not naming.columns:
+    one_run = all(_column(meaning, header, path, naming) is None for meaning in ("arm", "seed"))
+    if charts and one_run and _column("score", header, path, naming) is None:
         yield from _of_chart(header, charts, lines, path, named, naming)
     else:
-        one_run = all(_column(meaning, header, path, naming) is None for meaning in ("arm", "seed"))
         yield from _of_table(header, lines, path, Named() if guessed and not one_run else named, naming)
 
 
@@ -175,7 +174,9 @@ def _of_chart(
     runs = {}
     for name in charts:
         of_name = naming.run(name.rpartition(_OF_CHART)[0], f"{path}:1")
-        runs[header.index(name)] = Named(of_name.task or named.task or TASK, of_name.arm, of_name.seed)
+        task, arm = of_name.task or named.task or TASK, on_one_line(str(of_name.arm))
+        runs[header.index(name)] = Named(on_one_line(task), arm, of_name.seed)
+    step_at = _column("step", header, path, naming) or 0
     empty = True
     for number, fields in lines:
         where = f"{path}:{number}"
@@ -184,7 +185,7 @@ def _of_chart(
         for place, run in runs.items():
             if fields[place]:
                 empty = False
-                step, score = _whole(fields[0], "step", where), _number(fields[place], "score", where)
+                step, score = _whole(fields[step_at], "step", where), _number(fields[place], "score", where)
                 yield Row(str(run.task), str(run.arm), int(run.seed or 0), step, score, where)
     if empty:
         raise StudyError(f"{path}: there is no score in this file.")

@@ -72,6 +72,7 @@ def test_a_chart_of_weights_and_biases() -> None:
     )
     expected = {("task", "ppo", 1): [(100, 1.5), (200, 2.5)], ("Hopper-v4", "sac", 2): [(200, -1.0)]}
     assert curves(read(text)) == expected
+    assert curves(read(text.replace('"Step"', '"trainer/global_step"'))) == expected
     odd = text.replace("Hopper-v4__sac__2__1700000000", "7: sac!").replace("ppo-seed1", "1: ppo!")
     assert list(curves(read(odd, runs=Pattern("{seed}: {arm}!")))) == [("task", "ppo", 1), ("task", "sac", 7)]
 
@@ -179,6 +180,7 @@ BAD: dict[str, tuple[str, str]] = {
     "two sparsities": ("arm,seed,score,sparsity\nb,0,1,0.9\nb,1,1,0.8\n", r"scores.csv:3: b has the sparsity 0.8, and"),
     "two kinds": ("arm,seed,score,kind\nb,0,1,dense\nb,1,1,ticket\n", r"scores.csv:3: b is called ticket, and dense"),
     "odd run": ("Step,fluffy-cloud - return\n1,2\n", r"scores.csv:1: the run is called 'fluffy-cloud'.*--names"),
+    "a time": ("Relative Time (Wall),a-1 - return\n0.5,2\n", r"scores.csv:2: the step '0.5' is not a whole number"),
     "two metrics": ("Step,a-1 - loss,a-1 - return\n1,2,3\n", "scores.csv:1: the columns have several metrics: loss"),
     "a quote": (HEADER + 'a,"b,0,1,2\n', r"scores.csv:2: this is not CSV"),
     "not text": ("arm\udcff", r"scores.csv:1: this is not UTF-8 text"),
