@@ -1,4 +1,4 @@
-"""The command line: run, status, report, compare, play, verify, check, export, import, track, arms, doctor, init.
+"""The command line: run, status, report, compare, play, verify, check, export, import, push, pull, track and others.
 
 Each command imports what it needs, so that ``--help`` answers at once.
 """
@@ -290,6 +290,58 @@ def play(
     work_is_in_files()
     with plain_errors():
         typer.echo(printable(str(film(run_folders, to, episode, trust=trust))))
+
+
+@app.command(epilog="Exit codes: 0 done, 2 bad input, or the Hub can't be reached.")
+def push(
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_FOLDER|DATA", help="A finished run, data/runs/TASK/seed_N/ARM, or a data folder."),
+    ],
+    repo: Annotated[str, typer.Option(metavar="NAME", help="The repository: NAME, or OWNER/NAME.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Upload. Without it, only list the files and write the card.")
+    ] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public. Default: private.")] = False,
+    license: Annotated[
+        str, typer.Option(metavar="ID", help="Its license, such as apache-2.0, mit or cc-by-4.0.")
+    ] = "unknown",
+    trust: Trust = False,
+) -> None:
+    """Upload a run or a study to the Hub of Hugging Face, with a model card. Shows first what would be uploaded.
+
+    Replay buffers stay here. The token is that of huggingface_hub: hf auth login, or HF_TOKEN.
+    """
+    from rlottery.hub.push import push as push_to_hub
+
+    with plain_errors():
+        push_to_hub(
+            path,
+            repo,
+            lambda line: typer.echo(printable(line)),
+            send=yes,
+            public=public,
+            license=license,
+            trust=trust,
+        )
+
+
+@app.command(epilog="Exit codes: 0 done, 2 bad input, or the Hub can't be reached.")
+def pull(
+    repo: Annotated[str, typer.Argument(metavar="NAME", help="The repository, OWNER/NAME.")],
+    to: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A new folder. Default: NAME in the current folder.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="REVISION", help="A commit, a tag or a branch. Default: the newest commit.")
+    ] = None,
+) -> None:
+    """Fetch what `rlottery push` has uploaded, and verify its checksums. Executes nothing of it."""
+    from rlottery.hub.pull import pull as pull_from_hub
+
+    work_is_in_files()
+    with plain_errors():
+        pull_from_hub(repo, to, revision, lambda line: typer.echo(printable(line)))
 
 
 @app.command(epilog="Exit codes: 0 everything is sent, 2 bad input, or something can't be sent.")
