@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rlottery.errors import StudyError
 from rlottery.interop.run_names import Named, Pattern, usual_name
 from rlottery.interop.sb3_results import MONITOR, Monitored, read_evaluations
-from rlottery.interop.score_csv import Naming, read_csv
+from rlottery.interop.score_csv import COLUMNS, Naming, read_csv
 from rlottery.interop.scored_runs import Elsewhere, Row, runs_of
 from rlottery.safety.npz import BEGINNINGS
 from rlottery.safety.regular_files import NotRegularError, read_bytes
@@ -19,6 +19,9 @@ _IN_FOLDERS = ("evaluations.npz", "*monitor.csv", "*.csv")
 """What is looked for in a folder: the first of these that it has."""
 _CALLED_BY_FOLDER = ("evaluations.npz", "monitor.csv", "progress.csv")
 """Files that have the same name in every run, so that the folder says which run it is."""
+
+
+_SHEETS = (".xlsx", ".xls", ".ods")
 
 
 class _File(NamedTuple):
@@ -38,11 +41,15 @@ def read_results(sources: Sequence[str], naming: Naming, metric: str = "return",
     Raises:
         StudyError: names the file and the line, and says what is wrong.
     """
+    if unknown := [meaning for meaning in naming.columns if meaning not in COLUMNS]:
+        raise StudyError(f"--columns {unknown[0]}=...: unknown. A column may be the {', '.join(COLUMNS)}.")
     rows: list[Row] = []
     told: list[str] = []
     monitored: dict[Named, tuple[Monitored, Path, int]] = {}
     for file in (file for source in sources for file in _files(source)):
         data, before = _content(file.path), len(rows)
+        if file.path.suffix in _SHEETS:
+            raise StudyError(f"{file.path}: this is a spreadsheet. Save the sheet as CSV.")
         if data.startswith(BEGINNINGS):
             rows += read_evaluations(data, file.path, file.named, metric, MAX_RESULT_BYTES)
         elif data.startswith(MONITOR):
@@ -58,6 +65,8 @@ def read_results(sources: Sequence[str], naming: Naming, metric: str = "return",
         rows += of_run.rows(named, path, episodes)
         files = str(path) if number == 1 else f"{number} files in {path.parent}"
         told.append(f"{files}: training episodes, {len(rows) - before:,} means of {episodes}")
+    if metric == "success" and (wrong := next((row for row in rows if not 0 <= row.score <= 1), None)):
+        raise StudyError(f"{wrong.where}: {wrong.score:g} is no success rate, which is between 0 and 1.")
     return Elsewhere(
         *(runs_of(rows), naming.kinds, naming.controls, naming.sparsity, tuple(told)), training=bool(monitored)
     )

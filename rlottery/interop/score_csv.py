@@ -242,7 +242,7 @@ def _whole(text: str, what: str, where: str) -> int:
 
 
 def _seed(text: str | None, where: str) -> int:
-    found = re.fullmatch(r"(?:.*?[^\d.])?(\d{1,18})(?:\.0+)?", text or "")
+    found = re.fullmatch(r"(?:[^\W\d_]\D*)?(\d{1,18})(?:\.0+)?", text or "")  # 3, 3.0 or seed_3
     if found is None:
         raise StudyError(f"{where}: the seed {on_one_line(text or '')[:100]!r} is not a whole number of 0 or more.")
     return int(found[1])

@@ -71,14 +71,13 @@ def prune(
         MaskError: one of the arguments makes no sense, data is missing, or no input of a network would reach its
             outputs. The message says how to fix it.
     """
+    _check_choices(structure=structure, estimator=estimator, floor=floor, within=within, networks=networks, data=data)
     chosen, name = _criterion(criterion)
     found = find_kernels(weights, axes=axes, exclude=exclude, networks=networks)
     shares = _shares(found, sparsity, allocation)
     if networks is None and any(name.endswith("synaptic_flow") for name in chosen.reads):
         _check_connected_layers(found, name)
     given = {} if data is None else data
-    if not isinstance(given, Mapping):
-        raise MaskError(f"data must be a dict, such as {{'gradients': batches}}, not a {type(data).__name__}.")
     check_data(chosen, name, estimator, given)
     rule: Rule = allocation if isinstance(allocation, str) else "global"
     with _by_their_names(found):
@@ -101,6 +100,21 @@ def prune(
         "seed": seed,
     }
     return ParameterMask(kept, dict(found.parameters), dict(found.networks), about)
+
+
+def _check_choices(**given: Any) -> None:
+    """Raise MaskError for arguments of which Python would only say something deep inside."""
+    for key, known in {"structure": ("weights", "units"), "estimator": (None, *get_args(Estimator))}.items():
+        if given[key] not in known:
+            names = ", ".join(repr(one) for one in known if one is not None)
+            raise MaskError(f"{key} must be one of {names}, not {given[key]!r}.")
+    if type(given["floor"]) is not int or given["floor"] < 0:
+        raise MaskError(f"floor must be a whole number of at least 0, not {given['floor']!r}.")
+    for key, example in {"data": "{'gradients': batches}", "networks": "{'actor': ['fc1', 'fc2', 'mean']}"}.items():
+        if given[key] is not None and not isinstance(given[key], Mapping):
+            raise MaskError(f"{key} must be a dict, such as {example}, not a {type(given[key]).__name__}.")
+    if given["within"] is not None and not isinstance(given["within"], ParameterMask):
+        raise MaskError(f"within must be a mask from rlottery.prune, not a {type(given['within']).__name__}.")
 
 
 def _criterion(given: str | Callable[..., RealArray]) -> tuple[Criterion, str]:

@@ -170,6 +170,8 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "twice without a step": ("arm,seed,score\nb,0,1\nb,0,2\n", r"scores.csv:3: .* has no step, and is there twice"),
     "half a seed": (HEADER + "a,b,0.5,1,2\n", r"scores.csv:2: the seed '0.5' is not a whole number"),
+    "negative seed": (HEADER + "a,b,-1,1,2\n", r"scores.csv:2: the seed '-1' is not a whole number"),
+    "seed with an exponent": (HEADER + "a,b,1e3,1,2\n", r"scores.csv:2: the seed '1e3' is not a whole number"),
     "negative step": (HEADER + "a,b,0,-1,2\n", r"scores.csv:2: step -1 is out of range"),
     "half a step": (HEADER + "a,b,0,1.5,2\n", r"scores.csv:2: the step '1.5' is not a whole number"),
     "short line": (HEADER + "a,b,0\n", r"scores.csv:2: 3 fields, but 5 columns"),
@@ -196,6 +198,14 @@ def test_one_message_with_file_and_line(text: str, message: str) -> None:
     with pytest.raises(StudyError, match=message) as refused:
         read_results(["scores.csv"], Naming())
     assert "\n" not in str(refused.value)
+
+
+def test_success_rates_and_columns_that_are_none() -> None:
+    Path("scores.csv").write_text("arm,seed,score\na,0,0.5\na,1,1.5\n")
+    with pytest.raises(StudyError, match=r"scores.csv:3: 1.5 is no success rate, which is between 0 and 1"):
+        read_results(["scores.csv"], Naming(), "success")
+    with pytest.raises(StudyError, match="--columns foo=...: unknown. A column may be the task, arm, seed"):
+        read_results(["scores.csv"], Naming({"foo": "arm"}))
 
 
 def test_paths_that_say_too_little_or_are_not_there() -> None:
