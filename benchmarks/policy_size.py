@@ -4,8 +4,8 @@
 
 For each run, the C header with 32-bit floats and with int8 weights, and the .npz. Needs a C compiler and binutils.
 Flash is .text and .rodata of an object file with the policy and nothing else, at -Os for this processor, without the C
-library's tanhf. Times are of this processor, at -O2 and in NumPy, one observation a call: the least of many short
-measurements on one core, in processor time. The tasks' code runs.
+library's tanhf. Times are of this processor, at -O2, with vector units (`VECTORS`) and in NumPy, one observation a
+call: the least of many short measurements on one core, in processor time. The tasks' code runs.
 """
 
 import subprocess
@@ -29,6 +29,9 @@ from rlottery.study.execution.cores import pin
 
 CALLS, REPEATS = 200, 200
 """Calls in a measurement, and measurements."""
+
+VECTORS = ("-O3", "-ffast-math", "-march=native")
+"""Lets the compiler add products in another order, and so with vector units."""
 
 CONTINUOUS = """
 #include "policy.h"
@@ -88,12 +91,12 @@ def flash(folder: Path, *, discrete: bool) -> int:
     return sum(int(row[1]) for row in rows if row and row[0].startswith((".text", ".rodata")))
 
 
-def c_microseconds(folder: Path, observations: np.ndarray, *, discrete: bool) -> float:
+def c_microseconds(folder: Path, observations: np.ndarray, *flags: str, discrete: bool) -> float:
     call = "policy_act(observations[call % ROWS], action);"
     if discrete:
         call = "action[0] = (float)policy_act(observations[call % ROWS]);"
     constants = [f"-DREPEATS={REPEATS}", f"-DCALLS={CALLS}"]
-    program = built(folder, TIMED.replace("ACT;", call), "-O2", *constants)
+    program = built(folder, TIMED.replace("ACT;", call), *flags, *constants)
     return float(subprocess.run([program], input=observations.tobytes(), capture_output=True, check=True).stdout)
 
 
@@ -124,7 +127,8 @@ def measure(policy: FoldedPolicy, mean_return: float) -> dict[str, object]:
             "flash_bytes": flash(folder, discrete=discrete),
             "stack_bytes": made.stack,
             "npz_bytes": "" if int8 else len(npz.content(policy)),
-            "c_microseconds": round(c_microseconds(folder, observations, discrete=discrete), 3),
+            "c_microseconds": round(c_microseconds(folder, observations, "-O2", discrete=discrete), 3),
+            "c_vector_microseconds": round(c_microseconds(folder, observations, *VECTORS, discrete=discrete), 3),
             "numpy_microseconds": "" if int8 else round(microseconds(acts, observations), 2),
             "mean_return": round(mean_return, 2),
         }
