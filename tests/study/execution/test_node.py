@@ -1,5 +1,6 @@
 """What a node notes about its runs. `tests/test_slurm.py` and `tests/test_dask.py` run nodes on real clusters."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ from rlottery.storage.paths import Store
 from rlottery.study.execution import node, sessions
 from rlottery.study.execution.allocations import write_batch
 from rlottery.study.planning.jobs import list_jobs
+from rlottery.study.planning.tracked_runs import tracked_runs
 from tests.study.studies import tiny_config
+from tests.tracking.test_following import STAND_IN
+from tests.tracking.test_sender import finish, write
 
 
 @pytest.fixture
@@ -58,3 +62,27 @@ def test_waiting_for_another_node_counts_as_no_session(tmp_path: Path, monkeypat
     with locks.hold(job.files):
         assert not node.do_jobs(allocation, os.getppid())
     assert not sessions._sessions(sessions._path(store, job.files))
+
+
+@pytest.mark.usefixtures("_limit_reached_is_blocked")
+def test_a_node_sends_the_metrics_of_its_runs_to_the_trackers_of_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(tmp_path, "tracking=trackio")
+    [job] = list_jobs(config, [], ("dense",))
+    [allocation] = write_batch(Store(config.data), [[job]], 1)
+    monkeypatch.setenv("STAND_IN_FILE", str(tmp_path / "sent"))
+    monkeypatch.syspath_prepend(str(STAND_IN))
+
+    class Trains:
+        def __init__(self, *arguments: object, **options: object): ...
+
+        def run(self) -> None:
+            [run] = tracked_runs([job])
+            write(run, range(3))
+            finish(run)
+
+    monkeypatch.setattr(node, "Executor", Trains)
+    node.do_jobs(allocation, os.getppid())
+    lines = [json.loads(line) for line in (tmp_path / "sent").read_text().splitlines()]
+    assert [line["step"] for line in lines if "step" in line] == [0, 1, 2]
