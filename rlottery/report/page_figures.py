@@ -149,6 +149,9 @@ def _over_sparsity(contents: Contents, scores: TaskScores, look: Mapping[str, Lo
 
 def _curves(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) -> PageFigure | None:
     task, runs = scores.task, scores.every_run
+    if contents.elsewhere and all(len(run.evaluations) < 2 for run in runs):
+        return None  # final scores alone are no curves
+    of = "" if contents.elsewhere else " of the deterministic policy"
     drawn = [run for run in runs if run.evaluations and run.arm in look]
     done = Counter(run.arm for run in drawn if run.status == "done")
     n = _n((done[run.arm] for run in drawn), len(contents.seeds), "seed", "per arm")
@@ -164,8 +167,7 @@ def _curves(contents: Contents, scores: TaskScores, look: Mapping[str, Look]) ->
     return _figure(
         f"curves-{file_name(task)}",
         task,
-        f"{task}: score of the deterministic policy over environment steps. Thick: mean of the runs that are done, "
-        f"{n}. {thin}.{below}",
+        f"{task}: score{of} over environment steps. Thick: mean of the runs that are done, {n}. {thin}.{below}",
         curve_panels(task, runs, look, LIGHT),
     )
 

@@ -96,6 +96,7 @@ def test_a_page_says_what_can_be_said_without_masks() -> None:
     assert "lth is a winning ticket" in text and "The dense agents are those of the arm full." in text
     assert "is not checked: rnd of lth" in text
     page = report_html(made)
+    assert "deterministic policy" not in page.partition('id="glossary"')[0] and 'id="curves"' in page
     assert "The runs were made elsewhere" in page and "<li>scores.csv</li>" in page
     for absent in ('id="masks"', 'id="films"', 'id="cost"', "This report is incomplete", "The config, as YAML"):
         assert absent not in page
@@ -112,6 +113,7 @@ def test_final_scores_alone_are_compared_without_a_scale() -> None:
     made = contents(rows(WORTH, steps=(None,)), dense="full", controls={"rnd": ("lth",)})
     assert made.score_evaluations == 1 and made.scores[0].untrained is None
     text = summary_to_markdown(summarise(made))
+    assert 'id="curves"' not in report_html(made)
     assert "lth is better than random masks" in text and "an arm of untrained agents: --untrained NAME" in text
 
 
