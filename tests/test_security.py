@@ -30,6 +30,7 @@ from rlottery.storage.trust import allow_code_of_study, note_run
 from tests.command import call
 from tests.planted import CRITERION, NAMED, READING, SHADOWS, TASK, Planted, started
 from tests.study.studies import change_manifest, forget_spaces
+from tests.tracking.test_following import STAND_IN
 
 PAGE = Path(__file__).parent.parent / "SECURITY.md"
 DENSE = "data/runs/planted_task_Planted-v0/seed_0/dense"
@@ -132,6 +133,14 @@ def exported() -> str:
     return words("export", DENSE, "--to", f"{len(list(Path().iterdir()))}.npz")()
 
 
+def tracked() -> str:
+    """`rlottery track`, with a stand-in for the tracker."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STAND_IN_FILE", "sent")
+        patch.syspath_prepend(str(STAND_IN))
+        return words("track", "data", "--to", "trackio")()
+
+
 RUN = {
     "`rlottery run`, `rlottery run --dry-run`, `main()`, `run_pipeline.py`": [
         (words("run"), set(NAMED)),
@@ -155,7 +164,10 @@ NEED_TRUST = {
     "`rlottery report`": [(("report", "data"), {"planted_task"}), (("report", "config.yaml"), {"planted_task"})],
     "`rlottery report --stability K`": [(("report", "data", "--stability", "2"), {"planted_score"})],
     "`rlottery export --int8`": [(("export", DENSE, "--int8", "--to", "int8.h"), {"planted_task"})],
-    "`rlottery export`, `load_agent()`": [(("export", DENSE, "--to", "earlier.npz"), {"planted_task"})],
+    "`rlottery export`, `rlottery push`, `load_agent()`": [
+        (("export", DENSE, "--to", "earlier.npz"), {"planted_task"}),
+        (("push", DENSE, "--repo", "me/earlier"), {"planted_task"}),
+    ],
 }
 """The lines of commands that run something of a study that is yours or trusted: what they import then."""
 
@@ -167,7 +179,10 @@ NOTHING = {
         python(rlottery.load_study, "config.yaml"),
     ],
     "`rlottery arms`, `doctor`, `init`": [words("arms"), words("init", "another")],
-    "`rlottery export`, `load_agent()`": [
+    "`rlottery track`, `pull`": [tracked],  # pulling needs a server: tests/hub
+    "`rlottery export`, `rlottery push`, `load_agent()`": [
+        words("push", "data", "--repo", "me/study"),
+        words("push", DENSE, "--repo", "me/agent"),
         *(words("export", DENSE, "--format", name) for name in ("npz", "safetensors", "c")),
         python(load_agent, DENSE),
     ],
@@ -203,7 +218,7 @@ def test_what_is_asked_for_runs(planted: Planted, spy: Spy, line: str) -> None:
 def test_a_study_of_somebody_else_needs_trust(planted: Planted, spy: Spy, line: str) -> None:
     for command, modules in NEED_TRUST[line]:
         unsign(planted)
-        if command[0] == "export":
+        if command[0] in ("export", "push"):
             earlier()
         path = list(sys.path)
         code, output, message = call(*command)
