@@ -41,21 +41,22 @@ if WORKER and hasattr(os, "sched_setaffinity"):
 LONG_FILES = [
     "test_slurm.py",
     "test_equal.py",
-    "test_laboratory.py",
     "test_faults.py",
+    "test_laboratory.py",
     "test_pipeline.py",
-    "test_vectorized_learner.py",
-    "test_dask.py",
     "test_docs.py",
+    "test_vectorized_learner.py",
+    "test_worker_threads.py",
+    "test_faults_arms.py",
     "test_every_algorithm.py",
     "test_algorithms.py",
     "test_page.py",
-    "test_faults_arms.py",
+    "test_dask.py",
     "test_checkpoints.py",
     "test_sanitized.py",
-    "test_worker_threads.py",
     "test_masks_hold.py",
-    "test_npz.py",
+    "test_on_policy.py",
+    "test_export.py",
 ]
 """More than half of the suite's time. Begun last, one would keep a core busy while the others have nothing left."""
 

@@ -212,9 +212,10 @@ def test_several_environments_and_fewer_updates_than_steps() -> None:
     recipes: list[dict[str, Any]] = [
         {"seed": 0, "environments": 5, "updates_per_step": {"every": 10, "updates": 2}},
         {"seed": 1, "arm": "ticket", "environments": 2, "updates_per_step": 0.5},
+        {"seed": 2},
     ]
     runs = [Run(**recipe) for recipe in recipes]
-    assert together(*runs) == [None] * 2
+    assert together(*runs) == [None] * 3
     for run, recipe in zip(runs, recipes, strict=True):
         assert_same(run, Run(**recipe).alone())
 
