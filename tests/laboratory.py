@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, Job, list_jobs
 from rlottery.study.stages import masking, train_run
 from rlottery.study.stages.run_stage import run_stage
+from rlottery.training.learner import CpuLearner
 from rlottery.training.loop import Loop, TrainingPlan
 
 ENV_STEPS, WARMUP, REWIND_STEP, INTERVAL = 300, 100, 130, 100
@@ -76,6 +77,13 @@ ARMS = (
 BOTH_SEEDS = ("dense", "magnitude", "transferred")
 """Arms of seed 1; seed 0 has all."""
 
+UNDER_MASKS = (
+    *("erk", "snip", "grasp", "synflow", "magnitude-init", "given", "drawn"),
+    *("random-erk", "inverted-drawn", "inverted-erk", "transferred"),
+)
+"""Arms that are trained without the kernels, by one program for all of them; with kernels, each would have its own.
+Others are trained with kernels in the same ways, and `tests/agents/kernels/test_equal.py` has all kinds of masks."""
+
 Key = tuple[int, str]
 """Seed and arm."""
 
@@ -131,7 +139,8 @@ class Laboratory:
         with self._seen():
             for job in self.jobs:
                 if wanted(job):
-                    run_stage(job)
+                    kernels = False if job.arm_name in UNDER_MASKS else None  # None: where they can be used
+                    run_stage(job, make_learner=partial(CpuLearner, kernels=kernels))
                     self.done.append(job)
 
     @contextmanager
