@@ -124,7 +124,7 @@ class TestBadInput:
     def test_meta_world_that_cannot_be_imported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "metaworld.py").write_text("import no_such_library")
         monkeypatch.syspath_prepend(tmp_path)
-        assert "Meta-World can't be imported" in refusal("run", "tasks=[drawer-close-v3]")
+        assert "Meta-World's tasks need a package that can't be imported" in refusal("run", "tasks=[drawer-close-v3]")
 
     def test_exit_code_and_message_of_the_process(self, workplace: Path) -> None:
         code = "from rlottery.cli import app; app()"

@@ -11,8 +11,8 @@ import grimp
 
 PICTURE = Path(__file__).parent.parent / "docs" / "architecture.svg"
 
-WIDTH, HEIGHT, BOX_HEIGHT = 1000, 920, 52
-ROWS = (76, 164, 252, 340, 440, 544, 632, 716)
+WIDTH, HEIGHT, BOX_HEIGHT = 1000, 1008, 52
+ROWS = (76, 164, 252, 340, 428, 528, 632, 720, 804)
 """Upper edges of the rows of boxes, in pixels."""
 
 
@@ -28,15 +28,18 @@ class Box(NamedTuple):
 
 BOXES = {
     "study": Box(368, 0, 264, "experiment", "plan, executor, stages, status"),
+    "hub": Box(40, 0, 264, "results", "push and pull"),
     "report": Box(40, 1, 264, "results", "page, figures, tables"),
-    "training": Box(696, 3, 264, "science", "loop, replay, saliency"),
-    "analysis": Box(40, 2, 124, "results", "scores, tests"),
-    "export": Box(180, 2, 124, "results", "files, videos"),
-    "agents": Box(696, 4, 124, "science", "updates, kernels"),
-    "storage": Box(368, 5, 264, "experiment", "files, manifests, locks"),
-    "envs": Box(836, 4, 124, "science", "environments"),
-    "config": Box(368, 6, 264, "experiment", "YAML to checked settings"),
-    "pruning": Box(696, 7, 264, "science", "score, allocate, select"),
+    "interop": Box(40, 2, 264, "results", "files of other tools"),
+    "training": Box(696, 4, 264, "science", "loop, replay, saliency"),
+    "analysis": Box(40, 3, 124, "results", "scores, tests"),
+    "export": Box(180, 3, 124, "results", "files, videos"),
+    "agents": Box(696, 5, 124, "science", "updates, kernels"),
+    "tracking": Box(368, 4, 264, "experiment", "metrics for trackers"),
+    "storage": Box(368, 6, 264, "experiment", "files, manifests, locks"),
+    "envs": Box(836, 5, 124, "science", "environments"),
+    "config": Box(368, 7, 264, "experiment", "YAML to checked settings"),
+    "pruning": Box(696, 8, 264, "science", "score, allocate, select"),
 }
 TIERS = {"results": 24, "experiment": 352, "science": 680}
 """Left edge of each tier's column, 296 wide."""
@@ -102,7 +105,7 @@ def picture() -> str:
         f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}" rx="8"/>',
     ]
     for tier, x in TIERS.items():
-        lines.append(f'<rect class="column" x="{x}" y="24" width="296" height="760" rx="8"/>')
+        lines.append(f'<rect class="column" x="{x}" y="24" width="296" height="848" rx="8"/>')
         lines.append(f'<text class="title" x="{x + 148}" y="54">{tier.capitalize()}</text>')
     drawn = arrows(package_imports())
     for importer, imported in drawn:
@@ -143,7 +146,7 @@ def _port(name: str, other: str, others: list[str]) -> int:
 
 def _flow() -> list[str]:
     """The way data flows, as a row of steps along the lower edge."""
-    left, step, width, top = 24, 122, 98, 834
+    left, step, width, top = 24, 122, 98, 922
     lines = [f'<text class="note" x="{left}" y="{top - 16}">How data flows</text>']
     for index, name in enumerate(FLOW):
         x = left + step * index
