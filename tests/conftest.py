@@ -7,9 +7,9 @@ import tempfile
 import pytest
 
 from tests.call_here import call_here
-from tests.peer_environments import sb3_python
+from tests.peer_environments import sb3_python, sbx_python
 
-__all__ = ["sb3_python"]  # fixtures
+__all__ = ["sb3_python", "sbx_python"]  # fixtures
 
 # On the CPU whatever the machine has, compiled in half the time, with the bits of a worker.
 os.environ["JAX_PLATFORMS"] = "cpu"

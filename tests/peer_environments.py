@@ -39,3 +39,9 @@ def run_peer(python: Path, script: str, *arguments: object) -> str:
 def sb3_python() -> Path:
     """A Python with Stable-Baselines3, SB3-Contrib and PyTorch."""
     return peer_python("sb3")
+
+
+@pytest.fixture(scope="session")
+def sbx_python() -> Path:
+    """A Python with SBX and JAX."""
+    return peer_python("sbx")

@@ -23,6 +23,8 @@ from typing import Any
 import rlottery
 from rlottery.config import load_config
 from rlottery.errors import RlotteryError
+from rlottery.interop.read_agent import read_agent
+from rlottery.interop.replay import read_replay
 from rlottery.pruning.mask_file import read_mask
 from rlottery.storage.disk import read_arrays, read_json, write_json
 from rlottery.storage.locks import one_at_a_time
@@ -68,6 +70,8 @@ READERS: dict[str, Callable[[Path], object]] = {
     "policy.npz": rlottery.load_agent,
     "agent.safetensors": read_arrays,
     "metrics.jsonl": read_evaluations,
+    "agent.zip": read_agent,
+    "replay.pkl": lambda path: read_replay(path, 3, 1, discrete=False),
     "values.json": lambda path: read_json(path, 100),
 }
 WRITERS: dict[str, Callable[[Path], object]] = {

@@ -143,6 +143,45 @@ def test_the_replay_is_what_the_library_stored(name: str, sb3_agents: Path) -> N
     np.testing.assert_array_equal(stored["actions"], actions)
 
 
+SBX = {
+    "sac": {"algorithm": "SAC", "task": "Pendulum-v1", "steps": 30, "learning_starts": 10, "buffer_size": 100},
+    "td3": {"algorithm": "TD3", "task": "Pendulum-v1", "steps": 20, "learning_starts": 30, "buffer_size": 100},
+    "dqn": {"algorithm": "DQN", "task": "CartPole-v1", "steps": 20, "learning_starts": 10, "buffer_size": 100},
+    "ppo": {"algorithm": "PPO", "task": "Pendulum-v1", "steps": 8, "n_steps": 8, "batch_size": 8, "n_epochs": 1},
+    "tanh": {"algorithm": "PPO", "task": "Pendulum-v1", "steps": 8, "n_steps": 8, "batch_size": 8, "n_epochs": 1},
+}
+for _name, _settings in SBX.items():
+    own = {"activation_fn": "relu"} if _name == "ppo" else {}
+    _settings["policy_kwargs"] = {"net_arch": [8, 6], **own}
+
+
+@pytest.fixture(scope="module")
+def sbx_agents(sbx_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with agents of SBX, each in a folder of its name."""
+    folder = tmp_path_factory.mktemp("sbx")
+    run_peer(sbx_python, "sbx_agents.py", folder, json.dumps(SBX))
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in SBX if name != "tanh"])
+def test_an_agent_of_sbx_acts_like_the_original(name: str, sbx_agents: Path) -> None:
+    files, task = sbx_agents / name, str(SBX[name]["task"])
+    replay = ["--replay", files / "replay.pkl"] if name == "sac" else []
+    assert "of SBX" in imported(
+        files / "agent.zip", "--task", task, "--initial", files / "initial.zip", *replay, *QUICK
+    )
+    policy, acted = rlottery.load_agent(f"data/runs/{task}/seed_0/dense"), arrays_in(files / "acted.npz")
+    actions = policy(acted["observations"])
+    assert np.abs(actions - acted["actions"].reshape(actions.shape)).max() <= 1e-5
+    assert np.ptp(actions) > 0.01
+
+
+def test_a_tanh_agent_of_sbx_is_refused(sbx_agents: Path) -> None:
+    assert "hidden layers have another activation" in refusal(
+        "import", sbx_agents / "tanh" / "agent.zip", "--task", "Pendulum-v1"
+    )
+
+
 @pytest.fixture(scope="module")
 def torch_agents(sb3_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files of tests/peers/torch_agents.py."""

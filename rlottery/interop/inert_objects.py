@@ -92,7 +92,7 @@ class InertReader(PickleMachine):
         modules: the packages whose names are accepted, each with all below it, besides `NUMPY_NAMES`.
     """
 
-    most_opcodes, most_text = 4_000_000, 2**24
+    most_opcodes, most_text = 1_000_000, 2**24
 
     holds = "file"
 

@@ -10,7 +10,8 @@ from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent
 from rlottery.interop.mapping import Mapping
 from rlottery.interop.replay import read_normalisation
-from rlottery.interop.sb3 import read_sb3
+from rlottery.interop.sb3 import open_archive, read_sb3
+from rlottery.interop.sbx import is_sbx, read_sbx
 from rlottery.interop.weights_file import read_weights
 from rlottery.safety.regular_files import FileSizeError, read_bytes
 from rlottery.safety.zip_files import checked_zip
@@ -41,14 +42,20 @@ def read_agent(path: Path, mapping: Mapping | None = None) -> AgentFile:
     except (OSError, FileSizeError) as error:
         raise ForeignFileError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
     try:
-        agent = read_sb3(data) if _is_sb3(data) and mapping is None else read_weights(path, data, mapping)
+        agent = _of_archive(data) if _is_archive(data) and mapping is None else read_weights(path, data, mapping)
         agent.hidden  # noqa: B018  # raises if networks differ
     except ForeignFileError as error:
         raise ForeignFileError(f"{path} can't be imported: {str(error).rstrip('.')}.") from None
     return AgentFile(path, hashlib.sha256(data).hexdigest(), agent)
 
 
-def _is_sb3(data: bytes) -> bool:
+def _of_archive(data: bytes) -> ForeignAgent:
+    """The agent in an archive of Stable-Baselines3 or SBX."""
+    settings, files = open_archive(data)
+    return read_sbx(settings) if is_sbx(settings) else read_sb3(settings, files)
+
+
+def _is_archive(data: bytes) -> bool:
     """Whether a file is an archive that isn't one of PyTorch alone. Damaged archives count as one of SB3 too."""
     try:
         with checked_zip(io.BytesIO(data), MOST_BYTES) as archive:

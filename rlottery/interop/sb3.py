@@ -20,14 +20,16 @@ from rlottery.interop.agent import ForeignAgent, Layers, Weights, network_arrays
 from rlottery.interop.inert_objects import InertReader, Name, Record
 from rlottery.interop.torch_file import read_torch, tensors_in
 from rlottery.safety.zip_files import checked_zip
+from rlottery.storage.disk import most_values
 
 MOST_BYTES = 2**32
-MODULES = ("stable_baselines3", "sb3_contrib", "gymnasium", "gym", "numpy", "torch", "collections")
+MODULES = ("stable_baselines3", "sb3_contrib", "sbx", "gymnasium", "gym", "numpy", "torch", "collections")
 """The packages that objects in these files belong to."""
 
+_MOST_VALUES = 1_000_000
 _LIBRARY = "Stable-Baselines3"
 _ALGORITHMS = {"SACPolicy": "sac", "TD3Policy": "td3", "DQNPolicy": "dqn", "ActorCriticPolicy": "ppo"}
-_OTHERS = {
+OTHERS = {
     "TQCPolicy": "TQC",
     "QRDQNPolicy": "QR-DQN",
     "CrossQPolicy": "CrossQ",
@@ -46,6 +48,10 @@ class Settings:
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
+
+    def raw(self, name: str) -> Any:
+        """A setting as it is in the JSON."""
+        return self._values.get(name)
 
     def get(self, name: str, default: Any = None) -> Any:
         """A setting: a plain value, or what stands for an object. Raises ForeignFileError if it can't be read."""
@@ -78,25 +84,25 @@ class Settings:
         return float(found) if type(found) in (int, float) and math.isfinite(found) else None
 
 
-def is_sb3(names: Sequence[str]) -> bool:
-    """Whether a ZIP archive with these files is one of `model.save`."""
-    return "data" in names
-
-
-def read_sb3(data: bytes) -> ForeignAgent:
-    """The agent in a file. Raises ForeignFileError if it holds none that can be trained here; says why."""
+def open_archive(data: bytes) -> tuple[Settings, dict[str, bytes]]:
+    """The settings and the files in an archive of `model.save`. Raises ForeignFileError if it is none."""
     try:
         with checked_zip(io.BytesIO(data), MOST_BYTES) as archive:
             files = {name: archive.read(name) for name in archive.namelist()}
     except (ValueError, zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, MemoryError) as error:
         raise ForeignFileError(f"it is not a ZIP file, or it is damaged: {str(error)[:200]}") from None
     try:
-        values = json.loads(files["data"])
+        # A small value takes twenty times its text.
+        values = json.loads(files["data"]) if most_values(files["data"]) < _MOST_VALUES else None
     except (KeyError, ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
         raise ForeignFileError("it has no settings of an agent, which are JSON in the file 'data'")
-    settings = Settings(values)
+    return Settings(values), files
+
+
+def read_sb3(settings: Settings, files: Mapping[str, bytes]) -> ForeignAgent:
+    """The agent in an archive. Raises ForeignFileError if it holds none that can be trained here; says why."""
     version = files.get("_stable_baselines3_version", b"").decode("ascii", "replace")[:20]
     algorithm = _algorithm(settings)
     if "policy.pth" not in files:
@@ -109,24 +115,24 @@ def _algorithm(settings: Settings) -> str:
     if not isinstance(policy, Name):
         raise ForeignFileError("it doesn't say what policy it has")
     where = policy.module.partition(".")[0]
-    if policy.name in _OTHERS:
-        raise ForeignFileError(f"it is an agent of {_OTHERS[policy.name]}, which can't be trained here. {_ALL}")
+    if policy.name in OTHERS:
+        raise ForeignFileError(f"it is an agent of {OTHERS[policy.name]}, which can't be trained here. {ONLY}")
     if where != "stable_baselines3" or policy.name not in _ALGORITHMS:
         raise ForeignFileError(
             f"its policy is {str(policy)[:100]!r}, and only Stable-Baselines3's MlpPolicy of each algorithm can be "
-            f"trained here. {_ALL}"
+            f"trained here. {ONLY}"
         )
     algorithm = _ALGORITHMS[policy.name]
     if algorithm == "ppo" and "clip_range" not in settings:
         name = "TRPO" if "cg_max_steps" in settings else "A2C"
-        raise ForeignFileError(f"it is an agent of {name}, which can't be trained here. {_ALL}")
+        raise ForeignFileError(f"it is an agent of {name}, which can't be trained here. {ONLY}")
     return algorithm
 
 
-_ALL = "Agents of SAC, TD3, DQN and PPO can be imported."
+ONLY = "Agents of SAC, TD3, DQN and PPO can be imported."
 
 
-def _spaces(settings: Settings) -> dict[str, Any]:
+def spaces_in(settings: Settings) -> dict[str, Any]:
     """The sizes and bounds of an agent's spaces. Raises ForeignFileError if agents here don't know such ones."""
     observations, actions = settings.get("observation_space"), settings.get("action_space")
     shape = observations.state.get("_shape") if isinstance(observations, Record) else None
@@ -213,7 +219,7 @@ class _Moments:
         return arrays
 
 
-def _learning_rate(settings: Settings, notes: list[str], groups: Sequence[str] = ()) -> dict[str, Any]:
+def learning_rates(settings: Settings, notes: list[str], groups: Sequence[str] = ()) -> dict[str, Any]:
     """``{"learning_rate": rate}``, or that of each group by its name; an empty dict if it is a schedule."""
     rate = settings.number("learning_rate")
     if rate is None:
@@ -222,7 +228,7 @@ def _learning_rate(settings: Settings, notes: list[str], groups: Sequence[str] =
     return {f"{group}_learning_rate": rate for group in groups} or {"learning_rate": rate}
 
 
-def _off_policy_training(settings: Settings, notes: list[str]) -> dict[str, Any]:
+def off_policy_training(settings: Settings, notes: list[str]) -> dict[str, Any]:
     """The settings of `training` for an agent that learns from replay."""
     number, steps = settings.get("n_envs", 1), settings.get("num_timesteps")
     frequency = settings.readable("train_freq")
@@ -239,7 +245,7 @@ def _off_policy_training(settings: Settings, notes: list[str]) -> dict[str, Any]
     return training
 
 
-def _agent(
+def agent_of(
     settings: Settings, algorithm: str, library: str, arrays: Mapping[str, np.ndarray], own: Mapping[str, Any],
     training: Mapping[str, Any], notes: Sequence[str],
 ) -> ForeignAgent:  # fmt: skip
@@ -248,7 +254,7 @@ def _agent(
         algorithm,
         library,
         arrays,
-        **_spaces(settings),
+        **spaces_in(settings),
         settings={algorithm: own, "training": training},
         env_steps=steps if type(steps) is int and steps >= 0 else None,
         seed=seed if type(seed) is int and seed >= 0 else None,
@@ -282,15 +288,15 @@ def _read_sac(settings: Settings, files: Mapping[str, bytes], library: str) -> F
     for group, layers in (("actor", actor), ("critic", critics["params"])):
         moments = _Moments(files.get(f"{group}.optimizer.pth"), weights.names(f"{group}."))
         arrays |= moments.arrays(group, layers)
-    own = _learning_rate(settings, notes, ("actor", "critic", "temperature"))
+    own = learning_rates(settings, notes, ("actor", "critic", "temperature"))
     own |= {"discount": settings.get("gamma"), "polyak": settings.get("tau"), "batch_size": settings.get("batch_size")}
     entropy = settings.number("target_entropy")
     if entropy is not None:
-        own["target_entropy"] = "auto" if entropy == -_spaces(settings)["action_size"] else entropy
+        own["target_entropy"] = "auto" if entropy == -spaces_in(settings)["action_size"] else entropy
     arrays |= _temperature(settings, files, own, notes)
     if settings.get("target_update_interval", 1) != 1:
         notes.append("Its targets were moved less often than after each update, as they are here.")
-    return _agent(settings, "sac", library, arrays, own, _off_policy_training(settings, notes), notes)
+    return agent_of(settings, "sac", library, arrays, own, off_policy_training(settings, notes), notes)
 
 
 def _temperature(
@@ -342,15 +348,15 @@ def _read_td3(settings: Settings, files: Mapping[str, bytes], library: str) -> F
     for group, layers in (("actor", actor), ("critic", critics["params"])):
         moments = _Moments(files.get(f"{group}.optimizer.pth"), weights.names(f"{group}."))
         arrays |= moments.arrays(group, layers)
-    arrays["updates"] = _count(settings.get("_n_updates"))
-    own = _learning_rate(settings, notes, ("actor", "critic"))
+    arrays["updates"] = update_count(settings.get("_n_updates"))
+    own = learning_rates(settings, notes, ("actor", "critic"))
     own |= {"discount": settings.get("gamma"), "polyak": settings.get("tau"), "batch_size": settings.get("batch_size")}
     own |= {"policy_delay": settings.get("policy_delay"), "target_noise": settings.get("target_policy_noise")}
-    own |= {"target_noise_clip": settings.get("target_noise_clip"), **_action_noise(settings, notes)}
-    return _agent(settings, "td3", library, arrays, own, _off_policy_training(settings, notes), notes)
+    own |= {"target_noise_clip": settings.get("target_noise_clip"), **action_noise(settings, notes)}
+    return agent_of(settings, "td3", library, arrays, own, off_policy_training(settings, notes), notes)
 
 
-def _action_noise(settings: Settings, notes: list[str]) -> dict[str, float]:
+def action_noise(settings: Settings, notes: list[str]) -> dict[str, float]:
     """The standard deviation of the noise on actions that collect data."""
     noise = settings.readable("action_noise")
     if noise is None and settings.get("action_noise") is None:
@@ -372,16 +378,22 @@ def _read_dqn(settings: Settings, files: Mapping[str, bytes], library: str) -> F
     arrays = network_arrays(weights, {**network, "target": weights.sequence("q_net_target.q_net.")})
     weights.check_all_used("an agent of DQN here")
     arrays |= _Moments(files.get("policy.optimizer.pth"), weights.names("q_net.")).arrays("q", network)
-    arrays["updates"] = _count(settings.get("_n_updates"))
+    arrays["updates"] = update_count(settings.get("_n_updates"))
+    own, training = dqn_settings(settings, notes)
+    return agent_of(settings, "dqn", library, arrays, own, training, notes)
+
+
+def dqn_settings(settings: Settings, notes: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of `dqn` and of `training`."""
     own: dict[str, Any] = {
-        **_learning_rate(settings, notes),
+        **learning_rates(settings, notes),
         "discount": settings.get("gamma"),
         "batch_size": settings.get("batch_size"),
         "exploration_start": settings.get("exploration_initial_eps"),
         "exploration_end": settings.get("exploration_final_eps"),
         "max_gradient_norm": settings.get("max_grad_norm"),
     }
-    training = _off_policy_training(settings, notes)
+    training = off_policy_training(settings, notes)
     fraction, total = settings.get("exploration_fraction"), settings.get("_total_timesteps")
     if type(fraction) in (int, float) and type(total) is int:
         own["exploration_steps"] = max(1, round(fraction * total))
@@ -395,7 +407,7 @@ def _read_dqn(settings: Settings, files: Mapping[str, bytes], library: str) -> F
         every, updates = (per_step["every"], per_step["updates"]) if isinstance(per_step, dict) else (1, per_step)
         most = (training["env_steps"] - training["warmup_steps"]) * updates // every
         own["target_interval"] = max(1, min(interval * updates // every, most))
-    return _agent(settings, "dqn", library, arrays, own, training, notes)
+    return own, training
 
 
 def _read_ppo(settings: Settings, files: Mapping[str, bytes], library: str) -> ForeignAgent:
@@ -407,17 +419,23 @@ def _read_ppo(settings: Settings, files: Mapping[str, bytes], library: str) -> F
     actor: Layers = {"params.actor": [*weights.sequence("mlp_extractor.policy_net."), "action_net"]}
     critic: Layers = {"params.critic": [*weights.sequence("mlp_extractor.value_net."), "value_net"]}
     arrays = network_arrays(weights, {**actor, **critic})
-    spaces = _spaces(settings)
+    spaces = spaces_in(settings)
     if not spaces["discrete"]:
         arrays["log_std"] = weights.take("log_std")
     weights.check_all_used("an agent of PPO here")
     moments = _Moments(files.get("policy.optimizer.pth"), weights.names(""))
-    if spaces["discrete"] or _to_unit_actions(arrays, spaces):
+    if spaces["discrete"] or to_unit_actions(arrays, spaces):
         for group, layers in (("actor", actor), ("critic", critic)):
             arrays |= moments.arrays(group, layers)
+    own, training = ppo_settings(settings, notes)
+    return agent_of(settings, "ppo", library, arrays, own, training, notes)
+
+
+def ppo_settings(settings: Settings, notes: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of `ppo` and of `training`."""
     number, steps = settings.get("n_envs", 1), settings.get("n_steps")
     own: dict[str, Any] = {
-        **_learning_rate(settings, notes),
+        **learning_rates(settings, notes),
         "discount": settings.get("gamma"),
         "gae_lambda": settings.get("gae_lambda"),
         "clip": settings.number("clip_range"),
@@ -433,10 +451,10 @@ def _read_ppo(settings: Settings, files: Mapping[str, bytes], library: str) -> F
         if settings.get(name) is not None:
             notes.append(f"Its training {what} ({name}), which training here doesn't.")
     training = {"env_steps": settings.get("num_timesteps"), "environments": number}
-    return _agent(settings, "ppo", library, arrays, own, training, notes)
+    return own, training
 
 
-def _to_unit_actions(arrays: dict[str, np.ndarray], spaces: Mapping[str, Any]) -> bool:
+def to_unit_actions(arrays: dict[str, np.ndarray], spaces: Mapping[str, Any]) -> bool:
     """Let the actor's outputs be actions in [-1, 1], where they were in the units of the task.
 
     Returns whether nothing had to change.
@@ -458,7 +476,7 @@ def _layer_number(name: str) -> int:
     return int(name.rpartition("layer_")[2].partition(".")[0])
 
 
-def _count(updates: object) -> np.ndarray:
+def update_count(updates: object) -> np.ndarray:
     return np.array(updates if type(updates) is int and 0 <= updates < 2**31 else 0, np.int32)
 
 

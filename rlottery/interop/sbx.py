@@ -1,0 +1,256 @@
+"""Reads agents of SBX (Stable-Baselines3 in JAX): SAC, TD3, DQN and PPO with plain ReLU networks.
+
+The archive is that of Stable-Baselines3, but weights are JAX arrays within the pickled policy. It is interpreted: of
+the code in it, which cloudpickle stores too, nothing is executed.
+"""
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rlottery.errors import ForeignFileError
+from rlottery.interop.agent import ForeignAgent, Naming, Weights, network_arrays
+from rlottery.interop.inert_objects import NUMPY_NAMES, InertReader, Name, Record, array_of
+from rlottery.interop.sb3 import (
+    ONLY,
+    OTHERS,
+    Settings,
+    action_noise,
+    agent_of,
+    dqn_settings,
+    learning_rates,
+    off_policy_training,
+    ppo_settings,
+    spaces_in,
+    to_unit_actions,
+    update_count,
+)
+from rlottery.safety.pickle_machine import Run
+
+_MODULES = (
+    *("jax", "jaxlib", "numpy", "optax", "flax", "sbx", "stable_baselines3", "gymnasium", "collections"),
+    *("cloudpickle", "inspect", "typing", "_operator", "_functools", "torch"),
+)
+_BUILTINS = {"str", "int", "float", "bool", "tuple", "list", "dict", "set", "type", "object", "property", "getattr"}
+_BUILTINS |= {"Ellipsis", "slice", "NoneType", "super", "staticmethod", "classmethod"}
+_ALGORITHMS = {"SACPolicy": "sac", "TD3Policy": "td3", "DQNPolicy": "dqn", "PPOPolicy": "ppo"}
+_FLAX = Naming(".kernel", ".bias", out_first=False)
+
+
+def is_sbx(settings: Settings) -> bool:
+    """Whether an archive is one of SBX."""
+    policy = settings.readable("policy_class")
+    return isinstance(policy, Name) and policy.module.partition(".")[0] == "sbx"
+
+
+def read_sbx(settings: Settings) -> ForeignAgent:
+    """The agent in an archive. Raises ForeignFileError if it holds none that can be trained here; says why."""
+    kind = settings.get("policy_class")
+    if kind.name not in _ALGORITHMS:
+        name = OTHERS.get(kind.name, kind.name[:50])
+        raise ForeignFileError(f"it is an agent of {name}, which can't be trained here. {ONLY}")
+    policy = _object(settings, "policy")
+    algorithm = _ALGORITHMS[kind.name]
+    _check_networks(policy)
+    return _READERS[algorithm](settings, policy)
+
+
+class _SbxReader(InertReader):
+    """Lets objects be called that are the results of calls: cloudpickle builds functions and classes so."""
+
+    def __init__(self, data: bytes):
+        super().__init__(io.BytesIO(data), "agent of SBX", _MODULES)
+
+    def named(self, module: str, name: str) -> Name:
+        if module == "builtins" and name in _BUILTINS:
+            return Name(module, name)
+        return super().named(module, name)
+
+    def called(self, function: object, arguments: object) -> object:
+        if isinstance(function, Record):
+            return Record(function.name, arguments)
+        if isinstance(function, Name) and function not in NUMPY_NAMES:
+            return Record(str(function), arguments)
+        return super().called(function, arguments)
+
+    def make_object(self, opcode: Any) -> None:
+        kind, arguments, *_ = self._pop(2 if opcode.name == "NEWOBJ" else 3)
+        self.stack.append(self.called(kind, arguments))
+
+    instructions: ClassVar[Mapping[str, Run]] = {
+        **InertReader.instructions,
+        **dict.fromkeys(("NEWOBJ", "NEWOBJ_EX"), make_object),
+    }
+
+
+def _object(settings: Settings, name: str) -> Mapping[str, Any]:
+    """The attributes of an object in the settings."""
+    value = settings.raw(name)
+    try:
+        data = base64.b64decode(value[":serialized:"], validate=True)
+        found = _SbxReader(data).read()
+    except ForeignFileError as error:
+        raise ForeignFileError(f"its {name} can't be read: {error}") from None
+    except (KeyError, TypeError, ValueError):
+        raise ForeignFileError(f"it has no {name}") from None
+    if not isinstance(found, Record):
+        raise ForeignFileError(f"its {name} can't be read")
+    return found.state
+
+
+def _check_networks(policy: Mapping[str, Any]) -> None:
+    activation = policy.get("activation_fn")
+    name = activation.state.get("__name__") if isinstance(activation, Record) else getattr(activation, "name", None)
+    if name != "relu":
+        raise ForeignFileError(
+            f"its hidden layers have {str(name or 'another activation')[:50]}, and those of agents here ReLU. Train it "
+            "with policy_kwargs=dict(activation_fn=flax.linen.relu)"
+        )
+    if policy.get("use_sde"):
+        raise ForeignFileError("it explores by state-dependent noise (use_sde=True), which agents here don't have")
+    if policy.get("dropout_rate") or policy.get("layer_norm"):
+        raise ForeignFileError("its critics have dropout or layer normalisation, which those of agents here don't")
+
+
+def _params(policy: Mapping[str, Any], name: str, attribute: str = "params") -> dict[str, np.ndarray]:
+    """The arrays of a train state's weights, by their paths in it without ``params``."""
+    state = policy.get(name)
+    tree = state.state.get(attribute) if isinstance(state, Record) else None
+    tree = tree.get("params") if isinstance(tree, dict) else None
+    found: dict[str, np.ndarray] = {}
+
+    def walk(node: object, path: str, depth: int) -> None:
+        if isinstance(node, dict) and depth < 6:
+            for key, inner in node.items():
+                walk(inner, f"{path}.{key}" if path else str(key), depth + 1)
+        elif (array := array_in(node)) is not None:
+            found[path] = array
+
+    walk(tree, "", 0)
+    if not found:
+        raise ForeignFileError(f"it has no weights in its {name}")
+    return found
+
+
+def array_in(value: object) -> np.ndarray | None:
+    """The array that a record of JAX stands for; None if it is another one."""
+    if isinstance(value, np.ndarray):
+        return value
+    if not isinstance(value, Record) or not value.name.endswith("._reconstruct_array"):
+        return None
+    match value.arguments:
+        case (_, _, (1, shape, dtype, bool() as fortran, content), *_) if hasattr(dtype, "own"):
+            return array_of(content, dtype.own, shape, "F" if fortran else "C")
+    return None
+
+
+def _dense(tensors: Mapping[str, np.ndarray], prefix: str = "") -> list[str]:
+    """The layers ``Dense_0``, ``Dense_1``, ... in their order."""
+    names = {name.rpartition(".")[0] for name in tensors if name.startswith(f"{prefix}Dense_")}
+    return sorted(names, key=lambda name: int(name.rpartition("_")[2]))
+
+
+def _network(place: str, tensors: Mapping[str, np.ndarray], heads: int = 1) -> dict[str, np.ndarray]:
+    """The arrays of one network, whose last layers are so many next to each other."""
+    layers: list[Any] = list(_dense(tensors))
+    if len(layers) < heads:
+        raise ForeignFileError(f"it has no layers of {place}")
+    weights = Weights({name: array for name, array in tensors.items() if name != "log_std"})
+    if heads > 1:
+        layers = [*layers[:-heads], tuple(layers[-heads:])]
+    arrays = network_arrays(weights, {place: layers}, _FLAX)
+    weights.check_all_used("a network here")
+    return arrays
+
+
+def _twins(places: Sequence[str], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of twin critics, which are one network whose arrays have a first axis more."""
+    vmapped = {name.partition(".")[0] for name in tensors}
+    if len(vmapped) != 1 or any(len(array) != 2 for array in tensors.values()):
+        raise ForeignFileError("it has another number of critics than two, and agents here have twins")
+    arrays: dict[str, np.ndarray] = {}
+    for index, place in enumerate(places):
+        arrays |= _network(place, {name.partition(".")[2]: array[index] for name, array in tensors.items()})
+    return arrays
+
+
+_CRITICS = ("params.critic.q1", "params.critic.q2")
+_LIBRARY = "SBX"
+
+
+def _off_policy(settings: Settings, notes: list[str], groups: Sequence[str]) -> dict[str, Any]:
+    own = learning_rates(settings, notes, groups)
+    if (rate := settings.number("qf_learning_rate")) is not None:
+        own["critic_learning_rate"] = rate
+    return own | {
+        "discount": settings.get("gamma"),
+        "polyak": settings.get("tau"),
+        "batch_size": settings.get("batch_size"),
+    }
+
+
+def _read_sac(settings: Settings, policy: Mapping[str, Any]) -> ForeignAgent:
+    notes: list[str] = []
+    arrays = _network("params.actor", _params(policy, "actor_state"), heads=2)
+    arrays |= _twins(_CRITICS, _params(policy, "qf_state"))
+    arrays |= _twins(("target_critic.q1", "target_critic.q2"), _params(policy, "qf_state", "target_params"))
+    own = _off_policy(settings, notes, ("actor", "critic", "temperature"))
+    entropy, size = settings.readable("target_entropy"), spaces_in(settings)["action_size"]
+    if isinstance(entropy, float | int | np.floating):
+        own["target_entropy"] = "auto" if float(entropy) == -size else float(entropy)
+    first = settings.get("ent_coef_init")
+    own["initial_temperature"] = float(str(first).partition("_")[2] or 1.0) if isinstance(first, str) else first
+    params = _object(settings, "ent_coef_state").get("params")
+    log = array_in(params.get("log_ent_coef")) if isinstance(params, dict) else None
+    if log is not None and log.size == 1 and np.isfinite(log).all():
+        arrays["log_temperature"] = np.asarray(log, np.float32).reshape(())
+    else:
+        notes.append("Its temperature can't be read: it begins with sac.initial_temperature.")
+    if settings.get("policy_delay", 1) != 1:
+        notes.append("Its actor was updated less often than its critics, which it isn't here.")
+    return agent_of(settings, "sac", _LIBRARY, arrays, own, off_policy_training(settings, notes), notes)
+
+
+def _read_td3(settings: Settings, policy: Mapping[str, Any]) -> ForeignAgent:
+    notes: list[str] = []
+    arrays = _network("params.actor", _params(policy, "actor_state"))
+    arrays |= _network("targets.actor", _params(policy, "actor_state", "target_params"))
+    arrays |= _twins(_CRITICS, _params(policy, "qf_state"))
+    arrays |= _twins(("targets.critic.q1", "targets.critic.q2"), _params(policy, "qf_state", "target_params"))
+    arrays["updates"] = update_count(settings.get("_n_updates"))
+    own = _off_policy(settings, notes, ("actor", "critic"))
+    own |= {"policy_delay": settings.get("policy_delay"), "target_noise": settings.get("target_policy_noise")}
+    own |= {"target_noise_clip": settings.get("target_noise_clip"), **action_noise(settings, notes)}
+    return agent_of(settings, "td3", _LIBRARY, arrays, own, off_policy_training(settings, notes), notes)
+
+
+def _read_dqn(settings: Settings, policy: Mapping[str, Any]) -> ForeignAgent:
+    notes = ["Its gradients were not limited; here they are (dqn.max_gradient_norm)."]
+    arrays = _network("params.q", _params(policy, "qf_state"))
+    arrays |= _network("target", _params(policy, "qf_state", "target_params"))
+    arrays["updates"] = update_count(settings.get("_n_updates"))
+    own, training = dqn_settings(settings, notes)
+    return agent_of(settings, "dqn", _LIBRARY, arrays, own, training, notes)
+
+
+def _read_ppo(settings: Settings, policy: Mapping[str, Any]) -> ForeignAgent:
+    notes: list[str] = []
+    actor = _params(policy, "actor_state")
+    arrays = _network("params.actor", actor) | _network("params.critic", _params(policy, "vf_state"))
+    spaces = spaces_in(settings)
+    if not spaces["discrete"]:
+        arrays["log_std"] = Weights(actor).take("log_std").reshape(-1)
+        to_unit_actions(arrays, spaces)
+    own, training = ppo_settings(settings, notes)
+    return agent_of(settings, "ppo", _LIBRARY, arrays, own, training, notes)
+
+
+_READERS: Mapping[str, Callable[[Settings, Mapping[str, Any]], ForeignAgent]] = {
+    "sac": _read_sac,
+    "td3": _read_td3,
+    "dqn": _read_dqn,
+    "ppo": _read_ppo,
+}
