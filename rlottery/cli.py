@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlottery.errors import ConfigError, StudyError
-from rlottery.export.formats import format_help, int8_names
+from rlottery.export.formats import DATASET, format_help, int8_names
 from rlottery.pipeline import (
     EXIT_CODES,
     METHOD_HELP,
@@ -56,8 +56,6 @@ Trust = Annotated[
         "--trust", help="Run code that a study of somebody else names: its tasks and criteria. Your own need no flag."
     ),
 ]
-DATASET = "minari"
-"""The format of `rlottery export` that is no file of a policy."""
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="The study's config file or its data folder.")]
 
 

@@ -39,6 +39,8 @@ FORMATS = {
     "c": Format((".h", ".hpp", ".hh"), "rlottery.export.c_header", "a header for C and C++", int8=True),
 }
 DEFAULT = "npz"
+DATASET = "minari"
+"""What `--format` takes besides: no file of a policy, but a dataset of the run's replay (`rlottery.interop.minari`)."""
 
 
 class Computed(NamedTuple):
@@ -89,7 +91,7 @@ def format_of(asked: str | None, to: Path | None, *, int8: bool = False) -> str:
     ending = "" if to is None else to.suffix.lower()
     by_ending = next((name for name, about in FORMATS.items() if ending in about.endings), None)
     if asked is not None and asked not in FORMATS:
-        raise StudyError(f"--format {asked}: unknown. Choose from: {', '.join(FORMATS)}.")
+        raise StudyError(f"--format {asked}: unknown. Choose from: {', '.join((*FORMATS, DATASET))}.")
     # What follows a dot in magnitude-0.95 is no ending.
     if asked is None and by_ending is None and re.fullmatch(r"\.[a-z]\w*", ending):
         raise StudyError(f"{to}: no format has the ending {ending}. Choose one with --format: {_with_endings()}.")
