@@ -218,6 +218,7 @@ def test_what_is_asked_for_runs(planted: Planted, spy: Spy, line: str) -> None:
 def test_a_study_of_somebody_else_needs_trust(planted: Planted, spy: Spy, line: str) -> None:
     for command, modules in NEED_TRUST[line]:
         unsign(planted)
+        shutil.rmtree(Store(planted.data).report, ignore_errors=True)  # a film that there is needs no code
         if command[0] in ("export", "push"):
             earlier()
         path = list(sys.path)
@@ -233,9 +234,9 @@ def test_a_study_of_somebody_else_needs_trust(planted: Planted, spy: Spy, line: 
             criteria._imported.clear()
             if trusted == list(command):  # its own: a command of this user has run it
                 sign(planted)
-                for made in ("earlier.npz", "int8.h"):
+                for made in ("earlier.npz", "int8.h", "film.mp4"):
                     (planted.folder / made).unlink(missing_ok=True)
-            shutil.rmtree(Store(planted.data).report, ignore_errors=True)  # a film that there is needs no code
+            shutil.rmtree(Store(planted.data).report, ignore_errors=True)
             sys.path[:] = path
             said = call(*trusted)
             assert modules <= spy.seen() <= set(NAMED), (trusted, said)
