@@ -123,6 +123,7 @@ def test_settings_are_those_of_the_agent(sb3_agents: Path) -> None:
     config = load_config(Path("config.yaml"))
     assert config.hidden_layers == {"actor": (8,), "critic": (6, 4)}
     assert config.sac.initial_temperature == 0.1 and config.sac.polyak == 0.005 and config.sac.batch_size == 256
+    assert config.sac.log_prob_epsilon == 1e-6
     training = config.training
     assert (training.env_steps, training.warmup_steps, training.environments) == (120, 60, 2)
     assert training.updates_per_step.model_dump() == {"every": 2, "updates": 2}

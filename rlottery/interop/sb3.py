@@ -26,6 +26,8 @@ MOST_BYTES = 2**32
 MODULES = ("stable_baselines3", "sb3_contrib", "sbx", "gymnasium", "gym", "numpy", "torch", "collections")
 """The packages that objects in these files belong to."""
 
+LOG_PROB_EPSILON = 1e-6
+"""What its SAC adds to 1 - tanh(u)^2 in the log-probability of actions; no setting of an agent."""
 _MOST_VALUES = 1_000_000
 _LIBRARY = "Stable-Baselines3"
 _ALGORITHMS = {"SACPolicy": "sac", "TD3Policy": "td3", "DQNPolicy": "dqn", "ActorCriticPolicy": "ppo"}
@@ -290,6 +292,7 @@ def _read_sac(settings: Settings, files: Mapping[str, bytes], library: str) -> F
         arrays |= moments.arrays(group, layers)
     own = learning_rates(settings, notes, ("actor", "critic", "temperature"))
     own |= {"discount": settings.get("gamma"), "polyak": settings.get("tau"), "batch_size": settings.get("batch_size")}
+    own["log_prob_epsilon"] = LOG_PROB_EPSILON
     entropy = settings.number("target_entropy")
     if entropy is not None:
         own["target_entropy"] = "auto" if entropy == -spaces_in(settings)["action_size"] else entropy
