@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rlottery.errors import StudyError
+
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O1")
 SECONDS = 120
@@ -26,32 +28,45 @@ def compiler() -> list[str] | None:
 def run_header(
     header: bytes, name: str, observations: NDArray[np.float32], action_size: int | None
 ) -> tuple[np.ndarray | None, str]:
-    """The actions that a header's function computes, and the compiler; or None, and why there are none.
+    """The actions that a header's function computes, and the compiler; or None, and why no program can run here.
 
     Args:
         name: what the header's names begin with.
         observations: (batch, obs).
         action_size: entries of an action; None if actions are integers.
+
+    Raises:
+        StudyError: the compiler works, but not with this header.
     """
     command = compiler()
     if command is None:
         return None, "NumPy, because there is no C compiler here"
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder)
-            (place / "policy.h").write_bytes(header)
-            (place / "main.c").write_text(_main(name, discrete=action_size is None))
-            build = [*command, *FLAGS, "main.c", "-o", "main", "-lm"]
-            subprocess.run(build, cwd=place, check=True, capture_output=True, timeout=SECONDS)
-            given = np.ascontiguousarray(observations, np.float32).tobytes()
-            run = subprocess.run([place / "main"], input=given, check=True, capture_output=True, timeout=SECONDS)
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", b"") or b""
-        why = next(iter(said.decode(errors="replace").splitlines()), str(error))[:200]
-        return None, f"NumPy, because {command[0]} made no program that runs: {why}"
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "policy.h").write_bytes(header)
+        (place / "nothing.c").write_text("int main(void) { return 0; }\n")
+        if why := _run_failure([*command, *FLAGS, "nothing.c", "-o", "nothing"], place):
+            return None, f"NumPy, because {command[0]} compiles nothing: {why}"
+        if _run_failure([str(place / "nothing")], place):
+            return None, f"NumPy, because programs of {command[0]} don't run here"
+        (place / "main.c").write_text(_main(name, discrete=action_size is None))
+        if why := _run_failure([*command, *FLAGS, "main.c", "-o", "main", "-lm"], place):
+            raise StudyError(f"{command[0]} can't compile the header, so it was not written: {why}")
+        given = np.ascontiguousarray(observations, np.float32).tobytes()
+        run = subprocess.run([place / "main"], input=given, check=True, capture_output=True, timeout=SECONDS)
     if action_size is None:
         return np.frombuffer(run.stdout, np.int64), command[0]
     return np.frombuffer(run.stdout, np.float32).reshape(len(observations), action_size), command[0]
+
+
+def _run_failure(command: list[str], folder: Path) -> str:
+    """Run a command. Returns the line that says why it failed; "" if it ended well."""
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        lines = (getattr(error, "stderr", b"") or str(error).encode()).decode(errors="replace").splitlines()
+        return next((line for line in lines if "error" in line), lines[0])[:200]
+    return ""
 
 
 def _main(name: str, *, discrete: bool) -> str:

@@ -72,7 +72,7 @@ def _agent_table(bundle: Bundle, contents: Contents | None) -> Iterator[str]:
     rows = {"Task": run.task.id, "Algorithm": run.algorithm.label, "Arm": run.arm, "Seed": str(run.seed)}
     if (found := _run_of(bundle, contents)) is not None and (score := _score(found, bundle.config)) is not None:
         metric, value, last = score
-        rows[f"{metric}, {last}"] = f"{value:,.4g}"
+        rows[f"{_capital(metric)}, {last}"] = f"{value:,.4g}"
     for name, key in (("Sparsity", "sparsity"), ("Effective sparsity", "effective")):
         shares: Any = manifest.get(key)
         if shares:
@@ -86,6 +86,10 @@ def _agent_table(bundle: Bundle, contents: Contents | None) -> Iterator[str]:
         yield f"| {escaped(name)} | {escaped(text)} |"
 
 
+_METRIC_TYPES: dict[Metric, str] = {"return": "mean_reward", "success": "success_rate"}
+"""What the Hub calls the metrics."""
+
+
 def _run_of(bundle: Bundle, contents: Contents | None) -> Run | None:
     run = bundle.run
     if run is None or contents is None:
@@ -94,14 +98,18 @@ def _run_of(bundle: Bundle, contents: Contents | None) -> Run | None:
     return next((one for one in of_seed if one.arm == run.arm), None)
 
 
-def _score(run: Run, config: Config | None) -> tuple[str, float, str] | None:
-    """Name and mean of the last evaluations, and how many they are; None if there are none."""
-    if config is None or not run.evaluations:
+def _score(run: Run, config: Config | None) -> tuple[Metric, float, str] | None:
+    """Metric and mean of the last evaluations, and how many they are; None if there are none or the run has failed."""
+    if config is None or not run.evaluations or run.status != "done":
         return None
     last = run.evaluations[-config.evaluation.score_evaluations :]
     metric: Metric = "success" if all("success" in one.scores for one in last) else "return"
     mean = sum(one.scores[metric] for one in last) / len(last)
-    return METRIC_NAMES[metric].capitalize(), mean, last_evaluations(len(last))
+    return metric, mean, last_evaluations(len(last))
+
+
+def _capital(metric: Metric) -> str:
+    return METRIC_NAMES[metric].capitalize()
 
 
 def _verdict(summary: Summary | None) -> list[str]:
@@ -163,7 +171,9 @@ def _metadata(bundle: Bundle, contents: Contents | None, license: str, title: st
         result = {
             "task": {"type": "reinforcement-learning", "name": "Reinforcement learning"},
             "dataset": {"type": bundle.run.task.id, "name": bundle.run.task.id},
-            "metrics": [{"type": "mean_reward", "name": f"{metric}, {last}", "value": round(value, 6)}],
+            "metrics": [
+                {"type": _METRIC_TYPES[metric], "name": f"{_capital(metric)}, {last}", "value": round(value, 6)}
+            ],
         }
         found["model-index"] = [{"name": title, "results": [result]}]
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]

@@ -1,5 +1,6 @@
 """Fetches what `rlottery push` has sent. Nothing of it is executed, and no file is kept whose checksum differs."""
 
+import contextlib
 import re
 import shutil
 from collections.abc import Callable
@@ -51,6 +52,7 @@ def pull(repository: str, to: Path | None, revision: str | None, say: Callable[[
     api = connect()
     partial = temporary_path(folder)
     shutil.rmtree(partial, ignore_errors=True)
+    missing = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
@@ -62,6 +64,10 @@ def pull(repository: str, to: Path | None, revision: str | None, say: Callable[[
         raise StudyError(f"{folder} can't be written: {error.strerror}. Give another name: --to FOLDER") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if not folder.exists():
+            for parent in missing:  # from the innermost on
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
     size = sum((folder / name).stat().st_size for name in names)
     say(f"Fetched {plural(len(names), 'file')}, {size:,} bytes, of {repository} at revision {commit} to {folder}.")
     say("All files have the checksums that were pushed with them.")

@@ -8,10 +8,12 @@ from rlottery.hub.bundle import bundle_of
 from rlottery.hub.model_card import LICENSES, model_card
 from rlottery.hub.names import CARD, CHECKSUMS, HubError, check_repository, connect, plain_hub_errors
 from rlottery.report.wording import plural
+from rlottery.safety.regular_files import read_bytes
 from rlottery.storage.disk import write_bytes
 
 _MOST_LISTED = 40
-_OWN_CARD = "library_name: rlottery\n"
+_OWN_CARD = b"library_name: rlottery\n"
+_MOST_CARD_BYTES = 2**20
 
 
 def push(
@@ -50,8 +52,9 @@ def push(
         file = Path(f"{repository.rpartition('/')[2]}-model-card.md")
         _write_card(file, card)
         _list(sizes, say)
-        say(f"Nothing was sent. The model card is in {file}. To upload these {plural(len(sizes), 'file')} to a ")
-        say(f"{'public' if public else 'private'} repository: run the same command with --yes.")
+        say(f"Nothing was sent. The model card is in {file}.")
+        where = f"a {'public' if public else 'private'} repository"
+        say(f"To upload these {plural(len(sizes), 'file')} to {where}: run the same command with --yes.")
         return
     with plain_hub_errors(f"{repository} can't be pushed"):
         from huggingface_hub import CommitOperationAdd
@@ -77,7 +80,11 @@ def _check_logged_in() -> None:
 
 def _write_card(file: Path, card: str) -> None:
     """Write the card in place of an earlier one. A file of somebody else's stays as it is."""
-    if file.exists() and _OWN_CARD not in file.read_text(encoding="utf-8", errors="replace")[:500]:
+    try:
+        is_own = not file.exists() or _OWN_CARD in read_bytes(file, _MOST_CARD_BYTES)
+    except (OSError, ValueError):  # a folder, or a file of somebody else's
+        is_own = False
+    if not is_own:
         raise StudyError(
             f"{file} already exists, and is no model card of rlottery's. Move it, or choose another --repo."
         )

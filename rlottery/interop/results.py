@@ -46,6 +46,8 @@ def read_results(sources: Sequence[str], naming: Naming, metric: str = "return",
     rows: list[Row] = []
     told: list[str] = []
     monitored: dict[Named, tuple[Monitored, Path, int]] = {}
+    for source in sources:
+        told += _left_out(source)
     for file in (file for source in sources for file in _files(source)):
         data, before = _content(file.path), len(rows)
         if file.path.suffix in _SHEETS:
@@ -86,6 +88,19 @@ def _files(source: str) -> Iterator[_File]:
         raise StudyError(f"{path}: this folder has no {', '.join(_IN_FOLDERS)}.")
     for each in found:
         yield _File(each, _guess(each), guessed=True)
+
+
+def _left_out(source: str) -> list[str]:
+    """A line that counts the files of results in a folder that aren't read, because it has better ones."""
+    path = Path(source).expanduser()
+    if "{" in source or not path.is_dir():
+        return []
+    kinds = [set(path.rglob(kind)) for kind in _IN_FOLDERS]
+    read = next((files for files in kinds if files), set())
+    others = sorted(set().union(*kinds) - read)
+    if not others:
+        return []
+    return [f"{path}: left out {len(others):,} CSV files, such as {others[0]}. Name files to read others."]
 
 
 def _guess(path: Path) -> Named:

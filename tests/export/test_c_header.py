@@ -9,6 +9,7 @@ from string import Template
 import numpy as np
 import pytest
 
+from rlottery.errors import StudyError
 from rlottery.export import c_program
 from rlottery.export.c_header import Header, actions, content, header, identifier
 from rlottery.export.folded_policy import FoldedPolicy
@@ -172,5 +173,13 @@ def test_without_a_compiler_it_is_compared_in_numpy(tool: str, tmp_path: Path, m
     policy, seen = random_policy([3, 8, 1], 0.5), np.ones((2, 3), np.float32)
     found, reader = actions(content(policy), policy, seen)
     np.testing.assert_array_equal(found, policy.policy(seen))
-    expected = {"none": "NumPy, because there is no C compiler here", "broken": "made no program that runs: no licence"}
+    expected = {"none": "NumPy, because there is no C compiler here", "broken": "compiles nothing: no licence"}
     assert reader.endswith(expected[tool])
+
+
+def test_a_header_that_does_not_compile_is_refused(tmp_path: Path) -> None:
+    if c_program.compiler() is None:
+        pytest.skip("There is no C compiler.")
+    policy = random_policy([3, 8, 1], 0.5)
+    with pytest.raises(StudyError, match="can't compile the header, so it was not written: .*error"):
+        actions(content(policy).replace(b"return", b"retrun") + b"int 0;", policy, np.ones((2, 3), np.float32))

@@ -164,11 +164,14 @@ def test_bad_names_and_existing_folders(hub: Hub) -> None:
     assert "There is no folder nowhere" in refusal("push", "nowhere", "--repo", "x")
     Path("x-model-card.md").write_text("mine")
     assert "is no model card of rlottery's" in refusal("push", RUN, "--repo", "x")
+    Path("y-model-card.md").mkdir()
+    assert "is no model card of rlottery's" in refusal("push", RUN, "--repo", "y")
     assert hub.requests == []
 
 
 def test_no_access_and_no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "there is no such repository" in refusal("pull", "me/nothing")
+    assert "there is no such repository" in refusal("pull", "me/nothing", "--to", "some/where")
+    assert not Path("some").exists()
     assert call("push", RUN, "--repo", "me/ticket", "--yes")[0] == 0
     assert "it has no such revision" in refusal("pull", "me/ticket", "--revision", "v2")
     hub.refuses = 403
