@@ -221,7 +221,7 @@ def test_files_of_weights_act_like_the_original(file: str, torch_agents: Path) -
         given = {"weight": "kernel", "axes": "in_out"}
     path = Path(file) if file == "weights.safetensors" else torch_agents / file
     arguments = [] if file == "dqn.cleanrl_model" else mapping(**given)
-    imported(path, "--task", "CartPole-v1", *arguments, *QUICK)
+    imported(path, "--task", "CartPole-v1", *arguments, *QUICK, "training.env_steps=25_000")
     policy = rlottery.load_agent("data/runs/CartPole-v1/seed_0/dense")
     acted = arrays_in(torch_agents / ("dqn.npz" if file == "weights.safetensors" else f"{path.stem}.npz"))
     outputs = mlp_outputs(policy.layers, acted["observations"])
@@ -254,7 +254,7 @@ def test_weights_that_cant_be_used_are_refused(torch_agents: Path) -> None:
     ],
 )
 def test_a_mapping_that_doesnt_fit_is_refused(settings: dict[str, Any], why: str, torch_agents: Path) -> None:
-    arguments = mapping(**settings)
+    arguments = [*mapping(**settings), "training.env_steps=25_000"]
     message = refusal("import", torch_agents / "dqn.cleanrl_model", "--task", "CartPole-v1", *arguments)
     assert any(part in message for part in why.split("|")), message
 

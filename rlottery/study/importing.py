@@ -22,7 +22,7 @@ from rlottery.storage.local_modules import allow_local_modules
 from rlottery.storage.manifests import Imported, Manifest, SourceFile, find_damage, read_manifest
 from rlottery.storage.metrics_log import MetricsRow
 from rlottery.storage.open_study import check_data_folder, config_to_run
-from rlottery.storage.paths import Store
+from rlottery.storage.paths import RunFiles, Store
 from rlottery.storage.study_record import note_command
 from rlottery.storage.transitions import Transitions
 from rlottery.storage.trial_record import read_trials
@@ -124,6 +124,7 @@ def import_agent(request: Request, say: Callable[[str], None] = lambda line: Non
     imported = _imported(request, file, initial, replay, study)
     text = study.text(seed)
     found = _existing_run(job, imported)
+    _check_is_new_to_study(job, imported)
     gets_replay = bool(replay is not None or request.collect)
     if found is not None and not (gets_replay and found.get("replay") != "saved"):
         return f"{job.files.folder} has this agent already. Nothing was changed."
@@ -189,7 +190,10 @@ def _new_study(request: Request, file: AgentFile, seed: int) -> _Study:
 def _existing_study(request: Request, file: AgentFile, seed: int) -> _Study:
     path = request.study or request.folder / CONFIG
     if request.overrides:
-        raise ConfigError(f"{path} exists, so {request.overrides[0]} can't be set here. Change the file.")
+        raise ConfigError(
+            f"{path} exists, and its runs have its settings, so {request.overrides[0]} can't be set here. Leave it "
+            "out. For a study with other settings, import into another folder: --to FOLDER"
+        )
     loaded, overrides = load_config(path), []
     if request.study is None and os.path.realpath(request.folder) != os.path.realpath(Path.cwd()):
         data = request.folder / loaded.data
@@ -314,6 +318,18 @@ def _existing_run(job: Job, imported: Imported) -> Manifest | None:
     if before.get("initial", {}).get("sha256") != imported.get("initial", {}).get("sha256"):
         raise StudyError(f"{files.folder} has this agent with other initial weights. {other}")
     return None if find_damage(files.folder, manifest["files"]) else manifest
+
+
+def _check_is_new_to_study(job: Job, imported: Imported) -> None:
+    """Raise StudyError if another run of the study has the same agent: seeds would not be independent."""
+    for path in sorted(Store(job.config.data).runs.glob("*/seed_*/dense")):
+        manifest = read_manifest(RunFiles(path)) if path != job.files.folder else None
+        before = manifest.get("imported") if manifest is not None else None
+        if before is not None and before["agent"]["sha256"] == imported["agent"]["sha256"]:
+            raise StudyError(
+                f"{path} has this agent already, and it would count twice. Each seed needs an agent of its own: import "
+                "one that was trained with another seed, or delete that folder."
+            )
 
 
 def _lines(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import yaml
 
 import rlottery
@@ -154,10 +155,31 @@ def test_another_seed_is_another_run_of_the_study(tmp_path: Path) -> None:
     assert code == 0 and "2 of 4 runs are already done" in output, output + message
 
 
+def test_one_agent_cant_be_two_seeds() -> None:
+    imported(*TASK, *QUICK)
+    assert f"{DENSE} has this agent already" in refusal("import", AGENT, "--seed", "1")
+    assert load_config(Path("config.yaml")).seeds == (0,) and len(list(DENSE.parent.parent.iterdir())) == 1
+
+
+def test_an_agent_whose_file_has_only_weights_needs_its_steps(tmp_path: Path) -> None:
+    sizes = {"q.0": (4, 8), "q.1": (8, 2)}
+    tensors = {f"{name}.weight": np.ones(shape, np.float32) for name, shape in sizes.items()}
+    tensors |= {f"{name}.bias": np.ones(shape[1], np.float32) for name, shape in sizes.items()}
+    safetensors.numpy.save_file(tensors, tmp_path / "weights.safetensors")
+    mapping = "algorithm: dqn\nactivation: relu\nnetworks: {q: [q.0, q.1]}\naxes: in_out\n"
+    (tmp_path / "mapping.yaml").write_text(mapping)
+    given = (tmp_path / "weights.safetensors", "--mapping", tmp_path / "mapping.yaml", "--task", "CartPole-v1")
+    assert "how long the agent was trained" in refusal("import", *given)
+    assert not Path("config.yaml").exists()
+    imported(*given[1:], "training.env_steps=30_000", "evaluation.episodes=1", agent=given[0])
+    assert load_config(Path("config.yaml")).training.env_steps == 30_000
+    assert "import into another folder" in refusal("import", *given, "training.env_steps=50_000")
+
+
 def test_a_study_in_a_folder_of_its_own(tmp_path: Path) -> None:
     output = imported("--to", "my study", *TASK, *QUICK)
     assert "Next: cd 'my study' && rlottery run config.yaml" in output
-    imported("--to", "my study", "--seed", "1")
+    imported("--to", "my study", agent=changed(tmp_path, with_settings(seed=1)))
     assert {path.name for path in Path("my study").iterdir()} == {"config.yaml", "data"}
     assert len(list(Path("my study/data/runs/Pendulum-v1").iterdir())) == 2
 
@@ -206,7 +228,10 @@ def test_it_cant_be_rewound_to_a_step_that_nobody_saved() -> None:
     start, end = text.index("\npruning:"), text.index("\nnetwork:")
     arms = "\narms: [{criterion: magnitude, sparsity: 0.5, rewind: {step: 100}}]\n"
     Path("config.yaml").write_text(text[:start] + arms + text[end:])
-    assert "no agent at step 100 of its training is known" in refusal("run")
+    assert (
+        "no agent at step 100 of its training is known. Arms can be rewound to its initial weights, `rewind: initial`"
+        in refusal("run")
+    )
 
 
 class Calls:

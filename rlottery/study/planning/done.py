@@ -62,7 +62,7 @@ def is_done(job: Job, pending: Collection[Key] = ()) -> bool:
         if missing and finished_runs.imported_manifest(job.dense) is not None:
             raise StudyError(
                 f"{job.dense.label} was imported, and no agent at step {missing[0]:,} of its training is known. Arms "
-                "can be rewound to 0, its initial weights, or not at all: rewind: none"
+                "can be rewound to its initial weights, `rewind: initial`, or not at all, `rewind: none`."
             )
         return not missing
     if job.stage == "mask":

@@ -16,7 +16,6 @@ from rlottery.interop.agent import ForeignAgent
 from rlottery.interop.read_agent import AgentFile
 from rlottery.safety.printable import on_one_line
 
-DEFAULT_ENV_STEPS = Training().env_steps
 EVALUATIONS = 20
 """Evaluations of a run, about."""
 _SEEDS = re.compile(r"^seeds: *\[([0-9, ]*)\]", re.M)
@@ -43,7 +42,12 @@ class ImportedConfig:
         self.notes: list[str] = []
         found = {section: dict(values) for section, values in agent.settings.items()}
         training = found.setdefault("training", {})
-        self._fit(training, agent)
+        if agent.env_steps is None and not any(one.startswith("training.env_steps=") for one in overrides):
+            raise ConfigError(
+                f"{file.path} doesn't say how long the agent was trained, which is how long tickets are trained. Say "
+                "how many environment steps: training.env_steps=N"
+            )
+        self._fit(training, agent.env_steps)
         sections: dict[str, type[BaseModel]] = {
             agent.algorithm: Task.model_fields[agent.algorithm].annotation,  # type: ignore[dict-item]
             "training": Training,
@@ -70,15 +74,11 @@ class ImportedConfig:
             self._set(override)
         if values["evaluation"]["interval"] is None:
             values["evaluation"]["interval"] = self._interval()
-        if agent.env_steps is None and not any(one.startswith("training.env_steps=") for one in overrides):
-            self.notes.append(
-                f"The file doesn't say how long the agent was trained: training.env_steps is {DEFAULT_ENV_STEPS:,}, "
-                "which is how long tickets are trained. Set it: training.env_steps=N"
-            )
 
-    def _fit(self, training: dict[str, Any], agent: ForeignAgent) -> None:
+    def _fit(self, training: dict[str, Any], steps: int | None) -> None:
         """Change what a config can't have: numbers that are out of range, or that don't divide each other."""
-        steps = training["env_steps"] = agent.env_steps or DEFAULT_ENV_STEPS
+        if steps is None:
+            return
         warmup = training.get("warmup_steps")
         if type(warmup) is int and warmup >= steps:
             training["warmup_steps"] = steps - 1
