@@ -58,13 +58,13 @@ def main() -> None:
 
 
 def add_runs(curves: dict[str, Libraries], ours: Path, sb3: Path) -> None:
-    """Add the curves of each task and seed that both libraries have trained."""
+    """Add the curves of each task and seed that both libraries have trained to the same step."""
     for theirs in sorted(sb3.glob("*.jsonl")):
         task, _, seed = theirs.stem.rpartition("-")
         for metrics in Store(ours).runs.glob(f"*/seed_{seed}/{DENSE}/metrics.jsonl"):
-            if metrics.parents[2].name == task:
-                curves[task][OURS][int(seed)] = curve(read_evaluations(metrics))
-                curves[task][THEIRS][int(seed)] = curve(map(json.loads, theirs.read_text().splitlines()))
+            pair = curve(read_evaluations(metrics)), curve(map(json.loads, theirs.read_text().splitlines()))
+            if metrics.parents[2].name == task and max(pair[0]) == max(pair[1]):  # neither is still running
+                curves[task][OURS][int(seed)], curves[task][THEIRS][int(seed)] = pair
 
 
 def curve(rows: Iterable[Mapping[str, Any]]) -> Curve:
