@@ -1,8 +1,6 @@
 """A trained agent as a Python object, from the folder of a finished run or from a file of `rlottery export`."""
 
 import json
-import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +15,14 @@ from rlottery.agents.normalization import normalized
 from rlottery.errors import StudyError, TaskError
 from rlottery.export.finished_run import read_actor, read_finished, read_statistics, spaces_of
 from rlottery.pruning.fold import Layers
+from rlottery.safety.npz import read_npz
 from rlottery.safety.regular_files import regular
+from rlottery.safety.zip_files import MOST_DIRECTORY_BYTES
 
 POLICY_FORMAT = 2
 """Of the .npz files of policies (`rlottery.export.npz`). Raised by hand when their content changes."""
 MAX_POLICY_BYTES = 2**30
 """Largest policy that is read from a file, uncompressed: 268 million weights."""
-_MAX_DIRECTORY_BYTES = 2**20
-_ENDS = 42
-"""Bytes of the last record of a ZIP file, 22, and of the one that comes before it in large files."""
 
 _PLAIN = {"task": str, "seed": int, "arm": str, "layers": int, "observation_size": int, "action_size": int}
 
@@ -193,19 +190,12 @@ def read_policy(file: BinaryIO, path: Path) -> Policy:
         OSError: it can't be read.
     """
     try:
-        _check_directory(file)
-        # Checked before anything is decompressed: a small malicious file may expand to terabytes.
-        with zipfile.ZipFile(file) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_POLICY_BYTES:
-                raise ValueError(f"it has more than {MAX_POLICY_BYTES:,} bytes")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as content:
-            arrays = dict(content)
+        arrays = read_npz(file.read(MAX_POLICY_BYTES + MOST_DIRECTORY_BYTES), MAX_POLICY_BYTES)
         about = json.loads(arrays["about"].item())
         version = about["format_version"]
     except OSError:
         raise
-    except Exception:  # zipfile, NumPy and json raise anything for other formats, and for more than the memory holds
+    except Exception:  # NumPy and json raise anything for other formats, and for more than the memory holds
         raise _not_a_policy(path, "it is not an .npz file with the content of one") from None
     if version not in range(1, POLICY_FORMAT + 1):
         raise StudyError(
@@ -216,19 +206,6 @@ def read_policy(file: BinaryIO, path: Path) -> Policy:
         return _checked_policy(about, arrays)
     except Exception:  # as above
         raise _not_a_policy(path, "its arrays don't fit together") from None
-
-
-def _check_directory(file: BinaryIO) -> None:
-    """Raise ValueError if the directory of a ZIP file is larger than a policy's, before `zipfile` reads all of it."""
-    end = file.seek(0, os.SEEK_END)
-    file.seek(max(0, end - _ENDS))
-    ending = file.read()
-    # The record at the end, without a comment, and without the record of large files before it.
-    if len(ending) < _ENDS or not ending[20:].startswith(b"PK\5\6") or ending.startswith(b"PK\6\7"):
-        raise ValueError("it has no directory of a ZIP file")
-    if int.from_bytes(ending[32:36], "little") > _MAX_DIRECTORY_BYTES:
-        raise ValueError(f"its directory has more than {_MAX_DIRECTORY_BYTES:,} bytes")
-    file.seek(0)
 
 
 def _not_a_policy(path: Path, why: str) -> StudyError:

@@ -19,7 +19,7 @@ from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent, Layers, Weights, network_arrays
 from rlottery.interop.inert_objects import InertReader, Name, Record
 from rlottery.interop.torch_file import read_torch, tensors_in
-from rlottery.safety.zip_files import checked_zip
+from rlottery.safety.zip_files import checked_zip, read_entry
 from rlottery.storage.disk import most_values
 
 MOST_BYTES = 2**32
@@ -90,8 +90,8 @@ def open_archive(data: bytes) -> tuple[Settings, dict[str, bytes]]:
     """The settings and the files in an archive of `model.save`. Raises ForeignFileError if it is none."""
     try:
         with checked_zip(io.BytesIO(data), MOST_BYTES) as archive:
-            files = {name: archive.read(name) for name in archive.namelist()}
-    except (ValueError, zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, MemoryError) as error:
+            files = {entry.filename: read_entry(archive, entry) for entry in archive.infolist()}
+    except (ValueError, zipfile.BadZipFile, MemoryError) as error:
         raise ForeignFileError(f"it is not a ZIP file, or it is damaged: {str(error)[:200]}") from None
     try:
         # A small value takes twenty times its text.

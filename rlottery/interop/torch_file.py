@@ -14,7 +14,7 @@ import numpy as np
 
 from rlottery.errors import ForeignFileError
 from rlottery.interop.inert_objects import MOST_AXES, NUMPY_NAMES, InertReader, Name, Record
-from rlottery.safety.zip_files import checked_zip
+from rlottery.safety.zip_files import checked_zip, read_entry
 
 MOST_BYTES = 2**32
 """The most bytes of a file's tensors."""
@@ -53,7 +53,7 @@ def read_torch(data: bytes) -> Any:
     try:
         with checked_zip(io.BytesIO(data), MOST_BYTES) as archive:
             return _read(archive)
-    except (ValueError, zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, MemoryError) as error:
+    except (ValueError, zipfile.BadZipFile, MemoryError) as error:
         if data.startswith(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."):
             raise ForeignFileError(
                 "it has the format of PyTorch before 1.6. Load it with PyTorch, and save it again: "
@@ -73,7 +73,8 @@ def _read(archive: zipfile.ZipFile) -> Any:
             "it is a TorchScript module, which holds code. Save the weights alone: "
             "torch.save(torch.jit.load(FILE).state_dict(), OTHER_FILE)"
         )
-    order = archive.read(f"{folder}/byteorder") if f"{folder}/byteorder" in names else b"little"
+    named = f"{folder}/byteorder"
+    order = read_entry(archive, archive.getinfo(named)) if named in names else b"little"
     return _TorchReader(archive, folder, pickles[0], ">" if order == b"big" else "<").read()
 
 
@@ -81,7 +82,7 @@ class _TorchReader(InertReader):
     """Reads data.pkl, whose persistent objects are storages."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str, pickle: str, order: str):
-        super().__init__(io.BytesIO(archive.read(pickle)), "agent's weights")
+        super().__init__(io.BytesIO(read_entry(archive, archive.getinfo(pickle))), "agent's weights")
         self._archive, self._folder, self._order = archive, folder, order
         self._storages: dict[str, _Storage] = {}
 
@@ -96,15 +97,20 @@ class _TorchReader(InertReader):
         return found
 
     def called(self, function: object, arguments: object) -> object:
-        if function in _TENSOR and type(arguments) is tuple and len(arguments) >= 4:
+        # Before any lookup: hashing a deeply nested operand would overflow the C stack.
+        if not isinstance(function, Name) or type(arguments) is not tuple:
+            return super().called(function, arguments)
+        if function in _TENSOR and len(arguments) >= 4:
             return _tensor(*arguments[:4])
-        if function == _PARAMETER and type(arguments) is tuple and arguments and isinstance(arguments[0], np.ndarray):
+        if function == _PARAMETER and arguments and isinstance(arguments[0], np.ndarray):
             return arguments[0]
         return super().called(function, arguments)
 
     def persistent(self, identity: object) -> object:
         match identity:
-            case ("storage", Name(module="torch", name=kind), str() as key, _, int() as numel) if key.isalnum():
+            case ("storage", Name(module="torch", name=kind), str() as key, _, int() as numel) if (
+                kind in _STORAGES and key.isalnum()
+            ):
                 if key not in self._storages:
                     self._storages[key] = self._storage(kind, key, numel)
                 return self._storages[key]
@@ -114,9 +120,10 @@ class _TorchReader(InertReader):
         order: Any = self._order
         dtype = np.dtype(_STORAGES[kind]).newbyteorder(order)
         try:
-            content = self._archive.read(f"{self._folder}/data/{key}")
+            entry = self._archive.getinfo(f"{self._folder}/data/{key}")
         except KeyError:
             raise ForeignFileError("it lacks the content of a tensor") from None
+        content = read_entry(self._archive, entry)
         if len(content) != numel * dtype.itemsize:
             raise ForeignFileError("it has a tensor whose content has another size")
         return _Storage(np.frombuffer(content, dtype), kind == "BFloat16Storage")
@@ -127,7 +134,7 @@ def _tensor(storage: object, offset: object, sizes: object, strides: object) -> 
     if not isinstance(storage, _Storage) or type(offset) is not int:
         raise ForeignFileError("it has a tensor without a storage")
     if isinstance(sizes, Record):
-        sizes = sizes.arguments[0] if sizes.arguments else ()  # torch.Size
+        sizes = sizes.arguments[0] if type(sizes.arguments) is tuple and sizes.arguments else ()  # torch.Size
     for of in (sizes, strides):
         if type(of) is not tuple or len(of) > MOST_AXES or any(type(n) is not int or not 0 <= n < 2**40 for n in of):
             raise ForeignFileError("it has a tensor without a shape")

@@ -6,8 +6,8 @@ import zipfile
 
 import numpy as np
 
-_MAX_DIRECTORY_BYTES = 2**20
-_END_OF_ZIP = 22
+from rlottery.safety.zip_files import checked_zip, read_entry
+
 BEGINNINGS = (b"PK\3\4", b"PK\5\6")
 """How the content of an .npz file begins, and that of an empty one."""
 
@@ -19,26 +19,16 @@ def read_npz(data: bytes, limit: int) -> dict[str, np.ndarray]:
         ValueError: it is damaged, has other arrays, or its arrays have more than `limit` bytes. The message begins with
             a small letter.
     """
-    end = data[-_END_OF_ZIP:]
-    if not end.startswith(b"PK\5\6") or int.from_bytes(end[12:16], "little") > _MAX_DIRECTORY_BYTES:
-        raise ValueError("it is a damaged .npz file, or has too many entries")
     arrays: dict[str, np.ndarray] = {}
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
-            if sum(entry.file_size for entry in entries) > limit:
-                raise ValueError(f"it has more than {limit} bytes")
-            for entry in entries:
+        with checked_zip(io.BytesIO(data), limit) as archive:
+            for entry in archive.infolist():
                 name = entry.filename.removesuffix(".npy")
                 if name in arrays:
                     raise ValueError(f"it has two entries {name[:100]!r}")
-                arrays[name] = _array(archive.read(entry), name)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, KeyError, RuntimeError, NotImplementedError) as error:
+                arrays[name] = _array(read_entry(archive, entry), name)
+    except zipfile.BadZipFile as error:
         raise ValueError(f"it is not an .npz file of arrays ({str(error)[:200]})") from None
-    except ValueError:
-        raise
-    except Exception:  # zlib and others raise anything for damaged files
-        raise ValueError("it is not an .npz file of arrays") from None
     return arrays
 
 

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from typing import BinaryIO
 
 MOST_DIRECTORY_BYTES = 2**22
@@ -21,10 +22,31 @@ def checked_zip(file: BinaryIO, most_bytes: int) -> zipfile.ZipFile:
     """
     if directory_bytes(file) > MOST_DIRECTORY_BYTES:
         raise ValueError(f"its directory has more than {MOST_DIRECTORY_BYTES:,} bytes")
-    archive = zipfile.ZipFile(file)
+    try:
+        archive = zipfile.ZipFile(file)
+    except NotImplementedError as error:
+        raise zipfile.BadZipFile(str(error)) from None
     if sum(entry.file_size for entry in archive.infolist()) > most_bytes:
         raise ValueError(f"it has more than {most_bytes:,} bytes")
     return archive
+
+
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """The content of a file in a ZIP file. No more is decompressed than the directory declares.
+
+    Raises zipfile.BadZipFile: it is damaged, encrypted, compressed by another method than deflate, or of another size.
+    """
+    # `zipfile` decompresses other methods, and all that `ZipFile.read` reads, without a limit.
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"{entry.filename[:100]!r} is compressed by another method than deflate")
+    try:
+        with archive.open(entry) as file:
+            content = file.read(entry.file_size + 1)
+    except (EOFError, MemoryError, OSError, RuntimeError, ValueError, zlib.error) as error:
+        raise zipfile.BadZipFile(str(error) or f"{entry.filename[:100]!r} can't be decompressed") from None
+    if len(content) != entry.file_size:
+        raise zipfile.BadZipFile(f"{entry.filename[:100]!r} has another size than it declares")
+    return content
 
 
 def directory_bytes(file: BinaryIO) -> int:
@@ -34,7 +56,7 @@ def directory_bytes(file: BinaryIO) -> int:
     tail = file.read()
     end = tail[-_END:]
     if len(end) < _END or not end.startswith(b"PK\5\6") or end[20:] != b"\0\0":
-        raise ValueError("it is not a ZIP file")
+        raise ValueError("it has no directory of a ZIP file")
     declared = int.from_bytes(end[12:16], "little")
     if tail[-_END - _LOCATOR :].startswith(b"PK\6\7") and tail.startswith(b"PK\6\6"):
         return max(declared if declared != 0xFFFFFFFF else 0, int.from_bytes(tail[40:48], "little"))

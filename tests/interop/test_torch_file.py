@@ -76,6 +76,11 @@ def test_other_types_are_read() -> None:
     np.testing.assert_array_equal(big, FLOATS.reshape(2, 3))
 
 
+NESTED = b"X\1\0\0\0x" + b"\x85" * 40_000
+PAIRS = b"N" + b"".join(b"q%ch%c\x86" % (number, number) for number in range(60))
+"""Tuples that can't be hashed: in each other, and pairs of one pair twice, 2**60 in all."""
+
+
 @pytest.mark.parametrize(
     ("instructions", "why"),
     [
@@ -97,6 +102,10 @@ def test_other_types_are_read() -> None:
         (tensor((2, 3), (3,)), "exceeds its storage"),
         (text("x") + b"Q", "not a tensor's storage"),
         (b"ctorch._utils\n_rebuild_tensor_v2\n" + tuple_of(b"N", b"N", b"N", b"N") + b"R", "without a storage"),
+        (tensor(kind="Size"), "not a tensor's storage"),
+        (b"]))R", "calls something that is not a function"),
+        (NESTED + b")R", "calls something that is not a function"),
+        (PAIRS + b")R", "calls something that is not a function"),
         (b"Pid\n", "PERSID, which was not executed"),
         (b"\x82\x01", "EXT1, which was not executed"),
         (b"N" * 3, "exactly one object"),
@@ -125,6 +134,8 @@ def test_every_instruction_on_an_odd_stack_is_refused_or_inert(opcode: pickletoo
             with contextlib.suppress(ForeignFileError):
                 stream = io.BytesIO(operands + opcode.code.encode("latin-1") + rest)
                 InertReader(stream, "agent", ("torch", "posix", "a")).read()
+            with contextlib.suppress(ForeignFileError):
+                read_torch(torch_file(operands + opcode.code.encode("latin-1") + rest))
 
 
 class Calls:
