@@ -101,7 +101,8 @@ def gather(
     elif criterion.before_training:
         statistics[initial] = weights
     batches = None
-    for statistic in sources_of(criterion, estimator).values():
+    averaged: dict[str, list[str]] = {}
+    for statistic in dict.fromkeys(sources_of(criterion, estimator).values()):
         base = statistic.removeprefix(INITIAL)
         if statistic == "random":
             uniform = np.random.default_rng(seed)
@@ -109,9 +110,12 @@ def gather(
         elif base in _MEASURED_FOR:
             key = next(key for key in _keys_for(statistic, criterion) if key in data)
             if key.removeprefix(INITIAL) in _MEASURED:
-                statistics[statistic], batches = _averaged(data[key], found, key, base)
+                averaged.setdefault(key, []).append(statistic)
             else:
                 statistics[statistic] = _by_layer(data[key], found, key, _FORMS.get(base, "kernel"))
+    for key, of_key in averaged.items():
+        means, batches = _averaged(data[key], found, key, of_key)
+        statistics |= means
     return statistics, batches
 
 
@@ -157,22 +161,30 @@ def _how_to_give(keys: Iterable[str]) -> str:
     return "\n  or ".join(ways)
 
 
-def _averaged(given: Any, found: ForeignKernels, key: str, statistic: str) -> tuple[Layers, int]:
-    """The mean over all batches of what a statistic averages, by layer, and the number of batches."""
+def _averaged(given: Any, found: ForeignKernels, key: str, statistics: Iterable[str]) -> tuple[dict[str, Layers], int]:
+    """The mean over all batches of what each statistic averages, by layer, and the number of batches.
+
+    The batches are read once, since an iterator can't be read again.
+    """
     measured = _MEASURED[key.removeprefix(INITIAL)]
-    sums: Layers = {}
+    sums: dict[str, Layers] = {statistic: {} for statistic in statistics}
     batches = samples = 0
     for batch in _batches_of(given, found):
         layers = _by_layer(batch, found, f"{key}, batch {batches}", measured.form)
         for layer, array in layers.items():
-            seen = measured.averages[statistic](array.astype(np.float64))
-            sums[layer] = sums.get(layer, 0.0) + (seen if measured.form == "kernel" else seen.sum(axis=0))
+            for statistic, of_statistic in sums.items():
+                seen = measured.averages[statistic.removeprefix(INITIAL)](array.astype(np.float64))
+                seen = seen if measured.form == "kernel" else seen.sum(axis=0)
+                of_statistic[layer] = of_statistic.get(layer, 0.0) + seen
         batches += 1
         samples += 1 if measured.form == "kernel" else len(next(iter(layers.values())))
     if not samples:
         raise MaskError(f"data[{key!r}] has no batches. An iterator can be read only once: make one for each call.")
-    means = {layer: total / samples for layer, total in sums.items()}
-    return ({layer: np.sqrt(mean) for layer, mean in means.items()} if statistic == "input_norm" else means), batches
+    root = np.sqrt if measured.form == "inputs" else np.asarray
+    return {
+        statistic: {layer: root(total / samples) for layer, total in of_statistic.items()}
+        for statistic, of_statistic in sums.items()
+    }, batches
 
 
 def _batches_of(given: Any, found: ForeignKernels) -> Iterator[Any]:

@@ -142,6 +142,22 @@ def test_streamed_gradients_are_averaged_as_in_a_study() -> None:
             assert set(scores[kept]) == set(np.sort(scores.ravel())[-np.count_nonzero(kept) :])
 
 
+def test_a_criterion_may_read_two_averages_of_one_iterator() -> None:
+    gradients = [flax_tree(seed) for seed in range(1, 4)]
+
+    def steady(mean_gradient: np.ndarray, mean_abs_gradient: np.ndarray) -> np.ndarray:
+        return np.abs(mean_gradient) / mean_abs_gradient
+
+    mask = rlottery.prune(TREE, steady, 0.5, data={"gradients": iter(gradients)})
+    assert mask.about["batches"] == 3
+    of_batches = [np.stack(layers).astype(np.float64) for layers in zip(*map(kernels, gradients), strict=True)]
+    scores = [np.abs(batches.mean(axis=0)) / np.abs(batches).mean(axis=0) for batches in of_batches]
+    median = np.sort(np.concatenate([score.ravel() for score in scores]))[sum(s.size for s in scores) // 2]
+    for kept, score in zip(mask.layers.values(), scores, strict=True):
+        # A sum and a mean of three differ by a rounding at most.
+        np.testing.assert_array_equal(kept, score >= median * (1 - 1e-12))
+
+
 def test_samples_of_unequal_batches_count_alike() -> None:
     kernel, inputs = matrix(4, 6), matrix(10, 4)
     mask = rlottery.prune(
