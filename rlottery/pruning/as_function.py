@@ -11,7 +11,7 @@ from rlottery.pruning.foreign_kernels import Axes, ForeignKernels, below, find_k
 from rlottery.pruning.given_data import check_data, gather, with_flow
 from rlottery.pruning.import_path import did_you_mean
 from rlottery.pruning.masks import GroupMask, check_connected
-from rlottery.pruning.parameter_mask import ParameterMask
+from rlottery.pruning.parameter_mask import ParameterMask, checked_seed
 from rlottery.pruning.prune import Rule
 from rlottery.pruning.prune import prune as prune_group
 from rlottery.pruning.ranking import RealArray, Scores
@@ -72,6 +72,7 @@ def prune(
             outputs. The message says how to fix it.
     """
     _check_choices(structure=structure, estimator=estimator, floor=floor, within=within, networks=networks, data=data)
+    seed = checked_seed(seed)
     chosen, name = _criterion(criterion)
     found = find_kernels(weights, axes=axes, exclude=exclude, networks=networks)
     shares = _shares(found, sparsity, allocation)

@@ -91,7 +91,7 @@ def find_kernels(
             f"There are no arrays in what is to be pruned (a {type(weights).__name__}). Give a dict of arrays, nested "
             "as you like, a list of them, a Flax or Equinox tree, or a PyTorch module or its state_dict()."
         )
-    names = _kernel_names(leaves, [exclude] if isinstance(exclude, str) else list(exclude))
+    names = _kernel_names(leaves, _name_list([exclude] if isinstance(exclude, str) else exclude, "exclude"))
     by_layer = in_layer_order(_layer_names(names, leaves))
     grouped = _grouped(by_layer, networks)
     by_layer = {layer: by_layer[layer] for layers in grouped.values() for layer in layers}
@@ -124,6 +124,14 @@ def networks_of(kernels: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 def below(name: str, part: str) -> bool:
     """Whether `name` is `part`, or lies in it."""
     return name == part or name.startswith(f"{part}.")
+
+
+def _name_list(given: Any, of: str) -> list[str]:
+    """A list of names. Raises MaskError if it is none."""
+    names: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise MaskError(f"{of} must be a list of names, such as ['actor.fc1', 'actor.fc2'], not {repr(given)[:100]}.")
+    return names
 
 
 def _kernel_names(leaves: Leaves, exclude: Sequence[str]) -> list[str]:
@@ -161,12 +169,13 @@ def _layer_names(names: Sequence[str], leaves: Leaves) -> dict[str, str]:
 def _grouped(by_layer: Mapping[str, Any], given: Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
     """Network -> layers: the given ones, and the others by their names."""
     taken: dict[str, tuple[str, ...]] = {}
-    for network, layers in (given or {}).items():
+    for network, members in (given or {}).items():
+        layers = _name_list(members, f"networks[{network!r}]")
         for layer in layers:
             if layer not in by_layer:
                 close = did_you_mean(layer, by_layer)
                 raise MaskError(f"networks: there is no layer {layer!r}.{close} The layers are {', '.join(by_layer)}.")
-            if any(layer in others for others in taken.values()) or list(layers).count(layer) > 1:
+            if any(layer in others for others in taken.values()) or layers.count(layer) > 1:
                 raise MaskError(f"networks: the layer {layer!r} is named twice.")
         taken[str(network)] = tuple(layers)
     left = {layer: layer for layer in by_layer if not any(layer in layers for layers in taken.values())}

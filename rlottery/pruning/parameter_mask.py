@@ -74,9 +74,10 @@ class ParameterMask:
         """A random mask with the same count in every layer: what a ticket has to beat.
 
         Raises:
-            MaskError: no draw connects input and output.
+            MaskError: no draw connects input and output, or the seed is no whole number of 0 or more.
         """
         paths = paths_of(self.networks)
+        seed = checked_seed(seed)
         drawn = random_like({paths[layer]: self.layers[layer] for layer in self.layers}, np.random.default_rng(seed))
         layers = {layer: drawn[paths[layer]] for layer in self.layers}
         return ParameterMask(layers, self.parameters, self.networks, {"criterion": "random", "seed": seed})
@@ -198,7 +199,11 @@ class ParameterMask:
                     f"names must give a parameter for each layer of the mask. For {wrong[0]!r} it gives "
                     f"{names.get(wrong[0])!r}; the parameters are {', '.join(leaves)[:500]}."
                 )
-            leaves = {names[layer]: leaves[names[layer]] for layer in self.layers}
+            layer_of: dict[str, str] = {}
+            for layer in self.layers:
+                if (other := layer_of.setdefault(names[layer], layer)) != layer:
+                    raise MaskError(f"names gives {names[layer]!r} to two layers of the mask: {other!r} and {layer!r}.")
+            leaves = {name: leaves[name] for name in layer_of}
         found = list(find_kernels(leaves).parameters.values())
         if names is not None:
             by_name = {parameter.name: parameter for parameter in found}
@@ -241,15 +246,25 @@ def load_mask(path: str | os.PathLike[str]) -> ParameterMask:
         MaskError: it is missing, damaged, no mask, or hostile. Nothing in it is executed.
     """
     mask = read_any_mask(Path(path).expanduser())
-    layers = mask.all_layers
-    if mask.groups.keys() == {LONE_GROUP}:
-        layers = dict(mask.groups[LONE_GROUP])
-    made_for = _parameters(mask.metadata["fingerprint"].get(_PARAMETERS), layers)
+    layers, stored = mask.all_layers, mask.metadata["fingerprint"].get(_PARAMETERS)
+    if len(mask.groups) == 1:
+        [(group, inside)] = mask.groups.items()
+        # Earlier versions called the group "network", as networks are called, too: then the parameters tell.
+        if group == LONE_GROUP or (isinstance(stored, dict) and stored.keys() == inside.keys()):
+            layers = dict(inside)
+    made_for = _parameters(stored, layers)
     if made_for is not None:
         layers = {layer: layers[layer] for layer in made_for}
     about = {key: mask.metadata[key] for key in ("task", "seed", "criterion", "estimator")}
     parameters = made_for or {layer: Parameter(f"{layer}.kernel") for layer in layers}
     return ParameterMask(layers, parameters, networks_of(layers), about)
+
+
+def checked_seed(seed: Any) -> int:
+    """The seed. Raises MaskError if it is no whole number of 0 or more."""
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise MaskError(f"seed must be a whole number of at least 0, not {seed!r}.")
+    return int(seed)
 
 
 def _parameters(stored: object, layers: Mapping[str, Any]) -> dict[str, Parameter] | None:

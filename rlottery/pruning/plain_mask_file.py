@@ -22,8 +22,8 @@ from rlottery.safety.npz import BEGINNINGS, read_npz
 
 PLAIN = (".npz", ".safetensors")
 """How these files end."""
-LONE_GROUP = "network"
-"""The group of layers whose names have no dot."""
+LONE_GROUP = "(network)"
+"""The group of all layers, if the name of one of them has no dot. No network is called so."""
 
 _PICKLE = b"\x80"
 _METADATA = "metadata"
@@ -75,9 +75,18 @@ def plain_mask_bytes(mask: Mask, suffix: str) -> bytes:
 
 def _as_mask(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Mask:
     groups: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in in_layer_order({name.removesuffix(_KERNEL): array for name, array in arrays.items()}).items():
-        group, dot, path = name.partition(".")
-        groups.setdefault(group if dot else LONE_GROUP, {})[path if dot else name] = array
+    layers: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        layer = name.removesuffix(_KERNEL)
+        if layer in layers:
+            raise MaskError(
+                f"it has two matrices for the layer {layer[:100]!r}: one is called {layer[:100] + _KERNEL!r}"
+            )
+        layers[layer] = array
+    named = all("." in layer for layer in layers)
+    for layer, array in in_layer_order(layers).items():
+        group, _, path = layer.partition(".") if named else (LONE_GROUP, "", layer)
+        groups.setdefault(group, {})[path] = array
     if not groups:
         raise MaskError("it has no matrices")
     mask = make_mask(
@@ -129,8 +138,11 @@ def _from_npz(data: bytes) -> tuple[dict[str, np.ndarray], str | None]:
 def _text(array: np.ndarray) -> str:
     if array.nbytes > _MAX_METADATA_BYTES or array.ndim:
         raise MaskError("its metadata are too long, or more than one text")
-    value = array.item()
-    return value.decode() if isinstance(value, bytes) else str(value)
+    try:
+        value = array.item()
+        return value.decode() if isinstance(value, bytes) else str(value)
+    except ValueError:
+        raise MaskError("its metadata are not UTF-8 text") from None
 
 
 def _from_safetensors(data: bytes) -> tuple[dict[str, np.ndarray], str | None]:

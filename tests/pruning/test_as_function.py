@@ -220,6 +220,8 @@ def test_what_was_pruned_stays_pruned_and_a_control_has_the_counts() -> None:
     assert all((second.layers[layer] <= first.layers[layer]).all() for layer in first.layers)
     control = second.random_control(seed=3)
     assert control.counts == second.counts
+    with pytest.raises(MaskError, match="seed must be a whole number of at least 0, not -1"):
+        second.random_control(-1)
     assert any((control.layers[layer] != second.layers[layer]).any() for layer in second.layers)
 
 
@@ -273,6 +275,15 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "structure": (TREE, {"sparsity": 0.5, "structure": "unit"}, "one of 'weights', 'units', not 'unit'"),
     "estimator": (TREE, {"sparsity": 0.5, "criterion": "taylor", "estimator": "mean"}, "estimator must be one of"),
     "floor": (TREE, {"sparsity": 0.5, "floor": -1}, "floor must be a whole number"),
+    "negative seed": (TREE, {"sparsity": 0.5, "seed": -1}, "seed must be a whole number of at least 0, not -1"),
+    "seed of text": (TREE, {"sparsity": 0.5, "criterion": "random", "seed": "x"}, "seed must be .* not 'x'"),
+    "exclude a number": (TREE, {"sparsity": 0.5, "exclude": 5}, "exclude must be a list of names, .* not 5"),
+    "exclude None": (TREE, {"sparsity": 0.5, "exclude": None}, "exclude must be a list of names"),
+    "exclude numbers": (TREE, {"sparsity": 0.5, "exclude": [0]}, r"exclude must be a list of names, .* not \[0\]"),
+    "network of a number": (TREE, {"sparsity": 0.5, "networks": {"n": 5}}, r"networks\['n'\] must be a list of names"),
+    "network of one name": (
+        TREE, {"sparsity": 0.5, "networks": {"n": "params.Dense_0"}}, r"networks\['n'\] must be .* not 'params.Dense_0'"
+    ),
     "list of networks": (TREE, {"sparsity": 0.5, "networks": [["a"]]}, "networks must be a dict"),
     "data that is a tree": (TREE, {"sparsity": 0.5, "criterion": "taylor", "data": [TREE]}, "data must be a dict"),
     "within": (TREE, {"sparsity": 0.5, "within": TREE}, "within must be a mask from rlottery.prune"),
@@ -337,6 +348,8 @@ def test_a_mask_fits_by_name_or_by_order_or_as_named() -> None:
         mask.to_flax(HEADS)
     with pytest.raises(MaskError, match="names must give a parameter for each layer"):
         mask.to_flax(back, names={"params.Dense_0": "z"})
+    with pytest.raises(MaskError, match="names gives 'a' to two layers of the mask: 'params.Dense_0' and"):
+        mask.to_flax(back, names={"params.Dense_0": "a", "params.Dense_1": "a", "params.Dense_2": "c"})
     with pytest.raises(MaskError, match=r"which has \(5, 8\)"):
         mask.to_flax(
             {

@@ -79,6 +79,36 @@ def test_a_saved_mask_is_the_same_when_loaded(suffix: str, tmp_path: Path) -> No
         mask.save(path)
 
 
+@pytest.mark.parametrize("suffix", [".pkl", ".npz", ".safetensors"])
+def test_layers_keep_their_names_whether_they_lie_in_a_network_or_not(suffix: str, tmp_path: Path) -> None:
+    """CleanRL's QNetwork has `network.0`; a torch.nn.Sequential has `0`."""
+    for number, prefixes in enumerate((["network."] * 2, ["", ""], ["", "actor."])):
+        weights = {
+            f"{prefix}{index}.weight": np.random.default_rng(index).normal(size=shape)
+            for prefix, index, shape in zip(prefixes, (0, 2), ((8, 3), (2, 8)), strict=True)
+        }
+        mask = rlottery.prune(weights, sparsity=0.5)
+        loaded = rlottery.load_mask(mask.save(tmp_path / f"{number}{suffix}"))
+        assert list(loaded.layers) == list(mask.layers) and loaded.parameters == mask.parameters
+        assert loaded.networks == mask.networks
+
+
+def test_layers_keep_their_names_in_files_of_other_tools_and_of_earlier_versions(tmp_path: Path) -> None:
+    kept = np.ones((2, 2), bool)
+    parameters = json.dumps({"parameters": {"0": ["0.weight", "out-in"]}})
+    for number, (arrays, layers) in enumerate(
+        (
+            ({"network.0": kept}, ["network.0"]),
+            ({"0": kept}, ["0"]),
+            ({"fc": kept, "actor.fc": kept}, ["fc", "actor.fc"]),
+            ({"network.0": kept, "metadata": np.array(parameters)}, ["0"]),
+        )
+    ):
+        path = tmp_path / f"{number}.npz"
+        path.write_bytes(npz(**arrays))
+        assert list(rlottery.load_mask(path).layers) == layers
+
+
 def _zip(*entries: tuple[str, bytes]) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -106,6 +136,11 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "twice": (lambda: _zip(*[("actor.layer_0.npy", _npy(HUGE | {"shape": (1, 1)}, b"\1"))] * 2), "two entries"),
     "no npy": (lambda: _zip(("actor.layer_0.npy", b"text")), "not an .npz file of arrays"),
     "metadata that are no JSON": (lambda: npz(metadata=np.array("{"), **LAYERS), "metadata are not JSON"),
+    "metadata that are no text": (lambda: npz(metadata=np.array(b"\xff"), **LAYERS), "metadata are not UTF-8"),
+    "one layer by two names": (
+        lambda: npz(**{"a.l": np.ones((1, 1), bool), "a.l.kernel": np.zeros((1, 1), bool)}),
+        "two matrices for the layer 'a.l': one is called 'a.l.kernel'",
+    ),
     "a task that is no text": (lambda: npz(metadata=np.array('{"task": 3}'), **LAYERS), "task in its metadata is of"),
     "another digest": (lambda: npz(metadata=np.array('{"digest": "0"}'), **LAYERS), "do not match the digest"),
     "half precision": (lambda: _safetensors_of("BF16"), "none of the formats"),
