@@ -37,8 +37,10 @@ def read_evaluations(data: bytes, path: Path, named: Named, metric: str, limit: 
         raise StudyError(
             f"{path}: it has no array {'timesteps' if steps is None else name}, but {', '.join(arrays)[:200]}."
         )
+    if not results.size:
+        raise StudyError(f"{path}: there is no evaluation in it: {name} has the shape {results.shape}.")
     results = results.reshape(len(results), -1) if results.ndim else results
-    if steps.ndim != 1 or results.ndim != 2 or len(steps) != len(results) or not results.size:
+    if steps.ndim != 1 or results.ndim != 2 or len(steps) != len(results):
         raise StudyError(f"{path}: timesteps {steps.shape} and {name} {results.shape} don't fit together.")
     if steps.dtype.kind not in "iu" or results.dtype.kind not in "biuf":
         raise StudyError(f"{path}: timesteps and {name} must be numbers.")
@@ -65,11 +67,17 @@ class Monitored:
         try:
             about: Any = json.loads(begin.removeprefix("#"))
             started = float(about["t_start"])
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise StudyError(f"{path}:1: this is not the first line of a monitor file.") from None
         if isinstance(about.get("env_id"), str) and about["env_id"] not in ("", "None"):
             self.task = on_one_line(about["env_id"])
         reader = csv.DictReader(io.StringIO(rest))
+        try:
+            self._add_episodes(reader, started, path, metric)
+        except csv.Error as error:
+            raise StudyError(f"{path}:{reader.reader.line_num + 1}: this is not CSV: {error}.") from None
+
+    def _add_episodes(self, reader: "csv.DictReader[str]", started: float, path: Path, metric: str) -> None:
         score = next((name for name in ("is_success", "success") if name in (reader.fieldnames or ())), "success")
         wanted = score if metric == "success" else "r"
         for name in (wanted, "l", "t"):

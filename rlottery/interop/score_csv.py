@@ -101,7 +101,9 @@ def _table(text: str, path: Path) -> tuple[list[str], Iterator[tuple[int, list[s
             raise StudyError(f"{path}:{reader.line_num}: this is not CSV: {error}.") from None
 
     every = lines()
-    header = next(every)[1]
+    _, header = next(every, (0, []))
+    if not header:
+        raise StudyError(f"{path}: the file has only separators.")
     if twice := [name for name in header if name and header.count(name) > 1]:
         raise StudyError(f"{path}:1: two columns are called {on_one_line(twice[0])[:100]!r}.")
     return header, every

@@ -156,6 +156,7 @@ HEADER = "task,arm,seed,step,score\n"
 BAD: dict[str, tuple[str, str]] = {
     "empty": ("", r"scores.csv: the file is empty"),
     "blank": ("\n \n", r"scores.csv: the file is empty"),
+    "separators": (",,\n,,\n", r"scores.csv: the file has only separators"),
     "no rows": (HEADER, r"scores.csv: there is no score in this file"),
     "no score": ("task,arm,seed,step,loss\n", "scores.csv:1: there is no column for the score. The columns are task"),
     "no seed": ("task,arm,step,score\na,b,1,2\n", "1: there is no column for the seed.*--columns seed=NAME"),
@@ -189,6 +190,9 @@ BAD: dict[str, tuple[str, str]] = {
     "no monitor": ("#{}\nr,l,t\n", r"scores.csv:1: this is not the first line of a monitor file"),
     "monitor without lengths": (monitor(0).replace("r,l,t", "r,t"), r"scores.csv:2: there is no column 'l'"),
     "monitor with text": (monitor(0) + "x,1,2\n", r"scores.csv:3: this is not an episode"),
+    "monitor of no system": (monitor(0) + "1,2,3\r4,5,6\n", r"scores.csv:3: this is not CSV"),
+    "monitor with a long field": (monitor(0) + "9" * 140_000 + ",1,2\n", r"scores.csv:3: this is not CSV"),
+    "monitor that began too late": (monitor(10**400), r"scores.csv:1: this is not the first line of a monitor file"),
 }  # fmt: skip
 
 
@@ -223,6 +227,12 @@ def test_paths_that_say_too_little_or_are_not_there() -> None:
     }.items():
         with pytest.raises(StudyError, match=message):
             read_results([source], Naming())
+
+
+def test_an_npz_file_without_evaluations() -> None:
+    np.savez("evaluations.npz", timesteps=np.zeros(0, int), results=np.zeros((0, 5)))
+    with pytest.raises(StudyError, match=r"there is no evaluation in it: results has the shape \(0, 5\)"):
+        read_results(["evaluations.npz"], Naming())
 
 
 def test_an_npz_file_that_would_unpickle_is_refused() -> None:
