@@ -70,10 +70,15 @@ def roles_of(
         StudyError: there is no such arm, or an arm has two roles.
     """
     arms = list(dict.fromkeys(run.arm for run in found.runs))
-    controls = found.controls if controls is None else {**found.controls, **controls}
+    typed = controls or {}
+    controls = {**found.controls, **typed}
     named = {"--dense": dense, "--untrained": untrained}
-    pairs = [(arm, ticket) for arm, of in controls.items() for ticket in of]
-    named |= {f"--control {arm}={of}": name for arm, of in pairs for name in (arm, of) if name not in arms}
+    pairs = {
+        (arm, ticket): f"--control {arm}={ticket}" if arm in typed else f"{arm} is called a control of {ticket}"
+        for arm, of in controls.items()
+        for ticket in of
+    }
+    named |= {said: name for pair, said in pairs.items() for name in pair if name not in arms}
     for flag, name in named.items():
         if name is not None and name not in arms:
             hint = or_closest(name, arms) or f"; the arms are {few(arms)}"
@@ -82,22 +87,23 @@ def roles_of(
     if dense is None and len(by_kind["dense"]) > 1:
         raise StudyError(f"Several arms are called dense: {joined(by_kind['dense'])}. Choose one: --dense NAME")
     if dense is None:
-        dense = next(
-            (arm for arm in (*by_kind["dense"], *arms) if arm in by_kind["dense"] or arm.lower() == DENSE), None
-        )
+        dense = by_kind["dense"][0] if by_kind["dense"] else _called(DENSE, arms)
     if untrained is None:
-        untrained = next((arm for arm in arms if arm.lower() == UNTRAINED), None)
+        untrained = _called(UNTRAINED, arms)
     if lacking := [arm for arm in by_kind["control"] if arm not in controls]:
         raise StudyError(f"{lacking[0]} is called a control, but not of which arm: --control {lacking[0]}=TICKET")
-    for arm, of in pairs:
+    for (arm, of), said in pairs.items():
         if arm in (dense, untrained) or of in (dense, untrained) or of in controls:
-            raise StudyError(
-                f"--control {arm}={of}: a control is an arm of random masks, and TICKET the arm it is for."
-            )
+            raise StudyError(f"{said}: a control is an arm of random masks, and TICKET the arm it is for.")
     if dense is not None and dense != DENSE and DENSE in arms:
-        raise StudyError(f"--dense {dense}: another arm is called {DENSE} in the files. Rename it.")
+        raise StudyError(f"The dense arm is {dense}, but another arm is called {DENSE} in the files. Rename it.")
     others = frozenset(by_kind["other"]) - {dense, untrained} - controls.keys()
     return Roles(dense, controls, untrained, others)
+
+
+def _called(name: str, arms: Sequence[str]) -> str | None:
+    """The arm of this name, or else the first one of this name in other cases of letters."""
+    return name if name in arms else next((arm for arm in arms if arm.lower() == name), None)
 
 
 def collect_elsewhere(
@@ -236,6 +242,8 @@ def _counts(roles: Roles) -> dict[str, LayerCounts]:
 
 def _contrasts(config: Config, roles: Roles, arms: Sequence[str]) -> tuple[RegisteredContrast, ...]:
     """The contrasts that the command names; between two arms without a dense one, that of the two."""
+    if not arms:
+        raise StudyError(f"The files have one arm, {roles.untrained}, so there is nothing to compare.")
     known = [DENSE if arm == roles.dense else arm for arm in arms]
     for _, why in objections(config.contrasts, known):
         raise StudyError(f"contrasts: {why}.")

@@ -163,6 +163,17 @@ def test_runs_that_were_only_evaluated_before_training_or_alone() -> None:
         contents(rows({"dense": 1.0}))
 
 
+def test_messages_speak_of_what_the_user_gave() -> None:
+    with pytest.raises(StudyError, match="one arm, untrained, so there is nothing to compare"):
+        contents(rows({"untrained": 1.0}))
+    found = Elsewhere(runs_of(rows(WORTH)), controls={"rnd": ("nope",)}, sources=("s.csv",))
+    with pytest.raises(StudyError, match="^rnd is called a control of nope: there is no arm 'nope' in the files"):
+        roles_of(found, "full")
+    assert roles_of(found, "full", {"rnd": ("lth",)}).controls == {"rnd": ("lth",)}
+    assert roles_of(Elsewhere(runs_of(rows({"Dense": 1.0, "dense": 2.0})))).dense == "dense"
+    assert roles_of(Elsewhere(runs_of(rows({"Dense": 1.0, "lth": 2.0})))).dense == "Dense"
+
+
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
