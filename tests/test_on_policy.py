@@ -156,7 +156,7 @@ def test_its_rollouts_become_a_minari_dataset(study: Config, tmp_path: Path, mon
     for field in ("observations", "next_observations", "rewards", "terminations"):
         np.testing.assert_array_equal(getattr(read, field), np.asarray(getattr(stored, field))[order])
     np.testing.assert_allclose(read.actions, np.clip(stored.actions[order], -1, 1), atol=2e-7)
-    for wrong, words in ((name, "already, and it was not changed"), ("pendulum", "a namespace, a name and a version")):
+    for wrong, words in ((name, "already, and it was not changed"), ("pendulum", "is no id of a Minari dataset")):
         with pytest.raises(StudyError, match=words):
             write_dataset(folder, wrong)
     with pytest.raises(StudyError, match="Replay buffer not found"):

@@ -98,7 +98,8 @@ def write_dataset(folder: Path, name: str, *, trust: bool = False) -> WrittenDat
         import_module("minari.dataset.minari_dataset").parse_dataset_id(name)
     except (ValueError, TypeError):  # the latter if there is no version
         raise StudyError(
-            f"{name!r} is no id of a Minari dataset. It has a namespace, a name and a version: rlottery/pendulum/sac-v0"
+            f"{name!r} is no id of a Minari dataset. It has a namespace of two letters or more, a name and a version: "
+            "rlottery/pendulum/sac-v0"
         ) from None
     if folder_of(name).exists():
         raise StudyError(f"Minari has a dataset {name} already, and it was not changed. Give another id or version.")
