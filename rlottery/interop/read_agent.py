@@ -9,7 +9,7 @@ from pathlib import Path
 from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent
 from rlottery.interop.mapping import Mapping
-from rlottery.interop.replay import read_normalisation
+from rlottery.interop.replay import DAMAGED, read_normalisation
 from rlottery.interop.sb3 import open_archive, read_sb3
 from rlottery.interop.sbx import is_sbx, read_sbx
 from rlottery.interop.weights_file import read_weights
@@ -46,6 +46,8 @@ def read_agent(path: Path, mapping: Mapping | None = None) -> AgentFile:
         agent.hidden  # noqa: B018  # raises if networks differ
     except ForeignFileError as error:
         raise ForeignFileError(f"{path} can't be imported: {str(error).rstrip('.')}.") from None
+    except DAMAGED:
+        raise ForeignFileError(f"{path} can't be imported: its settings or its weights are damaged.") from None
     return AgentFile(path, hashlib.sha256(data).hexdigest(), agent)
 
 

@@ -18,6 +18,8 @@ from rlottery.storage.transitions import Transitions, one_hot
 
 MOST_BYTES = 2**36
 """The largest file that is read."""
+DAMAGED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What reading a foreign file raises where it has something of another type than it should."""
 _BUFFERS = ("ReplayBuffer", "NStepReplayBuffer")
 
 
@@ -81,21 +83,25 @@ def read_replay(path: Path, observation_size: int, action_size: int, *, discrete
         return _replay_of(record.state, observation_size, action_size, discrete=discrete)
     except ForeignFileError as error:
         raise ForeignFileError(f"{path}: {error}.") from None
+    except DAMAGED:
+        raise ForeignFileError(f"{path}: it is damaged.") from None
 
 
 def read_normalisation(path: Path, observation_size: int) -> Normalisation:
     """The statistics in a file of `VecNormalize.save`. Raises ForeignFileError."""
     state = _object_in(path, "VecNormalize").state
-    limits = [state.get(name) for name in ("clip_obs", "clip_reward", "epsilon")]
-    if limits != [10.0, 10.0, 1e-8]:
-        raise ForeignFileError(f"{path}: its clip_obs, clip_reward and epsilon are {limits}, not 10, 10 and 1e-8.")
     try:
+        limits = [state.get(name) for name in ("clip_obs", "clip_reward", "epsilon")]
+        if limits != [10.0, 10.0, 1e-8]:
+            raise ForeignFileError(f"its clip_obs, clip_reward and epsilon are {limits}, not 10, 10 and 1e-8")
         return Normalisation(
             _statistics(state.get("obs_rms"), (observation_size,)) if state.get("norm_obs") else None,
             _statistics(state.get("ret_rms"), ()) if state.get("norm_reward") else None,
         )
     except ForeignFileError as error:
         raise ForeignFileError(f"{path}: {error}.") from None
+    except DAMAGED:
+        raise ForeignFileError(f"{path}: it is damaged.") from None
 
 
 def _statistics(found: Any, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -141,7 +147,7 @@ def _replay_of(state: Any, observation_size: int, action_size: int, *, discrete:
     observations = _field(state, "observations", size, observation_size, "observations")
     environments = observations.shape[1]
     if state.get("optimize_memory_usage"):
-        # The next row has the next observation. Once the buffer has wrapped around, the newest row has lost it.
+        # The next row has the next observation. The newest transition's overwrites the observation of the oldest row.
         following = np.roll(observations, -1, axis=0)
         used = used[used != position] if full else used
     else:

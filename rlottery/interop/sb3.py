@@ -27,7 +27,7 @@ MODULES = ("stable_baselines3", "sb3_contrib", "sbx", "gymnasium", "gym", "numpy
 """The packages that objects in these files belong to."""
 
 LOG_PROB_EPSILON = 1e-6
-"""What its SAC adds to 1 - tanh(u)^2 in the log-probability of actions; no setting of an agent."""
+"""What its SAC and CleanRL's add to 1 - tanh(u)^2 in the log-probability of actions; no setting of an agent."""
 _MOST_VALUES = 1_000_000
 _LIBRARY = "Stable-Baselines3"
 _ALGORITHMS = {"SACPolicy": "sac", "TD3Policy": "td3", "DQNPolicy": "dqn", "ActorCriticPolicy": "ppo"}
@@ -244,6 +244,9 @@ def off_policy_training(settings: Settings, notes: list[str]) -> dict[str, Any]:
         updates = own if updates == -1 else updates
         training["updates_per_step"] = updates if own == 1 else {"every": own, "updates": updates}
     training["environments"] = number
+    size = settings.get("buffer_size")
+    if type(size) is int and type(steps) is int and type(number) is int and size < steps:
+        training["replay_capacity"] = max(size // number, 1) * number  # rows of as many environments
     return training
 
 
@@ -252,6 +255,9 @@ def agent_of(
     training: Mapping[str, Any], notes: Sequence[str],
 ) -> ForeignAgent:  # fmt: skip
     steps, seed = settings.get("num_timesteps"), settings.get("seed")
+    for name, value in (*own.items(), *training.items()):
+        if isinstance(value, Name | Record | np.ndarray):
+            raise ForeignFileError(f"its setting for {name} is an object that can't be read")
     return ForeignAgent(
         algorithm,
         library,

@@ -4,17 +4,19 @@ Such a file doesn't say what the weights are for. Those of CleanRL's scripts are
 others a mapping says it (`rlottery.interop.mapping`).
 """
 
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rlottery.errors import ForeignFileError, StudyError
+from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent, Layer, Layers, Naming, Weights, network_arrays
 from rlottery.interop.mapping import Mapping as MappingFile
+from rlottery.interop.sb3 import LOG_PROB_EPSILON
 from rlottery.interop.torch_file import read_torch
-from rlottery.storage.disk import read_arrays
+from rlottery.storage.disk import arrays_in
 
 NETWORKS = {
     "sac": ("actor", "critic.q1", "critic.q2"),
@@ -44,7 +46,7 @@ def read_weights(path: Path, data: bytes, mapping: MappingFile | None) -> Foreig
 
     Raises ForeignFileError: it can't be read, or it isn't known what its weights are for.
     """
-    tensors = dict(_safetensors(path) if path.suffix == ".safetensors" else named_tensors(read_torch(data)))
+    tensors = dict(_safetensors(data) if path.suffix == ".safetensors" else named_tensors(read_torch(data)))
     if not tensors:
         raise ForeignFileError("it has no tensors")
     return _of_cleanrl(tensors) if mapping is None else _mapped(tensors, mapping)
@@ -60,12 +62,11 @@ def named_tensors(found: object, prefix: str = "", depth: int = 0) -> Iterator[t
             yield from named_tensors(inner, f"{prefix}.{name}" if prefix else str(name), depth + 1)
 
 
-def _safetensors(path: Path) -> Mapping[str, np.ndarray]:
+def _safetensors(data: bytes) -> Mapping[str, np.ndarray]:
     try:
-        return read_arrays(path)
-    except StudyError as error:
-        why = str(error).removeprefix(f"{path} can't be read: ").removesuffix(". Run the study again to regenerate it.")
-        raise ForeignFileError(why) from None
+        return arrays_in(io.BytesIO(data), len(data))
+    except ValueError as error:
+        raise ForeignFileError(str(error)) from None
 
 
 def _mapped(tensors: Mapping[str, np.ndarray], mapping: MappingFile) -> ForeignAgent:
@@ -131,11 +132,11 @@ def _actor_critic(weights: Weights, tensors: Mapping[str, Any], algorithm: str, 
     found: Layers = layers
     agent = _agent(algorithm, "CleanRL", network_arrays(weights, found), notes=tuple(notes))
     scale, bias = (tensors.get(f"0.{name}") for name in _OWN_NAMES)
-    bounds: dict[str, np.ndarray] = {}
+    more: dict[str, Any] = {"settings": {"sac": {"log_prob_epsilon": LOG_PROB_EPSILON}}} if algorithm == "sac" else {}
     if scale is not None and bias is not None and scale.size == bias.size == agent.action_size:
         middle, half = (np.asarray(array, np.float32).reshape(-1) for array in (bias, scale))
-        bounds = {"action_low": middle - half, "action_high": middle + half}
-    return _checked(_agent(algorithm, "CleanRL", agent.arrays, notes=agent.notes, **bounds), weights)
+        more |= {"action_low": middle - half, "action_high": middle + half}
+    return _checked(_agent(algorithm, "CleanRL", agent.arrays, notes=agent.notes, **more), weights)
 
 
 def _checked(agent: ForeignAgent, weights: Weights) -> ForeignAgent:
@@ -144,9 +145,9 @@ def _checked(agent: ForeignAgent, weights: Weights) -> ForeignAgent:
 
 
 def _agent(
-    algorithm: str, library: str, arrays: Mapping[str, np.ndarray], notes: tuple[str, ...] = (), **bounds: Any
+    algorithm: str, library: str, arrays: Mapping[str, np.ndarray], notes: tuple[str, ...] = (), **more: Any
 ) -> ForeignAgent:
-    """The agent with these arrays. Its sizes are those of its networks."""
+    """The agent with these arrays, and more of what is known of it. Its sizes are those of its networks."""
     acting = "q" if algorithm == "dqn" else "actor"
     layers = [array for name, array in arrays.items() if name.startswith(f"params.{acting}.") and array.ndim == 2]
     observations, outputs = layers[0].shape[0], layers[-1].shape[1]
@@ -161,7 +162,7 @@ def _agent(
         actions,
         discrete={"dqn": True, "ppo": "log_std" not in arrays}.get(algorithm, False),
         notes=notes,
-        **bounds,
+        **more,
     )
     for network, shapes in agent.networks.items():
         if (shapes[0][0], shapes[-1][1]) != sizes[network]:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import math
 import os
@@ -136,22 +137,26 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with open(path, "rb", opener=regular) as file:
-            size = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-                raise ValueError("it has no header of a safetensors file")
-            layout = _layout(file.read(length), size - 8 - length)
-            arrays = {}
-            for name, dtype, shape in layout:
-                arrays[name] = np.empty(shape, dtype)
-                if file.readinto(arrays[name].reshape(-1).view(np.uint8).data) != arrays[name].nbytes:
-                    raise ValueError("it is cut off")
-                if dtype is np.bool_ and arrays[name].view(np.uint8).max(initial=0) > 1:
-                    raise ValueError(f"{name[:100]!r} has values other than true and false")
-            return arrays
+            return arrays_in(file, os.fstat(file.fileno()).st_size)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise StudyError(f"{path} can't be read: {why}. Run the study again to regenerate it.") from None
+
+
+def arrays_in(file: io.BufferedIOBase, size: int) -> dict[str, np.ndarray]:
+    """The named arrays of an open safetensors file of `size` bytes. Raises OSError, and ValueError as `read_arrays`."""
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
+        raise ValueError("it has no header of a safetensors file")
+    layout = _layout(file.read(length), size - 8 - length)
+    arrays = {}
+    for name, dtype, shape in layout:
+        arrays[name] = np.empty(shape, dtype)
+        if file.readinto(arrays[name].reshape(-1).view(np.uint8).data) != arrays[name].nbytes:
+            raise ValueError("it is cut off")
+        if dtype is np.bool_ and arrays[name].view(np.uint8).max(initial=0) > 1:
+            raise ValueError(f"{name[:100]!r} has values other than true and false")
+    return arrays
 
 
 def file_digest(path: Path, length: int | None = None) -> str:

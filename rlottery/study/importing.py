@@ -127,15 +127,18 @@ def import_agent(request: Request, say: Callable[[str], None] = lambda line: Non
     _check_is_new_to_study(job, imported)
     gets_replay = bool(replay is not None or request.collect)
     if found is not None and not (gets_replay and found.get("replay") != "saved"):
-        return f"{job.files.folder} has this agent already. Nothing was changed."
+        if text is None:
+            return f"{job.files.folder} has this agent already. Nothing was changed."
+        write_bytes(study.path, text.encode())
+        return f"{job.files.folder} has this agent already. Its seed was added to {study.path}."
     run = make_imported_run(job, file.agent, None if initial is None else initial.agent)
     if request.collect:
         transitions = collected(job, file.agent, request.collect)
     with WorkPlace(store, say) as place:
         place.enter([job.files])
-        write_imported_run(job, run, imported, transitions)
-        if text is not None:
+        if text is not None:  # before the run: without its config, a new study can't be continued
             write_bytes(study.path, text.encode())
+        write_imported_run(job, run, imported, transitions)
         record_trials(study.config)
         sources = sorted({name for trial in read_trials(study.config).values() for name in trial.sources})
         note_command(study.config, has_work=True, ran=note_run(study.config, sources))
@@ -300,7 +303,7 @@ def _digest_of(replay: ForeignReplay | None) -> str:
 def _existing_run(job: Job, imported: Imported) -> Manifest | None:
     """The manifest of the same run, if it is there and intact.
 
-    Raises StudyError if the folder has another run, or one that isn't finished.
+    Raises StudyError if the folder has another run, one with other data, or one that isn't finished.
     """
     files = job.files
     other = f"Choose another seed or folder: --seed N, --to FOLDER. Or delete {files.folder}."
@@ -317,7 +320,16 @@ def _existing_run(job: Job, imported: Imported) -> Manifest | None:
         raise StudyError(f"{files.folder} has another agent, imported from {before['agent']['file']}. {other}")
     if before.get("initial", {}).get("sha256") != imported.get("initial", {}).get("sha256"):
         raise StudyError(f"{files.folder} has this agent with other initial weights. {other}")
-    return None if find_damage(files.folder, manifest["files"]) else manifest
+    if find_damage(files.folder, manifest["files"]):
+        return None
+    if manifest.get("replay") == "saved" and _data_of(imported) not in (None, _data_of(before)):
+        raise StudyError(f"{files.folder} has this agent with other data for criteria. {other}")
+    return manifest
+
+
+def _data_of(imported: Imported) -> str | int | None:
+    """Tells the transitions of a run from others: the checksum of a replay buffer, or how many were collected."""
+    return imported["replay"]["sha256"] if "replay" in imported else imported.get("collected")
 
 
 def _check_is_new_to_study(job: Job, imported: Imported) -> None:

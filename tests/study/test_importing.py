@@ -17,6 +17,7 @@ import yaml
 
 import rlottery
 from rlottery.config import load_config
+from rlottery.interop.weights_file import read_weights
 from rlottery.storage.manifests import read_manifest
 from rlottery.storage.paths import RunFiles
 from tests.command import call, refusal
@@ -111,9 +112,13 @@ def test_without_replay_only_criteria_of_weights_work_and_it_can_be_added() -> N
     message = refusal("run", "--pruning-method", "gradient")
     assert "Replay buffer not found" in message and "with --replay FILE" in message
     assert call("run")[0] == 0
+    (DENSE / "tracking").mkdir(exist_ok=True)
+    (DENSE / "tracking" / "wandb.json").write_text("{}")
     assert call("import", AGENT, "--initial", INITIAL, "--replay", REPLAY, *TASK)[0] == 0
+    assert (DENSE / "tracking" / "wandb.json").read_text() == "{}"
     code, output, message = call("run", "--pruning-method", "gradient")
     assert code == 0, output + message
+    assert "with other data" in refusal("import", AGENT, "--initial", INITIAL, "--collect", "300", *TASK)
 
 
 def test_data_is_collected_with_the_agent() -> None:
@@ -145,6 +150,25 @@ def test_importing_again_changes_nothing() -> None:
     before = contents(Path())
     assert "Nothing was changed" in imported("--initial", INITIAL)
     assert contents(Path()) == before
+
+
+def test_an_import_that_was_killed_is_finished_by_the_same_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rlottery.study.stages.imported_run.write_imported_run", killed)
+        assert call("import", AGENT, *TASK)[0] != 0 and not DENSE.exists()
+    imported(*TASK)
+    assert (DENSE / "manifest.json").exists() and load_config(Path("config.yaml")).seeds == (0,)
+
+
+def test_a_run_that_the_seeds_lack_is_added_to_them() -> None:
+    imported(*TASK, *QUICK)
+    text = Path("config.yaml").read_text()
+    Path("config.yaml").write_text(text.replace("seeds: [0]", "seeds: [1]"))
+    assert "Its seed was added to config.yaml" in imported(*TASK)
+    assert load_config(Path("config.yaml")).seeds == (1, 0)
 
 
 def test_another_seed_is_another_run_of_the_study(tmp_path: Path) -> None:
@@ -253,6 +277,8 @@ def executing(tmp_path: Path) -> Calls:
 
 
 TANH = base64.b64encode(b"\x80\x02}X\x0d\0\0\0activation_fnctorch.nn.modules.activation\nTanh\ns.").decode()
+TANH_NAME = base64.b64encode(b"\x80\x02ctorch.nn.modules.activation\nTanh\n.").decode()
+BOX = base64.b64encode(b"\x80\x02cgymnasium.spaces.box\nBox\n)\x81}X\x06\0\0\0_shapeX\x01\0\0\0x\x85sb.").decode()
 REFUSED: Mapping[str, tuple[Callable[[Path], Callable[[dict[str, bytes]], object]], str]] = {
     "no settings": (lambda at: lambda files: files.pop("data"), "no settings of an agent"),
     "settings that are no JSON": (lambda at: lambda files: files.update(data=b"{"), "no settings of an agent"),
@@ -267,6 +293,10 @@ REFUSED: Mapping[str, tuple[Callable[[Path], Callable[[dict[str, bytes]], object
     "no training": (lambda at: with_settings(num_timesteps=0), "was not trained yet"),
     "no discount below 1": (lambda at: with_settings(gamma=1.0), "sac.discount: must be"),
     "a learning rate that is no number": (lambda at: with_settings(tau=-1), "sac.polyak: must be"),
+    "environments that are no number": (lambda at: with_settings(n_envs="x"), "training.environments"),
+    "a warm-up that is no number": (lambda at: with_settings(learning_starts="x"), "training.warmup_steps"),
+    "a setting that is an object": (lambda at: with_settings(tau={":serialized:": TANH_NAME}), "can't be read"),
+    "a space of words": (lambda at: with_settings(observation_space={":serialized:": BOX}), "settings or its weights"),
 }
 
 
@@ -368,3 +398,33 @@ def test_options_that_contradict_each_other_are_refused() -> None:
     assert "unknown. Choose from" in refusal("import", AGENT, *TASK, "--algorithm", "a2c")
     assert "only agents of PPO" in refusal("import", AGENT, *TASK, "--normalisation", REPLAY)
     assert "unknown key" in refusal("import", AGENT, *TASK, "sac.rate=1")
+    for override, why in (
+        ("data=other", "data can't be set here, because it is given by --to"),
+        ("seeds=[5]", "given by --seed"),
+        ("tasks=[CartPole-v1]", "given by --task"),
+        ("algorithm=td3", "given by the agent"),
+        ("network.actor=[5]", "given by the agent"),
+        ("training=5", "Set its keys"),
+        ("evaluation=5", "Set its keys"),
+    ):
+        assert why in refusal("import", AGENT, *TASK, override)
+
+
+def test_a_small_replay_buffer_is_as_small_here(tmp_path: Path) -> None:
+    imported(*TASK, *QUICK, agent=changed(tmp_path, with_settings(buffer_size=100)))
+    assert load_config(Path("config.yaml")).training.capacity == 100
+
+
+def test_settings_that_cleanrl_keeps_in_its_code(tmp_path: Path) -> None:
+    sizes = {"0.fc1": (3, 8), "0.fc2": (8, 8), "0.fc_mean": (8, 1), "0.fc_logstd": (8, 1)}
+    sizes |= {f"{part}.{name}": of for part in "12" for name, of in (("fc1", (4, 8)), ("fc2", (8, 8)), ("fc3", (8, 1)))}
+    tensors = {f"{name}.weight": np.full(of[::-1], 0.1, np.float32) for name, of in sizes.items()}
+    tensors |= {f"{name}.bias": np.zeros(of[1], np.float32) for name, of in sizes.items()}
+    tensors |= {"0.action_scale": np.full(1, 1.9999998, np.float32), "0.action_bias": np.zeros(1, np.float32)}
+    data = safetensors.numpy.save(tensors)
+    agent = read_weights(tmp_path / "gone.safetensors", data, None)  # whose content is read only once
+    assert agent.settings["sac"] == {"log_prob_epsilon": 1e-6}
+    (tmp_path / "agent.safetensors").write_bytes(data)
+    steps = ("training.env_steps=500", "training.warmup_steps=100")
+    imported(*TASK, *QUICK, *steps, agent=tmp_path / "agent.safetensors")  # with bounds that rounding has changed
+    assert load_config(Path("config.yaml")).sac.log_prob_epsilon == 1e-6

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ from rlottery.safety.printable import on_one_line
 
 EVALUATIONS = 20
 """Evaluations of a run, about."""
+_GIVEN = {
+    "data": "--to",
+    "tasks": "--task",
+    "seeds": "--seed",
+    "algorithm": "the agent",
+    "network": "the agent",
+}
+"""What sets keys that overrides can't set."""
 _SEEDS = re.compile(r"^seeds: *\[([0-9, ]*)\]", re.M)
 
 
@@ -77,13 +86,12 @@ class ImportedConfig:
 
     def _fit(self, training: dict[str, Any], steps: int | None) -> None:
         """Change what a config can't have: numbers that are out of range, or that don't divide each other."""
-        if steps is None:
-            return
-        warmup = training.get("warmup_steps")
-        if type(warmup) is int and warmup >= steps:
-            training["warmup_steps"] = steps - 1
-        together = training.get("environments") or 1
-        if steps % together or (training.get("warmup_steps") or 0) % together or together > 1_024:
+        warmup, together = training.get("warmup_steps") or 0, training.get("environments") or 1
+        if steps is None or type(warmup) is not int or type(together) is not int:
+            return  # the settings are refused anyway
+        if warmup >= steps:
+            warmup = training["warmup_steps"] = steps - 1
+        if steps % together or warmup % together or together > 1_024:
             training["environments"] = 1
             self.notes.append(f"It was trained in {together} environments at a time, which don't divide its steps.")
 
@@ -105,6 +113,10 @@ class ImportedConfig:
             raise ConfigError(f"{override!r} is no KEY.PATH=VALUE.")
         at: Any = self.values
         *parents, last = key.split(".")
+        if (first := key.partition(".")[0]) in _GIVEN:
+            raise ConfigError(f"{override!r}: {first} can't be set here, because it is given by {_GIVEN[first]}.")
+        if key in ("training", "evaluation"):
+            raise ConfigError(f"{override!r}: {key} is a section. Set its keys: {key}.KEY=VALUE")
         for parent in parents:
             at = at.setdefault(parent, {})
             if not isinstance(at, dict):
@@ -168,8 +180,9 @@ def contradictions(file: AgentFile, config: Config, task: Task) -> list[str]:
     }
     training = {key: value for key, value in agent.settings.get("training", {}).items() if value is not None}
     if "updates_per_step" in training:  # which can be written in several ways
-        only = Training.model_validate({"updates_per_step": training["updates_per_step"]})
-        training["updates_per_step"] = only.model_dump(mode="json")["updates_per_step"]
+        with suppress(ValidationError):  # it differs anyway
+            only = Training.model_validate({"updates_per_step": training["updates_per_step"]})
+            training["updates_per_step"] = only.model_dump(mode="json")["updates_per_step"]
     found: dict[str, Mapping[str, Any]] = {
         "network": agent.hidden,
         config.algorithm: agent.settings.get(agent.algorithm, {}),

@@ -137,7 +137,8 @@ def _targets(arrays: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) 
 def _check_bounds(agent: ForeignAgent, actions: Any, task: str) -> None:
     if isinstance(actions, DiscreteActions) or agent.action_low is None or agent.action_high is None:
         return
-    if not (np.array_equal(agent.action_low, actions.low) and np.array_equal(agent.action_high, actions.high)):
+    pairs = ((agent.action_low, actions.low), (agent.action_high, actions.high))
+    if not all(np.allclose(own, wanted, rtol=1e-5) for own, wanted in pairs):  # which may have been computed
         raise ForeignFileError(
             f"The agent doesn't fit {task}: it acts from {agent.action_low.tolist()} to {agent.action_high.tolist()}, "
             f"and the task from {actions.low.tolist()} to {actions.high.tolist()}. A wrapper may have changed its "
@@ -155,7 +156,7 @@ def _evaluated(job: Job, state: Any, env_steps: int, environment: Any) -> tuple[
 
 
 def write_imported_run(job: Job, run: ImportedRun, imported: Imported, replay: Transitions | None) -> None:
-    """Write the run's folder, in one step. A run that is there is replaced."""
+    """Write the run's folder, in one step. A run that is there is replaced, but for what trackers know of it."""
     folder = job.files.folder
     files = RunFiles(temporary_path(folder))
     shutil.rmtree(files.folder, ignore_errors=True)
@@ -182,6 +183,8 @@ def write_imported_run(job: Job, run: ImportedRun, imported: Imported, replay: T
             "files": {name: file_entry(files.folder / name) for name in names},
         }
         write_manifest(files, manifest)
+        if job.files.tracking.is_dir():
+            shutil.copytree(job.files.tracking, files.tracking)
         _put_in_place(files, folder)
     finally:
         shutil.rmtree(files.folder, ignore_errors=True)
