@@ -7,7 +7,7 @@ imported.
 
 import io
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar
 
@@ -17,6 +17,7 @@ from rlottery.errors import ForeignFileError
 from rlottery.safety.pickle_machine import PLAIN, PickleMachine, Run
 
 MOST_AXES = 8
+_MOST_DEPTH, _MOST_VALUES, _MOST_LETTERS = 8, 10_000, 1_000
 _LARGEST_SIZE = 2**40
 _NUMBERS = {
     f"{kind}{size}": np.dtype(f"{kind}{size}")
@@ -151,7 +152,7 @@ class InertReader(PickleMachine):
         raise ForeignFileError("it sets the state of something that has none")
 
     def may_repeat(self, value: object) -> bool:
-        return True  # nothing walks through the whole result
+        return True  # what walks through the result has a limit: `named_values`
 
     def is_key(self, value: object) -> bool:
         return type(value) in (str, int)
@@ -220,3 +221,25 @@ def array_of(content: object, dtype: "np.dtype[Any]", shape: object, order: Any)
     array = np.frombuffer(content, dtype=dtype).reshape(shape, order=order)
     array.flags.writeable = False
     return array
+
+
+def named_values(found: object) -> Iterator[tuple[str, object]]:
+    """What is in dicts, lists and tuples in each other, by its names and places joined with dots.
+
+    Raises ForeignFileError: there is too much. A list that is used in many places of a file counts in each of them.
+    """
+    left = [("", found, 0)]
+    visited = 0
+    while left:
+        name, value, depth = left.pop()
+        if len(name) > _MOST_LETTERS:
+            raise ForeignFileError(f"it has a name of more than {_MOST_LETTERS:,} letters")
+        if not isinstance(value, dict | list | tuple):
+            yield name, value
+        elif depth < _MOST_DEPTH:
+            visited += len(value)
+            if visited > _MOST_VALUES:
+                raise ForeignFileError(f"it has more than {_MOST_VALUES:,} values besides the entries of its arrays")
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            inner = [(f"{name}.{key}" if name else str(key), part, depth + 1) for key, part in items]
+            left += reversed(inner)

@@ -13,7 +13,7 @@ import numpy as np
 
 from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent, Naming, Weights, network_arrays
-from rlottery.interop.inert_objects import NUMPY_NAMES, InertReader, Name, Record, array_of
+from rlottery.interop.inert_objects import NUMPY_NAMES, InertReader, Name, Record, array_of, named_values
 from rlottery.interop.sb3 import (
     ONLY,
     OTHERS,
@@ -120,16 +120,7 @@ def _params(policy: Mapping[str, Any], name: str, attribute: str = "params") -> 
     state = policy.get(name)
     tree = state.state.get(attribute) if isinstance(state, Record) else None
     tree = tree.get("params") if isinstance(tree, dict) else None
-    found: dict[str, np.ndarray] = {}
-
-    def walk(node: object, path: str, depth: int) -> None:
-        if isinstance(node, dict) and depth < 6:
-            for key, inner in node.items():
-                walk(inner, f"{path}.{key}" if path else str(key), depth + 1)
-        elif (array := array_in(node)) is not None:
-            found[path] = array
-
-    walk(tree, "", 0)
+    found = {path: array for path, value in named_values(tree) if (array := array_in(value)) is not None}
     if not found:
         raise ForeignFileError(f"it has no weights in its {name}")
     return found

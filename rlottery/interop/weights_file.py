@@ -5,7 +5,7 @@ others a mapping says it (`rlottery.interop.mapping`).
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent, Layer, Layers, Naming, Weights, network_arrays
+from rlottery.interop.inert_objects import named_values
 from rlottery.interop.mapping import Mapping as MappingFile
 from rlottery.interop.sb3 import LOG_PROB_EPSILON
 from rlottery.interop.torch_file import read_torch
@@ -32,7 +33,6 @@ TARGETS = {
     "ppo": {},
 }
 """Where an agent of each algorithm has the target of a network."""
-_MOST_DEPTH = 8
 _OWN_NAMES = ("action_scale", "action_bias")
 """What CleanRL's actors hold besides what they have learned."""
 
@@ -46,20 +46,14 @@ def read_weights(path: Path, data: bytes, mapping: MappingFile | None) -> Foreig
 
     Raises ForeignFileError: it can't be read, or it isn't known what its weights are for.
     """
-    tensors = dict(_safetensors(data) if path.suffix == ".safetensors" else named_tensors(read_torch(data)))
+    tensors = _safetensors(data) if path.suffix == ".safetensors" else _tensors(read_torch(data))
     if not tensors:
         raise ForeignFileError("it has no tensors")
     return _of_cleanrl(tensors) if mapping is None else _mapped(tensors, mapping)
 
 
-def named_tensors(found: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
-    """All tensors in dicts, lists and tuples, by their names and places joined with dots."""
-    if isinstance(found, np.ndarray):
-        yield prefix, found
-    elif isinstance(found, dict | list | tuple) and depth < _MOST_DEPTH:
-        items = found.items() if isinstance(found, dict) else enumerate(found)
-        for name, inner in items:
-            yield from named_tensors(inner, f"{prefix}.{name}" if prefix else str(name), depth + 1)
+def _tensors(found: object) -> Mapping[str, np.ndarray]:
+    return {name: value for name, value in named_values(found) if isinstance(value, np.ndarray)}
 
 
 def _safetensors(data: bytes) -> Mapping[str, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rlottery.errors import ForeignFileError
-from rlottery.interop.inert_objects import InertReader
+from rlottery.interop.inert_objects import InertReader, named_values
 from rlottery.interop.torch_file import read_torch
 
 FLOATS = np.arange(6, dtype="<f4")
@@ -136,6 +136,23 @@ def test_every_instruction_on_an_odd_stack_is_refused_or_inert(opcode: pickletoo
                 InertReader(stream, "agent", ("torch", "posix", "a")).read()
             with contextlib.suppress(ForeignFileError):
                 read_torch(torch_file(operands + opcode.code.encode("latin-1") + rest))
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (b"]" + b"".join(b"q%c0](" % number + b"h%c" % number * 50 + b"e" for number in range(7)), "10,000 values"),
+        (b"}" + text("x" * 1_001) + b"Ns", "name of more than 1,000 letters"),
+    ],
+)
+def test_what_is_in_lists_many_times_over_is_refused(found: bytes, why: str) -> None:
+    with pytest.raises(ForeignFileError, match=why):
+        list(named_values(read_torch(torch_file(found))))
+
+
+def test_what_is_in_lists_keeps_its_order() -> None:
+    found = {"b": [1, (2, {"c": 3})], "a": 4, "empty": []}
+    assert list(named_values(found)) == [("b.0", 1), ("b.1.0", 2), ("b.1.1.c", 3), ("a", 4)]
 
 
 class Calls:
