@@ -23,10 +23,11 @@ def _name(text: str) -> str:
 
 def _without_password(uri: str) -> str:
     try:
-        has_password = urlsplit(uri).password is not None or "token=" in uri
+        parts = urlsplit(uri)
     except ValueError:
         raise fault(f"must be an address, not {show(uri)}") from None
-    if has_password:
+    is_token = parts.scheme.startswith("http") and parts.username is not None
+    if parts.password is not None or is_token or "token=" in uri:
         raise fault("has a password in it, and configs are shared; set MLFLOW_TRACKING_USERNAME and _PASSWORD instead")
     return uri
 

@@ -11,7 +11,7 @@ from rlottery.storage.paths import Store
 from rlottery.study.execution.tracking import check_trackers
 from rlottery.study.planning.tracked_runs import begun_runs
 from rlottery.tracking.sender import Sender
-from rlottery.tracking.sinks import TITLES, TrackingError, make_sink
+from rlottery.tracking.sinks import TITLES, TrackingError, make_sink, without_passwords
 from rlottery.tracking.tracked_run import TrackedRun
 
 
@@ -51,7 +51,7 @@ def _send(config: Config, tracker: TrackerName, settings: TrackerSettings, runs:
         raise
     except Exception as error:  # of other people's libraries
         raise TrackingError(
-            f"{TITLES[tracker]} doesn't take the metrics: {error_text(error)[:500]}. What was sent stays sent: "
-            "fix this, and run the same command again."
+            f"{TITLES[tracker]} doesn't take the metrics: {without_passwords(error_text(error))[:500]}. "
+            "What was sent stays sent: fix this, and run the same command again."
         ) from None
     return sender.sent

@@ -22,7 +22,7 @@ from rlottery.config import Tracking
 from rlottery.errors import located_text
 from rlottery.safety.regular_files import regular
 from rlottery.tracking.sender import Sender
-from rlottery.tracking.sinks import make_sink
+from rlottery.tracking.sinks import make_sink, without_passwords
 from rlottery.tracking.tracked_run import TrackedRun
 
 POLL_SECONDS = 5.0
@@ -61,7 +61,7 @@ class Watchdog:
 def fail(answer: int, why: str) -> NoReturn:
     """End the process, and all threads of the library."""
     with contextlib.suppress(OSError):
-        os.write(answer, (json.dumps({"why": " ".join(why.split())[:500]}) + "\n").encode())
+        os.write(answer, (json.dumps({"why": " ".join(without_passwords(why).split())[:500]}) + "\n").encode())
     os._exit(FAILED)
 
 

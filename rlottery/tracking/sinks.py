@@ -1,5 +1,6 @@
 """The trackers: what each has to do, and which library it needs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -81,3 +82,8 @@ def missing(tracker: TrackerName, why: object) -> TrackingError:
     return TrackingError(
         f"{TITLES[tracker]} needs a package that can't be imported: {why}. Install the extra: {install_extra(tracker)}"
     )
+
+
+def without_passwords(text: str) -> str:
+    """The text of an error of a library, which may name addresses, without the users and passwords in these."""
+    return re.sub(r"//[^/\s]+@", "//...@", text)

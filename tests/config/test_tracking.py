@@ -44,6 +44,7 @@ def test_overrides_and_names_of_the_command_line(load: Callable[..., Config]) ->
         ("tracking.wandb.projekt=x", "unknown key; did you mean 'project'?"),
         ("tracking.wandb.project=''", "must be 1 to 200 printable characters, not ''"),
         ("tracking.mlflow.uri=http://me:secret@host", "has a password in it, and configs are shared"),
+        ("tracking.mlflow.uri=https://token@host", "has a password in it, and configs are shared"),
     ],
 )
 def test_what_is_refused(faults: Faults, override: str, message: str) -> None:

@@ -57,7 +57,7 @@ def test_what_is_written_before_the_end_is_sent(tmp_path: Path, sent: Callable[[
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("raises", "ConnectionError: no way to the server"),
+        ("raises", "ConnectionError: no way to http://...@server"),
         ("exits", "SystemExit: 3"),
         ("kills", "its process was killed by SIGKILL"),
         ("hangs", "its library didn't return within 1 seconds"),

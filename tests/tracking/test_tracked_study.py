@@ -48,8 +48,8 @@ def test_a_study_has_the_same_bits_and_its_metrics_can_be_sent_later(
 
     code, _, message = call("track", tmp_path / "tracked" / "data", "--to", "trackio")
     assert code == 2 and message == (
-        "error: Trackio doesn't take the metrics: ConnectionError: no way to the server. What was sent stays sent: fix "
-        "this, and run the same command again.\n"
+        "error: Trackio doesn't take the metrics: ConnectionError: no way to http://...@server. What was sent stays "
+        "sent: fix this, and run the same command again.\n"
     )
     monkeypatch.delenv("STAND_IN_FAULT")
     steps = list(dict.fromkeys(row["env_steps"] for row in results(tmp_path / "plain")[2]))

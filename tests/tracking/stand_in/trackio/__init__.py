@@ -26,7 +26,7 @@ def log(values: dict[str, float], step: int) -> None:
             print("noise " * 100, flush=True)
             print("noise " * 100, file=sys.stderr, flush=True)
         case "raises":
-            raise ConnectionError("no way to the server")
+            raise ConnectionError("no way to http://me:s@cret@server")
         case "exits":
             sys.exit(3)
         case "kills":
