@@ -35,6 +35,7 @@ from tests.tracking.test_following import STAND_IN
 PAGE = Path(__file__).parent.parent / "SECURITY.md"
 DENSE = "data/runs/planted_task_Planted-v0/seed_0/dense"
 MASK = "data/runs/planted_task_Planted-v0/seed_0/magnitude-80/mask.pkl"
+AGENT = Path(__file__).parent / "fixtures/sb3/agent.zip"
 
 
 class Spy:
@@ -146,6 +147,10 @@ RUN = {
         (words("run"), set(NAMED)),
         (words("run", "--dry-run"), set(NAMED)),
         (python(rlottery.main), set(NAMED)),
+    ],
+    "`rlottery import`": [
+        (words("import", str(AGENT), "--task", TASK, "--to", "imported"), {"planted_task"}),
+        (words("import", str(AGENT), "--study", "config.yaml"), {"planted_score"}),
     ],
     "`rlottery check TASK`": [(words("check", TASK), {"planted_task"})],
     "`rlottery check ... --study CONFIG`": [
