@@ -103,7 +103,7 @@ PAIRS = b"N" + b"".join(b"q%ch%c\x86" % (number, number) for number in range(60)
         (text("x") + b"Q", "not a tensor's storage"),
         (b"ctorch._utils\n_rebuild_tensor_v2\n" + tuple_of(b"N", b"N", b"N", b"N") + b"R", "without a storage"),
         (tensor(kind="Size"), "not a tensor's storage"),
-        (b"]))R", "calls something that is not a function"),
+        (b"])R", "calls something that is not a function"),
         (NESTED + b")R", "calls something that is not a function"),
         (PAIRS + b")R", "calls something that is not a function"),
         (b"Pid\n", "PERSID, which was not executed"),
