@@ -238,7 +238,7 @@ def test_weights_that_cant_be_used_are_refused(torch_agents: Path) -> None:
     assert "it isn't known what its layers are for: model.network.0" in why("checkpoint.pth")
     Path("mapping.yaml").write_text("algorithm: dqn\nactivation: tanh\nnetworks: {q: [network.0]}\n")
     assert "mapping.yaml:2: activation" in why("dqn.cleanrl_model", "--mapping", "mapping.yaml")
-    assert "no such mapping file" in why("dqn.cleanrl_model", "--mapping", "nothing.yaml")
+    assert "there is no such file; docs/import.md" in why("dqn.cleanrl_model", "--mapping", "nothing.yaml")
 
 
 @pytest.mark.parametrize(

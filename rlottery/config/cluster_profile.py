@@ -88,7 +88,7 @@ class ClusterProfile(Section):
 
 def load_profile(path: Path) -> ClusterProfile:
     """Read the profile of a cluster. Raises ConfigError with one line per fault: file, line, key and what is wrong."""
-    return load_settings(path, ClusterProfile, "rlottery init --cluster slurm")
+    return load_settings(path, ClusterProfile, "`rlottery init --cluster slurm` writes a commented one")
 
 
 def default_profile_text() -> str:

@@ -75,9 +75,9 @@ def _leave_out_other_algorithms(document: Document) -> None:
             holder.pop(path[-1], None)
 
 
-def load_settings(path: Path, model: type[Settings], made_by: str) -> Settings:
-    """Read a YAML file with other settings than a study's, which the command `made_by` writes. Raises ConfigError."""
-    return _checked(read_document(path, made_by), model)
+def load_settings(path: Path, model: type[Settings], example: str) -> Settings:
+    """Read a YAML file with other settings than a study's; `example` says where to find one. Raises ConfigError."""
+    return _checked(read_document(path, example), model)
 
 
 def settings_from(overrides: Sequence[str], model: type[Settings]) -> Settings:

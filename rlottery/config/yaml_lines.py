@@ -112,11 +112,11 @@ class Document:
             self.fault(path + below, problem, origin)
 
 
-def read_document(path: Path, made_by: str = "rlottery init") -> Document:
+def read_document(path: Path, example: str = "`rlottery init` writes a commented one") -> Document:
     """Read a YAML file whose top level is a mapping. Faults in single keys are recorded in the document.
 
     Args:
-        made_by: the command that writes such a file.
+        example: where to find such a file, for messages.
 
     Raises:
         ConfigError: the file can't be read, or isn't YAML.
@@ -126,7 +126,7 @@ def read_document(path: Path, made_by: str = "rlottery init") -> Document:
             raise ConfigError(f"{path}: this is a folder; give the path of a config file")
         content = read_bytes(path, _MAX_BYTES)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; `{made_by}` writes a commented one") from None
+        raise ConfigError(f"{path}: there is no such file; {example}") from None
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror or error}") from None
     except FileSizeError:
@@ -141,7 +141,7 @@ def read_document(path: Path, made_by: str = "rlottery init") -> Document:
     except _InvalidYamlError as error:
         raise ConfigError(f"{path}:{error.line}:{error.column}: not valid YAML: {error}") from None
     if value is None:
-        raise ConfigError(f"{path}: it has no keys; `rlottery init` writes a commented config")
+        raise ConfigError(f"{path}: it has no keys; {example}")
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: the top level must be a mapping of keys to values, not {show(value)}")
     origins = {key: Origin(f"{path}:{line}", line) for key, line in lines.items()}

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rlottery.config import AlgorithmName
 from rlottery.config.loading import load_settings
-from rlottery.errors import ConfigError
 
 Modules = Annotated[list[str | list[str]], Field(min_length=1, max_length=100)]
 
@@ -48,6 +47,4 @@ class Mapping(BaseModel):
 
 def read_mapping(path: Path) -> Mapping:
     """The mapping in a YAML file. Raises ConfigError, with file and line."""
-    if not path.exists():
-        raise ConfigError(f"{path}: there is no such mapping file. docs/import.md has an example.")
-    return load_settings(path, Mapping, "rlottery import")
+    return load_settings(path, Mapping, "docs/import.md has an example of a mapping")

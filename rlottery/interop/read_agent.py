@@ -42,7 +42,15 @@ def read_agent(path: Path, mapping: Mapping | None = None) -> AgentFile:
     except (OSError, FileSizeError) as error:
         raise ForeignFileError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
     try:
-        agent = _of_archive(data) if _is_archive(data) and mapping is None else read_weights(path, data, mapping)
+        if not _is_archive(data, path):
+            agent = read_weights(path, data, mapping)
+        elif mapping is None:
+            agent = _of_archive(data)
+        else:
+            raise ForeignFileError(
+                "it is no file of weights, or it is damaged. An agent of Stable-Baselines3 or SBX needs no mapping: "
+                "leave out --mapping"
+            )
         agent.hidden  # noqa: B018  # raises if networks differ
     except ForeignFileError as error:
         raise ForeignFileError(f"{path} can't be imported: {str(error).rstrip('.')}.") from None
@@ -57,13 +65,13 @@ def _of_archive(data: bytes) -> ForeignAgent:
     return read_sbx(settings) if is_sbx(settings) else read_sb3(settings, files)
 
 
-def _is_archive(data: bytes) -> bool:
+def _is_archive(data: bytes, path: Path) -> bool:
     """Whether a file is an archive that isn't one of PyTorch alone. Damaged archives count as one of SB3 too."""
     try:
         with checked_zip(io.BytesIO(data), MOST_BYTES) as archive:
             return not any(name.endswith("/data.pkl") for name in archive.namelist())
     except (ValueError, zipfile.BadZipFile):
-        return data.startswith(b"PK")
+        return data.startswith(b"PK") or path.suffix == ".zip"
 
 
 def normalised(file: AgentFile, path: Path) -> AgentFile:

@@ -28,6 +28,7 @@ MODULES = ("stable_baselines3", "sb3_contrib", "sbx", "gymnasium", "gym", "numpy
 
 LOG_PROB_EPSILON = 1e-6
 """What its SAC and CleanRL's add to 1 - tanh(u)^2 in the log-probability of actions; no setting of an agent."""
+SAVE = 'Give what Stable-Baselines3 or SBX saved: model.save("agent.zip")'
 _MOST_VALUES = 1_000_000
 _LIBRARY = "Stable-Baselines3"
 _ALGORITHMS = {"SACPolicy": "sac", "TD3Policy": "td3", "DQNPolicy": "dqn", "ActorCriticPolicy": "ppo"}
@@ -92,14 +93,14 @@ def open_archive(data: bytes) -> tuple[Settings, dict[str, bytes]]:
         with checked_zip(io.BytesIO(data), MOST_BYTES) as archive:
             files = {entry.filename: read_entry(archive, entry) for entry in archive.infolist()}
     except (ValueError, zipfile.BadZipFile, MemoryError) as error:
-        raise ForeignFileError(f"it is not a ZIP file, or it is damaged: {str(error)[:200]}") from None
+        raise ForeignFileError(f"it is not a ZIP file, or it is damaged: {str(error)[:200]}. {SAVE}") from None
     try:
         # A small value takes twenty times its text.
         values = json.loads(files["data"]) if most_values(files["data"]) < _MOST_VALUES else None
     except (KeyError, ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
-        raise ForeignFileError("it has no settings of an agent, which are JSON in the file 'data'")
+        raise ForeignFileError(f"it has no settings of an agent, which are JSON in the file 'data'. {SAVE}")
     return Settings(values), files
 
 

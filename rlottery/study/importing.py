@@ -107,7 +107,7 @@ def import_agent(request: Request, say: Callable[[str], None] = lambda line: Non
     check_data_folder(study.config.data)
     store = Store(study.config.data)
     store.check_links()
-    try_tasks(study.config, say)
+    try_tasks(study.config, say, "Give the task that the agent was trained on: --task ID")
     from rlottery.study.stages.imported_run import (
         check_fits,
         collected,
@@ -148,7 +148,7 @@ def import_agent(request: Request, say: Callable[[str], None] = lambda line: Non
 def _read_agents(request: Request) -> tuple[AgentFile, AgentFile | None]:
     mapping = None if request.mapping is None else read_mapping(request.mapping)
     file = read_agent(request.agent, mapping)
-    check_algorithm(file.agent, request.algorithm)
+    check_algorithm(file, request.algorithm)
     if request.normalisation is not None:
         file = normalised(file, request.normalisation)
     if file.agent.env_steps == 0:

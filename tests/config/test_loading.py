@@ -382,7 +382,7 @@ def test_text_on_the_command_line_needs_quotes_of_its_own(faults: Faults, load: 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "config.yaml: it has no keys; `rlottery init` writes a commented config"),
+        ("", "config.yaml: it has no keys; `rlottery init` writes a commented one"),
         ("# nothing\n", "config.yaml: it has no keys"),
         ("- a\n", "config.yaml: the top level must be a mapping of keys to values, not a list"),
         ("words\n", "config.yaml: the top level must be a mapping of keys to values, not 'words'"),

@@ -110,7 +110,7 @@ def test_without_initial_weights_nothing_is_claimed_about_tickets() -> None:
 def test_without_replay_only_criteria_of_weights_work_and_it_can_be_added() -> None:
     imported("--initial", INITIAL, *TASK, *QUICK)
     message = refusal("run", "--pruning-method", "gradient")
-    assert "Replay buffer not found" in message and "with --replay FILE" in message
+    assert "Replay buffer not found" in message and "with --replay FILE" in message and "--collect STEPS" in message
     assert call("run")[0] == 0
     (DENSE / "tracking").mkdir(exist_ok=True)
     (DENSE / "tracking" / "wandb.json").write_text("{}")
@@ -315,9 +315,18 @@ def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
     text.write_text("an agent")
     cut.write_bytes(AGENT.read_bytes()[:-30])
     assert "No such file" in refusal("import", nothing, *TASK)
-    assert "can't be imported" in refusal("import", text, *TASK)
-    assert "can't be imported" in refusal("import", cut, *TASK)
+    for file in (text, cut):
+        message = refusal("import", file, *TASK)
+        assert "not a ZIP file" in message and 'model.save("agent.zip")' in message and "torch" not in message
     assert "not a regular file" in refusal("import", tmp_path, *TASK)
+
+
+def test_a_mapping_is_for_files_of_weights() -> None:
+    Path("mapping.yaml").write_text("")
+    given = (AGENT, *TASK, "--mapping", "mapping.yaml")
+    assert "mapping.yaml: it has no keys; docs/import.md has an example" in refusal("import", *given)
+    Path("mapping.yaml").write_text("algorithm: sac\nactivation: relu\nnetworks: {}\n")
+    assert "needs no mapping: leave out --mapping" in refusal("import", *given)
 
 
 def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +340,7 @@ def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("task", "why"),
     [
-        ("CartPole-v1", "CartPole-v1 has discrete actions"),
+        ("CartPole-v1", "Give the task that the agent was trained on"),
         ("Pendulum-v9", "Pendulum-v9"),
         ("MountainCarContinuous-v0", "doesn't fit MountainCarContinuous-v0: it reads 3 observations"),
     ],
@@ -394,7 +403,7 @@ def test_a_replay_that_would_execute_is_refused(tmp_path: Path) -> None:
 def test_options_that_contradict_each_other_are_refused() -> None:
     assert "--task is missing" in refusal("import", AGENT)
     assert "exclude each other" in refusal("import", AGENT, *TASK, "--replay", REPLAY, "--collect", "10")
-    assert "not of td3" in refusal("import", AGENT, *TASK, "--algorithm", "td3")
+    assert f"{AGENT} has an agent of SAC, not of TD3" in refusal("import", AGENT, *TASK, "--algorithm", "td3")
     assert "unknown. Choose from" in refusal("import", AGENT, *TASK, "--algorithm", "a2c")
     assert "only agents of PPO" in refusal("import", AGENT, *TASK, "--normalisation", REPLAY)
     assert "unknown key" in refusal("import", AGENT, *TASK, "sac.rate=1")

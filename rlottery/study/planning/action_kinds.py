@@ -19,13 +19,11 @@ def actions_in_words(spec: Spec) -> str:
     return f"{spec.actions} actions ({size})"
 
 
-def check_actions(config: Config, task: str, spec: Spec) -> None:
-    """Raise TaskError unless the study's algorithm can learn the task's actions."""
+def check_actions(config: Config, task: str, spec: Spec, fix: str = "") -> None:
+    """Raise TaskError unless the study's algorithm can learn the task's actions; `fix` says what else to do."""
     algorithm = algorithm_of(config)
     if spec.actions in algorithm.learns:
         return
     own = " or ".join(algorithm.learns)
-    raise TaskError(
-        f"{task} has {actions_in_words(spec)}, and {algorithm.label} learns {own} ones. Set algorithm to "
-        f"{listed(learners(spec))}, or choose a task with {own} actions."
-    )
+    fix = fix or f"Set algorithm to {listed(learners(spec))}, or choose a task with {own} actions."
+    raise TaskError(f"{task} has {actions_in_words(spec)}, and {algorithm.label} learns {own} ones. {fix}")

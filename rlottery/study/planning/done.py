@@ -143,11 +143,11 @@ def _check_same_recipe(job: Job) -> None:
 
 def _no_replay_error(job: Job, manifest: Manifest) -> StudyError:
     if "imported" in manifest:
-        with_it = "" if manifest["fingerprint"].get("ppo") else ", with --replay FILE"
+        replay = "" if manifest["fingerprint"].get("ppo") else "--replay FILE if you have its replay buffer, or with "
         return StudyError(
             f"Replay buffer not found: {job.dense_files.replay}\n"
-            f"Gradient saliency needs transitions, and the dense agent was imported without them. Import it again"
-            f"{with_it}. Or use a criterion that reads only weights, such as magnitude."
+            f"Gradient saliency needs transitions, and the dense agent was imported without them. Import it again "
+            f"with {replay}--collect STEPS. Or use a criterion that reads only weights, such as magnitude."
         )
     released = " (deleted because of keep_replay: false)" if manifest.get("replay") == "released" else ""
     keep = "Set keep_replay: true. " if released else ""

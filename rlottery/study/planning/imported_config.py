@@ -13,7 +13,6 @@ from rlottery.config import ALGORITHMS, ON_POLICY, Config, Task, config_to_dict
 from rlottery.config.training import NOT_FOR_ROLLOUTS, Training
 from rlottery.config.yaml_lines import dotted
 from rlottery.errors import ConfigError, ForeignFileError
-from rlottery.interop.agent import ForeignAgent
 from rlottery.interop.read_agent import AgentFile
 from rlottery.safety.printable import on_one_line
 
@@ -207,12 +206,12 @@ def with_seed(text: str, seed: int, path: Path) -> str:
     return _SEEDS.sub(f"seeds: [{', '.join([*seeds, str(seed)])}]", text)
 
 
-def check_algorithm(agent: ForeignAgent, asked: str | None) -> None:
+def check_algorithm(file: AgentFile, asked: str | None) -> None:
     """Raise ForeignFileError unless an agent is of the algorithm that was asked for, if any."""
     if asked is not None and asked not in ALGORITHMS:
         raise ConfigError(f"--algorithm {asked}: unknown. Choose from: {', '.join(ALGORITHMS)}.")
-    if asked is not None and asked != agent.algorithm:
-        raise ForeignFileError(f"The agent is one of {agent.algorithm}, not of {asked}.")
+    if asked is not None and asked != file.agent.algorithm:
+        raise ForeignFileError(f"{file.path} has an agent of {file.agent.algorithm.upper()}, not of {asked.upper()}.")
 
 
 def _number(value: Any) -> Any:

@@ -44,11 +44,12 @@ _made: dict[str, Trial] = {}
 """The trials that this process has made."""
 
 
-def try_tasks(config: Config, say: Callable[[str], None] = lambda line: None) -> dict[str, Trial]:
+def try_tasks(config: Config, say: Callable[[str], None] = lambda line: None, fix: str = "") -> dict[str, Trial]:
     """The trial of each of the config's tasks, by id: a current record, or one that is made now. Writes nothing.
 
     Args:
         say: called from another thread with a line to show, if this takes long.
+        fix: what to do about actions of another kind, in place of another algorithm.
 
     Raises:
         TaskError: a task can't be used, its actions are of a kind that the algorithm can't learn, or it deviates in a
@@ -68,7 +69,7 @@ def try_tasks(config: Config, say: Callable[[str], None] = lambda line: None) ->
         trial = trials[task.id]
         spec = Spec.of(trial)
         note_task(task, spec, trial.code)
-        check_actions(config, task.id, spec)
+        check_actions(config, task.id, spec, fix)
         if refused := [kind for kind in trial.deviations if kind not in task.allow]:
             raise TaskError(f"{task.id}: {deviation_text(trial, refused[0])} {how_to_allow(task, refused)}")
     return trials
