@@ -1,6 +1,7 @@
 """A trained agent as a Python object, from the folder of a finished run or from a file of `rlottery export`."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,11 @@ def read_policy(file: BinaryIO, path: Path) -> Policy:
         OSError: it can't be read.
     """
     try:
-        arrays = read_npz(file.read(MAX_POLICY_BYTES + MOST_DIRECTORY_BYTES), MAX_POLICY_BYTES)
+        # Not `read(most)`, which takes that much memory at once.
+        if file.seek(0, os.SEEK_END) > MAX_POLICY_BYTES + MOST_DIRECTORY_BYTES:
+            raise ValueError(f"it has more than {MAX_POLICY_BYTES:,} bytes")
+        file.seek(0)
+        arrays = read_npz(file.read(), MAX_POLICY_BYTES)
         about = json.loads(arrays["about"].item())
         version = about["format_version"]
     except OSError:
