@@ -87,7 +87,7 @@ class TaskScores:
         starts: seed -> score of the dense agent before training.
         fresh: scores of the task's fresh untrained policies; empty in studies that have none, as those of earlier
             versions, or not all of them yet.
-        by_first: whether the untrained scores are first evaluations of dense runs, for want of earlier ones.
+        by_first: whether the untrained scores are first evaluations of dense runs: there are no earlier ones.
         without_dense: whether nobody says which arm is dense, so that no arm is compared with it.
         start: where pruned agents start: mean score before training of tickets and controls with a mask, all arms with
             the same weight; None where not known.

@@ -36,7 +36,7 @@ def run_header(
         action_size: entries of an action; None if actions are integers.
 
     Raises:
-        StudyError: the compiler works, but not with this header.
+        StudyError: the compiler works, but not with this header, or the program of the header fails.
     """
     command = compiler()
     if command is None:
@@ -44,23 +44,26 @@ def run_header(
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "policy.h").write_bytes(header)
-        (place / "nothing.c").write_text("int main(void) { return 0; }\n")
-        if why := _run_failure([*command, *FLAGS, "nothing.c", "-o", "nothing"], place):
-            return None, f"NumPy, because {command[0]} compiles nothing: {why}"
-        if _run_failure([str(place / "nothing")], place):
-            return None, f"NumPy, because programs of {command[0]} don't run here"
         (place / "main.c").write_text(_main(name, discrete=action_size is None))
-        if why := _run_failure([*command, *FLAGS, "main.c", "-o", "main", "-lm"], place):
+        if why := _compile_failure([*command, *FLAGS, "main.c", "-o", "main", "-lm"], place):
+            (place / "nothing.c").write_text("int main(void) { return 0; }\n")
+            if broken := _compile_failure([*command, *FLAGS, "nothing.c", "-o", "nothing"], place):
+                return None, f"NumPy, because {command[0]} compiles nothing: {broken}"
             raise StudyError(f"{command[0]} can't compile the header, so it was not written: {why}")
         given = np.ascontiguousarray(observations, np.float32).tobytes()
-        run = subprocess.run([place / "main"], input=given, check=True, capture_output=True, timeout=SECONDS)
+        try:
+            run = subprocess.run([place / "main"], input=given, check=True, capture_output=True, timeout=SECONDS)
+        except OSError:  # it is for another processor
+            return None, f"NumPy, because programs of {command[0]} don't run here"
+        except subprocess.SubprocessError as error:
+            raise StudyError(f"The program of the header fails, so it was not written: {error}") from None
     if action_size is None:
         return np.frombuffer(run.stdout, np.int64), command[0]
     return np.frombuffer(run.stdout, np.float32).reshape(len(observations), action_size), command[0]
 
 
-def _run_failure(command: list[str], folder: Path) -> str:
-    """Run a command. Returns the line that says why it failed; "" if it ended well."""
+def _compile_failure(command: list[str], folder: Path) -> str:
+    """Run a compiler. Returns the line that says why it failed; "" if it ended well."""
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=SECONDS)
     except (OSError, subprocess.SubprocessError) as error:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rlottery.export.finished_run import FinishedRun, read_actor, read_finished, read_statistics, spaces_of
-from rlottery.export.policy import Policy, layer_pairs
+from rlottery.export.finished_run import FinishedRun, read_actor, read_finished, spaces_of
+from rlottery.export.policy import Policy, layer_pairs, policy_of
 from rlottery.export.returns import Returns
 from rlottery.pruning.fold import Folded, Layers, fold
 from rlottery.version import __version__
@@ -136,17 +136,7 @@ def read_folded(folder: Path, *, trust: bool) -> FoldedRun:
     spaces = spaces_of(run, actor, trust=trust)
     deciding = _deciding(actor, spaces.action_size)
     folded = fold(deciding, _deciding(masks, spaces.action_size) if masks else {})
-    whole = Policy(
-        task=run.task.id,
-        kwargs={},
-        seed=run.seed,
-        arm=run.arm,
-        sparsity=run.sparsity,
-        **spaces._asdict(),
-        layers=layer_pairs(deciding),
-        squash=run.algorithm.squash,
-        statistics=read_statistics(run),
-    )
+    whole = replace(policy_of(run, deciding, spaces), kwargs={})
     return FoldedRun(
         run,
         whole,

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
-from rlottery.errors import StudyError
+from rlottery.errors import StudyError, install_extra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,7 @@ def writer_of(name: str) -> Writer:
             raise
         raise StudyError(
             f"--format {name} needs packages that can't be imported: {error}. Install the extra: "
-            f"pip install 'rlottery[{about.extra}]', or uv sync --extra {about.extra}."
+            f"{install_extra(about.extra)}"
         ) from None
 
 

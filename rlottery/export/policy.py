@@ -14,7 +14,7 @@ from rlottery.agents.description import Squash
 from rlottery.agents.discrete import largest
 from rlottery.agents.normalization import normalized
 from rlottery.errors import StudyError, TaskError
-from rlottery.export.finished_run import read_actor, read_finished, read_statistics, spaces_of
+from rlottery.export.finished_run import FinishedRun, Spaces, read_actor, read_finished, read_statistics, spaces_of
 from rlottery.pruning.fold import Layers
 from rlottery.safety.npz import read_npz
 from rlottery.safety.regular_files import regular
@@ -49,6 +49,14 @@ def squashed(how: Squash, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """Actions in [-1, 1] for outputs (..., act) of an actor."""
     actions: NDArray[np.float32] = np.tanh(outputs) if how == "tanh" else np.clip(outputs, -1.0, 1.0)
     return actions
+
+
+def in_bounds(actions: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Actions in [-1, 1], (..., act), in a task's units: from `low` to `high`, (act,)."""
+    # The same operations as in `rlottery.envs.spaces`, to get the same bits.
+    scaled = low + (actions + np.float32(1.0)) * np.float32(0.5) * (high - low)
+    limited: NDArray[np.float32] = np.minimum(np.maximum(scaled, low), high)
+    return limited
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +111,7 @@ class Policy:
         if self.first_action is not None:
             chosen: NDArray[np.int64] = self.first_action + np.argmax(self.squashed(observations), axis=-1)
             return chosen
-        low, high = self.action_low, self.action_high
-        # The same operations as in `rlottery.envs.spaces`, to get the same bits.
-        scaled = low + (self.squashed(observations) + np.float32(1.0)) * np.float32(0.5) * (high - low)
-        limited: NDArray[np.float32] = np.minimum(np.maximum(scaled, low), high)
-        return limited
+        return in_bounds(self.squashed(observations), self.action_low, self.action_high)
 
     def squashed(self, observations: ArrayLike) -> NDArray[np.float32]:
         """Actions in [-1, 1], or one-hot, which `rlottery.envs.Environment.step` takes, (..., act).
@@ -158,7 +162,11 @@ def load_agent(path: str | Path, *, trust: bool = False) -> Policy:
 def _from_run(folder: Path, trust: bool) -> Policy:
     run = read_finished(folder)
     actor, _ = read_actor(run)
-    spaces = spaces_of(run, actor, trust=trust)
+    return policy_of(run, actor, spaces_of(run, actor, trust=trust))
+
+
+def policy_of(run: FinishedRun, layers: Layers, spaces: Spaces) -> Policy:
+    """The policy of a run whose acting network has these layers."""
     return Policy(
         task=run.task.id,
         kwargs=run.task.kwargs,
@@ -166,7 +174,7 @@ def _from_run(folder: Path, trust: bool) -> Policy:
         arm=run.arm,
         sparsity=run.sparsity,
         **spaces._asdict(),
-        layers=layer_pairs(actor),
+        layers=layer_pairs(layers),
         squash=run.algorithm.squash,
         statistics=read_statistics(run),
     )

@@ -14,7 +14,17 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from rlottery.errors import ForeignFileError
-from rlottery.safety.pickle_machine import PLAIN, PickleMachine, Run
+from rlottery.safety.pickle_machine import (
+    DTYPE,
+    FROMBUFFER,
+    NDARRAY,
+    PLAIN,
+    RECONSTRUCT,
+    Name,
+    PickleMachine,
+    Run,
+    numpy_names,
+)
 
 MOST_AXES = 8
 _MOST_DEPTH, _MOST_VALUES, _MOST_LETTERS = 8, 10_000, 1_000
@@ -25,17 +35,6 @@ _NUMBERS = {
     for size in sizes
 }
 """The dtypes of arrays that are read, by their names in a pickle."""
-
-
-@dataclass(frozen=True)
-class Name:
-    """The name of a global in a file. It is never imported."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
 
 
 @dataclass(eq=False)
@@ -73,15 +72,10 @@ class _EmptyArray:
     array: np.ndarray | None = None
 
 
-_NDARRAY = Name("numpy", "ndarray")
-_DTYPE = Name("numpy", "dtype")
-_CORES = ("core", "_core")  # NumPy 2 renamed numpy.core
-_RECONSTRUCT = {Name(f"numpy.{core}.multiarray", "_reconstruct") for core in _CORES}
-_SCALAR = {Name(f"numpy.{core}.multiarray", "scalar") for core in _CORES}
-_FROMBUFFER = {Name(f"numpy.{core}.numeric", "_frombuffer") for core in _CORES}
+_SCALAR = numpy_names("multiarray", "scalar")
 _ORDERED_DICT = Name("collections", "OrderedDict")
 _ENCODE = Name("_codecs", "encode")
-NUMPY_NAMES = {_NDARRAY, _DTYPE, *_RECONSTRUCT, *_SCALAR, *_FROMBUFFER, _ENCODE, _ORDERED_DICT}
+NUMPY_NAMES = {NDARRAY, DTYPE, *RECONSTRUCT, *_SCALAR, *FROMBUFFER, _ENCODE, _ORDERED_DICT}
 """What arrays and dicts need."""
 
 
@@ -119,13 +113,13 @@ class InertReader(PickleMachine):
         match arguments:
             case () if function == _ORDERED_DICT:
                 return {}
-            case (str() as kind, *_) if function == _DTYPE and kind in _NUMBERS:
+            case (str() as kind, *_) if function == DTYPE and kind in _NUMBERS:
                 return _Dtype(kind)
-            case (str(), *_) if function == _DTYPE:
-                return Record(str(_DTYPE), arguments)
-            case (Name() as kind, (0,), bytes()) if function in _RECONSTRUCT and kind == _NDARRAY:
+            case (str(), *_) if function == DTYPE:
+                return Record(str(DTYPE), arguments)
+            case (Name() as kind, (0,), bytes()) if function in RECONSTRUCT and kind == NDARRAY:
                 return _EmptyArray()
-            case (content, _Dtype() as dtype, shape, "C" | "F" as order) if function in _FROMBUFFER:
+            case (content, _Dtype() as dtype, shape, "C" | "F" as order) if function in FROMBUFFER:
                 return array_of(content, dtype.own, shape, order)
             case (_Dtype() as dtype, content) if function in _SCALAR:
                 return array_of(content, dtype.own, (), "C")[()]

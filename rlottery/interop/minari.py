@@ -20,6 +20,7 @@ from rlottery.config import Task
 from rlottery.envs.spaces import ActionBounds, DiscreteActions
 from rlottery.errors import StudyError, install_extra, typed_text
 from rlottery.export.finished_run import Spaces, read_actor, read_finished, spaces_of
+from rlottery.export.policy import in_bounds
 from rlottery.storage.manifests import check_files
 from rlottery.storage.paths import REPLAY_FILES, replay_is_saved
 from rlottery.storage.transitions import Transitions, one_hot
@@ -211,9 +212,7 @@ def _buffer(episode: Transitions, spaces: Spaces) -> Any:
     if spaces.first_action is not None:
         actions = spaces.first_action + np.argmax(episode.actions, axis=1)
     else:
-        low, high = spaces.action_low, spaces.action_high
-        scaled = low + (np.clip(episode.actions, -1.0, 1.0) + np.float32(1.0)) * np.float32(0.5) * (high - low)
-        actions = np.clip(scaled, low, high)
+        actions = in_bounds(np.clip(episode.actions, -1.0, 1.0), spaces.action_low, spaces.action_high)
     return import_module("minari.data_collector.episode_buffer").EpisodeBuffer(
         observations=np.concatenate([episode.observations, episode.next_observations[-1:]]),
         actions=actions,

@@ -46,9 +46,7 @@ def read_results(sources: Sequence[str], naming: Naming, metric: str = "return",
     rows: list[Row] = []
     told: list[str] = []
     monitored: dict[Named, tuple[Monitored, Path, int]] = {}
-    for source in sources:
-        told += _left_out(source)
-    for file in (file for source in sources for file in _files(source)):
+    for file in (file for source in sources for file in _files(source, told)):
         data, before = _content(file.path), len(rows)
         if file.path.suffix in _SHEETS:
             raise StudyError(f"{file.path}: this is a spreadsheet. Save the sheet as CSV.")
@@ -74,7 +72,8 @@ def read_results(sources: Sequence[str], naming: Naming, metric: str = "return",
     )
 
 
-def _files(source: str) -> Iterator[_File]:
+def _files(source: str, told: list[str]) -> Iterator[_File]:
+    """The files that a source means. Adds a line to `told` if a folder has others that aren't read."""
     if "{" in source:
         for path, named in Pattern(source).files().items():
             yield _File(path, named, guessed=False)
@@ -83,24 +82,14 @@ def _files(source: str) -> Iterator[_File]:
     if not path.is_dir():
         yield _File(path, _guess(path), guessed=True)
         return
-    found = next((files for kind in _IN_FOLDERS if (files := sorted(path.rglob(kind)))), [])
+    kinds = [sorted(path.rglob(kind)) for kind in _IN_FOLDERS]
+    found = next((files for files in kinds if files), [])
     if not found:
         raise StudyError(f"{path}: this folder has no {', '.join(_IN_FOLDERS)}.")
+    if others := sorted(set().union(*kinds) - set(found)):
+        told.append(f"{path}: left out {len(others):,} CSV files, such as {others[0]}. Name files to read others.")
     for each in found:
         yield _File(each, _guess(each), guessed=True)
-
-
-def _left_out(source: str) -> list[str]:
-    """A line that counts the files of results in a folder that aren't read, because it has better ones."""
-    path = Path(source).expanduser()
-    if "{" in source or not path.is_dir():
-        return []
-    kinds = [set(path.rglob(kind)) for kind in _IN_FOLDERS]
-    read = next((files for files in kinds if files), set())
-    others = sorted(set().union(*kinds) - read)
-    if not others:
-        return []
-    return [f"{path}: left out {len(others):,} CSV files, such as {others[0]}. Name files to read others."]
 
 
 def _guess(path: Path) -> Named:

@@ -17,8 +17,9 @@ import numpy as np
 
 from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent, Layers, Weights, network_arrays
-from rlottery.interop.inert_objects import InertReader, Name, Record
+from rlottery.interop.inert_objects import InertReader, Record
 from rlottery.interop.torch_file import read_torch, tensors_in
+from rlottery.safety.pickle_machine import Name
 from rlottery.safety.zip_files import checked_zip, read_entry
 from rlottery.storage.disk import most_values
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent, Naming, Weights, network_arrays
-from rlottery.interop.inert_objects import NUMPY_NAMES, InertReader, Name, Record, array_of, named_values
+from rlottery.interop.inert_objects import NUMPY_NAMES, InertReader, Record, array_of, named_values
 from rlottery.interop.sb3 import (
     ONLY,
     OTHERS,
@@ -28,7 +28,7 @@ from rlottery.interop.sb3 import (
     to_unit_actions,
     update_count,
 )
-from rlottery.safety.pickle_machine import Run
+from rlottery.safety.pickle_machine import Name, Run
 
 _MODULES = (
     *("jax", "jaxlib", "numpy", "optax", "flax", "sbx", "stable_baselines3", "gymnasium", "collections"),

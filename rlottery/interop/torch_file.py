@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlottery.errors import ForeignFileError
-from rlottery.interop.inert_objects import MOST_AXES, NUMPY_NAMES, InertReader, Name, Record
+from rlottery.interop.inert_objects import MOST_AXES, NUMPY_NAMES, InertReader, Record
+from rlottery.safety.pickle_machine import Name
 from rlottery.safety.zip_files import checked_zip, read_entry
 
 MOST_BYTES = 2**32

@@ -6,30 +6,18 @@ tree no larger than the file. Structures that grow exponentially when they are h
 """
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 
 from rlottery.errors import MaskError
 from rlottery.pruning.ranking import BoolArray
-from rlottery.safety.pickle_machine import PLAIN, PickleMachine
+from rlottery.safety.pickle_machine import DTYPE, FROMBUFFER, NDARRAY, PLAIN, RECONSTRUCT, Name, PickleMachine
 
 MAX_OPCODES = 50_000
 """A mask needs about 30 opcodes per layer and 3 for each value of its metadata."""
 
 MAX_TEXT = 2**20
 """Characters in all strings, each counted as often as it is used. A mask has a few thousand."""
-
-
-@dataclass(frozen=True)
-class _Name:
-    """The name of a global in the file. It is never imported."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
 
 
 class _BoolDtype:
@@ -40,12 +28,7 @@ class _EmptyArray:
     """Represents an array whose shape and bytes follow later in the file."""
 
 
-_NDARRAY = _Name("numpy", "ndarray")
-_DTYPE = _Name("numpy", "dtype")
-# NumPy 2 renamed numpy.core. Arrays written by Python's own pickle have either name.
-_RECONSTRUCT = {_Name(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
-_FROMBUFFER = {_Name(f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")}
-_KNOWN_NAMES = {_NDARRAY, _DTYPE} | _RECONSTRUCT | _FROMBUFFER
+_KNOWN_NAMES = {NDARRAY, DTYPE} | RECONSTRUCT | FROMBUFFER
 
 _BOOL = _BoolDtype()
 _BOOL_STATE = (3, "|", None, None, None, -1, -1, 0)
@@ -72,8 +55,8 @@ class _Reader(PickleMachine):
     def error(self, why: str) -> MaskError:
         return MaskError(why)
 
-    def named(self, module: str, name: str) -> _Name:
-        found = _Name(module, name)
+    def named(self, module: str, name: str) -> Name:
+        found = Name(module, name)
         if found not in _KNOWN_NAMES:
             # !r escapes control characters, which a terminal would obey.
             raise MaskError(f"it names {str(found)[:100]!r}, which no mask needs and which was not executed")
@@ -87,22 +70,22 @@ class _Reader(PickleMachine):
 
     def may_repeat(self, value: object) -> bool:
         # Repeating any other value could make the result larger than the file.
-        return isinstance(value, str | _Name | _BoolDtype) or (type(value) is bytes and len(value) <= 1)
+        return isinstance(value, str | Name | _BoolDtype) or (type(value) is bytes and len(value) <= 1)
 
 
 def _call(function: object, arguments: object) -> object:
     """What the known callables would return for a bool array. They are never called."""
     # Before any lookup: hashing a deeply nested operand would overflow the C stack.
-    if not isinstance(function, _Name):
+    if not isinstance(function, Name):
         raise MaskError("it calls something that is not a function")
     match arguments:
-        case (("b1" | "bool"),) | (("b1" | "bool"), False, True) if function == _DTYPE:
+        case (("b1" | "bool"),) | (("b1" | "bool"), False, True) if function == DTYPE:
             return _BOOL
-        case (tuple(), "b1") if function == _NDARRAY:
+        case (tuple(), "b1") if function == NDARRAY:
             return _EmptyArray()
-        case (_Name() as kind, (0,), b"b") if function in _RECONSTRUCT and kind == _NDARRAY:
+        case (Name() as kind, (0,), b"b") if function in RECONSTRUCT and kind == NDARRAY:
             return _EmptyArray()
-        case (content, _BoolDtype(), shape, "C") if function in _FROMBUFFER:
+        case (content, _BoolDtype(), shape, "C") if function in FROMBUFFER:
             return _bool_array(shape, content)
     raise MaskError(f"it calls {function} for something other than a C-ordered bool array")
 

@@ -9,8 +9,29 @@ name, a call and a state stand for is decided by a kind of machine for each kind
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pickletools import OpcodeInfo, opcodes
 from typing import Any, BinaryIO, ClassVar
+
+
+@dataclass(frozen=True)
+class Name:
+    """The name of a global in the file. It is never imported."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+def numpy_names(module: str, name: str) -> set[Name]:
+    """A global of NumPy's core by the names that NumPy 1 and 2 give it. Python's own pickle writes either."""
+    return {Name(f"numpy.{core}.{module}", name) for core in ("core", "_core")}
+
+
+NDARRAY, DTYPE = Name("numpy", "ndarray"), Name("numpy", "dtype")
+RECONSTRUCT, FROMBUFFER = numpy_names("multiarray", "_reconstruct"), numpy_names("numeric", "_frombuffer")
 
 
 class PickleMachine(ABC):
