@@ -159,3 +159,25 @@ def _linear(weights: Weights, names: Sequence[str], naming: Naming) -> tuple[np.
     if len({kernel.shape[0] for kernel in kernels}) > 1:
         raise ForeignFileError(f"{' and '.join(names)} read different numbers of inputs")
     return np.ascontiguousarray(np.concatenate(kernels, axis=1)), np.concatenate(biases)
+
+
+def to_unit_actions(arrays: dict[str, np.ndarray], spaces: Mapping[str, Any]) -> bool:
+    """Let the actor's outputs be actions in [-1, 1], where they were in the units of the task.
+
+    Returns whether nothing had to change.
+    """
+    low, high = spaces["action_low"].astype(np.float64), spaces["action_high"].astype(np.float64)
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+        raise ForeignFileError("its actions have no finite bounds, or bounds that are equal")
+    if (low == -1).all() and (high == 1).all():
+        return True
+    last = max((name for name in arrays if name.startswith("params.actor.")), key=_layer_number).rpartition(".")[0]
+    scale = 2 / (high - low)
+    arrays[f"{last}.kernel"] = (arrays[f"{last}.kernel"] * scale).astype(np.float32)
+    arrays[f"{last}.bias"] = ((arrays[f"{last}.bias"] - low) * scale - 1).astype(np.float32)
+    arrays["log_std"] = (arrays["log_std"] + np.log(scale)).astype(np.float32)
+    return False
+
+
+def _layer_number(name: str) -> int:
+    return int(name.rpartition("layer_")[2].partition(".")[0])

@@ -10,7 +10,8 @@ from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent
 from rlottery.interop.mapping import Mapping
 from rlottery.interop.replay import DAMAGED, read_normalisation
-from rlottery.interop.sb3 import open_archive, read_sb3
+from rlottery.interop.sb3 import read_sb3
+from rlottery.interop.sb3_archive import open_archive
 from rlottery.interop.sbx import is_sbx, read_sbx
 from rlottery.interop.weights_file import read_weights
 from rlottery.safety.regular_files import FileSizeError, read_bytes

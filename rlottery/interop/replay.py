@@ -12,7 +12,7 @@ import numpy as np
 
 from rlottery.errors import ForeignFileError
 from rlottery.interop.inert_objects import InertReader, Record
-from rlottery.interop.sb3 import MODULES
+from rlottery.interop.sb3_archive import MODULES
 from rlottery.safety.regular_files import regular
 from rlottery.storage.transitions import Transitions, one_hot
 

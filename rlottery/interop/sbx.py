@@ -12,20 +12,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rlottery.errors import ForeignFileError
-from rlottery.interop.agent import ForeignAgent, Naming, Weights, network_arrays
+from rlottery.interop.agent import ForeignAgent, Naming, Weights, network_arrays, to_unit_actions
 from rlottery.interop.inert_objects import NUMPY_NAMES, InertReader, Record, array_of, named_values
-from rlottery.interop.sb3 import (
-    ONLY,
-    OTHERS,
-    Settings,
+from rlottery.interop.sb3_archive import ONLY, OTHERS, Settings, spaces_in
+from rlottery.interop.sb3_settings import (
     action_noise,
     agent_of,
     dqn_settings,
     learning_rates,
     off_policy_training,
     ppo_settings,
-    spaces_in,
-    to_unit_actions,
     update_count,
 )
 from rlottery.safety.pickle_machine import Name, Run

@@ -10,7 +10,7 @@ import pytest
 
 from rlottery.errors import RlotteryError
 from rlottery.export.policy import read_policy
-from rlottery.interop.sb3 import open_archive
+from rlottery.interop.sb3_archive import open_archive
 from rlottery.interop.torch_file import read_torch
 from rlottery.safety.npz import read_npz
 from rlottery.safety.zip_files import checked_zip, read_entry

@@ -330,7 +330,7 @@ def test_a_mapping_is_for_files_of_weights() -> None:
 
 
 def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlottery.interop.sb3.MOST_BYTES", 2**20)
+    monkeypatch.setattr("rlottery.interop.sb3_archive.MOST_BYTES", 2**20)
     bomb = tmp_path / "bomb.zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("data", bytes(2**20 + 1))
