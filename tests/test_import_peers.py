@@ -259,6 +259,38 @@ def test_a_mapping_that_doesnt_fit_is_refused(settings: dict[str, Any], why: str
     assert any(part in message for part in why.split("|")), message
 
 
+@pytest.fixture(scope="module")
+def cleanrl_jax_agents(sbx_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of tests/peers/cleanrl_jax_agents.py."""
+    folder = tmp_path_factory.mktemp("cleanrl_jax")
+    run_peer(sbx_python, "cleanrl_jax_agents.py", folder)
+    return folder
+
+
+@pytest.mark.parametrize(("algorithm", "task"), [("dqn", "CartPole-v1"), ("td3", "Pendulum-v1")])
+def test_an_agent_of_cleanrl_in_jax_acts_like_the_original(algorithm: str, task: str, cleanrl_jax_agents: Path) -> None:
+    file = cleanrl_jax_agents / f"{algorithm}.cleanrl_model"
+    imported(file, "--task", task, *QUICK, "training.env_steps=30_000")
+    policy = rlottery.load_agent(f"data/runs/{task}/seed_0/dense")
+    acted = arrays_in(cleanrl_jax_agents / f"{algorithm}.npz")
+    acts = policy if algorithm == "td3" else lambda seen: mlp_outputs(policy.layers, seen)
+    assert np.abs(acts(acted["observations"]) - acted["actions"]).max() <= 1e-5 and np.ptp(acted["actions"]) > 0.1
+    assert load_config(Path("config.yaml")).algorithm == algorithm
+
+
+def test_other_agents_of_cleanrl_in_jax_are_refused(cleanrl_jax_agents: Path, tmp_path: Path) -> None:
+    for name, why in (
+        ("c51", "an agent of CleanRL's C51"),
+        ("ddpg", "one critic, as CleanRL's DDPG has"),
+        ("ppo", "its networks have convolutions"),
+    ):
+        assert why in refusal("import", cleanrl_jax_agents / f"{name}.cleanrl_model", "--task", "Pendulum-v1")
+    whole = (cleanrl_jax_agents / "dqn.cleanrl_model").read_bytes()
+    for length in (1, 100, len(whole) - 1):
+        (tmp_path / "cut.cleanrl_model").write_bytes(whole[:length])
+        assert "or it is damaged" in refusal("import", tmp_path / "cut.cleanrl_model", "--task", "CartPole-v1")
+
+
 def test_adams_moments_are_imported(sb3_agents: Path) -> None:
     imported(sb3_agents / "sac" / "agent.zip", "--task", "Pendulum-v1", *QUICK)
     agent = read_arrays(Path("data/runs/Pendulum-v1/seed_0/dense/agent.safetensors"))

@@ -81,6 +81,9 @@ class Naming:
     out_first: bool = True
 
 
+FLAX = Naming(".kernel", ".bias", out_first=False)
+
+
 class Weights:
     """The tensors of a file by name. It keeps in mind which of them were used.
 
@@ -159,6 +162,42 @@ def _linear(weights: Weights, names: Sequence[str], naming: Naming) -> tuple[np.
     if len({kernel.shape[0] for kernel in kernels}) > 1:
         raise ForeignFileError(f"{' and '.join(names)} read different numbers of inputs")
     return np.ascontiguousarray(np.concatenate(kernels, axis=1)), np.concatenate(biases)
+
+
+def agent_of_arrays(
+    algorithm: str, library: str, arrays: Mapping[str, np.ndarray], notes: tuple[str, ...] = (), **more: Any
+) -> ForeignAgent:
+    """The agent with these arrays, and more of what is known of it. Its sizes are those of its networks.
+
+    Raises ForeignFileError if its networks don't fit each other.
+    """
+    acting = "q" if algorithm == "dqn" else "actor"
+    layers = [array for name, array in arrays.items() if name.startswith(f"params.{acting}.") and array.ndim == 2]
+    observations, outputs = layers[0].shape[0], layers[-1].shape[1]
+    actions = outputs // 2 if algorithm == "sac" else outputs
+    sizes = {"actor": (observations, outputs), "q": (observations, outputs), "critic": (observations, 1)}
+    sizes |= {f"critic.q{number}": (observations + actions, 1) for number in (1, 2)}
+    agent = ForeignAgent(
+        algorithm,
+        library,
+        arrays,
+        observations,
+        actions,
+        discrete={"dqn": True, "ppo": "log_std" not in arrays}.get(algorithm, False),
+        notes=notes,
+        **more,
+    )
+    for network, shapes in agent.networks.items():
+        if (shapes[0][0], shapes[-1][1]) != sizes[network]:
+            raise ForeignFileError(
+                f"its network {network} has {shapes[0][0]} inputs and {shapes[-1][1]} outputs; with this actor it must "
+                f"have {sizes[network][0]} and {sizes[network][1]}"
+            )
+    if algorithm == "sac" and outputs % 2:
+        raise ForeignFileError(
+            f"its actor has {outputs} outputs; one of SAC has a mean and a standard deviation for each action"
+        )
+    return agent
 
 
 def to_unit_actions(arrays: dict[str, np.ndarray], spaces: Mapping[str, Any]) -> bool:
