@@ -3,6 +3,7 @@
 Each command imports what it needs, so that ``--help`` answers at once.
 """
 
+import json
 import os
 from functools import partial
 from pathlib import Path
@@ -385,14 +386,23 @@ def doctor(
             metavar="FOLDER", help="Check this data folder instead: its file system, locks, renames, free space."
         ),
     ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="As JSON to report an error with: names of users, machines and folders are left out."
+        ),
+    ] = False,
 ) -> None:
     """Check this machine: kernels, cores, devices, versions, rendering. Says what is missing and how to install it."""
-    from rlottery.study.doctor import diagnose, doctor_page, what_is_missing
+    from rlottery.study.doctor import diagnose, doctor_page, doctor_record, what_is_missing
     from rlottery.study.shared_folder import check_shared_folder
 
     with plain_errors():
         found = diagnose() if data is None else {f"Data folder {data}": check_shared_folder(data)}
-    _print(doctor_page(found))
+    if as_json:
+        typer.echo(json.dumps(doctor_record(found), indent=2))
+    else:
+        _print(doctor_page(found))
     if what_is_missing(found):
         raise typer.Exit(SOME_FAILED)
 

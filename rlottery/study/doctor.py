@@ -21,6 +21,7 @@ from rlottery.agents.kernels.library import build_command, look
 from rlottery.envs.renderers import try_renderers
 from rlottery.errors import error_text, install_extra
 from rlottery.processes.children import ChildError, call_in_child, child_environment
+from rlottery.safety.personal import without_names
 from rlottery.storage.made_with import PACKAGES
 from rlottery.study.execution.cores import usable_cores
 from rlottery.study.resources.disk_space import size
@@ -85,6 +86,25 @@ def doctor_page(found: Mapping[str, Sequence[Finding]]) -> Group:
     if missing := what_is_missing(found):
         verdict = f"Studies can't run here until this is fixed: {', '.join(missing)}."
     return Group(table, Text(verdict, style="italic"))
+
+
+def doctor_record(found: Mapping[str, Sequence[Finding]]) -> dict[str, Any]:
+    """All findings as JSON, to report an error with. Names of users, hosts and folders are left out."""
+    return {
+        "format": 1,
+        "rlottery": __version__,
+        "studies_can_run": not what_is_missing(found),
+        "findings": [
+            {
+                "part": without_names(name),
+                "about": without_names(finding.about),
+                "text": without_names(finding.text),
+                "severity": finding.severity.value or "hint",
+            }
+            for name, findings in found.items()
+            for finding in findings
+        ],
+    }
 
 
 def what_is_missing(found: Mapping[str, Sequence[Finding]]) -> list[str]:

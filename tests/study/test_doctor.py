@@ -1,5 +1,6 @@
 """What the doctor says of a machine, and that nothing that is broken keeps it from saying the rest."""
 
+import json
 from collections.abc import Callable
 from email.message import Message
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +16,7 @@ from rlottery.envs.renderers import Renderer
 from rlottery.errors import ConfigError
 from rlottery.processes.children import ChildError
 from rlottery.study import doctor
-from rlottery.study.doctor import Finding, Severity, diagnose, doctor_page, what_is_missing
+from rlottery.study.doctor import Finding, Severity, diagnose, doctor_page, doctor_record, what_is_missing
 from rlottery.study.execution.cores import CoreLimit
 from rlottery.study.resources.memory import Available
 from tests.study.studies import shown
@@ -57,6 +58,30 @@ def test_all_is_well() -> None:
     page = shown(doctor_page(found))
     for part in ("compiled kernels, avx2: the widest", "g++ 12, and the headers of jaxlib 0.10.2", "Studies can run"):
         assert part in page
+
+
+def test_the_record_has_all_findings_and_no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/jane doe")
+    monkeypatch.setattr(doctor, "build_command", lambda: "'/home/jane doe/env/bin/python' -m build")
+    monkeypatch.setattr(doctor, "_in_a_child", answers(import_faults={"gymnasium": "ImportError: /data/lab/lib.so: x"}))
+    found = diagnose()
+    record = json.loads(json.dumps(doctor_record(found)))
+    assert (record["format"], record["rlottery"], record["studies_can_run"]) == (1, version("rlottery"), False)
+    assert [(one["part"], one["about"]) for one in record["findings"]] == [
+        (part, finding.about) for part, findings in found.items() for finding in findings
+    ]
+    said = {one["about"]: (one["text"], one["severity"]) for one in record["findings"]}
+    assert said["to build again"] == ("'~/env/bin/python' -m build", "hint")
+    assert said["gymnasium"][0].endswith("can't be imported: ImportError: <folder>/lib.so: x")
+    assert said["gymnasium"][1] == "missing" and said["cores"][1] == "ok"
+
+
+def test_the_command_prints_json_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert (result.exit_code, json.loads(result.output)["studies_can_run"]) == (0, True)
+    monkeypatch.setattr(doctor, "processor", lambda: 1 / 0)
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert (result.exit_code, json.loads(result.output)["studies_can_run"]) == (1, False)
 
 
 class TestKernels:
