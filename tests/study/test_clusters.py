@@ -1,6 +1,8 @@
 """What is told before anything is submitted, by the command line."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from rlottery.config.cluster_profile import default_profile_text
 from rlottery.study.execution import dask
 from tests.command import call, refusal
 from tests.study.studies import TINY
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +49,16 @@ def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyP
     said = refusal("run", "--on", "dask", "--scheduler", "tcp://127.0.0.1:1")
     assert said.startswith("error: No Dask scheduler answers at tcp://127.0.0.1:1: ") and said.count("\n") == 1
     assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("address", ["nonsense", "tcp://host", "tcp://host:port", "http://host:8786", "tls://host:8786"])
+def test_what_is_not_the_address_of_a_scheduler_is_refused_at_once(address: str) -> None:
+    """In a process of its own: what Dask leaves behind shows at its end."""
+    pytest.importorskip("distributed", reason="needs Dask: uv sync, or pip install 'rlottery[dask]'")
+    command = [sys.executable, "-m", "rlottery", "run", "--on", "dask", "--scheduler", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert done.returncode == 2 and not Path("data").exists()
+    assert done.stderr.startswith(f"error: No Dask scheduler answers at {address}: ") and done.stderr.count("\n") == 1
 
 
 def test_init_writes_the_profile_and_keeps_one_that_exists() -> None:

@@ -179,11 +179,16 @@ def threads_at(address: str) -> int | None:
 
 
 def _client(address: str, seconds: float) -> "Client":
-    from distributed import Client
+    from distributed import Client, Security
+    from distributed.comm import get_address_host_port
     from distributed.versions import VersionMismatchWarning
 
     # The loss of a scheduler is reported in one line.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    # A client whose address is wrong waits for 40 seconds when it is deleted, and ends with a traceback.
+    get_address_host_port(address)
+    if address.startswith(("tls:", "wss:")) and Security().get_connection_args("client")["ssl_context"] is None:
+        raise ValueError("Dask's configuration has no certificates for TLS (distributed.comm.tls)")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VersionMismatchWarning)  # `check` says what matters
         return Client(address, timeout=seconds, set_as_default=False, name="rlottery")
