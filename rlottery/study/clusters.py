@@ -33,6 +33,7 @@ from rlottery.study.execution.slurm import (
     sbatch_flags,
     submit,
 )
+from rlottery.study.mounts import OF_ONE_MACHINE, mount_of
 from rlottery.study.resources.estimate import DaskCores
 
 ENGINES = ("slurm", "dask")
@@ -40,7 +41,6 @@ HEAD = "head"
 """What the comment of the job of `--detach`, which is the name of its folder, begins with."""
 TAKE_OVER_SECONDS = 10.0
 """How often to look whether the command that hands in has ended."""
-_LOCAL = ("tmpfs", "ramfs", "devtmpfs")
 _LOCAL_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
@@ -239,26 +239,16 @@ def asked_for(engine: str | None, profile: Path | None, scheduler: str | None, *
 
 
 def check_is_shared(data: Path, profile: ClusterProfile) -> None:
-    """Raise StudyError if nodes can't see the data folder, as far as that can be told on this machine."""
-    if profile.data_is_shared:
-        return
-    folder = data.resolve()
-    kind = _file_system(folder)
-    if kind in _LOCAL or any(folder.is_relative_to(local) for local in _LOCAL_FOLDERS):
+    """Raise StudyError if the data folder is on a file system of this machine, so that nodes don't see it.
+
+    Unless the profile says that they do: this machine may be the one that exports it.
+    """
+    mount = mount_of(data)
+    kind = "" if mount is None else mount.kind
+    is_local = kind in OF_ONE_MACHINE or any(data.resolve().is_relative_to(local) for local in _LOCAL_FOLDERS)
+    if is_local and not profile.data_is_shared:
         raise StudyError(
             f"The data folder {data} belongs to this machine alone ({kind or 'a local folder'}), so nodes can't read "
-            "it. Choose a folder on a file system that they share with data=FOLDER, or set data_is_shared: true in "
-            "the profile if this one is."
+            "it. Choose a folder on a file system that they share with data=FOLDER. If they do share this one, because "
+            "this machine exports it, set data_is_shared: true in the profile."
         )
-
-
-def _file_system(folder: Path) -> str:
-    """The type of the file system that has a folder, or its closest parent that exists; "" if unknown."""
-    best, kind = "", ""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
-            before, _, after = line.partition(" - ")
-            mounted = before.split(" ")[4]
-            if folder.is_relative_to(mounted) and len(mounted) >= len(best):
-                best, kind = mounted, after.split(" ")[0]
-    return kind

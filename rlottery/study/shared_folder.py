@@ -6,7 +6,6 @@ machines can only be said from the file system's type and its mount options. `te
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,20 +14,18 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from rlottery.errors import RlotteryError
 from rlottery.storage.syncing import sync_file, sync_folder
 from rlottery.study.doctor import Finding, Severity
+from rlottery.study.mounts import OF_ONE_MACHINE, Mount, mount_of
 from rlottery.study.resources.disk_space import size
 
 TRIERS, NAMES, RENAMES = 3, 50, 200
 """How many processes try to make how many names, and how many renames one process makes while another reads."""
 TRY_SECONDS = 60.0
-_OF_ONE_MACHINE = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "apfs", "hfs", "tmpfs", "overlay"}
 _LOST = {"tmpfs": "it is memory: all is lost when the machine is started again", "overlay": "it is a container's layer"}
 _LEASES = "Runs are kept apart by their leases alone, and a lost node's runs are taken over after 120 seconds."
-_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 _LOCK = """
 import fcntl, sys
@@ -69,15 +66,6 @@ for number in range(int(sys.argv[1])):
 """
 
 
-class Mount(NamedTuple):
-    """How a folder's file system is mounted: its type, what is mounted, where, and the options."""
-
-    kind: str
-    source: str
-    point: str
-    options: frozenset[str]
-
-
 def check_shared_folder(folder: Path) -> list[Finding]:
     """What the file system of a data folder is, what was seen to hold there, and what that means for several machines.
 
@@ -106,26 +94,6 @@ def check_shared_folder(folder: Path) -> list[Finding]:
     return [where, *seen, space, *([] if mount is None else [between_machines(mount)])]
 
 
-def mount_of(folder: Path, table: Path = Path("/proc/self/mountinfo")) -> Mount | None:
-    """How the file system of a folder is mounted; None if the system doesn't say (macOS)."""
-    try:
-        lines = table.read_text(errors="replace").splitlines()
-    except OSError:
-        return None
-    path, found = folder.resolve(), None
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        fields, kind_and_source = before.split(), after.split()
-        if len(fields) < 6 or len(kind_and_source) < 2:
-            continue
-        point = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4])
-        # Of several at one place, the last hides those before.
-        if path.is_relative_to(point) and (found is None or len(point) >= len(found.point)):
-            options = {*fields[5].split(","), *(kind_and_source[2].split(",") if len(kind_and_source) > 2 else ())}
-            found = Mount(kind_and_source[0], kind_and_source[1], point, frozenset(options))
-    return found
-
-
 def between_machines(mount: Mount) -> Finding:
     """What the type of a file system and its options mean for commands on several machines."""
     kind, options = mount.kind, mount.options
@@ -134,7 +102,7 @@ def between_machines(mount: Mount) -> Finding:
     def note(text: str) -> Finding:
         return Finding("several machines", text, Severity.NOTE)
 
-    if kind in _OF_ONE_MACHINE:
+    if kind in OF_ONE_MACHINE:
         lost = f" ({_LOST[kind]})" if kind in _LOST else ""
         text = f"only this machine has this folder{lost}. A study on several nodes needs a folder that they share."
         return Finding("several machines", text, Severity.NOTE if lost else Severity.HINT)

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rlottery.config.cluster_profile import default_profile_text
+from rlottery.config.cluster_profile import ClusterProfile, default_profile_text
+from rlottery.errors import StudyError
+from rlottery.study import clusters
+from rlottery.study.clusters import check_is_shared
 from rlottery.study.execution import dask
+from rlottery.study.mounts import Mount
 from tests.command import call, refusal
 from tests.study.studies import TINY
 from tests.waiting import PATIENCE_SECONDS
@@ -43,6 +47,25 @@ def test_a_machine_without_slurm_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert "sbatch is not on the path. Run this command on a login node of a Slurm cluster" in said
 
 
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "zfs", "overlay", "tmpfs"])
+def test_a_data_folder_of_this_machine_alone_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile, data = ClusterProfile.model_validate({"time": "1:00:00"}), Path("/home/me/study")
+    monkeypatch.setattr(clusters, "mount_of", lambda folder: Mount(kind, "/dev/sda", "/", frozenset()))
+    with pytest.raises(StudyError, match=rf"belongs to this machine alone \({kind}\).* set data_is_shared: true"):
+        check_is_shared(data, profile)
+    check_is_shared(data, profile.model_copy(update={"data_is_shared": True}))
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "lustre", "gpfs", "beegfs", "ceph", "wekafs", "fuse.sshfs", ""])
+def test_a_data_folder_that_nodes_may_share_is_taken(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile = ClusterProfile.model_validate({"time": "1:00:00"})
+    mount = Mount(kind, "server:/home", "/home", frozenset()) if kind else None
+    monkeypatch.setattr(clusters, "mount_of", lambda folder: mount)
+    check_is_shared(Path("/home/me/study"), profile)
+    with pytest.raises(StudyError, match="belongs to this machine alone"):
+        check_is_shared(Path("/tmp/study"), profile)
+
+
 def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason="needs Dask: uv sync, or pip install 'rlottery[dask]'")
     monkeypatch.setattr(dask, "ANSWER_SECONDS", 0.1)
@@ -51,7 +74,9 @@ def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyP
     assert not Path("data").exists()
 
 
-@pytest.mark.parametrize("address", ["nonsense", "tcp://host", "tcp://host:port", "http://host:8786", "tls://host:8786"])
+@pytest.mark.parametrize(
+    "address", ["nonsense", "tcp://host", "tcp://host:port", "http://host:8786", "tls://host:8786"]
+)
 def test_what_is_not_the_address_of_a_scheduler_is_refused_at_once(address: str) -> None:
     """In a process of its own: what Dask leaves behind shows at its end."""
     pytest.importorskip("distributed", reason="needs Dask: uv sync, or pip install 'rlottery[dask]'")

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from rlottery.cli import app
 from rlottery.study import shared_folder
 from rlottery.study.doctor import Severity
-from rlottery.study.shared_folder import Mount, between_machines, check_shared_folder, mount_of
+from rlottery.study.mounts import Mount, mount_of
+from rlottery.study.shared_folder import between_machines, check_shared_folder
 
 TABLE = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,errors=remount-ro
