@@ -18,7 +18,8 @@ def compiled() -> list[str]:
     """All requirements with exact versions and markers, sorted."""
     without_pins = _with_constraints(PYPROJECT.read_text(), [])
     lowest = tomllib.loads(without_pins)["project"]["requires-python"].removeprefix(">=").split(",")[0]
-    command = ["uv", "pip", "compile", "--universal", "--python-version", lowest, "--all-extras", "--group", "dev"]
+    command = ["uv", "pip", "compile", "--universal", "--python-version", lowest, "--all-extras"]
+    command += ["--group", "dev", "--group", "docs"]
     original = PYPROJECT.read_text()
     PYPROJECT.write_text(without_pins)
     try:

@@ -286,21 +286,11 @@ class Task(Section):
         exclude_if=lambda kinds: not kinds,
         description="deviations of the task that you accept; `rlottery check TASK` lists them",
     )
-    sac: SACSettings = Field(
-        default=SACSettings(), description="keys of sac for this task alone; read through Config.hyperparameters_for"
-    )
-    td3: TD3Settings = Field(
-        default=TD3Settings(), description="keys of td3 for this task alone; read through Config.hyperparameters_for"
-    )
-    dqn: DQNSettings = Field(
-        default=DQNSettings(), description="keys of dqn for this task alone; read through Config.hyperparameters_for"
-    )
-    ppo: PPOSettings = Field(
-        default=PPOSettings(), description="keys of ppo for this task alone; read through Config.hyperparameters_for"
-    )
-    training: Training = Field(
-        default=Training(), description="keys of training for this task alone; read through Config.training_for"
-    )
+    sac: SACSettings = Field(default=SACSettings(), description="keys of sac for this task alone")
+    td3: TD3Settings = Field(default=TD3Settings(), description="keys of td3 for this task alone")
+    dqn: DQNSettings = Field(default=DQNSettings(), description="keys of dqn for this task alone")
+    ppo: PPOSettings = Field(default=PPOSettings(), description="keys of ppo for this task alone")
+    training: Training = Field(default=Training(), description="keys of training for this task alone")
 
     @property
     def name(self) -> str:

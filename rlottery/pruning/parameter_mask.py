@@ -146,7 +146,8 @@ class ParameterMask:
         """Write a mask file (docs/masks.md): a pickle for `.pkl`, or an `.npz` or a `.safetensors` file.
 
         Args:
-            task, seed: which agent the mask is of, if it is for a study.
+            task: the task of the agent that the mask is of, if it is for a study.
+            seed: the seed of that agent.
 
         Returns:
             The file.

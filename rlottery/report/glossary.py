@@ -1,6 +1,7 @@
 """The glossary: the terms that a reader new to pruning or to statistics may not know, and what they mean."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -50,19 +51,28 @@ def term_of(text: str) -> Term | None:
     return _forms().get(text.lower())
 
 
-def with_terms(text: str) -> Markup:
-    """HTML of a text in which the first occurrence of each term links to its definition, and no number is broken."""
-    seen: set[str] = set()
-    parts, end = [], 0
+def first_uses(text: str, seen: set[str]) -> Iterator[tuple[int, int, Term]]:
+    """Start, end and entry of the first use of each term in a text, if pages explain it where it occurs.
+
+    Args:
+        text: without markup.
+        seen: terms that were used before; those found are added.
+    """
     for found in _pattern().finditer(text):
         entry = _forms().get(found.group().lower()) or _forms()[found.group().lower().removesuffix("s")]
-        if entry.term in seen or not entry.hover:
-            continue
-        seen.add(entry.term)
-        words = unbroken(found.group())
+        if entry.term not in seen and entry.hover:
+            seen.add(entry.term)
+            yield found.start(), found.end(), entry
+
+
+def with_terms(text: str) -> Markup:
+    """HTML of a text in which the first occurrence of each term links to its definition, and no number is broken."""
+    parts, end = [], 0
+    for start, stop, entry in first_uses(text, set()):
+        words = unbroken(text[start:stop])
         link = Markup('<a class="term" href="#{0}" data-term="{0}">{1}</a>').format(term_id(entry.term), words)
-        parts += [escape(unbroken(text[end : found.start()])), link]
-        end = found.end()
+        parts += [escape(unbroken(text[end:start])), link]
+        end = stop
     return Markup("").join([*parts, escape(unbroken(text[end:]))])
 
 
