@@ -140,6 +140,7 @@ def pair_sentence(
     no_random: str = "",
     shade: Shade = "",
     apart: bool = False,
+    alone: bool = False,
 ) -> str:
     """What a pair of answers says of tickets, without a capital letter.
 
@@ -148,10 +149,13 @@ def pair_sentence(
         dense, random: the numbers of both comparisons, each with a space before it; "" for none.
         no_dense, no_random: why a question can't be asked; "" if that is not said.
         apart: as two sentences where the pair has two parts.
+        alone: without the part about the question that has no answer.
     """
     text = _FORMS.sub(lambda found: found.group(2 if many else 1), PAIRS[pair])
     first, _, second = text.partition("; ")
-    if apart and second:
+    if alone:
+        text = first
+    elif apart and second:
         text = f"{first}. {second[0].upper()}{second[1:]}"
     said = text.format(
         x=tickets,

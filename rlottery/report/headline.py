@@ -32,12 +32,17 @@ _RANDOM_FIRST = QUESTIONS[::-1]
 
 @dataclass(frozen=True)
 class Judged:
-    """A ticket on a task, or over all tasks if that is None, with both answers."""
+    """A ticket on a task, or over all tasks if that is None, with both answers.
+
+    Attributes:
+        alone: whether it has one of two answers, because the other one is over other tasks.
+    """
 
     arm: str
     task: str | None
     dense: Answer
     random: Answer
+    alone: bool = False
 
     @property
     def pair(self) -> Pair:
@@ -117,8 +122,7 @@ def _headline(contents: Contents) -> Headline:
         return Headline(("Nothing is decided yet: there are no runs to judge.",), limits=verdicts.deviations)
     single = [_of_arm(arm) for task in verdicts.tasks for arm in task.arms if arm.kind == "ticket"]
     single = [ticket for ticket in single if ticket.pair != (None, None)]
-    pooled = [_of_pool(arm) for arm in verdicts.pooled if max(len(arm.dense.tasks), len(arm.random.tasks)) > 1]
-    pooled = [ticket for ticket in pooled if ticket.pair != (None, None)]
+    pooled = [ticket for arm in verdicts.pooled for ticket in _of_pool(arm) if ticket.pair != (None, None)]
     beats, limiting = beats_dense(contents), tuple(limits(contents))
     if not single and not pooled:
         return _undecided(contents, beats, limiting)
@@ -153,8 +157,13 @@ def _headline(contents: Contents) -> Headline:
         short=short,
         in_short=in_short,
         methods=on_methods,
-        named=tuple(leading[:FEW]),
+        named=tuple(ticket for one in leading[:FEW] for ticket in _both_answers(one, (*single, *pooled))),
     )
+
+
+def _both_answers(ticket: Judged, every: Sequence[Judged]) -> Iterable[Judged]:
+    """A ticket, and itself again with the answer that stands alone next to its own."""
+    return [ticket, *(one for one in every if ticket.alone and one.arm == ticket.arm and one.alone and one != ticket)]
 
 
 def _of_both(row: MethodContrast | None, tickets: Sequence[Judged]) -> list[Judged]:
@@ -189,22 +198,29 @@ def _of_arm(arm: ArmVerdict) -> Judged:
     return Judged(arm.arm, arm.task, arm.dense, arm.random)
 
 
-def _of_pool(arm: PooledVerdict) -> Judged:
-    """A ticket over tasks. A win takes both answers over the same tasks; otherwise that against random is left out."""
-    random = arm.random
-    if is_winning(arm.dense, random) and not arm.wins:
-        random = replace(random, answer=None, why="that answer is over other tasks")
-    return Judged(arm.arm, None, arm.dense, random)
+def _of_pool(arm: PooledVerdict) -> list[Judged]:
+    """A ticket over tasks; each answer by itself if they are over different tasks, so that together they say nothing.
+
+    Answers over a single task, which its own verdict has, are left out.
+    """
+    dense, random = arm.dense, arm.random
+    if dense.tasks == random.tasks or not dense.tasks or not random.tasks:
+        return [Judged(arm.arm, None, dense, random)] if max(len(dense.tasks), len(random.tasks)) > 1 else []
+    alone = [
+        Judged(arm.arm, None, dense, PooledAnswer(question="random", why=""), alone=True),
+        Judged(arm.arm, None, PooledAnswer(question="dense", why=""), random, alone=True),
+    ]
+    return [judged for judged, of in zip(alone, (dense, random), strict=True) if len(of.tasks) > 1]
 
 
 def _grouped(tickets: Sequence[Judged], margin: float) -> list[list[Judged]]:
     """Tickets of which the same is said together, in the order of `PAIRS`; the largest differences first."""
 
-    def alike(ticket: Judged) -> tuple[Pair, Shade, tuple[str, ...]]:
+    def alike(ticket: Judged) -> tuple[Pair, Shade, tuple[str, ...], bool]:
         told = (
             answer.why if answer.answer is None else str(answer.measure) for answer in (ticket.dense, ticket.random)
         )
-        return ticket.pair, shade(ticket.random, margin), tuple(told)
+        return ticket.pair, shade(ticket.random, margin), tuple(told), ticket.alone
 
     groups = grouped(tickets, alike)
     order = {pair: place for place, pair in enumerate(PAIRS)}
@@ -237,6 +253,7 @@ def _sentence(
         no_random=first.random.why,
         shade=shade(first.random, margin),
         apart=apart,
+        alone=first.alone,
     )
     return wording.once(f"{where}{said if where else capitalised(said)}{after}")
 

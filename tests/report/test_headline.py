@@ -122,12 +122,40 @@ class TestShown:
         assert shown[1].startswith(f"On {SUCCESS}, magnitude-80 is far worse than random masks")
         assert shown[2].startswith(f"magnitude-80 on {RETURNS} and magnitude-80 on Reacher-v5 are as good as dense")
 
-    def test_answers_over_different_tasks_make_no_win(self, made):
+    def test_answers_over_different_tasks_make_no_win_and_are_both_said(self, made):
         better = pooled_answer("random", "better", 0.2, tasks=tuple(TASKS)[:2])
         pooled = (PooledVerdict("taylor-80", pooled_answer("dense", "non-inferior", 0.0), better),)
-        first, *others = told(made, tasks=(made.verdicts.tasks[0],), pooled=pooled).shown
-        assert "taylor-80 is as good as dense agents" in first and "that answer is over other tasks" in first
+        found = told(made, tasks=(made.verdicts.tasks[0],), pooled=pooled)
+        to_random, to_dense, *others = found.shown
+        assert re.fullmatch(r"Over 3 tasks, taylor-80 is as good as dense agents \(.*\)\.", to_dense)
+        assert to_random.startswith("Over 2 tasks, taylor-80 is better than random masks with the same layer counts by")
+        assert "no answer" not in to_dense + to_random and "winning" not in to_dense + to_random
         assert "No winning ticket is shown." in others
+        assert [(one.dense.answer, one.random.answer) for one in found.named] == [
+            (None, "better"),
+            ("non-inferior", None),
+        ]
+
+    @pytest.mark.parametrize("dense", ["superior", "non-inferior", "worse", "open"])
+    @pytest.mark.parametrize("random", ["better", "worse", "equivalent", "open"])
+    def test_an_answer_over_tasks_never_silences_the_other(self, made, dense, random):
+        """Whatever the two are, and whether they are over the same tasks or not."""
+        same = pooled_answer("dense", dense, -0.2), pooled_answer("random", random, 0.2)
+        fewer = pooled_answer("random", random, 0.2, tasks=tuple(TASKS)[:2])
+        for answers in (same, (same[0], fewer)):
+            found = told(made, tasks=(made.verdicts.tasks[0],), pooled=(PooledVerdict("taylor-80", *answers),))
+            said = " ".join(line for line in found.lines if line.startswith("Over"))
+            assert len(re.findall("dense agents", said)) == 1
+            assert len(re.findall("random masks with the same layer counts", said)) == 1
+            assert "no answer" not in said
+
+    def test_an_answer_over_one_of_several_tasks_is_not_repeated(self, made):
+        one = pooled_answer("random", "better", 0.2, tasks=(RETURNS,))
+        pooled = (PooledVerdict("taylor-80", pooled_answer("dense", "worse", -0.3), one),)
+        lines = told(made, tasks=(made.verdicts.tasks[0],), pooled=pooled).lines
+        assert [line for line in lines if line.startswith("Over")] == [
+            line for line in lines if line.startswith("Over 3 tasks, taylor-80 is worse than dense agents")
+        ]
 
     def test_a_pool_of_one_task_is_not_repeated(self, made):
         one = {"tasks": (RETURNS,)}
