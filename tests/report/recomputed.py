@@ -1,7 +1,8 @@
 """A report's numbers, computed again from its tables of runs and of untrained policies: NumPy, SciPy, and no rlottery.
 
-`disagreements` reads the CSV files of a report and its config, and nothing else. Left out are bootstrap intervals,
-power, floating-point operations, and what is about masks.
+`disagreements` reads the CSV files of a report and its config, and nothing else. Left out are floating-point operations
+and what is about masks (`tests.report.recomputed_masks`); sentences have a module of their own
+(`tests.report.recomputed_sentences`).
 """
 
 import csv
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 Row = Mapping[str, Any]
 ALL = "all tasks"
@@ -33,12 +34,14 @@ class Rules(NamedTuple):
     saturated_within: float = 0.02
     episodes: int = 10
     score_evaluations: int = 3
+    resamples: int = 2000
 
 
 @dataclass
 class Task:
     """The runs of one task: arm -> seed -> value, by column; and the scores of its untrained policies."""
 
+    name: str
     metric: str
     fresh: bool
     untrained: np.ndarray
@@ -229,12 +232,14 @@ class Report:
     def __init__(self, folder: Path):
         self.folder, self.tasks, self.rules = folder, dict[str, Task](), _rules(folder / "config.yaml")
         policies = self.table("untrained")
+        self.measures = {(row["arm"], row["task"], row["question"]): row["measure"] for row in self.table("answers")}
         for row in self.table("runs"):
             task = self.tasks.get(row["task"])
             if task is None:
                 own = [one for one in policies if one["task"] == row["task"]]
                 scores = np.array([one["score"] for one in own])
-                task = self.tasks[row["task"]] = Task(row["metric"], own[0]["policies"] == "fresh", scores)
+                task = Task(row["task"], row["metric"], own[0]["policies"] == "fresh", scores)
+                self.tasks[row["task"]] = task
                 if task.metric == "success":
                     task.step = 1 / (self.rules.episodes * self.rules.score_evaluations)
             for column in (
@@ -300,7 +305,19 @@ Check = tuple[str, Any, Any]
 
 
 def checks(report: Report) -> Iterator[Check]:
-    for check in (_runs, _scores, _across, _verdicts, _answers, _failures, _without, _contrasts, _methods, _costs):
+    for check in (
+        _runs,
+        _scores,
+        _across,
+        _verdicts,
+        _answers,
+        _claimed,
+        _failures,
+        _without,
+        _contrasts,
+        _methods,
+        _costs,
+    ):
         yield from check(report)
 
 
@@ -320,6 +337,38 @@ def _agree(published: Any, expected: Any) -> bool:
     return bool(published == expected)
 
 
+def _bootstrap(
+    groups: Sequence[np.ndarray], statistic: Callable[[list[np.ndarray]], np.ndarray], draws: int
+) -> tuple[float | None, float | None]:
+    """The middle 95 % of a statistic of runs that are drawn with replacement within each group, from the seed 0.
+
+    Args:
+        statistic: maps arrays of shape (draws, runs) to (draws,).
+    """
+    if any(group.size == 1 for group in groups):
+        return None, None
+    generator = np.random.default_rng(0)
+    drawn = [group[generator.integers(group.size, size=(draws, group.size))] for group in groups]
+    low, high = np.quantile(statistic(drawn), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _middle_half(groups: list[np.ndarray]) -> np.ndarray:
+    return np.asarray(stats.trim_mean(np.concatenate(groups, axis=-1), 0.25, axis=-1))
+
+
+def _mean_of_means(groups: list[np.ndarray]) -> np.ndarray:
+    return np.asarray(np.mean([group.mean(axis=-1) for group in groups], axis=0))
+
+
+def _median_of_means(groups: list[np.ndarray]) -> np.ndarray:
+    return np.asarray(np.median([group.mean(axis=-1) for group in groups], axis=0))
+
+
+def _median_of_runs(groups: list[np.ndarray]) -> np.ndarray:
+    return np.asarray(np.median(np.concatenate(groups, axis=-1), axis=-1))
+
+
 def _runs(report: Report) -> Iterator[Check]:
     for name, task in report.tasks.items():
         zero, gain, start = task.untrained.mean(), task.gain, task.start
@@ -337,17 +386,20 @@ def _runs(report: Report) -> Iterator[Check]:
 
 
 def _scores(report: Report) -> Iterator[Check]:
-    statistics: dict[str, Callable[[np.ndarray], float]] = {
-        "mean": np.mean,
-        "median": np.median,
-        "iqm": lambda values: stats.trim_mean(values, 0.25),
+    statistics: dict[str, Callable[[list[np.ndarray]], np.ndarray]] = {
+        "mean": _mean_of_means,
+        "median": _median_of_runs,
+        "iqm": _middle_half,
     }
     for name, task in report.tasks.items():
         for row in report.table(f"scores_{re.sub('[:/]', '_', name)}"):
             arm = row["arm"]
             for statistic, of in statistics.items():
                 if task.of(arm).size:
-                    yield f"{name} {arm} {statistic}", row[statistic], float(of(task.of(arm)))
+                    yield f"{name} {arm} {statistic}", row[statistic], float(of([task.of(arm)]))
+                    limits = _bootstrap([task.of(arm)], of, report.rules.resamples)
+                    for side, limit in zip(("low", "high"), limits, strict=True):
+                        yield f"{name} {arm} {statistic} {side}", row[f"{statistic}_{side}"], limit
             for column, title in (("area", "area"), ("untrained", "before"), ("normalised_score", "normalised_score")):
                 values = task.of(arm, column)
                 yield f"{name} {arm} {title}", row[title], float(values.mean()) if values.size else None
@@ -368,21 +420,33 @@ def _across(report: Report) -> Iterator[Check]:
         own = [task for task in report.ready if task.of(arm, "normalised_score").size]
         groups = [task.of(arm, "normalised_score") for task in own]
         yield f"across {arm} tasks", row["tasks"], float(len(own))
-        means = [values.mean() for values in groups]
-        every = np.concatenate(groups)
-        yield f"across {arm} mean", row["mean"], float(np.mean(means))
-        yield f"across {arm} median", row["median"], float(np.median(means))
-        yield f"across {arm} iqm", row["iqm"], float(stats.trim_mean(every, 0.25))
-        yield f"across {arm} runs", row["runs"], float(every.size)
+        yield f"across {arm} runs", row["runs"], float(sum(values.size for values in groups))
+        for name, of in (("mean", _mean_of_means), ("median", _median_of_means), ("iqm", _middle_half)):
+            yield f"across {arm} {name}", row[name], float(of(groups))
+            for side, limit in zip(("low", "high"), _bootstrap(groups, of, report.rules.resamples), strict=True):
+                yield f"across {arm} {name} {side}", row[f"{name}_{side}"], limit
         for other, title in (("dense", "over_dense"), (controls.get(arm), "over_control")):
-            if row[title] is not None and other is not None:
-                yield f"across {arm} {title}", row[title], float(np.mean([_above(task, arm, other) for task in own]))
+            if row[title] is None or other is None:
+                continue
+            theirs = [task.of(other, "normalised_score") for task in own]
+            yield f"across {arm} {title}", row[title], float(_above([*groups, *theirs]))
+            limits = _bootstrap([*groups, *theirs], _above, report.rules.resamples)
+            for side, limit in zip(("low", "high"), limits, strict=True):
+                yield f"across {arm} {title} {side}", row[f"{title}_{side}"], limit
 
 
-def _above(task: Task, arm: str, other: str) -> float:
-    """The probability that a run of an arm scores higher than one of another; ties count half."""
-    ours, theirs = (task.of(one, "normalised_score") for one in (arm, other))
-    return float((np.sign(ours[:, None] - theirs) + 1).mean() / 2)
+def _above(groups: list[np.ndarray]) -> np.ndarray:
+    """The probability that a run of an arm scores higher than one of another; ties count half. The mean over tasks.
+
+    Args:
+        groups: the runs of the first arm on each task, (..., runs), then those of the other one.
+    """
+    half = len(groups) // 2
+    shares = [
+        (np.sign(ours[..., :, None] - theirs[..., None, :]) + 1).mean(axis=(-2, -1)) / 2
+        for ours, theirs in zip(groups[:half], groups[half:], strict=True)
+    ]
+    return np.asarray(np.mean(shares, axis=0))
 
 
 def _verdicts(report: Report) -> Iterator[Check]:
@@ -414,7 +478,7 @@ def _verdicts(report: Report) -> Iterator[Check]:
 @dataclass
 class _Asked:
     row: Row
-    task: Task | None
+    tasks: list[Task]
     forms: list[Form]
     p: dict[str, float]
 
@@ -435,7 +499,7 @@ def _answers(report: Report) -> Iterator[Check]:
             one = form(task, [row["arm"]], [other], measure)
             if one is None:
                 continue
-            single[row["arm"], row["task"]] = _Asked(row, task, [one], claims(question, [one], report.rules.margin))
+            single[row["arm"], row["task"]] = _Asked(row, [task], [one], claims(question, [one], report.rules.margin))
             if question == "random" and one.gain is not None:
                 control = form(task, ["dense"], [other], measure)
                 yield f"{where} headroom", row["headroom"], None if control is None else control.normalised()
@@ -443,35 +507,118 @@ def _answers(report: Report) -> Iterator[Check]:
             if one.gain is not None and before.size:
                 above = task.of("dense", measure).mean() - before.mean()
                 yield f"{where} from the start", row["from_start"], one.raw() / above if above > 1e-9 else None
-            if row["answer"] in POSITIVE:
-                seen = _no_failure_seen(report, task, row["arm"], measure, one.normalised())
-                yield f"{where} no failure", row["no_failure_rate"], seen
         yield from _answers_of(report, question, single)
         pooled = {}
         for row in (row for row in own if row["task"] == ALL):
-            forms = [
-                asked.forms[0]
+            of_arm = [
+                asked
                 for (arm, _), asked in single.items()
                 if arm == row["arm"] and asked.row["answer"] is not None and asked.forms[0].gain is not None
             ]
-            if forms:
-                pooled[row["arm"], ALL] = _Asked(row, None, forms, claims(question, forms, report.rules.margin))
+            if of_arm:
+                forms, tasks = [asked.forms[0] for asked in of_arm], [asked.tasks[0] for asked in of_arm]
+                pooled[row["arm"], ALL] = _Asked(row, tasks, forms, claims(question, forms, report.rules.margin))
         yield from _answers_of(report, question, pooled)
         yield from _pooled(report, question, pooled)
 
 
-def _no_failure_seen(report: Report, task: Task, arm: str, measure: str, difference: float) -> float | None:
+def _no_failure_seen(report: Report, one: "_Asked", tasks: Sequence[Task]) -> tuple[float | None, int | None]:
     """The failure rate that an arm's runs don't exclude, if none failed and such a rate would take it below the margin.
 
-    Only where failures occur: some run of an arm failed and another didn't, or the metric is a success rate.
+    Only on tasks where failures occur: some run of an arm failed and another didn't, or the metric is a success rate.
+    Then, the least number of seeds without a failure that would exclude it, up to 1,000.
     """
-    failed, runs = _failed(task, arm)
-    occur = task.metric == "success" or any(0 < bad < n for bad, n in (_failed(task, one) for one in task.recipes))
-    to_dense = form(task, [arm], ["dense"], measure)
-    if failed or not occur or to_dense is None:
-        return None
-    rate = 1 - report.rules.level ** (1 / runs)
-    return rate if difference - (1 + to_dense.normalised()) * rate < -report.rules.margin else None
+    arm, level = one.row["arm"], report.rules.level
+    if one.row["answer"] not in POSITIVE or any(of.gain is None for of in one.forms):
+        return None, None
+    runs, scores = [], []
+    for task in tasks:
+        failed, number = _failed(task, arm)
+        occur = task.metric == "success" or any(
+            0 < bad < n for bad, n in (_failed(task, name) for name in task.recipes)
+        )
+        to_dense = form(task, [arm], ["dense"], report.measures[arm, task.name, one.row["question"]])
+        assert to_dense is not None
+        if not failed and occur:
+            runs.append(number)
+            scores.append(1 + to_dense.normalised())
+
+    def below(seeds: int) -> bool:
+        lost = sum(score * (1 - level ** (1 / max(n, seeds))) for score, n in zip(scores, runs, strict=True))
+        return mean_of(one.forms) - lost / len(tasks) < -report.rules.margin
+
+    if not runs or not below(0):
+        return None, None
+    return 1 - level ** (1 / min(runs)), next((n for n in range(min(runs), 1001) if not below(n)), None)
+
+
+def _standard_error(forms: Sequence[Form], at: float, more: int = 0) -> tuple[float, float]:
+    """Standard error and degrees of freedom of the mean normalised difference, minus `at`, with more runs of each arm.
+
+    Untrained policies stay as they are.
+    """
+    parts = []
+    for of in forms:
+        for one in of.samples:
+            share = (one.weight - at * one.on_gain) / (of.gain or 1.0) / len(forms)
+            n = one.n if one.on_gain < 0 else one.n + more
+            parts += [(share**2 * one.variance / n, n - 1)] if share else []
+    return _error(parts)
+
+
+def detectable(forms: Sequence[Form], at: float, level: float) -> float | None:
+    """How far above `at` a true difference has a power of 80 %, by the noncentral t distribution.
+
+    Runs that are all alike show any difference, if there are enough of them.
+    """
+    error, df = _standard_error(forms, at)
+    if not error:
+        return 0.0 if max(1 / math.comb(n + m, n) for n, m in (of.two_fewest for of in forms)) <= level else None
+    critical = stats.t.isf(level, df)
+    return float(optimize.brentq(lambda shift: stats.nct.sf(critical, df, shift) - 0.8, 0, 1e3)) * error
+
+
+def more_seeds(question: str, of: Form, margin: float, level: float) -> int | None:
+    """The least number of more seeds for which some claim has a power of 80 %; None if more than 100."""
+    estimate = of.raw() if of.gain is None else of.normalised()
+    above, below = (-margin, 1), (margin, -1)
+    sides = {"dense": [[above], [(-margin, -1)]], "random": [[(0.0, 1)], [(0.0, -1)], [above, below]]}[question]
+    if of.gain is None:
+        sides = sides[:2]
+
+    def power(at: float, sign: int, more: int) -> float:
+        error, df = _standard_error([of], at, more)
+        distance = sign * (estimate - at)
+        if distance <= 1e-9:
+            return 0.0
+        shift = min(distance / error, 1e3) if error else math.inf
+        return 1.0 if shift > 100 else float(stats.nct.sf(stats.t.isf(level, df), df, shift))
+
+    for more in range(1, 101):
+        if any(sum(power(at, sign, more) for at, sign in claim) - len(claim) + 1 >= 0.8 for claim in sides):
+            return more
+    return None
+
+
+def _power(report: Report, question: str, asked: Mapping[tuple[str, str], "_Asked"], family: int) -> Iterator[Check]:
+    """What can be detected, and how many seeds an open answer needs, at the level divided by the number of tests."""
+    margin, level = report.rules.margin, report.rules.level / max(family, 1)
+    for key, one in asked.items():
+        if one.row["answer"] is None:
+            continue
+        where, has_scale = f"answer {key} {question}", all(of.gain is not None for of in one.forms)
+        least = detectable(one.forms, -margin if question == "dense" else 0.0, level)
+        yield f"{where} detectable", one.row["detectable"], least if has_scale else None
+        rate, seeds = _no_failure_seen(report, one, one.tasks)
+        yield f"{where} no failure seen", one.row["no_failure_rate"], rate
+        yield f"{where} seeds without a failure", one.row["no_failure_seeds"], seeds
+        if one.row["task"] != ALL:
+            raw = None if least is None else least * (one.forms[0].gain or 1.0)
+            yield f"{where} detectable, raw", one.row["raw_detectable"], raw
+            is_open = one.row["answer"] == "open"
+            more = more_seeds(question, one.forms[0], margin, level) if is_open else None
+            yield f"{where} more seeds", one.row["more_seeds"], more
+            yield f"{where} at least", one.row["more_seeds_at_least"], (more or 101) if is_open else None
 
 
 def _answers_of(report: Report, question: str, asked: Mapping[tuple[str, str], _Asked]) -> Iterator[Check]:
@@ -488,6 +635,46 @@ def _answers_of(report: Report, question: str, asked: Mapping[tuple[str, str], _
             yield f"{where} (Holm)", one.row[f"p_holm_{name}"], adjusted.get(key, {}).get(claim)
         if key in counted:
             yield f"answer {key} {question}", one.row["answer"], answer(question, adjusted[key], report.rules.level)
+    yield from _power(report, question, asked, len(counted))
+
+
+_P_OF = {
+    "better": "p_random_better",
+    "equivalent": "p_random_equivalent",
+    "superior": "p_dense_superior",
+    "non-inferior": "p_dense_non_inferior",
+}
+
+
+def _claimed(report: Report) -> Iterator[Check]:
+    """The verdicts' tables repeat the answers, with the claim that is the answer or else has the least p-value."""
+    asked = {(row["arm"], row["task"], row["question"].split()[-1]): row for row in report.table("answers")}
+    for table, task in (("verdicts", None), ("verdicts_over_tasks", ALL)):
+        for row in report.table(table):
+            for question in CLAIMS:
+                of = asked.get((row["arm"], task or row["task"], question))
+                if of is None or of["answer"] is None:
+                    continue
+                where = f"{table} {row['arm']} {task or row['task']} {question}"
+                yield f"{where} answer", row[f"answer_{question}"], of["answer"]
+                p = {claim: of[_P_OF.get(claim, f"p_{question}_worse")] for claim in CLAIMS[question]}
+                adjusted = {
+                    claim: of[_P_OF.get(claim, f"p_{question}_worse").replace("p_", "p_holm_", 1)] for claim in p
+                }
+                known = {claim: value for claim, value in adjusted.items() if value is not None}
+                claim = row[f"claim_{question}"]
+                yield f"{where} p", row[f"p_{question}"], p[claim]
+                yield f"{where} p (Holm)", row[f"p_holm_{question}"], adjusted[claim]
+                if of["answer"] == "open":
+                    yield f"{where} least p", adjusted[claim], min(known.values())
+                else:
+                    yield f"{where} claim", claim, of["answer"]
+    for row in report.table("decisions"):
+        for column, given in row.items():
+            task, against, question = column.rpartition(", against ")
+            if against:
+                of = asked.get((row["arm"], task, question))
+                yield f"decisions {row['arm']} {column}", given, of and of["answer"]
 
 
 def _pooled(report: Report, question: str, pooled: Mapping[tuple[str, str], _Asked]) -> Iterator[Check]:
@@ -608,6 +795,7 @@ def _sides(text: str) -> tuple[list[str], list[str]]:
 
 
 def _methods(report: Report) -> Iterator[Check]:
+    families: dict[tuple[str, str], dict[str, Row]] = {}
     for row in report.table("gradient_against_magnitude"):
         over = report.ready if row["task"] == ALL else [report.tasks[row["task"]]]
         found = [
@@ -620,6 +808,10 @@ def _methods(report: Report) -> Iterator[Check]:
             yield f"{where} {side}", row[f"difference_{side}"], limit
         if row["p"] is not None:
             yield f"{where} p", row["p"], min(1.0, 2 * min(p_above(forms, 0), p_below(forms, 0)))
+            families.setdefault((row["measure"], row["task"]), {})[where] = row
+    for of in families.values():
+        for where, p in holm({where: row["p"] for where, row in of.items()}).items():
+            yield f"{where} p (Holm)", of[where]["p_holm"], p
 
 
 def _costs(report: Report) -> Iterator[Check]:
