@@ -14,6 +14,7 @@ import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.distributions import DiagGaussianDistribution, SquashedDiagGaussianDistribution
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from torch.nn.functional import softplus
 
@@ -47,14 +48,15 @@ def recorded_noise(recorded: Recorded) -> Iterator[np.ndarray]:
         yield of_critic
 
 
-def weights_of(model: SAC) -> dict[str, torch.Tensor]:
-    """Every weight by rlottery's name for it. The actor's two output layers are one layer there."""
+def weights_of(model: SAC, critic: ContinuousCritic | None = None) -> dict[str, torch.Tensor]:
+    """Every weight by rlottery's name for it. The actor's two output layers are one layer there.
+
+    Args:
+        critic: the critics, if they aren't the model's: its targets.
+    """
     found = {}
-    stacks = {
-        "actor": model.actor.latent_pi,
-        "critic.q1": model.critic.q_networks[0],
-        "critic.q2": model.critic.q_networks[1],
-    }
+    q1, q2 = (critic or model.critic).q_networks
+    stacks = {"actor": model.actor.latent_pi, "critic.q1": q1, "critic.q2": q2}
     for name, stack in stacks.items():
         layers = [module for module in stack if isinstance(module, torch.nn.Linear)]
         for index, layer in enumerate(layers):
