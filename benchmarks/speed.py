@@ -263,14 +263,15 @@ def _digits(value: float) -> str:
 
 def _describe_machine() -> dict[str, Any]:
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": len(available_cores()),
         "system": platform.platform(),
         "python": platform.python_version(),
     }
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
+    """The name of this machine's processor."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():

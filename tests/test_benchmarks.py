@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks import gpu
 from benchmarks.flops import METAWORLD, Shapes, update_flops, with_unread_gradients
 from benchmarks.ratios import harmonic_mean, scaling, share_of_limit, share_of_serial_rate, summarise
 from benchmarks.speed import Quantity
@@ -81,3 +82,26 @@ def test_bars() -> None:
     assert Quantity("time", samples, "s", below=0.72).met is False
     assert Quantity("time", samples, "s", below=0.73).met is True
     assert Quantity("no bar", samples).met is None
+
+
+class TestGpu:
+    """`benchmarks.gpu` at the scale of a CPU, where its times say nothing."""
+
+    def test_agents_are_updated_as_in_training_and_alone(self) -> None:
+        for _, update in gpu.programs(2):
+            update()
+
+    def test_forms_of_a_sparse_layer_compute_the_same(self) -> None:
+        _, *sparse = gpu.layer_forms(0.95)
+        losses = {name: float(step()[0]) for name, step in sparse}
+        assert set(losses) == {"masked dense", "gathered inputs", "BCOO"}
+        assert list(losses.values()) == pytest.approx([losses["masked dense"]] * 3, rel=1e-4)
+
+    def test_without_a_gpu_it_says_what_to_install(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.argv", ["gpu.py"])
+        with pytest.raises(SystemExit) as stopped:
+            gpu.main()
+        assert stopped.value.code == 2
+        assert "uv sync --extra cuda12" in capsys.readouterr().err

@@ -74,8 +74,8 @@ class Group:
         with self._lock:
             if self._made is None:
                 self._made = (algorithm, settings, spec)
-                self._update, self._unpack = _compile(algorithm, settings, spec)
-                self._states = _spread(state, self._size)
+                self._update, self._unpack = compile_together(algorithm, settings, spec)
+                self._states = spread(state, self._size)
             if self._made != (algorithm, settings, spec):
                 raise ValueError("agents of different algorithms, settings or sizes can't be trained together")
         self.put(place, state)
@@ -177,7 +177,7 @@ class _Member(Learner):
         self._is_dense = not state.masks
         self._networks: jax.Array | None = None
         self._acting: tuple[Tree, dict[str, np.ndarray]] | None = jax.tree.map(np.asarray, _acting(algorithm, state))
-        group.join(place, algorithm, settings, spec, _with_masks(state))
+        group.join(place, algorithm, settings, spec, with_masks(state))
 
     @property
     def state(self) -> Any:
@@ -188,7 +188,7 @@ class _Member(Learner):
     def state(self, state: Any) -> None:
         self._is_dense = not state.masks
         self._acting = jax.tree.map(np.asarray, _acting(self.algorithm, state))
-        self._group.put(self._place, _with_masks(state))
+        self._group.put(self._place, with_masks(state))
 
     def update(self, rows: np.ndarray) -> UpdateResult:
         result, self._networks = self._group.update(self._place, rows)
@@ -222,7 +222,7 @@ def _acting(algorithm: Algorithm, state: Any) -> tuple[Tree, dict[str, Any]]:
     return algorithm.acting(state.params), algorithm.acting_arrays(state)
 
 
-def _with_masks(state: Any) -> Any:
+def with_masks(state: Any) -> Any:
     """`state`; if it is dense, with masks that prune nothing."""
     if state.masks:
         return state
@@ -231,7 +231,7 @@ def _with_masks(state: Any) -> Any:
 
 
 @cache
-def _compile(
+def compile_together(
     algorithm: Algorithm, settings: Any, spec: Spec
 ) -> tuple[Callable[..., tuple[Any, jax.Array, jax.Array]], Callable[[np.ndarray], UpdateResult]]:
     """The program that updates a group of n agents, and the function that unpacks the result of one.
@@ -264,7 +264,7 @@ def _take(states: Any, place: int) -> Any:
 
 
 @partial(jax.jit, static_argnums=1)
-def _spread(state: Any, size: int) -> Any:
+def spread(state: Any, size: int) -> Any:
     """`size` copies of a state, stacked."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size, *leaf.shape)), state)
 
