@@ -16,6 +16,8 @@ class KernelsHook(BuildHookInterface):
     """Compiles the kernels. A wheel that contains them is for one platform and any Python 3."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if sys.platform == "win32":
+            self.app.abort("rlottery runs on Linux and macOS. On Windows, install it in WSL (wsl --install).")
         made = _build_module(Path(self.root)).build()
         if not made.built:
             self.app.display_warning(
