@@ -89,10 +89,31 @@ class DiscreteRunSpaces(TypedDict):
 
 
 class SourceFile(TypedDict):
-    """A file of another tool that a run was made from: its name and checksum."""
+    """A file of another tool that a run was made from.
+
+    Attributes:
+        file: its name.
+        sha256: of its bytes.
+        content: SHA-256 of the arrays and settings that were read from it. Versions before this key recorded none.
+    """
 
     file: LongText
     sha256: Name
+    content: NotRequired[Name]
+
+
+class Reconstructed(TypedDict):
+    """Initial weights that the agent's library made again.
+
+    Attributes:
+        seed: that of the agent.
+        by: what made them: "stable-baselines3 2.9.2, torch 2.13.0".
+        correlation: with the trained weights, the smallest of all networks.
+    """
+
+    seed: Count
+    by: LongText
+    correlation: float
 
 
 class Imported(TypedDict):
@@ -101,7 +122,9 @@ class Imported(TypedDict):
     Attributes:
         agent: the file of the agent.
         library: what trained it.
-        initial: the file of its initial weights; without it, they are not known, and the run's are the agent's own.
+        initial: the file of its initial weights, or its seed; without it, they are not known, and the run's are the
+            agent's own.
+        reconstructed: how they were made from the seed, or that a file has the same.
         replay: the file of its replay buffer.
         collected: how many environment steps were taken with the agent for the replay buffer.
         notes: what could not be taken over, one sentence each.
@@ -110,6 +133,7 @@ class Imported(TypedDict):
     agent: SourceFile
     library: LongText
     initial: NotRequired[SourceFile]
+    reconstructed: NotRequired[Reconstructed]
     replay: NotRequired[SourceFile]
     collected: NotRequired[Count]
     notes: Annotated[list[LongText], Field(max_length=100)]

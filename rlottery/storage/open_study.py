@@ -1,5 +1,6 @@
 """Opening a study: its settings, from its config file or from its data folder."""
 
+import json
 import os
 import shlex
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from rlottery.config import Config, load_config
 from rlottery.errors import ConfigError, StudyError
 from rlottery.storage.local_modules import allow_local_modules
-from rlottery.storage.paths import Store
+from rlottery.storage.paths import CONFIG, Store
 from rlottery.storage.study_record import config_from_record, read_study_record
 
 
@@ -18,23 +19,27 @@ def config_to_run(path: Path, overrides: Sequence[str] = ()) -> Config:
     Its own tasks (module:Id) and criteria may be modules next to it, or in the working directory.
 
     Args:
+        path: the file, or the folder of the study, which has it and its data (`_opened`).
         overrides: `key.path=value`, as on the command line.
 
     Raises ConfigError if the file has an error, or `check_may_write` does.
     """
-    check_may_write(load_config(path, overrides), path, overrides)  # before anything is imported
+    path, found = _opened(path, overrides)
+    check_may_write(load_config(path, found), path, overrides)  # before anything is imported
     allow_local_modules([path.parent, Path.cwd()])
-    return load_config(path, overrides, runs_code=True)
+    return load_config(path, found, runs_code=True)
 
 
 def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The settings of a study, which may not have been started yet, from its config file or its data folder.
+    """The settings of a study, which may not have been started yet.
 
-    Nothing that the study names is imported.
+    They are those of its config file, its data folder, or the folder with both (`_opened`). Nothing that the study
+    names is imported.
 
     Raises ConfigError if the config file has an error, or overrides are given for a data folder; StudyError if the
     folder holds no study, or no record of its settings.
     """
+    path, found = _opened(path, overrides)
     if path.is_dir():
         if overrides:
             raise ConfigError(
@@ -44,7 +49,27 @@ def config_from_study(path: Path, overrides: Sequence[str] = ()) -> Config:
         return config_from_record(read_study_record(path), path)
     if not path.exists() and not path.suffix:
         raise StudyError(f"There is no study at {path}. Give a study's data folder or its config file.")
-    return load_config(path, overrides)
+    return load_config(path, found)
+
+
+def _opened(path: Path, overrides: Sequence[str]) -> tuple[Path, list[str]]:
+    """The config file of a study that may be given by the folder with its config and its data, and its overrides.
+
+    A `data` folder is relative to the working directory. One that is next to the config is taken if the study is given
+    by its folder, or if only that one has runs: the config is used from another folder than usual.
+
+    Raises ConfigError if the config file has an error.
+    """
+    is_folder = (path / CONFIG).is_file() and not Store(path).runs.is_dir()
+    path = path / CONFIG if is_folder else path
+    if any(override.partition("=")[0].strip() == "data" for override in overrides) or not path.is_file():
+        return path, list(overrides)
+    data = load_config(path, overrides).data
+    beside = path.parent / data
+    taken = is_folder or (Store(beside).runs.is_dir() and not Store(data).runs.is_dir())
+    if not taken or not Path(os.path.realpath(beside)).is_relative_to(os.path.realpath(path.parent)):
+        return path, list(overrides)
+    return path, [f"data={json.dumps(str(beside))}", *overrides]
 
 
 def config_from_started_study(path: Path, overrides: Sequence[str] = (), *, writes: bool = False) -> Config:
@@ -54,6 +79,7 @@ def config_from_started_study(path: Path, overrides: Sequence[str] = (), *, writ
         writes: whether files are written to the data folder; then `check_may_write`.
     """
     config = config_from_study(path, overrides)
+    path, _ = _opened(path, overrides)
     if path.is_dir():
         return config
     if writes:

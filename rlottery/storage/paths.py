@@ -38,6 +38,8 @@ from rlottery.errors import StudyError
 from rlottery.storage.temporary_files import probe_path
 from rlottery.storage.transitions import Transitions
 
+CONFIG = "config.yaml"
+"""The config of a study in a folder of its own."""
 DENSE = "dense"
 LOCKS = ".locks"
 CLUSTER = ".cluster"

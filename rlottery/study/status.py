@@ -59,6 +59,10 @@ def status_table(config: Config) -> Group:
         # Which methods and controls of `pruning:` a study has, its folders say: those of any task and seed.
         begun = {arm for task in config.tasks for seed in config.seeds for arm in store.arms(task.name, seed)}
         listed = [arm for arm in listed if arm in begun]
+        if not listed and any(
+            _is_imported(store.run(task.name, seed, DENSE)) for task in config.tasks for seed in config.seeds
+        ):
+            listed = [arm.name for arm in arms_of(config, None)]  # of the method that a run has by default
     states: list[str] = []
     of_untrained: list[str] = []
     submitted = open_runs(store)
@@ -89,6 +93,12 @@ def status_table(config: Config) -> Group:
         *(Sentence(line, "yellow") for line in others),
         Sentence(_summary(states, of_untrained)),
     )
+
+
+def _is_imported(files: RunFiles) -> bool:
+    """Whether a run is an agent of another library, which is complete from the start."""
+    found = _manifest_or_error(files)
+    return found is not None and not isinstance(found, StudyError) and "imported" in found
 
 
 def _line(task: str, seed: str, arm: str, state: State) -> RunLine:
@@ -245,6 +255,8 @@ def _ended_state(files: RunFiles, manifest: Manifest) -> State:
     suffix = f", in {sessions} sessions" if sessions > 1 else ""
     if (imported := manifest.get("imported")) is not None:
         start = "" if "initial" in imported else "; initial weights not known: tickets are fine-tuned"
+        if "reconstructed" in imported:
+            start = f"; initial weights from seed {imported['reconstructed']['seed']}"
         return State("done", f"imported from {imported['agent']['file']}, {imported['library']}{start}")
     return State("done", f"in {duration(manifest.get('seconds', 0.0))}{suffix}", _effective_text(manifest))
 
