@@ -7,7 +7,8 @@
     >>> study = rlottery.load_study("data")  # doctest: +SKIP
     >>> policy = rlottery.load_agent("data/runs/Pendulum-v1/seed_0/dense")  # doctest: +SKIP
 
-`prune` makes a mask for anybody's arrays, without a study, and `load_mask` reads one:
+`import_agent` brings an agent of another library into a study. `prune` makes a mask for anybody's arrays, without a
+study, and `load_mask` reads one:
 
     >>> mask = rlottery.prune(weights, "magnitude", sparsity=0.9)  # doctest: +SKIP
 
@@ -27,15 +28,18 @@ if TYPE_CHECKING:
     from rlottery.pruning.as_function import prune
     from rlottery.pruning.parameter_mask import ParameterMask, load_mask
     from rlottery.report.notebook import Study, load_study
+    from rlottery.study.importing import ImportedAgent, import_agent
     from rlottery.study.run import Outcome
 
 __all__ = [
+    "ImportedAgent",
     "Outcome",
     "ParameterMask",
     "Policy",
     "RlotteryError",
     "Study",
     "__version__",
+    "import_agent",
     "load_agent",
     "load_mask",
     "load_study",
@@ -44,11 +48,13 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ImportedAgent": "rlottery.study.importing",
     "Outcome": "rlottery.study.run",
     "ParameterMask": "rlottery.pruning.parameter_mask",
     "Policy": "rlottery.export.policy",
     "RlotteryError": "rlottery.errors",
     "Study": "rlottery.report.notebook",
+    "import_agent": "rlottery.study.importing",
     "load_agent": "rlottery.export.policy",
     "load_mask": "rlottery.pruning.parameter_mask",
     "load_study": "rlottery.report.notebook",

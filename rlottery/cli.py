@@ -57,7 +57,9 @@ Trust = Annotated[
         "--trust", help="Run code that a study of somebody else names: its tasks and criteria. Your own need no flag."
     ),
 ]
-StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="The study's config file or its data folder.")]
+StudyArgument = Annotated[
+    str, typer.Argument(metavar="STUDY", help="The study's config file, its data folder, or the folder with both.")
+]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -540,6 +542,14 @@ def import_(
     initial: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The agent as it was before training, saved in the same way.")
     ] = None,
+    initial_from_seed: Annotated[
+        bool,
+        typer.Option(
+            "--initial-from-seed",
+            help="Let Stable-Baselines3 make its initial weights again, from the seed in its file. Needs "
+            "--library-python.",
+        ),
+    ] = False,
     collect: Annotated[
         int,
         typer.Option(
@@ -552,7 +562,9 @@ def import_(
     ] = None,
     mapping: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="For files of weights: which tensors are which layers (docs/import.md)."),
+        typer.Option(
+            metavar="FILE", help="For files of weights: which tensors are which layers (docs/import-libraries.md)."
+        ),
     ] = None,
     algorithm: Annotated[str | None, typer.Option(metavar="NAME", help="sac, td3, dqn or ppo.")] = None,
     seed: Annotated[
@@ -564,20 +576,42 @@ def import_(
     study: Annotated[
         Path | None, typer.Option(metavar="CONFIG", help="The config file of a study that gets the run, instead.")
     ] = None,
+    library_python: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PYTHON",
+            help="A Python that has the agent's library, such as venv/bin/python. Allows it to execute what is pickled "
+            "in the files, in a process of its own, where they can't be read otherwise.",
+        ),
+    ] = None,
 ) -> None:
     """Make a dense run from an agent that another library trained, to prune it and to train tickets.
 
     If the folder has no study yet, its config.yaml gets the agent's settings. Then: rlottery run (docs/import.md)
     """
-    from rlottery.study.importing import Request, import_agent
+    from rlottery.study.importing import import_agent
 
     work_is_in_files()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     with plain_errors():
-        request = Request(
-            agent, task, initial, replay, algorithm, seed, to, study, overrides or (), normalisation, collect, mapping
+        made = import_agent(
+            agent,
+            overrides or (),
+            task=task,
+            initial=initial,
+            initial_from_seed=initial_from_seed,
+            replay=replay,
+            collect=collect,
+            normalisation=normalisation,
+            mapping=mapping,
+            algorithm=algorithm,
+            seed=seed,
+            to=to,
+            study=study,
+            library_python=library_python,
+            say=lambda line: typer.echo(printable(line), err=True),
         )
-        typer.echo(printable(import_agent(request, lambda line: typer.echo(printable(line), err=True))))
+        typer.echo(printable(str(made)))
 
 
 @app.command()

@@ -1,6 +1,8 @@
 """Agents that the real libraries trained act in the same way once they are imported, and can be pruned and trained."""
 
 import json
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,10 @@ from scipy.special import log_softmax
 import rlottery
 from rlottery.config import load_config
 from rlottery.export.policy import mlp_outputs
+from rlottery.interop.library import Library
+from rlottery.interop.read_agent import read_agent
+from rlottery.interop.reconstruction import Reconstruction, reconstructed
+from rlottery.interop.replay import read_replay
 from rlottery.interop.torch_file import read_torch
 from rlottery.storage.disk import read_arrays
 from tests.command import call, refusal
@@ -51,6 +57,13 @@ AGENTS: dict[str, dict[str, Any]] = {
         "normalise": True,
     },
     "ppo discrete": {"algorithm": "PPO", "task": "CartPole-v1", "steps": 128, "n_steps": 64, "policy_kwargs": RELU},
+    "scheduled": {
+        "algorithm": "TD3",
+        "task": "Pendulum-v1",
+        **OFF_POLICY,
+        "policy_kwargs": {"net_arch": [8, 6]},
+        "constant": 3e-4,
+    },
     "tanh": {"algorithm": "PPO", "task": "CartPole-v1", "steps": 64, "n_steps": 64},
     "a2c": {"algorithm": "A2C", "task": "CartPole-v1", "steps": 10},
     "ddpg": {"algorithm": "DDPG", "task": "Pendulum-v1", **OFF_POLICY},
@@ -142,6 +155,87 @@ def test_the_replay_is_what_the_library_stored(name: str, sb3_agents: Path) -> N
         assert stored["actions"].sum() == len(actions)
         actions, stored["actions"] = actions[:, 0], stored["actions"].argmax(axis=1)
     np.testing.assert_array_equal(stored["actions"], actions)
+
+
+FROM_SEED = ["sac of two", "td3", "dqn", "ppo"]
+
+
+def check_reconstruction(files: Path, python: Path) -> Reconstruction:
+    """The library makes exactly the weights that the agent began with."""
+    made = reconstructed(read_agent(files / "agent.zip"), Library(python))
+    initial = read_agent(files / "initial.zip").agent
+    own = [name for name in initial.arrays if not name.startswith(("optimizer.", "updates"))]
+    for name in own:
+        np.testing.assert_array_equal(made.agent.arrays[name], initial.arrays[name])
+    assert made.seed == 0 and 0.5 < made.correlation < 1 and any(name.startswith("params.") for name in own)
+    return made
+
+
+@pytest.mark.parametrize("name", FROM_SEED)
+def test_initial_weights_are_those_that_the_library_makes_from_the_seed(
+    name: str, sb3_agents: Path, sb3_python: Path
+) -> None:
+    made = check_reconstruction(sb3_agents / name, sb3_python)
+    assert re.fullmatch(r"stable-baselines3 2\.9\.\d, torch 2\.13\.\d\S*", made.by)
+
+
+def test_an_import_with_initial_weights_from_the_seed(sb3_agents: Path, sb3_python: Path) -> None:
+    files, how = sb3_agents / "td3", ("--initial-from-seed", "--library-python", sb3_python)
+    output = imported(files / "agent.zip", "--task", "Pendulum-v1", *how, *QUICK)
+    assert "Initial weights: reconstructed from seed 0 by stable-baselines3 2.9.2, torch" in output
+    run = Path("data/runs/Pendulum-v1/seed_0/dense")
+    expected = read_agent(files / "initial.zip").agent.arrays
+    initial = read_arrays(run / "initial.safetensors")
+    for name, array in initial.items():
+        np.testing.assert_array_equal(array, expected[f"params.{name}"])
+    record = json.loads((run / "manifest.json").read_text())["imported"]
+    assert record["reconstructed"]["seed"] == 0 and record["initial"]["file"] == "seed 0"
+    # The file has the same weights, so it is the same import.
+    again = imported(files / "agent.zip", "--task", "Pendulum-v1", "--initial", files / "initial.zip", *how)
+    assert "Nothing was changed" in again
+
+
+def test_weights_of_another_seed_are_refused(sb3_agents: Path, sb3_python: Path, tmp_path: Path) -> None:
+    how = ("--task", "Pendulum-v1", "--initial-from-seed", "--library-python", sb3_python)
+
+    def with_seed(name: str, seed: int | None) -> Path:
+        with zipfile.ZipFile(sb3_agents / "td3" / name) as archive:
+            files = {entry: archive.read(entry) for entry in archive.namelist()}
+        files["data"] = json.dumps({**json.loads(files["data"]), "seed": seed}).encode()
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for entry, data in files.items():
+                archive.writestr(entry, data)
+        return tmp_path / name
+
+    assert "can't be confirmed as the agent's initial ones" in refusal("import", with_seed("agent.zip", 1), *how)
+    assert "trained without a seed" in refusal("import", with_seed("agent.zip", None), *how)
+    other = sb3_agents / "td3" / "agent.zip"
+    message = refusal("import", other, *how, "--initial", other)
+    assert "doesn't have the weights that stable-baselines3" in message and "differ by up to" in message
+
+
+def test_a_constant_schedule_is_read_by_executing_it(sb3_agents: Path, sb3_python: Path) -> None:
+    file = sb3_agents / "scheduled" / "agent.zip"
+    task = ("--task", "Pendulum-v1", *QUICK)
+    assert "Its learning rate is a schedule" in imported(file, *task)
+    assert "schedule" not in imported(file, *task, "--to", "executed", "--library-python", sb3_python)
+    assert load_config(Path("executed/config.yaml")).td3.actor_learning_rate == 3e-4
+
+
+def test_the_library_reads_a_replay_as_the_interpreter_does(sb3_agents: Path, sb3_python: Path, tmp_path: Path) -> None:
+    file = sb3_agents / "sac of two" / "replay.pkl"
+    executed = read_replay(own_class(file, tmp_path), 3, 1, discrete=False, library=Library(sb3_python)).transitions
+    for name, array in read_replay(file, 3, 1, discrete=False).transitions.fields.items():
+        np.testing.assert_array_equal(executed.fields[name], array)
+
+
+def own_class(file: Path, folder: Path) -> Path:
+    """The replay in a list that a function takes it out of, so that only executing can read it."""
+    path = folder / "own.pkl"
+    inner = file.read_bytes()
+    start = b"\x80\x04coperator\nitemgetter\n(K\x00tR(]"
+    path.write_bytes(start + inner[2:-1] + b"atR.")
+    return path
 
 
 SBX = {
@@ -238,7 +332,7 @@ def test_weights_that_cant_be_used_are_refused(torch_agents: Path) -> None:
     assert "it isn't known what its layers are for: model.network.0" in why("checkpoint.pth")
     Path("mapping.yaml").write_text("algorithm: dqn\nactivation: tanh\nnetworks: {q: [network.0]}\n")
     assert "mapping.yaml:2: activation" in why("dqn.cleanrl_model", "--mapping", "mapping.yaml")
-    assert "there is no such file; docs/import.md" in why("dqn.cleanrl_model", "--mapping", "nothing.yaml")
+    assert "there is no such file; docs/import-libraries.md" in why("dqn.cleanrl_model", "--mapping", "nothing.yaml")
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def read_cleanrl(tensors: Mapping[str, np.ndarray]) -> ForeignAgent:
     if {"critic.0", "critic.2", "critic.4"} <= names and any(name.startswith("actor") for name in names):
         raise ForeignFileError(
             "it has the layers of CleanRL's PPO, whose hidden layers have tanh, and those of agents here ReLU. If "
-            "yours have ReLU, give a mapping: --mapping FILE (docs/import.md)"
+            "yours have ReLU, give a mapping: --mapping FILE (docs/import-libraries.md)"
         )
     raise _unknown(names)
 
@@ -44,7 +44,7 @@ def read_cleanrl(tensors: Mapping[str, np.ndarray]) -> ForeignAgent:
 def _unknown(names: Collection[str]) -> ForeignFileError:
     shown = ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
     return ForeignFileError(
-        f"it isn't known what its layers are for: {shown}. Give a mapping: --mapping FILE (docs/import.md)"
+        f"it isn't known what its layers are for: {shown}. Give a mapping: --mapping FILE (docs/import-libraries.md)"
     )
 
 

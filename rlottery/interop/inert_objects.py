@@ -26,6 +26,11 @@ from rlottery.safety.pickle_machine import (
     numpy_names,
 )
 
+
+class UnreadableError(ForeignFileError):
+    """A pickle that can't be read without executing what it names."""
+
+
 MOST_AXES = 8
 _MOST_DEPTH, _MOST_VALUES, _MOST_LETTERS = 8, 10_000, 1_000
 _LARGEST_SIZE = 2**40
@@ -102,12 +107,12 @@ class InertReader(PickleMachine):
         found = Name(module, name)
         if found not in NUMPY_NAMES and module.partition(".")[0] not in self._modules:
             shown = repr(str(found)[:100])  # escapes control characters, which a terminal would obey
-            raise ForeignFileError(f"it names {shown}, which no {self._what} needs and which was not executed")
+            raise UnreadableError(f"it names {shown}, which no {self._what} needs and which was not executed")
         return found
 
     def called(self, function: object, arguments: object) -> object:
         if not isinstance(function, Name) or type(arguments) is not tuple:
-            raise ForeignFileError("it calls something that is not a function")
+            raise UnreadableError("it calls something that is not a function")
         if function not in NUMPY_NAMES:
             return Record(str(function), arguments)
         match arguments:
@@ -125,7 +130,7 @@ class InertReader(PickleMachine):
                 return array_of(content, dtype.own, (), "C")[()]
             case (str() as text, "latin1") if function == _ENCODE:
                 return text.encode("latin1")
-        raise ForeignFileError(f"it calls {function} for something other than an array of numbers")
+        raise UnreadableError(f"it calls {function} for something other than an array of numbers")
 
     def with_state(self, target: object, state: object) -> object:
         match target, state:
@@ -143,7 +148,7 @@ class InertReader(PickleMachine):
                 return target
             case dict(), _:  # attributes of an OrderedDict, such as PyTorch's _metadata
                 return target
-        raise ForeignFileError("it sets the state of something that has none")
+        raise UnreadableError("it sets the state of something that has none")
 
     def may_repeat(self, value: object) -> bool:
         return True  # what walks through the result has a limit: `named_values`
@@ -155,7 +160,7 @@ class InertReader(PickleMachine):
         """NEWOBJ, and NEWOBJ_EX with keyword arguments."""
         kind, arguments, *_ = self._pop(2 if opcode.name == "NEWOBJ" else 3)
         if not isinstance(kind, Name):
-            raise ForeignFileError("it makes an object of something that is not a class")
+            raise UnreadableError("it makes an object of something that is not a class")
         self.stack.append({} if kind == _ORDERED_DICT else Record(str(kind), arguments))
 
     def set_items(self, opcode: Any) -> None:

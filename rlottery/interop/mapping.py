@@ -47,4 +47,4 @@ class Mapping(BaseModel):
 
 def read_mapping(path: Path) -> Mapping:
     """The mapping in a YAML file. Raises ConfigError, with file and line."""
-    return load_settings(path, Mapping, "docs/import.md has an example of a mapping")
+    return load_settings(path, Mapping, "docs/import-libraries.md has an example of a mapping")

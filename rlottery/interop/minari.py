@@ -42,13 +42,7 @@ def read_dataset(name: str, task: str, observation_size: int, actions: ActionBou
     Raises:
         StudyError: Minari isn't installed, has no such dataset here or can't read it, or it is of another space.
     """
-    minari = _minari()
-    try:
-        dataset = minari.load_dataset(name)
-    except FileNotFoundError:
-        raise StudyError(f"Minari has no dataset {name} on this machine. To get it: minari download {name}") from None
-    except Exception as error:  # whatever a damaged dataset makes h5py, json or Minari raise
-        raise StudyError(f"Minari can't read the dataset {name}: {typed_text(error)}") from None
+    dataset = open_dataset(name)
     _check_spaces(name, task, dataset, observation_size, actions)
     try:
         parts = [_episode(episode, actions) for episode in dataset.iterate_episodes()]
@@ -61,6 +55,17 @@ def read_dataset(name: str, task: str, observation_size: int, actions: ActionBou
         if not np.isfinite(values).all():
             raise StudyError(f"The dataset {name} has {field} that are not finite.")
     return whole
+
+
+def open_dataset(name: str) -> Any:
+    """A local dataset. Raises StudyError: Minari isn't installed, has no such dataset here or can't read it."""
+    minari = _minari()
+    try:
+        return minari.load_dataset(name)
+    except FileNotFoundError:
+        raise StudyError(f"Minari has no dataset {name} on this machine. To get it: minari download {name}") from None
+    except Exception as error:  # whatever a damaged dataset makes h5py, json or Minari raise
+        raise StudyError(f"Minari can't read the dataset {name}: {typed_text(error)}") from None
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,18 @@
 import hashlib
 import io
 import zipfile
+from collections import abc
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent
+from rlottery.interop.inert_objects import UnreadableError
+from rlottery.interop.library import ALLOW, Library
 from rlottery.interop.mapping import Mapping
 from rlottery.interop.replay import DAMAGED, read_normalisation
 from rlottery.interop.sb3 import read_sb3
@@ -30,11 +37,12 @@ class AgentFile:
     agent: ForeignAgent
 
 
-def read_agent(path: Path, mapping: Mapping | None = None) -> AgentFile:
+def read_agent(path: Path, mapping: Mapping | None = None, library: Library | None = None) -> AgentFile:
     """The agent in a file of Stable-Baselines3 or CleanRL, or in a file of weights.
 
     Args:
         mapping: which tensors of a file of weights are which layers.
+        library: may execute settings of the agent that can't be read otherwise.
 
     Raises ForeignFileError if there is none that can be trained here.
     """
@@ -46,7 +54,7 @@ def read_agent(path: Path, mapping: Mapping | None = None) -> AgentFile:
         if not _is_archive(data, path):
             agent = read_weights(path, data, mapping)
         elif mapping is None:
-            agent = _of_archive(data)
+            agent = _of_archive(data, None if library is None else partial(library.settings, path))
         else:
             raise ForeignFileError(
                 "it is no file of weights, or it is damaged. An agent of Stable-Baselines3 or SBX needs no mapping: "
@@ -54,16 +62,33 @@ def read_agent(path: Path, mapping: Mapping | None = None) -> AgentFile:
             )
         agent.hidden  # noqa: B018  # raises if networks differ
     except ForeignFileError as error:
-        raise ForeignFileError(f"{path} can't be imported: {str(error).rstrip('.')}.") from None
+        allow = f" {ALLOW}." if isinstance(error, UnreadableError) else ""
+        raise ForeignFileError(f"{path} can't be imported: {str(error).rstrip('.')}.{allow}") from None
     except DAMAGED:
         raise ForeignFileError(f"{path} can't be imported: its settings or its weights are damaged.") from None
     return AgentFile(path, hashlib.sha256(data).hexdigest(), agent)
 
 
-def _of_archive(data: bytes) -> ForeignAgent:
-    """The agent in an archive of Stable-Baselines3 or SBX."""
-    settings, files = open_archive(data)
-    return read_sbx(settings) if is_sbx(settings) else read_sb3(settings, files)
+def _of_archive(
+    data: bytes,
+    execute: abc.Callable[[], abc.Mapping[str, Any]] | None,
+    reconstructed: abc.Mapping[str, np.ndarray] | None = None,
+) -> ForeignAgent:
+    """The agent in an archive of Stable-Baselines3 or SBX, or another one with its settings."""
+    settings, files = open_archive(data, execute)
+    return read_sbx(settings) if is_sbx(settings) else read_sb3(settings, files, reconstructed)
+
+
+def with_weights(file: AgentFile, weights: abc.Mapping[str, np.ndarray], library: Library) -> ForeignAgent:
+    """The agent that has the settings of one in an archive, and other weights (`Library.initial`).
+
+    Raises ForeignFileError if there are none for one of its networks, or more.
+    """
+    data = read_bytes(file.path, MOST_BYTES)
+    try:
+        return _of_archive(data, partial(library.settings, file.path), weights)
+    except DAMAGED as error:
+        raise ForeignFileError(f"they can't be read: {error}") from None
 
 
 def _is_archive(data: bytes, path: Path) -> bool:

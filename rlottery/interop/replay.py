@@ -4,6 +4,7 @@ Both are pickles. They are interpreted and never executed.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,7 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from rlottery.errors import ForeignFileError
-from rlottery.interop.inert_objects import InertReader, Record
+from rlottery.interop.inert_objects import InertReader, Record, UnreadableError
+from rlottery.interop.library import ALLOW, Library
 from rlottery.interop.sb3_archive import MODULES
 from rlottery.safety.regular_files import regular
 from rlottery.storage.transitions import Transitions, one_hot
@@ -21,6 +23,7 @@ MOST_BYTES = 2**36
 DAMAGED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What reading a foreign file raises where it has something of another type than it should."""
 _BUFFERS = ("ReplayBuffer", "NStepReplayBuffer")
+_OTHERS = ("DictReplayBuffer", "HerReplayBuffer")
 
 
 @dataclass(frozen=True)
@@ -66,25 +69,44 @@ class _UpTo:
         return line
 
 
-def read_replay(path: Path, observation_size: int, action_size: int, *, discrete: bool) -> ForeignReplay:
+def read_replay(
+    path: Path, observation_size: int, action_size: int, *, discrete: bool, library: Library | None = None
+) -> ForeignReplay:
     """The transitions in a file of `save_replay_buffer`.
 
     Args:
-        observation_size, action_size, discrete: as of the task.
+        observation_size, action_size, discrete: as of the agent.
+        library: may execute the file, if it can't be read otherwise.
 
     Raises:
         ForeignFileError: it is another file, or the replay of other spaces.
     """
-    record = _object_in(path, "replay buffer")
-    kind = record.name.rpartition(".")[2]
-    if kind not in _BUFFERS:
-        raise ForeignFileError(f"{path}: it holds a {kind[:50]}, and a ReplayBuffer of flat observations is needed.")
+    state = _state_of(path, library)
     try:
-        return _replay_of(record.state, observation_size, action_size, discrete=discrete)
+        return _replay_of(state, observation_size, action_size, discrete=discrete)
     except ForeignFileError as error:
         raise ForeignFileError(f"{path}: {error}.") from None
     except DAMAGED:
         raise ForeignFileError(f"{path}: it is damaged.") from None
+
+
+def _state_of(path: Path, library: Library | None) -> Mapping[str, Any]:
+    """The attributes of the replay buffer in a file."""
+    try:
+        record = _object_in(path, "replay buffer")
+    except UnreadableError as error:
+        if library is None:
+            raise ForeignFileError(f"{error} {ALLOW}.") from None
+        return library.replay(path)
+    kind = record.name.rpartition(".")[2]
+    if kind in _BUFFERS:
+        return record.state
+    if library is None or kind in _OTHERS:
+        own = "" if kind in _OTHERS else f" One of a class that is derived from it has to be executed. {ALLOW}."
+        raise ForeignFileError(
+            f"{path}: it holds a {kind[:50]}, and a ReplayBuffer of flat observations is needed.{own}"
+        )
+    return library.replay(path)
 
 
 def read_normalisation(path: Path, observation_size: int) -> Normalisation:
@@ -128,7 +150,7 @@ def _object_in(path: Path, holds: str) -> Record:
     except OSError as error:
         raise ForeignFileError(f"{path} can't be read: {error.strerror or error}.") from None
     except ForeignFileError as error:
-        raise ForeignFileError(f"{path} can't be read as a {holds}: {error}.") from None
+        raise type(error)(f"{path} can't be read as a {holds}: {error}.") from None
     except MemoryError:
         raise ForeignFileError(f"{path} needs more memory than there is.") from None
     if not isinstance(found, Record):
@@ -192,5 +214,5 @@ def _field(state: Any, name: str, size: int, entries: int | None, what: str) -> 
     if array.ndim != wanted or len(array) != size:
         raise ForeignFileError(f"its {name} have the shape {array.shape}, which isn't that of flat {what}")
     if entries is not None and array.shape[2] != entries:
-        raise ForeignFileError(f"its {what} have {array.shape[2]} entries, and those of the task {entries}")
+        raise ForeignFileError(f"its {what} have {array.shape[2]} entries, and those of the agent {entries}")
     return array

@@ -25,16 +25,34 @@ from rlottery.safety.pickle_machine import Name
 LOG_PROB_EPSILON = 1e-6
 """What its SAC and CleanRL's add to 1 - tanh(u)^2 in the log-probability of actions; no setting of an agent."""
 _LIBRARY = "Stable-Baselines3"
+_CONTENTS = (
+    *("policy.pth", "policy.optimizer.pth", "actor.optimizer.pth", "critic.optimizer.pth"),
+    *("pytorch_variables.pth", "ent_coef_optimizer.pth"),
+)
+"""Files of an archive that hold what was learned."""
 _ALGORITHMS = {"SACPolicy": "sac", "TD3Policy": "td3", "DQNPolicy": "dqn", "ActorCriticPolicy": "ppo"}
 
 
-def read_sb3(settings: Settings, files: Mapping[str, bytes]) -> ForeignAgent:
-    """The agent in an archive. Raises ForeignFileError if it holds none that can be trained here; says why."""
+def read_sb3(
+    settings: Settings, files: Mapping[str, bytes], reconstructed: Mapping[str, np.ndarray] | None = None
+) -> ForeignAgent:
+    """The agent in an archive. Raises ForeignFileError if it holds none that can be trained here; says why.
+
+    Args:
+        reconstructed: weights in place of those in the files, by file and name: ``policy.pth/actor.mu.weight``.
+    """
     version = files.get("_stable_baselines3_version", b"").decode("ascii", "replace")[:20]
     algorithm = _algorithm(settings)
     if "policy.pth" not in files:
         raise ForeignFileError("it has no weights: the file 'policy.pth' is missing")
-    return _READERS[algorithm](settings, files, f"{_LIBRARY} {version}".strip())
+    if reconstructed is None:
+        contents = {name: read_torch(files[name]) for name in _CONTENTS if name in files}
+    else:
+        contents = {file: {} for file in dict.fromkeys(name.partition("/")[0] for name in reconstructed)}
+        for name, array in reconstructed.items():
+            file, _, inner = name.partition("/")
+            contents[file][inner] = array
+    return _READERS[algorithm](settings, contents, f"{_LIBRARY} {version}".strip())
 
 
 def _algorithm(settings: Settings) -> str:
@@ -92,17 +110,17 @@ def _twin_critics(weights: Weights, settings: Settings) -> dict[str, Layers]:
     }
 
 
-def _read_sac(settings: Settings, files: Mapping[str, bytes], library: str) -> ForeignAgent:
+def _read_sac(settings: Settings, contents: Mapping[str, Any], library: str) -> ForeignAgent:
     _check_networks(settings, "ReLU")
     notes: list[str] = []
-    weights = Weights(tensors_in(read_torch(files["policy.pth"])))
+    weights = Weights(tensors_in(contents["policy.pth"]))
     actor: Layers = {"params.actor": [*weights.sequence("actor.latent_pi."), ("actor.mu", "actor.log_std")]}
     critics = _twin_critics(weights, settings)
     targets = {f"target_critic.{name}": layers for name, layers in critics["target"].items()}
     arrays = network_arrays(weights, {**actor, **critics["params"], **targets})
     weights.check_all_used("an agent of SAC here")
     for group, layers in (("actor", actor), ("critic", critics["params"])):
-        moments = AdamState(files.get(f"{group}.optimizer.pth"), weights.names(f"{group}."))
+        moments = AdamState(contents.get(f"{group}.optimizer.pth"), weights.names(f"{group}."))
         arrays |= moments.arrays(group, layers)
     own = learning_rates(settings, notes, ("actor", "critic", "temperature"))
     own |= {"discount": settings.get("gamma"), "polyak": settings.get("tau"), "batch_size": settings.get("batch_size")}
@@ -110,18 +128,18 @@ def _read_sac(settings: Settings, files: Mapping[str, bytes], library: str) -> F
     entropy = settings.number("target_entropy")
     if entropy is not None:
         own["target_entropy"] = "auto" if entropy == -spaces_in(settings)["action_size"] else entropy
-    arrays |= _temperature(settings, files, own, notes)
+    arrays |= _temperature(settings, contents, own, notes)
     if settings.get("target_update_interval", 1) != 1:
         notes.append("Its targets were moved less often than after each update, as they are here.")
     return agent_of(settings, "sac", library, arrays, own, off_policy_training(settings, notes), notes)
 
 
 def _temperature(
-    settings: Settings, files: Mapping[str, bytes], own: dict[str, Any], notes: list[str]
+    settings: Settings, contents: Mapping[str, Any], own: dict[str, Any], notes: list[str]
 ) -> dict[str, np.ndarray]:
     """The learned temperature. Adds its first value to `own`."""
-    variables = read_torch(files["pytorch_variables.pth"]) if "pytorch_variables.pth" in files else {}
-    variables = variables if isinstance(variables, dict) else {}
+    found = contents.get("pytorch_variables.pth")
+    variables = found if isinstance(found, dict) else {}
     first = settings.get("ent_coef")
     if isinstance(first, str):
         try:
@@ -133,15 +151,15 @@ def _temperature(
         notes.append("Its temperature (ent_coef) was fixed. Here it is learned, and begins with that value.")
     log = variables.get("log_ent_coef")
     if isinstance(log, np.ndarray) and log.size == 1 and np.isfinite(log).all():
-        return {"log_temperature": np.asarray(log, np.float32).reshape(()), **_of_temperature(files)}
+        return {"log_temperature": np.asarray(log, np.float32).reshape(()), **_of_temperature(contents)}
     if own.get("initial_temperature", 0) > 0:
         return {"log_temperature": np.array(math.log(own["initial_temperature"]), np.float32)}
     raise ForeignFileError("it has no temperature (log_ent_coef)")
 
 
-def _of_temperature(files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
+def _of_temperature(contents: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Adam's state of the temperature."""
-    moments = AdamState(files.get("ent_coef_optimizer.pth"), ["log_ent_coef"])
+    moments = AdamState(contents.get("ent_coef_optimizer.pth"), ["log_ent_coef"])
     if moments.step is None:
         return {}
     mean, square = (np.asarray(of, np.float32).reshape(()) for of in moments.pair("log_ent_coef"))
@@ -152,10 +170,10 @@ def _of_temperature(files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
     }
 
 
-def _read_td3(settings: Settings, files: Mapping[str, bytes], library: str) -> ForeignAgent:
+def _read_td3(settings: Settings, contents: Mapping[str, Any], library: str) -> ForeignAgent:
     _check_networks(settings, "ReLU")
     notes: list[str] = []
-    weights = Weights(tensors_in(read_torch(files["policy.pth"])))
+    weights = Weights(tensors_in(contents["policy.pth"]))
     actor: Layers = {"params.actor": weights.sequence("actor.mu.")}
     critics = _twin_critics(weights, settings)
     targets: dict[str, Any] = {"targets.actor": weights.sequence("actor_target.mu.")}
@@ -163,7 +181,7 @@ def _read_td3(settings: Settings, files: Mapping[str, bytes], library: str) -> F
     arrays = network_arrays(weights, {**actor, **critics["params"], **targets})
     weights.check_all_used("an agent of TD3 here")
     for group, layers in (("actor", actor), ("critic", critics["params"])):
-        moments = AdamState(files.get(f"{group}.optimizer.pth"), weights.names(f"{group}."))
+        moments = AdamState(contents.get(f"{group}.optimizer.pth"), weights.names(f"{group}."))
         arrays |= moments.arrays(group, layers)
     arrays["updates"] = update_count(settings.get("_n_updates"))
     own = learning_rates(settings, notes, ("actor", "critic"))
@@ -173,23 +191,23 @@ def _read_td3(settings: Settings, files: Mapping[str, bytes], library: str) -> F
     return agent_of(settings, "td3", library, arrays, own, off_policy_training(settings, notes), notes)
 
 
-def _read_dqn(settings: Settings, files: Mapping[str, bytes], library: str) -> ForeignAgent:
+def _read_dqn(settings: Settings, contents: Mapping[str, Any], library: str) -> ForeignAgent:
     _check_networks(settings, "ReLU")
     notes: list[str] = []
-    weights = Weights(tensors_in(read_torch(files["policy.pth"])))
+    weights = Weights(tensors_in(contents["policy.pth"]))
     network: Layers = {"params.q": weights.sequence("q_net.q_net.")}
     arrays = network_arrays(weights, {**network, "target": weights.sequence("q_net_target.q_net.")})
     weights.check_all_used("an agent of DQN here")
-    arrays |= AdamState(files.get("policy.optimizer.pth"), weights.names("q_net.")).arrays("q", network)
+    arrays |= AdamState(contents.get("policy.optimizer.pth"), weights.names("q_net.")).arrays("q", network)
     arrays["updates"] = update_count(settings.get("_n_updates"))
     own, training = dqn_settings(settings, notes)
     return agent_of(settings, "dqn", library, arrays, own, training, notes)
 
 
-def _read_ppo(settings: Settings, files: Mapping[str, bytes], library: str) -> ForeignAgent:
+def _read_ppo(settings: Settings, contents: Mapping[str, Any], library: str) -> ForeignAgent:
     _check_networks(settings, "Tanh")
     notes: list[str] = []
-    weights = Weights(tensors_in(read_torch(files["policy.pth"])))
+    weights = Weights(tensors_in(contents["policy.pth"]))
     if weights.names("mlp_extractor.shared_net."):
         raise ForeignFileError("its networks share layers, which those of agents here don't")
     actor: Layers = {"params.actor": [*weights.sequence("mlp_extractor.policy_net."), "action_net"]}
@@ -199,7 +217,7 @@ def _read_ppo(settings: Settings, files: Mapping[str, bytes], library: str) -> F
     if not spaces["discrete"]:
         arrays["log_std"] = weights.take("log_std")
     weights.check_all_used("an agent of PPO here")
-    moments = AdamState(files.get("policy.optimizer.pth"), weights.names(""))
+    moments = AdamState(contents.get("policy.optimizer.pth"), weights.names(""))
     if spaces["discrete"] or to_unit_actions(arrays, spaces):
         for group, layers in (("actor", actor), ("critic", critic)):
             arrays |= moments.arrays(group, layers)
@@ -207,7 +225,7 @@ def _read_ppo(settings: Settings, files: Mapping[str, bytes], library: str) -> F
     return agent_of(settings, "ppo", library, arrays, own, training, notes)
 
 
-_READERS: Mapping[str, Callable[[Settings, Mapping[str, bytes], str], ForeignAgent]] = {
+_READERS: Mapping[str, Callable[[Settings, Mapping[str, Any], str], ForeignAgent]] = {
     "sac": _read_sac,
     "td3": _read_td3,
     "dqn": _read_dqn,

@@ -10,13 +10,14 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from rlottery.errors import ForeignFileError
-from rlottery.interop.inert_objects import InertReader, Record
+from rlottery.interop.inert_objects import InertReader, Record, UnreadableError
+from rlottery.safety.pickle_machine import Name
 from rlottery.safety.zip_files import checked_zip, read_entry
 from rlottery.storage.disk import most_values
 
@@ -39,10 +40,16 @@ ONLY = "Agents of SAC, TD3, DQN and PPO can be imported."
 
 
 class Settings:
-    """The settings in ``data``, where objects are read when they are asked for."""
+    """The settings in ``data``, where objects are read when they are asked for.
 
-    def __init__(self, values: Mapping[str, Any]):
-        self._values = values
+    Args:
+        execute: describes all objects as `rlottery.interop.in_library` does, by executing them. It is called if one
+            can't be read otherwise. None: that isn't allowed.
+    """
+
+    def __init__(self, values: Mapping[str, Any], execute: Callable[[], Mapping[str, Any]] | None = None):
+        self._values, self._execute = values, execute
+        self._executed: Mapping[str, Any] | None = None
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
@@ -62,6 +69,12 @@ class Settings:
             raise ForeignFileError(f"its setting {name} is damaged") from None
         try:
             return InertReader(io.BytesIO(data), "agent", MODULES).read()
+        except UnreadableError as error:
+            if self._execute is None:
+                raise UnreadableError(f"its setting {name} can't be read: {error}") from None
+            if self._executed is None:
+                self._executed = self._execute()
+            return _plain(self._executed.get(name), name)
         except ForeignFileError as error:
             raise ForeignFileError(f"its setting {name} can't be read: {error}") from None
 
@@ -82,8 +95,30 @@ class Settings:
         return float(found) if type(found) in (int, float) and math.isfinite(found) else None
 
 
-def open_archive(data: bytes) -> tuple[Settings, dict[str, bytes]]:
-    """The settings and the files in an archive of `model.save`. Raises ForeignFileError if it is none."""
+def _plain(described: Any, name: str) -> Any:
+    """A value that `rlottery.interop.in_library` has described. Raises ForeignFileError if it is no plain one."""
+    match described:
+        case {"value": None | bool() | int() | float() | str() as value}:
+            return value
+        case {"class": [str() as module, str() as own]}:
+            return Name(module, own)
+        case {"list": list() as parts}:
+            return [_plain(part, name) for part in parts]
+        case {"dict": dict() as parts}:
+            return {str(key): _plain(part, name) for key, part in parts.items()}
+        case {"error": str() as why}:
+            raise ForeignFileError(f"its setting {name} can't be used: {why[:200]}")
+    raise ForeignFileError(f"its setting {name} can't be used")
+
+
+def open_archive(
+    data: bytes, execute: Callable[[], Mapping[str, Any]] | None = None
+) -> tuple[Settings, dict[str, bytes]]:
+    """The settings and the files in an archive of `model.save`. Raises ForeignFileError if it is none.
+
+    Args:
+        execute: as of `Settings`.
+    """
     try:
         with checked_zip(io.BytesIO(data), MOST_BYTES) as archive:
             files = {entry.filename: read_entry(archive, entry) for entry in archive.infolist()}
@@ -96,7 +131,7 @@ def open_archive(data: bytes) -> tuple[Settings, dict[str, bytes]]:
         values = None
     if not isinstance(values, dict):
         raise ForeignFileError(f"it has no settings of an agent, which are JSON in the file 'data'. {SAVE}")
-    return Settings(values), files
+    return Settings(values, execute), files
 
 
 def spaces_in(settings: Settings) -> dict[str, Any]:

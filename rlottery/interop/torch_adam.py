@@ -5,16 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from rlottery.interop.agent import Layers, Weights, network_arrays
-from rlottery.interop.torch_file import read_torch
 
 
 class AdamState:
-    """Adam's state in a file, if it has one for each of the parameters with these names."""
+    """Adam's state in an optimiser's state_dict, if it has one for each of the parameters with these names."""
 
-    def __init__(self, content: bytes | None, parameters: Sequence[str]):
+    def __init__(self, state: object, parameters: Sequence[str]):
         self.step: int | None = None
         self._moments: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        state = read_torch(content) if content is not None else None
         found = state.get("state") if isinstance(state, dict) else None
         if not isinstance(found, dict) or not set(range(len(parameters))) <= found.keys():
             return

@@ -37,6 +37,15 @@ def imported_limits(contents: Contents) -> Iterator[str]:
             "rlottery. A difference from dense agents may be one between the libraries. Tickets and their random masks "
             "are trained alike. Of the imported agents' learning curves, only the ends are known."
         )
+        made = [
+            of["reconstructed"] for of in imports.values() if of.get("initial", {}).get("file", "").startswith("seed ")
+        ]
+        if made:
+            yield (
+                f"On {task.task}, the initial weights of {plural(len(made), 'imported agent')} were reconstructed from "
+                f"the seed by {few(dict.fromkeys(str(of['by']) for of in made))}. Their correlation with the trained "
+                f"weights is {min(of['correlation'] for of in made):.2f} or more, and would be about 0 for others."
+            )
 
 
 def _imports(task: TaskScores) -> dict[int, Mapping[str, Any]]:

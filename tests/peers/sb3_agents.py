@@ -2,8 +2,8 @@
 
     python sb3_agents.py FOLDER '{"sac": {"algorithm": "SAC", "task": "Pendulum-v1", "steps": 300}, ...}'
 
-Other keys are arguments of the algorithm's class. `normalise` puts the environment into a VecNormalize, and
-`environments` is their number.
+Other keys are arguments of the algorithm's class. `normalise` puts the environment into a VecNormalize, `environments`
+is their number, and `constant` is a learning rate that a function of this script returns.
 
 Files in FOLDER/NAME: initial.zip, agent.zip, replay.pkl (if there is a replay buffer), vecnormalize.pkl (if it is
 normalised), and acted.npz with random observations (1000, obs), the actions that the deterministic policy takes, and
@@ -34,6 +34,8 @@ def train(folder: Path, algorithm: str, task: str, steps: int, **arguments: Any)
     env = DummyVecEnv([lambda: gymnasium.make(task)] * number)
     env = VecNormalize(env) if normalise else env
     policy = arguments.pop("policy", "MlpPolicy")
+    if (constant := arguments.pop("constant", None)) is not None:
+        arguments["learning_rate"] = lambda progress: constant
     model = getattr(library, algorithm)(policy, env, seed=0, device="cpu", **arguments)
     model.save(folder / "initial.zip")
     model.learn(steps)

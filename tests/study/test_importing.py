@@ -1,6 +1,7 @@
 """Importing an agent into a study, with the small agent of Stable-Baselines3 in tests/fixtures/sb3."""
 
 import base64
+import inspect
 import io
 import json
 import pickle
@@ -16,9 +17,10 @@ import safetensors.numpy
 import yaml
 
 import rlottery
+from rlottery.cli import import_
 from rlottery.config import load_config
 from rlottery.interop.weights_file import read_weights
-from rlottery.storage.manifests import read_manifest
+from rlottery.storage.manifests import read_manifest, write_manifest
 from rlottery.storage.paths import RunFiles
 from tests.command import call, refusal
 from tests.study.execution.in_process import train_in_this_process
@@ -50,6 +52,7 @@ def changed(tmp_path: Path, change: Callable[[dict[str, bytes]], object], source
     with zipfile.ZipFile(source) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     change(files)
+    tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "changed.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
@@ -92,8 +95,9 @@ def test_the_manifest_says_where_the_agent_comes_from() -> None:
     assert manifest is not None and manifest["env_steps"] == 250
     recorded = manifest["imported"]
     for name, file in (("agent", AGENT), ("initial", INITIAL), ("replay", REPLAY)):
-        digest = rlottery.storage.disk.file_digest(file)
-        assert recorded[name] == {"file": file.name, "sha256": digest}  # type: ignore[literal-required]
+        source = recorded[name]  # type: ignore[literal-required]
+        assert (source["file"], source["sha256"]) == (file.name, rlottery.storage.disk.file_digest(file))
+    assert len({recorded[name]["content"] for name in ("agent", "initial", "replay")}) == 3  # type: ignore[literal-required]
     assert recorded["library"] == "Stable-Baselines3 2.9.2"
 
 
@@ -152,15 +156,91 @@ def test_importing_again_changes_nothing() -> None:
     assert contents(Path()) == before
 
 
-def test_an_import_that_was_killed_is_finished_by_the_same_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: object) -> None:
+@pytest.mark.parametrize("function", ["write_manifest", "_put_in_place"])
+def test_an_import_that_is_interrupted_leaves_no_config_without_a_run(
+    function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr("rlottery.study.stages.imported_run.write_imported_run", killed)
-        assert call("import", AGENT, *TASK)[0] != 0 and not DENSE.exists()
-    imported(*TASK)
-    assert (DENSE / "manifest.json").exists() and load_config(Path("config.yaml")).seeds == (0,)
+    def interrupt(*arguments: str | Path) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(f"rlottery.study.stages.imported_run.{function}", interrupted)
+            assert call("import", *arguments)[0] != 0
+
+    interrupt(AGENT, *TASK, *QUICK)
+    assert not Path("config.yaml").exists() and not DENSE.exists()
+    imported(*TASK, *QUICK)
+    text, before = Path("config.yaml").read_text(), contents(DENSE)
+    interrupt(changed(tmp_path, with_settings(seed=3)), *TASK)
+    assert Path("config.yaml").read_text() == text and contents(DENSE) == before
+    assert not (DENSE.parent.parent / "seed_3" / "dense").exists()
+    assert load_config(Path("config.yaml")).seeds == (0,)
+    imported(*TASK, agent=tmp_path / "changed.zip")
+    assert load_config(Path("config.yaml")).seeds == (0, 3)
+
+
+def test_a_replay_is_read_before_the_task_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(*_: object) -> None:
+        raise AssertionError("the task was tried")
+
+    monkeypatch.setattr("rlottery.study.importing.try_tasks", tried)
+    assert "can't be read as a replay buffer" in refusal("import", AGENT, "--replay", AGENT, *TASK)
+    assert "exclude each other" in refusal("import", AGENT, "--replay", REPLAY, "--collect", "10", *TASK)
+
+
+def test_an_agent_that_was_saved_again_is_the_same_agent(tmp_path: Path) -> None:
+    imported("--initial", INITIAL, "--replay", REPLAY, *TASK, *QUICK)
+    again = changed(tmp_path, with_settings(verbose=1))  # which nothing here depends on
+    assert again.read_bytes() != AGENT.read_bytes()
+    initial = changed(tmp_path / "initial", with_settings(verbose=1), INITIAL)
+    assert "Nothing was changed" in imported("--initial", initial, "--replay", REPLAY, agent=again)
+    assert "it would count twice" in refusal("import", again, "--initial", initial, "--seed", "1")
+
+
+def test_an_import_of_an_earlier_version_knows_its_agent(tmp_path: Path) -> None:
+    """It recorded checksums of files alone."""
+    imported("--initial", INITIAL, *TASK, *QUICK)
+    manifest = read_manifest(RunFiles(DENSE))
+    assert manifest is not None
+    for name in ("agent", "initial"):
+        del manifest["imported"][name]["content"]  # type: ignore[literal-required]
+    write_manifest(RunFiles(DENSE), manifest)
+    assert "Nothing was changed" in imported("--initial", INITIAL)
+    again = changed(tmp_path, with_settings(verbose=1))
+    assert "Nothing was changed" in imported("--initial", INITIAL, agent=again)
+    assert "it would count twice" in refusal("import", again, "--initial", INITIAL, "--seed", "1")
+    imported("--initial", INITIAL, "--replay", REPLAY, agent=again)
+    assert call("status")[0] == 0 and call("verify")[0] == 0
+
+
+def test_the_status_lists_what_is_to_do_and_finds_the_data(tmp_path: Path) -> None:
+    imported("--to", "study", "--initial", INITIAL, *TASK, *QUICK)
+    for given in ("study", "study/config.yaml"):
+        code, output, message = call("status", given)
+        assert code == 0 and "1 of 2 runs done" in output and "magnitude-50" in output, output + message
+    Path("data/runs").mkdir(parents=True)  # of another study
+    assert "1 of 2 runs done" in call("status", "study")[1]
+
+
+def test_the_function_does_what_the_command_does() -> None:
+    command = set(inspect.signature(import_).parameters)
+    function = set(inspect.signature(rlottery.import_agent).parameters)
+    assert function - command == {"say"} and command <= function
+    made = rlottery.import_agent(str(AGENT), QUICK, task="Pendulum-v1", initial=INITIAL, to="study")
+    assert made.folder == Path("study") / DENSE and made.config == Path("study/config.yaml")
+    assert "Initial weights: initial.zip" in str(made)
+    assert load_config(made.config).evaluation.episodes == 1
+    with pytest.raises(rlottery.RlotteryError, match="--task is missing"):
+        rlottery.import_agent(AGENT, to="other")
+
+
+def test_nothing_is_executed_unless_it_is_allowed(tmp_path: Path) -> None:
+    file = replay_with(tmp_path, extra=executing(tmp_path))
+    message = refusal("import", AGENT, "--replay", file, *TASK)
+    assert "--library-python PYTHON" in message and not (tmp_path / "executed").exists()
+    assert "--library-python PYTHON" in refusal("import", AGENT, "--initial-from-seed", *TASK)
+    assert "no such program" in refusal("import", AGENT, "--library-python", "no/python", *TASK)
 
 
 def test_a_run_that_the_seeds_lack_is_added_to_them() -> None:
@@ -229,7 +309,7 @@ def test_a_contradiction_with_the_study_is_refused() -> None:
 
 def test_a_run_that_is_there_is_never_replaced(tmp_path: Path) -> None:
     imported(*TASK, *QUICK)
-    other = changed(tmp_path, with_settings(verbose=1))
+    other = changed(tmp_path, with_settings(num_timesteps=250), INITIAL)
     assert "has another agent, imported from agent.zip" in refusal("import", other, *TASK)
     assert "with other initial weights" in refusal("import", AGENT, "--initial", INITIAL, *TASK)
 
@@ -324,7 +404,7 @@ def test_files_that_are_no_archives_are_refused(tmp_path: Path) -> None:
 def test_a_mapping_is_for_files_of_weights() -> None:
     Path("mapping.yaml").write_text("")
     given = (AGENT, *TASK, "--mapping", "mapping.yaml")
-    assert "mapping.yaml: it has no keys; docs/import.md has an example" in refusal("import", *given)
+    assert "mapping.yaml: it has no keys; docs/import-libraries.md has an example" in refusal("import", *given)
     Path("mapping.yaml").write_text("algorithm: sac\nactivation: relu\nnetworks: {}\n")
     assert "needs no mapping: leave out --mapping" in refusal("import", *given)
 

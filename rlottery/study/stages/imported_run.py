@@ -2,8 +2,10 @@
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,7 +16,7 @@ from rlottery.agents.description import Spec
 from rlottery.envs import DiscreteActions, OpenEnvironments
 from rlottery.errors import ForeignFileError
 from rlottery.interop.agent import ForeignAgent
-from rlottery.storage.disk import write_arrays, write_folder
+from rlottery.storage.disk import write_arrays, write_bytes, write_folder
 from rlottery.storage.manifests import Imported, Manifest, file_entry, write_manifest
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow
 from rlottery.storage.paths import REPLAY_FILES, RunFiles
@@ -155,8 +157,15 @@ def _evaluated(job: Job, state: Any, env_steps: int, environment: Any) -> tuple[
     return loop, evaluation_row(loop, plan, [environment])
 
 
-def write_imported_run(job: Job, run: ImportedRun, imported: Imported, replay: Transitions | None) -> None:
-    """Write the run's folder, in one step. A run that is there is replaced, but for what trackers know of it."""
+def write_imported_run(
+    job: Job, run: ImportedRun, imported: Imported, replay: Transitions | None, config: tuple[Path, bytes] | None
+) -> None:
+    """Write the run's folder, in one step. A run that is there is replaced, but for what trackers know of it.
+
+    Args:
+        config: a config file and its new content, which is written at the same time: a run without its config can't be
+            continued, and a config without its run would train the agent itself. None: it stays as it is.
+    """
     folder = job.files.folder
     files = RunFiles(temporary_path(folder))
     shutil.rmtree(files.folder, ignore_errors=True)
@@ -185,7 +194,8 @@ def write_imported_run(job: Job, run: ImportedRun, imported: Imported, replay: T
         write_manifest(files, manifest)
         if job.files.tracking.is_dir():
             shutil.copytree(job.files.tracking, files.tracking)
-        _put_in_place(files, folder)
+        with _new_config(config):
+            _put_in_place(files, folder)
     finally:
         shutil.rmtree(files.folder, ignore_errors=True)
 
@@ -193,6 +203,25 @@ def write_imported_run(job: Job, run: ImportedRun, imported: Imported, replay: T
 def _save_replay(folder: Any, fields: Mapping[str, np.ndarray]) -> None:
     for name, array in fields.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+@contextmanager
+def _new_config(config: tuple[Path, bytes] | None) -> Iterator[None]:
+    """Write a config file. If what is done then fails, it is again as it was."""
+    if config is None:
+        yield
+        return
+    path, content = config
+    before = path.read_bytes() if path.exists() else None
+    write_bytes(path, content)
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_bytes(path, before)
+        raise
 
 
 def _put_in_place(files: RunFiles, folder: Any) -> None:
