@@ -10,7 +10,6 @@ import ctypes
 import hashlib
 import json
 import os
-import platform
 import shlex
 import shutil
 import sys
@@ -27,6 +26,7 @@ from rlottery.errors import ConfigError, RlotteryError
 from rlottery.processes.children import ChildError, call_in_child, ended_by
 from rlottery.storage.disk import file_digest, read_json, write_json
 from rlottery.storage.temporary_files import remove_leftovers
+from rlottery.storage.user_cache import processor_features, user_cache_folder
 
 KERNELS_VERSION = 2
 """Version of the calls between Python and the library. Raise it on both sides together (`rl_version` in ffi.cc)."""
@@ -190,7 +190,7 @@ def _test_result(library: Path, fresh: bool) -> tuple[_TestResult, str]:
 
     Also why it could not be cached, or "".
     """
-    path = _cache_folder() / f"kernels-{_key(library)}.json"
+    path = user_cache_folder() / f"kernels-{_key(library)}.json"
     if not fresh:
         with contextlib.suppress(OSError, ValueError, TypeError):
             cached = _TestResult(**read_json(path, MAX_CACHED_BYTES))
@@ -223,7 +223,7 @@ def _key(library: Path) -> str:
     """A digest of everything that the result depends on."""
     probe = file_digest(Path(__file__).with_name("probe.py"))
     parts: list[Any] = [file_digest(library), probe, KERNELS_VERSION, _version_of("jax"), _version_of("jaxlib")]
-    return hashlib.sha256(json.dumps([*parts, _processor(), _wanted()]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([*parts, processor_features(), _wanted()]).encode()).hexdigest()[:32]
 
 
 def _version_of(package: str) -> str:
@@ -231,18 +231,3 @@ def _version_of(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _processor() -> str:
-    """The features of this processor if the system lists them, otherwise its name."""
-    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open() as lines:
-        for line in lines:
-            if line.startswith(("flags", "Features")):
-                return line.partition(":")[2].strip()
-    return f"{platform.machine()} {platform.processor()}"
-
-
-def _cache_folder() -> Path:
-    """The folder for test results; not absolute if there is none, because the user has no home folder."""
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else Path(os.path.expanduser("~/.cache"))) / "rlottery"

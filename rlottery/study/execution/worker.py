@@ -119,6 +119,9 @@ def _work(message: Any, stop: Event, reports: Reports) -> None:
     # On one core, a second thread for dispatch only costs time.
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
     jax.devices()  # chosen now, whatever platform the user's code names later
+    from rlottery.training.program_cache import use_program_cache
+
+    use_program_cache()
     jobs = decode(message)  # imports criteria
     inherited = zip(jobs, message["inherited"], strict=False)
     locks = {job.key: adopt(job.files, descriptor, message["parent"]) for job, descriptor in inherited}
