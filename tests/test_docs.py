@@ -114,7 +114,7 @@ def test_code_blocks_run(page: Path, shared_folder: Path, monkeypatch: pytest.Mo
 
 
 def test_the_criterion_of_ones_own_works_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = blocks(ROOT / "docs" / "arms.md")
+    found = blocks(ROOT / "docs" / "criteria.md")
     code = next(code for language, code in found if language == "python" and "# my_scores.py" in code)
     arms = next(code for language, code in found if language == "yaml" and "my_scores:" in code)
     (tmp_path / "my_scores.py").write_text(code)

@@ -1,4 +1,4 @@
-"""Write the tables of docs/arms.md from what `rlottery arms` shows and what criteria can read.
+"""Write the tables of docs/arms.md, and of pages that it links to, from what `rlottery arms` shows and criteria read.
 
 uv run python tools/write_arms_tables.py
 """
@@ -10,7 +10,8 @@ from pathlib import Path
 from rlottery.pruning.criteria import INITIAL, STATISTICS
 from rlottery.study.catalogue import sections
 
-PAGE = Path(__file__).parent.parent / "docs" / "arms.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = [DOCS / f"{name}.md" for name in ("arms", "criteria", "allocation", "schedules", "controls")]
 
 Rows = list[tuple[str, ...]]
 
@@ -30,16 +31,20 @@ def tables() -> dict[str, Rows]:
     return found
 
 
-def with_tables(text: str) -> str:
-    """The page, with the table below each comment ``<!-- table: KEY -->`` replaced."""
+def with_tables(texts: list[str]) -> list[str]:
+    """The pages, with the table below each comment ``<!-- table: KEY -->`` replaced."""
     for key, rows in tables().items():
         comment = f"<!-- table: {key} -->"
-        if text.count(comment) != 1:
-            raise SystemExit(f"{PAGE.name} needs one line {comment}")
-        before, after = text.split(f"{comment}\n\n")
-        rest = re.sub(r"^(\|.*\n)*\n*", "", after)
-        text = f"{before}{comment}\n\n{markdown(rows)}\n{rest}"
-    return text
+        if "".join(texts).count(comment) != 1:
+            raise SystemExit(f"One of {', '.join(page.name for page in PAGES)} needs one line {comment}")
+        texts = [_with_table(text, comment, rows) if comment in text else text for text in texts]
+    return texts
+
+
+def _with_table(text: str, comment: str, rows: Rows) -> str:
+    before, after = text.split(f"{comment}\n\n")
+    rest = re.sub(r"^(\|.*\n)*\n*", "", after)
+    return f"{before}{comment}\n\n{markdown(rows)}" + (f"\n{rest}" if rest else "")
 
 
 def markdown(rows: Rows) -> str:
@@ -53,4 +58,5 @@ def _line(cells: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_tables(PAGE.read_text()))
+    for page, text in zip(PAGES, with_tables([page.read_text() for page in PAGES]), strict=True):
+        page.write_text(text)

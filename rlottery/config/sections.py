@@ -250,7 +250,7 @@ class Verdict(Section):
 
 
 Deviation = Literal["unseeded", "carryover", "interference"]
-"""How a task may deviate from what training and evaluation rely on (`rlottery.envs.trial`, docs/tasks.md).
+"""How a task may deviate from what training and evaluation rely on (`rlottery.envs.trial`, docs/task-contract.md).
 
 unseeded: an episode doesn't follow from its seed. carryover: it depends on earlier episodes. interference: it depends
 on other environments of the process.

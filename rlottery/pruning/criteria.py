@@ -165,7 +165,7 @@ CRITERIA: dict[str, Criterion] = {
         paper="LeCun et al. 1989, Optimal Brain Damage; Theis et al. 2018, Faster gaze prediction with dense networks "
         "and Fisher pruning",
         cost=_BATCHES,
-        use="As a second-order check of taylor. The two rank weights almost alike (docs/pruning-methods.md).",
+        use="As a second-order check of taylor. The two rank weights almost alike (docs/scores.md).",
     ),
     "wanda": Criterion(
         lambda weights, input_norm: np.abs(weights) * input_norm[:, None],

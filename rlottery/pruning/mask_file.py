@@ -43,7 +43,7 @@ _PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _LARGEST_SEED = 2**63 - 1
 _CHECKSUM = "checksum"
 _MAX_DEPTH = 16
-_REMEDY = "Make the mask again: create_ticket=True, or `rlottery run --stages mask`, or see docs/masks.md."
+_REMEDY = "Make the mask again: create_ticket=True, or `rlottery run --stages mask`, or see docs/mask-files.md."
 
 
 class _PortablePickler(pickle.Pickler):

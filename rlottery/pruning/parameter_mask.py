@@ -143,7 +143,7 @@ class ParameterMask:
         return changed(params, lambda name, array: masks.get(name, np.ones(np.shape(array), dtype=np.bool_)))
 
     def save(self, path: str | os.PathLike[str], *, task: str = "", seed: int | None = None) -> Path:
-        """Write a mask file (docs/masks.md): a pickle for `.pkl`, or an `.npz` or a `.safetensors` file.
+        """Write a mask file (docs/mask-files.md): a pickle for `.pkl`, or an `.npz` or a `.safetensors` file.
 
         Args:
             task: the task of the agent that the mask is of, if it is for a study.

@@ -4,7 +4,7 @@
     critic.q1.layer_0
     ...
 
-The first part of a name is the group; the rest is the path of the layer. Metadata are optional (docs/masks.md).
+The first part of a name is the group; the rest is the path of the layer. Metadata are optional (docs/mask-files.md).
 """
 
 import io
@@ -50,7 +50,8 @@ def read_any_mask(path: Path) -> Mask:
     except MaskError as error:
         raise MaskError(
             f"{path} can't be used as a mask: {str(error)[:500].removesuffix('.')}. A mask file is a pickle as "
-            "`mask_to_bytes` writes it, or an .npz or .safetensors file with a matrix for each layer (docs/masks.md)."
+            "`mask_to_bytes` writes it, or an .npz or .safetensors file with a matrix for each layer "
+            "(docs/mask-files.md)."
         ) from None
 
 

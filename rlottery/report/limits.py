@@ -197,7 +197,7 @@ def _without_control(
         yield (
             f"To ask whether the choice of weights matters for {few(foreign)}, whose masks were made for something "
             "else: train random masks with the same layer counts from files of their own, and register a contrast "
-            "(docs/masks.md)."
+            "(docs/mask-files.md)."
         )
     without = [arm for arm in every if arm not in planned and arm not in transferred]
     if without and elsewhere:

@@ -108,7 +108,7 @@ def sections() -> list[Question]:
         summary="your own function, by its import path; the names of its parameters say what it reads",
         paper="-",
         cost="what it reads",
-        use="If none of these fits (docs/arms.md).",
+        use="If none of these fits (docs/criteria.md).",
     )
     return [
         Question("How are weights scored?", "criterion", {**CRITERIA, "module:function": own}),

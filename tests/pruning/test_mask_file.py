@@ -219,7 +219,7 @@ class TestStrictness:
             mask_from_bytes(data, "data/masks/x.pkl")
         assert str(caught.value).isprintable()
         assert str(caught.value).startswith("data/masks/x.pkl can't be used as a mask: ")
-        assert str(caught.value).endswith("`rlottery run --stages mask`, or see docs/masks.md.")
+        assert str(caught.value).endswith("`rlottery run --stages mask`, or see docs/mask-files.md.")
 
     def test_a_call_hidden_in_a_good_mask_is_not_executed(self, tmp_path: Path) -> None:
         class Touch:

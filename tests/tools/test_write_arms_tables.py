@@ -1,18 +1,20 @@
 import pytest
 
-from tools.write_arms_tables import PAGE, with_tables
+from tools.write_arms_tables import PAGES, with_tables
+
+TEXTS = [page.read_text() for page in PAGES]
 
 
 def test_the_tables_are_what_the_script_writes():
-    assert PAGE.read_text() == with_tables(PAGE.read_text()), "run: uv run python tools/write_arms_tables.py"
+    assert with_tables(TEXTS) == TEXTS, "run: uv run python tools/write_arms_tables.py"
 
 
 def test_only_the_tables_are_replaced():
-    text = PAGE.read_text()
-    emptied = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("| `uniform` |"))
-    assert emptied != text and with_tables(emptied) == text
+    lines = [text.splitlines(keepends=True) for text in TEXTS]
+    emptied = ["".join(line for line in page if not line.startswith("| `uniform` |")) for page in lines]
+    assert emptied != TEXTS and with_tables(emptied) == TEXTS
 
 
 def test_a_page_without_a_table_is_an_error():
     with pytest.raises(SystemExit, match="<!-- table: control -->"):
-        with_tables(PAGE.read_text().replace("<!-- table: control -->", ""))
+        with_tables([text.replace("<!-- table: control -->", "") for text in TEXTS])

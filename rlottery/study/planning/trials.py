@@ -38,7 +38,7 @@ FIXES: dict[Deviation, str] = {
     "interference": "Let environments share nothing that changes: no class or module variables, and a simulator or a "
     "connection for each.",
 }
-"""How to fix an environment. What each deviation breaks is in docs/tasks.md."""
+"""How to fix an environment. What each deviation breaks is in docs/task-contract.md."""
 
 _made: dict[str, Trial] = {}
 """The trials that this process has made."""
