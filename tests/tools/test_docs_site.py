@@ -153,8 +153,12 @@ def test_a_page_without_a_place_in_the_reading_order_is_refused(
 ) -> None:
     without = (build.HERE / "nav.yaml").read_text().replace("        - Tasks: docs/tasks.md\n", "")
     (tmp_path / "nav.yaml").write_text(without)
+    (tmp_path / "style.css").touch()
     monkeypatch.setattr(build, "HERE", tmp_path)
     with pytest.raises(pages.SiteError, match=r"docs/tasks.md: not in tools/docs_site/nav.yaml"):
+        build.stage(folder=tmp_path)
+    (tmp_path / "nav.yaml").write_text(f"{without}- docs/tasks.md\n- docs/no-such-page.md\n")
+    with pytest.raises(pages.SiteError, match=r"docs/no-such-page.md, which tools/docs_site/nav.yaml lists"):
         build.stage(folder=tmp_path)
 
 

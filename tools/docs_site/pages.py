@@ -78,6 +78,8 @@ class Site:
     def add(self, paths: list[str]) -> None:
         """Write these files of the repository, and those that they link to; delete what is not among them."""
         for path in paths:
+            if path not in GENERATED and path != "results/README.md" and not (ROOT / path).exists():
+                raise SiteError(f"{path}, which tools/docs_site/nav.yaml lists, doesn't exist.")
             self._want(path)
         while self._queue:
             path = self._queue.pop()
