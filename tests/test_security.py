@@ -142,6 +142,17 @@ def tracked() -> str:
         return words("track", "data", "--to", "trackio")()
 
 
+def imported_by_library() -> str:
+    """`rlottery import`, with a stand-in for the Python that has the library."""
+    python, ran = Path("python").absolute(), Path("ran").absolute()
+    python.write_text(f"#!/bin/sh\ntouch '{ran}'\n")
+    python.chmod(0o700)
+    asked = "--initial-from-seed", "--library-python", str(python)
+    said = words("import", str(AGENT), "--task", TASK, "--to", "by-library", *asked)()
+    assert ran.exists(), said
+    return said
+
+
 RUN = {
     "`rlottery run`, `rlottery run --dry-run`, `main()`, `run_pipeline.py`": [
         (words("run"), set(NAMED)),
@@ -152,6 +163,7 @@ RUN = {
         (words("import", str(AGENT), "--task", TASK, "--to", "imported"), {"planted_task"}),
         (words("import", str(AGENT), "--study", "config.yaml"), {"planted_score"}),
     ],
+    "`rlottery import --library-python PYTHON`": [(imported_by_library, set[str]())],
     "`rlottery check TASK`": [(words("check", TASK), {"planted_task"})],
     "`rlottery check ... --study CONFIG`": [
         (words("check", TASK, "--study", "config.yaml"), {"planted_task"}),

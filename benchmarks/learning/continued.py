@@ -77,10 +77,10 @@ def state_of(arrays: Arrays, settings: Any, seed: int) -> SACState:
         return networks(f"{name}.") | {"temperature": temperature}
 
     fresh = init(networks(""), jax_key(seed), settings)
-    first, second, count = moments("exp_avg"), moments("exp_avg_sq"), jnp.int32(int(arrays["updates"]))
+    first, second, updates = moments("exp_avg"), moments("exp_avg_sq"), int(arrays["updates"])
     optimizer = {
         group: tuple(
-            part._replace(count=count, mu=first[group], nu=second[group]) if hasattr(part, "mu") else part
+            part._replace(count=jnp.int32(updates), mu=first[group], nu=second[group]) if hasattr(part, "mu") else part
             for part in parts
         )
         for group, parts in fresh.optimizer.items()
