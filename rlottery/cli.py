@@ -169,9 +169,9 @@ def report(
 
     To try other verdict settings on the same runs: rlottery report config.yaml verdict.margin=0.05 --to trial
     """
+    from rlottery.report.terminal import terminal
     from rlottery.storage.open_study import config_from_started_study
     from rlottery.storage.trust import allow_code_of_study
-    from rlottery.study.display import terminal
     from rlottery.study.reporting import report_folder, report_study
 
     path, extra = _config_and_overrides(study, overrides)
@@ -237,8 +237,8 @@ def compare(
 
     With --csv: judge runs that any other tool has trained, with the same statistics and page.
     """
+    from rlottery.report.terminal import terminal
     from rlottery.storage.open_study import config_from_started_study
-    from rlottery.study.display import terminal
     from rlottery.study.reporting import ResultsAsked, compare_results, compare_studies
 
     work_is_in_files()
@@ -679,7 +679,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Show the versi
 
 
 def _print(page: "RenderableType") -> None:
-    from rlottery.study.display import LIVE_WIDTH, terminal
+    from rlottery.report.terminal import LIVE_WIDTH, terminal
 
     terminal(LIVE_WIDTH).print(page, crop=False)  # a name that is longer than a line is wrapped
 

@@ -116,7 +116,7 @@ def run_and_conclude(
         asked: the cluster to run on; None: this machine.
     """
     typer.echo(on_one_line(_first_line(config)))  # before the imports below, which take a second
-    from rlottery.study.display import terminal
+    from rlottery.report.terminal import terminal
     from rlottery.study.run import conclude, run_study
 
     console = terminal()

@@ -289,9 +289,11 @@ class TestPackage:
         code = f"import sys, rlottery.cli; print(sorted({heavy} & sys.modules.keys()))"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
-    def test_status_needs_no_frames_figures_or_jax(self) -> None:
-        heavy = "sorted({'jax', 'pandas', 'matplotlib', 'av'} & sys.modules.keys())"
-        code = f"import sys; from rlottery.cli import app; app(['status'], standalone_mode=False); print({heavy})"
+    @pytest.mark.parametrize("command", ["status", "arms"])
+    def test_what_shows_a_study_needs_no_environments_frames_figures_or_jax(self, command: str) -> None:
+        names = {"jax", "scipy", "pandas", "gymnasium", "matplotlib", "av", "multiprocessing"}
+        heavy = f"sorted({names} & sys.modules.keys())"
+        code = f"import sys; from rlottery.cli import app; app(['{command}'], standalone_mode=False); print({heavy})"
         output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
         assert output.splitlines()[-1] == "[]"
 

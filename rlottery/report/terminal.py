@@ -14,7 +14,10 @@ from rlottery.report.tables import Row, Table
 from rlottery.report.wording import unbroken
 from rlottery.safety.printable import on_one_line, printable
 
+LIVE_WIDTH = 60
+"""Narrowest terminal in which a table of runs is drawn."""
 _GAP = 2
+_UNKNOWN_WIDTH = 80
 
 
 class SafeConsole(Console):
@@ -26,6 +29,16 @@ class SafeConsole(Console):
             renderable = renderable.blank_copy(printable(renderable.plain))  # before it is wrapped
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+def terminal(least_width: int = 40) -> Console:
+    """A console on standard output that is at least this wide. Narrower, tables fall apart; a terminal wraps lines."""
+    console = SafeConsole()
+    if console.width < 1:  # COLUMNS=0: unknown
+        console.width = _UNKNOWN_WIDTH
+    elif console.width < least_width:
+        console.width = least_width
+    return console
 
 
 @dataclass(frozen=True)

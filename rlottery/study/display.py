@@ -7,7 +7,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from rlottery.report.terminal import SafeConsole
+from rlottery.report.terminal import LIVE_WIDTH
 from rlottery.report.wording import few
 from rlottery.study.durations import duration, rough_duration
 from rlottery.study.execution.executor import ENDED_BADLY, NOT_STARTED
@@ -25,20 +25,6 @@ DRAW_SECONDS = 1.0
 """How often to draw the live table, unless a run changes its state. Drawing takes time from the workers."""
 PAUSES = 20.0
 """After a drawing, the next one waits so many times as long as that one took: studies may have thousands of runs."""
-
-LIVE_WIDTH = 60
-"""Narrowest terminal in which the table of runs is drawn."""
-_UNKNOWN_WIDTH = 80
-
-
-def terminal(least_width: int = 40) -> Console:
-    """A console on standard output that is at least this wide. Narrower, tables fall apart; a terminal wraps lines."""
-    console = SafeConsole()
-    if console.width < 1:  # COLUMNS=0: unknown
-        console.width = _UNKNOWN_WIDTH
-    elif console.width < least_width:
-        console.width = least_width
-    return console
 
 
 def display_for(console: Console, tracked: list[Tracked], time_left: TimeLeft) -> "LiveTable | Lines":

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from rlottery.analysis.digits import MINUS
 from rlottery.config import Config
+from rlottery.report.terminal import terminal
 from rlottery.storage.progress import Progress
 from rlottery.study import display
 from rlottery.study.display import (
@@ -18,7 +19,6 @@ from rlottery.study.display import (
     display_for,
     ended_line,
     ending_lines,
-    terminal,
 )
 from rlottery.study.durations import duration, rough_duration
 from rlottery.study.execution.executor import NOT_STARTED

@@ -23,11 +23,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Event, Thread
 from time import sleep
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rlottery.agents.description import Spec
 from rlottery.config import Config, config_to_dict, import_criteria
-from rlottery.envs import OpenEnvironments
 from rlottery.errors import RlotteryError, StoppedError, install_extra
 from rlottery.processes.descendants import MARK, kill_marked
 from rlottery.processes.standard_streams import lasting_streams
@@ -41,6 +40,9 @@ from rlottery.study.execution.reports import Reports
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import Job, Key
 from rlottery.study.planning.network_sizes import note_task, task_code, task_spec
+
+if TYPE_CHECKING:
+    from rlottery.envs import OpenEnvironments
 
 SAVE_SECONDS = 20.0
 """How long a worker that is asked to stop may take to reach a checkpoint. Slurm kills 30 seconds after its warning."""
@@ -119,6 +121,7 @@ def _work(message: Any, stop: Event, reports: Reports) -> None:
     # On one core, a second thread for dispatch only costs time.
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
     jax.devices()  # chosen now, whatever platform the user's code names later
+    from rlottery.envs import OpenEnvironments  # before any code of the user, as JAX
     from rlottery.training.program_cache import use_program_cache
 
     use_program_cache()
@@ -148,7 +151,7 @@ def _work(message: Any, stop: Event, reports: Reports) -> None:
 def attempt(
     job: Job,
     make_learner: Callable[..., Any],
-    environments: OpenEnvironments,
+    environments: "OpenEnvironments",
     *,
     stop: Event,
     locks: Mapping[Key, RunLock],

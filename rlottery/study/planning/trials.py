@@ -11,8 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Timer
 
-import gymnasium
-
 from rlottery.agents.description import Spec
 from rlottery.config import Config, Deviation, Task
 from rlottery.errors import TaskError
@@ -140,6 +138,8 @@ def how_to_allow(task: Task, kinds: Sequence[Deviation]) -> str:
 
 
 def _is_registered_only_here(task: str) -> bool:
+    import gymnasium
+
     spec = gymnasium.registry.get(task)
     maker = getattr(spec, "entry_point", None)
     return spec is not None and not (isinstance(maker, str) and maker.startswith("gymnasium."))
