@@ -6,6 +6,7 @@ from benchmarks import gpu
 from benchmarks.flops import METAWORLD, Shapes, update_flops, with_unread_gradients
 from benchmarks.ratios import harmonic_mean, scaling, share_of_limit, share_of_serial_rate, summarise
 from benchmarks.speed import Quantity
+from benchmarks.two_versions import Time, lines
 
 
 def test_flops_of_a_small_agent_by_hand() -> None:
@@ -105,3 +106,16 @@ class TestGpu:
             gpu.main()
         assert stopped.value.code == 2
         assert "uv sync --extra cuda12" in capsys.readouterr().err
+
+
+def test_two_versions_in_turns_by_the_median_of_the_later_rounds() -> None:
+    of_old, of_new = (9.0, 4.0, 6.0, 2.0), (8.0, 2.0, 3.0, 2.5)
+    times = [
+        Time(version, "run", number, wall, 2 * wall)
+        for version, of in (("old", of_old), ("new", of_new))
+        for number, wall in enumerate(of)
+    ]
+    assert lines(times) == [
+        "run     first: 9.00 s -> 8.00 s (1.12 times as fast), processors 18.00 s -> 16.00 s",
+        "run     later: 4.00 s -> 2.50 s (1.60 times as fast), processors 8.00 s -> 5.00 s",
+    ]
