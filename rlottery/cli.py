@@ -147,6 +147,34 @@ def status(study: StudyArgument = "config.yaml", overrides: Overrides = None) ->
         _print(status_table(config_from_study(path, extra)))
 
 
+@app.command(epilog="Exit codes: 0 cancelled, or nothing was to cancel; 2 bad input, or an engine can't be asked.")
+def cancel(
+    study: StudyArgument = "config.yaml",
+    overrides: Overrides = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="The scheduler of Dask, if it has another address from here than from the command."
+        ),
+    ] = None,
+) -> None:
+    """Cancel all jobs that a study has on a cluster, and end the commands that submit or follow them.
+
+    Runs that are under way save checkpoints first. To continue them, run the study again.
+    """
+    from rlottery.storage.open_study import check_data_folder, check_may_write, config_from_study
+    from rlottery.storage.paths import Store
+    from rlottery.study.cancelling import cancel_study
+
+    path, extra = _config_and_overrides(study, overrides)
+    with plain_errors():
+        loaded = config_from_study(path, extra)
+        if not path.is_dir():
+            check_may_write(loaded, path, extra)
+        check_data_folder(loaded.data)
+        cancel_study(Store(loaded.data), scheduler, lambda line: typer.echo(on_one_line(line)))
+
+
 @app.command(epilog="Exit codes: 0 report written, 2 bad input.")
 def report(
     study: StudyArgument = "config.yaml",

@@ -11,6 +11,7 @@ import pytest
 from rlottery.config.cluster_profile import ClusterProfile
 from rlottery.errors import StudyError
 from rlottery.storage.paths import Store
+from rlottery.study.cancelling import cancel_study
 from rlottery.study.clusters import OnSlurm
 from rlottery.study.execution.allocations import open_runs
 from rlottery.study.execution.cluster import Phase, RefusedError, Standing
@@ -113,6 +114,38 @@ def test_a_job_that_is_warned_of_its_time_limit_saves_and_goes_on_as_the_same_jo
     began = f"job {job} began\n"
     assert written(log) == f"{began}saved\n{began}finished\n"
     wait_for(lambda: Slurm(store, profile).standings() == {})
+
+
+@_needs_slurm
+def test_exactly_the_jobs_of_a_study_are_cancelled_and_those_that_run_save(
+    cluster: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    folders, told = [tmp_path / name for name in ("mine", "others")], list[str]()
+    (tmp_path / "cluster.yaml").write_text(PROFILE.replace("{", "{setup: [sleep 600], "))
+    for folder in folders:
+        profile = ClusterProfile.model_validate({"time": "0:30:00", "memory": "100M", "setup": [f"cd {folder}"]})
+        folder.mkdir()
+        slurm = OnSlurm(tmp_path / "cluster.yaml", tiny_config(folder), told.append)
+        slurm.detach()
+        flags = sbatch_flags(profile) | {"comment": "batch"}
+        submit(
+            Store(folder / "data"), profile, [SavingCommand(["bash", "-c", SAVES_AT_SIGTERM])], flags, folder / "jobs"
+        )
+    wait_for(lambda: all("began" in written(folder / "log") for folder in folders))
+    wait_for(lambda: cluster.ask("squeue", "--noheader", "--format=%T").split() == ["RUNNING"] * 4)
+    cancel_study(Store(folders[0] / "data"), None, told.append)
+    assert told == [
+        "Cancelled 2 jobs on Slurm: 2 running.",
+        "Runs that were under way save checkpoints first. To continue, run the study again.",
+    ]
+    wait_for(lambda: "saved" in written(folders[0] / "log"))
+    wait_for(lambda: cluster.ask("squeue", "--noheader", "--format=%T").split() == ["RUNNING"] * 2)
+    assert "saved" not in written(folders[1] / "log")
+    cancel_study(Store(folders[0] / "data"), None, told.append)
+    assert told[2:] == [f"Nothing to cancel: no jobs of {folders[0] / 'data'} are left on Slurm."]
+    cancel_study(Store(folders[1] / "data"), None, told.append)
+    wait_for(lambda: cluster.ask("squeue", "--noheader") == "")
 
 
 @_needs_slurm

@@ -22,6 +22,7 @@ from rlottery.errors import ConfigError, StudyError
 from rlottery.processes.children import python_command
 from rlottery.storage.locks import RunLock, holder_of, try_lock
 from rlottery.storage.paths import Store
+from rlottery.study.execution.allocations import end_asked
 from rlottery.study.execution.cluster import ClusterBackend, Phase
 from rlottery.study.execution.dask import Dask, threads_at
 from rlottery.study.execution.slurm import (
@@ -82,18 +83,17 @@ class Cluster(ABC):
     """An engine on which a command runs a study. At the end of a `with` statement another command may hand in.
 
     Attributes:
-        how_to_cancel: what to tell the user about it.
         most_runs: the most runs at a time.
         is_head: whether this command hands in.
     """
 
-    how_to_cancel: str
     most_runs: int
 
     def __init__(self, config: Config, say: Callable[[str], None]):
         self._say, self._store = say, Store(config.data)
         self._lock: RunLock | None = None
         self._looked = 0.0
+        self._asked_before = end_asked(self._store)
         self.is_head = False
 
     def __enter__(self) -> Self:
@@ -115,6 +115,10 @@ class Cluster(ABC):
             elif first and not self.is_head:
                 self._say(f"Joining {self._holder()}: it submits the jobs. Ctrl-C leaves, and changes nothing.")
         return self.is_head
+
+    def is_cancelled(self) -> bool:
+        """Whether `rlottery cancel` has asked this command to end."""
+        return end_asked(self._store) not in (b"", self._asked_before)
 
     def _holder(self) -> str:
         return f"the command that runs this study ({holder_of(self._store.head) or 'elsewhere'})"
@@ -140,7 +144,13 @@ class Cluster(ABC):
     @property
     def line_when_left(self) -> str:
         """What a command says when a signal ends it."""
-        return f"Left. Submitted jobs go on: run the same command again to follow them. {self.how_to_cancel}"
+        if self.is_cancelled():
+            return "Cancelled by `rlottery cancel`. Run the same command again to continue from the last checkpoints."
+        return f"Left. Submitted jobs go on: run the same command again to follow them. {self._how_to_cancel}"
+
+    @property
+    def _how_to_cancel(self) -> str:
+        return f"To cancel all its jobs: rlottery cancel {quote(str(self._store.root))}"
 
 
 class OnSlurm(Cluster):
@@ -153,7 +163,6 @@ class OnSlurm(Cluster):
         self._check()
         check_is_shared(config.data, self.profile)
         self.most_runs = self.profile.jobs * self.profile.cores
-        self.how_to_cancel = f"To cancel all its jobs: scancel --name={job_name(self._store)}"
 
     def _check(self) -> None:
         """Raise StudyError if Slurm would not take jobs, unless it has some: nodes may be away now, or a queue full."""
@@ -197,14 +206,13 @@ class OnSlurm(Cluster):
         follow = " ".join(map(quote, ["rlottery", *arguments]))
         return (
             f"Submitted as Slurm job {name}, which submits the others and writes the report. What it prints is in "
-            f"{folder}. To follow the runs: {follow}\n{self.how_to_cancel}"
+            f"{folder}. To follow the runs: {follow}\n{self._how_to_cancel}"
         )
 
 
 class OnDask(Cluster):
     """A study on a Dask cluster that runs already. It does a run on each thread of its workers."""
 
-    how_to_cancel = "To stop them, end the workers of Dask: runs save checkpoints first."
     most_runs = 100_000
 
     def __init__(self, scheduler: str, config: Config, say: Callable[[str], None]):

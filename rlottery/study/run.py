@@ -118,12 +118,12 @@ def run_study(
                 say(cluster.detach())
                 raise SystemExit(0)
         has_said = _execute(config, tracked, workers, together, console, signals, place, cluster)
-        if signals.number is not None:
+        if signals.number is not None or (cluster is not None and cluster.is_cancelled()):
             for line in [] if has_said else ending_lines(tracked, has_said=False):
                 say(line)
             saved = "Stopped. Run the same command again to continue from the last checkpoints."
             say_when_stopped(saved if cluster is None else cluster.line_when_left)
-            return Outcome(tracked, None, signals.number, has_said)
+            return Outcome(tracked, None, signals.number or signal.SIGTERM, has_said)
         say_when_stopped(f"Stopped. All work is saved. To draw the report: rlottery report {quote(str(config.data))}")
         with signals.at_once():
             place.leave()
@@ -250,7 +250,7 @@ def _execute(
                 again = " Press Ctrl-C again to stop at once." if signals.number == signal.SIGINT else ""
                 if cluster is None:
                     console.print(f"Stopping: each run saves a checkpoint at the end of its episode.{again}")
-            return signals.wanted()
+            return signals.wanted() or (cluster is not None and cluster.is_cancelled())
 
         def ended(item: Tracked) -> None:
             if all(other.state not in (JobState.WAITING, JobState.RUNNING) for other in of_run[item.job.files]):

@@ -1,9 +1,10 @@
 """Allocations: bundles of jobs that an engine runs on nodes, and the files by which a command and the nodes talk.
 
 data/.cluster/study-{digest}.json     the settings of the study, written once
-data/.cluster/{batch}.json            allocations that were handed in together: their jobs, and the engine's names
+data/.cluster/{batch}.json            allocations that were handed in together: their jobs, the engine and its names
 data/.cluster/{batch}/{index}.jsonl   how the jobs of an allocation ended, written by the node that does them
 data/.cluster/jobs/{batch}/           what the engine keeps about the jobs, and what they print
+data/.cluster/cancelled               a word for the latest `rlottery cancel`, at which commands end
 data/.cluster/sessions/               how far each run was whenever a node began with it (`sessions`)
 """
 
@@ -28,6 +29,7 @@ from rlottery.storage.paths import Store
 from rlottery.study.execution.worker import encode_jobs, encode_study
 from rlottery.study.planning.jobs import Job
 
+_CANCELLED = "cancelled"
 _MAX_BYTES, _MAX_VALUES = 2**26, 2**22
 """More than the files of ten thousand runs have."""
 
@@ -107,8 +109,12 @@ def append_line(path: Path, entry: object) -> None:
         os.fsync(file.fileno())
 
 
-def write_batch(store: Store, bundles: Sequence[Sequence[Job]], cores: int) -> list[Allocation]:
-    """Write the files of allocations with these jobs, one for each bundle."""
+def write_batch(store: Store, bundles: Sequence[Sequence[Job]], cores: int, place: str) -> list[Allocation]:
+    """Write the files of allocations with these jobs, one for each bundle.
+
+    Args:
+        place: where the engine is (`cluster.Engine.place`).
+    """
     config = bundles[0][0].config
     study = json.dumps(encode_study(config) | {"names": [task.name for task in config.tasks]}).encode()
     shared = store.cluster / f"study-{hashlib.sha256(study).hexdigest()[:16]}.json"
@@ -119,7 +125,8 @@ def write_batch(store: Store, bundles: Sequence[Sequence[Job]], cores: int) -> l
     for index in range(len(bundles)):  # now: a network file system remembers for a while that a file isn't there
         (store.cluster / name / f"{index}.jsonl").touch()
     listed = [encode_jobs(jobs) for jobs in bundles]
-    batch = {"study": shared.name, "cores": cores, "modules": local_folders(), "allocations": listed, "names": None}
+    settings = {"study": shared.name, "cores": cores, "modules": local_folders(), "place": place}
+    batch = settings | {"allocations": listed, "names": None}
     write_bytes(store.cluster / f"{name}.json", json.dumps(batch).encode())
     return [Allocation(store, name, index) for index in range(len(bundles))]
 
@@ -136,6 +143,35 @@ def forget_batch(allocations: Sequence[Allocation]) -> None:
     folder.with_name(f"{folder.name}.json").unlink(missing_ok=True)
     for of_batch in (folder, jobs_folder(allocations[0])):
         shutil.rmtree(of_batch, ignore_errors=True)
+
+
+def places(store: Store) -> set[str]:
+    """Where the engines are that the batches of a study were handed in to (`cluster.Engine.place`)."""
+    found = set()
+    for batch in batch_names(store):
+        with contextlib.suppress(StudyError):
+            found.add(str(_read(store.cluster / f"{batch}.json").get("place", "")))
+    return found - {""}
+
+
+def forget_cancelled(store: Store, batches: Sequence[str]) -> None:
+    """Remove the files of batches that were cancelled, except what their jobs print. Nodes that begin do nothing."""
+    for batch in batches:
+        (store.cluster / f"{batch}.json").unlink(missing_ok=True)
+        shutil.rmtree(store.cluster / batch, ignore_errors=True)
+
+
+def ask_to_end(store: Store) -> None:
+    """Ask the commands that submit or follow the allocations of a study to end (`end_asked`)."""
+    store.cluster.mkdir(parents=True, exist_ok=True)
+    write_bytes(store.cluster / _CANCELLED, secrets.token_hex(8).encode())
+
+
+def end_asked(store: Store) -> bytes:
+    """A word that is another one after each `ask_to_end`."""
+    with contextlib.suppress(OSError):
+        return (store.cluster / _CANCELLED).read_bytes()[:100]
+    return b""
 
 
 def jobs_folder(allocation: Allocation) -> Path:

@@ -6,7 +6,8 @@ nothing else.
 
 A backend either `is_remote` or not. If it isn't, its workers belong to the command: they are asked to stop and killed
 with it. If it is, they are allocations of an engine that queues them, restarts them and notices lost nodes. They go on
-when the command ends, and a later command takes them over (`adopt`).
+when the command ends, and a later command takes them over (`adopt`). `rlottery cancel` ends them
+(`rlottery.study.cancelling`), and no command does.
 """
 
 from collections.abc import Mapping, Sequence

@@ -57,6 +57,13 @@ class Standing(NamedTuple):
     why: str = ""
 
 
+class Cancelled(NamedTuple):
+    """How many allocations an engine was asked to end that were running, and that were queued."""
+
+    running: int = 0
+    queued: int = 0
+
+
 class RefusedError(RlotteryError):
     """The engine takes no more allocations now.
 
@@ -74,12 +81,14 @@ class Engine(Protocol):
 
     Attributes:
         name: how messages call it.
+        place: where `rlottery.study.cancelling` finds its allocations: "slurm", or the address of a scheduler.
         poll_seconds: the least time between two looks at it.
         most_at_once: the most allocations that are handed in together.
         capacity: the most allocations at a time, queued or running. It may change.
     """
 
     name: str
+    place: str
     poll_seconds: float
     most_at_once: int
     capacity: int
@@ -249,7 +258,9 @@ class ClusterBackend:
         sound = [jobs for jobs, why in zip(bundles, failed, strict=True) if why is None]
         handed_in: list[AllocationWorker | None] = [None] * len(sound)
         if sound:
-            allocations = write_batch(self._store, [list(jobs.values()) for jobs in sound], self.cores or 1)
+            allocations = write_batch(
+                self._store, [[*jobs.values()] for jobs in sound], self.cores or 1, self._engine.place
+            )
             self._batches.add(allocations[0].batch)
             try:
                 names = self._engine.hand_in(allocations)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from rlottery.errors import StudyError, install_extra
 from rlottery.storage.disk import write_bytes
 from rlottery.storage.paths import Store
-from rlottery.study.execution.allocations import Allocation, jobs_folder
-from rlottery.study.execution.cluster import Phase, RefusedError, Standing
+from rlottery.study.execution.allocations import Allocation, batch_names, jobs_folder
+from rlottery.study.execution.cluster import Cancelled, Phase, RefusedError, Standing
 from rlottery.study.execution.dask_tasks import do_allocation, is_file
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Dask:
         say: shows a line, when the scheduler or all workers are lost and when they are back.
 
     Attributes:
+        place: the address of the scheduler.
         threads: how many its workers have together.
 
     Raises:
@@ -60,7 +61,7 @@ class Dask:
     most_at_once = 500
 
     def __init__(self, store: Store, address: str, say: Callable[[str], None] = lambda line: None):
-        self._address, self._say = address, say
+        self._address, self._say, self.place = address, say, address
         self._lacks, self._scheduler = "", ""
         self._kept, self._lost = set[str](), set[str]()
         self._client = connect(address)
@@ -128,7 +129,7 @@ class Dask:
 
     def _ask(self, what: str, **arguments: Any) -> Any:
         """What the scheduler answers to one of its calls."""
-        return self._client.sync(getattr(self._client.scheduler, what), callback_timeout=ANSWER_SECONDS, **arguments)
+        return _ask(self._client, what, **arguments)
 
     def _look(self) -> None:
         """Note how many threads there are, and what is lost if the scheduler is another one."""
@@ -152,6 +153,46 @@ class Dask:
         if self._lacks and not lacks:
             self._say(f"The Dask scheduler at {self._address} has workers again.")
         self._lacks = lacks
+
+
+class DaskTasks:
+    """The tasks of a study, to cancel them (`cancelling.Jobs`). Other studies may have tasks there.
+
+    Raises:
+        StudyError: no scheduler answers at the address.
+    """
+
+    def __init__(self, store: Store, address: str):
+        self.name = f"Dask at {address}"
+        self._store, self._address, self._client = store, address, connect(address)
+
+    def cancel_submitting(self, prefix: str) -> Cancelled:
+        return Cancelled()
+
+    def cancel(self) -> Cancelled:
+        try:
+            return self._cancel()
+        except (OSError, TimeoutError) as error:
+            raise StudyError(
+                f"The Dask scheduler at {self._address} stopped answering: {_line(error)}. Run this command again."
+            ) from None
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=1)
+
+    def _cancel(self) -> Cancelled:
+        batches = set(batch_names(self._store))
+        listed = map(str, _ask(self._client, "publish_list"))
+        names = [name for name in listed if name.startswith(_PREFIX) and _key(name)[0] in batches]
+        if not names:
+            return Cancelled()
+        states = _ask(self._client, "get_task_status", keys=names)
+        # Nobody else wants their results, so the scheduler drops them, and workers ask their nodes to save and to end.
+        self._client.unpublish_dataset(names, callback_timeout=ANSWER_SECONDS)
+        left = [state for state in map(states.get, names) if state in _TO_DO]
+        running = left.count("processing")
+        return Cancelled(running, len(left) - running)
 
 
 def connect(address: str) -> "Client":
@@ -241,6 +282,10 @@ def check_versions(place: str, packages: Mapping[str, Any]) -> None:
                 f"The Dask {place} has {f'{package} {other}' if other else f'no {package}'}, and this command has "
                 f"{own}. Start the scheduler and all workers with the same versions."
             )
+
+
+def _ask(client: "Client", what: str, **arguments: Any) -> Any:
+    return client.sync(getattr(client.scheduler, what), callback_timeout=ANSWER_SECONDS, **arguments)
 
 
 def _key(name: str) -> tuple[str, int]:

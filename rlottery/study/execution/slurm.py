@@ -26,7 +26,7 @@ from rlottery.processes.stopping import TERMINATED
 from rlottery.report.wording import plural
 from rlottery.storage.paths import Store
 from rlottery.study.execution.allocations import Allocation, jobs_folder
-from rlottery.study.execution.cluster import Phase, RefusedError, Standing
+from rlottery.study.execution.cluster import Cancelled, Phase, RefusedError, Standing
 from rlottery.study.execution.executor import GRACE_SECONDS
 from rlottery.study.execution.sessions import LIMIT_REACHED
 
@@ -34,9 +34,12 @@ WARNING_SECONDS = 60
 """How long before the time limit Slurm warns a job; it may do so a minute earlier. Also what a node needs to save."""
 MOST_TIMEOUTS = 1_000_000
 """submitit's limit, out of the way of ours."""
+CANCELLED_AT_ONCE = 100
+"""The most arrays that are named to `scancel` together."""
 ASK_SECONDS = 60.0
 """How long one of Slurm's commands may take."""
 POLL_SECONDS = 3.0
+PLACE = "slurm"
 _KEPT = ("SLURM_CONF",)
 """Variables that say where Slurm is."""
 _OVER = (
@@ -61,6 +64,7 @@ class Slurm:
     """Slurm with the settings of a profile (`cluster.Engine`)."""
 
     name = "Slurm"
+    place = PLACE
     poll_seconds = POLL_SECONDS
 
     def __init__(self, store: Store, profile: ClusterProfile):
@@ -76,6 +80,53 @@ class Slurm:
         asked = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}"]
         answer = ask([*asked, f"--name={job_name(self._store)}", "--format=%k|%K|%T|%r"])
         return None if answer.returncode else read_standings(answer.stdout)
+
+
+class SlurmJobs:
+    """The jobs of a study, to cancel them (`cancelling.Jobs`).
+
+    Raises:
+        StudyError: Slurm's commands are missing here, or Slurm doesn't answer.
+    """
+
+    name = "Slurm"
+
+    def __init__(self, store: Store):
+        self._store = store
+        check_commands("squeue", "scancel")
+        self._listed()
+
+    def cancel_submitting(self, prefix: str) -> Cancelled:
+        return self._cancel({comment: jobs for comment, jobs in self._listed().items() if comment.startswith(prefix)})
+
+    def cancel(self) -> Cancelled:
+        return self._cancel(self._listed())
+
+    def close(self) -> None: ...
+
+    def _listed(self) -> dict[str, list[tuple[str, Phase]]]:
+        """Comment -> id and phase of each job that can be cancelled."""
+        name = job_name(self._store)
+        asked = ["squeue", "--noheader", "--array", f"--user={os.getuid()}", f"--name={name}", "--format=%k|%T|%i"]
+        answer = ask(asked)
+        if answer.returncode:
+            raise StudyError(f"Slurm doesn't answer: {_words(answer.stderr)}. Run this command again once it does.")
+        found: dict[str, list[tuple[str, Phase]]] = {}
+        for line in answer.stdout.splitlines():
+            comment, state, number = [*line.strip().split("|", 2), "", ""][:3]
+            if number and state not in (*_OVER, "COMPLETING", "CANCELLED"):
+                found.setdefault(comment, []).append((number, Phase.RUNNING if state in _RUNNING else Phase.QUEUED))
+        return found
+
+    def _cancel(self, listed: Mapping[str, Sequence[tuple[str, Phase]]]) -> Cancelled:
+        found = [job for jobs in listed.values() for job in jobs]
+        arrays = sorted({number.partition("_")[0] for number, _ in found})
+        for first in range(0, len(arrays), CANCELLED_AT_ONCE):
+            answer = ask(["scancel", *arrays[first : first + CANCELLED_AT_ONCE]])
+            if answer.returncode and "already complet" not in answer.stderr:
+                raise StudyError(f"Slurm has not cancelled all jobs: {_words(answer.stderr)}. Run this command again.")
+        running = sum(phase is Phase.RUNNING for _, phase in found)
+        return Cancelled(running, len(found) - running)
 
 
 class SavingCommand:
@@ -171,7 +222,7 @@ def submit(
 
 
 def job_name(store: Store) -> str:
-    """The name of a study's jobs: ``scancel --name=...`` cancels all."""
+    """The name of a study's jobs."""
     digest = hashlib.sha256(os.fsencode(store.root.resolve())).hexdigest()[:8]
     return f"rlottery-{digest}"
 
@@ -191,14 +242,19 @@ def read_standings(listed: str) -> dict[tuple[str, int], Standing]:
     return found
 
 
-def check_tools() -> None:
-    """Raise StudyError if Slurm's commands or submitit are missing here."""
-    for command in ("sbatch", "srun", "squeue", "scontrol"):
-        if shutil.which(command) is None:
+def check_commands(*names: str) -> None:
+    """Raise StudyError if one of these commands of Slurm is missing here."""
+    for name in names:
+        if shutil.which(name) is None:
             raise StudyError(
-                f"{command} is not on the path. Run this command on a login node of a Slurm cluster, or load its "
+                f"{name} is not on the path. Run this command on a login node of a Slurm cluster, or load its "
                 "module first (module load slurm)."
             )
+
+
+def check_tools() -> None:
+    """Raise StudyError if Slurm's commands or submitit are missing here."""
+    check_commands("sbatch", "srun", "squeue", "scontrol")
     try:
         import submitit  # noqa: F401
     except ImportError:

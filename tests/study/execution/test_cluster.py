@@ -23,7 +23,7 @@ DONE, LOST, DIES, FAILS, SLEEPS = range(5)
 class Played:
     """An engine whose allocations end at once, as `fates` says, one after the other."""
 
-    name = "Played"
+    name = place = "Played"
     poll_seconds = 0.0
     most_at_once = 2
     capacity = 100
@@ -194,7 +194,7 @@ def test_a_node_that_was_given_up_has_no_say(tmp_path: Path) -> None:
 
 def test_a_node_whose_parent_has_died_before_it_looked_does_nothing(tmp_path: Path) -> None:
     (item,) = dense_jobs(tmp_path, 0)
-    (allocation,) = write_batch(Store(item.job.config.data), [[item.job]], cores=1)
+    (allocation,) = write_batch(Store(item.job.config.data), [[item.job]], cores=1, place="played")
     assert not do_jobs(allocation, parent=os.getpid())
     assert allocation.read() == (False, {}) and not item.job.files.folder.exists()
 

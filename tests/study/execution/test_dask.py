@@ -12,8 +12,8 @@ from rlottery.errors import StudyError
 from rlottery.storage.paths import Store
 from rlottery.study.execution import dask
 from rlottery.study.execution.allocations import Allocation
-from rlottery.study.execution.cluster import Phase, RefusedError, Standing
-from rlottery.study.execution.dask import Dask, threads_at
+from rlottery.study.execution.cluster import Cancelled, Phase, RefusedError, Standing
+from rlottery.study.execution.dask import Dask, DaskTasks, threads_at
 from tests.dask_cluster import DASK, DaskCluster
 from tests.waiting import wait_for
 
@@ -121,15 +121,32 @@ def test_tasks_outlive_the_command_and_their_workers(
     later.close()
 
 
-def test_a_cancelled_task_saves(cluster: DaskCluster, tmp_path: Path) -> None:
-    seen = tmp_path / "seen"
-    engine = Dask(Store(tmp_path / "data"), cluster.address)
-    engine.hand_in([task(Store(tmp_path), 0, DAWDLE, seen, tmp_path / "never")])
+def test_what_is_cancelled_saves_and_tasks_of_other_studies_go_on(cluster: DaskCluster, tmp_path: Path) -> None:
+    seen, other, end = tmp_path / "seen", tmp_path / "other", tmp_path / "end"
+    store = Store(tmp_path)
+    store.cluster.mkdir()
+    (store.cluster / "20260101-000000-ab.json").write_text("{}")
+    engine = Dask(store, cluster.address)
+    engine.hand_in([task(store, 0, DAWDLE, seen, end)])
     wait_for(lambda: lines(seen))
-    engine._client.get_dataset("rlottery-20260101-000000-ab-0").cancel(force=True)
-    wait_for(lambda: lines(seen)[-1] == "saved")
-    wait_for(lambda: engine.standings() == {})
+    engine.hand_in([Code(store, "20260101-000001-cd", 0, (DAWDLE, str(other), str(end)))])
+    wait_for(lambda: lines(other) or engine.threads == 1)
+    engine.hand_in([task(store, index, DAWDLE, seen, end) for index in (1, 2)])
     engine.close()
+
+    jobs = DaskTasks(store, cluster.address)
+    assert jobs.cancel_submitting("head") == Cancelled()
+    assert jobs.cancel() == Cancelled(running=1, queued=2)
+    wait_for(lambda: lines(seen)[-1] == "saved")
+    assert jobs.cancel() == Cancelled()
+    jobs.close()
+    later = Dask(store, cluster.address)
+    wait_for(lambda: lines(other))
+    assert later.standings() == {("20260101-000001-cd", 0): Standing(Phase.RUNNING)}
+    assert lines(other)[-1] != "saved" and len(lines(seen)) == 2
+    end.touch()
+    wait_for(lambda: later.standings() == {})
+    later.close()
 
 
 def test_what_is_lost_is_told_and_waited_for(

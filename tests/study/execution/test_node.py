@@ -36,7 +36,7 @@ def test_only_a_stop_at_the_time_limit_counts_as_one(
     config = tiny_config(tmp_path)
     [job] = list_jobs(config, [], ("dense",))
     store = Store(config.data)
-    [allocation] = write_batch(store, [[job]], 1)
+    [allocation] = write_batch(store, [[job]], 1, "played")
 
     class Warned:
         def __init__(self, *arguments: object, **options: object): ...
@@ -56,7 +56,7 @@ def test_waiting_for_another_node_counts_as_no_session(tmp_path: Path, monkeypat
     config = tiny_config(tmp_path)
     [job] = list_jobs(config, [], ("dense",))
     store = Store(config.data)
-    [allocation] = write_batch(store, [[job]], 1)
+    [allocation] = write_batch(store, [[job]], 1, "played")
     monkeypatch.setattr(node, "ENTER_SECONDS", 0.0)
     monkeypatch.setattr(work_place, "PATIENCE_SECONDS", 0.0)
     with locks.hold(job.files):
@@ -70,7 +70,7 @@ def test_a_node_sends_the_metrics_of_its_runs_to_the_trackers_of_the_config(
 ) -> None:
     config = tiny_config(tmp_path, "tracking=trackio")
     [job] = list_jobs(config, [], ("dense",))
-    [allocation] = write_batch(Store(config.data), [[job]], 1)
+    [allocation] = write_batch(Store(config.data), [[job]], 1, "played")
     monkeypatch.setenv("STAND_IN_FILE", str(tmp_path / "sent"))
     monkeypatch.syspath_prepend(str(STAND_IN))
 

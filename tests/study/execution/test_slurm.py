@@ -1,15 +1,29 @@
 """What rlottery says to Slurm and reads from it. `tests/test_slurm.py` runs a study on a real one."""
 
 import pickle
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from rlottery.config.cluster_profile import ClusterProfile
+from rlottery.errors import StudyError
 from rlottery.processes.stopping import TERMINATED
-from rlottery.study.execution.cluster import Phase, Standing
-from rlottery.study.execution.slurm import SavingCommand, most_minutes, read_standings, sbatch_flags
+from rlottery.storage.paths import Store
+from rlottery.study.execution import slurm
+from rlottery.study.execution.cluster import Cancelled, Phase, Standing
+from rlottery.study.execution.slurm import (
+    SavingCommand,
+    SlurmJobs,
+    job_name,
+    most_minutes,
+    read_standings,
+    sbatch_flags,
+)
 
 LISTED = """\
 20261129-a|0|RUNNING|None
@@ -33,6 +47,41 @@ def test_what_squeue_lists_is_read_by_batch_and_index() -> None:
         ("20261129-c", 0): Standing(Phase.QUEUED, "BeginTime"),
         ("head", 0): Standing(Phase.RUNNING),
     }
+
+
+QUEUE = """\
+20261129-a|RUNNING|12_0
+20261129-a|PENDING|12_1
+20261129-a|COMPLETING|12_2
+20261129-b|CANCELLED|13
+20261129-c|REQUEUED|14
+head-1|RUNNING|15
+
+"""
+
+
+def test_jobs_are_cancelled_by_their_arrays_and_those_that_end_anyway_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, given, fails = Store(tmp_path), list[Sequence[str]](), list[str]()
+
+    def answer(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        given.append(command)
+        code = int(command[0] in fails)
+        return subprocess.CompletedProcess(command, code, QUEUE, "slurm_load_jobs error: Unable to contact" * code)
+
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: name)
+    monkeypatch.setattr(slurm, "ask", answer)
+    jobs = SlurmJobs(store)
+    assert f"--name={job_name(store)}" in given[0]
+    assert jobs.cancel_submitting("head") == Cancelled(running=1, queued=0) and given[-1] == ["scancel", "15"]
+    assert jobs.cancel() == Cancelled(running=2, queued=2) and given[-1] == ["scancel", "12", "14", "15"]
+    fails.append("scancel")
+    with pytest.raises(StudyError, match=r"has not cancelled all jobs: .*Unable to contact\. Run this command again\."):
+        jobs.cancel()
+    fails.append("squeue")
+    with pytest.raises(StudyError, match="Slurm doesn't answer: .*Unable to contact"):
+        SlurmJobs(store)
 
 
 def test_a_profile_asks_for_cores_and_memory_or_for_whole_nodes() -> None:
