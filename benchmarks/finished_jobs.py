@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.made_studies import Sizes
 from rlottery.agents.description import Shape
 from rlottery.pruning.mask_file import mask_to_bytes, read_mask
-from rlottery.pruning.masks import GroupMask, Mask, effective_of, first_connected, make_mask
+from rlottery.pruning.masks import GroupMask, Mask, first_connected, make_mask
 from rlottery.pruning.prune import prune
 from rlottery.seeding import stream_seed
 from rlottery.storage.disk import write_arrays, write_bytes
@@ -32,6 +32,7 @@ from rlottery.study.planning.fingerprints import (
 from rlottery.study.planning.finished_runs import manifest_head
 from rlottery.study.planning.jobs import UNTRAINED, Job
 from rlottery.study.planning.network_sizes import networks_of, task_spec
+from rlottery.study.stages.sparsity_facts import sparsity_facts
 from rlottery.study.versions import worker_versions
 
 WARMUP_STEPS = 100
@@ -127,8 +128,7 @@ class FinishedJobs:
         if "mask" in arm.stages:
             mask = read_mask(job.files.mask)
             inputs["mask"] = mask.metadata["digest"]
-            facts |= {"criterion": mask.metadata["criterion"], "sparsity": mask.metadata["sparsity_reached"]}
-            facts["effective"] = {group: effective_of(layers).sparsity for group, layers in mask.groups.items()}
+            facts |= {"criterion": mask.metadata["criterion"], **sparsity_facts(mask)}
             names.append(job.files.mask.name)
         self._write_training(job, mask, generator)
         fingerprint = ticket_fingerprint(job.config, job.task, job.seed, arm, inputs)

@@ -19,6 +19,7 @@ from rlottery.analysis.starved_layers import StarvedLayers, starved_in
 from rlottery.config import Config
 from rlottery.envs import entry_names
 from rlottery.errors import MaskError
+from rlottery.pruning.effective import mean_rank_one
 from rlottery.pruning.masks import Overlap, by_network
 from rlottery.pruning.untaught import is_untaught
 from rlottery.storage.paths import DENSE, Store
@@ -284,7 +285,6 @@ def _twins(layers: Iterable[str]) -> dict[str, int]:
 
 def _network(path: str, layers: Mapping[str, LayerSurvivors]) -> NetworkSurvivors:
     of = layers.values()
-    ranked = [(layer.rank_one, layer.total) for layer in of if layer.rank_one is not None]
     return NetworkSurvivors(
         path,
         kept=sum(layer.kept for layer in of),
@@ -292,7 +292,7 @@ def _network(path: str, layers: Mapping[str, LayerSurvivors]) -> NetworkSurvivor
         total=sum(layer.total for layer in of),
         in_use=sum(layer.in_use for layer in of),
         units=sum(layer.units for layer in of),
-        rank_one=sum(share * size for share, size in ranked) / sum(size for _, size in ranked) if ranked else None,
+        rank_one=mean_rank_one((layer.rank_one, layer.total) for layer in of),
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from rlottery.analysis.stability import Stability, read_stability
 from rlottery.errors import MaskError, StudyError
 from rlottery.pruning.effective import check_chained, depends_on_an_input, leads_to_an_output, on_a_path
 from rlottery.pruning.mask_file import read_mask
-from rlottery.pruning.masks import Mask, by_network, sparsity_of
+from rlottery.pruning.masks import Mask, by_network, rank_one_of, sparsity_of
 from rlottery.pruning.starved import StarvedLayer, starved_layers
 from rlottery.pruning.untaught import blind_networks
 from rlottery.storage.disk import read_arrays
@@ -145,7 +144,9 @@ def facts_of(
         seed=run.seed,
         packed=pack(mask.all_layers),
         layers=np.array(layers, np.float64),
-        rank_one=np.array([_rank_one(mask, group, path) for group, of in mask.groups.items() for path in of]),
+        rank_one=np.array(
+            [rank_one_of(mask, group, path) for group, of in mask.groups.items() for path in of], np.float64
+        ),
         hidden=tuple(hidden),
         inputs=inputs,
         acting=acts.mean(axis=1),
@@ -163,11 +164,3 @@ def _saliency(kept: NDArray[np.bool_], sizes: NDArray[np.float64] | None) -> NDA
         return None
     of_entry: NDArray[np.float64] = np.where(kept, sizes, 0).sum(axis=1) / sizes.sum()
     return of_entry
-
-
-def _rank_one(mask: Mask, group: str, path: str) -> float:
-    """What the mask's metadata say of a layer's scores; NaN if they say nothing, as in those of earlier versions."""
-    told: Any = mask.metadata
-    for key in ("rank_one", group, path):
-        told = told.get(key) if isinstance(told, dict) else None
-    return told if isinstance(told, float) and 0 <= told <= 1 else np.nan

@@ -5,7 +5,7 @@ to the biases behind it. A mask with many idle survivors is sparser than its cou
 share of weights that are on no path (Vysogorets and Kempe 2023, Connectivity Matters, arXiv:2107.02306).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -110,6 +110,16 @@ def check_chained(network: Mapping[str, BoolArray]) -> None:
             raise MaskError(
                 f"Layer {path!r} has {after.shape[0]} inputs, but the layer before it has {before.shape[1]} outputs."
             )
+
+
+def mean_rank_one(layers: Iterable[tuple[float | None, int]]) -> float | None:
+    """The mean `rank_one_share` of layers, weighted by their weights; None if that of no layer is known.
+
+    Args:
+        layers: the share, if it is known, and the number of weights of each.
+    """
+    known = [(share, size) for share, size in layers if share is not None]
+    return sum(share * size for share, size in known) / sum(size for _, size in known) if known else None
 
 
 def rank_one_share(scores: RealArray) -> float | None:

@@ -182,6 +182,14 @@ def sparsity_of(mask: GroupMask) -> float:
     return (total - kept_weights(mask)) / total
 
 
+def rank_one_of(mask: Mask, group: str, path: str) -> float | None:
+    """The `rank_one_share` of a layer's scores; None if the metadata have none, as in masks of earlier versions."""
+    told: Any = mask.metadata
+    for key in ("rank_one", group, path):
+        told = told.get(key) if isinstance(told, dict) else None
+    return told if isinstance(told, float) and 0 <= told <= 1 else None
+
+
 def effective_of(mask: GroupMask) -> Effective:
     """What the mask of a group really keeps. Raises MaskError if its layers form no networks."""
     return effective(by_network(mask))

@@ -147,6 +147,8 @@ class RunFacts(TypedDict, total=False):
         method, criterion, sparsity: of a ticket's mask. Only the two built-in methods have a `method`.
         effective: group -> share of the weights that are on no path from an input to an output. Versions before this
             key recorded none.
+        units: group -> hidden units on such a path, and all. Versions before this key recorded none.
+        rank_one: group -> `pruning.effective.mean_rank_one` of the scores, if a criterion scored the mask.
         recipe: the rest of the arm's entry in the config.
         round_of: the arm that a round of IMP belongs to.
         error: why the run failed or diverged.
@@ -160,6 +162,8 @@ class RunFacts(TypedDict, total=False):
     criterion: Name
     sparsity: dict[Name, Share]
     effective: dict[Name, Share]
+    units: dict[Name, Annotated[list[Count], Field(min_length=2, max_length=2)]]
+    rank_one: dict[Name, Share]
     recipe: Recipe
     round_of: Name
     error: LongText

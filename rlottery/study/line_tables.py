@@ -24,38 +24,22 @@ _ENOUGH_FOR_SENTENCES = 40
 """Long details wrap in this many characters or more, and nothing gives way to them."""
 
 
-class _Layout(NamedTuple):
-    """Whether tasks are headings above their runs, and whether lines have all details."""
-
-    by_task: bool
-    has_more: bool
-
-
-_LAYOUTS = tuple(_Layout(by_task, has_more) for has_more in (True, False) for by_task in (False, True))
-"""The first that fits is used."""
-
-
 class RunLine(NamedTuple):
-    """A run and its state, in texts without line breaks.
-
-    Attributes:
-        more: details that a narrow terminal does without.
-    """
+    """A run and its state, in texts without line breaks."""
 
     task: str
     seed: str
     arm: str
     state: str
     details: str = ""
-    more: str = ""
 
 
 @dataclass(frozen=True)
 class StateTable:
     """The states of runs, in the order of their tasks.
 
-    If the lines don't fit, tasks become headings above their runs, or `RunLine.more` is left out, or both; then details
-    wrap, and finally they get lines of their own.
+    If the lines don't fit, tasks become headings above their runs; then details wrap, and finally they get lines of
+    their own.
     """
 
     rows: Sequence[RunLine]
@@ -66,18 +50,16 @@ class StateTable:
 
     def lines(self, width: int) -> Iterator[str]:
         """The heading and the lines, at most so wide where names allow it."""
-        by_task, has_more = next(
-            (layout for layout in _LAYOUTS if width - self._left(layout.by_task) >= self._wanted(layout)), _LAYOUTS[-1]
-        )
-        rows = self.rows if has_more else [row._replace(more="") for row in self.rows]
-        room, first = width - self._left(by_task), int(by_task)
+        longest = max((cell_len(row.details) for row in self.rows), default=0)
+        by_task = width - self._left(by_task=False) < min(longest, _ENOUGH_FOR_SENTENCES)
+        room, first = width - self._left(by_task=by_task), int(by_task)
         headings = RunLine("task", "seed", "arm", "state", "details")
         yield _GAP.join(_padded(headings[first:5], self._widths[first:]))
         task = None
-        for row in rows:
+        for row in self.rows:
             if by_task and row.task != task:
                 yield (task := row.task)
-            named, details = _GAP.join(_padded(row[first:4], self._widths[first:])), row.details + row.more
+            named, details = _GAP.join(_padded(row[first:4], self._widths[first:])), row.details
             if cell_len(details) <= room:
                 yield f"{named}{_GAP}{details}".rstrip()
             elif room < _LEAST_DETAILS:
@@ -89,15 +71,9 @@ class StateTable:
                 yield f"{named}{_GAP}{next(wrapped).removeprefix(indent)}"
                 yield from wrapped
 
-    def _left(self, by_task: bool) -> int:
+    def _left(self, *, by_task: bool) -> int:
         """The width of the columns before the details."""
         return sum(width + len(_GAP) for width in self._widths[by_task:])
-
-    def _wanted(self, layout: _Layout) -> int:
-        """The room that details need so that nothing more has to give way."""
-        short = (cell_len(row.details) + cell_len(row.more) * layout.has_more for row in self.rows if row.more)
-        longest = max((cell_len(row.details) for row in self.rows), default=0)
-        return max([min(longest, _ENOUGH_FOR_SENTENCES), *short])
 
     @cached_property
     def _widths(self) -> list[int]:

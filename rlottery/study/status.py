@@ -2,8 +2,8 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, cast
 
 from rich.console import Group
 
@@ -13,7 +13,7 @@ from rlottery.errors import StudyError
 from rlottery.report.tables import NOTHING
 from rlottery.report.version_lines import change_lines
 from rlottery.report.wording import plural
-from rlottery.safety.printable import on_one_line, printable
+from rlottery.safety.printable import on_one_line
 from rlottery.storage.checkpoint_record import CheckpointRecord, checkpoint_to_continue
 from rlottery.storage.locks import holder_of
 from rlottery.storage.made_with import MadeWith, made_with
@@ -26,7 +26,7 @@ from rlottery.storage.trial_record import deviation_lines, read_trials
 from rlottery.storage.untrained_record import read_untrained, untrained_damage
 from rlottery.study.durations import duration
 from rlottery.study.execution.allocations import Open, open_runs
-from rlottery.study.line_tables import RunLine, Sentence, StateTable
+from rlottery.study.line_tables import RunLine, RunTable, Sentence, StateTable
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.earlier import is_known_to_differ
 from rlottery.study.planning.finished_runs import collected_data, damage_of_run, replay_was_deleted
@@ -36,11 +36,10 @@ _SUMMARY_WORDS = {"to repeat": "to do", "mask made": "to do"}
 
 
 class State(NamedTuple):
-    """The state of a run in a word or two, details, and more of them, which a narrow terminal does without."""
+    """The state of a run in a word or two, and details."""
 
     word: str
     details: str = ""
-    more: str = ""
 
 
 def status_table(config: Config) -> Group:
@@ -48,7 +47,7 @@ def status_table(config: Config) -> Group:
 
     The first line of a task is about its untrained policies, which are no run. Below the table are the runs that were
     made with other versions than others, those trained with other settings than the config's, how tasks deviate from
-    what comparisons rely on, and a summary.
+    what comparisons rely on, a summary, and what the masks of finished runs keep (`kept_by_masks`).
     """
     check_data_folder(config.data)
     store = Store(config.data)
@@ -67,23 +66,28 @@ def status_table(config: Config) -> Group:
     of_untrained: list[str] = []
     submitted = open_runs(store)
     others: list[str] = []
+    masks: list[Sentence | RunTable] = []
     for task in config.tasks:
         state = _state_of_untrained(store.untrained(task.name), config.evaluation.untrained_policies)
         rows.append(_line(task.name, NOTHING, "untrained", state))
         of_untrained.append(state.word)
         fingerprints = []
         made: list[MadeWith] = []
+        finished: dict[str, list[Manifest]] = {}
         for seed in config.seeds:
             for arm in dict.fromkeys([DENSE, *listed, *store.arms(task.name, seed)]):
                 files = store.run(task.name, seed, arm)
                 allocation = submitted.get((task.name, seed, "" if arm == DENSE else arm))
                 state, record = _look(files, allocation)
+                if state.word == "done" and record is not None:
+                    finished.setdefault(arm, []).append(cast(Manifest, record))
                 rows.append(_line(task.name, str(seed), arm, state))
                 states.append(state.word)
                 fingerprints.append(record["fingerprint"] if record is not None else {})
                 if record is not None:
                     made.append(made_with(seed, arm, record))
         others += change_lines(task.id, made)
+        masks += kept_by_masks(task.name, finished)
         if message := other_settings_message(config, task, fingerprints):
             others.append(message)
     others += deviation_lines(read_trials(config))
@@ -92,6 +96,7 @@ def status_table(config: Config) -> Group:
         StateTable(rows),
         *(Sentence(line, "yellow") for line in others),
         Sentence(_summary(states, of_untrained)),
+        *masks,
     )
 
 
@@ -101,9 +106,40 @@ def _is_imported(files: RunFiles) -> bool:
     return found is not None and not isinstance(found, StudyError) and "imported" in found
 
 
+def kept_by_masks(task: str, finished: Mapping[str, Sequence[Manifest]]) -> list[Sentence | RunTable]:
+    """A table of what the masks of a task's finished runs keep, means over seeds; nothing if none is known.
+
+    Args:
+        finished: arm -> manifests of its runs.
+    """
+    rows = []
+    for arm, manifests in finished.items():
+        for group in dict.fromkeys(group for manifest in manifests for group in manifest.get("effective", {})):
+            sparsity = _mean(manifest.get("effective", {}).get(group) for manifest in manifests)
+            units = [counts for manifest in manifests if (counts := manifest.get("units", {}).get(group))]
+            used, of = _mean(used for used, _ in units), _mean(of for _, of in units)
+            rank_one = _mean(manifest.get("rank_one", {}).get(group) for manifest in manifests)
+            in_use = f"{used:,.0f} of {of:,.0f}" if used is not None and of else NOTHING
+            rows.append((on_one_line(arm), on_one_line(group), _percent(sparsity), in_use, _percent(rank_one)))
+    if not rows:
+        return []
+    title = f"Masks on {task}, means over seeds: effective sparsity, hidden units in use, rank-one share of the scores"
+    headings = ("arm", "network", "effective", "units in use", "rank one")
+    return [Sentence(on_one_line(title), "italic"), RunTable(headings, rows, headings[:2], ())]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{100 * share:.1f} %"
+
+
 def _line(task: str, seed: str, arm: str, state: State) -> RunLine:
     word, details = on_one_line(state.word), on_one_line(state.details)
-    return RunLine(on_one_line(task), seed, on_one_line(arm), word, details, printable(state.more))
+    return RunLine(on_one_line(task), seed, on_one_line(arm), word, details)
 
 
 def _summary(states: Iterable[str], of_untrained: Iterable[str]) -> str:
@@ -258,10 +294,4 @@ def _ended_state(files: RunFiles, manifest: Manifest) -> State:
         if "reconstructed" in imported:
             start = f"; initial weights from seed {imported['reconstructed']['seed']}"
         return State("done", f"imported from {imported['agent']['file']}, {imported['library']}{start}")
-    return State("done", f"in {duration(manifest.get('seconds', 0.0))}{suffix}", _effective_text(manifest))
-
-
-def _effective_text(manifest: Manifest) -> str:
-    """The effective sparsity of the run's mask, where the manifest has it."""
-    shares = [f"{group} {100 * share:.1f} %" for group, share in manifest.get("effective", {}).items()]
-    return f", effective sparsity: {', '.join(shares)}" if shares else ""
+    return State("done", f"in {duration(manifest.get('seconds', 0.0))}{suffix}")

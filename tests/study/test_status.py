@@ -58,11 +58,25 @@ def test_done(tmp_path: Path) -> None:
     assert contents(config.data) == before
 
 
-def test_the_effective_sparsity_of_a_finished_mask(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path)
+def test_what_the_masks_of_finished_runs_keep(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, "seeds=[0, 1]")
     write_study(config)
-    change_manifest(job(config, "ticket").files, effective={"actor": 0.81234, "critic": 0.9})
-    assert status(config)["magnitude-80 0"] == "done   in 2 s, effective sparsity: actor 81.2 %, critic 90.0 %"
+    assert "Masks on" not in shown(status_table(config))
+    first, second = (job(config, "ticket", seed=seed).files for seed in (0, 1))
+    change_manifest(
+        first,
+        effective={"actor": 0.81234, "critic": 0.9},
+        units={"actor": [10, 16], "critic": [31, 32]},
+        rank_one={"actor": 0.5},
+    )
+    change_manifest(second, effective={"actor": 0.8, "critic": 0.9}, units={"actor": [13, 16]})  # of other versions
+    lines = shown(status_table(config), width=80).splitlines()
+    assert max(map(len, lines)) <= 120 and [line.rstrip() for line in lines[-3:]] == [
+        "arm           network  effective  units in use  rank one",
+        "magnitude-80  actor       80.6 %      12 of 16    50.0 %",
+        "magnitude-80  critic      90.0 %      31 of 32         \N{EN DASH}",
+    ]
+    assert lines[-4].startswith("Masks on Pendulum-v1, means over seeds: effective sparsity, hidden units in use")
 
 
 def test_untrained_policies(tmp_path: Path) -> None:

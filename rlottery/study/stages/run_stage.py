@@ -12,7 +12,7 @@ from rlottery.agents.description import kernel_shapes, weight_count
 from rlottery.envs import OpenEnvironments
 from rlottery.errors import StudyError
 from rlottery.pruning.mask_file import mask_to_bytes
-from rlottery.pruning.masks import Mask, effective_of
+from rlottery.pruning.masks import Mask
 from rlottery.storage.disk import write_arrays, write_bytes, write_folder
 from rlottery.storage.made_with import changes
 from rlottery.storage.manifests import RunFacts, find_damage
@@ -32,6 +32,7 @@ from rlottery.study.stages.masking import create_mask, describe_mask
 from rlottery.study.stages.retraining import train_in_place_or_aside
 from rlottery.study.stages.rewind import add_rewind_points
 from rlottery.study.stages.run_record import RunResult, record_run
+from rlottery.study.stages.sparsity_facts import sparsity_facts
 from rlottery.study.stages.starts import Start, start_of
 from rlottery.study.stages.train_run import recorded_spaces, save_agent, train_run
 from rlottery.study.stages.untrained import evaluate_untrained
@@ -139,7 +140,7 @@ def train_ticket(
             if job.ticket_arm.recipe.is_dynamic:
                 last = describe_mask(job, masks_of(loop.learner.state), job.ticket_arm.sparsity or {})
                 write_bytes(files.mask, mask_to_bytes(last))
-                return RunResult((*names, files.mask.name), {**_sparsity_facts(last), "spaces": spaces})
+                return RunResult((*names, files.mask.name), {**sparsity_facts(last), "spaces": spaces})
             if mask is not None:
                 write_bytes(files.mask, mask_bytes)
                 names = (*names, files.mask.name)
@@ -159,16 +160,10 @@ def _facts(job: Job, mask: Mask | None, start: Start) -> RunFacts:
     if (method := comparable_method(arm)) is not None:
         facts["method"] = method
     if mask is not None:
-        facts |= {"criterion": mask.metadata["criterion"], **_sparsity_facts(mask)}
+        facts |= {"criterion": mask.metadata["criterion"], **sparsity_facts(mask)}
     if start.network is not None:
         widths, spec = (None, start.network), task_spec(job.task)
         dense, small = (kernel_shapes(networks_of(job.config, job.task, spec, of)) for of in widths)
         # The share of the dense agent's kernel weights that the smaller network saves.
         facts["sparsity"] = {group: 1 - weight_count(small[group]) / weight_count(dense[group]) for group in dense}
     return facts
-
-
-def _sparsity_facts(mask: Mask) -> RunFacts:
-    """What the manifest records about a mask."""
-    effective = {group: effective_of(layers).sparsity for group, layers in mask.groups.items()}
-    return {"sparsity": mask.metadata["sparsity_reached"], "effective": effective}
