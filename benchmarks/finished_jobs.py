@@ -4,8 +4,10 @@ Names, formats, fingerprints and checksums are those of the stages, so every com
 Weights, scores and masks are random numbers.
 """
 
+import contextlib
 import itertools
 import json
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -55,6 +57,9 @@ class FinishedJobs:
     Args:
         sizes: how much there is to read in a run.
         releases: whether dense agents have no replay buffer any more, as `keep_replay: false` leaves them.
+
+    Attributes:
+        spent: seconds of the processor in `apart`.
     """
 
     def __init__(self, sizes: Sizes, *, releases: bool):
@@ -62,6 +67,16 @@ class FinishedJobs:
         self._dense: dict[tuple[int, int], _Dense] = {}
         self._recipes: dict[str, dict[str, Any]] = {}
         self._versions: dict[str, str] = {}
+        self.spent = 0.0
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """A context whose time is `spent`."""
+        began = time.process_time()
+        try:
+            yield
+        finally:
+            self.spent += time.process_time() - began
 
     def finish(self, job: Job) -> None:
         """Write the files of a job."""

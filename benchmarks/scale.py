@@ -16,6 +16,9 @@ The parts, in order:
 - `run`: `rlottery run` with 64 workers, whose jobs a backend finishes at once. The processor's time is without that of
   making the files, the plan and the report, and is also given for each job. The memory is that of the whole command up
   to the report. `idle` is ten seconds of it in which 64 jobs run and none ends.
+- `cluster`: `rlottery run` on a cluster, in another data folder. Its allocations are those of any engine: they are
+  handed in as arrays, and their nodes write the files by which the command learns how jobs ended. The engine is played,
+  and what its nodes do takes milliseconds. The processor's time is without theirs, the plan and the report.
 - `replan`: `plan_study` where everything is done.
 - `status`: `rlottery status` there.
 - `report`: `rlottery report` there.
@@ -33,12 +36,13 @@ import json
 import math
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,10 +52,14 @@ from rich.console import Console
 from benchmarks.finished_jobs import WARMUP_STEPS, FinishedJobs
 from benchmarks.made_studies import Sizes
 from rlottery.config import Config
+from rlottery.errors import RlotteryError
 from rlottery.storage.open_study import config_to_run
 from rlottery.storage.study_record import note_command
 from rlottery.storage.work_place import WorkPlace
 from rlottery.study import run as study_run
+from rlottery.study.clusters import Asked, Cluster
+from rlottery.study.execution.allocations import Allocation, End
+from rlottery.study.execution.cluster import AllocationWorker, ClusterBackend, Phase, Standing
 from rlottery.study.execution.endings import Ending
 from rlottery.study.execution.executor import Executor
 from rlottery.study.execution.local import LocalBackend
@@ -65,8 +73,8 @@ from rlottery.study.versions import processor
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "scale.csv"
 KEYS = ("code", "processor", "part", "runs", "evaluations")
-HEADINGS = (*KEYS, "seconds", "processor_seconds", "each_ms", "growth", "most_mib")
-PARTS = ("plan", "dry-run", "run", "replan", "status", "report")
+HEADINGS = (*KEYS, "seconds", "processor_seconds", "processor_ms_each", "growth", "most_mib")
+PARTS = ("plan", "dry-run", "run", "cluster", "replan", "status", "report")
 STUDY = "study.yaml"
 COMMANDS = {"dry-run": ["run", STUDY, "--dry-run"], "status": ["status", STUDY], "report": ["report", STUDY]}
 CRITERIA, SPARSITIES = ("magnitude", "taylor", "gradient"), (0.5, 0.7, 0.8, 0.9)
@@ -79,6 +87,8 @@ ARMS: tuple[Mapping[str, object], ...] = (
 OF_ARMS = 20
 """Runs of each seed."""
 WORKERS = 64
+ALLOCATIONS = 500
+"""The most that are queued or running on the cluster."""
 IDLE_SECONDS = 10.0
 """How long the first jobs of `run` last; the others are done at once."""
 
@@ -91,13 +101,14 @@ class Bar(NamedTuple):
     evaluations: int
     most_mib: float
     seconds: float = math.inf
-    each_ms: float = math.inf
+    processor_ms_each: float = math.inf
 
 
 BARS = (
     Bar("plan", 10_000, 20, most_mib=500, seconds=30),
     Bar("dry-run", 10_000, 20, most_mib=500),
-    Bar("run", 10_000, 20, most_mib=500, each_ms=50),
+    Bar("run", 10_000, 20, most_mib=500, processor_ms_each=50),
+    Bar("cluster", 10_000, 20, most_mib=500, processor_ms_each=50),
     Bar("replan", 10_000, 20, most_mib=500, seconds=30),
     Bar("status", 10_000, 20, most_mib=500, seconds=10),
     Bar("report", 3_000, 200, most_mib=1024, seconds=60),
@@ -130,8 +141,13 @@ def main() -> None:
         part, folder = asked.in_process
         os.chdir(folder)
         config, sizes = config_to_run(Path(STUDY)), sizes_of(asked.evaluations)
-        parts = {"plan": lambda: plan(config), "files": lambda: make_files(config, sizes)}
-        print(json.dumps(parts.get(part, lambda: run(config, sizes, IDLE_SECONDS))()))
+        parts: dict[str, Callable[[], object]] = {
+            "plan": lambda: plan(config),
+            "files": lambda: make_files(config, sizes),
+            "run": lambda: run(config, sizes, IDLE_SECONDS),
+            "cluster": lambda: run_on_cluster(config.model_copy(update={"data": Path("cluster")}), sizes),
+        }
+        print(json.dumps(parts[part]()))
         return
     measured = MEASURED_FOR_BARS if asked.bars else ((sorted(asked.runs), asked.evaluations, asked.parts),)
     rows = []
@@ -153,7 +169,7 @@ def is_about(bar: Bar, row: Mapping[str, str]) -> bool:
 
 def judged(bar: Bar, row: Mapping[str, str]) -> tuple[str, bool]:
     """A line about a bar, and whether it is met."""
-    names = {"seconds": "s", "each_ms": "ms for each job", "most_mib": "MiB"}
+    names = {"seconds": "s", "processor_ms_each": "ms of the processor for each job", "most_mib": "MiB"}
     limits = {name: limit for name in names if (limit := getattr(bar, name)) < math.inf}
     is_met = all(float(row[name]) <= limit for name, limit in limits.items())
     numbers = ", ".join(f"{row[name]} of {limit:g} {names[name]}" for name, limit in limits.items())
@@ -198,6 +214,10 @@ def measured_parts(
             found, used = in_process(part, folder, evaluations)
             yield "idle", IDLE_SECONDS, Used(IDLE_SECONDS, found["idle_seconds"], found["most_mib"])
             yield part, found["jobs"], Used(used.seconds, found["processor_seconds"], found["most_mib"])
+        elif part == "cluster":
+            found, used = in_process(part, folder, evaluations)
+            yield part, found["jobs"], Used(used.seconds, found["processor_seconds"], found["most_mib"])
+            shutil.rmtree(folder / "cluster")
         elif part in COMMANDS:
             yield part, runs, use_of([sys.executable, "-m", "rlottery", *COMMANDS[part]], folder)[1]
         else:
@@ -285,31 +305,47 @@ def run(config: Config, sizes: Sizes, idle_seconds: float) -> dict[str, float]:
     Returns the number of jobs; seconds of the processor while they ran, without those of making their files; seconds
     of it while the first jobs did nothing, `idle_seconds` long; and the most MiB of memory until then.
     """
+    idle, jobs = _Idle(idle_seconds), FinishedJobs(sizes, releases=False)
+    used = _jobs_of_command(config, jobs, {"LocalBackend": lambda place: _AtOnce(place, jobs, idle)}, None)
+    used["processor_seconds"] -= idle.taken
+    return used | {"idle_seconds": idle.taken}
+
+
+def run_on_cluster(config: Config, sizes: Sizes) -> dict[str, float]:
+    """The same with an engine whose allocations are done at the next look at it, and without idle seconds."""
+    jobs = FinishedJobs(sizes, releases=False)
+
+    def open_cluster(asked: Asked, config: Config, say: Callable[[str], None]) -> "_Played":
+        return _Played(config, say, jobs)
+
+    return _jobs_of_command(config, jobs, {"open_cluster": open_cluster}, Asked("slurm"))
+
+
+def _jobs_of_command(
+    config: Config, jobs: FinishedJobs, replaced: Mapping[str, object], asked: Asked | None
+) -> dict[str, float]:
+    """Run a study with other parts of `study.run`. Returns what its executor takes without the making of files."""
     found: dict[str, float] = {}
 
     class Measured(Executor):
         def run(self) -> None:
-            backend = self.backend
-            assert isinstance(backend, _AtOnce)
             began = time.process_time()
             super().run()
-            taken = time.process_time() - began - backend.spent - backend.idle.taken
+            taken = time.process_time() - began - jobs.spent
+            if states := {item.state for item in self.tracked} - {JobState.DONE}:
+                raise SystemExit(f"Jobs have ended in other states than they should have: {states}")
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            found.update(
-                jobs=len(self.tracked), processor_seconds=taken, idle_seconds=backend.idle.taken, most_mib=most
-            )
+            found.update(jobs=len(self.tracked), processor_seconds=taken, most_mib=most)
             raise _OverError
 
-    def backend(place: WorkPlace) -> "_AtOnce":
-        return _AtOnce(place, FinishedJobs(sizes, releases=False), _Idle(idle_seconds))
-
-    replaced = {"Executor": Measured, "LocalBackend": backend}
+    replaced = {**replaced, "Executor": Measured}
     kept = {name: getattr(study_run, name) for name in replaced}
     try:
         for name, other in replaced.items():
             setattr(study_run, name, other)
         with Path(os.devnull).open("w") as nowhere:
-            study_run.run_study(config, None, STAGES, Console(file=nowhere, force_terminal=True, width=120, height=40))
+            console = Console(file=nowhere, force_terminal=True, width=120, height=40)
+            study_run.run_study(config, None, STAGES, console, None, asked)
     except _OverError:
         return found
     finally:
@@ -338,16 +374,15 @@ class _AtOnce(LocalBackend):
 
     def __init__(self, place: WorkPlace, jobs: FinishedJobs, idle: _Idle):
         super().__init__(place)
-        self._held, self._jobs, self.idle, self.spent = place, jobs, idle, 0.0
+        self._held, self._jobs, self._idle = place, jobs, idle
 
     def start(self, jobs: Mapping[int, Job]) -> "_Ended":  # type: ignore[override]
         self._held.inherited([job.files for job in jobs.values()])
         encode(list(jobs.values()), core=None)
-        began = time.process_time()
-        for job in jobs.values():
-            self._jobs.finish(job)
-        self.spent += time.process_time() - began
-        return _Ended(jobs, self.idle)
+        with self._jobs.apart():
+            for job in jobs.values():
+                self._jobs.finish(job)
+        return _Ended(jobs, self._idle)
 
 
 class _Ended:
@@ -370,6 +405,55 @@ class _Ended:
     def terminate(self) -> None: ...
 
     def kill(self) -> None: ...
+
+
+class _Played(Cluster):
+    """A cluster whose nodes do jobs by putting files in place."""
+
+    most_runs = ALLOCATIONS
+
+    def __init__(self, config: Config, say: Callable[[str], None], jobs: FinishedJobs):
+        super().__init__(config, say)
+        self._jobs = jobs
+
+    def backend(self) -> ClusterBackend:
+        return _PlayedBackend(self._store, _Nodes(self._jobs), 1, self._say, self.take)
+
+
+class _PlayedBackend(ClusterBackend):
+    """The backend, which shows the nodes what allocations are about: they needn't read it."""
+
+    def submit(self, bundles: Sequence[Mapping[int, Job]]) -> Sequence[AllocationWorker | RlotteryError | None]:
+        answers = super().submit(bundles)
+        assert isinstance(self._engine, _Nodes)
+        self._engine.queued += [answer for answer in answers if isinstance(answer, AllocationWorker)]
+        return answers
+
+
+class _Nodes:
+    """An engine (`cluster.Engine`) that has done what it was handed in when it is asked the next time."""
+
+    name = place = "played"
+    poll_seconds = 0.0
+    most_at_once = capacity = ALLOCATIONS
+
+    def __init__(self, jobs: FinishedJobs):
+        self._jobs = jobs
+        self.queued: list[AllocationWorker] = []
+
+    def hand_in(self, allocations: Sequence[Allocation]) -> list[str]:
+        return [f"7_{allocation.index}" for allocation in allocations]
+
+    def standings(self) -> Mapping[tuple[str, int], Standing]:
+        with self._jobs.apart():
+            for worker in self.queued:
+                session = worker.allocation.note_beginning()
+                for number, place in worker.places.items():
+                    self._jobs.finish(worker.jobs[number])
+                    worker.allocation.note_end(place, End("DONE"), session)
+        listed = {worker.allocation.key: Standing(Phase.RUNNING) for worker in self.queued}
+        self.queued = []
+        return listed
 
 
 if __name__ == "__main__":

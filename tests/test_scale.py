@@ -24,8 +24,16 @@ def test_every_command_reads_what_the_backend_made(tmp_path: Path, monkeypatch: 
     assert "20 of 20 runs done." in shown(status_table(config))
 
 
+def test_a_study_on_a_played_cluster_is_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(scale.write_config(tmp_path, runs=scale.OF_ARMS, evaluations=5), [f"data={tmp_path / 'data'}"])
+    monkeypatch.setattr("rlottery.study.execution.executor.POLL_SECONDS", 0.0)
+    found = scale.run_on_cluster(config, scale.sizes_of(5))
+    assert found["jobs"] == JOBS and found["processor_seconds"] > 0 < found["most_mib"]
+    assert scale.plan(config) == {"already done": JOBS} and examine(config).problems == ()
+
+
 def test_a_bar_is_met_by_all_its_numbers_or_missed() -> None:
-    row = {"part": "status", "runs": "10000", "evaluations": "20", "seconds": "9.9", "each_ms": "1", "most_mib": "500"}
+    row = {"part": "status", "runs": "10000", "evaluations": "20", "seconds": "9.9", "most_mib": "500"}
     (bar,) = (bar for bar in scale.BARS if scale.is_about(bar, row))
     assert scale.judged(bar, row) == ("met: status of 10,000 runs: 9.9 of 10 s, 500 of 500 MiB", True)
     assert not scale.judged(bar, row | {"most_mib": "501"})[1] and not scale.judged(bar, row | {"seconds": "10.1"})[1]
