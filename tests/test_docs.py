@@ -1,8 +1,6 @@
 """The code blocks of the README and the docs are run, in order, on a study small enough for a test."""
 
 import re
-import runpy
-import shlex
 import shutil
 import sys
 import warnings
@@ -12,24 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from rlottery.cli import app
 from rlottery.pruning.mask_file import read_mask
 from rlottery.report import files
 from rlottery.storage.disk import read_arrays
+from tests.code_blocks import blocks, commands, run
 from tests.study.execution.in_process import train_in_this_process
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "extending.md")]
-"""Pages whose blocks are commands and programs; test_extending.py has the examples of the other one."""
+OTHERS = (ROOT / "docs" / "extending.md", *(ROOT / "docs" / "tutorials").glob("*.md"))
+"""Pages whose examples test_extending.py and test_tutorials.py run."""
+PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page not in OTHERS)]
+"""Pages whose blocks are commands and programs."""
 
 DRAWS_REPORTS = "uv run rlottery report"
 """Commands that begin like this, on the pages of `SHOW_REPORTS`, draw a report. It takes longer than a tiny study, so
 others that would write one don't."""
 SHOW_REPORTS = ("README.md", "masks.md", "report.md")
-NOT_RUN = ("pip install", "uv sync", "uv run pytest", "git clone")
-"""Installing, and the tests that this test is part of."""
 
 TINY = """
 name: docs
@@ -40,17 +37,6 @@ pruning: {controls: [], num_gradient_batches: 2, gradient_batch_size: 8}
 training: {env_steps: 250, warmup_steps: 200}
 evaluation: {interval: 250, episodes: 1, score_evaluations: 1, untrained_policies: 2}
 """
-
-
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """(language, code) of every fenced block that names a language."""
-    return re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), flags=re.M | re.S)
-
-
-def commands(code: str) -> list[str]:
-    """The commands of a bash block, comments taken off."""
-    lines = (line.split("  #")[0].strip() for line in code.splitlines())
-    return [line for line in lines if line and not line.startswith(("#", *NOT_RUN))]
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +60,6 @@ def one_process(monkeypatch: pytest.MonkeyPatch, shared_folder: Path) -> Iterato
         warnings.simplefilter("ignore")
         yield
     sys.path[:] = path
-
-
-def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command, as if it was typed in the working directory."""
-    program, *arguments = shlex.split(command.removeprefix("uv run "))
-    if program == "rlottery":
-        result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == 0, f"{command}\n{result.output}\n{result.exception!r}"
-    else:
-        assert program == "python" and arguments[0].endswith(".py"), f"how is {command} to be tested?"
-        monkeypatch.setattr(sys, "argv", arguments)
-        runpy.run_path(arguments[0], run_name="__main__")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
