@@ -50,7 +50,7 @@ def passes(density: float, *, sparse: bool) -> Callable[[], object]:
 
     @jax.jit
     def forward_and_backward(vector: Any, inputs: Any) -> Any:
-        outputs, back = jax.vjp(lambda v, x: compact_mlp(layout, v, pattern, x, none), vector, inputs)
+        outputs, back = jax.vjp(lambda v, x: compact_mlp(layout, "relu", v, pattern, x, none), vector, inputs)
         of_vector, of_inputs = back(outputs)
         return of_vector if sparse else jnp.where(kept, of_vector, 0.0), of_inputs
 

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from rlottery.activations import Activation
 from rlottery.agents.algorithms import ALGORITHMS
 from rlottery.agents.base import Algorithm, functions_of, to_arrays
 from rlottery.agents.description import Description, Spec
@@ -51,15 +52,19 @@ class Case:
     def groups(self) -> tuple[str, ...]:
         return self.description.groups
 
-    def settings(self, *hidden: int, actor: tuple[int, ...] = (), **section: Any) -> Any:
+    def settings(
+        self, *hidden: int, actor: tuple[int, ...] = (), activation: Activation = "relu", **section: Any
+    ) -> Any:
         """What the algorithm's functions take, with these hidden widths in all networks and further settings.
 
         Args:
             actor: hidden widths of the actor, if it has others.
         """
         study = {"tasks": [self.task], "seeds": [0], "algorithm": self.name, self.name: {**self.section, **section}}
-        widths = {group: list(actor if actor and group == "actor" else hidden) for group in self.groups}
-        config = Config.model_validate(study | {"network": widths})
+        network: dict[str, Any] = {
+            group: list(actor if actor and group == "actor" else hidden) for group in self.groups
+        }
+        config = Config.model_validate(study | {"network": network | {"activation": activation}})
         return self.description.fit(self.description.settings(config, config.tasks[0]), self.spec)
 
     def fresh(self, settings: Any, seed: int = 0, spec: Spec | None = None) -> Any:

@@ -113,7 +113,8 @@ def test_its_policies_are_exported_as_they_act(study: Config, case: Case, arm: s
             network.setdefault(layer, {})[leaf] = array
     observations = np.random.default_rng(0).normal(size=(5, spec.observation_size)).astype(np.float32)
     own = make(case.task, {})
-    outputs = [algorithm.complete(mlp_in_numpy(network, algorithm.see(one, arrays)), arrays) for one in observations]
+    seen = [mlp_in_numpy(network, algorithm.see(one, arrays), "relu") for one in observations]
+    outputs = [algorithm.complete(of_network, arrays) for of_network in seen]
     expected = [own.actions.own(algorithm.deterministic(row, spec)) for row in outputs]
     own.close()
     np.testing.assert_allclose(load_agent(run.folder)(observations), expected, rtol=1e-5, atol=1e-6)

@@ -99,7 +99,14 @@ def test_algorithm() -> None:
         losses = ddpg.losses(state, batch, key, settings)
         gradients = {group: apply_masks(jax.grad(losses[group])(state.params[group]), masks[group]) for group in losses}
         updated, metrics = ddpg.update(state, batch, settings)
-        return state, gradients, updated, metrics, ddpg.layer_inputs(state, batch), ddpg.rewind(updated, key, settings)
+        return (
+            state,
+            gradients,
+            updated,
+            metrics,
+            ddpg.layer_inputs(state, batch, settings),
+            ddpg.rewind(updated, key, settings),
+        )
 
     state, gradients, updated, metrics, inputs, rewound = jax.device_get(trial(jax_key(1)))
     assert ddpg.masks_hold(updated) and metrics.keys() == {"actor_loss", "critic_loss"}

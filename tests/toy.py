@@ -58,7 +58,7 @@ def _losses(state: ToyState, batch: Transitions, key: jax.Array, settings: ToySe
     }
 
 
-def _layer_inputs(state: ToyState, batch: Transitions) -> dict[str, dict[str, jax.Array]]:
+def _layer_inputs(state: ToyState, batch: Transitions, settings: ToySettings) -> dict[str, dict[str, jax.Array]]:
     return {"actor": {"layer_0": batch.observations}, "critic": {"q1.layer_0": jnp.ones((len(batch.rewards), 50))}}
 
 

@@ -73,7 +73,8 @@ def _with_twin_critics(outputs_per_action: int, **facts: Any) -> Description:
         observations, actions = spec.sizes
         actor = (observations, *settings.network.actor, outputs_per_action * actions)
         critic = (observations + actions, *settings.network.critic, 1)
-        return Network("actor", actor), Network("critic.q1", critic), Network("critic.q2", critic)
+        of_paths = {"actor": actor, "critic.q1": critic, "critic.q2": critic}
+        return tuple(Network(path, sizes, settings.network.activation) for path, sizes in of_paths.items())
 
     return Description(
         settings=_setup, networks=networks, acting="actor", outputs_per_action=outputs_per_action, **facts
@@ -121,7 +122,8 @@ TD3_DESCRIPTION = _with_twin_critics(
 
 
 def _q_network(spec: Spec, settings: DQNSetup) -> tuple[Network, ...]:
-    return (Network("q", (spec.observation_size, *settings.network.q, spec.action_size)),)
+    sizes = (spec.observation_size, *settings.network.q, spec.action_size)
+    return (Network("q", sizes, settings.network.activation),)
 
 
 DQN_DESCRIPTION = Description(
@@ -151,7 +153,8 @@ def _ppo_setup(config: Config, task: Task, widths: NetworkSettings | None = None
 def _ppo_networks(spec: Spec, settings: PPOSetup) -> tuple[Network, ...]:
     observations, actions = spec.sizes
     actor, critic = settings.network.actor, settings.network.critic
-    return Network("actor", (observations, *actor, actions)), Network("critic", (observations, *critic, 1))
+    of_paths = {"actor": (observations, *actor, actions), "critic": (observations, *critic, 1)}
+    return tuple(Network(path, sizes, settings.network.activation) for path, sizes in of_paths.items())
 
 
 def _ppo_operations(settings: PPOSetup) -> dict[str, float]:

@@ -51,8 +51,8 @@ class Algorithm:
             a function of its weights, everything else fixed at `state`. A loss is a mean over the batch's transitions
             and applies each network of its group once, to the inputs that `layer_inputs` returns. The gradients of
             single transitions can therefore be separated at the cost of one.
-        layer_inputs: (state, batch) -> ``{group: {path: (batch, in)}}``: the input of each kernel on the batch's
-            observations (and actions, for a critic), with the paths of `kernels`.
+        layer_inputs: (state, batch, settings) -> ``{group: {path: (batch, in)}}``: the input of each kernel on the
+            batch's observations (and actions, for a critic), with the paths of `kernels`.
         exploit: (outputs) -> the deterministic continuous actions that are evaluated; NaN as for `explore`. Discrete
             ones are where the largest output is.
         noise_size: (spec) -> the number of standard normal numbers that `explore` needs for an action.

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol, Self
 
+from rlottery.activations import DEFAULT_ACTIVATION, Activation
+
 Shape = tuple[int, int]
 """(inputs, outputs) of a kernel."""
 
@@ -64,10 +66,12 @@ class Network(NamedTuple):
     Attributes:
         path: where it is in the agent's parameters, such as ``actor`` or ``critic.q1``.
         sizes: inputs, hidden widths and outputs.
+        activation: the activation function of its hidden layers.
     """
 
     path: str
     sizes: tuple[int, ...]
+    activation: Activation = DEFAULT_ACTIVATION
 
     @property
     def group(self) -> str:
@@ -157,6 +161,10 @@ class Description:
     def groups(self) -> tuple[str, ...]:
         """Names of the groups of networks, in the order of `networks`."""
         return tuple(self.losses)
+
+    def acting_activation(self, spec: Spec, settings: Any) -> Activation:
+        """The activation function of the network that chooses actions."""
+        return next(one.activation for one in self.networks(spec, settings) if one.path == self.acting)
 
 
 def kernel_shapes(networks: Iterable[Network]) -> dict[str, dict[str, Shape]]:

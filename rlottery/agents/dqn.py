@@ -6,6 +6,7 @@ action of the highest value.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -98,16 +99,17 @@ def q_loss(q: Tree, state: DQNState, batch: Transitions, settings: DQNSetup) -> 
 
     Its gradient is that of half the squared error, with the error clipped to [-1, 1] (Mnih et al. 2015, methods).
     """
-    dqn, pattern = settings.hyperparameters, state.patterns.get("q")
-    next_values = mlp(state.target, batch.next_observations, pattern=pattern)
+    dqn = settings.hyperparameters
+    network = partial(mlp, activation=settings.network.activation, pattern=state.patterns.get("q"))
+    next_values = network(state.target, batch.next_observations)
     if dqn.double:
-        choosing = mlp(state.params["q"], batch.next_observations, pattern=pattern)
+        choosing = network(state.params["q"], batch.next_observations)
         chosen = jnp.argmax(choosing, axis=-1, keepdims=True)
         next_value = jnp.take_along_axis(next_values, chosen, axis=-1)[..., 0]
     else:
         next_value = jnp.max(next_values, axis=-1)
     targets = dqn.reward_scale * batch.rewards + dqn.discount * (1.0 - batch.terminations) * next_value
-    values = jnp.sum(mlp(q, batch.observations, pattern=pattern) * batch.actions, axis=-1)
+    values = jnp.sum(network(q, batch.observations) * batch.actions, axis=-1)
     return jnp.mean(optax.huber_loss(values, jax.lax.stop_gradient(targets))), jnp.mean(values)
 
 
@@ -136,9 +138,9 @@ def losses(
     return {"q": lambda q: q_loss(q, state, batch, settings)[0]}
 
 
-def layer_inputs(state: DQNState, batch: Transitions) -> dict[str, dict[str, jax.Array]]:
+def layer_inputs(state: DQNState, batch: Transitions, settings: DQNSetup) -> dict[str, dict[str, jax.Array]]:
     """The input of each kernel on the batch's observations, (batch, in)."""
-    return {"q": mlp_layer_inputs(state.params["q"], batch.observations)}
+    return {"q": mlp_layer_inputs(state.params["q"], batch.observations, settings.network.activation)}
 
 
 def _optimizer(settings: DQNSetup) -> optax.GradientTransformation:

@@ -11,11 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlottery.activations import Activation, activated
 from rlottery.agents.description import Description, Network, Spec
 from rlottery.agents.kernels.native import Compact, compact_mlp
 
 Tree = dict[str, Any]
 """Nested dicts of arrays."""
+
+_IN_JAX: dict[Activation, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 
 
 def fresh_weights(description: Description) -> Callable[..., Tree]:
@@ -75,8 +78,8 @@ def init_mlp(key: jax.Array, sizes: Iterable[int]) -> Tree:
     return params
 
 
-def mlp(params: Tree | Compact, *inputs: jax.Array, pattern: Any = None) -> jax.Array:
-    """Hidden layers with ReLU and a linear output: (..., in) -> (..., out).
+def mlp(params: Tree | Compact, *inputs: jax.Array, activation: Activation, pattern: Any = None) -> jax.Array:
+    """Hidden layers with this activation function and a linear output: (..., in) -> (..., out).
 
     Args:
         inputs: one array, or two that are concatenated, (..., a) and (..., b) with a + b = in.
@@ -85,32 +88,32 @@ def mlp(params: Tree | Compact, *inputs: jax.Array, pattern: Any = None) -> jax.
     if isinstance(params, Compact):
         first, *rest = inputs
         second = rest[0] if rest else jnp.zeros((first.shape[0], 0), first.dtype)
-        outputs: jax.Array = compact_mlp(params.layout, params.vector, pattern, first, second)
+        outputs: jax.Array = compact_mlp(params.layout, activation, params.vector, pattern, first, second)
         return outputs
     *hidden_layers, output = layer_names(params)
     hidden = inputs[0] if len(inputs) == 1 else jnp.concatenate(inputs, axis=-1)
     for name in hidden_layers:
-        hidden = jax.nn.relu(_affine(params[name], hidden))
+        hidden = _IN_JAX[activation](_affine(params[name], hidden))
     return _affine(params[output], hidden)
 
 
-def mlp_in_numpy(params: Tree, inputs: np.ndarray) -> np.ndarray:
+def mlp_in_numpy(params: Tree, inputs: np.ndarray, activation: Activation) -> np.ndarray:
     """`mlp` of one observation, (in,) -> (out,), without the cost of calling a compiled program."""
     *hidden_layers, output = layer_names(params)
     hidden = inputs
     for name in hidden_layers:
         layer = params[name]
-        hidden = np.maximum(hidden @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"]), 0.0)
+        hidden = activated(activation, hidden @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"]))
     outputs: np.ndarray = hidden @ np.asarray(params[output]["kernel"]) + np.asarray(params[output]["bias"])
     return outputs
 
 
-def mlp_layer_inputs(params: Tree, inputs: jax.Array) -> dict[str, jax.Array]:
+def mlp_layer_inputs(params: Tree, inputs: jax.Array, activation: Activation) -> dict[str, jax.Array]:
     """The input of each layer of `mlp`: ``{"layer_0": (..., in), ...}``. The first is `inputs` itself."""
     found, hidden = {}, inputs
     for name in layer_names(params):
         found[name] = hidden
-        hidden = jax.nn.relu(_affine(params[name], hidden))
+        hidden = _IN_JAX[activation](_affine(params[name], hidden))
     return found
 
 

@@ -175,7 +175,7 @@ def prepare(state: PPOState, rollout: Transitions, settings: PPOSetup, collected
         collected_by: the state that chose the actions. It has other statistics than `state`, if any.
     """
     before, after = (see(seen, acting_arrays(state)) for seen in (rollout.observations, rollout.next_observations))
-    values, next_values = (_values(state.params["critic"], state.patterns, seen) for seen in (before, after))
+    values, next_values = (_values(state.params["critic"], state, seen, settings) for seen in (before, after))
     rewards = rollout.rewards
     if state.returns:
         scaled = rewards / jnp.sqrt(state.returns["variance"] + LEAST_VARIANCE)
@@ -184,7 +184,7 @@ def prepare(state: PPOState, rollout: Transitions, settings: PPOSetup, collected
     of_steps = [_by_environment(part, settings) for part in parts]
     advantages = estimate_advantages(settings, *of_steps).reshape(-1)
     seen = see(rollout.observations, acting_arrays(collected_by))
-    outputs = _outputs(collected_by.params["actor"], state.patterns, seen)
+    outputs = _outputs(collected_by.params["actor"], state, seen, settings)
     log_probs, _ = _judged(outputs, collected_by.log_std, rollout.actions)
     columns = [column[:, None] for column in (log_probs, advantages, values + advantages)]
     return jnp.concatenate([before, rollout.actions, *columns], axis=1)
@@ -230,7 +230,7 @@ def actor_loss(
         clip: how far the ratio of probabilities may be from 1.
     """
     ppo = settings.hyperparameters
-    log_probs, entropy = _judged(_outputs(actor, state.patterns, batch.observations), log_std, batch.actions)
+    log_probs, entropy = _judged(_outputs(actor, state, batch.observations, settings), log_std, batch.actions)
     advantages, change = batch.advantages, log_probs - batch.log_probs
     if ppo.normalize_advantages and advantages.shape[0] > 1:
         advantages = (advantages - jnp.mean(advantages)) / (jnp.std(advantages, ddof=1) + 1e-8)
@@ -245,9 +245,9 @@ def actor_loss(
     return -surrogate - ppo.entropy_weight * entropy, metrics
 
 
-def critic_loss(critic: Tree, state: PPOState, batch: Samples) -> jax.Array:
+def critic_loss(critic: Tree, state: PPOState, batch: Samples, settings: PPOSetup) -> jax.Array:
     """Mean squared error of the values."""
-    return jnp.mean(jnp.square(_values(critic, state.patterns, batch.observations) - batch.returns))
+    return jnp.mean(jnp.square(_values(critic, state, batch.observations, settings) - batch.returns))
 
 
 def update(state: PPOState, batch: Samples, settings: PPOSetup) -> tuple[PPOState, dict[str, jax.Array]]:
@@ -263,7 +263,7 @@ def update(state: PPOState, batch: Samples, settings: PPOSetup) -> tuple[PPOStat
         of_actor, metrics = actor_loss(
             learned["actor"], learned.get("log_std"), state, batch, settings, ppo.clip * left
         )
-        of_critic = critic_loss(learned["critic"], state, batch)
+        of_critic = critic_loss(learned["critic"], state, batch, settings)
         return of_actor + ppo.value_weight * of_critic, metrics | {"actor_loss": of_actor, "critic_loss": of_critic}
 
     learned = _learned(state.params, state.log_std)
@@ -293,22 +293,24 @@ def losses(
     clip = settings.hyperparameters.clip
     return {
         "actor": lambda actor: actor_loss(actor, state.log_std, state, batch, settings, clip)[0],
-        "critic": lambda critic: critic_loss(critic, state, batch),
+        "critic": lambda critic: critic_loss(critic, state, batch, settings),
     }
 
 
-def layer_inputs(state: PPOState, batch: Samples) -> dict[str, dict[str, jax.Array]]:
+def layer_inputs(state: PPOState, batch: Samples, settings: PPOSetup) -> dict[str, dict[str, jax.Array]]:
     """The input of each kernel, (batch, in): both networks read observations."""
-    return {group: mlp_layer_inputs(tree, batch.observations) for group, tree in state.params.items()}
+    activation = settings.network.activation
+    return {group: mlp_layer_inputs(tree, batch.observations, activation) for group, tree in state.params.items()}
 
 
-def _outputs(actor: Tree, patterns: Tree, observations: jax.Array) -> jax.Array:
-    return mlp(actor, observations, pattern=patterns.get("actor"))
+def _outputs(actor: Tree, state: PPOState, observations: jax.Array, settings: PPOSetup) -> jax.Array:
+    return mlp(actor, observations, activation=settings.network.activation, pattern=state.patterns.get("actor"))
 
 
-def _values(critic: Tree, patterns: Tree, observations: jax.Array) -> jax.Array:
+def _values(critic: Tree, state: PPOState, observations: jax.Array, settings: PPOSetup) -> jax.Array:
     """(batch,)."""
-    return mlp(critic, observations, pattern=patterns.get("critic"))[..., 0]
+    pattern = state.patterns.get("critic")
+    return mlp(critic, observations, activation=settings.network.activation, pattern=pattern)[..., 0]
 
 
 def _judged(outputs: jax.Array, log_std: jax.Array | None, actions: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -87,14 +87,14 @@ def exploit(outputs: np.ndarray) -> np.ndarray:
 
 def critic_loss(critic: Tree, state: SACState, batch: Transitions, key: jax.Array, settings: SACSetup) -> jax.Array:
     """Sum over both critics of half the mean squared soft Bellman error (eqs. 5 and 6)."""
-    patterns = state.patterns
+    patterns, activation = state.patterns, settings.network.activation
     next_actions, next_log_probs = _sample(state.params["actor"], patterns, batch.next_observations, key, settings)
-    next_values = smaller_q(state.target_critic, patterns, batch.next_observations, next_actions)
+    next_values = smaller_q(state.target_critic, patterns, activation, batch.next_observations, next_actions)
     next_values -= jnp.exp(state.log_temperature) * next_log_probs
     sac = settings.hyperparameters
     targets = sac.reward_scale * batch.rewards + sac.discount * (1.0 - batch.terminations) * next_values
     targets = jax.lax.stop_gradient(targets)
-    errors = (q - targets for q in q_values(critic, patterns, batch.observations, batch.actions))
+    errors = (q - targets for q in q_values(critic, patterns, activation, batch.observations, batch.actions))
     return sum((0.5 * jnp.mean(jnp.square(error)) for error in errors), start=jnp.float32(0.0))
 
 
@@ -103,7 +103,7 @@ def actor_loss(
 ) -> tuple[jax.Array, jax.Array]:
     """Mean of temperature x log-probability - min(Q1, Q2) (eq. 7), and an estimate of the policy's entropy."""
     actions, log_probs = _sample(actor, state.patterns, observations, key, settings)
-    values = smaller_q(critic, state.patterns, observations, actions)
+    values = smaller_q(critic, state.patterns, settings.network.activation, observations, actions)
     return jnp.mean(jnp.exp(state.log_temperature) * log_probs - values), -jnp.mean(log_probs)
 
 
@@ -162,7 +162,8 @@ def _sample(
     actor: Tree, patterns: Tree, observations: jax.Array, key: jax.Array, settings: SACSetup
 ) -> tuple[jax.Array, jax.Array]:
     """Actions (batch, act), reparametrised, and their log-probabilities (batch,)."""
-    mean, log_std = jnp.split(mlp(actor, observations, pattern=patterns.get("actor")), 2, axis=-1)
+    outputs = mlp(actor, observations, activation=settings.network.activation, pattern=patterns.get("actor"))
+    mean, log_std = jnp.split(outputs, 2, axis=-1)
     log_std = jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
     noise = jax.random.normal(key, mean.shape)
     unsquashed = mean + jnp.exp(log_std) * noise

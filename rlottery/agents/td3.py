@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rlottery.activations import Activation
 from rlottery.agents.actor_critic import layer_inputs, q_values, smaller_q
 from rlottery.agents.algorithms import TD3_DESCRIPTION, TD3Setup
 from rlottery.agents.base import Algorithm
@@ -83,21 +84,23 @@ def exploit(outputs: np.ndarray) -> np.ndarray:
 
 def critic_loss(critic: Tree, state: TD3State, batch: Transitions, key: jax.Array, settings: TD3Setup) -> jax.Array:
     """Sum over both critics of the mean squared Bellman error, at smoothed target actions (algorithm 1, eq. 14)."""
-    td3, patterns = settings.hyperparameters, state.patterns
+    td3, patterns, activation = settings.hyperparameters, state.patterns, settings.network.activation
     noise = td3.target_noise * jax.random.normal(key, batch.actions.shape)
     noise = jnp.clip(noise, -td3.target_noise_clip, td3.target_noise_clip)
-    next_actions = jnp.clip(_act(state.targets["actor"], patterns, batch.next_observations) + noise, -1.0, 1.0)
-    next_values = smaller_q(state.targets["critic"], patterns, batch.next_observations, next_actions)
+    smoothed = _act(state.targets["actor"], patterns, activation, batch.next_observations) + noise
+    next_actions = jnp.clip(smoothed, -1.0, 1.0)
+    next_values = smaller_q(state.targets["critic"], patterns, activation, batch.next_observations, next_actions)
     targets = td3.reward_scale * batch.rewards + td3.discount * (1.0 - batch.terminations) * next_values
     targets = jax.lax.stop_gradient(targets)
-    errors = (q - targets for q in q_values(critic, patterns, batch.observations, batch.actions))
+    errors = (q - targets for q in q_values(critic, patterns, activation, batch.observations, batch.actions))
     return sum((jnp.mean(jnp.square(error)) for error in errors), start=jnp.float32(0.0))
 
 
-def actor_loss(actor: Tree, critic: Tree, state: TD3State, observations: jax.Array) -> jax.Array:
+def actor_loss(actor: Tree, critic: Tree, state: TD3State, observations: jax.Array, settings: TD3Setup) -> jax.Array:
     """Minus the first critic's mean value of the actor's actions."""
-    actions = _act(actor, state.patterns, observations)
-    (values,) = q_values({"q1": critic["q1"]}, state.patterns, observations, actions)
+    activation = settings.network.activation
+    actions = _act(actor, state.patterns, activation, observations)
+    (values,) = q_values({"q1": critic["q1"]}, state.patterns, activation, observations, actions)
     return -jnp.mean(values)
 
 
@@ -114,7 +117,7 @@ def update(state: TD3State, batch: Transitions, settings: TD3Setup) -> tuple[TD3
     )
 
     def with_policy(actor: Tree, of_actor: optax.OptState, targets: Tree, _: jax.Array) -> tuple[Any, ...]:
-        value, gradient = jax.value_and_grad(actor_loss)(actor, critic, state, batch.observations)
+        value, gradient = jax.value_and_grad(actor_loss)(actor, critic, state, batch.observations, settings)
         actor, of_actor = masked_step(optimizers["actor"], gradient, of_actor, actor, masks.get("actor", {}))
         online = {"actor": actor, "critic": critic}
         return actor, of_actor, jax.tree.map(lambda t, w: t + td3.polyak * (w - t), targets, online), value
@@ -142,14 +145,14 @@ def losses(
 ) -> dict[str, Callable[[Tree], jax.Array]]:
     """The actor's loss as a function of its weights, and the critics' loss as a function of theirs."""
     return {
-        "actor": lambda actor: actor_loss(actor, state.params["critic"], state, batch.observations),
+        "actor": lambda actor: actor_loss(actor, state.params["critic"], state, batch.observations, settings),
         "critic": lambda critic: critic_loss(critic, state, batch, key, settings),
     }
 
 
-def _act(actor: Tree, patterns: Tree, observations: jax.Array) -> jax.Array:
+def _act(actor: Tree, patterns: Tree, activation: Activation, observations: jax.Array) -> jax.Array:
     """Deterministic actions (batch, act) in [-1, 1]."""
-    return jnp.tanh(mlp(actor, observations, pattern=patterns.get("actor")))
+    return jnp.tanh(mlp(actor, observations, activation=activation, pattern=patterns.get("actor")))
 
 
 def _optimizers(settings: TD3Setup) -> dict[str, optax.GradientTransformation]:

@@ -115,7 +115,10 @@ def setting_differences(
     first, *others = configs
     in_both = [task for task in tasks[first] if any(task in tasks[name] for name in others)]
     found: dict[str, SettingDifference] = {}
-    whole = {name: _flat({key: config.get(key, {}) for key in _OF_STUDIES}) for name, config in configs.items()}
+    whole = {
+        name: _flat({key: LEFT_OUT.get(key, {}) | config.get(key, {}) for key in _OF_STUDIES})
+        for name, config in configs.items()
+    }
     algorithms = {name: _algorithm(config) for name, config in configs.items()}
     for task in in_both:
         of_task = {name: _task_settings(configs[name], of[task]) for name, of in tasks.items() if task in of}

@@ -21,7 +21,9 @@ NETWORKS: dict[AlgorithmName, dict[str, int]] = {
 }
 """The groups of networks of each algorithm, and how many networks are in each."""
 GROUPS: dict[AlgorithmName, tuple[str, ...]] = {name: tuple(groups) for name, groups in NETWORKS.items()}
-"""The groups of each algorithm: the keys of `network`, and of sparsities and allocations by group."""
+"""The groups of each algorithm: keys of `network`, and those of sparsities and allocations by group."""
+ALL_GROUPS: tuple[str, ...] = tuple(dict.fromkeys(group for groups in GROUPS.values() for group in groups))
+"""The groups of any algorithm."""
 
 
 def groups_named(value: Mapping[str, Any]) -> tuple[str, ...]:

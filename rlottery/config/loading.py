@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from rlottery.config.fields import Section, or_closest
-from rlottery.config.groups import ALGORITHMS, GROUPS, ON_POLICY
+from rlottery.config.groups import ALGORITHMS, ALL_GROUPS, GROUPS, ON_POLICY
 from rlottery.config.models import Config, config_to_dict
 from rlottery.config.recipes import KEYS, PrunedRecipe
 from rlottery.config.tracking import Tracking
@@ -59,7 +59,7 @@ def _leave_out_other_algorithms(document: Document) -> None:
     tasks = document.value.get("tasks")
     places: list[tuple[KeyPath, Any]] = [((), document.value)]
     places += [(("tasks", index), task) for index, task in enumerate(tasks if isinstance(tasks, list) else ())]
-    groups = {group for of_one in GROUPS.values() for group in of_one} - set(GROUPS[chosen])
+    groups = set(ALL_GROUPS) - set(GROUPS[chosen])
     unread: list[tuple[KeyPath, Any]] = [
         ((*place, name), section) for place, section in places for name in ALGORITHMS if name != chosen
     ]

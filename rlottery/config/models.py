@@ -39,7 +39,7 @@ from rlottery.config.fields import (
     listed,
     or_closest,
 )
-from rlottery.config.groups import ALGORITHMS, DEFAULT_ALGORITHM, GROUPS, NETWORKS, ON_POLICY, AlgorithmName
+from rlottery.config.groups import ALGORITHMS, ALL_GROUPS, DEFAULT_ALGORITHM, GROUPS, NETWORKS, ON_POLICY, AlgorithmName
 from rlottery.config.numbers import LARGEST_COUNT, fault, nearest_divisors, nearest_multiples
 from rlottery.config.recipes import PrunedRecipe, Recipe, SparseTrainingRecipe, TransferRecipe, parse_recipe
 from rlottery.config.sections import (
@@ -229,7 +229,7 @@ class Config(Section):
         algorithm = value.get("algorithm", DEFAULT_ALGORITHM) if isinstance(value, dict) else None
         if isinstance(value, dict) and algorithm in ALGORITHMS:
             for place, by_group in _mappings_by_group(value):
-                named = [group for group in NetworkSettings.model_fields if group in by_group]
+                named = [group for group in ALL_GROUPS if group in by_group]
                 if named and not set(named) & set(GROUPS[algorithm]):
                     raise _of_others(place, named, algorithm)
         return value
@@ -237,7 +237,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _own_groups(self) -> Self:
         """Check that only groups of the algorithm are named, and let every sparsity have the shares of these alone."""
-        for group in NetworkSettings.model_fields:
+        for group in ALL_GROUPS:
             if group in self.network.model_fields_set and group not in self.groups:
                 own = f"the networks of {self.algorithm} are {' and '.join(self.groups)}"
                 use = listed([f"network.{name}" for name in self.groups])
@@ -369,7 +369,8 @@ class Config(Section):
             for name in ALGORITHMS:
                 if name != self.algorithm:
                     del section[name]
-        plain["network"] = {group: plain["network"][group] for group in self.groups}
+        others = set(ALL_GROUPS) - set(self.groups)
+        plain["network"] = {key: value for key, value in plain["network"].items() if key not in others}
         if self.algorithm == DEFAULT_ALGORITHM:
             del plain["algorithm"]
         if self.algorithm in ON_POLICY:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, field_serializer, field_validator, model_validator
 
+from rlottery.activations import ACTIVATIONS, DEFAULT_ACTIVATION, Activation
 from rlottery.config.fields import (
     Batch,
     Count,
@@ -73,11 +74,16 @@ class Pruning(Section):
 
 
 class NetworkSettings(Section):
-    """Hidden layers of the networks, by group. Only the groups of the study's algorithm are read."""
+    """Hidden layers of the networks: their widths by group, of which only the algorithm's are read, and their units."""
 
     actor: Widths = Field(default=(256, 256), description="widths of the actor's hidden layers")
     critic: Widths = Field(default=(256, 256), description="widths of the hidden layers of the critic, or of each")
     q: Widths = Field(default=(256, 256), description="widths of the hidden layers of the Q-network")
+    activation: Annotated[Activation, expects(listed(ACTIVATIONS))] = Field(
+        default=DEFAULT_ACTIVATION,
+        exclude_if=lambda activation: activation == LEFT_OUT["network"]["activation"],
+        description="activation function of the hidden layers of all networks: relu or tanh",
+    )
 
     def of(self, groups: Sequence[str]) -> dict[str, tuple[int, ...]]:
         """Group -> the widths of its hidden layers, for these groups."""

@@ -5,12 +5,17 @@ from typing import Any
 
 from pydantic import Field, model_serializer
 
+from rlottery.activations import DEFAULT_ACTIVATION
 from rlottery.config.fields import Count, CountOrAll, CountOrZero, Environments, Section
 from rlottery.config.updates import Updates
 
 NOT_FOR_ROLLOUTS = ("warmup_steps", "updates_per_step")
 """The settings that on-policy algorithms don't read."""
-LEFT_OUT: dict[str, dict[str, Any]] = {"training": {"environments": 1}, "sac": {"log_prob_epsilon": 0.0}}
+LEFT_OUT: dict[str, dict[str, Any]] = {
+    "training": {"environments": 1},
+    "network": {"activation": DEFAULT_ACTIVATION},
+    "sac": {"log_prob_epsilon": 0.0},
+}
 """Section -> the settings that records have only where they differ from this: earlier versions didn't have them."""
 
 

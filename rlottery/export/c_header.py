@@ -65,8 +65,9 @@ def header(policy: FoldedPolicy) -> Header:
     decided = _scaled(policy, name) if acts.first_action is None else _chosen(acts.first_action)
     code = [*seen.code, *(f"  float {unit}[{size}];" for unit, size in zip(_UNITS, hidden, strict=True) if size)]
     source = seen.name
+    unit = "tanhf(sum)" if acts.activation == "tanh" else "sum < 0.0f ? 0.0f : sum"
     for index, layer in enumerate(layers[:-1]):
-        code += layer.code(source, f"{_UNITS[index % 2]}[i] = sum < 0.0f ? 0.0f : sum;")
+        code += layer.code(source, f"{_UNITS[index % 2]}[i] = {unit};")
         source = _UNITS[index % 2]
     code += [*decided.before, *layers[-1].code(source, decided.each), *decided.after]
     if not layers[0].weights.size:

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from rlottery import envs
+from rlottery.activations import ACTIVATIONS, DEFAULT_ACTIVATION, Activation
 from rlottery.agents.algorithms import ALGORITHMS
 from rlottery.agents.description import Description
 from rlottery.config import Task
@@ -33,6 +34,7 @@ class FinishedRun:
     task: Task
     seed: int
     arm: str
+    activation: Activation
 
     @property
     def sparsity(self) -> float:
@@ -69,7 +71,10 @@ def read_finished(folder: Path) -> FinishedRun:
         fingerprint = manifest["fingerprint"]
         algorithm = ALGORITHMS[algorithm_in(fingerprint) or ""]
         task = Task.model_validate(fingerprint["task"])
-        return FinishedRun(files, manifest, algorithm, task, manifest["seed"], manifest["arm"])
+        activation = fingerprint.get("network", {}).get("activation", DEFAULT_ACTIVATION)
+        return FinishedRun(
+            files, manifest, algorithm, task, manifest["seed"], manifest["arm"], _known_activation(activation)
+        )
     except (KeyError, ValidationError):
         raise DamagedError(files.manifest, "it doesn't say which algorithm, task, seed and arm the run is of") from None
 
@@ -170,6 +175,11 @@ def spaces_of(run: FinishedRun, actor: Layers, *, trust: bool) -> Spaces:
             f"{found.action_size}."
         )
     return found
+
+
+def _known_activation(name: object) -> Activation:
+    """The activation function of this name. Raises KeyError if there is none."""
+    return {str(one): one for one in ACTIVATIONS}[str(name)]
 
 
 def _finished_manifest(files: RunFiles) -> Manifest:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rlottery.activations import DEFAULT_ACTIVATION
 from rlottery.export.finished_run import FinishedRun, read_actor, read_finished, spaces_of
 from rlottery.export.policy import Policy, layer_pairs, policy_of
 from rlottery.export.returns import Returns
@@ -88,6 +89,8 @@ class FoldedPolicy:
         action: dict[str, Any] = {"first_action": policy.first_action}
         if policy.first_action is None:
             action = {"squash": policy.squash}
+        if policy.activation != DEFAULT_ACTIVATION:
+            action["activation"] = policy.activation
         return {
             **self.source,
             "layers": len(policy.layers),
@@ -135,7 +138,7 @@ def read_folded(folder: Path, *, trust: bool) -> FoldedRun:
     actor, masks = read_actor(run)
     spaces = spaces_of(run, actor, trust=trust)
     deciding = _deciding(actor, spaces.action_size)
-    folded = fold(deciding, _deciding(masks, spaces.action_size) if masks else {})
+    folded = fold(deciding, _deciding(masks, spaces.action_size) if masks else {}, run.activation)
     whole = replace(policy_of(run, deciding, spaces), kwargs={})
     return FoldedRun(
         run,

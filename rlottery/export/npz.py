@@ -2,15 +2,17 @@
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlottery.activations import DEFAULT_ACTIVATION
 from rlottery.export.folded_policy import FoldedPolicy
 from rlottery.export.formats import Computed
-from rlottery.export.policy import POLICY_FORMAT, read_policy
+from rlottery.export.policy import POLICY_FORMAT, Policy, read_policy
 
 _ALWAYS = (
     *("layers", "task", "seed", "arm", "sparsity", "observation_size", "action_size"),
@@ -19,7 +21,7 @@ _ALWAYS = (
 
 
 def content(policy: FoldedPolicy) -> bytes:
-    """The file. Policies that format 1 can hold are written in it."""
+    """The file, in the oldest format that can hold the policy."""
     acts, arrays = policy.policy, dict[str, np.ndarray]()
     for index, ((kernel, bias), kept) in enumerate(zip(acts.layers, policy.kept, strict=True)):
         arrays[f"layer_{index}.bias"] = bias
@@ -29,16 +31,25 @@ def content(policy: FoldedPolicy) -> bytes:
         more["first_action"] = acts.first_action
     elif acts.squash != "tanh":
         more["squash"] = acts.squash
+    if acts.activation != DEFAULT_ACTIVATION:
+        more["activation"] = acts.activation
     if acts.statistics is not None:
         arrays |= {f"observations.{name}": of for name, of in zip(("mean", "variance"), acts.statistics, strict=True)}
     described = {
-        "format_version": POLICY_FORMAT if more or acts.statistics is not None else 1,
+        "format_version": _format(acts, more),
         **{name: told[name] for name in _ALWAYS},
         "action_low": acts.action_low.tolist(),
         "action_high": acts.action_high.tolist(),
         **more,
     }
     return _npz(arrays | {"about": np.array(json.dumps(described).encode())})
+
+
+def _format(policy: Policy, more: Mapping[str, Any]) -> int:
+    """The oldest format that can hold a policy: earlier versions of rlottery refuse the others."""
+    if policy.activation != DEFAULT_ACTIVATION:
+        return POLICY_FORMAT
+    return 2 if more or policy.statistics is not None else 1
 
 
 def actions(data: bytes, policy: FoldedPolicy, observations: NDArray[np.float32]) -> Computed:

@@ -9,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from rlottery.activations import Activation
 from rlottery.agents.normalization import LARGEST, LEAST_VARIANCE
 from rlottery.export.folded_policy import ConnectedLayer, FoldedPolicy
 from rlottery.export.formats import Computed
@@ -17,6 +18,7 @@ from rlottery.version import __version__
 
 OPSET, IR_VERSION = 13, 7
 """Of December 2020: runtimes of the years since read it."""
+_OPERATORS: dict[Activation, str] = {"relu": "Relu", "tanh": "Tanh"}
 
 
 def content(policy: FoldedPolicy) -> bytes:
@@ -27,7 +29,7 @@ def content(policy: FoldedPolicy) -> bytes:
         _normalise(chain, *acts.statistics)
     for index, layer in enumerate(policy.connected):
         if index:
-            chain.add("Relu")
+            chain.add(_OPERATORS[acts.activation])
         _multiply(chain, layer, index)
     if acts.first_action is None:
         _scale(chain, acts)

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rlottery.activations import ACTIVATIONS, DEFAULT_ACTIVATION, Activation, activated
 from rlottery.agents.description import Squash
 from rlottery.agents.discrete import largest
 from rlottery.agents.normalization import normalized
@@ -20,7 +21,7 @@ from rlottery.safety.npz import read_npz
 from rlottery.safety.regular_files import regular
 from rlottery.safety.zip_files import MOST_DIRECTORY_BYTES
 
-POLICY_FORMAT = 2
+POLICY_FORMAT = 3
 """Of the .npz files of policies (`rlottery.export.npz`). Raised by hand when their content changes."""
 MAX_POLICY_BYTES = 2**30
 """Largest policy that is read from a file, uncompressed: 268 million weights."""
@@ -36,12 +37,12 @@ def layer_pairs(network: Layers) -> PolicyLayers:
     return tuple((layer["kernel"], layer["bias"]) for layer in network.values())
 
 
-def mlp_outputs(layers: PolicyLayers, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Hidden layers with ReLU and a linear output: (..., in) -> (..., out)."""
+def mlp_outputs(layers: PolicyLayers, inputs: NDArray[np.float32], activation: Activation) -> NDArray[np.float32]:
+    """Hidden layers with this activation function and a linear output: (..., in) -> (..., out)."""
     *hidden_layers, (kernel, bias) = layers
     hidden = inputs
     for hidden_kernel, hidden_bias in hidden_layers:
-        hidden = np.maximum(hidden @ hidden_kernel + hidden_bias, 0)
+        hidden = activated(activation, hidden @ hidden_kernel + hidden_bias)
     return hidden @ kernel + bias
 
 
@@ -79,6 +80,7 @@ class Policy:
         squash: how outputs become actions in [-1, 1]: by tanh, or clipped.
         statistics: mean and variance that observations are normalised with, (obs,) float32; None if they are not.
         first_action: the smallest of the integers that are discrete actions; None if actions are continuous.
+        activation: the activation function of the hidden layers.
     """
 
     task: str
@@ -94,6 +96,7 @@ class Policy:
     squash: Squash = "tanh"
     statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     first_action: int | None = None
+    activation: Activation = DEFAULT_ACTIVATION
 
     def __repr__(self) -> str:
         sparse = f"sparsity={self.sparsity:.3g}, " if self.sparsity else ""
@@ -121,7 +124,7 @@ class Policy:
         seen = self._checked(observations)
         if self.statistics is not None:
             seen = normalized(seen, *self.statistics)
-        outputs = mlp_outputs(self.layers, seen)[..., : self.action_size]
+        outputs = mlp_outputs(self.layers, seen, self.activation)[..., : self.action_size]
         return squashed(self.squash, outputs) if self.first_action is None else largest(outputs)
 
     def _checked(self, observations: ArrayLike) -> NDArray[np.float32]:
@@ -177,6 +180,7 @@ def policy_of(run: FinishedRun, layers: Layers, spaces: Spaces) -> Policy:
         layers=layer_pairs(layers),
         squash=run.algorithm.squash,
         statistics=read_statistics(run),
+        activation=run.activation,
     )
 
 
@@ -240,10 +244,11 @@ def _checked_policy(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         inputs = len(bias)
     low, high = (np.array(about[key], np.float32) for key in ("action_low", "action_high"))
     first, squash = about.get("first_action"), about.get("squash", "tanh")
+    activation = about.get("activation", DEFAULT_ACTIVATION)
     bounds = inputs if first is None else 0
     if not layers or inputs != about["action_size"] or not bounds == len(low) == len(high):
         raise ValueError
-    if squash not in get_args(Squash) or type(first) not in (int, type(None)):
+    if activation not in ACTIVATIONS or squash not in get_args(Squash) or type(first) not in (int, type(None)):
         raise ValueError
     return Policy(
         task=about["task"],
@@ -259,6 +264,7 @@ def _checked_policy(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         squash=squash,
         statistics=_statistics(arrays, about["observation_size"]),
         first_action=first,
+        activation=activation,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from rlottery.activations import DEFAULT_ACTIVATION
 from rlottery.export.folded_policy import FoldedPolicy
 from rlottery.export.formats import Computed
 
@@ -37,5 +38,6 @@ def actions(data: bytes, policy: FoldedPolicy, observations: NDArray[np.float32]
         statistics=(arrays[_MEAN], arrays[_VARIANCE]) if _MEAN in arrays else None,
         squash=about.get("squash", "tanh"),
         first_action=about.get("first_action"),
+        activation=about.get("activation", DEFAULT_ACTIVATION),
     )
     return Computed(read(observations), "NumPy")

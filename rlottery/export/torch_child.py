@@ -22,7 +22,10 @@ class Policy(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, about: Any, arrays: Any) -> None:
         super().__init__()
         self.first_action, self.clips, self.most = about["first_action"], about["squash"] == "clip", about["most"]
-        self.normalises = "mean" in arrays
+        self.normalises, self.activated = (
+            "mean" in arrays,
+            {"relu": torch.relu, "tanh": torch.tanh}[about["activation"]],
+        )
         self.layers = torch.nn.ModuleList()
         for index in range(about["layers"]):
             kernel, bias = arrays.pop(f"layer_{index}.kernel"), arrays.pop(f"layer_{index}.bias")
@@ -38,7 +41,7 @@ class Policy(torch.nn.Module):  # type: ignore[misc]
         if self.normalises:
             hidden = ((hidden - self.mean) / self.deviation).clamp(-self.most, self.most)
         for index, layer in enumerate(self.layers):
-            hidden = layer(torch.relu(hidden) if index else hidden)
+            hidden = layer(self.activated(hidden) if index else hidden)
         if self.first_action is not None:
             return self.first_action + hidden.argmax(dim=-1)
         unit = hidden.clamp(-1.0, 1.0) if self.clips else torch.tanh(hidden)

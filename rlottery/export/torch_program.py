@@ -106,6 +106,7 @@ def _about(policy: FoldedPolicy, arrays: dict[str, NDArray[np.float32]]) -> dict
         "layers": len(policy.connected),
         "most": LARGEST,
         "squash": policy.policy.squash,
+        "activation": policy.policy.activation,
         "first_action": policy.policy.first_action,
         "told": json.dumps(policy.about),
     }

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlottery.activations import Activation, activated
 from rlottery.pruning.effective import depends_on_an_input, leads_to_an_output
 
 Layers = dict[str, dict[str, np.ndarray]]
@@ -30,15 +31,16 @@ class Folded(NamedTuple):
     constant: tuple[np.ndarray, ...]
 
 
-def fold(params: dict[str, Any], masks: dict[str, Any]) -> Folded:
+def fold(params: dict[str, Any], masks: dict[str, Any], activation: Activation) -> Folded:
     """The network without its dead and constant units: the same function of its inputs, up to rounding.
 
     A hidden unit without a path to an output is removed. A unit without a path from an input always has the value
-    relu(bias), which its outgoing weights add to the biases of the next layer before it is removed.
+    relu(bias) or tanh(bias), which its outgoing weights add to the biases of the next layer before it is removed.
 
     Args:
-        params: a multilayer perceptron with ReLU hidden layers and a linear output, as `Layers`.
+        params: a multilayer perceptron with a linear output, as `Layers`.
         masks: of all kernels, or {} if there are none; then every unit stays.
+        activation: of the hidden layers.
     """
     layers = [params[f"layer_{index}"] for index in range(len(params))]
     kernels = [np.asarray(layer["kernel"]) for layer in layers]
@@ -56,7 +58,7 @@ def fold(params: dict[str, Any], masks: dict[str, Any]) -> Folded:
     for index, (layer, kernel, mask) in enumerate(zip(layers, kernels, kept, strict=True)):
         bias, masked = np.asarray(layer["bias"]), np.where(mask, kernel, 0)
         total = bias + always @ masked
-        always = np.where(varies[index + 1], 0.0, np.maximum(total, 0.0))
+        always = np.where(varies[index + 1], 0.0, activated(activation, total))
         rest = np.ix_(stays[index], stays[index + 1])
         folded[f"layer_{index}"] = {"kernel": masked[rest], "bias": total[stays[index + 1]].astype(bias.dtype)}
         left[f"layer_{index}"] = {"kernel": mask[rest]}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from rlottery.activations import DEFAULT_ACTIVATION
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.description import Spec
 from rlottery.config import Config
@@ -12,7 +13,7 @@ _ALLOCATIONS = {"global": "one ranking over each network (global)", "erk": "ERK"
 
 
 def setting_line(config: Config) -> str:
-    """``SAC with 2 x 128 units, 15,000 steps, one ranking over each network (global)``.
+    """``SAC with 2 x 128 units, 15,000 steps, one ranking over each network (global)``; ``2 x 64 tanh units``.
 
     Of several tasks the fewest and the most steps; of several arms every allocation.
     """
@@ -25,13 +26,14 @@ def setting_line(config: Config) -> str:
 
 def _networks(config: Config) -> str:
     widths = config.hidden_layers
+    units = "units" if config.network.activation == DEFAULT_ACTIVATION else f"{config.network.activation} units"
     if len(set(widths.values())) == 1:
-        return f"{_units(next(iter(widths.values())))} units"
+        return f"{_units(next(iter(widths.values())))} {units}"
     algorithm = algorithm_of(config)
     networks = algorithm.networks(Spec(1, 1), algorithm.settings(config, config.tasks[0]))  # as many for every task
     number = Counter(network.group for network in networks)
     critics = "the critic" if number["critic"] == 1 else "each critic"
-    return f"{_units(widths['actor'])} units in the actor and {_units(widths['critic'])} in {critics}"
+    return f"{_units(widths['actor'])} {units} in the actor and {_units(widths['critic'])} in {critics}"
 
 
 def _units(widths: tuple[int, ...]) -> str:

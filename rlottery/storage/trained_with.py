@@ -16,7 +16,7 @@ def trained_with(config: Config, task: Task) -> dict[str, dict[str, Any]]:
     """The settings that training depends on, as plain values. They are a part of each run's fingerprint."""
     return {
         "task": {"id": task.id, "kwargs": task.kwargs},
-        "network": config.network.model_dump(mode="json", include=set(config.groups)),
+        "network": config.network.model_dump(mode="json", include={*config.groups, "activation"}),
         config.algorithm: config.hyperparameters_for(task).model_dump(mode="json"),
         "training": config.training_for(task).model_dump(mode="json"),
         "evaluation": {"interval": config.evaluation.interval, "episodes": config.evaluation.episodes},

@@ -7,11 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from rlottery.activations import Activation
 from rlottery.agents.base import Algorithm
 from rlottery.agents.compact import compact, expand
 from rlottery.agents.description import Spec
 from rlottery.agents.kernels.library import find, register
-from rlottery.agents.kernels.native import MAX_LAYERS, Compact
+from rlottery.agents.kernels.native import MAX_LAYERS, Compact, number_of
 from rlottery.agents.networks import mlp_in_numpy
 from rlottery.training.compilation import UpdateResult, compile_noise, compile_preparation, compile_update
 
@@ -24,11 +25,16 @@ class Learner(ABC):
 
     Args:
         noise: seed of the action noise, as the two words of a JAX key.
+
+    Attributes:
+        networks: those of the agent.
     """
 
     def __init__(self, algorithm: Algorithm, settings: Any, spec: Spec, noise: np.ndarray):
         self.algorithm, self._settings, self._spec = algorithm, settings, spec
         self._noise = Noise(noise, algorithm.noise_size(spec))
+        self.networks = algorithm.description.networks(spec, settings)
+        self._activation = algorithm.description.acting_activation(spec, settings)
 
     @property
     @abstractmethod
@@ -105,9 +111,7 @@ class CpuLearner(Learner):
     ):
         super().__init__(algorithm, settings, spec, noise)
         compiled = jax.default_backend() == "cpu" and find().usable if kernels is None else kernels
-        if compiled:
-            networks = algorithm.description.networks(spec, settings)
-            compiled = all(len(network.layers) <= MAX_LAYERS for network in networks)
+        compiled = compiled and all(len(network.layers) <= MAX_LAYERS for network in self.networks)
         self._library = register() if compiled else None
         self._masks_change = masks_change
         self._update = compile_update(algorithm, settings, spec)
@@ -128,7 +132,7 @@ class CpuLearner(Learner):
             self._held, self._packings = compact(self.algorithm, state, masks_change=self._masks_change)
             network = self.algorithm.acting(self._held.params)
             pattern = self.algorithm.acting(self._held.patterns)
-            self._compact = _CompactOutputs(self._library, network, np.asarray(pattern))
+            self._compact = _CompactOutputs(self._library, network, self._activation, np.asarray(pattern))
 
     def update(self, rows: np.ndarray) -> UpdateResult:
         self._held, result = self._update(self._held, rows)
@@ -151,7 +155,7 @@ class CpuLearner(Learner):
             }
         network, seen = self.algorithm.acting(self._held.params), self.algorithm.see(observations, self._acting_arrays)
         if self._library is None:  # NumPy's product of two matrices has other bits than those of its rows
-            outputs = np.stack([mlp_in_numpy(network, one) for one in seen])
+            outputs = np.stack([mlp_in_numpy(network, one, self._activation) for one in seen])
         else:
             outputs = self._compact(network, seen)
         completed: np.ndarray = self.algorithm.complete(outputs, self._acting_arrays)
@@ -180,12 +184,13 @@ class _CompactOutputs:
     The library reads what it is pointed to, so the size of every array is checked before.
     """
 
-    def __init__(self, library: ctypes.CDLL, network: Compact, pattern: np.ndarray):
+    def __init__(self, library: ctypes.CDLL, network: Compact, activation: Activation, pattern: np.ndarray):
         layout = network.layout
         self._call = library.rl_act
         self._numbers, self._pattern = layout.numbers, pattern
         self._inputs, self._outputs, self._size = layout.widths[0], layout.widths[-1], layout.size
-        self._before = (_pointer(self._numbers, np.int64), ctypes.c_int64(len(self._numbers)))
+        numbers, which = _pointer(self._numbers, np.int64), ctypes.c_int64(number_of(activation))
+        self._before = (numbers, ctypes.c_int64(len(self._numbers)), which)
         self._after = (ctypes.c_int64(layout.size), _pointer(pattern, np.int32), ctypes.c_int64(len(pattern)))
 
     def __call__(self, network: Compact, observations: np.ndarray) -> np.ndarray:

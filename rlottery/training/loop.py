@@ -186,7 +186,8 @@ def train(
         if step % plan.evaluation_interval == 0 or is_last:
             check_sound(loop)
             learner, stored = loop.learner, loop.replay.stored()
-            recorder.write(agent_row(learner.algorithm, learner.state, stored, step, updates_made))
+            about = learner.algorithm, learner.networks, learner.state
+            recorder.write(agent_row(*about, stored, step, updates_made))
             recorder.write(evaluation_row(loop, plan, evaluation_environments))
         can_be_saved = ended or (len(environments) > 1 and step // SAVE_INTERVAL > before // SAVE_INTERVAL)
         if can_be_saved and not is_last:

@@ -109,7 +109,7 @@ def _accumulate(
 ) -> dict[str, Any]:
     """`total` with this batch's contribution added to each mean."""
     losses = algorithm.losses(state, batch, jax.random.fold_in(key, index), settings)
-    inputs = algorithm.layer_inputs(state, batch)
+    inputs = algorithm.layer_inputs(state, batch, settings)
     found: dict[str, Any] = {}
     for group, means in total.items():
         weights, gradient, seen = state.params[group], jax.grad(losses[group]), {}

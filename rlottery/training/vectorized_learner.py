@@ -211,9 +211,8 @@ class _Member(Learner):
         if self._acting is None:
             self._acting = self._unpack(np.asarray(self._networks)[self._place])
         network, arrays = self._acting
-        outputs: np.ndarray = self.algorithm.complete(
-            mlp_in_numpy(network, self.algorithm.see(observation, arrays)), arrays
-        )
+        of_network = mlp_in_numpy(network, self.algorithm.see(observation, arrays), self._activation)
+        outputs: np.ndarray = self.algorithm.complete(of_network, arrays)
         return outputs
 
 

@@ -85,13 +85,13 @@ def doubled(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), tree)
 
 
-def numpy_mlp(params: Tree, inputs: np.ndarray) -> np.ndarray:
+def numpy_mlp(params: Tree, inputs: np.ndarray, activation: str = "relu") -> np.ndarray:
     hidden = inputs
     for index in range(len(params)):
         layer = params[f"layer_{index}"]
         hidden = np.einsum("...i,io->...o", hidden, layer["kernel"]) + layer["bias"]
         if index + 1 < len(params):
-            hidden = np.where(hidden > 0, hidden, 0)
+            hidden = np.tanh(hidden) if activation == "tanh" else np.where(hidden > 0, hidden, 0)
     return hidden
 
 

@@ -53,7 +53,7 @@ def test_a_description_describes_its_functions(case: Case) -> None:
             assert len(places(case, state, group, path)) == description.copies[group]
     batch = case.batch()
     assert case.algorithm.losses(state, batch, jax.random.key(0), settings).keys() == set(description.groups)
-    inputs = case.algorithm.layer_inputs(state, batch)
+    inputs = case.algorithm.layer_inputs(state, batch, settings)
     assert {
         group: {path: (of.shape[1], fresh[group][path][1]) for path, of in layers.items()}
         for group, layers in inputs.items()

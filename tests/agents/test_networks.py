@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from rlottery.activations import ACTIVATIONS, Activation
 from rlottery.agents.networks import init_mlp, mlp
 from tests.agents.small import doubled, fresh, numpy_mlp
 
@@ -66,8 +67,9 @@ def test_twins_and_actor_differ() -> None:
     assert len(np.unique(weights)) == weights.size
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("outputs", [1, 4])
-def test_output_and_gradient_are_those_of_numpy(outputs: int) -> None:
+def test_output_and_gradient_are_those_of_numpy(outputs: int, activation: Activation) -> None:
     rng = np.random.default_rng(0)
     shapes = {"layer_0": (5, 6), "layer_1": (6, outputs)}
     params = {
@@ -79,17 +81,21 @@ def test_output_and_gradient_are_those_of_numpy(outputs: int) -> None:
     }
     inputs = rng.normal(size=(2, 7, 5)).astype(np.float32)
 
+    network = partial(mlp, activation=activation)
+
     @jax.jit
     def outputs_and_gradient(params: Any) -> Any:
-        return mlp(params, inputs), jax.grad(lambda p: mlp(p, inputs).sum())(params)
+        return network(params, inputs), jax.grad(lambda p: network(p, inputs).sum())(params)
 
     found, gradient = outputs_and_gradient(params)
-    np.testing.assert_allclose(found, numpy_mlp(doubled(params), inputs), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, numpy_mlp(doubled(params), inputs, activation), rtol=1e-5, atol=1e-5)
     # By hand, of the sum of a two-layer network's outputs.
     exact, rows = doubled(params), inputs.reshape(-1, 5).astype(np.float64)
     before = rows @ exact["layer_0"]["kernel"] + exact["layer_0"]["bias"]
-    hidden = np.maximum(before, 0)
-    back = (exact["layer_1"]["kernel"].sum(1) * (before > 0)).T
+    hidden, slope = np.maximum(before, 0), before > 0
+    if activation == "tanh":
+        hidden, slope = np.tanh(before), 1 / np.cosh(before) ** 2
+    back = (exact["layer_1"]["kernel"].sum(1) * slope).T
     np.testing.assert_allclose(
         gradient["layer_1"]["kernel"], np.repeat(hidden.sum(0)[:, None], outputs, 1), rtol=1e-4, atol=1e-5
     )

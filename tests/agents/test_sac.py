@@ -54,7 +54,7 @@ def drawn(actor: Tree, keys: jax.Array, epsilon: float = 0.0) -> tuple[jax.Array
     settings = SETTINGS._replace(hyperparameters=hyperparameters)
 
     def one(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        outputs = mlp(actor, observation)
+        outputs = mlp(actor, observation, activation="relu")
         action = sac.explore(outputs, jax.random.normal(key, (1, outputs.shape[1] // 2)), 1, SETTINGS)[0]
         state = fresh()._replace(log_temperature=jnp.float32(0.0))
         _, entropy = sac.actor_loss(actor, zero_critic(action.size), state, observation, key, settings)
@@ -118,7 +118,7 @@ def test_data_is_collected_around_the_mean_and_evaluated_at_it() -> None:
     actor = fresh(1).params["actor"]
     observations = np.random.default_rng(0).normal(size=(BATCH_SIZE, 3)).astype(np.float32)
     mean = numpy_mlp(doubled(actor), observations)[:, :2]
-    outputs = np.asarray(mlp(actor, observations))
+    outputs = np.asarray(mlp(actor, observations, activation="relu"))
     np.testing.assert_allclose(sac.exploit(outputs), np.tanh(mean), atol=1e-6)
 
     key = jax.random.key(5)
@@ -202,7 +202,7 @@ def test_gradients_are_the_finite_differences_of_each_groups_own_loss() -> None:
 
 def test_what_enters_each_layer_is_the_output_of_the_one_before() -> None:
     state, batch = advanced(fresh(), 2), random_batch(3)
-    found = jax.jit(sac.layer_inputs)(state, batch)
+    found = jax.jit(sac.layer_inputs, static_argnums=2)(state, batch, SETTINGS)
     exact, seen = _doubled_state(state), doubled(batch)
     entering = {"actor": seen.observations, "critic": np.concatenate([seen.observations, seen.actions], -1)}
     for group in GROUPS:

@@ -153,7 +153,7 @@ def test_data_is_collected_with_noise_within_the_bounds_and_evaluated_without() 
     np.testing.assert_allclose(td3.explore(outputs, noise, 1, SETTINGS), expected, atol=1e-6)
     np.testing.assert_allclose(td3.exploit(outputs), np.tanh(outputs), atol=1e-6)
     actor = fresh().params["actor"]
-    assert mlp(actor, np.zeros((1, 3), np.float32)).shape == (1, SPEC.action_size)
+    assert mlp(actor, np.zeros((1, 3), np.float32), activation="relu").shape == (1, SPEC.action_size)
 
 
 def test_gradients_of_single_transitions_are_those_of_each_groups_own_loss() -> None:

@@ -34,6 +34,8 @@ from rlottery.config.groups import ALGORITHMS
 from rlottery.config.recipes import TicketRecipe
 from rlottery.config.schedules import PruningSchedule
 from rlottery.errors import ConfigError
+from rlottery.storage.manifests import list_differences
+from rlottery.storage.trained_with import trained_with
 from tests.config.conftest import Faults
 
 ROOT = Path(__file__).parents[2]
@@ -435,7 +437,7 @@ def test_shipped_config_has_every_key(load: Callable[..., Config]) -> None:
         section = "".join(f"{line.removeprefix('#')}\n" for line in of_it)
         found = getattr(load(f"{MINIMAL}algorithm: {name}\n{name}:\n{section}"), name)
         assert found.model_fields_set == set(type(default).model_fields) and found == default
-    assert config.network.model_fields_set == set(config.groups)
+    assert config.network.model_fields_set == {*config.groups, "activation"}
     for section in (config.pruning, config.sac, config.training, config.evaluation, config.verdict):
         assert section.model_fields_set == set(type(section).model_fields)
 
@@ -681,3 +683,28 @@ def test_arguments_that_json_would_change_are_named(kwargs: dict[str, Any], word
 def test_arguments_arrive_as_they_were_written() -> None:
     kwargs = {"a": [1, 1.0, -0.0, True, None, "1", 2**100, 5e-324], "b c": {"0": {"": []}}, "d": 1e300}
     assert repr(json.loads(json.dumps(Task(id="a", kwargs=kwargs).kwargs))) == repr(kwargs)
+
+
+class TestActivation:
+    """`network.activation`, which records have only where it is not the default."""
+
+    @pytest.mark.parametrize("algorithm", ["sac", "td3", "dqn", "ppo"])
+    def test_relu_is_left_out_of_records_and_fingerprints(self, algorithm: str) -> None:
+        plain = {"tasks": ["Pendulum-v1"], "seeds": [0], "algorithm": algorithm}
+        usual, relu, tanh = (
+            Config.model_validate(plain | network)
+            for network in ({}, {"network": {"activation": "relu"}}, {"network": {"activation": "tanh"}})
+        )
+        assert usual.model_dump() == relu.model_dump()
+        assert "activation" not in usual.model_dump()["network"]
+        assert tanh.model_dump()["network"] == usual.model_dump()["network"] | {"activation": "tanh"}
+        of_usual, of_relu, of_tanh = (trained_with(one, one.tasks[0]) for one in (usual, relu, tanh))
+        assert of_usual == of_relu and "activation" not in of_usual["network"]
+        assert list_differences(of_tanh, of_usual) == [
+            "network.activation: the files have 'relu', this config asks for 'tanh'"
+        ]
+
+    @pytest.mark.parametrize("value", ["elu", "ReLU", True, None, ["tanh"]])
+    def test_another_one_is_refused_with_those_that_there_are(self, value: object) -> None:
+        with pytest.raises(ValidationError, match="must be relu or tanh, not "):
+            Config.model_validate({"tasks": ["a"], "seeds": [0], "network": {"activation": value}})

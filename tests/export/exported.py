@@ -23,6 +23,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 SHAPES: dict[str, tuple[Sequence[int], float | None, dict[str, Any]]] = {
     "sparse": ([17, 40, 30, 3], 0.15, {}),
     "dense": ([3, 16, 16, 1], None, {"squash": "clip"}),
+    "tanh": ([17, 40, 30, 3], 0.05, {"activation": "tanh", "squash": "clip"}),
+    "tanh and discrete": ([4, 16, 16, 2], None, {"activation": "tanh", "first_action": 0}),
     "discrete": ([6, 12, 4], 0.5, {"first_action": -1}),
     "normalised": ([5, 9, 2], 0.6, {"normalised": True}),
     "one unit": ([1, 1, 1], None, {}),
@@ -90,4 +92,5 @@ def random_policy(
         whole = replace(whole, statistics=(mean.astype(np.float32), variance.astype(np.float32)))
     if "first_action" in fields:
         whole = replace(whole, action_low=np.empty(0, np.float32), action_high=np.empty(0, np.float32))
-    return replace(folded_policy(replace(whole, **fields), fold(named, named_masks), "0" * 64), name=name)
+    whole = replace(whole, **fields)
+    return replace(folded_policy(whole, fold(named, named_masks, whole.activation), "0" * 64), name=name)

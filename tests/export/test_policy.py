@@ -250,9 +250,9 @@ class TestFiles:
 
     def test_another_format(self, exported: Path) -> None:
         def change(_: dict[str, Any], about: dict[str, Any]) -> None:
-            about["format_version"] = 3
+            about["format_version"] = 4
 
-        assert "has format 3, but this version of rlottery reads formats 1 to 2" in refusal(rewritten(exported, change))
+        assert "has format 4, but this version of rlottery reads formats 1 to 3" in refusal(rewritten(exported, change))
 
     @pytest.mark.parametrize(
         "change",

@@ -1,12 +1,15 @@
 """Folded networks against the masked ones at double precision, and against walks along every surviving weight."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlottery.activations import ACTIVATIONS, Activation
 from rlottery.pruning.fold import Folded, Layers, fold
 from tests.agents.kernels.networks import Layer, Masks, forward, random_network
 
@@ -58,12 +61,12 @@ def assert_equal(one: Layers, other: Layers) -> None:
             np.testing.assert_array_equal(array, other[name][key])
 
 
-@given(networks(), st.integers(0, 2**31))
-def test_outputs_are_those_of_the_masked_network(network: Network, seed: int) -> None:
+@given(networks(), st.integers(0, 2**31), st.sampled_from(ACTIVATIONS))
+def test_outputs_are_those_of_the_masked_network(network: Network, seed: int, activation: Activation) -> None:
     _, layers, masks = network
-    folded = fold(named(layers), named_masks(masks))
+    folded = fold(named(layers), named_masks(masks), activation)
     observations = np.random.default_rng(seed).normal(size=(20, layers[0]["kernel"].shape[0]))
-    expected, found = (forward(of, observations)[-1] for of in (layers, unnamed(folded.params)))
+    expected, found = (forward(of, observations, activation)[-1] for of in (layers, unnamed(folded.params)))
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
     assert all(array.dtype == np.float32 for layer in unnamed(folded.params) for array in layer.values())
 
@@ -72,7 +75,7 @@ def test_outputs_are_those_of_the_masked_network(network: Network, seed: int) ->
 def test_what_goes_is_what_no_walk_reaches(network: Network) -> None:
     widths, layers, masks = network
     kept = [mask for mask in masks if mask is not None]
-    folded = fold(named(layers), named_masks(masks))
+    folded = fold(named(layers), named_masks(masks), "relu")
     for index, (dead, constant) in enumerate(zip(folded.dead, folded.constant, strict=True), start=1):
         ways_out = [walked(kept, index, unit, 1) for unit in range(widths[index])]
         ways_in = [walked(kept, index, unit, -1) for unit in range(widths[index])]
@@ -90,8 +93,8 @@ def test_what_goes_is_what_no_walk_reaches(network: Network) -> None:
 @given(networks())
 def test_folding_twice_changes_nothing(network: Network) -> None:
     _, layers, masks = network
-    once = fold(named(layers), named_masks(masks))
-    twice = fold(once.params, once.masks)
+    once = fold(named(layers), named_masks(masks), "relu")
+    twice = fold(once.params, once.masks, "relu")
     assert_equal(once.params, twice.params)
     assert_equal(once.masks, twice.masks)
     assert not any(units.any() for units in (*twice.dead, *twice.constant))
@@ -100,19 +103,19 @@ def test_folding_twice_changes_nothing(network: Network) -> None:
 @given(networks())
 def test_a_network_without_masks_stays_as_it_is(network: Network) -> None:
     _, layers, _ = network
-    folded = fold(named(layers), {})
+    folded = fold(named(layers), {}, "relu")
     assert_equal(folded.params, named(layers))
     assert folded.masks == {}
     assert not any(units.any() for units in (*folded.dead, *folded.constant))
 
 
-def by_hand(kernels: Sequence[Any], biases: Sequence[Any]) -> Folded:
+def by_hand(kernels: Sequence[Any], biases: Sequence[Any], activation: Activation = "relu") -> Folded:
     """A network whose zeros are pruned, folded."""
     layers = [
         {"kernel": np.array(kernel, np.float32), "bias": np.array(bias, np.float32)}
         for kernel, bias in zip(kernels, biases, strict=True)
     ]
-    return fold(named(layers), named_masks([layer["kernel"] != 0 for layer in layers]))
+    return fold(named(layers), named_masks([layer["kernel"] != 0 for layer in layers]), activation)
 
 
 def test_constants_go_through_the_layers() -> None:
@@ -126,6 +129,15 @@ def test_constants_go_through_the_layers() -> None:
     assert [layer["bias"].tolist() for layer in unnamed(folded.params)] == [[0], [8.25], [15]]
     assert [units.tolist() for units in folded.constant] == [[True, False], [True, True, False]]
     assert not any(units.any() for units in folded.dead)
+
+
+def test_a_constant_tanh_unit_is_not_zero() -> None:
+    # Unit 0 of the first layer is always tanh(-0.5), so unit 0 of the second always tanh(1 + 2 tanh(-0.5)).
+    folded = by_hand([[[0, 1]], [[2, 0], [0, 3]], [[4], [5]]], [[-0.5, 0], [1, 0.25], [10]], "tanh")
+    assert [layer["kernel"].tolist() for layer in unnamed(folded.params)] == [[[1]], [[3]], [[5]]]
+    assert [units.tolist() for units in folded.constant] == [[True, False], [True, False]]
+    assert folded.params["layer_1"]["bias"].tolist() == [0.25]
+    assert folded.params["layer_2"]["bias"] == pytest.approx(10 + 4 * math.tanh(1 + 2 * math.tanh(-0.5)))
 
 
 def test_a_constant_that_leads_nowhere_counts_as_dead() -> None:
@@ -143,5 +155,5 @@ def test_no_hidden_unit_left() -> None:
 def test_weights_that_the_mask_has_not_count_for_nothing() -> None:
     layers = [{"kernel": np.ones((2, 2), np.float32), "bias": np.zeros(2, np.float32)}]
     mask = np.array([[True, False], [True, True]])
-    folded = fold(named(layers), named_masks([mask]))
+    folded = fold(named(layers), named_masks([mask]), "relu")
     assert folded.params["layer_0"]["kernel"].tolist() == mask.tolist()

@@ -32,6 +32,11 @@ def test_tasks_with_steps_of_their_own() -> None:
     [
         ({"actor": [64, 64], "critic": [128, 32]}, "2 x 64 units in the actor and 128, 32 in each critic"),
         ({"actor": [64], "critic": [64]}, "1 x 64 units"),
+        ({"actor": [64], "critic": [64], "activation": "tanh"}, "1 x 64 tanh units"),
+        (
+            {"actor": [64], "critic": [9], "activation": "tanh"},
+            "1 x 64 tanh units in the actor and 1 x 9 in each critic",
+        ),
     ],
 )
 def test_networks(network: dict[str, Any], told: str) -> None:

@@ -7,14 +7,16 @@ import numpy as np
 import optax
 import pytest
 
+from rlottery.activations import ACTIVATIONS, Activation
 from rlottery.agents.actor_critic import smaller_q
 from rlottery.agents.base import nest_masks, to_arrays
 from rlottery.training.agent_metrics import agent_row
 from tests.cases import CASES, Case
 
 
-def row_of(case: Case, state: object, size: int = 40) -> dict[str, float]:
-    row = agent_row(case.algorithm, state, case.transitions(size=size), 200, 50)
+def row_of(case: Case, state: object, size: int = 40, activation: Activation = "relu") -> dict[str, float]:
+    networks = case.description.networks(case.spec, case.settings(8, 6, activation=activation))
+    row = agent_row(case.algorithm, networks, state, case.transitions(size=size), 200, 50)
     assert (row.pop("kind"), row.pop("env_steps"), row.pop("replay_ratio")) == ("agent", 200, 0.25)
     return row
 
@@ -44,20 +46,22 @@ def test_norms_and_sparsities_of_every_algorithm(case: Case) -> None:
         assert row_of(case, sparse)[f"{group}_sparsity"] == pytest.approx(pruned)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_values_are_those_of_the_algorithm(case: Case) -> None:
+def test_values_are_those_of_the_algorithm(case: Case, activation: Activation) -> None:
     state, batch = case.fresh(case.settings(8, 6)), case.transitions(size=40)
     params, observations = state.params, np.asarray(batch.observations)
     if case.name in ("sac", "td3"):
-        expected = {"q_value": smaller_q(params["critic"], {}, observations, np.asarray(batch.actions))}
+        expected = {"q_value": smaller_q(params["critic"], {}, activation, observations, np.asarray(batch.actions))}
     else:
         network, kinds = ("q", "q_value") if case.name == "dqn" else ("critic", "value")
         hidden = observations
         for name, layer in sorted(params[network].items()):
             hidden = hidden @ layer["kernel"] + layer["bias"]
-            hidden = hidden if name == "layer_2" else np.maximum(hidden, 0)
+            if name != "layer_2":
+                hidden = np.tanh(hidden) if activation == "tanh" else np.maximum(hidden, 0)
         expected = {kinds: hidden.max(axis=1)}
-    row = row_of(case, state)
+    row = row_of(case, state, activation=activation)
     assert {name: row[name] for name in row if name.endswith("value")} == {
         name: pytest.approx(float(np.mean(values)), rel=1e-4) for name, values in expected.items()
     }

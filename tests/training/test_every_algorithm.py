@@ -88,7 +88,7 @@ def reference(case: Case, settings: Any, state: Any, batches: Any, key: jax.Arra
 
         each = jax.vmap(jax.vmap(of_one))(batches)  # path -> (batch, transition, in, out)
         of_batches = {path: slopes.mean(axis=1) for path, slopes in each.items()}
-        inputs = jax.vmap(lambda batch: case.algorithm.layer_inputs(state, batch)[group])(batches)
+        inputs = jax.vmap(lambda batch: case.algorithm.layer_inputs(state, batch, settings)[group])(batches)
         changes = jax.vmap(along_itself)(batches, of_batches)
         return {
             "mean_gradient": {path: slopes.mean(axis=0) for path, slopes in of_batches.items()},

@@ -32,7 +32,7 @@ def observation(seed: int = 0) -> np.ndarray:
 
 
 def outputs(state: Any, given: np.ndarray) -> np.ndarray:
-    return np.asarray(mlp(state.params["actor"], given))
+    return np.asarray(mlp(state.params["actor"], given, activation="relu"))
 
 
 @pytest.mark.parametrize("kernels", FORMS)
@@ -74,9 +74,9 @@ def test_the_kernels_get_no_pointer_to_another_array() -> None:
     pattern = np.asarray(agent.algorithm.acting(agent._held.patterns))
     for wrong in (pattern.astype(np.int64), np.repeat(pattern, 2)[::2], pattern[None]):
         with pytest.raises(ValueError, match="the kernels read vectors of int32, not"):
-            _CompactOutputs(agent._library, network, wrong)
+            _CompactOutputs(agent._library, network, "relu", wrong)
     with pytest.raises(AssertionError, match="doesn't fit its layout"):
-        _CompactOutputs(agent._library, network, pattern[:-1])(network, given[None])
+        _CompactOutputs(agent._library, network, "relu", pattern[:-1])(network, given[None])
 
 
 @EACH

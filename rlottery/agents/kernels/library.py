@@ -28,7 +28,7 @@ from rlottery.storage.disk import file_digest, read_json, write_json
 from rlottery.storage.temporary_files import remove_leftovers
 from rlottery.storage.user_cache import processor_features, user_cache_folder
 
-KERNELS_VERSION = 2
+KERNELS_VERSION = 3
 """Version of the calls between Python and the library. Raise it on both sides together (`rl_version` in ffi.cc)."""
 VARIABLE = "RLOTTERY_KERNELS"
 INSTRUCTION_SETS = ("avx512", "avx2", "portable")

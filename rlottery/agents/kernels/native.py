@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlottery.activations import ACTIVATIONS, Activation
 from rlottery.agents.kernels.layout import Layout
 
 BLOCK = 64
@@ -26,11 +27,21 @@ class Compact:
     layout: Layout
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def number_of(activation: Activation) -> int:
+    """The kernels' number for an activation function (`Activation` in csrc/mlp.h)."""
+    return ACTIVATIONS.index(activation)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def compact_mlp(
-    layout: Layout, parameters: jax.Array, pattern: jax.Array, first: jax.Array, second: jax.Array
+    layout: Layout,
+    activation: Activation,
+    parameters: jax.Array,
+    pattern: jax.Array,
+    first: jax.Array,
+    second: jax.Array,
 ) -> jax.Array:
-    """Hidden layers with ReLU and a linear output, computed with the surviving weights only.
+    """Hidden layers with this activation function and a linear output, computed with the surviving weights only.
 
     Args:
         parameters: (layout.size,), from `layout.to_vector`.
@@ -40,17 +51,25 @@ def compact_mlp(
     Returns:
         (batch, layout.widths[-1]).
     """
-    return _forward(layout, parameters, pattern, first, second, keep=False)[0]
+    return _forward(layout, activation, parameters, pattern, first, second, keep=False)[0]
 
 
 def _forward(
-    layout: Layout, parameters: jax.Array, pattern: jax.Array, first: jax.Array, second: jax.Array, *, keep: bool
+    layout: Layout,
+    activation: Activation,
+    parameters: jax.Array,
+    pattern: jax.Array,
+    first: jax.Array,
+    second: jax.Array,
+    *,
+    keep: bool,
 ) -> tuple[jax.Array, jax.Array]:
     """The outputs, and with `keep` the activations that the backward pass needs."""
     batch = first.shape[0]
     kept = -(-batch // BLOCK) * BLOCK * layout.features if keep else 0
     call = _call("rlottery_forward", (batch, layout.widths[-1]), (kept,))
-    outputs, activations = call(parameters, pattern, first, second, network=layout.numbers)
+    which = np.int64(number_of(activation))
+    outputs, activations = call(parameters, pattern, first, second, network=layout.numbers, activation=which)
     return outputs, activations
 
 
@@ -67,13 +86,15 @@ class _Wanted:
 jax.tree_util.register_static(_Wanted)
 
 
-def _forward_and_keep(layout: Layout, parameters: Any, pattern: Any, first: Any, second: Any) -> tuple[jax.Array, Any]:
-    outputs, kept = _forward(layout, parameters.value, pattern.value, first.value, second.value, keep=True)
+def _forward_and_keep(
+    layout: Layout, activation: Activation, parameters: Any, pattern: Any, first: Any, second: Any
+) -> tuple[jax.Array, Any]:
+    outputs, kept = _forward(layout, activation, parameters.value, pattern.value, first.value, second.value, keep=True)
     wanted = _Wanted(parameters.perturbed, first.perturbed, second.perturbed, first.value.shape[1])
     return outputs, (parameters.value, pattern.value, kept, wanted)
 
 
-def _backward(layout: Layout, residuals: Any, gradient: Any) -> tuple[Any, ...]:
+def _backward(layout: Layout, activation: Activation, residuals: Any, gradient: Any) -> tuple[Any, ...]:
     parameters, pattern, kept, wanted = residuals
     if isinstance(gradient, jax.custom_derivatives.SymbolicZero):
         gradient = jnp.zeros(gradient.shape, gradient.dtype)
@@ -84,7 +105,8 @@ def _backward(layout: Layout, residuals: Any, gradient: Any) -> tuple[Any, ...]:
         (batch if wanted.first else 0, columns),
         (batch if wanted.second else 0, layout.widths[0] - columns),
     )
-    found = call(parameters, pattern, kept, gradient, network=layout.numbers, first_columns=np.int64(columns))
+    attributes = {"activation": np.int64(number_of(activation)), "first_columns": np.int64(columns)}
+    found = call(parameters, pattern, kept, gradient, network=layout.numbers, **attributes)
     of_parameters, of_first, of_second = (
         array if asked else None
         for array, asked in zip(found, (wanted.parameters, wanted.first, wanted.second), strict=True)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlottery.activations import ACTIVATIONS, Activation, activated
 from rlottery.agents.kernels.layout import FULL, SPARSE, layout_of, pattern_of, to_vector
 from rlottery.agents.kernels.library import load
 from rlottery.agents.kernels.native import compact_mlp
@@ -22,7 +23,7 @@ def result_for(path: str) -> tuple[str, str]:
     try:
         library = load(Path(path))
         instruction_set = library.rl_isa().decode()
-        fault = wrong_numbers()
+        fault = next((fault for activation in ACTIVATIONS if (fault := wrong_numbers(activation))), "")
     except RlotteryError as error:
         fault = str(error)
     except (OSError, AttributeError) as error:
@@ -32,7 +33,7 @@ def result_for(path: str) -> tuple[str, str]:
     return instruction_set, fault
 
 
-def wrong_numbers() -> str:
+def wrong_numbers(activation: Activation) -> str:
     """How a small network with every kind of layer, and its gradients, differ from NumPy; "" if they don't."""
     rng = np.random.default_rng(0)
     most, few = np.ones((7, 6), np.bool_), np.indices((6, 3)).sum(axis=0) % 3 == 0
@@ -51,31 +52,33 @@ def wrong_numbers() -> str:
     @jax.jit
     def computed(*arguments: jax.Array) -> tuple[jax.Array, ...]:
         pattern = jnp.asarray(pattern_of(layout, masks))
-        outputs, back = jax.vjp(lambda v, x, y: compact_mlp(layout, v, pattern, x, y), *arguments)
+        outputs, back = jax.vjp(lambda v, x, y: compact_mlp(layout, activation, v, pattern, x, y), *arguments)
         return outputs, *back(jnp.asarray(of_outputs, jnp.float32))
 
-    outputs, of_layers, of_inputs = by_numpy(layers, inputs, of_outputs)
+    outputs, of_layers, of_inputs = by_numpy(layers, activation, inputs, of_outputs)
     expected = (outputs, to_vector(layout, of_layers, masks), of_inputs[:, :3], of_inputs[:, 3:])
     columns = inputs.astype(np.float32)
     found = computed(to_vector(layout, layers, masks), columns[:, :3], columns[:, 3:])
     names = ("outputs", "gradient of the parameters", "gradient of the first inputs", "gradient of the second inputs")
     for name, ours, theirs in zip(names, found, expected, strict=True):
         if not np.allclose(ours, theirs, rtol=1e-4, atol=1e-4):
-            return f"their results differ from NumPy's: {name}, by up to {np.abs(ours - theirs).max():.3g}"
+            most = np.abs(ours - theirs).max()
+            return f"their results differ from NumPy's: {name} with {activation}, by up to {most:.3g}"
     return ""
 
 
 def by_numpy(
-    layers: Sequence[Mapping[str, np.ndarray]], inputs: np.ndarray, of_outputs: np.ndarray
+    layers: Sequence[Mapping[str, np.ndarray]], activation: Activation, inputs: np.ndarray, of_outputs: np.ndarray
 ) -> tuple[np.ndarray, list[dict[str, np.ndarray]], np.ndarray]:
-    """Outputs of hidden layers with ReLU and a linear layer, and the gradients of each layer and of the inputs."""
+    """Outputs of hidden layers and a linear layer, and the gradients of each layer and of the inputs."""
     received, outputs = [], inputs
     for index, layer in enumerate(layers):
-        received.append(np.maximum(outputs, 0) if index else outputs)
+        received.append(activated(activation, outputs) if index else outputs)
         outputs = received[-1] @ layer["kernel"] + layer["bias"]
     gradients, delta = [], of_outputs
     for index in reversed(range(len(layers))):
         gradients.append({"kernel": received[index].T @ delta, "bias": delta.sum(axis=0)})
         delta = delta @ layers[index]["kernel"].T
-        delta = delta * (received[index] > 0) if index else delta
+        if index:
+            delta = delta * (received[index] > 0 if activation == "relu" else 1 - received[index] ** 2)
     return outputs, gradients[::-1], delta

@@ -55,4 +55,4 @@ def small_network(config: Config, task: Task, spec: Spec, kept: Mapping[str, int
         inputs, *hidden, outputs = of_group[0].sizes
         with naming(group):
             widths[group] = small_widths(hidden, inputs, outputs, kept[group] // len(of_group))
-    return NetworkSettings(**widths)
+    return NetworkSettings(activation=config.network.activation, **widths)

@@ -43,7 +43,7 @@ def _tracked(config: Config, task: Task, seed: int, arm: Arm | None) -> TrackedR
         "arm": name,
         "algorithm": config.algorithm,
         config.algorithm: config.hyperparameters_for(task).model_dump(mode="json"),
-        "network": {group: list(widths) for group, widths in config.hidden_layers.items()},
+        "network": config.network.model_dump(mode="json", include={*config.groups, "activation"}),
         "training": config.training_for(task).model_dump(mode="json"),
         "evaluation": config.evaluation.model_dump(mode="json"),
         "device": config.device,

@@ -50,6 +50,7 @@ def weights_from(job: Job, seed: int, widths: NetworkSettings | None = None) -> 
 def fresh_policies(job: Job) -> Callable[[int], Callable[[np.ndarray], np.ndarray]]:
     """A function from a seed to the deterministic policy of a dense agent with fresh weights: (obs,) -> (act,)."""
     initialise, algorithm, settings, spec = _init_params(job), algorithm_for(job), settings_of(job), task_spec(job.task)
+    activation = algorithm.description.acting_activation(spec, settings)
 
     @jax.jit  # one program for all seeds, which leaves the critics out
     def acting(key: jax.Array) -> tuple[Tree, dict[str, jax.Array]]:
@@ -60,7 +61,7 @@ def fresh_policies(job: Job) -> Callable[[int], Callable[[np.ndarray], np.ndarra
         network, arrays = jax.device_get(acting(jax_key(seed)))
 
         def choose(observation: np.ndarray) -> np.ndarray:
-            outputs = mlp_in_numpy(network, algorithm.see(observation, arrays))
+            outputs = mlp_in_numpy(network, algorithm.see(observation, arrays), activation)
             return algorithm.deterministic(algorithm.complete(outputs, arrays), spec)
 
         return choose

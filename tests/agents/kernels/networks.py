@@ -28,23 +28,28 @@ def random_network(
     return layers, masks
 
 
-def forward(layers: Sequence[Layer], inputs: np.ndarray) -> list[np.ndarray]:
+def forward(layers: Sequence[Layer], inputs: np.ndarray, activation: str = "relu") -> list[np.ndarray]:
     """What enters each layer, and the outputs."""
     entering = [inputs.astype(np.float64)]
     for index, layer in enumerate(layers):
         outputs = entering[-1] @ layer["kernel"].astype(np.float64) + layer["bias"]
-        entering.append(np.maximum(outputs, 0.0) if index + 1 < len(layers) else outputs)
+        hidden = np.maximum(outputs, 0.0) if activation == "relu" else np.tanh(outputs)
+        entering.append(hidden if index + 1 < len(layers) else outputs)
     return entering
 
 
 def gradients(
-    layers: Sequence[Layer], masks: Masks, entering: Sequence[np.ndarray], gradient: np.ndarray
+    layers: Sequence[Layer],
+    masks: Masks,
+    entering: Sequence[np.ndarray],
+    gradient: np.ndarray,
+    activation: str = "relu",
 ) -> tuple[list[Layer], np.ndarray]:
     """From the outputs' gradient those of the layers, zero where pruned, and that of the inputs."""
     found: list[Layer] = []
     for layer, mask, inputs, outputs in list(zip(layers, masks, entering, entering[1:], strict=False))[::-1]:
         if found:
-            gradient = gradient * (outputs > 0)
+            gradient = gradient * (outputs > 0 if activation == "relu" else 1.0 - outputs**2)
         of_kernel = inputs.T @ gradient
         found.append({"kernel": of_kernel if mask is None else of_kernel * mask, "bias": gradient.sum(0)})
         gradient = gradient @ layer["kernel"].astype(np.float64).T

@@ -103,7 +103,7 @@ bool close(double expected, double found, double scale) {
 }
 
 bool agrees(const Kernels& kernels) {
-  int depth = draw(1, 4), batch = draw(1, 150);
+  int depth = draw(1, 4), batch = draw(1, 150), activation = draw(0, 1);
   std::vector<Dense> layers;
   int in = draw(1, 90);
   for (int l = 0; l < depth; l++) {
@@ -119,7 +119,7 @@ bool agrees(const Kernels& kernels) {
   }
   Packed packed = pack_network(layers);
   Mlp mlp;
-  if (const char* why = read_network(packed.numbers.data(), packed.numbers.size(), packed.pattern.data(),
+  if (const char* why = read_network(packed.numbers.data(), packed.numbers.size(), activation, packed.pattern.data(),
                                      static_cast<int64_t>(packed.pattern.size()),
                                      static_cast<int64_t>(packed.parameters.size()), &mlp)) {
     std::printf("refused: %s\n", why);
@@ -143,7 +143,8 @@ bool agrees(const Kernels& kernels) {
       for (int j = 0; j < layer.out; j++) {
         double total = layer.bias[j];
         for (int i = 0; i < layer.in; i++) total += x[l][b * layer.in + i] * layer.weight[i * layer.out + j];
-        y.push_back(l + 1 < depth && total < 0 ? 0 : total);
+        bool hidden = l + 1 < depth;
+        y.push_back(hidden && activation == kTanh ? std::tanh(total) : hidden && total < 0 ? 0 : total);
       }
     x.push_back(y);
   }
@@ -164,7 +165,7 @@ bool agrees(const Kernels& kernels) {
       }
     if (l > 0)
       for (size_t k = 0; k < gx.size(); k++)
-        if (x[l][k] <= 0) gx[k] = 0;
+        gx[k] *= activation == kTanh ? 1 - x[l][k] * x[l][k] : x[l][k] > 0;
     g = gx;
   }
 

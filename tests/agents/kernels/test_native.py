@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rlottery.activations import ACTIVATIONS, Activation
 from rlottery.agents.kernels.layout import from_vector, layout_of, pattern_of, to_vector
 from rlottery.agents.kernels.library import INSTRUCTION_SETS, VARIABLE, find, register
 from rlottery.agents.kernels.native import Compact, compact_mlp
@@ -29,26 +30,27 @@ def _registered() -> Iterator[None]:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[list[int], list[float | None], int, int, int]:
-    """Widths, densities, batch size, columns of the first inputs, a seed."""
+def cases(draw: st.DrawFn) -> tuple[list[int], list[float | None], int, int, int, Activation]:
+    """Widths, densities, batch size, columns of the first inputs, a seed, an activation function."""
     widths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=4))
     densities = [draw(st.sampled_from([None, 0.0, 0.03, 0.2, 0.45, 0.55, 1.0])) for _ in widths[1:]]
-    return widths, densities, draw(st.integers(1, 140)), draw(st.integers(0, widths[0])), draw(st.integers(0, 2**31))
+    sizes = draw(st.integers(1, 140)), draw(st.integers(0, widths[0]))
+    return widths, densities, *sizes, draw(st.integers(0, 2**31)), draw(st.sampled_from(ACTIVATIONS))
 
 
-def check(case: tuple[list[int], list[float | None], int, int, int]) -> None:
-    widths, densities, batch, first, seed = case
+def check(case: tuple[list[int], list[float | None], int, int, int, Activation]) -> None:
+    widths, densities, batch, first, seed, activation = case
     generator = np.random.default_rng(seed)
     layers, masks = random_network(generator, widths, densities)
     inputs = generator.normal(size=(batch, widths[0])).astype(np.float32)
     given_gradient = generator.normal(size=(batch, widths[-1])).astype(np.float32)
     layout = layout_of(widths, masks)
     vector, pattern = to_vector(layout, layers, masks), pattern_of(layout, masks)
-    entering = forward(layers, inputs)
-    expected, of_inputs = gradients(layers, masks, entering, given_gradient)
+    entering = forward(layers, inputs, activation)
+    expected, of_inputs = gradients(layers, masks, entering, given_gradient, activation)
 
     def network(vector: Any, one: Any, two: Any) -> jax.Array:
-        return compact_mlp(layout, vector, pattern, one, two)
+        return compact_mlp(layout, activation, vector, pattern, one, two)
 
     parts = (vector, inputs[:, :first], inputs[:, first:])
     np.testing.assert_allclose(network(*parts), entering[-1], rtol=1e-5, atol=1e-5)
@@ -67,9 +69,39 @@ def test_values_and_gradients_of_random_networks(case: Any) -> None:
     check(case)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("sparsity", [0, 0.3, 0.5, 0.8, 0.9, 0.95, 0.98, 1])
-def test_values_and_gradients_at_the_size_of_an_agent(sparsity: float) -> None:
-    check(([43, 256, 256, 1], [1 - sparsity] * 3, 256, 39, 1))
+def test_values_and_gradients_at_the_size_of_an_agent(sparsity: float, activation: Activation) -> None:
+    check(([43, 256, 256, 1], [1 - sparsity] * 3, 256, 39, 1, activation))
+
+
+def check_tanh() -> None:
+    """Every 1,009th float, and those where tanh becomes 1, through a hidden unit that passes on its input.
+
+    Subnormal numbers are left out: XLA lets the processor take them for zeros.
+
+    Raises AssertionError unless the outputs are within 3 units in the last place of tanh at double precision.
+    """
+    unit = {"kernel": np.ones((1, 1), np.float32), "bias": np.zeros(1, np.float32)}
+    layout = layout_of([1, 1, 1], [None, None])
+    network = jax.jit(partial(compact_mlp, layout, "tanh"))
+    arrays = to_vector(layout, [unit, unit], [None, None]), pattern_of(layout, [None, None])
+    sampled = np.arange(0, 2**32, 1009, dtype=np.uint32).view(np.float32)
+    sampled = sampled[~(np.abs(sampled) < np.finfo(np.float32).tiny)]
+    ends = np.array([0.0, np.inf, -np.inf, np.nan], np.float32)
+    given = np.concatenate([sampled, np.linspace(8.9, 9.2, 4096, dtype=np.float32), ends])[:, None]
+    found = np.asarray(network(*arrays, given, np.zeros((len(given), 0), np.float32)))
+    with np.errstate(invalid="ignore"):  # of signalling NaNs
+        exact = np.tanh(given.astype(np.float64))
+    assert np.array_equal(np.isnan(found), np.isnan(exact))
+    of_numbers = ~np.isnan(exact)
+    found, exact = found[of_numbers], exact[of_numbers]
+    assert np.all(np.abs(found - exact) <= 3 * np.spacing(np.abs(exact).astype(np.float32)))
+    assert np.array_equal(np.signbit(found[exact != 0]), exact[exact != 0] < 0) and np.all(np.abs(found) <= 1)
+
+
+def test_tanh_is_accurate_to_three_units_in_the_last_place() -> None:
+    check_tanh()
 
 
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
@@ -82,7 +114,9 @@ def test_every_instruction_set_agrees(instruction_set: str) -> None:
         "if find().usable:\n"
         "    register()\n"
         "    for case in ([[43, 64, 64, 1], [.1] * 3, 100, 39, 1], [[9, 33, 7], [None, .6], 65, 9, 2],\n"
-        "                 [[5, 70, 21, 3], [.3, None, .2], 1, 0, 3]): t.check(case)\n"
+        "                 [[5, 70, 21, 3], [.3, None, .2], 1, 0, 3]):\n"
+        "        for activation in ('relu', 'tanh'): t.check((*case, activation))\n"
+        "    t.check_tanh()\n"
     )
     told = subprocess.run(
         [sys.executable, "-c", code],
@@ -104,7 +138,7 @@ def test_only_what_is_asked_for_is_computed() -> None:
     one, two = np.ones((5, 4), np.float32), np.ones((5, 2), np.float32)
 
     def loss(vector: Any, one: Any, two: Any) -> jax.Array:
-        return compact_mlp(layout, vector, pattern, one, two).sum()
+        return compact_mlp(layout, "relu", vector, pattern, one, two).sum()
 
     def sizes(argument: int) -> list[tuple[int, ...]]:
         program = jax.make_jaxpr(jax.grad(loss, argument))(to_vector(layout, layers, masks), one, two)
@@ -123,7 +157,7 @@ def test_agents_at_once_are_as_one_by_one() -> None:
     pattern, vector = pattern_of(layout, masks), to_vector(layout, layers, masks)
     inputs = generator.normal(size=(3, 5, 6)).astype(np.float32)
     vectors = np.stack([vector, 2 * vector, -vector])
-    network = partial(compact_mlp, layout)
+    network = partial(compact_mlp, layout, "tanh")
     none = np.zeros((5, 0), np.float32)
     together = jax.vmap(network, (0, None, 0, None))(vectors, pattern, inputs, none)
     alone = [network(vectors[i], pattern, inputs[i], none) for i in range(3)]
@@ -142,16 +176,18 @@ def test_a_network_of_another_size_is_refused_in_words() -> None:
         ((vector, pattern, inputs[:, :-1], none), "inputs or outputs of wrong sizes"),
     ):
         with pytest.raises(jax.errors.JaxRuntimeError, match=f"rlottery's kernels got {why}"):
-            compact_mlp(layout, *arguments)
+            compact_mlp(layout, "relu", *arguments)
 
 
-def test_networks_may_be_compact_or_not() -> None:
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_networks_may_be_compact_or_not(activation: Activation) -> None:
     layers, masks = random_network(np.random.default_rng(0), [6, 8, 2], [0.3, None])
     layout = layout_of([6, 8, 2], masks)
     params = {f"layer_{index}": layer for index, layer in enumerate(layers)}
     compact = Compact(to_vector(layout, layers, masks), layout)
     inputs = np.random.default_rng(1).normal(size=(9, 6)).astype(np.float32)
-    found = mlp(compact, inputs, pattern=pattern_of(layout, masks))
-    np.testing.assert_allclose(found, mlp(params, inputs), atol=1e-6)
-    np.testing.assert_allclose(mlp(params, inputs[:, :2], inputs[:, 2:]), mlp(params, inputs), atol=1e-6)
-    np.testing.assert_allclose(mlp_in_numpy(params, inputs[0]), found[0], atol=1e-6)
+    dense = partial(mlp, params, activation=activation)
+    found = mlp(compact, inputs, activation=activation, pattern=pattern_of(layout, masks))
+    np.testing.assert_allclose(found, dense(inputs), atol=1e-6)
+    np.testing.assert_allclose(dense(inputs[:, :2], inputs[:, 2:]), dense(inputs), atol=1e-6)
+    np.testing.assert_allclose(mlp_in_numpy(params, inputs[0], activation), found[0], atol=1e-6)

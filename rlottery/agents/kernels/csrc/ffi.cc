@@ -65,10 +65,10 @@ using Vector = ffi::BufferR1<ffi::F32>;
 using Indices = ffi::BufferR1<ffi::S32>;
 
 ffi::Error run_forward(ffi::Span<const int64_t> network, Vector parameters, Indices pattern, Matrix first,
-                       Matrix second, ffi::Result<Matrix> outputs, ffi::Result<Vector> kept) {
+                       Matrix second, ffi::Result<Matrix> outputs, ffi::Result<Vector> kept, int64_t activation) {
   Mlp mlp;
-  if (const char* why = read_network(network.begin(), network.size(), pattern.typed_data(), pattern.dimensions()[0],
-                                     parameters.dimensions()[0], &mlp))
+  if (const char* why = read_network(network.begin(), network.size(), activation, pattern.typed_data(),
+                                     pattern.dimensions()[0], parameters.dimensions()[0], &mlp))
     return invalid(why);
   int64_t batch = first.dimensions()[0];
   Pair inputs = {{first.typed_data(), second.typed_data()},
@@ -90,10 +90,10 @@ ffi::Error run_forward(ffi::Span<const int64_t> network, Vector parameters, Indi
 // Gradients with size 0 are not computed.
 ffi::Error run_backward(ffi::Span<const int64_t> network, Vector parameters, Indices pattern, Vector kept,
                         Matrix output_gradient, ffi::Result<Vector> gradient, ffi::Result<Matrix> first,
-                        ffi::Result<Matrix> second, int64_t first_columns) {
+                        ffi::Result<Matrix> second, int64_t activation, int64_t first_columns) {
   Mlp mlp;
-  if (const char* why = read_network(network.begin(), network.size(), pattern.typed_data(), pattern.dimensions()[0],
-                                     parameters.dimensions()[0], &mlp))
+  if (const char* why = read_network(network.begin(), network.size(), activation, pattern.typed_data(),
+                                     pattern.dimensions()[0], parameters.dimensions()[0], &mlp))
     return invalid(why);
   int64_t batch = output_gradient.dimensions()[0];
   int32_t columns[2] = {static_cast<int32_t>(first_columns), mlp.layer[0].in - static_cast<int32_t>(first_columns)};
@@ -128,7 +128,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_forward, rlottery::run_forward,
                                   .Arg<rlottery::Matrix>()
                                   .Arg<rlottery::Matrix>()
                                   .Ret<rlottery::Matrix>()
-                                  .Ret<rlottery::Vector>());
+                                  .Ret<rlottery::Vector>()
+                                  .Attr<int64_t>("activation"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_backward, rlottery::run_backward,
                               ffi::Ffi::Bind()
@@ -140,22 +141,23 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(rl_backward, rlottery::run_backward,
                                   .Ret<rlottery::Vector>()
                                   .Ret<rlottery::Matrix>()
                                   .Ret<rlottery::Matrix>()
+                                  .Attr<int64_t>("activation")
                                   .Attr<int64_t>("first_columns"));
 
 #pragma GCC visibility pop
 
-RLOTTERY_EXPORT int rl_version() { return 2; }
+RLOTTERY_EXPORT int rl_version() { return 3; }
 
 RLOTTERY_EXPORT const char* rl_isa() { return rlottery::chosen().name; }
 
 // The outputs of a network for observations: inputs (batch, in) -> outputs (batch, out). Returns 1 if the arguments
 // don't fit together, otherwise 0.
-RLOTTERY_EXPORT int rl_act(const int64_t* network, int64_t network_length, const float* parameters,
+RLOTTERY_EXPORT int rl_act(const int64_t* network, int64_t network_length, int64_t activation, const float* parameters,
                            int64_t parameter_count, const int32_t* pattern, int64_t pattern_length,
                            const float* inputs, int64_t batch, float* outputs) {
   rlottery::Mlp mlp;
-  if (rlottery::read_network(network, static_cast<size_t>(network_length), pattern, pattern_length, parameter_count,
-                             &mlp))
+  if (rlottery::read_network(network, static_cast<size_t>(network_length), activation, pattern, pattern_length,
+                             parameter_count, &mlp))
     return 1;
   const rlottery::Kernels& kernels = *rlottery::chosen().kernels;
   float* memory = rlottery::scratch(kernels.act_floats(mlp));

@@ -50,6 +50,64 @@ void zero(float* to, int64_t count) {
   for (int64_t i = 0; i < count; i++) to[i] = 0.0f;
 }
 
+// ---- tanh ---------------------------------------------------------------------------------------------------------
+
+typedef uint32_t Bits __attribute__((vector_size(kWidth * 4)));
+
+// Within 3 units in the last place of the exact value, for every float. NaN stays NaN.
+//
+// tanh(x) has the sign of x and the size e / (e + 2), where e = exp(2|x|) - 1. With 2|x| = n ln 2 + r for an integer n
+// and |r| <= ln 2 / 2, e is 2^n (exp(r) - 1) + 2^n - 1. The terms of exp(r) - 1 after r^7 / 7! are below float's
+// precision.
+RLOTTERY_INLINE Vec hyperbolic_tangent(Vec x) {
+  constexpr float kRound = 0x1.8p23f;  // added to a number below 2^22, it leaves the closest integer in the lowest bits
+  constexpr float kLog2High = 0x1.63p-1f, kLog2Low = -0x1.bd0106p-13f;  // their sum is ln 2; n times the first is exact
+  Bits sign = (Bits)x & 0x80000000u;
+  Vec twice = 2.0f * (Vec)((Bits)x ^ sign), most = splat(20.0f);
+  twice = twice > most ? most : twice;  // tanh(10) is 1 as a float
+  Vec shifted = twice * 0x1.715476p0f + kRound, n = shifted - kRound;
+  Vec r = twice - n * kLog2High - n * kLog2Low;
+  Vec p = splat(1.0f / 5040);
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  Vec power = (Vec)(((Bits)shifted << 23) + 0x3f800000u);  // 2^n
+  Vec e = (r + r * (r * p)) * power + (power - 1.0f);
+  return (Vec)((Bits)(e / (e + 2.0f)) | sign);
+}
+
+// A number's result has the same bits wherever it is: the last numbers are padded to a vector.
+__attribute__((noinline)) void apply_tanh(float* y, int64_t count) {
+  for (int64_t i = 0; i < count; i += kWidth) {
+    float last[kWidth] = {};
+    int64_t left = count - i;
+    float* at = left < kWidth ? last : y + i;
+    if (left < kWidth)
+      for (int64_t c = 0; c < left; c++) last[c] = y[i + c];
+    store(at, hyperbolic_tangent(load(at)));
+    if (left < kWidth)
+      for (int64_t c = 0; c < left; c++) y[i + c] = last[c];
+  }
+}
+
+// Outputs of a hidden layer's live units in one block: y = tanh(y).
+void tanh_of_units(const Layer& layer, float* y) {
+  for (int32_t l = 0; l < layer.live_count; l++) apply_tanh(y + int64_t{layer.live[l]} * kBlock, kBlock);
+}
+
+// Gradients of these outputs in one block, (units, block): times the derivative of tanh at y = tanh(x), 1 - y^2.
+void tanh_gradient_of_units(const Layer& layer, const float* y, float* gradient) {
+  for (int32_t l = 0; l < layer.live_count; l++) {
+    int64_t row = int64_t{layer.live[l]} * kBlock;
+    for (int64_t at = row; at < row + kBlock; at += kWidth) {
+      Vec g = load(gradient + at), value = load(y + at);
+      store(gradient + at, (g + g * value) * (1.0f - value));
+    }
+  }
+}
+
 // ---- Dense layers -------------------------------------------------------------------------------------------------
 
 // acc[m][n] += sum over k of a(m, k) b(k, n), where a has two strides and b is read row by row.
@@ -372,13 +430,14 @@ void forward(const Mlp& mlp, const float* parameters, const Pair& inputs, int64_
     pack(inputs, block * kBlock, batch, x);
     for (int32_t l = 0; l < mlp.depth; l++) {
       const Layer& layer = mlp.layer[l];
-      bool hidden = l + 1 < mlp.depth;
+      bool hidden = l + 1 < mlp.depth, rectifies = hidden && mlp.activation == kRelu;
       float* y = hidden ? x + int64_t{layer.in} * kBlock : last;
       const float *weights = parameters + layer.offset, *bias = weights + layer.count;
       if (layer.kind == kSparse)
-        sparse_forward(layer, weights, bias, x, y, hidden);
+        sparse_forward(layer, weights, bias, x, y, rectifies);
       else
-        by_rows(layer.out, DenseForward{weights, bias, layer.in, layer.out, x, y, hidden});
+        by_rows(layer.out, DenseForward{weights, bias, layer.in, layer.out, x, y, rectifies});
+      if (hidden && mlp.activation == kTanh) tanh_of_units(layer, y);
       x = y;
     }
     unpack(last, block * kBlock, batch, mlp.layer[mlp.depth - 1].out, outputs);
@@ -427,13 +486,15 @@ void backward(const Mlp& mlp, const float* parameters, const float* kept, int64_
     if (gradient) layer_gradient(layer, x, x_block, g, g_block, blocks, gradient, scratch);
     for (int64_t block = 0; block < blocks; block++) {
       const float *gb = g + block * g_block, *xb = x + block * x_block;
+      const float* rectified_at = mlp.activation == kRelu ? xb : nullptr;
       float* to = g_below + block * to_block;
       if (layer.kind == kSparse) {
         if (below.kind == kFull && below.live_count < below.out) zero(to, to_block);
-        sparse_backward(layer, weights, below.live, below.live_count, 0, gb, xb, to);
+        sparse_backward(layer, weights, below.live, below.live_count, 0, gb, rectified_at, to);
       } else {
-        by_rows(layer.in, DenseBackward{weights, layer.out, 0, gb, xb, to});
+        by_rows(layer.in, DenseBackward{weights, layer.out, 0, gb, rectified_at, to});
       }
+      if (mlp.activation == kTanh) tanh_gradient_of_units(below, xb, to);
     }
     x -= int64_t{below.in} * kBlock;
     float* other = g;
@@ -512,7 +573,7 @@ void add_inputs(const float* weights, int32_t out, int32_t first, int32_t last, 
   }
 }
 
-// (count, in) -> (count, out), before ReLU.
+// (count, in) -> (count, out), before the activation function.
 void dense_act(const Layer& layer, const float* weights, const float* bias, const float* x, int count, float* y) {
   int32_t in = layer.in, out = layer.out;
   for (int c = 0; c < count; c++)
@@ -525,8 +586,8 @@ void dense_act(const Layer& layer, const float* weights, const float* bias, cons
   }
 }
 
-// (in) -> (out), before ReLU. Compiled once for all: whether compilers fuse multiplications and additions here depends
-// on how they vectorise the loop.
+// (in) -> (out), before the activation function. Compiled once for all: whether compilers fuse multiplications and
+// additions here depends on how they vectorise the loop.
 __attribute__((noinline)) void sparse_act(const Layer& layer, const float* values, const float* bias, const float* x,
                                           float* y) {
   for (int32_t j = 0; j < layer.out; j++) {
@@ -558,7 +619,9 @@ void act(const Mlp& mlp, const float* parameters, const float* inputs, int64_t b
       else
         for (int c = 0; c < count; c++) sparse_act(layer, values, bias, x + c * layer.in, y + c * layer.out);
       int64_t size = int64_t{count} * layer.out;
-      if (hidden)
+      if (hidden && mlp.activation == kTanh)
+        apply_tanh(y, size);
+      else if (hidden)
         for (int64_t u = 0; u < size; u++) y[u] = y[u] > 0.0f ? y[u] : 0.0f;
       x = y;
       next += size;

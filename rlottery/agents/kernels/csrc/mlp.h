@@ -14,6 +14,8 @@ enum Kind : int32_t {
   kSparse = 1,  // only the values of the survivors
 };
 
+enum Activation : int32_t { kRelu = 0, kTanh = 1 };  // of hidden layers
+
 // Survivors are ordered by output unit, then by input unit. "Live" units are connected to the network's output.
 struct Layer {
   int32_t in, out;
@@ -31,6 +33,7 @@ struct Layer {
 
 struct Mlp {
   int32_t depth;
+  Activation activation;
   Layer layer[kMaxLayers];
   int32_t features;  // inputs and hidden units: rows of the activations that backward needs
 };

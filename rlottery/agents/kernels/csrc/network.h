@@ -8,8 +8,10 @@ namespace rlottery {
 
 // The numbers describe a network: its widths from input to output, then kind and count of each layer.
 // Returns what is wrong, or null.
-inline const char* read_network(const int64_t* numbers, size_t length, const int32_t* pattern, int64_t pattern_length,
-                                int64_t parameter_count, Mlp* mlp) {
+inline const char* read_network(const int64_t* numbers, size_t length, int64_t activation, const int32_t* pattern,
+                                int64_t pattern_length, int64_t parameter_count, Mlp* mlp) {
+  if (activation != kRelu && activation != kTanh) return "an unknown activation function";
+  mlp->activation = static_cast<Activation>(activation);
   if (length < 4 || (length - 1) % 3 != 0 || (length - 1) / 3 > kMaxLayers) return "a network in an unknown format";
   mlp->depth = static_cast<int32_t>((length - 1) / 3);
   const int64_t* layers = numbers + mlp->depth + 1;
