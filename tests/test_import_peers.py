@@ -25,6 +25,7 @@ from tests.command import call, refusal
 from tests.peer_environments import run_peer
 
 RELU = {"net_arch": [8, 6], "activation_fn": "ReLU"}
+TANH = {"net_arch": [8, 6], "activation_fn": "Tanh"}
 OFF_POLICY = {"steps": 120, "learning_starts": 60, "buffer_size": 1_000}
 AGENTS: dict[str, dict[str, Any]] = {
     "sac": {"algorithm": "SAC", "task": "Pendulum-v1", **OFF_POLICY, "policy_kwargs": {"net_arch": [8, 6]}},
@@ -64,7 +65,19 @@ AGENTS: dict[str, dict[str, Any]] = {
         "policy_kwargs": {"net_arch": [8, 6]},
         "constant": 3e-4,
     },
-    "tanh": {"algorithm": "PPO", "task": "CartPole-v1", "steps": 64, "n_steps": 64},
+    "ppo default": {"algorithm": "PPO", "task": "Pendulum-v1", "steps": 128, "n_steps": 64},
+    "ppo default discrete": {"algorithm": "PPO", "task": "CartPole-v1", "steps": 128, "n_steps": 64},
+    **{
+        f"{name.lower()} tanh": {"algorithm": name, "task": task, **OFF_POLICY, "policy_kwargs": TANH}
+        for name, task in (("SAC", "Pendulum-v1"), ("TD3", "Pendulum-v1"), ("DQN", "CartPole-v1"))
+    },
+    "elu": {
+        "algorithm": "PPO",
+        "task": "CartPole-v1",
+        "steps": 64,
+        "n_steps": 64,
+        "policy_kwargs": {"activation_fn": "ELU"},
+    },
     "a2c": {"algorithm": "A2C", "task": "CartPole-v1", "steps": 10},
     "ddpg": {"algorithm": "DDPG", "task": "Pendulum-v1", **OFF_POLICY},
     "gsde": {"algorithm": "SAC", "task": "Pendulum-v1", **OFF_POLICY, "use_sde": True},
@@ -72,7 +85,7 @@ AGENTS: dict[str, dict[str, Any]] = {
     "trpo": {"algorithm": "TRPO", "task": "CartPole-v1", "steps": 64, "n_steps": 64},
 }
 REFUSED = {
-    "tanh": "hidden layers have Tanh, the default of its policy",
+    "elu": "hidden layers have ELU, and those of agents here have relu or tanh",
     "a2c": "agent of A2C",
     "ddpg": "another number of critics than two, as DDPG has",
     "gsde": "state-dependent noise",
@@ -113,11 +126,13 @@ def test_an_agent_acts_like_the_original(name: str, sb3_agents: Path) -> None:
     imported(files / "agent.zip", "--task", task, "--initial", files / "initial.zip", *more, *QUICK)
     policy = rlottery.load_agent(f"data/runs/{task}/seed_0/dense")
     acted = arrays_in(files / "acted.npz")
+    tanh = "default" in name or "tanh" in name
+    assert policy.activation == load_config(Path("config.yaml")).network.activation == ("tanh" if tanh else "relu")
     assert len(acted["observations"]) == 1_000
     actions = policy(acted["observations"])
     assert np.abs(actions - acted["actions"].reshape(actions.shape)).max() <= 1e-5
     if "outputs" in acted:
-        outputs = mlp_outputs(policy.layers, acted["observations"])
+        outputs = mlp_outputs(policy.layers, acted["observations"], policy.activation)
         outputs = log_softmax(outputs, axis=1) if name.startswith("ppo") else outputs
         assert np.abs(outputs - acted["outputs"]).max() <= 1e-5 and np.ptp(outputs) > 0.01
     else:
@@ -258,7 +273,7 @@ def sbx_agents(sbx_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-@pytest.mark.parametrize("name", [name for name in SBX if name != "tanh"])
+@pytest.mark.parametrize("name", SBX)
 def test_an_agent_of_sbx_acts_like_the_original(name: str, sbx_agents: Path) -> None:
     files, task = sbx_agents / name, str(SBX[name]["task"])
     replay = ["--replay", files / "replay.pkl"] if name == "sac" else []
@@ -269,12 +284,6 @@ def test_an_agent_of_sbx_acts_like_the_original(name: str, sbx_agents: Path) -> 
     actions = policy(acted["observations"])
     assert np.abs(actions - acted["actions"].reshape(actions.shape)).max() <= 1e-5
     assert np.ptp(actions) > 0.01
-
-
-def test_a_tanh_agent_of_sbx_is_refused(sbx_agents: Path) -> None:
-    assert "hidden layers have another activation" in refusal(
-        "import", sbx_agents / "tanh" / "agent.zip", "--task", "Pendulum-v1"
-    )
 
 
 @pytest.fixture(scope="module")
@@ -302,6 +311,19 @@ def test_cleanrls_actors_act_like_the_original(algorithm: str, torch_agents: Pat
     assert load_config(Path("config.yaml")).algorithm == algorithm
 
 
+@pytest.mark.parametrize(("file", "task"), [("ppo", "CartPole-v1"), ("ppo_continuous", "Pendulum-v1")])
+def test_an_agent_of_cleanrls_ppo_acts_like_the_original(file: str, task: str, torch_agents: Path) -> None:
+    told = imported(torch_agents / f"{file}.cleanrl_model", "--task", task, *QUICK, "training.env_steps=2048")
+    policy, acted = rlottery.load_agent(f"data/runs/{task}/seed_0/dense"), arrays_in(torch_agents / f"{file}.npz")
+    assert policy.activation == "tanh"
+    if file == "ppo":
+        found = mlp_outputs(policy.layers, acted["observations"], "tanh")
+    else:  # in the units of Pendulum-v1, clipped as Gymnasium's ClipAction does
+        found, acted["actions"] = policy(acted["observations"]), np.clip(acted["actions"], -2.0, 2.0)
+        assert "file doesn't have the statistics" in told
+    assert np.abs(found - acted["actions"]).max() <= 1e-5 and np.ptp(found) > 0.1
+
+
 @pytest.mark.parametrize("file", ["dqn.cleanrl_model", "checkpoint.pth", "half.pth", "weights.safetensors"])
 def test_files_of_weights_act_like_the_original(file: str, torch_agents: Path) -> None:
     layers = ["network.0", "network.2", "network.4"]
@@ -318,7 +340,7 @@ def test_files_of_weights_act_like_the_original(file: str, torch_agents: Path) -
     imported(path, "--task", "CartPole-v1", *arguments, *QUICK, "training.env_steps=25_000")
     policy = rlottery.load_agent("data/runs/CartPole-v1/seed_0/dense")
     acted = arrays_in(torch_agents / ("dqn.npz" if file == "weights.safetensors" else f"{path.stem}.npz"))
-    outputs = mlp_outputs(policy.layers, acted["observations"])
+    outputs = mlp_outputs(policy.layers, acted["observations"], policy.activation)
     assert np.abs(outputs - acted["actions"]).max() <= 1e-5 and np.ptp(outputs) > 0.1
 
 
@@ -326,12 +348,11 @@ def test_weights_that_cant_be_used_are_refused(torch_agents: Path) -> None:
     def why(file: str, *arguments: str) -> str:
         return refusal("import", torch_agents / file, "--task", "CartPole-v1", *arguments)
 
-    assert "CleanRL's PPO, whose hidden layers have tanh" in why("ppo.cleanrl_model")
     assert "names '__main__.Tanh'" in why("module.pth") and "was not executed" in why("module.pth")
     assert "PyTorch before 1.6" in why("old.pth")
     assert "it isn't known what its layers are for: model.network.0" in why("checkpoint.pth")
-    Path("mapping.yaml").write_text("algorithm: dqn\nactivation: tanh\nnetworks: {q: [network.0]}\n")
-    assert "mapping.yaml:2: activation" in why("dqn.cleanrl_model", "--mapping", "mapping.yaml")
+    Path("mapping.yaml").write_text("algorithm: dqn\nactivation: elu\nnetworks: {q: [network.0]}\n")
+    assert "mapping.yaml:2: activation: must be relu or tanh" in why("dqn.cleanrl_model", "--mapping", "mapping.yaml")
     assert "there is no such file; docs/import-libraries.md" in why("dqn.cleanrl_model", "--mapping", "nothing.yaml")
 
 
@@ -367,7 +388,7 @@ def test_an_agent_of_cleanrl_in_jax_acts_like_the_original(algorithm: str, task:
     imported(file, "--task", task, *QUICK, "training.env_steps=30_000")
     policy = rlottery.load_agent(f"data/runs/{task}/seed_0/dense")
     acted = arrays_in(cleanrl_jax_agents / f"{algorithm}.npz")
-    acts = policy if algorithm == "td3" else lambda seen: mlp_outputs(policy.layers, seen)
+    acts = policy if algorithm == "td3" else lambda seen: mlp_outputs(policy.layers, seen, policy.activation)
     assert np.abs(acts(acted["observations"]) - acted["actions"]).max() <= 1e-5 and np.ptp(acted["actions"]) > 0.1
     assert load_config(Path("config.yaml")).algorithm == algorithm
 

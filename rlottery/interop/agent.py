@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rlottery.activations import ACTIVATIONS, DEFAULT_ACTIVATION, Activation
 from rlottery.errors import ForeignFileError
 
 Layer = str | tuple[str, ...]
@@ -30,6 +31,8 @@ class ForeignAgent:
         env_steps: how long it was trained; None if the file doesn't say.
         seed: what it was trained with; None if the file doesn't say.
         notes: what a person has to know about it, one sentence each.
+        activation: the activation function of its hidden layers.
+        in_task_units: whether its actions are in the task's own units, and the file doesn't say their bounds.
     """
 
     algorithm: str
@@ -44,6 +47,14 @@ class ForeignAgent:
     env_steps: int | None = None
     seed: int | None = None
     notes: tuple[str, ...] = ()
+    activation: Activation = DEFAULT_ACTIVATION
+    in_task_units: bool = False
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The section `network` of a config: hidden widths by group, and the activation function if it isn't ReLU."""
+        other = {"activation": self.activation} if self.activation != DEFAULT_ACTIVATION else {}
+        return {**self.hidden, **other}
 
     @property
     def hidden(self) -> dict[str, list[int]]:
@@ -65,6 +76,22 @@ class ForeignAgent:
                 network = name.removeprefix("params.").rpartition(".layer_")[0]
                 found.setdefault(network, []).append((array.shape[0], array.shape[1]))
         return found
+
+
+def activation_called(name: str, how: str) -> Activation:
+    """The activation function that another library calls so.
+
+    Args:
+        how: the setting that chooses one that there is.
+
+    Raises ForeignFileError if agents here don't have it.
+    """
+    if (known := name.lower()) in ACTIVATIONS:
+        return next(activation for activation in ACTIVATIONS if activation == known)
+    raise ForeignFileError(
+        f"its hidden layers have {name[:50]}, and those of agents here have relu or tanh. Train it with one of "
+        f"these: {how}"
+    )
 
 
 @dataclass(frozen=True)

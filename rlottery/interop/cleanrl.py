@@ -33,12 +33,26 @@ def read_cleanrl(tensors: Mapping[str, np.ndarray]) -> ForeignAgent:
     if names == {"network.0", "network.2", "network.4"}:
         arrays = network_arrays(weights, {"params.q": weights.sequence("network.")})
         return _checked(agent_of_arrays("dqn", _LIBRARY, arrays), weights)
-    if {"critic.0", "critic.2", "critic.4"} <= names and any(name.startswith("actor") for name in names):
-        raise ForeignFileError(
-            "it has the layers of CleanRL's PPO, whose hidden layers have tanh, and those of agents here ReLU. If "
-            "yours have ReLU, give a mapping: --mapping FILE (docs/import-libraries.md)"
-        )
+    for actor in ("actor", "actor_mean"):
+        if names == {f"{network}.{layer}" for network in (actor, "critic") for layer in (0, 2, 4)}:
+            return _ppo(weights, actor)
     raise _unknown(names)
+
+
+def _ppo(weights: Weights, actor: str) -> ForeignAgent:
+    """An agent of ``ppo.py``, or of ``ppo_continuous_action.py``, whose actor has means."""
+    layers = {"params.actor": weights.sequence(f"{actor}."), "params.critic": weights.sequence("critic.")}
+    arrays = network_arrays(weights, layers)
+    if actor == "actor":
+        return _checked(agent_of_arrays("ppo", _LIBRARY, arrays, activation="tanh"), weights)
+    arrays["log_std"] = weights.take("actor_logstd").reshape(-1)
+    notes = (
+        "CleanRL's script normalises observations and rewards, and the file doesn't have the statistics. The agent "
+        "acts as it did only if yours was trained without.",
+    )
+    return _checked(
+        agent_of_arrays("ppo", _LIBRARY, arrays, notes=notes, activation="tanh", in_task_units=True), weights
+    )
 
 
 def _unknown(names: Collection[str]) -> ForeignFileError:

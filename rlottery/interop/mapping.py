@@ -1,7 +1,7 @@
 """A mapping file: which tensors of a file of weights are the layers of which network here.
 
 algorithm: sac
-activation: relu
+activation: relu                                   # or tanh: of the hidden layers
 networks:
   actor: [actor.fc1, actor.fc2, [actor.fc_mean, actor.fc_logstd]]
   critic.q1: [qf1.fc1, qf1.fc2, qf1.fc3]
@@ -18,7 +18,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rlottery.activations import ACTIVATIONS, Activation
 from rlottery.config import AlgorithmName
+from rlottery.config.fields import expects, listed
 from rlottery.config.loading import load_settings
 
 Modules = Annotated[list[str | list[str]], Field(min_length=1, max_length=100)]
@@ -36,7 +38,7 @@ class Mapping(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     algorithm: AlgorithmName
-    activation: Literal["relu"]
+    activation: Annotated[Activation, expects(listed(ACTIVATIONS))]
     networks: dict[str, Modules]
     targets: dict[str, Modules] = {}
     arrays: dict[Literal["log_temperature", "log_std"], str] = {}

@@ -1,13 +1,15 @@
-"""Reads agents of Stable-Baselines3: SAC, TD3, DQN and PPO with plain ReLU networks."""
+"""Reads agents of Stable-Baselines3: SAC, TD3, DQN and PPO with plain networks of ReLU or tanh units."""
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from rlottery.activations import Activation
 from rlottery.errors import ForeignFileError
-from rlottery.interop.agent import ForeignAgent, Layers, Weights, network_arrays, to_unit_actions
+from rlottery.interop.agent import ForeignAgent, Layers, Weights, activation_called, network_arrays, to_unit_actions
 from rlottery.interop.sb3_archive import ONLY, OTHERS, Settings, spaces_in
 from rlottery.interop.sb3_settings import (
     action_noise,
@@ -45,6 +47,7 @@ def read_sb3(
     algorithm = _algorithm(settings)
     if "policy.pth" not in files:
         raise ForeignFileError("it has no weights: the file 'policy.pth' is missing")
+    activation = _checked_activation(settings, "Tanh" if algorithm == "ppo" else "ReLU")
     if reconstructed is None:
         contents = {name: read_torch(files[name]) for name in _CONTENTS if name in files}
     else:
@@ -52,7 +55,8 @@ def read_sb3(
         for name, array in reconstructed.items():
             file, _, inner = name.partition("/")
             contents[file][inner] = array
-    return _READERS[algorithm](settings, contents, f"{_LIBRARY} {version}".strip())
+    agent = _READERS[algorithm](settings, contents, f"{_LIBRARY} {version}".strip())
+    return replace(agent, activation=activation)
 
 
 def _algorithm(settings: Settings) -> str:
@@ -74,26 +78,28 @@ def _algorithm(settings: Settings) -> str:
     return algorithm
 
 
-def _check_networks(settings: Settings, usual_activation: str) -> None:
-    """Raise ForeignFileError unless hidden layers have ReLU, and actions plain noise."""
+def _checked_activation(settings: Settings, usual: str) -> Activation:
+    """The activation function of hidden layers.
+
+    Args:
+        usual: the one that the policy has by default.
+
+    Raises ForeignFileError if networks here don't have it, or if its policy is otherwise of another kind.
+    """
     kwargs = settings.get("policy_kwargs", {})
     if not isinstance(kwargs, dict):
         raise ForeignFileError("its policy_kwargs can't be read")
     given = kwargs.get("activation_fn")
     if given is not None and not isinstance(given, Name):
         raise ForeignFileError("its activation_fn can't be read")
-    activation = given.name if isinstance(given, Name) else usual_activation
-    if activation != "ReLU":
-        usual = "" if given is not None else ", the default of its policy"
-        raise ForeignFileError(
-            f"its hidden layers have {activation[:50]}{usual}, and those of agents here ReLU. Train it with "
-            "policy_kwargs=dict(activation_fn=torch.nn.ReLU)"
-        )
+    name = given.name if isinstance(given, Name) else usual
+    activation = activation_called(name, "policy_kwargs=dict(activation_fn=torch.nn.ReLU) or torch.nn.Tanh")
     if settings.get("use_sde"):
         raise ForeignFileError("it explores by state-dependent noise (use_sde=True), which agents here don't have")
     extractor = kwargs.get("features_extractor_class")
     if extractor is not None and not (isinstance(extractor, Name) and extractor.name == "FlattenExtractor"):
         raise ForeignFileError("it has a features extractor of its own, and agents here read observations as they are")
+    return activation
 
 
 def _twin_critics(weights: Weights, settings: Settings) -> dict[str, Layers]:
@@ -111,7 +117,6 @@ def _twin_critics(weights: Weights, settings: Settings) -> dict[str, Layers]:
 
 
 def _read_sac(settings: Settings, contents: Mapping[str, Any], library: str) -> ForeignAgent:
-    _check_networks(settings, "ReLU")
     notes: list[str] = []
     weights = Weights(tensors_in(contents["policy.pth"]))
     actor: Layers = {"params.actor": [*weights.sequence("actor.latent_pi."), ("actor.mu", "actor.log_std")]}
@@ -171,7 +176,6 @@ def _of_temperature(contents: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _read_td3(settings: Settings, contents: Mapping[str, Any], library: str) -> ForeignAgent:
-    _check_networks(settings, "ReLU")
     notes: list[str] = []
     weights = Weights(tensors_in(contents["policy.pth"]))
     actor: Layers = {"params.actor": weights.sequence("actor.mu.")}
@@ -192,7 +196,6 @@ def _read_td3(settings: Settings, contents: Mapping[str, Any], library: str) -> 
 
 
 def _read_dqn(settings: Settings, contents: Mapping[str, Any], library: str) -> ForeignAgent:
-    _check_networks(settings, "ReLU")
     notes: list[str] = []
     weights = Weights(tensors_in(contents["policy.pth"]))
     network: Layers = {"params.q": weights.sequence("q_net.q_net.")}
@@ -205,7 +208,6 @@ def _read_dqn(settings: Settings, contents: Mapping[str, Any], library: str) -> 
 
 
 def _read_ppo(settings: Settings, contents: Mapping[str, Any], library: str) -> ForeignAgent:
-    _check_networks(settings, "Tanh")
     notes: list[str] = []
     weights = Weights(tensors_in(contents["policy.pth"]))
     if weights.names("mlp_extractor.shared_net."):

@@ -1,4 +1,4 @@
-"""Reads agents of SBX (Stable-Baselines3 in JAX): SAC, TD3, DQN and PPO with plain ReLU networks.
+"""Reads agents of SBX (Stable-Baselines3 in JAX): SAC, TD3, DQN and PPO with plain networks of ReLU or tanh units.
 
 The archive is that of Stable-Baselines3, but weights are JAX arrays within the pickled policy. It is interpreted: of
 the code in it, which cloudpickle stores too, nothing is executed.
@@ -7,12 +7,14 @@ the code in it, which cloudpickle stores too, nothing is executed.
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
+from rlottery.activations import Activation
 from rlottery.errors import ForeignFileError
-from rlottery.interop.agent import ForeignAgent, Naming, Weights, network_arrays, to_unit_actions
+from rlottery.interop.agent import ForeignAgent, Naming, Weights, activation_called, network_arrays, to_unit_actions
 from rlottery.interop.inert_objects import NUMPY_NAMES, InertReader, Record, array_of, named_values
 from rlottery.interop.sb3_archive import ONLY, OTHERS, Settings, spaces_in
 from rlottery.interop.sb3_settings import (
@@ -50,8 +52,8 @@ def read_sbx(settings: Settings) -> ForeignAgent:
         raise ForeignFileError(f"it is an agent of {name}, which can't be trained here. {ONLY}")
     policy = _object(settings, "policy")
     algorithm = _ALGORITHMS[kind.name]
-    _check_networks(policy)
-    return _READERS[algorithm](settings, policy)
+    activation = _checked_activation(policy)
+    return replace(_READERS[algorithm](settings, policy), activation=activation)
 
 
 class _SbxReader(InertReader):
@@ -97,18 +99,20 @@ def _object(settings: Settings, name: str) -> Mapping[str, Any]:
     return found.state
 
 
-def _check_networks(policy: Mapping[str, Any]) -> None:
+def _checked_activation(policy: Mapping[str, Any]) -> Activation:
+    """The activation function of hidden layers. Raises ForeignFileError if networks here are of another kind."""
     activation = policy.get("activation_fn")
-    name = activation.state.get("__name__") if isinstance(activation, Record) else getattr(activation, "name", None)
-    if name != "relu":
-        raise ForeignFileError(
-            f"its hidden layers have {str(name or 'another activation')[:50]}, and those of agents here ReLU. Train it "
-            "with policy_kwargs=dict(activation_fn=flax.linen.relu)"
-        )
+    if isinstance(activation, Record):  # a function of JAX with a derivative of its own, or a compiled one
+        name = activation.state.get("__name__") or activation.state.get("function_name")
+    else:
+        name = getattr(activation, "name", None)
+    how = "policy_kwargs=dict(activation_fn=flax.linen.relu) or flax.linen.tanh"
+    found = activation_called(str(name or "another activation function"), how)
     if policy.get("use_sde"):
         raise ForeignFileError("it explores by state-dependent noise (use_sde=True), which agents here don't have")
     if policy.get("dropout_rate") or policy.get("layer_norm"):
         raise ForeignFileError("its critics have dropout or layer normalisation, which those of agents here don't")
+    return found
 
 
 def _params(policy: Mapping[str, Any], name: str, attribute: str = "params") -> dict[str, np.ndarray]:

@@ -77,10 +77,8 @@ def _mapped(tensors: Mapping[str, np.ndarray], mapping: MappingFile) -> ForeignA
     arrays = network_arrays(weights, {place: _layers(modules) for place, modules in places.items()}, naming)
     for name, tensor in mapping.arrays.items():
         arrays[name] = weights.take(tensor).reshape(() if name == "log_temperature" else (-1,))
-    return agent_of_arrays(algorithm, "another library", arrays, notes=(_ASSUMED_RELU,))
-
-
-_ASSUMED_RELU = "That its hidden layers have ReLU is what the mapping says; the file doesn't."
+    note = f"That its hidden layers have {mapping.activation} is what the mapping says; the file doesn't."
+    return agent_of_arrays(algorithm, "another library", arrays, notes=(note,), activation=mapping.activation)
 
 
 def _layers(modules: list[str | list[str]]) -> list[Layer]:

@@ -1,14 +1,14 @@
 """`rlottery import`: a dense run of a study from an agent that another tool trained, and its replay buffer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
-from rlottery.config import ON_POLICY
-from rlottery.envs import OpenEnvironments
+from rlottery.config import ON_POLICY, Task
+from rlottery.envs import ActionBounds, OpenEnvironments
 from rlottery.errors import ForeignFileError
-from rlottery.interop.agent import ForeignAgent
+from rlottery.interop.agent import ForeignAgent, to_unit_actions
 from rlottery.interop.library import Library
 from rlottery.interop.mapping import read_mapping
 from rlottery.interop.read_agent import AgentFile, normalised, read_agent
@@ -159,6 +159,8 @@ def _import(request: Request, say: Callable[[str], None]) -> ImportedAgent:
     for one in (file.agent, first):
         if one is not None:
             check_fits(one, task_spec(target.task), target.task.id)
+    file = replace(file, agent=_in_unit_actions(file.agent, target.task))
+    first = None if first is None else _in_unit_actions(first, target.task)
     if request.dataset is not None:
         replay = _dataset(request.dataset, target)
     if replay is not None:
@@ -205,14 +207,13 @@ def _read(request: Request) -> _Sources:
         )
     request.check_replay(file.agent.algorithm)
     initial = None if request.initial is None else read_agent(request.initial, mapping, library)
-    if initial is not None and (initial.agent.algorithm, initial.agent.networks) != (
-        file.agent.algorithm,
-        file.agent.networks,
-    ):
-        raise ForeignFileError(
-            f"{initial.path} is no agent that {file.path} can have been at first: its algorithm or its networks' sizes "
-            "differ."
-        )
+    if initial is not None:
+        first, last = ((one.agent.algorithm, one.agent.networks, one.agent.activation) for one in (initial, file))
+        if first != last:
+            raise ForeignFileError(
+                f"{initial.path} is no agent that {file.path} can have been at first: its algorithm or its networks "
+                "differ."
+            )
     made = None
     if request.initial_from_seed and library is not None:
         made = reconstructed(file, library)
@@ -234,6 +235,18 @@ def _replay(request: Request, file: AgentFile, library: Library | None) -> Forei
     return read_replay(request.replay, *sizes, discrete=bool(agent.discrete), library=library)
 
 
+def _in_unit_actions(agent: ForeignAgent, task: Task) -> ForeignAgent:
+    """The agent with actions in [-1, 1], if they are in the units of the task."""
+    if not agent.in_task_units:
+        return agent
+    with OpenEnvironments() as environments:
+        actions = environments.make(task.id, task.kwargs).actions
+    assert isinstance(actions, ActionBounds), "`check_fits` checks the kind of actions"
+    arrays = dict(agent.arrays)
+    to_unit_actions(arrays, {"action_low": actions.low, "action_high": actions.high})
+    return replace(agent, arrays=arrays, in_task_units=False)
+
+
 def _dataset(name: str, target: Target) -> ForeignReplay:
     """The transitions of a Minari dataset."""
     from rlottery.interop.minari import read_dataset
@@ -252,7 +265,8 @@ def _lines(
     steps = "" if agent.env_steps is None else f", trained for {agent.env_steps:,} environment steps"
     hidden = "; ".join(f"{group} {' x '.join(map(str, of)) or 'none'}" for group, of in agent.hidden.items())
     lines = [
-        f"Imported {file.path.name}: {agent.algorithm.upper()} of {agent.library}{steps}. Hidden layers: {hidden}.",
+        f"Imported {file.path.name}: {agent.algorithm.upper()} of {agent.library}{steps}. Hidden layers: {hidden}, "
+        f"with {agent.activation}.",
         f"Run: {job.files.folder}",
         f"Return in {job.task.id}: {score['return']:.6g}, the mean of {plural(episodes, 'episode')}.",
         _initial_line(imported),

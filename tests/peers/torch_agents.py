@@ -44,11 +44,22 @@ class Values(nn.Module):
         self.network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
 
 
+def tanh_layers(inputs: int, outputs: int) -> nn.Sequential:
+    layers = nn.Linear(inputs, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh()
+    return nn.Sequential(*layers, nn.Linear(8, outputs))
+
+
 class Tanh(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        layers = nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh()
-        self.actor, self.critic = nn.Sequential(*layers, nn.Linear(8, 2)), nn.Sequential(*layers, nn.Linear(8, 1))
+        self.critic, self.actor = tanh_layers(4, 1), tanh_layers(4, 2)
+
+
+class TanhContinuous(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.critic, self.actor_mean = tanh_layers(OBSERVATIONS, 1), tanh_layers(OBSERVATIONS, ACTIONS)
+        self.actor_logstd = nn.Parameter(torch.zeros(1, ACTIONS))
 
 
 def main(folder: Path) -> None:
@@ -59,7 +70,11 @@ def main(folder: Path) -> None:
     torch.save((sac.state_dict(), *states), folder / "sac.cleanrl_model")
     torch.save(values.state_dict(), folder / "dqn.cleanrl_model")
     save_actions(folder / "dqn.npz", values.network, 4)
-    torch.save(Tanh().state_dict(), folder / "ppo.cleanrl_model")
+    discrete, continuous = Tanh(), TanhContinuous()
+    torch.save(discrete.state_dict(), folder / "ppo.cleanrl_model")
+    torch.save(continuous.state_dict(), folder / "ppo_continuous.cleanrl_model")
+    save_actions(folder / "ppo.npz", discrete.actor, 4)
+    save_actions(folder / "ppo_continuous.npz", continuous.actor_mean, OBSERVATIONS)
     torch.save(Tanh(), folder / "module.pth")
     optimizer = torch.optim.Adam(values.parameters())
     values.network(torch.zeros(1, 4)).sum().backward()

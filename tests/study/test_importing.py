@@ -356,7 +356,7 @@ def executing(tmp_path: Path) -> Calls:
     return Calls(Path.touch, tmp_path / "executed")
 
 
-TANH = base64.b64encode(b"\x80\x02}X\x0d\0\0\0activation_fnctorch.nn.modules.activation\nTanh\ns.").decode()
+ELU = base64.b64encode(b"\x80\x02}X\x0d\0\0\0activation_fnctorch.nn.modules.activation\nELU\ns.").decode()
 TANH_NAME = base64.b64encode(b"\x80\x02ctorch.nn.modules.activation\nTanh\n.").decode()
 BOX = base64.b64encode(b"\x80\x02cgymnasium.spaces.box\nBox\n)\x81}X\x06\0\0\0_shapeX\x01\0\0\0x\x85sb.").decode()
 REFUSED: Mapping[str, tuple[Callable[[Path], Callable[[dict[str, bytes]], object]], str]] = {
@@ -368,7 +368,7 @@ REFUSED: Mapping[str, tuple[Callable[[Path], Callable[[dict[str, bytes]], object
     "a policy that executes": (lambda at: with_settings(policy_class=serialized(executing(at))), "was not executed"),
     "a space that executes": (lambda at: with_settings(observation_space=serialized(executing(at))), "not executed"),
     "another policy": (lambda at: with_settings(policy_class="x"), "doesn't say what policy"),
-    "tanh": (lambda at: with_settings(policy_kwargs={":serialized:": TANH}), "hidden layers have Tanh"),
+    "elu": (lambda at: with_settings(policy_kwargs={":serialized:": ELU}), "hidden layers have ELU, and those of"),
     "state-dependent noise": (lambda at: with_settings(use_sde=True), "state-dependent noise"),
     "no training": (lambda at: with_settings(num_timesteps=0), "was not trained yet"),
     "no discount below 1": (lambda at: with_settings(gamma=1.0), "sac.discount: must be"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rlottery.activations import DEFAULT_ACTIVATION
 from rlottery.errors import StudyError
 from rlottery.interop.agent import ForeignAgent
 from rlottery.interop.read_agent import AgentFile
@@ -79,7 +80,8 @@ def _digest(arrays: Mapping[str, np.ndarray], more: Any = None) -> str:
 
 def _digest_of_agent(agent: ForeignAgent) -> str:
     bounds = [None if of is None else of.tolist() for of in (agent.action_low, agent.action_high)]
-    return _digest(agent.arrays, [agent.algorithm, agent.settings, agent.env_steps, agent.seed, bounds])
+    more = [] if agent.activation == DEFAULT_ACTIVATION else [agent.activation]
+    return _digest(agent.arrays, [agent.algorithm, agent.settings, agent.env_steps, agent.seed, bounds, *more])
 
 
 def _digest_of_weights(agent: ForeignAgent) -> str:

@@ -67,7 +67,7 @@ class ImportedConfig:
             "tasks": [{"id": task}],
             "seeds": [seed],
             "pruning": {"sparsity": 0.8, "controls": ["random"]},
-            "network": agent.hidden,
+            "network": agent.network,
             "algorithm": agent.algorithm,
         }
         for section, model in sections.items():
@@ -172,8 +172,9 @@ def contradictions(file: AgentFile, config: Config, task: Task) -> list[str]:
     agent = file.agent
     if agent.algorithm != config.algorithm:
         return [f"algorithm: the agent has {agent.algorithm}, the config {config.algorithm}"]
+    widths = {group: list(of_group) for group, of_group in config.hidden_layers.items()}
     asked: dict[str, Any] = {
-        "network": {group: list(widths) for group, widths in config.hidden_layers.items()},
+        "network": {**widths, "activation": config.network.activation},
         config.algorithm: config.hyperparameters_for(task).model_dump(mode="json"),
         "training": config.training_for(task).model_dump(mode="json"),
     }
@@ -183,7 +184,7 @@ def contradictions(file: AgentFile, config: Config, task: Task) -> list[str]:
             only = Training.model_validate({"updates_per_step": training["updates_per_step"]})
             training["updates_per_step"] = only.model_dump(mode="json")["updates_per_step"]
     found: dict[str, Mapping[str, Any]] = {
-        "network": agent.hidden,
+        "network": {**agent.hidden, "activation": agent.activation},
         config.algorithm: agent.settings.get(agent.algorithm, {}),
         "training": training,
     }
