@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlottery.activations import ACTIVATIONS, Activation
@@ -14,20 +14,26 @@ from rlottery.pruning.fold import Folded, Layers, fold
 from tests.agents.kernels.networks import Layer, Masks, forward, random_network
 
 Network = tuple[list[int], list[Layer], Masks]
+Drawn = tuple[list[tuple[int, float]], int]
 
 
-@st.composite
-def networks(draw: st.DrawFn) -> Network:
+DENSITIES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+DRAWN = st.tuples(
+    st.lists(st.tuples(st.integers(1, 12), st.sampled_from(DENSITIES)), min_size=2, max_size=6), st.integers(0, 2**31)
+)
+"""The width of each layer, the density of the weights that read it, and a seed. Networks are made of them in the tests:
+Hypothesis gives up if drawing takes long, as it may on a busy machine."""
+
+
+def network_of(drawn: Drawn) -> Network:
     """Any number of layers, of any density, with whole rows and columns gone."""
-    widths = draw(st.lists(st.integers(1, 12), min_size=2, max_size=6))
-    density = st.sampled_from([0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0])
-    densities = draw(st.lists(density, min_size=len(widths) - 1, max_size=len(widths) - 1))
-    generator = np.random.default_rng(draw(st.integers(0, 2**31)))
-    layers, masks = random_network(generator, widths, densities)
+    units, seed = drawn
+    widths, generator = [width for width, _ in units], np.random.default_rng(seed)
+    layers, masks = random_network(generator, widths, [density for _, density in units[:-1]])
     for layer, mask in zip(layers, masks, strict=True):
         assert mask is not None
-        mask[generator.random(mask.shape[0]) < draw(st.sampled_from([0.0, 0.3])), :] = False
-        mask[:, generator.random(mask.shape[1]) < draw(st.sampled_from([0.0, 0.3]))] = False
+        mask[generator.random(mask.shape[0]) < generator.choice([0.0, 0.3]), :] = False
+        mask[:, generator.random(mask.shape[1]) < generator.choice([0.0, 0.3])] = False
         layer["kernel"][~mask] = 0.0
     return widths, layers, masks
 
@@ -61,9 +67,10 @@ def assert_equal(one: Layers, other: Layers) -> None:
             np.testing.assert_array_equal(array, other[name][key])
 
 
-@given(networks(), st.integers(0, 2**31), st.sampled_from(ACTIVATIONS))
-def test_outputs_are_those_of_the_masked_network(network: Network, seed: int, activation: Activation) -> None:
-    _, layers, masks = network
+@settings(deadline=None)
+@given(DRAWN, st.integers(0, 2**31), st.sampled_from(ACTIVATIONS))
+def test_outputs_are_those_of_the_masked_network(drawn: Drawn, seed: int, activation: Activation) -> None:
+    _, layers, masks = network_of(drawn)
     folded = fold(named(layers), named_masks(masks), activation)
     observations = np.random.default_rng(seed).normal(size=(20, layers[0]["kernel"].shape[0]))
     expected, found = (forward(of, observations, activation)[-1] for of in (layers, unnamed(folded.params)))
@@ -71,9 +78,10 @@ def test_outputs_are_those_of_the_masked_network(network: Network, seed: int, ac
     assert all(array.dtype == np.float32 for layer in unnamed(folded.params) for array in layer.values())
 
 
-@given(networks())
-def test_what_goes_is_what_no_walk_reaches(network: Network) -> None:
-    widths, layers, masks = network
+@settings(deadline=None)
+@given(DRAWN)
+def test_what_goes_is_what_no_walk_reaches(drawn: Drawn) -> None:
+    widths, layers, masks = network_of(drawn)
     kept = [mask for mask in masks if mask is not None]
     folded = fold(named(layers), named_masks(masks), "relu")
     for index, (dead, constant) in enumerate(zip(folded.dead, folded.constant, strict=True), start=1):
@@ -90,9 +98,10 @@ def test_what_goes_is_what_no_walk_reaches(network: Network) -> None:
         assert layer["bias"].shape == (np.count_nonzero(left[index + 1]),)
 
 
-@given(networks())
-def test_folding_twice_changes_nothing(network: Network) -> None:
-    _, layers, masks = network
+@settings(deadline=None)
+@given(DRAWN)
+def test_folding_twice_changes_nothing(drawn: Drawn) -> None:
+    _, layers, masks = network_of(drawn)
     once = fold(named(layers), named_masks(masks), "relu")
     twice = fold(once.params, once.masks, "relu")
     assert_equal(once.params, twice.params)
@@ -100,9 +109,10 @@ def test_folding_twice_changes_nothing(network: Network) -> None:
     assert not any(units.any() for units in (*twice.dead, *twice.constant))
 
 
-@given(networks())
-def test_a_network_without_masks_stays_as_it_is(network: Network) -> None:
-    _, layers, _ = network
+@settings(deadline=None)
+@given(DRAWN)
+def test_a_network_without_masks_stays_as_it_is(drawn: Drawn) -> None:
+    _, layers, _ = network_of(drawn)
     folded = fold(named(layers), {}, "relu")
     assert_equal(folded.params, named(layers))
     assert folded.masks == {}
