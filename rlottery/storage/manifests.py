@@ -35,6 +35,10 @@ from rlottery.storage.stored_types import (
 from rlottery.storage.syncing import sync_file, writing
 
 MANIFEST_FORMAT = 2
+"""What is written, except for manifests that earlier versions would misread."""
+ACTIVATION_FORMAT = 3
+"""Of manifests of agents whose hidden layers don't have ReLU. Earlier versions would compute ReLU, so they must refuse
+these. It is the latest format that is read."""
 MAX_MANIFEST_BYTES = 2**24
 """The largest file that is read. A manifest has some kilobytes, a checkpoint some hundred bytes per piece of replay."""
 MAX_MANIFEST_VALUES = 500_000
@@ -236,9 +240,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
     checksum = content.pop("checksum", None)
     if version != 1 and checksum != _checksum(content):
         raise DamagedError(path, "its content differs from its checksum")
-    if version > MANIFEST_FORMAT:
+    if version > ACTIVATION_FORMAT:
         raise StudyError(
-            f"{path} has format {version}, and this version of rlottery reads formats 1 to {MANIFEST_FORMAT}. "
+            f"{path} has format {version}, and this version of rlottery reads formats 1 to {ACTIVATION_FORMAT}. "
             "Use the version that wrote it, or another data folder."
         )
     return content
@@ -273,7 +277,9 @@ def write_manifest(files: RunFiles, manifest: Manifest) -> None:
     The files that it lists survive a crash already (`file_entry`). Only now may what they replace be removed.
     """
     error = {"error": manifest["error"][:MOST_TEXT]} if "error" in manifest else {}
-    write_sealed(files.manifest, {**manifest, **error, "format_version": MANIFEST_FORMAT})
+    other = "activation" in manifest["fingerprint"].get("network", {})
+    written = {"format_version": ACTIVATION_FORMAT if other else MANIFEST_FORMAT}
+    write_sealed(files.manifest, {**manifest, **error, **written})
 
 
 def file_entry(path: Path) -> FileEntry:

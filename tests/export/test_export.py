@@ -300,8 +300,8 @@ class TestNoRun:
     def test_a_later_format(self, ticket: RunFiles) -> None:
         manifest = read_manifest(ticket)
         assert manifest is not None
-        write_sealed(ticket.manifest, {**manifest, "format_version": 3})
-        assert "has format 3, and this version of rlottery reads formats 1 to 2" in refusal("export", "magnitude")
+        write_sealed(ticket.manifest, {**manifest, "format_version": 4})
+        assert "has format 4, and this version of rlottery reads formats 1 to 3" in refusal("export", "magnitude")
 
     def test_the_first_format_is_read(self, ticket: RunFiles) -> None:
         manifest: Any = read_manifest(ticket)

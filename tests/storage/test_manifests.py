@@ -89,8 +89,21 @@ def test_an_unreadable_manifest_is_refused(tmp_path: Path, text: str, words: str
 def test_a_later_format_is_refused_with_words(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
     manifests.write_sealed(files.manifest, {"format_version": 999})
-    with pytest.raises(StudyError, match="has format 999, and this version of rlottery reads formats 1 to 2. Use the"):
+    with pytest.raises(StudyError, match="has format 999, and this version of rlottery reads formats 1 to 3. Use the"):
         manifests.read_manifest(files)
+
+
+@pytest.mark.parametrize(("network", "written"), [({}, 2), ({"activation": "tanh"}, 3)])
+def test_earlier_versions_refuse_an_agent_that_has_no_relu(
+    tmp_path: Path, network: dict[str, str], written: int
+) -> None:
+    """They read formats 1 and 2, and know no other activation function."""
+    files = RunFiles(tmp_path)
+    manifest: Any = {"status": "done", "fingerprint": {"network": {"actor": [8], **network}}, "files": {}}
+    manifests.write_manifest(files, manifest)
+    assert json.loads(files.manifest.read_text())["format_version"] == written
+    found = manifests.read_manifest(files)
+    assert found is not None and found["fingerprint"] == manifest["fingerprint"]
 
 
 def test_a_folder_where_the_manifest_should_be_is_damage(tmp_path: Path) -> None:

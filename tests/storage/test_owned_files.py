@@ -141,8 +141,8 @@ def test_a_damaged_listing_lists_nothing(owned: OwnedFiles, text: str) -> None:
 
 
 def test_a_listing_of_a_later_version(owned: OwnedFiles) -> None:
-    write_sealed(owned.folder / LISTING, {"format_version": 3, "files": {}})
-    with pytest.raises(StudyError, match="has format 3"):
+    write_sealed(owned.folder / LISTING, {"format_version": 4, "files": {}})
+    with pytest.raises(StudyError, match="has format 4"):
         owned.foreign()
 
 
