@@ -29,6 +29,7 @@ class Case:
         spec: sizes of the task's observations and actions.
         section: settings of its section that suit runs of a few hundred steps.
         training: when it is updated in such runs; every second step if it learns from replay.
+        activation: of the hidden layers, unless a test asks for another.
     """
 
     name: str
@@ -36,9 +37,10 @@ class Case:
     spec: Spec
     section: Mapping[str, Any]
     training: Mapping[str, Any] = field(default_factory=lambda: {"warmup_steps": 60, "updates_per_step": 0.5})
+    activation: Activation = "relu"
 
     def __str__(self) -> str:
-        return f"{self.name}-{self.task}"
+        return f"{self.name}-{self.task}" + ("" if self.activation == "relu" else f"-{self.activation}")
 
     @property
     def description(self) -> Description:
@@ -53,7 +55,7 @@ class Case:
         return self.description.groups
 
     def settings(
-        self, *hidden: int, actor: tuple[int, ...] = (), activation: Activation = "relu", **section: Any
+        self, *hidden: int, actor: tuple[int, ...] = (), activation: Activation | None = None, **section: Any
     ) -> Any:
         """What the algorithm's functions take, with these hidden widths in all networks and further settings.
 
@@ -64,7 +66,7 @@ class Case:
         network: dict[str, Any] = {
             group: list(actor if actor and group == "actor" else hidden) for group in self.groups
         }
-        config = Config.model_validate(study | {"network": network | {"activation": activation}})
+        config = Config.model_validate(study | {"network": network | {"activation": activation or self.activation}})
         return self.description.fit(self.description.settings(config, config.tasks[0]), self.spec)
 
     def fresh(self, settings: Any, seed: int = 0, spec: Spec | None = None) -> Any:

@@ -1,6 +1,7 @@
 """Training on the nonzeros is training under a mask: the same numbers but for rounding."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.agents.kernels.agents import (
     ticket,
     transitions,
 )
-from tests.cases import CASES, PPO, SAC, Case
+from tests.cases import CASES, DQN, PPO, SAC, TD3, Case
 
 pytestmark = pytest.mark.skipif(not find().usable, reason=f"the kernels are {find()}")
 
@@ -44,6 +45,9 @@ MADE += [
     for name, make in STATES.items()
     if name in ("dense", "90 %, ERK", "97 %")
 ]
+TANH = [replace(case, activation="tanh") for case in (SAC, TD3, DQN, PPO)]
+MADE += [pytest.param(case, partial(ticket, 0.9, "erk", seed=5, case=case), id=f"{case}, 90 %, ERK") for case in TANH]
+MADE += [pytest.param(TANH[0], partial(STATES[of], case=TANH[0]), id=f"{TANH[0]}, {of}") for of in ("dense", "97 %")]
 
 
 @pytest.mark.parametrize(("case", "make"), MADE)
