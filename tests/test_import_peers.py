@@ -172,7 +172,7 @@ def test_the_replay_is_what_the_library_stored(name: str, sb3_agents: Path) -> N
     np.testing.assert_array_equal(stored["actions"], actions)
 
 
-FROM_SEED = ["sac of two", "td3", "dqn", "ppo"]
+FROM_SEED = ["sac of two", "td3", "dqn", "ppo", "ppo default"]
 
 
 def check_reconstruction(files: Path, python: Path) -> Reconstruction:
@@ -182,6 +182,7 @@ def check_reconstruction(files: Path, python: Path) -> Reconstruction:
     own = [name for name in initial.arrays if not name.startswith(("optimizer.", "updates"))]
     for name in own:
         np.testing.assert_array_equal(made.agent.arrays[name], initial.arrays[name])
+    assert made.agent.activation == initial.activation
     assert made.seed == 0 and 0.5 < made.correlation < 1 and any(name.startswith("params.") for name in own)
     return made
 
