@@ -1,8 +1,12 @@
 """The kernels' view of a network: its sizes, its surviving weights, and their positions in one vector.
 
-A compact network is one float32 vector: for each layer the values of its weights, then its biases. A sparse layer
-stores the values of its survivors, ordered by output unit, then by input unit. A full layer stores all weights, in the
-order of its matrix (inputs, outputs), row by row.
+A compact network is one float32 vector: for each layer the values of its weights, then its biases. A full layer stores
+all weights, in the order of its matrix (inputs, outputs), row by row. A sparse layer stores the values of its
+survivors, ordered by output unit. Those of one output unit are ordered by input unit: first those from units that vary,
+then those from constant units.
+
+A unit of a sparse layer is constant if no input of the network is connected to it: it has the same value for all
+transitions. The kernels compute that value once, and what it adds to other units too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,8 +62,8 @@ def layout_of(widths: Sequence[int], masks: Sequence[np.ndarray | None]) -> Layo
 
 
 def pays(mask: np.ndarray) -> bool:
-    """Whether a layer with this mask is faster as a sparse layer."""
-    return bool(np.count_nonzero(mask) < BREAK_EVEN * mask.size)
+    """Whether a layer with this mask is faster as a sparse layer. One with a single output always is."""
+    return mask.shape[1] == 1 or bool(np.count_nonzero(mask) < BREAK_EVEN * mask.size)
 
 
 def live_units(layout: Layout, masks: Sequence[np.ndarray | None]) -> list[np.ndarray]:
@@ -76,25 +80,47 @@ def live_units(layout: Layout, masks: Sequence[np.ndarray | None]) -> list[np.nd
     return live[::-1]
 
 
+def varying_units(masks: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
+    """For each layer, which of its input units vary within a batch: bool (inputs,). None if all do.
+
+    The units of a full layer count as varying.
+    """
+    varying: list[np.ndarray | None] = [None]
+    for mask in masks:
+        if mask is None:
+            varying.append(None)
+        else:
+            before = varying[-1]
+            varying.append(np.logical_or.reduce(mask if before is None else mask[before], axis=0))
+    return varying
+
+
 def pattern_of(layout: Layout, masks: Sequence[np.ndarray | None]) -> np.ndarray:
     """Which weights survive, in the kernels' format: int32, with a length that the layout determines.
 
-    For each layer: the number of live output units, and their indices. For a sparse layer also its survivors by output
-    unit (the start of each unit's list; their inputs), and those into live units by input unit (the start of each
-    unit's list; their outputs; the positions of their values).
+    For each layer: the number of live output units, how many of these vary, and their indices, first of those that
+    vary. For a sparse layer also its survivors by output unit (the start of each unit's list; where those from constant
+    units begin; their inputs), and those into live units by input unit (the start of each unit's list; their outputs;
+    the positions of their values).
     """
     parts: list[np.ndarray] = []
-    for mask, live in zip(masks, live_units(layout, masks), strict=True):
-        units = np.flatnonzero(live)
-        parts += [np.array([len(units)]), units, np.zeros(len(live) - len(units))]
+    varying = varying_units(masks)
+    for mask, live, inputs_vary, outputs_vary in zip(
+        masks, live_units(layout, masks), varying, varying[1:], strict=False
+    ):
+        vary = live if outputs_vary is None else live & outputs_vary
+        units = np.concatenate([np.flatnonzero(vary), np.flatnonzero(live & ~vary)])
+        parts += [np.array([len(units), vary.sum()]), units, np.zeros(len(live) - len(units))]
         if mask is None:
             continue
-        outputs, inputs = np.nonzero(mask.T)
+        outputs, inputs = _survivors(mask, inputs_vary)
+        starts = _starts(outputs, mask.shape[1])
+        varies = np.ones(len(inputs), np.bool_) if inputs_vary is None else inputs_vary[inputs]
         by_input = np.lexsort((outputs, inputs))
         by_input = by_input[live[outputs[by_input]]]
         unused = np.zeros(len(outputs) - len(by_input))
-        parts += [_starts(outputs, mask.shape[1]), inputs, _starts(inputs[by_input], mask.shape[0])]
-        parts += [outputs[by_input], unused, by_input, unused]
+        parts += [starts, starts[:-1] + np.bincount(outputs[varies], minlength=mask.shape[1]), inputs]
+        parts += [_starts(inputs[by_input], mask.shape[0]), outputs[by_input], unused, by_input, unused]
     return np.concatenate(parts).astype(np.int32)
 
 
@@ -103,9 +129,10 @@ def to_vector(
 ) -> np.ndarray:
     """The kernel (inputs, outputs) and the bias of each layer as one vector."""
     parts = []
-    for layer, mask in zip(layers, masks, strict=True):
+    for layer, mask, varying in zip(layers, masks, varying_units(masks)[:-1], strict=True):
         kernel = np.asarray(layer["kernel"])
-        parts += [kernel.reshape(-1) if mask is None else kernel.T[mask.T], np.asarray(layer["bias"])]
+        values = kernel.reshape(-1) if mask is None else kernel[_survivors(mask, varying)[::-1]]
+        parts += [values, np.asarray(layer["bias"])]
     vector = np.concatenate(parts).astype(np.float32)
     assert len(vector) == layout.size, "masks and layout differ"
     return vector
@@ -115,17 +142,28 @@ def from_vector(layout: Layout, vector: np.ndarray, masks: Sequence[np.ndarray |
     """The inverse of `to_vector`; pruned weights are zero."""
     layers: list[dict[str, Any]] = []
     at = 0
-    for inputs, outputs, count, mask in zip(layout.widths, layout.widths[1:], layout.counts, masks, strict=False):
+    shapes = zip(layout.widths[:-1], layout.widths[1:], strict=True)
+    for (inputs, outputs), count, mask, varying in zip(
+        shapes, layout.counts, masks, varying_units(masks)[:-1], strict=True
+    ):
         values = vector[at : at + count]
         if mask is None:
             kernel = values.reshape(inputs, outputs).copy()
         else:
-            transposed = np.zeros((outputs, inputs), np.float32)
-            transposed[mask.T] = values
-            kernel = np.ascontiguousarray(transposed.T)
+            kernel = np.zeros((inputs, outputs), np.float32)
+            kernel[_survivors(mask, varying)[::-1]] = values
         layers.append({"kernel": kernel, "bias": vector[at + count : at + count + outputs].copy()})
         at += count + outputs
     return layers
+
+
+def _survivors(mask: np.ndarray, varying: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The output and the input units of a sparse layer's survivors, in the order of its values."""
+    outputs, inputs = np.nonzero(mask.T)
+    if varying is not None:
+        order = np.lexsort((inputs, ~varying[inputs], outputs))
+        outputs, inputs = outputs[order], inputs[order]
+    return outputs, inputs
 
 
 def _starts(units: np.ndarray, number: int) -> np.ndarray:

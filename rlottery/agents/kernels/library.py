@@ -29,7 +29,8 @@ from rlottery.storage.temporary_files import remove_leftovers
 from rlottery.storage.user_cache import processor_features, user_cache_folder
 
 KERNELS_VERSION = 3
-"""Version of the calls between Python and the library. Raise it on both sides together (`rl_version` in ffi.cc)."""
+"""Version of the calls between Python and the library, and of the order in which the kernels add numbers, on which the
+last bits of results depend. Raise it on both sides together (`rl_version` in ffi.cc). Manifests record it since 3."""
 VARIABLE = "RLOTTERY_KERNELS"
 INSTRUCTION_SETS = ("avx512", "avx2", "portable")
 OFF = "off"
@@ -63,7 +64,7 @@ class Found:
         return self.instruction_set != ""
 
     def __str__(self) -> str:
-        return self.instruction_set or f"off ({self.why})"
+        return f"{self.instruction_set} version {KERNELS_VERSION}" if self.usable else f"off ({self.why})"
 
 
 @cache

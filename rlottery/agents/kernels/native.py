@@ -66,7 +66,7 @@ def _forward(
 ) -> tuple[jax.Array, jax.Array]:
     """The outputs, and with `keep` the activations that the backward pass needs."""
     batch = first.shape[0]
-    kept = -(-batch // BLOCK) * BLOCK * layout.features if keep else 0
+    kept = -(-batch // BLOCK) * BLOCK * layout.features + sum(layout.widths) if keep else 0
     call = _call("rlottery_forward", (batch, layout.widths[-1]), (kept,))
     which = np.int64(number_of(activation))
     outputs, activations = call(parameters, pattern, first, second, network=layout.numbers, activation=which)

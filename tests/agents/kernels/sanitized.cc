@@ -45,6 +45,14 @@ Packed pack_network(const std::vector<Dense>& layers) {
       for (int j = 0; j < layer.out; j++)
         if (layer.there[i * layer.out + j] && live[l][j]) live[l - 1][i] = true;
   }
+  std::vector<std::vector<bool>> varying(1, std::vector<bool>(layers[0].in, true));
+  for (const Dense& layer : layers) {
+    std::vector<bool> outputs(layer.out, layer.kind != kSparse);
+    for (int i = 0; i < layer.in; i++)
+      for (int j = 0; j < layer.out; j++)
+        if (layer.there[i * layer.out + j] && varying.back()[i]) outputs[j] = true;
+    varying.push_back(outputs);
+  }
   for (const Dense& layer : layers) packed.numbers.push_back(layer.in);
   packed.numbers.push_back(layers.back().out);
   for (size_t l = 0; l < layers.size(); l++) {
@@ -61,23 +69,33 @@ Packed pack_network(const std::vector<Dense>& layers) {
         for (int j = 0; j < layer.out; j++) take(i, j);
     else
       for (int j = 0; j < layer.out; j++)
-        for (int i = 0; i < layer.in; i++) take(i, j);
+        for (bool varies : {true, false})
+          for (int i = 0; i < layer.in; i++)
+            if (varying[l][i] == varies) take(i, j);
     int64_t count = static_cast<int64_t>(packed.parameters.size()) - start;
     packed.numbers.push_back(layer.kind);
     packed.numbers.push_back(count);
     packed.parameters.insert(packed.parameters.end(), layer.bias.begin(), layer.bias.end());
     std::vector<int32_t>& pattern = packed.pattern;
     std::vector<int32_t> units;
-    for (int j = 0; j < layer.out; j++)
-      if (live[l][j]) units.push_back(j);
+    int32_t of_varying = 0;
+    for (bool varies : {true, false}) {
+      for (int j = 0; j < layer.out; j++)
+        if (live[l][j] && varying[l + 1][j] == varies) units.push_back(j);
+      if (varies) of_varying = static_cast<int32_t>(units.size());
+    }
     pattern.push_back(static_cast<int32_t>(units.size()));
+    pattern.push_back(of_varying);
     units.resize(layer.out);
     pattern.insert(pattern.end(), units.begin(), units.end());
     if (layer.kind != kFull) {
-      std::vector<int32_t> starts(1, 0), inputs, column_starts(1, 0), outputs, values;
+      std::vector<int32_t> starts(1, 0), constants, inputs, column_starts(1, 0), outputs, values;
       for (int j = 0; j < layer.out; j++) {
-        for (int i = 0; i < layer.in; i++)
-          if (layer.there[i * layer.out + j]) inputs.push_back(i);
+        for (bool varies : {true, false}) {
+          for (int i = 0; i < layer.in; i++)
+            if (layer.there[i * layer.out + j] && varying[l][i] == varies) inputs.push_back(i);
+          if (varies) constants.push_back(static_cast<int32_t>(inputs.size()));
+        }
         starts.push_back(static_cast<int32_t>(inputs.size()));
       }
       for (int i = 0; i < layer.in; i++) {
@@ -90,7 +108,7 @@ Packed pack_network(const std::vector<Dense>& layers) {
       }
       outputs.resize(count);
       values.resize(count);
-      for (const auto* part : {&starts, &inputs, &column_starts, &outputs, &values})
+      for (const auto* part : {&starts, &constants, &inputs, &column_starts, &outputs, &values})
         pattern.insert(pattern.end(), part->begin(), part->end());
     }
     packed.place.push_back(place);
@@ -109,8 +127,14 @@ bool agrees(const Kernels& kernels) {
   for (int l = 0; l < depth; l++) {
     Dense layer{in, draw(1, 90), draw(0, 1), {}, {}, {}};
     double density = std::vector<double>{0.0, 0.02, 0.2, 0.6, 1.0}[draw(0, 4)];
+    // Survivors may cluster: some inputs and outputs keep none.
+    double connected = draw(0, 1) ? 1.0 : 0.4;
+    std::vector<bool> of_input, of_output;
+    for (int i = 0; i < layer.in; i++) of_input.push_back(std::bernoulli_distribution(connected)(generator));
+    for (int j = 0; j < layer.out; j++) of_output.push_back(std::bernoulli_distribution(connected)(generator));
     for (int w = 0; w < layer.in * layer.out; w++) {
-      layer.there.push_back(layer.kind == kFull || std::bernoulli_distribution(density)(generator));
+      bool may = of_input[w / layer.out] && of_output[w % layer.out];
+      layer.there.push_back(layer.kind == kFull || (may && std::bernoulli_distribution(density)(generator)));
       layer.weight.push_back(layer.there.back() ? number() * 1.7f / std::sqrt(static_cast<float>(layer.in)) : 0.0f);
     }
     for (int j = 0; j < layer.out; j++) layer.bias.push_back(number());
@@ -169,9 +193,8 @@ bool agrees(const Kernels& kernels) {
     g = gx;
   }
 
-  int64_t blocks = (batch + kBlock - 1) / kBlock;
   auto exact = [](int64_t floats) { return std::unique_ptr<float[]>(new float[floats]); };
-  auto scratch = exact(kernels.scratch_floats(mlp, batch)), kept = exact(blocks * kBlock * mlp.features);
+  auto scratch = exact(kernels.scratch_floats(mlp, batch)), kept = exact(kernels.kept_floats(mlp, batch));
   auto found = exact(batch * outputs), again = exact(batch * outputs), gradient = exact(of_parameters.size());
   auto g0 = exact(batch * first), g1 = exact(batch * second);
   Pair pair = {{parts[0].data(), parts[1].data()}, {first, second}};

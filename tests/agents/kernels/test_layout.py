@@ -16,6 +16,7 @@ from rlottery.agents.kernels.layout import (
     pattern_of,
     pays,
     to_vector,
+    varying_units,
 )
 from tests.agents.kernels.networks import Masks, random_network
 
@@ -52,12 +53,25 @@ def test_survivors_are_ordered_by_output_unit_then_by_input() -> None:
     assert to_vector(full, [{"kernel": kernel, "bias": bias}], [None]).tolist() == [1, 0, 2, 3, 4, 0, 7, 8, 9]
 
 
+def test_survivors_from_constant_units_come_last() -> None:
+    """The first hidden unit has no inputs. The second output receives from it alone, so it is constant too."""
+    masks: Masks = [np.array([[0, 1, 1]], np.bool_), np.array([[1, 1], [1, 0], [0, 0]], np.bool_)]
+    layout = layout_of([1, 3, 2], masks)
+    kernels = [np.array([[0, 1, 2]], np.float32), np.array([[3, 4], [5, 0], [0, 0]], np.float32)]
+    layers = [{"kernel": kernel, "bias": np.zeros(kernel.shape[1], np.float32)} for kernel in kernels]
+    assert to_vector(layout, layers, masks).tolist() == [1, 2, 0, 0, 0, 5, 3, 4, 0, 0]
+    first = [[2, 1], [1, 0, 0], [0, 0, 1, 2], [0, 1, 2], [0, 0], [0, 1], [1, 0], [0, 0]]
+    second = [[2, 1], [0, 1], [0, 2, 3], [1, 2], [1, 0, 0], [0, 2, 3, 3], [0, 1, 0], [1, 2, 0]]
+    assert pattern_of(layout, masks).tolist() == [number for part in first + second for number in part]
+
+
 def test_a_layer_with_too_many_survivors_is_better_dense() -> None:
     few, many = np.zeros((10, 10), np.bool_), np.zeros((10, 10), np.bool_)
     few.flat[: int(BREAK_EVEN * 100) - 1] = True
     many.flat[: int(BREAK_EVEN * 100)] = True
     assert pays(few)
     assert not pays(many)
+    assert pays(np.ones((10, 1), np.bool_))
     assert layout_of([10] * 3, [few, None]) == Layout((10,) * 3, (SPARSE, FULL), (int(few.sum()), 100))
 
 
@@ -83,6 +97,22 @@ def test_live_units_are_those_from_which_a_path_leads_to_an_output(network: tupl
 
 
 @given(networks())
+def test_units_vary_if_an_input_or_a_full_layer_is_connected_to_them(network: tuple) -> None:  # type: ignore[type-arg]
+    widths, masks, _ = network
+    reached = [True] * widths[0]
+    for index, mask in enumerate(masks):
+        found = varying_units(masks)[index]
+        assert ([True] * widths[index] if found is None else found.tolist()) == reached
+        if mask is None:
+            reached = [True] * widths[index + 1]
+        else:
+            reached = [
+                any(mask[unit, output] and reached[unit] for unit in range(widths[index]))
+                for output in range(widths[index + 1])
+            ]
+
+
+@given(networks())
 def test_a_pattern_lists_survivors_both_ways_round(network: tuple) -> None:  # type: ignore[type-arg]
     widths, masks, _ = network
     layout = layout_of(widths, masks)
@@ -93,16 +123,21 @@ def test_a_pattern_lists_survivors_both_ways_round(network: tuple) -> None:  # t
         taken, numbers[:] = numbers[:count], numbers[count:]
         return taken
 
-    for count, mask, live, inputs, outputs in zip(
-        layout.counts, masks, live_units(layout, masks), widths, widths[1:], strict=False
-    ):
-        (number,) = take(1)
-        assert take(outputs)[:number] == np.flatnonzero(live).tolist()
+    varying = [np.ones(w, np.bool_) if v is None else v for v, w in zip(varying_units(masks), widths, strict=True)]
+    for index, (count, mask, live) in enumerate(zip(layout.counts, masks, live_units(layout, masks), strict=True)):
+        inputs, outputs = widths[index : index + 2]
+        inputs_vary, outputs_vary = varying[index : index + 2]
+        number, number_varying = take(2)
+        listed = take(outputs)[:number]
+        assert listed[:number_varying] == np.flatnonzero(live & outputs_vary).tolist()
+        assert listed[number_varying:] == np.flatnonzero(live & ~outputs_vary).tolist()
         if mask is None:
             continue
-        starts, rows = take(outputs + 1), take(count)
+        starts, constants, rows = take(outputs + 1), take(outputs), take(count)
         for unit in range(outputs):
-            assert rows[starts[unit] : starts[unit + 1]] == np.flatnonzero(mask[:, unit]).tolist()
+            from_varying, from_constant = np.split(rows[: starts[unit + 1]], [starts[unit], constants[unit]])[1:]
+            assert from_varying.tolist() == np.flatnonzero(mask[:, unit] & inputs_vary).tolist()
+            assert from_constant.tolist() == np.flatnonzero(mask[:, unit] & ~inputs_vary).tolist()
         starts_by_input, units, values = take(inputs + 1), take(count), take(count)
         for unit in range(inputs):
             span = slice(starts_by_input[unit], starts_by_input[unit + 1])

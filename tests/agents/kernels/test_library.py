@@ -9,7 +9,7 @@ import pytest
 
 from rlottery.agents.kernels import library as finding
 from rlottery.agents.kernels.build import LIBRARY, BuildRecord, source_digest
-from rlottery.agents.kernels.library import Found, look
+from rlottery.agents.kernels.library import KERNELS_VERSION, Found, look
 from rlottery.errors import ConfigError
 from tests.agents.kernels.builds import compile_library, copy_of_the_kernels, needs_compiler, write_record
 
@@ -216,4 +216,4 @@ def test_the_kernels_that_are_built_here_work_and_who_looks_imports_no_jax(folde
     )
     arguments = [sys.executable, "-c", code, str(folder)]
     told = subprocess.run(arguments, env=os.environ, capture_output=True, text=True, check=True, timeout=600).stdout
-    assert told in [f"{name} []\n" for name in record.instruction_sets]
+    assert told in [f"{name} version {KERNELS_VERSION} []\n" for name in record.instruction_sets]

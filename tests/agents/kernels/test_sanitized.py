@@ -23,11 +23,12 @@ def compiles(flags: list[str], folder: Path) -> bool:
 @needs_compiler
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
 def test_random_networks_agree_and_nothing_is_touched_that_should_not_be(instruction_set: str, tmp_path: Path) -> None:
+    """On a processor without the instructions, the same code is compiled to others."""
     flags = [*VECTOR_FLAGS.get(instruction_set, ())]
+    if instruction_set != "portable" and not _runs_here(instruction_set):
+        flags = ["-Wno-psabi"]
     if not compiles(flags, tmp_path):
         pytest.skip("this compiler has no sanitizers, or not these instructions")
-    if instruction_set != "portable" and not _runs_here(instruction_set):
-        pytest.skip("this processor lacks them")
     program = tmp_path / "sanitized"
     kernels, test = SOURCES / f"{instruction_set}.cc", Path(__file__).with_name("sanitized.cc")
     tested = f"-DRLOTTERY_TESTED={TABLES[instruction_set]}"

@@ -48,6 +48,7 @@ def test_what_counts_as_a_change() -> None:
     assert changes(OLD, NEW) == (CHANGED,)
     assert changes({"kernels": "off (no compiler)"}, {"kernels": "off (a crash)"}) == ()
     assert changes({"kernels": "avx2"}, {"kernels": "off (a crash)"}) == ("kernels from avx2 to off",)
+    assert changes({"kernels": "avx2"}, {"kernels": "avx2 version 3"}) == ("kernels from avx2 to avx2 version 3",)
     flags = {"xla_flags": "--xla_cpu_enable_fast_math=true --xla_cpu_multi_thread_eigen=false"}
     assert changes(OLD, flags) == ("xla_flags from none to --xla_cpu_enable_fast_math=true",)
     other = {"python": "3.12", "rlottery": "1", "commit": "abc", "metaworld": "3.1.1"}

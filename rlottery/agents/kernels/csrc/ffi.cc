@@ -76,10 +76,9 @@ ffi::Error run_forward(ffi::Span<const int64_t> network, Vector parameters, Indi
   if (second.dimensions()[0] != batch || inputs.columns[0] + inputs.columns[1] != mlp.layer[0].in ||
       outputs->dimensions()[0] != batch || outputs->dimensions()[1] != mlp.layer[mlp.depth - 1].out)
     return invalid("inputs or outputs of wrong sizes");
-  int64_t keeping = (batch + kBlock - 1) / kBlock * kBlock * mlp.features;
-  bool keeps = kept->dimensions()[0] != 0;
-  if (keeps && kept->dimensions()[0] != keeping) return invalid("activations of wrong sizes");
   const Kernels& kernels = *chosen().kernels;
+  bool keeps = kept->dimensions()[0] != 0;
+  if (keeps && kept->dimensions()[0] != kernels.kept_floats(mlp, batch)) return invalid("activations of wrong sizes");
   float* memory = scratch(kernels.scratch_floats(mlp, batch));
   if (!memory) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for rlottery's kernels");
   kernels.forward(mlp, parameters.typed_data(), inputs, batch, outputs->typed_data(),
@@ -101,12 +100,12 @@ ffi::Error run_backward(ffi::Span<const int64_t> network, Vector parameters, Ind
   auto fits = [&](ffi::Result<Matrix>& to, int part) {
     return to->dimensions()[0] == batch && to->dimensions()[1] == columns[part];
   };
+  const Kernels& kernels = *chosen().kernels;
   if (output_gradient.dimensions()[1] != mlp.layer[mlp.depth - 1].out || columns[0] < 0 || columns[1] < 0 ||
-      kept.dimensions()[0] != (batch + kBlock - 1) / kBlock * kBlock * mlp.features ||
+      kept.dimensions()[0] != kernels.kept_floats(mlp, batch) ||
       (wants[0] && gradient->dimensions()[0] != parameters.dimensions()[0]) || (wants[1] && !fits(first, 0)) ||
       (wants[2] && !fits(second, 1)))
     return invalid("gradients of wrong sizes");
-  const Kernels& kernels = *chosen().kernels;
   float* memory = scratch(kernels.scratch_floats(mlp, batch));
   if (!memory) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for rlottery's kernels");
   float* const inputs[2] = {wants[1] ? first->typed_data() : nullptr, wants[2] ? second->typed_data() : nullptr};

@@ -15,6 +15,7 @@ constexpr int kWidth = RLOTTERY_WIDTH;
 constexpr int kVectors = kBlock / kWidth;                // vectors per row of a block
 constexpr int kTileVectors = RLOTTERY_TILE_VECTORS;      // of a tile that stays in registers,
 constexpr int kTileRows = 6;                             // and its rows
+constexpr int kPanel = kTileVectors * kWidth;            // columns of such a tile
 static_assert(kVectors % kTileVectors == 0, "tiles fill a block");
 
 typedef float Vec __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
@@ -92,14 +93,14 @@ __attribute__((noinline)) void apply_tanh(float* y, int64_t count) {
   }
 }
 
-// Outputs of a hidden layer's live units in one block: y = tanh(y).
+// Outputs of a hidden layer's units that vary, in one block: y = tanh(y). Constant ones have been through it (`settle`).
 void tanh_of_units(const Layer& layer, float* y) {
-  for (int32_t l = 0; l < layer.live_count; l++) apply_tanh(y + int64_t{layer.live[l]} * kBlock, kBlock);
+  for (int32_t l = 0; l < layer.varying_count; l++) apply_tanh(y + int64_t{layer.live[l]} * kBlock, kBlock);
 }
 
-// Gradients of these outputs in one block, (units, block): times the derivative of tanh at y = tanh(x), 1 - y^2.
-void tanh_gradient_of_units(const Layer& layer, const float* y, float* gradient) {
-  for (int32_t l = 0; l < layer.live_count; l++) {
+// Gradients of the first `units` live outputs in one block: times the derivative of tanh at y = tanh(x), 1 - y^2.
+void tanh_gradient_of_units(const Layer& layer, int32_t units, const float* y, float* gradient) {
+  for (int32_t l = 0; l < units; l++) {
     int64_t row = int64_t{layer.live[l]} * kBlock;
     for (int64_t at = row; at < row + kBlock; at += kWidth) {
       Vec g = load(gradient + at), value = load(y + at);
@@ -129,15 +130,35 @@ RLOTTERY_INLINE void accumulate(Vec (&acc)[M][N], const float* a, int64_t row, i
   }
 }
 
+// Reorders weights (in, out) so that a tile's are adjacent: for each `kTileRows` output units, or the remaining ones, a
+// panel (in, units). Rows of a matrix are often a power of two apart, and so compete for few places in the cache.
+void to_panels(const float* weights, int32_t in, int32_t out, float* panels) {
+  constexpr int32_t kTogether = 16;  // inputs: their weights are in the cache for the next panel
+  for (int32_t first = 0; first < in; first += kTogether) {
+    int32_t last = in - first < kTogether ? in : first + kTogether;
+    for (int32_t j = 0; j < out; j += kTileRows) {
+      const float* from = weights + j;
+      float* to = panels + int64_t{j} * in;
+      if (out - j >= kTileRows)
+        for (int32_t k = first; k < last; k++)
+          __builtin_memcpy(to + int64_t{k} * kTileRows, from + int64_t{k} * out, kTileRows * sizeof(float));
+      else
+        for (int32_t k = first; k < last; k++)
+          for (int32_t m = 0; m < out - j; m++) to[int64_t{k} * (out - j) + m] = from[int64_t{k} * out + m];
+    }
+  }
+}
+
 // Output units j to j + M - 1 of one block: (in, block) -> (out, block).
 template <int M>
-void dense_rows_forward(const float* weights, const float* bias, int32_t in, int32_t out, int32_t j, const float* x,
-                        float* y, bool hidden) {
+void dense_rows_forward(const float* panels, const float* bias, int32_t in, int32_t j, const float* x, float* y,
+                        bool hidden) {
+  const float* weights = panels + int64_t{j} * in;
   for (int column = 0; column < kBlock; column += kTileVectors * kWidth) {
     Vec acc[M][kTileVectors];
     for (int m = 0; m < M; m++)
       for (int n = 0; n < kTileVectors; n++) acc[m][n] = splat(bias[j + m]);
-    accumulate<M, kTileVectors>(acc, weights + j, 1, out, x + column, kBlock, in);
+    accumulate<M, kTileVectors>(acc, weights, 1, M, x + column, kBlock, in);
     for (int m = 0; m < M; m++)
       for (int n = 0; n < kTileVectors; n++)
         store(y + (j + m) * kBlock + column + n * kWidth, hidden ? rectified(acc[m][n]) : acc[m][n]);
@@ -160,13 +181,14 @@ void dense_rows_backward(const float* weights, int32_t out, int32_t i, const flo
 }
 
 // Gradients of the weights from input units i to i + M - 1 to N vectors of output units from j: sums over the batch.
+// `g` has rows of `g_row` numbers, one for each transition.
 template <int M, int N>
-void dense_rows_weights(const float* x, int64_t x_block, const float* g_by_column, int64_t g_row, int64_t blocks,
-                        int32_t out, int32_t i, int32_t j, float* gw) {
+void dense_rows_weights(const float* x, int64_t x_block, const float* g, int64_t g_row, int64_t blocks, int32_t out,
+                        int32_t i, int32_t j, float* gw) {
   Vec acc[M][N] = {};
   for (int64_t block = 0; block < blocks; block++)
-    accumulate<M, N>(acc, x + block * x_block + int64_t{i} * kBlock, kBlock, 1,
-                     g_by_column + block * kBlock * g_row + j, g_row, kBlock);
+    accumulate<M, N>(acc, x + block * x_block + int64_t{i} * kBlock, kBlock, 1, g + block * kBlock * g_row, g_row,
+                     kBlock);
   for (int m = 0; m < M; m++) {
     float* to = gw + int64_t{i + m} * out + j;
     for (int n = 0; n < N; n++) {
@@ -197,13 +219,13 @@ RLOTTERY_INLINE void by_rows(int32_t rows, F f) {
 }
 
 struct DenseForward {
-  const float *weights, *bias;
-  int32_t in, out;
+  const float *panels, *bias;
+  int32_t in;
   const float* x;
   float* y;
   bool hidden;
   template <int M>
-  void operator()(int32_t j) const { dense_rows_forward<M>(weights, bias, in, out, j, x, y, hidden); }
+  void operator()(int32_t j) const { dense_rows_forward<M>(panels, bias, in, j, x, y, hidden); }
 };
 
 struct DenseBackward {
@@ -219,16 +241,18 @@ struct DenseWeights {
   const float* x;
   int64_t x_block;
   const float* g_by_column;
-  int64_t g_row, blocks;
+  int64_t blocks;
   int32_t out;
   float* gw;
   template <int M>
   void operator()(int32_t i) const {
-    int32_t j = 0, vectors = static_cast<int32_t>(g_row / kWidth);
-    for (; vectors >= kTileVectors; vectors -= kTileVectors, j += kTileVectors * kWidth)
-      dense_rows_weights<M, kTileVectors>(x, x_block, g_by_column, g_row, blocks, out, i, j, gw);
-    for (; vectors > 0; vectors--, j += kWidth)
-      dense_rows_weights<M, 1>(x, x_block, g_by_column, g_row, blocks, out, i, j, gw);
+    int32_t j = 0;
+    for (; j + kPanel <= padded(out); j += kPanel)
+      dense_rows_weights<M, kTileVectors>(x, x_block, g_by_column + j * blocks * kBlock, kPanel, blocks, out, i, j, gw);
+    const float* rest = g_by_column + j * blocks * kBlock;
+    int64_t row = padded(out) - j;
+    for (int32_t c = 0; c < row; c += kWidth)
+      dense_rows_weights<M, 1>(x, x_block, rest + c, row, blocks, out, i, j + c, gw);
   }
 };
 
@@ -264,17 +288,20 @@ RLOTTERY_INLINE void transpose(const float* from, int64_t from_row, float* to, i
 #endif
 }
 
-// Transposes (blocks, units, block) to (blocks * block, padded units), with zeros in the padding.
+// Transposes (blocks, units, block) to panels of `kPanel` units, or the remaining ones: (panels, blocks * block, units).
+// Units are padded with zeros to whole vectors.
 void by_column(const float* from, int64_t block_stride, int32_t units, int64_t blocks, float* to) {
-  int64_t row = padded(units);
-  for (int64_t block = 0; block < blocks; block++) {
-    const float* rows = from + block * block_stride;
-    float* columns = to + block * kBlock * row;
-    int32_t j = 0;
-    for (; j + kWidth <= units; j += kWidth)
-      for (int c = 0; c < kBlock; c += kWidth) transpose(rows + j * kBlock + c, kBlock, columns + c * row + j, row);
-    for (; j < row; j++)
-      for (int c = 0; c < kBlock; c++) columns[c * row + j] = j < units ? rows[j * kBlock + c] : 0.0f;
+  for (int32_t first = 0; first < units; first += kPanel) {
+    int64_t row = padded(units) - first < kPanel ? padded(units) - first : kPanel;
+    for (int64_t block = 0; block < blocks; block++) {
+      const float* rows = from + block * block_stride + int64_t{first} * kBlock;
+      int32_t j = 0;
+      for (; j + kWidth <= row && first + j + kWidth <= units; j += kWidth)
+        for (int c = 0; c < kBlock; c += kWidth) transpose(rows + j * kBlock + c, kBlock, to + c * row + j, row);
+      for (; j < row; j++)
+        for (int c = 0; c < kBlock; c++) to[c * row + j] = first + j < units ? rows[j * kBlock + c] : 0.0f;
+      to += kBlock * row;
+    }
   }
 }
 
@@ -285,7 +312,7 @@ template <typename Value>
 RLOTTERY_INLINE void gather_rows(Vec (&total)[kVectors], int32_t from, int32_t to, const int32_t* row, Value value,
                                  const float* x) {
   int32_t k = from;
-  if (to - from >= 4) {  // two sums at a time hide the latency of additions
+  if (kVectors < 8 && to - from >= 4) {  // few vectors: two sums at a time hide the latency of additions
     Vec other[kVectors] = {};
     for (; k + 2 <= to; k += 2) {
       Vec a = splat(value(k)), b = splat(value(k + 1));
@@ -306,15 +333,48 @@ RLOTTERY_INLINE void gather_rows(Vec (&total)[kVectors], int32_t from, int32_t t
   }
 }
 
-void sparse_forward(const Layer& layer, const float* values, const float* bias, const float* x, float* y, bool hidden) {
-  for (int32_t l = 0; l < layer.live_count; l++) {
+// What doesn't depend on the batch, for each live unit of the sparse layers: the value of a constant unit, or the bias
+// of a unit that varies together with what it receives from constant units. `settled` has a number for each input and
+// unit of the network.
+void settle(const Mlp& mlp, const float* parameters, float* settled) {
+  for (int32_t l = 0; l < mlp.depth; l++) {
+    const Layer& layer = mlp.layer[l];
+    float* to = settled + layer.in;
+    if (layer.kind == kSparse) {
+      const float *values = parameters + layer.offset, *bias = values + layer.count;
+      for (int32_t u = 0; u < layer.live_count; u++) {
+        int32_t j = layer.live[u];
+        float total = bias[j];
+        for (int32_t k = layer.row_constant[j]; k < layer.row_start[j + 1]; k++)
+          total += values[k] * settled[layer.row_input[k]];
+        if (u >= layer.varying_count && l + 1 < mlp.depth) {
+          if (mlp.activation == kTanh)
+            apply_tanh(&total, 1);
+          else if (!(total > 0.0f))
+            total = 0.0f;
+        }
+        to[j] = total;
+      }
+    }
+    settled = to;
+  }
+}
+
+// One block of all live units that vary and, with `fill`, of the constant ones.
+void sparse_forward(const Layer& layer, const float* values, const float* settled, const float* x, float* y,
+                    bool hidden, bool fill) {
+  for (int32_t l = 0; l < layer.varying_count; l++) {
     int32_t j = layer.live[l];
     Vec total[kVectors];
-    for (int v = 0; v < kVectors; v++) total[v] = splat(bias[j]);
-    gather_rows(total, layer.row_start[j], layer.row_start[j + 1], layer.row_input,
+    for (int v = 0; v < kVectors; v++) total[v] = splat(settled[j]);
+    gather_rows(total, layer.row_start[j], layer.row_constant[j], layer.row_input,
                 [values](int32_t k) { return values[k]; }, x);
     float* to = y + int64_t{j} * kBlock;
     for (int v = 0; v < kVectors; v++) store(to + v * kWidth, hidden ? rectified(total[v]) : total[v]);
+  }
+  for (int32_t l = fill ? layer.varying_count : layer.live_count; l < layer.live_count; l++) {
+    Vec value = splat(settled[layer.live[l]]);
+    for (int v = 0; v < kVectors; v++) store(y + int64_t{layer.live[l]} * kBlock + v * kWidth, value);
   }
 }
 
@@ -332,6 +392,21 @@ void sparse_backward(const Layer& layer, const float* values, const int32_t* uni
     const float* xi = x ? x + int64_t{i} * kBlock : nullptr;
     for (int v = 0; v < kVectors; v++)
       store(to + v * kWidth, xi ? (load(xi + v * kWidth) > Vec{} ? total[v] : Vec{}) : total[v]);
+  }
+}
+
+// The gradients of the biases of constant units below a sparse layer, summed over the batch, from those of its own
+// biases. They are zero for units that are not live.
+void constant_gradients(const Layer& layer, Activation activation, const float* values, const float* of_bias,
+                        const Layer& below, const float* settled, float* of_bias_below) {
+  if (below.live_count < below.out) zero(of_bias_below, below.out);
+  for (int32_t u = below.varying_count; u < below.live_count; u++) {
+    int32_t i = below.live[u];
+    float total = 0.0f, slope = activation == kTanh ? (1.0f + settled[i]) * (1.0f - settled[i]) : 1.0f;
+    if (activation == kTanh || settled[i] > 0.0f)
+      for (int32_t k = layer.column_start[i]; k < layer.column_start[i + 1]; k++)
+        total += values[layer.column_value[k]] * of_bias[layer.column_output[k]];
+    of_bias_below[i] = total * slope;
   }
 }
 
@@ -356,10 +431,12 @@ RLOTTERY_INLINE void row_products(const float* const* x, int64_t x_block, const 
   }
 }
 
+// The gradients of all values. Those of weights from constant units, which have the values `settled`, are products with
+// the gradients of the biases.
 void sparse_weights(const Layer& layer, const float* x, int64_t x_block, const float* g, int64_t g_block,
-                    int64_t blocks, float* gradient) {
-  for (int32_t l = 0; l < layer.live_count; l++) {
-    int32_t j = layer.live[l], k = layer.row_start[j], end = layer.row_start[j + 1];
+                    int64_t blocks, const float* settled, const float* of_bias, float* gradient) {
+  for (int32_t l = 0; l < layer.varying_count; l++) {
+    int32_t j = layer.live[l], k = layer.row_start[j], end = layer.row_constant[j];
     const float* gj = g + int64_t{j} * kBlock;
     const float* rows[8];
     for (; k + 8 <= end; k += 8) {
@@ -375,6 +452,11 @@ void sparse_weights(const Layer& layer, const float* x, int64_t x_block, const f
       row_products<1>(rows, x_block, gj, g_block, blocks, gradient + k);
     }
   }
+  for (int32_t l = 0; l < layer.live_count; l++) {
+    int32_t j = layer.live[l];
+    for (int32_t k = layer.row_constant[j]; k < layer.row_start[j + 1]; k++)
+      gradient[k] = settled[layer.row_input[k]] * of_bias[j];
+  }
 }
 
 // ---- Networks -----------------------------------------------------------------------------------------------------
@@ -385,11 +467,22 @@ int32_t widest_outputs(const Mlp& mlp) {
   return widest;
 }
 
-// Forward: one block of all units. Backward: the gradients of two layers' outputs, and additionally either one of these
-// transposed or one block of the inputs' gradients.
+int64_t units_of(const Mlp& mlp) { return int64_t{mlp.features} + mlp.layer[mlp.depth - 1].out; }
+
+int64_t kept_floats(const Mlp& mlp, int64_t batch) {
+  return blocks_of(batch) * kBlock * mlp.features + units_of(mlp);
+}
+
+// Whether a layer's constant units have rows like all others: if they are outputs, or if a full layer reads them.
+bool needs_rows(const Mlp& mlp, int32_t l) { return l + 1 == mlp.depth || mlp.layer[l + 1].kind == kFull; }
+
+// Forward: one block of all units, their settled numbers, and the weights of full layers as panels. Backward: the
+// gradients of two layers' outputs, and additionally either one of these transposed or one block of the inputs'
+// gradients.
 int64_t scratch_floats(const Mlp& mlp, int64_t batch) {
   int64_t columns = blocks_of(batch) * kBlock, widest = widest_outputs(mlp);
-  int64_t forward = (int64_t{mlp.features} + mlp.layer[mlp.depth - 1].out) * kBlock;
+  int64_t forward = units_of(mlp) * (kBlock + 1);
+  for (int32_t l = 0; l < mlp.depth; l++) forward += mlp.layer[l].kind == kFull ? mlp.layer[l].count : 0;
   int64_t turned = padded(widest) * columns, inputs = int64_t{mlp.layer[0].in} * kBlock;
   int64_t backward = 2 * widest * columns + (turned > inputs ? turned : inputs);
   return forward > backward ? forward : backward;
@@ -423,20 +516,32 @@ void unpack(const float* from, int64_t start, int64_t batch, int32_t columns, fl
 
 void forward(const Mlp& mlp, const float* parameters, const Pair& inputs, int64_t batch, float* outputs, float* kept,
              float* scratch) {
-  float* last = scratch;
-  scratch += int64_t{mlp.layer[mlp.depth - 1].out} * kBlock;
+  int64_t x_block = int64_t{mlp.features} * kBlock;
+  float *last = scratch, *activations = scratch + int64_t{mlp.layer[mlp.depth - 1].out} * kBlock;
+  float* panels = activations + x_block + units_of(mlp);
+  float* settled = kept ? kept + blocks_of(batch) * x_block : activations + x_block;
+  for (int32_t l = 0; l < mlp.depth; l++)
+    if (mlp.layer[l].kind == kFull) {
+      to_panels(parameters + mlp.layer[l].offset, mlp.layer[l].in, mlp.layer[l].out, panels);
+      panels += mlp.layer[l].count;
+    }
+  settle(mlp, parameters, settled);
   for (int64_t block = 0; block < blocks_of(batch); block++) {
-    float* x = kept ? kept + block * mlp.features * kBlock : scratch;
+    float* x = kept ? kept + block * x_block : activations;
+    const float *of_outputs = settled, *weights_of_full = activations + x_block + units_of(mlp);
     pack(inputs, block * kBlock, batch, x);
     for (int32_t l = 0; l < mlp.depth; l++) {
       const Layer& layer = mlp.layer[l];
       bool hidden = l + 1 < mlp.depth, rectifies = hidden && mlp.activation == kRelu;
       float* y = hidden ? x + int64_t{layer.in} * kBlock : last;
       const float *weights = parameters + layer.offset, *bias = weights + layer.count;
-      if (layer.kind == kSparse)
-        sparse_forward(layer, weights, bias, x, y, rectifies);
-      else
-        by_rows(layer.out, DenseForward{weights, bias, layer.in, layer.out, x, y, rectifies});
+      of_outputs += layer.in;
+      if (layer.kind == kSparse) {
+        sparse_forward(layer, weights, of_outputs, x, y, rectifies, needs_rows(mlp, l));
+      } else {
+        by_rows(layer.out, DenseForward{weights_of_full, bias, layer.in, x, y, rectifies});
+        weights_of_full += layer.count;
+      }
       if (hidden && mlp.activation == kTanh) tanh_of_units(layer, y);
       x = y;
     }
@@ -444,12 +549,14 @@ void forward(const Mlp& mlp, const float* parameters, const Pair& inputs, int64_
   }
 }
 
+// `settled` has the values of the layer's constant inputs. The biases of constant outputs without rows have their
+// gradients already.
 void layer_gradient(const Layer& layer, const float* x, int64_t x_block, const float* g, int64_t g_block,
-                    int64_t blocks, float* gradient, float* scratch) {
+                    int64_t blocks, const float* settled, bool rows_of_constants, float* gradient, float* scratch) {
   float* of_values = gradient + layer.offset;
   float* of_bias = of_values + layer.count;
-  if (layer.live_count < layer.out) zero(of_bias, layer.out);
-  for (int32_t l = 0; l < layer.live_count; l++) {
+  if (rows_of_constants && layer.live_count < layer.out) zero(of_bias, layer.out);
+  for (int32_t l = 0; l < (rows_of_constants ? layer.live_count : layer.varying_count); l++) {
     int32_t j = layer.live[l];
     Vec total[kVectors] = {};
     for (int64_t block = 0; block < blocks; block++)
@@ -460,11 +567,11 @@ void layer_gradient(const Layer& layer, const float* x, int64_t x_block, const f
   }
   if (layer.kind == kSparse) {
     if (layer.live_count < layer.out) zero(of_values, layer.count);
-    sparse_weights(layer, x, x_block, g, g_block, blocks, of_values);
+    sparse_weights(layer, x, x_block, g, g_block, blocks, settled, of_bias, of_values);
     return;
   }
   by_column(g, g_block, layer.out, blocks, scratch);
-  by_rows(layer.in, DenseWeights{x, x_block, scratch, padded(layer.out), blocks, layer.out, of_values});
+  by_rows(layer.in, DenseWeights{x, x_block, scratch, blocks, layer.out, of_values});
 }
 
 // Proceeds layer by layer, so that a layer's weights and the gradient of its outputs are read while in the cache.
@@ -476,6 +583,7 @@ void backward(const Mlp& mlp, const float* parameters, const float* kept, int64_
   float *g = scratch, *g_below = scratch + floats;  // gradients of a layer's outputs, and of the outputs of the layer below
   scratch += 2 * floats;
   const float* x = kept + x_block - int64_t{mlp.layer[last].in} * kBlock;  // the layer's input
+  const float* settled = kept + blocks * x_block + mlp.features - mlp.layer[last].in;
   Pair given = {{output_gradient, output_gradient}, {mlp.layer[last].out, 0}};
   for (int64_t block = 0; block < blocks; block++)
     pack(given, block * kBlock, batch, g + block * mlp.layer[last].out * kBlock);
@@ -483,27 +591,35 @@ void backward(const Mlp& mlp, const float* parameters, const float* kept, int64_
     const Layer &layer = mlp.layer[l], &below = mlp.layer[l - 1];
     const float* weights = parameters + layer.offset;
     int64_t g_block = int64_t{layer.out} * kBlock, to_block = int64_t{layer.in} * kBlock;
-    if (gradient) layer_gradient(layer, x, x_block, g, g_block, blocks, gradient, scratch);
+    if (gradient) {
+      layer_gradient(layer, x, x_block, g, g_block, blocks, settled, needs_rows(mlp, l), gradient, scratch);
+      if (layer.kind == kSparse)
+        constant_gradients(layer, mlp.activation, weights, gradient + layer.offset + layer.count, below, settled,
+                           gradient + below.offset + below.count);
+    }
     for (int64_t block = 0; block < blocks; block++) {
       const float *gb = g + block * g_block, *xb = x + block * x_block;
       const float* rectified_at = mlp.activation == kRelu ? xb : nullptr;
       float* to = g_below + block * to_block;
       if (layer.kind == kSparse) {
         if (below.kind == kFull && below.live_count < below.out) zero(to, to_block);
-        sparse_backward(layer, weights, below.live, below.live_count, 0, gb, rectified_at, to);
+        sparse_backward(layer, weights, below.live, below.varying_count, 0, gb, rectified_at, to);
       } else {
         by_rows(layer.in, DenseBackward{weights, layer.out, 0, gb, rectified_at, to});
       }
-      if (mlp.activation == kTanh) tanh_gradient_of_units(below, xb, to);
+      if (mlp.activation == kTanh)
+        tanh_gradient_of_units(below, layer.kind == kSparse ? below.varying_count : below.live_count, xb, to);
     }
     x -= int64_t{below.in} * kBlock;
+    settled -= below.in;
     float* other = g;
     g = g_below;
     g_below = other;
   }
   const Layer& layer = mlp.layer[0];
   int64_t g_block = int64_t{layer.out} * kBlock;
-  if (gradient) layer_gradient(layer, x, x_block, g, g_block, blocks, gradient, scratch);
+  if (gradient)
+    layer_gradient(layer, x, x_block, g, g_block, blocks, settled, needs_rows(mlp, 0), gradient, scratch);
   if (!input_gradient[0] && !input_gradient[1]) return;
   int32_t first = input_gradient[0] ? 0 : columns[0], rows = (input_gradient[1] ? layer.in : columns[0]) - first;
   const float* weights = parameters + layer.offset;
@@ -632,6 +748,6 @@ void act(const Mlp& mlp, const float* parameters, const float* inputs, int64_t b
 }  // namespace
 
 extern const Kernels RLOTTERY_TABLE;
-const Kernels RLOTTERY_TABLE = {forward, backward, act, scratch_floats, act_floats};
+const Kernels RLOTTERY_TABLE = {forward, backward, act, kept_floats, scratch_floats, act_floats};
 
 }  // namespace rlottery

@@ -16,15 +16,19 @@ enum Kind : int32_t {
 
 enum Activation : int32_t { kRelu = 0, kTanh = 1 };  // of hidden layers
 
-// Survivors are ordered by output unit, then by input unit. "Live" units are connected to the network's output.
+// "Live" units are connected to the network's output. Units of a sparse layer that are connected to no input of the
+// network are constant: they have the same value for the whole batch. All other units vary.
+// Survivors are ordered by output unit. Those of one output unit are ordered by input unit, first those from units that
+// vary, then those from constant units.
 struct Layer {
   int32_t in, out;
   Kind kind;
   int64_t count;                // number of values: in * out, or of survivors
   int64_t offset;               // position of the values in the parameters; the biases follow them
-  const int32_t* live;          // output units that are live, ascending
-  int32_t live_count;
+  const int32_t* live;          // output units that are live: those that vary, ascending, then constant ones, ascending
+  int32_t live_count, varying_count;
   const int32_t* row_start;     // (out + 1): survivors of output unit j are row_start[j] to row_start[j + 1] - 1
+  const int32_t* row_constant;  // (out): where the survivors of output unit j from constant units begin
   const int32_t* row_input;     // (count): their input units
   const int32_t* column_start;  // (in + 1): the same by input unit, only survivors into live output units
   const int32_t* column_output; // (count)
@@ -47,7 +51,8 @@ struct Pair {
 
 // Activations and their gradients are stored in blocks: (ceil(batch / kBlock), units, kBlock).
 struct Kernels {
-  // Writes outputs (batch, out) and, if `kept` is not null, inputs and hidden activations, (blocks, features, kBlock).
+  // Writes outputs (batch, out) and, if `kept` is not null, what backward needs: inputs and hidden activations,
+  // (blocks, features, kBlock), then a number for each unit (`settle` in kernels.h).
   void (*forward)(const Mlp&, const float* parameters, const Pair& inputs, int64_t batch, float* outputs, float* kept,
                   float* scratch);
   // From the gradient of the outputs to those of the parameters and of both inputs. A null gradient is not computed.
@@ -55,6 +60,8 @@ struct Kernels {
                    float* gradient, float* const input_gradient[2], const int32_t columns[2], float* scratch);
   // Observations (batch, in) to outputs (batch, out). Each output is, to the bit, what it is for its observation alone.
   void (*act)(const Mlp&, const float* parameters, const float* inputs, int64_t batch, float* outputs, float* scratch);
+  // The size of `kept`.
+  int64_t (*kept_floats)(const Mlp&, int64_t batch);
   // The most scratch memory that forward and backward need.
   int64_t (*scratch_floats)(const Mlp&, int64_t batch);
   // The scratch memory that act needs.

@@ -30,15 +30,18 @@ inline const char* read_network(const int64_t* numbers, size_t length, int64_t a
     if (layer.in < 1 || layer.out < 1 || layer.count < 0) return "a layer without units";
     if (layer.kind == kFull && layer.count != int64_t{layer.in} * layer.out)
       return "a full layer with a wrong number of weights";
-    int64_t needed = 1 + int64_t{layer.out};
-    if (layer.kind != kFull) needed += layer.out + 1 + int64_t{layer.in} + 1 + 3 * layer.count;
+    int64_t needed = 2 + int64_t{layer.out};
+    if (layer.kind != kFull) needed += 2 * int64_t{layer.out} + 1 + int64_t{layer.in} + 1 + 3 * layer.count;
     if (pattern_length - (next - pattern) < needed) return "a pattern that is too short";
     layer.live_count = *next++;
+    layer.varying_count = *next++;
     layer.live = next;
     next += layer.out;
     if (layer.kind == kFull) continue;
     layer.row_start = next;
     next += layer.out + 1;
+    layer.row_constant = next;
+    next += layer.out;
     layer.row_input = next;
     next += layer.count;
     layer.column_start = next;
