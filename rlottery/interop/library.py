@@ -24,7 +24,7 @@ from rlottery.processes.children import END_SECONDS, ended_by
 from rlottery.processes.descendants import MARK, end_families, new_mark
 from rlottery.processes.stopping import at_end
 from rlottery.safety.npz import read_npz
-from rlottery.safety.regular_files import FileSizeError, read_bytes
+from rlottery.safety.regular_files import read_bytes
 
 ALLOW = (
     "If you trust this file, let its library execute what is pickled there, in the Python that has the library: "
@@ -38,7 +38,12 @@ MOST_BYTES = 2**36
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 """Environment variables that the process gets. Others may hold tokens, or change what Python does."""
 _OWN = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "PYTHONDONTWRITEBYTECODE": "1"}
+_OTHER_PYTHON = "Name a Python in which this module is installed."
 _TAIL = 4_096
+
+
+class LibraryError(ForeignFileError):
+    """The library that the user allows couldn't be run, or gave no answer that can be used."""
 
 
 class Library:
@@ -61,18 +66,18 @@ class Library:
         self.python = Path(found).absolute()
 
     def replay(self, file: Path) -> dict[str, Any]:
-        """The attributes of a replay buffer: arrays, numbers and truth values. Raises ForeignFileError."""
+        """The attributes of a replay buffer: arrays, numbers and truth values. Raises LibraryError."""
         found = self._ask("replay", file)
         return {name: array.item() if array.ndim == 0 else array for name, array in found.items()}
 
     def settings(self, file: Path) -> dict[str, Any]:
-        """The objects in an agent's settings, as `in_library.described` describes them. Raises ForeignFileError."""
+        """The objects in an agent's settings, as `in_library.described` describes them. Raises LibraryError."""
         return _json(self._ask("settings", file), "settings")
 
     def initial(self, file: Path, algorithm: str) -> tuple[dict[str, np.ndarray], Mapping[str, str]]:
         """The weights of a new agent with an agent's seed and settings, and the versions of the packages that made it.
 
-        Raises ForeignFileError.
+        Raises LibraryError.
         """
         found = self._ask("initial", file, algorithm.upper())
         versions = _json(found, "versions")
@@ -85,15 +90,18 @@ class Library:
             try:
                 _run([str(self.python), "-I", str(script), what, str(file.absolute()), str(result), *more], folder)
                 return read_npz(read_bytes(result, MOST_BYTES), MOST_BYTES)
-            except ForeignFileError as error:
-                raise ForeignFileError(f"{self.python} couldn't read {file}: {error}.") from None
-            except (OSError, ValueError, FileSizeError) as error:
+            except LibraryError as error:
+                fix = f" {_OTHER_PYTHON}" if "No module named" in str(error) else ""
+                raise LibraryError(f"{self.python} couldn't read {file}: {error}.{fix}") from None
+            except MemoryError:
+                raise LibraryError(f"What {self.python} found in {file} needs more memory than there is.") from None
+            except (OSError, ValueError) as error:
                 why = getattr(error, "strerror", None) or error
-                raise ForeignFileError(f"{self.python} gave no answer about {file} that can be read: {why}.") from None
+                raise LibraryError(f"{self.python} gave no answer about {file} that can be read: {why}.") from None
 
 
 def _run(command: list[str], folder: str) -> None:
-    """Run a command to its end, in a folder. Raises ForeignFileError unless it ends well, and in time."""
+    """Run a command to its end, in a folder. Raises LibraryError unless it ends well, and in time."""
     mark = new_mark()
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     process = subprocess.Popen(
@@ -111,9 +119,9 @@ def _run(command: list[str], folder: str) -> None:
         try:
             code = process.wait(SECONDS)
         except subprocess.TimeoutExpired:
-            raise ForeignFileError(f"it took longer than {SECONDS:g} seconds") from None
+            raise LibraryError(f"it took longer than {SECONDS:g} seconds") from None
     if code:
-        raise ForeignFileError(said.last_line() or f"its process {ended_by(code)}")
+        raise LibraryError(said.last_line() or f"its process {ended_by(code)}")
 
 
 class _Tail:
@@ -164,5 +172,5 @@ def _json(found: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     except (KeyError, ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise ForeignFileError(f"the library's answer has no {name}.")
+        raise LibraryError(f"the library's answer has no {name}.")
     return value

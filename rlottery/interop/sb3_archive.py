@@ -17,6 +17,7 @@ import numpy as np
 
 from rlottery.errors import ForeignFileError
 from rlottery.interop.inert_objects import InertReader, Record, UnreadableError
+from rlottery.interop.library import LibraryError
 from rlottery.safety.pickle_machine import Name
 from rlottery.safety.zip_files import checked_zip, read_entry
 from rlottery.storage.disk import most_values
@@ -51,6 +52,11 @@ class Settings:
         self._values, self._execute = values, execute
         self._executed: Mapping[str, Any] | None = None
 
+    @property
+    def may_execute(self) -> bool:
+        """Whether objects that can't be read otherwise may be executed."""
+        return self._execute is not None
+
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
@@ -79,9 +85,11 @@ class Settings:
             raise ForeignFileError(f"its setting {name} can't be read: {error}") from None
 
     def readable(self, name: str) -> Any:
-        """A setting, or None if it is an object that can't be read, such as a function."""
+        """A setting, or None if it is an object that can't be read, such as a function. May raise LibraryError."""
         try:
             return self.get(name)
+        except LibraryError:  # it was allowed to read it, so it has to
+            raise
         except ForeignFileError:
             return None
 

@@ -16,7 +16,8 @@ def learning_rates(settings: Settings, notes: list[str], groups: Sequence[str] =
     """``{"learning_rate": rate}``, or that of each group by its name; an empty dict if it is a schedule."""
     rate = settings.number("learning_rate")
     if rate is None:
-        notes.append("Its learning rate is a schedule, which is not imported.")
+        hint = "" if settings.may_execute else " If it is constant, its library can say so: --library-python PYTHON."
+        notes.append(f"Its learning rate is a schedule, which is not imported.{hint}")
         return {}
     return {f"{group}_learning_rate": rate for group in groups} or {"learning_rate": rate}
 
@@ -43,9 +44,9 @@ def off_policy_training(settings: Settings, notes: list[str]) -> dict[str, Any]:
 
 def action_noise(settings: Settings, notes: list[str]) -> dict[str, float]:
     """The standard deviation of the noise on actions that collect data."""
-    noise = settings.readable("action_noise")
-    if noise is None and settings.get("action_noise") is None:
+    if settings.raw("action_noise") is None:
         return {"exploration_noise": 0.0}
+    noise = settings.readable("action_noise")
     sigma = (
         noise.state.get("_sigma") if isinstance(noise, Record) and noise.name.endswith("NormalActionNoise") else None
     )

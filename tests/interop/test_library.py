@@ -1,9 +1,12 @@
 """What a library that the user allows does in its own process: here Python itself, which unpickles code of the test."""
 
+import base64
+import json
 import os
 import pickle
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,13 @@ import pytest
 from rlottery.errors import ConfigError, ForeignFileError
 from rlottery.interop import library
 from rlottery.interop.library import Library
+from rlottery.interop.read_agent import read_agent
 from rlottery.interop.replay import read_replay
+from rlottery.interop.sb3_archive import Settings
+from rlottery.interop.sb3_settings import action_noise
 
 PYTHON = Path(sys.executable)
+AGENT = Path(__file__).parent.parent / "fixtures" / "sb3" / "agent.zip"
 
 
 class Calls:
@@ -89,7 +96,7 @@ def test_what_it_answers_is_checked(tmp_path: Path) -> None:
         ("import os; os.abort()", "was killed by SIGABRT"),
         ("import os; os._exit(0)", "gave no answer"),
         ("raise RuntimeError('it broke')", "RuntimeError: it broke"),
-        ("import no_such_module", "No module named 'no_such_module'"),
+        ("import no_such_module", "No module named 'no_such_module'. Name a Python in which"),
         ("print('x' * 10**6); import sys; sys.stderr.write('y\\n' * 10**5); raise KeyError('z')", "KeyError: 'z'"),
         ("import sys; sys.exit('\\x1b[31mred')", r"\\x1b\[31mred"),
         ("pass", "holds a NoneType"),
@@ -130,6 +137,49 @@ def test_a_child_gets_no_secrets_and_leaves_no_files(tmp_path: Path, monkeypatch
     with pytest.raises(ForeignFileError, match=r"\[None, '.*rlottery-\w+', ''\]"):
         read(pickled(tmp_path, Calls(program)))
     assert not list(tmp_path.glob("rlottery-*")) and os.environ["WANDB_API_KEY"] == "secret"
+
+
+def agent_with(folder: Path, program: str) -> Path:
+    """An agent of Stable-Baselines3 whose learning rate and clip range are made by a program."""
+    path = folder / "agent.zip"
+    setting = {":serialized:": base64.b64encode(cloudpickle.dumps(Calls(program))).decode()}
+    with zipfile.ZipFile(AGENT) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "data":
+                content = json.dumps({**json.loads(content), "learning_rate": setting, "train_freq": setting}).encode()
+            new.writestr(name, content)
+    return path
+
+
+def test_a_library_that_cant_read_settings_is_an_error_and_asked_once(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    count = f"open({str(started)!r}, 'a').write('x'); "
+    file = agent_with(tmp_path, count + "import os; os._exit(3)")
+    assert any("schedule" in note and "--library-python" in note for note in read_agent(file).agent.notes)
+    assert not started.exists()
+    with pytest.raises(ForeignFileError, match=r"couldn't read .*ended with exit code 3"):
+        read_agent(file, None, Library(PYTHON))
+    assert started.read_text() == "x"
+    file = agent_with(tmp_path, "raise RuntimeError")  # of one setting, not of the library
+    assert any("schedule" in note and "--" not in note for note in read_agent(file, None, Library(PYTHON)).agent.notes)
+
+
+def test_exploration_noise_of_a_class_of_its_own_is_not_imported() -> None:
+    noise = base64.b64encode(cloudpickle.dumps(Calls("pass"))).decode()
+    notes: list[str] = []
+    assert action_noise(Settings({"action_noise": {":serialized:": noise}}), notes) == {}
+    assert "exploration noise is of another kind" in notes[0]
+    assert action_noise(Settings({"action_noise": None}), []) == {"exploration_noise": 0.0}
+
+
+def test_an_answer_that_needs_too_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(library, "read_npz", too_much)
+    with pytest.raises(ForeignFileError, match="needs more memory than there is"):
+        read(pickled(tmp_path, buffer_of_a_class_of_its_own()))
 
 
 def test_a_python_that_isnt_there_is_refused() -> None:
