@@ -7,6 +7,7 @@ from rlottery.analysis.runs import Run
 from rlottery.analysis.scores import TaskScores
 from rlottery.report.contents import Contents
 from rlottery.report.wording import few, joined, plural
+from rlottery.storage.manifests import is_from_seed
 from rlottery.storage.paths import DENSE
 
 FINE_TUNING = "This is fine-tuning, and no test of lottery tickets."
@@ -37,9 +38,7 @@ def imported_limits(contents: Contents) -> Iterator[str]:
             "rlottery. A difference from dense agents may be one between the libraries. Tickets and their random masks "
             "are trained alike. Of the imported agents' learning curves, only the ends are known."
         )
-        made = [
-            of["reconstructed"] for of in imports.values() if of.get("initial", {}).get("file", "").startswith("seed ")
-        ]
+        made = [of["reconstructed"] for of in imports.values() if is_from_seed(of)]
         if made:
             yield (
                 f"On {task.task}, the initial weights of {plural(len(made), 'imported agent')} were reconstructed from "

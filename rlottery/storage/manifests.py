@@ -271,6 +271,12 @@ def checked(kind: TypeAdapter[_T], content: object, path: Path) -> _T:
         raise DamagedError(path, f"{place}: {why[:200]}") from None
 
 
+def is_from_seed(imported: Mapping[str, Any]) -> bool:
+    """Whether an agent's initial weights were reconstructed from its seed, and given by no file."""
+    initial = imported.get("initial", {})
+    return "reconstructed" in imported and initial.get("sha256", "") == initial.get("content")
+
+
 def write_manifest(files: RunFiles, manifest: Manifest) -> None:
     """Write a run's manifest. From then on the run counts as finished, even if the machine crashes.
 

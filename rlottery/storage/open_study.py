@@ -69,7 +69,12 @@ def _opened(path: Path, overrides: Sequence[str]) -> tuple[Path, list[str]]:
     taken = is_folder or (Store(beside).runs.is_dir() and not Store(data).runs.is_dir())
     if not taken or not Path(os.path.realpath(beside)).is_relative_to(os.path.realpath(path.parent)):
         return path, list(overrides)
-    return path, [f"data={json.dumps(str(beside))}", *overrides]
+    return path, [data_override(beside), *overrides]
+
+
+def data_override(folder: Path) -> str:
+    """The override that sets a data folder of any name."""
+    return f"data={json.dumps(str(folder), ensure_ascii=False)}"
 
 
 def config_from_started_study(path: Path, overrides: Sequence[str] = (), *, writes: bool = False) -> Config:

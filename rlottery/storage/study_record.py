@@ -4,9 +4,11 @@
 command. If the record is missing, a report from a config file creates it.
 """
 
+import contextlib
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -89,6 +91,13 @@ _TASKS = TypeAdapter(list[str | dict[str, Any]])
 _SEEDS = TypeAdapter(list[Seed])
 
 
+@contextlib.contextmanager
+def one_command_at_a_time(store: Store) -> Iterator[None]:
+    """While this lasts, no other command changes the study's record, or the config that it adds a seed to."""
+    with one_at_a_time(store.record_lock), one_machine_at_a_time(store.record_lease):
+        yield
+
+
 def note_command(config: Config, *, has_work: bool, ran: OwnCode | None = None) -> None:
     """Add this process's command to the record, unless it has no work to do and doesn't change the settings.
 
@@ -99,10 +108,7 @@ def note_command(config: Config, *, has_work: bool, ran: OwnCode | None = None) 
     algorithm; and OSError if it can't be written.
     """
     store = Store(config.data)
-    with (
-        one_at_a_time(store.record_lock),
-        one_machine_at_a_time(store.record_lease),
-    ):  # the jobs of an array start at once
+    with one_command_at_a_time(store):  # the jobs of an array start at once
         try:
             known = _read(store)
         except (FileNotFoundError, DamagedError):

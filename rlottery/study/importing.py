@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
 from rlottery.config import ON_POLICY, Task
 from rlottery.envs import ActionBounds, OpenEnvironments
-from rlottery.errors import ForeignFileError
+from rlottery.errors import ForeignFileError, StudyError
 from rlottery.interop.agent import ForeignAgent, to_unit_actions
 from rlottery.interop.library import Library
 from rlottery.interop.mapping import read_mapping
@@ -15,8 +16,7 @@ from rlottery.interop.read_agent import AgentFile, normalised, read_agent
 from rlottery.interop.reconstruction import Reconstruction, check_same, reconstructed
 from rlottery.interop.replay import ForeignReplay, read_replay
 from rlottery.report.wording import plural
-from rlottery.storage.disk import write_bytes
-from rlottery.storage.manifests import Imported
+from rlottery.storage.manifests import Imported, is_from_seed
 from rlottery.storage.metrics_log import MetricsRow
 from rlottery.storage.open_study import check_data_folder
 from rlottery.storage.paths import Store
@@ -149,6 +149,7 @@ def _import(request: Request, say: Callable[[str], None]) -> ImportedAgent:
     request.check_collect(target.config.training_for(target.task).environments)
     try_tasks(target.config, say, "Give the task that the agent was trained on: --task ID")
     from rlottery.study.stages.imported_run import (
+        changed_config,
         check_fits,
         collected,
         make_imported_run,
@@ -168,14 +169,14 @@ def _import(request: Request, say: Callable[[str], None]) -> ImportedAgent:
     job = Job(target.config, "dense", target.config.tasks.index(target.task), seed)
     notes = target.new.notes if target.new else []
     imported = record_of(request, file, sources.initial, sources.made, replay, notes)
-    text = target.text(seed)
+    text = partial(target.text, seed)
+    text()  # an error in it is known before the agent is evaluated
     found = existing_run(job, imported, file.agent)
     check_is_new_to_study(job, imported, file.agent)
     gets_replay = bool(replay is not None or request.collect)
     if found is not None and not (gets_replay and found.get("replay") != "saved"):
-        what = "Nothing was changed." if text is None else f"Its seed was added to {target.path}."
-        if text is not None:
-            write_bytes(target.path, text.encode())
+        with changed_config(target.config.data, target.path, text) as was_changed:
+            what = f"Its seed was added to {target.path}." if was_changed else "Nothing was changed."
         return ImportedAgent(job.files.folder, target.path, (f"{job.files.folder} has this agent already. {what}",))
     run = make_imported_run(job, file.agent, first)
     transitions = None if replay is None else replay.transitions
@@ -183,7 +184,9 @@ def _import(request: Request, say: Callable[[str], None]) -> ImportedAgent:
         transitions = collected(job, file.agent, request.collect)
     with WorkPlace(store, say) as place:
         place.enter([job.files])
-        write_imported_run(job, run, imported, transitions, None if text is None else (target.path, text.encode()))
+        if existing_run(job, imported, file.agent) != found:
+            raise StudyError(f"Another command has changed {job.files.folder} meanwhile. Run this command again.")
+        write_imported_run(job, run, imported, transitions, target.path, text)
         record_trials(target.config)
         names = sorted({name for trial in read_trials(target.config).values() for name in trial.sources})
         note_command(target.config, has_work=True, ran=note_run(target.config, names))
@@ -295,8 +298,8 @@ def _initial_line(imported: Imported) -> str:
         )
     if (made := imported.get("reconstructed")) is None:
         return f"Initial weights: {imported['initial']['file']}. Tickets are rewound to them."
-    file = imported["initial"]["file"]
-    how = f"reconstructed from {file} by {made['by']}" if file.startswith("seed ") else f"{file}, as {made['by']} makes"
+    file, by = imported["initial"]["file"], made["by"]
+    how = f"reconstructed from {file} by {by}" if is_from_seed(imported) else f"{file}, equal to those that {by} makes"
     return (
         f"Initial weights: {how}. Their correlation with the trained weights is {made['correlation']:.2f}, and would "
         "be about 0 for another seed. Tickets are rewound to them."

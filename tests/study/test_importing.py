@@ -8,6 +8,7 @@ import pickle
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ import yaml
 import rlottery
 from rlottery.cli import import_
 from rlottery.config import load_config
+from rlottery.interop.read_agent import AgentFile
 from rlottery.interop.weights_file import read_weights
-from rlottery.storage.manifests import read_manifest, write_manifest
+from rlottery.storage.manifests import is_from_seed, read_manifest, write_manifest
 from rlottery.storage.paths import RunFiles
 from tests.command import call, refusal
 from tests.study.execution.in_process import train_in_this_process
@@ -178,6 +180,64 @@ def test_an_import_that_is_interrupted_leaves_no_config_without_a_run(
     assert load_config(Path("config.yaml")).seeds == (0,)
     imported(*TASK, agent=tmp_path / "changed.zip")
     assert load_config(Path("config.yaml")).seeds == (0, 3)
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
+    """Let another import run while the next one evaluates its agent."""
+    from rlottery.study.stages import imported_run
+
+    evaluate = imported_run.make_imported_run
+
+    def after_the_other(*given: Any) -> Any:
+        monkeypatch.setattr(imported_run, "make_imported_run", evaluate)
+        assert call("import", *arguments)[0] == 0
+        return evaluate(*given)
+
+    monkeypatch.setattr(imported_run, "make_imported_run", after_the_other)
+
+
+def test_imports_at_the_same_time_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    third, fourth, fifth = (changed(tmp_path / str(seed), with_settings(seed=seed)) for seed in (3, 4, 5))
+    meanwhile(monkeypatch, third, *TASK, *QUICK)
+    code, _, message = call("import", AGENT, *TASK, *QUICK)
+    assert code == 2 and "Another command has made config.yaml meanwhile" in message
+    assert load_config(Path("config.yaml")).seeds == (3,) and not DENSE.exists()
+    meanwhile(monkeypatch, fourth, *TASK)
+    imported(*TASK)
+    assert load_config(Path("config.yaml")).seeds == (3, 4, 0)
+    taken = DENSE.parent.parent / "seed_9" / "dense"
+    meanwhile(monkeypatch, fifth, *TASK, "--seed", "9")
+    code, _, message = call("import", changed(tmp_path / "6", with_settings(seed=6)), *TASK, "--seed", "9")
+    assert code == 2 and f"{taken} has another agent" in message
+    manifest = read_manifest(RunFiles(taken))
+    assert manifest is not None
+    assert manifest["imported"]["agent"]["sha256"] == rlottery.storage.disk.file_digest(fifth)
+
+
+def test_the_same_agent_with_other_statistics_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shifted(file: AgentFile, path: Path) -> AgentFile:
+        arrays = {**file.agent.arrays, "log_temperature": np.array(float(path.name), np.float32)}
+        return replace(file, agent=replace(file.agent, arrays=arrays))
+
+    monkeypatch.setattr("rlottery.study.importing.normalised", shifted)
+    imported(*TASK, *QUICK, "--normalisation", "1")
+    assert "Nothing was changed" in imported(*TASK, "--normalisation", "1")
+    assert "other statistics (--normalisation)" in refusal("import", AGENT, *TASK, "--normalisation", "2")
+
+
+def test_a_file_of_initial_weights_may_have_any_name() -> None:
+    made = {"seed": 3, "by": "torch 2", "correlation": 0.9}
+    source = {"file": "seed 3.zip", "sha256": "a", "content": "b"}
+    assert not is_from_seed({"initial": source, "reconstructed": made})
+    assert is_from_seed({"initial": {**source, "sha256": "b"}, "reconstructed": made})
+    assert not is_from_seed({"initial": {**source, "sha256": "b"}}) and not is_from_seed({})
+
+
+def test_a_study_may_be_in_a_folder_of_any_name() -> None:
+    folder = Path("a: b # 😀")
+    imported("--to", folder, *TASK, *QUICK)
+    assert "1 of 2 runs done" in call("status", folder)[1]
+    assert "Nothing was changed" in imported("--to", folder)
 
 
 def test_a_replay_is_read_before_the_task_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,8 @@ def existing_run(job: Job, imported: Imported, agent: ForeignAgent) -> Manifest 
         raise StudyError(f"{files.folder} has this agent with other initial weights. {other}")
     if find_damage(files.folder, manifest["files"]):
         return None
+    if before["agent"].get("content") != imported["agent"].get("content") and not _has_arrays(files, agent):
+        raise StudyError(f"{files.folder} has this agent with other statistics (--normalisation). {other}")
     gets_data = "replay" in imported or "collected" in imported
     same_data = _is_same(before.get("replay"), imported.get("replay")) and (
         before.get("collected") == imported.get("collected")
@@ -149,6 +151,10 @@ def _is_same_agent(files: RunFiles, before: Imported, now: Imported, agent: Fore
     """Whether a run has this agent. Where no checksum of its content was recorded, the run's own arrays tell."""
     if _is_same(before["agent"], now["agent"]) or "content" in before["agent"]:
         return _is_same(before["agent"], now["agent"])
+    return _has_arrays(files, agent)
+
+
+def _has_arrays(files: RunFiles, agent: ForeignAgent) -> bool:
     try:
         stored = read_arrays(files.agent)
     except StudyError:

@@ -9,7 +9,7 @@ from rlottery.config import Config, Task, config_to_dict, load_config
 from rlottery.errors import ConfigError, ForeignFileError, StudyError
 from rlottery.interop.read_agent import AgentFile
 from rlottery.storage.local_modules import allow_local_modules
-from rlottery.storage.open_study import config_to_run
+from rlottery.storage.open_study import config_to_run, data_override
 from rlottery.storage.paths import CONFIG, Store
 from rlottery.study.planning.import_request import Request
 from rlottery.study.planning.imported_config import ImportedConfig, contradictions, with_seed
@@ -31,8 +31,17 @@ class Target:
     new: ImportedConfig | None = None
 
     def text(self, seed: int) -> str | None:
-        """What the config file has to have; None if it stays as it is."""
+        """What the config file has to have; None if it stays as it is.
+
+        It is that of this moment: another import may have added a seed. Raises ConfigError if `seeds` can't be changed,
+        and StudyError if another command has made a new study's config meanwhile.
+        """
         if self.new is not None:
+            if self.path.exists():
+                raise StudyError(
+                    f"Another command has made {self.path} meanwhile. To import into that study, run this command "
+                    "again without KEY=VALUE."
+                )
             return self.new.text(self.config)
         before = self.path.read_text(encoding="utf-8")
         return None if seed in load_config(self.path).seeds else with_seed(before, seed, self.path)
@@ -94,7 +103,7 @@ def _existing_study(request: Request, file: AgentFile, seed: int) -> Target:
     if request.study is None and os.path.realpath(request.folder) != os.path.realpath(Path.cwd()):
         data = request.folder / loaded.data
         if Path(os.path.realpath(data)).is_relative_to(os.path.realpath(request.folder)):
-            overrides = [f"data={data}"]
+            overrides = [data_override(data)]
     config = config_to_run(path, overrides)
     if request.task is None and len(config.tasks) > 1:
         raise ConfigError(f"{path} has several tasks. Choose one: --task ID")

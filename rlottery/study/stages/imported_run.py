@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,8 @@ from rlottery.interop.agent import ForeignAgent
 from rlottery.storage.disk import write_arrays, write_bytes, write_folder
 from rlottery.storage.manifests import Imported, Manifest, file_entry, write_manifest
 from rlottery.storage.metrics_log import MetricsLog, MetricsRow
-from rlottery.storage.paths import REPLAY_FILES, RunFiles
+from rlottery.storage.paths import REPLAY_FILES, RunFiles, Store
+from rlottery.storage.study_record import one_command_at_a_time
 from rlottery.storage.syncing import make_folder, sync_folder, writing
 from rlottery.storage.temporary_files import temporary_path
 from rlottery.storage.transitions import Transitions
@@ -158,13 +159,18 @@ def _evaluated(job: Job, state: Any, env_steps: int, environment: Any) -> tuple[
 
 
 def write_imported_run(
-    job: Job, run: ImportedRun, imported: Imported, replay: Transitions | None, config: tuple[Path, bytes] | None
+    job: Job,
+    run: ImportedRun,
+    imported: Imported,
+    replay: Transitions | None,
+    path: Path,
+    text: Callable[[], str | None],
 ) -> None:
     """Write the run's folder, in one step. A run that is there is replaced, but for what trackers know of it.
 
     Args:
-        config: a config file and its new content, which is written at the same time: a run without its config can't be
-            continued, and a config without its run would train the agent itself. None: it stays as it is.
+        path, text: of the config file, as of `changed_config`. It is written at the same time: a run without its config
+            can't be continued, and a config without its run would train the agent itself.
     """
     folder = job.files.folder
     files = RunFiles(temporary_path(folder))
@@ -194,7 +200,7 @@ def write_imported_run(
         write_manifest(files, manifest)
         if job.files.tracking.is_dir():
             shutil.copytree(job.files.tracking, files.tracking)
-        with _new_config(config):
+        with changed_config(job.config.data, path, text):
             _put_in_place(files, folder)
     finally:
         shutil.rmtree(files.folder, ignore_errors=True)
@@ -206,22 +212,32 @@ def _save_replay(folder: Any, fields: Mapping[str, np.ndarray]) -> None:
 
 
 @contextmanager
-def _new_config(config: tuple[Path, bytes] | None) -> Iterator[None]:
-    """Write a config file. If what is done then fails, it is again as it was."""
-    if config is None:
-        yield
+def changed_config(data: Path, path: Path, text: Callable[[], str | None]) -> Iterator[bool]:
+    """Write a config file, while no other command on its data folder does. Yields whether it was changed.
+
+    If what is done then fails, it is again as it was.
+
+    Args:
+        text: returns what it has to have; None if it stays as it is. Called when no other command can change the file.
+    """
+    if text() is None:
+        yield False
         return
-    path, content = config
-    before = path.read_bytes() if path.exists() else None
-    write_bytes(path, content)
-    try:
-        yield
-    except BaseException:
-        if before is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_bytes(path, before)
-        raise
+    with one_command_at_a_time(Store(data)):
+        content = text()
+        if content is None:
+            yield False
+            return
+        before = path.read_bytes() if path.exists() else None
+        write_bytes(path, content.encode())
+        try:
+            yield True
+        except BaseException:
+            if before is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_bytes(path, before)
+            raise
 
 
 def _put_in_place(files: RunFiles, folder: Any) -> None:
