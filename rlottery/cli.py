@@ -605,7 +605,7 @@ def import_(
         Path | None, typer.Option(metavar="CONFIG", help="The config file of a study that gets the run, instead.")
     ] = None,
     library_python: Annotated[
-        Path | None,
+        str | None,  # a Path would turn ./python into python, which is looked up in PATH
         typer.Option(
             metavar="PYTHON",
             help="A Python that has the agent's library, such as venv/bin/python. Allows it to execute what is pickled "

@@ -50,12 +50,12 @@ class Library:
     """The library of an agent, in the Python that the user allows.
 
     Args:
-        python: a Python, such as that of a virtual environment.
+        python: a Python, such as that of a virtual environment; a name without a folder is looked up in PATH.
 
     Raises ConfigError if there is no such program.
     """
 
-    def __init__(self, python: Path):
+    def __init__(self, python: str | os.PathLike[str]):
         found = shutil.which(python)
         if found is None:
             raise ConfigError(

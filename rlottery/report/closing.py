@@ -8,6 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 
 from rlottery.report.answer import OPTION
+from rlottery.report.evidence import KEPT_OPEN
 from rlottery.report.summary import Summary
 from rlottery.report.tables import Table
 from rlottery.report.terminal import FittedTable, Paragraph
@@ -143,7 +144,9 @@ def _scores(summary: Summary) -> list[RenderableType]:
 def _add_fully(summary: Summary, screen: _Screen) -> bool:
     """Add the answer and the scores of each task, if there is room; between them the numbers of the answer, if any."""
     answer, scores = Paragraph(summary.lead, "bold"), _scores(summary)
-    numbers = ["", FittedTable(summary.evidence)] if summary.evidence.rows else []
+    numbers: list[RenderableType] = ["", FittedTable(summary.evidence)] if summary.evidence.rows else []
+    if KEPT_OPEN in summary.evidence.caption:
+        numbers.append(Paragraph(KEPT_OPEN, "dim"))
     for parts in ([answer, *numbers, *scores], [answer, *scores]):
         if screen.height(*parts) <= screen.room:
             screen.add(*parts)

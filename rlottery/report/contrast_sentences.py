@@ -41,7 +41,7 @@ def registered(row: ContrastResult, contents: Contents) -> str:
     if row.origin != "registered":
         return "not registered; a default comparison"
     if contents.elsewhere:
-        return "named after the runs, as far as rlottery knows"
+        return "whether it was chosen before the runs isn't known"
     ended = contents.claims.get((row.text, row.measure))
     if ended is None:
         return "registered; not recorded when"

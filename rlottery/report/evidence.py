@@ -17,6 +17,10 @@ _IN_A_WORD = {"superior": "better", "non-inferior": "as good", None: NOTHING}
 """What is shown of a ticket, where another word than that of the answer says it."""
 
 
+KEPT_OPEN = "If the interval excludes 0, an answer can be open, because several are tested (Holm's correction)."
+"""The end of the caption where an answer is open for this reason alone."""
+
+
 @dataclass(frozen=True)
 class _Row:
     """What was compared.
@@ -67,7 +71,7 @@ def evidence_table(contents: Contents, of: Headline) -> Table:
     if counts := sorted({n for row in rows for n in row.runs}):
         caption += f" Runs of each arm: {counts[0]}{f' to {counts[-1]}' * (len(counts) > 1)}."
     if any(row.kept_open for row in rows):
-        caption += " If the interval excludes 0, an answer can be open, because several are tested (Holm's correction)."
+        caption += f" {KEPT_OPEN}"
     return make_table("evidence", caption, shown, rows)
 
 

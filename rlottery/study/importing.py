@@ -133,7 +133,7 @@ def import_agent(
 
     request = Request(
         Path(agent), task, path(initial), path(replay), algorithm, seed, Path(to), path(study), tuple(overrides),
-        path(normalisation), collect, path(mapping), initial_from_seed, path(library_python),
+        path(normalisation), collect, path(mapping), initial_from_seed, library_python,
     )  # fmt: skip
     return _import(request, say)
 

@@ -187,6 +187,17 @@ def test_a_python_that_isnt_there_is_refused() -> None:
         Library(Path("no/such/python"))
 
 
+def test_a_python_of_the_working_directory_is_told_from_one_in_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = tmp_path / "python"
+    here.write_text("#!/bin/sh\n")
+    here.chmod(0o700)
+    assert Library("./python").python == here
+    assert Library("python").python != here
+
+
 def test_objects_in_settings_become_plain_values() -> None:
     from rlottery.interop.in_library import described
 

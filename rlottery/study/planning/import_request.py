@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from rlottery.config import ON_POLICY
@@ -42,7 +43,7 @@ class Request:
     collect: int = 0
     mapping: Path | None = None
     initial_from_seed: bool = False
-    library_python: Path | None = None
+    library_python: str | PathLike[str] | None = None
 
     @property
     def dataset(self) -> str | None:
