@@ -21,7 +21,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.learning.against_sb3 import OURS, THEIRS
+from benchmarks.learning.against_sb3 import LAST, OURS, THEIRS, difference_of
 from rlottery.agents.algorithms import algorithm_of
 from rlottery.agents.base import jax_key
 from rlottery.agents.description import Spec
@@ -139,13 +139,16 @@ def go_on(task: str, seed: int, steps: int, folder: Path) -> None:
 
 def compare(task: str, folder: Path) -> None:
     """Write and print all curves."""
-    rows = []
+    rows: list[list[object]] = []
+    ends: dict[str, list[float]] = {OURS: [], THEIRS: []}
     for library, stem in ((OURS, "rlottery"), (THEIRS, "sb3")):
         for path in sorted(folder.glob(f"{stem}-*.jsonl")):
             seed = int(path.stem.rpartition("-")[2])
             curve = [json.loads(line) for line in path.read_text().splitlines()]
             rows += [[task, library, seed, row["env_steps"], round(row["return"], 2)] for row in curve]
+            ends[library].append(float(np.mean([row["return"] for row in curve[-LAST:]])))
             print(f"{library:18} {seed:3}", *(round(row["return"]) for row in curve))
+    print(f"mean of the last {LAST} evaluations: {difference_of(ends[OURS], ends[THEIRS])}")
     with RESULT.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([["task", "library", "seed", "env_steps", "return"], *rows])
 
