@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +90,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         for option in ("--numprocesses", "--maxprocesses", "--dist"):
             parser.addoption(option, help="of pytest-xdist, which is off")
         parser.addoption("--no-loadscope-reorder", action="store_true", help="of pytest-xdist, which is off")
+
+
+LONG = ("test_tutorials.py", "test_importing.py", "test_equal.py")
+"""Files whose tests take minutes: they run if RLOTTERY_LONG_TESTS is set, as each week, or if they are named."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    named = any(collection_path.name in argument for argument in config.invocation_params.args)
+    return True if collection_path.name in LONG and not named and not os.environ.get("RLOTTERY_LONG_TESTS") else None
