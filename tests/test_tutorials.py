@@ -27,8 +27,6 @@ CONTINUES = {"pandas": "my-study"}
 """Tutorials that begin in a folder which the first one has made."""
 NEEDS = {"transfer": ("metaworld",), "sb3-to-onnx": ("onnx", "onnxruntime")}
 """Packages of the extras that tutorials install."""
-LONG = ("transfer", "sb3-to-onnx")
-"""Tutorials that take too long for every run of the suite."""
 
 SMALL: dict[str, dict[str, Any]] = {
     "network": {"actor": [32, 32], "critic": [32, 32]},
@@ -156,8 +154,6 @@ def test_the_first_tutorial_ends_with_both_kinds_of_tickets(first: Path) -> None
 
 @pytest.mark.parametrize("page", [page for page in pages() if page != FIRST], ids=lambda page: page.stem)
 def test_a_tutorial_works_as_it_is_written(page: Path, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    if page.stem in LONG and not os.environ.get("RLOTTERY_LONG_TESTS"):
-        pytest.skip(f"{page.name} takes a minute: RLOTTERY_LONG_TESTS=1 runs it")
     for package in NEEDS.get(page.stem, ()):
         if find_spec(package) is None:
             pytest.skip(f"{page.name} needs {package}: `uv sync` installs it")
