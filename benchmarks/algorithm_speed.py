@@ -10,7 +10,6 @@ group). Writes benchmarks/results/algorithm_speed.csv.
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import cycle
@@ -20,7 +19,7 @@ import jax
 import numpy as np
 
 from benchmarks.flops import METAWORLD
-from benchmarks.ratios import harmonic_mean
+from benchmarks.ratios import harmonic_mean, units_per_second
 from benchmarks.result_tables import write_rows
 from benchmarks.worker import Worker
 from rlottery.agents.algorithms import ALGORITHMS
@@ -75,14 +74,7 @@ def compare(worker: Worker) -> Iterator[dict[str, object]]:
 
 def agent_rate(algorithm: str, work: str, seconds: float) -> float:
     """Updates per second of an agent: ``dense``, or ``ALLOCATION:SPARSITY``."""
-    unit = _updates(algorithm, work)
-    began = now = time.monotonic()
-    units = 0
-    while now - began < seconds:
-        unit()
-        units += 1
-        now = time.monotonic()
-    return units / (now - began)
+    return units_per_second(_updates(algorithm, work), seconds)
 
 
 @cache

@@ -32,6 +32,7 @@ import numpy as np
 from jax.experimental import sparse
 
 from benchmarks.flops import METAWORLD
+from benchmarks.ratios import units_per_second
 from benchmarks.result_tables import write_rows
 from benchmarks.speed import cpu_model
 from benchmarks.worker import Worker
@@ -175,11 +176,7 @@ def _rate(unit: Callable[[], object], effort: Effort) -> tuple[float, float | No
     rates = []
     with _power() as watts:
         for _ in range(effort.rounds):
-            began, units = time.monotonic(), 0
-            while (now := time.monotonic()) - began < effort.seconds:
-                unit()
-                units += 1
-            rates.append(units / (now - began))
+            rates.append(units_per_second(unit, effort.seconds))
     return statistics.median(rates), statistics.mean(watts) if watts else None
 
 

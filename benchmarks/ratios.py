@@ -4,7 +4,8 @@ Disturbances that two measurements of one round share (clock frequency, a noisy 
 median then ignores rounds in which a disturbance affected only one of them.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,17 @@ def summarise(samples: Sequence[float]) -> Summary:
     """Median and quartiles, with linear interpolation between samples."""
     lower, median, upper = np.quantile(samples, [0.25, 0.5, 0.75])
     return Summary(float(median), float(lower), float(upper))
+
+
+def units_per_second(unit: Callable[[], object], seconds: float, clock: Callable[[], float] = time.monotonic) -> float:
+    """The rate of calls of `unit`, one after the other, for `seconds` of `clock`; at least one call."""
+    began = now = clock()
+    units = 0
+    while now - began < seconds:
+        unit()
+        units += 1
+        now = clock()
+    return units / (now - began)
 
 
 def harmonic_mean(first: float, second: float) -> float:

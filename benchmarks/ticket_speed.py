@@ -14,15 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import product
-from typing import Any
 
 import numpy as np
 
 from benchmarks.flops import METAWORLD, update_flops
-from benchmarks.ratios import harmonic_mean
+from benchmarks.ratios import harmonic_mean, units_per_second
 from benchmarks.result_tables import write_rows
 from benchmarks.worker import Worker
-from benchmarks.workloads import GEMM_SIZE, REPLAY_SIZE, SPEC, Agent, random_replay
+from benchmarks.workloads import GEMM_SIZE, REPLAY_SIZE, SPEC, Agent, gemm, random_replay
 from rlottery.agents.kernels.library import find
 from rlottery.study.versions import processor
 from rlottery.training.replay_buffer import ReplayBuffer
@@ -83,14 +82,7 @@ def compare(worker: Worker, width: int, batch: int, rounds: int) -> Iterator[dic
 
 def rate(work: str, batch: int, seconds: float) -> float:
     """Updates per second of CPU time, at least one: of an agent that `Agent.read` knows, or products for ``gemm``."""
-    unit = _gemm() if work == "gemm" else _updates(work, batch)
-    began = now = time.process_time()
-    units = 0
-    while now - began < seconds:
-        unit()
-        units += 1
-        now = time.process_time()
-    return units / (now - began)
+    return units_per_second(gemm() if work == "gemm" else _updates(work, batch), seconds, time.process_time)
 
 
 @cache
@@ -100,12 +92,6 @@ def _updates(work: str, batch: int) -> Callable[[], object]:
     rows = buffer.sample(np.random.default_rng(1), batch)
     learner.update(rows)
     return lambda: learner.update(rows)
-
-
-@cache
-def _gemm() -> Callable[[], Any]:
-    left, right, to = np.random.default_rng(0).standard_normal((3, GEMM_SIZE, GEMM_SIZE), dtype=np.float32)
-    return lambda: np.dot(left, right, out=to)
 
 
 if __name__ == "__main__":

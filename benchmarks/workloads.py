@@ -14,6 +14,7 @@ import numpy as np
 import threadpoolctl
 
 from benchmarks.flops import METAWORLD
+from benchmarks.ratios import units_per_second
 from rlottery import config, envs
 from rlottery.agents.algorithms import SACSetup
 from rlottery.agents.base import kernels, nest_masks
@@ -70,20 +71,14 @@ def rate(work: str, seconds: float, start: float = 0.0) -> float:
         start: the value of `time.monotonic` at which to start. Two workers with the same value run at the same time.
     """
     if work == "gemm":
-        unit = _gemm()
+        unit = gemm()
     elif work == "update_with_sampling":
         unit = _updates(Agent.read("update"), samples=True)
     else:
         unit = _updates(Agent.read(work))
     while time.monotonic() < start:
         pass
-    began = now = time.monotonic()
-    units = 0
-    while now - began < seconds:
-        unit()
-        units += 1
-        now = time.monotonic()
-    return units / (now - began)
+    return units_per_second(unit, seconds)
 
 
 def loop(work: str, steps: int) -> dict[str, float]:
@@ -204,7 +199,8 @@ def _masks(criterion: str, statistics: Statistics) -> dict[str, GroupMask]:
 
 
 @cache
-def _gemm() -> Callable[[], object]:
+def gemm() -> Callable[[], object]:
+    """One matrix product of `GEMM_SIZE` in each direction."""
     generator = np.random.default_rng(0)
     left, right, product = generator.standard_normal((3, GEMM_SIZE, GEMM_SIZE), dtype=np.float32)
     return partial(np.dot, left, right, out=product)
