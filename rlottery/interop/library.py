@@ -62,7 +62,7 @@ class Library:
                 f"--library-python {python}: there is no such program. Give the Python that has the agent's library, "
                 "such as venv/bin/python."
             )
-        # Not resolved: a virtual environment's Python is a link, and is told by its place.
+        # Not resolved: a virtual environment's Python is a link, and finds its packages by the link's own path.
         self.python = Path(found).absolute()
 
     def replay(self, file: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from rlottery.activations import Activation
 from rlottery.errors import ForeignFileError
-from rlottery.interop.agent import ForeignAgent, Naming, Weights, activation_called, network_arrays, to_unit_actions
+from rlottery.interop.agent import FLAX, ForeignAgent, Weights, activation_called, network_arrays, to_unit_actions
 from rlottery.interop.inert_objects import NUMPY_NAMES, InertReader, Record, array_of, named_values
 from rlottery.interop.sb3_archive import ONLY, OTHERS, Settings, spaces_in
 from rlottery.interop.sb3_settings import (
@@ -35,7 +35,6 @@ _MODULES = (
 _BUILTINS = {"str", "int", "float", "bool", "tuple", "list", "dict", "set", "type", "object", "property", "getattr"}
 _BUILTINS |= {"Ellipsis", "slice", "NoneType", "super", "staticmethod", "classmethod"}
 _ALGORITHMS = {"SACPolicy": "sac", "TD3Policy": "td3", "DQNPolicy": "dqn", "PPOPolicy": "ppo"}
-_FLAX = Naming(".kernel", ".bias", out_first=False)
 
 
 def is_sbx(settings: Settings) -> bool:
@@ -152,7 +151,7 @@ def _network(place: str, tensors: Mapping[str, np.ndarray], heads: int = 1) -> d
     weights = Weights({name: array for name, array in tensors.items() if name != "log_std"})
     if heads > 1:
         layers = [*layers[:-heads], tuple(layers[-heads:])]
-    arrays = network_arrays(weights, {place: layers}, _FLAX)
+    arrays = network_arrays(weights, {place: layers}, FLAX)
     weights.check_all_used("a network here")
     return arrays
 

@@ -65,11 +65,11 @@ def _opened(path: Path, overrides: Sequence[str]) -> tuple[Path, list[str]]:
     if any(override.partition("=")[0].strip() == "data" for override in overrides) or not path.is_file():
         return path, list(overrides)
     data = load_config(path, overrides).data
-    beside = path.parent / data
-    taken = is_folder or (Store(beside).runs.is_dir() and not Store(data).runs.is_dir())
-    if not taken or not Path(os.path.realpath(beside)).is_relative_to(os.path.realpath(path.parent)):
+    next_to_config = path.parent / data
+    is_taken = is_folder or (Store(next_to_config).runs.is_dir() and not Store(data).runs.is_dir())
+    if not is_taken or not Path(os.path.realpath(next_to_config)).is_relative_to(os.path.realpath(path.parent)):
         return path, list(overrides)
-    return path, [data_override(beside), *overrides]
+    return path, [data_override(next_to_config), *overrides]
 
 
 def data_override(folder: Path) -> str:

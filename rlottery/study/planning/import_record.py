@@ -1,7 +1,7 @@
 """What a manifest records about an imported agent, and whether a study has that agent already.
 
-Agents, initial weights and replays are told by checksums of what they contain: libraries write the same agent with
-other bytes each time. Versions before these recorded only checksums of files.
+Agents, initial weights and replays are identified by checksums of what they contain: libraries write the same agent
+with other bytes each time. Versions before these recorded only checksums of files.
 """
 
 import hashlib
