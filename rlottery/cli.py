@@ -234,7 +234,7 @@ def compare(
             metavar="FILE",
             help="Judge runs that were made elsewhere: a CSV with the columns task, arm, seed, step and score, a CSV "
             "of Weights & Biases, monitor.csv or evaluations.npz of Stable-Baselines3, or a folder of them. A path may "
-            "have {task}, {arm}, {seed} and * (docs/results.md).",
+            "have {task}, {arm}, {seed} and * (docs/made-elsewhere.md).",
         ),
     ] = None,
     dense: Annotated[str | None, typer.Option(metavar="ARM", help="--csv: the arm of dense agents.")] = None,

@@ -18,8 +18,12 @@ from tests.code_blocks import blocks, commands, run
 from tests.study.execution.in_process import train_in_this_process
 
 ROOT = Path(__file__).parent.parent
-OTHERS = (ROOT / "docs" / "extending.md", *(ROOT / "docs" / "tutorials").glob("*.md"))
-"""Pages whose examples test_extending.py and test_tutorials.py run."""
+OTHERS = (
+    ROOT / "docs" / "get-started.md",
+    *(ROOT / "docs").glob("extending*.md"),
+    *(ROOT / "docs" / "tutorials").glob("*.md"),
+)
+"""Pages whose examples test_get_started.py, test_extending.py and test_tutorials.py run."""
 PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page not in OTHERS)]
 """Pages whose blocks are commands and programs."""
 

@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md work as they are written."""
+"""The examples of docs/extending.md, and of the pages that it links to, work as they are written."""
 
 import json
 import re
@@ -27,12 +27,13 @@ from rlottery.study.catalogue import sections
 from rlottery.study.execution.cluster import Phase
 from tests.export.exported import random_policy
 
-PAGE = Path(__file__).parent.parent / "docs" / "extending.md"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
-def blocks(heading: str, language: str = "python") -> list[str]:
-    """The section's code blocks, in order."""
-    section = re.split(r"^## ", PAGE.read_text().partition(f"\n## {heading}\n")[2], flags=re.M)[0]
+def blocks(heading: str, language: str = "python", page: str = "extending") -> list[str]:
+    """The code blocks of a section, or of a page that has this title, in order."""
+    text = "\n" + (DOCS / f"{page}.md").read_text()
+    section = re.split(r"^## ", re.split(rf"^##? {heading}\n", text, flags=re.M)[1], flags=re.M)[0]
     return re.findall(rf"^```{language}\n(.*?)^```", section, flags=re.M | re.S)
 
 
@@ -84,7 +85,7 @@ def test_control(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_algorithm() -> None:
-    found = run(blocks("An algorithm")[0])
+    found = run(blocks("Adding an algorithm", page="extending-algorithm")[0])
     ddpg, spec = found["DDPG"], Spec(observation_size=2, action_size=1)
     settings = found["DDPGSettings"](hidden=(5,), batch_size=4)
     shapes = kernel_shapes(ddpg.description.networks(spec, settings))
@@ -121,7 +122,7 @@ def test_algorithm() -> None:
 
 
 def test_environment_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    family, families = blocks("Environments")
+    family, families = blocks("An environment family")
     names = run(family) | {"MetaWorld": MetaWorld, "GymnasiumTasks": GymnasiumTasks}
     exec(families, names)
     monkeypatch.setattr("rlottery.envs.families.FAMILIES", names["FAMILIES"])
@@ -144,7 +145,7 @@ def test_exporter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_engine(tmp_path: Path) -> None:
-    hosts = run(blocks("An engine for clusters")[0])["Hosts"]([("sh", "-c")])
+    hosts = run(blocks("Adding an engine for clusters", page="extending-cluster")[0])["Hosts"]([("sh", "-c")])
     command = [sys.executable, "-c", "import sys; open(sys.argv[1], 'x').close()"]
     tasks = [
         SimpleNamespace(batch="b", index=index, key=("b", index), command=[*command, str(tmp_path / f"it's {index}")])

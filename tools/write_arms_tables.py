@@ -3,15 +3,26 @@
 uv run python tools/write_arms_tables.py
 """
 
+import csv
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from rlottery.pruning.criteria import INITIAL, STATISTICS
+from pydantic.fields import FieldInfo
+
+from rlottery.config.recipes import TicketRecipe
+from rlottery.config.schedules import SCHEDULES, OneShot, PruningSchedule
+from rlottery.pruning.criteria import CRITERIA, INITIAL, STATISTICS, Criterion
 from rlottery.study.catalogue import sections
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGES = [DOCS / f"{name}.md" for name in ("arms", "criteria", "allocation", "schedules", "controls")]
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+METHODS = [*CRITERIA, *(name for name in SCHEDULES if name != OneShot.name)]
+"""Methods that have a page of their own, docs/methods/NAME.md."""
+PAGES = [
+    *(DOCS / f"{name}.md" for name in ("arms", "criteria", "allocation", "schedules", "controls")),
+    *(DOCS / "methods" / f"{name}.md" for name in METHODS),
+]
 
 Rows = list[tuple[str, ...]]
 
@@ -22,13 +33,65 @@ def tables() -> dict[str, Rows]:
     found: dict[str, Rows] = {
         section.key or "other": [
             titles,
-            *((f"`{name}`", m.summary, m.paper, m.cost, m.use) for name, m in section.methods.items()),
+            *((_linked(name, section.key), m.summary, m.paper, m.cost, m.use) for name, m in section.methods.items()),
         ]
         for section in sections()
     }
     read = {name: what for name, what in STATISTICS.items() if not name.startswith(INITIAL)}
     found["statistics"] = [("parameter", "what it is"), *((f"`{name}`", what) for name, what in read.items())]
+    return found | _of_criteria() | _of_schedules()
+
+
+def _linked(name: str, key: str) -> str:
+    """The name of a value of this key, with a link to its page if it has one."""
+    has_page = key in ("criterion", "schedule") and name in METHODS
+    return f"[`{name}`](methods/{name}.md)" if has_page else f"`{name}`"
+
+
+def _of_criteria() -> dict[str, Rows]:
+    """The tables on the page of each criterion: its facts, and its keys if it reads data."""
+    times = csv.DictReader((ROOT / "benchmarks" / "results" / "scoring.csv").read_text().splitlines())
+    seconds = {row["criterion"]: (row["seconds"], row["seconds_when_compiled"]) for row in times}
+    found: dict[str, Rows] = {}
+    for name, criterion in CRITERIA.items():
+        taken, compiled = seconds[name]
+        found[name] = [
+            ("", ""),
+            ("score", criterion.summary),
+            ("paper", criterion.paper),
+            ("reads", ", ".join(f"`{read}`" for read in criterion.reads)),
+            ("cost", criterion.cost),
+            ("time", f"{taken} s on one core, {compiled} s of it without compilation ([how](../criteria.md))"),
+            ("when to use it", criterion.use.replace("docs/scores.md", "[scores](../scores.md)")),
+        ]
+        if keys := _keys_of(criterion):
+            found[f"{name} keys"] = _keys({key: TicketRecipe.model_fields[key] for key in keys})
     return found
+
+
+def _keys_of(criterion: Criterion) -> list[str]:
+    """The keys of an arm that not every criterion takes."""
+    if not criterion.needs_data:
+        return []
+    takes_estimator = any("mean_abs_gradient" in name for name in criterion.reads)
+    return ["batches", "batch_size", *(["estimator"] if takes_estimator else [])]
+
+
+def _of_schedules() -> dict[str, Rows]:
+    """The tables on the page of each schedule."""
+    found: dict[str, Rows] = {}
+    for name in PruningSchedule.model_fields:
+        method, chosen = SCHEDULES[name], PruningSchedule.model_validate(name).chosen
+        facts = (("what it does", method.summary), ("paper", method.paper), ("cost", method.cost))
+        found[name] = [("", ""), *facts, ("when to use it", method.use)]
+        found[f"{name} keys"] = _keys({f"{name}.{key}": of for key, of in type(chosen).model_fields.items()})
+    return found
+
+
+def _keys(fields: dict[str, FieldInfo]) -> Rows:
+    """A row for each key. The default of `estimator`, which is none of its values, is `mean-abs`."""
+    rows = [(f"`{key}`", f"`{of.default or 'mean-abs'}`", of.description or "") for key, of in fields.items()]
+    return [("key", "default", "meaning"), *rows]
 
 
 def with_tables(texts: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The default format of exported policies: an .npz that needs only NumPy. docs/export.md describes its content."""
+"""The default format of exported policies: an .npz that needs only NumPy (docs/export-formats.md)."""
 
 import io
 import json

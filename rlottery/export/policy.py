@@ -279,7 +279,7 @@ def _statistics(arrays: Mapping[str, np.ndarray], size: int) -> tuple[NDArray[np
 
 
 def _kernel(arrays: Mapping[str, np.ndarray], name: str, inputs: int, outputs: int) -> NDArray[np.float32]:
-    """A layer's kernel (inputs, outputs), from either form that docs/export.md describes."""
+    """A layer's kernel (inputs, outputs), from either form that docs/export-formats.md describes."""
     if inputs * outputs * 4 > MAX_POLICY_BYTES:
         raise ValueError
     if (kernel := arrays.get(f"{name}.kernel")) is not None:

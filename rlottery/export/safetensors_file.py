@@ -1,4 +1,4 @@
-"""Exported policies as safetensors, which PyTorch, JAX and NumPy load. docs/export.md describes the arrays."""
+"""Exported policies as safetensors, which PyTorch, JAX and NumPy load. docs/export-formats.md describes the arrays."""
 
 import json
 from dataclasses import replace

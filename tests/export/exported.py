@@ -1,4 +1,4 @@
-"""Policies to export: the reader of .npz files as docs/export.md has it, and folded policies of random networks."""
+"""Policies to export: the reader of .npz files of docs/export-formats.md, and folded policies of random networks."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from rlottery.pruning.fold import Layers, fold
 from tests.agents.kernels.networks import random_network
 from tests.peer_environments import peer_python
 
-PAGE = Path(__file__).parents[2] / "docs" / "export.md"
+PAGE = Path(__file__).parents[2] / "docs" / "export-formats.md"
 
 
 SHAPES: dict[str, tuple[Sequence[int], float | None, dict[str, Any]]] = {

@@ -168,15 +168,6 @@ def test_groups_without_pages_are_left_out() -> None:
     assert pages.toml(shown[:1]) == '["index.md"]' and '"agents/sac.md"' in pages.toml(shown)
 
 
-def test_the_readme_is_split_without_losing_anything() -> None:
-    text = (pages.ROOT / "README.md").read_text()
-    home, get_started = pages.split_readme(text)
-    assert (
-        home.startswith(text[:2000]) and "## Install" not in home and get_started.startswith("# Get started\n\n## Ins")
-    )
-    assert sorted((home + get_started.removeprefix("# Get started\n\n")).splitlines()) == sorted(text.splitlines())
-
-
 def test_markdown_of_code_hosts_reads_the_same_on_the_site() -> None:
     text = "| `\\|w\\|` | a \\| b |\n\np \\< 0.001 and `\\|`\n"
     assert pages.as_python_markdown(text) == "| `|w|` | a \\| b |\n\np &lt; 0.001 and `\\|`\n"
@@ -222,8 +213,8 @@ def test_the_reference_has_every_public_name_with_its_documentation(site: Path) 
 def test_reports_and_sources_are_on_the_site(site: Path) -> None:
     for report in (pages.ROOT / "results").glob("*/report.html"):
         study = report.parent.name
-        assert (site / "studies" / study / "report.html").read_bytes() == report.read_bytes()
-        assert 'href="report.html"' in (site / "studies" / study / "index.html").read_text()
+        assert (site / "results" / study / "report.html").read_bytes() == report.read_bytes()
+        assert 'href="report.html"' in (site / "results" / study / "index.html").read_text()
     assert "tasks:" in re.sub(r"<[^>]+>", "", (site / "files" / "config.yaml" / "index.html").read_text())
 
 
@@ -310,9 +301,11 @@ def test_light_and_dark(page: Any, address: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "get-started/", "statistics/", "reference/python-api/", "reference/config-keys/", "studies/default/"],
+    ["", "get-started/", "statistics/", "reference/python-api/", "reference/config-keys/", "results/default/"],
 )
 def test_a_phone_scrolls_down_only(page: Any, address: str, path: str) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(address + path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    commands = "[...document.querySelectorAll('.language-bash code')]"  # wrapped
+    assert page.evaluate(f"{commands}.every(code => code.scrollWidth <= code.clientWidth)")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.docs_site.pages import GENERATED, ROOT, Site, SiteError, listed_pages, navigation, toml
+from tools.docs_site.pages import ROOT, Site, SiteError, listed_pages, navigation, toml
 
 HERE = Path(__file__).parent
 SITE = ROOT / "build" / "site"
@@ -37,7 +37,7 @@ def stage(address: str | None = None, repository: str | None = None, folder: Pat
     reports = [str(page.relative_to(ROOT)) for page in (ROOT / "results").glob("*/report.html")]
     site = Site(folder / "docs", pages)
     site.asset(HERE / "style.css")
-    site.add([page for page in pages if page in GENERATED or page != "docs/get-started.md"] + reports)
+    site.add(pages + reports)
     settings = (HERE / "zensical.toml").read_text()
     added = f"nav = {toml(order)}\n"
     added += f'site_url = "{address}"\n' if address else ""

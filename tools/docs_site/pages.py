@@ -19,10 +19,6 @@ GENERATED: dict[str, Callable[[], str]] = {
 }
 """Path of a page, as if it was in the repository -> its text."""
 
-GET_STARTED = ("Install", "Use it from Python", "I want to ...")
-"""Sections of the README that are a page of their own, docs/get-started.md."""
-GET_STARTED_FRAGMENTS = [re.sub(r"[^a-z -]", "", title.lower()).replace(" ", "-") for title in GET_STARTED]
-
 WITHOUT_TERMS = ("docs/glossary.md", "CHANGELOG.md", "docs/decisions.md", "docs/reference/")
 """Pages that don't link terms: readers look things up there."""
 
@@ -51,7 +47,7 @@ def place(path: str) -> str:
     folder, _, rest = path.partition("/")
     if folder == "docs":
         return rest
-    inside = f"studies/{rest}" if folder == "results" else f"files/{path}"
+    inside = path if folder == "results" else f"files/{path}"
     if inside.endswith("/README.md"):
         return inside.removesuffix("README.md") + "index.md"
     if (ROOT / path).is_dir():
@@ -85,10 +81,6 @@ class Site:
             path = self._queue.pop()
             if path in GENERATED:
                 self._page(path, GENERATED[path]())
-            elif path == "README.md":
-                home, get_started = split_readme((ROOT / path).read_text())
-                self._page(path, home)
-                self._page("README.md", get_started, place("docs/get-started.md"))
             elif path == "results/README.md":
                 self._page(path, studies())
             elif (ROOT / path).is_dir():
@@ -108,9 +100,9 @@ class Site:
             self._known.add(path)
             self._queue.append(path)
 
-    def _page(self, path: str, text: str, at: str | None = None) -> None:
+    def _page(self, path: str, text: str) -> None:
         """A page of the repository, with its links and terms."""
-        at = at or place(path)
+        at = place(path)
         if not re.search(r"^# ", text, flags=re.M):
             text = f"# {path}\n\n{text}"
         text = _outside(_FENCED, text, as_python_markdown)
@@ -132,8 +124,6 @@ class Site:
         if linked not in GENERATED and linked != "results/README.md" and not (ROOT / linked).exists():
             raise SiteError(f"{path} links to {found['target']}, which doesn't exist.")
         self._want(linked)
-        if linked == "README.md" and fragment in GET_STARTED_FRAGMENTS:
-            linked = "docs/get-started.md"
         return f"{found['before']}{relative(place(linked), at)}{fragment and '#'}{fragment}{found['after']}"
 
     def _write(self, at: str, text: str) -> None:
@@ -177,16 +167,6 @@ def _outside(pattern: re.Pattern[str], text: str, change: Callable[[str], str]) 
         parts += [change(text[end : kept.start()]), kept.group()]
         end = kept.end()
     return "".join([*parts, change(text[end:])])
-
-
-def split_readme(text: str) -> tuple[str, str]:
-    """The home page and the page to get started: sections of the README."""
-    first, *sections = re.split(r"^(?=## )", text, flags=re.M)
-    by_title = {section.partition("\n")[0].removeprefix("## "): section for section in sections}
-    if missing := [title for title in GET_STARTED if title not in by_title]:
-        raise SiteError(f"The README has no section {missing[0]!r}; the page Get started needs it.")
-    home = first + "".join(section for title, section in by_title.items() if title not in GET_STARTED)
-    return home, "# Get started\n\n" + "".join(by_title[title] for title in GET_STARTED)
 
 
 def studies() -> str:
