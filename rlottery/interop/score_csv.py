@@ -31,8 +31,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """What a column means -> the names by which it is recognised, in any case of letters."""
 KINDS = ("dense", "ticket", "control", "other")
-TASK = "task"
-"""The task of runs whose files name none."""
+TASK = "the task"
+"""What the task is called of runs whose files name none; sentences begin with "On the task"."""
 
 _OF_CHART = " - "
 _SPREAD = ("__MIN", "__MAX")

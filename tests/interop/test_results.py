@@ -11,7 +11,7 @@ import pytest
 from rlottery.errors import StudyError
 from rlottery.interop.results import read_results
 from rlottery.interop.run_names import Named, Pattern, usual_name
-from rlottery.interop.score_csv import Naming
+from rlottery.interop.score_csv import TASK, Naming
 from rlottery.interop.scored_runs import Elsewhere
 from tests.peer_environments import run_peer
 
@@ -54,7 +54,7 @@ def test_tables_whatever_their_columns_are_called(text: str, columns: dict[str, 
 
 def test_a_table_of_final_scores_of_one_task() -> None:
     found = read("arm,seed,return\ndense,0,1\ndense,1,2\n")
-    assert curves(found) == {("task", "dense", 0): [(None, 1.0)], ("task", "dense", 1): [(None, 2.0)]}
+    assert curves(found) == {(TASK, "dense", 0): [(None, 1.0)], (TASK, "dense", 1): [(None, 2.0)]}
     assert not found.runs[0].has_steps
 
 
@@ -70,11 +70,11 @@ def test_a_chart_of_weights_and_biases() -> None:
         '"Step","ppo-seed1 - eval/return","ppo-seed1 - eval/return__MIN","ppo-seed1 - eval/return__MAX",'
         '"Hopper-v4__sac__2__1700000000 - eval/return"\n"100","1.5","1.5","1.5",""\n"200","2.5","2","3","-1"\n'
     )
-    expected = {("task", "ppo", 1): [(100, 1.5), (200, 2.5)], ("Hopper-v4", "sac", 2): [(200, -1.0)]}
+    expected = {(TASK, "ppo", 1): [(100, 1.5), (200, 2.5)], ("Hopper-v4", "sac", 2): [(200, -1.0)]}
     assert curves(read(text)) == expected
     assert curves(read(text.replace('"Step"', '"trainer/global_step"'))) == expected
     odd = text.replace("Hopper-v4__sac__2__1700000000", "7: sac!").replace("ppo-seed1", "1: ppo!")
-    assert list(curves(read(odd, runs=Pattern("{seed}: {arm}!")))) == [("task", "ppo", 1), ("task", "sac", 7)]
+    assert list(curves(read(odd, runs=Pattern("{seed}: {arm}!")))) == [(TASK, "ppo", 1), (TASK, "sac", 7)]
 
 
 def test_histories_of_single_runs_with_rows_about_other_things(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_histories_of_single_runs_with_rows_about_other_things(tmp_path: Path) -
             )
     by_pattern = read_results(["logs/{arm}/seed_{seed}/progress.csv"], Naming())
     assert curves(by_pattern) == {
-        ("task", arm, seed): [(200, float(seed)), (400, seed + 1.0)] for arm in ("full", "lean") for seed in (0, 1)
+        (TASK, arm, seed): [(200, float(seed)), (400, seed + 1.0)] for arm in ("full", "lean") for seed in (0, 1)
     }
     for sources in (
         ["logs"],
@@ -108,9 +108,9 @@ def test_evaluations_of_stable_baselines3() -> None:
     evaluations(Path("a/0/evaluations.npz"), timesteps=steps, results=results, ep_lengths=results.astype(int))
     evaluations(Path("a/1/evaluations.npz"), timesteps=steps, results=results, successes=results > 3)
     found = read_results(["a"], Naming())
-    assert curves(found) == {("task", "a", seed): [(1000, 2.0), (2000, 5.5)] for seed in (0, 1)}
+    assert curves(found) == {(TASK, "a", seed): [(1000, 2.0), (2000, 5.5)] for seed in (0, 1)}
     assert found.runs[0].rows[0].returns == [1.0, 3.0]
-    assert curves(read_results(["a/1/evaluations.npz"], Naming(), "success"))["task", "a", 1] == [
+    assert curves(read_results(["a/1/evaluations.npz"], Naming(), "success"))[TASK, "a", 1] == [
         (1000, 0.0),
         (2000, 1.0),
     ]
@@ -245,7 +245,7 @@ def test_logs_of_the_real_stable_baselines3(sb3_python: Path) -> None:
     """Evaluations as NumPy reads them, and episodes in the order of Stable-Baselines3's own reader."""
     told = json.loads(run_peer(sb3_python, "sb3_results.py", Path.cwd() / "logs").splitlines()[-1])
     for seed, expected in told.items():
-        key = ("task", "ppo", int(seed))
+        key = (TASK, "ppo", int(seed))
         assert curves(read_results(["logs"], Naming()))[key] == list(
             zip(expected["steps"], expected["means"], strict=True)
         )

@@ -95,7 +95,9 @@ def _told_if_slow(tasks: Sequence[Task], say: Callable[[str], None]) -> Iterator
         return
     names = joined(task.id for task in tasks) if len(tasks) <= 3 else f"{len(tasks)} tasks"
     timer = Timer(
-        SILENT_SECONDS, say, [f"Trying {names} for a few episodes. This may take {SECONDS / 60:.0f} minutes at most."]
+        SILENT_SECONDS,
+        say,
+        [f"Trying {names} for a few episodes. A trial that takes more than {SECONDS / 60:.0f} minutes is stopped."],
     )
     timer.daemon = True
     timer.start()
