@@ -77,7 +77,7 @@ def runs_of(rows: Iterable[Row]) -> tuple[ScoredRun, ...]:
     found: dict[tuple[str, str, int], dict[int | None, Row]] = {}
     for row in rows:
         of_run = found.setdefault((row.task, row.arm, row.seed), {})
-        run = f"task {row.task}, arm {row.arm}, seed {row.seed}"
+        run = f"arm {row.arm}, seed {row.seed} on {row.task}"
         if not math.isfinite(row.score):
             raise StudyError(
                 f"{row.where}: the score is {row.score}. Give a run that diverged the score of an untrained agent, or "

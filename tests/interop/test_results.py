@@ -167,7 +167,7 @@ BAD: dict[str, tuple[str, str]] = {
     "infinite": (HEADER + "a,b,0,1,-inf\n", r"scores.csv:2: the score is -inf"),
     "twice": (
         HEADER + "a,b,0,1,2\na,b,1,1,2\na,b,0,1,3\n",
-        r"scores.csv:4: task a, arm b, seed 0, step 1: is there twice, the first time at scores.csv:2",
+        r"scores.csv:4: arm b, seed 0 on a, step 1: is there twice, the first time at scores.csv:2",
     ),
     "twice without a step": ("arm,seed,score\nb,0,1\nb,0,2\n", r"scores.csv:3: .* has no step, and is there twice"),
     "half a seed": (HEADER + "a,b,0.5,1,2\n", r"scores.csv:2: the seed '0.5' is not a whole number"),
