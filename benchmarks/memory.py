@@ -143,11 +143,12 @@ def _replay(smaps: str) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def workers_of(command: int) -> Iterator[int]:
-    """Process ids of a command's workers."""
+    """Process ids of a command's workers that have begun. What they are forked from has a single thread."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == command and b"rlottery.study.execution.worker" in (path / "cmdline").read_bytes():
+            is_ours = parent == command and b"rlottery.study.execution." in (path / "cmdline").read_bytes()
+            if is_ours and len(list((path / "task").iterdir())) > 1:
                 yield int(path.name)
         except OSError:
             continue

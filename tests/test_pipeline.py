@@ -336,7 +336,7 @@ import numpy as np
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
 # Not where the task is tried.
-IN_WORKER = getattr(sys.modules["__main__"].__spec__, "name", "").endswith("execution.worker")
+IN_WORKER = getattr(sys.modules["__main__"].__spec__, "name", "").startswith("rlottery.study.execution.")
 
 class Raises(PendulumEnv):
     def step(self, action):
@@ -462,7 +462,8 @@ class TestEnds:
             setup = f"""
 import sys
 from rlottery.study.execution import local
-local.WORKER_COMMAND = (sys.executable, {fake_worker.__file__!r})"""
+local.WORKER_COMMAND = (sys.executable, {fake_worker.__file__!r})
+local.forks_work = lambda: False"""
             write_untrained(load_config(bad_tasks / "config.yaml"), -1.0, -2.0)
             command = Command(bad_tasks, f"seeds={seeds}", "workers=2", setup=setup)
             started.append(command)

@@ -7,11 +7,11 @@ own are found by a variable of their environment, where the system shows it (Lin
 import contextlib
 import os
 import signal
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO, Protocol
 
 MARK = "RLOTTERY_CHILD"
 """The variable that a child and its descendants have in their environment, with a value of their own."""
@@ -21,12 +21,24 @@ LEADER_SECONDS, OTHERS_SECONDS = 2.0, 0.5
 """How long a child may take to end after SIGTERM before it is killed, and then what it has started."""
 
 
+class Child(Protocol):
+    """A child process, as `subprocess.Popen` has it."""
+
+    pid: int
+    stdin: IO[bytes] | None
+
+    def poll(self) -> int | None: ...
+    def wait(self) -> int | None: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def terminate(self) -> None: ...
+
+
 def new_mark() -> str:
     """A value of `MARK` for one child."""
     return uuid.uuid4().hex
 
 
-def end_families(families: Sequence[tuple[subprocess.Popen[bytes], str]], seconds: float = LEADER_SECONDS) -> None:
+def end_families(families: Sequence[tuple[Child, str]], seconds: float = LEADER_SECONDS) -> None:
     """End children that each lead a session, if they still run, and then all that they have started.
 
     Each process gets SIGTERM first, so that it can finish what it is writing and remove its temporary files. What a

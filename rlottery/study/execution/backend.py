@@ -84,3 +84,6 @@ class Backend(Protocol):
 
     def record_failure(self, job: Job, why: str) -> None:
         """Record that a job failed whose worker ended before it could (`endings.record_failure`)."""
+
+    def close(self) -> None:
+        """Let go of what starts workers. Called when the executor ends; workers that outlive the command go on."""

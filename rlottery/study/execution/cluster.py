@@ -249,6 +249,9 @@ class ClusterBackend:
     def record_failure(self, job: Job, why: str) -> None:
         """Nothing: the node has recorded it, which has the lock of the run."""
 
+    def close(self) -> None:
+        """Nothing: the engine isn't this command's."""
+
     def _hand_in(self, bundles: Sequence[Mapping[int, Job]]) -> Sequence[AllocationWorker | RlotteryError | None]:
         """Hand in some bundles together. Returns an answer for each; none if fewer are to be tried."""
         resting = self._refused is not None and time.monotonic() - self._refused < RETRY_SECONDS

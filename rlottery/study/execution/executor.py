@@ -125,6 +125,7 @@ class Executor:
         finally:
             if not self.backend.is_remote:
                 self._kill()
+            self.backend.close()
         self.changed()
 
     def _adopt(self) -> None:

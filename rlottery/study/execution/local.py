@@ -10,7 +10,7 @@ from typing import IO
 
 from rlottery.errors import GoneError, RlotteryError, StudyError
 from rlottery.processes.children import child_environment, python_command
-from rlottery.processes.descendants import LEADER_SECONDS, MARK, end_families, new_mark
+from rlottery.processes.descendants import LEADER_SECONDS, MARK, Child, end_families, new_mark
 from rlottery.safety.regular_files import regular
 from rlottery.storage.locks import try_lock
 from rlottery.storage.work_place import WorkPlace
@@ -18,6 +18,7 @@ from rlottery.study.execution.backend import Answer, Worker
 from rlottery.study.execution.cores import Claim, claim_core
 from rlottery.study.execution.endings import Ending, record_failure
 from rlottery.study.execution.reports import BEGAN, read_reports
+from rlottery.study.execution.template import Template, TemplateError, forks_work
 from rlottery.study.execution.worker import encode
 from rlottery.study.planning.jobs import Job
 
@@ -38,6 +39,8 @@ class LocalBackend:
 
     def __init__(self, place: WorkPlace | None = None):
         self._place = place
+        self._template: Template | None = None
+        self._forks = forks_work()
 
     def adopt(self, jobs: Mapping[int, Job]) -> Sequence[Worker]:
         return ()
@@ -66,11 +69,59 @@ class LocalBackend:
         inherited = self._place.inherited([job.files for job in jobs.values()]) if self._place else []
         claim = claim_core() if len(jobs) == 1 else None
         try:
-            return _start(jobs, claim, inherited)
+            return self._start(jobs, claim, inherited)
         except OSError:
             if claim:
                 claim.release()
             raise
+
+    def close(self) -> None:
+        if self._template is not None:
+            self._template.close()
+            self._template = None
+
+    def _start(self, jobs: Mapping[int, Job], claim: Claim | None, inherited: Sequence[int]) -> "LocalWorker":
+        first, mark = next(iter(jobs.values())), new_mark()
+        # A nameless file: it lasts as long as one of the two processes. Where the log is there is room for it.
+        reports = tempfile.TemporaryFile(dir=first.log.parent)  # noqa: SIM115
+        try:
+            with open(first.log, "ab", opener=regular) as log:
+                process = self._process(first.config.device, mark, log, [reports.fileno(), *inherited])
+        except OSError:
+            reports.close()
+            raise
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has already ended: its exit code says how
+            core = claim.core if claim else None
+            process.stdin.write(encode(list(jobs.values()), core, reports.fileno(), inherited).encode())
+            process.stdin.flush()
+        return LocalWorker(jobs, claim, process, reports, mark)
+
+    def _process(self, device: str, mark: str, log: IO[bytes], inherited: Sequence[int]) -> Child:
+        """A worker's process: forked from the template if that works, which takes a moment, or a new one."""
+        environment = child_environment(device)
+        if self._forks and device == "cpu":
+            try:
+                return self._template_with(environment).fork(mark, log.fileno(), inherited)
+            except TemplateError:
+                self._forks = False
+                self.close()
+        return subprocess.Popen(
+            WORKER_COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=inherited,
+            env=environment | {MARK: mark},
+            start_new_session=True,  # Ctrl-C in the terminal reaches this process only, which stops its workers
+        )
+
+    def _template_with(self, environment: Mapping[str, str]) -> Template:
+        """The template, whose environment is this one."""
+        if self._template is None or self._template.environment != environment:
+            self.close()
+            self._template = Template(environment)
+        return self._template
 
 
 @dataclass(eq=False)
@@ -82,7 +133,7 @@ class LocalWorker:
 
     jobs: Mapping[int, Job]
     _claim: Claim | None
-    _process: subprocess.Popen[bytes]
+    _process: Child
     _reports: IO[bytes]
     _mark: str
     _ends_by: float | None = None
@@ -119,29 +170,3 @@ class LocalWorker:
         self._reports.close()
         if self._claim:
             self._claim.release()
-
-
-def _start(jobs: Mapping[int, Job], claim: Claim | None, inherited: Sequence[int]) -> LocalWorker:
-    first, mark = next(iter(jobs.values())), new_mark()
-    # A nameless file: it lasts as long as one of the two processes. Where the log is there is room for it.
-    reports = tempfile.TemporaryFile(dir=first.log.parent)  # noqa: SIM115
-    try:
-        with open(first.log, "ab", opener=regular) as log:
-            process = subprocess.Popen(
-                WORKER_COMMAND,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                pass_fds=[reports.fileno(), *inherited],
-                env=child_environment(first.config.device) | {MARK: mark},
-                start_new_session=True,  # Ctrl-C in the terminal reaches this process only, which stops its workers
-            )
-    except OSError:
-        reports.close()
-        raise
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it has already ended: its exit code says how
-        core = claim.core if claim else None
-        process.stdin.write(encode(list(jobs.values()), core, reports.fileno(), inherited).encode())
-        process.stdin.flush()
-    return LocalWorker(jobs, claim, process, reports, mark)

@@ -51,6 +51,7 @@ class InstantBackend:
 
     def __init__(self) -> None:
         self.started: list[list[int]] = []
+        self.is_closed = False
 
     def adopt(self, jobs: Mapping[int, Job]) -> Sequence[InstantWorker]:
         return ()
@@ -59,6 +60,9 @@ class InstantBackend:
         return [self._start(jobs) for jobs in bundles]
 
     def record_failure(self, job: Job, why: str) -> None: ...
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def _start(self, jobs: Mapping[int, Job]) -> InstantWorker:
         self.started.append([job.seed for job in jobs.values()])
@@ -72,7 +76,7 @@ def test_it_starts_workers_and_their_exit_codes_decide(tmp_path: Path) -> None:
     jobs, backend = dense_jobs(tmp_path, 0, FAILED), InstantBackend()
     Executor(jobs, 1, backend=backend).run()
     assert [item.state for item in jobs] == [JobState.DONE, JobState.FAILED]
-    assert backend.started == [[0], [FAILED]]
+    assert backend.started == [[0], [FAILED]] and backend.is_closed
 
 
 def test_a_stop_reaches_its_workers(tmp_path: Path) -> None:

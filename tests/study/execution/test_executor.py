@@ -47,6 +47,7 @@ from tests.waiting import is_alive, wait_until_dead
 @pytest.fixture(autouse=True)
 def _fast_and_fake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "WORKER_COMMAND", (sys.executable, fake_worker.__file__))
+    monkeypatch.setattr(local, "forks_work", lambda: False)
     monkeypatch.setattr(executor, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(executor, "is_done", lambda job, pending=(): has_ended(job) or is_done(job, pending))
 
