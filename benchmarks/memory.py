@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlottery.config import load_config
+from rlottery.study.execution import template
 from rlottery.study.planning.arms import arms_of
 from rlottery.study.planning.jobs import STAGES, list_jobs
 from rlottery.study.planning.network_sizes import task_spec
@@ -143,12 +144,11 @@ def _replay(smaps: str) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def workers_of(command: int) -> Iterator[int]:
-    """Process ids of a command's workers that have begun. What they are forked from has a single thread."""
+    """Process ids of a command's workers."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            is_ours = parent == command and b"rlottery.study.execution." in (path / "cmdline").read_bytes()
-            if is_ours and len(list((path / "task").iterdir())) > 1:
+            name, _, rest = (path / "stat").read_text().partition(" (")[2].rpartition(")")
+            if int(rest.split()[1]) == command and name == template.WORKER_NAME:
                 yield int(path.name)
         except OSError:
             continue

@@ -46,6 +46,7 @@ from rlottery.storage.manifests import read_manifest
 from rlottery.storage.metrics_log import WALL_CLOCK
 from rlottery.storage.paths import RunFiles
 from rlottery.storage.progress import read_progress
+from rlottery.study.execution import template
 
 if TYPE_CHECKING:  # imports JAX
     from tests.cases import Case
@@ -241,14 +242,15 @@ def digests(data: Path) -> dict[str, str]:
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """Processes that a command has started and that are still there."""
+    """Processes that a command has started and that are still there, but for the one that workers are forked from."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = path.read_text().rpartition(")")[2].split()
+            name, _, rest = path.read_text().partition(" (")[2].rpartition(")")
         except OSError:
             continue
-        if int(fields[1]) == process.pid and fields[0] != "Z":
+        fields = rest.split()
+        if int(fields[1]) == process.pid and fields[0] != "Z" and name != template.NAME:
             found.append(int(path.parent.name))
     return found
 

@@ -37,7 +37,9 @@ ADOPTED_SECONDS = 5.0
 """How long a worker waits to become a child of the command."""
 _MOST_FILES = 250
 """The most file descriptors in one message; Linux allows 253."""
-_SET_SUBREAPER, _GET_SUBREAPER = 36, 37
+NAME, WORKER_NAME = "rl-template", "rl-worker"
+"""What `ps` and `top` call the template and its workers."""
+_SET_NAME, _SET_SUBREAPER, _GET_SUBREAPER = 15, 36, 37
 """Options of prctl(2)."""
 
 
@@ -159,18 +161,23 @@ def forks_work() -> bool:
 @contextlib.contextmanager
 def _adopting_orphans() -> Iterator[None]:
     """A context in which processes below this one that lose their parent become its children."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
     before = ctypes.c_int()
-    if prctl(_GET_SUBREAPER, ctypes.byref(before), 0, 0, 0) or prctl(_SET_SUBREAPER, 1, 0, 0, 0):
-        raise TemplateError(os.strerror(ctypes.get_errno()))
+    if _prctl(_GET_SUBREAPER, ctypes.byref(before)) or _prctl(_SET_SUBREAPER, 1):
+        raise TemplateError("the system doesn't allow it")
     try:
         yield
     finally:
-        prctl(_SET_SUBREAPER, before.value, 0, 0, 0)
+        _prctl(_SET_SUBREAPER, before.value)
+
+
+def _prctl(option: int, value: Any) -> int:
+    """prctl(2) with one argument. Returns 0 unless it fails."""
+    return int(ctypes.CDLL(None).prctl(option, value, 0, 0, 0))
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
     """The template: import, then fork whenever it is asked to, until the command closes its end or has died."""
+    _prctl(_SET_NAME, NAME.encode())
     asked, command = socket.socket(fileno=int(arguments[0])), int(arguments[1])
     for module in IMPORTED:
         importlib.import_module(module)
@@ -188,6 +195,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         def begin(files: Sequence[int] = files, value: str = value, numbers: Sequence[int] = numbers) -> NoReturn:
             asked.close()
             mark.set(value)
+            _prctl(_SET_NAME, WORKER_NAME.encode())
             _begin_worker(command, files, (0, 1, *numbers))
 
         answer = _fork_orphan(begin)
